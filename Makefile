@@ -1,0 +1,29 @@
+.PHONY: run test lint check format bench lock clean
+
+py := .venv/bin/python
+
+run:  ## start the demo: embedded database, simulated carrier, example web site
+	@scripts/environment.sh requirements.lock
+	@$(py) -m router demo
+
+test:  ## everything that must hold: format, lint, types, floors, all tests on both databases and in a browser
+	@scripts/environment.sh requirements-dev.lock
+	@scripts/browser.sh
+	$(py) -m ruff format --check .
+	$(py) -m ruff check .
+	$(py) -m mypy
+	.venv/bin/lint-imports
+	$(py) -m pytest -n 2
+
+format:
+	@scripts/environment.sh requirements-dev.lock
+	$(py) -m ruff format .
+	$(py) -m ruff check --fix .
+
+bench:  ## requests per second of the two hot paths beside their floor
+	@scripts/environment.sh requirements-dev.lock
+	$(py) -m bench
+
+lock:  ## renew both lock files from pyproject.toml (needs uv)
+	uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --no-config pyproject.toml -o requirements.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --no-config --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock

@@ -1,0 +1,1 @@
+"""Projects, people and their roles, sign-in, API tokens, the audit trail."""

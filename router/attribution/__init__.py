@@ -1,0 +1,1 @@
+"""Visits, marketing sources, leases, the tag, and which visit a call belongs to."""

@@ -1,0 +1,117 @@
+"""Tables of attribution. The rows that the hot path inserts have no foreign keys: checking one locks the shared parent row."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from router.database import LONG_AGO, Base, BigId
+
+
+class VisitCounter(Base):
+    """The last visit number of each project, on SQLite; PostgreSQL has a sequence for each project instead."""
+
+    __tablename__ = "visit_counter"
+
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"), primary_key=True, autoincrement=False)
+    last: Mapped[int] = mapped_column(BigInteger)
+
+
+class Visit(Base):
+    """One stay of a visitor on the site."""
+
+    __tablename__ = "visit"
+    __table_args__ = (
+        UniqueConstraint("project_id", "number"),
+        Index("ix_visit_project_id_visitor_started_at", "project_id", "visitor", "started_at"),
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    project_id: Mapped[int] = mapped_column(BigId)
+    number: Mapped[int] = mapped_column(BigInteger)
+    visitor: Mapped[str] = mapped_column(String(32))
+    started_at: Mapped[datetime]
+    span_started_at: Mapped[datetime]
+    """Start of the newest span of signs of life; older spans are in `visit_span`."""
+    last_sign_at: Mapped[datetime]
+    page: Mapped[str] = mapped_column(Text)
+    referrer: Mapped[str] = mapped_column(Text)
+    channel: Mapped[str] = mapped_column(String(20))
+    source: Mapped[str] = mapped_column(String(200))
+    medium: Mapped[str] = mapped_column(String(200))
+    campaign: Mapped[str] = mapped_column(String(200))
+    term: Mapped[str] = mapped_column(String(200))
+    content: Mapped[str] = mapped_column(String(200))
+    source_key: Mapped[int] = mapped_column(BigInteger)
+    """Equal for equal marketing sources: source, medium and campaign, case-folded."""
+    click_ids: Mapped[dict[str, Any]]
+    ga: Mapped[dict[str, Any]]
+    address: Mapped[str] = mapped_column(String(45))
+    """Shortened to /24 or /48 (R14)."""
+
+
+class VisitSpan(Base):
+    """An earlier span of signs of life of a visit: from start to last its page was open."""
+
+    __tablename__ = "visit_span"
+
+    visit_id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=False)
+    started_at: Mapped[datetime] = mapped_column(primary_key=True)
+    last_at: Mapped[datetime]
+
+
+class Lease(Base):
+    """A tracking number lent to a visit, from `started_at` until the number is lent to another visitor's visit."""
+
+    __tablename__ = "lease"
+    __table_args__ = (
+        UniqueConstraint("number_id", "turn"),
+        Index("ix_lease_number_id_started_at", "number_id", "started_at"),
+        Index("ix_lease_visit_id", "visit_id"),
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    scenario_id: Mapped[int] = mapped_column(BigId)
+    number_id: Mapped[int] = mapped_column(BigId)
+    visit_id: Mapped[int] = mapped_column(BigId)
+    turn: Mapped[int] = mapped_column(BigInteger)
+    """The pool number's lease counter when this lease was taken."""
+    shared: Mapped[bool] = mapped_column(default=False)
+    started_at: Mapped[datetime]
+
+
+class PoolNumber(Base):
+    """The part of a dynamic number that each lease changes: a narrow row of its own, so that the hot path rewrites little (R6)."""
+
+    __tablename__ = "pool_number"
+    __table_args__ = (
+        Index("ix_pool_number_last_sign", "scenario_id", "last_sign_at"),
+        Index("ix_pool_number_source_last_sign", "scenario_id", "source_key", "last_sign_at"),
+        Index("ix_pool_number_lease_start", "scenario_id", "lease_started_at"),
+        Index("ix_pool_number_source_lease_start", "scenario_id", "source_key", "lease_started_at"),
+    )
+
+    number_id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=False)
+    scenario_id: Mapped[int] = mapped_column(BigId)
+    e164: Mapped[str] = mapped_column(String(16))
+    turn: Mapped[int] = mapped_column(BigInteger, default=0)
+    """How often it was lent: the lease counter that a take checks."""
+    group_turn: Mapped[int] = mapped_column(BigInteger, default=0)
+    """The turn of the first lease of those that hold it together; above 1 apart only when it is shared."""
+    visitor: Mapped[str] = mapped_column(String(32), default="")
+    source_key: Mapped[int] = mapped_column(BigInteger, default=0)
+    lease_started_at: Mapped[datetime] = mapped_column(default=LONG_AGO)
+    last_sign_at: Mapped[datetime] = mapped_column(default=LONG_AGO)
+
+
+class RefusedOrigin(Base):
+    """A host whose pages asked for numbers and may not: shown to the admin with *Allow*. At most 20 for each project."""
+
+    __tablename__ = "refused_origin"
+    __table_args__ = (UniqueConstraint("project_id", "origin"),)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
+    origin: Mapped[str] = mapped_column(String(300))
+    last_at: Mapped[datetime]

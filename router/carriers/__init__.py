@@ -1,0 +1,1 @@
+"""Who rents numbers and delivers calls: Twilio, or the built-in simulator."""

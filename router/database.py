@@ -1,0 +1,240 @@
+"""Engine, sessions and column types. What differs between SQLite and PostgreSQL is here and nowhere else."""
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Connection,
+    DateTime,
+    Dialect,
+    Engine,
+    Insert,
+    Integer,
+    MetaData,
+    Table,
+    create_engine,
+    event,
+    func,
+    text,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Session
+from sqlalchemy.sql.elements import ColumnElement
+from sqlalchemy.types import TypeDecorator
+
+BUSY_SECONDS = 5
+FIRST_VISIT_NUMBER = 10001
+LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
+"""The date of what never happened, where an index look-up has no use for NULL."""
+
+Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+BigId = BigInteger().with_variant(Integer(), "sqlite")  # SQLite numbers rows by itself only in an INTEGER key
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A time-zone-aware moment in UTC; refuses naive ones. SQLite keeps it as text without a zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"a moment needs its time zone: {value!r}")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Base(DeclarativeBase):
+    """All tables of the product. The migrations make them; nothing else does."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {datetime: UtcDateTime, dict[str, Any]: Json, list[Any]: Json, list[str]: Json}  # noqa: RUF012 - SQLAlchemy reads it from the class
+
+
+class Database:
+    """One engine with its two kinds of transaction: `reading()` and `writing()`."""
+
+    def __init__(self, url: str, pool_size: int = 10) -> None:
+        self.url = url
+        self.engine = _sqlite_engine(url, pool_size) if url.startswith("sqlite") else _postgresql_engine(url, pool_size)
+        self._writer = self.engine.execution_options(router_writing=True)
+        self._turn = threading.Lock() if self.is_sqlite else None
+        self._local = threading.local()
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.engine.dialect.name == "sqlite"
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A session that only reads; what it sees does not change under it on SQLite."""
+        with Session(self.engine, expire_on_commit=False) as session:
+            yield session
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """A session whose transaction commits at the end of the block, or rolls back when the block raises.
+
+        On SQLite it holds the only write lock from its start: no HTTP, rendering or long loop inside.
+        """
+        with self._writing_turn(), Session(self._writer, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    @contextmanager
+    def _writing_turn(self) -> Iterator[None]:
+        if self._turn is None:
+            yield
+            return
+        if getattr(self._local, "writing", False):
+            raise RuntimeError("this thread is writing already: pass its session on")
+        with self._turn:  # SQLite's own busy handler sleeps; threads that take turns do not
+            self._local.writing = True
+            try:
+                yield
+            finally:
+                self._local.writing = False
+
+    def dispose(self) -> None:
+        self.engine.dispose()
+
+
+def _sqlite_engine(url: str, pool_size: int) -> Engine:
+    path = url.removeprefix("sqlite:///").split("?")[0]
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(url, pool_size=pool_size, max_overflow=pool_size)
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _: Any) -> None:
+        connection.isolation_level = None  # BEGIN is ours
+        for pragma in (
+            f"busy_timeout={BUSY_SECONDS * 1000}",
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        writing = connection.get_execution_options().get("router_writing")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+    return engine
+
+
+def _postgresql_engine(url: str, pool_size: int) -> Engine:
+    return create_engine(url, pool_size=pool_size, max_overflow=pool_size, connect_args={"connect_timeout": 3})
+
+
+def insert_new(session: Session | Connection, table: type[Base] | Table, *, unique: Sequence[str]) -> Any:
+    """An INSERT that leaves a row alone whose `unique` columns are there already.
+
+    Ask it for `.returning(...)`: no row back means that it was there. (rowcount says nothing of the kind on PostgreSQL.)
+    """
+    return dialect_insert(session, table).on_conflict_do_nothing(index_elements=list(unique))
+
+
+def dialect_insert(session: Session | Connection, table: type[Base] | Table) -> Any:
+    """The dialect's own INSERT, with ON CONFLICT clauses."""
+    build: Any = postgresql.insert if dialect_name(session) == "postgresql" else sqlite.insert
+    statement: Insert = build(table)
+    return statement
+
+
+def dialect_name(session: Session | Connection) -> str:
+    bind = session if isinstance(session, Connection) else session.get_bind()
+    return bind.dialect.name
+
+
+def later(session: Session, one: ColumnElement[Any], other: Any) -> ColumnElement[Any]:
+    """The later of two moments, in SQL; neither may be NULL."""
+    return func.greatest(one, other) if dialect_name(session) == "postgresql" else func.max(one, other)
+
+
+def start_visit_numbers(session: Session, project_id: int) -> None:
+    """Makes the counter of a new project's visit numbers."""
+    if dialect_name(session) == "postgresql":
+        session.execute(text(f"CREATE SEQUENCE visit_number_{int(project_id)} START {FIRST_VISIT_NUMBER}"))
+    else:
+        session.execute(
+            text("INSERT INTO visit_counter (project_id, last) VALUES (:project, :last)"),
+            {"project": project_id, "last": FIRST_VISIT_NUMBER - 1},
+        )
+
+
+def next_visit_number(session: Session, project_id: int) -> Any:
+    """A rising number, as a value for an INSERT: a sequence on PostgreSQL (no row that visitors wait for), a row on SQLite."""
+    if dialect_name(session) == "postgresql":
+        return func.nextval(f"visit_number_{int(project_id)}")
+    taken = session.execute(
+        text("UPDATE visit_counter SET last = last + 1 WHERE project_id = :project RETURNING last"),
+        {"project": project_id},
+    )
+    return taken.scalar_one()
+
+
+def wait_for_turn(session: Session, kind: int, key: int) -> None:
+    """Waits until nobody else holds (kind, key) and holds it to the end of the transaction. On SQLite the write lock is the turn."""
+    if dialect_name(session) == "postgresql":
+        session.execute(text("SELECT pg_advisory_xact_lock(:kind, :key)"), {"kind": kind, "key": key})
+
+
+def skip_locked(statement: Any, session: Session, of: Any) -> Any:
+    """Rows that another worker has locked are passed over; SQLite's writers are alone anyway."""
+    return statement.with_for_update(skip_locked=True, of=of) if dialect_name(session) == "postgresql" else statement
+
+
+def _migrations(url: str) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.attributes["url"] = url
+    return config
+
+
+def migrate(database: Database) -> None:
+    """Brings the schema up to the newest migration; does nothing when it is there."""
+    config = _migrations(database.url)
+    with database.engine.execution_options(router_writing=True).begin() as connection:
+        if database.is_sqlite is False:
+            connection.execute(text("SELECT pg_advisory_xact_lock(7246, 1)"))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def schema_state(database: Database) -> str:
+    """`current`, `empty`, or `old`: what the schema is beside this program's migrations."""
+    with database.engine.connect() as connection:
+        found = MigrationContext.configure(connection).get_current_revision()
+    if found is None:
+        return "empty"
+    return "current" if found == ScriptDirectory.from_config(_migrations(database.url)).get_current_head() else "old"
+
+
+def as_rows(rows: Sequence[Any]) -> list[Mapping[str, Any]]:
+    return [row._mapping for row in rows]

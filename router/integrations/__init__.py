@@ -1,0 +1,1 @@
+"""The outbox of deliveries and who receives them: webhooks, analytics, CRMs."""

@@ -1,0 +1,113 @@
+"""Tables of integrations."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from router.database import Base, BigId
+
+
+class Integration(Base):
+    """Who is told about a scenario's calls, in one slot: webhook_start, webhook_end, ga4 or crm."""
+
+    __tablename__ = "integration"
+    __table_args__ = (UniqueConstraint("scenario_id", "slot"),)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"), index=True)
+    scenario_id: Mapped[int] = mapped_column(ForeignKey("scenario.id"))
+    slot: Mapped[str] = mapped_column(String(20))
+    kind: Mapped[str] = mapped_column(String(20))
+    """webhook, ga4, odoo"""
+    destination: Mapped[str] = mapped_column(String(80))
+    """Whom a failure concerns: deliveries of one destination wait for each other, never for another's."""
+    config: Mapped[dict[str, Any]]
+    sealed: Mapped[str] = mapped_column(Text, default="")
+    """The secret (webhook secret, API secret, key), encrypted at rest."""
+    created_at: Mapped[datetime]
+    removed_at: Mapped[datetime | None]
+
+
+class Delivery(Base):
+    """One message to one integration about one call event (R11)."""
+
+    __tablename__ = "delivery"
+    __table_args__ = (
+        UniqueConstraint("integration_id", "event", "call_id"),
+        Index("ix_delivery_due", "state", "next_at"),
+        Index("ix_delivery_project_id_id", "project_id", "id"),
+        Index("ix_delivery_call_id", "call_id"),
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    message_id: Mapped[str] = mapped_column(String(40), unique=True)
+    """The receiver's idempotency key; the same over all attempts and replays."""
+    project_id: Mapped[int] = mapped_column(BigId)
+    integration_id: Mapped[int] = mapped_column(BigId)
+    call_id: Mapped[int] = mapped_column(BigId)
+    event: Mapped[str] = mapped_column(String(20))
+    """call.started, call.ended, call.updated"""
+    destination: Mapped[str] = mapped_column(String(80))
+    order_key: Mapped[str] = mapped_column(String(100))
+    """Deliveries of one destination with the same key go one after the other (a CRM's caller)."""
+    state: Mapped[str] = mapped_column(String(10))
+    """pending, leased, done, dead, skipped, expired"""
+    reason: Mapped[str] = mapped_column(String(200), default="")
+    """Why it was skipped, expired or is dead, for people."""
+    attempts: Mapped[int] = mapped_column(default=0)
+    created_at: Mapped[datetime]
+    event_at: Mapped[datetime]
+    next_at: Mapped[datetime]
+    not_after: Mapped[datetime | None]
+    lease_owner: Mapped[str] = mapped_column(String(64), default="")
+    lease_until: Mapped[datetime | None]
+    done_at: Mapped[datetime | None]
+    reference: Mapped[dict[str, Any]]
+    """What the receiver gave back, step by step (`{lead_id: 7}`): a repeat resumes there."""
+
+
+class DeliveryAttempt(Base):
+    """One try to deliver, for the page and for 3 a.m."""
+
+    __tablename__ = "delivery_attempt"
+    __table_args__ = (Index("ix_delivery_attempt_delivery_id", "delivery_id"),)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    delivery_id: Mapped[int] = mapped_column(ForeignKey("delivery.id"))
+    at: Mapped[datetime]
+    milliseconds: Mapped[int]
+    status: Mapped[int | None]
+    """HTTP status of the answer, when there was one"""
+    outcome: Mapped[str] = mapped_column(String(10))
+    """done, retry, dead, skipped, expired"""
+    message: Mapped[str] = mapped_column(Text)
+    """What went wrong, in a sentence; secrets removed, at most 2 kB."""
+
+
+class DestinationHealth(Base):
+    """How a destination fares, for all workers together: after failures in a row its deliveries wait."""
+
+    __tablename__ = "destination_health"
+
+    destination: Mapped[str] = mapped_column(String(80), primary_key=True)
+    failures: Mapped[int] = mapped_column(default=0)
+    failing_since: Mapped[datetime | None]
+    open_until: Mapped[datetime | None]
+    last_error: Mapped[str] = mapped_column(Text, default="")
+
+
+class Lead(Base):
+    """The lead in a CRM that stands for a caller (R10): later calls are added to it."""
+
+    __tablename__ = "lead"
+    __table_args__ = (UniqueConstraint("destination", "caller"),)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"), index=True)
+    destination: Mapped[str] = mapped_column(String(80))
+    caller: Mapped[str] = mapped_column(String(16))
+    external_key: Mapped[str] = mapped_column(String(100))
+    external_id: Mapped[str] = mapped_column(String(100))
+    created_at: Mapped[datetime]

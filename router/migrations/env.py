@@ -1,0 +1,19 @@
+"""Alembic's environment: runs inside the transaction that `router.database.migrate` opened."""
+
+from alembic import context
+
+import router.accounts.models
+import router.attribution.models
+import router.integrations.models
+import router.scenarios.models
+import router.voice.models  # noqa: F401 - every module of tables, so that their metadata is whole
+from router.database import Base
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=Base.metadata,
+    render_as_batch=False,
+    transactional_ddl=True,
+)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,137 @@
+"""Phone numbers become a type at the edge: E.164, or a caller who cannot be identified. Display formats, masks for logs."""
+
+import re
+from dataclasses import dataclass
+
+import phonenumbers
+from phonenumbers import NumberParseException, PhoneNumberFormat
+
+SIP = re.compile(
+    r"sips?:[A-Za-z0-9._+\-]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.\-]{0,252}[A-Za-z0-9])?(?::\d{1,5})?(?:;[A-Za-z0-9=;.\-]{1,64})?"
+)
+
+
+class BadPhone(ValueError):
+    """Not a phone number that can be called; the message is for the person who typed it."""
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who calls: an identified E.164 number, or withheld (`e164` is None). `raw` is what the carrier said."""
+
+    e164: str | None
+    raw: str
+
+    @property
+    def withheld(self) -> bool:
+        return self.e164 is None
+
+
+def read_phone(text: str, country: str | None = None) -> str:
+    """E.164 of what somebody typed, read with the project's country.
+
+    Raises:
+        BadPhone: it is no valid number.
+    """
+    try:
+        number = phonenumbers.parse(text, country or None)
+    except NumberParseException:
+        raise BadPhone(
+            f"“{text[:40]}” is not a phone number. Write it with its country code, like +14155552671."
+        ) from None
+    if not phonenumbers.is_valid_number(number):
+        raise BadPhone(f"“{text[:40]}” is not a valid phone number. Write it with its country code, like +14155552671.")
+    return phonenumbers.format_number(number, PhoneNumberFormat.E164)
+
+
+def read_destination(text: str, country: str | None = None) -> str:
+    """A company line: an E.164 number, or a SIP address as it stands.
+
+    Raises:
+        BadPhone: it is neither.
+    """
+    text = text.strip()
+    if text.lower().startswith(("sip:", "sips:")):
+        if not SIP.fullmatch(text):
+            raise BadPhone(f"“{text[:60]}” is not a SIP address like sip:sales@pbx.example.com.")
+        return text
+    return read_phone(text, country)
+
+
+def read_caller(raw: str | None) -> Caller:
+    """A caller is identified if and only if the carrier's string is a valid international number (facts on withheld callers)."""
+    raw = (raw or "").strip()
+    try:
+        number = phonenumbers.parse(raw, None)
+    except NumberParseException:
+        return Caller(None, raw[:100])
+    if not phonenumbers.is_valid_number(number) or not raw.startswith("+"):
+        return Caller(None, raw[:100])
+    return Caller(phonenumbers.format_number(number, PhoneNumberFormat.E164), raw[:100])
+
+
+def country_of(e164: str) -> str | None:
+    try:
+        return phonenumbers.region_code_for_number(phonenumbers.parse(e164, None))
+    except NumberParseException:
+        return None
+
+
+def international(e164: str) -> str:
+    """`+1 415-555-2671`; anything that is no phone number stays as it is."""
+    return _formatted(e164, PhoneNumberFormat.INTERNATIONAL)
+
+
+def national(e164: str) -> str:
+    """`(415) 555-2671`."""
+    return _formatted(e164, PhoneNumberFormat.NATIONAL)
+
+
+def _formatted(e164: str, form: int) -> str:
+    try:
+        return phonenumbers.format_number(phonenumbers.parse(e164, None), form)
+    except NumberParseException:
+        return e164
+
+
+def display(e164: str, mask: str) -> str:
+    """The number as a page shows it: the mask filled from the right with national digits, `X` and `#` being digits.
+
+    Surplus digits go before the first placeholder, missing ones drop from the front. An empty mask gives the national form; a
+    mask whose country code is another country's gives the international form.
+    """
+    if not mask.strip():
+        return national(e164)
+    number = phonenumbers.parse(e164, None)
+    digits = phonenumbers.national_significant_number(number)
+    code = re.match(r"\s*\+\s*(\d+)", mask)
+    if code and code.group(1) != str(number.country_code):
+        return international(e164)
+    return fill_mask(mask, digits)
+
+
+def fill_mask(mask: str, digits: str) -> str:
+    """`##-##-##` and 1234567 give `123-45-67`; 12345 gives `1-23-45`."""
+    places = [index for index, sign in enumerate(mask) if sign in "X#"]
+    if not places:
+        return mask
+    shown = list(mask)
+    left = list(digits)
+    for place in reversed(places):
+        shown[place] = left.pop() if left else ""
+    first = next(index for index in places)
+    shown[first] = "".join(left) + shown[first]
+    filled = [index for index in places if shown[index]]
+    if filled and filled[0] != first:  # nothing stands between what dropped from the front and the first digit shown
+        shown[first : filled[0]] = [""] * (filled[0] - first)
+    return "".join(shown)
+
+
+def masked(text: str) -> str:
+    """For logs: `+14155552671` becomes `+14…71`."""
+    return re.sub(r"\+?\d[\d\s().\-]{5,18}\d", lambda found: _hide(found.group()), text)
+
+
+def _hide(number: str) -> str:
+    digits = re.sub(r"\D", "", number)
+    return f"{'+' if number.startswith('+') else ''}{digits[:2]}…{digits[-2:]}"

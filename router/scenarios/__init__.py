@@ -1,0 +1,1 @@
+"""Scenarios, their tracking numbers and call flows."""

@@ -1,0 +1,35 @@
+"""What every part of a running server shares: settings, database, keys, the carrier. One for each app, worker and command."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from flask import Flask, current_app
+
+from router.crypto import KeyRing
+from router.database import Database
+from router.settings import Settings
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass
+class Server:
+    """`registries` hold what upper floors register for lower floors' pages and validators; app.py fills them."""
+
+    settings: Settings
+    database: Database
+    keys: KeyRing
+    now: Callable[[], datetime] = utc_now
+    registries: dict[str, Any] = field(default_factory=dict)
+
+    def bind(self, app: Flask) -> None:
+        app.extensions["router"] = self
+
+
+def current_server() -> Server:
+    """The server of the app that handles this request."""
+    return cast(Server, current_app.extensions["router"])

@@ -1,0 +1,132 @@
+"""Typed settings from environment variables. Junk is refused with the variable's name; any secret may come from NAME_FILE."""
+
+import os
+from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+Network = IPv4Network | IPv6Network
+Networks = Annotated[tuple[Network, ...], NoDecode]
+
+SECRETS = ("ROUTER_SECRET_KEY", "ROUTER_DATABASE_URL", "TWILIO_AUTH_TOKEN", "ROUTER_METRICS_TOKEN")
+
+
+class SettingsError(Exception):
+    """A setting cannot be used; the message names its variable and says why."""
+
+
+class Settings(BaseSettings):
+    """All that an operator can set. `Settings()` reads the environment; tests pass values by field name."""
+
+    model_config = SettingsConfigDict(env_prefix="ROUTER_", extra="forbid", populate_by_name=True, frozen=True)
+
+    data_dir: Path = Path("data")
+    database_url: str = ""
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    public_url: str = ""
+    secret_key: str = Field(default="", repr=False)
+    fallback_destination: str = ""
+    trusted_proxies: Networks = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
+    carrier: Literal["simulator", "twilio"] = "simulator"
+    twilio_account_sid: str = Field(default="", validation_alias="TWILIO_ACCOUNT_SID")
+    twilio_auth_token: str = Field(default="", validation_alias="TWILIO_AUTH_TOKEN", repr=False)
+    allow_private: Networks = ()
+    visit_rate: str = "600/minute"
+    web_workers: int = Field(default=2, ge=1, le=64)
+    web_threads: int = Field(default=4, ge=1, le=64)
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    demo: bool = False  # set by `router demo` alone, never from the environment
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+    @field_validator("trusted_proxies", "allow_private", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+
+    @field_validator("public_url")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        if value and not value.startswith(("http://", "https://")):
+            raise ValueError("must begin with https:// (or http:// on a closed network)")
+        return value.rstrip("/")
+
+    @field_validator("visit_rate")
+    @classmethod
+    def _rate(cls, value: str) -> str:
+        from limits import parse_many
+
+        if value != "off":
+            parse_many(value)
+        return value
+
+    @property
+    def database(self) -> str:
+        """SQLAlchemy's address of the database: the one that was set, else the embedded one in the data folder."""
+        if not self.database_url:
+            return f"sqlite:///{self.data_dir.absolute() / 'router.db'}"
+        for scheme in ("postgresql://", "postgres://"):
+            if self.database_url.startswith(scheme):
+                return "postgresql+psycopg://" + self.database_url.removeprefix(scheme)
+        return self.database_url
+
+    @property
+    def embedded(self) -> bool:
+        return self.database.startswith("sqlite")
+
+    @property
+    def base_url(self) -> str:
+        """Where the outside world reaches this server, without a slash at the end."""
+        return self.public_url or f"http://{self.host}:{self.port}"
+
+
+def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Settings from the environment.
+
+    Raises:
+        SettingsError: a value cannot be used, or a NAME_FILE cannot be read; the variable is named.
+    """
+    environ = os.environ if environ is None else environ
+    values: dict[str, Any] = {}
+    for field, info in Settings.model_fields.items():
+        if field == "demo":
+            continue
+        variable = info.validation_alias if isinstance(info.validation_alias, str) else f"ROUTER_{field.upper()}"
+        value = _read(environ, variable)
+        if value is not None:
+            values[field] = value
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        raise SettingsError("; ".join(_sentence(problem) for problem in error.errors())) from None
+
+
+def _read(environ: Mapping[str, str], variable: str) -> str | None:
+    if variable in SECRETS and (path := environ.get(f"{variable}_FILE")):
+        try:
+            return Path(path).read_text().strip()
+        except OSError as error:
+            raise SettingsError(f"{variable}_FILE: cannot read {path}: {error.strerror}") from None
+    return environ.get(variable) or None
+
+
+def _sentence(problem: Any) -> str:
+    field = str(problem["loc"][0]) if problem["loc"] else "settings"
+    variable = field if field.isupper() else f"ROUTER_{field.upper()}"
+    return f"{variable}: {problem['msg'].removeprefix('Value error, ')}"

@@ -1,0 +1,1 @@
+"""Inbound calls: the call flow as TwiML, legs, events and statuses."""

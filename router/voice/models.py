@@ -1,0 +1,108 @@
+"""Tables of voice. The rows that the hot path inserts have no foreign keys: checking one locks the shared parent row."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, Index, String, Text, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from router.database import Base, BigId
+
+
+class Call(Base):
+    """One inbound call, keyed by the carrier's id of the parent leg."""
+
+    __tablename__ = "call"
+    __table_args__ = (
+        Index("ix_call_number_id_caller_started_at", "number_id", "caller", "started_at"),
+        Index("ix_call_project_id_id", "project_id", "id"),
+        Index("ix_call_scenario_id_id", "scenario_id", "id"),
+        Index("ix_call_visit_id", "visit_id"),
+        Index(
+            "ix_call_open",
+            "last_event_at",
+            sqlite_where=text("ended_at IS NULL"),
+            postgresql_where=text("ended_at IS NULL"),
+        ),
+        Index(
+            "ix_call_fan_out_due",
+            "id",
+            sqlite_where=text("fan_out_due <> ''"),
+            postgresql_where=text("fan_out_due <> ''"),
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    sid: Mapped[str] = mapped_column(String(64), unique=True)
+    project_id: Mapped[int] = mapped_column(BigId)
+    number_id: Mapped[int] = mapped_column(BigId)
+    number: Mapped[str] = mapped_column(String(16))
+    scenario_id: Mapped[int | None] = mapped_column(BigId)
+    scenario_enabled: Mapped[bool]
+    flow: Mapped[dict[str, Any]]
+    """The call flow's document this call began with."""
+    caller: Mapped[str | None] = mapped_column(String(16))
+    """E.164; None when withheld."""
+    caller_raw: Mapped[str] = mapped_column(String(100))
+    started_at: Mapped[datetime]
+    last_event_at: Mapped[datetime]
+    status: Mapped[str] = mapped_column(String(12))
+    """in_progress, answered, missed, busy, failed, abandoned, voicemail, unknown"""
+    first_call: Mapped[bool]
+    """The first call of this caller to this number; a withheld caller's never is."""
+    destination: Mapped[str] = mapped_column(String(200), default="")
+    """The one that answered, else the last one rung."""
+    answered_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+    ring_seconds: Mapped[int | None]
+    talk_seconds: Mapped[int | None]
+    recording_sid: Mapped[str] = mapped_column(String(64), default="")
+    recording_url: Mapped[str] = mapped_column(Text, default="")
+    recording_seconds: Mapped[int | None]
+    visit_id: Mapped[int | None] = mapped_column(BigId)
+    rule: Mapped[str] = mapped_column(String(10))
+    """repeat, static, lease or none (R7)"""
+    confidence: Mapped[float | None]
+    source_confidence: Mapped[float | None]
+    candidates: Mapped[list[Any]]
+    """`[{visit: number, visit_id, probability, state, ...}]`, most probable first"""
+    decision: Mapped[dict[str, Any]]
+    """What the rules saw, step by step, for the receipt."""
+    source: Mapped[dict[str, Any] | None]
+    """`{channel, source, medium, campaign, term, content}`; None when nothing is known"""
+    source_key: Mapped[int | None] = mapped_column(BigInteger)
+    fan_out_due: Mapped[str] = mapped_column(String(60), default="")
+    """Call events whose receivers failed, comma separated: `started`, `ended`. The worker repeats them."""
+
+
+class CallLeg(Base):
+    """One destination that was rung for a call."""
+
+    __tablename__ = "call_leg"
+    __table_args__ = (UniqueConstraint("call_sid", "sid"),)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    call_sid: Mapped[str] = mapped_column(String(64))
+    sid: Mapped[str] = mapped_column(String(64))
+    destination: Mapped[str] = mapped_column(String(200))
+    status: Mapped[str] = mapped_column(String(12))
+    """initiated, ringing, answered, completed, busy, no_answer, failed, canceled; never goes back"""
+    ringing_at: Mapped[datetime | None]
+    answered_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+    seconds: Mapped[int | None]
+
+
+class CallEvent(Base):
+    """One callback of the carrier as it came; a repeated one leaves no second row."""
+
+    __tablename__ = "call_event"
+    __table_args__ = (UniqueConstraint("call_sid", "key"),)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    call_sid: Mapped[str] = mapped_column(String(64))
+    key: Mapped[str] = mapped_column(String(160))
+    kind: Mapped[str] = mapped_column(String(12))
+    """inbound, dial, leg, status, recording"""
+    at: Mapped[datetime]
+    facts: Mapped[dict[str, Any]]

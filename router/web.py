@@ -1,0 +1,117 @@
+"""What all answers have in common: problems as application/problem+json, addresses of clients, JSON bodies with a limit."""
+
+import json
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Any
+
+from flask import Request, Response
+
+from router.settings import Networks
+
+BODY_LIMIT = 64 * 1024
+
+
+class Problem(Exception):
+    """A refusal that the client can read: a sentence that says what to do and, for 422, the field."""
+
+    def __init__(self, status: int, detail: str, field: str | None = None, **more: Any) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.field = field
+        self.more = more
+
+    def response(self) -> Response:
+        body = {
+            "type": "about:blank",
+            "title": TITLES.get(self.status, "Refused"),
+            "status": self.status,
+            "detail": self.detail,
+        }
+        if self.field is not None:
+            body["field"] = self.field
+        return Response(json.dumps(body | self.more), self.status, mimetype="application/problem+json")
+
+
+TITLES = {
+    400: "Bad request",
+    401: "Not signed in",
+    403: "Not allowed",
+    404: "Not found",
+    405: "Method not allowed",
+    409: "Conflict",
+    413: "Too large",
+    415: "Unsupported media type",
+    422: "Cannot be used",
+    429: "Too many requests",
+    500: "Our mistake",
+    503: "Not available now",
+}
+
+
+def read_json(request: Request) -> dict[str, Any]:
+    """The JSON object in a request's body, whatever its Content-Type says.
+
+    Raises:
+        Problem: 413 above 64 kB; 400 when it is no JSON object in UTF-8, or holds a NUL (which PostgreSQL cannot store).
+    """
+    if (request.content_length or 0) > BODY_LIMIT:
+        raise Problem(413, "The body is larger than 64 kB.")
+    raw = request.stream.read(BODY_LIMIT + 1)
+    if len(raw) > BODY_LIMIT:
+        raise Problem(413, "The body is larger than 64 kB.")
+    try:
+        body: Any = json.loads(raw.decode("utf-8"), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        raise Problem(400, "The body is not JSON in UTF-8.") from None
+    if not isinstance(body, dict):
+        raise Problem(400, "The body has to be a JSON object.")
+    if b"\\u0000" in raw or b"\\ud" in raw.lower():
+        body = _clean(body)
+    return dict(body)
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(name)
+
+
+def _clean(value: Any) -> Any:
+    """Without NUL and lone surrogates, which no database stores."""
+    if isinstance(value, str):
+        return value.replace("\0", "").encode("utf-8", "ignore").decode()
+    if isinstance(value, list):
+        return [_clean(item) for item in value]
+    if isinstance(value, dict):
+        return {_clean(key): _clean(item) for key, item in value.items()}
+    return value
+
+
+def client_address(request: Request, trusted: Networks) -> str:
+    """The client's address: the peer, or what the nearest untrusted hop of X-Forwarded-For says when the peer is a trusted proxy."""
+    hops = [request.remote_addr or ""]
+    hops += [hop.strip() for hop in reversed(request.headers.get("X-Forwarded-For", "").split(",")) if hop.strip()]
+    found = ""
+    for hop in hops:
+        try:
+            address = ip_address(hop)
+        except ValueError:
+            break
+        found = str(address)
+        if not _within(address, trusted):
+            break
+    return found
+
+
+def client_group(address: str) -> str:
+    """Whom a rate limit counts as one: an IPv4 address, or an IPv6 /64."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(parsed, IPv6Address):
+        return ":".join(parsed.exploded.split(":")[:4]) + "::/64"
+    return str(parsed)
+
+
+def _within(address: IPv4Address | IPv6Address, networks: Networks) -> bool:
+    return any(address.version == network.version and address in network for network in networks)

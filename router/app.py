@@ -1,0 +1,66 @@
+"""Puts the rooms together; nothing else knows all of them."""
+
+from pathlib import Path
+
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException
+
+from router.crypto import load_keys
+from router.database import Database
+from router.server import Server
+from router.settings import Settings, read_settings
+from router.web import BODY_LIMIT, Problem
+
+PACKAGE = Path(__file__).parent
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """The web application. Without settings it reads the environment.
+
+    Raises:
+        SettingsError: a setting cannot be used.
+    """
+    server = make_server(settings or read_settings())
+    app = Flask("router", template_folder=str(template_folder()), static_folder=str(PACKAGE / "static"))
+    _configure(app, server)
+    server.bind(app)
+    _register_errors(app)
+    return app
+
+
+def make_server(settings: Settings) -> Server:
+    """What web processes, the worker and commands share, with every receiver connected."""
+    pool_size = settings.web_threads + 2
+    return Server(settings, Database(settings.database, pool_size=pool_size), load_keys(settings))
+
+
+def template_folder() -> Path:
+    """`templates/` beside the package in a checkout, inside it after `pip install`."""
+    inside = PACKAGE / "templates"
+    return inside if inside.is_dir() else PACKAGE.parent / "templates"
+
+
+def _configure(app: Flask, server: Server) -> None:
+    session_keys = [key.hex() for key in server.keys.derive("session")]
+    app.config.update(
+        SECRET_KEY=session_keys[0],
+        SECRET_KEY_FALLBACKS=session_keys[1:],
+        SESSION_COOKIE_NAME="router_session",
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        SESSION_COOKIE_SECURE=server.settings.base_url.startswith("https://"),
+        MAX_CONTENT_LENGTH=BODY_LIMIT,
+        BOOTSTRAP_SERVE_LOCAL=True,
+    )
+
+
+def _register_errors(app: Flask) -> None:
+    @app.errorhandler(Problem)
+    def problem(error: Problem) -> Response:
+        return error.response()
+
+    @app.errorhandler(HTTPException)
+    def http_error(error: HTTPException) -> Response | HTTPException:
+        if request.path.startswith(("/api/", "/tag/")):
+            return Problem(error.code or 500, error.description or "").response()
+        return error

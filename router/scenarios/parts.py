@@ -1,0 +1,44 @@
+"""Parts of a scenario that belong to floors above (its integrations): they register here, app.py puts them in."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, Protocol
+
+from sqlalchemy.orm import Session
+
+from router.accounts.models import Project
+from router.server import Server
+
+REGISTRY = "scenario_parts"
+
+
+class ScenarioPart(Protocol):
+    """One member of a scenario's API document, with its fields in the form."""
+
+    name: str
+    """The member's name in the API, e.g. `integrations`."""
+    form_template: str
+    """A Jinja template with the fields; it gets `value` (as `show` gives it), `errors` by field name and `disabled`."""
+
+    def check(self, session: Session, project: Project, scenario_id: int | None, value: Any) -> Any:
+        """The clean form of what came in (the whole member, after any merge), to be passed to `save`; nothing is written.
+
+        An absent secret means: the stored one is kept. Raises Problem(422, field="integrations.ga4.measurement_id").
+        """
+
+    def save(self, session: Session, project: Project, scenario_id: int, clean: Any, now: datetime) -> dict[str, Any]:
+        """Stores it; returns what can be shown this once only (secrets that were made), by dotted field name."""
+
+    def show(self, session: Session, scenario_ids: Iterable[int]) -> dict[int, dict[str, Any]]:
+        """The member of each scenario, without secrets."""
+
+    def read_form(self, form: Mapping[str, str]) -> Any:
+        """The member's value from a submitted form."""
+
+
+def parts_of(server: Server) -> list[ScenarioPart]:
+    return list(server.registries.setdefault(REGISTRY, []))
+
+
+def add_part(server: Server, part: ScenarioPart) -> None:
+    server.registries.setdefault(REGISTRY, []).append(part)

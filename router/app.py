@@ -5,6 +5,8 @@ from pathlib import Path
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
+from router.attribution import hooks as tag_hooks
+from router.attribution import pool
 from router.crypto import load_keys
 from router.database import Database
 from router.server import Server
@@ -24,6 +26,9 @@ def create_app(settings: Settings | None = None) -> Flask:
     app = Flask("router", template_folder=str(template_folder()), static_folder=str(PACKAGE / "static"))
     _configure(app, server)
     server.bind(app)
+    for blueprint in (tag_hooks.hooks,):
+        app.register_blueprint(blueprint)
+    app.before_request(_refuse_nul)
     _register_errors(app)
     return app
 
@@ -31,7 +36,10 @@ def create_app(settings: Settings | None = None) -> Flask:
 def make_server(settings: Settings) -> Server:
     """What web processes, the worker and commands share, with every receiver connected."""
     pool_size = settings.web_threads + 2
-    return Server(settings, Database(settings.database, pool_size=pool_size), load_keys(settings))
+    server = Server(settings, Database(settings.database, pool_size=pool_size), load_keys(settings))
+    pool.connect()
+    tag_hooks.make_limits(server)
+    return server
 
 
 def template_folder() -> Path:
@@ -52,6 +60,12 @@ def _configure(app: Flask, server: Server) -> None:
         MAX_CONTENT_LENGTH=BODY_LIMIT,
         BOOTSTRAP_SERVE_LOCAL=True,
     )
+
+
+def _refuse_nul() -> None:
+    """No address of ours holds a NUL, and PostgreSQL cannot even look for one."""
+    if "\0" in request.path or "%00" in request.query_string.decode("latin-1"):
+        raise Problem(404, "There is nothing here.")
 
 
 def _register_errors(app: Flask) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from alembic import command
 from alembic.config import Config
@@ -22,6 +22,7 @@ from sqlalchemy import (
     Integer,
     MetaData,
     Table,
+    bindparam,
     create_engine,
     event,
     func,
@@ -172,9 +173,14 @@ def dialect_name(session: Session | Connection) -> str:
     return bind.dialect.name
 
 
-def later(session: Session, one: ColumnElement[Any], other: Any) -> ColumnElement[Any]:
+def table_of(model: type[Base]) -> Table:
+    """A model's table, for Core statements: the hot paths load no objects."""
+    return cast(Table, model.__table__)
+
+
+def later(dialect: str, one: ColumnElement[Any], other: ColumnElement[Any]) -> ColumnElement[Any]:
     """The later of two moments, in SQL; neither may be NULL."""
-    return func.greatest(one, other) if dialect_name(session) == "postgresql" else func.max(one, other)
+    return func.greatest(one, other) if dialect == "postgresql" else func.max(one, other)
 
 
 def start_visit_numbers(session: Session, project_id: int) -> None:
@@ -188,15 +194,18 @@ def start_visit_numbers(session: Session, project_id: int) -> None:
         )
 
 
-def next_visit_number(session: Session, project_id: int) -> Any:
-    """A rising number, as a value for an INSERT: a sequence on PostgreSQL (no row that visitors wait for), a row on SQLite."""
+def next_visit_number(session: Session, project_id: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A rising number for an INSERT: its column expression and its parameters.
+
+    A sequence on PostgreSQL, so that there is no row that visitors wait for; a row on SQLite, where writers take turns anyway.
+    """
     if dialect_name(session) == "postgresql":
-        return func.nextval(f"visit_number_{int(project_id)}")
-    taken = session.execute(
-        text("UPDATE visit_counter SET last = last + 1 WHERE project_id = :project RETURNING last"),
-        {"project": project_id},
-    )
-    return taken.scalar_one()
+        return {"number": func.nextval(bindparam("sequence"))}, {"sequence": f"visit_number_{int(project_id)}"}
+    taken = session.execute(_NEXT_VISIT_NUMBER, {"project": project_id})
+    return {"number": bindparam("number")}, {"number": taken.scalar_one()}
+
+
+_NEXT_VISIT_NUMBER = text("UPDATE visit_counter SET last = last + 1 WHERE project_id = :project RETURNING last")
 
 
 def wait_for_turn(session: Session, kind: int, key: int) -> None:
@@ -205,9 +214,9 @@ def wait_for_turn(session: Session, kind: int, key: int) -> None:
         session.execute(text("SELECT pg_advisory_xact_lock(:kind, :key)"), {"kind": kind, "key": key})
 
 
-def skip_locked(statement: Any, session: Session, of: Any) -> Any:
-    """Rows that another worker has locked are passed over; SQLite's writers are alone anyway."""
-    return statement.with_for_update(skip_locked=True, of=of) if dialect_name(session) == "postgresql" else statement
+def skip_locked(statement: Any, dialect: str, of: Any = None) -> Any:
+    """Rows that somebody else has locked are passed over; SQLite's writers are alone anyway."""
+    return statement.with_for_update(skip_locked=True, of=of) if dialect == "postgresql" else statement
 
 
 def _migrations(url: str) -> Config:

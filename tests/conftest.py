@@ -7,10 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from flask import Flask
+from flask.testing import FlaskClient
 from sqlalchemy import create_engine, text
 
+from router.app import create_app
 from router.crypto import KeyRing, load_keys
 from router.database import Database, migrate
+from router.server import Server
 from router.settings import Settings
 from tests.postgres import database_of, postgres_cluster
 
@@ -99,3 +103,23 @@ def _no_settings_from_outside() -> Iterator[None]:
     found = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(("ROUTER_", "TWILIO_"))}
     yield
     os.environ.update(found)
+
+
+@pytest.fixture
+def app(settings: Settings) -> Iterator[Flask]:
+    """The whole web application on this test's database."""
+    app = create_app(settings)
+    yield app
+    server: Server = app.extensions["router"]
+    server.database.dispose()
+
+
+@pytest.fixture
+def server(app: Flask) -> Server:
+    found: Server = app.extensions["router"]
+    return found
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    return app.test_client()

@@ -1,0 +1,199 @@
+"""What a page view and a sign of life do: which visit it is, and which numbers its page shows. One transaction each, few statements."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import and_, bindparam, select
+from sqlalchemy.orm import Session
+
+from router.accounts.models import Project
+from router.attribution.leases import (
+    HeldLease,
+    PoolBusy,
+    PoolRules,
+    Taker,
+    held_by,
+    keep_alive,
+    lend,
+    take_back,
+)
+from router.attribution.tokens import is_our_visitor, new_visitor
+from router.attribution.visits import (
+    KnownVisit,
+    PageView,
+    begin_visit,
+    continues,
+    find_visit,
+    last_visit_of,
+    record_sign,
+)
+from router.crypto import KeyRing
+from router.database import table_of
+from router.scenarios.models import Scenario
+
+
+@dataclass(frozen=True, slots=True)
+class TagScenario:
+    """An enabled scenario as the tag's endpoints need it."""
+
+    id: int
+    aim: str
+    hold_seconds: int
+    tagging: Mapping[str, Any]
+
+    @property
+    def rules(self) -> PoolRules:
+        return PoolRules(self.id, self.aim, timedelta(seconds=self.hold_seconds))
+
+
+@dataclass(frozen=True, slots=True)
+class TagProject:
+    """A project as the tag's endpoints need it, with its enabled scenarios in ascending id."""
+
+    id: int
+    site: list[str]
+    country: str
+    gap: timedelta
+    suspended: bool
+    scenarios: list[TagScenario]
+
+    def only(self, wanted: Iterable[int] | None) -> list[TagScenario]:
+        """The scenarios that a page limits itself to; all when it says nothing."""
+        return self.scenarios if wanted is None else [one for one in self.scenarios if one.id in set(wanted)]
+
+
+@dataclass(frozen=True, slots=True)
+class GivenNumber:
+    """A number that a page shall show."""
+
+    scenario: TagScenario
+    e164: str
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    visit: KnownVisit
+    numbers: list[GivenNumber]
+
+
+_project, _scenario = table_of(Project).c, table_of(Scenario).c
+_TAG_PROJECT = (
+    select(
+        *(_project[name] for name in ("id", "site", "country", "visit_gap_seconds", "suspended_at")),
+        *(_scenario[name] for name in ("id", "aim", "hold_seconds", "tagging")),
+    )
+    .join_from(
+        table_of(Project),
+        table_of(Scenario),
+        and_(_scenario.project_id == _project.id, _scenario.enabled, _scenario.deleted_at.is_(None)),
+        isouter=True,
+    )
+    .where(_project.key == bindparam("tag_key"))
+    .order_by(_scenario.id)
+)
+
+
+def find_tag_project(session: Session, key: str) -> TagProject | None:
+    """The project with this public key, in one statement."""
+    rows = session.execute(_TAG_PROJECT, {"tag_key": key[:32]}).all()
+    if not rows:
+        return None
+    first = rows[0]
+    scenarios = [TagScenario(*row[5:]) for row in rows if row[5] is not None]
+    return TagProject(first[0], first[1], first[2], timedelta(seconds=first[3]), first[4] is not None, scenarios)
+
+
+def page_viewed(
+    session: Session,
+    keys: KeyRing,
+    project: TagProject,
+    view: PageView,
+    visitor: str | None,
+    wanted: Iterable[int] | None,
+    now: datetime,
+) -> Arrival:
+    """A page view continues the visitor's visit or begins one, and shows a number of every scenario that the page wants (R1, R6)."""
+    if visitor is None or not is_our_visitor(keys, project.id, visitor):
+        visitor, before = new_visitor(keys, project.id), None
+    else:
+        before = last_visit_of(session, project.id, visitor)
+    scenarios = project.only(wanted)
+    if before is not None and continues(before, view.evidence, project.gap, now):
+        return _goes_on(session, before, scenarios, view.ga, now)
+    visit = begin_visit(session, project.id, visitor, view, now)
+    held = {lease.scenario_id: lease for lease in held_by(session, before.id)} if before else {}
+    numbers = [_first_number(session, visit, before, held.get(one.id), one, now) for one in scenarios]
+    return Arrival(visit, [number for number in numbers if number])
+
+
+def sign_of_life(
+    session: Session, project: TagProject, visit_id: int, ga: Mapping[str, str] | None, now: datetime
+) -> Arrival | None:
+    """A page says that it is open. The numbers are those that the page has to change; None: no such visit."""
+    visit = find_visit(session, project.id, visit_id)
+    if visit is None:
+        return None
+    held = held_by(session, visit.id)
+    scenarios = {one.id: one for one in project.scenarios}
+    changed: list[GivenNumber] = []
+    for lease in held:
+        scenario = scenarios.get(lease.scenario_id)
+        hold = scenario.rules.hold if scenario else project.gap
+        if not keep_alive(session, visit.visitor, lease, visit.is_active(hold, now), now) and scenario:
+            changed += _given(session, visit, scenario, now)
+    record_sign(session, visit, now, ga)
+    return Arrival(visit, changed)
+
+
+def last_sign(session: Session, project: TagProject, visit_id: int, now: datetime) -> bool:
+    """The page is left: only a last sign of life; nothing new is lent to a page that closes."""
+    visit = find_visit(session, project.id, visit_id)
+    if visit is None:
+        return False
+    holds = {one.id: one.rules.hold for one in project.scenarios}
+    for lease in held_by(session, visit.id):
+        keep_alive(session, visit.visitor, lease, visit.is_active(holds.get(lease.scenario_id, project.gap), now), now)
+    record_sign(session, visit, now)
+    return True
+
+
+def _goes_on(
+    session: Session, visit: KnownVisit, scenarios: list[TagScenario], ga: Mapping[str, str], now: datetime
+) -> Arrival:
+    held = {lease.scenario_id: lease for lease in held_by(session, visit.id)}
+    numbers: list[GivenNumber] = []
+    for scenario in scenarios:
+        lease = held.get(scenario.id)
+        if lease and keep_alive(session, visit.visitor, lease, visit.is_active(scenario.rules.hold, now), now):
+            numbers.append(GivenNumber(scenario, lease.entry.e164))
+        else:
+            numbers += _given(session, visit, scenario, now)
+    record_sign(session, visit, now, ga)
+    return Arrival(visit, numbers)
+
+
+def _first_number(
+    session: Session,
+    visit: KnownVisit,
+    before: KnownVisit | None,
+    lease: HeldLease | None,
+    scenario: TagScenario,
+    now: datetime,
+) -> GivenNumber | None:
+    """A new visit's number: the one that this visitor's visit before it holds still, else one of the pool."""
+    taker = Taker(visit.id, visit.visitor, visit.source_key)
+    if before and lease:
+        active = before.is_active(scenario.rules.hold, now)
+        if lease.still_held(visit.visitor, active) and take_back(session, scenario.rules, taker, lease, active, now):
+            return GivenNumber(scenario, lease.entry.e164)
+    return next(iter(_given(session, visit, scenario, now)), None)
+
+
+def _given(session: Session, visit: KnownVisit, scenario: TagScenario, now: datetime) -> list[GivenNumber]:
+    try:
+        entry = lend(session, scenario.rules, Taker(visit.id, visit.visitor, visit.source_key), now)
+    except PoolBusy:
+        return []
+    return [GivenNumber(scenario, entry.e164)] if entry else []

@@ -1,0 +1,172 @@
+"""What web pages ask: a number for a page view, and signs of life. Public, limited by origin and by rate."""
+
+import json
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any
+
+from flask import Blueprint, Response, request
+
+from router import phones
+from router.accounts.access import Audience, guard
+from router.attribution.arrivals import (
+    Arrival,
+    GivenNumber,
+    TagProject,
+    find_tag_project,
+    last_sign,
+    page_viewed,
+    sign_of_life,
+)
+from router.attribution.crawlers import is_crawler
+from router.attribution.origins import belongs, host_and_port, remember_refused
+from router.attribution.page_views import PostedView, read_ga, read_posted_view
+from router.attribution.tokens import read_visit_token, visit_token
+from router.ratelimit import RateLimit
+from router.server import Server, current_server
+from router.web import Problem, client_address, client_group, read_json
+
+ALIVE_EVERY = 45
+"""Seconds between two signs of life of an open page."""
+
+hooks = guard(Blueprint("tag_hooks", __name__, url_prefix="/tag"), Audience.PUBLIC)
+
+
+def make_limits(server: Server) -> None:
+    server.registries["visit_rate"] = RateLimit(server.settings.visit_rate)
+    server.registries["refused_origin_rate"] = RateLimit("1/minute")
+
+
+@hooks.post("/<key>/visits")
+def view_page(key: str) -> Response:
+    """One page view: 201 with the visit and its numbers; 204 for crawlers, who get the page's own number."""
+    server = current_server()
+    if is_crawler(request.headers.get("User-Agent", "")):
+        return _answer(None)
+    address = client_address(request, server.settings.trusted_proxies)
+    if not server.registries["visit_rate"].allows(client_group(address)):
+        raise Problem(429, "Too many page views from one address; try again in a minute.")
+    posted = read_posted_view(read_json(request))
+    now = server.now()
+    with server.database.writing() as session:
+        project = _project(find_tag_project(session, key))
+        allowed = _is_allowed(server, project, posted)
+        if allowed and not project.suspended:
+            view = posted.for_site(project.site, address)
+            arrival = page_viewed(session, server.keys, project, view, posted.visitor, posted.scenarios, now)
+    if not allowed:
+        _refuse_origin(server, project)
+    if project.suspended:
+        return _answer(None)
+    return _answer(_visit_document(server, project, arrival), 201)
+
+
+@hooks.post("/<key>/visits/<token>/alive")
+def page_is_open(key: str, token: str) -> Response:
+    """A sign of life: 204, or 200 with the numbers that the page has to change."""
+    server = current_server()
+    ga = read_ga(read_json(request)) if request.content_length else None
+    with server.database.writing() as session:
+        project = _project(find_tag_project(session, key))
+        arrival = sign_of_life(session, project, _visit_id(server, project, token), ga, server.now())
+    if arrival is None:
+        raise Problem(404, "There is no such visit; ask for numbers anew.")
+    return _answer({"numbers": _numbers(arrival.numbers)} if arrival.numbers else None)
+
+
+@hooks.post("/<key>/visits/<token>/left")
+def page_is_left(key: str, token: str) -> Response:
+    server = current_server()
+    with server.database.writing() as session:
+        project = _project(find_tag_project(session, key))
+        if not last_sign(session, project, _visit_id(server, project, token), server.now()):
+            raise Problem(404, "There is no such visit; ask for numbers anew.")
+    return _answer(None)
+
+
+@hooks.route("/<key>/visits", methods=["OPTIONS"])
+@hooks.route("/<key>/visits/<token>/<sign>", methods=["OPTIONS"])
+def preflight(key: str, token: str = "", sign: str = "") -> Response:
+    """The tag needs none; a page's own script that posts JSON does."""
+    response = _answer(None)
+    response.headers["Access-Control-Allow-Methods"] = "POST"
+    response.headers["Access-Control-Allow-Headers"] = "Content-Type"
+    response.headers["Access-Control-Max-Age"] = "86400"
+    return response
+
+
+@hooks.after_request
+def allow_origin(response: Response) -> Response:
+    """Names the exact origin, allows no credentials. What a page must not have was refused before."""
+    response.headers["Cache-Control"] = "no-store"
+    origin = request.headers.get("Origin")
+    if origin and response.status_code != 403 and host_and_port(origin):
+        response.headers["Access-Control-Allow-Origin"] = origin
+        response.headers["Vary"] = "Origin"
+    return response
+
+
+def _project(project: TagProject | None) -> TagProject:
+    if project is None:
+        raise Problem(404, "There is no project with this key.")
+    return project
+
+
+def _visit_id(server: Server, project: TagProject, token: str) -> int:
+    visit_id = read_visit_token(server.keys, project.id, token)
+    if visit_id is None:
+        raise Problem(404, "There is no such visit; ask for numbers anew.")
+    return visit_id
+
+
+def _is_allowed(server: Server, project: TagProject, posted: PostedView) -> bool:
+    """Browsers name the origin; where nothing does, the page's own address has to be the site's."""
+    origin = request.headers.get("Origin")
+    found = host_and_port(origin) if origin is not None else (posted.page_host, posted.page_port)
+    if found is None:
+        return False
+    return belongs(project.site, *found) or found == host_and_port(server.settings.base_url)
+
+
+def _refuse_origin(server: Server, project: TagProject) -> None:
+    origin = request.headers.get("Origin", "")
+    if host_and_port(origin) and server.registries["refused_origin_rate"].allows(f"{project.id} {origin}"):
+        with server.database.writing() as session:
+            remember_refused(session, project.id, origin, server.now())
+    raise Problem(403, "Pages of this site may not ask for numbers; an admin can allow it in the project's settings.")
+
+
+def _visit_document(server: Server, project: TagProject, arrival: Arrival) -> dict[str, Any]:
+    return {
+        "visit": arrival.visit.number,
+        "visitor": arrival.visit.visitor,
+        "token": visit_token(server.keys, project.id, arrival.visit.id),
+        "alive_every": ALIVE_EVERY,
+        "numbers": _numbers(arrival.numbers),
+    }
+
+
+def _numbers(numbers: Iterable[GivenNumber]) -> list[dict[str, Any]]:
+    return [_number(one) for one in numbers]
+
+
+def _number(given: GivenNumber) -> dict[str, Any]:
+    tagging = given.scenario.tagging
+    form = str(tagging.get("format") or "")
+    return {
+        "scenario": given.scenario.id,
+        "e164": given.e164,
+        "display": _display(given.e164, form),
+        "keep_form": not form.strip(),
+        "selectors": tagging.get("selectors") or [],
+        "replace": tagging.get("replace") or [],
+    }
+
+
+_display = lru_cache(maxsize=20_000)(phones.display)
+
+
+def _answer(document: Any, status: int = 200) -> Response:
+    if document is None:
+        return Response(status=204)
+    return Response(json.dumps(document, separators=(",", ":")), status, mimetype="application/json")

@@ -1,0 +1,239 @@
+"""Lending numbers to visits (R6): look without locking, then take one row by a conditional update; only a look that waits may decide
+that the pool is exhausted. The statements are built once: building them costs more than PostgreSQL needs to run them."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Executable, Select, and_, bindparam, insert, literal_column, or_, select, union_all, update
+from sqlalchemy.orm import Session
+
+from router.attribution.models import Lease, PoolNumber, Visit
+from router.attribution.regret import PoolEntry, choose
+from router.database import UtcDateTime, dialect_name, later, skip_locked, table_of, wait_for_turn
+
+LEASE_TURN = 6001
+"""The kind of advisory lock under which a look at a scenario's pool may decide that it is exhausted."""
+
+HASTY_LOOKS = 3
+WAITING_LOOKS = 100
+
+POOL, LEASE, VISIT = table_of(PoolNumber), table_of(Lease), table_of(Visit)
+pool, lease = POOL.c, LEASE.c
+COLUMNS = [pool[name] for name in PoolEntry.__slots__]
+
+
+class PoolBusy(Exception):
+    """Every look lost its number to somebody else; the page keeps its own number this time."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolRules:
+    """What a scenario says about its leases."""
+
+    scenario_id: int
+    aim: str
+    hold: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Taker:
+    """The visit that asks for a number."""
+
+    visit_id: int
+    visitor: str
+    source_key: int
+
+
+@dataclass(frozen=True, slots=True)
+class HeldLease:
+    """A lease with its number as it stands now, seen from the visit that holds or held it."""
+
+    lease_id: int
+    scenario_id: int
+    turn: int
+    shared: bool
+    entry: PoolEntry = field(repr=False)
+
+    def still_held(self, visitor: str, active: bool) -> bool:
+        """An active visit keeps its number, shared or not; an ended one gets it back if nobody was lent it since."""
+        return self.entry.visitor == visitor or (active and self.entry.group_turn <= self.turn)
+
+
+def lend(session: Session, rules: PoolRules, taker: Taker, now: datetime) -> PoolEntry | None:
+    """Lends a number of the scenario's pool to the visit; None when the pool has no numbers.
+
+    Raises:
+        PoolBusy: nothing could be taken although the pool has numbers.
+    """
+    for attempt in range(HASTY_LOOKS):
+        entries = _look(session, rules, taker.source_key, hasty=rules.aim == "visit", pass_locked=attempt > 0)
+        choice = choose(entries, taker.source_key, rules.aim, rules.hold, now)
+        if choice is None or (rules.aim == "visit" and not choice.is_idle(rules.hold, now)):
+            break
+        if _take(session, rules, taker, choice, now):
+            return choice
+    return _lend_waiting(session, rules, taker, now)
+
+
+def _lend_waiting(session: Session, rules: PoolRules, taker: Taker, now: datetime) -> PoolEntry | None:
+    wait_for_turn(session, LEASE_TURN, rules.scenario_id)
+    for _ in range(WAITING_LOOKS):
+        entries = _look(session, rules, taker.source_key, hasty=False, pass_locked=False)
+        choice = choose(entries, taker.source_key, rules.aim, rules.hold, now)
+        if choice is None:
+            return None
+        if _take(session, rules, taker, choice, now):
+            return choice
+    raise PoolBusy(f"scenario {rules.scenario_id}")
+
+
+def take_back(session: Session, rules: PoolRules, taker: Taker, held: HeldLease, active: bool, now: datetime) -> bool:
+    """Gives a visitor's new visit the number that his visit before it holds: he never shares with himself."""
+    lent = _lent(held.entry, taker, held.entry.group_turn, now)
+    taken = session.execute(_take_back(active), lent | {"held_turn": held.turn, "scenario": rules.scenario_id}).first()
+    if taken is None:
+        return False
+    _write_lease(session, rules, taker, held.entry, held.shared and active, now)
+    return True
+
+
+def keep_alive(session: Session, visitor: str, held: HeldLease, active: bool, now: datetime) -> bool:
+    """A sign of life reaches the number; False when it was lent to somebody else meanwhile."""
+    number = {"number": held.entry.number_id, "scenario": held.scenario_id}
+    values = number | {"holder": visitor, "held_turn": held.turn, "sign_at": now}
+    return session.execute(_keep_alive(dialect_name(session), active), values).first() is not None
+
+
+def _look(session: Session, rules: PoolRules, source_key: int, *, hasty: bool, pass_locked: bool) -> list[PoolEntry]:
+    """The few numbers of a pool among which the best one is, by one index look-up for each. A hasty look leaves out those that only
+    count when nothing is idle."""
+    statement = _look_statement(dialect_name(session), hasty, pass_locked)
+    return [
+        PoolEntry(*row) for row in session.execute(statement, {"scenario": rules.scenario_id, "source": source_key})
+    ]
+
+
+def _take(session: Session, rules: PoolRules, taker: Taker, entry: PoolEntry, now: datetime) -> bool:
+    """Takes exactly this row if nobody was faster; an idle one only if it is idle still."""
+    idle = entry.is_idle(rules.hold, now)
+    lent = _lent(entry, taker, entry.turn + 1 if idle else entry.group_turn, now)
+    values = lent | {"scenario": rules.scenario_id, "seen_sign_at": entry.last_sign_at}
+    if session.execute(_take_statement(idle), values).first() is None:
+        return False
+    shared = not idle and entry.visitor != taker.visitor
+    if shared:
+        holders = {"number": entry.number_id, "group": entry.group_turn, "since": now - rules.hold}
+        session.execute(_MARK_SHARED, holders)
+    _write_lease(session, rules, taker, entry, shared, now)
+    return True
+
+
+def _lent(entry: PoolEntry, taker: Taker, group_turn: int, now: datetime) -> dict[str, Any]:
+    return {
+        "number": entry.number_id,
+        "seen_turn": entry.turn,
+        "new_turn": entry.turn + 1,
+        "new_group_turn": group_turn,
+        "new_visitor": taker.visitor,
+        "new_source_key": taker.source_key,
+        "new_lease_started_at": now,
+        "new_last_sign_at": max(now, entry.last_sign_at),
+    }
+
+
+def _write_lease(
+    session: Session, rules: PoolRules, taker: Taker, entry: PoolEntry, shared: bool, now: datetime
+) -> None:
+    values = {
+        "scenario_id": rules.scenario_id,
+        "number_id": entry.number_id,
+        "visit_id": taker.visit_id,
+        "turn": entry.turn + 1,
+        "shared": shared,
+        "started_at": now,
+    }
+    session.execute(_WRITE_LEASE, values)
+
+
+def held_by(session: Session, visit_id: int) -> list[HeldLease]:
+    """The newest lease of a visit in each scenario whose pool still has the number, in ascending scenario."""
+    rows = session.execute(_HELD_BY, {"visit": visit_id})
+    newest = {row[1]: HeldLease(row[0], row[1], row[2], row[3], PoolEntry(*row[4:])) for row in rows}
+    return sorted(newest.values(), key=lambda one: one.scenario_id)
+
+
+_WRITE_LEASE = insert(LEASE)
+
+_HELD_BY = (
+    select(lease.id, lease.scenario_id, lease.turn, lease.shared, *COLUMNS)
+    .join_from(LEASE, POOL, and_(pool.number_id == lease.number_id, pool.scenario_id == lease.scenario_id))
+    .where(lease.visit_id == bindparam("visit"))
+    .order_by(lease.id)
+)
+
+_MARK_SHARED = (  # the visits that hold the number at this moment share it from now on
+    update(LEASE)
+    .where(lease.number_id == bindparam("number"), lease.turn >= bindparam("group"))
+    .where(
+        select(VISIT.c.id).where(VISIT.c.id == lease.visit_id, VISIT.c.last_sign_at >= bindparam("since")).exists(),
+    )
+    .values(shared=True)
+)
+
+
+@cache
+def _look_statement(dialect: str, hasty: bool, pass_locked: bool) -> Executable:
+    orders = [pool.last_sign_at] if hasty else [pool.last_sign_at, pool.lease_started_at]
+    firsts = [_first(order, same_source) for order in orders for same_source in (False, True)]
+    if pass_locked:
+        firsts = [skip_locked(first, dialect) for first in firsts]
+    return union_all(*(select(*one.subquery(f"first_{i}").c) for i, one in enumerate(firsts)))
+
+
+def _first(order: Any, same_source: bool) -> Select[Any]:
+    query = select(*COLUMNS).where(pool.scenario_id == bindparam("scenario")).order_by(order).limit(literal_column("1"))
+    return query.where(pool.source_key == bindparam("source")) if same_source else query
+
+
+@cache
+def _take_statement(idle: bool) -> Executable:
+    statement = update(POOL).where(
+        pool.number_id == bindparam("number"),
+        pool.turn == bindparam("seen_turn"),
+        pool.scenario_id == bindparam("scenario"),
+    )
+    if idle:
+        statement = statement.where(pool.last_sign_at == bindparam("seen_sign_at"))
+    return statement.values({name: bindparam(f"new_{name}") for name in LENT}).returning(pool.turn)
+
+
+LENT = ("turn", "group_turn", "visitor", "source_key", "lease_started_at", "last_sign_at")
+
+
+@cache
+def _take_back(active: bool) -> Executable:
+    statement = update(POOL).where(
+        pool.number_id == bindparam("number"),
+        pool.turn == bindparam("seen_turn"),
+        pool.scenario_id == bindparam("scenario"),
+        _holds(active, bindparam("new_visitor")),
+    )
+    return statement.values({name: bindparam(f"new_{name}") for name in LENT}).returning(pool.turn)
+
+
+@cache
+def _keep_alive(dialect: str, active: bool) -> Executable:
+    sign = later(dialect, pool.last_sign_at, bindparam("sign_at", type_=UtcDateTime()))
+    statement = update(POOL).where(
+        pool.number_id == bindparam("number"),
+        pool.scenario_id == bindparam("scenario"),
+        _holds(active, bindparam("holder")),
+    )
+    return statement.values(last_sign_at=sign).returning(pool.number_id)
+
+
+def _holds(active: bool, visitor: Any) -> Any:
+    mine = pool.visitor == visitor
+    return or_(mine, pool.group_turn <= bindparam("held_turn")) if active else mine

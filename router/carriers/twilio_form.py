@@ -1,0 +1,124 @@
+"""Reads the forms that Twilio posts. Their values are signed, and still may be missing, empty or nonsense."""
+
+import re
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TypeVar, get_args
+
+from router.carriers.base import (
+    SID,
+    BadCarrierRequest,
+    CallState,
+    CallStatus,
+    DialResult,
+    DialState,
+    Form,
+    InboundCall,
+    LegEvent,
+    LegState,
+    Recording,
+)
+from router.phones import read_caller
+
+LEG_STATES: dict[str, LegState] = {state: state for state in get_args(LegState)}
+LEG_STATES |= {"queued": "initiated", "in_progress": "answered"}
+DIAL_STATES: dict[str, DialState] = {state: state for state in get_args(DialState)}
+CALL_STATES: dict[str, CallState] = {state: state for state in get_args(CallState)}
+
+State = TypeVar("State", LegState, CallState)
+
+TO_LENGTH = 200
+URL_LENGTH = 2000
+
+
+def read_inbound(form: Form) -> InboundCall:
+    to = _text(form, "To", TO_LENGTH)
+    return InboundCall(
+        sid=_sid(form, "CallSid"),
+        account_sid=_text(form, "AccountSid", 64),
+        caller=read_caller(_text(form, "From", 100)),
+        number_e164=read_caller(to).e164,
+        to=to,
+    )
+
+
+def read_leg_event(form: Form) -> LegEvent:
+    leg_sid = _sid(form, "CallSid")
+    return LegEvent(
+        call_sid=_sid(form, "ParentCallSid") if form.get("ParentCallSid") else leg_sid,
+        leg_sid=leg_sid,
+        to=_text(form, "To", TO_LENGTH),
+        status=_state(form, "CallStatus", LEG_STATES),
+        sequence=_count(form, "SequenceNumber"),
+        seconds=_count(form, "CallDuration"),
+        at=_moment(form, "Timestamp"),
+    )
+
+
+def read_dial_result(form: Form) -> DialResult:
+    leg_sid = _text(form, "DialCallSid", 64)
+    return DialResult(
+        call_sid=_sid(form, "CallSid"),
+        leg_sid=leg_sid if SID.fullmatch(leg_sid) else None,
+        status=DIAL_STATES.get(_word(form, "DialCallStatus"), "failed"),
+        bridged={"true": True, "false": False}.get(_word(form, "DialBridged")),
+        seconds=_count(form, "DialCallDuration"),
+        recording_url=_text(form, "RecordingUrl", URL_LENGTH) or None,
+    )
+
+
+def read_status(form: Form) -> CallStatus:
+    return CallStatus(
+        call_sid=_sid(form, "CallSid"),
+        status=_state(form, "CallStatus", CALL_STATES),
+        sequence=_count(form, "SequenceNumber"),
+        seconds=_count(form, "CallDuration"),
+        at=_moment(form, "Timestamp"),
+    )
+
+
+def read_recording(form: Form) -> Recording:
+    return Recording(
+        call_sid=_sid(form, "CallSid"),
+        recording_sid=_sid(form, "RecordingSid"),
+        url=_text(form, "RecordingUrl", URL_LENGTH) or None,
+        status=_word(form, "RecordingStatus") or "completed",
+        seconds=_count(form, "RecordingDuration"),
+    )
+
+
+def _sid(form: Form, name: str) -> str:
+    sid = form.get(name, "")
+    if not SID.fullmatch(sid):
+        raise BadCarrierRequest(f"{name} is missing or is no id: {sid[:80]!r}")
+    return sid
+
+
+def _state(form: Form, name: str, states: dict[str, State]) -> State:
+    word = _word(form, name)
+    if word not in states:
+        raise BadCarrierRequest(f"{name} is no known state: {word[:40]!r}")
+    return states[word]
+
+
+def _word(form: Form, name: str) -> str:
+    return form.get(name, "").strip().lower().replace("-", "_")[:40]
+
+
+def _text(form: Form, name: str, length: int) -> str:
+    """Without NUL, which no database stores, and not longer than its column."""
+    return form.get(name, "").replace("\0", "").strip()[:length]
+
+
+def _count(form: Form, name: str) -> int | None:
+    text = form.get(name, "").strip()
+    return int(text) if re.fullmatch(r"[0-9]{1,9}", text) else None
+
+
+def _moment(form: Form, name: str) -> datetime | None:
+    """An RFC 2822 date; one without a zone is in UTC, as Twilio's are."""
+    try:
+        moment = parsedate_to_datetime(form.get(name, "").strip()[:60])
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None

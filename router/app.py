@@ -1,10 +1,15 @@
 """Puts the rooms together; nothing else knows all of them."""
 
+from datetime import timedelta
 from pathlib import Path
 
-from flask import Flask, Response, request
-from werkzeug.exceptions import HTTPException
+from flask import Blueprint, Flask, request
 
+from router.accounts.doors import doors
+from router.accounts.failures import init_failures
+from router.accounts.frame import init_frame
+from router.accounts.profile import profile
+from router.accounts.project_pages import projects
 from router.attribution import hooks as tag_hooks
 from router.attribution import pool
 from router.crypto import load_keys
@@ -14,6 +19,8 @@ from router.settings import Settings, read_settings
 from router.web import BODY_LIMIT, Problem
 
 PACKAGE = Path(__file__).parent
+
+BLUEPRINTS: tuple[Blueprint, ...] = (doors, projects, profile, tag_hooks.hooks)
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -26,10 +33,11 @@ def create_app(settings: Settings | None = None) -> Flask:
     app = Flask("router", template_folder=str(template_folder()), static_folder=str(PACKAGE / "static"))
     _configure(app, server)
     server.bind(app)
-    for blueprint in (tag_hooks.hooks,):
-        app.register_blueprint(blueprint)
     app.before_request(_refuse_nul)
-    _register_errors(app)
+    for blueprint in BLUEPRINTS:
+        app.register_blueprint(blueprint)
+    init_frame(app)
+    init_failures(app)
     return app
 
 
@@ -57,6 +65,7 @@ def _configure(app: Flask, server: Server) -> None:
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
         SESSION_COOKIE_SECURE=server.settings.base_url.startswith("https://"),
+        PERMANENT_SESSION_LIFETIME=timedelta(days=14),
         MAX_CONTENT_LENGTH=BODY_LIMIT,
         BOOTSTRAP_SERVE_LOCAL=True,
     )
@@ -66,15 +75,3 @@ def _refuse_nul() -> None:
     """No address of ours holds a NUL, and PostgreSQL cannot even look for one."""
     if "\0" in request.path or "%00" in request.query_string.decode("latin-1"):
         raise Problem(404, "There is nothing here.")
-
-
-def _register_errors(app: Flask) -> None:
-    @app.errorhandler(Problem)
-    def problem(error: Problem) -> Response:
-        return error.response()
-
-    @app.errorhandler(HTTPException)
-    def http_error(error: HTTPException) -> Response | HTTPException:
-        if request.path.startswith(("/api/", "/tag/")):
-            return Problem(error.code or 500, error.description or "").response()
-        return error

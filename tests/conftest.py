@@ -16,6 +16,7 @@ from router.crypto import KeyRing, load_keys
 from router.database import Database, migrate
 from router.server import Server
 from router.settings import Settings
+from tests.people import Cast, create_cast
 from tests.postgres import database_of, postgres_cluster
 
 SECRET = "test-secret-key-0123456789"
@@ -97,18 +98,11 @@ def keys(settings: Settings) -> KeyRing:
     return load_keys(settings)
 
 
-@pytest.fixture(autouse=True)
-def _no_settings_from_outside() -> Iterator[None]:
-    """A developer's own ROUTER_* variables must not change what a test sees."""
-    found = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(("ROUTER_", "TWILIO_"))}
-    yield
-    os.environ.update(found)
-
-
 @pytest.fixture
 def app(settings: Settings) -> Iterator[Flask]:
-    """The whole web application on this test's database."""
+    """The whole web application on this test's database; its forms need no CSRF token."""
     app = create_app(settings)
+    app.config.update(TESTING=True, WTF_CSRF_ENABLED=False)
     yield app
     server: Server = app.extensions["router"]
     server.database.dispose()
@@ -123,3 +117,17 @@ def server(app: Flask) -> Server:
 @pytest.fixture
 def client(app: Flask) -> FlaskClient:
     return app.test_client()
+
+
+@pytest.fixture
+def cast(database: Database) -> Cast:
+    """Alice, Bob, Charlie, Olivia, their projects and tokens."""
+    return create_cast(database)
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside() -> Iterator[None]:
+    """A developer's own ROUTER_* variables must not change what a test sees."""
+    found = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(("ROUTER_", "TWILIO_"))}
+    yield
+    os.environ.update(found)

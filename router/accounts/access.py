@@ -10,7 +10,7 @@ from flask import Blueprint, current_app, g, request
 from router.accounts.models import Project
 from router.web import Problem
 
-RANK = {"viewer": 1, "admin": 2, "owner": 3, "operator": 4}
+RANK = {"person": 0, "viewer": 1, "admin": 2, "owner": 3, "operator": 4}
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -19,7 +19,8 @@ View = TypeVar("View", bound=Callable[..., Any])
 class Audience(Enum):
     """Who a blueprint is for, and so how its visitors prove who they are."""
 
-    PUBLIC = "anybody: web pages with the tag, balancers, the sign-in page"
+    PUBLIC = "anybody: web pages with the tag, balancers"
+    GUESTS = "people who are about to sign in; changes need a CSRF token"
     CARRIER = "the carrier, by the signature of its request"
     PEOPLE = "people who signed in, by session cookie; changes need a CSRF token"
     PROGRAMS = "programs, by bearer token"
@@ -54,7 +55,10 @@ def guard(blueprint: Blueprint, audience: Audience, authenticate: Callable[[], A
 
 
 def needs(role: str) -> Callable[[View], View]:
-    """Sets the least role of a view. Without it reading needs a viewer and changing an admin."""
+    """Sets the least role of a view. Without it reading needs a viewer and changing an admin.
+
+    `operator` and `person` (anybody who signed in) are for views that belong to no project.
+    """
 
     def mark(view: View) -> View:
         view.__dict__["least_role"] = role
@@ -66,14 +70,19 @@ def needs(role: str) -> Callable[[View], View]:
 def least_role() -> str:
     """The least role that the view of this request asks for."""
     view = current_app.view_functions[request.endpoint or ""]
-    default = "viewer" if request.method in SAFE_METHODS else "admin"
+    default = "viewer" if _reads() else "admin"
     return str(view.__dict__.get("least_role", default))
+
+
+def needs_project() -> bool:
+    return least_role() not in ("operator", "person")
 
 
 def check_role(actor: Actor, project: Project | None) -> None:
     """
     Raises:
-        Problem: 404 when the actor is nobody in this project (it does not exist for him), 403 when his role is too small.
+        Problem: 404 when the actor is nobody in this project (it does not exist for him), 403 when his role is too small
+            or a change is asked for in a suspended project.
     """
     project_id = project.id if project else None
     role = least_role()
@@ -81,6 +90,12 @@ def check_role(actor: Actor, project: Project | None) -> None:
         raise Problem(404, "There is nothing here.")
     if not actor.may(role, project_id) and not (project is None and role == "viewer"):
         raise Problem(403, f"Only {_article(role)} may do this.")
+    if project and project.suspended_at and needs_project() and not (_reads() or actor.is_operator):
+        raise Problem(403, "This project is suspended: nothing can be changed in it. Ask the operator.")
+
+
+def _reads() -> bool:
+    return request.method in SAFE_METHODS
 
 
 def _article(role: str) -> str:
@@ -97,3 +112,9 @@ def current_project() -> Project:
     if project is None:
         raise Problem(404, "There is no such project.")
     return cast(Project, project)
+
+
+def audience_of(blueprint_name: str | None) -> Audience | None:
+    """The audience that a blueprint of this app declared; None: it has not."""
+    blueprint = current_app.blueprints.get(blueprint_name or "")
+    return cast("Audience | None", blueprint.__dict__.get("audience")) if blueprint else None

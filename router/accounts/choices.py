@@ -1,0 +1,33 @@
+"""What the selects of forms offer: countries, currencies, time zones, roles."""
+
+from zoneinfo import available_timezones
+
+import phonenumbers
+
+from router.money import CURRENCIES
+
+AREAS = (
+    "Africa/",
+    "America/",
+    "Antarctica/",
+    "Arctic/",
+    "Asia/",
+    "Atlantic/",
+    "Australia/",
+    "Europe/",
+    "Indian/",
+    "Pacific/",
+)
+
+COUNTRIES = [("", "None: numbers are typed with +"), *((code, code) for code in sorted(phonenumbers.SUPPORTED_REGIONS))]
+CURRENCY_CHOICES = [(code, code) for code in sorted(CURRENCIES)]
+ROLES = [
+    ("owner", "Owner: everything, people and tokens too"),
+    ("admin", "Admin: changes scenarios and numbers"),
+    ("viewer", "Viewer: reads"),
+]
+
+
+def timezone_choices() -> list[tuple[str, str]]:
+    names = sorted(name for name in available_timezones() if name.startswith(AREAS))
+    return [(name, name.replace("_", " ")) for name in ("UTC", *names)]

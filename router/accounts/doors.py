@@ -1,0 +1,87 @@
+"""Sign-in and sign-out: the pages of people whom we do not know yet."""
+
+from flask import Blueprint, current_app, g, redirect, render_template, request, url_for
+from sqlalchemy import select
+from werkzeug.wrappers import Response as BaseResponse
+
+from router.accounts import passwords, sessions
+from router.accounts.access import Audience, guard, needs
+from router.accounts.frame import navigation
+from router.accounts.models import Person
+from router.server import current_server
+from router.web import client_address, client_group
+
+doors = guard(Blueprint("doors", __name__), Audience.GUESTS)
+
+KNOWN_BROWSER = "router_known"
+KNOWN_FOR = 365 * 86400
+
+
+@doors.get("/")
+@needs("person")
+def home() -> BaseResponse:
+    """Where somebody who types the bare address belongs."""
+    refusal = sessions.require_person()
+    if refusal is not None:
+        return refusal
+    first = next(iter(navigation()), None)
+    return redirect(first.path if first and g.project else url_for("projects.table"))
+
+
+@doors.get("/sign-in")
+def sign_in() -> str:
+    return _sign_in_page()
+
+
+@doors.post("/sign-in")
+def try_sign_in() -> BaseResponse | tuple[str, int]:
+    email = request.form.get("email", "").replace("\0", "").strip().casefold()[:254]
+    address = client_group(client_address(request, current_server().settings.trusted_proxies))
+    if not _admitted(email, address):
+        return _sign_in_page("Too many failed attempts. Wait 15 minutes, then try again.", email), 429
+    person = _person_with(email, request.form.get("password", ""))
+    if person is None:
+        return _sign_in_page("The e-mail address or the password is wrong.", email), 422
+    with current_server().database.writing() as session:
+        passwords.forgive_attempts(session, email, address)
+    sessions.begin_session(person)
+    return _remembered(redirect(sessions.local_path(request.args.get("next")) or url_for("doors.home")), email)
+
+
+@doors.post("/sign-out")
+def sign_out() -> BaseResponse:
+    sessions.end_session()
+    return redirect(url_for("doors.sign_in"))
+
+
+def _sign_in_page(error: str = "", email: str = "") -> str:
+    return render_template("accounts/sign_in.html", error=error, email=email)
+
+
+def _admitted(email: str, address: str) -> bool:
+    server = current_server()
+    with server.database.writing() as session:
+        return passwords.admit_attempt(session, email, address, server.now(), _knows_browser(email))
+
+
+def _person_with(email: str, password: str) -> Person | None:
+    with current_server().database.reading() as session:
+        person = session.scalar(select(Person).where(Person.email == email))
+    matches = passwords.password_matches(person.password_hash if person else None, password)
+    return person if matches else None
+
+
+def _knows_browser(email: str) -> bool:
+    """Whether this person signed in with this browser before: a guesser elsewhere does not lock it out."""
+    mac = request.cookies.get(KNOWN_BROWSER, "")
+    try:
+        return current_server().keys.verify("known browser", email.encode(), bytes.fromhex(mac))
+    except ValueError:
+        return False
+
+
+def _remembered(response: BaseResponse, email: str) -> BaseResponse:
+    mac = current_server().keys.sign("known browser", email.encode(), 20).hex()
+    secure = bool(current_app.config["SESSION_COOKIE_SECURE"])
+    response.set_cookie(KNOWN_BROWSER, mac, KNOWN_FOR, path="/sign-in", secure=secure, httponly=True, samesite="Lax")
+    return response

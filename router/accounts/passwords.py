@@ -1,0 +1,86 @@
+"""Passwords, and guessers slowed down by failed attempts that are counted in the database."""
+
+import secrets
+from datetime import datetime, timedelta
+from functools import cache
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from sqlalchemy import ColumnElement, delete, func, select
+from sqlalchemy.orm import Session
+
+from router.accounts.models import SignInAttempt
+
+LEAST_LENGTH = 10
+GREATEST_LENGTH = 200
+WINDOW = timedelta(minutes=15)
+KEPT = timedelta(days=1)
+LIMIT_EMAIL_AT_ADDRESS = 5
+LIMIT_ADDRESS = 30
+LIMIT_EMAIL = 50
+"""Failures of one e-mail from everywhere. Browsers that its owner signed in with before are not held by it."""
+
+_hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)  # OWASP's least for argon2id
+
+
+def hash_password(password: str) -> str:
+    return _hasher.hash(password)
+
+
+def random_password() -> str:
+    return secrets.token_urlsafe(12)
+
+
+def password_matches(password_hash: str | None, password: str) -> bool:
+    """Takes as long for a person who does not exist (None) as for one who does."""
+    try:
+        return _hasher.verify(password_hash or _nobodys_hash(), password) and password_hash is not None
+    except (VerificationError, InvalidHashError):
+        return False
+
+
+@cache
+def _nobodys_hash() -> str:
+    return _hasher.hash(secrets.token_urlsafe(16))
+
+
+def password_problem(password: str, email: str) -> str | None:
+    """What is wrong with a new password, as a sentence; None when it can be used."""
+    if len(password) < LEAST_LENGTH:
+        return f"Choose a password of at least {LEAST_LENGTH} characters."
+    if len(password) > GREATEST_LENGTH:
+        return f"Choose a password of at most {GREATEST_LENGTH} characters."
+    if password.casefold() in (email.casefold(), email.partition("@")[0].casefold()):
+        return "Choose a password that is not the e-mail address."
+    if len(set(password)) < 4:
+        return "Choose a password with more than three different characters."
+    return None
+
+
+def admit_attempt(session: Session, email: str, address: str, now: datetime, known_browser: bool) -> bool:
+    """Whether a password may be tried now. The attempt counts as failed until `forgive_attempts` says otherwise.
+
+    Who waits is let in again when his failures are older than the window: tries that were refused do not count.
+    """
+    if _too_many(session, email, address, now, known_browser):
+        return False
+    session.execute(delete(SignInAttempt).where(SignInAttempt.at < now - KEPT))
+    session.add(SignInAttempt(email=email, address=address, at=now))
+    return True
+
+
+def forgive_attempts(session: Session, email: str, address: str) -> None:
+    """The right password was given: what this address failed before with this e-mail is forgotten."""
+    session.execute(delete(SignInAttempt).where(SignInAttempt.email == email, SignInAttempt.address == address))
+
+
+def _too_many(session: Session, email: str, address: str, now: datetime, known_browser: bool) -> bool:
+    this_email, this_address = SignInAttempt.email == email, SignInAttempt.address == address
+    limits: list[tuple[int, list[ColumnElement[bool]]]] = [
+        (LIMIT_EMAIL_AT_ADDRESS, [this_email, this_address]),
+        (LIMIT_ADDRESS, [this_address]),
+    ]
+    if not known_browser:
+        limits.append((LIMIT_EMAIL, [this_email]))
+    recent = select(func.count()).select_from(SignInAttempt).where(SignInAttempt.at > now - WINDOW)
+    return any((session.scalar(recent.where(*which)) or 0) >= limit for limit, which in limits)

@@ -1,0 +1,138 @@
+"""Making and changing projects; pages, API and demo use the same functions."""
+
+import re
+import secrets
+from datetime import datetime
+from functools import cache
+from typing import Annotated, Any
+from zoneinfo import available_timezones
+
+import phonenumbers
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from sqlalchemy import update
+from sqlalchemy.orm import Session
+
+from router.accounts.hosts import read_hosts
+from router.accounts.models import Project
+from router.database import start_visit_numbers
+from router.money import CURRENCIES
+from router.phones import BadPhone, read_destination
+from router.web import Problem
+
+EMAIL = re.compile(
+    r"[^@\s,;<>()\[\]\\\"]{1,64}@(?=.{1,189}$)[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)+"
+)
+
+
+def read_email(value: object) -> str:
+    """An e-mail address, case-folded.
+
+    Raises:
+        ValueError: it is none.
+    """
+    text = str(value).strip().casefold()
+    if not EMAIL.fullmatch(text):
+        raise ValueError(f"“{text[:80]}” is not an e-mail address.")
+    return text
+
+
+def _country(value: object) -> str:
+    text = str(value or "").strip().upper()
+    if text and text not in phonenumbers.SUPPORTED_REGIONS:
+        raise ValueError(f"“{text[:20]}” is not a country code of two letters, like DE.")
+    return text
+
+
+def _timezone(value: object) -> str:
+    text = str(value).strip()
+    if text not in _zones():
+        raise ValueError(f"“{text[:60]}” is not a time zone like Europe/Berlin.")
+    return text
+
+
+@cache
+def _zones() -> set[str]:
+    return available_timezones()
+
+
+def _currency(value: object) -> str:
+    text = str(value).strip().upper()
+    if text not in CURRENCIES:
+        raise ValueError(f"“{text[:20]}” is not a currency of ISO 4217, like EUR.")
+    return text
+
+
+def _hosts(value: object) -> list[str]:
+    if not isinstance(value, str) and not (isinstance(value, list) and all(isinstance(one, str) for one in value)):
+        raise ValueError("Give a host, an address or a list of them.")
+    return read_hosts(value)
+
+
+def _name(value: object) -> str:
+    text = " ".join(value.split()) if isinstance(value, str) else ""
+    if not text:
+        raise ValueError("Give it a name.")
+    return text
+
+
+Name = Annotated[str, BeforeValidator(_name), Field(max_length=120)]
+Hosts = Annotated[list[str], BeforeValidator(_hosts)]
+Country = Annotated[str, BeforeValidator(_country)]
+Timezone = Annotated[str, BeforeValidator(_timezone)]
+Currency = Annotated[str, BeforeValidator(_currency)]
+Email = Annotated[str, BeforeValidator(read_email)]
+
+
+class ProjectValues(BaseModel):
+    """What is typed in about a project. `fallback_destination` is read with the country."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Name
+    site: Hosts
+    country: Country = ""
+    timezone: Timezone
+    currency: Currency
+    email: Email
+    fallback_destination: str = Field(max_length=200)
+
+    @model_validator(mode="after")
+    def _destination(self) -> "ProjectValues":
+        try:
+            self.fallback_destination = read_destination(self.fallback_destination, self.country)
+        except BadPhone as error:
+            raise Problem(422, str(error), "fallback_destination") from None
+        return self
+
+
+def create_project(session: Session, values: ProjectValues, now: datetime) -> Project:
+    """A new project with its counter of visit numbers."""
+    project = Project(**values.model_dump(), key=secrets.token_hex(8), created_at=now)
+    session.add(project)
+    session.flush()
+    start_visit_numbers(session, project.id)
+    return project
+
+
+def change_project(session: Session, project_id: int, version: int, values: ProjectValues) -> None:
+    """
+    Raises:
+        Problem: 409 when somebody changed it since `version` was read.
+    """
+    changes: dict[str, Any] = values.model_dump()
+    changed = session.execute(
+        update(Project)
+        .where(Project.id == project_id, Project.version == version)
+        .values(**changes, version=version + 1)
+        .returning(Project.id)
+        .execution_options(synchronize_session=False)
+    ).first()
+    if changed is None:
+        raise Problem(409, "Somebody else changed the project meanwhile. Load it again and repeat your change.")
+
+
+def suspend_project(session: Session, project_id: int, suspended_at: datetime | None) -> None:
+    """Suspends a project, or resumes it (None)."""
+    session.execute(
+        update(Project).where(Project.id == project_id).values(suspended_at=suspended_at, version=Project.version + 1)
+    )

@@ -1,0 +1,117 @@
+"""Sessions of people: a signed cookie that names the person, the password's stamp and the project they work in."""
+
+import hmac
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from flask import g, redirect, request, session, url_for
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+from werkzeug.wrappers import Response
+
+from router.accounts.access import Actor, check_role, needs_project
+from router.accounts.models import Membership, Person, Project
+from router.server import current_server
+from router.web import Problem
+
+
+@dataclass(frozen=True)
+class SignedIn:
+    """Who is signed in, with all projects he is a member of, by name."""
+
+    person: Person
+    actor: Actor
+    projects: list[Project]
+
+
+def begin_session(person: Person) -> None:
+    session.clear()
+    session.permanent = True
+    session["person"] = person.id
+    session["stamp"] = person.session_stamp
+
+
+def end_session() -> None:
+    session.clear()
+
+
+def keep_session(stamp: str) -> None:
+    """This browser stays signed in although its person's password changed."""
+    session["stamp"] = stamp
+
+
+def open_project(project_id: int) -> None:
+    """The project whose pages this browser sees from now on."""
+    session["project"] = project_id
+
+
+def require_person() -> Response | None:
+    """The `authenticate` hook of page blueprints: sets g.person, g.actor, g.projects and g.project, or leads to the sign-in page.
+
+    Raises:
+        Problem: 404 and 403 as `check_role` says.
+    """
+    with current_server().database.reading() as database_session:
+        signed_in = read_session(database_session)
+        if signed_in is None:
+            return redirect(url_for("doors.sign_in", next=_back()))
+        g.person, g.actor, g.projects = signed_in.person, signed_in.actor, signed_in.projects
+        g.project = _project_of_request(database_session, signed_in)
+    if g.project is None and needs_project():
+        if g.actor.is_operator:
+            return redirect(url_for("projects.table"))
+        raise Problem(404, "You are in no project yet. Ask its owner to add you.")
+    check_role(g.actor, g.project)
+    return None
+
+
+def read_session(database_session: Session) -> SignedIn | None:
+    """Who the session cookie names, in one statement; None when nobody, or when the password changed since."""
+    rows = database_session.execute(
+        select(Person, Membership.role, Project)
+        .outerjoin(Membership, Membership.person_id == Person.id)
+        .outerjoin(Project, Project.id == Membership.project_id)
+        .where(Person.id == session.get("person", 0))
+        .order_by(Project.name, Project.id)
+    ).all()
+    if not rows or not hmac.compare_digest(rows[0][0].session_stamp, str(session.get("stamp", ""))):
+        return None
+    person = rows[0][0]
+    roles = {project.id: role for _, role, project in rows if project is not None}
+    actor = Actor(person.email, person_id=person.id, is_operator=person.is_operator, roles=roles)
+    return SignedIn(person, actor, [project for _, _, project in rows if project is not None])
+
+
+def _project_of_request(database_session: Session, signed_in: SignedIn) -> Project | None:
+    """The project in the address, else the one that was opened, else the person's first one."""
+    named = (request.view_args or {}).get("project_id")
+    if named is not None:
+        project = _project(database_session, signed_in, named)
+        if project is None:
+            raise Problem(404, "There is nothing here.")
+        return project
+    opened = _project(database_session, signed_in, session.get("project", 0))
+    if opened or not signed_in.actor.is_operator or signed_in.projects:
+        return opened or next(iter(signed_in.projects), None)
+    return database_session.scalar(select(Project).order_by(Project.id).limit(1))
+
+
+def _project(database_session: Session, signed_in: SignedIn, project_id: int) -> Project | None:
+    own = next((project for project in signed_in.projects if project.id == project_id), None)
+    if own is None and signed_in.actor.is_operator and project_id:
+        return database_session.get(Project, project_id)
+    return own
+
+
+def _back() -> str | None:
+    """Where to go after sign-in: the page that was asked for, when it can be asked for again."""
+    address = request.full_path.rstrip("?") if request.method == "GET" else None
+    return address if address != "/" else None
+
+
+def local_path(address: str | None) -> str | None:
+    """The address if it is a path of this server, else None: nobody is led elsewhere by a link to the sign-in page."""
+    if not address or not address.startswith("/") or "\\" in address or any(ord(sign) < 33 for sign in address):
+        return None
+    parts = urlsplit(address)
+    return None if parts.scheme or parts.netloc or address.startswith("//") else address

@@ -16,11 +16,12 @@ from router.crypto import load_keys
 from router.database import Database
 from router.server import Server
 from router.settings import Settings, read_settings
+from router.voice import hooks as voice_hooks
 from router.web import BODY_LIMIT, Problem
 
 PACKAGE = Path(__file__).parent
 
-BLUEPRINTS: tuple[Blueprint, ...] = (doors, projects, profile, tag_hooks.hooks)
+BLUEPRINTS: tuple[Blueprint, ...] = (doors, projects, profile, tag_hooks.hooks, voice_hooks.hooks)
 
 
 def create_app(settings: Settings | None = None) -> Flask:

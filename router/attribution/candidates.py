@@ -1,0 +1,66 @@
+"""Reads the facts about those who may be calling: the visits that held a number before the call."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import bindparam, select
+from sqlalchemy.orm import Session
+
+from router.attribution.confidence import Candidate, Weighed, weigh
+from router.attribution.models import Lease, Visit, VisitSpan
+from router.database import table_of
+
+MOST_LEASES = 50
+OLDEST = timedelta(days=30)
+SOURCE_COLUMNS = ("channel", "source", "medium", "campaign", "term", "content")
+
+_lease, _visit, _span = table_of(Lease).c, table_of(Visit).c, table_of(VisitSpan).c
+_LEASES = (
+    select(
+        *(_visit[name] for name in ("id", "number", "source_key", "span_started_at", "last_sign_at")),
+        *(_visit[name] for name in SOURCE_COLUMNS),
+        _lease.started_at,
+    )
+    .join_from(table_of(Lease), table_of(Visit), _visit.id == _lease.visit_id)
+    .where(
+        _lease.number_id == bindparam("number"),
+        _lease.started_at <= bindparam("at"),
+        _lease.started_at > bindparam("oldest"),
+    )
+    .order_by(_lease.started_at.desc())
+    .limit(MOST_LEASES)
+)
+_SPANS = (
+    select(_span.visit_id, _span.last_at)
+    .where(_span.visit_id.in_(bindparam("visits", expanding=True)), _span.started_at <= bindparam("at"))
+    .order_by(_span.started_at)
+)
+
+Sources = Mapping[int, Mapping[str, Any]]
+
+
+def weighed_candidates(
+    session: Session, number_id: int, hold: timedelta, at: datetime
+) -> tuple[list[Weighed], Sources]:
+    """The candidates of a call at a moment, most probable first, and the marketing source of each visit.
+
+    One index range of leases; the signs of life are taken as they stood at that moment, however late it is now.
+    """
+    rows = session.execute(_LEASES, {"number": number_id, "at": at, "oldest": at - OLDEST}).all()
+    newest = {row.id: row for row in reversed(rows)}
+    earlier = _last_signs(session, [row.id for row in newest.values() if row.span_started_at > at], at)
+    candidates = [
+        Candidate(row.id, row.number, row.source_key, row.started_at, earlier.get(row.id, row.last_sign_at))
+        for row in newest.values()
+    ]
+    sources = {row.id: {name: getattr(row, name) for name in SOURCE_COLUMNS} for row in newest.values()}
+    return weigh(candidates, hold, at), sources
+
+
+def _last_signs(session: Session, visit_ids: list[int], at: datetime) -> dict[int, datetime]:
+    """The last sign of life of the newest span that had begun at a moment, for visits whose present span began later."""
+    if not visit_ids:
+        return {}
+    rows = session.execute(_SPANS, {"visits": visit_ids, "at": at})
+    return {visit_id: last_at for visit_id, last_at in rows}  # noqa: C416 - the later row of a visit wins, and mypy knows the types

@@ -1,0 +1,167 @@
+"""Writing calls: an inbound call with its attribution, once; and deciding later calls again when one becomes known late."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Executable, bindparam, select, update
+from sqlalchemy.orm import Session
+
+from router.attribution.candidates import weighed_candidates
+from router.attribution.decision import Decision, FirstCall, decide
+from router.carriers.base import InboundCall
+from router.database import dialect_name, insert_new, table_of
+from router.phones import Caller
+from router.server import Server
+from router.voice.models import Call
+from router.voice.routing import Route
+from router.voice.signals import CallFacts, announce
+
+LATE = timedelta(seconds=2)
+"""A call that became known longer than this after it began may come before others that were decided already."""
+
+CALL = table_of(Call)
+_call = CALL.c
+
+
+@dataclass(frozen=True, slots=True)
+class KnownCall:
+    """What the answer to the carrier needs of a call that is written."""
+
+    id: int
+    flow: Mapping[str, Any]
+
+
+_FIRST = (
+    select(
+        _call.id,
+        _call.started_at,
+        _call.visit_id,
+        _call.source,
+        _call.source_key,
+        _call.confidence,
+        _call.source_confidence,
+    )
+    .where(
+        _call.number_id == bindparam("number"),
+        _call.caller == bindparam("who"),
+        _call.started_at < bindparam("before"),
+    )
+    .order_by(_call.started_at, _call.id)
+    .limit(1)
+)
+_BY_SID = select(_call.id, _call.flow).where(_call.sid == bindparam("sid"))
+_INSERTS: dict[str, Executable] = {}
+
+
+def record_inbound(
+    server: Server,
+    session: Session,
+    route: Route,
+    inbound: InboundCall,
+    started_at: datetime,
+    now: datetime,
+    tell: bool,
+) -> KnownCall:
+    """Writes the call with its attribution and announces it; a repeated request finds the call that is there.
+
+    Args:
+        tell: False when a receiver failed before: the event is marked *fan-out due* instead.
+
+    Raises:
+        ReceiverFailed: a floor above failed; repeat with `tell=False`.
+    """
+    decision, repeat = attribute(session, route, inbound.caller, started_at)
+    first_call = not repeat and not inbound.caller.withheld
+    values = _values(route, inbound, started_at, now) | decision.values()
+    values |= {"first_call": first_call, "fan_out_due": "" if tell else "started"}
+    call_id = session.execute(_insert(session), values).scalar_one_or_none()
+    if call_id is None:
+        return find_call(session, inbound.sid) or KnownCall(0, route.flow)
+    if tell:
+        announce(server, session, "started", facts_of(call_id, values), now)
+    if now - started_at > LATE:
+        decide_later_calls(server, session, route, inbound.caller, started_at, now)
+    return KnownCall(call_id, route.flow)
+
+
+def find_call(session: Session, sid: str) -> KnownCall | None:
+    row = session.execute(_BY_SID, {"sid": sid}).first()
+    return KnownCall(row.id, row.flow) if row else None
+
+
+def attribute(session: Session, route: Route, caller: Caller, at: datetime) -> tuple[Decision, bool]:
+    """The decision of R7 about a call at a moment, and whether the caller had called the number before."""
+    first = first_call_of(session, route.number_id, caller, at)
+    weighed, sources = weighed_candidates(session, route.number_id, route.hold, at)
+    return decide(first, route.static_source, weighed, sources), first is not None
+
+
+def first_call_of(session: Session, number_id: int, caller: Caller, before: datetime) -> FirstCall | None:
+    """A withheld caller never has one."""
+    if caller.withheld:
+        return None
+    row = session.execute(_FIRST, {"number": number_id, "who": caller.e164, "before": before}).first()
+    return FirstCall(*row) if row else None
+
+
+def decide_later_calls(
+    server: Server, session: Session, route: Route, caller: Caller, after: datetime, now: datetime
+) -> None:
+    """Calls of the same caller to the same number that began later are decided again; a changed result updates what was sent."""
+    if caller.withheld:
+        return
+    later = select(Call).where(Call.number_id == route.number_id, Call.caller == caller.e164, Call.started_at > after)
+    for call in session.scalars(later.order_by(Call.started_at)):
+        decision, repeat = attribute(session, route, caller, call.started_at)
+        values = decision.values() | {"first_call": not repeat}
+        if all(getattr(call, name) == value for name, value in values.items()):
+            continue
+        session.execute(update(CALL).where(_call.id == call.id).values(values))
+        if call.ended_at is not None:
+            announce(server, session, "updated", facts_of(call.id, values_of(call)), now)
+
+
+def facts_of(call_id: int, values: Mapping[str, Any]) -> CallFacts:
+    return CallFacts(
+        id=call_id,
+        sid=values["sid"],
+        project_id=values["project_id"],
+        scenario_id=values["scenario_id"],
+        scenario_enabled=values["scenario_enabled"],
+        caller=values["caller"],
+        started_at=values["started_at"],
+        ended_at=values.get("ended_at"),
+    )
+
+
+def values_of(call: Call) -> dict[str, Any]:
+    return {column.name: getattr(call, column.name) for column in CALL.columns}
+
+
+def _values(route: Route, inbound: InboundCall, started_at: datetime, now: datetime) -> dict[str, Any]:
+    return {
+        "sid": inbound.sid,
+        "project_id": route.project_id,
+        "number_id": route.number_id,
+        "number": route.number,
+        "scenario_id": route.scenario_id,
+        "scenario_enabled": route.scenario_enabled,
+        "flow": route.flow,
+        "caller": inbound.caller.e164,
+        "caller_raw": inbound.caller.raw,
+        "started_at": started_at,
+        "last_event_at": now,
+        "status": "in_progress",
+        "destination": "",
+        "recording_sid": "",
+        "recording_url": "",
+    }
+
+
+def _insert(session: Session) -> Executable:
+    dialect = dialect_name(session)
+    if dialect not in _INSERTS:
+        _INSERTS[dialect] = insert_new(session, CALL, unique=["sid"]).returning(_call.id)
+    return _INSERTS[dialect]

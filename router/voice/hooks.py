@@ -1,0 +1,167 @@
+"""What the carrier asks and tells. Every request is verified by its signature; the caller always hears something sensible."""
+
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Any
+
+import structlog
+from flask import Blueprint, Response, request
+
+from router.accounts.access import Audience, guard
+from router.carriers import carrier_of
+from router.carriers.base import BadCarrierRequest, CallStatus, DialResult, InboundCall
+from router.phones import read_caller
+from router.server import Server, current_server
+from router.voice import twiml
+from router.voice.calls import find_call
+from router.voice.intake import dialled_of, receive_call, receive_event, receive_late_call
+from router.voice.last_resort import last_resort
+from router.voice.routing import Route, destinations_of, find_route
+from router.voice.story import Event
+
+log = structlog.get_logger(__name__)
+
+hooks = Blueprint("voice_hooks", __name__, url_prefix="/voice")
+
+
+def verify_signature() -> Response | None:
+    """Any doubt is a 403, and nothing is written."""
+    if carrier_of(current_server()).verify(request):
+        return None
+    return Response("The signature does not fit this request.", 403, mimetype="text/plain")
+
+
+guard(hooks, Audience.CARRIER, verify_signature)
+
+
+def always_answers(view: Callable[..., str]) -> Callable[..., Response]:
+    """For documents: whatever fails inside, the carrier gets TwiML with status 200, and the caller is connected (R12)."""
+
+    @wraps(view)
+    def answer(**arguments: Any) -> Response:
+        try:
+            document = view(current_server(), **arguments)
+        except Exception:
+            log.exception("document_failed", path=request.path)
+            dialled = read_caller(request.form.get("To")).e164 or ""
+            document = last_resort(current_server(), read_caller(request.form.get("From")), dialled)
+        return Response(document, mimetype="text/xml")
+
+    return answer
+
+
+@hooks.errorhandler(BadCarrierRequest)
+def nonsense(error: BadCarrierRequest) -> Response:
+    """Signed, and still without sense: the carrier can do nothing about it, and repeating it would not help."""
+    log.warning("bad_carrier_request", reason=str(error))
+    return Response(status=204)
+
+
+@hooks.post("/inbound")
+@always_answers
+def inbound(server: Server) -> str:
+    """A call comes in: TwiML that forwards it."""
+    call = _call(server)
+    route, known = receive_call(server, call, server.now())
+    if route is None:
+        log.warning("unknown_number", dialled=dialled_of(call))
+        return last_resort(server, call.caller, dialled_of(call))
+    return _forward(server, call, route, known.flow if known else route.flow, step=0)
+
+
+@hooks.post("/dial/<call_sid>/<int:step>")
+@always_answers
+def dial_ended(server: Server, call_sid: str, step: int) -> str:
+    """Forwarding ended before this step: the conversation is over, or the next destination is rung."""
+    result = carrier_of(server).read_dial_result(request.form)
+    try:
+        receive_event(server, call_sid, f"dial:{step}", _dial_event(server, step, result))
+    except Exception:
+        log.exception("event_not_written", path=request.path)
+    if result.bridged or (result.bridged is None and result.status in ("completed", "answered")):
+        return twiml.hang_up()
+    return _next_step(server, call_sid, step)
+
+
+@hooks.post("/leg/<call_sid>")
+def leg_told(call_sid: str) -> Response:
+    server = current_server()
+    leg = carrier_of(server).read_leg_event(request.form)
+    facts = {"leg_sid": leg.leg_sid, "to": leg.to, "status": leg.status, "seconds": leg.seconds}
+    receive_event(server, call_sid, f"leg:{leg.leg_sid}:{leg.status}", Event("leg", leg.at or server.now(), facts))
+    return Response(status=204)
+
+
+@hooks.post("/status")
+def call_told() -> Response:
+    """The inbound call itself ended, or changed. One that is unknown here has become known late: it is written now."""
+    server = current_server()
+    status = carrier_of(server).read_status(request.form)
+    event = Event("status", status.at or server.now(), {"status": status.status, "seconds": status.seconds})
+    if not receive_event(server, status.call_sid, f"status:{status.status}", event):
+        receive_late_call(server, _call(server), status)
+    return Response(status=204)
+
+
+@hooks.post("/recording")
+def recording_told() -> Response:
+    server = current_server()
+    recording = carrier_of(server).read_recording(request.form)
+    facts = {"sid": recording.recording_sid, "url": recording.url, "seconds": recording.seconds}
+    key = f"recording:{recording.recording_sid}:{recording.status}"
+    receive_event(server, recording.call_sid, key, Event("recording", server.now(), facts))
+    return Response(status=204)
+
+
+@hooks.post("/fallback")
+@always_answers
+def fallback(server: Server) -> str:
+    """The carrier could not use our answer: the simplest possible one, without the database."""
+    call = _call(server)
+    log.error("carrier_fell_back", code=request.form.get("ErrorCode", "")[:10])
+    return twiml.forward_blindly(server.settings.fallback_destination, call.caller, dialled_of(call))
+
+
+def _call(server: Server) -> InboundCall:
+    call = carrier_of(server).read_inbound(request.form)
+    structlog.contextvars.bind_contextvars(call=call.sid)
+    return call
+
+
+def _dial_event(server: Server, step: int, result: DialResult) -> Event:
+    told = _call_status(server)
+    facts = {
+        "step": step,
+        "leg_sid": result.leg_sid,
+        "status": result.status,
+        "bridged": result.bridged,
+        "seconds": result.seconds,
+        "call_status": told.status if told else None,
+    }
+    return Event("dial", server.now(), facts)
+
+
+def _call_status(server: Server) -> CallStatus | None:
+    """The state of the inbound call that comes along with an action; it may be missing."""
+    try:
+        return carrier_of(server).read_status(request.form)
+    except BadCarrierRequest:
+        return None
+
+
+def _next_step(server: Server, call_sid: str, step: int) -> str:
+    """From the flow that the call began with; for a call that was not written, from its number's flow now."""
+    call = _call(server)
+    with server.database.reading() as session:
+        route = find_route(session, dialled_of(call))
+        known = find_call(session, call_sid)
+    if route is None:
+        return twiml.hang_up()
+    return _forward(server, call, route, known.flow if known else route.flow, step)
+
+
+def _forward(server: Server, call: InboundCall, route: Route, flow: Mapping[str, Any], step: int) -> str:
+    destinations = destinations_of(flow, route.number, call.caller.e164)
+    if not destinations:
+        return twiml.say(twiml.SORRY)
+    return twiml.forward(server.settings.base_url, call.sid, call.caller, route.number, destinations, step)

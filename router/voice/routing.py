@@ -1,0 +1,84 @@
+"""Where a call to a number goes: scenario, last flow, or the project's fallback destination (R12). One statement."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import bindparam, func, select
+from sqlalchemy.orm import Session
+
+from router.accounts.models import Project
+from router.database import table_of
+from router.scenarios.models import CallFlow, Scenario, TrackingNumber
+
+DEFAULT_RING_SECONDS = 20
+DEFAULT_HOLD_SECONDS = 150
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    to: str
+    ring_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What is known about a dialled number. `flow` is the document that the call keeps; it always has a destination."""
+
+    number_id: int
+    number: str
+    project_id: int
+    scenario_id: int | None
+    scenario_enabled: bool
+    hold: timedelta
+    static_source: Mapping[str, Any] | None
+    flow: dict[str, Any]
+
+
+_number, _project = table_of(TrackingNumber).c, table_of(Project).c
+_scenario, _flow = table_of(Scenario).c, table_of(CallFlow).c
+_ROUTE = (
+    select(
+        _number.id,
+        _number.e164,
+        _number.project_id,
+        _number.scenario_id,
+        _scenario.enabled,
+        _scenario.hold_seconds,
+        _number.static_source,
+        _flow.document,
+        _project.fallback_destination,
+    )
+    .select_from(
+        table_of(TrackingNumber)
+        .join(table_of(Project), _project.id == _number.project_id)
+        .outerjoin(table_of(Scenario), _scenario.id == _number.scenario_id)
+        .outerjoin(table_of(CallFlow), _flow.id == func.coalesce(_scenario.call_flow_id, _number.last_flow_id))
+    )
+    .where(_number.e164 == bindparam("dialled"))
+)
+
+
+def find_route(session: Session, dialled: str) -> Route | None:
+    """The route of a number of ours; None for one that is unknown here."""
+    row = session.execute(_ROUTE, {"dialled": dialled}).first()
+    if row is None:
+        return None
+    number_id, number, project_id, scenario_id, enabled, hold, static_source, document, fallback = row
+    flow = document if document and document.get("destinations") else fallback_flow(fallback)
+    seconds = timedelta(seconds=hold or DEFAULT_HOLD_SECONDS)
+    return Route(number_id, number, project_id, scenario_id, bool(enabled), seconds, static_source, flow)
+
+
+def fallback_flow(destination: str) -> dict[str, Any]:
+    return {"destinations": [{"to": destination, "ring_seconds": DEFAULT_RING_SECONDS}]}
+
+
+def destinations_of(flow: Mapping[str, Any], *never: str | None) -> list[Destination]:
+    """A flow's destinations in turn, without those that would ring the dialled number or the caller himself: such calls go in circles."""
+    return [
+        Destination(one["to"], int(one.get("ring_seconds") or DEFAULT_RING_SECONDS))
+        for one in flow.get("destinations", ())
+        if one.get("to") and one["to"] not in never
+    ]

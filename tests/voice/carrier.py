@@ -1,0 +1,42 @@
+"""Speaks to the voice endpoints as the carrier does: signed forms."""
+
+from typing import Any
+
+from flask.testing import FlaskClient
+from twilio.request_validator import RequestValidator
+from werkzeug.test import TestResponse
+
+from router.server import Server
+
+ANNA = "+14155550177"
+BASE = "https://calls.example.net"
+
+
+class CarrierClient:
+    """Posts signed requests; `sign=False` leaves the signature out."""
+
+    def __init__(self, client: FlaskClient, server: Server) -> None:
+        self.client = client
+        self.validator = RequestValidator(server.settings.twilio_auth_token)
+
+    def post(self, path: str, *, sign: bool = True, **form: Any) -> TestResponse:
+        values = {name: str(value) for name, value in form.items() if value is not None}
+        headers = {"X-Twilio-Signature": self.validator.compute_signature(BASE + path, values)} if sign else {}
+        return self.client.post(path, data=values, headers=headers)
+
+    def dial(self, number: str, caller: str | None = ANNA, sid: str = "CA1", **form: Any) -> TestResponse:
+        given = {"CallSid": sid, "AccountSid": "AC1", "From": caller, "To": number, "CallStatus": "ringing"}
+        return self.post("/voice/inbound", **given | form)
+
+    def leg(
+        self, status: str, leg_sid: str = "CL1", sid: str = "CA1", to: str = "+14155550100", **form: Any
+    ) -> TestResponse:
+        given = {"CallSid": leg_sid, "ParentCallSid": sid, "To": to, "CallStatus": status}
+        return self.post(f"/voice/leg/{sid}", **given | form)
+
+    def action(self, number: str, step: int, status: str, sid: str = "CA1", **form: Any) -> TestResponse:
+        given = {"CallSid": sid, "From": ANNA, "To": number, "CallStatus": "ringing", "DialCallStatus": status}
+        return self.post(f"/voice/dial/{sid}/{step}", **given | form)
+
+    def status(self, status: str, sid: str = "CA1", **form: Any) -> TestResponse:
+        return self.post("/voice/status", **{"CallSid": sid, "From": ANNA, "CallStatus": status} | form)

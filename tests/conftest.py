@@ -3,6 +3,7 @@
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,9 +24,12 @@ SECRET = "test-secret-key-0123456789"
 
 
 @pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A running PostgreSQL of this test process with an empty, migrated database `template`."""
-    with postgres_cluster(tmp_path_factory.mktemp("postgres")) as url:
+def postgres_url() -> Iterator[str]:
+    """A running PostgreSQL of this test process with an empty, migrated database `template`.
+
+    Not in pytest's own folder: another run that starts meanwhile closes that one to PostgreSQL's user.
+    """
+    with tempfile.TemporaryDirectory(prefix="router-postgres-") as folder, postgres_cluster(Path(folder)) as url:
         admin = create_engine(url, isolation_level="AUTOCOMMIT")
         with admin.connect() as connection:
             connection.execute(text("CREATE DATABASE template_router"))

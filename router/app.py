@@ -5,23 +5,45 @@ from pathlib import Path
 
 from flask import Blueprint, Flask, request
 
+from router.accounts.api import accounts_api, api_description
 from router.accounts.doors import doors
 from router.accounts.failures import init_failures
 from router.accounts.frame import init_frame
+from router.accounts.people_pages import people_settings
 from router.accounts.profile import profile
 from router.accounts.project_pages import projects
+from router.accounts.settings_pages import settings
+from router.accounts.token_pages import token_settings
 from router.attribution import hooks as tag_hooks
 from router.attribution import pool
 from router.crypto import load_keys
 from router.database import Database
 from router.server import Server
 from router.settings import Settings, read_settings
+<<<<<<< HEAD
 from router.voice import hooks as voice_hooks
 from router.web import BODY_LIMIT, Problem
 
 PACKAGE = Path(__file__).parent
 
 BLUEPRINTS: tuple[Blueprint, ...] = (doors, projects, profile, tag_hooks.hooks, voice_hooks.hooks)
+=======
+from router.web import BODY_LIMIT, IdConverter, Problem
+
+PACKAGE = Path(__file__).parent
+
+BLUEPRINTS: tuple[Blueprint, ...] = (
+    doors,
+    projects,
+    profile,
+    settings,
+    people_settings,
+    token_settings,
+    accounts_api,
+    api_description,
+    tag_hooks.hooks,
+)
+>>>>>>> acc
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -34,6 +56,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app = Flask("router", template_folder=str(template_folder()), static_folder=str(PACKAGE / "static"))
     _configure(app, server)
     server.bind(app)
+    app.url_map.converters["int"] = IdConverter
     app.before_request(_refuse_nul)
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)

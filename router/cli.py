@@ -4,20 +4,32 @@ import sys
 
 import click
 
+from router.accounts.commands import token, user
 from router.app import make_server
 from router.database import migrate as migrate_database
+from router.server import Server
 from router.settings import SettingsError, read_settings
 
 
 @click.group()
-def router() -> None:
+@click.pass_context
+def router(context: click.Context) -> None:
     """Call tracking and call routing server."""
+    context.obj = open_server
+
+
+def open_server() -> Server:
+    return make_server(read_settings())
+
+
+router.add_command(user)
+router.add_command(token)
 
 
 @router.command()
 def migrate() -> None:
     """Bring the database's schema up to this version."""
-    server = make_server(read_settings())
+    server = open_server()
     migrate_database(server.database)
     click.echo("The database's schema is current.")
 

@@ -1,14 +1,31 @@
 """What all answers have in common: problems as application/problem+json, addresses of clients, JSON bodies with a limit."""
 
 import json
+from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
 from flask import Request, Response
+from werkzeug.routing import IntegerConverter, Map
 
 from router.settings import Networks
 
 BODY_LIMIT = 64 * 1024
+GREATEST_ID = 2**63 - 1
+
+
+def iso(moment: datetime) -> str:
+    """`2026-11-23T12:00:00.000Z`"""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class IdConverter(IntegerConverter):
+    """`<int:...>` in our addresses: an id that a database can look for; any other number is no address."""
+
+    regex = r"\d{1,19}"
+
+    def __init__(self, url_map: Map, fixed_digits: int = 0, min: int | None = None, max: int = GREATEST_ID) -> None:
+        super().__init__(url_map, fixed_digits, min, max)
 
 
 class Problem(Exception):

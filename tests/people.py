@@ -111,3 +111,9 @@ def sign_in(client: FlaskClient, person: Person, project: Project | None = None)
 
 def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
+
+
+@furnishes
+def _a_person_and_a_token(session: Session, cast: Cast) -> dict[str, Any]:
+    token, _ = tokens.create_token(session, "furniture", NOW, cast.project.id)
+    return {"person_id": cast.bob.id, "token_id": token.id}

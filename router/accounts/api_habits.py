@@ -9,13 +9,12 @@ from pydantic import BaseModel, ValidationError
 from sqlalchemy import Select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from router.web import Problem
+from router.web import GREATEST_ID, Problem
 
 Model = TypeVar("Model", bound=BaseModel)
 Row = TypeVar("Row")
 
 LIMIT, GREATEST_LIMIT = 50, 200
-GREATEST_ID = 2**63 - 1
 
 
 def parse(model: type[Model], body: Mapping[str, Any]) -> Model:

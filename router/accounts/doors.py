@@ -1,4 +1,4 @@
-"""Sign-in and sign-out: the pages of people whom we do not know yet."""
+"""Sign-in, sign-out and set-up: the pages of people whom we do not know yet."""
 
 from flask import Blueprint, current_app, g, redirect, render_template, request, url_for
 from sqlalchemy import select
@@ -6,10 +6,13 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from router.accounts import passwords, sessions
 from router.accounts.access import Audience, guard, needs
+from router.accounts.filters import values_of
 from router.accounts.frame import navigation
 from router.accounts.models import Person
+from router.accounts.projects import read_email
+from router.accounts.set_up import link_holds, use_link
 from router.server import current_server
-from router.web import client_address, client_group
+from router.web import Problem, client_address, client_group
 
 doors = guard(Blueprint("doors", __name__), Audience.GUESTS)
 
@@ -52,6 +55,53 @@ def try_sign_in() -> BaseResponse | tuple[str, int]:
 def sign_out() -> BaseResponse:
     sessions.end_session()
     return redirect(url_for("doors.sign_in"))
+
+
+@doors.get("/set-up/<token>")
+def set_up(token: str) -> str:
+    with current_server().database.reading() as session:
+        holds = link_holds(session, token)
+    if not holds:
+        raise Problem(404, "This link was used already, or a newer one was printed.")
+    return _set_up_page({}, {})
+
+
+@doors.post("/set-up/<token>")
+def make_operator(token: str) -> BaseResponse | tuple[str, int]:
+    values, server = values_of(request.form), current_server()
+    with server.database.reading() as session:
+        holds = link_holds(session, token)
+    errors = _operator_errors(values)
+    if errors and holds:
+        return _set_up_page(values, errors), 422
+    now, password_hash = server.now(), passwords.hash_password(values.get("password", "")) if holds else ""
+    with server.database.writing() as session:
+        person = (
+            use_link(session, token, read_email(values["email"]), _name(values), password_hash, now) if holds else None
+        )
+    if person is None:
+        raise Problem(404, "This link was used already, or a newer one was printed.")
+    sessions.begin_session(person)
+    return redirect(url_for("doors.home"))
+
+
+def _operator_errors(values: dict[str, str]) -> dict[str, str]:
+    errors, email = {}, values.get("email", "")
+    try:
+        read_email(email)
+    except ValueError as error:
+        errors["email"] = str(error)
+    if problem := passwords.password_problem(values.get("password", ""), email):
+        errors["password"] = problem
+    return errors
+
+
+def _name(values: dict[str, str]) -> str:
+    return " ".join(values.get("name", "").split())[:120]
+
+
+def _set_up_page(values: dict[str, str], errors: dict[str, str]) -> str:
+    return render_template("accounts/set_up.html", values=values, errors=errors)
 
 
 def _sign_in_page(error: str = "", email: str = "") -> str:

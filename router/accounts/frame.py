@@ -10,6 +10,7 @@ from flask_wtf import CSRFProtect
 
 from router.accounts.access import Audience, audience_of
 from router.accounts.filters import init_filters
+from router.accounts.sections import settings_tabs
 
 FORM_AUDIENCES = (Audience.PEOPLE, Audience.GUESTS)
 
@@ -53,7 +54,7 @@ def init_frame(app: Flask) -> None:
         if blueprint.__dict__.get("audience") not in FORM_AUDIENCES:
             protect.exempt(blueprint)
     init_filters(app)
-    app.jinja_env.globals.update(address_with=address_with)
+    app.jinja_env.globals.update(address_with=address_with, settings_tabs=settings_tabs)
     app.context_processor(_frame)
     app.after_request(_secure)
 

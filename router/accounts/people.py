@@ -3,10 +3,15 @@
 import secrets
 from datetime import datetime
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from router.accounts.models import Membership, Person
+from router.database import wait_for_turn
+from router.web import Problem
+
+ROLES = ("owner", "admin", "viewer")
+TURN_OF_NEW_PEOPLE, TURN_OF_OWNERS = 7301, 7302
 
 
 def create_person(
@@ -26,6 +31,15 @@ def create_person(
     return person
 
 
+def find_or_create(
+    session: Session, email: str, password_hash: str, now: datetime, name: str = ""
+) -> tuple[Person, bool]:
+    """The person with this e-mail address, and whether it was made now."""
+    wait_for_turn(session, TURN_OF_NEW_PEOPLE, 0)
+    person = person_with(session, email)
+    return (person, False) if person else (create_person(session, email, password_hash, now, name), True)
+
+
 def person_with(session: Session, email: str) -> Person | None:
     return session.scalar(select(Person).where(Person.email == email.strip().casefold()))
 
@@ -38,16 +52,67 @@ def change_password(session: Session, person_id: int, password_hash: str, stamp:
 
 
 def set_role(session: Session, project_id: int, person_id: int, role: str) -> None:
-    """Makes a person a member of a project, or changes the role of one."""
-    membership = membership_of(session, project_id, person_id)
-    if membership is None:
+    """Makes a person a member of a project, or changes the role of one.
+
+    Raises:
+        Problem: 422 when there is no such role, 409 when the project would be left without an owner.
+    """
+    _check_role_name(role)
+    if membership_of(session, project_id, person_id) is None:
         session.add(Membership(project_id=project_id, person_id=person_id, role=role))
+        session.flush()
     else:
-        membership.role = role
+        change_role(session, project_id, person_id, role)
+
+
+def change_role(session: Session, project_id: int, person_id: int, role: str) -> Person:
+    """
+    Raises:
+        Problem: 404 when the person is no member, 422 and 409 as `set_role`.
+    """
+    person, membership = _member(session, project_id, person_id)
+    _check_role_name(role)
+    if role != "owner":
+        _keep_an_owner(session, membership)
+    membership.role = role
     session.flush()
+    return person
+
+
+def remove_member(session: Session, project_id: int, person_id: int) -> Person:
+    """The person stays, with the roles in other projects.
+
+    Raises:
+        Problem: as `change_role`.
+    """
+    person, membership = _member(session, project_id, person_id)
+    _keep_an_owner(session, membership)
+    session.delete(membership)
+    session.flush()
+    return person
 
 
 def membership_of(session: Session, project_id: int, person_id: int) -> Membership | None:
     return session.scalar(
         select(Membership).where(Membership.project_id == project_id, Membership.person_id == person_id)
     )
+
+
+def _check_role_name(role: str) -> None:
+    if role not in ROLES:
+        raise Problem(422, "Choose owner, admin or viewer.", "role")
+
+
+def _member(session: Session, project_id: int, person_id: int) -> tuple[Person, Membership]:
+    wait_for_turn(session, TURN_OF_OWNERS, project_id)
+    membership = membership_of(session, project_id, person_id)
+    person = session.get(Person, person_id) if membership else None
+    if person is None or membership is None:
+        raise Problem(404, "There is no such person in this project.")
+    return person, membership
+
+
+def _keep_an_owner(session: Session, membership: Membership) -> None:
+    owners = select(func.count()).where(Membership.project_id == membership.project_id, Membership.role == "owner")
+    if membership.role == "owner" and (session.scalar(owners) or 0) < 2:
+        raise Problem(409, "This is the only owner. Make somebody else an owner first.")

@@ -95,6 +95,7 @@ class ProjectValues(BaseModel):
     currency: Currency
     email: Email
     fallback_destination: str = Field(max_length=200)
+    visit_gap_seconds: int = Field(default=1800, ge=60, le=86400)
 
     @model_validator(mode="after")
     def _destination(self) -> "ProjectValues":
@@ -129,6 +130,12 @@ def change_project(session: Session, project_id: int, version: int, values: Proj
     ).first()
     if changed is None:
         raise Problem(409, "Somebody else changed the project meanwhile. Load it again and repeat your change.")
+
+
+def differences(project: Project, values: ProjectValues) -> dict[str, Any]:
+    """What the audit trail says about a change: field to `[before, after]`."""
+    changes = values.model_dump()
+    return {name: [getattr(project, name), new] for name, new in changes.items() if getattr(project, name) != new}
 
 
 def suspend_project(session: Session, project_id: int, suspended_at: datetime | None) -> None:

@@ -1,7 +1,6 @@
 """A call as programs see it: the shape of the API and of webhooks (DESIGN.md, HTTP)."""
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import select
@@ -9,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from router.attribution.models import Visit
 from router.voice.models import Call
+from router.web import iso
 
 
 def call_documents(session: Session, calls: Iterable[Call]) -> list[dict[str, Any]]:
@@ -46,8 +46,3 @@ def _document(call: Call, visit: Visit | None) -> dict[str, Any]:
         "ga": visit.ga if visit else {},
         "recording": call.recording_url or None,
     }
-
-
-def iso(moment: datetime) -> str:
-    """`2026-11-23T12:00:00.000Z`"""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

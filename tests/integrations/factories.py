@@ -121,8 +121,12 @@ def make_call(session: Session, scenario: Scenario, visit: Visit | None = None, 
         "candidates": [{"visit": 10234, "probability": 0.87}],
         "decision": {},
         "source": {
-            "channel": "paid", "source": "google", "medium": "cpc", "campaign": "spring",
-            "term": "", "content": "",
+            "channel": "paid",
+            "source": "google",
+            "medium": "cpc",
+            "campaign": "spring",
+            "term": "",
+            "content": "",
         },
     }
     call = Call(**(values | more))

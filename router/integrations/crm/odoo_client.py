@@ -11,7 +11,10 @@ from router.outgoing import Answer, Outgoing, OutgoingError
 REFUSED_ACCOUNT = (401, 402, 403)
 PERMANENT_NAMES = ("builtins.", "odoo.exceptions.UserError", "odoo.exceptions.ValidationError")
 """Errors of status 500 that come back with the same message however often it is sent."""
-PASSING = ("could not serialize", "deadlock detected", "could not obtain lock", "duplicate key value")
+PASSING = (
+    *("could not serialize", "deadlock detected", "could not obtain lock", "duplicate key value"),
+    "The name must be unique",
+)
 """What `load` says when somebody else was writing at the same moment."""
 
 

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from router.database import Base, BigId
@@ -36,7 +36,20 @@ class Delivery(Base):
     __tablename__ = "delivery"
     __table_args__ = (
         UniqueConstraint("integration_id", "event", "call_id"),
-        Index("ix_delivery_due", "state", "next_at"),
+        Index("ix_delivery_due", "integration_id", "state", "next_at", "id"),
+        Index(
+            "ix_delivery_leased",
+            "next_at",
+            sqlite_where=text("state = 'leased'"),
+            postgresql_where=text("state = 'leased'"),
+        ),
+        Index(
+            "ix_delivery_order_key",
+            "order_key",
+            "id",
+            sqlite_where=text("order_key <> ''"),
+            postgresql_where=text("order_key <> ''"),
+        ),
         Index("ix_delivery_project_id_id", "project_id", "id"),
         Index("ix_delivery_call_id", "call_id"),
     )
@@ -50,19 +63,24 @@ class Delivery(Base):
     event: Mapped[str] = mapped_column(String(20))
     """call.started, call.ended, call.updated"""
     destination: Mapped[str] = mapped_column(String(80))
+    """Whom it was written for, or last sent to."""
     order_key: Mapped[str] = mapped_column(String(100))
-    """Deliveries of one destination with the same key go one after the other (a CRM's caller)."""
+    """Deliveries with the same key go one after the other (a CRM and its caller); empty: in any order."""
     state: Mapped[str] = mapped_column(String(10))
     """pending, leased, done, dead, skipped, expired"""
     reason: Mapped[str] = mapped_column(String(200), default="")
-    """Why it was skipped, expired or is dead, for people."""
+    """Why it was skipped, expired, is dead or has to be tried again, for people."""
     attempts: Mapped[int] = mapped_column(default=0)
+    """Counted when an attempt begins, so that one which kills its worker ends as dead too."""
     created_at: Mapped[datetime]
     event_at: Mapped[datetime]
     next_at: Mapped[datetime]
+    """Pending: when it may be tried. Leased: when the lease ends."""
     not_after: Mapped[datetime | None]
-    lease_owner: Mapped[str] = mapped_column(String(64), default="")
-    lease_until: Mapped[datetime | None]
+    lease_owner: Mapped[str] = mapped_column(String(80), default="")
+    """Fresh for every lease: whoever holds another one may write nothing."""
+    changed: Mapped[bool] = mapped_column(default=False)
+    """The call changed while this was being sent: it goes once more."""
     done_at: Mapped[datetime | None]
     reference: Mapped[dict[str, Any]]
     """What the receiver gave back, step by step (`{lead_id: 7}`): a repeat resumes there."""

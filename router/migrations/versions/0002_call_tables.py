@@ -115,8 +115,8 @@ def upgrade() -> None:
         sa.Column("event_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("next_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("not_after", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("lease_owner", sa.String(length=64), nullable=False),
-        sa.Column("lease_until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("lease_owner", sa.String(length=80), nullable=False),
+        sa.Column("changed", sa.Boolean(), nullable=False),
         sa.Column("done_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("reference", json(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_delivery")),
@@ -126,7 +126,23 @@ def upgrade() -> None:
         sa.UniqueConstraint("message_id", name=op.f("uq_delivery_message_id")),
     )
     op.create_index("ix_delivery_call_id", "delivery", ["call_id"], unique=False)
-    op.create_index("ix_delivery_due", "delivery", ["state", "next_at"], unique=False)
+    op.create_index("ix_delivery_due", "delivery", ["integration_id", "state", "next_at", "id"], unique=False)
+    op.create_index(
+        "ix_delivery_leased",
+        "delivery",
+        ["next_at"],
+        unique=False,
+        sqlite_where=sa.text("state = 'leased'"),
+        postgresql_where=sa.text("state = 'leased'"),
+    )
+    op.create_index(
+        "ix_delivery_order_key",
+        "delivery",
+        ["order_key", "id"],
+        unique=False,
+        sqlite_where=sa.text("order_key <> ''"),
+        postgresql_where=sa.text("order_key <> ''"),
+    )
     op.create_index("ix_delivery_project_id_id", "delivery", ["project_id", "id"], unique=False)
     op.create_table(
         "destination_health",

@@ -1,0 +1,267 @@
+"""Who sends what, and how it ended: claim, lease, fence, finish (R11)."""
+
+import secrets
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, exists, literal_column, select, update
+from sqlalchemy.orm import Session, aliased
+
+from router.database import insert_new, wait_for_turn
+from router.integrations.health import leave_alone, note_failure, note_success
+from router.integrations.models import Delivery, DeliveryAttempt, DestinationHealth, Integration, Lead
+from router.integrations.pauses import PAUSES, next_attempt, wish
+from router.voice.models import Call
+
+LEASE = timedelta(seconds=60)
+"""Longer than any attempt may last (20 s), so that nobody takes over what is still being sent."""
+AT_ONCE = 2
+"""Deliveries under way to one destination; 1 while it fails."""
+ACCOUNT_PAUSE = timedelta(minutes=30)
+REASON_LENGTH = 200
+MESSAGE_LENGTH = 2000
+LEASED: ColumnElement[str] = literal_column("'leased'")
+NOTHING: ColumnElement[str] = literal_column("''")
+"""Written out, not bound: SQLite takes a partial index only for what it can read."""
+CLAIMS = 7302
+"""Names the turn in which one worker at a time claims."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One delivery lent to one worker for one attempt."""
+
+    id: int
+    attempt: int
+    owner: str
+    destination: str
+    failing: bool
+    """The destination failed the last time."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an attempt ended: done, retry, dead, skipped or expired."""
+
+    kind: str
+    message: str = ""
+    status: int | None = None
+    milliseconds: int = 0
+    retry_after: float | None = None
+    refused_account: bool = False
+    reference: dict[str, Any] = field(default_factory=dict)
+
+
+def claim(session: Session, now: datetime, room: int, room_failing: int) -> list[Claim]:
+    """Takes at most one due delivery of each integration; destinations that are busy or left alone are passed over.
+
+    `room` limits how many, `room_failing` how many of them may go to destinations that failed the last time.
+    Workers claim one after the other, so nothing is ever lent to two.
+    """
+    wait_for_turn(session, CLAIMS, 0)
+    _take_back(session, now)
+    busy = Counter(_busy(session))
+    claims: list[Claim] = []
+    for due in _due(session, now):
+        failing = bool(due.failing)
+        if len(claims) >= room or busy[due.destination] >= (1 if failing else AT_ONCE):
+            continue
+        if failing and room_failing <= sum(one.failing for one in claims):
+            continue
+        claims.append(_lend(session, due, now))
+        busy[due.destination] += 1
+    return claims
+
+
+def anything_due(session: Session, now: datetime) -> bool:
+    """Whether a claim could find something: asked without any lock."""
+    ended = exists().where(Delivery.state == LEASED, Delivery.next_at <= now)
+    return bool(session.scalar(select(ended))) or bool(_due(session, now))
+
+
+def _take_back(session: Session, now: datetime) -> None:
+    """Leases that ended: their worker is gone. The attempt was counted, so what kills workers ends as dead."""
+    lost = (Delivery.state == LEASED) & (Delivery.next_at <= now)
+    last = Delivery.attempts >= len(PAUSES)
+    for condition, values in (
+        (lost & last, {"state": "dead", "reason": "The worker stopped in the middle of the last attempt."}),
+        (lost, {"state": "pending", "next_at": now}),
+    ):
+        session.execute(
+            update(Delivery)
+            .where(condition)
+            .values(lease_owner="", **values)
+            .execution_options(synchronize_session=False)
+        )
+
+
+def _busy(session: Session) -> list[str]:
+    """The destination of every delivery under way, once for each."""
+    under_way = select(Integration.destination).join(Delivery, Delivery.integration_id == Integration.id)
+    return list(session.scalars(under_way.where(Delivery.state == LEASED)))
+
+
+def _due(session: Session, now: datetime) -> list[Row[Any]]:
+    """The next due delivery of each integration whose destination is not left alone, the longest waiting first."""
+    first = _first_due(now)
+    candidates = (
+        select(
+            first.label("id"),
+            Integration.destination,
+            DestinationHealth.destination.is_not(None).label("failing"),
+        )
+        .outerjoin(DestinationHealth, DestinationHealth.destination == Integration.destination)
+        .where(DestinationHealth.open_until.is_(None) | (DestinationHealth.open_until <= now))
+        .subquery()
+    )
+    statement = select(candidates).join(Delivery, Delivery.id == candidates.c.id)
+    return list(session.execute(statement.order_by(Delivery.next_at, Delivery.id)))
+
+
+def _first_due(now: datetime) -> ColumnElement[int]:
+    earlier = aliased(Delivery)
+    waits = exists().where(
+        earlier.order_key == Delivery.order_key,
+        earlier.order_key != NOTHING,
+        earlier.state.in_(("pending", "leased")),
+        (earlier.id < Delivery.id) | (earlier.state == "leased"),
+        earlier.id != Delivery.id,
+    )
+    return (
+        select(Delivery.id)
+        .where(Delivery.integration_id == Integration.id, Delivery.state == "pending", Delivery.next_at <= now, ~waits)
+        .order_by(Delivery.next_at, Delivery.id)
+        .limit(1)
+        .correlate(Integration)
+        .scalar_subquery()
+    )
+
+
+def _lend(session: Session, due: Row[Any], now: datetime) -> Claim:
+    owner = secrets.token_hex(16)
+    attempt = session.execute(
+        update(Delivery)
+        .where(Delivery.id == due.id)
+        .values(
+            state="leased",
+            lease_owner=owner,
+            next_at=now + LEASE,
+            attempts=Delivery.attempts + 1,
+            destination=due.destination,
+            changed=False,
+        )
+        .returning(Delivery.attempts)
+        .execution_options(synchronize_session=False)
+    ).scalar_one()
+    return Claim(due.id, attempt, owner, due.destination, bool(due.failing))
+
+
+def held(session: Session, claim: Claim) -> Delivery | None:
+    """The delivery, locked, as long as this claim holds its lease; None when somebody else has taken over (the fence)."""
+    return session.scalar(
+        select(Delivery)
+        .where(Delivery.id == claim.id, Delivery.state == "leased", Delivery.lease_owner == claim.owner)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+
+
+def remember(session: Session, claim: Claim, steps: dict[str, Any], now: datetime) -> bool:
+    """Keeps the result of a step of this attempt; False when the lease is lost, and the attempt has to stop.
+
+    A step `lead_id` also becomes the lead that stands for the caller from now on.
+    """
+    delivery = held(session, claim)
+    if delivery is None:
+        return False
+    delivery.reference = {**delivery.reference, **steps}
+    if lead := steps.get("lead_id"):
+        _keep_lead(session, delivery, str(lead), now)
+    return True
+
+
+def _keep_lead(session: Session, delivery: Delivery, external_id: str, now: datetime) -> None:
+    caller = session.scalar(select(Call.caller).where(Call.id == delivery.call_id))
+    if caller is None:
+        return
+    fresh = insert_new(session, Lead, unique=["destination", "caller"])
+    session.execute(
+        fresh.values(
+            project_id=delivery.project_id,
+            destination=delivery.destination,
+            caller=caller,
+            external_key=delivery.message_id,
+            external_id=external_id,
+            created_at=now,
+        )
+    )
+    session.execute(
+        update(Lead)
+        .where(Lead.destination == delivery.destination, Lead.caller == caller, Lead.external_id != external_id)
+        .values(external_id=external_id, external_key=delivery.message_id)
+    )
+
+
+def finish(session: Session, claim: Claim, outcome: Outcome, now: datetime, chance: float) -> bool:
+    """Writes how an attempt ended, unless the lease was lost meanwhile (False): then its new owner's word counts."""
+    delivery = held(session, claim)
+    if delivery is None:
+        return False
+    delivery.lease_owner = ""
+    delivery.reason = outcome.message[:REASON_LENGTH]
+    kind = _settle(delivery, outcome, now, chance)
+    session.add(
+        DeliveryAttempt(
+            delivery_id=claim.id,
+            at=now,
+            milliseconds=outcome.milliseconds,
+            status=outcome.status,
+            outcome=kind,
+            message=outcome.message[:MESSAGE_LENGTH],
+        )
+    )
+    _judge_destination(session, claim, outcome, now)
+    return True
+
+
+def _settle(delivery: Delivery, outcome: Outcome, now: datetime, chance: float) -> str:
+    """Moves the delivery on; returns what the attempt's row says of it."""
+    if outcome.kind == "retry":
+        return _plan_next(delivery, outcome, now, chance)
+    if outcome.kind == "done":
+        delivery.reference = {**delivery.reference, **outcome.reference}
+        delivery.done_at = now
+    delivery.state = outcome.kind
+    if delivery.changed and outcome.kind in ("done", "skipped"):
+        delivery.state, delivery.next_at, delivery.attempts = "pending", now, 0
+    return outcome.kind
+
+
+def _plan_next(delivery: Delivery, outcome: Outcome, now: datetime, chance: float) -> str:
+    if outcome.refused_account:  # no message is lost because a key ran out: the try does not count
+        delivery.attempts -= 1
+        delivery.state, delivery.next_at = "pending", now + ACCOUNT_PAUSE
+        return "retry"
+    following = next_attempt(delivery.attempts, now, chance, outcome.retry_after)
+    if following is None:
+        delivery.state = "dead"
+    elif delivery.not_after is not None and following > delivery.not_after:
+        delivery.state = "expired"
+    else:
+        delivery.state, delivery.next_at = "pending", following
+        return "retry"
+    return delivery.state
+
+
+def _judge_destination(session: Session, claim: Claim, outcome: Outcome, now: datetime) -> None:
+    if outcome.kind == "done":
+        if claim.failing:
+            note_success(session, claim.destination)
+    elif outcome.refused_account:
+        leave_alone(session, claim.destination, outcome.message, now, now + ACCOUNT_PAUSE)
+    elif outcome.kind == "retry" and outcome.retry_after and outcome.status == 429:
+        leave_alone(session, claim.destination, outcome.message, now, now + wish(outcome.retry_after))
+    elif outcome.kind == "retry":
+        note_failure(session, claim.destination, outcome.message, now)

@@ -1,0 +1,80 @@
+"""What a sender is given and what it may answer: `deliver(message) -> reference`, or one of the refusals below."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+
+class DeliveryError(Exception):
+    """The message did not arrive, or nobody knows.
+
+    permanent: trying again cannot help. retry_after: seconds the receiver asked for. ambiguous: it may have arrived.
+    refused_account: the receiver refuses our key, not this message: the destination is left alone and the attempt does not count.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        permanent: bool = False,
+        retry_after: float | None = None,
+        ambiguous: bool = False,
+        *,
+        status: int | None = None,
+        refused_account: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.permanent = permanent
+        self.retry_after = retry_after
+        self.ambiguous = ambiguous
+        self.status = status
+        self.refused_account = refused_account
+
+
+class Skipped(Exception):
+    """There is nothing to send, for a reason that people are shown."""
+
+
+class Expired(Exception):
+    """It is too late for this message to be of use."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """One delivery with everything that its sender needs; no sender touches the database."""
+
+    id: str
+    """The receiver's idempotency key."""
+    event: str
+    event_at: datetime
+    now: datetime
+    attempt: int
+    config: Mapping[str, Any]
+    secret: str
+    call: Mapping[str, Any]
+    """The call's document (DESIGN.md, HTTP)."""
+    ended_at: datetime | None
+    placeholders: Mapping[str, str]
+    """The market's placeholders with their values."""
+    visit_last_sign: datetime | None
+    reference: Mapping[str, Any]
+    """What earlier attempts of this delivery got back."""
+    known_lead: str | None
+    """The receiver's id of the lead that stands for this caller, from any earlier call."""
+    deadline: float
+    """When the attempt has to be over (monotonic)."""
+    remember: Callable[[dict[str, Any]], None] = field(default=lambda steps: None)
+    """Keeps the result of a step at once, so that a repeat resumes after it."""
+
+
+class Sender(Protocol):
+    """One kind of receiver."""
+
+    def deliver(self, message: Message) -> dict[str, Any]:
+        """
+        Returns:
+            What the receiver gave back, to be kept: `status` (HTTP) and ids.
+
+        Raises:
+            DeliveryError, Skipped, Expired
+        """

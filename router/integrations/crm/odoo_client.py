@@ -1,0 +1,97 @@
+"""Odoo's own protocol, JSON-2 (Odoo 19 and later): one request, and what its answers mean."""
+
+import json
+from datetime import datetime
+from typing import Any
+
+from router.integrations.answers import excerpt, may_succeed_later, not_delivered, retry_after
+from router.integrations.contract import DeliveryError
+from router.outgoing import Answer, Outgoing, OutgoingError
+
+REFUSED_ACCOUNT = (401, 402, 403)
+PERMANENT_NAMES = ("builtins.", "odoo.exceptions.UserError", "odoo.exceptions.ValidationError")
+"""Errors of status 500 that come back with the same message however often it is sent."""
+PASSING = (
+    *("could not serialize", "deadlock detected", "could not obtain lock", "duplicate key value"),
+    "The name must be unique",
+)
+"""What `load` says when somebody else was writing at the same moment."""
+
+
+class RecordGone(DeliveryError):
+    """The record was deleted in Odoo."""
+
+
+class OdooClient:
+    """One database of one Odoo, for one delivery."""
+
+    def __init__(self, outgoing: Outgoing, url: str, database: str, key: str, deadline: float, now: datetime) -> None:
+        self.outgoing = outgoing
+        self.url = url.rstrip("/")
+        self.headers = {"Authorization": f"bearer {key}", "X-Odoo-Database": database}
+        self.key = key
+        self.deadline = deadline
+        self.now = now
+
+    def search(self, model: str, domain: list[Any], fields: list[str], **more: Any) -> list[dict[str, Any]]:
+        found = self.call(model, "search_read", domain=domain, fields=fields, **more)
+        if not isinstance(found, list):
+            raise DeliveryError("Odoo's answer has an unexpected form.", permanent=True)
+        return found
+
+    def load(self, model: str, external_id: str, values: dict[str, Any]) -> int:
+        """Makes the record with this external id, or changes it when it is there: repeating is harmless."""
+        answer = self.call(model, "load", fields=["id", *values], data=[[external_id, *values.values()]])
+        ids = answer.get("ids") if isinstance(answer, dict) else None
+        if isinstance(ids, list) and ids:
+            return int(ids[0])
+        messages = answer.get("messages", []) if isinstance(answer, dict) else []
+        text = " ".join(" ".join(str(one.get("message", "")) for one in messages).split())
+        passing = any(sign in text for sign in PASSING)
+        raise DeliveryError(f"Odoo refused the record: {text[:400]}", permanent=not passing, status=200)
+
+    def call(self, model: str, method: str, **arguments: Any) -> Any:
+        """
+        Raises:
+            DeliveryError: with Odoo's own words.
+        """
+        address = f"{self.url}/json/2/{model}/{method}"
+        try:
+            answer = self.outgoing.post_json(address, arguments, self.headers, self.deadline)
+        except OutgoingError as error:
+            raise not_delivered(error) from None
+        body = _json(answer)
+        if answer.status == 200 and body is not UNREADABLE:
+            return body
+        raise self._refusal(answer, body)
+
+    def _refusal(self, answer: Answer, body: Any) -> DeliveryError:
+        if answer.status == 200:
+            return DeliveryError("Odoo's answer could not be read.", ambiguous=True, status=200)
+        name = str(body.get("name", "")) if isinstance(body, dict) else ""
+        words = str(body.get("message", "")) if isinstance(body, dict) else excerpt(answer, self.key)
+        text = f"Odoo answered {answer.status}: {' '.join(words.replace(self.key, '[secret]').split())[:400]}"
+        if name == "odoo.exceptions.MissingError":
+            return RecordGone(text, status=answer.status)
+        if answer.status in REFUSED_ACCOUNT or (answer.status == 404 and not name):  # no such database: no JSON
+            return DeliveryError(text, status=answer.status, refused_account=True)
+        permanent = name.startswith(PERMANENT_NAMES) or not may_succeed_later(answer.status)
+        wait = retry_after(answer.headers, self.now)
+        return DeliveryError(
+            text, permanent, wait, ambiguous=not permanent and answer.status >= 500, status=answer.status
+        )
+
+
+UNREADABLE = object()
+
+
+def _json(answer: Answer) -> Any:
+    try:
+        return json.loads(answer.body) if answer.complete else UNREADABLE
+    except (ValueError, RecursionError):
+        return UNREADABLE
+
+
+def exactly(text: str) -> str:
+    """A value for `=ilike` that matches itself alone, in any case."""
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")

@@ -1,0 +1,111 @@
+"""The goal in Google Analytics 4: one event by the Measurement Protocol (facts/integrations.md, 1.1)."""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+from router.integrations.answers import may_succeed_later, not_delivered, retry_after
+from router.integrations.contract import DeliveryError, Expired, Message, Skipped
+from router.outgoing import NoAnswer, Outgoing, OutgoingError
+from router.voice.document import iso
+
+ENDPOINT = "https://www.google-analytics.com/mp/collect"
+EVENT = "Call"
+CLIENT_ID = re.compile(r"\d{1,20}\.\d{1,20}")
+SESSION_ID = re.compile(r"[1-9]\d{0,15}")
+LONGEST_VALUE = 100
+SESSION_LIFETIME = timedelta(hours=24)
+LONGEST_BACKDATE = timedelta(hours=72)
+
+
+class Ga4Sender:
+    """Sends one event for each call. Google answers 2xx to anything, so an answer proves arrival and no more."""
+
+    def __init__(self, outgoing: Outgoing) -> None:
+        self.outgoing = outgoing
+
+    def deliver(self, message: Message) -> dict[str, Any]:
+        body = event_body(message)
+        config = message.config
+        query = urlencode({"measurement_id": config["measurement_id"], "api_secret": message.secret})
+        try:
+            answer = self.outgoing.post_json(f"{config['endpoint']}?{query}", body, {}, message.deadline)
+        except NoAnswer:  # there is no key to tell a repeat by: sending again could double the goal (R11)
+            return {"unconfirmed": True}
+        except OutgoingError as error:
+            raise not_delivered(error) from None
+        if 200 <= answer.status < 300:
+            return {"status": answer.status}
+        raise DeliveryError(
+            f"Google Analytics answered {answer.status}.",
+            permanent=not may_succeed_later(answer.status),
+            retry_after=retry_after(answer.headers, message.now),
+            status=answer.status,
+        )
+
+
+def event_body(message: Message) -> dict[str, Any]:
+    """
+    Raises:
+        Skipped: the visit has no Google client id, so the event would count as a visitor of its own.
+        Expired: Google would take the event no more, or no longer as part of the session.
+    """
+    ga: Mapping[str, Any] = message.call["ga"] or {}
+    client_id = str(ga.get("client_id") or "")
+    if not CLIENT_ID.fullmatch(client_id):
+        raise Skipped("no client_id: the visit is not known to Google Analytics")
+    session_id = str(ga.get("session_id") or "")
+    session_id = session_id if SESSION_ID.fullmatch(session_id) else ""
+    call_at = datetime.fromisoformat(str(message.call["started_at"]))
+    if message.now > deadline(call_at, session_id):
+        raise Expired("too late for Google Analytics: 24 h after the session began, or 72 h after the call")
+    moment = event_moment(call_at, session_id, message.visit_last_sign)
+    params = {"session_id": session_id or None, "engagement_time_msec": 1, **_params(message.call)}
+    if moment != call_at:
+        params["call_time"] = iso(call_at)
+    event = {"name": message.config["event"], "params": _clean(params)}
+    micros = int(moment.timestamp() * 1000) * 1000
+    return {"client_id": client_id, "timestamp_micros": micros, "events": [event]}
+
+
+def deadline(call_at: datetime, session_id: str) -> datetime:
+    latest = call_at + LONGEST_BACKDATE
+    start = _session_start(session_id)
+    return min(latest, start + SESSION_LIFETIME) if start else latest
+
+
+def event_moment(call_at: datetime, session_id: str, last_sign: datetime | None) -> datetime:
+    """When the event is said to have happened: inside the session, so that it counts for the session's source."""
+    if not session_id or last_sign is None:
+        return call_at
+    return min(call_at, last_sign + timedelta(seconds=1))
+
+
+def _session_start(session_id: str) -> datetime | None:
+    """Google numbers sessions by the second in which they began; anything else says nothing about time."""
+    try:
+        return datetime.fromtimestamp(int(session_id), UTC) if session_id else None
+    except (OverflowError, OSError, ValueError):
+        return None
+
+
+def _params(call: Mapping[str, Any]) -> dict[str, Any]:
+    """No telephone number among them: Google forbids what identifies a person."""
+    source: Mapping[str, Any] = call["source"] or {}
+    return {
+        "call_id": call["sid"],
+        "call_status": call["status"],
+        "call_duration": call["duration"] or 0,
+        "visit_number": str(call["visit"]) if call["visit"] else None,
+        "call_source": source.get("source"),
+        "call_medium": source.get("medium"),
+        "call_campaign": source.get("campaign"),
+        "first_call": int(bool(call["first_call"])),
+    }
+
+
+def _clean(params: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {name: value for name, value in params.items() if value not in (None, "")}
+    return {name: value[:LONGEST_VALUE] if isinstance(value, str) else value for name, value in kept.items()}

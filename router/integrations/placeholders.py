@@ -1,0 +1,82 @@
+"""The market's placeholders in templates of CRM fields: `Call from {phone}, {utmCampaign}` (facts: the complete published list)."""
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from router.accounts.models import Project
+from router.attribution.models import Visit
+from router.phones import country_of
+from router.voice.models import Call
+
+PLACE = re.compile(r"\{([^{}]*)\}")
+UNKNOWN_HERE = (
+    *("city", "region", "agent", "email", "name", "os", "metrikaClientId", "facebookClientId", "firstVisit"),
+    *(f"roistatParam{place}" for place in range(1, 6)),
+    *(f"sourceAliasLevel{level}" for level in range(1, 8)),
+)
+"""Known on the market and not to us: they stay empty, so that templates can be taken over as they are."""
+
+
+def placeholder_values(call: Call, visit: Visit | None, project: Project) -> dict[str, str]:
+    """Every placeholder with its value; what is not known is empty."""
+    source: Mapping[str, Any] = call.source or {}
+    page = visit.page if visit else ""
+    levels = [str(source.get(part) or "") for part in ("source", "medium", "campaign", "term", "content")]
+    values = dict.fromkeys(UNKNOWN_HERE, "")
+    values |= {f"sourceLevel{level}": [*levels, "", ""][level - 1] for level in range(1, 8)}
+    values |= {
+        "phone": call.caller or "",
+        "visit": str(visit.number) if visit else "",
+        "landingPage": page,
+        "referrer": visit.referrer if visit else "",
+        "source": str(source.get("source") or source.get("channel") or ""),
+        "markerSource": "_".join(level for level in levels[:3] if level),
+        "utmSource": levels[0],
+        "utmMedium": levels[1],
+        "utmCampaign": levels[2],
+        "utmTerm": levels[3],
+        "utmContent": levels[4],
+        "googleClientId": str(visit.ga.get("client_id") or "") if visit else "",
+        "ip": visit.address if visit else "",
+        "visitor_uid": visit.visitor if visit else "",
+        "country": (country_of(call.caller) if call.caller else None) or "",
+        "domain": _host(page) or (project.site[0] if project.site else ""),
+        "date": _local(call.started_at, project.timezone),
+    }
+    return values
+
+
+PLACEHOLDERS = frozenset(
+    (
+        *UNKNOWN_HERE,
+        *(f"sourceLevel{level}" for level in range(1, 8)),
+        *("phone", "visit", "landingPage", "referrer", "source", "markerSource", "utmSource", "utmMedium"),
+        *("utmCampaign", "utmTerm", "utmContent", "googleClientId", "ip", "visitor_uid", "country", "domain", "date"),
+    )
+)
+
+
+def unknown_placeholder(template: str) -> str | None:
+    """The first placeholder of a template that does not exist."""
+    return next((name for name in PLACE.findall(template) if name not in PLACEHOLDERS), None)
+
+
+def fill(template: str, values: Mapping[str, str]) -> str:
+    """The template with its values; values are never read as templates themselves."""
+    return PLACE.sub(lambda place: values.get(place.group(1), ""), template)
+
+
+def _host(page: str) -> str:
+    try:
+        return urlsplit(page).hostname or ""
+    except ValueError:
+        return ""
+
+
+def _local(moment: datetime, timezone: str) -> str:
+    """`2026-11-23 14:05:09` in the project's time zone."""
+    return moment.astimezone(ZoneInfo(timezone)).strftime("%Y-%m-%d %H:%M:%S")

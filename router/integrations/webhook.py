@@ -1,0 +1,78 @@
+"""Webhooks by Standard Webhooks 1.0: signed, the same id over all attempts."""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+import secrets
+from typing import Any
+
+from router.integrations.answers import excerpt, not_delivered, retry_after
+from router.integrations.contract import DeliveryError, Message
+from router.outgoing import Outgoing, OutgoingError
+from router.voice.document import iso
+
+PREFIX = "whsec_"
+LEAST_SECRET, LONGEST_SECRET = 24, 64
+GONE = 410
+
+
+class WebhookSender:
+    """Tells an address of the customer's own about a call."""
+
+    def __init__(self, outgoing: Outgoing) -> None:
+        self.outgoing = outgoing
+
+    def deliver(self, message: Message) -> dict[str, Any]:
+        body = webhook_body(message)
+        headers = sign(message.secret, message.id, int(message.now.timestamp()), body)
+        headers["Content-Type"] = "application/json"
+        try:
+            answer = self.outgoing.post(str(message.config["url"]), body, headers, message.deadline)
+        except OutgoingError as error:
+            raise not_delivered(error) from None
+        if 200 <= answer.status < 300:
+            return {"status": answer.status}
+        raise DeliveryError(
+            f"The receiver answered {answer.status}. {excerpt(answer, message.secret)}".strip(),
+            permanent=answer.status == GONE,
+            retry_after=retry_after(answer.headers, message.now),
+            status=answer.status,
+        )
+
+
+def webhook_body(message: Message) -> bytes:
+    body = {"type": message.event, "timestamp": iso(message.event_at), "data": message.call}
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def sign(secret: str, message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
+    """The three headers that let the receiver check who sent these bytes, and when."""
+    signed = f"{message_id}.{timestamp}.".encode() + body
+    digest = hmac.new(secret_bytes(secret), signed, hashlib.sha256).digest()
+    return {
+        "webhook-id": message_id,
+        "webhook-timestamp": str(timestamp),
+        "webhook-signature": f"v1,{base64.b64encode(digest).decode()}",
+    }
+
+
+def new_secret() -> str:
+    return PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
+
+
+def secret_bytes(secret: str) -> bytes:
+    """
+    Raises:
+        ValueError: not `whsec_` and the base64 of 24 to 64 bytes.
+    """
+    if not secret.startswith(PREFIX):
+        raise ValueError("does not begin with whsec_")
+    try:
+        found = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
+    except binascii.Error:
+        raise ValueError("is not base64") from None
+    if not LEAST_SECRET <= len(found) <= LONGEST_SECRET:
+        raise ValueError("has not 24 to 64 bytes")
+    return found

@@ -1,0 +1,68 @@
+"""A server with one project, one scenario and one call, whose outgoing requests may reach the loopback."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import ip_network
+
+import pytest
+
+from router.crypto import KeyRing
+from router.database import Database
+from router.integrations.models import Integration
+from router.integrations.work import DeliveryWorker
+from router.outgoing import Outgoing
+from router.scenarios.models import Scenario
+from router.server import Server
+from router.settings import Settings
+from tests.integrations.factories import (
+    WEBHOOK_SECRET,
+    Receiver,
+    make_integration,
+    make_project,
+    make_scenario,
+    receiver,
+)
+
+LOOPBACK = (ip_network("127.0.0.0/8"),)
+
+
+@dataclass
+class Office:
+    """Alice's project with what its deliveries need."""
+
+    server: Server
+    project_id: int
+    scenario_id: int
+
+    @property
+    def database(self) -> Database:
+        return self.server.database
+
+    def worker(self, **more: float) -> DeliveryWorker:
+        outgoing = Outgoing(LOOPBACK, total_seconds=more.get("total_seconds", 5.0))
+        return DeliveryWorker(self.server, outgoing=outgoing, threads=8, chance=lambda: 0.5)
+
+
+@pytest.fixture
+def office(settings: Settings, database: Database, keys: KeyRing) -> Office:
+    server = Server(settings, database, keys)
+    with database.writing() as session:
+        project = make_project(session)
+        scenario = make_scenario(session, project)
+        return Office(server, project.id, scenario.id)
+
+
+@pytest.fixture
+def inbox() -> Iterator[Receiver]:
+    with receiver() as state:
+        yield state
+
+
+@pytest.fixture
+def webhook(office: Office, inbox: Receiver) -> Integration:
+    """A webhook at the end of calls that goes to the inbox."""
+    with office.database.writing() as session:
+        scenario = session.get_one(Scenario, office.scenario_id)
+        return make_integration(
+            session, scenario, office.server.keys, "webhook_end", "webhook", WEBHOOK_SECRET, url=inbox.url + "/hook"
+        )

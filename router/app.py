@@ -3,6 +3,7 @@
 from datetime import timedelta
 from pathlib import Path
 
+import structlog
 from flask import Blueprint, Flask, request
 
 from router.accounts.api import accounts_api, api_description
@@ -18,16 +19,12 @@ from router.attribution import hooks as tag_hooks
 from router.attribution import pool
 from router.crypto import load_keys
 from router.database import Database
+from router.integrations import receivers
+from router.logs import configure_logs
+from router.operations import init_operations, operations
 from router.server import Server
 from router.settings import Settings, read_settings
-<<<<<<< HEAD
 from router.voice import hooks as voice_hooks
-from router.web import BODY_LIMIT, Problem
-
-PACKAGE = Path(__file__).parent
-
-BLUEPRINTS: tuple[Blueprint, ...] = (doors, projects, profile, tag_hooks.hooks, voice_hooks.hooks)
-=======
 from router.web import BODY_LIMIT, IdConverter, Problem
 
 PACKAGE = Path(__file__).parent
@@ -42,8 +39,9 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     accounts_api,
     api_description,
     tag_hooks.hooks,
+    voice_hooks.hooks,
+    operations,
 )
->>>>>>> acc
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -52,12 +50,16 @@ def create_app(settings: Settings | None = None) -> Flask:
     Raises:
         SettingsError: a setting cannot be used.
     """
-    server = make_server(settings or read_settings())
+    if settings is None:
+        settings = read_settings()
+        configure_logs(settings.log_level)
+    server = make_server(settings)
     app = Flask("router", template_folder=str(template_folder()), static_folder=str(PACKAGE / "static"))
     _configure(app, server)
     server.bind(app)
     app.url_map.converters["int"] = IdConverter
-    app.before_request(_refuse_nul)
+    app.before_request(_begin_request)
+    init_operations(app, server)
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
     init_frame(app)
@@ -70,6 +72,7 @@ def make_server(settings: Settings) -> Server:
     pool_size = settings.web_threads + 2
     server = Server(settings, Database(settings.database, pool_size=pool_size), load_keys(settings))
     pool.connect()
+    receivers.connect(server)
     tag_hooks.make_limits(server)
     return server
 
@@ -95,7 +98,8 @@ def _configure(app: Flask, server: Server) -> None:
     )
 
 
-def _refuse_nul() -> None:
-    """No address of ours holds a NUL, and PostgreSQL cannot even look for one."""
+def _begin_request() -> None:
+    """Log lines of one request carry nothing of another. No address of ours holds a NUL, and PostgreSQL cannot even look for one."""
+    structlog.contextvars.clear_contextvars()
     if "\0" in request.path or "%00" in request.query_string.decode("latin-1"):
         raise Problem(404, "There is nothing here.")

@@ -3,12 +3,18 @@
 import sys
 
 import click
+from sqlalchemy.exc import SQLAlchemyError
 
 from router.accounts.commands import token, user
+from router.accounts.set_up import setup_link
 from router.app import make_server
 from router.database import migrate as migrate_database
+from router.database import schema_state
+from router.logs import configure_logs
 from router.server import Server
 from router.settings import SettingsError, read_settings
+from router.supervisor import python, supervise, web_command
+from router.worker import Worker
 
 
 @click.group()
@@ -32,6 +38,47 @@ def migrate() -> None:
     server = open_server()
     migrate_database(server.database)
     click.echo("The database's schema is current.")
+
+
+@router.command()
+@click.option("--no-worker", is_flag=True, help="Leave the worker out: another unit runs it.")
+def serve(no_worker: bool) -> None:
+    """Run the web server; with the embedded database its worker too."""
+    settings = read_settings()
+    configure_logs(settings.log_level)
+    server = make_server(settings)
+    prepare(server)
+    commands = {"web": web_command("router.app:create_app()")}
+    if settings.embedded and not no_worker:
+        commands["worker"] = python("-m", "router", "worker")
+    server.database.dispose()
+    supervise(commands)
+
+
+@router.command()
+def worker() -> None:
+    """Run the background process: deliveries and chores."""
+    settings = read_settings()
+    configure_logs(settings.log_level)
+    Worker(make_server(settings)).run()
+
+
+def prepare(server: Server) -> None:
+    """An empty embedded database gets its tables; an unused server prints the link of its set-up page. A database that is away or
+    old does not keep calls from being answered."""
+    try:
+        state = schema_state(server.database)
+        if state == "empty" and server.settings.embedded:
+            migrate_database(server.database)
+            state = "current"
+        if state != "current":
+            click.echo("router: the database's schema is not current; run: router migrate", err=True)
+        elif link := setup_link(server, server.now()):
+            click.echo(f"Nobody can sign in yet. Make the operator here (once): {link}")
+    except SQLAlchemyError as error:
+        click.echo(
+            f"router: the database cannot be reached ({type(error).__name__}); calls get their fallback", err=True
+        )
 
 
 def main() -> None:

@@ -35,6 +35,8 @@ from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.types import TypeDecorator
 
 BUSY_SECONDS = 5
+CONNECT_SECONDS = 3
+"""A call waits no longer for a database that is away: the carrier gives up after 15 s."""
 FIRST_VISIT_NUMBER = 10001
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 """The date of what never happened, where an index look-up has no use for NULL."""
@@ -128,7 +130,7 @@ class Database:
 def _sqlite_engine(url: str, pool_size: int) -> Engine:
     path = url.removeprefix("sqlite:///").split("?")[0]
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, pool_size=pool_size, max_overflow=pool_size)
+    engine = create_engine(url, pool_size=pool_size, max_overflow=pool_size, hide_parameters=True)
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _: Any) -> None:
@@ -150,7 +152,15 @@ def _sqlite_engine(url: str, pool_size: int) -> Engine:
 
 
 def _postgresql_engine(url: str, pool_size: int) -> Engine:
-    return create_engine(url, pool_size=pool_size, max_overflow=pool_size, connect_args={"connect_timeout": 3})
+    connect = {"connect_timeout": CONNECT_SECONDS}
+    return create_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        pool_timeout=CONNECT_SECONDS,
+        hide_parameters=True,
+        connect_args=connect,
+    )
 
 
 def insert_new(session: Session | Connection, table: type[Base] | Table, *, unique: Sequence[str]) -> Any:

@@ -9,6 +9,7 @@ from phonenumbers import NumberParseException, PhoneNumberFormat
 SIP = re.compile(
     r"sips?:[A-Za-z0-9._+\-]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.\-]{0,252}[A-Za-z0-9])?(?::\d{1,5})?(?:;[A-Za-z0-9=;.\-]{1,64})?"
 )
+PHONE = re.compile(r"\+\d[\d ().\-]{5,20}\d|(?<![\w.:\-+])\d{10,15}(?![\w:\-])")
 
 
 class BadPhone(ValueError):
@@ -128,8 +129,8 @@ def fill_mask(mask: str, digits: str) -> str:
 
 
 def masked(text: str) -> str:
-    """For logs: `+14155552671` becomes `+14…71`."""
-    return re.sub(r"\+?\d[\d\s().\-]{5,18}\d", lambda found: _hide(found.group()), text)
+    """For logs: `+14155552671` becomes `+14…71`, wherever it stands in the text. Dates and ids stay."""
+    return PHONE.sub(lambda found: _hide(found.group()), text)
 
 
 def _hide(number: str) -> str:

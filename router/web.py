@@ -130,5 +130,14 @@ def client_group(address: str) -> str:
     return str(parsed)
 
 
+def within(address: str, networks: Networks) -> bool:
+    """Whether an address lies in one of the networks; what is no address lies in none."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return False
+    return _within(parsed, networks)
+
+
 def _within(address: IPv4Address | IPv6Address, networks: Networks) -> bool:
     return any(address.version == network.version and address in network for network in networks)

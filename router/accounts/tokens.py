@@ -62,6 +62,12 @@ def require_token() -> Response | None:
     return None
 
 
+def find_actor(session: Session, header: str) -> Actor | None:
+    """Whose token an Authorization header holds; None when it holds none that counts."""
+    token = _find(session, header)
+    return actor_of(token) if token else None
+
+
 def _find(session: Session, header: str) -> ApiToken | None:
     scheme, _, text = header.partition(" ")
     if scheme.lower() != "bearer" or not text.strip():

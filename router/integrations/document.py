@@ -7,8 +7,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from router.integrations.models import Delivery, Integration
-from router.voice.document import call_documents, iso
+from router.voice.document import call_documents
 from router.voice.models import Call
+from router.web import iso
 
 
 def full_call_documents(session: Session, calls: Iterable[Call]) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from router.integrations.answers import may_succeed_later, not_delivered, retry_after
 from router.integrations.contract import DeliveryError, Expired, Message, Skipped
 from router.outgoing import NoAnswer, Outgoing, OutgoingError
-from router.voice.document import iso
+from router.web import iso
 
 ENDPOINT = "https://www.google-analytics.com/mp/collect"
 EVENT = "Call"

@@ -11,7 +11,7 @@ from typing import Any
 from router.integrations.answers import excerpt, not_delivered, retry_after
 from router.integrations.contract import DeliveryError, Message
 from router.outgoing import Outgoing, OutgoingError
-from router.voice.document import iso
+from router.web import iso
 
 PREFIX = "whsec_"
 LEAST_SECRET, LONGEST_SECRET = 24, 64

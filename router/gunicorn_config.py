@@ -1,0 +1,42 @@
+"""gunicorn's settings; the supervisor names this file. Threads share a process, because requests wait for the database."""
+
+import os
+from typing import Any
+
+from gunicorn.glogging import Logger
+from prometheus_client import multiprocess
+
+from router.logs import configure_logs
+from router.settings import read_settings
+
+_settings = read_settings()
+bind = f"{_settings.host}:{_settings.port}"
+workers = _settings.web_workers
+threads = _settings.web_threads
+worker_class = "gthread"
+timeout = 30
+graceful_timeout = 20
+keepalive = 5
+control_socket_disable = True
+forwarded_allow_ips = ""  # ROUTER_TRUSTED_PROXIES decides, in the application
+accesslog = None
+loglevel = _settings.log_level
+
+
+class JsonLogger(Logger):
+    """gunicorn's own lines go the way of all others."""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        configure_logs(_settings.log_level)
+        self.error_log.handlers[:] = []
+        self.error_log.propagate = True
+
+
+logger_class = JsonLogger
+
+
+def child_exit(server: Any, worker: Any) -> None:
+    """A worker's gauges end with it; its counters stay."""
+    if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]  # prometheus_client has no hints here

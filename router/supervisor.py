@@ -1,0 +1,90 @@
+"""Runs the processes of one machine together: web, worker and whatever else a command adds. A process that dies is started again."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from types import FrameType
+
+import structlog
+
+POLL_SECONDS = 0.2
+LONGEST_PAUSE = 30.0
+STOP_SECONDS = 60.0
+
+log = structlog.get_logger(__name__)
+
+
+def python(*arguments: str) -> list[str]:
+    return [sys.executable, *arguments]
+
+
+def web_command(application: str) -> list[str]:
+    return python("-m", "gunicorn", "--config", "python:router.gunicorn_config", application)
+
+
+class Child:
+    """One process, with the pause before it may start again."""
+
+    def __init__(self, name: str, command: Sequence[str], environ: Mapping[str, str]) -> None:
+        self.name = name
+        self.command = list(command)
+        self.environ = dict(environ)
+        self.process: subprocess.Popen[bytes] | None = None
+        self.started = 0.0
+        self.pause = 0.5
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(self.command, env=self.environ)  # noqa: S603 - our own commands
+        self.started = time.monotonic()
+
+    def start_again_if_dead(self) -> None:
+        if self.process is None or self.process.poll() is None:
+            return
+        lived = time.monotonic() - self.started
+        self.pause = 0.5 if lived > LONGEST_PAUSE else min(self.pause * 2, LONGEST_PAUSE)
+        if lived >= self.pause:
+            log.error("process_died", process=self.name, code=self.process.returncode)
+            self.start()
+
+    def end(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+
+    def wait(self, until: float) -> None:
+        if self.process is None:
+            return
+        try:
+            self.process.wait(max(0.1, until - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def supervise(commands: Mapping[str, Sequence[str]], environ: Mapping[str, str] | None = None) -> None:
+    """Starts the processes and keeps them running until SIGTERM or SIGINT; then ends them all and waits."""
+    stopping = False
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal stopping
+        stopping = True
+
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, stop)
+    with tempfile.TemporaryDirectory(prefix="router-metrics-") as metrics:
+        given = {**os.environ, **(environ or {}), "PROMETHEUS_MULTIPROC_DIR": metrics}
+        children = [Child(name, command, given) for name, command in commands.items()]
+        for child in children:
+            child.start()
+        while not stopping:
+            time.sleep(POLL_SECONDS)
+            for child in children:
+                child.start_again_if_dead()
+        for child in children:
+            child.end()
+        until = time.monotonic() + STOP_SECONDS
+        for child in children:
+            child.wait(until)

@@ -1,0 +1,86 @@
+"""The background process: deliveries, and the chores that keep calls and columns in order. Any number of them may run on PostgreSQL."""
+
+import signal
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from types import FrameType
+
+import structlog
+
+from router.accounts.facts import remember_fact
+from router.database import LONG_AGO
+from router.integrations.work import DeliveryWorker
+from router.reports.columns import refresh_columns
+from router.server import Server
+from router.voice.closing import close_silent_calls, repeat_fan_out
+
+HEARTBEAT = "worker_seen"
+TICK_SECONDS = 1.0
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass
+class Chore:
+    """Something to do every so often; one that fails is tried again at its next turn."""
+
+    name: str
+    every: timedelta
+    do: Callable[[Server, datetime], object]
+    last: datetime = LONG_AGO
+
+
+def chores() -> list[Chore]:
+    return [
+        Chore("heartbeat", timedelta(seconds=5), _heartbeat),
+        Chore("repeat_fan_out", timedelta(seconds=5), repeat_fan_out),
+        Chore("refresh_columns", timedelta(seconds=5), refresh_columns),
+        Chore("close_silent_calls", timedelta(minutes=1), close_silent_calls),
+    ]
+
+
+class Worker:
+    """Runs until SIGTERM or SIGINT, then finishes what is under way."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.stop = threading.Event()
+
+    def run(self) -> None:
+        for name in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(name, self._stop)
+        helper = threading.Thread(target=self._do_chores, name="chores")
+        helper.start()
+        log.info("worker_started")
+        try:
+            DeliveryWorker(self.server).run(self.stop)
+        finally:
+            self.stop.set()
+            helper.join()
+        log.info("worker_stopped")
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        self.stop.set()
+
+    def _do_chores(self) -> None:
+        plan = chores()
+        while not self.stop.wait(TICK_SECONDS):
+            do_due_chores(self.server, plan, self.server.now())
+
+
+def do_due_chores(server: Server, plan: list[Chore], now: datetime) -> None:
+    for chore in plan:
+        if now - chore.last < chore.every:
+            continue
+        chore.last = now
+        try:
+            chore.do(server, now)
+        except Exception:
+            log.exception("chore_failed", chore=chore.name)
+
+
+def _heartbeat(server: Server, now: datetime) -> None:
+    with server.database.writing() as session:
+        remember_fact(session, HEARTBEAT, now.isoformat(), now)

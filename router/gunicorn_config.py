@@ -23,7 +23,7 @@ accesslog = None
 loglevel = _settings.log_level
 
 
-class JsonLogger(Logger):
+class JsonLogger(Logger):  # type: ignore[misc]  # gunicorn has no type hints
     """gunicorn's own lines go the way of all others."""
 
     def setup(self, cfg: Any) -> None:

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from router.attribution.models import Visit
 from router.voice.models import Call
-from router.web import iso
+from router.web import iso as iso
 
 
 def call_documents(session: Session, calls: Iterable[Call]) -> list[dict[str, Any]]:

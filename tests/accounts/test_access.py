@@ -1,6 +1,7 @@
 """Every blueprint says who may enter, and another project's objects do not exist."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from flask import Blueprint, Flask
@@ -31,19 +32,27 @@ def addresses(app: Flask, ids: dict[str, object]) -> Iterator[tuple[str, str, Ru
                 yield method, adapter.build(rule.endpoint, known, method=method), rule
 
 
-def test_every_blueprint_has_declared_its_audience(app: Flask) -> None:
-    with app.app_context():
-        undeclared = [name for name in app.blueprints if audience_of(name) is None]
+@pytest.fixture
+def empty_app(tmp_path: Path) -> Iterator[Flask]:
+    """The app with all its addresses; nobody asks its database anything."""
+    app = create_app(Settings(data_dir=tmp_path))
+    yield app
+    app.extensions["router"].database.dispose()
+
+
+def test_every_blueprint_has_declared_its_audience(empty_app: Flask) -> None:
+    with empty_app.app_context():
+        undeclared = [name for name in empty_app.blueprints if audience_of(name) is None]
     assert undeclared == []
 
 
-def test_only_static_files_belong_to_no_blueprint(app: Flask) -> None:
-    assert [rule.endpoint for rule in app.url_map.iter_rules() if "." not in rule.endpoint] == ["static"]
+def test_only_static_files_belong_to_no_blueprint(empty_app: Flask) -> None:
+    assert [rule.endpoint for rule in empty_app.url_map.iter_rules() if "." not in rule.endpoint] == ["static"]
 
 
-def test_closed_blueprints_ask_who_it_is(app: Flask) -> None:
-    with app.app_context():
-        for name, blueprint in app.blueprints.items():
+def test_closed_blueprints_ask_who_it_is(empty_app: Flask) -> None:
+    with empty_app.app_context():
+        for name, blueprint in empty_app.blueprints.items():
             if audience_of(name) in CLOSED:
                 assert blueprint.before_request_funcs.get(None), f"{name} lets everybody in"
 

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
@@ -41,33 +40,11 @@ def test_nobody_else_makes_one(client: FlaskClient, cast: Cast, database: Databa
         assert session.scalar(select(func.count()).select_from(Project)) == 2
 
 
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("name", " "), ("name", "x" * 121), ("name", 7), ("site", "no_host!"), ("site", []), ("site", [1]), ("site", {}),
-        ("country", "XX"), ("country", 1), ("timezone", "Berlin"), ("timezone", ""), ("timezone", "../etc/passwd"),
-        ("currency", "EURO"), ("currency", None), ("email", "office"), ("email", "a@b"), ("email", ["a@b.de"]),
-        ("fallback_destination", "12"), ("fallback_destination", 5), ("fallback_destination", "sip:"), ("colour", "red"),
-        ("visit_gap_seconds", 0), ("visit_gap_seconds", "soon"), ("id", 9),
-    ],
-)  # fmt: skip
-def test_a_bad_value_is_refused_by_name(client: FlaskClient, cast: Cast, field: str, value: Any) -> None:
-    answer = client.post("/api/v1/projects", json=NEW | {field: value}, headers=bearer(cast.operator_token))
-    assert (answer.status_code, answer.mimetype) == (422, "application/problem+json")
-    assert answer.get_json()["field"] == field
-
-
 def test_a_missing_field_is_named(client: FlaskClient, cast: Cast) -> None:
     for field in NEW:
         body = {name: value for name, value in NEW.items() if name != field}
         answer = client.post("/api/v1/projects", json=body, headers=bearer(cast.operator_token))
         assert (answer.status_code, answer.get_json()["field"]) == (422, field)
-
-
-def test_a_national_number_is_read_with_the_country(client: FlaskClient, cast: Cast) -> None:
-    body = NEW | {"country": "de", "fallback_destination": "030 901820"}
-    made = client.post("/api/v1/projects", json=body, headers=bearer(cast.operator_token)).get_json()
-    assert (made["country"], made["fallback_destination"]) == ("DE", "+4930901820")
 
 
 def test_everybody_lists_what_he_reaches(client: FlaskClient, cast: Cast) -> None:
@@ -100,10 +77,10 @@ def test_a_patch_changes_what_it_names_and_says_who_was_faster(client: FlaskClie
     assert client.get(address, headers=alice).get_json()["name"] == "Shop"
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"nonsense", b"\xff", b'{"a": NaN}', b"[" * 5000])
-def test_what_is_no_json_object_is_refused(client: FlaskClient, cast: Cast, body: bytes) -> None:
-    answer = client.post("/api/v1/projects", data=body, headers=bearer(cast.operator_token))
-    assert (answer.status_code, answer.mimetype) == (400, "application/problem+json")
+def test_what_is_no_json_object_is_refused(client: FlaskClient, cast: Cast) -> None:
+    for body in (b"", b"[]", b"nonsense", b"\xff", b'{"a": NaN}', b"[" * 5000):
+        answer = client.post("/api/v1/projects", data=body, headers=bearer(cast.operator_token))
+        assert (answer.status_code, answer.mimetype) == (400, "application/problem+json"), body
 
 
 def test_a_body_above_64_kb_is_refused(client: FlaskClient, cast: Cast) -> None:

@@ -1,0 +1,39 @@
+"""What is typed in about a project."""
+
+from typing import Any
+
+import pytest
+
+from router.accounts.api_habits import parse
+from router.accounts.projects import ProjectValues
+from router.web import Problem
+from tests.people import PROJECT_VALUES
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("name", " "), ("name", "x" * 121), ("name", 7), ("site", "no_host!"), ("site", []), ("site", [1]), ("site", {}),
+        ("country", "XX"), ("country", 1), ("timezone", "Berlin"), ("timezone", ""), ("timezone", "../etc/passwd"),
+        ("currency", "EURO"), ("currency", None), ("email", "office"), ("email", "a@b"), ("email", ["a@b.de"]),
+        ("fallback_destination", "12"), ("fallback_destination", 5), ("fallback_destination", "sip:"), ("colour", "red"),
+        ("visit_gap_seconds", 0), ("visit_gap_seconds", "soon"), ("id", 9),
+    ],
+)  # fmt: skip
+def test_a_bad_value_is_refused_by_name(field: str, value: Any) -> None:
+    with pytest.raises(Problem) as refusal:
+        parse(ProjectValues, PROJECT_VALUES | {field: value})
+    assert (refusal.value.status, refusal.value.field) == (422, field)
+
+
+@pytest.mark.parametrize(
+    ("country", "typed", "destination"),
+    [
+        ("de", "030 901820", "+4930901820"),
+        ("", "+1 (415) 555-2671", "+14155552671"),
+        ("US", " sip:sales@pbx.example.com ", "sip:sales@pbx.example.com"),
+    ],
+)
+def test_a_national_number_is_read_with_the_country(country: str, typed: str, destination: str) -> None:
+    values = parse(ProjectValues, PROJECT_VALUES | {"country": country, "fallback_destination": typed})
+    assert (values.country, values.fallback_destination) == (country.upper(), destination)

@@ -1,0 +1,26 @@
+"""All pages that a browser looks at; every part of the product adds its own."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class PageToSee:
+    """`path` may name ids of Alice's project (`/calls/{call_id}`, see tests/people.py). `who`: alice, olivia, or nobody."""
+
+    path: str
+    heading: str
+    who: str = "alice"
+
+
+PAGES = [
+    PageToSee("/sign-in", "Sign in", "nobody"),
+    PageToSee("/samples", "Samples"),
+    PageToSee("/nothing", "Not found"),
+    PageToSee("/projects", "Projects", "olivia"),
+    PageToSee("/projects/new", "New project", "olivia"),
+    PageToSee("/settings", "Settings"),
+    PageToSee("/settings/people", "Settings"),
+    PageToSee("/settings/tokens", "Settings"),
+    PageToSee("/settings/audit", "Settings"),
+    PageToSee("/profile", "Alice"),
+]

@@ -1,0 +1,58 @@
+"""A page with every macro of the frame, so that a browser sees those too that no page uses with such values."""
+
+from datetime import UTC, datetime, timedelta
+
+from flask import Blueprint, render_template_string
+
+from router.accounts.access import Audience, guard
+from router.accounts.sessions import require_person
+
+samples = guard(Blueprint("samples", __name__), Audience.PEOPLE, require_person)
+
+TEMPLATE = """
+{% extends "base.html" %}
+{% import "macros/table.html" as tables with context %}
+{% import "macros/forms.html" as forms with context %}
+{% block title %}Samples{% endblock %}
+{% block content %}
+{% call page.head("Samples", "Every macro once.") %}<a class="btn btn-primary" href="/samples">The one action</a>{% endcall %}
+<div class="stats">
+  {{ page.stat("Calls today", 17, "3 more than last Monday", "/samples", [3, 0, 9, 17, 4]) }}
+  {{ page.stat("Missed", 2, kind="bad") }}
+  {{ page.stat("Nothing yet", dash("no call yet"), values=[0]) }}
+</div>
+{{ tables.filters([("status", "Status", [("", "All calls"), ("missed", "Missed")])], "Number or caller") }}
+{% call tables.table(["Time", "Caller", "Source", "#Talk time", "Status", "On", ""], "Calls") %}
+{% for number in ["+14155552671", "+4930901820", none] %}
+<tr class="opens">
+  <td><a class="stretched-link" href="/samples">{{ then|moment }}</a></td>
+  <td>{{ number|phone }}</td>
+  <td>google / cpc / spring {{ page.bar(0.873) }}</td>
+  <td class="num">{{ (72 * loop.index0 or none)|duration("not answered") }}</td>
+  <td>{{ page.pill("answered", "good") }} {{ page.pill("missed", "bad") }} {{ page.pill("shared", "warn") }} {{ page.pill("none") }}</td>
+  <td>{{ forms.switch("/samples", loop.first, "Switch on") }}</td>
+  <td class="actions"><a class="btn btn-sm btn-outline-secondary" href="/samples">Edit</a>
+    {{ page.confirm("Delete", "All of it will be lost.", "/samples") }}</td>
+</tr>
+{% endfor %}
+{% endcall %}
+{{ tables.paging("abc") }}
+{{ page.timeline([(then, "Rang the office", "quiet"), (then, "Answered", "good"), (then, "Hung up", "bad")]) }}
+{{ page.bar(none) }} {{ 123456|money }} {{ none|money }} {{ none|moment }} {{ then|day }} {{ 0.5|percent }}
+{% call page.empty("Calls will stand here.") %}<a class="btn btn-primary" href="/samples">Place one</a>{% endcall %}
+{{ page.copy("<script async src='https://calls.example.net/tag/0123456789abcdef0123456789abcdef.js'></script>") }}
+<form class="narrow">
+  {{ forms.field("title", "Title", "", "Give it a name.", "Shown in the table.") }}
+  {{ forms.field("selectors", "Selectors", ".phone", type="textarea", required=false) }}
+  {{ forms.field("fixed", "Cannot be changed", "x", disabled=true) }}
+  {{ forms.select("aim", "Aim", [("visit", "The visit"), ("source", "The source")], "source") }}
+  {{ forms.check("enabled", "Enabled", true, "Gives out numbers.") }}
+  {{ forms.submit("Save", "/samples") }}
+</form>
+{% endblock %}
+"""
+
+
+@samples.get("/samples")
+def show() -> str:
+    return render_template_string(TEMPLATE, then=datetime.now(UTC) - timedelta(minutes=5))

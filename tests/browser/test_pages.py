@@ -1,0 +1,180 @@
+"""Every page in a real browser: readable for all in light and dark, and never wider than a telephone."""
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from flask import Flask
+from playwright.sync_api import Browser, BrowserContext, Page
+from werkzeug.serving import make_server
+
+from router.accounts import audit
+from router.accounts.access import Actor
+from router.accounts.models import Person
+from router.accounts.set_up import setup_link
+from router.app import create_app
+from router.database import migrate
+from router.server import Server
+from router.settings import Settings
+from tests.browser.pages import PAGES, PageToSee
+from tests.browser.samples import samples
+from tests.people import NOW, PASSWORD, create_cast, furnish, sign_in
+
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+
+
+class Site:
+    """A running server, and the browsers of its people, who are signed in."""
+
+    def __init__(self, app: Flask, port: int) -> None:
+        self.app, self.address = app, f"http://127.0.0.1:{port}"
+        self.server: Server = app.extensions["router"]
+        self.people: dict[str, Person] = {}
+        self.ids: dict[str, Any] = {}
+
+    def settle(self) -> None:
+        """Alice's project with one object of each kind."""
+        cast = create_cast(self.server.database)
+        furnish(self.server.database, cast)
+        with self.server.database.writing() as session:
+            actor = Actor("alice@example.com")
+            audit.record(
+                session, actor, NOW, "project changed", "Alice's Shop", cast.project.id, name=["Shop", "Alice's Shop"]
+            )
+        self.people, self.ids = {"alice": cast.alice, "olivia": cast.olivia}, cast.ids
+
+    def context(self, browser: Browser, who: str, scheme: Literal["light", "dark"] = "light") -> BrowserContext:
+        context = browser.new_context(color_scheme=scheme, reduced_motion="reduce")
+        context.set_default_timeout(5000)
+        if who in self.people:
+            cookie = sign_in(self.app.test_client(), self.people[who]).get_cookie("router_session")
+            assert cookie is not None
+            context.add_cookies([{"name": "router_session", "value": cookie.value, "url": self.address}])
+        return context
+
+    def open(self, page: Page, seen: PageToSee) -> None:
+        page.goto(self.address + seen.path.format(**self.ids))
+        assert page.locator("h1").inner_text() == seen.heading
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[Site]:
+    app = create_app(Settings(data_dir=folder))
+    app.register_blueprint(samples)
+    server: Server = app.extensions["router"]
+    migrate(server.database)
+    http = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=http.serve_forever)
+    thread.start()
+    try:
+        yield Site(app, http.port)
+    finally:
+        http.shutdown()
+        thread.join()
+        http.server_close()
+        server.database.dispose()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with running(tmp_path_factory.mktemp("site")) as site:
+        site.settle()
+        yield site
+
+
+@pytest.mark.parametrize("seen", PAGES, ids=lambda seen: seen.path)
+def test_a_page_is_readable_for_all_and_fits_a_telephone(site: Site, browser: Browser, seen: PageToSee) -> None:
+    context = site.context(browser, seen.who)
+    page = context.new_page()
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    for width, height in ((1280, 900), (390, 844)):
+        page.set_viewport_size({"width": width, "height": height})
+        site.open(page, seen)
+        for scheme in SCHEMES:
+            page.emulate_media(color_scheme=scheme)
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            found = Axe().run(page, context={"exclude": ["option"]})
+            assert found.violations_count == 0, found.generate_report()
+            picture(page, seen.path, scheme, width)
+    context.close()
+    assert [one for one in complaints if "404" not in one] == []
+
+
+def picture(page: Page, path: str, scheme: str, width: int) -> None:
+    """A screenshot to look at, when PICTURES names a folder."""
+    if folder := os.environ.get("PICTURES"):
+        name = path.strip("/").replace("/", "-").replace("{", "").replace("}", "") or "start"
+        page.screenshot(path=f"{folder}/{name}-{scheme}-{width}.png", full_page=True)
+
+
+def test_an_operator_goes_from_the_set_up_link_to_a_project(tmp_path: Path, browser: Browser) -> None:
+    with running(tmp_path) as site:
+        link = setup_link(site.server, NOW)
+        assert link is not None
+        context = site.context(browser, "nobody")
+        page = context.new_page()
+        page.goto(site.address + "/set-up/" + link.rpartition("/")[2])
+        assert Axe().run(page).violations_count == 0
+        picture(page, "/set-up", "light", 1280)
+        page.get_by_label("E-mail").fill("olivia@example.net")
+        page.get_by_label("Password").fill(PASSWORD)
+        page.get_by_role("button", name="Set up").click()
+        page.get_by_role("link", name="Make the first project").click()
+        page.get_by_label("Name").fill("Shop")
+        page.get_by_label("Web site").fill("https://shop.example.com/")
+        page.get_by_label("Fallback destination").fill("+14155550100")
+        page.get_by_label("E-mail").fill("office@example.com")
+        page.get_by_role("button", name="Make the project").click()
+        assert page.get_by_text("Shop is ready.").is_visible()
+        context.close()
+
+
+def test_signing_in_out_and_through_the_menu_of_a_telephone(site: Site, browser: Browser) -> None:
+    context = site.context(browser, "nobody")
+    page = context.new_page()
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(site.address + "/settings/people")
+    page.get_by_label("E-mail").fill("alice@example.com")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    assert page.url == site.address + "/settings/people"
+    page.locator(".top summary").first.click()
+    assert Axe().run(page).violations_count == 0
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    picture(page, "/menu", "light", 390)
+    page.locator(".top").get_by_role("button", name="Sign out").click()
+    assert page.url == site.address + "/sign-in"
+    context.close()
+
+
+def test_the_theme_switch_is_remembered(site: Site, browser: Browser) -> None:
+    context = site.context(browser, "alice")
+    page = context.new_page()
+    page.goto(site.address + "/settings")
+    paper = "getComputedStyle(document.body).backgroundColor"
+    assert page.evaluate(paper) == "rgb(255, 255, 255)"
+    page.locator(".side").get_by_role("button", name="Dark").click()
+    assert page.evaluate(paper) == "rgb(18, 22, 20)"
+    page.reload()
+    assert page.evaluate(paper) == "rgb(18, 22, 20)"
+    context.close()
+
+
+def test_pages_are_dark_and_usable_without_javascript(site: Site, browser: Browser) -> None:
+    context = browser.new_context(java_script_enabled=False, color_scheme="dark")
+    page = context.new_page()
+    page.goto(site.address + "/sign-in")
+    page.get_by_label("E-mail").fill("alice@example.com")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    page.goto(site.address + "/settings/people")
+    page.get_by_text("Remove").first.click()
+    assert page.get_by_text("will not see Alice's Shop any more").first.is_visible()
+    picture(page, "/no-script", "dark", 1280)
+    context.close()

@@ -1,0 +1,67 @@
+// How a number is written, and how written numbers are found.
+
+const GAP = "[\\s().\\-\\u2010-\\u2015\\u2212]{0,4}";
+const WRITTEN = /\(?\+?\(?\d[\d\s().\-\u2010-\u2015\u2212]{4,30}\d/g;
+
+function digitsOf(text) {
+  return text.replace(/\D/g, "");
+}
+
+// `+` and all digits when it is written internationally (+ or 00), else the digits alone.
+function spelling(text) {
+  const digits = digitsOf(text);
+  if (/^\D*\+/.test(text)) return "+" + digits;
+  return /^00[1-9]/.test(digits) ? "+" + digits.slice(2) : digits;
+}
+
+// The text of a number where `original` stood: the scenario's format, else the form of the original, else the national form.
+function written(number, original) {
+  if (number.display) return number.display;
+  const digits = sameForm(number, original);
+  let index = 0;
+  return digits ? original.replace(/\d/g, () => digits[index++]) : number.national;
+}
+
+// The digits of the number in the form of the original: with as many digits, and with the same first one if there is a choice.
+function sameForm(number, original) {
+  const digits = digitsOf(original);
+  const full = number.e164.slice(1);
+  const national = digitsOf(number.national);
+  let shared = 0;
+  while (shared < national.length && full[full.length - 1 - shared] === national[national.length - 1 - shared]) shared++;
+  const code = full.slice(0, full.length - shared);
+  const forms = spelling(original)[0] !== "+" ? [national, full, full.slice(full.length - shared)] :
+    /^\D*\+/.test(original) ? [full, code + national] : ["00" + full];
+  const fitting = forms.filter((form) => form.length === digits.length);
+  return fitting.find((form) => form[0] === digits[0]) || fitting[0];
+}
+
+// Numbers to be found in text: `pattern` finds their spellings, `owner` says whose a spelling is (the lowest scenario's).
+function textSearch(numbers) {
+  const owner = new Map();
+  numbers.forEach((number) => number.replace.map(spelling).forEach((key) => {
+    if (digitsOf(key).length > 4 && !owner.has(key)) owner.set(key, number);
+  }));
+  const spellings = [...owner.keys()].sort((one, other) => other.length - one.length)
+    .map((key) => (key[0] === "+" ? "(?:\\+|00)" + GAP : "") + digitsOf(key).split("").join(GAP));
+  return { owner: owner, pattern: spellings.length ? new RegExp("\\(?(?:" + spellings.join("|") + ")", "g") : null };
+}
+
+// The text with every whole number that belongs to a scenario replaced. `lead` is a number's beginning that stands just before this text.
+function replaceInText(text, lead, search) {
+  if (!search.pattern) return text;
+  return text.replace(search.pattern, (match, at) => {
+    const stray = match[0] === "(" && match.indexOf(")") < 0 ? "(" : "";
+    const found = match.slice(stray.length);
+    const number = search.owner.get(spelling(found));
+    const before = text.slice(0, at);
+    if (!number || !standsAlone((before.trim() ? before : lead || before) + stray, text.slice(at + match.length))) return match;
+    return stray + written(number, found);
+  });
+}
+
+// Not a part of a longer number, word or address.
+function standsAlone(before, after) {
+  return !/[\w+=@&#]$|\w\/$|[\d+](?:[^\S\n]|[().\-\u2010-\u2015\u2212]|[)\-][^\S\n])?\(?$/.test(before) &&
+    !/^(?:[^\S\n]|[().\-\u2010-\u2015\u2212])?\d|^\w/.test(after);
+}

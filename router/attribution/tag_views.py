@@ -1,5 +1,7 @@
 """Serving the tag: one script for each project, which browsers and CDNs may keep for five minutes."""
 
+import re
+
 from flask import Blueprint, Response, request
 from sqlalchemy import select
 
@@ -9,6 +11,7 @@ from router.attribution.script import Script, make_script, tag_script
 from router.server import Server, current_server
 
 CACHE_SECONDS = 300
+KEY = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
 tag_files = guard(Blueprint("tag_files", __name__), Audience.PUBLIC)
 
@@ -31,6 +34,8 @@ def tag(key: str) -> Response:
 
 
 def _script_of(server: Server, key: str) -> Script:
+    if not KEY.fullmatch(key):
+        return UNKNOWN
     with server.database.reading() as session:
         found = session.execute(select(Project.suspended_at).where(Project.key == key)).one_or_none()
     if found is None:

@@ -79,7 +79,13 @@ class Stub:
             if self.visit_answer:
                 return self.visit_answer()
             self.visits += 1
-            visit = {"visit": 10001, "visitor": "v1sitor", "token": f"t{self.visits}", "alive_every": 45, "numbers": self.numbers}
+            visit = {
+                "visit": 10001,
+                "visitor": "v1sitor",
+                "token": f"t{self.visits}",
+                "alive_every": 45,
+                "numbers": self.numbers,
+            }
             return 201, json.dumps(visit).encode()
         if path.endswith("/alive"):
             if self.alive_numbers is not None:
@@ -90,7 +96,14 @@ class Stub:
 
 def number(scenario: int = 1, e164: str = "+14155550123", **more: Any) -> dict[str, Any]:
     """One number as the server gives it out."""
-    given = {"scenario": scenario, "e164": e164, "display": "", "national": "(415) 555-0123", "selectors": [], "replace": []}
+    given = {
+        "scenario": scenario,
+        "e164": e164,
+        "display": "",
+        "national": "(415) 555-0123",
+        "selectors": [],
+        "replace": [],
+    }
     return given | more
 
 
@@ -122,7 +135,11 @@ def running_stub() -> Iterator[Stub]:
                 stub.slow.wait(10)
             status, body = stub.answer(self.path)
             origin = {"Access-Control-Allow-Origin": self.headers["Origin"]} if "Origin" in self.headers else {}
-            self._send(status, body, origin | {"Cache-Control": "no-store", "Content-Type": "application/json", "Vary": "Origin"})
+            self._send(
+                status,
+                body,
+                origin | {"Cache-Control": "no-store", "Content-Type": "application/json", "Vary": "Origin"},
+            )
 
         def _send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
             self.send_response(status)

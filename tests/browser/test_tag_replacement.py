@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 
 from router.attribution.spellings import spellings
 from tests.browser.stub import KEY, Site, Stub, number, running_site, running_stub
@@ -12,13 +12,22 @@ from tests.browser.stub import KEY, Site, Stub, number, running_site, running_st
 SENTINEL = '<b id="sentinel">here</b>'
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def stub() -> Iterator[Stub]:
     with running_stub() as stub:
         yield stub
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def page(browser: Browser) -> Iterator[Page]:
+    """One for all tests here, to save time: each begins with a page of its own anyway."""
+    context = browser.new_context()
+    context.set_default_timeout(5000)
+    yield context.new_page()
+    context.close()
+
+
+@pytest.fixture(scope="module")
 def site(stub: Stub) -> Iterator[Site]:
     with running_site(f"{stub.base}/tag/{KEY}.js") as site:
         yield site
@@ -41,13 +50,23 @@ LONDON = {"e164": "+442079460111", "national": "020 7946 0111"}
 SELECTED = [
     ("a leaf's words", {"display": "8 800 X"}, '<i class="p">Call us</i>', '<i class="p">8 800 X</i>'),
     ("an empty leaf", {}, '<i class="p"></i>', '<i class="p">(415) 555-0123</i>'),
-    ("structure stays", {}, '<p class="p"><b>Tel:</b> 415-555-2671 <i>free</i></p>', '<p class="p"><b>Tel:</b> 415-555-0123 <i>free</i></p>'),
-    ("a format", {"display": "+1 415.555.0123"}, '<p class="p">Tel: 415-555-2671!</p>', '<p class="p">Tel: +1 415.555.0123!</p>'),
+    (
+        "structure stays",
+        {},
+        '<p class="p"><b>Tel:</b> 415-555-2671 <i>free</i></p>',
+        '<p class="p"><b>Tel:</b> 415-555-0123 <i>free</i></p>',
+    ),
+    (
+        "a format",
+        {"display": "+1 415.555.0123"},
+        '<p class="p">Tel: 415-555-2671!</p>',
+        '<p class="p">Tel: +1 415.555.0123!</p>',
+    ),
     (
         "a number spread over elements",
         MOSCOW | {"display": "8 (499) 765-43-21"},
         '<p class="p"><small>8 (495)</small> 123-45-67</p>',
-        '<p class="p"><small>8 (499) </small>765-43-21</p>',
+        '<p class="p"><small>8 (499)</small> 765-43-21</p>',
     ),
     (
         "spread, in its own form",
@@ -67,17 +86,46 @@ SELECTED = [
         '<p class="p">415-555-2671<br>415-555-2672</p>',
         '<p class="p">415-555-0123<br>415-555-0123</p>',
     ),
-    ("its link", {}, '<a class="p" href="tel:4155552671">415-555-2671</a>', '<a class="p" href="tel:+14155550123">415-555-0123</a>'),
-    ("the link around it", {}, '<a href="tel:1"><i class="p">415-555-2671</i></a>', '<a href="tel:+14155550123"><i class="p">415-555-0123</i></a>'),
-    ("a link with words", {}, '<a class="p" href="tel:1">Call us</a>', '<a class="p" href="tel:+14155550123">Call us</a>'),
+    (
+        "its link",
+        {},
+        '<a class="p" href="tel:4155552671">415-555-2671</a>',
+        '<a class="p" href="tel:+14155550123">415-555-0123</a>',
+    ),
+    (
+        "the link around it",
+        {},
+        '<a href="tel:1"><i class="p">415-555-2671</i></a>',
+        '<a href="tel:+14155550123"><i class="p">415-555-0123</i></a>',
+    ),
+    (
+        "a link with words",
+        {},
+        '<a class="p" href="tel:1">Call us</a>',
+        '<a class="p" href="tel:+14155550123">Call us</a>',
+    ),
     ("form fields", {}, '<textarea class="p">415-555-2671</textarea>', '<textarea class="p">415-555-2671</textarea>'),
-    ("editable text", {}, '<p class="p" contenteditable="">415-555-2671</p>', '<p class="p" contenteditable="">415-555-2671</p>'),
-    ("a messenger", {}, '<a class="p" href="https://wa.me/1415">415-555-2671</a>', '<a class="p" href="https://wa.me/1415">415-555-2671</a>'),
+    (
+        "editable text",
+        {},
+        '<p class="p" contenteditable="">415-555-2671</p>',
+        '<p class="p" contenteditable="">415-555-2671</p>',
+    ),
+    (
+        "a messenger",
+        {},
+        '<a class="p" href="https://wa.me/1415">415-555-2671</a>',
+        '<a class="p" href="https://wa.me/1415">415-555-2671</a>',
+    ),
 ]
 
 
-@pytest.mark.parametrize(("given", "before", "after"), [case[1:] for case in SELECTED], ids=[case[0] for case in SELECTED])
-def test_a_selected_element(page: Page, stub: Stub, site: Site, console: list[str], given: dict[str, Any], before: str, after: str) -> None:
+@pytest.mark.parametrize(
+    ("given", "before", "after"), [case[1:] for case in SELECTED], ids=[case[0] for case in SELECTED]
+)
+def test_a_selected_element(
+    page: Page, stub: Stub, site: Site, console: list[str], given: dict[str, Any], before: str, after: str
+) -> None:
     assert shown(page, stub, site, before, [number(selectors=[".p"], **given)]) == after
     assert console == []
 
@@ -97,7 +145,7 @@ FORMS = [
     ("020 7946 0958", GB, LONDON, "020 7946 0111"),
     ("+44 (0)20 7946 0958", GB, LONDON, "+44 (0)20 7946 0111"),
     ("0044 20 7946 0958", GB, LONDON, "0044 20 7946 0111"),
-    ("415-555-2671", US, MOSCOW, "(499) 765-43-21".replace("(499) 765-43-21", "499-765-4321")),
+    ("415-555-2671", US, MOSCOW, "499-765-4321"),
     ("020 7946 0958", GB, {"e164": "+3726543210", "national": "654 3210"}, "654 3210"),
     ("415-555-2671", US, {"display": "8-800-1"}, "8-800-1"),
 ]
@@ -107,7 +155,9 @@ FORMS = [
 def test_a_number_in_the_text_keeps_its_form(
     page: Page, stub: Stub, site: Site, before: str, replace: list[str], given: dict[str, Any], after: str
 ) -> None:
-    found = shown(page, stub, site, f"<p>Call {before}, or write (free) </p><p>{before}</p>", [number(replace=replace, **given)])
+    found = shown(
+        page, stub, site, f"<p>Call {before}, or write (free) </p><p>{before}</p>", [number(replace=replace, **given)]
+    )
     assert found.replace("&nbsp;", "\u00a0") == f"<p>Call {after}, or write (free) </p><p>{after}</p>"
 
 
@@ -119,7 +169,7 @@ LEFT_ALONE = [
     "<p>wa.me/4155552671</p>",
     '<a href="https://wa.me/14155552671">415-555-2671</a>',
     '<a href="sms:+14155552671">415-555-2671</a><a href="mailto:4155552671@example.com">415-555-2671</a>',
-    "<script type=\"application/ld+json\">{\"telephone\": \"415-555-2671\"}</script><style>/* 415-555-2671 */</style>",
+    '<script type="application/ld+json">{"telephone": "415-555-2671"}</script><style>/* 415-555-2671 */</style>',
     '<textarea>415-555-2671</textarea><input value="415-555-2671"><select><option>415-555-2671</option></select>',
     '<div contenteditable="true"><p>415-555-2671</p></div>',
     "<noscript>415-555-2671</noscript>",
@@ -144,24 +194,40 @@ def test_several_scenarios_share_a_page_and_the_lowest_keeps_what_two_claim(page
         number(7, "+14155550177", national="seven 7", selectors=[".b"], replace=[*US, *GB]),
         number(3, selectors=[".a"], display="three", replace=US),
     ]
-    assert shown(page, stub, site, html, numbers) == '<p class="a b">three</p><p class="b">seven 7</p><p>three or seven 7</p>'
+    assert (
+        shown(page, stub, site, html, numbers)
+        == '<p class="a b">three</p><p class="b">seven 7</p><p>three or seven 7</p>'
+    )
 
 
 def test_a_selector_that_is_no_selector_harms_no_other(page: Page, stub: Stub, site: Site, console: list[str]) -> None:
-    assert shown(page, stub, site, '<i class="p">x</i>', [number(selectors=["..", ".p"], display="new")]) == '<i class="p">new</i>'
+    assert (
+        shown(page, stub, site, '<i class="p">x</i>', [number(selectors=["..", ".p"], display="new")])
+        == '<i class="p">new</i>'
+    )
     assert console == []
 
 
 def test_a_number_in_a_long_list_of_digits_is_found_in_each_item(page: Page, stub: Stub, site: Site) -> None:
-    html = "<ol><li>5</li><li>415-555-2671</li></ol><table><tbody><tr><td>5</td><td>415-555-2671</td></tr></tbody></table>"
+    html = (
+        "<ol><li>5</li><li>415-555-2671</li></ol><table><tbody><tr><td>5</td><td>415-555-2671</td></tr></tbody></table>"
+    )
     assert shown(page, stub, site, html, [number(replace=US)]) == html.replace("2671", "0123")
 
 
 def test_what_the_page_adds_or_renders_again_is_swapped_too(page: Page, stub: Stub, site: Site) -> None:
-    shown(page, stub, site, '<p id="t">415-555-2671</p><a id="l" href="tel:4155552671">x</a>', [number(replace=US, selectors=[".late"])])
+    shown(
+        page,
+        stub,
+        site,
+        '<p id="t">415-555-2671</p><a id="l" href="tel:4155552671">x</a>',
+        [number(replace=US, selectors=[".late"])],
+    )
     page.evaluate("document.querySelector('#t').firstChild.data = 'new: 415-555-2671'")
     page.evaluate("document.querySelector('#l').href = 'tel:+1 415 555 2671'")
-    page.evaluate("document.querySelector('main').append(Object.assign(document.createElement('i'), {className: 'late'}))")
+    page.evaluate(
+        "document.querySelector('main').append(Object.assign(document.createElement('i'), {className: 'late'}))"
+    )
     assert page.inner_text("#t") == "new: 415-555-0123"
     assert page.get_attribute("#l", "href") == "tel:+14155550123"
     assert page.inner_text(".late") == "(415) 555-0123"
@@ -171,10 +237,13 @@ def test_a_page_that_fights_back_is_not_hung(page: Page, stub: Stub, site: Site)
     shown(page, stub, site, '<p id="t">x</p>', [number(replace=US)])
     page.evaluate("""() => {
         const text = document.querySelector('#t').firstChild;
-        new MutationObserver(() => { window.fights = (window.fights || 0) + 1; text.data = '415-555-2671'; }).observe(text, {characterData: true});
+        window.fights = 0;
+        new MutationObserver(() => {
+            if (text.data !== '415-555-2671') { window.fights++; text.data = '415-555-2671'; }
+        }).observe(text, {characterData: true});
         text.data = '415-555-2671';
     }""")
-    assert page.evaluate("window.fights") < 100
+    assert 1 < page.evaluate("window.fights") < 50
 
 
 def test_every_swap_can_be_taken_back(page: Page, stub: Stub, site: Site) -> None:
@@ -188,7 +257,13 @@ def test_a_number_of_the_same_length_moves_nothing(page: Page, stub: Stub, site:
     page.add_init_script("""window.shift = 0;
         new PerformanceObserver((list) => list.getEntries().forEach((one) => { window.shift += one.value; }))
             .observe({type: 'layout-shift', buffered: true});""")
-    shown(page, stub, site, '<p style="font: 20px monospace"><span>415-555-2671</span> and more text</p>', [number(replace=US)])
+    shown(
+        page,
+        stub,
+        site,
+        '<p style="font: 20px monospace"><span>415-555-2671</span> and more text</p>',
+        [number(replace=US)],
+    )
     page.wait_for_timeout(100)
     assert page.evaluate("window.shift") == 0
 
@@ -196,4 +271,6 @@ def test_a_number_of_the_same_length_moves_nothing(page: Page, stub: Stub, site:
 def test_nothing_is_global_but_one_name(page: Page, stub: Stub, site: Site) -> None:
     page.add_init_script("window.names = () => Object.getOwnPropertyNames(window); window.before = window.names();")
     shown(page, stub, site, "", [])
-    assert page.evaluate("window.names().filter((name) => !window.before.includes(name) && name !== 'before')") == ["routerTag"]
+    assert page.evaluate("window.names().filter((name) => !window.before.includes(name) && name !== 'before')") == [
+        "routerTag"
+    ]

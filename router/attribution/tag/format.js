@@ -1,7 +1,7 @@
 // How a number is written, and how written numbers are found.
 
 const GAP = "[\\s().\\-\\u2010-\\u2015\\u2212]{0,4}";
-const WRITTEN = /\(?\+?\(?\d[\d\s().\-\u2010-\u2015\u2212]{4,30}\d/g;
+const WRITTEN = /\(?\+?\(?\d(?:[\s().\-\u2010-\u2015\u2212]{0,4}\d){0,5}(?:[\s).\-\u2010-\u2015\u2212]{0,4}\d)+/g; // no bracket opens late in a number
 
 function digitsOf(text) {
   return text.replace(/\D/g, "");
@@ -22,7 +22,7 @@ function written(number, original) {
   return digits ? original.replace(/\d/g, () => digits[index++]) : number.national;
 }
 
-// The digits of the number in the form of the original: with as many digits, and with the same first one if there is a choice.
+// The digits of the number in the form of the original: international or national, with or without trunk prefix; undefined: none fits.
 function sameForm(number, original) {
   const digits = digitsOf(original);
   const full = number.e164.slice(1);
@@ -30,10 +30,11 @@ function sameForm(number, original) {
   let shared = 0;
   while (shared < national.length && full[full.length - 1 - shared] === national[national.length - 1 - shared]) shared++;
   const code = full.slice(0, full.length - shared);
-  const forms = spelling(original)[0] !== "+" ? [national, full, full.slice(full.length - shared)] :
-    /^\D*\+/.test(original) ? [full, code + national] : ["00" + full];
-  const fitting = forms.filter((form) => form.length === digits.length);
-  return fitting.find((form) => form[0] === digits[0]) || fitting[0];
+  const fits = (form) => form.length === digits.length;
+  const local = full.slice(code.length);
+  if (/^\D*\+/.test(original)) return [full, code + national].find(fits);
+  if (spelling(original)[0] === "+") return ["00" + full].find(fits);
+  return [full[0] === digits[0] && full, national, digits[0] !== "0" && local].find((form) => form && fits(form));
 }
 
 // Numbers to be found in text: `pattern` finds their spellings, `owner` says whose a spelling is (the lowest scenario's).

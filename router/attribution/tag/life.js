@@ -80,9 +80,10 @@ function confirmed(sentAt) {
   failures = 0;
   confirmedAt = sentAt;
   clearTimeout(holdTimer);
-  holdTimer = setTimeout(safely(checkHold), visit.hold * 1000 - (Date.now() - sentAt));
+  const passed = (Date.now() - sentAt) / 1000;
+  holdTimer = setTimeout(safely(checkHold), (visit.hold - passed) * 1000);
   display(visit.numbers);
-  beatAfter(visit.aliveEvery);
+  beatAfter(Math.max(visit.aliveEvery - passed, 1));
 }
 
 function failed() {

@@ -124,15 +124,17 @@ function spread(texts, start, run, number) {
     const end = Math.min(to - offset, text.length);
     offset += text.length;
     if (begin >= end) return text;
-    const piece = offset >= to ? rest : firstDigits(rest, digitsOf(text.slice(begin, end)).length);
+    const piece = offset >= to ? rest : sameDigits(rest, text.slice(begin, end));
     rest = rest.slice(piece.length);
     return text.slice(0, begin) + piece + text.slice(end);
   });
 }
 
-// The beginning of a text with so many digits, up to where the next digit begins.
-function firstDigits(text, count) {
-  return new RegExp("^(?:\\D*\\d){" + count + "}[\\s).\\-]*").exec(text + "0".repeat(count))[0].slice(0, text.length);
+// The beginning of a text that has as many digits as the old piece, and its length if that is possible.
+function sameDigits(text, old) {
+  const count = digitsOf(old).length;
+  const alike = text.slice(0, old.length);
+  return digitsOf(alike).length === count ? alike : new RegExp("^(?:\\D*\\d){0," + count + "}[\\s).\\-]*").exec(text)[0];
 }
 
 function textNodes(root) {

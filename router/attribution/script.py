@@ -64,5 +64,5 @@ def _readable() -> str:
 
 @cache
 def _minified() -> str:
-    command = [sys.executable, "-c", MINIFY]
+    command = [sys.executable, "-P", "-c", MINIFY]
     return subprocess.run(command, input=_readable(), capture_output=True, encoding="utf-8", check=True).stdout  # noqa: S603 - our own words

@@ -7,9 +7,10 @@ from functools import partial
 from typing import Any
 
 import pytest
-from playwright.sync_api import BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, Page
 
 from router.attribution.script import tag_script
+from tests.browser.conftest import ARGUMENTS, CHROMIUM
 from tests.browser.stub import KEY, Site, Stub, number, running_site, running_stub
 
 OWN = "415-555-2671"
@@ -56,6 +57,8 @@ def alive_within(page: Page, seconds: float) -> Any:
 
 
 def become(page: Page, state: str) -> None:
+    """Half a second after whatever was before."""
+    seconds_pass(page, 0.5)
     page.evaluate(
         "(state) => { Object.defineProperty(document, 'visibilityState', {value: state, configurable: true});"
         " document.dispatchEvent(new Event('visibilitychange')); }",
@@ -219,6 +222,8 @@ NONSENSE = [
     answered({}),
     answered(GOOD, 200),
     answered(GOOD | {"token": "../../x"}),
+    answered(GOOD | {"token": None}),
+    answered({name: value for name, value in GOOD.items() if name != "token"}),
     answered(GOOD | {"visitor": "a; path=/"}),
     answered(GOOD | {"numbers": {"0": "x"}}),
     *(
@@ -325,6 +330,7 @@ def test_a_sign_of_life_goes_out_at_once_on_becoming_visible_and_when_the_page_c
     become(page, "visible")
     stub.wait_for("/alive", 1)
     page.wait_for_timeout(50)
+    seconds_pass(page, 0.5)
     page.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', {persisted: true}))")
     stub.wait_for("/alive", 2)
 
@@ -342,6 +348,28 @@ def test_left_is_said_on_pagehide_only_and_a_page_that_comes_back_revives_the_vi
     assert len(stub.of("/left")) == 1
     assert {one.method for one in stub.requests} == {"POST"}
     assert console == []
+
+
+def test_a_page_out_of_the_back_forward_cache_speaks_up_once_and_keeps_its_number(
+    browser: Browser, stub: Stub, site: Site
+) -> None:
+    caching = browser.browser_type.launch(
+        executable_path=CHROMIUM, args=ARGUMENTS, ignore_default_args=["--disable-back-forward-cache"]
+    )
+    page = caching.new_page()
+    page.goto(site.put(PAGE))
+    wait_until_shown(page, LENT)
+    page.evaluate("window.sameDocument = true")
+    page.wait_for_timeout(500)
+    page.goto(site.put("<p>next</p>", "/next", head=""))
+    stub.wait_for("/left")
+    page.go_back(wait_until="commit")
+    stub.wait_for("/alive")
+    page.wait_for_timeout(100)
+    assert page.evaluate("window.sameDocument") is True
+    assert page.inner_text("#p") == LENT
+    assert [len(stub.of(ending)) for ending in ("/visits", "/left", "/alive")] == [1, 1, 1]
+    caching.close()
 
 
 def test_a_number_that_was_given_away_is_swapped_again(page: Page, stub: Stub, site: Site) -> None:

@@ -20,7 +20,7 @@ function address(path) {
 // The visit in an answer, or undefined when it is nonsense.
 function readVisit(data) {
   const numbers = readNumbers(data);
-  if (!numbers || !/^[\w.~-]{1,200}$/.test(data.token) || !isVisitor(data.visitor)) return undefined;
+  if (!numbers || !isText(data.token) || !/^[\w.~-]{1,200}$/.test(data.token) || !isVisitor(data.visitor)) return undefined;
   return {
     token: data.token,
     visitor: data.visitor,

@@ -8,6 +8,7 @@ let confirmedAt = 0;
 let failures = 0;
 let viewPending = false;
 let beatPending = false;
+let beatAt = 0;
 let sentGa = "";
 let withdrawn = false;
 let timer;
@@ -30,9 +31,9 @@ function askForNumbers() {
   viewPending = true;
   inTurn(() => {
     const sentAt = Date.now();
-    const ga = readGa();
+    const ga = attempt(readGa);
     return post("", {
-      page: seen.page, referrer: seen.referrer, visitor: knownVisitor(), scenarios: chosenScenarios(), ga: ga, click_ids: clickIds(seen.page),
+      page: seen.page, referrer: seen.referrer, visitor: knownVisitor(), scenarios: attempt(chosenScenarios), ga: ga, click_ids: clickIds(seen.page),
     }).then((answer) => {
       if (answer.status === 204) return visitEnded();
       const found = answer.status === 201 && readVisit(answer.data);
@@ -53,17 +54,18 @@ function visitEnded() {
   display([]);
 }
 
-// A sign of life; at most one waits at a time.
+// A sign of life. One waits at a time, and events that come together cause one.
 function beat() {
   checkHold();
   if (viewPending && failures) return askForNumbers();
-  if (!visit || beatPending) return;
+  if (!visit || beatPending || Date.now() - beatAt < 500) return;
   beatPending = true;
+  beatAt = Date.now();
   inTurn(() => {
     beatPending = false;
     if (!visit) return;
     const sentAt = Date.now();
-    const ga = readGa();
+    const ga = attempt(readGa);
     const news = JSON.stringify(ga) !== sentGa ? { ga: ga } : {};
     return post("/" + visit.token + "/alive", news).then((answer) => {
       if (answer.status === 404) return askForNumbers();
@@ -111,7 +113,8 @@ function left() {
 
 // GA's cookies and answers appear late: when they do, the server hears of it at once.
 function awaitGa(seconds) {
-  const ga = readGa();
-  if (visit && ga && JSON.stringify(ga) !== sentGa) beat();
-  if (seconds && !(visit && ga && ga.client_id && ga.session_id)) setTimeout(safely(() => awaitGa(seconds - 1)), 1000);
+  const ga = attempt(readGa);
+  const news = JSON.stringify(ga) !== sentGa;
+  if (news && visit) beat();
+  if (seconds && (news || !ga || !ga.client_id || !ga.session_id)) setTimeout(safely(() => awaitGa(seconds - 1)), 1000);
 }

@@ -30,6 +30,8 @@ function followHistory() {
   addEventListener("popstate", moved);
 }
 
+// The one global name holds the page's options before the tag has loaded, and its functions afterwards: `restore()` takes every swap
+// back and keeps the page's own numbers for as long as the page lives.
 function start() {
   if (pageOptions.restore) return;
   window.routerTag = {
@@ -39,11 +41,11 @@ function start() {
     }),
   };
   pageViewed(pageAddress(), document.referrer);
-  followHistory();
   document.addEventListener("visibilitychange", safely(() => document.visibilityState === "visible" && beat()));
   addEventListener("pageshow", safely((event) => event.persisted && beat()));
   addEventListener("pagehide", safely(left));
   awaitGa(10);
+  followHistory();
 }
 
 attempt(start);

@@ -1,4 +1,7 @@
-// Options of the page: attributes of the script element, else the query of its address, else page variables (tag managers drop attributes).
+// Options of the page: attributes of the script element (data-scenarios="14,13"), else the query of its address (?scenarios=14,13), else
+// page variables, because tag managers drop attributes: window.routerTag = {scenarios: [14, 13]}, or the old roistatCalltrackingScripts.
+//   scenarios    ids of the scenarios that this page is limited to
+//   measurement  the GA4 measurement id, when a page has several
 
 const ownScript = document.currentScript || document.querySelector('script[src*="/tag/' + settings.key + '.js"]');
 const pageOptions = Object(window.routerTag);

@@ -1,7 +1,7 @@
 // Swaps numbers on the page. Text changes only inside text nodes, links only in href, and each keeps its original: with no numbers to
 // show, the same pass takes every swap back.
 
-const FORBIDDEN = 'script,style,noscript,template,textarea,input,select,iframe,a[href^="sms" i],a[href^="mailto:" i],a[href*="wa.me" i],a[href*="whatsapp" i]';
+const FORBIDDEN = 'script,style,noscript,template,textarea,input,select,iframe,img,a[href^="sms" i],a[href^="mailto:" i],a[href*="wa.me" i],a[href*="whatsapp" i]';
 const INLINE = /^(?:A|B|BDI|EM|FONT|I|SMALL|SPAN|STRONG|SUB|SUP|U)$/;
 const TEL = 'a[href^="tel:" i]';
 const PASSES_A_SECOND = 20;
@@ -63,7 +63,7 @@ function original(node, kind) {
 
 function settle(node, wanted, kind) {
   const before = original(node, kind);
-  originals.set(node, { before: before, after: wanted });
+  if (before !== wanted || originals.has(node)) originals.set(node, { before: before, after: wanted });
   if (kind === "href") {
     if (node.getAttribute("href") !== wanted) node.setAttribute("href", wanted);
   } else if (node.data !== wanted) node.data = wanted;
@@ -73,7 +73,7 @@ function settle(node, wanted, kind) {
 function claimedTexts() {
   const claimed = new Map();
   claims().forEach((number, element) => {
-    const nodes = textNodes(element).filter((node) => !claimed.has(node));
+    const nodes = textNodes(element, true).filter((node) => !claimed.has(node));
     const texts = nodes.map((node) => original(node, "data"));
     const wanted = withNumber(texts, number);
     if (wanted) nodes.forEach((node, index) => claimed.set(node, wanted[index]));
@@ -137,11 +137,12 @@ function sameDigits(text, old) {
   return digitsOf(alike).length === count ? alike : new RegExp("^(?:\\D*\\d){0," + count + "}[\\s).\\-]*").exec(text)[0];
 }
 
-function textNodes(root) {
+// The texts that may be changed: those with a digit, or all.
+function textNodes(root, all) {
   const nodes = [];
   const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
   for (let node = root.nodeType === 3 ? root : walker.nextNode(); node; node = walker.nextNode()) {
-    if (mayTouch(node.parentElement)) nodes.push(node);
+    if ((all || /\d/.test(node.data) || originals.has(node)) && mayTouch(node.parentElement)) nodes.push(node);
   }
   return nodes;
 }

@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from router.attribution.script import tag_script
+from router.phones import national
 
 KEY = "k3y"
 
@@ -94,17 +95,10 @@ class Stub:
         return 204, b""
 
 
-def number(scenario: int = 1, e164: str = "+14155550123", **more: Any) -> dict[str, Any]:
-    """One number as the server gives it out."""
-    given = {
-        "scenario": scenario,
-        "e164": e164,
-        "display": "",
-        "national": "(415) 555-0123",
-        "selectors": [],
-        "replace": [],
-    }
-    return given | more
+def number(scenario: int = 1, e164: str = "+14155550123", form: str = "", **more: Any) -> dict[str, Any]:
+    """One number as the server gives it out: with a format, or else in its national form and free to keep the form it replaces."""
+    given = {"scenario": scenario, "e164": e164, "display": form or national(e164), "keep_form": not form}
+    return given | {"selectors": [], "replace": []} | more
 
 
 @contextmanager

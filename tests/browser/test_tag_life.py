@@ -128,6 +128,10 @@ OPTIONS = [
     ('<script>window.routerTag = {scenarios: [14, 13]}</script><script async src="{tag}"></script>', [14, 13]),
     ('<script>window.roistatCalltrackingScripts = [14, 13]</script><script async src="{tag}"></script>', [14, 13]),
     (
+        '<script>routerTag = {measurement: 7, scenarios: " 14,13 "}</script><script async src="{tag}"></script>',
+        [14, 13],
+    ),
+    (
         '<script>roistatCalltrackingScripts = [7]</script><script async src="{tag}?scenarios=8" data-scenarios="9"></script>',
         [9],
     ),
@@ -234,7 +238,7 @@ NONSENSE = [
             {"selectors": "#p"},
             {"selectors": [7]},
             {"replace": None},
-            {"national": None},
+            {"display": ""},
             {"display": {"x": 1}},
             {"scenario": "1"},
         )
@@ -374,18 +378,26 @@ def test_a_page_out_of_the_back_forward_cache_speaks_up_once_and_keeps_its_numbe
 
 def test_a_number_that_was_given_away_is_swapped_again(page: Page, stub: Stub, site: Site) -> None:
     open_page(page, site)
-    stub.alive_numbers = [number(e164="+14155550177", national="(415) 555-0177", selectors=["#p"])]
+    stub.alive_numbers = [number(e164="+14155550177", selectors=["#p"])]
     become(page, "visible")
     wait_until_shown(page, OTHER)
-    stub.alive_numbers = []
+
+
+def test_only_the_number_that_changed_is_named_and_the_others_stay(page: Page, stub: Stub, site: Site) -> None:
+    stub.numbers = [number(5, selectors=["#p"]), number(9, "+12125550199", selectors=["#q"])]
+    page.clock.install()
+    page.goto(site.put(PAGE + '<p id="q">212-555-0000</p>'))
+    wait_until_shown(page, LENT)
+    stub.alive_numbers = [number(5, "+14155550177", selectors=["#p"])]
     become(page, "visible")
-    wait_until_shown(page, OWN)
+    wait_until_shown(page, OTHER)
+    assert page.inner_text("#q") == "212-555-0199"
 
 
 def test_an_unknown_token_makes_the_tag_ask_anew(page: Page, stub: Stub, site: Site) -> None:
     open_page(page, site, "?utm_source=google")
     stub.alive_status = 404
-    stub.numbers = [number(e164="+14155550177", national="(415) 555-0177", selectors=["#p"])]
+    stub.numbers = [number(e164="+14155550177", selectors=["#p"])]
     become(page, "visible")
     wait_until_shown(page, OTHER)
     first, second = stub.of("/visits")

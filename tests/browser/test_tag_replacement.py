@@ -35,7 +35,7 @@ def site(stub: Stub) -> Iterator[Site]:
 
 def shown(page: Page, stub: Stub, site: Site, before: str, numbers: list[dict[str, Any]]) -> str:
     """The page's content after all numbers were put in."""
-    stub.numbers = [*numbers, number(99, "+12125550100", display="swapped", selectors=["#sentinel"])]
+    stub.numbers = [*numbers, number(99, "+12125550100", form="swapped", selectors=["#sentinel"])]
     page.goto(site.put(f"<main>{before}</main>{SENTINEL}"))
     page.wait_for_function("document.querySelector('#sentinel').textContent === 'swapped'")
     return str(page.evaluate("document.querySelector('main').innerHTML"))
@@ -44,11 +44,11 @@ def shown(page: Page, stub: Stub, site: Site, before: str, numbers: list[dict[st
 US = spellings(["(415) 555-2671"], "US")
 RU = spellings(["8 (495) 123-45-67"], "RU")
 GB = spellings(["020 7946 0958"], "GB")
-MOSCOW = {"e164": "+74997654321", "national": "8 (499) 765-43-21"}
-LONDON = {"e164": "+442079460111", "national": "020 7946 0111"}
+MOSCOW = {"e164": "+74997654321"}
+LONDON = {"e164": "+442079460111"}
 
 SELECTED = [
-    ("a leaf's words", {"display": "8 800 X"}, '<i class="p">Call us</i>', '<i class="p">8 800 X</i>'),
+    ("a leaf's words", {"form": "8 800 X"}, '<i class="p">Call us</i>', '<i class="p">8 800 X</i>'),
     ("an empty leaf", {}, '<i class="p"></i>', '<i class="p">(415) 555-0123</i>'),
     (
         "structure stays",
@@ -58,13 +58,13 @@ SELECTED = [
     ),
     (
         "a format",
-        {"display": "+1 415.555.0123"},
+        {"form": "+1 415.555.0123"},
         '<p class="p">Tel: 415-555-2671!</p>',
         '<p class="p">Tel: +1 415.555.0123!</p>',
     ),
     (
         "a number spread over elements",
-        MOSCOW | {"display": "8 (499) 765-43-21"},
+        MOSCOW | {"form": "8 (499) 765-43-21"},
         '<p class="p"><small>8 (495)</small> 123-45-67</p>',
         '<p class="p"><small>8 (499)</small> 765-43-21</p>',
     ),
@@ -146,8 +146,8 @@ FORMS = [
     ("+44 (0)20 7946 0958", GB, LONDON, "+44 (0)20 7946 0111"),
     ("0044 20 7946 0958", GB, LONDON, "0044 20 7946 0111"),
     ("415-555-2671", US, MOSCOW, "499-765-4321"),
-    ("020 7946 0958", GB, {"e164": "+3726543210", "national": "654 3210"}, "654 3210"),
-    ("415-555-2671", US, {"display": "8-800-1"}, "8-800-1"),
+    ("020 7946 0958", GB, {"e164": "+3726543210"}, "654 3210"),
+    ("415-555-2671", US, {"form": "8-800-1"}, "8-800-1"),
 ]
 
 
@@ -191,18 +191,18 @@ def test_links_follow_what_they_dial(page: Page, stub: Stub, site: Site) -> None
 def test_several_scenarios_share_a_page_and_the_lowest_keeps_what_two_claim(page: Page, stub: Stub, site: Site) -> None:
     html = '<p class="a b">Call</p><p class="b">Call</p><p>415-555-2671 or 020 7946 0958</p>'
     numbers = [
-        number(7, "+14155550177", national="seven 7", selectors=[".b"], replace=[*US, *GB]),
-        number(3, selectors=[".a"], display="three", replace=US),
+        number(7, "+14155550177", selectors=[".b"], replace=[*US, *GB]),
+        number(3, selectors=[".a"], form="three", replace=US),
     ]
     assert (
         shown(page, stub, site, html, numbers)
-        == '<p class="a b">three</p><p class="b">seven 7</p><p>three or seven 7</p>'
+        == '<p class="a b">three</p><p class="b">(415) 555-0177</p><p>three or (415) 555-0177</p>'
     )
 
 
 def test_a_selector_that_is_no_selector_harms_no_other(page: Page, stub: Stub, site: Site, console: list[str]) -> None:
     assert (
-        shown(page, stub, site, '<i class="p">x</i>', [number(selectors=["..", ".p"], display="new")])
+        shown(page, stub, site, '<i class="p">x</i>', [number(selectors=["..", ".p"], form="new")])
         == '<i class="p">new</i>'
     )
     assert console == []

@@ -33,13 +33,17 @@ function readVisit(data) {
 // Numbers by ascending scenario; undefined when one of them is nonsense.
 function readNumbers(data) {
   if (!data || !Array.isArray(data.numbers) || !data.numbers.every(isNumber)) return undefined;
-  return data.numbers.slice().sort((one, other) => one.scenario - other.scenario);
+  return inOrder(data.numbers);
+}
+
+function inOrder(numbers) {
+  return numbers.sort((one, other) => one.scenario - other.scenario);
 }
 
 function isNumber(number) {
   return Boolean(number) && Number.isSafeInteger(number.scenario) &&
     isText(number.e164) && /^\+[1-9]\d{6,14}$/.test(number.e164) &&
-    (number.display ? isText(number.display) : isText(number.national) && /\d/.test(number.national)) &&
+    isText(number.display) && /\S/.test(number.display) &&
     isTexts(number.selectors) && isTexts(number.replace);
 }
 

@@ -14,19 +14,19 @@ function spelling(text) {
   return /^00[1-9]/.test(digits) ? "+" + digits.slice(2) : digits;
 }
 
-// The text of a number where `original` stood: the scenario's format, else the form of the original, else the national form.
+// The text of a number where `original` stood: in the scenario's format; without one, in the original's form if its digits fit, else in
+// the national form. `display` is both the formatted and the national one; `keep_form` says that there is no format.
 function written(number, original) {
-  if (number.display) return number.display;
-  const digits = sameForm(number, original);
+  const digits = number.keep_form && sameForm(number, original);
   let index = 0;
-  return digits ? original.replace(/\d/g, () => digits[index++]) : number.national;
+  return digits ? original.replace(/\d/g, () => digits[index++]) : number.display;
 }
 
 // The digits of the number in the form of the original: international or national, with or without trunk prefix; undefined: none fits.
 function sameForm(number, original) {
   const digits = digitsOf(original);
   const full = number.e164.slice(1);
-  const national = digitsOf(number.national);
+  const national = digitsOf(number.display);
   let shared = 0;
   while (shared < national.length && full[full.length - 1 - shared] === national[national.length - 1 - shared]) shared++;
   const code = full.slice(0, full.length - shared);

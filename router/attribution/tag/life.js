@@ -69,13 +69,19 @@ function beat() {
     const news = JSON.stringify(ga) !== sentGa ? { ga: ga } : {};
     return post("/" + visit.token + "/alive", news).then((answer) => {
       if (answer.status === 404) return askForNumbers();
-      const numbers = answer.status === 204 ? visit.numbers : answer.status === 200 && readNumbers(answer.data);
-      if (!numbers) throw answer;
-      visit.numbers = numbers;
+      const changed = answer.status === 204 ? [] : answer.status === 200 && readNumbers(answer.data);
+      if (!changed) throw answer;
+      visit.numbers = withChanged(visit.numbers, changed);
       sentGa = JSON.stringify(ga);
       confirmed(sentAt);
     });
   });
+}
+
+// The server names only the numbers that changed: each takes its scenario's place.
+function withChanged(numbers, changed) {
+  const kept = numbers.filter((number) => !changed.some((other) => other.scenario === number.scenario));
+  return inOrder(kept.concat(changed));
 }
 
 function confirmed(sentAt) {

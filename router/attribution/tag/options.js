@@ -20,5 +20,5 @@ function queryValue(address, name) {
 function chosenScenarios() {
   const chosen = option("scenarios") || window.roistatCalltrackingScripts;
   if (chosen === undefined || chosen === null || chosen === "") return undefined;
-  return [].concat(chosen).join().split(",").map(Number).filter((id) => Number.isSafeInteger(id) && id > 0);
+  return [].concat(chosen).join().split(",").map(Number).filter((id) => Number.isSafeInteger(id) && id > 0).slice(0, 100);
 }

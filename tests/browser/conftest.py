@@ -21,6 +21,9 @@ ARGUMENTS = [
     "--host-resolver-rules=MAP * 127.0.0.1",
 ]
 
+USER_AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"
+"""A person's: our server takes a headless browser for the crawler that it usually is."""
+
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
@@ -33,7 +36,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
-    context = browser.new_context()
+    context = browser.new_context(user_agent=USER_AGENT)
     context.set_default_timeout(5000)
     yield context
     context.close()

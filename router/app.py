@@ -17,6 +17,7 @@ from router.accounts.settings_pages import settings
 from router.accounts.token_pages import token_settings
 from router.attribution import hooks as tag_hooks
 from router.attribution import pool
+from router.attribution.tag_views import tag_files
 from router.crypto import load_keys
 from router.database import Database
 from router.integrations import receivers
@@ -38,6 +39,7 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     token_settings,
     accounts_api,
     api_description,
+    tag_files,
     tag_hooks.hooks,
     voice_hooks.hooks,
     operations,

@@ -1,0 +1,126 @@
+// The visit and its signs of life. A number is shown only while the server has confirmed it within its hold; requests go one after the other.
+
+const TRIES = 3;
+
+let visit;
+let view;
+let confirmedAt = 0;
+let failures = 0;
+let viewPending = false;
+let beatPending = false;
+let beatAt = 0;
+let sentGa = "";
+let withdrawn = false;
+let timer;
+let holdTimer;
+let turn = Promise.resolve();
+
+function inTurn(job) {
+  turn = turn.then(job).catch(failed);
+}
+
+// Tells the server of a page view; its answer brings the numbers. A first page that it could not take yet keeps its evidence.
+function pageViewed(page, referrer) {
+  if (visit || !failures) view = { page: page, referrer: referrer };
+  failures = 0;
+  askForNumbers();
+}
+
+function askForNumbers() {
+  const seen = view;
+  viewPending = true;
+  inTurn(() => {
+    const sentAt = Date.now();
+    const ga = attempt(readGa);
+    return post("", {
+      page: seen.page, referrer: seen.referrer, visitor: knownVisitor(), scenarios: attempt(chosenScenarios), ga: ga, click_ids: clickIds(seen.page),
+    }).then((answer) => {
+      if (answer.status === 204) return visitEnded();
+      const found = answer.status === 201 && readVisit(answer.data);
+      if (!found) throw answer;
+      visit = found;
+      sentGa = JSON.stringify(ga);
+      viewPending = seen !== view;
+      keepVisitor(visit.visitor);
+      confirmed(sentAt);
+    });
+  });
+}
+
+function visitEnded() {
+  visit = undefined;
+  viewPending = false;
+  clearTimeout(timer);
+  display([]);
+}
+
+// A sign of life. One waits at a time, and events that come together cause one.
+function beat() {
+  checkHold();
+  if (viewPending && failures) return askForNumbers();
+  if (!visit || beatPending || Date.now() - beatAt < 500) return;
+  beatPending = true;
+  beatAt = Date.now();
+  inTurn(() => {
+    beatPending = false;
+    if (!visit) return;
+    const sentAt = Date.now();
+    const ga = attempt(readGa);
+    const news = JSON.stringify(ga) !== sentGa ? { ga: ga } : {};
+    return post("/" + visit.token + "/alive", news).then((answer) => {
+      if (answer.status === 404) return askForNumbers();
+      const changed = answer.status === 204 ? [] : answer.status === 200 && readNumbers(answer.data);
+      if (!changed) throw answer;
+      visit.numbers = withChanged(visit.numbers, changed);
+      sentGa = JSON.stringify(ga);
+      confirmed(sentAt);
+    });
+  });
+}
+
+// The server names only the numbers that changed: each takes its scenario's place.
+function withChanged(numbers, changed) {
+  const kept = numbers.filter((number) => !changed.some((other) => other.scenario === number.scenario));
+  return inOrder(kept.concat(changed));
+}
+
+function confirmed(sentAt) {
+  failures = 0;
+  confirmedAt = sentAt;
+  clearTimeout(holdTimer);
+  const passed = (Date.now() - sentAt) / 1000;
+  holdTimer = setTimeout(safely(checkHold), (visit.hold - passed) * 1000);
+  display(visit.numbers);
+  beatAfter(Math.max(visit.aliveEvery - passed, 1));
+}
+
+function failed() {
+  failures++;
+  if (visit || failures <= TRIES) beatAfter(Math.min((visit ? visit.aliveEvery : settings.alive) * Math.pow(2, failures) / 6, 360));
+}
+
+function beatAfter(seconds) {
+  clearTimeout(timer);
+  timer = setTimeout(safely(beat), seconds * 1000);
+}
+
+// What the server could not confirm for so long may be somebody else's by now: the page's own number comes back.
+function checkHold() {
+  if (visit && Date.now() - confirmedAt >= visit.hold * 1000) display([]);
+}
+
+function display(numbers) {
+  whenReady(() => show(withdrawn ? [] : numbers));
+}
+
+function left() {
+  if (visit && navigator.sendBeacon) navigator.sendBeacon(address("/" + visit.token + "/left"));
+}
+
+// GA's cookies and answers appear late: when they do, the server hears of it at once.
+function awaitGa(seconds) {
+  const ga = attempt(readGa);
+  const news = JSON.stringify(ga) !== sentGa;
+  if (news && visit) beat();
+  if (seconds && (news || !ga || !ga.client_id || !ga.session_id)) setTimeout(safely(() => awaitGa(seconds - 1)), 1000);
+}

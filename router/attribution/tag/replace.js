@@ -1,0 +1,162 @@
+// Swaps numbers on the page. Text changes only inside text nodes, links only in href, and each keeps its original: with no numbers to
+// show, the same pass takes every swap back.
+
+const FORBIDDEN = 'script,style,noscript,template,textarea,input,select,iframe,img,a[href^="sms" i],a[href^="mailto:" i],a[href*="wa.me" i],a[href*="whatsapp" i]';
+const INLINE = /^(?:A|B|BDI|EM|FONT|I|SMALL|SPAN|STRONG|SUB|SUP|U)$/;
+const TEL = 'a[href^="tel:" i]';
+const PASSES_A_SECOND = 20;
+
+const originals = new WeakMap();
+let shown = [];
+let search = textSearch([]);
+let observer;
+let passes = 0;
+let pause;
+
+// Shows these numbers from now on, also in what the page adds or renders again.
+function show(numbers) {
+  shown = numbers;
+  search = textSearch(numbers);
+  if (!observer && numbers.length) observer = new MutationObserver(safely(pageChanged));
+  if (observer) pass([document.body]);
+}
+
+function pageChanged(records) {
+  if (pause) return;
+  if (!passes) setTimeout(() => { passes = 0; }, 1000);
+  if (++passes > PASSES_A_SECOND) { // another script may be writing against us: it must never cost the page more than this
+    pause = setTimeout(safely(() => { pause = 0; pass([document.body]); }), 1000);
+    return;
+  }
+  pass([].concat(...records.map((record) => (record.type === "childList" ? [...record.addedNodes] : record.target))));
+}
+
+function pass(roots) {
+  if (!document.body) return;
+  const claimed = claimedTexts();
+  claimed.forEach((text, node) => settle(node, text, "data"));
+  new Set(roots).forEach((root) => {
+    textNodes(root).forEach((node) => {
+      if (!claimed.has(node)) settle(node, replaceInText(original(node, "data"), leadOf(node), search), "data");
+    });
+    telLinks(root).forEach((link) => settle(link, linkTarget(link), "href"));
+  });
+  observer.observe(document, { childList: true, characterData: true, subtree: true, attributes: true, attributeFilter: ["href"] });
+  observer.takeRecords();
+}
+
+// A country code or prefix in an element of its own, just before this text: `<small>8 (495)</small> 123-45-67`.
+function leadOf(node) {
+  let at = node;
+  while (!at.previousSibling && INLINE.test(at.parentNode.nodeName)) at = at.parentNode;
+  do at = at.previousSibling; while (at && at.nodeType === 3 && !at.data.trim());
+  const text = at && (at.nodeType === 3 || INLINE.test(at.nodeName)) ? at.textContent.trim() : "";
+  return /^[+(]*\d{1,5}[)-]?$/.test(text) ? text : "";
+}
+
+// What the page itself wrote: its own later change makes a new original.
+function original(node, kind) {
+  const now = kind === "data" ? node.data : node.getAttribute("href");
+  const kept = originals.get(node);
+  return kept && kept.after === now ? kept.before : now;
+}
+
+function settle(node, wanted, kind) {
+  const before = original(node, kind);
+  if (before !== wanted || originals.has(node)) originals.set(node, { before: before, after: wanted });
+  if (kind === "href") {
+    if (node.getAttribute("href") !== wanted) node.setAttribute("href", wanted);
+  } else if (node.data !== wanted) node.data = wanted;
+}
+
+// Each text node that a selector claims, with its wanted text; the lowest scenario comes first and keeps it.
+function claimedTexts() {
+  const claimed = new Map();
+  claims().forEach((number, element) => {
+    const nodes = textNodes(element, true).filter((node) => !claimed.has(node));
+    const texts = nodes.map((node) => original(node, "data"));
+    const wanted = withNumber(texts, number);
+    if (wanted) nodes.forEach((node, index) => claimed.set(node, wanted[index]));
+    else if (mayBeFilled(element, texts)) claimed.set(nodes[0] || element.appendChild(document.createTextNode("")), written(number, ""));
+  });
+  return claimed;
+}
+
+function claims() {
+  const claimed = new Map();
+  shown.forEach((number) => number.selectors.forEach((selector) => attempt(() => {
+    document.querySelectorAll(selector).forEach((element) => {
+      if (!claimed.has(element) && mayTouch(element)) claimed.set(element, number);
+    });
+  })));
+  return claimed;
+}
+
+// An element without a number in it: a leaf, unless it is a link with words of its own.
+function mayBeFilled(element, texts) {
+  return !element.firstElementChild && texts.length < 2 && (!texts.join("").trim() || !element.closest(TEL)) && document.body.contains(element);
+}
+
+function mayTouch(element) {
+  return element && !element.isContentEditable && !element.closest(FORBIDDEN);
+}
+
+// The texts with each written number replaced, also one that is spread over several of them; undefined when there is none.
+function withNumber(texts, number) {
+  const whole = texts.join("");
+  const runs = [...whole.matchAll(WRITTEN)].filter((run) => digitsOf(run[0]).length > 5);
+  if (!runs.length) return undefined;
+  if (runs.some((run) => digitsOf(run[0]).length > 15)) {
+    return texts.length > 1 ? texts.map((text) => (withNumber([text], number) || [text])[0]) : undefined;
+  }
+  return runs.reverse().reduce((result, run) => spread(result, run.index, run[0], number), texts);
+}
+
+// Puts the number where `run` stands at `start` of the joined texts; each text keeps as many digits as it had.
+function spread(texts, start, run, number) {
+  const open = run[0] === "(" && run.indexOf(")") < 0 ? 1 : 0;
+  const from = start + open;
+  const to = start + run.length;
+  let rest = written(number, run.slice(open));
+  let offset = 0;
+  return texts.map((text) => {
+    const begin = Math.max(from - offset, 0);
+    const end = Math.min(to - offset, text.length);
+    offset += text.length;
+    if (begin >= end) return text;
+    const piece = offset >= to ? rest : sameDigits(rest, text.slice(begin, end));
+    rest = rest.slice(piece.length);
+    return text.slice(0, begin) + piece + text.slice(end);
+  });
+}
+
+// The beginning of a text that has as many digits as the old piece, and its length if that is possible.
+function sameDigits(text, old) {
+  const count = digitsOf(old).length;
+  const alike = text.slice(0, old.length);
+  return digitsOf(alike).length === count ? alike : new RegExp("^(?:\\D*\\d){0," + count + "}[\\s).\\-]*").exec(text)[0];
+}
+
+// The texts that may be changed: those with a digit, or all.
+function textNodes(root, all) {
+  const nodes = [];
+  const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
+  for (let node = root.nodeType === 3 ? root : walker.nextNode(); node; node = walker.nextNode()) {
+    if ((all || /\d/.test(node.data) || originals.has(node)) && mayTouch(node.parentElement)) nodes.push(node);
+  }
+  return nodes;
+}
+
+function telLinks(root) {
+  const element = root.nodeType === 1 ? root : root.parentElement;
+  return element ? [...element.querySelectorAll(TEL)].concat(element.closest(TEL) || []).filter(mayTouch) : [];
+}
+
+// `tel:` with the number of the scenario whose selector claims the link (itself, inside or around), else by what it dials.
+function linkTarget(link) {
+  const before = original(link, "href");
+  const selecting = shown.find((number) => number.selectors.some((selector) => attempt(() => link.closest(selector) || link.querySelector(selector))));
+  const dialled = attempt(() => decodeURIComponent(before.slice(4))) || "";
+  const number = selecting || (/^[\d\s().+-]+$/.test(dialled) && search.owner.get(spelling(dialled)));
+  return number ? "tel:" + number.e164 : before;
+}

@@ -1,0 +1,182 @@
+"""Two web servers for the tests of the tag: a company's site, and a stand-in for our server that answers as it is told."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from router.attribution.script import tag_script
+from router.phones import national
+
+KEY = "k3y"
+
+
+@dataclass
+class Recorded:
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: Any
+
+
+class QuietServer(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Browsers hang up when they like."""
+
+
+@dataclass
+class Site:
+    """Pages by path. `{tag}` in them is the address of the tag."""
+
+    origin: str
+    tag: str
+    pages: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def port(self) -> int:
+        return int(self.origin.rsplit(":", 1)[1])
+
+    def put(self, body: str, path: str = "/", head: str = '<script async src="{tag}"></script>') -> str:
+        page = f'<!doctype html><html><head><meta charset="utf-8"><link rel="icon" href="data:,">{head}</head><body>{body}</body></html>'
+        self.pages[path] = page.replace("{tag}", self.tag)
+        return self.origin + path
+
+
+@dataclass
+class Stub:
+    """Answers as DESIGN's HTTP section says, unless told otherwise by its fields."""
+
+    base: str
+    numbers: list[dict[str, Any]] = field(default_factory=list)
+    requests: list[Recorded] = field(default_factory=list)
+    visits: int = 0
+    alive_status: int = 204
+    alive_numbers: list[dict[str, Any]] | None = None
+    visit_answer: Callable[[], tuple[int, bytes]] | None = None
+    hanging_up: bool = False
+    slow: threading.Event | None = None
+    """While set to an Event, answers wait for it."""
+
+    def of(self, ending: str) -> list[Recorded]:
+        return [one for one in self.requests if one.path.endswith(ending)]
+
+    def wait_for(self, ending: str, count: int = 1) -> list[Recorded]:
+        deadline = time.monotonic() + 5
+        while len(self.of(ending)) < count and time.monotonic() < deadline:
+            time.sleep(0.01)
+        found = self.of(ending)
+        assert len(found) >= count, f"only {len(found)} of {count} requests to {ending}: {self.requests}"
+        return found
+
+    def answer(self, path: str) -> tuple[int, bytes]:
+        if path.endswith("/visits"):
+            if self.visit_answer:
+                return self.visit_answer()
+            self.visits += 1
+            visit = {
+                "visit": 10001,
+                "visitor": "v1sitor",
+                "token": f"t{self.visits}",
+                "alive_every": 45,
+                "numbers": self.numbers,
+            }
+            return 201, json.dumps(visit).encode()
+        if path.endswith("/alive"):
+            if self.alive_numbers is not None:
+                return 200, json.dumps({"numbers": self.alive_numbers}).encode()
+            return self.alive_status, b""
+        return 204, b""
+
+
+def number(scenario: int = 1, e164: str = "+14155550123", form: str = "", **more: Any) -> dict[str, Any]:
+    """One number as the server gives it out: with a format, or else in its national form and free to keep the form it replaces."""
+    given = {"scenario": scenario, "e164": e164, "display": form or national(e164), "keep_form": not form}
+    return given | {"selectors": [], "replace": []} | more
+
+
+@contextmanager
+def running_stub() -> Iterator[Stub]:
+    stub = Stub("")
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, *_: Any) -> None:
+            """Quiet."""
+
+        def do_GET(self) -> None:
+            script = tag_script(stub.base, KEY, debug="debug" in self.path).body
+            self._send(200, script, {"Content-Type": "text/javascript", "Access-Control-Allow-Origin": "*"})
+
+        def do_OPTIONS(self) -> None:
+            stub.requests.append(Recorded("OPTIONS", self.path, dict(self.headers), None))
+            self._send(405, b"", {})
+
+        def do_POST(self) -> None:
+            raw = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            stub.requests.append(Recorded("POST", self.path, dict(self.headers), json.loads(raw) if raw else None))
+            if stub.hanging_up:
+                self.close_connection = True
+                return
+            if stub.slow:
+                stub.slow.wait(10)
+            status, body = stub.answer(self.path)
+            origin = {"Access-Control-Allow-Origin": self.headers["Origin"]} if "Origin" in self.headers else {}
+            self._send(
+                status,
+                body,
+                origin | {"Cache-Control": "no-store", "Content-Type": "application/json", "Vary": "Origin"},
+            )
+
+        def _send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            if status != 204:
+                self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    with _serving(Handler) as origin:
+        stub.base = origin
+        yield stub
+
+
+@contextmanager
+def running_site(tag: str) -> Iterator[Site]:
+    site = Site("", tag)
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, *_: Any) -> None:
+            """Quiet."""
+
+        def do_GET(self) -> None:
+            page = site.pages.get(self.path.split("?")[0])
+            self.send_response(200 if page else 404)
+            for name, value in site.headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Type", "text/html; charset=utf-8")
+            self.end_headers()
+            self.wfile.write((page or "").encode())
+
+    with _serving(Handler) as origin:
+        site.origin = origin
+        yield site
+
+
+@contextmanager
+def _serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    server = QuietServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()

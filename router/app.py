@@ -20,6 +20,8 @@ from router.attribution import pool
 from router.attribution.tag_views import tag_files
 from router.crypto import load_keys
 from router.database import Database
+from router.demo.site import site
+from router.demo.telephone import telephone
 from router.integrations import receivers
 from router.logs import configure_logs
 from router.operations import init_operations, operations
@@ -44,6 +46,7 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     voice_hooks.hooks,
     operations,
 )
+DEMO_BLUEPRINTS: tuple[Blueprint, ...] = (site, telephone)
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -62,11 +65,18 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.url_map.converters["int"] = IdConverter
     app.before_request(_begin_request)
     init_operations(app, server)
-    for blueprint in BLUEPRINTS:
+    for blueprint in BLUEPRINTS + (DEMO_BLUEPRINTS if settings.demo else ()):
         app.register_blueprint(blueprint)
     init_frame(app)
     init_failures(app)
     return app
+
+
+def create_demo_app() -> Flask:
+    """The web application of `router demo`, which sets its environment; nothing else serves the demo's pages."""
+    settings = read_settings().model_copy(update={"demo": True})
+    configure_logs(settings.log_level)
+    return create_app(settings)
 
 
 def make_server(settings: Settings) -> Server:

@@ -1,5 +1,6 @@
 """The `router` command."""
 
+import os
 import sys
 
 import click
@@ -10,6 +11,7 @@ from router.accounts.set_up import setup_link
 from router.app import make_server
 from router.database import migrate as migrate_database
 from router.database import schema_state
+from router.demo.run import prepare_demo, welcome_when_ready
 from router.logs import configure_logs
 from router.server import Server
 from router.settings import SettingsError, read_settings
@@ -61,6 +63,19 @@ def worker() -> None:
     settings = read_settings()
     configure_logs(settings.log_level)
     Worker(make_server(settings)).run()
+
+
+@router.command()
+def demo() -> None:
+    """Try everything on this machine: example web site, simulated carrier, no account anywhere."""
+    ready = prepare_demo(os.environ)
+    welcome_when_ready(ready, click.echo)
+    commands = {
+        "exchange": python("-m", "router.demo.outside"),
+        "web": web_command("router.app:create_demo_app()"),
+        "worker": python("-m", "router", "worker"),
+    }
+    supervise(commands, ready.environment)
 
 
 def prepare(server: Server) -> None:

@@ -1,0 +1,300 @@
+"""Plays <Dial>: rings up to ten destinations at once or in turn, lets one of them talk, and reports every leg."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import phonenumbers
+
+from router.carriers.simulator.lines import Line
+from router.carriers.simulator.phone_call import Button, Leg, PhoneCall, new_sid
+from router.carriers.simulator.stage import CallerGone, Document, Stage, duration_values
+from router.carriers.simulator.twiml import CallError, Element
+
+RING_SECONDS = 30
+LEAST_RING_SECONDS = 5
+MOST_RING_SECONDS = 600
+LONGEST_TALK = 14400
+SECONDS_TO_RING = 1.0
+RECORDED = ("true", "record-from-answer", "record-from-ringing", "record-from-answer-dual", "record-from-ringing-dual")
+BUTTON_STATES = {"busy": "busy", "no_answer": "no-answer", "hang_up": "busy"}
+
+
+@dataclass(frozen=True)
+class Ringing:
+    """A leg with its noun and the script of who sits at its end."""
+
+    leg: Leg
+    noun: Element
+    line: Line
+
+
+@dataclass(frozen=True)
+class Event:
+    moment: datetime
+    ringing: Ringing
+    status: str
+
+
+class Dialing:
+    """One <Dial> of one document. `lines` says who sits where; `owned` are further numbers that may be shown as caller."""
+
+    def __init__(
+        self, stage: Stage, dial: Element, document: Document, lines: Mapping[str, Line], owned: set[str]
+    ) -> None:
+        self._stage = stage
+        self._dial = dial
+        self._url = document.url
+        self._caller_id = dial.attributes.get("callerId") or stage.call.caller
+        self._owned = owned
+        self._lines = lines
+        self._recording: dict[str, str] = {}
+        self._ringing: list[Ringing] = []
+
+    def run(self) -> dict[str, str]:
+        """Rings and lets talk; returns what the action is told.
+
+        Raises:
+            CallerGone: after every leg has been ended and reported. `values` tells what the action is told then.
+        """
+        if not self._dial.flag("answerOnBridge"):
+            self._stage.answer()
+        try:
+            self._ring_all()
+        except CallerGone:
+            for ringing in self._ringing:
+                self._end(ringing, "completed" if ringing.leg.answered_at else "canceled")
+            self._report_recording()
+            raise
+        self._report_recording()
+        return self.values()
+
+    def values(self) -> dict[str, str]:
+        legs = [ringing.leg for ringing in self._ringing]
+        told = next((leg for leg in legs if leg.answered_at), legs[-1] if legs else None)
+        values = {"DialCallStatus": _dial_status(legs), "DialBridged": str(any(leg.bridged for leg in legs)).lower()}
+        if told is not None:
+            values["DialCallSid"] = told.sid
+        if told is not None and told.answered_at:
+            values["DialCallDuration"] = str(told.seconds)
+        return values | self._recording
+
+    def _ring_all(self) -> None:
+        groups = [[noun] for noun in self._dial.children]
+        if not self._dial.flag("sequential"):
+            groups = [list(self._dial.children)]
+        for group in groups:
+            winner = self._ring([self._leg(noun) for noun in group])
+            if winner is not None:
+                self._connect(winner)
+                return
+
+    def _leg(self, noun: Element) -> Ringing:
+        leg = Leg(noun.text, noun.name)
+        self._stage.call.legs.append(leg)
+        ringing = Ringing(leg, noun, self._lines.get(noun.text) or self._lines["*"])
+        self._ringing.append(ringing)
+        try:
+            check_noun(noun)
+            check_caller_id(noun, self._dial.attributes.get("callerId"), self._stage.call, self._owned)
+        except CallError as error:
+            leg.error = str(error)
+            leg.status, leg.ended_at = "failed", self._stage.clock.now()
+            self._stage.call.errors.append(str(error))
+        return ringing
+
+    def _ring(self, group: list[Ringing]) -> Ringing | None:
+        """Rings a group at once until somebody answers, all are over, or the time is."""
+        seconds = self._dial.seconds("timeout", RING_SECONDS)
+        seconds = min(max(seconds, LEAST_RING_SECONDS), MOST_RING_SECONDS)
+        deadline = self._stage.after(seconds + self._stage.ways.ring_buffer)
+        agenda = [event for ringing in group if not ringing.leg.over for event in self._plan(ringing)]
+        for ringing in group:
+            if not ringing.leg.over:
+                ringing.leg.began_at = self._stage.clock.now()
+                self._move(ringing, "initiated")
+        while any(not ringing.leg.over for ringing in group):
+            agenda = sorted((event for event in agenda if not event.ringing.leg.over), key=lambda event: event.moment)
+            stop = min([deadline] + [event.moment for event in agenda[:1]])
+            button = self._stage.wait(stop)
+            if button is not None:
+                self._press(group, button)
+            elif agenda and agenda[0].moment <= stop:
+                self._happen(agenda.pop(0))
+            else:
+                self._end_all(group, "no-answer")
+            winner = next((ringing for ringing in group if ringing.leg.answered_at), None)
+            if winner is not None:
+                self._end_all([ringing for ringing in group if ringing is not winner], "canceled")
+                return winner
+        return None
+
+    def _plan(self, ringing: Ringing) -> list[Event]:
+        line = ringing.line
+        events = []
+        if line.answer in ("answers", "rings"):
+            events.append(Event(self._stage.after(min(SECONDS_TO_RING, line.after)), ringing, "ringing"))
+        outcome = {"answers": "in-progress", "busy": "busy", "fails": "failed"}.get(line.answer)
+        if outcome is not None:
+            events.append(Event(self._stage.after(line.after), ringing, outcome))
+        return events
+
+    def _happen(self, event: Event) -> None:
+        if event.status in ("ringing", "in-progress"):
+            self._move(event.ringing, event.status)
+        else:
+            self._end(event.ringing, event.status)
+
+    def _press(self, group: list[Ringing], button: Button) -> None:
+        """A person at the company's side decides what a ringing line does."""
+        for ringing in group:
+            if ringing.leg.sid != button.leg or ringing.leg.over:
+                continue
+            if button.what == "answer":
+                self._move(ringing, "in-progress")
+            elif button.what in BUTTON_STATES:
+                self._end(ringing, BUTTON_STATES[button.what])
+
+    def _connect(self, ringing: Ringing) -> None:
+        """The whisper, then the talk."""
+        if not self._whisper(ringing):
+            self._end(ringing, "completed")
+            return
+        stage, call = self._stage, self._stage.call
+        ringing.leg.bridged = True
+        call.bridged_at = stage.clock.now()
+        stage.answer()
+        talks = call.script.talks
+        stage.hangs_up_at = None if talks is None else stage.after(talks)
+        longest = min(self._dial.seconds("timeLimit", LONGEST_TALK), LONGEST_TALK)
+        end = stage.after(longest if ringing.line.talks is None else min(longest, ringing.line.talks))
+        while (button := stage.wait(end)) is not None:
+            if button.what == "hang_up" and button.leg == ringing.leg.sid:
+                break
+        stage.hangs_up_at = None
+        self._end(ringing, "completed")
+
+    def _whisper(self, ringing: Ringing) -> bool:
+        """What the answering side hears before it is connected; False when it is not connected."""
+        url = ringing.noun.attributes.get("url")
+        if not url:
+            return True
+        method = ringing.noun.attributes.get("method", "POST")
+        values = self._stage.leg_values(ringing.leg, self._caller_id)
+        try:
+            document = self._stage.fetch("whisper", self._url, url, values, method)
+            return self._hear(ringing, document)
+        except CallError as error:
+            self._stage.call.errors.append(str(error))
+            return False
+
+    def _hear(self, ringing: Ringing, document: Document) -> bool:
+        for verb in document.verbs:
+            if verb.name == "Hangup":
+                return False
+            if verb.name not in ("Say", "Play", "Pause", "Gather"):
+                raise CallError(13201, f"<{verb.name}> is not allowed in a whisper")
+            self._stage.pause(2)
+            if not ringing.line.hears_out:
+                return False
+            if verb.name == "Gather" and ringing.line.digits:
+                action = verb.attributes.get("action", document.url)
+                values = self._stage.leg_values(ringing.leg, self._caller_id, Digits=ringing.line.digits)
+                return self._hear(ringing, self._stage.fetch("whisper", document.url, action, values))
+        return True
+
+    def _move(self, ringing: Ringing, status: str) -> None:
+        """Initiated, ringing or answered, and reported when the noun asks for it."""
+        ringing.leg.status = status
+        if status == "in-progress":
+            ringing.leg.answered_at = self._stage.clock.now()
+        self._report(ringing, "answered" if status == "in-progress" else status, {})
+
+    def _end(self, ringing: Ringing, status: str) -> None:
+        if ringing.leg.over:
+            return
+        ringing.leg.status = status
+        ringing.leg.ended_at = self._stage.clock.now()
+        self._report(ringing, "completed", duration_values(ringing.leg.seconds))
+
+    def _end_all(self, group: list[Ringing], status: str) -> None:
+        for ringing in group:
+            self._end(ringing, status)
+
+    def _report(self, ringing: Ringing, event: str, more: dict[str, str]) -> None:
+        leg, attributes = ringing.leg, ringing.noun.attributes
+        values = self._stage.leg_values(leg, self._caller_id, **self._stage.progress_values(leg.sequence), **more)
+        leg.sequence += 1
+        if event in attributes.get("statusCallbackEvent", "completed").split():
+            method = attributes.get("statusCallbackMethod", "POST")
+            self._stage.callback("leg", self._url, attributes.get("statusCallback"), values, method)
+
+    def _report_recording(self) -> None:
+        leg = next((ringing.leg for ringing in self._ringing if ringing.leg.bridged), None)
+        if leg is None or self._dial.attributes.get("record") not in RECORDED:
+            return
+        self._recording = recording_values(self._stage.call, leg.seconds, "DialVerb")
+        report_recording(self._stage, self._dial, self._url, self._recording)
+
+
+def recording_values(call: PhoneCall, seconds: int, source: str) -> dict[str, str]:
+    sid = new_sid("RE")
+    return {
+        "RecordingSid": sid,
+        "RecordingUrl": f"https://recordings.simulator.invalid/{call.account_sid}/{sid}",
+        "RecordingDuration": str(seconds),
+        "RecordingSource": source,
+    }
+
+
+def report_recording(stage: Stage, verb: Element, base: str, recording: dict[str, str]) -> None:
+    values = {"AccountSid": stage.call.account_sid, "CallSid": stage.call.sid, "RecordingStatus": "completed"}
+    method = verb.attributes.get("recordingStatusCallbackMethod", "POST")
+    stage.callback("recording", base, verb.attributes.get("recordingStatusCallback"), values | recording, method)
+
+
+def check_noun(noun: Element) -> None:
+    """
+    Raises:
+        CallError: nobody can be reached there (13223, 13224, 13254).
+    """
+    if noun.name == "Sip":
+        if not re.match(r"sips?:[^@\s]+@[^@\s]+$", noun.text):
+            raise CallError(13254, f"{noun.text!r} is not a SIP address")
+        return
+    try:
+        number = phonenumbers.parse(noun.text, "US")
+    except phonenumbers.NumberParseException:
+        raise CallError(13223, f"{noun.text!r} is not a phone number") from None
+    if not phonenumbers.is_valid_number(number):
+        raise CallError(13224, f"{noun.text} is not a valid phone number")
+
+
+def check_caller_id(noun: Element, caller_id: str | None, call: PhoneCall, owned: set[str]) -> None:
+    """
+    Raises:
+        CallError: 13214, the caller that should be shown is neither the dialled number, nor the caller, nor owned.
+    """
+    if caller_id is None:
+        return
+    if noun.name == "Sip" and re.fullmatch(r"[A-Za-z0-9+\-_.]+", caller_id):
+        return
+    if caller_id not in {call.to, call.caller} | owned or not _is_number(caller_id):
+        raise CallError(13214, f"{caller_id!r} may not be shown as caller")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return text.startswith("+") and phonenumbers.is_valid_number(phonenumbers.parse(text, None))
+    except phonenumbers.NumberParseException:
+        return False
+
+
+def _dial_status(legs: list[Leg]) -> str:
+    """One word for all legs: who was connected counts first, then who rang longest."""
+    states = [leg.status for leg in legs]
+    for status in ("completed", "canceled", "no-answer", "busy"):
+        if status in states:
+            return status
+    return "failed"

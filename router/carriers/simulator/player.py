@@ -1,0 +1,200 @@
+"""Plays a call from its first request to its last callback: verb after verb, document after document."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NoReturn
+
+from router.carriers.simulator.dialing import Dialing, recording_values, report_recording
+from router.carriers.simulator.lines import Line
+from router.carriers.simulator.stage import CallerGone, Document, Stage, duration_values
+from router.carriers.simulator.twiml import CallError, Element
+
+APOLOGY = "We're sorry, an application error has occurred. Goodbye."
+LETTERS_PER_SECOND = 15
+PLAY_SECONDS = 5
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """What is configured for every number of the simulated carrier."""
+
+    voice: str
+    fallback: str
+    status: str
+
+
+class HangUp(Exception):
+    """Our side ends the call."""
+
+
+class Player:
+    """Plays one call."""
+
+    def __init__(self, stage: Stage, addresses: Addresses, lines: Mapping[str, Line], owned: set[str]) -> None:
+        self._stage = stage
+        self._call = stage.call
+        self._addresses = addresses
+        self._lines = lines
+        self._owned = owned
+        self._unanswered = "completed"
+        self._fallen_back = False
+        self._play_verb: dict[str, Callable[[Element, Document], Document | None]] = {
+            "Dial": self._dial,
+            "Say": self._say,
+            "Play": self._sound,
+            "Pause": self._pause,
+            "Gather": self._gather,
+            "Record": self._record,
+            "Hangup": self._hang_up,
+            "Redirect": self._redirect,
+            "Reject": self._reject,
+        }
+
+    def run(self) -> None:
+        """Plays the call to its end, whatever happens in it; then the number's status callback and all that is late."""
+        try:
+            self._play(self._first_document())
+        except CallerGone:
+            self._call.caller_hung_up = True
+            self._unanswered = self._stage.ways.abandoned
+        except HangUp:
+            pass
+        self._finish()
+
+    def _first_document(self) -> Document | None:
+        return self._next("inbound", self._addresses.voice, self._addresses.voice, {})
+
+    def _play(self, document: Document | None) -> None:
+        while document is not None:
+            document = self._play_document(document)
+
+    def _play_document(self, document: Document) -> Document | None:
+        for verb in document.verbs:
+            following = self._play_verb[verb.name](verb, document)
+            if following is not None:
+                return following
+        return None
+
+    def _next(self, kind: str, base: str, url: str, more: dict[str, str], method: str = "POST") -> Document | None:
+        """The next document; when there is none, the fallback's; when that fails too, the caller hears an apology."""
+        try:
+            return self._stage.fetch(kind, base, url, self._stage.parent_values(**more), method)
+        except CallError as error:
+            self._call.errors.append(str(error))
+            if self._fallen_back:
+                self._apologise()
+            self._fallen_back = True
+            told = {"ErrorCode": str(error.code), "ErrorUrl": url}
+            return self._next("fallback", self._addresses.fallback, self._addresses.fallback, told)
+
+    def _apologise(self) -> NoReturn:
+        self._stage.answer()
+        self._call.heard.append(APOLOGY)
+        raise HangUp
+
+    def _finish(self) -> None:
+        call, stage = self._call, self._stage
+        call.ended_at = stage.clock.now()
+        call.status = "completed" if call.answered_at else self._unanswered
+        stage.hangs_up_at = None
+        values = stage.parent_values(**stage.progress_values(0), **duration_values(call.seconds))
+        stage.callback("status", self._addresses.status, self._addresses.status, values)
+        stage.flush()
+
+    def _dial(self, verb: Element, document: Document) -> Document | None:
+        dialing = Dialing(self._stage, verb, document, self._lines, self._owned)
+        action = verb.attributes.get("action")
+        method = verb.attributes.get("method", "POST")
+        try:
+            result = dialing.run()
+        except CallerGone:
+            self._unanswered = self._stage.ways.abandoned
+            if action and self._stage.ways.action_after_hang_up:
+                self._ask_in_vain("action", document, action, dialing.values(), method)
+            raise
+        self._unanswered = result["DialCallStatus"]
+        if action is None:
+            return None
+        return self._next("action", document.url, action, result, method)
+
+    def _ask_in_vain(self, kind: str, document: Document, url: str, more: dict[str, str], method: str) -> None:
+        """The action is asked although nobody is there any more; its document is not played."""
+        call = self._call
+        call.status = "completed" if call.answered_at else self._stage.ways.abandoned
+        try:
+            self._stage.fetch(kind, document.url, url, self._stage.parent_values(**more), method)
+        except CallError as error:
+            call.errors.append(str(error))
+
+    def _say(self, verb: Element, document: Document) -> None:
+        self._stage.answer()
+        self._call.heard.append(verb.text)
+        self._stage.pause(max(1, len(verb.text) / LETTERS_PER_SECOND))
+
+    def _sound(self, verb: Element, document: Document) -> None:
+        self._stage.answer()
+        self._call.heard.append(f"♪ {verb.text}")
+        self._stage.pause(PLAY_SECONDS)
+
+    def _pause(self, verb: Element, document: Document) -> None:
+        """A pause as the first verb waits before it answers."""
+        if document.verbs[0] is not verb:
+            self._stage.answer()
+        self._stage.pause(verb.seconds("length", 1))
+
+    def _gather(self, verb: Element, document: Document) -> Document | None:
+        self._stage.answer()
+        for child in verb.children:
+            self._play_verb[child.name](child, document)
+        digits = self._keys(verb)
+        if not digits and not verb.flag("actionOnEmptyResult"):
+            return None
+        action = verb.attributes.get("action", document.url)
+        return self._next("gather", document.url, action, {"Digits": digits}, verb.attributes.get("method", "POST"))
+
+    def _keys(self, verb: Element) -> str:
+        """The keys that the caller presses, up to the number asked for, the finishing key, or silence."""
+        finish = verb.attributes.get("finishOnKey", "#")
+        most = verb.seconds("numDigits", 100)
+        if not self._call.digits:
+            self._stage.pause(verb.seconds("timeout", 5))
+        pressed, _, rest = self._call.digits.partition(finish) if finish else (self._call.digits, "", "")
+        self._call.digits = pressed[most:] + rest
+        return pressed[:most]
+
+    def _record(self, verb: Element, document: Document) -> Document | None:
+        """A voicemail. The caller hangs up after the message; silence alone goes on with the next verb."""
+        self._stage.answer()
+        self._call.heard.append("beep")
+        seconds = self._call.script.message
+        if seconds <= 0:
+            self._stage.pause(verb.seconds("timeout", 5))
+            return None
+        longest = verb.seconds("maxLength", 3600)
+        gone = seconds < longest
+        try:
+            self._stage.pause(min(seconds, longest))
+        except CallerGone:
+            gone = True
+        recording = recording_values(self._call, round(min(seconds, longest)), "RecordVerb")
+        report_recording(self._stage, verb, document.url, recording)
+        action = verb.attributes.get("action", document.url)
+        method = verb.attributes.get("method", "POST")
+        if not gone:
+            return self._next("record", document.url, action, recording, method)
+        self._ask_in_vain("record", document, action, recording | {"Digits": "hangup"}, method)
+        raise CallerGone
+
+    def _hang_up(self, verb: Element, document: Document) -> NoReturn:
+        raise HangUp
+
+    def _redirect(self, verb: Element, document: Document) -> Document | None:
+        return self._next(
+            "redirect", document.url, verb.text or document.url, {}, verb.attributes.get("method", "POST")
+        )
+
+    def _reject(self, verb: Element, document: Document) -> NoReturn:
+        """Only an unanswered call can be rejected."""
+        if self._call.answered_at is None:
+            self._unanswered = "busy" if verb.attributes.get("reason") == "busy" else "no-answer"
+        raise HangUp

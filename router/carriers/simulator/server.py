@@ -1,0 +1,134 @@
+"""The simulated exchange as a small HTTP server of its own: place calls, watch them, press their buttons. JSON, on the loopback only."""
+
+import hmac
+import json
+import threading
+from collections.abc import Callable, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from router.carriers.simulator.phone_call import Button, PhoneCall
+from router.carriers.simulator.switch import Simulator
+
+LARGEST_BODY = 256 * 1024
+LONGEST_NUMBER = 80
+BUTTONS = ("answer", "busy", "no_answer", "hang_up", "press")
+
+Reply = tuple[int, str, bytes]
+Mount = Callable[[str, str, Mapping[str, str], bytes], Reply]
+"""Answers requests below a path: method, whole path with its query, headers (`Content-Type`, in this spelling), body."""
+
+
+class ControlServer:
+    """Serves `simulator` to whoever knows `key` (as a bearer token), and `mounts` to everybody, by the start of the path.
+
+    `POST /calls {from, to}` · `GET /calls` · `GET /calls/<sid>` · `POST /calls/<sid>/press {what, leg?, digits?}`
+    """
+
+    def __init__(
+        self, simulator: Simulator, key: str, port: int = 0, mounts: Mapping[str, Mount] | None = None
+    ) -> None:
+        self.simulator = simulator
+        self._key = key
+        self._mounts = dict(mounts or {})
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
+        self._server.daemon_threads = True
+        self.address = f"http://127.0.0.1:{self._server.server_port}"
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+        self.simulator.close()
+
+    def reply(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Reply:
+        for start, mount in self._mounts.items():
+            if path.startswith(start):
+                return mount(method, path, headers, body)
+        bearer = headers.get("Authorization", "")
+        if not hmac.compare_digest(bearer.encode(), f"Bearer {self._key}".encode()):
+            return _json(401, {"detail": "The key of the simulated exchange is missing."})
+        return self._control(method, path.strip("/").split("/"), body)
+
+    def _control(self, method: str, parts: list[str], body: bytes) -> Reply:
+        if parts == ["calls"]:
+            return self._place(body) if method == "POST" else self._list()
+        call = self.simulator.find(parts[1]) if len(parts) > 1 and parts[0] == "calls" else None
+        if call is None:
+            return _json(404, {"detail": "There is no such call."})
+        if method == "POST" and parts[2:] == ["press"]:
+            return self._press(call, body)
+        return _json(200, self._document(call))
+
+    def _place(self, body: bytes) -> Reply:
+        asked = _read(body)
+        caller, to = asked.get("from", ""), asked.get("to", "")
+        if not isinstance(caller, str) or not isinstance(to, str) or not to or len(caller + to) > LONGEST_NUMBER:
+            return _json(422, {"detail": "A call needs `to`, the number it dials, and `from`, who calls."})
+        call, _ = self.simulator.start(caller, to)
+        return _json(201, self._document(call))
+
+    def _list(self) -> Reply:
+        return _json(200, {"items": [_short(self._document(call)) for call in self.simulator.latest()]})
+
+    def _press(self, call: PhoneCall, body: bytes) -> Reply:
+        asked = _read(body)
+        what, leg, digits = asked.get("what"), str(asked.get("leg") or ""), str(asked.get("digits") or "")
+        if what not in BUTTONS:
+            return _json(422, {"detail": f"There is no such button; there are {', '.join(BUTTONS)}."})
+        self.simulator.press(call, Button(what, leg[:64], digits[:32]))
+        return _json(202, self._document(call))
+
+    def _document(self, call: PhoneCall) -> dict[str, Any]:
+        return call.document(self.simulator.clock.now())
+
+
+def _short(document: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in document.items() if key != "log"}
+
+
+def _read(body: bytes) -> dict[str, Any]:
+    try:
+        asked = json.loads(body or b"{}")
+    except ValueError:
+        return {}
+    return asked if isinstance(asked, dict) else {}
+
+
+def _json(status: int, document: Any) -> Reply:
+    return status, "application/json", json.dumps(document).encode()
+
+
+def _handler(control: ControlServer) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        timeout = 30
+
+        def _answer(self) -> None:
+            length = self.headers.get("Content-Length") or "0"
+            if not length.isdigit() or int(length) > LARGEST_BODY:
+                self.close_connection = True
+                self._write((413, "text/plain", b"The body is too large."))
+                return
+            headers = {name.title(): value for name, value in self.headers.items()}
+            self._write(control.reply(self.command, self.path, headers, self.rfile.read(int(length))))
+
+        def _write(self, reply: Reply) -> None:
+            status, kind, body = reply
+            self.send_response(status)
+            if status != 204:
+                self.send_header("Content-Type", kind)
+                self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body if status != 204 else b"")
+
+        do_GET = do_POST = _answer
+
+        def log_message(self, format: str, *values: Any) -> None:
+            """Calls are shown on the telephone's page, not in a log."""
+
+    return Handler

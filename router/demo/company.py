@@ -1,0 +1,162 @@
+"""The example company's project: its owner, two scenarios, six numbers, and receivers that stay on this machine."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import available_timezones
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from router.accounts.models import Project
+from router.accounts.people import create_person, set_role
+from router.accounts.projects import ProjectValues, create_project
+from router.attribution.pool import follow_numbers
+from router.attribution.sources import Source, named_source
+from router.crypto import KeyRing
+from router.demo import shop
+from router.demo.places import Places
+from router.integrations.models import Integration
+from router.phones import international, national
+from router.scenarios.models import CallFlow, Scenario, TrackingNumber
+
+FLOW = {
+    "destinations": [
+        {"to": shop.COUNTER, "ring_seconds": shop.RING_SECONDS},
+        {"to": shop.WORKSHOP, "ring_seconds": shop.RING_SECONDS},
+    ]
+}
+TAGGING = {"selectors": [], "replace": [national(shop.COUNTER), international(shop.COUNTER)], "format": ""}
+CRM_DATABASE = "alder"
+STATIC = {
+    shop.BILLBOARD: {"source": "billboard", "medium": "billboard", "campaign": "bay-bridge"},
+    shop.FLYER: {"source": "flyer", "medium": "flyer", "campaign": "spring"},
+}
+
+
+@dataclass(frozen=True)
+class Room:
+    """A scenario with its numbers and integrations."""
+
+    id: int
+    numbers: dict[str, TrackingNumber]
+    integrations: dict[str, Integration]
+
+
+@dataclass(frozen=True)
+class Company:
+    project: Project
+    web: Room
+    print: Room
+
+
+def found_company(
+    session: Session, keys: KeyRing, places: Places, site: list[str], password_hash: str, now: datetime
+) -> Company:
+    """Makes everything that an admin would have typed in."""
+    values = ProjectValues(
+        name=shop.NAME,
+        site=site,
+        country=shop.COUNTRY,
+        timezone=machine_timezone(),
+        currency=shop.CURRENCY,
+        email=shop.EMAIL,
+        fallback_destination=shop.COUNTER,
+    )
+    project = create_project(session, values, now)
+    owner = create_person(session, shop.EMAIL, password_hash, now, shop.OWNER)
+    set_role(session, project.id, owner.id, "owner")
+    slots = _slots(places)
+    web = _room(session, keys, project, "Web site", dict.fromkeys(shop.POOL), TAGGING, slots, now)
+    few = {slot: value for slot, value in slots.items() if slot in ("webhook_end", "crm")}
+    printed = _room(session, keys, project, "Billboard and flyer", dict(STATIC), _untagged(), few, now)
+    return Company(project, web, printed)
+
+
+def machine_timezone() -> str:
+    """This machine's time zone, so that the demo's times are those on the wall."""
+    zone = "/".join(Path("/etc/localtime").resolve().parts).partition("zoneinfo/")[2]
+    return zone if zone in available_timezones() else "UTC"
+
+
+def static_source(e164: str) -> Source:
+    return named_source(**STATIC[e164])
+
+
+def point_integrations(session: Session, places: Places) -> None:
+    """After a restart the receivers may listen on another port."""
+    slots = _slots(places)
+    for integration in session.scalars(select(Integration)):
+        _, config, _ = slots[integration.slot]
+        integration.config = integration.config | config
+
+
+def _slots(places: Places) -> dict[str, tuple[str, dict[str, Any], str]]:
+    """Each slot's kind, configuration and secret."""
+    webhook = {"url": f"{places.address}/demo/inbox/webhook"}
+    collect = f"{places.address}/demo/inbox/mp/collect"
+    return {
+        "webhook_start": ("webhook", webhook, places.webhook_secret),
+        "webhook_end": ("webhook", webhook, places.webhook_secret),
+        "ga4": ("ga4", {"measurement_id": "G-DEMO000001", "endpoint": collect, "event": "Call"}, places.key),
+        "crm": ("odoo", {"url": places.address, "database": CRM_DATABASE, "manager": "", "fields": {}}, places.crm_key),
+    }
+
+
+def _untagged() -> dict[str, Any]:
+    """Numbers on paper replace nothing on a page."""
+    return {"selectors": [], "replace": [], "format": ""}
+
+
+def _room(
+    session: Session,
+    keys: KeyRing,
+    project: Project,
+    title: str,
+    numbers: dict[str, dict[str, Any] | None],
+    tagging: dict[str, Any],
+    slots: dict[str, tuple[str, dict[str, Any], str]],
+    now: datetime,
+) -> Room:
+    scenario = Scenario(project_id=project.id, title=title, enabled=True, tagging=tagging, created_at=now)
+    session.add(scenario)
+    session.flush()
+    flow = CallFlow(scenario_id=scenario.id, number=1, document=FLOW, created_at=now)
+    session.add(flow)
+    session.flush()
+    scenario.call_flow_id = flow.id
+    rented = {e164: _number(project, scenario, flow, e164, source, now) for e164, source in numbers.items()}
+    told = {slot: _integration(keys, scenario, slot, *values, now) for slot, values in slots.items()}
+    session.add_all([*rented.values(), *told.values()])
+    session.flush()
+    follow_numbers(session, [number.id for number in rented.values()])
+    return Room(scenario.id, rented, told)
+
+
+def _number(
+    project: Project, scenario: Scenario, flow: CallFlow, e164: str, source: dict[str, Any] | None, now: datetime
+) -> TrackingNumber:
+    return TrackingNumber(
+        project_id=project.id,
+        e164=e164,
+        scenario_id=scenario.id,
+        static_source=source,
+        last_flow_id=flow.id,
+        created_at=now,
+    )
+
+
+def _integration(
+    keys: KeyRing, scenario: Scenario, slot: str, kind: str, config: dict[str, Any], secret: str, now: datetime
+) -> Integration:
+    return Integration(
+        project_id=scenario.project_id,
+        scenario_id=scenario.id,
+        slot=slot,
+        kind=kind,
+        destination=f"{kind}:{scenario.project_id}",
+        config=config,
+        sealed=keys.seal(secret),
+        created_at=now,
+    )

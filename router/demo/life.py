@@ -1,0 +1,207 @@
+"""Fills the demo with life at its first start: the same three weeks every time, up to the moment of `now`."""
+
+from datetime import datetime, timedelta
+from random import Random
+from typing import Any
+
+from sqlalchemy import BigInteger, cast, insert, select, update
+from sqlalchemy.orm import Session
+
+from router.accounts.models import Project
+from router.attribution.models import Lease, PoolNumber, Visit
+from router.attribution.tokens import new_visitor
+from router.crypto import KeyRing
+from router.database import Database, next_visit_number
+from router.demo import shop
+from router.demo.callers import Decider, PastCall, RungLine, three_weeks_of_calls
+from router.demo.company import Company, Room, found_company
+from router.demo.places import Places
+from router.demo.post import deliveries_of
+from router.demo.visitors import DAYS, Stay, three_weeks
+from router.integrations.models import Delivery, DeliveryAttempt, Lead
+from router.scenarios.models import Scenario, TrackingNumber
+from router.voice.models import Call, CallLeg
+
+SEED = 1817
+"""The year of the first bicycle."""
+
+
+def is_alive(database: Database) -> bool:
+    with database.reading() as session:
+        return session.scalar(select(Project.id).limit(1)) is not None
+
+
+def bring_to_life(
+    database: Database, keys: KeyRing, places: Places, base_url: str, site: list[str], password_hash: str, now: datetime
+) -> None:
+    """Writes the company, its owner, its visitors, their calls and what was delivered, in one transaction."""
+    random = Random(SEED)  # noqa: S311 - a story, not a secret
+    with database.writing() as session:
+        began = now - timedelta(days=DAYS + 1)
+        company = found_company(session, keys, places, site, password_hash, began)
+        stays = three_weeks(random, base_url, company.project.timezone, now)
+        calls = three_weeks_of_calls(random, stays, now)
+        write_visits(session, keys, company, stays)
+        decide = Decider(stays)
+        for call in calls:
+            decide(call)
+        write_calls(session, company, calls)
+        write_deliveries(session, random, company, calls)
+        write_counts(session, company, stays, calls)
+
+
+def write_visits(session: Session, keys: KeyRing, company: Company, stays: list[Stay]) -> None:
+    project_id = company.project.id
+    visitors = {stay.visitor: new_visitor(keys, project_id) for stay in stays}
+    for stay in stays:
+        number, parameters = next_visit_number(session, project_id)
+        stay.visit_number = session.scalar(select(cast(number["number"], BigInteger)), parameters) or 0
+    session.execute(insert(Visit), [_visit_row(stay, project_id, visitors[stay.visitor]) for stay in stays])
+    known = session.execute(select(Visit.number, Visit.id).where(Visit.project_id == project_id))
+    ids = {row.number: row.id for row in known}
+    for stay in stays:
+        stay.visit_id = ids[stay.visit_number]
+    session.execute(insert(Lease), [_lease_row(stay, company.web) for stay in stays])
+    for rented in company.web.numbers.values():
+        last = next((stay for stay in reversed(stays) if stay.number == rented.e164), None)
+        if last is not None:
+            _fill_pool(session, rented, last, visitors[last.visitor])
+
+
+def _visit_row(stay: Stay, project_id: int, visitor: str) -> dict[str, Any]:
+    source = stay.evidence.source
+    return source.as_dict() | {
+        "project_id": project_id,
+        "number": stay.visit_number,
+        "visitor": visitor,
+        "started_at": stay.started_at,
+        "span_started_at": stay.started_at,
+        "last_sign_at": stay.last_sign_at,
+        "page": stay.page,
+        "referrer": stay.referrer,
+        "source_key": source.key,
+        "click_ids": dict(stay.evidence.click_ids),
+        "ga": stay.ga,
+        "address": f"192.0.2.{stay.visitor % 250}"[:-1] + "0",
+    }
+
+
+def _lease_row(stay: Stay, web: Room) -> dict[str, Any]:
+    return {
+        "scenario_id": web.id,
+        "number_id": web.numbers[stay.number].id,
+        "visit_id": stay.visit_id,
+        "turn": stay.turn,
+        "shared": stay.shared,
+        "started_at": stay.started_at,
+    }
+
+
+def _fill_pool(session: Session, number: TrackingNumber, last: Stay, visitor: str) -> None:
+    session.execute(
+        update(PoolNumber)
+        .where(PoolNumber.number_id == number.id)
+        .values(
+            turn=last.turn,
+            group_turn=last.turn,
+            visitor=visitor,
+            source_key=last.evidence.source.key,
+            lease_started_at=last.started_at,
+            last_sign_at=last.last_sign_at,
+        )
+    )
+
+
+def write_calls(session: Session, company: Company, calls: list[PastCall]) -> None:
+    session.execute(insert(Call), [_call_row(call, company) for call in calls])
+    ids = {row.sid: row.id for row in session.execute(select(Call.sid, Call.id))}
+    for call in calls:
+        call.id = ids[_sid(call)]
+        if call.earlier is not None:
+            call.steps[0]["first_call_id"] = call.earlier.id
+            session.execute(update(Call).where(Call.id == call.id).values(decision={"steps": call.steps}))
+    legs = [_leg_row(call, line, turn) for call in calls for turn, line in enumerate(call.lines)]
+    session.execute(insert(CallLeg), legs)
+
+
+def room_of(company: Company, call: PastCall) -> Room:
+    return company.web if call.number in company.web.numbers else company.print
+
+
+def _sid(call: PastCall) -> str:
+    return f"CA{int(call.started_at.timestamp() * 1000):032x}"
+
+
+def _call_row(call: PastCall, company: Company) -> dict[str, Any]:
+    room, answered = room_of(company, call), call.answered
+    return {
+        "sid": _sid(call),
+        "project_id": company.project.id,
+        "number_id": room.numbers[call.number].id,
+        "number": call.number,
+        "scenario_id": room.id,
+        "scenario_enabled": True,
+        "flow": {"destinations": [{"to": line.to, "ring_seconds": shop.RING_SECONDS} for line in call.lines]},
+        "caller": call.caller,
+        "caller_raw": call.caller or "anonymous",
+        "started_at": call.started_at,
+        "last_event_at": _moment(call, call.ended_after),
+        "status": call.status,
+        "first_call": call.first,
+        "destination": (answered or call.lines[-1]).to,
+        "answered_at": _moment(call, answered.answered_at) if answered else None,
+        "ended_at": _moment(call, call.ended_after),
+        "ring_seconds": round(answered.answered_at or 0) if answered else round(call.ended_after),
+        "talk_seconds": round(answered.ended_at - (answered.answered_at or 0)) if answered else None,
+        "visit_id": call.stay.visit_id if call.stay and call.rule != "static" else None,
+        "rule": call.rule,
+        "confidence": call.confidence,
+        "source_confidence": call.source_confidence,
+        "candidates": call.candidates,
+        "decision": {"steps": call.steps},
+        "source": call.source.as_dict() if call.source else None,
+        "source_key": call.source.key if call.source else None,
+    }
+
+
+def _leg_row(call: PastCall, line: RungLine, turn: int) -> dict[str, Any]:
+    return {
+        "call_sid": _sid(call),
+        "sid": f"{_sid(call)[:-1]}{turn}L",
+        "destination": line.to,
+        "status": line.status,
+        "ringing_at": _moment(call, line.rang_at) if line.status != "failed" else None,
+        "answered_at": _moment(call, line.answered_at),
+        "ended_at": _moment(call, line.ended_at),
+        "seconds": round(line.ended_at - line.answered_at) if line.answered_at is not None else 0,
+    }
+
+
+def _moment(call: PastCall, seconds: float | None) -> datetime | None:
+    return None if seconds is None else call.started_at + timedelta(seconds=seconds)
+
+
+def write_deliveries(session: Session, random: Random, company: Company, calls: list[PastCall]) -> None:
+    sent = [one for call in calls for one in deliveries_of(random, call, room_of(company, call))]
+    session.execute(insert(Delivery), [one.row for one in sent])
+    ids = {row.message_id: row.id for row in session.execute(select(Delivery.message_id, Delivery.id))}
+    attempts = [attempt | {"delivery_id": ids[one.row["message_id"]]} for one in sent for attempt in one.attempts]
+    session.execute(insert(DeliveryAttempt), attempts)
+    leads = {lead["caller"]: lead for one in reversed(sent) for lead in one.leads}  # the first call of each caller
+    session.execute(insert(Lead), list(leads.values()))
+
+
+def write_counts(session: Session, company: Company, stays: list[Stay], calls: list[PastCall]) -> None:
+    """What the worker would have counted, and the first visit and call."""
+    company.project.first_visit_at = stays[0].started_at
+    company.project.first_call_at = calls[0].started_at
+    recent = [stay for stay in stays if stay.started_at > stays[-1].started_at - timedelta(days=7)]
+    for room in (company.web, company.print):
+        scenario = session.get_one(Scenario, room.id)
+        scenario.calls = sum(call.number in room.numbers for call in calls)
+        for number in room.numbers.values():
+            number.calls = sum(call.number == number.e164 for call in calls)
+            number.last_shown_at = max((stay.started_at for stay in stays if stay.number == number.e164), default=None)
+        if room is company.web:
+            scenario.accuracy = int(100 * sum(not stay.shared for stay in recent) / len(recent))
+            scenario.first_shown_at = stays[0].started_at

@@ -1,0 +1,65 @@
+"""The outside world of the demo as one process: the simulated exchange, and the receivers of the example company."""
+
+import logging
+import signal
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from werkzeug.datastructures import Headers
+from werkzeug.test import EnvironBuilder, run_wsgi_app
+
+from router.carriers import carrier_tokens
+from router.carriers.simulator import Line, RealClock, Simulator
+from router.carriers.simulator.server import ControlServer, Reply
+from router.demo import shop
+from router.demo.company import CRM_DATABASE
+from router.demo.inbox import Crm, Inbox
+from router.demo.odoo import OdooFake
+from router.demo.places import Places, read_places
+from router.server import utc_now
+from router.settings import Settings, read_settings
+
+
+def wsgi_receiver(application: Any) -> Crm:
+    """A WSGI application as something that answers one request."""
+
+    def answer(path: str, headers: Mapping[str, str], body: bytes) -> Reply:
+        environ = EnvironBuilder(path=path, method="POST", headers=Headers(headers), data=body).get_environ()
+        pieces, status, answered = run_wsgi_app(application, environ, buffered=True)
+        return int(status.split()[0]), answered.get("Content-Type", ""), b"".join(pieces)
+
+    return answer
+
+
+def outside_world(settings: Settings, places: Places) -> ControlServer:
+    """Every line is worked by hand, from the telephone's page."""
+    simulator = Simulator(
+        settings.base_url,
+        carrier_tokens(settings)[0],
+        clock=RealClock(),
+        lines={"*": Line.by_hand()},
+        owned=[*shop.POOL, shop.BILLBOARD, shop.FLYER],
+    )
+    inbox = Inbox(utc_now, wsgi_receiver(OdooFake(CRM_DATABASE, places.crm_key)))
+    mounts = {"/demo/inbox": inbox.receive, "/json/2/": inbox.receive_crm}
+    return ControlServer(simulator, places.key, places.port, mounts)
+
+
+def main() -> None:
+    settings = read_settings()
+    places = read_places(settings.data_dir)
+    if places is None:
+        raise SystemExit("router: the demo's exchange is started by `router demo`")
+    stop = threading.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: stop.set())
+    world = outside_world(settings, places)
+    world.start()
+    logging.getLogger(__name__).info("the simulated exchange listens at %s", places.address)
+    stop.wait()
+    world.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""The example web site: a small shop with the tag on its pages, and a thin bar that says what was just decided."""
+
+import secrets
+from typing import Any
+
+from flask import Response, abort, make_response, render_template, request
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from router.accounts.models import Project
+from router.attribution.models import Lease, Visit
+from router.demo import shop
+from router.demo.pages import demo_blueprint
+from router.phones import international, national
+from router.scenarios.models import Scenario, TrackingNumber
+from router.server import current_server
+
+site = demo_blueprint("demo_site", static_folder="static", static_url_path="/demo/static")
+
+ANALYTICS_SECONDS = 30 * 60
+
+
+@site.get("/demo/")
+def home() -> Response:
+    return _page("demo/home.html", here="home")
+
+
+@site.get("/demo/bikes/<slug>")
+def bicycle(slug: str) -> Response:
+    found = next((one for one in shop.BICYCLES if one.slug == slug), None)
+    if found is None:
+        abort(404)
+    return _page("demo/bicycle.html", here="bikes", bicycle=found)
+
+
+@site.get("/demo/contact")
+def contact() -> Response:
+    return _page("demo/contact.html", here="contact")
+
+
+@site.get("/demo/decided")
+def decided() -> dict[str, Any]:
+    """What was decided about the browser that asks: `{visit: null}` as long as nothing was."""
+    visitor = request.cookies.get("router_visitor", "")
+    with current_server().database.reading() as session:
+        project = _project(session)
+        visit = _visit(session, project, visitor[:64]) if project and visitor else None
+        return _decision(session, visit) if visit else {"visit": None}
+
+
+def _page(template: str, **values: Any) -> Response:
+    with current_server().database.reading() as session:
+        project = _project(session)
+    response = make_response(
+        render_template(
+            template,
+            shop=shop,
+            key=project.key if project else "",
+            written=national(shop.COUNTER),
+            international=international(shop.COUNTER),
+            dialled=shop.COUNTER,
+            **values,
+        )
+    )
+    _pretend_analytics(response)
+    return response
+
+
+def _project(session: Session) -> Project | None:
+    """The example company: the first project of the demo's database."""
+    return session.scalar(select(Project).order_by(Project.id).limit(1))
+
+
+def _pretend_analytics(response: Response) -> None:
+    """Cookies as Google's own script would set them: there is no network here, and the tag reads them."""
+    now = int(current_server().now().timestamp())
+    if not request.cookies.get("_ga"):
+        client = f"GA1.1.{secrets.randbelow(9 * 10**8) + 10**8}.{now}"
+        response.set_cookie("_ga", client, 400 * 86400, path="/demo", samesite="Lax")
+    session = request.cookies.get("_ga_DEMO000001") or f"GS2.1.s{now}$o1$g0$t{now}$j60$l0$h0"
+    response.set_cookie("_ga_DEMO000001", session, ANALYTICS_SECONDS, path="/demo", samesite="Lax")
+
+
+def _visit(session: Session, project: Project, visitor: str) -> Visit | None:
+    newest = select(Visit).where(Visit.project_id == project.id, Visit.visitor == visitor)
+    return session.scalar(newest.order_by(Visit.started_at.desc()).limit(1))
+
+
+def _decision(session: Session, visit: Visit) -> dict[str, Any]:
+    numbers = (
+        select(TrackingNumber.e164, Lease.shared, Scenario.title)
+        .join(TrackingNumber, TrackingNumber.id == Lease.number_id)
+        .join(Scenario, Scenario.id == Lease.scenario_id)
+        .where(Lease.visit_id == visit.id)
+        .order_by(Lease.id)
+    )
+    return {
+        "visit": visit.number,
+        "source": {
+            "channel": visit.channel,
+            "source": visit.source,
+            "medium": visit.medium,
+            "campaign": visit.campaign,
+        },
+        "numbers": [
+            {"e164": row.e164, "display": national(row.e164), "shared": row.shared, "scenario": row.title}
+            for row in session.execute(numbers)
+        ],
+    }

@@ -1,0 +1,143 @@
+"""The exchange beside us: calls are placed over HTTP and people press the buttons."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from router.carriers.simulator import Line, RealClock
+from router.carriers.simulator.server import ControlServer
+from tests.carriers.simulator.conftest import CALLER, NUMBER, OFFICE, SALES, Exchanges, TwimlServer, dial, response
+
+KEY = "control-key"
+
+
+@pytest.fixture
+def control(exchange: Exchanges) -> Iterator[ControlServer]:
+    """Real time, twenty times as fast; every line is worked by hand."""
+    simulator = exchange(clock=RealClock(speed=20), lines={"*": Line.by_hand()})
+    server = ControlServer(simulator, KEY, mounts={"/mounted": lambda *asked: (200, "text/plain", asked[3])})
+    server.start()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def telephone(control: ControlServer) -> Iterator[httpx.Client]:
+    headers = {"Authorization": f"Bearer {KEY}"}
+    with httpx.Client(base_url=control.address, headers=headers, trust_env=False) as client:
+        yield client
+
+
+def place(telephone: httpx.Client, caller: str = CALLER) -> str:
+    answer = telephone.post("/calls", json={"from": caller, "to": NUMBER})
+    assert answer.status_code == 201
+    return str(answer.json()["sid"])
+
+
+def until(telephone: httpx.Client, sid: str, seen: Any) -> dict[str, Any]:
+    """The call's state as soon as it is so."""
+    state: dict[str, Any] = {}
+    for _ in range(300):
+        state = telephone.get(f"/calls/{sid}").json()
+        if seen(state):
+            return state
+        time.sleep(0.01)
+    raise AssertionError(state)
+
+
+def ringing(state: dict[str, Any]) -> bool:
+    return any(leg["status"] == "ringing" for leg in state["legs"])
+
+
+def ended(state: dict[str, Any]) -> bool:
+    return bool(state["ended"])
+
+
+def press(telephone: httpx.Client, sid: str, what: str, leg: str = "") -> None:
+    assert telephone.post(f"/calls/{sid}/press", json={"what": what, "leg": leg}).status_code == 202
+
+
+def test_the_company_answers_talks_and_hangs_up_by_hand(telephone: httpx.Client, twiml: TwimlServer) -> None:
+    twiml.pages["/voice/inbound"] = response(dial(SALES))
+    sid = place(telephone)
+    leg = until(telephone, sid, ringing)["legs"][0]
+    assert leg["to"] == SALES
+    press(telephone, sid, "answer", leg["sid"])
+    state = until(telephone, sid, lambda state: state["talk_seconds"] is not None)
+    assert state["status"] == "in-progress"
+    press(telephone, sid, "hang_up", leg["sid"])
+    state = until(telephone, sid, lambda state: ended(state) and "/voice/status" in state["log"][-1]["url"])
+    assert (state["status"], state["legs"][0]["bridged"], state["caller_hung_up"]) == ("completed", True, False)
+
+
+@pytest.mark.parametrize(("button", "status"), [("busy", "busy"), ("no_answer", "no-answer")])
+def test_the_company_line_does_what_is_pressed(
+    telephone: httpx.Client, twiml: TwimlServer, button: str, status: str
+) -> None:
+    twiml.pages["/voice/inbound"] = response(dial(SALES, action="/next"))
+    twiml.pages["/next"] = response("<Hangup/>")
+    sid = place(telephone)
+    press(telephone, sid, button, until(telephone, sid, ringing)["legs"][0]["sid"])
+    assert until(telephone, sid, ended)["legs"][0]["status"] == status
+    assert twiml.values("/next")[0]["DialCallStatus"] == status
+
+
+def test_the_caller_hangs_up_by_hand(telephone: httpx.Client, twiml: TwimlServer) -> None:
+    twiml.pages["/voice/inbound"] = response(dial(SALES, OFFICE))
+    sid = place(telephone, "anonymous")
+    until(telephone, sid, ringing)
+    press(telephone, sid, "hang_up")
+    state = until(telephone, sid, ended)
+    assert (state["caller"], state["caller_hung_up"]) == ("anonymous", True)
+    assert [leg["status"] for leg in state["legs"]] == ["canceled", "canceled"]
+
+
+def test_nobody_pressing_anything_ends_the_call(telephone: httpx.Client, twiml: TwimlServer) -> None:
+    twiml.pages["/voice/inbound"] = response(dial(SALES, timeout="5"))
+    state = until(telephone, place(telephone), ended)
+    assert state["legs"][0]["status"] == "no-answer"
+
+
+def test_every_request_and_its_answer_is_in_the_log(telephone: httpx.Client, twiml: TwimlServer) -> None:
+    twiml.pages["/voice/inbound"] = response("<Say>Hello</Say>")
+    log = until(telephone, place(telephone), lambda state: ended(state) and len(state["log"]) == 2)["log"]
+    assert [(entry["kind"], entry["status"]) for entry in log] == [("inbound", 200), ("status", 204)]
+    assert (log[0]["body"], log[0]["values"]["To"]) == (response("<Say>Hello</Say>"), NUMBER)
+
+
+def test_the_last_calls_are_listed_newest_first(telephone: httpx.Client, twiml: TwimlServer) -> None:
+    twiml.pages["/voice/inbound"] = response("<Hangup/>")
+    sids = [place(telephone) for _ in range(3)]
+    items = telephone.get("/calls").json()["items"]
+    assert [item["sid"] for item in items] == sids[::-1]
+    assert "log" not in items[0]
+
+
+@pytest.mark.parametrize("asked", [{}, {"to": ""}, {"to": 5}, {"to": NUMBER, "from": []}, [], {"to": "1" * 200}])
+def test_a_call_without_a_number_is_refused(telephone: httpx.Client, asked: Any) -> None:
+    assert telephone.post("/calls", json=asked).status_code == 422
+
+
+def test_junk_is_refused_and_breaks_nothing(telephone: httpx.Client, twiml: TwimlServer) -> None:
+    twiml.pages["/voice/inbound"] = response("<Hangup/>")
+    sid = place(telephone)
+    assert telephone.post("/calls", content=b"\xff{").status_code == 422
+    assert telephone.post(f"/calls/{sid}/press", json={"what": "explode"}).status_code == 422
+    assert telephone.get("/calls/unknown").status_code == 404
+    assert telephone.get("/elsewhere").status_code == 404
+    assert telephone.post("/calls", content=b"x" * 300_000).status_code == 413
+    assert telephone.get("/calls").status_code == 200
+
+
+def test_only_who_knows_the_key_may_use_the_telephone(control: ControlServer) -> None:
+    """Any web page can reach the loopback of the browser's machine."""
+    for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": KEY}):
+        answer = httpx.post(f"{control.address}/calls", json={"to": NUMBER}, headers=headers, trust_env=False)
+        assert answer.status_code == 401
+
+
+def test_a_mount_answers_below_its_path_without_the_key(control: ControlServer) -> None:
+    assert httpx.post(f"{control.address}/mounted/x?y=1", content=b"echo", trust_env=False).text == "echo"

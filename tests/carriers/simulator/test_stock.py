@@ -1,0 +1,41 @@
+"""The simulated carrier sells numbers of every country."""
+
+import phonenumbers
+import pytest
+
+from router.carriers.simulator import stock
+
+
+def test_there_are_valid_numbers_of_every_country_that_phonenumbers_knows() -> None:
+    assert len(stock.countries()) > 240
+    for country in stock.countries():
+        (number, *_) = stock.search(country, limit=2)
+        parsed = phonenumbers.parse(number.e164, None)
+        assert phonenumbers.is_valid_number_for_region(parsed, country), (country, number)
+
+
+def test_a_search_finds_the_same_numbers_every_time() -> None:
+    first = stock.search("DE", limit=50)
+    assert len({number.e164 for number in first}) == 50
+    assert stock.search("DE", limit=50) == first
+
+
+@pytest.mark.parametrize(
+    ("country", "digits"), [("US", "1415"), ("US", "777"), ("DE", "49301"), ("GB", "88"), ("IT", "390")]
+)
+def test_a_search_by_digits_finds_numbers_that_contain_them(country: str, digits: str) -> None:
+    found = stock.search(country, digits, limit=10)
+    assert len(found) == 10
+    assert all(digits in number.e164 for number in found)
+
+
+@pytest.mark.parametrize("digits", ["0000000000000000000", "x", "999999999"])
+def test_digits_that_no_number_has_find_nothing(digits: str) -> None:
+    assert stock.search("US", digits) == []
+
+
+def test_mobile_and_toll_free_numbers_are_sold_where_they_exist() -> None:
+    (mobile,) = stock.search("DE", kind="mobile", limit=1)
+    (free,) = stock.search("US", kind="toll-free", limit=1)
+    assert phonenumbers.number_type(phonenumbers.parse(mobile.e164)) == phonenumbers.PhoneNumberType.MOBILE
+    assert phonenumbers.number_type(phonenumbers.parse(free.e164)) == phonenumbers.PhoneNumberType.TOLL_FREE

@@ -14,7 +14,6 @@ from router.app import create_app
 from router.attribution.models import Lease, Visit
 from router.database import Database
 from router.settings import Settings
-from tests.browser.conftest import USER_AGENT
 from tests.browser.stub import Site, running_site
 from tests.world import make_project, make_scenario
 
@@ -67,7 +66,7 @@ def test_each_visitor_is_shown_a_number_of_his_own_and_keeps_it(
     assert answer.value.status == 204
     page.reload()
     assert shown_number(page) == first
-    other = browser.new_context(user_agent=USER_AGENT)
+    other = browser.new_context()
     other_page = other.new_page()
     other_page.goto(address)
     assert shown_number(other_page) not in (first, OWN)

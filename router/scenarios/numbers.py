@@ -8,6 +8,7 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from router.accounts.access import Actor
+from router.accounts.api_habits import GREATEST_ID
 from router.accounts.audit import record
 from router.accounts.models import Project
 from router.database import insert_new
@@ -162,7 +163,7 @@ def remove_number(session: Session, project: Project, actor: Actor, number_id: i
     Raises:
         Problem: 404, it is not this project's; 409, it is in use or has a history.
     """
-    number = session.get(TrackingNumber, number_id, with_for_update=True)
+    number = session.get(TrackingNumber, min(number_id, GREATEST_ID), with_for_update=True)
     if number is None or number.project_id != project.id:
         raise Problem(404, "There is no such number.")
     if number.scenario_id is not None:

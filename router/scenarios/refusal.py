@@ -15,5 +15,4 @@ class Refused(Exception):
     def problem(self) -> Problem:
         """The first error as detail and field, all of them as `errors`."""
         field, sentence = next(iter(self.errors.items()))
-        listed = [{"field": name, "detail": detail} for name, detail in self.errors.items()]
-        return Problem(422, sentence, field, errors=listed)
+        return Problem(422, sentence, field, errors=self.errors)

@@ -8,6 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from router.accounts.access import Actor
+from router.accounts.api_habits import GREATEST_ID
 from router.accounts.audit import record
 from router.accounts.models import Project
 from router.scenarios.documents import scenario_document
@@ -99,7 +100,7 @@ def find_scenario(session: Session, project: Project, scenario_id: int) -> Scena
     Raises:
         Problem: 404 when the project has no such scenario (any more).
     """
-    return _present(session.get(Scenario, scenario_id), project)
+    return _present(session.get(Scenario, min(scenario_id, GREATEST_ID)), project)
 
 
 def check_version(scenario: Scenario, version: int | None) -> None:
@@ -127,7 +128,9 @@ def _present(scenario: Scenario | None, project: Project) -> Scenario:
 
 
 def _locked(session: Session, project: Project, scenario_id: int) -> Scenario:
-    return _present(session.get(Scenario, scenario_id, with_for_update=True, populate_existing=True), project)
+    return _present(
+        session.get(Scenario, min(scenario_id, GREATEST_ID), with_for_update=True, populate_existing=True), project
+    )
 
 
 def _read(

@@ -1,6 +1,7 @@
 """The shape of a scenario's document as people and programs write it. What needs the database is checked in `reading.py`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -18,9 +19,16 @@ def _refusing(error_of: Callable[[str], str | None]) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _title(text: str) -> str:
+    title = " ".join(text.split())
+    if not title:
+        raise ValueError("Give it a name.")
+    return title
+
+
 Text = Annotated[str, Field(max_length=200)]
 Number = Annotated[str, Field(max_length=60)]
-Title = Annotated[str, AfterValidator(lambda title: " ".join(title.split())), Field(min_length=1, max_length=120)]
+Title = Annotated[str, Field(max_length=120), AfterValidator(_title)]
 Selector = Annotated[str, Field(min_length=1, max_length=300), _refusing(selector_error)]
 Replaced = Annotated[str, Field(min_length=1, max_length=40), _refusing(replace_error)]
 Mask = Annotated[str, Field(max_length=60), _refusing(format_error)]
@@ -65,15 +73,38 @@ class ScenarioShape(_Shape):
 
 
 def read_shape(document: Mapping[str, Any]) -> tuple[ScenarioShape, dict[str, str]]:
-    """What can be read of a document, and a sentence for each field that cannot; those members keep their defaults."""
-    try:
+    """What can be read of a document, and a sentence for each field that cannot.
+
+    A field that cannot be used is left out, so that its neighbours can still be checked; if that will not do, its whole member.
+    """
+    problems = _problems(document)
+    if not problems:
         return ScenarioShape.model_validate(document), {}
+    usable = _without(document, [problem["loc"] for problem in problems])
+    for problem in _problems(usable):
+        usable.pop(str(problem["loc"][0]), None)
+    errors = {".".join(map(str, problem["loc"])): _sentence(problem) for problem in problems}
+    return ScenarioShape.model_validate({"title": "–"} | usable), errors
+
+
+def _problems(document: Mapping[str, Any]) -> list[Any]:
+    try:
+        ScenarioShape.model_validate(document)
     except ValidationError as refusal:
-        problems = refusal.errors()
-    unusable = {problem["loc"][0] for problem in problems}
-    rest = {name: value for name, value in document.items() if name not in unusable}
-    shape = ScenarioShape.model_validate({"title": "–"} | rest)
-    return shape, {".".join(map(str, problem["loc"])): _sentence(problem) for problem in problems}
+        return list(refusal.errors())
+    return []
+
+
+def _without(document: Mapping[str, Any], locations: Iterable[tuple[int | str, ...]]) -> dict[str, Any]:
+    """A copy that lacks these members of objects; items of lists stay, so that indexes keep their meaning."""
+    trimmed = deepcopy(dict(document))
+    for *path, name in locations:
+        parent: Any = trimmed
+        for step in path:
+            parent = parent[step]
+        if isinstance(parent, dict):
+            parent.pop(name, None)
+    return trimmed
 
 
 SENTENCES = {

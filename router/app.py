@@ -25,6 +25,11 @@ from router.demo.telephone import telephone
 from router.integrations import receivers
 from router.logs import configure_logs
 from router.operations import init_operations, operations
+from router.reports.api import reports_api
+from router.reports.views import reports_pages
+from router.scenarios.api import scenarios_api
+from router.scenarios.number_views import numbers_pages
+from router.scenarios.views import scenarios_pages
 from router.server import Server
 from router.settings import Settings, read_settings
 from router.voice import hooks as voice_hooks
@@ -42,8 +47,13 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     accounts_api,
     api_description,
     tag_files,
+    scenarios_pages,
+    numbers_pages,
+    scenarios_api,
     tag_hooks.hooks,
     voice_hooks.hooks,
+    reports_pages,
+    reports_api,
     operations,
 )
 DEMO_BLUEPRINTS: tuple[Blueprint, ...] = (site, telephone)

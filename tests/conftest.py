@@ -16,6 +16,7 @@ from router.crypto import KeyRing, load_keys
 from router.database import Database, migrate
 from router.server import Server
 from router.settings import Settings
+from tests import furnishing  # noqa: F401 - fills the project that the walk over all addresses visits
 from tests.people import Cast, create_cast
 from tests.postgres import database_of, postgres_cluster
 

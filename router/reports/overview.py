@@ -1,0 +1,112 @@
+"""The figures of the overview: each is an answer, with where it leads."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import case, func, select
+from sqlalchemy.orm import Session
+
+from router.accounts.models import Project
+from router.integrations.models import Delivery, DestinationHealth, Integration
+from router.scenarios.models import Scenario
+from router.voice.models import Call
+
+LOST = ("missed", "busy", "failed", "abandoned", "voicemail")
+DAYS = 14
+MISSED_DAYS = 7
+MOST_MISSED = 500
+
+
+@dataclass(frozen=True)
+class DayFigures:
+    """Calls of each of the last days, oldest first, today last."""
+
+    calls: Sequence[int]
+    lost: Sequence[int]
+    by_now_a_week_ago: int
+
+    @property
+    def today(self) -> int:
+        return self.calls[-1]
+
+
+def day_starts(zone: str, now: datetime, days: int) -> list[datetime]:
+    """The beginnings of the last days in a time zone, today's last; days of 23 and 25 hours are as long as they are."""
+    today = now.astimezone(ZoneInfo(zone)).date()
+    return [
+        datetime.combine(today - timedelta(days=back), time.min, ZoneInfo(zone)) for back in range(days - 1, -1, -1)
+    ]
+
+
+def day_figures(session: Session, project: Project, now: datetime) -> DayFigures:
+    """Counted in one statement."""
+    starts = day_starts(project.timezone, now, DAYS)
+    ends = [*starts[1:], now + timedelta(days=1)]
+    here = now.astimezone(ZoneInfo(project.timezone))
+    same_time = datetime.combine(here.date() - timedelta(days=7), here.time(), ZoneInfo(project.timezone))
+    within = [(Call.started_at >= start) & (Call.started_at < end) for start, end in zip(starts, ends, strict=True)]
+    wanted = [func.sum(case((day, 1), else_=0)) for day in within]
+    wanted += [func.sum(case((day & Call.status.in_(LOST), 1), else_=0)) for day in within]
+    wanted.append(func.sum(case(((Call.started_at >= starts[-8]) & (Call.started_at <= same_time), 1), else_=0)))
+    since = select(*wanted).where(Call.project_id == project.id, Call.started_at >= starts[0])
+    figures = [int(figure or 0) for figure in session.execute(since).one()]
+    return DayFigures(figures[:DAYS], figures[DAYS : 2 * DAYS], figures[-1])
+
+
+def not_called_back(session: Session, project: Project, now: datetime) -> list[Call]:
+    """Lost calls of the last 7 days, newest first, one for each caller who was never reached since.
+
+    Calls that the company makes are not seen here: a caller counts as reached once a later call of his was answered.
+    """
+    since = now - timedelta(days=MISSED_DAYS)
+    recent = select(Call).where(Call.project_id == project.id, Call.started_at >= since, Call.caller.is_not(None))
+    lost = session.scalars(recent.where(Call.status.in_(LOST)).order_by(Call.id.desc()).limit(MOST_MISSED)).all()
+    callers = {call.caller for call in lost}
+    answered = select(Call.caller, func.max(Call.started_at)).where(
+        Call.project_id == project.id, Call.started_at >= since, Call.status == "answered", Call.caller.in_(callers)
+    )
+    reached: dict[str | None, datetime] = {}
+    for caller, at in session.execute(answered.group_by(Call.caller)):
+        reached[caller] = at
+    newest = {call.caller: call for call in reversed(lost)}
+    waiting = [call for caller, call in newest.items() if caller not in reached or reached[caller] < call.started_at]
+    return sorted(waiting, key=lambda call: call.id, reverse=True)
+
+
+@dataclass(frozen=True)
+class Failures:
+    """What could not be delivered: dead deliveries, and destinations that fail now with the first reason."""
+
+    dead: int
+    failing: Sequence[DestinationHealth]
+
+    @property
+    def any(self) -> bool:
+        return bool(self.dead or self.failing)
+
+
+def failures(session: Session, project: Project) -> Failures:
+    dead = select(func.count(Delivery.id)).where(Delivery.project_id == project.id, Delivery.state == "dead")
+    failing = (
+        select(DestinationHealth)
+        .where(
+            DestinationHealth.failing_since.is_not(None),
+            DestinationHealth.destination.in_(
+                select(Integration.destination).where(
+                    Integration.project_id == project.id, Integration.removed_at.is_(None)
+                )
+            ),
+        )
+        .order_by(DestinationHealth.failing_since)
+    )
+    return Failures(session.scalar(dead) or 0, session.scalars(failing).all())
+
+
+def shown_scenarios(session: Session, project: Project) -> Sequence[Scenario]:
+    """The enabled scenarios, least accurate first: those that need a look come first."""
+    enabled = select(Scenario).where(
+        Scenario.project_id == project.id, Scenario.deleted_at.is_(None), Scenario.enabled.is_(True)
+    )
+    return session.scalars(enabled.order_by(Scenario.accuracy.is_(None), Scenario.accuracy, Scenario.id)).all()

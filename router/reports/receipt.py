@@ -1,0 +1,65 @@
+"""What a call's page shows, read in a fixed number of statements."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from router.accounts.models import Project
+from router.attribution.models import Visit
+from router.integrations.models import Delivery, Integration
+from router.reports.calls import find_call
+from router.reports.steps import Step, steps_of
+from router.reports.timeline import Moment, moments_of
+from router.scenarios.models import Scenario
+from router.voice.models import Call, CallEvent, CallLeg
+
+MOST_ROWS = 200
+
+
+@dataclass(frozen=True)
+class Receipt:
+    call: Call
+    visit: Visit | None
+    scenario: Scenario | None
+    visits: dict[int, Visit]
+    """Those of the candidates, by visit number."""
+    moments: list[Moment]
+    steps: list[Step]
+    deliveries: Sequence[tuple[Delivery, Integration]]
+
+
+def read_receipt(session: Session, project: Project, call_id: int) -> Receipt:
+    """
+    Raises:
+        Problem: 404 when the project has no such call.
+    """
+    call = find_call(session, project.id, call_id)
+    legs = session.scalars(select(CallLeg).where(CallLeg.call_sid == call.sid).limit(MOST_ROWS)).all()
+    events = session.scalars(select(CallEvent).where(CallEvent.call_sid == call.sid).limit(MOST_ROWS)).all()
+    return Receipt(
+        call=call,
+        visit=session.get(Visit, call.visit_id) if call.visit_id else None,
+        scenario=session.get(Scenario, call.scenario_id) if call.scenario_id else None,
+        visits=_candidates(session, project, call),
+        moments=moments_of(call, legs, events),
+        steps=steps_of(call),
+        deliveries=_deliveries(session, call),
+    )
+
+
+def _candidates(session: Session, project: Project, call: Call) -> dict[int, Visit]:
+    numbers = [one["visit"] for one in call.candidates]
+    visits = select(Visit).where(Visit.project_id == project.id, Visit.number.in_(numbers))
+    return {visit.number: visit for visit in session.scalars(visits)} if numbers else {}
+
+
+def _deliveries(session: Session, call: Call) -> Sequence[tuple[Delivery, Integration]]:
+    rows = session.execute(
+        select(Delivery, Integration)
+        .join(Integration, Integration.id == Delivery.integration_id)
+        .where(Delivery.call_id == call.id)
+        .order_by(Delivery.id)
+    )
+    return [(delivery, integration) for delivery, integration in rows]

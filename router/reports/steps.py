@@ -1,0 +1,88 @@
+"""The decision about a call's source, rule by rule (R7), in words: what was asked, what was found, which rule decided."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from router.formats import say_count, say_duration
+from router.voice.models import Call
+
+Facts = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Step:
+    question: str
+    answer: str
+    decided: bool
+    call_id: int | None = None
+    """The first call that the answer speaks of."""
+
+
+def steps_of(call: Call) -> list[Step]:
+    """The rules in the order in which they were asked, up to the one that decided."""
+    return [_step(call, facts) for facts in call.decision.get("steps", []) if facts.get("rule") in RULES]
+
+
+def _step(call: Call, facts: Facts) -> Step:
+    question, answer = RULES[facts["rule"]]
+    return Step(question, answer(call, facts), bool(facts.get("applies")), facts.get("first_call_id"))
+
+
+def _repeat(call: Call, facts: Facts) -> str:
+    if facts.get("applies"):
+        visit = "The visit is the one that was shown the number now." if facts.get("visit_by") == "lease" else ""
+        return f"Yes. The source of that first call stays this caller's. {visit}".strip()
+    if call.caller is None:
+        return "Nobody can tell: the caller's number is withheld."
+    if "first_call_id" in facts:
+        return "Yes, but where that first call came from is not known."
+    return "No, this is the first call."
+
+
+def _static(call: Call, facts: Facts) -> str:
+    return "Yes, so the source is certain." if facts.get("applies") else "No, visitors are shown it in turn."
+
+
+def _lease(call: Call, facts: Facts) -> str:
+    if not facts.get("applies"):
+        return "Nobody in the last 30 days."
+    seen = int(facts.get("candidates") or 0)
+    sure = f"{whole_percent(call.confidence)} sure that it was visit {call.candidates[0]['visit']}."
+    return f"Only one visit: {sure}" if seen == 1 else f"{say_count(seen, 'visit')}. The most probable one wins: {sure}"
+
+
+def _none(call: Call, facts: Facts) -> str:
+    return "The source is not known."
+
+
+RULES: dict[str, tuple[str, Callable[[Call, Facts], str]]] = {
+    "repeat": ("Has this caller called this number before?", _repeat),
+    "static": ("Does this number stand for one source for good?", _static),
+    "lease": ("Who had been shown this number?", _lease),
+    "none": ("Is anything else known?", _none),
+}
+
+
+def how_sure(call: Call) -> str:
+    """The end of the sentence that tells where a call came from."""
+    if call.rule == "static":
+        return "certain, because the number stands for this source alone"
+    if call.rule == "repeat":
+        return f"{whole_percent(call.source_confidence)} sure, as on this caller's first call"
+    return f"{whole_percent(call.source_confidence)} sure"
+
+
+def whole_percent(share: float | None) -> str:
+    """Rounded down, so that only certainty is 100 %."""
+    return "not at all" if share is None else f"{int(share * 100 + 1e-9)} %"
+
+
+def page_state(candidate: Facts) -> str:
+    """What a candidate's page was doing when the call came."""
+    silent = say_duration(candidate.get("silent_seconds") or 0)
+    return {
+        "open": "its page was open",
+        "hold": f"its page had been silent for {silent}",
+        "ended": f"its page had been closed for {silent}",
+    }.get(str(candidate.get("state")), "")

@@ -1,0 +1,72 @@
+"""A visit as programs see it: where it came from, when its page was open, which numbers it was shown, and its calls."""
+
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from router.accounts.api_habits import GREATEST_ID
+from router.attribution.models import Lease, Visit, VisitSpan
+from router.scenarios.models import TrackingNumber
+from router.voice.document import call_documents, iso
+from router.voice.models import Call
+from router.web import Problem
+
+MOST_ROWS = 200
+
+
+def find_visit(session: Session, project_id: int, number: int) -> Visit:
+    """
+    Raises:
+        Problem: 404 when the project has no visit of this number.
+    """
+    wanted = select(Visit).where(Visit.project_id == project_id, Visit.number == min(number, GREATEST_ID))
+    visit = session.scalars(wanted).one_or_none()
+    if visit is None:
+        raise Problem(404, "There is no such visit.")
+    return visit
+
+
+def visit_document(session: Session, visit: Visit) -> dict[str, Any]:
+    calls = select(Call).where(Call.visit_id == visit.id).order_by(Call.id.desc()).limit(MOST_ROWS)
+    return {
+        "visit": visit.number,
+        "visitor": visit.visitor,
+        "started_at": iso(visit.started_at),
+        "last_sign_at": iso(visit.last_sign_at),
+        "landing_page": visit.page,
+        "referrer": visit.referrer or None,
+        "source": source_of(visit),
+        "click_ids": visit.click_ids,
+        "ga": visit.ga,
+        "spans": _spans(session, visit),
+        "numbers": _numbers(session, visit),
+        "calls": call_documents(session, session.scalars(calls)),
+    }
+
+
+def source_of(visit: Visit) -> dict[str, str]:
+    return {name: getattr(visit, name) for name in ("channel", "source", "medium", "campaign", "term", "content")}
+
+
+def _spans(session: Session, visit: Visit) -> list[dict[str, str]]:
+    """When its page was open, oldest first."""
+    earlier = select(VisitSpan).where(VisitSpan.visit_id == visit.id).order_by(VisitSpan.started_at.desc())
+    spans = [(span.started_at, span.last_at) for span in session.scalars(earlier.limit(MOST_ROWS))]
+    spans = [*reversed(spans), (visit.span_started_at, visit.last_sign_at)]
+    return [{"started_at": iso(start), "last_at": iso(last)} for start, last in spans]
+
+
+def _numbers(session: Session, visit: Visit) -> list[dict[str, Any]]:
+    """The numbers it was shown, oldest first."""
+    rows = session.execute(
+        select(Lease, TrackingNumber.e164)
+        .join(TrackingNumber, TrackingNumber.id == Lease.number_id)
+        .where(Lease.visit_id == visit.id)
+        .order_by(Lease.id)
+        .limit(MOST_ROWS)
+    )
+    return [
+        {"e164": e164, "scenario": lease.scenario_id, "started_at": iso(lease.started_at), "shared": lease.shared}
+        for lease, e164 in rows
+    ]

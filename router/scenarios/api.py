@@ -1,0 +1,128 @@
+"""Scenarios and tracking numbers for programs."""
+
+from typing import Any
+
+from flask import Blueprint, request
+from sqlalchemy import select
+
+from router.accounts.access import Audience, current_actor, current_project, guard
+from router.accounts.api_habits import merged, rows_of, take_version
+from router.accounts.tokens import require_token
+from router.phones import BadPhone, read_phone
+from router.scenarios.documents import number_document, scenario_document, scenario_documents
+from router.scenarios.models import Scenario, TrackingNumber
+from router.scenarios.numbers import add_number
+from router.scenarios.refusal import Refused
+from router.scenarios.scenarios import (
+    change_scenario,
+    create_scenario,
+    delete_scenario,
+    find_scenario,
+    present_scenarios,
+)
+from router.server import current_server
+from router.web import Problem, read_json
+
+scenarios_api = guard(
+    Blueprint("scenarios_api", __name__, url_prefix="/api/v1/projects/<int:project_id>"),
+    Audience.PROGRAMS,
+    require_token,
+)
+
+Answer = tuple[dict[str, Any], int]
+
+
+@scenarios_api.errorhandler(Refused)
+def refused(refusal: Refused) -> Any:
+    return refusal.problem().response()
+
+
+@scenarios_api.post("/numbers")
+def post_number(project_id: int) -> Answer:
+    body = read_json(request)
+    for name in body.keys() - {"e164"}:
+        raise Problem(422, "There is no such field.", name)
+    if not isinstance(text := body.get("e164"), str):
+        raise Problem(422, "Give the number as text, like +14155552671.", "e164")
+    server = current_server()
+    with server.database.writing() as session:
+        number = add_number(session, current_project(), current_actor(), text, server.now())
+    return number_document(number), 201
+
+
+@scenarios_api.get("/numbers")
+def get_numbers(project_id: int) -> dict[str, Any]:
+    numbers = select(TrackingNumber).where(TrackingNumber.project_id == project_id)
+    with current_server().database.reading() as session:
+        rows, following = rows_of(session, numbers, TrackingNumber.id, request.args)
+        return {"items": [number_document(number) for number in rows], "next": following}
+
+
+@scenarios_api.post("/scenarios")
+def post_scenario(project_id: int) -> Answer:
+    """201 with the whole document; `secrets` holds those that were made, this once."""
+    body = read_json(request)
+    server = current_server()
+    with server.database.writing() as session:
+        scenario, secrets = create_scenario(session, server, current_project(), current_actor(), body, server.now())
+        document = scenario_document(session, server, scenario)
+    return document | ({"secrets": secrets} if secrets else {}), 201
+
+
+@scenarios_api.get("/scenarios")
+def get_scenarios(project_id: int) -> dict[str, Any]:
+    server = current_server()
+    with server.database.reading() as session:
+        rows, following = rows_of(session, present_scenarios(project_id), Scenario.id, request.args)
+        return {"items": scenario_documents(session, server, rows), "next": following}
+
+
+@scenarios_api.get("/scenarios/<int:scenario_id>")
+def get_scenario(project_id: int, scenario_id: int) -> dict[str, Any]:
+    server = current_server()
+    with server.database.reading() as session:
+        return scenario_document(session, server, find_scenario(session, current_project(), scenario_id))
+
+
+@scenarios_api.patch("/scenarios/<int:scenario_id>")
+def patch_scenario(project_id: int, scenario_id: int) -> dict[str, Any]:
+    """A JSON merge patch with the `version` that was read; 409 when somebody was faster."""
+    patch = read_json(request)
+    version = take_version(patch)
+    project, server = current_project(), current_server()
+    patch = _with_e164_keys(patch, project.country)
+    with server.database.writing() as session:
+        scenario, secrets = change_scenario(
+            session,
+            server,
+            project,
+            current_actor(),
+            scenario_id,
+            lambda present: merged(present, patch),
+            version,
+            server.now(),
+        )
+        document = scenario_document(session, server, scenario)
+    return document | ({"secrets": secrets} if secrets else {})
+
+
+@scenarios_api.delete("/scenarios/<int:scenario_id>")
+def remove_scenario(project_id: int, scenario_id: int) -> tuple[str, int]:
+    server = current_server()
+    with server.database.writing() as session:
+        delete_scenario(session, server, current_project(), current_actor(), scenario_id, server.now())
+    return "", 204
+
+
+def _with_e164_keys(patch: dict[str, Any], country: str) -> dict[str, Any]:
+    """`static` names numbers as they are stored, so that the patch meets what is there."""
+    if not isinstance(patch.get("static"), dict):
+        return patch
+    return patch | {"static": {_e164(number, country): source for number, source in patch["static"].items()}}
+
+
+def _e164(text: str, country: str) -> str:
+    try:
+        return read_phone(text, country)
+    except BadPhone:
+        return text

@@ -1,0 +1,76 @@
+"""Call flows: where calls go. Stored as immutable versions, so that a call in progress keeps the one it began with (R1)."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from router.phones import BadPhone, read_destination
+from router.scenarios.models import CallFlow, Scenario, TrackingNumber
+
+DEFAULT_RING_SECONDS = 20
+Destination = dict[str, Any]
+
+
+def read_destinations(session: Session, destinations: Iterable[Destination], country: str) -> list[Destination]:
+    """Destinations with their addresses in E.164 or SIP.
+
+    Raises:
+        BadDestination: one cannot be called, or is itself a tracking number of this server.
+    """
+    read: list[Destination] = []
+    errors: dict[int, str] = {}
+    for index, one in enumerate(destinations):
+        try:
+            read.append(one | {"to": read_destination(one["to"], country)})
+        except BadPhone as error:
+            read.append(one)
+            errors[index] = str(error)
+    tracking = tracking_among(session, [one["to"] for one in read])
+    for index, one in enumerate(read):
+        if one["to"] in tracking:
+            errors[index] = "This is a tracking number: calls would go round in circles. Name the company's own line."
+    if errors:
+        raise BadDestination(errors)
+    return read
+
+
+class BadDestination(ValueError):
+    """`errors` maps the index of a destination to a sentence."""
+
+    def __init__(self, errors: dict[int, str]) -> None:
+        super().__init__("; ".join(errors.values()))
+        self.errors = errors
+
+
+def tracking_among(session: Session, numbers: Iterable[str]) -> set[str]:
+    """Those of the numbers that are tracking numbers of this server, of whatever project."""
+    return set(session.scalars(select(TrackingNumber.e164).where(TrackingNumber.e164.in_(list(numbers)))))
+
+
+def destinations_of(session: Session, project_id: int) -> set[str]:
+    """Where the scenarios of a project forward calls to now."""
+    flows = session.scalars(
+        select(CallFlow)
+        .join(Scenario, Scenario.call_flow_id == CallFlow.id)
+        .where(Scenario.project_id == project_id, Scenario.deleted_at.is_(None))
+    )
+    return {one["to"] for flow in flows for one in flow.document["destinations"]}
+
+
+def store_flow(session: Session, scenario: Scenario, destinations: list[Destination], now: datetime) -> None:
+    """Gives the scenario these destinations: a new version only when they changed, none at all for no destinations."""
+    if not destinations:
+        scenario.call_flow_id = None
+        return
+    document = {"destinations": destinations}
+    current = session.get(CallFlow, scenario.call_flow_id) if scenario.call_flow_id else None
+    if current is not None and current.document == document:
+        return
+    last = session.scalar(select(func.max(CallFlow.number)).where(CallFlow.scenario_id == scenario.id))
+    flow = CallFlow(scenario_id=scenario.id, number=(last or 0) + 1, document=document, created_at=now)
+    session.add(flow)
+    session.flush()
+    scenario.call_flow_id = flow.id

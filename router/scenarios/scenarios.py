@@ -1,0 +1,182 @@
+"""Scenarios: create, change, switch, delete. Every change is in the audit trail, and nobody overwrites another's (R1, R3)."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from router.accounts.access import Actor
+from router.accounts.api_habits import GREATEST_ID
+from router.accounts.audit import record
+from router.accounts.models import Project
+from router.scenarios.documents import scenario_document
+from router.scenarios.flows import store_flow
+from router.scenarios.models import Scenario
+from router.scenarios.numbers import place_numbers
+from router.scenarios.parts import parts_of
+from router.scenarios.reading import Wanted, read_wanted
+from router.scenarios.refusal import Refused
+from router.server import Server
+from router.web import Problem
+
+Document = dict[str, Any]
+Secrets = dict[str, Any]
+
+
+def create_scenario(
+    session: Session, server: Server, project: Project, actor: Actor, document: Document, now: datetime
+) -> tuple[Scenario, Secrets]:
+    """The new scenario, and the secrets that were made for it, which can be shown this once.
+
+    Raises:
+        Refused: something of the document cannot be used; nothing may be stored.
+    """
+    wanted, parts = _read(session, server, project, None, document)
+    scenario = Scenario(project_id=project.id, created_at=now, title=wanted.title, tagging=wanted.tagging)
+    session.add(scenario)
+    session.flush()
+    secrets = _store(session, server, project, scenario, wanted, parts, now)
+    _record(session, actor, now, "scenario.created", scenario, enabled=scenario.enabled)
+    return scenario, secrets
+
+
+def change_scenario(
+    session: Session,
+    server: Server,
+    project: Project,
+    actor: Actor,
+    scenario_id: int,
+    edit: Callable[[Document], Document],
+    version: int | None,
+    now: datetime,
+) -> tuple[Scenario, Secrets]:
+    """Stores what `edit` makes of the scenario's present document.
+
+    Raises:
+        Problem: 404; 409 when `version` is given and no longer the present one.
+        Refused: something of the document cannot be used; nothing may be stored.
+    """
+    scenario = _locked(session, project, scenario_id)
+    check_version(scenario, version)
+    before = editable(scenario_document(session, server, scenario))
+    after = edit(before)
+    wanted, parts = _read(session, server, project, scenario.id, after)
+    secrets = _store(session, server, project, scenario, wanted, parts, now)
+    scenario.version += 1
+    changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+    _record(session, actor, now, "scenario.changed", scenario, fields=changed)
+    return scenario, secrets
+
+
+def switch_scenario(
+    session: Session, project: Project, actor: Actor, scenario_id: int, enabled: bool, now: datetime
+) -> Scenario:
+    """Enables or disables it; disabling keeps everything (R3)."""
+    scenario = _locked(session, project, scenario_id)
+    if scenario.enabled != enabled:
+        scenario.enabled = enabled
+        scenario.version += 1
+        _record(session, actor, now, "scenario.enabled" if enabled else "scenario.disabled", scenario)
+    return scenario
+
+
+def delete_scenario(
+    session: Session, server: Server, project: Project, actor: Actor, scenario_id: int, now: datetime
+) -> tuple[Scenario, int]:
+    """Hides it and keeps its calls; its numbers go back to the project's free ones. Returns also how many did."""
+    scenario = _locked(session, project, scenario_id)
+    freed = len(place_numbers(session, server, scenario, {}))
+    scenario.enabled = False
+    scenario.deleted_at = now
+    scenario.version += 1
+    _record(session, actor, now, "scenario.deleted", scenario, numbers_freed=freed)
+    return scenario, freed
+
+
+def find_scenario(session: Session, project: Project, scenario_id: int) -> Scenario:
+    """
+    Raises:
+        Problem: 404 when the project has no such scenario (any more).
+    """
+    return _present(session.get(Scenario, min(scenario_id, GREATEST_ID)), project)
+
+
+def check_version(scenario: Scenario, version: int | None) -> None:
+    if version is not None and version != scenario.version:
+        raise Problem(
+            409,
+            "Somebody else changed this scenario meanwhile. Read it again and repeat your change.",
+            "version",
+            version=scenario.version,
+        )
+
+
+READ_ONLY = ("id", "version", "created_at", "calls", "accuracy")
+
+
+def editable(document: Document) -> Document:
+    """A scenario's document without what the server alone decides."""
+    return {name: value for name, value in document.items() if name not in READ_ONLY}
+
+
+def _present(scenario: Scenario | None, project: Project) -> Scenario:
+    if scenario is None or scenario.project_id != project.id or scenario.deleted_at is not None:
+        raise Problem(404, "There is no such scenario.")
+    return scenario
+
+
+def _locked(session: Session, project: Project, scenario_id: int) -> Scenario:
+    return _present(
+        session.get(Scenario, min(scenario_id, GREATEST_ID), with_for_update=True, populate_existing=True), project
+    )
+
+
+def _read(
+    session: Session, server: Server, project: Project, scenario_id: int | None, document: Document
+) -> tuple[Wanted, dict[str, Any]]:
+    names = [part.name for part in parts_of(server)]
+    own = {name: value for name, value in document.items() if name not in names}
+    wanted, errors = read_wanted(session, project, scenario_id, own)
+    parts = {}
+    for part in parts_of(server):
+        try:
+            parts[part.name] = part.check(session, project, scenario_id, document.get(part.name) or {})
+        except Problem as problem:
+            errors[problem.field or part.name] = problem.detail
+    if errors:
+        raise Refused(errors)
+    return wanted, parts
+
+
+def _store(
+    session: Session,
+    server: Server,
+    project: Project,
+    scenario: Scenario,
+    wanted: Wanted,
+    parts: dict[str, Any],
+    now: datetime,
+) -> Secrets:
+    scenario.title = wanted.title
+    scenario.enabled = wanted.enabled
+    scenario.tagging = wanted.tagging
+    scenario.aim = wanted.aim
+    scenario.exhausted = wanted.exhausted
+    store_flow(session, scenario, wanted.destinations, now)
+    place_numbers(session, server, scenario, {number: wanted.static.get(number) for number in wanted.numbers})
+    secrets: Secrets = {}
+    for part in parts_of(server):
+        secrets |= part.save(session, project, scenario.id, parts[part.name], now)
+    return secrets
+
+
+def _record(session: Session, actor: Actor, now: datetime, action: str, scenario: Scenario, **detail: Any) -> None:
+    subject = f"scenario {scenario.id} “{scenario.title}”"
+    record(session, actor, now, action, subject, scenario.project_id, **detail)
+
+
+def present_scenarios(project_id: int) -> Any:
+    """SELECT of the scenarios of a project that are not deleted."""
+    return select(Scenario).where(Scenario.project_id == project_id, Scenario.deleted_at.is_(None))

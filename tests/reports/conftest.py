@@ -1,0 +1,25 @@
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from router.database import Database
+from router.server import Server
+from tests.people import NOW, Cast, sign_in
+from tests.reports.making import make_life
+
+
+@pytest.fixture
+def server(app: Flask) -> Server:
+    return app.extensions["router"]  # type: ignore[no-any-return]  # Flask does not type its extensions
+
+
+@pytest.fixture
+def life(server: Server, database: Database, cast: Cast) -> dict[str, int]:
+    """Alice's project in the middle of its life."""
+    with database.writing() as session:
+        return make_life(session, server, cast.project, NOW)
+
+
+@pytest.fixture
+def alice(client: FlaskClient, cast: Cast) -> FlaskClient:
+    return sign_in(client, cast.alice)

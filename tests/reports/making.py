@@ -1,0 +1,278 @@
+"""A project in the middle of its life: scenarios, visits, calls of every kind, deliveries that went out and some that did not."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from router.accounts.access import Actor
+from router.accounts.models import Project
+from router.attribution.models import Lease, Visit, VisitSpan
+from router.integrations.models import Delivery, DestinationHealth, Integration
+from router.scenarios.models import Scenario, TrackingNumber
+from router.scenarios.numbers import add_numbers
+from router.scenarios.scenarios import create_scenario
+from router.server import Server
+from router.voice.models import Call, CallEvent, CallLeg
+
+ALICE = Actor("alice@example.com")
+LINE = "+14155550111"
+NUMBERS = [f"+1415555012{index}" for index in range(8)]
+GOOGLE = {"channel": "paid search", "source": "google", "medium": "cpc", "campaign": "spring"}
+DETAIL = {"term": "city bikes", "content": "ad 3"}
+
+
+def make_visit(session: Session, project: Project, number: int, started_at: datetime, **values: Any) -> Visit:
+    given: dict[str, Any] = {
+        "visitor": f"visitor-{number}",
+        "span_started_at": started_at,
+        "last_sign_at": started_at + timedelta(minutes=4),
+        "page": "https://bikes.example.com/spring?utm_source=google&utm_medium=cpc&utm_campaign=spring",
+        "referrer": "https://www.google.com/",
+        "source_key": 7,
+        "click_ids": {"gclid": "Cj0KCQ"},
+        "ga": {},
+        "address": "203.0.113.0",
+    }
+    visit = Visit(project_id=project.id, number=number, started_at=started_at, **(given | GOOGLE | DETAIL | values))
+    session.add(visit)
+    session.flush()
+    return visit
+
+
+def make_call(session: Session, project: Project, number: str, started_at: datetime, **values: Any) -> Call:
+    """An answered first call of nobody in particular, unless `values` say otherwise."""
+    talked: int | None = values.get("talk_seconds", 185)
+    given: dict[str, Any] = {
+        "sid": f"CA{project.id}-{number}-{started_at.timestamp():.3f}",
+        "number_id": 0,
+        "scenario_enabled": True,
+        "flow": {"destinations": [{"to": LINE, "ring_seconds": 20}]},
+        "caller": "+442079460123",
+        "caller_raw": "",
+        "last_event_at": started_at,
+        "status": "answered",
+        "first_call": True,
+        "destination": LINE,
+        "answered_at": started_at + timedelta(seconds=9),
+        "ended_at": started_at + timedelta(seconds=9 + (talked or 0)),
+        "ring_seconds": 9,
+        "talk_seconds": talked,
+        "rule": "none",
+        "candidates": [],
+        "decision": {"steps": [{"rule": "none", "applies": True}]},
+    }
+    call = Call(project_id=project.id, number=number, started_at=started_at, **(given | values))
+    session.add(call)
+    session.flush()
+    return call
+
+
+def leased(*visits: Visit) -> dict[str, Any]:
+    """What a call has that the lease rule decided, for visits from the most probable down."""
+    shares = [0.87, 0.06, 0.03, 0.01][: len(visits)]
+    states = ["open", "ended", "ended", "ended"]
+    candidates = [
+        {
+            "visit": visit.number,
+            "visit_id": visit.id,
+            "probability": share,
+            "state": state,
+            "silent_seconds": 900 * index,
+        }
+        for index, (visit, share, state) in enumerate(zip(visits, shares, states, strict=False))
+    ]
+    return {
+        "visit_id": visits[0].id,
+        "rule": "lease",
+        "confidence": shares[0],
+        "source_confidence": min(1.0, sum(shares)),
+        "source": {name: getattr(visits[0], name) for name in (*GOOGLE, *DETAIL)},
+        "source_key": visits[0].source_key,
+        "candidates": candidates,
+        "decision": {
+            "steps": [
+                {"rule": "repeat", "applies": False, "because": "first call"},
+                {"rule": "static", "applies": False, "because": "the number is dynamic"},
+                {"rule": "lease", "applies": True, "candidates": len(visits), "state": "open"},
+            ]
+        },
+    }
+
+
+def make_legs(session: Session, call: Call) -> None:
+    """The desk did not answer, the mobile did."""
+    at = call.started_at
+    session.add_all(
+        [
+            CallLeg(
+                call_sid=call.sid,
+                sid="CA-desk",
+                destination="+14155550112",
+                status="no_answer",
+                ringing_at=at + timedelta(seconds=1),
+                ended_at=at + timedelta(seconds=21),
+            ),
+            CallLeg(
+                call_sid=call.sid,
+                sid="CA-mobile",
+                destination=LINE,
+                status="completed",
+                ringing_at=at + timedelta(seconds=22),
+                answered_at=at + timedelta(seconds=29),
+                ended_at=call.ended_at,
+                seconds=call.talk_seconds,
+            ),
+            CallEvent(
+                call_sid=call.sid, key="recording", kind="recording", at=at + timedelta(minutes=5), facts={"sid": "RE1"}
+            ),
+        ]
+    )
+
+
+def make_delivery(session: Session, call: Call, integration: Integration, at: datetime, **values: Any) -> Delivery:
+    given: dict[str, Any] = {
+        "event": "call.ended",
+        "order_key": "",
+        "state": "done",
+        "attempts": 1,
+        "done_at": at,
+        "reference": {},
+    }
+    delivery = Delivery(
+        message_id=f"msg-{integration.id}-{call.id}",
+        project_id=call.project_id,
+        integration_id=integration.id,
+        call_id=call.id,
+        destination=integration.destination,
+        created_at=at,
+        event_at=at,
+        next_at=at,
+        **(given | values),
+    )
+    session.add(delivery)
+    session.flush()
+    return delivery
+
+
+def make_integration(session: Session, scenario: Scenario, slot: str, kind: str, at: datetime) -> Integration:
+    integration = Integration(
+        project_id=scenario.project_id,
+        scenario_id=scenario.id,
+        slot=slot,
+        kind=kind,
+        destination=f"{kind}:{scenario.id}:{slot}",
+        config={},
+        created_at=at,
+    )
+    session.add(integration)
+    session.flush()
+    return integration
+
+
+def make_life(session: Session, server: Server, project: Project, now: datetime) -> dict[str, int]:
+    """Fills the project; returns the ids of its first scenario, a decided call, and a visit's number."""
+    add_numbers(session, project, ALICE, [*NUMBERS, "+442079460991"], now)
+    spring = _scenarios(session, server, project, now)
+    visits = [make_visit(session, project, 10001 + index, now - timedelta(minutes=9 * index + 3)) for index in range(4)]
+    other = {"source": "bing", "medium": "cpc", "campaign": "", "term": "", "content": "", "source_key": 8}
+    visits[1].source, visits[1].campaign, visits[1].source_key = str(other["source"]), "", 8
+    session.add(
+        VisitSpan(visit_id=visits[0].id, started_at=now - timedelta(hours=1), last_at=now - timedelta(minutes=50))
+    )
+    number = session.query(TrackingNumber).filter_by(e164=NUMBERS[0]).one()
+    session.add(
+        Lease(
+            scenario_id=spring.id,
+            number_id=number.id,
+            visit_id=visits[0].id,
+            turn=1,
+            started_at=now - timedelta(minutes=3),
+        )
+    )
+    call = _calls(session, project, spring, visits, now)
+    _deliveries(session, spring, call, now)
+    return {"scenario_id": spring.id, "number_id": number.id, "call_id": call.id, "number": visits[0].number}
+
+
+def _scenarios(session: Session, server: Server, project: Project, now: datetime) -> Scenario:
+    flow = {"destinations": [{"to": "+14155550112", "ring_seconds": 20}, {"to": LINE, "ring_seconds": 30}]}
+    tagging = {"selectors": [".phone", "#header a"], "replace": ["(415) 555-0100"], "format": "+1 (XXX) XXX-XXXX"}
+    spring, _ = create_scenario(
+        session,
+        server,
+        project,
+        ALICE,
+        {"title": "Spring sale", "enabled": True, "numbers": NUMBERS[:4], "flow": flow, "tagging": tagging},
+        now - timedelta(days=40),
+    )
+    spring.accuracy, spring.calls = 94, 132
+    flyer = {"source": "flyer", "medium": "print", "campaign": "may"}
+    shop, _ = create_scenario(
+        session,
+        server,
+        project,
+        ALICE,
+        {"title": "Shop window and flyers", "numbers": NUMBERS[4:6], "static": {NUMBERS[4]: flyer}, "flow": flow},
+        now - timedelta(days=12),
+    )
+    shop.enabled, shop.accuracy, shop.calls = True, 81, 27
+    create_scenario(session, server, project, ALICE, {"title": "Autumn, not ready yet"}, now - timedelta(days=1))
+    for number in session.query(TrackingNumber).filter(TrackingNumber.scenario_id == spring.id):
+        number.calls, number.last_shown_at = 33, now - timedelta(minutes=number.id)
+    return spring
+
+
+def _calls(session: Session, project: Project, spring: Scenario, visits: list[Visit], now: datetime) -> Call:
+    """Two weeks of calls, some of them lost; returns the one that a lease decided."""
+    for day in range(13, 0, -1):
+        for index in range((day * 5) % 4 + 1, -1, -1):
+            status = "missed" if (day + index) % 4 == 0 else "answered"
+            make_call(
+                session,
+                project,
+                NUMBERS[index],
+                now - timedelta(days=day, hours=index),
+                scenario_id=spring.id,
+                caller=f"+4420794601{day:02}",
+                status=status,
+                talk_seconds=None if status == "missed" else 40 + 31 * index,
+                **leased(visits[index % 4], visits[(index + 1) % 4]),
+            )
+    here = {"scenario_id": spring.id}
+    make_call(session, project, NUMBERS[1], now - timedelta(hours=3), caller=None, first_call=False, **here)
+    lost = {"status": "missed", "talk_seconds": None, "answered_at": None}
+    make_call(session, project, NUMBERS[2], now - timedelta(hours=2), caller="+4915112345678", **lost, **here)
+    call = make_call(
+        session,
+        project,
+        NUMBERS[0],
+        now - timedelta(minutes=2),
+        caller="+14155550190",
+        recording_url="https://recordings.example.com/RE1",
+        recording_seconds=95,
+        talk_seconds=95,
+        **here,
+        **leased(*visits),
+    )
+    make_legs(session, call)
+    busy = {"status": "in_progress", "talk_seconds": None, "ended_at": None, "ring_seconds": None}
+    make_call(session, project, NUMBERS[3], now - timedelta(seconds=20), **busy, **here, **leased(visits[3]))
+    return call
+
+
+def _deliveries(session: Session, spring: Scenario, call: Call, now: datetime) -> None:
+    webhook = make_integration(session, spring, "webhook_end", "webhook", now)
+    ga4 = make_integration(session, spring, "ga4", "ga4", now)
+    crm = make_integration(session, spring, "crm", "odoo", now)
+    make_delivery(session, call, webhook, now)
+    make_delivery(session, call, ga4, now, state="skipped", reason="The visit has no GA client id.", done_at=None)
+    make_delivery(session, call, crm, now, state="dead", reason="The CRM refused the key.", attempts=10, done_at=None)
+    session.add(
+        DestinationHealth(
+            destination=crm.destination,
+            failures=10,
+            failing_since=now - timedelta(hours=5),
+            last_error="The CRM refused the key.",
+        )
+    )

@@ -1,0 +1,88 @@
+"""Calls and visits as programs read them."""
+
+from typing import Any
+
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from tests.people import Cast, bearer
+from tests.reports.making import NUMBERS
+
+
+def ask(client: FlaskClient, cast: Cast, path: str, **args: Any) -> TestResponse:
+    return client.get(f"/api/v1/projects/{cast.project.id}{path}", query_string=args, headers=bearer(cast.alice_token))
+
+
+def items(client: FlaskClient, cast: Cast, **args: Any) -> list[dict[str, Any]]:
+    answer = ask(client, cast, "/calls", limit=200, **args)
+    assert answer.status_code == 200, answer.text
+    return list((answer.json or {})["items"])
+
+
+def test_calls_come_newest_first_and_page_by_page(client: FlaskClient, cast: Cast, life: dict[str, int]) -> None:
+    every = items(client, cast)
+    assert [call["id"] for call in every] == sorted((call["id"] for call in every), reverse=True)
+    seen: list[int] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        page = ask(client, cast, "/calls", limit=20, cursor=cursor).json or {}
+        seen += [call["id"] for call in page["items"]]
+        cursor = page["next"]
+    assert seen == [call["id"] for call in every]
+
+
+def test_filters_select_calls(client: FlaskClient, cast: Cast, life: dict[str, int]) -> None:
+    every = items(client, cast)
+
+    def chosen(**wanted: Any) -> list[int]:
+        return [call["id"] for call in every if all(call[name] == value for name, value in wanted.items())]
+
+    def given(**args: Any) -> list[int]:
+        return [call["id"] for call in items(client, cast, **args)]
+
+    assert given(status="missed") == chosen(status="missed") != []
+    assert given(caller="(415) 555-0190") == chosen(caller="+14155550190") != []
+    assert given(number=NUMBERS[2]) == chosen(number=NUMBERS[2]) != []
+    assert given(scenario=life["scenario_id"]) == chosen(scenario=life["scenario_id"]) != []
+    assert given(status="missed", number=NUMBERS[2]) == chosen(status="missed", number=NUMBERS[2])
+    today = [call["id"] for call in every if call["started_at"] >= "2026-11-22T23:00:00"]
+    assert given(since="2026-11-23") == given(since="2026-11-23T00:00:00+01:00") == today != []
+    assert given(until="2026-11-22") == [call["id"] for call in every if call["id"] not in today] != []
+
+
+def test_a_filter_that_cannot_be_used_is_named(client: FlaskClient, cast: Cast, life: dict[str, int]) -> None:
+    for name, junk in (
+        ("status", "lost"),
+        ("caller", "nobody"),
+        ("number", "1"),
+        ("scenario", "-1"),
+        ("since", "yesterday"),
+        ("until", "2026-13-01"),
+        ("until", "9999-12-31"),
+        ("cursor", "!"),
+        ("limit", "0"),
+    ):
+        answer = ask(client, cast, "/calls", **{name: junk})
+        assert (answer.status_code, (answer.json or {})["field"]) == (422, name)
+
+
+def test_one_call_and_its_visit(client: FlaskClient, cast: Cast, life: dict[str, int]) -> None:
+    call = ask(client, cast, f"/calls/{life['call_id']}").json or {}
+    assert call["visit"] == life["number"]
+    assert call["source"]["campaign"] == "spring"
+    assert call["attribution"]["rule"] == "lease"
+    visit = ask(client, cast, f"/visits/{life['number']}").json or {}
+    assert visit["visit"] == life["number"]
+    assert visit["source"]["source"] == "google"
+    assert [one["e164"] for one in visit["numbers"]] == [NUMBERS[0]]
+    assert len(visit["spans"]) == 2
+    assert visit["spans"][0]["started_at"] < visit["spans"][1]["started_at"]
+    assert life["call_id"] in [one["id"] for one in visit["calls"]]
+
+
+def test_what_is_not_there_is_404(client: FlaskClient, cast: Cast, life: dict[str, int]) -> None:
+    for path in ("/calls/999999", f"/calls/{10**30}", "/visits/1", f"/visits/{10**30}"):
+        assert ask(client, cast, path).status_code == 404
+    own = f"/api/v1/projects/{cast.other_project.id}"
+    for path in (f"/calls/{life['call_id']}", f"/visits/{life['number']}"):
+        assert client.get(own + path, headers=bearer(cast.charlie_token)).status_code == 404

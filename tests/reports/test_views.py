@@ -1,0 +1,138 @@
+"""The pages about calls: what stands there first, and at what cost."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from sqlalchemy import event
+
+from router.database import Database
+from router.server import Server
+from tests.people import NOW, Cast, sign_in
+from tests.reports.making import NUMBERS, leased, make_call, make_visit
+
+
+@pytest.fixture
+def statements(server: Server, alice: FlaskClient) -> Callable[[str], int]:
+    def count(address: str) -> int:
+        seen: list[str] = []
+
+        def note(_: Any, __: Any, statement: str, *___: Any) -> None:
+            seen.append(statement)
+
+        event.listen(server.database.engine, "before_cursor_execute", note)
+        assert alice.get(address).status_code == 200
+        event.remove(server.database.engine, "before_cursor_execute", note)
+        return len(seen)
+
+    return count
+
+
+def test_the_overview_answers_before_anything_is_read(alice: FlaskClient, life: dict[str, int]) -> None:
+    page = alice.get("/overview").text
+    assert "4 calls today" in page
+    assert "by this time last Monday" in page
+    assert "81 %" in page
+    assert "The CRM refused the key." in page
+    assert "+49 1511 2345678" in page, "a missed caller who was not reached since"
+    assert "None" not in page
+
+
+def test_an_empty_project_says_what_will_stand_here(alice: FlaskClient) -> None:
+    assert "The last ten calls will stand here." in alice.get("/overview").text
+    assert "Every call to a tracking number will stand here" in alice.get("/calls").text
+
+
+def test_the_list_shows_one_line_a_call_and_filters_in_the_address(alice: FlaskClient, life: dict[str, int]) -> None:
+    page = alice.get("/calls").text
+    assert "google / cpc / spring" in page
+    assert "withheld" in page
+    assert 'rel="next"' in alice.get("/calls?limit=20").text
+    missed = alice.get("/calls?status=missed").text
+    assert "pill-good" not in missed
+    assert "+1 415-555-0190" in alice.get("/calls?q=(415) 555-0190").text
+    assert "No call fits" in alice.get("/calls?q=nobody").text
+    assert "yesterday" not in alice.get("/calls?period=today").text
+    assert "No call fits" in alice.get("/calls?scenario=999").text
+    assert alice.get("/calls?status=x&scenario=x&period=x&q=%25").status_code == 200
+
+
+def test_the_receipt_says_from_where_and_how_sure_in_one_sentence(alice: FlaskClient, life: dict[str, int]) -> None:
+    page = alice.get(f"/calls/{life['call_id']}").text
+    sentence = "Came from <strong>google / cpc / spring</strong>, 97 % sure."
+    assert sentence in page
+    for said in (
+        "+1 415-555-0112 did not answer",
+        "+1 415-555-0111 answered",
+        "The talk with +1 415-555-0111 ended after 1 min 35 s",
+        "No, this is the first call.",
+        "4 visits. The most probable one wins: 87 % sure that it was visit 10001.",
+        "its page had been closed for 15 min",
+        "Nobody we know",
+        "https://recordings.example.com/RE1",
+        "The visit has no GA client id.",
+        "given up",
+    ):
+        assert said in page.replace("&#39;", "'"), said
+    assert "None" not in page
+
+
+def test_each_rule_is_told_in_words(alice: FlaskClient, database: Database, cast: Cast, life: dict[str, int]) -> None:
+    """R7"""
+    no = {"applies": False}
+    repeat = {"rule": "repeat", "applies": True, "first_call_id": life["call_id"], "visit_by": "lease"}
+    source = {"channel": "offline", "source": "flyer", "medium": "print", "campaign": "", "term": "", "content": ""}
+    told = [
+        ([repeat], {"rule": "repeat", "source": source, "source_confidence": 0.9}, "90 % sure, as on this caller"),
+        (
+            [{"rule": "repeat"} | no, {"rule": "static", "applies": True}],
+            {"rule": "static", "source": source},
+            "certain",
+        ),
+        ([{"rule": "lease"} | no, {"rule": "none", "applies": True}], {}, "Where the call came from is not known."),
+        ([{"rule": "repeat"} | no], {"caller": None}, "withheld"),
+        ([{"rule": "repeat", "first_call_id": 1} | no], {}, "where that first call came from is not known"),
+    ]
+    for minute, (steps, values, expected) in enumerate(told):
+        with database.writing() as session:
+            at = NOW - timedelta(minutes=minute, hours=9)
+            call = make_call(session, cast.project, NUMBERS[0], at, **(values | {"decision": {"steps": steps}}))
+        page = alice.get(f"/calls/{call.id}").text
+        assert expected in page
+        assert "None" not in page
+
+
+def test_a_call_in_progress_and_a_hostile_recording_do_no_harm(
+    alice: FlaskClient, database: Database, cast: Cast
+) -> None:
+    with database.writing() as session:
+        going = make_call(
+            session, cast.project, NUMBERS[0], NOW, status="in_progress", ended_at=None, talk_seconds=None
+        )
+        odd = make_call(session, cast.project, NUMBERS[1], NOW, recording_url="javascript:alert(1)")
+        lost = make_call(session, cast.project, NUMBERS[2], NOW, scenario_id=77, destination="sip:desk@pbx.example.com")
+    assert "is on the line" in alice.get(f"/calls/{going.id}").text
+    assert "javascript:" not in alice.get(f"/calls/{odd.id}").text
+    assert "the number was in no scenario" in alice.get(f"/calls/{lost.id}").text
+
+
+def test_another_projects_call_does_not_exist(client: FlaskClient, cast: Cast, life: dict[str, int]) -> None:
+    sign_in(client, cast.charlie)
+    assert client.get(f"/calls/{life['call_id']}").status_code == 404
+    assert "+1 415" not in client.get("/calls").text
+
+
+def test_no_page_takes_more_statements_for_more_calls(
+    statements: Callable[[str], int], database: Database, cast: Cast, life: dict[str, int]
+) -> None:
+    addresses = ("/overview", "/calls", f"/calls/{life['call_id']}")
+    before = [statements(address) for address in addresses]
+    with database.writing() as session:
+        for index in range(60):
+            visit = make_visit(session, cast.project, 20000 + index, NOW)
+            at = NOW - timedelta(seconds=index)
+            make_call(session, cast.project, NUMBERS[0], at, caller=f"+1415555{3000 + index}", **leased(visit))
+    assert [statements(address) for address in addresses] == before
+    assert max(before) <= 14

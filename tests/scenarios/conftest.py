@@ -1,0 +1,35 @@
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from router.accounts.models import Project
+from router.crypto import KeyRing
+from router.database import Database
+from router.scenarios.signals import numbers_changed
+from router.server import Server
+from router.settings import Settings
+from tests.scenarios.making import FIRST, NOON, SECOND, THIRD, make_project
+
+
+@pytest.fixture
+def server(settings: Settings, database: Database, keys: KeyRing) -> Server:
+    return Server(settings, database, keys, now=lambda: NOON)
+
+
+@pytest.fixture
+def project(database: Database) -> Project:
+    with database.writing() as session:
+        return make_project(session, numbers=(FIRST, SECOND, THIRD))
+
+
+@pytest.fixture
+def changed() -> Iterator[list[list[int]]]:
+    """The number ids of each `numbers_changed` that was sent."""
+    heard: list[list[int]] = []
+
+    def hear(_: Any, number_ids: list[int], **__: Any) -> None:
+        heard.append(number_ids)
+
+    with numbers_changed.connected_to(hear):
+        yield heard

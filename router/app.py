@@ -20,8 +20,12 @@ from router.attribution import pool
 from router.crypto import load_keys
 from router.database import Database
 from router.integrations import receivers
+from router.integrations.api import deliveries_api
+from router.integrations.scenario_part import IntegrationsPart
+from router.integrations.views import deliveries
 from router.logs import configure_logs
 from router.operations import init_operations, operations
+from router.scenarios.parts import add_part
 from router.server import Server
 from router.settings import Settings, read_settings
 from router.voice import hooks as voice_hooks
@@ -38,6 +42,8 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     token_settings,
     accounts_api,
     api_description,
+    deliveries,
+    deliveries_api,
     tag_hooks.hooks,
     voice_hooks.hooks,
     operations,
@@ -73,6 +79,7 @@ def make_server(settings: Settings) -> Server:
     server = Server(settings, Database(settings.database, pool_size=pool_size), load_keys(settings))
     pool.connect()
     receivers.connect(server)
+    add_part(server, IntegrationsPart(server))
     tag_hooks.make_limits(server)
     return server
 

@@ -23,12 +23,16 @@ from router.database import Database
 from router.demo.site import site
 from router.demo.telephone import telephone
 from router.integrations import receivers
+from router.integrations.api import deliveries_api
+from router.integrations.scenario_part import IntegrationsPart
+from router.integrations.views import deliveries
 from router.logs import configure_logs
 from router.operations import init_operations, operations
 from router.reports.api import reports_api
 from router.reports.views import reports_pages
 from router.scenarios.api import scenarios_api
 from router.scenarios.number_views import numbers_pages
+from router.scenarios.parts import add_part
 from router.scenarios.views import scenarios_pages
 from router.server import Server
 from router.settings import Settings, read_settings
@@ -50,6 +54,8 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     scenarios_pages,
     numbers_pages,
     scenarios_api,
+    deliveries,
+    deliveries_api,
     tag_hooks.hooks,
     voice_hooks.hooks,
     reports_pages,
@@ -95,6 +101,7 @@ def make_server(settings: Settings) -> Server:
     server = Server(settings, Database(settings.database, pool_size=pool_size), load_keys(settings))
     pool.connect()
     receivers.connect(server)
+    add_part(server, IntegrationsPart(server))
     tag_hooks.make_limits(server)
     return server
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpcore
 import httpx
@@ -253,6 +254,7 @@ def _explained(error: Exception, sent: bool) -> OutgoingError:
 
 def _parse(url: str) -> httpx.URL:
     try:
+        _ = urlsplit(url).port  # what one reader of addresses refuses, the other does not get to see
         return httpx.URL(url)
     except (httpx.InvalidURL, TypeError, ValueError):
         raise AddressBlocked("This is not an address like https://example.com/path.") from None

@@ -11,6 +11,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import create_engine, text
 
+import tests.integrations.furniture  # noqa: F401 - what it furnishes
 from router.app import create_app
 from router.crypto import KeyRing, load_keys
 from router.database import Database, migrate

@@ -28,7 +28,7 @@ def full_call_documents(session: Session, calls: Iterable[Call]) -> list[dict[st
     return [document | {"deliveries": told[document["id"]]} for document in documents]
 
 
-def delivery_document(delivery: Delivery, integration: Integration, call_sid: str) -> dict[str, Any]:
+def delivery_document(delivery: Delivery, integration: Integration, call_sid: str | None) -> dict[str, Any]:
     """A delivery as the API lists it."""
     waiting = delivery.state == "pending"
     return _brief(delivery) | {

@@ -51,6 +51,7 @@ class Delivery(Base):
             postgresql_where=text("order_key <> ''"),
         ),
         Index("ix_delivery_project_id_id", "project_id", "id"),
+        Index("ix_delivery_project_id_state_id", "project_id", "state", "id"),
         Index("ix_delivery_call_id", "call_id"),
     )
 

@@ -2,7 +2,7 @@
 
 import secrets
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 from sqlalchemy import ColumnElement, Select, String, case, cast, false, literal, null, select, update
 from sqlalchemy.orm import Session
@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from router.database import Json, UtcDateTime, dialect_insert
 from router.integrations.health import try_at_once
 from router.integrations.models import Delivery, Integration
+from router.voice.signals import CallFacts
 
 SLOTS_OF = {
     "call.started": ("webhook_start",),
@@ -39,23 +40,6 @@ COLUMNS = (
     "changed",
     "reference",
 )
-
-
-class CallFacts(Protocol):
-    """What the outbox needs of a call; a row of `call` has it."""
-
-    @property
-    def id(self) -> int: ...
-    @property
-    def scenario_id(self) -> int | None: ...
-    @property
-    def scenario_enabled(self) -> bool: ...
-    @property
-    def caller(self) -> str | None: ...
-    @property
-    def started_at(self) -> datetime: ...
-    @property
-    def ended_at(self) -> datetime | None: ...
 
 
 def fan_out(session: Session, call: CallFacts, event: str, now: datetime) -> None:

@@ -5,9 +5,10 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from router.integrations.outbox import CallFacts, fan_out
+from router.integrations.outbox import fan_out
 from router.server import Server
 from router.voice import signals
+from router.voice.signals import CallFacts
 
 
 def on_call_started(sender: Any, *, session: Session, call: CallFacts, now: datetime, **_: Any) -> None:

@@ -17,6 +17,7 @@ from router.crypto import KeyRing
 from router.integrations.models import Integration
 from router.scenarios.models import Scenario
 from router.voice.models import Call
+from router.voice.signals import CallFacts
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 CALLER = "+14155552671"
@@ -133,6 +134,20 @@ def make_call(session: Session, scenario: Scenario, visit: Visit | None = None, 
     session.add(call)
     session.flush()
     return call
+
+
+def facts(call: Call) -> CallFacts:
+    """What a signal says about a call."""
+    return CallFacts(
+        id=call.id,
+        sid=call.sid,
+        project_id=call.project_id,
+        scenario_id=call.scenario_id,
+        scenario_enabled=call.scenario_enabled,
+        caller=call.caller,
+        started_at=call.started_at,
+        ended_at=call.ended_at,
+    )
 
 
 @dataclass

@@ -14,7 +14,7 @@ from router.integrations.models import Delivery, Integration
 from router.integrations.outbox import fan_out
 from router.scenarios.models import Scenario
 from tests.integrations.conftest import Office
-from tests.integrations.factories import NOW, Receiver, make_call, make_integration, make_visit, receiver
+from tests.integrations.factories import NOW, Receiver, facts, make_call, make_integration, make_visit, receiver
 from tests.integrations.google import Google
 
 SESSION = NOW - timedelta(minutes=1)
@@ -52,7 +52,7 @@ def end_call(office: Office, visit: dict[str, Any] | None = None, **more: Any) -
             make_visit(session, project, **visit) if visit is not None else None,
             **more,
         )
-        fan_out(session, call, "call.ended", NOW)
+        fan_out(session, facts(call), "call.ended", NOW)
 
 
 def outcome(office: Office) -> tuple[str, str]:
@@ -92,6 +92,7 @@ def test_one_event_by_googles_rules(office: Office, google: Google, collector: R
     ]
 
 
+@pytest.mark.parametrize("database_kind", ["sqlite"])
 @pytest.mark.parametrize("ga", [{}, {"client_id": None}, {"client_id": "abc"}, {"client_id": "1.2.3"}])
 def test_without_a_client_id_it_is_skipped_and_says_why(
     office: Office, google: Google, collector: Receiver, ga: dict[str, Any]
@@ -133,6 +134,7 @@ def test_a_refused_connection_is_tried_again(office: Office, google: Google, col
     assert outcome(office)[0] == "pending"
 
 
+@pytest.mark.parametrize("database_kind", ["sqlite"])
 @pytest.mark.parametrize(("status", "state"), [(400, "dead"), (403, "dead"), (429, "pending"), (503, "pending")])
 def test_google_asks_not_to_repeat_what_it_refused(
     office: Office, google: Google, collector: Receiver, status: int, state: str

@@ -29,6 +29,11 @@ class Quiet(WSGIRequestHandler):
         """Silent."""
 
 
+def new_number() -> str:
+    """A valid number that is nobody's yet."""
+    return f"+1415{secrets.randbelow(8) + 2}{secrets.randbelow(10)}{secrets.randbelow(8) + 2}{secrets.randbelow(10**4):04d}"
+
+
 @dataclass
 class Crm:
     """An Odoo and one caller whom it has never heard of."""
@@ -36,7 +41,7 @@ class Crm:
     url: str
     database: str
     key: str
-    caller: str = field(default_factory=lambda: f"+1415555{secrets.randbelow(9000) + 1000}")
+    caller: str = field(default_factory=new_number)
     calls: int = 0
     lead: str | None = None
 
@@ -242,7 +247,7 @@ def test_fields_are_filled_from_templates(crm: Crm) -> None:
 def test_marketing_sources_are_found_in_any_case_and_made_once(crm: Crm) -> None:
     name = f"50%_{secrets.token_hex(4)}"
     for spelling in (name, name.upper()):
-        crm.caller = f"+1415555{secrets.randbelow(9000) + 1000}"
+        crm.caller = new_number()
         crm.lead = None
         source = {"source": spelling, "medium": "", "campaign": ""}
         crm.send(crm.message(call={"source": source}))
@@ -254,7 +259,7 @@ def test_callers_who_come_at_once_agree_on_one_marketing_source(crm: Crm) -> Non
     name = f"radio-{secrets.token_hex(4)}"
     messages = []
     for _ in range(4):
-        crm.caller = f"+1415555{secrets.randbelow(9000) + 1000}"
+        crm.caller = new_number()
         messages.append(crm.message(call={"source": {"source": name, "medium": "", "campaign": ""}}, known_lead=None))
     errors: list[DeliveryError] = []
 

@@ -27,14 +27,22 @@ from router.scenarios.models import Scenario
 from router.voice import signals
 from router.voice.models import Call
 from tests.integrations.conftest import Office
-from tests.integrations.factories import NOW, WEBHOOK_SECRET, Receiver, make_call, make_integration, make_scenario
+from tests.integrations.factories import (
+    NOW,
+    WEBHOOK_SECRET,
+    Receiver,
+    facts,
+    make_call,
+    make_integration,
+    make_scenario,
+)
 
 
 def add_calls(office: Office, count: int, scenario_id: int | None = None) -> None:
     with office.database.writing() as session:
         scenario = session.get_one(Scenario, scenario_id or office.scenario_id)
         for _ in range(count):
-            fan_out(session, make_call(session, scenario), "call.ended", office.server.now())
+            fan_out(session, facts(make_call(session, scenario)), "call.ended", office.server.now())
 
 
 def states(office: Office) -> Counter[str]:
@@ -56,8 +64,8 @@ def test_a_call_event_writes_its_deliveries_in_the_same_transaction_once(
     connect(office.server)  # several apps in one process
     with office.database.writing() as session:
         call = make_call(session, session.get_one(Scenario, office.scenario_id))
-        signals.call_started.send(office.server, session=session, call=call, now=NOW)
-        signals.call_ended.send(office.server, session=session, call=call, now=NOW)
+        signals.call_started.send(office.server, session=session, call=facts(call), now=NOW)
+        signals.call_ended.send(office.server, session=session, call=facts(call), now=NOW)
     assert states(office) == {"pending": 1}
     for event in signals.CALL_EVENTS.values():
         assert event.has_receivers_for(office.server)
@@ -262,7 +270,7 @@ def _start_anew(office: Office) -> None:
         make_integration(session, scenario, office.server.keys, "crm", "odoo", "", destination="crm")
         make_integration(session, scenario, office.server.keys, "webhook_end", "webhook", "", destination="hook")
         for _ in range(2):
-            fan_out(session, make_call(session, scenario), "call.ended", NOW)
+            fan_out(session, facts(make_call(session, scenario)), "call.ended", NOW)
 
 
 def _run_to_the_end(office: Office, now: Any) -> None:

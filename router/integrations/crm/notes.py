@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
+from router.formats import say_duration
 from router.integrations.contract import Message
 
 MARK = "Call id: "
@@ -37,15 +38,9 @@ def description(message: Message) -> str:
 
 def _outcome(call: Mapping[str, Any]) -> str:
     status = str(call["status"]).replace("_", " ")
-    talk = f", {duration(call['duration'])}" if call["duration"] else ""
-    ring = f" (rang {duration(call['ring_seconds'])})" if call["ring_seconds"] else ""
+    talk = f", {say_duration(call['duration'])}" if call["duration"] else ""
+    ring = f" (rang {say_duration(call['ring_seconds'])})" if call["ring_seconds"] else ""
     return f"{status}{talk}{ring}"
-
-
-def duration(seconds: int) -> str:
-    """`1 min 12 s`"""
-    minutes, rest = divmod(int(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def _origin(message: Message) -> list[str]:

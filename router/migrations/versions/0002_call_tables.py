@@ -144,6 +144,7 @@ def upgrade() -> None:
         postgresql_where=sa.text("order_key <> ''"),
     )
     op.create_index("ix_delivery_project_id_id", "delivery", ["project_id", "id"], unique=False)
+    op.create_index("ix_delivery_project_id_state_id", "delivery", ["project_id", "state", "id"], unique=False)
     op.create_table(
         "destination_health",
         sa.Column("destination", sa.String(length=80), nullable=False),

@@ -1,0 +1,117 @@
+"""What the page and the API of deliveries show: one project's deliveries, their attempts, and which receivers are in trouble."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Select, func, select
+from sqlalchemy.orm import Session
+
+from router.accounts.api_habits import rows_of
+from router.integrations.models import Delivery, DeliveryAttempt, DestinationHealth, Integration
+from router.voice.models import Call
+from router.web import Problem
+
+STATES = ("pending", "leased", "done", "dead", "skipped", "expired")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the list."""
+
+    delivery: Delivery
+    integration: Integration
+    call: Call | None
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """A receiver that does not get everything: since when, why, and what lies there."""
+
+    destination: str
+    since: datetime
+    why: str
+    dead: int
+    waiting_until: datetime | None
+    """Nothing is tried before."""
+
+
+def entries(session: Session, project_id: int, args: Mapping[str, str]) -> tuple[list[Entry], str | None]:
+    """One page of a project's deliveries, newest first, and the cursor of the next. `args`: state, limit, cursor (or next).
+
+    Raises:
+        Problem: 422 when one of them cannot be used.
+    """
+    statement = select(Delivery).where(Delivery.project_id == project_id)
+    if state := args.get("state", ""):
+        if state not in STATES:
+            raise Problem(422, f"“state” is one of {', '.join(STATES)}.", "state")
+        statement = statement.where(Delivery.state == state)
+    cursor = args.get("cursor") or args.get("next") or ""
+    rows, following = rows_of(session, statement, Delivery.id, {"limit": args.get("limit", ""), "cursor": cursor})
+    return _with_context(session, rows), following
+
+
+def entry(session: Session, project_id: int, delivery_id: int) -> Entry:
+    """
+    Raises:
+        Problem: 404 when this project has no such delivery.
+    """
+    delivery = session.get(Delivery, delivery_id)
+    if delivery is None or delivery.project_id != project_id:
+        raise Problem(404, "There is no such delivery.")
+    return _with_context(session, [delivery])[0]
+
+
+def attempts_of(session: Session, delivery_id: int) -> Sequence[DeliveryAttempt]:
+    """Oldest first."""
+    statement = select(DeliveryAttempt).where(DeliveryAttempt.delivery_id == delivery_id)
+    return session.scalars(statement.order_by(DeliveryAttempt.id)).all()
+
+
+def troubles(session: Session, project_id: int) -> list[Trouble]:
+    """Receivers that fail now or have dead deliveries, the longest first."""
+    dead = {row.destination: row for row in session.execute(_dead(project_id))}
+    health = {row.destination: row for row in session.scalars(_failing(project_id))}
+    found = [_trouble(destination, dead.get(destination), health.get(destination)) for destination in dead | health]
+    return sorted(found, key=lambda one: one.since)
+
+
+def _trouble(destination: str, dead: Any, health: DestinationHealth | None) -> Trouble:
+    since = [moment for moment in (dead and dead.since, health and health.failing_since) if moment]
+    why = health.last_error if health else dead.why
+    return Trouble(destination, min(since), why, dead.count if dead else 0, health.open_until if health else None)
+
+
+def _dead(project_id: int) -> Select[*tuple[Any, ...]]:
+    return (
+        select(
+            Delivery.destination,
+            func.count().label("count"),
+            func.min(Delivery.event_at).label("since"),
+            func.max(Delivery.reason).label("why"),
+        )
+        .where(Delivery.project_id == project_id, Delivery.state == "dead")
+        .group_by(Delivery.destination)
+    )
+
+
+def _failing(project_id: int) -> Select[DestinationHealth]:
+    used = select(Integration.destination).where(Integration.project_id == project_id, Integration.removed_at.is_(None))
+    return select(DestinationHealth).where(DestinationHealth.destination.in_(used))
+
+
+def waiting(session: Session, project_id: int) -> int:
+    """How many are not delivered yet."""
+    counted = select(func.count()).where(Delivery.project_id == project_id, Delivery.state.in_(("pending", "leased")))
+    return session.scalar(counted) or 0
+
+
+def _with_context(session: Session, rows: Sequence[Delivery]) -> list[Entry]:
+    wanted, called = {row.integration_id for row in rows}, {row.call_id for row in rows}
+    if not rows:
+        return []
+    integrations = {one.id: one for one in session.scalars(select(Integration).where(Integration.id.in_(wanted)))}
+    calls = {one.id: one for one in session.scalars(select(Call).where(Call.id.in_(called)))}
+    return [Entry(row, integrations[row.integration_id], calls.get(row.call_id)) for row in rows]

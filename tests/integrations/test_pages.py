@@ -1,0 +1,183 @@
+"""/deliveries and its API: is everything delivered, to whom not, since when, why; and once more, please."""
+
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import event, select
+
+from router.accounts.models import AuditEntry
+from router.database import Database
+from router.integrations.models import Delivery, DeliveryAttempt, DestinationHealth
+from tests.integrations.factories import CALLER, NOW
+from tests.integrations.furniture import a_dead_delivery
+from tests.people import Cast, bearer, sign_in
+
+
+@pytest.fixture
+def dead(app: Flask, database: Database, cast: Cast) -> int:
+    app.extensions["router"].now = lambda: NOW
+    with database.writing() as session:
+        return int(a_dead_delivery(session, cast)["delivery_id"])
+
+
+def state(database: Database, delivery_id: int) -> str:
+    with database.reading() as session:
+        return session.get_one(Delivery, delivery_id).state
+
+
+def page(client: FlaskClient, path: str = "/deliveries") -> str:
+    answer = client.get(path)
+    assert answer.status_code == 200
+    return answer.text
+
+
+def test_an_empty_page_says_what_will_stand_here(client: FlaskClient, cast: Cast) -> None:
+    html = page(sign_in(client, cast.alice))
+    assert "Nothing had to be delivered yet." in html
+    assert "will stand here" in html
+
+
+def test_the_page_says_first_who_does_not_get_everything_since_when_and_why(
+    client: FlaskClient, database: Database, cast: Cast, dead: int
+) -> None:
+    html = page(sign_in(client, cast.alice))
+    assert "1 receiver does not get everything" in html
+    assert "webhook:1:hooks.example.com" in html
+    assert "The receiver answered 410." in html
+    assert "today 13:00" in html
+    with database.writing() as session:
+        session.get_one(Delivery, dead).state = "done"
+    assert "Everything is delivered." in page(client)
+    with database.writing() as session:
+        values: dict[str, Any] = {"failures": 5, "failing_since": NOW, "open_until": NOW, "last_error": "No route."}
+        session.add(DestinationHealth(destination="webhook:1:hooks.example.com", **values))
+    assert "No route." in page(client)
+
+
+def test_the_list_is_filtered_by_state(client: FlaskClient, cast: Cast, dead: int) -> None:
+    sign_in(client, cast.alice)
+    assert f"/deliveries/{dead}" in page(client, "/deliveries?state=dead")
+    assert f'href="/deliveries/{dead}"' not in page(client, "/deliveries?state=done")
+    assert client.get("/deliveries?state=lost").status_code == 422
+
+
+def test_a_delivery_shows_its_attempts(client: FlaskClient, database: Database, cast: Cast, dead: int) -> None:
+    with database.writing() as session:
+        session.add(
+            DeliveryAttempt(
+                delivery_id=dead, at=NOW, milliseconds=41, status=410, outcome="dead", message="Gone <b>away</b>."
+            )
+        )
+    html = page(sign_in(client, cast.alice), f"/deliveries/{dead}")
+    assert "41 ms" in html
+    assert "Gone &lt;b&gt;away&lt;/b&gt;." in html
+
+
+def test_an_admin_sends_a_dead_delivery_again(client: FlaskClient, database: Database, cast: Cast, dead: int) -> None:
+    answer = sign_in(client, cast.alice).post(f"/deliveries/{dead}/replay", follow_redirects=True)
+    assert "being sent again" in answer.text
+    assert state(database, dead) == "pending"
+    with database.reading() as session:
+        assert "delivery replayed" in session.scalars(select(AuditEntry.action)).all()
+
+
+def test_an_admin_sends_all_dead_deliveries_of_a_receiver_again(
+    client: FlaskClient, database: Database, cast: Cast, dead: int
+) -> None:
+    sign_in(client, cast.alice).post("/deliveries/replay", data={"destination": "webhook:1:hooks.example.com"})
+    assert state(database, dead) == "pending"
+
+
+def test_a_viewer_may_look_and_not_replay(client: FlaskClient, database: Database, cast: Cast, dead: int) -> None:
+    assert "Send again" not in page(sign_in(client, cast.bob), f"/deliveries/{dead}")
+    assert client.post(f"/deliveries/{dead}/replay").status_code == 403
+    assert client.post("/deliveries/replay", data={"destination": "x"}).status_code == 403
+    assert state(database, dead) == "dead"
+
+
+def test_charlie_sees_nothing_of_it(client: FlaskClient, database: Database, cast: Cast, dead: int) -> None:
+    sign_in(client, cast.charlie)
+    assert "hooks.example.com" not in page(client)
+    assert client.get(f"/deliveries/{dead}").status_code == 404
+    assert client.post(f"/deliveries/{dead}/replay").status_code == 404
+    client.post("/deliveries/replay", data={"destination": "webhook:1:hooks.example.com"})
+    base = f"/api/v1/projects/{cast.project.id}/deliveries"
+    other = f"/api/v1/projects/{cast.other_project.id}/deliveries"
+    for path in (f"{base}/{dead}/replay", f"{other}/{dead}/replay"):
+        assert client.post(path, headers=bearer(cast.charlie_token)).status_code == 404
+    assert client.get(base, headers=bearer(cast.charlie_token)).status_code == 404
+    assert client.get(other, headers=bearer(cast.charlie_token)).json == {"items": [], "next": None}
+    assert state(database, dead) == "dead"
+
+
+def test_the_api_lists_deliveries_newest_first_and_by_cursor(
+    client: FlaskClient, database: Database, cast: Cast, dead: int
+) -> None:
+    with database.writing() as session:
+        newer = a_dead_delivery(session, cast)["delivery_id"]
+    base = f"/api/v1/projects/{cast.project.id}/deliveries"
+    first: Any = client.get(f"{base}?limit=1&state=dead", headers=bearer(cast.bob_token)).json
+    second: Any = client.get(f"{base}?limit=1&next={first['next']}", headers=bearer(cast.bob_token)).json
+    assert [one["id"] for one in first["items"] + second["items"]] == [newer, dead]
+    assert second["next"] is None
+    assert second["items"][0] == {
+        "id": dead,
+        "event": "call.ended",
+        "state": "dead",
+        "reason": "The receiver answered 410.",
+        "attempts": 1,
+        "done_at": None,
+        "slot": "webhook_end",
+        "kind": "webhook",
+        "scenario": second["items"][0]["scenario"],
+        "message": second["items"][0]["message"],
+        "call": second["items"][0]["call"],
+        "call_sid": second["items"][0]["call_sid"],
+        "destination": "webhook:1:hooks.example.com",
+        "created_at": "2026-11-23T12:00:00.000Z",
+        "next_at": None,
+        "reference": {},
+    }
+    assert CALLER not in str(first)
+
+
+def test_the_api_replays(client: FlaskClient, database: Database, cast: Cast, dead: int) -> None:
+    path = f"/api/v1/projects/{cast.project.id}/deliveries/{dead}/replay"
+    assert client.post(path, headers=bearer(cast.bob_token)).status_code == 403
+    answer = client.post(path, headers=bearer(cast.alice_token))
+    assert answer.status_code == 200
+    assert answer.json is not None
+    assert (answer.json["state"], answer.json["attempts"]) == ("pending", 0)
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+@pytest.mark.parametrize("query", ["state=lost", "limit=0", "limit=x", "limit=201", "cursor=%20", "next=zzz"])
+def test_the_api_refuses_what_it_does_not_know(client: FlaskClient, cast: Cast, query: str) -> None:
+    path = f"/api/v1/projects/{cast.project.id}/deliveries?{query}"
+    assert client.get(path, headers=bearer(cast.alice_token)).status_code == 422
+
+
+def test_a_long_list_costs_no_more_statements_than_a_short_one(
+    client: FlaskClient, app: Flask, database: Database, cast: Cast, dead: int
+) -> None:
+    def statements() -> int:
+        seen: list[str] = []
+        engine = app.extensions["router"].database.engine
+
+        def count(*args: Any) -> None:
+            seen.append(args[2])
+
+        event.listen(engine, "before_cursor_execute", count)
+        page(client)
+        event.remove(engine, "before_cursor_execute", count)
+        return len(seen)
+
+    sign_in(client, cast.alice)
+    page(client)  # connections are made once
+    short = statements()
+    with database.writing() as session:
+        for _ in range(5):
+            a_dead_delivery(session, cast)
+    assert statements() == short

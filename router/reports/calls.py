@@ -8,11 +8,10 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Select, or_, select
 from sqlalchemy.orm import Session
 
-from router.accounts.api_habits import GREATEST_ID
 from router.accounts.models import Project
 from router.phones import BadPhone, read_phone
 from router.voice.models import Call
-from router.web import Problem
+from router.web import GREATEST_ID, Problem
 
 STATUSES = ("in_progress", "answered", "missed", "busy", "failed", "abandoned", "voicemail", "unknown")
 

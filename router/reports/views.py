@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from router.accounts.access import Audience, current_project, guard
-from router.accounts.api_habits import GREATEST_ID, rows_of
+from router.accounts.api_habits import rows_of
 from router.accounts.models import Project
 from router.accounts.sessions import require_person
 from router.phones import BadPhone, read_phone
@@ -21,6 +21,7 @@ from router.reports.words import DELIVERY_WORDS, EVENT_WORDS, STATUS_WORDS, rece
 from router.scenarios.models import Scenario
 from router.server import current_server
 from router.voice.models import Call
+from router.web import GREATEST_ID
 
 reports_pages = guard(Blueprint("reports", __name__), Audience.PEOPLE, require_person)
 

@@ -5,12 +5,11 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from router.accounts.api_habits import GREATEST_ID
 from router.attribution.models import Lease, Visit, VisitSpan
 from router.scenarios.models import TrackingNumber
 from router.voice.document import call_documents, iso
 from router.voice.models import Call
-from router.web import Problem
+from router.web import GREATEST_ID, Problem
 
 MOST_ROWS = 200
 

@@ -6,7 +6,7 @@ from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 
 from router.accounts.access import Audience, current_actor, current_project, guard
-from router.accounts.api_habits import GREATEST_ID, rows_of
+from router.accounts.api_habits import rows_of
 from router.accounts.sessions import require_person
 from router.formats import say_count
 from router.phones import international
@@ -15,6 +15,7 @@ from router.scenarios.numbers import add_numbers, remove_number
 from router.scenarios.refusal import Refused
 from router.scenarios.scenarios import present_scenarios
 from router.server import current_server
+from router.web import GREATEST_ID
 
 numbers_pages = guard(Blueprint("numbers", __name__, url_prefix="/numbers"), Audience.PEOPLE, require_person)
 

@@ -8,7 +8,6 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from router.accounts.access import Actor
-from router.accounts.api_habits import GREATEST_ID
 from router.accounts.audit import record
 from router.accounts.models import Project
 from router.database import insert_new
@@ -18,7 +17,7 @@ from router.scenarios.models import Scenario, TrackingNumber
 from router.scenarios.refusal import Refused
 from router.scenarios.signals import numbers_changed
 from router.server import Server
-from router.web import Problem
+from router.web import GREATEST_ID, Problem
 
 StaticSource = dict[str, Any] | None
 

@@ -8,7 +8,6 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from router.accounts.access import Actor
-from router.accounts.api_habits import GREATEST_ID
 from router.accounts.audit import record
 from router.accounts.models import Project
 from router.scenarios.documents import scenario_document
@@ -19,7 +18,7 @@ from router.scenarios.parts import parts_of
 from router.scenarios.reading import Wanted, read_wanted
 from router.scenarios.refusal import Refused
 from router.server import Server
-from router.web import Problem
+from router.web import GREATEST_ID, Problem
 
 Document = dict[str, Any]
 Secrets = dict[str, Any]

@@ -21,6 +21,7 @@ from router.attribution.arrivals import (
 from router.attribution.crawlers import is_crawler
 from router.attribution.origins import belongs, host_and_port, remember_refused
 from router.attribution.page_views import PostedView, read_ga, read_posted_view
+from router.attribution.spellings import spellings
 from router.attribution.tokens import read_visit_token, visit_token
 from router.ratelimit import RateLimit
 from router.server import Server, current_server
@@ -71,7 +72,7 @@ def page_is_open(key: str, token: str) -> Response:
         arrival = sign_of_life(session, project, _visit_id(server, project, token), ga, server.now())
     if arrival is None:
         raise Problem(404, "There is no such visit; ask for numbers anew.")
-    return _answer({"numbers": _numbers(arrival.numbers)} if arrival.numbers else None)
+    return _answer({"numbers": _numbers(project, arrival.numbers)} if arrival.numbers else None)
 
 
 @hooks.post("/<key>/visits/<token>/left")
@@ -142,15 +143,16 @@ def _visit_document(server: Server, project: TagProject, arrival: Arrival) -> di
         "visitor": arrival.visit.visitor,
         "token": visit_token(server.keys, project.id, arrival.visit.id),
         "alive_every": ALIVE_EVERY,
-        "numbers": _numbers(arrival.numbers),
+        "numbers": _numbers(project, arrival.numbers),
     }
 
 
-def _numbers(numbers: Iterable[GivenNumber]) -> list[dict[str, Any]]:
-    return [_number(one) for one in numbers]
+def _numbers(project: TagProject, numbers: Iterable[GivenNumber]) -> list[dict[str, Any]]:
+    return [_number(one, project.country) for one in numbers]
 
 
-def _number(given: GivenNumber) -> dict[str, Any]:
+def _number(given: GivenNumber, country: str) -> dict[str, Any]:
+    """`keep_form`: the tag uses the form of the number that it replaces, where there is one, instead of `display`."""
     tagging = given.scenario.tagging
     form = str(tagging.get("format") or "")
     return {
@@ -159,11 +161,12 @@ def _number(given: GivenNumber) -> dict[str, Any]:
         "display": _display(given.e164, form),
         "keep_form": not form.strip(),
         "selectors": tagging.get("selectors") or [],
-        "replace": tagging.get("replace") or [],
+        "replace": _spellings(tuple(tagging.get("replace") or ()), country),
     }
 
 
 _display = lru_cache(maxsize=20_000)(phones.display)
+_spellings = lru_cache(maxsize=2_000)(spellings)
 
 
 def _answer(document: Any, status: int = 200) -> Response:

@@ -1,7 +1,7 @@
 """Errors as people and programs see them: a page in the frame for browsers, application/problem+json for the rest."""
 
 from flask import Flask, Response, current_app, g, render_template, request
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from werkzeug.exceptions import HTTPException
 
 from router.accounts.access import Audience, audience_of
@@ -35,7 +35,7 @@ def init_failures(app: Flask) -> None:
 
     @app.errorhandler(DBAPIError)
     def database_error(error: DBAPIError) -> Response:
-        refusal = _database_problem()
+        refusal = _database_problem(error)
         if refusal is None:
             raise error
         current_app.logger.error("database: %s", type(error.orig).__name__)
@@ -57,8 +57,8 @@ def _asked_by_a_browser() -> bool:
     return not request.path.startswith(PROGRAM_PATHS)
 
 
-def _database_problem() -> Problem | None:
-    """Why the database cannot answer; None when it could, so that the error is ours."""
+def _database_problem(error: DBAPIError) -> Problem | None:
+    """Why the database cannot answer; None when it could, so that the mistake is ours."""
     g.pop("project", None)
     try:
         state = schema_state(current_server().database)
@@ -66,4 +66,6 @@ def _database_problem() -> Problem | None:
         return Problem(503, "The database cannot be reached. Try again in a minute.")
     if state != "current":
         return Problem(503, "The database has another version's schema. The operator has to run “router migrate”.")
+    if isinstance(error, OperationalError):
+        return Problem(503, "The database is too busy. Try again in a minute.")
     return None

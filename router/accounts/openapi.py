@@ -65,15 +65,14 @@ def describe_api() -> dict[str, Any]:
     """The OpenAPI document of this app."""
     paths: dict[str, dict[str, Any]] = {}
     models: set[Model] = set()
+    patches: set[str] = set()
     for rule, method, view in _operations():
         description: Description = view.__dict__.get("description", Description())
         models |= {model for model in (description.body, description.answer) if model}
+        if description.body and description.is_patch:
+            patches.add(description.body.__name__)
         path = ARGUMENT.sub(r"{\2}", rule.rule)
         paths.setdefault(path, {})[method.lower()] = _operation(rule, view, description)
-    ordered = sorted(models, key=lambda model: model.__name__)
-    _, schemas = models_json_schema(
-        [(model, "validation") for model in ordered], ref_template="#/components/schemas/{model}"
-    )
     return {
         "openapi": "3.1.0",
         "info": {"title": "router", "version": __version__},
@@ -82,9 +81,19 @@ def describe_api() -> dict[str, Any]:
         "paths": dict(sorted(paths.items())),
         "components": {
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
-            "schemas": {**schemas.get("$defs", {}), "Problem": PROBLEM},
+            "schemas": {**_schemas(models, patches), "Problem": PROBLEM},
         },
     }
+
+
+def _schemas(models: set[Model], patches: set[str]) -> dict[str, Any]:
+    """The models by name; a patch requires nothing but its version."""
+    ordered = sorted(models, key=lambda model: model.__name__)
+    _, found = models_json_schema([(one, "validation") for one in ordered], ref_template="#/components/schemas/{model}")
+    schemas: dict[str, Any] = found.get("$defs", {})
+    for name in patches:
+        schemas[name]["required"] = ["version"]
+    return schemas
 
 
 def _operations() -> Iterator[tuple[Rule, str, Callable[..., Any]]]:

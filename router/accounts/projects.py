@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from zoneinfo import available_timezones
 
 import phonenumbers
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
@@ -76,7 +76,11 @@ def _name(value: object) -> str:
 
 
 Name = Annotated[str, BeforeValidator(_name), Field(max_length=120)]
-Hosts = Annotated[list[str], BeforeValidator(_hosts)]
+Hosts = Annotated[
+    list[str],
+    BeforeValidator(_hosts),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+]
 Country = Annotated[str, BeforeValidator(_country)]
 Timezone = Annotated[str, BeforeValidator(_timezone)]
 Currency = Annotated[str, BeforeValidator(_currency)]

@@ -69,6 +69,17 @@ def test_charlie_sees_404_on_every_address_of_alices_project(
         assert answer.status_code == 404, f"{method} {rule} answered {answer.status_code}"
 
 
+def test_objects_of_alices_project_are_not_in_charlies(
+    app: Flask, client: FlaskClient, database: Database, cast: Cast
+) -> None:
+    furnish(database, cast)
+    mixed = cast.ids | {"project_id": cast.other_project.id}
+    for method, address, rule in addresses(app, mixed):
+        if address.startswith("/api/") and rule.arguments != {"project_id"}:
+            answer = client.open(address, method=method, headers=bearer(cast.charlie_token), json={"version": 1})
+            assert answer.status_code == 404, f"{method} {rule} answered {answer.status_code}"
+
+
 def test_nobody_enters_without_proof(app: Flask, database: Database, cast: Cast) -> None:
     furnish(database, cast)
     client = app.test_client()

@@ -117,4 +117,5 @@ def test_the_description_names_every_address_for_programs(client: FlaskClient) -
     assert post["requestBody"]["content"]["application/json"]["schema"] == {
         "$ref": "#/components/schemas/ProjectValues"
     }
+    assert described["components"]["schemas"]["ProjectPatch"]["required"] == ["version"]
     assert {"ProjectValues", "ProjectDocument", "Problem"} <= set(described["components"]["schemas"])

@@ -8,7 +8,8 @@ class PageToSee:
     """`path` may name ids of Alice's project (`/calls/{call_id}`, see tests/people.py). `who`: alice, olivia, or nobody."""
 
     path: str
-    heading: str
+    heading: str = ""
+    """Part of the page's title."""
     who: str = "alice"
 
 
@@ -23,4 +24,13 @@ PAGES = [
     PageToSee("/settings/tokens", "Settings"),
     PageToSee("/settings/audit", "Settings"),
     PageToSee("/profile", "Alice"),
+    PageToSee("/overview", "Overview"),
+    PageToSee("/scenarios", "Scenarios"),
+    PageToSee("/scenarios/new", "New scenario"),
+    PageToSee("/scenarios/{scenario_id}"),
+    PageToSee("/numbers", "Numbers"),
+    PageToSee("/calls", "Calls"),
+    PageToSee("/calls/{call_id}"),
+    PageToSee("/deliveries", "Deliveries"),
+    PageToSee("/deliveries/{delivery_id}"),
 ]

@@ -25,7 +25,7 @@ from tests.browser.pages import PAGES, PageToSee
 from tests.browser.samples import samples
 from tests.people import NOW, PASSWORD, create_cast, furnish, sign_in
 
-SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+VIEWS: tuple[tuple[int, int, Literal["light", "dark"]], ...] = ((1280, 900, "light"), (390, 844, "dark"))
 
 
 class Site:
@@ -59,7 +59,7 @@ class Site:
 
     def open(self, page: Page, seen: PageToSee) -> None:
         page.goto(self.address + seen.path.format(**self.ids))
-        assert page.locator("h1").inner_text() == seen.heading
+        assert seen.heading in page.locator("h1").inner_text()
 
 
 @contextmanager
@@ -89,19 +89,21 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 @pytest.mark.parametrize("seen", PAGES, ids=lambda seen: seen.path)
 def test_a_page_is_readable_for_all_and_fits_a_telephone(site: Site, browser: Browser, seen: PageToSee) -> None:
+    """At a desk in the light and on a telephone in the dark: every colour and every layout once."""
     context = site.context(browser, seen.who)
     page = context.new_page()
     complaints: list[str] = []
-    page.on("console", lambda message: complaints.append(message.text))
-    for width, height in ((1280, 900), (390, 844)):
+    page.on(
+        "console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None
+    )
+    for width, height, scheme in VIEWS:
         page.set_viewport_size({"width": width, "height": height})
+        page.emulate_media(color_scheme=scheme)
         site.open(page, seen)
-        for scheme in SCHEMES:
-            page.emulate_media(color_scheme=scheme)
-            assert page.evaluate("document.documentElement.scrollWidth") <= width
-            found = Axe().run(page, context={"exclude": ["option"]})
-            assert found.violations_count == 0, found.generate_report()
-            picture(page, seen.path, scheme, width)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        found = Axe().run(page, context={"exclude": ["option"]})
+        assert found.violations_count == 0, found.generate_report()
+        picture(page, seen.path, scheme, width)
     context.close()
     assert [one for one in complaints if "404" not in one] == []
 

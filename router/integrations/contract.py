@@ -53,7 +53,6 @@ class Message:
     secret: str
     call: Mapping[str, Any]
     """The call's document (DESIGN.md, HTTP)."""
-    ended_at: datetime | None
     placeholders: Mapping[str, str]
     """The market's placeholders with their values."""
     visit_last_sign: datetime | None

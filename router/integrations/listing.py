@@ -25,6 +25,11 @@ class Entry:
     call: Call | None
 
 
+def place_of(destination: str) -> str:
+    """What people know a destination by: `crm.example.com/main` of `odoo:3:crm.example.com/main`."""
+    return destination.split(":", 2)[-1]
+
+
 @dataclass(frozen=True)
 class Trouble:
     """A receiver that does not get everything: since when, why, and what lies there."""

@@ -49,7 +49,6 @@ def build(
         config=integration.config,
         secret=keys.unseal(integration.sealed) if integration.sealed else "",
         call=full_call_documents(session, [call])[0],
-        ended_at=call.ended_at,
         placeholders=placeholder_values(call, visit, project),
         visit_last_sign=visit.last_sign_at if visit else None,
         reference=delivery.reference,

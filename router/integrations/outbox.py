@@ -17,6 +17,8 @@ SLOTS_OF = {
     "call.ended": ("webhook_end", "ga4", "crm"),
     "call.updated": ("crm",),
 }
+AGAIN = ("state", "reason", "next_at", "attempts")
+"""What an update resets of a delivery that is over."""
 GOAL_LIFETIME = timedelta(hours=72)
 """Google Analytics takes no event that is older."""
 SCENARIO_DISABLED = "scenario disabled"
@@ -54,13 +56,9 @@ def fan_out(session: Session, call: CallFacts, event: str, now: datetime) -> Non
     if event != "call.updated":
         session.execute(insert.on_conflict_do_nothing(index_elements=unique))
         return
-    under_way = Delivery.state == "leased"
-    again = {
-        "state": case((under_way, "leased"), (Delivery.state == "done", "pending"), else_=Delivery.state),
-        "next_at": case((Delivery.state == "done", insert.excluded.next_at), else_=Delivery.next_at),
-        "attempts": case((Delivery.state == "done", 0), else_=Delivery.attempts),
-        "changed": under_way,
-    }
+    over = Delivery.state.in_(("done", "skipped"))
+    again: dict[str, Any] = {name: case((over, insert.excluded[name]), else_=getattr(Delivery, name)) for name in AGAIN}
+    again["changed"] = Delivery.state == "leased"
     session.execute(insert.on_conflict_do_update(index_elements=unique, set_=again))
 
 

@@ -7,7 +7,7 @@ from router.accounts import audit
 from router.accounts.access import Audience, current_actor, current_project, guard
 from router.accounts.sessions import require_person
 from router.formats import say_count
-from router.integrations.listing import STATES, attempts_of, entries, entry, troubles, waiting
+from router.integrations.listing import STATES, attempts_of, entries, entry, place_of, troubles, waiting
 from router.integrations.outbox import replay, replay_dead
 from router.server import current_server
 
@@ -35,7 +35,7 @@ STATE_KINDS = {
     "skipped": "quiet",
     "expired": "warn",
 }
-WORDS = {"slots": SLOT_TITLES, "titles": STATE_TITLES, "kinds": STATE_KINDS, "states": STATES}
+WORDS = {"slots": SLOT_TITLES, "titles": STATE_TITLES, "kinds": STATE_KINDS, "states": STATES, "place_of": place_of}
 
 
 @deliveries.get("")

@@ -71,7 +71,6 @@ class Crm:
             "config": config,
             "secret": self.key,
             "call": call,
-            "ended_at": NOW,
             "placeholders": {"phone": str(call["caller"]), "date": "2026-11-23 13:00:00", "utmCampaign": "spring"},
             "visit_last_sign": None,
             "reference": {},

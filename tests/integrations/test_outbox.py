@@ -360,6 +360,27 @@ def test_a_call_that_changes_while_it_is_being_sent_is_sent_once_more(office: Of
     assert len(claims(office.database)) == 1
 
 
+def test_an_update_that_changed_nothing_does_not_stand_in_the_way_of_the_next(office: Office) -> None:
+    add(office, "crm", "odoo")
+    with office.database.writing() as session:
+        call = make_call(session, session.get_one(Scenario, office.scenario_id))
+        fan_out(session, facts(call), "call.updated", NOW)
+    (one,) = claims(office.database)
+    end(office.database, one, Outcome("skipped", "nothing that the CRM shows has changed"))
+    with office.database.writing() as session:
+        fan_out(session, facts(call), "call.updated", NOW)
+    assert [(row.state, row.reason) for row in deliveries(office.database)] == [("pending", "")]
+
+
+def test_an_update_of_a_disabled_scenarios_call_stays_skipped(office: Office) -> None:
+    add(office, "crm", "odoo")
+    with office.database.writing() as session:
+        call = make_call(session, session.get_one(Scenario, office.scenario_id), scenario_enabled=False)
+        for _ in range(2):
+            fan_out(session, facts(call), "call.updated", NOW)
+    assert [(row.state, row.reason) for row in deliveries(office.database)] == [("skipped", "scenario disabled")]
+
+
 def test_a_step_that_made_a_lead_is_kept_for_the_callers_next_calls(office: Office) -> None:
     add(office, "crm", "odoo")
     ended_call(office)

@@ -44,7 +44,7 @@ def test_the_page_says_first_who_does_not_get_everything_since_when_and_why(
 ) -> None:
     html = page(sign_in(client, cast.alice))
     assert "1 receiver does not get everything" in html
-    assert "webhook:1:hooks.example.com" in html
+    assert "<strong>hooks.example.com</strong>" in html
     assert "The receiver answered 410." in html
     assert "today 13:00" in html
     with database.writing() as session:

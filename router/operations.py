@@ -64,6 +64,8 @@ def show_metrics() -> Response:
 
 
 def init_operations(app: Flask, server: Server) -> None:
+    key_fits(server)
+
     @app.before_request
     def begin() -> None:
         g.began = time.perf_counter()

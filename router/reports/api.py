@@ -6,11 +6,12 @@ from flask import Blueprint, request
 
 from router.accounts.access import Audience, current_project, guard
 from router.accounts.api_habits import rows_of
+from router.accounts.openapi import described
 from router.accounts.tokens import require_token
-from router.reports.calls import calls_of, find_call, read_filter
+from router.integrations.document import full_call_documents
+from router.reports.calls import FILTERS, calls_of, find_call, read_filter
 from router.reports.visits import find_visit, visit_document
 from router.server import current_server
-from router.voice.document import call_documents
 from router.voice.models import Call
 
 reports_api = guard(
@@ -21,21 +22,24 @@ reports_api = guard(
 
 
 @reports_api.get("/calls")
+@described(query=(*FILTERS, "limit", "cursor"))
 def get_calls(project_id: int) -> dict[str, Any]:
-    """Newest first; filters `status, caller, number, scenario, since, until`."""
+    """List calls, newest first."""
     wanted = read_filter(request.args, current_project())
     with current_server().database.reading() as session:
         rows, following = rows_of(session, calls_of(project_id, wanted), Call.id, request.args)
-        return {"items": call_documents(session, rows), "next": following}
+        return {"items": full_call_documents(session, rows), "next": following}
 
 
 @reports_api.get("/calls/<int:call_id>")
 def get_call(project_id: int, call_id: int) -> dict[str, Any]:
+    """Read one call, with its attribution and its deliveries."""
     with current_server().database.reading() as session:
-        return call_documents(session, [find_call(session, project_id, call_id)])[0]
+        return full_call_documents(session, [find_call(session, project_id, call_id)])[0]
 
 
 @reports_api.get("/visits/<int:number>")
 def get_visit(project_id: int, number: int) -> dict[str, Any]:
+    """Read one visit by its visit number, with the numbers it was shown and its calls."""
     with current_server().database.reading() as session:
         return visit_document(session, find_visit(session, project_id, number))

@@ -15,6 +15,8 @@ from router.web import GREATEST_ID, Problem
 
 STATUSES = ("in_progress", "answered", "missed", "busy", "failed", "abandoned", "voicemail", "unknown")
 
+FILTERS = ("status", "caller", "number", "scenario", "since", "until")
+
 
 @dataclass(frozen=True)
 class CallFilter:
@@ -53,7 +55,7 @@ def calls_of(project_id: int, wanted: CallFilter) -> Select[Call]:
 
 
 def read_filter(args: Mapping[str, str], project: Project) -> CallFilter:
-    """A filter from an address: `status, caller, number, scenario, since, until`, all optional.
+    """A filter from an address; all FILTERS are optional.
 
     Raises:
         Problem: 422 naming the parameter that cannot be used.
@@ -112,7 +114,7 @@ def find_call(session: Session, project_id: int, call_id: int) -> Call:
     Raises:
         Problem: 404 when the project has no such call.
     """
-    call = session.get(Call, min(call_id, GREATEST_ID))
+    call = session.get(Call, call_id)
     if call is None or call.project_id != project_id:
         raise Problem(404, "There is no such call.")
     return call

@@ -6,10 +6,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from router.attribution.models import Lease, Visit, VisitSpan
+from router.integrations.document import full_call_documents
 from router.scenarios.models import TrackingNumber
-from router.voice.document import call_documents, iso
 from router.voice.models import Call
-from router.web import GREATEST_ID, Problem
+from router.web import Problem, iso
 
 MOST_ROWS = 200
 
@@ -19,7 +19,7 @@ def find_visit(session: Session, project_id: int, number: int) -> Visit:
     Raises:
         Problem: 404 when the project has no visit of this number.
     """
-    wanted = select(Visit).where(Visit.project_id == project_id, Visit.number == min(number, GREATEST_ID))
+    wanted = select(Visit).where(Visit.project_id == project_id, Visit.number == number)
     visit = session.scalars(wanted).one_or_none()
     if visit is None:
         raise Problem(404, "There is no such visit.")
@@ -40,7 +40,7 @@ def visit_document(session: Session, visit: Visit) -> dict[str, Any]:
         "ga": visit.ga,
         "spans": _spans(session, visit),
         "numbers": _numbers(session, visit),
-        "calls": call_documents(session, session.scalars(calls)),
+        "calls": full_call_documents(session, session.scalars(calls)),
     }
 
 

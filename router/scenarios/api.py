@@ -6,7 +6,8 @@ from flask import Blueprint, request
 from sqlalchemy import select
 
 from router.accounts.access import Audience, current_actor, current_project, guard
-from router.accounts.api_habits import merged, rows_of, take_version
+from router.accounts.api_habits import merged, parse, rows_of, take_version
+from router.accounts.openapi import described
 from router.accounts.tokens import require_token
 from router.phones import BadPhone, read_phone
 from router.scenarios.documents import number_document, scenario_document, scenario_documents
@@ -20,8 +21,9 @@ from router.scenarios.scenarios import (
     find_scenario,
     present_scenarios,
 )
+from router.scenarios.shape import NumberShape, ScenarioPatch, ScenarioShape
 from router.server import current_server
-from router.web import Problem, read_json
+from router.web import read_json
 
 scenarios_api = guard(
     Blueprint("scenarios_api", __name__, url_prefix="/api/v1/projects/<int:project_id>"),
@@ -38,12 +40,11 @@ def refused(refusal: Refused) -> Any:
 
 
 @scenarios_api.post("/numbers")
+@described(body=NumberShape, status=201)
 def post_number(project_id: int) -> Answer:
+    """Add a number that is owned elsewhere and forwarded here."""
     body = read_json(request)
-    for name in body.keys() - {"e164"}:
-        raise Problem(422, "There is no such field.", name)
-    if not isinstance(text := body.get("e164"), str):
-        raise Problem(422, "Give the number as text, like +14155552671.", "e164")
+    text = parse(NumberShape, body).e164
     server = current_server()
     with server.database.writing() as session:
         number = add_number(session, current_project(), current_actor(), text, server.now())
@@ -51,7 +52,9 @@ def post_number(project_id: int) -> Answer:
 
 
 @scenarios_api.get("/numbers")
+@described(query=("limit", "cursor"))
 def get_numbers(project_id: int) -> dict[str, Any]:
+    """List the project's tracking numbers, newest first."""
     numbers = select(TrackingNumber).where(TrackingNumber.project_id == project_id)
     with current_server().database.reading() as session:
         rows, following = rows_of(session, numbers, TrackingNumber.id, request.args)
@@ -59,8 +62,9 @@ def get_numbers(project_id: int) -> dict[str, Any]:
 
 
 @scenarios_api.post("/scenarios")
+@described(body=ScenarioShape, status=201)
 def post_scenario(project_id: int) -> Answer:
-    """201 with the whole document; `secrets` holds those that were made, this once."""
+    """Make a scenario; `secrets` of the answer holds those that were made, this once."""
     body = read_json(request)
     server = current_server()
     with server.database.writing() as session:
@@ -70,7 +74,9 @@ def post_scenario(project_id: int) -> Answer:
 
 
 @scenarios_api.get("/scenarios")
+@described(query=("limit", "cursor"))
 def get_scenarios(project_id: int) -> dict[str, Any]:
+    """List the project's scenarios, newest first."""
     server = current_server()
     with server.database.reading() as session:
         rows, following = rows_of(session, present_scenarios(project_id), Scenario.id, request.args)
@@ -79,14 +85,16 @@ def get_scenarios(project_id: int) -> dict[str, Any]:
 
 @scenarios_api.get("/scenarios/<int:scenario_id>")
 def get_scenario(project_id: int, scenario_id: int) -> dict[str, Any]:
+    """Read one scenario."""
     server = current_server()
     with server.database.reading() as session:
         return scenario_document(session, server, find_scenario(session, current_project(), scenario_id))
 
 
 @scenarios_api.patch("/scenarios/<int:scenario_id>")
+@described(body=ScenarioPatch, is_patch=True)
 def patch_scenario(project_id: int, scenario_id: int) -> dict[str, Any]:
-    """A JSON merge patch with the `version` that was read; 409 when somebody was faster."""
+    """Change a scenario by a JSON merge patch with the version that was read; 409 when somebody was faster."""
     patch = read_json(request)
     version = take_version(patch)
     project, server = current_project(), current_server()
@@ -107,7 +115,9 @@ def patch_scenario(project_id: int, scenario_id: int) -> dict[str, Any]:
 
 
 @scenarios_api.delete("/scenarios/<int:scenario_id>")
+@described(status=204)
 def remove_scenario(project_id: int, scenario_id: int) -> tuple[str, int]:
+    """Delete a scenario: its calls stay, its numbers are free again."""
     server = current_server()
     with server.database.writing() as session:
         delete_scenario(session, server, current_project(), current_actor(), scenario_id, server.now())

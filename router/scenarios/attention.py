@@ -50,7 +50,7 @@ def attention_of(scenario: Scenario, numbers: int, shown: Mapping[str, Mapping[i
     if not numbers:
         found.append("No numbers: visitors see the page's own.")
     if scenario.call_flow_id is None:
-        found.append("No destination: calls go to the project's fallback.")
+        found.append("No destination: calls go where they went before, else to the project's fallback.")
     if "integrations" in shown and not any((shown["integrations"].get(scenario.id) or {}).values()):
         found.append("Nobody is told about its calls.")
     return found

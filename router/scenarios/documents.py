@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
@@ -11,6 +10,7 @@ from sqlalchemy.orm import Session
 from router.scenarios.models import CallFlow, Scenario, TrackingNumber
 from router.scenarios.parts import parts_of
 from router.server import Server
+from router.web import iso
 
 
 def scenario_document(session: Session, server: Server, scenario: Scenario) -> dict[str, Any]:
@@ -51,7 +51,7 @@ def _document(scenario: Scenario, numbers: list[TrackingNumber], flow: dict[str,
         "aim": scenario.aim,
         "exhausted": scenario.exhausted,
         "version": scenario.version,
-        "created_at": _iso(scenario.created_at),
+        "created_at": iso(scenario.created_at),
         "calls": scenario.calls,
         "accuracy": scenario.accuracy,
     }
@@ -65,10 +65,6 @@ def number_document(number: TrackingNumber) -> dict[str, Any]:
         "owned_elsewhere": number.owned_elsewhere,
         "pinned": number.pinned,
         "calls": number.calls,
-        "last_shown_at": _iso(number.last_shown_at) if number.last_shown_at else None,
-        "created_at": _iso(number.created_at),
+        "last_shown_at": iso(number.last_shown_at) if number.last_shown_at else None,
+        "created_at": iso(number.created_at),
     }
-
-
-def _iso(moment: datetime) -> str:
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

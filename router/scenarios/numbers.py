@@ -17,7 +17,7 @@ from router.scenarios.models import Scenario, TrackingNumber
 from router.scenarios.refusal import Refused
 from router.scenarios.signals import numbers_changed
 from router.server import Server
-from router.web import GREATEST_ID, Problem
+from router.web import Problem
 
 StaticSource = dict[str, Any] | None
 
@@ -162,7 +162,7 @@ def remove_number(session: Session, project: Project, actor: Actor, number_id: i
     Raises:
         Problem: 404, it is not this project's; 409, it is in use or has a history.
     """
-    number = session.get(TrackingNumber, min(number_id, GREATEST_ID), with_for_update=True)
+    number = session.get(TrackingNumber, number_id, with_for_update=True)
     if number is None or number.project_id != project.id:
         raise Problem(404, "There is no such number.")
     if number.scenario_id is not None:

@@ -18,7 +18,7 @@ from router.scenarios.parts import parts_of
 from router.scenarios.reading import Wanted, read_wanted
 from router.scenarios.refusal import Refused
 from router.server import Server
-from router.web import GREATEST_ID, Problem
+from router.web import Problem
 
 Document = dict[str, Any]
 Secrets = dict[str, Any]
@@ -60,11 +60,11 @@ def change_scenario(
     scenario = _locked(session, project, scenario_id)
     check_version(scenario, version)
     before = editable(scenario_document(session, server, scenario))
-    after = edit(before)
-    wanted, parts = _read(session, server, project, scenario.id, after)
+    wanted, parts = _read(session, server, project, scenario.id, edit(before))
     secrets = _store(session, server, project, scenario, wanted, parts, now)
     scenario.version += 1
-    changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+    after = editable(scenario_document(session, server, scenario))
+    changed = sorted(name for name in before if before[name] != after[name])
     _record(session, actor, now, "scenario.changed", scenario, fields=changed)
     return scenario, secrets
 
@@ -99,7 +99,7 @@ def find_scenario(session: Session, project: Project, scenario_id: int) -> Scena
     Raises:
         Problem: 404 when the project has no such scenario (any more).
     """
-    return _present(session.get(Scenario, min(scenario_id, GREATEST_ID)), project)
+    return _present(session.get(Scenario, scenario_id), project)
 
 
 def check_version(scenario: Scenario, version: int | None) -> None:
@@ -127,9 +127,7 @@ def _present(scenario: Scenario | None, project: Project) -> Scenario:
 
 
 def _locked(session: Session, project: Project, scenario_id: int) -> Scenario:
-    return _present(
-        session.get(Scenario, min(scenario_id, GREATEST_ID), with_for_update=True, populate_existing=True), project
-    )
+    return _present(session.get(Scenario, scenario_id, with_for_update=True, populate_existing=True), project)
 
 
 def _read(
@@ -141,7 +139,8 @@ def _read(
     parts = {}
     for part in parts_of(server):
         try:
-            parts[part.name] = part.check(session, project, scenario_id, document.get(part.name) or {})
+            value = document.get(part.name)
+            parts[part.name] = part.check(session, project, scenario_id, {} if value is None else value)
         except Problem as problem:
             errors[problem.field or part.name] = problem.detail
     if errors:

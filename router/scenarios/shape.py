@@ -72,6 +72,18 @@ class ScenarioShape(_Shape):
     exhausted: Literal["share"] = "share"
 
 
+class ScenarioPatch(ScenarioShape):
+    """A JSON merge patch: only what changes, and the version that was read."""
+
+    version: int
+
+
+class NumberShape(_Shape):
+    """A number as it is added."""
+
+    e164: Annotated[str, Field(max_length=60)]
+
+
 def read_shape(document: Mapping[str, Any]) -> tuple[ScenarioShape, dict[str, str]]:
     """What can be read of a document, and a sentence for each field that cannot.
 

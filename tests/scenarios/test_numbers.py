@@ -1,11 +1,13 @@
 """Tracking numbers: in one project, in at most one scenario (R5)."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from sqlalchemy import func, select
 
 from router.accounts.models import AuditEntry, Project
 from router.database import Database
-from router.scenarios.models import TrackingNumber
+from router.scenarios.models import Scenario, TrackingNumber
 from router.scenarios.numbers import add_number, add_numbers, free_numbers, place_numbers, remove_number
 from router.scenarios.refusal import Refused
 from router.scenarios.scenarios import create_scenario
@@ -130,3 +132,22 @@ def test_only_a_number_without_a_history_can_be_removed(server: Server, database
     removal(THIRD)
     with database.reading() as session:
         assert session.scalars(select(TrackingNumber.e164).order_by(TrackingNumber.id)).all() == [FIRST, SECOND]
+
+
+def test_of_scenarios_that_reach_for_one_number_at_once_only_one_gets_it(
+    server: Server, database: Database, project: Project
+) -> None:
+    def reach(index: int) -> bool:
+        try:
+            with database.writing() as session:
+                wanted = {"title": f"Scenario {index}", "numbers": [FIRST, SECOND]}
+                create_scenario(session, server, project, ALICE, wanted, NOON)
+        except (Refused, Problem):
+            return False
+        return True
+
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(reach, range(4))).count(True) == 1
+    with database.reading() as session:
+        assert len({number(session, e164).scenario_id for e164 in (FIRST, SECOND)}) == 1
+        assert session.scalar(select(func.count(Scenario.id))) == 1, "who was refused left nothing behind"

@@ -156,6 +156,7 @@ def test_the_table_takes_the_same_statements_for_two_and_for_twenty_scenarios(
     alice: FlaskClient, server: Server, cast: Cast, database: Database
 ) -> None:
     def statements() -> int:
+        alice.get("/scenarios")  # what a process asks once is asked
         seen: list[str] = []
 
         def note(_: Any, __: Any, statement: str, *___: Any) -> None:
@@ -288,3 +289,30 @@ def test_junk_in_an_address_or_a_form_is_no_mistake_of_ours(alice: FlaskClient) 
         "version": "x",
     }
     assert alice.post("/scenarios/new", data=junk).status_code == 422
+
+
+HOOK = "https://hooks.example.com/calls"
+
+
+def test_integrations_are_kept_with_the_scenario_and_typed_ones_come_back(
+    alice: FlaskClient, database: Database
+) -> None:
+    typed = TYPED | {"integrations.webhook_end.url": HOOK}
+    refused = alice.post("/scenarios/new", data=typed | {"title": "", "integrations.ga4.measurement_id": "nonsense"})
+    assert refused.status_code == 422
+    assert f'value="{HOOK}"' in refused.text
+    assert 'value="nonsense"' in refused.text
+    assert refused.text.count('aria-invalid="true"') == 2, "both errors stand at their fields"
+
+    stored = alice.post("/scenarios/new", data=typed)
+    secret = re.search(r"whsec_[A-Za-z0-9+/=]+", stored.text)
+    assert secret, "the secret that was made is shown once"
+    path = f"/scenarios/{only_scenario(database).id}"
+    assert f'value="{HOOK}"' in alice.get(path).text
+    assert "Nobody is told" not in alice.get("/scenarios").text
+
+    kept = alice.post(path, data=typed | {"version": "1", "title": "Summer"})
+    assert kept.status_code == 302, "an empty secret keeps the stored one, and none is shown again"
+    assert secret.group() not in alice.get(path).text
+    gone = alice.post(path, data=TYPED | {"version": "2"}, follow_redirects=True)
+    assert "Nobody is told about its calls." in gone.text

@@ -21,6 +21,12 @@ SHOWN_HEADERS = (
 )
 WRITING = ("load", "create", "write", "message_post")
 KINDS = {"webhook": "Webhook", "mp": "Google Analytics 4", "crm": "CRM (Odoo)"}
+WRITTEN = {
+    "crm.lead": "lead",
+    "utm.source": "marketing source",
+    "utm.medium": "marketing medium",
+    "utm.campaign": "campaign",
+}
 
 Crm = Callable[[str, Mapping[str, str], bytes], Reply]
 """Answers one request to a CRM: path, headers, body."""
@@ -91,9 +97,20 @@ def summary(kind: str, path: str, body: bytes) -> str:
         if kind == "mp":
             event = document["events"][0]
             return f"event {event['name']} · {event['params'].get('call_status', '')}"
-        return " · ".join(path.strip("/").split("/")[2:4])
+        _, _, model, method = path.strip("/").split("/")
+        return _crm_summary(model, method, document)
     except (ValueError, KeyError, IndexError, TypeError, AttributeError):
         return "not readable"
+
+
+def _crm_summary(model: str, method: str, document: dict[str, Any]) -> str:
+    """What a request writes into the CRM: a lead, a marketing source, a note."""
+    if method == "message_post":
+        return f"note on {model} {document['ids'][0]}"
+    if method != "load":
+        return f"{model} {method}"
+    row = dict(zip(document["fields"], document["data"][0], strict=True))
+    return f"{WRITTEN.get(model, model)} “{row['name']}”"
 
 
 def _pretty(body: bytes) -> str:

@@ -10,6 +10,7 @@ OWNER = "Sam Alder"
 COUNTER = "+14155550142"
 """The company's own number, as it stands on its pages."""
 WORKSHOP = "+14155550187"
+LINES = {COUNTER: "Counter", WORKSHOP: "Workshop"}
 POOL = ("+14155550101", "+14155550102", "+14155550103", "+14155550104")
 BILLBOARD, FLYER = "+14155550160", "+14155550161"
 RING_SECONDS = 20

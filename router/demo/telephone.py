@@ -21,6 +21,12 @@ WITHHELD = "anonymous"
 LONGEST_CALLER = 40
 
 
+@telephone.errorhandler(Problem)
+def refuse(problem: Problem) -> Response:
+    """Refusals are read by the page's own script."""
+    return problem.response()
+
+
 @telephone.get("/demo/phone")
 def phone() -> str:
     return render_template("demo/phone.html", here="phone", shop=shop, numbers=_numbers(), dialled=_asked_number())
@@ -122,7 +128,7 @@ def _receipts(sids: list[str]) -> dict[str, int]:
 
 def _shown(call: dict[str, Any]) -> dict[str, Any]:
     """A call with its numbers as people write them."""
-    legs = [leg | {"display": international(leg["to"])} for leg in call["legs"]]
+    legs = [leg | {"display": international(leg["to"]), "name": shop.LINES.get(leg["to"], "")} for leg in call["legs"]]
     caller = "withheld" if call["caller"] == WITHHELD else international(call["caller"])
     kept = {key: value for key, value in call.items() if key not in ("log", "legs")}
     return kept | {"legs": legs, "caller_display": caller, "to_display": international(call["to"])}

@@ -48,14 +48,14 @@
   function headline(call) {
     const leg = call.legs.find((one) => one.bridged);
     if (call.ended) return call.talk_seconds === null ? (call.caller_hung_up ? "The caller hung up before anybody answered" : "Nobody was reached") : "Talked for " + seconds(call.talk_seconds);
-    if (leg) return "Talking with " + leg.display;
+    if (leg) return "Talking with " + (leg.name ? "the " + leg.name.toLowerCase() : leg.display);
     return call.legs.some((one) => one.status === "ringing") ? "Ringing" : "Connecting";
   }
 
   function legItem(call, leg) {
     const talking = leg.bridged && leg.status === "in-progress";
     const item = make("li", "leg leg-" + leg.status);
-    item.append(make("span", "number", leg.display), make("span", "state", talking ? "talking " : STATES[leg.status] || leg.status));
+    item.append(make("span", "name", leg.name), make("span", "number", leg.display), make("span", "state", talking ? "talking " : STATES[leg.status] || leg.status));
     if (talking) item.lastChild.append(make("span", "talked"));
     if (leg.error) item.append(make("span", "trouble", leg.error));
     const buttons = make("span", "buttons");

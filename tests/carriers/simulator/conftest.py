@@ -53,6 +53,13 @@ class TwimlServer:
         return status, kind, text.encode() if isinstance(text, str) else text
 
 
+class QuietServer(ThreadingHTTPServer):
+    """A carrier that does not wait for the answer is nothing to report."""
+
+    def handle_error(self, *_: Any) -> None:
+        pass
+
+
 @pytest.fixture
 def twiml() -> Iterator[TwimlServer]:
     known = TwimlServer()
@@ -75,7 +82,7 @@ def twiml() -> Iterator[TwimlServer]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = QuietServer(("127.0.0.1", 0), Handler)
     known.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()

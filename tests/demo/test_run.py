@@ -1,0 +1,72 @@
+"""`router demo` keeps to itself: its own data, this machine alone, one password, whatever else is set."""
+
+import socket
+from pathlib import Path
+
+from sqlalchemy import select
+
+from router.accounts.models import Person, Project
+from router.accounts.passwords import password_matches
+from router.crypto import load_keys
+from router.database import Database
+from router.demo.places import choose_places, read_places
+from router.demo.run import demo_environment, greeting, prepare_demo
+from router.integrations.models import Integration
+from router.settings import read_settings
+
+HOSTILE = {
+    "ROUTER_HOST": "0.0.0.0",
+    "ROUTER_PORT": "8123",
+    "ROUTER_PUBLIC_URL": "https://calls.example.com",
+    "ROUTER_DATABASE_URL": "postgresql://production/router",
+    "ROUTER_SECRET_KEY_FILE": "/nowhere/secret",
+    "ROUTER_CARRIER": "twilio",
+    "ROUTER_ALLOW_PRIVATE": "10.0.0.0/8",
+    "TWILIO_AUTH_TOKEN": "production-token",
+}
+
+
+def test_production_settings_do_not_reach_the_demo(tmp_path: Path) -> None:
+    settings = read_settings(demo_environment(HOSTILE | {"ROUTER_DATA_DIR": str(tmp_path)}))
+    assert settings.data_dir == tmp_path / "demo"
+    assert settings.database == f"sqlite:///{tmp_path}/demo/router.db"
+    assert (settings.carrier, settings.twilio_auth_token, settings.secret_key) == ("simulator", "", "")
+    assert settings.base_url == "http://127.0.0.1:8123"
+    assert [str(network) for network in settings.allow_private] == ["127.0.0.0/8", "::1/128"]
+
+
+def test_the_first_start_fills_everything_and_the_second_keeps_it(tmp_path: Path) -> None:
+    first = prepare_demo({"ROUTER_DATA_DIR": str(tmp_path)})
+    places = read_places(first.settings.data_dir)
+    assert places is not None
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", places.port))
+        taken.listen()
+        second = prepare_demo({"ROUTER_DATA_DIR": str(tmp_path)})
+    moved = read_places(second.settings.data_dir)
+    assert moved is not None
+    assert moved.port != places.port
+    assert (second.password, moved.crm_key) == (first.password, places.crm_key)
+    database = Database(second.settings.database, pool_size=1)
+    with database.reading() as session:
+        assert len(session.scalars(select(Project)).all()) == 1
+        person = session.scalars(select(Person)).one()
+        integrations = list(session.scalars(select(Integration)))
+    database.dispose()
+    assert password_matches(person.password_hash, first.password)
+    crm = next(one for one in integrations if one.slot == "crm")
+    assert crm.config["url"] == moved.address
+    assert load_keys(second.settings).unseal(crm.sealed) == places.crm_key
+    assert first.password in greeting(second)
+    assert "/demo/?utm_source=google&utm_medium=cpc&utm_campaign=spring" in greeting(second)
+
+
+def test_secrets_on_disk_are_for_their_owner_alone(tmp_path: Path) -> None:
+    demo = prepare_demo({"ROUTER_DATA_DIR": str(tmp_path)})
+    for name in ("password", "simulator.json", "secret.key"):
+        assert (demo.settings.data_dir / name).stat().st_mode & 0o077 == 0, name
+
+
+def test_a_broken_file_of_places_is_made_anew(tmp_path: Path) -> None:
+    (tmp_path / "simulator.json").write_text('{"port": "x"')
+    assert choose_places(tmp_path) == read_places(tmp_path)

@@ -12,7 +12,7 @@ import structlog
 from router.accounts.facts import remember_fact
 from router.database import LONG_AGO
 from router.integrations.work import DeliveryWorker
-from router.reports.columns import refresh_columns
+from router.reports.columns import ColumnKeeper, refresh_accuracy
 from router.server import Server
 from router.voice.closing import close_silent_calls, repeat_fan_out
 
@@ -36,7 +36,8 @@ def chores() -> list[Chore]:
     return [
         Chore("heartbeat", timedelta(seconds=5), _heartbeat),
         Chore("repeat_fan_out", timedelta(seconds=5), repeat_fan_out),
-        Chore("refresh_columns", timedelta(seconds=5), refresh_columns),
+        Chore("refresh_columns", timedelta(seconds=5), ColumnKeeper().refresh),
+        Chore("refresh_accuracy", timedelta(minutes=5), refresh_accuracy),
         Chore("close_silent_calls", timedelta(minutes=1), close_silent_calls),
     ]
 

@@ -73,10 +73,10 @@ def page_of(
     args: Mapping[str, str],
     document: Callable[[Row], Any] | None = None,
 ) -> dict[str, Any]:
-    """One page of a list, newest (highest `column`) first: `{items, next}`. `args` may have `limit` and `cursor`.
+    """One page of a list, newest (highest `column`) first: `{items, next}`. `args` may have `limit` and `next`.
 
     Raises:
-        Problem: 422 when `limit` or `cursor` cannot be used.
+        Problem: 422 when `limit` or `next` cannot be used.
     """
     rows, following = rows_of(session, statement, column, args)
     return {"items": [document(row) for row in rows] if document else rows, "next": following}
@@ -87,7 +87,7 @@ def rows_of(
 ) -> tuple[Sequence[Row], str | None]:
     """The rows of one page, and the cursor of the next one; None at the end."""
     limit = _limit(args.get("limit", ""))
-    if cursor := args.get("cursor", ""):
+    if cursor := args.get("next", ""):
         statement = statement.where(column < read_cursor(cursor))
     rows = session.scalars(statement.order_by(column.desc()).limit(limit + 1)).all()
     shown = rows[:limit]
@@ -116,5 +116,5 @@ def read_cursor(cursor: str) -> int:
     except (binascii.Error, ValueError):
         text = ""
     if not text.isdigit() or len(text) > 19 or int(text) > GREATEST_ID:
-        raise Problem(422, "“cursor” is not one that this list gave as “next”.", "cursor")
+        raise Problem(422, "“next” is not one that this list gave.", "next")
     return int(text)

@@ -28,8 +28,6 @@ class Project(Base):
     created_at: Mapped[datetime]
     suspended_at: Mapped[datetime | None]
     version: Mapped[int] = mapped_column(default=1)
-    first_visit_at: Mapped[datetime | None]
-    first_call_at: Mapped[datetime | None]
 
 
 class Person(Base):

@@ -128,7 +128,7 @@ def _parameters(rule: Rule, description: Description) -> list[dict[str, Any]]:
         {"name": name, "in": "path", "required": True, "schema": CONVERTERS.get(kind, {"type": "string"})}
         for kind, name in ARGUMENT.findall(rule.rule)
     ]
-    names = (*description.query, *(("limit", "cursor") if description.is_list else ()))
+    names = (*description.query, *(("limit", "next") if description.is_list else ()))
     return parameters + [{"name": name, "in": "query", "schema": {"type": "string"}} for name in names]
 
 

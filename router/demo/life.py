@@ -192,9 +192,7 @@ def write_deliveries(session: Session, random: Random, company: Company, calls: 
 
 
 def write_counts(session: Session, company: Company, stays: list[Stay], calls: list[PastCall]) -> None:
-    """What the worker would have counted, and the first visit and call."""
-    company.project.first_visit_at = stays[0].started_at
-    company.project.first_call_at = calls[0].started_at
+    """What the worker would have counted."""
     recent = [stay for stay in stays if stay.started_at > stays[-1].started_at - timedelta(days=7)]
     for room in (company.web, company.print):
         scenario = session.get_one(Scenario, room.id)

@@ -43,7 +43,7 @@ class Trouble:
 
 
 def entries(session: Session, project_id: int, args: Mapping[str, str]) -> tuple[list[Entry], str | None]:
-    """One page of a project's deliveries, newest first, and the cursor of the next. `args`: state, limit, cursor (or next).
+    """One page of a project's deliveries, newest first, and the cursor of the next. `args`: state, limit, next.
 
     Raises:
         Problem: 422 when one of them cannot be used.
@@ -53,8 +53,7 @@ def entries(session: Session, project_id: int, args: Mapping[str, str]) -> tuple
         if state not in STATES:
             raise Problem(422, f"“state” is one of {', '.join(STATES)}.", "state")
         statement = statement.where(Delivery.state == state)
-    cursor = args.get("cursor") or args.get("next") or ""
-    rows, following = rows_of(session, statement, Delivery.id, {"limit": args.get("limit", ""), "cursor": cursor})
+    rows, following = rows_of(session, statement, Delivery.id, args)
     return _with_context(session, rows), following
 
 

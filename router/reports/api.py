@@ -22,7 +22,7 @@ reports_api = guard(
 
 
 @reports_api.get("/calls")
-@described(query=(*FILTERS, "limit", "cursor"))
+@described(query=(*FILTERS, "limit", "next"))
 def get_calls(project_id: int) -> dict[str, Any]:
     """List calls, newest first."""
     wanted = read_filter(request.args, current_project())

@@ -1,40 +1,107 @@
-"""Columns of lower floors that show what upper floors know: calls and showings of numbers and scenarios. The worker fills them."""
+"""Columns of lower floors that show what upper floors know: calls, showings and accuracy. The worker fills them, in small writes."""
 
-from datetime import datetime
+from collections.abc import Iterable
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, or_, select, update
+from sqlalchemy import Row, Select, and_, func, select, update
+from sqlalchemy.orm import Session
 
-from router.attribution.models import Lease, PoolNumber
+from router.accounts.models import Project
+from router.attribution.models import Lease, PoolNumber, Visit
 from router.database import LONG_AGO
+from router.reports.overview import day_starts
 from router.scenarios.models import Scenario, TrackingNumber
 from router.server import Server
 from router.voice.models import Call
 
+OVERLAP = 1000
+"""Rows looked at again: a transaction that began earlier may commit later."""
+DAYS = 7
 
-def refresh_columns(server: Server, now: datetime) -> None:
-    """Writes only the rows that changed."""
-    with server.database.writing() as session:
-        number_calls = _count(select(func.count(Call.id)).where(Call.number_id == TrackingNumber.id))
-        scenario_calls = _count(select(func.count(Call.id)).where(Call.scenario_id == Scenario.id))
+
+class ColumnKeeper:
+    """Remembers how far it has read, so that a turn costs what has changed since the last one."""
+
+    def __init__(self) -> None:
+        self._call_id = 0
+
+    def refresh(self, server: Server, now: datetime) -> None:
+        """Calls and showings of numbers and scenarios."""
+        with server.database.reading() as session:
+            newest, numbers, scenarios = self._touched(session)
+            changes = [
+                *_changed(session, _number_calls(numbers), TrackingNumber, "calls"),
+                *_changed(session, _scenario_calls(scenarios), Scenario, "calls"),
+                *_changed(session, _shown_numbers(), TrackingNumber, "last_shown_at"),
+                *_changed(session, _shown_scenarios(), Scenario, "first_shown_at"),
+            ]
+        if changes:
+            with server.database.writing() as session:
+                for change in changes:
+                    session.execute(change)
+        self._call_id = max(0, newest - OVERLAP)
+
+    def _touched(self, session: Session) -> tuple[int, set[int], set[int | None]]:
+        new = select(Call.number_id, Call.scenario_id).where(Call.id > self._call_id).distinct()
+        rows = session.execute(new).all()
+        newest = session.scalar(select(func.max(Call.id))) or 0
+        return newest, {row.number_id for row in rows}, {row.scenario_id for row in rows}
+
+
+def refresh_accuracy(server: Server, now: datetime) -> None:
+    """R8 in its simple form, the same for both aims: in per cent, rounded down, the visits whose number was theirs alone among those that
+    were lent one, of today and the six days before in the project's time zone; a visit counts once its hold is over."""
+    with server.database.reading() as session:
         shown = (
-            select(PoolNumber.lease_started_at)
-            .where(PoolNumber.number_id == TrackingNumber.id, PoolNumber.lease_started_at > LONG_AGO)
-            .scalar_subquery()
+            select(Scenario.id, Scenario.hold_seconds, Project.timezone)
+            .join(Project, Project.id == Scenario.project_id)
+            .where(Scenario.deleted_at.is_(None), Scenario.first_shown_at.is_not(None))
         )
-        first = select(func.min(Lease.started_at)).where(Lease.scenario_id == Scenario.id).scalar_subquery()
-        for statement in (
-            update(TrackingNumber).where(TrackingNumber.calls != number_calls).values(calls=number_calls),
-            update(Scenario).where(Scenario.calls != scenario_calls).values(calls=scenario_calls),
-            update(TrackingNumber)
-            .where(
-                shown.is_not(None), or_(TrackingNumber.last_shown_at.is_(None), TrackingNumber.last_shown_at < shown)
-            )
-            .values(last_shown_at=shown),
-            update(Scenario).where(Scenario.first_shown_at.is_(None), first.is_not(None)).values(first_shown_at=first),
-        ):
-            session.execute(statement.execution_options(synchronize_session=False))
+        found = {one.id: _accuracy(session, one, now) for one in session.execute(shown).all()}
+    with server.database.writing() as session:
+        for scenario_id, accuracy in found.items():
+            different = Scenario.accuracy.is_distinct_from(accuracy)
+            session.execute(update(Scenario).where(Scenario.id == scenario_id, different).values(accuracy=accuracy))
 
 
-def _count(query: Select[Any]) -> ColumnElement[Any]:
-    return query.scalar_subquery()
+def _accuracy(session: Session, scenario: Row[Any], now: datetime) -> int | None:
+    since = day_starts(scenario.timezone, now, DAYS)[0]
+    counted = and_(Visit.started_at >= since, Visit.last_sign_at < now - timedelta(seconds=scenario.hold_seconds))
+    visits = (
+        select(func.count(Lease.visit_id.distinct()))
+        .join(Visit, and_(Visit.id == Lease.visit_id, counted))
+        .where(Lease.scenario_id == scenario.id)
+    )
+    every, shared = session.scalar(visits) or 0, session.scalar(visits.where(Lease.shared)) or 0
+    return 100 * (every - shared) // every if every else None
+
+
+def _changed(session: Session, query: Select[Any], model: Any, column: str) -> list[Any]:
+    """Updates for the rows of `query` (id, value as it is, value as it should be) that differ."""
+    return [
+        update(model).where(model.id == row[0]).values({column: row[2]})
+        for row in session.execute(query)
+        if row[1] != row[2]
+    ]
+
+
+def _number_calls(numbers: Iterable[int]) -> Select[Any]:
+    counted = select(func.count(Call.id)).where(Call.number_id == TrackingNumber.id).scalar_subquery()
+    return select(TrackingNumber.id, TrackingNumber.calls, counted).where(TrackingNumber.id.in_(numbers))
+
+
+def _scenario_calls(scenarios: Iterable[int | None]) -> Select[Any]:
+    counted = select(func.count(Call.id)).where(Call.scenario_id == Scenario.id).scalar_subquery()
+    return select(Scenario.id, Scenario.calls, counted).where(Scenario.id.in_(scenarios))
+
+
+def _shown_numbers() -> Select[Any]:
+    return select(TrackingNumber.id, TrackingNumber.last_shown_at, PoolNumber.lease_started_at).join(
+        PoolNumber, and_(PoolNumber.number_id == TrackingNumber.id, PoolNumber.lease_started_at > LONG_AGO)
+    )
+
+
+def _shown_scenarios() -> Select[Any]:
+    first = select(func.min(Lease.started_at)).where(Lease.scenario_id == Scenario.id).scalar_subquery()
+    return select(Scenario.id, Scenario.first_shown_at, first).where(Scenario.first_shown_at.is_(None))

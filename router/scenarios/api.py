@@ -52,7 +52,7 @@ def post_number(project_id: int) -> Answer:
 
 
 @scenarios_api.get("/numbers")
-@described(query=("limit", "cursor"))
+@described(query=("limit", "next"))
 def get_numbers(project_id: int) -> dict[str, Any]:
     """List the project's tracking numbers, newest first."""
     numbers = select(TrackingNumber).where(TrackingNumber.project_id == project_id)
@@ -74,7 +74,7 @@ def post_scenario(project_id: int) -> Answer:
 
 
 @scenarios_api.get("/scenarios")
-@described(query=("limit", "cursor"))
+@described(query=("limit", "next"))
 def get_scenarios(project_id: int) -> dict[str, Any]:
     """List the project's scenarios, newest first."""
     server = current_server()

@@ -16,6 +16,7 @@ class Call(Base):
     __table_args__ = (
         Index("ix_call_number_id_caller_started_at", "number_id", "caller", "started_at"),
         Index("ix_call_project_id_id", "project_id", "id"),
+        Index("ix_call_project_id_started_at", "project_id", "started_at"),
         Index("ix_call_scenario_id_id", "scenario_id", "id"),
         Index("ix_call_visit_id", "visit_id"),
         Index(

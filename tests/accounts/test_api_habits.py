@@ -85,7 +85,7 @@ def test_a_list_is_read_page_by_page_newest_first(database: Database) -> None:
             found.append(page["items"])
             if page["next"] is None:
                 break
-            args["cursor"] = page["next"]
+            args["next"] = page["next"]
         assert found == [[4, 3], [2, 1], [0]]
         for limit in ("0", "201", "-1", "x", "1.5", "９", "9" * 30):
             with pytest.raises(Problem, match="limit"):

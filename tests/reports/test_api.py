@@ -25,7 +25,7 @@ def test_calls_come_newest_first_and_page_by_page(client: FlaskClient, cast: Cas
     seen: list[int] = []
     cursor: str | None = ""
     while cursor is not None:
-        page = ask(client, cast, "/calls", limit=20, cursor=cursor).json or {}
+        page = ask(client, cast, "/calls", limit=20, next=cursor).json or {}
         seen += [call["id"] for call in page["items"]]
         cursor = page["next"]
     assert seen == [call["id"] for call in every]
@@ -59,7 +59,7 @@ def test_a_filter_that_cannot_be_used_is_named(client: FlaskClient, cast: Cast, 
         ("since", "yesterday"),
         ("until", "2026-13-01"),
         ("until", "9999-12-31"),
-        ("cursor", "!"),
+        ("next", "!"),
         ("limit", "0"),
     ):
         answer = ask(client, cast, "/calls", **{name: junk})

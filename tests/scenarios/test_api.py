@@ -53,7 +53,7 @@ def test_numbers_are_added_listed_and_refused(alice: Program, charlie: Program) 
     alice.made("/numbers", {"e164": SECOND})
     listed = alice.send("GET", "/numbers?limit=1").json or {}
     assert [one["e164"] for one in listed["items"]] == [SECOND], "newest first"
-    rest = alice.send("GET", f"/numbers?limit=1&cursor={listed['next']}").json or {}
+    rest = alice.send("GET", f"/numbers?limit=1&next={listed['next']}").json or {}
     assert ([one["e164"] for one in rest["items"]], rest["next"]) == ([FIRST], None)
 
     assert refusal(alice.send("POST", "/numbers", {"e164": FIRST})) == (409, "e164")

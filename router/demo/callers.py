@@ -12,7 +12,7 @@ from router.demo import shop
 from router.demo.company import static_source
 from router.demo.visitors import DAYS, HOLD, Stay
 
-AREAS = ("212", "312", "408", "415", "510", "628", "650", "707", "831", "925")
+AREAS = ("212", "312", "408", "510", "628", "650", "707", "831", "925")
 WITHHELD_SHARE = 0.05
 REPEAT_SHARE = 0.22
 PRINT_CALLS = 34

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
 from sqlalchemy import select
@@ -90,6 +91,7 @@ def point_integrations(session: Session, places: Places) -> None:
     for integration in session.scalars(select(Integration)):
         _, config, _ = slots[integration.slot]
         integration.config = integration.config | config
+        integration.destination = _destination(integration.kind, integration.project_id, integration.config)
 
 
 def _slots(places: Places) -> dict[str, tuple[str, dict[str, Any], str]]:
@@ -102,6 +104,13 @@ def _slots(places: Places) -> dict[str, tuple[str, dict[str, Any], str]]:
         "ga4": ("ga4", {"measurement_id": "G-DEMO000001", "endpoint": collect, "event": "Call"}, places.key),
         "crm": ("odoo", {"url": places.address, "database": CRM_DATABASE, "manager": "", "fields": {}}, places.crm_key),
     }
+
+
+def _destination(kind: str, project_id: int, config: dict[str, Any]) -> str:
+    """The receiver's name as the form of a scenario would give it: an edit then keeps the stored secret."""
+    place = urlsplit(config.get("url") or config.get("endpoint") or "").netloc
+    detail = config.get("database") or config.get("measurement_id")
+    return f"{kind}:{project_id}:{place}" + (f"/{detail}".casefold() if detail else "")
 
 
 def _untagged() -> dict[str, Any]:
@@ -155,7 +164,7 @@ def _integration(
         scenario_id=scenario.id,
         slot=slot,
         kind=kind,
-        destination=f"{kind}:{scenario.project_id}",
+        destination=_destination(kind, scenario.project_id, config),
         config=config,
         sealed=keys.seal(secret),
         created_at=now,

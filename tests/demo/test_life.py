@@ -89,7 +89,7 @@ def every_delivery_is_over_and_tells_how(database: Database) -> None:
     with database.reading() as session:
         deliveries = list(session.scalars(select(Delivery)))
         tried = set(session.scalars(select(DeliveryAttempt.delivery_id)))
-    assert {delivery.state for delivery in deliveries} == {"done", "skipped", "dead"}
+    assert {"done", "skipped"} <= {delivery.state for delivery in deliveries} <= {"done", "skipped", "dead"}
     for delivery in deliveries:
         assert delivery.id in tried
         assert (delivery.state == "done") == (delivery.done_at is not None)

@@ -70,3 +70,18 @@ def test_secrets_on_disk_are_for_their_owner_alone(tmp_path: Path) -> None:
 def test_a_broken_file_of_places_is_made_anew(tmp_path: Path) -> None:
     (tmp_path / "simulator.json").write_text('{"port": "x"')
     assert choose_places(tmp_path) == read_places(tmp_path)
+
+
+def test_the_demos_integrations_are_named_as_a_form_would_name_them(tmp_path: Path) -> None:
+    """Otherwise the first edit of a scenario would ask for every secret again."""
+    demo = prepare_demo({"ROUTER_DATA_DIR": str(tmp_path)})
+    places = read_places(demo.settings.data_dir)
+    assert places is not None
+    database = Database(demo.settings.database, pool_size=1)
+    with database.reading() as session:
+        named = {one.slot: one.destination for one in session.scalars(select(Integration).order_by(Integration.id))}
+    database.dispose()
+    here = f"127.0.0.1:{places.port}"
+    assert named["crm"] == f"odoo:1:{here}/alder"
+    assert named["ga4"] == f"ga4:1:{here}/g-demo000001"
+    assert named["webhook_end"] == named["webhook_start"] == f"webhook:1:{here}"

@@ -71,6 +71,7 @@ def upgrade() -> None:
         postgresql_where=sa.text("ended_at IS NULL"),
     )
     op.create_index("ix_call_project_id_id", "call", ["project_id", "id"], unique=False)
+    op.create_index("ix_call_project_id_started_at", "call", ["project_id", "started_at"], unique=False)
     op.create_index("ix_call_scenario_id_id", "call", ["scenario_id", "id"], unique=False)
     op.create_index("ix_call_visit_id", "call", ["visit_id"], unique=False)
     op.create_table(

@@ -18,6 +18,7 @@ from router.accounts.token_pages import token_settings
 from router.attribution import hooks as tag_hooks
 from router.attribution import pool
 from router.attribution.tag_views import tag_files
+from router.carriers import carrier_of
 from router.crypto import load_keys
 from router.database import Database
 from router.demo.site import site
@@ -29,6 +30,7 @@ from router.integrations.views import deliveries
 from router.logs import configure_logs
 from router.operations import init_operations, operations
 from router.reports.api import reports_api
+from router.reports.install_page import add_install_section, install_page
 from router.reports.views import reports_pages
 from router.scenarios.api import scenarios_api
 from router.scenarios.number_views import numbers_pages
@@ -59,6 +61,7 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     tag_hooks.hooks,
     voice_hooks.hooks,
     reports_pages,
+    install_page,
     reports_api,
     operations,
 )
@@ -103,6 +106,8 @@ def make_server(settings: Settings) -> Server:
     receivers.connect(server)
     add_part(server, IntegrationsPart(server))
     tag_hooks.make_limits(server)
+    add_install_section(server)
+    carrier_of(server)
     return server
 
 

@@ -15,6 +15,8 @@ from router.scenarios.models import Scenario, TrackingNumber
 from router.server import Server
 from router.voice.models import Call
 
+Query = Select[*tuple[Any, ...]]
+
 OVERLAP = 1000
 """Rows looked at again: a transaction that began earlier may commit later."""
 DAYS = 7
@@ -65,7 +67,7 @@ def refresh_accuracy(server: Server, now: datetime) -> None:
             session.execute(update(Scenario).where(Scenario.id == scenario_id, different).values(accuracy=accuracy))
 
 
-def _accuracy(session: Session, scenario: Row[Any], now: datetime) -> int | None:
+def _accuracy(session: Session, scenario: Row[*tuple[Any, ...]], now: datetime) -> int | None:
     since = day_starts(scenario.timezone, now, DAYS)[0]
     counted = and_(Visit.started_at >= since, Visit.last_sign_at < now - timedelta(seconds=scenario.hold_seconds))
     visits = (
@@ -77,7 +79,7 @@ def _accuracy(session: Session, scenario: Row[Any], now: datetime) -> int | None
     return 100 * (every - shared) // every if every else None
 
 
-def _changed(session: Session, query: Select[Any], model: Any, column: str) -> list[Any]:
+def _changed(session: Session, query: Query, model: Any, column: str) -> list[Any]:
     """Updates for the rows of `query` (id, value as it is, value as it should be) that differ."""
     return [
         update(model).where(model.id == row[0]).values({column: row[2]})
@@ -86,22 +88,22 @@ def _changed(session: Session, query: Select[Any], model: Any, column: str) -> l
     ]
 
 
-def _number_calls(numbers: Iterable[int]) -> Select[Any]:
+def _number_calls(numbers: Iterable[int]) -> Query:
     counted = select(func.count(Call.id)).where(Call.number_id == TrackingNumber.id).scalar_subquery()
     return select(TrackingNumber.id, TrackingNumber.calls, counted).where(TrackingNumber.id.in_(numbers))
 
 
-def _scenario_calls(scenarios: Iterable[int | None]) -> Select[Any]:
+def _scenario_calls(scenarios: Iterable[int | None]) -> Query:
     counted = select(func.count(Call.id)).where(Call.scenario_id == Scenario.id).scalar_subquery()
     return select(Scenario.id, Scenario.calls, counted).where(Scenario.id.in_(scenarios))
 
 
-def _shown_numbers() -> Select[Any]:
+def _shown_numbers() -> Query:
     return select(TrackingNumber.id, TrackingNumber.last_shown_at, PoolNumber.lease_started_at).join(
         PoolNumber, and_(PoolNumber.number_id == TrackingNumber.id, PoolNumber.lease_started_at > LONG_AGO)
     )
 
 
-def _shown_scenarios() -> Select[Any]:
+def _shown_scenarios() -> Query:
     first = select(func.min(Lease.started_at)).where(Lease.scenario_id == Scenario.id).scalar_subquery()
     return select(Scenario.id, Scenario.first_shown_at, first).where(Scenario.first_shown_at.is_(None))

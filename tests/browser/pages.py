@@ -22,6 +22,7 @@ PAGES = [
     PageToSee("/scenarios/{scenario_id}/delete", "Delete Spring sale"),
     PageToSee("/numbers/add", "Add own numbers"),
     PageToSee("/settings", "Settings"),
+    PageToSee("/settings/install", "Settings"),
     PageToSee("/settings/people", "Settings"),
     PageToSee("/settings/tokens", "Settings"),
     PageToSee("/settings/audit", "Settings"),

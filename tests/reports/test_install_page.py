@@ -1,0 +1,50 @@
+"""Settings, Install: the line for the web master, two lights, and the sites that asked in vain."""
+
+from flask.testing import FlaskClient
+from sqlalchemy import select
+
+from router.accounts.models import Project
+from router.attribution.models import RefusedOrigin
+from router.database import Database
+from tests.people import NOW, Cast, sign_in
+from tests.reports.making import make_call, make_visit
+
+NUMBER = "+12125550100"
+
+
+def test_it_shows_the_line_and_the_two_sources_of_a_csp(client: FlaskClient, cast: Cast) -> None:
+    page = sign_in(client, cast.alice).get("/settings/install").text
+    line = f"&lt;script async src=&#34;https://calls.example.net/tag/{cast.project.key}.js&#34;&gt;&lt;/script&gt;"
+    assert line in page
+    assert "script-src https://calls.example.net;" in page
+    assert "connect-src https://calls.example.net;" in page
+
+
+def test_the_lights_turn_green_at_the_first_visit_and_the_first_call(
+    client: FlaskClient, cast: Cast, database: Database
+) -> None:
+    alice = sign_in(client, cast.alice)
+    assert alice.get("/settings/install").text.count("waiting") == 2
+    with database.writing() as session:
+        make_visit(session, cast.project, 10001, NOW)
+    page = alice.get("/settings/install").text
+    assert "first visit seen" in page
+    assert "first call seen" not in page
+    with database.writing() as session:
+        make_call(session, cast.project, NUMBER, NOW, caller="+14155550123")
+    assert "The tag works, and calls arrive." in alice.get("/settings/install").text
+
+
+def test_a_site_that_asked_is_allowed_with_one_click(client: FlaskClient, cast: Cast, database: Database) -> None:
+    with database.writing() as session:
+        session.add(RefusedOrigin(project_id=cast.project.id, origin="https://staging.example:8443", last_at=NOW))
+    with database.reading() as session:
+        origin_id = session.scalars(
+            select(RefusedOrigin.id).where(RefusedOrigin.origin == "https://staging.example:8443")
+        ).one()
+    assert sign_in(client, cast.bob).post(f"/settings/install/allow/{origin_id}").status_code in (302, 403)
+    alice = sign_in(client, cast.alice)
+    alice.post(f"/settings/install/allow/{origin_id}")
+    with database.reading() as session:
+        assert "staging.example:8443" in session.get_one(Project, cast.project.id).site
+    assert alice.post(f"/settings/install/allow/{origin_id}").status_code == 404

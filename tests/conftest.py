@@ -68,7 +68,7 @@ def database_url(database_kind: str, request: pytest.FixtureRequest, tmp_path: P
     name = f"test_{secrets.token_hex(6)}"
     admin = create_engine(base, isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE template_router STRATEGY file_copy"))
+        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE template_router STRATEGY wal_log"))
     yield database_of(base, name)
     with admin.connect() as connection:
         connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))

@@ -175,7 +175,7 @@ _HELD_BY = (
 
 _MARK_SHARED = (  # the visits that hold the number at this moment share it from now on
     update(LEASE)
-    .where(lease.number_id == bindparam("number"), lease.turn >= bindparam("group"))
+    .where(lease.number_id == bindparam("number"), lease.turn >= bindparam("group"), lease.shared.is_(False))
     .where(
         select(VISIT.c.id).where(VISIT.c.id == lease.visit_id, VISIT.c.last_sign_at >= bindparam("since")).exists(),
     )

@@ -8,11 +8,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+from router.phones import read_destination
 
 Network = IPv4Network | IPv6Network
 Networks = Annotated[tuple[Network, ...], NoDecode]
 
-SECRETS = ("ROUTER_SECRET_KEY", "ROUTER_DATABASE_URL", "TWILIO_AUTH_TOKEN", "ROUTER_METRICS_TOKEN")
+SECRETS = ("ROUTER_SECRET_KEY", "ROUTER_DATABASE_URL", "TWILIO_AUTH_TOKEN")
 
 
 class SettingsError(Exception):
@@ -66,6 +67,11 @@ class Settings(BaseSettings):
         if value and not value.startswith(("http://", "https://")):
             raise ValueError("must begin with https:// (or http:// on a closed network)")
         return value.rstrip("/")
+
+    @field_validator("fallback_destination")
+    @classmethod
+    def _destination(cls, value: str) -> str:
+        return read_destination(value) if value else ""
 
     @field_validator("visit_rate")
     @classmethod

@@ -15,11 +15,14 @@ import tests.integrations.furniture  # noqa: F401 - what it furnishes
 from router.app import create_app
 from router.crypto import KeyRing, load_keys
 from router.database import Database, migrate
+from router.logs import configure_logs
 from router.server import Server
 from router.settings import Settings
 from tests import furnishing  # noqa: F401 - fills the project that the walk over all addresses visits
 from tests.people import Cast, create_cast
 from tests.postgres import database_of, postgres_cluster
+
+configure_logs("warning")  # as in production: structlog's own default draws every traceback for seconds
 
 SECRET = "test-secret-key-0123456789"
 

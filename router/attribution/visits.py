@@ -128,8 +128,9 @@ def record_sign(session: Session, visit: KnownVisit, now: datetime, ga: Mapping[
             )
         )
         session.execute(_NEW_SPAN, values | {"seen": visit.last_sign_at})
-    if ga and not visit.ga:
-        session.execute(_FILL_GA, {"visit": visit.id, "found_ga": dict(ga)})
+    whole_ga = {**(ga or {}), **visit.ga}
+    if whole_ga != visit.ga:
+        session.execute(_FILL_GA, {"visit": visit.id, "found_ga": whole_ga})
 
 
 _HERE = VISIT.c.id == bindparam("visit")

@@ -55,7 +55,7 @@ def test_everybody_lists_what_he_reaches(client: FlaskClient, cast: Cast) -> Non
     assert names(cast.alice_token) == (["Alice's Shop"], None)
     first, following = names(cast.operator_token, limit="1")
     assert first == ["Charlie's Garage"]
-    assert names(cast.operator_token, limit="1", cursor=following or "") == (["Alice's Shop"], None)
+    assert names(cast.operator_token, limit="1", next=following or "") == (["Alice's Shop"], None)
 
 
 def test_a_patch_changes_what_it_names_and_says_who_was_faster(client: FlaskClient, cast: Cast) -> None:

@@ -186,10 +186,17 @@ def test_a_person_is_called_by_a_new_name(alice: FlaskClient) -> None:
 def test_other_floors_add_sections_and_people_see_those_of_their_role(
     client: FlaskClient, server: Server, cast: Cast
 ) -> None:
-    add_section(server, Section("Install", "/settings/install", 20))
+    add_section(server, Section("Voices", "/settings/voices", 25))
     alices = re.findall(r'<a href="(/settings[^"]*)"', sign_in(client, cast.alice).get("/settings/people").text)
-    tabs = ["/settings", "/settings/install", "/settings/people", "/settings/tokens", "/settings/audit"]
-    assert [path for path in alices if path in tabs][-5:] == tabs
+    tabs = [
+        "/settings",
+        "/settings/install",
+        "/settings/voices",
+        "/settings/people",
+        "/settings/tokens",
+        "/settings/audit",
+    ]
+    assert [path for path in alices if path in tabs][-6:] == tabs
     bobs = sign_in(client, cast.bob).get("/settings/people").text
     assert "/settings/tokens" not in bobs
     assert "Add somebody" not in bobs

@@ -141,8 +141,9 @@ def test_a_page_that_wakes_after_its_number_was_given_away_gets_another(
 
 def test_analytics_ids_that_appear_late_are_filled_in(shop: Server, client: FlaskClient, clock: Any) -> None:
     first = view(client).get_json()
-    sign(client, first["token"], ga={"client_id": "123.456", "session_id": "789"})
-    sign(client, first["token"], ga={"client_id": "999.999", "session_id": "999"})
+    sign(client, first["token"], ga={"client_id": "123.456"})
+    sign(client, first["token"], ga={"client_id": "999.999", "session_id": "789"})
+    sign(client, first["token"], ga={"session_id": "999"})
     with shop.database.reading() as session:
         assert session.scalars(select(Visit.ga)).one() == {"client_id": "123.456", "session_id": "789"}
 

@@ -1,6 +1,7 @@
 """Typed settings from environment variables. Junk is refused with the variable's name; any secret may come from NAME_FILE."""
 
 import os
+import re
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -9,10 +10,15 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from router.phones import read_destination
+
 Network = IPv4Network | IPv6Network
 Networks = Annotated[tuple[Network, ...], NoDecode]
 
 SECRETS = ("ROUTER_SECRET_KEY", "ROUTER_DATABASE_URL", "TWILIO_AUTH_TOKEN", "ROUTER_METRICS_TOKEN")
+
+
+PUBLIC_URL = re.compile(r"https?://[^/\s?#@]+(/[^\s?#]*)?")
 
 
 class SettingsError(Exception):
@@ -65,7 +71,21 @@ class Settings(BaseSettings):
     def _address(cls, value: str) -> str:
         if value and not value.startswith(("http://", "https://")):
             raise ValueError("must begin with https:// (or http:// on a closed network)")
+        if value and not PUBLIC_URL.fullmatch(value):
+            raise ValueError("must be an address like https://calls.example.com, without a question mark or spaces")
         return value.rstrip("/")
+
+    @field_validator("database_url")
+    @classmethod
+    def _database_address(cls, value: str) -> str:
+        if value and not value.startswith(("postgresql://", "postgres://", "postgresql+psycopg://", "sqlite:///")):
+            raise ValueError("must be an address like postgresql://user:password@host/database")
+        return value
+
+    @field_validator("fallback_destination")
+    @classmethod
+    def _destination(cls, value: str) -> str:
+        return read_destination(value) if value else value
 
     @field_validator("visit_rate")
     @classmethod

@@ -78,6 +78,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         settings = read_settings()
         configure_logs(settings.log_level)
     server = make_server(settings)
+    carrier_of(server)
     app = Flask("router", template_folder=str(template_folder()), static_folder=str(PACKAGE / "static"))
     _configure(app, server)
     server.bind(app)

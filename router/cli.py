@@ -9,6 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from router.accounts.commands import token, user
 from router.accounts.set_up import setup_link
 from router.app import make_server
+from router.carriers import carrier_of
 from router.database import migrate as migrate_database
 from router.database import schema_state
 from router.demo.run import prepare_demo, welcome_when_ready
@@ -49,6 +50,7 @@ def serve(no_worker: bool) -> None:
     settings = read_settings()
     configure_logs(settings.log_level)
     server = make_server(settings)
+    carrier_of(server)  # what would refuse every call is said now
     prepare(server)
     commands = {"web": web_command("router.app:create_app()")}
     if settings.embedded and not no_worker:

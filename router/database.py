@@ -1,5 +1,6 @@
 """Engine, sessions and column types. What differs between SQLite and PostgreSQL is here and nowhere else."""
 
+import select
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.types import TypeDecorator
@@ -152,8 +154,8 @@ def _sqlite_engine(url: str, pool_size: int) -> Engine:
 
 
 def _postgresql_engine(url: str, pool_size: int) -> Engine:
-    connect = {"connect_timeout": CONNECT_SECONDS}
-    return create_engine(
+    connect = {"connect_timeout": CONNECT_SECONDS, "tcp_user_timeout": CONNECT_SECONDS * 1000}
+    engine = create_engine(
         url,
         pool_size=pool_size,
         max_overflow=pool_size,
@@ -161,6 +163,20 @@ def _postgresql_engine(url: str, pool_size: int) -> Engine:
         hide_parameters=True,
         connect_args=connect,
     )
+
+    @event.listens_for(engine, "checkout")
+    def refuse_ended(connection: Any, _: Any, __: Any) -> None:
+        """A server that restarted has said goodbye on every idle connection, and that can be seen without asking it."""
+        if connection.closed or _has_something_to_say(connection.fileno()):
+            raise DisconnectionError("the server ended this connection")
+
+    return engine
+
+
+def _has_something_to_say(descriptor: int) -> bool:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def insert_new(session: Session | Connection, table: type[Base] | Table, *, unique: Sequence[str]) -> Any:

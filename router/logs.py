@@ -51,6 +51,15 @@ def configure_logs(level: str) -> None:
 
 def _mask(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     for name, value in line.items():
-        if name not in UNMASKED and isinstance(value, str):
-            line[name] = masked(value)
+        if name not in UNMASKED and not name.startswith("_"):
+            line[name] = _masked(value)
     return line
+
+
+def _masked(value: Any) -> Any:
+    """Text wherever it stands; whatever is neither a number nor a plain container is written as its text."""
+    if isinstance(value, dict):
+        return {_masked(key): _masked(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set):
+        return [_masked(item) for item in value]
+    return value if value is None or isinstance(value, bool | int | float) else masked(str(value))

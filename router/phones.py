@@ -9,7 +9,7 @@ from phonenumbers import NumberParseException, PhoneNumberFormat
 SIP = re.compile(
     r"sips?:[A-Za-z0-9._+\-]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.\-]{0,252}[A-Za-z0-9])?(?::\d{1,5})?(?:;[A-Za-z0-9=;.\-]{1,64})?"
 )
-PHONE = re.compile(r"\+\d[\d ().\-]{5,20}\d|(?<![\w.:\-+])\d{10,15}(?![\w:\-])")
+PHONE = re.compile(r"(?:\+|%2[Bb])\d[\d ().\-]{5,20}\d|(?<![\w.:\-+])\d{10,15}(?![\w:\-])")
 
 
 class BadPhone(ValueError):
@@ -134,5 +134,6 @@ def masked(text: str) -> str:
 
 
 def _hide(number: str) -> str:
-    digits = re.sub(r"\D", "", number)
-    return f"{'+' if number.startswith('+') else ''}{digits[:2]}…{digits[-2:]}"
+    sign = "" if number[0].isdigit() else "+"
+    digits = re.sub(r"\D", "", re.sub("^%2[Bb]", "", number))
+    return f"{sign}{digits[:2]}…{digits[-2:]}"

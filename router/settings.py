@@ -1,6 +1,7 @@
 """Typed settings from environment variables. Junk is refused with the variable's name; any secret may come from NAME_FILE."""
 
 import os
+import re
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -15,6 +16,7 @@ Network = IPv4Network | IPv6Network
 Networks = Annotated[tuple[Network, ...], NoDecode]
 
 SECRETS = ("ROUTER_SECRET_KEY", "ROUTER_DATABASE_URL", "TWILIO_AUTH_TOKEN")
+PUBLIC_URL = re.compile(r"https?://[^/\s?#@]+(/[^\s?#]*)?")
 
 
 class SettingsError(Exception):
@@ -27,7 +29,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="ROUTER_", extra="forbid", populate_by_name=True, frozen=True)
 
     data_dir: Path = Path("data")
-    database_url: str = ""
+    database_url: str = Field(default="", repr=False)
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     public_url: str = ""
@@ -67,12 +69,21 @@ class Settings(BaseSettings):
     def _address(cls, value: str) -> str:
         if value and not value.startswith(("http://", "https://")):
             raise ValueError("must begin with https:// (or http:// on a closed network)")
+        if value and not PUBLIC_URL.fullmatch(value):
+            raise ValueError("must be an address like https://calls.example.com, without a question mark or spaces")
         return value.rstrip("/")
+
+    @field_validator("database_url")
+    @classmethod
+    def _database_address(cls, value: str) -> str:
+        if value and not value.startswith(("postgresql://", "postgres://", "postgresql+psycopg://", "sqlite:///")):
+            raise ValueError("must be an address like postgresql://user:password@host/database")
+        return value
 
     @field_validator("fallback_destination")
     @classmethod
     def _destination(cls, value: str) -> str:
-        return read_destination(value) if value else ""
+        return read_destination(value) if value else value
 
     @field_validator("visit_rate")
     @classmethod

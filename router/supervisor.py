@@ -1,5 +1,6 @@
 """Runs the processes of one machine together: web, worker and whatever else a command adds. A process that dies is started again."""
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -12,8 +13,10 @@ from types import FrameType
 import structlog
 
 POLL_SECONDS = 0.2
+SHORTEST_PAUSE = 1.0
 LONGEST_PAUSE = 30.0
 STOP_SECONDS = 60.0
+PR_SET_PDEATHSIG = 1
 
 log = structlog.get_logger(__name__)
 
@@ -26,6 +29,12 @@ def web_command(application: str) -> list[str]:
     return python("-m", "gunicorn", "--config", "python:router.gunicorn_config", application)
 
 
+def die_with_parent() -> None:
+    """A supervisor that is killed leaves nobody behind who holds the port (Linux; elsewhere children outlive it)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
 class Child:
     """One process, with the pause before it may start again."""
 
@@ -35,19 +44,25 @@ class Child:
         self.environ = dict(environ)
         self.process: subprocess.Popen[bytes] | None = None
         self.started = 0.0
-        self.pause = 0.5
+        self.again_at: float | None = None
+        self.pause = SHORTEST_PAUSE
 
     def start(self) -> None:
-        self.process = subprocess.Popen(self.command, env=self.environ)  # noqa: S603 - our own commands
-        self.started = time.monotonic()
+        self.process = subprocess.Popen(  # noqa: S603 - our own commands, and one thread
+            self.command, env=self.environ, preexec_fn=die_with_parent
+        )
+        self.started, self.again_at = time.monotonic(), None
 
     def start_again_if_dead(self) -> None:
+        """At once after a life of some length, after a growing pause when it dies as soon as it starts."""
         if self.process is None or self.process.poll() is None:
             return
-        lived = time.monotonic() - self.started
-        self.pause = 0.5 if lived > LONGEST_PAUSE else min(self.pause * 2, LONGEST_PAUSE)
-        if lived >= self.pause:
+        now = time.monotonic()
+        if self.again_at is None:
             log.error("process_died", process=self.name, code=self.process.returncode)
+            self.pause = SHORTEST_PAUSE if now - self.started > self.pause else min(self.pause * 2, LONGEST_PAUSE)
+            self.again_at = now if self.pause == SHORTEST_PAUSE else now + self.pause
+        if now >= self.again_at:
             self.start()
 
     def end(self) -> None:

@@ -110,13 +110,18 @@ def client_address(request: Request, trusted: Networks) -> str:
     found = ""
     for hop in hops:
         try:
-            address = ip_address(hop)
+            address = _plain(ip_address(hop))
         except ValueError:
             break
         found = str(address)
         if not _within(address, trusted):
             break
     return found
+
+
+def _plain(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+    """An IPv4 client of a socket that listens on both is written `::ffff:203.0.113.9`; it is that IPv4 client."""
+    return address.ipv4_mapped or address if isinstance(address, IPv6Address) else address
 
 
 def client_group(address: str) -> str:

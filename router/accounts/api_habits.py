@@ -97,7 +97,7 @@ def rows_of(
 def _limit(text: str) -> int:
     if not text:
         return LIMIT
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= GREATEST_LIMIT):
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= GREATEST_LIMIT):
         raise Problem(422, f"“limit” is a number from 1 to {GREATEST_LIMIT}.", "limit")
     return int(text)
 

@@ -2,6 +2,7 @@
 
 from flask import Flask, Response, current_app, g, render_template, request
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
 
 from router.accounts.access import Audience, audience_of
@@ -32,6 +33,11 @@ def init_failures(app: Flask) -> None:
             return error
         code = error.code or 500
         return answer_problem(Problem(code, ADVICE.get(code) or error.description or ""))
+
+    @app.errorhandler(PoolTimeout)
+    def no_connection(error: PoolTimeout) -> Response:
+        current_app.logger.error("database: no connection became free in time")
+        return answer_problem(Problem(503, "The database cannot be reached. Try again in a minute."))
 
     @app.errorhandler(DBAPIError)
     def database_error(error: DBAPIError) -> Response:

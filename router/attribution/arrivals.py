@@ -50,7 +50,7 @@ class TagScenario:
 
 @dataclass(frozen=True, slots=True)
 class TagProject:
-    """A project as the tag's endpoints need it, with its enabled scenarios in ascending id."""
+    """A project as the tag's endpoints need it, with its enabled scenarios in ascending id: none while it is suspended."""
 
     id: int
     site: list[str]
@@ -101,8 +101,9 @@ def find_tag_project(session: Session, key: str) -> TagProject | None:
     if not rows:
         return None
     first = rows[0]
-    scenarios = [TagScenario(*row[5:]) for row in rows if row[5] is not None]
-    return TagProject(first[0], first[1], first[2], timedelta(seconds=first[3]), first[4] is not None, scenarios)
+    suspended = first[4] is not None
+    scenarios = [TagScenario(*row[5:]) for row in rows if row[5] is not None and not suspended]
+    return TagProject(first[0], first[1], first[2], timedelta(seconds=first[3]), suspended, scenarios)
 
 
 def page_viewed(

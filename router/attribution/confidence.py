@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from math import fsum
 
 from router.attribution.visits import OPEN_GAP
 
@@ -46,7 +47,7 @@ def weigh(candidates: Sequence[Candidate], hold: timedelta, at: datetime) -> lis
     A page counts as open for as long as signs of life may be apart, so that signs which come after the call change nothing.
     """
     states = [(one, *_state(one, hold, at)) for one in candidates]
-    total = NOBODY_WEIGHT + sum(weight for *_, weight in states)
+    total = fsum([NOBODY_WEIGHT, *(weight for *_, weight in states)])  # the same in every order
     weighed = [Weighed(one, state, silent, weight, weight / total) for one, state, silent, weight in states]
     return sorted(
         weighed, key=lambda one: (-one.probability, -one.candidate.leased_at.timestamp(), one.candidate.visit_id)
@@ -64,4 +65,4 @@ def _state(candidate: Candidate, hold: timedelta, at: datetime) -> tuple[str, ti
 
 def source_confidence(weighed: Sequence[Weighed], source_key: int) -> float:
     """The probability that the call came from this marketing source: the sum over all its candidates."""
-    return min(1.0, sum(one.probability for one in weighed if one.candidate.source_key == source_key))
+    return min(1.0, fsum(one.probability for one in weighed if one.candidate.source_key == source_key))

@@ -90,13 +90,23 @@ def _lend_waiting(session: Session, rules: PoolRules, taker: Taker, now: datetim
 
 
 def take_back(session: Session, rules: PoolRules, taker: Taker, held: HeldLease, active: bool, now: datetime) -> bool:
-    """Gives a visitor's new visit the number that his visit before it holds: he never shares with himself."""
-    lent = _lent(held.entry, taker, held.entry.group_turn, now)
-    taken = session.execute(_take_back(active), lent | {"held_turn": held.turn, "scenario": rules.scenario_id}).first()
-    if taken is None:
+    """Gives a visitor's new visit the number that his visit before it holds: he never shares with himself, but goes on to share with
+    others as long as one of them is active."""
+    entry = held.entry
+    idle = entry.is_idle(rules.hold, now)
+    values = _lent(entry, taker, entry.turn + 1 if idle else entry.group_turn, now)
+    values |= {"held_turn": held.turn, "scenario": rules.scenario_id, "seen_sign_at": entry.last_sign_at}
+    if session.execute(_take_back(active, idle), values).first() is None:
         return False
-    _write_lease(session, rules, taker, held.entry, held.shared and active, now)
+    shared = not idle and _others_hold(session, entry, taker.visitor, now - rules.hold)
+    _write_lease(session, rules, taker, entry, shared, now)
     return True
+
+
+def _others_hold(session: Session, entry: PoolEntry, visitor: str, since: datetime) -> bool:
+    """Whether an active visit of somebody else holds the number too."""
+    values = {"number": entry.number_id, "group": entry.group_turn, "since": since, "holder": visitor}
+    return session.execute(_OTHERS, values).first() is not None
 
 
 def keep_alive(session: Session, visitor: str, held: HeldLease, active: bool, now: datetime) -> bool:
@@ -122,7 +132,9 @@ def _take(session: Session, rules: PoolRules, taker: Taker, entry: PoolEntry, no
     values = lent | {"scenario": rules.scenario_id, "seen_sign_at": entry.last_sign_at}
     if session.execute(_take_statement(idle), values).first() is None:
         return False
-    shared = not idle and entry.visitor != taker.visitor
+    shared = not idle and (
+        entry.visitor != taker.visitor or _others_hold(session, entry, taker.visitor, now - rules.hold)
+    )
     if shared:
         holders = {"number": entry.number_id, "group": entry.group_turn, "since": now - rules.hold}
         session.execute(_MARK_SHARED, holders)
@@ -183,6 +195,15 @@ _MARK_SHARED = (  # the visits that hold the number at this moment share it from
 )
 
 
+_OTHERS = (
+    select(lease.id)
+    .join_from(LEASE, VISIT, VISIT.c.id == lease.visit_id)
+    .where(lease.number_id == bindparam("number"), lease.turn >= bindparam("group"))
+    .where(VISIT.c.visitor != bindparam("holder"), VISIT.c.last_sign_at >= bindparam("since"))
+    .limit(literal_column("1"))
+)
+
+
 @cache
 def _look_statement(dialect: str, hasty: bool, pass_locked: bool) -> Executable:
     orders = [pool.last_sign_at] if hasty else [pool.last_sign_at, pool.lease_started_at]
@@ -213,13 +234,15 @@ LENT = ("turn", "group_turn", "visitor", "source_key", "lease_started_at", "last
 
 
 @cache
-def _take_back(active: bool) -> Executable:
+def _take_back(active: bool, idle: bool) -> Executable:
     statement = update(POOL).where(
         pool.number_id == bindparam("number"),
         pool.turn == bindparam("seen_turn"),
         pool.scenario_id == bindparam("scenario"),
         _holds(active, bindparam("new_visitor")),
     )
+    if idle:
+        statement = statement.where(pool.last_sign_at == bindparam("seen_sign_at"))
     return statement.values({name: bindparam(f"new_{name}") for name in LENT}).returning(pool.turn)
 
 

@@ -102,7 +102,7 @@ def _state(form: Form, name: str, states: dict[str, State]) -> State:
 
 
 def _word(form: Form, name: str) -> str:
-    return form.get(name, "").strip().lower().replace("-", "_")[:40]
+    return form.get(name, "").replace("\0", "").strip().lower().replace("-", "_")[:40]
 
 
 def _text(form: Form, name: str, length: int) -> str:

@@ -59,6 +59,10 @@ def told_destinations(call: Call) -> list[str]:
 
 
 def _apply(call: Call, story: Story) -> bool:
+    """Brings the columns up to the story. A call whose end was told stays ended, also when it turns out that the leg which had answered
+    was refused and the next destination rings: what follows corrects it."""
+    if call.ended_at is not None and story.ended_at is None:
+        return False
     changed = {name: value for name, value in story.call_values().items() if getattr(call, name) != value}
     for name, value in changed.items():
         setattr(call, name, value)

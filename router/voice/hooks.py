@@ -1,6 +1,8 @@
 """What the carrier asks and tells. Every request is verified by its signature; the caller always hears something sensible."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
 from functools import wraps
 from typing import Any
 
@@ -9,7 +11,7 @@ from flask import Blueprint, Response, request
 
 from router.accounts.access import Audience, guard
 from router.carriers import carrier_of
-from router.carriers.base import BadCarrierRequest, CallStatus, DialResult, InboundCall
+from router.carriers.base import SID, BadCarrierRequest, CallStatus, DialResult, InboundCall
 from router.phones import read_caller
 from router.server import Server, current_server
 from router.voice import twiml
@@ -20,6 +22,9 @@ from router.voice.routing import Route, destinations_of, find_route
 from router.voice.story import Event
 
 log = structlog.get_logger(__name__)
+
+BELIEVED = timedelta(days=1)
+"""A carrier's date that is further from our clock is nonsense."""
 
 hooks = Blueprint("voice_hooks", __name__, url_prefix="/voice")
 
@@ -75,7 +80,7 @@ def dial_ended(server: Server, call_sid: str, step: int) -> str:
     """Forwarding ended before this step: the conversation is over, or the next destination is rung."""
     result = carrier_of(server).read_dial_result(request.form)
     try:
-        receive_event(server, call_sid, f"dial:{step}", _dial_event(server, step, result))
+        receive_event(server, _known_form(call_sid), f"dial:{step}", _dial_event(server, step, result))
     except Exception:
         log.exception("event_not_written", path=request.path)
     if result.bridged or (result.bridged is None and result.status in ("completed", "answered")):
@@ -88,7 +93,8 @@ def leg_told(call_sid: str) -> Response:
     server = current_server()
     leg = carrier_of(server).read_leg_event(request.form)
     facts = {"leg_sid": leg.leg_sid, "to": leg.to, "status": leg.status, "seconds": leg.seconds}
-    receive_event(server, call_sid, f"leg:{leg.leg_sid}:{leg.status}", Event("leg", leg.at or server.now(), facts))
+    event = Event("leg", _moment(leg.at, server.now()), facts)
+    receive_event(server, _known_form(call_sid), f"leg:{leg.leg_sid}:{leg.status}", event)
     return Response(status=204)
 
 
@@ -97,9 +103,10 @@ def call_told() -> Response:
     """The inbound call itself ended, or changed. One that is unknown here has become known late: it is written now."""
     server = current_server()
     status = carrier_of(server).read_status(request.form)
-    event = Event("status", status.at or server.now(), {"status": status.status, "seconds": status.seconds})
+    at = _moment(status.at, server.now())
+    event = Event("status", at, {"status": status.status, "seconds": status.seconds})
     if not receive_event(server, status.call_sid, f"status:{status.status}", event):
-        receive_late_call(server, _call(server), status)
+        receive_late_call(server, _call(server), replace(status, at=at))
     return Response(status=204)
 
 
@@ -126,6 +133,22 @@ def _call(server: Server) -> InboundCall:
     call = carrier_of(server).read_inbound(request.form)
     structlog.contextvars.bind_contextvars(call=call.sid)
     return call
+
+
+def _known_form(call_sid: str) -> str:
+    """The call's id in the address, which is ours; one of another form was made by nobody.
+
+    Raises:
+        BadCarrierRequest: it is of another form.
+    """
+    if not SID.fullmatch(call_sid):
+        raise BadCarrierRequest("the address holds no call's id")
+    return call_sid
+
+
+def _moment(told: datetime | None, now: datetime) -> datetime:
+    """When the carrier says that it happened; our own clock where that is missing or cannot be."""
+    return told if told is not None and abs(told - now) < BELIEVED else now
 
 
 def _dial_event(server: Server, step: int, result: DialResult) -> Event:

@@ -19,6 +19,9 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
+LONGEST_CALL_SECONDS = 86_400
+"""What carriers allow at most."""
+
 
 def write_and_tell(server: Server, work: Callable[[Session, bool], T]) -> T:
     """Runs `work(session, announcing)` in a transaction; when a receiver fails, again without announcing (*fan-out due*)."""
@@ -74,7 +77,8 @@ def receive_late_call(server: Server, call: InboundCall, status: CallStatus) -> 
     if status.status not in CALL_TERMINAL:
         return
     now = server.now()
-    started_at = min(now, (status.at or now) - timedelta(seconds=status.seconds or 0))
+    lasted = timedelta(seconds=min(status.seconds or 0, LONGEST_CALL_SECONDS))
+    started_at = min(now, (status.at or now) - lasted)
     if receive_call(server, call, now, started_at)[1] is not None:
         write_and_tell(server, lambda session, announcing: follow(server, session, call.sid, now, announcing))
 

@@ -1,0 +1,226 @@
+"""R6 and R7 under everything that visitors do: hypothesis opens, reads, closes and reopens pages while the clock goes forward."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from sqlalchemy import select
+
+from router.attribution.arrivals import TagProject, find_tag_project, last_sign, page_viewed, sign_of_life
+from router.attribution.candidates import weighed_candidates
+from router.attribution.decision import decide
+from router.attribution.models import Lease, PoolNumber, Visit
+from router.attribution.page_views import read_posted_view
+from router.crypto import KeyRing
+from router.database import Base, Database
+from tests.world import NOON, make_project, make_scenario
+
+HOLD = timedelta(seconds=150)
+KEYS = KeyRing(("a-key-of-sixteen-letters",))
+PAUSES = (0.2, 1, 20, 44, 74.9, 75.1, 76, 120, 149, 151, 300, 1799, 1801, 90_000)
+QUERIES = ("", "?utm_source=google&utm_medium=cpc", "?utm_source=mail", "?gclid=one", "?gclid=two")
+PEOPLE = st.integers(0, 4)
+
+
+@dataclass
+class Page:
+    """What the browser of a visitor shows, and when its visit last said that it lives."""
+
+    visitor: str
+    last_sign: datetime
+    shown: dict[int, str] = field(default_factory=dict)
+    """E.164 by scenario."""
+    lost: set[int] = field(default_factory=set)
+    """Scenarios whose number was given away before the page was left, so that nobody could tell it."""
+
+    def is_active(self, now: datetime) -> bool:
+        return now - self.last_sign <= HOLD
+
+
+class PoolLife(RuleBasedStateMachine):
+    """Two scenarios with two numbers each, aims *visit* and *source*, and up to five visitors."""
+
+    database: Database
+
+    @initialize()
+    def open_shop(self) -> None:
+        with self.database.writing() as session:
+            for table in reversed(Base.metadata.sorted_tables):
+                session.execute(table.delete())
+            self.key = f"k-{id(self)}-{len(KEYS.keys)}"[:32]
+            project = make_project(session, key=self.key)
+            self.scenarios = {
+                make_scenario(session, project, 2, aim=aim, title=aim).id: aim for aim in ("visit", "source")
+            }
+        with self.database.reading() as session:
+            found = find_tag_project(session, self.key)
+        assert found is not None
+        self.project: TagProject = found
+        self.now = NOON
+        self.visitors: dict[int, str] = {}
+        self.pages: dict[int, Page] = {}
+        self.open: dict[int, int] = {}
+        self.calls: list[tuple[int, datetime, Any]] = []
+
+    def tick(self) -> None:
+        self.now += timedelta(milliseconds=1)
+
+    @rule(seconds=st.sampled_from(PAUSES))
+    def time_passes(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+    @rule(person=PEOPLE, query=st.sampled_from(QUERIES))
+    def somebody_views_a_page(self, person: int, query: str) -> None:
+        self.tick()
+        posted = read_posted_view({"page": f"https://shop.example/{query}"})
+        view = posted.for_site(self.project.site, "")
+        before = self.pages.get(self.open.get(person, 0))
+        kept_before = self.kept()
+        idle_before = {scenario: self.idle_numbers(scenario) for scenario in self.scenarios}
+        with self.database.writing() as session:
+            arrival = page_viewed(session, KEYS, self.project, view, self.visitors.get(person), None, self.now)
+        visit_id, visitor = arrival.visit.id, arrival.visit.visitor
+        assert self.visitors.setdefault(person, visitor) == visitor
+        shown = {one.scenario.id: one.e164 for one in arrival.numbers}
+        assert set(shown) == set(self.scenarios), "every scenario gives a number: exhausted pools share"
+        known = self.pages.get(visit_id)
+        for scenario, e164 in shown.items():
+            had = (known or before or Page("", self.now)).shown.get(scenario)
+            if had and (visit_id if known else self.open[person], scenario) in kept_before:
+                assert e164 == had, (
+                    "an active visit keeps its number; an ended one gets it back if nobody was lent it since"
+                )
+            elif self.scenarios[scenario] == "visit" and idle_before[scenario]:
+                assert e164 in idle_before[scenario], "numbers are shared only when none is idle"
+        self.pages[visit_id] = Page(visitor, self.now, shown)
+        self.open[person] = visit_id
+
+    @precondition(lambda self: self.open)
+    @rule(data=st.data())
+    def an_open_page_says_that_it_lives(self, data: st.DataObject) -> None:
+        self.tick()
+        visit_id = data.draw(st.sampled_from(sorted(self.pages)))
+        page = self.pages[visit_id]
+        gone = {scenario for scenario in self.scenarios if (visit_id, scenario) not in self.kept()}
+        idle_before = {scenario: self.idle_numbers(scenario) for scenario in self.scenarios}
+        with self.database.writing() as session:
+            arrival = sign_of_life(session, self.project, visit_id, None, self.now)
+        assert arrival is not None
+        changed = {one.scenario.id: one.e164 for one in arrival.numbers}
+        assert set(changed) == gone, "a page is told of a number that was given away, and of no other"
+        for scenario, e164 in changed.items():
+            if self.scenarios[scenario] == "visit" and idle_before[scenario]:
+                assert e164 in idle_before[scenario], "numbers are shared only when none is idle"
+        self.pages[visit_id] = Page(page.visitor, self.now, page.shown | changed)
+
+    @precondition(lambda self: self.open)
+    @rule(data=st.data())
+    def a_page_is_left(self, data: st.DataObject) -> None:
+        self.tick()
+        visit_id = data.draw(st.sampled_from(sorted(self.pages)))
+        page = self.pages[visit_id]
+        lost = {scenario for scenario in self.scenarios if (visit_id, scenario) not in self.kept()}
+        with self.database.writing() as session:
+            assert last_sign(session, self.project, visit_id, self.now)
+        self.pages[visit_id] = Page(page.visitor, self.now, page.shown, lost)
+
+    @rule(data=st.data())
+    def a_call_comes_in(self, data: st.DataObject) -> None:
+        self.tick()
+        with self.database.reading() as session:
+            numbers = session.scalars(select(PoolNumber.number_id).order_by(PoolNumber.number_id)).all()
+        number = data.draw(st.sampled_from(numbers))
+        self.calls.append((number, self.now, self.decision(number, self.now)))
+
+    def decision(self, number_id: int, at: datetime) -> Any:
+        with self.database.reading() as session:
+            return decide(None, None, *weighed_candidates(session, number_id, HOLD, at))
+
+    def kept(self) -> set[tuple[int, int]]:
+        """(visit, scenario) of the numbers that visits hold: active ones all theirs, ended ones what nobody else was lent since."""
+        with self.database.reading() as session:
+            rows = session.execute(
+                select(PoolNumber.e164, Visit.visitor)
+                .join(Lease, (Lease.number_id == PoolNumber.number_id) & (Lease.turn == PoolNumber.turn))
+                .join(Visit, Visit.id == Lease.visit_id)
+            )
+            holders = {row.e164: row.visitor for row in rows}
+        return {
+            (visit_id, scenario)
+            for visit_id, page in self.pages.items()
+            for scenario, e164 in page.shown.items()
+            if scenario not in page.lost and (page.is_active(self.now) or holders[e164] == page.visitor)
+        }
+
+    def idle_numbers(self, scenario: int) -> set[str]:
+        with self.database.reading() as session:
+            pool = set(session.scalars(select(PoolNumber.e164).where(PoolNumber.scenario_id == scenario)))
+        return pool - {
+            page.shown[scenario]
+            for page in self.pages.values()
+            if page.is_active(self.now) and scenario in page.shown and scenario not in page.lost
+        }
+
+    @invariant()
+    def no_number_is_held_by_two_visitors_unless_it_is_marked_shared(self) -> None:
+        if not getattr(self, "pages", None):
+            return
+        marks = self.marks()
+        for scenario in self.scenarios:
+            holders: dict[str, list[int]] = {}
+            for visit_id, page in self.pages.items():
+                if page.is_active(self.now) and scenario not in page.lost:
+                    holders.setdefault(page.shown[scenario], []).append(visit_id)
+            for e164, visits in holders.items():
+                if len({self.pages[one].visitor for one in visits}) > 1:
+                    assert all(marks[one, e164] for one in visits), (
+                        f"{e164} is shared and not marked: { {one: (self.pages[one].visitor[:3], marks[one, e164]) for one in visits} }"
+                    )
+
+    def marks(self) -> dict[tuple[int, str], bool]:
+        with self.database.reading() as session:
+            rows = session.execute(
+                select(Lease.visit_id, PoolNumber.e164, Lease.shared)
+                .join(PoolNumber, PoolNumber.number_id == Lease.number_id)
+                .order_by(Lease.id)
+            )
+            return {(visit_id, e164): shared for visit_id, e164, shared in rows}
+
+    @rule()
+    def calls_that_are_processed_again_are_decided_alike(self) -> None:
+        for number, at, decided in self.calls:
+            assert self.decision(number, at) == decided, "R7: an attribution is a pure function of the time of the call"
+
+    def teardown(self) -> None:
+        if hasattr(self, "calls"):
+            self.calls_that_are_processed_again_are_decided_alike()
+            with self.database.reading() as session:
+                numbers = list(session.scalars(select(Visit.number).order_by(Visit.id)))
+            assert numbers == sorted(set(numbers)), "visit numbers rise"
+
+
+def test_r6_r7_whatever_visitors_do_their_numbers_and_calls_are_right(database: Database) -> None:
+    machine: Any = type("PoolLifeHere", (PoolLife,), {"database": database})
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=60 if database.is_sqlite else 15,
+            stateful_step_count=40,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            phases=[Phase.explicit, Phase.generate],
+            report_multiple_bugs=False,
+            derandomize=True,
+            database=None,
+        ),
+    )

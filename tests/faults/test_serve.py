@@ -1,0 +1,257 @@
+"""`router serve` with the embedded database: its first use, its end, and the death of any of its processes."""
+
+import os
+import re
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from flask.testing import FlaskClient
+from sqlalchemy import select, text
+
+from router.accounts.facts import remember_fact
+from router.cli import main
+from router.crypto import KeyRing
+from router.database import Database
+from router.integrations.models import Delivery
+from router.server import Server
+from tests.faults.running import FALLBACK, Running, command, environment, eventually, running
+from tests.voice.carrier import CarrierClient
+from tests.world import COMPANY_LINE, NOON, make_project, make_scenario
+
+NUMBER = "+12125551000"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+def open_shop(folder: Path) -> Database:
+    database = Database(f"sqlite:///{folder / 'router.db'}")
+    with database.writing() as session:
+        make_scenario(session, make_project(session), [NUMBER])
+    return database
+
+
+class Slow(BaseHTTPRequestHandler):
+    """A receiver that thinks for two seconds."""
+
+    got: list[bytes]
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        time.sleep(2)
+        self.got.append(body)
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def receiver() -> Iterator[tuple[str, list[bytes]]]:
+    got: list[bytes] = []
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (Slow,), {"got": got}))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/hook", got
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_from_the_set_up_link_to_the_end_whoever_is_killed_is_started_again(folder: Path) -> None:
+    with running(folder) as server, httpx.Client(base_url=server.url, timeout=20) as browser:
+        assert server.get("/").headers["location"].startswith("/sign-in")
+        make_operator(server, browser)
+        eventually(lambda: server.get("/readyz").status_code == 200)
+        for _ in range(40):
+            server.get("/sign-in")
+        found = re.search(r'router_requests_total\{room="doors",status="200"\} (\d+)', server.get("/metrics").text)
+        assert found
+        assert int(found.group(1)) >= 41, "counters are summed over both web processes"
+        before = server.children()
+        os.kill(before["worker"], signal.SIGKILL)
+        os.kill(before["web"], signal.SIGKILL)
+        for name in ("worker", "web"):
+            eventually(lambda name=name: server.children().get(name, before[name]) != before[name], 5)
+        eventually(lambda: browser.get("/projects").status_code == 200, 60)
+        assert server.stop() == 0
+    assert "Traceback" not in server.output
+    assert PASSWORD not in server.output
+
+
+PASSWORD = "a long good password"
+
+
+def make_operator(server: Running, browser: httpx.Client) -> None:
+    """Through the printed link, which holds once."""
+    link = server.set_up_link()
+    page = browser.get(link)
+    token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', page.text)
+    assert page.status_code == 200
+    assert token
+    form = {"csrf_token": token.group(1), "email": "olivia@example.net", "password": PASSWORD}
+    assert browser.post(link, data=form | {"csrf_token": ""}).status_code == 400
+    assert browser.post(link, data=form).status_code == 302
+    assert browser.get("/projects").status_code == 200
+    assert browser.post(link, data=form).status_code == 404
+    assert server.get(link).status_code == 404
+
+
+def test_sigterm_finishes_the_call_and_the_delivery_in_progress(
+    folder: Path, receiver: tuple[str, list[bytes]]
+) -> None:
+    url, got = receiver
+    with running(folder) as server:
+        token = command("token", "add", "test", **server.environ).stdout.split()[-1]
+        project = api(server, token, "projects", PROJECT)
+        api(server, token, f"projects/{project['id']}/numbers", {"e164": NUMBER})
+        scenario = {
+            "title": "Main line", "enabled": True, "numbers": [NUMBER],
+            "flow": {"destinations": [{"to": COMPANY_LINE, "ring_seconds": 20}]},
+            "integrations": {"webhook_start": {"url": url}},
+        }  # fmt: skip
+        api(server, token, f"projects/{project['id']}/scenarios", scenario)
+        assert COMPANY_LINE in server.dial(NUMBER, "CA1").text
+        database = Database(f"sqlite:///{folder / 'router.db'}")
+        eventually(lambda: delivery_states(database) == ["leased"], 60)
+        answers: list[httpx.Response] = []
+        caller = threading.Thread(target=lambda: answers.append(server.dial(NUMBER, "CA2")))
+        with database.writing():
+            caller.start()
+            time.sleep(0.5)  # the call waits for the write lock that we hold
+            server.process.send_signal(signal.SIGTERM)
+            time.sleep(0.5)
+            assert server.process.poll() is None
+        caller.join()
+        assert server.process.wait(30) == 0
+        assert COMPANY_LINE in answers[0].text
+        states = delivery_states(database)
+        assert states[0] == "done"
+        assert len(states) == 2, "the call in progress and its delivery are written"
+        assert len(got) == states.count("done")
+        database.dispose()
+
+
+PROJECT = {
+    "name": "Shop", "site": "shop.example", "timezone": "UTC", "currency": "USD",
+    "email": "owner@shop.example", "fallback_destination": "+14155550111",
+}  # fmt: skip
+
+
+def api(server: Running, token: str, path: str, body: dict[str, Any]) -> Any:
+    answer = server.post(f"/api/v1/{path}", json=body, headers={"Authorization": f"Bearer {token}"})
+    assert answer.status_code == 201, answer.text
+    return answer.json()
+
+
+def delivery_states(database: Database) -> list[str]:
+    with database.reading() as session:
+        return list(session.scalars(select(Delivery.state).order_by(Delivery.id)))
+
+
+def test_an_old_schema_puts_callers_through_and_says_what_to_run(folder: Path) -> None:
+    with running(folder, "--no-worker") as server:
+        database = open_shop(folder)
+        with database.writing() as session:
+            session.execute(text("UPDATE alembic_version SET version_num = 'of_another_version'"))
+            session.execute(text("ALTER TABLE call DROP COLUMN first_call"))
+            session.execute(text("ALTER TABLE project RENAME COLUMN visit_gap_seconds TO gap"))
+            session.execute(text("ALTER TABLE person RENAME COLUMN name TO first_name"))
+        answer = server.dial(NUMBER, "CA1")
+        assert answer.status_code == 200
+        assert COMPANY_LINE in answer.text
+        with database.writing() as session:
+            session.execute(text("ALTER TABLE scenario RENAME COLUMN enabled TO running"))
+        assert FALLBACK in server.dial(NUMBER, "CA2").text
+        view = {"page": "https://shop.example/"}
+        for asked in (server.post("/tag/k-shop/visits", json=view), sign_in(server)):
+            assert asked.status_code == 503
+            assert "router migrate" in asked.text
+        assert server.get("/healthz").status_code == 200
+        ready = server.get("/readyz")
+        assert (ready.status_code, ready.json()["schema"]) == (503, "old: run router migrate")
+        database.dispose()
+        os.kill(server.process.pid, signal.SIGKILL)
+        server.process.wait(5)
+        eventually(lambda: server.members() == [])  # nobody outlives the supervisor and holds the port
+
+
+def sign_in(server: Running) -> httpx.Response:
+    with httpx.Client(base_url=server.url, timeout=20) as browser:
+        page = browser.get("/sign-in").text
+        token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', page)
+        assert token
+        return browser.post("/sign-in", data={"csrf_token": token.group(1), "email": "a@b.example", "password": "x"})
+
+
+def test_another_secret_key_says_so_and_serves_nothing_but_calls(server: Server, client: FlaskClient) -> None:
+    other = KeyRing(("another-secret-key-9876543210",))
+    with server.database.writing() as session:
+        remember_fact(session, "key_fingerprint", other.fingerprint, NOON)
+        make_scenario(session, make_project(session), [NUMBER])
+    answer = CarrierClient(client, server).dial(NUMBER)
+    assert answer.status_code == 200
+    assert COMPANY_LINE in answer.text
+    for path in ("/sign-in", "/", "/api/v1/projects", "/metrics", "/tag/k-shop.js", "/settings", "/no/such/page"):
+        refused = client.get(path)
+        assert (path, refused.status_code) == (path, 503)
+        assert "ROUTER_SECRET_KEY" in refused.text
+    assert client.post("/tag/k-shop/visits", json={"page": "https://shop.example/"}).status_code == 503
+    ready = client.get("/readyz")
+    assert ready.json is not None
+    assert (ready.status_code, ready.json["key"]) == (503, "another: check ROUTER_SECRET_KEY")
+    assert client.get("/healthz").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("variable", "junk"),
+    [
+        ("ROUTER_PORT", "eighty"),
+        ("ROUTER_PORT", "70000"),
+        ("ROUTER_PUBLIC_URL", "calls.example.net"),
+        ("ROUTER_PUBLIC_URL", "https://"),
+        ("ROUTER_PUBLIC_URL", "https://calls.example.net/?a=b"),
+        ("ROUTER_SECRET_KEY", "short"),
+        ("ROUTER_FALLBACK_DESTINATION", "the office"),
+        ("ROUTER_TRUSTED_PROXIES", "my-proxy"),
+        ("ROUTER_CARRIER", "pigeon"),
+        ("ROUTER_ALLOW_PRIVATE", "10.0.0.0/99"),
+        ("ROUTER_VISIT_RATE", "often"),
+        ("ROUTER_DATABASE_URL", "mysql://localhost/router"),
+        ("ROUTER_DATABASE_URL", "nonsense"),
+        ("ROUTER_WEB_WORKERS", "0"),
+        ("ROUTER_LOG_LEVEL", "loud"),
+        ("ROUTER_SECRET_KEY_FILE", "/no/such/file"),
+    ],
+)
+def test_junk_in_a_setting_is_refused_with_the_variables_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, variable: str, junk: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["router", "serve"])
+    for name, value in ({"ROUTER_DATA_DIR": str(tmp_path)} | {variable: junk}).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as exit:
+        main()
+    said = capsys.readouterr().err
+    assert exit.value.code == 2
+    assert variable.removesuffix("_FILE") in said
+    assert "Traceback" not in said
+    assert junk not in said or variable not in ("ROUTER_SECRET_KEY", "ROUTER_DATABASE_URL")
+
+
+def test_twilio_without_its_token_is_refused_before_a_call_comes(tmp_path: Path) -> None:
+    refused = command("serve", **environment(tmp_path, ROUTER_CARRIER="twilio", TWILIO_AUTH_TOKEN=""))
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("router: TWILIO_AUTH_TOKEN")
+    assert "Traceback" not in refused.stderr

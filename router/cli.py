@@ -12,11 +12,11 @@ from router.app import make_server
 from router.carriers import carrier_of
 from router.database import migrate as migrate_database
 from router.database import schema_state
-from router.demo.run import prepare_demo, welcome_when_ready
+from router.demo.run import demo_environment, prepare_demo, welcome_when_ready
 from router.logs import configure_logs
 from router.server import Server
 from router.settings import SettingsError, read_settings
-from router.supervisor import python, supervise, web_command
+from router.supervisor import PortTaken, claim_port, python, supervise, web_command
 from router.worker import Worker
 
 
@@ -49,6 +49,7 @@ def serve(no_worker: bool) -> None:
     """Run the web server; with the embedded database its worker too."""
     settings = read_settings()
     configure_logs(settings.log_level)
+    claim_port(settings.host, settings.port)
     server = make_server(settings)
     carrier_of(server)  # what would refuse every call is said now
     prepare(server)
@@ -70,6 +71,8 @@ def worker() -> None:
 @router.command()
 def demo() -> None:
     """Try everything on this machine: example web site, simulated carrier, no account anywhere."""
+    settings = read_settings(demo_environment(os.environ))
+    claim_port(settings.host, settings.port)
     ready = prepare_demo(os.environ)
     welcome_when_ready(ready, click.echo)
     commands = {
@@ -101,6 +104,6 @@ def prepare(server: Server) -> None:
 def main() -> None:
     try:
         router.main(prog_name="router")
-    except SettingsError as error:
+    except (SettingsError, PortTaken) as error:
         click.echo(f"router: {error}", err=True)
         sys.exit(2)

@@ -1,8 +1,10 @@
 """Runs the processes of one machine together: web, worker and whatever else a command adds. A process that dies is started again."""
 
 import ctypes
+import errno
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -19,6 +21,28 @@ STOP_SECONDS = 60.0
 PR_SET_PDEATHSIG = 1
 
 log = structlog.get_logger(__name__)
+
+
+class PortTaken(Exception):
+    """Another program listens where ours should; the message says what to do."""
+
+
+def claim_port(host: str, port: int) -> None:
+    """Looks whether the address is free before anything is started or said.
+
+    Raises:
+        PortTaken: it is not, or this machine has no such address.
+    """
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
+            0
+        ]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        why = "is taken by another program" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
+        raise PortTaken(f"{host}:{port} {why}. Another port: ROUTER_PORT={port % 65535 + 1}") from None
 
 
 def python(*arguments: str) -> list[str]:

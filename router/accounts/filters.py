@@ -75,8 +75,10 @@ def money(minor: int | None, currency: str = "", missing: str = "no price") -> M
 
 
 def percent(share: float | None, missing: str = "not known yet") -> Markup | str:
-    """0.873 as `87 %`, rounded down."""
-    return dash(missing) if share is None else f"{int(share * 100 + 1e-9)} %"
+    """0.873 as `87 %`, rounded down; what is not nothing is never said to be 0 %."""
+    if share is None:
+        return dash(missing)
+    return "under 1 %" if 0 < share < 0.01 else f"{int(share * 100 + 1e-9)} %"
 
 
 def values_of(form: Any) -> dict[str, str]:

@@ -31,8 +31,8 @@ FLOW = {
 TAGGING = {"selectors": [], "replace": [national(shop.COUNTER), international(shop.COUNTER)], "format": ""}
 CRM_DATABASE = "alder"
 STATIC = {
-    shop.BILLBOARD: {"source": "billboard", "medium": "billboard", "campaign": "bay-bridge"},
-    shop.FLYER: {"source": "flyer", "medium": "flyer", "campaign": "spring"},
+    shop.BILLBOARD: {"source": "billboard", "medium": "offline", "campaign": "bay-bridge"},
+    shop.FLYER: {"source": "flyer", "medium": "print", "campaign": "spring"},
 }
 
 

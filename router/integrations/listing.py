@@ -38,6 +38,8 @@ class Trouble:
     since: datetime
     why: str
     dead: int
+    fails_now: bool
+    """False when it takes messages again and only what was given up meanwhile is missing there."""
     waiting_until: datetime | None
     """Nothing is tried before."""
 
@@ -85,7 +87,8 @@ def troubles(session: Session, project_id: int) -> list[Trouble]:
 def _trouble(destination: str, dead: Any, health: DestinationHealth | None) -> Trouble:
     since = [moment for moment in (dead and dead.since, health and health.failing_since) if moment]
     why = health.last_error if health else dead.why
-    return Trouble(destination, min(since), why, dead.count if dead else 0, health.open_until if health else None)
+    count, until = dead.count if dead else 0, health.open_until if health else None
+    return Trouble(destination, min(since), why, count, health is not None, until)
 
 
 def _dead(project_id: int) -> Select[*tuple[Any, ...]]:

@@ -3,19 +3,21 @@
 from collections.abc import Iterable
 from datetime import datetime
 
+from markupsafe import Markup
+
+from router.accounts.filters import phone
 from router.formats import say_duration
-from router.phones import international
 from router.reports.words import STATUS_WORDS
 from router.voice.models import Call, CallEvent, CallLeg
 
 Moment = tuple[datetime, str, str]
-"""When, what happened, and its kind: quiet, good or bad."""
+"""When, what happened (with the numbers as `Markup`), and its kind: quiet, good or bad."""
 
 LEG_ENDS = {
-    "busy": ("{to} was busy", "bad"),
-    "no_answer": ("{to} did not answer", "bad"),
-    "failed": ("{to} could not be reached", "bad"),
-    "canceled": ("{to} stopped ringing", "quiet"),
+    "busy": ("was busy", "bad"),
+    "no_answer": ("did not answer", "bad"),
+    "failed": ("could not be reached", "bad"),
+    "canceled": ("stopped ringing", "quiet"),
 }
 
 
@@ -24,7 +26,7 @@ def moments_of(call: Call, legs: Iterable[CallLeg], events: Iterable[CallEvent])
     moments = [moment for leg in legs for moment in _leg_moments(leg)]
     moments += [(event.at, "The recording is ready", "quiet") for event in events if event.kind == "recording"]
     moments.sort(key=lambda moment: moment[0])
-    came_in = (call.started_at, f"The call came in to {international(call.number)}", "quiet")
+    came_in = (call.started_at, Markup("The call came in to {}").format(phone(call.number)), "quiet")
     return [came_in, *_ended_in_place(call, moments)]
 
 
@@ -39,16 +41,16 @@ def _ended_in_place(call: Call, moments: list[Moment]) -> list[Moment]:
 
 
 def _leg_moments(leg: CallLeg) -> list[Moment]:
-    to = international(leg.destination)
+    to = phone(leg.destination)
     moments: list[Moment] = []
     if leg.ringing_at:
-        moments.append((leg.ringing_at, f"{to} began to ring", "quiet"))
+        moments.append((leg.ringing_at, Markup("{} began to ring").format(to), "quiet"))
     if leg.answered_at:
-        moments.append((leg.answered_at, f"{to} answered", "good"))
+        moments.append((leg.answered_at, Markup("{} answered").format(to), "good"))
         if leg.ended_at:
             talked = say_duration(leg.seconds or (leg.ended_at - leg.answered_at).total_seconds())
-            moments.append((leg.ended_at, f"The talk with {to} ended after {talked}", "quiet"))
+            moments.append((leg.ended_at, Markup("The talk with {} ended after {}").format(to, talked), "quiet"))
     elif leg.ended_at and leg.status in LEG_ENDS:
         words, kind = LEG_ENDS[leg.status]
-        moments.append((leg.ended_at, words.format(to=to), kind))
+        moments.append((leg.ended_at, Markup("{} {}").format(to, words), kind))
     return moments

@@ -28,6 +28,7 @@ reports_pages = guard(Blueprint("reports", __name__), Audience.PEOPLE, require_p
 PERIODS = {"today": 1, "7": 7, "30": 30}
 LAST_CALLS = 10
 SHOWN_CANDIDATES = 8
+WORTH_A_LINE = 0.01
 
 
 @reports_pages.context_processor
@@ -67,13 +68,13 @@ def receipt(call_id: int) -> str:
     project = current_project()
     with current_server().database.reading() as session:
         found = read_receipt(session, project, call_id)
-    shown = found.call.candidates[:SHOWN_CANDIDATES]
+    shown, others = _worth_a_line(found.call.candidates)
     return render_template(
         "reports/receipt.html",
         receipt=found,
         call=found.call,
         shown=shown,
-        others=sum(one["probability"] for one in found.call.candidates[SHOWN_CANDIDATES:]),
+        others=others,
         nobody=max(0.0, 1 - sum(one["probability"] for one in found.call.candidates)),
         how_sure=how_sure(found.call),
         page_state=page_state,
@@ -81,6 +82,12 @@ def receipt(call_id: int) -> str:
         event_words=EVENT_WORDS,
         clock=lambda moment: say_clock(moment, project.timezone),
     )
+
+
+def _worth_a_line(candidates: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], float]:
+    """The visits that may well have called, at least the most probable one, and what all others come to together."""
+    shown = [one for one in candidates[:SHOWN_CANDIDATES] if one["probability"] >= WORTH_A_LINE] or candidates[:1]
+    return shown, sum(one["probability"] for one in candidates[len(shown) :])
 
 
 def _filter(project: Project, now: datetime) -> CallFilter:

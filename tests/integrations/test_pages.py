@@ -181,3 +181,15 @@ def test_a_long_list_costs_no_more_statements_than_a_short_one(
         for _ in range(5):
             a_dead_delivery(session, cast)
     assert statements() == short
+
+
+def test_a_receiver_that_takes_messages_again_is_not_said_to_fail(
+    client: FlaskClient, database: Database, cast: Cast, dead: int
+) -> None:
+    html = page(sign_in(client, cast.alice))
+    assert "did not take 1 delivery" in html
+    assert "It does not fail now." in html
+    with database.writing() as session:
+        values: dict[str, Any] = {"failures": 1, "failing_since": NOW, "last_error": "No route."}
+        session.add(DestinationHealth(destination="webhook:1:hooks.example.com", **values))
+    assert "fails since" in page(client)

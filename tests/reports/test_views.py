@@ -65,9 +65,9 @@ def test_the_receipt_says_from_where_and_how_sure_in_one_sentence(alice: FlaskCl
     sentence = "Came from <strong>google / cpc / spring</strong>, 97 % sure."
     assert sentence in page
     for said in (
-        "+1 415-555-0112 did not answer",
-        "+1 415-555-0111 answered",
-        "The talk with +1 415-555-0111 ended after 1 min 35 s",
+        "+1 415-555-0112</span> did not answer",
+        "+1 415-555-0111</span> answered",
+        "+1 415-555-0111</span> ended after 1 min 35 s",
         "No, this is the first call.",
         "4 visits. The most probable one wins: 87 % sure that it was visit 10001.",
         "its page had been closed for 15 min",

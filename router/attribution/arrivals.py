@@ -32,6 +32,7 @@ from router.attribution.visits import (
 from router.crypto import KeyRing
 from router.database import table_of
 from router.scenarios.models import Scenario
+from router.statements import Statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,25 +80,27 @@ class Arrival:
 
 
 _project, _scenario = table_of(Project).c, table_of(Scenario).c
-_TAG_PROJECT = (
-    select(
-        *(_project[name] for name in ("id", "site", "country", "visit_gap_seconds", "suspended_at")),
-        *(_scenario[name] for name in ("id", "aim", "hold_seconds", "tagging")),
+_TAG_PROJECT = Statement(
+    lambda _: (
+        select(
+            *(_project[name] for name in ("id", "site", "country", "visit_gap_seconds", "suspended_at")),
+            *(_scenario[name] for name in ("id", "aim", "hold_seconds", "tagging")),
+        )
+        .join_from(
+            table_of(Project),
+            table_of(Scenario),
+            and_(_scenario.project_id == _project.id, _scenario.enabled, _scenario.deleted_at.is_(None)),
+            isouter=True,
+        )
+        .where(_project.key == bindparam("tag_key"))
+        .order_by(_scenario.id)
     )
-    .join_from(
-        table_of(Project),
-        table_of(Scenario),
-        and_(_scenario.project_id == _project.id, _scenario.enabled, _scenario.deleted_at.is_(None)),
-        isouter=True,
-    )
-    .where(_project.key == bindparam("tag_key"))
-    .order_by(_scenario.id)
 )
 
 
 def find_tag_project(session: Session, key: str) -> TagProject | None:
     """The project with this public key, in one statement."""
-    rows = session.execute(_TAG_PROJECT, {"tag_key": key[:32]}).all()
+    rows = _TAG_PROJECT.all(session, {"tag_key": key[:32]})
     if not rows:
         return None
     first = rows[0]

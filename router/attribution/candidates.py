@@ -10,26 +10,29 @@ from sqlalchemy.orm import Session
 from router.attribution.confidence import Candidate, Weighed, weigh
 from router.attribution.models import Lease, Visit, VisitSpan
 from router.database import table_of
+from router.statements import Statement
 
 MOST_LEASES = 50
 OLDEST = timedelta(days=30)
 SOURCE_COLUMNS = ("channel", "source", "medium", "campaign", "term", "content")
 
 _lease, _visit, _span = table_of(Lease).c, table_of(Visit).c, table_of(VisitSpan).c
-_LEASES = (
-    select(
-        *(_visit[name] for name in ("id", "number", "source_key", "span_started_at", "last_sign_at")),
-        *(_visit[name] for name in SOURCE_COLUMNS),
-        _lease.started_at,
+_LEASES = Statement(
+    lambda _: (
+        select(
+            *(_visit[name] for name in ("id", "number", "source_key", "span_started_at", "last_sign_at")),
+            _lease.started_at,
+            *(_visit[name] for name in SOURCE_COLUMNS),
+        )
+        .join_from(table_of(Lease), table_of(Visit), _visit.id == _lease.visit_id)
+        .where(
+            _lease.number_id == bindparam("number"),
+            _lease.started_at <= bindparam("at"),
+            _lease.started_at > bindparam("oldest"),
+        )
+        .order_by(_lease.started_at.desc())
+        .limit(MOST_LEASES)
     )
-    .join_from(table_of(Lease), table_of(Visit), _visit.id == _lease.visit_id)
-    .where(
-        _lease.number_id == bindparam("number"),
-        _lease.started_at <= bindparam("at"),
-        _lease.started_at > bindparam("oldest"),
-    )
-    .order_by(_lease.started_at.desc())
-    .limit(MOST_LEASES)
 )
 _SPANS = (
     select(_span.visit_id, _span.last_at)
@@ -47,14 +50,14 @@ def weighed_candidates(
 
     One index range of leases; the signs of life are taken as they stood at that moment, however late it is now.
     """
-    rows = session.execute(_LEASES, {"number": number_id, "at": at, "oldest": at - OLDEST}).all()
-    newest = {row.id: row for row in reversed(rows)}
-    earlier = _last_signs(session, [row.id for row in newest.values() if row.span_started_at > at], at)
+    rows = _LEASES.all(session, {"number": number_id, "at": at, "oldest": at - OLDEST})
+    newest = {row[0]: row for row in reversed(rows)}
+    earlier = _last_signs(session, [visit_id for visit_id, row in newest.items() if row[3] > at], at)
     candidates = [
-        Candidate(row.id, row.number, row.source_key, row.started_at, earlier.get(row.id, row.last_sign_at))
-        for row in newest.values()
+        Candidate(visit_id, number, source_key, leased_at, earlier.get(visit_id) or last_sign_at)
+        for visit_id, number, source_key, _, last_sign_at, leased_at, *_ in newest.values()
     ]
-    sources = {row.id: {name: getattr(row, name) for name in SOURCE_COLUMNS} for row in newest.values()}
+    sources = {row[0]: dict(zip(SOURCE_COLUMNS, row[6:], strict=True)) for row in newest.values()}
     return weigh(candidates, hold, at), sources
 
 

@@ -11,7 +11,8 @@ from sqlalchemy.orm import Session
 
 from router.attribution.models import Lease, PoolNumber, Visit
 from router.attribution.regret import PoolEntry, choose
-from router.database import UtcDateTime, dialect_name, later, skip_locked, table_of, wait_for_turn
+from router.database import UtcDateTime, later, skip_locked, table_of, wait_for_turn
+from router.statements import Statement
 
 LEASE_TURN = 6001
 """The kind of advisory lock under which a look at a scenario's pool may decide that it is exhausted."""
@@ -96,7 +97,7 @@ def take_back(session: Session, rules: PoolRules, taker: Taker, held: HeldLease,
     idle = entry.is_idle(rules.hold, now)
     values = _lent(entry, taker, entry.turn + 1 if idle else entry.group_turn, now)
     values |= {"held_turn": held.turn, "scenario": rules.scenario_id, "seen_sign_at": entry.last_sign_at}
-    if session.execute(_take_back(active, idle), values).first() is None:
+    if _take_back(active, idle).first(session, values) is None:
         return False
     shared = not idle and _others_hold(session, entry, taker.visitor, now - rules.hold)
     _write_lease(session, rules, taker, entry, shared, now)
@@ -106,23 +107,21 @@ def take_back(session: Session, rules: PoolRules, taker: Taker, held: HeldLease,
 def _others_hold(session: Session, entry: PoolEntry, visitor: str, since: datetime) -> bool:
     """Whether an active visit of somebody else holds the number too."""
     values = {"number": entry.number_id, "group": entry.group_turn, "since": since, "holder": visitor}
-    return session.execute(_OTHERS, values).first() is not None
+    return _OTHERS.first(session, values) is not None
 
 
 def keep_alive(session: Session, visitor: str, held: HeldLease, active: bool, now: datetime) -> bool:
     """A sign of life reaches the number; False when it was lent to somebody else meanwhile."""
     number = {"number": held.entry.number_id, "scenario": held.scenario_id}
     values = number | {"holder": visitor, "held_turn": held.turn, "sign_at": now}
-    return session.execute(_keep_alive(dialect_name(session), active), values).first() is not None
+    return _keep_alive(active).first(session, values) is not None
 
 
 def _look(session: Session, rules: PoolRules, source_key: int, *, hasty: bool, pass_locked: bool) -> list[PoolEntry]:
     """The few numbers of a pool among which the best one is, by one index look-up for each. A hasty look leaves out those that only
     count when nothing is idle."""
-    statement = _look_statement(dialect_name(session), hasty, pass_locked)
-    return [
-        PoolEntry(*row) for row in session.execute(statement, {"scenario": rules.scenario_id, "source": source_key})
-    ]
+    rows = _look_statement(hasty, pass_locked).all(session, {"scenario": rules.scenario_id, "source": source_key})
+    return [PoolEntry(*row) for row in rows]
 
 
 def _take(session: Session, rules: PoolRules, taker: Taker, entry: PoolEntry, now: datetime) -> bool:
@@ -130,14 +129,14 @@ def _take(session: Session, rules: PoolRules, taker: Taker, entry: PoolEntry, no
     idle = entry.is_idle(rules.hold, now)
     lent = _lent(entry, taker, entry.turn + 1 if idle else entry.group_turn, now)
     values = lent | {"scenario": rules.scenario_id, "seen_sign_at": entry.last_sign_at}
-    if session.execute(_take_statement(idle), values).first() is None:
+    if _take_statement(idle).first(session, values) is None:
         return False
     shared = not idle and (
         entry.visitor != taker.visitor or _others_hold(session, entry, taker.visitor, now - rules.hold)
     )
     if shared:
         holders = {"number": entry.number_id, "group": entry.group_turn, "since": now - rules.hold}
-        session.execute(_MARK_SHARED, holders)
+        _MARK_SHARED.run(session, holders)
     _write_lease(session, rules, taker, entry, shared, now)
     return True
 
@@ -166,51 +165,63 @@ def _write_lease(
         "shared": shared,
         "started_at": now,
     }
-    session.execute(_WRITE_LEASE, values)
+    _WRITE_LEASE.run(session, values)
 
 
 def held_by(session: Session, visit_id: int) -> list[HeldLease]:
     """The newest lease of a visit in each scenario whose pool still has the number, in ascending scenario."""
-    rows = session.execute(_HELD_BY, {"visit": visit_id})
+    rows = _HELD_BY.all(session, {"visit": visit_id})
     newest = {row[1]: HeldLease(row[0], row[1], row[2], row[3], PoolEntry(*row[4:])) for row in rows}
     return sorted(newest.values(), key=lambda one: one.scenario_id)
 
 
-_WRITE_LEASE = insert(LEASE)
-
-_HELD_BY = (
-    select(lease.id, lease.scenario_id, lease.turn, lease.shared, *COLUMNS)
-    .join_from(LEASE, POOL, and_(pool.number_id == lease.number_id, pool.scenario_id == lease.scenario_id))
-    .where(lease.visit_id == bindparam("visit"))
-    .order_by(lease.id)
+_WRITE_LEASE = Statement(
+    lambda _: insert(LEASE).values({one.name: bindparam(one.name) for one in lease if one is not lease.id})
 )
 
-_MARK_SHARED = (  # the visits that hold the number at this moment share it from now on
-    update(LEASE)
-    .where(lease.number_id == bindparam("number"), lease.turn >= bindparam("group"), lease.shared.is_(False))
-    .where(
-        select(VISIT.c.id).where(VISIT.c.id == lease.visit_id, VISIT.c.last_sign_at >= bindparam("since")).exists(),
+_HELD_BY = Statement(
+    lambda _: (
+        select(lease.id, lease.scenario_id, lease.turn, lease.shared, *COLUMNS)
+        .join_from(LEASE, POOL, and_(pool.number_id == lease.number_id, pool.scenario_id == lease.scenario_id))
+        .where(lease.visit_id == bindparam("visit"))
+        .order_by(lease.id)
     )
-    .values(shared=True)
+)
+
+_MARK_SHARED = Statement(  # the visits that hold the number at this moment share it from now on
+    lambda _: (
+        update(LEASE)
+        .where(lease.number_id == bindparam("number"), lease.turn >= bindparam("group"), lease.shared.is_(False))
+        .where(
+            select(VISIT.c.id).where(VISIT.c.id == lease.visit_id, VISIT.c.last_sign_at >= bindparam("since")).exists(),
+        )
+        .values(shared=True)
+    )
 )
 
 
-_OTHERS = (
-    select(lease.id)
-    .join_from(LEASE, VISIT, VISIT.c.id == lease.visit_id)
-    .where(lease.number_id == bindparam("number"), lease.turn >= bindparam("group"))
-    .where(VISIT.c.visitor != bindparam("holder"), VISIT.c.last_sign_at >= bindparam("since"))
-    .limit(literal_column("1"))
+_OTHERS = Statement(
+    lambda _: (
+        select(lease.id)
+        .join_from(LEASE, VISIT, VISIT.c.id == lease.visit_id)
+        .where(lease.number_id == bindparam("number"), lease.turn >= bindparam("group"))
+        .where(VISIT.c.visitor != bindparam("holder"), VISIT.c.last_sign_at >= bindparam("since"))
+        .limit(literal_column("1"))
+    )
 )
 
 
 @cache
-def _look_statement(dialect: str, hasty: bool, pass_locked: bool) -> Executable:
+def _look_statement(hasty: bool, pass_locked: bool) -> Statement:
     orders = [pool.last_sign_at] if hasty else [pool.last_sign_at, pool.lease_started_at]
-    firsts = [_first(order, same_source) for order in orders for same_source in (False, True)]
-    if pass_locked:
-        firsts = [skip_locked(first, dialect) for first in firsts]
-    return union_all(*(select(*one.subquery(f"first_{i}").c) for i, one in enumerate(firsts)))
+
+    def build(dialect: str) -> Executable:
+        firsts = [_first(order, same_source) for order in orders for same_source in (False, True)]
+        if pass_locked:
+            firsts = [skip_locked(first, dialect) for first in firsts]
+        return union_all(*(select(*one.subquery(f"first_{i}").c) for i, one in enumerate(firsts)))
+
+    return Statement(build)
 
 
 def _first(order: Any, same_source: bool) -> Select[Any]:
@@ -219,7 +230,7 @@ def _first(order: Any, same_source: bool) -> Select[Any]:
 
 
 @cache
-def _take_statement(idle: bool) -> Executable:
+def _take_statement(idle: bool) -> Statement:
     statement = update(POOL).where(
         pool.number_id == bindparam("number"),
         pool.turn == bindparam("seen_turn"),
@@ -227,34 +238,41 @@ def _take_statement(idle: bool) -> Executable:
     )
     if idle:
         statement = statement.where(pool.last_sign_at == bindparam("seen_sign_at"))
-    return statement.values({name: bindparam(f"new_{name}") for name in LENT}).returning(pool.turn)
+    return _lending(statement)
 
 
 LENT = ("turn", "group_turn", "visitor", "source_key", "lease_started_at", "last_sign_at")
 
 
+def _lending(statement: Any) -> Statement:
+    lent: dict[str, Any] = {name: bindparam(f"new_{name}") for name in LENT}
+    return Statement(lambda _: statement.values(lent).returning(pool.turn))
+
+
 @cache
-def _take_back(active: bool, idle: bool) -> Executable:
+def _take_back(active: bool, idle: bool) -> Statement:
     statement = update(POOL).where(
         pool.number_id == bindparam("number"),
         pool.turn == bindparam("seen_turn"),
         pool.scenario_id == bindparam("scenario"),
         _holds(active, bindparam("new_visitor")),
     )
-    if idle:
-        statement = statement.where(pool.last_sign_at == bindparam("seen_sign_at"))
-    return statement.values({name: bindparam(f"new_{name}") for name in LENT}).returning(pool.turn)
+    return _lending(statement.where(pool.last_sign_at == bindparam("seen_sign_at")) if idle else statement)
 
 
 @cache
-def _keep_alive(dialect: str, active: bool) -> Executable:
-    sign = later(dialect, pool.last_sign_at, bindparam("sign_at", type_=UtcDateTime()))
+def _keep_alive(active: bool) -> Statement:
     statement = update(POOL).where(
         pool.number_id == bindparam("number"),
         pool.scenario_id == bindparam("scenario"),
         _holds(active, bindparam("holder")),
     )
-    return statement.values(last_sign_at=sign).returning(pool.number_id)
+    sign_at = bindparam("sign_at", type_=UtcDateTime())
+    return Statement(
+        lambda dialect: statement.values(last_sign_at=later(dialect, pool.last_sign_at, sign_at)).returning(
+            pool.number_id
+        )
+    )
 
 
 def _holds(active: bool, visitor: Any) -> Any:

@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session
 
 from router.attribution.models import Visit, VisitSpan
 from router.attribution.sources import Evidence
-from router.database import dialect_name, insert_new, next_visit_number, table_of
+from router.database import insert_new, next_visit_number, table_of, visit_number
+from router.statements import Statement
 
 OPEN_GAP = timedelta(seconds=75)
 """A page whose last sign of life is not older is open: signs come every 45 s, once a minute from a background tab."""
@@ -61,30 +62,33 @@ def continues(visit: KnownVisit, evidence: Evidence, gap: timedelta, now: dateti
 
 COLUMNS = [VISIT.c[name] for name in KnownVisit.__slots__]
 
-_BY_ID = select(*COLUMNS).where(VISIT.c.id == bindparam("visit"), VISIT.c.project_id == bindparam("project"))
+_BY_ID = Statement(
+    lambda _: select(*COLUMNS).where(VISIT.c.id == bindparam("visit"), VISIT.c.project_id == bindparam("project"))
+)
 
-_LAST_OF_VISITOR = (
-    select(*COLUMNS)
-    .where(VISIT.c.project_id == bindparam("project"), VISIT.c.visitor == bindparam("visitor"))
-    .order_by(VISIT.c.started_at.desc(), VISIT.c.id.desc())
-    .limit(1)
+_LAST_OF_VISITOR = Statement(
+    lambda _: (
+        select(*COLUMNS)
+        .where(VISIT.c.project_id == bindparam("project"), VISIT.c.visitor == bindparam("visitor"))
+        .order_by(VISIT.c.started_at.desc(), VISIT.c.id.desc())
+        .limit(1)
+    )
 )
 
 
 def find_visit(session: Session, project_id: int, visit_id: int) -> KnownVisit | None:
-    row = session.execute(_BY_ID, {"visit": visit_id, "project": project_id}).first()
+    row = _BY_ID.first(session, {"visit": visit_id, "project": project_id})
     return KnownVisit(*row) if row else None
 
 
 def last_visit_of(session: Session, project_id: int, visitor: str) -> KnownVisit | None:
-    row = session.execute(_LAST_OF_VISITOR, {"project": project_id, "visitor": visitor}).first()
+    row = _LAST_OF_VISITOR.first(session, {"project": project_id, "visitor": visitor})
     return KnownVisit(*row) if row else None
 
 
 def begin_visit(session: Session, project_id: int, visitor: str, view: PageView, now: datetime) -> KnownVisit:
     """Writes a new visit with the next visit number."""
     source = view.evidence.source
-    expression, parameters = next_visit_number(session, project_id)
     values: dict[str, Any] = {
         "project_id": project_id,
         "visitor": visitor,
@@ -98,20 +102,17 @@ def begin_visit(session: Session, project_id: int, visitor: str, view: PageView,
         "ga": dict(view.ga),
         "address": view.address,
         **source.as_dict(),
+        **next_visit_number(session, project_id),
     }
-    statement = _insert_visit(dialect_name(session), expression)
-    visit_id, number = session.execute(statement, values | parameters).one()
+    [(visit_id, number)] = _INSERT_VISIT.all(session, values)
     key, clicks, ga = source.key, view.evidence.click_ids, view.ga
     return KnownVisit(visit_id, number, visitor, now, now, now, key, clicks, ga)
 
 
-_INSERTS: dict[str, Executable] = {}
-
-
-def _insert_visit(dialect: str, number: dict[str, Any]) -> Executable:
-    if dialect not in _INSERTS:
-        _INSERTS[dialect] = insert(VISIT).values(number).returning(VISIT.c.id, VISIT.c.number)
-    return _INSERTS[dialect]
+@Statement
+def _INSERT_VISIT(dialect: str) -> Executable:
+    given: dict[str, Any] = {one.name: bindparam(one.name) for one in VISIT.c if one is not VISIT.c.id}
+    return insert(VISIT).values(given | {"number": visit_number(dialect)}).returning(VISIT.c.id, VISIT.c.number)
 
 
 def record_sign(session: Session, visit: KnownVisit, now: datetime, ga: Mapping[str, str] | None = None) -> None:
@@ -120,7 +121,7 @@ def record_sign(session: Session, visit: KnownVisit, now: datetime, ga: Mapping[
         return  # another page of the visit was faster: the later sign stands
     values: dict[str, Any] = {"sign_at": now, "visit": visit.id}
     if now - visit.last_sign_at <= OPEN_GAP:
-        session.execute(_PROLONG, values)
+        _PROLONG.run(session, values)
     else:
         session.execute(
             insert_new(session, VisitSpan, unique=["visit_id", "started_at"]).values(
@@ -134,8 +135,12 @@ def record_sign(session: Session, visit: KnownVisit, now: datetime, ga: Mapping[
 
 
 _HERE = VISIT.c.id == bindparam("visit")
-_PROLONG = (
-    update(VISIT).where(_HERE, VISIT.c.last_sign_at < bindparam("sign_at")).values(last_sign_at=bindparam("sign_at"))
+_PROLONG = Statement(
+    lambda _: (
+        update(VISIT)
+        .where(_HERE, VISIT.c.last_sign_at < bindparam("sign_at"))
+        .values(last_sign_at=bindparam("sign_at"))
+    )
 )
 _NEW_SPAN = (
     update(VISIT)

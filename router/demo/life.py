@@ -11,7 +11,7 @@ from router.accounts.models import Project
 from router.attribution.models import Lease, PoolNumber, Visit
 from router.attribution.tokens import new_visitor
 from router.crypto import KeyRing
-from router.database import Database, next_visit_number
+from router.database import Database, dialect_name, next_visit_number, visit_number
 from router.demo import shop
 from router.demo.callers import Decider, PastCall, RungLine, three_weeks_of_calls
 from router.demo.company import Company, Room, found_company
@@ -53,9 +53,9 @@ def bring_to_life(
 def write_visits(session: Session, keys: KeyRing, company: Company, stays: list[Stay]) -> None:
     project_id = company.project.id
     visitors = {stay.visitor: new_visitor(keys, project_id) for stay in stays}
+    number = select(cast(visit_number(dialect_name(session)), BigInteger))
     for stay in stays:
-        number, parameters = next_visit_number(session, project_id)
-        stay.visit_number = session.scalar(select(cast(number["number"], BigInteger)), parameters) or 0
+        stay.visit_number = session.scalar(number, next_visit_number(session, project_id)) or 0
     session.execute(insert(Visit), [_visit_row(stay, project_id, visitors[stay.visitor]) for stay in stays])
     known = session.execute(select(Visit.number, Visit.id).where(Visit.project_id == project_id))
     ids = {row.number: row.id for row in known}

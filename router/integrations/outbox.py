@@ -1,15 +1,19 @@
 """The outbox (R11): deliveries are written with the call event that causes them, and replayed; `claims.py` hands them to workers."""
 
 import secrets
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from functools import cache
+from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Select, String, case, cast, false, literal, null, select, update
+from sqlalchemy import Executable, Select, String, and_, bindparam, case, false, literal, null, or_, select, update
+from sqlalchemy import cast as as_type
 from sqlalchemy.orm import Session
 
-from router.database import Json, UtcDateTime, dialect_insert
+from router.database import BigId, Json, UtcDateTime, dialect_insert, table_of
 from router.integrations.health import try_at_once
 from router.integrations.models import Delivery, Integration
+from router.statements import Statement
 from router.voice.signals import CallFacts
 
 SLOTS_OF = {
@@ -51,51 +55,80 @@ def fan_out(session: Session, call: CallFacts, event: str, now: datetime) -> Non
     """
     if call.scenario_id is None:
         return
-    insert = dialect_insert(session, Delivery).from_select(COLUMNS, _rows(call, event, now))
-    unique = ["integration_id", "event", "call_id"]
-    if event != "call.updated":
-        session.execute(insert.on_conflict_do_nothing(index_elements=unique))
-        return
-    over = Delivery.state.in_(("done", "skipped"))
-    again: dict[str, Any] = {name: case((over, insert.excluded[name]), else_=getattr(Delivery, name)) for name in AGAIN}
-    again["changed"] = Delivery.state == "leased"
-    session.execute(insert.on_conflict_do_update(index_elements=unique, set_=again))
+    values = {
+        "batch": f"msg_{secrets.token_hex(10)}_",
+        "call": call.id,
+        "event": event,
+        "caller": call.caller,
+        "state": "pending" if call.scenario_enabled else "skipped",
+        "reason": "" if call.scenario_enabled else SCENARIO_DISABLED,
+        "now": now,
+        "moment": call.started_at if event == "call.started" else call.ended_at or now,
+        "latest": call.started_at + GOAL_LIFETIME,
+        "scenario": call.scenario_id,
+    }
+    _fan_out(event).run(session, values)
 
 
-def _rows(call: CallFacts, event: str, now: datetime) -> Select[*tuple[Any, ...]]:
-    batch = f"msg_{secrets.token_hex(10)}_"
-    moment = call.started_at if event == "call.started" else call.ended_at or now
-    latest = literal(call.started_at + GOAL_LIFETIME, UtcDateTime)
+@cache
+def _fan_out(event: str) -> Statement:
+    def build(dialect: str) -> Executable:
+        insert = dialect_insert(dialect, Delivery).from_select(COLUMNS, _rows(SLOTS_OF[event]))
+        unique = ["integration_id", "event", "call_id"]
+        if event != "call.updated":
+            return cast("Executable", insert.on_conflict_do_nothing(index_elements=unique))
+        over = or_(Delivery.state == "done", Delivery.state == "skipped")
+        again: dict[str, Any] = {
+            name: case((over, insert.excluded[name]), else_=getattr(Delivery, name)) for name in AGAIN
+        }
+        again["changed"] = Delivery.state == "leased"
+        return cast("Executable", insert.on_conflict_do_update(index_elements=unique, set_=again))
+
+    return Statement(build)
+
+
+def _rows(slots: Sequence[str]) -> Select[*tuple[Any, ...]]:
+    wanted = table_of(Integration).c
+    values = {name: bindparam(name, type_=type_) for name, type_ in GIVEN.items()}
+    # a CRM hears of one caller's calls one after the other
+    in_order = and_(wanted.slot == "crm", values["caller"].is_not(None))
     return select(
-        literal(batch) + cast(Integration.id, String),
-        Integration.project_id,
-        Integration.id,
-        literal(call.id),
-        literal(event),
-        Integration.destination,
-        _order_key(call),
-        literal("pending" if call.scenario_enabled else "skipped"),
-        literal("" if call.scenario_enabled else SCENARIO_DISABLED),
+        values["batch"] + as_type(wanted.id, String),
+        wanted.project_id,
+        wanted.id,
+        values["call"],
+        values["event"],
+        wanted.destination,
+        case((in_order, wanted.destination + "|" + values["caller"]), else_=""),
+        values["state"],
+        values["reason"],
         literal(0),
-        literal(now, UtcDateTime),
-        literal(moment, UtcDateTime),
-        literal(now, UtcDateTime),
-        case((Integration.slot == "ga4", latest), else_=cast(null(), UtcDateTime)),
+        values["now"],
+        values["moment"],
+        values["now"],
+        case((wanted.slot == "ga4", values["latest"]), else_=as_type(null(), UtcDateTime)),
         literal(""),
         false(),
         literal({}, Json),
     ).where(
-        Integration.scenario_id == call.scenario_id,
-        Integration.slot.in_(SLOTS_OF[event]),
-        Integration.removed_at.is_(None),
+        wanted.scenario_id == values["scenario"],
+        or_(*(wanted.slot == slot for slot in slots)),
+        wanted.removed_at.is_(None),
     )
 
 
-def _order_key(call: CallFacts) -> ColumnElement[str]:
-    """A CRM hears of one caller's calls one after the other."""
-    if call.caller is None:
-        return literal("")
-    return case((Integration.slot == "crm", Integration.destination + f"|{call.caller}"), else_="")
+GIVEN: dict[str, Any] = {
+    "batch": String,
+    "call": BigId,
+    "event": String,
+    "caller": String,
+    "state": String,
+    "reason": String,
+    "now": UtcDateTime,
+    "moment": UtcDateTime,
+    "latest": UtcDateTime,
+    "scenario": BigId,
+}
 
 
 def replay(session: Session, project_id: int, delivery_id: int, now: datetime) -> Delivery | None:

@@ -11,12 +11,15 @@ from sqlalchemy.orm import Session
 from router.attribution.candidates import weighed_candidates
 from router.attribution.decision import Decision, FirstCall, decide
 from router.carriers.base import InboundCall
-from router.database import dialect_name, insert_new, table_of
+from router.database import insert_new, table_of
 from router.phones import Caller
 from router.server import Server
+from router.statements import Statement
 from router.voice.models import Call
 from router.voice.routing import Route
 from router.voice.signals import CallFacts, announce
+
+UNKNOWN_AT_FIRST = ("answered_at", "ended_at", "ring_seconds", "talk_seconds", "recording_seconds")
 
 LATE = timedelta(seconds=2)
 """A call that became known longer than this after it began may come before others that were decided already."""
@@ -33,26 +36,36 @@ class KnownCall:
     flow: Mapping[str, Any]
 
 
-_FIRST = (
-    select(
-        _call.id,
-        _call.started_at,
-        _call.visit_id,
-        _call.source,
-        _call.source_key,
-        _call.confidence,
-        _call.source_confidence,
+_FIRST = Statement(
+    lambda _: (
+        select(
+            _call.id,
+            _call.started_at,
+            _call.visit_id,
+            _call.source,
+            _call.source_key,
+            _call.confidence,
+            _call.source_confidence,
+        )
+        .where(
+            _call.number_id == bindparam("number"),
+            _call.caller == bindparam("who"),
+            _call.started_at < bindparam("before"),
+        )
+        .order_by(_call.started_at, _call.id)
+        .limit(1)
     )
-    .where(
-        _call.number_id == bindparam("number"),
-        _call.caller == bindparam("who"),
-        _call.started_at < bindparam("before"),
-    )
-    .order_by(_call.started_at, _call.id)
-    .limit(1)
 )
-_BY_SID = select(_call.id, _call.flow).where(_call.sid == bindparam("sid"))
-_INSERTS: dict[str, Executable] = {}
+_BY_SID = Statement(lambda _: select(_call.id, _call.flow).where(_call.sid == bindparam("sid")))
+
+
+@Statement
+def _INSERT(dialect: str) -> Executable:
+    given: dict[str, Any] = {
+        one.name: bindparam(one.name) for one in CALL.c if one.name not in ("id", *UNKNOWN_AT_FIRST)
+    }
+    statement: Executable = insert_new(dialect, CALL, unique=["sid"]).values(given).returning(_call.id)
+    return statement
 
 
 def record_inbound(
@@ -76,9 +89,10 @@ def record_inbound(
     first_call = not repeat and not inbound.caller.withheld
     values = _values(route, inbound, started_at, now) | decision.values()
     values |= {"first_call": first_call, "fan_out_due": "" if tell else "started"}
-    call_id = session.execute(_insert(session), values).scalar_one_or_none()
-    if call_id is None:
+    row = _INSERT.first(session, values)
+    if row is None:
         return find_call(session, inbound.sid) or KnownCall(0, route.flow)
+    call_id = row[0]
     if tell:
         announce(server, session, "started", facts_of(call_id, values), now)
     if now - started_at > LATE:
@@ -87,8 +101,8 @@ def record_inbound(
 
 
 def find_call(session: Session, sid: str) -> KnownCall | None:
-    row = session.execute(_BY_SID, {"sid": sid}).first()
-    return KnownCall(row.id, row.flow) if row else None
+    row = _BY_SID.first(session, {"sid": sid})
+    return KnownCall(*row) if row else None
 
 
 def attribute(session: Session, route: Route, caller: Caller, at: datetime) -> tuple[Decision, bool]:
@@ -102,7 +116,7 @@ def first_call_of(session: Session, number_id: int, caller: Caller, before: date
     """A withheld caller never has one."""
     if caller.withheld:
         return None
-    row = session.execute(_FIRST, {"number": number_id, "who": caller.e164, "before": before}).first()
+    row = _FIRST.first(session, {"number": number_id, "who": caller.e164, "before": before})
     return FirstCall(*row) if row else None
 
 
@@ -158,10 +172,3 @@ def _values(route: Route, inbound: InboundCall, started_at: datetime, now: datet
         "recording_sid": "",
         "recording_url": "",
     }
-
-
-def _insert(session: Session) -> Executable:
-    dialect = dialect_name(session)
-    if dialect not in _INSERTS:
-        _INSERTS[dialect] = insert_new(session, CALL, unique=["sid"]).returning(_call.id)
-    return _INSERTS[dialect]

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from router.accounts.models import Project
 from router.database import table_of
 from router.scenarios.models import CallFlow, Scenario, TrackingNumber
+from router.statements import Statement
 
 DEFAULT_RING_SECONDS = 20
 DEFAULT_HOLD_SECONDS = 150
@@ -38,31 +39,33 @@ class Route:
 
 _number, _project = table_of(TrackingNumber).c, table_of(Project).c
 _scenario, _flow = table_of(Scenario).c, table_of(CallFlow).c
-_ROUTE = (
-    select(
-        _number.id,
-        _number.e164,
-        _number.project_id,
-        _number.scenario_id,
-        _scenario.enabled,
-        _scenario.hold_seconds,
-        _number.static_source,
-        _flow.document,
-        _project.fallback_destination,
+_ROUTE = Statement(
+    lambda _: (
+        select(
+            _number.id,
+            _number.e164,
+            _number.project_id,
+            _number.scenario_id,
+            _scenario.enabled,
+            _scenario.hold_seconds,
+            _number.static_source,
+            _flow.document,
+            _project.fallback_destination,
+        )
+        .select_from(
+            table_of(TrackingNumber)
+            .join(table_of(Project), _project.id == _number.project_id)
+            .outerjoin(table_of(Scenario), _scenario.id == _number.scenario_id)
+            .outerjoin(table_of(CallFlow), _flow.id == func.coalesce(_scenario.call_flow_id, _number.last_flow_id))
+        )
+        .where(_number.e164 == bindparam("dialled"))
     )
-    .select_from(
-        table_of(TrackingNumber)
-        .join(table_of(Project), _project.id == _number.project_id)
-        .outerjoin(table_of(Scenario), _scenario.id == _number.scenario_id)
-        .outerjoin(table_of(CallFlow), _flow.id == func.coalesce(_scenario.call_flow_id, _number.last_flow_id))
-    )
-    .where(_number.e164 == bindparam("dialled"))
 )
 
 
 def find_route(session: Session, dialled: str) -> Route | None:
     """The route of a number of ours; None for one that is unknown here."""
-    row = session.execute(_ROUTE, {"dialled": dialled}).first()
+    row = _ROUTE.first(session, {"dialled": dialled})
     if row is None:
         return None
     number_id, number, project_id, scenario_id, enabled, hold, static_source, document, fallback = row

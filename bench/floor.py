@@ -1,0 +1,142 @@
+"""The floor: the least Flask application that answers the two hot paths by the product's own statements, over bare psycopg.
+
+It knows one project, believes what it is told, and takes every parameter that does not depend on the request from the product's
+request that was watched. What the product costs above this is what its rules, checks and layers cost.
+"""
+
+import json
+import os
+import secrets
+import threading
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from flask import Flask, Response, request
+
+from bench.statements import Statement, kept
+from router.carriers.twilio import Twilio
+
+LOOKS = 5
+
+
+class Repeated:
+    """A watched request, run again with other values; moments of that request become the moment of this one."""
+
+    def __init__(self, statements: list[Statement]) -> None:
+        self.statements = statements
+        moments = [[n for n, v in one.parameters.items() if _is_now(v, statements)] for one in statements]
+        self._moments = moments
+
+    def run(self, connection: psycopg.Connection[Any], index: int, now: datetime, values: Mapping[str, Any]) -> Any:
+        one = self.statements[index]
+        given = {**one.parameters, **dict.fromkeys(self._moments[index], now)}
+        given.update((name, values[name]) for name in given.keys() & values.keys())
+        return connection.execute(one.sql, given, prepare=None)
+
+    def index(self, *words: str) -> int:
+        """The one statement that begins so."""
+        found = [i for i, one in enumerate(self.statements) if all(word in one.sql for word in words)]
+        assert len(found) == 1, (words, [one.sql[:80] for one in self.statements])
+        return found[0]
+
+
+def _is_now(value: Any, statements: list[Statement]) -> bool:
+    moments = [v for one in statements for v in one.parameters.values() if isinstance(v, datetime)]
+    return isinstance(value, datetime) and value == max(moments)
+
+
+def create_app() -> Flask:
+    app = Flask("floor")
+    url = os.environ["ROUTER_DATABASE_URL"].replace("postgresql+psycopg://", "postgresql://")
+    found = kept(Path(os.environ["BENCH_STATEMENTS"]))
+    carrier = Twilio(os.environ["ROUTER_PUBLIC_URL"], [os.environ["TWILIO_AUTH_TOKEN"]])
+    page_view, call = PageView(Repeated(found["L"])), InboundCall(Repeated(found["V"]))
+    local = threading.local()
+
+    def connection() -> psycopg.Connection[Any]:
+        """Each thread's own: no pool is cheaper than any pool."""
+        if not hasattr(local, "connection"):
+            local.connection = psycopg.connect(url)
+        return local.connection  # type: ignore[no-any-return]
+
+    @app.get("/healthz")
+    def health() -> str:
+        return "ok"
+
+    @app.post("/tag/<key>/visits")
+    def visit(key: str) -> Response:
+        body = json.loads(request.get_data())
+        with connection().transaction():
+            answer = page_view.answer(connection(), key, body, datetime.now(UTC))
+        return Response(json.dumps(answer), 201, mimetype="application/json")
+
+    @app.post("/voice/inbound")
+    def inbound() -> Response:
+        if not carrier.verify(request):
+            return Response(status=403)
+        with connection().transaction():
+            document = call.answer(connection(), request.form, datetime.now(UTC))
+        return Response(document, mimetype="text/xml")
+
+    return app
+
+
+class PageView:
+    """Project, visit, look, take, lease."""
+
+    def __init__(self, repeated: Repeated) -> None:
+        self.repeated = repeated
+        self.project = repeated.index("FROM project")
+        self.visit = repeated.index("INSERT INTO visit")
+        self.look = repeated.index("UNION ALL")
+        self.take = repeated.index("UPDATE pool_number")
+        self.lease = repeated.index("INSERT INTO lease")
+
+    def answer(
+        self, connection: psycopg.Connection[Any], key: str, body: Mapping[str, Any], now: datetime
+    ) -> dict[str, Any]:
+        run, visitor = self.repeated.run, secrets.token_urlsafe(21)
+        project = run(connection, self.project, now, {"tag_key": key}).fetchall()[0]
+        values = {"project_id": project[0], "visitor": visitor, "sequence": f"visit_number_{project[0]}"}
+        values |= {"page": body["page"], "referrer": body["referrer"]}
+        visit_id, number = run(connection, self.visit, now, values).fetchone()
+        scenario_id = project[5]
+        for _ in range(LOOKS):
+            rows = run(connection, self.look, now, {"scenario": scenario_id}).fetchall()
+            number_id, e164, turn, *_, last_sign_at = min(rows, key=lambda row: row[-1])
+            lent = {"number": number_id, "seen_turn": turn, "new_turn": turn + 1, "new_group_turn": turn + 1}
+            lent |= {"new_visitor": visitor, "seen_sign_at": last_sign_at, "scenario": scenario_id}
+            if run(connection, self.take, now, lent).fetchone():
+                break
+        lease = {"scenario_id": scenario_id, "number_id": number_id, "visit_id": visit_id, "turn": turn + 1}
+        run(connection, self.lease, now, lease)
+        return {"visit": number, "visitor": visitor, "token": visitor, "numbers": [{"e164": e164}]}
+
+
+class InboundCall:
+    """Route, first call, candidates, call, deliveries."""
+
+    def __init__(self, repeated: Repeated) -> None:
+        self.repeated = repeated
+        self.route = repeated.index("FROM tracking_number")
+        self.first = repeated.index("FROM call")
+        self.leases = repeated.index("FROM lease")
+        self.call = repeated.index("INSERT INTO call")
+        self.deliveries = repeated.index("INSERT INTO delivery")
+
+    def answer(self, connection: psycopg.Connection[Any], form: Mapping[str, str], now: datetime) -> str:
+        run, sid, caller, dialled = self.repeated.run, form["CallSid"], form["From"], form["To"]
+        route = run(connection, self.route, now, {"dialled": dialled}).fetchone()
+        run(connection, self.first, now, {"number": route[0], "who": caller}).fetchone()
+        run(connection, self.leases, now, {"number": route[0]}).fetchall()
+        values = {"sid": sid, "number_id": route[0], "caller": caller, "caller_raw": caller, "number": dialled}
+        call_id = run(connection, self.call, now, values).fetchone()[0]
+        run(connection, self.deliveries, now, {"call": call_id, "batch": f"msg_{secrets.token_hex(10)}_"})
+        to = route[7]["destinations"][0]["to"]
+        return (
+            f'<Response><Dial answerOnBridge="true" timeout="20" callerId="{caller}"'
+            f' action="https://calls.example.net/voice/dial/{sid}/1" method="POST"><Number>{to}</Number></Dial></Response>'
+        )

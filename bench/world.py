@@ -1,0 +1,127 @@
+"""The databases of a run: projects with pools of several sizes, and one whose numbers were lent and called often."""
+
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import create_engine, insert, text
+
+from router.attribution.models import PoolNumber
+from router.database import Database, migrate, table_of
+from router.integrations.models import Integration
+from router.scenarios.models import TrackingNumber
+from router.server import utc_now
+from tests.postgres import database_of
+from tests.world import make_project, make_scenario
+
+POOLS = (10, 200, 5_000)
+CALLED_NUMBERS = 200
+LEASES_OF_A_NUMBER = 60
+FIRST_E164 = 12_122_000_000
+FIRST_KNOWN_CALLER = 14_152_000_000
+FIRST_NEW_CALLER = 14_156_000_000
+
+
+def make_database(url: str, name: str, past_calls: int) -> str:
+    """A fresh, filled database of the cluster; returns its address."""
+    _make_empty(url, name)
+    database = Database(database_of(url, name), pool_size=1)
+    migrate(database)
+    with database.writing() as session:
+        numbers = iter(range(FIRST_E164, FIRST_E164 + sum(POOLS) + CALLED_NUMBERS + 10_000))
+        _make_called_numbers(session, numbers)
+        for size in POOLS:
+            # no hold: at this rate every number would be active at once, and all visits would share
+            _make_pool(session, f"pool-{size}", size, numbers, hold_seconds=0)
+        _make_pool(session, "all-active", 200, numbers, hold_seconds=150)
+        _make_past(session, past_calls)
+    database.dispose()
+    _analyze(database_of(url, name))
+    return database_of(url, name)
+
+
+def _make_empty(url: str, name: str) -> None:
+    admin = create_engine(url, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    admin.dispose()
+
+
+def _analyze(url: str) -> None:
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text("VACUUM ANALYZE"))
+    engine.dispose()
+
+
+def _make_called_numbers(session: Any, numbers: Any) -> None:
+    scenario = _make_pool(session, "calls", CALLED_NUMBERS, numbers, hold_seconds=150)
+    session.add(
+        Integration(
+            project_id=scenario.project_id,
+            scenario_id=scenario.id,
+            slot="webhook_start",
+            kind="webhook",
+            destination="webhook:bench",
+            config={"url": "https://hooks.shop.example/calls"},
+            created_at=utc_now(),
+        )
+    )
+
+
+def _make_pool(session: Any, key: str, size: int, numbers: Any, hold_seconds: int) -> Any:
+    project = make_project(session, key=key, name=key)
+    scenario = make_scenario(session, project, 0, hold_seconds=hold_seconds, tagging={"selectors": [".phone"]})
+    e164s = [f"+{next(numbers)}" for _ in range(size)]
+    now = utc_now()
+    given = {"project_id": project.id, "scenario_id": scenario.id, "created_at": now}
+    ids = session.scalars(
+        insert(TrackingNumber).returning(TrackingNumber.id, sort_by_parameter_order=True),
+        [given | {"e164": e164} for e164 in e164s],
+    ).all()
+    session.execute(
+        insert(table_of(PoolNumber)),
+        [
+            {"number_id": number_id, "scenario_id": scenario.id, "e164": e164}
+            for number_id, e164 in zip(ids, e164s, strict=True)
+        ],
+    )
+    return scenario
+
+
+def _make_past(session: Any, calls: int) -> None:
+    """Leases of the last hours for each called number, and past calls over a year, each pair of caller and number once."""
+    now = utc_now()
+    first = session.execute(text("SELECT min(id), min(scenario_id), min(project_id) FROM tracking_number")).one()
+    values = {"number": first[0], "scenario": first[1], "project": first[2], "numbers": CALLED_NUMBERS}
+    values |= {"now": now, "year_ago": now - timedelta(days=365), "caller": FIRST_KNOWN_CALLER, "calls": calls}
+    values |= {"e164": FIRST_E164, "leases": CALLED_NUMBERS * LEASES_OF_A_NUMBER, "day_ago": now - timedelta(days=1)}
+    for statement in (VISITS, LEASES, CALLS):
+        session.execute(text(statement), values)
+
+
+VISITS = """
+INSERT INTO visit (project_id, number, visitor, started_at, span_started_at, last_sign_at, page, referrer,
+    channel, source, medium, campaign, term, content, source_key, click_ids, ga, address)
+SELECT :project, 100000 + i, 'visitor-' || i, at, at, at + interval '3 minutes', 'https://shop.example/', '',
+    'paid_search', 'google', 'cpc', 'c' || i % 40, '', '', i % 40, '{}', '{}', '127.0.0.0'
+FROM (SELECT i, CAST(:day_ago AS timestamptz) + i * interval '86000 seconds' / :leases AS at
+      FROM generate_series(1, :leases) i) visits
+"""
+LEASES = """
+INSERT INTO lease (scenario_id, number_id, visit_id, turn, shared, started_at)
+SELECT :scenario, :number + (row_number() OVER (ORDER BY id)) % :numbers, id, -number, false, started_at
+FROM visit WHERE project_id = :project
+"""
+CALLS = """
+INSERT INTO call (sid, project_id, number_id, number, scenario_id, scenario_enabled, flow, caller, caller_raw,
+    started_at, last_event_at, status, first_call, destination, answered_at, ended_at, talk_seconds, recording_sid,
+    recording_url, rule, confidence, source_confidence, candidates, decision, source, source_key, fan_out_due)
+SELECT 'CAPAST' || i, :project, :number + i % :numbers, '+' || :e164 + i % :numbers, :scenario, true,
+    '{"destinations": [{"to": "+14155550100", "ring_seconds": 20}]}',
+    '+' || :caller + i / :numbers, '+' || :caller + i / :numbers,
+    at, at, 'answered', true, '+14155550100', at, at, 60, '', '', 'lease', 0.9, 0.9, '[]', '{}',
+    '{"channel": "paid_search", "source": "google", "medium": "cpc", "campaign": "", "term": "", "content": ""}',
+    i % 40, ''
+FROM (SELECT i, CAST(:year_ago AS timestamptz) + i * interval '31000000 seconds' / :calls AS at
+      FROM generate_series(0, :calls - 1) i) calls
+"""

@@ -1,0 +1,112 @@
+"""Statements of the hot paths: Core, compiled once, and run by the driver's own cursor, for a third of what Session.execute costs."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
+
+from sqlalchemy import ClauseElement, Connection, Dialect
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+from sqlalchemy.sql.compiler import SQLCompiler
+
+Row = tuple[Any, ...]
+Processor = Callable[[Any], Any]
+
+
+class Statement:
+    """A statement made by a function of the dialect's name; as a decorator it stands where the statement is written.
+
+    Values are given by the names of its bind parameters: all that have none of their own. Columns with Python defaults have to be among
+    them. Rows come back as tuples. Errors of the database are SQLAlchemy's, as everywhere else.
+    """
+
+    def __init__(self, build: Callable[[str], Any]) -> None:
+        self._build = build
+        self._prepared: dict[str, _Prepared] = {}
+
+    def all(self, session: Session, values: Mapping[str, Any]) -> list[Row]:
+        session.flush()
+        connection = session.connection()
+        dialect = connection.dialect
+        prepared = self._prepared.get(dialect.name)
+        if prepared is None:
+            prepared = self._prepared[dialect.name] = _Prepared(self._build(dialect.name), dialect)
+        return prepared.run(connection, values)
+
+    def first(self, session: Session, values: Mapping[str, Any]) -> Row | None:
+        rows = self.all(session, values)
+        return rows[0] if rows else None
+
+    def run(self, session: Session, values: Mapping[str, Any]) -> None:
+        self.all(session, values)
+
+
+class _Prepared:
+    """A statement as one dialect's driver takes it."""
+
+    def __init__(self, statement: ClauseElement, dialect: Dialect) -> None:
+        compiled = statement.compile(dialect=dialect)
+        if not isinstance(compiled, SQLCompiler) or compiled.insert_prefetch or compiled.update_prefetch:
+            raise ValueError("every column with a default has to be given")
+        self._dialect = dialect
+        self._sql = str(compiled)
+        self._order = compiled.positiontup
+        processors = {
+            name: bind.type.dialect_impl(dialect).bind_processor(dialect) for name, bind in compiled.binds.items()
+        }
+        self._wanted = [(name, processors[name]) for name, bind in compiled.binds.items() if bind.required]
+        self._fixed = {
+            name: _processed(bind.effective_value, processors[name])
+            for name, bind in compiled.binds.items()
+            if not bind.required
+        }
+        self._columns = [column.type.dialect_impl(dialect) for column in getattr(statement, "exported_columns", ())]
+        self._results: list[tuple[int, Processor]] | None = None
+
+    def run(self, connection: Connection, values: Mapping[str, Any]) -> list[Row]:
+        given = {name: _processed(values[name], processor) for name, processor in self._wanted}
+        given.update(self._fixed)
+        cursor = connection.connection.cursor()
+        try:
+            parameters = given if self._order is None else [given[name] for name in self._order]
+            connection.dispatch.before_cursor_execute(connection, cursor, self._sql, parameters, None, False)
+            cursor.execute(self._sql, parameters)
+            rows: Sequence[Row] = cursor.fetchall() if self._columns else []
+            if self._results is None:
+                self._results = self._read_by(cursor.description)
+        except self._dialect.loaded_dbapi.Error as error:
+            raise self._told(error, connection) from error
+        finally:
+            cursor.close()
+        return [_result(row, self._results) for row in rows] if self._results else list(rows)
+
+    def _read_by(self, description: Any) -> list[tuple[int, Processor]]:
+        """What has to be done to which columns: the driver says of what kind they are once it has answered."""
+        found = [one.result_processor(self._dialect, description[i][1]) for i, one in enumerate(self._columns)]
+        return [(index, processor) for index, processor in enumerate(found) if processor]
+
+    def _told(self, error: Any, connection: Connection) -> Exception:
+        """A connection that is lost leaves the pool, as it would in SQLAlchemy's own execution."""
+        lost = self._dialect.is_disconnect(error, connection.connection, None)
+        if lost:
+            connection.invalidate(error)
+        told: Any = DBAPIError.instance(
+            self._sql,
+            None,
+            error,
+            self._dialect.loaded_dbapi.Error,
+            hide_parameters=True,
+            connection_invalidated=lost,
+            dialect=self._dialect,
+        )
+        return cast(Exception, told)
+
+
+def _result(row: Row, processors: Sequence[tuple[int, Processor]]) -> Row:
+    values = list(row)
+    for index, processor in processors:
+        values[index] = processor(values[index])
+    return tuple(values)
+
+
+def _processed(value: Any, processor: Processor | None) -> Any:
+    return value if processor is None else processor(value)

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote, urlencode
+from xml.etree import ElementTree
 
 import pytest
 from flask import Flask
@@ -186,6 +187,10 @@ def test_no_request_brings_a_500_and_a_refused_one_leaves_no_row(
         before = rows(database)
         answer = ask(client, server, request)
         assert answer.status_code < 500 or request["path"] == "/readyz", answer.text
+        if answer.mimetype == "text/xml":
+            assert ElementTree.fromstring(answer.data).tag == "Response", (
+                "callers hear nothing of an unreadable document"
+            )
         if answer.status_code >= 400:
             assert rows(database) == before
 

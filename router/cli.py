@@ -14,6 +14,7 @@ from router.database import migrate as migrate_database
 from router.database import schema_state
 from router.demo.run import demo_environment, prepare_demo, welcome_when_ready
 from router.logs import configure_logs
+from router.operations import key_fits
 from router.server import Server
 from router.settings import SettingsError, read_settings
 from router.supervisor import PortTaken, claim_port, python, supervise, web_command
@@ -65,7 +66,10 @@ def worker() -> None:
     """Run the background process: deliveries and chores."""
     settings = read_settings()
     configure_logs(settings.log_level)
-    Worker(make_server(settings)).run()
+    server = make_server(settings)
+    if not key_fits(server):
+        raise SettingsError("ROUTER_SECRET_KEY: the secrets in the database were sealed under another one")
+    Worker(server).run()
 
 
 @router.command()

@@ -88,11 +88,11 @@ def load_keys(settings: Settings) -> KeyRing:
 def kept_secret(settings: Settings, name: str) -> str:
     """A random secret kept in a file of the data folder; two processes that make it at once agree on one."""
     path = settings.data_dir / name
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = path.with_name(f"{name}.{os.getpid()}.{secrets.token_hex(4)}")
     if not path.exists():
+        draft.touch(mode=0o600)
         draft.write_text(secrets.token_hex(32))
-        draft.chmod(0o600)
         try:
             os.link(draft, path)  # fails when somebody was faster, and is never half written
         except FileExistsError:

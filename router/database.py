@@ -131,7 +131,7 @@ class Database:
 
 def _sqlite_engine(url: str, pool_size: int) -> Engine:
     path = url.removeprefix("sqlite:///").split("?")[0]
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     engine = create_engine(url, pool_size=pool_size, max_overflow=pool_size, hide_parameters=True)
 
     @event.listens_for(engine, "connect")

@@ -125,11 +125,11 @@ def _may_see_metrics() -> bool:
 
 
 def _gauges(session: Session, now: datetime) -> dict[str, float]:
-    states = dict(session.execute(select(Delivery.state, func.count()).group_by(Delivery.state)).tuples().all())
+    states = session.execute(select(Delivery.state, func.count()).group_by(Delivery.state))
     oldest = session.scalar(
         select(func.min(Delivery.next_at)).where(Delivery.state == "pending", Delivery.next_at <= now)
     )
-    gauges = {f'router_deliveries{{state="{state}"}}': float(count) for state, count in states.items()}
+    gauges = {f'router_deliveries{{state="{state}"}}': float(count) for state, count in states}
     gauges["router_oldest_due_delivery_seconds"] = (now - oldest).total_seconds() if oldest else 0.0
     gauges["router_calls_in_progress"] = float(
         session.scalar(select(func.count()).select_from(Call).where(Call.ended_at.is_(None))) or 0

@@ -110,7 +110,7 @@ def client_address(request: Request, trusted: Networks) -> str:
     found = ""
     for hop in hops:
         try:
-            address = _plain(ip_address(hop))
+            address = _plain(ip_address(hop.partition("%")[0]))  # link-local ones come with their interface
         except ValueError:
             break
         found = str(address)

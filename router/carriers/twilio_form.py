@@ -63,7 +63,7 @@ def read_dial_result(form: Form) -> DialResult:
         status=DIAL_STATES.get(_word(form, "DialCallStatus"), "failed"),
         bridged={"true": True, "false": False}.get(_word(form, "DialBridged")),
         seconds=_count(form, "DialCallDuration"),
-        recording_url=_text(form, "RecordingUrl", URL_LENGTH) or None,
+        recording_url=_address(form, "RecordingUrl"),
     )
 
 
@@ -81,7 +81,7 @@ def read_recording(form: Form) -> Recording:
     return Recording(
         call_sid=_sid(form, "CallSid"),
         recording_sid=_sid(form, "RecordingSid"),
-        url=_text(form, "RecordingUrl", URL_LENGTH) or None,
+        url=_address(form, "RecordingUrl"),
         status=_word(form, "RecordingStatus") or "completed",
         seconds=_count(form, "RecordingDuration"),
     )
@@ -108,6 +108,12 @@ def _word(form: Form, name: str) -> str:
 def _text(form: Form, name: str, length: int) -> str:
     """Without NUL, which no database stores, and not longer than its column."""
     return form.get(name, "").replace("\0", "").strip()[:length]
+
+
+def _address(form: Form, name: str) -> str | None:
+    """A web address, which pages show as a link; anything else is none."""
+    text = _text(form, name, URL_LENGTH)
+    return text if text.startswith(("https://", "http://")) else None
 
 
 def _count(form: Form, name: str) -> int | None:

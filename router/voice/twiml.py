@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from twilio.twiml.voice_response import Dial, VoiceResponse  # type: ignore[import-untyped]  # twilio ships no types
 
-from router.phones import Caller
+from router.phones import Caller, read_caller
 from router.voice.routing import Destination
 
 SORRY = "We are sorry, this number cannot be reached at the moment. Please call again later."
@@ -46,7 +46,7 @@ def forward_blindly(destination: str, caller: Caller, dialled: str) -> str:
     """The last resort: no action, no callbacks, nothing that could fail; without a destination a polite sentence."""
     if not destination or destination in (dialled, caller.e164):
         return say(SORRY)
-    dial = Dial(answer_on_bridge=True, timeout=30, caller_id=caller.e164 or dialled or None)
+    dial = Dial(answer_on_bridge=True, timeout=30, caller_id=caller.e164 or read_caller(dialled).e164)
     _ring(dial, destination, {})
     return _document(dial)
 

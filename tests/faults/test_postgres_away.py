@@ -84,7 +84,6 @@ def test_calls_are_put_through_without_postgresql_and_properly_as_soon_as_it_is_
         began = time.monotonic()
         assert server.stop() == 0
         assert time.monotonic() - began < 10
-    database.dispose()
-    with Database(url).reading() as session:
+    with database.reading() as session:
         assert session.scalar(select(func.count()).select_from(Call)) == 36
-        session.get_bind().dispose()  # type: ignore[union-attr]  # it is the engine of the line above
+    database.dispose()

@@ -275,3 +275,19 @@ def test_an_address_with_a_call_id_that_no_carrier_makes_is_nothing(server: Serv
         assert carrier.post(f"/voice/leg/{sid}", CallSid="CL1", CallStatus="ringing").status_code == 204
         document(carrier.post(f"/voice/dial/{sid}/1", CallSid="CA1", To=NUMBER, DialCallStatus="busy"))
     assert count(server, CallEvent) == 0
+
+
+@pytest.mark.parametrize("dialled", ["sip:sales@pbx.example.com", "\x01\x02", "<&>", "anonymous"])
+def test_what_is_no_number_never_becomes_the_caller_id(carrier: CarrierClient, dialled: str) -> None:
+    dial = document(carrier.dial(dialled, "anonymous")).find("Dial")
+    assert dial is not None
+    assert dial.get("callerId") is None
+
+
+@pytest.mark.parametrize("address", ["javascript:alert(1)", "data:text/html,x", "//evil.example", ""])
+def test_a_recordings_address_that_is_no_web_address_is_not_shown(
+    server: Server, carrier: CarrierClient, address: str
+) -> None:
+    carrier.dial(NUMBER)
+    carrier.post("/voice/recording", CallSid="CA1", RecordingSid="RE1", RecordingUrl=address)
+    assert only_call(server).recording_url == ""

@@ -16,7 +16,7 @@ import psycopg
 from bench import world
 from bench.load import Plan
 from bench.processes import BASE_URL, SECRET, TOKEN, Running, serving
-from bench.statements import keep, statements_of
+from bench.statements import keep, second_look, statements_of
 from bench.turns import Contestant, Result, in_turns, relation
 from router.app import create_app
 from router.settings import Settings
@@ -34,8 +34,8 @@ class Size:
     past_calls: tuple[int, int]
 
 
-FULL = Size(rounds=7, seconds=4.0, past_calls=(10_000, 1_000_000))
-SHORT = Size(rounds=3, seconds=1.5, past_calls=(2_000, 50_000))
+FULL = Size(rounds=5, seconds=3.0, past_calls=(10_000, 1_000_000))
+SHORT = Size(rounds=2, seconds=1.0, past_calls=(2_000, 50_000))
 
 
 class Report:
@@ -177,7 +177,7 @@ def keep_statements(database_url: str, folder: Path) -> None:
             "L": statements_of(client, views(watched, 1, "pool-200")[1]),
             "V": statements_of(client, calls(watched, 1, 10_000)[1]),
         }
-    keep(folder / "statements", found)
+    keep(folder / "statements", found | {"look again": [second_look(found["L"])]})
     app.extensions["router"].database.dispose()
 
 

@@ -53,7 +53,7 @@ def create_app() -> Flask:
     url = os.environ["ROUTER_DATABASE_URL"].replace("postgresql+psycopg://", "postgresql://")
     found = kept(Path(os.environ["BENCH_STATEMENTS"]))
     carrier = Twilio(os.environ["ROUTER_PUBLIC_URL"], [os.environ["TWILIO_AUTH_TOKEN"]])
-    page_view, call = PageView(Repeated(found["L"])), InboundCall(Repeated(found["V"]))
+    page_view, call = PageView(Repeated(found["L"]), Repeated(found["look again"])), InboundCall(Repeated(found["V"]))
     local = threading.local()
 
     def connection() -> psycopg.Connection[Any]:
@@ -87,8 +87,8 @@ def create_app() -> Flask:
 class PageView:
     """Project, visit, look, take, lease."""
 
-    def __init__(self, repeated: Repeated) -> None:
-        self.repeated = repeated
+    def __init__(self, repeated: Repeated, again: Repeated) -> None:
+        self.repeated, self.again = repeated, again
         self.project = repeated.index("FROM project")
         self.visit = repeated.index("INSERT INTO visit")
         self.look = repeated.index("UNION ALL")
@@ -104,8 +104,9 @@ class PageView:
         values |= {"page": body["page"], "referrer": body["referrer"]}
         visit_id, number = run(connection, self.visit, now, values).fetchone()
         scenario_id = project[5]
-        for _ in range(LOOKS):
-            rows = run(connection, self.look, now, {"scenario": scenario_id}).fetchall()
+        for attempt in range(LOOKS):
+            looking = (self.again, 0) if attempt else (self.repeated, self.look)
+            rows = looking[0].run(connection, looking[1], now, {"scenario": scenario_id}).fetchall()
             number_id, e164, turn, *_, last_sign_at = min(rows, key=lambda row: row[-1])
             lent = {"number": number_id, "seen_turn": turn, "new_turn": turn + 1, "new_group_turn": turn + 1}
             lent |= {"new_visitor": visitor, "seen_sign_at": last_sign_at, "scenario": scenario_id}

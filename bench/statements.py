@@ -9,9 +9,11 @@ from typing import Any
 from unittest.mock import patch
 
 import psycopg
+import sqlalchemy.dialects.postgresql.psycopg as psycopg_dialect
 from flask.testing import FlaskClient
 
 from bench.load import Plan, requests_of
+from router.attribution.leases import look_statement
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,13 @@ def statements_of(client: FlaskClient, plan: Plan) -> list[Statement]:
         if last:
             return found
     raise AssertionError
+
+
+def second_look(first: list[Statement]) -> Statement:
+    """The look after a lost take, with the parameters of the first."""
+    look = next(one for one in first if "UNION ALL" in one.sql)
+    compiled = look_statement(only_idle=True, pass_locked=True).text(psycopg_dialect.dialect())
+    return Statement(compiled, look.parameters)
 
 
 def _send(client: FlaskClient, raw: bytes) -> Any:

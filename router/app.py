@@ -7,6 +7,7 @@ import structlog
 from flask import Blueprint, Flask, request
 
 from router.accounts.api import accounts_api, api_description
+from router.accounts.cookies import CookieSessions
 from router.accounts.doors import doors
 from router.accounts.failures import init_failures
 from router.accounts.frame import init_frame
@@ -81,6 +82,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     carrier_of(server)
     app = Flask("router", template_folder=str(template_folder()), static_folder=str(PACKAGE / "static"))
     _configure(app, server)
+    app.session_interface = CookieSessions()
     server.bind(app)
     app.url_map.converters["int"] = IdConverter
     app.before_request(_begin_request)

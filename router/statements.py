@@ -10,6 +10,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 
 Row = tuple[Any, ...]
 Processor = Callable[[Any], Any]
+CURSOR = "router_cursor"
 
 
 class Statement:
@@ -25,19 +26,32 @@ class Statement:
 
     def all(self, session: Session, values: Mapping[str, Any]) -> list[Row]:
         session.flush()
-        connection = session.connection()
+        connection, cursor = _cursor_of(session)
         dialect = connection.dialect
         prepared = self._prepared.get(dialect.name)
         if prepared is None:
             prepared = self._prepared[dialect.name] = _Prepared(self._build(dialect.name), dialect)
-        return prepared.run(connection, values)
+        return prepared.run(connection, cursor, values)
 
     def first(self, session: Session, values: Mapping[str, Any]) -> Row | None:
         rows = self.all(session, values)
         return rows[0] if rows else None
 
+    def text(self, dialect: Dialect) -> str:
+        """The SQL that a dialect's driver is given."""
+        return str(self._build(dialect.name).compile(dialect=dialect))
+
     def run(self, session: Session, values: Mapping[str, Any]) -> None:
         self.all(session, values)
+
+
+def _cursor_of(session: Session) -> tuple[Connection, Any]:
+    """One cursor for all statements of a transaction: asking the session and the pool each time costs as much as a statement."""
+    known: tuple[Connection, Any] | None = session.info.get(CURSOR)
+    if known is None or known[0].closed:
+        connection = session.connection()
+        known = session.info[CURSOR] = (connection, connection.connection.cursor())
+    return known
 
 
 class _Prepared:
@@ -62,12 +76,11 @@ class _Prepared:
         self._columns = [column.type.dialect_impl(dialect) for column in getattr(statement, "exported_columns", ())]
         self._results: list[tuple[int, Processor]] | None = None
 
-    def run(self, connection: Connection, values: Mapping[str, Any]) -> list[Row]:
+    def run(self, connection: Connection, cursor: Any, values: Mapping[str, Any]) -> list[Row]:
         given = {name: _processed(values[name], processor) for name, processor in self._wanted}
         given.update(self._fixed)
-        cursor = connection.connection.cursor()
+        parameters = given if self._order is None else [given[name] for name in self._order]
         try:
-            parameters = given if self._order is None else [given[name] for name in self._order]
             connection.dispatch.before_cursor_execute(connection, cursor, self._sql, parameters, None, False)
             cursor.execute(self._sql, parameters)
             rows: Sequence[Row] = cursor.fetchall() if self._columns else []
@@ -75,8 +88,6 @@ class _Prepared:
                 self._results = self._read_by(cursor.description)
         except self._dialect.loaded_dbapi.Error as error:
             raise self._told(error, connection) from error
-        finally:
-            cursor.close()
         return [_result(row, self._results) for row in rows] if self._results else list(rows)
 
     def _read_by(self, description: Any) -> list[tuple[int, Processor]]:

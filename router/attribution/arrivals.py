@@ -1,9 +1,9 @@
 """What a page view and a sign of life do: which visit it is, and which numbers its page shows. One transaction each, few statements."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import and_, bindparam, select
 from sqlalchemy.orm import Session
@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from router.accounts.models import Project
 from router.attribution.leases import (
     HeldLease,
+    LostRace,
     PoolBusy,
     PoolRules,
     Taker,
@@ -18,6 +19,7 @@ from router.attribution.leases import (
     keep_alive,
     lend,
     take_back,
+    wait_for_pool,
 )
 from router.attribution.tokens import is_our_visitor, new_visitor
 from router.attribution.visits import (
@@ -30,9 +32,11 @@ from router.attribution.visits import (
     record_sign,
 )
 from router.crypto import KeyRing
-from router.database import table_of
+from router.database import Database, table_of
 from router.scenarios.models import Scenario
 from router.statements import Statement
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +47,11 @@ class TagScenario:
     aim: str
     hold_seconds: int
     tagging: Mapping[str, Any]
+    in_turn: bool = False
 
     @property
     def rules(self) -> PoolRules:
-        return PoolRules(self.id, self.aim, timedelta(seconds=self.hold_seconds))
+        return PoolRules(self.id, self.aim, timedelta(seconds=self.hold_seconds), self.in_turn)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +114,24 @@ def find_tag_project(session: Session, key: str) -> TagProject | None:
     return TagProject(first[0], first[1], first[2], timedelta(seconds=first[3]), suspended, scenarios)
 
 
+def with_project(database: Database, key: str, work: Callable[[Session, TagProject | None], T]) -> T:
+    """Runs `work(session, project)` in a transaction; when it lost a number to somebody else, anew, with the turns of all pools."""
+    try:
+        with database.writing() as session:
+            return work(session, find_tag_project(session, key))
+    except LostRace:
+        pass
+    with database.writing() as session:
+        project = find_tag_project(session, key)
+        return work(session, _in_turn(session, project) if project else None)
+
+
+def _in_turn(session: Session, project: TagProject) -> TagProject:
+    for scenario in project.scenarios:
+        wait_for_pool(session, scenario.id)
+    return replace(project, scenarios=[replace(one, in_turn=True) for one in project.scenarios])
+
+
 def page_viewed(
     session: Session,
     keys: KeyRing,
@@ -146,7 +169,7 @@ def sign_of_life(
         scenario = scenarios.get(lease.scenario_id)
         hold = scenario.rules.hold if scenario else project.gap
         if not keep_alive(session, visit.visitor, lease, visit.is_active(hold, now), now) and scenario:
-            changed += _given(session, visit, scenario, now)
+            changed += _given(session, visit, scenario, now, lost=True)
     record_sign(session, visit, now, ga)
     return Arrival(visit, changed)
 
@@ -173,7 +196,7 @@ def _goes_on(
         if lease and keep_alive(session, visit.visitor, lease, visit.is_active(scenario.rules.hold, now), now):
             numbers.append(GivenNumber(scenario, lease.entry.e164))
         else:
-            numbers += _given(session, visit, scenario, now)
+            numbers += _given(session, visit, scenario, now, lost=lease is not None)
     record_sign(session, visit, now, ga)
     return Arrival(visit, numbers)
 
@@ -188,16 +211,20 @@ def _first_number(
 ) -> GivenNumber | None:
     """A new visit's number: the one that this visitor's visit before it holds still, else one of the pool."""
     taker = Taker(visit.id, visit.visitor, visit.source_key)
-    if before and lease:
-        active = before.is_active(scenario.rules.hold, now)
-        if lease.still_held(visit.visitor, active) and take_back(session, scenario.rules, taker, lease, active, now):
+    lost = False
+    while before and lease and lease.still_held(visit.visitor, active := before.is_active(scenario.rules.hold, now)):
+        if take_back(session, scenario.rules, taker, lease, active, now):
             return GivenNumber(scenario, lease.entry.e164)
-    return next(iter(_given(session, visit, scenario, now)), None)
+        lost = True  # somebody came to share it at this moment: look again whether it is held still
+        lease = next((one for one in held_by(session, before.id) if one.scenario_id == scenario.id), None)
+    return next(iter(_given(session, visit, scenario, now, lost=lost)), None)
 
 
-def _given(session: Session, visit: KnownVisit, scenario: TagScenario, now: datetime) -> list[GivenNumber]:
+def _given(
+    session: Session, visit: KnownVisit, scenario: TagScenario, now: datetime, *, lost: bool
+) -> list[GivenNumber]:
     try:
-        entry = lend(session, scenario.rules, Taker(visit.id, visit.visitor, visit.source_key), now)
+        entry = lend(session, scenario.rules, Taker(visit.id, visit.visitor, visit.source_key), now, lost=lost)
     except PoolBusy:
         return []
     return [GivenNumber(scenario, entry.e164)] if entry else []

@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 from flask import Blueprint, Response, request
+from sqlalchemy.orm import Session
 
 from router import phones
 from router.accounts.access import Audience, guard
@@ -17,6 +18,7 @@ from router.attribution.arrivals import (
     last_sign,
     page_viewed,
     sign_of_life,
+    with_project,
 )
 from router.attribution.crawlers import is_crawler
 from router.attribution.origins import belongs, host_and_port, remember_refused
@@ -49,15 +51,20 @@ def view_page(key: str) -> Response:
         raise Problem(429, "Too many page views from one address; try again in a minute.")
     posted = read_posted_view(read_json(request))
     now = server.now()
-    with server.database.writing() as session:
-        project = _project(find_tag_project(session, key))
-        allowed = _is_allowed(server, project, posted)
-        if allowed and not project.suspended:
-            view = posted.for_site(project.site, address)
-            arrival = page_viewed(session, server.keys, project, view, posted.visitor, posted.scenarios, now)
+
+    def work(session: Session, found: TagProject | None) -> tuple[TagProject, bool, Arrival | None]:
+        project = _project(found)
+        if not _is_allowed(server, project, posted):
+            return project, False, None
+        if project.suspended:
+            return project, True, None
+        view = posted.for_site(project.site, address)
+        return project, True, page_viewed(session, server.keys, project, view, posted.visitor, posted.scenarios, now)
+
+    project, allowed, arrival = with_project(server.database, key, work)
     if not allowed:
         _refuse_origin(server, project)
-    if project.suspended:
+    if arrival is None:
         return _answer(None)
     return _answer(_visit_document(server, project, arrival), 201)
 
@@ -67,9 +74,12 @@ def page_is_open(key: str, token: str) -> Response:
     """A sign of life: 204, or 200 with the numbers that the page has to change."""
     server = current_server()
     ga = read_ga(read_json(request)) if request.content_length else None
-    with server.database.writing() as session:
-        project = _project(find_tag_project(session, key))
-        arrival = sign_of_life(session, project, _visit_id(server, project, token), ga, server.now())
+
+    def work(session: Session, found: TagProject | None) -> tuple[TagProject, Arrival | None]:
+        project = _project(found)
+        return project, sign_of_life(session, project, _visit_id(server, project, token), ga, server.now())
+
+    project, arrival = with_project(server.database, key, work)
     if arrival is None:
         raise Problem(404, "There is no such visit; ask for numbers anew.")
     return _answer({"numbers": _numbers(project, arrival.numbers)} if arrival.numbers else None)

@@ -1,6 +1,7 @@
 """Lending numbers to visits (R6): look without locking, then take one row by a conditional update; only a look that waits may decide
 that the pool is exhausted. The statements are built once: building them costs more than PostgreSQL needs to run them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
@@ -29,13 +30,19 @@ class PoolBusy(Exception):
     """Every look lost its number to somebody else; the page keeps its own number this time."""
 
 
+class LostRace(Exception):
+    """A number was lost to somebody else, and nothing idle is left. On PostgreSQL the lost row may stay locked until the end of the
+    transaction, and waiting for a turn with it could become a deadlock: begin again, with the turn first."""
+
+
 @dataclass(frozen=True, slots=True)
 class PoolRules:
-    """What a scenario says about its leases."""
+    """What a scenario says about its leases; `in_turn`: this transaction holds the turn of its pool already."""
 
     scenario_id: int
     aim: str
     hold: timedelta
+    in_turn: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,30 +69,42 @@ class HeldLease:
         return self.entry.visitor == visitor or (active and self.entry.group_turn <= self.turn)
 
 
-def lend(session: Session, rules: PoolRules, taker: Taker, now: datetime) -> PoolEntry | None:
+def lend(session: Session, rules: PoolRules, taker: Taker, now: datetime, *, lost: bool = False) -> PoolEntry | None:
     """Lends a number of the scenario's pool to the visit; None when the pool has no numbers.
 
+    Args:
+        lost: this transaction tried in vain to keep a number of this pool before.
+
     Raises:
+        LostRace: begin again with the turn of the pool.
         PoolBusy: nothing could be taken although the pool has numbers.
     """
     for attempt in range(HASTY_LOOKS):
-        entries = _look(session, rules, taker.source_key, hasty=rules.aim == "visit", pass_locked=attempt > 0)
+        entries = _look(session, rules, taker, now, only_idle=rules.aim == "visit", pass_locked=attempt > 0)
         choice = choose(entries, taker.source_key, rules.aim, rules.hold, now)
-        if choice is None or (rules.aim == "visit" and not choice.is_idle(rules.hold, now)):
+        if choice is None:
             break
-        if _take(session, rules, taker, choice, now):
+        if _take(session, rules, taker, choice, now, pass_locked=True):
             return choice
+        lost = True
+    if lost and not rules.in_turn:
+        raise LostRace(f"scenario {rules.scenario_id}")
     return _lend_waiting(session, rules, taker, now)
 
 
+def wait_for_pool(session: Session, scenario_id: int) -> None:
+    """Waits until nobody else decides whether this pool is exhausted, and keeps the turn to the end of the transaction."""
+    wait_for_turn(session, LEASE_TURN, scenario_id)
+
+
 def _lend_waiting(session: Session, rules: PoolRules, taker: Taker, now: datetime) -> PoolEntry | None:
-    wait_for_turn(session, LEASE_TURN, rules.scenario_id)
+    wait_for_pool(session, rules.scenario_id)
     for _ in range(WAITING_LOOKS):
-        entries = _look(session, rules, taker.source_key, hasty=False, pass_locked=False)
+        entries = _look(session, rules, taker, now, only_idle=False, pass_locked=False)
         choice = choose(entries, taker.source_key, rules.aim, rules.hold, now)
         if choice is None:
             return None
-        if _take(session, rules, taker, choice, now):
+        if _take(session, rules, taker, choice, now, pass_locked=False):
             return choice
     raise PoolBusy(f"scenario {rules.scenario_id}")
 
@@ -117,19 +136,24 @@ def keep_alive(session: Session, visitor: str, held: HeldLease, active: bool, no
     return _keep_alive(active).first(session, values) is not None
 
 
-def _look(session: Session, rules: PoolRules, source_key: int, *, hasty: bool, pass_locked: bool) -> list[PoolEntry]:
-    """The few numbers of a pool among which the best one is, by one index look-up for each. A hasty look leaves out those that only
-    count when nothing is idle."""
-    rows = _look_statement(hasty, pass_locked).all(session, {"scenario": rules.scenario_id, "source": source_key})
-    return [PoolEntry(*row) for row in rows]
+def _look(
+    session: Session, rules: PoolRules, taker: Taker, now: datetime, *, only_idle: bool, pass_locked: bool
+) -> list[PoolEntry]:
+    """The few numbers of a pool among which the best one is, by one index look-up for each. Rows that others have locked are passed
+    over by locking those that are found: one of them is sure to be taken."""
+    values = {"scenario": rules.scenario_id, "source": taker.source_key, "idle_before": now - rules.hold}
+    return [PoolEntry(*row) for row in look_statement(only_idle, pass_locked).all(session, values)]
 
 
-def _take(session: Session, rules: PoolRules, taker: Taker, entry: PoolEntry, now: datetime) -> bool:
-    """Takes exactly this row if nobody was faster; an idle one only if it is idle still."""
+def _take(
+    session: Session, rules: PoolRules, taker: Taker, entry: PoolEntry, now: datetime, *, pass_locked: bool
+) -> bool:
+    """Takes exactly this row if nobody was faster; an idle one only if it is idle still. Who passes locked rows does not wait for
+    somebody who is taking it at this moment: his commit would make the wait vain."""
     idle = entry.is_idle(rules.hold, now)
     lent = _lent(entry, taker, entry.turn + 1 if idle else entry.group_turn, now)
     values = lent | {"scenario": rules.scenario_id, "seen_sign_at": entry.last_sign_at}
-    if _take_statement(idle).first(session, values) is None:
+    if _take_statement(idle, pass_locked).first(session, values) is None:
         return False
     shared = not idle and (
         entry.visitor != taker.visitor or _others_hold(session, entry, taker.visitor, now - rules.hold)
@@ -212,11 +236,13 @@ _OTHERS = Statement(
 
 
 @cache
-def _look_statement(hasty: bool, pass_locked: bool) -> Statement:
-    orders = [pool.last_sign_at] if hasty else [pool.last_sign_at, pool.lease_started_at]
+def look_statement(only_idle: bool, pass_locked: bool) -> Statement:
+    orders = [pool.last_sign_at] if only_idle else [pool.last_sign_at, pool.lease_started_at]
 
     def build(dialect: str) -> Executable:
         firsts = [_first(order, same_source) for order in orders for same_source in (False, True)]
+        if only_idle:
+            firsts = [first.where(pool.last_sign_at < bindparam("idle_before")) for first in firsts]
         if pass_locked:
             firsts = [skip_locked(first, dialect) for first in firsts]
         return union_all(*(select(*one.subquery(f"first_{i}").c) for i, one in enumerate(firsts)))
@@ -230,23 +256,28 @@ def _first(order: Any, same_source: bool) -> Select[Any]:
 
 
 @cache
-def _take_statement(idle: bool) -> Statement:
-    statement = update(POOL).where(
+def _take_statement(idle: bool, pass_locked: bool) -> Statement:
+    seen = [
         pool.number_id == bindparam("number"),
         pool.turn == bindparam("seen_turn"),
         pool.scenario_id == bindparam("scenario"),
-    )
+    ]
     if idle:
-        statement = statement.where(pool.last_sign_at == bindparam("seen_sign_at"))
-    return _lending(statement)
+        seen.append(pool.last_sign_at == bindparam("seen_sign_at"))
+    if not pass_locked:
+        return _lending(lambda _: update(POOL).where(*seen))
+    unlocked = select(pool.number_id).where(*seen)
+    return _lending(
+        lambda dialect: update(POOL).where(pool.number_id == skip_locked(unlocked, dialect).scalar_subquery())
+    )
 
 
 LENT = ("turn", "group_turn", "visitor", "source_key", "lease_started_at", "last_sign_at")
 
 
-def _lending(statement: Any) -> Statement:
+def _lending(taking: Callable[[str], Any]) -> Statement:
     lent: dict[str, Any] = {name: bindparam(f"new_{name}") for name in LENT}
-    return Statement(lambda _: statement.values(lent).returning(pool.turn))
+    return Statement(lambda dialect: taking(dialect).values(lent).returning(pool.turn))
 
 
 @cache
@@ -257,7 +288,8 @@ def _take_back(active: bool, idle: bool) -> Statement:
         pool.scenario_id == bindparam("scenario"),
         _holds(active, bindparam("new_visitor")),
     )
-    return _lending(statement.where(pool.last_sign_at == bindparam("seen_sign_at")) if idle else statement)
+    taking = statement.where(pool.last_sign_at == bindparam("seen_sign_at")) if idle else statement
+    return _lending(lambda _: taking)
 
 
 @cache

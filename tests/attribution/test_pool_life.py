@@ -1,8 +1,9 @@
 """R6 and R7 under everything that visitors do: hypothesis opens, reads, closes and reopens pages while the clock goes forward."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
@@ -15,8 +16,16 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
-from router.attribution.arrivals import TagProject, find_tag_project, last_sign, page_viewed, sign_of_life
+from router.attribution.arrivals import (
+    TagProject,
+    find_tag_project,
+    last_sign,
+    page_viewed,
+    sign_of_life,
+    with_project,
+)
 from router.attribution.candidates import weighed_candidates
 from router.attribution.decision import decide
 from router.attribution.models import Lease, PoolNumber, Visit
@@ -24,6 +33,8 @@ from router.attribution.page_views import read_posted_view
 from router.crypto import KeyRing
 from router.database import Base, Database
 from tests.world import NOON, make_project, make_scenario
+
+T = TypeVar("T")
 
 HOLD = timedelta(seconds=150)
 KEYS = KeyRing(("a-key-of-sixteen-letters",))
@@ -72,6 +83,15 @@ class PoolLife(RuleBasedStateMachine):
         self.open: dict[int, int] = {}
         self.calls: list[tuple[int, datetime, Any]] = []
 
+    def doing(self, work: Callable[[Session, TagProject], T]) -> T:
+        """As the tag's endpoints do it: anew in the turn of the pools when a number was lost."""
+
+        def checked(session: Session, project: TagProject | None) -> T:
+            assert project is not None
+            return work(session, project)
+
+        return with_project(self.database, self.key, checked)
+
     def tick(self) -> None:
         self.now += timedelta(milliseconds=1)
 
@@ -87,8 +107,11 @@ class PoolLife(RuleBasedStateMachine):
         before = self.pages.get(self.open.get(person, 0))
         kept_before = self.kept()
         idle_before = {scenario: self.idle_numbers(scenario) for scenario in self.scenarios}
-        with self.database.writing() as session:
-            arrival = page_viewed(session, KEYS, self.project, view, self.visitors.get(person), None, self.now)
+        arrival = self.doing(
+            lambda session, project: page_viewed(
+                session, KEYS, project, view, self.visitors.get(person), None, self.now
+            )
+        )
         visit_id, visitor = arrival.visit.id, arrival.visit.visitor
         assert self.visitors.setdefault(person, visitor) == visitor
         shown = {one.scenario.id: one.e164 for one in arrival.numbers}
@@ -113,8 +136,7 @@ class PoolLife(RuleBasedStateMachine):
         page = self.pages[visit_id]
         gone = {scenario for scenario in self.scenarios if (visit_id, scenario) not in self.kept()}
         idle_before = {scenario: self.idle_numbers(scenario) for scenario in self.scenarios}
-        with self.database.writing() as session:
-            arrival = sign_of_life(session, self.project, visit_id, None, self.now)
+        arrival = self.doing(lambda session, project: sign_of_life(session, project, visit_id, None, self.now))
         assert arrival is not None
         changed = {one.scenario.id: one.e164 for one in arrival.numbers}
         assert set(changed) == gone, "a page is told of a number that was given away, and of no other"

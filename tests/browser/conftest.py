@@ -6,6 +6,8 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from tests.browser.stub import KEY, Site, Stub, number, running_site, running_stub
+
 CHROMIUM = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
 )
@@ -53,3 +55,33 @@ def console(page: Page) -> list[str]:
     )
     page.on("pageerror", lambda error: complaints.append(str(error)))
     return complaints
+
+
+@pytest.fixture
+def stub() -> Iterator[Stub]:
+    with running_stub() as stub:
+        stub.numbers = [number(selectors=["#p"])]
+        yield stub
+
+
+@pytest.fixture
+def site(stub: Stub) -> Iterator[Site]:
+    with running_site(f"{stub.base}/tag/{KEY}.js") as site:
+        yield site
+
+
+@pytest.fixture(scope="module")
+def shared_context(browser: Browser) -> Iterator[BrowserContext]:
+    context = browser.new_context()
+    context.set_default_timeout(5000)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def quick_page(shared_context: BrowserContext) -> Iterator[Page]:
+    """For tables of cases that need no clock: a page without cookies, much sooner there than a context."""
+    shared_context.clear_cookies()
+    page = shared_context.new_page()
+    yield page
+    page.close()

@@ -1,0 +1,47 @@
+"""A page with the tag beside a stub of our server: what the browser tests of the tag share."""
+
+import json
+from typing import Any
+
+from playwright.sync_api import Page
+
+from tests.browser.stub import Site
+
+OWN = "415-555-2671"
+LENT = "415-555-0123"
+OTHER = "415-555-0177"
+PAGE = f'<p id="p">{OWN}</p>'
+SHOWN = "document.querySelector('#p').textContent === '{}'"
+
+
+def wait_until_shown(page: Page, text: str) -> None:
+    page.wait_for_function(SHOWN.format(text))
+
+
+def open_page(page: Page, site: Site, query: str = "", shown: str = LENT) -> None:
+    """With a clock that the test turns."""
+    page.clock.install()
+    page.goto(site.put(PAGE) + query)
+    wait_until_shown(page, shown)
+
+
+def seconds_pass(page: Page, seconds: float) -> None:
+    page.clock.run_for(int(seconds * 1000))
+
+
+def alive_within(page: Page, seconds: float) -> Any:
+    """The body of the sign of life that goes out within these seconds, once it is answered."""
+    with page.expect_response("**/alive") as found:
+        seconds_pass(page, seconds)
+    page.wait_for_timeout(30)
+    return json.loads(found.value.request.post_data or "null")
+
+
+def become(page: Page, state: str) -> None:
+    """Half a second after whatever was before."""
+    seconds_pass(page, 0.5)
+    page.evaluate(
+        "(state) => { Object.defineProperty(document, 'visibilityState', {value: state, configurable: true});"
+        " document.dispatchEvent(new Event('visibilitychange')); }",
+        state,
+    )

@@ -1,0 +1,256 @@
+"""What the tag asks, where it keeps the visitor, and what a page shows when the server is slow, gone or lying."""
+
+import json
+import threading
+from functools import partial
+
+import pytest
+from playwright.sync_api import BrowserContext, Page
+
+from router.attribution.script import tag_script
+from tests.browser.stub import KEY, Site, Stub, number
+from tests.browser.tag_pages import LENT, OWN, PAGE, become, seconds_pass, wait_until_shown
+
+
+def test_a_page_view_says_where_it_came_from_without_a_preflight(
+    page: Page, stub: Stub, site: Site, console: list[str]
+) -> None:
+    clicks = {name: f"id-{name}" for name in ("gclid", "gbraid", "wbraid", "yclid", "msclkid", "fbclid", "ttclid")}
+    query = "?utm_source=google&" + "&".join(f"{name}={value}" for name, value in clicks.items())
+    address = site.put(PAGE) + query
+    page.goto(address + "#part", referer="https://www.google.com/")
+    wait_until_shown(page, LENT)
+    (view,) = stub.requests
+    assert view.method == "POST"
+    assert view.path == f"/tag/{KEY}/visits"
+    assert view.body == {"page": address, "referrer": "https://www.google.com/", "click_ids": clicks}
+    assert view.headers["Content-Type"].startswith("text/plain")
+    assert view.headers["Origin"] == site.origin
+    assert "Cookie" not in view.headers
+    assert console == []
+
+
+def test_the_visitor_is_remembered_in_a_cookie_of_the_site_and_in_its_storage(
+    page: Page, context: BrowserContext, stub: Stub, site: Site
+) -> None:
+    address = site.put(PAGE)
+    page.goto(address)
+    wait_until_shown(page, LENT)
+    (cookie,) = context.cookies(address)
+    assert (cookie["name"], cookie["value"], cookie["path"], cookie["sameSite"]) == (
+        "router_visitor",
+        "v1sitor",
+        "/",
+        "Lax",
+    )
+    assert 399 * 86400 < cookie["expires"] - page.evaluate("Date.now() / 1000") <= 400 * 86400
+    context.clear_cookies()
+    page.reload()
+    wait_until_shown(page, LENT)
+    assert stub.wait_for("/visits", 2)[1].body["visitor"] == "v1sitor"
+
+
+@pytest.mark.parametrize(
+    ("host", "domain"),
+    [
+        ("www.shop.example.co.uk", ".example.co.uk"),
+        ("example.com", ".example.com"),
+        ("shop.github.io", ".shop.github.io"),
+        ("localhost", "localhost"),
+    ],
+)
+def test_the_cookie_stands_on_the_registrable_domain(
+    quick_page: Page, stub: Stub, site: Site, host: str, domain: str
+) -> None:
+    site.put(PAGE)
+    quick_page.goto(f"http://{host}:{site.port}/")
+    wait_until_shown(quick_page, LENT)
+    assert [(cookie["name"], cookie["domain"]) for cookie in quick_page.context.cookies()] == [
+        ("router_visitor", domain)
+    ]
+
+
+OPTIONS = [
+    ('<script async src="{tag}" data-scenarios="14, 13"></script>', [14, 13]),
+    ('<script async src="{tag}?scenarios=14,13"></script>', [14, 13]),
+    ('<script>window.routerTag = {scenarios: [14, 13]}</script><script async src="{tag}"></script>', [14, 13]),
+    ('<script>window.roistatCalltrackingScripts = [14, 13]</script><script async src="{tag}"></script>', [14, 13]),
+    (
+        '<script>routerTag = {measurement: 7, scenarios: " 14,13 "}</script><script async src="{tag}"></script>',
+        [14, 13],
+    ),
+    (
+        '<script>roistatCalltrackingScripts = [7]</script><script async src="{tag}?scenarios=8" data-scenarios="9"></script>',
+        [9],
+    ),
+    ('<script async src="{tag}?scenarios=x" data-scenarios=""></script>', []),
+    ('<script async src="{tag}" data-scenarios=""></script>', None),
+]
+
+
+@pytest.mark.parametrize(("head", "scenarios"), OPTIONS)
+def test_options_come_as_attributes_in_the_address_or_as_a_page_variable(
+    quick_page: Page, stub: Stub, site: Site, head: str, scenarios: list[int] | None
+) -> None:
+    quick_page.goto(site.put(PAGE, head=head))
+    wait_until_shown(quick_page, LENT)
+    assert stub.requests[0].body.get("scenarios") == scenarios
+
+
+def test_on_https_the_cookie_is_secure(page: Page, context: BrowserContext) -> None:
+    script = tag_script("https://calls.example.net", KEY).body.decode()
+    answer = {"visit": 1, "visitor": "v1sitor", "token": "t", "alive_every": 45, "numbers": [number(selectors=["#p"])]}
+    allowed = {"Access-Control-Allow-Origin": "https://www.example.com"}
+    page.route(
+        "https://www.example.com/",
+        lambda route: route.fulfill(body=f"<p id=p>{OWN}</p><script>{script}</script>", content_type="text/html"),
+    )
+    page.route("https://calls.example.net/**", lambda route: route.fulfill(status=201, json=answer, headers=allowed))
+    page.goto("https://www.example.com/")
+    wait_until_shown(page, LENT)
+    (cookie,) = context.cookies()
+    assert (cookie["secure"], cookie["sameSite"], cookie["domain"]) == (True, "Lax", ".example.com")
+
+
+def test_it_works_under_a_strict_content_security_policy(
+    page: Page, stub: Stub, site: Site, console: list[str]
+) -> None:
+    site.headers["Content-Security-Policy"] = (
+        f"default-src 'none'; img-src data:; script-src {stub.base}; connect-src {stub.base}"
+    )
+    page.goto(site.put(PAGE))
+    wait_until_shown(page, LENT)
+    assert console == []
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "",
+        '<script defer src="{tag}"></script>',
+        '<script src="{tag}"></script>',
+        '<script async src="{tag}?debug"></script>',
+    ],
+)
+def test_it_may_be_included_early_late_or_readable(quick_page: Page, stub: Stub, site: Site, head: str) -> None:
+    quick_page.goto(site.put(PAGE, head=head))
+    if not head:
+        quick_page.evaluate(
+            "(address) => document.body.append(Object.assign(document.createElement('script'), {src: address}))",
+            site.tag,
+        )
+    wait_until_shown(quick_page, LENT)
+
+
+def test_included_twice_it_asks_once(page: Page, stub: Stub, site: Site) -> None:
+    page.goto(site.put(PAGE, head='<script src="{tag}"></script><script src="{tag}?again"></script>'))
+    wait_until_shown(page, LENT)
+    assert len(stub.requests) == 1
+
+
+BROKEN_STORAGE = """
+    const refuse = {get() { throw new Error('no'); }, set() { throw new Error('no'); }};
+    Object.defineProperty(Document.prototype, 'cookie', refuse);
+    Object.defineProperty(window, 'localStorage', refuse);
+"""
+
+
+def test_storage_that_throws_is_survived(page: Page, stub: Stub, site: Site, console: list[str]) -> None:
+    page.add_init_script(BROKEN_STORAGE)
+    page.goto(site.put(PAGE))
+    wait_until_shown(page, LENT)
+    assert console == []
+
+
+def answered(value: object, status: int = 201) -> tuple[int, bytes]:
+    return status, value if isinstance(value, bytes) else json.dumps(value).encode()
+
+
+GOOD = {"visit": 1, "visitor": "v", "token": "t", "alive_every": 45, "numbers": [number(selectors=["#p"])]}
+NONSENSE = [
+    answered(b"<html>Welcome to our hotel's network</html>"),
+    answered(b""),
+    answered([1]),
+    answered({}),
+    answered(GOOD, 200),
+    answered(GOOD | {"token": "../../x"}),
+    answered(GOOD | {"token": None}),
+    answered({name: value for name, value in GOOD.items() if name != "token"}),
+    answered(GOOD | {"visitor": "a; path=/"}),
+    answered(GOOD | {"numbers": {"0": "x"}}),
+    *(
+        answered(GOOD | {"numbers": [number(**({"selectors": ["#p"]} | wrong))]})
+        for wrong in (
+            {"e164": "4155550123"},
+            {"e164": None},
+            {"selectors": "#p"},
+            {"selectors": [7]},
+            {"replace": None},
+            {"display": ""},
+            {"display": {"x": 1}},
+            {"scenario": "1"},
+        )
+    ),
+    answered(GOOD | {"numbers": [None]}),
+    answered({"type": "about:blank"}, 500),
+]
+
+
+def test_a_lying_server_changes_nothing(page: Page, stub: Stub, site: Site) -> None:
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    address = site.put(PAGE)
+    for count, answer in enumerate(NONSENSE, start=1):
+        stub.visit_answer = partial(tuple[int, bytes], answer)
+        page.goto(address)
+        stub.wait_for("/visits", count)
+        page.wait_for_timeout(20)
+        assert page.inner_text("#p") == OWN, answer
+    stub.visit_answer = lambda: answered(GOOD)
+    page.goto(address)
+    wait_until_shown(page, LENT)
+    assert errors == []
+
+
+def test_a_crawler_is_left_alone(page: Page, stub: Stub, site: Site) -> None:
+    stub.visit_answer = lambda: (204, b"")
+    page.clock.install()
+    page.goto(site.put(PAGE))
+    stub.wait_for("/visits")
+    page.wait_for_timeout(50)
+    seconds_pass(page, 600)
+    assert page.inner_text("#p") == OWN
+    assert len(stub.requests) == 1
+
+
+def test_a_dead_server_leaves_the_pages_number_and_is_asked_only_a_few_times(
+    page: Page, stub: Stub, site: Site
+) -> None:
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    stub.hanging_up = True
+    page.clock.install()
+    page.goto(site.put(PAGE))
+    stub.wait_for("/visits")
+    for _ in range(12):
+        page.wait_for_timeout(30)
+        seconds_pass(page, 20)
+    assert page.inner_text("#p") == OWN
+    assert len({json.dumps(one.body) for one in stub.of("/visits")}) == 1
+    assert 4 <= len(stub.of("/visits")) <= 9  # Chromium itself repeats a request whose connection broke
+    stub.hanging_up = False
+    become(page, "visible")
+    wait_until_shown(page, LENT)
+    assert errors == []
+
+
+def test_a_slow_server_leaves_the_pages_number(page: Page, stub: Stub, site: Site, console: list[str]) -> None:
+    stub.slow = threading.Event()
+    page.clock.install()
+    page.goto(site.put(PAGE))
+    stub.wait_for("/visits")
+    seconds_pass(page, 6)
+    stub.slow.set()
+    page.wait_for_timeout(100)
+    assert page.inner_text("#p") == OWN
+    assert console == []

@@ -1,0 +1,219 @@
+"""R6: no free number is ever lent to two visitors, however many threads and processes serve them. Judged by the rows that stay."""
+
+import json
+import subprocess
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from router.accounts.models import Project
+from router.attribution.arrivals import Arrival, TagProject, page_viewed, sign_of_life, with_project
+from router.attribution.models import Lease, PoolNumber, Visit
+from router.attribution.sources import read_evidence
+from router.attribution.visits import PageView
+from router.crypto import KeyRing
+from router.database import Database
+from tests.conftest import SECRET
+from tests.world import NOON, make_project, make_scenario
+
+KEYS = KeyRing((SECRET,))
+CLIENTS = 16
+PROCESSES = 2
+HOLD = timedelta(seconds=150)
+
+
+def view(source: str) -> PageView:
+    page = f"https://shop.example/?utm_source={source}"
+    return PageView(page, "", read_evidence(page, "", {}, lambda host: False), {}, "")
+
+
+def arrive(database: Database, source: str, now: datetime, visitor: str | None = None) -> tuple[str, int, list[str]]:
+    """A page view: visitor, visit and the numbers that the page shows."""
+
+    def work(session: Session, project: TagProject | None) -> Arrival:
+        assert project is not None
+        return page_viewed(session, KEYS, project, view(source), visitor, None, now)
+
+    arrival = with_project(database, "k-shop", work)
+    return arrival.visit.visitor, arrival.visit.id, [number.e164 for number in arrival.numbers]
+
+
+def stay(database: Database, visit_id: int, now: datetime) -> None:
+
+    def work(session: Session, project: TagProject | None) -> Arrival | None:
+        assert project is not None
+        return sign_of_life(session, project, visit_id, None, now)
+
+    assert with_project(database, "k-shop", work) is not None
+
+
+def browse(database: Database, client: int, visits: int, now: datetime) -> None:
+    """One client: new visitors, each of them coming back by another advertisement, and staying."""
+    for turn in range(visits):
+        visitor, visit_id, shown = arrive(database, f"s{client % 3}", now)
+        assert shown
+        if turn % 2:
+            stay(database, visit_id, now)
+            again, _, shown_again = arrive(database, f"again{turn}", now, visitor)
+            assert (again, shown_again) == (visitor, shown)
+
+
+def fill(database: Database, numbers: int, aim: str = "visit") -> None:
+    with database.writing() as session:
+        make_scenario(session, make_project(session), numbers, aim=aim)
+
+
+@dataclass(frozen=True)
+class Holding:
+    """A lease with whose it is."""
+
+    number: int
+    turn: int
+    visitor: str
+    shared: bool
+    started_at: datetime
+    last_sign_at: datetime
+
+
+def holdings(database: Database) -> list[Holding]:
+    with database.reading() as session:
+        rows = session.execute(
+            select(Lease.number_id, Lease.turn, Visit.visitor, Lease.shared, Lease.started_at, Visit.last_sign_at)
+            .join(Visit, Visit.id == Lease.visit_id)
+            .order_by(Lease.number_id, Lease.turn)
+        ).all()
+    return [Holding(*row) for row in rows]
+
+
+def together(held: Iterable[Holding]) -> Iterator[tuple[Holding, Holding]]:
+    """The pairs of leases of one number whose visits of two visitors were active at the same time."""
+    by_number: dict[int, list[Holding]] = defaultdict(list)
+    for one in held:
+        for other in by_number[one.number]:
+            if other.visitor != one.visitor and one.started_at - other.last_sign_at <= HOLD:
+                yield other, one
+        by_number[one.number].append(one)
+
+
+def in_parallel(database: Database, visits: int, now: datetime) -> None:
+    with ThreadPoolExecutor(CLIENTS) as clients:
+        list(clients.map(lambda client: browse(database, client, visits, now), range(CLIENTS)))
+
+
+def test_sixteen_clients_get_sixteen_different_numbers_down_to_the_last_one(database: Database) -> None:
+    visits = 5
+    fill(database, CLIENTS * visits)
+    in_parallel(database, visits, NOON)
+    held = holdings(database)
+    assert not list(together(held))
+    assert not [one for one in held if one.shared]
+    assert len({one.number for one in held}) == CLIENTS * visits
+    assert len({one.visitor for one in held}) == CLIENTS * visits
+
+
+def test_visits_share_only_when_every_number_is_active_and_are_marked(database: Database) -> None:
+    visits, numbers = 5, 50
+    fill(database, numbers)
+    in_parallel(database, visits, NOON)
+    held = holdings(database)
+    assert len({one.visitor for one in held}) == CLIENTS * visits
+    assert len({one.number for one in held}) == numbers
+    pairs = list(together(held))
+    assert pairs
+    assert all(one.shared and other.shared for one, other in pairs)
+    alone = Counter(one.number for one in first_of_each_visitor(held))
+    assert sum(alone.values()) == CLIENTS * visits
+    assert sum(count - 1 for count in alone.values()) == CLIENTS * visits - numbers
+    assert {one.number for one in held if one.shared} == {number for number, count in alone.items() if count > 1}
+
+
+def first_of_each_visitor(held: Iterable[Holding]) -> list[Holding]:
+    found: dict[tuple[int, str], Holding] = {}
+    for one in held:
+        found.setdefault((one.number, one.visitor), one)
+    return list(found.values())
+
+
+def test_numbers_that_became_idle_are_lent_once_each_again(database: Database) -> None:
+    visits = 3
+    fill(database, CLIENTS * visits)
+    in_parallel(database, visits, NOON)
+    in_parallel(database, visits, NOON + timedelta(minutes=5))
+    held = holdings(database)
+    assert not list(together(held))
+    assert not [one for one in held if one.shared]
+    assert Counter(one.number for one in first_of_each_visitor(held)) == dict.fromkeys({one.number for one in held}, 2)
+
+
+def test_the_lease_counter_of_a_number_misses_nobody(database: Database) -> None:
+    fill(database, 10)
+    in_parallel(database, 4, NOON)
+    turns: dict[int, list[int]] = defaultdict(list)
+    for one in holdings(database):
+        turns[one.number].append(one.turn)
+    assert all(later == earlier + 1 for one in turns.values() for earlier, later in pairwise(one))
+    with database.reading() as session:
+        counters = {row.number_id: row.turn for row in session.scalars(select(PoolNumber))}
+    assert counters == {number: one[-1] for number, one in turns.items()}
+
+
+def test_aim_source_under_many_clients_marks_every_shared_visit(database: Database) -> None:
+    fill(database, 30, aim="source")
+    in_parallel(database, 4, NOON)
+    assert all(one.shared and other.shared for one, other in together(holdings(database)))
+
+
+@contextmanager
+def another_process(url: str, first_client: int, visits: int) -> Iterator[subprocess.Popen[str]]:
+    plan = json.dumps({"url": url, "first_client": first_client, "visits": visits})
+    command = [sys.executable, "-m", "tests.faults.test_leases_in_parallel", plan]
+    folder = Path(__file__).parents[2]
+    with subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stdin=subprocess.PIPE, cwd=folder) as process:
+        yield process
+
+
+def test_two_processes_of_eight_threads_share_nothing_while_a_number_is_free(
+    database: Database, database_url: str
+) -> None:
+    visits = 3
+    fill(database, PROCESSES * 8 * visits)
+    with another_process(database_url, 0, visits) as one, another_process(database_url, 8, visits) as other:
+        for process in (one, other):
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+        for process in (one, other):
+            process.communicate("go\n", timeout=60)
+            assert process.returncode == 0
+    held = holdings(database)
+    assert len({one.visitor for one in held}) == PROCESSES * 8 * visits
+    assert len({one.number for one in held}) == PROCESSES * 8 * visits
+    assert not [one for one in held if one.shared]
+    arrive(database, "one too many", NOON)
+    assert Counter(one.shared for one in holdings(database))[True] >= 2
+
+
+def _be_a_process(plan: dict[str, Any]) -> None:
+    database = Database(plan["url"])
+    with database.reading() as session:
+        session.scalars(select(Project)).one()
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    sys.stdin.readline()
+    with ThreadPoolExecutor(8) as clients:
+        first = plan["first_client"]
+        list(clients.map(lambda i: browse(database, i, plan["visits"], NOON), range(first, first + 8)))
+    database.dispose()
+
+
+if __name__ == "__main__":
+    _be_a_process(json.loads(sys.argv[1]))

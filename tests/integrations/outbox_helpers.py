@@ -1,0 +1,44 @@
+"""What the tests of the outbox and of its claims share."""
+
+from typing import Any
+
+from sqlalchemy import select
+
+from router.database import Database
+from router.integrations.claims import Claim, Outcome, claim, finish
+from router.integrations.models import Delivery
+from router.integrations.outbox import fan_out
+from router.scenarios.models import Scenario
+from tests.integrations.conftest import Office
+from tests.integrations.factories import NOW, facts, make_call, make_integration
+
+DONE = Outcome("done", status=200)
+FAILED = Outcome("retry", "The receiver answered 500.", status=500)
+
+
+def ended_call(office: Office, **more: Any) -> int:
+    with office.database.writing() as session:
+        call = make_call(session, session.get_one(Scenario, office.scenario_id), **more)
+        fan_out(session, facts(call), "call.ended", NOW)
+        return call.id
+
+
+def add(office: Office, slot: str, kind: str, destination: str = "one", scenario_id: int | None = None) -> int:
+    with office.database.writing() as session:
+        scenario = session.get_one(Scenario, scenario_id or office.scenario_id)
+        return make_integration(session, scenario, office.server.keys, slot, kind, "", destination=destination).id
+
+
+def deliveries(database: Database) -> list[Delivery]:
+    with database.reading() as session:
+        return list(session.scalars(select(Delivery).order_by(Delivery.id)))
+
+
+def claims(database: Database, now: Any = NOW, room: int = 50, failing: int = 50) -> list[Claim]:
+    with database.writing() as session:
+        return claim(session, now, room, failing)
+
+
+def end(database: Database, one: Claim, outcome: Outcome, now: Any = NOW) -> bool:
+    with database.writing() as session:
+        return finish(session, one, outcome, now, 0.5)

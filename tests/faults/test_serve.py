@@ -22,7 +22,8 @@ from router.database import Database
 from router.integrations.models import Delivery
 from router.server import Server
 from router.settings import Settings
-from tests.faults.running import FALLBACK, Running, command, eventually, running
+from tests.faults.running import FALLBACK, Running, eventually, running
+from tests.people import create_token
 from tests.voice.carrier import CarrierClient
 from tests.world import COMPANY_LINE, make_project, make_scenario
 
@@ -87,9 +88,11 @@ def test_from_the_set_up_link_to_sigterm_nothing_is_lost(folder: Path, receiver:
         check_metrics(server)
         kill_everybody(server)
         eventually(lambda: browser.get("/projects").status_code == 200, 60)
-        open_shop(server, url)
-        assert COMPANY_LINE in server.dial(NUMBER, "CA1").text
         database = Database(f"sqlite:///{folder / 'router.db'}")
+        with database.writing() as session:
+            token = create_token(session)
+        open_shop(server, token, url)
+        assert COMPANY_LINE in server.dial(NUMBER, "CA1").text
         eventually(lambda: delivery_states(database) == ["leased"], 60)
         answer = call_during_sigterm(server, database)
         assert server.process.wait(30) == 0
@@ -138,8 +141,7 @@ def call_during_sigterm(server: Running, database: Database) -> httpx.Response:
     return answers[0]
 
 
-def open_shop(server: Running, receiver: str) -> None:
-    token = command("token", "add", "test", **server.environ).stdout.split()[-1]
+def open_shop(server: Running, token: str, receiver: str) -> None:
     project = api(server, token, "projects", PROJECT)
     api(server, token, f"projects/{project['id']}/numbers", {"e164": NUMBER})
     scenario = {

@@ -84,7 +84,7 @@ def test_after_a_long_life_at_once(clock: Clock) -> None:
     child = dies_at_once()
     wait_for_death(child)
     first = child.process
-    clock.now += 7
+    clock.now += 11
     child.start_again_if_dead()
     assert child.process is not first
     wait_for_death(child)

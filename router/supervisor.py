@@ -17,6 +17,7 @@ import structlog
 POLL_SECONDS = 0.2
 SHORTEST_PAUSE = 1.0
 LONGEST_PAUSE = 30.0
+LONG_LIFE = 10.0
 STOP_SECONDS = 60.0
 PR_SET_PDEATHSIG = 1
 
@@ -84,10 +85,15 @@ class Child:
         now = time.monotonic()
         if self.again_at is None:
             log.error("process_died", process=self.name, code=self.process.returncode)
-            self.pause = SHORTEST_PAUSE if now - self.started > self.pause else min(self.pause * 2, LONGEST_PAUSE)
-            self.again_at = now if self.pause == SHORTEST_PAUSE else now + self.pause
-        if now >= self.again_at:
+            self._plan(now)
+        if self.again_at is not None and now >= self.again_at:
             self.start()
+
+    def _plan(self, now: float) -> None:
+        if now - self.started > LONG_LIFE:
+            self.again_at, self.pause = now, SHORTEST_PAUSE
+        else:
+            self.again_at, self.pause = now + self.pause, min(self.pause * 2, LONGEST_PAUSE)
 
     def end(self) -> None:
         if self.process is not None and self.process.poll() is None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import create_engine, text
@@ -25,6 +26,14 @@ from tests.postgres import database_of, postgres_cluster
 configure_logs("warning")  # as in production: structlog's own default draws every traceback for seconds
 
 SECRET = "test-secret-key-0123456789"
+
+structlog.configure(
+    processors=[
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+    ]
+)  # its own tracebacks show every local variable, which takes seconds
 
 
 @pytest.fixture(scope="session")

@@ -89,7 +89,7 @@ def test_postgresql_without_a_key_is_refused_by_name() -> None:
 @pytest.fixture
 def lines() -> Iterator[io.StringIO]:
     root = logging.getLogger()
-    before = root.handlers[:], root.level
+    before, told = (root.handlers[:], root.level), structlog.get_config()
     configure_logs("info")
     written = io.StringIO()
     assert isinstance(root.handlers[0], logging.StreamHandler)
@@ -97,7 +97,7 @@ def lines() -> Iterator[io.StringIO]:
     yield written
     root.handlers[:], level = before
     root.setLevel(level)
-    structlog.reset_defaults()
+    structlog.configure(**told)
 
 
 def test_log_lines_mask_phone_numbers_wherever_they_stand_and_keep_the_calls_id(lines: io.StringIO) -> None:

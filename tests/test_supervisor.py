@@ -1,14 +1,17 @@
-"""What is started together: never beside another program on the same port, which would answer in our name."""
+"""What is started together: never beside another program on the same port, which would answer in our name; and again when it dies."""
 
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
+from router import supervisor
 from router.cli import router
-from router.supervisor import PortTaken, claim_port
+from router.supervisor import LONGEST_PAUSE, Child, PortTaken, claim_port
 
 
 @pytest.fixture
@@ -48,3 +51,57 @@ def test_nothing_is_made_or_said_when_another_program_answers_there(
     assert isinstance(done.exception, PortTaken)
     assert done.output == ""
     assert not (tmp_path / "data").exists()
+
+
+class Clock:
+    """Stands still until it is told."""
+
+    now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock: Any = Clock()
+    monkeypatch.setattr(supervisor, "time", clock)
+    return clock
+
+
+def dies_at_once() -> Child:
+    child = Child("test", [sys.executable, "-S", "-c", ""], {})
+    child.start()
+    return child
+
+
+def wait_for_death(child: Child) -> None:
+    assert child.process is not None
+    child.process.wait(10)
+
+
+def test_after_a_long_life_at_once(clock: Clock) -> None:
+    child = dies_at_once()
+    wait_for_death(child)
+    first = child.process
+    clock.now += 11
+    child.start_again_if_dead()
+    assert child.process is not first
+    wait_for_death(child)
+
+
+def test_after_a_short_life_with_pauses_that_grow_and_end(clock: Clock) -> None:
+    child = dies_at_once()
+    pauses = []
+    for _ in range(8):
+        wait_for_death(child)
+        before, died = child.process, clock.now
+        child.start_again_if_dead()
+        while child.process is before:
+            clock.now += 0.25
+            child.start_again_if_dead()
+        pauses.append(clock.now - died)
+    wait_for_death(child)
+    assert pauses == sorted(pauses)
+    assert pauses[0] <= 2
+    assert pauses[-1] == LONGEST_PAUSE

@@ -53,18 +53,6 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
     return kept | given | more
 
 
-def command(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    """`router ...` to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", "router", *arguments],
-        env=environ,
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-
-
 class Running:
     """A server that runs. Its output stands in `log`."""
 

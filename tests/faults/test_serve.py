@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
+from flask.testing import FlaskClient
 from sqlalchemy import select, text
 
 from router.app import create_app
@@ -21,7 +22,8 @@ from router.database import Database
 from router.integrations.models import Delivery
 from router.server import Server
 from router.settings import Settings
-from tests.faults.running import FALLBACK, Running, command, environment, eventually, running
+from tests.faults.running import FALLBACK, Running, eventually, running
+from tests.people import create_token
 from tests.voice.carrier import CarrierClient
 from tests.world import COMPANY_LINE, make_project, make_scenario
 
@@ -31,13 +33,6 @@ NUMBER = "+12125551000"
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return tmp_path / "data"
-
-
-def open_shop(folder: Path) -> Database:
-    database = Database(f"sqlite:///{folder / 'router.db'}")
-    with database.writing() as session:
-        make_scenario(session, make_project(session), [NUMBER])
-    return database
 
 
 class Slow(BaseHTTPRequestHandler):
@@ -68,27 +63,6 @@ def receiver() -> Iterator[tuple[str, list[bytes]]]:
     server.server_close()
 
 
-def test_from_the_set_up_link_to_the_end_whoever_is_killed_is_started_again(folder: Path) -> None:
-    with running(folder) as server, httpx.Client(base_url=server.url, timeout=20) as browser:
-        assert server.get("/").headers["location"].startswith("/sign-in")
-        make_operator(server, browser)
-        eventually(lambda: server.get("/readyz").status_code == 200)
-        for _ in range(40):
-            server.get("/sign-in")
-        found = re.search(r'router_requests_total\{room="doors",status="200"\} (\d+)', server.get("/metrics").text)
-        assert found
-        assert int(found.group(1)) >= 41, "counters are summed over both web processes"
-        before = server.children()
-        os.kill(before["worker"], signal.SIGKILL)
-        os.kill(before["web"], signal.SIGKILL)
-        for name in ("worker", "web"):
-            eventually(lambda name=name: server.children().get(name, before[name]) != before[name], 5)
-        eventually(lambda: browser.get("/projects").status_code == 200, 60)
-        assert server.stop() == 0
-    assert "Traceback" not in server.output
-    assert PASSWORD not in server.output
-
-
 PASSWORD = "a long good password"
 
 
@@ -106,39 +80,76 @@ def make_operator(server: Running, browser: httpx.Client) -> None:
     assert server.get(link).status_code == 404
 
 
-def test_sigterm_finishes_the_call_and_the_delivery_in_progress(
-    folder: Path, receiver: tuple[str, list[bytes]]
-) -> None:
+def test_from_the_set_up_link_to_sigterm_nothing_is_lost(folder: Path, receiver: tuple[str, list[bytes]]) -> None:
     url, got = receiver
-    with running(folder) as server:
-        token = command("token", "add", "test", **server.environ).stdout.split()[-1]
-        project = api(server, token, "projects", PROJECT)
-        api(server, token, f"projects/{project['id']}/numbers", {"e164": NUMBER})
-        scenario = {
-            "title": "Main line", "enabled": True, "numbers": [NUMBER],
-            "flow": {"destinations": [{"to": COMPANY_LINE, "ring_seconds": 20}]},
-            "integrations": {"webhook_start": {"url": url}},
-        }  # fmt: skip
-        api(server, token, f"projects/{project['id']}/scenarios", scenario)
-        assert COMPANY_LINE in server.dial(NUMBER, "CA1").text
+    with running(folder) as server, httpx.Client(base_url=server.url, timeout=20) as browser:
+        assert server.get("/").headers["location"].startswith("/sign-in")
+        make_operator(server, browser)
+        check_metrics(server)
+        kill_everybody(server)
+        eventually(lambda: browser.get("/projects").status_code == 200, 60)
         database = Database(f"sqlite:///{folder / 'router.db'}")
+        with database.writing() as session:
+            token = create_token(session)
+        open_shop(server, token, url)
+        assert COMPANY_LINE in server.dial(NUMBER, "CA1").text
         eventually(lambda: delivery_states(database) == ["leased"], 60)
-        answers: list[httpx.Response] = []
-        caller = threading.Thread(target=lambda: answers.append(server.dial(NUMBER, "CA2")))
-        with database.writing():
-            caller.start()
-            time.sleep(0.5)  # the call waits for the write lock that we hold
-            server.process.send_signal(signal.SIGTERM)
-            time.sleep(0.5)
-            assert server.process.poll() is None
-        caller.join()
+        answer = call_during_sigterm(server, database)
         assert server.process.wait(30) == 0
-        assert COMPANY_LINE in answers[0].text
+        assert COMPANY_LINE in answer.text
         states = delivery_states(database)
-        assert states[0] == "done"
-        assert len(states) == 2, "the call in progress and its delivery are written"
+        assert states[0] == "done", "the delivery in progress is finished"
+        assert len(states) == 2, "the call in progress is written, and its delivery"
         assert len(got) == states.count("done")
         database.dispose()
+    assert "Traceback" not in server.output
+    assert PASSWORD not in server.output
+
+
+def check_metrics(server: Running) -> None:
+    """Counters are summed over both web processes."""
+    before = requests_counted(server)
+    for _ in range(40):
+        server.get("/sign-in")
+    assert requests_counted(server) - before == 40
+
+
+def requests_counted(server: Running) -> int:
+    found = re.search(r'router_requests_total\{room="doors",status="200"\} (\d+)', server.get("/metrics").text)
+    return int(found.group(1)) if found else 0
+
+
+def kill_everybody(server: Running) -> None:
+    """The web master and the worker; both are started again."""
+    before = eventually(lambda: found if len(found := server.children()) == 2 else None)
+    for pid in before.values():
+        os.kill(pid, signal.SIGKILL)
+    eventually(lambda: not set(before.values()) & set(server.children().values()) and len(server.children()) == 2, 10)
+
+
+def call_during_sigterm(server: Running, database: Database) -> httpx.Response:
+    """The answer to a call that waits for the write lock while everything is told to stop."""
+    answers: list[httpx.Response] = []
+    caller = threading.Thread(target=lambda: answers.append(server.dial(NUMBER, "CA2")))
+    with database.writing():
+        caller.start()
+        time.sleep(0.5)
+        server.process.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+        assert server.process.poll() is None
+    caller.join()
+    return answers[0]
+
+
+def open_shop(server: Running, token: str, receiver: str) -> None:
+    project = api(server, token, "projects", PROJECT)
+    api(server, token, f"projects/{project['id']}/numbers", {"e164": NUMBER})
+    scenario = {
+        "title": "Main line", "enabled": True, "numbers": [NUMBER],
+        "flow": {"destinations": [{"to": COMPANY_LINE, "ring_seconds": 20}]},
+        "integrations": {"webhook_start": {"url": receiver}},
+    }  # fmt: skip
+    api(server, token, f"projects/{project['id']}/scenarios", scenario)
 
 
 PROJECT = {
@@ -158,39 +169,34 @@ def delivery_states(database: Database) -> list[str]:
         return list(session.scalars(select(Delivery.state).order_by(Delivery.id)))
 
 
-def test_an_old_schema_puts_callers_through_and_says_what_to_run(folder: Path) -> None:
-    with running(folder, "--no-worker") as server:
-        database = open_shop(folder)
-        with database.writing() as session:
-            session.execute(text("UPDATE alembic_version SET version_num = 'of_another_version'"))
-            session.execute(text("ALTER TABLE call DROP COLUMN first_call"))
-            session.execute(text("ALTER TABLE project RENAME COLUMN visit_gap_seconds TO gap"))
-            session.execute(text("ALTER TABLE person RENAME COLUMN name TO first_name"))
-        answer = server.dial(NUMBER, "CA1")
-        assert answer.status_code == 200
-        assert COMPANY_LINE in answer.text
-        with database.writing() as session:
-            session.execute(text("ALTER TABLE scenario RENAME COLUMN enabled TO running"))
-        assert FALLBACK in server.dial(NUMBER, "CA2").text
-        view = {"page": "https://shop.example/"}
-        for asked in (server.post("/tag/k-shop/visits", json=view), sign_in(server)):
-            assert asked.status_code == 503
-            assert "router migrate" in asked.text
-        assert server.get("/healthz").status_code == 200
-        ready = server.get("/readyz")
-        assert (ready.status_code, ready.json()["schema"]) == (503, "old: run router migrate")
-        database.dispose()
-        os.kill(server.process.pid, signal.SIGKILL)
-        server.process.wait(5)
-        eventually(lambda: server.members() == [])  # nobody outlives the supervisor and holds the port
-
-
-def sign_in(server: Running) -> httpx.Response:
-    with httpx.Client(base_url=server.url, timeout=20) as browser:
-        page = browser.get("/sign-in").text
-        token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', page)
-        assert token
-        return browser.post("/sign-in", data={"csrf_token": token.group(1), "email": "a@b.example", "password": "x"})
+def test_an_old_schema_puts_callers_through_and_says_what_to_run(server: Server, client: FlaskClient) -> None:
+    with server.database.writing() as session:
+        make_scenario(session, make_project(session), [NUMBER])
+        for statement in (
+            "UPDATE alembic_version SET version_num = 'of_another_version'",
+            "ALTER TABLE call DROP COLUMN first_call",
+            "ALTER TABLE project RENAME COLUMN visit_gap_seconds TO gap",
+            "ALTER TABLE person RENAME COLUMN name TO first_name",
+        ):
+            session.execute(text(statement))
+    carrier = CarrierClient(client, server)
+    answer = carrier.dial(NUMBER)
+    assert (answer.status_code, answer.mimetype) == (200, "text/xml")
+    assert COMPANY_LINE in answer.text
+    with server.database.writing() as session:
+        session.execute(text("ALTER TABLE scenario RENAME COLUMN enabled TO running"))
+        session.execute(text("ALTER TABLE api_token RENAME COLUMN digest TO hash"))
+    assert FALLBACK in carrier.dial(NUMBER, sid="CA2").text
+    for refused in (
+        client.post("/tag/k-shop/visits", json={"page": "https://shop.example/"}),
+        client.post("/sign-in", data={"email": "a@b.example", "password": "x"}),
+        client.get("/api/v1/projects", headers={"Authorization": "Bearer rt_x"}),
+    ):
+        assert refused.status_code == 503
+        assert "router migrate" in refused.text
+    assert client.get("/healthz").status_code == 200
+    ready: Any = client.get("/readyz")
+    assert (ready.status_code, ready.json["schema"]) == (503, "old: run router migrate")
 
 
 def test_another_secret_key_says_so_and_serves_nothing_but_calls(server: Server, settings: Settings) -> None:
@@ -232,13 +238,15 @@ def test_another_secret_key_says_so_and_serves_nothing_but_calls(server: Server,
         ("ROUTER_WEB_WORKERS", "0"),
         ("ROUTER_LOG_LEVEL", "loud"),
         ("ROUTER_SECRET_KEY_FILE", "/no/such/file"),
+        ("TWILIO_AUTH_TOKEN", ""),
     ],
 )
 def test_junk_in_a_setting_is_refused_with_the_variables_name(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, variable: str, junk: str
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["router", "serve"])
-    for name, value in ({"ROUTER_DATA_DIR": str(tmp_path)} | {variable: junk}).items():
+    good = {"ROUTER_DATA_DIR": str(tmp_path), "ROUTER_CARRIER": "twilio", "TWILIO_AUTH_TOKEN": "token"}
+    for name, value in (good | {variable: junk}).items():
         monkeypatch.setenv(name, value)
     with pytest.raises(SystemExit) as exit:
         main()
@@ -246,11 +254,4 @@ def test_junk_in_a_setting_is_refused_with_the_variables_name(
     assert exit.value.code == 2
     assert variable.removesuffix("_FILE") in said
     assert "Traceback" not in said
-    assert junk not in said or variable not in ("ROUTER_SECRET_KEY", "ROUTER_DATABASE_URL")
-
-
-def test_twilio_without_its_token_is_refused_before_a_call_comes(tmp_path: Path) -> None:
-    refused = command("serve", **environment(tmp_path, ROUTER_CARRIER="twilio", TWILIO_AUTH_TOKEN=""))
-    assert refused.returncode == 2
-    assert refused.stderr.startswith("router: TWILIO_AUTH_TOKEN")
-    assert "Traceback" not in refused.stderr
+    assert not junk or junk not in said or variable not in ("ROUTER_SECRET_KEY", "ROUTER_DATABASE_URL")

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 import phonenumbers
 from phonenumbers import NumberParseException, PhoneNumberFormat
@@ -10,6 +11,8 @@ SIP = re.compile(
     r"sips?:[A-Za-z0-9._+\-]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.\-]{0,252}[A-Za-z0-9])?(?::\d{1,5})?(?:;[A-Za-z0-9=;.\-]{1,64})?"
 )
 PHONE = re.compile(r"(?:\+|%2[Bb])\d[\d ().\-]{5,20}\d|(?<![\w.:\-+])\d{10,15}(?![\w:\-])")
+
+LONGEST_CALLER = 250
 
 
 class BadPhone(ValueError):
@@ -61,7 +64,11 @@ def read_destination(text: str, country: str | None = None) -> str:
 
 def read_caller(raw: str | None) -> Caller:
     """A caller is identified if and only if the carrier's string is a valid international number (facts on withheld callers)."""
-    raw = (raw or "").strip()
+    return _read_caller((raw or "").strip()[:LONGEST_CALLER])
+
+
+@lru_cache(maxsize=4096)
+def _read_caller(raw: str) -> Caller:
     try:
         number = phonenumbers.parse(raw, None)
     except NumberParseException:

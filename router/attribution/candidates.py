@@ -46,7 +46,7 @@ Sources = Mapping[int, Mapping[str, Any]]
 def weighed_candidates(
     session: Session, number_id: int, hold: timedelta, at: datetime
 ) -> tuple[list[Weighed], Sources]:
-    """The candidates of a call at a moment, most probable first, and the marketing source of each visit.
+    """The candidates of a call at a moment, most probable first, and the marketing source of the most probable one's visit.
 
     One index range of leases; the signs of life are taken as they stood at that moment, however late it is now.
     """
@@ -57,8 +57,9 @@ def weighed_candidates(
         Candidate(visit_id, number, source_key, leased_at, earlier.get(visit_id) or last_sign_at)
         for visit_id, number, source_key, _, last_sign_at, leased_at, *_ in newest.values()
     ]
-    sources = {row[0]: dict(zip(SOURCE_COLUMNS, row[6:], strict=True)) for row in newest.values()}
-    return weigh(candidates, hold, at), sources
+    weighed = weigh(candidates, hold, at)
+    best = [one.candidate.visit_id for one in weighed[:1]]
+    return weighed, {visit_id: dict(zip(SOURCE_COLUMNS, newest[visit_id][6:], strict=True)) for visit_id in best}
 
 
 def _last_signs(session: Session, visit_ids: list[int], at: datetime) -> dict[int, datetime]:

@@ -67,7 +67,7 @@ def decide(
         first_call: None for a first call, and always for a withheld caller.
         static_source: `{source, medium, campaign}` when the number is static.
         weighed: the candidates, most probable first.
-        sources: the marketing source of each candidate's visit, by visit id.
+        sources: the marketing source of the most probable candidate's visit, by visit id.
     """
     candidates = [_kept(one) for one in weighed[:KEPT_CANDIDATES]]
     steps: list[dict[str, Any]] = []

@@ -1,0 +1,104 @@
+"""Statements of the hot paths, run by the driver's own cursor, behave as SQLAlchemy's own execution does."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from sqlalchemy import Executable, bindparam, event, insert, select, update
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from router.accounts.models import Project, ServerFact
+from router.database import Database, table_of
+from router.scenarios.models import Scenario
+from router.statements import Statement
+from tests.world import NOON, make_project
+
+FACT = table_of(ServerFact)
+
+
+@Statement
+def remember(dialect: str) -> Executable:
+    return insert(FACT).values({name: bindparam(name) for name in ("name", "value", "changed_at")})
+
+
+@Statement
+def facts(dialect: str) -> Executable:
+    return select(FACT.c.name, FACT.c.changed_at).where(FACT.c.name == bindparam("wanted")).limit(5)
+
+
+def given(name: str = "a") -> dict[str, Any]:
+    return {"name": name, "value": "1", "changed_at": NOON}
+
+
+def test_rows_come_back_with_their_types(database: Database) -> None:
+    with database.writing() as session:
+        remember.run(session, given())
+        assert facts.all(session, {"wanted": "a"}) == [("a", NOON)]
+        assert facts.first(session, {"wanted": "b"}) is None
+    with database.reading() as session:
+        row = facts.first(session, {"wanted": "a"})
+    assert row is not None
+    assert row[1].tzinfo is UTC
+
+
+def test_what_a_block_wrote_is_rolled_back_when_it_raises(database: Database) -> None:
+    def fail() -> None:
+        with database.writing() as session:
+            remember.run(session, given())
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    with database.reading() as session:
+        assert facts.all(session, {"wanted": "a"}) == []
+
+
+def test_objects_of_the_session_are_written_first(database: Database) -> None:
+    with database.writing() as session:
+        session.add(ServerFact(**given("pending")))
+        assert facts.all(session, {"wanted": "pending"}) == [("pending", NOON)]
+
+
+def test_a_session_that_commits_goes_on_with_another_cursor(database: Database) -> None:
+    with database.reading() as session:
+        facts.all(session, {"wanted": "a"})
+        session.rollback()
+        assert facts.all(session, {"wanted": "a"}) == []
+
+
+def test_errors_are_sqlalchemys_and_hide_their_parameters(database: Database) -> None:
+    with database.writing() as session:
+        remember.run(session, given())
+    with pytest.raises(IntegrityError) as caught, database.writing() as session:
+        remember.run(session, given() | {"value": "a secret"})
+    assert isinstance(caught.value, DBAPIError)
+    assert "a secret" not in str(caught.value)
+
+
+def test_a_naive_moment_is_refused(database: Database) -> None:
+    with pytest.raises(ValueError, match="time zone"), database.writing() as session:
+        remember.run(session, given() | {"changed_at": datetime(2026, 1, 1)})  # noqa: DTZ001 - that is the point
+
+
+def test_json_and_missing_values_keep_their_meaning(database: Database) -> None:
+    projects = table_of(Project).c
+    sites = Statement(lambda _: select(projects.site, projects.suspended_at).where(projects.key == bindparam("wanted")))
+    with database.writing() as session:
+        make_project(session, site=["shop.example", "*.shop.example"])
+        assert sites.all(session, {"wanted": "k-shop"}) == [(["shop.example", "*.shop.example"], None)]
+
+
+def test_columns_with_defaults_have_to_be_given(database: Database) -> None:
+    scenarios = table_of(Scenario)
+    forgetful = Statement(lambda _: insert(scenarios).values(title=bindparam("title")))
+    with pytest.raises(ValueError, match="default"), database.writing() as session:
+        forgetful.run(session, {"title": "Main line"})
+
+
+def test_listeners_of_the_engine_hear_of_them(database: Database) -> None:
+    heard: list[str] = []
+    event.listen(database.engine, "before_cursor_execute", lambda *told: heard.append(told[2]))
+    with database.writing() as session:
+        rename = Statement(lambda _: update(FACT).where(FACT.c.name == bindparam("old")).values(value=bindparam("new")))
+        rename.run(session, {"old": "a", "new": "b"})
+    assert any("UPDATE server_fact" in one for one in heard)

@@ -1,0 +1,111 @@
+"""Whole calls, from the simulated carrier over HTTP into the real application: in order, late, twice and in disorder."""
+
+import threading
+from collections.abc import Iterator
+from datetime import datetime
+from functools import partial
+
+import pytest
+from flask import Flask
+from sqlalchemy import select
+from werkzeug.serving import BaseWSGIServer, make_server
+
+from router.app import create_app
+from router.carriers.simulator import CallerScript, Line, Simulator, VirtualClock, Ways
+from router.database import Database
+from router.settings import Settings
+from router.voice.models import Call, CallEvent
+from router.voice.signals import call_ended
+from tests.world import COMPANY_LINE, NOON, make_project, make_scenario
+
+NUMBER = "+12125552001"
+SECOND_LINE = "+14155550122"
+ANNA = "+14155550177"
+
+WAYS = {
+    "in order": Ways(),
+    "in disorder": Ways(disorder=True),
+    "late, twice and in disorder": Ways(late=3.0, twice=True, disorder=True),
+    "without asking what comes after a caller hung up": Ways(action_after_hang_up=False),
+}
+
+CALLS = {
+    "the first answers": ({COMPANY_LINE: Line.answers(4, 60)}, CallerScript(), ("answered", 60, COMPANY_LINE)),
+    "the second answers": (
+        {COMPANY_LINE: Line.is_busy(), SECOND_LINE: Line.answers(6, 30)},
+        CallerScript(),
+        ("answered", 30, SECOND_LINE),
+    ),
+    "nobody answers": (
+        {COMPANY_LINE: Line.rings_out(), SECOND_LINE: Line.rings_out()},
+        CallerScript(),
+        ("missed", 0, SECOND_LINE),
+    ),
+    "both are busy": (
+        {COMPANY_LINE: Line.is_busy(), SECOND_LINE: Line.is_busy()},
+        CallerScript(),
+        ("busy", 0, SECOND_LINE),
+    ),
+    "the caller gives up": (
+        {COMPANY_LINE: Line.rings_out()},
+        CallerScript(gives_up_after=9),
+        ("abandoned", 0, COMPANY_LINE),
+    ),
+    "the caller hangs up first": (
+        {COMPANY_LINE: Line.answers(4, None)},
+        CallerScript(talks=45),
+        ("answered", 45, COMPANY_LINE),
+    ),
+}
+
+
+@pytest.fixture
+def clock() -> VirtualClock:
+    return VirtualClock(NOON)
+
+
+@pytest.fixture
+def served(settings: Settings, clock: VirtualClock) -> Iterator[Flask]:
+    """The application on a free port, with the carrier's clock as its own."""
+    plain: BaseWSGIServer = make_server("127.0.0.1", 0, partial(lambda *_: []), threaded=True)
+    app = create_app(settings.model_copy(update={"public_url": f"http://127.0.0.1:{plain.server_port}"}))
+    app.extensions["router"].now = clock.now
+    plain.app = app
+    thread = threading.Thread(target=plain.serve_forever, daemon=True)
+    thread.start()
+    yield app
+    plain.shutdown()
+    plain.server_close()
+    thread.join()
+    app.extensions["router"].database.dispose()
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("kind", CALLS)
+def test_a_call_ends_once_and_as_what_it_was(
+    served: Flask, settings: Settings, database: Database, clock: VirtualClock, kind: str, way: str
+) -> None:
+    lines, script, expected = CALLS[kind]
+    ended: list[datetime] = []
+
+    def hear(sender: object, **_: object) -> None:
+        ended.append(clock.now())
+
+    call_ended.connect(hear)
+    with database.writing() as session:
+        make_scenario(session, make_project(session), [NUMBER], destinations=[COMPANY_LINE, SECOND_LINE])
+    base_url = served.extensions["router"].settings.base_url
+    carrier = Simulator(base_url, settings.twilio_auth_token, clock=clock, lines=lines, ways=WAYS[way])
+    try:
+        played = carrier.call(ANNA, NUMBER, script)
+    finally:
+        carrier.close()
+    with database.reading() as session:
+        call = session.scalars(select(Call)).one()
+        keys = list(session.scalars(select(CallEvent.key)))
+    assert call.sid == played.sid
+    assert (call.status, call.talk_seconds, call.destination) == expected
+    assert call.ended_at is not None
+    assert len(ended) == 1
+    assert len(keys) == len(set(keys))
+    assert call.fan_out_due == ""

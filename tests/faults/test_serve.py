@@ -120,11 +120,12 @@ def requests_counted(server: Running) -> int:
 
 
 def kill_everybody(server: Running) -> None:
-    """The web master and the worker; both are started again."""
+    """The web master and the worker; both are started again, and the web processes of the dead master go."""
     before = eventually(lambda: found if len(found := server.children()) == 2 else None)
+    old = set(server.members()) - {server.process.pid}
     for pid in before.values():
         os.kill(pid, signal.SIGKILL)
-    eventually(lambda: not set(before.values()) & set(server.children().values()) and len(server.children()) == 2, 10)
+    eventually(lambda: not old & set(server.members()) and len(server.children()) == 2, 60)
 
 
 def call_during_sigterm(server: Running, database: Database) -> httpx.Response:

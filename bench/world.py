@@ -104,7 +104,7 @@ INSERT INTO visit (project_id, number, visitor, started_at, span_started_at, las
     channel, source, medium, campaign, term, content, source_key, click_ids, ga, address)
 SELECT :project, 100000 + i, 'visitor-' || i, at, at, at + interval '3 minutes', 'https://shop.example/', '',
     'paid_search', 'google', 'cpc', 'c' || i % 40, '', '', i % 40, '{}', '{}', '127.0.0.0'
-FROM (SELECT i, CAST(:day_ago AS timestamptz) + i * interval '86000 seconds' / :leases AS at
+FROM (SELECT i, CAST(:day_ago AS timestamptz) + interval '86000 seconds' * (CAST(i AS float8) / :leases) AS at
       FROM generate_series(1, :leases) i) visits
 """
 LEASES = """
@@ -122,6 +122,6 @@ SELECT 'CAPAST' || i, :project, :number + i % :numbers, '+' || :e164 + i % :numb
     at, at, 'answered', true, '+14155550100', at, at, 60, '', '', 'lease', 0.9, 0.9, '[]', '{}',
     '{"channel": "paid_search", "source": "google", "medium": "cpc", "campaign": "", "term": "", "content": ""}',
     i % 40, ''
-FROM (SELECT i, CAST(:year_ago AS timestamptz) + i * interval '31000000 seconds' / :calls AS at
+FROM (SELECT i, CAST(:year_ago AS timestamptz) + interval '31000000 seconds' * (CAST(i AS float8) / :calls) AS at
       FROM generate_series(0, :calls - 1) i) calls
 """

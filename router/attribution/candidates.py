@@ -22,6 +22,7 @@ _LEASES = Statement(
         select(
             *(_visit[name] for name in ("id", "number", "source_key", "span_started_at", "last_sign_at")),
             _lease.started_at,
+            _visit.visitor,
             *(_visit[name] for name in SOURCE_COLUMNS),
         )
         .join_from(table_of(Lease), table_of(Visit), _visit.id == _lease.visit_id)
@@ -54,12 +55,12 @@ def weighed_candidates(
     newest = {row[0]: row for row in reversed(rows)}
     earlier = _last_signs(session, [visit_id for visit_id, row in newest.items() if row[3] > at], at)
     candidates = [
-        Candidate(visit_id, number, source_key, leased_at, earlier.get(visit_id) or last_sign_at)
-        for visit_id, number, source_key, _, last_sign_at, leased_at, *_ in newest.values()
+        Candidate(visit_id, number, source_key, leased_at, earlier.get(visit_id) or last_sign_at, visitor)
+        for visit_id, number, source_key, _, last_sign_at, leased_at, visitor, *_ in newest.values()
     ]
     weighed = weigh(candidates, hold, at)
     best = [one.candidate.visit_id for one in weighed[:1]]
-    return weighed, {visit_id: dict(zip(SOURCE_COLUMNS, newest[visit_id][6:], strict=True)) for visit_id in best}
+    return weighed, {visit_id: dict(zip(SOURCE_COLUMNS, newest[visit_id][7:], strict=True)) for visit_id in best}
 
 
 def _last_signs(session: Session, visit_ids: list[int], at: datetime) -> dict[int, datetime]:

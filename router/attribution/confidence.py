@@ -14,6 +14,8 @@ HOLD_WEIGHT = 0.5
 ENDED_WEIGHT = 0.5
 ENDED_SCALE = timedelta(seconds=120)
 ENDED_POWER = 1.2
+REPLACED_FACTOR = 0.05
+"""What is left of a visit's weight once the same visitor began another: he calls from the page that he sees."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,7 @@ class Candidate:
     source_key: int
     leased_at: datetime
     last_sign_at: datetime
+    visitor: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,10 @@ def weigh(candidates: Sequence[Candidate], hold: timedelta, at: datetime) -> lis
 
     A page counts as open for as long as signs of life may be apart, so that signs which come after the call change nothing.
     """
-    states = [(one, *_state(one, hold, at)) for one in candidates]
+    newest: dict[str, datetime] = {}
+    for one in candidates:
+        newest[one.visitor] = max(one.leased_at, newest.get(one.visitor, one.leased_at))
+    states = [(one, *_state(one, newest[one.visitor], hold, at)) for one in candidates]
     total = fsum([NOBODY_WEIGHT, *(weight for *_, weight in states)])  # the same in every order
     weighed = [Weighed(one, state, silent, weight, weight / total) for one, state, silent, weight in states]
     return sorted(
@@ -54,13 +60,16 @@ def weigh(candidates: Sequence[Candidate], hold: timedelta, at: datetime) -> lis
     )
 
 
-def _state(candidate: Candidate, hold: timedelta, at: datetime) -> tuple[str, timedelta, float]:
+def _state(candidate: Candidate, newest: datetime, hold: timedelta, at: datetime) -> tuple[str, timedelta, float]:
+    """`newest` is when the same visitor was lent the number last."""
     silent = at - candidate.last_sign_at
+    part = REPLACED_FACTOR if newest > candidate.leased_at else 1.0
     if silent <= OPEN_GAP:
-        return "open", timedelta(0), 1.0
+        return "open", timedelta(0), part
     if silent <= hold:
-        return "hold", silent, HOLD_WEIGHT
-    return "ended", silent, ENDED_WEIGHT / (1 + (silent - min(hold, silent)) / ENDED_SCALE) ** ENDED_POWER
+        return "hold", silent, part * HOLD_WEIGHT
+    ended = ENDED_WEIGHT / (1 + (silent - min(hold, silent)) / ENDED_SCALE) ** ENDED_POWER
+    return "ended", silent, part * ended
 
 
 def source_confidence(weighed: Sequence[Weighed], source_key: int) -> float:

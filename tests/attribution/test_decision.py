@@ -31,8 +31,15 @@ MAIL = SPRING | {"channel": "email", "source": "mail", "medium": "email", "campa
 BILLBOARD = {"source": "billboard", "medium": "print", "campaign": "A7"}
 
 
-def candidate(visit: int = 1, source: int = 1, silent: float = 0, leased: float = 1000) -> Candidate:
-    return Candidate(visit, 10_000 + visit, source, NOON - timedelta(seconds=leased), NOON - timedelta(seconds=silent))
+def candidate(visit: int = 1, source: int = 1, silent: float = 0, leased: float = 1000, visitor: str = "") -> Candidate:
+    return Candidate(
+        visit,
+        10_000 + visit,
+        source,
+        NOON - timedelta(seconds=leased),
+        NOON - timedelta(seconds=silent),
+        visitor or f"v{visit}",
+    )
 
 
 candidates = st.lists(
@@ -46,6 +53,16 @@ candidates = st.lists(
     max_size=50,
     unique_by=lambda one: one.visit_id,
 )
+
+
+def test_r7_a_visitor_who_began_another_visit_calls_from_that_one() -> None:
+    before, now = candidate(1, 1, leased=60, visitor="anna"), candidate(2, 2, leased=20, visitor="anna")
+    newest, older = weigh([before, now], HOLD, NOON)
+    assert newest.candidate is now
+    assert newest.probability > 0.94
+    assert older.probability < 0.05
+    strangers = weigh([before, candidate(2, 2, leased=20, visitor="bella")], HOLD, NOON)
+    assert strangers[0].probability == strangers[1].probability
 
 
 @given(candidates)

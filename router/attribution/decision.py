@@ -11,7 +11,8 @@ from router.attribution.sources import named_source
 REPEAT_VISIT_LEAST = 0.5
 """A repeat call's visit is the lease winner if he is at least this probable, else the first call's."""
 
-KEPT_CANDIDATES = 50
+LEAST_KEPT = 0.001
+"""Candidates below are counted, not listed: together they are less than the rounding of the others."""
 DIGITS = 4
 
 
@@ -69,7 +70,7 @@ def decide(
         weighed: the candidates, most probable first.
         sources: the marketing source of the most probable candidate's visit, by visit id.
     """
-    candidates = [_kept(one) for one in weighed[:KEPT_CANDIDATES]]
+    candidates = [_kept(one) for one in weighed if one is weighed[0] or one.probability >= LEAST_KEPT]
     steps: list[dict[str, Any]] = []
     decided = (
         _by_repeat(first_call, weighed, steps)

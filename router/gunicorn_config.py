@@ -5,10 +5,14 @@ import os
 from typing import Any
 
 from gunicorn.glogging import Logger
+from gunicorn.workers import gthread
 from prometheus_client import multiprocess
 
 from router.logs import configure_logs
 from router.settings import read_settings
+
+# Browsers open connections ahead of time and say nothing on them: such a one holds a thread for this long, not for 5 s.
+gthread.DEFAULT_WORKER_DATA_TIMEOUT = 0.2
 
 _settings = read_settings()
 bind = f"{_settings.host}:{_settings.port}"

@@ -73,8 +73,9 @@ class Child:
         self.pause = SHORTEST_PAUSE
 
     def start(self) -> None:
+        """In a group of its own: Ctrl-C reaches the supervisor alone, because gunicorn's workers hang when they are told twice."""
         self.process = subprocess.Popen(  # noqa: S603 - our own commands, and one thread
-            self.command, env=self.environ, preexec_fn=die_with_parent
+            self.command, env=self.environ, preexec_fn=die_with_parent, process_group=0
         )
         self.started, self.again_at = time.monotonic(), None
 

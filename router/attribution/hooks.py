@@ -162,7 +162,8 @@ def _numbers(project: TagProject, numbers: Iterable[GivenNumber]) -> list[dict[s
 
 
 def _number(given: GivenNumber, country: str) -> dict[str, Any]:
-    """`keep_form`: the tag uses the form of the number that it replaces, where there is one, instead of `display`."""
+    """`keep_form`: the tag uses the form of the number that it replaces, where there is one, instead of `display`. `spellings`: the digits
+    of every usual way to write the numbers in `replace`."""
     tagging = given.scenario.tagging
     form = str(tagging.get("format") or "")
     return {
@@ -171,7 +172,8 @@ def _number(given: GivenNumber, country: str) -> dict[str, Any]:
         "display": _display(given.e164, form),
         "keep_form": not form.strip(),
         "selectors": tagging.get("selectors") or [],
-        "replace": _spellings(tuple(tagging.get("replace") or ()), country),
+        "replace": tagging.get("replace") or [],
+        "spellings": _spellings(tuple(tagging.get("replace") or ()), country),
     }
 
 

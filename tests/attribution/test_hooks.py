@@ -34,7 +34,7 @@ def shop(server: Server) -> Server:
             session,
             make_project(session),
             3,
-            tagging={"selectors": [".phone"], "replace": [], "format": "(XXX) XXX-XXXX"},
+            tagging={"selectors": [".phone"], "replace": ["(415) 555-2671"], "format": "(XXX) XXX-XXXX"},
         )
     return server
 
@@ -65,6 +65,8 @@ def test_a_first_page_view_gets_a_visit_number_and_a_tracking_number(
     assert number["e164"].startswith("+1212555")
     assert number["display"] == f"(212) 555-{number['e164'][-4:]}"
     assert number["selectors"] == [".phone"]
+    assert number["replace"] == ["(415) 555-2671"]
+    assert {"+14155552671", "14155552671", "4155552671"} <= set(number["spellings"])
     assert answer.headers["Access-Control-Allow-Origin"] == "https://shop.example"
     assert "Access-Control-Allow-Credentials" not in answer.headers
     assert answer.headers["Cache-Control"] == "no-store"

@@ -186,6 +186,7 @@ NONSENSE = [
             {"selectors": "#p"},
             {"selectors": [7]},
             {"replace": None},
+            {"spellings": "415"},
             {"display": ""},
             {"display": {"x": 1}},
             {"scenario": "1"},

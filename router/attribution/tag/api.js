@@ -44,7 +44,7 @@ function isNumber(number) {
   return Boolean(number) && Number.isSafeInteger(number.scenario) &&
     isText(number.e164) && /^\+[1-9]\d{6,14}$/.test(number.e164) &&
     isText(number.display) && /\S/.test(number.display) &&
-    isTexts(number.selectors) && isTexts(number.replace);
+    isTexts(number.selectors) && isTexts(number.replace) && isTexts(number.spellings || []);
 }
 
 function isText(value) {

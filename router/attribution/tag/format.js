@@ -40,7 +40,7 @@ function sameForm(number, original) {
 // Numbers to be found in text: `pattern` finds their spellings, `owner` says whose a spelling is (the lowest scenario's).
 function textSearch(numbers) {
   const owner = new Map();
-  numbers.forEach((number) => number.replace.map(spelling).forEach((key) => {
+  numbers.forEach((number) => (number.spellings || number.replace).map(spelling).forEach((key) => {
     if (digitsOf(key).length > 4 && !owner.has(key)) owner.set(key, number);
   }));
   const spellings = [...owner.keys()].sort((one, other) => other.length - one.length)

@@ -1,7 +1,6 @@
 """Both databases for every test that asks for `database`: SQLite in a temporary folder, and a PostgreSQL that the run starts itself."""
 
 import os
-import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +9,6 @@ import pytest
 import structlog
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import create_engine, text
 
 import tests.integrations.furniture  # noqa: F401 - what it furnishes
 from router.app import create_app
@@ -21,7 +19,7 @@ from router.server import Server
 from router.settings import Settings
 from tests import furnishing  # noqa: F401 - fills the project that the walk over all addresses visits
 from tests.people import Cast, create_cast
-from tests.postgres import database_of, postgres_cluster
+from tests.postgres import EmptyDatabases, postgres_cluster
 
 configure_logs("warning")  # as in production: structlog's own default draws every traceback for seconds
 
@@ -37,17 +35,12 @@ structlog.configure(
 
 
 @pytest.fixture(scope="session")
-def postgres_url() -> Iterator[str]:
-    """A running PostgreSQL of this test process with an empty, migrated database `template`."""
+def postgres_databases() -> Iterator[EmptyDatabases]:
+    """A running PostgreSQL of this test process."""
     with postgres_cluster() as url:
-        admin = create_engine(url, isolation_level="AUTOCOMMIT")
-        with admin.connect() as connection:
-            connection.execute(text("CREATE DATABASE template_router"))
-        database = Database(database_of(url, "template_router"), pool_size=1)
-        migrate(database)
-        database.dispose()
-        admin.dispose()
-        yield url
+        databases = EmptyDatabases(url)
+        yield databases
+        databases.close()
 
 
 @pytest.fixture(scope="session")
@@ -76,15 +69,10 @@ def database_url(database_kind: str, request: pytest.FixtureRequest, tmp_path: P
         shutil.copy(request.getfixturevalue("sqlite_template"), path)
         yield f"sqlite:///{path}"
         return
-    base = str(request.getfixturevalue("postgres_url"))
-    name = f"test_{secrets.token_hex(6)}"
-    admin = create_engine(base, isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE template_router STRATEGY wal_log"))
-    yield database_of(base, name)
-    with admin.connect() as connection:
-        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-    admin.dispose()
+    databases: EmptyDatabases = request.getfixturevalue("postgres_databases")
+    address = databases.take()
+    yield address
+    databases.give_back(address)
 
 
 @pytest.fixture

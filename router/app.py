@@ -11,6 +11,7 @@ from router.accounts.cookies import CookieSessions
 from router.accounts.doors import doors
 from router.accounts.failures import init_failures
 from router.accounts.frame import init_frame
+from router.accounts.people_api import people_api
 from router.accounts.people_pages import people_settings
 from router.accounts.profile import profile
 from router.accounts.project_pages import projects
@@ -52,6 +53,7 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     people_settings,
     token_settings,
     accounts_api,
+    people_api,
     api_description,
     tag_files,
     scenarios_pages,

@@ -6,6 +6,8 @@ from datetime import datetime
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
+from router.accounts import audit
+from router.accounts.access import Actor
 from router.accounts.models import Membership, Person
 from router.database import wait_for_turn
 from router.web import Problem
@@ -65,12 +67,33 @@ def set_role(session: Session, project_id: int, person_id: int, role: str) -> No
         change_role(session, project_id, person_id, role)
 
 
+def add_member(
+    session: Session,
+    actor: Actor,
+    project_id: int,
+    email: str,
+    name: str,
+    role: str,
+    password_hash: str,
+    now: datetime,
+) -> tuple[Person, bool]:
+    """Gives the person with this e-mail address a role in a project; somebody new is made, with the password that was hashed.
+
+    Raises:
+        Problem: as `set_role`.
+    """
+    person, is_new = find_or_create(session, email, password_hash, now, name)
+    set_role(session, project_id, person.id, role)
+    audit.record(session, actor, now, "person added", email, project_id, role=role)
+    return person, is_new
+
+
 def change_role(session: Session, project_id: int, person_id: int, role: str) -> Person:
     """
     Raises:
         Problem: 404 when the person is no member, 422 and 409 as `set_role`.
     """
-    person, membership = _member(session, project_id, person_id)
+    person, membership = find_member(session, project_id, person_id)
     _check_role_name(role)
     if role != "owner":
         _keep_an_owner(session, membership)
@@ -85,7 +108,7 @@ def remove_member(session: Session, project_id: int, person_id: int) -> Person:
     Raises:
         Problem: as `change_role`.
     """
-    person, membership = _member(session, project_id, person_id)
+    person, membership = find_member(session, project_id, person_id)
     _keep_an_owner(session, membership)
     session.delete(membership)
     session.flush()
@@ -103,7 +126,7 @@ def _check_role_name(role: str) -> None:
         raise Problem(422, "Choose owner, admin or viewer.", "role")
 
 
-def _member(session: Session, project_id: int, person_id: int) -> tuple[Person, Membership]:
+def find_member(session: Session, project_id: int, person_id: int) -> tuple[Person, Membership]:
     wait_for_turn(session, TURN_OF_OWNERS, project_id)
     membership = membership_of(session, project_id, person_id)
     person = session.get(Person, person_id) if membership else None

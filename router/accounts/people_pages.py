@@ -46,9 +46,7 @@ def add() -> str | tuple[str, int]:
     name, role = " ".join(values.get("name", "").split())[:120], values.get("role", "")
     with server.database.writing() as session:
         now = server.now()
-        person, is_new = people.find_or_create(session, email, password_hash, now, name)
-        people.set_role(session, project.id, person.id, role)
-        audit.record(session, current_actor(), now, "person added", email, project.id, role=role)
+        _, is_new = people.add_member(session, current_actor(), project.id, email, name, role, password_hash, now)
     return _page(invitation=Invitation(email, password if is_new else ""))
 
 

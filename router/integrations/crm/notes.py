@@ -12,16 +12,22 @@ MARK = "Call id: "
 
 def call_note(message: Message) -> str:
     """When, who, how it ended, from where and how sure; the recording when there is one. Carries the call's id to find it by."""
-    call = message.call
-    lines = [
-        f"Call from {call['caller']} to {call['number']}, {message.placeholders['date']}: {_outcome(call)}.",
-        *_origin(message),
-    ]
-    html = [escape(line) for line in lines]
-    if call["recording"]:
-        html.append(_link("Recording", str(call["recording"])))
-    html.append(escape(f"{MARK}{call['sid']}"))
+    html = [essence(message), *(escape(line) for line in _origin(message)[1:])]
+    if message.call["recording"]:
+        html.append(_link("Recording", str(message.call["recording"])))
+    html.append(escape(f"{MARK}{message.call['sid']}"))
     return f"<p>{'<br>'.join(html)}</p>"
+
+
+def essence(message: Message) -> str:
+    """What a correction would change, as it stands in the note: how the call ended, from where and how sure."""
+    call = message.call
+    said = f"Call from {call['caller']} to {call['number']}, {message.placeholders['date']}: {_outcome(call)}."
+    return f"{escape(said)}<br>{escape(_origin(message)[0])}"
+
+
+def correction_note(message: Message) -> str:
+    return f"<p>Corrected:<br>{essence(message)}<br>{escape(MARK + message.call['sid'])}</p>"
 
 
 def recording_note(message: Message) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from router.integrations.contract import DeliveryError, Message, Skipped
 from router.integrations.crm.leads import FoundLead, lead_to_add_to
-from router.integrations.crm.notes import MARK, call_note, description, recording_note
+from router.integrations.crm.notes import MARK, call_note, correction_note, description, essence, recording_note
 from router.integrations.crm.odoo_client import OdooClient, RecordGone, exactly
 from router.integrations.placeholders import fill
 from router.outgoing import Outgoing
@@ -35,7 +35,7 @@ class OdooSender:
             self.outgoing, config["url"], config["database"], message.secret, message.deadline, message.now
         )
         if message.event == "call.updated":
-            return _add_recording(client, message)
+            return _add_changes(client, message)
         return _add_call(client, message)
 
 
@@ -150,25 +150,36 @@ def _utm(client: OdooClient, model: str, name: str) -> int | None:
 
 def _note(client: OdooClient, model: str, record: int, mark: str, body: str) -> int:
     """Posts a note once: one that carries the mark already is that note."""
+    return _found_note(client, model, record, mark) or _post_note(client, model, record, body)
+
+
+def _found_note(client: OdooClient, model: str, record: int, mark: str) -> int | None:
     wanted = [["model", "=", model], ["res_id", "=", record], ["body", "ilike", exactly(mark)]]
     found = client.search("mail.message", wanted, ["id"], order="id", limit=1)
-    if found:
-        return int(found[0]["id"])
+    return int(found[0]["id"]) if found else None
+
+
+def _post_note(client: OdooClient, model: str, record: int, body: str) -> int:
     posted = client.call(model, "message_post", ids=[record], body=body, body_is_html=True)
     return int(posted[0] if isinstance(posted, list) else posted)
 
 
-def _add_recording(client: OdooClient, message: Message) -> dict[str, Any]:
+def _add_changes(client: OdooClient, message: Message) -> dict[str, Any]:
+    """A recording that came late, and a corrected end or source (R7), each a note on the lead that is there; never another lead."""
     recording, record = message.call["recording"], _known(message)
-    if not recording or record is None:
-        raise Skipped("nothing that the CRM shows has changed")
-    if message.reference.get("recording") == recording:
-        return {}
+    if record is None:
+        raise Skipped("the CRM has no lead of this caller")
+    notes = {essence(message): correction_note(message)}
+    if recording:
+        notes[escape(str(recording))] = recording_note(message)
     try:
-        note = _note(client, LEAD, record, escape(str(recording)), recording_note(message))
+        missing = [body for mark, body in notes.items() if _found_note(client, LEAD, record, mark) is None]
+        posted = [_post_note(client, LEAD, record, body) for body in missing]
     except RecordGone:
         raise Skipped("the lead was deleted in Odoo") from None
-    return {"status": 200, "recording": recording, "note_id": note}
+    if not posted:
+        raise Skipped("nothing that the CRM shows has changed")
+    return {"status": 200, "notes": posted}
 
 
 def _external(sid: str) -> str:

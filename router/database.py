@@ -2,7 +2,7 @@
 
 import select
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -275,7 +275,3 @@ def schema_state(database: Database) -> str:
     if found is None:
         return "empty"
     return "current" if found == ScriptDirectory.from_config(_migrations(database.url)).get_current_head() else "old"
-
-
-def as_rows(rows: Sequence[Any]) -> list[Mapping[str, Any]]:
-    return [row._mapping for row in rows]

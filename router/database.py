@@ -23,6 +23,7 @@ from sqlalchemy import (
     Integer,
     MetaData,
     Table,
+    TextClause,
     bindparam,
     create_engine,
     event,
@@ -179,12 +180,18 @@ def _has_something_to_say(descriptor: int) -> bool:
     return bool(poll.poll(0))
 
 
-def insert_new(session: Session | Connection | str, table: type[Base] | Table, *, unique: Sequence[str]) -> Any:
-    """An INSERT that leaves a row alone whose `unique` columns are there already.
+def insert_new(
+    session: Session | Connection | str,
+    table: type[Base] | Table,
+    *,
+    unique: Sequence[str],
+    where: TextClause | None = None,
+) -> Any:
+    """An INSERT that leaves a row alone whose `unique` columns are there already, among the rows of `where` if the index has one.
 
     Ask it for `.returning(...)`: no row back means that it was there. (rowcount says nothing of the kind on PostgreSQL.)
     """
-    return dialect_insert(session, table).on_conflict_do_nothing(index_elements=list(unique))
+    return dialect_insert(session, table).on_conflict_do_nothing(index_elements=list(unique), index_where=where)
 
 
 def dialect_insert(session: Session | Connection | str, table: type[Base] | Table) -> Any:

@@ -15,7 +15,7 @@ from router.phones import read_destination
 Network = IPv4Network | IPv6Network
 Networks = Annotated[tuple[Network, ...], NoDecode]
 
-SECRETS = ("ROUTER_SECRET_KEY", "ROUTER_DATABASE_URL", "TWILIO_AUTH_TOKEN")
+SECRETS = ("ROUTER_SECRET_KEY", "ROUTER_DATABASE_URL", "TWILIO_AUTH_TOKEN", "ROUTER_MAIL_URL")
 PUBLIC_URL = re.compile(r"https?://[^/\s?#@]+(/[^\s?#]*)?")
 
 
@@ -39,6 +39,11 @@ class Settings(BaseSettings):
     carrier: Literal["simulator", "twilio"] = "simulator"
     twilio_account_sid: str = Field(default="", validation_alias="TWILIO_ACCOUNT_SID")
     twilio_auth_token: str = Field(default="", validation_alias="TWILIO_AUTH_TOKEN", repr=False)
+    simulator_url: str = ""
+    number_price: int = Field(default=0, ge=0, le=10**12)
+    mail_url: str = Field(default="", repr=False)
+    mail_from: str = ""
+    geoip: Path | None = None
     allow_private: Networks = ()
     visit_rate: str = "600/minute"
     web_workers: int = Field(default=2, ge=1, le=64)

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy import BigInteger, ForeignKey, Index, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from router.database import Base, BigId
@@ -28,6 +28,12 @@ class Project(Base):
     created_at: Mapped[datetime]
     suspended_at: Mapped[datetime | None]
     version: Mapped[int] = mapped_column(default=1)
+    balance_minor: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    """The sum of its ledger, kept by `ledger.py` alone; never below zero (R4)."""
+    number_price_minor: Mapped[int | None] = mapped_column(BigInteger)
+    """What one number costs for 7 days here; None: ROUTER_NUMBER_PRICE."""
+    low_balance_since: Mapped[datetime | None]
+    """Since when the balance lasts less than 7 days and its e-mail is written; None: it lasts longer."""
 
 
 class Person(Base):
@@ -102,6 +108,58 @@ class AuditEntry(Base):
     action: Mapped[str] = mapped_column(String(60))
     subject: Mapped[str] = mapped_column(String(200))
     detail: Mapped[dict[str, Any]]
+
+
+class LedgerEntry(Base):
+    """One change of a project's balance. Rows are only ever added; their sum is the balance (R4)."""
+
+    __tablename__ = "ledger_entry"
+    __table_args__ = (
+        UniqueConstraint("project_id", "reason"),
+        Index("ix_ledger_entry_project_id_id", "project_id", "id"),
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
+    at: Mapped[datetime]
+    amount_minor: Mapped[int] = mapped_column(BigInteger)
+    """Charges are negative."""
+    balance_minor: Mapped[int] = mapped_column(BigInteger)
+    """What the balance was after it."""
+    reason: Mapped[str] = mapped_column(String(120))
+    """Unique in the project, so that nothing counts twice: `rent:+14155552671:2026-11-23T12:00:00+00:00`."""
+    note: Mapped[str] = mapped_column(String(300), default="")
+    actor: Mapped[str] = mapped_column(String(254))
+    number: Mapped[str] = mapped_column(String(16), default="")
+    """The tracking number that it was for; empty when for none."""
+    scenario_id: Mapped[int | None] = mapped_column(BigId)
+    """The scenario that the number was in."""
+
+
+class Mail(Base):
+    """An e-mail to a project's address, written in the transaction of its cause and sent by the worker."""
+
+    __tablename__ = "mail"
+    __table_args__ = (
+        Index("ix_mail_project_id_id", "project_id", "id"),
+        Index(
+            "ix_mail_waiting", "next_at", sqlite_where=text("sent_at IS NULL"), postgresql_where=text("sent_at IS NULL")
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
+    key: Mapped[str] = mapped_column(String(200), unique=True)
+    """What it is about, so that nobody is told twice."""
+    recipient: Mapped[str] = mapped_column(String(254))
+    subject: Mapped[str] = mapped_column(String(200))
+    body: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime]
+    sent_at: Mapped[datetime | None]
+    next_at: Mapped[datetime | None]
+    """When it is tried next, and until when somebody is trying it; None: never again (or there is no SMTP server)."""
+    attempts: Mapped[int] = mapped_column(default=0)
+    error: Mapped[str] = mapped_column(String(300), default="")
 
 
 class ServerFact(Base):

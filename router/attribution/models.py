@@ -49,6 +49,8 @@ class Visit(Base):
     ga: Mapped[dict[str, Any]]
     address: Mapped[str] = mapped_column(String(45))
     """Shortened to /24 or /48 (R14)."""
+    region: Mapped[str] = mapped_column(String(10), default="", server_default="")
+    """`US-CA`, or only the country; empty when unknown."""
 
 
 class VisitSpan(Base):
@@ -115,3 +117,33 @@ class RefusedOrigin(Base):
     project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
     origin: Mapped[str] = mapped_column(String(300))
     last_at: Mapped[datetime]
+
+
+class UpkeepRun(Base):
+    """One day's decision about a scenario's pool (R9); the unique row claims the day."""
+
+    __tablename__ = "upkeep_run"
+    __table_args__ = (
+        UniqueConstraint("job", "scenario_id", "day"),
+        Index("ix_upkeep_run_project_id_id", "project_id", "id"),
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    job: Mapped[str] = mapped_column(String(20), default="upkeep")
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
+    scenario_id: Mapped[int] = mapped_column(ForeignKey("scenario.id"))
+    day: Mapped[str] = mapped_column(String(10))
+    """`2026-11-23`, in the project's time zone."""
+    at: Mapped[datetime]
+    accuracy: Mapped[int | None]
+    numbers: Mapped[int]
+    needed: Mapped[int | None]
+    """The smallest pool that would do; None when nobody visited."""
+    action: Mapped[str] = mapped_column(String(10))
+    """buy, release or nothing"""
+    wanted: Mapped[int] = mapped_column(default=0)
+    """How many numbers the rule asked for."""
+    count: Mapped[int] = mapped_column(default=0)
+    """How many were ordered or given back."""
+    why: Mapped[str] = mapped_column(Text)
+    batch_id: Mapped[int | None] = mapped_column(BigId)

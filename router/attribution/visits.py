@@ -47,6 +47,7 @@ class PageView:
     evidence: Evidence
     ga: Mapping[str, str]
     address: str
+    region: str = ""
 
 
 def continues(visit: KnownVisit, evidence: Evidence, gap: timedelta, now: datetime) -> bool:
@@ -101,6 +102,7 @@ def begin_visit(session: Session, project_id: int, visitor: str, view: PageView,
         "click_ids": dict(view.evidence.click_ids),
         "ga": dict(view.ga),
         "address": view.address,
+        "region": view.region,
         **source.as_dict(),
         **next_visit_number(session, project_id),
     }

@@ -3,7 +3,6 @@
 from typing import Any
 
 from flask import Blueprint, request
-from sqlalchemy import select
 
 from router.accounts.access import Audience, current_actor, current_project, guard
 from router.accounts.api_habits import merged, parse, rows_of, take_version
@@ -12,7 +11,7 @@ from router.accounts.tokens import require_token
 from router.phones import BadPhone, read_phone
 from router.scenarios.documents import number_document, scenario_document, scenario_documents
 from router.scenarios.models import Scenario, TrackingNumber
-from router.scenarios.numbers import add_number
+from router.scenarios.numbers import add_number, present_numbers
 from router.scenarios.refusal import Refused
 from router.scenarios.scenarios import (
     change_scenario,
@@ -55,7 +54,7 @@ def post_number(project_id: int) -> Answer:
 @described(query=("limit", "next"))
 def get_numbers(project_id: int) -> dict[str, Any]:
     """List the project's tracking numbers, newest first."""
-    numbers = select(TrackingNumber).where(TrackingNumber.project_id == project_id)
+    numbers = present_numbers(project_id)
     with current_server().database.reading() as session:
         rows, following = rows_of(session, numbers, TrackingNumber.id, request.args)
         return {"items": [number_document(number) for number in rows], "next": following}

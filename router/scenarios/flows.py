@@ -47,7 +47,13 @@ class BadDestination(ValueError):
 
 def tracking_among(session: Session, numbers: Iterable[str]) -> set[str]:
     """Those of the numbers that are tracking numbers of this server, of whatever project."""
-    return set(session.scalars(select(TrackingNumber.e164).where(TrackingNumber.e164.in_(list(numbers)))))
+    return set(
+        session.scalars(
+            select(TrackingNumber.e164).where(
+                TrackingNumber.e164.in_(list(numbers)), TrackingNumber.released_at.is_(None)
+            )
+        )
+    )
 
 
 def destinations_of(session: Session, project_id: int) -> set[str]:

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy import BigInteger, ForeignKey, Index, String, Text, UniqueConstraint, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from router.database import Base, BigId
@@ -25,6 +25,23 @@ class Scenario(Base):
     tagging: Mapped[dict[str, Any]]
     """`{selectors: [css], replace: [number as written on the page], format: mask}`"""
     call_flow_id: Mapped[int | None] = mapped_column(BigId)
+    channels: Mapped[list[Any]] = mapped_column(default=list, server_default="[]")
+    """`[{match: {source?, medium?, campaign?}, kind: dynamic|static, number?: e164}]`, patterns, the first that fits counts; when none
+    does: dynamic. A static one without a match is shown to nobody."""
+    terms: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
+    """`{only_sources, excluded_sources, only_landing_pages, excluded_landing_pages, only_regions, excluded_regions}`: lists of patterns
+    (`source[/medium[/campaign]]`, paths, `DE` or `US-CA`); one that is absent or empty says nothing."""
+    to_buy: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
+    """What *Connect* is to buy: `{numbers: [e164], count, country, area_code, contains}`: these numbers, or as many of such ones."""
+    manager: Mapped[str] = mapped_column(String(120), default="", server_default="")
+    """The responsible person of its leads (R10): a login or e-mail address of the CRM; empty: the integration's."""
+    upkeep_on: Mapped[bool] = mapped_column(default=False, server_default=false())
+    upkeep_spending_limit_minor: Mapped[int | None] = mapped_column(BigInteger)
+    """At most this much for numbers that upkeep bought, in any 7 days; None: the balance is the limit."""
+    upkeep_max_numbers: Mapped[int | None]
+    """None: twice `upkeep_began_with`."""
+    upkeep_began_with: Mapped[int | None]
+    """How many dynamic numbers the pool had when upkeep was switched on."""
     created_at: Mapped[datetime]
     deleted_at: Mapped[datetime | None]
     version: Mapped[int] = mapped_column(default=1)
@@ -50,18 +67,27 @@ class CallFlow(Base):
     created_at: Mapped[datetime]
 
 
+OPEN = text("state IN ('intent', 'unknown')")
+HERE = text("released_at IS NULL")
+"""What `insert_new` needs to know about the one tracking number that may be here of each E.164 number."""
+
+
 class TrackingNumber(Base):
-    """A virtual number. In one project, in at most one scenario."""
+    """A virtual number. In one project, in at most one scenario. A released one stays for its calls, beside the one that may be
+    bought anew."""
 
     __tablename__ = "tracking_number"
     __table_args__ = (
         Index("ix_tracking_number_project_id_id", "project_id", "id"),
         Index("ix_tracking_number_scenario_id", "scenario_id"),
+        Index("ix_tracking_number_e164", "e164"),
+        Index("uq_tracking_number_here", "e164", unique=True, sqlite_where=HERE, postgresql_where=HERE),
+        Index("ix_tracking_number_paid_until", "paid_until"),
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
-    e164: Mapped[str] = mapped_column(String(16), unique=True)
+    e164: Mapped[str] = mapped_column(String(16))
     scenario_id: Mapped[int | None] = mapped_column(ForeignKey("scenario.id"))
     static_source: Mapped[dict[str, Any] | None]
     """`{source, medium, campaign}` when the number is static; None: dynamic."""
@@ -74,3 +100,92 @@ class TrackingNumber(Base):
     """Filled by the worker."""
     last_shown_at: Mapped[datetime | None]
     """Filled by the worker."""
+    carrier_sid: Mapped[str | None] = mapped_column(String(64))
+    """The carrier's id of a rented number; None for one that is owned elsewhere."""
+    bought_at: Mapped[datetime | None]
+    paid_until: Mapped[datetime | None]
+    """End of the paid time of a rented number; in the past: it is in grace. None for one that is owned elsewhere."""
+    releasing_at: Mapped[datetime | None]
+    """Since when it is being given back to the carrier: in no scenario, no longer renewed."""
+    released_at: Mapped[datetime | None]
+    """When the carrier had it back: no longer a number of this project."""
+    carrier_next_at: Mapped[datetime | None]
+    """When the carrier is asked again (to release it); until then somebody may be asking."""
+    carrier_error: Mapped[str] = mapped_column(String(300), default="", server_default="")
+
+
+class NumberBatch(Base):
+    """Numbers that were asked for together: by *Connect*, on the numbers page, by a program or by upkeep."""
+
+    __tablename__ = "number_batch"
+    __table_args__ = (Index("ix_number_batch_project_id_id", "project_id", "id"),)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
+    scenario_id: Mapped[int | None] = mapped_column(BigId)
+    """Where the numbers go; None: to the project's free ones."""
+    enable: Mapped[bool] = mapped_column(default=False)
+    """The scenario is enabled when all is over and it has a number."""
+    search: Mapped[dict[str, Any]]
+    """`{country, area_code, contains}` by which another candidate is found when one is gone; `{}`: none is."""
+    actor: Mapped[str] = mapped_column(String(254))
+    created_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+    """When no order of it was open any more."""
+    error: Mapped[str] = mapped_column(String(300), default="")
+
+
+class NumberOrder(Base):
+    """The intent to buy one number, written and charged before the carrier is asked (R5; facts on double purchase)."""
+
+    __tablename__ = "number_order"
+    __table_args__ = (
+        Index("ix_number_order_batch_id", "batch_id"),
+        Index("uq_number_order_open", "e164", unique=True, sqlite_where=OPEN, postgresql_where=OPEN),
+        Index("ix_number_order_due", "next_at", sqlite_where=OPEN, postgresql_where=OPEN),
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    batch_id: Mapped[int] = mapped_column(ForeignKey("number_batch.id"))
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
+    e164: Mapped[str] = mapped_column(String(16))
+    state: Mapped[str] = mapped_column(String(10))
+    """intent: the carrier was not asked yet; unknown: it was, and may have done it; bought; lost: somebody else has it, refunded;
+    refused: the carrier does not sell it to us, refunded."""
+    price_minor: Mapped[int] = mapped_column(BigInteger)
+    charged_from: Mapped[datetime]
+    """Start of the paid 7 days."""
+    asked_at: Mapped[datetime | None]
+    """When the carrier was first asked to sell it."""
+    attempts: Mapped[int] = mapped_column(default=0)
+    next_at: Mapped[datetime]
+    """When somebody has to go on with it; until then somebody may be at it."""
+    error: Mapped[str] = mapped_column(String(300), default="")
+    number_id: Mapped[int | None] = mapped_column(BigId)
+    created_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+
+
+class ScenarioDraft(Base):
+    """What somebody typed into the wizard and has not saved yet. One for each person and scenario; new scenarios may have many."""
+
+    __tablename__ = "scenario_draft"
+    __table_args__ = (
+        Index("ix_scenario_draft_project_id_person_id", "project_id", "person_id"),
+        UniqueConstraint("person_id", "scenario_id"),
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
+    person_id: Mapped[int] = mapped_column(ForeignKey("person.id"))
+    scenario_id: Mapped[int | None] = mapped_column(BigId)
+    """The scenario that is edited; None: a new one."""
+    scenario_version: Mapped[int] = mapped_column(default=0)
+    """The version that the person saw: a newer one refuses the draft."""
+    title: Mapped[str] = mapped_column(String(120), default="")
+    sealed: Mapped[str] = mapped_column(Text)
+    """What was typed, as JSON, sealed: keys of integrations are among it."""
+    reached: Mapped[int] = mapped_column(default=1)
+    """The furthest step of six that was opened."""
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]

@@ -11,7 +11,7 @@ from router.accounts.sessions import require_person
 from router.formats import say_count
 from router.phones import international
 from router.scenarios.models import Scenario, TrackingNumber
-from router.scenarios.numbers import add_numbers, remove_number
+from router.scenarios.numbers import add_numbers, present_numbers, remove_number
 from router.scenarios.refusal import Refused
 from router.scenarios.scenarios import present_scenarios
 from router.server import current_server
@@ -25,7 +25,7 @@ MOST_LINES = 1000
 @numbers_pages.get("")
 def table() -> str:
     project = current_project()
-    wanted = select(TrackingNumber).where(TrackingNumber.project_id == project.id)
+    wanted = present_numbers(project.id)
     if (use := request.args.get("use")) in ("used", "free"):
         free = TrackingNumber.scenario_id.is_(None)
         wanted = wanted.where(free if use == "free" else ~free)
@@ -88,7 +88,7 @@ def _counts(session: Session, project_id: int) -> tuple[int, int]:
     """Numbers in use, and free ones."""
     every, used = session.execute(
         select(func.count(TrackingNumber.id), func.count(TrackingNumber.scenario_id)).where(
-            TrackingNumber.project_id == project_id
+            TrackingNumber.project_id == project_id, TrackingNumber.released_at.is_(None)
         )
     ).one()
     return used, every - used

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import or_, select
+from sqlalchemy import Select, or_, select
 from sqlalchemy.orm import Session
 
 from router.accounts.access import Actor
@@ -13,7 +13,7 @@ from router.accounts.models import Project
 from router.database import insert_new
 from router.phones import BadPhone, read_phone
 from router.scenarios.flows import destinations_of
-from router.scenarios.models import Scenario, TrackingNumber
+from router.scenarios.models import HERE, Scenario, TrackingNumber
 from router.scenarios.refusal import Refused
 from router.scenarios.signals import numbers_changed
 from router.server import Server
@@ -81,13 +81,15 @@ def add_numbers(
 
 def _insert(session: Session, project: Project, e164: str, now: datetime) -> TrackingNumber | None:
     """The new row; None when the number is on this server already."""
-    new = insert_new(session, TrackingNumber, unique=["e164"])
+    new = insert_new(session, TrackingNumber, unique=["e164"], where=HERE)
     new = new.values(project_id=project.id, e164=e164, created_at=now).returning(TrackingNumber)
     return session.scalars(new).one_or_none()
 
 
 def _taken(session: Session, project: Project, e164: str) -> str:
-    owner = session.scalar(select(TrackingNumber.project_id).where(TrackingNumber.e164 == e164))
+    owner = session.scalar(
+        select(TrackingNumber.project_id).where(TrackingNumber.e164 == e164, TrackingNumber.released_at.is_(None))
+    )
     return (HERE_ALREADY if owner == project.id else ELSEWHERE).format(number=e164)
 
 
@@ -95,9 +97,16 @@ def _forwarded_to(session: Session, project: Project) -> set[str]:
     return destinations_of(session, project.id) | {project.fallback_destination}
 
 
+def present_numbers(project_id: int) -> Select[TrackingNumber]:
+    """SELECT of the numbers of a project that were not given back to the carrier."""
+    return select(TrackingNumber).where(TrackingNumber.project_id == project_id, TrackingNumber.released_at.is_(None))
+
+
 def free_numbers(session: Session, project_id: int) -> list[TrackingNumber]:
     """The project's numbers that are in no scenario, oldest first."""
-    free = select(TrackingNumber).where(TrackingNumber.project_id == project_id, TrackingNumber.scenario_id.is_(None))
+    free = present_numbers(project_id).where(
+        TrackingNumber.scenario_id.is_(None), TrackingNumber.releasing_at.is_(None)
+    )
     return list(session.scalars(free.order_by(TrackingNumber.id)))
 
 
@@ -134,6 +143,7 @@ def _locked(session: Session, scenario: Scenario, wanted: Mapping[str, StaticSou
         select(TrackingNumber)
         .where(
             TrackingNumber.project_id == scenario.project_id,
+            TrackingNumber.released_at.is_(None),
             or_(TrackingNumber.e164.in_(list(wanted)), TrackingNumber.scenario_id == scenario.id),
         )
         .order_by(TrackingNumber.id)

@@ -86,7 +86,8 @@ def _placement_errors(
     """Why numbers cannot be in this scenario: another project's are as unknown here as none at all."""
     owned = select(TrackingNumber.e164, TrackingNumber.scenario_id, Scenario.title)
     owned = owned.outerjoin(Scenario, Scenario.id == TrackingNumber.scenario_id)
-    rows = session.execute(owned.where(TrackingNumber.project_id == project.id, TrackingNumber.e164.in_(numbers)))
+    here = (TrackingNumber.project_id == project.id, TrackingNumber.releasing_at.is_(None))
+    rows = session.execute(owned.where(*here, TrackingNumber.e164.in_(numbers)))
     found = {row.e164: row for row in rows}
     errors: dict[str, str] = {}
     for index, number in enumerate(numbers):

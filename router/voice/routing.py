@@ -59,12 +59,14 @@ _ROUTE = Statement(
             .outerjoin(table_of(CallFlow), _flow.id == func.coalesce(_scenario.call_flow_id, _number.last_flow_id))
         )
         .where(_number.e164 == bindparam("dialled"))
+        .order_by(_number.released_at.is_not(None), _number.released_at.desc())
+        .limit(1)
     )
 )
 
 
 def find_route(session: Session, dialled: str) -> Route | None:
-    """The route of a number of ours; None for one that is unknown here."""
+    """The route of a number of ours, also of one that was given back to the carrier and still rings here; None for one that is unknown."""
     row = _ROUTE.first(session, {"dialled": dialled})
     if row is None:
         return None

@@ -1,0 +1,79 @@
+"""The ledger of a project: an append-only list of entries whose sum is the balance (R4). Nothing else writes either."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from router.accounts.models import LedgerEntry, Project
+from router.settings import Settings
+
+LARGEST_MINOR = 10**15
+"""An entry or a balance beyond is a mistake."""
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """One change of a balance: `amount_minor` is negative for a charge; `reason` counts once in its project."""
+
+    amount_minor: int
+    reason: str
+    actor: str
+    note: str = ""
+    number: str = ""
+    scenario_id: int | None = None
+
+
+class BalanceTooLow(Exception):
+    """The balance does not cover a charge. Nothing was written; `missing_minor` would have to be added first."""
+
+    def __init__(self, missing_minor: int) -> None:
+        super().__init__(f"{missing_minor} minor units are missing")
+        self.missing_minor = missing_minor
+
+
+def price_of(settings: Settings, project: Project) -> int:
+    """What one number costs this project for 7 days, in minor units of its currency."""
+    return settings.number_price if project.number_price_minor is None else project.number_price_minor
+
+
+def lock_balance(session: Session, project_id: int) -> int:
+    """The balance in minor units; the project's row stays locked to the end of the transaction, so that charges take turns."""
+    locked = select(Project.balance_minor).where(Project.id == project_id).with_for_update(key_share=True)
+    return session.execute(locked).scalar_one()
+
+
+def post(session: Session, project_id: int, entry: Post, now: datetime) -> LedgerEntry | None:
+    """Writes an entry and moves the balance with it; None when its reason counted before, whatever the amount.
+
+    Raises:
+        BalanceTooLow: the balance would fall below zero.
+    """
+    balance = lock_balance(session, project_id)
+    if find_entry(session, project_id, entry.reason) is not None:
+        return None
+    after = balance + entry.amount_minor
+    if after < 0 and entry.amount_minor < 0:
+        raise BalanceTooLow(-after)
+    row = LedgerEntry(
+        project_id=project_id,
+        at=now,
+        amount_minor=entry.amount_minor,
+        balance_minor=after,
+        reason=entry.reason,
+        note=entry.note,
+        actor=entry.actor,
+        number=entry.number,
+        scenario_id=entry.scenario_id,
+    )
+    session.add(row)
+    moved = update(Project).where(Project.id == project_id).values(balance_minor=after)
+    session.execute(moved.execution_options(synchronize_session="fetch"))
+    session.flush()
+    return row
+
+
+def find_entry(session: Session, project_id: int, reason: str) -> LedgerEntry | None:
+    """The entry that counted for this reason."""
+    return session.scalar(select(LedgerEntry).where(LedgerEntry.project_id == project_id, LedgerEntry.reason == reason))

@@ -1,0 +1,46 @@
+"""Patterns of marketing sources and landing pages (R1): exact, case-folded, `*` stands for anything."""
+
+import re
+from functools import lru_cache
+from typing import NamedTuple
+
+
+class SourceParts(NamedTuple):
+    """Source, medium and campaign: of a visit as they are, of a pattern with `*`."""
+
+    source: str
+    medium: str
+    campaign: str
+
+
+def fits(pattern: str, text: str) -> bool:
+    return _compiled(pattern.strip().casefold()).fullmatch(text.strip().casefold()) is not None
+
+
+@lru_cache(maxsize=4096)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """Runs of stars are one: the time that a match takes stays in proportion to the text."""
+    parts = [re.escape(part) for part in re.split(r"\*+", pattern)]
+    first, *others = parts
+    return re.compile(
+        first + "".join(f"(?>.*?{part})" for part in others[:-1]) + (f".*{others[-1]}" if others else ""), re.DOTALL
+    )
+
+
+def read_source_pattern(text: str) -> SourceParts:
+    """`source[/medium[/campaign]]`; what is not named may be anything. A campaign may hold slashes."""
+    parts = [*text.split("/", 2), "", ""][:3]
+    return SourceParts(*(part.strip() or "*" for part in parts))
+
+
+def source_fits(pattern: SourceParts, source: SourceParts) -> bool:
+    return all(fits(wanted, given) for wanted, given in zip(pattern, source, strict=True))
+
+
+def covers(wide: str, narrow: str) -> bool:
+    """Whether everything that fits `narrow` fits `wide` as well. Never wrongly True; a star of `narrow` is only met by a star."""
+    return fits(wide, narrow)
+
+
+def source_covers(wide: SourceParts, narrow: SourceParts) -> bool:
+    return all(covers(one, other) for one, other in zip(wide, narrow, strict=True))

@@ -12,6 +12,8 @@ SIP = re.compile(
 )
 PHONE = re.compile(r"(?:\+|%2[Bb])\d[\d ().\-]{5,20}\d|(?<![\w.:\-+])\d{10,15}(?![\w:\-])")
 
+PLACEHOLDERS = re.compile("[X#]")
+
 LONGEST_CALLER = 250
 
 
@@ -105,17 +107,29 @@ def _formatted(e164: str, form: int) -> str:
 def display(e164: str, mask: str) -> str:
     """The number as a page shows it: the mask filled from the right with national digits, `X` and `#` being digits.
 
-    Surplus digits go before the first placeholder, missing ones drop from the front. An empty mask gives the national form; a
-    mask whose country code is another country's gives the international form.
+    Surplus digits go before the first placeholder, missing ones drop from the front. The digits that a mask itself has before its first
+    placeholder must be the number's own: its country code (after a `+` always), its trunk prefix (8 in Russia, 0 in Germany), both, and
+    the beginning of its national digits, which is then not written twice; a number that they are not true of is shown in the
+    international form. A mask without such digits fits every country. An empty mask gives the national form.
     """
-    if not mask.strip():
+    places = PLACEHOLDERS.search(mask)
+    if places is None:
         return national(e164)
     number = phonenumbers.parse(e164, None)
     digits = phonenumbers.national_significant_number(number)
-    code = re.match(r"\s*\+\s*(\d+)", mask)
-    if code and code.group(1) != str(number.country_code):
-        return international(e164)
-    return fill_mask(mask, digits)
+    said = mask[: places.start()]
+    left = _not_said(number, digits, re.sub("[^0-9]", "", said), with_code="+" in said)
+    return international(e164) if left is None else fill_mask(mask, left)
+
+
+def _not_said(number: phonenumbers.PhoneNumber, digits: str, said: str, *, with_code: bool) -> str | None:
+    """The national digits that a mask's own digits leave to its placeholders; None when those are another number's."""
+    code = str(number.country_code)
+    trunk = phonenumbers.ndd_prefix_for_region(phonenumbers.region_code_for_number(number) or "", True) or ""
+    leads = [code, f"{code}{trunk}"] if with_code else [code, f"00{code}", trunk, f"{code}{trunk}", ""]
+    rests = [said.removeprefix(lead) for lead in leads if said.startswith(lead)]
+    fitting = [digits.removeprefix(rest) for rest in rests if digits.startswith(rest)]
+    return max(fitting, key=len, default=None)
 
 
 def fill_mask(mask: str, digits: str) -> str:

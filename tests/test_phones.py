@@ -3,6 +3,7 @@
 import contextlib
 import re
 
+import phonenumbers
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -73,12 +74,53 @@ def test_an_empty_mask_gives_the_national_form_and_a_foreign_one_the_internation
     assert display(NUMBER, "+49 XXXX XXXX") == "+1 415-555-2671"
 
 
-@given(st.text(max_size=60), st.sampled_from([NUMBER, "+442079460958", "+493012345678"]))
-def test_no_mask_breaks_a_page_or_loses_a_digit(mask: str, e164: str) -> None:
-    shown = display(e164, mask)
-    if re.search("[X#]", mask) and not mask.strip().startswith("+"):
-        kept = re.sub("[^0-9]", "", shown)
-        assert len(kept) >= min(len(re.findall("[X#]", mask)), 1)
+MOSCOW, BERLIN, LONDON, MEXICO = "+74951234567", "+493012345678", "+442079460958", "+525512345678"
+
+
+@pytest.mark.parametrize(
+    ("e164", "mask", "shown"),
+    [
+        (MOSCOW, "8 (XXX) XXX-XX-XX", "8 (495) 123-45-67"),
+        (MOSCOW, "+7 (###) ###-##-##", "+7 (495) 123-45-67"),
+        (NUMBER, "(XXX) XXX-XXXX", "(415) 555-2671"),
+        (BERLIN, "0XX XXXXXXXX", "030 12345678"),
+        (BERLIN, "0049 XX XXXXXXXX", "0049 30 12345678"),
+        (LONDON, "+44 (0) XX XXXX XXXX", "+44 (0) 20 7946 0958"),
+        (MOSCOW, "+7 (495) XXX-XX-XX", "+7 (495) 123-45-67"),
+        (MOSCOW, "(495) XXX-XX-XX", "(495) 123-45-67"),
+        (MOSCOW, "XXX-XX-XX", "495123-45-67"),
+        ("+77272501234", "+7 (XXX) XXX-XX-XX", "+7 (727) 250-12-34"),
+        (LONDON, "(XXX) XXX-XXXX", "(207) 946-0958"),
+    ],
+)
+def test_a_mask_whose_own_digits_are_the_numbers_is_filled(e164: str, mask: str, shown: str) -> None:
+    assert display(e164, mask) == shown
+
+
+@pytest.mark.parametrize(
+    ("e164", "mask"),
+    [
+        (NUMBER, "8 (XXX) XXX-XX-XX"),
+        (BERLIN, "8 (XXX) XXX-XX-XX"),
+        (LONDON, "+7 (###) ###-##-##"),
+        (MEXICO, "+1 XXX XXX XXXX"),
+        (MOSCOW, "+7 (812) XXX-XX-XX"),
+        (MOSCOW, "+8 (XXX) XXX-XX-XX"),
+        (NUMBER, "Call 24/7: XXX-XXX-XXXX"),
+    ],
+)
+def test_a_number_of_another_country_than_the_masks_is_shown_in_the_international_form(e164: str, mask: str) -> None:
+    assert display(e164, mask) == international(e164)
+
+
+masks = st.text("X#X#+78 01()-.", max_size=25) | st.text(max_size=60)
+
+
+@given(masks, st.sampled_from([NUMBER, LONDON, BERLIN, MOSCOW, MEXICO, "+3725123456", "+390612345678"]))
+def test_no_mask_breaks_a_page_or_loses_a_digit_of_the_number(mask: str, e164: str) -> None:
+    digits = phonenumbers.national_significant_number(phonenumbers.parse(e164))
+    shown = iter(re.sub("[^0-9]", "", display(e164, mask)))
+    assert all(digit in shown for digit in digits), "its national digits are there, in their order"
 
 
 @given(st.text(max_size=120))

@@ -1,7 +1,7 @@
 """What a page view and a sign of life do: which visit it is, and which numbers its page shows. One transaction each, few statements."""
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -33,7 +33,9 @@ from router.attribution.visits import (
 )
 from router.crypto import KeyRing
 from router.database import Database, table_of
-from router.scenarios.models import Scenario
+from router.scenarios.channels import channel_for
+from router.scenarios.models import Scenario, TrackingNumber
+from router.scenarios.terms import allows
 from router.statements import Statement
 
 T = TypeVar("T")
@@ -47,6 +49,8 @@ class TagScenario:
     aim: str
     hold_seconds: int
     tagging: Mapping[str, Any]
+    terms: Mapping[str, Any] = field(default_factory=dict)
+    channels: Sequence[Mapping[str, Any]] = ()
     in_turn: bool = False
 
     @property
@@ -89,7 +93,7 @@ _TAG_PROJECT = Statement(
     lambda _: (
         select(
             *(_project[name] for name in ("id", "site", "country", "visit_gap_seconds", "suspended_at")),
-            *(_scenario[name] for name in ("id", "aim", "hold_seconds", "tagging")),
+            *(_scenario[name] for name in ("id", "aim", "hold_seconds", "tagging", "terms", "channels")),
         )
         .join_from(
             table_of(Project),
@@ -99,6 +103,16 @@ _TAG_PROJECT = Statement(
         )
         .where(_project.key == bindparam("tag_key"))
         .order_by(_scenario.id)
+    )
+)
+
+_number = table_of(TrackingNumber).c
+_STATIC = Statement(  # a channel may still name a number that has left the scenario
+    lambda _: select(_number.id).where(
+        _number.e164 == bindparam("static_e164"),
+        _number.scenario_id == bindparam("scenario"),
+        _number.static_source.is_not(None),
+        _number.released_at.is_(None),
     )
 )
 
@@ -141,7 +155,8 @@ def page_viewed(
     wanted: Iterable[int] | None,
     now: datetime,
 ) -> Arrival:
-    """A page view continues the visitor's visit or begins one, and shows a number of every scenario that the page wants (R1, R6)."""
+    """A page view continues the visitor's visit or begins one, and shows a number of every scenario that the page wants and whose terms
+    allow the visit (R1, R6)."""
     if visitor is None or not is_our_visitor(keys, project.id, visitor):
         visitor, before = new_visitor(keys, project.id), None
     else:
@@ -151,14 +166,18 @@ def page_viewed(
         return _goes_on(session, before, scenarios, view.ga, now)
     visit = begin_visit(session, project.id, visitor, view, now)
     held = {lease.scenario_id: lease for lease in held_by(session, before.id)} if before else {}
-    numbers = [_first_number(session, visit, before, held.get(one.id), one, now) for one in scenarios]
-    return Arrival(visit, [number for number in numbers if number])
+
+    def lent(scenario: TagScenario) -> list[GivenNumber]:
+        return _first_number(session, visit, before, held.get(scenario.id), scenario, now)
+
+    return Arrival(visit, _shown(session, visit, scenarios, lent))
 
 
 def sign_of_life(
     session: Session, project: TagProject, visit_id: int, ga: Mapping[str, str] | None, now: datetime
 ) -> Arrival | None:
-    """A page says that it is open. The numbers are those that the page has to change; None: no such visit."""
+    """A page says that it is open. The numbers are those that the page has to change; None: no such visit. What a scenario's terms and
+    channels say by now counts when the page asks anew."""
     visit = find_visit(session, project.id, visit_id)
     if visit is None:
         return None
@@ -190,15 +209,36 @@ def _goes_on(
     session: Session, visit: KnownVisit, scenarios: list[TagScenario], ga: Mapping[str, str], now: datetime
 ) -> Arrival:
     held = {lease.scenario_id: lease for lease in held_by(session, visit.id)}
-    numbers: list[GivenNumber] = []
-    for scenario in scenarios:
+
+    def kept_or_lent(scenario: TagScenario) -> list[GivenNumber]:
         lease = held.get(scenario.id)
         if lease and keep_alive(session, visit.visitor, lease, visit.is_active(scenario.rules.hold, now), now):
-            numbers.append(GivenNumber(scenario, lease.entry.e164))
-        else:
-            numbers += _given(session, visit, scenario, now, lost=lease is not None)
+            return [GivenNumber(scenario, lease.entry.e164)]
+        return _given(session, visit, scenario, now, lost=lease is not None)
+
+    numbers = _shown(session, visit, scenarios, kept_or_lent)
     record_sign(session, visit, now, ga)
     return Arrival(visit, numbers)
+
+
+def _shown(
+    session: Session,
+    visit: KnownVisit,
+    scenarios: Iterable[TagScenario],
+    dynamic: Callable[[TagScenario], list[GivenNumber]],
+) -> list[GivenNumber]:
+    """What the visit is shown: of each scenario that is for it, its channel's static number, which nobody has to lend, or else a dynamic
+    one. Only facts that the visit keeps decide, so each of its page views decides alike."""
+    numbers: list[GivenNumber] = []
+    for scenario in scenarios:
+        if not allows(scenario.terms, visit.came_from, visit.page, visit.region):
+            continue
+        _, static = channel_for(scenario.channels, visit.came_from)
+        if static and _STATIC.first(session, {"scenario": scenario.id, "static_e164": static}):
+            numbers.append(GivenNumber(scenario, static))
+        else:
+            numbers += dynamic(scenario)
+    return numbers
 
 
 def _first_number(
@@ -208,16 +248,16 @@ def _first_number(
     lease: HeldLease | None,
     scenario: TagScenario,
     now: datetime,
-) -> GivenNumber | None:
+) -> list[GivenNumber]:
     """A new visit's number: the one that this visitor's visit before it holds still, else one of the pool."""
     taker = Taker(visit.id, visit.visitor, visit.source_key)
     lost = False
     while before and lease and lease.still_held(visit.visitor, active := before.is_active(scenario.rules.hold, now)):
         if take_back(session, scenario.rules, taker, lease, active, now):
-            return GivenNumber(scenario, lease.entry.e164)
+            return [GivenNumber(scenario, lease.entry.e164)]
         lost = True  # somebody came to share it at this moment: look again whether it is held still
         lease = next((one for one in held_by(session, before.id) if one.scenario_id == scenario.id), None)
-    return next(iter(_given(session, visit, scenario, now, lost=lost)), None)
+    return _given(session, visit, scenario, now, lost=lost)
 
 
 def _given(

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from router.attribution.models import Visit, VisitSpan
 from router.attribution.sources import Evidence
 from router.database import insert_new, next_visit_number, table_of, visit_number
+from router.scenarios.patterns import SourceParts
 from router.statements import Statement
 
 OPEN_GAP = timedelta(seconds=75)
@@ -32,6 +33,16 @@ class KnownVisit:
     source_key: int
     click_ids: Mapping[str, str]
     ga: Mapping[str, str]
+    source: str
+    medium: str
+    campaign: str
+    page: str
+    """Its first one."""
+    region: str
+
+    @property
+    def came_from(self) -> SourceParts:
+        return SourceParts(self.source, self.medium, self.campaign)
 
     def is_active(self, hold: timedelta, now: datetime) -> bool:
         """Its last sign of life is no older than the hold."""
@@ -107,8 +118,8 @@ def begin_visit(session: Session, project_id: int, visitor: str, view: PageView,
         **next_visit_number(session, project_id),
     }
     [(visit_id, number)] = _INSERT_VISIT.all(session, values)
-    key, clicks, ga = source.key, view.evidence.click_ids, view.ga
-    return KnownVisit(visit_id, number, visitor, now, now, now, key, clicks, ga)
+    values |= {"id": visit_id, "number": number}
+    return KnownVisit(**{name: values[name] for name in KnownVisit.__slots__})
 
 
 @Statement

@@ -56,7 +56,7 @@ class NoAnswer(OutgoingError):
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back. The body ends at 64 kB or when time was up; `complete` tells."""
+    """What came back. The body ends at the client's limit (64 kB unless told) or when time was up; `complete` tells."""
 
     status: int
     headers: Mapping[str, str]
@@ -78,8 +78,10 @@ class Outgoing:
         total_seconds: float = TOTAL_SECONDS,
         resolver: Resolver = socket.getaddrinfo,
         tls: ssl.SSLContext | None = None,
+        answer_limit: int = ANSWER_LIMIT,
     ) -> None:
         self.allow_private = allow_private
+        self.answer_limit = answer_limit
         self.total_seconds = total_seconds
         self.resolver = resolver
         self.tls = tls or httpx.create_ssl_context(trust_env=False)
@@ -93,18 +95,24 @@ class Outgoing:
         return self.post(url, content, {"Content-Type": "application/json", **headers}, deadline)
 
     def post(self, url: str, content: bytes, headers: Mapping[str, str], deadline: float | None = None) -> Answer:
+        """As `request`."""
+        return self.request("POST", url, content, headers, deadline)
+
+    def request(
+        self, method: str, url: str, content: bytes, headers: Mapping[str, str], deadline: float | None = None
+    ) -> Answer:
         """
         Raises:
             AddressBlocked, ConnectionFailed: nothing was sent.
             NoAnswer: something was, and no answer came in time.
         """
-        request = _request(url, content, headers)
+        request = _request(method, url, content, headers)
         check_literal(url, self.allow_private)
         attempt = _Attempt(deadline if deadline is not None else self.deadline())
         backend = _GuardedBackend(attempt, self.allow_private, request.url.scheme, self.resolver)
         try:
             with httpcore.ConnectionPool(ssl_context=self.tls, network_backend=backend, http2=False) as pool:
-                return _exchange(pool, request)
+                return _exchange(pool, request, self.answer_limit)
         except OutgoingError:
             raise
         except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError) as error:
@@ -213,13 +221,13 @@ class _LimitedStream(httpcore.NetworkStream):
         return self.stream.get_extra_info(info)
 
 
-def _request(url: str, content: bytes, headers: Mapping[str, str]) -> httpx.Request:
+def _request(method: str, url: str, content: bytes, headers: Mapping[str, str]) -> httpx.Request:
     _parse(url)
     common = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", "Connection": "close"}
-    return httpx.Request("POST", url, content=content, headers={**common, **headers})
+    return httpx.Request(method, url, content=content, headers={**common, **headers})
 
 
-def _exchange(pool: httpcore.ConnectionPool, request: httpx.Request) -> Answer:
+def _exchange(pool: httpcore.ConnectionPool, request: httpx.Request, limit: int) -> Answer:
     address = httpcore.URL(
         scheme=request.url.raw_scheme,
         host=request.url.raw_host,
@@ -228,17 +236,17 @@ def _exchange(pool: httpcore.ConnectionPool, request: httpx.Request) -> Answer:
     )
     with pool.stream(request.method, address, headers=request.headers.raw, content=request.content) as response:
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
-        body, complete = _read_body(response)
+        body, complete = _read_body(response, limit)
         return Answer(response.status, headers, body, complete)
 
 
-def _read_body(response: httpcore.Response) -> tuple[bytes, bool]:
+def _read_body(response: httpcore.Response, limit: int) -> tuple[bytes, bool]:
     body = b""
     try:
         for chunk in response.iter_stream():
             body += chunk
-            if len(body) > ANSWER_LIMIT:
-                return body[:ANSWER_LIMIT], False
+            if len(body) > limit:
+                return body[:limit], False
     except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError):
         return body, False
     return body, True

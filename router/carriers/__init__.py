@@ -1,14 +1,28 @@
 """Who rents numbers and delivers calls: Twilio, or the built-in simulator."""
 
+import threading
+from ipaddress import ip_network
 from typing import cast
 
 from router.carriers.base import Carrier
+from router.carriers.shop import NumberShop
 from router.carriers.twilio import Twilio
+from router.carriers.twilio_rest import TwilioShop
 from router.crypto import kept_secret
+from router.outgoing import Outgoing
 from router.server import Server
 from router.settings import Settings, SettingsError
 
 REGISTRY = "carrier"
+SHOP = "shop"
+TWILIO_API = "https://api.twilio.com"
+TWILIO_PRICING = "https://pricing.twilio.com"
+SIMULATED_ACCOUNT = "AC" + "5" * 32
+SHOP_SECONDS = 10.0
+LARGEST_ANSWER = 8 * 1024 * 1024
+"""A page of a thousand numbers has about two megabytes."""
+ANYWHERE = (ip_network("0.0.0.0/0"), ip_network("::/0"))
+_making = threading.Lock()
 
 
 def carrier_of(server: Server) -> Carrier:
@@ -32,3 +46,45 @@ def carrier_tokens(settings: Settings) -> list[str]:
     """What the carrier signs with, newest first: TWILIO_AUTH_TOKEN (a comma list while it is rotated), else a kept random one."""
     tokens = [token.strip() for token in settings.twilio_auth_token.split(",") if token.strip()]
     return tokens or [kept_secret(settings, "carrier.token")]
+
+
+def shop_of(server: Server) -> NumberShop:
+    """Where numbers are searched, rented and given back, made once for each server.
+
+    The simulated carrier is reached at ROUTER_SIMULATOR_URL; without one it runs in this process, and processes with the same
+    data folder share its book.
+
+    Raises:
+        SettingsError: Twilio without its account.
+    """
+    with _making:
+        if SHOP not in server.registries:
+            server.registries[SHOP] = _shop(server.settings)
+        return cast(NumberShop, server.registries[SHOP])
+
+
+def _shop(settings: Settings) -> NumberShop:
+    token = carrier_tokens(settings)[0]
+    if settings.carrier == "twilio":
+        if not settings.twilio_account_sid:
+            raise SettingsError("TWILIO_ACCOUNT_SID: is required to buy numbers with ROUTER_CARRIER=twilio")
+        http = Outgoing(settings.allow_private, total_seconds=SHOP_SECONDS, answer_limit=LARGEST_ANSWER)
+        return TwilioShop(http, TWILIO_API, TWILIO_PRICING, settings.twilio_account_sid, token, settings.base_url)
+    account = simulated_account(settings)
+    url = settings.simulator_url.rstrip("/") or _simulator(settings, account, token)
+    http = Outgoing(ANYWHERE, total_seconds=SHOP_SECONDS, answer_limit=LARGEST_ANSWER)
+    return TwilioShop(http, url, url, account, token, settings.base_url)
+
+
+def simulated_account(settings: Settings) -> str:
+    """The account's id at the simulated carrier."""
+    return settings.twilio_account_sid or SIMULATED_ACCOUNT
+
+
+def _simulator(settings: Settings, account: str, token: str) -> str:
+    """Starts the simulated carrier's REST side in this process, until it ends; its address."""
+    from router.carriers.simulator.rest_server import RestServer
+
+    simulator = RestServer(settings.data_dir / "simulator.db", account, token)
+    simulator.start()
+    return simulator.url

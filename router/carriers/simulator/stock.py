@@ -29,15 +29,18 @@ def countries() -> list[str]:
     return sorted(phonenumbers.SUPPORTED_REGIONS)
 
 
-def search(country: str, digits: str = "", kind: str = "local", limit: int = 20) -> list[StockNumber]:
-    """Numbers for sale in a country that contain `digits` (in E.164 form, without the plus). Fewer than `limit` where it is small."""
+def search(country: str, digits: str = "", kind: str = "local", limit: int = 20, begins: str = "") -> list[StockNumber]:
+    """Numbers for sale in a country that contain `digits` (in E.164 form, without the plus). Fewer than `limit` where it is small.
+
+    `begins` are the first digits of their national form.
+    """
     found: dict[str, StockNumber] = {}
-    if re.fullmatch(r"[0-9]*", digits) is None:
+    if re.fullmatch(r"[0-9]*", digits + begins) is None:
         return []
-    for national in _candidates(country, digits, kind):
+    for national in _candidates(country, digits, kind, begins):
         number = phonenumbers.PhoneNumber(country_code=phonenumbers.country_code_for_region(country))
         number.national_number, number.italian_leading_zero = _split_zeros(number, national)
-        if not phonenumbers.is_valid_number_for_region(number, country):
+        if not phonenumbers.is_valid_number_for_region(number, country) or not _is_of(number, country, kind):
             continue
         e164 = phonenumbers.format_number(number, PhoneNumberFormat.E164)
         if digits in e164:
@@ -45,6 +48,16 @@ def search(country: str, digits: str = "", kind: str = "local", limit: int = 20)
         if len(found) >= limit:
             break
     return list(found.values())
+
+
+def _example(country: str, kind: str) -> phonenumbers.PhoneNumber | None:
+    return phonenumbers.example_number_for_type(country, KINDS[kind]) or phonenumbers.example_number(country)
+
+
+def _is_of(number: phonenumbers.PhoneNumber, country: str, kind: str) -> bool:
+    """Whether it is of the same type as the country's example: an area code may belong to numbers of another kind."""
+    example = _example(country, kind)
+    return example is not None and phonenumbers.number_type(number) == phonenumbers.number_type(example)
 
 
 def _split_zeros(number: phonenumbers.PhoneNumber, national: str) -> tuple[int, bool | None]:
@@ -55,26 +68,28 @@ def _split_zeros(number: phonenumbers.PhoneNumber, national: str) -> tuple[int, 
     return int(national), bool(zeros) or None
 
 
-def _candidates(country: str, digits: str, kind: str) -> Iterator[str]:
+def _candidates(country: str, digits: str, kind: str, begins: str) -> Iterator[str]:
     """National numbers in the shape of the country's example, with `digits` at every place they fit; not all are valid."""
-    example = phonenumbers.example_number_for_type(country, KINDS.get(kind, PhoneNumberType.FIXED_LINE))
-    example = example or phonenumbers.example_number(country)
+    example = _example(country, kind)
     if example is None:
         return
     shape = phonenumbers.national_significant_number(example)
+    shape = begins + shape[len(begins) :]
     code = str(example.country_code)
     rest = digits.removeprefix(code) if digits.startswith(code) else None
-    if rest is not None:
+    if rest is not None and not begins:
         yield from _filled(shape, rest, 0)
-    for place in range(len(shape) - len(digits), -1, -1):
-        yield from _filled(shape, digits, place)
+    last = len(shape) - len(digits)
+    for place in range(last, len(begins) - 1 if digits else last - 1, -1):
+        yield from _filled(shape, digits, place, len(begins))
 
 
-def _filled(shape: str, digits: str, place: int) -> Iterator[str]:
+def _filled(shape: str, digits: str, place: int, kept: int = 0) -> Iterator[str]:
+    """The shape with `digits` at a place and all kinds of digits elsewhere, but for the `kept` first ones."""
     if place < 0 or place + len(digits) > len(shape):
         return
-    free = [index for index in range(len(shape)) if not place <= index < place + len(digits)] if digits else None
-    places = (free if free is not None else list(range(len(shape))))[-FREE_DIGITS:]
+    free = [index for index in range(kept, len(shape)) if not place <= index < place + len(digits)]
+    places = free[-FREE_DIGITS:]
     room = 10 ** len(places)
     for turn in range(min(room, MOST_TRIES)):
         fill = str((int(shape[-FREE_DIGITS:]) + turn * STRIDE) % room).zfill(len(places)) if places else ""
@@ -83,3 +98,9 @@ def _filled(shape: str, digits: str, place: int) -> Iterator[str]:
         for index, digit in zip(places, fill, strict=False):
             national[index] = digit
         yield "".join(national)
+
+
+def is_sold(country: str, kind: str) -> bool:
+    """Whether the country has numbers of a kind of their own: in North America nobody tells a mobile number from a local one."""
+    example = phonenumbers.example_number_for_type(country, KINDS[kind])
+    return kind == "local" or (example is not None and phonenumbers.number_type(example) == KINDS[kind])

@@ -1,0 +1,306 @@
+"""The shop over HTTP against the simulated carrier: every outcome of a request, by the table of the facts on Twilio, section 4."""
+
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import phonenumbers
+import pytest
+
+from router.carriers.shop import Gone, NotForUs, OutcomeUnknown, ShopError, TryLater
+from router.carriers.simulator.rest_ways import Way
+from tests.carriers.rest import VOICE, Carrier, make_shop, running_carrier
+
+NUMBER = "+12015550001"
+OTHER = "+12015550002"
+
+
+@pytest.fixture
+def carrier(tmp_path: Path) -> Iterator[Carrier]:
+    with running_carrier(tmp_path, seconds=0.4) as running:
+        yield running
+
+
+def test_r5_a_bought_number_is_ours_with_its_label_and_points_to_this_server(carrier: Carrier) -> None:
+    owned = carrier.shop.buy(NUMBER, "ct:7")
+    assert (owned.e164, owned.label) == (NUMBER, "ct:7")
+    kept = carrier.account.find(owned.sid)
+    assert kept is not None
+    assert kept["voice_url"] == f"{VOICE}/voice/inbound"
+    assert kept["voice_fallback_url"] == f"{VOICE}/voice/fallback"
+    assert kept["status_callback"].startswith(f"{VOICE}/voice/status")
+    assert kept["voice_method"] == kept["status_callback_method"] == "POST"
+    assert carrier.shop.find(NUMBER) == owned
+    assert carrier.shop.owned() == [owned]
+    assert carrier.bought() == {NUMBER: 1}
+
+
+@pytest.mark.parametrize("country", ["US", "CA", "GB", "DE", "FR", "IT", "ES", "BR", "JP", "RU"])
+def test_r5_a_search_offers_valid_numbers_of_the_country_with_the_carriers_price(
+    carrier: Carrier, country: str
+) -> None:
+    offers = carrier.shop.search(country, limit=5)
+    assert len(offers) == 5
+    for offer in offers:
+        assert phonenumbers.is_valid_number_for_region(phonenumbers.parse(offer.e164), country)
+        assert offer.kind == "local"
+        assert offer.price is not None
+        assert (offer.price.currency, offer.price.period) == ("USD", "month")
+
+
+@pytest.mark.parametrize(
+    ("country", "area_code", "contains"),
+    [
+        ("US", "415", ""),
+        ("US", "415", "77"),
+        ("US", "4152", ""),
+        ("DE", "030", ""),
+        ("DE", "30", "77"),
+        ("GB", "20", "8"),
+        ("IT", "06", ""),
+    ],
+)
+def test_r5_a_search_keeps_to_area_code_and_digits(
+    carrier: Carrier, country: str, area_code: str, contains: str
+) -> None:
+    offers = carrier.shop.search(country, area_code, contains, limit=4)
+    begins = area_code.removeprefix("0") if country == "DE" else area_code
+    assert offers
+    for offer in offers:
+        assert phonenumbers.national_significant_number(phonenumbers.parse(offer.e164)).startswith(begins)
+        assert contains in offer.e164
+
+
+def test_r5_toll_free_numbers_are_found_by_their_area_code(carrier: Carrier) -> None:
+    (offer, *_) = carrier.shop.search("US", "800", limit=2)
+    assert offer.kind == "toll-free"
+    assert offer.price is not None
+    assert offer.price.amount == "2.15"
+
+
+def test_r5_a_number_that_somebody_owns_is_not_offered(carrier: Carrier) -> None:
+    first, second = carrier.shop.search("US", limit=2)
+    carrier.shop.buy(first.e164, "ct:1")
+    carrier.account.give_to_somebody_else(second.e164)
+    assert not {first.e164, second.e164} & {offer.e164 for offer in carrier.shop.search("US", limit=5)}
+
+
+def test_r5_numbers_are_offered_without_a_price_when_the_carrier_does_not_tell_it(carrier: Carrier) -> None:
+    carrier.ways.queue("price", Way.broken(done=False))
+    assert carrier.shop.search("US", limit=1)[0].price is None
+
+
+def test_r5_a_country_that_is_none_is_refused_before_anything_is_asked(carrier: Carrier) -> None:
+    with pytest.raises(NotForUs):
+        carrier.shop.search("../XX")
+    assert carrier.ways.asked == []
+
+
+def test_r5_there_are_many_countries(carrier: Carrier) -> None:
+    assert {"US", "DE", "JP"} < set(carrier.shop.countries())
+
+
+def test_r5_the_carriers_price_of_a_country(carrier: Carrier) -> None:
+    price = carrier.shop.price("US")
+    assert price is not None
+    assert (price.amount, price.currency, price.period) == ("1.15", "USD", "month")
+    assert carrier.shop.price("XX") is None
+
+
+Doing = Callable[[Carrier], object]
+
+
+def buying(carrier: Carrier) -> object:
+    return carrier.shop.buy(NUMBER, "ct:1")
+
+
+@pytest.mark.parametrize(
+    ("way", "outcome", "bought"),
+    [
+        (Way.late(30), OutcomeUnknown, 1),
+        (Way.late(0.6, done=False), OutcomeUnknown, None),
+        (Way.dead(done=True), OutcomeUnknown, 1),
+        (Way.dead(done=False), OutcomeUnknown, 0),
+        (Way.broken(done=True), OutcomeUnknown, 1),
+        (Way.broken(done=False, status=503), OutcomeUnknown, 0),
+        (Way.html(done=True), OutcomeUnknown, 1),
+        (Way.html(done=False, status=404), OutcomeUnknown, 0),
+        (Way.html(done=False, status=302), OutcomeUnknown, 0),
+        (Way.cut(), OutcomeUnknown, 1),
+        (Way.drips(0.1), OutcomeUnknown, 1),
+        (Way.too_many("3"), TryLater, 0),
+        (Way.says_taken(), Gone, 1),
+        (Way.refuses(21421), NotForUs, 0),
+        (Way.refuses(21631), NotForUs, 0),
+        (Way.refuses(21649), NotForUs, 0),
+        (Way.refuses(20003, status=401), NotForUs, 0),
+        (Way.refuses(99999), NotForUs, 0),
+    ],
+)
+def test_r5_how_a_purchase_may_end(carrier: Carrier, way: Way, outcome: type[ShopError], bought: int | None) -> None:
+    carrier.ways.queue("buy", way)
+    began = time.monotonic()
+    with pytest.raises(outcome) as raised:
+        buying(carrier)
+    assert type(raised.value) is outcome
+    assert time.monotonic() - began < 2, "no answer may hold the caller"
+    assert [kind for kind, _ in carrier.ways.asked] == ["buy"], "nothing is repeated"
+    if bought is not None:
+        assert carrier.account.times_bought(NUMBER) == bought
+
+
+def test_r5_the_carrier_says_when_to_come_again(carrier: Carrier) -> None:
+    carrier.ways.queue("buy", Way.too_many("7"))
+    with pytest.raises(TryLater) as raised:
+        buying(carrier)
+    assert raised.value.seconds == 7
+
+
+def test_r5_a_number_of_somebody_else_is_gone(carrier: Carrier) -> None:
+    carrier.account.give_to_somebody_else(NUMBER)
+    with pytest.raises(Gone):
+        buying(carrier)
+    carrier.shop.buy(OTHER, "ct:2")
+    with pytest.raises(Gone):
+        carrier.shop.buy(OTHER, "ct:3")
+    assert carrier.bought() == {OTHER: 1}
+
+
+def test_r5_what_an_operator_has_to_do_is_said(carrier: Carrier) -> None:
+    stranger = make_shop(carrier.url, token="another-token")
+    with pytest.raises(NotForUs, match="TWILIO_AUTH_TOKEN"):
+        stranger.owned()
+    carrier.ways.queue("buy", Way.refuses(21631, "Phone number requires an address"))
+    with pytest.raises(NotForUs, match=r"wants an address.*21631 Phone number requires"):
+        buying(carrier)
+
+
+def test_r5_nobody_at_the_address_means_that_nothing_was_done() -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        shop = make_shop(f"http://127.0.0.1:{closed.getsockname()[1]}")
+        for ask in (lambda: shop.buy(NUMBER, "ct:1"), lambda: shop.find(NUMBER), lambda: shop.release("PN1")):
+            with pytest.raises(TryLater):
+                ask()
+
+
+@pytest.mark.parametrize(
+    "way", [Way.late(30), Way.dead(done=True), Way.broken(done=False), Way.html(done=True), Way.cut(), Way.too_many()]
+)
+@pytest.mark.parametrize("kind", ["list", "search", "countries"])
+def test_r5_a_question_without_a_good_answer_is_asked_again_later(carrier: Carrier, way: Way, kind: str) -> None:
+    carrier.shop.buy(NUMBER, "ct:1")
+    ask = {"list": lambda: carrier.shop.find(NUMBER), "search": lambda: carrier.shop.search("US")}
+    carrier.ways.queue(kind, way)
+    with pytest.raises(TryLater):
+        ask.get(kind, carrier.shop.countries)()
+
+
+def test_r5_a_number_is_looked_up_exactly(carrier: Carrier) -> None:
+    """Twilio's own filter finds every number that contains the digits."""
+    carrier.shop.buy(NUMBER, "ct:1")
+    assert carrier.shop.find(NUMBER[:-1]) is None
+    assert carrier.shop.find(NUMBER) is not None
+
+
+def test_r5_a_lying_list_omits_a_number_for_a_while(carrier: Carrier) -> None:
+    carrier.shop.buy(NUMBER, "ct:1")
+    carrier.ways.queue("list", Way.omits(NUMBER), times=2)
+    assert [carrier.shop.find(NUMBER) is None for _ in range(3)] == [True, True, False]
+
+
+def test_r5_a_number_is_given_back_and_giving_it_back_again_is_a_success(carrier: Carrier) -> None:
+    owned = carrier.shop.buy(NUMBER, "ct:1")
+    carrier.shop.release(owned.sid)
+    carrier.shop.release(owned.sid)
+    assert carrier.shop.find(NUMBER) is None
+    assert [event.what for event in carrier.account.history()] == ["bought", "released"]
+
+
+@pytest.mark.parametrize(
+    ("way", "outcome", "released"),
+    [
+        (Way.html(done=False), OutcomeUnknown, 0),
+        (Way.html(done=False, status=404), OutcomeUnknown, 0),
+        (Way.broken(done=True), OutcomeUnknown, 1),
+        (Way.dead(done=True), OutcomeUnknown, 1),
+        (Way.late(30), OutcomeUnknown, 1),
+        (Way.too_many(), TryLater, 0),
+        (Way.refuses(20003, status=401), NotForUs, 0),
+    ],
+)
+def test_r5_how_giving_back_may_end(carrier: Carrier, way: Way, outcome: type[ShopError], released: int) -> None:
+    owned = carrier.shop.buy(NUMBER, "ct:1")
+    carrier.ways.queue("release", way)
+    with pytest.raises(outcome):
+        carrier.shop.release(owned.sid)
+    assert len(carrier.account.history("released")) == released
+
+
+def test_r5_the_voice_addresses_are_set_again(carrier: Carrier) -> None:
+    owned = carrier.shop.buy(NUMBER, "ct:1")
+    carrier.account.change(owned.sid, {"VoiceUrl": "https://elsewhere.example/"})
+    carrier.shop.configure(owned.sid)
+    kept = carrier.account.find(owned.sid)
+    assert kept is not None
+    assert (kept["voice_url"], kept["friendly_name"]) == (f"{VOICE}/voice/inbound", "ct:1")
+    with pytest.raises(Gone):
+        carrier.shop.configure("PN0")
+
+
+def test_r5_a_label_loses_its_control_characters_and_its_end(carrier: Carrier) -> None:
+    assert carrier.shop.buy(NUMBER, "ct:1\r\n\x00\x7f\ud800é").label == "ct:1é"
+    assert carrier.shop.buy(OTHER, "x" * 90).label == "x" * 64
+
+
+def test_r5_all_numbers_are_listed_over_many_pages(carrier: Carrier, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("router.carriers.twilio_rest.PAGE_SIZE", 2)
+    numbers = [f"+1201555000{digit}" for digit in range(5)]
+    for number in numbers:
+        carrier.shop.buy(number, "ct:1")
+    assert sorted(owned.e164 for owned in carrier.shop.owned()) == numbers
+    monkeypatch.setattr("router.carriers.twilio_rest.MOST_PAGES", 2)
+    with pytest.raises(TryLater, match="does not end"):
+        carrier.shop.owned()
+
+
+def test_the_next_page_is_never_asked_from_somebody_else(carrier: Carrier) -> None:
+    for uri in ("//evil.example/", "https://evil.example/", "@evil.example/", ".evil.example/", "/v1/Other", 7):
+        body = (
+            '{"incoming_phone_numbers": [], "next_page_uri": '
+            + (f'"{uri}"' if isinstance(uri, str) else str(uri))
+            + "}"
+        )
+        carrier.ways.queue("list", Way("answer", status=200, body=body))
+        with pytest.raises(TryLater):
+            carrier.shop.owned()
+    assert len(carrier.ways.asked) == 6
+
+
+def test_an_answer_of_the_wrong_shape_is_nonsense_and_no_failure_of_ours(carrier: Carrier) -> None:
+    for body in (
+        "[]",
+        "null",
+        '"x"',
+        '{"sid": 1, "phone_number": 2}',
+        '{"sid": "PN1", "phone_number": "+12015550009"}',
+    ):
+        carrier.ways.queue("buy", Way("answer", False, status=201, body=body))
+        with pytest.raises(OutcomeUnknown):
+            buying(carrier)
+    carrier.ways.queue("list", Way("answer", status=200, body='{"incoming_phone_numbers": {"a": 1}}'))
+    with pytest.raises(TryLater):
+        carrier.shop.owned()
+    carrier.ways.queue("list", Way("answer", status=200, body='{"incoming_phone_numbers": [null, {"sid": 4}]}'))
+    assert carrier.shop.owned() == []
+
+
+def test_what_the_carrier_has_survives_its_restart(tmp_path: Path) -> None:
+    with running_carrier(tmp_path) as carrier:
+        owned = carrier.shop.buy(NUMBER, "ct:1")
+    with running_carrier(tmp_path) as carrier:
+        assert carrier.shop.find(NUMBER) == owned
+        with pytest.raises(Gone):
+            carrier.shop.buy(NUMBER, "ct:2")
+        assert carrier.bought() == {NUMBER: 1}

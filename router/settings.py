@@ -3,19 +3,22 @@
 import os
 import re
 from collections.abc import Mapping
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from router.phones import read_destination
+from router.smtp import MailServer, read_mail_url
 
 Network = IPv4Network | IPv6Network
 Networks = Annotated[tuple[Network, ...], NoDecode]
 
 SECRETS = ("ROUTER_SECRET_KEY", "ROUTER_DATABASE_URL", "TWILIO_AUTH_TOKEN", "ROUTER_MAIL_URL")
+MAIL_FROM = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,189}")
 PUBLIC_URL = re.compile(r"https?://[^/\s?#@]+(/[^\s?#]*)?")
 
 
@@ -85,6 +88,20 @@ class Settings(BaseSettings):
             raise ValueError("must be an address like postgresql://user:password@host/database")
         return value
 
+    @field_validator("mail_url")
+    @classmethod
+    def _mail_address(cls, value: str) -> str:
+        if value:
+            read_mail_url(value)
+        return value
+
+    @field_validator("mail_from")
+    @classmethod
+    def _mail_sender(cls, value: str) -> str:
+        if value and not MAIL_FROM.fullmatch(value):
+            raise ValueError("must be an e-mail address like calls@example.com")
+        return value
+
     @field_validator("fallback_destination")
     @classmethod
     def _destination(cls, value: str) -> str:
@@ -117,6 +134,22 @@ class Settings(BaseSettings):
     def base_url(self) -> str:
         """Where the outside world reaches this server, without a slash at the end."""
         return self.public_url or f"http://{self.host}:{self.port}"
+
+    @property
+    def mail_server(self) -> MailServer | None:
+        """Where e-mails are handed in; None: they are shown and logged only."""
+        return read_mail_url(self.mail_url) if self.mail_url else None
+
+    @property
+    def mail_sender(self) -> str:
+        """The sender of e-mails: the one that was set, else `router@` and the host of our own address."""
+        if self.mail_from:
+            return self.mail_from
+        host = urlsplit(self.base_url).hostname or "localhost"
+        try:
+            return f"router@[{'IPv6:' if ip_address(host).version == 6 else ''}{host}]"
+        except ValueError:
+            return f"router@{host}"
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:

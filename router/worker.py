@@ -10,9 +10,11 @@ from types import FrameType
 import structlog
 
 from router.accounts.facts import remember_fact
+from router.accounts.mail import send_mails
 from router.database import LONG_AGO
 from router.integrations.work import DeliveryWorker
 from router.reports.columns import ColumnKeeper, refresh_accuracy
+from router.scenarios.low_balance import watch_balances
 from router.server import Server
 from router.voice.closing import close_silent_calls, repeat_fan_out
 
@@ -39,6 +41,14 @@ def chores() -> list[Chore]:
         Chore("refresh_columns", timedelta(seconds=5), ColumnKeeper().refresh),
         Chore("refresh_accuracy", timedelta(minutes=5), refresh_accuracy),
         Chore("close_silent_calls", timedelta(minutes=1), close_silent_calls),
+        Chore("watch_balances", timedelta(hours=1), watch_balances),
+    ]
+
+
+def errands() -> list[Chore]:
+    """Chores that wait for somebody outside; they have a thread of their own, so that nothing else waits with them."""
+    return [
+        Chore("send_mails", timedelta(seconds=5), send_mails),
     ]
 
 
@@ -52,21 +62,25 @@ class Worker:
     def run(self) -> None:
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, self._stop)
-        helper = threading.Thread(target=self._do_chores, name="chores")
-        helper.start()
+        helpers = [
+            threading.Thread(target=self._keep_doing, args=(plan,), name=name)
+            for name, plan in (("chores", chores()), ("errands", errands()))
+        ]
+        for helper in helpers:
+            helper.start()
         log.info("worker_started")
         try:
             DeliveryWorker(self.server).run(self.stop)
         finally:
             self.stop.set()
-            helper.join()
+            for helper in helpers:
+                helper.join()
         log.info("worker_stopped")
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self.stop.set()
 
-    def _do_chores(self) -> None:
-        plan = chores()
+    def _keep_doing(self, plan: list[Chore]) -> None:
         while not self.stop.wait(TICK_SECONDS):
             do_due_chores(self.server, plan, self.server.now())
 

@@ -6,11 +6,14 @@ from datetime import datetime
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from router.accounts.letters import used_up
+from router.accounts.mail import write_mail
 from router.accounts.models import LedgerEntry, Project
 from router.settings import Settings
 
 LARGEST_MINOR = 10**15
 """An entry or a balance beyond is a mistake."""
+REASON_LENGTH, NOTE_LENGTH, ACTOR_LENGTH = 120, 300, 254
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +26,8 @@ class Post:
     note: str = ""
     number: str = ""
     scenario_id: int | None = None
+    announces: bool = True
+    """Whether the project's address is told when it takes the balance to zero."""
 
 
 class BalanceTooLow(Exception):
@@ -31,6 +36,10 @@ class BalanceTooLow(Exception):
     def __init__(self, missing_minor: int) -> None:
         super().__init__(f"{missing_minor} minor units are missing")
         self.missing_minor = missing_minor
+
+
+class BalanceTooLarge(Exception):
+    """The balance would go beyond LARGEST_MINOR. Nothing was written."""
 
 
 def price_of(settings: Settings, project: Project) -> int:
@@ -45,25 +54,38 @@ def lock_balance(session: Session, project_id: int) -> int:
 
 
 def post(session: Session, project_id: int, entry: Post, now: datetime) -> LedgerEntry | None:
-    """Writes an entry and moves the balance with it; None when its reason counted before, whatever the amount.
+    """Writes an entry and moves the balance with it; None when there is nothing to write: an amount of zero, or a reason that
+    counted before, whatever the amount. A charge that takes the balance to zero writes its e-mail as well (R4).
 
     Raises:
-        BalanceTooLow: the balance would fall below zero.
+        BalanceTooLow: a charge would take the balance below zero.
+        BalanceTooLarge: it would go beyond LARGEST_MINOR.
     """
+    if len(entry.reason) > REASON_LENGTH:
+        raise ValueError(f"a reason has at most {REASON_LENGTH} signs: {entry.reason!r}")
     balance = lock_balance(session, project_id)
-    if find_entry(session, project_id, entry.reason) is not None:
+    if entry.amount_minor == 0 or find_entry(session, project_id, entry.reason) is not None:
         return None
     after = balance + entry.amount_minor
     if after < 0 and entry.amount_minor < 0:
         raise BalanceTooLow(-after)
+    if max(abs(entry.amount_minor), after) > LARGEST_MINOR:
+        raise BalanceTooLarge
+    row = _write(session, project_id, entry, after, now)
+    if after == 0 and entry.announces:
+        _tell_used_up(session, row, now)
+    return row
+
+
+def _write(session: Session, project_id: int, entry: Post, after: int, now: datetime) -> LedgerEntry:
     row = LedgerEntry(
         project_id=project_id,
         at=now,
         amount_minor=entry.amount_minor,
         balance_minor=after,
         reason=entry.reason,
-        note=entry.note,
-        actor=entry.actor,
+        note=entry.note[:NOTE_LENGTH],
+        actor=entry.actor[:ACTOR_LENGTH],
         number=entry.number,
         scenario_id=entry.scenario_id,
     )
@@ -72,6 +94,13 @@ def post(session: Session, project_id: int, entry: Post, now: datetime) -> Ledge
     session.execute(moved.execution_options(synchronize_session="fetch"))
     session.flush()
     return row
+
+
+def _tell_used_up(session: Session, entry: LedgerEntry, now: datetime) -> None:
+    """The balance was positive before this entry, so there is one e-mail for each time that it is used up."""
+    project = session.get_one(Project, entry.project_id)
+    letter = used_up(project)
+    write_mail(session, project, f"zero:{entry.id}", letter.subject, letter.body, now)
 
 
 def find_entry(session: Session, project_id: int, reason: str) -> LedgerEntry | None:

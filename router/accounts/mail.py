@@ -1,0 +1,168 @@
+"""E-mails to a project's address: written in the transaction of their cause, sent by the worker at least once (R4)."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.utils import format_datetime
+
+import structlog
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from router.accounts.models import Mail, Project
+from router.database import insert_new
+from router.server import Server
+from router.settings import Settings
+from router.smtp import MailError, MailServer, send_message
+
+LEASE = timedelta(minutes=5)
+"""How long one that was claimed is left alone: longer than any attempt, every wait of which is limited."""
+PAUSES = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 60, 180, 360, 720, 1440))
+"""After each failed attempt; the one after the last pause is the last."""
+MOST_AT_ONCE = 20
+KEY_LENGTH, SUBJECT_LENGTH = 200, 200
+NO_SERVER = "No mail server is set."
+
+log = structlog.get_logger(__name__)
+
+
+def write_mail(session: Session, project: Project, key: str, subject: str, body: str, now: datetime) -> bool:
+    """Writes an e-mail to the project's address; False when there is one with this key in the project already."""
+    full_key = f"{project.id}:{key}"
+    if len(full_key) > KEY_LENGTH:
+        raise ValueError(f"the key of an e-mail is too long: {key!r}")
+    row = insert_new(session, Mail, unique=["key"]).values(
+        project_id=project.id,
+        key=full_key,
+        recipient=project.email,
+        subject=" ".join(subject.replace("\0", "").split())[:SUBJECT_LENGTH],
+        body=body.replace("\0", ""),
+        created_at=now,
+        next_at=now,
+        attempts=0,
+        error="",
+    )
+    return session.execute(row.returning(Mail.id)).first() is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """An e-mail that this process sends; `attempt` is the fence."""
+
+    id: int
+    attempt: int
+
+
+def send_mails(server: Server, now: datetime) -> int:
+    """Hands over what is due at `now`, one after the other; returns how many were taken.
+
+    When the mail server cannot be reached the others wait for the next turn. Without a mail server they are logged.
+    """
+    with server.database.reading() as session:
+        due = session.execute(
+            select(Mail.id, Mail.next_at)
+            .where(Mail.sent_at.is_(None), Mail.next_at <= now)
+            .order_by(Mail.next_at)
+            .limit(MOST_AT_ONCE)
+        ).all()
+    sent = 0
+    for mail_id, seen in due:
+        claim = _claim(server, mail_id, seen, now)
+        if claim is None:
+            continue
+        try:
+            sent += _attempt(server, claim)
+        except MailError as error:
+            _fail(server, claim, error, server.now())
+            if not error.permanent:
+                break
+    return sent
+
+
+def _claim(server: Server, mail_id: int, seen: datetime | None, now: datetime) -> Claim | None:
+    """None when somebody else was faster. `attempts` rises here, so that one that kills its worker comes to an end as well."""
+    with server.database.writing() as session:
+        row = session.execute(
+            update(Mail)
+            .where(Mail.id == mail_id, Mail.sent_at.is_(None), Mail.next_at == seen)
+            .values(next_at=max(now, server.now()) + LEASE, attempts=Mail.attempts + 1)
+            .returning(Mail.attempts)
+            .execution_options(synchronize_session=False)
+        ).first()
+    return Claim(mail_id, row.attempts) if row else None
+
+
+def _attempt(server: Server, claim: Claim) -> bool:
+    """True when it was sent; False when there is no mail server, and never will be for this one.
+
+    Raises:
+        MailError: it was not.
+    """
+    with server.database.reading() as session:
+        mail = session.get_one(Mail, claim.id)
+        project = session.get_one(Project, mail.project_id)
+    if claim.attempt > len(PAUSES) + 1:
+        raise MailError("It was tried too often without an end.", permanent=True)
+    mail_server = server.settings.mail_server
+    if mail_server is None:
+        log.info("mail_not_sent", project=project.id, recipient=mail.recipient, subject=mail.subject, body=mail.body)
+        _finish(server, claim, next_at=None, attempts=0, error=NO_SERVER)
+        return False
+    _hand_over(mail_server, server.settings, mail, project)
+    _finish(server, claim, next_at=None, sent_at=server.now(), error="")
+    log.info("mail_sent", project=project.id, id=mail.id, attempt=claim.attempt)
+    return True
+
+
+def _hand_over(mail_server: MailServer, settings: Settings, mail: Mail, project: Project) -> None:
+    try:
+        sender, recipient = address_of(settings.mail_sender), address_of(mail.recipient)
+        message = compose(mail, sender, recipient, _footer(settings, project))
+    except (ValueError, IndexError, LookupError) as error:  # what email.message raises for an address that is none
+        raise MailError(f"There is no writing to {mail.recipient}: {error}.", permanent=True) from None
+    send_message(mail_server, message, sender.addr_spec, recipient.addr_spec)
+
+
+def _fail(server: Server, claim: Claim, error: MailError, now: datetime) -> None:
+    last = error.permanent or claim.attempt > len(PAUSES)
+    next_at = None if last else now + PAUSES[claim.attempt - 1]
+    _finish(server, claim, next_at=next_at, error=str(error))
+    log.warning("mail_failed", id=claim.id, attempt=claim.attempt, dead=last, why=str(error))
+
+
+def _finish(server: Server, claim: Claim, **values: object) -> None:
+    """Nothing changes when somebody else sends it by now."""
+    with server.database.writing() as session:
+        session.execute(
+            update(Mail)
+            .where(Mail.id == claim.id, Mail.attempts == claim.attempt, Mail.sent_at.is_(None))
+            .values(**values)
+            .execution_options(synchronize_session=False)
+        )
+
+
+def compose(mail: Mail, sender: Address, recipient: Address, footer: str) -> EmailMessage:
+    """The message; a repeat has the same Message-ID and date, so that the recipient's side can tell.
+
+    Raises:
+        ValueError: an address cannot stand in a header.
+    """
+    message = EmailMessage()
+    message["From"], message["To"], message["Subject"] = sender, recipient, mail.subject
+    message["Date"] = format_datetime(mail.created_at)
+    message["Message-ID"] = f"<{hashlib.sha256(mail.key.encode()).hexdigest()[:40]}@{sender.domain.strip('[]')}>"
+    message["Auto-Submitted"] = "auto-generated"
+    message.set_content(f"{mail.body.rstrip()}\n\n-- \n{footer}\n")
+    return message
+
+
+def address_of(text: str) -> Address:
+    """`name@host` as an address whose odd signs are quoted."""
+    username, _, domain = text.rpartition("@")
+    return Address(username=username, domain=domain)
+
+
+def _footer(settings: Settings, project: Project) -> str:
+    return f"Written for {project.name} by the call tracking server at {settings.base_url}."

@@ -1,0 +1,135 @@
+"""Handing one message to the operator's SMTP server, with the standard library's smtplib; every wait is limited."""
+
+import smtplib
+import ssl
+from contextlib import suppress
+from dataclasses import dataclass, field
+from email.message import EmailMessage
+from ipaddress import ip_address
+from urllib.parse import unquote, urlsplit
+
+WAIT_SECONDS = 10.0
+PORTS = {"smtp": 25, "smtps": 465}
+ERROR_LENGTH = 300
+
+
+@dataclass(frozen=True, slots=True)
+class MailServer:
+    """Where messages are handed in. `tls`: from the first byte; without it STARTTLS is used where it is offered."""
+
+    host: str
+    port: int
+    tls: bool
+    user: str = ""
+    password: str = field(default="", repr=False)
+
+
+class MailError(Exception):
+    """The message was not taken; the sentence is for people. `permanent`: the same message will never be."""
+
+    def __init__(self, sentence: str, permanent: bool = False) -> None:
+        super().__init__(sentence[:ERROR_LENGTH])
+        self.permanent = permanent
+
+
+def read_mail_url(text: str) -> MailServer:
+    """The server of `smtp://user:password@host:587` or `smtps://host`; user and password are percent-decoded.
+
+    Raises:
+        ValueError: it cannot be used; the sentence holds nothing of what was given, for there is a password in it.
+    """
+    try:
+        parts = urlsplit(text)
+        scheme, host, port = parts.scheme, parts.hostname, parts.port
+    except ValueError:
+        raise ValueError(HOW) from None
+    odd = parts.path.strip("/") or parts.query or parts.fragment or any(sign.isspace() for sign in text)
+    if scheme not in PORTS or not host or odd or port == 0:
+        raise ValueError(HOW)
+    user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    if bool(user) != bool(password):
+        raise ValueError("needs a user and a password, or none of them")
+    if not (user + password).isascii() or not (user + password).isprintable():
+        raise ValueError("can have a user and a password of ASCII signs only")
+    return MailServer(host, port or PORTS[scheme], scheme == "smtps", user, password)
+
+
+HOW = (
+    "must be an address like smtp://user:password@mail.example.com:587 or smtps://mail.example.com,"
+    " where signs such as / ? # % of the password are percent-encoded"
+)
+
+
+def send_message(server: MailServer, message: EmailMessage, sender: str, recipient: str) -> None:
+    """Returns when the server has taken the message.
+
+    Raises:
+        MailError: it has not, or nobody knows whether it has.
+    """
+    try:
+        client = _connect(server)
+        try:
+            _secure(client, server)
+            client.send_message(message, sender, [recipient])
+        finally:
+            with suppress(OSError, smtplib.SMTPException):
+                client.quit()
+    except (OSError, smtplib.SMTPException) as error:  # ssl's errors are OSErrors
+        raise _as_mail_error(error) from error
+
+
+def _connect(server: MailServer) -> smtplib.SMTP:
+    if server.tls:
+        context = ssl.create_default_context()
+        return smtplib.SMTP_SSL(server.host, server.port, timeout=WAIT_SECONDS, context=context)
+    return smtplib.SMTP(server.host, server.port, timeout=WAIT_SECONDS)
+
+
+def _secure(client: smtplib.SMTP, server: MailServer) -> None:
+    """Encrypts where it is offered, and signs in; a password goes over an open line only within a closed network."""
+    client.ehlo_or_helo_if_needed()
+    encrypted = server.tls
+    if not encrypted and client.has_extn("starttls"):
+        client.starttls(context=ssl.create_default_context())
+        client.ehlo()
+        encrypted = True
+    if not server.user:
+        return
+    if not (encrypted or _is_near(client)):
+        raise MailError("The mail server offers no encryption, so the password was not sent to it.")
+    client.login(server.user, server.password)
+
+
+def _is_near(client: smtplib.SMTP) -> bool:
+    peer = client.sock.getpeername()[0] if client.sock else ""
+    return ip_address(str(peer).partition("%")[0]).is_private
+
+
+def _as_mail_error(error: Exception) -> MailError:
+    """A refused recipient, sender or text is refused for good when the code is 5xx; a refused password can be mended."""
+    if isinstance(error, smtplib.SMTPAuthenticationError):
+        return MailError(
+            f"The mail server refused the user or the password ({_answer(error.smtp_code, error.smtp_error)})."
+        )
+    if isinstance(error, smtplib.SMTPRecipientsRefused):
+        code, reply = next(iter(error.recipients.values()))
+        return MailError(f"The mail server refused the recipient ({_answer(code, reply)}).", code >= 500)
+    if isinstance(error, smtplib.SMTPNotSupportedError):
+        return MailError(f"The mail server cannot do what is needed: {error}.", True)
+    if isinstance(error, smtplib.SMTPConnectError):
+        return MailError(f"The mail server does not serve us now ({_answer(error.smtp_code, error.smtp_error)}).")
+    if isinstance(error, smtplib.SMTPResponseException):
+        said = _answer(error.smtp_code, error.smtp_error)
+        return MailError(f"The mail server refused the message ({said}).", 500 <= error.smtp_code < 600)
+    if isinstance(error, smtplib.SMTPServerDisconnected):
+        return MailError("The mail server ended the conversation, or did not answer in time.")
+    if isinstance(error, TimeoutError):
+        return MailError("The mail server did not answer in time.")
+    if isinstance(error, ssl.SSLError):
+        return MailError(f"No encrypted line to the mail server: {error.reason or error}.")
+    return MailError(f"The mail server cannot be reached: {getattr(error, 'strerror', None) or type(error).__name__}.")
+
+
+def _answer(code: int, said: bytes | str) -> str:
+    text = said.decode("utf-8", "replace") if isinstance(said, bytes) else said
+    return " ".join(f"{code} {text}".replace("\0", "").split())[:200]

@@ -15,11 +15,14 @@ from router.database import LONG_AGO
 from router.integrations.work import DeliveryWorker
 from router.reports.columns import ColumnKeeper, refresh_accuracy
 from router.scenarios.low_balance import watch_balances
+from router.scenarios.purchase import advance_due
 from router.server import Server
 from router.voice.closing import close_silent_calls, repeat_fan_out
 
 HEARTBEAT = "worker_seen"
 TICK_SECONDS = 1.0
+TURN = timedelta(seconds=30)
+"""After which other chores of the same thread are looked at."""
 
 log = structlog.get_logger(__name__)
 
@@ -52,6 +55,13 @@ def errands() -> list[Chore]:
     ]
 
 
+def purchases() -> list[Chore]:
+    """What is asked of the carrier, in a thread of its own: nobody who waits for numbers waits for e-mails."""
+    return [
+        Chore("advance_orders", timedelta(0), _advance_orders),
+    ]
+
+
 class Worker:
     """Runs until SIGTERM or SIGINT, then finishes what is under way."""
 
@@ -64,7 +74,7 @@ class Worker:
             signal.signal(name, self._stop)
         helpers = [
             threading.Thread(target=self._keep_doing, args=(plan,), name=name)
-            for name, plan in (("chores", chores()), ("errands", errands()))
+            for name, plan in (("chores", chores()), ("errands", errands()), ("purchases", purchases()))
         ]
         for helper in helpers:
             helper.start()
@@ -94,6 +104,12 @@ def do_due_chores(server: Server, plan: list[Chore], now: datetime) -> None:
             chore.do(server, now)
         except Exception:
             log.exception("chore_failed", chore=chore.name)
+
+
+def _advance_orders(server: Server, now: datetime) -> None:
+    """Each turn with a time of its own: what is claimed is claimed from then."""
+    while advance_due(server, server.now()) and server.now() - now < TURN:
+        pass
 
 
 def _heartbeat(server: Server, now: datetime) -> None:

@@ -150,13 +150,13 @@ class NumberOrder(Base):
     project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
     e164: Mapped[str] = mapped_column(String(16))
     state: Mapped[str] = mapped_column(String(10))
-    """intent: the carrier was not asked yet; unknown: it was, and may have done it; bought; lost: somebody else has it, refunded;
-    refused: the carrier does not sell it to us, refunded."""
+    """intent: the carrier has surely not done it yet; unknown: it was asked, and may have done it; bought; lost: somebody else has it,
+    refunded; replaced: lost, and another one was ordered in its place; refused: the carrier does not sell it to us, refunded."""
     price_minor: Mapped[int] = mapped_column(BigInteger)
     charged_from: Mapped[datetime]
     """Start of the paid 7 days."""
     asked_at: Mapped[datetime | None]
-    """When the carrier was first asked to sell it."""
+    """When the carrier was last asked to sell it."""
     attempts: Mapped[int] = mapped_column(default=0)
     next_at: Mapped[datetime]
     """When somebody has to go on with it; until then somebody may be at it."""

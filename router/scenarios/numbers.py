@@ -14,6 +14,7 @@ from router.database import insert_new
 from router.phones import BadPhone, read_phone
 from router.scenarios.flows import destinations_of
 from router.scenarios.models import HERE, Scenario, TrackingNumber
+from router.scenarios.orders import taken_numbers, wait_for_arrivals
 from router.scenarios.refusal import Refused
 from router.scenarios.signals import numbers_changed
 from router.server import Server
@@ -24,6 +25,7 @@ StaticSource = dict[str, Any] | None
 HERE_ALREADY = "{number} is a number of this project already."
 ELSEWHERE = "{number} belongs to another project of this server. It has to be removed there first."
 IS_DESTINATION = "Calls are forwarded to {number}: it cannot be a tracking number as well."
+BEING_BOUGHT = "{number} is being bought already."
 NAMED_TWICE = "{number} is named twice."
 
 
@@ -80,7 +82,10 @@ def add_numbers(
 
 
 def _insert(session: Session, project: Project, e164: str, now: datetime) -> TrackingNumber | None:
-    """The new row; None when the number is on this server already."""
+    """The new row; None when the number is on this server already, or being bought."""
+    wait_for_arrivals(session)
+    if e164 in taken_numbers(session, [e164]):
+        return None
     new = insert_new(session, TrackingNumber, unique=["e164"], where=HERE)
     new = new.values(project_id=project.id, e164=e164, created_at=now).returning(TrackingNumber)
     return session.scalars(new).one_or_none()
@@ -90,6 +95,8 @@ def _taken(session: Session, project: Project, e164: str) -> str:
     owner = session.scalar(
         select(TrackingNumber.project_id).where(TrackingNumber.e164 == e164, TrackingNumber.released_at.is_(None))
     )
+    if owner is None:
+        return BEING_BOUGHT.format(number=e164)
     return (HERE_ALREADY if owner == project.id else ELSEWHERE).format(number=e164)
 
 

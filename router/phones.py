@@ -112,14 +112,23 @@ def display(e164: str, mask: str) -> str:
     the beginning of its national digits, which is then not written twice; a number that they are not true of is shown in the
     international form. A mask without such digits fits every country. An empty mask gives the national form.
     """
-    places = PLACEHOLDERS.search(mask)
-    if places is None:
+    if PLACEHOLDERS.search(mask) is None:
         return national(e164)
+    left = _left_to(mask, e164)
+    return international(e164) if left is None else fill_mask(mask, left)
+
+
+def is_foreign_to(mask: str, e164: str) -> bool:
+    """Whether the mask's own digits are another number's, so that `display` gives the international form."""
+    return PLACEHOLDERS.search(mask) is not None and _left_to(mask, e164) is None
+
+
+def _left_to(mask: str, e164: str) -> str | None:
+    """The national digits that go into the placeholders of a mask that has some; None when its own digits are another number's."""
     number = phonenumbers.parse(e164, None)
     digits = phonenumbers.national_significant_number(number)
-    said = mask[: places.start()]
-    left = _not_said(number, digits, re.sub("[^0-9]", "", said), with_code="+" in said)
-    return international(e164) if left is None else fill_mask(mask, left)
+    said = PLACEHOLDERS.split(mask, maxsplit=1)[0]
+    return _not_said(number, digits, re.sub("[^0-9]", "", said), with_code="+" in said)
 
 
 def _not_said(number: phonenumbers.PhoneNumber, digits: str, said: str, *, with_code: bool) -> str | None:

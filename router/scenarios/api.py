@@ -105,7 +105,7 @@ def patch_scenario(project_id: int, scenario_id: int) -> dict[str, Any]:
             project,
             current_actor(),
             scenario_id,
-            lambda present: merged(present, patch),
+            lambda present: _patched(present, patch),
             version,
             server.now(),
         )
@@ -121,6 +121,12 @@ def remove_scenario(project_id: int, scenario_id: int) -> tuple[str, int]:
     with server.database.writing() as session:
         delete_scenario(session, server, current_project(), current_actor(), scenario_id, server.now())
     return "", 204
+
+
+def _patched(present: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:
+    """Null takes away what stands there; of the two forms of channels an absent one would say nothing."""
+    empty: dict[str, Any] = {"channels": [], "static": {}}
+    return merged(present, patch) | {name: empty[name] for name in empty if patch.get(name, 0) is None}
 
 
 def _with_e164_keys(patch: dict[str, Any], country: str) -> dict[str, Any]:

@@ -1,14 +1,15 @@
 """What somebody should look at in a scenario, in words: it may have no numbers, no destination, nobody to tell."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from router.accounts.models import Project
+from router.scenarios.lint import lint_stored
 from router.scenarios.models import Scenario, TrackingNumber
-from router.scenarios.parts import ScenarioPart
+from router.server import Server
 
 
 @dataclass(frozen=True)
@@ -32,28 +33,21 @@ class Row:
         return "dynamic" if self.dynamic else "static" if self.static else ""
 
 
-def rows_of_table(session: Session, scenarios: Iterable[Scenario], parts: Iterable[ScenarioPart]) -> list[Row]:
+def rows_of_table(session: Session, server: Server, project: Project, scenarios: Iterable[Scenario]) -> list[Row]:
     """The number of statements does not depend on how many scenarios there are."""
     scenarios = list(scenarios)
     ids = [scenario.id for scenario in scenarios]
     counts = _numbers(session, ids)
-    shown = {part.name: part.show(session, ids) for part in parts}
-    return [
-        Row(scenario, *counts.get(scenario.id, (0, 0)), attention_of(scenario, sum(counts.get(scenario.id, ())), shown))
-        for scenario in scenarios
-    ]
+    found = attention_of(session, server, project, ids)
+    return [Row(scenario, *counts.get(scenario.id, (0, 0)), found[scenario.id]) for scenario in scenarios]
 
 
-def attention_of(scenario: Scenario, numbers: int, shown: Mapping[str, Mapping[int, Mapping[str, Any]]]) -> list[str]:
-    """Sentences; `shown` is what the parts show, by their name and the scenario's id."""
-    found = []
-    if not numbers:
-        found.append("No numbers: visitors see the page's own.")
-    if scenario.call_flow_id is None:
-        found.append("No destination: calls go where they went before, else to the project's fallback.")
-    if "integrations" in shown and not any((shown["integrations"].get(scenario.id) or {}).values()):
-        found.append("Nobody is told about its calls.")
-    return found
+def attention_of(
+    session: Session, server: Server, project: Project, scenario_ids: Iterable[int]
+) -> dict[int, list[str]]:
+    """What the linter says of each stored scenario, in sentences."""
+    found = lint_stored(session, server, project, scenario_ids)
+    return {scenario_id: [finding.sentence for finding in findings] for scenario_id, findings in found.items()}
 
 
 def _numbers(session: Session, scenario_ids: list[int]) -> dict[int, tuple[int, int]]:

@@ -1,14 +1,16 @@
 """Scenarios and tracking numbers as programs see them."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from router.scenarios.models import CallFlow, Scenario, TrackingNumber
+from router.scenarios.channel_rows import Channel, short_form, with_static, without_numbers
+from router.scenarios.models import OPEN, CallFlow, NumberBatch, NumberOrder, Scenario, TrackingNumber
 from router.scenarios.parts import parts_of
+from router.scenarios.shape import Terms, ToBuy
 from router.server import Server
 from router.web import iso
 
@@ -21,11 +23,12 @@ def scenario_documents(session: Session, server: Server, scenarios: Sequence[Sce
     """One document for each, in the same order; the number of statements does not depend on how many."""
     ids = [scenario.id for scenario in scenarios]
     numbers = numbers_by_scenario(session, ids)
+    channels = shown_channels(session, scenarios, numbers)
     flow_ids = [scenario.call_flow_id for scenario in scenarios if scenario.call_flow_id]
     flows = {flow.id: flow.document for flow in session.scalars(select(CallFlow).where(CallFlow.id.in_(flow_ids)))}
     parts = {part.name: part.show(session, ids) for part in parts_of(server)}
     return [
-        _document(scenario, numbers[scenario.id], flows.get(scenario.call_flow_id or 0))
+        _document(scenario, numbers[scenario.id], channels[scenario.id], flows.get(scenario.call_flow_id or 0))
         | {name: shown.get(scenario.id, {}) for name, shown in parts.items()}
         for scenario in scenarios
     ]
@@ -39,17 +42,65 @@ def numbers_by_scenario(session: Session, scenario_ids: Sequence[int]) -> dict[i
     return found
 
 
-def _document(scenario: Scenario, numbers: list[TrackingNumber], flow: dict[str, Any] | None) -> dict[str, Any]:
+def shown_channels(
+    session: Session, scenarios: Sequence[Scenario], numbers: Mapping[int, Sequence[TrackingNumber]] | None = None
+) -> dict[int, list[Channel]]:
+    """The channels of each scenario without those of static numbers that left it, and with one for each static number it has.
+
+    The number of statements does not depend on how many scenarios there are.
+    """
+    ids = [scenario.id for scenario in scenarios]
+    if numbers is None:
+        numbers = numbers_by_scenario(session, ids)
+    has_static = any(one["kind"] == "static" for scenario in scenarios for one in scenario.channels)
+    coming = coming_numbers(session, ids) if has_static else {}
+    shown: dict[int, list[Channel]] = {}
+    for scenario in scenarios:
+        own = numbers.get(scenario.id, [])
+        stay = {number.e164 for number in own} | coming.get(scenario.id, set())
+        channels = without_numbers(scenario.channels, stay | set(scenario.to_buy.get("numbers", [])))
+        missing = {number.e164: number.static_source for number in own if number.static_source}
+        for one in channels:
+            missing.pop(one.get("number", ""), None)
+        shown[scenario.id] = with_static(channels, short_form(channels) | missing) if missing else channels
+    return shown
+
+
+def coming_numbers(session: Session, scenario_ids: Sequence[int]) -> dict[int, set[str]]:
+    """The numbers that are being bought for each scenario."""
+    orders = (
+        select(NumberBatch.scenario_id, NumberOrder.e164)
+        .join(NumberOrder, NumberOrder.batch_id == NumberBatch.id)
+        .where(NumberBatch.scenario_id.in_(scenario_ids), OPEN)
+    )
+    found: dict[int, set[str]] = defaultdict(set)
+    for scenario_id, e164 in session.execute(orders):
+        found[scenario_id or 0].add(e164)
+    return found
+
+
+def _document(
+    scenario: Scenario, numbers: list[TrackingNumber], channels: list[Channel], flow: dict[str, Any] | None
+) -> dict[str, Any]:
     return {
         "id": scenario.id,
         "title": scenario.title,
         "enabled": scenario.enabled,
         "numbers": [number.e164 for number in numbers],
-        "static": {number.e164: number.static_source for number in numbers if number.static_source},
+        "channels": channels,
+        "static": short_form(channels),
         "flow": flow,
         "tagging": scenario.tagging,
         "aim": scenario.aim,
         "exhausted": scenario.exhausted,
+        "terms": Terms.model_validate(scenario.terms).model_dump(),
+        "upkeep": {
+            "on": scenario.upkeep_on,
+            "spending_limit_minor": scenario.upkeep_spending_limit_minor,
+            "max_numbers": scenario.upkeep_max_numbers,
+        },
+        "manager": scenario.manager,
+        "to_buy": ToBuy.model_validate(scenario.to_buy).model_dump(),
         "version": scenario.version,
         "created_at": iso(scenario.created_at),
         "calls": scenario.calls,

@@ -13,6 +13,26 @@ class SourceParts(NamedTuple):
     campaign: str
 
 
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+REGION = re.compile(r"[A-Z]{2}(?:-[A-Z0-9]{1,3})?|[A-Z]{2}(?:-[A-Z0-9]{0,2})?\*", re.IGNORECASE)
+
+
+def pattern_error(text: str) -> str | None:
+    """Why this cannot be a pattern, or any other text of one line."""
+    return "Write it on one line, without control characters." if CONTROL.search(text) else None
+
+
+def page_error(text: str) -> str | None:
+    """Why no landing page could fit this pattern: they are compared by their path."""
+    if not text.startswith(("/", "*")):
+        return f"“{text[:60]}” is not the path of a page. Begin with / or *, like /sale/* or */thanks."
+    return pattern_error(text)
+
+
+def region_error(text: str) -> str | None:
+    return None if REGION.fullmatch(text) else f"“{text}” is not a region like DE, US-CA or US*."
+
+
 def fits(pattern: str, text: str) -> bool:
     return _compiled(pattern.strip().casefold()).fullmatch(text.strip().casefold()) is not None
 

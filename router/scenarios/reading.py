@@ -8,11 +8,14 @@ from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
 from router.phones import BadPhone, read_phone
+from router.scenarios.channel_reading import read_channels
+from router.scenarios.channel_rows import Channel, StaticSource, static_sources
+from router.scenarios.documents import coming_numbers, shown_channels
 from router.scenarios.flows import BadDestination, read_destinations
 from router.scenarios.models import Scenario, TrackingNumber
-from router.scenarios.shape import ScenarioShape, read_shape
-
-StaticSources = dict[str, dict[str, str]]
+from router.scenarios.shape import MOST_TO_BUY, ScenarioShape, Terms, ToBuy
+from router.scenarios.shape_errors import read_shape
+from router.server import Server
 
 
 @dataclass(frozen=True)
@@ -22,36 +25,52 @@ class Wanted:
     title: str
     enabled: bool
     numbers: list[str]
-    static: StaticSources
+    channels: list[Channel]
     destinations: list[dict[str, Any]]
     tagging: dict[str, Any]
     aim: str
     exhausted: str
+    terms: dict[str, Any]
+    to_buy: dict[str, Any]
+    upkeep: dict[str, Any]
+    manager: str
+
+    @property
+    def static(self) -> dict[str, StaticSource]:
+        return static_sources(self.channels)
 
 
 def read_wanted(
-    session: Session, project: Project, scenario_id: int | None, document: dict[str, Any]
+    session: Session, server: Server, project: Project, scenario: Scenario | None, document: dict[str, Any]
 ) -> tuple[Wanted, dict[str, str]]:
     """The scenario that the document describes, and a sentence for each field that cannot be used."""
     shape, errors = read_shape(document)
-    numbers = _read_numbers(shape.numbers, project.country, errors)
-    static = _read_static(shape, numbers, project.country, errors)
-    errors = _placement_errors(session, project, scenario_id, numbers) | errors
-    destinations = _read_flow(session, shape, project.country, errors)
+    numbers = read_numbers(shape.numbers, project.country, errors, "numbers")
+    to_buy = _read_to_buy(shape.to_buy, project.country, errors)
+    coming = coming_numbers(session, [scenario.id])[scenario.id] if scenario else set()
+    expected = {*numbers, *to_buy["numbers"], *coming}
+    present = shown_channels(session, [scenario])[scenario.id] if scenario else []
+    channels = read_channels(shape, present, expected, project.country, errors)
+    errors = _placement_errors(session, project, scenario, numbers) | errors
+    _check_regions(server, shape.terms, errors)
     wanted = Wanted(
         title=shape.title,
         enabled=shape.enabled,
         numbers=numbers,
-        static=static,
-        destinations=destinations,
+        channels=channels,
+        destinations=_read_flow(session, shape, project.country, errors),
         tagging=shape.tagging.model_dump(),
         aim=shape.aim,
         exhausted=shape.exhausted,
+        terms=shape.terms.model_dump(),
+        to_buy=to_buy,
+        upkeep=shape.upkeep.model_dump(),
+        manager=shape.manager,
     )
     return wanted, errors
 
 
-def _read_numbers(texts: list[str], country: str, errors: dict[str, str]) -> list[str]:
+def read_numbers(texts: list[str], country: str, errors: dict[str, str], field: str) -> list[str]:
     """One entry for each text, so that indexes stay; what cannot be read stays as it was written."""
     numbers: list[str] = []
     for index, text in enumerate(texts):
@@ -59,29 +78,34 @@ def _read_numbers(texts: list[str], country: str, errors: dict[str, str]) -> lis
         try:
             number = read_phone(text, country)
         except BadPhone as error:
-            errors[f"numbers.{index}"] = str(error)
+            errors[f"{field}.{index}"] = str(error)
         if number in numbers:
-            errors[f"numbers.{index}"] = f"{number} is named twice."
+            errors[f"{field}.{index}"] = f"{number} is named twice."
         numbers.append(number)
     return numbers
 
 
-def _read_static(shape: ScenarioShape, numbers: list[str], country: str, errors: dict[str, str]) -> StaticSources:
-    static: StaticSources = {}
-    for text, source in shape.static.items():
-        try:
-            number = read_phone(text, country)
-        except BadPhone as error:
-            errors[f"static.{text}"] = str(error)
-            continue
-        if number not in numbers:
-            errors[f"static.{text}"] = f"{number} is not among this scenario's numbers. Name it in numbers as well."
-        static[number] = source.model_dump()
-    return static
+def _read_to_buy(shape: ToBuy, country: str, errors: dict[str, str]) -> dict[str, Any]:
+    """In the project's country, if no other is named."""
+    numbers = read_numbers(shape.numbers, country, errors, "to_buy.numbers")
+    read = shape.model_dump() | {"numbers": numbers, "country": shape.country or (country if shape.count else "")}
+    if shape.count and not read["country"]:
+        errors["to_buy.country"] = "Say in which country the numbers are to be bought, like DE."
+    if len(numbers) + shape.count > MOST_TO_BUY:
+        errors["to_buy.count"] = f"At most {MOST_TO_BUY} numbers can be bought at once."
+    return read
+
+
+def _check_regions(server: Server, terms: Terms, errors: dict[str, str]) -> None:
+    for name in ("only_regions", "excluded_regions"):
+        if getattr(terms, name) and server.settings.geoip is None:
+            errors[f"terms.{name}"] = (
+                "Nobody's region is known here: the operator has to name a file of regions in ROUTER_GEOIP first."
+            )
 
 
 def _placement_errors(
-    session: Session, project: Project, scenario_id: int | None, numbers: list[str]
+    session: Session, project: Project, scenario: Scenario | None, numbers: list[str]
 ) -> dict[str, str]:
     """Why numbers cannot be in this scenario: another project's are as unknown here as none at all."""
     owned = select(TrackingNumber.e164, TrackingNumber.scenario_id, Scenario.title)
@@ -94,7 +118,7 @@ def _placement_errors(
         row = found.get(number)
         if row is None:
             errors[f"numbers.{index}"] = f"{number} is not a number of this project. Add it to the numbers first."
-        elif row.scenario_id not in (None, scenario_id):
+        elif row.scenario_id not in (None, scenario.id if scenario else None):
             errors[f"numbers.{index}"] = f"{number} is in the scenario “{row.title}”. Take it out there first."
     return errors
 

@@ -11,6 +11,7 @@ from router.accounts.access import Actor
 from router.accounts.audit import record
 from router.accounts.models import Project
 from router.scenarios.documents import scenario_document
+from router.scenarios.enabling import cost_of_enabling
 from router.scenarios.flows import store_flow
 from router.scenarios.models import Scenario
 from router.scenarios.numbers import place_numbers
@@ -60,7 +61,7 @@ def change_scenario(
     scenario = _locked(session, project, scenario_id)
     check_version(scenario, version)
     before = editable(scenario_document(session, server, scenario))
-    wanted, parts = _read(session, server, project, scenario.id, edit(before))
+    wanted, parts = _read(session, server, project, scenario, edit(before))
     secrets = _store(session, server, project, scenario, wanted, parts, now)
     scenario.version += 1
     after = editable(scenario_document(session, server, scenario))
@@ -70,11 +71,17 @@ def change_scenario(
 
 
 def switch_scenario(
-    session: Session, project: Project, actor: Actor, scenario_id: int, enabled: bool, now: datetime
+    session: Session, server: Server, project: Project, actor: Actor, scenario_id: int, enabled: bool, now: datetime
 ) -> Scenario:
-    """Enables or disables it; disabling keeps everything (R3)."""
+    """Enables or disables it, and buys nothing; disabling keeps everything (R3).
+
+    Raises:
+        Problem: 404; 409 with `missing_minor` when the balance does not cover what has to be paid before it is enabled (R4).
+    """
     scenario = _locked(session, project, scenario_id)
     if scenario.enabled != enabled:
+        if enabled:
+            cost_of_enabling(session, server, project, scenario, now).check()
         scenario.enabled = enabled
         scenario.version += 1
         _record(session, actor, now, "scenario.enabled" if enabled else "scenario.disabled", scenario)
@@ -112,6 +119,7 @@ def check_version(scenario: Scenario, version: int | None) -> None:
         )
 
 
+STORED_AS_READ = ("title", "tagging", "aim", "exhausted", "channels", "terms", "to_buy", "manager")
 READ_ONLY = ("id", "version", "created_at", "calls", "accuracy")
 
 
@@ -131,11 +139,12 @@ def _locked(session: Session, project: Project, scenario_id: int) -> Scenario:
 
 
 def _read(
-    session: Session, server: Server, project: Project, scenario_id: int | None, document: Document
+    session: Session, server: Server, project: Project, scenario: Scenario | None, document: Document
 ) -> tuple[Wanted, dict[str, Any]]:
+    scenario_id = scenario.id if scenario else None
     names = [part.name for part in parts_of(server)]
     own = {name: value for name, value in document.items() if name not in names}
-    wanted, errors = read_wanted(session, project, scenario_id, own)
+    wanted, errors = read_wanted(session, server, project, scenario, own)
     parts = {}
     for part in parts_of(server):
         try:
@@ -157,17 +166,29 @@ def _store(
     parts: dict[str, Any],
     now: datetime,
 ) -> Secrets:
-    scenario.title = wanted.title
-    scenario.enabled = wanted.enabled
-    scenario.tagging = wanted.tagging
-    scenario.aim = wanted.aim
-    scenario.exhausted = wanted.exhausted
+    for name in STORED_AS_READ:
+        setattr(scenario, name, getattr(wanted, name))
+    _store_upkeep(scenario, wanted)
     store_flow(session, scenario, wanted.destinations, now)
     place_numbers(session, server, scenario, {number: wanted.static.get(number) for number in wanted.numbers})
+    if wanted.enabled and not scenario.enabled:
+        session.flush()
+        cost_of_enabling(session, server, project, scenario, now).check()
+    scenario.enabled = wanted.enabled
     secrets: Secrets = {}
     for part in parts_of(server):
         secrets |= part.save(session, project, scenario.id, parts[part.name], now)
     return secrets
+
+
+def _store_upkeep(scenario: Scenario, wanted: Wanted) -> None:
+    """The pool's size when upkeep is switched on is what its limit is reckoned from (R9)."""
+    if wanted.upkeep["on"] and not scenario.upkeep_on:
+        to_buy = len(wanted.to_buy["numbers"]) + wanted.to_buy["count"]
+        scenario.upkeep_began_with = sum(number not in wanted.static for number in wanted.numbers) + to_buy
+    scenario.upkeep_on = wanted.upkeep["on"]
+    scenario.upkeep_spending_limit_minor = wanted.upkeep["spending_limit_minor"]
+    scenario.upkeep_max_numbers = wanted.upkeep["max_numbers"]
 
 
 def _record(session: Session, actor: Actor, now: datetime, action: str, scenario: Scenario, **detail: Any) -> None:

@@ -1,13 +1,16 @@
 """The shape of a scenario's document as people and programs write it. What needs the database is checked in `reading.py`."""
 
-from collections.abc import Callable, Iterable, Mapping
-from copy import deepcopy
-from typing import Annotated, Any, Literal
+from collections.abc import Callable
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from router.scenarios.flows import DEFAULT_RING_SECONDS
+from router.scenarios.patterns import page_error, pattern_error, region_error
 from router.scenarios.tagging import format_error, replace_error, selector_error
+
+MOST_TO_BUY = 100
+"""More than this is bought in several turns, so that no transaction writes more than some hundred rows."""
 
 
 def _refusing(error_of: Callable[[str], str | None]) -> AfterValidator:
@@ -26,7 +29,24 @@ def _title(text: str) -> str:
     return title
 
 
-Text = Annotated[str, Field(max_length=200)]
+def _digits(text: str) -> str:
+    if text and not (text.isascii() and text.isdigit()):
+        raise ValueError("Write digits only, like 415.")
+    return text
+
+
+def _country(text: str) -> str:
+    if text and not (text.isascii() and text.isalpha() and len(text) == 2):
+        raise ValueError("Write the country's code of two letters, like DE.")
+    return text.upper()
+
+
+Pattern = Annotated[str, Field(max_length=200), _refusing(pattern_error)]
+Text = Pattern
+Page = Annotated[str, Field(min_length=1, max_length=500), _refusing(page_error)]
+Source = Annotated[str, Field(min_length=1, max_length=300), _refusing(pattern_error)]
+Region = Annotated[str, Field(min_length=1, max_length=10), AfterValidator(str.upper), _refusing(region_error)]
+Digits = Annotated[str, Field(max_length=15), AfterValidator(_digits)]
 Number = Annotated[str, Field(max_length=60)]
 Title = Annotated[str, Field(max_length=120), AfterValidator(_title)]
 Selector = Annotated[str, Field(min_length=1, max_length=300), _refusing(selector_error)]
@@ -41,7 +61,7 @@ class _Shape(BaseModel):
 class StaticSource(_Shape):
     """The marketing source that a static number stands for."""
 
-    source: Annotated[str, Field(min_length=1, max_length=200)]
+    source: Annotated[str, Field(min_length=1, max_length=200), _refusing(pattern_error)]
     medium: Text = ""
     campaign: Text = ""
 
@@ -61,15 +81,65 @@ class Tagging(_Shape):
     format: Mask = ""
 
 
+class Match(_Shape):
+    """Patterns of a marketing source; a part that is absent or empty fits anything."""
+
+    source: Pattern = ""
+    medium: Pattern = ""
+    campaign: Pattern = ""
+
+
+class Channel(_Shape):
+    """Which numbers the visitors of some marketing sources get. A static number without a match is shown to nobody."""
+
+    match: Match = Match()
+    kind: Literal["dynamic", "static"]
+    number: Number | None = None
+
+
+class Terms(_Shape):
+    """Whom the scenario is for. Sources are `source[/medium[/campaign]]`, pages paths, regions `DE` or `US-CA`; `*` is anything."""
+
+    only_sources: Annotated[list[Source], Field(max_length=200)] = []
+    excluded_sources: Annotated[list[Source], Field(max_length=200)] = []
+    only_landing_pages: Annotated[list[Page], Field(max_length=200)] = []
+    excluded_landing_pages: Annotated[list[Page], Field(max_length=200)] = []
+    only_regions: Annotated[list[Region], Field(max_length=200)] = []
+    excluded_regions: Annotated[list[Region], Field(max_length=200)] = []
+
+
+class ToBuy(_Shape):
+    """What *Connect* is to buy: these numbers, and as many others as `count` says, of this kind."""
+
+    numbers: Annotated[list[Number], Field(max_length=MOST_TO_BUY)] = []
+    count: Annotated[int, Field(ge=0, le=MOST_TO_BUY)] = 0
+    country: Annotated[str, AfterValidator(_country)] = ""
+    area_code: Digits = ""
+    contains: Digits = ""
+
+
+class Upkeep(_Shape):
+    """Whether the pool is kept at its best size (R9), and within which limits."""
+
+    on: bool = False
+    spending_limit_minor: Annotated[int, Field(ge=0, le=10**15)] | None = None
+    max_numbers: Annotated[int, Field(ge=1, le=5000)] | None = None
+
+
 class ScenarioShape(_Shape):
     title: Title
     enabled: bool = False
     numbers: Annotated[list[Number], Field(max_length=5000)] = []
+    channels: Annotated[list[Channel], Field(max_length=500)] = []
     static: dict[Number, StaticSource] = {}
     flow: Flow | None = None
     tagging: Tagging = Tagging()
     aim: Literal["visit", "source"] = "visit"
     exhausted: Literal["share"] = "share"
+    terms: Terms = Terms()
+    upkeep: Upkeep = Upkeep()
+    manager: Annotated[str, Field(max_length=120), _refusing(pattern_error)] = ""
+    to_buy: ToBuy = ToBuy()
 
 
 class ScenarioPatch(ScenarioShape):
@@ -82,61 +152,3 @@ class NumberShape(_Shape):
     """A number as it is added."""
 
     e164: Annotated[str, Field(max_length=60)]
-
-
-def read_shape(document: Mapping[str, Any]) -> tuple[ScenarioShape, dict[str, str]]:
-    """What can be read of a document, and a sentence for each field that cannot.
-
-    A field that cannot be used is left out, so that its neighbours can still be checked; if that will not do, its whole member.
-    """
-    problems = _problems(document)
-    if not problems:
-        return ScenarioShape.model_validate(document), {}
-    usable = _without(document, [problem["loc"] for problem in problems])
-    for problem in _problems(usable):
-        usable.pop(str(problem["loc"][0]), None)
-    errors = {".".join(map(str, problem["loc"])): _sentence(problem) for problem in problems}
-    return ScenarioShape.model_validate({"title": "–"} | usable), errors
-
-
-def _problems(document: Mapping[str, Any]) -> list[Any]:
-    try:
-        ScenarioShape.model_validate(document)
-    except ValidationError as refusal:
-        return list(refusal.errors())
-    return []
-
-
-def _without(document: Mapping[str, Any], locations: Iterable[tuple[int | str, ...]]) -> dict[str, Any]:
-    """A copy that lacks these members of objects; items of lists stay, so that indexes keep their meaning."""
-    trimmed = deepcopy(dict(document))
-    for *path, name in locations:
-        parent: Any = trimmed
-        for step in path:
-            parent = parent[step]
-        if isinstance(parent, dict):
-            parent.pop(name, None)
-    return trimmed
-
-
-SENTENCES = {
-    "missing": "This is needed.",
-    "extra_forbidden": "There is no such field.",
-    "string_type": "This has to be text.",
-    "string_too_short": "This is needed.",
-    "string_too_long": "This is too long: at most {max_length} characters.",
-    "int_type": "This has to be a whole number.",
-    "bool_type": "This has to be true or false.",
-    "list_type": "This has to be a list.",
-    "too_short": "At least {min_length} is needed.",
-    "too_long": "At most {max_length} can be kept here.",
-    "greater_than_equal": "This has to be at least {ge}.",
-    "less_than_equal": "This has to be at most {le}.",
-    "literal_error": "This has to be {expected}.",
-    "value_error": "{error}",
-}
-
-
-def _sentence(problem: Any) -> str:
-    pattern = SENTENCES.get(problem["type"], "This has to be an object.")
-    return pattern.format(**problem.get("ctx", {}))

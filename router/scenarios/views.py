@@ -44,7 +44,7 @@ def table() -> str:
     if (status := request.args.get("status")) in ("on", "off"):
         wanted = wanted.where(Scenario.enabled.is_(status == "on"))
     with server.database.reading() as session:
-        rows = rows_of_table(session, session.scalars(wanted), parts_of(server))
+        rows = rows_of_table(session, server, project, session.scalars(wanted))
     return render_template("scenarios/table.html", rows=rows)
 
 
@@ -92,7 +92,7 @@ def change(scenario_id: int) -> Page:
                 project,
                 current_actor(),
                 scenario_id,
-                lambda present: _document(values, present["enabled"]),
+                lambda present: _beside(present) | _document(values, present["enabled"]),
                 version,
                 server.now(),
             )
@@ -115,7 +115,9 @@ def _refused_change(scenario_id: int, values: Values, version: int, refusal: Ref
 def switch(scenario_id: int) -> Response:
     server, enabled = current_server(), bool(request.form.get("on"))
     with server.database.writing() as session:
-        scenario = switch_scenario(session, current_project(), current_actor(), scenario_id, enabled, server.now())
+        scenario = switch_scenario(
+            session, server, current_project(), current_actor(), scenario_id, enabled, server.now()
+        )
     said = (
         "on: visitors are shown its numbers" if enabled else "off: nobody is shown its numbers, calls still go through"
     )
@@ -125,9 +127,10 @@ def switch(scenario_id: int) -> Response:
 
 @scenarios_pages.get("/<int:scenario_id>/delete")
 def ask_delete(scenario_id: int) -> str:
-    with current_server().database.reading() as session:
-        scenario = find_scenario(session, current_project(), scenario_id)
-        row = rows_of_table(session, [scenario], [])[0]
+    server, project = current_server(), current_project()
+    with server.database.reading() as session:
+        scenario = find_scenario(session, project, scenario_id)
+        row = rows_of_table(session, server, project, [scenario])[0]
     return render_template("scenarios/delete.html", row=row, scenario=scenario)
 
 
@@ -167,6 +170,11 @@ def _typed() -> Values:
 def _document(values: Values, enabled: bool) -> dict[str, Any]:
     parts = {part.name: values[part.name] for part in parts_of(current_server())}
     return document_of_values(values, enabled) | parts
+
+
+def _beside(present: dict[str, Any]) -> dict[str, Any]:
+    """What the form has no fields for stays as it is."""
+    return {name: present[name] for name in ("channels", "terms", "upkeep", "manager", "to_buy")}
 
 
 def _stored(scenario: Scenario, secrets: Secrets, said: str) -> Page:

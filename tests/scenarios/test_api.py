@@ -87,7 +87,7 @@ def test_a_scenario_from_its_first_post_to_its_deletion(alice: Program, database
     assert alice.send("GET", "/scenarios").json == {"items": [made], "next": None}
 
     changed = alice.send("PATCH", path, {"version": 1, "title": "Summer", "static": {"415-555-0122": None}}).json or {}
-    assert changed == made | {"version": 2, "title": "Summer", "static": {}}
+    assert changed == made | {"version": 2, "title": "Summer", "static": {}, "channels": []}
 
     assert refusal(alice.send("PATCH", path, {"version": 1, "title": "Late"})) == (409, "version")
     assert refusal(alice.send("PATCH", path, {"title": "Which one?"})) == (422, "version")

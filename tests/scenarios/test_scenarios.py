@@ -25,6 +25,7 @@ from router.server import Server
 from router.web import Problem
 from tests.scenarios.making import ALICE, FIRST, LINE, NOON, SECOND, THIRD, make_project
 
+TERMS = [f"{which}_{what}" for what in ("sources", "landing_pages", "regions") for which in ("only", "excluded")]
 SPRING: dict[str, Any] = {
     "title": "  Spring   sale ",
     "enabled": True,
@@ -86,6 +87,7 @@ def test_a_scenario_keeps_all_that_was_said_of_it(server: Server, project: Proje
         "title": "Spring sale",
         "enabled": True,
         "numbers": [FIRST, SECOND],
+        "channels": [{"match": {"source": "flyer", "medium": "print"}, "kind": "static", "number": SECOND}],
         "static": {SECOND: {"source": "flyer", "medium": "print", "campaign": ""}},
         "flow": {
             "destinations": [
@@ -96,6 +98,10 @@ def test_a_scenario_keeps_all_that_was_said_of_it(server: Server, project: Proje
         "tagging": SPRING["tagging"],
         "aim": "source",
         "exhausted": "share",
+        "terms": {name: [] for name in TERMS},
+        "upkeep": {"on": False, "spending_limit_minor": None, "max_numbers": None},
+        "manager": "",
+        "to_buy": {"numbers": [], "count": 0, "country": "", "area_code": "", "contains": ""},
         "version": 1,
         "created_at": "2026-11-23T12:00:00.000Z",
         "calls": 0,
@@ -215,8 +221,8 @@ def test_a_switch_keeps_everything_else(server: Server, project: Project) -> Non
     scenario = create(server, project, SPRING)
     before = document_of(server, scenario)
     with server.database.writing() as session:
-        switch_scenario(session, project, ALICE, scenario.id, False, NOON)
-        switch_scenario(session, project, ALICE, scenario.id, False, NOON)
+        switch_scenario(session, server, project, ALICE, scenario.id, False, NOON)
+        switch_scenario(session, server, project, ALICE, scenario.id, False, NOON)
     assert document_of(server, scenario) == before | {"enabled": False, "version": 2}
 
 
@@ -258,7 +264,7 @@ def test_every_change_is_in_the_audit_trail(server: Server, project: Project) ->
     scenario = create(server, project, SPRING)
     change(server, project, scenario, title="Summer", aim="visit")
     with server.database.writing() as session:
-        switch_scenario(session, project, ALICE, scenario.id, False, NOON)
+        switch_scenario(session, server, project, ALICE, scenario.id, False, NOON)
         delete_scenario(session, server, project, ALICE, scenario.id, NOON)
     with server.database.reading() as session:
         entries = session.scalars(

@@ -11,7 +11,7 @@ from router.integrations.scenario_part import IntegrationsPart
 from router.scenarios.parts import add_part
 from router.scenarios.refusal import Refused
 from router.scenarios.scenarios import create_scenario, delete_scenario, present_scenarios
-from router.scenarios.shape import read_shape
+from router.scenarios.shape_errors import read_shape
 from router.server import Server
 from router.web import Problem
 from tests.scenarios.making import ALICE, FIRST, LINE, NOON

@@ -1,0 +1,58 @@
+"""Whom terms let in at all (R2): terms under which no visitor can ever match are pointed out. Pure; never wrong when it says so."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from router.scenarios.channel_rows import Channel, is_for_visitors, parts_of_match
+from router.scenarios.patterns import covers, read_source_pattern, source_covers
+
+PLAIN = re.compile(r"(?!.*//)[/*][!$&-.0-9:-@A-Z_a-z~*/+]*")
+"""Patterns of pages in which no encoding, composed letter or anchor can mean something else than it says."""
+
+
+def shut_out(terms: Mapping[str, Any]) -> str | None:
+    """The member of the terms (`only_sources`, `excluded_sources`, ...) that leaves no visitor; None when there may be some."""
+    for what, is_covered, every in KINDS:
+        only, excluded = terms.get(f"only_{what}") or [], terms.get(f"excluded_{what}") or []
+        wanted = only or every
+        if wanted and all(any(is_covered(wide, narrow) for wide in excluded) for narrow in wanted):
+            return f"only_{what}" if only else f"excluded_{what}"
+    return None
+
+
+def channels_shut_out(channels: Sequence[Channel], terms: Mapping[str, Any]) -> list[int]:
+    """Indexes of the channels whose every visitor the terms exclude."""
+    excluded = [read_source_pattern(one) for one in terms.get("excluded_sources") or []]
+    return [
+        index
+        for index, one in enumerate(channels)
+        if is_for_visitors(one) and any(source_covers(wide, parts_of_match(one["match"])) for wide in excluded)
+    ]
+
+
+def source_covered(wide: str, narrow: str) -> bool:
+    return source_covers(read_source_pattern(wide), read_source_pattern(narrow))
+
+
+def page_covered(wide: str, narrow: str) -> bool:
+    """A pattern without `?` is compared with the path alone, one with it with path and query."""
+    if not (PLAIN.fullmatch(wide) and PLAIN.fullmatch(narrow)):
+        return wide == narrow
+    if "?" in wide or "?" not in narrow:
+        return ("?" not in wide or "?" in narrow) and covers(wide, narrow)
+    path = narrow.partition("?")[0]
+    return covers(wide, f"{path.partition('*')[0]}*" if "*" in path else path)
+
+
+def region_covered(wide: str, narrow: str) -> bool:
+    """`US` means all of its regions."""
+    return covers(wide, narrow) or covers(wide, narrow[:2])
+
+
+KINDS: tuple[tuple[str, Callable[[str, str], bool], list[str]], ...] = (
+    ("sources", source_covered, ["*"]),
+    ("landing_pages", page_covered, ["/*"]),
+    ("regions", region_covered, []),
+)
+"""Each kind of terms, how one pattern covers another, and what everybody fits."""

@@ -18,6 +18,7 @@ SHOP = "shop"
 TWILIO_API = "https://api.twilio.com"
 TWILIO_PRICING = "https://pricing.twilio.com"
 SIMULATED_ACCOUNT = "AC" + "5" * 32
+SIMULATOR_FILE = "simulator.db"
 SHOP_SECONDS = 10.0
 LARGEST_ANSWER = 8 * 1024 * 1024
 """A page of a thousand numbers has about two megabytes."""
@@ -85,6 +86,6 @@ def _simulator(settings: Settings, account: str, token: str) -> str:
     """Starts the simulated carrier's REST side in this process, until it ends; its address."""
     from router.carriers.simulator.rest_server import RestServer
 
-    simulator = RestServer(settings.data_dir / "simulator.db", account, token)
+    simulator = RestServer(settings.data_dir / SIMULATOR_FILE, account, token)
     simulator.start()
     return simulator.url

@@ -9,9 +9,11 @@ from typing import Any
 from werkzeug.datastructures import Headers
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
-from router.carriers import carrier_tokens
+from router.carriers import SIMULATOR_FILE, carrier_tokens, simulated_account
 from router.carriers.simulator import Line, RealClock, Simulator
-from router.carriers.simulator.server import ControlServer, Reply
+from router.carriers.simulator.account import Account
+from router.carriers.simulator.rest import PRICING, VERSION, Rest
+from router.carriers.simulator.server import ControlServer, Mount, Reply
 from router.demo import shop
 from router.demo.company import CRM_DATABASE
 from router.demo.inbox import Crm, Inbox
@@ -33,16 +35,21 @@ def wsgi_receiver(application: Any) -> Crm:
 
 
 def outside_world(settings: Settings, places: Places) -> ControlServer:
-    """Every line is worked by hand, from the telephone's page."""
+    """Every line is worked by hand, from the telephone's page. Numbers are rented here, too, and can be dialled at once."""
+    token = carrier_tokens(settings)[0]
+    account = Account(settings.data_dir / SIMULATOR_FILE)
+    rest = Rest(account, simulated_account(settings), token)
     simulator = Simulator(
         settings.base_url,
-        carrier_tokens(settings)[0],
+        token,
         clock=RealClock(),
         lines={"*": Line.by_hand()},
         owned=[*shop.POOL, shop.BILLBOARD, shop.FLYER],
+        rented=account.addresses,
     )
     inbox = Inbox(utc_now, wsgi_receiver(OdooFake(CRM_DATABASE, places.crm_key)))
-    mounts = {"/demo/inbox": inbox.receive, "/json/2/": inbox.receive_crm}
+    mounts: dict[str, Mount] = {"/demo/inbox": inbox.receive, "/json/2/": inbox.receive_crm}
+    mounts |= dict.fromkeys((f"/{VERSION}/", PRICING), rest.reply)
     return ControlServer(simulator, places.key, places.port, mounts)
 
 

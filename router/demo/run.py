@@ -14,7 +14,7 @@ from router.database import Database, migrate
 from router.demo import shop
 from router.demo.company import point_integrations
 from router.demo.life import bring_to_life, is_alive
-from router.demo.places import choose_places
+from router.demo.places import Places, choose_places
 from router.server import utc_now
 from router.settings import SECRETS, Settings, read_settings
 
@@ -38,14 +38,16 @@ def prepare_demo(environ: Mapping[str, str]) -> Demo:
     environment = demo_environment(environ)
     settings = read_settings(environment)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
+    places = choose_places(settings.data_dir)
+    environment["ROUTER_SIMULATOR_URL"] = places.address
     password = kept_password(settings.data_dir)
     database = Database(settings.database, pool_size=2)
     try:
         migrate(database)
-        _furnish(database, settings, password)
+        _furnish(database, settings, places, password)
     finally:
         database.dispose()
-    return Demo(environment, settings, password)
+    return Demo(environment, read_settings(environment), password)
 
 
 def demo_environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -61,14 +63,15 @@ def demo_environment(environ: Mapping[str, str]) -> dict[str, str]:
         "ROUTER_PUBLIC_URL": "",
         "ROUTER_FALLBACK_DESTINATION": shop.COUNTER,
         "ROUTER_CARRIER": "simulator",
+        "ROUTER_SIMULATOR_URL": "",
+        "TWILIO_ACCOUNT_SID": "",
         "ROUTER_ALLOW_PRIVATE": LOOPBACK,
         "GUNICORN_CMD_ARGS": "--keep-alive=1",  # Ctrl-C waits no longer for the browser's idle connections
     }
     return {"ROUTER_LOG_LEVEL": "warning"} | dict(environ) | secrets | own
 
 
-def _furnish(database: Database, settings: Settings, password: str) -> None:
-    places = choose_places(settings.data_dir)
+def _furnish(database: Database, settings: Settings, places: Places, password: str) -> None:
     if is_alive(database):
         with database.writing() as session:
             point_integrations(session, places)

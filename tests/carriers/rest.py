@@ -48,6 +48,6 @@ def running_carrier(folder: Path, seconds: float = PATIENCE_SECONDS, token: str 
         server.close()
 
 
-def make_shop(url: str, seconds: float = PATIENCE_SECONDS, token: str = TOKEN) -> TwilioShop:
+def make_shop(url: str, seconds: float = PATIENCE_SECONDS, token: str = TOKEN, voice: str = VOICE) -> TwilioShop:
     http = Outgoing(ANYWHERE, total_seconds=seconds, answer_limit=LARGEST_ANSWER)
-    return TwilioShop(http, url, url, SIMULATED_ACCOUNT, token, VOICE)
+    return TwilioShop(http, url, url, SIMULATED_ACCOUNT, token, voice)

@@ -10,6 +10,8 @@ from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
+from router.carriers.simulator.player import Addresses
+
 WAIT_SECONDS = 10.0
 TABLES = """
 CREATE TABLE IF NOT EXISTS number (
@@ -98,6 +100,14 @@ class Account:
             book.execute("DELETE FROM number WHERE sid = ?", (sid,))
             _note(book, "released", found["e164"], found["friendly_name"])
         return True
+
+    def addresses(self, e164: str) -> Addresses | None:
+        """Where calls to a rented number go; None: it is not rented, or was told nothing."""
+        with self._open() as book:
+            found = _one(book, "e164", e164)
+        if found is None or not found["voice_url"]:
+            return None
+        return Addresses(found["voice_url"], found["voice_fallback_url"], found["status_callback"])
 
     def find(self, sid: str) -> Number | None:
         with self._open() as book:

@@ -2,10 +2,7 @@
 
 import base64
 import hmac
-import json
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
@@ -13,37 +10,14 @@ import phonenumbers
 
 from router.carriers.simulator import stock
 from router.carriers.simulator.account import Account, Number, Taken
-from router.carriers.simulator.rest_ways import error_body
+from router.carriers.simulator.rest_answers import Answer, Request, not_found, not_signed_in, refused
+from router.carriers.simulator.rest_search import price, search
+from router.carriers.simulator.server import Reply
 
 VERSION = "2010-04-01"
 PRICING = "/v1/PhoneNumbers/Countries/"
 PAGE_SIZE, LARGEST_PAGE = 50, 1000
-KINDS = {"Local": "local", "Mobile": "mobile", "TollFree": "toll-free"}
-PRICES = {"local": 115, "mobile": 300, "toll-free": 215}
-"""US cents a month in a country of the first group; others cost a multiple."""
-PATTERN = re.compile(r"[0-9*%+$]{2,16}")
 LONGEST_NAME = 64
-
-
-@dataclass(frozen=True)
-class Request:
-    """`kind` is what the ways of misbehaving go by; `rest` is the last part of its path: a country and type, or a sid."""
-
-    kind: str
-    values: dict[str, str]
-    rest: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Answer:
-    status: int
-    body: Any = None
-    headers: dict[str, str] = field(default_factory=dict)
-
-    def written(self) -> bytes:
-        if self.body is None:
-            return b""
-        return self.body.encode() if isinstance(self.body, str) else json.dumps(self.body).encode()
 
 
 class Rest:
@@ -54,6 +28,13 @@ class Rest:
         self._sid = sid
         self._signed_in = b"Basic " + base64.b64encode(f"{sid}:{token}".encode())
         self._base = f"/{VERSION}/Accounts/{quote(sid, safe='')}"
+
+    def reply(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Reply:
+        """Answers a request without any misbehaviour; a mount of the simulated exchange."""
+        if not self.knows(headers.get("Authorization", "")):
+            return not_signed_in().reply()
+        request = self.read(method, target, body)
+        return (self.do(request) if request else not_found()).reply()
 
     def knows(self, authorization: str) -> bool:
         return hmac.compare_digest(authorization.encode("utf-8", "replace"), self._signed_in)
@@ -75,7 +56,7 @@ class Rest:
         return {
             "countries": self._countries,
             "search": self._search,
-            "price": _price,
+            "price": price,
             "list": self._list,
             "fetch": self._fetch,
             "buy": self._buy,
@@ -96,28 +77,7 @@ class Rest:
         return self._page("AvailablePhoneNumbers", "countries", found, request.values)
 
     def _search(self, request: Request) -> Answer:
-        country, kind = request.rest[0], KINDS.get(request.rest[1])
-        if country not in stock.countries() or kind is None or not stock.is_sold(country, kind):
-            return not_found()
-        pattern, area = request.values.get("Contains", ""), request.values.get("AreaCode", "")
-        if pattern and not PATTERN.fullmatch(pattern):
-            return refused(20001, "Contains is not valid.")
-        if area and not re.fullmatch(r"[0-9]{3}", area):
-            return refused(21451, "AreaCode is not valid.")
-        if area and country not in ("US", "CA"):
-            return refused(21457, "AreaCode is not supported for this country.")
-        limit, taken = _page_size(request.values), self.account.taken()
-        begins, inside = _in_stock(country, pattern, area)
-        found = stock.search(country, inside, kind, limit + len(taken), begins)
-        fits = _fitting(pattern)
-        left = [number for number in found if number.e164 not in taken and fits.match(number.e164)]
-        return Answer(
-            200,
-            {
-                "available_phone_numbers": [_offer(number) for number in left[:limit]],
-                "uri": f"{self._base}/AvailablePhoneNumbers/{country}/{request.rest[1]}.json",
-            },
-        )
+        return search(request, self.account.taken(), page_size(request.values), self._base)
 
     def _list(self, request: Request) -> Answer:
         part = request.values.get("PhoneNumber", "").strip("*")
@@ -152,7 +112,7 @@ class Rest:
 
     def _page(self, path: str, name: str, found: list[Any], values: Mapping[str, str]) -> Answer:
         """A page of a list. As at Twilio, its parameters stand in the address of the next one."""
-        size, page = _page_size(values), int(values["Page"]) if values.get("Page", "").isdigit() else 0
+        size, page = page_size(values), int(values["Page"]) if values.get("Page", "").isdigit() else 0
         uri = f"{self._base}/{path}.json"
         kept = {key: value for key, value in values.items() if key not in ("Page", "PageToken")}
         more = urlencode({**kept, "Page": page + 1, "PageToken": f"PA{page + 1}"})
@@ -189,18 +149,6 @@ class Rest:
         }
 
 
-def refused(code: int, message: str, status: int = 400) -> Answer:
-    return Answer(status, error_body(status, code, message))
-
-
-def not_found() -> Answer:
-    return refused(20404, "The requested resource was not found", 404)
-
-
-def not_signed_in() -> Answer:
-    return refused(20003, "Authenticate", 401)
-
-
 def _kind(method: str, names: list[str]) -> str:
     if names[0] == "AvailablePhoneNumbers" and method == "GET":
         return {1: "countries", 3: "search"}.get(len(names), "")
@@ -211,71 +159,7 @@ def _kind(method: str, names: list[str]) -> str:
     return ""
 
 
-def _price(request: Request) -> Answer:
-    country = request.rest[0]
-    if country not in stock.countries():
-        return not_found()
-    factor = 1 if country in ("US", "CA", "GB", "PR") else 1 + sum(country.encode()) % 7
-    prices = [
-        {
-            "number_type": kind.replace("-", " "),
-            "base_price": _money(cents * factor),
-            "current_price": _money(cents * factor),
-        }
-        for kind, cents in PRICES.items()
-        if stock.is_sold(country, kind)
-    ]
-    return Answer(
-        200,
-        {
-            "country": country,
-            "iso_country": country,
-            "phone_number_prices": prices,
-            "price_unit": "USD",
-            "url": f"https://pricing.twilio.com{PRICING}{country}",
-        },
-    )
-
-
-def _money(cents: int) -> str:
-    return f"{cents // 100}.{cents % 100:02}"
-
-
-def _offer(number: stock.StockNumber) -> dict[str, Any]:
-    parsed = phonenumbers.parse(number.e164, None)
-    return {
-        "phone_number": number.e164,
-        "friendly_name": phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.NATIONAL),
-        "iso_country": number.country,
-        "locality": None,
-        "region": None,
-        "postal_code": None,
-        "rate_center": None,
-        "lata": None,
-        "latitude": None,
-        "longitude": None,
-        "address_requirements": "none",
-        "beta": False,
-        "capabilities": {"voice": True, "SMS": False, "MMS": False},
-    }
-
-
-def _in_stock(country: str, pattern: str, area: str) -> tuple[str, str]:
-    """How the wanted numbers begin in national form, and what they contain."""
-    code = str(phonenumbers.country_code_for_region(country))
-    if not pattern.startswith(f"+{code}"):
-        return area, pattern.strip("*%$")
-    begins, _, inside = pattern.removeprefix(f"+{code}").partition("%")
-    return area or begins, inside
-
-
-def _fitting(pattern: str) -> "re.Pattern[str]":
-    """Twilio's pattern as a regular expression over E.164: `+` at its beginning is the number's own, `*` one digit, `%` any."""
-    inside = "".join({"*": "[0-9]", "%": "[0-9]*"}.get(sign, sign) for sign in pattern.lstrip("+"))
-    return re.compile(rf"\+{'' if pattern.startswith('+') else '[0-9]*'}{inside}")
-
-
-def _page_size(values: Mapping[str, str]) -> int:
+def page_size(values: Mapping[str, str]) -> int:
     asked = values.get("PageSize", "")
     return max(1, min(int(asked), LARGEST_PAGE)) if asked.isdigit() else PAGE_SIZE
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from router.carriers.simulator.account import Account
-from router.carriers.simulator.rest import Answer, Request, Rest, not_found, not_signed_in
+from router.carriers.simulator.rest import Rest
+from router.carriers.simulator.rest_answers import Answer, Request, not_found, not_signed_in
 from router.carriers.simulator.rest_ways import KINDS, RestWays, Way, read_way
 
 LARGEST_BODY = 64 * 1024
@@ -63,8 +64,7 @@ class RestServer:
         if way.what == "late" and way.done:
             self._closing.wait(way.seconds)
         if way.what == "answer":
-            more = {"Retry-After": way.retry_after} if way.retry_after else {}
-            return Answer(way.status, way.body, {"Content-Type": way.kind, **more})
+            return Answer(way.status, way.body, way.kind, way.retry_after)
         return _without(answer, way.number) if way.what == "omit" else answer
 
     def _control(self, method: str, what: str, body: bytes) -> Answer:
@@ -92,7 +92,7 @@ def _without(answer: Answer, number: str) -> Answer:
         else value
         for name, value in answer.body.items()
     }
-    return Answer(answer.status, body, answer.headers)
+    return Answer(answer.status, body)
 
 
 class _Server(ThreadingHTTPServer):
@@ -126,11 +126,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._write(answer, way)
 
     def _write(self, answer: Answer, way: Way) -> None:
-        body = answer.written()
-        self.send_response(answer.status)
-        for name, value in ({"Content-Type": "application/json"} | answer.headers).items():
-            self.send_header(name, value)
-        if answer.status != 204:
+        status, kind, body = answer.reply()
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        if answer.retry_after:
+            self.send_header("Retry-After", answer.retry_after)
+        if status != 204:
             self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if way.what == "cut":

@@ -126,7 +126,7 @@ def _handler(control: ControlServer) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             self.wfile.write(body if status != 204 else b"")
 
-        do_GET = do_POST = _answer
+        do_GET = do_POST = do_DELETE = _answer
 
         def log_message(self, format: str, *values: Any) -> None:
             """Calls are shown on the telephone's page, not in a log."""

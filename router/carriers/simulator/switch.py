@@ -1,7 +1,7 @@
 """The simulated exchange: places calls to a server under test or to the demo, in this thread or in one of their own."""
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from router.carriers.simulator.clock import Clock, RealClock
@@ -20,6 +20,7 @@ PATIENT_LINE = Line.answers()
 class Simulator:
     """The carrier of one server at `base_url`, signing with `token`.
 
+    `rented` tells the addresses that a number was given when it was bought, None of one that was not: it is played with ours.
     `lines` says what each destination does, under `*` what all others do. `call()` plays a call to its end and returns it;
     `start()` plays it beside us, `press()` acts in it, `find()` shows it.
     """
@@ -34,6 +35,7 @@ class Simulator:
         owned: Iterable[str] = (),
         ways: Ways | None = None,
         longest_request: float = LONGEST_REQUEST,
+        rented: Callable[[str], Addresses | None] = lambda _: None,
     ) -> None:
         self.clock = clock or RealClock()
         self.lines = {"*": PATIENT_LINE} | dict(lines or {})
@@ -44,6 +46,7 @@ class Simulator:
         self._token = token
         self._owned = set(owned)
         self._longest_request = longest_request
+        self._rented = rented
         self._calls: dict[str, PhoneCall] = {}
         self._lock = threading.Lock()
         self._threads = ThreadPoolExecutor(MOST_CALLS_AT_ONCE, "call")
@@ -90,7 +93,8 @@ class Simulator:
         courier = Courier(self._token, self.clock, call.exchanges, self._longest_request)
         try:
             stage = Stage(call, self.clock, courier, self.ways)
-            Player(stage, self.addresses, self.lines, self._owned).run()
+            addresses = self._rented(call.to) or self.addresses
+            Player(stage, addresses, self.lines, self._owned).run()
         finally:
             courier.close()
             call.ended_at = call.ended_at or self.clock.now()

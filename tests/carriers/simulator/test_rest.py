@@ -1,0 +1,194 @@
+"""The simulated carrier's REST side, read by Twilio's own library, shared by processes, and told to misbehave."""
+
+import json
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import phonenumbers
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from twilio.base.exceptions import TwilioException, TwilioRestException  # type: ignore[import-untyped]  # twilio ships no types
+from twilio.http.http_client import TwilioHttpClient  # type: ignore[import-untyped]
+from twilio.rest import Client  # type: ignore[import-untyped]
+
+from router.carriers.shop import Gone, TryLater
+from router.carriers.simulator import Simulator
+from router.carriers.simulator.account import Account
+from router.carriers.simulator.rest import Rest
+from router.carriers.simulator.rest_ways import Way
+from tests.carriers.rest import VOICE, Carrier, make_shop, running_carrier
+from tests.carriers.simulator.conftest import Exchanges, TwimlServer, response
+
+NUMBER = "+12015550001"
+
+
+@pytest.fixture
+def carrier(tmp_path: Path) -> Iterator[Carrier]:
+    with running_carrier(tmp_path) as running:
+        yield running
+
+
+class Redirected(TwilioHttpClient):  # type: ignore[misc]  # twilio ships no types
+    """Twilio's own client, which finds the simulated carrier at Twilio's addresses."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(timeout=5, pool_connections=False)
+        self.url = url
+
+    def request(self, method: str, url: str, *values: Any, **more: Any) -> Any:
+        for host in ("https://api.twilio.com", "https://pricing.twilio.com"):
+            url = url.replace(host, self.url)
+        return super().request(method, url, *values, **more)
+
+
+def library(carrier: Carrier, token: str = "") -> Any:
+    return Client(carrier.sid, token or carrier.token, http_client=Redirected(carrier.url))
+
+
+def test_twilios_own_library_finds_and_buys_numbers(carrier: Carrier) -> None:
+    twilio = library(carrier)
+    (found, second) = twilio.available_phone_numbers("US").local.list(area_code=415, limit=2)
+    assert found.phone_number.startswith("+1415")
+    assert (found.iso_country, found.address_requirements) == ("US", "none")
+    bought = twilio.incoming_phone_numbers.create(
+        phone_number=found.phone_number, friendly_name="ct:1", voice_url=f"{VOICE}/voice/inbound"
+    )
+    assert bought.sid.startswith("PN")
+    assert len(bought.sid) == 34
+    assert (bought.phone_number, bought.friendly_name, bought.voice_method) == (found.phone_number, "ct:1", "POST")
+    assert bought.date_created is not None
+    assert twilio.incoming_phone_numbers(bought.sid).fetch().voice_url == f"{VOICE}/voice/inbound"
+    assert twilio.incoming_phone_numbers(bought.sid).update(voice_url="").voice_url == ""
+    assert carrier.shop.find(found.phone_number) is not None
+    assert (
+        twilio.available_phone_numbers("US").local.list(area_code=415, limit=1)[0].phone_number == second.phone_number
+    )
+    assert twilio.incoming_phone_numbers(bought.sid).delete() is True
+    with pytest.raises(TwilioRestException) as raised:
+        twilio.incoming_phone_numbers(bought.sid).delete()
+    assert (raised.value.status, raised.value.code) == (404, 20404)
+
+
+def test_twilios_own_library_reads_lists_page_by_page_and_prices(carrier: Carrier) -> None:
+    for digit in range(5):
+        carrier.shop.buy(f"+1201555000{digit}", "ct:1")
+    twilio = library(carrier)
+    assert len(twilio.incoming_phone_numbers.list(page_size=2, limit=100)) == 5
+    assert [one.phone_number for one in twilio.incoming_phone_numbers.list(phone_number="5550003", limit=9)] == [
+        "+12015550003"
+    ]
+    assert len(twilio.available_phone_numbers.list(page_size=100, limit=1000)) > 240
+    prices = twilio.pricing.v1.phone_numbers.countries("DE").fetch()
+    assert prices.price_unit == "USD"
+    assert {one["number_type"] for one in prices.phone_number_prices} == {"local", "mobile", "toll free"}
+    mobile = twilio.available_phone_numbers("DE").mobile.list(limit=1)[0].phone_number
+    assert phonenumbers.number_type(phonenumbers.parse(mobile)) == phonenumbers.PhoneNumberType.MOBILE
+
+
+@pytest.mark.parametrize(
+    ("number", "more", "code"),
+    [
+        (NUMBER, {}, 21422),
+        ("+1201555", {}, 21421),
+        ("hello", {}, 21421),
+        ("+12015550002", {"voice_url": "calls.example.net"}, 21402),
+        ("+12015550002", {"voice_url": VOICE, "voice_method": "PUT"}, 21403),
+        ("+12015550002", {"voice_fallback_url": VOICE}, 21405),
+        ("+12015550002", {"friendly_name": "x" * 65}, 20001),
+        ("+12015550002", {"friendly_name": "x\x00"}, 20001),
+    ],
+)
+def test_errors_have_twilios_codes(carrier: Carrier, number: str, more: dict[str, str], code: int) -> None:
+    carrier.shop.buy(NUMBER, "ct:1")
+    with pytest.raises(TwilioRestException) as raised:
+        library(carrier).incoming_phone_numbers.create(phone_number=number, **more)
+    assert (raised.value.status, raised.value.code) == (400, code)
+    assert carrier.bought() == {NUMBER: 1}
+
+
+def test_a_wrong_token_and_a_kind_that_a_country_has_not_are_refused_as_at_twilio(carrier: Carrier) -> None:
+    with pytest.raises(TwilioRestException) as raised:
+        library(carrier, "another-token").incoming_phone_numbers.create(phone_number=NUMBER)
+    assert (raised.value.status, raised.value.code) == (401, 20003)
+    for search in (
+        library(carrier).available_phone_numbers("US").mobile,
+        library(carrier).available_phone_numbers("XX").local,
+    ):
+        with pytest.raises(TwilioException) as missing:
+            search.list(limit=1)
+        assert missing.value.args[1].status_code == 404
+
+
+def test_two_servers_of_one_book_sell_a_number_once(carrier: Carrier, tmp_path: Path) -> None:
+    with running_carrier(tmp_path) as beside, ThreadPoolExecutor(8) as threads:
+        start = threading.Barrier(8)
+
+        def buy(place: int) -> bool:
+            start.wait()
+            try:
+                return bool((carrier, beside)[place % 2].shop.buy(NUMBER, f"ct:{place}"))
+            except Gone:
+                return False
+
+        assert sum(threads.map(buy, range(8))) == 1
+    assert carrier.bought() == {NUMBER: 1}
+
+
+def test_tests_in_other_processes_say_over_http_what_goes_wrong(carrier: Carrier) -> None:
+    with httpx.Client(base_url=carrier.url, auth=(carrier.sid, carrier.token), trust_env=False) as control:
+        ways = [{"what": "answer", "status": 429, "body": "", "done": False}]
+        assert control.post("/simulator/ways", json={"kind": "buy", "ways": ways, "times": 2}).status_code == 204
+        assert control.post("/simulator/elsewhere", json={"number": "+12015550002"}).status_code == 204
+        for _ in range(2):
+            with pytest.raises(TryLater):
+                carrier.shop.buy(NUMBER, "ct:1")
+        with pytest.raises(Gone):
+            carrier.shop.buy("+12015550002", "ct:1")
+        carrier.shop.buy(NUMBER, "ct:1")
+        assert control.get("/simulator/history").json()["items"] == [
+            {"what": "bought", "e164": NUMBER, "label": "ct:1"}
+        ]
+        carrier.ways.always("list", Way.broken(done=False))
+        assert control.delete("/simulator/ways").status_code == 204
+        assert carrier.shop.find(NUMBER)
+        for junk in ({}, {"kind": "buy", "ways": [{"what": "late", "until": 3}]}, {"kind": "buy", "ways": 3}):
+            assert control.post("/simulator/ways", json=junk).status_code == 422
+        assert control.post("/simulator/ways", content=b"{").status_code == 422
+        assert control.get("/elsewhere").status_code == 404
+    assert httpx.get(f"{carrier.url}/simulator/history", trust_env=False).status_code == 401
+
+
+def test_a_bought_number_rings_where_it_was_told_to(exchange: Exchanges, twiml: TwimlServer, carrier: Carrier) -> None:
+    """Also after it was pointed elsewhere; and a number that nobody rented, at the exchange's own addresses."""
+    simulator: Simulator = exchange(rented=carrier.account.addresses)
+    for path in ("/voice/inbound", "/moved/voice/inbound"):
+        twiml.pages[path] = response("<Say>Hello</Say>")
+    shop = make_shop(carrier.url, voice=twiml.url)
+    owned = shop.buy(NUMBER, "ct:1")
+    simulator.call("+14155552671", NUMBER)
+    assert twiml.paths() == ["/voice/inbound", "/voice/status"]
+    make_shop(carrier.url, voice=f"{twiml.url}/moved").configure(owned.sid)
+    simulator.call("+14155552671", NUMBER)
+    simulator.call("+14155552671", "+12015550002")
+    assert twiml.paths()[2:] == ["/moved/voice/inbound", "/moved/voice/status", "/voice/inbound", "/voice/status"]
+
+
+@given(st.sampled_from(["GET", "POST", "DELETE", "PUT"]), st.text(max_size=40), st.binary(max_size=60))
+def test_no_request_breaks_the_carrier(
+    tmp_path_factory: pytest.TempPathFactory, method: str, path: str, body: bytes
+) -> None:
+    rest = Rest(Account(tmp_path_factory.getbasetemp() / "junk.db"), "AC1", "token")
+    headers = {"Authorization": httpx.BasicAuth("AC1", "token")._auth_header}
+    for start in (
+        "/2010-04-01/Accounts/AC1/",
+        "/2010-04-01/Accounts/AC1/IncomingPhoneNumbers",
+        "/v1/PhoneNumbers/Countries/",
+    ):
+        status, _, answer = rest.reply(method, start + path, headers, body)
+        assert status in (200, 201, 204, 400, 404)
+        assert json.loads(answer or b"{}") is not None

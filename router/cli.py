@@ -18,6 +18,7 @@ from router.operations import key_fits
 from router.server import Server
 from router.settings import SettingsError, read_settings
 from router.supervisor import PortTaken, claim_port, python, supervise, web_command
+from router.voice.commands import import_calls
 from router.worker import Worker
 
 
@@ -34,6 +35,7 @@ def open_server() -> Server:
 
 router.add_command(user)
 router.add_command(token)
+router.add_command(import_calls)
 
 
 @router.command()

@@ -3,10 +3,11 @@
 import base64
 import binascii
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
-from sqlalchemy import Select
+from sqlalchemy import Select, and_, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from router.web import GREATEST_ID, Problem
@@ -92,6 +93,25 @@ def rows_of(
     rows = session.scalars(statement.order_by(column.desc()).limit(limit + 1)).all()
     shown = rows[:limit]
     return shown, make_cursor(getattr(shown[-1], column.key)) if len(rows) > limit else None
+
+
+def rows_by_time(
+    session: Session,
+    statement: Select[Row],
+    at: InstrumentedAttribute[datetime],
+    key: InstrumentedAttribute[int],
+    args: Mapping[str, str],
+) -> tuple[Sequence[Row], str | None]:
+    """As `rows_of`, for rows that may become known late: newest by the moment `at`. The cursor is the last row's id."""
+    limit = _limit(args.get("limit", ""))
+    if cursor := args.get("next", ""):
+        last = read_cursor(cursor)
+        moment = session.scalar(select(at).where(key == last))
+        earlier = key < last if moment is None else or_(at < moment, and_(at == moment, key < last))
+        statement = statement.where(earlier)
+    rows = session.scalars(statement.order_by(at.desc(), key.desc()).limit(limit + 1)).all()
+    shown = rows[:limit]
+    return shown, make_cursor(getattr(shown[-1], key.key)) if len(rows) > limit else None
 
 
 def _limit(text: str) -> int:

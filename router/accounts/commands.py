@@ -51,7 +51,7 @@ def add_user(
             raise click.ClickException(f"{email} is there already.")
         made = person or people.create_person(session, email, password_hash, now, name, operator)
         if project is not None:
-            people.set_role(session, _project(session, project).id, made.id, role)
+            people.set_role(session, project_of(session, project).id, made.id, role)
         audit.record(session, CONSOLE, now, "person added", email, project, operator=operator)
     click.echo(f"{email} has the role {role}." if person else _said_password(email, password, password_stdin))
 
@@ -81,25 +81,31 @@ def reset_password(open_server: Opener, email: str, password_stdin: bool) -> Non
 def add_token(open_server: Opener, name: str, project: int | None, role: str) -> None:
     """Add an API token; it is the last word printed, and shown this once."""
     with _changing(open_server) as (server, session):
-        project_id = _project(session, project).id if project is not None else None
+        project_id = project_of(session, project).id if project is not None else None
         _, text = tokens.create_token(session, name, server.now(), project_id, role)
         audit.record(session, CONSOLE, server.now(), "token created", name, project_id)
     click.echo(f"Token {name} ({'operator' if project is None else role}): {text}")
 
 
 @contextmanager
-def _changing(open_server: Opener) -> Iterator[tuple[Server, Session]]:
+def opened(open_server: Opener) -> Iterator[Server]:
+    """A server whose schema is current, for the time of a command."""
     server = open_server()
     try:
         if schema_state(server.database) != "current":
             raise click.ClickException("The database's schema is not this version's. Run “router migrate” first.")
-        with server.database.writing() as session:
-            yield server, session
+        yield server
     finally:
         server.database.dispose()
 
 
-def _project(session: Session, project_id: int) -> Project:
+@contextmanager
+def _changing(open_server: Opener) -> Iterator[tuple[Server, Session]]:
+    with opened(open_server) as server, server.database.writing() as session:
+        yield server, session
+
+
+def project_of(session: Session, project_id: int) -> Project:
     project = session.get(Project, project_id)
     if project is None:
         raise click.ClickException(f"There is no project {project_id}.")

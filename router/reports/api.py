@@ -5,7 +5,7 @@ from typing import Any
 from flask import Blueprint, request
 
 from router.accounts.access import Audience, current_project, guard
-from router.accounts.api_habits import rows_of
+from router.accounts.api_habits import rows_by_time
 from router.accounts.openapi import described
 from router.accounts.tokens import require_token
 from router.integrations.document import full_call_documents
@@ -27,7 +27,7 @@ def get_calls(project_id: int) -> dict[str, Any]:
     """List calls, newest first."""
     wanted = read_filter(request.args, current_project())
     with current_server().database.reading() as session:
-        rows, following = rows_of(session, calls_of(project_id, wanted), Call.id, request.args)
+        rows, following = rows_by_time(session, calls_of(project_id, wanted), Call.started_at, Call.id, request.args)
         return {"items": full_call_documents(session, rows), "next": following}
 
 

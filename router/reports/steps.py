@@ -52,6 +52,10 @@ def _lease(call: Call, facts: Facts) -> str:
     return f"Only one visit: {sure}" if seen == 1 else f"{say_count(seen, 'visit')}. The most probable one wins: {sure}"
 
 
+def _imported(call: Call, facts: Facts) -> str:
+    return "Yes: it is a call of the time before, brought over with the source that was named there."
+
+
 def _none(call: Call, facts: Facts) -> str:
     return "The source is not known."
 
@@ -60,6 +64,7 @@ RULES: dict[str, tuple[str, Callable[[Call, Facts], str]]] = {
     "repeat": ("Has this caller called this number before?", _repeat),
     "static": ("Does this number stand for one source for good?", _static),
     "lease": ("Who had been shown this number?", _lease),
+    "imported": ("Did another service decide?", _imported),
     "none": ("Is anything else known?", _none),
 }
 
@@ -68,6 +73,10 @@ def how_sure(call: Call) -> str:
     """The end of the sentence that tells where a call came from."""
     if call.rule == "static":
         return "certain, because the number stands for this source alone"
+    if call.rule == "imported":
+        return "as the service before said"
+    if call.rule == "repeat" and call.source_confidence is None:
+        return "as the service before said of this caller's first call"
     if call.rule == "repeat":
         return f"{whole_percent(call.source_confidence)} sure, as on this caller's first call"
     return f"{whole_percent(call.source_confidence)} sure"

@@ -8,6 +8,7 @@ from markupsafe import Markup
 from router.accounts.filters import phone
 from router.formats import say_duration
 from router.reports.words import STATUS_WORDS
+from router.voice.calls import IMPORTED
 from router.voice.models import Call, CallEvent, CallLeg
 
 Moment = tuple[datetime, str, str]
@@ -32,7 +33,7 @@ def moments_of(call: Call, legs: Iterable[CallLeg], events: Iterable[CallEvent])
 
 def _ended_in_place(call: Call, moments: list[Moment]) -> list[Moment]:
     """With the end where it belongs: after all that happened up to then, before a recording that came later."""
-    if call.ended_at is None:
+    if call.ended_at is None or call.rule == IMPORTED:
         return moments
     before = [moment for moment in moments if moment[0] <= call.ended_at]
     word, kind = STATUS_WORDS[call.status]

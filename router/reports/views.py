@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from router.accounts.access import Audience, current_project, guard
-from router.accounts.api_habits import rows_of
+from router.accounts.api_habits import rows_by_time
 from router.accounts.models import Project
 from router.accounts.sessions import require_person
 from router.phones import BadPhone, read_phone
@@ -41,7 +41,8 @@ def overview() -> str:
     server, project = current_server(), current_project()
     now = server.now()
     with server.database.reading() as session:
-        last = session.scalars(calls_of(project.id, CallFilter()).order_by(Call.id.desc()).limit(LAST_CALLS)).all()
+        newest = calls_of(project.id, CallFilter()).order_by(Call.started_at.desc(), Call.id.desc())
+        last = session.scalars(newest.limit(LAST_CALLS)).all()
         return render_template(
             "reports/overview.html",
             days=day_figures(session, project, now),
@@ -58,7 +59,7 @@ def calls() -> str:
     server, project = current_server(), current_project()
     wanted = calls_of(project.id, _filter(project, server.now()))
     with server.database.reading() as session:
-        rows, following = rows_of(session, wanted, Call.id, request.args)
+        rows, following = rows_by_time(session, wanted, Call.started_at, Call.id, request.args)
         scenarios = _titles(session, project)
     return render_template("reports/calls.html", calls=rows, following=following, scenarios=scenarios)
 

@@ -24,6 +24,9 @@ UNKNOWN_AT_FIRST = ("answered_at", "ended_at", "ring_seconds", "talk_seconds", "
 LATE = timedelta(seconds=2)
 """A call that became known longer than this after it began may come before others that were decided already."""
 
+IMPORTED = "imported"
+"""The rule of a call that was brought over: it keeps the source that another service named."""
+
 CALL = table_of(Call)
 _call = CALL.c
 
@@ -121,19 +124,20 @@ def first_call_of(session: Session, number_id: int, caller: Caller, before: date
 
 
 def decide_later_calls(
-    server: Server, session: Session, route: Route, caller: Caller, after: datetime, now: datetime
+    server: Server, session: Session, route: Route, caller: Caller, after: datetime, now: datetime, *, tell: bool = True
 ) -> None:
-    """Calls of the same caller to the same number that began later are decided again; a changed result updates what was sent."""
+    """Calls of the same caller to the same number that began later are decided again; a changed result updates what was sent,
+    unless nobody is to be told."""
     if caller.withheld:
         return
     later = select(Call).where(Call.number_id == route.number_id, Call.caller == caller.e164, Call.started_at > after)
     for call in session.scalars(later.order_by(Call.started_at)):
         decision, repeat = attribute(session, route, caller, call.started_at)
-        values = decision.values() | {"first_call": not repeat}
+        values = {"first_call": not repeat} | (decision.values() if call.rule != IMPORTED else {})
         if all(getattr(call, name) == value for name, value in values.items()):
             continue
         session.execute(update(CALL).where(_call.id == call.id).values(values))
-        if call.ended_at is not None:
+        if tell and call.ended_at is not None:
             announce(server, session, "updated", facts_of(call.id, values_of(call)), now)
 
 

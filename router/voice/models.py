@@ -62,7 +62,7 @@ class Call(Base):
     recording_seconds: Mapped[int | None]
     visit_id: Mapped[int | None] = mapped_column(BigId)
     rule: Mapped[str] = mapped_column(String(10))
-    """repeat, static, lease or none (R7)"""
+    """repeat, static, lease or none (R7); imported: another service said so (R13)"""
     confidence: Mapped[float | None]
     source_confidence: Mapped[float | None]
     candidates: Mapped[list[Any]]

@@ -19,6 +19,7 @@ from router.accounts.settings_pages import settings
 from router.accounts.token_pages import token_settings
 from router.attribution import hooks as tag_hooks
 from router.attribution import pool
+from router.attribution.showing import shown_numbers
 from router.attribution.tag_views import tag_files
 from router.carriers import carrier_of
 from router.crypto import load_keys
@@ -35,12 +36,15 @@ from router.reports.api import reports_api
 from router.reports.install_page import add_install_section, install_page
 from router.reports.views import reports_pages
 from router.scenarios.api import scenarios_api
+from router.scenarios.grace import add_calls
 from router.scenarios.number_views import numbers_pages
 from router.scenarios.parts import add_part
+from router.scenarios.release import add_activity
 from router.scenarios.views import scenarios_pages
 from router.server import Server
 from router.settings import Settings, read_settings
 from router.voice import hooks as voice_hooks
+from router.voice.recent import called_numbers
 from router.web import BODY_LIMIT, IdConverter, Problem
 
 PACKAGE = Path(__file__).parent
@@ -112,6 +116,8 @@ def make_server(settings: Settings) -> Server:
     add_part(server, IntegrationsPart(server))
     tag_hooks.make_limits(server)
     add_install_section(server)
+    add_activity(server, shown_numbers)
+    add_calls(server, called_numbers)
     carrier_of(server)
     return server
 

@@ -16,6 +16,8 @@ from router.integrations.work import DeliveryWorker
 from router.reports.columns import ColumnKeeper, refresh_accuracy
 from router.scenarios.low_balance import watch_balances
 from router.scenarios.purchase import advance_due
+from router.scenarios.release import advance_releases
+from router.scenarios.renewal import renew_due
 from router.server import Server
 from router.voice.closing import close_silent_calls, repeat_fan_out
 
@@ -59,6 +61,14 @@ def purchases() -> list[Chore]:
     """What is asked of the carrier, in a thread of its own: nobody who waits for numbers waits for e-mails."""
     return [
         Chore("advance_orders", timedelta(0), _advance_orders),
+        Chore("advance_releases", timedelta(seconds=5), _advance_releases),
+    ]
+
+
+def renewals() -> list[Chore]:
+    """Thousands of numbers may end on one day."""
+    return [
+        Chore("renew_due", timedelta(minutes=1), renew_due),
     ]
 
 
@@ -73,8 +83,8 @@ class Worker:
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, self._stop)
         helpers = [
-            threading.Thread(target=self._keep_doing, args=(plan,), name=name)
-            for name, plan in (("chores", chores()), ("errands", errands()), ("purchases", purchases()))
+            threading.Thread(target=self._keep_doing, args=(plan(),), name=plan.__name__)
+            for plan in (chores, errands, purchases, renewals)
         ]
         for helper in helpers:
             helper.start()
@@ -109,6 +119,11 @@ def do_due_chores(server: Server, plan: list[Chore], now: datetime) -> None:
 def _advance_orders(server: Server, now: datetime) -> None:
     """Each turn with a time of its own: what is claimed is claimed from then."""
     while advance_due(server, server.now()) and server.now() - now < TURN:
+        pass
+
+
+def _advance_releases(server: Server, now: datetime) -> None:
+    while advance_releases(server, server.now()) and server.now() - now < TURN:
         pass
 
 

@@ -34,6 +34,7 @@ class ColumnKeeper:
             newest, numbers, scenarios = self._touched(session)
             changes = [
                 *_changed(session, _number_calls(numbers), TrackingNumber, "calls"),
+                *_changed(session, _last_calls(numbers), TrackingNumber, "last_call_at"),
                 *_changed(session, _scenario_calls(scenarios), Scenario, "calls"),
                 *_changed(session, _shown_numbers(), TrackingNumber, "last_shown_at"),
                 *_changed(session, _shown_scenarios(), Scenario, "first_shown_at"),
@@ -91,6 +92,11 @@ def _changed(session: Session, query: Query, model: Any, column: str) -> list[An
 def _number_calls(numbers: Iterable[int]) -> Query:
     counted = select(func.count(Call.id)).where(Call.number_id == TrackingNumber.id).scalar_subquery()
     return select(TrackingNumber.id, TrackingNumber.calls, counted).where(TrackingNumber.id.in_(numbers))
+
+
+def _last_calls(numbers: Iterable[int]) -> Query:
+    newest = select(func.max(Call.started_at)).where(Call.number_id == TrackingNumber.id).scalar_subquery()
+    return select(TrackingNumber.id, TrackingNumber.last_call_at, newest).where(TrackingNumber.id.in_(numbers))
 
 
 def _scenario_calls(scenarios: Iterable[int | None]) -> Query:

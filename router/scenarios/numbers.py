@@ -26,6 +26,7 @@ HERE_ALREADY = "{number} is a number of this project already."
 ELSEWHERE = "{number} belongs to another project of this server. It has to be removed there first."
 IS_DESTINATION = "Calls are forwarded to {number}: it cannot be a tracking number as well."
 BEING_BOUGHT = "{number} is being bought already."
+LEAVING = "{number} is being given back to the carrier: it cannot be used any more."
 NAMED_TWICE = "{number} is named twice."
 
 
@@ -126,7 +127,7 @@ def place_numbers(
     floors above in the same transaction.
 
     Raises:
-        Problem: 409 when another scenario took one of them meanwhile.
+        Problem: 409 when another scenario took one of them meanwhile, or it is being given back.
     """
     changed = []
     for number in _locked(session, scenario, wanted):
@@ -163,6 +164,8 @@ def _locked(session: Session, scenario: Scenario, wanted: Mapping[str, StaticSou
 def _take(number: TrackingNumber, scenario: Scenario, static_source: StaticSource) -> None:
     if number.scenario_id not in (None, scenario.id):
         raise Problem(409, f"Another scenario took {number.e164} meanwhile. Look again, then repeat.", "numbers")
+    if number.releasing_at is not None:
+        raise Problem(409, LEAVING.format(number=number.e164), "numbers")
     number.scenario_id = scenario.id
     number.static_source = static_source
 

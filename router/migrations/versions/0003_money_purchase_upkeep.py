@@ -109,7 +109,7 @@ def _tracking_numbers() -> None:
     with op.batch_alter_table("tracking_number") as table:
         table.drop_constraint("uq_tracking_number_e164", type_="unique")
         table.add_column(sa.Column("carrier_sid", sa.String(length=64), nullable=True))
-        for name in ("bought_at", "paid_until", "releasing_at", "released_at", "carrier_next_at"):
+        for name in ("last_call_at", "bought_at", "paid_until", "releasing_at", "released_at", "carrier_next_at"):
             table.add_column(moment(name))
         table.add_column(sa.Column("carrier_error", sa.String(length=300), server_default="", nullable=False))
     op.create_index("ix_tracking_number_e164", "tracking_number", ["e164"])

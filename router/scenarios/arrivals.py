@@ -11,13 +11,11 @@ from router.accounts.audit import record
 from router.accounts.models import Project
 from router.carriers.shop import Owned
 from router.database import insert_new
+from router.scenarios.channel_rows import static_sources
 from router.scenarios.models import HERE, OPEN, NumberBatch, NumberOrder, Scenario, TrackingNumber
 from router.scenarios.orders import PAID_TIME
 from router.scenarios.signals import numbers_changed
 from router.server import Server
-
-BILLBOARD = {"source": "offline", "medium": "offline", "campaign": ""}
-"""What the calls of a static number without a match come from: it is shown to nobody."""
 
 
 class AlreadyHere(Exception):
@@ -51,7 +49,7 @@ def arrive(
     number = _row(session, order, owned, now)
     if scenario is not None:
         number.scenario_id = scenario.id
-        number.static_source = _static_source(scenario, order.e164)
+        number.static_source = static_sources(scenario.channels).get(order.e164)
         scenario.version += 1
         session.flush()
         numbers_changed.send(server, session=session, project_id=order.project_id, number_ids=[number.id])
@@ -77,15 +75,6 @@ def _row(session: Session, order: NumberOrder, owned: Owned, now: datetime) -> T
     if number is None:
         raise AlreadyHere
     return number
-
-
-def _static_source(scenario: Scenario, e164: str) -> dict[str, Any] | None:
-    """What the scenario's channels say of a number that was chosen before it was bought."""
-    for channel in scenario.channels:
-        if channel.get("kind") == "static" and channel.get("number") == e164:
-            match = channel.get("match") or {}
-            return {part: match.get(part, "") for part in BILLBOARD} if match else dict(BILLBOARD)
-    return None
 
 
 def finish_batch(session: Session, batch: NumberBatch, scenario: Scenario | None, now: datetime) -> None:

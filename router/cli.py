@@ -15,6 +15,7 @@ from router.database import schema_state
 from router.demo.run import demo_environment, prepare_demo, welcome_when_ready
 from router.logs import configure_logs
 from router.operations import key_fits
+from router.scenarios.commands import numbers
 from router.server import Server
 from router.settings import SettingsError, read_settings
 from router.supervisor import PortTaken, claim_port, python, supervise, web_command
@@ -35,6 +36,7 @@ def open_server() -> Server:
 
 router.add_command(user)
 router.add_command(token)
+router.add_command(numbers)
 router.add_command(import_calls)
 
 

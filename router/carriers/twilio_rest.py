@@ -71,7 +71,8 @@ class TwilioShop:
     def find(self, e164: str) -> Owned | None:
         """Twilio's own filter finds parts of numbers as well."""
         query = urlencode({"PhoneNumber": e164, "PageSize": PAGE_SIZE})
-        found = self._pages(f"{self._base}/IncomingPhoneNumbers.json?{query}", "incoming_phone_numbers")
+        url, deadline = f"{self._base}/IncomingPhoneNumbers.json?{query}", self._http.deadline()
+        found = self._pages(url, "incoming_phone_numbers", deadline)
         return next((owned for one in found if (owned := _owned(one)) and owned.e164 == e164), None)
 
     def owned(self) -> list[Owned]:
@@ -126,15 +127,15 @@ class TwilioShop:
                 return CarrierPrice(amount, currency)
         return None
 
-    def _pages(self, url: str, name: str) -> list[Mapping[str, Any]]:
-        """All records of a list.
+    def _pages(self, url: str, name: str, deadline: float | None = None) -> list[Mapping[str, Any]]:
+        """All records of a list. Without a deadline of the whole, each page has its own.
 
         Raises:
             TryLater: no whole list could be had.
         """
         found: list[Mapping[str, Any]] = []
         for _ in range(MOST_PAGES):
-            body = self._read(url, self._http.deadline())
+            body = self._read(url, deadline or self._http.deadline())
             found += answers.records(body, name)
             following = body.get("next_page_uri")
             if not following:

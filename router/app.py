@@ -37,6 +37,7 @@ from router.reports.install_page import add_install_section, install_page
 from router.reports.views import reports_pages
 from router.scenarios.api import scenarios_api
 from router.scenarios.grace import add_calls
+from router.scenarios.number_api import numbers_api
 from router.scenarios.number_views import numbers_pages
 from router.scenarios.parts import add_part
 from router.scenarios.release import add_activity
@@ -63,6 +64,7 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     scenarios_pages,
     numbers_pages,
     scenarios_api,
+    numbers_api,
     deliveries,
     deliveries_api,
     tag_hooks.hooks,

@@ -1,17 +1,16 @@
-"""Scenarios and tracking numbers for programs."""
+"""Scenarios for programs."""
 
 from typing import Any
 
 from flask import Blueprint, request
 
 from router.accounts.access import Audience, current_actor, current_project, guard
-from router.accounts.api_habits import merged, parse, rows_of, take_version
+from router.accounts.api_habits import merged, rows_of, take_version
 from router.accounts.openapi import described
 from router.accounts.tokens import require_token
 from router.phones import BadPhone, read_phone
-from router.scenarios.documents import number_document, scenario_document, scenario_documents
-from router.scenarios.models import Scenario, TrackingNumber
-from router.scenarios.numbers import add_number, present_numbers
+from router.scenarios.documents import scenario_document, scenario_documents
+from router.scenarios.models import Scenario
 from router.scenarios.refusal import Refused
 from router.scenarios.scenarios import (
     change_scenario,
@@ -20,7 +19,7 @@ from router.scenarios.scenarios import (
     find_scenario,
     present_scenarios,
 )
-from router.scenarios.shape import NumberShape, ScenarioPatch, ScenarioShape
+from router.scenarios.shape import ScenarioPatch, ScenarioShape
 from router.server import current_server
 from router.web import read_json
 
@@ -36,28 +35,6 @@ Answer = tuple[dict[str, Any], int]
 @scenarios_api.errorhandler(Refused)
 def refused(refusal: Refused) -> Any:
     return refusal.problem().response()
-
-
-@scenarios_api.post("/numbers")
-@described(body=NumberShape, status=201)
-def post_number(project_id: int) -> Answer:
-    """Add a number that is owned elsewhere and forwarded here."""
-    body = read_json(request)
-    text = parse(NumberShape, body).e164
-    server = current_server()
-    with server.database.writing() as session:
-        number = add_number(session, current_project(), current_actor(), text, server.now())
-    return number_document(number), 201
-
-
-@scenarios_api.get("/numbers")
-@described(query=("limit", "next"))
-def get_numbers(project_id: int) -> dict[str, Any]:
-    """List the project's tracking numbers, newest first."""
-    numbers = present_numbers(project_id)
-    with current_server().database.reading() as session:
-        rows, following = rows_of(session, numbers, TrackingNumber.id, request.args)
-        return {"items": [number_document(number) for number in rows], "next": following}
 
 
 @scenarios_api.post("/scenarios")

@@ -16,6 +16,7 @@ from router.demo.run import demo_environment, prepare_demo, welcome_when_ready
 from router.logs import configure_logs
 from router.operations import key_fits
 from router.scenarios.commands import numbers
+from router.scenarios.import_command import import_old
 from router.server import Server
 from router.settings import SettingsError, read_settings
 from router.supervisor import PortTaken, claim_port, python, supervise, web_command
@@ -37,6 +38,7 @@ def open_server() -> Server:
 router.add_command(user)
 router.add_command(token)
 router.add_command(numbers)
+router.add_command(import_old)
 router.add_command(import_calls)
 
 

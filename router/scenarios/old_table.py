@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 MOST_BYTES = 4 * 1024 * 1024
 LONGEST_CELL = 2000
+SPREADSHEETS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
+"""How files of Excel and LibreOffice begin."""
 SHORTENED = re.compile(r"\d+(?:[.,]\d+)?[eE]\+?\d+")
 AS_TEXT = re.compile(r'="?([^"]*)"?')
 """How spreadsheets write a cell that must not be counted with: `="0049301234567"`."""
@@ -64,6 +66,8 @@ def decode(data: bytes) -> str:
     Raises:
         UnreadableFile: it is no text.
     """
+    if data.startswith(SPREADSHEETS):
+        raise UnreadableFile("This is a spreadsheet's own file. Save the table as CSV in UTF-8 and try again.")
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         encodings = ["utf-16"]
     elif b"\0" in data[:200]:

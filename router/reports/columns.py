@@ -36,7 +36,7 @@ class ColumnKeeper:
                 *_changed(session, _number_calls(numbers), TrackingNumber, "calls"),
                 *_changed(session, _last_calls(numbers), TrackingNumber, "last_call_at"),
                 *_changed(session, _scenario_calls(scenarios), Scenario, "calls"),
-                *_changed(session, _shown_numbers(), TrackingNumber, "last_shown_at"),
+                *_shown_numbers(session),
                 *_changed(session, _shown_scenarios(), Scenario, "first_shown_at"),
             ]
         if changes:
@@ -104,10 +104,22 @@ def _scenario_calls(scenarios: Iterable[int | None]) -> Query:
     return select(Scenario.id, Scenario.calls, counted).where(Scenario.id.in_(scenarios))
 
 
-def _shown_numbers() -> Query:
-    return select(TrackingNumber.id, TrackingNumber.last_shown_at, PoolNumber.lease_started_at).join(
-        PoolNumber, and_(PoolNumber.number_id == TrackingNumber.id, PoolNumber.lease_started_at > LONG_AGO)
+def _shown_numbers(session: Session) -> list[Any]:
+    """Updates for numbers that were lent since: when, and to which visit."""
+    lent = (
+        select(TrackingNumber.id, PoolNumber.lease_started_at, Visit.number)
+        .join(PoolNumber, PoolNumber.number_id == TrackingNumber.id)
+        .outerjoin(Lease, and_(Lease.number_id == PoolNumber.number_id, Lease.turn == PoolNumber.turn))
+        .outerjoin(Visit, Visit.id == Lease.visit_id)
+        .where(
+            PoolNumber.lease_started_at > LONG_AGO,
+            TrackingNumber.last_shown_at.is_distinct_from(PoolNumber.lease_started_at),
+        )
     )
+    return [
+        update(TrackingNumber).where(TrackingNumber.id == number_id).values(last_shown_at=at, last_visit=visit)
+        for number_id, at, visit in session.execute(lent)
+    ]
 
 
 def _shown_scenarios() -> Query:

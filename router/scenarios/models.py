@@ -102,6 +102,8 @@ class TrackingNumber(Base):
     """Filled by the worker."""
     last_call_at: Mapped[datetime | None]
     """Filled by the worker."""
+    last_visit: Mapped[int | None] = mapped_column(BigInteger)
+    """The public number of the visit that it was last shown to; filled by the worker."""
     carrier_sid: Mapped[str | None] = mapped_column(String(64))
     """The carrier's id of a rented number; None for one that is owned elsewhere."""
     bought_at: Mapped[datetime | None]

@@ -1,49 +1,89 @@
-"""Pages of tracking numbers: which are in use, which are free, and adding own ones."""
+"""Pages of tracking numbers: which are in use, free or unpaid; moving, pinning and giving them back; adding own ones."""
+
+from collections.abc import Sequence
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
-from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 
-from router.accounts.access import Audience, current_actor, current_project, guard
+from router.accounts.access import Audience, current_actor, current_project, guard, needs
 from router.accounts.api_habits import rows_of
+from router.accounts.ledger import price_of
 from router.accounts.sessions import require_person
 from router.formats import say_count
 from router.phones import international
-from router.scenarios.models import Scenario, TrackingNumber
+from router.scenarios.acting import act_at_once
+from router.scenarios.models import TrackingNumber
+from router.scenarios.moving import move_numbers, pin_number
+from router.scenarios.number_table import number_figures, numbers_asked_for, read_number_query, titles_of
 from router.scenarios.numbers import add_numbers, present_numbers, remove_number
 from router.scenarios.refusal import Refused
-from router.scenarios.scenarios import present_scenarios
 from router.server import current_server
-from router.web import GREATEST_ID
+from router.web import GREATEST_ID, Problem
 
 numbers_pages = guard(Blueprint("numbers", __name__, url_prefix="/numbers"), Audience.PEOPLE, require_person)
 
 MOST_LINES = 1000
+MOST_CHOSEN = 200
 
 
 @numbers_pages.get("")
 def table() -> str:
-    project = current_project()
-    wanted = present_numbers(project.id)
-    if (use := request.args.get("use")) in ("used", "free"):
-        free = TrackingNumber.scenario_id.is_(None)
-        wanted = wanted.where(free if use == "free" else ~free)
-    if 0 < (scenario := request.args.get("scenario", 0, int)) <= GREATEST_ID:
-        wanted = wanted.where(TrackingNumber.scenario_id == scenario)
-    if digits := "".join(sign for sign in request.args.get("q", "") if sign.isdigit()):
-        wanted = wanted.where(TrackingNumber.e164.contains(digits))
-    with current_server().database.reading() as session:
-        rows, following = rows_of(session, wanted, TrackingNumber.id, request.args)
-        scenarios = session.scalars(present_scenarios(project.id).order_by(Scenario.title)).all()
-        used, free_count = _counts(session, project.id)
-    titles = {one.id: one.title for one in scenarios}
+    server, project, query = current_server(), current_project(), read_number_query(request.args)
+    now = server.now()
+    with server.database.reading() as session:
+        rows, following = rows_of(session, numbers_asked_for(project.id, query, now), TrackingNumber.id, request.args)
+        titles, figures = titles_of(session, project.id), number_figures(session, project.id, now)
     return render_template(
-        "scenarios/numbers.html", rows=rows, following=following, titles=titles, used=used, free=free_count
+        "scenarios/numbers.html",
+        rows=rows,
+        following=following,
+        query=query,
+        titles=titles,
+        figures=figures,
+        price=price_of(server.settings, project),
+        now=now,
     )
 
 
+@numbers_pages.get("/move")
+@needs("admin")
+def ask_where() -> str:
+    with current_server().database.reading() as session:
+        numbers = _chosen(session, request.args.getlist("number"))
+        titles = titles_of(session, current_project().id)
+    return render_template("scenarios/numbers_move.html", numbers=numbers, titles=titles)
+
+
+@numbers_pages.post("/move")
+def move() -> Response:
+    server, project = current_server(), current_project()
+    to = _id(request.form.get("scenario", "")) if request.form.get("scenario") else None
+    with server.database.writing() as session:
+        ids = [one.id for one in _chosen(session, request.form.getlist("number"))]
+        moved = move_numbers(session, server, project, current_actor(), ids, to, server.now())
+        title = titles_of(session, project.id).get(to or 0)
+    said = say_count(len(moved), "number")
+    flash(
+        f"{said} moved to {title}." if title else f"{said} taken out: free for any scenario, calls go where they went."
+    )
+    return redirect(url_for("numbers.table", scenario=to) if to else url_for("numbers.table", use="free"))
+
+
+@numbers_pages.post("/<int:number_id>/pin")
+def pin(number_id: int) -> Response:
+    server, on = current_server(), bool(request.form.get("on"))
+
+    def do(session: Session) -> str:
+        number = pin_number(session, current_project(), current_actor(), number_id, on, server.now())
+        said = "pinned: the server never gives it back" if on else "no longer pinned"
+        return f"{international(number.e164)} is {said}."
+
+    return act_at_once(do, url_for("numbers.table"))
+
+
 @numbers_pages.get("/add")
+@needs("admin")
 def add() -> str:
     return render_template("scenarios/numbers_add.html", text="", errors={})
 
@@ -84,11 +124,25 @@ def remove(number_id: int) -> Response:
     return redirect(url_for("numbers.table"))
 
 
-def _counts(session: Session, project_id: int) -> tuple[int, int]:
-    """Numbers in use, and free ones."""
-    every, used = session.execute(
-        select(func.count(TrackingNumber.id), func.count(TrackingNumber.scenario_id)).where(
-            TrackingNumber.project_id == project_id, TrackingNumber.released_at.is_(None)
-        )
-    ).one()
-    return used, every - used
+def _chosen(session: Session, texts: Sequence[str]) -> Sequence[TrackingNumber]:
+    """The numbers that were ticked.
+
+    Raises:
+        Problem: 422 when none was, or too many; 404 when one of them is no number of this project.
+    """
+    ids = {_id(text) for text in texts}
+    if not ids:
+        raise Problem(422, "Choose at least one number in the list, then repeat.")
+    if len(ids) > MOST_CHOSEN:
+        raise Problem(422, f"At most {MOST_CHOSEN} numbers can be changed at once.")
+    wanted = present_numbers(current_project().id).where(TrackingNumber.id.in_(ids))
+    found = session.scalars(wanted.order_by(TrackingNumber.e164)).all()
+    if len(found) != len(ids):
+        raise Problem(404, "There is no such number.")
+    return found
+
+
+def _id(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text[:20]) <= GREATEST_ID):
+        raise Problem(404, "There is nothing here.")
+    return int(text)

@@ -8,8 +8,11 @@ from werkzeug.wrappers import Response
 
 from router.accounts.access import Audience, current_actor, current_project, guard
 from router.accounts.sessions import require_person
+from router.formats import say_count
+from router.money import say_money
 from router.phones import BadPhone, display, read_phone
-from router.scenarios.attention import rows_of_table
+from router.scenarios.acting import act_at_once
+from router.scenarios.deleting import fate_of
 from router.scenarios.documents import numbers_by_scenario, scenario_document
 from router.scenarios.form import FieldErrors, Values, document_of_values, part_values, read_values, values_of_document
 from router.scenarios.models import Scenario, TrackingNumber
@@ -22,9 +25,10 @@ from router.scenarios.scenarios import (
     create_scenario,
     delete_scenario,
     find_scenario,
-    present_scenarios,
     switch_scenario,
 )
+from router.scenarios.switches import switch_upkeep
+from router.scenarios.table import read_query, table_counts, table_rows
 from router.scenarios.tagging import format_error
 from router.server import current_server
 from router.web import Problem
@@ -37,15 +41,13 @@ EXAMPLE = "+14155552671"
 
 @scenarios_pages.get("")
 def table() -> str:
-    server, project = current_server(), current_project()
-    wanted = present_scenarios(project.id).order_by(Scenario.id.desc())
-    if text := request.args.get("q", "").replace("\0", "").strip():
-        wanted = wanted.where(Scenario.title.icontains(text, autoescape=True))
-    if (status := request.args.get("status")) in ("on", "off"):
-        wanted = wanted.where(Scenario.enabled.is_(status == "on"))
+    server, project, query = current_server(), current_project(), read_query(request.args)
     with server.database.reading() as session:
-        rows = rows_of_table(session, server, project, session.scalars(wanted))
-    return render_template("scenarios/table.html", rows=rows)
+        every, enabled = table_counts(session, project.id)
+        rows, following = table_rows(session, server, project, query, server.now())
+    return render_template(
+        "scenarios/table.html", rows=rows, following=following, query=query, every=every, enabled=enabled
+    )
 
 
 @scenarios_pages.get("/new")
@@ -113,36 +115,63 @@ def _refused_change(scenario_id: int, values: Values, version: int, refusal: Ref
 
 @scenarios_pages.post("/<int:scenario_id>/switch")
 def switch(scenario_id: int) -> Response:
-    server, enabled = current_server(), bool(request.form.get("on"))
-    with server.database.writing() as session:
-        scenario = switch_scenario(
-            session, server, current_project(), current_actor(), scenario_id, enabled, server.now()
-        )
-    said = (
-        "on: visitors are shown its numbers" if enabled else "off: nobody is shown its numbers, calls still go through"
-    )
-    flash(f"{scenario.title} is {said}.")
-    return redirect(url_for("scenarios.table"))
+    server, project, enabled = current_server(), current_project(), bool(request.form.get("on"))
+
+    def do(session: Session) -> str:
+        try:
+            scenario = switch_scenario(session, server, project, current_actor(), scenario_id, enabled, server.now())
+        except Problem as refusal:
+            raise _with_money(refusal, project.currency) from None
+        return f"{scenario.title} is {SWITCHED[enabled]}."
+
+    return act_at_once(do, url_for("scenarios.table"))
+
+
+SWITCHED = {
+    True: "on: visitors are shown its numbers",
+    False: "off: nobody is shown its numbers, calls still go through",
+}
+
+
+def _with_money(refusal: Problem, currency: str) -> Problem:
+    """A refusal for want of money says how much it is."""
+    missing = refusal.more.get("missing_minor")
+    if not missing:
+        return refusal
+    sentence = f"{say_money(missing, currency)} are missing: top up, then switch on."
+    return Problem(refusal.status, sentence, refusal.field, **refusal.more)
+
+
+@scenarios_pages.post("/<int:scenario_id>/upkeep-switch")
+def upkeep(scenario_id: int) -> Response:
+    server, project, on = current_server(), current_project(), bool(request.form.get("on"))
+
+    def do(session: Session) -> str:
+        scenario = switch_upkeep(session, project, current_actor(), scenario_id, on, server.now())
+        if not on:
+            return f"Upkeep of {scenario.title} is off: its numbers stay as they are."
+        return f"Upkeep of {scenario.title} is on: once a day it buys numbers or gives some back, as accuracy asks."
+
+    return act_at_once(do, url_for("scenarios.table"))
 
 
 @scenarios_pages.get("/<int:scenario_id>/delete")
 def ask_delete(scenario_id: int) -> str:
-    server, project = current_server(), current_project()
-    with server.database.reading() as session:
-        scenario = find_scenario(session, project, scenario_id)
-        row = rows_of_table(session, server, project, [scenario])[0]
-    return render_template("scenarios/delete.html", row=row, scenario=scenario)
+    with current_server().database.reading() as session:
+        scenario = find_scenario(session, current_project(), scenario_id)
+        fate = fate_of(numbers_by_scenario(session, [scenario.id])[scenario.id])
+    return render_template("scenarios/delete.html", scenario=scenario, fate=fate)
 
 
 @scenarios_pages.post("/<int:scenario_id>/delete")
 def delete(scenario_id: int) -> Response:
-    server = current_server()
+    server, project = current_server(), current_project()
     with server.database.writing() as session:
-        scenario, freed = delete_scenario(
-            session, server, current_project(), current_actor(), scenario_id, server.now()
-        )
-    back = {0: "It had no numbers.", 1: "Its number is free again."}.get(freed, f"Its {freed} numbers are free again.")
-    flash(f"{scenario.title} is deleted. {back}")
+        scenario, freed = delete_scenario(session, server, project, current_actor(), scenario_id, server.now())
+    said = [f"{scenario.title} is deleted."]
+    if freed:
+        said.append(f"{say_count(freed, 'number')} {'is' if freed == 1 else 'are'} free again.")
+    flash(" ".join(said))
     return redirect(url_for("scenarios.table"))
 
 

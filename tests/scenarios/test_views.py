@@ -128,7 +128,7 @@ def test_delete_asks_first_and_says_what_happens(alice: FlaskClient, database: D
     assert "Its 2 numbers go back to the project" in question
     assert only_scenario(database).deleted_at is None
     answer = alice.post(path, follow_redirects=True)
-    assert "Spring is deleted. Its 2 numbers are free again." in answer.text
+    assert "Spring is deleted. 2 numbers are free again." in answer.text
     assert alice.get(path).status_code == 404
 
 

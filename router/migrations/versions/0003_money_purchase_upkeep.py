@@ -108,6 +108,7 @@ def _tracking_numbers() -> None:
     so SQLite may write it anew."""
     with op.batch_alter_table("tracking_number") as table:
         table.drop_constraint("uq_tracking_number_e164", type_="unique")
+        table.add_column(sa.Column("last_visit", sa.BigInteger(), nullable=True))
         table.add_column(sa.Column("carrier_sid", sa.String(length=64), nullable=True))
         for name in ("last_call_at", "bought_at", "paid_until", "releasing_at", "released_at", "carrier_next_at"):
             table.add_column(moment(name))

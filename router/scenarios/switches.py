@@ -1,0 +1,47 @@
+"""The switch of a scenario's upkeep (R3, R9). What upkeep does stands in attribution/upkeep.py."""
+
+from datetime import datetime
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from router.accounts.access import Actor
+from router.accounts.audit import record
+from router.accounts.models import Project
+from router.scenarios.models import Scenario, TrackingNumber
+from router.web import Problem
+
+NO_POOL = "This scenario has no dynamic numbers, so there is nothing that upkeep could buy or give back."
+
+
+def switch_upkeep(
+    session: Session, project: Project, actor: Actor, scenario_id: int, on: bool, now: datetime
+) -> Scenario:
+    """Switches upkeep on or off; on remembers how many dynamic numbers it began with, of which the limit is twice as many (R9).
+
+    Raises:
+        Problem: 404; 409, it is to be switched on and the scenario has no dynamic numbers.
+    """
+    scenario = session.get(Scenario, scenario_id, with_for_update=True, populate_existing=True)
+    if scenario is None or scenario.project_id != project.id or scenario.deleted_at is not None:
+        raise Problem(404, "There is no such scenario.")
+    if scenario.upkeep_on == on:
+        return scenario
+    began_with = dynamic_numbers(session, scenario.id) if on else scenario.upkeep_began_with
+    if on and not began_with:
+        raise Problem(409, NO_POOL)
+    scenario.upkeep_on, scenario.upkeep_began_with = on, began_with
+    scenario.version += 1
+    subject = f"scenario {scenario.id} “{scenario.title}”"
+    record(session, actor, now, "upkeep.on" if on else "upkeep.off", subject, project.id)
+    return scenario
+
+
+def dynamic_numbers(session: Session, scenario_id: int) -> int:
+    """How many numbers the scenario's pool has."""
+    counted = select(func.count(TrackingNumber.id)).where(
+        TrackingNumber.scenario_id == scenario_id,
+        TrackingNumber.static_source.is_(None),
+        TrackingNumber.released_at.is_(None),
+    )
+    return session.scalar(counted) or 0

@@ -36,6 +36,7 @@ from router.reports.api import reports_api
 from router.reports.install_page import add_install_section, install_page
 from router.reports.views import reports_pages
 from router.scenarios.api import scenarios_api
+from router.scenarios.buying_views import buying_pages
 from router.scenarios.grace import add_calls
 from router.scenarios.number_api import numbers_api
 from router.scenarios.number_views import numbers_pages
@@ -63,6 +64,7 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     tag_files,
     scenarios_pages,
     numbers_pages,
+    buying_pages,
     scenarios_api,
     numbers_api,
     deliveries,

@@ -1,11 +1,13 @@
 """One object of each kind in Alice's project, for the walk over all addresses."""
 
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
 from sqlalchemy.orm import Session
 
 from router.attribution.models import RefusedOrigin
+from router.scenarios.models import NumberBatch, NumberOrder, TrackingNumber
 from router.server import Server
 from tests.people import NOW, Cast, furnishes
 from tests.reports.making import make_life
@@ -23,3 +25,37 @@ def a_site_that_asked(session: Session, actors: Cast) -> dict[str, Any]:
     session.add(refused)
     session.flush()
     return {"origin_id": refused.id}
+
+
+@furnishes
+def rented_numbers_and_an_order(session: Session, actors: Cast) -> dict[str, Any]:
+    """Rented numbers that are paid, in grace, pinned and being given back; and an order that is under way."""
+    here = {"project_id": actors.project.id, "owned_elsewhere": False, "created_at": NOW, "bought_at": NOW}
+    paid, over = NOW + timedelta(days=5), NOW - timedelta(days=2)
+    for e164, values in {
+        "+14155550171": {"paid_until": paid, "pinned": True},
+        "+14155550172": {"paid_until": over, "calls": 3},
+        "+14155550173": {"paid_until": paid, "releasing_at": NOW},
+        "+14155550174": {"paid_until": over, "released_at": NOW, "releasing_at": NOW},
+    }.items():
+        session.add(TrackingNumber(e164=e164, carrier_sid=f"PN{e164}", **here, **values))
+    batch = NumberBatch(project_id=actors.project.id, search={}, actor="alice@example.com", created_at=NOW)
+    session.add(batch)
+    session.flush()
+    for index, state in enumerate(["bought"] * 5 + ["refused"] + ["intent"] * 6):
+        error = "The carrier does not sell numbers of this kind to us." if state == "refused" else ""
+        session.add(
+            NumberOrder(
+                batch_id=batch.id,
+                project_id=actors.project.id,
+                e164=f"+1415555018{index}" if index < 10 else f"+141555501{index + 80}",
+                state=state,
+                price_minor=100,
+                charged_from=NOW,
+                next_at=NOW,
+                created_at=NOW,
+                error=error,
+            )
+        )
+    session.flush()
+    return {"batch_id": batch.id}

@@ -1,4 +1,4 @@
-"""The list of numbers: which ones an address asks for, how many there are of each kind, and what they cost."""
+"""The list of numbers: which ones an address asks for, and how many there are of each kind."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,13 +29,12 @@ class NumberQuery:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """How many numbers a project has: in scenarios, free, in grace (among both), being given back, and rented ones that are renewed."""
+    """How many numbers a project has: in scenarios, free, in grace (among both), and being given back."""
 
     used: int
     free: int
     grace: int
     leaving: int
-    rented: int
 
 
 def read_number_query(args: Mapping[str, str]) -> NumberQuery:
@@ -83,5 +82,4 @@ def _conditions(now: datetime) -> dict[str, ColumnElement[bool]]:
         "free": and_(TrackingNumber.scenario_id.is_(None), stays),
         "grace": and_(rented, TrackingNumber.paid_until <= now),
         "leaving": TrackingNumber.releasing_at.is_not(None),
-        "rented": rented,
     }

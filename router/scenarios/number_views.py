@@ -8,11 +8,11 @@ from werkzeug.wrappers import Response
 
 from router.accounts.access import Audience, current_actor, current_project, guard, needs
 from router.accounts.api_habits import rows_of
-from router.accounts.ledger import price_of
 from router.accounts.sessions import require_person
 from router.formats import say_count
 from router.phones import international
 from router.scenarios.acting import act_at_once
+from router.scenarios.forecast import project_forecast
 from router.scenarios.models import TrackingNumber
 from router.scenarios.moving import move_numbers, pin_number
 from router.scenarios.number_table import number_figures, numbers_asked_for, read_number_query, titles_of
@@ -34,6 +34,7 @@ def table() -> str:
     with server.database.reading() as session:
         rows, following = rows_of(session, numbers_asked_for(project.id, query, now), TrackingNumber.id, request.args)
         titles, figures = titles_of(session, project.id), number_figures(session, project.id, now)
+        forecast = project_forecast(session, server, project, now)
     return render_template(
         "scenarios/numbers.html",
         rows=rows,
@@ -41,7 +42,7 @@ def table() -> str:
         query=query,
         titles=titles,
         figures=figures,
-        price=price_of(server.settings, project),
+        forecast=forecast,
         now=now,
     )
 

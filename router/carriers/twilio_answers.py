@@ -1,6 +1,7 @@
 """What an answer of Twilio's REST side means: was it done, was it not, or is that unknown (facts on Twilio, section 4, error codes)."""
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ NOT_AVAILABLE = 21422
 NOT_FOUND = 20404
 TOO_MANY = 429
 LONGEST_PAUSE = 3600.0
+UNPRINTABLE = re.compile(r"[^\x20-\x7e\xa0-\ud7ff\ue000-\ufffd]")
 
 SENTENCES = {
     10001: "The account at the carrier is not active.",
@@ -77,7 +79,7 @@ def failure(answer: Answer, changing: bool) -> ShopError:
         return unclear(f"The carrier answered {answer.status} without a usable document.", changing, _pause(answer))
     if code == NOT_AVAILABLE:
         return Gone("The carrier does not have this number for sale.")
-    words = str(body.get("message") or body.get("detail") or body.get("title") or "")[:200]
+    words = printable(str(body.get("message") or body.get("detail") or body.get("title") or ""))[:200]
     told = SENTENCES.get(code, "The carrier refuses this.")
     return NotForUs(f"{told} It said: {code} {words}".rstrip())
 
@@ -101,6 +103,11 @@ def records(body: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
     if not isinstance(found, list):
         raise TryLater("The carrier's list cannot be read.")
     return [one for one in found if isinstance(one, dict)]
+
+
+def printable(text: str) -> str:
+    """Without control characters and halves of characters, which no database keeps."""
+    return UNPRINTABLE.sub("", text)
 
 
 def _object(answer: Answer) -> dict[str, Any] | None:

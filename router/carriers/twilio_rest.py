@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode
 
 from router.carriers import twilio_answers as answers
 from router.carriers.shop import CarrierPrice, Gone, NotForUs, Offer, OutcomeUnknown, Owned, TryLater
-from router.carriers.twilio_search import Search
+from router.carriers.twilio_search import E164, Search
 from router.outgoing import Outgoing
 
 VERSION = "2010-04-01"
@@ -25,7 +25,10 @@ KINDS = {"local": "Local", "mobile": "Mobile", "toll-free": "TollFree"}
 PRICE_NAMES = {"local": "local", "mobile": "mobile", "toll-free": "toll free"}
 REMEMBERED_SECONDS = 3600.0
 """How long prices and the list of countries are believed."""
-UNPRINTABLE = re.compile(r"[^\x20-\x7e\xa0-\ud7ff\ue000-\ufffd]")
+SID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+COUNTRY = re.compile(r"[A-Z]{2}")
+AMOUNT = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?")
+CURRENCY = re.compile(r"[A-Z]{3}")
 STATUS_RETRIES = "#rc=3&rp=all"
 """Twilio repeats a status callback only when it is told to (facts on Twilio, 1.3)."""
 
@@ -47,7 +50,8 @@ class TwilioShop:
         known: Sequence[str] | None = self._recall("countries")
         if known is None:
             found = self._pages(f"{self._base}/AvailablePhoneNumbers.json?PageSize={PAGE_SIZE}", "countries")
-            known = self._remember("countries", sorted({code for one in found if (code := _text(one, "country_code"))}))
+            codes = {_text(one, "country_code") for one in found}
+            known = self._remember("countries", sorted(code for code in codes if COUNTRY.fullmatch(code)))
         return known
 
     def search(self, country: str, area_code: str = "", contains: str = "", limit: int = 20) -> list[Offer]:
@@ -123,7 +127,8 @@ class TwilioShop:
         currency = _text(body, "price_unit").upper()
         for one in answers.records(body, "phone_number_prices"):
             amount = _text(one, "current_price") or _text(one, "base_price")
-            if _text(one, "number_type") == PRICE_NAMES[kind] and amount and currency:
+            usable = AMOUNT.fullmatch(amount) and CURRENCY.fullmatch(currency)
+            if _text(one, "number_type") == PRICE_NAMES[kind] and usable:
                 return CarrierPrice(amount, currency)
         return None
 
@@ -187,14 +192,16 @@ class TwilioShop:
 
 def clean_label(label: str) -> str:
     """What may stand in a FriendlyName: no control characters, at most 64."""
-    return UNPRINTABLE.sub("", label)[:LONGEST_LABEL]
+    return answers.printable(label)[:LONGEST_LABEL]
 
 
 def _owned(record: Mapping[str, Any]) -> Owned | None:
     e164, sid = _text(record, "phone_number"), _text(record, "sid")
-    return Owned(e164, sid, _text(record, "friendly_name")) if e164 and sid else None
+    if not E164.fullmatch(e164) or not SID.fullmatch(sid):
+        return None
+    return Owned(e164, sid, _text(record, "friendly_name"))
 
 
 def _text(record: Mapping[str, Any], name: str) -> str:
     value = record.get(name)
-    return value if isinstance(value, str) else ""
+    return clean_label(value) if isinstance(value, str) else ""

@@ -11,6 +11,7 @@ NORTH_AMERICA = ("US", "CA")
 LEAST_PATTERN, MOST_PATTERN = 2, 16
 MOST_RESULTS = 1000
 """Asked for when part of the question is ours to answer."""
+E164 = re.compile(r"\+[1-9][0-9]{3,14}")
 NOT_DIGITS = re.compile(r"[^0-9]")
 
 
@@ -60,4 +61,4 @@ class Search:
     def fits(self, e164: str) -> bool:
         """Whether an offered number is one that was asked for: an answer may hold others."""
         begins = e164.startswith(f"+{self.code}{self.area_code}")
-        return begins and e164[1:].isdigit() and self.contains in e164
+        return begins and E164.fullmatch(e164) is not None and self.contains in e164

@@ -38,6 +38,8 @@ def outside_world(settings: Settings, places: Places) -> ControlServer:
     """Every line is worked by hand, from the telephone's page. Numbers are rented here, too, and can be dialled at once."""
     token = carrier_tokens(settings)[0]
     account = Account(settings.data_dir / SIMULATOR_FILE)
+    for number in (*shop.POOL, shop.BILLBOARD, shop.FLYER, *shop.LINES):
+        account.give_to_somebody_else(number)
     rest = Rest(account, simulated_account(settings), token)
     simulator = Simulator(
         settings.base_url,

@@ -1,19 +1,37 @@
 """The shop over HTTP against the simulated carrier: every outcome of a request, by the table of the facts on Twilio, section 4."""
 
+import json
+import re
 import socket
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import astuple, is_dataclass
 from pathlib import Path
 
 import phonenumbers
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from router.carriers.shop import Gone, NotForUs, OutcomeUnknown, ShopError, TryLater
-from router.carriers.simulator.rest_ways import Way
+from router.carriers.simulator.rest_ways import KINDS, Way
 from tests.carriers.rest import VOICE, Carrier, make_shop, running_carrier
 
 NUMBER = "+12015550001"
 OTHER = "+12015550002"
+NAMES = [
+    "code",
+    "message",
+    "sid",
+    "phone_number",
+    "friendly_name",
+    "locality",
+    "price_unit",
+    "number_type",
+    "current_price",
+]
+NAMES += ["country_code", "countries", "incoming_phone_numbers", "available_phone_numbers", "phone_number_prices"]
+NAMES += ["next_page_uri"]
 
 
 @pytest.fixture
@@ -294,6 +312,52 @@ def test_an_answer_of_the_wrong_shape_is_nonsense_and_no_failure_of_ours(carrier
         carrier.shop.owned()
     carrier.ways.queue("list", Way("answer", status=200, body='{"incoming_phone_numbers": [null, {"sid": 4}]}'))
     assert carrier.shop.owned() == []
+
+
+JUNK = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.sampled_from([NUMBER, "PN1", 21422, 20404, "US"]),
+    lambda inside: st.lists(inside, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inside, max_size=6),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from([200, 201, 204, 301, 400, 404, 429, 500]), JUNK.map(json.dumps) | st.text())
+def test_r5_whatever_the_carrier_says_only_a_shops_errors_come_up(carrier: Carrier, status: int, body: str) -> None:
+    """And nothing that a database could not keep."""
+    shop = make_shop(carrier.url)
+    for kind in KINDS:
+        carrier.ways.always(kind, Way("answer", False, status=status, body=body))
+    for ask in (
+        shop.countries,
+        shop.owned,
+        lambda: shop.search("US", "415"),
+        lambda: shop.price("US"),
+        lambda: shop.buy(NUMBER, "ct:1"),
+        lambda: shop.find(NUMBER),
+        lambda: shop.configure("PN1"),
+        lambda: shop.release("PN1"),
+    ):
+        try:
+            told = list(strings(ask()))
+        except ShopError as error:
+            told = [str(error)]
+        assert not re.search(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]", "".join(told))
+
+
+def strings(answer: object) -> Iterator[str]:
+    if isinstance(answer, str):
+        yield answer
+    elif isinstance(answer, list):
+        for one in answer:
+            yield from strings(one)
+    elif is_dataclass(answer) and not isinstance(answer, type):
+        yield from strings(list(astuple(answer)))
 
 
 def test_what_the_carrier_has_survives_its_restart(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def _shop(settings: Settings) -> NumberShop:
         http = Outgoing(settings.allow_private, total_seconds=SHOP_SECONDS, answer_limit=LARGEST_ANSWER)
         return TwilioShop(http, TWILIO_API, TWILIO_PRICING, settings.twilio_account_sid, token, settings.base_url)
     account = simulated_account(settings)
-    url = settings.simulator_url.rstrip("/") or _simulator(settings, account, token)
+    url = settings.simulator_url or _simulator(settings, account, token)
     http = Outgoing(ANYWHERE, total_seconds=SHOP_SECONDS, answer_limit=LARGEST_ANSWER)
     return TwilioShop(http, url, url, account, token, settings.base_url)
 

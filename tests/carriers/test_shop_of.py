@@ -9,7 +9,7 @@ from router.carriers.shop import Gone
 from router.crypto import KeyRing
 from router.database import Database
 from router.server import Server
-from router.settings import Settings, SettingsError
+from router.settings import Settings, SettingsError, read_settings
 from tests.carriers.rest import running_carrier
 
 NUMBER = "+12015550001"
@@ -40,3 +40,9 @@ def test_twilio_needs_its_account_to_sell_numbers(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="TWILIO_ACCOUNT_SID"):
         shop_of(make(tmp_path, carrier="twilio", twilio_auth_token="t"))
     assert shop_of(make(tmp_path, carrier="twilio", twilio_auth_token="t", twilio_account_sid="AC1"))
+
+
+def test_the_simulated_carriers_address_is_checked_at_the_start() -> None:
+    with pytest.raises(SettingsError, match="ROUTER_SIMULATOR_URL: must begin with"):
+        read_settings({"ROUTER_SIMULATOR_URL": "localhost:8123"})
+    assert read_settings({"ROUTER_SIMULATOR_URL": "http://simulator:8123/"}).simulator_url == "http://simulator:8123"

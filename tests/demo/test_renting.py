@@ -7,6 +7,7 @@ from flask.testing import FlaskClient
 from router.carriers import shop_of
 from router.crypto import KeyRing
 from router.database import Database
+from router.demo import shop as story
 from router.server import Server
 from router.settings import Settings
 
@@ -26,5 +27,6 @@ def test_a_rented_number_can_be_dialled_on_the_telephone(
             break
         time.sleep(0.02)
     assert call["log"][0]["path"] == "/rented/voice/inbound"
+    assert shop.search("US", contains=story.COUNTER[-7:], limit=1)[0].e164 != story.COUNTER
     shop.release(owned.sid)
     assert shop.owned() == []

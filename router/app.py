@@ -36,8 +36,10 @@ from router.reports.api import reports_api
 from router.reports.install_page import add_install_section, install_page
 from router.reports.views import reports_pages
 from router.scenarios.api import scenarios_api
+from router.scenarios.balance_views import balance_pages
 from router.scenarios.buying_views import buying_pages
 from router.scenarios.grace import add_calls
+from router.scenarios.ledger_api import ledger_api
 from router.scenarios.number_api import numbers_api
 from router.scenarios.number_views import numbers_pages
 from router.scenarios.parts import add_part
@@ -67,6 +69,8 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     buying_pages,
     scenarios_api,
     numbers_api,
+    balance_pages,
+    ledger_api,
     deliveries,
     deliveries_api,
     tag_hooks.hooks,

@@ -1,4 +1,7 @@
-"""Money is an integer of minor units with a currency; how many digits those have, and how it is said."""
+"""Money is an integer of minor units with a currency; how many digits those have, how it is said, and how it is read."""
+
+import re
+from decimal import Decimal
 
 _BY_DIGITS = {
     0: "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF",
@@ -17,3 +20,30 @@ def say_money(minor: int, currency: str) -> str:
     """`1,234.50 EUR`, `-3 JPY`."""
     digits = CURRENCIES.get(currency, 2)
     return f"{minor / 10**digits:,.{digits}f} {currency}"
+
+
+def say_change(minor: int, currency: str) -> str:
+    """As money, with its sign: `+12.00 EUR`, `−3.00 EUR`."""
+    return ("−" if minor < 0 else "+") + say_money(abs(minor), currency)
+
+
+def plain_money(minor: int, currency: str) -> str:
+    """For programs: `1234.50`."""
+    return str(Decimal(minor).scaleb(-CURRENCIES.get(currency, 2)))
+
+
+def read_money(text: str, currency: str) -> int:
+    """Minor units of what a person typed: `12`, `12.50`, `12,50`, `-3`; no thousands separators.
+
+    Raises:
+        ValueError: it is no such amount; the sentence says how to write one.
+    """
+    digits = CURRENCIES.get(currency, 2)
+    found = AMOUNT.fullmatch("".join(text.split()).replace("−", "-"))
+    if found is None or len(found["fraction"] or "") > digits or (found["point"] == "," and digits == 3):
+        raise ValueError(f"Write an amount like {plain_money(12 * 10**digits + 5 * 10**digits // 10, currency)}.")
+    minor: int = int(found["whole"]) * 10**digits + int((found["fraction"] or "").ljust(digits, "0") or "0")
+    return -minor if found["sign"] == "-" else minor
+
+
+AMOUNT = re.compile(r"(?P<sign>[+-]?)(?P<whole>[0-9]{1,13})(?:(?P<point>[.,])(?P<fraction>[0-9]{1,3}))?")

@@ -14,6 +14,7 @@ from router.accounts.mail import send_mails
 from router.database import LONG_AGO
 from router.integrations.work import DeliveryWorker
 from router.reports.columns import ColumnKeeper, refresh_accuracy
+from router.scenarios.carrier_prices import refresh_carrier_prices
 from router.scenarios.low_balance import watch_balances
 from router.scenarios.purchase import advance_due
 from router.scenarios.release import advance_releases
@@ -54,6 +55,7 @@ def errands() -> list[Chore]:
     """Chores that wait for somebody outside; they have a thread of their own, so that nothing else waits with them."""
     return [
         Chore("send_mails", timedelta(seconds=5), send_mails),
+        Chore("refresh_carrier_prices", timedelta(minutes=1), refresh_carrier_prices),
     ]
 
 

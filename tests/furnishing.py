@@ -11,12 +11,18 @@ from router.scenarios.models import NumberBatch, NumberOrder, TrackingNumber
 from router.server import Server
 from tests.people import NOW, Cast, furnishes
 from tests.reports.making import make_life
+from tests.scenarios.money import make_money
 
 
 @furnishes
 def scenarios_numbers_and_calls(session: Session, actors: Cast) -> dict[str, Any]:
     server = cast(Server, SimpleNamespace(registries={}))  # a scenario without parts asks its server for nothing else
     return dict(make_life(session, server, actors.project, NOW))
+
+
+@furnishes
+def money_and_emails(session: Session, actors: Cast) -> dict[str, Any]:
+    return make_money(session, actors.project.id, NOW)
 
 
 @furnishes

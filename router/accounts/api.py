@@ -14,7 +14,7 @@ from router.accounts.openapi import describe_api, described
 from router.accounts.projects import ProjectValues, change_project, create_project, differences
 from router.accounts.tokens import require_token
 from router.server import current_server
-from router.web import iso, read_json
+from router.web import Problem, iso, read_json
 
 accounts_api = guard(Blueprint("accounts_api", __name__, url_prefix="/api/v1"), Audience.PROGRAMS, require_token)
 api_description = guard(Blueprint("api_description", __name__, url_prefix="/api/v1"), Audience.PUBLIC)
@@ -33,6 +33,8 @@ class ProjectDocument(BaseModel):
     email: str
     fallback_destination: str
     visit_gap_seconds: int
+    number_price_minor: int | None
+    balance_minor: int
     suspended: bool
     created_at: str
     version: int
@@ -51,6 +53,7 @@ def project_document(project: Project) -> dict[str, Any]:
         | values
         | {
             "country": project.country or None,
+            "balance_minor": project.balance_minor,
             "suspended": project.suspended_at is not None,
             "created_at": iso(project.created_at),
             "version": project.version,
@@ -97,6 +100,8 @@ def patch_project(project_id: int) -> Response:
     version = take_version(patch)
     stored = {name: getattr(before, name) for name in ProjectValues.model_fields}
     values = parse(ProjectValues, merged(stored, patch))
+    if values.number_price_minor != before.number_price_minor and not current_actor().is_operator:
+        raise Problem(403, "Only the operator sets what a number costs.", "number_price_minor")
     with server.database.writing() as session:
         change_project(session, project_id, version, values)
         changes = differences(before, values)

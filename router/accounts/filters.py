@@ -7,14 +7,21 @@ from flask import Flask, g
 from markupsafe import Markup
 
 from router import formats, phones
-from router.money import say_money
+from router.money import say_change, say_money
 from router.server import current_server
 
 
 def init_filters(app: Flask) -> None:
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.filters.update(
-        moment=moment, day=day, duration=duration, phone=phone, money=money, count=formats.say_count, percent=percent
+        moment=moment,
+        day=day,
+        duration=duration,
+        phone=phone,
+        money=money,
+        change=change,
+        count=formats.say_count,
+        percent=percent,
     )
     app.jinja_env.globals.update(dash=dash)
 
@@ -72,6 +79,12 @@ def money(minor: int | None, currency: str = "", missing: str = "no price") -> M
         return dash(missing)
     named = currency or (g.project.currency if g.get("project") else "")
     return Markup('<span class="nowrap">{}</span>').format(say_money(minor, named))
+
+
+def change(minor: int) -> Markup:
+    """An amount of the project's currency with its sign."""
+    currency = g.project.currency if g.get("project") else ""
+    return Markup('<span class="nowrap">{}</span>').format(say_change(minor, currency))
 
 
 def percent(share: float | None, missing: str = "not known yet") -> Markup | str:

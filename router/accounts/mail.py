@@ -11,11 +11,14 @@ import structlog
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from router.accounts.access import Actor
+from router.accounts.audit import record
 from router.accounts.models import Mail, Project
 from router.database import insert_new
 from router.server import Server
 from router.settings import Settings
 from router.smtp import MailError, MailServer, send_message
+from router.web import Problem
 
 LEASE = timedelta(minutes=5)
 """How long one that was claimed is left alone: longer than any attempt, every wait of which is limited."""
@@ -141,6 +144,25 @@ def _finish(server: Server, claim: Claim, **values: object) -> None:
             .values(**values)
             .execution_options(synchronize_session=False)
         )
+
+
+def send_again(
+    session: Session, settings: Settings, project: Project, actor: Actor, mail_id: int, now: datetime
+) -> None:
+    """Has one sent that was given up, or that there was no mail server for.
+
+    Raises:
+        Problem: 404, it is not this project's; 409, there is no mail server, or nothing to be done.
+    """
+    mail = session.get(Mail, mail_id, with_for_update=True)
+    if mail is None or mail.project_id != project.id:
+        raise Problem(404, "There is no such e-mail.")
+    if settings.mail_server is None:
+        raise Problem(409, "No mail server is set, so nothing can be sent.")
+    if mail.sent_at is not None or mail.next_at is not None:
+        raise Problem(409, "This e-mail is sent, or on its way.")
+    mail.next_at, mail.attempts = now, 0
+    record(session, actor, now, "e-mail sent again", mail.subject, project.id)
 
 
 def compose(mail: Mail, sender: Address, recipient: Address, footer: str) -> EmailMessage:

@@ -9,10 +9,11 @@ from zoneinfo import available_timezones
 
 import phonenumbers
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
-from sqlalchemy import update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from router.accounts.hosts import read_hosts
+from router.accounts.ledger import has_entries, lock_balance
 from router.accounts.models import Project
 from router.database import start_visit_numbers
 from router.money import CURRENCIES
@@ -100,6 +101,8 @@ class ProjectValues(BaseModel):
     email: Email
     fallback_destination: str = Field(max_length=200)
     visit_gap_seconds: int = Field(default=1800, ge=60, le=86400)
+    number_price_minor: int | None = Field(default=None, ge=0, le=10**12, strict=True)
+    """What one number costs for 7 days here; None: the server's price. Only the operator changes it."""
 
     @model_validator(mode="after")
     def _destination(self) -> "ProjectValues":
@@ -122,9 +125,10 @@ def create_project(session: Session, values: ProjectValues, now: datetime) -> Pr
 def change_project(session: Session, project_id: int, version: int, values: ProjectValues) -> None:
     """
     Raises:
-        Problem: 409 when somebody changed it since `version` was read.
+        Problem: 409 when somebody changed it since `version` was read; 422 for another currency than the ledger's.
     """
     changes: dict[str, Any] = values.model_dump()
+    _keep_currency(session, project_id, values.currency)
     changed = session.execute(
         update(Project)
         .where(Project.id == project_id, Project.version == version)
@@ -134,6 +138,15 @@ def change_project(session: Session, project_id: int, version: int, values: Proj
     ).first()
     if changed is None:
         raise Problem(409, "Somebody else changed the project meanwhile. Load it again and repeat your change.")
+
+
+def _keep_currency(session: Session, project_id: int, currency: str) -> None:
+    lock_balance(session, project_id)
+    present = session.execute(select(Project.currency).where(Project.id == project_id)).scalar_one()
+    if present != currency and has_entries(session, project_id):
+        raise Problem(
+            422, f"The entries of the balance are in {present}: the currency cannot change any more.", "currency"
+        )
 
 
 def differences(project: Project, values: ProjectValues) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from router.accounts.filters import values_of
 from router.accounts.models import AuditEntry, Project
 from router.accounts.project_pages import errors_of, project_choices
 from router.accounts.projects import ProjectValues, change_project, differences
+from router.money import plain_money, read_money
 from router.server import current_server
 from router.web import Problem
 
@@ -28,8 +29,9 @@ def project() -> str:
 def change() -> Response | tuple[str, int]:
     before, values, server = current_project(), values_of(request.form), current_server()
     version = values.pop("version", "")
+    typed_price = values.pop("number_price", "")
     try:
-        clean = parse(ProjectValues, values)
+        clean = parse(ProjectValues, values | {"number_price_minor": _price(before, typed_price)})
         with server.database.writing() as session:
             change_project(session, before.id, int(version) if version.isdecimal() else -1, clean)
             audit.record(
@@ -43,7 +45,7 @@ def change() -> Response | tuple[str, int]:
             )
     except Problem as problem:
         errors = errors_of(problem) if problem.status == 422 else {"": problem.detail}
-        return _form(values | {"version": version}, errors), problem.status
+        return _form(values | {"version": version, "number_price": typed_price}, errors), problem.status
     flash("The project is saved.")
     return redirect(url_for("settings.project"))
 
@@ -57,9 +59,32 @@ def audit_trail() -> str:
     return render_template("accounts/audit.html", entries=entries, following=following)
 
 
+def _price(project: Project, typed: str) -> int | None:
+    """What the operator typed; what is stored when it is somebody else.
+
+    Raises:
+        Problem: 422, it is no amount.
+    """
+    if not current_actor().is_operator:
+        return project.number_price_minor
+    try:
+        return read_money(typed, project.currency) if typed.strip() else None
+    except ValueError as error:
+        raise Problem(422, str(error), "number_price") from None
+
+
 def _values(project: Project) -> dict[str, Any]:
-    return {name: getattr(project, name) for name in (*ProjectValues.model_fields, "version")}
+    values = {name: getattr(project, name) for name in (*ProjectValues.model_fields, "version")}
+    price = project.number_price_minor
+    return values | {"number_price": "" if price is None else plain_money(price, project.currency)}
 
 
 def _form(values: dict[str, Any], errors: dict[str, str]) -> str:
-    return render_template("accounts/settings_project.html", values=values, errors=errors, **project_choices())
+    errors = {("number_price" if name == "number_price_minor" else name): said for name, said in errors.items()}
+    return render_template(
+        "accounts/settings_project.html",
+        values=values,
+        errors=errors,
+        server_price=current_server().settings.number_price,
+        **project_choices(),
+    )

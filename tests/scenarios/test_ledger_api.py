@@ -148,7 +148,10 @@ def test_r4_a_balance_beyond_all_sense_is_refused(top_up: Ask, ledger: Any) -> N
     st.fixed_dictionaries(
         {},
         optional={
-            "amount_minor": st.integers() | st.floats(allow_nan=False) | st.text(max_size=5) | st.none(),
+            "amount_minor": st.integers()
+            | st.floats(allow_nan=False, allow_infinity=False)
+            | st.text(max_size=5)
+            | st.none(),
             "note": st.text(max_size=400) | st.integers(),
             "reason": st.text(max_size=200) | st.none() | st.lists(st.text(max_size=3), max_size=2),
         },

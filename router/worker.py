@@ -11,6 +11,7 @@ import structlog
 
 from router.accounts.facts import remember_fact
 from router.accounts.mail import send_mails
+from router.attribution.upkeep_run import keep_pools
 from router.database import LONG_AGO
 from router.integrations.work import DeliveryWorker
 from router.reports.columns import ColumnKeeper, refresh_accuracy
@@ -68,8 +69,9 @@ def purchases() -> list[Chore]:
 
 
 def renewals() -> list[Chore]:
-    """Thousands of numbers may end on one day."""
+    """Thousands of numbers may end on one day. Upkeep goes first: what it gives back is not renewed (R9)."""
     return [
+        Chore("keep_pools", timedelta(minutes=1), keep_pools),
         Chore("renew_due", timedelta(minutes=1), renew_due),
     ]
 

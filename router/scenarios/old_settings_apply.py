@@ -4,12 +4,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from router.accounts.access import Actor
 from router.accounts.audit import record
 from router.accounts.models import Project
 from router.formats import say_count
+from router.scenarios.models import Scenario
 from router.scenarios.numbers import add_numbers
 from router.scenarios.old_settings import OldFile
 from router.scenarios.old_settings_plan import ImportPlan, PlannedScenario, make_plan
@@ -46,6 +48,8 @@ def apply_old_settings(
         raise Refused({f"lines.{line}": sentence for line, sentence in plan.problems.items()})
     if not plan.changes:
         return _imported(plan, [(one.scenario.id, one.title) for one in plan.scenarios if one.scenario], 0)
+    there = select(Scenario.id).where(Scenario.id.in_([one.scenario.id for one in plan.scenarios if one.scenario]))
+    session.execute(there.order_by(Scenario.id).with_for_update())  # scenarios before numbers, as everywhere
     add_numbers(session, project, actor, [e164 for one in plan.scenarios for e164 in one.to_add], now)
     scenarios = [_store(session, server, project, actor, one, now) for one in plan.scenarios]
     made = len(plan.new)

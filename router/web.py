@@ -62,6 +62,7 @@ TITLES = {
     422: "Cannot be used",
     429: "Too many requests",
     500: "Our mistake",
+    502: "Refused elsewhere",
     503: "Not available now",
 }
 

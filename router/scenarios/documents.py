@@ -2,12 +2,14 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from router.scenarios.channel_rows import Channel, short_form, with_static, without_numbers
+from router.scenarios.grace import grace_ends
 from router.scenarios.models import OPEN, CallFlow, NumberBatch, NumberOrder, Scenario, TrackingNumber
 from router.scenarios.parts import parts_of
 from router.scenarios.shape import Terms, ToBuy
@@ -108,14 +110,34 @@ def _document(
     }
 
 
-def number_document(number: TrackingNumber) -> dict[str, Any]:
+def number_document(number: TrackingNumber, now: datetime) -> dict[str, Any]:
+    """`state` is in_use, free, grace (its paid time has ended) or releasing."""
+    state = state_of(number, now)
     return {
         "e164": number.e164,
         "scenario": number.scenario_id,
         "static": number.static_source,
         "owned_elsewhere": number.owned_elsewhere,
         "pinned": number.pinned,
+        "state": state,
+        "bought_at": _iso(number.bought_at),
+        "paid_until": _iso(number.paid_until),
+        "grace_until": _iso(grace_ends(number.paid_until)) if number.paid_until and state == "grace" else None,
+        "carrier_error": number.carrier_error,
         "calls": number.calls,
-        "last_shown_at": iso(number.last_shown_at) if number.last_shown_at else None,
+        "last_call_at": _iso(number.last_call_at),
+        "last_shown_at": _iso(number.last_shown_at),
         "created_at": iso(number.created_at),
     }
+
+
+def state_of(number: TrackingNumber, now: datetime) -> str:
+    if number.releasing_at is not None:
+        return "releasing"
+    if not number.owned_elsewhere and number.paid_until is not None and number.paid_until <= now:
+        return "grace"
+    return "in_use" if number.scenario_id is not None else "free"
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return iso(moment) if moment else None

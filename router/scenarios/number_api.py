@@ -1,20 +1,32 @@
 """Tracking numbers for programs."""
 
+from dataclasses import asdict
 from typing import Any
 
 from flask import Blueprint, request
+from sqlalchemy.orm import Session
 
 from router.accounts.access import Audience, current_actor, current_project, guard
 from router.accounts.api_habits import parse, rows_of
+from router.accounts.ledger import BalanceTooLow
+from router.accounts.models import Project
 from router.accounts.openapi import described
 from router.accounts.tokens import require_token
+from router.money import say_money
 from router.scenarios.documents import number_document
-from router.scenarios.models import TrackingNumber
-from router.scenarios.numbers import add_number, present_numbers
+from router.scenarios.models import NumberOrder, TrackingNumber
+from router.scenarios.moving import move_numbers, pin_number
+from router.scenarios.number_shape import BuyShape, NumberPatch, SearchShape, e164_of_address, read_e164
+from router.scenarios.numbers import add_number, present_numbers, remove_number
+from router.scenarios.orders import OPEN_STATES
+from router.scenarios.purchase import buy_now
 from router.scenarios.refusal import Refused
+from router.scenarios.release import begin_release
+from router.scenarios.scenarios import find_scenario
+from router.scenarios.search import REFUSES, ForSale, open_shop, search_numbers
 from router.scenarios.shape import NumberShape
 from router.server import current_server
-from router.web import read_json
+from router.web import Problem, read_json
 
 numbers_api = guard(
     Blueprint("numbers_api", __name__, url_prefix="/api/v1/projects/<int:project_id>"),
@@ -39,7 +51,7 @@ def post_number(project_id: int) -> Answer:
     server = current_server()
     with server.database.writing() as session:
         number = add_number(session, current_project(), current_actor(), text, server.now())
-    return number_document(number), 201
+    return number_document(number, server.now()), 201
 
 
 @numbers_api.get("/numbers")
@@ -47,6 +59,120 @@ def post_number(project_id: int) -> Answer:
 def get_numbers(project_id: int) -> dict[str, Any]:
     """List the project's tracking numbers, newest first."""
     numbers = present_numbers(project_id)
-    with current_server().database.reading() as session:
+    server = current_server()
+    with server.database.reading() as session:
         rows, following = rows_of(session, numbers, TrackingNumber.id, request.args)
-        return {"items": [number_document(number) for number in rows], "next": following}
+    now = server.now()
+    return {"items": [number_document(number, now) for number in rows], "next": following}
+
+
+@numbers_api.post("/numbers/search")
+@described(body=SearchShape)
+def search(project_id: int) -> dict[str, Any]:
+    """Search numbers for sale, with the price for 7 days and the carrier's own."""
+    wanted = parse(SearchShape, read_json(request))
+    found = search_numbers(current_server(), current_project(), **wanted.model_dump())
+    return {"items": [_for_sale(one) for one in found]}
+
+
+def _for_sale(one: ForSale) -> dict[str, Any]:
+    return {
+        "e164": one.offer.e164,
+        "price_minor": one.price_minor,
+        "currency": one.currency,
+        "country": one.offer.country,
+        "kind": one.offer.kind,
+        "place": one.offer.place,
+        "carrier_price": asdict(one.carrier_price) if one.carrier_price else None,
+    }
+
+
+@numbers_api.post("/numbers/buy")
+@described(body=BuyShape, status=201)
+def buy(project_id: int) -> Answer:
+    """Buy one number; 202 when the carrier did not answer clearly and the server goes on asking."""
+    server, project, actor = current_server(), current_project(), current_actor()
+    wanted = parse(BuyShape, read_json(request))
+    e164 = read_e164(wanted.e164, project.country)
+    if wanted.scenario is not None:
+        with server.database.reading() as session:
+            find_scenario(session, project, wanted.scenario)
+    open_shop(server)
+    try:
+        order = buy_now(server, project, actor.name, e164, server.now(), wanted.scenario)
+    except BalanceTooLow as refusal:
+        raise too_low(refusal, project) from None
+    return _bought(order)
+
+
+def _bought(order: NumberOrder) -> Answer:
+    if order.state in OPEN_STATES:
+        return {"state": order.state, "order": order.id, "e164": order.e164, "detail": order.error}, 202
+    if order.state == "refused":
+        raise Problem(502, REFUSES.format(why=order.error), order=order.id)
+    if order.state != "bought":
+        raise Problem(409, order.error, "e164", order=order.id)
+    server = current_server()
+    with server.database.reading() as session:
+        number = session.get_one(TrackingNumber, order.number_id)
+    return number_document(number, server.now()), 201
+
+
+@numbers_api.get("/numbers/<e164>")
+def get_number(project_id: int, e164: str) -> dict[str, Any]:
+    """Read one number."""
+    server = current_server()
+    with server.database.reading() as session:
+        return number_document(_present(session, e164), server.now())
+
+
+@numbers_api.patch("/numbers/<e164>")
+@described(body=NumberPatch)
+def patch_number(project_id: int, e164: str) -> dict[str, Any]:
+    """Pin a number, or move it to another scenario; its history stays with it."""
+    server, project, actor = current_server(), current_project(), current_actor()
+    with server.database.reading() as session:
+        _present(session, e164)
+    wanted = parse(NumberPatch, read_json(request))
+    now = server.now()
+    with server.database.writing() as session:
+        number = _present(session, e164)
+        if "scenario" in wanted.model_fields_set:
+            move_numbers(session, server, project, actor, [number.id], wanted.scenario, now)
+        if "pinned" in wanted.model_fields_set:
+            pin_number(session, project, actor, number.id, wanted.pinned, now)
+        return number_document(number, now)
+
+
+@numbers_api.delete("/numbers/<e164>")
+@described(status=202)
+def delete_number(project_id: int, e164: str) -> tuple[Any, int]:
+    """Give a rented number back to the carrier (202), or remove an own one that was never in use (204)."""
+    server, project, actor = current_server(), current_project(), current_actor()
+    now = server.now()
+    with server.database.writing() as session:
+        number = _present(session, e164)
+        if number.owned_elsewhere:
+            remove_number(session, project, actor, number.id, now)
+            return "", 204
+        begin_release(session, server, project, actor.name, number, now)
+        return number_document(number, now), 202
+
+
+def _present(session: Session, text: str) -> TrackingNumber:
+    """
+    Raises:
+        Problem: 404 when the project has no such number (any more).
+    """
+    wanted = present_numbers(current_project().id).where(TrackingNumber.e164 == e164_of_address(text))
+    number = session.scalar(wanted)
+    if number is None:
+        raise Problem(404, "There is no such number.")
+    return number
+
+
+def too_low(refusal: BalanceTooLow, project: Project) -> Problem:
+    """The balance does not cover what would be bought: 409, with what is missing."""
+    missing = say_money(refusal.missing_minor, project.currency)
+    sentence = f"The balance is too low: {missing} are missing. Ask the operator of this server to top it up."
+    return Problem(409, sentence, missing_minor=refusal.missing_minor, currency=project.currency)

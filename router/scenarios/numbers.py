@@ -185,6 +185,8 @@ def remove_number(session: Session, project: Project, actor: Actor, number_id: i
     number = session.get(TrackingNumber, number_id, with_for_update=True)
     if number is None or number.project_id != project.id:
         raise Problem(404, "There is no such number.")
+    if not number.owned_elsewhere:
+        raise Problem(409, f"{number.e164} is rented: it has to be given back to the carrier instead.")
     if number.scenario_id is not None:
         raise Problem(409, f"{number.e164} is in a scenario. Take it out there first.")
     if number.calls or number.last_shown_at or number.last_flow_id:

@@ -54,11 +54,11 @@ Replaced = Annotated[str, Field(min_length=1, max_length=40), _refusing(replace_
 Mask = Annotated[str, Field(max_length=60), _refusing(format_error)]
 
 
-class _Shape(BaseModel):
+class StrictShape(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, str_strip_whitespace=True)
 
 
-class StaticSource(_Shape):
+class StaticSource(StrictShape):
     """The marketing source that a static number stands for."""
 
     source: Annotated[str, Field(min_length=1, max_length=200), _refusing(pattern_error)]
@@ -66,22 +66,22 @@ class StaticSource(_Shape):
     campaign: Text = ""
 
 
-class Destination(_Shape):
+class Destination(StrictShape):
     to: Annotated[str, Field(min_length=1, max_length=200)]
     ring_seconds: Annotated[int, Field(ge=5, le=600)] = DEFAULT_RING_SECONDS
 
 
-class Flow(_Shape):
+class Flow(StrictShape):
     destinations: Annotated[list[Destination], Field(min_length=1, max_length=10)]
 
 
-class Tagging(_Shape):
+class Tagging(StrictShape):
     selectors: Annotated[list[Selector], Field(max_length=50)] = []
     replace: Annotated[list[Replaced], Field(max_length=50)] = []
     format: Mask = ""
 
 
-class Match(_Shape):
+class Match(StrictShape):
     """Patterns of a marketing source; a part that is absent or empty fits anything."""
 
     source: Pattern = ""
@@ -89,7 +89,7 @@ class Match(_Shape):
     campaign: Pattern = ""
 
 
-class Channel(_Shape):
+class Channel(StrictShape):
     """Which numbers the visitors of some marketing sources get. A static number without a match is shown to nobody."""
 
     match: Match = Match()
@@ -97,7 +97,7 @@ class Channel(_Shape):
     number: Number | None = None
 
 
-class Terms(_Shape):
+class Terms(StrictShape):
     """Whom the scenario is for. Sources are `source[/medium[/campaign]]`, pages paths, regions `DE` or `US-CA`; `*` is anything."""
 
     only_sources: Annotated[list[Source], Field(max_length=200)] = []
@@ -108,7 +108,7 @@ class Terms(_Shape):
     excluded_regions: Annotated[list[Region], Field(max_length=200)] = []
 
 
-class ToBuy(_Shape):
+class ToBuy(StrictShape):
     """What *Connect* is to buy: these numbers, and as many others as `count` says, of this kind."""
 
     numbers: Annotated[list[Number], Field(max_length=MOST_TO_BUY)] = []
@@ -118,7 +118,7 @@ class ToBuy(_Shape):
     contains: Digits = ""
 
 
-class Upkeep(_Shape):
+class Upkeep(StrictShape):
     """Whether the pool is kept at its best size (R9), and within which limits."""
 
     on: bool = False
@@ -126,7 +126,7 @@ class Upkeep(_Shape):
     max_numbers: Annotated[int, Field(ge=1, le=5000)] | None = None
 
 
-class ScenarioShape(_Shape):
+class ScenarioShape(StrictShape):
     title: Title
     enabled: bool = False
     numbers: Annotated[list[Number], Field(max_length=5000)] = []
@@ -148,7 +148,7 @@ class ScenarioPatch(ScenarioShape):
     version: int
 
 
-class NumberShape(_Shape):
+class NumberShape(StrictShape):
     """A number as it is added."""
 
     e164: Annotated[str, Field(max_length=60)]

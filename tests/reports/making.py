@@ -192,7 +192,13 @@ def make_life(session: Session, server: Server, project: Project, now: datetime)
     )
     call = _calls(session, project, spring, visits, now)
     _deliveries(session, spring, call, now)
-    return {"scenario_id": spring.id, "number_id": number.id, "call_id": call.id, "number": visits[0].number}
+    return {
+        "scenario_id": spring.id,
+        "number_id": number.id,
+        "e164": number.e164,
+        "call_id": call.id,
+        "number": visits[0].number,
+    }
 
 
 def _scenarios(session: Session, server: Server, project: Project, now: datetime) -> Scenario:

@@ -13,7 +13,7 @@ from router.carriers.shop import Owned
 from router.database import insert_new
 from router.scenarios.channel_rows import static_sources
 from router.scenarios.models import HERE, OPEN, NumberBatch, NumberOrder, Scenario, TrackingNumber
-from router.scenarios.orders import PAID_TIME
+from router.scenarios.paid_time import PAID_TIME
 from router.scenarios.signals import numbers_changed
 from router.server import Server
 

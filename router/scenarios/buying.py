@@ -113,8 +113,7 @@ def _ask(server: Server, shop: NumberShop, claim: Claim, now: datetime) -> None:
         if not _found(server, shop, asked, now):
             _lose(server, shop, asked, TAKEN, now)
     except NotForUs as error:
-        if not (claim.may_be_done and _found(server, shop, asked, now)):
-            ends.refuse(server, asked, str(error), now, alike=True)
+        _refuse(server, shop, claim, asked, error, now)
     except TryLater as error:
         ends.postpone(server, asked, now + _pause(asked, error, now), str(error), surely_not=not claim.may_be_done)
     except OutcomeUnknown as error:
@@ -122,6 +121,20 @@ def _ask(server: Server, shop: NumberShop, claim: Claim, now: datetime) -> None:
             ends.postpone(server, asked, now + LOOKS[1], str(error))
     else:
         ends.keep(server, asked, owned, now, proven=True)
+
+
+def _refuse(server: Server, shop: NumberShop, before: Claim, asked: Claim, error: NotForUs, now: datetime) -> None:
+    """Believed when the number is not in our account: an earlier question may have bought it, and carriers err."""
+    try:
+        owned = shop.find(asked.e164)
+    except ShopError as no_look:
+        if before.may_be_done:
+            ends.postpone(server, asked, now + _pause(asked, no_look, now), str(error))
+            return
+        owned = None
+    if owned is not None and ends.keep(server, asked, owned, now):
+        return
+    ends.refuse(server, asked, str(error), now, alike=True)
 
 
 def _mark_asked(server: Server, claim: Claim, now: datetime) -> Claim | None:

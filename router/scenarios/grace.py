@@ -14,10 +14,10 @@ from router.accounts.mail import write_mail
 from router.accounts.models import Project
 from router.scenarios.grace_letters import Group, letter_for
 from router.scenarios.models import Scenario, TrackingNumber
+from router.scenarios.paid_time import GRACE, grace_ends
 from router.scenarios.release import active_numbers, begin_release
 from router.server import Server
 
-GRACE = timedelta(days=7)
 QUIET = timedelta(days=30)
 """A number that was called since keeps ringing."""
 STAGES = (("over", GRACE), ("ending", timedelta(days=6)), ("midway", GRACE / 2), ("began", timedelta(0)))
@@ -32,10 +32,6 @@ Calls = Callable[[Session, Iterable[int], datetime], set[int]]
 def add_calls(server: Server, calls: Calls) -> None:
     """The floor that knows calls tells which numbers were called."""
     server.registries[CALLS] = calls
-
-
-def grace_ends(paid_until: datetime) -> datetime:
-    return paid_until + GRACE
 
 
 def unpaid(now: datetime) -> tuple[ColumnElement[bool], ...]:

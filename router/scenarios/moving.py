@@ -45,7 +45,7 @@ def move_numbers(
     moved = [number for number in numbers if number.scenario_id != scenario_id]
     for number in moved:
         if before := scenarios.get(number.scenario_id or 0):
-            _leave(number, before)
+            leave_scenario(number, before)
         number.scenario_id, number.static_source = scenario_id, None
         record(session, actor, now, "number.moved", number.e164, project.id, scenario=scenario_id)
     _changed(session, server, project, moved, scenarios.values() if moved else ())
@@ -95,7 +95,9 @@ def _check(number: TrackingNumber, scenarios: dict[int, Scenario]) -> None:
         raise Problem(409, f"Somebody else moved {number.e164} meanwhile. Look again, then repeat.")
 
 
-def _leave(number: TrackingNumber, scenario: Scenario) -> None:
+def leave_scenario(number: TrackingNumber, scenario: Scenario) -> None:
+    """Its calls still go where they went (R12), and the scenario's channels no longer name it."""
+    number.scenario_id = number.static_source = None
     number.last_flow_id = scenario.call_flow_id or number.last_flow_id
     if any(channel.get("number") == number.e164 for channel in scenario.channels):
         scenario.channels = [one for one in scenario.channels if one.get("number") != number.e164]

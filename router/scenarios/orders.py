@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session
 from router.accounts.ledger import Post, find_entry, post
 from router.database import dialect_name, insert_new, skip_locked, wait_for_turn
 from router.scenarios.models import OPEN, NumberBatch, NumberOrder, TrackingNumber
+from router.scenarios.paid_time import rent_reason
 
-PAID_TIME = timedelta(days=7)
 LEASE = timedelta(seconds=120)
 """Longer than one turn of an order with all its requests may last, so that no other process asks in parallel."""
 OPEN_STATES = ("intent", "unknown")
@@ -43,11 +43,6 @@ class Claim:
 def label_of(order_id: int) -> str:
     """What the carrier keeps beside the number, so that we know it again."""
     return f"ct:{order_id}"
-
-
-def rent_reason(e164: str, start: datetime) -> str:
-    """The reason of the charge for 7 days from `start`: unique, so that they are never charged twice (R4)."""
-    return f"rent:{e164}:{start.isoformat()}"
 
 
 def wait_for_arrivals(session: Session) -> None:

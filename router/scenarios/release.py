@@ -16,6 +16,7 @@ from router.carriers import shop_of
 from router.carriers.shop import ShopError, TryLater
 from router.database import dialect_name, skip_locked
 from router.scenarios.models import Scenario, TrackingNumber
+from router.scenarios.moving import leave_scenario
 from router.scenarios.orders import LEASE, SENTENCE_LENGTH
 from router.scenarios.signals import numbers_changed
 from router.server import Server
@@ -64,7 +65,8 @@ def begin_release(
     if number.releasing_at is not None:
         return
     if scenario is not None:
-        _leave(number, scenario)
+        leave_scenario(number, scenario)
+        scenario.version += 1
     number.releasing_at = number.carrier_next_at = now
     number.carrier_error = ""
     session.flush()
@@ -81,13 +83,6 @@ def _check(project: Project, number: TrackingNumber, scenario: Scenario | None) 
         raise Problem(409, PINNED.format(number=number.e164))
     if number.scenario_id != (scenario.id if scenario else None):
         raise Problem(409, f"Somebody else moved {number.e164} meanwhile. Look again, then repeat.")
-
-
-def _leave(number: TrackingNumber, scenario: Scenario) -> None:
-    number.scenario_id = number.static_source = None
-    number.last_flow_id = scenario.call_flow_id or number.last_flow_id
-    scenario.channels = [channel for channel in scenario.channels if channel.get("number") != number.e164]
-    scenario.version += 1
 
 
 @dataclass(frozen=True, slots=True)

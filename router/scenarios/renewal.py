@@ -10,7 +10,7 @@ from router.accounts.ledger import Post, lock_balance, post, price_of
 from router.accounts.models import Project
 from router.scenarios.grace import keep_grace, unpaid
 from router.scenarios.models import TrackingNumber
-from router.scenarios.orders import PAID_TIME, rent_reason
+from router.scenarios.paid_time import PAID_TIME, rent_reason
 from router.server import Server
 
 AT_ONCE = 200

@@ -290,7 +290,27 @@ def test_r5_what_the_carrier_refuses_for_good_is_refunded_and_ends_those_that_wo
             "An address in this country has to be registered at the carrier."
         }
     assert left(server) == 101_000
-    assert len(shop.asked) <= 8
+    assert sum(what == "buy" for what, _ in shop.asked) <= 8
+
+
+def test_r5_a_carrier_that_refuses_and_sells_all_the_same_is_found_out(
+    server: Server, shop: FakeShop, project: Project
+) -> None:
+    shop.fail("buy", NotForUs("The account may not."), done=True)
+    shop.fail("buy", Gone("Not for sale."), done=True)
+    order(server, project, ONE, TWO)
+    go(server, 1)
+    assert (state_of(server, ONE), state_of(server, TWO)) == ("bought", "bought")
+    assert left(server) == 1000 - 2 * PRICE
+
+
+def test_r5_with_a_wrong_key_nothing_is_charged(server: Server, shop: FakeShop, project: Project) -> None:
+    shop.fail("buy", NotForUs("The key is wrong."))
+    shop.fail("find", NotForUs("The key is wrong."))
+    order(server, project, ONE)
+    go(server, 1)
+    assert state_of(server, ONE) == "refused"
+    assert left(server) == 1000
 
 
 def test_r5_a_carrier_that_wants_patience_is_asked_again_with_growing_pauses(

@@ -35,6 +35,8 @@ from router.operations import init_operations, operations
 from router.reports.api import reports_api
 from router.reports.install_page import add_install_section, install_page
 from router.reports.views import reports_pages
+from router.scenarios import flows
+from router.scenarios.actions_api import scenario_actions_api
 from router.scenarios.api import scenarios_api
 from router.scenarios.balance_views import balance_pages
 from router.scenarios.buying_views import buying_pages
@@ -71,6 +73,7 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     numbers_api,
     balance_pages,
     ledger_api,
+    scenario_actions_api,
     deliveries,
     deliveries_api,
     tag_hooks.hooks,
@@ -119,6 +122,7 @@ def make_server(settings: Settings) -> Server:
     """What web processes, the worker and commands share, with every receiver connected."""
     pool_size = settings.web_threads + 2
     server = Server(settings, Database(settings.database, pool_size=pool_size), load_keys(settings))
+    flows.connect()
     pool.connect()
     receivers.connect(server)
     add_part(server, IntegrationsPart(server))

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from router.accounts.hosts import read_hosts
 from router.accounts.ledger import has_entries, lock_balance
 from router.accounts.models import Project
+from router.accounts.signals import fallback_chosen
 from router.database import start_visit_numbers
 from router.money import CURRENCIES
 from router.phones import BadPhone, read_destination
@@ -114,7 +115,12 @@ class ProjectValues(BaseModel):
 
 
 def create_project(session: Session, values: ProjectValues, now: datetime) -> Project:
-    """A new project with its counter of visit numbers."""
+    """A new project with its counter of visit numbers.
+
+    Raises:
+        Problem: 422 when calls could not be forwarded to its fallback destination.
+    """
+    _ask_about_fallback(session, values)
     project = Project(**values.model_dump(), key=secrets.token_hex(8), created_at=now)
     session.add(project)
     session.flush()
@@ -125,8 +131,10 @@ def create_project(session: Session, values: ProjectValues, now: datetime) -> Pr
 def change_project(session: Session, project_id: int, version: int, values: ProjectValues) -> None:
     """
     Raises:
-        Problem: 409 when somebody changed it since `version` was read; 422 for another currency than the ledger's.
+        Problem: 409 when somebody changed it since `version` was read; 422 for another currency than the ledger's, and for a
+            fallback destination to which calls could not be forwarded.
     """
+    _ask_about_fallback(session, values)
     changes: dict[str, Any] = values.model_dump()
     _keep_currency(session, project_id, values.currency)
     changed = session.execute(
@@ -147,6 +155,10 @@ def _keep_currency(session: Session, project_id: int, currency: str) -> None:
         raise Problem(
             422, f"The entries of the balance are in {present}: the currency cannot change any more.", "currency"
         )
+
+
+def _ask_about_fallback(session: Session, values: ProjectValues) -> None:
+    fallback_chosen.send(None, session=session, destination=values.fallback_destination)
 
 
 def differences(project: Project, values: ProjectValues) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from router.demo import shop
 from router.demo.places import Places
 from router.integrations.models import Integration
 from router.phones import international, national
+from router.scenarios.channel_rows import with_static
 from router.scenarios.models import CallFlow, Scenario, TrackingNumber
 
 FLOW = {
@@ -128,7 +129,9 @@ def _room(
     slots: dict[str, tuple[str, dict[str, Any], str]],
     now: datetime,
 ) -> Room:
+    static = {e164: source for e164, source in numbers.items() if source}
     scenario = Scenario(project_id=project.id, title=title, enabled=True, tagging=tagging, created_at=now)
+    scenario.channels = with_static([], static)
     session.add(scenario)
     session.flush()
     flow = CallFlow(scenario_id=scenario.id, number=1, document=FLOW, created_at=now)

@@ -15,6 +15,7 @@ from router.integrations.contract import Expired, Message, Skipped
 from router.integrations.document import full_call_documents
 from router.integrations.models import Delivery, Integration, Lead
 from router.integrations.placeholders import placeholder_values
+from router.scenarios.models import Scenario
 from router.voice.models import Call
 
 Remember = Callable[[dict[str, Any]], None]
@@ -46,7 +47,7 @@ def build(
         event_at=delivery.event_at,
         now=now,
         attempt=claim.attempt,
-        config=integration.config,
+        config=_config(session, integration),
         secret=keys.unseal(integration.sealed) if integration.sealed else "",
         call=full_call_documents(session, [call])[0],
         placeholders=placeholder_values(call, visit, project),
@@ -56,6 +57,13 @@ def build(
         deadline=deadline,
         remember=remember,
     )
+
+
+def _config(session: Session, integration: Integration) -> dict[str, Any]:
+    """The responsible person of a lead is the scenario's manager, else the integration's (R10)."""
+    of_scenario = select(Scenario.manager).where(Scenario.id == integration.scenario_id)
+    manager = session.scalar(of_scenario) if integration.slot == "crm" else None
+    return {**integration.config, "manager": manager} if manager else dict(integration.config)
 
 
 def _known_lead(session: Session, destination: str, caller: str | None) -> str | None:

@@ -90,6 +90,23 @@ class IntegrationsPart:
             shown[row.scenario_id][row.slot] = kind | dict(row.config)
         return shown
 
+    def copy(self, session: Session, project: Project, original_id: int, copy_id: int, now: datetime) -> None:
+        """The secrets go where they went before: a copy has the same receivers."""
+        for slot, row in _stored(session, original_id).items():
+            session.add(
+                Integration(
+                    project_id=project.id,
+                    scenario_id=copy_id,
+                    slot=slot,
+                    kind=row.kind,
+                    destination=row.destination,
+                    config=row.config,
+                    sealed=row.sealed,
+                    created_at=now,
+                )
+            )
+        session.flush()
+
     def read_form(self, form: Mapping[str, str]) -> Any:
         return read_form(form)
 

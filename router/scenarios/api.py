@@ -3,16 +3,19 @@
 from typing import Any
 
 from flask import Blueprint, request
+from sqlalchemy.orm import Session
 
 from router.accounts.access import Audience, current_actor, current_project, guard
 from router.accounts.api_habits import merged, rows_of, take_version
 from router.accounts.openapi import described
 from router.accounts.tokens import require_token
 from router.phones import BadPhone, read_phone
+from router.scenarios.connect import buying_of, searching
 from router.scenarios.documents import scenario_document, scenario_documents
 from router.scenarios.models import Scenario
 from router.scenarios.refusal import Refused
 from router.scenarios.scenarios import (
+    Secrets,
     change_scenario,
     create_scenario,
     delete_scenario,
@@ -42,11 +45,14 @@ def refused(refusal: Refused) -> Any:
 def post_scenario(project_id: int) -> Answer:
     """Make a scenario; `secrets` of the answer holds those that were made, this once."""
     body = read_json(request)
-    server = current_server()
-    with server.database.writing() as session:
-        scenario, secrets = create_scenario(session, server, current_project(), current_actor(), body, server.now())
-        document = scenario_document(session, server, scenario)
-    return document | ({"secrets": secrets} if secrets else {}), 201
+    server, project, actor = current_server(), current_project(), current_actor()
+
+    def attempt(found: Any) -> dict[str, Any]:
+        with server.database.writing() as session:
+            made = create_scenario(session, server, project, actor, body, server.now(), found)
+            return _answer(session, *made)
+
+    return searching(server, attempt), 201
 
 
 @scenarios_api.get("/scenarios")
@@ -73,21 +79,36 @@ def patch_scenario(project_id: int, scenario_id: int) -> dict[str, Any]:
     """Change a scenario by a JSON merge patch with the version that was read; 409 when somebody was faster."""
     patch = read_json(request)
     version = take_version(patch)
-    project, server = current_project(), current_server()
+    project, server, actor = current_project(), current_server(), current_actor()
     patch = _with_e164_keys(patch, project.country)
-    with server.database.writing() as session:
-        scenario, secrets = change_scenario(
-            session,
-            server,
-            project,
-            current_actor(),
-            scenario_id,
-            lambda present: _patched(present, patch),
-            version,
-            server.now(),
-        )
-        document = scenario_document(session, server, scenario)
-    return document | ({"secrets": secrets} if secrets else {})
+
+    def attempt(found: Any) -> dict[str, Any]:
+        with server.database.writing() as session:
+            changed = change_scenario(
+                session,
+                server,
+                project,
+                actor,
+                scenario_id,
+                lambda present: _patched(present, patch),
+                version,
+                server.now(),
+                found,
+            )
+            return _answer(session, *changed)
+
+    return searching(server, attempt)
+
+
+def _answer(session: Session, scenario: Scenario, secrets: Secrets) -> dict[str, Any]:
+    """The document, with secrets that were made and with what is being bought."""
+    session.flush()
+    buying = buying_of(session, scenario)
+    return (
+        scenario_document(session, current_server(), scenario)
+        | ({"secrets": secrets} if secrets else {})
+        | ({"buying": buying.document()} if buying else {})
+    )
 
 
 @scenarios_api.delete("/scenarios/<int:scenario_id>")

@@ -7,10 +7,13 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from router.accounts.signals import fallback_chosen
 from router.phones import BadPhone, read_destination
 from router.scenarios.models import CallFlow, Scenario, TrackingNumber
+from router.web import Problem
 
 DEFAULT_RING_SECONDS = 20
+IS_TRACKING = "This is a tracking number: calls would go round in circles. Name the company's own line."
 Destination = dict[str, Any]
 
 
@@ -31,7 +34,7 @@ def read_destinations(session: Session, destinations: Iterable[Destination], cou
     tracking = tracking_among(session, [one["to"] for one in read])
     for index, one in enumerate(read):
         if one["to"] in tracking:
-            errors[index] = "This is a tracking number: calls would go round in circles. Name the company's own line."
+            errors[index] = IS_TRACKING
     if errors:
         raise BadDestination(errors)
     return read
@@ -54,6 +57,16 @@ def tracking_among(session: Session, numbers: Iterable[str]) -> set[str]:
             )
         )
     )
+
+
+def connect() -> None:
+    """Projects ask here before they get a fallback destination; for several servers in a process once is enough."""
+    fallback_chosen.connect(_refuse_tracking, weak=False)
+
+
+def _refuse_tracking(sender: Any, *, session: Session, destination: str, **_: Any) -> None:
+    if tracking_among(session, [destination]):
+        raise Problem(422, IS_TRACKING, "fallback_destination")
 
 
 def destinations_of(session: Session, project_id: int) -> set[str]:

@@ -32,6 +32,9 @@ class ScenarioPart(Protocol):
     def show(self, session: Session, scenario_ids: Iterable[int]) -> dict[int, dict[str, Any]]:
         """The member of each scenario, without secrets."""
 
+    def copy(self, session: Session, project: Project, original_id: int, copy_id: int, now: datetime) -> None:
+        """Gives a new scenario what another one has, its sealed secrets too."""
+
     def read_form(self, form: Mapping[str, str]) -> Any:
         """The member's value from a submitted form."""
 

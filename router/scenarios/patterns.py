@@ -22,13 +22,6 @@ def pattern_error(text: str) -> str | None:
     return "Write it on one line, without control characters." if CONTROL.search(text) else None
 
 
-def page_error(text: str) -> str | None:
-    """Why no landing page could fit this pattern: they are compared by their path."""
-    if not text.startswith(("/", "*")):
-        return f"“{text[:60]}” is not the path of a page. Begin with / or *, like /sale/* or */thanks."
-    return pattern_error(text)
-
-
 def region_error(text: str) -> str | None:
     return None if REGION.fullmatch(text) else f"“{text}” is not a region like DE, US-CA or US*."
 

@@ -1,19 +1,20 @@
 """Scenarios: create, change, switch, delete. Every change is in the audit trail, and nobody overwrites another's (R1, R3)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from router.accounts.access import Actor
 from router.accounts.audit import record
 from router.accounts.models import Project
+from router.scenarios.connect import Buying, connect, stay_disabled
 from router.scenarios.documents import scenario_document
 from router.scenarios.enabling import cost_of_enabling
 from router.scenarios.flows import store_flow
-from router.scenarios.models import Scenario
+from router.scenarios.models import Scenario, ScenarioDraft
 from router.scenarios.numbers import place_numbers
 from router.scenarios.parts import parts_of
 from router.scenarios.reading import Wanted, read_wanted
@@ -23,21 +24,33 @@ from router.web import Problem
 
 Document = dict[str, Any]
 Secrets = dict[str, Any]
+Found = Sequence[str] | None
+"""Numbers for sale that were searched before the transaction; None: they were not."""
 
 
 def create_scenario(
-    session: Session, server: Server, project: Project, actor: Actor, document: Document, now: datetime
+    session: Session,
+    server: Server,
+    project: Project,
+    actor: Actor,
+    document: Document,
+    now: datetime,
+    found: Found = None,
 ) -> tuple[Scenario, Secrets]:
     """The new scenario, and the secrets that were made for it, which can be shown this once.
 
+    One that is to be enabled is so as *Connect* does it; `found` are the numbers for sale that it needs for that.
+
     Raises:
         Refused: something of the document cannot be used; nothing may be stored.
+        Problem, SearchNeeded: as `connect`.
     """
     wanted, parts = _read(session, server, project, None, document)
     scenario = Scenario(project_id=project.id, created_at=now, title=wanted.title, tagging=wanted.tagging)
     session.add(scenario)
     session.flush()
     secrets = _store(session, server, project, scenario, wanted, parts, now)
+    _turn(session, server, project, actor, scenario, wanted, found, now)
     _record(session, actor, now, "scenario.created", scenario, enabled=scenario.enabled)
     return scenario, secrets
 
@@ -51,18 +64,21 @@ def change_scenario(
     edit: Callable[[Document], Document],
     version: int | None,
     now: datetime,
+    found: Found = None,
 ) -> tuple[Scenario, Secrets]:
-    """Stores what `edit` makes of the scenario's present document.
+    """Stores what `edit` makes of the scenario's present document. When that enables it, it is so as *Connect* does it.
 
     Raises:
-        Problem: 404; 409 when `version` is given and no longer the present one.
+        Problem: 404; 409 when `version` is given and no longer the present one, and as `connect`.
         Refused: something of the document cannot be used; nothing may be stored.
+        SearchNeeded: `found` is needed.
     """
     scenario = _locked(session, project, scenario_id)
     check_version(scenario, version)
     before = editable(scenario_document(session, server, scenario))
     wanted, parts = _read(session, server, project, scenario, edit(before))
     secrets = _store(session, server, project, scenario, wanted, parts, now)
+    _turn(session, server, project, actor, scenario, wanted, found, now)
     scenario.version += 1
     after = editable(scenario_document(session, server, scenario))
     changed = sorted(name for name in before if before[name] != after[name])
@@ -79,6 +95,8 @@ def switch_scenario(
         Problem: 404; 409 with `missing_minor` when the balance does not cover what has to be paid before it is enabled (R4).
     """
     scenario = _locked(session, project, scenario_id)
+    if not enabled:
+        stay_disabled(session, scenario)
     if scenario.enabled != enabled:
         if enabled:
             cost_of_enabling(session, server, project, scenario, now).check()
@@ -88,15 +106,46 @@ def switch_scenario(
     return scenario
 
 
+def connect_scenario(
+    session: Session,
+    server: Server,
+    project: Project,
+    actor: Actor,
+    scenario_id: int,
+    found: Found,
+    now: datetime,
+    version: int | None = None,
+) -> tuple[Scenario, Buying | None]:
+    """Enables it and orders what it is to buy, all in this transaction (R2).
+
+    Raises:
+        Problem: 404; 409 when `version` is given and no longer the present one; and as `connect`.
+        SearchNeeded: `found` is needed.
+    """
+    scenario = _locked(session, project, scenario_id)
+    check_version(scenario, version)
+    before = (scenario.enabled, scenario.to_buy)
+    buying = connect(session, server, project, actor, scenario, found, now)
+    if before != (scenario.enabled, scenario.to_buy):
+        scenario.version += 1
+        action = "scenario.enabled" if scenario.enabled and not before[0] else "scenario.connected"
+        _record(session, actor, now, action, scenario, **({"batch": buying.batch} if buying else {}))
+    session.flush()
+    return scenario, buying
+
+
 def delete_scenario(
     session: Session, server: Server, project: Project, actor: Actor, scenario_id: int, now: datetime
 ) -> tuple[Scenario, int]:
-    """Hides it and keeps its calls; its numbers go back to the project's free ones. Returns also how many did."""
+    """Hides it and keeps its calls; its numbers go back to the project's free ones, what somebody had begun to change in it is
+    forgotten. Returns also how many numbers are free again."""
     scenario = _locked(session, project, scenario_id)
     freed = len(place_numbers(session, server, scenario, {}))
     scenario.enabled = False
     scenario.deleted_at = now
     scenario.version += 1
+    stay_disabled(session, scenario)
+    session.execute(delete(ScenarioDraft).where(ScenarioDraft.scenario_id == scenario.id))
     _record(session, actor, now, "scenario.deleted", scenario, numbers_freed=freed)
     return scenario, freed
 
@@ -171,14 +220,29 @@ def _store(
     _store_upkeep(scenario, wanted)
     store_flow(session, scenario, wanted.destinations, now)
     place_numbers(session, server, scenario, {number: wanted.static.get(number) for number in wanted.numbers})
-    if wanted.enabled and not scenario.enabled:
-        session.flush()
-        cost_of_enabling(session, server, project, scenario, now).check()
-    scenario.enabled = wanted.enabled
     secrets: Secrets = {}
     for part in parts_of(server):
         secrets |= part.save(session, project, scenario.id, parts[part.name], now)
     return secrets
+
+
+def _turn(
+    session: Session,
+    server: Server,
+    project: Project,
+    actor: Actor,
+    scenario: Scenario,
+    wanted: Wanted,
+    found: Found,
+    now: datetime,
+) -> None:
+    """As the document says; one that is enabled already stays so, and buys nothing before somebody connects it."""
+    session.flush()
+    if not wanted.enabled:
+        scenario.enabled = False
+        stay_disabled(session, scenario)
+    elif not scenario.enabled:
+        connect(session, server, project, actor, scenario, found, now)
 
 
 def _store_upkeep(scenario: Scenario, wanted: Wanted) -> None:

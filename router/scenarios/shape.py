@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from router.scenarios.flows import DEFAULT_RING_SECONDS
-from router.scenarios.patterns import page_error, pattern_error, region_error
+from router.scenarios.patterns import pattern_error, region_error
 from router.scenarios.tagging import format_error, replace_error, selector_error
 
 MOST_TO_BUY = 100
@@ -43,7 +43,7 @@ def _country(text: str) -> str:
 
 Pattern = Annotated[str, Field(max_length=200), _refusing(pattern_error)]
 Text = Pattern
-Page = Annotated[str, Field(min_length=1, max_length=500), _refusing(page_error)]
+Page = Annotated[str, Field(min_length=1, max_length=500), _refusing(pattern_error)]
 Source = Annotated[str, Field(min_length=1, max_length=300), _refusing(pattern_error)]
 Region = Annotated[str, Field(min_length=1, max_length=10), AfterValidator(str.upper), _refusing(region_error)]
 Digits = Annotated[str, Field(max_length=15), AfterValidator(_digits)]

@@ -58,6 +58,9 @@ class Notes:
     def show(self, session: Session, scenario_ids: Iterable[int]) -> dict[int, dict[str, Any]]:
         return {one: self.kept[one] for one in scenario_ids if one in self.kept}
 
+    def copy(self, session: Session, project: Project, original_id: int, copy_id: int, now: datetime) -> None:
+        self.kept[copy_id] = self.kept[original_id]
+
     def read_form(self, form: Mapping[str, str]) -> Any:
         return {}
 

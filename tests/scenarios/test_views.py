@@ -195,6 +195,9 @@ class Notes:
     def show(self, session: Session, scenario_ids: Iterable[int]) -> dict[int, dict[str, Any]]:
         return {}
 
+    def copy(self, session: Session, project: Project, original_id: int, copy_id: int, now: datetime) -> None:
+        raise NotImplementedError
+
     def read_form(self, form: Mapping[str, str]) -> Any:
         return {"text": form.get("notes.text", "")}
 

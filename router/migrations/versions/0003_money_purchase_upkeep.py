@@ -27,6 +27,7 @@ def moment(name: str, nullable: bool = True) -> sa.Column[object]:
 def upgrade() -> None:
     _accounts()
     _scenarios()
+    _static_channels()
     _tracking_numbers()
     _orders()
     _attribution()
@@ -101,6 +102,22 @@ def _scenarios() -> None:
         sa.UniqueConstraint("person_id", "scenario_id", name=op.f("uq_scenario_draft_person_id_scenario_id")),
     )
     op.create_index("ix_scenario_draft_project_id_person_id", "scenario_draft", ["project_id", "person_id"])
+
+
+def _static_channels() -> None:
+    """What a static number stood for becomes a channel of its scenario."""
+    scenario = sa.table("scenario", sa.column("id", big_id()), sa.column("channels", json()))
+    names = (sa.column("scenario_id", big_id()), sa.column("e164", sa.String()), sa.column("static_source", json()))
+    number = sa.table("tracking_number", sa.column("id", big_id()), *names)
+    static = sa.select(number).where(number.c.static_source.is_not(None), number.c.scenario_id.is_not(None))
+    channels: dict[int, list[object]] = {}
+    for row in op.get_bind().execute(static.order_by(number.c.id)):
+        if row.static_source:
+            match = {part: value for part, value in row.static_source.items() if value}
+            channel = {"match": match, "kind": "static", "number": row.e164}
+            channels.setdefault(row.scenario_id, []).append(channel)
+    for scenario_id, own in channels.items():
+        op.execute(scenario.update().where(scenario.c.id == scenario_id).values(channels=own))
 
 
 def _tracking_numbers() -> None:

@@ -1,0 +1,167 @@
+"""Enabling with what it takes (R2): *Connect* orders the numbers that the scenario still needs, all of them or none."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, TypeVar
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from router.accounts.access import Actor
+from router.accounts.ledger import BalanceTooLow
+from router.accounts.models import Project
+from router.carriers import shop_of
+from router.carriers.shop import NotForUs, ShopError
+from router.scenarios.enabling import Enabling, cost_of_enabling
+from router.scenarios.models import NumberBatch, NumberOrder, Scenario, TrackingNumber
+from router.scenarios.orders import taken_numbers
+from router.scenarios.purchase import order_numbers
+from router.server import Server
+from router.web import Problem
+
+Result = TypeVar("Result")
+SPARE = 20
+"""Offers beyond those needed, because some may be taken meanwhile."""
+
+
+class SearchNeeded(Exception):
+    """Numbers have to be found before the transaction can be written; nothing was stored."""
+
+    def __init__(self, to_buy: Mapping[str, Any]) -> None:
+        super().__init__("numbers have to be searched first")
+        self.to_buy = dict(to_buy)
+
+
+@dataclass(frozen=True)
+class Buying:
+    """An order that was placed: its batch, and how many numbers it asks for."""
+
+    batch: int
+    total: int
+
+    def document(self) -> dict[str, int]:
+        return {"batch": self.batch, "total": self.total}
+
+
+def searching(server: Server, attempt: Callable[[Sequence[str] | None], Result]) -> Result:
+    """What the transaction `attempt` answers; if it has to know numbers for sale, they are searched between two tries.
+
+    Raises:
+        Problem: 409, the carrier has not enough of them; 503, it does not answer.
+    """
+    try:
+        return attempt(None)
+    except SearchNeeded as needed:
+        found = find_numbers(server, needed.to_buy)
+    return attempt(found)
+
+
+def find_numbers(server: Server, to_buy: Mapping[str, Any]) -> list[str]:
+    """As many numbers for sale as `to_buy` counts; asks the carrier, so never inside a transaction.
+
+    Raises:
+        Problem: as `searching`.
+    """
+    count, named = to_buy["count"], set(to_buy["numbers"])
+    kind = (to_buy["country"], to_buy["area_code"], to_buy["contains"])
+    try:
+        offers = shop_of(server).search(*kind, limit=count + len(named) + SPARE)
+    except NotForUs as error:
+        raise Problem(409, f"The carrier refused the search: {error}", "to_buy") from None
+    except ShopError as error:
+        raise Problem(503, f"The carrier could not be asked for numbers: {error} Try again later.") from None
+    with server.database.reading() as session:
+        taken = taken_numbers(session, [offer.e164 for offer in offers]) | named
+    found = [offer.e164 for offer in offers if offer.e164 not in taken][:count]
+    if len(found) < count:
+        raise Problem(
+            409,
+            f"The carrier has only {len(found)} such numbers now. Ask for fewer, or search with fewer digits.",
+            "to_buy.count",
+        )
+    return found
+
+
+def connect(
+    session: Session,
+    server: Server,
+    project: Project,
+    actor: Actor,
+    scenario: Scenario,
+    found: Sequence[str] | None,
+    now: datetime,
+) -> Buying | None:
+    """Orders what the scenario is to buy and forgets it there. A scenario with numbers is enabled at once; one without any is when
+    its order is done.
+
+    Args:
+        scenario: locked.
+        found: numbers for sale, as many as are to be bought beside those that are named; None: they were not searched yet.
+
+    Raises:
+        Problem: 409, with `missing_minor` when the balance does not cover it.
+        SearchNeeded: `found` is needed.
+    """
+    enabling = cost_of_enabling(session, server, project, scenario, now)
+    enabling.check()
+    if enabling.count and found is None:
+        raise SearchNeeded(scenario.to_buy)
+    has_number = _has_number(session, scenario)
+    buying = _order(session, server, project, actor, scenario, enabling, found or (), not has_number, now)
+    if has_number or buying is None:
+        scenario.enabled = True
+    return buying
+
+
+def _order(
+    session: Session,
+    server: Server,
+    project: Project,
+    actor: Actor,
+    scenario: Scenario,
+    enabling: Enabling,
+    found: Sequence[str],
+    enable: bool,
+    now: datetime,
+) -> Buying | None:
+    if not enabling.total:
+        return None
+    if len(found) != enabling.count:
+        raise Problem(409, "Somebody else changed this scenario meanwhile. Look again, then repeat.")
+    kind = {name: scenario.to_buy[name] for name in ("country", "area_code", "contains")} if enabling.count else {}
+    e164s = [*enabling.to_buy, *found]
+    who = (server, project, actor.name)
+    try:
+        batch = order_numbers(session, *who, e164s, now, scenario_id=scenario.id, enable=enable, search=kind)
+    except BalanceTooLow as refusal:  # charged elsewhere since it was read
+        replace(enabling, balance_minor=enabling.cost_minor - refusal.missing_minor).check()
+        raise
+    scenario.to_buy = {}
+    return Buying(batch.id, len(e164s))
+
+
+def buying_of(session: Session, scenario: Scenario) -> Buying | None:
+    """The newest order of a scenario that is not done yet."""
+    orders = select(func.count(NumberOrder.id)).where(NumberOrder.batch_id == NumberBatch.id).scalar_subquery()
+    newest = (
+        select(NumberBatch.id, orders)
+        .where(NumberBatch.project_id == scenario.project_id, NumberBatch.scenario_id == scenario.id)
+        .where(NumberBatch.finished_at.is_(None))
+        .order_by(NumberBatch.id.desc())
+        .limit(1)
+    )
+    row = session.execute(newest).first()
+    return Buying(*row) if row else None
+
+
+def stay_disabled(session: Session, scenario: Scenario) -> None:
+    """Orders under way do not enable the scenario any more: somebody disabled it."""
+    of_scenario = (NumberBatch.project_id == scenario.project_id, NumberBatch.scenario_id == scenario.id)
+    waiting = update(NumberBatch).where(*of_scenario, NumberBatch.finished_at.is_(None))
+    session.execute(waiting.values(enable=False).execution_options(synchronize_session=False))
+
+
+def _has_number(session: Session, scenario: Scenario) -> bool:
+    one = select(TrackingNumber.id).where(TrackingNumber.scenario_id == scenario.id).limit(1)
+    return session.scalar(one) is not None

@@ -92,7 +92,7 @@ def read_document(
 
 def read_stored(session: Session, server: Server, project: Project, scenario_ids: Sequence[int]) -> list[Linted]:
     """Of stored scenarios, in a number of statements that does not depend on how many there are."""
-    scenarios = session.scalars(select(Scenario).where(Scenario.id.in_(scenario_ids))).all()
+    scenarios = session.scalars(select(Scenario).where(Scenario.id.in_(scenario_ids)).order_by(Scenario.id)).all()
     counted = _counted(session, scenario_ids)
     flows = _destinations(session, [scenario.call_flow_id for scenario in scenarios if scenario.call_flow_id])
     shown = {part.name: part.show(session, scenario_ids) for part in parts_of(server)}.get(INTEGRATIONS, {})

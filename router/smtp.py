@@ -95,14 +95,15 @@ def _secure(client: smtplib.SMTP, server: MailServer) -> None:
         encrypted = True
     if not server.user:
         return
-    if not (encrypted or _is_near(client)):
+    peer = str(client.sock.getpeername()[0]) if client.sock else ""
+    if not may_sign_in(encrypted, peer):
         raise MailError("The mail server offers no encryption, so the password was not sent to it.")
     client.login(server.user, server.password)
 
 
-def _is_near(client: smtplib.SMTP) -> bool:
-    peer = client.sock.getpeername()[0] if client.sock else ""
-    return ip_address(str(peer).partition("%")[0]).is_private
+def may_sign_in(encrypted: bool, peer: str) -> bool:
+    """Whether a password may be sent: over an encrypted line, or to a private address."""
+    return encrypted or ip_address(peer.partition("%")[0]).is_private
 
 
 def _as_mail_error(error: Exception) -> MailError:

@@ -19,6 +19,7 @@ from router.accounts.settings_pages import settings
 from router.accounts.token_pages import token_settings
 from router.attribution import hooks as tag_hooks
 from router.attribution import pool
+from router.attribution.regions import open_regions
 from router.attribution.showing import shown_numbers
 from router.attribution.tag_views import tag_files
 from router.carriers import carrier_of
@@ -127,6 +128,7 @@ def make_server(settings: Settings) -> Server:
     receivers.connect(server)
     add_part(server, IntegrationsPart(server))
     tag_hooks.make_limits(server)
+    open_regions(server)
     add_install_section(server)
     add_activity(server, shown_numbers)
     add_calls(server, called_numbers)

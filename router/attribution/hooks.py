@@ -23,6 +23,7 @@ from router.attribution.arrivals import (
 from router.attribution.crawlers import is_crawler
 from router.attribution.origins import belongs, host_and_port, remember_refused
 from router.attribution.page_views import PostedView, read_ga, read_posted_view
+from router.attribution.regions import region_of
 from router.attribution.spellings import spellings
 from router.attribution.tokens import read_visit_token, visit_token
 from router.ratelimit import RateLimit
@@ -50,6 +51,7 @@ def view_page(key: str) -> Response:
     if not server.registries["visit_rate"].allows(client_group(address)):
         raise Problem(429, "Too many page views from one address; try again in a minute.")
     posted = read_posted_view(read_json(request))
+    region = region_of(server, address)
     now = server.now()
 
     def work(session: Session, found: TagProject | None) -> tuple[TagProject, bool, Arrival | None]:
@@ -58,7 +60,7 @@ def view_page(key: str) -> Response:
             return project, False, None
         if project.suspended:
             return project, True, None
-        view = posted.for_site(project.site, address)
+        view = posted.for_site(project.site, address, region)
         return project, True, page_viewed(session, server.keys, project, view, posted.visitor, posted.scenarios, now)
 
     project, allowed, arrival = with_project(server.database, key, work)

@@ -30,14 +30,14 @@ class PostedView:
     ga: Mapping[str, str]
     click_ids: Mapping[str, str]
 
-    def for_site(self, site: Iterable[str], address: str) -> PageView:
-        """The page view with its evidence, which depends on what the site's own hosts are."""
+    def for_site(self, site: Iterable[str], address: str, region: str = "") -> PageView:
+        """The page view with its evidence, which depends on what the site's own hosts are. The visitor's address is shortened."""
         site = list(site)
         evidence = read_evidence(
             self.page, self.referrer, self.click_ids, lambda host: is_own_host(site, host, self.page_host)
         )
         page, referrer = self.page[:LONGEST_ADDRESS], self.referrer[:LONGEST_ADDRESS]
-        return PageView(page, referrer, evidence, self.ga, shortened(address))
+        return PageView(page, referrer, evidence, self.ga, shortened(address), region)
 
 
 def read_posted_view(body: Mapping[str, Any]) -> PostedView:

@@ -97,6 +97,20 @@ def national(e164: str) -> str:
     return _formatted(e164, PhoneNumberFormat.NATIONAL)
 
 
+def parts(e164: str) -> dict[str, str]:
+    """`{country, region, number}` as a page shows them apart: country code, area code (empty where a country has none), and the
+    subscriber's number as it is written nationally."""
+    number = phonenumbers.parse(e164, None)
+    digits = phonenumbers.national_significant_number(number)
+    area = phonenumbers.length_of_geographical_area_code(number) or phonenumbers.length_of_national_destination_code(
+        number
+    )
+    area = area if area < len(digits) else 0
+    subscriber = re.search(rf"(?:[0-9][^0-9]*){{{len(digits) - area}}}$", national(e164))
+    shown = subscriber.group().strip() if subscriber else digits[area:]
+    return {"country": str(number.country_code), "region": digits[:area], "number": shown}
+
+
 def _formatted(e164: str, form: int) -> str:
     try:
         return phonenumbers.format_number(phonenumbers.parse(e164, None), form)

@@ -1,19 +1,17 @@
 """What a page view and a sign of life do: which visit it is, and which numbers its page shows. One transaction each, few statements."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TypeVar
 
-from sqlalchemy import and_, bindparam, select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
-from router.accounts.models import Project
 from router.attribution.leases import (
     HeldLease,
     LostRace,
     PoolBusy,
-    PoolRules,
     Taker,
     held_by,
     keep_alive,
@@ -21,6 +19,8 @@ from router.attribution.leases import (
     take_back,
     wait_for_pool,
 )
+from router.attribution.prefixes import ALL_ALIKE, Groups, Prefixes, begins, suffixes_by_number
+from router.attribution.tag_projects import FREE_HOLD, GivenNumber, TagProject, TagScenario, find_tag_project
 from router.attribution.tokens import is_our_visitor, new_visitor
 from router.attribution.visits import (
     KnownVisit,
@@ -34,52 +34,14 @@ from router.attribution.visits import (
 from router.crypto import KeyRing
 from router.database import Database, table_of
 from router.scenarios.channels import channel_for
-from router.scenarios.models import Scenario, TrackingNumber
+from router.scenarios.models import TrackingNumber
 from router.scenarios.terms import allows
 from router.statements import Statement
 
 T = TypeVar("T")
 
-
-@dataclass(frozen=True, slots=True)
-class TagScenario:
-    """An enabled scenario as the tag's endpoints need it."""
-
-    id: int
-    aim: str
-    hold_seconds: int
-    tagging: Mapping[str, Any]
-    terms: Mapping[str, Any] = field(default_factory=dict)
-    channels: Sequence[Mapping[str, Any]] = ()
-    in_turn: bool = False
-
-    @property
-    def rules(self) -> PoolRules:
-        return PoolRules(self.id, self.aim, timedelta(seconds=self.hold_seconds), self.in_turn)
-
-
-@dataclass(frozen=True, slots=True)
-class TagProject:
-    """A project as the tag's endpoints need it, with its enabled scenarios in ascending id: none while it is suspended."""
-
-    id: int
-    site: list[str]
-    country: str
-    gap: timedelta
-    suspended: bool
-    scenarios: list[TagScenario]
-
-    def only(self, wanted: Iterable[int] | None) -> list[TagScenario]:
-        """The scenarios that a page limits itself to; all when it says nothing."""
-        return self.scenarios if wanted is None else [one for one in self.scenarios if one.id in set(wanted)]
-
-
-@dataclass(frozen=True, slots=True)
-class GivenNumber:
-    """A number that a page shall show."""
-
-    scenario: TagScenario
-    e164: str
+Give = Callable[[TagScenario, HeldLease | None, Prefixes], str | None]
+"""Keeps the number of a lease, or lends one that begins so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,24 +49,6 @@ class Arrival:
     visit: KnownVisit
     numbers: list[GivenNumber]
 
-
-_project, _scenario = table_of(Project).c, table_of(Scenario).c
-_TAG_PROJECT = Statement(
-    lambda _: (
-        select(
-            *(_project[name] for name in ("id", "site", "country", "visit_gap_seconds", "suspended_at")),
-            *(_scenario[name] for name in ("id", "aim", "hold_seconds", "tagging", "terms", "channels")),
-        )
-        .join_from(
-            table_of(Project),
-            table_of(Scenario),
-            and_(_scenario.project_id == _project.id, _scenario.enabled, _scenario.deleted_at.is_(None)),
-            isouter=True,
-        )
-        .where(_project.key == bindparam("tag_key"))
-        .order_by(_scenario.id)
-    )
-)
 
 _number = table_of(TrackingNumber).c
 _STATIC = Statement(  # a channel may still name a number that has left the scenario
@@ -115,17 +59,6 @@ _STATIC = Statement(  # a channel may still name a number that has left the scen
         _number.released_at.is_(None),
     )
 )
-
-
-def find_tag_project(session: Session, key: str) -> TagProject | None:
-    """The project with this public key, in one statement."""
-    rows = _TAG_PROJECT.all(session, {"tag_key": key[:32]})
-    if not rows:
-        return None
-    first = rows[0]
-    suspended = first[4] is not None
-    scenarios = [TagScenario(*row[5:]) for row in rows if row[5] is not None and not suspended]
-    return TagProject(first[0], first[1], first[2], timedelta(seconds=first[3]), suspended, scenarios)
 
 
 def with_project(database: Database, key: str, work: Callable[[Session, TagProject | None], T]) -> T:
@@ -163,34 +96,64 @@ def page_viewed(
         before = last_visit_of(session, project.id, visitor)
     scenarios = project.only(wanted)
     if before is not None and continues(before, view.evidence, project.gap, now):
-        return _goes_on(session, before, scenarios, view.ga, now)
+        numbers = _goes_on(session, before, scenarios, view.groups, now)
+        record_sign(session, before, now, view.ga)
+        return Arrival(before, numbers)
     visit = begin_visit(session, project.id, visitor, view, now)
-    held = {lease.scenario_id: lease for lease in held_by(session, before.id)} if before else {}
 
-    def lent(scenario: TagScenario) -> list[GivenNumber]:
-        return _first_number(session, visit, before, held.get(scenario.id), scenario, now)
+    def lent(scenario: TagScenario, lease: HeldLease | None, prefixes: Prefixes) -> str | None:
+        return _first_number(session, visit, before, lease, scenario, prefixes, now)
 
-    return Arrival(visit, _shown(session, visit, scenarios, lent))
+    return Arrival(visit, _shown(session, visit, scenarios, view.groups, _held(session, before, now), lent))
 
 
 def sign_of_life(
-    session: Session, project: TagProject, visit_id: int, ga: Mapping[str, str] | None, now: datetime
+    session: Session,
+    project: TagProject,
+    visit_id: int,
+    ga: Mapping[str, str] | None,
+    now: datetime,
+    groups: Groups = ALL_ALIKE,
 ) -> Arrival | None:
-    """A page says that it is open. The numbers are those that the page has to change; None: no such visit. What a scenario's terms and
-    channels say by now counts when the page asks anew."""
+    """A page says that it is open. The numbers are those that the page has to change (all free ones when one of them has to be); None: no
+    such visit. What a scenario's terms and channels say by now counts when the page asks anew."""
     visit = find_visit(session, project.id, visit_id)
     if visit is None:
         return None
     held = held_by(session, visit.id)
     scenarios = {one.id: one for one in project.scenarios}
-    changed: list[GivenNumber] = []
+    changed = _changed_free_ones(session, visit, project.scenarios, groups, held, now)
     for lease in held:
         scenario = scenarios.get(lease.scenario_id)
-        hold = scenario.rules.hold if scenario else project.gap
-        if not keep_alive(session, visit.visitor, lease, visit.is_active(hold, now), now) and scenario:
-            changed += _given(session, visit, scenario, now, lost=True)
+        if scenario and scenario.is_free_pool:
+            continue
+        hold = scenario.hold if scenario else project.gap
+        if keep_alive(session, visit.visitor, lease, visit.is_active(hold, now), now) or not scenario:
+            continue
+        if e164 := _given(session, visit, scenario, (), now, lost=True):
+            changed.append(GivenNumber(scenario, e164))
     record_sign(session, visit, now, ga)
     return Arrival(visit, changed)
+
+
+def _changed_free_ones(
+    session: Session,
+    visit: KnownVisit,
+    scenarios: Iterable[TagScenario],
+    groups: Groups,
+    held: Iterable[HeldLease],
+    now: datetime,
+) -> list[GivenNumber]:
+    """All free numbers of the page when one of them was lent to somebody else since its last sign of life."""
+    pools = [one for one in scenarios if one.is_free_pool]
+    leases = [lease for lease in held if pools and lease.scenario_id == pools[0].id]
+    if not leases:
+        return []
+    active = visit.is_active(FREE_HOLD, now)
+    kept = {lease.entry.e164: lease.still_held(visit.visitor, active) for lease in leases}
+    lost = any(not kept[one.entry.e164] and one.entry.lease_started_at >= visit.last_sign_at for one in leases)
+    numbers = _goes_on(session, visit, pools, groups, now)
+    return numbers if lost or not all(kept.get(one.e164) for one in numbers) else []
 
 
 def last_sign(session: Session, project: TagProject, visit_id: int, now: datetime) -> bool:
@@ -198,7 +161,7 @@ def last_sign(session: Session, project: TagProject, visit_id: int, now: datetim
     visit = find_visit(session, project.id, visit_id)
     if visit is None:
         return False
-    holds = {one.id: one.rules.hold for one in project.scenarios}
+    holds = {one.id: one.hold for one in project.scenarios}
     for lease in held_by(session, visit.id):
         keep_alive(session, visit.visitor, lease, visit.is_active(holds.get(lease.scenario_id, project.gap), now), now)
     record_sign(session, visit, now)
@@ -206,39 +169,61 @@ def last_sign(session: Session, project: TagProject, visit_id: int, now: datetim
 
 
 def _goes_on(
-    session: Session, visit: KnownVisit, scenarios: list[TagScenario], ga: Mapping[str, str], now: datetime
-) -> Arrival:
-    held = {lease.scenario_id: lease for lease in held_by(session, visit.id)}
+    session: Session, visit: KnownVisit, scenarios: Iterable[TagScenario], groups: Groups, now: datetime
+) -> list[GivenNumber]:
+    def kept_or_lent(scenario: TagScenario, lease: HeldLease | None, prefixes: Prefixes) -> str | None:
+        if lease and keep_alive(session, visit.visitor, lease, visit.is_active(scenario.hold, now), now):
+            return lease.entry.e164
+        return _given(session, visit, scenario, prefixes, now, lost=lease is not None)
 
-    def kept_or_lent(scenario: TagScenario) -> list[GivenNumber]:
-        lease = held.get(scenario.id)
-        if lease and keep_alive(session, visit.visitor, lease, visit.is_active(scenario.rules.hold, now), now):
-            return [GivenNumber(scenario, lease.entry.e164)]
-        return _given(session, visit, scenario, now, lost=lease is not None)
+    return _shown(session, visit, scenarios, groups, _held(session, visit, now), kept_or_lent)
 
-    numbers = _shown(session, visit, scenarios, kept_or_lent)
-    record_sign(session, visit, now, ga)
-    return Arrival(visit, numbers)
+
+def _held(session: Session, visit: KnownVisit | None, now: datetime) -> list[HeldLease]:
+    """The leases of a visit; of free numbers, which it may have several of, only those that nobody else was lent since."""
+    if visit is None:
+        return []
+    active = visit.is_active(FREE_HOLD, now)
+    leases = held_by(session, visit.id)
+    return [one for one in leases if one.scenario_id > 0 or one.still_held(visit.visitor, active)]
 
 
 def _shown(
     session: Session,
     visit: KnownVisit,
     scenarios: Iterable[TagScenario],
-    dynamic: Callable[[TagScenario], list[GivenNumber]],
+    groups: Groups,
+    held: Sequence[HeldLease],
+    give: Give,
 ) -> list[GivenNumber]:
     """What the visit is shown: of each scenario that is for it, its channel's static number, which nobody has to lend, or else a dynamic
     one. Only facts that the visit keeps decide, so each of its page views decides alike."""
+    newest = {lease.scenario_id: lease for lease in held}
     numbers: list[GivenNumber] = []
     for scenario in scenarios:
-        if not allows(scenario.terms, visit.came_from, visit.page, visit.region):
-            continue
-        _, static = channel_for(scenario.channels, visit.came_from)
-        if static and _STATIC.first(session, {"scenario": scenario.id, "static_e164": static}):
-            numbers.append(GivenNumber(scenario, static))
-        else:
-            numbers += dynamic(scenario)
+        if scenario.is_free_pool:
+            numbers += _free_ones(scenario, groups, held, give)
+        elif allows(scenario.terms, visit.came_from, visit.page, visit.region):
+            e164 = _static_of(session, scenario, visit) or give(scenario, newest.get(scenario.id), ())
+            numbers += [GivenNumber(scenario, e164)] if e164 else []
     return numbers
+
+
+def _static_of(session: Session, scenario: TagScenario, visit: KnownVisit) -> str | None:
+    _, e164 = channel_for(scenario.channels, visit.came_from)
+    if e164 and _STATIC.first(session, {"scenario": scenario.id, "static_e164": e164}):
+        return e164
+    return None
+
+
+def _free_ones(pool: TagScenario, groups: Groups, held: Sequence[HeldLease], give: Give) -> list[GivenNumber]:
+    """R13: a number for each class suffix that the page has bound to a prefix, and for the others."""
+
+    def given(prefixes: Prefixes) -> str | None:
+        lease = next((one for one in held if one.scenario_id == pool.id and begins(one.entry.e164, prefixes)), None)
+        return give(pool, lease, prefixes)
+
+    return [GivenNumber(pool, e164, suffixes) for e164, suffixes in suffixes_by_number(groups, given).items()]
 
 
 def _first_number(
@@ -247,24 +232,27 @@ def _first_number(
     before: KnownVisit | None,
     lease: HeldLease | None,
     scenario: TagScenario,
+    prefixes: Prefixes,
     now: datetime,
-) -> list[GivenNumber]:
+) -> str | None:
     """A new visit's number: the one that this visitor's visit before it holds still, else one of the pool."""
     taker = Taker(visit.id, visit.visitor, visit.source_key)
     lost = False
-    while before and lease and lease.still_held(visit.visitor, active := before.is_active(scenario.rules.hold, now)):
-        if take_back(session, scenario.rules, taker, lease, active, now):
-            return [GivenNumber(scenario, lease.entry.e164)]
+    while before and lease and lease.still_held(visit.visitor, active := before.is_active(scenario.hold, now)):
+        if take_back(session, scenario.rules_for(prefixes), taker, lease, active, now):
+            return lease.entry.e164
         lost = True  # somebody came to share it at this moment: look again whether it is held still
-        lease = next((one for one in held_by(session, before.id) if one.scenario_id == scenario.id), None)
-    return _given(session, visit, scenario, now, lost=lost)
+        again = [one for one in held_by(session, before.id) if one.scenario_id == scenario.id]
+        lease = next((one for one in again if begins(one.entry.e164, prefixes)), None)
+    return _given(session, visit, scenario, prefixes, now, lost=lost)
 
 
 def _given(
-    session: Session, visit: KnownVisit, scenario: TagScenario, now: datetime, *, lost: bool
-) -> list[GivenNumber]:
+    session: Session, visit: KnownVisit, scenario: TagScenario, prefixes: Prefixes, now: datetime, *, lost: bool
+) -> str | None:
+    taker = Taker(visit.id, visit.visitor, visit.source_key)
     try:
-        entry = lend(session, scenario.rules, Taker(visit.id, visit.visitor, visit.source_key), now, lost=lost)
+        entry = lend(session, scenario.rules_for(prefixes), taker, now, lost=lost)
     except PoolBusy:
-        return []
-    return [GivenNumber(scenario, entry.e164)] if entry else []
+        return None
+    return entry.e164 if entry else None

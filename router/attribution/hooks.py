@@ -12,9 +12,6 @@ from router import phones
 from router.accounts.access import Audience, guard
 from router.attribution.arrivals import (
     Arrival,
-    GivenNumber,
-    TagProject,
-    find_tag_project,
     last_sign,
     page_viewed,
     sign_of_life,
@@ -23,8 +20,10 @@ from router.attribution.arrivals import (
 from router.attribution.crawlers import is_crawler
 from router.attribution.origins import belongs, host_and_port, remember_refused
 from router.attribution.page_views import PostedView, read_ga, read_posted_view
+from router.attribution.prefixes import read_groups
 from router.attribution.regions import region_of
 from router.attribution.spellings import spellings
+from router.attribution.tag_projects import GivenNumber, TagProject, find_tag_project
 from router.attribution.tokens import read_visit_token, visit_token
 from router.ratelimit import RateLimit
 from router.server import Server, current_server
@@ -75,11 +74,12 @@ def view_page(key: str) -> Response:
 def page_is_open(key: str, token: str) -> Response:
     """A sign of life: 204, or 200 with the numbers that the page has to change."""
     server = current_server()
-    ga = read_ga(read_json(request)) if request.content_length else None
+    body = read_json(request) if request.content_length else {}
+    ga, groups = read_ga(body), read_groups(body)
 
     def work(session: Session, found: TagProject | None) -> tuple[TagProject, Arrival | None]:
         project = _project(found)
-        return project, sign_of_life(session, project, _visit_id(server, project, token), ga, server.now())
+        return project, sign_of_life(session, project, _visit_id(server, project, token), ga, server.now(), groups)
 
     project, arrival = with_project(server.database, key, work)
     if arrival is None:
@@ -160,7 +160,23 @@ def _visit_document(server: Server, project: TagProject, arrival: Arrival) -> di
 
 
 def _numbers(project: TagProject, numbers: Iterable[GivenNumber]) -> list[dict[str, Any]]:
-    return [_number(one, project.country) for one in numbers]
+    return [_free_number(one) if one.scenario.is_free_pool else _number(one, project.country) for one in numbers]
+
+
+def _free_number(given: GivenNumber) -> dict[str, Any]:
+    """`suffixes`: in which classes the number is shown (R13), the empty one in those that the page has not bound; `parts`: what the
+    classes for a part of a number show."""
+    return {
+        "scenario": None,
+        "e164": given.e164,
+        "display": _display(given.e164, ""),
+        "keep_form": True,
+        "selectors": [],
+        "replace": [],
+        "spellings": [],
+        "suffixes": given.suffixes,
+        "parts": _parts(given.e164),
+    }
 
 
 def _number(given: GivenNumber, country: str) -> dict[str, Any]:
@@ -179,6 +195,7 @@ def _number(given: GivenNumber, country: str) -> dict[str, Any]:
     }
 
 
+_parts = lru_cache(maxsize=20_000)(phones.parts)
 _display = lru_cache(maxsize=20_000)(phones.display)
 _spellings = lru_cache(maxsize=2_000)(spellings)
 

@@ -11,6 +11,7 @@ from sqlalchemy import Executable, Select, and_, bindparam, insert, literal_colu
 from sqlalchemy.orm import Session
 
 from router.attribution.models import Lease, PoolNumber, Visit
+from router.attribution.prefixes import Prefixes
 from router.attribution.regret import PoolEntry, choose
 from router.database import UtcDateTime, later, skip_locked, table_of, wait_for_turn
 from router.statements import Statement
@@ -37,12 +38,14 @@ class LostRace(Exception):
 
 @dataclass(frozen=True, slots=True)
 class PoolRules:
-    """What a scenario says about its leases; `in_turn`: this transaction holds the turn of its pool already."""
+    """What a scenario says about its leases; `in_turn`: this transaction holds the turn of its pool already; `prefixes`: only numbers that
+    begin so."""
 
     scenario_id: int
     aim: str
     hold: timedelta
     in_turn: bool = False
+    prefixes: Prefixes = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,7 @@ class HeldLease:
 
 
 def lend(session: Session, rules: PoolRules, taker: Taker, now: datetime, *, lost: bool = False) -> PoolEntry | None:
-    """Lends a number of the scenario's pool to the visit; None when the pool has no numbers.
+    """Lends a number of the scenario's pool to the visit; None when the pool has no such numbers.
 
     Args:
         lost: this transaction tried in vain to keep a number of this pool before.
@@ -142,7 +145,9 @@ def _look(
     """The few numbers of a pool among which the best one is, by one index look-up for each. Rows that others have locked are passed
     over by locking those that are found: one of them is sure to be taken."""
     values = {"scenario": rules.scenario_id, "source": taker.source_key, "idle_before": now - rules.hold}
-    return [PoolEntry(*row) for row in look_statement(only_idle, pass_locked).all(session, values)]
+    values |= {f"begins_{i}": f"+{prefix}%" for i, prefix in enumerate(rules.prefixes)}
+    statement = look_statement(only_idle, pass_locked, len(rules.prefixes))
+    return [PoolEntry(*row) for row in statement.all(session, values)]
 
 
 def _take(
@@ -193,9 +198,13 @@ def _write_lease(
 
 
 def held_by(session: Session, visit_id: int) -> list[HeldLease]:
-    """The newest lease of a visit in each scenario whose pool still has the number, in ascending scenario."""
-    rows = _HELD_BY.all(session, {"visit": visit_id})
-    newest = {row[1]: HeldLease(row[0], row[1], row[2], row[3], PoolEntry(*row[4:])) for row in rows}
+    """The newest lease of a visit in each scenario whose pool still has the number, in ascending scenario. A visit may hold several free
+    numbers: of those the newest lease of each, in the order in which it was first lent."""
+    leases = [
+        HeldLease(row[0], row[1], row[2], row[3], PoolEntry(*row[4:]))
+        for row in _HELD_BY.all(session, {"visit": visit_id})
+    ]
+    newest = {(one.scenario_id, one.entry.number_id if one.scenario_id < 0 else 0): one for one in leases}
     return sorted(newest.values(), key=lambda one: one.scenario_id)
 
 
@@ -236,13 +245,16 @@ _OTHERS = Statement(
 
 
 @cache
-def look_statement(only_idle: bool, pass_locked: bool) -> Statement:
+def look_statement(only_idle: bool, pass_locked: bool, prefixes: int = 0) -> Statement:
     orders = [pool.last_sign_at] if only_idle else [pool.last_sign_at, pool.lease_started_at]
 
     def build(dialect: str) -> Executable:
         firsts = [_first(order, same_source) for order in orders for same_source in (False, True)]
         if only_idle:
             firsts = [first.where(pool.last_sign_at < bindparam("idle_before")) for first in firsts]
+        if prefixes:
+            fitting = or_(*(pool.e164.like(bindparam(f"begins_{i}")) for i in range(prefixes)))
+            firsts = [first.where(fitting) for first in firsts]
         if pass_locked:
             firsts = [skip_locked(first, dialect) for first in firsts]
         return union_all(*(select(*one.subquery(f"first_{i}").c) for i, one in enumerate(firsts)))

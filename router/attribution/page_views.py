@@ -7,6 +7,7 @@ from ipaddress import ip_address, ip_network
 from typing import Any
 
 from router.attribution.origins import host_and_port, is_own_host
+from router.attribution.prefixes import Groups, read_groups
 from router.attribution.sources import CLICK_IDS, LONGEST_CLICK_ID, read_evidence
 from router.attribution.visits import PageView
 from router.web import Problem
@@ -29,6 +30,7 @@ class PostedView:
     scenarios: list[int] | None
     ga: Mapping[str, str]
     click_ids: Mapping[str, str]
+    groups: Groups
 
     def for_site(self, site: Iterable[str], address: str, region: str = "") -> PageView:
         """The page view with its evidence, which depends on what the site's own hosts are. The visitor's address is shortened."""
@@ -37,7 +39,7 @@ class PostedView:
             self.page, self.referrer, self.click_ids, lambda host: is_own_host(site, host, self.page_host)
         )
         page, referrer = self.page[:LONGEST_ADDRESS], self.referrer[:LONGEST_ADDRESS]
-        return PageView(page, referrer, evidence, self.ga, shortened(address), region)
+        return PageView(page, referrer, evidence, self.ga, shortened(address), region, self.groups)
 
 
 def read_posted_view(body: Mapping[str, Any]) -> PostedView:
@@ -58,6 +60,7 @@ def read_posted_view(body: Mapping[str, Any]) -> PostedView:
         scenarios=_scenarios(body.get("scenarios")),
         ga=read_ga(body),
         click_ids=_click_ids(body),
+        groups=read_groups(body),
     )
 
 

@@ -1,7 +1,7 @@
 """Visits: page views less than a gap apart, until new marketing evidence begins another; and their signs of life, kept as spans."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -9,6 +9,7 @@ from sqlalchemy import Executable, bindparam, insert, select, update
 from sqlalchemy.orm import Session
 
 from router.attribution.models import Visit, VisitSpan
+from router.attribution.prefixes import ALL_ALIKE, Groups
 from router.attribution.sources import Evidence
 from router.database import insert_new, next_visit_number, table_of, visit_number
 from router.scenarios.patterns import SourceParts
@@ -59,6 +60,7 @@ class PageView:
     ga: Mapping[str, str]
     address: str
     region: str = ""
+    groups: Groups = field(default_factory=lambda: ALL_ALIKE)
 
 
 def continues(visit: KnownVisit, evidence: Evidence, gap: timedelta, now: datetime) -> bool:

@@ -19,8 +19,6 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from router.attribution.arrivals import (
-    TagProject,
-    find_tag_project,
     last_sign,
     page_viewed,
     sign_of_life,
@@ -30,6 +28,7 @@ from router.attribution.candidates import weighed_candidates
 from router.attribution.decision import decide
 from router.attribution.models import Lease, PoolNumber, Visit
 from router.attribution.page_views import read_posted_view
+from router.attribution.tag_projects import TagProject, find_tag_project
 from router.crypto import KeyRing
 from router.database import Base, Database
 from tests.world import NOON, make_project, make_scenario

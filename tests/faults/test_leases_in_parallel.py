@@ -17,9 +17,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
-from router.attribution.arrivals import Arrival, TagProject, page_viewed, sign_of_life, with_project
+from router.attribution.arrivals import Arrival, page_viewed, sign_of_life, with_project
 from router.attribution.models import Lease, PoolNumber, Visit
 from router.attribution.sources import read_evidence
+from router.attribution.tag_projects import TagProject
 from router.attribution.visits import PageView
 from router.crypto import KeyRing
 from router.database import Database

@@ -1,0 +1,110 @@
+"""What the tag's endpoints know of a project: its enabled scenarios, or its free numbers as one pool (R13). One statement."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import and_, bindparam, case, exists, false, select
+from sqlalchemy.orm import Session
+
+from router.accounts.models import Project
+from router.attribution.leases import PoolRules
+from router.attribution.models import PoolNumber
+from router.attribution.pool import free_pool
+from router.attribution.prefixes import Prefixes
+from router.database import table_of
+from router.scenarios.models import Scenario
+from router.statements import Statement
+
+FREE_AIM, FREE_HOLD = "visit", timedelta(seconds=150)
+"""The rules of a pool that has no scenario to say them."""
+
+
+@dataclass(frozen=True, slots=True)
+class TagScenario:
+    """An enabled scenario as the tag's endpoints need it; with the id of a pool of free numbers it stands for that pool."""
+
+    id: int
+    aim: str
+    hold_seconds: int
+    tagging: Mapping[str, Any]
+    terms: Mapping[str, Any] = field(default_factory=dict)
+    channels: Sequence[Mapping[str, Any]] = ()
+    in_turn: bool = False
+
+    @property
+    def is_free_pool(self) -> bool:
+        return self.id < 0
+
+    def rules_for(self, prefixes: Prefixes) -> PoolRules:
+        return PoolRules(self.id, self.aim, self.hold, self.in_turn, prefixes)
+
+    @property
+    def hold(self) -> timedelta:
+        return timedelta(seconds=self.hold_seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class TagProject:
+    """A project as the tag's endpoints need it, with its enabled scenarios in ascending id: none while it is suspended. One without any
+    scenario lends its free numbers instead."""
+
+    id: int
+    site: list[str]
+    country: str
+    gap: timedelta
+    suspended: bool
+    scenarios: list[TagScenario]
+
+    def only(self, wanted: Iterable[int] | None) -> list[TagScenario]:
+        """The scenarios that a page limits itself to; all when it says nothing."""
+        return self.scenarios if wanted is None else [one for one in self.scenarios if one.id in set(wanted)]
+
+
+@dataclass(frozen=True, slots=True)
+class GivenNumber:
+    """A number that a page shall show; one of the free numbers in the classes with these suffixes."""
+
+    scenario: TagScenario
+    e164: str
+    suffixes: Sequence[str] = ()
+
+
+_project, _scenario, _pool = table_of(Project).c, table_of(Scenario).c, table_of(PoolNumber).c
+_HAS_FREE_POOL = case(
+    (_scenario.id.is_(None), exists(select(_pool.number_id).where(_pool.scenario_id == free_pool(_project.id)))),
+    else_=false(),
+)
+_TAG_PROJECT = Statement(
+    lambda _: (
+        select(
+            *(_project[name] for name in ("id", "site", "country", "visit_gap_seconds", "suspended_at")),
+            _HAS_FREE_POOL.label("has_free_pool"),
+            *(_scenario[name] for name in ("id", "aim", "hold_seconds", "tagging", "terms", "channels")),
+        )
+        .join_from(
+            table_of(Project),
+            table_of(Scenario),
+            and_(_scenario.project_id == _project.id, _scenario.enabled, _scenario.deleted_at.is_(None)),
+            isouter=True,
+        )
+        .where(_project.key == bindparam("tag_key"))
+        .order_by(_scenario.id)
+    )
+)
+
+
+def find_tag_project(session: Session, key: str) -> TagProject | None:
+    """The project with this public key, in one statement."""
+    rows = _TAG_PROJECT.all(session, {"tag_key": key[:32]})
+    if not rows:
+        return None
+    first = rows[0]
+    suspended = first[4] is not None
+    scenarios = [TagScenario(*row[6:]) for row in rows if row[6] is not None]
+    if first[5]:
+        scenarios = [TagScenario(free_pool(first[0]), FREE_AIM, int(FREE_HOLD.total_seconds()), {})]
+    return TagProject(
+        first[0], first[1], first[2], timedelta(seconds=first[3]), suspended, [] if suspended else scenarios
+    )

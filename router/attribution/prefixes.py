@@ -15,8 +15,8 @@ UNBOUND = ""
 ALL_ALIKE: Groups = {UNBOUND: ()}
 MOST_PREFIXES = 20
 LONGEST_PREFIX = 15
-SUFFIX = re.compile(r"[\w-]{1,40}")
-REFUSED = "prefixes has to be a list of at most 20 {prefix, suffix}."
+LONGEST_TEXT = 200
+SUFFIX = re.compile(r"[\w-]{0,40}")
 
 
 def begins(e164: str, prefixes: Prefixes) -> bool:
@@ -24,25 +24,28 @@ def begins(e164: str, prefixes: Prefixes) -> bool:
 
 
 def read_groups(body: Mapping[str, Any]) -> Groups:
-    """
+    """Of `prefixes: [{prefix, suffix}]`; what does not fit is dropped, since page variables hold anything.
+
     Raises:
-        Problem: 422 naming the field.
+        Problem: 422, it is no list.
     """
-    posted = body.get("prefixes") or []
-    if not isinstance(posted, list) or len(posted) > MOST_PREFIXES or not all(isinstance(one, dict) for one in posted):
-        raise Problem(422, REFUSED, "prefixes")
+    posted = body.get("prefixes")
+    if not isinstance(posted, list | None):
+        raise Problem(422, "prefixes has to be a list of {prefix, suffix}.", "prefixes")
     groups: dict[str, Prefixes] = {}
-    unbound: Prefixes = ()
-    for one in posted:
-        prefix, suffix = one.get("prefix"), one.get("suffix") or UNBOUND
-        if not isinstance(prefix, str) or not isinstance(suffix, str):
-            raise Problem(422, REFUSED, "prefixes")
-        digits = re.sub("[^0-9]", "", prefix)[:LONGEST_PREFIX]
-        if digits and suffix == UNBOUND:
-            unbound += (digits,)
-        elif digits and SUFFIX.fullmatch(suffix):
-            groups[suffix] = (*groups.get(suffix, ()), digits)
+    for suffix, prefix in [found for one in (posted or [])[:MOST_PREFIXES] for found in _entries(one)][:MOST_PREFIXES]:
+        groups[suffix] = (*groups.get(suffix, ()), prefix)
+    unbound = groups.pop(UNBOUND, ())
     return {**groups, UNBOUND: unbound}
+
+
+def _entries(posted: Any) -> list[tuple[str, str]]:
+    """Suffix and prefix of one entry, which may name several prefixes with commas between them."""
+    given, suffix = (posted.get("prefix"), posted.get("suffix") or UNBOUND) if isinstance(posted, dict) else (None, "")
+    if not isinstance(given, str | int) or not isinstance(suffix, str) or not SUFFIX.fullmatch(suffix):
+        return []
+    found = [re.sub("[^0-9]", "", prefix)[:LONGEST_PREFIX] for prefix in str(given)[:LONGEST_TEXT].split(",")]
+    return [(suffix, prefix) for prefix in found if prefix]
 
 
 def suffixes_by_number(groups: Groups, give: Callable[[Prefixes], str | None]) -> dict[str, list[str]]:

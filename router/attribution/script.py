@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
 
-MODULES = ("options", "visitor", "evidence", "ga", "api", "format", "replace", "life", "main")
+MODULES = ("options", "visitor", "evidence", "ga", "api", "format", "replace", "old", "life", "main")
 FOLDER = Path(__file__).parent / "tag"
 ALIVE_SECONDS = 45
 HOLD_SECONDS = 150

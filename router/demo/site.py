@@ -41,9 +41,9 @@ def contact() -> Response:
 @site.get("/demo/decided")
 def decided() -> dict[str, Any]:
     """What was decided about the browser that asks: `{visit: null}` as long as nothing was."""
-    visitor = request.cookies.get("router_visitor", "")
     with current_server().database.reading() as session:
         project = _project(session)
+        visitor = request.cookies.get(f"router_visitor_{project.key}", "") if project else ""
         visit = _visit(session, project, visitor[:64]) if project and visitor else None
         return _decision(session, visit) if visit else {"visit": None}
 

@@ -57,7 +57,7 @@ def _spans(session: Session, visit: Visit) -> list[dict[str, str]]:
 
 
 def _numbers(session: Session, visit: Visit) -> list[dict[str, Any]]:
-    """The numbers it was shown, oldest first."""
+    """The numbers it was shown, oldest first; `scenario` is null for a free number of a project without scenarios."""
     rows = session.execute(
         select(Lease, TrackingNumber.e164)
         .join(TrackingNumber, TrackingNumber.id == Lease.number_id)
@@ -66,6 +66,11 @@ def _numbers(session: Session, visit: Visit) -> list[dict[str, Any]]:
         .limit(MOST_ROWS)
     )
     return [
-        {"e164": e164, "scenario": lease.scenario_id, "started_at": iso(lease.started_at), "shared": lease.shared}
+        {
+            "e164": e164,
+            "scenario": max(lease.scenario_id, 0) or None,
+            "started_at": iso(lease.started_at),
+            "shared": lease.shared,
+        }
         for lease, e164 in rows
     ]

@@ -51,8 +51,8 @@ def arrive(
         number.scenario_id = scenario.id
         number.static_source = static_sources(scenario.channels).get(order.e164)
         scenario.version += 1
-        session.flush()
-        numbers_changed.send(server, session=session, project_id=order.project_id, number_ids=[number.id])
+    session.flush()
+    numbers_changed.send(server, session=session, project_id=order.project_id, number_ids=[number.id])
     order.state, order.error, order.number_id, order.ended_at = "bought", "", number.id, now
     detail: dict[str, Any] = {"price_minor": order.price_minor, "batch": batch.id}
     if scenario is not None:

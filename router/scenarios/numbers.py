@@ -16,7 +16,7 @@ from router.scenarios.flows import destinations_of
 from router.scenarios.models import HERE, Scenario, TrackingNumber
 from router.scenarios.orders import taken_numbers, wait_for_arrivals
 from router.scenarios.refusal import Refused
-from router.scenarios.signals import numbers_changed
+from router.scenarios.signals import free_numbers_changed, numbers_changed
 from router.server import Server
 from router.web import Problem
 
@@ -46,6 +46,7 @@ def add_number(session: Session, project: Project, actor: Actor, text: str, now:
     number = _insert(session, project, e164, now)
     if number is None:
         raise Problem(409, _taken(session, project, e164), "e164")
+    free_numbers_changed.send(session=session, project_id=project.id)
     record(session, actor, now, "number.added", e164, project.id)
     return number
 
@@ -79,6 +80,7 @@ def add_numbers(
         raise Refused(errors)
     for e164 in added:
         record(session, actor, now, "number.added", e164, project.id)
+    free_numbers_changed.send(session=session, project_id=project.id)
     return list(added.values())
 
 
@@ -192,5 +194,6 @@ def remove_number(session: Session, project: Project, actor: Actor, number_id: i
     if number.calls or number.last_shown_at or number.last_flow_id:
         raise Problem(409, f"{number.e164} was in use: customers may still call it, so it stays and is forwarded.")
     session.delete(number)
+    numbers_changed.send(session=session, project_id=project.id, number_ids=[number_id])
     record(session, actor, now, "number.removed", number.e164, project.id)
     return number

@@ -19,6 +19,7 @@ from router.scenarios.numbers import place_numbers
 from router.scenarios.parts import parts_of
 from router.scenarios.reading import Wanted, read_wanted
 from router.scenarios.refusal import Refused
+from router.scenarios.signals import free_numbers_changed
 from router.server import Server
 from router.web import Problem
 
@@ -51,6 +52,7 @@ def create_scenario(
     session.flush()
     secrets = _store(session, server, project, scenario, wanted, parts, now)
     _turn(session, server, project, actor, scenario, wanted, found, now)
+    free_numbers_changed.send(server, session=session, project_id=project.id)
     _record(session, actor, now, "scenario.created", scenario, enabled=scenario.enabled)
     return scenario, secrets
 
@@ -146,6 +148,7 @@ def delete_scenario(
     scenario.version += 1
     stay_disabled(session, scenario)
     session.execute(delete(ScenarioDraft).where(ScenarioDraft.scenario_id == scenario.id))
+    free_numbers_changed.send(server, session=session, project_id=project.id)
     _record(session, actor, now, "scenario.deleted", scenario, numbers_freed=freed)
     return scenario, freed
 

@@ -38,7 +38,7 @@ def test_the_visitor_is_remembered_in_a_cookie_of_the_site_and_in_its_storage(
     wait_until_shown(page, LENT)
     (cookie,) = context.cookies(address)
     assert (cookie["name"], cookie["value"], cookie["path"], cookie["sameSite"]) == (
-        "router_visitor",
+        f"router_visitor_{KEY}",
         "v1sitor",
         "/",
         "Lax",
@@ -66,7 +66,7 @@ def test_the_cookie_stands_on_the_registrable_domain(
     quick_page.goto(f"http://{host}:{site.port}/")
     wait_until_shown(quick_page, LENT)
     assert [(cookie["name"], cookie["domain"]) for cookie in quick_page.context.cookies()] == [
-        ("router_visitor", domain)
+        (f"router_visitor_{KEY}", domain)
     ]
 
 

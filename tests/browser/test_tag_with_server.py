@@ -1,50 +1,29 @@
 """The tag and the real server together: what one asks is what the other answers."""
 
-import socket
-import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
 from sqlalchemy import select
-from werkzeug.serving import make_server
 
-from router.app import create_app
+from router.accounts.models import Project
 from router.attribution.models import Lease, Visit
 from router.database import Database
 from router.settings import Settings
-from tests.browser.stub import Site, running_site
-from tests.world import make_project, make_scenario
+from tests.browser.real import RealShop, real_shop
+from tests.world import make_scenario
 
 OWN = "+1 (415) 555-2671"
 
 
-@dataclass
-class Shop:
-    site: Site
-    database: Database
-
-
 @pytest.fixture
-def shop(settings: Settings, database: Database) -> Iterator[Shop]:
+def shop(settings: Settings, database: Database) -> Iterator[RealShop]:
     """A company's page on one origin, the application on another, with two tracking numbers."""
-    listening = socket.create_server(("127.0.0.1", 0))
-    base = f"http://127.0.0.1:{listening.getsockname()[1]}"
-    app = create_app(settings.model_copy(update={"public_url": base}))
-    with running_site(f"{base}/tag/k-shop.js") as site:
+    with real_shop(settings, database) as shop:
         with database.writing() as session:
-            project = make_project(session, site=[f"127.0.0.1:{site.port}"])
+            project = session.get_one(Project, shop.project_id)
             make_scenario(session, project, ["+12125550001", "+12125550002"], tagging={"selectors": [".phone"]})
-        server = make_server("127.0.0.1", 0, app, threaded=True, fd=listening.fileno())
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        yield Shop(site, database)
-        server.shutdown()
-        thread.join()
-        server.server_close()
-    listening.detach()
-    app.extensions["router"].database.dispose()
+        yield shop
 
 
 def shown_number(page: Page) -> str:
@@ -53,7 +32,7 @@ def shown_number(page: Page) -> str:
 
 
 def test_each_visitor_is_shown_a_number_of_his_own_and_keeps_it(
-    shop: Shop, page: Page, context: BrowserContext, browser: Browser, console: list[str]
+    shop: RealShop, page: Page, context: BrowserContext, browser: Browser, console: list[str]
 ) -> None:
     address = shop.site.put(f'<p class="phone">{OWN}</p>') + "?utm_source=google&utm_medium=cpc&utm_campaign=spring"
     context.add_cookies([{"name": "_ga", "value": "GA1.1.11.22", "url": address}])

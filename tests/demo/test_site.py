@@ -38,9 +38,9 @@ def test_the_tag_is_served_for_the_companys_key(client: FlaskClient, company: Pr
     assert client.get(f"/tag/{company.key}.js").status_code == 200
 
 
-def test_a_visitor_without_a_visit_is_told_so(client: FlaskClient) -> None:
+def test_a_visitor_without_a_visit_is_told_so(client: FlaskClient, company: Project) -> None:
     assert client.get("/demo/decided").get_json() == {"visit": None}
-    client.set_cookie("router_visitor", "nobody-we-know")
+    client.set_cookie(f"router_visitor_{company.key}", "nobody-we-know")
     assert client.get("/demo/decided").get_json() == {"visit": None}
 
 
@@ -51,7 +51,7 @@ def test_the_bar_tells_the_visit_its_source_and_its_number(client: FlaskClient, 
         json={"page": page, "referrer": ""},
         headers={"Origin": "https://calls.example.net", "User-Agent": "Mozilla/5.0 Firefox/140"},
     ).get_json()
-    client.set_cookie("router_visitor", visit["visitor"])
+    client.set_cookie(f"router_visitor_{company.key}", visit["visitor"])
     decision = client.get("/demo/decided").get_json()
     assert decision["visit"] == visit["visit"]
     assert (decision["source"]["source"], decision["source"]["campaign"]) == ("google", "spring")

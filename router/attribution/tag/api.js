@@ -41,7 +41,7 @@ function inOrder(numbers) {
 }
 
 function isNumber(number) {
-  return Boolean(number) && Number.isSafeInteger(number.scenario) &&
+  return number && (number.scenario === null ? isTexts(number.suffixes) && isTexts(Object.values(number.parts)) : Number.isSafeInteger(number.scenario)) &&
     isText(number.e164) && /^\+[1-9]\d{6,14}$/.test(number.e164) &&
     isText(number.display) && /\S/.test(number.display) &&
     isTexts(number.selectors) && isTexts(number.replace) && isTexts(number.spellings || []);

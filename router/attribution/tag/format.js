@@ -17,9 +17,14 @@ function spelling(text) {
 // The text of a number where `original` stood: in the scenario's format; without one, in the original's form if its digits fit, else in
 // the national form. `display` is both the formatted and the national one; `keep_form` says that there is no format.
 function written(number, original) {
-  const digits = number.keep_form && sameForm(number, original);
+  return inForm(number.part ? number.display : number.keep_form && sameForm(number, original), original) || number.display;
+}
+
+// The original with these digits instead of its own, when it has as many.
+function inForm(text, original) {
+  const digits = digitsOf(text || "");
   let index = 0;
-  return digits ? original.replace(/\d/g, () => digits[index++]) : number.display;
+  return digits.length === digitsOf(original).length && original.replace(/\d/g, () => digits[index++]);
 }
 
 // The digits of the number in the form of the original: international or national, with or without trunk prefix; undefined: none fits.

@@ -34,6 +34,7 @@ function askForNumbers() {
     const ga = attempt(readGa);
     return post("", {
       page: seen.page, referrer: seen.referrer, visitor: knownVisitor(), scenarios: attempt(chosenScenarios), ga: ga, click_ids: clickIds(seen.page),
+      prefixes: oldPrefixes(),
     }).then((answer) => {
       if (answer.status === 204) return visitEnded();
       const found = answer.status === 201 && readVisit(answer.data);
@@ -66,7 +67,7 @@ function beat() {
     if (!visit) return;
     const sentAt = Date.now();
     const ga = attempt(readGa);
-    const news = JSON.stringify(ga) !== sentGa ? { ga: ga } : {};
+    const news = { ga: JSON.stringify(ga) !== sentGa ? ga : undefined, prefixes: oldPrefixes() };
     return post("/" + visit.token + "/alive", news).then((answer) => {
       if (answer.status === 404) return askForNumbers();
       const changed = answer.status === 204 ? [] : answer.status === 200 && readNumbers(answer.data);

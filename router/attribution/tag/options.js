@@ -19,6 +19,6 @@ function queryValue(address, name) {
 // The scenarios that this page is limited to; undefined: all of them.
 function chosenScenarios() {
   const chosen = option("scenarios") || window.roistatCalltrackingScripts;
-  if (chosen === undefined || chosen === null || chosen === "") return undefined;
+  if (!chosen) return undefined;
   return [].concat(chosen).join().split(",").map(Number).filter((id) => Number.isSafeInteger(id) && id > 0).slice(0, 100);
 }

@@ -3,7 +3,7 @@
 
 const FORBIDDEN = 'script,style,noscript,template,textarea,input,select,iframe,img,a[href^="sms" i],a[href^="mailto:" i],a[href*="wa.me" i],a[href*="whatsapp" i]';
 const INLINE = /^(?:A|B|BDI|EM|FONT|I|SMALL|SPAN|STRONG|SUB|SUP|U)$/;
-const TEL = 'a[href^="tel:" i]';
+const TEL = 'a[href^="tel:" i],a[href][class*=roistat-phone-tel]';
 const PASSES_A_SECOND = 20;
 
 const originals = new WeakMap();
@@ -77,18 +77,19 @@ function claimedTexts() {
     const texts = nodes.map((node) => original(node, "data"));
     const wanted = withNumber(texts, number);
     if (wanted) nodes.forEach((node, index) => claimed.set(node, wanted[index]));
-    else if (mayBeFilled(element, texts)) claimed.set(nodes[0] || element.appendChild(document.createTextNode("")), written(number, ""));
+    else if ((nodes[0] || !element.textContent) && mayBeFilled(element, texts)) claimed.set(nodes[0] || element.appendChild(document.createTextNode("")), written(number, ""));
   });
   return claimed;
 }
 
 function claims() {
   const claimed = new Map();
-  shown.forEach((number) => number.selectors.forEach((selector) => attempt(() => {
-    document.querySelectorAll(selector).forEach((element) => {
-      if (!claimed.has(element) && mayTouch(element)) claimed.set(element, number);
-    });
-  })));
+  const claim = (selector, known) => attempt(() => document.querySelectorAll(selector).forEach((element) => {
+    const number = known || oldNumber(element);
+    if (number && number.part !== "tel" && !claimed.has(element) && mayTouch(element)) claimed.set(element, number);
+  }));
+  claim(OLD_ELEMENTS);
+  shown.forEach((number) => number.selectors.forEach((selector) => claim(selector, number)));
   return claimed;
 }
 
@@ -104,7 +105,7 @@ function mayTouch(element) {
 // The texts with each written number replaced, also one that is spread over several of them; undefined when there is none.
 function withNumber(texts, number) {
   const whole = texts.join("");
-  const runs = [...whole.matchAll(WRITTEN)].filter((run) => digitsOf(run[0]).length > 5);
+  const runs = [...whole.matchAll(number.part ? /\d(.*\d)?/gs : WRITTEN)].filter((run) => number.part || digitsOf(run[0]).length > 5);
   if (!runs.length) return undefined;
   if (runs.some((run) => digitsOf(run[0]).length > 15)) {
     return texts.length > 1 ? texts.map((text) => (withNumber([text], number) || [text])[0]) : undefined;
@@ -152,10 +153,11 @@ function telLinks(root) {
   return element ? [...element.querySelectorAll(TEL)].concat(element.closest(TEL) || []).filter(mayTouch) : [];
 }
 
-// `tel:` with the number of the scenario whose selector claims the link (itself, inside or around), else by what it dials.
+// `tel:` with the number whose selector or old class claims the link (itself, inside or around), else by what it dials.
 function linkTarget(link) {
   const before = original(link, "href");
-  const selecting = shown.find((number) => number.selectors.some((selector) => attempt(() => link.closest(selector) || link.querySelector(selector))));
+  const selecting = shown.find((number) => number.selectors.some((selector) => attempt(() => link.closest(selector) || link.querySelector(selector)))) ||
+    oldNumber(link.closest(OLD_ELEMENTS) || link.querySelector(OLD_ELEMENTS));
   const dialled = attempt(() => decodeURIComponent(before.slice(4))) || "";
   const number = selecting || (/^[\d\s().+-]+$/.test(dialled) && search.owner.get(spelling(dialled)));
   return number ? "tel:" + number.e164 : before;

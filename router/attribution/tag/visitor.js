@@ -1,6 +1,7 @@
-// The visitor's id, issued by the server: a first-party cookie on the registrable domain, mirrored in localStorage. Both may be forbidden.
+// The visitor's id, issued by the server to this project: a first-party cookie on the registrable domain, which may hold the sites of
+// several projects, mirrored in localStorage. Both may be forbidden.
 
-const VISITOR = "router_visitor";
+const VISITOR = "router_visitor_" + settings.key;
 const VISITOR_SECONDS = 400 * 24 * 3600;
 
 function attempt(action) {

@@ -41,10 +41,11 @@
   });
 
   document.querySelectorAll("[data-new-visitor]").forEach((link) => link.addEventListener("click", () => {
-    forget("router_visitor", "/");
+    const ours = (names) => names.filter((name) => name.startsWith("router_visitor_"));
+    ours(document.cookie.split("; ").map((cookie) => cookie.split("=")[0])).forEach((name) => forget(name, "/"));
     forget("_ga", "/demo");
     forget("_ga_DEMO000001", "/demo");
-    try { localStorage.removeItem("router_visitor"); } catch { /* storage may be forbidden */ }
+    try { ours(Object.keys(localStorage)).forEach((name) => localStorage.removeItem(name)); } catch { /* storage may be forbidden */ }
   }));
 
   setTimeout(() => look(0), 150);

@@ -1,0 +1,27 @@
+// The old page variables and classes, for projects without scenarios.
+//   roistatPhonePrefix      "7495" or a list: only numbers that begin so
+//   roistatPhonePrefixBind  {"7495": "msk"}: elements whose class ends in -msk show a number of that prefix, or keep their own
+//   roistat-phone           the whole number; -country, -region, -number: a part of it; -tel: only where the link leads. Each with a suffix
+//                           (roistat-phone-spb, roistat-phone-number-spb); a word that names a part is never a suffix, and the first class
+//                           of an element that names one decides.
+
+const OLD_CLASS = /(?:^|\s)roistat-phone(?:-(country|region|number|tel))?(?:-(\S+))?(?!\S)/;
+const OLD_ELEMENTS = "[class*=roistat-phone]";
+
+// What this page asks for; undefined when it says nothing.
+function oldPrefixes() {
+  return attempt(() => {
+    const asked = Object.entries(Object(window.roistatPhonePrefixBind))
+      .concat([].concat(window.roistatPhonePrefix || []).map((prefix) => [prefix, ""]))
+      .map(([prefix, suffix]) => ({ prefix: String(prefix), suffix: String(suffix) }));
+    return asked[0] && asked;
+  });
+}
+
+// The number of an element by its classes; with a part of it for display, when it names a part.
+function oldNumber(element) {
+  const [found, part, suffix] = OLD_CLASS.exec(element && element.getAttribute("class")) || [];
+  const bound = (oldPrefixes() || []).some((one) => suffix === one.suffix);
+  const number = found && shown.find((one) => (one.suffixes || []).includes(bound ? suffix : ""));
+  return number && part ? { ...number, part: part, display: number.parts[part] } : number;
+}

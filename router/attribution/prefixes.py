@@ -41,7 +41,8 @@ def read_groups(body: Mapping[str, Any]) -> Groups:
 
 def _entries(posted: Any) -> list[tuple[str, str]]:
     """Suffix and prefix of one entry, which may name several prefixes with commas between them."""
-    given, suffix = (posted.get("prefix"), posted.get("suffix") or UNBOUND) if isinstance(posted, dict) else (None, "")
+    entry = posted if isinstance(posted, dict) else {}
+    given, suffix = entry.get("prefix"), UNBOUND if entry.get("suffix") is None else entry["suffix"]
     if not isinstance(given, str | int) or not isinstance(suffix, str) or not SUFFIX.fullmatch(suffix):
         return []
     found = [re.sub("[^0-9]", "", prefix)[:LONGEST_PREFIX] for prefix in str(given)[:LONGEST_TEXT].split(",")]

@@ -3,12 +3,15 @@
 from datetime import UTC, datetime
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from router.accounts.models import ServerFact
 from router.database import Base, Database, insert_new, migrate, schema_state
+from router.scenarios.models import Scenario, TrackingNumber
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -46,3 +49,61 @@ def test_a_thread_that_writes_cannot_begin_to_write_again_on_sqlite(database: Da
         return
     with pytest.raises(RuntimeError, match="writing already"), database.writing(), database.writing():
         pass
+
+
+def test_what_static_numbers_stood_for_becomes_channels(database: Database) -> None:
+    """From the release before: a scenario with a static and a dynamic number, and a free number."""
+    _begin_anew(database)
+    _upgrade(database, "0002")
+    flyer = '{"source": "flyer", "medium": "print", "campaign": ""}'
+    with database.engine.execution_options(router_writing=True).begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO project (id, key, name, site, country, timezone, currency, email, fallback_destination,"
+                " visit_gap_seconds, created_at, version) VALUES (1, 'k', 'Shop', '[]', '', 'UTC', 'EUR', 'a@b.example',"
+                " '+14155550100', 1800, '2026-11-23 12:00:00+00:00', 1)"
+            )
+        )
+        connection.execute(
+            text(
+                "INSERT INTO scenario (id, project_id, title, enabled, aim, exhausted, hold_seconds, tagging, created_at,"
+                " version, calls) VALUES (7, 1, 'Print', true, 'visit', 'share', 150, '{}', '2026-11-23 12:00:00+00:00', 1, 0)"
+            )
+        )
+        for index, (scenario_id, source) in enumerate(((7, flyer), (7, None), (None, None))):
+            connection.execute(
+                text(
+                    "INSERT INTO tracking_number (project_id, e164, scenario_id, static_source, owned_elsewhere, pinned,"
+                    " created_at, calls) VALUES (1, :e164, :scenario_id, :source, true, false, '2026-11-23 12:00:00+00:00', 0)"
+                ),
+                {"e164": f"+1415555012{index}", "scenario_id": scenario_id, "source": source},
+            )
+    migrate(database)
+    with database.reading() as session:
+        (scenario,) = session.scalars(select(Scenario)).all()
+        match = {"source": "flyer", "medium": "print"}
+        assert scenario.channels == [{"match": match, "kind": "static", "number": "+14155550120"}]
+        assert len(session.scalars(select(TrackingNumber)).all()) == 3
+
+
+def _begin_anew(database: Database) -> None:
+    """An empty database without tables."""
+    with database.engine.execution_options(router_writing=True).begin() as connection:
+        if database.is_sqlite:
+            tables = connection.execute(
+                text("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
+            )
+            connection.execute(text("PRAGMA defer_foreign_keys = ON"))
+            for (name,) in tables.all():
+                connection.execute(text(f'DROP TABLE "{name}"'))
+        else:
+            connection.execute(text("DROP SCHEMA public CASCADE"))
+            connection.execute(text("CREATE SCHEMA public"))
+
+
+def _upgrade(database: Database, revision: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", "router:migrations")
+    with database.engine.execution_options(router_writing=True).begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)

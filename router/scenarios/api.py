@@ -10,7 +10,7 @@ from router.accounts.api_habits import merged, rows_of, take_version
 from router.accounts.openapi import described
 from router.accounts.tokens import require_token
 from router.phones import BadPhone, read_phone
-from router.scenarios.connect import buying_of, searching
+from router.scenarios.connect import buying_of, searching, stay_disabled
 from router.scenarios.documents import scenario_document, scenario_documents
 from router.scenarios.models import Scenario
 from router.scenarios.refusal import Refused
@@ -95,6 +95,8 @@ def patch_scenario(project_id: int, scenario_id: int) -> dict[str, Any]:
                 server.now(),
                 found,
             )
+            if patch.get("enabled") is False:
+                stay_disabled(session, changed[0])
             return _answer(session, *changed)
 
     return searching(server, attempt)

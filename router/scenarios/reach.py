@@ -1,14 +1,11 @@
 """Whom terms let in at all (R2): terms under which no visitor can ever match are pointed out. Pure; never wrong when it says so."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from router.scenarios.channel_rows import Channel, is_for_visitors, parts_of_match
 from router.scenarios.patterns import covers, read_source_pattern, source_covers
-
-PLAIN = re.compile(r"(?!.*//)[/*][!$&-.0-9:-@A-Z_a-z~*/+]*")
-"""Patterns of pages in which no encoding, composed letter or anchor can mean something else than it says."""
+from router.scenarios.terms import pattern_parts
 
 
 def shut_out(terms: Mapping[str, Any]) -> str | None:
@@ -36,13 +33,14 @@ def source_covered(wide: str, narrow: str) -> bool:
 
 
 def page_covered(wide: str, narrow: str) -> bool:
-    """A pattern without `?` is compared with the path alone, one with it with path and query."""
-    if not (PLAIN.fullmatch(wide) and PLAIN.fullmatch(narrow)):
-        return wide == narrow
-    if "?" in wide or "?" not in narrow:
-        return ("?" not in wide or "?" in narrow) and covers(wide, narrow)
-    path = narrow.partition("?")[0]
-    return covers(wide, f"{path.partition('*')[0]}*" if "*" in path else path)
+    """A pattern without `?` is compared with the path alone, one with it with path and query; a slash at the end of a path counts only
+    before a query."""
+    (wide_path, wide_query), (path, query) = pattern_parts(wide), pattern_parts(narrow)
+    if wide_query is not None:
+        return query is not None and covers(f"{wide_path}?{wide_query}", f"{path}?{query}")
+    if query is not None and any(sign in path + query for sign in "*?"):
+        path = f"{path.partition('*')[0]}*"  # what stands before the `?` of an address may be more than this path
+    return covers(wide_path, path)
 
 
 def region_covered(wide: str, narrow: str) -> bool:

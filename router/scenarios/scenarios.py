@@ -239,13 +239,14 @@ def _turn(
     found: Found,
     now: datetime,
 ) -> None:
-    """As the document says; one that is enabled already stays so, and buys nothing before somebody connects it."""
+    """As the document says. One that is enabled already buys nothing before somebody connects it; one that waits for its first numbers
+    goes on waiting."""
     session.flush()
-    if not wanted.enabled:
+    if wanted.enabled and not scenario.enabled:
+        connect(session, server, project, actor, scenario, found, now)
+    elif scenario.enabled and not wanted.enabled:
         scenario.enabled = False
         stay_disabled(session, scenario)
-    elif not scenario.enabled:
-        connect(session, server, project, actor, scenario, found, now)
 
 
 def _store_upkeep(scenario: Scenario, wanted: Wanted) -> None:

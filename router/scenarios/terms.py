@@ -42,7 +42,7 @@ def page_fits(pattern: str, address: str) -> bool:
     the site is its path, and nothing before the `?` is any path.
     """
     path, query = _page_parts(address)
-    wanted_path, wanted_query = _pattern_parts(pattern)
+    wanted_path, wanted_query = pattern_parts(pattern)
     if wanted_query is not None:
         return any(fits(f"{wanted_path}?{wanted_query}", f"{one}?{query}") for one in (path, f"{path}/"))
     return any(fits(wanted_path, one) for one in (path, f"{path}/"))
@@ -64,7 +64,8 @@ def _page_parts(address: str) -> tuple[str, str]:
 
 
 @lru_cache(maxsize=2048)
-def _pattern_parts(pattern: str) -> tuple[str, str | None]:
+def pattern_parts(pattern: str) -> tuple[str, str | None]:
+    """The path of a pattern of pages without the slash at its end, and its query; None when it says nothing about one."""
     pattern = ORIGIN.sub("", pattern.strip(), count=1) or "/"
     path, question, query = pattern.partition("#")[0].partition("?")
     if not path:

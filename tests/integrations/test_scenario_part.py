@@ -20,7 +20,7 @@ from router.scenarios.models import Scenario
 from router.scenarios.parts import ScenarioPart
 from router.web import Problem
 from tests.integrations.conftest import LOOPBACK, Office
-from tests.integrations.factories import NOW, WEBHOOK_SECRET, facts, make_call
+from tests.integrations.factories import NOW, WEBHOOK_SECRET, facts, make_call, make_scenario
 
 WEBHOOK = {"url": "https://hooks.example.com/calls", "secret": WEBHOOK_SECRET}
 GA4 = {"measurement_id": "G-ABC123", "api_secret": "s3cret"}
@@ -242,3 +242,21 @@ def test_the_form_shows_values_and_errors_and_no_secret(app: Flask, part: Integr
     assert "k3y" not in html
     assert 'name="integrations.ga4.api_secret"' in empty
     assert Path(part.form_template).name == "fields.html"
+
+
+def test_a_copy_has_the_same_receivers_with_their_secrets(
+    office: Office, part: IntegrationsPart, session: Session
+) -> None:
+    save(office, part, session, {"webhook_end": WEBHOOK, "ga4": GA4, "crm": CRM})
+    save(office, part, session, {"webhook_end": WEBHOOK, "crm": CRM})
+    project = session.get_one(Project, office.project_id)
+    copy = make_scenario(session, project)
+    part.copy(session, project, office.scenario_id, copy.id, NOW)
+    assert part.show(session, [copy.id])[copy.id] == shown(office, part, session)
+    rows = session.scalars(select(Integration).where(Integration.scenario_id == copy.id)).all()
+    assert {row.slot: office.server.keys.unseal(row.sealed) for row in rows} == {
+        "webhook_end": WEBHOOK_SECRET,
+        "crm": "k3y",
+    }
+    again = part.check(session, project, copy.id, part.show(session, [copy.id])[copy.id])
+    assert part.save(session, project, copy.id, again, NOW) == {}, "no secret has to be typed again"

@@ -12,7 +12,7 @@ from router.accounts.ledger import Post, post
 from router.accounts.models import Project
 from router.database import Database
 from router.integrations.models import Integration
-from router.scenarios.models import Scenario, ScenarioDraft
+from router.scenarios.models import NumberBatch, Scenario, ScenarioDraft
 from router.server import Server
 from tests.people import NOW, Cast
 from tests.scenarios.making import FIRST, LINE, SECOND
@@ -150,6 +150,16 @@ def test_r2_enabling_orders_what_is_to_be_bought_and_says_so(alice: Program, cas
     assert (again.json or {}) == enabled, "nothing is left to be bought, and nothing changes"
     off = alice.send("POST", f"/scenarios/{made['id']}/disable").json or {}
     assert off == enabled | {"enabled": False, "version": 3}
+
+
+def test_r2_a_patch_that_disables_a_scenario_that_waits_for_numbers_is_heard(
+    alice: Program, server: Server, database: Database
+) -> None:
+    made = alice.made("/scenarios", {"title": "Spring", "to_buy": {"numbers": FOR_SALE[:1]}, "enabled": True})
+    assert (made["enabled"], made["buying"]["total"]) == (False, 1)
+    patched(alice, made, enabled=False)
+    with database.reading() as session:
+        assert session.scalars(select(NumberBatch.enable)).all() == [False]
 
 
 def test_r4_enabling_in_whatever_way_is_refused_with_the_missing_amount(

@@ -197,6 +197,7 @@ def test_r2_a_channel_of_a_number_that_is_being_bought_is_kept_and_counts_when_i
         edit: Callable[[Any], Any] = lambda present: present | {"title": "Summer"}  # noqa: E731
         change_scenario(session, server, project, ALICE, scenario_id, edit, None, NOON)
     work(server)
+    assert stored(server, scenario_id)["enabled"], "an edit while it waits for its first numbers takes nothing back"
     with server.database.reading() as session:
         assert number(session, FOR_SALE[0]).static_source == {"source": "radio", "medium": "", "campaign": ""}
 

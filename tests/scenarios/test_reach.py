@@ -37,6 +37,7 @@ visitors = st.tuples(
 
 @given(terms, visitors)
 @settings(max_examples=400, deadline=None)
+@example({"only_landing_pages": ["/a?*"], "excluded_landing_pages": ["/a"]}, (SourceParts("", "", ""), "/a%3Fb?y", ""))
 @example({"only_landing_pages": ["/*x?y"], "excluded_landing_pages": ["/*x"]}, (SourceParts("", "", ""), "/a?bx?y", ""))
 def test_r2_terms_that_are_said_to_let_nobody_in_never_do(given_terms: Any, visitor: Any) -> None:
     if shut_out(given_terms):

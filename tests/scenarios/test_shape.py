@@ -29,6 +29,23 @@ documents = st.fixed_dictionaries(
         "tagging": st.fixed_dictionaries({}, optional={"selectors": st.lists(st.text(max_size=9)), "format": junk}),
         "aim": st.just("source") | junk,
         "integrations": st.fixed_dictionaries({}, optional={"crm": junk, "webhook_end": junk}) | junk,
+        "channels": st.lists(
+            st.fixed_dictionaries(
+                {},
+                optional={
+                    "match": st.dictionaries(st.sampled_from(["source", "medium", "keyword"]), leaves),
+                    "kind": st.sampled_from(["static", "dynamic"]) | junk,
+                    "number": st.just(FIRST) | junk,
+                },
+            )
+            | junk,
+            max_size=3,
+        )
+        | junk,
+        "terms": st.dictionaries(st.sampled_from(["only_sources", "excluded_regions", "x"]), st.lists(leaves)) | junk,
+        "upkeep": st.dictionaries(st.sampled_from(["on", "max_numbers", "spending_limit_minor"]), leaves) | junk,
+        "to_buy": st.dictionaries(st.sampled_from(["numbers", "count", "country", "contains"]), leaves) | junk,
+        "manager": st.just("bob") | junk,
         "surprise": junk,
     },
 )

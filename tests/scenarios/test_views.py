@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
 from router.database import Database
+from router.scenarios.documents import scenario_document
 from router.scenarios.models import Scenario, TrackingNumber
 from router.scenarios.numbers import add_numbers
 from router.scenarios.parts import add_part
@@ -176,6 +177,32 @@ def test_the_table_takes_the_same_statements_for_two_and_for_twenty_scenarios(
     few = statements()
     make(18)
     assert statements() == few
+
+
+def test_nothing_that_the_form_does_not_show_is_lost_by_an_edit(
+    alice: FlaskClient, server: Server, cast: Cast, database: Database
+) -> None:
+    members: dict[str, Any] = {
+        "channels": [
+            {"match": {"source": "google"}, "kind": "dynamic"},
+            {"match": {}, "kind": "static", "number": THIRD},
+        ],
+        "terms": {"excluded_sources": ["bing"]},
+        "upkeep": {"on": True, "max_numbers": 7},
+        "manager": "bob",
+        "to_buy": {"count": 3, "country": "US"},
+    }
+    with database.writing() as session:
+        given = {"title": "Spring", "numbers": [THIRD]} | members
+        scenario, _ = create_scenario(session, server, cast.project, ALICE, given, NOW)
+        before = scenario_document(session, server, scenario)
+    typed = TYPED | {"version": "1", "numbers": [SECOND, THIRD]}
+    assert alice.post(f"/scenarios/{before['id']}", data=typed).status_code == 302
+    with database.reading() as session:
+        after = scenario_document(session, server, session.get_one(Scenario, before["id"]))
+    flyer = {"match": {"source": "flyer"}, "kind": "static", "number": SECOND}
+    assert after["channels"] == [*before["channels"], flyer]
+    assert all(after[name] == before[name] for name in ("terms", "upkeep", "manager", "to_buy"))
 
 
 class Notes:

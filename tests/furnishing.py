@@ -64,4 +64,5 @@ def rented_numbers_and_an_order(session: Session, actors: Cast) -> dict[str, Any
             )
         )
     session.flush()
-    return {"batch_id": batch.id}
+    rented = session.query(TrackingNumber).filter_by(e164="+14155550172").one()
+    return {"batch_id": batch.id, "rented_id": rented.id}

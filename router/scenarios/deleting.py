@@ -4,7 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from router.scenarios.models import TrackingNumber
+from sqlalchemy.orm import Session
+
+from router.accounts.access import Actor
+from router.accounts.models import Project
+from router.scenarios.documents import numbers_by_scenario
+from router.scenarios.models import Scenario, TrackingNumber
+from router.scenarios.release import begin_release
+from router.scenarios.scenarios import delete_scenario
+from router.server import Server
 
 
 @dataclass(frozen=True)
@@ -33,3 +41,19 @@ def fate_of(numbers: Sequence[TrackingNumber]) -> Fate:
         pinned=sum(one.pinned for one in rented),
         own=sum(one.owned_elsewhere for one in numbers),
     )
+
+
+def delete_with_numbers(
+    session: Session, server: Server, project: Project, actor: Actor, scenario_id: int, give_back: bool, now: datetime
+) -> tuple[Scenario, int, int]:
+    """Hides the scenario; returns it, how many numbers are free again, and how many are being given back.
+
+    Raises:
+        Problem: 404.
+    """
+    fate = fate_of(numbers_by_scenario(session, [scenario_id])[scenario_id])
+    scenario, freed = delete_scenario(session, server, project, actor, scenario_id, now)
+    leaving = fate.returnable if give_back else ()
+    for number in leaving:
+        begin_release(session, server, project, actor.name, number, now)
+    return scenario, freed - len(leaving), len(leaving)

@@ -12,12 +12,14 @@ from router.accounts.sessions import require_person
 from router.formats import say_count
 from router.phones import international
 from router.scenarios.acting import act_at_once
+from router.scenarios.deleting import fate_of
 from router.scenarios.forecast import project_forecast
 from router.scenarios.models import TrackingNumber
 from router.scenarios.moving import move_numbers, pin_number
 from router.scenarios.number_table import number_figures, numbers_asked_for, read_number_query, titles_of
 from router.scenarios.numbers import add_numbers, present_numbers, remove_number
 from router.scenarios.refusal import Refused
+from router.scenarios.release import begin_release
 from router.server import current_server
 from router.web import GREATEST_ID, Problem
 
@@ -81,6 +83,30 @@ def pin(number_id: int) -> Response:
         return f"{international(number.e164)} is {said}."
 
     return act_at_once(do, url_for("numbers.table"))
+
+
+@numbers_pages.get("/release")
+@needs("admin")
+def ask_release() -> str:
+    with current_server().database.reading() as session:
+        numbers = _chosen(session, request.args.getlist("number"))
+        titles = titles_of(session, current_project().id)
+    return render_template(
+        "scenarios/numbers_release.html", numbers=numbers, titles=titles, returnable=fate_of(numbers).returnable
+    )
+
+
+@numbers_pages.post("/release")
+def release() -> Response:
+    """Gives back those of the chosen numbers that are rented and not pinned."""
+    server, project = current_server(), current_project()
+    with server.database.writing() as session:
+        leaving = fate_of(_chosen(session, request.form.getlist("number"))).returnable
+        for number in leaving:
+            begin_release(session, server, project, current_actor().name, number, server.now())
+    verb = "is" if len(leaving) == 1 else "are"
+    flash(f"{say_count(len(leaving), 'number')} {verb} being given back to the carrier.")
+    return redirect(url_for("numbers.table"))
 
 
 @numbers_pages.get("/add")

@@ -27,7 +27,7 @@ def switch_upkeep(
         raise Problem(404, "There is no such scenario.")
     if scenario.upkeep_on == on:
         return scenario
-    began_with = dynamic_numbers(session, scenario.id) if on else scenario.upkeep_began_with
+    began_with = _pool_size(session, scenario) if on else scenario.upkeep_began_with
     if on and not began_with:
         raise Problem(409, NO_POOL)
     scenario.upkeep_on, scenario.upkeep_began_with = on, began_with
@@ -37,11 +37,10 @@ def switch_upkeep(
     return scenario
 
 
-def dynamic_numbers(session: Session, scenario_id: int) -> int:
-    """How many numbers the scenario's pool has."""
+def _pool_size(session: Session, scenario: Scenario) -> int:
+    """How many dynamic numbers it has, with those that *Connect* is still to buy."""
     counted = select(func.count(TrackingNumber.id)).where(
-        TrackingNumber.scenario_id == scenario_id,
-        TrackingNumber.static_source.is_(None),
-        TrackingNumber.released_at.is_(None),
+        TrackingNumber.scenario_id == scenario.id, TrackingNumber.static_source.is_(None)
     )
-    return session.scalar(counted) or 0
+    to_buy = scenario.to_buy
+    return (session.scalar(counted) or 0) + len(to_buy.get("numbers", [])) + int(to_buy.get("count", 0))

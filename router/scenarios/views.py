@@ -12,7 +12,7 @@ from router.formats import say_count
 from router.money import say_money
 from router.phones import BadPhone, display, read_phone
 from router.scenarios.acting import act_at_once
-from router.scenarios.deleting import fate_of
+from router.scenarios.deleting import delete_with_numbers, fate_of
 from router.scenarios.documents import numbers_by_scenario, scenario_document
 from router.scenarios.form import FieldErrors, Values, document_of_values, part_values, read_values, values_of_document
 from router.scenarios.models import Scenario, TrackingNumber
@@ -23,7 +23,6 @@ from router.scenarios.scenarios import (
     Secrets,
     change_scenario,
     create_scenario,
-    delete_scenario,
     find_scenario,
     switch_scenario,
 )
@@ -165,12 +164,16 @@ def ask_delete(scenario_id: int) -> str:
 
 @scenarios_pages.post("/<int:scenario_id>/delete")
 def delete(scenario_id: int) -> Response:
-    server, project = current_server(), current_project()
+    server, project, give_back = current_server(), current_project(), request.form.get("numbers") == "release"
     with server.database.writing() as session:
-        scenario, freed = delete_scenario(session, server, project, current_actor(), scenario_id, server.now())
+        scenario, freed, leaving = delete_with_numbers(
+            session, server, project, current_actor(), scenario_id, give_back, server.now()
+        )
     said = [f"{scenario.title} is deleted."]
     if freed:
         said.append(f"{say_count(freed, 'number')} {'is' if freed == 1 else 'are'} free again.")
+    if leaving:
+        said.append(f"{say_count(leaving, 'number')} {'is' if leaving == 1 else 'are'} being given back.")
     flash(" ".join(said))
     return redirect(url_for("scenarios.table"))
 

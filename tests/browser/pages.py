@@ -39,6 +39,7 @@ PAGES = [
     PageToSee("/balance", "Balance", "olivia"),
     PageToSee("/balance/mails", "Balance"),
     PageToSee("/balance/top-up", "Top up", "olivia"),
+    PageToSee("/numbers/release?number={rented_id}&number={number_id}", "Give back"),
     PageToSee("/calls", "Calls"),
     PageToSee("/calls/{call_id}"),
     PageToSee("/deliveries", "Deliveries"),

@@ -1,5 +1,6 @@
 """The table of scenarios (R3): its order, its filter, its switches, and its speed."""
 
+import re
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -8,14 +9,17 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import insert
+from sqlalchemy import insert, select, update
 
-from router.accounts.models import Project
+from router.accounts.models import AuditEntry, Project
 from router.database import Database
 from router.scenarios.models import Scenario, TrackingNumber
+from router.scenarios.switches import switch_upkeep
 from router.server import Server
+from router.web import Problem
 from tests.counting import count_statements
 from tests.people import NOW, Cast, sign_in
+from tests.scenarios.making import ALICE
 
 FLYER = {"source": "flyer", "medium": "print", "campaign": "may"}
 
@@ -89,3 +93,101 @@ def test_r3_two_hundred_scenarios_and_5000_numbers_take_less_than_twice_the_time
     turns = [[seconds(lambda one=client: one.get("/scenarios")) for client in clients] for _ in range(25)]  # type: ignore[misc]
     few, many = (min(column) for column in zip(*turns, strict=True))
     assert many < 2 * few, f"{few * 1000:.1f} ms for 20, {many * 1000:.1f} ms for 200"
+
+
+def titles(page: str) -> list[str]:
+    return re.findall(r'class="stretched-link" href="/scenarios/\d+">([^<]+)<', page)
+
+
+@pytest.mark.parametrize("order", ["status", "name", "type", "numbers", "accuracy", "calls", "created", "upkeep"])
+def test_r3_the_table_is_sorted_by_each_column_both_ways(
+    alice: FlaskClient, database: Database, cast: Cast, order: str
+) -> None:
+    fill(database, cast.project, 4, 1)
+    fill(database, cast.project, 1, 2, offset=10)
+    up, down = (alice.get(f"/scenarios?sort={sign}{order}").text for sign in ("", "-"))
+    assert sorted(titles(up)) == sorted(titles(down))
+    assert len(titles(up)) == 5
+    assert up.count('aria-sort="ascending"') == down.count('aria-sort="descending"') == 1
+    if order == "name":
+        assert titles(up)[::-1] == titles(down)
+    if order == "numbers":
+        assert titles(down)[0] == titles(up)[-1] == "Scenario 0010"
+    if order == "accuracy":
+        assert titles(down)[-1] in ("Scenario 0000", "Scenario 0010"), "without a figure is always last"
+        assert titles(up)[-1] in ("Scenario 0000", "Scenario 0010")
+
+
+def test_r3_the_table_is_filtered_by_name_status_and_type_and_comes_in_pages(
+    alice: FlaskClient, database: Database, cast: Cast
+) -> None:
+    fill(database, cast.project, 55, 1)
+    first = alice.get("/scenarios?sort=name").text
+    following = re.search(r'href="(/scenarios\?[^"]*next=[^"]*)" rel="next"', first)
+    assert following
+    rest = alice.get(following.group(1).replace("&amp;", "&")).text
+    assert titles(first) + titles(rest) == [f"Scenario {index:04}" for index in range(55)]
+    assert titles(alice.get("/scenarios?q=0042").text) == ["Scenario 0042"]
+    assert "Scenario 0003" not in titles(alice.get("/scenarios?status=on&limit=200").text)
+    assert len(titles(alice.get("/scenarios?type=static&limit=200").text)) == 14, "each fourth number is static"
+    assert alice.get("/scenarios?sort=nonsense&limit=x&type=y").status_code == 200
+    assert alice.get("/scenarios?next=nonsense").status_code == 422
+
+
+def only(database: Database) -> Scenario:
+    with database.reading() as session:
+        return session.scalars(select(Scenario)).one()
+
+
+AS_SCRIPT = {"Accept": "application/json"}
+
+
+def test_r3_the_status_switch_is_refused_with_what_is_missing_and_stays_as_it_was(
+    alice: FlaskClient, server: Server, database: Database, cast: Cast
+) -> None:
+    """R4: enabling needs a balance that covers what would be bought."""
+    fill(database, cast.project, 1, 1)
+    with database.writing() as session:
+        session.execute(update(Project).where(Project.id == cast.project.id).values(number_price_minor=400))
+        session.execute(update(Scenario).values(enabled=False, to_buy={"numbers": ["+12015550123"] * 3}))
+    path = f"/scenarios/{only(database).id}/switch"
+    refused = alice.post(path, data={"on": "1"}, headers=AS_SCRIPT)
+    assert refused.status_code == 409
+    assert refused.json
+    assert refused.json["detail"] == "12.00 EUR are missing: top up, then switch on."
+    assert refused.json["missing_minor"] == 1200
+    page = alice.post(path, data={"on": "1", "back": "/scenarios?sort=name"}, follow_redirects=True)
+    assert "12.00 EUR are missing" in page.text
+    assert page.request.path == "/scenarios"
+    assert page.request.query_string == b"sort=name"
+    assert not only(database).enabled
+
+
+def test_r9_the_upkeep_switch_remembers_the_size_of_the_pool(
+    alice: FlaskClient, database: Database, cast: Cast
+) -> None:
+    fill(database, cast.project, 1, 8)
+    path = f"/scenarios/{only(database).id}/upkeep-switch"
+    told = alice.post(path, data={"on": "1"}, headers=AS_SCRIPT).json
+    assert told
+    assert told["said"].startswith("Upkeep of Scenario 0000 is on")
+    scenario = only(database)
+    assert (scenario.upkeep_on, scenario.upkeep_began_with, scenario.version) == (True, 6, 2)
+    assert "is off" in alice.post(path, data={"on": ""}, follow_redirects=True).text
+    assert only(database).upkeep_on is False
+    with database.reading() as session:
+        assert set(session.scalars(select(AuditEntry.action))) >= {"upkeep.on", "upkeep.off"}
+
+
+def test_r9_upkeep_needs_dynamic_numbers(database: Database, cast: Cast) -> None:
+    fill(database, cast.project, 1, 1)
+    with database.writing() as session, pytest.raises(Problem, match="no dynamic numbers") as refusal:
+        switch_upkeep(session, cast.project, ALICE, only(database).id, True, NOW)
+    assert refusal.value.status == 409
+
+
+def test_nobody_is_led_elsewhere_by_a_switch(alice: FlaskClient, database: Database, cast: Cast) -> None:
+    fill(database, cast.project, 1, 1)
+    path = f"/scenarios/{only(database).id}/switch"
+    for back in ("https://evil.example/", "//evil.example", "/\\evil.example"):
+        assert alice.post(path, data={"on": "1", "back": back}).headers["Location"] == "/scenarios"

@@ -9,12 +9,12 @@ from werkzeug.wrappers import Response
 from router.accounts.access import Audience, current_actor, current_project, guard, needs
 from router.accounts.ledger import BalanceTooLow, price_of
 from router.accounts.sessions import require_person
-from router.carriers import shop_of
-from router.carriers.shop import Offer, ShopError
+from router.carriers.shop import ShopError
 from router.money import say_money
 from router.phones import BadPhone, read_phone
 from router.scenarios.models import NumberBatch, Scenario
 from router.scenarios.purchase import batch_progress, order_numbers
+from router.scenarios.search import AWAY, ForSale, open_shop, search_numbers
 from router.server import current_server
 from router.web import Problem
 
@@ -22,7 +22,6 @@ buying_pages = guard(Blueprint("buying", __name__, url_prefix="/numbers"), Audie
 
 OFFERS = 30
 """Found numbers on one page."""
-AWAY = "The carrier cannot be asked at the moment. Nothing is lost: try again in a minute."
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class Found:
     """The carrier's answer: which countries it has, what it offers, and in words why it does not."""
 
     countries: Sequence[str]
-    offers: Sequence[Offer]
+    offers: Sequence[ForSale]
     sentence: str = ""
 
 
@@ -120,9 +119,12 @@ def _page(wish: Wish, ticked: Sequence[str], error: str = "", *, poor: bool = Fa
 
 def _found(wish: Wish) -> Found:
     """Asks the carrier; outside of any transaction."""
-    shop, countries = shop_of(current_server()), [wish.country]
+    server, countries = current_server(), [wish.country]
     try:
-        countries = sorted({*shop.countries(), wish.country})
-        return Found(countries, shop.search(wish.country, wish.area_code, wish.contains, OFFERS))
+        countries = sorted({*open_shop(server).countries(), wish.country})
+        offers = search_numbers(server, current_project(), wish.country, wish.area_code, wish.contains, OFFERS)
+    except Problem as refusal:
+        return Found(countries, [], refusal.detail)
     except ShopError as error:
-        return Found(countries, [], f"{AWAY} ({error})" if str(error) else AWAY)
+        return Found(countries, [], AWAY.format(why=error))
+    return Found(countries, offers)

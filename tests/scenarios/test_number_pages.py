@@ -207,7 +207,7 @@ def test_r5_a_carrier_that_is_away_is_said_calmly(alice: FlaskClient, shop: Fake
     shop.fail("search", TryLater("Too many requests."))
     page = alice.get("/numbers/buy")
     assert page.status_code == 200
-    assert "The carrier cannot be asked at the moment. Nothing is lost" in page.text
+    assert "The carrier cannot be asked now: Too many requests." in page.text
 
 
 def test_an_order_of_another_project_is_not_there(

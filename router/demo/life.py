@@ -17,6 +17,7 @@ from router.demo.callers import Decider, PastCall, RungLine, three_weeks_of_call
 from router.demo.company import Company, Room, found_company
 from router.demo.places import Places
 from router.demo.post import deliveries_of
+from router.demo.renting import rent_numbers, switch_upkeep_on
 from router.demo.visitors import DAYS, Stay, three_weeks
 from router.integrations.models import Delivery, DeliveryAttempt, Lead
 from router.scenarios.models import Scenario, TrackingNumber
@@ -32,13 +33,25 @@ def is_alive(database: Database) -> bool:
 
 
 def bring_to_life(
-    database: Database, keys: KeyRing, places: Places, base_url: str, site: list[str], password_hash: str, now: datetime
+    database: Database,
+    keys: KeyRing,
+    places: Places,
+    base_url: str,
+    site: list[str],
+    password_hash: str,
+    sids: dict[str, str],
+    now: datetime,
 ) -> None:
-    """Writes the company, its owner, its visitors, their calls and what was delivered, in one transaction."""
+    """Writes the company, its owner, its money, its visitors, their calls and what was delivered, in one transaction.
+
+    `sids`: the carrier's ids of the pool's numbers.
+    """
     random = Random(SEED)  # noqa: S311 - a story, not a secret
     with database.writing() as session:
         began = now - timedelta(days=DAYS + 1)
         company = found_company(session, keys, places, site, password_hash, began)
+        rent_numbers(session, company.project, company.web, sids, now)
+        switch_upkeep_on(session, company.web)
         stays = three_weeks(random, base_url, company.project.timezone, now)
         calls = three_weeks_of_calls(random, stays, now)
         write_visits(session, keys, company, stays)

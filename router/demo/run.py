@@ -15,6 +15,7 @@ from router.demo import shop
 from router.demo.company import point_integrations
 from router.demo.life import bring_to_life, is_alive
 from router.demo.places import Places, choose_places
+from router.demo.renting import bought_at_the_carrier, ring_here
 from router.server import utc_now
 from router.settings import SECRETS, Settings, read_settings
 
@@ -39,6 +40,7 @@ def prepare_demo(environ: Mapping[str, str]) -> Demo:
     settings = read_settings(environment)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     places = choose_places(settings.data_dir)
+    ring_here(settings.data_dir)
     environment["ROUTER_SIMULATOR_URL"] = places.address
     password = kept_password(settings.data_dir)
     database = Database(settings.database, pool_size=2)
@@ -78,7 +80,8 @@ def _furnish(database: Database, settings: Settings, places: Places, password: s
         return
     hosts = [f"{HOST}:{settings.port}", f"localhost:{settings.port}"]
     hashed = hash_password(password)
-    bring_to_life(database, load_keys(settings), places, settings.base_url, hosts, hashed, utc_now())
+    sids = bought_at_the_carrier(settings.data_dir, shop.POOL)
+    bring_to_life(database, load_keys(settings), places, settings.base_url, hosts, hashed, sids, utc_now())
 
 
 def kept_password(data_dir: Path) -> str:

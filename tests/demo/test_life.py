@@ -6,6 +6,7 @@ from random import Random
 
 from sqlalchemy import func, select
 
+from router.accounts.models import LedgerEntry, Mail, Project
 from router.attribution.models import Lease, PoolNumber, Visit
 from router.crypto import KeyRing
 from router.database import Database
@@ -20,11 +21,12 @@ from router.voice.models import Call, CallLeg
 
 NOW = datetime(2026, 11, 23, 18, 30, tzinfo=UTC)
 PLACES = Places(9999, "key", "crm-key", "whsec_" + "A" * 32)
+SIDS = {e164: f"PN{e164[1:]}" for e164 in shop.POOL}
 BASE_URL = "http://127.0.0.1:8000"
 
 
 def live(database: Database, keys: KeyRing) -> None:
-    bring_to_life(database, keys, PLACES, BASE_URL, ["127.0.0.1:8000"], "hash", NOW)
+    bring_to_life(database, keys, PLACES, BASE_URL, ["127.0.0.1:8000"], "hash", SIDS, NOW)
 
 
 def test_three_weeks_are_written_in_a_few_seconds(database: Database, keys: KeyRing) -> None:
@@ -132,3 +134,16 @@ def test_it_is_the_same_past_at_every_first_start() -> None:
         return [(call.caller, call.status) for call in three_weeks_of_calls(random, stays, NOW)]
 
     assert past() == past()
+
+
+def test_r4_the_demo_s_money_adds_up_and_its_numbers_are_paid(database: Database, keys: KeyRing) -> None:
+    live(database, keys)
+    with database.reading() as session:
+        project = session.scalars(select(Project)).one()
+        entries = session.scalars(select(LedgerEntry).order_by(LedgerEntry.id)).all()
+        rented = session.scalars(select(TrackingNumber).where(TrackingNumber.owned_elsewhere.is_(False))).all()
+        mails = session.scalars(select(func.count()).select_from(Mail)).one()
+    assert sum(entry.amount_minor for entry in entries) == project.balance_minor == entries[-1].balance_minor > 0
+    assert {number.e164 for number in rented} == set(shop.POOL)
+    assert all(NOW < (number.paid_until or NOW) <= NOW + timedelta(days=7) for number in rented)
+    assert mails == 0

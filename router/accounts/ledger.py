@@ -13,6 +13,8 @@ from router.settings import Settings
 
 LARGEST_MINOR = 10**15
 """An entry or a balance beyond is a mistake."""
+BOUGHT, RENEWED = "Bought", "Renewed"
+"""Notes of rents."""
 REASON_LENGTH, NOTE_LENGTH, ACTOR_LENGTH = 120, 300, 254
 
 

@@ -117,6 +117,7 @@ class LedgerEntry(Base):
     __table_args__ = (
         UniqueConstraint("project_id", "reason"),
         Index("ix_ledger_entry_project_id_id", "project_id", "id"),
+        Index("ix_ledger_entry_project_id_at", "project_id", "at"),
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)

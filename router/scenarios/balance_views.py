@@ -19,7 +19,7 @@ from router.accounts.top_up import EntryValues, change_balance
 from router.money import read_money, say_change, say_money
 from router.scenarios.carrier_prices import carrier_price
 from router.scenarios.forecast import FOR_GOOD, project_forecast
-from router.scenarios.ledger_entries import KINDS, entries_of, say_reason, scenario_costs, titles_of
+from router.scenarios.ledger_entries import KINDS, entries_of, say_note, say_reason, scenario_costs, titles_of
 from router.scenarios.ledger_export import export_entries
 from router.server import current_server
 from router.web import Problem
@@ -57,6 +57,7 @@ def show() -> str:
             titles=titles_of(session, project.id, [row.scenario_id for row in rows]),
             kinds=KINDS,
             say_reason=lambda entry: say_reason(entry, project.timezone),
+            say_note=say_note,
         )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Select, func, or_, select
 from sqlalchemy.orm import Session
 
+from router.accounts.ledger import BOUGHT, RENEWED
 from router.accounts.models import LedgerEntry, Project
 from router.formats import say_day
 from router.scenarios.models import Scenario
@@ -33,13 +34,19 @@ def entries_of(project_id: int, kind: str = "") -> Select[LedgerEntry]:
 
 
 def say_reason(entry: LedgerEntry, zone: str) -> str:
-    """`Rent for 7 days from 23 Nov 2026`, `Refund of 7 days from 23 Nov 2026`, `Top-up`, `Correction`."""
+    """`Renewed for 7 days from 23 Nov 2026`, `Refund of 7 days from 23 Nov 2026`, `Top-up`, `Correction`."""
     kind = kind_of(entry)
     if kind == "top-up":
         return "Top-up" if entry.amount_minor > 0 else "Correction"
     start = _start(entry.reason)
-    named = "Rent for 7 days" if kind == "rent" else "Refund of 7 days"
+    word = entry.note if entry.note in (BOUGHT, RENEWED) else "Rent"
+    named = "Refund of 7 days" if kind == "refund" else f"{word} for 7 days"
     return f"{named} from {say_day(start, zone)}" if start else named
+
+
+def say_note(entry: LedgerEntry) -> str:
+    """The note, unless the reason in words says the same."""
+    return "" if entry.note in (BOUGHT, RENEWED) else entry.note
 
 
 def _start(reason: str) -> datetime | None:

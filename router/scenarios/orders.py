@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from router.accounts.ledger import Post, find_entry, post
+from router.accounts.ledger import BOUGHT, Post, find_entry, post
 from router.database import dialect_name, insert_new, skip_locked, wait_for_turn
 from router.scenarios.models import OPEN, NumberBatch, NumberOrder, TrackingNumber
 from router.scenarios.paid_time import rent_reason
@@ -79,8 +79,7 @@ def write_order(
     order = session.scalars(row.returning(NumberOrder)).one_or_none()
     if order is not None and price:
         reason = rent_reason(e164, start)
-        note = "7 days, bought"
-        post(session, batch.project_id, Post(-price, reason, batch.actor, note, e164, batch.scenario_id), now)
+        post(session, batch.project_id, Post(-price, reason, batch.actor, BOUGHT, e164, batch.scenario_id), now)
     return order
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
-from router.accounts.ledger import Post, lock_balance, post, price_of
+from router.accounts.ledger import RENEWED, Post, lock_balance, post, price_of
 from router.accounts.models import Project
 from router.scenarios.grace import keep_grace, unpaid
 from router.scenarios.models import TrackingNumber
@@ -69,7 +69,7 @@ def _renew(session: Session, number: TrackingNumber, price: int, now: datetime) 
         post(
             session,
             number.project_id,
-            Post(-price, reason, ACTOR, "7 days, renewed", number.e164, number.scenario_id),
+            Post(-price, reason, ACTOR, RENEWED, number.e164, number.scenario_id),
             now,
         )
     number.paid_until = start + PAID_TIME

@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from router.accounts.facts import remember_fact
-from router.accounts.ledger import Post, post
+from router.accounts.ledger import BOUGHT, RENEWED, Post, post
 from router.accounts.mail import NO_SERVER, write_mail
 from router.accounts.models import Mail, Project
 from router.scenarios.models import TrackingNumber
@@ -35,8 +35,8 @@ def make_money(session: Session, project_id: int, now: datetime) -> dict[str, An
             number.owned_elsewhere, number.paid_until = False, start + WEEK
             _rent(session, number, start)
     gone = f"rent:+14155550188:{(now - 3 * HOUR).isoformat()}"
-    post(session, project_id, Post(-PRICE, gone, "alice@example.com", number="+14155550188"), now - 3 * HOUR)
-    refund = Post(PRICE, f"refund:{gone}", "the server", "Somebody else has bought it meanwhile.", "+14155550188")
+    post(session, project_id, Post(-PRICE, gone, "alice@example.com", BOUGHT, number="+14155550188"), now - 3 * HOUR)
+    refund = Post(PRICE, f"refund:{gone}", "server", "Somebody else has bought it meanwhile.", "+14155550188")
     post(session, project_id, refund, now - 2 * HOUR)
     post(session, project_id, Post(-100, "form:5f0f", "olivia@example.net", "Typed wrongly in October"), now)
     make_emails(session, project, now)
@@ -47,7 +47,7 @@ def make_money(session: Session, project_id: int, now: datetime) -> dict[str, An
 
 def _rent(session: Session, number: TrackingNumber, start: datetime) -> None:
     reason = f"rent:{number.e164}:{start.isoformat()}"
-    entry = Post(-PRICE, reason, "the server", number=number.e164, scenario_id=number.scenario_id)
+    entry = Post(-PRICE, reason, "server", RENEWED, number.e164, number.scenario_id)
     post(session, number.project_id, entry, start)
 
 

@@ -60,7 +60,9 @@ def test_r4_the_first_glance_is_the_balance_and_until_when_it_lasts(alice: Flask
     assert '<div class="stat-figure"><span class="nowrap">6.00 EUR</span></div>' in page
     assert "4 rented numbers" in page
     assert "The carrier itself charges 1.15 USD a month for one." in page
-    assert "Refund of 7 days from 23 Nov 2026" in page
+    assert "Bought for 7 days from 23 Nov 2026</td>" in page
+    assert "Renewed for 7 days from 19 Nov 2026</td>" in page
+    assert "Refund of 7 days from 23 Nov 2026<br>" in page
     assert "Bank transfer of 20 October" in page
     assert "−1.50 EUR" in page
     assert '<a href="/scenarios/' in page
@@ -103,7 +105,7 @@ def test_an_empty_ledger_says_what_will_stand_there(client: FlaskClient, cast: C
 def test_entries_are_filtered_by_kind(alice: FlaskClient) -> None:
     page = text_of(alice, "/balance?kind=refund")
     assert "Refund of 7 days" in page
-    assert "Rent for 7 days" not in page
+    assert "Renewed for 7 days" not in page
     page = text_of(alice, "/balance?kind=top-up")
     assert "Correction" in page
     assert "Refund of 7 days" not in page

@@ -54,6 +54,7 @@ def _accounts() -> None:
         sa.UniqueConstraint("project_id", "reason", name=op.f("uq_ledger_entry_project_id_reason")),
     )
     op.create_index("ix_ledger_entry_project_id_id", "ledger_entry", ["project_id", "id"])
+    op.create_index("ix_ledger_entry_project_id_at", "ledger_entry", ["project_id", "at"])
     op.create_table(
         "mail",
         sa.Column("id", big_id(), nullable=False),

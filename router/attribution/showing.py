@@ -7,6 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from router.attribution.models import Lease, Visit
+from router.attribution.tag_projects import FREE_HOLD
 from router.scenarios.models import Scenario
 
 LONGEST = timedelta(days=1)
@@ -14,15 +15,15 @@ LONGEST = timedelta(days=1)
 
 
 def shown_numbers(session: Session, number_ids: Iterable[int], now: datetime) -> set[int]:
-    """Those that a visit holds whose last sign of life is younger than its scenario's hold; one statement."""
+    """Those that a visit holds whose last sign of life is younger than its scenario's hold, or that of free numbers; one statement."""
     held = (
         select(Lease.number_id, Visit.last_sign_at, Scenario.hold_seconds)
         .join(Visit, Visit.id == Lease.visit_id)
-        .join(Scenario, Scenario.id == Lease.scenario_id)
+        .join(Scenario, Scenario.id == Lease.scenario_id, isouter=True)
         .where(Lease.number_id.in_(list(number_ids)), Lease.started_at > now - LONGEST)
     )
     return {
         number_id
         for number_id, last_sign_at, hold in session.execute(held)
-        if now - last_sign_at <= timedelta(seconds=hold)
+        if now - last_sign_at <= (FREE_HOLD if hold is None else timedelta(seconds=hold))
     }

@@ -17,6 +17,7 @@ from router.accounts.models import Project
 from router.attribution.models import Lease, PoolNumber
 from router.attribution.pool import settle_free_numbers
 from router.attribution.prefixes import begins, read_groups, suffixes_by_number
+from router.attribution.showing import shown_numbers
 from router.database import Database
 from router.phones import read_caller
 from router.scenarios.models import Scenario, TrackingNumber
@@ -101,6 +102,16 @@ def test_r13_every_visitor_gets_a_free_number_with_its_parts(
     moscow = view(client, prefixes=[{"prefix": "7495"}])["numbers"][0]
     assert moscow["parts"] == {"country": "7", "region": "495", "number": "123-00-01"}
     assert moscow["display"] == "8 (495) 123-00-01"
+
+
+def test_r5_a_free_number_that_a_visitor_sees_is_known_to_be_shown(
+    shop: int, server: Server, client: FlaskClient, clock: Any
+) -> None:
+    e164 = shown(view(client))[""]
+    with server.database.reading() as session:
+        numbers = {one.id: one.e164 for one in session.scalars(select(TrackingNumber))}
+        seen = [shown_numbers(session, numbers, NOON + timedelta(seconds=seconds)) for seconds in (150, 151)]
+    assert [[numbers[one] for one in found] for found in seen] == [[e164], []]
 
 
 def test_r13_a_prefix_limits_the_pool_to_numbers_that_begin_so(shop: int, client: FlaskClient) -> None:

@@ -19,9 +19,12 @@ from router.accounts.settings_pages import settings
 from router.accounts.token_pages import token_settings
 from router.attribution import hooks as tag_hooks
 from router.attribution import pool
+from router.attribution.pool_size import small_pools
 from router.attribution.regions import open_regions
 from router.attribution.showing import shown_numbers
 from router.attribution.tag_views import tag_files
+from router.attribution.upkeep_api import upkeep_api
+from router.attribution.upkeep_views import upkeep_pages
 from router.carriers import carrier_of
 from router.crypto import load_keys
 from router.database import Database
@@ -43,8 +46,10 @@ from router.scenarios.balance_views import balance_pages
 from router.scenarios.buying_views import buying_pages
 from router.scenarios.grace import add_calls
 from router.scenarios.ledger_api import ledger_api
+from router.scenarios.lint import add_lint_rule
 from router.scenarios.number_api import numbers_api
 from router.scenarios.number_views import numbers_pages
+from router.scenarios.old_settings_views import add_old_settings_section, old_settings_pages
 from router.scenarios.parts import add_part
 from router.scenarios.release import add_activity
 from router.scenarios.views import scenarios_pages
@@ -71,6 +76,9 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     numbers_pages,
     buying_pages,
     scenarios_api,
+    old_settings_pages,
+    upkeep_pages,
+    upkeep_api,
     numbers_api,
     balance_pages,
     ledger_api,
@@ -130,6 +138,8 @@ def make_server(settings: Settings) -> Server:
     tag_hooks.make_limits(server)
     open_regions(server)
     add_install_section(server)
+    add_old_settings_section(server)
+    add_lint_rule(server, small_pools)
     add_activity(server, shown_numbers)
     add_calls(server, called_numbers)
     carrier_of(server)

@@ -12,6 +12,7 @@ import structlog
 from router.accounts.facts import remember_fact
 from router.accounts.mail import send_mails
 from router.attribution.pool import settle_free_numbers
+from router.attribution.pool_size import refresh_needed
 from router.attribution.upkeep_run import keep_pools
 from router.database import LONG_AGO
 from router.integrations.work import DeliveryWorker
@@ -49,6 +50,7 @@ def chores() -> list[Chore]:
         Chore("refresh_columns", timedelta(seconds=5), ColumnKeeper().refresh),
         Chore("refresh_accuracy", timedelta(minutes=5), refresh_accuracy),
         Chore("settle_free_numbers", timedelta(seconds=10), settle_free_numbers),
+        Chore("refresh_needed", timedelta(minutes=5), refresh_needed),
         Chore("close_silent_calls", timedelta(minutes=1), close_silent_calls),
         Chore("watch_balances", timedelta(hours=1), watch_balances),
     ]

@@ -6,8 +6,9 @@ from typing import Any, cast
 
 from sqlalchemy.orm import Session
 
-from router.attribution.models import RefusedOrigin
-from router.scenarios.models import NumberBatch, NumberOrder, TrackingNumber
+from router.attribution.models import RefusedOrigin, UpkeepRun
+from router.attribution.upkeep import Limits, decide
+from router.scenarios.models import NumberBatch, NumberOrder, Scenario, TrackingNumber
 from router.server import Server
 from tests.people import NOW, Cast, furnishes
 from tests.reports.making import make_life
@@ -66,3 +67,30 @@ def rented_numbers_and_an_order(session: Session, actors: Cast) -> dict[str, Any
     session.flush()
     rented = session.query(TrackingNumber).filter_by(e164="+14155550172").one()
     return {"batch_id": batch.id, "rented_id": rented.id}
+
+
+@furnishes
+def days_of_upkeep(session: Session, actors: Cast) -> dict[str, Any]:
+    """A week of decisions about the scenario with upkeep."""
+    scenario = session.get_one(Scenario, actors.ids["scenario_id"])
+    scenario.upkeep_on, scenario.upkeep_began_with, scenario.needed = True, 4, 6
+    days = [(100, 9, 6), (97, 8, 7), (84, 8, 11), (96, 8, 8), (100, 8, 8), (None, 8, None)]
+    for back, (accuracy, numbers, needed) in reversed(list(enumerate(days))):
+        decision = decide(numbers, accuracy, needed, Limits(max_numbers=9), [], NOW)
+        at = NOW - timedelta(days=back)
+        session.add(
+            UpkeepRun(
+                project_id=actors.project.id,
+                scenario_id=scenario.id,
+                day=at.date().isoformat(),
+                at=at,
+                accuracy=accuracy,
+                numbers=numbers,
+                needed=needed,
+                action=decision.action,
+                wanted=decision.wanted,
+                count=decision.count,
+                why=decision.why,
+            )
+        )
+    return {}

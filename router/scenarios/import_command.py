@@ -63,4 +63,4 @@ def _say_done(done: Imported) -> None:
         click.echo(f"  {scenario_id}: {title}")
     if done.made:
         click.echo("They are switched off: enable them when the tag is in the pages.")
-    click.echo(f"window.roistatCalltrackingScripts = {[one[0] for one in done.scenarios]};")
+    click.echo(done.page_variable())

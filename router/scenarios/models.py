@@ -51,6 +51,8 @@ class Scenario(Base):
     """Per cent (R8), filled by the worker; None before the first lease."""
     first_shown_at: Mapped[datetime | None]
     """Filled by the worker."""
+    needed: Mapped[int | None]
+    """The smallest pool that would do for the busiest hour of the last 7 days (R9), filled by the worker; None when nobody visited."""
 
 
 class CallFlow(Base):
@@ -193,3 +195,18 @@ class ScenarioDraft(Base):
     """The furthest step of six that was opened."""
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
+
+
+class OldSettingsFile(Base):
+    """The file of old settings that somebody sent last, until he applies it (R13)."""
+
+    __tablename__ = "old_settings_file"
+    __table_args__ = (UniqueConstraint("project_id", "person_id"),)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
+    person_id: Mapped[int] = mapped_column(ForeignKey("person.id"))
+    name: Mapped[str] = mapped_column(String(120))
+    sealed: Mapped[str] = mapped_column(Text)
+    """The file in base64, sealed."""
+    created_at: Mapped[datetime]

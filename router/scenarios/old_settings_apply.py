@@ -33,6 +33,10 @@ class Imported:
             return "All of it is here already: nothing was changed."
         return f"{say_count(self.made, 'scenario')} made, {say_count(self.numbers, 'number')} put in."
 
+    def page_variable(self) -> str:
+        """What limits a page to these scenarios."""
+        return f"window.roistatCalltrackingScripts = {[one[0] for one in self.scenarios]};"
+
 
 def apply_old_settings(
     session: Session, server: Server, project: Project, actor: Actor, file: OldFile, now: datetime

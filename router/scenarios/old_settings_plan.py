@@ -72,6 +72,10 @@ class ImportPlan:
         return any(one.moving for one in self.scenarios)
 
     @property
+    def numbers(self) -> int:
+        return sum(len(one.numbers) for one in self.scenarios)
+
+    @property
     def new(self) -> list[PlannedScenario]:
         return [one for one in self.scenarios if one.scenario is None]
 

@@ -31,6 +31,8 @@ PAGES = [
     PageToSee("/scenarios", "Scenarios"),
     PageToSee("/scenarios/new", "New scenario"),
     PageToSee("/scenarios/{scenario_id}"),
+    PageToSee("/scenarios/{scenario_id}/upkeep?now=1", "Upkeep of Spring sale"),
+    PageToSee("/settings/old-settings", "Settings"),
     PageToSee("/numbers", "Numbers"),
     PageToSee("/numbers/buy", "Buy numbers"),
     PageToSee("/numbers/batches/{batch_id}", "Buying"),

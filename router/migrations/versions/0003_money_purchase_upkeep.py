@@ -85,6 +85,7 @@ def _scenarios() -> None:
     op.add_column("scenario", sa.Column("upkeep_spending_limit_minor", sa.BigInteger(), nullable=True))
     op.add_column("scenario", sa.Column("upkeep_max_numbers", sa.Integer(), nullable=True))
     op.add_column("scenario", sa.Column("upkeep_began_with", sa.Integer(), nullable=True))
+    op.add_column("scenario", sa.Column("needed", sa.Integer(), nullable=True))
     op.create_table(
         "scenario_draft",
         sa.Column("id", big_id(), nullable=False),
@@ -103,6 +104,19 @@ def _scenarios() -> None:
         sa.UniqueConstraint("person_id", "scenario_id", name=op.f("uq_scenario_draft_person_id_scenario_id")),
     )
     op.create_index("ix_scenario_draft_project_id_person_id", "scenario_draft", ["project_id", "person_id"])
+    op.create_table(
+        "old_settings_file",
+        sa.Column("id", big_id(), nullable=False),
+        sa.Column("project_id", big_id(), nullable=False),
+        sa.Column("person_id", big_id(), nullable=False),
+        sa.Column("name", sa.String(length=120), nullable=False),
+        sa.Column("sealed", sa.Text(), nullable=False),
+        moment("created_at", nullable=False),
+        sa.ForeignKeyConstraint(["person_id"], ["person.id"], name=op.f("fk_old_settings_file_person_id")),
+        sa.ForeignKeyConstraint(["project_id"], ["project.id"], name=op.f("fk_old_settings_file_project_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_old_settings_file")),
+        sa.UniqueConstraint("project_id", "person_id", name=op.f("uq_old_settings_file_project_id_person_id")),
+    )
 
 
 def _static_channels() -> None:

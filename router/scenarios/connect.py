@@ -92,8 +92,9 @@ def connect(
     found: Sequence[str] | None,
     now: datetime,
 ) -> Buying | None:
-    """Orders what the scenario is to buy and forgets it there. A scenario with numbers is enabled at once; one without any is when
-    its order is done.
+    """Orders what the scenario is to buy and forgets it there; which kind of numbers it was stays, for upkeep.
+
+    A scenario with numbers is enabled at once; one without any is when its order is done.
 
     Args:
         scenario: locked.
@@ -137,7 +138,7 @@ def _order(
     except BalanceTooLow as refusal:  # charged elsewhere since it was read
         replace(enabling, balance_minor=enabling.cost_minor - refusal.missing_minor).check()
         raise
-    scenario.to_buy = {}
+    scenario.to_buy = {**scenario.to_buy, "numbers": [], "count": 0}
     return Buying(batch.id, len(e164s))
 
 

@@ -16,6 +16,8 @@ from router.scenarios.shape import Terms, ToBuy
 from router.server import Server
 from router.web import iso
 
+EMPTY_TERMS, NOTHING_TO_BUY = Terms().model_dump(), ToBuy().model_dump()
+
 
 def scenario_document(session: Session, server: Server, scenario: Scenario) -> dict[str, Any]:
     return scenario_documents(session, server, [scenario])[0]
@@ -95,14 +97,14 @@ def _document(
         "tagging": scenario.tagging,
         "aim": scenario.aim,
         "exhausted": scenario.exhausted,
-        "terms": Terms.model_validate(scenario.terms).model_dump(),
+        "terms": EMPTY_TERMS | scenario.terms,
         "upkeep": {
             "on": scenario.upkeep_on,
             "spending_limit_minor": scenario.upkeep_spending_limit_minor,
             "max_numbers": scenario.upkeep_max_numbers,
         },
         "manager": scenario.manager,
-        "to_buy": ToBuy.model_validate(scenario.to_buy).model_dump(),
+        "to_buy": NOTHING_TO_BUY | scenario.to_buy,
         "version": scenario.version,
         "created_at": iso(scenario.created_at),
         "calls": scenario.calls,

@@ -12,6 +12,7 @@ from router.phones import BadPhone, read_destination
 from router.scenarios.channel_rows import Channel
 from router.scenarios.flows import tracking_among
 from router.scenarios.models import CallFlow, Scenario, TrackingNumber
+from router.scenarios.orders import taken_numbers
 from router.scenarios.overlap import Claim, Claims, claims_of
 from router.scenarios.parts import parts_of
 from router.scenarios.reading import read_wanted
@@ -28,6 +29,8 @@ class Surroundings:
     """What other scenarios replace on the page."""
     tracking: frozenset[str]
     """Those destinations that are tracking numbers."""
+    taken: frozenset[str]
+    """Those numbers to be bought that are on this server already, or are being bought."""
     own_fallback: str
     """The project's fallback destination, if it is one of its tracking numbers."""
 
@@ -42,8 +45,10 @@ class Linted:
     aim: str
     dynamic: int
     static: int
-    to_buy: int
-    """How many numbers are still to be bought."""
+    to_buy: Sequence[str]
+    """Numbers that are still to be bought."""
+    to_count: int
+    """How many others are."""
     examples: Sequence[str]
     """Some of its numbers, or all: if they are of several countries, so are these."""
     destinations: Sequence[str]
@@ -68,7 +73,7 @@ def read_document(
     wanted, _ = read_wanted(session, server, project, scenario, own)
     destinations = _typed_destinations(document, project.country)
     static = len(wanted.static)
-    to_buy = len(wanted.to_buy["numbers"]) + wanted.to_buy["count"]
+    to_buy = wanted.to_buy["numbers"]
     others = _claims(session, project, everybody=True)
     return Linted(
         scenario_id=scenario_id or 0,
@@ -77,7 +82,8 @@ def read_document(
         dynamic=max(len(wanted.numbers) - static, 0),
         static=static,
         to_buy=to_buy,
-        examples=[*wanted.numbers, *wanted.to_buy["numbers"]],
+        to_count=wanted.to_buy["count"],
+        examples=[*wanted.numbers, *to_buy],
         destinations=destinations,
         selectors=wanted.tagging["selectors"],
         replace=wanted.tagging["replace"],
@@ -86,7 +92,7 @@ def read_document(
         terms=wanted.terms,
         upkeep_on=wanted.upkeep["on"],
         told=_is_told(server, document.get(INTEGRATIONS)),
-        around=_surroundings(session, project, destinations, others),
+        around=_surroundings(session, project, destinations, to_buy, others),
     )
 
 
@@ -97,7 +103,11 @@ def read_stored(session: Session, server: Server, project: Project, scenario_ids
     flows = _destinations(session, [scenario.call_flow_id for scenario in scenarios if scenario.call_flow_id])
     shown = {part.name: part.show(session, scenario_ids) for part in parts_of(server)}.get(INTEGRATIONS, {})
     around = _surroundings(
-        session, project, [to for flow in flows.values() for to in flow], _claims(session, project, everybody=False)
+        session,
+        project,
+        [to for flow in flows.values() for to in flow],
+        [number for scenario in scenarios for number in scenario.to_buy.get("numbers", [])],
+        _claims(session, project, everybody=False),
     )
     return [
         Linted(
@@ -106,7 +116,8 @@ def read_stored(session: Session, server: Server, project: Project, scenario_ids
             aim=scenario.aim,
             dynamic=counted.get(scenario.id, NOTHING).dynamic,
             static=counted.get(scenario.id, NOTHING).static,
-            to_buy=len(scenario.to_buy.get("numbers", [])) + scenario.to_buy.get("count", 0),
+            to_buy=scenario.to_buy.get("numbers", []),
+            to_count=scenario.to_buy.get("count", 0),
             examples=counted.get(scenario.id, NOTHING).examples,
             destinations=flows.get(scenario.call_flow_id or 0, []),
             selectors=scenario.tagging.get("selectors", []),
@@ -184,7 +195,9 @@ def _claims(session: Session, project: Project, everybody: bool) -> Claims:
     )
 
 
-def _surroundings(session: Session, project: Project, destinations: Iterable[str], claims: Claims) -> Surroundings:
+def _surroundings(
+    session: Session, project: Project, destinations: Iterable[str], to_buy: Iterable[str], claims: Claims
+) -> Surroundings:
     fallback = project.fallback_destination
     asked = {*destinations, fallback} - {""}
     tracking = tracking_among(session, asked)
@@ -195,7 +208,8 @@ def _surroundings(session: Session, project: Project, destinations: Iterable[str
             TrackingNumber.released_at.is_(None),
         )
     )
-    return Surroundings(claims, frozenset(tracking), own or "")
+    taken = frozenset(taken_numbers(session, to_buy))
+    return Surroundings(claims, frozenset(tracking), taken, own or "")
 
 
 def _is_told(server: Server, integrations: Any) -> bool:

@@ -86,6 +86,7 @@ CASES: list[tuple[dict[str, Any], tuple[str, str, str, bool]]] = [
         {"flow": {"destinations": [{"to": LINE}, {"to": "415 555 0122"}]}},
         ("tracking_destination", "flow.destinations.1.to", "forwarding", True),
     ),
+    ({"to_buy": {"numbers": [THIRD]}}, ("taken_number", "to_buy.numbers.0", "numbers", False)),
     ({"integrations": {"crm": None}}, ("no_integration", "integrations", "integrations", False)),
     (
         {"terms": {"only_sources": ["google/cpc"], "excluded_sources": ["google"]}},

@@ -11,6 +11,7 @@ from router.accounts.openapi import described
 from router.accounts.tokens import require_token
 from router.phones import BadPhone, read_phone
 from router.scenarios.connect import buying_of, searching, stay_disabled
+from router.scenarios.deleting import delete_with_numbers
 from router.scenarios.documents import scenario_document, scenario_documents
 from router.scenarios.models import Scenario
 from router.scenarios.refusal import Refused
@@ -18,13 +19,12 @@ from router.scenarios.scenarios import (
     Secrets,
     change_scenario,
     create_scenario,
-    delete_scenario,
     find_scenario,
     present_scenarios,
 )
 from router.scenarios.shape import ScenarioPatch, ScenarioShape
 from router.server import current_server
-from router.web import read_json
+from router.web import Problem, read_json
 
 scenarios_api = guard(
     Blueprint("scenarios_api", __name__, url_prefix="/api/v1/projects/<int:project_id>"),
@@ -114,12 +114,16 @@ def _answer(session: Session, scenario: Scenario, secrets: Secrets) -> dict[str,
 
 
 @scenarios_api.delete("/scenarios/<int:scenario_id>")
-@described(status=204)
+@described(status=204, query=("numbers",))
 def remove_scenario(project_id: int, scenario_id: int) -> tuple[str, int]:
-    """Delete a scenario: its calls stay, its numbers are free again."""
-    server = current_server()
+    """Delete a scenario: its calls stay, its numbers are free again; with `numbers=release` rented ones are given back."""
+    server, numbers = current_server(), request.args.get("numbers", "keep")
+    if numbers not in ("keep", "release"):
+        raise Problem(422, "“numbers” is keep or release.", "numbers")
     with server.database.writing() as session:
-        delete_scenario(session, server, current_project(), current_actor(), scenario_id, server.now())
+        delete_with_numbers(
+            session, server, current_project(), current_actor(), scenario_id, numbers == "release", server.now()
+        )
     return "", 204
 
 

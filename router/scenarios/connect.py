@@ -11,26 +11,22 @@ from sqlalchemy.orm import Session
 from router.accounts.access import Actor
 from router.accounts.ledger import BalanceTooLow
 from router.accounts.models import Project
-from router.carriers import shop_of
-from router.carriers.shop import NotForUs, ShopError
 from router.scenarios.enabling import Enabling, cost_of_enabling
 from router.scenarios.models import NumberBatch, NumberOrder, Scenario, TrackingNumber
-from router.scenarios.orders import taken_numbers
 from router.scenarios.purchase import order_numbers
+from router.scenarios.search import open_shop, search_numbers
 from router.server import Server
 from router.web import Problem
 
 Result = TypeVar("Result")
-SPARE = 20
-"""Offers beyond those needed, because some may be taken meanwhile."""
 
 
 class SearchNeeded(Exception):
     """Numbers have to be found before the transaction can be written; nothing was stored."""
 
-    def __init__(self, to_buy: Mapping[str, Any]) -> None:
+    def __init__(self, project: Project, to_buy: Mapping[str, Any]) -> None:
         super().__init__("numbers have to be searched first")
-        self.to_buy = dict(to_buy)
+        self.project, self.to_buy = project, dict(to_buy)
 
 
 @dataclass(frozen=True)
@@ -48,16 +44,16 @@ def searching(server: Server, attempt: Callable[[Sequence[str] | None], Result])
     """What the transaction `attempt` answers; if it has to know numbers for sale, they are searched between two tries.
 
     Raises:
-        Problem: 409, the carrier has not enough of them; 503, it does not answer.
+        Problem: 409, the carrier has not enough of them; 422, none in this country; 502, it refuses; 503, it does not answer.
     """
     try:
         return attempt(None)
     except SearchNeeded as needed:
-        found = find_numbers(server, needed.to_buy)
+        found = find_numbers(server, needed.project, needed.to_buy)
     return attempt(found)
 
 
-def find_numbers(server: Server, to_buy: Mapping[str, Any]) -> list[str]:
+def find_numbers(server: Server, project: Project, to_buy: Mapping[str, Any]) -> list[str]:
     """As many numbers for sale as `to_buy` counts; asks the carrier, so never inside a transaction.
 
     Raises:
@@ -66,14 +62,11 @@ def find_numbers(server: Server, to_buy: Mapping[str, Any]) -> list[str]:
     count, named = to_buy["count"], set(to_buy["numbers"])
     kind = (to_buy["country"], to_buy["area_code"], to_buy["contains"])
     try:
-        offers = shop_of(server).search(*kind, limit=count + len(named) + SPARE)
-    except NotForUs as error:
-        raise Problem(409, f"The carrier refused the search: {error}", "to_buy") from None
-    except ShopError as error:
-        raise Problem(503, f"The carrier could not be asked for numbers: {error} Try again later.") from None
-    with server.database.reading() as session:
-        taken = taken_numbers(session, [offer.e164 for offer in offers]) | named
-    found = [offer.e164 for offer in offers if offer.e164 not in taken][:count]
+        offers = search_numbers(server, project, *kind, limit=count + len(named))
+    except Problem as refusal:
+        field = f"to_buy.{refusal.field}" if refusal.field else None
+        raise Problem(refusal.status, refusal.detail, field) from None
+    found = [one.offer.e164 for one in offers if one.offer.e164 not in named][:count]
     if len(found) < count:
         raise Problem(
             409,
@@ -101,13 +94,15 @@ def connect(
         found: numbers for sale, as many as are to be bought beside those that are named; None: they were not searched yet.
 
     Raises:
-        Problem: 409, with `missing_minor` when the balance does not cover it.
+        Problem: 409, with `missing_minor` when the balance does not cover it; 503, this server has no account at the carrier.
         SearchNeeded: `found` is needed.
     """
     enabling = cost_of_enabling(session, server, project, scenario, now)
     enabling.check()
+    if enabling.total:
+        open_shop(server)
     if enabling.count and found is None:
-        raise SearchNeeded(scenario.to_buy)
+        raise SearchNeeded(project, scenario.to_buy)
     has_number = _has_number(session, scenario)
     buying = _order(session, server, project, actor, scenario, enabling, found or (), not has_number, now)
     if has_number or buying is None:

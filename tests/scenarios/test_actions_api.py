@@ -1,5 +1,6 @@
 """The API of channels, terms, enabling, linting and copies, as programs use it."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from router.integrations.models import Integration
 from router.scenarios.models import NumberBatch, Scenario, ScenarioDraft
 from router.server import Server
 from tests.people import NOW, Cast
-from tests.scenarios.making import FIRST, LINE, SECOND
+from tests.scenarios.making import FIRST, LINE, SECOND, number
 from tests.scenarios.shop import FakeShop
 from tests.scenarios.test_api import Program, refusal
 
@@ -251,6 +252,21 @@ def test_a_deleted_scenario_takes_its_drafts_along(alice: Program, cast: Cast, d
     assert alice.send("DELETE", f"/scenarios/{made['id']}").status_code == 204
     with database.reading() as session:
         assert session.scalars(select(ScenarioDraft.scenario_id)).all() == [None]
+
+
+def test_r3_a_deletion_says_what_becomes_of_the_numbers(alice: Program, server: Server, database: Database) -> None:
+    made = alice.made("/scenarios", SPRING | {"numbers": [FIRST, SECOND]})
+    with database.writing() as session:
+        rented = number(session, SECOND)
+        rented.owned_elsewhere, rented.carrier_sid, rented.paid_until = False, "PN1", NOW + timedelta(days=3)
+    path = f"/scenarios/{made['id']}"
+    assert refusal(alice.send("DELETE", f"{path}?numbers=burn")) == (422, "numbers")
+    assert alice.send("DELETE", f"{path}?numbers=release").status_code == 204
+    with database.reading() as session:
+        own, gone = number(session, FIRST), number(session, SECOND)
+        assert (own.scenario_id, own.releasing_at) == (None, None), "an own number cannot be given back: it is free"
+        assert gone.scenario_id is None
+        assert gone.releasing_at is not None
 
 
 def test_two_programs_that_change_a_scenario_at_once_do_not_overwrite_each_other(

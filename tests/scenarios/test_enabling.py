@@ -1,6 +1,7 @@
 """R2, R4: enabling says what it costs, refuses what is not covered, and *Connect* orders what the scenario is to buy."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -229,6 +230,21 @@ def test_r2_connecting_twice_orders_once(server: Server, project: Project) -> No
     scenario_id = create(server, project, to_buy={"numbers": FOR_SALE[:2]})
     assert [connected(server, project, scenario_id) for _ in range(2)] == [2, 0]
     assert orders(server) == FOR_SALE[:2]
+
+
+def test_r2_two_who_connect_at_once_order_once(server: Server, project: Project) -> None:
+    scenario_id = create(server, project, to_buy={"count": 2})
+    with ThreadPoolExecutor(2) as people:
+        ordered = list(people.map(lambda _: connected(server, project, scenario_id), range(2)))
+    assert sorted(ordered) == [0, 2]
+    assert len(orders(server)) == 2
+
+
+def test_r2_a_country_without_numbers_is_named_at_its_field(server: Server, project: Project) -> None:
+    scenario_id = create(server, project, to_buy={"count": 1, "country": "AQ"})
+    with pytest.raises(Problem) as refusal:
+        connected(server, project, scenario_id)
+    assert (refusal.value.status, refusal.value.field) == (422, "to_buy.country")
 
 
 def test_r9_the_pool_that_upkeep_begins_with_counts_dynamic_numbers_and_those_to_buy(

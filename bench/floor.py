@@ -103,7 +103,7 @@ class PageView:
         values = {"project_id": project[0], "visitor": visitor, "sequence": f"visit_number_{project[0]}"}
         values |= {"page": body["page"], "referrer": body["referrer"]}
         visit_id, number = run(connection, self.visit, now, values).fetchone()
-        scenario_id = project[5]
+        scenario_id = project[6]  # after the columns of the project itself
         for attempt in range(LOOKS):
             looking = (self.again, 0) if attempt else (self.repeated, self.look)
             rows = looking[0].run(connection, looking[1], now, {"scenario": scenario_id}).fetchall()

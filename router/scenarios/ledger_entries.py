@@ -34,14 +34,17 @@ def entries_of(project_id: int, kind: str = "") -> Select[LedgerEntry]:
 
 
 def say_reason(entry: LedgerEntry, zone: str) -> str:
-    """`Renewed for 7 days from 23 Nov 2026`, `Refund of 7 days from 23 Nov 2026`, `Top-up`, `Correction`."""
+    """`Renewed for 7 days from 23 Nov`, `Refund of 7 days from 2 Jan 2027`, `Top-up`, `Correction`."""
     kind = kind_of(entry)
     if kind == "top-up":
         return "Top-up" if entry.amount_minor > 0 else "Correction"
     start = _start(entry.reason)
     word = entry.note if entry.note in (BOUGHT, RENEWED) else "Rent"
     named = "Refund of 7 days" if kind == "refund" else f"{word} for 7 days"
-    return f"{named} from {say_day(start, zone)}" if start else named
+    if start is None:
+        return named
+    day = say_day(start, zone)
+    return f"{named} from {day.removesuffix(f' {entry.at.year}')}"
 
 
 def say_note(entry: LedgerEntry) -> str:

@@ -60,9 +60,9 @@ def test_r4_the_first_glance_is_the_balance_and_until_when_it_lasts(alice: Flask
     assert '<div class="stat-figure"><span class="nowrap">6.00 EUR</span></div>' in page
     assert "4 rented numbers" in page
     assert "The carrier itself charges 1.15 USD a month for one." in page
-    assert "Bought for 7 days from 23 Nov 2026</td>" in page
-    assert "Renewed for 7 days from 19 Nov 2026</td>" in page
-    assert "Refund of 7 days from 23 Nov 2026<br>" in page
+    assert "Bought for 7 days from 23 Nov</td>" in page
+    assert "Renewed for 7 days from 19 Nov</td>" in page
+    assert "Refund of 7 days from 23 Nov<br>" in page
     assert "Bank transfer of 20 October" in page
     assert "−1.50 EUR" in page
     assert '<a href="/scenarios/' in page

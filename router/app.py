@@ -44,6 +44,7 @@ from router.scenarios.actions_api import scenario_actions_api
 from router.scenarios.api import scenarios_api
 from router.scenarios.balance_views import balance_pages
 from router.scenarios.buying_views import buying_pages
+from router.scenarios.connect_views import connect_pages
 from router.scenarios.grace import add_calls
 from router.scenarios.ledger_api import ledger_api
 from router.scenarios.lint import add_lint_rule
@@ -53,6 +54,7 @@ from router.scenarios.old_settings_views import add_old_settings_section, old_se
 from router.scenarios.parts import add_part
 from router.scenarios.release import add_activity
 from router.scenarios.views import scenarios_pages
+from router.scenarios.wizard_views import wizard_pages
 from router.server import Server
 from router.settings import Settings, read_settings
 from router.voice import hooks as voice_hooks
@@ -73,6 +75,8 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     api_description,
     tag_files,
     scenarios_pages,
+    wizard_pages,
+    connect_pages,
     numbers_pages,
     buying_pages,
     scenarios_api,

@@ -8,10 +8,12 @@ from sqlalchemy.orm import Session
 
 from router.attribution.models import RefusedOrigin, UpkeepRun
 from router.attribution.upkeep import Limits, decide
+from router.crypto import KeyRing
 from router.scenarios.models import NumberBatch, NumberOrder, Scenario, TrackingNumber
 from router.server import Server
 from tests.people import NOW, Cast, furnishes
 from tests.reports.making import make_life
+from tests.scenarios.drafting import make_draft
 from tests.scenarios.money import make_money
 
 
@@ -24,6 +26,13 @@ def scenarios_numbers_and_calls(session: Session, actors: Cast) -> dict[str, Any
 @furnishes
 def money_and_emails(session: Session, actors: Cast) -> dict[str, Any]:
     return make_money(session, actors.project.id, NOW)
+
+
+@furnishes
+def a_draft(session: Session, actors: Cast) -> dict[str, Any]:
+    """Sealed under a key that no server has; a test that opens it seals it again."""
+    draft = make_draft(session, KeyRing(("a-key-of-the-furniture",)), actors.project, actors.alice)
+    return {"draft_id": draft.id, "step": "numbers"}
 
 
 @furnishes

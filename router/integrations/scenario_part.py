@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 
 from router.accounts.api_habits import parse
 from router.accounts.models import Project
+from router.integrations import integration_form
 from router.integrations.health import try_at_once
-from router.integrations.integration_form import read_form
 from router.integrations.models import Delivery, Integration
 from router.integrations.shapes import SLOTS, Shape
 from router.integrations.webhook import new_secret
@@ -107,8 +107,14 @@ class IntegrationsPart:
             )
         session.flush()
 
-    def read_form(self, form: Mapping[str, str]) -> Any:
-        return read_form(form)
+    def read_form(self, form: Mapping[str, str], before: Any) -> Any:
+        return integration_form.read_form(form, before)
+
+    def member(self, typed: Any) -> Any:
+        return integration_form.member_of(typed)
+
+    def veiled(self, typed: Any) -> tuple[Any, set[str]]:
+        return integration_form.veiled(typed)
 
     def _draft(self, project: Project, slot: str, value: Any, stored: Integration | None) -> Draft:
         kind, shape = _parse(slot, value)

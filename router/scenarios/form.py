@@ -1,107 +1,268 @@
-"""The scenario form: a document as fields, and fields as a document. What was typed comes back as it was typed."""
+"""The wizard's fields: a document as what its steps show, and what was typed as a document. What was typed comes back as it was typed."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from werkzeug.datastructures import MultiDict
 
+from router.money import CURRENCIES
 from router.scenarios.flows import DEFAULT_RING_SECONDS
 from router.scenarios.parts import ScenarioPart
 
 Values = dict[str, Any]
-"""`{title, aim, numbers: [e164], destinations: [{to, ring_seconds}], static: [{number, source, medium, campaign}],
-selectors, replace, format, ...one member for each part}`; selectors and replace are lines of one text."""
+"""`{title, <step>: what was typed in it}`: texts as they were typed, rows with the empty ones among them."""
+Form = MultiDict[str, str]
 
-MOST_ROWS = {"destinations": 10, "static": 200}
-COLUMNS = {"destinations": ("to", "ring_seconds"), "static": ("number", "source", "medium", "campaign")}
-KEYS = {"destinations": "to", "static": "number"}
+MOST_ROWS = {"destinations": 10, "channels": 200}
+COLUMNS = {"destinations": ("to", "ring_seconds"), "channels": ("source", "medium", "campaign", "gets")}
+STEP_OF_ROWS = {"destinations": "forwarding", "channels": "channels"}
+TERMS = (
+    "only_sources",
+    "excluded_sources",
+    "only_landing_pages",
+    "excluded_landing_pages",
+    "only_regions",
+    "excluded_regions",
+)
+SEARCH = ("country", "area_code", "contains")
+MATCH = ("source", "medium", "campaign")
+DYNAMIC = "dynamic"
+"""What a row of channels gets, if not a number."""
 
 
-def values_of_document(document: Mapping[str, Any]) -> Values:
-    """What the form shows of a stored scenario (of `{}` for a new one)."""
-    flow, tagging = document.get("flow") or {}, document.get("tagging") or {}
-    static = document.get("static") or {}
+def clean_form(form: Form) -> Form:
+    """Without what no database stores."""
+    return MultiDict((name, value.replace("\0", "").strip()) for name, value in form.items(multi=True))
+
+
+def read_step(step: str, form: Form, parts: Iterable[ScenarioPart], before: Values) -> Any:
+    """What was typed in a step. `before` is what the draft holds of it: secrets that are not typed again stay."""
+    if step == "integrations":
+        kept = before.get("parts", {})
+        typed = {part.name: part.read_form(form, kept.get(part.name)) for part in parts}
+        return {"manager": form.get("manager", ""), "parts": typed}
+    return READERS[step](form)
+
+
+def _read_numbers(form: Form) -> Values:
+    to_buy = {name: form.get(f"to_buy.{name}", "") for name in ("count", *SEARCH)}
+    upkeep = {name: form.get(f"upkeep.{name}", "") for name in ("spending_limit", "max_numbers")}
+    return {
+        "numbers": form.getlist("numbers"),
+        "own": form.get("own", ""),
+        "aim": form.get("aim", ""),
+        "to_buy": to_buy | {"numbers": list(dict.fromkeys(form.getlist("to_buy.numbers")))},
+        "upkeep": upkeep | {"on": bool(form.get("upkeep.on"))},
+    }
+
+
+def _read_rows(name: str) -> Callable[[Form], Values]:
+    def read(form: Form) -> Values:
+        columns = COLUMNS[name]
+        rows = [
+            {column: form.get(f"{name}.{index}.{column}", "") for column in columns}
+            for index in range(MOST_ROWS[name])
+            if any(f"{name}.{index}.{column}" in form for column in columns)
+        ]
+        return {name: rows}
+
+    return read
+
+
+def _read_texts(prefix: str, names: Iterable[str]) -> Callable[[Form], Values]:
+    names = tuple(names)
+    return lambda form: {name: form.get(f"{prefix}.{name}", "") for name in names}
+
+
+READERS: dict[str, Callable[[Form], Values]] = {
+    "numbers": _read_numbers,
+    "forwarding": _read_rows("destinations"),
+    "tagging": _read_texts("tagging", ("selectors", "replace", "format", "sample")),
+    "channels": _read_rows("channels"),
+    "terms": _read_texts("terms", TERMS),
+}
+
+
+def filled(row: Mapping[str, str]) -> bool:
+    """Whether anything was typed into a row; the choice that every row has does not count."""
+    return any(value for value in row.values() if value != DYNAMIC)
+
+
+def rows_in_use(values: Values, name: str) -> list[tuple[int, dict[str, str]]]:
+    """The rows that count, each with its place among all that stand in the form."""
+    rows = values.get(STEP_OF_ROWS[name], {}).get(name, [])
+    return [(index, row) for index, row in enumerate(rows) if filled(row)]
+
+
+def values_of_document(document: Mapping[str, Any], parts: Iterable[ScenarioPart], currency: str) -> Values:
+    """What the steps show of a stored scenario (of `{}` for a new one)."""
+    flow, tagging, terms = document.get("flow") or {}, document.get("tagging") or {}, document.get("terms") or {}
     return {
         "title": document.get("title", ""),
-        "aim": document.get("aim", "visit"),
-        "numbers": document.get("numbers", []),
-        "destinations": flow.get("destinations", []),
-        "static": [{"number": number} | source for number, source in static.items()],
-        "selectors": "\n".join(tagging.get("selectors", [])),
-        "replace": "\n".join(tagging.get("replace", [])),
-        "format": tagging.get("format", ""),
+        "numbers": _numbers_shown(document, currency),
+        "forwarding": {"destinations": [dict(one) for one in flow.get("destinations", [])]},
+        "tagging": {
+            "selectors": "\n".join(tagging.get("selectors", [])),
+            "replace": "\n".join(tagging.get("replace", [])),
+            "format": tagging.get("format", ""),
+            "sample": "",
+        },
+        "channels": {"channels": [_channel_shown(one) for one in document.get("channels") or []]},
+        "integrations": {
+            "manager": document.get("manager") or "",
+            "parts": {part.name: document.get(part.name) or {} for part in parts},
+        },
+        "terms": {name: "\n".join(terms.get(name) or []) for name in TERMS},
     }
 
 
-def read_values(form: MultiDict[str, str]) -> Values:
-    """What was typed; rows without their first field are not there."""
-    clean = MultiDict((name, value.replace("\0", "").strip()) for name, value in form.items(multi=True))
-    single = {name: clean.get(name, "") for name in ("title", "aim", "selectors", "replace", "format")}
-    return single | {"numbers": clean.getlist("numbers")} | {name: _rows(clean, name) for name in COLUMNS}
-
-
-def _rows(form: Mapping[str, str], name: str) -> list[dict[str, str]]:
-    """Rows `destinations.0.to`, `destinations.0.ring_seconds`, … in their order."""
-    rows = [
-        {column: form.get(f"{name}.{index}.{column}", "") for column in COLUMNS[name]}
-        for index in range(MOST_ROWS[name])
-    ]
-    return [row for row in rows if row[KEYS[name]]]
-
-
-def document_of_values(values: Values, enabled: bool) -> dict[str, Any]:
-    """The scenario's document that the form describes, without the parts."""
-    destinations = [_destination(row) for row in values["destinations"]]
-    static = {row["number"]: {name: row[name] for name in ("source", "medium", "campaign")} for row in values["static"]}
+def _numbers_shown(document: Mapping[str, Any], currency: str) -> Values:
+    to_buy, upkeep = document.get("to_buy") or {}, document.get("upkeep") or {}
+    limit = upkeep.get("spending_limit_minor")
     return {
+        "numbers": list(document.get("numbers", [])),
+        "own": "",
+        "aim": document.get("aim", "visit"),
+        "to_buy": {name: str(to_buy.get(name) or "") for name in ("count", *SEARCH)}
+        | {"numbers": list(to_buy.get("numbers") or [])},
+        "upkeep": {
+            "on": bool(upkeep.get("on")),
+            "spending_limit": "" if limit is None else _as_decimal(limit, currency),
+            "max_numbers": str(upkeep.get("max_numbers") or ""),
+        },
+    }
+
+
+def _channel_shown(channel: Mapping[str, Any]) -> dict[str, str]:
+    match = channel.get("match") or {}
+    shown = {name: str(match.get(name) or "") for name in MATCH}
+    return shown | {"gets": str(channel.get("number") or DYNAMIC)}
+
+
+def document_of_values(
+    values: Values, parts: Iterable[ScenarioPart], currency: str
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """The document that the steps describe, without the numbers that are yet to be added, and errors by its dotted fields."""
+    numbers, tagging, terms = values["numbers"], values["tagging"], values["terms"]
+    destinations = [_destination(row) for _, row in rows_in_use(values, "destinations")]
+    upkeep, errors = _upkeep(numbers["upkeep"], currency)
+    document = {
         "title": values["title"],
-        "enabled": enabled,
-        "numbers": values["numbers"],
-        "static": static,
+        "numbers": list(numbers["numbers"]),
+        "aim": numbers["aim"] or "visit",
+        "to_buy": _to_buy(numbers["to_buy"]),
+        "upkeep": upkeep,
         "flow": {"destinations": destinations} if destinations else None,
         "tagging": {
-            "selectors": _lines(values["selectors"]),
-            "replace": _lines(values["replace"]),
-            "format": values["format"],
+            "selectors": lines_of(tagging["selectors"]),
+            "replace": lines_of(tagging["replace"]),
+            "format": tagging["format"],
         },
-        "aim": values["aim"] or "visit",
+        "channels": [_channel(row) for _, row in rows_in_use(values, "channels")],
+        "terms": {name: lines_of(terms[name]) for name in TERMS},
+        "manager": values["integrations"]["manager"],
     }
+    typed = values["integrations"]["parts"]
+    return document | {part.name: part.member(typed.get(part.name)) for part in parts}, errors
 
 
-def _destination(row: Mapping[str, str]) -> dict[str, Any]:
-    typed = str(row["ring_seconds"] or DEFAULT_RING_SECONDS)
-    return {"to": row["to"], "ring_seconds": int(typed) if typed.isascii() and typed.isdigit() else typed}
+def _to_buy(typed: Mapping[str, Any]) -> dict[str, Any]:
+    wanted = {"numbers": typed["numbers"], "count": _whole(typed["count"] or "0")}
+    if not typed["numbers"] and wanted["count"] == 0:
+        return {}
+    return wanted | {name: typed[name] for name in SEARCH}
 
 
-def _lines(text: str) -> list[str]:
+def _upkeep(typed: Mapping[str, Any], currency: str) -> tuple[dict[str, Any], dict[str, str]]:
+    upkeep: dict[str, Any] = {"on": typed["on"], "spending_limit_minor": None, "max_numbers": None}
+    if typed["max_numbers"]:
+        upkeep["max_numbers"] = _whole(typed["max_numbers"])
+    if typed["spending_limit"]:
+        upkeep["spending_limit_minor"] = read_amount(typed["spending_limit"], currency)
+        if upkeep["spending_limit_minor"] is None:
+            return upkeep, {"upkeep.spending_limit_minor": f"Write an amount of {currency}, like 25.00."}
+    return upkeep, {}
+
+
+def _channel(row: Mapping[str, str]) -> dict[str, Any]:
+    match = {name: row[name] for name in MATCH if row[name]}
+    if row["gets"] in ("", DYNAMIC):
+        return {"match": match, "kind": "dynamic"}
+    return {"match": match, "kind": "static", "number": row["gets"]}
+
+
+def _destination(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {"to": row["to"], "ring_seconds": _whole(str(row["ring_seconds"] or DEFAULT_RING_SECONDS))}
+
+
+def _whole(text: str) -> int | str:
+    """What is no number stays as it was typed, and is refused where the document is read."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else text
+
+
+def read_amount(text: str, currency: str) -> int | None:
+    """Minor units of what somebody typed; None when it is no amount."""
+    try:
+        minor = Decimal(text.replace(",", ".")).scaleb(CURRENCIES.get(currency, 2))
+    except InvalidOperation:
+        return None
+    return int(minor) if minor.is_finite() and minor == minor.to_integral_value() and 0 <= minor < 10**13 else None
+
+
+def _as_decimal(minor: int, currency: str) -> str:
+    return f"{Decimal(minor).scaleb(-CURRENCIES.get(currency, 2)):f}"
+
+
+def lines_of(text: str) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
-def part_values(parts: Iterable[ScenarioPart], form: Mapping[str, str]) -> dict[str, Any]:
-    return {part.name: part.read_form(form) for part in parts}
-
-
 class FieldErrors:
-    """Errors as the form asks for them: at a field, or of all lines and rows that one field stands for."""
+    """Errors by dotted fields of the document, as the form asks for them: by the element where each was typed."""
 
     def __init__(self, errors: Mapping[str, str], values: Values) -> None:
-        self.errors = dict(errors)
-        self._values = values
+        self.by_field = dict(errors)
+        self._by_element: dict[str, list[str]] = {}
+        for field, said in errors.items():
+            self._by_element.setdefault(element_of(field, values), []).append(said)
 
     def __bool__(self) -> bool:
-        return bool(self.errors)
+        return bool(self.by_field)
 
-    def at(self, field: str) -> str:
-        return self.errors.get(field, "")
+    def within(self, prefix: str) -> bool:
+        return any(element.startswith(f"{prefix}.") for element in self._by_element)
 
-    def under(self, field: str) -> str:
-        """All that concerns this field and its lines, as one text."""
-        return " ".join(self._found(field).values())
+    def at(self, element: str) -> str:
+        """All that concerns this element and its lines, as one text."""
+        return " ".join(self._by_element.get(element, ()))
 
-    def static_row(self, index: int, column: str) -> str:
-        """`static.+14155552671.source`, at the row that was typed."""
-        number = self._values["static"][index]["number"] if index < len(self._values["static"]) else ""
-        return self.at(f"static.{number}.{column}") or (self.at(f"static.{number}") if column == "number" else "")
 
-    def _found(self, field: str) -> dict[str, str]:
-        return {name: said for name, said in self.errors.items() if name == field or name.startswith(f"{field}.")}
+ROWS_OF = {"flow.destinations": "destinations", "channels": "channels"}
+
+
+def element_of(field: str, values: Values) -> str:
+    """The id of the form's element where a field of the document is typed: `destinations.2.to`, `tagging.selectors`."""
+    for prefix, name in ROWS_OF.items():
+        if field.startswith(f"{prefix}."):
+            return _element_of_row(name, field.removeprefix(f"{prefix}.").split("."), values)
+        if field == prefix:
+            return f"{name}.0.{COLUMNS[name][0]}"
+    parts = [part for part in field.split(".") if not part.isdigit()]
+    kept = {"numbers": 1, "own": 1, "title": 1, "manager": 1, "aim": 1, "exhausted": 1}.get(
+        parts[0] if parts else "", 3
+    )
+    return {
+        "upkeep": "upkeep.on",
+        "to_buy": "to_buy.count",
+        "upkeep.spending_limit_minor": "upkeep.spending_limit",
+    }.get(element := ".".join(parts[:kept]), element)
+
+
+def _element_of_row(name: str, rest: list[str], values: Values) -> str:
+    used = rows_in_use(values, name)
+    at = int(rest[0]) if rest[0].isdigit() else 0
+    row = used[at][0] if at < len(used) else 0
+    named = ["gets" if part in ("number", "kind") else part for part in rest[1:]]
+    column = next((part for part in named if part in COLUMNS[name]), COLUMNS[name][0])
+    return f"{name}.{row}.{column}"

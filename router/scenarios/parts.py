@@ -18,7 +18,8 @@ class ScenarioPart(Protocol):
     name: str
     """The member's name in the API, e.g. `integrations`."""
     form_template: str
-    """A Jinja template with the fields; it gets `value` (as `show` gives it), `errors` by field name and `disabled`."""
+    """A Jinja template with the fields; it gets `value` (veiled), `typed` (the secrets that the draft holds), `stored` (the member
+    that is stored), `errors` (`errors.at(name)`) and `disabled`."""
 
     def check(self, session: Session, project: Project, scenario_id: int | None, value: Any) -> Any:
         """The clean form of what came in (the whole member, after any merge), to be passed to `save`; nothing is written.
@@ -35,8 +36,14 @@ class ScenarioPart(Protocol):
     def copy(self, session: Session, project: Project, original_id: int, copy_id: int, now: datetime) -> None:
         """Gives a new scenario what another one has, its sealed secrets too."""
 
-    def read_form(self, form: Mapping[str, str]) -> Any:
-        """The member's value from a submitted form."""
+    def read_form(self, form: Mapping[str, str], before: Any) -> Any:
+        """All that was typed, for a draft; a secret that is not typed again is kept from `before`."""
+
+    def member(self, typed: Any) -> Any:
+        """The member of the document that a draft's value (or None) stands for."""
+
+    def veiled(self, typed: Any) -> tuple[Any, set[str]]:
+        """A draft's value without its secrets, and the dotted names of those that it holds."""
 
 
 def parts_of(server: Server) -> list[ScenarioPart]:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from router.scenarios.steps import NAMES
+
 
 @dataclass(frozen=True)
 class PageToSee:
@@ -29,8 +31,10 @@ PAGES = [
     PageToSee("/profile", "Alice"),
     PageToSee("/overview", "Overview"),
     PageToSee("/scenarios", "Scenarios"),
-    PageToSee("/scenarios/new", "New scenario"),
-    PageToSee("/scenarios/{scenario_id}"),
+    *(PageToSee(f"/scenarios/new/{{draft_id}}/{step}", "New scenario") for step in NAMES),
+    PageToSee("/scenarios/new/{draft_id}/numbers?search=1", "New scenario"),
+    PageToSee("/scenarios/new/{draft_id}/forwarding?check=1", "New scenario"),
+    *(PageToSee(f"/scenarios/{{scenario_id}}/{step}", "Spring sale") for step in NAMES),
     PageToSee("/scenarios/{scenario_id}/upkeep?now=1", "Upkeep of Spring sale"),
     PageToSee("/settings/old-settings", "Settings"),
     PageToSee("/numbers", "Numbers"),

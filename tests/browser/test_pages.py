@@ -19,11 +19,14 @@ from router.accounts.models import Person
 from router.accounts.set_up import setup_link
 from router.app import create_app
 from router.database import migrate
+from router.scenarios.drafts import keep
+from router.scenarios.models import ScenarioDraft
 from router.server import Server
 from router.settings import Settings
 from tests.browser.pages import PAGES, PageToSee
 from tests.browser.samples import samples
 from tests.people import NOW, PASSWORD, create_cast, furnish, sign_in
+from tests.scenarios.drafting import TYPED
 
 VIEWS: tuple[tuple[int, int, Literal["light", "dark"]], ...] = ((1280, 900, "light"), (390, 844, "dark"))
 
@@ -42,6 +45,7 @@ class Site:
         cast = create_cast(self.server.database)
         furnish(self.server.database, cast)
         with self.server.database.writing() as session:
+            keep(self.server.keys, session.get_one(ScenarioDraft, cast.ids["draft_id"]), TYPED, 6, NOW)
             actor = Actor("alice@example.com")
             audit.record(
                 session, actor, NOW, "project changed", "Alice's Shop", cast.project.id, name=["Shop", "Alice's Shop"]

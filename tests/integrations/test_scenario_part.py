@@ -16,6 +16,7 @@ from router.integrations.claims import Outcome, claim, finish
 from router.integrations.models import Delivery, Integration
 from router.integrations.outbox import fan_out
 from router.integrations.scenario_part import IntegrationsPart
+from router.scenarios.form import FieldErrors
 from router.scenarios.models import Scenario
 from router.scenarios.parts import ScenarioPart
 from router.web import Problem
@@ -223,23 +224,38 @@ def test_the_form_reads_back_what_the_api_shows(office: Office, part: Integratio
         "integrations.crm.fields": "name = Call from {phone}\n\ncontact_name={source}",
         "integrations.crm.not_while_open": "1",
     }
-    save(office, part, session, part.read_form(form))
+    typed = part.read_form(form, None)
+    assert part.veiled(typed)[1] == {"integrations.crm.key"}
+    assert "k3y" not in str(part.veiled(typed)[0])
+    save(office, part, session, part.member(typed))
     found = shown(office, part, session)
     assert set(found) == {"webhook_end", "crm"}
     assert found["crm"]["fields"] == {"name": "Call from {phone}", "contact_name": "{source}"}
     assert (found["crm"]["only_new_customers"], found["crm"]["not_while_open"]) == (False, True)
 
 
+def test_what_is_typed_stays_typed_although_its_slot_is_not_decided(part: IntegrationsPart) -> None:
+    """R2: a key that was typed before the address is kept, and needs not be typed again."""
+    first = part.read_form({"integrations.crm.key": "k3y", "integrations.crm.database": "main"}, None)
+    assert part.member(first)["crm"] is None
+    second = part.read_form({"integrations.crm.url": "https://crm.example.com"}, first)
+    assert part.member(second)["crm"]["key"] == "k3y"
+    assert part.read_form({"integrations.crm.key": "other"}, second)["crm"]["key"] == "other"
+
+
 def test_the_form_shows_values_and_errors_and_no_secret(app: Flask, part: IntegrationsPart) -> None:
     value = {"webhook_end": {"url": "https://a.example/<x>"}, "crm": CRM | {"fields": {"name": "{phone}"}}}
     errors = {"integrations.crm.database": "There is no such database."}
     with app.test_request_context("/"):
-        html = render_template(part.form_template, value=value, errors=errors, disabled=False)
-        empty = render_template(part.form_template, value={}, errors={}, disabled=True)
+        filled = {"typed": {"integrations.crm.key"}, "stored": {"webhook_end": {}}, "disabled": False}
+        html = render_template(part.form_template, value=value, errors=FieldErrors(errors, {}), **filled)
+        nothing = {"typed": set(), "stored": {}, "disabled": True}
+        empty = render_template(part.form_template, value={}, errors=FieldErrors({}, {}), **nothing)
     assert "https://a.example/&lt;x&gt;" in html
     assert "There is no such database." in html
     assert "name = {phone}" in html
     assert "k3y" not in html
+    assert "Typed, kept sealed" in html
     assert 'name="integrations.ga4.api_secret"' in empty
     assert Path(part.form_template).name == "fields.html"
 

@@ -61,8 +61,14 @@ class Notes:
     def copy(self, session: Session, project: Project, original_id: int, copy_id: int, now: datetime) -> None:
         self.kept[copy_id] = self.kept[original_id]
 
-    def read_form(self, form: Mapping[str, str]) -> Any:
+    def read_form(self, form: Mapping[str, str], before: Any) -> Any:
         return {}
+
+    def member(self, typed: Any) -> Any:
+        return typed
+
+    def veiled(self, typed: Any) -> tuple[Any, set[str]]:
+        return typed, set()
 
 
 def create(server: Server, project: Project, document: dict[str, Any]) -> Scenario:

@@ -45,10 +45,10 @@ class Linted:
     aim: str
     dynamic: int
     static: int
-    to_buy: Sequence[str]
-    """Numbers that are still to be bought."""
-    to_count: int
-    """How many others are."""
+    to_buy: int
+    """How many numbers are still to be bought."""
+    named: Sequence[str]
+    """Those of them that were chosen."""
     examples: Sequence[str]
     """Some of its numbers, or all: if they are of several countries, so are these."""
     destinations: Sequence[str]
@@ -73,7 +73,7 @@ def read_document(
     wanted, _ = read_wanted(session, server, project, scenario, own)
     destinations = _typed_destinations(document, project.country)
     static = len(wanted.static)
-    to_buy = wanted.to_buy["numbers"]
+    named = wanted.to_buy["numbers"]
     others = _claims(session, project, everybody=True)
     return Linted(
         scenario_id=scenario_id or 0,
@@ -81,9 +81,9 @@ def read_document(
         aim=wanted.aim,
         dynamic=max(len(wanted.numbers) - static, 0),
         static=static,
-        to_buy=to_buy,
-        to_count=wanted.to_buy["count"],
-        examples=[*wanted.numbers, *to_buy],
+        to_buy=len(named) + wanted.to_buy["count"],
+        named=named,
+        examples=[*wanted.numbers, *named],
         destinations=destinations,
         selectors=wanted.tagging["selectors"],
         replace=wanted.tagging["replace"],
@@ -92,7 +92,7 @@ def read_document(
         terms=wanted.terms,
         upkeep_on=wanted.upkeep["on"],
         told=_is_told(server, document.get(INTEGRATIONS)),
-        around=_surroundings(session, project, destinations, to_buy, others),
+        around=_surroundings(session, project, destinations, named, others),
     )
 
 
@@ -116,8 +116,8 @@ def read_stored(session: Session, server: Server, project: Project, scenario_ids
             aim=scenario.aim,
             dynamic=counted.get(scenario.id, NOTHING).dynamic,
             static=counted.get(scenario.id, NOTHING).static,
-            to_buy=scenario.to_buy.get("numbers", []),
-            to_count=scenario.to_buy.get("count", 0),
+            to_buy=len(scenario.to_buy.get("numbers", [])) + scenario.to_buy.get("count", 0),
+            named=scenario.to_buy.get("numbers", []),
             examples=counted.get(scenario.id, NOTHING).examples,
             destinations=flows.get(scenario.call_flow_id or 0, []),
             selectors=scenario.tagging.get("selectors", []),

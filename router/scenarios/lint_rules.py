@@ -14,9 +14,9 @@ Found = Iterator[Finding]
 
 
 def numbers(one: Linted) -> Found:
-    if not (one.dynamic or one.static or one.to_buy or one.to_count):
+    if not one.dynamic + one.static + one.to_buy:
         yield Finding("no_numbers", "No numbers: visitors see the page's own.", "numbers", "numbers")
-    for index, number in enumerate(one.to_buy):
+    for index, number in enumerate(one.named):
         if number in one.around.taken:
             said = f"{international(number)} cannot be bought any more: it is here already or being bought."
             yield Finding("taken_number", said, f"to_buy.numbers.{index}", "numbers")
@@ -83,7 +83,7 @@ def channels(one: Linted) -> Found:
 
 
 def upkeep(one: Linted) -> Found:
-    if one.upkeep_on and one.static and not (one.dynamic or one.to_buy or one.to_count):
+    if one.upkeep_on and one.static and not one.dynamic + one.to_buy:
         said = "Upkeep is on, but all numbers are static: there is no pool for it to look after."
         yield Finding("upkeep_static", said, "upkeep.on", "numbers")
 

@@ -158,6 +158,7 @@ def _act(
     lock_balance(session, scenario.project_id)  # scenario, arrivals, balance, numbers: in this order everywhere
     project = session.get_one(Project, scenario.project_id, populate_existing=True)
     facts = read_pool(session, server, project, scenario, before.facts.needed, now, lock=True)
+    scenario.upkeep_began_with = scenario.upkeep_began_with or facts.numbers  # the limit must not grow with the pool
     decision = facts.decide(now)
     if decision.action == "buy":
         decision = _buy(session, server, project, run, decision, purchase, now)

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from router.accounts.commands import CONSOLE, Opener, opened, project_of
+from router.formats import say_count
 from router.phones import international
 from router.scenarios.old_settings import read_old_file
 from router.scenarios.old_settings_apply import Imported, apply_old_settings
@@ -35,7 +36,9 @@ def import_old(open_server: Opener, file: Path, project: int, applying: bool) ->
             plan = make_plan(session, server, owner, old)
         _say_plan(plan)
         if plan.problems:
-            raise click.ClickException(f"{len(plan.problems)} of the lines cannot be used, so nothing is brought over.")
+            raise click.ClickException(
+                f"Nothing is brought over: {say_count(len(plan.problems), 'line')} cannot be used."
+            )
         if not applying:
             click.echo("Nothing is changed yet: repeat with --apply." if plan.changes else "There is nothing to do.")
             return
@@ -49,7 +52,7 @@ def import_old(open_server: Opener, file: Path, project: int, applying: bool) ->
 
 def _say_plan(plan: ImportPlan) -> None:
     for one in plan.scenarios:
-        click.echo(f"{one.title}\n  {one.say()}")
+        click.echo("\n  ".join([one.title, one.say(), *one.notes()]))
         for number in one.numbers:
             if number.line not in plan.problems:
                 click.echo(f"  line {number.line}: {international(number.e164)}, {one.what_becomes_of(number.e164)}")

@@ -52,6 +52,21 @@ class PlannedScenario:
             return f"Here already with {self._count(self.numbers)}: nothing changes."
         return f"Here already with {len(self.done)} of {self._count(self.numbers)}; the others go into it."
 
+    def notes(self) -> list[str]:
+        """What a reader of the file may not expect."""
+        settings, said = self.settings, []
+        if not settings.destination:
+            said.append("Calls go to the project's fallback destination.")
+        if settings.type == "dynamic" and settings.source_pattern:
+            said.append(f"Shown only to visitors from {settings.source_pattern}.")
+        elif settings.type == "static" and not settings.source_pattern:
+            said.append("Shown to nobody, like a number on a billboard; its calls count as offline.")
+        elif settings.type == "static" and len(self.numbers) > 1:
+            said.append(
+                f"Visitors from {settings.source_pattern} are shown the first of them; calls to each count for it."
+            )
+        return said
+
     def what_becomes_of(self, e164: str) -> str:
         if e164 in self.to_add:
             return "added as an own number"

@@ -11,6 +11,7 @@ from werkzeug.wrappers import Response
 from router.accounts.access import Audience, current_actor, current_project, guard
 from router.accounts.sections import Section, add_section
 from router.accounts.sessions import require_person
+from router.crypto import SealBroken
 from router.database import dialect_insert
 from router.scenarios.models import OldSettingsFile
 from router.scenarios.old_settings import OldFile, read_old_file
@@ -45,14 +46,8 @@ def allow_a_file() -> None:
 @old_settings_pages.get("")
 def show() -> Page:
     """The form, and the plan of the file that was sent last."""
-    with current_server().database.reading() as session:
-        kept = _kept(session)
-    if kept is None:
-        return _page()
-    try:
-        return _page(kept.name, _plan(_file(kept)))
-    except UnreadableFile as error:
-        return _page(error=str(error))
+    kept = _kept()
+    return _page(kept[0], _plan(kept[1])) if kept else _page()
 
 
 @old_settings_pages.post("")
@@ -75,22 +70,21 @@ def send() -> Page:
 def apply() -> Page:
     """All or nothing; the plan is made anew in the transaction."""
     server, project = current_server(), current_project()
-    with server.database.reading() as session:
-        kept = _kept(session)
+    kept = _kept()
     if kept is None:
         flash("There is no file to apply: send it first.", "bad")
         return redirect(url_for("old_settings.show"))
-    file = _file(kept)
+    name, file = kept
     try:
         with server.database.writing() as session:
             done = apply_old_settings(session, server, project, current_actor(), file, server.now())
-            session.execute(delete(OldSettingsFile).where(OldSettingsFile.id == kept.id))
+            session.execute(delete(OldSettingsFile).where(*_mine()))
     except Refused:
-        return _page(kept.name, _plan(file)), 422
+        return _page(name, _plan(file)), 422
     except Problem as refusal:
         if refusal.status != 409:
             raise
-        return _page(kept.name, _plan(file), error=f"Nothing was brought over. {refusal.detail}"), 409
+        return _page(name, _plan(file), error=f"Nothing was brought over. {refusal.detail}"), 409
     return render_template("scenarios/old_settings_done.html", done=done)
 
 
@@ -109,8 +103,17 @@ def _mine() -> tuple[Any, Any]:
     )
 
 
-def _kept(session: Session) -> OldSettingsFile | None:
-    return session.scalar(select(OldSettingsFile).where(*_mine()))
+def _kept() -> tuple[str, OldFile] | None:
+    """The file that this person sent last, with its name; None as well when it cannot be read any more (the country or the key changed)."""
+    server = current_server()
+    with server.database.reading() as session:
+        kept = session.scalar(select(OldSettingsFile).where(*_mine()))
+    if kept is None:
+        return None
+    try:
+        return kept.name, read_old_file(base64.b64decode(server.keys.unseal(kept.sealed)), current_project().country)
+    except (SealBroken, UnreadableFile):
+        return None
 
 
 def _keep(session: Session, name: str, data: bytes) -> None:
@@ -120,11 +123,6 @@ def _keep(session: Session, name: str, data: bytes) -> None:
     mine = {"project_id": current_project().id, "person_id": current_actor().person_id}
     row = dialect_insert(session, OldSettingsFile).values(mine | changed)
     session.execute(row.on_conflict_do_update(index_elements=list(mine), set_=changed))
-
-
-def _file(kept: OldSettingsFile) -> OldFile:
-    data = base64.b64decode(current_server().keys.unseal(kept.sealed))
-    return read_old_file(data, current_project().country)
 
 
 def _plan(file: OldFile) -> ImportPlan:

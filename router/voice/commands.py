@@ -6,6 +6,7 @@ import click
 
 from router.accounts import audit
 from router.accounts.commands import CONSOLE, Opener, opened, project_of
+from router.formats import say_count
 from router.scenarios.old_table import UnreadableFile
 from router.voice.import_calls import read_old_calls, write_old_calls
 
@@ -37,16 +38,18 @@ def import_calls(open_server: Opener, file: Path, project: int, skip_bad: bool) 
         if len(found.problems) > MOST_SAID:
             click.echo(f"… and {len(found.problems) - MOST_SAID:,} more lines.", err=True)
         if found.problems and not skip_bad:
+            bad = say_count(len(found.problems), "line")
             raise click.ClickException(
-                f"Nothing was brought over: {len(found.problems):,} of the lines cannot be used. Mend them, or repeat with --skip-bad."
+                f"Nothing was brought over: {bad} cannot be used. Mend it, or repeat with --skip-bad."
             )
         written = write_old_calls(server, owner, found.calls, now)
-        with server.database.writing() as session:
-            audit.record(session, CONSOLE, now, "calls.imported", f"{written} calls", project)
-    click.echo(f"{written:,} calls are brought over; {len(found.calls) - written:,} were here already.")
+        if written:
+            with server.database.writing() as session:
+                audit.record(session, CONSOLE, now, "calls.imported", say_count(written, "call"), project)
+    click.echo(f"Brought over: {say_count(written, 'call')}. Here already: {len(found.calls) - written:,}.")
     if found.withheld:
         click.echo(
-            f"{found.withheld:,} calls of withheld numbers were passed over: nobody could be recognised by them."
+            f"Passed over: {say_count(found.withheld, 'call')} of withheld numbers, by which nobody is recognised."
         )
     if found.problems:
-        click.echo(f"{len(found.problems):,} lines were skipped.")
+        click.echo(f"Skipped: {say_count(len(found.problems), 'line')}.")

@@ -142,7 +142,7 @@ def test_r13_the_command_names_bad_lines_and_changes_nothing(command: Command, d
     done = command(GOOD + "12,,,,\n", "--apply")
     assert done.exit_code == 1
     assert "Line 4 cannot be used: number: “12” is not a phone number." in done.output
-    assert "1 of the lines cannot be used, so nothing is brought over." in done.output
+    assert "Nothing is brought over: 1 line cannot be used." in done.output
     assert count(database, Scenario) == 0
     assert command("", "--apply").output == "Error: The file is empty.\n"
     assert (

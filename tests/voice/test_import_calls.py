@@ -62,7 +62,7 @@ def test_r13_rule_1_credits_the_source_that_the_other_service_named(
     bring: Importer, client: FlaskClient, server: Server, database: Database
 ) -> None:
     done = bring(HEAD + ANNA_CALLED)
-    assert (done.exit_code, done.output) == (0, "1 calls are brought over; 0 were here already.\n")
+    assert (done.exit_code, done.output) == (0, "Brought over: 1 call. Here already: 0.\n")
     CarrierClient(client, server).dial(NUMBER)
     old, new = calls(database)
     assert (old.rule, old.status, old.first_call) == ("imported", "unknown", True)
@@ -81,7 +81,7 @@ def test_r13_the_import_sends_no_delivery(bring: Importer, database: Database) -
 def test_r13_a_second_import_changes_nothing(bring: Importer, database: Database) -> None:
     bring(HEAD + ANNA_CALLED)
     before = [(one.id, one.sid, one.first_call) for one in calls(database)]
-    assert "0 calls are brought over; 1 were here already." in bring(HEAD + ANNA_CALLED).output
+    assert "Brought over: 0 calls. Here already: 1." in bring(HEAD + ANNA_CALLED).output
     assert [(one.id, one.sid, one.first_call) for one in calls(database)] == before
 
 
@@ -162,7 +162,7 @@ def test_r13_bad_lines_can_be_skipped(bring: Importer, database: Database) -> No
 @pytest.mark.parametrize("database_kind", ["sqlite"])
 def test_r13_withheld_callers_are_passed_over_and_said(bring: Importer, database: Database) -> None:
     done = bring(HEAD + f"{NUMBER},anonymous,2026-03-01T10:00:00Z,a,,\n")
-    assert "1 calls of withheld numbers were passed over" in done.output
+    assert "Passed over: 1 call of withheld numbers" in done.output
     assert calls(database) == []
 
 

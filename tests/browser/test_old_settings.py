@@ -1,0 +1,56 @@
+"""R13 in a browser: send the old settings, look at the plan, mend the file, apply; at a desk and on a telephone."""
+
+from pathlib import Path
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page
+
+from tests.browser.test_pages import VIEWS, picture, running
+
+HEAD = "number;destination;prefix;selectors;format;type;channel\n"
+GOOD = [
+    *(f"+1415555200{index};+14155550111;;.phone;(XXX) XXX-XXXX;dynamic;" for index in range(5)),
+    *(f"+1415555201{index};+14155550111;;.phone-{index};;static;flyer/print/may" for index in range(2)),
+    "+14155552020;sip:sales@pbx.example.com;;.header-phone, .footer-phone;;dynamic;google/cpc",
+]
+BAD = ["1.4155E+10;+14155550111;;;;;", "+14155552000;+14155550111;;;;;"]
+
+
+def send(page: Page, lines: list[str]) -> None:
+    data = (HEAD + "\n".join(lines)).encode("utf-16")
+    page.get_by_label("Table of the old settings").set_input_files(
+        files=[{"name": "old numbers.csv", "mimeType": "text/csv", "buffer": data}]
+    )
+    page.get_by_role("button", name="Show the plan").click()
+
+
+def look(page: Page, name: str) -> None:
+    for width, height, scheme in VIEWS:
+        page.set_viewport_size({"width": width, "height": height})
+        page.emulate_media(color_scheme=scheme)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        found = Axe().run(page)
+        assert found.violations_count == 0, found.generate_report()
+        picture(page, name, scheme, width)
+    page.set_viewport_size({"width": 1280, "height": 900})
+
+
+def test_r13_old_settings_are_planned_mended_and_applied_in_a_browser(tmp_path: Path, browser: Browser) -> None:
+    with running(tmp_path) as site:
+        site.settle()
+        context = site.context(browser, "alice")
+        page = context.new_page()
+        page.goto(site.address + "/settings/old-settings")
+        send(page, GOOD + BAD)
+        page.get_by_text("2 lines of old numbers.csv cannot be used").wait_for()
+        assert not page.get_by_role("button", name="Apply").is_visible()
+        look(page, "/old-settings-refused")
+        send(page, GOOD)
+        page.locator("summary", has_text="Lines 2 to 6").click()
+        look(page, "/old-settings-plan")
+        page.get_by_role("button", name="Apply").click()
+        page.get_by_text("4 scenarios made, 8 numbers put in.").wait_for()
+        look(page, "/old-settings-done")
+        page.get_by_role("link", name="flyer/print/may").first.click()
+        page.get_by_role("heading", name="flyer/print/may").first.wait_for()
+        context.close()

@@ -77,7 +77,9 @@ def _counted(amount: int, one: str, none: str) -> str:
 
 def _numbers_said(values: Values) -> str:
     chosen, to_buy = wanted_counts(values)
-    return " + ".join([say_count(chosen, "number")] * bool(chosen) + [f"{to_buy} to buy"] * bool(to_buy)) or "no number"
+    if to_buy:
+        return f"{chosen} + {to_buy} to buy" if chosen else f"{to_buy} to buy"
+    return _counted(chosen, "number", "no number")
 
 
 def wanted_counts(values: Values) -> tuple[int, int]:

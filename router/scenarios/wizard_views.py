@@ -12,6 +12,7 @@ from router.accounts.ledger import price_of
 from router.accounts.sessions import require_person
 from router.phones import international
 from router.scenarios import desks, wizard
+from router.scenarios.connect import buying_of
 from router.scenarios.drafts import discard_draft_of, find_draft
 from router.scenarios.form import FieldErrors, clean_form, element_of, rows_in_use
 from router.scenarios.market import Market, look_around
@@ -226,7 +227,8 @@ def _nothing(session: Session, desk: Desk) -> dict[str, Any]:
 
 def _numbers(session: Session, desk: Desk) -> dict[str, Any]:
     chosen, buying = wizard.wanted_counts(desk.values)
-    return {"numbers": wizard.choices(session, desk), "chosen": chosen, "buying": buying}
+    under_way = buying_of(session, desk.scenario) if desk.scenario else None
+    return {"numbers": wizard.choices(session, desk), "chosen": chosen, "buying": buying, "under_way": under_way}
 
 
 def _market(desk: Desk, step: Step) -> Market:
@@ -240,8 +242,8 @@ def _market(desk: Desk, step: Step) -> Market:
 
 
 def _channels(session: Session, desk: Desk) -> dict[str, Any]:
-    options = {e164: f"only {international(e164)}" for e164 in wizard.chosen_numbers(desk)}
-    coming = {one: f"only {international(one)}, to be bought" for one in desk.values["numbers"]["to_buy"]["numbers"]}
+    options = {e164: international(e164) for e164 in wizard.chosen_numbers(desk)}
+    coming = {one: f"{international(one)}, to be bought" for one in desk.values["numbers"]["to_buy"]["numbers"]}
     return {"options": options | coming, "used": rows_in_use(desk.values, "channels")}
 
 

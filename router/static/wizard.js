@@ -114,15 +114,21 @@ function trial() {
   out.replaceChildren(list);
 }
 
+function changed(field) {
+  if (field.type === "checkbox" || field.type === "radio") return field.checked !== field.defaultChecked;
+  return "defaultValue" in field && field.type !== "hidden" && field.value !== field.defaultValue;
+}
+
 function begin() {
   document.querySelectorAll("[data-trial]").forEach((part) => { part.hidden = false; });
   const sample = document.getElementById("tagging.sample");
   try {
-    if (sample && !sample.value) sample.value = sessionStorage.getItem("sample") || "";
+    if (sample && !sample.value) sample.defaultValue = sessionStorage.getItem("sample") || "";
     sample?.addEventListener("input", () => sessionStorage.setItem("sample", sample.value));
   } catch { /* it stays in the draft */ }
   trial();
   form.addEventListener("input", () => { later(); trial(); });
+  if ([...form.elements].some(changed)) later(); // typed before this script ran
   form.addEventListener("keydown", (event) => {
     const verb = event.target.dataset.enter;
     if (event.key !== "Enter" || !verb) return;

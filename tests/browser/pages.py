@@ -34,6 +34,7 @@ PAGES = [
     *(PageToSee(f"/scenarios/new/{{draft_id}}/{step}", "New scenario") for step in NAMES),
     PageToSee("/scenarios/new/{draft_id}/numbers?search=1", "New scenario"),
     PageToSee("/scenarios/new/{draft_id}/forwarding?check=1", "New scenario"),
+    PageToSee("/scenarios/{scenario_id}/review", "Spring sale is on"),
     *(PageToSee(f"/scenarios/{{scenario_id}}/{step}", "Spring sale") for step in NAMES),
     PageToSee("/scenarios/{scenario_id}/upkeep?now=1", "Upkeep of Spring sale"),
     PageToSee("/settings/old-settings", "Settings"),

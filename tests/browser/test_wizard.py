@@ -128,7 +128,7 @@ def test_r2_the_wizard_from_start_to_finish(site: Site, alice: Page) -> None:
 
     heading(page, "Channels")
     page.get_by_label("Source").first.fill("flyer")
-    page.get_by_label("gets").first.select_option(label="only +1 415-555-0126")
+    page.get_by_label("gets").first.select_option(label="+1 415-555-0126")
     expect(page.locator("#preview")).to_contain_text("always +1 415-555-0126")
     press(page, "Continue")
     heading(page, "Integrations")

@@ -36,14 +36,15 @@ class Claims:
     _replaced: dict[str, list[int]] = field(default_factory=dict)
 
     def add(self, claim: Claim) -> None:
+        """To be called in ascending order of ids."""
         self.titles[claim.scenario_id] = claim.title
         for selector in claim.selectors:
             for own, within in _keys(selector):
-                self._exact.setdefault(own, []).append(claim.scenario_id)
+                _note(self._exact.setdefault(own, []), claim.scenario_id)
                 for key in within:
-                    self._within.setdefault(key, []).append(claim.scenario_id)
+                    _note(self._within.setdefault(key, []), claim.scenario_id)
         for text in claim.replace:
-            self._replaced.setdefault(_digits(text), []).append(claim.scenario_id)
+            _note(self._replaced.setdefault(_digits(text), []), claim.scenario_id)
 
     def others_with_selector(self, scenario_id: int, selector: str) -> int | None:
         """The lowest other scenario that surely claims elements of this selector as well, if there is one."""
@@ -61,9 +62,15 @@ class Claims:
 
 def claims_of(claims: Iterable[Claim]) -> Claims:
     found = Claims()
-    for claim in claims:
+    for claim in sorted(claims, key=lambda one: one.scenario_id):
         found.add(claim)
     return found
+
+
+def _note(lowest: list[int], scenario_id: int) -> None:
+    """Two are enough to know the lowest other one of each scenario."""
+    if len(lowest) < 2 and scenario_id not in lowest:
+        lowest.append(scenario_id)
 
 
 def _digits(text: str) -> str:

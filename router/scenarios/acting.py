@@ -14,7 +14,8 @@ from router.web import Problem
 def act_at_once(do: Callable[[Session], str], otherwise: str) -> Response:
     """Does it in one transaction and says what `do` says, or why it was refused.
 
-    Programs of ours ask for JSON and get `{said}` or a problem; a form is led back to its field `back`, else to `otherwise`.
+    Programs of ours ask for JSON and get `{said}` or a problem; a form is led back to its field `back`, else to `otherwise`;
+    a refusal with a `review` page leads there.
 
     Raises:
         Problem: what was to be changed is not there, for a form.
@@ -29,6 +30,8 @@ def act_at_once(do: Callable[[Session], str], otherwise: str) -> Response:
         if refusal.status == 404:
             raise
         flash(refusal.detail, "bad")
+        if review := refusal.more.get("review"):
+            return redirect(str(review))
     else:
         if by_script:
             return jsonify(said=said)

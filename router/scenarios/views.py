@@ -12,6 +12,8 @@ from router.scenarios.acting import act_at_once
 from router.scenarios.deleting import delete_with_numbers, fate_of
 from router.scenarios.documents import numbers_by_scenario
 from router.scenarios.drafts import begin_draft, unfinished
+from router.scenarios.duplicate import duplicate_scenario
+from router.scenarios.models import Scenario
 from router.scenarios.scenarios import (
     find_scenario,
     switch_scenario,
@@ -68,6 +70,7 @@ def switch(scenario_id: int) -> Response:
             scenario = switch_scenario(session, server, project, current_actor(), scenario_id, enabled, server.now())
         except Problem as refusal:
             raise _with_money(refusal, project.currency) from None
+        _check_bought(scenario, enabled)
         return f"{scenario.title} is {SWITCHED[enabled]}."
 
     return act_at_once(do, url_for("scenarios.table"))
@@ -88,6 +91,14 @@ def _with_money(refusal: Problem, currency: str) -> Problem:
     return Problem(refusal.status, sentence, refusal.field, **refusal.more)
 
 
+def _check_bought(scenario: Scenario, enabled: bool) -> None:
+    """Numbers are bought by *Connect* alone, on the page that shows what they cost (R2)."""
+    pending = len(scenario.to_buy.get("numbers", [])) + int(scenario.to_buy.get("count", 0))
+    if enabled and pending:
+        said = f"{say_count(pending, 'number')} {'has' if pending == 1 else 'have'} to be bought first."
+        raise Problem(409, said, review=f"{url_for('scenarios.table')}/{scenario.id}/review")
+
+
 @scenarios_pages.post("/<int:scenario_id>/upkeep-switch")
 def upkeep(scenario_id: int) -> Response:
     server, project, on = current_server(), current_project(), bool(request.form.get("on"))
@@ -99,6 +110,15 @@ def upkeep(scenario_id: int) -> Response:
         return f"Upkeep of {scenario.title} is on: once a day it buys numbers or gives some back, as accuracy asks."
 
     return act_at_once(do, url_for("scenarios.table"))
+
+
+@scenarios_pages.post("/<int:scenario_id>/duplicate")
+def duplicate(scenario_id: int) -> Response:
+    server, project = current_server(), current_project()
+    with server.database.writing() as session:
+        copy = duplicate_scenario(session, server, project, current_actor(), scenario_id, server.now())
+    flash(f"{copy.title} is made and off. It has the same rules and no numbers yet.")
+    return redirect(url_for("scenarios.edit", scenario_id=copy.id))
 
 
 @scenarios_pages.get("/<int:scenario_id>/delete")

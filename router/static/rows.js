@@ -3,17 +3,22 @@
 const LOST = "The server did not answer: nothing is changed. Try again.";
 const OLD = "This page was open for too long. Load it again, then repeat.";
 
-function say(button, text, refused, balance) {
+function say(button, text, refused, way) {
   const row = button.closest("tr");
   const place = row.querySelector(".name") || row.cells[0];
   const said = place.querySelector(".said") || place.appendChild(document.createElement("div"));
   said.className = refused ? "said said-bad" : "said";
   said.setAttribute("role", refused ? "alert" : "status");
   said.textContent = text + " ";
-  if (!balance) return;
+  if (!way) return;
   const link = document.createElement("a");
-  Object.assign(link, { href: balance, textContent: "Open the balance", className: "inner" });
+  Object.assign(link, { href: way[0], textContent: way[1], className: "inner" });
   said.append(link);
+}
+
+function wayOut(told, balance) {
+  if (told.missing_minor) return [balance, "Open the balance"];
+  return told.review && [told.review, "See what it costs and connect"];
 }
 
 function turn(button, on) {
@@ -44,7 +49,7 @@ async function act(button) {
   try {
     const [done, told] = await asked;
     if (!done) turn(button, !on);
-    say(button, done ? told.said : told.detail, !done, told.missing_minor && button.form.dataset.balance);
+    say(button, done ? told.said : told.detail, !done, wayOut(told, button.form.dataset.balance));
     if (done && button.form.dataset.fresh) freshen(button.form.dataset.fresh);
   } catch (error) {
     turn(button, !on);

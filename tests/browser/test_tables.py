@@ -158,6 +158,17 @@ def test_a_number_is_bought_without_a_scenario_and_its_progress_shown(site: Site
     expect(page.get_by_text("+1 201-555-0123")).to_be_visible()
 
 
+def test_r3_a_duplicate_opens_for_editing(site: Site, page: Page) -> None:
+    page.goto(site.address + "/scenarios")
+    row = page.get_by_role("row", name="Spring sale")
+    row.hover()
+    row.get_by_role("button", name="Duplicate Spring sale").click()
+    expect(page.get_by_text("Spring sale (copy) is made and off.")).to_be_visible()
+    with site.server.database.writing() as session:
+        copy = session.scalars(select(Scenario).where(Scenario.title == "Spring sale (copy)")).one()
+        copy.deleted_at = NOW
+
+
 @pytest.mark.parametrize("choice", ["Back to the project", "Give"])
 def test_r3_delete_asks_what_becomes_of_the_numbers(site: Site, page: Page, choice: str) -> None:
     title, e164 = f"Winter {choice}", "+14155550297" if choice == "Give" else "+14155550298"

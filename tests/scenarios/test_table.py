@@ -191,3 +191,31 @@ def test_nobody_is_led_elsewhere_by_a_switch(alice: FlaskClient, database: Datab
     path = f"/scenarios/{only(database).id}/switch"
     for back in ("https://evil.example/", "//evil.example", "/\\evil.example"):
         assert alice.post(path, data={"on": "1", "back": back}).headers["Location"] == "/scenarios"
+
+
+def test_r2_a_switch_buys_nothing_and_leads_to_the_page_that_shows_the_cost(
+    alice: FlaskClient, database: Database, cast: Cast
+) -> None:
+    fill(database, cast.project, 1, 1)
+    with database.writing() as session:
+        session.execute(update(Scenario).values(enabled=False, to_buy={"count": 2, "country": "US"}))
+    path = f"/scenarios/{only(database).id}"
+    refused = alice.post(f"{path}/switch", data={"on": "1"}, headers=AS_SCRIPT)
+    assert refused.status_code == 409
+    assert refused.json
+    assert (refused.json["detail"], refused.json["review"]) == ("2 numbers have to be bought first.", f"{path}/review")
+    assert alice.post(f"{path}/switch", data={"on": "1"}).headers["Location"] == f"{path}/review"
+    assert not only(database).enabled
+
+
+def test_r3_a_duplicate_is_off_and_has_no_numbers(alice: FlaskClient, database: Database, cast: Cast) -> None:
+    fill(database, cast.project, 1, 3)
+    page = alice.post(f"/scenarios/{only(database).id}/duplicate", follow_redirects=True).text
+    assert "Scenario 0000 (copy) is made and off." in page
+    table = alice.get("/scenarios?sort=name").text
+    assert titles(table) == ["Scenario 0000", "Scenario 0000 (copy)"]
+    with database.reading() as session:
+        copy = session.scalars(select(Scenario).order_by(Scenario.id.desc()).limit(1)).one()
+        assert not copy.enabled
+        held = select(TrackingNumber.id).where(TrackingNumber.scenario_id == copy.id)
+        assert session.scalars(held).all() == []

@@ -14,10 +14,7 @@ from router.scenarios.documents import numbers_by_scenario
 from router.scenarios.drafts import begin_draft, unfinished
 from router.scenarios.duplicate import duplicate_scenario
 from router.scenarios.models import Scenario
-from router.scenarios.scenarios import (
-    find_scenario,
-    switch_scenario,
-)
+from router.scenarios.scenarios import find_scenario, switch_scenario
 from router.scenarios.switches import switch_upkeep
 from router.scenarios.table import read_query, table_counts, table_rows
 from router.server import current_server
@@ -96,7 +93,7 @@ def _check_bought(scenario: Scenario, enabled: bool) -> None:
     pending = len(scenario.to_buy.get("numbers", [])) + int(scenario.to_buy.get("count", 0))
     if enabled and pending:
         said = f"{say_count(pending, 'number')} {'has' if pending == 1 else 'have'} to be bought first."
-        raise Problem(409, said, review=f"{url_for('scenarios.table')}/{scenario.id}/review")
+        raise Problem(409, said, review=url_for("connect.review", scenario_id=scenario.id))
 
 
 @scenarios_pages.post("/<int:scenario_id>/upkeep-switch")

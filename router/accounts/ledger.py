@@ -1,5 +1,6 @@
 """The ledger of a project: an append-only list of entries whose sum is the balance (R4). Nothing else writes either."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -79,8 +80,45 @@ def post(session: Session, project_id: int, entry: Post, now: datetime) -> Ledge
     return row
 
 
+def charge_all(session: Session, project_id: int, entries: Sequence[Post], now: datetime) -> None:
+    """Writes many charges at once, with as many statements as one has; those whose reason counted before are left out.
+
+    Raises:
+        BalanceTooLow: the balance does not cover all of them. Nothing was written.
+    """
+    balance = lock_balance(session, project_id)
+    reasons = [entry.reason for entry in entries]
+    known = select(LedgerEntry.reason).where(LedgerEntry.project_id == project_id, LedgerEntry.reason.in_(reasons))
+    counted = set(session.scalars(known))
+    rows: list[LedgerEntry] = []
+    for entry in entries:
+        if entry.reason in counted:
+            continue
+        balance += entry.amount_minor
+        rows.append(_row(project_id, entry, balance, now))
+    if rows and balance < 0:
+        raise BalanceTooLow(-balance)
+    session.add_all(rows)
+    _move(session, project_id, balance)
+    if rows and balance == 0:
+        _tell_used_up(session, rows[-1], now)
+
+
 def _write(session: Session, project_id: int, entry: Post, after: int, now: datetime) -> LedgerEntry:
-    row = LedgerEntry(
+    row = _row(project_id, entry, after, now)
+    session.add(row)
+    _move(session, project_id, after)
+    return row
+
+
+def _move(session: Session, project_id: int, balance: int) -> None:
+    moved = update(Project).where(Project.id == project_id).values(balance_minor=balance)
+    session.execute(moved.execution_options(synchronize_session="fetch"))
+    session.flush()
+
+
+def _row(project_id: int, entry: Post, after: int, now: datetime) -> LedgerEntry:
+    return LedgerEntry(
         project_id=project_id,
         at=now,
         amount_minor=entry.amount_minor,
@@ -91,11 +129,6 @@ def _write(session: Session, project_id: int, entry: Post, after: int, now: date
         number=entry.number,
         scenario_id=entry.scenario_id,
     )
-    session.add(row)
-    moved = update(Project).where(Project.id == project_id).values(balance_minor=after)
-    session.execute(moved.execution_options(synchronize_session="fetch"))
-    session.flush()
-    return row
 
 
 def _tell_used_up(session: Session, entry: LedgerEntry, now: datetime) -> None:

@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
-from router.accounts.ledger import RENEWED, Post, lock_balance, post, price_of
+from router.accounts.ledger import RENEWED, Post, charge_all, lock_balance, price_of
 from router.accounts.models import Project
 from router.scenarios.grace import keep_grace, unpaid
 from router.scenarios.models import TrackingNumber
@@ -43,8 +43,10 @@ def renew_some(server: Server, project_id: int, now: datetime) -> int:
         affordable = _affordable(session, server, project_id, lock_balance(session, project_id))
         numbers = session.scalars(due_numbers(project_id, now).limit(affordable).with_for_update()).all()
         price = price_of(server.settings, session.get_one(Project, project_id))
+        if price:
+            charge_all(session, project_id, [_rent(number, price) for number in numbers], now)
         for number in numbers:
-            _renew(session, number, price, now)
+            number.paid_until = _paid_until(number) + PAID_TIME
     return len(numbers)
 
 
@@ -59,17 +61,13 @@ def _affordable(session: Session, server: Server, project_id: int, balance: int)
     return min(AT_ONCE, balance // price) if price else AT_ONCE
 
 
-def _renew(session: Session, number: TrackingNumber, price: int, now: datetime) -> None:
-    """An entry that counted before is no reason to stop: then these 7 days are paid."""
-    start = number.paid_until
-    if start is None:
-        return
-    if price:
-        reason = rent_reason(number.e164, start)
-        post(
-            session,
-            number.project_id,
-            Post(-price, reason, ACTOR, RENEWED, number.e164, number.scenario_id),
-            now,
-        )
-    number.paid_until = start + PAID_TIME
+def _rent(number: TrackingNumber, price: int) -> Post:
+    """One that counted before is left out by the ledger: then these 7 days are paid."""
+    reason = rent_reason(number.e164, _paid_until(number))
+    return Post(-price, reason, ACTOR, RENEWED, number.e164, number.scenario_id)
+
+
+def _paid_until(number: TrackingNumber) -> datetime:
+    if number.paid_until is None:
+        raise ValueError(f"{number.id} is not rented")
+    return number.paid_until

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from router.accounts.ledger import BalanceTooLow, Post, charge_all
 from router.accounts.models import LedgerEntry, Mail, Project
 from router.database import Database
 from router.scenarios.grace import add_calls, kept_after_grace
@@ -212,3 +213,15 @@ def test_r4_a_top_up_in_time_gives_nothing_back(server: Server, project: Project
     with server.database.reading() as session:
         assert number(session, FIRST).releasing_at is None
         assert number(session, FIRST).paid_until == NOON + 2 * WEEK
+
+
+def test_r4_many_charges_at_once_are_all_covered_or_none_is_written(server: Server, project: Project) -> None:
+    money(server, project, 100)
+    charges = [Post(-60, f"rent:{e164}:x", "server", number=e164) for e164 in (FIRST, SECOND)]
+    with pytest.raises(BalanceTooLow) as refusal, server.database.writing() as session:
+        charge_all(session, project.id, charges, NOON)
+    assert refusal.value.missing_minor == 20
+    with server.database.writing() as session:
+        charge_all(session, project.id, charges[:1], NOON)
+        charge_all(session, project.id, charges[:1], NOON)
+        assert balance_of(session, project) == 40

@@ -41,15 +41,21 @@ def open_stored(
 
 
 def stored_values(server: Server, desk: Desk) -> Values:
-    return values_of_document(desk.stored, parts_of(server), desk.project.currency)
+    return _shown(server, desk.project, desk.stored)
+
+
+def _shown(server: Server, project: Project, stored: dict[str, Any]) -> Values:
+    """Numbers are searched in the project's country, if no other was named."""
+    values = values_of_document(stored, parts_of(server), project.currency)
+    to_buy = values["numbers"]["to_buy"]
+    to_buy["country"] = to_buy["country"] or project.country
+    return values
 
 
 def _desk(
     server: Server, project: Project, scenario: Scenario | None, draft: ScenarioDraft | None, stored: dict[str, Any]
 ) -> Desk:
-    values = values_of_document(stored, parts_of(server), project.currency)
-    if scenario is None:
-        values["numbers"]["to_buy"]["country"] = project.country
+    values = _shown(server, project, stored)
     if draft is not None:
         values |= open_values(server.keys, draft)
     version = draft.scenario_version if draft else scenario.version if scenario else 0

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from router.phones import BadPhone, international, read_destination, read_phone
-from router.scenarios.old_table import Row, cell_error, plain, read_table
+from router.scenarios.old_table import Row, UnreadableFile, cell_error, plain, read_table
 from router.scenarios.tagging import format_error, selector_error
 
 COLUMNS = ("number", "destination", "prefix", "selectors", "format", "type", "channel")
 NEEDED = ("number", "destination")
-MOST_ROWS = 1000
-"""As many as one transaction may write."""
+MOST_ROWS, MOST_SCENARIOS = 1000, 200
+"""As many as one transaction may write: calls wait for it on SQLite."""
+MOST_STATIC = 500
 MOST_SELECTORS, LONGEST_SELECTOR, LONGEST_FORMAT, LONGEST_TITLE = 50, 300, 60, 120
 OLD_CLASS = re.compile(r"roistat-phone[\w-]*")
 """Elements of the old logic were named by class."""
@@ -108,6 +109,12 @@ def read_old_file(data: bytes, country: str) -> OldFile:
         lines[number.e164] = row.line
         file.numbers.append(number)
     _check_destinations(file, lines)
+    groups = file.groups()
+    if len(groups) > MOST_SCENARIOS:
+        raise UnreadableFile(f"The file would make more than {MOST_SCENARIOS} scenarios. Split it.")
+    for settings, numbers in groups:
+        for number in numbers[MOST_STATIC:] if settings.type == "static" else ():
+            file.problems[number.line] = f"At most {MOST_STATIC} static numbers can be in one scenario."
     return file
 
 

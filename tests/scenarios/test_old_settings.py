@@ -242,6 +242,10 @@ UNREADABLE = [
     (b"PK\x03\x04\x14\x00\x06\x00\x08\x00", "This is a spreadsheet's own file."),
     (b"number,number,destination\n", "The column number is there twice."),
     (b"number,destination\n" + b"1,2\n" * 1001, "The file has more than 1,000 lines."),
+    (
+        b"number,destination,selectors\n" + b"".join(b"+1415555%d,,.a%d\n" % (2000 + i, i) for i in range(201)),
+        "The file would make more than 200 scenarios.",
+    ),
     (b"x" * (4 * 1024 * 1024 + 1), "The file is larger than 4 MB."),
 ]
 
@@ -250,6 +254,13 @@ UNREADABLE = [
 def test_r13_a_file_that_is_no_table_is_refused_in_words(data: bytes, said: str) -> None:
     with pytest.raises(UnreadableFile, match=said):
         read_old_file(data, "US")
+
+
+def test_r13_a_scenario_takes_at_most_500_static_numbers() -> None:
+    rows = [{"number": f"+1415555{2000 + index}"} | ONE | {"type": "static"} for index in range(501)]
+    assert read_old_file(lines(*rows).encode(), "US").problems == {
+        502: "At most 500 static numbers can be in one scenario."
+    }
 
 
 def test_r13_line_numbers_are_those_of_the_file(bring: Importer) -> None:

@@ -71,7 +71,7 @@ def test_r13_a_file_that_is_no_table_is_refused_on_the_page(alice: FlaskClient, 
 @pytest.mark.parametrize("database_kind", ["sqlite"])
 def test_r13_the_page_takes_a_thousand_lines_and_refuses_a_much_larger_file(alice: FlaskClient) -> None:
     lines = [
-        f"+1415555{1000 + index},+14155550111,.phone,static,a-rather-long-source-name/{index}" for index in range(1000)
+        f"+1415555{1000 + index},+14155550111,.phone,dynamic,{'a-rather-long-source-name' * 2}" for index in range(1000)
     ]
     assert "1,000 numbers" in send(alice, HEAD + "\n".join(lines)).text
     assert send(alice, b"x" * 400_000).status_code == 413

@@ -1,0 +1,115 @@
+"""The page before a scenario is enabled: what is found, what it costs, and Connect (R2, R4)."""
+
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import select
+
+from router.accounts.ledger import Post, post
+from router.accounts.models import Project
+from router.database import Database
+from router.scenarios.models import NumberOrder, Scenario
+from router.scenarios.numbers import add_numbers
+from router.scenarios.scenarios import create_scenario
+from router.server import Server
+from tests.people import NOW, Cast, sign_in
+from tests.scenarios.making import ALICE, FIRST, LINE
+
+FLOW = {"destinations": [{"to": LINE, "ring_seconds": 20}]}
+CHOSEN = "+14155557731"
+
+
+@pytest.fixture
+def server(app: Flask) -> Server:
+    return app.extensions["router"]  # type: ignore[no-any-return]  # Flask does not type its extensions
+
+
+@pytest.fixture
+def alice(client: FlaskClient, cast: Cast, database: Database) -> FlaskClient:
+    with database.writing() as session:
+        add_numbers(session, cast.project, ALICE, [FIRST], NOW)
+        session.get_one(Project, cast.project.id).number_price_minor = 150
+    return sign_in(client, cast.alice)
+
+
+def make(server: Server, cast: Cast, **document: Any) -> str:
+    """The address of a scenario that is off."""
+    given = {"title": "Spring", "numbers": [FIRST], "flow": FLOW} | document
+    with server.database.writing() as session:
+        return f"/scenarios/{create_scenario(session, server, cast.project, ALICE, given, NOW)[0].id}"
+
+
+def is_on(database: Database) -> bool:
+    with database.reading() as session:
+        return session.scalars(select(Scenario)).one().enabled
+
+
+def top_up(database: Database, cast: Cast, minor: int) -> None:
+    with database.writing() as session:
+        post(session, cast.project.id, Post(minor, "topup:1", "olivia@example.net"), NOW)
+
+
+def test_r4_too_little_money_is_said_and_connect_is_not_offered(
+    alice: FlaskClient, server: Server, cast: Cast, database: Database
+) -> None:
+    path = make(server, cast, to_buy={"numbers": [CHOSEN], "count": 0, "country": "US"})
+    page = alice.get(f"{path}/review").text
+    assert "1.50 EUR</span> are missing" in page
+    assert ">Connect<" not in page
+    refused = alice.post(f"{path}/connect", data={"version": "1"})
+    assert refused.status_code == 409
+    assert "Nothing was bought." in refused.text
+    assert not is_on(database)
+    top_up(database, cast, 200)
+    page = alice.get(f"{path}/review").text
+    assert ">Connect<" in page
+    assert "0.50 EUR" in page, "what is left"
+    answer = alice.post(f"{path}/connect", data={"version": "1"})
+    assert answer.location.startswith("/numbers/batches/")
+    with database.reading() as session:
+        assert session.scalars(select(NumberOrder.e164)).all() == [CHOSEN]
+
+
+def test_r2_numbers_that_are_there_already_are_enabled_for_nothing(
+    alice: FlaskClient, server: Server, cast: Cast, database: Database
+) -> None:
+    path = make(server, cast)
+    page = alice.get(f"{path}/review").text
+    assert "Nobody is told about its calls." in page
+    assert f"{path}/integrations?check=1#" in page, "each finding leads to its field"
+    assert "Nobody is told about its calls." in alice.get(f"{path}/integrations?check=1").text
+    answer = alice.post(f"{path}/connect", data={"version": "1"}, follow_redirects=True)
+    assert "Spring is on" in answer.text
+    assert "/settings/install" in answer.text
+    assert is_on(database)
+
+
+def test_r2_what_stops_it_is_mended_first(alice: FlaskClient, server: Server, cast: Cast) -> None:
+    page = alice.get(f"{make(server, cast, flow=None)}/review").text
+    assert "No destination" in page
+    assert ">Connect<" not in page
+
+
+def test_connect_buys_what_was_shown_and_nothing_else(
+    alice: FlaskClient, server: Server, cast: Cast, database: Database
+) -> None:
+    """Somebody changed it between the look and the press."""
+    path = make(server, cast)
+    alice.post(f"{path}/terms", data={"title": "Other", "do": "apply"})
+    late = alice.post(f"{path}/connect", data={"version": "1"})
+    assert late.status_code == 409
+    assert "Somebody else changed this scenario meanwhile" in late.text
+    assert not is_on(database)
+
+
+def test_a_number_that_went_away_is_said(alice: FlaskClient, server: Server, cast: Cast, database: Database) -> None:
+    path = make(server, cast, to_buy={"numbers": [CHOSEN], "count": 0, "country": "US"})
+    top_up(database, cast, 900)
+    with database.writing() as session:
+        add_numbers(session, cast.other_project, ALICE, [CHOSEN], NOW)
+    page = alice.get(f"{path}/review").text
+    assert "is no longer to be had" in page
+    assert ">Connect<" not in page
+    assert alice.post(f"{path}/connect", data={"version": "1"}).status_code == 409

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from router.database import Database
 from router.scenarios.documents import scenario_document
 from router.scenarios.drafts import open_values, unfinished
-from router.scenarios.form import Values, element_of
+from router.scenarios.form import Values
 from router.scenarios.models import Scenario, ScenarioDraft, TrackingNumber
 from router.scenarios.numbers import add_numbers
 from router.server import Server
@@ -377,33 +377,6 @@ def test_junk_is_no_mistake_of_ours(alice: FlaskClient) -> None:
     assert "Write an amount of EUR" in answer.text
     for address in ("/scenarios/new/0/numbers", "/scenarios/new/99999999999999999999/numbers", f"{base}/nothing"):
         assert alice.get(address).status_code == 404
-
-
-@pytest.mark.parametrize(
-    ("field", "element"),
-    [
-        ("title", "title"),
-        ("numbers.3", "numbers"),
-        ("own.1", "own"),
-        ("flow.destinations", "destinations.0.to"),
-        ("flow.destinations.1.ring_seconds", "destinations.2.ring_seconds"),
-        ("channels.0.match.campaign", "channels.1.campaign"),
-        ("channels.0.number", "channels.1.gets"),
-        ("tagging.selectors.4", "tagging.selectors"),
-        ("terms.only_sources.0", "terms.only_sources"),
-        ("upkeep.spending_limit_minor", "upkeep.spending_limit"),
-        ("to_buy", "to_buy.count"),
-        ("integrations.ga4.measurement_id", "integrations.ga4.measurement_id"),
-    ],
-)
-def test_every_field_of_the_document_has_its_element(field: str, element: str) -> None:
-    """Rows that were left empty are in the form and not in the document."""
-    empty = {"to": "", "source": "", "gets": ""}
-    values = {
-        "forwarding": {"destinations": [{"to": "a"}, empty, {"to": "b"}]},
-        "channels": {"channels": [empty, {"source": "x", "gets": ""}]},
-    }
-    assert element_of(field, values) == element
 
 
 def test_a_draft_is_kept_at_its_time(alice: FlaskClient, server: Server, cast: Cast, database: Database) -> None:

@@ -42,19 +42,19 @@ from router.reports.views import reports_pages
 from router.scenarios import flows
 from router.scenarios.actions_api import scenario_actions_api
 from router.scenarios.api import scenarios_api
-from router.scenarios.balance_views import balance_pages
-from router.scenarios.buying_views import buying_pages
-from router.scenarios.connect_views import connect_pages
-from router.scenarios.grace import add_calls
-from router.scenarios.ledger_api import ledger_api
-from router.scenarios.lint import add_lint_rule
+from router.scenarios.linting.lint import add_lint_rule
+from router.scenarios.money.api import ledger_api
+from router.scenarios.money.views import balance_pages
 from router.scenarios.number_api import numbers_api
 from router.scenarios.number_views import numbers_pages
-from router.scenarios.old_settings_views import add_old_settings_section, old_settings_pages
+from router.scenarios.old_settings.views import add_old_settings_section, old_settings_pages
 from router.scenarios.parts import add_part
-from router.scenarios.release import add_activity
+from router.scenarios.renting.buying_views import buying_pages
+from router.scenarios.renting.grace import add_calls
+from router.scenarios.renting.release import add_activity
 from router.scenarios.views import scenarios_pages
-from router.scenarios.wizard_views import wizard_pages
+from router.scenarios.wizard.connect_views import connect_pages
+from router.scenarios.wizard.views import wizard_pages
 from router.server import Server
 from router.settings import Settings, read_settings
 from router.voice import hooks as voice_hooks

@@ -15,8 +15,8 @@ from router.database import schema_state
 from router.demo.run import demo_environment, prepare_demo, welcome_when_ready
 from router.logs import configure_logs
 from router.operations import key_fits
-from router.scenarios.commands import numbers
-from router.scenarios.import_command import import_old
+from router.scenarios.old_settings.command import import_old
+from router.scenarios.renting.commands import numbers
 from router.server import Server
 from router.settings import SettingsError, read_settings
 from router.supervisor import PortTaken, claim_port, python, supervise, web_command

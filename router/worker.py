@@ -17,11 +17,11 @@ from router.attribution.upkeep_run import keep_pools
 from router.database import LONG_AGO
 from router.integrations.work import DeliveryWorker
 from router.reports.columns import ColumnKeeper, refresh_accuracy
-from router.scenarios.carrier_prices import refresh_carrier_prices
-from router.scenarios.low_balance import watch_balances
-from router.scenarios.purchase import advance_due
-from router.scenarios.release import advance_releases
-from router.scenarios.renewal import renew_due
+from router.scenarios.money.low_balance import watch_balances
+from router.scenarios.renting.carrier_prices import refresh_carrier_prices
+from router.scenarios.renting.purchase import advance_due
+from router.scenarios.renting.release import advance_releases
+from router.scenarios.renting.renewal import renew_due
 from router.server import Server
 from router.voice.closing import close_silent_calls, repeat_fan_out
 

@@ -13,8 +13,8 @@ from router.scenarios.models import NumberBatch, NumberOrder, Scenario, Tracking
 from router.server import Server
 from tests.people import NOW, Cast, furnishes
 from tests.reports.making import make_life
+from tests.scenarios.balances import make_money
 from tests.scenarios.drafting import make_draft
-from tests.scenarios.money import make_money
 
 
 @furnishes

@@ -8,8 +8,8 @@ from sqlalchemy.orm import Session
 
 from router.attribution.load import numbers_needed
 from router.formats import say_count
-from router.scenarios.findings import Finding
-from router.scenarios.lint_facts import Linted
+from router.scenarios.linting.facts import Linted
+from router.scenarios.linting.findings import Finding
 from router.scenarios.models import Scenario
 from router.server import Server
 

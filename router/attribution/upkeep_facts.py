@@ -11,9 +11,9 @@ from router.accounts.ledger import price_of
 from router.accounts.models import LedgerEntry, Project
 from router.attribution.models import PoolNumber, UpkeepRun
 from router.attribution.upkeep import QUIET, Decision, Limits, PoolNumberFacts, decide
-from router.scenarios.grace import CALLS
 from router.scenarios.models import OPEN, NumberBatch, NumberOrder, Scenario, TrackingNumber
-from router.scenarios.release import active_numbers
+from router.scenarios.renting.grace import CALLS
+from router.scenarios.renting.release import active_numbers
 from router.server import Server
 
 WEEK = timedelta(days=7)

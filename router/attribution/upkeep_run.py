@@ -21,9 +21,9 @@ from router.attribution.upkeep_shop import find_numbers, search_for
 from router.carriers.shop import ShopError
 from router.database import insert_new
 from router.scenarios.models import Scenario, TrackingNumber
-from router.scenarios.orders import taken_numbers, wait_for_arrivals
-from router.scenarios.purchase import order_numbers
-from router.scenarios.release import begin_release
+from router.scenarios.renting.orders import taken_numbers, wait_for_arrivals
+from router.scenarios.renting.purchase import order_numbers
+from router.scenarios.renting.release import begin_release
 from router.server import Server
 from router.settings import SettingsError
 from router.web import Problem, iso

@@ -11,7 +11,7 @@ from router.accounts.tokens import require_token
 from router.scenarios.connect import searching
 from router.scenarios.documents import scenario_document
 from router.scenarios.duplicate import duplicate_scenario
-from router.scenarios.lint import lint
+from router.scenarios.linting.lint import lint
 from router.scenarios.scenarios import connect_scenario, editable, find_scenario, switch_scenario
 from router.scenarios.shape import ScenarioPatch, ScenarioShape
 from router.server import current_server

@@ -13,8 +13,8 @@ from router.accounts.ledger import BalanceTooLow
 from router.accounts.models import Project
 from router.scenarios.enabling import Enabling, cost_of_enabling
 from router.scenarios.models import NumberBatch, NumberOrder, Scenario, TrackingNumber
-from router.scenarios.purchase import order_numbers
-from router.scenarios.search import open_shop, search_numbers
+from router.scenarios.renting.purchase import order_numbers
+from router.scenarios.renting.search import open_shop, search_numbers
 from router.server import Server
 from router.web import Problem
 

@@ -10,7 +10,7 @@ from router.accounts.access import Actor
 from router.accounts.models import Project
 from router.scenarios.documents import numbers_by_scenario
 from router.scenarios.models import Scenario, TrackingNumber
-from router.scenarios.release import begin_release
+from router.scenarios.renting.release import begin_release
 from router.scenarios.scenarios import delete_scenario
 from router.server import Server
 

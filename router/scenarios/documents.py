@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session
 
 from router.scenarios.channel_rows import Channel, short_form, with_static, without_numbers
 from router.scenarios.models import OPEN, CallFlow, NumberBatch, NumberOrder, Scenario, TrackingNumber
-from router.scenarios.paid_time import grace_ends
 from router.scenarios.parts import parts_of
+from router.scenarios.renting.paid_time import grace_ends
 from router.scenarios.shape import Terms, ToBuy
 from router.server import Server
 from router.web import iso

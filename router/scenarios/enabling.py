@@ -11,8 +11,8 @@ from router.accounts.ledger import price_of
 from router.accounts.models import Project
 from router.money import say_money
 from router.scenarios.documents import scenario_document
-from router.scenarios.findings import Finding
-from router.scenarios.lint import lint
+from router.scenarios.linting.findings import Finding
+from router.scenarios.linting.lint import lint
 from router.scenarios.models import Scenario, TrackingNumber
 from router.server import Server
 from router.web import Problem

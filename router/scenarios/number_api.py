@@ -18,12 +18,12 @@ from router.scenarios.models import NumberOrder, TrackingNumber
 from router.scenarios.moving import move_numbers, pin_number
 from router.scenarios.number_shape import BuyShape, NumberPatch, SearchShape, e164_of_address, read_e164
 from router.scenarios.numbers import add_number, present_numbers, remove_number
-from router.scenarios.orders import OPEN_STATES
-from router.scenarios.purchase import buy_now
 from router.scenarios.refusal import Refused
-from router.scenarios.release import begin_release
+from router.scenarios.renting.orders import OPEN_STATES
+from router.scenarios.renting.purchase import buy_now
+from router.scenarios.renting.release import begin_release
+from router.scenarios.renting.search import REFUSES, ForSale, open_shop, search_numbers
 from router.scenarios.scenarios import find_scenario
-from router.scenarios.search import REFUSES, ForSale, open_shop, search_numbers
 from router.scenarios.shape import NumberShape
 from router.server import current_server
 from router.web import Problem, read_json

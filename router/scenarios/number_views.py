@@ -13,13 +13,13 @@ from router.formats import say_count
 from router.phones import international
 from router.scenarios.acting import act_at_once
 from router.scenarios.deleting import fate_of
-from router.scenarios.forecast import project_forecast
 from router.scenarios.models import TrackingNumber
+from router.scenarios.money.forecast import project_forecast
 from router.scenarios.moving import move_numbers, pin_number
 from router.scenarios.number_table import number_figures, numbers_asked_for, read_number_query, titles_of
 from router.scenarios.numbers import add_numbers, present_numbers, remove_number
 from router.scenarios.refusal import Refused
-from router.scenarios.release import begin_release
+from router.scenarios.renting.release import begin_release
 from router.server import current_server
 from router.web import GREATEST_ID, Problem
 

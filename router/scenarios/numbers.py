@@ -14,8 +14,8 @@ from router.database import insert_new
 from router.phones import BadPhone, read_phone
 from router.scenarios.flows import destinations_of
 from router.scenarios.models import HERE, Scenario, TrackingNumber
-from router.scenarios.orders import taken_numbers, wait_for_arrivals
 from router.scenarios.refusal import Refused
+from router.scenarios.renting.orders import taken_numbers, wait_for_arrivals
 from router.scenarios.signals import free_numbers_changed, numbers_changed
 from router.server import Server
 from router.web import Problem

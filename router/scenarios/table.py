@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from router.accounts.api_habits import make_cursor, read_cursor
 from router.accounts.models import Project
-from router.scenarios.attention import attention_of, unpaid_sentence
+from router.scenarios.linting.attention import attention_of, unpaid_sentence
 from router.scenarios.models import Scenario, TrackingNumber
 from router.server import Server
 

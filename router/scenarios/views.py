@@ -11,12 +11,12 @@ from router.money import say_money
 from router.scenarios.acting import act_at_once
 from router.scenarios.deleting import delete_with_numbers, fate_of
 from router.scenarios.documents import numbers_by_scenario
-from router.scenarios.drafts import begin_draft, unfinished
 from router.scenarios.duplicate import duplicate_scenario
 from router.scenarios.models import Scenario
 from router.scenarios.scenarios import find_scenario, switch_scenario
 from router.scenarios.switches import switch_upkeep
 from router.scenarios.table import read_query, table_counts, table_rows
+from router.scenarios.wizard.drafts import begin_draft, unfinished
 from router.server import current_server
 from router.web import Problem
 

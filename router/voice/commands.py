@@ -7,7 +7,7 @@ import click
 from router.accounts import audit
 from router.accounts.commands import CONSOLE, Opener, opened, project_of
 from router.formats import say_count
-from router.scenarios.old_table import UnreadableFile
+from router.scenarios.old_settings.table import UnreadableFile
 from router.voice.import_calls import read_old_calls, write_old_calls
 
 MOST_SAID = 50

@@ -17,7 +17,7 @@ from router.attribution.sources import LONGEST_VALUE, named_source
 from router.database import LONG_AGO, insert_new
 from router.phones import BadPhone, Caller, read_phone
 from router.scenarios.models import TrackingNumber
-from router.scenarios.old_table import Row, cell_error, plain, read_table
+from router.scenarios.old_settings.table import Row, cell_error, plain, read_table
 from router.server import Server
 from router.voice.calls import CALL, IMPORTED, decide_later_calls
 from router.voice.models import Call

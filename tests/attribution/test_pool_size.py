@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from router.attribution.pool_size import refresh_needed
 from router.database import Database
-from router.scenarios.lint import lint_stored
+from router.scenarios.linting.lint import lint_stored
 from router.scenarios.models import Scenario
 from router.server import Server
 from tests.attribution.test_load import lend

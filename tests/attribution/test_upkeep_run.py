@@ -15,12 +15,12 @@ from router.attribution.upkeep_run import day_of, due_scenarios, keep_pools, pla
 from router.carriers.shop import TryLater
 from router.database import Database
 from router.scenarios.models import NumberBatch, NumberOrder, Scenario, TrackingNumber
-from router.scenarios.purchase import advance_due
+from router.scenarios.renting.purchase import advance_due
 from router.scenarios.signals import numbers_changed
 from router.server import Server
 from router.worker import renewals
 from tests.attribution.test_load import lend
-from tests.scenarios.renting import rent
+from tests.scenarios.rented import rent
 from tests.scenarios.shop import FakeShop
 from tests.world import NOON, make_project, make_scenario
 

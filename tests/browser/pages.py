@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from router.scenarios.steps import NAMES
+from router.scenarios.wizard.steps import NAMES
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from router.accounts.models import Person
 from router.accounts.set_up import setup_link
 from router.app import create_app
 from router.database import migrate
-from router.scenarios.drafts import keep
 from router.scenarios.models import ScenarioDraft
+from router.scenarios.wizard.drafts import keep
 from router.server import Server
 from router.settings import Settings
 from tests.browser.pages import PAGES, PageToSee

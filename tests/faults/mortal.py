@@ -22,9 +22,9 @@ from sqlalchemy import event
 
 from router.app import make_server
 from router.database import Database, migrate
-from router.scenarios import renewal
-from router.scenarios.purchase import advance_due
-from router.scenarios.release import advance_releases
+from router.scenarios.renting import renewal
+from router.scenarios.renting.purchase import advance_due
+from router.scenarios.renting.release import advance_releases
 from router.server import Server
 from router.settings import Settings
 from tests.carriers.rest import make_shop

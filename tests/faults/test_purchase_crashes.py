@@ -18,14 +18,14 @@ from router.carriers.simulator.rest_ways import Way
 from router.crypto import KeyRing
 from router.database import Database
 from router.scenarios.models import NumberBatch, NumberOrder, TrackingNumber
-from router.scenarios.purchase import order_numbers
+from router.scenarios.renting.purchase import order_numbers
 from router.server import Server
 from router.settings import Settings
 from tests.carriers.rest import Carrier, running_carrier
 from tests.conftest import SECRET
 from tests.faults.mortal import Life, Nursery
 from tests.scenarios.making import ALICE, NOON, make_project
-from tests.scenarios.renting import WEEK, balance_of, rent, top_up
+from tests.scenarios.rented import WEEK, balance_of, rent, top_up
 
 ONE, TWO = "+12125550190", "+12125550191"
 PRICE = 150

@@ -16,9 +16,9 @@ from router.integrations.claims import Outcome, claim, finish
 from router.integrations.models import Delivery, Integration
 from router.integrations.outbox import fan_out
 from router.integrations.scenario_part import IntegrationsPart
-from router.scenarios.form import FieldErrors
 from router.scenarios.models import Scenario
 from router.scenarios.parts import ScenarioPart
+from router.scenarios.wizard.form import FieldErrors
 from router.web import Problem
 from tests.integrations.conftest import LOOPBACK, Office
 from tests.integrations.factories import NOW, WEBHOOK_SECRET, facts, make_call, make_scenario

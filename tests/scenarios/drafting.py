@@ -6,8 +6,8 @@ from sqlalchemy.orm import Session
 
 from router.accounts.models import Person, Project
 from router.crypto import KeyRing
-from router.scenarios.drafts import keep
 from router.scenarios.models import ScenarioDraft
+from router.scenarios.wizard.drafts import keep
 from tests.people import NOW
 
 PAGE = """<header><a class="phone" href="tel:+14155550100">(415) 555-0100</a></header>

@@ -15,7 +15,7 @@ from router.scenarios.connect import buying_of, searching
 from router.scenarios.documents import scenario_document
 from router.scenarios.enabling import Enabling, enabling_of
 from router.scenarios.models import NumberBatch, NumberOrder, Scenario, TrackingNumber
-from router.scenarios.purchase import advance_due
+from router.scenarios.renting.purchase import advance_due
 from router.scenarios.scenarios import change_scenario, connect_scenario, create_scenario, switch_scenario
 from router.server import Server
 from router.web import Problem

@@ -10,11 +10,11 @@ from sqlalchemy import func, select
 from router.accounts.models import LedgerEntry, Project
 from router.carriers.shop import NotForUs, OutcomeUnknown, TryLater
 from router.scenarios.models import NumberOrder, TrackingNumber
-from router.scenarios.release import advance_releases
+from router.scenarios.renting.release import advance_releases
 from router.server import Server
 from tests.people import Cast
 from tests.scenarios.making import FIRST, LINE, SECOND, number
-from tests.scenarios.renting import balance_of, rent, top_up
+from tests.scenarios.rented import balance_of, rent, top_up
 from tests.scenarios.shop import FakeShop
 from tests.scenarios.test_api import Program, refusal
 

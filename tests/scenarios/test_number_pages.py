@@ -11,9 +11,9 @@ from sqlalchemy.orm import Session
 from router.accounts.models import Project
 from router.carriers.shop import TryLater
 from router.database import Database
-from router.scenarios.buying import advance_due
 from router.scenarios.models import NumberBatch, Scenario, TrackingNumber
 from router.scenarios.numbers import add_numbers
+from router.scenarios.renting.buying import advance_due
 from router.scenarios.scenarios import create_scenario
 from router.server import Server
 from tests.counting import count_statements

@@ -15,7 +15,7 @@ from router.app import make_server
 from router.cli import router
 from router.database import Database
 from router.integrations.models import Delivery, Integration
-from router.scenarios.old_table import UnreadableFile, cell_error, plain, read_table
+from router.scenarios.old_settings.table import UnreadableFile, cell_error, plain, read_table
 from router.server import Server
 from router.settings import Settings
 from router.voice.import_calls import NEEDED, OPTIONAL, read_old_calls, write_old_calls

@@ -1,0 +1,1 @@
+"""The linter: what somebody should look at before a scenario is enabled (R2)."""

@@ -1,0 +1,219 @@
+"""What the linter's rules look at, read from stored scenarios or from a document that is not stored."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from router.accounts.models import Project
+from router.phones import BadPhone, read_destination
+from router.scenarios.channel_rows import Channel
+from router.scenarios.flows import tracking_among
+from router.scenarios.linting.overlap import Claim, Claims, claims_of
+from router.scenarios.models import CallFlow, Scenario, TrackingNumber
+from router.scenarios.parts import parts_of
+from router.scenarios.reading import read_wanted
+from router.scenarios.renting.orders import taken_numbers
+from router.server import Server
+
+INTEGRATIONS = "integrations"
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a scenario stands in."""
+
+    claims: Claims
+    """What other scenarios replace on the page."""
+    tracking: frozenset[str]
+    """Those destinations that are tracking numbers."""
+    taken: frozenset[str]
+    """Those numbers to be bought that are on this server already, or are being bought."""
+    own_fallback: str
+    """The project's fallback destination, if it is one of its tracking numbers."""
+
+
+@dataclass(frozen=True)
+class Linted:
+    """A scenario as the rules see it."""
+
+    scenario_id: int
+    """0: not stored yet."""
+    project_id: int
+    aim: str
+    dynamic: int
+    static: int
+    to_buy: int
+    """How many numbers are still to be bought."""
+    named: Sequence[str]
+    """Those of them that were chosen."""
+    examples: Sequence[str]
+    """Some of its numbers, or all: if they are of several countries, so are these."""
+    destinations: Sequence[str]
+    selectors: Sequence[str]
+    replace: Sequence[str]
+    format: str
+    channels: Sequence[Channel]
+    terms: Mapping[str, Any]
+    upkeep_on: bool
+    told: bool
+    """Somebody is told about its calls."""
+    around: Surroundings
+
+
+def read_document(
+    session: Session, server: Server, project: Project, scenario_id: int | None, document: Mapping[str, Any]
+) -> Linted:
+    """Of a document in the API's shape; what cannot be read of it is left out."""
+    names = {part.name for part in parts_of(server)}
+    own = {name: value for name, value in document.items() if name not in names}
+    scenario = session.get(Scenario, scenario_id) if scenario_id else None
+    wanted, _ = read_wanted(session, server, project, scenario, own)
+    destinations = _typed_destinations(document, project.country)
+    static = len(wanted.static)
+    named = wanted.to_buy["numbers"]
+    others = _claims(session, project, everybody=True)
+    return Linted(
+        scenario_id=scenario_id or 0,
+        project_id=project.id,
+        aim=wanted.aim,
+        dynamic=max(len(wanted.numbers) - static, 0),
+        static=static,
+        to_buy=len(named) + wanted.to_buy["count"],
+        named=named,
+        examples=[*wanted.numbers, *named],
+        destinations=destinations,
+        selectors=wanted.tagging["selectors"],
+        replace=wanted.tagging["replace"],
+        format=wanted.tagging["format"],
+        channels=wanted.channels,
+        terms=wanted.terms,
+        upkeep_on=wanted.upkeep["on"],
+        told=_is_told(server, document.get(INTEGRATIONS)),
+        around=_surroundings(session, project, destinations, named, others),
+    )
+
+
+def read_stored(session: Session, server: Server, project: Project, scenario_ids: Sequence[int]) -> list[Linted]:
+    """Of stored scenarios, in a number of statements that does not depend on how many there are."""
+    scenarios = session.scalars(select(Scenario).where(Scenario.id.in_(scenario_ids)).order_by(Scenario.id)).all()
+    counted = _counted(session, scenario_ids)
+    flows = _destinations(session, [scenario.call_flow_id for scenario in scenarios if scenario.call_flow_id])
+    shown = {part.name: part.show(session, scenario_ids) for part in parts_of(server)}.get(INTEGRATIONS, {})
+    around = _surroundings(
+        session,
+        project,
+        [to for flow in flows.values() for to in flow],
+        [number for scenario in scenarios for number in scenario.to_buy.get("numbers", [])],
+        _claims(session, project, everybody=False),
+    )
+    return [
+        Linted(
+            scenario_id=scenario.id,
+            project_id=project.id,
+            aim=scenario.aim,
+            dynamic=counted.get(scenario.id, NOTHING).dynamic,
+            static=counted.get(scenario.id, NOTHING).static,
+            to_buy=len(scenario.to_buy.get("numbers", [])) + scenario.to_buy.get("count", 0),
+            named=scenario.to_buy.get("numbers", []),
+            examples=counted.get(scenario.id, NOTHING).examples,
+            destinations=flows.get(scenario.call_flow_id or 0, []),
+            selectors=scenario.tagging.get("selectors", []),
+            replace=scenario.tagging.get("replace", []),
+            format=scenario.tagging.get("format", ""),
+            channels=scenario.channels,
+            terms=scenario.terms,
+            upkeep_on=scenario.upkeep_on,
+            told=_is_told(server, shown.get(scenario.id)),
+            around=around,
+        )
+        for scenario in scenarios
+    ]
+
+
+@dataclass(frozen=True)
+class Counted:
+    """The numbers of a scenario. Country codes are prefixes, so the least and the greatest number are of one country only if all are."""
+
+    dynamic: int = 0
+    static: int = 0
+    examples: tuple[str, ...] = ()
+
+
+NOTHING = Counted()
+
+
+def _counted(session: Session, scenario_ids: Sequence[int]) -> dict[int, Counted]:
+    e164 = TrackingNumber.e164
+    counted = (
+        select(
+            TrackingNumber.scenario_id,
+            func.count(TrackingNumber.id),
+            func.count(TrackingNumber.static_source),
+            func.min(e164),
+            func.max(e164),
+        )
+        .where(TrackingNumber.scenario_id.in_(scenario_ids))
+        .group_by(TrackingNumber.scenario_id)
+    )
+    return {
+        scenario_id or 0: Counted(every - static, static, tuple(dict.fromkeys((least, greatest))))
+        for scenario_id, every, static, least, greatest in session.execute(counted)
+    }
+
+
+def _destinations(session: Session, flow_ids: Iterable[int]) -> dict[int, list[str]]:
+    flows = select(CallFlow.id, CallFlow.document).where(CallFlow.id.in_(list(flow_ids)))
+    return {flow_id: [one["to"] for one in document["destinations"]] for flow_id, document in session.execute(flows)}
+
+
+def _typed_destinations(document: Mapping[str, Any], country: str) -> list[str]:
+    """Those that can be read; a tracking number among them is what the linter is to say."""
+    flow = document.get("flow")
+    typed = flow.get("destinations") if isinstance(flow, Mapping) else None
+    read = []
+    for one in typed if isinstance(typed, list) else ():
+        text = one.get("to") if isinstance(one, Mapping) else None
+        try:
+            read.append(read_destination(text, country) if isinstance(text, str) else "")
+        except BadPhone:
+            read.append("")
+    return read
+
+
+def _claims(session: Session, project: Project, everybody: bool) -> Claims:
+    """What scenarios of the project replace on the page; `everybody`: the disabled ones too."""
+    present = (Scenario.project_id == project.id, Scenario.deleted_at.is_(None))
+    rows = select(Scenario.id, Scenario.title, Scenario.tagging).where(*present).order_by(Scenario.id)
+    if not everybody:
+        rows = rows.where(Scenario.enabled)
+    return claims_of(
+        Claim(scenario_id, title, tuple(tagging.get("selectors", ())), tuple(tagging.get("replace", ())))
+        for scenario_id, title, tagging in session.execute(rows)
+    )
+
+
+def _surroundings(
+    session: Session, project: Project, destinations: Iterable[str], to_buy: Iterable[str], claims: Claims
+) -> Surroundings:
+    fallback = project.fallback_destination
+    asked = {*destinations, fallback} - {""}
+    tracking = tracking_among(session, asked)
+    own = session.scalar(
+        select(TrackingNumber.e164).where(
+            TrackingNumber.project_id == project.id,
+            TrackingNumber.e164 == fallback,
+            TrackingNumber.released_at.is_(None),
+        )
+    )
+    taken = frozenset(taken_numbers(session, to_buy))
+    return Surroundings(claims, frozenset(tracking), taken, own or "")
+
+
+def _is_told(server: Server, integrations: Any) -> bool:
+    """Where no floor above has integrations, nobody misses them."""
+    if not any(part.name == INTEGRATIONS for part in parts_of(server)):
+        return True
+    return isinstance(integrations, Mapping) and any(integrations.values())

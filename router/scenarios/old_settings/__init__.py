@@ -1,0 +1,1 @@
+"""Bringing the settings of another call tracking service over (R13)."""

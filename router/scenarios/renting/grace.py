@@ -1,0 +1,133 @@
+"""Numbers that cannot be renewed are not lost at once (R4): 7 days of grace with e-mails; then only dynamic ones that nobody called for
+30 days are given back. The others keep ringing, and somebody decides."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import ColumnElement, Select, func, or_, select
+from sqlalchemy.orm import Session
+
+from router.accounts.ledger import lock_balance, price_of
+from router.accounts.mail import write_mail
+from router.accounts.models import Project
+from router.scenarios.models import Scenario, TrackingNumber
+from router.scenarios.renting.grace_letters import Group, letter_for
+from router.scenarios.renting.paid_time import GRACE, grace_ends
+from router.scenarios.renting.release import active_numbers, begin_release
+from router.server import Server
+
+QUIET = timedelta(days=30)
+"""A number that was called since keeps ringing."""
+STAGES = (("over", GRACE), ("ending", timedelta(days=6)), ("midway", GRACE / 2), ("began", timedelta(0)))
+"""From which age on a group is in which stage, the last one first."""
+AT_ONCE = 50
+ACTOR = "server"
+CALLS = "number_calls"
+Calls = Callable[[Session, Iterable[int], datetime], set[int]]
+"""(session, number ids, since) -> those that were called since."""
+
+
+def add_calls(server: Server, calls: Calls) -> None:
+    """The floor that knows calls tells which numbers were called."""
+    server.registries[CALLS] = calls
+
+
+def unpaid(now: datetime) -> tuple[ColumnElement[bool], ...]:
+    """WHERE of the rented numbers whose paid time has ended."""
+    return (
+        TrackingNumber.paid_until <= now,
+        TrackingNumber.owned_elsewhere.is_(False),
+        TrackingNumber.releasing_at.is_(None),
+        TrackingNumber.released_at.is_(None),
+    )
+
+
+def kept_after_grace(session: Session, project_id: int, now: datetime) -> list[TrackingNumber]:
+    """Unpaid numbers that keep ringing although their grace is over, because they are static, pinned or still called: the project's
+    people decide about them. The earliest first."""
+    kept = select(TrackingNumber).where(TrackingNumber.project_id == project_id, *unpaid(now - GRACE))
+    return list(session.scalars(kept.order_by(TrackingNumber.paid_until, TrackingNumber.id)))
+
+
+def keep_grace(server: Server, project_id: int, now: datetime) -> None:
+    """Writes the e-mails that are due for the unpaid numbers of a project, and gives back what its grace leaves."""
+    while _give_some_back(server, project_id, now):
+        pass
+    with server.database.reading() as session:
+        if session.scalar(_ends(project_id, now).limit(1)) is None:
+            return
+    with server.database.writing() as session:
+        _write_mails(session, server, project_id, now)
+
+
+def _ends(project_id: int, now: datetime) -> Select[datetime | None]:
+    return select(TrackingNumber.paid_until).where(TrackingNumber.project_id == project_id, *unpaid(now))
+
+
+def _write_mails(session: Session, server: Server, project_id: int, now: datetime) -> None:
+    """One for each day on which paid time ended and each stage of the grace, whatever the number of numbers."""
+    lock_balance(session, project_id)
+    project = session.get_one(Project, project_id, populate_existing=True)
+    price = price_of(server.settings, project)
+    for day, group in _groups(session, project, now):
+        stage = next(name for name, age in STAGES if now >= group.began_at + age)
+        letter = letter_for(stage, project, group, max(0, group.numbers * price - project.balance_minor), now)
+        write_mail(session, project, f"grace:{stage}:{day}", letter.subject, letter.body, now)
+
+
+def _groups(session: Session, project: Project, now: datetime) -> list[tuple[date, Group]]:
+    """The unpaid numbers by the day on which their paid time ended, in the project's time zone."""
+    counted = _ends(project.id, now).add_columns(func.count()).group_by(TrackingNumber.paid_until)
+    zone = ZoneInfo(project.timezone)
+    first: dict[date, datetime] = {}
+    numbers: Counter[date] = Counter()
+    for ended_at, amount in session.execute(counted.order_by(TrackingNumber.paid_until)):
+        day = ended_at.astimezone(zone).date()
+        first.setdefault(day, ended_at)
+        numbers[day] += amount
+    return [(day, Group(numbers[day], began_at, grace_ends(began_at))) for day, began_at in first.items()]
+
+
+def _give_some_back(server: Server, project_id: int, now: datetime) -> int:
+    """Looks without locking first; then scenarios, balance and numbers are locked in this order, as everywhere."""
+    with server.database.reading() as session:
+        found = session.execute(_nobody_needs(project_id, now).limit(AT_ONCE)).all()
+        ids = _without_callers_and_visitors(session, server, [row.id for row in found], now)
+    if not ids:
+        return 0
+    with server.database.writing() as session:
+        places = sorted({row.scenario_id for row in found if row.scenario_id})
+        session.execute(select(Scenario.id).where(Scenario.id.in_(places)).order_by(Scenario.id).with_for_update())
+        balance = lock_balance(session, project_id)
+        project = session.get_one(Project, project_id, populate_existing=True)
+        if balance >= price_of(server.settings, project):
+            return 0
+        still = _nobody_needs(project_id, now).where(TrackingNumber.id.in_(ids))
+        numbers = [session.get_one(TrackingNumber, row.id) for row in session.execute(still).all()]
+        for number in numbers:
+            begin_release(session, server, project, ACTOR, number, now)
+    return len(numbers)
+
+
+def _nobody_needs(project_id: int, now: datetime) -> Select[int, int | None]:
+    """SELECT of what may be given back: dynamic, not pinned, its grace over and not called for 30 days."""
+    quiet = or_(TrackingNumber.last_call_at.is_(None), TrackingNumber.last_call_at < now - QUIET)
+    return (
+        select(TrackingNumber.id, TrackingNumber.scenario_id)
+        .where(
+            TrackingNumber.project_id == project_id,
+            *unpaid(now - GRACE),
+            TrackingNumber.static_source.is_(None),
+            TrackingNumber.pinned.is_(False),
+            quiet,
+        )
+        .order_by(TrackingNumber.paid_until, TrackingNumber.id)
+    )
+
+
+def _without_callers_and_visitors(session: Session, server: Server, ids: list[int], now: datetime) -> list[int]:
+    calls: Calls | None = server.registries.get(CALLS)
+    called = calls(session, ids, now - QUIET) if calls else set()
+    return [one for one in ids if one not in called | active_numbers(session, server, ids, now)]

@@ -1,0 +1,1 @@
+"""The wizard: six steps on a draft that loses nothing (R2)."""

@@ -1,0 +1,266 @@
+"""Pages of the wizard: six steps on a draft or on a stored scenario (R2). Whatever is pressed, what was typed is kept first."""
+
+from collections.abc import Callable
+from typing import Any
+
+from flask import Blueprint, flash, g, redirect, render_template, request, url_for
+from sqlalchemy.orm import Session
+from werkzeug.wrappers import Response
+
+from router.accounts.access import Audience, current_actor, current_project, guard
+from router.accounts.ledger import price_of
+from router.accounts.sessions import require_person
+from router.phones import international
+from router.scenarios.connect import buying_of
+from router.scenarios.models import Scenario
+from router.scenarios.parts import parts_of
+from router.scenarios.refusal import Refused
+from router.scenarios.renting.market import Market, look_around
+from router.scenarios.scenarios import Secrets
+from router.scenarios.wizard import desks, presenting
+from router.scenarios.wizard.drafts import discard_draft_of, find_draft
+from router.scenarios.wizard.form import FieldErrors, clean_form, element_of, rows_in_use
+from router.scenarios.wizard.presenting import Desk
+from router.scenarios.wizard.saving import Trial, Work, save, try_out
+from router.scenarios.wizard.steps import ANY, BY_NAME, STEPS, Step, neighbour, step_of
+from router.server import current_server
+from router.web import Problem
+
+wizard_pages = guard(Blueprint("wizard", __name__, url_prefix="/scenarios"), Audience.PEOPLE, require_person)
+
+Page = str | tuple[str, int] | Response
+
+
+@wizard_pages.route(f"/new/<int:draft_id>/<{ANY}:step>", methods=["GET", "POST"])
+def draft(draft_id: int, step: str) -> Page:
+    who = (current_server(), current_project(), g.person.id, draft_id)
+    if request.method == "GET":
+        with current_server().database.reading() as session:
+            desk = desks.open_new(session, *who)
+        return _show(desk, BY_NAME[step])
+    form = clean_form(request.form)
+    with current_server().database.writing() as session:
+        desk = desks.keep_new(session, *who, BY_NAME[step], form)
+    return _act(desk, BY_NAME[step], form.get("do", "continue"))
+
+
+@wizard_pages.route(f"/<int:scenario_id>/<{ANY}:step>", methods=["GET", "POST"])
+def change(scenario_id: int, step: str) -> Page:
+    who = (current_server(), current_project(), g.person.id, scenario_id)
+    if request.method == "GET":
+        with current_server().database.reading() as session:
+            desk = desks.open_stored(session, *who, undrafted="stored" in request.args)
+        return _show(desk, BY_NAME[step])
+    form = clean_form(request.form)
+    with current_server().database.writing() as session:
+        desk = desks.keep_stored(session, *who, BY_NAME[step], form)
+    return _act(desk, BY_NAME[step], form.get("do", "apply"))
+
+
+@wizard_pages.post("/new/<int:draft_id>/discard")
+def discard(draft_id: int) -> Response:
+    with current_server().database.writing() as session:
+        found = find_draft(session, current_project().id, g.person.id, draft_id, lock=True)
+        session.delete(found)
+    flash(f"The draft {found.title or 'without a name'} is discarded.")
+    return redirect(url_for("scenarios.table"))
+
+
+@wizard_pages.post("/<int:scenario_id>/discard")
+def discard_changes(scenario_id: int) -> Response:
+    with current_server().database.writing() as session:
+        desk = desks.open_stored(session, current_server(), current_project(), g.person.id, scenario_id)
+        discard_draft_of(session, g.person.id, scenario_id)
+    flash("Your changes are discarded. This is what is stored.")
+    return redirect(desk.address(STEPS[0].name))
+
+
+def _act(desk: Desk, step: Step, do: str) -> Page:
+    """What the button asked for."""
+    verb, _, argument = do.partition(".")
+    if verb == "keep":
+        return _page(desk, step)
+    if verb == "continue":
+        return _continue(desk, step)
+    if verb in ("save", "apply", "enable", "over"):
+        return _save(desk, step, verb, argument)
+    if verb == "go" and argument in BY_NAME:
+        return redirect(desk.address(argument))
+    if verb == "back":
+        before = neighbour(step, -1)
+        return redirect(desk.address(before.name) if before else url_for("scenarios.table"))
+    if verb == "search":
+        return redirect(desk.address(step.name, search=1, _anchor="offers"))
+    return redirect(desk.address(step.name, **({"row": argument} if argument else {})))
+
+
+def _continue(desk: Desk, step: Step) -> Page:
+    trial = _try(desk)
+    here = {field: said for field, said in trial.errors.items() if field == "title" or step_of(field) is step}
+    following = neighbour(step, 1)
+    if here:
+        return _page(desk, step, Trial(here)), 422
+    if following is None:
+        return redirect(desk.address(step.name, check=1))
+    if desk.scenario is None and desk.reached < following.place:
+        with current_server().database.writing() as session:
+            reached = find_draft(session, desk.project.id, g.person.id, desk.draft.id if desk.draft else 0, lock=True)
+            reached.reached = max(reached.reached, following.place)
+    return redirect(desk.address(following.name))
+
+
+def _save(desk: Desk, step: Step, verb: str, argument: str) -> Page:
+    """Stores the draft and forgets it; one that cannot be used stays, and the first step with an error says so."""
+    if desk.scenario is not None and verb == "over" and argument.isascii() and argument.isdigit():
+        version: int | None = int(argument[:9])
+    else:
+        version = desk.version if desk.scenario else None
+    try:
+        with current_server().database.writing() as session:
+            scenario, secrets = save(session, _work(desk, version))
+            _forget(session, desk)
+    except Refused as refusal:
+        return _refused(desk, step, Trial(refusal.errors))
+    except Problem as problem:
+        if problem.status != 409:
+            raise
+        return _conflict(desk, step, problem)
+    return _saved(scenario, secrets, desk, step, verb)
+
+
+def _forget(session: Session, desk: Desk) -> None:
+    if desk.scenario is not None:
+        discard_draft_of(session, g.person.id, desk.scenario.id)
+    elif desk.draft is not None:
+        session.delete(find_draft(session, desk.project.id, g.person.id, desk.draft.id, lock=True))
+
+
+def _refused(desk: Desk, step: Step, trial: Trial) -> Page:
+    steps = {step_of(field) for field in trial.errors if field != "title"}
+    if step in steps or not steps:
+        return _page(desk, step, trial), 422
+    first = min(steps, key=lambda one: one.place)
+    return redirect(desk.address(first.name, check=1))
+
+
+def _conflict(desk: Desk, step: Step, problem: Problem) -> Page:
+    if desk.scenario is None or problem.field != "version":
+        return _page(desk, step, Trial({problem.field or "title": problem.detail})), 409
+    with current_server().database.reading() as session:
+        now = desks.open_stored(session, current_server(), desk.project, g.person.id, desk.scenario.id)
+    return _page(now, step), 409
+
+
+def _saved(scenario: Scenario, secrets: Secrets, desk: Desk, step: Step, verb: str) -> Page:
+    """Onwards; secrets that were made are shown this once, on the page that answers."""
+    if verb == "enable":
+        following, said = url_for("connect.review", scenario_id=scenario.id), f"{scenario.title} is stored."
+    elif desk.scenario is not None:
+        following, said = (
+            url_for("wizard.change", scenario_id=scenario.id, step=step.name),
+            f"{scenario.title} is stored as you see it.",
+        )
+    else:
+        following, said = (
+            url_for("scenarios.table"),
+            f"{scenario.title} is stored and off: nobody is shown its numbers yet.",
+        )
+    if secrets:
+        return render_template(
+            "scenarios/secrets.html", scenario=scenario, secrets=secrets, said=said, following=following
+        )
+    flash(said)
+    return redirect(following)
+
+
+def _work(desk: Desk, version: int | None) -> Work:
+    server = current_server()
+    scenario_id = desk.scenario.id if desk.scenario else None
+    return Work(server, desk.project, current_actor(), desk.values, server.now(), scenario_id, version)
+
+
+def _try(desk: Desk) -> Trial:
+    return try_out(_work(desk, None))
+
+
+def _show(desk: Desk, step: Step) -> Page:
+    if step.place > desk.reached:
+        return redirect(desk.address(STEPS[desk.reached - 1].name))
+    return _page(desk, step, _try(desk) if "check" in request.args else None)
+
+
+def _page(desk: Desk, step: Step, trial: Trial | None = None) -> str:
+    server = current_server()
+    errors = trial.errors if trial else {}
+    market = _market(desk, step)
+    with server.database.reading() as session:
+        more = EXTRAS.get(step.name, _nothing)(session, desk)
+        rival = desks.last_change(session, desk.scenario) if desk.stale and desk.scenario else None
+    look = "stored" in request.args and request.method == "GET"
+    return render_template(
+        f"scenarios/wizard/{step.name}.html",
+        desk=desk,
+        values=desk.values,
+        step=step,
+        marks=presenting.marks(desk, step),
+        before=neighbour(step, -1),
+        following=neighbour(step, 1),
+        errors=FieldErrors(errors, desk.values),
+        summary=[(step_of(field), element_of(field, desk.values), said) for field, said in errors.items()],
+        findings=trial.findings if trial else [],
+        rival=rival,
+        differing=presenting.differing(desk, desks.stored_values(server, desk)) if desk.stale else [],
+        look=look,
+        scenario=desk.scenario,
+        title=desk.scenario.title if desk.scenario else "New scenario",
+        disabled=look or not current_actor().may("admin", desk.project.id),
+        row=request.args.get("row", ""),
+        price=price_of(server.settings, desk.project),
+        market=market,
+        **more,
+    )
+
+
+def _nothing(session: Session, desk: Desk) -> dict[str, Any]:
+    return {}
+
+
+def _numbers(session: Session, desk: Desk) -> dict[str, Any]:
+    chosen, buying = presenting.wanted_counts(desk.values)
+    under_way = buying_of(session, desk.scenario) if desk.scenario else None
+    return {"numbers": presenting.choices(session, desk), "chosen": chosen, "buying": buying, "under_way": under_way}
+
+
+def _market(desk: Desk, step: Step) -> Market:
+    """What the carrier offers; while somebody types it is not asked."""
+    if step.name != "numbers" or request.method == "POST":
+        return Market()
+    wanted = desk.values["numbers"]["to_buy"]
+    return look_around(
+        current_server(), wanted["country"], wanted["area_code"], wanted["contains"], "search" in request.args
+    )
+
+
+def _channels(session: Session, desk: Desk) -> dict[str, Any]:
+    options = {e164: international(e164) for e164 in presenting.chosen_numbers(desk)}
+    coming = {one: f"{international(one)}, to be bought" for one in desk.values["numbers"]["to_buy"]["numbers"]}
+    return {"options": options | coming, "used": rows_in_use(desk.values, "channels")}
+
+
+def _integrations(session: Session, desk: Desk) -> dict[str, Any]:
+    typed = desk.values["integrations"]["parts"]
+    parts = [(part, *part.veiled(typed.get(part.name))) for part in parts_of(current_server()) if part.form_template]
+    return {"parts": parts}
+
+
+EXTRAS: dict[str, Callable[[Session, Desk], dict[str, Any]]] = {
+    "numbers": _numbers,
+    "forwarding": lambda session, desk: {
+        "rings": presenting.rings(session, desk),
+        "examples": presenting.examples(desk),
+    },
+    "tagging": lambda session, desk: {"examples": presenting.examples(desk)},
+    "channels": _channels,
+    "integrations": _integrations,
+    "terms": lambda session, desk: {"regions": current_server().settings.geoip is not None},
+}

@@ -23,7 +23,9 @@ def test_every_setting_stands_in_the_table_and_no_other() -> None:
 
 def test_the_readme_names_only_commands_that_exist() -> None:
     text = (ROOT / "README.md").read_text()
-    named = set(re.findall(r"`(?:/opt/router/bin/)?router ([\w-]+)", text)) | set(re.findall(r"bin/router ([\w-]+)", text))
+    named = set(re.findall(r"`(?:/opt/router/bin/)?router ([\w-]+)", text)) | set(
+        re.findall(r"bin/router ([\w-]+)", text)
+    )
     assert named
     assert named <= set(router.commands)
 

@@ -14,6 +14,11 @@ class PageToSee:
     """Part of the page's title."""
     who: str = "alice"
 
+    @property
+    def name(self) -> str:
+        """What its pictures are called."""
+        return self.path if self.who == "alice" else f"{self.path}-{self.who}"
+
 
 PAGES = [
     PageToSee("/sign-in", "Sign in", "nobody"),

@@ -25,7 +25,7 @@ def send(page: Page, lines: list[str]) -> None:
 
 
 def look(page: Page, name: str) -> None:
-    for width, height, scheme in VIEWS:
+    for width, height, _, scheme in VIEWS:
         page.set_viewport_size({"width": width, "height": height})
         page.emulate_media(color_scheme=scheme)
         assert page.evaluate("document.documentElement.scrollWidth") <= width

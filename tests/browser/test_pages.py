@@ -1,6 +1,6 @@
 """Every page in a real browser: readable for all in light and dark, and never wider than a telephone."""
 
-import os
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,7 +28,10 @@ from tests.browser.samples import samples
 from tests.people import NOW, PASSWORD, create_cast, furnish, sign_in
 from tests.scenarios.drafting import TYPED
 
-VIEWS: tuple[tuple[int, int, Literal["light", "dark"]], ...] = ((1280, 900, "light"), (390, 844, "dark"))
+Scheme = Literal["light", "dark"]
+VIEWS: tuple[tuple[int, int, Scheme, Scheme], ...] = ((1280, 900, "dark", "light"), (390, 844, "light", "dark"))
+"""Width, height, the colours that are only looked at, and those that are judged as well."""
+ARTEFACTS = Path(__file__).parents[2] / "artefacts" / "pages"
 
 
 class Site:
@@ -93,30 +96,32 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 @pytest.mark.parametrize("seen", PAGES, ids=lambda seen: seen.path)
 def test_a_page_is_readable_for_all_and_fits_a_telephone(site: Site, browser: Browser, seen: PageToSee) -> None:
-    """At a desk in the light and on a telephone in the dark: every colour and every layout once."""
+    """Judged at a desk in the light and on a telephone in the dark: every colour and every layout once. Pictures of all four are kept."""
     context = site.context(browser, seen.who)
     page = context.new_page()
     complaints: list[str] = []
     page.on(
         "console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None
     )
-    for width, height, scheme in VIEWS:
+    for width, height, other, scheme in VIEWS:
         page.set_viewport_size({"width": width, "height": height})
-        page.emulate_media(color_scheme=scheme)
+        page.emulate_media(color_scheme=other)
         site.open(page, seen)
+        picture(page, seen.name, other, width)
+        page.emulate_media(color_scheme=scheme)
+        picture(page, seen.name, scheme, width)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         found = Axe().run(page, context={"exclude": ["option"]})
         assert found.violations_count == 0, found.generate_report()
-        picture(page, seen.path, scheme, width)
     context.close()
     assert [one for one in complaints if "404" not in one] == []
 
 
 def picture(page: Page, path: str, scheme: str, width: int) -> None:
-    """A screenshot to look at, when PICTURES names a folder."""
-    if folder := os.environ.get("PICTURES"):
-        name = path.strip("/").replace("/", "-").replace("{", "").replace("}", "") or "start"
-        page.screenshot(path=f"{folder}/{name}-{scheme}-{width}.png", full_page=True)
+    """A screenshot to look at, kept in artefacts/pages."""
+    name = re.sub(r"[^\w.-]+", "-", path).strip("-") or "start"
+    ARTEFACTS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=ARTEFACTS / f"{name}-{scheme}-{width}.jpg", type="jpeg", quality=80, full_page=True)
 
 
 def test_an_operator_goes_from_the_set_up_link_to_a_project(tmp_path: Path, browser: Browser) -> None:

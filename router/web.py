@@ -67,8 +67,8 @@ TITLES = {
 }
 
 
-def read_json(request: Request) -> dict[str, Any]:
-    """The JSON object in a request's body, whatever its Content-Type says.
+def read_json(request: Request, may_be_absent: bool = False) -> dict[str, Any]:
+    """The JSON object in a request's body, whatever its Content-Type says; without a body an empty one, where that may be.
 
     Raises:
         Problem: 413 above 64 kB; 400 when it is no JSON object in UTF-8, or holds a NUL (which PostgreSQL cannot store).
@@ -78,6 +78,8 @@ def read_json(request: Request) -> dict[str, Any]:
     raw = request.stream.read(BODY_LIMIT + 1)
     if len(raw) > BODY_LIMIT:
         raise Problem(413, "The body is larger than 64 kB.")
+    if may_be_absent and not raw.strip():
+        return {}
     try:
         body: Any = json.loads(raw.decode("utf-8"), parse_constant=_refuse_constant)
     except (ValueError, RecursionError):

@@ -1,8 +1,8 @@
 """The API's description in OpenAPI 3.1, read from the address map: every view for programs is in it, no list can forget one."""
 
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from flask import current_app
@@ -40,7 +40,10 @@ class Description:
     status: int = 200
     is_list: bool = False
     is_patch: bool = False
+    needs_body: bool = True
     query: tuple[str, ...] = ()
+    also: Mapping[int, Model | None] = field(default_factory=dict)
+    """Other answers, by their status."""
 
 
 def described(
@@ -50,12 +53,16 @@ def described(
     status: int = 200,
     is_list: bool = False,
     is_patch: bool = False,
+    needs_body: bool = True,
     query: tuple[str, ...] = (),
+    also: Mapping[int, Model | None] | None = None,
 ) -> Callable[[View], View]:
     """Tells the API's description what a view takes and answers."""
 
     def mark(view: View) -> View:
-        view.__dict__["description"] = Description(body, answer, status, is_list, is_patch, query)
+        view.__dict__["description"] = Description(
+            body, answer, status, is_list, is_patch, needs_body, query, also or {}
+        )
         return view
 
     return mark
@@ -68,7 +75,7 @@ def describe_api() -> dict[str, Any]:
     patches: set[str] = set()
     for rule, method, view in _operations():
         description: Description = view.__dict__.get("description", Description())
-        models |= {model for model in (description.body, description.answer) if model}
+        models |= {model for model in (description.body, description.answer, *description.also.values()) if model}
         if description.body and description.is_patch:
             patches.add(description.body.__name__)
         path = ARGUMENT.sub(r"{\2}", rule.rule)
@@ -87,12 +94,12 @@ def describe_api() -> dict[str, Any]:
 
 
 def _schemas(models: set[Model], patches: set[str]) -> dict[str, Any]:
-    """The models by name; a patch requires nothing but its version."""
+    """The models by name; a patch requires nothing but its version, if that."""
     ordered = sorted(models, key=lambda model: model.__name__)
     _, found = models_json_schema([(one, "validation") for one in ordered], ref_template="#/components/schemas/{model}")
     schemas: dict[str, Any] = found.get("$defs", {})
     for name in patches:
-        schemas[name]["required"] = ["version"]
+        schemas[name]["required"] = [one for one in schemas[name].get("required", []) if one == "version"]
     return schemas
 
 
@@ -111,6 +118,7 @@ def _operation(rule: Rule, view: Callable[..., Any], description: Description) -
         "parameters": _parameters(rule, description),
         "responses": {
             str(description.status): _answer(description),
+            **{str(status): _answer(Description(answer=answer)) for status, answer in description.also.items()},
             "default": {
                 "description": "A problem",
                 "content": {"application/problem+json": {"schema": _ref("Problem")}},
@@ -119,7 +127,8 @@ def _operation(rule: Rule, view: Callable[..., Any], description: Description) -
     }
     if description.body:
         media = "application/merge-patch+json" if description.is_patch else "application/json"
-        operation["requestBody"] = {"required": True, "content": {media: {"schema": _ref(description.body.__name__)}}}
+        content = {media: {"schema": _ref(description.body.__name__)}}
+        operation["requestBody"] = {"required": description.needs_body, "content": content}
     return operation
 
 

@@ -1,6 +1,6 @@
 """Upkeep for programs: each day's decision, and a run now or a dry one."""
 
-from typing import Any
+from typing import Any, Literal
 
 from flask import Blueprint, request
 from pydantic import BaseModel, ConfigDict
@@ -35,8 +35,33 @@ class RunShape(BaseModel):
     scenario: int | None = None
 
 
+class RunDocument(BaseModel):
+    """A day's decision and why. `needed`: the smallest pool that would do; `wanted`: what the rule asked for; `count`: what the limits
+    left of it. A dry run has neither `id` nor `at`."""
+
+    id: int | None = None
+    at: str | None = None
+    scenario: int
+    title: str
+    day: str
+    accuracy: int | None
+    numbers: int
+    needed: int | None
+    action: Literal["buy", "release", "nothing"]
+    wanted: int
+    count: int
+    why: str
+
+
+class RunsDocument(BaseModel):
+    """What was decided, or would be."""
+
+    dry_run: bool
+    items: list[RunDocument]
+
+
 @upkeep_api.get("")
-@described(query=("scenario", "limit", "next"))
+@described(answer=RunDocument, is_list=True, query=("scenario",))
 def get_upkeep(project_id: int) -> dict[str, Any]:
     """List what upkeep decided, newest first."""
     wanted = select(UpkeepRun).where(UpkeepRun.project_id == project_id)
@@ -49,10 +74,10 @@ def get_upkeep(project_id: int) -> dict[str, Any]:
 
 
 @upkeep_api.post("/run")
-@described(body=RunShape)
+@described(body=RunShape, answer=RunsDocument, needs_body=False)
 def post_run(project_id: int) -> dict[str, Any]:
     """Decide for today now, or say with `dry_run` (the default) what would be decided; a day that is decided is answered as it was."""
-    wanted = parse(RunShape, read_json(request))
+    wanted = parse(RunShape, read_json(request, may_be_absent=True))
     project = current_project()
     with current_server().database.reading() as session:
         scenarios = _scenarios(session, project, wanted)

@@ -8,12 +8,12 @@ from router.accounts.access import Audience, current_actor, current_project, gua
 from router.accounts.api_habits import merged
 from router.accounts.openapi import described
 from router.accounts.tokens import require_token
+from router.scenarios.answers import FindingsDocument, ScenarioBody, ScenarioChange, ScenarioDocument
 from router.scenarios.connect import searching
 from router.scenarios.documents import scenario_document
 from router.scenarios.duplicate import duplicate_scenario
 from router.scenarios.linting.lint import lint
 from router.scenarios.scenarios import connect_scenario, editable, find_scenario, switch_scenario
-from router.scenarios.shape import ScenarioPatch, ScenarioShape
 from router.server import current_server
 from router.web import read_json
 
@@ -25,6 +25,7 @@ scenario_actions_api = guard(
 
 
 @scenario_actions_api.post("/<int:scenario_id>/enable")
+@described(answer=ScenarioDocument)
 def post_enable(project_id: int, scenario_id: int) -> dict[str, Any]:
     """Enable a scenario and buy what it is to buy; 409 with `missing_minor` when the balance does not cover it."""
     server, project, actor = current_server(), current_project(), current_actor()
@@ -39,6 +40,7 @@ def post_enable(project_id: int, scenario_id: int) -> dict[str, Any]:
 
 
 @scenario_actions_api.post("/<int:scenario_id>/disable")
+@described(answer=ScenarioDocument)
 def post_disable(project_id: int, scenario_id: int) -> dict[str, Any]:
     """Disable a scenario: nobody is shown its numbers any more, calls to them still go through."""
     server = current_server()
@@ -51,22 +53,23 @@ def post_disable(project_id: int, scenario_id: int) -> dict[str, Any]:
 
 
 @scenario_actions_api.get("/<int:scenario_id>/lint")
+@described(answer=FindingsDocument)
 def get_lint(project_id: int, scenario_id: int) -> dict[str, Any]:
     """What should be looked at in a scenario before it is enabled."""
     return _linted(scenario_id, {})
 
 
 @scenario_actions_api.post("/<int:scenario_id>/lint")
-@described(body=ScenarioPatch, is_patch=True)
+@described(body=ScenarioChange, answer=FindingsDocument, is_patch=True, needs_body=False)
 def post_lint_of_change(project_id: int, scenario_id: int) -> dict[str, Any]:
-    """What should be looked at if a scenario were changed by this merge patch; nothing is stored."""
-    patch = read_json(request)
+    """What should be looked at in a scenario, or if it were changed by this merge patch; nothing is stored."""
+    patch = read_json(request, may_be_absent=True)
     patch.pop("version", None)
     return _linted(scenario_id, patch)
 
 
 @scenario_actions_api.post("/lint")
-@described(body=ScenarioShape)
+@described(body=ScenarioBody, answer=FindingsDocument)
 def post_lint(project_id: int) -> dict[str, Any]:
     """What should be looked at in a scenario that is not stored."""
     return _linted(None, read_json(request))
@@ -84,7 +87,7 @@ def _linted(scenario_id: int | None, patch: dict[str, Any]) -> dict[str, Any]:
 
 
 @scenario_actions_api.post("/<int:scenario_id>/duplicate")
-@described(status=201)
+@described(answer=ScenarioDocument, status=201)
 def post_duplicate(project_id: int, scenario_id: int) -> tuple[dict[str, Any], int]:
     """Copy a scenario with its integrations, disabled and without numbers."""
     server = current_server()

@@ -10,6 +10,7 @@ from router.accounts.api_habits import merged, rows_of, take_version
 from router.accounts.openapi import described
 from router.accounts.tokens import require_token
 from router.phones import BadPhone, read_phone
+from router.scenarios.answers import ScenarioBody, ScenarioDocument, ScenarioPatch
 from router.scenarios.connect import buying_of, searching, stay_disabled
 from router.scenarios.deleting import delete_with_numbers
 from router.scenarios.documents import scenario_document, scenario_documents
@@ -22,7 +23,6 @@ from router.scenarios.scenarios import (
     find_scenario,
     present_scenarios,
 )
-from router.scenarios.shape import ScenarioPatch, ScenarioShape
 from router.server import current_server
 from router.web import Problem, read_json
 
@@ -41,7 +41,7 @@ def refused(refusal: Refused) -> Any:
 
 
 @scenarios_api.post("/scenarios")
-@described(body=ScenarioShape, status=201)
+@described(body=ScenarioBody, answer=ScenarioDocument, status=201)
 def post_scenario(project_id: int) -> Answer:
     """Make a scenario; `secrets` of the answer holds those that were made, this once."""
     body = read_json(request)
@@ -56,7 +56,7 @@ def post_scenario(project_id: int) -> Answer:
 
 
 @scenarios_api.get("/scenarios")
-@described(query=("limit", "next"))
+@described(answer=ScenarioDocument, is_list=True)
 def get_scenarios(project_id: int) -> dict[str, Any]:
     """List the project's scenarios, newest first."""
     server = current_server()
@@ -66,6 +66,7 @@ def get_scenarios(project_id: int) -> dict[str, Any]:
 
 
 @scenarios_api.get("/scenarios/<int:scenario_id>")
+@described(answer=ScenarioDocument)
 def get_scenario(project_id: int, scenario_id: int) -> dict[str, Any]:
     """Read one scenario."""
     server = current_server()
@@ -74,7 +75,7 @@ def get_scenario(project_id: int, scenario_id: int) -> dict[str, Any]:
 
 
 @scenarios_api.patch("/scenarios/<int:scenario_id>")
-@described(body=ScenarioPatch, is_patch=True)
+@described(body=ScenarioPatch, answer=ScenarioDocument, is_patch=True)
 def patch_scenario(project_id: int, scenario_id: int) -> dict[str, Any]:
     """Change a scenario by a JSON merge patch with the version that was read; 409 when somebody was faster."""
     patch = read_json(request)

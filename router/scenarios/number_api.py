@@ -13,6 +13,7 @@ from router.accounts.models import Project
 from router.accounts.openapi import described
 from router.accounts.tokens import require_token
 from router.money import say_money
+from router.scenarios.answers import NumberDocument, OffersDocument, OrderDocument
 from router.scenarios.documents import number_document
 from router.scenarios.models import NumberOrder, TrackingNumber
 from router.scenarios.moving import move_numbers, pin_number
@@ -43,7 +44,7 @@ def refused(refusal: Refused) -> Any:
 
 
 @numbers_api.post("/numbers")
-@described(body=NumberShape, status=201)
+@described(body=NumberShape, answer=NumberDocument, status=201)
 def post_number(project_id: int) -> Answer:
     """Add a number that is owned elsewhere and forwarded here."""
     body = read_json(request)
@@ -55,7 +56,7 @@ def post_number(project_id: int) -> Answer:
 
 
 @numbers_api.get("/numbers")
-@described(query=("limit", "next"))
+@described(answer=NumberDocument, is_list=True)
 def get_numbers(project_id: int) -> dict[str, Any]:
     """List the project's tracking numbers, newest first."""
     numbers = present_numbers(project_id)
@@ -67,7 +68,7 @@ def get_numbers(project_id: int) -> dict[str, Any]:
 
 
 @numbers_api.post("/numbers/search")
-@described(body=SearchShape)
+@described(body=SearchShape, answer=OffersDocument)
 def search(project_id: int) -> dict[str, Any]:
     """Search numbers for sale, with the price for 7 days and the carrier's own."""
     wanted = parse(SearchShape, read_json(request))
@@ -88,7 +89,7 @@ def _for_sale(one: ForSale) -> dict[str, Any]:
 
 
 @numbers_api.post("/numbers/buy")
-@described(body=BuyShape, status=201)
+@described(body=BuyShape, answer=NumberDocument, status=201, also={202: OrderDocument})
 def buy(project_id: int) -> Answer:
     """Buy one number; 202 when the carrier did not answer clearly and the server goes on asking."""
     server, project, actor = current_server(), current_project(), current_actor()
@@ -119,6 +120,7 @@ def _bought(order: NumberOrder) -> Answer:
 
 
 @numbers_api.get("/numbers/<e164>")
+@described(answer=NumberDocument)
 def get_number(project_id: int, e164: str) -> dict[str, Any]:
     """Read one number."""
     server = current_server()
@@ -127,7 +129,7 @@ def get_number(project_id: int, e164: str) -> dict[str, Any]:
 
 
 @numbers_api.patch("/numbers/<e164>")
-@described(body=NumberPatch)
+@described(body=NumberPatch, answer=NumberDocument)
 def patch_number(project_id: int, e164: str) -> dict[str, Any]:
     """Pin a number, or move it to another scenario; its history stays with it."""
     server, project, actor = current_server(), current_project(), current_actor()
@@ -145,7 +147,7 @@ def patch_number(project_id: int, e164: str) -> dict[str, Any]:
 
 
 @numbers_api.delete("/numbers/<e164>")
-@described(status=202)
+@described(answer=NumberDocument, status=202, also={204: None})
 def delete_number(project_id: int, e164: str) -> tuple[Any, int]:
     """Give a rented number back to the carrier (202), or remove an own one that was never in use (204)."""
     server, project, actor = current_server(), current_project(), current_actor()

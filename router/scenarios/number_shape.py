@@ -4,8 +4,9 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from router.accounts.api_habits import GREATEST_LIMIT
 from router.phones import BadPhone, read_phone
-from router.scenarios.shape import Digits, StrictShape
+from router.scenarios.shape import Digits, ExactShape, StrictShape
 from router.web import GREATEST_ID, Problem
 
 
@@ -16,8 +17,8 @@ def _country(text: str) -> str:
 
 
 def _limit(limit: int) -> int:
-    if not 1 <= limit <= 50:
-        raise ValueError("“limit” is a number from 1 to 50.")
+    if not 1 <= limit <= GREATEST_LIMIT:
+        raise ValueError(f"“limit” is a number from 1 to {GREATEST_LIMIT}.")
     return limit
 
 
@@ -37,7 +38,7 @@ class BuyShape(StrictShape):
     scenario: Annotated[int, Field(ge=1, le=GREATEST_ID)] | None = None
 
 
-class NumberPatch(StrictShape):
+class NumberPatch(ExactShape):
     """Only what changes. `scenario`: null takes the number out of its scenario."""
 
     pinned: bool = False

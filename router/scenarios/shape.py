@@ -1,9 +1,9 @@
 """The shape of a scenario's document as people and programs write it. What needs the database is checked in `reading.py`."""
 
 from collections.abc import Callable
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from router.scenarios.flows import DEFAULT_RING_SECONDS
 from router.scenarios.patterns import pattern_error, region_error
@@ -54,8 +54,19 @@ Replaced = Annotated[str, Field(min_length=1, max_length=40), _refusing(replace_
 Mask = Annotated[str, Field(max_length=60), _refusing(format_error)]
 
 
-class StrictShape(BaseModel):
+class ExactShape(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, str_strip_whitespace=True)
+
+
+class StrictShape(ExactShape):
+    """Null is the same as absent."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: member for name, member in value.items() if member is not None}
+        return value
 
 
 class StaticSource(StrictShape):
@@ -140,12 +151,6 @@ class ScenarioShape(StrictShape):
     upkeep: Upkeep = Upkeep()
     manager: Annotated[str, Field(max_length=120), _refusing(pattern_error)] = ""
     to_buy: ToBuy = ToBuy()
-
-
-class ScenarioPatch(ScenarioShape):
-    """A JSON merge patch: only what changes, and the version that was read."""
-
-    version: int
 
 
 class NumberShape(StrictShape):

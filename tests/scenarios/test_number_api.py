@@ -78,7 +78,7 @@ def test_r5_numbers_that_are_here_or_being_bought_are_not_offered(alice: Program
         ({"country": "US", "area_code": "2x2"}, "area_code"),
         ({"country": "US", "contains": "*"}, "contains"),
         ({"country": "US", "limit": 0}, "limit"),
-        ({"country": "US", "limit": 51}, "limit"),
+        ({"country": "US", "limit": 201}, "limit"),
         ({"country": "US", "limit": "ten"}, "limit"),
         ({"country": "US", "wish": 1}, "wish"),
     ],

@@ -66,7 +66,7 @@ def show_ledger(project_id: int) -> dict[str, Any]:
 
 @ledger_api.post("")
 @needs("operator")
-@described(body=EntryValues, answer=EntryDocument, status=201)
+@described(body=EntryValues, answer=EntryDocument, status=201, also={200: EntryDocument})
 def add_entry(project_id: int) -> tuple[dict[str, Any], int]:
     """Top up or correct the balance; only the operator's tokens may. A repeated reason answers the entry that counted with 200."""
     values, server = parse(EntryValues, read_json(request)), current_server()

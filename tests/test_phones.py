@@ -64,11 +64,11 @@ def test_a_valid_international_number_identifies(raw: str, e164: str) -> None:
         ("", "1", ""),
     ],
 )
-def test_a_mask_is_filled_from_the_right(mask: str, digits: str, shown: str) -> None:
+def test_r1_a_mask_is_filled_from_the_right(mask: str, digits: str, shown: str) -> None:
     assert fill_mask(mask, digits) == shown
 
 
-def test_an_empty_mask_gives_the_national_form_and_a_foreign_one_the_international() -> None:
+def test_r1_an_empty_mask_gives_the_national_form_and_a_foreign_one_the_international() -> None:
     assert display(NUMBER, "  ") == "(415) 555-2671"
     assert display(NUMBER, "+1 XXX XXX XXXX") == "+1 415 555 2671"
     assert display(NUMBER, "+49 XXXX XXXX") == "+1 415-555-2671"
@@ -93,7 +93,7 @@ MOSCOW, BERLIN, LONDON, MEXICO = "+74951234567", "+493012345678", "+442079460958
         (LONDON, "(XXX) XXX-XXXX", "(207) 946-0958"),
     ],
 )
-def test_a_mask_whose_own_digits_are_the_numbers_is_filled(e164: str, mask: str, shown: str) -> None:
+def test_r1_a_mask_whose_own_digits_are_the_numbers_is_filled(e164: str, mask: str, shown: str) -> None:
     assert display(e164, mask) == shown
 
 
@@ -109,7 +109,7 @@ def test_a_mask_whose_own_digits_are_the_numbers_is_filled(e164: str, mask: str,
         (NUMBER, "Call 24/7: XXX-XXX-XXXX"),
     ],
 )
-def test_a_number_of_another_country_than_the_masks_is_shown_in_the_international_form(e164: str, mask: str) -> None:
+def test_r1_a_number_of_another_country_than_the_masks_is_shown_in_the_international_form(e164: str, mask: str) -> None:
     assert display(e164, mask) == international(e164)
 
 
@@ -117,7 +117,7 @@ masks = st.text("X#X#+78 01()-.", max_size=25) | st.text(max_size=60)
 
 
 @given(masks, st.sampled_from([NUMBER, LONDON, BERLIN, MOSCOW, MEXICO, "+3725123456", "+390612345678"]))
-def test_no_mask_breaks_a_page_or_loses_a_digit_of_the_number(mask: str, e164: str) -> None:
+def test_r1_no_mask_breaks_a_page_or_loses_a_digit_of_the_number(mask: str, e164: str) -> None:
     digits = phonenumbers.national_significant_number(phonenumbers.parse(e164))
     shown = iter(re.sub("[^0-9]", "", display(e164, mask)))
     assert all(digit in shown for digit in digits), "its national digits are there, in their order"

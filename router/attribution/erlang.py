@@ -4,18 +4,6 @@ BLOCKING = 0.01
 """The share of visits that may find every number taken (R9)."""
 
 
-def blocking(load: float, numbers: int) -> float:
-    """The probability that a visit finds all numbers taken.
-
-    Args:
-        load: in erlangs, the numbers that are held on average.
-    """
-    found = 1.0
-    for taken in range(1, numbers + 1):
-        found = load * found / (taken + load * found)
-    return found
-
-
 def smallest_pool(load: float, below: float = BLOCKING) -> int:
     """The smallest pool whose blocking is below this; 0 when nobody asks for a number."""
     if load <= 0:

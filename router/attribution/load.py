@@ -51,11 +51,6 @@ def pool_for(hours: Hours) -> int | None:
     return max(needs, default=None)
 
 
-def busiest(hours: Hours) -> float:
-    """The greatest load of an hour, all sources together."""
-    return max((sum(sources.values()) for sources in hours.values()), default=0.0)
-
-
 def hourly_loads(session: Session, scenario: Scenario, now: datetime) -> Hours:
     """One statement of a row for each source and quarter of an hour in which a number was taken or came free: 10^5 visits are
     about 2,700 rows, or as many as there are visits if each had a source of its own."""

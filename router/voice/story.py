@@ -7,7 +7,6 @@ from typing import Any
 
 LEG_RANK = {"initiated": 1, "ringing": 2, "answered": 3}
 TERMINAL_RANK = 4
-LEG_TERMINAL = ("completed", "busy", "no_answer", "failed", "canceled")
 CALL_TERMINAL = ("completed", "busy", "no_answer", "failed", "canceled")
 UNANSWERED = {"no_answer": "missed", "canceled": "missed", "busy": "busy", "failed": "failed"}
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.attribution.erlang import blocking, smallest_pool
+from router.attribution.erlang import smallest_pool
 
 TABLE = [  # visits an hour, session and hold in minutes, the pool for 99 %
     (20, 3, 2.5, 6),
@@ -15,6 +15,18 @@ TABLE = [  # visits an hour, session and hold in minutes, the pool for 99 %
     (200, 3, 30, 128),
     (600, 3, 2.5, 69),
 ]
+
+
+def blocking(load: float, numbers: int) -> float:
+    """The probability that a visit finds all numbers taken.
+
+    Args:
+        load: in erlangs, the numbers that are held on average.
+    """
+    found = 1.0
+    for taken in range(1, numbers + 1):
+        found = load * found / (taken + load * found)
+    return found
 
 
 @pytest.mark.parametrize(("visits", "session", "hold", "pool"), TABLE)

@@ -7,13 +7,18 @@ import pytest
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
-from router.attribution.load import busiest, hourly_loads, numbers_needed, pool_for
+from router.attribution.load import Hours, hourly_loads, numbers_needed, pool_for
 from router.attribution.models import Lease, Visit, VisitSpan
 from router.database import Database
 from router.scenarios.models import Scenario, TrackingNumber
 from tests.world import NOON, make_project, make_scenario
 
 HOUR = NOON - timedelta(days=2)
+
+
+def busiest(hours: Hours) -> float:
+    """The greatest load of an hour, all sources together."""
+    return max((sum(sources.values()) for sources in hours.values()), default=0.0)
 
 
 def visit_values(scenario: Scenario, number: int, at: datetime, last: datetime, key: int = 7) -> dict[str, Any]:

@@ -116,7 +116,7 @@ def test_r3_the_table_is_sorted_and_filtered_by_links_that_keep_each_other(site:
     assert "Numbers of Shop window and flyers" in page.locator("h1").inner_text()
 
 
-def test_a_number_is_pinned_at_once_and_ticked_ones_are_moved(site: Site, page: Page) -> None:
+def test_r5_a_number_is_pinned_at_once_and_ticked_ones_are_moved(site: Site, page: Page) -> None:
     page.goto(site.address + "/numbers?use=free")
     pin = page.get_by_role("switch", name="Pin +14155550127")
     pin.click()
@@ -141,7 +141,7 @@ def test_a_number_is_pinned_at_once_and_ticked_ones_are_moved(site: Site, page: 
     assert number(site, "+14155550126").scenario_id is None
 
 
-def test_a_number_is_bought_without_a_scenario_and_its_progress_shown(site: Site, page: Page) -> None:
+def test_r5_a_number_is_bought_without_a_scenario_and_its_progress_shown(site: Site, page: Page) -> None:
     page.goto(site.address + "/numbers/buy")
     page.get_by_label("Begins with").fill("201")
     page.get_by_role("button", name="Search").click()

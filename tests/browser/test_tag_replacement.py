@@ -123,7 +123,7 @@ SELECTED = [
 @pytest.mark.parametrize(
     ("given", "before", "after"), [case[1:] for case in SELECTED], ids=[case[0] for case in SELECTED]
 )
-def test_a_selected_element(
+def test_r1_a_selected_element(
     page: Page, stub: Stub, site: Site, console: list[str], given: dict[str, Any], before: str, after: str
 ) -> None:
     assert shown(page, stub, site, before, [number(selectors=[".p"], **given)]) == after
@@ -152,7 +152,7 @@ FORMS = [
 
 
 @pytest.mark.parametrize(("before", "replace", "given", "after"), FORMS)
-def test_a_number_in_the_text_keeps_its_form(
+def test_r1_a_number_in_the_text_keeps_its_form(
     page: Page, stub: Stub, site: Site, before: str, replace: list[str], given: dict[str, Any], after: str
 ) -> None:
     found = shown(
@@ -188,7 +188,9 @@ def test_links_follow_what_they_dial(page: Page, stub: Stub, site: Site) -> None
     assert shown(page, stub, site, html, [number(replace=US)]) == after
 
 
-def test_several_scenarios_share_a_page_and_the_lowest_keeps_what_two_claim(page: Page, stub: Stub, site: Site) -> None:
+def test_r1_several_scenarios_share_a_page_and_the_lowest_keeps_what_two_claim(
+    page: Page, stub: Stub, site: Site
+) -> None:
     html = '<p class="a b">Call</p><p class="b">Call</p><p>415-555-2671 or 020 7946 0958</p>'
     numbers = [
         number(7, "+14155550177", selectors=[".b"], replace=[*US, *GB]),

@@ -220,7 +220,9 @@ def admin(site: Site, browser: Browser) -> BrowserContext:
     return site.context(browser, "bob")
 
 
-def test_two_admins_edit_one_scenario_at_once_and_the_second_is_told(site: Site, alice: Page, browser: Browser) -> None:
+def test_r2_two_admins_edit_one_scenario_at_once_and_the_second_is_told(
+    site: Site, alice: Page, browser: Browser
+) -> None:
     context = admin(site, browser)
     bob = context.new_page()
     address = f"{site.address}/scenarios/{site.ids['scenario_id']}/tagging"
@@ -245,7 +247,7 @@ def test_two_admins_edit_one_scenario_at_once_and_the_second_is_told(site: Site,
     context.close()
 
 
-def test_errors_stand_at_their_fields_and_the_first_has_the_focus(site: Site, alice: Page) -> None:
+def test_r2_errors_stand_at_their_fields_and_the_first_has_the_focus(site: Site, alice: Page) -> None:
     page = alice
     begin(site, page)
     page.get_by_label("Name").fill("Wrong")

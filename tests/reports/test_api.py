@@ -50,6 +50,15 @@ def test_filters_select_calls(client: FlaskClient, cast: Cast, life: dict[str, i
     assert given(until="2026-11-22") == [call["id"] for call in every if call["id"] not in today] != []
 
 
+def test_r3_a_deleted_scenarios_calls_stay_as_they_are(client: FlaskClient, cast: Cast, life: dict[str, int]) -> None:
+    before = items(client, cast, scenario=life["scenario_id"])
+    assert before
+    scenario = f"/api/v1/projects/{cast.project.id}/scenarios/{life['scenario_id']}"
+    assert client.delete(scenario, headers=bearer(cast.alice_token)).status_code == 204
+    assert client.get(scenario, headers=bearer(cast.alice_token)).status_code == 404
+    assert items(client, cast, scenario=life["scenario_id"]) == before
+
+
 def test_a_filter_that_cannot_be_used_is_named(client: FlaskClient, cast: Cast, life: dict[str, int]) -> None:
     for name, junk in (
         ("status", "lost"),

@@ -47,7 +47,7 @@ def refusal(answer: TestResponse) -> tuple[int, str | None]:
     return answer.status_code, body.get("field")
 
 
-def test_numbers_are_added_listed_and_refused(alice: Program, charlie: Program) -> None:
+def test_r5_numbers_are_added_listed_and_refused(alice: Program, charlie: Program) -> None:
     number = alice.made("/numbers", {"e164": "(415) 555-0121"})
     assert (number["e164"], number["scenario"], number["owned_elsewhere"]) == (FIRST, None, True)
     alice.made("/numbers", {"e164": SECOND})

@@ -18,7 +18,7 @@ from tests.scenarios.making import ALICE, FIRST, LINE, NOON, SECOND, THIRD, make
 SHOP = {"source": "shop window", "medium": "print", "campaign": ""}
 
 
-def test_a_number_is_read_with_the_projects_country(database: Database, project: Project) -> None:
+def test_r5_a_number_is_read_with_the_projects_country(database: Database, project: Project) -> None:
     with database.writing() as session:
         added = add_number(session, project, ALICE, "(415) 555-0177", NOON)
     assert (added.e164, added.owned_elsewhere, added.scenario_id) == ("+14155550177", True, None)
@@ -44,7 +44,7 @@ def test_a_number_that_is_here_already_or_in_another_project_is_a_conflict(
         assert "Zebra" not in problem.value.detail, "one project never hears another's name"
 
 
-def test_a_line_that_calls_are_forwarded_to_cannot_become_a_tracking_number(
+def test_r5_a_line_that_calls_are_forwarded_to_cannot_become_a_tracking_number(
     server: Server, database: Database, project: Project
 ) -> None:
     flow = {"destinations": [{"to": LINE}]}
@@ -55,7 +55,7 @@ def test_a_line_that_calls_are_forwarded_to_cannot_become_a_tracking_number(
             add_number(session, project, ALICE, line, NOON)
 
 
-def test_of_pasted_numbers_all_are_added_or_none_and_each_bad_line_is_named(
+def test_r5_of_pasted_numbers_all_are_added_or_none_and_each_bad_line_is_named(
     database: Database, project: Project
 ) -> None:
     lines = ["+14155550151", "nonsense", "+14155550151", FIRST, "+14155550152"]
@@ -68,7 +68,7 @@ def test_of_pasted_numbers_all_are_added_or_none_and_each_bad_line_is_named(
         assert session.scalar(select(func.count(TrackingNumber.id))) == 5
 
 
-def test_numbers_move_into_and_out_of_a_scenario_and_the_floors_above_hear_of_each_change(
+def test_r5_numbers_move_into_and_out_of_a_scenario_and_the_floors_above_hear_of_each_change(
     server: Server, database: Database, project: Project, changed: list[list[int]]
 ) -> None:
     with database.writing() as session:
@@ -88,7 +88,7 @@ def test_numbers_move_into_and_out_of_a_scenario_and_the_floors_above_hear_of_ea
         assert [free.e164 for free in free_numbers(session, project.id)] == [FIRST]
 
 
-def test_a_number_that_leaves_remembers_where_its_calls_went(
+def test_r5_a_number_that_leaves_remembers_where_its_calls_went(
     server: Server, database: Database, project: Project
 ) -> None:
     """R12: a number in no scenario goes to its last destination."""
@@ -116,7 +116,9 @@ def test_a_number_that_another_scenario_took_meanwhile_is_a_conflict(
     assert problem.value.status == 409
 
 
-def test_only_a_number_without_a_history_can_be_removed(server: Server, database: Database, project: Project) -> None:
+def test_r5_only_a_number_without_a_history_can_be_removed(
+    server: Server, database: Database, project: Project
+) -> None:
     def removal(e164: str, owner: Project = project) -> None:
         with database.writing() as session:
             remove_number(session, owner, ALICE, number(session, e164).id, NOON)

@@ -89,7 +89,7 @@ def change(server: Server, project: Project, scenario: Scenario, version: int | 
         return edited[0]
 
 
-def test_a_scenario_keeps_all_that_was_said_of_it(server: Server, project: Project) -> None:
+def test_r1_a_scenario_keeps_all_that_was_said_of_it(server: Server, project: Project) -> None:
     document = document_of(server, create(server, project, SPRING))
     assert document == {
         "id": document["id"],
@@ -118,7 +118,7 @@ def test_a_scenario_keeps_all_that_was_said_of_it(server: Server, project: Proje
     }
 
 
-def test_a_title_is_enough_to_begin_with(server: Server, project: Project) -> None:
+def test_r1_a_title_is_enough_to_begin_with(server: Server, project: Project) -> None:
     document = document_of(server, create(server, project, {"title": "Later"}))
     assert (document["enabled"], document["numbers"], document["flow"]) == (False, [], None)
 
@@ -155,7 +155,9 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-def test_what_cannot_be_used_is_refused_with_its_field_and_nothing_is_stored(server: Server, project: Project) -> None:
+def test_r1_what_cannot_be_used_is_refused_with_its_field_and_nothing_is_stored(
+    server: Server, project: Project
+) -> None:
     for values, field in REFUSED:
         with pytest.raises(Refused) as refusal:
             create(server, project, {"title": "Spring", "numbers": [FIRST]} | values)
@@ -188,21 +190,21 @@ def test_a_number_of_another_project_is_as_unknown_as_none(server: Server, proje
         create(server, project, {"title": "Spring", "numbers": ["+14155550144"]})
 
 
-def test_a_destination_may_not_be_a_tracking_number_of_any_project(server: Server, project: Project) -> None:
+def test_r2_a_destination_may_not_be_a_tracking_number_of_any_project(server: Server, project: Project) -> None:
     with server.database.writing() as session:
         make_project(session, "Zebra Windows", numbers=("+14155550144",))
     with pytest.raises(Refused, match="tracking number"):
         create(server, project, {"title": "Spring", "flow": {"destinations": [{"to": "+14155550144"}]}})
 
 
-def test_a_number_in_another_scenario_is_refused_and_says_where_it_is(server: Server, project: Project) -> None:
+def test_r1_a_number_in_another_scenario_is_refused_and_says_where_it_is(server: Server, project: Project) -> None:
     create(server, project, SPRING)
     with pytest.raises(Refused, match="in the scenario “Spring sale”") as refusal:
         create(server, project, {"title": "Autumn", "numbers": [THIRD, FIRST]})
     assert list(refusal.value.errors) == ["numbers.1"]
 
 
-def test_call_flows_are_immutable_versions_and_a_new_one_is_made_only_when_it_changed(
+def test_r1_call_flows_are_immutable_versions_and_a_new_one_is_made_only_when_it_changed(
     server: Server, project: Project
 ) -> None:
     scenario = create(server, project, SPRING)
@@ -217,7 +219,7 @@ def test_call_flows_are_immutable_versions_and_a_new_one_is_made_only_when_it_ch
     assert flows[0].document["destinations"][1]["to"] == "sip:desk@pbx.example.com"
 
 
-def test_two_admins_who_edit_at_once_do_not_overwrite_each_other(server: Server, project: Project) -> None:
+def test_r2_two_admins_who_edit_at_once_do_not_overwrite_each_other(server: Server, project: Project) -> None:
     scenario = create(server, project, SPRING)
     change(server, project, scenario, version=1, title="Alice was here")
     with pytest.raises(Problem) as problem:
@@ -226,7 +228,7 @@ def test_two_admins_who_edit_at_once_do_not_overwrite_each_other(server: Server,
     assert document_of(server, scenario)["title"] == "Alice was here"
 
 
-def test_a_switch_keeps_everything_else(server: Server, project: Project) -> None:
+def test_r3_a_switch_keeps_everything_else(server: Server, project: Project) -> None:
     scenario = create(server, project, SPRING)
     before = document_of(server, scenario)
     with server.database.writing() as session:
@@ -235,7 +237,7 @@ def test_a_switch_keeps_everything_else(server: Server, project: Project) -> Non
     assert document_of(server, scenario) == before | {"enabled": False, "version": 2}
 
 
-def test_delete_hides_the_scenario_and_gives_its_numbers_back(server: Server, project: Project) -> None:
+def test_r3_delete_hides_the_scenario_and_gives_its_numbers_back(server: Server, project: Project) -> None:
     scenario = create(server, project, SPRING)
     with server.database.writing() as session:
         _, freed = delete_scenario(session, server, project, ALICE, scenario.id, NOON)

@@ -54,7 +54,7 @@ def only_scenario(database: Database) -> Scenario:
         return session.scalars(select(Scenario)).one()
 
 
-def test_the_switch_acts_at_once(alice: FlaskClient, spring: Scenario, database: Database) -> None:
+def test_r3_the_switch_acts_at_once(alice: FlaskClient, spring: Scenario, database: Database) -> None:
     """R3"""
     path = f"/scenarios/{only_scenario(database).id}/switch"
     assert "Spring is on" in alice.post(path, data={"on": "1"}, follow_redirects=True).text
@@ -63,7 +63,9 @@ def test_the_switch_acts_at_once(alice: FlaskClient, spring: Scenario, database:
     assert not only_scenario(database).enabled
 
 
-def test_delete_asks_first_and_says_what_happens(alice: FlaskClient, spring_on: Scenario, database: Database) -> None:
+def test_r3_delete_asks_first_and_says_what_happens(
+    alice: FlaskClient, spring_on: Scenario, database: Database
+) -> None:
     path = f"/scenarios/{only_scenario(database).id}/delete"
     question = alice.get(path).text
     assert "Its 2 numbers go back to the project" in question
@@ -73,7 +75,7 @@ def test_delete_asks_first_and_says_what_happens(alice: FlaskClient, spring_on: 
     assert alice.get(path).status_code == 404
 
 
-def test_the_table_shows_type_numbers_accuracy_and_what_needs_attention(
+def test_r3_the_table_shows_type_numbers_accuracy_and_what_needs_attention(
     alice: FlaskClient, spring: Scenario, server: Server, cast: Cast, database: Database
 ) -> None:
     """R3: accuracy is empty until a number was shown."""
@@ -92,7 +94,7 @@ def test_the_table_shows_type_numbers_accuracy_and_what_needs_attention(
     assert "No scenario fits" in alice.get("/scenarios?status=on").text
 
 
-def test_the_table_takes_the_same_statements_for_two_and_for_twenty_scenarios(
+def test_r3_the_table_takes_the_same_statements_for_two_and_for_twenty_scenarios(
     alice: FlaskClient, server: Server, cast: Cast, database: Database
 ) -> None:
     def statements() -> int:

@@ -113,7 +113,7 @@ def test_the_same_request_twice_gives_the_same_document_and_one_call(shop: Serve
     assert started == ["CA1"]
 
 
-def test_a_call_keeps_the_flow_it_began_with(shop: Server, carrier: CarrierClient) -> None:
+def test_r1_a_call_keeps_the_flow_it_began_with(shop: Server, carrier: CarrierClient) -> None:
     first = carrier.dial(NUMBER).data
     with shop.database.writing() as session:
         session.execute(text("UPDATE scenario SET call_flow_id = NULL"))

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.voice.story import LEG_RANK, LEG_TERMINAL, TERMINAL_RANK, Event, tell
+from router.voice.story import CALL_TERMINAL, LEG_RANK, TERMINAL_RANK, Event, tell
 from tests.world import NOON
 
 LINES = ["+14155550100", "+14155550101"]
-LEG_STATES = ("initiated", "ringing", "answered", *LEG_TERMINAL)
+LEG_STATES = ("initiated", "ringing", "answered", *CALL_TERMINAL)
 CALL_STATES = ("queued", "ringing", "in_progress", "completed", "busy", "no_answer", "failed", "canceled")
 
 

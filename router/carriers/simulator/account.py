@@ -135,9 +135,6 @@ class Account:
         events = [Event(row["what"], row["e164"], row["label"]) for row in rows]
         return [event for event in events if what in ("", event.what) and e164 in ("", event.e164)]
 
-    def times_bought(self, e164: str) -> int:
-        return len(self.history("bought", e164))
-
     def _is_taken(self, book: sqlite3.Connection, e164: str) -> bool:
         wanted = "SELECT 1 FROM number WHERE e164 = ? UNION SELECT 1 FROM elsewhere WHERE e164 = ?"
         return book.execute(wanted, (e164, e164)).fetchone() is not None

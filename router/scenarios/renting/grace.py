@@ -44,13 +44,6 @@ def unpaid(now: datetime) -> tuple[ColumnElement[bool], ...]:
     )
 
 
-def kept_after_grace(session: Session, project_id: int, now: datetime) -> list[TrackingNumber]:
-    """Unpaid numbers that keep ringing although their grace is over, because they are static, pinned or still called: the project's
-    people decide about them. The earliest first."""
-    kept = select(TrackingNumber).where(TrackingNumber.project_id == project_id, *unpaid(now - GRACE))
-    return list(session.scalars(kept.order_by(TrackingNumber.paid_until, TrackingNumber.id)))
-
-
 def keep_grace(server: Server, project_id: int, now: datetime) -> None:
     """Writes the e-mails that are due for the unpaid numbers of a project, and gives back what its grace leaves."""
     while _give_some_back(server, project_id, now):

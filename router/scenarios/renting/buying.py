@@ -124,11 +124,12 @@ def _ask(server: Server, shop: NumberShop, claim: Claim, now: datetime) -> None:
 
 
 def _refuse(server: Server, shop: NumberShop, before: Claim, asked: Claim, error: NotForUs, now: datetime) -> None:
-    """Believed when the number is not in our account: an earlier question may have bought it, and carriers err."""
+    """Believed when the number is not in our account, for an earlier question may have bought it, and carriers err; or when we are
+    refused the look as well (a wrong key) and did not ask before."""
     try:
         owned = shop.find(asked.e164)
     except ShopError as no_look:
-        if before.may_be_done:
+        if before.may_be_done or not isinstance(no_look, NotForUs):
             ends.postpone(server, asked, now + _pause(asked, no_look, now), str(error))
             return
         owned = None

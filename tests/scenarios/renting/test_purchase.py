@@ -304,6 +304,18 @@ def test_r5_a_carrier_that_refuses_and_sells_all_the_same_is_found_out(
     assert left(server) == 1000 - 2 * PRICE
 
 
+def test_r5_a_refusal_is_not_believed_before_the_account_was_looked_through(
+    server: Server, shop: FakeShop, project: Project
+) -> None:
+    shop.fail("buy", NotForUs("The account may not."), done=True)
+    shop.fail("find", TryLater("Too many requests."))
+    order(server, project, ONE)
+    go(server, 0)
+    assert state_of(server, ONE) == "unknown"
+    go(server, 10)
+    assert (state_of(server, ONE), list(shop.account)) == ("bought", [ONE])
+
+
 def test_r5_with_a_wrong_key_nothing_is_charged(server: Server, shop: FakeShop, project: Project) -> None:
     shop.fail("buy", NotForUs("The key is wrong."))
     shop.fail("find", NotForUs("The key is wrong."))

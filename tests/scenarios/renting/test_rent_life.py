@@ -20,6 +20,7 @@ from router.carriers.shop import Gone, NotForUs, OutcomeUnknown, TryLater
 from router.crypto import KeyRing
 from router.database import Database
 from router.scenarios.models import NumberOrder, TrackingNumber
+from router.scenarios.renting import buying, release
 from router.scenarios.renting.orders import OPEN_STATES
 from router.scenarios.renting.purchase import advance_due, order_numbers
 from router.scenarios.renting.release import advance_releases, begin_release
@@ -206,7 +207,10 @@ class RentLife(RuleBasedStateMachine):
 
 
 @pytest.fixture
-def machine(sqlite_template: Path) -> type[RentLife]:
+def machine(sqlite_template: Path, monkeypatch: pytest.MonkeyPatch) -> type[RentLife]:
+    """Whose workers take one number after the other: what threads do side by side, hypothesis could not repeat."""
+    for work in (buying, release):
+        monkeypatch.setattr(work, "AT_ONCE", 1)
     RentLife.template = sqlite_template
     return RentLife
 

@@ -73,7 +73,7 @@ def tell(started_at: datetime, destinations: Sequence[str], events: Iterable[Eve
     answered_at = bridged_leg.answered_at if bridged_leg else None
     closed_only = ended_at is None and any(event.kind == "closed" for event in ordered)
     if closed_only:
-        ended_at = max(event.at for event in ordered if event.kind == "closed")
+        ended_at = max(started_at, *(event.at for event in ordered if event.kind == "closed"))
     status = "unknown" if closed_only else _status(ordered, dials, bridged, ended_at, len(destinations))
     return Story(
         status=status,
@@ -100,7 +100,7 @@ def _legs(events: Iterable[Event]) -> dict[str, Leg]:
 def _with_event(leg: Leg, event: Event) -> Leg:
     status = event.facts["status"]
     rank = LEG_RANK.get(status, TERMINAL_RANK)
-    if rank > leg.rank:
+    if rank > leg.rank or status == "completed":  # of two ends the one with a conversation
         leg = replace(leg, status=status)
     if status == "ringing" and leg.ringing_at is None:
         leg = replace(leg, ringing_at=event.at)
@@ -117,9 +117,11 @@ def _is_bridged(dial: Event) -> bool:
 
 
 def _bridged_leg(legs: Mapping[str, Leg], dials: Iterable[Event]) -> Leg | None:
-    """The leg that the caller talked to. A carrier's explicit "not bridged" about a leg outweighs that it answered."""
+    """The leg that the caller talked to. A carrier's explicit "not bridged" about a leg outweighs that it answered; one that has ended
+    goes before one of which nothing more was heard, for no other is rung beside a leg that is talked to."""
     refused = {dial.facts.get("leg_sid") for dial in dials if not _is_bridged(dial)}
-    return next((leg for leg in legs.values() if leg.was_answered and leg.sid not in refused), None)
+    answered = [leg for leg in legs.values() if leg.was_answered and leg.sid not in refused]
+    return next((leg for leg in answered if leg.ended_at), answered[0] if answered else None)
 
 
 def _endings(

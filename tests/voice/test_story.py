@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from router.voice.story import CALL_TERMINAL, LEG_RANK, TERMINAL_RANK, Event, tell
@@ -80,6 +80,7 @@ def test_order_and_repetition_change_nothing(events: list[Event], chance: Any) -
 
 
 @given(HISTORIES)
+@example([Event("closed", at(-1), {})])
 def test_a_story_is_whole_whatever_is_missing(events: list[Event]) -> None:
     story = tell(NOON, LINES, events)
     assert (story.ended_at is None) == (story.status == "in_progress")
@@ -101,6 +102,8 @@ def test_a_legs_status_never_goes_back(events: list[Event], more: Event) -> None
 
 
 @given(HISTORIES)
+@example([leg("completed", 0, "CL2"), leg("answered", 0, "CL1")])
+@example([leg("completed", 0), leg("busy", 0)])
 def test_only_a_carriers_word_that_a_leg_was_not_bridged_can_reopen_a_call(events: list[Event]) -> None:
     for end in range(len(events)):
         before, after = tell(NOON, LINES, events[:end]), tell(NOON, LINES, events[: end + 1])

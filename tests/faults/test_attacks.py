@@ -6,6 +6,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import func, select
+from werkzeug.routing import Rule
 
 from router.accounts.sessions import local_path
 from router.attribution.models import PoolNumber, Visit
@@ -157,13 +158,18 @@ def test_a_suspended_project_gives_no_number_to_a_page_that_is_open(
     )
 
 
+def values_for(rule: Rule) -> dict[str, Any]:
+    """Something that each part of this address takes."""
+    return {name: next(iter(getattr(kind, "items", [1]))) for name, kind in rule._converters.items()}
+
+
 def test_a_form_from_elsewhere_changes_nothing(app: Flask, shop: Cast) -> None:
     app.config["WTF_CSRF_ENABLED"] = True
     alice = sign_in(app.test_client(), shop.alice, shop.project)
     for rule in app.url_map.iter_rules():
         if "POST" not in (rule.methods or ()) or rule.rule.startswith(("/tag", "/voice", "/api")):
             continue
-        path = app.url_map.bind("localhost").build(rule.endpoint, dict.fromkeys(rule.arguments, 1), method="POST")
+        path = app.url_map.bind("localhost").build(rule.endpoint, values_for(rule), method="POST")
         assert alice.post(path, headers={"Origin": "https://evil.example"}).status_code == 400, path
 
 

@@ -20,7 +20,9 @@ from router.settings import Settings
 from tests import furnishing  # noqa: F401 - fills the project that the walk over all addresses visits
 from tests.people import Cast, create_cast
 from tests.postgres import EmptyDatabases, postgres_cluster
+from tests.warm import keep_what_is_compiled
 
+keep_what_is_compiled()
 configure_logs("warning")  # as in production: structlog's own default draws every traceback for seconds
 
 SECRET = "test-secret-key-0123456789"

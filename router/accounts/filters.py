@@ -7,6 +7,7 @@ from flask import Flask, g
 from markupsafe import Markup
 
 from router import formats, phones
+from router.countries import named_countries
 from router.money import say_change, say_money
 from router.server import current_server
 
@@ -22,6 +23,7 @@ def init_filters(app: Flask) -> None:
         change=change,
         count=formats.say_count,
         percent=percent,
+        named_countries=named_countries,
     )
     app.jinja_env.globals.update(dash=dash)
 

@@ -19,6 +19,8 @@ from router.reports.receipt import read_receipt
 from router.reports.steps import how_sure, page_state
 from router.reports.words import DELIVERY_WORDS, EVENT_WORDS, STATUS_WORDS, receiver, say_clock, say_source
 from router.scenarios.models import Scenario
+from router.scenarios.money.forecast import project_forecast
+from router.scenarios.number_table import number_figures
 from router.server import current_server
 from router.voice.models import Call
 from router.web import GREATEST_ID
@@ -45,11 +47,14 @@ def overview() -> str:
         last = session.scalars(newest.limit(LAST_CALLS)).all()
         return render_template(
             "reports/overview.html",
+            now=now,
             days=day_figures(session, project, now),
             weekday=f"{now.astimezone(ZoneInfo(project.timezone)):%A}",
             waiting=not_called_back(session, project, now),
             scenarios=shown_scenarios(session, project),
             failures=failures(session, project),
+            forecast=project_forecast(session, server, project, now),
+            unpaid=number_figures(session, project.id, now).grace,
             calls=last,
         )
 

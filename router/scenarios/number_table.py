@@ -9,9 +9,10 @@ from sqlalchemy.orm import Session
 
 from router.scenarios.models import Scenario, TrackingNumber
 from router.scenarios.numbers import present_numbers
+from router.scenarios.renting.paid_time import GRACE
 from router.web import GREATEST_ID
 
-USES = ("used", "free", "grace", "leaving", "gone")
+USES = ("used", "free", "grace", "kept", "leaving", "gone")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +30,12 @@ class NumberQuery:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """How many numbers a project has: in scenarios, free, in grace (among both), and being given back."""
+    """How many numbers a project has: in scenarios, free, unpaid (among both), those of them whose grace is over, and being given back."""
 
     used: int
     free: int
     grace: int
+    kept: int
     leaving: int
 
 
@@ -81,5 +83,6 @@ def _conditions(now: datetime) -> dict[str, ColumnElement[bool]]:
         "used": TrackingNumber.scenario_id.is_not(None),
         "free": and_(TrackingNumber.scenario_id.is_(None), stays),
         "grace": and_(rented, TrackingNumber.paid_until <= now),
+        "kept": and_(rented, TrackingNumber.paid_until <= now - GRACE),
         "leaving": TrackingNumber.releasing_at.is_not(None),
     }

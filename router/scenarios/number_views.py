@@ -19,6 +19,7 @@ from router.scenarios.moving import move_numbers, pin_number
 from router.scenarios.number_table import number_figures, numbers_asked_for, read_number_query, titles_of
 from router.scenarios.numbers import add_numbers, present_numbers, remove_number
 from router.scenarios.refusal import Refused
+from router.scenarios.renting.paid_time import GRACE
 from router.scenarios.renting.release import begin_release
 from router.server import current_server
 from router.web import GREATEST_ID, Problem
@@ -46,6 +47,7 @@ def table() -> str:
         figures=figures,
         forecast=forecast,
         now=now,
+        grace_over=now - GRACE,
     )
 
 

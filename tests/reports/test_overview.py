@@ -3,12 +3,15 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from flask.testing import FlaskClient
 from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
 from router.database import Database
 from router.reports.overview import day_figures, day_starts, not_called_back
-from tests.people import NOW, Cast
+from router.scenarios.models import TrackingNumber
+from router.server import Server
+from tests.people import NOW, Cast, sign_in
 from tests.reports.making import NUMBERS, make_call
 
 LOST: dict[str, Any] = {"status": "missed", "talk_seconds": None}
@@ -66,3 +69,27 @@ def test_a_lost_caller_waits_until_a_later_call_of_his_is_answered(database: Dat
         assert waiting(session, cast.project) == [carla, ben, anna], "each caller once, newest first"
         call(session, anna, 2)
         assert waiting(session, cast.project) == [carla, ben]
+
+
+def test_r4_numbers_that_could_not_be_renewed_are_said_first(client: FlaskClient, cast: Cast, server: Server) -> None:
+    """Until the price is zero: then money is out of the way."""
+    late = NOW - timedelta(days=1)
+    server.now = lambda: NOW
+    with server.database.writing() as session:
+        session.get_one(Project, cast.project.id).number_price_minor = 150
+        session.add(
+            TrackingNumber(
+                project_id=cast.project.id,
+                e164=NUMBERS[0],
+                owned_elsewhere=False,
+                carrier_sid="PN1",
+                paid_until=late,
+                created_at=late,
+            )
+        )
+    page = sign_in(client, cast.alice, cast.project).get("/overview").get_data(as_text=True)
+    assert "1 rented number could not be renewed." in page
+    assert "The balance is used up." in page
+    with server.database.writing() as session:
+        session.get_one(Project, cast.project.id).number_price_minor = 0
+    assert "renewed" not in client.get("/overview").get_data(as_text=True)

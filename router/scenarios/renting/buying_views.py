@@ -60,6 +60,7 @@ def buy() -> Response | tuple[str, int]:
     if not wanted:
         return _page(wish, [], "Tick at least one number."), 422
     try:
+        open_shop(server)
         with server.database.writing() as session:
             batch = order_numbers(session, server, project, current_actor().name, wanted, server.now())
     except BalanceTooLow as low:

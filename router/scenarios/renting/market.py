@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from router.carriers import shop_of
 from router.carriers.shop import CarrierPrice, Offer, ShopError
 from router.scenarios.renting.orders import taken_numbers
+from router.scenarios.renting.search import open_shop
 from router.server import Server
+from router.web import Problem
 
 SHOWN, SPARE = 20, 20
 """Offers on a page; more are asked for, because some may be ours."""
@@ -25,7 +26,7 @@ class Market:
 def look_around(server: Server, country: str, area_code: str = "", contains: str = "", search: bool = False) -> Market:
     """Asks the carrier; never inside a transaction."""
     try:
-        shop = shop_of(server)
+        shop = open_shop(server)
         countries = shop.countries()
         price = shop.price(country) if country else None
         if not search:
@@ -33,6 +34,8 @@ def look_around(server: Server, country: str, area_code: str = "", contains: str
         if not country:
             return Market(countries, price, said="Choose a country first.")
         offers = _still_for_sale(server, shop.search(country, area_code, contains, SHOWN + SPARE))
+    except Problem as refusal:
+        return Market(said=refusal.detail)
     except ShopError as error:
         return Market([country] if country else [], said=f"The carrier was asked and did not help: {error}")
     return Market(countries, price, offers, "" if offers else "The carrier has no such number. Ask for fewer digits.")

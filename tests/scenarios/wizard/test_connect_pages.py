@@ -16,6 +16,7 @@ from router.scenarios.scenarios import create_scenario
 from router.server import Server
 from tests.people import NOW, Cast, sign_in
 from tests.scenarios.making import ALICE, FIRST, LINE
+from tests.scenarios.shop import FakeShop
 
 FLOW = {"destinations": [{"to": LINE, "ring_seconds": 20}]}
 CHOSEN = "+14155557731"
@@ -70,6 +71,36 @@ def test_r4_too_little_money_is_said_and_connect_is_not_offered(
     assert answer.location.startswith("/numbers/batches/")
     with database.reading() as session:
         assert session.scalars(select(NumberOrder.e164)).all() == [CHOSEN]
+
+
+@pytest.mark.parametrize(("price", "ours"), [(150, "1.50 EUR"), (0, "Numbers cost nothing here.")])
+def test_r4_connect_shows_the_carriers_own_price_beside_ours(
+    alice: FlaskClient, server: Server, cast: Cast, database: Database, price: int, ours: str
+) -> None:
+    server.registries["shop"] = FakeShop([CHOSEN])
+    with database.writing() as session:
+        session.get_one(Project, cast.project.id).number_price_minor = price
+    page = alice.get(f"{make(server, cast, to_buy={'numbers': [CHOSEN], 'count': 0, 'country': 'US'})}/review").text
+    assert ours in page
+    assert "The carrier itself asks 1.15 USD a month." in page
+
+
+def test_r5_without_an_account_at_the_carrier_own_numbers_are_used_all_the_same(
+    alice: FlaskClient, server: Server, cast: Cast, database: Database
+) -> None:
+    server.settings = server.settings.model_copy(update={"carrier": "twilio", "twilio_account_sid": ""})
+    page = alice.get("/scenarios/new", follow_redirects=True)
+    assert page.status_code == 200
+    searched = alice.get(f"{page.request.path}?search=1")
+    assert searched.status_code == 200
+    assert "account is not set on this server" in searched.text
+    refused = alice.post("/numbers/buy", data={"country": "US", "e164": CHOSEN})
+    assert refused.status_code == 503
+    assert "account is not set on this server" in refused.text
+    path = make(server, cast)
+    assert alice.get(f"{path}/review").status_code == 200
+    alice.post(f"{path}/connect", data={"version": "1"})
+    assert is_on(database)
 
 
 def test_r2_numbers_that_are_there_already_are_enabled_for_nothing(

@@ -8,13 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import insert
 
+from router.accounts.ledger import Post, post
 from router.accounts.models import Project
-from router.database import table_of
+from router.database import Database, table_of
 from router.scenarios.models import TrackingNumber
+from router.scenarios.money.entries import scenario_costs
 from router.scenarios.money.forecast import FOR_GOOD, PERIOD, Renewal, lasts_until, project_forecast, weekly_cost
 from router.server import Server
 from tests.counting import count_statements
-from tests.people import NOW
+from tests.people import NOW, Cast
+from tests.world import make_scenario
 
 HOUR = timedelta(hours=1)
 
@@ -92,3 +95,24 @@ def test_r4_five_thousand_numbers_take_two_statements_and_no_time(server: Server
     assert not forecast.is_low
     assert sum(one.startswith("SELECT") for one in statements) == 3  # the project itself is one of them
     assert took < 1
+
+
+def test_r4_a_scenarios_cost_is_its_rents_less_refunds_of_the_last_30_days(database: Database, cast: Cast) -> None:
+    kept, lost, old = ("+14155550121", "+14155550122", "+14155550123")
+    with database.writing() as session:
+        scenario = make_scenario(session, session.get_one(Project, cast.project.id), 1, title="Spring sale").id
+        for amount, reason, number, place, age in (
+            (9000, "top-up:1", "", None, 40),
+            (-150, f"rent:{old}:x", old, scenario, 31),
+            (-150, f"rent:{kept}:x", kept, scenario, 9),
+            (-150, f"rent:{kept}:y", kept, scenario, 2),
+            (-150, f"rent:{lost}:x", lost, scenario, 1),
+            (150, f"refund:rent:{lost}:x", lost, scenario, 1),
+            (-100, f"rent:{old}:z", old, None, 1),
+            (-700, "correction:1", "", None, 1),
+        ):
+            entry = Post(amount, reason, "server", number=number, scenario_id=place)
+            post(session, cast.project.id, entry, NOW - timedelta(days=age))
+        costs = scenario_costs(session, cast.project, NOW)
+        assert [(one.scenario_id, one.cost_minor) for one in costs] == [(scenario, 300), (None, 100)]
+        assert costs[0].title == "Spring sale"

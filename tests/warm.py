@@ -9,7 +9,7 @@ from typing import Any
 from flask import Flask
 from jinja2 import BytecodeCache
 from jinja2.bccache import Bucket
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, event
 from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
@@ -46,7 +46,14 @@ class _Known:
 
 
 class KnownSQLite(_Known, SQLiteDialect_pysqlite):
+    """Its commits do not wait for the disk, as those of PostgreSQL in tests: they lose nothing with the power."""
+
     supports_statement_cache = True
+
+    @classmethod
+    def engine_created(cls, engine: Engine) -> None:
+        super().engine_created(engine)
+        event.listen(engine, "checkout", lambda connection, *_: connection.execute("PRAGMA synchronous=OFF"))
 
 
 class KnownPostgreSQL(_Known, PGDialect_psycopg):

@@ -45,7 +45,11 @@ def follow_numbers(session: Session, number_ids: Iterable[int]) -> None:
     """
     wanted = list(number_ids)
     session.flush()
-    rows = {row.number_id: row for row in session.scalars(select(PoolNumber).where(PoolNumber.number_id.in_(wanted)))}
+    there = select(PoolNumber).where(PoolNumber.number_id.in_(wanted))
+    locked = there.order_by(
+        PoolNumber.scenario_id, PoolNumber.number_id
+    ).with_for_update()  # in the order of page views
+    rows = {row.number_id: row for row in session.scalars(locked)}
     numbers = list(session.scalars(select(TrackingNumber).where(TrackingNumber.id.in_(wanted))))
     free = {number.project_id for number in numbers if number.scenario_id is None}
     without_scenario = free - set(session.scalars(_projects_with_scenarios(free))) if free else free

@@ -16,10 +16,14 @@ from router.server import Server
 from router.voice.models import Call
 
 Query = Select[*tuple[Any, ...]]
+Change = tuple[int, dict[str, Any]]
+"""A row by its id, and what its columns should be."""
 
 OVERLAP = 1000
 """Rows looked at again: a transaction that began earlier may commit later."""
 DAYS = 7
+AT_ONCE = 200
+"""Rows of one transaction."""
 
 
 class ColumnKeeper:
@@ -32,17 +36,17 @@ class ColumnKeeper:
         """Calls and showings of numbers and scenarios."""
         with server.database.reading() as session:
             newest, numbers, scenarios = self._touched(session)
-            changes = [
-                *_changed(session, _number_calls(numbers), TrackingNumber, "calls"),
-                *_changed(session, _last_calls(numbers), TrackingNumber, "last_call_at"),
-                *_changed(session, _scenario_calls(scenarios), Scenario, "calls"),
-                *_shown_numbers(session),
-                *_changed(session, _shown_scenarios(), Scenario, "first_shown_at"),
+            of_scenarios = [
+                *_changed(session, _scenario_calls(scenarios), "calls"),
+                *_changed(session, _shown_scenarios(), "first_shown_at"),
             ]
-        if changes:
-            with server.database.writing() as session:
-                for change in changes:
-                    session.execute(change)
+            of_numbers = [
+                *_changed(session, _number_calls(numbers), "calls"),
+                *_changed(session, _last_calls(numbers), "last_call_at"),
+                *_shown_numbers(session),
+            ]
+        _write(server, Scenario, of_scenarios)
+        _write(server, TrackingNumber, of_numbers)
         self._call_id = max(0, newest - OVERLAP)
 
     def _touched(self, session: Session) -> tuple[int, set[int], set[int | None]]:
@@ -60,6 +64,7 @@ def refresh_accuracy(server: Server, now: datetime) -> None:
             select(Scenario.id, Scenario.hold_seconds, Project.timezone)
             .join(Project, Project.id == Scenario.project_id)
             .where(Scenario.deleted_at.is_(None), Scenario.first_shown_at.is_not(None))
+            .order_by(Scenario.id)
         )
         found = {one.id: _accuracy(session, one, now) for one in session.execute(shown).all()}
     with server.database.writing() as session:
@@ -80,13 +85,22 @@ def _accuracy(session: Session, scenario: Row[*tuple[Any, ...]], now: datetime) 
     return 100 * (every - shared) // every if every else None
 
 
-def _changed(session: Session, query: Query, model: Any, column: str) -> list[Any]:
-    """Updates for the rows of `query` (id, value as it is, value as it should be) that differ."""
-    return [
-        update(model).where(model.id == row[0]).values({column: row[2]})
-        for row in session.execute(query)
-        if row[1] != row[2]
-    ]
+def _changed(session: Session, query: Query, column: str) -> list[Change]:
+    """Of the rows of `query` (id, value as it is, value as it should be) those that differ."""
+    return [(row[0], {column: row[2]}) for row in session.execute(query) if row[1] != row[2]]
+
+
+def _write(server: Server, model: Any, changes: Iterable[Change]) -> None:
+    """Some rows at a time, so that no call waits for them; by id, as everybody locks several rows, and never scenarios with numbers:
+    who edits a scenario has locked it when he comes to its numbers."""
+    by_id: dict[int, dict[str, Any]] = {}
+    for row_id, values in changes:
+        by_id[row_id] = by_id.get(row_id, {}) | values
+    ids = sorted(by_id)
+    for first in range(0, len(ids), AT_ONCE):
+        with server.database.writing() as session:
+            for row_id in ids[first : first + AT_ONCE]:
+                session.execute(update(model).where(model.id == row_id).values(by_id[row_id]))
 
 
 def _number_calls(numbers: Iterable[int]) -> Query:
@@ -104,8 +118,8 @@ def _scenario_calls(scenarios: Iterable[int | None]) -> Query:
     return select(Scenario.id, Scenario.calls, counted).where(Scenario.id.in_(scenarios))
 
 
-def _shown_numbers(session: Session) -> list[Any]:
-    """Updates for numbers that were lent since: when, and to which visit."""
+def _shown_numbers(session: Session) -> list[Change]:
+    """Numbers that were lent since: when, and to which visit."""
     lent = (
         select(TrackingNumber.id, PoolNumber.lease_started_at, Visit.number)
         .join(PoolNumber, PoolNumber.number_id == TrackingNumber.id)
@@ -116,10 +130,7 @@ def _shown_numbers(session: Session) -> list[Any]:
             TrackingNumber.last_shown_at.is_distinct_from(PoolNumber.lease_started_at),
         )
     )
-    return [
-        update(TrackingNumber).where(TrackingNumber.id == number_id).values(last_shown_at=at, last_visit=visit)
-        for number_id, at, visit in session.execute(lent)
-    ]
+    return [(number_id, {"last_shown_at": at, "last_visit": visit}) for number_id, at, visit in session.execute(lent)]
 
 
 def _shown_scenarios() -> Query:

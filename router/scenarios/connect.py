@@ -9,10 +9,11 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from router.accounts.access import Actor
-from router.accounts.ledger import BalanceTooLow
+from router.accounts.ledger import BalanceTooLow, lock_balance
 from router.accounts.models import Project
 from router.scenarios.enabling import Enabling, cost_of_enabling
 from router.scenarios.models import NumberBatch, NumberOrder, Scenario, TrackingNumber
+from router.scenarios.renting.orders import wait_for_arrivals
 from router.scenarios.renting.purchase import order_numbers
 from router.scenarios.renting.search import open_shop, search_numbers
 from router.server import Server
@@ -149,6 +150,12 @@ def buying_of(session: Session, scenario: Scenario) -> Buying | None:
     )
     row = session.execute(newest).first()
     return Buying(*row) if row else None
+
+
+def lock_purse(session: Session, project: Project) -> None:
+    """What a purchase locks, for a transaction that locks numbers before: scenario, arrivals, balance, numbers is the order everywhere."""
+    wait_for_arrivals(session)
+    lock_balance(session, project.id)
 
 
 def stay_disabled(session: Session, scenario: Scenario) -> None:

@@ -75,8 +75,8 @@ HERE = text("released_at IS NULL")
 
 
 class TrackingNumber(Base):
-    """A virtual number. In one project, in at most one scenario. A released one stays for its calls, beside the one that may be
-    bought anew."""
+    """A virtual number. In one project, in at most one scenario. A released one stays for its calls; the same
+    project that has the number again goes on with the same row (R7), another one has a row of its own."""
 
     __tablename__ = "tracking_number"
     __table_args__ = (

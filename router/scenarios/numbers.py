@@ -15,7 +15,7 @@ from router.phones import BadPhone, read_phone
 from router.scenarios.flows import destinations_of
 from router.scenarios.models import HERE, Scenario, TrackingNumber
 from router.scenarios.refusal import Refused
-from router.scenarios.renting.orders import taken_numbers, wait_for_arrivals
+from router.scenarios.renting.orders import returned, taken_numbers, wait_for_arrivals
 from router.scenarios.signals import free_numbers_changed, numbers_changed
 from router.server import Server
 from router.web import Problem
@@ -89,6 +89,10 @@ def _insert(session: Session, project: Project, e164: str, now: datetime) -> Tra
     wait_for_arrivals(session)
     if e164 in taken_numbers(session, [e164]):
         return None
+    if back := returned(session, project.id, e164):
+        back.owned_elsewhere, back.carrier_sid, back.bought_at, back.paid_until = True, None, None, None
+        session.flush()
+        return back
     new = insert_new(session, TrackingNumber, unique=["e164"], where=HERE)
     new = new.values(project_id=project.id, e164=e164, created_at=now).returning(TrackingNumber)
     return session.scalars(new).one_or_none()

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from router.accounts.access import Actor
 from router.accounts.audit import record
 from router.accounts.models import Project
-from router.scenarios.connect import Buying, connect, stay_disabled
+from router.scenarios.connect import Buying, connect, lock_purse, stay_disabled
 from router.scenarios.documents import scenario_document
 from router.scenarios.enabling import cost_of_enabling
 from router.scenarios.flows import store_flow
@@ -47,6 +47,8 @@ def create_scenario(
         Problem, SearchNeeded: as `connect`.
     """
     wanted, parts = _read(session, server, project, None, document)
+    if wanted.enabled:
+        lock_purse(session, project)
     scenario = Scenario(project_id=project.id, created_at=now, title=wanted.title, tagging=wanted.tagging)
     session.add(scenario)
     session.flush()
@@ -79,6 +81,8 @@ def change_scenario(
     check_version(scenario, version)
     before = editable(scenario_document(session, server, scenario))
     wanted, parts = _read(session, server, project, scenario, edit(before))
+    if wanted.enabled and not scenario.enabled:
+        lock_purse(session, project)
     secrets = _store(session, server, project, scenario, wanted, parts, now)
     _turn(session, server, project, actor, scenario, wanted, found, now)
     scenario.version += 1

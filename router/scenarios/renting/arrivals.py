@@ -13,6 +13,7 @@ from router.carriers.shop import Owned
 from router.database import insert_new
 from router.scenarios.channel_rows import static_sources
 from router.scenarios.models import HERE, OPEN, NumberBatch, NumberOrder, Scenario, TrackingNumber
+from router.scenarios.renting.orders import returned
 from router.scenarios.renting.paid_time import PAID_TIME
 from router.scenarios.signals import numbers_changed
 from router.server import Server
@@ -69,6 +70,10 @@ def _row(session: Session, order: NumberOrder, owned: Owned, now: datetime) -> T
         "bought_at": now,
         "paid_until": order.charged_from + PAID_TIME,
     }
+    if back := returned(session, order.project_id, order.e164):
+        for name, value in values.items():
+            setattr(back, name, value)
+        return back
     new = insert_new(session, TrackingNumber, unique=["e164"], where=HERE)
     new = new.values(project_id=order.project_id, e164=order.e164, created_at=now, **values).returning(TrackingNumber)
     number: TrackingNumber | None = session.scalars(new).one_or_none()

@@ -98,10 +98,10 @@ def _give_some_back(server: Server, project_id: int, now: datetime) -> int:
         if balance >= price_of(server.settings, project):
             return 0
         still = _nobody_needs(project_id, now).where(TrackingNumber.id.in_(ids))
-        numbers = [session.get_one(TrackingNumber, row.id) for row in session.execute(still).all()]
-        for number in numbers:
-            begin_release(session, server, project, ACTOR, number, now)
-    return len(numbers)
+        leaving = sorted(row.id for row in session.execute(still).all())
+        for number_id in leaving:
+            begin_release(session, server, project, ACTOR, session.get_one(TrackingNumber, number_id), now)
+    return len(leaving)
 
 
 def _nobody_needs(project_id: int, now: datetime) -> Select[int, int | None]:

@@ -57,6 +57,22 @@ def taken_numbers(session: Session, e164s: Iterable[str]) -> set[str]:
     return {*session.scalars(here), *session.scalars(ordered)}
 
 
+def returned(session: Session, project_id: int, e164: str) -> TrackingNumber | None:
+    """The row of a number that this project gave back and has again, locked and made present; None when it never had it, or it is on
+    this server. Its calls and leases stay with it: repeat callers are known by the number (R7)."""
+    here = select(TrackingNumber.id).where(TrackingNumber.e164 == e164, TrackingNumber.released_at.is_(None))
+    if session.scalar(here) is not None:
+        return None
+    before = select(TrackingNumber).where(TrackingNumber.e164 == e164, TrackingNumber.project_id == project_id)
+    newest = before.order_by(TrackingNumber.released_at.desc(), TrackingNumber.id.desc()).limit(1)
+    number = session.scalar(newest.with_for_update().execution_options(populate_existing=True))
+    if number is not None:
+        number.released_at = number.releasing_at = number.carrier_next_at = None
+        number.scenario_id = number.static_source = None
+        number.pinned, number.carrier_error = False, ""
+    return number
+
+
 def write_order(
     session: Session, batch: NumberBatch, e164: str, price: int, now: datetime, lent_until: datetime | None = None
 ) -> NumberOrder | None:

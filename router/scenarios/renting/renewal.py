@@ -1,6 +1,7 @@
 """Renewing rented numbers (R4): for 7 days from where the paid time ended, when it has ended and not before, also while their scenario
 is disabled or their project suspended. What cannot be paid is left to `grace.py`."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import Select, select
@@ -41,13 +42,20 @@ def renew_some(server: Server, project_id: int, now: datetime) -> int:
             return 0
     with server.database.writing() as session:
         affordable = _affordable(session, server, project_id, lock_balance(session, project_id))
-        numbers = session.scalars(due_numbers(project_id, now).limit(affordable).with_for_update()).all()
+        numbers = _locked(session, project_id, affordable, now)
         price = price_of(server.settings, session.get_one(Project, project_id))
         if price:
             charge_all(session, project_id, [_rent(number, price) for number in numbers], now)
         for number in numbers:
             number.paid_until = _paid_until(number) + PAID_TIME
     return len(numbers)
+
+
+def _locked(session: Session, project_id: int, amount: int, now: datetime) -> Sequence[TrackingNumber]:
+    """The first of those that are due, locked by id, as everybody locks several numbers."""
+    first = session.scalars(due_numbers(project_id, now).with_only_columns(TrackingNumber.id).limit(amount)).all()
+    chosen = select(TrackingNumber).where(TrackingNumber.id.in_(first), *unpaid(now)).order_by(TrackingNumber.id)
+    return session.scalars(chosen.with_for_update().execution_options(populate_existing=True)).all()
 
 
 def due_numbers(project_id: int, now: datetime) -> Select[TrackingNumber]:

@@ -134,18 +134,54 @@ def test_r5_a_pinned_number_one_owned_elsewhere_and_another_projects_are_refused
         assert problem.value.status == status
 
 
-def test_r5_a_number_that_was_given_back_can_be_bought_anew_and_its_calls_stay_apart(
+def test_r7_a_number_that_is_bought_anew_by_its_project_is_the_same_one_and_keeps_its_history(
     server: Server, project: Project, shop: FakeShop
 ) -> None:
     begin(server, project)
     with pytest.raises(Problem, match="given back"):
         buy_now(server, project, ALICE.name, FIRST, NOON)
     advance_releases(server, NOON)
-    made = buy_now(server, project, ALICE.name, FIRST, NOON)
+    with server.database.reading() as session:
+        before = number(session, FIRST).id
+    made = buy_now(server, project, ALICE.name, FIRST, NOON + WEEK)
+    with server.database.reading() as session:
+        here = number(session, FIRST)
+        assert here.id == before == made.number_id
+        assert (here.releasing_at, here.released_at, here.carrier_next_at, here.scenario_id) == (None, None, None, None)
+        assert (here.carrier_sid, here.bought_at, here.paid_until) == (
+            shop.account[FIRST].sid,
+            NOON + WEEK,
+            NOON + 2 * WEEK,
+        )
+
+
+def test_r7_a_number_that_comes_back_as_an_own_one_keeps_its_history_as_well(
+    server: Server, project: Project, shop: FakeShop
+) -> None:
+    begin(server, project)
+    advance_releases(server, NOON)
+    with server.database.writing() as session:
+        before = number(session, FIRST).id
+        add_number(session, project, ALICE, FIRST, NOON)
+        back = number(session, FIRST)
+        assert (back.id, back.owned_elsewhere, back.paid_until, back.released_at) == (before, True, None, None)
+
+
+def test_r5_another_project_that_buys_a_number_gets_nothing_of_its_history(
+    server: Server, project: Project, shop: FakeShop
+) -> None:
+    begin(server, project)
+    advance_releases(server, NOON)
+    with server.database.writing() as session:
+        before = number(session, FIRST).id
+        other = make_project(session, "Other")
+    made = buy_now(server, other, ALICE.name, FIRST, NOON)
     with server.database.reading() as session:
         rows = session.scalars(select(TrackingNumber).where(TrackingNumber.e164 == FIRST)).all()
-        assert len(rows) == 2
-        assert {row.id for row in rows if row.released_at is None} == {made.number_id}
+        assert {(row.id, row.project_id, row.released_at is None) for row in rows} == {
+            (before, project.id, False),
+            (made.number_id, other.id, True),
+        }
 
 
 def test_r5_one_in_release_cannot_be_placed_again(server: Server, project: Project, shop: FakeShop) -> None:

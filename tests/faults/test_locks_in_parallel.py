@@ -1,0 +1,95 @@
+"""Scenarios, balance and numbers are locked in one order by everybody: an admin and the worker never stop each other (R4)."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from sqlalchemy import event, func, select
+
+from router.accounts.ledger import Post, post
+from router.accounts.models import Project
+from router.crypto import KeyRing
+from router.database import Database
+from router.scenarios.models import NumberOrder, Scenario
+from router.scenarios.renting.renewal import renew_due
+from router.scenarios.scenarios import change_scenario, create_scenario
+from router.server import Server
+from router.settings import Settings
+from tests.conftest import SECRET
+from tests.scenarios.making import ALICE, LINE, NOON, make_project
+from tests.scenarios.rented import WEEK, balance_of, rent
+from tests.scenarios.shop import FakeShop
+
+RENTED = [f"+141555502{number:02d}" for number in range(10)]
+FOR_SALE = ["+12125550190", "+12125550191"]
+MOMENT = 0.3
+"""Seconds that one waits for the other to come as far as it should not."""
+
+
+@pytest.fixture
+def server(settings: Settings, database: Database) -> Server:
+    server = Server(settings, database, KeyRing((SECRET,)), now=lambda: NOON)
+    server.registries["shop"] = FakeShop(list(FOR_SALE))
+    return server
+
+
+@pytest.fixture
+def project(database: Database) -> Project:
+    with database.writing() as session:
+        project = make_project(session)
+        project.number_price_minor = 1
+        session.flush()
+        post(session, project.id, Post(100, "top-up:1", "olivia"), NOON)
+        for e164 in RENTED:
+            rent(session, project, e164, NOON + WEEK)
+        return project
+
+
+def document(**more: Any) -> dict[str, Any]:
+    flow = {"destinations": [{"to": LINE}]}
+    return {"title": "Spring", "numbers": RENTED, "flow": flow, "to_buy": {"numbers": FOR_SALE}} | more
+
+
+@pytest.mark.parametrize("new", [True, False], ids=["made", "changed"])
+def test_r4_one_who_enables_a_scenario_and_the_renewal_of_its_numbers_never_stop_each_other(
+    server: Server, project: Project, new: bool
+) -> None:
+    with server.database.writing() as session:
+        there = None if new else create_scenario(session, server, project, ALICE, document(), NOON)[0].id
+    placed, charging = threading.Event(), threading.Event()
+
+    def meet(_: Any, __: Any, statement: str, *___: Any) -> None:
+        """The admin has his numbers and waits for the worker to have the balance, if he can."""
+        if "FOR UPDATE" in statement and "FROM tracking_number" in statement and placing.is_alive():
+            if threading.current_thread() is placing and not placed.is_set():
+                placed.set()
+                charging.wait(MOMENT)
+        elif "FOR NO KEY UPDATE" in statement and threading.current_thread() is not placing:
+            charging.set()
+
+    failed: list[Exception] = []
+
+    def enable() -> None:
+        try:
+            with server.database.writing() as session:
+                if there is None:
+                    create_scenario(session, server, project, ALICE, document(enabled=True), NOON)
+                else:
+                    on = {"enabled": True}
+                    change_scenario(session, server, project, ALICE, there, lambda present: present | on, None, NOON)
+        except Exception as error:
+            failed.append(error)
+
+    event.listen(server.database.engine, "after_cursor_execute", meet)
+    placing = threading.Thread(target=enable)
+    with ThreadPoolExecutor(1) as worker:
+        placing.start()
+        placed.wait(MOMENT)
+        renewed = worker.submit(renew_due, server, NOON + WEEK)
+        placing.join()
+        assert (failed, renewed.result()) == ([], len(RENTED))
+    with server.database.reading() as session:
+        assert session.scalar(select(func.count(NumberOrder.id))) == len(FOR_SALE)
+        assert session.scalars(select(Scenario.enabled)).all() == [True]
+        assert balance_of(session, project) == 100 - len(RENTED) - len(FOR_SALE)

@@ -47,6 +47,13 @@ def test_a_hostile_pattern_takes_no_time() -> None:
     assert time.monotonic() - began < 1
 
 
+def test_many_patterns_of_many_projects_take_no_time() -> None:
+    """The tag's request tries all of a project's patterns; those of many projects are more than a cache of compiled ones holds."""
+    began = time.monotonic()
+    assert not any(fits(f"g*{index}*x*", "google" * 30) for index in range(20_000))
+    assert time.monotonic() - began < 1
+
+
 def test_a_source_pattern_may_leave_medium_and_campaign_open() -> None:
     assert read_source_pattern("google/cpc/spring/2026") == ("google", "cpc", "spring/2026")
     assert source_fits(read_source_pattern("google"), read_source_pattern("Google/cpc/x"))

@@ -22,7 +22,7 @@ QUIET = timedelta(days=30)
 """A number that was called since keeps ringing."""
 STAGES = (("over", GRACE), ("ending", timedelta(days=6)), ("midway", GRACE / 2), ("began", timedelta(0)))
 """From which age on a group is in which stage, the last one first."""
-AT_ONCE = 50
+AT_ONCE = 10
 ACTOR = "server"
 CALLS = "number_calls"
 Calls = Callable[[Session, Iterable[int], datetime], set[int]]

@@ -162,7 +162,8 @@ class RentLife(RuleBasedStateMachine):
 
     @invariant()
     def paid_time_has_no_overlap_and_no_gap_outside_grace(self) -> None:
-        """Each number is paid from when it was charged, week by week, up to where its row says; nothing else is charged."""
+        """Each number is paid from when it was charged, week by week, up to where its row says; nothing else is charged. One that was
+        given back and bought anew was so before as well, up to any week."""
         with self.database.reading() as session:
             numbers = session.scalars(select(TrackingNumber)).all()
             reasons = set(session.scalars(select(LedgerEntry.reason)))
@@ -174,7 +175,12 @@ class RentLife(RuleBasedStateMachine):
             if kind == "rent" and f"refund:{reason}" not in reasons:
                 e164, _, start = rest.partition(":")
                 charged[e164].add(datetime.fromisoformat(start))
-        starts = {order.number_id: order.charged_from for order in bought}
+        starts = {order.number_id: order.charged_from for order in sorted(bought, key=lambda one: one.charged_from)}
+        for order in bought:
+            week = order.charged_from
+            while week != starts[order.number_id] and week in charged[order.e164]:
+                charged[order.e164].remove(week)
+                week += WEEK
         for number in numbers:
             assert number.paid_until
             week = starts[number.id]

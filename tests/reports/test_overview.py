@@ -88,7 +88,7 @@ def test_r4_numbers_that_could_not_be_renewed_are_said_first(client: FlaskClient
             )
         )
     page = sign_in(client, cast.alice, cast.project).get("/overview").get_data(as_text=True)
-    assert "1 rented number could not be renewed." in page
+    assert "1 rented number</a> could not be renewed." in page
     assert "The balance is used up." in page
     with server.database.writing() as session:
         session.get_one(Project, cast.project.id).number_price_minor = 0

@@ -217,3 +217,23 @@ def test_an_order_of_another_project_is_not_there(
     path = f"/numbers/batches/{batch(database).id}"
     assert alice.get(path).status_code == 200
     assert sign_in(app.test_client(), cast.charlie).get(path).status_code == 404
+
+
+def unpaid_since(database: Database, cast: Cast, days: int) -> None:
+    with database.writing() as session:
+        session.get_one(Project, cast.project.id).number_price_minor = 150
+        values = {"paid_until": NOW - timedelta(days=days)}
+        session.execute(update(TrackingNumber).where(TrackingNumber.e164 == SECOND).values(**values))
+
+
+def test_r4_numbers_kept_unpaid_after_their_grace_are_listed_and_somebody_decides(
+    alice: FlaskClient, database: Database, cast: Cast
+) -> None:
+    unpaid_since(database, cast, 6)
+    assert "after 7 days of grace" not in alice.get("/numbers").text
+    assert "No number fits this filter." in alice.get("/numbers?use=kept").text
+    unpaid_since(database, cast, 8)
+    assert "1 number is unpaid after 7 days of grace and keeps ringing" in alice.get("/numbers").text
+    listed = alice.get("/numbers?use=kept").text
+    assert "+1 415-555-0122" in listed
+    assert "+1 415-555-0123" not in listed

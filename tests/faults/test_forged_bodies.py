@@ -74,7 +74,7 @@ def test_no_hostile_body_of_a_program_brings_a_500_and_a_refused_one_leaves_no_r
     client: FlaskClient, furnished: Cast, database: Database
 ) -> None:
     @settings(
-        max_examples=500 if database.is_sqlite else 150, deadline=None, database=None, derandomize=True,
+        max_examples=200 if database.is_sqlite else 60, deadline=None, database=None, derandomize=True,
         suppress_health_check=list(HealthCheck), phases=[Phase.generate],
     )  # fmt: skip
     @given(st.sampled_from(sorted(ROUTES)).flatmap(lambda route: st.tuples(st.just(route), ROUTES[route])))
@@ -88,8 +88,11 @@ def test_no_hostile_body_of_a_program_brings_a_500_and_a_refused_one_leaves_no_r
         )
         assert answer.status_code < 500, (address, body, answer.text)
         if answer.status_code >= 400:
-            assert rows(database) == before, (address, body, answer.text)
             assert answer.mimetype == "application/problem+json"
+            tried = (
+                "order" in answer.json
+            )  # the carrier did not sell it: the order stays, with its charge and its refund
+            assert tried or rows(database) == before, (address, body, answer.text)
 
     send()
 

@@ -3,15 +3,17 @@
 import re
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Literal
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from flask import Flask
 from playwright.sync_api import Browser, BrowserContext, Page
 from werkzeug.serving import make_server
+from werkzeug.wsgi import ClosingIterator
 
 from router.accounts import audit
 from router.accounts.access import Actor
@@ -69,13 +71,23 @@ class Site:
         assert seen.heading in page.locator("h1").inner_text()
 
 
+def whole(app: Flask) -> WSGIApplication:
+    """Answers with all of a file at once: werkzeug's server leaves one open when a browser goes away."""
+
+    def answer(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+        with closing(ClosingIterator(app(environ, start_response))) as body:
+            return [b"".join(body)]
+
+    return answer
+
+
 @contextmanager
 def running(folder: Path) -> Iterator[Site]:
     app = create_app(Settings(data_dir=folder))
     app.register_blueprint(samples)
     server: Server = app.extensions["router"]
     migrate(server.database)
-    http = make_server("127.0.0.1", 0, app, threaded=True)
+    http = make_server("127.0.0.1", 0, whole(app), threaded=True)
     thread = threading.Thread(target=http.serve_forever)
     thread.start()
     try:

@@ -154,7 +154,7 @@ def test_an_operator_goes_from_the_set_up_link_to_a_project(tmp_path: Path, brow
         page.get_by_label("Fallback destination").fill("+14155550100")
         page.get_by_label("E-mail").fill("office@example.com")
         page.get_by_role("button", name="Make the project").click()
-        assert page.get_by_text("Shop is ready.").is_visible()
+        page.get_by_text("Shop is ready.").wait_for()
         context.close()
 
 

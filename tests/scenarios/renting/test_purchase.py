@@ -1,80 +1,35 @@
 """Buying numbers: the intent and the charge first, then exactly this number, and a look before it is asked for again (R4, R5)."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from itertools import pairwise
 from typing import Any
 
 import pytest
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session
 
 from router.accounts.ledger import BalanceTooLow, Post, post
 from router.accounts.models import AuditEntry, LedgerEntry, Project
-from router.carriers.shop import Gone, NotForUs, OutcomeUnknown, Owned, TryLater
-from router.database import Database
+from router.carriers.shop import Gone, OutcomeUnknown, Owned, TryLater
 from router.scenarios.models import NumberBatch, NumberOrder, Scenario, TrackingNumber
 from router.scenarios.numbers import add_number
-from router.scenarios.renting.purchase import advance_due, advance_order, batch_progress, buy_now, order_numbers
+from router.scenarios.renting.purchase import advance_order, batch_progress, buy_now
 from router.scenarios.scenarios import create_scenario, delete_scenario
 from router.server import Server
 from router.web import Problem
-from tests.scenarios.making import ALICE, FIRST, LINE, NOON, make_project, number
+from tests.scenarios.making import ALICE, FIRST, LINE, NOON, number
+from tests.scenarios.renting.buying import (
+    FOUR,
+    LIKE_THESE,
+    ONE,
+    PRICE,
+    THREE,
+    TWO,
+    go,
+    left,
+    order,
+    state_of,
+)
 from tests.scenarios.shop import FakeShop
-
-ONE, TWO, THREE, FOUR = (f"+1212555019{digit}" for digit in range(4))
-PRICE = 150
-LIKE_THESE = {"country": "US", "area_code": "212", "contains": ""}
-
-
-@pytest.fixture
-def shop(server: Server) -> FakeShop:
-    shop = FakeShop([ONE, TWO, THREE, FOUR])
-    server.registries["shop"] = shop
-    return shop
-
-
-@pytest.fixture
-def project(database: Database) -> Iterator[Project]:
-    with database.writing() as session:
-        project = make_project(session, numbers=(FIRST,))
-        project.number_price_minor = PRICE
-        session.flush()
-        post(session, project.id, Post(1000, "top-up:1", "olivia"), NOON)
-    yield project
-    with database.reading() as session:
-        assert session.scalar(select(func.coalesce(func.sum(LedgerEntry.amount_minor), 0))) == balance(session)
-
-
-def order(server: Server, project: Project, *e164s: str, **more: Any) -> int:
-    with server.database.writing() as session:
-        return order_numbers(session, server, project, ALICE.name, e164s, more.pop("now", NOON), **more).id
-
-
-def balance(session: Session) -> int:
-    return session.scalars(select(Project.balance_minor).order_by(Project.id)).first() or 0
-
-
-def left(server: Server) -> int:
-    with server.database.reading() as session:
-        return balance(session)
-
-
-def state_of(server: Server, e164: str) -> str:
-    with server.database.reading() as session:
-        return (
-            session.scalars(
-                select(NumberOrder.state).where(NumberOrder.e164 == e164).order_by(NumberOrder.id.desc())
-            ).first()
-            or ""
-        )
-
-
-def go(server: Server, seconds: float) -> None:
-    """The worker at that moment."""
-    while advance_due(server, NOON + timedelta(seconds=seconds)):
-        pass
 
 
 def test_r4_numbers_are_charged_when_they_are_ordered_each_with_its_own_reason(
@@ -272,88 +227,6 @@ def test_r5_a_sale_of_an_earlier_order_that_came_too_late_is_adopted_by_the_next
     go(server, 1)
     assert state_of(server, ONE) == "bought"
     assert left(server) == 1000 - PRICE, "charged, refunded, charged"
-
-
-def test_r5_what_the_carrier_refuses_for_good_is_refunded_and_ends_those_that_would_fail_alike(
-    server: Server, shop: FakeShop, project: Project
-) -> None:
-    shop.fail("buy", *[NotForUs("An address in this country has to be registered at the carrier.")] * 8)
-    more = [f"+1212555{1000 + index}" for index in range(20)]
-    with server.database.writing() as session:
-        post(session, project.id, Post(100_000, "top-up:2", "olivia"), NOON)
-    batch = order(server, project, *more)
-    go(server, 1)
-    with server.database.reading() as session:
-        progress = batch_progress(session, batch)
-        assert (progress.failed, progress.finished) == (20, True)
-        assert {sentence for _, sentence in progress.problems} == {
-            "An address in this country has to be registered at the carrier."
-        }
-    assert left(server) == 101_000
-    assert sum(what == "buy" for what, _ in shop.asked) <= 8
-
-
-def test_r5_a_carrier_that_refuses_and_sells_all_the_same_is_found_out(
-    server: Server, shop: FakeShop, project: Project
-) -> None:
-    shop.fail("buy", NotForUs("The account may not."), done=True)
-    shop.fail("buy", Gone("Not for sale."), done=True)
-    order(server, project, ONE, TWO)
-    go(server, 1)
-    assert (state_of(server, ONE), state_of(server, TWO)) == ("bought", "bought")
-    assert left(server) == 1000 - 2 * PRICE
-
-
-def test_r5_a_refusal_is_not_believed_before_the_account_was_looked_through(
-    server: Server, shop: FakeShop, project: Project
-) -> None:
-    shop.fail("buy", NotForUs("The account may not."), done=True)
-    shop.fail("find", TryLater("Too many requests."))
-    order(server, project, ONE)
-    go(server, 0)
-    assert state_of(server, ONE) == "unknown"
-    go(server, 10)
-    assert (state_of(server, ONE), list(shop.account)) == ("bought", [ONE])
-
-
-def test_r5_with_a_wrong_key_nothing_is_charged(server: Server, shop: FakeShop, project: Project) -> None:
-    shop.fail("buy", NotForUs("The key is wrong."))
-    shop.fail("find", NotForUs("The key is wrong."))
-    order(server, project, ONE)
-    go(server, 1)
-    assert state_of(server, ONE) == "refused"
-    assert left(server) == 1000
-
-
-def test_r5_a_carrier_that_wants_patience_is_asked_again_with_growing_pauses(
-    server: Server, shop: FakeShop, project: Project
-) -> None:
-    shop.fail("buy", TryLater("Too many requests.", 30), *[TryLater("Too many requests.")] * 6)
-    order(server, project, ONE)
-    asked = []
-    for second in range(600):
-        before = len(shop.asked)
-        go(server, second)
-        asked += [second] * (len(shop.asked) - before)
-    assert asked[:2] == [0, 30], "its wish counts"
-    pauses = [later - earlier for earlier, later in pairwise(asked[1:])]
-    assert pauses == sorted(pauses)
-    assert state_of(server, ONE) == "bought"
-
-
-def test_r5_after_a_day_the_order_is_given_up_only_when_the_number_is_surely_not_ours(
-    server: Server, shop: FakeShop, project: Project
-) -> None:
-    shop.fail("buy", *[TryLater("The carrier cannot be reached.")] * 1000)
-    order(server, project, ONE)
-    shop.fail("find", *[TryLater("The carrier cannot be reached.")] * 3)
-    for hour in range(25):
-        go(server, hour * 3600)
-    assert state_of(server, ONE) in ("intent", "unknown"), "it could not look"
-    for minute in range(100):
-        go(server, 25 * 3600 + minute * 900)
-    assert state_of(server, ONE) == "refused"
-    assert left(server) == 1000
 
 
 def test_r5_two_workers_never_ask_for_the_same_number_at_once(server: Server, shop: FakeShop, project: Project) -> None:

@@ -20,7 +20,7 @@ Id = TypeVar("Id")
 
 def free_pool(project_id: Id) -> Id:
     """The id under which a project's free numbers are one pool as long as it has no scenario."""
-    return -project_id  # type: ignore[operator, no-any-return]
+    return -project_id  # type: ignore[operator, no-any-return]  # an int, or a column of them
 
 
 def connect() -> None:

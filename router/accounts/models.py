@@ -25,6 +25,10 @@ class Project(Base):
     email: Mapped[str] = mapped_column(String(254))
     fallback_destination: Mapped[str] = mapped_column(String(200))
     visit_gap_seconds: Mapped[int] = mapped_column(default=1800)
+    source_days: Mapped[int] = mapped_column(default=30, server_default="30")
+    """For how many days a visit that comes back directly keeps its last known marketing source; 0: not at all."""
+    repeat_credit: Mapped[str] = mapped_column(String(20), default="first_call", server_default="first_call")
+    """Which source a repeat call is credited to (R7): first_call, last_non_direct, or own_visit."""
     created_at: Mapped[datetime]
     suspended_at: Mapped[datetime | None]
     version: Mapped[int] = mapped_column(default=1)

@@ -138,6 +138,7 @@ def _kept(one: Weighed) -> dict[str, Any]:
     return {
         "visit": one.candidate.visit,
         "visit_id": one.candidate.visit_id,
+        "source_key": one.candidate.source_key,
         "probability": round(one.probability, DIGITS),
         "state": one.state,
         "silent_seconds": int(one.silent.total_seconds()),

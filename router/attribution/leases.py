@@ -192,6 +192,7 @@ def _write_lease(
         "visit_id": taker.visit_id,
         "turn": entry.turn + 1,
         "shared": shared,
+        "mixed": False,
         "started_at": now,
     }
     _WRITE_LEASE.run(session, values)

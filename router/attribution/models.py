@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy import BigInteger, ForeignKey, Index, String, Text, UniqueConstraint, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from router.database import LONG_AGO, Base, BigId
@@ -35,6 +35,8 @@ class Visit(Base):
     span_started_at: Mapped[datetime]
     """Start of the newest span of signs of life; older spans are in `visit_span`."""
     last_sign_at: Mapped[datetime]
+    left: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """The last sign of life said that the page was being left."""
     page: Mapped[str] = mapped_column(Text)
     referrer: Mapped[str] = mapped_column(Text)
     channel: Mapped[str] = mapped_column(String(20))
@@ -45,6 +47,8 @@ class Visit(Base):
     content: Mapped[str] = mapped_column(String(200))
     source_key: Mapped[int] = mapped_column(BigInteger)
     """Equal for equal marketing sources: source, medium and campaign, case-folded."""
+    source_at: Mapped[datetime | None]
+    """When there was evidence of this source: before the visit, when it came back directly and keeps it. None: at its start."""
     click_ids: Mapped[dict[str, Any]]
     ga: Mapped[dict[str, Any]]
     address: Mapped[str] = mapped_column(String(45))
@@ -61,6 +65,36 @@ class VisitSpan(Base):
     visit_id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=False)
     started_at: Mapped[datetime] = mapped_column(primary_key=True)
     last_at: Mapped[datetime]
+    left: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """Its last sign of life said that the page was being left."""
+
+
+class Tap(Base):
+    """A visitor tapped a number on a page: he is about to call it."""
+
+    __tablename__ = "tap"
+    __table_args__ = (
+        UniqueConstraint("visit_id", "number_id", "at"),
+        Index("ix_tap_number_id_at", "number_id", "at"),
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    visit_id: Mapped[int] = mapped_column(BigId)
+    number_id: Mapped[int] = mapped_column(BigId)
+    at: Mapped[datetime]
+
+
+class Unserved(Base):
+    """A visit that asked a scenario for a dynamic number when every one was active, and was lent none (R6)."""
+
+    __tablename__ = "unserved"
+    __table_args__ = (Index("ix_unserved_scenario_id_at", "scenario_id", "at"),)
+
+    visit_id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=False)
+    scenario_id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=False)
+    outcome: Mapped[str] = mapped_column(String(10))
+    """overflow or keep: what its page showed instead"""
+    at: Mapped[datetime]
 
 
 class Lease(Base):
@@ -80,6 +114,9 @@ class Lease(Base):
     turn: Mapped[int] = mapped_column(BigInteger)
     """The pool number's lease counter when this lease was taken."""
     shared: Mapped[bool] = mapped_column(default=False)
+    """Held by visits of several visitors at once."""
+    mixed: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """Shared with a visit of another marketing source."""
     started_at: Mapped[datetime]
 
 
@@ -105,6 +142,39 @@ class PoolNumber(Base):
     source_key: Mapped[int] = mapped_column(BigInteger, default=0)
     lease_started_at: Mapped[datetime] = mapped_column(default=LONG_AGO)
     last_sign_at: Mapped[datetime] = mapped_column(default=LONG_AGO)
+
+
+class AccuracyDay(Base):
+    """What a day tells about a scenario's accuracy (R8): its visits by what became of their numbers, and its calls. The worker keeps it."""
+
+    __tablename__ = "accuracy_day"
+
+    scenario_id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=False)
+    day: Mapped[str] = mapped_column(String(10), primary_key=True)
+    """`2026-11-23`, in the project's time zone: the day on which the visits began."""
+    visits: Mapped[int] = mapped_column(default=0)
+    """That asked for a dynamic number, and whose hold is over."""
+    shared: Mapped[int] = mapped_column(default=0)
+    """Of these: whose number was not theirs alone."""
+    mixed: Mapped[int] = mapped_column(default=0)
+    """Of the shared ones: with another marketing source."""
+    overflowed: Mapped[int] = mapped_column(default=0)
+    kept: Mapped[int] = mapped_column(default=0)
+    calls: Mapped[int] = mapped_column(default=0)
+    sure_calls: Mapped[int] = mapped_column(default=0)
+    """Of the calls: those that have a confidence."""
+    confidence_sum: Mapped[float] = mapped_column(default=0.0)
+
+
+class CrawlerDay(Base):
+    """Page views of crawlers in a project on a day, by what gave them away: `user_agent` or `behaviour`."""
+
+    __tablename__ = "crawler_day"
+
+    project_id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=False)
+    day: Mapped[str] = mapped_column(String(10), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(12), primary_key=True)
+    views: Mapped[int] = mapped_column(default=0)
 
 
 class RefusedOrigin(Base):

@@ -21,7 +21,9 @@ class Scenario(Base):
     enabled: Mapped[bool] = mapped_column(default=False)
     aim: Mapped[str] = mapped_column(String(10), default="visit")
     exhausted: Mapped[str] = mapped_column(String(10), default="share")
+    """What happens when every number is active (R6): share, overflow (its overflow number is shown) or keep (the page's own)."""
     hold_seconds: Mapped[int] = mapped_column(default=150)
+    """For how long after the last sign of life a visit counts as active."""
     tagging: Mapped[dict[str, Any]]
     """`{selectors: [css], replace: [number as written on the page], format: mask}`"""
     call_flow_id: Mapped[int | None] = mapped_column(BigId)
@@ -51,6 +53,11 @@ class Scenario(Base):
     """Per cent (R8), filled by the worker; None before the first lease."""
     first_shown_at: Mapped[datetime | None]
     """Filled by the worker."""
+    confidence: Mapped[float | None]
+    """The mean confidence of its calls in the days that the accuracy looks at, filled by the worker; None: no call."""
+    survival: Mapped[list[Any] | None]
+    """P(a visitor still calls | idle time) as it was learned (R6): `[[idle seconds, probability], ...]`, rising times, never rising
+    probabilities; filled by the worker. None: the default."""
     needed: Mapped[int | None]
     """The smallest pool that would do for the busiest hour of the last 7 days (R9), filled by the worker; None when nobody visited."""
 
@@ -93,6 +100,8 @@ class TrackingNumber(Base):
     scenario_id: Mapped[int | None] = mapped_column(ForeignKey("scenario.id"))
     static_source: Mapped[dict[str, Any] | None]
     """`{source, medium, campaign}` when the number is static; None: dynamic."""
+    overflow: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """Shown when the scenario's pool is exhausted, and never lent (R6): no visit is known by it."""
     owned_elsewhere: Mapped[bool] = mapped_column(default=True)
     pinned: Mapped[bool] = mapped_column(default=False)
     last_flow_id: Mapped[int | None] = mapped_column(BigId)

@@ -1,0 +1,79 @@
+"""Facts that attribution decides by: taps, leaving, kept sources, exhausted pools; accuracy by day, crawlers by day."""
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import postgresql
+
+revision = "0004"
+down_revision = "0003"
+
+NO = sa.false()
+
+
+def big_id() -> sa.BigInteger:
+    return sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+
+def json() -> sa.JSON:
+    return sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
+
+
+def moment(name: str, nullable: bool = True) -> sa.Column[object]:
+    return sa.Column(name, sa.DateTime(timezone=True), nullable=nullable)
+
+
+def counter(name: str) -> sa.Column[object]:
+    return sa.Column(name, sa.Integer(), nullable=False)
+
+
+def upgrade() -> None:
+    op.add_column("project", sa.Column("source_days", sa.Integer(), server_default="30", nullable=False))
+    op.add_column(
+        "project", sa.Column("repeat_credit", sa.String(length=20), server_default="first_call", nullable=False)
+    )
+    op.add_column("scenario", sa.Column("confidence", sa.Double(), nullable=True))
+    op.add_column("scenario", sa.Column("survival", json(), nullable=True))
+    op.add_column("tracking_number", sa.Column("overflow", sa.Boolean(), server_default=NO, nullable=False))
+    op.add_column("visit", sa.Column("left", sa.Boolean(), server_default=NO, nullable=False))
+    op.add_column("visit", moment("source_at"))
+    op.add_column("visit_span", sa.Column("left", sa.Boolean(), server_default=NO, nullable=False))
+    op.add_column("lease", sa.Column("mixed", sa.Boolean(), server_default=NO, nullable=False))
+    _tables()
+
+
+def _tables() -> None:
+    op.create_table(
+        "tap",
+        sa.Column("id", big_id(), nullable=False),
+        sa.Column("visit_id", big_id(), nullable=False),
+        sa.Column("number_id", big_id(), nullable=False),
+        moment("at", nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_tap")),
+        sa.UniqueConstraint("visit_id", "number_id", "at", name=op.f("uq_tap_visit_id_number_id_at")),
+    )
+    op.create_index("ix_tap_number_id_at", "tap", ["number_id", "at"])
+    op.create_table(
+        "unserved",
+        sa.Column("visit_id", big_id(), autoincrement=False, nullable=False),
+        sa.Column("scenario_id", big_id(), autoincrement=False, nullable=False),
+        sa.Column("outcome", sa.String(length=10), nullable=False),
+        moment("at", nullable=False),
+        sa.PrimaryKeyConstraint("visit_id", "scenario_id", name=op.f("pk_unserved")),
+    )
+    op.create_index("ix_unserved_scenario_id_at", "unserved", ["scenario_id", "at"])
+    op.create_table(
+        "accuracy_day",
+        sa.Column("scenario_id", big_id(), autoincrement=False, nullable=False),
+        sa.Column("day", sa.String(length=10), nullable=False),
+        *(counter(name) for name in ("visits", "shared", "mixed", "overflowed", "kept", "calls", "sure_calls")),
+        sa.Column("confidence_sum", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("scenario_id", "day", name=op.f("pk_accuracy_day")),
+    )
+    op.create_table(
+        "crawler_day",
+        sa.Column("project_id", big_id(), autoincrement=False, nullable=False),
+        sa.Column("day", sa.String(length=10), nullable=False),
+        sa.Column("kind", sa.String(length=12), nullable=False),
+        counter("views"),
+        sa.PrimaryKeyConstraint("project_id", "day", "kind", name=op.f("pk_crawler_day")),
+    )

@@ -6,6 +6,7 @@ from flask import Blueprint, render_template_string
 
 from router.accounts.access import Audience, guard
 from router.accounts.sessions import require_person
+from router.charts import Across, BarRow, Series, bar_chart, line_chart, money_axis
 
 samples = guard(Blueprint("samples", __name__), Audience.PEOPLE, require_person)
 
@@ -13,6 +14,7 @@ TEMPLATE = """
 {% extends "base.html" %}
 {% import "macros/table.html" as tables with context %}
 {% import "macros/forms.html" as forms with context %}
+{% import "macros/charts.html" as charts with context %}
 {% block title %}Samples{% endblock %}
 {% block content %}
 {% call page.head("Samples", "Every macro once.") %}<a class="btn btn-primary" href="/samples">The one action</a>{% endcall %}
@@ -49,10 +51,45 @@ TEMPLATE = """
   {{ forms.check("enabled", "Enabled", true, "Gives out numbers.") }}
   {{ forms.submit("Save", "/samples") }}
 </form>
+<h2>Charts</h2>
+{{ charts.lines(plan, "plan") }}
+{{ charts.lines(days, "days") }}
+{{ charts.bars(sources) }}
 {% endblock %}
 """
+
+SIZES = [float(size) for size in range(1, 41)]
+PLAN = line_chart(
+    "What more numbers would do",
+    "Right sources rise from 30 % to 99 %.",
+    Across(SIZES, lambda size: f"{size:.0f}", ticks=[1, 10, 20, 30, 40], title="Numbers"),
+    [
+        Series("right sources, aim source", [1 - 0.7 / size for size in SIZES]),
+        Series("right sources, aim visit", [1 - 0.9 / size**0.5 for size in SIZES]),
+        Series("right visits, aim visit", [0.8 - 0.8 / size for size in SIZES]),
+        Series("weekly cost", [115 * size for size in SIZES], second=True),
+    ],
+    second=money_axis("USD", "USD a week"),
+    mark=(12, "today: 12 numbers"),
+)
+DAYS = line_chart(
+    "Accuracy by day",
+    "From 40 % to 100 %, with a gap on 7 Nov.",
+    Across([float(day) for day in range(30)], lambda day: f"{day + 1:.0f} Nov"),
+    [Series("accuracy", [None if day == 6 else 0.4 + 0.6 * day / 29 for day in range(30)])],
+)
+SOURCES = bar_chart(
+    "Calls by source",
+    [
+        BarRow("google / cpc / a campaign with a long name", 41, 38, 46, href="/samples", said_range="41 ± 3"),
+        BarRow("newsletter / email", 12, 9, 14),
+        BarRow("not attributed", 3),
+    ],
+)
 
 
 @samples.get("/samples")
 def show() -> str:
-    return render_template_string(TEMPLATE, then=datetime.now(UTC) - timedelta(minutes=5))
+    return render_template_string(
+        TEMPLATE, then=datetime.now(UTC) - timedelta(minutes=5), plan=PLAN, days=DAYS, sources=SOURCES
+    )

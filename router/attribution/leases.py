@@ -7,7 +7,20 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Executable, Select, and_, bindparam, insert, literal_column, or_, select, union_all, update
+from sqlalchemy import (
+    Executable,
+    Select,
+    and_,
+    bindparam,
+    case,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    union_all,
+    update,
+)
 from sqlalchemy.orm import Session
 
 from router.attribution.models import Lease, PoolNumber, Visit
@@ -55,6 +68,17 @@ class Taker:
     visit_id: int
     visitor: str
     source_key: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """Whether a new lease's number is held by others at this moment (R8); `mixed`: by visits of another marketing source."""
+
+    shared: bool
+    mixed: bool
+
+
+ALONE = Sharing(shared=False, mixed=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,15 +145,20 @@ def take_back(session: Session, rules: PoolRules, taker: Taker, held: HeldLease,
     values |= {"held_turn": held.turn, "scenario": rules.scenario_id, "seen_sign_at": entry.last_sign_at}
     if _take_back(active, idle).first(session, values) is None:
         return False
-    shared = not idle and _others_hold(session, entry, taker.visitor, now - rules.hold)
-    _write_lease(session, rules, taker, entry, shared, now)
+    sharing = _share(session, entry, taker, now - rules.hold) if not idle else ALONE
+    _write_lease(session, rules, taker, entry, sharing, now)
     return True
 
 
-def _others_hold(session: Session, entry: PoolEntry, visitor: str, since: datetime) -> bool:
-    """Whether an active visit of somebody else holds the number too."""
-    values = {"number": entry.number_id, "group": entry.group_turn, "since": since, "holder": visitor}
-    return _OTHERS.first(session, values) is not None
+def _share(session: Session, entry: PoolEntry, taker: Taker, since: datetime) -> Sharing:
+    """Whether active visits of somebody else hold the number too, and some of another marketing source; these are marked then. Two
+    visits of one visitor never share."""
+    holders = {"number": entry.number_id, "group": entry.group_turn, "since": since}
+    holders |= {"holder": taker.visitor, "taker_source": taker.source_key}
+    [(found,)] = _OTHERS.all(session, holders)
+    if found is not None:
+        _MARK_SHARED.run(session, holders)
+    return Sharing(shared=found is not None, mixed=bool(found))
 
 
 def keep_alive(session: Session, visitor: str, held: HeldLease, active: bool, now: datetime) -> bool:
@@ -160,13 +189,8 @@ def _take(
     values = lent | {"scenario": rules.scenario_id, "seen_sign_at": entry.last_sign_at}
     if _take_statement(idle, pass_locked).first(session, values) is None:
         return False
-    shared = not idle and (
-        entry.visitor != taker.visitor or _others_hold(session, entry, taker.visitor, now - rules.hold)
-    )
-    if shared:
-        holders = {"number": entry.number_id, "group": entry.group_turn, "since": now - rules.hold}
-        _MARK_SHARED.run(session, holders)
-    _write_lease(session, rules, taker, entry, shared, now)
+    sharing = _share(session, entry, taker, now - rules.hold) if not idle else ALONE
+    _write_lease(session, rules, taker, entry, sharing, now)
     return True
 
 
@@ -184,15 +208,15 @@ def _lent(entry: PoolEntry, taker: Taker, group_turn: int, now: datetime) -> dic
 
 
 def _write_lease(
-    session: Session, rules: PoolRules, taker: Taker, entry: PoolEntry, shared: bool, now: datetime
+    session: Session, rules: PoolRules, taker: Taker, entry: PoolEntry, sharing: Sharing, now: datetime
 ) -> None:
     values = {
         "scenario_id": rules.scenario_id,
         "number_id": entry.number_id,
         "visit_id": taker.visit_id,
         "turn": entry.turn + 1,
-        "shared": shared,
-        "mixed": False,
+        "shared": sharing.shared,
+        "mixed": sharing.mixed,
         "started_at": now,
     }
     _WRITE_LEASE.run(session, values)
@@ -222,25 +246,29 @@ _HELD_BY = Statement(
     )
 )
 
-_MARK_SHARED = Statement(  # the visits that hold the number at this moment share it from now on
-    lambda _: (
+_HERE = (lease.number_id == bindparam("number"), lease.turn >= bindparam("group"))
+_ACTIVE_OTHER = (VISIT.c.visitor != bindparam("holder"), VISIT.c.last_sign_at >= bindparam("since"))
+_OTHER_SOURCE = VISIT.c.source_key != bindparam("taker_source")
+
+
+@Statement
+def _MARK_SHARED(_: str) -> Executable:
+    """The visits of others that hold the number at this moment share it from now on."""
+    holder = select(VISIT.c.id).where(VISIT.c.id == lease.visit_id, *_ACTIVE_OTHER)
+    of_another_source = holder.where(_OTHER_SOURCE).exists()
+    news = or_(lease.shared.is_(False), and_(lease.mixed.is_(False), of_another_source))
+    return (
         update(LEASE)
-        .where(lease.number_id == bindparam("number"), lease.turn >= bindparam("group"), lease.shared.is_(False))
-        .where(
-            select(VISIT.c.id).where(VISIT.c.id == lease.visit_id, VISIT.c.last_sign_at >= bindparam("since")).exists(),
-        )
-        .values(shared=True)
+        .where(*_HERE, news, holder.exists())
+        .values(shared=True, mixed=or_(lease.mixed, of_another_source))
     )
-)
 
 
-_OTHERS = Statement(
+_OTHERS = Statement(  # NULL: nobody else; 1: somebody of another source
     lambda _: (
-        select(lease.id)
+        select(func.max(case((_OTHER_SOURCE, 1), else_=0)))
         .join_from(LEASE, VISIT, VISIT.c.id == lease.visit_id)
-        .where(lease.number_id == bindparam("number"), lease.turn >= bindparam("group"))
-        .where(VISIT.c.visitor != bindparam("holder"), VISIT.c.last_sign_at >= bindparam("since"))
-        .limit(literal_column("1"))
+        .where(*_HERE, *_ACTIVE_OTHER)
     )
 )
 

@@ -20,6 +20,7 @@ from router.attribution.leases import (
     wait_for_pool,
 )
 from router.attribution.prefixes import ALL_ALIKE, Groups, Prefixes, begins, suffixes_by_number
+from router.attribution.signs import record_sign
 from router.attribution.tag_projects import FREE_HOLD, GivenNumber, TagProject, TagScenario, find_tag_project
 from router.attribution.tokens import is_our_visitor, new_visitor
 from router.attribution.visits import (
@@ -29,7 +30,6 @@ from router.attribution.visits import (
     continues,
     find_visit,
     last_visit_of,
-    record_sign,
 )
 from router.crypto import KeyRing
 from router.database import Database, table_of
@@ -164,7 +164,7 @@ def last_sign(session: Session, project: TagProject, visit_id: int, now: datetim
     holds = {one.id: one.hold for one in project.scenarios}
     for lease in held_by(session, visit.id):
         keep_alive(session, visit.visitor, lease, visit.is_active(holds.get(lease.scenario_id, project.gap), now), now)
-    record_sign(session, visit, now)
+    record_sign(session, visit, now, left=True)
     return True
 
 

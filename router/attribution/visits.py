@@ -1,22 +1,25 @@
-"""Visits: page views less than a gap apart, until new marketing evidence begins another; and their signs of life, kept as spans."""
+"""Visits: page views less than a gap apart, until new marketing evidence begins another."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Executable, bindparam, insert, select, update
+from sqlalchemy import Executable, bindparam, insert, select
 from sqlalchemy.orm import Session
 
-from router.attribution.models import Visit, VisitSpan
+from router.attribution.models import Visit
 from router.attribution.prefixes import ALL_ALIKE, Groups
 from router.attribution.sources import Evidence
-from router.database import insert_new, next_visit_number, table_of, visit_number
+from router.database import next_visit_number, table_of, visit_number
 from router.scenarios.patterns import SourceParts
 from router.statements import Statement
 
 OPEN_GAP = timedelta(seconds=75)
 """A page whose last sign of life is not older is open: signs come every 45 s, once a minute from a background tab."""
+
+LEFT_GRACE = timedelta(seconds=10)
+"""A page that was left is open for so long still: the visitor's next page may be loading."""
 
 VISIT = table_of(Visit)
 
@@ -31,6 +34,7 @@ class KnownVisit:
     started_at: datetime
     span_started_at: datetime
     last_sign_at: datetime
+    left: bool
     source_key: int
     click_ids: Mapping[str, str]
     ga: Mapping[str, str]
@@ -90,9 +94,17 @@ _LAST_OF_VISITOR = Statement(
 )
 
 
+_LOCKED = select(*COLUMNS).where(VISIT.c.id == bindparam("visit")).with_for_update()
+
+
 def find_visit(session: Session, project_id: int, visit_id: int) -> KnownVisit | None:
     row = _BY_ID.first(session, {"visit": visit_id, "project": project_id})
     return KnownVisit(*row) if row else None
+
+
+def locked_visit(session: Session, visit: KnownVisit) -> KnownVisit:
+    """The visit as it is now; nobody else changes it until the end of the transaction."""
+    return KnownVisit(*session.execute(_LOCKED, {"visit": visit.id}).one())
 
 
 def last_visit_of(session: Session, project_id: int, visitor: str) -> KnownVisit | None:
@@ -130,38 +142,3 @@ def begin_visit(session: Session, project_id: int, visitor: str, view: PageView,
 def _INSERT_VISIT(dialect: str) -> Executable:
     given: dict[str, Any] = {one.name: bindparam(one.name) for one in VISIT.c if one is not VISIT.c.id}
     return insert(VISIT).values(given | {"number": visit_number(dialect)}).returning(VISIT.c.id, VISIT.c.number)
-
-
-def record_sign(session: Session, visit: KnownVisit, now: datetime, ga: Mapping[str, str] | None = None) -> None:
-    """A sign of life: it prolongs the newest span, or begins another when the page was silent for longer than an open one is."""
-    if now < visit.last_sign_at:
-        return  # another page of the visit was faster: the later sign stands
-    values: dict[str, Any] = {"sign_at": now, "visit": visit.id}
-    if now - visit.last_sign_at <= OPEN_GAP:
-        _PROLONG.run(session, values)
-    else:
-        session.execute(
-            insert_new(session, VisitSpan, unique=["visit_id", "started_at"]).values(
-                visit_id=visit.id, started_at=visit.span_started_at, last_at=visit.last_sign_at
-            )
-        )
-        session.execute(_NEW_SPAN, values | {"seen": visit.last_sign_at})
-    whole_ga = {**(ga or {}), **visit.ga}
-    if whole_ga != visit.ga:
-        session.execute(_FILL_GA, {"visit": visit.id, "found_ga": whole_ga})
-
-
-_HERE = VISIT.c.id == bindparam("visit")
-_PROLONG = Statement(
-    lambda _: (
-        update(VISIT)
-        .where(_HERE, VISIT.c.last_sign_at < bindparam("sign_at"))
-        .values(last_sign_at=bindparam("sign_at"))
-    )
-)
-_NEW_SPAN = (
-    update(VISIT)
-    .where(_HERE, VISIT.c.last_sign_at == bindparam("seen"))
-    .values(last_sign_at=bindparam("sign_at"), span_started_at=bindparam("sign_at"))
-)
-_FILL_GA = update(VISIT).where(_HERE).values(ga=bindparam("found_ga", type_=VISIT.c.ga.type))

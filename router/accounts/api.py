@@ -33,6 +33,7 @@ class ProjectDocument(BaseModel):
     email: str
     fallback_destination: str
     visit_gap_seconds: int
+    source_days: int
     number_price_minor: int | None
     balance_minor: int
     suspended: bool

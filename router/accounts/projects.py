@@ -102,6 +102,8 @@ class ProjectValues(BaseModel):
     email: Email
     fallback_destination: str = Field(max_length=200)
     visit_gap_seconds: int = Field(default=1800, ge=60, le=86400)
+    source_days: int = Field(default=30, ge=0, le=365)
+    """For how many days a visit that comes back directly keeps its last known marketing source; 0: not at all."""
     number_price_minor: int | None = Field(default=None, ge=0, le=10**12, strict=True)
     """What one number costs for 7 days here; None: the server's price. Only the operator changes it."""
 

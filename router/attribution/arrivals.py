@@ -30,6 +30,7 @@ from router.attribution.visits import (
     continues,
     find_visit,
     last_visit_of,
+    origin_of,
 )
 from router.crypto import KeyRing
 from router.database import Database, table_of
@@ -99,7 +100,8 @@ def page_viewed(
         numbers = _goes_on(session, before, scenarios, view.groups, now)
         record_sign(session, before, now, view.ga)
         return Arrival(before, numbers)
-    visit = begin_visit(session, project.id, visitor, view, now)
+    origin = origin_of(view.evidence, before, project.source_days, now)
+    visit = begin_visit(session, project.id, visitor, view, now, origin)
 
     def lent(scenario: TagScenario, lease: HeldLease | None, prefixes: Prefixes) -> str | None:
         return _first_number(session, visit, before, lease, scenario, prefixes, now)

@@ -54,6 +54,8 @@ class TagProject:
     site: list[str]
     country: str
     gap: timedelta
+    source_days: int
+    """For how many days a visit that comes back directly keeps its last known source."""
     suspended: bool
     scenarios: list[TagScenario]
 
@@ -79,7 +81,7 @@ _HAS_FREE_POOL = case(
 _TAG_PROJECT = Statement(
     lambda _: (
         select(
-            *(_project[name] for name in ("id", "site", "country", "visit_gap_seconds", "suspended_at")),
+            *(_project[name] for name in ("id", "site", "country", "visit_gap_seconds", "source_days", "suspended_at")),
             _HAS_FREE_POOL.label("has_free_pool"),
             *(_scenario[name] for name in ("id", "aim", "hold_seconds", "tagging", "terms", "channels")),
         )
@@ -100,11 +102,17 @@ def find_tag_project(session: Session, key: str) -> TagProject | None:
     rows = _TAG_PROJECT.all(session, {"tag_key": key[:32]})
     if not rows:
         return None
-    first = rows[0]
-    suspended = first[4] is not None
-    scenarios = [TagScenario(*row[6:]) for row in rows if row[6] is not None]
-    if first[5]:
-        scenarios = [TagScenario(free_pool(first[0]), FREE_AIM, int(FREE_HOLD.total_seconds()), {})]
+    project_id, site, country, gap, source_days, suspended_at, has_free_pool, *_ = rows[0]
+    scenarios = [TagScenario(*row[7:]) for row in rows if row[7] is not None]
+    if has_free_pool:
+        scenarios = [TagScenario(free_pool(project_id), FREE_AIM, int(FREE_HOLD.total_seconds()), {})]
+    suspended = suspended_at is not None
     return TagProject(
-        first[0], first[1], first[2], timedelta(seconds=first[3]), suspended, [] if suspended else scenarios
+        project_id,
+        site,
+        country,
+        timedelta(seconds=gap),
+        source_days,
+        suspended,
+        [] if suspended else scenarios,
     )

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from router.attribution.models import Visit
 from router.attribution.prefixes import ALL_ALIKE, Groups
-from router.attribution.sources import Evidence
+from router.attribution.sources import DIRECT, Evidence, Source
 from router.database import next_visit_number, table_of, visit_number
 from router.scenarios.patterns import SourceParts
 from router.statements import Statement
@@ -38,12 +38,22 @@ class KnownVisit:
     source_key: int
     click_ids: Mapping[str, str]
     ga: Mapping[str, str]
+    channel: str
     source: str
     medium: str
     campaign: str
+    term: str
+    content: str
+    source_at: datetime | None
+    """When there was evidence of its source; None: at its start."""
     page: str
     """Its first one."""
     region: str
+
+    @property
+    def keeps_source(self) -> bool:
+        """It came directly, and its source is the one of a visit before it."""
+        return self.source_at is not None and self.source_at < self.started_at
 
     @property
     def came_from(self) -> SourceParts:
@@ -67,13 +77,36 @@ class PageView:
     groups: Groups = field(default_factory=lambda: ALL_ALIKE)
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The marketing source of a new visit with its click ids; `source_at` as in the visit."""
+
+    source: Source
+    click_ids: Mapping[str, str]
+    source_at: datetime | None
+
+
+def origin_of(evidence: Evidence, before: KnownVisit | None, days: int, now: datetime) -> Origin:
+    """Where a new visit comes from (R7, last non-direct): what its page view tells; if that is nothing, the last known source, with its
+    click ids, of the visitor's visit before it, as long as the evidence of it is younger than so many days."""
+    if evidence.found or before is None or before.channel == DIRECT.channel:
+        return Origin(evidence.source, evidence.click_ids, None)
+    known_at = before.source_at or before.started_at
+    if not days or now - known_at >= timedelta(days=days):
+        return Origin(evidence.source, evidence.click_ids, None)
+    kept = Source(before.channel, before.source, before.medium, before.campaign, before.term, before.content)
+    return Origin(kept, before.click_ids, known_at)
+
+
 def continues(visit: KnownVisit, evidence: Evidence, gap: timedelta, now: datetime) -> bool:
     """Whether a page view belongs to this visit: soon enough, and no new evidence. The evidence it began with, seen again (a reload),
-    is not new; another click id of the same source is."""
+    is not new; another click id of the same source is, and so is evidence of a source that the visit only kept."""
     if now - visit.last_sign_at >= gap:
         return False
     if not evidence.found:
         return True
+    if visit.keeps_source:
+        return False
     same_clicks = all(visit.click_ids.get(name) == value for name, value in evidence.click_ids.items())
     return evidence.source.key == visit.source_key and same_clicks
 
@@ -112,9 +145,11 @@ def last_visit_of(session: Session, project_id: int, visitor: str) -> KnownVisit
     return KnownVisit(*row) if row else None
 
 
-def begin_visit(session: Session, project_id: int, visitor: str, view: PageView, now: datetime) -> KnownVisit:
-    """Writes a new visit with the next visit number."""
-    source = view.evidence.source
+def begin_visit(
+    session: Session, project_id: int, visitor: str, view: PageView, now: datetime, origin: Origin | None = None
+) -> KnownVisit:
+    """Writes a new visit with the next visit number; without an origin it comes from where its page view says."""
+    origin = origin or Origin(view.evidence.source, view.evidence.click_ids, None)
     values: dict[str, Any] = {
         "project_id": project_id,
         "visitor": visitor,
@@ -122,15 +157,15 @@ def begin_visit(session: Session, project_id: int, visitor: str, view: PageView,
         "span_started_at": now,
         "last_sign_at": now,
         "left": False,
-        "source_at": None,
+        "source_at": origin.source_at,
         "page": view.page,
         "referrer": view.referrer,
-        "source_key": source.key,
-        "click_ids": dict(view.evidence.click_ids),
+        "source_key": origin.source.key,
+        "click_ids": dict(origin.click_ids),
         "ga": dict(view.ga),
         "address": view.address,
         "region": view.region,
-        **source.as_dict(),
+        **origin.source.as_dict(),
         **next_visit_number(session, project_id),
     }
     [(visit_id, number)] = _INSERT_VISIT.all(session, values)

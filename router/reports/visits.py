@@ -27,6 +27,7 @@ def find_visit(session: Session, project_id: int, number: int) -> Visit:
 
 
 def visit_document(session: Session, visit: Visit) -> dict[str, Any]:
+    """`source_at` is before `started_at` when it came back directly and keeps its last known source."""
     calls = select(Call).where(Call.visit_id == visit.id).order_by(Call.id.desc()).limit(MOST_ROWS)
     return {
         "visit": visit.number,
@@ -36,6 +37,7 @@ def visit_document(session: Session, visit: Visit) -> dict[str, Any]:
         "landing_page": visit.page,
         "referrer": visit.referrer or None,
         "source": source_of(visit),
+        "source_at": iso(visit.source_at or visit.started_at),
         "click_ids": visit.click_ids,
         "ga": visit.ga,
         "spans": _spans(session, visit),
@@ -48,12 +50,12 @@ def source_of(visit: Visit) -> dict[str, str]:
     return {name: getattr(visit, name) for name in ("channel", "source", "medium", "campaign", "term", "content")}
 
 
-def _spans(session: Session, visit: Visit) -> list[dict[str, str]]:
-    """When its page was open, oldest first."""
+def _spans(session: Session, visit: Visit) -> list[dict[str, Any]]:
+    """When its page was open, oldest first; `left`: it ended with the page being left."""
     earlier = select(VisitSpan).where(VisitSpan.visit_id == visit.id).order_by(VisitSpan.started_at.desc())
-    spans = [(span.started_at, span.last_at) for span in session.scalars(earlier.limit(MOST_ROWS))]
-    spans = [*reversed(spans), (visit.span_started_at, visit.last_sign_at)]
-    return [{"started_at": iso(start), "last_at": iso(last)} for start, last in spans]
+    spans = [(span.started_at, span.last_at, span.left) for span in session.scalars(earlier.limit(MOST_ROWS))]
+    spans = [*reversed(spans), (visit.span_started_at, visit.last_sign_at, visit.left)]
+    return [{"started_at": iso(start), "last_at": iso(last), "left": left} for start, last, left in spans]
 
 
 def _numbers(session: Session, visit: Visit) -> list[dict[str, Any]]:

@@ -81,7 +81,7 @@ def test_a_person_of_two_projects_switches_between_them(alice: FlaskClient, cast
 
 
 def test_settings_are_changed_once_by_two_who_read_the_same(alice: FlaskClient, cast: Cast, database: Database) -> None:
-    values = PROJECT_VALUES | {"visit_gap_seconds": "900", "version": "1"}
+    values = PROJECT_VALUES | {"visit_gap_seconds": "900", "source_days": "0", "version": "1"}
     assert alice.post("/settings", data=values | {"name": "Alice & Co"}).status_code == 302
     late = alice.post("/settings", data=values | {"name": "Too late"})
     assert late.status_code == 409
@@ -91,7 +91,11 @@ def test_settings_are_changed_once_by_two_who_read_the_same(alice: FlaskClient, 
         project = session.get_one(Project, cast.project.id)
         assert (project.name, project.visit_gap_seconds, project.version) == ("Alice & Co", 900, 2)
         entry = session.scalars(select(AuditEntry)).one()
-    assert entry.detail == {"name": ["Alice's Shop", "Alice & Co"], "visit_gap_seconds": [1800, 900]}
+    assert entry.detail == {
+        "name": ["Alice's Shop", "Alice & Co"],
+        "visit_gap_seconds": [1800, 900],
+        "source_days": [30, 0],
+    }
     trail = alice.get("/settings/audit").text
     assert "Project changed" in trail
     assert "Alice &amp; Co" in trail

@@ -9,16 +9,13 @@ import pytest
 import time_machine
 from flask.testing import FlaskClient
 from sqlalchemy import func, select
-from werkzeug.test import TestResponse
 
 from router.app import create_app
 from router.attribution.models import Lease, RefusedOrigin, Visit
 from router.database import Database
 from router.server import Server
+from tests.attribution.asking import SITE, sign, view
 from tests.world import NOON, make_project, make_scenario
-
-SITE = {"Origin": "https://shop.example", "User-Agent": "Mozilla/5.0"}
-GOOGLE = "https://shop.example/?utm_source=google&utm_medium=cpc&utm_campaign=spring"
 
 
 @pytest.fixture
@@ -37,14 +34,6 @@ def shop(server: Server) -> Server:
             tagging={"selectors": [".phone"], "replace": ["(415) 555-2671"], "format": "(XXX) XXX-XXXX"},
         )
     return server
-
-
-def view(client: FlaskClient, page: str = GOOGLE, headers: dict[str, str] = SITE, **body: Any) -> TestResponse:
-    return client.post("/tag/k-shop/visits", json={"page": page, "referrer": ""} | body, headers=headers)
-
-
-def sign(client: FlaskClient, token: str, kind: str = "alive", **body: Any) -> TestResponse:
-    return client.post(f"/tag/k-shop/visits/{token}/{kind}", json=body, headers=SITE)
 
 
 def count(database: Database, model: Any) -> int:

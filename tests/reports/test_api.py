@@ -84,7 +84,8 @@ def test_one_call_and_its_visit(client: FlaskClient, cast: Cast, life: dict[str,
     assert visit["visit"] == life["number"]
     assert visit["source"]["source"] == "google"
     assert [one["e164"] for one in visit["numbers"]] == [NUMBERS[0]]
-    assert len(visit["spans"]) == 2
+    assert visit["source_at"] == visit["started_at"]
+    assert [one["left"] for one in visit["spans"]] == [False, False]
     assert visit["spans"][0]["started_at"] < visit["spans"][1]["started_at"]
     assert life["call_id"] in [one["id"] for one in visit["calls"]]
 

@@ -1,0 +1,125 @@
+"""R7: a visit that comes back directly keeps its last known marketing source for the project's days, counted from the evidence."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import time_machine
+from flask.testing import FlaskClient
+from sqlalchemy import select, update
+
+from router.accounts.models import Project
+from router.attribution.models import Visit
+from router.database import Database
+from router.server import Server
+from tests.attribution.asking import view
+from tests.counting import count_statements
+from tests.world import NOON, make_project, make_scenario
+
+AD = "https://shop.example/?utm_source=google&utm_medium=cpc&utm_campaign=spring&utm_term=bike&gclid=one"
+HOME = "https://shop.example/"
+
+
+@pytest.fixture
+def clock() -> Iterator[time_machine.Traveller]:
+    with time_machine.travel(NOON, tick=False) as coordinates:
+        yield coordinates
+
+
+@pytest.fixture
+def shop(server: Server) -> Server:
+    with server.database.writing() as session:
+        make_scenario(session, make_project(session), 3)
+    return server
+
+
+def visit_of(database: Database, number: int) -> Visit:
+    with database.reading() as session:
+        return session.scalars(select(Visit).where(Visit.number == number)).one()
+
+
+def comes(client: FlaskClient, visitor: str | None, page: str = HOME, **body: Any) -> tuple[int, str]:
+    answer = view(client, page, visitor=visitor, **body).get_json()
+    return answer["visit"], answer["visitor"]
+
+
+def test_r7_a_direct_return_keeps_source_and_click_ids_until_the_evidence_is_30_days_old(
+    shop: Server, client: FlaskClient, clock: time_machine.Traveller
+) -> None:
+    first, visitor = comes(client, None, AD)
+    clock.shift(timedelta(days=20))
+    second, _ = comes(client, visitor)
+    clock.shift(timedelta(days=10, seconds=-1))
+    third, _ = comes(client, visitor)
+    clock.shift(timedelta(seconds=1801))
+    fourth, _ = comes(client, visitor)
+    visits = [visit_of(shop.database, number) for number in (first, second, third, fourth)]
+    assert len({first, second, third, fourth}) == 4
+    assert [one.source for one in visits] == ["google", "google", "google", "direct"]
+    assert [one.source_at for one in visits] == [None, NOON, NOON, None]
+    kept = visits[2]
+    assert (kept.channel, kept.campaign, kept.term) == ("paid_search", "spring", "bike")
+    assert (kept.source_key, kept.click_ids) == (visits[0].source_key, {"gclid": "one"})
+    assert (kept.page, kept.referrer) == (HOME, "")
+    assert visits[3].click_ids == {}
+
+
+def test_r7_a_source_that_a_visit_only_keeps_is_new_evidence_when_it_is_seen_again(
+    shop: Server, client: FlaskClient, clock: time_machine.Traveller
+) -> None:
+    first, visitor = comes(client, None, AD)
+    clock.shift(timedelta(days=20))
+    back, _ = comes(client, visitor)
+    assert comes(client, visitor, HOME + "prices") == (back, visitor)
+    clicked, _ = comes(client, visitor, AD)
+    assert comes(client, visitor, AD) == (clicked, visitor)
+    assert (first, back, clicked) == (10001, 10002, 10003)
+    assert visit_of(shop.database, clicked).source_at is None
+    clock.shift(timedelta(days=29))
+    again, _ = comes(client, visitor)
+    assert visit_of(shop.database, again).source == "google", "the days count from the newest evidence"
+
+
+def test_r7_new_evidence_replaces_the_kept_source(shop: Server, client: FlaskClient, clock: Any) -> None:
+    _, visitor = comes(client, None, AD)
+    clock.shift(timedelta(days=1))
+    number, _ = comes(client, visitor, referrer="https://www.bing.com/")
+    found = visit_of(shop.database, number)
+    assert (found.channel, found.source, found.click_ids, found.source_at) == ("organic_search", "bing", {}, None)
+
+
+@pytest.mark.parametrize(("days", "pause", "source"), [(0, 1, "direct"), (365, 364, "google"), (7, 7, "direct")])
+def test_r7_how_long_is_the_projects_setting(
+    shop: Server, client: FlaskClient, clock: Any, days: int, pause: int, source: str
+) -> None:
+    with shop.database.writing() as session:
+        session.execute(update(Project).values(source_days=days))
+    _, visitor = comes(client, None, AD)
+    clock.shift(timedelta(days=pause))
+    number, _ = comes(client, visitor)
+    assert visit_of(shop.database, number).source == source
+
+
+def test_r7_another_visitor_and_one_who_never_had_a_source_are_direct(
+    shop: Server, client: FlaskClient, clock: Any
+) -> None:
+    comes(client, None, AD)
+    number, visitor = comes(client, None)
+    clock.shift(timedelta(hours=1))
+    again, _ = comes(client, visitor)
+    assert [visit_of(shop.database, one).source for one in (number, again)] == ["direct", "direct"]
+
+
+def test_r6_a_returning_visitors_page_view_takes_no_more_statements_than_a_new_one_s_and_the_look_at_his_last(
+    shop: Server, client: FlaskClient, clock: Any
+) -> None:
+    _, warm = comes(client, None, AD)
+    with count_statements(shop.database) as of_new:
+        _, visitor = comes(client, None, AD)
+    clock.shift(timedelta(days=1))
+    comes(client, warm)
+    with count_statements(shop.database) as of_return:
+        comes(client, visitor)
+    returning = [one for one in of_return if not one.startswith(("SAVEPOINT", "BEGIN"))]
+    assert len(returning) <= len(of_new) + 2, returning  # his last visit, and its leases

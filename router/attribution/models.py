@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, Index, String, Text, UniqueConstraint, false
+from sqlalchemy import BigInteger, ForeignKey, Index, SmallInteger, String, Text, UniqueConstraint, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from router.database import LONG_AGO, Base, BigId
@@ -18,12 +18,19 @@ class VisitCounter(Base):
     last: Mapped[int] = mapped_column(BigInteger)
 
 
+NOT_COUNTED, COUNTED, CHANGED = 0, 1, 2
+"""Whether a visit is in the figures of its day (R8); changed: signs of life came after it was counted, so it has to be looked at again."""
+UNCOUNTED_VISITS = text("counted <> 1")
+
+
 class Visit(Base):
     """One stay of a visitor on the site."""
 
     __tablename__ = "visit"
     __table_args__ = (
         UniqueConstraint("project_id", "number"),
+        Index("ix_visit_project_id_started_at", "project_id", "started_at"),
+        Index("ix_visit_uncounted", "id", sqlite_where=UNCOUNTED_VISITS, postgresql_where=UNCOUNTED_VISITS),
         Index("ix_visit_project_id_visitor_started_at", "project_id", "visitor", "started_at"),
     )
 
@@ -55,6 +62,7 @@ class Visit(Base):
     """Shortened to /24 or /48 (R14)."""
     region: Mapped[str] = mapped_column(String(10), default="", server_default="")
     """`US-CA`, or only the country; empty when unknown."""
+    counted: Mapped[int] = mapped_column(SmallInteger, default=NOT_COUNTED, server_default="0")
 
 
 class VisitSpan(Base):
@@ -164,6 +172,19 @@ class AccuracyDay(Base):
     sure_calls: Mapped[int] = mapped_column(default=0)
     """Of the calls: those that have a confidence."""
     confidence_sum: Mapped[float] = mapped_column(default=0.0)
+    counted_by: Mapped[str] = mapped_column(String(80), default="", server_default="")
+    """The time zone and the hold in seconds that it was counted by: after another choice the day is counted again."""
+
+
+class AccuracyDue(Base):
+    """Something that may change a day's figures happened at about this time; the worker counts the day again. Only added and taken away, so
+    that nobody waits for a row."""
+
+    __tablename__ = "accuracy_due"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    project_id: Mapped[int] = mapped_column(BigId)
+    at: Mapped[datetime]
 
 
 class CrawlerDay(Base):

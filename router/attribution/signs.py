@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import bindparam, case, delete, insert, select, update
 from sqlalchemy.orm import Session
 
-from router.attribution.models import VisitSpan
+from router.attribution.models import CHANGED, COUNTED, VisitSpan
 from router.attribution.visits import LEFT_GRACE, OPEN_GAP, VISIT, KnownVisit, locked_visit
 from router.database import table_of
 from router.statements import Statement
@@ -126,7 +126,12 @@ _MOVE = Statement(
             VISIT.c.last_sign_at == bindparam("seen_sign_at"),
             VISIT.c.left == bindparam("seen_left"),
         )
-        .values(span_started_at=bindparam("span_start"), last_sign_at=bindparam("sign_at"), left=bindparam("is_left"))
+        .values(
+            span_started_at=bindparam("span_start"),
+            last_sign_at=bindparam("sign_at"),
+            left=bindparam("is_left"),
+            counted=case((VISIT.c.counted == COUNTED, CHANGED), else_=VISIT.c.counted),
+        )
         .returning(VISIT.c.id)
     )
 )

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Executable, bindparam, insert, select
 from sqlalchemy.orm import Session
 
-from router.attribution.models import Visit
+from router.attribution.models import NOT_COUNTED, Visit
 from router.attribution.prefixes import ALL_ALIKE, Groups
 from router.attribution.sources import DIRECT, Evidence, Source
 from router.database import next_visit_number, table_of, visit_number
@@ -165,6 +165,7 @@ def begin_visit(
         "ga": dict(view.ga),
         "address": view.address,
         "region": view.region,
+        "counted": NOT_COUNTED,
         **origin.source.as_dict(),
         **next_visit_number(session, project_id),
     }

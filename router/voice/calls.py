@@ -136,7 +136,7 @@ def decide_later_calls(
         values = {"first_call": not repeat} | (decision.values() if call.rule != IMPORTED else {})
         if all(getattr(call, name) == value for name, value in values.items()):
             continue
-        session.execute(update(CALL).where(_call.id == call.id).values(values))
+        session.execute(update(CALL).where(_call.id == call.id).values(values | {"counted": False}))
         if tell and call.ended_at is not None:
             announce(server, session, "updated", facts_of(call.id, values_of(call)), now)
 
@@ -175,4 +175,5 @@ def _values(route: Route, inbound: InboundCall, started_at: datetime, now: datet
         "destination": "",
         "recording_sid": "",
         "recording_url": "",
+        "counted": False,
     }

@@ -3,10 +3,12 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Index, String, Text, UniqueConstraint, text
+from sqlalchemy import BigInteger, Index, String, Text, UniqueConstraint, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from router.database import Base, BigId
+
+UNCOUNTED_CALLS = text("NOT counted")
 
 
 class Call(Base):
@@ -31,6 +33,7 @@ class Call(Base):
             sqlite_where=text("fan_out_due <> ''"),
             postgresql_where=text("fan_out_due <> ''"),
         ),
+        Index("ix_call_uncounted", "id", sqlite_where=UNCOUNTED_CALLS, postgresql_where=UNCOUNTED_CALLS),
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
@@ -74,6 +77,8 @@ class Call(Base):
     source_key: Mapped[int | None] = mapped_column(BigInteger)
     fan_out_due: Mapped[str] = mapped_column(String(60), default="")
     """Call events whose receivers failed, comma separated: `started`, `ended`. The worker repeats them."""
+    counted: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """The figures of its day (R8) know it with this confidence."""
 
 
 class CallLeg(Base):

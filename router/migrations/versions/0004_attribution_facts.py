@@ -38,7 +38,28 @@ def upgrade() -> None:
     op.add_column("visit", moment("source_at"))
     op.add_column("visit_span", sa.Column("left", sa.Boolean(), server_default=NO, nullable=False))
     op.add_column("lease", sa.Column("mixed", sa.Boolean(), server_default=NO, nullable=False))
+    _what_is_counted()
     _tables()
+
+
+def _what_is_counted() -> None:
+    op.add_column("visit", sa.Column("counted", sa.SmallInteger(), server_default="0", nullable=False))
+    op.create_index("ix_visit_project_id_started_at", "visit", ["project_id", "started_at"])
+    _partial_index("ix_visit_uncounted", "visit", "counted <> 1")
+    op.add_column("call", sa.Column("counted", sa.Boolean(), server_default=NO, nullable=False))
+    _partial_index("ix_call_uncounted", "call", "NOT counted")
+    op.create_table(
+        "accuracy_due",
+        sa.Column("id", big_id(), nullable=False),
+        sa.Column("project_id", big_id(), nullable=False),
+        moment("at", nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_accuracy_due")),
+    )
+
+
+def _partial_index(name: str, table: str, condition: str) -> None:
+    where = sa.text(condition)
+    op.create_index(name, table, ["id"], sqlite_where=where, postgresql_where=where)
 
 
 def _tables() -> None:
@@ -67,6 +88,7 @@ def _tables() -> None:
         sa.Column("day", sa.String(length=10), nullable=False),
         *(counter(name) for name in ("visits", "shared", "mixed", "overflowed", "kept", "calls", "sure_calls")),
         sa.Column("confidence_sum", sa.Double(), nullable=False),
+        sa.Column("counted_by", sa.String(length=80), server_default="", nullable=False),
         sa.PrimaryKeyConstraint("scenario_id", "day", name=op.f("pk_accuracy_day")),
     )
     op.create_table(

@@ -6,22 +6,19 @@ const PATIENCE = 5000;
 function post(path, body) {
   const abort = new AbortController();
   const timer = setTimeout(() => abort.abort(), PATIENCE);
-  const done = () => clearTimeout(timer);
-  const asked = fetch(address(path), { method: "POST", body: JSON.stringify(body), keepalive: true, credentials: "omit", signal: abort.signal })
-    .then((answer) => answer.text().then((text) => ({ status: answer.status, data: attempt(() => JSON.parse(text)) })));
-  asked.then(done, done);
-  return asked;
+  return fetch(address(path), { method: "POST", body: JSON.stringify(body), keepalive: true, credentials: "omit", signal: abort.signal })
+    .then((answer) => answer.text().then((text) => ({ status: answer.status, data: attempt(() => JSON.parse(text)) })))
+    .finally(() => clearTimeout(timer));
 }
 
 function address(path) {
   return settings.base + "/tag/" + settings.key + "/visits" + path;
 }
 
-// The visit in an answer, or undefined when it is nonsense.
+// The visit in an answer; nothing when it is nonsense.
 function readVisit(data) {
   const numbers = readNumbers(data);
-  if (!numbers || !isText(data.token) || !/^[\w.~-]{1,200}$/.test(data.token) || !isVisitor(data.visitor)) return undefined;
-  return {
+  return numbers && isName(data.token) && isName(data.visitor) && {
     token: data.token,
     visitor: data.visitor,
     numbers: numbers,
@@ -30,10 +27,9 @@ function readVisit(data) {
   };
 }
 
-// Numbers by ascending scenario; undefined when one of them is nonsense.
+// Numbers by ascending scenario; nothing when one of them is nonsense.
 function readNumbers(data) {
-  if (!data || !Array.isArray(data.numbers) || !data.numbers.every(isNumber)) return undefined;
-  return inOrder(data.numbers);
+  return data && Array.isArray(data.numbers) && data.numbers.every(isNumber) && inOrder(data.numbers);
 }
 
 function inOrder(numbers) {

@@ -12,8 +12,8 @@ function readGa() {
   const session = /^GS1\.\d+\.(\d+)|^GS2\.\d+\.(?:.*\$)?s(\d+)/.exec(jar.get(stream) || "");
   askGtag(id || (stream && "G-" + stream.slice(4)) || loadedStream());
   const found = {
-    client_id: gtagAnswers.client_id || (client ? client[1] : undefined),
-    session_id: gtagAnswers.session_id || (session ? session[1] || session[2] : undefined),
+    client_id: gtagAnswers.client_id || (client?.[1]),
+    session_id: gtagAnswers.session_id || session?.[1] || session?.[2],
   };
   return found.client_id || found.session_id ? found : undefined;
 }

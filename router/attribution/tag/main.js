@@ -7,7 +7,7 @@ function safely(action) {
 }
 
 function whenReady(action) {
-  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", safely(action), { once: true });
+  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", safely(action));
   else action();
 }
 

@@ -20,8 +20,8 @@ function oldPrefixes() {
 
 // The number of an element by its classes; with a part of it for display, when it names a part.
 function oldNumber(element) {
-  const [found, part, suffix] = OLD_CLASS.exec(element && element.getAttribute("class")) || [];
-  const bound = (oldPrefixes() || []).some((one) => suffix === one.suffix);
-  const number = found && shown.find((one) => (one.suffixes || []).includes(bound ? suffix : ""));
+  const [found, part, suffix] = OLD_CLASS.exec(element?.getAttribute("class")) || [];
+  const bound = oldPrefixes()?.some((one) => suffix === one.suffix);
+  const number = found && shown.find((one) => one.suffixes?.includes(bound ? suffix : ""));
   return number && part ? { ...number, part: part, display: number.parts[part] } : number;
 }

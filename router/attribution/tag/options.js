@@ -7,13 +7,11 @@ const ownScript = document.currentScript || document.querySelector('script[src*=
 const pageOptions = Object(window.routerTag);
 
 function option(name) {
-  const attribute = ownScript && ownScript.getAttribute("data-" + name);
-  return attribute || queryValue(String(ownScript && ownScript.src), name) || pageOptions[name];
+  return ownScript?.getAttribute("data-" + name) || queryValue(String(ownScript?.src), name) || pageOptions[name];
 }
 
 function queryValue(address, name) {
-  const query = address.split("#")[0].split("?")[1];
-  return new URLSearchParams(query || "").get(name);
+  return new URLSearchParams(address.split("#")[0].split("?")[1]).get(name);
 }
 
 // The scenarios that this page is limited to; undefined: all of them.

@@ -34,14 +34,14 @@ function pageChanged(records) {
 function pass(roots) {
   if (!document.body) return;
   const claimed = claimedTexts();
-  claimed.forEach((text, node) => settle(node, text, "data"));
+  claimed.forEach((text, node) => settle(node, text));
   new Set(roots).forEach((root) => {
     textNodes(root).forEach((node) => {
-      if (!claimed.has(node)) settle(node, replaceInText(original(node, "data"), leadOf(node), search), "data");
+      if (!claimed.has(node)) settle(node, replaceInText(original(node), leadOf(node), search));
     });
-    telLinks(root).forEach((link) => settle(link, linkTarget(link), "href"));
+    telLinks(root).forEach((link) => settle(link, linkTarget(link)));
   });
-  observer.observe(document, { childList: true, characterData: true, subtree: true, attributes: true, attributeFilter: ["href"] });
+  observer.observe(document, { childList: true, characterData: true, subtree: true, attributeFilter: ["href"] });
   observer.takeRecords();
 }
 
@@ -54,19 +54,23 @@ function leadOf(node) {
   return /^[+(]*\d{1,5}[)-]?$/.test(text) ? text : "";
 }
 
-// What the page itself wrote: its own later change makes a new original.
-function original(node, kind) {
-  const now = kind === "data" ? node.data : node.getAttribute("href");
-  const kept = originals.get(node);
-  return kept && kept.after === now ? kept.before : now;
+// What a text says, or where a link leads.
+function present(node) {
+  return node.data ?? node.getAttribute("href");
 }
 
-function settle(node, wanted, kind) {
-  const before = original(node, kind);
+// What the page itself wrote: its own later change makes a new original.
+function original(node) {
+  const kept = originals.get(node);
+  return kept?.after === present(node) ? kept.before : present(node);
+}
+
+function settle(node, wanted) {
+  const before = original(node);
   if (before !== wanted || originals.has(node)) originals.set(node, { before: before, after: wanted });
-  if (kind === "href") {
-    if (node.getAttribute("href") !== wanted) node.setAttribute("href", wanted);
-  } else if (node.data !== wanted) node.data = wanted;
+  if (present(node) === wanted) return;
+  if (node.setAttribute) node.setAttribute("href", wanted);
+  else node.data = wanted;
 }
 
 // Each text node that a selector claims, with its wanted text; the lowest scenario comes first and keeps it.
@@ -74,7 +78,7 @@ function claimedTexts() {
   const claimed = new Map();
   claims().forEach((number, element) => {
     const nodes = textNodes(element, true).filter((node) => !claimed.has(node));
-    const texts = nodes.map((node) => original(node, "data"));
+    const texts = nodes.map((node) => original(node));
     const wanted = withNumber(texts, number);
     if (wanted) nodes.forEach((node, index) => claimed.set(node, wanted[index]));
     else if ((nodes[0] || !element.textContent) && mayBeFilled(element, texts)) claimed.set(nodes[0] || element.appendChild(document.createTextNode("")), written(number, ""));
@@ -155,7 +159,7 @@ function telLinks(root) {
 
 // `tel:` with the number whose selector or old class claims the link (itself, inside or around), else by what it dials.
 function linkTarget(link) {
-  const before = original(link, "href");
+  const before = original(link);
   const selecting = shown.find((number) => number.selectors.some((selector) => attempt(() => link.closest(selector) || link.querySelector(selector)))) ||
     oldNumber(link.closest(OLD_ELEMENTS) || link.querySelector(OLD_ELEMENTS));
   const dialled = attempt(() => decodeURIComponent(before.slice(4))) || "";

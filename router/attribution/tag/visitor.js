@@ -40,10 +40,11 @@ function registrableDomain() {
 
 function knownVisitor() {
   const visitor = cookies().get(VISITOR) || attempt(() => localStorage.getItem(VISITOR));
-  return isVisitor(visitor) ? visitor : undefined;
+  return isName(visitor) ? visitor : undefined;
 }
 
-function isVisitor(value) {
+// Such as the server gives to visitors and visits.
+function isName(value) {
   return typeof value === "string" && /^[\w-]{1,64}$/.test(value);
 }
 

@@ -158,15 +158,15 @@ def _changed_free_ones(
     return numbers if lost or not all(kept.get(one.e164) for one in numbers) else []
 
 
-def last_sign(session: Session, project: TagProject, visit_id: int, now: datetime) -> bool:
-    """The page is left: only a last sign of life; nothing new is lent to a page that closes."""
+def mere_sign(session: Session, project: TagProject, visit_id: int, now: datetime, *, left: bool = False) -> bool:
+    """Only a sign of life: nothing new is lent to a page that does not wait for an answer, as when it is left. False: no such visit."""
     visit = find_visit(session, project.id, visit_id)
     if visit is None:
         return False
     holds = {one.id: one.hold for one in project.scenarios}
     for lease in held_by(session, visit.id):
         keep_alive(session, visit.visitor, lease, visit.is_active(holds.get(lease.scenario_id, project.gap), now), now)
-    record_sign(session, visit, now, left=True)
+    record_sign(session, visit, now, left=left)
     return True
 
 

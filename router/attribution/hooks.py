@@ -12,7 +12,7 @@ from router import phones
 from router.accounts.access import Audience, guard
 from router.attribution.arrivals import (
     Arrival,
-    last_sign,
+    mere_sign,
     page_viewed,
     sign_of_life,
     with_project,
@@ -24,6 +24,7 @@ from router.attribution.prefixes import read_groups
 from router.attribution.regions import region_of
 from router.attribution.spellings import spellings
 from router.attribution.tag_projects import GivenNumber, TagProject, find_tag_project
+from router.attribution.taps import read_tapped, record_tap
 from router.attribution.tokens import read_visit_token, visit_token
 from router.ratelimit import RateLimit
 from router.server import Server, current_server
@@ -89,12 +90,29 @@ def page_is_open(key: str, token: str) -> Response:
 
 @hooks.post("/<key>/visits/<token>/left")
 def page_is_left(key: str, token: str) -> Response:
-    server = current_server()
-    with server.database.writing() as session:
-        project = _project(find_tag_project(session, key))
-        if not last_sign(session, project, _visit_id(server, project, token), server.now()):
-            raise Problem(404, "There is no such visit; ask for numbers anew.")
+    with current_server().database.writing() as session:
+        _mere_sign(session, key, token, left=True)
     return _answer(None)
+
+
+@hooks.post("/<key>/visits/<token>/tap")
+def number_is_tapped(key: str, token: str) -> Response:
+    """The visitor is about to call a number: a fact, and a sign of life."""
+    server = current_server()
+    e164 = read_tapped(read_json(request))
+    with server.database.writing() as session:
+        project, visit_id = _mere_sign(session, key, token)
+        record_tap(session, project.id, visit_id, e164, server.now())
+    return _answer(None)
+
+
+def _mere_sign(session: Session, key: str, token: str, *, left: bool = False) -> tuple[TagProject, int]:
+    server = current_server()
+    project = _project(find_tag_project(session, key))
+    visit_id = _visit_id(server, project, token)
+    if not mere_sign(session, project, visit_id, server.now(), left=left):
+        raise Problem(404, "There is no such visit; ask for numbers anew.")
+    return project, visit_id
 
 
 @hooks.route("/<key>/visits", methods=["OPTIONS"])

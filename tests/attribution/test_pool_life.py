@@ -19,7 +19,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from router.attribution.arrivals import (
-    last_sign,
+    mere_sign,
     page_viewed,
     sign_of_life,
     with_project,
@@ -152,7 +152,7 @@ class PoolLife(RuleBasedStateMachine):
         page = self.pages[visit_id]
         lost = {scenario for scenario in self.scenarios if (visit_id, scenario) not in self.kept()}
         with self.database.writing() as session:
-            assert last_sign(session, self.project, visit_id, self.now)
+            assert mere_sign(session, self.project, visit_id, self.now, left=True)
         self.pages[visit_id] = Page(page.visitor, self.now, page.shown, lost)
 
     @rule(data=st.data())

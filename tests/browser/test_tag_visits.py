@@ -5,7 +5,7 @@ import threading
 from functools import partial
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from router.attribution.script import tag_script
 from tests.browser.stub import KEY, Site, Stub, number
@@ -255,3 +255,43 @@ def test_a_slow_server_leaves_the_pages_number(page: Page, stub: Stub, site: Sit
     page.wait_for_timeout(100)
     assert page.inner_text("#p") == OWN
     assert console == []
+
+
+LINKS = (
+    '<p id="p">415-555-2671</p><a id="ours" href="tel:+14155552671"><b id="inside">Call us</b></a>'
+    '<a id="theirs" href="tel:+4930901820">Another company</a><a id="away" href="/next">Next</a>'
+)
+
+
+def test_a_tap_on_a_number_of_ours_is_told_and_no_other_one(
+    page: Page, stub: Stub, site: Site, console: list[str]
+) -> None:
+    stub.numbers = [number(selectors=["#p", "#ours"])]
+    page.goto(site.put(LINKS))
+    wait_until_shown(page, LENT)
+    page.evaluate("document.body.addEventListener('click', (event) => event.stopPropagation(), true)")
+    page.click("#theirs")
+    page.click("#inside")
+    found = stub.wait_for("/tap")
+    assert (found[0].path, found[0].body) == (f"/tag/{KEY}/visits/t1/tap", {"e164": "+14155550123"})
+    assert found[0].headers["Content-Type"].startswith("text/plain")
+    page.evaluate("routerTag.restore()")
+    page.click("#ours")
+    page.wait_for_timeout(50)
+    assert len(stub.of("/tap")) == 1
+    assert console == []
+
+
+def test_a_tap_on_a_touch_screen_is_told_also_by_a_page_that_goes_away(
+    browser: Browser, stub: Stub, site: Site
+) -> None:
+    site.put("<p>next</p>", "/next", head="")
+    stub.numbers = [number(selectors=["#p", "#ours"])]
+    with browser.new_context(has_touch=True, is_mobile=True) as context:
+        page = context.new_page()
+        page.goto(site.put(LINKS))
+        wait_until_shown(page, LENT)
+        page.evaluate("document.querySelector('#ours').onclick = () => { location.href = '/next'; return false; }")
+        page.tap("#inside")
+        page.wait_for_url("**/next")
+    assert [one.body for one in stub.wait_for("/tap")] == [{"e164": "+14155550123"}]

@@ -115,7 +115,17 @@ function display(numbers) {
 }
 
 function left() {
-  if (visit && navigator.sendBeacon) navigator.sendBeacon(address("/" + visit.token + "/left"));
+  say("/left");
+}
+
+// A visitor who taps a number of ours is about to call it. The link may take the page away.
+function tapped(event) {
+  const link = event.target.closest(TEL);
+  if (link && shown.some((number) => link.href === "tel:" + number.e164)) say("/tap", JSON.stringify({ e164: link.href.slice(4) }));
+}
+
+function say(what, body) {
+  if (visit && navigator.sendBeacon) navigator.sendBeacon(address("/" + visit.token + what), body);
 }
 
 // GA's cookies and answers appear late: when they do, the server hears of it at once.

@@ -44,6 +44,7 @@ function start() {
   document.addEventListener("visibilitychange", safely(() => document.visibilityState === "visible" && beat()));
   addEventListener("pageshow", safely((event) => event.persisted && beat()));
   addEventListener("pagehide", safely(left));
+  addEventListener("click", safely(tapped), true);
   awaitGa(10);
   followHistory();
 }

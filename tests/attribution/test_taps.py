@@ -1,0 +1,106 @@
+"""R7: a tap on a number is evidence of a call that comes, and a sign of life; what was tapped has to be what was shown."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import time_machine
+from flask.testing import FlaskClient
+from sqlalchemy import select
+
+from router.attribution.models import Tap, Visit
+from router.scenarios.models import TrackingNumber
+from router.server import Server
+from tests.attribution.asking import sign, view
+from tests.world import NOON, make_number, make_project, make_scenario
+
+STATIC, SPARE = "+12125550444", "+12125550555"
+
+
+@pytest.fixture
+def clock() -> Iterator[time_machine.Traveller]:
+    with time_machine.travel(NOON, tick=False) as coordinates:
+        yield coordinates
+
+
+@pytest.fixture
+def shop(server: Server) -> Server:
+    with server.database.writing() as session:
+        project = make_project(session)
+        scenario = make_scenario(session, project, 3)
+        make_number(session, project, STATIC, scenario, static={"source": "flyer", "medium": "print"})
+        make_number(session, project, SPARE, scenario)
+    return server
+
+
+def taps(server: Server) -> list[tuple[str, Any]]:
+    with server.database.reading() as session:
+        rows = session.execute(
+            select(TrackingNumber.e164, Tap.at).join(Tap, Tap.number_id == TrackingNumber.id).order_by(Tap.at, Tap.id)
+        )
+        return [(e164, at) for e164, at in rows]
+
+
+def test_r7_taps_of_a_lent_number_are_written_once_a_second(
+    shop: Server, client: FlaskClient, clock: time_machine.Traveller
+) -> None:
+    seen = view(client).get_json()
+    e164 = seen["numbers"][0]["e164"]
+    for pause in (0.1, 0.1, 0.8, 0.1, 5):
+        clock.shift(timedelta(seconds=pause))
+        answer = sign(client, seen["token"], "tap", e164=e164)
+        assert (answer.status_code, answer.data) == (204, b"")
+    assert taps(shop) == [(e164, NOON + timedelta(seconds=at)) for at in (1, 2, 7)]
+
+
+def test_r7_a_tap_is_a_sign_of_life(shop: Server, client: FlaskClient, clock: time_machine.Traveller) -> None:
+    seen = view(client).get_json()
+    sign(client, seen["token"], "left")
+    clock.shift(timedelta(seconds=9))
+    sign(client, seen["token"], "tap", e164=seen["numbers"][0]["e164"])
+    with shop.database.reading() as session:
+        visit = session.scalars(select(Visit)).one()
+    assert (visit.last_sign_at, visit.left) == (NOON + timedelta(seconds=9), False)
+
+
+def test_r7_static_numbers_count_and_numbers_that_were_not_shown_do_not(
+    shop: Server, client: FlaskClient, clock: Any
+) -> None:
+    with shop.database.writing() as session:
+        other = make_project(session, key="k-other", site=["other.example"])
+        make_number(session, other, "+12125559999", static={"source": "flyer"})
+    first, second = (view(client).get_json() for _ in range(2))
+    lent = [one["numbers"][0]["e164"] for one in (first, second)]
+    for e164 in (STATIC, lent[1], "+12125559999", "+14155550000"):
+        assert sign(client, first["token"], "tap", e164=e164).status_code == 204
+    assert [e164 for e164, _ in taps(shop)] == [STATIC]
+    sign(client, second["token"], "tap", e164=lent[1])
+    assert [e164 for e164, _ in taps(shop)] == [STATIC, lent[1]]
+
+
+@pytest.mark.parametrize(
+    "e164",
+    [
+        None,
+        5,
+        "",
+        "4155552671",
+        "+0155552671",
+        "+1415",
+        "+1415555267a",
+        ["+14155552671"],
+        "+1" + "5" * 15,
+        "+１４１５５５５２６７１",
+    ],
+)
+def test_what_is_no_number_is_refused_by_name(shop: Server, client: FlaskClient, clock: Any, e164: Any) -> None:
+    seen = view(client).get_json()
+    answer = sign(client, seen["token"], "tap", e164=e164)
+    assert (answer.status_code, answer.get_json()["field"]) == (422, "e164")
+    assert taps(shop) == []
+
+
+def test_a_tap_of_an_unknown_visit_is_404(shop: Server, client: FlaskClient) -> None:
+    assert sign(client, "nonsense", "tap", e164=STATIC).status_code == 404
+    assert client.post("/tag/k-shop/visits/x/tap", data=b"no json").status_code == 400

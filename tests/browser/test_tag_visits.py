@@ -291,7 +291,9 @@ def test_a_tap_on_a_touch_screen_is_told_also_by_a_page_that_goes_away(
         page = context.new_page()
         page.goto(site.put(LINKS))
         wait_until_shown(page, LENT)
-        page.evaluate("document.querySelector('#ours').onclick = () => { location.href = '/next'; return false; }")
+        page.evaluate(
+            "() => { document.querySelector('#ours').onclick = () => { location.href = '/next'; return false; }; }"
+        )
         page.tap("#inside")
         page.wait_for_url("**/next")
     assert [one.body for one in stub.wait_for("/tap")] == [{"e164": "+14155550123"}]

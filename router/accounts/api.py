@@ -11,7 +11,7 @@ from router.accounts.access import Audience, current_actor, current_project, gua
 from router.accounts.api_habits import merged, page_of, parse, take_version
 from router.accounts.models import Project
 from router.accounts.openapi import describe_api, described
-from router.accounts.projects import ProjectValues, change_project, create_project, differences
+from router.accounts.projects import ProjectValues, RepeatCredit, change_project, create_project, differences
 from router.accounts.tokens import require_token
 from router.server import current_server
 from router.web import Problem, iso, read_json
@@ -34,6 +34,7 @@ class ProjectDocument(BaseModel):
     fallback_destination: str
     visit_gap_seconds: int
     source_days: int
+    repeat_credit: RepeatCredit
     number_price_minor: int | None
     balance_minor: int
     suspended: bool

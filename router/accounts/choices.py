@@ -25,6 +25,11 @@ ROLES = [
     ("admin", "Admin: changes scenarios and numbers"),
     ("viewer", "Viewer: reads"),
 ]
+REPEAT_CREDITS = [
+    ("first_call", "The source of the caller's first call"),
+    ("last_non_direct", "The last known source that is not direct"),
+    ("own_visit", "This call's own visit"),
+]
 
 
 def timezone_choices() -> list[tuple[str, str]]:

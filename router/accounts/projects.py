@@ -4,7 +4,7 @@ import re
 import secrets
 from datetime import datetime
 from functools import cache
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from zoneinfo import available_timezones
 
 import phonenumbers
@@ -86,6 +86,7 @@ Hosts = Annotated[
 Country = Annotated[str, BeforeValidator(_country)]
 Timezone = Annotated[str, BeforeValidator(_timezone)]
 Currency = Annotated[str, BeforeValidator(_currency)]
+RepeatCredit = Literal["first_call", "last_non_direct", "own_visit"]
 Email = Annotated[str, BeforeValidator(read_email)]
 
 
@@ -104,6 +105,8 @@ class ProjectValues(BaseModel):
     visit_gap_seconds: int = Field(default=1800, ge=60, le=86400)
     source_days: int = Field(default=30, ge=0, le=365)
     """For how many days a visit that comes back directly keeps its last known marketing source; 0: not at all."""
+    repeat_credit: RepeatCredit = "first_call"
+    """What a repeat call is credited to (R7); a change counts for the calls that come after it."""
     number_price_minor: int | None = Field(default=None, ge=0, le=10**12, strict=True)
     """What one number costs for 7 days here; None: the server's price. Only the operator changes it."""
 

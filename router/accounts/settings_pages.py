@@ -9,6 +9,7 @@ from werkzeug.wrappers import Response
 from router.accounts import audit, sessions
 from router.accounts.access import Audience, current_actor, current_project, guard, needs
 from router.accounts.api_habits import parse, rows_of
+from router.accounts.choices import REPEAT_CREDITS
 from router.accounts.filters import values_of
 from router.accounts.models import AuditEntry, Project
 from router.accounts.project_pages import errors_of, project_choices
@@ -86,5 +87,6 @@ def _form(values: dict[str, Any], errors: dict[str, str]) -> str:
         values=values,
         errors=errors,
         server_price=current_server().settings.number_price,
+        repeat_credits=REPEAT_CREDITS,
         **project_choices(),
     )

@@ -1,4 +1,24 @@
-"""Which visit and marketing source a call belongs to (R7): repeat, static, lease or none, with the steps that led there."""
+"""Which visit and marketing source a call belongs to (R7): repeat, static, lease or none, with the steps that led there.
+
+Rule 1, repeat: A has called B before, in this project. Earlier is what began earlier, in whatever order calls became known; of two
+calls of one moment, the one whose carrier id sorts first. A number is its row: it stays the same when it moves to another scenario,
+becomes static, or is given back and rented again; in another project it has another row. Direct is a source, none is not. What the
+call is credited to is the project's choice (`Project.repeat_credit`):
+
+`first_call`
+    the source and the confidence of the first call, if it has a source. If it has none, the next rules decide.
+`last_non_direct`
+    the caller's last known source that is not Direct: (a) this call's own visit's, when the number is dynamic and rule 3 names such a
+    source with a source confidence of at least one half: rule 1 is passed over; (b) else that of the latest earlier call that has one,
+    with that call's confidence. When nothing but Direct is known of the caller: (c) the own visit, when rule 3 is at least half sure of
+    its source; (d) else the latest earlier call that is Direct, unless the number is static, which is a source that is not Direct.
+    When no earlier call has a source, the next rules decide.
+`own_visit`
+    rule 1 is passed over; the next rules decide as on a first call.
+
+Whatever the choice, the call is no first call, and a withheld caller never has an earlier one. A choice counts for the calls that come
+after it: a call that is decided again, because an earlier one became known late, is decided with what was chosen when it came.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,7 +26,7 @@ from datetime import datetime
 from typing import Any
 
 from router.attribution.confidence import Weighed, source_confidence
-from router.attribution.sources import named_source
+from router.attribution.sources import DIRECT, named_source
 
 REPEAT_VISIT_LEAST = 0.5
 """A repeat call's visit is the lease winner if he is at least this probable, else the first call's."""
@@ -16,9 +36,15 @@ LEAST_KEPT = 0.001
 DIGITS = 4
 
 
+FIRST_CALL, LAST_NON_DIRECT, OWN_VISIT = "first_call", "last_non_direct", "own_visit"
+OWN_SURE = 0.5
+"""From this source confidence on, this call's own visit counts before what earlier calls say (`last_non_direct`)."""
+
+
 @dataclass(frozen=True, slots=True)
-class FirstCall:
-    """The first call of the same caller to the same number, by time."""
+class EarlierCall:
+    """An earlier call of the same caller to the same number: the first by time, or for `last_non_direct` the latest one whose source
+    is not Direct, else the latest Direct one, else any."""
 
     call_id: int
     started_at: datetime
@@ -57,23 +83,25 @@ class Decision:
 
 
 def decide(
-    first_call: FirstCall | None,
+    earlier: EarlierCall | None,
     static_source: Mapping[str, Any] | None,
     weighed: Sequence[Weighed],
     sources: Mapping[int, Mapping[str, Any]],
+    credit: str = FIRST_CALL,
 ) -> Decision:
     """The first rule that applies decides.
 
     Args:
-        first_call: None for a first call, and always for a withheld caller.
+        earlier: the call that `credit` asks for; None for a first call, and always for a withheld caller.
         static_source: `{source, medium, campaign}` when the number is static.
         weighed: the candidates, most probable first.
         sources: the marketing source of the most probable candidate's visit, by visit id.
+        credit: what the project credits repeat calls to.
     """
     candidates = [_kept(one) for one in weighed if one is weighed[0] or one.probability >= LEAST_KEPT]
     steps: list[dict[str, Any]] = []
     decided = (
-        _by_repeat(first_call, weighed, steps)
+        _by_repeat(earlier, _own(static_source, weighed, sources), credit, weighed, steps)
         or _by_static(static_source, steps)
         or _by_lease(weighed, sources, steps)
         or _none(steps)
@@ -84,26 +112,68 @@ def decide(
 Decided = tuple[str, int | None, Mapping[str, Any] | None, int | None, float | None, float | None]
 
 
-def _by_repeat(first: FirstCall | None, weighed: Sequence[Weighed], steps: list[dict[str, Any]]) -> Decided | None:
-    if first is None:
-        steps.append({"rule": "repeat", "applies": False, "because": "first call"})
+@dataclass(frozen=True, slots=True)
+class _Own:
+    """What the call itself says, without those before it: whether its number is static, and its visit's source when that is sure."""
+
+    static: bool
+    visit_source: Mapping[str, Any] | None
+
+
+def _own(
+    static_source: Mapping[str, Any] | None, weighed: Sequence[Weighed], sources: Mapping[int, Mapping[str, Any]]
+) -> _Own:
+    if static_source is not None or not weighed:
+        return _Own(static_source is not None, None)
+    winner = weighed[0].candidate
+    sure = source_confidence(weighed, winner.source_key) >= OWN_SURE
+    return _Own(False, sources[winner.visit_id] if sure else None)
+
+
+def _by_repeat(
+    earlier: EarlierCall | None, own: _Own, credit: str, weighed: Sequence[Weighed], steps: list[dict[str, Any]]
+) -> Decided | None:
+    step: dict[str, Any] = {"rule": "repeat", "applies": False}
+    steps.append(step)
+    if earlier is None:
+        step["because"] = "first call"
         return None
-    told = {"first_call_id": first.call_id, "first_call_at": first.started_at.isoformat()}
-    if first.source is None:
-        steps.append({"rule": "repeat", "applies": False, "because": "first call has no source"} | told)
+    which = "earlier" if credit == LAST_NON_DIRECT else "first"
+    step |= {f"{which}_call_id": earlier.call_id, f"{which}_call_at": earlier.started_at.isoformat()}
+    if because := _passed_over(earlier, own, credit):
+        step["because"] = because
         return None
     winner = weighed[0] if weighed and weighed[0].probability >= REPEAT_VISIT_LEAST else None
-    visit_id = winner.candidate.visit_id if winner else first.visit_id
-    steps.append(
-        {
-            "rule": "repeat",
-            "applies": True,
-            "first_visit_id": first.visit_id,
-            "visit_by": "lease" if winner else "first call",
-        }
-        | told
-    )
-    return "repeat", visit_id, first.source, first.source_key, first.confidence, first.source_confidence
+    visit_id = winner.candidate.visit_id if winner else earlier.visit_id
+    step |= {
+        "applies": True,
+        f"{which}_visit_id": earlier.visit_id,
+        "visit_by": "lease" if winner else f"{which} call",
+    }
+    return "repeat", visit_id, earlier.source, earlier.source_key, earlier.confidence, earlier.source_confidence
+
+
+def _passed_over(earlier: EarlierCall, own: _Own, credit: str) -> str:
+    """Why rule 1 leaves a repeat call to the next rules; empty when it decides."""
+    if credit == OWN_VISIT:
+        return "every call by its own visit"
+    if credit == LAST_NON_DIRECT:
+        return _own_is_later(earlier, own)
+    return "first call has no source" if earlier.source is None else ""
+
+
+def _own_is_later(earlier: EarlierCall, own: _Own) -> str:
+    if own.visit_source and not is_direct(own.visit_source):
+        return "own visit"
+    if earlier.source is None:
+        return "no earlier call has a source"
+    if not is_direct(earlier.source):
+        return ""
+    return "own visit" if own.visit_source else "own number" if own.static else ""
+
+
+def is_direct(source: Mapping[str, Any]) -> bool:
+    return bool(source["channel"] == DIRECT.channel)
 
 
 def _by_static(static_source: Mapping[str, Any] | None, steps: list[dict[str, Any]]) -> Decided | None:

@@ -16,7 +16,7 @@ class Step:
     answer: str
     decided: bool
     call_id: int | None = None
-    """The first call that the answer speaks of."""
+    """The earlier call that the answer speaks of."""
 
 
 def steps_of(call: Call) -> list[Step]:
@@ -26,18 +26,39 @@ def steps_of(call: Call) -> list[Step]:
 
 def _step(call: Call, facts: Facts) -> Step:
     question, answer = RULES[facts["rule"]]
-    return Step(question, answer(call, facts), bool(facts.get("applies")), facts.get("first_call_id"))
+    return Step(question, answer(call, facts), bool(facts.get("applies")), _earlier_call(facts))
+
+
+def _earlier_call(facts: Facts) -> int | None:
+    return facts.get("first_call_id") or facts.get("earlier_call_id")
 
 
 def _repeat(call: Call, facts: Facts) -> str:
     if facts.get("applies"):
         visit = "The visit is the one that was shown the number now." if facts.get("visit_by") == "lease" else ""
-        return f"Yes. The source of that first call stays this caller's. {visit}".strip()
+        return f"Yes. {_credited(call, facts)} {visit}".strip()
     if call.caller is None:
         return "Nobody can tell: the caller's number is withheld."
-    if "first_call_id" in facts:
-        return "Yes, but where that first call came from is not known."
-    return "No, this is the first call."
+    if _earlier_call(facts) is None:
+        return "No, this is the first call."
+    return f"Yes, but {PASSED_OVER.get(str(facts.get('because')), 'where that first call came from is not known')}."
+
+
+def _credited(call: Call, facts: Facts) -> str:
+    if "earlier_call_id" not in facts:
+        return "The source of that first call stays this caller's."
+    if (call.source or {}).get("channel") == "direct":
+        return "That call was direct, and no other source of this caller is known."
+    return "The source of that call is the last one known of this caller that is not direct."
+
+
+PASSED_OVER = {
+    "every call by its own visit": "this project credits every call to its own visit",
+    "own visit": "this call's own visit says where it came from",
+    "own number": "that call was direct, and the number says more",
+    "no earlier call has a source": "where the earlier calls came from is not known",
+}
+"""Why rule 1 left a repeat call to the next rules."""
 
 
 def _static(call: Call, facts: Facts) -> str:
@@ -76,10 +97,16 @@ def how_sure(call: Call) -> str:
     if call.rule == "imported":
         return "as the service before said"
     if call.rule == "repeat" and call.source_confidence is None:
-        return "as the service before said of this caller's first call"
+        return f"as the service before said of {_which(call)}"
     if call.rule == "repeat":
-        return f"{whole_percent(call.source_confidence)} sure, as on this caller's first call"
+        return f"{whole_percent(call.source_confidence)} sure, as on {_which(call)}"
     return f"{whole_percent(call.source_confidence)} sure"
+
+
+def _which(call: Call) -> str:
+    """The call whose source a repeat call was given."""
+    steps: list[Facts] = call.decision.get("steps", [])
+    return "an earlier call" if any("earlier_call_id" in one for one in steps) else "this caller's first call"
 
 
 def whole_percent(share: float | None) -> str:

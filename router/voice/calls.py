@@ -1,15 +1,16 @@
 """Writing calls: an inbound call with its attribution, once; and deciding later calls again when one becomes known late."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Executable, bindparam, select, update
+from sqlalchemy import Executable, Select, bindparam, case, or_, select, update
 from sqlalchemy.orm import Session
 
 from router.attribution.candidates import weighed_candidates
-from router.attribution.decision import Decision, FirstCall, decide
+from router.attribution.decision import FIRST_CALL, LAST_NON_DIRECT, Decision, EarlierCall, decide
+from router.attribution.sources import DIRECT
 from router.carriers.base import InboundCall
 from router.database import insert_new, table_of
 from router.phones import Caller
@@ -39,26 +40,29 @@ class KnownCall:
     flow: Mapping[str, Any]
 
 
-_FIRST = Statement(
-    lambda _: (
-        select(
-            _call.id,
-            _call.started_at,
-            _call.visit_id,
-            _call.source,
-            _call.source_key,
-            _call.confidence,
-            _call.source_confidence,
-        )
+def _earlier(*order: Any) -> Select[Any]:
+    """The calls of a caller to a number that began before another; the first in this order."""
+    wanted = ("id", "started_at", "visit_id", "source", "source_key", "confidence", "source_confidence")
+    before: Any = bindparam("before")
+    sid: Any = bindparam("sid")
+    return (
+        select(*(_call[name] for name in wanted))
         .where(
             _call.number_id == bindparam("number"),
             _call.caller == bindparam("who"),
-            _call.started_at < bindparam("before"),
+            _call.started_at <= before,
+            or_(_call.started_at < before, _call.sid < sid),
         )
-        .order_by(_call.started_at, _call.id)
+        .order_by(*order)
         .limit(1)
     )
+
+
+_NON_DIRECT_FIRST = case(
+    (_call.source.is_(None), 2), (_call.source["channel"].as_string() == DIRECT.channel, 1), else_=0
 )
+_FIRST = Statement(lambda _: _earlier(_call.started_at, _call.sid))
+_LAST_NON_DIRECT = Statement(lambda _: _earlier(_NON_DIRECT_FIRST, _call.started_at.desc(), _call.sid.desc()))
 _BY_SID = Statement(lambda _: select(_call.id, _call.flow).where(_call.sid == bindparam("sid")))
 
 
@@ -88,10 +92,9 @@ def record_inbound(
     Raises:
         ReceiverFailed: a floor above failed; repeat with `tell=False`.
     """
-    decision, repeat = attribute(session, route, inbound.caller, started_at)
-    first_call = not repeat and not inbound.caller.withheld
-    values = _values(route, inbound, started_at, now) | decision.values()
-    values |= {"first_call": first_call, "fan_out_due": "" if tell else "started"}
+    values = _values(route, inbound, started_at, now)
+    values |= _decided(session, route, inbound.caller, started_at, inbound.sid)
+    values["fan_out_due"] = "" if tell else "started"
     row = _INSERT.first(session, values)
     if row is None:
         return find_call(session, inbound.sid) or KnownCall(0, route.flow)
@@ -108,37 +111,68 @@ def find_call(session: Session, sid: str) -> KnownCall | None:
     return KnownCall(*row) if row else None
 
 
-def attribute(session: Session, route: Route, caller: Caller, at: datetime) -> tuple[Decision, bool]:
-    """The decision of R7 about a call at a moment, and whether the caller had called the number before."""
-    first = first_call_of(session, route.number_id, caller, at)
+def attribute(session: Session, route: Route, caller: Caller, at: datetime, sid: str = "") -> tuple[Decision, bool]:
+    """The decision of R7 about a call at a moment, and whether the caller had called the number before.
+
+    Args:
+        sid: orders the calls of one moment.
+    """
+    earlier = earlier_call(session, route, caller, at, sid)
     weighed, sources = weighed_candidates(session, route.number_id, route.hold, at)
-    return decide(first, route.static_source, weighed, sources), first is not None
+    return decide(earlier, route.static_source, weighed, sources, route.repeat_credit), earlier is not None
 
 
-def first_call_of(session: Session, number_id: int, caller: Caller, before: datetime) -> FirstCall | None:
-    """A withheld caller never has one."""
+def earlier_call(session: Session, route: Route, caller: Caller, before: datetime, sid: str = "") -> EarlierCall | None:
+    """The earlier call that the project's repeat credit asks for; a withheld caller never has one."""
     if caller.withheld:
         return None
-    row = _FIRST.first(session, {"number": number_id, "who": caller.e164, "before": before})
-    return FirstCall(*row) if row else None
+    statement = _LAST_NON_DIRECT if route.repeat_credit == LAST_NON_DIRECT else _FIRST
+    row = statement.first(session, {"number": route.number_id, "who": caller.e164, "before": before, "sid": sid})
+    return EarlierCall(*row) if row else None
 
 
 def decide_later_calls(
-    server: Server, session: Session, route: Route, caller: Caller, after: datetime, now: datetime, *, tell: bool = True
+    server: Server, session: Session, route: Route, caller: Caller, since: datetime, now: datetime, *, tell: bool = True
 ) -> None:
-    """Calls of the same caller to the same number that began later are decided again; a changed result updates what was sent,
-    unless nobody is to be told."""
+    """Calls of the same caller to the same number that began at that moment or later are decided again, by time, so that each sees what
+    those before it came to; a changed result updates what was sent, unless nobody is to be told."""
     if caller.withheld:
         return
-    later = select(Call).where(Call.number_id == route.number_id, Call.caller == caller.e164, Call.started_at > after)
-    for call in session.scalars(later.order_by(Call.started_at)):
-        decision, repeat = attribute(session, route, caller, call.started_at)
-        values = {"first_call": not repeat} | (decision.values() if call.rule != IMPORTED else {})
+    later = select(Call).where(Call.number_id == route.number_id, Call.caller == caller.e164, Call.started_at >= since)
+    for call in session.scalars(later.order_by(Call.started_at, Call.sid)):
+        values = _decided(session, _as_it_was(route, call), caller, call.started_at, call.sid)
+        if call.rule == IMPORTED:
+            values = {"first_call": values["first_call"]}
         if all(getattr(call, name) == value for name, value in values.items()):
             continue
         session.execute(update(CALL).where(_call.id == call.id).values(values | {"counted": False}))
-        if tell and call.ended_at is not None:
+        if tell and call.ended_at is not None and call.rule != IMPORTED:
             announce(server, session, "updated", facts_of(call.id, values_of(call)), now)
+
+
+def _decided(session: Session, route: Route, caller: Caller, at: datetime, sid: str) -> dict[str, Any]:
+    """A call's columns that are decided. What the number and the project were like then is kept for a later decision."""
+    decision, repeat = attribute(session, route, caller, at, sid)
+    values = decision.values() | {"first_call": not repeat and not caller.withheld}
+    values["decision"]["given"] = {
+        "repeat_credit": route.repeat_credit,
+        "static_source": dict(route.static_source) if route.static_source is not None else None,
+        "hold_seconds": int(route.hold.total_seconds()),
+    }
+    return values
+
+
+def _as_it_was(route: Route, call: Call) -> Route:
+    """The route of a number with what was chosen for it when a call came: a later choice never changes an older call."""
+    given = call.decision.get("given")
+    if given is None:
+        return replace(route, repeat_credit=FIRST_CALL)
+    return replace(
+        route,
+        repeat_credit=given["repeat_credit"],
+        static_source=given["static_source"],
+        hold=timedelta(seconds=given["hold_seconds"]),
+    )
 
 
 def facts_of(call_id: int, values: Mapping[str, Any]) -> CallFacts:

@@ -21,7 +21,7 @@ from router.scenarios.old_settings.table import Row, cell_error, plain, read_tab
 from router.server import Server
 from router.voice.calls import CALL, IMPORTED, decide_later_calls
 from router.voice.models import Call
-from router.voice.routing import find_route
+from router.voice.routing import route_of
 
 NEEDED = ("number", "caller", "started_at")
 OPTIONAL = ("source", "medium", "campaign")
@@ -160,13 +160,13 @@ def _write(server: Server, session: Session, project: Project, calls: Sequence[O
     inserted = insert_new(session, CALL, unique=["sid"]).values(rows).returning(CALL.c.sid)
     new = set(session.scalars(inserted))
     later = {
-        (one.number, one.caller): one.started_at
+        (one.number_id, one.caller): one.started_at
         for one in reversed(calls)
-        if one.sid(project.id) in new and spans.get((one.number_id, one.caller), (now, LONG_AGO))[1] > one.started_at
+        if one.sid(project.id) in new and spans.get((one.number_id, one.caller), (now, LONG_AGO))[1] >= one.started_at
     }
-    for (number, caller), after in later.items():
-        if route := find_route(session, number):
-            decide_later_calls(server, session, route, Caller(caller, caller), after, now, tell=False)
+    for (number_id, caller), since in later.items():
+        if route := route_of(session, number_id):
+            decide_later_calls(server, session, route, Caller(caller, caller), since, now, tell=False)
     return len(new)
 
 

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import Select, bindparam, func, select
 from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
 from router.database import table_of
 from router.scenarios.models import CallFlow, Scenario, TrackingNumber
-from router.statements import Statement
+from router.statements import Row, Statement
 
 DEFAULT_RING_SECONDS = 20
 DEFAULT_HOLD_SECONDS = 150
@@ -35,12 +35,16 @@ class Route:
     hold: timedelta
     static_source: Mapping[str, Any] | None
     flow: dict[str, Any]
+    repeat_credit: str = "first_call"
+    """What the project credits a repeat call to."""
 
 
 _number, _project = table_of(TrackingNumber).c, table_of(Project).c
 _scenario, _flow = table_of(Scenario).c, table_of(CallFlow).c
-_ROUTE = Statement(
-    lambda _: (
+
+
+def _routes(*which: Any) -> Select[Any]:
+    return (
         select(
             _number.id,
             _number.e164,
@@ -51,6 +55,7 @@ _ROUTE = Statement(
             _number.static_source,
             _flow.document,
             _project.fallback_destination,
+            _project.repeat_credit,
         )
         .select_from(
             table_of(TrackingNumber)
@@ -58,22 +63,33 @@ _ROUTE = Statement(
             .outerjoin(table_of(Scenario), _scenario.id == _number.scenario_id)
             .outerjoin(table_of(CallFlow), _flow.id == func.coalesce(_scenario.call_flow_id, _number.last_flow_id))
         )
-        .where(_number.e164 == bindparam("dialled"))
+        .where(*which)
         .order_by(_number.released_at.is_not(None), _number.released_at.desc())
         .limit(1)
     )
-)
+
+
+_ROUTE = Statement(lambda _: _routes(_number.e164 == bindparam("dialled")))
+_ROUTE_OF = Statement(lambda _: _routes(_number.id == bindparam("number")))
 
 
 def find_route(session: Session, dialled: str) -> Route | None:
     """The route of a number of ours, also of one that was given back to the carrier and still rings here; None for one that is unknown."""
     row = _ROUTE.first(session, {"dialled": dialled})
-    if row is None:
-        return None
-    number_id, number, project_id, scenario_id, enabled, hold, static_source, document, fallback = row
+    return _read(row) if row else None
+
+
+def route_of(session: Session, number_id: int) -> Route | None:
+    """The route of one number of one project, whoever has the same digits now."""
+    row = _ROUTE_OF.first(session, {"number": number_id})
+    return _read(row) if row else None
+
+
+def _read(row: Row) -> Route:
+    number_id, number, project_id, scenario_id, enabled, hold, static_source, document, fallback, credit = row
     flow = document if document and document.get("destinations") else fallback_flow(fallback)
     seconds = timedelta(seconds=hold or DEFAULT_HOLD_SECONDS)
-    return Route(number_id, number, project_id, scenario_id, bool(enabled), seconds, static_source, flow)
+    return Route(number_id, number, project_id, scenario_id, bool(enabled), seconds, static_source, flow, credit)
 
 
 def fallback_flow(destination: str) -> dict[str, Any]:

@@ -26,7 +26,8 @@ def test_the_operator_makes_a_project(client: FlaskClient, cast: Cast, database:
     made.pop("created_at")
     assert made == NEW | {
         "id": made["id"], "site": ["new.example.com", "*.example.org"], "country": None, "version": 1,
-        "suspended": False, "visit_gap_seconds": 1800, "source_days": 30, "number_price_minor": None, "balance_minor": 0,
+        "suspended": False, "visit_gap_seconds": 1800, "source_days": 30, "repeat_credit": "first_call",
+        "number_price_minor": None, "balance_minor": 0,
     }  # fmt: skip
     with database.reading() as session:
         entry = session.scalars(select(AuditEntry)).one()

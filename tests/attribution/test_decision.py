@@ -15,7 +15,7 @@ from router.attribution.confidence import (
     source_confidence,
     weigh,
 )
-from router.attribution.decision import FirstCall, decide
+from router.attribution.decision import EarlierCall, decide
 from tests.world import NOON
 
 HOLD = timedelta(seconds=150)
@@ -107,8 +107,8 @@ def test_r7_signs_that_come_after_the_call_change_nothing() -> None:
     assert weigh([candidate(silent=60)], HOLD, NOON)[0].weight == weigh([candidate(silent=-60)], HOLD, NOON)[0].weight
 
 
-def first(source: Any = MAIL, visit_id: int | None = 77, confidence: float | None = 0.8) -> FirstCall:
-    return FirstCall(5, NOON - timedelta(days=3), visit_id, source, 42 if source else None, confidence, 0.9)
+def first(source: Any = MAIL, visit_id: int | None = 77, confidence: float | None = 0.8) -> EarlierCall:
+    return EarlierCall(5, NOON - timedelta(days=3), visit_id, source, 42 if source else None, confidence, 0.9)
 
 
 def lent(*silent: float) -> tuple[Sequence[Weighed], dict[int, Any]]:

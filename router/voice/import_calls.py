@@ -145,7 +145,7 @@ def write_old_calls(server: Server, project: Project, calls: Sequence[OldCall], 
     written = 0
     for some in _portions(calls):
         with server.database.writing() as session:
-            written += _write(server, session, project, some, now)
+            written += write_some(server, session, project, some, now)
     return written
 
 
@@ -154,7 +154,7 @@ def _portions(calls: Sequence[OldCall]) -> Iterator[Sequence[OldCall]]:
         yield calls[first : first + AT_ONCE]
 
 
-def _write(server: Server, session: Session, project: Project, calls: Sequence[OldCall], now: datetime) -> int:
+def write_some(server: Server, session: Session, project: Project, calls: Sequence[OldCall], now: datetime) -> int:
     spans = _known_spans(session, calls)
     rows = _rows(project, calls, {pair: first for pair, (first, _) in spans.items()})
     inserted = insert_new(session, CALL, unique=["sid"]).values(rows).returning(CALL.c.sid)

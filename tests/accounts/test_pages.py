@@ -101,6 +101,19 @@ def test_settings_are_changed_once_by_two_who_read_the_same(alice: FlaskClient, 
     assert "Alice &amp; Co" in trail
 
 
+def test_r7_what_repeat_calls_are_credited_to_is_chosen_and_written_down(
+    alice: FlaskClient, cast: Cast, database: Database
+) -> None:
+    assert "A change counts for new calls only" in alice.get("/settings").text
+    values = PROJECT_VALUES | {"version": "1"}
+    assert alice.post("/settings", data=values | {"repeat_credit": "the boss"}).status_code == 422
+    assert alice.post("/settings", data=values | {"repeat_credit": "last_non_direct"}).status_code == 302
+    assert '<option value="last_non_direct" selected>' in alice.get("/settings").text
+    with database.reading() as session:
+        assert session.get_one(Project, cast.project.id).repeat_credit == "last_non_direct"
+        assert session.scalars(select(AuditEntry)).one().detail == {"repeat_credit": ["first_call", "last_non_direct"]}
+
+
 def test_bad_settings_name_the_field(alice: FlaskClient) -> None:
     answer = alice.post("/settings", data=PROJECT_VALUES | {"fallback_destination": "911?", "version": "1"})
     assert answer.status_code == 422

@@ -18,7 +18,7 @@ from tests.people import PROJECT_VALUES
         ("currency", "EURO"), ("currency", None), ("email", "office"), ("email", "a@b"), ("email", ["a@b.de"]),
         ("fallback_destination", "12"), ("fallback_destination", 5), ("fallback_destination", "sip:"), ("colour", "red"),
         ("visit_gap_seconds", 0), ("visit_gap_seconds", "soon"), ("source_days", -1), ("source_days", 366), ("source_days", "ever"),
-        ("id", 9),
+        ("id", 9), ("repeat_credit", "never"), ("repeat_credit", 1),
     ],
 )  # fmt: skip
 def test_a_bad_value_is_refused_by_name(field: str, value: Any) -> None:

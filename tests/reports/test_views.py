@@ -95,6 +95,21 @@ def test_each_rule_is_told_in_words(alice: FlaskClient, database: Database, cast
         ([{"rule": "lease"} | no, {"rule": "none", "applies": True}], {}, "Where the call came from is not known."),
         ([{"rule": "repeat"} | no], {"caller": None}, "withheld"),
         ([{"rule": "repeat", "first_call_id": 1} | no], {}, "where that first call came from is not known"),
+        (
+            [{"rule": "repeat", "applies": True, "earlier_call_id": life["call_id"]}],
+            {"rule": "repeat", "source": source, "source_confidence": 0.9},
+            "90 % sure, as on an earlier call",
+        ),
+        (
+            [{"rule": "repeat", "earlier_call_id": 1, "because": "own visit"} | no],
+            {},
+            "Yes, but this call&#39;s own visit says where it came from.",
+        ),
+        (
+            [{"rule": "repeat", "first_call_id": 1, "because": "every call by its own visit"} | no],
+            {},
+            "this project credits every call to its own visit.",
+        ),
     ]
     for minute, (steps, values, expected) in enumerate(told):
         with database.writing() as session:

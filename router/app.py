@@ -38,6 +38,7 @@ from router.logs import configure_logs
 from router.operations import init_operations, operations
 from router.reports.api import reports_api
 from router.reports.install_page import add_install_section, install_page
+from router.reports.report_pages import reports
 from router.reports.views import reports_pages
 from router.scenarios import flows
 from router.scenarios.actions_api import scenario_actions_api
@@ -92,6 +93,7 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     tag_hooks.hooks,
     voice_hooks.hooks,
     reports_pages,
+    reports,
     install_page,
     reports_api,
     operations,

@@ -78,6 +78,7 @@ class Decision:
             "confidence": _rounded(self.confidence),
             "source_confidence": _rounded(self.source_confidence),
             "candidates": self.candidates,
+            "shares": shares_by_source(self.candidates),
             "decision": {"steps": self.steps},
         }
 
@@ -214,6 +215,15 @@ def _kept(one: Weighed) -> dict[str, Any]:
         "silent_seconds": int(one.silent.total_seconds()),
         "leased_at": one.candidate.leased_at.isoformat(),
     }
+
+
+def shares_by_source(candidates: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
+    """`[[source_key, probability, a visit_id], ...]`, in the order of the candidates."""
+    shares: dict[int, list[Any]] = {}
+    for one in candidates:
+        share = shares.setdefault(one["source_key"], [one["source_key"], 0.0, one["visit_id"]])
+        share[1] = round(share[1] + one["probability"], DIGITS)
+    return list(shares.values())
 
 
 def _rounded(value: float | None) -> float | None:

@@ -8,6 +8,7 @@ from sqlalchemy import BigInteger, cast, insert, select, update
 from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
+from router.attribution.decision import shares_by_source
 from router.attribution.models import Lease, PoolNumber, Visit
 from router.attribution.tokens import new_visitor
 from router.crypto import KeyRing
@@ -171,6 +172,7 @@ def _call_row(call: PastCall, company: Company) -> dict[str, Any]:
         "confidence": call.confidence,
         "source_confidence": call.source_confidence,
         "candidates": call.candidates,
+        "shares": shares_by_source(call.candidates),
         "decision": {"steps": call.steps},
         "source": call.source.as_dict() if call.source else None,
         "source_key": call.source.key if call.source else None,

@@ -5,22 +5,28 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Select, or_, select
+from sqlalchemy import ColumnElement, Select, func, or_, select
 from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
+from router.attribution.sources import named_source
 from router.phones import BadPhone, read_phone
+from router.scenarios.models import Scenario
 from router.voice.models import Call
 from router.web import GREATEST_ID, Problem
 
 STATUSES = ("in_progress", "answered", "missed", "busy", "failed", "abandoned", "voicemail", "unknown")
 
-FILTERS = ("status", "caller", "number", "scenario", "since", "until")
+SOURCE_FILTERS = ("source", "medium", "campaign", "channel", "unattributed")
+FILTERS = ("status", "caller", "number", "scenario", "since", "until", "from", "to", *SOURCE_FILTERS)
 
 
 @dataclass(frozen=True)
 class CallFilter:
-    """Calls that fulfil all of these; None asks for nothing. `party` is a caller or a number."""
+    """Calls that fulfil all of these; None asks for nothing. `party` is a caller or a number.
+
+    `source`, `medium` and `campaign` are compared case-folded, as marketing sources are; an empty one asks for calls without it.
+    """
 
     status: str | None = None
     caller: str | None = None
@@ -29,51 +35,113 @@ class CallFilter:
     scenario: int | None = None
     since: datetime | None = None
     until: datetime | None = None
+    source: str | None = None
+    medium: str | None = None
+    campaign: str | None = None
+    channel: str | None = None
+    unattributed: bool = False
+
+    @property
+    def source_parts(self) -> tuple[str | None, str | None, str | None]:
+        return self.source, self.medium, self.campaign
 
 
-def calls_of(project_id: int, wanted: CallFilter) -> Select[Call]:
-    conditions = [Call.project_id == project_id]
-    if wanted.status:
-        conditions.append(Call.status == wanted.status)
-    if wanted.caller:
-        conditions.append(Call.caller == wanted.caller)
-    if wanted.number:
-        conditions.append(Call.number == wanted.number)
-    if wanted.party:
-        conditions.append(
-            or_(
-                Call.caller.contains(wanted.party, autoescape=True), Call.number.contains(wanted.party, autoescape=True)
-            )
-        )
-    if wanted.scenario:
-        conditions.append(Call.scenario_id == wanted.scenario)
-    if wanted.since:
-        conditions.append(Call.started_at >= wanted.since)
-    if wanted.until:
-        conditions.append(Call.started_at < wanted.until)
+def calls_of(session: Session, project_id: int, wanted: CallFilter) -> Select[Call]:
+    """The calls of a filter. Where only a part of a source is asked for, one statement finds the sources that have it."""
+    conditions = _conditions(project_id, wanted)
+    if any(part is not None for part in wanted.source_parts):
+        conditions.append(Call.source_key.in_(_source_keys(session, conditions, wanted)))
     return select(Call).where(*conditions)
 
 
+def _conditions(project_id: int, wanted: CallFilter) -> list[ColumnElement[bool]]:
+    conditions = [Call.project_id == project_id]
+    for name in ("status", "caller", "number"):
+        if value := getattr(wanted, name):
+            conditions.append(getattr(Call, name) == value)
+    if wanted.party:
+        party = wanted.party
+        conditions.append(
+            or_(Call.caller.contains(party, autoescape=True), Call.number.contains(party, autoescape=True))
+        )
+    if wanted.scenario:
+        conditions.append(Call.scenario_id == wanted.scenario)
+    return [*conditions, *within(wanted.since, wanted.until), *_source_conditions(wanted)]
+
+
+def within(since: datetime | None, until: datetime | None) -> list[ColumnElement[bool]]:
+    """Calls that began from a moment on and before another one."""
+    after = [Call.started_at >= since] if since else []
+    return [*after, Call.started_at < until] if until else after
+
+
+def _source_conditions(wanted: CallFilter) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = [Call.source_key.is_(None)] if wanted.unattributed else []
+    if wanted.channel is not None:
+        channel = func.coalesce(Call.source["channel"].as_string(), "")
+        conditions += [Call.source_key.is_not(None), channel == wanted.channel.strip()]
+    return conditions
+
+
+def _source_keys(session: Session, conditions: list[ColumnElement[bool]], wanted: CallFilter) -> list[int]:
+    """The keys of the sources that have all wanted parts; databases do not fold as Python does."""
+    source, medium, campaign = wanted.source_parts
+    if source is not None and medium is not None and campaign is not None:
+        return [named_source(source, medium, campaign).key]
+    asked = [None if part is None else folded(part) for part in wanted.source_parts]
+    return [
+        key
+        for key, *parts in session.execute(sources_among(conditions))
+        if all(one is None or one == folded(part or "") for one, part in zip(asked, parts, strict=True))
+    ]
+
+
+def sources_among(conditions: list[ColumnElement[bool]]) -> Select[*tuple[int, str, str, str]]:
+    """The sources that calls are credited to: key, and one way to write source, medium and campaign."""
+    parts = [func.min(Call.source[name].as_string()) for name in ("source", "medium", "campaign")]
+    found = select(Call.source_key, *parts).where(*conditions, Call.source_key.is_not(None))
+    return found.group_by(Call.source_key)
+
+
+def folded(part: str) -> str:
+    """As marketing sources are compared."""
+    return part.casefold().strip()
+
+
 def read_filter(args: Mapping[str, str], project: Project) -> CallFilter:
-    """A filter from an address; all FILTERS are optional.
+    """A filter from an address; all FILTERS are optional. `from` and `to` are other names of `since` and `until`.
 
     Raises:
         Problem: 422 naming the parameter that cannot be used.
     """
+    zone = project.timezone
     return CallFilter(
         status=_status(args.get("status", "")),
         caller=_phone("caller", args.get("caller", ""), project.country),
         number=_phone("number", args.get("number", ""), project.country),
-        scenario=_id("scenario", args.get("scenario", "")),
-        since=_moment("since", args.get("since", ""), project.timezone, 0),
-        until=_moment("until", args.get("until", ""), project.timezone, 1),
+        scenario=read_id("scenario", args.get("scenario", "")),
+        since=_moment("since", args.get("since", ""), zone, 0) or _moment("from", args.get("from", ""), zone, 0),
+        until=_moment("until", args.get("until", ""), zone, 1) or _moment("to", args.get("to", ""), zone, 1),
+        unattributed=_switch("unattributed", args.get("unattributed", "")),
+        **read_source(args),
     )
+
+
+def read_source(args: Mapping[str, str]) -> dict[str, str | None]:
+    """Which source is asked for; what is absent or empty asks for nothing, a space for calls that have no such part."""
+    return {name: args.get(name) or None for name in ("source", "medium", "campaign", "channel")}
 
 
 def _status(text: str) -> str | None:
     if text and text not in STATUSES:
         raise Problem(422, f"“status” is one of {', '.join(STATUSES)}.", "status")
     return text or None
+
+
+def _switch(name: str, text: str) -> bool:
+    if text not in ("", "true", "1", "false", "0"):
+        raise Problem(422, f"“{name}” is true or false.", name)
+    return text in ("true", "1")
 
 
 def _phone(name: str, text: str, country: str) -> str | None:
@@ -86,7 +154,11 @@ def _phone(name: str, text: str, country: str) -> str | None:
         raise Problem(422, str(error), name) from None
 
 
-def _id(name: str, text: str) -> int | None:
+def read_id(name: str, text: str) -> int | None:
+    """
+    Raises:
+        Problem: 422, it is no id.
+    """
     if not text:
         return None
     if not (text.isascii() and text.isdigit() and int(text[:20]) <= GREATEST_ID):
@@ -107,6 +179,16 @@ def _moment(name: str, text: str, zone: str, days_later: int) -> datetime | None
         return moment.astimezone(ZoneInfo("UTC"))
     except (ValueError, OverflowError):
         raise Problem(422, f"“{name}” is a day or a moment, like 2026-11-23 or 2026-11-23T14:00:00Z.", name) from None
+
+
+def scenario_titles(session: Session, project_id: int) -> list[tuple[int, str]]:
+    """Scenarios that calls can be limited to; deleted ones keep their calls."""
+    found = session.execute(
+        select(Scenario.id, Scenario.title, Scenario.deleted_at)
+        .where(Scenario.project_id == project_id)
+        .order_by(Scenario.deleted_at.is_not(None), Scenario.title)
+    )
+    return [(row.id, row.title + (" (deleted)" if row.deleted_at else "")) for row in found]
 
 
 def find_call(session: Session, project_id: int, call_id: int) -> Call:

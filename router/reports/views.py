@@ -1,33 +1,27 @@
 """Pages about calls: the overview, the list, and the receipt of one call."""
 
-from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from flask import Blueprint, render_template, request
-from sqlalchemy import select
-from sqlalchemy.orm import Session
 
 from router.accounts.access import Audience, current_project, guard
 from router.accounts.api_habits import rows_by_time
-from router.accounts.models import Project
+from router.accounts.frame import address_with
 from router.accounts.sessions import require_person
-from router.phones import BadPhone, read_phone
-from router.reports.calls import STATUSES, CallFilter, calls_of
-from router.reports.overview import day_figures, day_starts, failures, not_called_back, shown_scenarios
+from router.reports.calls import CallFilter, calls_of, scenario_titles
+from router.reports.list_filter import chosen_beyond, page_filter
+from router.reports.overview import day_figures, failures, not_called_back, shown_scenarios
 from router.reports.receipt import read_receipt
 from router.reports.steps import how_sure, page_state
 from router.reports.words import DELIVERY_WORDS, EVENT_WORDS, STATUS_WORDS, receiver, say_clock, say_source
-from router.scenarios.models import Scenario
 from router.scenarios.money.forecast import project_forecast
 from router.scenarios.number_table import number_figures
 from router.server import current_server
 from router.voice.models import Call
-from router.web import GREATEST_ID
 
 reports_pages = guard(Blueprint("reports", __name__), Audience.PEOPLE, require_person)
 
-PERIODS = {"today": 1, "7": 7, "30": 30}
 LAST_CALLS = 10
 SHOWN_CANDIDATES = 8
 WORTH_A_LINE = 0.01
@@ -35,7 +29,12 @@ WORTH_A_LINE = 0.01
 
 @reports_pages.context_processor
 def words() -> dict[str, Any]:
-    return {"status_words": STATUS_WORDS, "delivery_words": DELIVERY_WORDS, "say_source": say_source}
+    return {
+        "status_words": STATUS_WORDS,
+        "delivery_words": DELIVERY_WORDS,
+        "say_source": say_source,
+        "address_without": lambda names: address_with(**dict.fromkeys([*names, "next"])),
+    }
 
 
 @reports_pages.get("/overview")
@@ -43,7 +42,7 @@ def overview() -> str:
     server, project = current_server(), current_project()
     now = server.now()
     with server.database.reading() as session:
-        newest = calls_of(project.id, CallFilter()).order_by(Call.started_at.desc(), Call.id.desc())
+        newest = calls_of(session, project.id, CallFilter()).order_by(Call.started_at.desc(), Call.id.desc())
         last = session.scalars(newest.limit(LAST_CALLS)).all()
         return render_template(
             "reports/overview.html",
@@ -62,11 +61,17 @@ def overview() -> str:
 @reports_pages.get("/calls")
 def calls() -> str:
     server, project = current_server(), current_project()
-    wanted = calls_of(project.id, _filter(project, server.now()))
     with server.database.reading() as session:
+        wanted = calls_of(session, project.id, page_filter(request.args, project, server.now()))
         rows, following = rows_by_time(session, wanted, Call.started_at, Call.id, request.args)
-        scenarios = _titles(session, project)
-    return render_template("reports/calls.html", calls=rows, following=following, scenarios=scenarios)
+        scenarios = scenario_titles(session, project.id)
+    return render_template(
+        "reports/calls.html",
+        calls=rows,
+        following=following,
+        scenarios=scenarios,
+        chosen=chosen_beyond(request.args, project, server.now()),
+    )
 
 
 @reports_pages.get("/calls/<int:call_id>")
@@ -94,34 +99,3 @@ def _worth_a_line(candidates: list[dict[str, Any]]) -> tuple[list[dict[str, Any]
     """The visits that may well have called, at least the most probable one, and what all others come to together."""
     shown = [one for one in candidates[:SHOWN_CANDIDATES] if one["probability"] >= WORTH_A_LINE] or candidates[:1]
     return shown, sum(one["probability"] for one in candidates[len(shown) :])
-
-
-def _filter(project: Project, now: datetime) -> CallFilter:
-    """From the address; what a page does not offer is passed over."""
-    status, scenario = request.args.get("status", ""), request.args.get("scenario", 0, int)
-    days = PERIODS.get(request.args.get("period", ""))
-    return CallFilter(
-        status=status if status in STATUSES else None,
-        scenario=scenario if 0 < scenario <= GREATEST_ID else None,
-        since=day_starts(project.timezone, now, days)[0] if days else None,
-        party=_party(request.args.get("q", ""), project.country),
-    )
-
-
-def _party(typed: str, country: str) -> str | None:
-    """The number that was typed, or its digits when it is only a part of one."""
-    typed = typed.replace("\0", "").strip()
-    try:
-        return read_phone(typed, country)
-    except BadPhone:
-        return "".join(sign for sign in typed if sign.isdigit()) or typed or None
-
-
-def _titles(session: Session, project: Project) -> list[tuple[int, str]]:
-    """Scenarios that a list of calls can be limited to; deleted ones keep their calls."""
-    found = session.execute(
-        select(Scenario.id, Scenario.title, Scenario.deleted_at)
-        .where(Scenario.project_id == project.id)
-        .order_by(Scenario.deleted_at.is_not(None), Scenario.title)
-    )
-    return [(row.id, row.title + (" (deleted)" if row.deleted_at else "")) for row in found]

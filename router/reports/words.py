@@ -58,4 +58,11 @@ def say_source(source: Mapping[str, Any] | None) -> str | None:
     if not source:
         return None
     parts = [str(source[name]) for name in ("source", "medium", "campaign") if source.get(name)]
+    if parts == ["direct", "none"]:
+        return "direct"
     return " / ".join(parts) or str(source.get("channel") or "") or None
+
+
+def say_channel(channel: str) -> str:
+    """`Paid search`"""
+    return channel.replace("_", " ").capitalize() or "Unnamed"

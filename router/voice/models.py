@@ -70,6 +70,8 @@ class Call(Base):
     source_confidence: Mapped[float | None]
     candidates: Mapped[list[Any]]
     """`[{visit: number, visit_id, probability, state, ...}]`, most probable first"""
+    shares: Mapped[list[Any] | None]
+    """What its candidates come to by source, for reports: `[[source_key, probability, a visit_id], ...]`. None: not known by source."""
     decision: Mapped[dict[str, Any]]
     """What the rules saw, step by step, for the receipt."""
     source: Mapped[dict[str, Any] | None]

@@ -52,6 +52,7 @@ PAGES = [
     PageToSee("/balance/mails", "Balance"),
     PageToSee("/balance/top-up", "Top up", "olivia"),
     PageToSee("/numbers/release?number={rented_id}&number={number_id}", "Give back"),
+    PageToSee("/reports", "Reports"),
     PageToSee("/calls", "Calls"),
     PageToSee("/calls/{call_id}"),
     PageToSee("/deliveries", "Deliveries"),

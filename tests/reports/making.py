@@ -7,7 +7,9 @@ from sqlalchemy.orm import Session
 
 from router.accounts.access import Actor
 from router.accounts.models import Project
+from router.attribution.decision import shares_by_source
 from router.attribution.models import Lease, Visit, VisitSpan
+from router.attribution.sources import named_source
 from router.integrations.models import Delivery, DestinationHealth, Integration
 from router.scenarios.models import Scenario, TrackingNumber
 from router.scenarios.numbers import add_numbers
@@ -18,7 +20,7 @@ from router.voice.models import Call, CallEvent, CallLeg
 ALICE = Actor("alice@example.com")
 LINE = "+14155550111"
 NUMBERS = [f"+1415555012{index}" for index in range(8)]
-GOOGLE = {"channel": "paid search", "source": "google", "medium": "cpc", "campaign": "spring"}
+GOOGLE = {"channel": "paid_search", "source": "google", "medium": "cpc", "campaign": "spring"}
 DETAIL = {"term": "city bikes", "content": "ad 3"}
 
 
@@ -29,12 +31,13 @@ def make_visit(session: Session, project: Project, number: int, started_at: date
         "last_sign_at": started_at + timedelta(minutes=4),
         "page": "https://bikes.example.com/spring?utm_source=google&utm_medium=cpc&utm_campaign=spring",
         "referrer": "https://www.google.com/",
-        "source_key": 7,
         "click_ids": {"gclid": "Cj0KCQ"},
         "ga": {},
         "address": "203.0.113.0",
     }
-    visit = Visit(project_id=project.id, number=number, started_at=started_at, **(given | GOOGLE | DETAIL | values))
+    given = given | GOOGLE | DETAIL | values
+    given.setdefault("source_key", named_source(given["source"], given["medium"], given["campaign"]).key)
+    visit = Visit(project_id=project.id, number=number, started_at=started_at, **given)
     session.add(visit)
     session.flush()
     return visit
@@ -76,6 +79,7 @@ def leased(*visits: Visit) -> dict[str, Any]:
         {
             "visit": visit.number,
             "visit_id": visit.id,
+            "source_key": visit.source_key,
             "probability": share,
             "state": state,
             "silent_seconds": 900 * index,
@@ -90,6 +94,7 @@ def leased(*visits: Visit) -> dict[str, Any]:
         "source": {name: getattr(visits[0], name) for name in (*GOOGLE, *DETAIL)},
         "source_key": visits[0].source_key,
         "candidates": candidates,
+        "shares": shares_by_source(candidates),
         "decision": {
             "steps": [
                 {"rule": "repeat", "applies": False, "because": "first call"},
@@ -175,8 +180,7 @@ def make_life(session: Session, server: Server, project: Project, now: datetime)
     add_numbers(session, project, ALICE, [*NUMBERS, "+442079460991"], now)
     spring = _scenarios(session, server, project, now)
     visits = [make_visit(session, project, 10001 + index, now - timedelta(minutes=9 * index + 3)) for index in range(4)]
-    other = {"source": "bing", "medium": "cpc", "campaign": "", "term": "", "content": "", "source_key": 8}
-    visits[1].source, visits[1].campaign, visits[1].source_key = str(other["source"]), "", 8
+    visits[1].source, visits[1].campaign, visits[1].source_key = "bing", "", named_source("bing", "cpc").key
     session.add(
         VisitSpan(visit_id=visits[0].id, started_at=now - timedelta(hours=1), last_at=now - timedelta(minutes=50))
     )

@@ -39,6 +39,7 @@ def upgrade() -> None:
     op.add_column("visit_span", sa.Column("left", sa.Boolean(), server_default=NO, nullable=False))
     op.add_column("lease", sa.Column("mixed", sa.Boolean(), server_default=NO, nullable=False))
     _what_is_counted()
+    op.add_column("call", sa.Column("shares", json(), nullable=True))
     _tables()
 
 

@@ -1,0 +1,170 @@
+"""Reads what the report by source is made of: columns, not objects, in as many statements for 50,000 calls as for one."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BindParameter, ColumnElement, and_, bindparam, case, func, select
+from sqlalchemy.orm import Session
+
+from router.attribution.models import Visit
+from router.reports.calls import within
+from router.reports.expected import Shares, own_share, shares_of
+from router.reports.overview import LOST
+from router.reports.periods import Period
+from router.voice.models import Call
+
+AT_ONCE = 1000
+"""Rows that are in memory together: what a call's shares were read from is forgotten at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownSource:
+    """A marketing source as somebody wrote it; in the report, equal ones are one."""
+
+    channel: str
+    source: str
+    medium: str
+    campaign: str
+
+
+@dataclass(slots=True)
+class Figures:
+    """What the calls credited to a source come to."""
+
+    calls: int = 0
+    before: int = 0
+    answered: int = 0
+    missed: int = 0
+    first_callers: int = 0
+    confidence_sum: float = 0.0
+    sure_calls: int = 0
+    """Those that have a source confidence."""
+
+    @property
+    def confidence(self) -> float | None:
+        return self.confidence_sum / self.sure_calls if self.sure_calls else None
+
+    def add(self, other: "Figures") -> None:
+        for name in self.__slots__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+Credited = tuple[int | None, KnownSource | None, Figures]
+"""A source's key, the source, its figures; both are None for calls without one."""
+
+
+def credited(session: Session, project_id: int, period: Period, scenario: int | None) -> list[Credited]:
+    """The figures of every source that calls of the period or of the one before are credited to. One statement."""
+    now = and_(*within(period.since, period.until))
+    before = and_(*within(period.before_since, period.before_until))
+    parts = [Call.source[name].as_string() for name in ("channel", "source", "medium", "campaign")]
+    rows = (
+        select(
+            Call.source_key,
+            parts[0],
+            *(func.min(part) for part in parts[1:]),
+            _count(now),
+            _count(before),
+            _count(and_(now, Call.status == "answered")),
+            _count(and_(now, Call.status.in_(LOST))),
+            _count(and_(now, Call.first_call)),
+            func.coalesce(func.sum(case((now, Call.source_confidence))), 0.0),
+            _count(and_(now, Call.source_confidence.is_not(None))),
+        )
+        .where(*_of(project_id, scenario), *within(period.before_since, period.until))
+        .group_by(Call.source_key, parts[0])
+    )
+    return [
+        (key, KnownSource(*(part or "" for part in source)) if key is not None else None, Figures(*figures))
+        for key, *source, calls, was, answered, missed, first, sure, sure_calls in session.execute(rows)
+        for figures in [(calls, was, answered, missed, first, sure, sure_calls)]
+        if calls or was
+    ]
+
+
+def _count(condition: ColumnElement[bool]) -> ColumnElement[int]:
+    return func.sum(case((condition, 1), else_=0))
+
+
+def _of(project_id: int, scenario: int | None) -> list[ColumnElement[bool]]:
+    here = [Call.project_id == project_id]
+    return [*here, Call.scenario_id == scenario] if scenario else here
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodCalls:
+    """The calls of a period, for what is to be expected of them."""
+
+    shares: list[tuple[Shares, int]]
+    """Of each first call, with how many calls of the period follow it."""
+    visits: Mapping[int, int]
+    """A visit of each source that is a candidate's."""
+    moments: list[datetime]
+
+
+def calls_of_period(session: Session, project_id: int, period: Period, scenario: int | None) -> PeriodCalls:
+    """Two statements: the calls, and the first calls before the period that some of them follow."""
+    wanted = select(
+        Call.id,
+        Call.rule,
+        Call.source_key,
+        Call.source_confidence,
+        case((Call.rule.in_(("lease", "none")), Call.shares)),
+        case((Call.rule == "repeat", Call.decision)),
+        Call.started_at,
+    ).where(*_of(project_id, scenario), *within(period.since, period.until))
+    known: dict[int, Shares] = {}
+    follow: Counter[int] = Counter()
+    fallback: dict[int, Shares] = {}
+    visits: dict[int, int] = {}
+    moments = []
+    for call_id, rule, key, sure, shares, decision, at in session.execute(wanted.execution_options(yield_per=AT_ONCE)):
+        moments.append(at)
+        first = first_call_of(decision) if rule == "repeat" else None
+        follow[first or call_id] += 1
+        if rule == "repeat":
+            fallback.setdefault(first or call_id, own_share(key, sure))
+        else:
+            known[call_id] = shares_of(rule, key, sure, shares)
+            visits.update((one[0], one[2]) for one in shares or ())
+    missing = [call_id for call_id in follow if call_id not in known]
+    known = fallback | known | _first_calls(session, project_id, missing, visits)
+    return PeriodCalls([(known[call_id], times) for call_id, times in follow.items()], visits, moments)
+
+
+def first_call_of(decision: Mapping[str, Any] | None) -> int | None:
+    """The call whose source a repeat call has, as its decision says."""
+    steps = (decision or {}).get("steps") or ()
+    return next((step["first_call_id"] for step in steps if step.get("applies") and "first_call_id" in step), None)
+
+
+def _first_calls(session: Session, project_id: int, ids: list[int], visits: dict[int, int]) -> dict[int, Shares]:
+    """The shares of first calls that are not in the period themselves."""
+    if not ids:
+        return {}
+    wanted = select(Call.id, Call.rule, Call.source_key, Call.source_confidence, Call.shares).where(
+        Call.project_id == project_id, Call.id.in_(_many(ids)), Call.rule != "repeat"
+    )
+    found: dict[int, Shares] = {}
+    for call_id, rule, key, sure, shares in session.execute(wanted.execution_options(yield_per=AT_ONCE)):
+        found[call_id] = shares_of(rule, key, sure, shares)
+        visits.update((one[0], one[2]) for one in shares or ())
+    return found
+
+
+def _many(ids: list[int]) -> BindParameter[list[int]]:
+    """Written into the statement: databases take some ten thousand parameters at most."""
+    return bindparam("ids", ids, expanding=True, literal_execute=True)
+
+
+def sources_of(session: Session, project_id: int, visit_ids: Iterable[int]) -> dict[int, KnownSource]:
+    """The sources of visits, by key; of visits that are no more, nothing."""
+    ids = list(visit_ids)
+    if not ids:
+        return {}
+    columns = (Visit.source_key, Visit.channel, Visit.source, Visit.medium, Visit.campaign)
+    found = session.execute(select(*columns).where(Visit.project_id == project_id, Visit.id.in_(_many(ids))))
+    return {key: KnownSource(*parts) for key, *parts in found}

@@ -1,90 +1,235 @@
-"""Hosts of search engines and social networks, each with its name. A sub-domain belongs to its host; names are never compared in parts."""
+"""Who stands behind a referrer: search engines, social networks and AI assistants, by host. A sub-domain belongs to its host, unless a
+longer name says otherwise; names are never compared in parts. This list is ours, since the packages for it are no longer kept."""
 
 from collections.abc import Mapping
 
-SEARCH_ENGINES: Mapping[str, str] = {
-    "bing.com": "bing",
-    "duckduckgo.com": "duckduckgo",
-    "search.yahoo.com": "yahoo",
-    "yahoo.co.jp": "yahoo",
+Owners = Mapping[str, str]
+"""Host to name; an empty name: what lies below another host here, but is none of its kind (a webmail of a search engine's)."""
+
+SEARCH_ENGINES: Owners = {
+    "360.cn": "360.cn",
+    "aol.com": "aol",
+    "ask.com": "ask",
     "baidu.com": "baidu",
+    "bing.com": "bing",
+    "coccoc.com": "coccoc",
+    "daum.net": "daum",
+    "mail.daum.net": "",
+    "dogpile.com": "dogpile",
+    "duckduckgo.com": "duckduckgo",
     "ecosia.org": "ecosia",
-    "qwant.com": "qwant",
-    "startpage.com": "startpage",
-    "search.brave.com": "brave",
-    "seznam.cz": "seznam",
-    "naver.com": "naver",
-    "sogou.com": "sogou",
-    "so.com": "360.cn",
-    "kagi.com": "kagi",
-    "swisscows.com": "swisscows",
-    "mojeek.com": "mojeek",
+    "excite.co.jp": "excite",
+    "ghostery.com": "ghostery",
     "go.mail.ru": "mail.ru",
-    "search.aol.com": "aol",
+    "goo.ne.jp": "goo",
+    "kagi.com": "kagi",
+    "mail.aol.com": "",
+    "metager.de": "metager",
+    "metager.org": "metager",
+    "mojeek.com": "mojeek",
+    "naver.com": "naver",
+    "blog.naver.com": "",
+    "cafe.naver.com": "",
+    "mail.naver.com": "",
+    "nova.rambler.ru": "rambler",
+    "petalsearch.com": "petal",
+    "presearch.com": "presearch",
+    "qwant.com": "qwant",
+    "search.brave.com": "brave",
+    "search.lycos.com": "lycos",
+    "search.seznam.cz": "seznam",
+    "search.t-online.de": "t-online",
+    "suche.t-online.de": "t-online",
+    "search.yahoo.com": "yahoo",
+    "sm.cn": "shenma",
+    "so.com": "360.cn",
+    "sogou.com": "sogou",
+    "startpage.com": "startpage",
+    "suche.gmx.net": "gmx",
+    "suche.web.de": "web.de",
+    "swisscows.com": "swisscows",
+    "szukaj.onet.pl": "onet",
+    "tieba.baidu.com": "",
+    "yiyan.baidu.com": "",
+    "yahoo.co.jp": "yahoo",
+    "mail.yahoo.co.jp": "",
+    "yep.com": "yep",
     "ya.ru": "yandex",
-    "yandex.com": "yandex",
-    "yandex.ru": "yandex",
-    "yandex.kz": "yandex",
-    "yandex.by": "yandex",
-    "yandex.uz": "yandex",
-    "yandex.com.tr": "yandex",
 }
 
-SOCIAL_NETWORKS: Mapping[str, str] = {
+NATIONAL_ENGINES = {"google": ("", "www", "m", "images", "cse"), "yandex": ("", "www", "m", "images")}
+"""Engines at home in many countries, and the sub-domains where they search: mail.google.com and market.yandex.ru do not."""
+
+SECOND_LEVELS = ("co", "com")
+
+SOCIAL_NETWORKS: Owners = {
+    "bsky.app": "bluesky",
+    "dcard.tw": "dcard",
+    "discord.com": "discord",
+    "douyin.com": "douyin",
     "facebook.com": "facebook",
     "fb.com": "facebook",
     "fb.me": "facebook",
-    "messenger.com": "facebook",
+    "flickr.com": "flickr",
     "instagram.com": "instagram",
-    "threads.net": "threads",
-    "threads.com": "threads",
+    "kakao.com": "kakao",
+    "line.me": "line",
     "linkedin.com": "linkedin",
     "lnkd.in": "linkedin",
-    "twitter.com": "x",
-    "x.com": "x",
-    "t.co": "x",
-    "tiktok.com": "tiktok",
-    "youtube.com": "youtube",
-    "youtu.be": "youtube",
-    "pinterest.com": "pinterest",
-    "pin.it": "pinterest",
-    "reddit.com": "reddit",
-    "redd.it": "reddit",
-    "snapchat.com": "snapchat",
-    "vk.com": "vk",
-    "vk.ru": "vk",
-    "ok.ru": "ok",
-    "t.me": "telegram",
-    "telegram.org": "telegram",
-    "web.telegram.org": "telegram",
-    "whatsapp.com": "whatsapp",
-    "wa.me": "whatsapp",
-    "xing.com": "xing",
-    "bsky.app": "bluesky",
+    "m.me": "facebook",
+    "mastodon.online": "mastodon",
     "mastodon.social": "mastodon",
+    "max.ru": "max",
+    "medium.com": "medium",
+    "messenger.com": "facebook",
+    "mixi.jp": "mixi",
+    "nextdoor.com": "nextdoor",
+    "nextdoor.de": "nextdoor",
+    "ok.ru": "ok",
+    "pin.it": "pinterest",
+    "pinterest.at": "pinterest",
+    "pinterest.ca": "pinterest",
+    "pinterest.ch": "pinterest",
+    "pinterest.co.kr": "pinterest",
+    "pinterest.co.uk": "pinterest",
+    "pinterest.com": "pinterest",
+    "pinterest.com.au": "pinterest",
+    "pinterest.com.mx": "pinterest",
+    "pinterest.de": "pinterest",
+    "pinterest.es": "pinterest",
+    "pinterest.fr": "pinterest",
+    "pinterest.it": "pinterest",
+    "pinterest.jp": "pinterest",
     "quora.com": "quora",
+    "redd.it": "reddit",
+    "reddit.com": "reddit",
+    "rutube.ru": "rutube",
+    "snapchat.com": "snapchat",
+    "t.co": "x",
+    "t.me": "telegram",
+    "telegram.me": "telegram",
+    "telegram.org": "telegram",
+    "threads.com": "threads",
+    "threads.net": "threads",
+    "tieba.baidu.com": "tieba",
+    "tiktok.com": "tiktok",
     "tumblr.com": "tumblr",
+    "twitch.tv": "twitch",
+    "twitter.com": "x",
+    "viber.com": "viber",
+    "vimeo.com": "vimeo",
+    "vk.com": "vk",
+    "vk.me": "vk",
+    "vk.ru": "vk",
+    "vkontakte.ru": "vk",
+    "wa.me": "whatsapp",
+    "weibo.cn": "weibo",
     "weibo.com": "weibo",
-    "line.me": "line",
+    "weixin.qq.com": "wechat",
+    "whatsapp.com": "whatsapp",
+    "x.com": "x",
+    "xiaohongshu.com": "xiaohongshu",
+    "xing.com": "xing",
+    "youtu.be": "youtube",
+    "youtube-nocookie.com": "youtube",
+    "youtube.com": "youtube",
+    "zalo.me": "zalo",
+    "zhihu.com": "zhihu",
+    "dzen.ru": "dzen",
+    "zen.yandex.ru": "dzen",
 }
 
-GOOGLE_SECOND_LEVELS = ("co", "com")
+AI_ASSISTANTS: Owners = {
+    "alice.yandex.ru": "alice",
+    "bard.google.com": "gemini",
+    "chat.deepseek.com": "deepseek",
+    "chat.mistral.ai": "mistral",
+    "chat.openai.com": "chatgpt",
+    "chat.qwen.ai": "qwen",
+    "chatgpt.com": "chatgpt",
+    "claude.ai": "claude",
+    "copilot.com": "copilot",
+    "copilot.microsoft.com": "copilot",
+    "deepseek.com": "deepseek",
+    "doubao.com": "doubao",
+    "duck.ai": "duck.ai",
+    "gemini.google.com": "gemini",
+    "giga.chat": "gigachat",
+    "grok.com": "grok",
+    "kimi.com": "kimi",
+    "meta.ai": "meta.ai",
+    "notebooklm.google.com": "notebooklm",
+    "perplexity.ai": "perplexity",
+    "phind.com": "phind",
+    "poe.com": "poe",
+    "yiyan.baidu.com": "ernie",
+    "you.com": "you.com",
+}
+
+APPS: Owners = {
+    "com.facebook.katana": "facebook.com",
+    "com.facebook.orca": "messenger.com",
+    "com.google.android.googlequicksearchbox": "google.com",
+    "com.google.android.youtube": "youtube.com",
+    "com.instagram.android": "instagram.com",
+    "com.linkedin.android": "linkedin.com",
+    "com.openai.chatgpt": "chatgpt.com",
+    "com.pinterest": "pinterest.com",
+    "com.reddit.frontpage": "reddit.com",
+    "com.twitter.android": "x.com",
+    "com.vkontakte.android": "vk.com",
+    "org.telegram.messenger": "t.me",
+    "org.telegram.messenger.web": "t.me",
+    "ru.ok.android": "ok.ru",
+    "ru.yandex.searchplugin": "yandex.ru",
+}
+"""Android's apps name themselves as referrers (`android-app://com.linkedin.android/`): each with the host that it stands for."""
+
+SHORT_NAMES: Owners = {
+    "fb": "facebook",
+    "ig": "instagram",
+    "insta": "instagram",
+    "meta": "facebook",
+    "odnoklassniki": "ok",
+    "tg": "telegram",
+    "twitter": "x",
+    "vkontakte": "vk",
+    "yt": "youtube",
+}
+"""What people and advertising systems write as utm_source for a social network."""
 
 
-def owner_of(host: str, hosts: Mapping[str, str]) -> str | None:
-    """The name of the engine or network that a host, or a host above it, belongs to."""
-    if hosts is SEARCH_ENGINES and _is_google(host):
-        return "google"
+def owner_of(host: str, hosts: Owners) -> str | None:
+    """The name of the engine, network or assistant that a host, or a host above it, belongs to; the longest known name decides."""
+    if hosts is SEARCH_ENGINES and (engine := _national_engine(host)):
+        return engine
     labels = host.split(".")
     for start in range(len(labels) - 1):
-        if name := hosts.get(".".join(labels[start:])):
+        if (name := hosts.get(".".join(labels[start:]))) is not None:
+            return name or None
+    return None
+
+
+def is_one_of(source: str, hosts: Owners) -> bool:
+    """Whether a source as somebody named it, case-folded, is one of these: by name (`linkedin`) or by host (`linkedin.com`)."""
+    if hosts is SOCIAL_NETWORKS and source in SHORT_NAMES:
+        return True
+    if hosts is SEARCH_ENGINES and source in NATIONAL_ENGINES:
+        return True
+    return bool(source) and (source in hosts.values() or owner_of(source, hosts) is not None)
+
+
+def _national_engine(host: str) -> str | None:
+    """google.com, www.google.de, google.co.uk, google.com.br; but google.example.com is nobody's."""
+    for name, searching in NATIONAL_ENGINES.items():
+        below, found, country = f".{host}".partition(f".{name}.")
+        if found and below.removeprefix(".") in searching and _is_country(country):
             return name
     return None
 
 
-def _is_google(host: str) -> bool:
-    """google.com, www.google.de, google.co.uk, google.com.br; but mail.google.com and google.example.com are no search."""
-    labels = host.removeprefix("www.").split(".")
-    if labels[0] != "google":
-        return False
-    return len(labels) == 2 or (len(labels) == 3 and labels[1] in GOOGLE_SECOND_LEVELS and len(labels[2]) == 2)
+def _is_country(end: str) -> bool:
+    second, _, country = end.rpartition(".")
+    if not second:
+        return country in ("com", "cat") or len(country) == 2
+    return second in SECOND_LEVELS and len(country) == 2

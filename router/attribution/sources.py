@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from router.attribution.referrers import SEARCH_ENGINES, SOCIAL_NETWORKS, owner_of
+from router.attribution.referrers import AI_ASSISTANTS, APPS, SEARCH_ENGINES, SOCIAL_NETWORKS, is_one_of, owner_of
 
 LONGEST_VALUE = 200
 LONGEST_CLICK_ID = 500
@@ -22,11 +22,12 @@ CLICK_IDS = {
 }
 """Each known click id with the source and medium that it stands for; fbclid is put on unpaid links too."""
 
-PAID_MEDIA = ("cpc", "ppc", "cpm", "cpv", "cpa", "paid", "paidsearch", "paid_search", "paid-search")
+PAID_MEDIA = ("cpc", "ppc", "cpv", "cpa", "paid", "paidsearch", "paid_search", "paid-search")
 PAID_SOCIAL_MEDIA = ("paid_social", "paid-social", "paidsocial", "social_paid", "social-paid")
 SOCIAL_MEDIA = ("social", "social-network", "social_network", "social-media", "social_media", "sm")
 CHANNEL_OF_MEDIUM = {
     "organic": "organic_search",
+    "ai-assistant": "ai_assistant",
     "email": "email",
     "e-mail": "email",
     "newsletter": "email",
@@ -34,6 +35,9 @@ CHANNEL_OF_MEDIUM = {
     "affiliate": "affiliate",
     "display": "display",
     "banner": "display",
+    "cpm": "display",
+    "expandable": "display",
+    "interstitial": "display",
     "sms": "sms",
     "print": "offline",
     "offline": "offline",
@@ -41,6 +45,19 @@ CHANNEL_OF_MEDIUM = {
     "tv": "offline",
     "radio": "offline",
 }
+NO_MEDIUM = ("", "none", "(none)", "(not set)")
+FREE_MEDIA = (*NO_MEDIUM, "organic", "referral")
+"""Media that leave it to the source what channel it is."""
+
+REFERRERS = (
+    (AI_ASSISTANTS, "ai_assistant", "ai-assistant"),
+    (SEARCH_ENGINES, "organic_search", "organic"),
+    (SOCIAL_NETWORKS, "social", "social"),
+)
+"""Each list of hosts with the channel and the medium that a visit from there has."""
+
+APP_SCHEME = "android-app://"
+UTM = ("source", "medium", "campaign", "term", "content")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +75,8 @@ class Source:
     def key(self) -> int:
         """A signed 64-bit number, equal for equal sources."""
         text = "\x1f".join(part.casefold().strip() for part in (self.source, self.medium, self.campaign))
-        return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), signed=True)
+        raw = text.encode("utf-8", "surrogatepass")
+        return int.from_bytes(hashlib.blake2b(raw, digest_size=8).digest(), signed=True)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -88,16 +106,15 @@ def read_evidence(page: str, referrer: str, click_ids: Mapping[str, str], own_ho
     query = _query(page)
     ids = {name: click_ids.get(name) or query.get(name, "") for name in CLICK_IDS}
     ids = {name: value[:LONGEST_CLICK_ID] for name, value in ids.items() if value}
-    utm = {
-        name: query.get(f"utm_{name}", "")[:LONGEST_VALUE]
-        for name in ("source", "medium", "campaign", "term", "content")
-    }
+    utm = {name: query.get(f"utm_{name}", "").strip()[:LONGEST_VALUE] for name in UTM}
     if utm["source"] or utm["medium"] or utm["campaign"]:
         return Evidence(_from_utm(utm, ids), ids, True)
+    host = _host_of_referrer(referrer)
     if ids:
-        source, medium = CLICK_IDS[next(iter(ids))]
-        return Evidence(named_source(source, medium), ids, True)
-    return _from_referrer(referrer, own_host)
+        return Evidence(_from_click(next(iter(ids)), host), ids, True)
+    if not host or own_host(host):
+        return Evidence(DIRECT, {}, False)
+    return Evidence(_from_host(host), {}, True)
 
 
 def named_source(source: str, medium: str, campaign: str = "", term: str = "", content: str = "") -> Source:
@@ -106,17 +123,21 @@ def named_source(source: str, medium: str, campaign: str = "", term: str = "", c
 
 
 def channel_of(source: str, medium: str) -> str:
-    """The channel of a source and medium; words are compared whole, so `not-linkedin` is not LinkedIn."""
+    """The channel of a source and medium, as Google Analytics 4 would name it; words are compared whole, so `not-linkedin` is not
+    LinkedIn."""
     source, medium = source.casefold().strip(), medium.casefold().strip()
-    social = owner_of(source, SOCIAL_NETWORKS) is not None or source in SOCIAL_NETWORKS.values()
+    social = is_one_of(source, SOCIAL_NETWORKS)
     if medium in PAID_SOCIAL_MEDIA or (medium in PAID_MEDIA and social):
         return "paid_social"
     if medium in PAID_MEDIA:
         return "paid_search"
-    if medium in SOCIAL_MEDIA or (social and medium in ("", "referral")):
+    if medium in SOCIAL_MEDIA:
         return "social"
-    if source == "direct" and medium in ("", "none", "(none)"):
+    if source in ("direct", "(direct)") and medium in NO_MEDIUM:
         return "direct"
+    if medium in FREE_MEDIA:
+        known = (channel for hosts, channel, _ in REFERRERS if is_one_of(source, hosts))
+        return next(known, CHANNEL_OF_MEDIUM.get(medium, "other"))
     return CHANNEL_OF_MEDIUM.get(medium, "other")
 
 
@@ -131,22 +152,32 @@ def _from_utm(utm: Mapping[str, str], ids: Mapping[str, str]) -> Source:
     )
 
 
-def _from_referrer(referrer: str, own_host: Any) -> Evidence:
-    host = host_of(referrer)
-    if not host or own_host(host):
-        return Evidence(DIRECT, {}, False)
-    if engine := owner_of(host, SEARCH_ENGINES):
-        return Evidence(Source("organic_search", engine, "organic"), {}, True)
-    if network := owner_of(host, SOCIAL_NETWORKS):
-        return Evidence(Source("social", network, "social"), {}, True)
-    return Evidence(Source("referral", host.removeprefix("www.")[:LONGEST_VALUE], "referral"), {}, True)
+def _from_click(click_id: str, host: str) -> Source:
+    """fbclid comes from Instagram and Threads too: there the referrer knows better."""
+    source, medium = CLICK_IDS[click_id]
+    network = owner_of(host, SOCIAL_NETWORKS) if medium == "social" else None
+    return named_source(network or source, medium)
+
+
+def _from_host(host: str) -> Source:
+    for hosts, channel, medium in REFERRERS:
+        if owner := owner_of(host, hosts):
+            return Source(channel, owner, medium)
+    return Source("referral", host.removeprefix("www.")[:LONGEST_VALUE], "referral")
+
+
+def _host_of_referrer(referrer: str) -> str:
+    """The host, or the one that stands for a known app of Android; empty when there is none."""
+    if referrer[: len(APP_SCHEME)].casefold() == APP_SCHEME:
+        return APPS.get(referrer[len(APP_SCHEME) :].partition("/")[0].casefold(), "")
+    return host_of(referrer)
 
 
 def host_of(address: str) -> str:
     """The host of an http(s) address, case-folded, without its port; empty when there is none."""
     try:
         parts = urlsplit(address)
-        return (parts.hostname or "") if parts.scheme in ("http", "https") else ""
+        return (parts.hostname or "").rstrip(".") if parts.scheme in ("http", "https") else ""
     except ValueError:
         return ""
 

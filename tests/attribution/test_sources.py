@@ -5,7 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.attribution.origins import belongs, host_and_port, is_own_host
-from router.attribution.referrers import SEARCH_ENGINES, SOCIAL_NETWORKS, owner_of
+from router.attribution.referrers import (
+    AI_ASSISTANTS,
+    NATIONAL_ENGINES,
+    SEARCH_ENGINES,
+    SHORT_NAMES,
+    SOCIAL_NETWORKS,
+    Owners,
+    owner_of,
+)
 from router.attribution.sources import DIRECT, Evidence, Source, channel_of, read_evidence
 
 SITE = ["shop.example", "*.branches.example", "dev.example:8080"]
@@ -39,7 +47,42 @@ def evidence(query: str = "", referrer: str = "", **click_ids: str) -> Evidence:
         ("", "https://WWW.Partner.Example/a", "referral", "partner.example", "referral"),
         ("", "https://www.shop.example/a", "direct", "direct", "none"),
         ("", "https://north.branches.example/", "direct", "direct", "none"),
+        ("", "https://blog.SHOP.example/post", "direct", "direct", "none"),
+        ("", "https://shop.example./", "direct", "direct", "none"),
+        ("", "https://myshop.example/", "referral", "myshop.example", "referral"),
         ("", "android-app://com.google.android.gm/", "direct", "direct", "none"),
+        ("", "android-app://com.linkedin.android/", "social", "linkedin", "social"),
+        ("", "android-app://com.google.android.googlequicksearchbox/x", "organic_search", "google", "organic"),
+        ("", "android-app://not.com.linkedin.android/", "direct", "direct", "none"),
+        ("?gbraid=x", "", "paid_search", "google", "cpc"),
+        ("?wbraid=x", "", "paid_search", "google", "cpc"),
+        ("?msclkid=x", "https://www.bing.com/", "paid_search", "bing", "cpc"),
+        ("?ttclid=x", "", "paid_social", "tiktok", "paid_social"),
+        ("?GCLID=x", "", "paid_search", "google", "cpc"),
+        ("?fbclid=x", "https://l.instagram.com/", "social", "instagram", "social"),
+        ("?fbclid=x", "https://www.shop.example/", "social", "facebook", "social"),
+        ("?fbclid=x&gclid=y", "", "paid_search", "google", "cpc"),
+        ("?not_gclid=x&gclid_=y&utm_sources=z", "", "direct", "direct", "none"),
+        ("", "https://www.yandex.com.tr/search", "organic_search", "yandex", "organic"),
+        ("", "https://ya.ru/", "organic_search", "yandex", "organic"),
+        ("", "https://mail.yandex.ru/", "referral", "mail.yandex.ru", "referral"),
+        ("", "https://m.search.naver.com/", "organic_search", "naver", "organic"),
+        ("", "https://go.mail.ru/search", "organic_search", "mail.ru", "organic"),
+        ("", "https://e.mail.ru/", "referral", "e.mail.ru", "referral"),
+        ("", "https://away.vk.com/", "social", "vk", "social"),
+        ("", "https://chatgpt.com/", "ai_assistant", "chatgpt", "ai-assistant"),
+        ("", "https://www.perplexity.ai/search", "ai_assistant", "perplexity", "ai-assistant"),
+        ("", "https://gemini.google.com/app", "ai_assistant", "gemini", "ai-assistant"),
+        ("", "https://copilot.microsoft.com/", "ai_assistant", "copilot", "ai-assistant"),
+        ("", "https://not-chatgpt.com/", "referral", "not-chatgpt.com", "referral"),
+        ("?utm_source=chatgpt.com", "", "ai_assistant", "chatgpt.com", ""),
+        ("?utm_source=google", "", "organic_search", "google", ""),
+        ("?utm_source=ig&utm_medium=cpc", "", "paid_social", "ig", "cpc"),
+        ("?utm_source=instagram&utm_medium=organic", "", "social", "instagram", "organic"),
+        ("?utm_source=facebook&utm_medium=email", "", "email", "facebook", "email"),
+        ("?utm_source=dv360&utm_medium=cpm", "", "display", "dv360", "cpm"),
+        ("?utm_source=%20%20&utm_medium=+", "", "direct", "direct", "none"),
+        ("?utm_source=(direct)&utm_medium=(none)", "", "direct", "(direct)", "(none)"),
         ("", "javascript:alert(1)", "direct", "direct", "none"),
         ("", "https://[::1", "direct", "direct", "none"),
         ("?utm_source=&utm_medium=", "", "direct", "direct", "none"),
@@ -50,7 +93,7 @@ def test_utm_comes_first_then_click_ids_then_the_referrer(
 ) -> None:
     found = evidence(query, referrer)
     assert (found.source.channel, found.source.source, found.source.medium) == (channel, source, medium)
-    assert found.found is (found.source != DIRECT)
+    assert found.found is (found.source.source != "direct")
 
 
 def test_sources_are_the_same_case_folded_and_differ_by_their_campaign() -> None:
@@ -81,12 +124,56 @@ def test_a_channel_is_found_for_any_words(source: str, medium: str) -> None:
     assert channel_of(source, medium)
 
 
-@pytest.mark.parametrize("hosts", [SEARCH_ENGINES, SOCIAL_NETWORKS])
-def test_a_host_is_owned_with_its_sub_domains_and_never_by_a_part_of_its_name(hosts: dict[str, str]) -> None:
+LISTS = [SEARCH_ENGINES, SOCIAL_NETWORKS, AI_ASSISTANTS]
+
+
+@pytest.mark.parametrize("hosts", LISTS)
+def test_a_host_is_owned_with_its_sub_domains_and_never_by_a_part_of_its_name(hosts: Owners) -> None:
     for host, name in hosts.items():
-        assert owner_of(host, hosts) == owner_of(f"www.{host}", hosts) == name
+        assert owner_of(host, hosts) == owner_of(f"www.{host}", hosts) == (name or None)
         assert owner_of(f"not-{host}", hosts) != name or owner_of(f"not-{host}", {host: name}) is None
         assert owner_of(f"{host}.evil.example", hosts) is None
+
+
+HOSTS = st.sampled_from([host for hosts in LISTS for host in hosts] + ["google.com", "google.co.uk", "yandex.ru"])
+PART = st.from_regex(r"[a-z0-9-]{1,8}", fullmatch=True)
+
+
+@given(HOSTS, PART, st.sampled_from(["before", "behind", "above"]))
+def test_no_longer_host_name_is_taken_for_a_known_one(host: str, part: str, where: str) -> None:
+    name = {"before": part + host, "behind": host + part, "above": f"{host}.{part}.example"}[where]
+    ends = {name.split(".", i)[-1] for i in range(name.count("."))}
+    known = any(end in hosts for end in ends for hosts in LISTS) or any(
+        label in NATIONAL_ENGINES for label in name.split(".")
+    )
+    source = evidence("", f"https://{name}/").source
+    assert known or (source.channel, source.source) == ("referral", name.removeprefix("www."))
+
+
+NAMES = sorted({name for hosts in LISTS for name in hosts.values() if name} | set(SHORT_NAMES) | set(NATIONAL_ENGINES))
+
+
+@given(st.sampled_from(NAMES), PART, st.booleans(), st.sampled_from(["", "referral"]))
+def test_no_longer_word_is_taken_for_a_known_source(name: str, part: str, before: bool, medium: str) -> None:
+    word = f"{part}-{name}" if before else f"{name}-{part}"
+    if not any(owner_of(word, hosts) for hosts in LISTS):
+        assert channel_of(word, medium) == (medium or "other")
+    assert channel_of(name.upper(), medium) in ("social", "organic_search", "ai_assistant")
+
+
+ANY_TEXT = st.text(st.characters(codec=None))
+
+
+@given(ANY_TEXT, ANY_TEXT, ANY_TEXT)
+def test_no_text_at_all_breaks_the_classification(page: str, referrer: str, value: str) -> None:
+    for sent, came in (
+        (page, referrer),
+        (f"https://shop.example/?utm_source={page}&utm_medium={value}", f"https://{referrer}/"),
+    ):
+        found = read_evidence(sent, came, {"gclid": value}, lambda host: is_own_host(SITE, host, "shop.example"))
+        assert found.source.channel
+        assert isinstance(found.source.key, int)
+    assert channel_of(page, value)
 
 
 @pytest.mark.parametrize(

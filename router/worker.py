@@ -16,7 +16,8 @@ from router.attribution.pool_size import refresh_needed
 from router.attribution.upkeep_run import keep_pools
 from router.database import LONG_AGO
 from router.integrations.work import DeliveryWorker
-from router.reports.columns import ColumnKeeper, refresh_accuracy
+from router.reports.accuracy_days import refresh_accuracy
+from router.reports.columns import ColumnKeeper
 from router.scenarios.money.low_balance import watch_balances
 from router.scenarios.renting.carrier_prices import refresh_carrier_prices
 from router.scenarios.renting.purchase import advance_due

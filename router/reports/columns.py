@@ -1,16 +1,14 @@
-"""Columns of lower floors that show what upper floors know: calls, showings and accuracy. The worker fills them, in small writes."""
+"""Columns of lower floors that show what upper floors know: calls and showings. The worker fills them, in small writes."""
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, and_, func, select, update
+from sqlalchemy import Select, and_, func, select, update
 from sqlalchemy.orm import Session
 
-from router.accounts.models import Project
 from router.attribution.models import Lease, PoolNumber, Visit
 from router.database import LONG_AGO
-from router.reports.overview import day_starts
 from router.scenarios.models import Scenario, TrackingNumber
 from router.server import Server
 from router.voice.models import Call
@@ -21,7 +19,6 @@ Change = tuple[int, dict[str, Any]]
 
 OVERLAP = 1000
 """Rows looked at again: a transaction that began earlier may commit later."""
-DAYS = 7
 AT_ONCE = 200
 """Rows of one transaction."""
 
@@ -54,35 +51,6 @@ class ColumnKeeper:
         rows = session.execute(new).all()
         newest = session.scalar(select(func.max(Call.id))) or 0
         return newest, {row.number_id for row in rows}, {row.scenario_id for row in rows}
-
-
-def refresh_accuracy(server: Server, now: datetime) -> None:
-    """R8 in its simple form, the same for both aims: in per cent, rounded down, the visits whose number was theirs alone among those that
-    were lent one, of today and the six days before in the project's time zone; a visit counts once its hold is over."""
-    with server.database.reading() as session:
-        shown = (
-            select(Scenario.id, Scenario.hold_seconds, Project.timezone)
-            .join(Project, Project.id == Scenario.project_id)
-            .where(Scenario.deleted_at.is_(None), Scenario.first_shown_at.is_not(None))
-            .order_by(Scenario.id)
-        )
-        found = {one.id: _accuracy(session, one, now) for one in session.execute(shown).all()}
-    with server.database.writing() as session:
-        for scenario_id, accuracy in found.items():
-            different = Scenario.accuracy.is_distinct_from(accuracy)
-            session.execute(update(Scenario).where(Scenario.id == scenario_id, different).values(accuracy=accuracy))
-
-
-def _accuracy(session: Session, scenario: Row[*tuple[Any, ...]], now: datetime) -> int | None:
-    since = day_starts(scenario.timezone, now, DAYS)[0]
-    counted = and_(Visit.started_at >= since, Visit.last_sign_at < now - timedelta(seconds=scenario.hold_seconds))
-    visits = (
-        select(func.count(Lease.visit_id.distinct()))
-        .join(Visit, and_(Visit.id == Lease.visit_id, counted))
-        .where(Lease.scenario_id == scenario.id)
-    )
-    every, shared = session.scalar(visits) or 0, session.scalar(visits.where(Lease.shared)) or 0
-    return 100 * (every - shared) // every if every else None
 
 
 def _changed(session: Session, query: Query, column: str) -> list[Change]:

@@ -11,7 +11,8 @@ from sqlalchemy import event, func, select, update
 
 from router.attribution.models import Lease, PoolNumber, Visit
 from router.database import Database
-from router.reports.columns import ColumnKeeper, refresh_accuracy
+from router.reports.accuracy_days import refresh_accuracy
+from router.reports.columns import ColumnKeeper
 from router.scenarios.models import Scenario, TrackingNumber
 from router.server import Server
 from tests.world import NOON, make_number, make_project, make_scenario

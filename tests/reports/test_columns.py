@@ -6,7 +6,8 @@ import pytest
 from sqlalchemy import select, update
 
 from router.attribution.models import Lease, Visit
-from router.reports.columns import ColumnKeeper, refresh_accuracy
+from router.reports.accuracy_days import refresh_accuracy
+from router.reports.columns import ColumnKeeper
 from router.scenarios.models import Scenario, TrackingNumber
 from router.server import Server
 from router.voice.models import Call

@@ -1,17 +1,19 @@
 """What a page view and a sign of life do: which visit it is, and which numbers its page shows. One transaction each, few statements."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeVar
 
 from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
+from router.attribution.exhausted import shown_instead
 from router.attribution.leases import (
     HeldLease,
     LostRace,
     PoolBusy,
+    PoolExhausted,
     Taker,
     held_by,
     keep_alive,
@@ -49,6 +51,8 @@ Give = Callable[[TagScenario, HeldLease | None, Prefixes], str | None]
 class Arrival:
     visit: KnownVisit
     numbers: list[GivenNumber]
+    withdrawn: list[int] = field(default_factory=list)
+    """Scenarios whose number the page must no longer show, and that have none for it."""
 
 
 _number = table_of(TrackingNumber).c
@@ -125,6 +129,7 @@ def sign_of_life(
     held = held_by(session, visit.id)
     scenarios = {one.id: one for one in project.scenarios}
     changed = _changed_free_ones(session, visit, project.scenarios, groups, held, now)
+    withdrawn: list[int] = []
     for lease in held:
         scenario = scenarios.get(lease.scenario_id)
         if scenario and scenario.is_free_pool:
@@ -134,8 +139,10 @@ def sign_of_life(
             continue
         if e164 := _given(session, visit, scenario, (), now, lost=True):
             changed.append(GivenNumber(scenario, e164))
+        else:
+            withdrawn.append(scenario.id)
     record_sign(session, visit, now, ga)
-    return Arrival(visit, changed)
+    return Arrival(visit, changed, withdrawn)
 
 
 def _changed_free_ones(
@@ -257,4 +264,6 @@ def _given(
         entry = lend(session, scenario.rules_for(prefixes), taker, now, lost=lost)
     except PoolBusy:
         return None
+    except PoolExhausted:
+        return shown_instead(session, scenario.id, scenario.exhausted, visit.id, now)
     return entry.e164 if entry else None

@@ -31,6 +31,8 @@ from router.attribution.sources import DIRECT, named_source
 REPEAT_VISIT_LEAST = 0.5
 """A repeat call's visit is the lease winner if he is at least this probable, else the first call's."""
 
+OVERFLOW = "the number is shown when all others are taken"
+
 LEAST_KEPT = 0.001
 """Candidates below are counted, not listed: together they are less than the rounding of the others."""
 DIGITS = 4
@@ -89,6 +91,8 @@ def decide(
     weighed: Sequence[Weighed],
     sources: Mapping[int, Mapping[str, Any]],
     credit: str = FIRST_CALL,
+    *,
+    overflow: bool = False,
 ) -> Decision:
     """The first rule that applies decides.
 
@@ -98,13 +102,15 @@ def decide(
         weighed: the candidates, most probable first.
         sources: the marketing source of the most probable candidate's visit, by visit id.
         credit: what the project credits repeat calls to.
+        overflow: it is an overflow number, which is lent to nobody: there are no candidates.
     """
+    reason = OVERFLOW if overflow else None
     candidates = [_kept(one) for one in weighed if one is weighed[0] or one.probability >= LEAST_KEPT]
     steps: list[dict[str, Any]] = []
     decided = (
         _by_repeat(earlier, _own(static_source, weighed, sources), credit, weighed, steps)
-        or _by_static(static_source, steps)
-        or _by_lease(weighed, sources, steps)
+        or _by_static(static_source, steps, reason or "the number is dynamic")
+        or _by_lease(weighed, sources, steps, reason or "nobody was lent the number")
         or _none(steps)
     )
     return Decision(*decided, candidates, steps)
@@ -177,9 +183,9 @@ def is_direct(source: Mapping[str, Any]) -> bool:
     return bool(source["channel"] == DIRECT.channel)
 
 
-def _by_static(static_source: Mapping[str, Any] | None, steps: list[dict[str, Any]]) -> Decided | None:
+def _by_static(static_source: Mapping[str, Any] | None, steps: list[dict[str, Any]], otherwise: str) -> Decided | None:
     if static_source is None:
-        steps.append({"rule": "static", "applies": False, "because": "the number is dynamic"})
+        steps.append({"rule": "static", "applies": False, "because": otherwise})
         return None
     given = {name: str(static_source.get(name) or "") for name in ("source", "medium", "campaign")}
     source = named_source(**given)
@@ -188,10 +194,10 @@ def _by_static(static_source: Mapping[str, Any] | None, steps: list[dict[str, An
 
 
 def _by_lease(
-    weighed: Sequence[Weighed], sources: Mapping[int, Mapping[str, Any]], steps: list[dict[str, Any]]
+    weighed: Sequence[Weighed], sources: Mapping[int, Mapping[str, Any]], steps: list[dict[str, Any]], otherwise: str
 ) -> Decided | None:
     if not weighed:
-        steps.append({"rule": "lease", "applies": False, "because": "nobody was lent the number"})
+        steps.append({"rule": "lease", "applies": False, "because": otherwise})
         return None
     winner = weighed[0]
     key = winner.candidate.source_key

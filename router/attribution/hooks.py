@@ -22,6 +22,7 @@ from router.attribution.origins import belongs, host_and_port, remember_refused
 from router.attribution.page_views import PostedView, read_ga, read_posted_view
 from router.attribution.prefixes import read_groups
 from router.attribution.regions import region_of
+from router.attribution.script import HOLD_SECONDS
 from router.attribution.spellings import spellings
 from router.attribution.tag_projects import GivenNumber, TagProject, find_tag_project
 from router.attribution.taps import read_tapped, record_tap
@@ -31,7 +32,7 @@ from router.server import Server, current_server
 from router.web import Problem, client_address, client_group, read_json
 
 ALIVE_EVERY = 45
-"""Seconds between two signs of life of an open page."""
+"""Seconds between two signs of life of an open page; half of the hold where that is shorter."""
 
 hooks = guard(Blueprint("tag_hooks", __name__, url_prefix="/tag"), Audience.PUBLIC)
 
@@ -73,7 +74,7 @@ def view_page(key: str) -> Response:
 
 @hooks.post("/<key>/visits/<token>/alive")
 def page_is_open(key: str, token: str) -> Response:
-    """A sign of life: 204, or 200 with the numbers that the page has to change."""
+    """A sign of life: 204, or 200 with the numbers that the page has to change, and the scenarios that have none for it any more."""
     server = current_server()
     body = read_json(request) if request.content_length else {}
     ga, groups = read_ga(body), read_groups(body)
@@ -85,7 +86,10 @@ def page_is_open(key: str, token: str) -> Response:
     project, arrival = with_project(server.database, key, work)
     if arrival is None:
         raise Problem(404, "There is no such visit; ask for numbers anew.")
-    return _answer({"numbers": _numbers(project, arrival.numbers)} if arrival.numbers else None)
+    if not arrival.numbers and not arrival.withdrawn:
+        return _answer(None)
+    withdrawn = {"withdrawn": arrival.withdrawn} if arrival.withdrawn else {}
+    return _answer({"numbers": _numbers(project, arrival.numbers)} | withdrawn)
 
 
 @hooks.post("/<key>/visits/<token>/left")
@@ -168,13 +172,15 @@ def _refuse_origin(server: Server, project: TagProject) -> None:
 
 
 def _visit_document(server: Server, project: TagProject, arrival: Arrival) -> dict[str, Any]:
+    """`hold`: for how many seconds the page may show the numbers without an answer; absent: as the tag has it."""
+    hold = min((one.scenario.hold_seconds for one in arrival.numbers), default=HOLD_SECONDS)
     return {
         "visit": arrival.visit.number,
         "visitor": arrival.visit.visitor,
         "token": visit_token(server.keys, project.id, arrival.visit.id),
-        "alive_every": ALIVE_EVERY,
+        "alive_every": min(ALIVE_EVERY, hold // 2),
         "numbers": _numbers(project, arrival.numbers),
-    }
+    } | ({"hold": hold} if hold != HOLD_SECONDS else {})
 
 
 def _numbers(project: TagProject, numbers: Iterable[GivenNumber]) -> list[dict[str, Any]]:

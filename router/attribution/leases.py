@@ -44,6 +44,10 @@ class PoolBusy(Exception):
     """Every look lost its number to somebody else; the page keeps its own number this time."""
 
 
+class PoolExhausted(Exception):
+    """A look that waited found every number active, and the scenario does not want that they are shared: its policy says what is shown."""
+
+
 class LostRace(Exception):
     """A number was lost to somebody else, and nothing idle is left. On PostgreSQL the lost row may stay locked until the end of the
     transaction, and waiting for a turn with it could become a deadlock: begin again, with the turn first."""
@@ -52,13 +56,19 @@ class LostRace(Exception):
 @dataclass(frozen=True, slots=True)
 class PoolRules:
     """What a scenario says about its leases; `in_turn`: this transaction holds the turn of its pool already; `prefixes`: only numbers that
-    begin so."""
+    begin so; `sharing`: visits may share a number. Without it the aim only says which of the idle ones is lent."""
 
     scenario_id: int
     aim: str
     hold: timedelta
     in_turn: bool = False
     prefixes: Prefixes = ()
+    sharing: bool = True
+
+    @property
+    def idle_first(self) -> bool:
+        """No active number is looked at while one is idle."""
+        return self.aim == "visit" or not self.sharing
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +114,11 @@ def lend(session: Session, rules: PoolRules, taker: Taker, now: datetime, *, los
 
     Raises:
         LostRace: begin again with the turn of the pool.
+        PoolExhausted: every number is active, and may not be shared.
         PoolBusy: nothing could be taken although the pool has numbers.
     """
     for attempt in range(HASTY_LOOKS):
-        entries = _look(session, rules, taker, now, only_idle=rules.aim == "visit", pass_locked=attempt > 0)
+        entries = _look(session, rules, taker, now, only_idle=rules.idle_first, pass_locked=attempt > 0)
         choice = choose(entries, taker.source_key, rules.aim, rules.hold, now)
         if choice is None:
             break
@@ -128,7 +139,10 @@ def _lend_waiting(session: Session, rules: PoolRules, taker: Taker, now: datetim
     wait_for_pool(session, rules.scenario_id)
     for _ in range(WAITING_LOOKS):
         entries = _look(session, rules, taker, now, only_idle=False, pass_locked=False)
-        choice = choose(entries, taker.source_key, rules.aim, rules.hold, now)
+        allowed = entries if rules.sharing else [one for one in entries if one.is_idle(rules.hold, now)]
+        choice = choose(allowed, taker.source_key, rules.aim, rules.hold, now)
+        if choice is None and entries:
+            raise PoolExhausted(f"scenario {rules.scenario_id}")
         if choice is None:
             return None
         if _take(session, rules, taker, choice, now, pass_locked=False):

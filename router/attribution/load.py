@@ -26,7 +26,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
 
 from router.attribution.erlang import smallest_pool
-from router.attribution.models import Lease, Visit, VisitSpan
+from router.attribution.models import Lease, Unserved, Visit, VisitSpan
 from router.scenarios.models import Scenario, TrackingNumber
 
 DAYS = 7
@@ -124,15 +124,18 @@ def _spans(scenario: Scenario, since: datetime) -> CompoundSelect[Any]:
 
 
 def _asked(scenario: Scenario, since: datetime) -> CTE:
-    """When each visit was first lent a number; by the index of leases on their numbers."""
-    return (
-        select(Lease.visit_id, func.min(_seconds(Lease.started_at)).label("at"))
+    """When each visit was first lent a number, or asked for one in vain; by the index of leases on their numbers."""
+    lent = (
+        select(Lease.visit_id, _seconds(Lease.started_at).label("at"))
         .join(TrackingNumber, TrackingNumber.id == Lease.number_id)
         .where(TrackingNumber.project_id == scenario.project_id, Lease.scenario_id == scenario.id)
         .where(Lease.started_at >= since - EARLIER)
-        .group_by(Lease.visit_id)
-        .cte("asked")
     )
+    in_vain = select(Unserved.visit_id, _seconds(Unserved.at).label("at")).where(
+        Unserved.scenario_id == scenario.id, Unserved.at >= since - EARLIER
+    )
+    asked = union_all(lent, in_vain).subquery("asked_once")
+    return select(asked.c.visit_id, func.min(asked.c.at).label("at")).group_by(asked.c.visit_id).cte("asked")
 
 
 def _seconds(moment: Any) -> ColumnElement[int]:

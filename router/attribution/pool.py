@@ -67,7 +67,9 @@ def follow_numbers(session: Session, number_ids: Iterable[int]) -> None:
 
 
 def _pool_of(number: TrackingNumber, lends_free_ones: bool) -> int | None:
-    if number.static_source is not None or number.releasing_at is not None or number.released_at is not None:
+    if number.static_source is not None or number.overflow:
+        return None
+    if number.releasing_at is not None or number.released_at is not None:
         return None
     return number.scenario_id or (free_pool(number.project_id) if lends_free_ones else None)
 

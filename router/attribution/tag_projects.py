@@ -9,6 +9,7 @@ from sqlalchemy import and_, bindparam, case, exists, false, select
 from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
+from router.attribution.exhausted import SHARE
 from router.attribution.leases import PoolRules
 from router.attribution.models import PoolNumber
 from router.attribution.pool import free_pool
@@ -31,6 +32,7 @@ class TagScenario:
     tagging: Mapping[str, Any]
     terms: Mapping[str, Any] = field(default_factory=dict)
     channels: Sequence[Mapping[str, Any]] = ()
+    exhausted: str = SHARE
     in_turn: bool = False
 
     @property
@@ -38,7 +40,7 @@ class TagScenario:
         return self.id < 0
 
     def rules_for(self, prefixes: Prefixes) -> PoolRules:
-        return PoolRules(self.id, self.aim, self.hold, self.in_turn, prefixes)
+        return PoolRules(self.id, self.aim, self.hold, self.in_turn, prefixes, self.exhausted == SHARE)
 
     @property
     def hold(self) -> timedelta:
@@ -83,7 +85,7 @@ _TAG_PROJECT = Statement(
         select(
             *(_project[name] for name in ("id", "site", "country", "visit_gap_seconds", "source_days", "suspended_at")),
             _HAS_FREE_POOL.label("has_free_pool"),
-            *(_scenario[name] for name in ("id", "aim", "hold_seconds", "tagging", "terms", "channels")),
+            *(_scenario[name] for name in ("id", "aim", "hold_seconds", "tagging", "terms", "channels", "exhausted")),
         )
         .join_from(
             table_of(Project),

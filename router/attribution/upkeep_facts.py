@@ -65,6 +65,7 @@ def _in_pool(scenario: Scenario) -> tuple[ColumnElement[bool], ...]:
     return (
         TrackingNumber.scenario_id == scenario.id,
         TrackingNumber.static_source.is_(None),
+        TrackingNumber.overflow.is_(False),
         TrackingNumber.releasing_at.is_(None),
         TrackingNumber.released_at.is_(None),
     )

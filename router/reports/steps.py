@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from router.attribution.decision import OVERFLOW
 from router.formats import say_count, say_duration
 from router.voice.models import Call
 
@@ -62,12 +63,16 @@ PASSED_OVER = {
 
 
 def _static(call: Call, facts: Facts) -> str:
+    if facts.get("because") == OVERFLOW:
+        return "No, visitors are shown it when all others are taken."
     return "Yes, so the source is certain." if facts.get("applies") else "No, visitors are shown it in turn."
 
 
 def _lease(call: Call, facts: Facts) -> str:
     if not facts.get("applies"):
-        return "Nobody in the last 30 days."
+        return (
+            "Anybody for whom no other was left." if facts.get("because") == OVERFLOW else "Nobody in the last 30 days."
+        )
     seen = int(facts.get("candidates") or 0)
     sure = f"{whole_percent(call.confidence)} sure that it was visit {call.candidates[0]['visit']}."
     return f"Only one visit: {sure}" if seen == 1 else f"{say_count(seen, 'visit')}. The most probable one wins: {sure}"

@@ -45,11 +45,13 @@ class ScenarioDocument(ScenarioBody):
 
 
 class NumberDocument(BaseModel):
-    """A tracking number. `state` is grace when its paid time has ended and it could not be renewed."""
+    """A tracking number. `kind` is what its scenario uses it for; null: it is in none. `state` is grace when its paid time has ended and
+    it could not be renewed."""
 
     e164: str
     scenario: int | None
     static: StaticSource | None
+    kind: Literal["dynamic", "static", "overflow"] | None
     owned_elsewhere: bool
     pinned: bool
     state: Literal["in_use", "free", "grace", "releasing"]

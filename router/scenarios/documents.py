@@ -90,13 +90,15 @@ def _document(
         "id": scenario.id,
         "title": scenario.title,
         "enabled": scenario.enabled,
-        "numbers": [number.e164 for number in numbers],
+        "numbers": [number.e164 for number in numbers if not number.overflow],
         "channels": channels,
         "static": short_form(channels),
         "flow": flow,
         "tagging": scenario.tagging,
         "aim": scenario.aim,
         "exhausted": scenario.exhausted,
+        "overflow": next((number.e164 for number in numbers if number.overflow), None),
+        "hold_seconds": scenario.hold_seconds,
         "terms": EMPTY_TERMS | scenario.terms,
         "upkeep": {
             "on": scenario.upkeep_on,
@@ -119,6 +121,7 @@ def number_document(number: TrackingNumber, now: datetime) -> dict[str, Any]:
         "e164": number.e164,
         "scenario": number.scenario_id,
         "static": number.static_source,
+        "kind": kind_of(number),
         "owned_elsewhere": number.owned_elsewhere,
         "pinned": number.pinned,
         "state": state,
@@ -131,6 +134,13 @@ def number_document(number: TrackingNumber, now: datetime) -> dict[str, Any]:
         "last_shown_at": _iso(number.last_shown_at),
         "created_at": iso(number.created_at),
     }
+
+
+def kind_of(number: TrackingNumber) -> str | None:
+    """dynamic, static or overflow; None for one that is in no scenario."""
+    if number.scenario_id is None:
+        return None
+    return "overflow" if number.overflow else "static" if number.static_source is not None else "dynamic"
 
 
 def state_of(number: TrackingNumber, now: datetime) -> str:

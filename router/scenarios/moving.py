@@ -46,7 +46,7 @@ def move_numbers(
     for number in moved:
         if before := scenarios.get(number.scenario_id or 0):
             leave_scenario(number, before)
-        number.scenario_id, number.static_source = scenario_id, None
+        number.scenario_id, number.static_source, number.overflow = scenario_id, None, False
         record(session, actor, now, "number.moved", number.e164, project.id, scenario=scenario_id)
     _changed(session, server, project, moved, scenarios.values() if moved else ())
     return moved
@@ -97,7 +97,7 @@ def _check(number: TrackingNumber, scenarios: dict[int, Scenario]) -> None:
 
 def leave_scenario(number: TrackingNumber, scenario: Scenario) -> None:
     """Its calls still go where they went (R12), and the scenario's channels no longer name it."""
-    number.scenario_id = number.static_source = None
+    number.scenario_id, number.static_source, number.overflow = None, None, False
     number.last_flow_id = scenario.call_flow_id or number.last_flow_id
     if any(channel.get("number") == number.e164 for channel in scenario.channels):
         scenario.channels = [one for one in scenario.channels if one.get("number") != number.e164]

@@ -125,9 +125,14 @@ def free_numbers(session: Session, project_id: int) -> list[TrackingNumber]:
 
 
 def place_numbers(
-    session: Session, server: Server, scenario: Scenario, wanted: Mapping[str, StaticSource]
+    session: Session,
+    server: Server,
+    scenario: Scenario,
+    wanted: Mapping[str, StaticSource],
+    overflow: str | None = None,
 ) -> list[TrackingNumber]:
-    """Makes exactly these numbers of the project the scenario's, each dynamic (None) or static; the others become free.
+    """Makes exactly these numbers of the project the scenario's, each dynamic (None) or static, and `overflow`, which is not among
+    them, its overflow number; the others become free.
 
     A number that leaves keeps where its calls went (`last_flow_id`, R12). Returns the numbers that changed, after telling the
     floors above in the same transaction.
@@ -136,13 +141,15 @@ def place_numbers(
         Problem: 409 when another scenario took one of them meanwhile, or it is being given back.
     """
     changed = []
-    for number in _locked(session, scenario, wanted):
-        before = (number.scenario_id, number.static_source)
-        if number.e164 in wanted:
-            _take(number, scenario, wanted[number.e164])
+    everyone = {**wanted, overflow: None} if overflow else wanted
+    for number in _locked(session, scenario, everyone):
+        before = (number.scenario_id, number.static_source, number.overflow)
+        if number.e164 in everyone:
+            _take(number, scenario, everyone[number.e164])
         else:
             _leave(number, scenario)
-        if (number.scenario_id, number.static_source) != before:
+        number.overflow = number.e164 == overflow
+        if (number.scenario_id, number.static_source, number.overflow) != before:
             changed.append(number)
     session.flush()
     if changed:

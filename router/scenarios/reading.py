@@ -1,5 +1,6 @@
 """Reads a scenario's document against the database: its numbers and destinations. Every error is found, not only the first."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,8 @@ class Wanted:
     tagging: dict[str, Any]
     aim: str
     exhausted: str
+    overflow: str | None
+    hold_seconds: int
     terms: dict[str, Any]
     to_buy: dict[str, Any]
     upkeep: dict[str, Any]
@@ -51,7 +54,10 @@ def read_wanted(
     expected = {*numbers, *to_buy["numbers"], *coming}
     present = shown_channels(session, [scenario])[scenario.id] if scenario else []
     channels = read_channels(shape, present, expected, project.country, errors)
-    errors = _placement_errors(session, project, scenario, numbers) | errors
+    overflow = _read_overflow(shape, project.country, {*numbers, *to_buy["numbers"]}, channels, errors)
+    placed = {f"numbers.{index}": number for index, number in enumerate(numbers)}
+    placed |= {"overflow": overflow} if overflow else {}
+    errors = _placement_errors(session, project, scenario, placed) | errors
     _check_regions(server, shape.terms, errors)
     wanted = Wanted(
         title=shape.title,
@@ -62,6 +68,8 @@ def read_wanted(
         tagging=shape.tagging.model_dump(),
         aim=shape.aim,
         exhausted=shape.exhausted,
+        overflow=overflow,
+        hold_seconds=shape.hold_seconds,
         terms=shape.terms.model_dump(),
         to_buy=to_buy,
         upkeep=shape.upkeep.model_dump(),
@@ -96,6 +104,26 @@ def _read_to_buy(shape: ToBuy, country: str, errors: dict[str, str]) -> dict[str
     return read
 
 
+def _read_overflow(
+    shape: ScenarioShape, country: str, pool: set[str], channels: list[Channel], errors: dict[str, str]
+) -> str | None:
+    """The number that is shown when all others are taken: a number of its own, neither lent nor static."""
+    if not shape.overflow:
+        return None
+    try:
+        number = read_phone(shape.overflow, country)
+    except BadPhone as error:
+        errors["overflow"] = str(error)
+        return None
+    if number in static_sources(channels):
+        errors["overflow"] = f"{number} is a static number. Choose another one, or take it out of the channels."
+    elif number in pool:
+        errors["overflow"] = (
+            f"{number} is among the numbers that are lent to visitors. Take it out there, or choose another."
+        )
+    return number
+
+
 def _check_regions(server: Server, terms: Terms, errors: dict[str, str]) -> None:
     for name in ("only_regions", "excluded_regions"):
         if getattr(terms, name) and server.settings.geoip is None:
@@ -105,21 +133,21 @@ def _check_regions(server: Server, terms: Terms, errors: dict[str, str]) -> None
 
 
 def _placement_errors(
-    session: Session, project: Project, scenario: Scenario | None, numbers: list[str]
+    session: Session, project: Project, scenario: Scenario | None, numbers: Mapping[str, str]
 ) -> dict[str, str]:
-    """Why numbers cannot be in this scenario: another project's are as unknown here as none at all."""
+    """Why numbers cannot be in this scenario, by the field that names each: another project's are as unknown here as none at all."""
     owned = select(TrackingNumber.e164, TrackingNumber.scenario_id, Scenario.title)
     owned = owned.outerjoin(Scenario, Scenario.id == TrackingNumber.scenario_id)
     here = (TrackingNumber.project_id == project.id, TrackingNumber.releasing_at.is_(None))
-    rows = session.execute(owned.where(*here, TrackingNumber.e164.in_(numbers)))
+    rows = session.execute(owned.where(*here, TrackingNumber.e164.in_(list(numbers.values()))))
     found = {row.e164: row for row in rows}
     errors: dict[str, str] = {}
-    for index, number in enumerate(numbers):
+    for field, number in numbers.items():
         row = found.get(number)
         if row is None:
-            errors[f"numbers.{index}"] = f"{number} is not a number of this project. Add it to the numbers first."
+            errors[field] = f"{number} is not a number of this project. Add it to the numbers first."
         elif row.scenario_id not in (None, scenario.id if scenario else None):
-            errors[f"numbers.{index}"] = f"{number} is in the scenario “{row.title}”. Take it out there first."
+            errors[field] = f"{number} is in the scenario “{row.title}”. Take it out there first."
     return errors
 
 

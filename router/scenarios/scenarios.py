@@ -175,7 +175,7 @@ def check_version(scenario: Scenario, version: int | None) -> None:
         )
 
 
-STORED_AS_READ = ("title", "tagging", "aim", "exhausted", "channels", "terms", "to_buy", "manager")
+STORED_AS_READ = ("title", "tagging", "aim", "exhausted", "hold_seconds", "channels", "terms", "to_buy", "manager")
 READ_ONLY = ("id", "version", "created_at", "calls", "accuracy")
 
 
@@ -226,7 +226,8 @@ def _store(
         setattr(scenario, name, getattr(wanted, name))
     _store_upkeep(scenario, wanted)
     store_flow(session, scenario, wanted.destinations, now)
-    place_numbers(session, server, scenario, {number: wanted.static.get(number) for number in wanted.numbers})
+    pool = {number: wanted.static.get(number) for number in wanted.numbers}
+    place_numbers(session, server, scenario, pool, wanted.overflow)
     secrets: Secrets = {}
     for part in parts_of(server):
         secrets |= part.save(session, project, scenario.id, parts[part.name], now)

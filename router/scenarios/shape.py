@@ -9,6 +9,8 @@ from router.scenarios.flows import DEFAULT_RING_SECONDS
 from router.scenarios.patterns import pattern_error, region_error
 from router.scenarios.tagging import format_error, replace_error, selector_error
 
+DEFAULT_HOLD_SECONDS = 150
+
 MOST_TO_BUY = 100
 """More than this is bought in several turns, so that no transaction writes more than some hundred rows."""
 
@@ -146,7 +148,9 @@ class ScenarioShape(StrictShape):
     flow: Flow | None = None
     tagging: Tagging = Tagging()
     aim: Literal["visit", "source"] = "visit"
-    exhausted: Literal["share"] = "share"
+    exhausted: Literal["share", "overflow", "keep"] = "share"
+    overflow: Number | None = None
+    hold_seconds: Annotated[int, Field(ge=30, le=3600)] = DEFAULT_HOLD_SECONDS
     terms: Terms = Terms()
     upkeep: Upkeep = Upkeep()
     manager: Annotated[str, Field(max_length=120), _refusing(pattern_error)] = ""

@@ -40,7 +40,9 @@ def switch_upkeep(
 def _pool_size(session: Session, scenario: Scenario) -> int:
     """How many dynamic numbers it has, with those that *Connect* is still to buy."""
     counted = select(func.count(TrackingNumber.id)).where(
-        TrackingNumber.scenario_id == scenario.id, TrackingNumber.static_source.is_(None)
+        TrackingNumber.scenario_id == scenario.id,
+        TrackingNumber.static_source.is_(None),
+        TrackingNumber.overflow.is_(False),
     )
     to_buy = scenario.to_buy
     return (session.scalar(counted) or 0) + len(to_buy.get("numbers", [])) + int(to_buy.get("count", 0))

@@ -34,11 +34,12 @@ class TableRow:
     created_at: datetime
     dynamic: int
     static: int
+    overflow: int
     attention: list[str]
 
     @property
     def numbers(self) -> int:
-        return self.dynamic + self.static
+        return self.dynamic + self.static + self.overflow
 
     @property
     def kind(self) -> str:
@@ -129,6 +130,9 @@ def _select(project_id: int, wanted: TableQuery) -> Select[*tuple[Any, ...]]:
 COLUMNS = ("id", "title", "enabled", "upkeep_on", "accuracy", "calls", "created_at")
 
 
+OVERFLOW = func.coalesce(func.sum(case((TrackingNumber.overflow, 1), else_=0)), 0)
+
+
 def _orders() -> dict[str, ColumnElement[Any]]:
     """What the scenarios' own columns can be sorted by."""
     return {
@@ -147,6 +151,7 @@ def _counted(project_id: int) -> Subquery:
             TrackingNumber.scenario_id,
             func.count(TrackingNumber.id).label("every"),
             func.count(TrackingNumber.static_source).label("static"),
+            OVERFLOW.label("overflow"),
         )
         .where(TrackingNumber.project_id == project_id, TrackingNumber.scenario_id.is_not(None))
         .group_by(TrackingNumber.scenario_id)
@@ -156,9 +161,9 @@ def _counted(project_id: int) -> Subquery:
 
 def _kind(counted: Subquery) -> ColumnElement[str]:
     return case(
-        (counted.c.every.is_(None), ""),
+        (func.coalesce(counted.c.every, 0) == func.coalesce(counted.c.overflow, 0), ""),
         (counted.c.static == 0, "dynamic"),
-        (counted.c.static == counted.c.every, "static"),
+        (counted.c.static == counted.c.every - counted.c.overflow, "static"),
         else_="mixed",
     )
 
@@ -171,6 +176,7 @@ def _numbers(scenario_ids: list[int], now: datetime) -> Select[*tuple[Any, ...]]
             TrackingNumber.scenario_id,
             func.count(TrackingNumber.id).label("every"),
             func.count(TrackingNumber.static_source).label("static"),
+            OVERFLOW.label("overflow"),
             func.sum(unpaid).label("unpaid"),
         )
         .where(TrackingNumber.scenario_id.in_(scenario_ids))
@@ -179,6 +185,9 @@ def _numbers(scenario_ids: list[int], now: datetime) -> Select[*tuple[Any, ...]]
 
 
 def _row(scenario: Row[*tuple[Any, ...]], numbers: Row[*tuple[Any, ...]] | None, attention: list[str]) -> TableRow:
-    every, static, unpaid = (numbers.every, numbers.static, numbers.unpaid) if numbers else (0, 0, 0)
+    every, static, overflow, unpaid = numbers[1:] if numbers else (0, 0, 0, 0)
     shown = {name: getattr(scenario, name) for name in COLUMNS}
-    return TableRow(dynamic=every - static, static=static, attention=unpaid_sentence(unpaid) + attention, **shown)
+    pool = every - static - overflow
+    return TableRow(
+        dynamic=pool, static=static, overflow=overflow, attention=unpaid_sentence(unpaid) + attention, **shown
+    )

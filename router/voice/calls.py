@@ -118,6 +118,8 @@ def attribute(session: Session, route: Route, caller: Caller, at: datetime, sid:
         sid: orders the calls of one moment.
     """
     earlier = earlier_call(session, route, caller, at, sid)
+    if route.overflow:
+        return decide(earlier, route.static_source, (), {}, route.repeat_credit, overflow=True), earlier is not None
     weighed, sources = weighed_candidates(session, route.number_id, route.hold, at)
     return decide(earlier, route.static_source, weighed, sources, route.repeat_credit), earlier is not None
 

@@ -11,10 +11,10 @@ from sqlalchemy.orm import Session
 from router.accounts.models import Project
 from router.database import table_of
 from router.scenarios.models import CallFlow, Scenario, TrackingNumber
+from router.scenarios.shape import DEFAULT_HOLD_SECONDS
 from router.statements import Row, Statement
 
 DEFAULT_RING_SECONDS = 20
-DEFAULT_HOLD_SECONDS = 150
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,8 @@ class Route:
     scenario_enabled: bool
     hold: timedelta
     static_source: Mapping[str, Any] | None
+    overflow: bool
+    """It is shown when its pool is exhausted, and lent to nobody."""
     flow: dict[str, Any]
     repeat_credit: str = "first_call"
     """What the project credits a repeat call to."""
@@ -53,6 +55,7 @@ def _routes(*which: Any) -> Select[Any]:
             _scenario.enabled,
             _scenario.hold_seconds,
             _number.static_source,
+            _number.overflow,
             _flow.document,
             _project.fallback_destination,
             _project.repeat_credit,
@@ -86,10 +89,11 @@ def route_of(session: Session, number_id: int) -> Route | None:
 
 
 def _read(row: Row) -> Route:
-    number_id, number, project_id, scenario_id, enabled, hold, static_source, document, fallback, credit = row
+    number_id, number, project_id, scenario_id, enabled, hold, static_source, overflow, document, fallback, credit = row
     flow = document if document and document.get("destinations") else fallback_flow(fallback)
     seconds = timedelta(seconds=hold or DEFAULT_HOLD_SECONDS)
-    return Route(number_id, number, project_id, scenario_id, bool(enabled), seconds, static_source, flow, credit)
+    known = (number_id, number, project_id, scenario_id, bool(enabled), seconds, static_source, bool(overflow))
+    return Route(*known, flow, credit)
 
 
 def fallback_flow(destination: str) -> dict[str, Any]:

@@ -35,6 +35,7 @@ SPRING: dict[str, Any] = {
     "tagging": {"selectors": [".phone", "#top a"], "replace": ["(415) 555-0100"], "format": "+1 (XXX) XXX-XXXX"},
     "aim": "source",
 }
+EXTRA = {"exhausted": "overflow", "overflow": "415-555-0123", "hold_seconds": 60}
 
 
 class Notes:
@@ -90,7 +91,7 @@ def change(server: Server, project: Project, scenario: Scenario, version: int | 
 
 
 def test_r1_a_scenario_keeps_all_that_was_said_of_it(server: Server, project: Project) -> None:
-    document = document_of(server, create(server, project, SPRING))
+    document = document_of(server, create(server, project, SPRING | EXTRA))
     assert document == {
         "id": document["id"],
         "title": "Spring sale",
@@ -106,7 +107,9 @@ def test_r1_a_scenario_keeps_all_that_was_said_of_it(server: Server, project: Pr
         },
         "tagging": SPRING["tagging"],
         "aim": "source",
-        "exhausted": "share",
+        "exhausted": "overflow",
+        "overflow": THIRD,
+        "hold_seconds": 60,
         "terms": {name: [] for name in TERMS},
         "upkeep": {"on": False, "spending_limit_minor": None, "max_numbers": None},
         "manager": "",
@@ -151,7 +154,15 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"tagging": {"format": "our number"}}, "tagging.format"),
     ({"tagging": {"style": "x"}}, "tagging.style"),
     ({"aim": "money"}, "aim"),
-    ({"exhausted": "overflow"}, "exhausted"),
+    ({"exhausted": "queue"}, "exhausted"),
+    ({"overflow": "nonsense"}, "overflow"),
+    ({"overflow": FIRST}, "overflow"),
+    ({"overflow": "+14155550999"}, "overflow"),
+    ({"overflow": 7}, "overflow"),
+    ({"overflow": THIRD, "to_buy": {"numbers": [THIRD]}}, "overflow"),
+    ({"hold_seconds": 29}, "hold_seconds"),
+    ({"hold_seconds": 3601}, "hold_seconds"),
+    ({"hold_seconds": 60.5}, "hold_seconds"),
 ]
 
 

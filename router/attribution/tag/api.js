@@ -22,8 +22,8 @@ function readVisit(data) {
     token: data.token,
     visitor: data.visitor,
     numbers: numbers,
-    aliveEvery: within(data.alive_every, 5, 600) ? data.alive_every : settings.alive,
-    hold: within(data.hold, 5, 86400) ? data.hold : settings.hold,
+    aliveEvery: within(data.alive_every, 5, 600) || settings.alive,
+    hold: within(data.hold, 5, 86400) || settings.hold,
   };
 }
 
@@ -52,5 +52,5 @@ function isTexts(value) {
 }
 
 function within(value, least, most) {
-  return typeof value === "number" && value >= least && value <= most;
+  return value >= least && value <= most && +value;
 }

@@ -37,7 +37,7 @@ function askForNumbers() {
       prefixes: oldPrefixes(),
     }).then((answer) => {
       if (answer.status === 204) return visitEnded();
-      const found = answer.status === 201 && readVisit(answer.data);
+      const found = readVisit(answer.data);
       if (!found) throw answer;
       visit = found;
       sentGa = JSON.stringify(ga);
@@ -59,7 +59,7 @@ function visitEnded() {
 function beat() {
   checkHold();
   if (viewPending && failures) return askForNumbers();
-  if (!visit || beatPending || Date.now() - beatAt < 500) return;
+  if (!visit || beatPending || Math.abs(Date.now() - beatAt) < 500) return;
   beatPending = true;
   beatAt = Date.now();
   inTurn(() => {
@@ -70,27 +70,23 @@ function beat() {
     const news = { ga: JSON.stringify(ga) !== sentGa ? ga : undefined, prefixes: oldPrefixes() };
     return post("/" + visit.token + "/alive", news).then((answer) => {
       if (answer.status === 404) return askForNumbers();
-      const changed = answer.status === 204 ? [] : answer.status === 200 && readNumbers(answer.data);
+      const changed = answer.status === 204 ? [] : readNumbers(answer.data);
       if (!changed) throw answer;
-      visit.numbers = withChanged(visit.numbers, changed);
+      // Only the numbers that changed are named, each takes its scenario's place; and scenarios that have none for this page any more.
+      const gone = changed.map((number) => number.scenario).concat(answer.data?.withdrawn);
+      visit.numbers = inOrder(visit.numbers.filter((number) => !gone.includes(number.scenario)).concat(changed));
       sentGa = JSON.stringify(ga);
       confirmed(sentAt);
     });
   });
 }
 
-// The server names only the numbers that changed: each takes its scenario's place.
-function withChanged(numbers, changed) {
-  const kept = numbers.filter((number) => !changed.some((other) => other.scenario === number.scenario));
-  return inOrder(kept.concat(changed));
-}
-
 function confirmed(sentAt) {
   failures = 0;
   confirmedAt = sentAt;
   clearTimeout(holdTimer);
-  const passed = (Date.now() - sentAt) / 1000;
-  holdTimer = setTimeout(safely(checkHold), (visit.hold - passed) * 1000);
+  const passed = Math.max((Date.now() - sentAt) / 1000, 0);
+  holdTimer = setTimeout(safely(() => display([])), (visit.hold - passed) * 1000);
   display(visit.numbers);
   beatAfter(Math.max(visit.aliveEvery - passed, 1));
 }
@@ -105,7 +101,8 @@ function beatAfter(seconds) {
   timer = setTimeout(safely(beat), seconds * 1000);
 }
 
-// What the server could not confirm for so long may be somebody else's by now: the page's own number comes back.
+// What the server could not confirm for so long may be somebody else's by now: the page's own number comes back. The timer does not
+// depend on the clock, which may be set back; the clock tells of a sleep, in which the timer stood still.
 function checkHold() {
   if (visit && Date.now() - confirmedAt >= visit.hold * 1000) display([]);
 }

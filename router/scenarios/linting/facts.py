@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
@@ -58,6 +58,9 @@ class Linted:
     channels: Sequence[Channel]
     terms: Mapping[str, Any]
     upkeep_on: bool
+    exhausted: str
+    overflow: str | None
+    """The number that is shown when all others are taken."""
     told: bool
     """Somebody is told about its calls."""
     around: Surroundings
@@ -91,6 +94,8 @@ def read_document(
         channels=wanted.channels,
         terms=wanted.terms,
         upkeep_on=wanted.upkeep["on"],
+        exhausted=wanted.exhausted,
+        overflow=wanted.overflow,
         told=_is_told(server, document.get(INTEGRATIONS)),
         around=_surroundings(session, project, destinations, named, others),
     )
@@ -126,6 +131,8 @@ def read_stored(session: Session, server: Server, project: Project, scenario_ids
             channels=scenario.channels,
             terms=scenario.terms,
             upkeep_on=scenario.upkeep_on,
+            exhausted=scenario.exhausted,
+            overflow=counted.get(scenario.id, NOTHING).overflow,
             told=_is_told(server, shown.get(scenario.id)),
             around=around,
         )
@@ -140,6 +147,7 @@ class Counted:
     dynamic: int = 0
     static: int = 0
     examples: tuple[str, ...] = ()
+    overflow: str | None = None
 
 
 NOTHING = Counted()
@@ -154,13 +162,15 @@ def _counted(session: Session, scenario_ids: Sequence[int]) -> dict[int, Counted
             func.count(TrackingNumber.static_source),
             func.min(e164),
             func.max(e164),
+            func.sum(case((TrackingNumber.overflow, 1), else_=0)),
+            func.max(case((TrackingNumber.overflow, e164))),
         )
         .where(TrackingNumber.scenario_id.in_(scenario_ids))
         .group_by(TrackingNumber.scenario_id)
     )
     return {
-        scenario_id or 0: Counted(every - static, static, tuple(dict.fromkeys((least, greatest))))
-        for scenario_id, every, static, least, greatest in session.execute(counted)
+        scenario_id or 0: Counted(every - static - beside, static, tuple(dict.fromkeys((least, greatest))), overflow)
+        for scenario_id, every, static, least, greatest, beside, overflow in session.execute(counted)
     }
 
 

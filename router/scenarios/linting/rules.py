@@ -22,6 +22,18 @@ def numbers(one: Linted) -> Found:
             yield Finding("taken_number", said, f"to_buy.numbers.{index}", "numbers")
 
 
+def exhausted(one: Linted) -> Found:
+    if one.exhausted == "overflow" and not one.overflow:
+        said = "An extra number is to be shown when all others are taken, but none is chosen: the page keeps its own number then."
+        yield Finding("no_overflow", said, "overflow", "numbers")
+    if one.exhausted != "overflow" and one.overflow:
+        extra = international(one.overflow)
+        said = (
+            f"{extra} is kept as the extra number, but shown to nobody: another rule holds when all others are taken."
+        )
+        yield Finding("unused_overflow", said, "overflow", "numbers")
+
+
 def destinations(one: Linted) -> Found:
     if not any(one.destinations):
         said = "No destination: calls go where they went before, else to the project's fallback."
@@ -104,6 +116,7 @@ def is_foreign(mask: str, number: str) -> bool:
 
 RULES: tuple[Callable[[Linted], Found], ...] = (
     numbers,
+    exhausted,
     destinations,
     fallback,
     integrations,

@@ -98,5 +98,7 @@ def finish_batch(session: Session, batch: NumberBatch, scenario: Scenario | None
 
 
 def _has_number(session: Session, scenario: Scenario) -> bool:
-    counted = select(func.count(TrackingNumber.id)).where(TrackingNumber.scenario_id == scenario.id)
+    counted = select(func.count(TrackingNumber.id)).where(
+        TrackingNumber.scenario_id == scenario.id, TrackingNumber.overflow.is_(False)
+    )
     return bool(session.scalar(counted))

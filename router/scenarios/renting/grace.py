@@ -113,6 +113,7 @@ def _nobody_needs(project_id: int, now: datetime) -> Select[int, int | None]:
             TrackingNumber.project_id == project_id,
             *unpaid(now - GRACE),
             TrackingNumber.static_source.is_(None),
+            TrackingNumber.overflow.is_(False),
             TrackingNumber.pinned.is_(False),
             quiet,
         )

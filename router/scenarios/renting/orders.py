@@ -69,7 +69,8 @@ def returned(session: Session, project_id: int, e164: str) -> TrackingNumber | N
     if number is not None:
         number.released_at = number.releasing_at = number.carrier_next_at = None
         number.scenario_id = number.static_source = None
-        number.pinned, number.carrier_error = False, ""
+        number.overflow = number.pinned = False
+        number.carrier_error = ""
     return number
 
 

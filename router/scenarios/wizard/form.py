@@ -9,6 +9,7 @@ from werkzeug.datastructures import MultiDict
 from router.money import CURRENCIES
 from router.scenarios.flows import DEFAULT_RING_SECONDS
 from router.scenarios.parts import ScenarioPart
+from router.scenarios.shape import DEFAULT_HOLD_SECONDS
 
 Values = dict[str, Any]
 """`{title, <step>: what was typed in it}`: texts as they were typed, rows with the empty ones among them."""
@@ -25,6 +26,8 @@ TERMS = (
     "only_regions",
     "excluded_regions",
 )
+SHORTAGE = ("aim", "exhausted", "overflow", "hold_seconds")
+"""What the numbers have to tell, and what happens when they do not suffice."""
 SEARCH = ("country", "area_code", "contains")
 MATCH = ("source", "medium", "campaign")
 DYNAMIC = "dynamic"
@@ -51,7 +54,7 @@ def _read_numbers(form: Form) -> Values:
     return {
         "numbers": form.getlist("numbers"),
         "own": form.get("own", ""),
-        "aim": form.get("aim", ""),
+        **{name: form.get(name, "") for name in SHORTAGE},
         "to_buy": to_buy | {"numbers": list(dict.fromkeys(form.getlist("to_buy.numbers")))},
         "upkeep": upkeep | {"on": bool(form.get("upkeep.on"))},
     }
@@ -123,7 +126,7 @@ def _numbers_shown(document: Mapping[str, Any], currency: str) -> Values:
     return {
         "numbers": list(document.get("numbers", [])),
         "own": "",
-        "aim": document.get("aim", "visit"),
+        **{name: str(document.get(name) or "") for name in SHORTAGE},
         "to_buy": {name: str(to_buy.get(name) or "") for name in ("count", *SEARCH)}
         | {"numbers": list(to_buy.get("numbers") or [])},
         "upkeep": {
@@ -151,6 +154,9 @@ def document_of_values(
         "title": values["title"],
         "numbers": list(numbers["numbers"]),
         "aim": numbers["aim"] or "visit",
+        "exhausted": numbers.get("exhausted") or "share",
+        "overflow": numbers.get("overflow") or None,
+        "hold_seconds": _whole(numbers.get("hold_seconds") or str(DEFAULT_HOLD_SECONDS)),
         "to_buy": _to_buy(numbers["to_buy"]),
         "upkeep": upkeep,
         "flow": {"destinations": destinations} if destinations else None,

@@ -1,6 +1,6 @@
 """What the wizard shows on its steps: the draft or the stored scenario, its steps with a word on each, and previews."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
 from router.formats import say_count
-from router.phones import BadPhone, country_of, display, read_destination, read_phone
+from router.phones import BadPhone, country_of, display, international, read_destination, read_phone
 from router.scenarios.documents import numbers_by_scenario
 from router.scenarios.flows import DEFAULT_RING_SECONDS, tracking_among
 from router.scenarios.models import Scenario, ScenarioDraft, TrackingNumber
@@ -119,10 +119,17 @@ def choices(session: Session, desk: Desk) -> list[TrackingNumber]:
     """The numbers that the scenario has, then free ones that it may take."""
     own = numbers_by_scenario(session, [desk.scenario.id])[desk.scenario.id] if desk.scenario else []
     free = free_numbers(session, desk.project.id)
-    chosen = set(desk.values["numbers"]["numbers"])
+    chosen = {*desk.values["numbers"]["numbers"], desk.values["numbers"].get("overflow", "")}
     return (
         own + [one for one in free if one.e164 in chosen] + [one for one in free if one.e164 not in chosen][:MOST_FREE]
     )
+
+
+def extra_choices(desk: Desk, numbers: Iterable[TrackingNumber]) -> list[tuple[str, str]]:
+    """Which of these numbers may be shown when all others are taken, as (value, text), and the one that was chosen before."""
+    offered = {"": "none"} | {one.e164: international(one.e164) for one in numbers}
+    chosen = desk.values["numbers"].get("overflow", "")
+    return list((offered | ({} if chosen in offered else {chosen: chosen})).items())
 
 
 def own_numbers(desk: Desk) -> list[str]:

@@ -67,9 +67,8 @@ def _onto(document: dict[str, Any], values: Values) -> Callable[[dict[str, Any]]
 
     def edit(present: dict[str, Any]) -> dict[str, Any]:
         known = set(values.get("base", present["numbers"])) | set(document["numbers"])
-        arrived = [number for number in present["numbers"] if number not in known]
-        kept = {name: present[name] for name in ("enabled", "exhausted")}
-        return document | kept | {"numbers": document["numbers"] + arrived}
+        arrived = [number for number in present["numbers"] if number not in {*known, document["overflow"]}]
+        return document | {"enabled": present["enabled"]} | {"numbers": document["numbers"] + arrived}
 
     return edit
 

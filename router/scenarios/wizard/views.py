@@ -228,7 +228,9 @@ def _nothing(session: Session, desk: Desk) -> dict[str, Any]:
 def _numbers(session: Session, desk: Desk) -> dict[str, Any]:
     chosen, buying = presenting.wanted_counts(desk.values)
     under_way = buying_of(session, desk.scenario) if desk.scenario else None
-    return {"numbers": presenting.choices(session, desk), "chosen": chosen, "buying": buying, "under_way": under_way}
+    numbers = presenting.choices(session, desk)
+    extras = presenting.extra_choices(desk, numbers)
+    return {"numbers": numbers, "extras": extras, "chosen": chosen, "buying": buying, "under_way": under_way}
 
 
 def _market(desk: Desk, step: Step) -> Market:

@@ -18,6 +18,7 @@ from router.database import LONG_AGO
 from router.integrations.work import DeliveryWorker
 from router.reports.accuracy_days import refresh_accuracy
 from router.reports.columns import ColumnKeeper
+from router.reports.learning import learn_survival
 from router.scenarios.money.low_balance import watch_balances
 from router.scenarios.renting.carrier_prices import refresh_carrier_prices
 from router.scenarios.renting.purchase import advance_due
@@ -50,6 +51,7 @@ def chores() -> list[Chore]:
         Chore("repeat_fan_out", timedelta(seconds=5), repeat_fan_out),
         Chore("refresh_columns", timedelta(seconds=5), ColumnKeeper().refresh),
         Chore("refresh_accuracy", timedelta(minutes=5), refresh_accuracy),
+        Chore("learn_survival", timedelta(hours=1), learn_survival),
         Chore("settle_free_numbers", timedelta(seconds=10), settle_free_numbers),
         Chore("refresh_needed", timedelta(minutes=5), refresh_needed),
         Chore("close_silent_calls", timedelta(minutes=1), close_silent_calls),

@@ -26,6 +26,7 @@ from sqlalchemy.orm import Session
 from router.attribution.models import Lease, PoolNumber, Visit
 from router.attribution.prefixes import Prefixes
 from router.attribution.regret import PoolEntry, choose
+from router.attribution.survival import Curve
 from router.database import UtcDateTime, later, skip_locked, table_of, wait_for_turn
 from router.statements import Statement
 
@@ -56,7 +57,8 @@ class LostRace(Exception):
 @dataclass(frozen=True, slots=True)
 class PoolRules:
     """What a scenario says about its leases; `in_turn`: this transaction holds the turn of its pool already; `prefixes`: only numbers that
-    begin so; `sharing`: visits may share a number. Without it the aim only says which of the idle ones is lent."""
+    begin so; `sharing`: visits may share a number. Without it the aim only says which of the idle ones is lent; `survival`: what
+    the scenario has learned about those who call later."""
 
     scenario_id: int
     aim: str
@@ -64,6 +66,7 @@ class PoolRules:
     in_turn: bool = False
     prefixes: Prefixes = ()
     sharing: bool = True
+    survival: Curve | None = None
 
     @property
     def idle_first(self) -> bool:
@@ -119,7 +122,7 @@ def lend(session: Session, rules: PoolRules, taker: Taker, now: datetime, *, los
     """
     for attempt in range(HASTY_LOOKS):
         entries = _look(session, rules, taker, now, only_idle=rules.idle_first, pass_locked=attempt > 0)
-        choice = choose(entries, taker.source_key, rules.aim, rules.hold, now)
+        choice = choose(entries, taker.source_key, rules.aim, rules.hold, now, rules.survival)
         if choice is None:
             break
         if _take(session, rules, taker, choice, now, pass_locked=True):
@@ -140,7 +143,7 @@ def _lend_waiting(session: Session, rules: PoolRules, taker: Taker, now: datetim
     for _ in range(WAITING_LOOKS):
         entries = _look(session, rules, taker, now, only_idle=False, pass_locked=False)
         allowed = entries if rules.sharing else [one for one in entries if one.is_idle(rules.hold, now)]
-        choice = choose(allowed, taker.source_key, rules.aim, rules.hold, now)
+        choice = choose(allowed, taker.source_key, rules.aim, rules.hold, now, rules.survival)
         if choice is None and entries:
             raise PoolExhausted(f"scenario {rules.scenario_id}")
         if choice is None:

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from router.attribution.survival import Curve, chance_after
 from router.database import LONG_AGO
 
-IDLE_SCALE = timedelta(seconds=300)
 ACTIVE_SCALE = timedelta(seconds=60)
 OTHER_SOURCE_FACTOR = 10
 
@@ -29,21 +29,34 @@ class PoolEntry:
         return now - self.last_sign_at > hold
 
 
-def chance_of_call(entry: PoolEntry, hold: timedelta, now: datetime) -> float:
-    """P(its last visitor still calls): 0 for a number never shown, falling while idle, above 1 while active; never rises with time."""
+def chance_of_call(entry: PoolEntry, hold: timedelta, now: datetime, survival: Curve | None = None) -> float:
+    """P(its last visitor still calls): 0 for a number never shown, falling while idle, above 1 while active; never rises with time.
+
+    Args:
+        survival: how it falls, as the scenario has learned it; None: the default.
+    """
     if entry.last_sign_at == LONG_AGO:
         return 0.0
     if entry.is_idle(hold, now):
-        return 1 / (1 + (now - entry.last_sign_at) / IDLE_SCALE)
+        return chance_after((now - entry.last_sign_at).total_seconds(), survival)
     return 1 + 1 / (1 + max(timedelta(0), now - entry.lease_started_at) / ACTIVE_SCALE)
 
 
-def expected_regret(entry: PoolEntry, source_key: int, hold: timedelta, now: datetime) -> float:
+def expected_regret(
+    entry: PoolEntry, source_key: int, hold: timedelta, now: datetime, survival: Curve | None = None
+) -> float:
     other_source = entry.source_key != source_key
-    return chance_of_call(entry, hold, now) * (1 + OTHER_SOURCE_FACTOR * other_source)
+    return chance_of_call(entry, hold, now, survival) * (1 + OTHER_SOURCE_FACTOR * other_source)
 
 
-def choose(entries: Iterable[PoolEntry], source_key: int, aim: str, hold: timedelta, now: datetime) -> PoolEntry | None:
+def choose(
+    entries: Iterable[PoolEntry],
+    source_key: int,
+    aim: str,
+    hold: timedelta,
+    now: datetime,
+    survival: Curve | None = None,
+) -> PoolEntry | None:
     """The entry with the least expected regret among those that the aim allows; None when there are none.
 
     Aim *visit*: idle numbers come first. Aim *source*: an active number may be the better choice.
@@ -51,4 +64,4 @@ def choose(entries: Iterable[PoolEntry], source_key: int, aim: str, hold: timede
     entries = list(entries)
     if aim == "visit":
         entries = [entry for entry in entries if entry.is_idle(hold, now)] or entries
-    return min(entries, key=lambda entry: expected_regret(entry, source_key, hold, now), default=None)
+    return min(entries, key=lambda entry: expected_regret(entry, source_key, hold, now, survival), default=None)

@@ -14,6 +14,7 @@ from router.attribution.leases import PoolRules
 from router.attribution.models import PoolNumber
 from router.attribution.pool import free_pool
 from router.attribution.prefixes import Prefixes
+from router.attribution.survival import Curve
 from router.database import table_of
 from router.scenarios.models import Scenario
 from router.statements import Statement
@@ -33,6 +34,8 @@ class TagScenario:
     terms: Mapping[str, Any] = field(default_factory=dict)
     channels: Sequence[Mapping[str, Any]] = ()
     exhausted: str = SHARE
+    survival: Curve | None = None
+    """P(still calls | idle) as it was learned (R6)."""
     in_turn: bool = False
 
     @property
@@ -40,7 +43,7 @@ class TagScenario:
         return self.id < 0
 
     def rules_for(self, prefixes: Prefixes) -> PoolRules:
-        return PoolRules(self.id, self.aim, self.hold, self.in_turn, prefixes, self.exhausted == SHARE)
+        return PoolRules(self.id, self.aim, self.hold, self.in_turn, prefixes, self.exhausted == SHARE, self.survival)
 
     @property
     def hold(self) -> timedelta:
@@ -85,7 +88,8 @@ _TAG_PROJECT = Statement(
         select(
             *(_project[name] for name in ("id", "site", "country", "visit_gap_seconds", "source_days", "suspended_at")),
             _HAS_FREE_POOL.label("has_free_pool"),
-            *(_scenario[name] for name in ("id", "aim", "hold_seconds", "tagging", "terms", "channels", "exhausted")),
+            *(_scenario[name] for name in ("id", "aim", "hold_seconds", "tagging", "terms", "channels")),
+            *(_scenario[name] for name in ("exhausted", "survival")),
         )
         .join_from(
             table_of(Project),

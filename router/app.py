@@ -19,6 +19,7 @@ from router.accounts.settings_pages import settings
 from router.accounts.token_pages import token_settings
 from router.attribution import hooks as tag_hooks
 from router.attribution import pool
+from router.attribution.crawler_api import crawler_api
 from router.attribution.pool_size import small_pools
 from router.attribution.regions import open_regions
 from router.attribution.showing import shown_numbers
@@ -84,6 +85,7 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     old_settings_pages,
     upkeep_pages,
     upkeep_api,
+    crawler_api,
     numbers_api,
     balance_pages,
     ledger_api,

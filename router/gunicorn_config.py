@@ -8,6 +8,7 @@ from gunicorn.glogging import Logger
 from gunicorn.workers import gthread
 from prometheus_client import multiprocess
 
+from router.attribution.crawler_counts import write_counts
 from router.logs import configure_logs
 from router.settings import read_settings
 
@@ -45,6 +46,12 @@ def post_worker_init(worker: Any) -> None:
     """What is there from the start stays: the garbage collector need not walk through it again and again between requests."""
     gc.collect()
     gc.freeze()
+
+
+def worker_exit(server: Any, worker: Any) -> None:
+    """What a worker has counted in its memory is written before it ends."""
+    if application := getattr(worker, "wsgi", None):
+        write_counts(application.extensions["router"])
 
 
 def child_exit(server: Any, worker: Any) -> None:

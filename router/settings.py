@@ -49,6 +49,7 @@ class Settings(BaseSettings):
     geoip: Path | None = None
     allow_private: Networks = ()
     visit_rate: str = "600/minute"
+    crawl_rate: str = "60/minute"
     web_workers: int = Field(default=2, ge=1, le=64)
     web_threads: int = Field(default=4, ge=1, le=64)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -114,6 +115,15 @@ class Settings(BaseSettings):
 
         if value != "off":
             parse_many(value)
+        return value
+
+    @field_validator("crawl_rate")
+    @classmethod
+    def _one_rate(cls, value: str) -> str:
+        from limits import parse
+
+        if value != "off":
+            parse(value)
         return value
 
     @property

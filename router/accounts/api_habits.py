@@ -87,7 +87,7 @@ def rows_of(
     session: Session, statement: Select[Row], column: InstrumentedAttribute[int], args: Mapping[str, str]
 ) -> tuple[Sequence[Row], str | None]:
     """The rows of one page, and the cursor of the next one; None at the end."""
-    limit = _limit(args.get("limit", ""))
+    limit = read_limit(args.get("limit", ""))
     if cursor := args.get("next", ""):
         statement = statement.where(column < read_cursor(cursor))
     rows = session.scalars(statement.order_by(column.desc()).limit(limit + 1)).all()
@@ -103,7 +103,7 @@ def rows_by_time(
     args: Mapping[str, str],
 ) -> tuple[Sequence[Row], str | None]:
     """As `rows_of`, for rows that may become known late: newest by the moment `at`. The cursor is the last row's id."""
-    limit = _limit(args.get("limit", ""))
+    limit = read_limit(args.get("limit", ""))
     if cursor := args.get("next", ""):
         last = read_cursor(cursor)
         moment = session.scalar(select(at).where(key == last))
@@ -114,7 +114,7 @@ def rows_by_time(
     return shown, make_cursor(getattr(shown[-1], key.key)) if len(rows) > limit else None
 
 
-def _limit(text: str) -> int:
+def read_limit(text: str) -> int:
     if not text:
         return LIMIT
     if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= GREATEST_LIMIT):

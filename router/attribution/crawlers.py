@@ -1,4 +1,5 @@
-"""Crawlers get the page's own number: no visit, no lease. The list is the community's, from the package crawler-user-agents."""
+"""Crawlers get the page's own number: no visit, no lease. These call themselves crawlers (crowds.py knows the others); the list is the
+community's, from the package crawler-user-agents."""
 
 import re
 from functools import cache, lru_cache

@@ -17,7 +17,10 @@ from router.attribution.arrivals import (
     sign_of_life,
     with_project,
 )
+from router.attribution.crawler_counts import REGISTRY as COUNTS
+from router.attribution.crawler_counts import CrawlerCounts, counts_of
 from router.attribution.crawlers import is_crawler
+from router.attribution.crowds import Crowds
 from router.attribution.origins import belongs, host_and_port, remember_refused
 from router.attribution.page_views import PostedView, read_ga, read_posted_view
 from router.attribution.prefixes import read_groups
@@ -26,7 +29,7 @@ from router.attribution.script import HOLD_SECONDS
 from router.attribution.spellings import spellings
 from router.attribution.tag_projects import GivenNumber, TagProject, find_tag_project
 from router.attribution.taps import read_tapped, record_tap
-from router.attribution.tokens import read_visit_token, visit_token
+from router.attribution.tokens import is_our_visitor, read_visit_token, visit_token
 from router.ratelimit import RateLimit
 from router.server import Server, current_server
 from router.web import Problem, client_address, client_group, read_json
@@ -40,26 +43,32 @@ hooks = guard(Blueprint("tag_hooks", __name__, url_prefix="/tag"), Audience.PUBL
 def make_limits(server: Server) -> None:
     server.registries["visit_rate"] = RateLimit(server.settings.visit_rate)
     server.registries["refused_origin_rate"] = RateLimit("1/minute")
+    server.registries["crowds"] = Crowds(server.settings.crawl_rate)
+    server.registries[COUNTS] = CrawlerCounts()
 
 
 @hooks.post("/<key>/visits")
 def view_page(key: str) -> Response:
     """One page view: 201 with the visit and its numbers; 204 for crawlers, who get the page's own number."""
     server = current_server()
+    now = server.now()
     if is_crawler(request.headers.get("User-Agent", "")):
+        counts_of(server).count(key, "user_agent", now)
         return _answer(None)
-    address = client_address(request, server.settings.trusted_proxies)
+    address = _client(server)
     if not server.registries["visit_rate"].allows(client_group(address)):
         raise Problem(429, "Too many page views from one address; try again in a minute.")
     posted = read_posted_view(read_json(request))
     region = region_of(server, address)
-    now = server.now()
 
     def work(session: Session, found: TagProject | None) -> tuple[TagProject, bool, Arrival | None]:
         project = _project(found)
         if not _is_allowed(server, project, posted):
             return project, False, None
         if project.suspended:
+            return project, True, None
+        if not _is_welcome(server, key, project, posted):
+            counts_of(server).count(key, "behaviour", now)
             return project, True, None
         view = posted.for_site(project.site, address, region)
         return project, True, page_viewed(session, server.keys, project, view, posted.visitor, posted.scenarios, now)
@@ -86,6 +95,7 @@ def page_is_open(key: str, token: str) -> Response:
     project, arrival = with_project(server.database, key, work)
     if arrival is None:
         raise Problem(404, "There is no such visit; ask for numbers anew.")
+    _show_life(server, key)
     if not arrival.numbers and not arrival.withdrawn:
         return _answer(None)
     withdrawn = {"withdrawn": arrival.withdrawn} if arrival.withdrawn else {}
@@ -107,6 +117,7 @@ def number_is_tapped(key: str, token: str) -> Response:
     with server.database.writing() as session:
         project, visit_id = _mere_sign(session, key, token)
         record_tap(session, project.id, visit_id, e164, server.now())
+    _show_life(server, key)
     return _answer(None)
 
 
@@ -127,6 +138,15 @@ def preflight(key: str, token: str = "", sign: str = "") -> Response:
     response.headers["Access-Control-Allow-Methods"] = "POST"
     response.headers["Access-Control-Allow-Headers"] = "Content-Type"
     response.headers["Access-Control-Max-Age"] = "86400"
+    return response
+
+
+@hooks.after_request
+def write_crawler_counts(response: Response) -> Response:
+    """Once the answer has gone out: no page waits for it."""
+    server = current_server()
+    if (counts := counts_of(server)).due(server.now()):
+        response.call_on_close(lambda: counts.write(server.database, server.now()))
     return response
 
 
@@ -152,6 +172,28 @@ def _visit_id(server: Server, project: TagProject, token: str) -> int:
     if visit_id is None:
         raise Problem(404, "There is no such visit; ask for numbers anew.")
     return visit_id
+
+
+def _is_welcome(server: Server, key: str, project: TagProject, posted: PostedView) -> bool:
+    """False: it behaves like a crawler. Known visitors are always welcome, and speak for their address."""
+    if posted.visitor is not None and is_our_visitor(server.keys, project.id, posted.visitor):
+        _show_life(server, key)
+        return True
+    bare = not (request.headers.get("User-Agent") and request.headers.get("Accept-Language"))
+    return _crowds(server).admits(key, _client(server), server.now(), bare=bare)
+
+
+def _show_life(server: Server, key: str) -> None:
+    _crowds(server).shows_life(key, _client(server), server.now())
+
+
+def _crowds(server: Server) -> Crowds:
+    crowds: Crowds = server.registries["crowds"]
+    return crowds
+
+
+def _client(server: Server) -> str:
+    return client_address(request, server.settings.trusted_proxies)
 
 
 def _is_allowed(server: Server, project: TagProject, posted: PostedView) -> bool:

@@ -113,10 +113,10 @@ def page_is_left(key: str, token: str) -> Response:
 def number_is_tapped(key: str, token: str) -> Response:
     """The visitor is about to call a number: a fact, and a sign of life."""
     server = current_server()
-    e164 = read_tapped(read_json(request))
+    body = read_json(request)
     with server.database.writing() as session:
         project, visit_id = _mere_sign(session, key, token)
-        record_tap(session, project.id, visit_id, e164, server.now())
+        record_tap(session, project.id, visit_id, read_tapped(body), server.now())
     _show_life(server, key)
     return _answer(None)
 

@@ -1,10 +1,12 @@
-"""R6 and R7 under everything that visitors do: hypothesis opens, reads, closes and reopens pages while the clock goes forward."""
+"""R6 and R7 under everything that visitors do: hypothesis opens, reads, closes and reopens pages while the clock goes forward, under each
+policy of an exhausted pool. The clocks of the browsers play no part: no request names a time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -26,12 +28,14 @@ from router.attribution.arrivals import (
 )
 from router.attribution.candidates import weighed_candidates
 from router.attribution.decision import decide
-from router.attribution.models import Lease, PoolNumber, Visit
+from router.attribution.models import Lease, PoolNumber, Unserved, Visit
 from router.attribution.page_views import read_posted_view
+from router.attribution.pool import follow_numbers
 from router.attribution.tag_projects import TagProject, find_tag_project
 from router.crypto import KeyRing
 from router.database import Base, Database
-from tests.world import NOON, make_project, make_scenario
+from router.scenarios.models import Scenario
+from tests.world import NOON, make_number, make_project, make_scenario
 
 T = TypeVar("T")
 
@@ -52,6 +56,8 @@ class Page:
     """E.164 by scenario."""
     lost: set[int] = field(default_factory=set)
     """Scenarios whose number was given away before the page was left, so that nobody could tell it."""
+    waiting: dict[int, str] = field(default_factory=dict)
+    """Numbers that were given away and replaced by none, by scenario: each sign of life asks for another."""
 
     def is_active(self, now: datetime) -> bool:
         return now - self.last_sign <= HOLD
@@ -61,6 +67,7 @@ class PoolLife(RuleBasedStateMachine):
     """Two scenarios with two numbers each, aims *visit* and *source*, and up to five visitors."""
 
     database: Database
+    policy = "share"
 
     @initialize()
     def open_shop(self) -> None:
@@ -70,8 +77,14 @@ class PoolLife(RuleBasedStateMachine):
             self.key = f"k-{id(self)}-{len(KEYS.keys)}"[:32]
             project = make_project(session, key=self.key)
             self.scenarios = {
-                make_scenario(session, project, 2, aim=aim, title=aim).id: aim for aim in ("visit", "source")
+                make_scenario(session, project, 2, aim=aim, title=aim, exhausted=self.policy).id: aim
+                for aim in ("visit", "source")
             }
+            self.extras = {scenario: f"+1213555900{scenario % 10}" for scenario in self.scenarios}
+            for scenario, e164 in self.extras.items():
+                number = make_number(session, project, e164, session.get_one(Scenario, scenario))
+                number.overflow = True
+                follow_numbers(session, [number.id])
         with self.database.reading() as session:
             found = find_tag_project(session, self.key)
         assert found is not None
@@ -81,6 +94,7 @@ class PoolLife(RuleBasedStateMachine):
         self.pages: dict[int, Page] = {}
         self.open: dict[int, int] = {}
         self.calls: list[tuple[int, datetime, Any]] = []
+        self.unserved: set[tuple[int, int]] = set()
 
     def doing(self, work: Callable[[Session, TagProject], T]) -> T:
         """As the tag's endpoints do it: anew in the turn of the pools when a number was lost."""
@@ -113,19 +127,38 @@ class PoolLife(RuleBasedStateMachine):
         )
         visit_id, visitor = arrival.visit.id, arrival.visit.visitor
         assert self.visitors.setdefault(person, visitor) == visitor
-        shown = {one.scenario.id: one.e164 for one in arrival.numbers}
-        assert set(shown) == set(self.scenarios), "every scenario gives a number: exhausted pools share"
         known = self.pages.get(visit_id)
-        for scenario, e164 in shown.items():
+        shown = self.lent(visit_id, {one.scenario.id: one.e164 for one in arrival.numbers}, self.scenarios, idle_before)
+        for scenario in self.scenarios:
             had = (known or before or Page("", self.now)).shown.get(scenario)
             if had and (visit_id if known else self.open[person], scenario) in kept_before:
-                assert e164 == had, (
+                assert shown.get(scenario) == had, (
                     "an active visit keeps its number; an ended one gets it back if nobody was lent it since"
                 )
-            elif self.scenarios[scenario] == "visit" and idle_before[scenario]:
-                assert e164 in idle_before[scenario], "numbers are shared only when none is idle"
-        self.pages[visit_id] = Page(visitor, self.now, shown)
+                idle_before[scenario] = set()
+        self.lends_idle_ones_first(shown, idle_before)
+        waiting = {**known.shown, **known.waiting} if known else {}
+        self.pages[visit_id] = Page(
+            visitor, self.now, shown, waiting={one: e164 for one, e164 in waiting.items() if one not in shown}
+        )
         self.open[person] = visit_id
+
+    def lent(
+        self, visit_id: int, shown: dict[int, str], asked: Iterable[int], idle_before: dict[int, set[str]]
+    ) -> dict[int, str]:
+        """Of what a page shows, the numbers that were lent to it. Who was lent none was right to be lent none, and is counted."""
+        numbers = {scenario: e164 for scenario, e164 in shown.items() if e164 != self.extras[scenario]}
+        for scenario in set(asked) - set(numbers):
+            assert self.policy != "share", "every scenario gives a number: exhausted pools share"
+            assert shown.get(scenario) == (self.extras[scenario] if self.policy == "overflow" else None)
+            assert not idle_before[scenario], "only an exhausted pool lends none"
+            self.unserved.add((visit_id, scenario))
+        return numbers
+
+    def lends_idle_ones_first(self, lent: dict[int, str], idle_before: dict[int, set[str]]) -> None:
+        for scenario, e164 in lent.items():
+            if idle_before[scenario] and (self.policy != "share" or self.scenarios[scenario] == "visit"):
+                assert e164 in idle_before[scenario], "numbers are shared only when none is idle"
 
     @precondition(lambda self: self.open)
     @rule(data=st.data())
@@ -133,27 +166,30 @@ class PoolLife(RuleBasedStateMachine):
         self.tick()
         visit_id = data.draw(st.sampled_from(sorted(self.pages)))
         page = self.pages[visit_id]
-        gone = {scenario for scenario in self.scenarios if (visit_id, scenario) not in self.kept()}
+        kept = self.kept()
+        gone = {scenario for scenario in page.shown if (visit_id, scenario) not in kept}
+        gone |= {one for one, e164 in page.waiting.items() if self.holders()[e164] != page.visitor}
         idle_before = {scenario: self.idle_numbers(scenario) for scenario in self.scenarios}
         arrival = self.doing(lambda session, project: sign_of_life(session, project, visit_id, None, self.now))
         assert arrival is not None
         changed = {one.scenario.id: one.e164 for one in arrival.numbers}
-        assert set(changed) == gone, "a page is told of a number that was given away, and of no other"
-        for scenario, e164 in changed.items():
-            if self.scenarios[scenario] == "visit" and idle_before[scenario]:
-                assert e164 in idle_before[scenario], "numbers are shared only when none is idle"
-        self.pages[visit_id] = Page(page.visitor, self.now, page.shown | changed)
+        assert {*changed, *arrival.withdrawn} == gone, "a page is told of a number that was given away, and of no other"
+        lent = self.lent(visit_id, changed, gone, idle_before)
+        self.lends_idle_ones_first(lent, idle_before)
+        left = {one: e164 for one, e164 in page.shown.items() if one not in gone}
+        waiting = {one: e164 for one, e164 in (page.shown | page.waiting).items() if one not in {**left, **lent}}
+        self.pages[visit_id] = Page(page.visitor, self.now, left | lent, waiting=waiting)
 
     @precondition(lambda self: self.open)
-    @rule(data=st.data())
-    def a_page_is_left(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), left=st.booleans())
+    def a_page_is_left_or_a_number_tapped(self, data: st.DataObject, left: bool) -> None:
         self.tick()
         visit_id = data.draw(st.sampled_from(sorted(self.pages)))
         page = self.pages[visit_id]
         lost = {scenario for scenario in self.scenarios if (visit_id, scenario) not in self.kept()}
         with self.database.writing() as session:
-            assert mere_sign(session, self.project, visit_id, self.now, left=True)
-        self.pages[visit_id] = Page(page.visitor, self.now, page.shown, lost)
+            assert mere_sign(session, self.project, visit_id, self.now, left=left)
+        self.pages[visit_id] = Page(page.visitor, self.now, page.shown, lost, page.waiting)
 
     @rule(data=st.data())
     def a_call_comes_in(self, data: st.DataObject) -> None:
@@ -169,19 +205,23 @@ class PoolLife(RuleBasedStateMachine):
 
     def kept(self) -> set[tuple[int, int]]:
         """(visit, scenario) of the numbers that visits hold: active ones all theirs, ended ones what nobody else was lent since."""
-        with self.database.reading() as session:
-            rows = session.execute(
-                select(PoolNumber.e164, Visit.visitor)
-                .join(Lease, (Lease.number_id == PoolNumber.number_id) & (Lease.turn == PoolNumber.turn))
-                .join(Visit, Visit.id == Lease.visit_id)
-            )
-            holders = {row.e164: row.visitor for row in rows}
+        holders = self.holders()
         return {
             (visit_id, scenario)
             for visit_id, page in self.pages.items()
             for scenario, e164 in page.shown.items()
             if scenario not in page.lost and (page.is_active(self.now) or holders[e164] == page.visitor)
         }
+
+    def holders(self) -> dict[str, str]:
+        """The visitor whom each number was lent to last."""
+        with self.database.reading() as session:
+            rows = session.execute(
+                select(PoolNumber.e164, Visit.visitor)
+                .join(Lease, (Lease.number_id == PoolNumber.number_id) & (Lease.turn == PoolNumber.turn))
+                .join(Visit, Visit.id == Lease.visit_id)
+            )
+            return {row.e164: row.visitor for row in rows}
 
     def idle_numbers(self, scenario: int) -> set[str]:
         with self.database.reading() as session:
@@ -200,13 +240,16 @@ class PoolLife(RuleBasedStateMachine):
         for scenario in self.scenarios:
             holders: dict[str, list[int]] = {}
             for visit_id, page in self.pages.items():
-                if page.is_active(self.now) and scenario not in page.lost:
+                if page.is_active(self.now) and scenario in page.shown and scenario not in page.lost:
                     holders.setdefault(page.shown[scenario], []).append(visit_id)
             for e164, visits in holders.items():
                 if len({self.pages[one].visitor for one in visits}) > 1:
                     assert all(marks[one, e164] for one in visits), (
                         f"{e164} is shared and not marked: { {one: (self.pages[one].visitor[:3], marks[one, e164]) for one in visits} }"
                     )
+
+        if self.policy != "share":
+            assert not any(marks.values()), "no lease is ever shared"
 
     def marks(self) -> dict[tuple[int, str], bool]:
         with self.database.reading() as session:
@@ -227,15 +270,19 @@ class PoolLife(RuleBasedStateMachine):
             self.calls_that_are_processed_again_are_decided_alike()
             with self.database.reading() as session:
                 numbers = list(session.scalars(select(Visit.number).order_by(Visit.id)))
+                unserved = session.execute(select(Unserved.visit_id, Unserved.scenario_id, Unserved.outcome)).all()
+            assert {(visit_id, scenario) for visit_id, scenario, _ in unserved} == self.unserved
+            assert {outcome for _, _, outcome in unserved} <= {self.policy}
             assert numbers == sorted(set(numbers)), "visit numbers rise"
 
 
-def test_r6_r7_whatever_visitors_do_their_numbers_and_calls_are_right(database: Database) -> None:
-    machine: Any = type("PoolLifeHere", (PoolLife,), {"database": database})
+@pytest.mark.parametrize("policy", ["share", "overflow", "keep"])
+def test_r6_r7_whatever_visitors_do_their_numbers_and_calls_are_right(database: Database, policy: str) -> None:
+    machine: Any = type("PoolLifeHere", (PoolLife,), {"database": database, "policy": policy})
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=60 if database.is_sqlite else 15,
+            max_examples=(40 if policy == "share" else 20) if database.is_sqlite else 6,
             stateful_step_count=40,
             deadline=None,
             suppress_health_check=list(HealthCheck),

@@ -59,6 +59,9 @@ class Stub:
     visits: int = 0
     alive_status: int = 204
     alive_numbers: list[dict[str, Any]] | None = None
+    alive_withdrawn: list[int] | None = None
+    hold: int | None = None
+    """Seconds; half as many between two signs of life."""
     visit_answer: Callable[[], tuple[int, bytes]] | None = None
     hanging_up: bool = False
     slow: threading.Event | None = None
@@ -87,10 +90,12 @@ class Stub:
                 "alive_every": 45,
                 "numbers": self.numbers,
             }
-            return 201, json.dumps(visit).encode()
+            short = {"hold": self.hold, "alive_every": self.hold // 2} if self.hold else {}
+            return 201, json.dumps(visit | short).encode()
         if path.endswith("/alive"):
             if self.alive_numbers is not None:
-                return 200, json.dumps({"numbers": self.alive_numbers}).encode()
+                withdrawn = {"withdrawn": self.alive_withdrawn} if self.alive_withdrawn else {}
+                return 200, json.dumps({"numbers": self.alive_numbers} | withdrawn).encode()
             return self.alive_status, b""
         return 204, b""
 

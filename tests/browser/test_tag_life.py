@@ -106,6 +106,22 @@ def test_only_the_number_that_changed_is_named_and_the_others_stay(page: Page, s
     assert page.inner_text("#q") == "212-555-0199"
 
 
+def test_r6_a_number_that_was_given_away_is_taken_back_when_there_is_none_for_the_page(
+    page: Page, stub: Stub, site: Site
+) -> None:
+    stub.numbers = [number(5, selectors=["#p"]), number(9, "+12125550199", selectors=["#q"])]
+    page.clock.install()
+    page.goto(site.put(PAGE + '<p id="q">212-555-0000</p>'))
+    wait_until_shown(page, LENT)
+    stub.alive_numbers, stub.alive_withdrawn = [], [5]
+    become(page, "visible")
+    wait_until_shown(page, OWN)
+    assert page.inner_text("#q") == "212-555-0199"
+    stub.alive_numbers, stub.alive_withdrawn = [number(5, selectors=["#p"])], None
+    become(page, "visible")
+    wait_until_shown(page, LENT)
+
+
 def test_an_unknown_token_makes_the_tag_ask_anew(page: Page, stub: Stub, site: Site) -> None:
     open_page(page, site, "?utm_source=google")
     stub.alive_status = 404
@@ -126,6 +142,33 @@ def test_a_number_is_shown_only_while_the_server_confirms_it(page: Page, stub: S
     page.wait_for_timeout(50)
     assert page.inner_text("#p") == LENT
     seconds_pass(page, 51)
+    wait_until_shown(page, OWN)
+    stub.alive_status = 204
+    become(page, "visible")
+    wait_until_shown(page, LENT)
+
+
+def test_r6_the_hold_that_the_server_names_counts(page: Page, stub: Stub, site: Site) -> None:
+    stub.hold = 60
+    open_page(page, site)
+    alive_within(page, 31)
+    stub.alive_status = 500
+    seconds_pass(page, 55)
+    assert page.inner_text("#p") == LENT
+    seconds_pass(page, 6)
+    wait_until_shown(page, OWN)
+
+
+def test_r6_a_clock_that_is_set_back_keeps_no_unconfirmed_number_and_does_not_silence_the_page(
+    page: Page, stub: Stub, site: Site
+) -> None:
+    open_page(page, site)
+    alive_within(page, 46)
+    page.clock.set_system_time("2001-01-01T00:00:00Z")
+    alive_within(page, 46)
+    page.clock.set_system_time("2000-01-01T00:00:00Z")
+    stub.alive_status = 500
+    seconds_pass(page, 151)
     wait_until_shown(page, OWN)
     stub.alive_status = 204
     become(page, "visible")

@@ -11,25 +11,28 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import select
+import pytest
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
 from router.attribution.arrivals import Arrival, page_viewed, sign_of_life, with_project
-from router.attribution.models import Lease, PoolNumber, Visit
+from router.attribution.models import Lease, PoolNumber, Unserved, Visit
+from router.attribution.pool import follow_numbers
 from router.attribution.sources import read_evidence
 from router.attribution.tag_projects import TagProject
 from router.attribution.visits import PageView
 from router.crypto import KeyRing
 from router.database import Database
+from router.scenarios.models import Scenario
 from tests.conftest import SECRET
-from tests.world import NOON, make_project, make_scenario
+from tests.world import NOON, make_number, make_project, make_scenario
 
 KEYS = KeyRing((SECRET,))
 CLIENTS = 16
 PROCESSES = 2
+EXTRA = "+12135559001"
 HOLD = timedelta(seconds=150)
 
 
@@ -58,20 +61,24 @@ def stay(database: Database, visit_id: int, now: datetime) -> None:
     assert with_project(database, "k-shop", work) is not None
 
 
-def browse(database: Database, client: int, visits: int, now: datetime) -> None:
+def browse(database: Database, client: int, visits: int, now: datetime, policy: str = "share") -> None:
     """One client: new visitors, each of them coming back by another advertisement, and staying."""
     for turn in range(visits):
         visitor, visit_id, shown = arrive(database, f"s{client % 3}", now)
-        assert shown
+        assert shown or policy == "keep"
         if turn % 2:
             stay(database, visit_id, now)
             again, _, shown_again = arrive(database, f"again{turn}", now, visitor)
             assert (again, shown_again) == (visitor, shown)
 
 
-def fill(database: Database, numbers: int, aim: str = "visit") -> None:
+def fill(database: Database, numbers: int, aim: str = "visit", policy: str = "share") -> None:
     with database.writing() as session:
-        make_scenario(session, make_project(session), numbers, aim=aim)
+        project = make_project(session)
+        scenario = make_scenario(session, project, numbers, aim=aim, exhausted=policy)
+        extra = make_number(session, project, EXTRA, scenario)
+        extra.overflow = True
+        follow_numbers(session, [extra.id])
 
 
 @dataclass(frozen=True)
@@ -106,9 +113,32 @@ def together(held: Iterable[Holding]) -> Iterator[tuple[Holding, Holding]]:
         by_number[one.number].append(one)
 
 
-def in_parallel(database: Database, visits: int, now: datetime) -> None:
+def in_parallel(database: Database, visits: int, now: datetime, policy: str = "share") -> None:
     with ThreadPoolExecutor(CLIENTS) as clients:
-        list(clients.map(lambda client: browse(database, client, visits, now), range(CLIENTS)))
+        list(clients.map(lambda client: browse(database, client, visits, now, policy), range(CLIENTS)))
+
+
+def unserved(database: Database) -> dict[str, set[str]]:
+    """The visitors who were lent no number, by what they were shown instead."""
+    found: dict[str, set[str]] = defaultdict(set)
+    with database.reading() as session:
+        rows = session.execute(select(Unserved.outcome, Visit.visitor).join(Visit, Visit.id == Unserved.visit_id))
+        for outcome, visitor in rows:
+            found[outcome].add(visitor)
+    return found
+
+
+def assert_no_sharing(database: Database, policy: str, visitors: int, numbers: int) -> None:
+    """Each number has one visitor, and everybody else was counted."""
+    held = holdings(database)
+    assert not list(together(held))
+    assert not [one for one in held if one.shared]
+    served = {one.visitor for one in held}
+    assert len(served) == len({one.number for one in held}) == numbers
+    without = unserved(database)
+    assert set(without) == {policy}
+    assert len(without[policy]) == visitors - numbers
+    assert not served & without[policy]
 
 
 def test_sixteen_clients_get_sixteen_different_numbers_down_to_the_last_one(database: Database) -> None:
@@ -174,47 +204,80 @@ def test_aim_source_under_many_clients_marks_every_shared_visit(database: Databa
     assert all(one.shared and other.shared for one, other in together(holdings(database)))
 
 
+@pytest.mark.parametrize(("policy", "aim"), [("overflow", "source"), ("keep", "visit")])
+def test_r6_who_must_not_share_is_lent_the_last_number_or_none(database: Database, policy: str, aim: str) -> None:
+    visits, numbers = 4, 40
+    fill(database, numbers, aim, policy)
+    in_parallel(database, visits, NOON, policy)
+    assert_no_sharing(database, policy, CLIENTS * visits, numbers)
+
+
 @contextmanager
-def another_process(url: str, first_client: int, visits: int) -> Iterator[subprocess.Popen[str]]:
-    plan = json.dumps({"url": url, "first_client": first_client, "visits": visits})
-    command = [sys.executable, "-m", "tests.faults.test_leases_in_parallel", plan]
+def another_process(url: str, first_client: int) -> Iterator[subprocess.Popen[str]]:
+    """It is ready when it has said so; then it browses at each line that it reads."""
+    command = [sys.executable, "-m", "tests.faults.test_leases_in_parallel", url, str(first_client)]
     folder = Path(__file__).parents[2]
     with subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stdin=subprocess.PIPE, cwd=folder) as process:
         yield process
 
 
-def test_two_processes_of_eight_threads_share_nothing_while_a_number_is_free(
+def said_by(processes: Iterable[subprocess.Popen[str]]) -> list[str]:
+    return [process.stdout.readline().strip() for process in processes if process.stdout]
+
+
+def browse_in(processes: Iterable[subprocess.Popen[str]], visits: int, now: datetime, policy: str) -> None:
+    """Eight clients in each process, all at once."""
+    line = json.dumps({"visits": visits, "now": now.isoformat(), "policy": policy})
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write(f"{line}\n")
+        process.stdin.flush()
+    assert set(said_by(processes)) == {"done"}
+
+
+def test_two_processes_of_eight_threads_share_nothing_while_a_number_is_free_or_where_none_may_be_shared(
     database: Database, database_url: str
 ) -> None:
-    visits = 3
-    fill(database, PROCESSES * 8 * visits)
-    with another_process(database_url, 0, visits) as one, another_process(database_url, 8, visits) as other:
-        for process in (one, other):
-            assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n"
-        for process in (one, other):
-            process.communicate("go\n", timeout=60)
-            assert process.returncode == 0
-    held = holdings(database)
-    assert len({one.visitor for one in held}) == PROCESSES * 8 * visits
-    assert len({one.number for one in held}) == PROCESSES * 8 * visits
-    assert not [one for one in held if one.shared]
-    arrive(database, "one too many", NOON)
-    assert Counter(one.shared for one in holdings(database))[True] >= 2
+    visits, numbers = 3, PROCESSES * 8 * 3
+    fill(database, numbers)
+    with another_process(database_url, 0) as one, another_process(database_url, 8) as other:
+        processes = (one, other)
+        assert set(said_by(processes)) == {"ready"}
+        browse_in(processes, visits, NOON, "share")
+        held = holdings(database)
+        assert len({one.visitor for one in held}) == len({one.number for one in held}) == numbers
+        assert not [one for one in held if one.shared]
+        arrive(database, "one too many", NOON)
+        assert Counter(one.shared for one in holdings(database))[True] >= 2
+
+        later = NOON + timedelta(hours=1)
+        with database.writing() as session:
+            session.execute(update(Scenario).values(exhausted="keep", aim="source"))
+            session.execute(delete(PoolNumber).where(PoolNumber.number_id > min(one.number for one in held) + 39))
+            session.execute(delete(Lease))
+        browse_in(processes, visits, later, "keep")
+        assert_no_sharing(database, "keep", PROCESSES * 8 * visits, 40)
 
 
-def _be_a_process(plan: dict[str, Any]) -> None:
-    database = Database(plan["url"])
+def _be_a_process(url: str, first_client: int) -> None:
+    database = Database(url)
     with database.reading() as session:
         session.scalars(select(Project)).one()
-    sys.stdout.write("ready\n")
-    sys.stdout.flush()
-    sys.stdin.readline()
-    with ThreadPoolExecutor(8) as clients:
-        first = plan["first_client"]
-        list(clients.map(lambda i: browse(database, i, plan["visits"], NOON), range(first, first + 8)))
+    _say("ready")
+    for line in sys.stdin:
+        plan = json.loads(line)
+        now = datetime.fromisoformat(plan["now"])
+        with ThreadPoolExecutor(8) as clients:
+            ours = range(first_client, first_client + 8)
+            list(clients.map(lambda i: browse(database, i, plan["visits"], now, plan["policy"]), ours))  # noqa: B023
+        _say("done")
     database.dispose()
 
 
+def _say(word: str) -> None:
+    sys.stdout.write(f"{word}\n")
+    sys.stdout.flush()
+
+
 if __name__ == "__main__":
-    _be_a_process(json.loads(sys.argv[1]))
+    _be_a_process(sys.argv[1], int(sys.argv[2]))

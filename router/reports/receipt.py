@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -10,9 +11,12 @@ from router.accounts.models import Project
 from router.attribution.models import Visit
 from router.integrations.models import Delivery, Integration
 from router.reports.calls import find_call
+from router.reports.lease_history import read_history
+from router.reports.lease_picture import Picture, picture_of
 from router.reports.steps import Step, steps_of
 from router.reports.timeline import Moment, moments_of
 from router.scenarios.models import Scenario
+from router.scenarios.shape import DEFAULT_HOLD_SECONDS
 from router.voice.models import Call, CallEvent, CallLeg
 
 MOST_ROWS = 200
@@ -27,6 +31,8 @@ class Receipt:
     """Those of the candidates, by visit number."""
     moments: list[Moment]
     steps: list[Step]
+    picture: Picture | None
+    """The lease history of the number around the call."""
     deliveries: Sequence[tuple[Delivery, Integration]]
 
 
@@ -38,15 +44,25 @@ def read_receipt(session: Session, project: Project, call_id: int) -> Receipt:
     call = find_call(session, project.id, call_id)
     legs = session.scalars(select(CallLeg).where(CallLeg.call_sid == call.sid).limit(MOST_ROWS)).all()
     events = session.scalars(select(CallEvent).where(CallEvent.call_sid == call.sid).limit(MOST_ROWS)).all()
+    scenario = session.get(Scenario, call.scenario_id) if call.scenario_id else None
+    history = read_history(session, call, _hold(call, scenario))
     return Receipt(
         call=call,
         visit=session.get(Visit, call.visit_id) if call.visit_id else None,
-        scenario=session.get(Scenario, call.scenario_id) if call.scenario_id else None,
+        scenario=scenario,
         visits=_candidates(session, project, call),
         moments=moments_of(call, legs, events),
         steps=steps_of(call),
+        picture=picture_of(history, project.timezone),
         deliveries=_deliveries(session, call),
     )
+
+
+def _hold(call: Call, scenario: Scenario | None) -> timedelta:
+    """As it was for this call, where the decision kept it."""
+    given = (call.decision.get("given") or {}).get("hold_seconds")
+    now = scenario.hold_seconds if scenario else DEFAULT_HOLD_SECONDS
+    return timedelta(seconds=now if given is None else given)
 
 
 def _candidates(session: Session, project: Project, call: Call) -> dict[int, Visit]:

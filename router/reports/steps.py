@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from router.attribution.decision import OVERFLOW
-from router.formats import say_count, say_duration
+from router.formats import say_count
 from router.voice.models import Call
 
 Facts = dict[str, Any]
@@ -74,8 +74,16 @@ def _lease(call: Call, facts: Facts) -> str:
             "Anybody for whom no other was left." if facts.get("because") == OVERFLOW else "Nobody in the last 30 days."
         )
     seen = int(facts.get("candidates") or 0)
-    sure = f"{whole_percent(call.confidence)} sure that it was visit {call.candidates[0]['visit']}."
+    winner = call.candidates[0]
+    sure = f"{whole_percent(winner['probability'])} sure that it was visit {winner['visit']}{_together(call)}."
     return f"Only one visit: {sure}" if seen == 1 else f"{say_count(seen, 'visit')}. The most probable one wins: {sure}"
+
+
+def _together(call: Call) -> str:
+    """How sure its source is, when other visits came from there too."""
+    if call.rule != "lease" or call.source_confidence == call.confidence:
+        return ""
+    return f", and {whole_percent(call.source_confidence)} sure of the source, because other visits came from there too"
 
 
 def _imported(call: Call, facts: Facts) -> str:
@@ -117,13 +125,3 @@ def _which(call: Call) -> str:
 def whole_percent(share: float | None) -> str:
     """Rounded down, so that only certainty is 100 %."""
     return "not at all" if share is None else f"{int(share * 100 + 1e-9)} %"
-
-
-def page_state(candidate: Facts) -> str:
-    """What a candidate's page was doing when the call came."""
-    silent = say_duration(candidate.get("silent_seconds") or 0)
-    return {
-        "open": "its page was open",
-        "hold": f"its page had been silent for {silent}",
-        "ended": f"its page had been closed for {silent}",
-    }.get(str(candidate.get("state")), "")

@@ -7,8 +7,8 @@ from markupsafe import Markup
 
 from router.accounts.filters import phone
 from router.formats import say_duration
-from router.reports.words import STATUS_WORDS
-from router.voice.calls import IMPORTED
+from router.reports.words import STATUS_WORDS, say_source
+from router.voice.calls import CORRECTED, IMPORTED
 from router.voice.models import Call, CallEvent, CallLeg
 
 Moment = tuple[datetime, str, str]
@@ -23,9 +23,10 @@ LEG_ENDS = {
 
 
 def moments_of(call: Call, legs: Iterable[CallLeg], events: Iterable[CallEvent]) -> list[Moment]:
-    """The call's beginning, each destination that was rung, the recording, the end."""
+    """The call's beginning, each destination that was rung, the recording, the end, and corrections of its source."""
     moments = [moment for leg in legs for moment in _leg_moments(leg)]
     moments += [(event.at, "The recording is ready", "quiet") for event in events if event.kind == "recording"]
+    moments += [(event.at, _was(event), "quiet") for event in events if event.kind == CORRECTED]
     moments.sort(key=lambda moment: moment[0])
     came_in = (call.started_at, Markup("The call came in to {}").format(phone(call.number)), "quiet")
     return [came_in, *_ended_in_place(call, moments)]
@@ -39,6 +40,11 @@ def _ended_in_place(call: Call, moments: list[Moment]) -> list[Moment]:
     word, kind = STATUS_WORDS[call.status]
     end = (call.ended_at, f"The call ended: {word}", kind if kind in ("good", "bad") else "quiet")
     return [*before, end, *moments[len(before) :]]
+
+
+def _was(event: CallEvent) -> str:
+    before = say_source(event.facts.get("source")) or "not known"
+    return f"An earlier call became known, and the source was decided again; it was {before} before"
 
 
 def _leg_moments(leg: CallLeg) -> list[Moment]:

@@ -12,8 +12,9 @@ from router.accounts.sessions import require_person
 from router.reports.calls import CallFilter, calls_of, scenario_titles
 from router.reports.list_filter import chosen_beyond, page_filter
 from router.reports.overview import day_figures, failures, not_called_back, shown_scenarios
+from router.reports.reasons import reasons_of
 from router.reports.receipt import read_receipt
-from router.reports.steps import how_sure, page_state
+from router.reports.steps import how_sure
 from router.reports.words import DELIVERY_WORDS, EVENT_WORDS, STATUS_WORDS, receiver, say_clock, say_source
 from router.scenarios.money.forecast import project_forecast
 from router.scenarios.number_table import number_figures
@@ -88,7 +89,7 @@ def receipt(call_id: int) -> str:
         others=others,
         nobody=max(0.0, 1 - sum(one["probability"] for one in found.call.candidates)),
         how_sure=how_sure(found.call),
-        page_state=page_state,
+        reasons=lambda candidate, visit: "; ".join(reasons_of(candidate, visit, project.timezone)),
         receiver=receiver,
         event_words=EVENT_WORDS,
         clock=lambda moment: say_clock(moment, project.timezone),

@@ -16,7 +16,7 @@ from router.database import insert_new, table_of
 from router.phones import Caller
 from router.server import Server
 from router.statements import Statement
-from router.voice.models import Call
+from router.voice.models import Call, CallEvent
 from router.voice.routing import Route
 from router.voice.signals import CallFacts, announce
 
@@ -27,6 +27,9 @@ LATE = timedelta(seconds=2)
 
 IMPORTED = "imported"
 """The rule of a call that was brought over: it keeps the source that another service named."""
+
+CORRECTED = "corrected"
+"""The kind of the event that keeps what a call's source was before it was decided again."""
 
 CALL = table_of(Call)
 _call = CALL.c
@@ -147,9 +150,25 @@ def decide_later_calls(
             values = {"first_call": values["first_call"]}
         if all(getattr(call, name) == value for name, value in values.items()):
             continue
+        _keep_what_it_was(session, call, values, now)
         session.execute(update(CALL).where(_call.id == call.id).values(values | {"counted": False}))
         if tell and call.ended_at is not None and call.rule != IMPORTED:
             announce(server, session, "updated", facts_of(call.id, values_of(call)), now)
+
+
+def _keep_what_it_was(session: Session, call: Call, values: Mapping[str, Any], now: datetime) -> None:
+    """Its page tells that the call was said to come from elsewhere before."""
+    if values.get("source_key", call.source_key) == call.source_key:
+        return
+    facts = {"source": call.source, "rule": call.rule, "source_confidence": call.source_confidence}
+    event = {
+        "call_sid": call.sid,
+        "key": f"{CORRECTED} {now.isoformat()}",
+        "kind": CORRECTED,
+        "at": now,
+        "facts": facts,
+    }
+    session.execute(insert_new(session, CallEvent, unique=["call_sid", "key"]).values(event))
 
 
 def _decided(session: Session, route: Route, caller: Caller, at: datetime, sid: str) -> dict[str, Any]:

@@ -102,7 +102,7 @@ class CallLeg(Base):
 
 
 class CallEvent(Base):
-    """One callback of the carrier as it came; a repeated one leaves no second row."""
+    """One callback of the carrier as it came, or a correction of ours; a repeated one leaves no second row."""
 
     __tablename__ = "call_event"
     __table_args__ = (UniqueConstraint("call_sid", "key"),)
@@ -111,6 +111,6 @@ class CallEvent(Base):
     call_sid: Mapped[str] = mapped_column(String(64))
     key: Mapped[str] = mapped_column(String(160))
     kind: Mapped[str] = mapped_column(String(12))
-    """inbound, dial, leg, status, recording"""
+    """inbound, dial, leg, status, recording; corrected: its source was decided again"""
     at: Mapped[datetime]
     facts: Mapped[dict[str, Any]]

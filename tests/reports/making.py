@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from router.accounts.access import Actor
 from router.accounts.models import Project
 from router.attribution.decision import shares_by_source
-from router.attribution.models import Lease, Visit, VisitSpan
+from router.attribution.models import Lease, Tap, Visit, VisitSpan
 from router.attribution.sources import named_source
 from router.integrations.models import Delivery, DestinationHealth, Integration
 from router.scenarios.models import Scenario, TrackingNumber
@@ -83,6 +83,9 @@ def leased(*visits: Visit) -> dict[str, Any]:
             "probability": share,
             "state": state,
             "silent_seconds": 900 * index,
+            "tapped_seconds": None if index else 8,
+            "left": index == 1,
+            "replaced": index == 3,
         }
         for index, (visit, share, state) in enumerate(zip(visits, shares, states, strict=False))
     ]
@@ -185,15 +188,7 @@ def make_life(session: Session, server: Server, project: Project, now: datetime)
         VisitSpan(visit_id=visits[0].id, started_at=now - timedelta(hours=1), last_at=now - timedelta(minutes=50))
     )
     number = session.query(TrackingNumber).filter_by(e164=NUMBERS[0]).one()
-    session.add(
-        Lease(
-            scenario_id=spring.id,
-            number_id=number.id,
-            visit_id=visits[0].id,
-            turn=1,
-            started_at=now - timedelta(minutes=3),
-        )
-    )
+    _leases(session, spring, number, visits)
     call = _calls(session, project, spring, visits, now)
     _deliveries(session, spring, call, now)
     return {
@@ -203,6 +198,23 @@ def make_life(session: Session, server: Server, project: Project, now: datetime)
         "call_id": call.id,
         "number": visits[0].number,
     }
+
+
+def _leases(session: Session, scenario: Scenario, number: TrackingNumber, visits: list[Visit]) -> None:
+    """The number went from visit to visit; the last one tapped it, the one before was left."""
+    for turn, visit in enumerate(reversed(visits), start=1):
+        session.add(
+            Lease(
+                scenario_id=scenario.id,
+                number_id=number.id,
+                visit_id=visit.id,
+                turn=turn,
+                started_at=visit.started_at,
+            )
+        )
+    visits[1].left = True
+    visits[2].source_at = visits[2].started_at - timedelta(days=4)
+    session.add(Tap(visit_id=visits[0].id, number_id=number.id, at=visits[0].started_at + timedelta(seconds=52)))
 
 
 def _scenarios(session: Session, server: Server, project: Project, now: datetime) -> Scenario:
@@ -259,6 +271,7 @@ def _calls(session: Session, project: Project, spring: Scenario, visits: list[Vi
         NUMBERS[0],
         now - timedelta(minutes=2),
         caller="+14155550190",
+        number_id=session.query(TrackingNumber.id).filter_by(e164=NUMBERS[0]).scalar(),
         recording_url="https://recordings.example.com/RE1",
         recording_seconds=95,
         talk_seconds=95,

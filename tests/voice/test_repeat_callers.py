@@ -21,7 +21,7 @@ from router.scenarios.models import TrackingNumber
 from router.server import Server
 from router.voice.calls import attribute, record_inbound
 from router.voice.import_calls import OldCall, write_some
-from router.voice.models import Call
+from router.voice.models import Call, CallEvent
 from router.voice.routing import find_route, route_of
 from tests.counting import count_statements
 from tests.world import NOON, make_number, make_project, make_scenario
@@ -232,6 +232,24 @@ def test_r7_in_whatever_order_two_calls_of_one_moment_become_known_the_same_is_t
             shop.passes(60)
             shop.call(sid, caller=caller, at=NOON)
         assert [(one.sid[-1], one.first_call) for one in shop.calls(caller)] == [("1", True), ("2", False)]
+
+
+def test_r7_a_call_that_is_decided_again_keeps_what_its_source_was(opened: Open) -> None:
+    shop = opened()
+    shop.visit("v", "google")
+    first = shop.now
+    shop.passes(5)
+    shop.visit("x", "google")
+    shop.passes(5 * 86400)
+    numbers = shop.visit("w", "mail")
+    shop.call("CA2", number=numbers[0])
+    was = shop.calls()[0].source
+    shop.passes(60)
+    shop.call("CA1", number=numbers[0], at=first + timedelta(seconds=5))
+    [kept] = shop.session.scalars(select(CallEvent).where(CallEvent.call_sid == "CA2")).all()
+    assert (kept.kind, kept.facts["source"], kept.at) == ("corrected", was, shop.now)
+    assert shop.calls()[1].rule == "repeat"
+    assert shop.calls()[1].source != was
 
 
 events = st.lists(

@@ -1,0 +1,143 @@
+"""Who held a number around a call: each visit's leases, open pages, holds, taps and leaving, as a call's page draws them."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from router.attribution.models import Lease, Tap, Visit, VisitSpan
+from router.voice.models import Call
+
+MOST_BEFORE, MOST_AFTER = 8, 3
+"""Leases that are shown."""
+BEFORE, AFTER = timedelta(hours=24), timedelta(hours=2)
+MOST_SPANS = 400
+LEAST_SIDE = timedelta(minutes=5)
+"""What is shown at least before and after the call."""
+LONGEST_BEFORE = timedelta(hours=6)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """From a first to a last sign of life its page was open; `left`: the last one said that it was being left."""
+
+    start: datetime
+    last: datetime
+    left: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A visit that was lent the number: when, until when it was its own, and what its page did."""
+
+    visit: Visit
+    lent_at: datetime
+    over_at: datetime | None
+    """When it could not get the number back any more; None: it still could at the end of what is shown."""
+    shared: bool
+    spans: Sequence[Span]
+    taps: Sequence[datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """The visits that were lent the number of a call around its time, in order; `since` and `until` limit the picture."""
+
+    at: datetime
+    since: datetime
+    until: datetime
+    hold: timedelta
+    holders: list[Holder] = field(default_factory=list)
+
+    def place(self, moment: datetime) -> float:
+        """Per cent of the picture's width."""
+        return round(100 * min(1.0, max(0.0, (moment - self.since) / (self.until - self.since))), 2)
+
+
+def read_history(session: Session, call: Call, hold: timedelta) -> History:
+    """At most four statements."""
+    leases = _leases(session, call)
+    ids = {lease.visit_id for lease, _ in leases}
+    spans = _spans(session, [visit for _, visit in leases]) if ids else {}
+    taps = _taps(session, call, ids) if ids else {}
+    holders = [
+        Holder(
+            visit,
+            lease.started_at,
+            over_at(lease.started_at, spans[visit.id], _next(leases[place + 1 :], visit.visitor), hold),
+            lease.shared,
+            spans[visit.id],
+            taps.get(visit.id, []),
+        )
+        for place, (lease, visit) in enumerate(leases)
+    ]
+    since, until = _limits(call.started_at, holders, hold)
+    return History(call.started_at, since, until, hold, holders)
+
+
+def over_at(lent_at: datetime, spans: Sequence[Span], lent_again: datetime | None, hold: timedelta) -> datetime | None:
+    """When a lease was over (R6): when another visitor was lent the number, or, when the visit was active then and shared it, at the end of
+    its hold."""
+    if lent_again is None:
+        return None
+    active = [end for start, end in active_times(spans, hold) if start <= lent_again <= end]
+    return max([lent_again, *active])
+
+
+def active_times(spans: Sequence[Span], hold: timedelta) -> Iterator[tuple[datetime, datetime]]:
+    """From when to when a visit was active: its spans with their holds, joined where they meet."""
+    start, end = None, None
+    for span in spans:
+        if start is None or end is None or span.start > end:
+            if start and end:
+                yield start, end
+            start = span.start
+            end = span.last + hold
+        end = max(end, span.last + hold)
+    if start and end:
+        yield start, end
+
+
+def _next(later: Iterable[tuple[Lease, Visit]], visitor: str) -> datetime | None:
+    return next((lease.started_at for lease, visit in later if visit.visitor != visitor), None)
+
+
+def _leases(session: Session, call: Call) -> list[tuple[Lease, Visit]]:
+    """In the order in which they were lent."""
+    of_number = select(Lease, Visit).join(Visit, Visit.id == Lease.visit_id).where(Lease.number_id == call.number_id)
+    at = call.started_at
+    before = of_number.where(Lease.started_at <= at, Lease.started_at > at - BEFORE)
+    after = of_number.where(Lease.started_at > at, Lease.started_at < at + AFTER)
+    first = session.execute(before.order_by(Lease.started_at.desc(), Lease.turn.desc()).limit(MOST_BEFORE)).all()
+    then = session.execute(after.order_by(Lease.started_at, Lease.turn).limit(MOST_AFTER)).all()
+    return [(lease, visit) for lease, visit in (*reversed(first), *then)]
+
+
+def _spans(session: Session, visits: Sequence[Visit]) -> dict[int, list[Span]]:
+    """In order of time; the newest is kept with the visit."""
+    found: dict[int, list[Span]] = {visit.id: [] for visit in visits}
+    earlier = select(VisitSpan).where(VisitSpan.visit_id.in_(found)).order_by(VisitSpan.started_at).limit(MOST_SPANS)
+    for span in session.scalars(earlier):
+        found[span.visit_id].append(Span(span.started_at, span.last_at, span.left))
+    for visit in {visit.id: visit for visit in visits}.values():
+        found[visit.id].append(Span(visit.span_started_at, visit.last_sign_at, visit.left))
+    return found
+
+
+def _taps(session: Session, call: Call, visit_ids: Iterable[int]) -> dict[int, list[datetime]]:
+    found: dict[int, list[datetime]] = {}
+    taps = select(Tap.visit_id, Tap.at).where(Tap.number_id == call.number_id, Tap.visit_id.in_(visit_ids))
+    for visit_id, at in session.execute(taps.order_by(Tap.at).limit(MOST_SPANS)):
+        found.setdefault(visit_id, []).append(at)
+    return found
+
+
+def _limits(at: datetime, holders: Sequence[Holder], hold: timedelta) -> tuple[datetime, datetime]:
+    """All that is shown, but not so long that minutes could not be seen."""
+    begins = [at - LEAST_SIDE, *(one.lent_at for one in holders)]
+    since = max(min(begins), at - LONGEST_BEFORE)
+    ends = [span.last + hold for one in holders for span in one.spans if span.start >= since]
+    most = max(LEAST_SIDE, (at - since) / 3)
+    return since, min(max([at + LEAST_SIDE, *ends]), at + most)

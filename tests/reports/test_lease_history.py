@@ -1,0 +1,84 @@
+"""Who held the number of a call, as its page draws it (R6)."""
+
+from datetime import datetime, timedelta
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from router.attribution.models import Visit
+from router.database import Database
+from router.reports.lease_history import History, Holder, Span, active_times, over_at, read_history
+from router.reports.lease_picture import picture_of
+from router.voice.models import Call
+from tests.people import NOW, Cast
+from tests.reports.making import NUMBERS, leased, make_call, make_visit
+
+HOLD = timedelta(seconds=150)
+
+
+def at(minutes: float) -> datetime:
+    return NOW + timedelta(minutes=minutes)
+
+
+def visit(number: int, visitor: str = "") -> Visit:
+    return Visit(id=number, number=number, visitor=visitor or f"v{number}", source="google", medium="cpc", campaign="")
+
+
+moments = st.floats(0, 600).map(at)
+spans = st.lists(st.tuples(moments, st.floats(0, 40)), min_size=1, max_size=8).map(
+    lambda drawn: [Span(start, start + timedelta(minutes=minutes)) for start, minutes in sorted(drawn)]
+)
+
+
+@given(spans, moments)
+def test_r6_a_lease_ends_when_another_is_lent_the_number_unless_it_is_shared(
+    drawn: list[Span], again: datetime
+) -> None:
+    end = over_at(drawn[0].start, drawn, again, HOLD)
+    active = any(start <= again <= last for start, last in active_times(drawn, HOLD))
+    assert end is not None
+    assert end >= again
+    assert active or end == again
+    assert over_at(drawn[0].start, drawn, None, HOLD) is None
+
+
+@given(spans)
+def test_r6_active_times_are_apart_and_in_order(drawn: list[Span]) -> None:
+    times = list(active_times(drawn, HOLD))
+    assert all(end < start for (_, end), (start, _) in pairwise(times))
+    assert all(any(start <= span.start <= end for start, end in times) for span in drawn)
+
+
+@given(st.lists(st.tuples(spans, st.booleans(), st.lists(moments, max_size=3)), max_size=5), moments)
+def test_nothing_is_drawn_outside_the_picture(
+    drawn: list[tuple[list[Span], bool, list[datetime]]], called: datetime
+) -> None:
+    holders = [
+        Holder(visit(index), some[0].start, None, shared, some, taps)
+        for index, (some, shared, taps) in enumerate(drawn)
+    ]
+    picture = picture_of(History(called, called - HOLD, called + HOLD, HOLD, holders), "Europe/Berlin")
+    assert (picture is None) == (not drawn)
+    for row in picture.rows if picture else ():
+        assert all(0 <= piece.x <= 100 and 0 <= piece.x + piece.width <= 100.01 for piece in row.pieces)
+        assert "None" not in row.words
+
+
+def test_r6_the_history_of_a_call_is_that_of_its_number_around_it(
+    database: Database, cast: Cast, life: dict[str, int]
+) -> None:
+    with database.reading() as session:
+        history = read_history(session, session.get_one(Call, life["call_id"]), HOLD)
+    assert [holder.visit.number for holder in history.holders] == [10004, 10003, 10002, 10001]
+    last, before = history.holders[-1], history.holders[-2]
+    assert (before.over_at, last.over_at) == (last.lent_at, None)
+    assert before.spans[-1].left
+    assert len(last.taps) == 1
+    assert history.since <= before.lent_at < history.at < history.until
+
+
+def test_a_number_that_nobody_was_lent_has_no_history(database: Database, cast: Cast) -> None:
+    with database.writing() as session:
+        lonely = make_call(session, cast.project, NUMBERS[0], NOW, **leased(make_visit(session, cast.project, 1, NOW)))
+        assert picture_of(read_history(session, lonely, HOLD), "UTC") is None

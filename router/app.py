@@ -37,6 +37,8 @@ from router.integrations.scenario_part import IntegrationsPart
 from router.integrations.views import deliveries
 from router.logs import configure_logs
 from router.operations import init_operations, operations
+from router.reports.accuracy_api import accuracy_api
+from router.reports.accuracy_page import accuracy_page
 from router.reports.api import reports_api
 from router.reports.install_page import add_install_section, install_page
 from router.reports.report_pages import reports
@@ -98,6 +100,8 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     reports,
     install_page,
     reports_api,
+    accuracy_page,
+    accuracy_api,
     operations,
 )
 DEMO_BLUEPRINTS: tuple[Blueprint, ...] = (site, telephone)

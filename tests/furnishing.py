@@ -6,7 +6,8 @@ from typing import Any, cast
 
 from sqlalchemy.orm import Session
 
-from router.attribution.models import RefusedOrigin, UpkeepRun
+from router.attribution.models import AccuracyDay, RefusedOrigin, UpkeepRun
+from router.attribution.survival import learn
 from router.attribution.upkeep import Limits, decide
 from router.crypto import KeyRing
 from router.scenarios.models import NumberBatch, NumberOrder, Scenario, TrackingNumber
@@ -76,6 +77,30 @@ def rented_numbers_and_an_order(session: Session, actors: Cast) -> dict[str, Any
     session.flush()
     rented = session.query(TrackingNumber).filter_by(e164="+14155550172").one()
     return {"batch_id": batch.id, "rented_id": rented.id}
+
+
+@furnishes
+def days_of_accuracy(session: Session, actors: Cast) -> dict[str, Any]:
+    """Three weeks of the same scenario, one day of them without visits, and what it learned about late callers."""
+    scenario = session.get_one(Scenario, actors.ids["scenario_id"])
+    for back in range(21):
+        visits = 0 if back == 9 else 180 + 17 * (back % 7)
+        shared = visits * (21 + 3 * (back % 5)) // 200
+        row = AccuracyDay(
+            scenario_id=scenario.id,
+            day=(NOW - timedelta(days=back)).date().isoformat(),
+            visits=visits,
+            shared=shared,
+            mixed=shared // 2,
+            overflowed=visits // 90,
+            kept=0,
+            calls=0 if back == 4 else 9 + back % 4,
+            sure_calls=0 if back == 4 else 8,
+            confidence_sum=0.0 if back == 4 else 8 * (0.71 + 0.02 * (back % 9)),
+        )
+        session.add(row)
+    scenario.survival = learn([600.0 * (1 + index % 17) ** 2 for index in range(1204)])
+    return {}
 
 
 @furnishes

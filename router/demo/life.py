@@ -107,6 +107,7 @@ def _lease_row(stay: Stay, web: Room) -> dict[str, Any]:
         "visit_id": stay.visit_id,
         "turn": stay.turn,
         "shared": stay.shared,
+        "mixed": stay.mixed,
         "started_at": stay.started_at,
     }
 

@@ -37,6 +37,10 @@ FROM: tuple[tuple[int, float, str, str], ...] = (
     (18, 0.12, "", ""),
 )
 """Weight, how many of a hundred call, the query of the first page, the referrer."""
+Came = tuple[int, float, str, str]
+LETTER: Came = next(one for one in FROM if "newsletter" in one[2])
+LETTER_DAYS, LETTER_HOUR, READERS = (1, 3), 11, 12
+"""When the newsletter goes out more people read it at once than there are numbers."""
 PAGES = ("", "", "bikes/harbor", "bikes/ridge", "bikes/meadow", "contact")
 
 
@@ -55,6 +59,8 @@ class Stay:
     number: str = ""
     turn: int = 0
     shared: bool = False
+    mixed: bool = False
+    """Shared with a stay that came from somewhere else."""
     visit_number: int = 0
     visit_id: int = 0
 
@@ -78,10 +84,16 @@ def _stays(random: Random, base_url: str, zone: ZoneInfo, now: datetime) -> Iter
             stay = _stay(random, base_url, start, random.randrange(visitor - 40, visitor) if again else visitor)
             if stay.last_sign_at + HOLD < now:
                 yield stay
+        for _ in range(READERS if day.weekday() in LETTER_DAYS else 0):
+            visitor += 1
+            start = (day + timedelta(hours=LETTER_HOUR, seconds=random.uniform(0, 900))).astimezone(now.tzinfo)
+            stay = _stay(random, base_url, start, visitor, LETTER)
+            if stay.last_sign_at + HOLD < now:
+                yield stay
 
 
-def _stay(random: Random, base_url: str, start: datetime, visitor: int) -> Stay:
-    _, inclination, query, referrer = random.choices(FROM, [one[0] for one in FROM])[0]
+def _stay(random: Random, base_url: str, start: datetime, visitor: int, came: Came | None = None) -> Stay:
+    _, inclination, query, referrer = came or random.choices(FROM, [one[0] for one in FROM])[0]
     query = query.format(n=random.randrange(10**9))
     page = f"{base_url}/demo/{random.choice(PAGES)}" + (f"?{query}" if query else "")
     lasts = timedelta(seconds=min(random.expovariate(1 / 160) + 8, 1500))
@@ -96,10 +108,22 @@ def _stay(random: Random, base_url: str, start: datetime, visitor: int) -> Stay:
 def _lend(stays: list[Stay]) -> None:
     """The number whose last visit has been gone for the longest; with all in use it is shared."""
     last_sign: dict[str, datetime] = {}
+    holders: dict[str, list[Stay]] = {number: [] for number in shop.POOL}
     turns = dict.fromkeys(shop.POOL, 0)
     for stay in stays:
         number = min(shop.POOL, key=lambda one: (last_sign.get(one) is not None, last_sign.get(one, stay.started_at)))
-        stay.shared = number in last_sign and last_sign[number] + HOLD > stay.started_at
+        _share(stay, holders[number])
         turns[number] += 1
         stay.number, stay.turn = number, turns[number]
         last_sign[number] = max(stay.last_sign_at, last_sign.get(number, stay.last_sign_at))
+
+
+def _share(stay: Stay, holders: list[Stay]) -> None:
+    """Marks those who are shown the number at the same time, and leaves them as its holders."""
+    holders[:] = [one for one in holders if one.last_sign_at + HOLD > stay.started_at]
+    for one in holders:
+        if one.visitor != stay.visitor:
+            mixed = one.evidence.source.key != stay.evidence.source.key
+            one.shared, one.mixed = True, one.mixed or mixed
+            stay.shared, stay.mixed = True, stay.mixed or mixed
+    holders.append(stay)

@@ -42,6 +42,7 @@ PAGES = [
     PageToSee("/scenarios/{scenario_id}/numbers", "Spring sale"),
     PageToSee("/scenarios/{scenario_id}/terms?stored=1", "Spring sale"),
     PageToSee("/scenarios/{scenario_id}/upkeep?now=1", "Upkeep of Spring sale"),
+    PageToSee("/scenarios/{scenario_id}/accuracy", "Accuracy of Spring sale"),
     PageToSee("/settings/old-settings", "Settings"),
     PageToSee("/numbers", "Numbers"),
     PageToSee("/numbers/buy", "Buy numbers"),

@@ -7,7 +7,7 @@ from random import Random
 from sqlalchemy import func, select
 
 from router.accounts.models import LedgerEntry, Mail, Project
-from router.attribution.models import Lease, PoolNumber, Visit
+from router.attribution.models import AccuracyDay, Lease, PoolNumber, Visit
 from router.crypto import KeyRing
 from router.database import Database
 from router.demo import shop
@@ -16,7 +16,10 @@ from router.demo.life import SEED, bring_to_life, is_alive
 from router.demo.places import Places
 from router.demo.visitors import three_weeks
 from router.integrations.models import Delivery, DeliveryAttempt, Lead
+from router.reports.accuracy_days import refresh_accuracy
 from router.scenarios.models import Scenario, TrackingNumber
+from router.server import Server
+from router.settings import Settings
 from router.voice.models import Call, CallLeg
 
 NOW = datetime(2026, 11, 23, 18, 30, tzinfo=UTC)
@@ -117,6 +120,22 @@ def the_tables_show_counts(database: Database) -> None:
     assert scenarios[1].accuracy is None
 
 
+def the_worker_finds_every_day_of_accuracy(database: Database, keys: KeyRing) -> None:
+    """R8: the page of a scenario's accuracy is full of life a moment after the start."""
+    server = Server(Settings(), database, keys)
+    refresh_accuracy(server, NOW)
+    with database.reading() as session:
+        web = session.scalars(select(Scenario).order_by(Scenario.id)).first()
+        assert web is not None
+        days = list(session.scalars(select(AccuracyDay).where(AccuracyDay.scenario_id == web.id)))
+        visits = session.scalar(select(func.count()).select_from(Visit))
+    assert len(days) >= 21
+    assert sum(day.visits for day in days) == visits
+    assert sum(day.mixed for day in days) > 0
+    assert 80 <= (web.accuracy or 0) <= 100
+    assert web.confidence is not None
+
+
 def test_the_past_looks_like_a_real_companys(database: Database, keys: KeyRing) -> None:
     live(database, keys)
     every_row_fits_the_others(database)
@@ -125,6 +144,7 @@ def test_the_past_looks_like_a_real_companys(database: Database, keys: KeyRing) 
     every_delivery_is_over_and_tells_how(database)
     the_next_visitor_gets_a_number_and_the_next_visit_number(database)
     the_tables_show_counts(database)
+    the_worker_finds_every_day_of_accuracy(database, keys)
 
 
 def test_it_is_the_same_past_at_every_first_start() -> None:

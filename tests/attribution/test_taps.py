@@ -2,14 +2,18 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
+from math import ceil
 from typing import Any
 
 import pytest
 import time_machine
 from flask.testing import FlaskClient
-from sqlalchemy import select
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import delete, select
 
 from router.attribution.models import Tap, Visit
+from router.attribution.taps import record_tap
 from router.scenarios.models import TrackingNumber
 from router.server import Server
 from tests.attribution.asking import sign, view
@@ -104,3 +108,21 @@ def test_what_is_no_number_is_refused_by_name(shop: Server, client: FlaskClient,
 def test_a_tap_of_an_unknown_visit_is_404(shop: Server, client: FlaskClient) -> None:
     assert sign(client, "nonsense", "tap", e164=STATIC).status_code == 404
     assert client.post("/tag/k-shop/visits/x/tap", data=b"no json").status_code == 400
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(taps_at=st.lists(st.floats(0, 9).map(lambda second: round(second, 3)), max_size=8), data=st.data())
+def test_r7_taps_in_any_order_and_any_number_of_times_are_the_same_facts_at_every_past_moment(
+    shop: Server, taps_at: list[float], data: st.DataObject
+) -> None:
+    moment = data.draw(st.floats(0, 9))
+    with shop.database.writing() as session:
+        session.execute(delete(Tap))
+        project = session.scalars(select(TrackingNumber.project_id).where(TrackingNumber.e164 == STATIC)).one()
+        for second in data.draw(st.permutations(taps_at + taps_at[:3])):
+            record_tap(session, project, 1, STATIC, NOON + timedelta(seconds=second))
+    found = [at for _, at in taps(shop)]
+    assert found == sorted({NOON + timedelta(seconds=ceil(second)) for second in taps_at})
+    live = {NOON + timedelta(seconds=ceil(second)) for second in taps_at if second <= moment}
+    known = NOON + timedelta(seconds=moment)
+    assert {at for at in found if at <= known} == {at for at in live if at <= known}, "a later tap changes nothing"

@@ -103,7 +103,7 @@ class PageView:
         values = {"project_id": project[0], "visitor": visitor, "sequence": f"visit_number_{project[0]}"}
         values |= {"page": body["page"], "referrer": body["referrer"]}
         visit_id, number = run(connection, self.visit, now, values).fetchone()
-        scenario_id = project[6]  # after the columns of the project itself
+        scenario_id = project[7]  # after the columns of the project itself
         for attempt in range(LOOKS):
             looking = (self.again, 0) if attempt else (self.repeated, self.look)
             rows = looking[0].run(connection, looking[1], now, {"scenario": scenario_id}).fetchall()
@@ -136,7 +136,8 @@ class InboundCall:
         values = {"sid": sid, "number_id": route[0], "caller": caller, "caller_raw": caller, "number": dialled}
         call_id = run(connection, self.call, now, values).fetchone()[0]
         run(connection, self.deliveries, now, {"call": call_id, "batch": f"msg_{secrets.token_hex(10)}_"})
-        to = route[7]["destinations"][0]["to"]
+        flow = next(one for one in route if isinstance(one, dict) and "destinations" in one)
+        to = flow["destinations"][0]["to"]
         return (
             f'<Response><Dial answerOnBridge="true" timeout="20" callerId="{caller}"'
             f' action="https://calls.example.net/voice/dial/{sid}/1" method="POST"><Number>{to}</Number></Dial></Response>'

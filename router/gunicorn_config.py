@@ -50,7 +50,8 @@ def post_worker_init(worker: Any) -> None:
 
 def worker_exit(server: Any, worker: Any) -> None:
     """What a worker has counted in its memory is written before it ends."""
-    if application := getattr(worker, "wsgi", None):
+    application = getattr(worker, "wsgi", None)  # there is none when it could not start
+    if application and "router" in application.extensions:
         write_counts(application.extensions["router"])
 
 

@@ -12,5 +12,5 @@ function clickIds(page) {
     const value = queryValue(page, name);
     if (value) found[name] = value;
   });
-  return Object.keys(found).length ? found : undefined;
+  return Object.keys(found)[0] && found;
 }

@@ -15,7 +15,7 @@ function readGa() {
     client_id: gtagAnswers.client_id || (client?.[1]),
     session_id: gtagAnswers.session_id || session?.[1] || session?.[2],
   };
-  return found.client_id || found.session_id ? found : undefined;
+  return (found.client_id || found.session_id) && found;
 }
 
 function loadedStream() {

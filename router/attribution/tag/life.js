@@ -37,7 +37,7 @@ function askForNumbers() {
       prefixes: oldPrefixes(),
     }).then((answer) => {
       if (answer.status === 204) return visitEnded();
-      const found = readVisit(answer.data);
+      const found = answer.status === 201 && readVisit(answer.data);
       if (!found) throw answer;
       visit = found;
       sentGa = JSON.stringify(ga);
@@ -70,7 +70,7 @@ function beat() {
     const news = { ga: JSON.stringify(ga) !== sentGa ? ga : undefined, prefixes: oldPrefixes() };
     return post("/" + visit.token + "/alive", news).then((answer) => {
       if (answer.status === 404) return askForNumbers();
-      const changed = answer.status === 204 ? [] : readNumbers(answer.data);
+      const changed = answer.status === 204 ? [] : answer.status === 200 && readNumbers(answer.data);
       if (!changed) throw answer;
       // Only the numbers that changed are named, each takes its scenario's place; and scenarios that have none for this page any more.
       const gone = changed.map((number) => number.scenario).concat(answer.data?.withdrawn);
@@ -122,7 +122,7 @@ function tapped(event) {
 }
 
 function say(what, body) {
-  if (visit && navigator.sendBeacon) navigator.sendBeacon(address("/" + visit.token + what), body);
+  if (visit) navigator.sendBeacon(address("/" + visit.token + what), body);
 }
 
 // GA's cookies and answers appear late: when they do, the server hears of it at once.
@@ -130,5 +130,5 @@ function awaitGa(seconds) {
   const ga = attempt(readGa);
   const news = JSON.stringify(ga) !== sentGa;
   if (news && visit) beat();
-  if (seconds && (news || !ga || !ga.client_id || !ga.session_id)) setTimeout(safely(() => awaitGa(seconds - 1)), 1000);
+  if (seconds && (news || !(ga?.client_id && ga.session_id))) setTimeout(safely(() => awaitGa(seconds - 1)), 1000);
 }

@@ -162,7 +162,7 @@ function linkTarget(link) {
   const before = original(link);
   const selecting = shown.find((number) => number.selectors.some((selector) => attempt(() => link.closest(selector) || link.querySelector(selector)))) ||
     oldNumber(link.closest(OLD_ELEMENTS) || link.querySelector(OLD_ELEMENTS));
-  const dialled = attempt(() => decodeURIComponent(before.slice(4))) || "";
+  const dialled = attempt(() => decodeURIComponent(before.slice(4)));
   const number = selecting || (/^[\d\s().+-]+$/.test(dialled) && search.owner.get(spelling(dialled)));
   return number ? "tel:" + number.e164 : before;
 }

@@ -41,6 +41,8 @@ from router.reports.accuracy_api import accuracy_api
 from router.reports.accuracy_page import accuracy_page
 from router.reports.api import reports_api
 from router.reports.install_page import add_install_section, install_page
+from router.reports.leak_pages import leak_pages
+from router.reports.leaks import leaking_scenarios
 from router.reports.report_pages import reports
 from router.reports.views import reports_pages
 from router.scenarios import flows
@@ -98,6 +100,7 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     voice_hooks.hooks,
     reports_pages,
     reports,
+    leak_pages,
     install_page,
     reports_api,
     accuracy_page,
@@ -152,6 +155,7 @@ def make_server(settings: Settings) -> Server:
     add_install_section(server)
     add_old_settings_section(server)
     add_lint_rule(server, small_pools)
+    add_lint_rule(server, leaking_scenarios(server))
     add_activity(server, shown_numbers)
     add_calls(server, called_numbers)
     carrier_of(server)

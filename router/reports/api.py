@@ -12,9 +12,11 @@ from router.accounts.tokens import require_token
 from router.integrations.document import full_call_documents
 from router.reports.by_source import PARTS, SourceRow, read_wanted, report_by_source, told_of
 from router.reports.calls import FILTERS, calls_of, find_call, read_filter
+from router.reports.leaks import Leak, read_leaks
 from router.reports.visits import find_visit, visit_document
 from router.server import current_server
 from router.voice.models import Call
+from router.web import iso
 
 reports_api = guard(
     Blueprint("reports_api", __name__, url_prefix="/api/v1/projects/<int:project_id>"),
@@ -99,7 +101,7 @@ def get_sources(project_id: int) -> dict[str, Any]:
 
 def _figures(row: SourceRow, group: str) -> dict[str, Any]:
     named = {name: getattr(row.source, name) if row.source and name in told_of(group) else None for name in PARTS}
-    sure = row.figures.confidence
+    sure = row.confidence
     return named | {
         "unattributed": row.source is None,
         "calls": row.figures.calls,
@@ -110,6 +112,40 @@ def _figures(row: SourceRow, group: str) -> dict[str, Any]:
         "first_callers": row.figures.first_callers,
         "mean_confidence": None if sure is None else round(sure, 4),
         "calls_before": row.figures.before,
+    }
+
+
+class LeakDocument(BaseModel):
+    """A dynamic number that rings although nobody was shown it: `calls` of so many `callers` in the last 30 days that no visit explains,
+    and the first such call of all (`since`). `scenario` is null for a free number."""
+
+    number: int
+    e164: str
+    scenario: int | None
+    calls: int
+    callers: int
+    since: str
+    last_call_at: str
+
+
+@reports_api.get("/leaks")
+@described(answer=LeakDocument, is_list=True)
+def get_leaks(project_id: int) -> dict[str, Any]:
+    """Numbers that ring without any visit, again and again, most calls first; all are in one list."""
+    with current_server().database.reading() as session:
+        leaks = read_leaks(session, project_id, current_server().now())
+    return {"items": [_leak(leak) for leak in leaks], "next": None}
+
+
+def _leak(leak: Leak) -> dict[str, Any]:
+    return {
+        "number": leak.number_id,
+        "e164": leak.e164,
+        "scenario": leak.scenario_id,
+        "calls": leak.calls,
+        "callers": leak.callers,
+        "since": iso(leak.since),
+        "last_call_at": iso(leak.last_call_at),
     }
 
 

@@ -66,6 +66,11 @@ class SourceRow:
     """How many sources are in this row together; 0 for one of its own."""
 
     @property
+    def confidence(self) -> float | None:
+        """The mean source confidence of its calls; calls of nobody we know have none."""
+        return self.figures.confidence if self.source else None
+
+    @property
     def is_seen(self) -> bool:
         """It has calls, or had some, or probably has."""
         return bool(self.figures.calls or self.figures.before or self.expected.mean >= 0.5)

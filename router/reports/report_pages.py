@@ -25,6 +25,7 @@ from router.reports.by_source import (
     told_of,
 )
 from router.reports.calls import scenario_titles
+from router.reports.leaks import read_leaks
 from router.reports.periods import PERIODS, Period
 from router.reports.words import say_channel, say_source
 from router.scenarios.money.export import harmless
@@ -50,6 +51,7 @@ def by_source() -> str:
     with server.database.reading() as session:
         report = report_by_source(session, project.id, wanted.period, wanted.group, wanted.scenario)
         titles = scenario_titles(session, project.id)
+        leaks = len(read_leaks(session, project.id, server.now()))
     rows = shortened(report.rows, MOST_ROWS)
     return render_template(
         "reports/sources.html",
@@ -62,6 +64,7 @@ def by_source() -> str:
         groups={name: _address(wanted, by=name) for name in GROUPS},
         group_words=GROUP_WORDS,
         file=_address(wanted, "sources.as_file"),
+        leaks=leaks,
         hours=hours(report.moments, wanted.period),
     )
 
@@ -82,7 +85,7 @@ def as_file() -> AnyResponse:
 
 def _cells(row: SourceRow, group: str) -> list[object]:
     figures, told = row.figures, told_of(group)
-    confidence = "" if figures.confidence is None else round(figures.confidence, 4)
+    confidence = "" if row.confidence is None else round(row.confidence, 4)
     parts = [harmless(getattr(row.source, name)) if row.source and name in told else "" for name in PARTS]
     return [
         *(parts if row.source else ["unattributed", *parts[1:]]),

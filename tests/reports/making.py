@@ -189,6 +189,7 @@ def make_life(session: Session, server: Server, project: Project, now: datetime)
     )
     number = session.query(TrackingNumber).filter_by(e164=NUMBERS[0]).one()
     _leases(session, spring, number, visits)
+    _leak(session, project, spring, now)
     call = _calls(session, project, spring, visits, now)
     _deliveries(session, spring, call, now)
     return {
@@ -215,6 +216,23 @@ def _leases(session: Session, scenario: Scenario, number: TrackingNumber, visits
     visits[1].left = True
     visits[2].source_at = visits[2].started_at - timedelta(days=4)
     session.add(Tap(visit_id=visits[0].id, number_id=number.id, at=visits[0].started_at + timedelta(seconds=52)))
+
+
+def _leak(session: Session, project: Project, scenario: Scenario, now: datetime) -> None:
+    """A number that somebody wrote into a page."""
+    number = session.query(TrackingNumber).filter_by(e164=NUMBERS[2]).one()
+    for turn, caller in enumerate(("+14155550201", "+14155550202", "+14155550201", "+14155550203")):
+        at = now - timedelta(days=25 - 3 * turn, hours=2)
+        make_call(
+            session,
+            project,
+            number.e164,
+            at,
+            caller=caller,
+            number_id=number.id,
+            scenario_id=scenario.id,
+            first_call=False,
+        )
 
 
 def _scenarios(session: Session, server: Server, project: Project, now: datetime) -> Scenario:

@@ -1,5 +1,6 @@
 """R8: whatever happens, in whatever order, and however often the worker looks, its figures are those of a count from nothing."""
 
+import re
 from collections import defaultdict
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -9,12 +10,13 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, select, text, update
 from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
 from router.attribution.arrivals import page_viewed, sign_of_life, with_project
 from router.attribution.models import (
+    UNCOUNTED_VISITS,
     AccuracyDay,
     AccuracyDue,
     Lease,
@@ -26,12 +28,17 @@ from router.attribution.models import (
 )
 from router.attribution.page_views import read_posted_view
 from router.attribution.tag_projects import TagProject
+from router.carriers.base import InboundCall
 from router.crypto import KeyRing
-from router.reports.accuracy import Figures, figures_of
-from router.reports.accuracy_days import refresh_accuracy
+from router.phones import read_caller
+from router.reports.accuracy import Figures, figures_of, span_of
+from router.reports.accuracy_count import _calls, _visits
+from router.reports.accuracy_days import _count, _countings, _noted, refresh_accuracy
 from router.scenarios.models import CallFlow, Scenario, TrackingNumber
 from router.server import Server
-from router.voice.models import Call
+from router.voice.calls import record_inbound
+from router.voice.models import UNCOUNTED_CALLS, Call
+from router.voice.routing import find_route
 from tests.reports.making import make_call
 from tests.world import NOON, make_project, make_scenario
 
@@ -69,8 +76,8 @@ class History:
             for table in TABLES:
                 session.execute(delete(table))
             self.project = make_project(session, key=f"k-{id(self)}"[:32])
-            for aim in ("visit", "source"):
-                make_scenario(session, self.project, 2, aim=aim)
+            make_scenario(session, self.project, 2, aim="visit", exhausted="share")
+            make_scenario(session, self.project, 2, aim="source", exhausted="keep")
         self.visitors: dict[int, str] = {}
 
     def do(self, what: str, which: Any, how: Any) -> None:
@@ -211,6 +218,96 @@ def test_r8_the_days_that_the_worker_keeps_are_those_of_a_count_from_nothing(
     server: Server, steps: list[tuple[str, Any, Any]]
 ) -> None:
     compare(server, steps)
+
+
+def test_r8_what_another_worker_counted_meanwhile_is_left_to_him(server: Server) -> None:
+    history = History(server)
+    for step in OVER:
+        history.do(*step)
+    day = history.now.astimezone(ZoneInfo("America/New_York")).date().isoformat()
+    kept = kept_by_the_worker(history)
+    with server.database.writing() as session:
+        session.add(AccuracyDue(project_id=history.project.id, at=NOON))
+    with server.database.reading() as session:
+        counting = _countings(session)[history.project.id]
+    [notes] = _noted(server, {history.project.id: counting}).values()
+    _count(server, counting, history.project.id, day, [*notes, notes[0] + 1], NOON)
+    assert kept_by_the_worker(history) == kept, "at that time no visit was over"
+    _count(server, counting, history.project.id, day, notes, NOON)
+    assert kept_by_the_worker(history) == {}
+    assert history.all(AccuracyDue) == []
+
+
+def test_r8_a_turn_reads_what_may_have_changed_by_indexes(server: Server) -> None:
+    """Of a table of a million visits it sees those that are not counted, and the visits of days that are counted again."""
+    day = span_of("2026-11-23", "UTC")
+    wanted = {
+        "ix_visit_uncounted": select(Visit.id).where(UNCOUNTED_VISITS, Visit.last_sign_at < NOON, Visit.id > 9),
+        "ix_call_uncounted": select(Call.id).where(UNCOUNTED_CALLS, Call.id > 9),
+        "ix_visit_project_id_started_at": _visits(1, [1, 2], day, NOON),
+        "ix_lease_visit_id": _visits(1, [1, 2], day, NOON),
+        "ix_call_project_id_started_at": _calls(1, [1, 2], day),
+        "pk_unserved|sqlite_autoindex_unserved_1|PRIMARY KEY": _visits(1, [1, 2], day, NOON),
+    }
+    with server.database.reading() as session:
+        for index, statement in wanted.items():
+            assert re.search(index, plan_of(session, statement)), index
+
+
+def plan_of(session: Session, statement: Any) -> str:
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(text("SET LOCAL enable_seqscan = off"))
+        explain = "EXPLAIN "
+    else:
+        explain = "EXPLAIN QUERY PLAN "
+    compiled = statement.order_by(None).compile(session.get_bind(), compile_kwargs={"render_postcompile": True})
+    values = compiled.construct_params()
+    processors = compiled._bind_processors
+    given = {name: processors[name](value) if name in processors else value for name, value in values.items()}
+    ordered: Any = tuple(given[name] for name in compiled.positiontup) if compiled.positiontup else given
+    rows = session.connection().exec_driver_sql(explain + str(compiled), ordered)
+    return "\n".join(str(row[-1]) for row in rows)
+
+
+def test_r8_a_call_that_becomes_known_late_and_those_it_changes_are_counted(server: Server) -> None:
+    """The first call of a caller comes from the journal a day late, from another visit: his later call is decided again."""
+    with server.database.writing() as session:
+        make_scenario(session, make_project(session), ["+12125550100"])
+
+    def arrives(source: str, at: datetime) -> None:
+        def viewed(session: Session, project: TagProject | None) -> None:
+            assert project is not None
+            page = {"page": f"https://shop.example/?utm_source={source}"}
+            page_viewed(session, KEYS, project, read_posted_view(page).for_site([], ""), None, None, at)
+
+        with_project(server.database, "k-shop", viewed)
+
+    def calls(sid: str, at: datetime, now: datetime) -> None:
+        with server.database.writing() as session:
+            route = find_route(session, "+12125550100")
+            assert route is not None
+            inbound = InboundCall(sid, "AC1", read_caller("+14155550177"), "+12125550100", "+12125550100")
+            record_inbound(server, session, route, inbound, at, now, tell=False)
+
+    def kept() -> dict[str, Figures]:
+        with server.database.reading() as session:
+            return {row.day: figures_of(row) for row in session.scalars(select(AccuracyDay))}
+
+    day = timedelta(days=1)
+    arrives("google", NOON - day)
+    arrives("bing", NOON - timedelta(seconds=30))
+    calls("CA2", NOON, NOON)
+    refresh_accuracy(server, NOON + timedelta(minutes=5))
+    before = kept()
+    assert (before["2026-11-22"].calls, before["2026-11-23"].calls) == (0, 1)
+    calls("CA1", NOON - day + timedelta(hours=3), NOON + timedelta(minutes=6))
+    refresh_accuracy(server, NOON + timedelta(minutes=10))
+    after = kept()
+    assert (after["2026-11-22"].calls, after["2026-11-23"].calls) == (1, 1)
+    assert after["2026-11-23"].confidence == pytest.approx(after["2026-11-22"].confidence), (
+        "a repeat call has the first's"
+    )
+    assert after["2026-11-23"].confidence != before["2026-11-23"].confidence
 
 
 def compare(server: Server, steps: list[tuple[str, Any, Any]]) -> None:

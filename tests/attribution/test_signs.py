@@ -1,7 +1,9 @@
 """R7: signs of life are facts. What they say of a past moment does not depend on when and in which order they were written."""
 
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from random import Random
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -111,6 +113,19 @@ def test_r7_what_was_open_at_a_moment_is_the_same_live_and_an_hour_later(
         return [one for one in spans if one.started_at <= at(moment)][-1].reaches(at(moment))
 
     assert is_open(model(one for one in signs if one[0] <= moment)) == is_open(model(signs))
+
+
+def test_r7_parallel_processes_lose_no_sign_of_a_visit(database: Database) -> None:
+    visit, random = begun(database), Random(7)
+    times = [random.randrange(0, 1500) for _ in range(48)]
+
+    def says(seconds: int) -> None:
+        with database.writing() as session:
+            record_sign(session, again(session, visit), at(seconds))
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(says, times))
+    assert facts(database, visit) == model({(seconds, False) for seconds in times})
 
 
 def test_r7_a_page_that_was_left_is_open_for_ten_seconds_more(database: Database) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from sqlalchemy import bindparam, select
@@ -18,6 +18,7 @@ from router.attribution.leases import (
     held_by,
     keep_alive,
     lend,
+    share_unmarked,
     take_back,
     wait_for_pool,
 )
@@ -134,8 +135,7 @@ def sign_of_life(
         scenario = scenarios.get(lease.scenario_id)
         if scenario and scenario.is_free_pool:
             continue
-        hold = scenario.hold if scenario else project.gap
-        if keep_alive(session, visit.visitor, lease, visit.is_active(hold, now), now) or not scenario:
+        if _keeps(session, visit, scenario, lease, project.gap, now) or not scenario:
             continue
         if e164 := _given(session, visit, scenario, (), now, lost=True):
             changed.append(GivenNumber(scenario, e164))
@@ -170,18 +170,43 @@ def mere_sign(session: Session, project: TagProject, visit_id: int, now: datetim
     visit = find_visit(session, project.id, visit_id)
     if visit is None:
         return False
-    holds = {one.id: one.hold for one in project.scenarios}
+    scenarios = {one.id: one for one in project.scenarios}
     for lease in held_by(session, visit.id):
-        keep_alive(session, visit.visitor, lease, visit.is_active(holds.get(lease.scenario_id, project.gap), now), now)
+        _keeps(session, visit, scenarios.get(lease.scenario_id), lease, project.gap, now)
     record_sign(session, visit, now, left=left)
     return True
+
+
+def _keeps(
+    session: Session,
+    visit: KnownVisit,
+    scenario: TagScenario | None,
+    lease: HeldLease,
+    otherwise: timedelta,
+    now: datetime,
+) -> bool:
+    """A sign of life reaches the number of a lease; False when it was lent to somebody else meanwhile. An earlier visit that comes back
+    to life beside a later one of the same visitor gets a lease beside it: whoever comes to share the number then shares it with both.
+
+    Args:
+        otherwise: the hold where no scenario says one.
+    """
+    taker = Taker(visit.id, visit.visitor, visit.source_key)
+    rules = scenario.rules_for(()) if scenario else None
+    if rules and lease.was_left_behind(visit.visitor) and take_back(session, rules, taker, lease, False, now):
+        return True
+    active = visit.is_active(scenario.hold if scenario else otherwise, now)
+    kept = keep_alive(session, visit.visitor, lease, active, now)
+    if kept and rules:
+        share_unmarked(session, rules, taker, lease, now)
+    return kept
 
 
 def _goes_on(
     session: Session, visit: KnownVisit, scenarios: Iterable[TagScenario], groups: Groups, now: datetime
 ) -> list[GivenNumber]:
     def kept_or_lent(scenario: TagScenario, lease: HeldLease | None, prefixes: Prefixes) -> str | None:
-        if lease and keep_alive(session, visit.visitor, lease, visit.is_active(scenario.hold, now), now):
+        if lease and _keeps(session, visit, scenario, lease, FREE_HOLD, now):
             return lease.entry.e164
         return _given(session, visit, scenario, prefixes, now, lost=lease is not None)
 

@@ -108,6 +108,10 @@ class HeldLease:
         """An active visit keeps its number, shared or not; an ended one gets it back if nobody was lent it since."""
         return self.entry.visitor == visitor or (active and self.entry.group_turn <= self.turn)
 
+    def was_left_behind(self, visitor: str) -> bool:
+        """The number was idle, and this visitor got it back with a later visit: his earlier page is not among those that hold it."""
+        return self.entry.visitor == visitor and self.turn < self.entry.group_turn
+
 
 def lend(session: Session, rules: PoolRules, taker: Taker, now: datetime, *, lost: bool = False) -> PoolEntry | None:
     """Lends a number of the scenario's pool to the visit; None when the pool has no such numbers.
@@ -154,8 +158,8 @@ def _lend_waiting(session: Session, rules: PoolRules, taker: Taker, now: datetim
 
 
 def take_back(session: Session, rules: PoolRules, taker: Taker, held: HeldLease, active: bool, now: datetime) -> bool:
-    """Gives a visitor's new visit the number that his visit before it holds: he never shares with himself, but goes on to share with
-    others as long as one of them is active."""
+    """Gives a visitor's visit the number that another one of his holds: he never shares with himself, but goes on to share with others
+    as long as one of them is active."""
     entry = held.entry
     idle = entry.is_idle(rules.hold, now)
     values = _lent(entry, taker, entry.turn + 1 if idle else entry.group_turn, now)
@@ -165,6 +169,12 @@ def take_back(session: Session, rules: PoolRules, taker: Taker, held: HeldLease,
     sharing = _share(session, entry, taker, now - rules.hold) if not idle else ALONE
     _write_lease(session, rules, taker, entry, sharing, now)
     return True
+
+
+def share_unmarked(session: Session, rules: PoolRules, taker: Taker, held: HeldLease, now: datetime) -> None:
+    """A visit that had ended and lives again holds its number beside those who were lent it meanwhile: all of them share it from now on."""
+    if held.entry.visitor != taker.visitor and not held.shared:
+        _share(session, held.entry, taker, now - rules.hold)
 
 
 def _share(session: Session, entry: PoolEntry, taker: Taker, since: datetime) -> Sharing:

@@ -55,7 +55,8 @@ class Page:
     shown: dict[int, str] = field(default_factory=dict)
     """E.164 by scenario."""
     lost: set[int] = field(default_factory=set)
-    """Scenarios whose number was given away before the page was left, so that nobody could tell it."""
+    """Scenarios whose number was given away before the page was left, so that nobody could tell it. It may share that number when it comes
+    back at once."""
     waiting: dict[int, str] = field(default_factory=dict)
     """Numbers that were given away and replaced by none, by scenario: each sign of life asks for another."""
 
@@ -136,6 +137,8 @@ class PoolLife(RuleBasedStateMachine):
                     "an active visit keeps its number; an ended one gets it back if nobody was lent it since"
                 )
                 idle_before[scenario] = set()
+            elif known and scenario in known.lost and shown.get(scenario) == had:
+                idle_before[scenario] = set()
         self.lends_idle_ones_first(shown, idle_before)
         waiting = {**known.shown, **known.waiting} if known else {}
         self.pages[visit_id] = Page(
@@ -173,7 +176,9 @@ class PoolLife(RuleBasedStateMachine):
         arrival = self.doing(lambda session, project: sign_of_life(session, project, visit_id, None, self.now))
         assert arrival is not None
         changed = {one.scenario.id: one.e164 for one in arrival.numbers}
-        assert {*changed, *arrival.withdrawn} == gone, "a page is told of a number that was given away, and of no other"
+        told = {*changed, *arrival.withdrawn}
+        assert gone - page.lost <= told <= gone, "a page is told of a number that was given away, and of no other"
+        gone = told
         lent = self.lent(visit_id, changed, gone, idle_before)
         self.lends_idle_ones_first(lent, idle_before)
         left = {one: e164 for one, e164 in page.shown.items() if one not in gone}

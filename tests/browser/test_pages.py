@@ -11,7 +11,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from flask import Flask
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
 from werkzeug.serving import make_server
 from werkzeug.wsgi import ClosingIterator
 
@@ -106,27 +106,45 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield site
 
 
-@pytest.mark.parametrize("seen", PAGES, ids=lambda seen: seen.path)
-def test_a_page_is_readable_for_all_and_fits_a_telephone(site: Site, browser: Browser, seen: PageToSee) -> None:
-    """Judged at a desk in the light and on a telephone in the dark: every colour and every layout once. Pictures of all four are kept."""
-    context = site.context(browser, seen.who)
-    page = context.new_page()
+@pytest.fixture(scope="module")
+def windows(site: Site, browser: Browser) -> Iterator[dict[str, Page]]:
+    """One window for each person, who walks through all pages in it: a new one for each page costs more than all that is done in it."""
+    contexts = {who: site.context(browser, who) for who in ("alice", "olivia", "nobody")}
+    yield {who: context.new_page() for who, context in contexts.items()}
+    for context in contexts.values():
+        context.close()
+
+
+@contextmanager
+def no_complaints(page: Page) -> Iterator[None]:
+    """What the page's console says in the block; it may miss what is not there."""
     complaints: list[str] = []
-    page.on(
-        "console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None
-    )
-    for width, height, other, scheme in VIEWS:
-        page.set_viewport_size({"width": width, "height": height})
-        page.emulate_media(color_scheme=other)
-        site.open(page, seen)
-        picture(page, seen.name, other, width)
-        page.emulate_media(color_scheme=scheme)
-        picture(page, seen.name, scheme, width)
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-        found = Axe().run(page, context={"exclude": ["option"]})
-        assert found.violations_count == 0, found.generate_report()
-    context.close()
-    assert [one for one in complaints if "404" not in one] == []
+
+    def hear(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning") and "404" not in message.text:
+            complaints.append(message.text)
+
+    page.on("console", hear)
+    yield
+    page.remove_listener("console", hear)
+    assert complaints == []
+
+
+@pytest.mark.parametrize("seen", PAGES, ids=lambda seen: seen.path)
+def test_a_page_is_readable_for_all_and_fits_a_telephone(site: Site, windows: dict[str, Page], seen: PageToSee) -> None:
+    """Judged at a desk in the light and on a telephone in the dark: every colour and every layout once. Pictures of all four are kept."""
+    page = windows[seen.who]
+    with no_complaints(page):
+        for width, height, other, scheme in VIEWS:
+            page.set_viewport_size({"width": width, "height": height})
+            page.emulate_media(color_scheme=other)
+            site.open(page, seen)
+            picture(page, seen.name, other, width)
+            page.emulate_media(color_scheme=scheme)
+            picture(page, seen.name, scheme, width)
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            found = Axe().run(page, context={"exclude": ["option"]})
+            assert found.violations_count == 0, found.generate_report()
 
 
 def picture(page: Page, path: str, scheme: str, width: int) -> None:

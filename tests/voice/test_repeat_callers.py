@@ -270,7 +270,7 @@ events = st.lists(
 def test_r7_calls_are_attributed_alike_at_once_and_replayed_in_any_order(server: Server, credit: str) -> None:
     """The same visits are called about twice: by callers whose calls become known in order, and by others whose calls come late."""
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
     @given(events)
     def hold(happened: list[Any]) -> None:
         with server.database.writing() as session:

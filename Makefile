@@ -6,6 +6,8 @@ run:  ## start the demo: embedded database, simulated carrier, example web site
 	@scripts/environment.sh requirements.lock
 	@$(py) -m router demo
 
+# tests start many processes, each of which would compile the program anew
+test: export PYTHONDONTWRITEBYTECODE =
 test:  ## everything that must hold: format, lint, types, floors, all tests on both databases and in a browser
 	@scripts/environment.sh requirements-dev.lock
 	@scripts/browser.sh

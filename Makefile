@@ -15,7 +15,7 @@ test:  ## everything that must hold: format, lint, types, floors, all tests on b
 	$(py) -m ruff check .
 	$(py) -m mypy
 	.venv/bin/lint-imports
-	$(py) -m pytest -n 2
+	$(py) -m pytest -n 2 --dist worksteal
 
 format:
 	@scripts/environment.sh requirements-dev.lock

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
 
-from router.attribution.confidence import Candidate, Weighed, weigh
-from router.attribution.models import Lease, Visit, VisitSpan
+from router.attribution.confidence import LATE_TAP_BEFORE, Candidate, Weighed, weigh
+from router.attribution.models import Lease, Tap, Visit, VisitSpan
 from router.database import table_of
 from router.statements import Statement
 
@@ -16,16 +16,24 @@ MOST_LEASES = 50
 OLDEST = timedelta(days=30)
 SOURCE_COLUMNS = ("channel", "source", "medium", "campaign", "term", "content")
 
-_lease, _visit, _span = table_of(Lease).c, table_of(Visit).c, table_of(VisitSpan).c
+_lease, _visit, _span, _tap = table_of(Lease).c, table_of(Visit).c, table_of(VisitSpan).c, table_of(Tap).c
+_TAPPED = (
+    select(_tap.visit_id, func.max(_tap.at).label("tapped_at"))
+    .where(_tap.number_id == bindparam("number"), _tap.at <= bindparam("at"), _tap.at >= bindparam("tapped_since"))
+    .group_by(_tap.visit_id)
+    .subquery("tapped")
+)
 _LEASES = Statement(
     lambda _: (
         select(
-            *(_visit[name] for name in ("id", "number", "source_key", "span_started_at", "last_sign_at")),
+            *(_visit[name] for name in ("id", "number", "source_key", "span_started_at", "last_sign_at", "left")),
             _lease.started_at,
+            _TAPPED.c.tapped_at,
             _visit.visitor,
             *(_visit[name] for name in SOURCE_COLUMNS),
         )
         .join_from(table_of(Lease), table_of(Visit), _visit.id == _lease.visit_id)
+        .outerjoin(_TAPPED, _TAPPED.c.visit_id == _lease.visit_id)
         .where(
             _lease.number_id == bindparam("number"),
             _lease.started_at <= bindparam("at"),
@@ -36,7 +44,7 @@ _LEASES = Statement(
     )
 )
 _SPANS = (
-    select(_span.visit_id, _span.last_at)
+    select(_span.visit_id, _span.last_at, _span.left)
     .where(_span.visit_id.in_(bindparam("visits", expanding=True)), _span.started_at <= bindparam("at"))
     .order_by(_span.started_at)
 )
@@ -51,21 +59,29 @@ def weighed_candidates(
 
     One index range of leases; the signs of life are taken as they stood at that moment, however late it is now.
     """
-    rows = _LEASES.all(session, {"number": number_id, "at": at, "oldest": at - OLDEST})
+    values = {"number": number_id, "at": at, "oldest": at - OLDEST, "tapped_since": at - LATE_TAP_BEFORE}
+    rows = _LEASES.all(session, values)
     newest = {row[0]: row for row in reversed(rows)}
     earlier = _last_signs(session, [visit_id for visit_id, row in newest.items() if row[3] > at], at)
-    candidates = [
-        Candidate(visit_id, number, source_key, leased_at, earlier.get(visit_id) or last_sign_at, visitor)
-        for visit_id, number, source_key, _, last_sign_at, leased_at, visitor, *_ in newest.values()
-    ]
-    weighed = weigh(candidates, hold, at)
+    candidates = [_candidate(row, earlier.get(row[0])) for row in newest.values()]
+    weighed = weigh(candidates, hold, at, earlier=len(rows) == MOST_LEASES)
     best = [one.candidate.visit_id for one in weighed[:1]]
-    return weighed, {visit_id: dict(zip(SOURCE_COLUMNS, newest[visit_id][7:], strict=True)) for visit_id in best}
+    return weighed, {visit_id: dict(zip(SOURCE_COLUMNS, newest[visit_id][9:], strict=True)) for visit_id in best}
 
 
-def _last_signs(session: Session, visit_ids: list[int], at: datetime) -> dict[int, datetime]:
-    """The last sign of life of the newest span that had begun at a moment, for visits whose present span began later."""
+LastSign = tuple[datetime, bool]
+"""When it was, and whether it said that the page was being left."""
+
+
+def _candidate(row: tuple[Any, ...], earlier: LastSign | None) -> Candidate:
+    visit_id, number, source_key, _, last_sign_at, left, leased_at, tapped_at, visitor = row[:9]
+    last_sign_at, left = earlier or (last_sign_at, left)
+    return Candidate(visit_id, number, source_key, leased_at, last_sign_at, visitor, left, tapped_at)
+
+
+def _last_signs(session: Session, visit_ids: list[int], at: datetime) -> dict[int, LastSign]:
+    """The end of the newest span that had begun at a moment, for visits whose present span began later."""
     if not visit_ids:
         return {}
     rows = session.execute(_SPANS, {"visits": visit_ids, "at": at})
-    return {visit_id: last_at for visit_id, last_at in rows}  # noqa: C416 - the later row of a visit wins, and mypy knows the types
+    return {visit_id: (last_at, left) for visit_id, last_at, left in rows}

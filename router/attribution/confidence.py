@@ -1,28 +1,44 @@
-"""How sure we are (R7): from the facts about the candidates to probabilities. Pure, and made with the time of the call."""
+"""How sure we are (R7): from the facts about the candidates to probabilities. Pure, and made with the time of the call.
+
+The weights are hazards: how likely somebody in this state calls in the next moment, compared with somebody who has just opened the page.
+docs/attribution.md tells how they were found and how well they hold on other traffic."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from math import fsum
+from math import atan, fsum, pi, sqrt
 
-from router.attribution.visits import OPEN_GAP
+from router.attribution.visits import LEFT_GRACE, OPEN_GAP
 
 NOBODY_WEIGHT = 0.003
 """The weight of "nobody we know": a saved or printed number, a wrong one."""
 
-HOLD_WEIGHT = 0.5
-ENDED_WEIGHT = 0.5
-ENDED_SCALE = timedelta(seconds=120)
-ENDED_POWER = 1.2
+OPEN_SCALE = timedelta(seconds=300)
+"""Who has looked at the number for so long without calling is half as likely to call now; never less than who has just gone."""
+
+MINUTES_WEIGHT, MINUTES_SCALE = 0.35, 300.0
+HOURS_WEIGHT, HOURS_SCALE = 0.008, 3600.0
+"""After a page was closed most of those who still call do so within minutes, a few within hours or days: two curves, seconds."""
+
+GLANCE = timedelta(seconds=40)
+LEAST_GLANCE = 0.03
+"""Who saw the number for a few seconds only seldom calls it later."""
+MEAN_GLANCE = 0.43
+
 REPLACED_FACTOR = 0.05
 """What is left of a visit's weight once the same visitor began another: he calls from the page that he sees."""
+
+TAP_WEIGHT, LATE_TAP_WEIGHT = 200.0, 20.0
+TAP_BEFORE, LATE_TAP_BEFORE = timedelta(seconds=15), timedelta(seconds=60)
+"""A tap on the number opens the telephone: who tapped it so shortly before the call is far likelier than who only sees it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A visit that held the dialled number before the call, as it was at the time of the call.
 
-    `span_started_at` and `last_sign_at` are those of the newest span of signs of life that had begun by then.
+    `last_sign_at` and `left` are those of the newest span of signs of life that had begun by then; `left`: it said that the page was
+    being left. `tapped_at` is the last tap on the number by then.
     """
 
     visit_id: int
@@ -31,6 +47,8 @@ class Candidate:
     leased_at: datetime
     last_sign_at: datetime
     visitor: str
+    left: bool = False
+    tapped_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,38 +58,93 @@ class Weighed:
     """open, hold or ended"""
     silent: timedelta
     """How long before the call its last sign of life was; zero while it was open."""
+    replaced: bool
+    """The same visitor was lent the number again later: he sees the page of that visit."""
+    tapped: timedelta | None
+    """How long before the call its visitor tapped the number; None: not within a minute."""
     weight: float
     probability: float
+    source_probability: float
+    """With its part of the visits before the candidates: a number that goes round among some sources did so before, too."""
 
 
-def weigh(candidates: Sequence[Candidate], hold: timedelta, at: datetime) -> list[Weighed]:
+def weigh(candidates: Sequence[Candidate], hold: timedelta, at: datetime, *, earlier: bool = False) -> list[Weighed]:
     """Every candidate with its probability, most probable first; the later lease first among equals.
 
     A page counts as open for as long as signs of life may be apart, so that signs which come after the call change nothing.
+
+    Args:
+        earlier: the number had been lent before the candidates, too; somebody of then may be calling as well.
     """
     newest: dict[str, datetime] = {}
     for one in candidates:
         newest[one.visitor] = max(one.leased_at, newest.get(one.visitor, one.leased_at))
-    states = [(one, *_state(one, newest[one.visitor], hold, at)) for one in candidates]
-    total = fsum([NOBODY_WEIGHT, *(weight for *_, weight in states)])  # the same in every order
-    weighed = [Weighed(one, state, silent, weight, weight / total) for one, state, silent, weight in states]
+    facts = [(one, *_state(one, hold, at), newest[one.visitor] > one.leased_at, _tapped(one, at)) for one in candidates]
+    weights = [_weight(*known, at) for known in facts]
+    unseen = _weight_before(candidates, at) if earlier else 0.0
+    total = fsum([NOBODY_WEIGHT, unseen, *weights])  # the same in every order
+    each = unseen / len(candidates) if candidates else 0.0
+    weighed = [
+        Weighed(*known, weight, weight / total, (weight + each) / total)
+        for known, weight in zip(facts, weights, strict=True)
+    ]
     return sorted(
         weighed, key=lambda one: (-one.probability, -one.candidate.leased_at.timestamp(), one.candidate.visit_id)
     )
 
 
-def _state(candidate: Candidate, newest: datetime, hold: timedelta, at: datetime) -> tuple[str, timedelta, float]:
-    """`newest` is when the same visitor was lent the number last."""
-    silent = at - candidate.last_sign_at
-    part = REPLACED_FACTOR if newest > candidate.leased_at else 1.0
-    if silent <= OPEN_GAP:
-        return "open", timedelta(0), part
-    if silent <= hold:
-        return "hold", silent, part * HOLD_WEIGHT
-    ended = ENDED_WEIGHT / (1 + (silent - min(hold, silent)) / ENDED_SCALE) ** ENDED_POWER
-    return "ended", silent, part * ended
-
-
 def source_confidence(weighed: Sequence[Weighed], source_key: int) -> float:
     """The probability that the call came from this marketing source: the sum over all its candidates."""
-    return min(1.0, fsum(one.probability for one in weighed if one.candidate.source_key == source_key))
+    return min(1.0, fsum(one.source_probability for one in weighed if one.candidate.source_key == source_key))
+
+
+def sources_of(weighed: Sequence[Weighed]) -> dict[int, float]:
+    """The probability of each marketing source; what is missing to 1 is nobody we know."""
+    keys = dict.fromkeys(one.candidate.source_key for one in weighed)
+    return {key: source_confidence(weighed, key) for key in keys}
+
+
+def _state(candidate: Candidate, hold: timedelta, at: datetime) -> tuple[str, timedelta]:
+    silent = at - candidate.last_sign_at
+    if silent <= (LEFT_GRACE if candidate.left else OPEN_GAP):
+        return "open", timedelta(0)
+    return "hold" if silent <= hold else "ended", silent
+
+
+def _tapped(candidate: Candidate, at: datetime) -> timedelta | None:
+    if candidate.tapped_at is None or not timedelta(0) <= at - candidate.tapped_at <= LATE_TAP_BEFORE:
+        return None
+    return at - candidate.tapped_at
+
+
+def _weight(
+    candidate: Candidate, state: str, silent: timedelta, replaced: bool, tapped: timedelta | None, at: datetime
+) -> float:
+    if tapped is not None:
+        return TAP_WEIGHT if tapped <= TAP_BEFORE else LATE_TAP_WEIGHT
+    part = REPLACED_FACTOR if replaced else 1.0
+    if state == "open":
+        return part * max(1 / (1 + (at - candidate.leased_at) / OPEN_SCALE), MINUTES_WEIGHT + HOURS_WEIGHT)
+    return part * _glance(candidate.last_sign_at - candidate.leased_at) * _later(silent.total_seconds())
+
+
+def _glance(seen: timedelta) -> float:
+    """How much of a visit's later calls is left when it saw the number for so long."""
+    squared = max(0.0, seen / GLANCE) ** 2
+    return max(LEAST_GLANCE, squared / (1 + squared))
+
+
+def _later(silent: float) -> float:
+    return MINUTES_WEIGHT / (1 + (silent / MINUTES_SCALE) ** 2) + HOURS_WEIGHT / sqrt(1 + silent / HOURS_SCALE) ** 3
+
+
+def _later_than(silent: float) -> float:
+    """The integral of `_later` from there on, in seconds."""
+    minutes = MINUTES_WEIGHT * MINUTES_SCALE * (pi / 2 - atan(silent / MINUTES_SCALE))
+    return minutes + 2 * HOURS_WEIGHT * HOURS_SCALE / sqrt(1 + silent / HOURS_SCALE)
+
+
+def _weight_before(candidates: Sequence[Candidate], at: datetime) -> float:
+    """Of all visits before the candidates together, had the number been lent as often then."""
+    seconds = max(1.0, (at - min(one.leased_at for one in candidates)).total_seconds()) if candidates else 1.0
+    return len(candidates) / seconds * MEAN_GLANCE * _later_than(seconds) if candidates else 0.0

@@ -20,8 +20,8 @@ Whatever the choice, the call is no first call, and a withheld caller never has 
 after it: a call that is decided again, because an earlier one became known late, is decided with what was chosen when it came.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -69,6 +69,8 @@ class Decision:
     source_confidence: float | None
     candidates: list[dict[str, Any]]
     steps: list[dict[str, Any]]
+    shares: list[list[Any]] = field(default_factory=list)
+    """`[[source_key, probability, a visit_id], ...]` by the leases of the number; what is missing to 1 is nobody we know."""
 
     def values(self) -> dict[str, Any]:
         """The columns of a call that hold it."""
@@ -80,7 +82,7 @@ class Decision:
             "confidence": _rounded(self.confidence),
             "source_confidence": _rounded(self.source_confidence),
             "candidates": self.candidates,
-            "shares": shares_by_source(self.candidates),
+            "shares": self.shares,
             "decision": {"steps": self.steps},
         }
 
@@ -106,6 +108,9 @@ def decide(
     """
     reason = OVERFLOW if overflow else None
     candidates = [_kept(one) for one in weighed if one is weighed[0] or one.probability >= LEAST_KEPT]
+    shares = shares_by_source(
+        (one.candidate.source_key, one.source_probability, one.candidate.visit_id) for one in weighed
+    )
     steps: list[dict[str, Any]] = []
     decided = (
         _by_repeat(earlier, _own(static_source, weighed, sources), credit, weighed, steps)
@@ -113,7 +118,7 @@ def decide(
         or _by_lease(weighed, sources, steps, reason or "nobody was lent the number")
         or _none(steps)
     )
-    return Decision(*decided, candidates, steps)
+    return Decision(*decided, candidates, steps, shares)
 
 
 Decided = tuple[str, int | None, Mapping[str, Any] | None, int | None, float | None, float | None]
@@ -150,7 +155,7 @@ def _by_repeat(
     if because := _passed_over(earlier, own, credit):
         step["because"] = because
         return None
-    winner = weighed[0] if weighed and weighed[0].probability >= REPEAT_VISIT_LEAST else None
+    winner = repeat_winner(earlier.visit_id, earlier.confidence, weighed)
     visit_id = winner.candidate.visit_id if winner else earlier.visit_id
     step |= {
         "applies": True,
@@ -158,6 +163,18 @@ def _by_repeat(
         "visit_by": "lease" if winner else f"{which} call",
     }
     return "repeat", visit_id, earlier.source, earlier.source_key, earlier.confidence, earlier.source_confidence
+
+
+def repeat_winner(visit_id: int | None, confidence: float | None, weighed: Sequence[Weighed]) -> Weighed | None:
+    """The lease winner, if he is the visit of a repeat call rather than the first call's. Who called before is known by his first call with
+    its confidence: another visitor's visit has to be likelier than that was right, however well it would fit a first call."""
+    winner = weighed[0] if weighed and weighed[0].probability >= REPEAT_VISIT_LEAST else None
+    if winner is None or visit_id is None or confidence is None:
+        return winner
+    known = [one.candidate.visitor for one in weighed if one.candidate.visit_id == visit_id]
+    if winner.candidate.visitor in known or winner.probability * (1 - confidence) > confidence:
+        return winner
+    return None
 
 
 def _passed_over(earlier: EarlierCall, own: _Own, credit: str) -> str:
@@ -220,16 +237,19 @@ def _kept(one: Weighed) -> dict[str, Any]:
         "state": one.state,
         "silent_seconds": int(one.silent.total_seconds()),
         "leased_at": one.candidate.leased_at.isoformat(),
+        "left": one.candidate.left and one.state != "open",
+        "replaced": one.replaced,
+        "tapped_seconds": None if one.tapped is None else int(one.tapped.total_seconds()),
     }
 
 
-def shares_by_source(candidates: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
-    """`[[source_key, probability, a visit_id], ...]`, in the order of the candidates."""
+def shares_by_source(parts: Iterable[tuple[int, float, int]]) -> list[list[Any]]:
+    """`[[source_key, probability, a visit_id], ...]` of parts in this order, with the parts of a source added up."""
     shares: dict[int, list[Any]] = {}
-    for one in candidates:
-        share = shares.setdefault(one["source_key"], [one["source_key"], 0.0, one["visit_id"]])
-        share[1] = round(share[1] + one["probability"], DIGITS)
-    return list(shares.values())
+    for key, probability, visit_id in parts:
+        share = shares.setdefault(key, [key, 0.0, visit_id])
+        share[1] += probability
+    return [[key, round(share, DIGITS), visit_id] for key, share, visit_id in shares.values() if share >= LEAST_KEPT]
 
 
 def _rounded(value: float | None) -> float | None:

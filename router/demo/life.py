@@ -173,7 +173,7 @@ def _call_row(call: PastCall, company: Company) -> dict[str, Any]:
         "confidence": call.confidence,
         "source_confidence": call.source_confidence,
         "candidates": call.candidates,
-        "shares": shares_by_source(call.candidates),
+        "shares": shares_by_source((one["source_key"], one["probability"], one["visit_id"]) for one in call.candidates),
         "decision": {"steps": call.steps},
         "source": call.source.as_dict() if call.source else None,
         "source_key": call.source.key if call.source else None,

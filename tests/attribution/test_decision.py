@@ -1,6 +1,7 @@
 """R7: confidence and the four rules, in their order."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -13,6 +14,7 @@ from router.attribution.confidence import (
     Candidate,
     Weighed,
     source_confidence,
+    sources_of,
     weigh,
 )
 from router.attribution.decision import EarlierCall, decide
@@ -42,6 +44,11 @@ def candidate(visit: int = 1, source: int = 1, silent: float = 0, leased: float 
     )
 
 
+def known_share(weighed: Sequence[Weighed]) -> float:
+    """Probability for each unit of weight."""
+    return weighed[0].probability / weighed[0].weight
+
+
 candidates = st.lists(
     st.builds(
         candidate,
@@ -62,7 +69,44 @@ def test_r7_a_visitor_who_began_another_visit_calls_from_that_one() -> None:
     assert newest.probability > 0.94
     assert older.probability < 0.05
     strangers = weigh([before, candidate(2, 2, leased=20, visitor="bella")], HOLD, NOON)
-    assert strangers[0].probability == strangers[1].probability
+    assert strangers[1].probability > 0.45
+
+
+def test_r7_a_tap_just_before_the_call_outweighs_open_pages() -> None:
+    """12 others who see the number are less likely together than the one who tapped it."""
+    others = [candidate(visit) for visit in range(2, 14)]
+    tapped = weigh([replace(candidate(1), tapped_at=NOON - timedelta(seconds=4)), *others], HOLD, NOON)
+    assert (tapped[0].candidate.visit_id, tapped[0].tapped) == (1, timedelta(seconds=4))
+    assert tapped[0].probability > 0.9
+    long_ago = weigh([replace(candidate(1), tapped_at=NOON - timedelta(minutes=10)), *others], HOLD, NOON)
+    assert {one.tapped for one in long_ago} == {None}
+    later = weigh([replace(candidate(1), tapped_at=NOON + timedelta(seconds=1)), *others], HOLD, NOON)
+    assert {one.tapped for one in later} == {None}
+
+
+def test_r7_a_page_that_said_it_was_left_is_closed_sooner() -> None:
+    silent, left = candidate(1, silent=30), replace(candidate(2, silent=30), left=True)
+    assert [one.state for one in weigh([silent, left], HOLD, NOON)] == ["open", "hold"]
+    assert weigh([replace(left, last_sign_at=NOON - timedelta(seconds=9))], HOLD, NOON)[0].state == "open"
+
+
+def test_r7_who_saw_the_number_for_a_moment_seldom_calls_it_later() -> None:
+    glanced, read = candidate(1, silent=300, leased=305), candidate(2, silent=300, leased=500)
+    first, second = weigh([glanced, read], HOLD, NOON)
+    assert first.candidate is read
+    assert second.probability < 0.1
+
+
+@given(candidates.filter(bool))
+def test_r7_visits_before_the_candidates_make_a_visit_less_sure_and_its_source_as_sure_as_it_is_often(
+    found: list[Candidate],
+) -> None:
+    known, more = weigh(found, HOLD, NOON), weigh(found, HOLD, NOON, earlier=True)
+    by_visit = {one.candidate.visit_id: one.probability for one in known}
+    assert all(one.probability < by_visit[one.candidate.visit_id] for one in more)
+    sources = sources_of(more)
+    assert sum(sources.values()) == pytest.approx(1 - NOBODY_WEIGHT * known_share(more))
+    assert all(sources[one.candidate.source_key] >= one.probability for one in more)
 
 
 @given(candidates)
@@ -139,11 +183,22 @@ def test_r7_a_first_call_without_a_source_lets_the_next_rules_decide() -> None:
     assert decide(first(source=None), None, [], {}).rule == "none"
 
 
+def won(probability: float, visit: int = 1, visitor: str = "") -> Weighed:
+    return Weighed(candidate(visit, visitor=visitor), "open", timedelta(0), False, None, 1.0, probability, probability)
+
+
 def test_r7_a_repeat_calls_visit_is_the_lease_winner_from_one_half_on_else_the_first_calls() -> None:
     for probability, visit_id in ((0.5, 1), (0.4999, 77)):
-        winner = Weighed(candidate(), "open", timedelta(0), 1.0, probability)
-        assert decide(first(), None, [winner], {1: SPRING}).visit_id == visit_id
+        assert decide(first(confidence=0.3), None, [won(probability)], {1: SPRING}).visit_id == visit_id
     assert decide(first(), None, [], {}).visit_id == 77
+
+
+def test_r7_a_repeat_call_is_of_another_visitor_only_if_that_is_likelier_than_the_first_call_was_right() -> None:
+    """Who called before is known: a stranger whose page happens to be open is not the caller."""
+    assert decide(first(confidence=0.8), None, [won(0.95)], {1: SPRING}).visit_id == 77
+    before, again = won(0.03, visit=77, visitor="anna"), won(0.9, visitor="anna")
+    assert decide(first(confidence=0.8), None, [again, before], {1: SPRING}).visit_id == 1
+    assert decide(first(confidence=None, visit_id=None), None, [won(0.6)], {1: SPRING}).visit_id == 1
 
 
 @given(candidates, st.booleans(), st.booleans())
@@ -156,5 +211,5 @@ def test_r7_what_is_stored_of_a_decision_is_json_and_its_confidence_a_probabilit
     sources = {one.visit_id: SPRING for one in found}
     values = decide(first() if repeat else None, BILLBOARD if static else None, weighed, sources).values()
     json.dumps({name: values[name] for name in ("candidates", "decision", "source")}, allow_nan=False)
-    assert values["confidence"] is None or 0 < values["confidence"] <= 1
+    assert values["confidence"] is None or 0 <= values["confidence"] <= 1
     assert len(values["candidates"]) <= 50

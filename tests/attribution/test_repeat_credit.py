@@ -78,5 +78,5 @@ def test_r7_a_call_that_is_credited_to_an_earlier_one_names_it() -> None:
     found = decided(LAST_NON_DIRECT, own=NOTHING)
     assert (found.confidence, found.source_confidence, found.source_key) == (0.8, 0.9, 42)
     assert (found.steps[0]["earlier_call_id"], found.steps[0]["earlier_visit_id"]) == (5, 77)
-    assert (found.visit_id, found.steps[0]["visit_by"]) == (1, "lease")
+    assert (found.visit_id, found.steps[0]["visit_by"]) == (77, "earlier call")
     assert decided(LAST_NON_DIRECT).visit_id == 77

@@ -182,10 +182,10 @@ def test_r7_a_static_number_is_certain_about_its_channel(shop: Server, carrier: 
 def test_r7_a_repeat_caller_is_credited_to_the_source_of_the_first_call(
     shop: Server, carrier: CarrierClient, client: FlaskClient, clock: Any
 ) -> None:
-    visit(client)
+    anna = visit(client)["visitor"]
     carrier.dial(NUMBER)
     clock.shift(timedelta(days=3))
-    second = visit(client, "utm_source=mail&utm_medium=email")
+    second = visit(client, "utm_source=mail&utm_medium=email", visitor=anna)
     carrier.dial(NUMBER, sid="CA2")
     with shop.database.writing() as session:
         session.execute(text("UPDATE tracking_number SET scenario_id = 2"))

@@ -269,9 +269,12 @@ def _first_number(
     prefixes: Prefixes,
     now: datetime,
 ) -> str | None:
-    """A new visit's number: the one that this visitor's visit before it holds still, else one of the pool."""
+    """A new visit's number: the one that this visitor's visit before it holds still, else one of the pool. With aim *source* a visitor who
+    comes back from another marketing source gets a number of that one: else the number would change its source."""
     taker = Taker(visit.id, visit.visitor, visit.source_key)
     lost = False
+    if before and scenario.aim == "source" and before.source_key != visit.source_key:
+        lease = None
     while before and lease and lease.still_held(visit.visitor, active := before.is_active(scenario.hold, now)):
         if take_back(session, scenario.rules_for(prefixes), taker, lease, active, now):
             return lease.entry.e164

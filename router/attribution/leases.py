@@ -162,7 +162,7 @@ def take_back(session: Session, rules: PoolRules, taker: Taker, held: HeldLease,
     as long as one of them is active."""
     entry = held.entry
     idle = entry.is_idle(rules.hold, now)
-    values = _lent(entry, taker, entry.turn + 1 if idle else entry.group_turn, now)
+    values = _lent(entry, taker, idle, now)
     values |= {"held_turn": held.turn, "scenario": rules.scenario_id, "seen_sign_at": entry.last_sign_at}
     if _take_back(active, idle).first(session, values) is None:
         return False
@@ -212,7 +212,7 @@ def _take(
     """Takes exactly this row if nobody was faster; an idle one only if it is idle still. Who passes locked rows does not wait for
     somebody who is taking it at this moment: his commit would make the wait vain."""
     idle = entry.is_idle(rules.hold, now)
-    lent = _lent(entry, taker, entry.turn + 1 if idle else entry.group_turn, now)
+    lent = _lent(entry, taker, idle, now)
     values = lent | {"scenario": rules.scenario_id, "seen_sign_at": entry.last_sign_at}
     if _take_statement(idle, pass_locked).first(session, values) is None:
         return False
@@ -221,12 +221,14 @@ def _take(
     return True
 
 
-def _lent(entry: PoolEntry, taker: Taker, group_turn: int, now: datetime) -> dict[str, Any]:
+def _lent(entry: PoolEntry, taker: Taker, idle: bool, now: datetime) -> dict[str, Any]:
+    """Whoever gets an idle number begins a new group of holders, except its last holder: an older page of his may live on."""
+    anew = idle and entry.visitor != taker.visitor
     return {
         "number": entry.number_id,
         "seen_turn": entry.turn,
         "new_turn": entry.turn + 1,
-        "new_group_turn": group_turn,
+        "new_group_turn": entry.turn + 1 if anew else entry.group_turn,
         "new_visitor": taker.visitor,
         "new_source_key": taker.source_key,
         "new_lease_started_at": now,

@@ -7,8 +7,9 @@ from datetime import datetime, timedelta
 from router.attribution.survival import Curve, chance_after
 from router.database import LONG_AGO
 
-ACTIVE_SCALE = timedelta(seconds=60)
-OTHER_SOURCE_FACTOR = 10
+ACTIVE_SCALE = 60.0
+OTHER_SOURCE_FACTOR = {"visit": 10, "source": 30}
+"""By the aim. Numbers that tell sources apart have to stay with theirs until the last of those who saw them has called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +40,23 @@ def chance_of_call(entry: PoolEntry, hold: timedelta, now: datetime, survival: C
         return 0.0
     if entry.is_idle(hold, now):
         return chance_after((now - entry.last_sign_at).total_seconds(), survival)
-    return 1 + 1 / (1 + max(timedelta(0), now - entry.lease_started_at) / ACTIVE_SCALE)
+    return active_chance((now - entry.lease_started_at).total_seconds())
+
+
+def active_chance(age: float) -> float:
+    """Of an active number, by the seconds since it was lent last: those who have just come are the likeliest to call."""
+    return 1 + 1 / (1 + max(0.0, age) / ACTIVE_SCALE)
+
+
+def harm(chance: float, same_source: bool, aim: str) -> float:
+    """The expected regret of lending a number again whose last visitor still calls with this chance."""
+    return chance * (1 if same_source else 1 + OTHER_SOURCE_FACTOR[aim])
 
 
 def expected_regret(
-    entry: PoolEntry, source_key: int, hold: timedelta, now: datetime, survival: Curve | None = None
+    entry: PoolEntry, source_key: int, aim: str, hold: timedelta, now: datetime, survival: Curve | None = None
 ) -> float:
-    other_source = entry.source_key != source_key
-    return chance_of_call(entry, hold, now, survival) * (1 + OTHER_SOURCE_FACTOR * other_source)
+    return harm(chance_of_call(entry, hold, now, survival), entry.source_key == source_key, aim)
 
 
 def choose(
@@ -64,4 +74,4 @@ def choose(
     entries = list(entries)
     if aim == "visit":
         entries = [entry for entry in entries if entry.is_idle(hold, now)] or entries
-    return min(entries, key=lambda entry: expected_regret(entry, source_key, hold, now, survival), default=None)
+    return min(entries, key=lambda entry: expected_regret(entry, source_key, aim, hold, now, survival), default=None)

@@ -59,6 +59,7 @@ class Page:
     back at once."""
     waiting: dict[int, str] = field(default_factory=dict)
     """Numbers that were given away and replaced by none, by scenario: each sign of life asks for another."""
+    source_key: int = 0
 
     def is_active(self, now: datetime) -> bool:
         return now - self.last_sign <= HOLD
@@ -132,6 +133,9 @@ class PoolLife(RuleBasedStateMachine):
         shown = self.lent(visit_id, {one.scenario.id: one.e164 for one in arrival.numbers}, self.scenarios, idle_before)
         for scenario in self.scenarios:
             had = (known or before or Page("", self.now)).shown.get(scenario)
+            again = known is not None or before is None or before.source_key == arrival.visit.source_key
+            if had and self.scenarios[scenario] == "source" and not again:
+                continue
             if had and (visit_id if known else self.open[person], scenario) in kept_before:
                 assert shown.get(scenario) == had, (
                     "an active visit keeps its number; an ended one gets it back if nobody was lent it since"
@@ -141,8 +145,9 @@ class PoolLife(RuleBasedStateMachine):
                 idle_before[scenario] = set()
         self.lends_idle_ones_first(shown, idle_before)
         waiting = {**known.shown, **known.waiting} if known else {}
+        still_waiting = {one: e164 for one, e164 in waiting.items() if one not in shown}
         self.pages[visit_id] = Page(
-            visitor, self.now, shown, waiting={one: e164 for one, e164 in waiting.items() if one not in shown}
+            visitor, self.now, shown, waiting=still_waiting, source_key=arrival.visit.source_key
         )
         self.open[person] = visit_id
 
@@ -183,7 +188,7 @@ class PoolLife(RuleBasedStateMachine):
         self.lends_idle_ones_first(lent, idle_before)
         left = {one: e164 for one, e164 in page.shown.items() if one not in gone}
         waiting = {one: e164 for one, e164 in (page.shown | page.waiting).items() if one not in {**left, **lent}}
-        self.pages[visit_id] = Page(page.visitor, self.now, left | lent, waiting=waiting)
+        self.pages[visit_id] = Page(page.visitor, self.now, left | lent, waiting=waiting, source_key=page.source_key)
 
     @precondition(lambda self: self.open)
     @rule(data=st.data(), left=st.booleans())
@@ -194,7 +199,7 @@ class PoolLife(RuleBasedStateMachine):
         lost = {scenario for scenario in self.scenarios if (visit_id, scenario) not in self.kept()}
         with self.database.writing() as session:
             assert mere_sign(session, self.project, visit_id, self.now, left=left)
-        self.pages[visit_id] = Page(page.visitor, self.now, page.shown, lost, page.waiting)
+        self.pages[visit_id] = Page(page.visitor, self.now, page.shown, lost, page.waiting, page.source_key)
 
     @rule(data=st.data())
     def a_call_comes_in(self, data: st.DataObject) -> None:

@@ -40,7 +40,7 @@ def test_r6_the_best_of_four_is_the_best_of_the_whole_pool(pool: list[PoolEntry]
     best = choose(pool, source_key, aim, HOLD, NOON)
     assert chosen is not None
     assert best is not None
-    assert expected_regret(chosen, source_key, HOLD, NOON) == expected_regret(best, source_key, HOLD, NOON)
+    assert expected_regret(chosen, source_key, aim, HOLD, NOON) == expected_regret(best, source_key, aim, HOLD, NOON)
 
 
 @given(st.lists(entries(), min_size=1, max_size=12), st.integers(1, 3))
@@ -75,7 +75,7 @@ def test_r6_a_clock_that_runs_behind_another_machines_breaks_nothing() -> None:
     assert chance_of_call(ahead, HOLD, NOON) == 2
 
 
-def test_r6_another_marketing_source_is_eleven_times_as_harmful() -> None:
+def test_r6_another_marketing_source_is_eleven_times_as_harmful_and_more_when_sources_are_told_apart() -> None:
     def idle(number: int, source: int, seconds: int) -> PoolEntry:
         seen: datetime = NOON - timedelta(seconds=seconds)
         return PoolEntry(number, "+1", 1, 1, "v", source, seen, seen)
@@ -83,3 +83,5 @@ def test_r6_another_marketing_source_is_eleven_times_as_harmful() -> None:
     same, other, old = idle(1, 1, 200), idle(2, 2, 1000), idle(3, 2, 10_000)
     assert choose([same, other], 1, "visit", HOLD, NOON) == same
     assert choose([same, other, old], 1, "visit", HOLD, NOON) == old
+    assert choose([same, old], 1, "source", HOLD, NOON) == same
+    assert choose([same, old, idle(4, 2, 30_000)], 1, "source", HOLD, NOON) == idle(4, 2, 30_000)

@@ -62,13 +62,14 @@ def stay(database: Database, visit_id: int, now: datetime) -> None:
 
 
 def browse(database: Database, client: int, visits: int, now: datetime, policy: str = "share") -> None:
-    """One client: new visitors, each of them coming back by another advertisement, and staying."""
+    """One client: new visitors, each of them coming back by another click on the same advertisement, and staying."""
     for turn in range(visits):
-        visitor, visit_id, shown = arrive(database, f"s{client % 3}", now)
+        source = f"s{client % 3}&gclid=first"
+        visitor, visit_id, shown = arrive(database, source, now)
         assert shown or policy == "keep"
         if turn % 2:
             stay(database, visit_id, now)
-            again, _, shown_again = arrive(database, f"again{turn}", now, visitor)
+            again, _, shown_again = arrive(database, source.replace("first", "again"), now, visitor)
             assert (again, shown_again) == (visitor, shown)
 
 

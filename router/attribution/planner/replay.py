@@ -1,0 +1,237 @@
+"""Replays traffic against a pool of any size, by the rules of R6 and R7, and counts what the pool would have told. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from heapq import merge
+from math import sqrt
+
+from router.attribution.confidence import Candidate, weigh
+from router.attribution.decision import repeat_winner
+from router.attribution.planner.traffic import CallMade, Span, Tap, Traffic
+from router.attribution.regret import active_chance, harm
+from router.attribution.survival import Curve, chance_after
+
+ALIVE = 45.0
+MOST_CANDIDATES = 50
+BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@dataclass
+class Replayed:
+    """What a pool told: of the calls how many were credited to the right marketing source and visit, of the visits how many had a
+    number of their own (aim *visit*) or shared it within their source only (aim *source*)."""
+
+    calls: int = 0
+    right_sources: int = 0
+    right_visits: int = 0
+    visits: int = 0
+    shared: int = 0
+    mixed: int = 0
+    stated: list[tuple[float, bool]] = field(default_factory=list)
+    """Each call's stated confidence and whether its visit was right."""
+
+    @property
+    def source_share(self) -> float:
+        return self.right_sources / self.calls if self.calls else 0.0
+
+    @property
+    def visit_share(self) -> float:
+        return self.right_visits / self.calls if self.calls else 0.0
+
+    def error(self, share: float) -> float:
+        """Two standard errors of a share of the calls."""
+        return 2 * sqrt(share * (1 - share) / self.calls) if self.calls else 0.0
+
+
+@dataclass
+class _Holder:
+    """A stay that holds a number, with the span of signs of life it is in."""
+
+    stay: int
+    visitor: str
+    source_key: int
+    span: Span
+
+    def last_sign(self, now: float) -> float:
+        span = self.span
+        if now >= span.last:
+            return span.last
+        return span.start + (now - span.start) // ALIVE * ALIVE
+
+
+@dataclass
+class _Number:
+    """One number of the pool: who holds it now, and whom it was lent to before."""
+
+    group: list[_Holder] = field(default_factory=list)
+    lent_at: float = 0.0
+    leases: list[tuple[float, int]] = field(default_factory=list)
+
+    def last_sign(self, now: float) -> float:
+        return max(holder.last_sign(now) for holder in self.group)
+
+
+class Pool:
+    """A pool of numbers in memory, lent by the rules of R6."""
+
+    def __init__(self, traffic: Traffic, numbers: int, aim: str, hold: float, survival: Curve | None) -> None:
+        self.told = Replayed()
+        self._stays = traffic.stays
+        self._numbers = [_Number() for _ in range(numbers)]
+        self._aim, self._hold, self._survival = aim, hold, survival
+        self._shown: list[int | None] = [None] * len(traffic.stays)
+        self._span_of: list[int] = [0] * len(traffic.stays)
+        self._last_stay: dict[str, int] = {}
+        self._shared: set[int] = set()
+        self._mixed: set[int] = set()
+        self._taps: dict[tuple[int, int], float] = {}
+        self._first_calls: dict[tuple[str, int], tuple[int, int, float]] = {}
+
+    def arrive(self, index: int, place: int, now: float) -> None:
+        """A stay begins, or its pages are open again: it keeps the number that its visitor holds, or is lent one."""
+        stay = self._stays[index]
+        span = stay.spans[place]
+        self._span_of[index] = place
+        before = self._last_stay.get(stay.visitor)
+        self._last_stay[stay.visitor] = index
+        self.told.visits += self._shown[index] is None
+        holder = _Holder(index, stay.visitor, stay.source_key, span)
+        held = None if before is None else self._shown[before]
+        fits = self._aim == "visit" or before is None or self._stays[before].source_key == stay.source_key
+        if held is not None and fits and self._still_held(self._numbers[held], stay.visitor, now):
+            self._keep(held, holder, now)
+        else:
+            self._lend(self._choose(stay.source_key, now), holder, now)
+
+    def tap(self, tap: Tap) -> None:
+        shown = self._shown[tap.stay]
+        if shown is not None:
+            self._taps[shown, tap.stay] = tap.at
+
+    def call(self, call: CallMade) -> None:
+        """Decides by R7, and compares with the truth."""
+        shown = self._shown[call.stay]
+        if shown is None:
+            return
+        stay = self._stays[call.stay]
+        visit, source, confidence = self._decide(shown, stay.visitor, call.at)
+        self.told.calls += 1
+        self.told.right_visits += visit == call.stay
+        self.told.right_sources += source == stay.source_key
+        self.told.stated.append((confidence, visit == call.stay))
+
+    def _decide(self, shown: int, caller: str, at: float) -> tuple[int, int, float]:
+        candidates = [self._candidate(shown, leased, index, at) for leased, index in self._leases_of(shown)]
+        earlier = len(self._numbers[shown].leases) > MOST_CANDIDATES
+        weighed = weigh(candidates, timedelta(seconds=self._hold), _moment(at), earlier=earlier)
+        best = weighed[0]
+        decided = (best.candidate.visit_id, best.candidate.source_key, best.probability)
+        first = self._first_calls.setdefault((caller, shown), decided)
+        if first is decided:
+            return decided
+        again = repeat_winner(first[0], first[2], weighed)
+        return (again.candidate.visit_id if again else first[0]), first[1], first[2]
+
+    def _leases_of(self, shown: int) -> Sequence[tuple[float, int]]:
+        newest = {index: (leased, index) for leased, index in self._numbers[shown].leases[-MOST_CANDIDATES:]}
+        return list(newest.values())
+
+    def _candidate(self, shown: int, leased: float, index: int, at: float) -> Candidate:
+        stay = self._stays[index]
+        span = stay.spans[self._span_of[index]]
+        last = _Holder(index, stay.visitor, stay.source_key, span).last_sign(at)
+        tapped = self._taps.get((shown, index))
+        return Candidate(
+            visit_id=index,
+            visit=index,
+            source_key=stay.source_key,
+            leased_at=_moment(leased),
+            last_sign_at=_moment(last),
+            visitor=stay.visitor,
+            left=span.left and at >= span.last,
+            tapped_at=None if tapped is None else _moment(tapped),
+        )
+
+    def _still_held(self, number: _Number, visitor: str, now: float) -> bool:
+        if number.group[-1].visitor == visitor:
+            return True
+        return any(one.visitor == visitor and now - one.last_sign(now) <= self._hold for one in number.group)
+
+    def _keep(self, shown: int, holder: _Holder, now: float) -> None:
+        number = self._numbers[shown]
+        others = [one for one in number.group if one.visitor != holder.visitor]
+        active = [one for one in others if now - one.last_sign(now) <= self._hold]
+        number.group = [*active, holder]
+        if self._shown[holder.stay] is None:
+            number.leases.append((now, holder.stay))
+            number.lent_at = now
+            self._share(active, holder)
+        self._shown[holder.stay] = shown
+
+    def _choose(self, source_key: int, now: float) -> int:
+        free = [i for i, one in enumerate(self._numbers) if not one.group]
+        if free:
+            return free[0]
+        everyone = range(len(self._numbers))
+        if self._aim == "visit":
+            idle = [i for i in everyone if now - self._numbers[i].last_sign(now) > self._hold]
+            everyone = idle or everyone  # type: ignore[assignment]
+        return min(everyone, key=lambda i: self._regret(self._numbers[i], source_key, now))
+
+    def _regret(self, number: _Number, source_key: int, now: float) -> float:
+        silent = now - number.last_sign(now)
+        idle = silent > self._hold
+        chance = chance_after(silent, self._survival) if idle else active_chance(now - number.lent_at)
+        return harm(chance, number.group[-1].source_key == source_key, self._aim)
+
+    def _lend(self, chosen: int, holder: _Holder, now: float) -> None:
+        number = self._numbers[chosen]
+        if number.group and now - number.last_sign(now) <= self._hold:
+            others = [one for one in number.group if one.visitor != holder.visitor]
+            active = [one for one in others if now - one.last_sign(now) <= self._hold]
+            self._share(active, holder)
+            number.group = [*active, holder]
+        else:
+            number.group = [holder]
+        number.lent_at = now
+        number.leases.append((now, holder.stay))
+        self._shown[holder.stay] = chosen
+
+    def _share(self, active: Sequence[_Holder], holder: _Holder) -> None:
+        for one in active:
+            self._shared |= {one.stay, holder.stay}
+            if one.source_key != holder.source_key:
+                self._mixed |= {one.stay, holder.stay}
+
+    def finish(self) -> Replayed:
+        self.told.shared, self.told.mixed = len(self._shared), len(self._mixed)
+        return self.told
+
+
+def replay(traffic: Traffic, numbers: int, aim: str, hold: float = 150.0, survival: Curve | None = None) -> Replayed:
+    """What a pool of so many numbers would have told about the traffic's calls.
+
+    Args:
+        aim: visit or source (R6).
+        hold: seconds after the last sign of life for which a visit counts as active.
+        survival: what the scenario has learned; None: the default.
+    """
+    pool = Pool(traffic, numbers, aim, hold, survival)
+    arrivals = sorted(
+        (span.start, 0, stay, place) for stay, one in enumerate(traffic.stays) for place, span in enumerate(one.spans)
+    )
+    taps = ((tap.at, 1, place, 0) for place, tap in enumerate(traffic.taps))
+    calls = ((call.at, 2, place, 0) for place, call in enumerate(traffic.calls))
+    for at, kind, place, part in merge(arrivals, taps, calls):
+        if kind == 0:
+            pool.arrive(place, part, at)
+        elif kind == 1:
+            pool.tap(traffic.taps[place])
+        else:
+            pool.call(traffic.calls[place])
+    return pool.finish()
+
+
+def _moment(seconds: float) -> datetime:
+    return BEGIN + timedelta(seconds=seconds)

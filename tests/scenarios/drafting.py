@@ -19,6 +19,9 @@ TYPED: dict[str, Any] = {
         "numbers": ["+14155550126"],
         "own": "+44 20 7946 0992",
         "aim": "visit",
+        "exhausted": "overflow",
+        "overflow": "+14155550127",
+        "hold_seconds": "90",
         "to_buy": {
             "numbers": ["+14155557731", "+14155557732"],
             "count": "3",

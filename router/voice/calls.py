@@ -179,6 +179,7 @@ def _decided(session: Session, route: Route, caller: Caller, at: datetime, sid: 
         "repeat_credit": route.repeat_credit,
         "static_source": dict(route.static_source) if route.static_source is not None else None,
         "hold_seconds": int(route.hold.total_seconds()),
+        "overflow": route.overflow,
     }
     return values
 
@@ -193,6 +194,7 @@ def _as_it_was(route: Route, call: Call) -> Route:
         repeat_credit=given["repeat_credit"],
         static_source=given["static_source"],
         hold=timedelta(seconds=given["hold_seconds"]),
+        overflow=given.get("overflow", route.overflow),
     )
 
 

@@ -214,7 +214,7 @@ def test_r7_a_changed_choice_or_number_leaves_earlier_calls_as_they_are_when_the
     shop.visit("w", "google")
     shop.call("CA2")
     shop.passes(60)
-    shop.changed(static_source=BILLBOARD)
+    shop.changed(static_source=BILLBOARD, overflow=True)
     shop.project.repeat_credit = "first_call"
     shop.scenario.hold_seconds = 20
     shop.session.flush()

@@ -20,6 +20,9 @@ from router.accounts.token_pages import token_settings
 from router.attribution import hooks as tag_hooks
 from router.attribution import pool
 from router.attribution.crawler_api import crawler_api
+from router.attribution.planner.api import plan_api
+from router.attribution.planner.history import add_past_calls
+from router.attribution.planner.views import plan_pages
 from router.attribution.pool_size import small_pools
 from router.attribution.regions import open_regions
 from router.attribution.showing import shown_numbers
@@ -64,6 +67,7 @@ from router.scenarios.wizard.views import wizard_pages
 from router.server import Server
 from router.settings import Settings, read_settings
 from router.voice import hooks as voice_hooks
+from router.voice.past_calls import calls_by_lease
 from router.voice.recent import called_numbers
 from router.web import BODY_LIMIT, IdConverter, Problem
 
@@ -90,6 +94,8 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     upkeep_pages,
     upkeep_api,
     crawler_api,
+    plan_pages,
+    plan_api,
     numbers_api,
     balance_pages,
     ledger_api,
@@ -158,6 +164,7 @@ def make_server(settings: Settings) -> Server:
     add_lint_rule(server, leaking_scenarios(server))
     add_activity(server, shown_numbers)
     add_calls(server, called_numbers)
+    add_past_calls(server, calls_by_lease)
     carrier_of(server)
     return server
 

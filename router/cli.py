@@ -9,6 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from router.accounts.commands import token, user
 from router.accounts.set_up import setup_link
 from router.app import make_server
+from router.attribution.planner.command import plan
 from router.carriers import carrier_of
 from router.database import migrate as migrate_database
 from router.database import schema_state
@@ -40,6 +41,7 @@ router.add_command(token)
 router.add_command(numbers)
 router.add_command(import_old)
 router.add_command(import_calls)
+router.add_command(plan)
 
 
 @router.command()

@@ -11,6 +11,7 @@ import structlog
 
 from router.accounts.facts import remember_fact
 from router.accounts.mail import send_mails
+from router.attribution.planner.making import PlanMaker
 from router.attribution.pool import settle_free_numbers
 from router.attribution.pool_size import refresh_needed
 from router.attribution.upkeep_run import keep_pools
@@ -83,6 +84,11 @@ def renewals() -> list[Chore]:
     ]
 
 
+def plans() -> list[Chore]:
+    """What computes for seconds, in a thread of its own."""
+    return [Chore("make_plans", timedelta(0), PlanMaker().make)]
+
+
 class Worker:
     """Runs until SIGTERM or SIGINT, then finishes what is under way."""
 
@@ -95,7 +101,7 @@ class Worker:
             signal.signal(name, self._stop)
         helpers = [
             threading.Thread(target=self._keep_doing, args=(plan(),), name=plan.__name__)
-            for plan in (chores, errands, purchases, renewals)
+            for plan in (chores, errands, purchases, renewals, plans)
         ]
         for helper in helpers:
             helper.start()

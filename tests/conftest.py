@@ -10,6 +10,7 @@ import structlog
 from flask import Flask
 from flask.testing import FlaskClient
 
+import tests.attribution.planner.furniture
 import tests.integrations.furniture  # noqa: F401 - what it furnishes
 from router.app import create_app
 from router.crypto import KeyRing, load_keys

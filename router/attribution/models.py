@@ -238,3 +238,23 @@ class UpkeepRun(Base):
     """How many were ordered or given back."""
     why: Mapped[str] = mapped_column(Text)
     batch_id: Mapped[int | None] = mapped_column(BigId)
+
+
+class PoolPlan(Base):
+    """The last plan that was asked for about a scenario's pool; the worker makes it in steps, and begins where one that died stopped."""
+
+    __tablename__ = "pool_plan"
+
+    scenario_id: Mapped[int] = mapped_column(ForeignKey("scenario.id"), primary_key=True, autoincrement=False)
+    asked_at: Mapped[datetime]
+    inputs: Mapped[dict[str, Any]]
+    """The described traffic, `{visits_per_hour, callers, sources, hours, seed}`; empty: the scenario's own visits and calls."""
+    facts: Mapped[dict[str, Any] | None]
+    """What the plan is about, `{numbers, sizes, aim, visits, calls, ...}`; None before a worker looked at it."""
+    points: Mapped[list[Any]]
+    """`[{numbers, aim, right_source, right_visit, ...}]`: the trials that are done."""
+    worked_at: Mapped[datetime | None]
+    """When a worker was at it last: another one goes on with it when that is long ago."""
+    made_at: Mapped[datetime | None] = mapped_column(index=True)
+    error: Mapped[str] = mapped_column(String(300), default="", server_default="")
+    """Why there is no plan, for people."""

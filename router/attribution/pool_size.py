@@ -34,7 +34,8 @@ def small_pools(session: Session, linted: Sequence[Linted]) -> Mapping[int, list
 def _finding(one: Linted, needed: int) -> Finding:
     has = one.dynamic + one.to_buy
     sentence = f"The busiest hour of the last 7 days needs {say_count(needed, 'number')}, and the pool has {has}: visitors share them."
-    return Finding("small_pool", sentence, "numbers", "numbers")
+    look = f"/scenarios/{one.scenario_id}/plan" if one.scenario_id else ""
+    return Finding("small_pool", sentence, "numbers", "numbers", look=look, look_for="What more would tell")
 
 
 def refresh_needed(server: Server, now: datetime) -> None:

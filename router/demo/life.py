@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from router.accounts.models import Project
 from router.attribution.decision import shares_by_source
 from router.attribution.models import Lease, PoolNumber, Visit
+from router.attribution.planner.making import ask_plan
 from router.attribution.tokens import new_visitor
 from router.crypto import KeyRing
 from router.database import Database, dialect_name, next_visit_number, visit_number
@@ -62,6 +63,7 @@ def bring_to_life(
         write_calls(session, company, calls)
         write_deliveries(session, random, company, calls)
         write_counts(session, company, stays, calls)
+        ask_plan(session, session.get_one(Scenario, company.web.id), None, now)
 
 
 def write_visits(session: Session, keys: KeyRing, company: Company, stays: list[Stay]) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from router.accounts.api_habits import make_cursor, read_cursor
 from router.accounts.models import Project
-from router.scenarios.linting.attention import attention_of, unpaid_sentence
+from router.scenarios.linting.attention import Attention, attention_of, unpaid_sentence
 from router.scenarios.models import Scenario, TrackingNumber
 from router.server import Server
 
@@ -35,7 +35,7 @@ class TableRow:
     dynamic: int
     static: int
     overflow: int
-    attention: list[str]
+    attention: list[Attention]
 
     @property
     def numbers(self) -> int:
@@ -184,7 +184,9 @@ def _numbers(scenario_ids: list[int], now: datetime) -> Select[*tuple[Any, ...]]
     )
 
 
-def _row(scenario: Row[*tuple[Any, ...]], numbers: Row[*tuple[Any, ...]] | None, attention: list[str]) -> TableRow:
+def _row(
+    scenario: Row[*tuple[Any, ...]], numbers: Row[*tuple[Any, ...]] | None, attention: list[Attention]
+) -> TableRow:
     every, static, overflow, unpaid = numbers[1:] if numbers else (0, 0, 0, 0)
     shown = {name: getattr(scenario, name) for name in COLUMNS}
     pool = every - static - overflow

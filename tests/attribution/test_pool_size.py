@@ -30,3 +30,5 @@ def test_r2_the_linter_names_a_pool_that_is_far_too_small_with_both_figures(serv
     ]
     assert said[1:] == [[], []]
     assert "needs 7 numbers, and the pool has 3" in said[0][0]
+    (finding,) = [one for one in linted[small.id] if one.code == "small_pool"]
+    assert (finding.look, finding.look_for) == (f"/scenarios/{small.id}/plan", "What more would tell")

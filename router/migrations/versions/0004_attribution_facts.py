@@ -41,6 +41,7 @@ def upgrade() -> None:
     _what_is_counted()
     op.add_column("call", sa.Column("shares", json(), nullable=True))
     _tables()
+    _plans()
 
 
 def _what_is_counted() -> None:
@@ -100,3 +101,20 @@ def _tables() -> None:
         counter("views"),
         sa.PrimaryKeyConstraint("project_id", "day", "kind", name=op.f("pk_crawler_day")),
     )
+
+
+def _plans() -> None:
+    op.create_table(
+        "pool_plan",
+        sa.Column("scenario_id", big_id(), autoincrement=False, nullable=False),
+        moment("asked_at", nullable=False),
+        sa.Column("inputs", json(), nullable=False),
+        sa.Column("facts", json(), nullable=True),
+        sa.Column("points", json(), nullable=False),
+        moment("worked_at"),
+        moment("made_at"),
+        sa.Column("error", sa.String(length=300), server_default="", nullable=False),
+        sa.ForeignKeyConstraint(["scenario_id"], ["scenario.id"], name=op.f("fk_pool_plan_scenario_id")),
+        sa.PrimaryKeyConstraint("scenario_id", name=op.f("pk_pool_plan")),
+    )
+    op.create_index(op.f("ix_pool_plan_made_at"), "pool_plan", ["made_at"])

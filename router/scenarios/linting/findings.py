@@ -14,6 +14,9 @@ class Finding:
     step: str
     """numbers, forwarding, tagging, channels, integrations or terms."""
     blocks: bool = False
+    look: str = ""
+    """The address of a page that helps to decide, and in `look_for` what it is called there."""
+    look_for: str = ""
 
     def document(self) -> dict[str, Any]:
         return {

@@ -1,0 +1,195 @@
+"""What trials of a pool with fewer and more numbers say: which sizes to try, what each costs, and what was found, in words. Pure."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
+from math import sqrt
+from typing import Any
+
+from router.carriers.shop import CarrierPrice
+from router.charts import say_percent
+from router.formats import say_count
+from router.money import CURRENCIES, say_money
+
+AIMS = ("visit", "source")
+SIZES = 12
+FURTHEST = 4
+"""Pools up to so many times today's are tried."""
+NO_POOL = 10
+"""Stands for today's pool where there is none yet."""
+NEAR = 0.01
+"""A share that is not further below the best one is as good."""
+WORTH_SAYING = 0.02
+"""The other aim is mentioned when it tells so much more."""
+MOST_TRIED, LEAST_TRIED = 16_000, 3_000
+SMALL = 25
+"""A visit in the smallest pool takes as long as looking at so many numbers."""
+BUDGET = 11_500_000
+WEEKS_A_YEAR = Decimal(365) / 7
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """What a pool of so many numbers told with one aim: shares of calls with two standard errors, and of visits whose number was theirs
+    alone (aim *source*: or shared within their source only)."""
+
+    numbers: int
+    aim: str
+    right_source: float
+    source_error: float
+    right_visit: float
+    visit_error: float
+    alone: float
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """What one number costs a week here, in minor units, and what the carrier itself asks, if it said."""
+
+    price_minor: int
+    currency: str
+    carrier: CarrierPrice | None = None
+
+    @property
+    def known(self) -> bool:
+        return self.price_minor > 0 or self.carrier is not None
+
+    @property
+    def whose(self) -> str:
+        """Words after an amount: whose price it is, if it is not ours."""
+        return "" if self.price_minor or not self.carrier else " at the carrier"
+
+    def week(self, numbers: int) -> int | None:
+        """What so many cost a week, in minor units of `in_currency`: our price, else the carrier's."""
+        return self.price_minor * numbers if self.price_minor else self.carrier_week(numbers)
+
+    def carrier_week(self, numbers: int) -> int | None:
+        if self.carrier is None:
+            return None
+        a_week = Decimal(self.carrier.amount) / (WEEKS_A_YEAR / 12 if self.carrier.period == "month" else 1)
+        minor = a_week * numbers * 10 ** CURRENCIES.get(self.carrier.currency, 2)
+        return int(minor.quantize(Decimal(1), ROUND_HALF_UP))
+
+    @property
+    def in_currency(self) -> str:
+        return self.currency if self.price_minor or not self.carrier else self.carrier.currency
+
+    def say(self, numbers: int) -> str:
+        """`8.00 USD`; empty when no price is known."""
+        week = self.week(numbers)
+        return "" if week is None or not self.known else say_money(week, self.in_currency)
+
+
+def spread(share: float, calls: int) -> float:
+    """By how much chance may have moved a share of so many calls, two standard errors by Wilson: above 0 even if all were right."""
+    if not calls:
+        return 1.0
+    return 2 * sqrt(share * (1 - share) / calls + 1 / calls**2) / (1 + 4 / calls)
+
+
+def ladder(today: int) -> list[int]:
+    """About a dozen pool sizes from 1 to four times today's, each larger by the same share; today's is among them."""
+    base = today or NO_POOL
+    most = FURTHEST * base
+    sizes = {round(most ** (step / (SIZES - 1))) for step in range(SIZES)} if most > SIZES else set(range(1, most + 1))
+    return sorted(sizes | {base})
+
+
+def trials(today: int) -> list[tuple[int, str]]:
+    """(numbers, aim) of all trials, in order."""
+    return [(numbers, aim) for numbers in ladder(today) for aim in AIMS]
+
+
+def work_of(size: int) -> int:
+    """How long a trial with so many numbers takes beside others."""
+    return SMALL + size
+
+
+def most_visits(today: int) -> int:
+    """How many visits can be tried with all sizes in about 20 seconds of one core: larger pools take longer."""
+    work = sum(work_of(size) for size in ladder(today))
+    return max(LEAST_TRIED, min(MOST_TRIED, BUDGET // work))
+
+
+def of_aim(points: Iterable[Point], aim: str) -> list[Point]:
+    return sorted((point for point in points if point.aim == aim), key=lambda point: point.numbers)
+
+
+def point_at(points: Iterable[Point], numbers: int, aim: str) -> Point | None:
+    return next((point for point in points if (point.numbers, point.aim) == (numbers, aim)), None)
+
+
+def recommended(points: Sequence[Point], aim: str) -> Point:
+    """The smallest pool that tells the right source for as many calls as the best one, but for 1 % of the calls."""
+    mine = of_aim(points, aim)
+    best = max(point.right_source for point in mine)
+    return next(point for point in mine if point.right_source >= best - NEAR)
+
+
+def findings(points: Sequence[Point], aim: str, today: int, costs: Costs) -> list[str]:
+    """One sentence on the size of the pool, and one on its aim where the other one would tell clearly more."""
+    better, now = recommended(points, aim), point_at(points, today, aim)
+    tried = max(point.numbers for point in points)
+    if now is None:
+        cost = costs.say(better.numbers)
+        said = f"{say_count(better.numbers, 'number')} would tell the right advertisement for {say_percent(better.right_source)} of calls"
+        return [
+            said + (f", for {cost} a week{costs.whose}." if cost else "."),
+            *_other_aim(points, aim, better.numbers),
+        ]
+    return [_about_size(now, better, tried, costs), *_other_aim(points, aim, today)]
+
+
+def _about_size(now: Point, better: Point, tried: int, costs: Costs) -> str:
+    told = f"{_tell(now.numbers)} the right advertisement for {say_percent(now.right_source)} of calls"
+    cost = costs.say(abs(better.numbers - now.numbers))
+    if better.numbers > now.numbers:
+        more = f"{better.numbers}, the most that were tried," if better.numbers == tried else f"{better.numbers}"
+        price = f" for {cost} more a week{costs.whose}" if cost else ""
+        if better.right_source - now.right_source <= max(better.source_error, now.source_error):
+            return f"{told}; {more} may tell {say_percent(better.right_source)}{price}, but there are too few calls to be sure."
+        return f"{told}; {more} would tell {say_percent(better.right_source)}{price}."
+    if better.numbers < now.numbers:
+        price = f" and cost {cost} a week less{costs.whose}" if cost else ""
+        return f"{told}; {better.numbers} would tell {say_percent(better.right_source)}{price}."
+    return f"{told}; more would tell hardly more."
+
+
+def _tell(numbers: int) -> str:
+    return "1 number tells" if numbers == 1 else f"{numbers:,} numbers tell"
+
+
+def _other_aim(points: Sequence[Point], aim: str, numbers: int) -> list[str]:
+    """What the same pool would tell with the other aim, if that is clearly more of what this other aim is for."""
+    other = "source" if aim == "visit" else "visit"
+    now, then = point_at(points, numbers, aim), point_at(points, numbers, other)
+    if now is None or then is None:
+        return []
+    sources = f"the right advertisement for {say_percent(then.right_source)} of calls"
+    visits = f"the right visit for {say_percent(then.right_visit)}"
+    if other == "source" and then.right_source - now.right_source > WORTH_SAYING:
+        before = (
+            f" instead of {say_percent(now.right_visit)}"
+            if say_percent(now.right_visit) != say_percent(then.right_visit)
+            else ""
+        )
+        return [
+            f"If they only had to tell the advertisement, the same {numbers} would tell {sources}, and {visits}{before}."
+        ]
+    if other == "visit" and then.right_visit - now.right_visit > WORTH_SAYING:
+        visits = f"{visits} of calls instead of {say_percent(now.right_visit)}"
+        return [
+            f"If they had to tell the visit, the same {numbers} would tell {visits}, and {sources.removesuffix(' of calls')}."
+        ]
+    return []
+
+
+def trust(calls: int) -> str:
+    """How much the figures are worth that rest on so many calls; empty when they are worth what they say."""
+    if calls < 100:
+        return "That is few: take every share as a range, and ask again when there were more calls."
+    return "" if calls >= 400 else "Differences of a few per cent may be chance."
+
+
+def points_of(stored: Iterable[dict[str, Any]]) -> list[Point]:
+    return [Point(**one) for one in stored]

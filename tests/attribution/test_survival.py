@@ -32,8 +32,8 @@ def test_r6_the_best_of_four_is_the_best_of_the_whole_pool_with_every_learned_cu
     best = choose(pool, source_key, aim, HOLD, NOON, curve)
     assert chosen is not None
     assert best is not None
-    assert expected_regret(chosen, source_key, HOLD, NOON, curve) == expected_regret(
-        best, source_key, HOLD, NOON, curve
+    assert expected_regret(chosen, source_key, aim, HOLD, NOON, curve) == expected_regret(
+        best, source_key, aim, HOLD, NOON, curve
     )
 
 

@@ -112,7 +112,7 @@ def report_by_source(
         rows.setdefault(row_key(group, source), SourceRow(source)).figures.add(figures)
     keys = {key: row_key(group, source) for key, source in sources.items()}
     names = {row_key(group, source): source for source in sources.values()}
-    for row, expected in expected_rows(calls.shares, keys.get).items():
+    for row, expected in expected_rows(calls.weighed(), keys.get).items():
         rows.setdefault(row, SourceRow(names.get(row))).expected = expected
     return SourceReport(
         period,

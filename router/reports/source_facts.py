@@ -1,8 +1,8 @@
 """Reads what the report by source is made of: columns, not objects, in as many statements for 50,000 calls as for one."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -16,8 +16,8 @@ from router.reports.overview import LOST
 from router.reports.periods import Period
 from router.voice.models import Call
 
-AT_ONCE = 1000
-"""Rows that are in memory together: what a call's shares were read from is forgotten at once."""
+AT_ONCE = 100
+"""Rows that are in memory together. Few: what a call is read from is forgotten before the garbage collector walks over it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,65 +94,86 @@ def _of(project_id: int, scenario: int | None) -> list[ColumnElement[bool]]:
     return [*here, Call.scenario_id == scenario] if scenario else here
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PeriodCalls:
     """The calls of a period, for what is to be expected of them."""
 
-    shares: list[tuple[Shares, int]]
-    """Of each first call, with how many calls of the period follow it."""
-    visits: Mapping[int, int]
+    shares: dict[int, Shares] = field(default_factory=dict)
+    """Of each call that decided for itself, by its id; of each other call that some of the period follow, as well."""
+    follow: dict[int, int] = field(default_factory=dict)
+    """How many calls of the period follow a call: itself, and the repeat calls that have its source."""
+    visits: dict[int, int] = field(default_factory=dict)
     """A visit of each source that is a candidate's."""
-    moments: list[datetime]
+    moments: list[datetime] = field(default_factory=list)
+    """When each call began."""
+
+    def weighed(self) -> Iterator[tuple[Shares, int]]:
+        for call_id, times in self.follow.items():
+            yield self.shares[call_id], times
+
+    def take(self, call_id: int, rule: str, source_key: int | None, sure: float | None, shares: Any) -> None:
+        """What a call that decided for itself says."""
+        self.shares[call_id] = shares_of(rule, source_key, sure, shares)
+        for key, _, visit_id in shares or ():
+            self.visits[key] = visit_id
 
 
 def calls_of_period(session: Session, project_id: int, period: Period, scenario: int | None) -> PeriodCalls:
     """Two statements: the calls, and the first calls before the period that some of them follow."""
     wanted = select(
         Call.id,
+        Call.started_at,
         Call.rule,
         Call.source_key,
         Call.source_confidence,
         case((Call.rule.in_(("lease", "none")), Call.shares)),
-        case((Call.rule == "repeat", Call.decision)),
-        Call.started_at,
+        case((Call.rule == "repeat", _credited_call())),
     ).where(*_of(project_id, scenario), *within(period.since, period.until))
-    known: dict[int, Shares] = {}
-    follow: Counter[int] = Counter()
+    found, earlier, follow = PeriodCalls(), {}, Counter[int]()
     fallback: dict[int, Shares] = {}
-    visits: dict[int, int] = {}
-    moments = []
-    for call_id, rule, key, sure, shares, decision, at in session.execute(wanted.execution_options(yield_per=AT_ONCE)):
-        moments.append(at)
-        first = first_call_of(decision) if rule == "repeat" else None
-        follow[first or call_id] += 1
-        if rule == "repeat":
-            fallback.setdefault(first or call_id, own_share(key, sure))
-        else:
-            known[call_id] = shares_of(rule, key, sure, shares)
-            visits.update((one[0], one[2]) for one in shares or ())
-    missing = [call_id for call_id in follow if call_id not in known]
-    known = fallback | known | _first_calls(session, project_id, missing, visits)
-    return PeriodCalls([(known[call_id], times) for call_id, times in follow.items()], visits, moments)
+    for call_id, at, rule, key, sure, shares, first in session.execute(wanted.execution_options(yield_per=AT_ONCE)):
+        found.moments.append(at)
+        follow[call_id] = 1
+        if rule != "repeat":
+            found.take(call_id, rule, key, sure, shares)
+            continue
+        fallback[call_id] = own_share(key, sure)
+        if first:
+            earlier[call_id] = int(first)
+    _gather(follow, earlier, fallback)
+    found.follow = +follow
+    _read_first_calls(session, project_id, found, [one for one in found.follow if one not in found.shares])
+    found.shares = fallback | found.shares
+    return found
 
 
-def first_call_of(decision: Mapping[str, Any] | None) -> int | None:
-    """The call whose source a repeat call has, as its decision says."""
-    steps = (decision or {}).get("steps") or ()
-    return next((step["first_call_id"] for step in steps if step.get("applies") and "first_call_id" in step), None)
+def _credited_call() -> ColumnElement[str]:
+    """The call whose source a repeat call has, as its decision says: rule 1 is asked first."""
+    named = (Call.decision["steps", 0, f"{which}_call_id"].as_string() for which in ("first", "earlier"))
+    return func.coalesce(*named)
 
 
-def _first_calls(session: Session, project_id: int, ids: list[int], visits: dict[int, int]) -> dict[int, Shares]:
-    """The shares of first calls that are not in the period themselves."""
+def _gather(follow: Counter[int], earlier: Mapping[int, int], fallback: dict[int, Shares]) -> None:
+    """Counts repeat calls where the calls that they follow are, at the end of the chain."""
+    for call_id in earlier:
+        first, seen = call_id, {call_id}
+        while first in earlier and earlier[first] not in seen:
+            first = earlier[first]
+            seen.add(first)
+        follow[call_id] -= 1
+        follow[first] += 1
+        fallback.setdefault(first, fallback[call_id])
+
+
+def _read_first_calls(session: Session, project_id: int, found: PeriodCalls, ids: list[int]) -> None:
+    """Those that are not in the period themselves."""
     if not ids:
-        return {}
+        return
     wanted = select(Call.id, Call.rule, Call.source_key, Call.source_confidence, Call.shares).where(
         Call.project_id == project_id, Call.id.in_(_many(ids)), Call.rule != "repeat"
     )
-    found: dict[int, Shares] = {}
-    for call_id, rule, key, sure, shares in session.execute(wanted.execution_options(yield_per=AT_ONCE)):
-        found[call_id] = shares_of(rule, key, sure, shares)
-        visits.update((one[0], one[2]) for one in shares or ())
-    return found
+    for row in session.execute(wanted.execution_options(yield_per=AT_ONCE)):
+        found.take(*row)
 
 
 def _many(ids: list[int]) -> BindParameter[list[int]]:

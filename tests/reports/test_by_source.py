@@ -5,6 +5,7 @@ import io
 import random
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -167,6 +168,17 @@ def test_r7_repeats_follow_a_first_call_from_before_the_period(database: Databas
     assert (google.figures.calls, google.figures.before) == (4, 1)
     assert (google.expected.mean, google.expected.range) == (pytest.approx(3.2), 4)
     assert row_of(report_of(database, cast, period="7"), "bing").expected.mean == pytest.approx(0.4)
+
+
+def test_r7_repeats_follow_the_chain_of_earlier_calls_to_the_one_that_decided(database: Database, cast: Cast) -> None:
+    """As projects have it that credit repeat calls to the last source known."""
+    put_calls(database, cast, [spec(hours=9), *(spec("repeat", hours=hour) for hour in (8, 7, 6))])
+    with database.writing() as session:
+        calls = session.scalars(select(Call).order_by(Call.id)).all()
+        for before, call in pairwise(calls):
+            call.decision = {"steps": [{"rule": "repeat", "applies": True, "earlier_call_id": before.id}]}
+    google = row_of(report_of(database, cast), "google")
+    assert (google.figures.calls, google.expected.mean, google.expected.range) == (4, pytest.approx(3.2), 4)
 
 
 def test_a_period_that_goes_on_is_compared_up_to_the_same_time_of_day(database: Database, cast: Cast) -> None:

@@ -97,7 +97,7 @@ def leased(*visits: Visit) -> dict[str, Any]:
         "source": {name: getattr(visits[0], name) for name in (*GOOGLE, *DETAIL)},
         "source_key": visits[0].source_key,
         "candidates": candidates,
-        "shares": shares_by_source(candidates),
+        "shares": shares_by_source((one["source_key"], one["probability"], one["visit_id"]) for one in candidates),
         "decision": {
             "steps": [
                 {"rule": "repeat", "applies": False, "because": "first call"},

@@ -60,10 +60,7 @@ def test_r7_static_and_imported_calls_are_certain() -> None:
 
 
 def test_r7_a_lease_decides_by_all_its_candidates_and_none_by_nobody() -> None:
-    candidates = [
-        {"source_key": key, "probability": share, "visit_id": visit}
-        for key, share, visit in ((1, 0.5, 11), (2, 0.1, 12), (1, 0.2, 13))
-    ]
+    candidates = [(1, 0.5, 11), (2, 0.1, 12), (1, 0.2, 13)]
     assert shares_by_source(candidates) == [[1, 0.7, 11], [2, 0.1, 12]]
     assert shares_of("lease", 1, 0.7, shares_by_source(candidates)) == {1: 0.7, 2: 0.1}
     assert shares_of("none", None, None, []) == {}

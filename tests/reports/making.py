@@ -93,7 +93,9 @@ def leased(*visits: Visit) -> dict[str, Any]:
         "visit_id": visits[0].id,
         "rule": "lease",
         "confidence": shares[0],
-        "source_confidence": min(1.0, sum(shares)),
+        "source_confidence": round(
+            sum(one["probability"] for one in candidates if one["source_key"] == visits[0].source_key), 4
+        ),
         "source": {name: getattr(visits[0], name) for name in (*GOOGLE, *DETAIL)},
         "source_key": visits[0].source_key,
         "candidates": candidates,

@@ -62,14 +62,14 @@ def test_the_list_shows_one_line_a_call_and_filters_in_the_address(alice: FlaskC
 
 def test_the_receipt_says_from_where_and_how_sure_in_one_sentence(alice: FlaskClient, life: dict[str, int]) -> None:
     page = alice.get(f"/calls/{life['call_id']}").text
-    sentence = "Came from <strong>google / cpc / spring</strong>, 97 % sure."
+    sentence = "Came from <strong>google / cpc / spring</strong>, 91 % sure."
     assert sentence in page
     for said in (
         "+1 415-555-0112</span> did not answer",
         "+1 415-555-0111</span> answered",
         "+1 415-555-0111</span> ended after 1 min 35 s",
         "No, this is the first call.",
-        "4 visits. The most probable one wins: 87 % sure that it was visit 10001, and 97 % sure of the source",
+        "4 visits. The most probable one wins: 87 % sure that it was visit 10001, and 91 % sure of the source",
         "tapped the number 8 s before; its page was open",
         "its page was left 15 min before",
         "came back directly and keeps the source of 19 Nov 2026",

@@ -173,8 +173,10 @@ def take_back(session: Session, rules: PoolRules, taker: Taker, held: HeldLease,
 
 def share_unmarked(session: Session, rules: PoolRules, taker: Taker, held: HeldLease, now: datetime) -> None:
     """A visit that had ended and lives again holds its number beside those who were lent it meanwhile: all of them share it from now on."""
-    if held.entry.visitor != taker.visitor and not held.shared:
-        _share(session, held.entry, taker, now - rules.hold)
+    if held.entry.turn > held.turn and not held.shared:
+        sharing = _share(session, held.entry, taker, now - rules.hold)
+        if sharing.shared:
+            session.execute(_MARK_OWN, {"held": held.lease_id, "is_mixed": sharing.mixed})
 
 
 def _share(session: Session, entry: PoolEntry, taker: Taker, since: datetime) -> Sharing:
@@ -292,6 +294,8 @@ def _MARK_SHARED(_: str) -> Executable:
         .values(shared=True, mixed=or_(lease.mixed, of_another_source))
     )
 
+
+_MARK_OWN = update(LEASE).where(lease.id == bindparam("held")).values(shared=True, mixed=bindparam("is_mixed"))
 
 _OTHERS = Statement(  # NULL: nobody else; 1: somebody of another source
     lambda _: (

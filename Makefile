@@ -1,4 +1,4 @@
-.PHONY: run test lint check format bench lock clean
+.PHONY: run test lint check format bench bench-attribution lock clean
 
 py := .venv/bin/python
 
@@ -25,6 +25,10 @@ format:
 bench:  ## requests per second of the two hot paths beside their floor
 	@scripts/environment.sh requirements-dev.lock
 	$(py) -m bench
+
+bench-attribution:  ## right sources and visits beside a classical pool, on simulated traffic (half an hour; SHORT=1: two cells)
+	@scripts/environment.sh requirements-dev.lock
+	$(py) -m bench.traffic
 
 lock:  ## renew both lock files from pyproject.toml (needs uv)
 	uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --no-config pyproject.toml -o requirements.lock

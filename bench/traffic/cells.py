@@ -21,11 +21,12 @@ class Cell:
     aim: str
     seed: int = 1
     calls: int = CALLS
+    warm_up_hours: float = WARM_UP_HOURS
 
     def traffic(self) -> Traffic:
         """The same for every pool and aim. 1.1: who calls may call again."""
         hours = self.calls / (self.visits_per_hour * sum(CALLERS) / 2 * 1.1)
-        return described_traffic(self.visits_per_hour, hours, self.seed, warm_up_hours=WARM_UP_HOURS)
+        return described_traffic(self.visits_per_hour, hours, self.seed, warm_up_hours=self.warm_up_hours)
 
 
 @dataclass

@@ -33,9 +33,9 @@ REPEAT_VISIT_LEAST = 0.5
 
 OVERFLOW = "the number is shown when all others are taken"
 
-LEAST_KEPT = 0.001
-"""Candidates below are counted, not listed: together they are less than the rounding of the others."""
 DIGITS = 4
+LEAST_KEPT = 0.5 / 10**DIGITS
+"""Probabilities below round to nothing: such candidates are counted, not listed."""
 
 
 FIRST_CALL, LAST_NON_DIRECT, OWN_VISIT = "first_call", "last_non_direct", "own_visit"

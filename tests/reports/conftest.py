@@ -1,4 +1,7 @@
+from collections.abc import Iterator
+
 import pytest
+import time_machine
 from flask import Flask
 from flask.testing import FlaskClient
 
@@ -6,6 +9,13 @@ from router.database import Database
 from router.server import Server
 from tests.people import NOW, Cast, sign_in
 from tests.reports.making import make_life
+
+
+@pytest.fixture(autouse=True)
+def _today() -> Iterator[None]:
+    """What is made here was made at NOW, and pages are about the days before they are looked at."""
+    with time_machine.travel(NOW, tick=True):
+        yield
 
 
 @pytest.fixture

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, Select, func, or_, select
+from sqlalchemy import BindParameter, ColumnElement, Select, bindparam, func, or_, select
 from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
@@ -50,7 +50,7 @@ def calls_of(session: Session, project_id: int, wanted: CallFilter) -> Select[Ca
     """The calls of a filter. Where only a part of a source is asked for, one statement finds the sources that have it."""
     conditions = _conditions(project_id, wanted)
     if any(part is not None for part in wanted.source_parts):
-        conditions.append(Call.source_key.in_(_source_keys(session, conditions, wanted)))
+        conditions.append(Call.source_key.in_(written_out(_source_keys(session, conditions, wanted))))
     return select(Call).where(*conditions)
 
 
@@ -101,6 +101,11 @@ def sources_among(conditions: list[ColumnElement[bool]]) -> Select[*tuple[int, s
     parts = [func.min(Call.source[name].as_string()) for name in ("source", "medium", "campaign")]
     found = select(Call.source_key, *parts).where(*conditions, Call.source_key.is_not(None))
     return found.group_by(Call.source_key)
+
+
+def written_out(numbers: list[int]) -> BindParameter[list[int]]:
+    """For `in_`: written into the statement, because databases take some ten thousand parameters at most."""
+    return bindparam("written_out", numbers, expanding=True, literal_execute=True)
 
 
 def folded(part: str) -> str:
@@ -173,10 +178,9 @@ def _moment(name: str, text: str, zone: str, days_later: int) -> datetime | None
     try:
         if len(text) <= 10:
             day = date.fromisoformat(text) + timedelta(days=days_later)
-            return datetime.combine(day, time.min, ZoneInfo(zone))
+            return datetime.combine(day, time.min, ZoneInfo(zone)).astimezone(UTC)
         moment = datetime.fromisoformat(text.replace(" ", "+"))
-        moment = moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(zone))
-        return moment.astimezone(ZoneInfo("UTC"))
+        return (moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(zone))).astimezone(UTC)
     except (ValueError, OverflowError):
         raise Problem(422, f"“{name}” is a day or a moment, like 2026-11-23 or 2026-11-23T14:00:00Z.", name) from None
 

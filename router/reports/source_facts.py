@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BindParameter, ColumnElement, and_, bindparam, case, func, select
+from sqlalchemy import ColumnElement, and_, case, func, select
 from sqlalchemy.orm import Session
 
 from router.attribution.models import Visit
-from router.reports.calls import within
+from router.reports.calls import within, written_out
 from router.reports.expected import Shares, own_share, shares_of
 from router.reports.overview import LOST
 from router.reports.periods import Period
@@ -170,15 +170,10 @@ def _read_first_calls(session: Session, project_id: int, found: PeriodCalls, ids
     if not ids:
         return
     wanted = select(Call.id, Call.rule, Call.source_key, Call.source_confidence, Call.shares).where(
-        Call.project_id == project_id, Call.id.in_(_many(ids)), Call.rule != "repeat"
+        Call.project_id == project_id, Call.id.in_(written_out(ids)), Call.rule != "repeat"
     )
     for row in session.execute(wanted.execution_options(yield_per=AT_ONCE)):
         found.take(*row)
-
-
-def _many(ids: list[int]) -> BindParameter[list[int]]:
-    """Written into the statement: databases take some ten thousand parameters at most."""
-    return bindparam("ids", ids, expanding=True, literal_execute=True)
 
 
 def sources_of(session: Session, project_id: int, visit_ids: Iterable[int]) -> dict[int, KnownSource]:
@@ -187,5 +182,5 @@ def sources_of(session: Session, project_id: int, visit_ids: Iterable[int]) -> d
     if not ids:
         return {}
     columns = (Visit.source_key, Visit.channel, Visit.source, Visit.medium, Visit.campaign)
-    found = session.execute(select(*columns).where(Visit.project_id == project_id, Visit.id.in_(_many(ids))))
+    found = session.execute(select(*columns).where(Visit.project_id == project_id, Visit.id.in_(written_out(ids))))
     return {key: KnownSource(*parts) for key, *parts in found}

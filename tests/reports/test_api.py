@@ -68,6 +68,7 @@ def test_a_filter_that_cannot_be_used_is_named(client: FlaskClient, cast: Cast, 
         ("since", "yesterday"),
         ("until", "2026-13-01"),
         ("until", "9999-12-31"),
+        ("since", "0001-01-01"),
         ("next", "!"),
         ("limit", "0"),
     ):

@@ -18,7 +18,7 @@ from router.attribution.models import Visit
 from router.attribution.sources import named_source
 from router.database import Database
 from router.reports.by_source import GROUPS, SourceReport, SourceRow, filter_of, report_by_source
-from router.reports.calls import calls_of, read_filter
+from router.reports.calls import CallFilter, calls_of, read_filter
 from router.reports.periods import Period, read_period
 from router.voice.models import Call
 from tests.counting import count_statements
@@ -256,6 +256,22 @@ def test_what_cannot_be_used_is_named(alice: FlaskClient, cast: Cast, junk: str,
     assert (answer.status_code, (answer.json or {}).get("field")) == (422, field)
     assert alice.get(f"/reports?{junk}").status_code == 200
     assert alice.get(f"/calls?{junk}").status_code == 200
+
+
+def test_a_source_of_many_campaigns_takes_no_more_parameters_than_of_one(database: Database, cast: Cast) -> None:
+    """Databases take some ten thousand at most."""
+
+    def parameters(campaigns: int) -> int:
+        put_calls(
+            database, cast, [spec() | {"source": ("google", "cpc", f"campaign {one}")} for one in range(campaigns)]
+        )
+        with database.reading() as session:
+            found = calls_of(session, cast.project.id, CallFilter(source="google"))
+            assert len(session.scalars(found).all()) == campaigns
+            compiled = found.compile(session.get_bind(), compile_kwargs={"render_postcompile": True})
+        return len(compiled.params)
+
+    assert parameters(20) == parameters(1)
 
 
 def test_programs_read_the_report_and_the_calls_of_a_row(client: FlaskClient, database: Database, cast: Cast) -> None:

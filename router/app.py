@@ -161,7 +161,7 @@ def make_server(settings: Settings) -> Server:
     add_install_section(server)
     add_old_settings_section(server)
     add_lint_rule(server, small_pools)
-    add_lint_rule(server, leaking_scenarios(server))
+    add_lint_rule(server, leaking_scenarios)
     add_activity(server, shown_numbers)
     add_calls(server, called_numbers)
     add_past_calls(server, calls_by_lease)

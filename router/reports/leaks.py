@@ -1,18 +1,19 @@
 """Leaks: dynamic numbers that ring again and again although nobody was shown them, probably hard-coded or printed somewhere (R7)."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, case, or_, select, update
 from sqlalchemy.orm import Session
 
 from router.attribution.decision import OVERFLOW
 from router.formats import say_count
 from router.scenarios.linting.findings import Finding
-from router.scenarios.linting.lint import Linted, LintRule
-from router.scenarios.models import TrackingNumber
+from router.scenarios.linting.lint import Linted
+from router.scenarios.models import Scenario, TrackingNumber
 from router.server import Server
 from router.voice.models import Call
 
@@ -69,7 +70,7 @@ def read_leaks(session: Session, project_id: int, now: datetime) -> list[Leak]:
     if not found:
         return []
     numbers = select(TrackingNumber.id, TrackingNumber.e164, TrackingNumber.scenario_id)
-    first = {number_id: at for number_id, at in session.execute(_first_calls(found))}  # noqa: C416 - mypy knows the types
+    first = _first_calls(session, project_id, found)
     leaks = [
         Leak(
             number_id,
@@ -88,16 +89,21 @@ def read_leaks(session: Session, project_id: int, now: datetime) -> list[Leak]:
 def lonely_calls(session: Session, project_id: int, now: datetime) -> Iterator[LonelyCall]:
     """The calls of the last days to dynamic numbers that no visit explains."""
     wanted = (
-        select(
-            Call.number_id,
-            Call.caller,
-            Call.started_at,
-            case((Call.rule == "lease", Call.shares)),
-            case((Call.rule == "none", Call.decision)),
-        )
+        _maybe_lonely()
         .join(TrackingNumber, TrackingNumber.id == Call.number_id)
-        .where(Call.project_id == project_id, Call.started_at >= now - timedelta(days=DAYS), _lonely(), *_dynamic())
+        .where(Call.project_id == project_id, Call.started_at >= now - timedelta(days=DAYS), *_dynamic())
     )
+    return _lonely_among(session, wanted)
+
+
+def _maybe_lonely() -> Select[Any]:
+    """Calls of the lease rule whose best visit is unlikely, and calls without a source, with what says why."""
+    shares = case((Call.rule == "lease", Call.shares))
+    decision = case((Call.rule == "none", Call.decision))
+    return select(Call.number_id, Call.caller, Call.started_at, shares, decision).where(_lonely())
+
+
+def _lonely_among(session: Session, wanted: Select[Any]) -> Iterator[LonelyCall]:
     for number_id, caller, at, shares, decision in session.execute(wanted.execution_options(yield_per=AT_ONCE)):
         if not _was_overflow(decision) and sum(share[1] for share in shares or ()) <= DOUBTFUL:
             yield LonelyCall(number_id, caller, at)
@@ -118,23 +124,36 @@ def _was_overflow(decision: Mapping[str, Any] | None) -> bool:
     return any(step.get("because") == OVERFLOW for step in (decision or {}).get("steps") or ())
 
 
-def _first_calls(numbers: Iterable[int]) -> Any:
+def _first_calls(session: Session, project_id: int, numbers: Iterable[int]) -> dict[int, datetime]:
     """Since when each of these numbers has been called so."""
-    first = func.min(Call.started_at)
-    return select(Call.number_id, first).where(Call.number_id.in_(numbers), _lonely()).group_by(Call.number_id)
+    wanted = _maybe_lonely().where(Call.project_id == project_id, Call.number_id.in_(numbers))
+    first: dict[int, datetime] = {}
+    for call in _lonely_among(session, wanted):
+        first[call.number_id] = min(call.at, first.get(call.number_id, call.at))
+    return first
 
 
-def leaking_scenarios(server: Server) -> LintRule:
-    """A lint rule: scenarios with such numbers say so. One statement, and another one where there is something to say."""
+def leaking_scenarios(session: Session, linted: Sequence[Linted]) -> Mapping[int, list[Finding]]:
+    """A lint rule: scenarios with such numbers say so. One statement; the worker keeps the figure."""
+    ids = [one.scenario_id for one in linted if one.scenario_id and one.dynamic]
+    found = select(Scenario.id, Scenario.leaking).where(Scenario.id.in_(ids), Scenario.leaking > 0)
+    return {scenario_id: [_finding(amount)] for scenario_id, amount in session.execute(found)} if ids else {}
 
-    def rule(session: Session, linted: Sequence[Linted]) -> Mapping[int, list[Finding]]:
-        stored = [one for one in linted if one.scenario_id and one.dynamic]
-        projects = {one.project_id for one in stored}
-        found = [leak for project_id in projects for leak in read_leaks(session, project_id, server.now())]
-        counted = {one.scenario_id: sum(leak.scenario_id == one.scenario_id for leak in found) for one in stored}
-        return {scenario_id: [_finding(amount)] for scenario_id, amount in counted.items() if amount}
 
-    return rule
+def refresh_leaking(server: Server, now: datetime) -> None:
+    """Fills the scenarios' column; each project is read on its own, and only what differs is written."""
+    with server.database.reading() as session:
+        were = select(Scenario.project_id, Scenario.id, Scenario.leaking).where(Scenario.deleted_at.is_(None))
+        scenarios = session.execute(were).all()
+    found: Counter[int | None] = Counter()
+    for project_id in sorted({one.project_id for one in scenarios}):
+        with server.database.reading() as session:
+            found.update(leak.scenario_id for leak in read_leaks(session, project_id, now))
+    changed = {one.id: found[one.id] for one in scenarios if one.leaking != found[one.id]}
+    if changed:
+        with server.database.writing() as session:
+            for scenario_id, amount in changed.items():
+                session.execute(update(Scenario).where(Scenario.id == scenario_id).values(leaking=amount))
 
 
 def _finding(amount: int) -> Finding:

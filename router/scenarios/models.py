@@ -60,6 +60,8 @@ class Scenario(Base):
     probabilities; filled by the worker. None: the default."""
     needed: Mapped[int | None]
     """The smallest pool that would do for the busiest hour of the last 7 days (R9), filled by the worker; None when nobody visited."""
+    leaking: Mapped[int] = mapped_column(default=0, server_default="0")
+    """How many of its numbers ring although nobody was shown them, filled by the worker."""
 
 
 class CallFlow(Base):

@@ -33,6 +33,7 @@ def upgrade() -> None:
     )
     op.add_column("scenario", sa.Column("confidence", sa.Double(), nullable=True))
     op.add_column("scenario", sa.Column("survival", json(), nullable=True))
+    op.add_column("scenario", sa.Column("leaking", sa.Integer(), server_default="0", nullable=False))
     op.add_column("tracking_number", sa.Column("overflow", sa.Boolean(), server_default=NO, nullable=False))
     op.add_column("visit", sa.Column("left", sa.Boolean(), server_default=NO, nullable=False))
     op.add_column("visit", moment("source_at"))

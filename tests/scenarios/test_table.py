@@ -2,11 +2,12 @@
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
+import time_machine
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import insert, select, update
@@ -142,6 +143,14 @@ def only(database: Database) -> Scenario:
 AS_SCRIPT = {"Accept": "application/json"}
 
 
+@pytest.fixture
+def on_that_day() -> Iterator[None]:
+    """On which rent was paid for a week."""
+    with time_machine.travel(NOW, tick=True):
+        yield
+
+
+@pytest.mark.usefixtures("on_that_day")
 def test_r3_the_status_switch_is_refused_with_what_is_missing_and_stays_as_it_was(
     alice: FlaskClient, server: Server, database: Database, cast: Cast
 ) -> None:

@@ -51,6 +51,8 @@ def change(site: Site, model: Any, condition: Any, **values: Any) -> None:
 
 def test_r3_both_switches_act_at_once_by_keyboard_and_say_what_happened(site: Site, page: Page) -> None:
     change(site, Scenario, Scenario.title == "Spring sale", upkeep_on=False)
+    spring, paid = scenario(site, "Spring sale").id, site.server.now() + timedelta(days=4)
+    change(site, TrackingNumber, TrackingNumber.scenario_id == spring, paid_until=paid)
     page.goto(site.address + "/scenarios?sort=name")
     status = page.get_by_role("switch", name="Status of Spring sale")
     status.focus()

@@ -32,6 +32,7 @@ from router.attribution.models import Lease, PoolNumber, Unserved, Visit
 from router.attribution.page_views import read_posted_view
 from router.attribution.pool import follow_numbers
 from router.attribution.tag_projects import TagProject, find_tag_project
+from router.attribution.taps import record_tap
 from router.crypto import KeyRing
 from router.database import Base, Database
 from router.scenarios.models import Scenario
@@ -199,6 +200,8 @@ class PoolLife(RuleBasedStateMachine):
         lost = {scenario for scenario in self.scenarios if (visit_id, scenario) not in self.kept()}
         with self.database.writing() as session:
             assert mere_sign(session, self.project, visit_id, self.now, left=left)
+            for e164 in [] if left else page.shown.values():
+                record_tap(session, self.project.id, visit_id, e164, self.now)
         self.pages[visit_id] = Page(page.visitor, self.now, page.shown, lost, page.waiting, page.source_key)
 
     @rule(data=st.data())

@@ -1,7 +1,7 @@
 """R7: a tap on a number is evidence of a call that comes, and a sign of life; what was tapped has to be what was shown."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from math import ceil
 from typing import Any
 
@@ -12,6 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, select
 
+from router.attribution.candidates import weighed_candidates
+from router.attribution.decision import Decision, decide
 from router.attribution.models import Tap, Visit
 from router.attribution.taps import record_tap
 from router.scenarios.models import TrackingNumber
@@ -66,6 +68,29 @@ def test_r7_a_tap_is_a_sign_of_life(shop: Server, client: FlaskClient, clock: ti
     with shop.database.reading() as session:
         visit = session.scalars(select(Visit)).one()
     assert (visit.last_sign_at, visit.left) == (NOON + timedelta(seconds=9), False)
+
+
+def test_r7_a_tap_after_the_call_does_not_hide_the_one_before_it(
+    shop: Server, client: FlaskClient, clock: time_machine.Traveller
+) -> None:
+    seen = view(client).get_json()
+    e164 = seen["numbers"][0]["e164"]
+
+    def tap_in_five_seconds() -> None:
+        clock.shift(timedelta(seconds=5))
+        sign(client, seen["token"], "tap", e164=e164)
+
+    def decided_about(at: datetime) -> Decision:
+        with shop.database.reading() as session:
+            number = session.scalars(select(TrackingNumber.id).where(TrackingNumber.e164 == e164)).one()
+            return decide(None, None, *weighed_candidates(session, number, timedelta(seconds=150), at))
+
+    tap_in_five_seconds()
+    called_at = shop.now() + timedelta(seconds=2)
+    live = decided_about(called_at)
+    assert [one["tapped_seconds"] for one in live.candidates] == [2]
+    tap_in_five_seconds()
+    assert decided_about(called_at) == live
 
 
 def test_r7_static_numbers_count_and_numbers_that_were_not_shown_do_not(

@@ -189,6 +189,7 @@ def kept_by_the_worker(history: History) -> dict[tuple[int, str], Figures]:
 
 SHORT, LONG = timedelta(seconds=290), timedelta(seconds=1799)
 OVER = [("view", 0, "google"), ("pause", SHORT, None), ("turn", None, None)]
+TAKEN = [("view", 1, "google"), ("view", 2, "google")]
 
 
 @pytest.mark.parametrize(
@@ -196,6 +197,7 @@ OVER = [("view", 0, "google"), ("pause", SHORT, None), ("turn", None, None)]
     [
         pytest.param([*OVER, ("sign", 0, None)], id="a counted visit comes back to life"),
         pytest.param([*OVER, ("sign", 0, None), ("pause", SHORT, None)], id="and is over again"),
+        pytest.param([*OVER, *TAKEN, ("view", 0, "google"), ("pause", SHORT, None)], id="its second number is shared"),
         pytest.param([*OVER, ("hold", 1000, None)], id="a longer hold is not over yet"),
         pytest.param([*OVER, ("hold", 1000, None), ("turn", None, None), ("pause", LONG, None)], id="until it is over"),
         pytest.param([*OVER, ("zone", 1, None)], id="another time zone"),

@@ -33,7 +33,7 @@ sources = st.tuples(*[st.sampled_from(WORDS)] * 3)
 specs = st.lists(
     st.fixed_dictionaries(
         {
-            "rule": st.sampled_from(("lease", "static", "imported", "none", "repeat")),
+            "rule": st.sampled_from(("lease", "static", "imported", "imported without a source", "none", "repeat")),
             "source": sources,
             "hours": st.integers(0, 24 * 80),
             "scenario_id": st.sampled_from((None, 1, 2)),
@@ -54,8 +54,9 @@ def put_calls(database: Database, cast: Cast, wanted: list[dict[str, Any]]) -> N
         for index, spec in enumerate(wanted):
             source, other = (named_source(*spec[name]) for name in ("source", "other"))
             sure = spec["share"] if spec["rule"] in ("lease", "repeat") else 1.0
-            values: dict[str, Any] = {"rule": spec["rule"], "scenario_id": spec["scenario_id"]}
-            if spec["rule"] != "none":
+            rule, _, without = spec["rule"].partition(" ")
+            values: dict[str, Any] = {"rule": rule, "scenario_id": spec["scenario_id"]}
+            if rule != "none" and not without:
                 values |= {"source": source.as_dict(), "source_key": source.key, "source_confidence": sure}
             if spec["rule"] == "lease":
                 shares = [(source, sure), (other, round((1 - sure) / 2, 4))]

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from sqlalchemy import select, text, update
 from sqlalchemy.orm import Session
 
-from router.attribution.arrivals import page_viewed, sign_of_life
+from router.attribution.arrivals import mere_sign, page_viewed, sign_of_life
 from router.attribution.sources import DIRECT, Evidence, named_source
 from router.attribution.tag_projects import TagProject, find_tag_project
+from router.attribution.taps import record_tap
 from router.attribution.visits import PageView
 from router.carriers.base import InboundCall
 from router.phones import Caller, read_caller
@@ -63,6 +64,15 @@ class Shop:
     def sign(self, who: str) -> None:
         if who in self.visitors:
             sign_of_life(self.session, self._tag, self.visitors[who][1], None, self.now)
+
+    def leave(self, who: str) -> None:
+        if who in self.visitors:
+            mere_sign(self.session, self._tag, self.visitors[who][1], self.now, left=True)
+
+    def tap(self, who: str, number: str) -> None:
+        if who in self.visitors:
+            mere_sign(self.session, self._tag, self.visitors[who][1], self.now)
+            record_tap(self.session, self.project.id, self.visitors[who][1], number, self.now)
 
     @property
     def _tag(self) -> TagProject:
@@ -212,7 +222,9 @@ def test_r7_a_changed_choice_or_number_leaves_earlier_calls_as_they_are_when_the
     shop = opened("own_visit")
     shop.visit("v", "google")
     shop.visit("w", "google")
+    shop.passes(100)
     shop.call("CA2")
+    assert {one["state"] for one in shop.calls()[0].candidates} == {"hold"}
     shop.passes(60)
     shop.changed(static_source=BILLBOARD, overflow=True)
     shop.project.repeat_credit = "first_call"
@@ -254,7 +266,7 @@ def test_r7_a_call_that_is_decided_again_keeps_what_its_source_was(opened: Open)
 
 events = st.lists(
     st.tuples(
-        st.sampled_from(["visit", "visit", "sign", "call", "call", "call", "old"]),
+        st.sampled_from(["visit", "visit", "sign", "leave", "tap", "call", "call", "call", "old"]),
         st.integers(0, 2),  # which visitor or caller
         st.sampled_from(sorted(SOURCES)),
         st.sampled_from([NUMBER, NUMBER, SECOND]),
@@ -291,6 +303,10 @@ def _live(shop: Shop, happened: list[Any]) -> None:
             shop.visit(f"v{who}", source)
         elif what == "sign":
             shop.sign(f"v{who}")
+        elif what == "leave":
+            shop.leave(f"v{who}")
+        elif what == "tap":
+            shop.tap(f"v{who}", number)
         elif what == "old":
             at, named = shop.now - timedelta(days=3), "" if source == "direct" else source
             shop.old_call(_caller(who, False), named, at, number)

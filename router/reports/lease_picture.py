@@ -48,7 +48,7 @@ def picture_of(history: History, zone: str) -> Picture | None:
     """None: nobody was lent the number in the hours around the call."""
     if not history.holders:
         return None
-    clock = _Clock(zone)
+    clock = _Clock(zone, history.at)
     return Picture(
         [_row(history, holder, clock) for holder in history.holders],
         history.place(history.at),
@@ -62,12 +62,19 @@ def picture_of(history: History, zone: str) -> Picture | None:
 @dataclass(frozen=True, slots=True)
 class _Clock:
     zone: str
+    called_at: datetime
 
     def __call__(self, moment: datetime) -> str:
-        return f"{moment.astimezone(ZoneInfo(self.zone)):%H:%M:%S}"
+        """`16:12:59`; of another day than the call's `22 Nov 16:12:59`."""
+        return self._said(moment, "%H:%M:%S")
 
     def minute(self, moment: datetime) -> str:
-        return f"{moment.astimezone(ZoneInfo(self.zone)):%H:%M}"
+        return self._said(moment, "%H:%M")
+
+    def _said(self, moment: datetime, form: str) -> str:
+        here, called = (one.astimezone(ZoneInfo(self.zone)) for one in (moment, self.called_at))
+        day = "" if here.date() == called.date() else f"{here.day} {here:%b} "
+        return f"{day}{here:{form}}"
 
 
 def _row(history: History, holder: Holder, clock: _Clock) -> PictureRow:

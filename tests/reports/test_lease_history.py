@@ -65,6 +65,16 @@ def test_nothing_is_drawn_outside_the_picture(
         assert "None" not in row.words
 
 
+def test_r6_times_of_another_day_than_the_calls_are_told_with_it() -> None:
+    """What ended the evening before a call in the morning is not later than it."""
+    evening = Span(at(-16 * 60), at(-16 * 60 + 4))
+    holders = [Holder(visit(1), evening.start, at(-5), False, [evening], [])]
+    picture = picture_of(History(NOW, at(-30), at(5), HOLD, holders), "UTC")
+    assert picture is not None
+    assert picture.rows[0].words == "open 22 Nov 20:00:00 to 22 Nov 20:04:00; given to somebody else 11:55:00"
+    assert (picture.clock, picture.since) == ("12:00:00", "11:30")
+
+
 def test_r6_the_history_of_a_call_is_that_of_its_number_around_it(
     database: Database, cast: Cast, life: dict[str, int]
 ) -> None:

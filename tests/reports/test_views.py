@@ -1,5 +1,6 @@
 """The pages about calls: what stands there first, and at what cost."""
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -83,6 +84,9 @@ def test_the_receipt_says_from_where_and_how_sure_in_one_sentence(alice: FlaskCl
     ):
         assert said in page.replace("&#39;", "'"), said
     assert "None" not in page
+    sent = re.findall(r'href="(/deliveries/\d+)"', page)
+    assert sent
+    assert all(alice.get(one).status_code == 200 for one in sent)
 
 
 def test_each_rule_is_told_in_words(alice: FlaskClient, database: Database, cast: Cast, life: dict[str, int]) -> None:

@@ -28,7 +28,7 @@ MEAN_GLANCE = 0.43
 REPLACED_FACTOR = 0.05
 """What is left of a visit's weight once the same visitor began another: he calls from the page that he sees."""
 
-TAP_WEIGHT, LATE_TAP_WEIGHT = 200.0, 20.0
+TAP_WEIGHT, LATE_TAP_WEIGHT = 200.0, 2.0
 TAP_BEFORE, LATE_TAP_BEFORE = timedelta(seconds=15), timedelta(seconds=60)
 """A tap on the number opens the telephone: who tapped it so shortly before the call is far likelier than who only sees it."""
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import structlog
+import time_machine
 from flask import Flask
 from flask.testing import FlaskClient
 
@@ -22,6 +23,7 @@ from tests import furnishing  # noqa: F401 - fills the project that the walk ove
 from tests.people import Cast, create_cast
 from tests.postgres import EmptyDatabases, postgres_cluster
 from tests.warm import keep_what_is_compiled
+from tests.world import NOON
 
 keep_what_is_compiled()
 configure_logs("warning")  # as in production: structlog's own default draws every traceback for seconds
@@ -122,6 +124,13 @@ def server(app: Flask) -> Server:
 @pytest.fixture
 def client(app: Flask) -> FlaskClient:
     return app.test_client()
+
+
+@pytest.fixture
+def clock() -> Iterator[time_machine.Traveller]:
+    """Time stands still at noon, until the test moves it on."""
+    with time_machine.travel(NOON, tick=False) as coordinates:
+        yield coordinates
 
 
 @pytest.fixture

@@ -27,12 +27,6 @@ FROM = {"X-Forwarded-For": "203.0.113.9", "Accept-Language": "en"}
 
 
 @pytest.fixture
-def clock() -> Iterator[time_machine.Traveller]:
-    with time_machine.travel(NOON, tick=False) as coordinates:
-        yield coordinates
-
-
-@pytest.fixture
 def shop(server: Server) -> Server:
     with server.database.writing() as session:
         make_scenario(session, make_project(session), 3)

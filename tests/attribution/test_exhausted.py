@@ -1,6 +1,5 @@
 """R6 when every number of a pool is active: share one, show the overflow number, or keep the page's own; each is counted."""
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,12 +19,6 @@ from tests.world import NOON, make_number, make_project, make_scenario
 SITE = {"Origin": "https://shop.example", "User-Agent": "Mozilla/5.0"}
 PAGE = "https://shop.example/?utm_source=google"
 EXTRA = "+12125559009"
-
-
-@pytest.fixture
-def clock() -> Iterator[time_machine.Traveller]:
-    with time_machine.travel(NOON, tick=False) as coordinates:
-        yield coordinates
 
 
 def shop(server: Server, numbers: int = 1, *, extra: bool = True, **values: Any) -> int:

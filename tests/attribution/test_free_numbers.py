@@ -1,12 +1,10 @@
 """R13: without any scenario the project's free numbers form one pool, for pages of the old logic."""
 
 import json
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
-import time_machine
 from flask.testing import FlaskClient
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,12 +31,6 @@ GOOGLE = "https://shop.example/?utm_source=google&utm_medium=cpc"
 ALICE = Actor("alice")
 MOSCOW, SPB, SPB_TOO, NEW_YORK = "+74951230001", "+78121230001", "+78121230002", "+12125550001"
 FALLBACK = "+14155550111"
-
-
-@pytest.fixture
-def clock() -> Iterator[time_machine.Traveller]:
-    with time_machine.travel(NOON, tick=False) as coordinates:
-        yield coordinates
 
 
 @pytest.fixture

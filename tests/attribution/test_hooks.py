@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-import time_machine
 from flask.testing import FlaskClient
 from sqlalchemy import func, select
 
@@ -15,13 +14,7 @@ from router.attribution.models import Lease, RefusedOrigin, Visit
 from router.database import Database
 from router.server import Server
 from tests.attribution.asking import SITE, sign, view
-from tests.world import NOON, make_project, make_scenario
-
-
-@pytest.fixture
-def clock() -> Iterator[time_machine.Traveller]:
-    with time_machine.travel(NOON, tick=False) as coordinates:
-        yield coordinates
+from tests.world import make_project, make_scenario
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """R7: a visit that comes back directly keeps its last known marketing source for the project's days, counted from the evidence."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -20,12 +19,6 @@ from tests.world import NOON, make_project, make_scenario
 
 AD = "https://shop.example/?utm_source=google&utm_medium=cpc&utm_campaign=spring&utm_term=bike&gclid=one"
 HOME = "https://shop.example/"
-
-
-@pytest.fixture
-def clock() -> Iterator[time_machine.Traveller]:
-    with time_machine.travel(NOON, tick=False) as coordinates:
-        yield coordinates
 
 
 @pytest.fixture

@@ -1,11 +1,9 @@
 """R1 on the page: who gets a number of which scenario, a dynamic or a static one."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
-import time_machine
 from flask.testing import FlaskClient
 from sqlalchemy import event, func, select, update
 
@@ -22,12 +20,6 @@ GOOGLE = "https://shop.example/?utm_source=google&utm_medium=cpc&utm_campaign=sp
 BING = "https://shop.example/prices?utm_source=bing&utm_medium=cpc"
 STATIC = "+12125559001"
 BILLBOARD = "+12125559002"
-
-
-@pytest.fixture
-def clock() -> Iterator[time_machine.Traveller]:
-    with time_machine.travel(NOON, tick=False) as coordinates:
-        yield coordinates
 
 
 def shop(server: Server, **scenario: Any) -> int:

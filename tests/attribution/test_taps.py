@@ -1,6 +1,5 @@
 """R7: a tap on a number is evidence of a call that comes, and a sign of life; what was tapped has to be what was shown."""
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from math import ceil
 from typing import Any
@@ -22,12 +21,6 @@ from tests.attribution.asking import sign, view
 from tests.world import NOON, make_number, make_project, make_scenario
 
 STATIC, SPARE = "+12125550444", "+12125550555"
-
-
-@pytest.fixture
-def clock() -> Iterator[time_machine.Traveller]:
-    with time_machine.travel(NOON, tick=False) as coordinates:
-        yield coordinates
 
 
 @pytest.fixture

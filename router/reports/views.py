@@ -81,19 +81,29 @@ def receipt(call_id: int) -> str:
     with current_server().database.reading() as session:
         found = read_receipt(session, project, call_id)
     shown, others = _worth_a_line(found.call.candidates)
+    earlier, nobody = _not_listed(found.call)
     return render_template(
         "reports/receipt.html",
         receipt=found,
         call=found.call,
         shown=shown,
         others=others,
-        nobody=max(0.0, 1 - sum(one["probability"] for one in found.call.candidates)),
+        earlier=earlier,
+        nobody=nobody,
         how_sure=how_sure(found.call),
         reasons=lambda candidate, visit: "; ".join(reasons_of(candidate, visit, project.timezone)),
         receiver=receiver,
         event_words=EVENT_WORDS,
         clock=lambda moment: say_clock(moment, project.timezone),
     )
+
+
+def _not_listed(call: Call) -> tuple[float, float]:
+    """The probability of visits before the candidates, and of nobody we know; together what the candidates leave over."""
+    candidates = sum(one["probability"] for one in call.candidates)
+    known = max(candidates, sum(share[1] for share in call.shares or ()))
+    earlier = known - candidates
+    return (earlier if earlier >= WORTH_A_LINE else 0.0), max(0.0, 1 - known)
 
 
 def _worth_a_line(candidates: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], float]:

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from heapq import merge
-from math import sqrt
 
+from router.attribution.candidates import MOST_LEASES
 from router.attribution.confidence import Candidate, weigh
 from router.attribution.decision import repeat_winner
 from router.attribution.planner.traffic import CallMade, Span, Tap, Traffic
@@ -13,7 +13,6 @@ from router.attribution.regret import active_chance, harm
 from router.attribution.survival import Curve, chance_after
 
 ALIVE = 45.0
-MOST_CANDIDATES = 50
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -38,10 +37,6 @@ class Replayed:
     @property
     def visit_share(self) -> float:
         return self.right_visits / self.calls if self.calls else 0.0
-
-    def error(self, share: float) -> float:
-        """Two standard errors of a share of the calls."""
-        return 2 * sqrt(share * (1 - share) / self.calls) if self.calls else 0.0
 
 
 @dataclass
@@ -123,7 +118,7 @@ class Pool:
 
     def _decide(self, shown: int, caller: str, at: float) -> tuple[int, int, float]:
         candidates = [self._candidate(shown, leased, index, at) for leased, index in self._leases_of(shown)]
-        earlier = len(self._numbers[shown].leases) > MOST_CANDIDATES
+        earlier = len(self._numbers[shown].leases) >= MOST_LEASES
         weighed = weigh(candidates, timedelta(seconds=self._hold), _moment(at), earlier=earlier)
         best = weighed[0]
         decided = (best.candidate.visit_id, best.candidate.source_key, best.probability)
@@ -134,7 +129,7 @@ class Pool:
         return (again.candidate.visit_id if again else first[0]), first[1], first[2]
 
     def _leases_of(self, shown: int) -> Sequence[tuple[float, int]]:
-        newest = {index: (leased, index) for leased, index in self._numbers[shown].leases[-MOST_CANDIDATES:]}
+        newest = {index: (leased, index) for leased, index in self._numbers[shown].leases[-MOST_LEASES:]}
         return list(newest.values())
 
     def _candidate(self, shown: int, leased: float, index: int, at: float) -> Candidate:
@@ -173,10 +168,10 @@ class Pool:
         free = [i for i, one in enumerate(self._numbers) if not one.group]
         if free:
             return free[0]
-        everyone = range(len(self._numbers))
+        everyone: Sequence[int] = range(len(self._numbers))
         if self._aim == "visit":
             idle = [i for i in everyone if now - self._numbers[i].last_sign(now) > self._hold]
-            everyone = idle or everyone  # type: ignore[assignment]
+            everyone = idle or everyone
         return min(everyone, key=lambda i: self._regret(self._numbers[i], source_key, now))
 
     def _regret(self, number: _Number, source_key: int, now: float) -> float:

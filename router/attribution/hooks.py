@@ -40,7 +40,12 @@ ALIVE_EVERY = 45
 hooks = guard(Blueprint("tag_hooks", __name__, url_prefix="/tag"), Audience.PUBLIC)
 
 
+SIGNS_OF_A_VISIT = "120/minute"
+"""Signs of life, leaving and taps together; all its tabs send a few."""
+
+
 def make_limits(server: Server) -> None:
+    server.registries["sign_rate"] = RateLimit(SIGNS_OF_A_VISIT)
     server.registries["visit_rate"] = RateLimit(server.settings.visit_rate)
     server.registries["refused_origin_rate"] = RateLimit("1/minute")
     server.registries["crowds"] = Crowds(server.settings.crawl_rate)
@@ -85,6 +90,7 @@ def view_page(key: str) -> Response:
 def page_is_open(key: str, token: str) -> Response:
     """A sign of life: 204, or 200 with the numbers that the page has to change, and the scenarios that have none for it any more."""
     server = current_server()
+    _limit_signs(server, token)
     body = read_json(request) if request.content_length else {}
     ga, groups = read_ga(body), read_groups(body)
 
@@ -104,7 +110,9 @@ def page_is_open(key: str, token: str) -> Response:
 
 @hooks.post("/<key>/visits/<token>/left")
 def page_is_left(key: str, token: str) -> Response:
-    with current_server().database.writing() as session:
+    server = current_server()
+    _limit_signs(server, token)
+    with server.database.writing() as session:
         _mere_sign(session, key, token, left=True)
     return _answer(None)
 
@@ -113,12 +121,18 @@ def page_is_left(key: str, token: str) -> Response:
 def number_is_tapped(key: str, token: str) -> Response:
     """The visitor is about to call a number: a fact, and a sign of life."""
     server = current_server()
+    _limit_signs(server, token)
     body = read_json(request)
     with server.database.writing() as session:
         project, visit_id = _mere_sign(session, key, token)
         record_tap(session, project.id, visit_id, read_tapped(body), server.now())
     _show_life(server, key)
     return _answer(None)
+
+
+def _limit_signs(server: Server, token: str) -> None:
+    if not server.registries["sign_rate"].allows(token[:64]):
+        raise Problem(429, "Too many signs of one visit; try again in a minute.")
 
 
 def _mere_sign(session: Session, key: str, token: str, *, left: bool = False) -> tuple[TagProject, int]:

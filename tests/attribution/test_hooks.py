@@ -229,6 +229,19 @@ def test_one_address_may_view_only_so_many_pages_in_a_minute(shop: Server, setti
         assert view(client, headers=SITE | {"X-Forwarded-For": "198.51.100.8"}).status_code == 201
 
 
+def test_one_visit_may_give_only_so_many_signs_in_a_minute(shop: Server, client: FlaskClient, clock: Any) -> None:
+    """Who has its token could fill the tables with taps and spans."""
+    token = view(client).get_json()["token"]
+    other = view(client).get_json()["token"]
+    statuses = [sign(client, token, "left").status_code for _ in range(121)]
+    assert statuses == [204] * 120 + [429]
+    assert sign(client, token, "tap", e164="+12125550000").status_code == 429
+    assert sign(client, token).status_code == 429
+    assert sign(client, other).status_code == 204
+    clock.shift(timedelta(minutes=1))
+    assert sign(client, token).status_code in (200, 204)
+
+
 @contextmanager
 def limited(settings: Any, rate: str) -> Iterator[FlaskClient]:
     app = create_app(settings.model_copy(update={"visit_rate": rate}))

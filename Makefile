@@ -1,4 +1,4 @@
-.PHONY: run test lint check format bench bench-attribution lock clean
+.PHONY: run test types tests format bench bench-attribution lock
 
 py := .venv/bin/python
 
@@ -13,8 +13,13 @@ test:  ## everything that must hold: format, lint, types, floors, all tests on b
 	@scripts/browser.sh
 	$(py) -m ruff format --check .
 	$(py) -m ruff check .
-	$(py) -m mypy
 	.venv/bin/lint-imports
+	@$(MAKE) --no-print-directory -j 2 types tests
+
+types:
+	$(py) -m mypy
+
+tests:
 	$(py) -m pytest -n 2 --dist worksteal
 
 format:

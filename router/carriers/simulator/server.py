@@ -11,6 +11,9 @@ from router.carriers.simulator.phone_call import Button, PhoneCall
 from router.carriers.simulator.switch import Simulator
 
 LARGEST_BODY = 256 * 1024
+MOST_IGNORED = 1024 * 1024
+"""Bytes of a body too large that are read all the same: a connection closed before that would take its answer away."""
+
 LONGEST_NUMBER = 80
 BUTTONS = ("answer", "busy", "no_answer", "hang_up", "press")
 
@@ -112,6 +115,7 @@ def _handler(control: ControlServer) -> type[BaseHTTPRequestHandler]:
             length = self.headers.get("Content-Length") or "0"
             if not length.isdigit() or int(length) > LARGEST_BODY:
                 self.close_connection = True
+                self.rfile.read(min(int(length), MOST_IGNORED) if length.isdigit() else 0)
                 self._write((413, "text/plain", b"The body is too large."))
                 return
             headers = {name.title(): value for name, value in self.headers.items()}
@@ -123,6 +127,8 @@ def _handler(control: ControlServer) -> type[BaseHTTPRequestHandler]:
             if status != 204:
                 self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(body)))
+            if self.close_connection:
+                self.send_header("Connection", "close")
             self.end_headers()
             self.wfile.write(body if status != 204 else b"")
 

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, Index, String, Text, UniqueConstraint, text
+from sqlalchemy import BigInteger, ForeignKey, Index, String, Text, UniqueConstraint, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from router.database import Base, BigId
@@ -29,6 +29,14 @@ class Project(Base):
     """For how many days a visit that comes back directly keeps its last known marketing source; 0: not at all."""
     repeat_credit: Mapped[str] = mapped_column(String(20), default="first_call", server_default="first_call")
     """Which source a repeat call is credited to (R7): first_call, last_non_direct, or own_visit."""
+    consent: Mapped[str] = mapped_column(String(10), default="full", server_default="full")
+    """What the tag may do before a visitor has chosen: none (no number), limited (a number without cookie and click ids), or full."""
+    gpc_refuses: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """A browser that sends Global Privacy Control counts as a visitor who refused."""
+    tag_address: Mapped[str] = mapped_column(String(200), default="", server_default="")
+    """Where the site itself serves the tag: `https://calls.example.com` or `https://www.example.com/calls`; empty: from this server."""
+    staff_addresses: Mapped[list[str]] = mapped_column(default=list, server_default="[]")
+    """Addresses and networks (`203.0.113.7`, `2001:db8::/48`) whose visitors keep the page's number and are in no figures."""
     created_at: Mapped[datetime]
     suspended_at: Mapped[datetime | None]
     version: Mapped[int] = mapped_column(default=1)

@@ -264,8 +264,10 @@ def held_by(session: Session, visit_id: int) -> list[HeldLease]:
     return sorted(newest.values(), key=lambda one: one.scenario_id)
 
 
+SAID_LATER = ("id", "shown_at", "returned_at")
+
 _WRITE_LEASE = Statement(
-    lambda _: insert(LEASE).values({one.name: bindparam(one.name) for one in lease if one is not lease.id})
+    lambda _: insert(LEASE).values({one.name: bindparam(one.name) for one in lease if one.name not in SAID_LATER})
 )
 
 _HELD_BY = Statement(

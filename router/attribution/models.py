@@ -63,6 +63,10 @@ class Visit(Base):
     region: Mapped[str] = mapped_column(String(10), default="", server_default="")
     """`US-CA`, or only the country; empty when unknown."""
     counted: Mapped[int] = mapped_column(SmallInteger, default=NOT_COUNTED, server_default="0")
+    limited: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """Without consent: its browser keeps no cookie, and no click ids are known."""
+    params: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
+    """The site's own fields, `{name: text}`."""
 
 
 class VisitSpan(Base):
@@ -126,6 +130,10 @@ class Lease(Base):
     mixed: Mapped[bool] = mapped_column(default=False, server_default=false())
     """Shared with a visit of another marketing source."""
     started_at: Mapped[datetime]
+    shown_at: Mapped[datetime | None]
+    """When its page said that the number stands on it."""
+    returned_at: Mapped[datetime | None]
+    """When its page said that the number stands nowhere on it: from then on the visit does not hold it. None in both: nothing was said."""
 
 
 class PoolNumber(Base):

@@ -75,6 +75,10 @@ class PageView:
     address: str
     region: str = ""
     groups: Groups = field(default_factory=lambda: ALL_ALIKE)
+    limited: bool = False
+    """Without consent: neither cookie nor click ids."""
+    params: Mapping[str, str] = field(default_factory=dict)
+    """The site's own fields."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +170,8 @@ def begin_visit(
         "address": view.address,
         "region": view.region,
         "counted": NOT_COUNTED,
+        "limited": view.limited,
+        "params": dict(view.params),
         **origin.source.as_dict(),
         **next_visit_number(session, project_id),
     }

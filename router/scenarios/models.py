@@ -62,6 +62,10 @@ class Scenario(Base):
     """The smallest pool that would do for the busiest hour of the last 7 days (R9), filled by the worker; None when nobody visited."""
     leaking: Mapped[int] = mapped_column(default=0, server_default="0")
     """How many of its numbers ring although nobody was shown them, filled by the worker."""
+    given_times: Mapped[int | None]
+    """How often a page was given one of its numbers in the last 7 days and said whether it stands on it; filled by the worker."""
+    shown_times: Mapped[int | None]
+    """Of these: how often it stood on the page."""
 
 
 class CallFlow(Base):

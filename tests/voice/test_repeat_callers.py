@@ -179,9 +179,8 @@ def test_r7_in_another_project_a_number_has_a_row_of_its_own(opened: Open) -> No
     shop.passes(60)
     shop.call("CA2")
     assert shop.told() == [("static", "billboard", True), ("none", None, True)]
-    old = shop.session.scalars(select(TrackingNumber).where(TrackingNumber.project_id == shop.project.id)).first()
-    assert old is not None
-    route = route_of(shop.session, old.id)
+    old = select(TrackingNumber.id).where(TrackingNumber.project_id == shop.project.id, TrackingNumber.e164 == NUMBER)
+    route = route_of(shop.session, shop.session.execute(old).scalar_one())
     assert route is not None
     assert attribute(shop.session, route, Caller(ANNA, ANNA), shop.now)[1] is True
 

@@ -155,8 +155,7 @@ class Pool:
 
     def _keep(self, shown: int, holder: _Holder, now: float) -> None:
         number = self._numbers[shown]
-        others = [one for one in number.group if one.visitor != holder.visitor]
-        active = [one for one in others if now - one.last_sign(now) <= self._hold]
+        active = self._active_beside(number, holder, now)
         number.group = [*active, holder]
         if self._shown[holder.stay] is None:
             number.leases.append((now, holder.stay))
@@ -183,8 +182,7 @@ class Pool:
     def _lend(self, chosen: int, holder: _Holder, now: float) -> None:
         number = self._numbers[chosen]
         if number.group and now - number.last_sign(now) <= self._hold:
-            others = [one for one in number.group if one.visitor != holder.visitor]
-            active = [one for one in others if now - one.last_sign(now) <= self._hold]
+            active = self._active_beside(number, holder, now)
             self._share(active, holder)
             number.group = [*active, holder]
         else:
@@ -193,8 +191,15 @@ class Pool:
         number.leases.append((now, holder.stay))
         self._shown[holder.stay] = chosen
 
+    def _active_beside(self, number: _Number, holder: _Holder, now: float) -> list[_Holder]:
+        """The other stays that hold the number now, also earlier ones of the same visitor whose pages are open still."""
+        others = [one for one in number.group if one.stay != holder.stay]
+        return [one for one in others if now - one.last_sign(now) <= self._hold]
+
     def _share(self, active: Sequence[_Holder], holder: _Holder) -> None:
         for one in active:
+            if one.visitor == holder.visitor:
+                continue
             self._shared |= {one.stay, holder.stay}
             if one.source_key != holder.source_key:
                 self._mixed |= {one.stay, holder.stay}

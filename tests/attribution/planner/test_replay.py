@@ -1,7 +1,7 @@
 """R6 and R7 replayed in memory: what a pool of another size would have told."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from router.attribution.planner.replay import replay
@@ -70,6 +70,7 @@ visits = st.builds(
 )
 
 
+@example([stay("ben", 1, (0, 1)), stay("ben", 1, (0, 0)), stay("anna", 1, (151, 151))], 1, "visit")
 @settings(max_examples=150)
 @given(st.lists(visits, min_size=1, max_size=25), st.integers(1, 6), st.sampled_from(["visit", "source"]))
 def test_r6_no_two_visitors_hold_a_number_at_once_unless_both_are_counted_as_shared(

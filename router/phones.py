@@ -97,6 +97,17 @@ def national(e164: str) -> str:
     return _formatted(e164, PhoneNumberFormat.NATIONAL)
 
 
+def forms(e164: str) -> list[str]:
+    """The digits of its usual forms: country code and national digits (`+44 (0)20 …`), national digits, and those without trunk prefix; none for what is no
+    number."""
+    try:
+        number = phonenumbers.parse(e164, None)
+    except NumberParseException:
+        return []
+    digits = re.sub(r"\D", "", national(e164))
+    return [f"{number.country_code}{digits}", digits, phonenumbers.national_significant_number(number)]
+
+
 def parts(e164: str) -> dict[str, str]:
     """`{country, region, number}` as a page shows them apart: country code, area code (empty where a country has none), and the
     subscriber's number as it is written nationally."""

@@ -250,7 +250,7 @@ def _free_number(given: GivenNumber) -> dict[str, Any]:
         "scenario": None,
         "e164": given.e164,
         "display": _display(given.e164, ""),
-        "keep_form": True,
+        "forms": _forms(given.e164),
         "selectors": [],
         "replace": [],
         "spellings": [],
@@ -260,15 +260,15 @@ def _free_number(given: GivenNumber) -> dict[str, Any]:
 
 
 def _number(given: GivenNumber, country: str) -> dict[str, Any]:
-    """`keep_form`: the tag uses the form of the number that it replaces, where there is one, instead of `display`. `spellings`: the digits
-    of every usual way to write the numbers in `replace`."""
+    """`forms`: there is no format, and the tag uses the form of the number that it replaces, where one of these digits fits, instead of
+    `display`. `spellings`: the digits of every usual way to write the numbers in `replace`."""
     tagging = given.scenario.tagging
     form = str(tagging.get("format") or "")
-    return {
+    forms = {} if form.strip() else {"forms": _forms(given.e164)}
+    return forms | {
         "scenario": given.scenario.id,
         "e164": given.e164,
         "display": _display(given.e164, form),
-        "keep_form": not form.strip(),
         "selectors": tagging.get("selectors") or [],
         "replace": tagging.get("replace") or [],
         "spellings": _spellings(tuple(tagging.get("replace") or ()), country),
@@ -276,6 +276,7 @@ def _number(given: GivenNumber, country: str) -> dict[str, Any]:
 
 
 _parts = lru_cache(maxsize=20_000)(phones.parts)
+_forms = lru_cache(maxsize=20_000)(phones.forms)
 _display = lru_cache(maxsize=20_000)(phones.display)
 _spellings = lru_cache(maxsize=2_000)(spellings)
 

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
 
-MODULES = ("options", "visitor", "evidence", "ga", "api", "format", "replace", "old", "life", "main")
+MODULES = ("state", "options", "storage", "consent", "ga", "api", "format", "", "replace", "hydration", "life", "main")
+"""The empty one: how numbers are found, `search`, or `old` for a project without scenarios (R13)."""
 FOLDER = Path(__file__).parent / "tag"
 ALIVE_SECONDS = 45
 HOLD_SECONDS = 150
 
-FRAME = """(function () {
-"use strict";
+FRAME = """(() => {
 try {
 const settings = ROUTER_SETTINGS;
 
@@ -39,10 +39,10 @@ class Script:
 
 
 @lru_cache(maxsize=512)
-def tag_script(base_url: str, key: str, *, debug: bool = False) -> Script:
+def tag_script(base_url: str, key: str, *, old_pages: bool = False, debug: bool = False) -> Script:
     """The tag of the project with this key, for a server at `base_url`; in readable form with `debug`."""
     settings: dict[str, str | int] = {"base": base_url, "key": key, "alive": ALIVE_SECONDS, "hold": HOLD_SECONDS}
-    source = _readable() if debug else _minified()
+    source = _readable(old_pages) if debug else _minified(old_pages)
     return make_script(source.replace("ROUTER_SETTINGS", as_literal(settings), 1))
 
 
@@ -58,11 +58,12 @@ def as_literal(value: Mapping[str, str | int]) -> str:
 
 
 @cache
-def _readable() -> str:
-    return FRAME % "\n".join((FOLDER / f"{name}.js").read_text("utf-8") for name in MODULES)
+def _readable(old_pages: bool) -> str:
+    names = (name or ("old" if old_pages else "search") for name in MODULES)
+    return FRAME % "\n".join((FOLDER / f"{name}.js").read_text("utf-8") for name in names)
 
 
 @cache
-def _minified() -> str:
+def _minified(old_pages: bool) -> str:
     command = [sys.executable, "-P", "-c", MINIFY]
-    return subprocess.run(command, input=_readable(), capture_output=True, encoding="utf-8", check=True).stdout  # noqa: S603 - our own words
+    return subprocess.run(command, input=_readable(old_pages), capture_output=True, encoding="utf-8", check=True).stdout  # noqa: S603 - our own words

@@ -86,7 +86,11 @@ def test_r13_every_visitor_gets_a_free_number_with_its_parts(
     [number] = first["numbers"]
     assert number["scenario"] is None
     assert number["suffixes"] == [""]
-    assert (number["selectors"], number["replace"], number["keep_form"]) == ([], [], True)
+    assert (number["selectors"], number["replace"], number["forms"]) == (
+        [],
+        [],
+        ["784951230001", "84951230001", "4951230001"],
+    )
     others = {view(client)["numbers"][0]["e164"] for _ in range(3)}
     assert others | {number["e164"]} == {MOSCOW, SPB, SPB_TOO, NEW_YORK}
     clock.shift(timedelta(minutes=5))

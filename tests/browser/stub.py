@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from router.attribution.script import tag_script
-from router.phones import national
+from router.phones import forms, national
 
 KEY = "k3y"
 
@@ -102,8 +102,9 @@ class Stub:
 
 def number(scenario: int = 1, e164: str = "+14155550123", form: str = "", **more: Any) -> dict[str, Any]:
     """One number as the server gives it out: with a format, or else in its national form and free to keep the form it replaces."""
-    given = {"scenario": scenario, "e164": e164, "display": form or national(e164), "keep_form": not form}
-    return given | {"selectors": [], "replace": []} | more
+    given = {"scenario": scenario, "e164": e164, "display": form or national(e164)}
+    free = {} if form else {"forms": forms(e164)}
+    return given | free | {"selectors": [], "replace": []} | more
 
 
 @contextmanager

@@ -23,7 +23,10 @@ def test_a_page_view_says_where_it_came_from_without_a_preflight(
     (view,) = stub.requests
     assert view.method == "POST"
     assert view.path == f"/tag/{KEY}/visits"
-    assert view.body == {"page": address, "referrer": "https://www.google.com/", "click_ids": clicks}
+    assert view.body == {
+        "page": address,
+        "referrer": "https://www.google.com/",
+    }  # the server reads UTM and click ids out of it
     assert view.headers["Content-Type"].startswith("text/plain")
     assert view.headers["Origin"] == site.origin
     assert "Cookie" not in view.headers

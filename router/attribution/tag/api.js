@@ -1,56 +1,43 @@
-// Talking to the server: text/plain, so that no preflight is needed; without credentials; and no word of an answer is believed unchecked.
+// Talking to the server: text/plain, so that no preflight is needed; without credentials, unless the site itself serves the tag; and no
+// word of an answer is believed unchecked.
 
-const PATIENCE = 5000;
+// {status, data, sentAt}, data without numbers when it is no JSON. Rejects when the server is gone or takes 5 s.
+const post = async (path, body) => {
+  const sentAt = Date.now();
+  const answer = await fetch(address(path), { method: "POST", body: JSON.stringify(body), keepalive: true, credentials: settings.own ? "include" : "omit" });
+  const text = await answer.text();
+  demand(Date.now() - sentAt < 5000);
+  return { status: answer.status, data: attempt(() => JSON.parse(text)) || { numbers: [] }, sentAt: sentAt };
+};
 
-// Resolves to {status, data}; data is undefined when it is no JSON. Rejects when the server is gone or slow.
-function post(path, body) {
-  const abort = new AbortController();
-  const timer = setTimeout(() => abort.abort(), PATIENCE);
-  return fetch(address(path), { method: "POST", body: JSON.stringify(body), keepalive: true, credentials: "omit", signal: abort.signal })
-    .then((answer) => answer.text().then((text) => ({ status: answer.status, data: attempt(() => JSON.parse(text)) })))
-    .finally(() => clearTimeout(timer));
-}
+const say = (what, body) => {
+  if (visit?.visit) navigator.sendBeacon(address("/" + visit.token + "/" + what), JSON.stringify(body));
+};
 
-function address(path) {
-  return settings.base + "/tag/" + settings.key + "/visits" + path;
-}
+const address = (path) => settings.base + "/tag/" + settings.key + "/visits" + path;
 
-// The visit in an answer; nothing when it is nonsense.
-function readVisit(data) {
-  const numbers = readNumbers(data);
-  return numbers && isName(data.token) && isName(data.visitor) && {
-    token: data.token,
-    visitor: data.visitor,
-    numbers: numbers,
-    aliveEvery: within(data.alive_every, 5, 600) || settings.alive,
-    hold: within(data.hold, 5, 86400) || settings.hold,
-  };
-}
+const demand = (fine) => {
+  if (!fine) throw fine;
+};
 
-// Numbers by ascending scenario; nothing when one of them is nonsense.
-function readNumbers(data) {
-  return data && Array.isArray(data.numbers) && data.numbers.every(isNumber) && inOrder(data.numbers);
-}
+// Each of these throws when it is given nonsense.
 
-function inOrder(numbers) {
+const checkedVisit = (data) => {
+  checkedNumbers(data.numbers);
+  demand(isName(data.token) && isName(data.visitor));
+  data.alive = data.alive_every || settings.alive;
+  data.hold = data.hold || settings.hold;
+  return data;
+};
+
+// By ascending scenario.
+const checkedNumbers = (numbers) => {
+  numbers.map((number) => {
+    demand(/^\+[1-9]\d{6,14}$/.test(number.e164) && [number.display, ...number.selectors, ...number.replace].every((text) => text.trim()));
+    demand(Number.isInteger(number.scenario) || isOldNumber(number));
+  });
   return numbers.sort((one, other) => one.scenario - other.scenario);
-}
+};
 
-function isNumber(number) {
-  return number && (number.scenario === null ? isTexts(number.suffixes) && isTexts(Object.values(number.parts)) : Number.isSafeInteger(number.scenario)) &&
-    isText(number.e164) && /^\+[1-9]\d{6,14}$/.test(number.e164) &&
-    isText(number.display) && /\S/.test(number.display) &&
-    isTexts(number.selectors) && isTexts(number.replace) && isTexts(number.spellings || []);
-}
-
-function isText(value) {
-  return typeof value === "string" && value.length < 500;
-}
-
-function isTexts(value) {
-  return Array.isArray(value) && value.every(isText);
-}
-
-function within(value, least, most) {
-  return value >= least && value <= most && +value;
-}
+// Such as the server gives to visitors and visits.
+const isName = (value) => value?.match?.(/^[\w-]{1,64}$/);

@@ -1,134 +1,149 @@
 // The visit and its signs of life. A number is shown only while the server has confirmed it within its hold; requests go one after the other.
 
-const TRIES = 3;
+const params = {};
 
-let visit;
-let view;
-let confirmedAt = 0;
-let failures = 0;
-let viewPending = false;
-let beatPending = false;
-let beatAt = 0;
-let sentGa = "";
-let withdrawn = false;
-let timer;
-let holdTimer;
-let turn = Promise.resolve();
-
-function inTurn(job) {
-  turn = turn.then(job).catch(failed);
-}
-
-// Tells the server of a page view; its answer brings the numbers. A first page that it could not take yet keeps its evidence.
-function pageViewed(page, referrer) {
-  if (visit || !failures) view = { page: page, referrer: referrer };
+// Tells the server of a page view; its answer brings the numbers. Until there is a visit, the first page keeps its evidence.
+const pageViewed = (referrer) => {
+  if (visit || !view) view = { page: page, referrer: referrer };
+  first = first || view;
   failures = 0;
-  askForNumbers();
-}
+  speak(true);
+};
 
-function askForNumbers() {
-  const seen = view;
-  viewPending = true;
-  inTurn(() => {
-    const sentAt = Date.now();
-    const ga = attempt(readGa);
-    return post("", {
-      page: seen.page, referrer: seen.referrer, visitor: knownVisitor(), scenarios: attempt(chosenScenarios), ga: ga, click_ids: clickIds(seen.page),
-      prefixes: oldPrefixes(),
-    }).then((answer) => {
-      if (answer.status === 204) return visitEnded();
-      const found = answer.status === 201 && readVisit(answer.data);
-      if (!found) throw answer;
-      visit = found;
-      sentGa = JSON.stringify(ga);
-      viewPending = seen !== view;
-      keepVisitor(visit.visitor);
-      confirmed(sentAt);
+// Single-page applications: another path or query is another page view, and the page before is its referrer.
+const followAddress = () => {
+  const before = page;
+  page = pageAddress();
+  if (page !== before) pageViewed(before);
+};
+
+const pageAddress = () => location.href.split("#")[0];
+
+// A page view, or a sign of life of the visit: with all that the server does not know yet.
+const speak = (anew) => {
+  if (anew) asking = true;
+  turn = turn.then(async () => {
+    if (isSilent()) return;
+    if (anew) told = { consent: '"full"' };
+    else if (!visit?.visit) return;
+    const seen = anew ? view : first;
+    const news = unknown({
+      page: reported(seen.page), referrer: reported(seen.referrer), ga: attempt(readGa), params: readParams(), consent: consent,
+      ...(anew ? { visitor: knownVisitor(), scenarios: attempt(chosenScenarios), test: test } : { shown: places() }),
     });
-  });
-}
+    const answer = await post(anew ? "" : "/" + visit.token + "/alive", { ...news, prefixes: oldPrefixes() });
+    if (answer.status === (anew ? 204 : 404)) return anew ? visitEnded() : speak(true);
+    demand(answer.status === (anew ? 201 : 200) || answer.status === 204);
+    if (anew) {
+      if (visit?.token !== checkedVisit(answer.data).token) used.clear();
+      visit = answer.data;
+      asking = false;
+    } else renew(answer.data);
+    Object.keys(news).map((name) => { told[name] = JSON.stringify(news[name]); });
+    confirmed(answer.sentAt);
+  }).catch(failed);
+};
 
-function visitEnded() {
+const unknown = (facts) => {
+  Object.keys(facts).map((name) => JSON.stringify(facts[name]) === told[name] && delete facts[name]);
+  return facts;
+};
+
+// An answer names only the numbers that changed, each takes its scenario's place; and the scenarios that have none for this page any more.
+const renew = (answer) => {
+  const kept = visit.numbers.filter((number) => {
+    number.gone = number.gone || [].concat(answer.withdrawn).includes(number.scenario);
+    return !(number.gone && used.has(number.scenario)) && !answer.numbers.some((one) => one.scenario === number.scenario);
+  });
+  visit.numbers = checkedNumbers(kept.concat(answer.numbers));
+};
+
+// The site's own fields.
+const readParams = () => {
+  for (let n = 1; n < 6; n++) keepParams({ ["roistat_param" + n]: window["roistat_param" + n] });
+  return Object.keys(params)[0] && params;
+};
+
+const keepParams = (fields) => {
+  for (const name in fields) if (fields[name] != null) params[name] = fields[name] + "";
+};
+
+// The scenarios whose number stands on the page; undefined as long as the page may still be getting there.
+const places = () => (late || !hasUnused() ? [...used] : undefined);
+
+const hasUnused = () => visit?.numbers.some((number) => !number.gone && number.scenario && !used.has(number.scenario));
+
+const visitEnded = () => {
   visit = undefined;
-  viewPending = false;
+  asking = false;
   clearTimeout(timer);
   display([]);
-}
+};
 
-// A sign of life. One waits at a time, and events that come together cause one.
-function beat() {
-  checkHold();
-  if (viewPending && failures) return askForNumbers();
-  if (!visit || beatPending || Math.abs(Date.now() - beatAt) < 500) return;
-  beatPending = true;
-  beatAt = Date.now();
-  inTurn(() => {
-    beatPending = false;
-    if (!visit) return;
-    const sentAt = Date.now();
-    const ga = attempt(readGa);
-    const news = { ga: JSON.stringify(ga) !== sentGa ? ga : undefined, prefixes: oldPrefixes() };
-    return post("/" + visit.token + "/alive", news).then((answer) => {
-      if (answer.status === 404) return askForNumbers();
-      const changed = answer.status === 204 ? [] : answer.status === 200 && readNumbers(answer.data);
-      if (!changed) throw answer;
-      // Only the numbers that changed are named, each takes its scenario's place; and scenarios that have none for this page any more.
-      const gone = changed.map((number) => number.scenario).concat(answer.data?.withdrawn);
-      visit.numbers = inOrder(visit.numbers.filter((number) => !gone.includes(number.scenario)).concat(changed));
-      sentGa = JSON.stringify(ga);
-      confirmed(sentAt);
-    });
-  });
-}
-
-function confirmed(sentAt) {
-  failures = 0;
-  confirmedAt = sentAt;
-  clearTimeout(holdTimer);
-  const passed = Math.max((Date.now() - sentAt) / 1000, 0);
-  holdTimer = setTimeout(safely(() => display([])), (visit.hold - passed) * 1000);
-  display(visit.numbers);
-  beatAfter(Math.max(visit.aliveEvery - passed, 1));
-}
-
-function failed() {
-  failures++;
-  if (visit || failures <= TRIES) beatAfter(Math.min((visit ? visit.aliveEvery : settings.alive) * Math.pow(2, failures) / 6, 360));
-}
-
-function beatAfter(seconds) {
-  clearTimeout(timer);
-  timer = setTimeout(safely(beat), seconds * 1000);
-}
-
-// What the server could not confirm for so long may be somebody else's by now: the page's own number comes back. The timer does not
-// depend on the clock, which may be set back; the clock tells of a sleep, in which the timer stood still.
-function checkHold() {
+// A sign of life; events that come together cause one. What the server could not confirm for so long may be somebody else's by now: the
+// page's own number comes back. The timer of that does not depend on the clock, which may be set back; the clock tells of a sleep, in which
+// the timer stood still.
+const beat = () => {
   if (visit && Date.now() - confirmedAt >= visit.hold * 1000) display([]);
-}
+  if (asking && failures) return speak(true);
+  if (!visit || Math.abs(Date.now() - beatAt) < 500) return;
+  beatAt = Date.now();
+  speak();
+};
 
-function display(numbers) {
-  whenReady(() => show(withdrawn ? [] : numbers));
-}
+const confirmed = (at) => {
+  const passed = Math.max((Date.now() - at) / 1000, 0);
+  failures = 0;
+  confirmedAt = at;
+  clearTimeout(holdTimer);
+  holdTimer = setTimeout(safely(() => display([])), (visit.hold - passed) * 1000);
+  if (consent === "full" && visit.visit) remember(visit);
+  display(visit.numbers);
+  beatAfter(Math.max(visit.alive - passed, 1));
+  setTimeout(safely(look), 2000);
+};
 
-function left() {
-  say("/left");
-}
+// The next page of a visit shows its numbers at once, as long as they are confirmed.
+const goOn = () => {
+  const [at, kept] = remembered();
+  const chosen = chosenScenarios();
+  const age = Date.now() - at;
+  if (test || isSilent() || !(age >= 0 && age < kept.hold * 1000)) return;
+  kept.numbers = kept.numbers.filter((number) => number.scenario && (!chosen || chosen.includes(number.scenario)));
+  visit = checkedVisit(kept);
+  confirmed(at);
+};
+
+const failed = () => {
+  failures++;
+  tellPage();
+  if (visit || failures < 4) beatAfter(7.5 * 2 ** failures);
+};
+
+const beatAfter = (seconds) => {
+  clearTimeout(timer);
+  timer = setTimeout(safely(beat), Math.min(seconds, 600) * 1000);
+};
+
+const display = (numbers) => {
+  tellPage();
+  show(withdrawn ? [] : numbers);
+};
 
 // A visitor who taps a number of ours is about to call it. The link may take the page away.
-function tapped(event) {
+const tapped = (event) => {
   const link = event.target.closest(TEL);
-  if (link && shown.some((number) => link.href === "tel:" + number.e164)) say("/tap", JSON.stringify({ e164: link.href.slice(4) }));
-}
+  if (link && shown.some((number) => link.href === "tel:" + number.e164)) say("tap", { e164: link.href.slice(4) });
+};
 
-function say(what, body) {
-  if (visit) navigator.sendBeacon(address("/" + visit.token + what), body);
-}
-
-// GA's cookies and answers appear late: when they do, the server hears of it at once.
-function awaitGa(seconds) {
-  const ga = attempt(readGa);
-  const news = JSON.stringify(ga) !== sentGa;
-  if (news && visit) beat();
-  if (seconds && (news || !(ga?.client_id && ga.session_id))) setTimeout(safely(() => awaitGa(seconds - 1)), 1000);
-}
+// Once a second, until ten seconds after the page was loaded, and after each answer: GA's cookies and answers appear late, frameworks take
+// their time, and numbers that have no place here are given back soon.
+const look = () => {
+  clearTimeout(lookTimer);
+  if (document.readyState === "complete" && ++calm === 3) {
+    late = true;
+    passAll();
+  }
+  if (visit && !asking && (JSON.stringify(attempt(readGa)) !== told.ga || (late && hasUnused()))) beat();
+  if (calm < 10) lookTimer = setTimeout(safely(look), 1000);
+};

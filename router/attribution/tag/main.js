@@ -1,52 +1,65 @@
 // Puts the parts together on this page. Nothing here or above may throw into it.
 
-function safely(action) {
-  return function () {
-    return attempt(() => action.apply(this, arguments));
-  };
-}
+const test = !!queryValue(location, "router_test") || undefined;
 
-function whenReady(action) {
-  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", safely(action));
-  else action();
-}
+// The one global name. It holds the page's options before the tag has loaded, and this afterwards:
+//   visit, numbers       the visit's number, and the tracking numbers of the page: {scenario, e164, display}; null and [] when there are none
+//   ready(callback)      calls back when these are known; they are undefined before
+//   params(fields)       own fields of the visit: {name: text}
+//   refresh()            asks for numbers anew
+//   consent(level)       "none", "limited" or "full"
+//   restore()            takes every swap back and keeps the page's own numbers for as long as the page lives
+const api = {
+  ready: safely((callback) => {
+    waiting.push(callback);
+    if (api.numbers) tellPage();
+  }),
+  params: safely((fields) => {
+    keepParams(fields);
+    beat();
+  }),
+  refresh: safely(() => {
+    withdrawn = false;
+    speak(true);
+  }),
+  consent: safely(chooseConsent),
+  restore: safely(() => {
+    withdrawn = true;
+    display([]);
+  }),
+};
 
-// Single-page applications: another path or query is another page view, and the page before is its referrer.
-function followHistory() {
-  let page = pageAddress();
-  const moved = safely(() => {
-    const before = page;
-    page = pageAddress();
-    if (page !== before) pageViewed(page, before);
-  });
-  ["pushState", "replaceState"].forEach((name) => {
-    const own = history[name];
-    history[name] = function () {
-      const result = own.apply(this, arguments);
-      moved();
-      return result;
-    };
-  });
-  addEventListener("popstate", moved);
-}
+const tellPage = () => {
+  api.visit = visit?.visit || null;
+  api.numbers = visit?.numbers.filter((number) => !number.gone) || [];
+  waiting.splice(0).map((callback) => callback?.call && setTimeout(() => callback(api)));
+};
 
-// The one global name holds the page's options before the tag has loaded, and its functions afterwards: `restore()` takes every swap
-// back and keeps the page's own numbers for as long as the page lives.
-function start() {
-  if (pageOptions.restore) return;
-  window.routerTag = {
-    restore: safely(() => {
-      withdrawn = true;
-      display([]);
-    }),
-  };
-  pageViewed(pageAddress(), document.referrer);
-  document.addEventListener("visibilitychange", safely(() => document.visibilityState === "visible" && beat()));
-  addEventListener("pageshow", safely((event) => event.persisted && beat()));
-  addEventListener("pagehide", safely(left));
-  addEventListener("click", safely(tapped), true);
-  awaitGa(10);
-  followHistory();
-}
+const listen = (target, event, action) => target.addEventListener(event, safely(action), true);
 
-attempt(start);
+// Staff open a page with ?router_off=1 once: their browser keeps the site's own numbers until ?router_off=0.
+const isSilent = () => consent === "none" || cookie(OFF)[1];
+
+const start = () => {
+  const off = queryValue(location, OFF);
+  if (off) keepCookie(OFF, +off);
+  consent = consent || allowed(option("consent") || (settings.gpc && navigator.globalPrivacyControl ? REFUSED : settings.consent || true));
+  keepParams(pageOptions.params);
+  api.ready(pageOptions.ready);
+  attempt(goOn);
+  page = pageAddress();
+  pageViewed(document.referrer);
+  listen(document, "DOMContentLoaded", passAll);
+  listen(document, "visibilitychange", () => document.visibilityState === "visible" && beat());
+  listen(window, "pageshow", (event) => event.persisted && beat());
+  listen(window, "pagehide", () => say("left", { shown: places() }));
+  listen(window, "click", tapped);
+  listen(window.navigation || window, window.navigation ? "currententrychange" : "popstate", followAddress);
+  look();
+};
+
+if (!pageOptions.restore) {
+  window.routerTag = api;
+  if (document.prerendering) listen(document, "prerenderingchange", start);
+  else attempt(start);
+}

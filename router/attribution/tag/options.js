@@ -2,21 +2,28 @@
 // page variables, because tag managers drop attributes: window.routerTag = {scenarios: [14, 13]}, or the old roistatCalltrackingScripts.
 //   scenarios    ids of the scenarios that this page is limited to
 //   measurement  the GA4 measurement id, when a page has several
+//   consent      none, limited or full: what the visitor has chosen already
+//   hydrates     a selector of containers that a framework takes over late
+//   params       (page variable only) own fields of the visit
+//   ready        (page variable only) called back when the numbers are there
 
 const ownScript = document.currentScript || document.querySelector('script[src*="/tag/' + settings.key + '.js"]');
 const pageOptions = Object(window.routerTag);
 
-function option(name) {
-  return ownScript?.getAttribute("data-" + name) || queryValue(String(ownScript?.src), name) || pageOptions[name];
-}
+const attempt = (action) => {
+  try {
+    return action();
+  } catch (refused) {}
+};
 
-function queryValue(address, name) {
-  return new URLSearchParams(address.split("#")[0].split("?")[1]).get(name);
-}
+const safely = (action) => (event) => attempt(() => action(event));
+
+const option = (name) => ownScript?.dataset[name] || queryValue(ownScript?.src, name) || pageOptions[name];
+
+const queryValue = (address, name) => new URL(address, location).searchParams.get(name);
 
 // The scenarios that this page is limited to; undefined: all of them.
-function chosenScenarios() {
+const chosenScenarios = () => {
   const chosen = option("scenarios") || window.roistatCalltrackingScripts;
-  if (!chosen) return undefined;
-  return [].concat(chosen).join().split(",").map(Number).filter((id) => Number.isSafeInteger(id) && id > 0).slice(0, 100);
-}
+  return chosen && ((chosen + "").match(/\d+/g) || []).map(Number);
+};

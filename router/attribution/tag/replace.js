@@ -1,168 +1,131 @@
 // Swaps numbers on the page. Text changes only inside text nodes, links only in href, and each keeps its original: with no numbers to
 // show, the same pass takes every swap back.
 
-const FORBIDDEN = 'script,style,noscript,template,textarea,input,select,iframe,img,a[href^="sms" i],a[href^="mailto:" i],a[href*="wa.me" i],a[href*="whatsapp" i]';
-const INLINE = /^(?:A|B|BDI|EM|FONT|I|SMALL|SPAN|STRONG|SUB|SUP|U)$/;
-const TEL = 'a[href^="tel:" i],a[href][class*=roistat-phone-tel]';
-const PASSES_A_SECOND = 20;
+const FORBIDDEN = 'script,style,noscript,title,textarea,input,select,a[href^=sms i],a[href^=mailto i],a[href^=viber i],a[href*=whatsapp i],' +
+  'a[href*="wa.me" i],a[href*="//t.me/" i]';
+const TEL = 'a[href^="tel:" i]' + OLD_LINKS;
 
 const originals = new WeakMap();
-let shown = [];
-let search = textSearch([]);
-let observer;
-let passes = 0;
-let pause;
+const copies = new Map();
+const used = new Set(); // scenarios whose number stands on the page
 
 // Shows these numbers from now on, also in what the page adds or renders again.
-function show(numbers) {
+const show = (numbers) => {
   shown = numbers;
-  search = textSearch(numbers);
-  if (!observer && numbers.length) observer = new MutationObserver(safely(pageChanged));
-  if (observer) pass([document.body]);
-}
+  learn(numbers);
+  if (!observer && visit) observer = new MutationObserver(safely(pageChanged));
+  passAll();
+};
 
-function pageChanged(records) {
+const passAll = () => {
+  pause = 0;
+  if (observer && document.readyState !== "loading") pass([document.body]);
+};
+
+const pageChanged = (records) => {
+  followAddress();
   if (pause) return;
-  if (!passes) setTimeout(() => { passes = 0; }, 1000);
-  if (++passes > PASSES_A_SECOND) { // another script may be writing against us: it must never cost the page more than this
-    pause = setTimeout(safely(() => { pause = 0; pass([document.body]); }), 1000);
-    return;
-  }
-  pass([].concat(...records.map((record) => (record.type === "childList" ? [...record.addedNodes] : record.target))));
-}
+  if (writes > 20) pause = setTimeout(safely(passAll), 1000); // another script writes against us: it must never cost the page more
+  else pass([].concat(...records.map((record) => (record.addedNodes[0] ? [...record.addedNodes] : record.target))));
+};
 
-function pass(roots) {
-  if (!document.body) return;
+const pass = (roots) => {
+  wrote = held = woken = false;
   const claimed = claimedTexts();
   claimed.forEach((text, node) => settle(node, text));
-  new Set(roots).forEach((root) => {
-    textNodes(root).forEach((node) => {
-      if (!claimed.has(node)) settle(node, replaceInText(original(node), leadOf(node), search));
-    });
-    telLinks(root).forEach((link) => settle(link, linkTarget(link)));
+  roots.map((root) => {
+    textNodes(root).map((node) => claimed.has(node) || settle(node, searched(node, original(node))));
+    telLinks(root).map((link) => settle(link, linkTarget(link)));
   });
   observer.observe(document, { childList: true, characterData: true, subtree: true, attributeFilter: ["href"] });
   observer.takeRecords();
-}
+  if (wrote && !writes++) setTimeout(() => { writes = 0; }, 1000);
+  if (held && !pause) pause = setTimeout(safely(passAll), 50);
+  if (woken && !asking) speak(true);
+};
 
-// A country code or prefix in an element of its own, just before this text: `<small>8 (495)</small> 123-45-67`.
-function leadOf(node) {
-  let at = node;
-  while (!at.previousSibling && INLINE.test(at.parentNode.nodeName)) at = at.parentNode;
-  do at = at.previousSibling; while (at && at.nodeType === 3 && !at.data.trim());
-  const text = at && (at.nodeType === 3 || INLINE.test(at.nodeName)) ? at.textContent.trim() : "";
-  return /^[+(]*\d{1,5}[)-]?$/.test(text) ? text : "";
-}
+// There is a place for this number. false: it was given back, and is asked for again.
+const place = (number) => {
+  if (number.gone) woken = true;
+  else if (number.scenario) used.add(number.scenario);
+  return !number.gone;
+};
 
 // What a text says, or where a link leads.
-function present(node) {
-  return node.data ?? node.getAttribute("href");
-}
+const present = (node) => node.data ?? node.getAttribute("href");
 
-// What the page itself wrote: its own later change makes a new original.
-function original(node) {
+// What the page itself wrote: its own later change makes a new original. Pages copy nodes (carousels, caches of whole pages), and what we
+// wrote comes along.
+const original = (node) => {
+  const now = present(node);
   const kept = originals.get(node);
-  return kept?.after === present(node) ? kept.before : present(node);
-}
+  return kept?.after === now ? kept.before : copies.get(now) ?? now;
+};
 
-function settle(node, wanted) {
+const settle = (node, wanted) => {
   const before = original(node);
-  if (before !== wanted || originals.has(node)) originals.set(node, { before: before, after: wanted });
+  if (before !== wanted) {
+    copies.set(wanted, before);
+    originals.set(node, { before: before, after: wanted });
+  }
   if (present(node) === wanted) return;
+  wrote = true;
   if (node.setAttribute) node.setAttribute("href", wanted);
   else node.data = wanted;
-}
+};
 
 // Each text node that a selector claims, with its wanted text; the lowest scenario comes first and keeps it.
-function claimedTexts() {
+const claimedTexts = () => {
   const claimed = new Map();
   claims().forEach((number, element) => {
     const nodes = textNodes(element, true).filter((node) => !claimed.has(node));
-    const texts = nodes.map((node) => original(node));
-    const wanted = withNumber(texts, number);
-    if (wanted) nodes.forEach((node, index) => claimed.set(node, wanted[index]));
-    else if ((nodes[0] || !element.textContent) && mayBeFilled(element, texts)) claimed.set(nodes[0] || element.appendChild(document.createTextNode("")), written(number, ""));
+    const texts = nodes.map(original);
+    const wanted = replaced(texts, number);
+    if (wanted) nodes.map((node, index) => claimed.set(node, wanted[index]));
+    else if ((nodes[0] || !element.textContent) && mayBeFilled(element, texts) && place(number)) {
+      claimed.set(nodes[0] || element.appendChild(document.createTextNode("")), number.display);
+    }
   });
   return claimed;
-}
+};
 
-function claims() {
+const claims = () => {
   const claimed = new Map();
-  const claim = (selector, known) => attempt(() => document.querySelectorAll(selector).forEach((element) => {
+  const claim = (selector, known) => attempt(() => document.body.querySelectorAll(selector).forEach((element) => {
     const number = known || oldNumber(element);
-    if (number && number.part !== "tel" && !claimed.has(element) && mayTouch(element)) claimed.set(element, number);
+    if (number && !claimed.has(element) && mayTouch(element)) claimed.set(element, number);
   }));
+  if (api.visit && !withdrawn) claim("[data-visit-number]", { part: "visit", display: "" + api.visit });
   claim(OLD_ELEMENTS);
-  shown.forEach((number) => number.selectors.forEach((selector) => claim(selector, number)));
+  shown.map((number) => number.selectors.map((selector) => claim(selector, number)));
   return claimed;
-}
+};
 
 // An element without a number in it: a leaf, unless it is a link with words of its own.
-function mayBeFilled(element, texts) {
-  return !element.firstElementChild && texts.length < 2 && (!texts.join("").trim() || !element.closest(TEL)) && document.body.contains(element);
-}
+const mayBeFilled = (element, texts) =>
+  !element.firstElementChild && !texts[1] && !(texts.join("").trim() && element.closest(TEL));
 
-function mayTouch(element) {
-  return element && !element.isContentEditable && !element.closest(FORBIDDEN);
-}
-
-// The texts with each written number replaced, also one that is spread over several of them; undefined when there is none.
-function withNumber(texts, number) {
-  const whole = texts.join("");
-  const runs = [...whole.matchAll(number.part ? /\d(.*\d)?/gs : WRITTEN)].filter((run) => number.part || digitsOf(run[0]).length > 5);
-  if (!runs.length) return undefined;
-  if (runs.some((run) => digitsOf(run[0]).length > 15)) {
-    return texts.length > 1 ? texts.map((text) => (withNumber([text], number) || [text])[0]) : undefined;
-  }
-  return runs.reverse().reduce((result, run) => spread(result, run.index, run[0], number), texts);
-}
-
-// Puts the number where `run` stands at `start` of the joined texts; each text keeps as many digits as it had.
-function spread(texts, start, run, number) {
-  const open = run[0] === "(" && run.indexOf(")") < 0 ? 1 : 0;
-  const from = start + open;
-  const to = start + run.length;
-  let rest = written(number, run.slice(open));
-  let offset = 0;
-  return texts.map((text) => {
-    const begin = Math.max(from - offset, 0);
-    const end = Math.min(to - offset, text.length);
-    offset += text.length;
-    if (begin >= end) return text;
-    const piece = offset >= to ? rest : sameDigits(rest, text.slice(begin, end));
-    rest = rest.slice(piece.length);
-    return text.slice(0, begin) + piece + text.slice(end);
-  });
-}
-
-// The beginning of a text that has as many digits as the old piece, and its length if that is possible.
-function sameDigits(text, old) {
-  const count = digitsOf(old).length;
-  const alike = text.slice(0, old.length);
-  return digitsOf(alike).length === count ? alike : new RegExp("^(?:\\D*\\d){0," + count + "}[\\s).\\-]*").exec(text)[0];
-}
+const mayTouch = (element) => element && !element.isContentEditable && !element.closest(FORBIDDEN) && isSettled(element);
 
 // The texts that may be changed: those with a digit, or all.
-function textNodes(root, all) {
+const textNodes = (root, all) => {
   const nodes = [];
-  const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
+  const walker = document.createTreeWalker(root, 4);
   for (let node = root.nodeType === 3 ? root : walker.nextNode(); node; node = walker.nextNode()) {
     if ((all || /\d/.test(node.data) || originals.has(node)) && mayTouch(node.parentElement)) nodes.push(node);
   }
   return nodes;
-}
+};
 
-function telLinks(root) {
-  const element = root.nodeType === 1 ? root : root.parentElement;
-  return element ? [...element.querySelectorAll(TEL)].concat(element.closest(TEL) || []).filter(mayTouch) : [];
-}
+const telLinks = (root) => {
+  const element = root.querySelectorAll ? root : root.parentElement;
+  return element ? [...element.querySelectorAll(TEL), element.closest(TEL)].filter(mayTouch) : [];
+};
 
 // `tel:` with the number whose selector or old class claims the link (itself, inside or around), else by what it dials.
-function linkTarget(link) {
+const linkTarget = (link) => {
   const before = original(link);
-  const selecting = shown.find((number) => number.selectors.some((selector) => attempt(() => link.closest(selector) || link.querySelector(selector)))) ||
-    oldNumber(link.closest(OLD_ELEMENTS) || link.querySelector(OLD_ELEMENTS));
-  const dialled = attempt(() => decodeURIComponent(before.slice(4)));
-  const number = selecting || (/^[\d\s().+-]+$/.test(dialled) && search.owner.get(spelling(dialled)));
-  return number ? "tel:" + number.e164 : before;
-}
+  const near = (selector) => attempt(() => link.closest(selector) || link.querySelector(selector));
+  const number = shown.find((one) => one.selectors.some(near)) || oldNumber(near(OLD_ELEMENTS), true) || dialled(before);
+  return number && !/^tel:.*[;,]/i.test(before) && place(number) ? "tel:" + number.e164 : before;
+};

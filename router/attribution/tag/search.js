@@ -1,0 +1,34 @@
+// Finds numbers in the text of the page and in its links by how they are written. For projects with scenarios, which have no old classes.
+
+const INLINE = /^(A|B|EM|FONT|I|SMALL|SPAN|STRONG|SU[BP]|U)$/;
+const OLD_LINKS = "";
+const OLD_ELEMENTS = "_";
+
+const owners = new Map(); // whose a spelling is: the lowest scenario's
+
+const oldNumber = () => {};
+const oldPrefixes = oldNumber;
+const isOldNumber = oldNumber;
+
+const learn = (numbers) => {
+  owners.clear();
+  numbers.map((number) => (number.spellings || number.replace).map(spelling).map((key) => owners.has(key) || owners.set(key, number)));
+};
+
+// The text of a node with every whole number that belongs to a scenario replaced: not a part of a longer number, word or address.
+const searched = (node, text) => runsOf(text, WRITTEN).reduce((result, run) => {
+  const number = owners.get(spelling(run.old));
+  const apart = number && !/[\w+=@&#]$|\w\/$/.test(run.before.trim() ? run.before : leadOf(node)) && !/^\w/.test(run.after) && !EXTENSION.test(run.after);
+  return apart ? spread([result], run.from, run.old, written(number, run.old))[0] : result;
+}, text);
+
+// A country code or prefix in an element of its own, just before this text: `<small>8 (495)</small> 123-45-67`.
+const leadOf = (node) => {
+  let at = node;
+  while (!at.previousSibling && INLINE.test(at.parentNode.nodeName)) at = at.parentNode;
+  do at = at.previousSibling; while (at && at.nodeType === 3 && !at.data.trim());
+  const text = at && (at.nodeType === 3 || INLINE.test(at.nodeName)) ? at.textContent.trim() : "";
+  return /^[+(]*\d{1,5}[)-]?$/.test(text) ? 0 : "";
+};
+
+const dialled = (link) => attempt(() => owners.get(spelling(/^tel:([\d\s().+-]+)$/i.exec(decodeURIComponent(link))[1])));

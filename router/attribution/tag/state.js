@@ -1,0 +1,22 @@
+// What changes while the page lives.
+
+let consent; // none, limited or full
+let visit; // as the server answered it
+let view; // the page view that is told
+let first; // the first one of this page
+let page; // its address now
+let told = {}; // what the server knows, as JSON by name
+let asking; // a page view is not answered yet
+let failures = 0;
+let confirmedAt = 0;
+let beatAt = 0;
+let timer, holdTimer, lookTimer;
+let calm = 0; // about the seconds since the page was loaded
+let late; // the page has had its time to render
+let turn = Promise.resolve(); // of requests
+let waiting = []; // who wants to be called back
+let withdrawn;
+let shown = []; // the numbers on the page
+let observer, writes = 0, pause; // of changes of the page
+let wrote, held, woken; // during one pass
+let gtagAsked;

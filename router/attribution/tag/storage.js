@@ -1,0 +1,32 @@
+// First-party cookies on the registrable domain, which may hold the sites of several projects; and the site's storage. Both may be forbidden.
+
+const VISITOR = "router_visitor_" + settings.key;
+const OFF = "router_off";
+
+// The match of a cookie whose name has this pattern: its groups, then its value.
+const cookie = (name) => RegExp("(?:^|; )" + name + "=([^;]*)").exec(attempt(() => document.cookie)) || [];
+
+// On the shortest parent of this host that takes it: browsers refuse public suffixes. First it goes away from all of them.
+const keepCookie = (name, value) => {
+  const write = (text, seconds) => (label, index, labels) => attempt(() => {
+    document.cookie = name + "=" + text + "; path=/; max-age=" + seconds + "; SameSite=Lax; domain=" + labels.slice(-1 - index).join(".") +
+      (location.protocol === "https:" ? "; Secure" : "");
+    return cookie(name)[1];
+  });
+  const labels = location.hostname.split(".");
+  labels.map(write("", 0));
+  if (value) labels.some(write(value, 34560000));
+};
+
+// The visitor's id, issued by the server to this project, and the visit for its next page; undefined: they go away.
+const remember = (known) => {
+  if (!known || !settings.own) keepCookie(VISITOR, known?.visitor); // the cookie that the site's own server sets lives longer
+  attempt(() => {
+    if (known) localStorage[VISITOR] = JSON.stringify([confirmedAt, known]);
+    else delete localStorage[VISITOR];
+  });
+};
+
+const remembered = () => (consent === "full" && attempt(() => JSON.parse(localStorage[VISITOR]))) || [];
+
+const knownVisitor = () => [consent === "full" && cookie(VISITOR)[1], remembered()[1]?.visitor, visit?.visitor].find(isName);

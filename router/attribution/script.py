@@ -12,6 +12,10 @@ from pathlib import Path
 
 MODULES = ("options", "visitor", "evidence", "ga", "api", "format", "replace", "old", "life", "main")
 FOLDER = Path(__file__).parent / "tag"
+OLD_PAGES = "old"
+"""The module for pages made for numbers by prefix (R13), which only matter to projects without any scenario."""
+WITHOUT_OLD_PAGES = 'const OLD_ELEMENTS = "_";\nfunction oldPrefixes() {}\nfunction oldNumber() {}\n'
+"""What stands in its place, so that the other modules need not ask whether it is there."""
 ALIVE_SECONDS = 45
 HOLD_SECONDS = 150
 
@@ -38,12 +42,31 @@ class Script:
     etag: str
 
 
+@dataclass(frozen=True)
+class TagOptions:
+    """What a project says about its tag; `own_address`: where its site serves it; `old_pages`: R13 holds for it."""
+
+    consent: str = "full"
+    gpc_refuses: bool = False
+    own_address: str = ""
+    old_pages: bool = True
+
+
 @lru_cache(maxsize=512)
-def tag_script(base_url: str, key: str, *, debug: bool = False) -> Script:
+def tag_script(base_url: str, key: str, options: TagOptions = TagOptions(), debug: bool = False) -> Script:
     """The tag of the project with this key, for a server at `base_url`; in readable form with `debug`."""
-    settings: dict[str, str | int] = {"base": base_url, "key": key, "alive": ALIVE_SECONDS, "hold": HOLD_SECONDS}
-    source = _readable() if debug else _minified()
-    return make_script(source.replace("ROUTER_SETTINGS", as_literal(settings), 1))
+    source = _readable(options.old_pages) if debug else _minified(options.old_pages)
+    return make_script(source.replace("ROUTER_SETTINGS", as_literal(_settings(base_url, key, options)), 1))
+
+
+def _settings(base_url: str, key: str, options: TagOptions) -> dict[str, str | int]:
+    """What the modules read of `settings`; what is as usual is left out."""
+    settings: dict[str, str | int] = {"base": options.own_address or base_url, "key": key}
+    settings |= {"alive": ALIVE_SECONDS, "hold": HOLD_SECONDS}
+    if options.consent != "full":
+        settings["consent"] = options.consent
+    settings |= {name: 1 for name, said in (("gpc", options.gpc_refuses), ("own", options.own_address)) if said}
+    return settings
 
 
 def make_script(text: str) -> Script:
@@ -58,11 +81,18 @@ def as_literal(value: Mapping[str, str | int]) -> str:
 
 
 @cache
-def _readable() -> str:
-    return FRAME % "\n".join((FOLDER / f"{name}.js").read_text("utf-8") for name in MODULES)
+def _readable(old_pages: bool) -> str:
+    return FRAME % "\n".join(_module(name, old_pages) for name in MODULES)
+
+
+def _module(name: str, old_pages: bool) -> str:
+    if name == OLD_PAGES and not old_pages:
+        return WITHOUT_OLD_PAGES
+    return (FOLDER / f"{name}.js").read_text("utf-8")
 
 
 @cache
-def _minified() -> str:
+def _minified(old_pages: bool) -> str:
     command = [sys.executable, "-P", "-c", MINIFY]
-    return subprocess.run(command, input=_readable(), capture_output=True, encoding="utf-8", check=True).stdout  # noqa: S603 - our own words
+    source = _readable(old_pages)
+    return subprocess.run(command, input=source, capture_output=True, encoding="utf-8", check=True).stdout  # noqa: S603 - our own words

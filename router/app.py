@@ -16,6 +16,7 @@ from router.accounts.people_pages import people_settings
 from router.accounts.profile import profile
 from router.accounts.project_pages import projects
 from router.accounts.settings_pages import settings
+from router.accounts.tag_pages import tag_settings
 from router.accounts.token_pages import token_settings
 from router.attribution import hooks as tag_hooks
 from router.attribution import pool
@@ -79,6 +80,7 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     profile,
     settings,
     people_settings,
+    tag_settings,
     token_settings,
     accounts_api,
     people_api,

@@ -12,6 +12,7 @@ from router.accounts.api_habits import merged, page_of, parse, take_version
 from router.accounts.models import Project
 from router.accounts.openapi import describe_api, described
 from router.accounts.projects import ProjectValues, RepeatCredit, change_project, create_project, differences
+from router.accounts.tag_values import Consent, known_here
 from router.accounts.tokens import require_token
 from router.server import current_server
 from router.web import Problem, iso, read_json
@@ -35,6 +36,10 @@ class ProjectDocument(BaseModel):
     visit_gap_seconds: int
     source_days: int
     repeat_credit: RepeatCredit
+    consent: Consent
+    gpc_refuses: bool
+    tag_address: str | None
+    staff_addresses: list[str]
     number_price_minor: int | None
     balance_minor: int
     suspended: bool
@@ -55,6 +60,7 @@ def project_document(project: Project) -> dict[str, Any]:
         | values
         | {
             "country": project.country or None,
+            "tag_address": project.tag_address or None,
             "balance_minor": project.balance_minor,
             "suspended": project.suspended_at is not None,
             "created_at": iso(project.created_at),
@@ -68,8 +74,8 @@ def project_document(project: Project) -> dict[str, Any]:
 @described(body=ProjectValues, answer=ProjectDocument, status=201)
 def new_project() -> tuple[Response, int]:
     """Make a project; only the operator's tokens may."""
-    values, server = parse(ProjectValues, read_json(request)), current_server()
-    now = server.now()
+    server = current_server()
+    values, now = parse(ProjectValues, read_json(request), known_here(server.settings)), server.now()
     with server.database.writing() as session:
         project = create_project(session, values, now)
         audit.record(session, current_actor(), now, "project created", project.name, project.id)
@@ -101,7 +107,7 @@ def patch_project(project_id: int) -> Response:
     patch, before, server = read_json(request), current_project(), current_server()
     version = take_version(patch)
     stored = {name: getattr(before, name) for name in ProjectValues.model_fields}
-    values = parse(ProjectValues, merged(stored, patch))
+    values = parse(ProjectValues, merged(stored, patch), known_here(server.settings))
     if values.number_price_minor != before.number_price_minor and not current_actor().is_operator:
         raise Problem(403, "Only the operator sets what a number costs.", "number_price_minor")
     with server.database.writing() as session:

@@ -18,14 +18,17 @@ Row = TypeVar("Row")
 LIMIT, GREATEST_LIMIT = 50, 200
 
 
-def parse(model: type[Model], body: Mapping[str, Any]) -> Model:
+def parse(model: type[Model], body: Mapping[str, Any], context: Mapping[str, Any] | None = None) -> Model:
     """The body as a model.
+
+    Args:
+        context: what the model's validators have to know of this server.
 
     Raises:
         Problem: 422 naming the first bad field as a dotted path; `errors` holds all of them, field to sentence.
     """
     try:
-        return model.model_validate(dict(body))
+        return model.model_validate(dict(body), context=dict(context or {}))
     except ValidationError as error:
         errors = {_path(one["loc"]): _sentence(one) for one in reversed(error.errors(include_url=False))}
     field = next(reversed(errors))

@@ -30,6 +30,11 @@ REPEAT_CREDITS = [
     ("last_non_direct", "The last known source that is not direct"),
     ("own_visit", "This call's own visit"),
 ]
+CONSENT_CHOICES = [
+    ("full", "Show a tracking number, with cookie and click ids"),
+    ("limited", "Show a tracking number, without cookie and click ids"),
+    ("none", "Do nothing: the page keeps its own number"),
+]
 
 
 def timezone_choices() -> list[tuple[str, str]]:

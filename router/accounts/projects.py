@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from zoneinfo import available_timezones
 
 import phonenumbers
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
@@ -16,6 +16,7 @@ from router.accounts.hosts import read_hosts
 from router.accounts.ledger import has_entries, lock_balance
 from router.accounts.models import Project
 from router.accounts.signals import fallback_chosen
+from router.accounts.tag_values import TagValues, is_of_site
 from router.database import start_visit_numbers
 from router.money import CURRENCIES
 from router.phones import BadPhone, read_destination
@@ -90,10 +91,8 @@ RepeatCredit = Literal["first_call", "last_non_direct", "own_visit"]
 Email = Annotated[str, BeforeValidator(read_email)]
 
 
-class ProjectValues(BaseModel):
+class ProjectValues(TagValues):
     """What is typed in about a project. `fallback_destination` is read with the country."""
-
-    model_config = ConfigDict(extra="forbid")
 
     name: Name
     site: Hosts
@@ -116,6 +115,16 @@ class ProjectValues(BaseModel):
             self.fallback_destination = read_destination(self.fallback_destination, self.country)
         except BadPhone as error:
             raise Problem(422, str(error), "fallback_destination") from None
+        return self
+
+    @model_validator(mode="after")
+    def _own_address(self) -> "ProjectValues":
+        if self.tag_address and not is_of_site(self.tag_address, self.site):
+            raise Problem(
+                422,
+                f"{self.tag_address} has to be an address of {self.site[0]} or of another host of the site.",
+                "tag_address",
+            )
         return self
 
 

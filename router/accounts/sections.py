@@ -22,6 +22,7 @@ class Section:
 
 OWN = (
     Section("Project", "/settings", 10),
+    Section("Tag", "/settings/tag", 25),
     Section("People", "/settings/people", 30),
     Section("API tokens", "/settings/tokens", 40, "owner"),
     Section("Audit trail", "/settings/audit", 90, "admin"),

@@ -14,9 +14,13 @@ from router.accounts.filters import values_of
 from router.accounts.models import AuditEntry, Project
 from router.accounts.project_pages import errors_of, project_choices
 from router.accounts.projects import ProjectValues, change_project, differences
+from router.accounts.tag_values import TagValues, known_here
 from router.money import plain_money, read_money
 from router.server import current_server
 from router.web import Problem
+
+FIELDS = {"number_price_minor": "number_price", "tag_address": "site"}
+"""Where the form shows what is wrong with another field: the tag's own address no longer is one of the site that was typed."""
 
 settings = guard(Blueprint("settings", __name__, url_prefix="/settings"), Audience.PEOPLE, sessions.require_person)
 
@@ -32,7 +36,9 @@ def change() -> Response | tuple[str, int]:
     version = values.pop("version", "")
     typed_price = values.pop("number_price", "")
     try:
-        clean = parse(ProjectValues, values | {"number_price_minor": _price(before, typed_price)})
+        kept = {name: getattr(before, name) for name in TagValues.model_fields}
+        typed = values | {"number_price_minor": _price(before, typed_price)}
+        clean = parse(ProjectValues, kept | typed, known_here(server.settings))
         with server.database.writing() as session:
             change_project(session, before.id, int(version) if version.isdecimal() else -1, clean)
             audit.record(
@@ -81,7 +87,7 @@ def _values(project: Project) -> dict[str, Any]:
 
 
 def _form(values: dict[str, Any], errors: dict[str, str]) -> str:
-    errors = {("number_price" if name == "number_price_minor" else name): said for name, said in errors.items()}
+    errors = {FIELDS.get(name, name): said for name, said in errors.items()}
     return render_template(
         "accounts/settings_project.html",
         values=values,

@@ -10,11 +10,25 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
 
-MODULES = ("state", "options", "storage", "consent", "ga", "api", "format", "", "replace", "hydration", "life", "main")
-"""The empty one: how numbers are found, `search`, or `old` for a project without scenarios (R13)."""
+FOUND_BY = {True: "old", False: "search"}
+"""How numbers are found: by the old classes (R13) on pages of a project without scenarios, else by how they are written."""
+PARTS = (
+    "state",
+    "options",
+    "storage",
+    "consent",
+    "ga",
+    "api",
+    "format",
+    "FOUND_BY",
+    "replace",
+    "hydration",
+    "life",
+    "main",
+)
 FOLDER = Path(__file__).parent / "tag"
-ALIVE_SECONDS = 45
 HOLD_SECONDS = 150
+"""For how long a page shows its numbers without an answer, when the server names no time; `api.js` knows it too."""
 
 FRAME = """(() => {
 try {
@@ -38,12 +52,30 @@ class Script:
     etag: str
 
 
+@dataclass(frozen=True)
+class TagOptions:
+    """What a project says about its tag; `own_address`: where its site serves it; `old_pages`: R13 holds for it."""
+
+    consent: str = "full"
+    gpc_refuses: bool = False
+    own_address: str = ""
+    old_pages: bool = False
+
+
 @lru_cache(maxsize=512)
-def tag_script(base_url: str, key: str, *, old_pages: bool = False, debug: bool = False) -> Script:
+def tag_script(base_url: str, key: str, options: TagOptions = TagOptions(), debug: bool = False) -> Script:
     """The tag of the project with this key, for a server at `base_url`; in readable form with `debug`."""
-    settings: dict[str, str | int] = {"base": base_url, "key": key, "alive": ALIVE_SECONDS, "hold": HOLD_SECONDS}
-    source = _readable(old_pages) if debug else _minified(old_pages)
-    return make_script(source.replace("ROUTER_SETTINGS", as_literal(settings), 1))
+    source = _readable(options.old_pages) if debug else _minified(options.old_pages)
+    return make_script(source.replace("ROUTER_SETTINGS", as_literal(_settings(base_url, key, options)), 1))
+
+
+def _settings(base_url: str, key: str, options: TagOptions) -> dict[str, str | int]:
+    """What the modules read of `settings`; what is as usual is left out."""
+    settings: dict[str, str | int] = {"base": options.own_address or base_url, "key": key}
+    if options.consent != "full":
+        settings["consent"] = options.consent
+    settings |= {name: 1 for name, said in (("gpc", options.gpc_refuses), ("own", options.own_address)) if said}
+    return settings
 
 
 def make_script(text: str) -> Script:
@@ -59,11 +91,16 @@ def as_literal(value: Mapping[str, str | int]) -> str:
 
 @cache
 def _readable(old_pages: bool) -> str:
-    names = (name or ("old" if old_pages else "search") for name in MODULES)
-    return FRAME % "\n".join((FOLDER / f"{name}.js").read_text("utf-8") for name in names)
+    return FRAME % "\n".join((FOLDER / f"{name}.js").read_text("utf-8") for name in modules(old_pages))
+
+
+def modules(old_pages: bool) -> list[str]:
+    """The names of the modules that a tag is made of, in their order."""
+    return [FOUND_BY[old_pages] if name == "FOUND_BY" else name for name in PARTS]
 
 
 @cache
 def _minified(old_pages: bool) -> str:
     command = [sys.executable, "-P", "-c", MINIFY]
-    return subprocess.run(command, input=_readable(old_pages), capture_output=True, encoding="utf-8", check=True).stdout  # noqa: S603 - our own words
+    source = _readable(old_pages)
+    return subprocess.run(command, input=source, capture_output=True, encoding="utf-8", check=True).stdout  # noqa: S603 - our own words

@@ -3,11 +3,12 @@
 import re
 
 from flask import Blueprint, Response, request
-from sqlalchemy import select
+from sqlalchemy import exists, select
 
 from router.accounts.access import Audience, guard
 from router.accounts.models import Project
-from router.attribution.script import Script, make_script, tag_script
+from router.attribution.script import Script, TagOptions, make_script, tag_script
+from router.scenarios.models import Scenario
 from router.server import Server, current_server
 
 CACHE_SECONDS = 300
@@ -17,6 +18,9 @@ tag_files = guard(Blueprint("tag_files", __name__), Audience.PUBLIC)
 
 SUSPENDED = make_script("/* This project is suspended: its pages keep their own numbers. */\n")
 UNKNOWN = make_script("/* There is no project with this key. */\n")
+
+_HAS_SCENARIO = exists().where(Scenario.project_id == Project.id, Scenario.deleted_at.is_(None))
+_SAID = select(Project.suspended_at, Project.consent, Project.gpc_refuses, Project.tag_address, ~_HAS_SCENARIO)
 
 
 @tag_files.get("/tag/<key>.js")
@@ -37,10 +41,14 @@ def _script_of(server: Server, key: str) -> Script:
     if not KEY.fullmatch(key):
         return UNKNOWN
     with server.database.reading() as session:
-        found = session.execute(select(Project.suspended_at).where(Project.key == key)).one_or_none()
+        found = session.execute(_SAID.where(Project.key == key)).one_or_none()
     if found is None:
         return UNKNOWN
-    return SUSPENDED if found.suspended_at else tag_script(server.settings.base_url, key, debug="debug" in request.args)
+    suspended_at, consent, gpc_refuses, own_address, old_pages = found
+    if suspended_at:
+        return SUSPENDED
+    options = TagOptions(consent, gpc_refuses, own_address, bool(old_pages))
+    return tag_script(server.settings.base_url, key, options, "debug" in request.args)
 
 
 def _cached(response: Response, script: Script) -> Response:

@@ -3,14 +3,50 @@
 import gzip
 import json
 import re
+from itertools import product
 
-from router.attribution.script import FOLDER, MODULES, as_literal, tag_script
+import pytest
+
+from router.attribution.script import FOLDER, TagOptions, as_literal, modules, tag_script
 
 BASE = "https://calls.example.net"
+OWN = "https://www.shop.example/calls"
+ALL_OPTIONS = [
+    TagOptions(*one) for one in product(("full", "limited", "none"), (False, True), ("", OWN), (False, True))
+]
 
 
-def test_it_is_under_five_kilobytes_compressed() -> None:
-    assert len(tag_script(BASE, "a" * 32).compressed) < 5000
+def settings_of(options: TagOptions) -> dict[str, object]:
+    readable = tag_script(BASE, "k3y", options, debug=True).body.decode()
+    return dict(json.loads(readable.partition("const settings = ")[2].partition(";\n")[0]))
+
+
+@pytest.mark.parametrize("options", ALL_OPTIONS, ids=str)
+def test_it_is_under_five_kilobytes_compressed_whatever_the_project_says(options: TagOptions) -> None:
+    assert len(tag_script(BASE, "a" * 32, options).compressed) < 5000
+
+
+def test_it_is_told_only_what_is_not_as_usual() -> None:
+    usual = {"base": BASE, "key": "k3y"}
+    assert settings_of(TagOptions()) == usual
+    assert settings_of(TagOptions("none", True, OWN)) == usual | {"base": OWN, "own": 1, "consent": "none", "gpc": 1}
+
+
+def test_whatever_a_project_says_makes_another_etag() -> None:
+    assert len({tag_script(BASE, "k3y", options).etag for options in ALL_OPTIONS}) == len(ALL_OPTIONS)
+
+
+def names_made_by(module: str) -> set[str]:
+    return set(re.findall(r"^const (\w+)", (FOLDER / f"{module}.js").read_text(), re.MULTILINE))
+
+
+def test_r13_old_classes_are_known_only_to_projects_without_scenarios() -> None:
+    """Each of the two modules makes all names that the others use of either."""
+    others = "".join((FOLDER / f"{name}.js").read_text() for name in modules(True) if name != "old")
+    used = {name for name in names_made_by("old") | names_made_by("search") if re.search(rf"\b{name}\b", others)}
+    assert used <= names_made_by("old")
+    assert used <= names_made_by("search")
+    assert set(modules(True)) ^ set(modules(False)) == {"old", "search"}
 
 
 def test_compressed_and_plain_are_the_same_script() -> None:
@@ -25,10 +61,11 @@ def test_each_project_has_its_own_script_and_its_own_etag() -> None:
     assert tag_script(BASE, "one") is one
 
 
-def test_the_readable_form_holds_every_module_with_its_comments() -> None:
-    readable = tag_script(BASE, "k3y", debug=True).body.decode()
-    assert all((FOLDER / f"{name}.js").read_text() in readable for name in MODULES)
-    assert {path.stem for path in FOLDER.glob("*.js")} == set(MODULES)
+@pytest.mark.parametrize("old_pages", [False, True])
+def test_the_readable_form_holds_every_module_with_its_comments(old_pages: bool) -> None:
+    readable = tag_script(BASE, "k3y", TagOptions(old_pages=old_pages), debug=True).body.decode()
+    assert all((FOLDER / f"{name}.js").read_text() in readable for name in modules(old_pages))
+    assert {path.stem for path in FOLDER.glob("*.js")} == {*modules(False), *modules(True)}
 
 
 def test_no_markup_is_parsed_and_no_text_is_run() -> None:

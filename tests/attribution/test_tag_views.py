@@ -5,11 +5,14 @@ import gzip
 import pytest
 from flask.testing import FlaskClient
 
-from router.attribution.script import tag_script
+from router.attribution.script import TagOptions, tag_script
 from router.server import Server
-from tests.world import NOON, make_project
+from tests.counting import count_statements
+from tests.world import NOON, make_project, make_scenario
 
 KEY = "k-shop"
+OLD = TagOptions(old_pages=True)
+"""These projects have no scenario."""
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +26,7 @@ def test_the_tag_is_served_to_any_page_and_kept_five_minutes(client: FlaskClient
     answer = client.get(f"/tag/{KEY}.js")
     assert answer.status_code == 200
     assert answer.mimetype == "text/javascript"
-    assert answer.data == tag_script("https://calls.example.net", KEY).body
+    assert answer.data == tag_script("https://calls.example.net", KEY, OLD).body
     expected = {
         "Cache-Control": "public, max-age=300",
         "X-Content-Type-Options": "nosniff",
@@ -51,7 +54,28 @@ def test_who_has_it_already_gets_no_body(client: FlaskClient) -> None:
 
 
 def test_the_readable_form_is_served_under_debug(client: FlaskClient) -> None:
-    assert client.get(f"/tag/{KEY}.js?debug").data == tag_script("https://calls.example.net", KEY, debug=True).body
+    assert client.get(f"/tag/{KEY}.js?debug").data == tag_script("https://calls.example.net", KEY, OLD, debug=True).body
+
+
+def test_what_the_project_says_is_in_it_and_takes_one_statement(server: Server, client: FlaskClient) -> None:
+    said = {"consent": "none", "gpc_refuses": True, "tag_address": "https://calls.shop.example"}
+    with server.database.writing() as session:
+        make_project(session, key="k-own", **said)
+    with count_statements(server.database) as heard:
+        answer = client.get("/tag/k-own.js")
+    assert len([one for one in heard if one != "BEGIN"]) == 1
+    options = TagOptions("none", gpc_refuses=True, own_address="https://calls.shop.example", old_pages=True)
+    assert answer.data == tag_script("https://calls.example.net", "k-own", options).body
+
+
+def test_r13_only_a_project_without_any_scenario_gets_what_old_pages_need(server: Server, client: FlaskClient) -> None:
+    with server.database.writing() as session:
+        scenario = make_scenario(session, make_project(session, key="k-new"), 0, enabled=False)
+    new = tag_script("https://calls.example.net", "k-new", TagOptions()).body
+    assert client.get("/tag/k-new.js").data == new
+    with server.database.writing() as session:
+        session.merge(scenario).deleted_at = NOON
+    assert client.get("/tag/k-new.js").data == tag_script("https://calls.example.net", "k-new", OLD).body
 
 
 def test_a_suspended_projects_tag_does_nothing(client: FlaskClient) -> None:

@@ -1,13 +1,13 @@
 // Talking to the server: text/plain, so that no preflight is needed; without credentials, unless the site itself serves the tag; and no
 // word of an answer is believed unchecked.
 
-// {status, data, sentAt}, data without numbers when it is no JSON. Rejects when the server is gone or takes 5 s.
+// [status, data, when it was asked], data without numbers when it is no JSON. Rejects when the server is gone or takes 5 s.
 const post = async (path, body) => {
   const sentAt = Date.now();
   const answer = await fetch(address(path), { method: "POST", body: JSON.stringify(body), keepalive: true, credentials: settings.own ? "include" : "omit" });
   const text = await answer.text();
   demand(Date.now() - sentAt < 5000);
-  return { status: answer.status, data: attempt(() => JSON.parse(text)) || { numbers: [] }, sentAt: sentAt };
+  return [answer.status, attempt(() => JSON.parse(text)) || { numbers: [] }, sentAt];
 };
 
 const say = (what, body) => {
@@ -25,8 +25,7 @@ const demand = (fine) => {
 const checkedVisit = (data) => {
   checkedNumbers(data.numbers);
   demand(isName(data.token) && isName(data.visitor));
-  data.alive = data.alive_every || settings.alive;
-  data.hold = data.hold || settings.hold;
+  data.hold = data.hold || 150;
   return data;
 };
 

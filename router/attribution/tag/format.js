@@ -1,7 +1,7 @@
 // How a number is written, and how written numbers are found.
 
 const WRITTEN = /\(?\+?\(?\d(?:[\s().\-‐-―−]{0,4}\d){0,5}(?:[\s).\-‐-―−]{0,4}\d)+/g; // no bracket opens late in a number
-const EXTENSION = /^[\s,;.(]*(?:ext\w*|x|int|interno|poste|доб\S*|вн\S*|#)[\s.:#]*\d/i;
+const EXTENSION = /^[\s,;.(]*(?:ext\w*|x|int|poste|доб\S*|вн\S*|#)[\s.:#]*\d/i;
 
 const digitsOf = (text) => text.replace(/\D/g, "");
 
@@ -31,20 +31,20 @@ const sameForm = (number, original) => {
     : [full[0] === digits[0] && full, national, digits[0] !== "0" && local]).find((form) => form && form.length === digits.length);
 };
 
-// The written numbers in a text, the last one first: {old, from, before, after}.
+// The written numbers in a text, the last one first: each with its place, and the text before and after it.
 const runsOf = (text, pattern) => [...text.matchAll(pattern)].reverse().map((run) => {
   const open = run[0][0] === "(" && run[0].indexOf(")") < 0 ? 1 : 0;
   const from = run.index + open;
   const old = run[0].slice(open);
-  return { old: old, from: from, before: text.slice(0, from), after: text.slice(from + old.length) };
+  return [old, from, text.slice(0, from), text.slice(from + old.length)];
 });
 
 // The texts of a number's element with each written number replaced, also one that is spread over several of them; undefined: there is none.
 const replaced = (texts, number) => {
-  const runs = runsOf(texts.join(""), number.part ? /\d(.*\d)?/gs : WRITTEN).filter((run) => number.part || digitsOf(run.old).length > 5);
+  const runs = runsOf(texts.join(""), number.part ? /\d(.*\d)?/gs : WRITTEN).filter(([old]) => number.part || digitsOf(old).length > 5);
   if (!runs[0]) return undefined;
-  if (runs.some((run) => digitsOf(run.old).length > 15)) return texts[1] && texts.map((text) => (replaced([text], number) || [text])[0]);
-  return runs.reduce((result, run) => (EXTENSION.test(run.after) ? result : spread(result, run.from, run.old, written(number, run.old))), texts);
+  if (runs.some(([old]) => digitsOf(old).length > 15)) return texts[1] && texts.map((text) => (replaced([text], number) || [text])[0]);
+  return runs.reduce((result, [old, from, , after]) => (EXTENSION.test(after) ? result : spread(result, from, old, written(number, old))), texts);
 };
 
 // Puts a text where `old` stands at `from` of the joined texts; where it is spread over several, each keeps its digits' places, if they fit.

@@ -2,22 +2,17 @@
 
 const params = {};
 
-// Tells the server of a page view; its answer brings the numbers. Until there is a visit, the first page keeps its evidence.
-const pageViewed = (referrer) => {
-  if (visit || !view) view = { page: page, referrer: referrer };
+// Tells the server of a page view; its answer brings the numbers. In single-page applications another path or query is another page view, and
+// the page before is its referrer. Until there is a visit, the first page keeps its evidence.
+const followAddress = () => {
+  const before = page;
+  page = location.href.split("#")[0];
+  if (page === before) return;
+  if (visit || !view) view = { page: page, referrer: before ?? document.referrer };
   first = first || view;
   failures = 0;
   speak(true);
 };
-
-// Single-page applications: another path or query is another page view, and the page before is its referrer.
-const followAddress = () => {
-  const before = page;
-  page = pageAddress();
-  if (page !== before) pageViewed(before);
-};
-
-const pageAddress = () => location.href.split("#")[0];
 
 // A page view, or a sign of life of the visit: with all that the server does not know yet.
 const speak = (anew) => {
@@ -27,26 +22,22 @@ const speak = (anew) => {
     if (anew) told = { consent: '"full"' };
     else if (!visit?.visit) return;
     const seen = anew ? view : first;
-    const news = unknown({
+    const news = {
       page: reported(seen.page), referrer: reported(seen.referrer), ga: attempt(readGa), params: readParams(), consent: consent,
       ...(anew ? { visitor: knownVisitor(), scenarios: attempt(chosenScenarios), test: test } : { shown: places() }),
-    });
-    const answer = await post(anew ? "" : "/" + visit.token + "/alive", { ...news, prefixes: oldPrefixes() });
-    if (answer.status === (anew ? 204 : 404)) return anew ? visitEnded() : speak(true);
-    demand(answer.status === (anew ? 201 : 200) || answer.status === 204);
+    };
+    Object.keys(news).map((name) => JSON.stringify(news[name]) === told[name] && delete news[name]);
+    const [status, data, sentAt] = await post(anew ? "" : "/" + visit.token + "/alive", { ...news, prefixes: oldPrefixes() });
+    if (status === (anew ? 204 : 404)) return anew ? visitEnded() : speak(true);
+    demand(status === (anew ? 201 : 200) || status === 204);
     if (anew) {
-      if (visit?.token !== checkedVisit(answer.data).token) used.clear();
-      visit = answer.data;
+      if (visit?.token !== checkedVisit(data).token) used.clear();
+      visit = data;
       asking = false;
-    } else renew(answer.data);
+    } else renew(data);
     Object.keys(news).map((name) => { told[name] = JSON.stringify(news[name]); });
-    confirmed(answer.sentAt);
+    confirmed(sentAt);
   }).catch(failed);
-};
-
-const unknown = (facts) => {
-  Object.keys(facts).map((name) => JSON.stringify(facts[name]) === told[name] && delete facts[name]);
-  return facts;
 };
 
 // An answer names only the numbers that changed, each takes its scenario's place; and the scenarios that have none for this page any more.
@@ -99,7 +90,7 @@ const confirmed = (at) => {
   holdTimer = setTimeout(safely(() => display([])), (visit.hold - passed) * 1000);
   if (consent === "full" && visit.visit) remember(visit);
   display(visit.numbers);
-  beatAfter(Math.max(visit.alive - passed, 1));
+  beatAfter(Math.max(visit.alive_every - passed, 1));
   setTimeout(safely(look), 2000);
 };
 

@@ -35,7 +35,8 @@ const tellPage = () => {
   waiting.splice(0).map((callback) => callback?.call && setTimeout(() => callback(api)));
 };
 
-const listen = (target, event, action) => target.addEventListener(event, safely(action), true);
+// Window sees every event first.
+const listen = (event, action) => addEventListener(event, safely(action), true);
 
 // Staff open a page with ?router_off=1 once: their browser keeps the site's own numbers until ?router_off=0.
 const isSilent = () => consent === "none" || cookie(OFF)[1];
@@ -47,19 +48,19 @@ const start = () => {
   keepParams(pageOptions.params);
   api.ready(pageOptions.ready);
   attempt(goOn);
-  page = pageAddress();
-  pageViewed(document.referrer);
-  listen(document, "DOMContentLoaded", passAll);
-  listen(document, "visibilitychange", () => document.visibilityState === "visible" && beat());
-  listen(window, "pageshow", (event) => event.persisted && beat());
-  listen(window, "pagehide", () => say("left", { shown: places() }));
-  listen(window, "click", tapped);
-  listen(window.navigation || window, window.navigation ? "currententrychange" : "popstate", followAddress);
+  followAddress();
+  listen("DOMContentLoaded", passAll);
+  listen("visibilitychange", () => document.visibilityState === "visible" && beat());
+  listen("pageshow", (event) => event.persisted && beat());
+  listen("pagehide", () => say("left", { shown: places() }));
+  listen("click", tapped);
+  listen("popstate", followAddress);
+  window.navigation?.addEventListener("currententrychange", safely(followAddress));
   look();
 };
 
 if (!pageOptions.restore) {
   window.routerTag = api;
-  if (document.prerendering) listen(document, "prerenderingchange", start);
+  if (document.prerendering) listen("prerenderingchange", start);
   else attempt(start);
 }

@@ -58,15 +58,15 @@ const present = (node) => node.data ?? node.getAttribute("href");
 // wrote comes along.
 const original = (node) => {
   const now = present(node);
-  const kept = originals.get(node);
-  return kept?.after === now ? kept.before : copies.get(now) ?? now;
+  const [before, wanted] = originals.get(node) || [];
+  return wanted === now ? before : copies.get(now) ?? now;
 };
 
 const settle = (node, wanted) => {
   const before = original(node);
   if (before !== wanted) {
     copies.set(wanted, before);
-    originals.set(node, { before: before, after: wanted });
+    originals.set(node, [before, wanted]);
   }
   if (present(node) === wanted) return;
   wrote = true;

@@ -1,6 +1,6 @@
 // Finds numbers in the text of the page and in its links by how they are written. For projects with scenarios, which have no old classes.
 
-const INLINE = /^(A|B|EM|FONT|I|SMALL|SPAN|STRONG|SU[BP]|U)$/;
+const INLINE = /^(A|B|EM|I|SMALL|SPAN|STRONG|SU[BP])$/;
 const OLD_LINKS = "";
 const OLD_ELEMENTS = "_";
 
@@ -16,10 +16,10 @@ const learn = (numbers) => {
 };
 
 // The text of a node with every whole number that belongs to a scenario replaced: not a part of a longer number, word or address.
-const searched = (node, text) => runsOf(text, WRITTEN).reduce((result, run) => {
-  const number = owners.get(spelling(run.old));
-  const apart = number && !/[\w+=@&#]$|\w\/$/.test(run.before.trim() ? run.before : leadOf(node)) && !/^\w/.test(run.after) && !EXTENSION.test(run.after);
-  return apart ? spread([result], run.from, run.old, written(number, run.old))[0] : result;
+const searched = (node, text) => runsOf(text, WRITTEN).reduce((result, [old, from, before, after]) => {
+  const number = owners.get(spelling(old));
+  const apart = number && !/[\w+=@&#]$|\w\/$/.test(before.trim() ? before : leadOf(node)) && !/^\w/.test(after) && !EXTENSION.test(after);
+  return apart ? spread([result], from, old, written(number, old))[0] : result;
 }, text);
 
 // A country code or prefix in an element of its own, just before this text: `<small>8 (495)</small> 123-45-67`.

@@ -1,0 +1,79 @@
+"""Settings, Tag: what it may do before a visitor has chosen, from where it is served, and whose visits are no visits."""
+
+from typing import Any
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from router.accounts import audit, sessions
+from router.accounts.access import Audience, current_actor, current_project, guard
+from router.accounts.api_habits import parse
+from router.accounts.choices import CONSENT_CHOICES
+from router.accounts.filters import values_of
+from router.accounts.models import Project
+from router.accounts.project_pages import errors_of
+from router.accounts.projects import ProjectValues, change_project, differences
+from router.accounts.tag_values import TagValues, is_staff, known_here
+from router.server import current_server
+from router.web import Problem, client_address, client_group
+
+tag_settings = guard(
+    Blueprint("tag_settings", __name__, url_prefix="/settings/tag"), Audience.PEOPLE, sessions.require_person
+)
+
+
+@tag_settings.get("")
+def show() -> str:
+    project = current_project()
+    return _form(_stored(project) | {"version": project.version}, {})
+
+
+@tag_settings.post("")
+def change() -> Response | tuple[str, int]:
+    before, typed = current_project(), values_of(request.form)
+    version, add_mine = typed.pop("version", ""), typed.pop("add_mine", "")
+    values: dict[str, Any] = {name: typed[name] for name in TagValues.model_fields if name in typed}
+    values["gpc_refuses"] = "gpc_refuses" in typed
+    if add_mine:
+        values["staff_addresses"] = f"{values.get('staff_addresses', '')}\n{client_group(_mine())}"
+    try:
+        _save(before, int(version) if version.isdecimal() else -1, values)
+    except Problem as problem:
+        errors = errors_of(problem) if problem.status == 422 else {"": problem.detail}
+        return _form(_stored(before) | values | {"version": version}, errors), problem.status
+    flash("The tag's settings are saved. Pages follow within five minutes.")
+    return redirect(url_for("tag_settings.show"))
+
+
+def _save(before: Project, version: int, values: dict[str, Any]) -> None:
+    """
+    Raises:
+        Problem: 422 naming the field, 409 when somebody was faster.
+    """
+    server, actor = current_server(), current_actor()
+    clean = parse(ProjectValues, _stored(before) | values, known_here(server.settings))
+    with server.database.writing() as session:
+        change_project(session, before.id, version, clean)
+        changes = differences(before, clean)
+        audit.record(session, actor, server.now(), "tag changed", clean.name, before.id, **changes)
+
+
+def _stored(project: Project) -> dict[str, Any]:
+    return {name: getattr(project, name) for name in ProjectValues.model_fields}
+
+
+def _mine() -> str:
+    """Where this person comes from; of IPv6 the list gets the whole network of the line, because its addresses change daily."""
+    return client_address(request, current_server().settings.trusted_proxies)
+
+
+def _form(values: dict[str, Any], errors: dict[str, str]) -> str:
+    return render_template(
+        "accounts/settings_tag.html",
+        values=values,
+        errors=errors,
+        consent_choices=CONSENT_CHOICES,
+        base_url=current_server().settings.base_url,
+        mine=_mine(),
+        is_listed=is_staff(tuple(current_project().staff_addresses), _mine()),
+    )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from functools import cache, partial
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Error, Page
 
 from tests.browser.fixture_pages import FOLDER, FRAMES_PASS, Fixture, changes, fixture, given, snapshot
 from tests.browser.lies import nonsense
@@ -64,15 +64,20 @@ def timed_page(browser: Browser) -> Iterator[Page]:
 
 @pytest.fixture
 def thrown(page: Page, timed_page: Page) -> Iterator[list[str]]:
-    """What nobody caught on either page."""
+    """What nobody caught on either page; both are left afterwards, so that no late request of theirs is taken for another's."""
     found: list[str] = []
-    note = lambda error: found.append(str(error))  # noqa: E731 - to be taken off again
+
+    def note(error: Error) -> None:
+        found.append(str(error))
+
     for one in (page, timed_page):
         one.context.clear_cookies()
         one.on("pageerror", note)
     yield found
     for one in (page, timed_page):
         one.remove_listener("pageerror", note)
+        if one.url != "about:blank":
+            one.goto("about:blank")
 
 
 @pytest.fixture(scope="module")

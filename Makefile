@@ -11,6 +11,7 @@ test: export PYTHONDONTWRITEBYTECODE =
 test:  ## everything that must hold: format, lint, types, floors, all tests on both databases and in a browser
 	@scripts/environment.sh requirements-dev.lock
 	@scripts/browser.sh
+	@scripts/frameworks.sh
 	$(py) -m ruff format --check .
 	$(py) -m ruff check .
 	.venv/bin/lint-imports

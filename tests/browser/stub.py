@@ -32,11 +32,13 @@ class QuietServer(ThreadingHTTPServer):
 
 @dataclass
 class Site:
-    """Pages by path. `{tag}` in them is the address of the tag."""
+    """Pages and other files by path. `{tag}` in a page is the address of the tag."""
 
     origin: str
     tag: str
-    pages: dict[str, str] = field(default_factory=dict)
+    pages: dict[str, str | bytes] = field(default_factory=dict)
+    types: dict[str, str] = field(default_factory=dict)
+    """What a file is, unless it is a page in UTF-8."""
     headers: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -164,13 +166,14 @@ def running_site(tag: str) -> Iterator[Site]:
             """Quiet."""
 
         def do_GET(self) -> None:
-            page = site.pages.get(self.path.split("?")[0])
+            path = self.path.split("?")[0]
+            page = site.pages.get(path)
             self.send_response(200 if page else 404)
             for name, value in site.headers.items():
                 self.send_header(name, value)
-            self.send_header("Content-Type", "text/html; charset=utf-8")
+            self.send_header("Content-Type", site.types.get(path, "text/html; charset=utf-8"))
             self.end_headers()
-            self.wfile.write((page or "").encode())
+            self.wfile.write(page if isinstance(page, bytes) else (page or "").encode())
 
     with _serving(Handler) as origin:
         site.origin = origin

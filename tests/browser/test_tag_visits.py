@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from router.attribution.script import tag_script
+from tests.browser.lies import answered, nonsense, visit
 from tests.browser.stub import KEY, Site, Stub, number
 from tests.browser.tag_pages import LENT, OWN, PAGE, become, seconds_pass, wait_until_shown
 
@@ -165,52 +166,20 @@ def test_storage_that_throws_is_survived(page: Page, stub: Stub, site: Site, con
     assert console == []
 
 
-def answered(value: object, status: int = 201) -> tuple[int, bytes]:
-    return status, value if isinstance(value, bytes) else json.dumps(value).encode()
-
-
-GOOD = {"visit": 1, "visitor": "v", "token": "t", "alive_every": 45, "numbers": [number(selectors=["#p"])]}
-NONSENSE = [
-    answered(b"<html>Welcome to our hotel's network</html>"),
-    answered(b""),
-    answered([1]),
-    answered({}),
-    answered(GOOD, 200),
-    answered(GOOD | {"token": "../../x"}),
-    answered(GOOD | {"token": None}),
-    answered({name: value for name, value in GOOD.items() if name != "token"}),
-    answered(GOOD | {"visitor": "a; path=/"}),
-    answered(GOOD | {"numbers": {"0": "x"}}),
-    *(
-        answered(GOOD | {"numbers": [number(**({"selectors": ["#p"]} | wrong))]})
-        for wrong in (
-            {"e164": "4155550123"},
-            {"e164": None},
-            {"selectors": "#p"},
-            {"selectors": [7]},
-            {"replace": None},
-            {"spellings": "415"},
-            {"display": ""},
-            {"display": {"x": 1}},
-            {"scenario": "1"},
-        )
-    ),
-    answered(GOOD | {"numbers": [None]}),
-    answered({"type": "about:blank"}, 500),
-]
+GIVEN = number(selectors=["#p"])
 
 
 def test_a_lying_server_changes_nothing(page: Page, stub: Stub, site: Site) -> None:
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     address = site.put(PAGE)
-    for count, answer in enumerate(NONSENSE, start=1):
+    for count, answer in enumerate(nonsense(GIVEN), start=1):
         stub.visit_answer = partial(tuple[int, bytes], answer)
         page.goto(address)
         stub.wait_for("/visits", count)
         page.wait_for_timeout(20)
         assert page.inner_text("#p") == OWN, answer
-    stub.visit_answer = lambda: answered(GOOD)
+    stub.visit_answer = lambda: answered(visit(GIVEN))
     page.goto(address)
     wait_until_shown(page, LENT)
     assert errors == []

@@ -1,0 +1,185 @@
+"""Every page of the folder `fixtures` with the server well, dead, slow and lying: what it showed before, what it shows after."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import cache, partial
+
+import pytest
+from playwright.sync_api import Browser, Error, Page
+
+from tests.browser.fixture_pages import FOLDER, FRAMES_PASS, Fixture, changes, fixture, given, snapshot
+from tests.browser.lies import nonsense
+from tests.browser.stub import KEY, Site, Stub, running_site, running_stub
+
+NAMES = sorted(file.stem for file in FOLDER.glob("*.html"))
+Own = Callable[[str], list[list[str]]]
+every_fixture = pytest.mark.parametrize("name", NAMES)
+SHIFTS = """
+    window.shift = 0;
+    window.shifts = new PerformanceObserver((list) => list.getEntries().forEach((one) => { window.shift += one.value; }));
+    shifts.observe({type: 'layout-shift', buffered: true});
+"""
+SHIFT = "shifts.takeRecords().reduce((sum, one) => sum + one.value, window.shift)"
+
+
+@pytest.fixture(scope="module")
+def stub() -> Iterator[Stub]:
+    with running_stub() as stub:
+        yield stub
+
+
+@pytest.fixture(scope="module")
+def site(stub: Stub) -> Iterator[Site]:
+    with running_site(f"{stub.base}/tag/{KEY}.js") as site:
+        yield site
+
+
+@pytest.fixture(autouse=True)
+def a_new_server(stub: Stub, site: Site) -> Iterator[None]:
+    """Well, and asked nothing yet."""
+    yield
+    vars(stub).update(vars(Stub(stub.base)))
+
+
+@pytest.fixture(scope="module")
+def page(browser: Browser) -> Iterator[Page]:
+    context = browser.new_context()
+    context.set_default_timeout(5000)
+    page = context.new_page()
+    page.add_init_script(SHIFTS)
+    yield page
+    context.close()
+
+
+@pytest.fixture(scope="module")
+def timed_page(browser: Browser) -> Iterator[Page]:
+    """With a clock that the test turns."""
+    context = browser.new_context()
+    page = context.new_page()
+    page.clock.install()
+    yield page
+    context.close()
+
+
+@pytest.fixture
+def thrown(page: Page, timed_page: Page) -> Iterator[list[str]]:
+    """What nobody caught on either page; both are left afterwards, so that no late request of theirs is taken for another's."""
+    found: list[str] = []
+
+    def note(error: Error) -> None:
+        found.append(str(error))
+
+    for one in (page, timed_page):
+        one.context.clear_cookies()
+        one.on("pageerror", note)
+    yield found
+    for one in (page, timed_page):
+        one.remove_listener("pageerror", note)
+        if one.url != "about:blank":
+            one.goto("about:blank")
+
+
+@pytest.fixture(scope="module")
+def own(page: Page, stub: Stub, site: Site) -> Own:
+    """What a page says without the tag: at first, and after each of its steps."""
+    return cache(lambda name: without_the_tag(page, fixture(name).put(site, stub, tagged=False), fixture(name)))
+
+
+def without_the_tag(page: Page, address: str, told: Fixture) -> list[list[str]]:
+    page.goto(address)
+    page.wait_for_function("window.ready !== false")
+    said = [snapshot(page)]
+    for step in told.all_steps:
+        if step.do and "routerTag" not in step.do:
+            page.evaluate(step.do)
+            page.evaluate(FRAMES_PASS)
+        said.append(snapshot(page))
+    return said
+
+
+def until_changed(page: Page, before: list[str], expected: list[list[str]]) -> None:
+    deadline = time.monotonic() + 2
+    while changes(before, snapshot(page)) != expected and time.monotonic() < deadline:
+        page.wait_for_timeout(10)
+    page.evaluate(FRAMES_PASS)
+    assert changes(before, snapshot(page)) == expected
+
+
+def asked(stub: Stub, told: Fixture) -> None:
+    views = stub.wait_for("/visits", len(told.requests)) if told.requests else []
+    for found, expected in zip(views, told.requests, strict=False):
+        assert found.body | expected == found.body
+    assert {one.method for one in stub.requests} <= {"POST"}
+    assert len(stub.of("/visits")) == len(told.requests)
+
+
+@every_fixture
+def test_a_page_shows_our_numbers_where_it_should_and_nothing_else_changes(
+    page: Page, stub: Stub, site: Site, own: Own, thrown: list[str], name: str
+) -> None:
+    told = fixture(name)
+    before = own(name)
+    stub.numbers = told.given
+    if told.refused:
+        stub.visit_answer = lambda: (403, b"{}")
+    page.goto(told.put(site, stub))
+    until_changed(page, before[0], told.changes)
+    asked(stub, told)
+    if told.still:
+        assert page.evaluate(SHIFT) == 0
+    for said, step in zip(before[1:], told.all_steps, strict=True):
+        if step.numbers:
+            stub.alive_numbers = [given(one) for one in step.numbers]
+            page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        if step.do:
+            page.evaluate(step.do)
+        until_changed(page, said, step.changes)
+    for frame in page.frames:
+        frame.evaluate("window.routerTag?.restore?.()")
+    until_changed(page, before[-1], [])
+    assert thrown == []
+
+
+@every_fixture
+def test_with_a_dead_server_a_page_stays_as_it_is(
+    page: Page, stub: Stub, site: Site, own: Own, thrown: list[str], name: str
+) -> None:
+    told = fixture(name)
+    before = own(name)[0]
+    stub.hanging_up = True
+    page.goto(told.put(site, stub))
+    stub.wait_for("/visits", min(len(told.requests), 1))
+    until_changed(page, before, [])
+    assert thrown == []
+
+
+@every_fixture
+def test_with_a_server_that_answers_after_ten_seconds_a_page_stays_as_it_is(
+    timed_page: Page, stub: Stub, site: Site, own: Own, thrown: list[str], name: str
+) -> None:
+    told = fixture(name)
+    before = own(name)[0]
+    stub.numbers, stub.slow = told.given, threading.Event()
+    timed_page.goto(told.put(site, stub))
+    stub.wait_for("/visits", min(len(told.requests), 1))
+    timed_page.clock.run_for(10_000)
+    stub.slow.set()
+    timed_page.wait_for_timeout(30)
+    assert changes(before, snapshot(timed_page)) == []
+    assert thrown == []
+
+
+@every_fixture
+def test_with_a_lying_server_a_page_stays_as_it_is(
+    page: Page, stub: Stub, site: Site, own: Own, thrown: list[str], name: str
+) -> None:
+    """The lies are dealt out in turn, one for each page."""
+    told = fixture(name)
+    before = own(name)[0]
+    lies = nonsense(told.given[0])
+    stub.visit_answer = partial(tuple[int, bytes], lies[NAMES.index(name) % len(lies)])
+    page.goto(told.put(site, stub))
+    stub.wait_for("/visits", min(len(told.requests), 1))
+    until_changed(page, before, [])
+    assert thrown == []

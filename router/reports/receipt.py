@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
@@ -20,6 +21,8 @@ from router.scenarios.shape import DEFAULT_HOLD_SECONDS
 from router.voice.models import Call, CallEvent, CallLeg
 
 MOST_ROWS = 200
+
+Row = TypeVar("Row", CallLeg, CallEvent)
 
 
 @dataclass(frozen=True)
@@ -42,8 +45,8 @@ def read_receipt(session: Session, project: Project, call_id: int) -> Receipt:
         Problem: 404 when the project has no such call.
     """
     call = find_call(session, project.id, call_id)
-    legs = session.scalars(select(CallLeg).where(CallLeg.call_sid == call.sid).limit(MOST_ROWS)).all()
-    events = session.scalars(select(CallEvent).where(CallEvent.call_sid == call.sid).limit(MOST_ROWS)).all()
+    legs = session.scalars(_rows_of(CallLeg, call)).all()
+    events = session.scalars(_rows_of(CallEvent, call)).all()
     scenario = session.get(Scenario, call.scenario_id) if call.scenario_id else None
     history = read_history(session, call, _hold(call, scenario))
     return Receipt(
@@ -56,6 +59,11 @@ def read_receipt(session: Session, project: Project, call_id: int) -> Receipt:
         picture=picture_of(history, project.timezone),
         deliveries=_deliveries(session, call),
     )
+
+
+def _rows_of(table: type[Row], call: Call) -> Select[Row]:
+    """As they came: what happened within one second is told in this order."""
+    return select(table).where(table.call_sid == call.sid).order_by(table.id).limit(MOST_ROWS)
 
 
 def _hold(call: Call, scenario: Scenario | None) -> timedelta:

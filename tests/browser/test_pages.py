@@ -88,7 +88,7 @@ def running(folder: Path) -> Iterator[Site]:
     server: Server = app.extensions["router"]
     migrate(server.database)
     http = make_server("127.0.0.1", 0, whole(app), threaded=True)
-    thread = threading.Thread(target=http.serve_forever)
+    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
         yield Site(app, http.port)

@@ -1,8 +1,10 @@
 """`router demo` keeps to itself: its own data, this machine alone, one password, whatever else is set."""
 
+import shutil
 import socket
 from pathlib import Path
 
+import pytest
 from sqlalchemy import select
 
 from router.accounts.models import Person, Project
@@ -10,7 +12,7 @@ from router.accounts.passwords import password_matches
 from router.crypto import load_keys
 from router.database import Database
 from router.demo.places import choose_places, read_places
-from router.demo.run import demo_environment, greeting, prepare_demo
+from router.demo.run import Demo, demo_environment, greeting, prepare_demo
 from router.integrations.models import Integration
 from router.settings import read_settings
 
@@ -38,10 +40,21 @@ def test_production_settings_do_not_reach_the_demo(tmp_path: Path) -> None:
     assert [str(network) for network in settings.allow_private] == ["127.0.0.0/8", "::1/128"]
 
 
-def test_the_first_start_fills_everything_and_the_second_keeps_it(tmp_path: Path) -> None:
-    first = prepare_demo({"ROUTER_DATA_DIR": str(tmp_path)})
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("demo")
+
+
+@pytest.fixture(scope="module")
+def first(folder: Path) -> Demo:
+    """After its first start; tests only look at it."""
+    return prepare_demo({"ROUTER_DATA_DIR": str(folder)})
+
+
+def test_the_first_start_fills_everything_and_the_second_keeps_it(first: Demo, folder: Path, tmp_path: Path) -> None:
     places = read_places(first.settings.data_dir)
     assert places is not None
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", places.port))
         taken.listen()
@@ -65,10 +78,9 @@ def test_the_first_start_fills_everything_and_the_second_keeps_it(tmp_path: Path
     assert "/demo/?utm_source=google&utm_medium=cpc&utm_campaign=spring" in greeting(second)
 
 
-def test_secrets_on_disk_are_for_their_owner_alone(tmp_path: Path) -> None:
-    demo = prepare_demo({"ROUTER_DATA_DIR": str(tmp_path)})
+def test_secrets_on_disk_are_for_their_owner_alone(first: Demo) -> None:
     for name in ("password", "simulator.json", "secret.key"):
-        assert (demo.settings.data_dir / name).stat().st_mode & 0o077 == 0, name
+        assert (first.settings.data_dir / name).stat().st_mode & 0o077 == 0, name
 
 
 def test_a_broken_file_of_places_is_made_anew(tmp_path: Path) -> None:
@@ -76,12 +88,11 @@ def test_a_broken_file_of_places_is_made_anew(tmp_path: Path) -> None:
     assert choose_places(tmp_path) == read_places(tmp_path)
 
 
-def test_the_demos_integrations_are_named_as_a_form_would_name_them(tmp_path: Path) -> None:
+def test_the_demos_integrations_are_named_as_a_form_would_name_them(first: Demo) -> None:
     """Otherwise the first edit of a scenario would ask for every secret again."""
-    demo = prepare_demo({"ROUTER_DATA_DIR": str(tmp_path)})
-    places = read_places(demo.settings.data_dir)
+    places = read_places(first.settings.data_dir)
     assert places is not None
-    database = Database(demo.settings.database, pool_size=1)
+    database = Database(first.settings.database, pool_size=1)
     with database.reading() as session:
         named = {one.slot: one.destination for one in session.scalars(select(Integration).order_by(Integration.id))}
     database.dispose()

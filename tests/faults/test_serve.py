@@ -55,7 +55,7 @@ class Slow(BaseHTTPRequestHandler):
 def receiver() -> Iterator[tuple[str, list[bytes]]]:
     got: list[bytes] = []
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (Slow,), {"got": got}))
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}/hook", got
     server.shutdown()

@@ -11,6 +11,7 @@ from sqlalchemy import event
 
 from router.database import Database
 from router.server import Server
+from router.voice.models import CallLeg
 from tests.people import NOW, Cast, sign_in
 from tests.reports.making import NUMBERS, leased, make_call, make_visit
 
@@ -87,6 +88,22 @@ def test_the_receipt_says_from_where_and_how_sure_in_one_sentence(alice: FlaskCl
     sent = re.findall(r'href="(/deliveries/\d+)"', page)
     assert sent
     assert all(alice.get(one).status_code == 200 for one in sent)
+
+
+def test_what_happened_within_one_second_is_told_in_its_order(
+    alice: FlaskClient, database: Database, cast: Cast
+) -> None:
+    """A database without an order to go by answers legs by the carrier's ids, which mean nothing."""
+    then = NOW + timedelta(seconds=20)
+    lines = ("+14155550111", "+14155550112")
+    with database.writing() as session:
+        call = make_call(session, cast.project, NUMBERS[0], NOW)
+        for index, line in enumerate(lines):
+            values = {"call_sid": call.sid, "sid": f"CA{9 - index}", "destination": line, "status": "busy"}
+            session.add(CallLeg(**values, ringing_at=[NOW, then][index], ended_at=then))
+            session.flush()
+    page = alice.get(f"/calls/{call.id}").text
+    assert page.index("+1 415-555-0111</span> was busy") < page.index("+1 415-555-0112</span> began to ring")
 
 
 def test_each_rule_is_told_in_words(alice: FlaskClient, database: Database, cast: Cast, life: dict[str, int]) -> None:

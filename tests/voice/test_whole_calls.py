@@ -71,7 +71,7 @@ def served(settings: Settings, clock: VirtualClock) -> Iterator[Flask]:
     app = create_app(settings.model_copy(update={"public_url": f"http://127.0.0.1:{plain.server_port}"}))
     app.extensions["router"].now = clock.now
     plain.app = app
-    thread = threading.Thread(target=plain.serve_forever, daemon=True)
+    thread = threading.Thread(target=plain.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     yield app
     plain.shutdown()

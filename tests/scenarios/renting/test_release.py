@@ -68,6 +68,7 @@ def test_r5_a_number_leaves_its_scenario_at_once_and_the_carrier_has_it_back_soo
     assert advance_releases(server, NOON + WEEK) == 0
 
 
+@pytest.mark.parametrize("database_kind", ["sqlite"])  # 1,440 looks, and pauses are no matter of the database
 def test_r5_a_carrier_without_a_clear_answer_is_asked_again_for_ever_with_growing_pauses(
     server: Server, project: Project, shop: FakeShop
 ) -> None:

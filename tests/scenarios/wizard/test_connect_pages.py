@@ -1,5 +1,6 @@
 """The page before a scenario is enabled: what is found, what it costs, and Connect (R2, R4)."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -8,10 +9,12 @@ from flask.testing import FlaskClient
 from sqlalchemy import select
 
 from router.accounts.ledger import Post, post
-from router.accounts.models import Project
+from router.accounts.models import LedgerEntry, Project
+from router.carriers.shop import OutcomeUnknown
 from router.database import Database
-from router.scenarios.models import NumberOrder, Scenario
+from router.scenarios.models import NumberOrder, Scenario, TrackingNumber
 from router.scenarios.numbers import add_numbers
+from router.scenarios.renting.purchase import advance_due
 from router.scenarios.scenarios import create_scenario
 from router.server import Server
 from tests.people import NOW, Cast, sign_in
@@ -144,3 +147,36 @@ def test_a_number_that_went_away_is_said(alice: FlaskClient, server: Server, cas
     assert "is no longer to be had" in page
     assert ">Connect<" not in page
     assert alice.post(f"{path}/connect", data={"version": "1"}).status_code == 409
+
+
+@pytest.mark.parametrize("database_kind", ["postgresql"])  # where eight numbers really arrive at once
+def test_r2_buying_forty_numbers_shows_how_far_it_is_and_what_failed(
+    alice: FlaskClient, server: Server, cast: Cast, database: Database
+) -> None:
+    """One is sold without an answer; three are sold to somebody else after they were found, and there are no others."""
+    stock = [f"+1212555{index:04}" for index in range(100, 140)]
+    shop = server.registries["shop"] = FakeShop(stock.copy())
+    path = make(server, cast, numbers=[], to_buy={"numbers": [], "count": 40, "country": "US"})
+    top_up(database, cast, 40 * 150)
+    shop.fail("buy", OutcomeUnknown("No answer."), done=True)
+    answer = alice.post(f"{path}/connect", data={"version": "1"})
+    gone = shop.stock[-3:]
+    del shop.stock[-3:]
+    advance_due(server, server.now())
+    page = alice.get(answer.location).text
+    assert "Buying 40 numbers" in page
+    assert "8 of 40 bought, 32 to go" in page
+    assert not is_on(database)
+    while advance_due(server, server.now() + timedelta(minutes=5)):
+        pass
+    page = alice.get(answer.location).text
+    assert "37 of 40 numbers bought" in page
+    assert page.count("Somebody else has this number by now.") == 3
+    assert all(f"+1 212-555-{e164[-4:]}" in page for e164 in gone)
+    assert sorted(shop.sales) == stock[:37], "no number is bought twice"
+    with database.reading() as session:
+        here = session.scalars(select(TrackingNumber.e164).where(TrackingNumber.scenario_id.is_not(None))).all()
+        charged = session.scalars(select(LedgerEntry.number).where(LedgerEntry.reason.startswith("rent:"))).all()
+        assert (sorted(here), sorted(charged)) == (stock[:37], stock)
+        assert session.get_one(Project, cast.project.id).balance_minor == 3 * 150
+    assert is_on(database)

@@ -22,8 +22,7 @@ from router.attribution.crawler_counts import CrawlerCounts, counts_of
 from router.attribution.crawlers import is_crawler
 from router.attribution.crowds import Crowds
 from router.attribution.origins import belongs, host_and_port, remember_refused
-from router.attribution.page_views import PostedView, read_ga, read_posted_view
-from router.attribution.prefixes import read_groups
+from router.attribution.page_views import PostedView, read_posted_sign, read_posted_view
 from router.attribution.regions import region_of
 from router.attribution.script import HOLD_SECONDS
 from router.attribution.spellings import spellings
@@ -92,11 +91,12 @@ def page_is_open(key: str, token: str) -> Response:
     server = current_server()
     _limit_signs(server, token)
     body = read_json(request) if request.content_length else {}
-    ga, groups = read_ga(body), read_groups(body)
+    posted = read_posted_sign(body)
 
     def work(session: Session, found: TagProject | None) -> tuple[TagProject, Arrival | None]:
         project = _project(found)
-        return project, sign_of_life(session, project, _visit_id(server, project, token), ga, server.now(), groups)
+        told, visit_id = posted.for_site(project.site), _visit_id(server, project, token)
+        return project, sign_of_life(session, project, visit_id, told, server.now(), posted.groups)
 
     project, arrival = with_project(server.database, key, work)
     if arrival is None:

@@ -89,6 +89,24 @@ def test_the_receipt_says_from_where_and_how_sure_in_one_sentence(alice: FlaskCl
     assert all(alice.get(one).status_code == 200 for one in sent)
 
 
+def test_the_receipt_shows_the_sites_own_fields_when_there_are_any(
+    alice: FlaskClient, life: dict[str, int], cast: Cast, database: Database
+) -> None:
+    with database.writing() as session:
+        project = session.merge(cast.project)
+        told, silent = (
+            make_visit(session, project, number, NOW, params=params)
+            for number, params in ((77701, {"plan": "<b>gold</b>", "items": "7"}), (77702, {}))
+        )
+        shown, empty = (
+            make_call(session, project, NUMBERS[0], NOW, sid=f"CA{one.id}", **leased(one)) for one in (told, silent)
+        )
+    page = alice.get(f"/calls/{shown.id}").text
+    assert '<span class="quiet">plan</span> &lt;b&gt;gold&lt;/b&gt;' in page
+    assert page.index(">items</span> 7") < page.index(">plan</span>")
+    assert "Told by the page" not in alice.get(f"/calls/{empty.id}").text
+
+
 def test_each_rule_is_told_in_words(alice: FlaskClient, database: Database, cast: Cast, life: dict[str, int]) -> None:
     """R7"""
     no = {"applies": False}

@@ -85,6 +85,8 @@ def test_r14_a_limited_visit_takes_over_a_source_without_its_click_ids(shop: Ser
     assert later["visit"] != first["visit"]
     assert (visit.source, visit.medium) == ("google", "cpc")
     assert names_nobody(visit)
+    sign(client, later["token"], consent="full", page=AD)
+    assert stored(shop.database, later["visit"]).click_ids == {}, "a click of its own is another visit's"
 
 
 @pytest.mark.parametrize("how", ["sign", "view"])

@@ -12,9 +12,10 @@ NAMES = """
     oly_anon_id oly_enc_id ml_subscriber ml_subscriber_hash ss_email_id ck_subscriber_id vgo_ee elqtrackid dm_i
     bsft_clkid bsft_uid oft_c oft_ck oft_d oft_id oft_ids oft_k oft_lk oft_sk
     s_cid s_kwcid ef_id irclickid clickid click_id cjevent rb_clickid unicorn_click_id
-    dicbo obclid tblci vmcid guce_referrer guce_referrer_sig
+    dicbo obclid tblci vmcid guce_referrer guce_referrer_sig _branch_match_id _branch_referrer at_recipient_id at_recipient_list
+    bbeml et_rid fb_action_ids fb_comment_id h_sid h_slt mtm_cid pk_cid
 """
-"""What Firefox and Brave take out of links (their published lists of query parameters), and others of the same kind."""
+"""What Firefox and Brave take out of links to any site (their published lists of query parameters), and others of the same kind."""
 
 IDENTIFIERS = frozenset((*NAMES.split(), *CLICK_IDS))
 NAME = re.compile(r"(?:^|[?&;#])([^=?&;#]*)=")

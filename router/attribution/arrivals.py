@@ -1,13 +1,14 @@
 """What a page view and a sign of life do: which visit it is, and which numbers its page shows. One transaction each, few statements."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
+from router.attribution.consent import NOTHING, Told, record_told, told_by
 from router.attribution.exhausted import shown_instead
 from router.attribution.leases import (
     HeldLease,
@@ -39,6 +40,7 @@ from router.crypto import KeyRing
 from router.database import Database, table_of
 from router.scenarios.channels import channel_for
 from router.scenarios.models import TrackingNumber
+from router.scenarios.patterns import SourceParts
 from router.scenarios.terms import allows
 from router.statements import Statement
 
@@ -54,6 +56,17 @@ class Arrival:
     numbers: list[GivenNumber]
     withdrawn: list[int] = field(default_factory=list)
     """Scenarios whose number the page must no longer show, and that have none for it."""
+
+
+class Guest(Protocol):
+    """What decides which scenarios are for somebody: a visit's facts, or those of a page view."""
+
+    @property
+    def came_from(self) -> SourceParts: ...
+    @property
+    def page(self) -> str: ...
+    @property
+    def region(self) -> str: ...
 
 
 _number = table_of(TrackingNumber).c
@@ -103,7 +116,7 @@ def page_viewed(
     scenarios = project.only(wanted)
     if before is not None and continues(before, view.evidence, project.gap, now):
         numbers = _goes_on(session, before, scenarios, view.groups, now)
-        record_sign(session, before, now, view.ga)
+        record_told(session, before, told_by(view), now)
         return Arrival(before, numbers)
     origin = origin_of(view.evidence, before, project.source_days, now)
     visit = begin_visit(session, project.id, visitor, view, now, origin)
@@ -111,14 +124,14 @@ def page_viewed(
     def lent(scenario: TagScenario, lease: HeldLease | None, prefixes: Prefixes) -> str | None:
         return _first_number(session, visit, before, lease, scenario, prefixes, now)
 
-    return Arrival(visit, _shown(session, visit, scenarios, view.groups, _held(session, before, now), lent))
+    return Arrival(visit, shown_to(session, visit, scenarios, view.groups, _held(session, before, now), lent))
 
 
 def sign_of_life(
     session: Session,
     project: TagProject,
     visit_id: int,
-    ga: Mapping[str, str] | None,
+    told: Told | None,
     now: datetime,
     groups: Groups = ALL_ALIKE,
 ) -> Arrival | None:
@@ -141,7 +154,7 @@ def sign_of_life(
             changed.append(GivenNumber(scenario, e164))
         else:
             withdrawn.append(scenario.id)
-    record_sign(session, visit, now, ga)
+    record_told(session, visit, told or NOTHING, now)
     return Arrival(visit, changed, withdrawn)
 
 
@@ -210,7 +223,7 @@ def _goes_on(
             return lease.entry.e164
         return _given(session, visit, scenario, prefixes, now, lost=lease is not None)
 
-    return _shown(session, visit, scenarios, groups, _held(session, visit, now), kept_or_lent)
+    return shown_to(session, visit, scenarios, groups, _held(session, visit, now), kept_or_lent)
 
 
 def _held(session: Session, visit: KnownVisit | None, now: datetime) -> list[HeldLease]:
@@ -222,29 +235,29 @@ def _held(session: Session, visit: KnownVisit | None, now: datetime) -> list[Hel
     return [one for one in leases if one.scenario_id > 0 or one.still_held(visit.visitor, active)]
 
 
-def _shown(
+def shown_to(
     session: Session,
-    visit: KnownVisit,
+    guest: Guest,
     scenarios: Iterable[TagScenario],
     groups: Groups,
     held: Sequence[HeldLease],
     give: Give,
 ) -> list[GivenNumber]:
-    """What the visit is shown: of each scenario that is for it, its channel's static number, which nobody has to lend, or else a dynamic
+    """What a visit is shown: of each scenario that is for it, its channel's static number, which nobody has to lend, or else a dynamic
     one. Only facts that the visit keeps decide, so each of its page views decides alike."""
     newest = {lease.scenario_id: lease for lease in held}
     numbers: list[GivenNumber] = []
     for scenario in scenarios:
         if scenario.is_free_pool:
             numbers += _free_ones(scenario, groups, held, give)
-        elif allows(scenario.terms, visit.came_from, visit.page, visit.region):
-            e164 = _static_of(session, scenario, visit) or give(scenario, newest.get(scenario.id), ())
+        elif allows(scenario.terms, guest.came_from, guest.page, guest.region):
+            e164 = _static_of(session, scenario, guest) or give(scenario, newest.get(scenario.id), ())
             numbers += [GivenNumber(scenario, e164)] if e164 else []
     return numbers
 
 
-def _static_of(session: Session, scenario: TagScenario, visit: KnownVisit) -> str | None:
-    _, e164 = channel_for(scenario.channels, visit.came_from)
+def _static_of(session: Session, scenario: TagScenario, guest: Guest) -> str | None:
+    _, e164 = channel_for(scenario.channels, guest.came_from)
     if e164 and _STATIC.first(session, {"scenario": scenario.id, "static_e164": e164}):
         return e164
     return None

@@ -22,9 +22,9 @@ from router.attribution.crawler_counts import CrawlerCounts, counts_of
 from router.attribution.crawlers import is_crawler
 from router.attribution.crowds import Crowds
 from router.attribution.origins import belongs, host_and_port, remember_refused
-from router.attribution.page_views import PostedView, read_ga, read_posted_view
-from router.attribution.prefixes import read_groups
+from router.attribution.page_views import PostedView, read_posted_sign, read_posted_view
 from router.attribution.regions import region_of
+from router.attribution.rehearsal import numbers_on_trial
 from router.attribution.script import HOLD_SECONDS
 from router.attribution.spellings import spellings
 from router.attribution.tag_projects import GivenNumber, TagProject, find_tag_project
@@ -39,6 +39,9 @@ ALIVE_EVERY = 45
 
 hooks = guard(Blueprint("tag_hooks", __name__, url_prefix="/tag"), Audience.PUBLIC)
 
+
+TRIAL = {"visit": None, "visitor": "test", "token": "test", "alive_every": 600, "hold": 86400}
+"""The visit of a page that is only tried out."""
 
 SIGNS_OF_A_VISIT = "120/minute"
 """Signs of life, leaving and taps together; all its tabs send a few."""
@@ -65,6 +68,8 @@ def view_page(key: str) -> Response:
         raise Problem(429, "Too many page views from one address; try again in a minute.")
     posted = read_posted_view(read_json(request))
     region = region_of(server, address)
+    if posted.is_test:
+        return _on_trial(server, key, posted, address, region)
 
     def work(session: Session, found: TagProject | None) -> tuple[TagProject, bool, Arrival | None]:
         project = _project(found)
@@ -86,17 +91,32 @@ def view_page(key: str) -> Response:
     return _answer(_visit_document(server, project, arrival), 201)
 
 
+def _on_trial(server: Server, key: str, posted: PostedView, address: str, region: str) -> Response:
+    """What the page would show a visitor who came so. Nobody is lent anything, and no sign of life is wanted."""
+    with server.database.reading() as session:
+        project = _project(find_tag_project(session, key))
+        allowed = _is_allowed(server, project, posted)
+        view = posted.for_site(project.site, address, region)
+        numbers = numbers_on_trial(session, project, view, posted.scenarios) if allowed else []
+    if not allowed:
+        _refuse_origin(server, project)
+    if project.suspended:
+        return _answer(None)
+    return _answer(TRIAL | {"numbers": _numbers(project, numbers)}, 201)
+
+
 @hooks.post("/<key>/visits/<token>/alive")
 def page_is_open(key: str, token: str) -> Response:
     """A sign of life: 204, or 200 with the numbers that the page has to change, and the scenarios that have none for it any more."""
     server = current_server()
     _limit_signs(server, token)
     body = read_json(request) if request.content_length else {}
-    ga, groups = read_ga(body), read_groups(body)
+    posted = read_posted_sign(body)
 
     def work(session: Session, found: TagProject | None) -> tuple[TagProject, Arrival | None]:
         project = _project(found)
-        return project, sign_of_life(session, project, _visit_id(server, project, token), ga, server.now(), groups)
+        told, visit_id = posted.for_site(project.site), _visit_id(server, project, token)
+        return project, sign_of_life(session, project, visit_id, told, server.now(), posted.groups)
 
     project, arrival = with_project(server.database, key, work)
     if arrival is None:

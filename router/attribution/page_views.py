@@ -2,13 +2,16 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_network
 from typing import Any
 
+from router.attribution.consent import Told
+from router.attribution.identifiers import without_identifiers
 from router.attribution.origins import host_and_port, is_own_host
+from router.attribution.own_fields import read_params
 from router.attribution.prefixes import Groups, read_groups
-from router.attribution.sources import CLICK_IDS, LONGEST_CLICK_ID, read_evidence
+from router.attribution.sources import CLICK_IDS, LONGEST_CLICK_ID, Evidence, read_evidence
 from router.attribution.visits import PageView
 from router.web import Problem
 
@@ -31,15 +34,50 @@ class PostedView:
     ga: Mapping[str, str]
     click_ids: Mapping[str, str]
     groups: Groups
+    params: Mapping[str, str]
+    limited: bool
+    is_test: bool
+    """It asks what would be shown: no visit begins, and nothing is lent."""
 
     def for_site(self, site: Iterable[str], address: str, region: str = "") -> PageView:
-        """The page view with its evidence, which depends on what the site's own hosts are. The visitor's address is shortened."""
-        site = list(site)
-        evidence = read_evidence(
-            self.page, self.referrer, self.click_ids, lambda host: is_own_host(site, host, self.page_host)
+        """The page view with its evidence, which depends on what the site's own hosts are. The visitor's address is shortened, and a
+        limited one names nobody (R14)."""
+        found = _evidence(site, self.page, self.page_host, self.referrer, self.click_ids)
+        stored = without_identifiers if self.limited else str
+        return PageView(
+            page=stored(self.page)[:LONGEST_ADDRESS],
+            referrer=stored(self.referrer)[:LONGEST_ADDRESS],
+            evidence=replace(found, click_ids={}) if self.limited else found,
+            ga={} if self.limited else self.ga,
+            address=shortened(address),
+            region=region,
+            groups=self.groups,
+            limited=self.limited,
+            params=self.params,
         )
-        page, referrer = self.page[:LONGEST_ADDRESS], self.referrer[:LONGEST_ADDRESS]
-        return PageView(page, referrer, evidence, self.ga, shortened(address), region, self.groups)
+
+
+@dataclass(frozen=True, slots=True)
+class PostedSign:
+    """A sign of life as it was posted. Its page is only told with consent, whose evidence it is."""
+
+    page: str
+    page_host: str
+    referrer: str
+    ga: Mapping[str, str]
+    groups: Groups
+    params: Mapping[str, str]
+    limited: bool | None
+
+    def for_site(self, site: Iterable[str]) -> Told:
+        tells = self.limited is False and self.page
+        evidence = _evidence(site, self.page, self.page_host, self.referrer, {}) if tells else None
+        return Told(self.ga, self.params, self.limited, evidence)
+
+
+def _evidence(site: Iterable[str], page: str, page_host: str, referrer: str, click_ids: Mapping[str, str]) -> Evidence:
+    own = list(site)
+    return read_evidence(page, referrer, click_ids, lambda host: is_own_host(own, host, page_host))
 
 
 def read_posted_view(body: Mapping[str, Any]) -> PostedView:
@@ -47,21 +85,62 @@ def read_posted_view(body: Mapping[str, Any]) -> PostedView:
     Raises:
         Problem: 422 naming the field.
     """
-    page = _text(body, "page") or ""
-    host = host_and_port(page)
-    if host is None:
-        raise Problem(422, "The page has to be an http or https address.", "page")
+    page, (host, port) = _page(body)
     return PostedView(
         page=page,
-        page_host=host[0],
-        page_port=host[1],
+        page_host=host,
+        page_port=port,
         referrer=_text(body, "referrer") or "",
         visitor=_text(body, "visitor"),
         scenarios=_scenarios(body.get("scenarios")),
         ga=read_ga(body),
         click_ids=_click_ids(body),
         groups=read_groups(body),
+        params=read_params(body),
+        limited=_limited(body) or False,
+        is_test=_is_test(body),
     )
+
+
+def read_posted_sign(body: Mapping[str, Any]) -> PostedSign:
+    """
+    Raises:
+        Problem: 422 naming the field.
+    """
+    page, (host, _) = ("", ("", None)) if body.get("page") is None else _page(body)
+    return PostedSign(
+        page=page,
+        page_host=host,
+        referrer=_text(body, "referrer") or "",
+        ga=read_ga(body),
+        groups=read_groups(body),
+        params=read_params(body),
+        limited=_limited(body),
+    )
+
+
+def _page(body: Mapping[str, Any]) -> tuple[str, tuple[str, int | None]]:
+    """Its address, with host and port."""
+    page = _text(body, "page") or ""
+    host = host_and_port(page)
+    if host is None:
+        raise Problem(422, "The page has to be an http or https address.", "page")
+    return page, host
+
+
+def _limited(body: Mapping[str, Any]) -> bool | None:
+    """Whether the page says that it may neither keep a cookie nor tell click ids; None when it says nothing."""
+    said = _text(body, "consent")
+    if said not in (None, "full", "limited"):
+        raise Problem(422, "consent has to be full or limited.", "consent")
+    return None if said is None else said == "limited"
+
+
+def _is_test(body: Mapping[str, Any]) -> bool:
+    value = body.get("test")
+    if not isinstance(value, bool | None):
+        raise Problem(422, "test has to be true or false.", "test")
+    return bool(value)
 
 
 def read_ga(body: Mapping[str, Any]) -> dict[str, str]:

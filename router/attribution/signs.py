@@ -44,7 +44,7 @@ def record_sign(
     """A sign of life prolongs the newest span, or begins another when the page does not count as open any more.
 
     One that is written late finds its place among the spans; only *left* has none when the page was open again and it is later than its
-    grace.
+    grace. What is missing in `ga` is filled in, except in a limited visit.
     """
     now = max(now, visit.started_at)
     if not _write_newest(session, visit, now, left):
@@ -52,7 +52,7 @@ def record_sign(
         if not _write_newest(session, visit, now, left):
             _write_earlier(session, visit, now, left)
     whole_ga = {**(ga or {}), **visit.ga}
-    if whole_ga != visit.ga:
+    if whole_ga != visit.ga and not visit.limited:
         session.execute(_FILL_GA, {"visit": visit.id, "found_ga": whole_ga})
 
 
@@ -137,4 +137,6 @@ _MOVE = Statement(
 )
 _EARLIER = select(_SPAN.c.started_at, _SPAN.c.last_at, _SPAN.c.left).where(_SPAN.c.visit_id == bindparam("visit"))
 _DELETE = delete(_SPAN).where(_SPAN.c.visit_id == bindparam("visit"), _SPAN.c.started_at == bindparam("span_start"))
-_FILL_GA = update(VISIT).where(_HERE).values(ga=bindparam("found_ga", type_=VISIT.c.ga.type))
+_FILL_GA = (
+    update(VISIT).where(_HERE, VISIT.c.limited.is_(False)).values(ga=bindparam("found_ga", type_=VISIT.c.ga.type))
+)

@@ -22,6 +22,9 @@ CLICK_IDS = {
 }
 """Each known click id with the source and medium that it stands for; fbclid is put on unpaid links too."""
 
+WITHHELD = "-"
+"""What a page without consent puts in the place of a click id: it tells the source, and names nobody."""
+
 PAID_MEDIA = ("cpc", "ppc", "cpv", "cpa", "paid", "paidsearch", "paid_search", "paid-search")
 PAID_SOCIAL_MEDIA = ("paid_social", "paid-social", "paidsocial", "social_paid", "social-paid")
 SOCIAL_MEDIA = ("social", "social-network", "social_network", "social-media", "social_media", "sm")
@@ -104,14 +107,15 @@ def read_evidence(page: str, referrer: str, click_ids: Mapping[str, str], own_ho
         own_host: tells of a host whether it is the site's own (a referrer from there is no evidence).
     """
     query = _query(page)
-    ids = {name: click_ids.get(name) or query.get(name, "") for name in CLICK_IDS}
-    ids = {name: value[:LONGEST_CLICK_ID] for name, value in ids.items() if value}
+    clicks = {name: click_ids.get(name) or query.get(name, "") for name in CLICK_IDS}
+    clicks = {name: value[:LONGEST_CLICK_ID] for name, value in clicks.items() if value}
+    ids = {name: value for name, value in clicks.items() if value != WITHHELD}
     utm = {name: query.get(f"utm_{name}", "").strip()[:LONGEST_VALUE] for name in UTM}
     if utm["source"] or utm["medium"] or utm["campaign"]:
-        return Evidence(_from_utm(utm, ids), ids, True)
+        return Evidence(_from_utm(utm, clicks), ids, True)
     host = _host_of_referrer(referrer)
-    if ids:
-        return Evidence(_from_click(next(iter(ids)), host), ids, True)
+    if clicks:
+        return Evidence(_from_click(next(iter(clicks)), host), ids, True)
     if not host or own_host(host):
         return Evidence(DIRECT, {}, False)
     return Evidence(_from_host(host), {}, True)
@@ -141,8 +145,8 @@ def channel_of(source: str, medium: str) -> str:
     return CHANNEL_OF_MEDIUM.get(medium, "other")
 
 
-def _from_utm(utm: Mapping[str, str], ids: Mapping[str, str]) -> Source:
-    guessed = CLICK_IDS[next(iter(ids))] if ids else ("", "")
+def _from_utm(utm: Mapping[str, str], clicks: Mapping[str, str]) -> Source:
+    guessed = CLICK_IDS[next(iter(clicks))] if clicks else ("", "")
     return named_source(
         utm["source"] or guessed[0] or "unknown",
         utm["medium"] or guessed[1],

@@ -48,7 +48,10 @@ class KnownVisit:
     """When there was evidence of its source; None: at its start."""
     page: str
     """Its first one."""
+    referrer: str
     region: str
+    limited: bool
+    params: Mapping[str, str]
 
     @property
     def keeps_source(self) -> bool:
@@ -80,6 +83,11 @@ class PageView:
     params: Mapping[str, str] = field(default_factory=dict)
     """The site's own fields."""
 
+    @property
+    def came_from(self) -> SourceParts:
+        source = self.evidence.source
+        return SourceParts(source.source, source.medium, source.campaign)
+
 
 @dataclass(frozen=True, slots=True)
 class Origin:
@@ -104,14 +112,15 @@ def origin_of(evidence: Evidence, before: KnownVisit | None, days: int, now: dat
 
 def continues(visit: KnownVisit, evidence: Evidence, gap: timedelta, now: datetime) -> bool:
     """Whether a page view belongs to this visit: soon enough, and no new evidence. The evidence it began with, seen again (a reload),
-    is not new; another click id of the same source is, and so is evidence of a source that the visit only kept."""
+    is not new; another click id of the same source is, and so is evidence of a source that the visit only kept. A limited visit knows no
+    click ids to compare."""
     if now - visit.last_sign_at >= gap:
         return False
     if not evidence.found:
         return True
     if visit.keeps_source:
         return False
-    same_clicks = all(visit.click_ids.get(name) == value for name, value in evidence.click_ids.items())
+    same_clicks = visit.limited or all(visit.click_ids.get(name) == value for name, value in evidence.click_ids.items())
     return evidence.source.key == visit.source_key and same_clicks
 
 
@@ -165,8 +174,8 @@ def begin_visit(
         "page": view.page,
         "referrer": view.referrer,
         "source_key": origin.source.key,
-        "click_ids": dict(origin.click_ids),
-        "ga": dict(view.ga),
+        "click_ids": {} if view.limited else dict(origin.click_ids),
+        "ga": {} if view.limited else dict(view.ga),
         "address": view.address,
         "region": view.region,
         "counted": NOT_COUNTED,

@@ -1,4 +1,5 @@
-"""The market's placeholders in templates of CRM fields: `Call from {phone}, {utmCampaign}` (facts: the complete published list)."""
+"""The market's placeholders in templates of CRM fields: `Call from {phone}, {utmCampaign}` (facts: the complete published list), and
+the site's own fields: `{param.plan}`."""
 
 import re
 from collections.abc import Mapping
@@ -9,16 +10,22 @@ from zoneinfo import ZoneInfo
 
 from router.accounts.models import Project
 from router.attribution.models import Visit
+from router.attribution.own_fields import NAME
 from router.phones import country_of
 from router.voice.models import Call
 
 PLACE = re.compile(r"\{([^{}]*)\}")
 UNKNOWN_HERE = (
     *("city", "region", "agent", "email", "name", "os", "metrikaClientId", "facebookClientId", "firstVisit"),
-    *(f"roistatParam{place}" for place in range(1, 6)),
     *(f"sourceAliasLevel{level}" for level in range(1, 8)),
 )
 """Known on the market and not to us: they stay empty, so that templates can be taken over as they are."""
+
+OLD_PARAMS = {f"roistatParam{place}": f"roistat_param{place}" for place in range(1, 6)}
+"""The market's placeholders of the site's own fields, with the fields that they stand for."""
+
+PARAM = "param."
+"""`{param.NAME}` is the site's own field of this name."""
 
 
 def placeholder_values(call: Call, visit: Visit | None, project: Project) -> dict[str, str]:
@@ -47,12 +54,17 @@ def placeholder_values(call: Call, visit: Visit | None, project: Project) -> dic
         "domain": _host(page) or (project.site[0] if project.site else ""),
         "date": _local(call.started_at, project.timezone),
     }
-    return values
+    return values | _own_fields(visit.params if visit else {})
+
+
+def _own_fields(params: Mapping[str, str]) -> dict[str, str]:
+    old = {place: params.get(name, "") for place, name in OLD_PARAMS.items()}
+    return old | {f"{PARAM}{name}": text for name, text in params.items()}
 
 
 PLACEHOLDERS = frozenset(
     (
-        *UNKNOWN_HERE,
+        *(*UNKNOWN_HERE, *OLD_PARAMS),
         *(f"sourceLevel{level}" for level in range(1, 8)),
         *("phone", "visit", "landingPage", "referrer", "source", "markerSource", "utmSource", "utmMedium"),
         *("utmCampaign", "utmTerm", "utmContent", "googleClientId", "ip", "visitor_uid", "country", "domain", "date"),
@@ -62,7 +74,11 @@ PLACEHOLDERS = frozenset(
 
 def unknown_placeholder(template: str) -> str | None:
     """The first placeholder of a template that does not exist."""
-    return next((name for name in PLACE.findall(template) if name not in PLACEHOLDERS), None)
+    return next((name for name in PLACE.findall(template) if name not in PLACEHOLDERS and not _is_param(name)), None)
+
+
+def _is_param(name: str) -> bool:
+    return name.startswith(PARAM) and NAME.fullmatch(name, len(PARAM)) is not None
 
 
 def fill(template: str, values: Mapping[str, str]) -> str:

@@ -11,6 +11,7 @@ from router.accounts.openapi import described
 from router.accounts.tokens import require_token
 from router.integrations.document import full_call_documents
 from router.reports.by_source import PARTS, SourceRow, read_wanted, report_by_source, told_of
+from router.reports.call_shapes import CallDocument, VisitDocument
 from router.reports.calls import FILTERS, calls_of, find_call, read_filter
 from router.reports.leaks import Leak, read_leaks
 from router.reports.visits import find_visit, visit_document
@@ -26,7 +27,7 @@ reports_api = guard(
 
 
 @reports_api.get("/calls")
-@described(query=(*FILTERS, "limit", "next"))
+@described(answer=CallDocument, is_list=True, query=FILTERS)
 def get_calls(project_id: int) -> dict[str, Any]:
     """List calls, newest first."""
     wanted = read_filter(request.args, current_project())
@@ -38,6 +39,7 @@ def get_calls(project_id: int) -> dict[str, Any]:
 
 
 @reports_api.get("/calls/<int:call_id>")
+@described(answer=CallDocument)
 def get_call(project_id: int, call_id: int) -> dict[str, Any]:
     """Read one call, with its attribution and its deliveries."""
     with current_server().database.reading() as session:
@@ -150,6 +152,7 @@ def _leak(leak: Leak) -> dict[str, Any]:
 
 
 @reports_api.get("/visits/<int:number>")
+@described(answer=VisitDocument)
 def get_visit(project_id: int, number: int) -> dict[str, Any]:
     """Read one visit by its visit number, with the numbers it was shown and its calls."""
     with current_server().database.reading() as session:

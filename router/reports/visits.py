@@ -27,7 +27,8 @@ def find_visit(session: Session, project_id: int, number: int) -> Visit:
 
 
 def visit_document(session: Session, visit: Visit) -> dict[str, Any]:
-    """`source_at` is before `started_at` when it came back directly and keeps its last known source."""
+    """`source_at` is before `started_at` when it came back directly and keeps its last known source; `limited`: without consent to a
+    cookie and click ids."""
     calls = select(Call).where(Call.visit_id == visit.id).order_by(Call.id.desc()).limit(MOST_ROWS)
     return {
         "visit": visit.number,
@@ -40,6 +41,8 @@ def visit_document(session: Session, visit: Visit) -> dict[str, Any]:
         "source_at": iso(visit.source_at or visit.started_at),
         "click_ids": visit.click_ids,
         "ga": visit.ga,
+        "params": visit.params,
+        "limited": visit.limited,
         "spans": _spans(session, visit),
         "numbers": _numbers(session, visit),
         "calls": full_call_documents(session, session.scalars(calls)),

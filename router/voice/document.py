@@ -12,7 +12,11 @@ from router.web import iso as iso
 
 
 def call_documents(session: Session, calls: Iterable[Call]) -> list[dict[str, Any]]:
-    """One document for each call, in the same order, without `deliveries` (those belong to the floor above). Two statements at most."""
+    """One document for each call, in the same order, without `deliveries` (those belong to the floor above). Two statements at most.
+
+    What comes from its visit is as the visit is now: fields that its pages told after the call began are among `params`, and click ids
+    whose consent was withdrawn are not there any more.
+    """
     calls = list(calls)
     wanted = {call.visit_id for call in calls if call.visit_id is not None}
     visits = {visit.id: visit for visit in session.scalars(select(Visit).where(Visit.id.in_(wanted)))} if wanted else {}
@@ -44,5 +48,6 @@ def _document(call: Call, visit: Visit | None) -> dict[str, Any]:
         },
         "click_ids": visit.click_ids if visit else {},
         "ga": visit.ga if visit else {},
+        "params": visit.params if visit else {},
         "recording": call.recording_url or None,
     }

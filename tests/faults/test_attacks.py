@@ -67,6 +67,7 @@ def test_a_script_in_an_advertisements_name_stays_text_on_every_page(
         "referrer": f"https://evil.example/{EVIL}",
         "ga": {"client_id": EVIL},
         "click_ids": {"gclid": EVIL},
+        "params": {"plan": EVIL},
     }
     given = client.post(f"/tag/{shop.project.key}/visits", json=body, headers=SITE)
     assert given.status_code == 201

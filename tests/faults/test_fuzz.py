@@ -41,6 +41,7 @@ NAMES = """
     page referrer visitor scenarios ga click_ids name site country timezone currency email fallback_destination version title
     enabled numbers static flow tagging aim exhausted integrations e164 role password next state limit on to scenario status
     period q use number format from until channel rule caller call destinations selectors replace project origin debug since
+    consent params test shown prefixes
 """
 FIELDS = st.sampled_from(NAMES.split())
 BODIES = st.dictionaries(FIELDS | WORDS, VALUES, max_size=6)

@@ -49,7 +49,7 @@ def test_the_receiver_gets_the_call_with_its_source_signed(
     assert set(data) == {
         *("id", "sid", "started_at", "caller", "number", "scenario", "destination", "status", "first_call"),
         *("ring_seconds", "duration", "visit", "landing_page", "referrer", "source", "attribution", "click_ids", "ga"),
-        *("recording", "deliveries"),
+        *("params", "recording", "deliveries"),
     }
     assert (data["caller"], data["visit"], data["source"]["campaign"]) == (CALLER, 10234, "spring")
     assert [(one["slot"], one["state"]) for one in data["deliveries"]] == [("webhook_end", "leased")]

@@ -3,10 +3,14 @@
 from typing import Any
 
 from flask.testing import FlaskClient
+from sqlalchemy import update
 from werkzeug.test import TestResponse
 
+from router.attribution.models import Visit
+from router.database import Database
 from tests.people import Cast, bearer
 from tests.reports.making import NUMBERS
+from tests.scenarios.test_api_description import Described
 
 
 def ask(client: FlaskClient, cast: Cast, path: str, **args: Any) -> TestResponse:
@@ -97,3 +101,17 @@ def test_what_is_not_there_is_404(client: FlaskClient, cast: Cast, life: dict[st
     own = f"/api/v1/projects/{cast.other_project.id}"
     for path in (f"/calls/{life['call_id']}", f"/visits/{life['number']}"):
         assert client.get(own + path, headers=bearer(cast.charlie_token)).status_code == 404
+
+
+def test_calls_and_visits_answer_as_described_with_the_sites_own_fields(
+    client: FlaskClient, cast: Cast, life: dict[str, int], database: Database
+) -> None:
+    with database.writing() as session:
+        session.execute(update(Visit).values(params={"plan": "gold"}, limited=True))
+    api = Described(client, cast.alice_token, cast)
+    calls = api.send("GET", "/calls?limit=200")["items"]
+    told = next(call for call in calls if call["visit"])
+    assert (told["params"], next(call for call in calls if not call["visit"])["params"]) == ({"plan": "gold"}, {})
+    assert api.send("GET", "/calls/{call_id}", call_id=told["id"]) == told
+    visit = api.send("GET", "/visits/{number}", number=told["visit"])
+    assert (visit["params"], visit["limited"]) == ({"plan": "gold"}, True)

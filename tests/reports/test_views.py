@@ -106,6 +106,24 @@ def test_what_happened_within_one_second_is_told_in_its_order(
     assert page.index("+1 415-555-0111</span> was busy") < page.index("+1 415-555-0112</span> began to ring")
 
 
+def test_the_receipt_shows_the_sites_own_fields_when_there_are_any(
+    alice: FlaskClient, life: dict[str, int], cast: Cast, database: Database
+) -> None:
+    with database.writing() as session:
+        project = session.merge(cast.project)
+        told, silent = (
+            make_visit(session, project, number, NOW, params=params)
+            for number, params in ((77701, {"plan": "<b>gold</b>", "items": "7"}), (77702, {}))
+        )
+        shown, empty = (
+            make_call(session, project, NUMBERS[0], NOW, sid=f"CA{one.id}", **leased(one)) for one in (told, silent)
+        )
+    page = alice.get(f"/calls/{shown.id}").text
+    assert '<span class="quiet">plan</span> &lt;b&gt;gold&lt;/b&gt;' in page
+    assert page.index(">items</span> 7") < page.index(">plan</span>")
+    assert "Told by the page" not in alice.get(f"/calls/{empty.id}").text
+
+
 def test_each_rule_is_told_in_words(alice: FlaskClient, database: Database, cast: Cast, life: dict[str, int]) -> None:
     """R7"""
     no = {"applies": False}

@@ -58,7 +58,14 @@ class Described:
             for one in value:
                 self.check(one, schema["items"], where)
         else:
-            kinds = {str: "string", bool: "boolean", int: "integer", dict: "object", type(None): "null"}
+            kinds = {
+                str: "string",
+                bool: "boolean",
+                int: "integer",
+                float: "number",
+                dict: "object",
+                type(None): "null",
+            }
             assert kinds[type(value)] in schema["type"], where
 
 

@@ -98,8 +98,8 @@ def national(e164: str) -> str:
 
 
 def forms(e164: str) -> list[str]:
-    """The digits of its usual forms: country code and national digits (`+44 (0)20 …`), national digits, and those without trunk prefix; none
-    for what is no number."""
+    """The digits of its usual forms: country code and national digits (`+44 (0)20 …`), national digits, and those without trunk prefix;
+    none for what is no number."""
     try:
         number = phonenumbers.parse(e164, None)
     except NumberParseException:

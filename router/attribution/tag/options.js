@@ -3,7 +3,6 @@
 //   scenarios    ids of the scenarios that this page is limited to
 //   measurement  the GA4 measurement id, when a page has several
 //   consent      none, limited or full: what the visitor has chosen already
-//   hydrates     a selector of containers that a framework takes over late
 //   params       (page variable only) own fields of the visit
 //   ready        (page variable only) called back when the numbers are there
 

@@ -105,7 +105,7 @@ const claims = () => {
 const mayBeFilled = (element, texts) =>
   !element.firstElementChild && !texts[1] && !(texts.join("").trim() && element.closest(TEL));
 
-const mayTouch = (element) => element && !element.isContentEditable && !element.closest(FORBIDDEN) && isSettled(element);
+const mayTouch = (element) => element && !element.isContentEditable && !element.closest(FORBIDDEN) && !(isAwaited(element) && (held = true));
 
 // The texts that may be changed: those with a digit, or all.
 const textNodes = (root, all) => {

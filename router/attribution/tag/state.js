@@ -13,6 +13,7 @@ let beatAt = 0;
 let timer, holdTimer, lookTimer;
 let calm = 0; // about the seconds since the page was loaded
 let late; // the page has had its time to render
+let marked; // its HTML came from a framework
 let turn = Promise.resolve(); // of requests
 let waiting = []; // who wants to be called back
 let withdrawn;

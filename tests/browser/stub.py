@@ -121,7 +121,9 @@ def running_stub() -> Iterator[Stub]:
 
         def do_GET(self) -> None:
             script = tag_script(stub.base, KEY, debug="debug" in self.path).body
-            self._send(200, script, {"Content-Type": "text/javascript", "Access-Control-Allow-Origin": "*"})
+            self._send(
+                200, script, {"Content-Type": "text/javascript; charset=utf-8", "Access-Control-Allow-Origin": "*"}
+            )
 
         def do_OPTIONS(self) -> None:
             stub.requests.append(Recorded("OPTIONS", self.path, dict(self.headers), None))

@@ -63,7 +63,7 @@ def timed_page(browser: Browser) -> Iterator[Page]:
 
 
 @pytest.fixture
-def thrown(page: Page, timed_page: Page) -> Iterator[list[str]]:
+def thrown(page: Page, timed_page: Page, site: Site) -> Iterator[list[str]]:
     """What nobody caught on either page; both are left afterwards, so that no late request of theirs is taken for another's."""
     found: list[str] = []
 
@@ -71,13 +71,21 @@ def thrown(page: Page, timed_page: Page) -> Iterator[list[str]]:
         found.append(str(error))
 
     for one in (page, timed_page):
-        one.context.clear_cookies()
+        forget(one, site)
         one.on("pageerror", note)
     yield found
     for one in (page, timed_page):
         one.remove_listener("pageerror", note)
         if one.url != "about:blank":
             one.goto("about:blank")
+
+
+def forget(page: Page, site: Site) -> None:
+    """A visitor whom nobody knows."""
+    page.context.clear_cookies()
+    browser = page.context.new_cdp_session(page)
+    browser.send("Storage.clearDataForOrigin", {"origin": site.origin, "storageTypes": "local_storage"})
+    browser.detach()
 
 
 @pytest.fixture(scope="module")

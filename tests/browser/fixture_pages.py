@@ -19,6 +19,7 @@ from typing import Any
 
 from playwright.sync_api import Page
 
+from router.attribution.script import TagOptions
 from router.attribution.spellings import spellings
 from tests.browser.stub import Site, Stub, number
 
@@ -71,11 +72,16 @@ class Fixture:
         return [given(one) for one in self.numbers]
 
     @property
+    def options(self) -> TagOptions:
+        return TagOptions(old_pages=any("suffixes" in one for one in self.numbers))
+
+    @property
     def all_steps(self) -> list[Step]:
         return [Step(**one) for one in self.steps]
 
     def put(self, site: Site, stub: Stub, *, tagged: bool = True) -> str:
         """The page's address, with the tag or with an empty script in its place."""
+        stub.options = self.options
         site.pages["/none.js"], site.types["/none.js"] = b"", "text/javascript"
         html = self.html.replace("{tag}", site.tag if tagged else "/none.js").replace("{server}", stub.base)
         site.pages["/"], site.types["/"] = html.encode(self.charset), f"text/html; charset={self.charset}"

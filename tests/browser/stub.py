@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from router.attribution.script import tag_script
+from router.attribution.script import TagOptions, tag_script
 from router.phones import forms, national
 
 KEY = "k3y"
@@ -56,6 +56,7 @@ class Stub:
     """Answers as DESIGN's HTTP section says, unless told otherwise by its fields."""
 
     base: str
+    options: TagOptions = field(default_factory=TagOptions)
     numbers: list[dict[str, Any]] = field(default_factory=list)
     requests: list[Recorded] = field(default_factory=list)
     visits: int = 0
@@ -120,7 +121,7 @@ def running_stub() -> Iterator[Stub]:
             """Quiet."""
 
         def do_GET(self) -> None:
-            script = tag_script(stub.base, KEY, debug="debug" in self.path).body
+            script = tag_script(stub.base, KEY, stub.options, "debug" in self.path).body
             self._send(
                 200, script, {"Content-Type": "text/javascript; charset=utf-8", "Access-Control-Allow-Origin": "*"}
             )

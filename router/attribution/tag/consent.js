@@ -1,10 +1,10 @@
 // What the visitor allows: none (no number), limited (a number, without cookie and click ids), or full. Until he has chosen, the project's
-// mode counts. A consent manager calls routerTag.consent(level); anything but a level or `true` is a refusal.
+// mode counts. A consent manager calls routerTag.consent(level); anything else is a refusal.
 
 const REFUSED = settings.consent === "none" ? "none" : "limited";
 const CLICK_ID = /([?&](?:gclid|gbraid|wbraid|yclid|msclkid|fbclid|ttclid)=)[^&]+/g;
 
-const allowed = (level) => (level === true ? "full" : /^(none|limited|full)$/.test(level) ? level : REFUSED);
+const allowed = (level) => (/^(none|limited|full)$/.test(level) ? level : REFUSED);
 
 const chooseConsent = (level) => {
   const before = consent;

@@ -8,8 +8,9 @@ const readGa = () => {
   const [, stream, value] = cookie("_ga_(" + (id ? (id + "").replace("G-", "") : "\\w+") + ")");
   askGtag(id || (stream && "G-" + stream));
   const found = {
-    client_id: gtagAnswers.client_id || /^GA\d.*?\.(\d+\.\d+)$/.exec(cookie("_ga")[1])?.[1],
-    session_id: gtagAnswers.session_id || /^GS(?:1\.\d+\.|2\..*?(?:\b|24)s)(\d+)/.exec(value)?.[1],
+    client_id: /^GA\d.*?\.(\d+\.\d+)$/.exec(cookie("_ga")[1])?.[1],
+    session_id: /^GS(?:1\.\d+\.|2\..*?(?:\b|24)s)(\d+)/.exec(value)?.[1],
+    ...gtagAnswers,
   };
   return consent === "full" && (found.client_id || found.session_id) ? found : undefined;
 };

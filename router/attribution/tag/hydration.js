@@ -7,23 +7,21 @@ const isMarked = () => {
   return false;
 };
 
-// Whether a framework is to take this element over. Vue marks its container when it has done so. React marks each element on the way, and
-// says of the container when it is done; parts that come later stand between the comments `$` and `/$`. Of pages that show nothing of that,
-// nobody is waited for any more when they have had their time.
+// Whether a framework is to take this element over. Vue marks its container when it has done so, React each element on the way; parts that
+// React takes over later stand between the comments `$` and `/$`. Of pages that show nothing of that, nobody is waited for any more when
+// they have had their time.
 const isAwaited = (element) => {
-  let awaited = !late && ((marked = marked ?? isMarked()) || element.closest("#root,#app,#__next,#__nuxt"));
-  let apart = true;
-  for (let at = element; at; at = at.parentNode) {
-    Object.entries(at).map(([key, value]) => {
-      if (/__vue_app/.test(key)) awaited = false;
-      if (/__reactF/.test(key)) apart = false;
-      if (/__reactC/.test(key)) awaited = value?.stateNode?.current?.memoizedState?.isDehydrated;
-    });
-    for (let before = at; apart && before; before = before.previousSibling) {
-      const mark = before.nodeType === 8 && before.data[0];
-      if (mark === "$") return true;
-      if (mark === "/") break;
+  let awaited = (marked = marked ?? isMarked()) || element.closest("#root,#app,#__next,#__nuxt");
+  for (let at = element, depth = 0, below; at && depth++ < 99; below = at, at = at.parentNode) {
+    for (const [key, value] of Object.entries(at)) {
+      if (/__vue_app/.test(key)) return false;
+      if (/__reactC/.test(key)) awaited = true;
+      if (/__reactF/.test(key)) {
+        for (let fiber = value; fiber; fiber = fiber.return) if (fiber.flags & 4096) return true; // "hydrating": it still compares
+        while (below && (below.nodeType !== 8 || !/^[$/]/.test(below.data))) below = below.previousSibling;
+        return below?.data[0] === "$";
+      }
     }
   }
-  return awaited;
+  return !late && awaited;
 };

@@ -43,7 +43,7 @@ const speak = (anew) => {
 // An answer names only the numbers that changed, each takes its scenario's place; and the scenarios that have none for this page any more.
 const renew = (answer) => {
   const kept = visit.numbers.filter((number) => {
-    number.gone = number.gone || [].concat(answer.withdrawn).includes(number.scenario);
+    number.gone = number.gone || answer.withdrawn?.includes(number.scenario);
     return !(number.gone && used.has(number.scenario)) && !answer.numbers.some((one) => one.scenario === number.scenario);
   });
   visit.numbers = checkedNumbers(kept.concat(answer.numbers));
@@ -51,7 +51,7 @@ const renew = (answer) => {
 
 // The site's own fields.
 const readParams = () => {
-  for (let n = 1; n < 6; n++) keepParams({ ["roistat_param" + n]: window["roistat_param" + n] });
+  for (const n of "12345") keepParams({ ["roistat_param" + n]: window["roistat_param" + n] });
   return Object.keys(params)[0] && params;
 };
 

@@ -44,7 +44,7 @@ const isSilent = () => consent === "none" || cookie(OFF)[1];
 const start = () => {
   const off = queryValue(location, OFF);
   if (off) keepCookie(OFF, +off);
-  consent = consent || allowed(option("consent") || (settings.gpc && navigator.globalPrivacyControl ? REFUSED : settings.consent || true));
+  consent = consent || allowed(option("consent") || (settings.gpc && navigator.globalPrivacyControl ? REFUSED : settings.consent || "full"));
   keepParams(pageOptions.params);
   api.ready(pageOptions.ready);
   attempt(goOn);

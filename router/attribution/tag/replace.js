@@ -1,8 +1,8 @@
 // Swaps numbers on the page. Text changes only inside text nodes, links only in href, and each keeps its original: with no numbers to
 // show, the same pass takes every swap back.
 
-const FORBIDDEN = 'script,style,noscript,title,textarea,input,select,a[href^=sms i],a[href^=mailto i],a[href^=viber i],a[href*=whatsapp i],' +
-  'a[href*="wa.me" i],a[href*="//t.me/" i]';
+const FORBIDDEN = 'script,style,noscript,title,textarea,input,select,[href^=sms i],[href^=mailto i],[href^=viber i],[href*=whatsapp i],' +
+  '[href*="wa.me" i],[href*="//t.me/" i]';
 const TEL = 'a[href^="tel:" i]' + OLD_LINKS;
 
 const originals = new WeakMap();
@@ -19,14 +19,14 @@ const show = (numbers) => {
 
 const passAll = () => {
   pause = 0;
-  if (observer && document.readyState !== "loading") pass([document.body]);
+  if (observer && performance.timing?.domContentLoadedEventStart !== 0) pass([document.body]); // deferred scripts come before
 };
 
 const pageChanged = (records) => {
   followAddress();
   if (pause) return;
   if (writes > 20) pause = setTimeout(safely(passAll), 1000); // another script writes against us: it must never cost the page more
-  else pass([].concat(...records.map((record) => (record.addedNodes[0] ? [...record.addedNodes] : record.target))));
+  else pass(records.flatMap((record) => (record.addedNodes[0] ? [...record.addedNodes] : record.target)));
 };
 
 const pass = (roots) => {
@@ -127,5 +127,5 @@ const linkTarget = (link) => {
   const before = original(link);
   const near = (selector) => attempt(() => link.closest(selector) || link.querySelector(selector));
   const number = shown.find((one) => one.selectors.some(near)) || oldNumber(near(OLD_ELEMENTS), true) || dialled(before);
-  return number && !/^tel:.*[;,]/i.test(before) && place(number) ? "tel:" + number.e164 : before;
+  return number && !/[;,]/.test(before) && place(number) ? "tel:" + number.e164 : before;
 };

@@ -31,4 +31,4 @@ const leadOf = (node) => {
   return /^[+(]*\d{1,5}[)-]?$/.test(text) ? 0 : "";
 };
 
-const dialled = (link) => attempt(() => owners.get(spelling(/^tel:([\d\s().+-]+)$/i.exec(decodeURIComponent(link))[1])));
+const dialled = (link) => attempt(() => owners.get(spelling(decodeURIComponent(link.slice(4)))));

@@ -13,7 +13,7 @@ from router.accounts.access import Audience, current_actor, current_project, gua
 from router.accounts.models import Project
 from router.accounts.sections import Section, add_section
 from router.accounts.sessions import require_person
-from router.attribution.crawler_counts import crawler_views, write_counts
+from router.attribution.crawler_counts import STAFF, crawler_views, write_counts
 from router.attribution.install import csp_lines, snippet
 from router.attribution.models import RefusedOrigin, Visit
 from router.attribution.origins import belongs, host_and_port
@@ -52,13 +52,14 @@ def show() -> str:
         asked = [
             one for one in session.scalars(refused.order_by(RefusedOrigin.last_at.desc())) if not _own(project, one)
         ]
-        crawlers = sum(crawler_views(session, project, server.now()).values())
+        views = crawler_views(session, project, server.now())
     base_url = server.settings.base_url
     return render_template(
         "reports/install.html",
         lights=lights,
         refused=asked,
-        crawlers=crawlers,
+        staff=views.pop(STAFF),
+        crawlers=sum(views.values()),
         snippet=snippet(base_url, project.key),
         csp="\n".join(f"{directive} {origin};" for directive, origin in csp_lines(base_url).items()),
     )

@@ -20,6 +20,7 @@ from router.accounts.tag_pages import tag_settings
 from router.accounts.token_pages import token_settings
 from router.attribution import hooks as tag_hooks
 from router.attribution import pool
+from router.attribution.amp import amp
 from router.attribution.crawler_api import crawler_api
 from router.attribution.planner.api import plan_api
 from router.attribution.planner.history import add_past_calls
@@ -105,6 +106,7 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     deliveries,
     deliveries_api,
     tag_hooks.hooks,
+    amp,
     voice_hooks.hooks,
     reports_pages,
     reports,

@@ -31,9 +31,9 @@ REPEAT_CREDITS = [
     ("own_visit", "This call's own visit"),
 ]
 CONSENT_CHOICES = [
-    ("full", "Show a tracking number, with cookie and click ids"),
-    ("limited", "Show a tracking number, without cookie and click ids"),
-    ("none", "Do nothing: the page keeps its own number"),
+    ("full", "A number, with cookie and click ids"),
+    ("limited", "A number, without cookie or click ids"),
+    ("none", "No number: the page keeps its own"),
 ]
 
 

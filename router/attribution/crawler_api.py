@@ -24,17 +24,19 @@ crawler_api = guard(
 
 
 class CrawlerDayDocument(BaseModel):
-    """Page views of crawlers on a day of the project's time zone, by what gave them away: their user agent, or their behaviour."""
+    """Page views without a visit on a day of the project's time zone: of crawlers, by what gave them away (their user agent, or their
+    behaviour), and of people from the project's staff addresses."""
 
     day: str
     user_agent: int
     behaviour: int
+    staff: int
 
 
 @crawler_api.get("/crawlers")
 @described(answer=CrawlerDayDocument, is_list=True)
 def list_crawler_days(project_id: int) -> dict[str, Any]:
-    """Days on which crawlers viewed pages, newest first; they get the page's own number, no visit and no lease."""
+    """Days on which crawlers or staff viewed pages, newest first; they get the page's own number, no visit and no lease."""
     limit, server = read_limit(request.args.get("limit", "")), current_server()
     kinds = [func.sum(case((CrawlerDay.kind == kind, CrawlerDay.views), else_=0)) for kind in KINDS]
     days = select(CrawlerDay.day, *kinds).where(CrawlerDay.project_id == current_project().id).group_by(CrawlerDay.day)
@@ -43,7 +45,7 @@ def list_crawler_days(project_id: int) -> dict[str, Any]:
     write_counts(server)
     with server.database.reading() as session:
         rows = session.execute(days.order_by(CrawlerDay.day.desc()).limit(limit + 1)).all()
-    items = [{"day": day, "user_agent": int(named), "behaviour": int(behaved)} for day, named, behaved in rows[:limit]]
+    items = [{"day": day} | dict(zip(KINDS, map(int, views), strict=True)) for day, *views in rows[:limit]]
     following = make_cursor(date.fromisoformat(items[-1]["day"]).toordinal()) if len(rows) > limit else None
     return {"items": items, "next": following}
 

@@ -1,5 +1,5 @@
-"""Counts page views of crawlers by project, day and what gave them away. They are gathered in the memory of the process and written at most
-every ten seconds, after an answer has gone out: nobody's page waits for them."""
+"""Counts page views of crawlers, and of the project's own people, by project, day and what gave them away. They are gathered in the
+memory of the process and written at most every ten seconds, after an answer has gone out: nobody's page waits for them."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -20,7 +20,9 @@ from router.server import Server
 
 log = structlog.get_logger()
 
-KINDS = ("user_agent", "behaviour")
+STAFF = "staff"
+"""No crawlers, but people whose visits do not count either: from addresses that the project names."""
+KINDS = ("user_agent", "behaviour", STAFF)
 WRITTEN_EVERY = timedelta(seconds=10)
 MOST_WAITING = 2_000
 """Different counts that wait to be written; more of them are no project's keys, and are lost."""
@@ -30,7 +32,7 @@ REGISTRY = "crawler_counts"
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What is counted: the project's public key as the page named it, the minute, and `user_agent` or `behaviour`."""
+    """What is counted: the project's public key as the page named it, the minute, and `user_agent`, `behaviour` or `staff`."""
 
     key: str
     minute: datetime
@@ -98,7 +100,7 @@ def _add(session: Session, waiting: Mapping[Seen, int]) -> None:
 
 
 def crawler_views(session: Session, project: Project, now: datetime, days: int = 7) -> dict[str, int]:
-    """Page views of crawlers today and in the days before, by kind."""
+    """Page views without a visit today and in the days before, by kind."""
     first = now.astimezone(ZoneInfo(project.timezone)).date() - timedelta(days=days - 1)
     rows = session.execute(
         select(CrawlerDay.kind, func.sum(CrawlerDay.views))

@@ -2,14 +2,16 @@
 
 import json
 from collections.abc import Iterable
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, g, request
 from sqlalchemy.orm import Session
 
 from router import phones
 from router.accounts.access import Audience, guard
+from router.accounts.tag_values import is_staff
 from router.attribution.arrivals import (
     Arrival,
     mere_sign,
@@ -18,10 +20,11 @@ from router.attribution.arrivals import (
     with_project,
 )
 from router.attribution.crawler_counts import REGISTRY as COUNTS
-from router.attribution.crawler_counts import CrawlerCounts, counts_of
+from router.attribution.crawler_counts import STAFF, CrawlerCounts, counts_of
 from router.attribution.crawlers import is_crawler
 from router.attribution.crowds import Crowds
-from router.attribution.origins import belongs, host_and_port, remember_refused
+from router.attribution.first_party import may_keep_cookie, welcome_first_party
+from router.attribution.origins import belongs, host_and_port, refuse_origin
 from router.attribution.page_views import PostedView, read_posted_sign, read_posted_view
 from router.attribution.regions import region_of
 from router.attribution.rehearsal import numbers_on_trial
@@ -55,7 +58,7 @@ def make_limits(server: Server) -> None:
     server.registries[COUNTS] = CrawlerCounts()
 
 
-@hooks.post("/<key>/visits")
+@hooks.post("/<key>/visits", provide_automatic_options=False)
 def view_page(key: str) -> Response:
     """One page view: 201 with the visit and its numbers; 204 for crawlers, who get the page's own number."""
     server = current_server()
@@ -66,10 +69,23 @@ def view_page(key: str) -> Response:
     address = _client(server)
     if not server.registries["visit_rate"].allows(client_group(address)):
         raise Problem(429, "Too many page views from one address; try again in a minute.")
-    posted = read_posted_view(read_json(request))
+    body = read_json(request)
+    posted = read_posted_view(body)
     region = region_of(server, address)
     if posted.is_test:
         return _on_trial(server, key, posted, address, region)
+    project, arrival = _arrive(server, key, posted, address, region, now)
+    if arrival is None:
+        return _answer(None)
+    if may_keep_cookie(body):
+        g.visitor_to_keep = arrival.visit.visitor
+    return _answer(_visit_document(server, project, arrival), 201)
+
+
+def _arrive(
+    server: Server, key: str, posted: PostedView, address: str, region: str, now: datetime
+) -> tuple[TagProject, Arrival | None]:
+    """The visit with its numbers; None: no visit begins."""
 
     def work(session: Session, found: TagProject | None) -> tuple[TagProject, bool, Arrival | None]:
         project = _project(found)
@@ -77,18 +93,16 @@ def view_page(key: str) -> Response:
             return project, False, None
         if project.suspended:
             return project, True, None
-        if not _is_welcome(server, key, project, posted):
-            counts_of(server).count(key, "behaviour", now)
+        if kind := _turned_away(server, key, project, posted):
+            counts_of(server).count(key, kind, now)
             return project, True, None
         view = posted.for_site(project.site, address, region)
         return project, True, page_viewed(session, server.keys, project, view, posted.visitor, posted.scenarios, now)
 
     project, allowed, arrival = with_project(server.database, key, work)
     if not allowed:
-        _refuse_origin(server, project)
-    if arrival is None:
-        return _answer(None)
-    return _answer(_visit_document(server, project, arrival), 201)
+        refuse_origin(server, project.id, request.headers.get("Origin", ""), now)
+    return project, arrival
 
 
 def _on_trial(server: Server, key: str, posted: PostedView, address: str, region: str) -> Response:
@@ -99,13 +113,13 @@ def _on_trial(server: Server, key: str, posted: PostedView, address: str, region
         view = posted.for_site(project.site, address, region)
         numbers = numbers_on_trial(session, project, view, posted.scenarios) if allowed else []
     if not allowed:
-        _refuse_origin(server, project)
+        refuse_origin(server, project.id, request.headers.get("Origin", ""), server.now())
     if project.suspended:
         return _answer(None)
     return _answer(TRIAL | {"numbers": _numbers(project, numbers)}, 201)
 
 
-@hooks.post("/<key>/visits/<token>/alive")
+@hooks.post("/<key>/visits/<token>/alive", provide_automatic_options=False)
 def page_is_open(key: str, token: str) -> Response:
     """A sign of life: 204, or 200 with the numbers that the page has to change, and the scenarios that have none for it any more."""
     server = current_server()
@@ -122,13 +136,15 @@ def page_is_open(key: str, token: str) -> Response:
     if arrival is None:
         raise Problem(404, "There is no such visit; ask for numbers anew.")
     _show_life(server, key)
+    if body.get("consent") == "full":
+        g.visitor_to_keep = arrival.visit.visitor
     if not arrival.numbers and not arrival.withdrawn:
         return _answer(None)
     withdrawn = {"withdrawn": arrival.withdrawn} if arrival.withdrawn else {}
     return _answer({"numbers": _numbers(project, arrival.numbers)} | withdrawn)
 
 
-@hooks.post("/<key>/visits/<token>/left")
+@hooks.post("/<key>/visits/<token>/left", provide_automatic_options=False)
 def page_is_left(key: str, token: str) -> Response:
     server = current_server()
     _limit_signs(server, token)
@@ -137,7 +153,7 @@ def page_is_left(key: str, token: str) -> Response:
     return _answer(None)
 
 
-@hooks.post("/<key>/visits/<token>/tap")
+@hooks.post("/<key>/visits/<token>/tap", provide_automatic_options=False)
 def number_is_tapped(key: str, token: str) -> Response:
     """The visitor is about to call a number: a fact, and a sign of life."""
     server = current_server()
@@ -168,7 +184,9 @@ def _mere_sign(session: Session, key: str, token: str, *, left: bool = False) ->
 @hooks.route("/<key>/visits/<token>/<sign>", methods=["OPTIONS"])
 def preflight(key: str, token: str = "", sign: str = "") -> Response:
     """The tag needs none; a page's own script that posts JSON does."""
-    response = _answer(None)
+    response, server = _answer(None), current_server()
+    with server.database.reading() as session:
+        g.tag_project = find_tag_project(session, key)
     response.headers["Access-Control-Allow-Methods"] = "POST"
     response.headers["Access-Control-Allow-Headers"] = "Content-Type"
     response.headers["Access-Control-Max-Age"] = "86400"
@@ -186,18 +204,21 @@ def write_crawler_counts(response: Response) -> Response:
 
 @hooks.after_request
 def allow_origin(response: Response) -> Response:
-    """Names the exact origin, allows no credentials. What a page must not have was refused before."""
+    """Names the exact origin; credentials only for pages that are one site with the tag's own address. What a page must not have was
+    refused before."""
     response.headers["Cache-Control"] = "no-store"
     origin = request.headers.get("Origin")
     if origin and response.status_code != 403 and host_and_port(origin):
         response.headers["Access-Control-Allow-Origin"] = origin
         response.headers["Vary"] = "Origin"
+        welcome_first_party(response, g.get("tag_project"), origin, g.get("visitor_to_keep"))
     return response
 
 
 def _project(project: TagProject | None) -> TagProject:
     if project is None:
         raise Problem(404, "There is no project with this key.")
+    g.tag_project = project
     return project
 
 
@@ -206,6 +227,13 @@ def _visit_id(server: Server, project: TagProject, token: str) -> int:
     if visit_id is None:
         raise Problem(404, "There is no such visit; ask for numbers anew.")
     return visit_id
+
+
+def _turned_away(server: Server, key: str, project: TagProject, posted: PostedView) -> str | None:
+    """As what a page view is counted that begins no visit; None: it may begin one."""
+    if is_staff(project.staff, _client(server)):
+        return STAFF
+    return None if _is_welcome(server, key, project, posted) else "behaviour"
 
 
 def _is_welcome(server: Server, key: str, project: TagProject, posted: PostedView) -> bool:
@@ -237,14 +265,6 @@ def _is_allowed(server: Server, project: TagProject, posted: PostedView) -> bool
     if found is None:
         return False
     return belongs(project.site, *found) or found == host_and_port(server.settings.base_url)
-
-
-def _refuse_origin(server: Server, project: TagProject) -> None:
-    origin = request.headers.get("Origin", "")
-    if host_and_port(origin) and server.registries["refused_origin_rate"].allows(f"{project.id} {origin}"):
-        with server.database.writing() as session:
-            remember_refused(session, project.id, origin, server.now())
-    raise Problem(403, "Pages of this site may not ask for numbers; an admin can allow it in the project's settings.")
 
 
 def _visit_document(server: Server, project: TagProject, arrival: Arrival) -> dict[str, Any]:

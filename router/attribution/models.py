@@ -196,7 +196,8 @@ class AccuracyDue(Base):
 
 
 class CrawlerDay(Base):
-    """Page views of crawlers in a project on a day, by what gave them away: `user_agent` or `behaviour`."""
+    """Page views without a visit in a project on a day: of crawlers, by what gave them away (`user_agent` or `behaviour`), and of
+    `staff`."""
 
     __tablename__ = "crawler_day"
 

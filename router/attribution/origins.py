@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import NoReturn
 from urllib.parse import urlsplit
 
 from sqlalchemy import func, select
@@ -9,6 +10,8 @@ from sqlalchemy.orm import Session
 
 from router.attribution.models import RefusedOrigin
 from router.database import dialect_insert
+from router.server import Server
+from router.web import Problem
 
 MOST_REFUSED_ORIGINS = 20
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -45,6 +48,17 @@ def is_own_host(site: Iterable[str], host: str, page_host: str) -> bool:
     """Whether a referrer's host is the site's own: no evidence of where the visitor came from. Sub-domains of the site count."""
     names = [pattern.casefold().partition(":")[0].removeprefix("*.").removeprefix("www.") for pattern in site]
     return host == page_host or any(host == name or host.endswith(f".{name}") for name in names)
+
+
+def refuse_origin(server: Server, project_id: int, origin: str, now: datetime) -> NoReturn:
+    """
+    Raises:
+        Problem: 403, always; the origin is remembered at most once a minute.
+    """
+    if host_and_port(origin) and server.registries["refused_origin_rate"].allows(f"{project_id} {origin}"):
+        with server.database.writing() as session:
+            remember_refused(session, project_id, origin, now)
+    raise Problem(403, "Pages of this site may not ask for numbers; an admin can allow it in the project's settings.")
 
 
 def remember_refused(session: Session, project_id: int, origin: str, now: datetime) -> None:

@@ -13,7 +13,20 @@ import zopfli.gzip
 
 FOUND_BY = {True: "old", False: "search"}
 """How numbers are found: by the old classes (R13) on pages of a project without scenarios, else by how they are written."""
-PARTS = ["state", "options", "ga", "storage", "api", "format", "life", "consent", "FOUND_BY", "hydration", "replace", "main"]
+PARTS = [
+    "state",
+    "options",
+    "ga",
+    "storage",
+    "api",
+    "format",
+    "life",
+    "consent",
+    "FOUND_BY",
+    "hydration",
+    "replace",
+    "main",
+]
 """The modules, in the order that compresses best."""
 FOLDER = Path(__file__).parent / "tag"
 HOLD_SECONDS = 150

@@ -56,6 +56,7 @@ class TagProject:
     scenario lends its free numbers instead."""
 
     id: int
+    key: str
     site: list[str]
     country: str
     gap: timedelta
@@ -63,6 +64,13 @@ class TagProject:
     """For how many days a visit that comes back directly keeps its last known source."""
     suspended: bool
     scenarios: list[TagScenario]
+    consent: str = "full"
+    """What may be known of a visitor before he has chosen: none, limited, or full."""
+    gpc_refuses: bool = False
+    tag_address: str = ""
+    """Where the site itself serves the tag; empty: this server does."""
+    staff: tuple[str, ...] = ()
+    """Addresses and networks whose visitors keep the page's number."""
 
     def only(self, wanted: Iterable[int] | None) -> list[TagScenario]:
         """The scenarios that a page limits itself to; all when it says nothing."""
@@ -79,6 +87,7 @@ class GivenNumber:
 
 
 _project, _scenario, _pool = table_of(Project).c, table_of(Scenario).c, table_of(PoolNumber).c
+_SAID_BY_PROJECT = ("consent", "gpc_refuses", "tag_address", "staff_addresses")
 _HAS_FREE_POOL = case(
     (_scenario.id.is_(None), exists(select(_pool.number_id).where(_pool.scenario_id == free_pool(_project.id)))),
     else_=false(),
@@ -90,6 +99,7 @@ _TAG_PROJECT = Statement(
             _HAS_FREE_POOL.label("has_free_pool"),
             *(_scenario[name] for name in ("id", "aim", "hold_seconds", "tagging", "terms", "channels")),
             *(_scenario[name] for name in ("exhausted", "survival")),
+            *(_project[name] for name in _SAID_BY_PROJECT),
         )
         .join_from(
             table_of(Project),
@@ -109,16 +119,22 @@ def find_tag_project(session: Session, key: str) -> TagProject | None:
     if not rows:
         return None
     project_id, site, country, gap, source_days, suspended_at, has_free_pool, *_ = rows[0]
-    scenarios = [TagScenario(*row[7:]) for row in rows if row[7] is not None]
+    scenarios = [TagScenario(*row[7:-4]) for row in rows if row[7] is not None]
+    consent, gpc_refuses, tag_address, staff = rows[0][-4:]
     if has_free_pool:
         scenarios = [TagScenario(free_pool(project_id), FREE_AIM, int(FREE_HOLD.total_seconds()), {})]
     suspended = suspended_at is not None
     return TagProject(
         project_id,
+        key[:32],
         site,
         country,
         timedelta(seconds=gap),
         source_days,
         suspended,
         [] if suspended else scenarios,
+        consent,
+        bool(gpc_refuses),
+        tag_address,
+        tuple(staff),
     )

@@ -11,7 +11,15 @@ VISITOR_BYTES, MAC_BYTES = 12, 9
 
 def new_visitor(keys: KeyRing, project_id: int) -> str:
     """A fresh visitor id of this project: 28 characters."""
-    body = secrets.token_bytes(VISITOR_BYTES)
+    return _visitor(keys, project_id, secrets.token_bytes(VISITOR_BYTES))
+
+
+def visitor_for(keys: KeyRing, project_id: int, known_as: str) -> str:
+    """The visitor id of a browser that somebody else knows by a name of his; the same for the same name, and nobody can tell it from it."""
+    return _visitor(keys, project_id, keys.sign(f"known visitor {project_id}", known_as.encode(), VISITOR_BYTES))
+
+
+def _visitor(keys: KeyRing, project_id: int, body: bytes) -> str:
     return _text(body + keys.sign(f"visitor {project_id}", body, MAC_BYTES))
 
 

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
 
 from flask import Blueprint, flash, redirect, render_template, url_for
 from sqlalchemy import func, select
@@ -10,11 +12,12 @@ from werkzeug.wrappers import Response
 
 from router.accounts import audit
 from router.accounts.access import Audience, current_actor, current_project, guard
+from router.accounts.domains import registrable_domain
 from router.accounts.models import Project
 from router.accounts.sections import Section, add_section
 from router.accounts.sessions import require_person
-from router.attribution.crawler_counts import crawler_views, write_counts
-from router.attribution.install import csp_lines, snippet
+from router.attribution import install
+from router.attribution.crawler_counts import STAFF, crawler_views, write_counts
 from router.attribution.models import RefusedOrigin, Visit
 from router.attribution.origins import belongs, host_and_port
 from router.server import Server, current_server
@@ -52,16 +55,33 @@ def show() -> str:
         asked = [
             one for one in session.scalars(refused.order_by(RefusedOrigin.last_at.desc())) if not _own(project, one)
         ]
-        crawlers = sum(crawler_views(session, project, server.now()).values())
-    base_url = server.settings.base_url
+        views = crawler_views(session, project, server.now())
     return render_template(
         "reports/install.html",
         lights=lights,
         refused=asked,
-        crawlers=crawlers,
-        snippet=snippet(base_url, project.key),
-        csp="\n".join(f"{directive} {origin};" for directive, origin in csp_lines(base_url).items()),
+        staff=views.pop(STAFF),
+        crawlers=sum(views.values()),
+        **_texts(project, server.settings.base_url),
     )
+
+
+def _texts(project: Project, server_address: str) -> dict[str, Any]:
+    """What there is to copy, with the address from which the project's tag comes."""
+    base_url = project.tag_address or server_address
+    host = urlsplit(f"//{project.site[0].removeprefix('*.')}").hostname or ""
+    return {
+        "snippet": install.snippet(base_url, project.key),
+        "script": install.script_address(base_url, project.key),
+        "csp": "\n".join(f"{directive} {origin};" for directive, origin in install.csp_lines(base_url).items()),
+        "recipes": install.recipes(base_url, project.key),
+        "proxies": install.proxies(server_address, registrable_domain(host) or "example.com"),
+        "domain": registrable_domain(host) or "example.com",
+        "page_of_site": f"https://{project.site[0].removeprefix('*.')}/",
+        "consent": install.CONSENT,
+        "scripting": install.SCRIPTING,
+        "before": install.BEFORE,
+    }
 
 
 @install_page.post("/allow/<int:origin_id>")

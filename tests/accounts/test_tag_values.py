@@ -3,7 +3,7 @@
 from ipaddress import ip_address, ip_network
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from router.accounts.tag_values import is_of_site, is_staff, read_staff, read_tag_address
@@ -86,6 +86,7 @@ def test_staff_are_exactly_who_is_listed(listed: list[object], visitor: object) 
     assert not is_staff(staff, "no address")
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_nothing_typed_breaks_the_readers(typed: str) -> None:
     for reader in (read_tag_address, read_staff):

@@ -143,6 +143,7 @@ def test_admins_and_programs_see_how_many(server: Server, client: FlaskClient, c
             ("2026-11-17", "user_agent", 300),
             ("2026-11-20", "behaviour", 11),
             ("2026-11-20", "user_agent", 5),
+            ("2026-11-20", "staff", 2),
         ):
             session.add(CrawlerDay(project_id=cast.project.id, day=day, kind=kind, views=views))
         session.add(CrawlerDay(project_id=cast.other_project.id, day="2026-11-20", kind="user_agent", views=9))
@@ -152,8 +153,8 @@ def test_admins_and_programs_see_how_many(server: Server, client: FlaskClient, c
     address, alice = f"/api/v1/projects/{cast.project.id}/crawlers", bearer(cast.alice_token)
     first = client.get(f"{address}?limit=2", headers=alice).get_json()
     assert first["items"] == [
-        {"day": "2026-11-23", "user_agent": 1, "behaviour": 0},
-        {"day": "2026-11-20", "user_agent": 5, "behaviour": 11},
+        {"day": "2026-11-23", "user_agent": 1, "behaviour": 0, "staff": 0},
+        {"day": "2026-11-20", "user_agent": 5, "behaviour": 11, "staff": 2},
     ]
     rest = client.get(f"{address}?next={first['next']}", headers=alice).get_json()
     assert ([one["day"] for one in rest["items"]], rest["next"]) == (["2026-11-17", "2026-11-16"], None)
@@ -161,4 +162,4 @@ def test_admins_and_programs_see_how_many(server: Server, client: FlaskClient, c
         assert client.get(f"{address}?{junk}", headers=alice).status_code == 422
     assert client.get(address, headers=bearer(cast.charlie_token)).status_code == 404
     with server.database.reading() as session:
-        assert crawler_views(session, cast.project, NOON) == {"user_agent": 306, "behaviour": 11}
+        assert crawler_views(session, cast.project, NOON) == {"user_agent": 306, "behaviour": 11, "staff": 2}

@@ -30,6 +30,7 @@ PAGES = [
     PageToSee("/numbers/add", "Add own numbers"),
     PageToSee("/settings", "Settings"),
     PageToSee("/settings/install", "Settings"),
+    PageToSee("/settings/tag", "Settings"),
     PageToSee("/settings/people", "Settings"),
     PageToSee("/settings/tokens", "Settings"),
     PageToSee("/settings/audit", "Settings"),

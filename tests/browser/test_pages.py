@@ -147,6 +147,19 @@ def test_a_page_is_readable_for_all_and_fits_a_telephone(site: Site, windows: di
             assert found.violations_count == 0, found.generate_report()
 
 
+def test_what_the_install_page_folds_away_is_readable_too(site: Site, windows: dict[str, Page]) -> None:
+    page = windows["alice"]
+    for width, height, _, scheme in VIEWS:
+        page.set_viewport_size({"width": width, "height": height})
+        page.emulate_media(color_scheme=scheme)
+        site.open(page, PageToSee("/settings/install", "Settings"))
+        page.evaluate("document.querySelectorAll('main details').forEach((one) => { one.open = true; })")
+        picture(page, "/settings/install-open", scheme, width)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        found = Axe().run(page)
+        assert found.violations_count == 0, found.generate_report()
+
+
 def picture(page: Page, path: str, scheme: str, width: int) -> None:
     """A screenshot to look at, kept in artefacts/pages."""
     name = re.sub(r"[^\w.-]+", "-", path).strip("-") or "start"

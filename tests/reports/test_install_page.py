@@ -4,8 +4,10 @@ from flask.testing import FlaskClient
 from sqlalchemy import select
 
 from router.accounts.models import Project
+from router.attribution.crawler_counts import STAFF, counts_of
 from router.attribution.models import RefusedOrigin
 from router.database import Database
+from router.server import Server
 from tests.people import NOW, Cast, sign_in
 from tests.reports.making import make_call, make_visit
 
@@ -18,6 +20,39 @@ def test_it_shows_the_line_and_the_two_sources_of_a_csp(client: FlaskClient, cas
     assert line in page
     assert "script-src https://calls.example.net;" in page
     assert "connect-src https://calls.example.net;" in page
+
+
+def test_everything_to_copy_has_the_projects_own_address(client: FlaskClient, cast: Cast, database: Database) -> None:
+    def addresses() -> tuple[int, int]:
+        page = sign_in(client, cast.alice).get("/settings/install").text
+        return tuple(page.count(f"{one}/tag/{cast.project.key}") for one in ("calls.example.net", "www.example.com/c"))
+
+    assert addresses() == (6, 0)
+    with database.writing() as session:
+        session.get_one(Project, cast.project.id).tag_address = "https://www.example.com/c"
+    assert addresses()[0] == 0
+    page = sign_in(client, cast.alice).get("/settings/install").text
+    assert "script-src https://www.example.com;" in page
+    assert f"https://www.example.com/c/tag/{cast.project.key}/amp?page=SOURCE_URL&amp;amp;referrer=" in page
+    assert "location /calls/tag/ {\n    proxy_pass https://calls.example.net/tag/;" in page
+    assert "https://shop.example.com/?router_test=1" in page
+
+
+def test_what_the_project_chose_about_consent_is_said(client: FlaskClient, cast: Cast, database: Database) -> None:
+    with database.writing() as session:
+        session.get_one(Project, cast.project.id).consent = "none"
+    page = sign_in(client, cast.alice).get("/settings/install").text
+    assert "Until a visitor has agreed, pages keep their own number." in page
+    assert "typeof tag.consent === &#34;function&#34; ? tag.consent(level) : tag.consent = level;" in page
+
+
+def test_views_of_staff_stand_apart_from_crawlers(server: Server, client: FlaskClient, cast: Cast) -> None:
+    assert "of your own people" not in sign_in(client, cast.alice).get("/settings/install").text
+    for _ in range(12):
+        counts_of(server).count(cast.project.key, STAFF, server.now())
+    page = sign_in(client, cast.alice).get("/settings/install").text
+    assert "last 7 days: 0 page views got the page’s own number." in page
+    assert "So did 12 page views of your own people." in page
 
 
 def test_the_lights_turn_green_at_the_first_visit_and_the_first_call(

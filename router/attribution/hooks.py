@@ -25,6 +25,7 @@ from router.attribution.origins import belongs, host_and_port, remember_refused
 from router.attribution.page_views import PostedView, read_ga, read_posted_view
 from router.attribution.prefixes import read_groups
 from router.attribution.regions import region_of
+from router.attribution.returns import NOTHING_SAID, Report, read_report
 from router.attribution.script import HOLD_SECONDS
 from router.attribution.spellings import spellings
 from router.attribution.tag_projects import GivenNumber, TagProject, find_tag_project
@@ -92,11 +93,12 @@ def page_is_open(key: str, token: str) -> Response:
     server = current_server()
     _limit_signs(server, token)
     body = read_json(request) if request.content_length else {}
-    ga, groups = read_ga(body), read_groups(body)
+    ga, groups, report = read_ga(body), read_groups(body), read_report(body)
 
     def work(session: Session, found: TagProject | None) -> tuple[TagProject, Arrival | None]:
         project = _project(found)
-        return project, sign_of_life(session, project, _visit_id(server, project, token), ga, server.now(), groups)
+        visit_id = _visit_id(server, project, token)
+        return project, sign_of_life(session, project, visit_id, ga, server.now(), groups, report)
 
     project, arrival = with_project(server.database, key, work)
     if arrival is None:
@@ -112,8 +114,9 @@ def page_is_open(key: str, token: str) -> Response:
 def page_is_left(key: str, token: str) -> Response:
     server = current_server()
     _limit_signs(server, token)
+    report = read_report(read_json(request) if request.content_length else {})
     with server.database.writing() as session:
-        _mere_sign(session, key, token, left=True)
+        _mere_sign(session, key, token, report, left=True)
     return _answer(None)
 
 
@@ -135,11 +138,13 @@ def _limit_signs(server: Server, token: str) -> None:
         raise Problem(429, "Too many signs of one visit; try again in a minute.")
 
 
-def _mere_sign(session: Session, key: str, token: str, *, left: bool = False) -> tuple[TagProject, int]:
+def _mere_sign(
+    session: Session, key: str, token: str, report: Report = NOTHING_SAID, *, left: bool = False
+) -> tuple[TagProject, int]:
     server = current_server()
     project = _project(find_tag_project(session, key))
     visit_id = _visit_id(server, project, token)
-    if not mere_sign(session, project, visit_id, server.now(), left=left):
+    if not mere_sign(session, project, visit_id, server.now(), report, left=left):
         raise Problem(404, "There is no such visit; ask for numbers anew.")
     return project, visit_id
 

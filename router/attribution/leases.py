@@ -95,11 +95,16 @@ class HeldLease:
     scenario_id: int
     turn: int
     shared: bool
+    on_page: bool
+    """The page has said that the number stands on it."""
+    returned: bool
+    """The page has said that the number stands nowhere on it: the visit does not hold it any more."""
     entry: PoolEntry = field(repr=False)
 
     def still_held(self, visitor: str, active: bool) -> bool:
         """An active visit keeps its number, shared or not; an ended one gets it back if nobody was lent it since."""
-        return self.entry.visitor == visitor or (active and self.entry.group_turn <= self.turn)
+        kept = active and not self.returned and self.entry.group_turn <= self.turn
+        return self.entry.visitor == visitor or kept
 
     def was_left_behind(self, visitor: str) -> bool:
         """The number was idle, and this visitor got it back with a later visit: his earlier page is not among those that hold it."""
@@ -162,6 +167,16 @@ def take_back(session: Session, rules: PoolRules, taker: Taker, held: HeldLease,
     sharing = _share(session, entry, taker, now - rules.hold) if not idle else ALONE
     _write_lease(session, rules, taker, entry, sharing, now)
     return True
+
+
+def take_again(session: Session, rules: PoolRules, taker: Taker, held: HeldLease, now: datetime) -> bool:
+    """Lends a number that was given back to the same visit again, unless somebody else was lent it since or had it before and still has."""
+    entry = held.entry
+    if entry.visitor == taker.visitor:
+        return take_back(session, rules, taker, held, False, now)
+    if entry.turn != held.turn or not entry.is_idle(rules.hold, now):
+        return False
+    return _take(session, rules, taker, entry, now, pass_locked=True)
 
 
 def share_unmarked(session: Session, rules: PoolRules, taker: Taker, held: HeldLease, now: datetime) -> None:
@@ -247,10 +262,10 @@ def _write_lease(
 
 
 def held_by(session: Session, visit_id: int) -> list[HeldLease]:
-    """The newest lease of a visit in each scenario whose pool still has the number, in ascending scenario. A visit may hold several free
-    numbers: of those the newest lease of each, in the order in which it was first lent."""
+    """The newest lease of a visit in each scenario whose pool still has the number, in ascending scenario, also one that was given back. A
+    visit may hold several free numbers: of those the newest lease of each, in the order in which it was first lent."""
     leases = [
-        HeldLease(row[0], row[1], row[2], row[3], PoolEntry(*row[4:]))
+        HeldLease(row[0], row[1], row[2], row[3], row[4], row[5], PoolEntry(*row[6:]))
         for row in _HELD_BY.all(session, {"visit": visit_id})
     ]
     newest = {(one.scenario_id, one.entry.number_id if one.scenario_id < 0 else 0): one for one in leases}
@@ -265,14 +280,15 @@ _WRITE_LEASE = Statement(
 
 _HELD_BY = Statement(
     lambda _: (
-        select(lease.id, lease.scenario_id, lease.turn, lease.shared, *COLUMNS)
+        select(lease.id, lease.scenario_id, lease.turn, lease.shared)
+        .add_columns(lease.shown_at.is_not(None), lease.returned_at.is_not(None), *COLUMNS)
         .join_from(LEASE, POOL, and_(pool.number_id == lease.number_id, pool.scenario_id == lease.scenario_id))
         .where(lease.visit_id == bindparam("visit"))
         .order_by(lease.id)
     )
 )
 
-_HERE = (lease.number_id == bindparam("number"), lease.turn >= bindparam("group"))
+_HERE = (lease.number_id == bindparam("number"), lease.turn >= bindparam("group"), lease.returned_at.is_(None))
 _ACTIVE_OTHER = (VISIT.c.visitor != bindparam("holder"), VISIT.c.last_sign_at >= bindparam("since"))
 _OTHER_SOURCE = VISIT.c.source_key != bindparam("taker_source")
 

@@ -66,10 +66,10 @@ def give_back(session: Session, held: HeldLease, now: datetime) -> bool:
     if row is not None:
         counter = Counter(number_id, *row)
         holders = _holders(session, counter)
-        if all(one.turn < held.turn for one in holders):
-            _RESTORE.run(
-                session, {"number": number_id, "seen_turn": counter.turn, **_before(session, counter, holders)}
-            )
+        last = holders[-1] if holders else _last_holder(session, counter, held.turn)
+        if last is None or last.turn < held.turn:
+            before = _before(session, counter, holders, last)
+            _RESTORE.run(session, {"number": number_id, "seen_turn": counter.turn, **before})
         _unmark(session, counter, holders)
     return True
 
@@ -106,27 +106,26 @@ class Holder:
         return self.lost_at is not None and self.last_sign_at >= self.lost_at
 
 
-def _before(session: Session, counter: Counter, holders: Sequence[Holder]) -> dict[str, Any]:
+def _before(session: Session, counter: Counter, holders: Sequence[Holder], last: Holder | None) -> dict[str, Any]:
     """What the number's row says without the leases that were given back. The lease counter never goes back; where nobody of those who held
     the number together is left, whoever is lent it next begins a new group, also its last visitor, who still gets it back."""
     if holding := [one for one in holders if one.lost_at is None]:
         return _row(session, holding[-1], counter, holders) | {"group": counter.group_turn}
-    last = holders[-1] if holders else _last_holder(session, counter)
     if last is None:
         return NEVER_SHOWN | {"group": counter.turn + 1}
     row = _row(session, last, counter, holders or [last]) | {"group": counter.turn + 1}
     return row | {"its_visitor": ""} if last.lived_since else row
 
 
-def _last_holder(session: Session, counter: Counter) -> Holder | None:
-    """Of the last lease before those that were given back: it ended when the number was lent on."""
+def _last_holder(session: Session, counter: Counter, turn: int) -> Holder | None:
+    """The last lease before those that were given back, when no other of their group is left. It ended when the group began, or when the
+    lease with this turn did."""
     number = {"number": counter.number_id}
     found = _LAST_HOLDER.first(session, number)
     if found is None:
         return None
-    last = Holder(*found)
-    lent_on = _LENT_ON.first(session, number | {"turn": last.turn})
-    return replace(last, lost_at=lent_on[0]) if lent_on else last
+    lent_on = _LENT_ON.first(session, number | {"turn": min(turn, counter.group_turn)})
+    return replace(Holder(*found), lost_at=lent_on[0] if lent_on else None)
 
 
 NEVER_SHOWN = {"its_visitor": "", "source": 0, "leased_at": LONG_AGO, "sign_at": LONG_AGO}
@@ -218,7 +217,7 @@ _MOVED_AT = (
 _LENT_ON = Statement(
     lambda _: (
         select(lease.started_at)
-        .where(lease.number_id == bindparam("number"), lease.turn > bindparam("turn"))
+        .where(lease.number_id == bindparam("number"), lease.turn >= bindparam("turn"))
         .order_by(lease.turn)
         .limit(1)
     )

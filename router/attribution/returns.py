@@ -125,7 +125,8 @@ def _last_holder(session: Session, counter: Counter, turn: int) -> Holder | None
     if found is None:
         return None
     lent_on = _LENT_ON.first(session, number | {"turn": min(turn, counter.group_turn)})
-    return replace(Holder(*found), lost_at=lent_on[0] if lent_on else None)
+    last = Holder(*found)
+    return replace(last, lost_at=min(filter(None, (last.lost_at, *(lent_on or ()))), default=None))
 
 
 NEVER_SHOWN = {"its_visitor": "", "source": 0, "leased_at": LONG_AGO, "sign_at": LONG_AGO}

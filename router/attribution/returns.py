@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy import and_, bindparam, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from router.attribution.leases import LEASE, VISIT, HeldLease, lease
@@ -118,14 +118,15 @@ def _before(session: Session, counter: Counter, holders: Sequence[Holder], last:
 
 
 def _last_holder(session: Session, counter: Counter, turn: int) -> Holder | None:
-    """The last lease before those that were given back, when no other of their group is left. It ended when the group began, or when the
-    lease with this turn did."""
+    """The last lease before those that were given back, when no other of their group is left. It ended when the group began, or the lease
+    with this turn, or when somebody else had the number to himself before."""
     number = {"number": counter.number_id}
     found = _LAST_HOLDER.first(session, number)
     if found is None:
         return None
-    lent_on = _LENT_ON.first(session, number | {"turn": min(turn, counter.group_turn)})
     last = Holder(*found)
+    values = number | {"last": last.turn, "its_visitor": last.visitor, "group": min(turn, counter.group_turn)}
+    lent_on = _LENT_ON.first(session, values)
     return replace(last, lost_at=min(filter(None, (last.lost_at, *(lent_on or ()))), default=None))
 
 
@@ -218,7 +219,9 @@ _MOVED_AT = (
 _LENT_ON = Statement(
     lambda _: (
         select(lease.started_at)
-        .where(lease.number_id == bindparam("number"), lease.turn >= bindparam("turn"))
+        .join_from(LEASE, VISIT, VISIT.c.id == lease.visit_id)
+        .where(lease.number_id == bindparam("number"), lease.turn > bindparam("last"))
+        .where(or_(lease.turn >= bindparam("group"), and_(~lease.shared, VISIT.c.visitor != bindparam("its_visitor"))))
         .order_by(lease.turn)
         .limit(1)
     )

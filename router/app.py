@@ -22,6 +22,7 @@ from router.attribution import hooks as tag_hooks
 from router.attribution import pool
 from router.attribution.amp import amp
 from router.attribution.crawler_api import crawler_api
+from router.attribution.never_shown import never_shown
 from router.attribution.planner.api import plan_api
 from router.attribution.planner.history import add_past_calls
 from router.attribution.planner.views import plan_pages
@@ -166,6 +167,7 @@ def make_server(settings: Settings) -> Server:
     add_old_settings_section(server)
     add_lint_rule(server, small_pools)
     add_lint_rule(server, leaking_scenarios)
+    add_lint_rule(server, never_shown)
     add_activity(server, shown_numbers)
     add_calls(server, called_numbers)
     add_past_calls(server, calls_by_lease)

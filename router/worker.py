@@ -11,6 +11,7 @@ import structlog
 
 from router.accounts.facts import remember_fact
 from router.accounts.mail import send_mails
+from router.attribution.never_shown import refresh_shown
 from router.attribution.planner.making import PlanMaker
 from router.attribution.pool import settle_free_numbers
 from router.attribution.pool_size import refresh_needed
@@ -57,6 +58,7 @@ def chores() -> list[Chore]:
         Chore("settle_free_numbers", timedelta(seconds=10), settle_free_numbers),
         Chore("refresh_needed", timedelta(minutes=5), refresh_needed),
         Chore("refresh_leaking", timedelta(minutes=5), refresh_leaking),
+        Chore("refresh_shown", timedelta(minutes=5), refresh_shown),
         Chore("close_silent_calls", timedelta(minutes=1), close_silent_calls),
         Chore("watch_balances", timedelta(hours=1), watch_balances),
     ]

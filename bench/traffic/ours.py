@@ -146,7 +146,7 @@ def _told(database: Database, truth: dict[str, tuple[int, int]]) -> Told:
             told.count(right_visit, right_source)
             told.stated.append((sure or 0.0, right_visit))
             told.stated_sources.append((source_sure or 0.0, right_source))
-        of_scenario = select(func.count(Lease.visit_id.distinct()))
+        of_scenario = select(func.count(Lease.visit_id.distinct())).where(Lease.returned_at.is_(None))
         told.visits = session.scalar(of_scenario) or 0
         told.exclusive = told.visits - (session.scalar(of_scenario.where(Lease.shared)) or 0)
     return told

@@ -15,15 +15,18 @@ from router.attribution.leases import (
     LostRace,
     PoolBusy,
     PoolExhausted,
+    PoolRules,
     Taker,
     held_by,
     keep_alive,
     lend,
     share_unmarked,
+    take_again,
     take_back,
     wait_for_pool,
 )
 from router.attribution.prefixes import ALL_ALIKE, Groups, Prefixes, begins, suffixes_by_number
+from router.attribution.returns import NOTHING_SAID, Report, give_back, record_shown
 from router.attribution.signs import record_sign
 from router.attribution.tag_projects import FREE_HOLD, GivenNumber, TagProject, TagScenario, find_tag_project
 from router.attribution.tokens import is_our_visitor, new_visitor
@@ -134,9 +137,10 @@ def sign_of_life(
     told: Told | None,
     now: datetime,
     groups: Groups = ALL_ALIKE,
+    report: Report = NOTHING_SAID,
 ) -> Arrival | None:
-    """A page says that it is open. The numbers are those that the page has to change (all free ones when one of them has to be); None: no
-    such visit. What a scenario's terms and channels say by now counts when the page asks anew."""
+    """A page says that it is open, and which numbers stand on it. The numbers are those that the page has to change (all free ones when one
+    of them has to be); None: no such visit. What a scenario's terms and channels say by now counts when the page asks anew."""
     visit = find_visit(session, project.id, visit_id)
     if visit is None:
         return None
@@ -146,9 +150,12 @@ def sign_of_life(
     withdrawn: list[int] = []
     for lease in held:
         scenario = scenarios.get(lease.scenario_id)
-        if scenario and scenario.is_free_pool:
+        if report.is_silent_about(lease) or (scenario and scenario.is_free_pool):
             continue
-        if _keeps(session, visit, scenario, lease, project.gap, now) or not scenario:
+        if report.misses(lease) and give_back(session, lease, now):
+            withdrawn.append(lease.scenario_id)
+            continue
+        if _keeps(session, visit, scenario, lease, project.gap, now, report) or not scenario:
             continue
         if e164 := _given(session, visit, scenario, (), now, lost=True):
             changed.append(GivenNumber(scenario, e164))
@@ -178,14 +185,24 @@ def _changed_free_ones(
     return numbers if lost or not all(kept.get(one.e164) for one in numbers) else []
 
 
-def mere_sign(session: Session, project: TagProject, visit_id: int, now: datetime, *, left: bool = False) -> bool:
+def mere_sign(
+    session: Session,
+    project: TagProject,
+    visit_id: int,
+    now: datetime,
+    report: Report = NOTHING_SAID,
+    *,
+    left: bool = False,
+) -> bool:
     """Only a sign of life: nothing new is lent to a page that does not wait for an answer, as when it is left. False: no such visit."""
     visit = find_visit(session, project.id, visit_id)
     if visit is None:
         return False
     scenarios = {one.id: one for one in project.scenarios}
     for lease in held_by(session, visit.id):
-        _keeps(session, visit, scenarios.get(lease.scenario_id), lease, project.gap, now)
+        if report.is_silent_about(lease) or (report.misses(lease) and give_back(session, lease, now)):
+            continue
+        _keeps(session, visit, scenarios.get(lease.scenario_id), lease, project.gap, now, report)
     record_sign(session, visit, now, left=left)
     return True
 
@@ -197,18 +214,33 @@ def _keeps(
     lease: HeldLease,
     otherwise: timedelta,
     now: datetime,
+    report: Report = NOTHING_SAID,
 ) -> bool:
-    """A sign of life reaches the number of a lease; False when it was lent to somebody else meanwhile. An earlier visit that comes back
-    to life beside a later one of the same visitor gets a lease beside it: whoever comes to share the number then shares it with both.
+    """A sign of life reaches the number of a lease; False when it was lent to somebody else meanwhile. A number that was given back, and
+    stands on a page after all, is taken again.
 
     Args:
         otherwise: the hold where no scenario says one.
     """
     taker = Taker(visit.id, visit.visitor, visit.source_key)
     rules = scenario.rules_for(()) if scenario else None
+    if lease.returned:
+        kept = rules is not None and take_again(session, rules, taker, lease, now)
+    else:
+        kept = _lives_on(session, visit, rules, lease, visit.is_active(rules.hold if rules else otherwise, now), now)
+    if kept and report.shows(lease):
+        record_shown(session, visit.id, lease, now)
+    return kept
+
+
+def _lives_on(
+    session: Session, visit: KnownVisit, rules: PoolRules | None, lease: HeldLease, active: bool, now: datetime
+) -> bool:
+    """An earlier visit that comes back to life beside a later one of the same visitor gets a lease beside it: whoever comes to share the
+    number then shares it with both."""
+    taker = Taker(visit.id, visit.visitor, visit.source_key)
     if rules and lease.was_left_behind(visit.visitor) and take_back(session, rules, taker, lease, False, now):
         return True
-    active = visit.is_active(scenario.hold if scenario else otherwise, now)
     kept = keep_alive(session, visit.visitor, lease, active, now)
     if kept and rules:
         share_unmarked(session, rules, taker, lease, now)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import bindparam, func, or_, select
 from sqlalchemy.orm import Session
 
 from router.attribution.confidence import LATE_TAP_BEFORE, Candidate, Weighed, weigh
@@ -38,6 +38,7 @@ _LEASES = Statement(
             _lease.number_id == bindparam("number"),
             _lease.started_at <= bindparam("at"),
             _lease.started_at > bindparam("oldest"),
+            or_(_lease.returned_at.is_(None), _lease.returned_at > bindparam("at")),
         )
         .order_by(_lease.started_at.desc())
         .limit(MOST_LEASES)
@@ -57,7 +58,8 @@ def weighed_candidates(
 ) -> tuple[list[Weighed], Sources]:
     """The candidates of a call at a moment, most probable first, and the marketing source of the most probable one's visit.
 
-    One index range of leases; the signs of life are taken as they stood at that moment, however late it is now.
+    One index range of leases; the signs of life are taken as they stood at that moment, however late it is now. A lease that had been given
+    back by then is none of them: its number never stood on the page.
     """
     values = {"number": number_id, "at": at, "oldest": at - OLDEST, "tapped_since": at - LATE_TAP_BEFORE}
     rows = _LEASES.all(session, values)

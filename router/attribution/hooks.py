@@ -28,6 +28,7 @@ from router.attribution.origins import belongs, host_and_port, refuse_origin
 from router.attribution.page_views import PostedView, read_posted_sign, read_posted_view
 from router.attribution.regions import region_of
 from router.attribution.rehearsal import numbers_on_trial
+from router.attribution.returns import NOTHING_SAID, Report, read_report
 from router.attribution.script import HOLD_SECONDS
 from router.attribution.spellings import spellings
 from router.attribution.tag_projects import GivenNumber, TagProject, find_tag_project
@@ -125,12 +126,12 @@ def page_is_open(key: str, token: str) -> Response:
     server = current_server()
     _limit_signs(server, token)
     body = read_json(request) if request.content_length else {}
-    posted = read_posted_sign(body)
+    posted, report = read_posted_sign(body), read_report(body)
 
     def work(session: Session, found: TagProject | None) -> tuple[TagProject, Arrival | None]:
         project = _project(found)
         told, visit_id = posted.for_site(project.site), _visit_id(server, project, token)
-        return project, sign_of_life(session, project, visit_id, told, server.now(), posted.groups)
+        return project, sign_of_life(session, project, visit_id, told, server.now(), posted.groups, report)
 
     project, arrival = with_project(server.database, key, work)
     if arrival is None:
@@ -148,8 +149,9 @@ def page_is_open(key: str, token: str) -> Response:
 def page_is_left(key: str, token: str) -> Response:
     server = current_server()
     _limit_signs(server, token)
+    report = read_report(read_json(request) if request.content_length else {})
     with server.database.writing() as session:
-        _mere_sign(session, key, token, left=True)
+        _mere_sign(session, key, token, report, left=True)
     return _answer(None)
 
 
@@ -171,11 +173,13 @@ def _limit_signs(server: Server, token: str) -> None:
         raise Problem(429, "Too many signs of one visit; try again in a minute.")
 
 
-def _mere_sign(session: Session, key: str, token: str, *, left: bool = False) -> tuple[TagProject, int]:
+def _mere_sign(
+    session: Session, key: str, token: str, report: Report = NOTHING_SAID, *, left: bool = False
+) -> tuple[TagProject, int]:
     server = current_server()
     project = _project(find_tag_project(session, key))
     visit_id = _visit_id(server, project, token)
-    if not mere_sign(session, project, visit_id, server.now(), left=left):
+    if not mere_sign(session, project, visit_id, server.now(), report, left=left):
         raise Problem(404, "There is no such visit; ask for numbers anew.")
     return project, visit_id
 

@@ -1,33 +1,27 @@
 """Lending numbers to visits (R6): look without locking, then take one row by a conditional update; only a look that waits may decide
-that the pool is exhausted. The statements are built once: building them costs more than PostgreSQL needs to run them."""
+that the pool is exhausted."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import cache
 from typing import Any
 
-from sqlalchemy import (
-    Executable,
-    Select,
-    and_,
-    bindparam,
-    case,
-    func,
-    insert,
-    literal_column,
-    or_,
-    select,
-    union_all,
-    update,
-)
+from sqlalchemy import Executable, and_, bindparam, case, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
-from router.attribution.models import Lease, PoolNumber, Visit
+from router.attribution.models import Lease, Visit
+from router.attribution.pool_statements import (
+    COLUMNS,
+    POOL,
+    keep_alive_statement,
+    look_statement,
+    pool,
+    take_back_statement,
+    take_statement,
+)
 from router.attribution.prefixes import Prefixes
 from router.attribution.regret import PoolEntry, choose
 from router.attribution.survival import Curve
-from router.database import UtcDateTime, later, skip_locked, table_of, wait_for_turn
+from router.database import table_of, wait_for_turn
 from router.statements import Statement
 
 LEASE_TURN = 6001
@@ -36,9 +30,8 @@ LEASE_TURN = 6001
 HASTY_LOOKS = 3
 WAITING_LOOKS = 100
 
-POOL, LEASE, VISIT = table_of(PoolNumber), table_of(Lease), table_of(Visit)
-pool, lease = POOL.c, LEASE.c
-COLUMNS = [pool[name] for name in PoolEntry.__slots__]
+LEASE, VISIT = table_of(Lease), table_of(Visit)
+lease = LEASE.c
 
 
 class PoolBusy(Exception):
@@ -102,11 +95,16 @@ class HeldLease:
     scenario_id: int
     turn: int
     shared: bool
+    on_page: bool
+    """The page has said that the number stands on it."""
+    returned: bool
+    """The page has said that the number stands nowhere on it: the visit does not hold it any more."""
     entry: PoolEntry = field(repr=False)
 
     def still_held(self, visitor: str, active: bool) -> bool:
         """An active visit keeps its number, shared or not; an ended one gets it back if nobody was lent it since."""
-        return self.entry.visitor == visitor or (active and self.entry.group_turn <= self.turn)
+        kept = active and not self.returned and self.entry.group_turn <= self.turn
+        return self.entry.visitor == visitor or kept
 
     def was_left_behind(self, visitor: str) -> bool:
         """The number was idle, and this visitor got it back with a later visit: his earlier page is not among those that hold it."""
@@ -164,11 +162,21 @@ def take_back(session: Session, rules: PoolRules, taker: Taker, held: HeldLease,
     idle = entry.is_idle(rules.hold, now)
     values = _lent(entry, taker, idle, now)
     values |= {"held_turn": held.turn, "scenario": rules.scenario_id, "seen_sign_at": entry.last_sign_at}
-    if _take_back(active, idle).first(session, values) is None:
+    if take_back_statement(active, idle).first(session, values) is None:
         return False
     sharing = _share(session, entry, taker, now - rules.hold) if not idle else ALONE
     _write_lease(session, rules, taker, entry, sharing, now)
     return True
+
+
+def take_again(session: Session, rules: PoolRules, taker: Taker, held: HeldLease, now: datetime) -> bool:
+    """Lends a number that was given back to the same visit again, unless somebody else was lent it since or had it before and still has."""
+    entry = held.entry
+    if entry.visitor == taker.visitor:
+        return take_back(session, rules, taker, held, False, now)
+    if entry.turn != held.turn or not entry.is_idle(rules.hold, now):
+        return False
+    return _take(session, rules, taker, entry, now, pass_locked=True)
 
 
 def share_unmarked(session: Session, rules: PoolRules, taker: Taker, held: HeldLease, now: datetime) -> None:
@@ -194,7 +202,7 @@ def keep_alive(session: Session, visitor: str, held: HeldLease, active: bool, no
     """A sign of life reaches the number; False when it was lent to somebody else meanwhile."""
     number = {"number": held.entry.number_id, "scenario": held.scenario_id}
     values = number | {"holder": visitor, "held_turn": held.turn, "sign_at": now}
-    return _keep_alive(active).first(session, values) is not None
+    return keep_alive_statement(active).first(session, values) is not None
 
 
 def _look(
@@ -216,7 +224,7 @@ def _take(
     idle = entry.is_idle(rules.hold, now)
     lent = _lent(entry, taker, idle, now)
     values = lent | {"scenario": rules.scenario_id, "seen_sign_at": entry.last_sign_at}
-    if _take_statement(idle, pass_locked).first(session, values) is None:
+    if take_statement(idle, pass_locked).first(session, values) is None:
         return False
     sharing = _share(session, entry, taker, now - rules.hold) if not idle else ALONE
     _write_lease(session, rules, taker, entry, sharing, now)
@@ -254,10 +262,10 @@ def _write_lease(
 
 
 def held_by(session: Session, visit_id: int) -> list[HeldLease]:
-    """The newest lease of a visit in each scenario whose pool still has the number, in ascending scenario. A visit may hold several free
-    numbers: of those the newest lease of each, in the order in which it was first lent."""
+    """The newest lease of a visit in each scenario whose pool still has the number, in ascending scenario, also one that was given back. A
+    visit may hold several free numbers: of those the newest lease of each, in the order in which it was first lent."""
     leases = [
-        HeldLease(row[0], row[1], row[2], row[3], PoolEntry(*row[4:]))
+        HeldLease(row[0], row[1], row[2], row[3], row[4], row[5], PoolEntry(*row[6:]))
         for row in _HELD_BY.all(session, {"visit": visit_id})
     ]
     newest = {(one.scenario_id, one.entry.number_id if one.scenario_id < 0 else 0): one for one in leases}
@@ -272,14 +280,15 @@ _WRITE_LEASE = Statement(
 
 _HELD_BY = Statement(
     lambda _: (
-        select(lease.id, lease.scenario_id, lease.turn, lease.shared, *COLUMNS)
+        select(lease.id, lease.scenario_id, lease.turn, lease.shared)
+        .add_columns(lease.shown_at.is_not(None), lease.returned_at.is_not(None), *COLUMNS)
         .join_from(LEASE, POOL, and_(pool.number_id == lease.number_id, pool.scenario_id == lease.scenario_id))
         .where(lease.visit_id == bindparam("visit"))
         .order_by(lease.id)
     )
 )
 
-_HERE = (lease.number_id == bindparam("number"), lease.turn >= bindparam("group"))
+_HERE = (lease.number_id == bindparam("number"), lease.turn >= bindparam("group"), lease.returned_at.is_(None))
 _ACTIVE_OTHER = (VISIT.c.visitor != bindparam("holder"), VISIT.c.last_sign_at >= bindparam("since"))
 _OTHER_SOURCE = VISIT.c.source_key != bindparam("taker_source")
 
@@ -306,83 +315,3 @@ _OTHERS = Statement(  # NULL: nobody else; 1: somebody of another source
         .where(*_HERE, *_ACTIVE_OTHER)
     )
 )
-
-
-@cache
-def look_statement(only_idle: bool, pass_locked: bool, prefixes: int = 0) -> Statement:
-    orders = [pool.last_sign_at] if only_idle else [pool.last_sign_at, pool.lease_started_at]
-
-    def build(dialect: str) -> Executable:
-        firsts = [_first(order, same_source) for order in orders for same_source in (False, True)]
-        if only_idle:
-            firsts = [first.where(pool.last_sign_at < bindparam("idle_before")) for first in firsts]
-        if prefixes:
-            fitting = or_(*(pool.e164.like(bindparam(f"begins_{i}")) for i in range(prefixes)))
-            firsts = [first.where(fitting) for first in firsts]
-        if pass_locked:
-            firsts = [skip_locked(first, dialect) for first in firsts]
-        return union_all(*(select(*one.subquery(f"first_{i}").c) for i, one in enumerate(firsts)))
-
-    return Statement(build)
-
-
-def _first(order: Any, same_source: bool) -> Select[Any]:
-    query = select(*COLUMNS).where(pool.scenario_id == bindparam("scenario")).order_by(order).limit(literal_column("1"))
-    return query.where(pool.source_key == bindparam("source")) if same_source else query
-
-
-@cache
-def _take_statement(idle: bool, pass_locked: bool) -> Statement:
-    seen = [
-        pool.number_id == bindparam("number"),
-        pool.turn == bindparam("seen_turn"),
-        pool.scenario_id == bindparam("scenario"),
-    ]
-    if idle:
-        seen.append(pool.last_sign_at == bindparam("seen_sign_at"))
-    if not pass_locked:
-        return _lending(lambda _: update(POOL).where(*seen))
-    unlocked = select(pool.number_id).where(*seen)
-    return _lending(
-        lambda dialect: update(POOL).where(pool.number_id == skip_locked(unlocked, dialect).scalar_subquery())
-    )
-
-
-LENT = ("turn", "group_turn", "visitor", "source_key", "lease_started_at", "last_sign_at")
-
-
-def _lending(taking: Callable[[str], Any]) -> Statement:
-    lent: dict[str, Any] = {name: bindparam(f"new_{name}") for name in LENT}
-    return Statement(lambda dialect: taking(dialect).values(lent).returning(pool.turn))
-
-
-@cache
-def _take_back(active: bool, idle: bool) -> Statement:
-    statement = update(POOL).where(
-        pool.number_id == bindparam("number"),
-        pool.turn == bindparam("seen_turn"),
-        pool.scenario_id == bindparam("scenario"),
-        _holds(active, bindparam("new_visitor")),
-    )
-    taking = statement.where(pool.last_sign_at == bindparam("seen_sign_at")) if idle else statement
-    return _lending(lambda _: taking)
-
-
-@cache
-def _keep_alive(active: bool) -> Statement:
-    statement = update(POOL).where(
-        pool.number_id == bindparam("number"),
-        pool.scenario_id == bindparam("scenario"),
-        _holds(active, bindparam("holder")),
-    )
-    sign_at = bindparam("sign_at", type_=UtcDateTime())
-    return Statement(
-        lambda dialect: statement.values(last_sign_at=later(dialect, pool.last_sign_at, sign_at)).returning(
-            pool.number_id
-        )
-    )
-
-
-def _holds(active: bool, visitor: Any) -> Any:
-    mine = pool.visitor == visitor
-    return or_(mine, pool.group_turn <= bindparam("held_turn")) if active else mine

@@ -1,6 +1,7 @@
 """The load of a scenario's pool in erlangs, from what is stored about leases and signs of life (R9).
 
-A visit holds a number from its lease to its last sign of life and the hold after it, and again when it came back after a long silence.
+A visit holds a number from its lease to its last sign of life and the hold after it, and again when it came back after a long silence; one
+that its page never showed until it gives it back.
 The hour that counts is any four quarters of an hour in a row, as telephone traffic is measured (ITU-T E.500): one that begins at half
 past would be cut in two by the clock. The database adds up, so that few rows come back, however many visits there were."""
 
@@ -103,17 +104,29 @@ def _held(scenario: Scenario, since: datetime, now: datetime) -> CTE:
     spans = _spans(scenario, since).cte("spans")
     over = spans.c.last + scenario.hold_seconds
     next_begin = func.lead(spans.c.begin).over(partition_by=spans.c.visit_id, order_by=spans.c.begin)
-    end = _earlier(func.coalesce(_earlier(over, next_begin), over), literal(int(now.timestamp())))
-    begin = _later(spans.c.begin, literal(int(since.timestamp())))
-    held = select(spans.c.source, begin.label("begin"), end.label("end")).subquery("whole")
+    shown = select(spans.c.source, spans.c.begin, func.coalesce(_earlier(over, next_begin), over).label("end"))
+    whole = union_all(shown, _given_back(scenario, since)).subquery("whole")
+    begin = _later(whole.c.begin, literal(int(since.timestamp()))).label("begin")
+    end = _earlier(whole.c.end, literal(int(now.timestamp()))).label("end")
+    held = select(whole.c.source, begin, end).subquery("within")
     return select(held).where(held.c.end > held.c.begin).cte("held")
+
+
+def _given_back(scenario: Scenario, since: datetime) -> Select[Any]:
+    """Source, begin and end of the leases whose number never stood on the page."""
+    begin, end = _seconds(Lease.started_at).label("begin"), _seconds(Lease.returned_at).label("end")
+    leases = _leases(scenario, since, _source(scenario), begin, end).join(Visit, Visit.id == Lease.visit_id)
+    return leases.where(Lease.returned_at.is_not(None))
+
+
+def _source(scenario: Scenario) -> ColumnElement[int]:
+    return (Visit.source_key if scenario.aim == "source" else literal(0)).label("source")
 
 
 def _spans(scenario: Scenario, since: datetime) -> CompoundSelect[Any]:
     """The spans of signs of life of the visits that were lent a number, each from the lease on."""
     asked = _asked(scenario, since)
-    source = Visit.source_key if scenario.aim == "source" else literal(0)
-    of_visits = select(asked.c.visit_id, source.label("source")).join(Visit, Visit.id == asked.c.visit_id)
+    of_visits = select(asked.c.visit_id, _source(scenario)).join(Visit, Visit.id == asked.c.visit_id)
     newest = of_visits.add_columns(
         _later(asked.c.at, _seconds(Visit.span_started_at)).label("begin"), _seconds(Visit.last_sign_at).label("last")
     )
@@ -124,18 +137,25 @@ def _spans(scenario: Scenario, since: datetime) -> CompoundSelect[Any]:
 
 
 def _asked(scenario: Scenario, since: datetime) -> CTE:
-    """When each visit was first lent a number, or asked for one in vain; by the index of leases on their numbers."""
-    lent = (
-        select(Lease.visit_id, _seconds(Lease.started_at).label("at"))
-        .join(TrackingNumber, TrackingNumber.id == Lease.number_id)
-        .where(TrackingNumber.project_id == scenario.project_id, Lease.scenario_id == scenario.id)
-        .where(Lease.started_at >= since - EARLIER)
-    )
+    """When each visit was first lent a number that it kept, or asked for one in vain."""
+    lent = _leases(scenario, since, Lease.visit_id, _seconds(Lease.started_at).label("at"))
+    lent = lent.where(Lease.returned_at.is_(None))
     in_vain = select(Unserved.visit_id, _seconds(Unserved.at).label("at")).where(
         Unserved.scenario_id == scenario.id, Unserved.at >= since - EARLIER
     )
     asked = union_all(lent, in_vain).subquery("asked_once")
     return select(asked.c.visit_id, func.min(asked.c.at).label("at")).group_by(asked.c.visit_id).cte("asked")
+
+
+def _leases(scenario: Scenario, since: datetime, *columns: Any) -> Select[Any]:
+    """By the index of leases on their numbers."""
+    return (
+        select(*columns)
+        .select_from(Lease)
+        .join(TrackingNumber, TrackingNumber.id == Lease.number_id)
+        .where(TrackingNumber.project_id == scenario.project_id, Lease.scenario_id == scenario.id)
+        .where(Lease.started_at >= since - EARLIER)
+    )
 
 
 def _seconds(moment: Any) -> ColumnElement[int]:

@@ -92,7 +92,7 @@ def read_posted_view(body: Mapping[str, Any]) -> PostedView:
         page_port=port,
         referrer=_text(body, "referrer") or "",
         visitor=_text(body, "visitor"),
-        scenarios=_scenarios(body.get("scenarios")),
+        scenarios=read_scenarios(body, "scenarios"),
         ga=read_ga(body),
         click_ids=_click_ids(body),
         groups=read_groups(body),
@@ -178,13 +178,15 @@ def _members(body: Mapping[str, Any], field: str) -> Mapping[str, Any]:
     return value
 
 
-def _scenarios(value: Any) -> list[int] | None:
+def read_scenarios(body: Mapping[str, Any], field: str) -> list[int] | None:
+    """A list of scenario ids; None when the page says nothing."""
+    value = body.get(field)
     if value is None:
         return None
     if not isinstance(value, list) or len(value) > MOST_SCENARIOS:
-        raise Problem(422, "scenarios has to be a list of scenario ids.", "scenarios")
+        raise Problem(422, f"{field} has to be a list of scenario ids.", field)
     if not all(isinstance(one, int) and not isinstance(one, bool) for one in value):
-        raise Problem(422, "scenarios has to be a list of scenario ids.", "scenarios")
+        raise Problem(422, f"{field} has to be a list of scenario ids.", field)
     return value
 
 

@@ -129,11 +129,13 @@ def _left_over() -> Any:
 
 
 def _new_row(session: Session, number: TrackingNumber, scenario_id: int) -> PoolNumber:
-    newest = session.execute(
+    """A number that was in a pool before goes on with its lease counter, and is idle since it was lent last."""
+    leases = (
         select(Lease.turn, Lease.started_at).where(Lease.number_id == number.id).order_by(Lease.turn.desc()).limit(1)
-    ).first()
+    )
     row = PoolNumber(number_id=number.id, scenario_id=scenario_id, e164=number.e164)
-    if newest:
+    if newest := session.execute(leases).first():
         row.turn, row.group_turn = newest.turn, newest.turn + 1
-        row.lease_started_at = row.last_sign_at = newest.started_at
+    if kept := session.execute(leases.where(Lease.returned_at.is_(None))).first():
+        row.lease_started_at = row.last_sign_at = kept.started_at
     return row

@@ -20,7 +20,7 @@ def shown_numbers(session: Session, number_ids: Iterable[int], now: datetime) ->
         select(Lease.number_id, Visit.last_sign_at, Scenario.hold_seconds)
         .join(Visit, Visit.id == Lease.visit_id)
         .join(Scenario, Scenario.id == Lease.scenario_id, isouter=True)
-        .where(Lease.number_id.in_(list(number_ids)), Lease.started_at > now - LONGEST)
+        .where(Lease.number_id.in_(list(number_ids)), Lease.started_at > now - LONGEST, Lease.returned_at.is_(None))
     )
     return {
         number_id

@@ -91,7 +91,7 @@ def _decision(session: Session, visit: Visit) -> dict[str, Any]:
         select(TrackingNumber.e164, Lease.shared, Scenario.title)
         .join(TrackingNumber, TrackingNumber.id == Lease.number_id)
         .join(Scenario, Scenario.id == Lease.scenario_id)
-        .where(Lease.visit_id == visit.id)
+        .where(Lease.visit_id == visit.id, Lease.returned_at.is_(None))
         .order_by(Lease.id)
     )
     return {

@@ -37,14 +37,14 @@ def count_day(
 
 def _visits(project_id: int, scenarios: Sequence[int], day: Span, over_before: datetime) -> Select[Any]:
     """Scenario, visits, shared, mixed, overflowed, kept. A visit that was lent several numbers shared if one of them was shared; one that
-    was refused a number at any time counts as that."""
+    was refused a number at any time counts as that. A number that its page never showed does not count."""
     begun = and_(Visit.project_id == project_id, Visit.started_at >= day[0], Visit.started_at < day[1])
     over = and_(begun, Visit.last_sign_at < over_before)
     lent = (
         select(Lease.scenario_id, Lease.visit_id, _one_if(Lease.shared).label("shared"))
         .add_columns(_one_if(Lease.mixed).label("mixed"), literal("").label("outcome"))
         .join(Visit, Visit.id == Lease.visit_id)
-        .where(over, Lease.scenario_id.in_(scenarios))
+        .where(over, Lease.scenario_id.in_(scenarios), Lease.returned_at.is_(None))
     )
     refused = (
         select(Unserved.scenario_id, Unserved.visit_id, literal(0), literal(0), Unserved.outcome)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, and_, func, select, update
+from sqlalchemy import Select, and_, case, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from router.attribution.models import Lease, PoolNumber, Visit
@@ -87,15 +87,23 @@ def _scenario_calls(scenarios: Iterable[int | None]) -> Query:
 
 
 def _shown_numbers(session: Session) -> list[Change]:
-    """Numbers that were lent since: when, and to which visit."""
+    """Numbers that were lent or given back since: when they were lent last to a visit that kept them, and to which."""
+    shown_at = case((PoolNumber.lease_started_at > LONG_AGO, PoolNumber.lease_started_at))
+    kept = (
+        select(Visit.number)
+        .join_from(Lease, Visit, Visit.id == Lease.visit_id)
+        .where(Lease.number_id == PoolNumber.number_id, Lease.returned_at.is_(None))
+        .order_by(Lease.turn.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
     lent = (
-        select(TrackingNumber.id, PoolNumber.lease_started_at, Visit.number)
+        select(TrackingNumber.id, shown_at, kept)
         .join(PoolNumber, PoolNumber.number_id == TrackingNumber.id)
         .outerjoin(Lease, and_(Lease.number_id == PoolNumber.number_id, Lease.turn == PoolNumber.turn))
-        .outerjoin(Visit, Visit.id == Lease.visit_id)
         .where(
-            PoolNumber.lease_started_at > LONG_AGO,
-            TrackingNumber.last_shown_at.is_distinct_from(PoolNumber.lease_started_at),
+            or_(PoolNumber.lease_started_at > LONG_AGO, Lease.returned_at.is_not(None)),
+            TrackingNumber.last_shown_at.is_distinct_from(shown_at),
         )
     )
     return [(number_id, {"last_shown_at": at, "last_visit": visit}) for number_id, at, visit in session.execute(lent)]

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session
 
 from router.attribution.models import Lease, Tap, Visit, VisitSpan
@@ -39,6 +39,8 @@ class Holder:
     shared: bool
     spans: Sequence[Span]
     taps: Sequence[datetime]
+    returned_at: datetime | None = None
+    """When it was known that the number stands nowhere on its page, after the call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +68,12 @@ def read_history(session: Session, call: Call, hold: timedelta) -> History:
         Holder(
             visit,
             lease.started_at,
-            over_at(lease.started_at, spans[visit.id], _next(leases[place + 1 :], visit.visitor), hold),
+            lease.returned_at
+            or over_at(lease.started_at, spans[visit.id], _next(leases[place + 1 :], visit.visitor), hold),
             lease.shared,
             spans[visit.id],
             taps.get(visit.id, []),
+            lease.returned_at,
         )
         for place, (lease, visit) in enumerate(leases)
     ]
@@ -101,13 +105,15 @@ def active_times(spans: Sequence[Span], hold: timedelta) -> Iterator[tuple[datet
 
 
 def _next(later: Iterable[tuple[Lease, Visit]], visitor: str) -> datetime | None:
-    return next((lease.started_at for lease, visit in later if visit.visitor != visitor), None)
+    others = (lease for lease, visit in later if visit.visitor != visitor and lease.returned_at is None)
+    return next((lease.started_at for lease in others), None)
 
 
 def _leases(session: Session, call: Call) -> list[tuple[Lease, Visit]]:
-    """In the order in which they were lent."""
-    of_number = select(Lease, Visit).join(Visit, Visit.id == Lease.visit_id).where(Lease.number_id == call.number_id)
+    """In the order in which they were lent; without those whose page never showed the number, unless they were candidates of the call."""
     at = call.started_at
+    of_number = select(Lease, Visit).join(Visit, Visit.id == Lease.visit_id).where(Lease.number_id == call.number_id)
+    of_number = of_number.where(or_(Lease.returned_at.is_(None), and_(Lease.started_at <= at, Lease.returned_at > at)))
     before = of_number.where(Lease.started_at <= at, Lease.started_at > at - BEFORE)
     after = of_number.where(Lease.started_at > at, Lease.started_at < at + AFTER)
     first = session.execute(before.order_by(Lease.started_at.desc(), Lease.turn.desc()).limit(MOST_BEFORE)).all()

@@ -122,6 +122,8 @@ def _words(holder: Holder, clock: _Clock) -> str:
         for span in spans
     ]
     said += [f"tapped {clock(at)}" for at in holder.taps[-MOST_SAID:]]
-    if holder.over_at:
+    if holder.returned_at:
+        said.append(f"not on its page, as it said {clock(holder.returned_at)}")
+    elif holder.over_at:
         said.append(f"given to somebody else {clock(holder.over_at)}")
     return "; ".join(said)

@@ -62,7 +62,8 @@ def _spans(session: Session, visit: Visit) -> list[dict[str, Any]]:
 
 
 def _numbers(session: Session, visit: Visit) -> list[dict[str, Any]]:
-    """The numbers it was shown, oldest first; `scenario` is null for a free number of a project without scenarios."""
+    """The numbers it was lent, oldest first; `scenario` is null for a free number of a project without scenarios. `shown_at`: when its page
+    said that the number stands on it; `returned_at`: when it said that it stands nowhere; null in both: nothing was said."""
     rows = session.execute(
         select(Lease, TrackingNumber.e164)
         .join(TrackingNumber, TrackingNumber.id == Lease.number_id)
@@ -76,6 +77,8 @@ def _numbers(session: Session, visit: Visit) -> list[dict[str, Any]]:
             "scenario": max(lease.scenario_id, 0) or None,
             "started_at": iso(lease.started_at),
             "shared": lease.shared,
+            "shown_at": iso(lease.shown_at) if lease.shown_at else None,
+            "returned_at": iso(lease.returned_at) if lease.returned_at else None,
         }
         for lease, e164 in rows
     ]

@@ -114,6 +114,21 @@ def test_r9_a_visit_that_was_lent_two_numbers_counts_once(database: Database) ->
         assert busiest(hourly_loads(session, scenario, NOON)) == 1.0
 
 
+@pytest.mark.parametrize("aim", ["visit", "source"])
+def test_r9_a_number_that_was_never_shown_was_held_until_it_was_given_back(database: Database, aim: str) -> None:
+    """However long the visit lasted."""
+    with database.writing() as session:
+        scenario = make_pool(session, aim)
+        visit = lend(session, scenario, HOUR, 57.5)
+        returned = session.scalars(select(Lease).where(Lease.visit_id == visit.id)).one()
+        returned.returned_at = HOUR + timedelta(minutes=3)
+        session.flush()
+        assert busiest(hourly_loads(session, scenario, NOON)) == pytest.approx(3 / 60)
+        returned.started_at, returned.returned_at = NOON - timedelta(days=7, minutes=5), NOON - timedelta(days=7)
+        session.flush()
+        assert hourly_loads(session, scenario, NOON) == {}
+
+
 def test_r9_aim_source_needs_numbers_for_each_source(database: Database) -> None:
     with database.writing() as session:
         scenario = make_pool(session, "source")

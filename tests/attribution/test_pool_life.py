@@ -1,8 +1,9 @@
-"""R6 and R7 under everything that visitors do: hypothesis opens, reads, closes and reopens pages while the clock goes forward, under each
-policy of an exhausted pool. The clocks of the browsers play no part: no request names a time."""
+"""R6 and R7 under everything that visitors do: hypothesis opens, reads, closes and reopens pages, with and without a place for their
+numbers, while the clock goes forward, under each policy of an exhausted pool. The clocks of the browsers play no part: no request names a
+time."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -21,6 +22,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from router.attribution.arrivals import (
+    Arrival,
     mere_sign,
     page_viewed,
     sign_of_life,
@@ -31,6 +33,7 @@ from router.attribution.decision import decide
 from router.attribution.models import Lease, PoolNumber, Unserved, Visit
 from router.attribution.page_views import read_posted_view
 from router.attribution.pool import follow_numbers
+from router.attribution.returns import Report
 from router.attribution.tag_projects import TagProject, find_tag_project
 from router.attribution.taps import record_tap
 from router.crypto import KeyRing
@@ -61,6 +64,8 @@ class Page:
     waiting: dict[int, str] = field(default_factory=dict)
     """Numbers that were given away and replaced by none, by scenario: each sign of life asks for another."""
     source_key: int = 0
+    given_back: set[int] = field(default_factory=set)
+    """Scenarios whose number stood nowhere on it: nothing is held until it asks anew."""
 
     def is_active(self, now: datetime) -> bool:
         return now - self.last_sign <= HOLD
@@ -144,7 +149,7 @@ class PoolLife(RuleBasedStateMachine):
                 idle_before[scenario] = set()
             elif known and scenario in known.lost and shown.get(scenario) == had:
                 idle_before[scenario] = set()
-        self.lends_idle_ones_first(shown, idle_before)
+        self.lends_idle_ones_first(shown, idle_before, visitor)
         waiting = {**known.shown, **known.waiting} if known else {}
         still_waiting = {one: e164 for one, e164 in waiting.items() if one not in shown}
         self.pages[visit_id] = Page(
@@ -164,8 +169,10 @@ class PoolLife(RuleBasedStateMachine):
             self.unserved.add((visit_id, scenario))
         return numbers
 
-    def lends_idle_ones_first(self, lent: dict[int, str], idle_before: dict[int, set[str]]) -> None:
+    def lends_idle_ones_first(self, lent: dict[int, str], idle_before: dict[int, set[str]], visitor: str) -> None:
         for scenario, e164 in lent.items():
+            if any(page.visitor == visitor and page.shown.get(scenario) == e164 for page in self.pages.values()):
+                continue  # nobody shares with himself
             if idle_before[scenario] and (self.policy != "share" or self.scenarios[scenario] == "visit"):
                 assert e164 in idle_before[scenario], "numbers are shared only when none is idle"
 
@@ -186,10 +193,95 @@ class PoolLife(RuleBasedStateMachine):
         assert gone - page.lost <= told <= gone, "a page is told of a number that was given away, and of no other"
         gone = told
         lent = self.lent(visit_id, changed, gone, idle_before)
-        self.lends_idle_ones_first(lent, idle_before)
+        self.lends_idle_ones_first(lent, idle_before, page.visitor)
         left = {one: e164 for one, e164 in page.shown.items() if one not in gone}
         waiting = {one: e164 for one, e164 in (page.shown | page.waiting).items() if one not in {**left, **lent}}
-        self.pages[visit_id] = Page(page.visitor, self.now, left | lent, waiting=waiting, source_key=page.source_key)
+        self.pages[visit_id] = replace(page, last_sign=self.now, shown=left | lent, lost=set(), waiting=waiting)
+
+    @precondition(lambda self: self.open)
+    @rule(data=st.data(), left=st.booleans())
+    def a_page_says_which_numbers_stand_on_it(self, data: st.DataObject, left: bool) -> None:
+        self.tick()
+        visit_id = data.draw(st.sampled_from(sorted(self.pages)))
+        said = data.draw(st.sets(st.sampled_from(sorted(self.scenarios))))
+        page, on_page = self.pages[visit_id], self.on_page(visit_id)
+        missing = {*page.shown, *page.waiting} - said - on_page
+        again = page.given_back & said
+        lost = page.lost | {one for one in page.shown if (visit_id, one) not in self.kept()}
+        idle_before = {scenario: self.idle_numbers(scenario) for scenario in self.scenarios}
+        arrival = self.said(visit_id, Report(frozenset(said)), left)
+        changed = {one.scenario.id: one.e164 for one in arrival.numbers} if arrival else {}
+        told = {*changed, *arrival.withdrawn} if arrival else set()
+        assert not arrival or missing <= set(arrival.withdrawn), "a number without a place is given back"
+        assert not (page.given_back - said) & told, "what was given back stays so until the page asks anew"
+        lent = self.lent(visit_id, changed, told - missing, idle_before)
+        newest = self.newest(visit_id)
+        taken_again = {one: newest[one] for one in again - told if one in newest}
+        self.lends_idle_ones_first(lent | taken_again, idle_before, page.visitor)
+        gone = told | missing
+        shown = {one: e164 for one, e164 in page.shown.items() if one not in gone} | lent | taken_again
+        waiting = {one: e164 for one, e164 in (page.shown | page.waiting).items() if one in told - missing - {*lent}}
+        waiting |= {one: e164 for one, e164 in page.waiting.items() if one not in {*shown, *missing}}
+        given_back = (page.given_back | missing) - {*shown, *told} | missing
+        still_lost = (lost & {*shown}) - {*lent} if left else set()
+        self.pages[visit_id] = replace(
+            page, last_sign=self.now, shown=shown, lost=still_lost, waiting=waiting, given_back=given_back
+        )
+
+    def said(self, visit_id: int, report: Report, left: bool) -> Arrival | None:
+        if not left:
+            return self.doing(
+                lambda session, project: sign_of_life(session, project, visit_id, None, self.now, report=report)
+            )
+        with self.database.writing() as session:
+            assert mere_sign(session, self.project, visit_id, self.now, report, left=True)
+        return None
+
+    def newest(self, visit_id: int) -> dict[int, str]:
+        """The numbers by scenario that the visit was lent last and did not give back."""
+        with self.database.reading() as session:
+            rows = session.execute(self.leases_of(visit_id)).all()
+        return {
+            row.scenario_id: row.e164 for row in {row.scenario_id: row for row in rows}.values() if not row.returned_at
+        }
+
+    def on_page(self, visit_id: int) -> set[int]:
+        """The scenarios whose number the visit's pages have said to show."""
+        with self.database.reading() as session:
+            rows = session.execute(self.leases_of(visit_id)).all()
+        return {row.scenario_id for row in {row.scenario_id: row for row in rows}.values() if row.shown_at}
+
+    @staticmethod
+    def leases_of(visit_id: int) -> Any:
+        columns = (Lease.scenario_id, PoolNumber.e164, Lease.shown_at, Lease.returned_at)
+        leases = select(*columns).join(PoolNumber, PoolNumber.number_id == Lease.number_id)
+        return leases.where(Lease.visit_id == visit_id).order_by(Lease.id)
+
+    @rule(query=st.sampled_from(QUERIES))
+    def somebody_sees_a_page_without_a_place(self, query: str) -> None:
+        """His numbers are as idle and as much somebody's as before, as soon as his page has said so."""
+        self.tick()
+        view = read_posted_view({"page": f"https://shop.example/{query}"}).for_site(self.project.site, "")
+        before = self.rows()
+        arrival = self.doing(lambda session, project: page_viewed(session, KEYS, project, view, None, None, self.now))
+        lent = {one.scenario.id for one in arrival.numbers if one.e164 != self.extras[one.scenario.id]}
+        self.unserved |= {(arrival.visit.id, scenario) for scenario in set(self.scenarios) - lent}
+        self.tick()
+        answer = self.said(arrival.visit.id, Report(frozenset()), False)
+        assert answer is not None
+        assert set(answer.withdrawn) == lent
+        after = self.rows()
+        for e164, (visitor, *whose, last_sign) in before.items():
+            assert after[e164][0] == visitor or not visitor, "who has lost it may get it back in the end"
+            assert list(after[e164][1:3]) == whose
+            assert after[e164][3] <= last_sign
+            assert (self.now - after[e164][3] > HOLD) == (self.now - last_sign > HOLD)
+
+    def rows(self) -> dict[str, tuple[Any, ...]]:
+        """What leases change of each pool number, without what only counts them."""
+        columns = (PoolNumber.visitor, PoolNumber.source_key, PoolNumber.lease_started_at, PoolNumber.last_sign_at)
+        with self.database.reading() as session:
+            return {row[0]: tuple(row[1:]) for row in session.execute(select(PoolNumber.e164, *columns))}
 
     @precondition(lambda self: self.open)
     @rule(data=st.data(), left=st.booleans())
@@ -202,7 +294,7 @@ class PoolLife(RuleBasedStateMachine):
             assert mere_sign(session, self.project, visit_id, self.now, left=left)
             for e164 in [] if left else page.shown.values():
                 record_tap(session, self.project.id, visit_id, e164, self.now)
-        self.pages[visit_id] = Page(page.visitor, self.now, page.shown, lost, page.waiting, page.source_key)
+        self.pages[visit_id] = replace(page, last_sign=self.now, lost=lost)
 
     @rule(data=st.data())
     def a_call_comes_in(self, data: st.DataObject) -> None:
@@ -227,14 +319,8 @@ class PoolLife(RuleBasedStateMachine):
         }
 
     def holders(self) -> dict[str, str]:
-        """The visitor whom each number was lent to last."""
-        with self.database.reading() as session:
-            rows = session.execute(
-                select(PoolNumber.e164, Visit.visitor)
-                .join(Lease, (Lease.number_id == PoolNumber.number_id) & (Lease.turn == PoolNumber.turn))
-                .join(Visit, Visit.id == Lease.visit_id)
-            )
-            return {row.e164: row.visitor for row in rows}
+        """The visitor who gets each number back: the one it was lent to last, unless he has been told that it was lent on."""
+        return {e164: row[0] for e164, row in self.rows().items()}
 
     def idle_numbers(self, scenario: int) -> set[str]:
         with self.database.reading() as session:

@@ -38,7 +38,7 @@ VALUES = st.recursive(
     LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=3), max_leaves=6
 )
 NAMES = """
-    page referrer visitor scenarios ga click_ids name site country timezone currency email fallback_destination version title
+    page referrer visitor scenarios shown ga click_ids name site country timezone currency email fallback_destination version title
     enabled numbers static flow tagging aim exhausted integrations e164 role password next state limit on to scenario status
     period q use number format from until channel rule caller call destinations selectors replace project origin debug since
     consent params test shown prefixes

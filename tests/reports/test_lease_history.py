@@ -5,8 +5,9 @@ from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import select
 
-from router.attribution.models import Visit
+from router.attribution.models import Lease, Visit
 from router.database import Database
 from router.reports.lease_history import History, Holder, Span, active_times, over_at, read_history
 from router.reports.lease_picture import picture_of
@@ -86,6 +87,23 @@ def test_r6_the_history_of_a_call_is_that_of_its_number_around_it(
     assert before.spans[-1].left
     assert len(last.taps) == 1
     assert history.since <= before.lent_at < history.at < history.until
+
+
+def test_r6_a_number_that_was_never_shown_is_in_the_history_only_if_it_was_a_candidate(
+    database: Database, cast: Cast, life: dict[str, int]
+) -> None:
+    with database.writing() as session:
+        call = session.get_one(Call, life["call_id"])
+        leases = session.scalars(select(Lease).order_by(Lease.turn.desc())).all()
+        leases[0].returned_at = call.started_at + timedelta(seconds=9)
+        leases[1].returned_at = call.started_at
+        history = read_history(session, call, HOLD)
+        assert [holder.visit.number for holder in history.holders] == [10004, 10003, 10001]
+        before, candidate = history.holders[-2:]
+        assert (before.over_at, candidate.over_at) == (None, leases[0].returned_at), "nobody has it after the third"
+        picture = picture_of(history, "UTC")
+        assert picture is not None
+        assert picture.rows[-1].words.endswith("not on its page, as it said 11:58:09")
 
 
 def test_a_number_that_nobody_was_lent_has_no_history(database: Database, cast: Cast) -> None:

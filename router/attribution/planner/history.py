@@ -89,12 +89,13 @@ def read_history(session: Session, server: Server, scenario: Scenario, now: date
 
 
 def _asked(scenario: Scenario, since: datetime, now: datetime, most: int) -> CTE:
-    """When each visit first asked for a dynamic number, whether it was lent one or not; by the index of leases on their numbers."""
+    """When each visit first asked for a dynamic number, whether it was lent one or not; by the index of leases on their numbers. Those
+    that were given back were not needed."""
     lent = (
         select(Lease.visit_id, Lease.started_at.label("at"))
         .join(TrackingNumber, TrackingNumber.id == Lease.number_id)
         .where(TrackingNumber.project_id == scenario.project_id, Lease.scenario_id == scenario.id)
-        .where(Lease.started_at >= since, Lease.started_at <= now)
+        .where(Lease.started_at >= since, Lease.started_at <= now, Lease.returned_at.is_(None))
     )
     unserved = select(Unserved.visit_id, Unserved.at).where(
         Unserved.scenario_id == scenario.id, Unserved.at >= since, Unserved.at <= now

@@ -5,9 +5,10 @@ from datetime import timedelta
 from random import Random
 
 import pytest
+from sqlalchemy import update
 from sqlalchemy.orm import Session
 
-from router.attribution.models import Tap, Unserved, VisitSpan
+from router.attribution.models import Lease, Tap, Unserved, VisitSpan
 from router.attribution.planner import traffic
 from router.attribution.planner.history import DAYS, History, PastCall, caller_of, read_history
 from router.attribution.planner.traffic import CallMade, Span, Stay
@@ -62,6 +63,13 @@ def test_a_visit_that_was_lent_two_numbers_asked_once_and_an_unserved_one_asked_
     make_visit(session, scenario, BEGAN, visitor="never asked", number_id=0)
     stays = read(session, server, scenario).traffic.stays
     assert [(stay.visitor, stay.start) for stay in stays] == [("twice", FROM), ("kept", FROM + 5)]
+
+
+def test_a_visit_whose_number_was_never_shown_needed_none(session: Session, server: Server, scenario: Scenario) -> None:
+    make_visit(session, scenario, BEGAN)
+    session.execute(update(Lease).values(returned_at=BEGAN))
+    make_visit(session, scenario, BEGAN, visitor="ann")
+    assert [stay.visitor for stay in read(session, server, scenario).traffic.stays] == ["ann"]
 
 
 def test_visits_of_other_scenarios_and_other_times_are_not_tried(

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from router.attribution.arrivals import Arrival, page_viewed, sign_of_life, with_project
+from router.attribution.arrivals import Arrival, mere_sign, page_viewed, sign_of_life, with_project
 from router.attribution.models import Lease, Visit
 from router.attribution.page_views import read_posted_view
 from router.attribution.tag_projects import TagProject
@@ -109,3 +109,26 @@ def test_r8_an_early_page_of_a_visitor_that_lives_again_shares_with_who_came_mea
 
     with_project(shop, "k-shop", lives)
     assert leases(shop) == [MIXED, MIXED, MIXED, MIXED]
+
+
+def test_r8_who_shared_before_and_lives_again_shares_with_who_came_back_meanwhile(shop: Database) -> None:
+    """A tap told that he was there, and kept nothing; to the number it had ended."""
+    visit(shop, "google", NOON)
+    other = visit(shop, "google", NOON + MINUTE)
+
+    def first(session: Session) -> int:
+        return session.execute(select(Visit.id).order_by(Visit.id).limit(1)).scalar_one()
+
+    def taps(session: Session, project: TagProject | None) -> None:
+        assert project is not None
+        mere_sign(session, project, first(session), NOON + 10 * MINUTE)
+
+    def lives(session: Session, project: TagProject | None) -> None:
+        assert project is not None
+        sign_of_life(session, project, first(session), None, NOON + 11 * MINUTE)
+
+    with_project(shop, "k-shop", taps)
+    visit(shop, "bing", NOON + 10.5 * MINUTE, other)
+    assert leases(shop) == [SHARED, SHARED, ALONE]
+    with_project(shop, "k-shop", lives)
+    assert leases(shop) == [MIXED, SHARED, MIXED]

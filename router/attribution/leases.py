@@ -180,8 +180,8 @@ def take_again(session: Session, rules: PoolRules, taker: Taker, held: HeldLease
 
 
 def share_unmarked(session: Session, rules: PoolRules, taker: Taker, held: HeldLease, now: datetime) -> None:
-    """A visit that had ended and lives again holds its number beside those who were lent it meanwhile: all of them share it from now on. It may
-    have shared the number before, with others."""
+    """A visit that had ended and lives again holds its number beside those who were lent it meanwhile: all of them share it from now on. It
+    may have shared the number before, with others."""
     if held.entry.turn > held.turn:
         sharing = _share(session, held.entry, taker, now - rules.hold)
         if sharing.mixed or (sharing.shared and not held.shared):

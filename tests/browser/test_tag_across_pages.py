@@ -1,0 +1,160 @@
+"""One visitor keeps one number: from page to page, in two tabs, behind caches, blockers and prerendering."""
+
+import json
+import threading
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page
+
+from tests.browser.conftest import ARGUMENTS, CHROMIUM
+from tests.browser.stub import KEY, Site, Stub, number
+from tests.browser.tag_pages import LENT, OTHER, OWN, PAGE, seconds_pass, wait_until_shown
+
+NEXT = PAGE.replace("<p", "<h1>Next</h1><p")
+
+# What each frame that is painted shows, from the first one on.
+WATCH = """window.frames_ = [];
+    (function watch() {
+        const text = document.querySelector('#p')?.textContent;
+        if (text && text !== frames_[frames_.length - 1]) frames_.push(text);
+        requestAnimationFrame(watch);
+    })();"""
+
+
+def test_the_next_page_shows_the_number_at_once_though_the_server_takes_its_time(
+    page: Page, stub: Stub, site: Site, console: list[str]
+) -> None:
+    page.goto(site.put(PAGE))
+    wait_until_shown(page, LENT)
+    stub.slow = threading.Event()
+    page.add_init_script(WATCH)
+    page.goto(site.put(NEXT, "/next", head='<script src="{tag}"></script>'))
+    page.wait_for_function("window.frames_.length")
+    assert page.evaluate("[frames_, routerTag.visit]") == [[LENT], 10001]
+    stub.slow.set()
+    stub.wait_for("/visits", 2)
+    page.wait_for_timeout(60)
+    assert page.evaluate("frames_") == [LENT]
+    assert console == []
+
+
+def test_a_number_that_changed_meanwhile_is_swapped_once_the_server_says_so(page: Page, stub: Stub, site: Site) -> None:
+    page.goto(site.put(PAGE))
+    wait_until_shown(page, LENT)
+    stub.numbers = [number(e164="+14155550177", selectors=["#p"])]
+    page.add_init_script(WATCH)
+    page.goto(site.put(NEXT, "/next", head='<script src="{tag}"></script>'))
+    wait_until_shown(page, OTHER)
+    assert page.evaluate("frames_") in ([LENT, OTHER], [OTHER])
+
+
+def test_a_page_shows_no_number_of_the_page_before_that_nobody_has_confirmed_for_long(
+    page: Page, stub: Stub, site: Site
+) -> None:
+    page.clock.install()
+    page.goto(site.put(PAGE))
+    wait_until_shown(page, LENT)
+    page.goto(site.put("<p>without the tag</p>", "/plain", head=""))
+    seconds_pass(page, 151)
+    stub.slow = threading.Event()
+    page.goto(site.put(NEXT, "/next"))
+    stub.wait_for("/visits", 2)
+    assert page.inner_text("#p") == OWN
+    stub.slow.set()
+    wait_until_shown(page, LENT)
+
+
+def test_a_page_that_is_limited_to_other_scenarios_does_not_show_the_number_of_the_page_before(
+    page: Page, stub: Stub, site: Site
+) -> None:
+    page.goto(site.put(PAGE))
+    wait_until_shown(page, LENT)
+    stub.slow = threading.Event()
+    page.goto(site.put(NEXT, "/next", head='<script src="{tag}" data-scenarios="7"></script>'))
+    stub.wait_for("/visits", 2)
+    assert page.inner_text("#p") == OWN
+    stub.slow.set()
+
+
+def test_two_tabs_of_a_visitor_speak_of_one_visit_and_show_one_number(
+    page: Page, context: BrowserContext, stub: Stub, site: Site
+) -> None:
+    address = site.put(PAGE)
+    page.goto(address)
+    wait_until_shown(page, LENT)
+    stub.slow = threading.Event()
+    tab = context.new_page()
+    tab.goto(address)
+    wait_until_shown(tab, LENT)
+    stub.slow.set()
+    assert stub.wait_for("/visits", 2)[1].body["visitor"] == "v1sitor"
+
+
+@pytest.mark.parametrize("junk", ["", "null", "[]", "{", '[1e15, {"numbers": 7}]', '[0, {"hold": 1e9}]', '"text"'])
+def test_junk_in_the_sites_storage_breaks_nothing(quick_page: Page, stub: Stub, site: Site, junk: str) -> None:
+    quick_page.add_init_script(f"localStorage.setItem('router_visitor_{KEY}', {json.dumps(junk)});")
+    quick_page.goto(site.put(PAGE))
+    wait_until_shown(quick_page, LENT)
+    quick_page.evaluate("localStorage.clear()")
+
+
+def test_a_blocker_that_lets_nothing_through_leaves_the_page_as_it_is(page: Page, stub: Stub, site: Site) -> None:
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.route("**/visits", lambda route: route.abort("blockedbyclient"))
+    page.goto(site.put(PAGE))
+    page.wait_for_function("window.routerTag")
+    assert page.evaluate("new Promise((ready) => routerTag.ready((tag) => ready(tag.visit)))") is None
+    assert page.inner_text("#p") == OWN
+    page.route("**/tag/**", lambda route: route.abort("blockedbyclient"))
+    page.reload()
+    assert page.inner_text("#p") == OWN
+    assert errors == []
+
+
+def test_a_sign_that_a_blocker_stops_keeps_the_number_until_its_hold_is_over(
+    page: Page, stub: Stub, site: Site
+) -> None:
+    page.clock.install()
+    page.route("**/alive", lambda route: route.abort("blockedbyclient"))
+    page.add_init_script("navigator.sendBeacon = () => { throw new Error('blocked'); };")
+    page.goto(site.put(PAGE + '<a id="call" href="tel:+14155552671">Call</a>'))
+    wait_until_shown(page, LENT)
+    seconds_pass(page, 100)
+    assert page.inner_text("#p") == LENT
+    seconds_pass(page, 60)
+    wait_until_shown(page, OWN)
+
+
+PRERENDERED = "Object.defineProperty(document, 'prerendering', {value: true, configurable: true});"
+ACTIVATED = "delete document.prerendering; document.dispatchEvent(new Event('prerenderingchange'));"
+
+
+def test_a_page_that_is_prerendered_asks_for_a_number_only_when_somebody_looks_at_it(
+    page: Page, stub: Stub, site: Site, console: list[str]
+) -> None:
+    page.add_init_script(PRERENDERED)
+    page.goto(site.put(PAGE))
+    page.wait_for_function("window.routerTag && routerTag.ready.call")
+    page.wait_for_timeout(60)
+    assert stub.requests == []
+    page.evaluate(ACTIVATED)
+    wait_until_shown(page, LENT)
+    assert len(stub.of("/visits")) == 1
+    assert console == []
+
+
+SPECULATE = """<script type="speculationrules">{"prerender": [{"source": "list", "urls": ["/next"], "eagerness": "immediate"}]}</script>"""
+
+
+def test_chromium_itself_prerenders_a_page_without_taking_a_number(browser: Browser, stub: Stub, site: Site) -> None:
+    own = browser.browser_type.launch(executable_path=CHROMIUM, args=[*ARGUMENTS, "--enable-features=Prerender2"])
+    page = own.new_page()
+    site.put(NEXT, "/next")
+    page.goto(site.put(PAGE, head='<script async src="{tag}"></script>' + SPECULATE))
+    wait_until_shown(page, LENT)
+    page.wait_for_timeout(1000)
+    views: list[Any] = [one.body["page"] for one in stub.of("/visits")]
+    own.close()
+    assert views == [site.origin + "/"]

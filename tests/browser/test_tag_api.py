@@ -1,0 +1,123 @@
+"""The one global name: what pages may ask of the tag, and the switches in an address."""
+
+from typing import Any
+
+import pytest
+from playwright.sync_api import BrowserContext, Page
+
+from tests.browser.stub import Site, Stub, number
+from tests.browser.tag_pages import LENT, OTHER, OWN, PAGE, open_page, seconds_pass, wait_until_shown
+
+TAG = '<script async src="{tag}"></script>'
+SEEN = "[routerTag.visit, routerTag.numbers.map(({scenario, e164, display}) => [scenario, e164, display])]"
+READY = "new Promise((resolve) => routerTag.ready(resolve)).then(() => " + SEEN + ")"
+
+
+def test_ready_calls_back_with_the_visit_and_its_numbers(page: Page, stub: Stub, site: Site) -> None:
+    early = "<script>window.routerTag = {ready: (tag) => { window.early = [tag === routerTag, tag.visit]; }}</script>"
+    page.goto(site.put(PAGE, head=early + TAG))
+    page.wait_for_function("window.early")
+    assert page.evaluate("early") == [True, 10001]
+    assert page.evaluate(READY) == [10001, [[1, "+14155550123", "(415) 555-0123"]]]
+    assert page.evaluate("new Promise((resolve) => routerTag.ready(resolve)).then((tag) => tag === routerTag)") is True
+
+
+@pytest.mark.parametrize("answer", [(204, b""), (500, b""), (201, b"nonsense")])
+def test_ready_calls_back_also_when_there_are_no_numbers(
+    page: Page, stub: Stub, site: Site, answer: tuple[int, bytes]
+) -> None:
+    stub.visit_answer = lambda: answer
+    page.goto(site.put(PAGE))
+    page.wait_for_function("window.routerTag")
+    assert page.evaluate(READY) == [None, []]
+
+
+def test_a_callback_that_fails_is_the_pages_own_error_and_harms_no_other(page: Page, stub: Stub, site: Site) -> None:
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(site.put(PAGE, head="<script>routerTag = {ready: 'alert(1)'}</script>" + TAG))
+    page.wait_for_function("window.routerTag && routerTag.ready.call")
+    page.evaluate("routerTag.ready(() => { throw new Error('ours'); }), routerTag.ready(null), routerTag.ready(7)")
+    assert page.evaluate(READY)[0] == 10001
+    wait_until_shown(page, LENT)
+    assert errors == ["ours"]
+
+
+OWN_FIELDS = """<script>
+    window.roistat_param1 = 'gold'; window.roistat_param3 = 0; window.roistat_param6 = 'no'; window.roistat_param2 = null;
+    window.routerTag = {params: {plan: 'yearly', items: 3, empty: null}};
+</script>"""
+
+
+def test_own_fields_go_out_with_the_page_view_and_changes_of_them_at_once(page: Page, stub: Stub, site: Site) -> None:
+    page.clock.install()
+    page.goto(site.put(PAGE, head=OWN_FIELDS + TAG))
+    wait_until_shown(page, LENT)
+    first = {"plan": "yearly", "items": "3", "roistat_param1": "gold", "roistat_param3": "0"}
+    assert stub.requests[0].body["params"] == first
+    page.evaluate("routerTag.params({items: 4, toString: 'x'})")
+    assert stub.wait_for("/alive")[0].body["params"] == first | {"items": "4", "toString": "x"}
+    page.wait_for_timeout(50)
+    seconds_pass(page, 46)
+    assert "params" not in stub.wait_for("/alive", 2)[1].body
+
+
+@pytest.mark.parametrize("junk", ["null", "7", "'text'", "{get plan() { throw new Error('no'); }}", "[{a: 1}]"])
+def test_junk_for_own_fields_breaks_nothing(quick_page: Page, stub: Stub, site: Site, junk: str) -> None:
+    errors: list[str] = []
+    quick_page.on("pageerror", lambda error: errors.append(str(error)))
+    quick_page.goto(site.put(PAGE))
+    wait_until_shown(quick_page, LENT)
+    quick_page.evaluate(f"routerTag.params({junk})")
+    quick_page.wait_for_timeout(30)
+    assert quick_page.inner_text("#p") == LENT
+    assert errors == []
+
+
+def test_refresh_asks_anew_and_takes_a_restored_page_up_again(page: Page, stub: Stub, site: Site) -> None:
+    page.goto(site.put(PAGE))
+    wait_until_shown(page, LENT)
+    page.evaluate("routerTag.restore()")
+    assert page.inner_text("#p") == OWN
+    stub.numbers = [number(e164="+14155550177", selectors=["#p"])]
+    page.evaluate("routerTag.refresh()")
+    wait_until_shown(page, OTHER)
+    assert [one.body.get("visitor") for one in stub.of("/visits")] == [None, "v1sitor"]
+
+
+def test_a_trial_shows_the_numbers_and_leaves_no_trace(page: Page, stub: Stub, site: Site) -> None:
+    def trial() -> tuple[int, bytes]:
+        import json
+
+        shown: dict[str, Any] = {"visit": None, "visitor": "test", "token": "test", "alive_every": 600, "hold": 86400}
+        return 201, json.dumps(shown | {"numbers": stub.numbers}).encode()
+
+    stub.visit_answer = trial
+    open_page(page, site, "?router_test=1")
+    assert stub.requests[0].body["test"] is True
+    page.click("#p")
+    seconds_pass(page, 3600)
+    page.goto(site.put("<p>next</p>", "/next", head=""))
+    page.wait_for_timeout(50)
+    assert len(stub.requests) == 1
+    assert page.evaluate("[document.cookie, localStorage.length]") == ["", 0]
+
+
+def test_an_opt_out_link_keeps_a_browser_out_until_it_is_taken_back(
+    page: Page, context: BrowserContext, stub: Stub, site: Site, console: list[str]
+) -> None:
+    address = site.put(PAGE)
+    page.goto(address)
+    wait_until_shown(page, LENT)
+    asked = len(stub.of("/visits"))
+    for query in ("?router_off=1", "", "?utm_source=google"):
+        page.goto(address + query)
+        page.wait_for_function("window.routerTag")
+        page.evaluate("routerTag.refresh()")
+        page.wait_for_timeout(60)
+        assert page.inner_text("#p") == OWN
+    assert len(stub.of("/visits")) == asked
+    page.goto(address + "?router_off=0")
+    wait_until_shown(page, LENT)
+    assert {cookie["name"] for cookie in context.cookies()} == {"router_visitor_k3y"}
+    assert console == []

@@ -1,0 +1,153 @@
+"""Consent (R14): what the tag does before a visitor has chosen, and after he has, or has changed his mind."""
+
+from typing import Any
+
+import pytest
+from playwright.sync_api import BrowserContext, Page
+
+from router.attribution.script import TagOptions
+from tests.browser.stub import KEY, Site, Stub
+from tests.browser.tag_pages import LENT, OWN, PAGE, wait_until_shown
+
+CLICKED = "?utm_source=google&gclid=Cj0K&fbclid=IwAR"
+WITHHELD = "?utm_source=google&gclid=-&fbclid=-"
+KEPT = f"[document.cookie, localStorage.getItem('router_visitor_{KEY}')]"
+
+# What a consent manager calls, whether the tag has loaded or not: as it stands on the install page.
+ROUTER_CONSENT = """function routerConsent(level) {
+    var t = window.routerTag = window.routerTag || {}; typeof t.consent === "function" ? t.consent(level) : t.consent = level;
+}"""
+
+
+def kept(page: Page) -> Any:
+    """The cookie and the storage of the site."""
+    return page.evaluate(KEPT)
+
+
+def waits(page: Page) -> None:
+    page.wait_for_timeout(60)
+
+
+def test_r14_without_consent_nothing_is_asked_shown_or_kept(
+    page: Page, context: BrowserContext, stub: Stub, site: Site, console: list[str]
+) -> None:
+    stub.options = TagOptions(consent="none")
+    page.goto(site.put(PAGE) + CLICKED)
+    page.evaluate("history.pushState({}, '', '/prices')")
+    waits(page)
+    assert (stub.requests, page.inner_text("#p"), kept(page)) == ([], OWN, ["", None])
+    page.evaluate("routerTag.consent('full')")
+    wait_until_shown(page, LENT)
+    (view,) = stub.requests
+    assert view.body["page"] == site.origin + "/" + CLICKED  # where the visitor came from, not where he said yes
+    assert "consent" not in view.body
+    assert kept(page)[0] == f"router_visitor_{KEY}=v1sitor"
+    assert console == []
+
+
+def test_r14_limited_shows_a_number_and_keeps_neither_cookie_nor_click_ids(
+    page: Page, context: BrowserContext, stub: Stub, site: Site
+) -> None:
+    stub.options = TagOptions(consent="limited")
+    address = site.put(PAGE)
+    context.add_cookies([{"name": "_ga", "value": "GA1.1.11.22", "url": address}])
+    page.goto(address + CLICKED, referer="https://www.google.com/?gclid=Cj0K")
+    wait_until_shown(page, LENT)
+    (view,) = stub.requests
+    assert view.body == {"page": address + WITHHELD, "referrer": "https://www.google.com/", "consent": "limited"}
+    assert kept(page) == ["_ga=GA1.1.11.22", None]
+    page.evaluate("history.pushState({}, '', '/prices')")
+    second = stub.wait_for("/visits", 2)[1]
+    assert second.body["visitor"] == "v1sitor"  # known to this page only
+    assert second.body["referrer"] == address + WITHHELD
+
+
+def test_r14_consent_given_later_upgrades_the_same_visit_and_keeps_its_number(
+    page: Page, context: BrowserContext, stub: Stub, site: Site
+) -> None:
+    stub.options = TagOptions(consent="limited")
+    address = site.put(PAGE)
+    page.goto(address + CLICKED)
+    wait_until_shown(page, LENT)
+    page.evaluate("history.pushState({}, '', '/prices')")
+    stub.wait_for("/visits", 2)
+    context.add_cookies([{"name": "_ga", "value": "GA1.1.11.22", "url": address}])
+    page.evaluate("routerTag.consent('full')")
+    (sign,) = stub.wait_for("/alive")
+    told = {"page": address + CLICKED, "referrer": "", "consent": "full", "ga": {"client_id": "11.22"}, "shown": [1]}
+    assert (sign.path, sign.body) == (f"/tag/{KEY}/visits/t2/alive", told)
+    waits(page)
+    assert page.inner_text("#p") == LENT
+    assert f"router_visitor_{KEY}=v1sitor" in kept(page)[0]
+
+
+def test_r14_consent_withdrawn_deletes_what_was_kept_and_tells_the_server(
+    page: Page, stub: Stub, site: Site, console: list[str]
+) -> None:
+    page.goto(site.put(PAGE) + CLICKED)
+    wait_until_shown(page, LENT)
+    assert kept(page) != ["", None]
+    page.evaluate("routerTag.consent('limited')")
+    (sign,) = stub.wait_for("/alive")
+    assert (sign.body["consent"], sign.body["page"]) == ("limited", site.origin + "/" + WITHHELD)
+    waits(page)
+    assert (page.inner_text("#p"), kept(page)) == (LENT, ["", None])
+    page.evaluate("routerTag.consent('none')")
+    wait_until_shown(page, OWN)
+    stub.wait_for("/left")
+    assert kept(page) == ["", None]
+    page.evaluate("routerTag.consent('full')")
+    wait_until_shown(page, LENT)
+    assert console == []
+
+
+@pytest.mark.parametrize(
+    ("mode", "chosen", "expected"),
+    [
+        ("full", "limited", "limited"),
+        ("full", "none", "nothing"),
+        ("full", "refused", "limited"),
+        ("limited", "whatever", "limited"),
+        ("limited", "full", None),
+        ("none", "whatever", "nothing"),
+        ("none", "limited", "limited"),
+        ("none", "full", None),
+    ],
+)
+def test_r14_what_the_visitor_chose_before_counts_more_than_the_projects_mode(
+    quick_page: Page, stub: Stub, site: Site, mode: str, chosen: str, expected: str | None
+) -> None:
+    """What is no level is a refusal: no number where the project gives none, else a limited one."""
+    stub.options = TagOptions(consent=mode)
+    manager = f"<script>{ROUTER_CONSENT}\nrouterConsent('{chosen}');</script>"
+    quick_page.goto(site.put(PAGE, head=manager + '<script async src="{tag}"></script>'))
+    if expected == "nothing":
+        quick_page.wait_for_timeout(60)
+        assert (stub.requests, quick_page.inner_text("#p")) == ([], OWN)
+    else:
+        wait_until_shown(quick_page, LENT)
+        assert stub.requests[0].body.get("consent") == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (TagOptions(gpc_refuses=True), "limited"),
+        (TagOptions("limited", gpc_refuses=True), "limited"),
+        (TagOptions("none", gpc_refuses=True), "nothing"),
+        (TagOptions(), None),
+    ],
+    ids=str,
+)
+def test_r14_global_privacy_control_is_a_refusal_where_the_project_says_so(
+    page: Page, stub: Stub, site: Site, options: TagOptions, expected: str | None
+) -> None:
+    stub.options = options
+    page.add_init_script("Object.defineProperty(navigator, 'globalPrivacyControl', {value: true});")
+    page.goto(site.put(PAGE))
+    if expected == "nothing":
+        waits(page)
+        assert stub.requests == []
+        page.evaluate("routerTag.consent('full')")  # said to this site, by the visitor himself
+    wait_until_shown(page, LENT)
+    assert stub.requests[0].body.get("consent") == (None if expected == "nothing" else expected)

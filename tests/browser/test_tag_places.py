@@ -1,0 +1,72 @@
+"""What the tag says about where numbers really stand, and what happens to those that stand nowhere (R6, R8)."""
+
+from playwright.sync_api import Page
+
+from tests.browser.stub import Site, Stub, number
+from tests.browser.tag_pages import LENT, PAGE, alive_within, open_page, seconds_pass, wait_until_shown
+
+MODAL = "document.body.append(Object.assign(document.createElement('p'), {{id: '{}', textContent: '212-555-0000'}}))"
+
+
+def two_numbers(stub: Stub) -> None:
+    stub.numbers = [number(1, selectors=["#p"]), number(2, "+12125550199", selectors=["#modal"])]
+
+
+def test_r8_what_stands_on_the_page_is_told_with_the_next_sign_of_life(page: Page, stub: Stub, site: Site) -> None:
+    stub.numbers = [number(1, selectors=["#p"]), number(2, "+12125550199", replace=["2125550000"])]
+    page.clock.install()
+    page.goto(site.put(PAGE + '<a href="tel:2125550000">Call us</a>'))
+    wait_until_shown(page, LENT)
+    seconds_pass(page, 40)
+    assert stub.of("/alive") == []
+    assert alive_within(page, 6) == {"shown": [1, 2]}
+    assert alive_within(page, 46) == {}
+
+
+def test_r8_a_page_that_is_left_early_tells_it_on_leaving(page: Page, stub: Stub, site: Site) -> None:
+    page.goto(site.put(PAGE))
+    wait_until_shown(page, LENT)
+    page.goto(site.put("<p>next</p>", "/next", head=""))
+    assert stub.wait_for("/left")[0].body == {"shown": [1]}
+
+
+def test_r8_nothing_is_told_of_a_number_whose_place_may_still_come(page: Page, stub: Stub, site: Site) -> None:
+    two_numbers(stub)
+    page.goto(site.put(PAGE))
+    wait_until_shown(page, LENT)
+    page.goto(site.put("<p>next</p>", "/next", head=""))
+    assert stub.wait_for("/left")[0].body == {}
+
+
+def test_r6_a_number_without_a_place_is_given_back_soon_and_asked_for_when_its_place_appears(
+    page: Page, stub: Stub, site: Site, console: list[str]
+) -> None:
+    two_numbers(stub)
+    open_page(page, site)
+    stub.alive_numbers, stub.alive_withdrawn = [], [2]
+    assert alive_within(page, 4) == {"shown": [1]}
+    assert page.evaluate("routerTag.numbers.map((one) => one.scenario)") == [1]
+    assert len(stub.of("/visits")) == 1
+    stub.numbers[1] = number(2, "+12125550188", selectors=["#modal"])  # the other one may be somebody else's by now
+    page.evaluate(MODAL.format("modal"))
+    page.wait_for_function("document.querySelector('#modal').textContent === '212-555-0188'")
+    assert len(stub.of("/visits")) == 2
+    assert page.inner_text("#p") == LENT
+    stub.alive_numbers, stub.alive_withdrawn = None, None
+    assert alive_within(page, 50) == {"shown": [1, 2]}
+    assert console == []
+
+
+def test_r6_a_number_that_was_given_back_is_never_shown(page: Page, stub: Stub, site: Site) -> None:
+    two_numbers(stub)
+    open_page(page, site)
+    stub.alive_numbers, stub.alive_withdrawn = [], [2]
+    alive_within(page, 4)
+    stub.numbers = stub.numbers[:1]  # there is none for it any more
+    page.evaluate(MODAL.format("modal"))
+    stub.wait_for("/visits", 2)
+    page.wait_for_timeout(60)
+    assert page.inner_text("#modal") == "212-555-0000"
+    page.evaluate("document.querySelector('#modal').textContent = 'Call 212-555-0000'")
+    page.wait_for_timeout(60)
+    assert len(stub.of("/visits")) == 2

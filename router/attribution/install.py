@@ -63,7 +63,7 @@ routerTag.ready(function () {
 // Own fields of this visit:
 routerTag.params({order: "A-17"});
 
-// Look through the page again:
+// Ask for the numbers anew:
 routerTag.refresh();
 
 // What the visitor chose: "full", "limited" or "none"

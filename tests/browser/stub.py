@@ -40,6 +40,8 @@ class Site:
     types: dict[str, str] = field(default_factory=dict)
     """What a file is, unless it is a page in UTF-8."""
     headers: dict[str, str] = field(default_factory=dict)
+    prerendered: list[str] = field(default_factory=list)
+    """Paths that a browser asked for before anybody looked at them."""
 
     @property
     def port(self) -> int:
@@ -170,6 +172,8 @@ def running_site(tag: str) -> Iterator[Site]:
 
         def do_GET(self) -> None:
             path = self.path.split("?")[0]
+            if "prerender" in self.headers.get("Sec-Purpose", ""):
+                site.prerendered.append(path)
             page = site.pages.get(path)
             self.send_response(200 if page else 404)
             for name, value in site.headers.items():

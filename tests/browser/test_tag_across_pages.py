@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -30,12 +31,12 @@ def test_the_next_page_shows_the_number_at_once_though_the_server_takes_its_time
     stub.slow = threading.Event()
     page.add_init_script(WATCH)
     page.goto(site.put(NEXT, "/next", head='<script src="{tag}"></script>'))
-    page.wait_for_function("window.frames_.length")
-    assert page.evaluate("[frames_, routerTag.visit]") == [[LENT], 10001]
+    wait_until_shown(page, LENT)
+    assert page.evaluate("routerTag.visit") == 10001
     stub.slow.set()
     stub.wait_for("/visits", 2)
     page.wait_for_timeout(60)
-    assert page.evaluate("frames_") == [LENT]
+    assert page.evaluate("frames_") in ([LENT], [OWN, LENT])  # a frame may be painted before the page has been read
     assert console == []
 
 
@@ -46,7 +47,8 @@ def test_a_number_that_changed_meanwhile_is_swapped_once_the_server_says_so(page
     page.add_init_script(WATCH)
     page.goto(site.put(NEXT, "/next", head='<script src="{tag}"></script>'))
     wait_until_shown(page, OTHER)
-    assert page.evaluate("frames_") in ([LENT, OTHER], [OTHER])
+    changes = page.evaluate("frames_")
+    assert changes in ([LENT, OTHER], [OTHER]) or (changes[0] == OWN and changes[1:] in ([LENT, OTHER], [OTHER]))
 
 
 def test_a_page_shows_no_number_of_the_page_before_that_nobody_has_confirmed_for_long(
@@ -136,7 +138,7 @@ def test_a_page_that_is_prerendered_asks_for_a_number_only_when_somebody_looks_a
 ) -> None:
     page.add_init_script(PRERENDERED)
     page.goto(site.put(PAGE))
-    page.wait_for_function("window.routerTag && routerTag.ready.call")
+    page.wait_for_function("!!(window.routerTag && routerTag.ready)")
     page.wait_for_timeout(60)
     assert stub.requests == []
     page.evaluate(ACTIVATED)
@@ -149,12 +151,16 @@ SPECULATE = """<script type="speculationrules">{"prerender": [{"source": "list",
 
 
 def test_chromium_itself_prerenders_a_page_without_taking_a_number(browser: Browser, stub: Stub, site: Site) -> None:
-    own = browser.browser_type.launch(executable_path=CHROMIUM, args=[*ARGUMENTS, "--enable-features=Prerender2"])
+    own = browser.browser_type.launch(executable_path=CHROMIUM, args=ARGUMENTS)
     page = own.new_page()
     site.put(NEXT, "/next")
     page.goto(site.put(PAGE, head='<script async src="{tag}"></script>' + SPECULATE))
     wait_until_shown(page, LENT)
-    page.wait_for_timeout(1000)
+    deadline = time.monotonic() + 5
+    while not site.prerendered and time.monotonic() < deadline:
+        page.wait_for_timeout(20)
+    page.wait_for_timeout(300)
     views: list[Any] = [one.body["page"] for one in stub.of("/visits")]
     own.close()
+    assert site.prerendered == ["/next"]
     assert views == [site.origin + "/"]

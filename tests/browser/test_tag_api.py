@@ -1,5 +1,6 @@
 """The one global name: what pages may ask of the tag, and the switches in an address."""
 
+import json
 from typing import Any
 
 import pytest
@@ -36,7 +37,7 @@ def test_a_callback_that_fails_is_the_pages_own_error_and_harms_no_other(page: P
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto(site.put(PAGE, head="<script>routerTag = {ready: 'alert(1)'}</script>" + TAG))
-    page.wait_for_function("window.routerTag && routerTag.ready.call")
+    page.wait_for_function("!!(window.routerTag && routerTag.ready.call)")
     page.evaluate("routerTag.ready(() => { throw new Error('ours'); }), routerTag.ready(null), routerTag.ready(7)")
     assert page.evaluate(READY)[0] == 10001
     wait_until_shown(page, LENT)
@@ -87,8 +88,6 @@ def test_refresh_asks_anew_and_takes_a_restored_page_up_again(page: Page, stub: 
 
 def test_a_trial_shows_the_numbers_and_leaves_no_trace(page: Page, stub: Stub, site: Site) -> None:
     def trial() -> tuple[int, bytes]:
-        import json
-
         shown: dict[str, Any] = {"visit": None, "visitor": "test", "token": "test", "alive_every": 600, "hold": 86400}
         return 201, json.dumps(shown | {"numbers": stub.numbers}).encode()
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import BrowserContext, Page
 
+from router.attribution.install import CONSENT
 from router.attribution.script import TagOptions
 from tests.browser.stub import KEY, Site, Stub
 from tests.browser.tag_pages import LENT, OWN, PAGE, wait_until_shown
@@ -12,11 +13,6 @@ from tests.browser.tag_pages import LENT, OWN, PAGE, wait_until_shown
 CLICKED = "?utm_source=google&gclid=Cj0K&fbclid=IwAR"
 WITHHELD = "?utm_source=google&gclid=-&fbclid=-"
 KEPT = f"[document.cookie, localStorage.getItem('router_visitor_{KEY}')]"
-
-# What a consent manager calls, whether the tag has loaded or not: as it stands on the install page.
-ROUTER_CONSENT = """function routerConsent(level) {
-    var t = window.routerTag = window.routerTag || {}; typeof t.consent === "function" ? t.consent(level) : t.consent = level;
-}"""
 
 
 def kept(page: Page) -> Any:
@@ -54,7 +50,11 @@ def test_r14_limited_shows_a_number_and_keeps_neither_cookie_nor_click_ids(
     page.goto(address + CLICKED, referer="https://www.google.com/?gclid=Cj0K")
     wait_until_shown(page, LENT)
     (view,) = stub.requests
-    assert view.body == {"page": address + WITHHELD, "referrer": "https://www.google.com/", "consent": "limited"}
+    assert view.body == {
+        "page": address + WITHHELD,
+        "referrer": "https://www.google.com/?gclid=-",
+        "consent": "limited",
+    }
     assert kept(page) == ["_ga=GA1.1.11.22", None]
     page.evaluate("history.pushState({}, '', '/prices')")
     second = stub.wait_for("/visits", 2)[1]
@@ -119,8 +119,8 @@ def test_r14_what_the_visitor_chose_before_counts_more_than_the_projects_mode(
 ) -> None:
     """What is no level is a refusal: no number where the project gives none, else a limited one."""
     stub.options = TagOptions(consent=mode)
-    manager = f"<script>{ROUTER_CONSENT}\nrouterConsent('{chosen}');</script>"
-    quick_page.goto(site.put(PAGE, head=manager + '<script async src="{tag}"></script>'))
+    chooses = f"{CONSENT}<script>routerConsent('{chosen}')</script>"  # as the install page has it
+    quick_page.goto(site.put(PAGE, head=chooses + '<script async src="{tag}"></script>'))
     if expected == "nothing":
         quick_page.wait_for_timeout(60)
         assert (stub.requests, quick_page.inner_text("#p")) == ([], OWN)

@@ -151,3 +151,44 @@ def test_r14_global_privacy_control_is_a_refusal_where_the_project_says_so(
         page.evaluate("routerTag.consent('full')")  # said to this site, by the visitor himself
     wait_until_shown(page, LENT)
     assert stub.requests[0].body.get("consent") == (None if expected == "nothing" else expected)
+
+
+@pytest.mark.parametrize("mode", ["none", "limited"])
+def test_r14_who_agreed_before_need_not_agree_on_every_page(page: Page, stub: Stub, site: Site, mode: str) -> None:
+    """The cookie tells of it: it was set with consent, and is deleted when that is taken back."""
+    stub.options = TagOptions(consent=mode)
+    page.goto(site.put(PAGE))
+    page.wait_for_function("!!window.routerTag")
+    page.evaluate("routerTag.consent('full')")
+    wait_until_shown(page, LENT)
+    page.wait_for_function("!!document.cookie")
+    page.goto(site.put(PAGE, "/next"))
+    wait_until_shown(page, LENT)
+    view = stub.of("/visits")[-1]
+    assert (view.body["page"], view.body["visitor"], view.body.get("consent")) == (
+        site.origin + "/next",
+        "v1sitor",
+        None,
+    )
+    page.evaluate("routerTag.consent('refused')")
+    page.reload()
+    waits(page)
+    assert kept(page) == ["", None]
+    assert stub.of("/visits")[-1].body.get("consent") == (None if mode == "none" else "limited")
+
+
+@pytest.mark.parametrize("head", ["<script>routerTag = {consent: 'limited'}</script>", ""])
+def test_r14_a_refusal_that_is_there_when_the_page_loads_deletes_what_was_kept(
+    page: Page, stub: Stub, site: Site, head: str
+) -> None:
+    """Said by the page, or by the browser where the project heeds that."""
+    page.goto(site.put(PAGE))
+    wait_until_shown(page, LENT)
+    page.wait_for_function("!!document.cookie")
+    if not head:
+        stub.options = TagOptions(gpc_refuses=True)
+        page.add_init_script("Object.defineProperty(navigator, 'globalPrivacyControl', {value: true});")
+    page.goto(site.put(PAGE, "/next", head=head + '<script async src="{tag}"></script>'))
+    wait_until_shown(page, LENT)
+    assert kept(page) == ["", None]
+    assert "visitor" not in stub.of("/visits")[-1].body

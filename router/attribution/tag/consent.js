@@ -1,5 +1,5 @@
 // What the visitor allows: none (no number), limited (a number, without cookie and click ids), or full. Until he has chosen, the project's
-// mode counts. A consent manager calls routerTag.consent(level); anything else is a refusal.
+// mode counts; the cookie tells that he has said yes before. A consent manager calls routerTag.consent(level); anything else is a refusal.
 
 const REFUSED = settings.consent === "none" ? "none" : "limited";
 const CLICK_ID = /([?&](?:gclid|gbraid|wbraid|yclid|msclkid|fbclid|ttclid)=)[^&]+/g;

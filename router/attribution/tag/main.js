@@ -44,7 +44,8 @@ const isSilent = () => consent === "none" || cookie(OFF)[1];
 const start = () => {
   const off = queryValue(location, OFF);
   if (off) keepCookie(OFF, +off);
-  consent = consent || allowed(option("consent") || (settings.gpc && navigator.globalPrivacyControl ? REFUSED : settings.consent || "full"));
+  consent = allowed(consent || option("consent") || (settings.gpc && navigator.globalPrivacyControl && REFUSED) || (!cookie(VISITOR)[1] && settings.consent) || "full");
+  if (consent !== "full") remember();
   keepParams(pageOptions.params);
   api.ready(pageOptions.ready);
   attempt(goOn);

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, Page, Route
 from sqlalchemy import select
 
 from router.accounts.models import Project
@@ -130,3 +130,26 @@ def test_from_the_sites_own_address_the_server_sets_the_cookie_and_no_script_doe
         page.reload()
         assert shown(page) == number
     assert [one.visitor for one in visits(shop)] == [cookie["value"]]
+
+
+def test_through_a_path_of_the_site_page_tag_and_cookie_are_of_one_origin(shop: RealShop, page: Page) -> None:
+    """As nginx hands `/calls/tag/` on to this server."""
+    server = shop.site.tag.partition("/tag/")[0]
+    own = f"http://www.shop.example:{shop.site.port}/calls"
+    change(shop, site=[f"shop.example:{shop.site.port}"], tag_address=own)
+    shop.site.put(PAGE, head=f'<script async src="{own}/tag/k-shop.js"></script>')
+    passed: list[str] = []
+
+    def hand_on(route: Route) -> None:
+        path = route.request.url.partition("/calls")[2]
+        passed.append(path.split("/")[-1])
+        route.fulfill(response=route.fetch(url=server + path))
+
+    page.route("**/calls/tag/**", hand_on)
+    page.goto(f"http://www.shop.example:{shop.site.port}/")
+    assert shown(page).startswith("+1 (212) 555-000")
+    assert page.context.cookies()[0]["domain"] == ".shop.example"
+    page.goto("about:blank")
+    assert passed[:2] == ["k-shop.js", "visits"]
+    [visit] = visits(shop)
+    assert visit.page == f"http://www.shop.example:{shop.site.port}/"

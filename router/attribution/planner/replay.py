@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from heapq import merge
 
-from router.attribution.candidates import MOST_LEASES
+from router.attribution.candidates import USUAL_REACH, Reach
 from router.attribution.confidence import Candidate, weigh
 from router.attribution.decision import repeat_winner
 from router.attribution.planner.traffic import CallMade, Span, Tap, Traffic
@@ -70,11 +70,13 @@ class _Number:
 class Pool:
     """A pool of numbers in memory, lent by the rules of R6."""
 
-    def __init__(self, traffic: Traffic, numbers: int, aim: str, hold: float, survival: Curve | None) -> None:
+    def __init__(
+        self, traffic: Traffic, numbers: int, aim: str, hold: float, survival: Curve | None, reach: Reach
+    ) -> None:
         self.told = Replayed()
         self._stays = traffic.stays
         self._numbers = [_Number() for _ in range(numbers)]
-        self._aim, self._hold, self._survival = aim, hold, survival
+        self._aim, self._hold, self._survival, self._reach = aim, hold, survival, reach
         self._shown: list[int | None] = [None] * len(traffic.stays)
         self._span_of: list[int] = [0] * len(traffic.stays)
         self._last_stay: dict[str, int] = {}
@@ -118,7 +120,7 @@ class Pool:
 
     def _decide(self, shown: int, caller: str, at: float) -> tuple[int, int, float]:
         candidates = [self._candidate(shown, leased, index, at) for leased, index in self._leases_of(shown)]
-        earlier = len(self._numbers[shown].leases) >= MOST_LEASES
+        earlier = len(self._numbers[shown].leases) >= self._reach.leases
         weighed = weigh(candidates, timedelta(seconds=self._hold), _moment(at), earlier=earlier)
         best = weighed[0]
         decided = (best.candidate.visit_id, best.candidate.source_key, best.probability)
@@ -129,7 +131,7 @@ class Pool:
         return (again.candidate.visit_id if again else first[0]), first[1], first[2]
 
     def _leases_of(self, shown: int) -> Sequence[tuple[float, int]]:
-        newest = {index: (leased, index) for leased, index in self._numbers[shown].leases[-MOST_LEASES:]}
+        newest = {index: (leased, index) for leased, index in self._numbers[shown].leases[-self._reach.leases :]}
         return list(newest.values())
 
     def _candidate(self, shown: int, leased: float, index: int, at: float) -> Candidate:
@@ -209,15 +211,23 @@ class Pool:
         return self.told
 
 
-def replay(traffic: Traffic, numbers: int, aim: str, hold: float = 150.0, survival: Curve | None = None) -> Replayed:
+def replay(
+    traffic: Traffic,
+    numbers: int,
+    aim: str,
+    hold: float = 150.0,
+    survival: Curve | None = None,
+    reach: Reach = USUAL_REACH,
+) -> Replayed:
     """What a pool of so many numbers would have told about the traffic's calls.
 
     Args:
         aim: visit or source (R6).
         hold: seconds after the last sign of life for which a visit counts as active.
         survival: what the scenario has learned; None: the default.
+        reach: which leases of a number are candidates of a call (R7).
     """
-    pool = Pool(traffic, numbers, aim, hold, survival)
+    pool = Pool(traffic, numbers, aim, hold, survival, reach)
     arrivals = sorted(
         (span.start, 0, stay, place) for stay, one in enumerate(traffic.stays) for place, span in enumerate(one.spans)
     )

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from router.attribution.candidates import Reach
 from router.attribution.planner.replay import replay
 from router.attribution.planner.traffic import CallMade, Span, Stay, Tap, Traffic, described_traffic
 
@@ -90,3 +91,12 @@ def test_r6_no_two_visitors_hold_a_number_at_once_unless_both_are_counted_as_sha
         assert told.shared == 0
     if most > numbers and numbers == 1:
         assert told.shared >= 2
+
+
+def test_r7_the_replay_looks_back_at_as_many_leases_as_the_server_does() -> None:
+    stays = [stay(f"v{i}", i, (float(i), i + 60.0)) for i in range(3)]
+    told = {
+        leases: replay(Traffic(stays, [CallMade(3600, 2)]), 1, "visit", reach=Reach(leases)).stated[0][0]
+        for leases in (1, 2, 3)
+    }
+    assert told[1] > told[2] > told[3]

@@ -40,7 +40,7 @@ _LEASES = Statement(
             _lease.started_at > bindparam("oldest"),
             or_(_lease.returned_at.is_(None), _lease.returned_at > bindparam("at")),
         )
-        .order_by(_lease.started_at.desc())
+        .order_by(_lease.started_at.desc(), _lease.turn.desc())
         .limit(bindparam("most", type_=Integer))
     )
 )

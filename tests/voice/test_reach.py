@@ -113,6 +113,20 @@ def again(server: Server) -> None:
         decide_later_calls(server, session, route, read_caller(BERTA), NOON, server.now())
 
 
+def test_r7_of_leases_of_one_moment_the_later_turns_are_candidates(
+    server: Server, carrier: CarrierClient, sets: Callable[..., None]
+) -> None:
+    """In whatever order the rows were written."""
+    with server.database.writing() as session:
+        leases = session.scalars(select(Lease).order_by(Lease.turn)).all()
+        for lease in leases[1:]:
+            lease.started_at, lease.turn = NOON - timedelta(minutes=50), 10 - lease.turn
+    for number in (1, 2, 3):
+        sets(candidate_leases=number)
+        carrier.dial(NUMBER, f"+1415555017{number}", f"CA{number}")
+    assert [visits(server, f"CA{number}") for number in (1, 2, 3)] == [[2], [2, 3], [2, 3, 4]]
+
+
 def test_r7_the_settings_cost_no_statement(server: Server, carrier: CarrierClient, sets: Callable[..., None]) -> None:
     counts = []
     for sid, leases in (("CA0", 50), ("CA1", 50), ("CA2", 3)):

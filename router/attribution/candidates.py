@@ -1,19 +1,19 @@
 """Reads the facts about those who may be calling: the visits that held a number before the call."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, func, or_, select
+from sqlalchemy import Integer, bindparam, func, or_, select
 from sqlalchemy.orm import Session
 
 from router.attribution.confidence import LATE_TAP_BEFORE, Candidate, Weighed, weigh
 from router.attribution.models import Lease, Tap, Visit, VisitSpan
 from router.database import table_of
+from router.settings import Settings
 from router.statements import Statement
 
-MOST_LEASES = 50
-OLDEST = timedelta(days=30)
 SOURCE_COLUMNS = ("channel", "source", "medium", "campaign", "term", "content")
 
 _lease, _visit, _span, _tap = table_of(Lease).c, table_of(Visit).c, table_of(VisitSpan).c, table_of(Tap).c
@@ -40,8 +40,8 @@ _LEASES = Statement(
             _lease.started_at > bindparam("oldest"),
             or_(_lease.returned_at.is_(None), _lease.returned_at > bindparam("at")),
         )
-        .order_by(_lease.started_at.desc())
-        .limit(MOST_LEASES)
+        .order_by(_lease.started_at.desc(), _lease.turn.desc())
+        .limit(bindparam("most", type_=Integer))
     )
 )
 _SPANS = (
@@ -53,20 +53,49 @@ _SPANS = (
 Sources = Mapping[int, Mapping[str, Any]]
 
 
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Which leases of a number are candidates of a call (R7): so many of the last ones, and none that is as old as `age`."""
+
+    leases: int = 50
+    age: timedelta = timedelta(days=30)
+
+    def kept(self) -> dict[str, int]:
+        """As it is kept with a decision."""
+        return {"candidate_leases": self.leases, "candidate_days": self.age.days}
+
+
+USUAL_REACH = Reach()
+
+
+def reach_of(settings: Settings) -> Reach:
+    """What the operator has set."""
+    return Reach(settings.candidate_leases, timedelta(days=settings.candidate_days))
+
+
+def reach_then(decision: Mapping[str, Any]) -> Reach:
+    """What held when a call came, by its decision; the usual one where nothing was kept."""
+    given = decision.get("given") or {}
+    if "candidate_leases" not in given:
+        return USUAL_REACH
+    return Reach(given["candidate_leases"], timedelta(days=given["candidate_days"]))
+
+
 def weighed_candidates(
-    session: Session, number_id: int, hold: timedelta, at: datetime
+    session: Session, number_id: int, hold: timedelta, at: datetime, reach: Reach = USUAL_REACH
 ) -> tuple[list[Weighed], Sources]:
     """The candidates of a call at a moment, most probable first, and the marketing source of the most probable one's visit.
 
     One index range of leases; the signs of life are taken as they stood at that moment, however late it is now. A lease that had been given
     back by then is none of them: its number never stood on the page.
     """
-    values = {"number": number_id, "at": at, "oldest": at - OLDEST, "tapped_since": at - LATE_TAP_BEFORE}
+    values = {"number": number_id, "at": at, "oldest": at - reach.age, "tapped_since": at - LATE_TAP_BEFORE}
+    values["most"] = reach.leases
     rows = _LEASES.all(session, values)
     newest = {row[0]: row for row in reversed(rows)}
     earlier = _last_signs(session, [visit_id for visit_id, row in newest.items() if row[3] > at], at)
     candidates = [_candidate(row, earlier.get(row[0])) for row in newest.values()]
-    weighed = weigh(candidates, hold, at, earlier=len(rows) == MOST_LEASES)
+    weighed = weigh(candidates, hold, at, earlier=len(rows) == reach.leases)
     best = [one.candidate.visit_id for one in weighed[:1]]
     return weighed, {visit_id: dict(zip(SOURCE_COLUMNS, newest[visit_id][9:], strict=True)) for visit_id in best}
 

@@ -13,6 +13,7 @@ from router.voice.models import Call
 MOST_BEFORE, MOST_AFTER = 8, 3
 """Leases that are shown."""
 BEFORE, AFTER = timedelta(hours=24), timedelta(hours=2)
+"""How long before and after the call a lease may have begun; nothing later is drawn."""
 MOST_SPANS = 400
 LEAST_SIDE = timedelta(minutes=5)
 """What is shown at least before and after the call."""
@@ -62,7 +63,7 @@ def read_history(session: Session, call: Call, hold: timedelta) -> History:
     """At most four statements."""
     leases = _leases(session, call)
     ids = {lease.visit_id for lease, _ in leases}
-    spans = _spans(session, [visit for _, visit in leases]) if ids else {}
+    spans = _spans(session, call, [visit for _, visit in leases]) if ids else {}
     taps = _taps(session, call, ids) if ids else {}
     holders = [
         Holder(
@@ -121,11 +122,12 @@ def _leases(session: Session, call: Call) -> list[tuple[Lease, Visit]]:
     return [(lease, visit) for lease, visit in (*reversed(first), *then)]
 
 
-def _spans(session: Session, visits: Sequence[Visit]) -> dict[int, list[Span]]:
-    """In order of time; the newest is kept with the visit."""
+def _spans(session: Session, call: Call, visits: Sequence[Visit]) -> dict[int, list[Span]]:
+    """The last ones of what can be shown, in order of time; a visit's newest is kept with it, and always there."""
     found: dict[int, list[Span]] = {visit.id: [] for visit in visits}
-    earlier = select(VisitSpan).where(VisitSpan.visit_id.in_(found)).order_by(VisitSpan.started_at).limit(MOST_SPANS)
-    for span in session.scalars(earlier):
+    earlier = select(VisitSpan).where(VisitSpan.visit_id.in_(found), VisitSpan.started_at < call.started_at + AFTER)
+    last = session.scalars(earlier.order_by(VisitSpan.started_at.desc()).limit(MOST_SPANS)).all()
+    for span in reversed(last):
         found[span.visit_id].append(Span(span.started_at, span.last_at, span.left))
     for visit in {visit.id: visit for visit in visits}.values():
         found[visit.id].append(Span(visit.span_started_at, visit.last_sign_at, visit.left))
@@ -133,9 +135,11 @@ def _spans(session: Session, visits: Sequence[Visit]) -> dict[int, list[Span]]:
 
 
 def _taps(session: Session, call: Call, visit_ids: Iterable[int]) -> dict[int, list[datetime]]:
+    """The last ones of what can be shown, in order of time."""
     found: dict[int, list[datetime]] = {}
     taps = select(Tap.visit_id, Tap.at).where(Tap.number_id == call.number_id, Tap.visit_id.in_(visit_ids))
-    for visit_id, at in session.execute(taps.order_by(Tap.at).limit(MOST_SPANS)):
+    shown = taps.where(Tap.at < call.started_at + AFTER).order_by(Tap.at.desc()).limit(MOST_SPANS)
+    for visit_id, at in reversed(session.execute(shown).all()):
         found.setdefault(visit_id, []).append(at)
     return found
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from router.attribution.candidates import reach_then
 from router.attribution.decision import OVERFLOW
 from router.formats import say_count
 from router.voice.models import Call
@@ -70,13 +71,16 @@ def _static(call: Call, facts: Facts) -> str:
 
 def _lease(call: Call, facts: Facts) -> str:
     if not facts.get("applies"):
-        return (
-            "Anybody for whom no other was left." if facts.get("because") == OVERFLOW else "Nobody in the last 30 days."
-        )
+        return "Anybody for whom no other was left." if facts.get("because") == OVERFLOW else _nobody(call)
     seen = int(facts.get("candidates") or 0)
     winner = call.candidates[0]
     sure = f"{whole_percent(winner['probability'])} sure that it was visit {winner['visit']}{_together(call)}."
     return f"Only one visit: {sure}" if seen == 1 else f"{say_count(seen, 'visit')}. The most probable one wins: {sure}"
+
+
+def _nobody(call: Call) -> str:
+    days = reach_then(call.decision).age.days
+    return f"Nobody in the last {'day' if days == 1 else f'{days} days'}."
 
 
 def _together(call: Call) -> str:

@@ -9,6 +9,7 @@ from router.accounts.access import Audience, current_project, guard
 from router.accounts.api_habits import rows_by_time
 from router.accounts.frame import address_with
 from router.accounts.sessions import require_person
+from router.attribution.candidates import reach_then
 from router.reports.calls import CallFilter, calls_of, scenario_titles
 from router.reports.list_filter import chosen_beyond, page_filter
 from router.reports.overview import day_figures, failures, not_called_back, shown_scenarios
@@ -89,6 +90,7 @@ def receipt(call_id: int) -> str:
         shown=shown,
         others=others,
         earlier=earlier,
+        reach=reach_then(found.call.decision).leases,
         nobody=nobody,
         how_sure=how_sure(found.call),
         reasons=lambda candidate, visit: "; ".join(reasons_of(candidate, visit, project.timezone)),

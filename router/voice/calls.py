@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Executable, Select, bindparam, case, or_, select, update
 from sqlalchemy.orm import Session
 
-from router.attribution.candidates import weighed_candidates
+from router.attribution.candidates import USUAL_REACH, Reach, reach_of, reach_then, weighed_candidates
 from router.attribution.decision import FIRST_CALL, LAST_NON_DIRECT, Decision, EarlierCall, decide
 from router.attribution.sources import DIRECT
 from router.carriers.base import InboundCall
@@ -96,7 +96,7 @@ def record_inbound(
         ReceiverFailed: a floor above failed; repeat with `tell=False`.
     """
     values = _values(route, inbound, started_at, now)
-    values |= _decided(session, route, inbound.caller, started_at, inbound.sid)
+    values |= _decided(session, route, reach_of(server.settings), inbound.caller, started_at, inbound.sid)
     values["fan_out_due"] = "" if tell else "started"
     row = _INSERT.first(session, values)
     if row is None:
@@ -114,16 +114,19 @@ def find_call(session: Session, sid: str) -> KnownCall | None:
     return KnownCall(*row) if row else None
 
 
-def attribute(session: Session, route: Route, caller: Caller, at: datetime, sid: str = "") -> tuple[Decision, bool]:
+def attribute(
+    session: Session, route: Route, caller: Caller, at: datetime, sid: str = "", reach: Reach = USUAL_REACH
+) -> tuple[Decision, bool]:
     """The decision of R7 about a call at a moment, and whether the caller had called the number before.
 
     Args:
         sid: orders the calls of one moment.
+        reach: which leases of the number are candidates.
     """
     earlier = earlier_call(session, route, caller, at, sid)
     if route.overflow:
         return decide(earlier, route.static_source, (), {}, route.repeat_credit, overflow=True), earlier is not None
-    weighed, sources = weighed_candidates(session, route.number_id, route.hold, at)
+    weighed, sources = weighed_candidates(session, route.number_id, route.hold, at, reach)
     return decide(earlier, route.static_source, weighed, sources, route.repeat_credit), earlier is not None
 
 
@@ -145,7 +148,7 @@ def decide_later_calls(
         return
     later = select(Call).where(Call.number_id == route.number_id, Call.caller == caller.e164, Call.started_at >= since)
     for call in session.scalars(later.order_by(Call.started_at, Call.sid)):
-        values = _decided(session, _as_it_was(route, call), caller, call.started_at, call.sid)
+        values = _decided_again(session, route, call, caller)
         if call.rule == IMPORTED:
             values = {"first_call": values["first_call"]}
         if all(getattr(call, name) == value for name, value in values.items()):
@@ -171,16 +174,26 @@ def _keep_what_it_was(session: Session, call: Call, values: Mapping[str, Any], n
     session.execute(insert_new(session, CallEvent, unique=["call_sid", "key"]).values(event))
 
 
-def _decided(session: Session, route: Route, caller: Caller, at: datetime, sid: str) -> dict[str, Any]:
-    """A call's columns that are decided. What the number and the project were like then is kept for a later decision."""
-    decision, repeat = attribute(session, route, caller, at, sid)
+def _decided(session: Session, route: Route, reach: Reach, caller: Caller, at: datetime, sid: str) -> dict[str, Any]:
+    """A call's columns that are decided. What number, project and settings were like then is kept for a later decision."""
+    decision, repeat = attribute(session, route, caller, at, sid, reach)
     values = decision.values() | {"first_call": not repeat and not caller.withheld}
     values["decision"]["given"] = {
         "repeat_credit": route.repeat_credit,
         "static_source": dict(route.static_source) if route.static_source is not None else None,
         "hold_seconds": int(route.hold.total_seconds()),
         "overflow": route.overflow,
+        **reach.kept(),
     }
+    return values
+
+
+def _decided_again(session: Session, route: Route, call: Call, caller: Caller) -> dict[str, Any]:
+    """By what held when the call came; what was kept of that stays as it is, so that nothing but another result is a change."""
+    reach = reach_then(call.decision)
+    values = _decided(session, _as_it_was(route, call), reach, caller, call.started_at, call.sid)
+    if "given" in call.decision:
+        values["decision"]["given"] = call.decision["given"]
     return values
 
 

@@ -5,9 +5,9 @@ from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import select
+from sqlalchemy import insert, select
 
-from router.attribution.models import Lease, Visit
+from router.attribution.models import Lease, Tap, Visit, VisitSpan
 from router.database import Database
 from router.reports.lease_history import History, Holder, Span, active_times, over_at, read_history
 from router.reports.lease_picture import picture_of
@@ -104,6 +104,27 @@ def test_r6_a_number_that_was_never_shown_is_in_the_history_only_if_it_was_a_can
         picture = picture_of(history, "UTC")
         assert picture is not None
         assert picture.rows[-1].words.endswith("not on its page, as it said 11:58:09")
+
+
+def test_r6_what_happened_near_the_call_is_shown_however_much_there_was_before_and_after(
+    database: Database, cast: Cast, life: dict[str, int]
+) -> None:
+    with database.writing() as session:
+        call = session.get_one(Call, life["call_id"])
+        [visit_id] = session.scalars(select(Visit.id).where(Visit.number == 10004)).all()
+        number_id = life["number_id"]
+        moments = [call.started_at + timedelta(minutes=step) for step in (*range(-900, -300), -5, 1, *range(150, 750))]
+        spans = [{"visit_id": visit_id, "started_at": one, "last_at": one, "left": False} for one in moments]
+        session.execute(insert(VisitSpan), spans)
+        session.execute(insert(Tap), [{"visit_id": visit_id, "number_id": number_id, "at": one} for one in moments])
+        visit = session.get_one(Visit, visit_id)
+        visit.span_started_at = visit.last_sign_at = moments[-1] + timedelta(days=1)
+        held = read_history(session, call, HOLD).holders[0]
+    assert held.visit.number == 10004
+    starts = [span.start for span in held.spans]
+    assert starts == sorted(starts)
+    assert starts[-1] == visit.span_started_at
+    assert starts[-4:-1] == held.taps[-3:] == [call.started_at + timedelta(minutes=step) for step in (-301, -5, 1)]
 
 
 def test_a_number_that_nobody_was_lent_has_no_history(database: Database, cast: Cast) -> None:

@@ -216,14 +216,20 @@ def test_no_page_takes_more_statements_for_more_calls(
 def test_r7_the_receipt_tells_earlier_visits_from_nobody_we_know(
     alice: FlaskClient, database: Database, cast: Cast
 ) -> None:
-    """What the shares of the sources have more than the listed visits belongs to visits before the last 50."""
+    """What the shares of the sources have more than the listed visits belongs to visits before the last 50,
+    or as many as were set when the call came."""
     with database.writing() as session:
         visit = make_visit(session, cast.project, 10_001, NOW)
         decided = leased(visit) | {"shares": [[visit.source_key, 0.97, visit.id]]}
         crowded = make_call(session, cast.project, NUMBERS[0], NOW, **decided).id
         usual = make_call(session, cast.project, NUMBERS[1], NOW, **leased(visit)).id
+        given = {"given": {"candidate_leases": 7, "candidate_days": 30}}
+        few = make_call(
+            session, cast.project, NUMBERS[2], NOW, **(decided | {"decision": decided["decision"] | given})
+        ).id
     page = alice.get(f"/calls/{crowded}").text
     assert "visits that were shown the number before the last 50" in page
     assert "10 %" in page
     assert "3 %" in page
     assert "Earlier visits" not in alice.get(f"/calls/{usual}").text
+    assert "before the last 7<" in alice.get(f"/calls/{few}").text

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
+from router.attribution.candidates import Reach, reach_of
 from router.attribution.models import PoolPlan
 from router.attribution.planner.history import read_history
 from router.attribution.planner.plan import Point, ladder, most_visits, spread, trials
@@ -43,6 +44,7 @@ class Trials:
     traffic: Traffic
     hold: float
     survival: Curve | None
+    reach: Reach
     facts: dict[str, Any]
 
     def all(self) -> list[tuple[int, str]]:
@@ -51,7 +53,8 @@ class Trials:
     def run(self, done: int = 0) -> Iterator[Point]:
         """One trial after the other, without the first ones."""
         for numbers, aim in self.all()[done:]:
-            yield point_of(replay(self.traffic, numbers, aim, self.hold, self.survival), numbers, aim)
+            told = replay(self.traffic, numbers, aim, self.hold, self.survival, self.reach)
+            yield point_of(told, numbers, aim)
 
 
 def point_of(told: Replayed, numbers: int, aim: str) -> Point:
@@ -88,7 +91,7 @@ def prepare(
     facts |= {"visits": len(traffic.stays), "calls": len(traffic.calls)}
     if described is None and (len(traffic.stays) < LEAST_VISITS or len(traffic.calls) < LEAST_CALLS):
         raise NothingToGoBy(_too_few(len(traffic.stays), len(traffic.calls)))
-    return Trials(traffic, float(scenario.hold_seconds), scenario.survival, facts)
+    return Trials(traffic, float(scenario.hold_seconds), scenario.survival, reach_of(server.settings), facts)
 
 
 def _too_few(visits: int, calls: int) -> str:

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from heapq import merge
 
-from router.attribution.candidates import MOST_LEASES
-from router.attribution.confidence import Candidate, weigh
+from router.attribution.candidates import USUAL_REACH, Reach
+from router.attribution.confidence import Candidate, Weighed, weigh
 from router.attribution.decision import repeat_winner
 from router.attribution.planner.traffic import CallMade, Span, Tap, Traffic
 from router.attribution.regret import active_chance, harm
@@ -14,6 +14,10 @@ from router.attribution.survival import Curve, chance_after
 
 ALIVE = 45.0
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+
+_Decided = tuple[int | None, int | None, float]
+"""A call's visit and marketing source, and how sure its visit is."""
+_NOBODY: _Decided = (None, None, 0.0)
 
 
 @dataclass
@@ -70,18 +74,20 @@ class _Number:
 class Pool:
     """A pool of numbers in memory, lent by the rules of R6."""
 
-    def __init__(self, traffic: Traffic, numbers: int, aim: str, hold: float, survival: Curve | None) -> None:
+    def __init__(
+        self, traffic: Traffic, numbers: int, aim: str, hold: float, survival: Curve | None, reach: Reach
+    ) -> None:
         self.told = Replayed()
         self._stays = traffic.stays
         self._numbers = [_Number() for _ in range(numbers)]
-        self._aim, self._hold, self._survival = aim, hold, survival
+        self._aim, self._hold, self._survival, self._reach = aim, hold, survival, reach
         self._shown: list[int | None] = [None] * len(traffic.stays)
         self._span_of: list[int] = [0] * len(traffic.stays)
         self._last_stay: dict[str, int] = {}
         self._shared: set[int] = set()
         self._mixed: set[int] = set()
         self._taps: dict[tuple[int, int], float] = {}
-        self._first_calls: dict[tuple[str, int], tuple[int, int, float]] = {}
+        self._first_calls: dict[tuple[str, int], _Decided] = {}
 
     def arrive(self, index: int, place: int, now: float) -> None:
         """A stay begins, or its pages are open again: it keeps the number that its visitor holds, or is lent one."""
@@ -116,21 +122,28 @@ class Pool:
         self.told.right_sources += source == stay.source_key
         self.told.stated.append((confidence, visit == call.stay))
 
-    def _decide(self, shown: int, caller: str, at: float) -> tuple[int, int, float]:
-        candidates = [self._candidate(shown, leased, index, at) for leased, index in self._leases_of(shown)]
-        earlier = len(self._numbers[shown].leases) >= MOST_LEASES
-        weighed = weigh(candidates, timedelta(seconds=self._hold), _moment(at), earlier=earlier)
-        best = weighed[0]
-        decided = (best.candidate.visit_id, best.candidate.source_key, best.probability)
+    def _decide(self, shown: int, caller: str, at: float) -> _Decided:
+        weighed = self._weighed(shown, at)
+        decided = _NOBODY
+        if weighed:
+            best = weighed[0]
+            decided = (best.candidate.visit_id, best.candidate.source_key, best.probability)
         first = self._first_calls.setdefault((caller, shown), decided)
-        if first is decided:
+        if first is decided or first is _NOBODY:
             return decided
         again = repeat_winner(first[0], first[2], weighed)
         return (again.candidate.visit_id if again else first[0]), first[1], first[2]
 
-    def _leases_of(self, shown: int) -> Sequence[tuple[float, int]]:
-        newest = {index: (leased, index) for leased, index in self._numbers[shown].leases[-MOST_LEASES:]}
-        return list(newest.values())
+    def _weighed(self, shown: int, at: float) -> list[Weighed]:
+        leases = self._leases_of(shown, at)
+        newest = {index: self._candidate(shown, leased, index, at) for leased, index in leases}
+        earlier = len(leases) == self._reach.leases
+        return weigh(list(newest.values()), timedelta(seconds=self._hold), _moment(at), earlier=earlier)
+
+    def _leases_of(self, shown: int, at: float) -> Sequence[tuple[float, int]]:
+        """Those that are candidates of a call at a moment, in order of time."""
+        last = self._numbers[shown].leases[-self._reach.leases :]
+        return [one for one in last if one[0] > at - self._reach.age.total_seconds()]
 
     def _candidate(self, shown: int, leased: float, index: int, at: float) -> Candidate:
         stay = self._stays[index]
@@ -209,15 +222,23 @@ class Pool:
         return self.told
 
 
-def replay(traffic: Traffic, numbers: int, aim: str, hold: float = 150.0, survival: Curve | None = None) -> Replayed:
+def replay(
+    traffic: Traffic,
+    numbers: int,
+    aim: str,
+    hold: float = 150.0,
+    survival: Curve | None = None,
+    reach: Reach = USUAL_REACH,
+) -> Replayed:
     """What a pool of so many numbers would have told about the traffic's calls.
 
     Args:
         aim: visit or source (R6).
         hold: seconds after the last sign of life for which a visit counts as active.
         survival: what the scenario has learned; None: the default.
+        reach: which leases of a number are candidates of a call (R7).
     """
-    pool = Pool(traffic, numbers, aim, hold, survival)
+    pool = Pool(traffic, numbers, aim, hold, survival, reach)
     arrivals = sorted(
         (span.start, 0, stay, place) for stay, one in enumerate(traffic.stays) for place, span in enumerate(one.spans)
     )

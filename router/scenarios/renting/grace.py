@@ -46,8 +46,7 @@ def unpaid(now: datetime) -> tuple[ColumnElement[bool], ...]:
 
 def keep_grace(server: Server, project_id: int, now: datetime) -> None:
     """Writes the e-mails that are due for the unpaid numbers of a project, and gives back what its grace leaves."""
-    while _give_some_back(server, project_id, now):
-        pass
+    _give_back(server, project_id, now)
     with server.database.reading() as session:
         if session.scalar(_ends(project_id, now).limit(1)) is None:
             return
@@ -83,25 +82,38 @@ def _groups(session: Session, project: Project, now: datetime) -> list[tuple[dat
     return [(day, Group(numbers[day], began_at, grace_ends(began_at))) for day, began_at in first.items()]
 
 
-def _give_some_back(server: Server, project_id: int, now: datetime) -> int:
-    """Looks without locking first; then scenarios, balance and numbers are locked in this order, as everywhere."""
+def _give_back(server: Server, project_id: int, now: datetime) -> None:
+    """Looks at each number once, a few at a time: those that somebody sees or has just called keep none of the others waiting."""
     with server.database.reading() as session:
-        found = session.execute(_nobody_needs(project_id, now).limit(AT_ONCE)).all()
+        unneeded = [row.id for row in session.execute(_nobody_needs(project_id, now)).all()]
+    for first in range(0, len(unneeded), AT_ONCE):
+        if not _give_some_back(server, project_id, unneeded[first : first + AT_ONCE], now):
+            return
+
+
+def _give_some_back(server: Server, project_id: int, some: list[int], now: datetime) -> bool:
+    """Looks without locking first; then scenarios, balance and numbers are locked in this order, as everywhere.
+
+    Returns:
+        Whether others may be given back, too: no, when there is money meanwhile.
+    """
+    with server.database.reading() as session:
+        found = session.execute(_nobody_needs(project_id, now).where(TrackingNumber.id.in_(some))).all()
         ids = _without_callers_and_visitors(session, server, [row.id for row in found], now)
     if not ids:
-        return 0
+        return True
     with server.database.writing() as session:
         places = sorted({row.scenario_id for row in found if row.scenario_id})
         session.execute(select(Scenario.id).where(Scenario.id.in_(places)).order_by(Scenario.id).with_for_update())
         balance = lock_balance(session, project_id)
         project = session.get_one(Project, project_id, populate_existing=True)
         if balance >= price_of(server.settings, project):
-            return 0
+            return False
         still = _nobody_needs(project_id, now).where(TrackingNumber.id.in_(ids))
         leaving = sorted(row.id for row in session.execute(still).all())
         for number_id in leaving:
             begin_release(session, server, project, ACTOR, session.get_one(TrackingNumber, number_id), now)
-    return len(leaving)
+    return True
 
 
 def _nobody_needs(project_id: int, now: datetime) -> Select[int, int | None]:

@@ -4,9 +4,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from router.attribution.candidates import Reach
 from router.attribution.planner.replay import replay
 from router.attribution.planner.traffic import CallMade, Span, Stay, Tap, Traffic, described_traffic
 
+DAY = 86_400.0
 DAY_OF_VISITS = described_traffic(120, 20, seed=3, warm_up_hours=4)
 
 
@@ -90,3 +92,31 @@ def test_r6_no_two_visitors_hold_a_number_at_once_unless_both_are_counted_as_sha
         assert told.shared == 0
     if most > numbers and numbers == 1:
         assert told.shared >= 2
+
+
+def test_r7_the_replay_looks_back_at_as_many_leases_as_the_server_does() -> None:
+    stays = [stay(f"v{i}", i, (float(i), i + 60.0)) for i in range(3)]
+    told = {
+        leases: replay(Traffic(stays, [CallMade(3600, 2)]), 1, "visit", reach=Reach(leases)).stated[0][0]
+        for leases in (1, 2, 3)
+    }
+    assert told[1] > told[2] > told[3]
+
+
+@pytest.mark.parametrize(
+    ("calls", "right"),
+    [
+        ([(30 * DAY - 1, 0)], [True]),
+        ([(30 * DAY, 0)], [False]),
+        ([(60, 0), (39 * DAY, 0)], [True, True]),
+        ([(35 * DAY, 0), (40 * DAY + 60, 1)], [False, True]),
+    ],
+    ids=["just young enough", "too old", "known by the first call", "a first call that told nothing"],
+)
+def test_r7_the_replay_drops_leases_that_are_too_old_when_the_call_comes(
+    calls: list[tuple[float, int]], right: list[bool]
+) -> None:
+    stays = [stay("anna", 1, (0, 60)), stay("anna", 2, (40 * DAY, 40 * DAY + 90))]
+    told = replay(Traffic(stays, [CallMade(*one) for one in calls]), 1, "visit")
+    assert [was for _, was in told.stated] == right
+    assert (told.calls, told.right_sources, told.right_visits) == (len(right), sum(right), sum(right))

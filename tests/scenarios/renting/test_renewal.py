@@ -206,6 +206,23 @@ def test_r4_after_grace_only_dynamic_numbers_without_a_call_in_30_days_are_given
     assert subjects(server)[-1] == "5 numbers of Alpine Bikes are not paid any more: please decide"
 
 
+def test_r4_numbers_that_are_seen_or_called_just_now_keep_no_others_waiting(server: Server, project: Project) -> None:
+    """Whatever their place: the longest unpaid ones come first."""
+    e164s = [f"+14155550{100 + place}" for place in range(25)]
+    rented(server, project, *e164s)
+    with server.database.reading() as session:
+        ids = [number(session, e164).id for e164 in e164s]
+    busy = {*ids[:12], *ids[13:23]}
+    add_calls(server, lambda session, asked, since: {one for one in asked if one in busy and one % 2})
+    add_activity(server, lambda session, asked, now: busy & set(asked))
+    renew_due(server, NOON + WEEK)
+    with server.database.reading() as session:
+        leaving = (
+            select(TrackingNumber.e164).where(TrackingNumber.releasing_at.is_not(None)).order_by(TrackingNumber.id)
+        )
+        assert session.scalars(leaving).all() == [e164s[12], *e164s[23:]]
+
+
 def test_r4_a_top_up_in_time_gives_nothing_back(server: Server, project: Project) -> None:
     rented(server, project, FIRST)
     money(server, project, 10 * PRICE)

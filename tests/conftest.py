@@ -11,6 +11,7 @@ import structlog
 import time_machine
 from flask import Flask
 from flask.testing import FlaskClient
+from hypothesis import settings as hypothesis_settings
 
 import tests.attribution.planner.furniture
 import tests.integrations.furniture  # noqa: F401 - what it furnishes
@@ -26,6 +27,10 @@ from tests.postgres import EmptyDatabases, postgres_cluster
 from tests.warm import keep_what_is_compiled
 from tests.world import NOON
 
+hypothesis_settings.register_profile(
+    "router", deadline=None
+)  # properties are about rules, not about how busy the machine is
+hypothesis_settings.load_profile("router")
 keep_what_is_compiled()
 configure_logs("warning")  # as in production: structlog's own default draws every traceback for seconds
 

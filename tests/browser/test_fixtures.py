@@ -107,6 +107,7 @@ def without_the_tag(page: Page, address: str, told: Fixture) -> list[list[str]]:
 
 
 def until_changed(page: Page, before: list[str], expected: list[list[str]]) -> None:
+    page.wait_for_function("window.ready !== false")
     deadline = time.monotonic() + 2
     while changes(before, snapshot(page)) != expected and time.monotonic() < deadline:
         page.wait_for_timeout(10)

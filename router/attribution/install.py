@@ -63,7 +63,7 @@ routerTag.ready(function () {
 // Own fields of this visit:
 routerTag.params({order: "A-17"});
 
-// Ask for the numbers anew:
+// Ask for the numbers anew, also after restore():
 routerTag.refresh();
 
 // What the visitor chose: "full", "limited" or "none"

@@ -79,6 +79,7 @@ def test_a_site_that_asked_is_allowed_with_one_click(client: FlaskClient, cast: 
         ).one()
     assert sign_in(client, cast.bob).post(f"/settings/install/allow/{origin_id}").status_code in (302, 403)
     alice = sign_in(client, cast.alice)
+    assert "Pages of 1 other site asked for tracking numbers and got none." in alice.get("/settings/install").text
     alice.post(f"/settings/install/allow/{origin_id}")
     with database.reading() as session:
         assert "staging.example:8443" in session.get_one(Project, cast.project.id).site

@@ -124,6 +124,16 @@ def test_the_receipt_shows_the_sites_own_fields_when_there_are_any(
     assert "Told by the page" not in alice.get(f"/calls/{empty.id}").text
 
 
+def test_the_receipt_says_that_consent_was_not_given(
+    alice: FlaskClient, life: dict[str, int], cast: Cast, database: Database
+) -> None:
+    with database.writing() as session:
+        visit = make_visit(session, session.merge(cast.project), 77701, NOW, click_ids={}, limited=True)
+        call = make_call(session, session.merge(cast.project), NUMBERS[0], NOW, **leased(visit))
+    assert "no cookie, no click ids" in alice.get(f"/calls/{call.id}").text
+    assert "no cookie, no click ids" not in alice.get(f"/calls/{life['call_id']}").text
+
+
 def test_each_rule_is_told_in_words(alice: FlaskClient, database: Database, cast: Cast, life: dict[str, int]) -> None:
     """R7"""
     no = {"applies": False}

@@ -26,7 +26,7 @@ from router.attribution.leases import (
     wait_for_pool,
 )
 from router.attribution.prefixes import ALL_ALIKE, Groups, Prefixes, begins, suffixes_by_number
-from router.attribution.returns import NOTHING_SAID, Report, give_back, record_shown
+from router.attribution.returns import NOTHING_SAID, Report, give_back, note_unplaced, record_shown
 from router.attribution.signs import record_sign
 from router.attribution.tag_projects import FREE_HOLD, GivenNumber, TagProject, TagScenario, find_tag_project
 from router.attribution.tokens import is_our_visitor, new_visitor
@@ -200,8 +200,10 @@ def mere_sign(
         return False
     scenarios = {one.id: one for one in project.scenarios}
     for lease in held_by(session, visit.id):
-        if report.is_silent_about(lease) or (report.misses(lease) and give_back(session, lease, now)):
+        if report.is_silent_about(lease):
             continue
+        if report.misses(lease):
+            note_unplaced(session, lease, now)
         _keeps(session, visit, scenarios.get(lease.scenario_id), lease, project.gap, now, report)
     record_sign(session, visit, now, left=left)
     return True

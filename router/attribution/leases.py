@@ -273,7 +273,7 @@ def held_by(session: Session, visit_id: int) -> list[HeldLease]:
     return sorted(newest.values(), key=lambda one: one.scenario_id)
 
 
-SAID_LATER = ("id", "shown_at", "returned_at")
+SAID_LATER = ("id", "shown_at", "returned_at", "unplaced_at")
 
 _WRITE_LEASE = Statement(
     lambda _: insert(LEASE).values({one.name: bindparam(one.name) for one in lease if one.name not in SAID_LATER})

@@ -133,7 +133,9 @@ class Lease(Base):
     shown_at: Mapped[datetime | None]
     """When its page said that the number stands on it."""
     returned_at: Mapped[datetime | None]
-    """When its page said that the number stands nowhere on it: from then on the visit does not hold it. None in both: nothing was said."""
+    """When its page said that the number stands nowhere on it: from then on the visit does not hold it."""
+    unplaced_at: Mapped[datetime | None]
+    """When a page was left on which it stood nowhere so far; another page of the visit may show it. None in all three: nothing was said."""
 
 
 class PoolNumber(Base):

@@ -76,6 +76,6 @@ def _counted(project_id: int, since: datetime) -> Select[int, int, int]:
         select(Lease.scenario_id, func.count(), func.count(Lease.shown_at))
         .join(TrackingNumber, TrackingNumber.id == Lease.number_id)
         .where(TrackingNumber.project_id == project_id, Lease.started_at >= since)
-        .where(or_(Lease.shown_at.is_not(None), Lease.returned_at.is_not(None)))
+        .where(or_(Lease.shown_at.is_not(None), Lease.returned_at.is_not(None), Lease.unplaced_at.is_not(None)))
         .group_by(Lease.scenario_id)
     )

@@ -1,7 +1,8 @@
 """Numbers that a page was given and does not show (R6): the visit gives them back, and they are what they were before it.
 
-Pages tell it after they have looked for places, and again when they are left. The number's row is locked first, as whoever takes a number
-does: so a report and a take come one after the other, and the later one sees what the earlier one did."""
+Pages tell it when they have had their time to find places. What a page says that is left before only counts for the figures. The number's
+row is locked first, as whoever takes a number does: so a report and a take come one after the other, and the later one sees what the
+earlier one did."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -54,6 +55,11 @@ def record_shown(session: Session, visit_id: int, held: HeldLease, now: datetime
     """The number stands on a page of the visit; the first time counts. The number's row is locked already."""
     if not held.on_page:
         _SHOWN.run(session, {"visit": visit_id, "number": held.entry.number_id, "now": now})
+
+
+def note_unplaced(session: Session, held: HeldLease, now: datetime) -> None:
+    """A page was left before the number stood on it. The visit keeps it: its next page may be there already, and show it."""
+    _UNPLACED.run(session, {"lease": held.lease_id, "now": now})
 
 
 def give_back(session: Session, held: HeldLease, now: datetime) -> bool:
@@ -193,6 +199,13 @@ _SHOWN = Statement(
         .where(lease.visit_id == bindparam("visit"), lease.number_id == bindparam("number"))
         .where(lease.shown_at.is_(None), lease.returned_at.is_(None))
         .values(shown_at=bindparam("now"))
+    )
+)
+_UNPLACED = Statement(
+    lambda _: (
+        update(LEASE)
+        .where(lease.id == bindparam("lease"), lease.shown_at.is_(None), lease.unplaced_at.is_(None))
+        .values(unplaced_at=bindparam("now"))
     )
 )
 _RESTORE = Statement(

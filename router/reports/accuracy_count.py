@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, case, func, literal, select, union_all
+from sqlalchemy import ColumnElement, Select, and_, case, func, literal, or_, select, union_all
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from router.attribution.models import Lease, Unserved, Visit
@@ -45,6 +45,7 @@ def _visits(project_id: int, scenarios: Sequence[int], day: Span, over_before: d
         .add_columns(_one_if(Lease.mixed).label("mixed"), literal("").label("outcome"))
         .join(Visit, Visit.id == Lease.visit_id)
         .where(over, Lease.scenario_id.in_(scenarios), Lease.returned_at.is_(None))
+        .where(or_(Lease.unplaced_at.is_(None), Lease.shown_at.is_not(None)))
     )
     refused = (
         select(Unserved.scenario_id, Unserved.visit_id, literal(0), literal(0), Unserved.outcome)

@@ -63,7 +63,8 @@ def _spans(session: Session, visit: Visit) -> list[dict[str, Any]]:
 
 def _numbers(session: Session, visit: Visit) -> list[dict[str, Any]]:
     """The numbers it was lent, oldest first; `scenario` is null for a free number of a project without scenarios. `shown_at`: when its page
-    said that the number stands on it; `returned_at`: when it said that it stands nowhere; null in both: nothing was said."""
+    said that the number stands on it; `returned_at`: when it said that it stands nowhere; null in both: nothing was said, or
+    only that the page was left too soon."""
     rows = session.execute(
         select(Lease, TrackingNumber.e164)
         .join(TrackingNumber, TrackingNumber.id == Lease.number_id)

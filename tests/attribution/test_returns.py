@@ -8,9 +8,8 @@ from flask.testing import FlaskClient
 from sqlalchemy import select
 
 from router.attribution.candidates import weighed_candidates
-from router.attribution.models import AccuracyDue, Lease, PoolNumber
+from router.attribution.models import AccuracyDay, AccuracyDue, Lease, PoolNumber
 from router.attribution.pool import follow_numbers
-from router.attribution.showing import shown_numbers
 from router.database import LONG_AGO
 from router.reports.accuracy_days import refresh_accuracy
 from router.reports.columns import ColumnKeeper
@@ -36,6 +35,11 @@ def shop(server: Server, clock: Any) -> Server:
 def leases(server: Server) -> list[Lease]:
     with server.database.reading() as session:
         return list(session.scalars(select(Lease).order_by(Lease.id)))
+
+
+def days(server: Server) -> list[AccuracyDay]:
+    with server.database.reading() as session:
+        return list(session.scalars(select(AccuracyDay).order_by(AccuracyDay.day)))
 
 
 def marks(server: Server) -> list[tuple[bool, bool]]:
@@ -105,12 +109,34 @@ def test_scenarios_that_nobody_has_are_passed_over(shop: Server, client: FlaskCl
     assert sign(client, token, shown=[-1, 0, 1, 2**70]).status_code == 204
 
 
-def test_r6_a_page_that_is_left_gives_back_what_it_did_not_show(shop: Server, client: FlaskClient) -> None:
-    token = view(client).get_json()["token"]
-    assert sign(client, token, "left", shown=[]).status_code == 204
-    assert [one.returned_at for one in leases(shop)] == [NOON]
-    with shop.database.reading() as session:
-        assert shown_numbers(session, session.scalars(select(TrackingNumber.id)), NOON) == set()
+def test_r6_a_page_that_is_left_keeps_its_number_for_the_next_one_that_may_be_there_already(
+    shop: Server, client: FlaskClient
+) -> None:
+    """The word of leaving may arrive after the next page's view."""
+    first = view(client).get_json()
+    assert view(client, visitor=first["visitor"]).get_json() == first
+    before = pool(shop)
+    assert sign(client, first["token"], "left", shown=[]).status_code == 204
+    assert pool(shop) == before
+    [lease] = leases(shop)
+    assert (lease.shown_at, lease.returned_at, lease.unplaced_at) == (None, None, NOON)
+    assert sign(client, first["token"], shown=[1]).status_code == 204
+    assert [one.shown_at for one in leases(shop)] == [NOON]
+
+
+def test_r8_a_visit_that_left_before_its_number_stood_anywhere_does_not_count(
+    shop: Server, client: FlaskClient, clock: Any
+) -> None:
+    tokens = [view(client).get_json()["token"] for _ in range(3)]
+    for token in tokens[:2]:
+        sign(client, token, "left", shown=[])
+    clock.shift(5 * MINUTE)
+    refresh_accuracy(shop, shop.now())
+    assert [(one.visits, one.shared) for one in days(shop)] == [(1, 1)]
+    sign(client, tokens[0], shown=[1])
+    clock.shift(5 * MINUTE)
+    refresh_accuracy(shop, shop.now())
+    assert [(one.visits, one.shared) for one in days(shop)] == [(2, 1)], "it came back to the number alone"
 
 
 def test_r6_a_page_that_finds_a_place_later_asks_anew(shop: Server, client: FlaskClient) -> None:
@@ -184,7 +210,7 @@ def test_r8_who_shared_only_with_a_number_given_back_has_it_to_himself_again(
     assert marks(shop) == [(True, True)] * 2
     clock.shift(5 * MINUTE)
     refresh_accuracy(shop, shop.now())
-    sign(client, tokens[gives_back], "left", shown=[])
+    sign(client, tokens[gives_back], shown=[])
     assert marks(shop)[1 - gives_back] == (False, False)
     with shop.database.reading() as session:
         assert session.scalars(select(AccuracyDue.at)).all() == [NOON]

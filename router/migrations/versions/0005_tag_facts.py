@@ -25,3 +25,4 @@ def upgrade() -> None:
     op.add_column("visit", sa.Column("params", json(), server_default="{}", nullable=False))
     op.add_column("lease", sa.Column("shown_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column("lease", sa.Column("returned_at", sa.DateTime(timezone=True), nullable=True))
+    op.add_column("lease", sa.Column("unplaced_at", sa.DateTime(timezone=True), nullable=True))

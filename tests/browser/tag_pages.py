@@ -42,6 +42,7 @@ def become(page: Page, state: str) -> None:
     seconds_pass(page, 0.5)
     page.evaluate(
         "(state) => { Object.defineProperty(document, 'visibilityState', {value: state, configurable: true});"
+        " Object.defineProperty(document, 'hidden', {value: state === 'hidden', configurable: true});"
         " document.dispatchEvent(new Event('visibilitychange')); }",
         state,
     )

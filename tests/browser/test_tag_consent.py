@@ -1,5 +1,6 @@
 """Consent (R14): what the tag does before a visitor has chosen, and after he has, or has changed his mind."""
 
+import threading
 from typing import Any
 
 import pytest
@@ -164,7 +165,7 @@ def test_r14_who_agreed_before_need_not_agree_on_every_page(page: Page, stub: St
     page.wait_for_function("!!document.cookie")
     page.goto(site.put(PAGE, "/next"))
     wait_until_shown(page, LENT)
-    view = stub.of("/visits")[-1]
+    view = stub.wait_for("/visits", 2)[-1]
     assert (view.body["page"], view.body["visitor"], view.body.get("consent")) == (
         site.origin + "/next",
         "v1sitor",
@@ -192,3 +193,30 @@ def test_r14_a_refusal_that_is_there_when_the_page_loads_deletes_what_was_kept(
     wait_until_shown(page, LENT)
     assert kept(page) == ["", None]
     assert "visitor" not in stub.of("/visits")[-1].body
+
+
+def test_r14_a_number_that_arrives_after_the_refusal_is_not_shown(page: Page, stub: Stub, site: Site) -> None:
+    stub.slow = threading.Event()
+    page.goto(site.put(PAGE))
+    stub.wait_for("/visits")
+    page.evaluate("routerTag.consent('none')")
+    stub.slow.set()
+    waits(page)
+    assert (page.inner_text("#p"), page.evaluate("routerTag.visit"), kept(page)) == (OWN, None, ["", None])
+    page.evaluate("routerTag.consent('full')")
+    wait_until_shown(page, LENT)
+
+
+@pytest.mark.parametrize("level", ["none", "limited"])
+def test_r14_a_cookie_that_the_server_sets_after_the_refusal_is_deleted(
+    page: Page, stub: Stub, site: Site, level: str
+) -> None:
+    """Where the site serves the tag: the server had not heard of the refusal yet."""
+    stub.slow = threading.Event()
+    page.goto(site.put(PAGE))
+    stub.wait_for("/visits")
+    page.evaluate(f"routerTag.consent('{level}')")
+    page.evaluate(f"document.cookie = 'router_visitor_{KEY}=v1sitor; path=/; domain=127.0.0.1'")
+    stub.slow.set()
+    page.wait_for_function("!document.cookie")
+    assert kept(page) == ["", None]

@@ -26,6 +26,7 @@ FORMS = """
   <b class="roistat-phone-number">555-35-35</b></p>
 <p class="roistat-phone nested"><b class="roistat-phone-country">+7</b> <i class="roistat-phone-number">800 555-35-35</i></p>
 <p class="roistat-phonebook">8 (800) 555-35-35</p>
+<p class="pages">6 <b>7</b> <i>495</i></p>
 <p class="other">8 (800) 555-35-35 <a href="tel:+78005553535">call</a></p>
 """
 
@@ -64,6 +65,7 @@ def test_r13_the_old_classes_show_the_number_and_its_parts(shop: RealShop, page:
         "+7 (495) 123-00-01",
         "+7 495 123-00-01",
         "8 (800) 555-35-35",
+        "6 7 495",
         "8 (800) 555-35-35 call",
     ]
     links = page.eval_on_selector_all("a", "links => links.map((link) => link.getAttribute('href'))")

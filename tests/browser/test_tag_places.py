@@ -70,3 +70,17 @@ def test_r6_a_number_that_was_given_back_is_never_shown(page: Page, stub: Stub, 
     page.evaluate("document.querySelector('#modal').textContent = 'Call 212-555-0000'")
     page.wait_for_timeout(60)
     assert len(stub.of("/visits")) == 2
+
+
+def test_r6_a_page_without_a_place_for_a_number_that_its_visit_keeps_says_so_once(
+    page: Page, stub: Stub, site: Site
+) -> None:
+    """Another page of the visit shows it."""
+    two_numbers(stub)
+    open_page(page, site)
+    assert alive_within(page, 4) == {"shown": [1]}
+    said = len(stub.of("/alive"))
+    for _ in range(10):
+        seconds_pass(page, 3)
+        page.wait_for_timeout(20)
+    assert len(stub.of("/alive")) <= said + 1  # the clock ran on before the first one was answered

@@ -20,9 +20,10 @@ def stub() -> Iterator[Stub]:
 
 @pytest.fixture(scope="module")
 def page(browser: Browser) -> Iterator[Page]:
-    """One for all tests here, to save time: each begins with a page of its own anyway."""
+    """One for all tests here, to save time: each begins with a page of its own anyway, and knows nothing of the numbers before."""
     context = browser.new_context()
     context.set_default_timeout(5000)
+    context.add_init_script("try { localStorage.clear(); } catch (refused) {}")
     yield context.new_page()
     context.close()
 
@@ -173,6 +174,9 @@ LEFT_ALONE = [
     '<textarea>415-555-2671</textarea><input value="415-555-2671"><select><option>415-555-2671</option></select>',
     '<div contenteditable="true"><p>415-555-2671</p></div>',
     "<noscript>415-555-2671</noscript>",
+    "<p>4155552671@example.com</p>",
+    "<p>415-555-2671/72</p><p>415-555-2671/2672</p>",
+    "<p><b>415-555-2671</b> ext. 5</p><p><b><i>415-555-2671</i></b> <!-- --><span>x5</span></p>",
     '<a href="tel:+14155552671;ext=5">Sales</a><a href="/4155552671" title="415-555-2671">x</a>',
 ]
 
@@ -276,3 +280,34 @@ def test_nothing_is_global_but_one_name(page: Page, stub: Stub, site: Site) -> N
     assert page.evaluate("window.names().filter((name) => !window.before.includes(name) && name !== 'before')") == [
         "routerTag"
     ]
+
+
+ALIKE = """<p><b data-visit-number></b></p><i>10001</i><p class="p"></p><p class="slide">(415) 555-2671</p>"""
+
+
+def test_a_text_that_reads_like_what_the_tag_has_written_elsewhere_stays(page: Page, stub: Stub, site: Site) -> None:
+    """Neither a price like the visit number, nor a copy of a number like the one in an element that was empty."""
+    shown(page, stub, site, ALIKE, [number(selectors=[".p"], replace=US)])
+    page.evaluate("""() => {
+        const slide = document.querySelector('.slide');
+        slide.after(slide.cloneNode(true), Object.assign(document.createElement('i'), {textContent: '10001'}));
+    }""")
+    page.wait_for_timeout(60)
+    lent = "(415) 555-0123"
+    texts = "[...document.querySelectorAll('main > :not(:first-child)')].map((one) => one.textContent)"
+    assert page.evaluate(texts) == ["10001", lent, lent, lent, "10001"]
+    page.evaluate("routerTag.restore()")
+    assert page.evaluate(texts) == ["10001", "", "(415) 555-2671", "(415) 555-2671", "10001"]
+
+
+def test_a_number_that_is_added_and_gone_at_once_keeps_no_other_from_being_found(
+    page: Page, stub: Stub, site: Site, console: list[str]
+) -> None:
+    shown(page, stub, site, "", [number(replace=US)])
+    page.evaluate("""() => {
+        const main = document.querySelector('main');
+        main.innerHTML = '<span>415-555-2671</span>';
+        main.innerHTML = '<p>415-555-2671</p>';
+    }""")
+    page.wait_for_function("document.querySelector('main p').textContent === '415-555-0123'")
+    assert console == []

@@ -1,12 +1,14 @@
 // Talking to the server: text/plain, so that no preflight is needed; without credentials, unless the site itself serves the tag; and no
 // word of an answer is believed unchecked.
 
-// [status, data, when it was asked], data without numbers when it is no JSON. Rejects when the server is gone or takes 5 s.
+// [status, data, when it was asked], data without numbers when it is no JSON. Rejects when the server is gone or takes 5 s, and when the
+// visitor has refused meanwhile.
 const post = async (path, body) => {
   const sentAt = Date.now();
   const answer = await fetch(address(path), { method: "POST", body: JSON.stringify(body), keepalive: true, credentials: settings.own ? "include" : "omit" });
   const text = await answer.text();
-  demand(Date.now() - sentAt < 5000);
+  forgetUnlessAgreed();
+  demand(!isSilent() && Date.now() - sentAt < 5000);
   return [answer.status, attempt(() => JSON.parse(text)) || { numbers: [] }, sentAt];
 };
 
@@ -39,4 +41,4 @@ const checkedNumbers = (numbers) => {
 };
 
 // Such as the server gives to visitors and visits.
-const isName = (value) => value?.match?.(/^[\w-]{1,64}$/);
+const isName = (value) => value && /^[\w-]{1,64}$/.test(value);

@@ -2,14 +2,17 @@
 // mode counts; the cookie tells that he has said yes before. A consent manager calls routerTag.consent(level); anything else is a refusal.
 
 const REFUSED = settings.consent === "none" ? "none" : "limited";
-const CLICK_ID = /([?&](?:gclid|gbraid|wbraid|yclid|msclkid|fbclid|ttclid)=)[^&]+/g;
+const CLICK_ID = /([?&](?:[gw]braid|msclkid|(?:g|y|fb|tt)clid)=)[^&]+/g;
 
 const allowed = (level) => (/^(none|limited|full)$/.test(level) ? level : REFUSED);
+
+// Nothing is kept without full consent; it goes again where the server, which had not heard of the refusal, has set its cookie meanwhile.
+const forgetUnlessAgreed = () => consent === "full" || remember();
 
 const chooseConsent = (level) => {
   const before = consent;
   consent = allowed(level);
-  if (consent !== "full") remember();
+  forgetUnlessAgreed();
   if (consent === "none") {
     say("left");
     visitEnded();

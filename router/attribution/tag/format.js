@@ -1,7 +1,7 @@
 // How a number is written, and how written numbers are found.
 
 const WRITTEN = /\(?\+?\(?\d(?:[\s().\-‐-―−]{0,4}\d){0,5}(?:[\s).\-‐-―−]{0,4}\d)+/g; // no bracket opens late in a number
-const EXTENSION = /^[\s,;.(]*(?:ext\w*|x|int|poste|доб\S*|вн\S*|#)[\s.:#=]*\d|^[,;]\d{1,5}\b(?!.?\d)/i;
+const EXTENSION = /^[\s,;.(]*(?:ext\w*|x|int|poste|доб\S*|вн\S*|#)[\s.:#=]*\d|^[,;/]\d{1,5}\b(?!.?\d)/i;
 
 const digitsOf = (text) => text.replace(/\D/g, "");
 
@@ -33,7 +33,7 @@ const sameForm = (number, original) => {
 
 // The written numbers in a text, the last one first: each with its place, and the text before and after it.
 const runsOf = (text, pattern) => [...text.matchAll(pattern)].reverse().map((run) => {
-  const open = run[0][0] === "(" && run[0].indexOf(")") < 0 ? 1 : 0;
+  const open = +/^\([^)]*$/.test(run[0]);
   const from = run.index + open;
   const old = run[0].slice(open);
   return [old, from, text.slice(0, from), text.slice(from + old.length)];

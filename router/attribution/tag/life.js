@@ -124,7 +124,7 @@ const display = (numbers) => {
 // A visitor who taps a number of ours is about to call it. The link may take the page away.
 const tapped = (event) => {
   const link = event.target.closest(TEL);
-  if (link && shown.some((number) => link.href === "tel:" + number.e164)) say("tap", { e164: link.href.slice(4) });
+  if (shown.some((number) => link.href === "tel:" + number.e164)) say("tap", { e164: link.href.slice(4) });
 };
 
 // Once a second, until ten seconds after the page was loaded, and after each answer: GA's cookies and answers appear late, frameworks take
@@ -135,6 +135,6 @@ const look = () => {
     late = true;
     passAll();
   }
-  if (visit && !asking && (JSON.stringify(attempt(readGa)) !== told.ga || (late && hasUnused()))) beat();
+  if (visit && !asking && (JSON.stringify(attempt(readGa)) !== told.ga || (late && !told.shown && hasUnused()))) beat();
   if (calm < 10) lookTimer = setTimeout(safely(look), 1000);
 };

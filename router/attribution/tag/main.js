@@ -45,17 +45,17 @@ const start = () => {
   const off = queryValue(location, OFF);
   if (off) keepCookie(OFF, +off);
   consent = allowed(consent || option("consent") || (settings.gpc && navigator.globalPrivacyControl && REFUSED) || (!cookie(VISITOR)[1] && settings.consent) || "full");
-  if (consent !== "full") remember();
+  forgetUnlessAgreed();
   keepParams(pageOptions.params);
   api.ready(pageOptions.ready);
   attempt(goOn);
   followAddress();
   listen("DOMContentLoaded", passAll);
-  listen("visibilitychange", () => document.visibilityState === "visible" && beat());
+  listen("visibilitychange", () => document.hidden || beat());
   listen("pageshow", (event) => event.persisted && beat());
   listen("pagehide", () => say("left", { shown: places() }));
   listen("click", tapped);
-  listen("popstate", followAddress);
+  // Where there is no navigation API, the page's own changes tell of another address.
   window.navigation?.addEventListener("currententrychange", safely(followAddress));
   look();
 };

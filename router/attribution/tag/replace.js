@@ -26,7 +26,7 @@ const pageChanged = (records) => {
   followAddress();
   if (pause) return;
   if (writes > 20) pause = setTimeout(safely(passAll), 1000); // another script writes against us: it must never cost the page more
-  else pass(records.flatMap((record) => (record.addedNodes[0] ? [...record.addedNodes] : record.target)));
+  else pass(records.flatMap((record) => (record.type === "childList" ? [...record.addedNodes] : record.target)));
 };
 
 const pass = (roots) => {
@@ -39,7 +39,7 @@ const pass = (roots) => {
   });
   observer.observe(document, { childList: true, characterData: true, subtree: true, attributeFilter: ["href"] });
   observer.takeRecords();
-  if (wrote && !writes++) setTimeout(() => { writes = 0; }, 1000);
+  if (wrote && !writes++) setTimeout(() => (writes = 0), 1000);
   if (held && !pause) pause = setTimeout(safely(passAll), 50);
   if (woken && !asking) speak(true);
 };
@@ -65,7 +65,8 @@ const original = (node) => {
 const settle = (node, wanted) => {
   const before = original(node);
   if (before !== wanted) {
-    copies.set(wanted, before);
+    // Only of whole numbers, and an element that was filled tells nothing of a number elsewhere.
+    if (digitsOf(wanted)[6] && !/\d/.test(copies.get(wanted))) copies.set(wanted, before);
     originals.set(node, [before, wanted]);
   }
   if (present(node) === wanted) return;
@@ -107,12 +108,13 @@ const mayBeFilled = (element, texts) =>
 
 const mayTouch = (element) => element && !element.isContentEditable && !element.closest(FORBIDDEN) && !(isAwaited(element) && (held = true));
 
-// The texts that may be changed: those with a digit, or all.
+// The texts that may be changed: those with so many digits as the shortest number has, or all. A price that reads like the visit number is
+// not ours.
 const textNodes = (root, all) => {
   const nodes = [];
   const walker = document.createTreeWalker(root, 4);
   for (let node = root.nodeType === 3 ? root : walker.nextNode(); node; node = walker.nextNode()) {
-    if ((all || /\d/.test(node.data) || originals.has(node)) && mayTouch(node.parentElement)) nodes.push(node);
+    if ((all || /(\d\D*){5}/.test(node.data) || originals.has(node)) && mayTouch(node.parentElement)) nodes.push(node);
   }
   return nodes;
 };

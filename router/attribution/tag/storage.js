@@ -10,7 +10,7 @@ const cookie = (name) => RegExp("(?:^|; )" + name + "=([^;]*)").exec(attempt(() 
 const keepCookie = (name, value) => {
   const write = (text, seconds) => (label, index, labels) => attempt(() => {
     document.cookie = name + "=" + text + "; path=/; max-age=" + seconds + "; SameSite=Lax; domain=" + labels.slice(-1 - index).join(".") +
-      (location.protocol === "https:" ? "; Secure" : "");
+      (isSecureContext ? "; Secure" : "");
     return cookie(name)[1];
   });
   const labels = location.hostname.split(".");

@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
-from router.attribution.consent import NOTHING, Told, record_told, told_by
+from router.attribution.consent import NOTHING, Told, follow_consent, record_told, told_by
 from router.attribution.exhausted import shown_instead
 from router.attribution.leases import (
     HeldLease,
@@ -191,6 +191,7 @@ def mere_sign(
     visit_id: int,
     now: datetime,
     report: Report = NOTHING_SAID,
+    told: Told | None = None,
     *,
     left: bool = False,
 ) -> bool:
@@ -205,7 +206,7 @@ def mere_sign(
         if report.misses(lease):
             note_unplaced(session, lease, now)
         _keeps(session, visit, scenarios.get(lease.scenario_id), lease, project.gap, now, report)
-    record_sign(session, visit, now, left=left)
+    record_sign(session, follow_consent(session, visit, told or NOTHING), now, left=left)
     return True
 
 

@@ -25,7 +25,7 @@ from router.attribution.crawlers import is_crawler
 from router.attribution.crowds import Crowds
 from router.attribution.first_party import may_keep_cookie, welcome_first_party
 from router.attribution.origins import belongs, host_and_port, refuse_origin
-from router.attribution.page_views import PostedView, read_posted_sign, read_posted_view
+from router.attribution.page_views import PostedSign, PostedView, read_posted_sign, read_posted_view
 from router.attribution.regions import region_of
 from router.attribution.rehearsal import numbers_on_trial
 from router.attribution.returns import NOTHING_SAID, Report, read_report
@@ -149,9 +149,10 @@ def page_is_open(key: str, token: str) -> Response:
 def page_is_left(key: str, token: str) -> Response:
     server = current_server()
     _limit_signs(server, token)
-    report = read_report(read_json(request) if request.content_length else {})
+    body = read_json(request) if request.content_length else {}
+    posted, report = read_posted_sign(body), read_report(body)
     with server.database.writing() as session:
-        _mere_sign(session, key, token, report, left=True)
+        _mere_sign(session, key, token, report, posted)
     return _answer(None)
 
 
@@ -174,12 +175,13 @@ def _limit_signs(server: Server, token: str) -> None:
 
 
 def _mere_sign(
-    session: Session, key: str, token: str, report: Report = NOTHING_SAID, *, left: bool = False
+    session: Session, key: str, token: str, report: Report = NOTHING_SAID, left: PostedSign | None = None
 ) -> tuple[TagProject, int]:
     server = current_server()
     project = _project(find_tag_project(session, key))
     visit_id = _visit_id(server, project, token)
-    if not mere_sign(session, project, visit_id, server.now(), report, left=left):
+    told = left.for_site(project.site) if left else None
+    if not mere_sign(session, project, visit_id, server.now(), report, told, left=left is not None):
         raise Problem(404, "There is no such visit; ask for numbers anew.")
     return project, visit_id
 

@@ -15,16 +15,16 @@ FOUND_BY = {True: "old", False: "search"}
 """How numbers are found: by the old classes (R13) on pages of a project without scenarios, else by how they are written."""
 PARTS = [
     "state",
-    "ga",
-    "FOUND_BY",
-    "storage",
     "consent",
+    "ga",
+    "hydration",
     "format",
+    "FOUND_BY",
+    "replace",
     "api",
     "options",
+    "storage",
     "life",
-    "hydration",
-    "replace",
     "main",
 ]
 """The modules, in the order that compresses best."""

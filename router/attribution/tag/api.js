@@ -1,15 +1,16 @@
 // Talking to the server: text/plain, so that no preflight is needed; without credentials, unless the site itself serves the tag; and no
 // word of an answer is believed unchecked.
 
-// [status, data, when it was asked], data without numbers when it is no JSON. Rejects when the server is gone or takes 5 s, and when the
-// visitor has refused meanwhile.
+// The answer with its `data`, which has no numbers when it is no JSON, and with the time when it was asked. Rejects when the server is gone
+// or takes 5 s.
 const post = async (path, body) => {
   const sentAt = Date.now();
   const answer = await fetch(address(path), { method: "POST", body: JSON.stringify(body), keepalive: true, credentials: settings.own ? "include" : "omit" });
-  const text = await answer.text();
+  answer.data = await answer.json().catch(() => ({ numbers: [] }));
+  answer.at = sentAt;
   forgetUnlessAgreed();
-  demand(!isSilent() && Date.now() - sentAt < 5000);
-  return [answer.status, attempt(() => JSON.parse(text)) || { numbers: [] }, sentAt];
+  demand(Date.now() - sentAt < 5000);
+  return answer;
 };
 
 const say = (what, body) => {
@@ -27,7 +28,7 @@ const demand = (fine) => {
 const checkedVisit = (data) => {
   checkedNumbers(data.numbers);
   demand(isName(data.token) && isName(data.visitor));
-  data.hold = data.hold || 150;
+  data.hold ||= 150;
   return data;
 };
 

@@ -14,7 +14,7 @@ const chooseConsent = (level) => {
   consent = allowed(level);
   forgetUnlessAgreed();
   if (consent === "none") {
-    say("left");
+    say("left", { consent: "limited" });
     visitEnded();
   } else if (consent !== before) speak(before === "none");
 };

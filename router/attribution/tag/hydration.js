@@ -11,7 +11,7 @@ const isMarked = () => {
 // React takes over later stand between the comments `$` and `/$`. Of pages that show nothing of that, nobody is waited for any more when
 // they have had their time.
 const isAwaited = (element) => {
-  let awaited = (marked = marked ?? isMarked()) || element.closest("#root,#app,#__next,#__nuxt");
+  let awaited = (marked ??= isMarked()) || element.closest("#__next,#root,#app");
   for (let at = element, depth = 0, below; at && depth++ < 99; below = at, at = at.parentNode) {
     for (const [key, value] of Object.entries(at)) {
       if (/__vue_app/.test(key)) return false;

@@ -9,7 +9,7 @@ const followAddress = () => {
   page = location.href.split("#")[0];
   if (page === before) return;
   if (visit || !view) view = { page: page, referrer: before ?? document.referrer };
-  first = first || view;
+  first ||= view;
   failures = 0;
   speak(true);
 };
@@ -18,7 +18,7 @@ const followAddress = () => {
 const speak = (anew) => {
   if (anew) asking = true;
   turn = turn.then(async () => {
-    if (isSilent()) return;
+    if (isSilent()) return tellPage();
     if (anew) told = { consent: '"full"' };
     else if (!visit?.visit) return;
     const seen = anew ? view : first;
@@ -26,27 +26,27 @@ const speak = (anew) => {
       page: reported(seen.page), referrer: reported(seen.referrer), ga: attempt(readGa), params: readParams(), consent: consent,
       ...(anew ? { visitor: knownVisitor(), scenarios: attempt(chosenScenarios), test: test } : { shown: places() }),
     };
-    Object.keys(news).map((name) => JSON.stringify(news[name]) === told[name] && delete news[name]);
-    const [status, data, sentAt] = await post(anew ? "" : "/" + visit.token + "/alive", { ...news, prefixes: oldPrefixes() });
-    if (status === (anew ? 204 : 404)) return anew ? visitEnded() : speak(true);
-    demand(status === (anew ? 201 : 200) || status === 204);
+    for (const name in news) if (JSON.stringify(news[name]) === told[name]) delete news[name];
+    const answer = await post(anew ? "" : "/" + visit.token + "/alive", { ...news, prefixes: oldPrefixes() });
+    if (answer.status === (anew ? 204 : 404)) return anew ? visitEnded() : speak(true);
+    demand(answer.status === (anew ? 201 : 200) || answer.status === 204);
     if (anew) {
-      if (visit?.token !== checkedVisit(data).token) used.clear();
-      visit = data;
+      if (visit?.token !== checkedVisit(answer.data).token) used.clear();
+      visit = answer.data;
       asking = false;
-    } else renew(data);
-    Object.keys(news).map((name) => { told[name] = JSON.stringify(news[name]); });
-    confirmed(sentAt);
+    } else renew(answer.data);
+    if (isSilent()) return chooseConsent(consent); // said meanwhile
+    for (const name in news) told[name] = JSON.stringify(news[name]);
+    confirmed(answer.at, anew || news.consent);
   }).catch(failed);
 };
 
 // An answer names only the numbers that changed, each takes its scenario's place; and the scenarios that have none for this page any more.
 const renew = (answer) => {
-  const kept = visit.numbers.filter((number) => {
-    number.gone = number.gone || answer.withdrawn?.includes(number.scenario);
+  visit.numbers = checkedNumbers(visit.numbers.filter((number) => {
+    number.gone ||= answer.withdrawn?.includes(number.scenario);
     return !(number.gone && used.has(number.scenario)) && !answer.numbers.some((one) => one.scenario === number.scenario);
-  });
-  visit.numbers = checkedNumbers(kept.concat(answer.numbers));
+  }).concat(answer.numbers));
 };
 
 // The site's own fields.
@@ -60,7 +60,7 @@ const keepParams = (fields) => {
 };
 
 // The scenarios whose number stands on the page; undefined as long as the page may still be getting there.
-const places = () => (late || !hasUnused() ? [...used] : undefined);
+const places = () => ((late && !resumed) || !hasUnused() ? [...used] : undefined);
 
 const hasUnused = () => visit?.numbers.some((number) => !number.gone && number.scenario && !used.has(number.scenario));
 
@@ -82,13 +82,13 @@ const beat = () => {
   speak();
 };
 
-const confirmed = (at) => {
+const confirmed = (at, anew) => {
   const passed = Math.max((Date.now() - at) / 1000, 0);
   failures = 0;
   confirmedAt = at;
   clearTimeout(holdTimer);
   holdTimer = setTimeout(safely(() => display([])), (visit.hold - passed) * 1000);
-  if (consent === "full" && visit.visit) remember(visit);
+  if (consent === "full" && visit.visit && (anew || remembered()[1])) remember(visit); // what another tab took away stays away
   display(visit.numbers);
   beatAfter(Math.max(visit.alive_every - passed, 1));
   setTimeout(safely(look), 2000);
@@ -102,18 +102,19 @@ const goOn = () => {
   if (test || isSilent() || !(age >= 0 && age < kept.hold * 1000)) return;
   kept.numbers = kept.numbers.filter((number) => number.scenario && (!chosen || chosen.includes(number.scenario)));
   visit = checkedVisit(kept);
+  resumed = setTimeout(() => (resumed = 0), 60000); // the visit's other pages may say first which numbers they show
   confirmed(at);
 };
 
 const failed = () => {
   failures++;
   tellPage();
-  if (visit || failures < 4) beatAfter(7.5 * 2 ** failures);
+  if (visit || failures < 4) beatAfter(6 * 2 ** (failures % 7));
 };
 
 const beatAfter = (seconds) => {
   clearTimeout(timer);
-  timer = setTimeout(safely(beat), Math.min(seconds, 600) * 1000);
+  timer = setTimeout(safely(beat), seconds * 1000);
 };
 
 const display = (numbers) => {
@@ -135,6 +136,6 @@ const look = () => {
     late = true;
     passAll();
   }
-  if (visit && !asking && (JSON.stringify(attempt(readGa)) !== told.ga || (late && !told.shown && hasUnused()))) beat();
+  if (visit && !asking && (JSON.stringify(attempt(readGa)) !== told.ga || (late && !resumed && !told.shown && hasUnused()))) beat();
   if (calm < 10) lookTimer = setTimeout(safely(look), 1000);
 };

@@ -53,7 +53,7 @@ const start = () => {
   listen("DOMContentLoaded", passAll);
   listen("visibilitychange", () => document.hidden || beat());
   listen("pageshow", (event) => event.persisted && beat());
-  listen("pagehide", () => say("left", { shown: places() }));
+  listen("pagehide", () => say("left", { shown: [...used] }));
   listen("click", tapped);
   // Where there is no navigation API, the page's own changes tell of another address.
   window.navigation?.addEventListener("currententrychange", safely(followAddress));

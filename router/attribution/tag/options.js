@@ -1,5 +1,5 @@
-// Options of the page: attributes of the script element (data-scenarios="14,13"), else the query of its address (?scenarios=14,13), else
-// page variables, because tag managers drop attributes: window.routerTag = {scenarios: [14, 13]}, or the old roistatCalltrackingScripts.
+// Options of the page: page variables, window.routerTag = {scenarios: [14, 13]}, which also tag managers leave alone; else attributes of the
+// script element (data-scenarios="14,13"), else the query of its address (?scenarios=14,13); or the old roistatCalltrackingScripts.
 //   scenarios    ids of the scenarios that this page is limited to
 //   measurement  the GA4 measurement id, when a page has several
 //   consent      none, limited or full: what the visitor has chosen already
@@ -17,7 +17,7 @@ const attempt = (action) => {
 
 const safely = (action) => (event) => attempt(() => action(event));
 
-const option = (name) => ownScript?.dataset[name] || queryValue(ownScript?.src, name) || pageOptions[name];
+const option = (name) => pageOptions[name] || ownScript?.dataset[name] || queryValue(ownScript?.src, name);
 
 const queryValue = (address, name) => new URL(address, location).searchParams.get(name);
 

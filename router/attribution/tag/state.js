@@ -5,6 +5,7 @@ let visit; // as the server answered it
 let view; // the page view that is told
 let first; // the first one of this page
 let page; // its address now
+let resumed; // its visit began on an earlier page, a minute ago at most
 let told = {}; // what the server knows, as JSON by name
 let asking; // a page view is not answered yet
 let failures = 0;

@@ -8,14 +8,11 @@ const cookie = (name) => RegExp("(?:^|; )" + name + "=([^;]*)").exec(attempt(() 
 
 // On the shortest parent of this host that takes it: browsers refuse public suffixes. First it goes away from all of them.
 const keepCookie = (name, value) => {
-  const write = (text, seconds) => (label, index, labels) => attempt(() => {
-    document.cookie = name + "=" + text + "; path=/; max-age=" + seconds + "; SameSite=Lax; domain=" + labels.slice(-1 - index).join(".") +
+  for (const seconds of [0, value ? 34560000 : 0]) location.hostname.split(".").some((label, index, labels) => attempt(() => {
+    document.cookie = name + "=" + value + "; path=/; max-age=" + seconds + "; SameSite=Lax; domain=" + labels.slice(-1 - index).join(".") +
       (isSecureContext ? "; Secure" : "");
-    return cookie(name)[1];
-  });
-  const labels = location.hostname.split(".");
-  labels.map(write("", 0));
-  if (value) labels.some(write(value, 34560000));
+    return seconds && cookie(name)[1];
+  }));
 };
 
 // The visitor's id, issued by the server to this project, and the visit for its next page; undefined: they go away.

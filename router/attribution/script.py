@@ -15,16 +15,16 @@ FOUND_BY = {True: "old", False: "search"}
 """How numbers are found: by the old classes (R13) on pages of a project without scenarios, else by how they are written."""
 PARTS = [
     "state",
-    "consent",
     "ga",
+    "consent",
     "hydration",
     "format",
     "FOUND_BY",
     "replace",
     "api",
     "options",
-    "storage",
     "life",
+    "storage",
     "main",
 ]
 """The modules, in the order that compresses best."""
@@ -68,7 +68,7 @@ class TagOptions:
 def tag_script(base_url: str, key: str, options: TagOptions = TagOptions(), debug: bool = False) -> Script:
     """The tag of the project with this key, for a server at `base_url`; in readable form with `debug`."""
     source = _readable(options.old_pages) if debug else _minified(options.old_pages)
-    return make_script(source.replace("ROUTER_SETTINGS", as_literal(_settings(base_url, key, options)), 1))
+    return make_script(source.replace("ROUTER_SETTINGS", _literal(_settings(base_url, key, options)), 1))
 
 
 def _settings(base_url: str, key: str, options: TagOptions) -> dict[str, str | int]:
@@ -85,7 +85,12 @@ def make_script(text: str) -> Script:
     return Script(body, zopfli.gzip.compress(body), hashlib.sha256(body).hexdigest()[:16])
 
 
-def as_literal(value: Mapping[str, str | int]) -> str:
+def _literal(settings: Mapping[str, str | int]) -> str:
+    """An object literal; its names need no quotes."""
+    return "{" + ",".join(f"{name}:{as_literal(value)}" for name, value in settings.items()) + "}"
+
+
+def as_literal(value: Mapping[str, str | int] | str | int) -> str:
     """JSON that is safe in a script, also in one that a web master copies into a page."""
     literal = json.dumps(value, separators=(",", ":"))
     return literal.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -18,7 +18,8 @@ ALL_OPTIONS = [
 
 def settings_of(options: TagOptions) -> dict[str, object]:
     readable = tag_script(BASE, "k3y", options, debug=True).body.decode()
-    return dict(json.loads(readable.partition("const settings = ")[2].partition(";\n")[0]))
+    literal = readable.partition("const settings = ")[2].partition(";\n")[0]
+    return dict(json.loads(re.sub(r"([{,])(\w+):", r'\1"\2":', literal)))
 
 
 @pytest.mark.parametrize("options", ALL_OPTIONS, ids=str)

@@ -1,7 +1,7 @@
 // How a number is written, and how written numbers are found.
 
 const WRITTEN = /\(?\+?\(?\d(?:[\s().\-‐-―−]{0,4}\d){0,5}(?:[\s).\-‐-―−]{0,4}\d)+/g; // no bracket opens late in a number
-const EXTENSION = /^[\s,;.(]*(?:ext\w*|x|int|доб\S*|#)[\s.:#=]*\d|^[,;/]\d{1,5}\b(?!.?\d)/i;
+const EXTENSION = /^[\s,;.(]*(?:x|ext\w*|int|доб\S*|#)[\s.:#=]*\d|^[,;/]\d{1,5}\b(?!.?\d)/i;
 
 const digitsOf = (text) => text.replace(/\D/g, "");
 

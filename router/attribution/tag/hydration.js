@@ -12,7 +12,7 @@ const isMarked = () => {
 // they have had their time.
 const isAwaited = (element) => {
   let awaited = (marked ??= isMarked()) || element.closest("#__next,#root,#app");
-  for (let at = element, depth = 0, below; at && depth++ < 99; below = at, at = at.parentNode) {
+  for (let at = element, depth = 0, below; at && depth++ < 50; below = at, at = at.parentNode) {
     for (const [key, value] of Object.entries(at)) {
       if (/__vue_app/.test(key)) return false;
       if (/__reactC/.test(key)) awaited = true;

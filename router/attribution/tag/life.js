@@ -16,12 +16,12 @@ const followAddress = () => {
 
 // A page view, or a sign of life of the visit: with all that the server does not know yet.
 const speak = (anew) => {
+  const seen = anew ? view : first;
   if (anew) asking = true;
   turn = turn.then(async () => {
     if (isSilent()) return tellPage();
     if (anew) told = { consent: '"full"' };
     else if (!visit?.visit) return;
-    const seen = anew ? view : first;
     const news = {
       page: reported(seen.page), referrer: reported(seen.referrer), ga: attempt(readGa), params: readParams(), consent: consent,
       ...(anew ? { visitor: knownVisitor(), scenarios: attempt(chosenScenarios), test: test } : { shown: places() }),

@@ -26,7 +26,7 @@ from router.attribution.leases import (
     wait_for_pool,
 )
 from router.attribution.prefixes import ALL_ALIKE, Groups, Prefixes, begins, suffixes_by_number
-from router.attribution.returns import NOTHING_SAID, Report, give_back, note_unplaced, record_shown
+from router.attribution.returns import NOTHING_SAID, Report, give_back, note_unplaced, record_in_its_place, record_shown
 from router.attribution.signs import record_sign
 from router.attribution.tag_projects import FREE_HOLD, GivenNumber, TagProject, TagScenario, find_tag_project
 from router.attribution.tokens import is_our_visitor, new_visitor
@@ -158,6 +158,7 @@ def sign_of_life(
         if _keeps(session, visit, scenario, lease, project.gap, now, report) or not scenario:
             continue
         if e164 := _given(session, visit, scenario, (), now, lost=True):
+            record_in_its_place(session, visit.id, lease, e164, now)
             changed.append(GivenNumber(scenario, e164))
         else:
             withdrawn.append(scenario.id)

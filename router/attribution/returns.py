@@ -57,6 +57,13 @@ def record_shown(session: Session, visit_id: int, held: HeldLease, now: datetime
         _SHOWN.run(session, {"visit": visit_id, "number": held.entry.number_id, "now": now})
 
 
+def record_in_its_place(session: Session, visit_id: int, before: HeldLease, e164: str, now: datetime) -> None:
+    """The page swaps a number that stood on it for another one, which stands there from now on without a word."""
+    if before.on_page:
+        values = {"visit": visit_id, "scenario": before.scenario_id, "number_now": e164, "now": now}
+        _SHOWN_INSTEAD.run(session, values)
+
+
 def note_unplaced(session: Session, held: HeldLease, now: datetime) -> None:
     """A page was left before the number stood on it. The visit keeps it: its next page may be there already, and show it."""
     _UNPLACED.run(session, {"lease": held.lease_id, "now": now})
@@ -198,6 +205,15 @@ _SHOWN = Statement(
         update(LEASE)
         .where(lease.visit_id == bindparam("visit"), lease.number_id == bindparam("number"))
         .where(lease.shown_at.is_(None), lease.returned_at.is_(None))
+        .values(shown_at=bindparam("now"))
+    )
+)
+_SHOWN_INSTEAD = Statement(
+    lambda _: (
+        update(LEASE)
+        .where(lease.visit_id == bindparam("visit"), lease.scenario_id == bindparam("scenario"))
+        .where(lease.shown_at.is_(None), lease.returned_at.is_(None))
+        .where(lease.number_id.in_(select(pool.number_id).where(pool.e164 == bindparam("number_now"))))
         .values(shown_at=bindparam("now"))
     )
 )

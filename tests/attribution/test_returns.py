@@ -172,6 +172,29 @@ def test_r6_another_tab_whose_number_was_lent_on_meanwhile_shows_another(shop: S
     assert marks(shop) == [(False, False)] * 3
 
 
+@pytest.mark.parametrize("shown", [[1], []])
+def test_r8_a_number_that_takes_the_place_of_one_on_the_page_stands_there_too(
+    shop: Server, client: FlaskClient, clock: Any, shown: list[int]
+) -> None:
+    """The page swaps it and says no more. Another page of the visit, which has no place, does not give it back."""
+    with shop.database.writing() as session:
+        scenario = session.get_one(Scenario, 1)
+        project = make_project(session, key="k-other")
+    first = view(client).get_json()
+    sign(client, first["token"], shown=shown)
+    clock.shift(5 * MINUTE)
+    view(client, BING)  # to whom the number is lent while the first one sleeps
+    with shop.database.writing() as session:
+        make_number(session, project, "+12125559001", scenario)
+    if not shown:
+        assert sign(client, first["token"]).status_code == 204, "it had given the number back"
+        return
+    assert number(sign(client, first["token"]).get_json()) == "+12125559001"
+    assert [one.shown_at for one in leases(shop)] == [NOON, None, NOON + 5 * MINUTE]
+    assert sign(client, first["token"], shown=[]).status_code == 204
+    assert [one.returned_at for one in leases(shop)] == [None, None, None]
+
+
 def test_r6_a_number_that_was_lent_on_meanwhile_stays_where_it_is(
     shop: Server, client: FlaskClient, clock: Any
 ) -> None:

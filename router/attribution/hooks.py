@@ -30,10 +30,10 @@ from router.attribution.regions import region_of
 from router.attribution.rehearsal import numbers_on_trial
 from router.attribution.returns import NOTHING_SAID, Report, read_report
 from router.attribution.script import HOLD_SECONDS
-from router.attribution.spellings import spellings
 from router.attribution.tag_projects import GivenNumber, TagProject, find_tag_project
 from router.attribution.taps import read_tapped, record_tap
 from router.attribution.tokens import is_our_visitor, read_visit_token, visit_token
+from router.phones import spellings
 from router.ratelimit import RateLimit
 from router.server import Server, current_server
 from router.web import Problem, client_address, client_group, read_json

@@ -2,7 +2,7 @@
 
 import pytest
 
-from router.attribution.spellings import spellings
+from router.phones import spellings
 
 CASES = [
     ("8 (495) 123-45-67", "RU", ["+74951234567", "+784951234567", "74951234567", "84951234567", "4951234567"]),

@@ -20,7 +20,7 @@ from typing import Any
 from playwright.sync_api import Page
 
 from router.attribution.script import TagOptions
-from router.attribution.spellings import spellings
+from router.phones import spellings
 from tests.browser.stub import Site, Stub, number
 
 FOLDER = Path(__file__).parent / "fixtures"

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 import structlog
@@ -11,7 +11,7 @@ from flask import Blueprint, Response, request
 
 from router.accounts.access import Audience, guard
 from router.carriers import carrier_of
-from router.carriers.base import SID, BadCarrierRequest, CallStatus, DialResult, InboundCall
+from router.carriers.base import SID, BadCarrierRequest, CallStatus, DialResult, Form, InboundCall
 from router.phones import read_caller
 from router.server import Server, current_server
 from router.voice import twiml
@@ -29,14 +29,27 @@ BELIEVED = timedelta(days=1)
 hooks = Blueprint("voice_hooks", __name__, url_prefix="/voice")
 
 
+carrier_route = partial(hooks.route, methods=("GET", "POST"), provide_automatic_options=False)
+"""A carrier may ask by either method: numbers are configured so, and a redirect from http to https makes a GET of a POST."""
+
+
 def verify_signature() -> Response | None:
-    """Any doubt is a 403, and nothing is written."""
+    """Any doubt is a 403, and nothing is written. A HEAD, which comes along with GET and would write too, is from no carrier."""
+    if request.method == "HEAD":
+        return Response(status=405, headers={"Allow": "GET, POST"})
     if carrier_of(current_server()).verify(request):
         return None
     return Response("The signature does not fit this request.", 403, mimetype="text/plain")
 
 
 guard(hooks, Audience.CARRIER, verify_signature)
+
+
+@hooks.after_request
+def keep_out_of_caches(answer: Response) -> Response:
+    """What answers a GET could be kept on its way, and be played to the next caller."""
+    answer.headers["Cache-Control"] = "no-store"
+    return answer
 
 
 def always_answers(view: Callable[..., str]) -> Callable[..., Response]:
@@ -48,8 +61,9 @@ def always_answers(view: Callable[..., str]) -> Callable[..., Response]:
             document = view(current_server(), **arguments)
         except Exception:
             log.exception("document_failed", path=request.path)
-            dialled = read_caller(request.form.get("To")).e164 or ""
-            document = last_resort(current_server(), read_caller(request.form.get("From")), dialled)
+            form = _form()
+            dialled = read_caller(form.get("To")).e164 or ""
+            document = last_resort(current_server(), read_caller(form.get("From")), dialled)
         return Response(document, mimetype="text/xml")
 
     return answer
@@ -62,7 +76,7 @@ def nonsense(error: BadCarrierRequest) -> Response:
     return Response(status=204)
 
 
-@hooks.post("/inbound")
+@carrier_route("/inbound")
 @always_answers
 def inbound(server: Server) -> str:
     """A call comes in: TwiML that forwards it."""
@@ -74,11 +88,11 @@ def inbound(server: Server) -> str:
     return _forward(server, call, route, known.flow if known else route.flow, step=0)
 
 
-@hooks.post("/dial/<call_sid>/<int:step>")
+@carrier_route("/dial/<call_sid>/<int:step>")
 @always_answers
 def dial_ended(server: Server, call_sid: str, step: int) -> str:
     """Forwarding ended before this step: the conversation is over, or the next destination is rung."""
-    result = carrier_of(server).read_dial_result(request.form)
+    result = carrier_of(server).read_dial_result(_form())
     try:
         receive_event(server, _known_form(call_sid), f"dial:{step}", _dial_event(server, step, result))
     except Exception:
@@ -88,21 +102,21 @@ def dial_ended(server: Server, call_sid: str, step: int) -> str:
     return _next_step(server, call_sid, step)
 
 
-@hooks.post("/leg/<call_sid>")
+@carrier_route("/leg/<call_sid>")
 def leg_told(call_sid: str) -> Response:
     server = current_server()
-    leg = carrier_of(server).read_leg_event(request.form)
+    leg = carrier_of(server).read_leg_event(_form())
     facts = {"leg_sid": leg.leg_sid, "to": leg.to, "status": leg.status, "seconds": leg.seconds}
     event = Event("leg", _moment(leg.at, server.now()), facts)
     receive_event(server, _known_form(call_sid), f"leg:{leg.leg_sid}:{leg.status}", event)
     return Response(status=204)
 
 
-@hooks.post("/status")
+@carrier_route("/status")
 def call_told() -> Response:
     """The inbound call itself ended, or changed. One that is unknown here has become known late: it is written now."""
     server = current_server()
-    status = carrier_of(server).read_status(request.form)
+    status = carrier_of(server).read_status(_form())
     at = _moment(status.at, server.now())
     event = Event("status", at, {"status": status.status, "seconds": status.seconds})
     if not receive_event(server, status.call_sid, f"status:{status.status}", event):
@@ -110,27 +124,31 @@ def call_told() -> Response:
     return Response(status=204)
 
 
-@hooks.post("/recording")
+@carrier_route("/recording")
 def recording_told() -> Response:
     server = current_server()
-    recording = carrier_of(server).read_recording(request.form)
+    recording = carrier_of(server).read_recording(_form())
     facts = {"sid": recording.recording_sid, "url": recording.url, "seconds": recording.seconds}
     key = f"recording:{recording.recording_sid}:{recording.status}"
     receive_event(server, recording.call_sid, key, Event("recording", server.now(), facts))
     return Response(status=204)
 
 
-@hooks.post("/fallback")
+@carrier_route("/fallback")
 @always_answers
 def fallback(server: Server) -> str:
     """The carrier could not use our answer: the simplest possible one, without the database."""
     call = _call(server)
-    log.error("carrier_fell_back", code=request.form.get("ErrorCode", "")[:10])
+    log.error("carrier_fell_back", code=_form().get("ErrorCode", "")[:10])
     return twiml.forward_blindly(server.settings.fallback_destination, call.caller, dialled_of(call))
 
 
+def _form() -> Form:
+    return carrier_of(current_server()).form_of(request)
+
+
 def _call(server: Server) -> InboundCall:
-    call = carrier_of(server).read_inbound(request.form)
+    call = carrier_of(server).read_inbound(_form())
     structlog.contextvars.bind_contextvars(call=call.sid)
     return call
 
@@ -167,7 +185,7 @@ def _dial_event(server: Server, step: int, result: DialResult) -> Event:
 def _call_status(server: Server) -> CallStatus | None:
     """The state of the inbound call that comes along with an action; it may be missing."""
     try:
-        return carrier_of(server).read_status(request.form)
+        return carrier_of(server).read_status(_form())
     except BadCarrierRequest:
         return None
 

@@ -1,11 +1,28 @@
-"""The one home of phone numbers: reading, forms for showing, numbers on web pages, masks for logs."""
+"""The one home of phone numbers: reading, spellings of one line, forms for showing, numbers on web pages, masks for logs.
 
+docs/numbers.md tells what is read, shown and taken for the same caller.
+"""
+
+from router.phones.lines import line_of, same_line, spellings_of_line
 from router.phones.masking import masked
 from router.phones.page import forms, parts, spellings
-from router.phones.reading import BadPhone, Caller, read_caller, read_destination, read_phone
+from router.phones.reading import (
+    AmbiguousPhone,
+    BadPhone,
+    Caller,
+    numbers_in,
+    read_caller,
+    read_destination,
+    read_dialled,
+    read_dialled_anywhere,
+    read_phone,
+    readings_of,
+)
 from router.phones.showing import country_of, display, fill_mask, international, is_foreign_to, national
+from router.phones.withheld import is_withheld
 
 __all__ = [
+    "AmbiguousPhone",
     "BadPhone",
     "Caller",
     "country_of",
@@ -14,11 +31,19 @@ __all__ = [
     "forms",
     "international",
     "is_foreign_to",
+    "is_withheld",
+    "line_of",
     "masked",
     "national",
+    "numbers_in",
     "parts",
     "read_caller",
     "read_destination",
+    "read_dialled",
+    "read_dialled_anywhere",
     "read_phone",
+    "readings_of",
+    "same_line",
     "spellings",
+    "spellings_of_line",
 ]

@@ -202,7 +202,9 @@ def _next_step(server: Server, call_sid: str, step: int) -> str:
 
 
 def _forward(server: Server, call: InboundCall, route: Route, flow: Mapping[str, Any], step: int) -> str:
-    destinations = destinations_of(flow, route.number, call.caller.e164)
+    destinations, announcement = destinations_of(flow, route.number, call.caller.e164), flow.get("announcement", "")
     if not destinations:
-        return twiml.say(twiml.SORRY)
-    return twiml.forward(server.settings.base_url, call.sid, call.caller, route.number, destinations, step)
+        return twiml.say(announcement or twiml.SORRY)
+    return twiml.forward(
+        server.settings.base_url, call.sid, call.caller, route.number, destinations, step, announcement
+    )

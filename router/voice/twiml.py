@@ -17,9 +17,16 @@ NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def forward(
-    base_url: str, sid: str, caller: Caller, dialled: str, destinations: Sequence[Destination], step: int
+    base_url: str,
+    sid: str,
+    caller: Caller,
+    dialled: str,
+    destinations: Sequence[Destination],
+    step: int,
+    announcement: str = "",
 ) -> str:
-    """Rings the destination of this step (from 0) and asks for the next one; polite words when there is none left.
+    """Rings the destination of this step (from 0) and asks for the next one; polite words when there is none left. An announcement is
+    said before the first one is rung.
 
     The caller's number is passed on when it is valid; carriers refuse anything else, so then the dialled number stands in.
     """
@@ -39,7 +46,7 @@ def forward(
         "status_callback_method": "POST",
     }
     _ring(dial, destination.to, callback)
-    return _document(dial)
+    return _document(dial, announcement if step == 0 else "")
 
 
 def forward_blindly(destination: str, caller: Caller, dialled: str) -> str:
@@ -75,7 +82,9 @@ def _ring(dial: Dial, to: str, callback: dict[str, str]) -> None:
         dial.number(to, **callback)
 
 
-def _document(dial: Dial) -> str:
+def _document(dial: Dial, announcement: str = "") -> str:
     response = VoiceResponse()
+    if announcement:
+        response.say(NOT_XML.sub("", announcement))
     response.append(dial)
     return str(response)

@@ -84,10 +84,7 @@ def readings_of(text: str, country: str | None = None) -> tuple[str, ...]:
     """
     number = _parsed(text, country)
     national = _valid(number)
-    if number is None or number.country_code_source in (
-        CountryCodeSource.FROM_NUMBER_WITH_PLUS_SIGN,
-        CountryCodeSource.FROM_NUMBER_WITH_IDD,
-    ):
+    if number is None or number.country_code_source == CountryCodeSource.FROM_NUMBER_WITH_PLUS_SIGN:
         return (national,) if national else ()
     plus = "" if re.search("[^\\W\\d_]", text) else _valid(_parsed("+" + _digits(text), None))
     if not plus or plus == national:

@@ -13,10 +13,10 @@ from router.attribution.decision import FIRST_CALL, LAST_NON_DIRECT, Decision, E
 from router.attribution.sources import DIRECT
 from router.carriers.base import InboundCall
 from router.database import insert_new, table_of
-from router.phones import Caller
+from router.phones import MOST_SPELLINGS, Caller, same_line, spellings_of_line
 from router.server import Server
 from router.statements import Statement
-from router.voice.internal import announcement, kind_of, lines_of
+from router.voice.internal import announcement, kind_of
 from router.voice.models import EXTERNAL, INTERNAL, Call, CallEvent
 from router.voice.routing import Route, destinations_of
 from router.voice.signals import CallFacts, announce
@@ -36,6 +36,9 @@ CALL = table_of(Call)
 _call = CALL.c
 
 
+WHO = [f"who{index}" for index in range(MOST_SPELLINGS)]
+
+
 @dataclass(frozen=True, slots=True)
 class KnownCall:
     """What the answer to the carrier needs of a call that is written."""
@@ -45,7 +48,8 @@ class KnownCall:
 
 
 def _earlier(*order: Any) -> Select[Any]:
-    """The calls of a caller to a number that began before another; the first in this order. Internal calls are nobody's earlier ones."""
+    """The calls of a caller, in any spelling of his line, to a number that began before another; the first in this order. Internal calls
+    are nobody's earlier ones."""
     wanted = ("id", "started_at", "visit_id", "source", "source_key", "confidence", "source_confidence")
     before: Any = bindparam("before")
     sid: Any = bindparam("sid")
@@ -53,7 +57,7 @@ def _earlier(*order: Any) -> Select[Any]:
         select(*(_call[name] for name in wanted))
         .where(
             _call.number_id == bindparam("number"),
-            _call.caller == bindparam("who"),
+            _call.caller.in_([bindparam(name) for name in WHO]),
             _call.started_at <= before,
             or_(_call.started_at < before, _call.sid < sid),
             _call.kind == EXTERNAL,
@@ -137,10 +141,12 @@ def attribute(
 
 def earlier_call(session: Session, route: Route, caller: Caller, before: datetime, sid: str = "") -> EarlierCall | None:
     """The earlier call that the project's repeat credit asks for; a withheld caller never has one."""
-    if caller.withheld:
+    if caller.e164 is None:
         return None
     statement = _LAST_NON_DIRECT if route.repeat_credit == LAST_NON_DIRECT else _FIRST
-    row = statement.first(session, {"number": route.number_id, "who": caller.e164, "before": before, "sid": sid})
+    spellings = spellings_of_line(caller.e164)
+    who = dict(zip(WHO, spellings + spellings[:1] * (MOST_SPELLINGS - len(spellings)), strict=True))
+    row = statement.first(session, {"number": route.number_id, "before": before, "sid": sid, **who})
     return EarlierCall(*row) if row else None
 
 
@@ -149,10 +155,15 @@ def decide_later_calls(
 ) -> None:
     """Calls of the same caller to the same number that began at that moment or later are decided again, by time, so that each sees what
     those before it came to; a changed result updates what was sent, unless nobody is to be told."""
-    if caller.withheld:
+    if caller.e164 is None:
         return
-    later = select(Call).where(Call.number_id == route.number_id, Call.caller == caller.e164, Call.started_at >= since)
-    for call in session.scalars(later.where(Call.kind == EXTERNAL).order_by(Call.started_at, Call.sid)):
+    later = select(Call).where(
+        Call.number_id == route.number_id,
+        Call.caller.in_(spellings_of_line(caller.e164)),
+        Call.started_at >= since,
+        Call.kind == EXTERNAL,
+    )
+    for call in session.scalars(later.order_by(Call.started_at, Call.sid)):
         values = _decided_again(session, route, call, caller)
         if call.rule == IMPORTED:
             values = {"first_call": values["first_call"]}
@@ -227,7 +238,7 @@ def _as_it_was(route: Route, call: Call) -> Route:
 
 def _announcement(route: Route, caller: Caller, values: Mapping[str, Any]) -> str:
     others = destinations_of(route.flow, route.number, caller.e164)
-    is_line = kind_of(caller, lines_of(one["to"] for one in route.flow["destinations"])) == INTERNAL
+    is_line = any(same_line(one.get("to"), caller.e164) for one in route.flow["destinations"])
     return announcement(
         route.scenario_title, route.scenario_enabled, values, values["started_at"], bool(others), is_line
     )

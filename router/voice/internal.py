@@ -74,7 +74,7 @@ def _credit(decided: Mapping[str, Any], started_at: datetime) -> str:
 
 def _going_on(rings: bool, is_line: bool) -> str:
     if not is_line:
-        return "You are connected now." if rings else "There is no telephone that could ring. Goodbye."
+        return "You are put through now." if rings else "There is no telephone that could ring. Goodbye."
     if rings:
         return "Visitors are connected to this telephone too; the others ring now."
     return "Visitors are connected to this telephone, so nobody else is rung. Goodbye."

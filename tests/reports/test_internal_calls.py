@@ -173,7 +173,7 @@ def test_the_calls_page_says_which_calls_are_internal_and_filters_them(alice: Fl
     assert own.count('<tr class="opens call-row">') == 1
     assert ">internal</span>" in own
     assert ">internal</span>" not in outside
-    assert '<option value="internal" selected>From own telephones</option>' in own
+    assert '<option value="internal" selected>Internal</option>' in own
     assert "No call fits this filter." in alice.get("/calls?kind=internal&status=busy").text
     assert alice.get("/calls?kind=junk").status_code == 200
 

@@ -27,7 +27,7 @@ class CarrierClient:
 
     def get(self, path: str, *, sign: bool = True, **form: Any) -> TestResponse:
         """Asks as the carrier does by GET: the values stand in the address, which is all that is signed."""
-        target = f"{path}?{urlencode({name: str(value) for name, value in form.items() if value is not None})}"
+        target = f"{path}{'&' if '?' in path else '?'}{urlencode({name: str(value) for name, value in form.items() if value is not None})}"
         headers = {"X-Twilio-Signature": self.validator.compute_signature(BASE + target, {})} if sign else {}
         return self.client.get(target, headers=headers)
 

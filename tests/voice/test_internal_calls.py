@@ -91,7 +91,7 @@ def test_r10_a_colleague_hears_that_it_was_a_test_call_and_is_connected(
     answer = carrier.dial(NUMBER, caller)
     assert said(answer) == (
         f"{TEST_CALL} in the scenario Main line. A visitor who calls now would count for google, cpc, spring, 99 percent sure:"
-        f" visit {given['visit']} was shown this number 40 seconds ago. You are connected now."
+        f" visit {given['visit']} was shown this number 40 seconds ago. You are put through now."
     )
     assert rung(answer) == [COMPANY_LINE]
     verbs = [verb.tag for verb in ElementTree.fromstring(answer.text)]
@@ -111,6 +111,40 @@ def test_r10_a_destination_that_calls_hears_it_and_the_others_ring(shop: Server,
     )
     assert "<Hangup" in following.text
     assert calls(shop)[0].status == "missed"
+
+
+def test_r10_what_was_said_is_not_said_again_when_a_destination_is_rung_again_with_our_number(
+    shop: Server, carrier: CarrierClient
+) -> None:
+    """The carrier may refuse to show a caller's number in its old spelling: the same destination is rung again, and by GET too."""
+    old_spelling = "+5215512345678"
+    answer = carrier.dial(NUMBER, old_spelling)
+    assert said(answer).startswith(TEST_CALL)
+    dial = ElementTree.fromstring(answer.text).find("Dial")
+    assert dial is not None
+    path = dial.attrib["action"].removeprefix(BASE).partition("#")[0]
+    assert path.endswith("?caller_id=caller")
+    form = {
+        "CallSid": "CA1",
+        "To": NUMBER,
+        "From": old_spelling,
+        "CallStatus": "in-progress",
+        "DialCallStatus": "failed",
+    }
+    for again in (carrier.post(path, **form), carrier.get(path, **form)):
+        assert (said(again), rung(again)) == ("", [COMPANY_LINE])
+        assert f'callerId="{NUMBER}"' in again.text
+
+
+def test_r10_a_colleague_at_the_telephone_system_that_calls_are_forwarded_to_is_put_through(
+    server: Server, client: FlaskClient, clock: Any
+) -> None:
+    with server.database.writing() as session:
+        make_scenario(session, make_project(session), [NUMBER], destinations=["sip:+14155550100@pbx.example.com"])
+    answer = CarrierClient(client, server).dial(NUMBER, "+14155550100")
+    assert said(answer).endswith("You are put through now.")
+    assert ElementTree.fromstring(answer.text).findtext("Dial/Sip") == "sip:+14155550100@pbx.example.com"
+    assert calls(server)[0].kind == INTERNAL
 
 
 def test_r10_the_only_destination_hears_what_happened_and_not_that_nobody_can_be_reached(
@@ -135,7 +169,7 @@ def test_r10_the_fallback_line_and_the_lines_of_other_scenarios_are_own_telephon
         [(NUMBER, FALLBACK, COMPANY_LINE), (NUMBER, OTHER_LINE, COMPANY_LINE), (PRINTED, SECOND_LINE, OTHER_LINE)]
     ):
         answer = carrier.dial(number, caller, sid=f"CA{sid}")
-        assert said(answer).endswith("You are connected now.")
+        assert said(answer).endswith("You are put through now.")
         assert rung(answer) == [line]
     assert {call.kind for call in calls(shop)} == {INTERNAL}
     alone = carrier.dial(FREE, FALLBACK, sid="CA9")

@@ -30,7 +30,7 @@ def moments_of(call: Call, legs: Iterable[CallLeg], events: Iterable[CallEvent])
     moments.sort(key=lambda moment: moment[0])
     came_in = (call.started_at, Markup("The call came in to {}").format(phone(call.number)), "quiet")
     if said := call.flow.get("announcement"):
-        moments.insert(0, (call.started_at, f"The caller heard: “{said}”", "quiet"))
+        moments.insert(0, (call.started_at, f"Answered with the words “{said}”", "quiet"))
     return [came_in, *_ended_in_place(call, moments)]
 
 

@@ -92,11 +92,14 @@ def record_inbound(
     started_at: datetime,
     now: datetime,
     tell: bool,
+    *,
+    answering: bool = True,
 ) -> KnownCall:
     """Writes the call with its attribution and announces it; a repeated request finds the call that is there.
 
     Args:
         tell: False when a receiver failed before: the event is marked *fan-out due* instead.
+        answering: False when the call is over already: an internal one heard no announcement.
 
     Raises:
         ReceiverFailed: a floor above failed; repeat with `tell=False`.
@@ -104,7 +107,7 @@ def record_inbound(
     kind = kind_of(inbound.caller, route.own_lines)
     values = _values(route, inbound, started_at, now) | {"kind": kind}
     values |= _decided(session, route, reach_of(server.settings), inbound.caller, started_at, inbound.sid, kind)
-    if kind == INTERNAL:
+    if kind == INTERNAL and answering:
         values["flow"] = route.flow | {"announcement": _announcement(route, inbound.caller, values)}
     values["fan_out_due"] = "" if tell else "started"
     row = _INSERT.first(session, values)

@@ -196,7 +196,7 @@ def test_the_page_of_an_internal_call_says_what_it_is_and_what_a_visitors_would_
     assert "A visitor’s call would have come from <strong>google / cpc / spring</strong>" in text
     assert "Came from <strong>" not in text
     assert "Not asked: the call came from one of your own telephones." in text
-    assert "The caller heard: “This is a test call.”" in text
+    assert "Answered with the words “This is a test call.”" in text
     assert "Nobody: by your settings, nobody is told about calls from your own telephones." in text
     with database.writing() as session:
         session.get_one(Project, cast.project.id).tell_internal = "all"

@@ -225,6 +225,16 @@ def test_a_call_that_could_not_be_written_is_connected_without_a_claim_that_it_w
     assert (said(answer), rung(answer)) == ("", [COMPANY_LINE])
 
 
+def test_a_test_call_that_became_known_when_it_was_over_heard_nothing_of_us(
+    shop: Server, carrier: CarrierClient
+) -> None:
+    carrier.status("completed", From=COLLEAGUE, To=NUMBER, CallDuration=0)
+    (call,) = calls(shop)
+    assert (call.kind, call.status) == (INTERNAL, "abandoned")
+    assert "announcement" not in call.flow
+    assert said(carrier.dial(NUMBER, COLLEAGUE)) == "", "what its page says stays true, should the carrier still ask"
+
+
 def test_a_call_from_an_own_telephone_asks_the_database_no_more_than_another(
     shop: Server, carrier: CarrierClient
 ) -> None:

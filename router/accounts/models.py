@@ -37,6 +37,10 @@ class Project(Base):
     """Where the site itself serves the tag: `https://calls.example.com` or `https://www.example.com/calls`; empty: from this server."""
     staff_addresses: Mapped[list[str]] = mapped_column(default=list, server_default="[]")
     """Addresses and networks (`203.0.113.7`, `2001:db8::/48`) whose visitors keep the page's number and are in no figures."""
+    ignore_automation: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """Browsers that a program drives count as crawlers: they keep the page's number and are in no figures."""
+    unwanted_referrals: Mapped[list[str]] = mapped_column(default=list, server_default="[]")
+    """Hosts (`pay.example.com` and its www, `*.example.com`) that are no marketing source, beside those that everybody has."""
     created_at: Mapped[datetime]
     suspended_at: Mapped[datetime | None]
     version: Mapped[int] = mapped_column(default=1)

@@ -43,8 +43,8 @@ class CallDelivery(BaseModel):
 
 class CallDocument(BaseModel):
     """A call, as webhooks bring it too. `duration` is the talk time in seconds. What comes from its visit is as the visit is now:
-    `params` are the site's own fields, also those that its pages told after the call began; `click_ids` and `ga` are empty where consent is
-    lacking or was withdrawn."""
+    `params` are the site's own fields, also those that its pages told after the call began; `click_ids`, by their names in lower case
+    (`gclid`, `sccid`), and `ga` are empty where consent is lacking or was withdrawn."""
 
     id: int
     sid: str

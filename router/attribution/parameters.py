@@ -91,6 +91,8 @@ def decode(raw: str, country: str) -> str:
         raw: the value as it stands in the address.
         country: the project's, as two letters; empty: none is known.
     """
+    if "%" not in raw and "+" not in raw:
+        return raw[:LONGEST_RAW].replace("\0", "")
     text = _decoded(raw[:LONGEST_RAW].replace("+", " "), country)
     for _ in range(MOST_CODED - 1):
         if not _is_coded(text):

@@ -69,9 +69,9 @@ def unwanted(host: str) -> Kind | None:
         kind, mark = _listed().get(".".join(labels[start:]), (None, ""))
         if kind and mark != ("*" if start == 0 else "="):
             return kind
-    domain = registrable_domain(host)
-    below = host.removesuffix(domain).rstrip(".").split(".") if domain else []
-    return "within a visit" if any(label in USUAL_NAMES or ACS.fullmatch(label) for label in below) else None
+    usual = [place for place, label in enumerate(labels) if label in USUAL_NAMES or ACS.fullmatch(label)]
+    domain = registrable_domain(host) if usual else None
+    return "within a visit" if domain and usual[0] < len(labels) - domain.count(".") - 1 else None
 
 
 def is_on_the_way(referrer: str) -> bool:

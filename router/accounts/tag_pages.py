@@ -1,4 +1,5 @@
-"""Settings, Tag: what it may do before a visitor has chosen, from where it is served, and whose visits are no visits."""
+"""Settings, Tag: what it may do before a visitor has chosen, from where it is served, whose visits are no visits, and which hosts no
+source."""
 
 from typing import Any
 
@@ -33,7 +34,7 @@ def change() -> Response | tuple[str, int]:
     before, typed = current_project(), values_of(request.form)
     version, add_mine = typed.pop("version", ""), typed.pop("add_mine", "")
     values: dict[str, Any] = {name: typed[name] for name in TagValues.model_fields if name in typed}
-    values["gpc_refuses"] = "gpc_refuses" in typed
+    values |= {name: name in typed for name in ("gpc_refuses", "ignore_automation")}
     if add_mine:
         values["staff_addresses"] = f"{values.get('staff_addresses', '')}\n{client_group(_mine())}"
     try:

@@ -88,7 +88,7 @@ def read_greeting(process: "subprocess.Popen[str]") -> Demo:
 @pytest.fixture
 def context(browser: Browser, demo: Demo) -> Iterator[BrowserContext]:
     context = browser.new_context(base_url=demo.address, viewport={"width": 1280, "height": 900})
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(20_000)
     yield context
     context.close()
 

@@ -59,7 +59,7 @@ class Site:
 
     def context(self, browser: Browser, who: str, scheme: Literal["light", "dark"] = "light") -> BrowserContext:
         context = browser.new_context(color_scheme=scheme, reduced_motion="reduce")
-        context.set_default_timeout(5000)
+        context.set_default_timeout(20_000)
         if who in self.people:
             cookie = sign_in(self.app.test_client(), self.people[who]).get_cookie("router_session")
             assert cookie is not None

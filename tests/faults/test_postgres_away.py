@@ -19,8 +19,9 @@ from router.app import create_app
 from router.database import Database, migrate
 from router.settings import Settings
 from router.voice.models import Call
-from tests.faults.running import FALLBACK, Running, eventually, running
+from tests.faults.running import FALLBACK, Running, running
 from tests.voice.carrier import BASE, CarrierClient
+from tests.waiting import eventually
 from tests.world import COMPANY_LINE, make_project, make_scenario
 
 NUMBER = "+12125551000"

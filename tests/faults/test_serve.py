@@ -22,9 +22,10 @@ from router.database import Database
 from router.integrations.models import Delivery
 from router.server import Server
 from router.settings import Settings
-from tests.faults.running import FALLBACK, Running, eventually, running
+from tests.faults.running import FALLBACK, Running, running
 from tests.people import create_token
 from tests.voice.carrier import CarrierClient
+from tests.waiting import eventually
 from tests.world import COMPANY_LINE, make_project, make_scenario
 
 NUMBER = "+12125551000"
@@ -87,13 +88,13 @@ def test_from_the_set_up_link_to_sigterm_nothing_is_lost(folder: Path, receiver:
         make_operator(server, browser)
         check_metrics(server)
         kill_everybody(server)
-        eventually(lambda: browser.get("/projects").status_code == 200, 60)
+        eventually(lambda: browser.get("/projects").status_code == 200)
         database = Database(f"sqlite:///{folder / 'router.db'}")
         with database.writing() as session:
             token = create_token(session)
         open_shop(server, token, url)
         assert COMPANY_LINE in server.dial(NUMBER, "CA1").text
-        eventually(lambda: delivery_states(database) == ["leased"], 60)
+        eventually(lambda: delivery_states(database) == ["leased"])
         answer = call_during_sigterm(server, database)
         assert server.process.wait(30) == 0
         assert COMPANY_LINE in answer.text
@@ -125,7 +126,7 @@ def kill_everybody(server: Running) -> None:
     old = set(server.members()) - {server.process.pid}
     for pid in before.values():
         os.kill(pid, signal.SIGKILL)
-    eventually(lambda: not old & set(server.members()) and len(server.children()) == 2, 60)
+    eventually(lambda: not old & set(server.members()) and len(server.children()) == 2)
 
 
 def call_during_sigterm(server: Running, database: Database) -> httpx.Response:
@@ -134,7 +135,7 @@ def call_during_sigterm(server: Running, database: Database) -> httpx.Response:
     caller = threading.Thread(target=lambda: answers.append(server.dial(NUMBER, "CA2")))
     with database.writing():
         caller.start()
-        time.sleep(0.5)
+        time.sleep(2)  # within which it arrives; the lock is waited for longer
         server.process.send_signal(signal.SIGTERM)
         time.sleep(0.5)
         assert server.process.poll() is None

@@ -25,6 +25,7 @@ graceful_timeout = 20
 keepalive = 5
 control_socket_disable = True
 forwarded_allow_ips = ""  # ROUTER_TRUSTED_PROXIES decides, in the application
+header_map = "drop"  # X_Forwarded_For would count as another X-Forwarded-For, after what the proxy says
 accesslog = None
 loglevel = _settings.log_level
 

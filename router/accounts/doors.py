@@ -12,7 +12,7 @@ from router.accounts.models import Person
 from router.accounts.projects import read_email
 from router.accounts.set_up import link_holds, use_link
 from router.server import current_server
-from router.web import Problem, client_address, client_group
+from router.web import Problem, client_address
 
 doors = guard(Blueprint("doors", __name__), Audience.GUESTS)
 
@@ -39,7 +39,8 @@ def sign_in() -> str:
 @doors.post("/sign-in")
 def try_sign_in() -> BaseResponse | tuple[str, int]:
     email = request.form.get("email", "").replace("\0", "").strip().casefold()[:254]
-    address = client_group(client_address(request, current_server().settings.trusted_proxies))
+    client = client_address(request, current_server().settings.trusted_proxies)
+    address = passwords.guesser_of(client, email, _knows_browser(email))
     if not _admitted(email, address):
         return _sign_in_page("Too many failed attempts. Wait 15 minutes, then try again.", email), 429
     person = _person_with(email, request.form.get("password", ""))

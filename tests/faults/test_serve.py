@@ -108,7 +108,11 @@ def test_from_the_set_up_link_to_sigterm_nothing_is_lost(folder: Path, receiver:
 
 
 def check_metrics(server: Running) -> None:
-    """Counters are summed over both web processes."""
+    """Counters are summed over both web processes. They are for this machine, whatever lines a client sends beside the proxy's."""
+    named = ("X-Forwarded-For", "203.0.113.9:51234")
+    for lie in (("X-Forwarded-For", "127.0.0.1"), ("X_Forwarded_For", "127.0.0.1"), ("X-Forwarded_For", "127.0.0.1")):
+        assert server.get("/metrics", headers=[lie, named]).status_code == 403
+    assert server.get("/metrics", headers=[named, ("X_Forwarded_For", "127.0.0.1")]).status_code == 403
     before = requests_counted(server)
     for _ in range(40):
         server.get("/sign-in")

@@ -106,7 +106,7 @@ def prepare(server: Server) -> None:
         if state != "current":
             click.echo("router: the database's schema is not current; run: router migrate", err=True)
         elif link := setup_link(server, server.now()):
-            click.echo(f"Nobody can sign in yet. Make the operator here (once): {link}")
+            click.echo(f"Nobody can sign in yet. Make the operator here (once, within 24 hours): {link}")
     except SQLAlchemyError as error:
         click.echo(
             f"router: the database cannot be reached ({type(error).__name__}); calls get their fallback", err=True

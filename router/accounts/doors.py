@@ -18,6 +18,10 @@ doors = guard(Blueprint("doors", __name__), Audience.GUESTS)
 
 KNOWN_BROWSER = "router_known"
 KNOWN_FOR = 365 * 86400
+NO_SUCH_LINK = (
+    "This link was used already, or it is older than 24 hours. "
+    "While nobody can sign in, each start of the server prints another."
+)
 
 
 @doors.get("/")
@@ -61,9 +65,9 @@ def sign_out() -> BaseResponse:
 @doors.get("/set-up/<token>")
 def set_up(token: str) -> str:
     with current_server().database.reading() as session:
-        holds = link_holds(session, token)
+        holds = link_holds(session, token, current_server().now())
     if not holds:
-        raise Problem(404, "This link was used already, or a newer one was printed.")
+        raise Problem(404, NO_SUCH_LINK)
     return _set_up_page({}, {})
 
 
@@ -71,7 +75,7 @@ def set_up(token: str) -> str:
 def make_operator(token: str) -> BaseResponse | tuple[str, int]:
     values, server = values_of(request.form), current_server()
     with server.database.reading() as session:
-        holds = link_holds(session, token)
+        holds = link_holds(session, token, server.now())
     errors = _operator_errors(values)
     if errors and holds:
         return _set_up_page(values, errors), 422
@@ -81,7 +85,7 @@ def make_operator(token: str) -> BaseResponse | tuple[str, int]:
             use_link(session, token, read_email(values["email"]), _name(values), password_hash, now) if holds else None
         )
     if person is None:
-        raise Problem(404, "This link was used already, or a newer one was printed.")
+        raise Problem(404, NO_SUCH_LINK)
     sessions.begin_session(person)
     return redirect(url_for("doors.home"))
 

@@ -169,7 +169,7 @@ def picture(page: Page, path: str, scheme: str, width: int) -> None:
 
 def test_an_operator_goes_from_the_set_up_link_to_a_project(tmp_path: Path, browser: Browser) -> None:
     with running(tmp_path) as site:
-        link = setup_link(site.server, NOW)
+        link = setup_link(site.server, site.server.now())
         assert link is not None
         context = site.context(browser, "nobody")
         page = context.new_page()

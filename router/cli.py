@@ -7,6 +7,7 @@ import click
 from sqlalchemy.exc import SQLAlchemyError
 
 from router.accounts.commands import token, user
+from router.accounts.facts import ANOTHER_KEY, demand_key
 from router.accounts.set_up import setup_link
 from router.app import make_server
 from router.attribution.planner.command import plan
@@ -48,7 +49,11 @@ router.add_command(plan)
 def migrate() -> None:
     """Bring the database's schema up to this version."""
     server = open_server()
-    migrate_database(server.database)
+    try:
+        demand_key(server)
+        migrate_database(server.database)
+    finally:
+        server.database.dispose()
     click.echo("The database's schema is current.")
 
 
@@ -76,7 +81,8 @@ def worker() -> None:
     configure_logs(settings.log_level)
     server = make_server(settings)
     if not key_fits(server):
-        raise SettingsError("ROUTER_SECRET_KEY: the secrets in the database were sealed under another one")
+        server.database.dispose()
+        raise SettingsError(ANOTHER_KEY)
     Worker(server).run()
 
 
@@ -105,6 +111,8 @@ def prepare(server: Server) -> None:
             state = "current"
         if state != "current":
             click.echo("router: the database's schema is not current; run: router migrate", err=True)
+        elif not key_fits(server):
+            click.echo(f"router: {ANOTHER_KEY}. Until then calls are forwarded, and all else waits.", err=True)
         elif link := setup_link(server, server.now()):
             click.echo(f"Nobody can sign in yet. Make the operator here (once, within 24 hours): {link}")
     except SQLAlchemyError as error:

@@ -75,15 +75,13 @@ def _pattern(country: str, kind: str) -> "re.Pattern[str]":
     """What every national number of that kind looks like. Most candidates are none, and a look at this costs a hundredth of the
     library's whole check."""
     plan, example = phonenumbers.PhoneMetadata.metadata_for_region(country), _example(country, kind)
-    if plan is None or example is None:
-        return re.compile("")
-    described = {
+    described = plan and {
         PhoneNumberType.FIXED_LINE: plan.fixed_line,
         PhoneNumberType.FIXED_LINE_OR_MOBILE: plan.fixed_line,
         PhoneNumberType.MOBILE: plan.mobile,
         PhoneNumberType.TOLL_FREE: plan.toll_free,
-    }.get(phonenumbers.number_type(example), plan.general_desc)
-    return re.compile(described.national_number_pattern)
+    }.get(phonenumbers.number_type(example) if example else PhoneNumberType.UNKNOWN, plan.general_desc)
+    return re.compile((described and described.national_number_pattern) or "[0-9]*")
 
 
 def _split_zeros(number: phonenumbers.PhoneNumber, national: str) -> tuple[int, bool | None]:

@@ -14,7 +14,7 @@ from router.attribution.planner.command import plan
 from router.carriers import carrier_of
 from router.database import migrate as migrate_database
 from router.database import schema_state
-from router.demo.run import demo_environment, prepare_demo, welcome_when_ready
+from router.demo.run import demo_environment, prepare_demo, say_when_ready
 from router.logs import configure_logs
 from router.operations import key_fits
 from router.scenarios.old_settings.command import import_old
@@ -63,15 +63,15 @@ def serve(no_worker: bool) -> None:
     """Run the web server; with the embedded database its worker too."""
     settings = read_settings()
     configure_logs(settings.log_level)
-    claim_port(settings.host, settings.port)
-    server = make_server(settings)
-    carrier_of(server)  # what would refuse every call is said now
-    prepare(server)
-    commands = {"web": web_command("router.app:create_app()")}
-    if settings.embedded and not no_worker:
-        commands["worker"] = python("-m", "router", "worker")
-    server.database.dispose()
-    supervise(commands)
+    with claim_port(settings.host, settings.port) as listening:
+        server = make_server(settings)
+        carrier_of(server)  # what would refuse every call is said now
+        prepare(server)
+        commands = {"web": web_command("router.app:create_app()", listening)}
+        if settings.embedded and not no_worker:
+            commands["worker"] = python("-m", "router", "worker")
+        server.database.dispose()
+        supervise(commands, listening=listening)
 
 
 @router.command()
@@ -90,15 +90,15 @@ def worker() -> None:
 def demo() -> None:
     """Try everything on this machine: example web site, simulated carrier, no account anywhere."""
     settings = read_settings(demo_environment(os.environ))
-    claim_port(settings.host, settings.port)
-    ready = prepare_demo(os.environ)
-    welcome_when_ready(ready, click.echo)
-    commands = {
-        "exchange": python("-m", "router.demo.outside"),
-        "web": web_command("router.app:create_demo_app()"),
-        "worker": python("-m", "router", "worker"),
-    }
-    supervise(commands, ready.environment)
+    with claim_port(settings.host, settings.port) as listening:
+        prepared = prepare_demo(os.environ, click.echo)
+        say_when_ready(prepared, click.echo)
+        commands = {
+            "exchange": python("-m", "router.demo.outside"),
+            "web": web_command("router.app:create_demo_app()", listening),
+            "worker": python("-m", "router", "worker"),
+        }
+        supervise(commands, prepared.environment, listening)
 
 
 def prepare(server: Server) -> None:

@@ -22,7 +22,7 @@ from router.database import Database
 from router.integrations.models import Delivery
 from router.server import Server
 from router.settings import Settings
-from tests.faults.running import FALLBACK, Running, running
+from tests.faults.running import FALLBACK, Running, free_port, running
 from tests.people import create_token
 from tests.voice.carrier import CarrierClient
 from tests.waiting import eventually
@@ -131,6 +131,7 @@ def kill_everybody(server: Running) -> None:
     for pid in before.values():
         os.kill(pid, signal.SIGKILL)
     eventually(lambda: not old & set(server.members()) and len(server.children()) == 2)
+    assert server.get("/healthz").status_code == 200, "whoever comes meanwhile waits, and is not refused"
 
 
 def call_during_sigterm(server: Running, database: Database) -> httpx.Response:
@@ -253,6 +254,7 @@ def test_junk_in_a_setting_is_refused_with_the_variables_name(
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["router", "serve"])
     good = {"ROUTER_DATA_DIR": str(tmp_path), "ROUTER_CARRIER": "twilio", "TWILIO_AUTH_TOKEN": "token"}
+    good["ROUTER_PORT"] = str(free_port())
     for name, value in (good | {variable: junk}).items():
         monkeypatch.setenv(name, value)
     with pytest.raises(SystemExit) as exit:

@@ -16,7 +16,7 @@ from router.accounts.project_pages import errors_of
 from router.accounts.projects import ProjectValues, change_project, differences
 from router.accounts.tag_values import TagValues, is_staff, known_here
 from router.server import current_server
-from router.web import Problem, client_address, client_group
+from router.web import Problem, client_address, client_group, is_unknown
 
 tag_settings = guard(
     Blueprint("tag_settings", __name__, url_prefix="/settings/tag"), Audience.PEOPLE, sessions.require_person
@@ -64,8 +64,10 @@ def _stored(project: Project) -> dict[str, Any]:
 
 
 def _mine() -> str:
-    """Where this person comes from; of IPv6 the list gets the whole network of the line, because its addresses change daily."""
-    return client_address(request, current_server().settings.trusted_proxies)
+    """Where this person comes from, empty when nobody knows; of IPv6 the list gets the whole network of the line, because its addresses
+    change daily."""
+    address = client_address(request, current_server().settings.trusted_proxies)
+    return "" if is_unknown(address) else address
 
 
 def _form(values: dict[str, Any], errors: dict[str, str]) -> str:

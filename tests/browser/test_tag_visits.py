@@ -10,7 +10,8 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from router.attribution.script import TagOptions, tag_script
 from tests.browser.lies import answered, nonsense, visit
 from tests.browser.stub import KEY, Site, Stub, number
-from tests.browser.tag_pages import LENT, OWN, PAGE, become, seconds_pass, wait_until_shown
+from tests.browser.tag_pages import LENT, OWN, PAGE, become, seconds_pass, settle, wait_until_shown
+from tests.waiting import eventually
 
 
 def test_a_page_view_says_where_it_came_from_without_a_preflight(
@@ -246,12 +247,17 @@ def test_a_dead_server_leaves_the_pages_number_and_is_asked_only_a_few_times(
 ) -> None:
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
+    begun, broken = [], []
+    page.on("request", lambda request: begun.append(request) if request.url.endswith("/visits") else None)
+    page.on("requestfailed", lambda request: broken.append(request))
     stub.hanging_up = True
     page.clock.install()
     page.goto(site.put(PAGE))
     stub.wait_for("/visits")
     for _ in range(12):
-        page.wait_for_timeout(30)
+        settle(page)
+        eventually(lambda: len(broken) == len(begun) or page.wait_for_timeout(10))
+        settle(page)
         seconds_pass(page, 20)
     assert page.inner_text("#p") == OWN
     assert len({json.dumps(one.body) for one in stub.of("/visits")}) == 1

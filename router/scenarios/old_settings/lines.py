@@ -119,6 +119,7 @@ def read_old_file(data: bytes, country: str, choices: Mapping[str, Choice] | Non
             continue
         lines[number.e164] = row.line
         file.numbers.append(number)
+    file.questions = Questions({column: file.questions[column] for column in PHONES if column in file.questions})
     _check_destinations(file, lines)
     groups = file.groups()
     if len(groups) > MOST_SCENARIOS:

@@ -111,7 +111,7 @@ def open_table(file: BinaryIO, score: Score, most_bytes: int = MOST_BYTES) -> Ta
 
 def _most_controls(text: str) -> int:
     """A file of text has a stray control character or two; line ends and tabulators are none."""
-    return 2 + len(text) // 200 + sum(text.count(sign) for sign in "\t\r\n")
+    return len(text) // 50 + sum(text.count(sign) for sign in "\t\r\n")
 
 
 def read_table(

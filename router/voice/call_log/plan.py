@@ -20,8 +20,8 @@ SAID = {
     "source": "source",
     "medium": "medium",
     "campaign": "campaign",
-    "direction": "direction",
-    "kind": "kind",
+    "direction": "incoming or outgoing",
+    "kind": "call or message",
 }
 ORDERS_SAID = {
     "day-first": "the day first, as in 23/11/2026",

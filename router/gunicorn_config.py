@@ -26,6 +26,9 @@ keepalive = 5
 control_socket_disable = True
 forwarded_allow_ips = ""  # ROUTER_TRUSTED_PROXIES decides, in the application
 accesslog = None
+limit_request_line = (
+    8190  # a carrier that asks by GET puts all it knows of a call into the address, with tokens of a kilobyte
+)
 loglevel = _settings.log_level
 
 

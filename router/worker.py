@@ -22,6 +22,7 @@ from router.reports.accuracy_days import refresh_accuracy
 from router.reports.columns import ColumnKeeper
 from router.reports.leaks import refresh_leaking
 from router.reports.learning import learn_survival
+from router.scenarios.flows import refresh_destination_numbers
 from router.scenarios.money.low_balance import watch_balances
 from router.scenarios.renting.carrier_prices import refresh_carrier_prices
 from router.scenarios.renting.purchase import advance_due
@@ -57,6 +58,7 @@ def chores() -> list[Chore]:
         Chore("learn_survival", timedelta(hours=1), learn_survival),
         Chore("settle_free_numbers", timedelta(seconds=10), settle_free_numbers),
         Chore("refresh_needed", timedelta(minutes=5), refresh_needed),
+        Chore("refresh_destination_numbers", timedelta(minutes=1), refresh_destination_numbers),
         Chore("refresh_leaking", timedelta(minutes=5), refresh_leaking),
         Chore("refresh_shown", timedelta(minutes=5), refresh_shown),
         Chore("close_silent_calls", timedelta(minutes=1), close_silent_calls),

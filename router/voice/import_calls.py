@@ -17,7 +17,8 @@ from router.database import LONG_AGO, insert_new
 from router.phones import Caller, line_of, spellings_of_line
 from router.server import Server
 from router.voice.calls import CALL, IMPORTED, decide_later_calls
-from router.voice.models import Call
+from router.voice.internal import kind_of, own_lines
+from router.voice.models import EXTERNAL, Call
 from router.voice.routing import route_of
 
 AT_ONCE = 500
@@ -130,6 +131,7 @@ def _known_spans(session: Session, calls: Sequence[OldCall]) -> dict[tuple[int, 
     """The first and the last call that is here of each number and caller."""
     spans: dict[tuple[int, str], tuple[datetime, datetime]] = {}
     wanted: Any = select(Call.number_id, Call.caller, func.min(Call.started_at), func.max(Call.started_at))
+    wanted = wanted.where(Call.kind == EXTERNAL)
     for number_id, caller, first, last in session.execute(_of_callers(wanted, calls)):
         pair = (number_id, line_of(caller))
         earliest, latest = spans.get(pair, (first, last))
@@ -142,9 +144,11 @@ def _rows(
 ) -> list[dict[str, Any]]:
     rows: dict[str, dict[str, Any]] = {}
     first_known = dict(first_known)
+    lines = own_lines(project.fallback_destination, project.own_numbers, project.destination_numbers)
     for one in sorted(calls, key=lambda one: one.started_at):
-        first_call = one.started_at <= first_known.setdefault(_pair(one), one.started_at)
-        row = _row(project, one, first_call)
+        kind = kind_of(Caller(one.caller, one.caller), lines)
+        first_call = kind == EXTERNAL and one.started_at <= first_known.setdefault(_pair(one), one.started_at)
+        row = _row(project, one, first_call) | {"kind": kind}
         rows.setdefault(row["sid"], row)
     return list(rows.values())
 

@@ -103,7 +103,8 @@ def requests(draw: st.DrawFn, rules: list[Any], known: dict[str, Any]) -> dict[s
         else:
             path += quote(draw(WORDS | NUMBERS.map(str)).encode("utf-8", "surrogatepass"), safe="")
     path = path.removeprefix("|").replace("|", "") or "/"
-    query = urlencode(draw(st.dictionaries(FIELDS, WORDS, max_size=2)), errors="surrogatepass")
+    asks = FORMS if rule.rule.startswith("/voice") else st.dictionaries(FIELDS, WORDS, max_size=2)
+    query = urlencode(draw(asks), errors="surrogatepass")
     headers = draw(
         st.fixed_dictionaries(
             {},

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 import pytest
@@ -86,6 +87,7 @@ def test_from_the_set_up_link_to_sigterm_nothing_is_lost(folder: Path, receiver:
         assert server.get("/").headers["location"].startswith("/sign-in")
         make_operator(server, browser)
         check_metrics(server)
+        check_long_address(server)
         kill_everybody(server)
         eventually(lambda: browser.get("/projects").status_code == 200, 60)
         database = Database(f"sqlite:///{folder / 'router.db'}")
@@ -112,6 +114,16 @@ def check_metrics(server: Running) -> None:
     for _ in range(40):
         server.get("/sign-in")
     assert requests_counted(server) - before == 40
+
+
+def check_long_address(server: Running) -> None:
+    """A carrier that asks by GET puts all that it knows of a call into the address, with tokens of a kilobyte and more."""
+    told = {"CallSid": "CA9", "To": "+12125550199", "From": "+14155550177", "StirPassportToken": "x" * 7500}
+    target = "/voice/inbound?" + urlencode(told)
+    headers = {"X-Twilio-Signature": server.validator.compute_signature(server.url + target, {})}
+    answer = server.get(target, headers=headers)
+    assert (answer.status_code, answer.headers["content-type"].partition(";")[0]) == (200, "text/xml")
+    assert FALLBACK in answer.text
 
 
 def requests_counted(server: Running) -> int:

@@ -307,8 +307,8 @@ def test_r13_two_spellings_of_a_line_are_one_customer(bring: Importer, database:
     early, late = (
         f"{NUMBER},+52{one}5512345678,2026-0{3 + month}-01T10:00:00Z,a,,\n" for month, one in enumerate(["1", ""])
     )
-    bring(HEAD + early)
     bring(HEAD + late)
+    bring(HEAD + early)
     assert [(one.caller, one.first_call) for one in calls(database)] == [
         ("+5215512345678", True),
         ("+525512345678", False),

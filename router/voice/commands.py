@@ -67,10 +67,11 @@ def import_calls(
     with opened(open_server) as server:
         now = server.now()
         try:
-            with server.database.reading() as session, file.open("rb") as opened_file:
+            with server.database.reading() as session:
                 owner = project_of(session, project)
-                choices = Choices(columns, numbers, dates, zone)
-                log = read_call_log(opened_file, project_numbers(session, owner), choices, now)
+                ours = project_numbers(session, owner)
+            with file.open("rb") as opened_file:
+                log = read_call_log(opened_file, ours, Choices(columns, numbers, dates, zone), now)
         except (UnreadableFile, UnknownColumn) as error:
             raise click.ClickException(str(error)) from None
         _say_plan(log, owner.timezone, only_plan)

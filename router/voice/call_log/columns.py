@@ -116,7 +116,7 @@ _HEADS = {
         tijd; starttijd; godzina; czas
     """,
     "zone": """
-        time zone; timezone; tz; utc offset; gmt offset; company time zone; account time zone; zone;
+        time zone; timezone; tz; utc offset; gmt offset; company time zone; account time zone;
         zeitzone; часовой пояс; таймзона; часовая зона; zona horaria; huso horario; fuseau horaire; fuseau;
         fuso orario; fuso horário; tijdzone; strefa czasowa
     """,
@@ -130,7 +130,7 @@ _HEADS = {
     """,
     "medium": """
         medium; utm medium; traffic medium; traffic channel; channel; marketing channel; kanal; канал;
-        рекламный канал; тип трафика; medio; canal; support; mezzo; meio; kanaal; kanał
+        рекламный канал; тип трафика; medio; canal; mezzo; meio; kanaal; kanał
     """,
     "campaign": """
         campaign; utm campaign; campaign name; ad campaign; advertising campaign; kampagne; werbekampagne;
@@ -298,14 +298,7 @@ def find_columns(heads: Sequence[str], contents: Sequence[Content], chosen: Mapp
     for role, take in (("number", _number), ("caller", _caller), ("started_at", _started_at)):
         if role not in found.taken:
             free.settle(role, take(free))
-    day = contents[found.taken["started_at"]] if "started_at" in found.taken else Content()
-    if "time" not in chosen and day.filled and not day.clocked_days:
-        clocks = [index for index in free.named("time") if contents[index].mostly(contents[index].clocks)]
-        found.taken |= {"time": clocks[0]} if clocks else {}
-    for role in ("zone", "source", "medium", "campaign", "direction", "kind"):
-        named = [one for one in free.named(role) if role != "source" or not contents[one].mostly(contents[one].phones)]
-        if role not in chosen and named:
-            found.taken[role] = named[0]
+    _take_others(free, set(chosen))
     taken = set(found.taken.values())
     found.open = {role: [index for index in among if index not in taken] for role, among in found.open.items()}
     return found
@@ -344,6 +337,22 @@ class _Free:
     def can_be(self, role: str, index: int) -> bool:
         content = self.contents[index]
         return bool(content.days if role == "started_at" else content.phones)
+
+
+def _take_others(free: _Free, chosen: set[str]) -> None:
+    """The columns that a log may have; of two with the same meaning the fuller one."""
+    contents, taken = free.contents, free.columns.taken
+    day = contents[taken["started_at"]] if "started_at" in taken else Content()
+    if "time" not in chosen and day.filled and not day.clocked_days:
+        clocks = [index for index in free.named("time") if contents[index].mostly(contents[index].clocks)]
+        taken |= {"time": clocks[0]} if clocks else {}
+    for role in ("zone", "source", "medium", "campaign", "direction", "kind"):
+        named = [one for one in free.named(role) if role != "source" or not contents[one].mostly(contents[one].phones)]
+        if role not in chosen and named:
+            taken[role] = max(named, key=lambda one: contents[one].filled)
+    if "source" not in taken:  # a medium or a campaign alone says nothing of where a caller came from
+        for role in {"medium", "campaign"} - chosen:
+            taken.pop(role, None)
 
 
 def _number(free: _Free) -> list[int]:

@@ -79,6 +79,14 @@ def test_r13_the_source_is_read_where_it_is_one() -> None:
     assert sources("sipgate's API") == [("", "", "")]
 
 
+def test_r13_of_two_sources_the_fuller_column_counts_and_a_campaign_without_a_source_says_nothing() -> None:
+    text = f"number,caller,date,source,Tracking Source,campaign\n{OURS},{CALLER},{AT},,Google Ads,Spring\n"
+    assert [(one.source, one.campaign) for one in read(text).calls] == [("Google Ads", "Spring")]
+    alone = read(f"number,caller,date,campaign,Zone\n{OURS},{CALLER},{AT},Spring,North\n")
+    assert [(one.source, one.campaign) for one in alone.calls] == [("", "")]
+    assert "Not read: “campaign”, “Zone”." in alone.say_columns()
+
+
 def test_r13_the_plan_says_which_column_was_taken_as_what() -> None:
     assert read(table(LOGS["three columns of Twilio"] | {"Price": "1"})).say_columns() == (
         "Tracking number “To”, caller “From”, day and time “Start Time”. Not read: “Price”."

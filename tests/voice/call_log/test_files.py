@@ -316,8 +316,8 @@ def test_r13_a_zone_that_a_person_names_comes_before_the_heads() -> None:
 
 
 def test_r13_a_zone_column_that_names_none_makes_a_bad_line() -> None:
-    log = read(f"number,caller,date,zone\n{OURS},{CALLER},{AT},Mars\n{OURS},{CALLER},{AT},\n")
-    assert log.problems == {2: "zone: “Mars” is no time zone. Write it like Europe/Berlin or +01:00."}
+    log = read(f"number,caller,date,Time zone\n{OURS},{CALLER},{AT},Mars\n{OURS},{CALLER},{AT},\n")
+    assert log.problems == {2: "Time zone: “Mars” is no time zone. Write it like Europe/Berlin or +01:00."}
     assert said(log) == ONE
 
 

@@ -63,6 +63,17 @@ def test_r13_in_a_log_that_is_not_sorted_it_is_the_first_hour() -> None:
     assert utc(lines)[-3:] == [(OTHER, "25 00:10"), (CALLER, "25 00:50"), (CALLER, "25 01:50")]
 
 
+def test_r13_a_file_put_together_of_two_logs_is_sorted_in_parts() -> None:
+    """The clock does not run back where the second log begins."""
+    one = [(CALLER, f"2026-10-{day:02} 12:00") for day in range(20, 25)]
+    two = [(OTHER, f"2026-10-{day:02} 12:00") for day in range(20, 25)]
+    lines = [
+        *one, (CALLER, f"{NIGHT} 02:50"), (CALLER, f"{NIGHT} 12:00"),
+        *two, (OTHER, f"{NIGHT} 02:10"), (CALLER, f"{NIGHT} 02:50"), (OTHER, f"{NIGHT} 12:00"),
+    ]  # fmt: skip
+    assert [at for _, at in utc(lines) if at < "25 11"][-2:] == ["25 00:10", "25 00:50"]
+
+
 def test_r13_a_time_that_names_its_zone_needs_no_order() -> None:
     lines = [(CALLER, f"{NIGHT} 02:30 CET"), (CALLER, f"{NIGHT} 02:30 CEST"), (OTHER, f"{NIGHT}T02:30:00+01:00")]
     assert utc(lines) == [(CALLER, "25 00:30"), (OTHER, "25 01:30"), (CALLER, "25 01:30")] or utc(lines) == [

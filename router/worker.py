@@ -17,6 +17,7 @@ from router.attribution.pool import settle_free_numbers
 from router.attribution.pool_size import refresh_needed
 from router.attribution.upkeep_run import keep_pools
 from router.database import LONG_AGO
+from router.integrations.resealing import reseal
 from router.integrations.work import DeliveryWorker
 from router.reports.accuracy_days import refresh_accuracy
 from router.reports.columns import ColumnKeeper
@@ -63,6 +64,7 @@ def chores() -> list[Chore]:
         Chore("refresh_shown", timedelta(minutes=5), refresh_shown),
         Chore("close_silent_calls", timedelta(minutes=1), close_silent_calls),
         Chore("watch_balances", timedelta(hours=1), watch_balances),
+        Chore("reseal", timedelta(hours=1), reseal),
     ]
 
 

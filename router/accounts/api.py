@@ -52,6 +52,8 @@ class ProjectDocument(BaseModel):
     gpc_refuses: bool
     tag_address: str | None
     staff_addresses: list[str]
+    ignore_automation: bool
+    unwanted_referrals: list[str]
     number_price_minor: int | None
     balance_minor: int
     suspended: bool

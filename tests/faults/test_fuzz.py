@@ -111,7 +111,9 @@ def requests(draw: st.DrawFn, rules: list[Any], known: dict[str, Any]) -> dict[s
             optional={
                 "Origin": st.sampled_from(["https://shop.example", "https://evil.example", "null", "https://[", LONG]),
                 "User-Agent": st.sampled_from(["Mozilla/5.0", "Googlebot/2.1", LONG, ""]),
-                "X-Forwarded-For": st.sampled_from(["203.0.113.9", "junk", "1, 2, 3", "::1", "2001:db8::1%eth0", LONG]),
+                "X-Forwarded-For": st.sampled_from(
+                    ["203.0.113.9:80", '"[2001:db8::1]:443"', "junk", "1, 2, 3", "::1", "2001:db8::1%eth0", ",", LONG]
+                ),
                 "Authorization": st.sampled_from(
                     ["Bearer", f"Bearer {known['token_text']}", "Basic Zm9v", "Bearer \xff"]
                 ),

@@ -4,7 +4,7 @@ docs/numbers.md tells what is read, shown and taken for the same caller.
 """
 
 from router.phones.labels import page_rules
-from router.phones.lines import line_of, same_line, spellings_of_line
+from router.phones.lines import MOST_SPELLINGS, line_of, same_line, spellings_of_line
 from router.phones.masking import masked
 from router.phones.page import forms, parts, spellings
 from router.phones.reading import (
@@ -18,11 +18,13 @@ from router.phones.reading import (
     read_dialled_anywhere,
     read_phone,
     readings_of,
+    user_part,
 )
-from router.phones.showing import country_of, display, fill_mask, international, is_foreign_to, national
+from router.phones.showing import country_of, display, fill_mask, international, is_foreign_to, is_valid, national
 from router.phones.withheld import is_withheld
 
 __all__ = [
+    "MOST_SPELLINGS",
     "AmbiguousPhone",
     "BadPhone",
     "Caller",
@@ -32,6 +34,7 @@ __all__ = [
     "forms",
     "international",
     "is_foreign_to",
+    "is_valid",
     "is_withheld",
     "line_of",
     "masked",
@@ -48,4 +51,5 @@ __all__ = [
     "same_line",
     "spellings",
     "spellings_of_line",
+    "user_part",
 ]

@@ -10,8 +10,9 @@ from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
 from router.integrations.models import Delivery, DestinationHealth, Integration
+from router.phones import line_of, spellings_of_line
 from router.scenarios.models import Scenario
-from router.voice.models import Call
+from router.voice.models import EXTERNAL, Call
 
 LOST = ("missed", "busy", "failed", "abandoned", "voicemail")
 DAYS = 14
@@ -21,7 +22,7 @@ MOST_MISSED = 500
 
 @dataclass(frozen=True)
 class DayFigures:
-    """Calls of each of the last days, oldest first, today last."""
+    """Calls from outside of each of the last days, oldest first, today last."""
 
     calls: Sequence[int]
     lost: Sequence[int]
@@ -50,7 +51,7 @@ def day_figures(session: Session, project: Project, now: datetime) -> DayFigures
     wanted = [func.sum(case((day, 1), else_=0)) for day in within]
     wanted += [func.sum(case((day & Call.status.in_(LOST), 1), else_=0)) for day in within]
     wanted.append(func.sum(case(((Call.started_at >= starts[-8]) & (Call.started_at <= same_time), 1), else_=0)))
-    since = select(*wanted).where(Call.project_id == project.id, Call.started_at >= starts[0])
+    since = select(*wanted).where(Call.project_id == project.id, Call.started_at >= starts[0], Call.kind == EXTERNAL)
     figures = [int(figure or 0) for figure in session.execute(since).one()]
     return DayFigures(figures[:DAYS], figures[DAYS : 2 * DAYS], figures[-1])
 
@@ -62,16 +63,17 @@ def not_called_back(session: Session, project: Project, now: datetime) -> list[C
     """
     since = now - timedelta(days=MISSED_DAYS)
     recent = select(Call).where(Call.project_id == project.id, Call.started_at >= since, Call.caller.is_not(None))
+    recent = recent.where(Call.kind == EXTERNAL)
     lost = session.scalars(recent.where(Call.status.in_(LOST)).order_by(Call.id.desc()).limit(MOST_MISSED)).all()
-    callers = {call.caller for call in lost}
+    callers = {spelling for call in lost if call.caller for spelling in spellings_of_line(call.caller)}
     answered = select(Call.caller, func.max(Call.started_at)).where(
         Call.project_id == project.id, Call.started_at >= since, Call.status == "answered", Call.caller.in_(callers)
     )
-    reached: dict[str | None, datetime] = {}
+    reached: dict[str, datetime] = {}
     for caller, at in session.execute(answered.group_by(Call.caller)):
-        reached[caller] = at
-    newest = {call.caller: call for call in reversed(lost)}
-    waiting = [call for caller, call in newest.items() if caller not in reached or reached[caller] < call.started_at]
+        reached[line_of(caller)] = max(at, reached.get(line_of(caller), at))
+    newest = {line_of(call.caller): call for call in reversed(lost) if call.caller}
+    waiting = [call for line, call in newest.items() if line not in reached or reached[line] < call.started_at]
     return sorted(waiting, key=lambda call: call.id, reverse=True)
 
 

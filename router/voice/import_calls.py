@@ -20,7 +20,8 @@ from router.scenarios.models import TrackingNumber
 from router.scenarios.old_settings.table import Row, cell_error, plain, read_table
 from router.server import Server
 from router.voice.calls import CALL, IMPORTED, decide_later_calls
-from router.voice.models import Call
+from router.voice.internal import kind_of, own_lines
+from router.voice.models import EXTERNAL, Call
 from router.voice.routing import route_of
 
 NEEDED = ("number", "caller", "started_at")
@@ -176,6 +177,7 @@ def _known_spans(session: Session, calls: Iterable[OldCall]) -> dict[tuple[int, 
     found = session.execute(
         select(Call.number_id, Call.caller, func.min(Call.started_at), func.max(Call.started_at))
         .where(Call.number_id.in_({pair[0] for pair in pairs}), Call.caller.in_({pair[1] for pair in pairs}))
+        .where(Call.kind == EXTERNAL)
         .group_by(Call.number_id, Call.caller)
     )
     return {(number_id, caller or ""): (first, last) for number_id, caller, first, last in found}
@@ -186,10 +188,12 @@ def _rows(
 ) -> list[dict[str, Any]]:
     rows: dict[str, dict[str, Any]] = {}
     first_known = dict(first_known)
+    lines = own_lines(project.fallback_destination, project.own_numbers, project.destination_numbers)
     for one in calls:
         pair = (one.number_id, one.caller)
-        first_call = one.started_at <= first_known.setdefault(pair, one.started_at)
-        row = _row(project, one, first_call)
+        kind = kind_of(Caller(one.caller, one.caller), lines)
+        first_call = kind == EXTERNAL and one.started_at <= first_known.setdefault(pair, one.started_at)
+        row = _row(project, one, first_call) | {"kind": kind}
         rows.setdefault(row["sid"], row)
     return list(rows.values())
 

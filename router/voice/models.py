@@ -10,6 +10,9 @@ from router.database import Base, BigId
 
 UNCOUNTED_CALLS = text("NOT counted")
 
+EXTERNAL, INTERNAL = "external", "internal"
+NOT_EXTERNAL = text("kind <> 'external'")
+
 
 class Call(Base):
     """One inbound call, keyed by the carrier's id of the parent leg."""
@@ -34,17 +37,32 @@ class Call(Base):
             postgresql_where=text("fan_out_due <> ''"),
         ),
         Index("ix_call_uncounted", "id", sqlite_where=UNCOUNTED_CALLS, postgresql_where=UNCOUNTED_CALLS),
+        Index(
+            "ix_call_internal",
+            *("number_id", "scenario_id", "started_at"),
+            sqlite_where=NOT_EXTERNAL,
+            postgresql_where=NOT_EXTERNAL,
+        ),
+        Index(
+            "ix_call_project_internal",
+            *("project_id", "started_at", "id"),
+            sqlite_where=NOT_EXTERNAL,
+            postgresql_where=NOT_EXTERNAL,
+        ),
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     sid: Mapped[str] = mapped_column(String(64), unique=True)
     project_id: Mapped[int] = mapped_column(BigId)
+    kind: Mapped[str] = mapped_column(String(10), default=EXTERNAL, server_default=EXTERNAL)
+    """external, or internal: from one of the company's own telephones as they were known when it came (R10). An internal call counts
+    in no figures, and is nobody's earlier call."""
     number_id: Mapped[int] = mapped_column(BigId)
     number: Mapped[str] = mapped_column(String(16))
     scenario_id: Mapped[int | None] = mapped_column(BigId)
     scenario_enabled: Mapped[bool]
     flow: Mapped[dict[str, Any]]
-    """The call flow's document this call began with."""
+    """The call flow's document this call began with; an internal call's has the `announcement` that it hears before anybody is rung."""
     caller: Mapped[str | None] = mapped_column(String(16))
     """E.164; None when withheld."""
     caller_raw: Mapped[str] = mapped_column(String(100))

@@ -71,7 +71,7 @@ def number_for_amp(key: str) -> Response:
     if given is None:
         raise _own_number()
     form = str(given.scenario.tagging.get("format") or "")
-    return jsonify(phoneNumber=given.e164, formattedPhoneNumber=phones.display(given.e164, form))
+    return jsonify(phoneNumber=given.e164, formattedPhoneNumber=phones.display(given.e164, form, project.country))
 
 
 @amp.after_request

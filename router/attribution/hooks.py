@@ -119,7 +119,7 @@ def _on_trial(server: Server, key: str, posted: PostedView, address: str, region
         refuse_origin(server, project.id, request.headers.get("Origin", ""), server.now())
     if project.suspended:
         return _answer(None)
-    return _answer(TRIAL | {"numbers": _numbers(project, numbers)}, 201)
+    return _answer(TRIAL | _page(project, numbers), 201)
 
 
 @hooks.post("/<key>/visits/<token>/alive", provide_automatic_options=False)
@@ -290,27 +290,33 @@ def _is_allowed(server: Server, project: TagProject, posted: PostedView) -> bool
 def _visit_document(server: Server, project: TagProject, arrival: Arrival) -> dict[str, Any]:
     """`hold`: for how many seconds the page may show the numbers without an answer; absent: as the tag has it."""
     hold = min((one.scenario.hold_seconds for one in arrival.numbers), default=HOLD_SECONDS)
-    return {
+    document = {
         "visit": arrival.visit.number,
         "visitor": arrival.visit.visitor,
         "token": visit_token(server.keys, project.id, arrival.visit.id),
         "alive_every": min(ALIVE_EVERY, hold // 2),
-        "numbers": _numbers(project, arrival.numbers),
-    } | ({"hold": hold} if hold != HOLD_SECONDS else {})
+    }
+    return document | _page(project, arrival.numbers) | ({"hold": hold} if hold != HOLD_SECONDS else {})
+
+
+def _page(project: TagProject, numbers: Iterable[GivenNumber]) -> dict[str, Any]:
+    """`rules`: what is no number to be replaced, on pages of the project's country."""
+    return {"numbers": _numbers(project, numbers), "rules": phones.page_rules(project.country)}
 
 
 def _numbers(project: TagProject, numbers: Iterable[GivenNumber]) -> list[dict[str, Any]]:
-    return [_free_number(one) if one.scenario.is_free_pool else _number(one, project.country) for one in numbers]
+    country = project.country
+    return [_free_number(one, country) if one.scenario.is_free_pool else _number(one, country) for one in numbers]
 
 
-def _free_number(given: GivenNumber) -> dict[str, Any]:
+def _free_number(given: GivenNumber, country: str) -> dict[str, Any]:
     """`suffixes`: in which classes the number is shown (R13), the empty one in those that the page has not bound; `parts`: what the
     classes for a part of a number show."""
     return {
         "scenario": None,
         "e164": given.e164,
-        "display": _display(given.e164, ""),
-        "forms": _forms(given.e164),
+        "display": _display(given.e164, "", country),
+        "written": _forms(given.e164, country, ""),
         "selectors": [],
         "replace": [],
         "spellings": [],
@@ -320,15 +326,15 @@ def _free_number(given: GivenNumber) -> dict[str, Any]:
 
 
 def _number(given: GivenNumber, country: str) -> dict[str, Any]:
-    """`forms`: there is no format, and the tag uses the form of the number that it replaces, where one of these digits fits, instead of
-    `display`. `spellings`: the digits of every usual way to write the numbers in `replace`."""
+    """`display`: where a text has no number. `written`: which texts can be one, and what stands in their place then. `spellings`: the
+    digits of every usual way to write the numbers in `replace`."""
     tagging = given.scenario.tagging
     form = str(tagging.get("format") or "")
-    forms = {} if form.strip() else {"forms": _forms(given.e164)}
-    return forms | {
+    return {
         "scenario": given.scenario.id,
         "e164": given.e164,
-        "display": _display(given.e164, form),
+        "display": _display(given.e164, form, country),
+        "written": _forms(given.e164, country, form),
         "selectors": tagging.get("selectors") or [],
         "replace": tagging.get("replace") or [],
         "spellings": _spellings(tuple(tagging.get("replace") or ()), country),
@@ -344,4 +350,6 @@ _spellings = lru_cache(maxsize=2_000)(spellings)
 def _answer(document: Any, status: int = 200) -> Response:
     if document is None:
         return Response(status=204)
-    return Response(json.dumps(document, separators=(",", ":")), status, mimetype="application/json")
+    return Response(
+        json.dumps(document, ensure_ascii=False, separators=(",", ":")), status, mimetype="application/json"
+    )

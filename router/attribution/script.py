@@ -14,16 +14,16 @@ import zopfli.gzip
 FOUND_BY = {True: "old", False: "search"}
 """How numbers are found: by the old classes (R13) on pages of a project without scenarios, else by how they are written."""
 PARTS = [
-    "state",
-    "ga",
     "consent",
+    "ga",
+    "state",
     "hydration",
     "format",
     "FOUND_BY",
+    "life",
     "replace",
     "api",
     "options",
-    "life",
     "storage",
     "main",
 ]

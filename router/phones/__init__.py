@@ -3,6 +3,7 @@
 docs/numbers.md tells what is read, shown and taken for the same caller.
 """
 
+from router.phones.labels import page_rules
 from router.phones.lines import MOST_SPELLINGS, line_of, same_line, spellings_of_line
 from router.phones.masking import masked
 from router.phones.page import forms, parts, spellings
@@ -39,6 +40,7 @@ __all__ = [
     "masked",
     "national",
     "numbers_in",
+    "page_rules",
     "parts",
     "read_caller",
     "read_destination",

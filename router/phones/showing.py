@@ -1,4 +1,4 @@
-"""Forms in which a phone number is shown: international, national, by a display format, in parts."""
+"""Forms in which a phone number is shown: international, national, by a display format; and whether who dials it reaches the number."""
 
 import re
 
@@ -6,6 +6,8 @@ import phonenumbers
 from phonenumbers import NumberParseException, PhoneNumberFormat
 
 PLACEHOLDERS = re.compile("[X#]")
+TO_THE_LAST_DIGIT = re.compile(r".*[X#](?:[\s+).\-‐-―·/]*[0-9])*", re.DOTALL)
+"""Of a mask: its number, without words behind it (`(24/7)`). Digits that follow the last placeholder at once belong to it."""
 
 
 def country_of(e164: str) -> str | None:
@@ -40,23 +42,76 @@ def _formatted(e164: str, form: int) -> str:
         return e164
 
 
-def display(e164: str, mask: str) -> str:
+def is_domestic(e164: str, country: str | None) -> bool:
+    """Whether the national form of this number can be dialled in this country: it has the same country code. Without a country the
+    number's own counts, which numbers of no country (+800 …) have not."""
+    number = phonenumbers.parse(e164, None)
+    if country:
+        return phonenumbers.country_code_for_region(country) == number.country_code
+    return phonenumbers.region_code_for_country_code(number.country_code or 0) not in ("001", "ZZ")
+
+
+def usual(e164: str, country: str | None) -> str:
+    """As it is written in this country: the national form, the international one for a number from abroad."""
+    try:
+        at_home = is_domestic(e164, country) and reaches(national(e164), e164, country)
+    except NumberParseException:
+        return e164
+    return national(e164) if at_home else international(e164)
+
+
+def reaches(shown: str, e164: str, country: str | None) -> bool:
+    """Whether who dials what is shown reaches the number: in this country (without one, in the number's own), or from abroad when it begins
+    with `+`, 00 or 011.
+
+    A trunk prefix behind a country code is wrong, unless it stands in brackets: `+49 (0)30 …`, never `+49 030 …`.
+    """
+    digits = re.sub("[^0-9]", "", shown)
+    if re.match("[^0-9]*[+]", shown):
+        return f"+{digits}" == e164 or (_is_bracketed(shown) and _dialled(f"+{digits}", None) == e164)
+    if digits.startswith(("00", "011")) and f"+{re.sub('^(00|011)', '', digits)}" == e164:
+        return True
+    home = country or phonenumbers.region_code_for_number(phonenumbers.parse(e164, None))
+    return _dialled(digits, home) == e164
+
+
+def _is_bracketed(shown: str) -> bool:
+    """A trunk prefix in brackets is the first thing behind the country code."""
+    return re.match(r"\D*[0-9]{1,3}\W*[(\[]\s*[0-9]{1,2}\s*[)\]]", shown, re.ASCII) is not None
+
+
+def _dialled(digits: str, country: str | None) -> str:
+    try:
+        return phonenumbers.format_number(phonenumbers.parse(digits, country), PhoneNumberFormat.E164)
+    except NumberParseException:
+        return ""
+
+
+def display(e164: str, mask: str, country: str | None = None) -> str:
     """The number as a page shows it: the mask filled from the right with national digits, `X` and `#` being digits.
 
     Surplus digits go before the first placeholder, missing ones drop from the front. The digits that a mask itself has before its first
     placeholder must be the number's own: its country code (after a `+` always), its trunk prefix (8 in Russia, 0 in Germany), both, and
-    the beginning of its national digits, which is then not written twice; a number that they are not true of is shown in the
-    international form. A mask without such digits fits every country. An empty mask gives the national form.
+    the beginning of its national digits, which is then not written twice. A mask without such digits fits every number of the country
+    (the project's; without one, of the number's own). Where nobody who dials what a mask gives would reach the number, it is shown in the
+    international form. An empty mask gives the national form, and the international one for a number from abroad.
     """
     if PLACEHOLDERS.search(mask) is None:
-        return national(e164)
+        return usual(e164, country)
+    return _filled(mask, e164, country) or international(e164)
+
+
+def is_foreign_to(mask: str, e164: str, country: str | None = None) -> bool:
+    """Whether the mask cannot show this number, so that `display` gives the international form."""
+    return PLACEHOLDERS.search(mask) is not None and _filled(mask, e164, country) is None
+
+
+def _filled(mask: str, e164: str, country: str | None) -> str | None:
     left = _left_to(mask, e164)
-    return international(e164) if left is None else fill_mask(mask, left)
-
-
-def is_foreign_to(mask: str, e164: str) -> bool:
-    """Whether the mask's own digits are another number's, so that `display` gives the international form."""
-    return PLACEHOLDERS.search(mask) is not None and _left_to(mask, e164) is None
+    number = TO_THE_LAST_DIGIT.match(mask)
+    if left is None or number is None or not reaches(fill_mask(number.group(), left), e164, country):
+        return None
+    return fill_mask(mask, left)
 
 
 def _left_to(mask: str, e164: str) -> str | None:
@@ -71,7 +126,7 @@ def _not_said(number: phonenumbers.PhoneNumber, digits: str, said: str, *, with_
     """The national digits that a mask's own digits leave to its placeholders; None when those are another number's."""
     code = str(number.country_code)
     trunk = phonenumbers.ndd_prefix_for_region(phonenumbers.region_code_for_number(number) or "", True) or ""
-    leads = [code, f"{code}{trunk}"] if with_code else [code, f"00{code}", trunk, f"{code}{trunk}", ""]
+    leads = [code, f"{code}{trunk}"] if with_code else [code, f"00{code}", f"011{code}", trunk, f"{code}{trunk}", ""]
     rests = [said.removeprefix(lead) for lead in leads if said.startswith(lead)]
     fitting = [digits.removeprefix(rest) for rest in rests if digits.startswith(rest)]
     return max(fitting, key=len, default=None)

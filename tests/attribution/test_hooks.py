@@ -1,5 +1,6 @@
 """What web pages ask of the tag's endpoints, over the real application on both databases."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -55,6 +56,29 @@ def test_a_first_page_view_gets_a_visit_number_and_a_tracking_number(
     with shop.database.reading() as session:
         visit = session.scalars(select(Visit)).one()
         assert (visit.channel, visit.source, visit.medium, visit.campaign) == ("paid_search", "google", "cpc", "spring")
+
+
+def test_an_answer_has_all_that_a_tag_has_to_know_of_numbers_also_an_older_one_that_is_cached(
+    server: Server, client: FlaskClient, clock: Any
+) -> None:
+    """For five minutes an older tag may get it: without `forms` it writes `display` everywhere, which can be dialled."""
+    with server.database.writing() as session:
+        project = make_project(session, country="DE")
+        tagging = {"selectors": [".phone"], "replace": ["0711 / 123456"]}
+        make_scenario(session, project, ["+493090182011"], tagging=tagging)
+        make_scenario(session, project, ["+4313456789"], tagging=tagging | {"format": "0X XX XX XXX"})
+    body = view(client).get_json()
+    assert set(body["rules"]) == {"number", "never", "before", "after", "inline", "other"}
+    german, austrian = body["numbers"]
+    assert german["display"] == "030 90182011"
+    assert austrian["display"] == "+43 1 3456789", "a format for numbers of the country"
+    assert {"0711123456", "+490711123456", "0049711123456"} <= set(german["spellings"])
+    assert [
+        next(shown for pattern, shown, *_ in german["written"] if re.fullmatch(pattern, f"{digits}\n{digits}"))
+        for digits in ("0711123456", "0049711123456")
+    ] == ["030 90182011", "0049 30 90182011"]
+    assert {shown for _, shown, *_ in austrian["written"]} == {"+43 1 3456789"}
+    assert not any("forms" in number for number in body["numbers"])
 
 
 def test_a_visit_that_goes_on_answers_the_same_visit_token_and_numbers(

@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+from router.phones import page_rules
+
 
 def answered(value: object, status: int = 201) -> tuple[int, bytes]:
     return status, value if isinstance(value, bytes) else json.dumps(value).encode()
@@ -10,7 +12,8 @@ def answered(value: object, status: int = 201) -> tuple[int, bytes]:
 
 def visit(*numbers: dict[str, Any]) -> dict[str, Any]:
     """A good answer to a page view."""
-    return {"visit": 1, "visitor": "v", "token": "t", "alive_every": 45, "numbers": list(numbers)}
+    asked = {"visit": 1, "visitor": "v", "token": "t", "alive_every": 45}
+    return asked | {"numbers": list(numbers), "rules": page_rules(None)}
 
 
 def nonsense(given: dict[str, Any]) -> list[tuple[int, bytes]]:
@@ -21,8 +24,12 @@ def nonsense(given: dict[str, Any]) -> list[tuple[int, bytes]]:
         {"e164": None},
         {"selectors": "#p"},
         {"selectors": [7]},
-        {"replace": None},
-        {"spellings": "415"},
+        {"spellings": None},
+        {"spellings": [4155550123]},
+        {"written": None},
+        {"written": [["[", "415-555-0123"]]},
+        {"written": [[".*"]]},
+        {"written": [[".*\\n.*", ""]]},
         {"display": ""},
         {"display": {"x": 1}},
         {"scenario": "1"},
@@ -40,5 +47,7 @@ def nonsense(given: dict[str, Any]) -> list[tuple[int, bytes]]:
         answered(good | {"numbers": {"0": "x"}}),
         *(answered(good | {"numbers": [given | wrong]}) for wrong in wrong_numbers),
         answered(good | {"numbers": [None]}),
+        answered(good | {"rules": None}),
+        answered(good | {"rules": {"before": "", "after": "", "number": "", "never": "", "other": ""}}),
         answered({"type": "about:blank"}, 500),
     ]

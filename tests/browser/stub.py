@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from router.attribution.script import TagOptions, tag_script
-from router.phones import forms, national
+from router.phones import display, forms, page_rules
 
 KEY = "k3y"
 
@@ -60,6 +60,7 @@ class Stub:
     base: str
     options: TagOptions = field(default_factory=TagOptions)
     numbers: list[dict[str, Any]] = field(default_factory=list)
+    country: str | None = None
     requests: list[Recorded] = field(default_factory=list)
     visits: int = 0
     alive_status: int = 204
@@ -94,6 +95,7 @@ class Stub:
                 "token": f"t{self.visits}",
                 "alive_every": 45,
                 "numbers": self.numbers,
+                "rules": page_rules(self.country),
             }
             short = {"hold": self.hold, "alive_every": self.hold // 2} if self.hold else {}
             return 201, json.dumps(visit | short).encode()
@@ -105,11 +107,15 @@ class Stub:
         return 204, b""
 
 
-def number(scenario: int = 1, e164: str = "+14155550123", form: str = "", **more: Any) -> dict[str, Any]:
-    """One number as the server gives it out: with a format, or else in its national form and free to keep the form it replaces."""
-    given = {"scenario": scenario, "e164": e164, "display": form or national(e164)}
-    free = {} if form else {"forms": forms(e164)}
-    return given | free | {"selectors": [], "replace": []} | more
+def number(
+    scenario: int = 1, e164: str = "+14155550123", form: str = "", country: str | None = None, **more: Any
+) -> dict[str, Any]:
+    """One number as the server gives it out, for a project of this country (None: the number's own). `form`: as it is shown everywhere,
+    else it takes the form of what it replaces. `replace`: what the page says, or all spellings of that."""
+    shown = form or display(e164, "", country)
+    written = [(pattern, form or own, *weak) for pattern, own, *weak in forms(e164, country, "X" if form else "")]
+    given = {"scenario": scenario, "e164": e164, "display": shown, "written": written, "selectors": [], "replace": []}
+    return given | {"spellings": more.get("replace", [])} | more
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import BrowserContext, Page
 
+from router.phones import page_rules
 from tests.browser.stub import Site, Stub, number
 from tests.browser.tag_pages import LENT, OTHER, OWN, PAGE, open_page, seconds_pass, settle, wait_until_shown
 
@@ -91,7 +92,7 @@ def test_refresh_asks_anew_and_takes_a_restored_page_up_again(page: Page, stub: 
 def test_a_trial_shows_the_numbers_and_leaves_no_trace(page: Page, stub: Stub, site: Site) -> None:
     def trial() -> tuple[int, bytes]:
         shown: dict[str, Any] = {"visit": None, "visitor": "test", "token": "test", "alive_every": 600, "hold": 86400}
-        return 201, json.dumps(shown | {"numbers": stub.numbers}).encode()
+        return 201, json.dumps(shown | {"numbers": stub.numbers, "rules": page_rules(None)}).encode()
 
     stub.visit_answer = trial
     open_page(page, site, "?router_test=1")

@@ -37,6 +37,7 @@ def shop(settings: Settings, database: Database) -> Iterator[RealShop]:
     with real_shop(settings, database) as shop:
         with database.writing() as session:
             project = session.get_one(Project, shop.project_id)
+            project.country = "RU"
             for e164 in (MOSCOW, SPB, NEW_YORK):
                 make_number(session, project, e164)
         yield shop
@@ -78,7 +79,7 @@ def test_r13_the_old_classes_show_the_number_and_its_parts(shop: RealShop, page:
     assert console == []
 
 
-@pytest.mark.parametrize(("prefix", "shown"), [("['49', '1212']", "(212) 555-0001"), ("7812", "8 (812) 123-00-02")])
+@pytest.mark.parametrize(("prefix", "shown"), [("['49', '1212']", "+1 212-555-0001"), ("7812", "8 (812) 123-00-02")])
 def test_r13_the_prefix_of_the_page_limits_the_pool(shop: RealShop, page: Page, prefix: str, shown: str) -> None:
     page.goto(shop.site.put('<p class="roistat-phone-x"></p>', head=PREFIX.format(prefix)))
     when_changed(page, "p", "")
@@ -119,5 +120,5 @@ def test_r13_with_a_scenario_in_the_project_the_old_classes_are_silent(
     own = "8 (800) 555-35-35"
     page.goto(shop.site.put(f'<p class="roistat-phone">{own}</p><p class="phone">{own}</p>', head=BIND))
     when_changed(page, ".phone", own)
-    assert texts(page, "p") == [own, "(212) 555-0009"]
+    assert texts(page, "p") == [own, "+1 212-555-0009"]
     assert console == []

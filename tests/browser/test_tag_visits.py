@@ -149,7 +149,7 @@ def test_options_come_as_attributes_in_the_address_or_as_a_page_variable(
 
 def test_on_https_the_cookie_is_secure(page: Page, context: BrowserContext) -> None:
     script = tag_script("https://calls.example.net", KEY).body.decode()
-    answer = {"visit": 1, "visitor": "v1sitor", "token": "t", "alive_every": 45, "numbers": [number(selectors=["#p"])]}
+    answer = visit(number(selectors=["#p"])) | {"visitor": "v1sitor"}
     allowed = {"Access-Control-Allow-Origin": "https://www.example.com"}
     page.route(
         "https://www.example.com/",
@@ -229,6 +229,30 @@ def test_a_lying_server_changes_nothing(page: Page, stub: Stub, site: Site) -> N
     page.goto(address)
     wait_until_shown(page, LENT)
     assert errors == []
+
+
+def test_a_visit_that_an_older_tag_has_kept_is_asked_for_anew(
+    page: Page, stub: Stub, site: Site, console: list[str]
+) -> None:
+    """Its numbers do not say in which form they stand where."""
+    address = site.put(PAGE)
+    page.goto(address)
+    wait_until_shown(page, LENT)
+    page.evaluate("""() => {
+        const name = Object.keys(localStorage)[0];
+        const [at, kept] = JSON.parse(localStorage[name]);
+        kept.numbers.map((one) => delete one.written);
+        delete kept.rules;
+        localStorage[name] = JSON.stringify([at, kept]);
+    }""")
+    stub.slow = threading.Event()
+    page.reload()
+    stub.wait_for("/visits", 2)
+    assert page.inner_text("#p") == OWN
+    stub.slow.set()
+    wait_until_shown(page, LENT)
+    assert stub.of("/visits")[1].body["visitor"] == "v1sitor"
+    assert console == []
 
 
 def test_a_crawler_is_left_alone(page: Page, stub: Stub, site: Site) -> None:

@@ -2,10 +2,11 @@
 
 import contextlib
 import re
+from random import Random
 
 import phonenumbers
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from router.phones import (
@@ -14,12 +15,14 @@ from router.phones import (
     display,
     fill_mask,
     international,
+    is_foreign_to,
     masked,
     national,
     read_caller,
     read_destination,
     read_phone,
 )
+from tests.phones.dialling import REGIONS, numbers_of, reached
 
 NUMBER = "+14155552671"
 
@@ -113,7 +116,61 @@ def test_r1_a_number_of_another_country_than_the_masks_is_shown_in_the_internati
     assert display(e164, mask) == international(e164)
 
 
+@pytest.mark.parametrize(
+    ("e164", "mask", "country"),
+    [
+        (BERLIN, "+49 0XX XXXXXXXX", "DE"),  # a trunk prefix behind the country code
+        (BERLIN, "+490XX XXXXXXXX", None),
+        (BERLIN, "0XX XXXXXXXX", "AT"),  # the national form, abroad
+        (LONDON, "(XXX) XXX-XXXX", "US"),
+        (BERLIN, "XX XXXXXXXX0", "DE"),  # a digit more
+        (BERLIN, "XX XXXXXXXX+0", "DE"),
+        (BERLIN, "0XX XXXXXXXX 24/7", "DE"),
+        (NUMBER, "XXX-0XXX-XXXX", "US"),
+        ("+80012345678", "0XXX XXXXXXXX", "DE"),
+    ],
+)
+def test_r1_a_mask_that_nobody_could_dial_gives_the_international_form(
+    e164: str, mask: str, country: str | None
+) -> None:
+    assert display(e164, mask, country) == international(e164)
+    assert is_foreign_to(mask, e164, country)
+
+
+@pytest.mark.parametrize(
+    ("e164", "mask", "country", "shown"),
+    [
+        (BERLIN, "0XX / XX XX XX XX", "DE", "030 / 12 34 56 78"),
+        (BERLIN, "+49 (0)XX XXXXXXXX", "DE", "+49 (0)30 12345678"),
+        (BERLIN, "0049 XX XXXXXXXX", "AT", "0049 30 12345678"),
+        (BERLIN, "011 49 XX XXXXXXXX", "US", "011 49 30 12345678"),
+        (BERLIN, "+49 XX XXXXXXXX", "FR", "+49 30 12345678"),
+        (BERLIN, "0XX XXXXXXXX (24/7)", "DE", "030 12345678 (24/7)"),
+        (BERLIN, "0XX XXXXXXXX, Mo-Fr 9-18", "DE", "030 12345678, Mo-Fr 9-18"),
+        (NUMBER, "(XXX) XXX-XXXX", "CA", "(415) 555-2671"),
+        (MOSCOW, "8 (XXX) XXX-XX-XX", "KZ", "8 (495) 123-45-67"),
+        (BERLIN, "", "DE", "030 12345678"),
+        (BERLIN, "", "", "030 12345678"),
+        (BERLIN, "", "AT", "+49 30 12345678"),
+        (NUMBER, "", "CA", "(415) 555-2671"),
+        ("+80012345678", "", "", "+800 1234 5678"),
+    ],
+)
+def test_r1_a_number_is_shown_as_the_projects_country_dials_it(e164: str, mask: str, country: str, shown: str) -> None:
+    assert display(e164, mask, country) == shown
+
+
 masks = st.text("X#X#+78 01()-.", max_size=25) | st.text(max_size=60)
+digit_masks = st.text("X#XX#+490 ()/-.", max_size=25).map(lambda text: f"{text}X")
+
+
+@given(digit_masks, st.sampled_from(REGIONS), st.sampled_from(REGIONS), st.randoms(use_true_random=False))
+@settings(max_examples=300, deadline=None)
+def test_r1_what_a_mask_shows_reaches_the_number(mask: str, region: str, country: str, chance: Random) -> None:
+    """Dialled in the project's country, or from abroad."""
+    e164 = chance.choice(numbers_of(region, chance, 2))
+    for home in (region, country):
+        assert e164 in reached(display(e164, mask, home), home)
 
 
 @given(masks, st.sampled_from([NUMBER, LONDON, BERLIN, MOSCOW, MEXICO, "+3725123456", "+390612345678"]))

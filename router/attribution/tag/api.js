@@ -14,7 +14,8 @@ const demand = (fine) => {
 
 const checkedVisit = (data) => {
   checkedNumbers(data.numbers);
-  demand(isName(data.token) && isName(data.visitor));
+  demand(isName(data.token) && isName(data.visitor) && data.rules.before);
+  rules = data.rules;
   data.hold ||= 150;
   return data;
 };
@@ -22,7 +23,8 @@ const checkedVisit = (data) => {
 // By ascending scenario.
 const checkedNumbers = (numbers) => {
   numbers.map((number) => {
-    demand(/^\+[1-9]\d{6,14}$/.test(number.e164) && [number.display, ...number.selectors, ...number.replace].every((text) => text.trim()));
+    demand(/^\+[1-9]\d{6,14}$/.test(number.e164) && [number.display, ...number.selectors, ...number.spellings].every((text) => text.trim()));
+    demand(number.written.every(([pattern, shown]) => RegExp(pattern) && shown.trim()));
     demand(Number.isInteger(number.scenario) || isOldNumber(number));
   });
   return numbers.sort((one, other) => one.scenario - other.scenario);

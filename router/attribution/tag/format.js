@@ -1,62 +1,53 @@
-// How a number is written, and how written numbers are found.
+// How numbers are written, and how written ones are found. What can be a number here, and ours in each form, comes with the answer: the
+// tag knows no country (docs/numbers.md).
 
-const WRITTEN = /\(?\+?\(?\d(?:[\s().\-‐-―−]{0,4}\d){0,5}(?:[\s).\-‐-―−]{0,4}\d)+/g; // no bracket opens late in a number
-const EXTENSION = /^[\s,;.(]*(?:x|ext\w*|int|доб\S*|#)[\s.:#=]*\d|^[,;/]\d{1,5}\b(?!.?\d)/i;
+// With the digits of Arabic, Persian and Japanese pages as ours.
+const plain = (text) => text.replace(/[٠-٩۰-۹０-９]/g, (digit) => digit.charCodeAt() & 15);
+const digitsOf = (text) => plain(text).replace(/\D/g, "");
+const spelling = (text) => text.replace(/[^+\d]/g, "");
 
-const digitsOf = (text) => text.replace(/\D/g, "");
-
-// `+` and all digits when it is written internationally (+ or 00), else the digits alone.
-const spelling = (text) => (/^\D*\+/.test(text) ? "+" : "") + digitsOf(text).replace(/^00(?=[1-9])/, "+");
-
-// The text of a number where `original` stood: in the scenario's format; without one, in the original's form if its digits fit, else in
-// the national form. `display` is both the formatted and the national one; `forms` says that there is no format. A number that was given
-// back is not written: it has to be asked for again.
-const written = (number, original) => {
-  if (!place(number)) return original;
-  const digits = [...digitsOf((number.part ? number.display : number.forms && sameForm(number, original)) || "")];
-  return digits.length === digitsOf(original).length ? refilled(original, digits) : number.display;
+// [our number in the form of the text, whether the text is a number only if there is no better one beside it, the number]; undefined: the text
+// is none. With as many digits ours keeps the text's separators, where they fit.
+const inFormOf = (text, number = named(text)) => {
+  for (const [pattern, shown, weak] of number?.written || []) {
+    const found = RegExp("^(?:" + pattern + ")$").exec(spelling(text) + "\n" + text.replace(/[^+\d()[\]]/g, ""));
+    const digits = [...digitsOf(shown)];
+    if (found) return [found[1] && digits.length === digitsOf(text).length ? text.replace(/\d/g, () => digits.shift()) : shown, !named(text) && weak, number];
+  }
+  return named(text) && [number.display, "", number];
 };
 
-// A text with these digits instead of its own; it takes them away.
-const refilled = (text, digits) => text.replace(/\d/g, () => digits.shift());
-
-// The digits of the number in the form of the original: international or national, with or without trunk prefix; undefined: none fits.
-// `forms` are country code and national digits, national digits, and those without trunk prefix.
-const sameForm = (number, original) => {
-  const digits = digitsOf(original);
-  const full = number.e164.slice(1);
-  const [plus, national, local] = number.forms;
-  return (/^\D*\+/.test(original) ? [full, plus]
-    : spelling(original)[0] === "+" ? ["00" + full]
-    : [full[0] === digits[0] && full, national, digits[0] !== "0" && local]).find((form) => form && form.length === digits.length);
-};
-
-// The written numbers in a text, the last one first: each with its place, and the text before and after it.
-const runsOf = (text, pattern) => [...text.matchAll(pattern)].reverse().map((run) => {
-  const open = +/^\([^)]*$/.test(run[0]);
-  const from = run.index + open;
-  const old = run[0].slice(open);
-  return [old, from, text.slice(0, from), text.slice(from + old.length)];
+// The numbers in a node's text, the last one first: [what is written, where, what `read` makes of it]. What stands before and after may say that
+// it is none of ours: an extension, a fax, a part of a longer one. A slash stands in a number or between two, of which both are numbers or one
+// is named; the seam of two texts as well, of which one may be none.
+const numbersIn = (text, read, node, all = text, from = 0) => [...plain(text).matchAll(RegExp(rules.number, "g"))].reverse().flatMap((run) => {
+  const old = run[0];
+  const at = from + run.index;
+  const found = read(old);
+  const says = (words, rule, isBefore) => RegExp(rule, "isu").test(words.trim() ? words : " " + beside(node, isBefore) + " ");
+  if (found) return says(all.slice(0, at), rules.before, true) || says(all.slice(at + old.length), rules.after) ? [] : [[old, at, found]];
+  const seam = /\0/.test(old);
+  const pieces = old.split(seam ? "\0" : "/");
+  const parts = pieces[1] ? numbersIn(pieces.join("|"), read, node, all, at).filter(isSure) : [];
+  return seam || pieces.filter((piece) => digitsOf(piece)[2]).length === parts.length ? parts : parts.filter((part) => named(part[0]));
 });
 
-// The texts of a number's element with each written number replaced, also one that is spread over several of them; undefined: there is none.
-const replaced = (texts, number) => {
-  const runs = runsOf(texts.join(""), number.part ? /\d(.*\d)?/gs : WRITTEN).filter(([old]) => number.part || digitsOf(old).length > 5);
-  if (!runs[0]) return undefined;
-  if (runs.some(([old]) => digitsOf(old).length > 15)) return texts[1] && texts.map((text) => (replaced([text], number) || [text])[0]);
-  return runs.reduce((result, [old, from, , after]) => (EXTENSION.test(after) ? result : spread(result, from, old, written(number, old))), texts);
-};
+const isSure = (found) => !found[2][1];
 
-// Puts a text where `old` stands at `from` of the joined texts; where it is spread over several, each keeps its digits' places, if they fit.
-const spread = (texts, from, old, text) => {
-  const digits = [...digitsOf(text)];
-  const fits = digits.length === digitsOf(old).length;
-  return texts.map((one) => {
-    const start = Math.max(from, 0);
-    const piece = one.slice(start, Math.max(from + old.length, 0));
-    from -= one.length;
-    if (!piece) return one;
-    const put = piece === old ? text : fits ? refilled(piece, digits) : digits.splice(0)[0] ? text : "";
-    return one.slice(0, start) + put + one.slice(start + piece.length);
-  });
+// A text with ours in place of what is written. Where that is spread over several texts, ours is cut where the first one has its digits, and the last one has the
+// rest.
+const swapped = (text, found) => found.reduce((result, [old, at, [shown, , number]]) => {
+  if (!place(number)) return result;
+  const [first, ...more] = old.split("\0");
+  if (more[0] && !/\0/.test(shown)) shown = shown.replace(RegExp("^(\\D*\\d){0," + digitsOf(first).length + "}\\S*"), "$&" + "\0".repeat(more.length));
+  return result.slice(0, at) + shown + result.slice(at + old.length);
+}, text);
+
+// The texts of a number's element with each written number replaced, also one that is spread over several of them; undefined: there is none.
+const replaced = (texts, number, element) => {
+  const text = texts.join("\0");
+  const whole = number.part && /\d([^]*\d)?/.exec(text);
+  const found = whole ? [[whole[0], whole.index, inFormOf(whole[0], number)]]
+    : numbersIn(text.replace(RegExp(rules.other, "giu"), (other) => "|".repeat(other.length)), (old) => inFormOf(old, number), element);
+  return found[0] && swapped(text, found.some(isSure) ? found.filter(isSure) : found).split("\0");
 };

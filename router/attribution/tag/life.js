@@ -135,8 +135,8 @@ const display = (numbers) => {
 
 // A visitor who taps a number of ours is about to call it. The link may take the page away.
 const tapped = (event) => {
-  const link = event.target.closest(TEL);
-  if (shown.some((number) => link.href === "tel:" + number.e164)) say("tap", { e164: link.href.slice(4) });
+  const href = present(event.target.closest(TEL));
+  if (shown.some((number) => href === "tel:" + number.e164)) say("tap", { e164: href.slice(4) });
 };
 
 // Once a second, until ten seconds after the page was loaded, and after each answer: GA's cookies and answers appear late, frameworks take

@@ -6,7 +6,6 @@
 //                           of an element that names one decides.
 
 const OLD_CLASS = /(?:^|\s)roistat-phone(?:-(country|region|number|tel))?(?:-(\S+))?(?!\S)/;
-const OLD_ELEMENTS = "[class*=roistat-phone]";
 const OLD_LINKS = ",a[href][class*=roistat-phone-tel]";
 
 // What this page asks for; undefined when it says nothing.
@@ -25,7 +24,7 @@ const oldNumber = (element, linked) => {
   const bound = oldPrefixes()?.some((one) => suffix === one.suffix);
   const number = found && shown.find((one) => one.suffixes?.includes(bound ? suffix : ""));
   if (part === "tel" && !linked) return undefined;
-  return number && part ? { ...number, part: part, display: number.parts[part] } : number;
+  return number && part ? partOf(number, number.parts[part]) : number;
 };
 
 // Of a free number an answer says in which classes it is shown, and what the classes for a part of it show.
@@ -35,6 +34,9 @@ const isOldNumber = (number) => {
 
 // Text is not searched and links are not known by what they dial: such a project names no numbers to be replaced.
 const learn = () => {};
-const dialled = learn;
+const named = learn;
+const claimAll = (claim) => claim("[class*=roistat-phone]", oldNumber);
+const numberOfLink = (link, near) => /[;,]/.test(original(link)) ? undefined : oldNumber(near("[class*=roistat-phone]"), true);
+const beside = () => "";
 
 const searched = (node, text) => text;

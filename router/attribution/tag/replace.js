@@ -1,9 +1,7 @@
 // Swaps numbers on the page. Text changes only inside text nodes, links only in href, and each keeps its original: with no numbers to
 // show, the same pass takes every swap back.
 
-const FORBIDDEN = 'script,style,noscript,title,textarea,input,select,[href^=sms i],[href^=mailto i],[href^=viber i],[href*=whatsapp i],' +
-  '[href*="wa.me" i],[href*="//t.me/" i]';
-const TEL = 'a[href^="tel:" i]' + OLD_LINKS;
+const TEL = '[*|href*="tel:" i],[*|href*="callto:" i]' + OLD_LINKS;
 
 const originals = new WeakMap();
 const copies = new Map();
@@ -52,7 +50,10 @@ const place = (number) => {
 };
 
 // What a text says, or where a link leads.
-const present = (node) => node.data ?? node.getAttribute("href");
+const present = (node) => node.data ?? node.getAttribute(hrefOf(node));
+
+// In drawings links have another name.
+const hrefOf = (link) => (link.hasAttribute("href") ? "href" : "xlink:href");
 
 // What the page itself wrote: its own later change makes a new original. Pages copy nodes (carousels, caches of whole pages), and what we
 // wrote comes along.
@@ -71,7 +72,7 @@ const settle = (node, wanted) => {
   }
   if (present(node) === wanted) return;
   wrote = true;
-  if (node.setAttribute) node.setAttribute("href", wanted);
+  if (node.setAttribute) node.setAttribute(hrefOf(node), wanted);
   else node.data = wanted;
 };
 
@@ -81,7 +82,7 @@ const claimedTexts = () => {
   claims().forEach((number, element) => {
     const nodes = textNodes(element, true).filter((node) => !claimed.has(node));
     const texts = nodes.map(original);
-    const wanted = replaced(texts, number);
+    const wanted = replaced(texts, number, element);
     if (wanted) nodes.map((node, index) => claimed.set(node, wanted[index]));
     else if ((nodes[0] || !element.textContent) && mayBeFilled(element, texts) && place(number)) {
       claimed.set(nodes[0] || element.appendChild(document.createTextNode("")), number.display);
@@ -92,21 +93,23 @@ const claimedTexts = () => {
 
 const claims = () => {
   const claimed = new Map();
-  const claim = (selector, known) => attempt(() => document.body.querySelectorAll(selector).forEach((element) => {
-    const number = known || oldNumber(element);
+  const claim = (selector, numberOf) => attempt(() => document.body.querySelectorAll(selector).forEach((element) => {
+    const number = numberOf(element);
     if (number && !claimed.has(element) && mayTouch(element)) claimed.set(element, number);
   }));
-  if (api.visit && !withdrawn) claim("[data-visit-number]", { part: "visit", display: "" + api.visit });
-  claim(OLD_ELEMENTS);
-  shown.map((number) => number.selectors.map((selector) => claim(selector, number)));
+  if (api.visit && !withdrawn) claim("[data-visit-number]", () => partOf({}, "" + api.visit));
+  claimAll(claim);
   return claimed;
 };
 
-// An element without a number in it: a leaf, unless it is a link with words of its own.
-const mayBeFilled = (element, texts) =>
-  !element.firstElementChild && !texts[1] && !(texts.join("").trim() && element.closest(TEL));
+// A number that is shown in one way only.
+const partOf = (number, shown) => ({ ...number, part: 1, display: shown, written: [["([^]+)", shown]] });
 
-const mayTouch = (element) => element && !element.isContentEditable && !element.closest(FORBIDDEN) && !(isAwaited(element) && (held = true));
+// An element without a number in it: a leaf, unless it says another number (a date, a fax) or is a link with words of its own.
+const mayBeFilled = (element, texts) =>
+  !element.firstElementChild && !texts[1] && !digitsOf(texts + "")[1] && !(texts.join("").trim() && element.closest(TEL));
+
+const mayTouch = (element) => element && !element.isContentEditable && !element.closest(rules.never) && !(isAwaited(element) && (held = true));
 
 // The texts that may be changed: those with so many digits as the shortest number has, or all. A price that reads like the visit number is
 // not ours.
@@ -114,7 +117,7 @@ const textNodes = (root, all) => {
   const nodes = [];
   const walker = document.createTreeWalker(root, 4);
   for (let node = root.nodeType === 3 ? root : walker.nextNode(); node; node = walker.nextNode()) {
-    if ((all || /(\d\D*){5}/.test(node.data) || originals.has(node)) && mayTouch(node.parentElement)) nodes.push(node);
+    if ((all || digitsOf(node.data)[4] || originals.has(node)) && mayTouch(node.parentElement)) nodes.push(node);
   }
   return nodes;
 };
@@ -124,10 +127,7 @@ const telLinks = (root) => {
   return element ? [...element.querySelectorAll(TEL), element.closest(TEL)].filter(mayTouch) : [];
 };
 
-// `tel:` with the number whose selector or old class claims the link (itself, inside or around), else by what it dials.
 const linkTarget = (link) => {
-  const before = original(link);
-  const near = (selector) => attempt(() => link.closest(selector) || link.querySelector(selector));
-  const number = shown.find((one) => one.selectors.some(near)) || oldNumber(near(OLD_ELEMENTS), true) || dialled(before);
-  return number && !/[;,]/.test(before) && place(number) ? "tel:" + number.e164 : before;
+  const number = numberOfLink(link, (selector) => attempt(() => link.closest(selector) || link.querySelector(selector)));
+  return number && place(number) ? "tel:" + number.e164 : original(link);
 };

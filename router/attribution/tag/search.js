@@ -1,34 +1,38 @@
 // Finds numbers in the text of the page and in its links by how they are written. For projects with scenarios, which have no old classes.
 
-const INLINE = /^(A|B|EM|I|SMALL|SPAN|STRONG|SU[BP]|#text)$/;
 const OLD_LINKS = "";
-const OLD_ELEMENTS = "_";
 
 const owners = new Map(); // whose a spelling is: the lowest scenario's
 
-const oldNumber = () => {};
-const oldPrefixes = oldNumber;
-const isOldNumber = oldNumber;
+const oldPrefixes = () => {};
+const isOldNumber = oldPrefixes;
 
 const learn = (numbers) => {
   owners.clear();
-  numbers.map((number) => (number.spellings || number.replace).map(spelling).map((key) => owners.has(key) || owners.set(key, number)));
+  numbers.map((number) => number.spellings.map((key) => owners.has(key) || owners.set(key, number)));
 };
 
-// The text of a node with every whole number that belongs to a scenario replaced: not a part of a longer number, word or address.
-const searched = (node, text) => runsOf(text, WRITTEN).reduce((result, [old, from, before, after]) => {
-  const number = owners.get(spelling(old));
-  const apart = number &&
-    !/[\w+=@&#]$|\w\/$/.test(before.trim() ? before : /^[+(]*\d{1,5}[)-]?$/.test(beside(node, "previousSibling")) ? 0 : "") &&
-    !/^[\w@]/.test(after) && !EXTENSION.test(after.trim() ? after : beside(node, "nextSibling"));
-  return apart ? spread([result], from, old, written(number, old))[0] : result;
-}, text);
+const claimAll = (claim) => shown.map((number) => number.selectors.map((selector) => claim(selector, () => number)));
 
-// What stands just before or after a text, in an element of its own: `<small>8 (495)</small> 123-45-67`, `<b>123-45-67</b> ext. 5`.
-const beside = (at, side) => {
-  while (!at[side] && INLINE.test(at.parentNode?.nodeName)) at = at.parentNode;
+// Whose number a link dials: of a selector that claims it (itself, inside or around), else by what it dials. It dials what it says: one that
+// still shows another number than ours keeps it.
+const numberOfLink = (link, near) => attempt(() => {
+  const before = decodeURIComponent(original(link).replace(/[\0- ]/g, ""));
+  return /^(tel|callto):[^;,#pw]*$/i.test(before)
+    && !(digitsOf(link.textContent)[6] && textNodes(link, true).every((node) => present(node) === original(node)))
+    && (shown.find((number) => number.selectors.some(near)) || named(before));
+});
+
+const named = (text) => owners.get(spelling(text));
+
+// The text of a node with every whole number that belongs to a scenario replaced.
+const searched = (node, text) => swapped(text, numbersIn(text, inFormOf, node));
+
+// What stands just before or after a node, in a neighbour: `<small>8 (495)</small> 123-45-67`, `<b>123-45-67</b> ext. 5`, `<td>Fax</td><td>`.
+const beside = (at, isBefore) => {
+  const [side, isText, inline] = [isBefore ? "previousSibling" : "nextSibling", at.data, RegExp(rules.inline)];
+  while (!at[side] && inline.test(at.parentNode?.nodeName)) at = at.parentNode;
   do at = at[side]; while (at?.data?.trim() === "");
-  return INLINE.test(at?.nodeName) ? at.textContent.trim() : "";
+  const text = at?.textContent.trim() || "";
+  return isText && inline.exec(at?.nodeName)?.[1] ? text : text.replace(/\d/g, "|");
 };
-
-const dialled = (link) => attempt(() => owners.get(spelling(decodeURIComponent(link.slice(4)))));

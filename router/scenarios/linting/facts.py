@@ -42,6 +42,8 @@ class Linted:
     scenario_id: int
     """0: not stored yet."""
     project_id: int
+    country: str
+    """The project's."""
     aim: str
     dynamic: int
     static: int
@@ -81,6 +83,7 @@ def read_document(
     return Linted(
         scenario_id=scenario_id or 0,
         project_id=project.id,
+        country=project.country,
         aim=wanted.aim,
         dynamic=max(len(wanted.numbers) - static, 0),
         static=static,
@@ -118,6 +121,7 @@ def read_stored(session: Session, server: Server, project: Project, scenario_ids
         Linted(
             scenario_id=scenario.id,
             project_id=project.id,
+            country=project.country,
             aim=scenario.aim,
             dynamic=counted.get(scenario.id, NOTHING).dynamic,
             static=counted.get(scenario.id, NOTHING).static,

@@ -101,15 +101,15 @@ def upkeep(one: Linted) -> Found:
 
 
 def display_format(one: Linted) -> Found:
-    foreign = next((number for number in one.examples if is_foreign(one.format, number)), None)
+    foreign = next((number for number in one.examples if is_foreign(one.format, number, one.country)), None)
     if foreign is not None:
-        said = f"{international(foreign)} is of another country than the format: visitors see it as it stands here."
+        said = f"{international(foreign)} cannot be dialled in this format: visitors see it as it stands here."
         yield Finding("foreign_format", said, "tagging.format", "tagging")
 
 
-def is_foreign(mask: str, number: str) -> bool:
+def is_foreign(mask: str, number: str, country: str) -> bool:
     try:
-        return is_foreign_to(mask, number)
+        return is_foreign_to(mask, number, country)
     except NumberParseException:
         return False  # nobody can read it, which is said elsewhere
 

@@ -155,7 +155,7 @@ def examples(desk: Desk) -> list[tuple[str, str]]:
     for one in numbers:
         firsts.setdefault(country_of(one), one)
     picked = list(dict.fromkeys([*firsts.values(), *numbers]))[:3] or [_example(desk.project.country)]
-    return [(one, shown_as(desk.values["tagging"]["format"], one)) for one in picked]
+    return [(one, shown_as(desk.values["tagging"]["format"], one, desk.project.country)) for one in picked]
 
 
 def _example(country: str) -> str:
@@ -163,9 +163,9 @@ def _example(country: str) -> str:
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164) if number else EXAMPLE
 
 
-def shown_as(mask: str, e164: str) -> str:
-    """The number in this format; a dash when the format cannot be used."""
-    return "–" if format_error(mask) else display(e164, mask)
+def shown_as(mask: str, e164: str, country: str) -> str:
+    """The number in this format, on pages of this country; a dash when the format cannot be used."""
+    return "–" if format_error(mask) else display(e164, mask, country)
 
 
 @dataclass(frozen=True)

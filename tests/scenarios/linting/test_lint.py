@@ -111,6 +111,10 @@ CASES: list[tuple[dict[str, Any], tuple[str, str, str, bool]]] = [
         {"tagging": {"format": "8 (XXX) XXX-XX-XX"}, "numbers": [FIRST]},
         ("foreign_format", "tagging.format", "tagging", False),
     ),
+    (
+        {"tagging": {"format": "XXX-XXX-XXXX 0"}, "numbers": [FIRST]},
+        ("foreign_format", "tagging.format", "tagging", False),
+    ),
 ]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from router.phones import AmbiguousPhone, BadPhone, forms, international, read_destination
+from router.phones import AmbiguousPhone, BadPhone, digit_forms, international, read_destination
 from router.scenarios.old_settings.table import Row, UnreadableFile, cell_error, plain, read_table
 from router.scenarios.old_settings.two_readings import Choice, Questions, read_file_phone
 from router.scenarios.tagging import format_error, selector_error
@@ -184,7 +184,7 @@ def _prefix(text: str, e164: str) -> str:
     for exit_code in ("", "00", "011"):
         if digits.startswith(exit_code) and whole.startswith(digits.removeprefix(exit_code)):
             return digits.removeprefix(exit_code)
-    *_, national = spelled = forms(e164)
+    *_, national = spelled = digit_forms(e164)
     for form in spelled:
         if form.startswith(digits):
             before = len(form) - len(national)  # country code, trunk prefix

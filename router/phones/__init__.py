@@ -10,7 +10,6 @@ from router.phones.reading import (
     AmbiguousPhone,
     BadPhone,
     Caller,
-    numbers_in,
     read_caller,
     read_destination,
     read_dialled,
@@ -19,6 +18,7 @@ from router.phones.reading import (
     readings_of,
 )
 from router.phones.showing import country_of, display, fill_mask, international, is_foreign_to, national
+from router.phones.texts import numbers_in
 from router.phones.withheld import is_withheld
 
 __all__ = [

@@ -14,6 +14,9 @@ LegState = Literal["initiated", "ringing", "answered", "completed", "busy", "no_
 DialState = Literal["completed", "answered", "busy", "no_answer", "failed", "canceled"]
 CallState = Literal["queued", "ringing", "in_progress", "completed", "busy", "no_answer", "failed", "canceled"]
 
+CallerId = Literal["accepted", "doubtful", "refused"]
+"""Whether the carrier lets a destination see the caller's number: it does, it may fail the leg because of it, it does not."""
+
 Form = Mapping[str, str]
 
 SID = re.compile(r"[A-Za-z0-9][A-Za-z0-9:._\-]{0,63}")
@@ -32,6 +35,11 @@ class InboundCall:
     caller: Caller
     number_e164: str | None
     to: str
+    other_readings: tuple[str, ...] = ()
+    """What else `to` may mean, E.164, the likeliest first: other spellings of the line, a national form in its country."""
+    readings_anywhere: tuple[str, ...] = ()
+    """What a national form means in every country; good only where exactly one of them is ours."""
+    caller_id: CallerId = "accepted"
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import TypeVar, get_args
 from router.carriers.base import (
     SID,
     BadCarrierRequest,
+    CallerId,
     CallState,
     CallStatus,
     DialResult,
@@ -18,7 +19,7 @@ from router.carriers.base import (
     LegState,
     Recording,
 )
-from router.phones import read_caller
+from router.phones import Caller, country_of, is_valid, read_caller, read_dialled, read_dialled_anywhere, user_part
 
 LEG_STATES: dict[str, LegState] = {state: state for state in get_args(LegState)}
 LEG_STATES |= {"queued": "initiated", "in_progress": "answered"}
@@ -32,14 +33,28 @@ URL_LENGTH = 2000
 
 
 def read_inbound(form: Form) -> InboundCall:
-    to = _text(form, "To", TO_LENGTH)
+    to = _text(form, "To", TO_LENGTH) or _text(form, "Called", TO_LENGTH)
+    country = (_text(form, "ToCountry", 2) or _text(form, "CalledCountry", 2)).upper() or None
+    number, *others = read_dialled(to, country) or (None,)
+    caller = read_caller(_text(form, "From", 200) or _text(form, "Caller", 200), country_of(number or "") or country)
     return InboundCall(
         sid=_sid(form, "CallSid"),
         account_sid=_text(form, "AccountSid", 64),
-        caller=read_caller(_text(form, "From", 100)),
-        number_e164=read_caller(to).e164,
+        caller=caller,
+        number_e164=number,
         to=to,
+        other_readings=tuple(one for one in others if one),
+        readings_anywhere=read_dialled_anywhere(to),
+        caller_id=_caller_id(caller),
     )
+
+
+def _caller_id(caller: Caller) -> CallerId:
+    """Twilio shows a destination the From of a call from the telephone network, and fails the leg over one that it finds invalid
+    (error 13214). Of a call that came over SIP it shows neither From nor To as it is."""
+    if caller.e164 is None or user_part(caller.raw) != caller.raw:
+        return "refused"
+    return "accepted" if caller.raw == caller.e164 and is_valid(caller.e164) else "doubtful"
 
 
 def read_leg_event(form: Form) -> LegEvent:

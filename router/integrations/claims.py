@@ -13,6 +13,7 @@ from router.database import insert_new, wait_for_turn
 from router.integrations.health import leave_alone, note_failure, note_success
 from router.integrations.models import Delivery, DeliveryAttempt, DestinationHealth, Integration, Lead
 from router.integrations.pauses import PAUSES, next_attempt, wish
+from router.phones import spellings_of_line
 from router.voice.models import Call
 
 LEASE = timedelta(seconds=60)
@@ -186,20 +187,22 @@ def _keep_lead(session: Session, delivery: Delivery, external_id: str, now: date
     caller = session.scalar(select(Call.caller).where(Call.id == delivery.call_id))
     if caller is None:
         return
-    fresh = insert_new(session, Lead, unique=["destination", "caller"])
-    session.execute(
-        fresh.values(
-            project_id=delivery.project_id,
-            destination=delivery.destination,
-            caller=caller,
-            external_key=delivery.message_id,
-            external_id=external_id,
-            created_at=now,
+    of_line = (Lead.destination == delivery.destination, Lead.caller.in_(spellings_of_line(caller)))
+    if session.scalar(select(Lead.id).where(*of_line).limit(1)) is None:
+        fresh = insert_new(session, Lead, unique=["destination", "caller"])
+        session.execute(
+            fresh.values(
+                project_id=delivery.project_id,
+                destination=delivery.destination,
+                caller=caller,
+                external_key=delivery.message_id,
+                external_id=external_id,
+                created_at=now,
+            )
         )
-    )
     session.execute(
         update(Lead)
-        .where(Lead.destination == delivery.destination, Lead.caller == caller, Lead.external_id != external_id)
+        .where(*of_line, Lead.external_id != external_id)
         .values(external_id=external_id, external_key=delivery.message_id)
     )
 

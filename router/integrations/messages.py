@@ -15,6 +15,7 @@ from router.integrations.contract import Expired, Message, Skipped
 from router.integrations.document import full_call_documents
 from router.integrations.models import Delivery, Integration, Lead
 from router.integrations.placeholders import placeholder_values
+from router.phones import spellings_of_line
 from router.scenarios.models import Scenario
 from router.voice.models import Call
 
@@ -69,4 +70,7 @@ def _config(session: Session, integration: Integration) -> dict[str, Any]:
 def _known_lead(session: Session, destination: str, caller: str | None) -> str | None:
     if caller is None:
         return None
-    return session.scalar(select(Lead.external_id).where(Lead.destination == destination, Lead.caller == caller))
+    of_line = Lead.caller.in_(spellings_of_line(caller))
+    return session.scalar(
+        select(Lead.external_id).where(Lead.destination == destination, of_line).order_by(Lead.id).limit(1)
+    )

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from router.database import BigId, Json, UtcDateTime, dialect_insert, table_of
 from router.integrations.health import try_at_once
 from router.integrations.models import Delivery, Integration
+from router.phones import line_of
 from router.statements import Statement
 from router.voice.signals import CallFacts
 
@@ -59,7 +60,7 @@ def fan_out(session: Session, call: CallFacts, event: str, now: datetime) -> Non
         "batch": f"msg_{secrets.token_hex(10)}_",
         "call": call.id,
         "event": event,
-        "caller": call.caller,
+        "caller": line_of(call.caller) if call.caller else None,
         "state": "pending" if call.scenario_enabled else "skipped",
         "reason": "" if call.scenario_enabled else SCENARIO_DISABLED,
         "now": now,

@@ -3,7 +3,7 @@
 docs/numbers.md tells what is read, shown and taken for the same caller.
 """
 
-from router.phones.lines import line_of, same_line, spellings_of_line
+from router.phones.lines import MOST_SPELLINGS, line_of, same_line, spellings_of_line
 from router.phones.masking import masked
 from router.phones.page import forms, parts, spellings
 from router.phones.reading import (
@@ -16,12 +16,14 @@ from router.phones.reading import (
     read_dialled_anywhere,
     read_phone,
     readings_of,
+    user_part,
 )
-from router.phones.showing import country_of, display, fill_mask, international, is_foreign_to, national
+from router.phones.showing import country_of, display, fill_mask, international, is_foreign_to, is_valid, national
 from router.phones.texts import numbers_in
 from router.phones.withheld import is_withheld
 
 __all__ = [
+    "MOST_SPELLINGS",
     "AmbiguousPhone",
     "BadPhone",
     "Caller",
@@ -31,6 +33,7 @@ __all__ = [
     "forms",
     "international",
     "is_foreign_to",
+    "is_valid",
     "is_withheld",
     "line_of",
     "masked",
@@ -46,4 +49,5 @@ __all__ = [
     "same_line",
     "spellings",
     "spellings_of_line",
+    "user_part",
 ]

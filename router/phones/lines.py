@@ -54,8 +54,8 @@ DOUBLE_SPELLINGS: tuple[DoubleSpelling, ...] = (
         "ENACOM: 9 stands before a mobile number that is called from abroad; caller IDs come with and without it",
     ),
     _rule(
-        "BR", r"\+55([1-9]\d)([6-9]\d{7})", r"+55\g<1>9\2", r"\+55([1-9]\d)9([6-9]\d{7})", r"+55\1\2",
-        "Anatel, 2012 to 6 November 2016: a 9 is put before mobile numbers of eight digits",
+        "BR", r"\+55([1-9]\d)([689]\d{7})", r"+55\g<1>9\2", r"\+55([1-9]\d)9([689]\d{7})", r"+55\1\2",
+        "Anatel, 2012 to 6 November 2016: a 9 is put before mobile numbers of eight digits, not before trunked radio (7)",
     ),
     *(
         _rule(
@@ -101,6 +101,9 @@ DOUBLE_SPELLINGS: tuple[DoubleSpelling, ...] = (
 )  # fmt: skip
 
 
+MOST_SPELLINGS = 4
+
+
 @lru_cache(maxsize=20_000)
 def line_of(e164: str) -> str:
     """The folded form: one value for all spellings of one line. For comparing only, never for dialling."""
@@ -112,7 +115,7 @@ def line_of(e164: str) -> str:
 
 @lru_cache(maxsize=20_000)
 def spellings_of_line(e164: str) -> tuple[str, ...]:
-    """Every E.164 spelling of the line, this one first: for look-ups by index (`caller IN (…)`)."""
+    """Every E.164 spelling of the line, this one first, MOST_SPELLINGS at most: for look-ups by index (`caller IN (…)`)."""
     usual = line_of(e164)
     return tuple(dict.fromkeys([e164, usual, *_others(usual)]))
 

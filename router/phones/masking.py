@@ -2,11 +2,17 @@
 
 import re
 
-PHONE = re.compile(r"(?:\+|%2[Bb])\d[\d ().\-]{5,20}\d|(?<![\w.:\-+])\d{10,15}(?![\w:\-])")
+PHONE = re.compile(
+    r"(?:\+|%2[Bb])\d[\d ().\-/]{5,20}\d"
+    r"|(?:(?<=\bsip:)|(?<=\bsips:)|(?<=\btel:)|(?<=\bcallto:))\d[\d().\-]{3,20}\d"
+    r"|(?<![\w.:\-+])\d{10,15}(?![\w:\-])",
+    re.IGNORECASE,
+)
 
 
 def masked(text: str) -> str:
-    """For logs: `+14155552671` becomes `+14…71`, wherever it stands in the text. Dates and ids stay."""
+    """For logs: `+14155552671` becomes `+14…71`, wherever it stands in the text, also in a SIP or tel address. Dates and
+    ids stay."""
     return PHONE.sub(lambda found: _hide(found.group()), text)
 
 

@@ -11,7 +11,7 @@ from functools import lru_cache
 from urllib.parse import unquote
 
 import phonenumbers
-from phonenumbers import CountryCodeSource, NumberParseException, PhoneNumberFormat
+from phonenumbers import CountryCodeSource, NumberParseException, PhoneNumberFormat, PhoneNumberType
 
 from router.phones.lines import line_of, spellings_of_line
 from router.phones.showing import international
@@ -24,6 +24,14 @@ E164 = re.compile(r"\+[1-9]\d{6,14}", re.ASCII)
 ADDRESS = re.compile(r"<?\s*(?:sips?|tel):(?://)?([^@;>?]*)", re.IGNORECASE)
 """The user part of a SIP or tel address, also of one in angle brackets behind a display name."""
 SEPARATORS = re.compile(r"[\s().\-‐-―−/]+")
+LETTER = re.compile(r"[^\W\d_]")
+VANITY_TYPES = (
+    PhoneNumberType.TOLL_FREE,
+    PhoneNumberType.SHARED_COST,
+    PhoneNumberType.PREMIUM_RATE,
+    PhoneNumberType.UAN,
+)
+
 LONGEST_CALLER = 250
 
 
@@ -77,13 +85,12 @@ def readings_of(text: str, country: str | None = None) -> tuple[str, ...]:
     grouped like a national number ((646) 555-1234), and one that begins with the country's own code (4930…, in Germany).
     """
     number = _parsed(text, country)
+    if number is not None and not _are_letters_meant(text, number):
+        return ()
     national = _valid(number)
-    if number is None or number.country_code_source in (
-        CountryCodeSource.FROM_NUMBER_WITH_PLUS_SIGN,
-        CountryCodeSource.FROM_NUMBER_WITH_IDD,
-    ):
+    if number is None or number.country_code_source == CountryCodeSource.FROM_NUMBER_WITH_PLUS_SIGN:
         return (national,) if national else ()
-    plus = "" if re.search("[^\\W\\d_]", text) else _valid(_parsed("+" + _digits(text), None))
+    plus = "" if LETTER.search(text) else _valid(_parsed("+" + _digits(text), None))
     if not plus or plus == national:
         return (national,) if national else ()
     if not national or _is_own_code(_digits(text), plus, country):
@@ -91,6 +98,20 @@ def readings_of(text: str, country: str | None = None) -> tuple[str, ...]:
     if _is_national_form(text, number):
         return (national,)
     return national, plus
+
+
+def _are_letters_meant(text: str, number: phonenumbers.PhoneNumber) -> bool:
+    """Whether letters behind the first digit are an extension's word or a vanity number (1-800-FLOWERS). The library takes three letters
+    and more for digits, and drops fewer: `030 7664398 privat` would be a valid number of 15 digits."""
+    digits = re.search(r"\d.*", text, re.DOTALL)
+    if digits is None or not LETTER.search(digits.group()):
+        return True
+    written, nsn = _digits(text), phonenumbers.national_significant_number(number)
+    if number.extension:
+        return written.endswith(nsn + number.extension)
+    if nsn in written:
+        return not re.search(r"\d[^\d]*[^\W\d_][^\d]*\d", digits.group())
+    return number.country_code == 1 or phonenumbers.number_type(number) in VANITY_TYPES
 
 
 def read_destination(text: str, country: str | None = None) -> str:

@@ -15,6 +15,14 @@ def country_of(e164: str) -> str | None:
         return None
 
 
+def is_valid(e164: str) -> bool:
+    """Whether the numbering plans know the number; they are older than the newest numbers."""
+    try:
+        return phonenumbers.is_valid_number(phonenumbers.parse(e164, None))
+    except NumberParseException:
+        return False
+
+
 def international(e164: str) -> str:
     """`+1 415-555-2671`; anything that is no phone number stays as it is."""
     return _formatted(e164, PhoneNumberFormat.INTERNATIONAL)

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
 from router.attribution.sources import named_source
-from router.phones import BadPhone, read_phone
+from router.phones import AmbiguousPhone, BadPhone, read_caller, read_phone, spellings_of_line
 from router.scenarios.models import Scenario
 from router.voice.models import Call
 from router.web import GREATEST_ID, Problem
@@ -56,14 +56,14 @@ def calls_of(session: Session, project_id: int, wanted: CallFilter) -> Select[Ca
 
 def _conditions(project_id: int, wanted: CallFilter) -> list[ColumnElement[bool]]:
     conditions = [Call.project_id == project_id]
-    for name in ("status", "caller", "number"):
+    for name in ("status", "number"):
         if value := getattr(wanted, name):
             conditions.append(getattr(Call, name) == value)
-    if wanted.party:
-        party = wanted.party
-        conditions.append(
-            or_(Call.caller.contains(party, autoescape=True), Call.number.contains(party, autoescape=True))
-        )
+    if wanted.caller:
+        conditions.append(Call.caller.in_(spellings_of_line(wanted.caller)))
+    if party := wanted.party:
+        parts = [Call.caller.contains(party, autoescape=True), Call.number.contains(party, autoescape=True)]
+        conditions.append(or_(*parts, Call.caller.in_(spellings_of_line(party))))
     if wanted.scenario:
         conditions.append(Call.scenario_id == wanted.scenario)
     return [*conditions, *within(wanted.since, wanted.until), *_source_conditions(wanted)]
@@ -150,12 +150,16 @@ def _switch(name: str, text: str) -> bool:
 
 
 def _phone(name: str, text: str, country: str) -> str | None:
-    """A number; a plus sign that an address turned into a space is one again."""
+    """A number, also one that the numbering plans do not know; a plus sign that an address turned into a space is one again."""
     if not text:
         return None
+    written = f"+{text[1:]}" if text.startswith(" ") else text
     try:
-        return read_phone(f"+{text[1:]}" if text.startswith(" ") else text, country)
+        return read_phone(written, country)
     except BadPhone as error:
+        called = read_caller(written) if written.startswith("+") and not isinstance(error, AmbiguousPhone) else None
+        if called and called.e164:
+            return called.e164
         raise Problem(422, str(error), name) from None
 
 

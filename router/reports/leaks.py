@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from router.attribution.decision import OVERFLOW
 from router.formats import say_count
+from router.phones import line_of
 from router.scenarios.linting.findings import Finding
 from router.scenarios.linting.lint import Linted
 from router.scenarios.models import Scenario, TrackingNumber
@@ -61,7 +62,7 @@ def leaking(calls: Iterable[LonelyCall]) -> dict[int, list[LonelyCall]]:
 
 
 def _callers(calls: Sequence[LonelyCall]) -> int:
-    return len({call.caller for call in calls} - {None})
+    return len({line_of(call.caller) for call in calls if call.caller})
 
 
 def read_leaks(session: Session, project_id: int, now: datetime) -> list[Leak]:

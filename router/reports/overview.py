@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
 from router.integrations.models import Delivery, DestinationHealth, Integration
+from router.phones import line_of, spellings_of_line
 from router.scenarios.models import Scenario
 from router.voice.models import Call
 
@@ -63,15 +64,15 @@ def not_called_back(session: Session, project: Project, now: datetime) -> list[C
     since = now - timedelta(days=MISSED_DAYS)
     recent = select(Call).where(Call.project_id == project.id, Call.started_at >= since, Call.caller.is_not(None))
     lost = session.scalars(recent.where(Call.status.in_(LOST)).order_by(Call.id.desc()).limit(MOST_MISSED)).all()
-    callers = {call.caller for call in lost}
+    callers = {spelling for call in lost if call.caller for spelling in spellings_of_line(call.caller)}
     answered = select(Call.caller, func.max(Call.started_at)).where(
         Call.project_id == project.id, Call.started_at >= since, Call.status == "answered", Call.caller.in_(callers)
     )
-    reached: dict[str | None, datetime] = {}
+    reached: dict[str, datetime] = {}
     for caller, at in session.execute(answered.group_by(Call.caller)):
-        reached[caller] = at
-    newest = {call.caller: call for call in reversed(lost)}
-    waiting = [call for caller, call in newest.items() if caller not in reached or reached[caller] < call.started_at]
+        reached[line_of(caller)] = max(at, reached.get(line_of(caller), at))
+    newest = {line_of(call.caller): call for call in reversed(lost) if call.caller}
+    waiting = [call for line, call in newest.items() if line not in reached or reached[line] < call.started_at]
     return sorted(waiting, key=lambda call: call.id, reverse=True)
 
 

@@ -13,7 +13,7 @@ from router.attribution.decision import FIRST_CALL, LAST_NON_DIRECT, Decision, E
 from router.attribution.sources import DIRECT
 from router.carriers.base import InboundCall
 from router.database import insert_new, table_of
-from router.phones import Caller
+from router.phones import MOST_SPELLINGS, Caller, spellings_of_line
 from router.server import Server
 from router.statements import Statement
 from router.voice.models import Call, CallEvent
@@ -35,6 +35,9 @@ CALL = table_of(Call)
 _call = CALL.c
 
 
+WHO = [f"who{index}" for index in range(MOST_SPELLINGS)]
+
+
 @dataclass(frozen=True, slots=True)
 class KnownCall:
     """What the answer to the carrier needs of a call that is written."""
@@ -44,7 +47,7 @@ class KnownCall:
 
 
 def _earlier(*order: Any) -> Select[Any]:
-    """The calls of a caller to a number that began before another; the first in this order."""
+    """The calls of a caller, in any spelling of his line, to a number that began before another; the first in this order."""
     wanted = ("id", "started_at", "visit_id", "source", "source_key", "confidence", "source_confidence")
     before: Any = bindparam("before")
     sid: Any = bindparam("sid")
@@ -52,7 +55,7 @@ def _earlier(*order: Any) -> Select[Any]:
         select(*(_call[name] for name in wanted))
         .where(
             _call.number_id == bindparam("number"),
-            _call.caller == bindparam("who"),
+            _call.caller.in_([bindparam(name) for name in WHO]),
             _call.started_at <= before,
             or_(_call.started_at < before, _call.sid < sid),
         )
@@ -132,10 +135,12 @@ def attribute(
 
 def earlier_call(session: Session, route: Route, caller: Caller, before: datetime, sid: str = "") -> EarlierCall | None:
     """The earlier call that the project's repeat credit asks for; a withheld caller never has one."""
-    if caller.withheld:
+    if caller.e164 is None:
         return None
     statement = _LAST_NON_DIRECT if route.repeat_credit == LAST_NON_DIRECT else _FIRST
-    row = statement.first(session, {"number": route.number_id, "who": caller.e164, "before": before, "sid": sid})
+    spellings = spellings_of_line(caller.e164)
+    who = dict(zip(WHO, spellings + spellings[:1] * (MOST_SPELLINGS - len(spellings)), strict=True))
+    row = statement.first(session, {"number": route.number_id, "before": before, "sid": sid, **who})
     return EarlierCall(*row) if row else None
 
 
@@ -144,9 +149,13 @@ def decide_later_calls(
 ) -> None:
     """Calls of the same caller to the same number that began at that moment or later are decided again, by time, so that each sees what
     those before it came to; a changed result updates what was sent, unless nobody is to be told."""
-    if caller.withheld:
+    if caller.e164 is None:
         return
-    later = select(Call).where(Call.number_id == route.number_id, Call.caller == caller.e164, Call.started_at >= since)
+    later = select(Call).where(
+        Call.number_id == route.number_id,
+        Call.caller.in_(spellings_of_line(caller.e164)),
+        Call.started_at >= since,
+    )
     for call in session.scalars(later.order_by(Call.started_at, Call.sid)):
         values = _decided_again(session, route, call, caller)
         if call.rule == IMPORTED:

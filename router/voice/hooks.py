@@ -12,13 +12,12 @@ from flask import Blueprint, Response, request
 from router.accounts.access import Audience, guard
 from router.carriers import carrier_of
 from router.carriers.base import SID, BadCarrierRequest, CallStatus, DialResult, InboundCall
-from router.phones import read_caller
 from router.server import Server, current_server
 from router.voice import twiml
 from router.voice.calls import find_call
-from router.voice.intake import dialled_of, receive_call, receive_event, receive_late_call
+from router.voice.intake import receive_call, receive_event, receive_late_call
 from router.voice.last_resort import last_resort
-from router.voice.routing import Route, destinations_of, find_route
+from router.voice.routing import Route, destinations_of, find_route_of_call
 from router.voice.story import Event
 
 log = structlog.get_logger(__name__)
@@ -48,8 +47,7 @@ def always_answers(view: Callable[..., str]) -> Callable[..., Response]:
             document = view(current_server(), **arguments)
         except Exception:
             log.exception("document_failed", path=request.path)
-            dialled = read_caller(request.form.get("To")).e164 or ""
-            document = last_resort(current_server(), read_caller(request.form.get("From")), dialled)
+            document = last_resort(current_server(), _call_without_id(current_server()))
         return Response(document, mimetype="text/xml")
 
     return answer
@@ -69,16 +67,19 @@ def inbound(server: Server) -> str:
     call = _call(server)
     route, known = receive_call(server, call, server.now())
     if route is None:
-        log.warning("unknown_number", dialled=dialled_of(call))
-        return last_resort(server, call.caller, dialled_of(call))
+        log.warning("unknown_number", dialled=call.number_e164 or call.to)
+        return last_resort(server, call)
     return _forward(server, call, route, known.flow if known else route.flow, step=0)
 
 
 @hooks.post("/dial/<call_sid>/<int:step>")
 @always_answers
 def dial_ended(server: Server, call_sid: str, step: int) -> str:
-    """Forwarding ended before this step: the conversation is over, or the next destination is rung."""
+    """Forwarding ended before this step: the conversation is over, or the next destination is rung. One that the carrier did not ring
+    because of the caller's number is rung again with ours."""
     result = carrier_of(server).read_dial_result(request.form)
+    if result.status == "failed" and not result.bridged and twiml.TRIED in request.query_string.decode("latin-1"):
+        return _next_step(server, call_sid, max(step - 1, 0), own_id=True)
     try:
         receive_event(server, _known_form(call_sid), f"dial:{step}", _dial_event(server, step, result))
     except Exception:
@@ -126,13 +127,22 @@ def fallback(server: Server) -> str:
     """The carrier could not use our answer: the simplest possible one, without the database."""
     call = _call(server)
     log.error("carrier_fell_back", code=request.form.get("ErrorCode", "")[:10])
-    return twiml.forward_blindly(server.settings.fallback_destination, call.caller, dialled_of(call))
+    return twiml.forward_blindly(server.settings.fallback_destination, call)
 
 
 def _call(server: Server) -> InboundCall:
     call = carrier_of(server).read_inbound(request.form)
     structlog.contextvars.bind_contextvars(call=call.sid)
     return call
+
+
+def _call_without_id(server: Server) -> InboundCall | None:
+    """What is known of a call of which something failed, also where its id is missing; None when nothing is."""
+    try:
+        return carrier_of(server).read_inbound({**request.form.to_dict(), "CallSid": "unknown"})
+    except Exception:
+        log.exception("call_not_read", path=request.path)
+        return None
 
 
 def _known_form(call_sid: str) -> str:
@@ -172,19 +182,21 @@ def _call_status(server: Server) -> CallStatus | None:
         return None
 
 
-def _next_step(server: Server, call_sid: str, step: int) -> str:
+def _next_step(server: Server, call_sid: str, step: int, *, own_id: bool = False) -> str:
     """From the flow that the call began with; for a call that was not written, from its number's flow now."""
     call = _call(server)
     with server.database.reading() as session:
-        route = find_route(session, dialled_of(call))
+        route = find_route_of_call(session, call)
         known = find_call(session, call_sid)
     if route is None:
         return twiml.hang_up()
-    return _forward(server, call, route, known.flow if known else route.flow, step)
+    return _forward(server, call, route, known.flow if known else route.flow, step, own_id=own_id)
 
 
-def _forward(server: Server, call: InboundCall, route: Route, flow: Mapping[str, Any], step: int) -> str:
+def _forward(
+    server: Server, call: InboundCall, route: Route, flow: Mapping[str, Any], step: int, *, own_id: bool = False
+) -> str:
     destinations = destinations_of(flow, route.number, call.caller.e164)
     if not destinations:
         return twiml.say(twiml.SORRY)
-    return twiml.forward(server.settings.base_url, call.sid, call.caller, route.number, destinations, step)
+    return twiml.forward(server.settings.base_url, call, route.number, destinations, step, own_id=own_id)

@@ -11,7 +11,7 @@ from router.carriers.base import CallStatus, InboundCall
 from router.server import Server
 from router.voice.calls import KnownCall, record_inbound
 from router.voice.events import follow, keep_event
-from router.voice.routing import Route, find_route
+from router.voice.routing import Route, find_route_of_call
 from router.voice.signals import ReceiverFailed
 from router.voice.story import CALL_TERMINAL, Event
 
@@ -47,7 +47,7 @@ def receive_call(
 
     def work(session: Session, announcing: bool) -> KnownCall | None:
         nonlocal route
-        route = find_route(session, dialled_of(call))
+        route = find_route_of_call(session, call)
         if route is None:
             return None
         return record_inbound(server, session, route, call, started_at or now, now, announcing)
@@ -81,8 +81,3 @@ def receive_late_call(server: Server, call: InboundCall, status: CallStatus) -> 
     started_at = min(now, (status.at or now) - lasted)
     if receive_call(server, call, now, started_at)[1] is not None:
         write_and_tell(server, lambda session, announcing: follow(server, session, call.sid, now, announcing))
-
-
-def dialled_of(call: InboundCall) -> str:
-    """The dialled number as our table spells it."""
-    return call.number_e164 or call.to

@@ -3,7 +3,7 @@
 import structlog
 from sqlalchemy import text
 
-from router.phones import Caller
+from router.carriers.base import InboundCall
 from router.server import Server
 from router.voice import twiml
 
@@ -16,16 +16,20 @@ _FALLBACK = text(
 )
 
 
-def last_resort(server: Server, caller: Caller, dialled: str) -> str:
-    """The operator's fallback destination; without one, the project's, if the database still tells it."""
-    destination = server.settings.fallback_destination or _project_fallback(server, dialled)
-    return twiml.forward_blindly(destination, caller, dialled)
+def last_resort(server: Server, call: InboundCall | None) -> str:
+    """The operator's fallback destination; without one, the project's, if the database still tells it. `call` is None when the carrier's
+    request could not be read."""
+    destination = server.settings.fallback_destination or (_project_fallback(server, call) if call else "")
+    return twiml.forward_blindly(destination, call)
 
 
-def _project_fallback(server: Server, dialled: str) -> str:
+def _project_fallback(server: Server, call: InboundCall) -> str:
     try:
         with server.database.reading() as session:
-            return str(session.execute(_FALLBACK, {"dialled": dialled}).scalar() or "")
+            for number in (call.number_e164, *call.other_readings):
+                if found := session.execute(_FALLBACK, {"dialled": number}).scalar():
+                    return str(found)
+            return ""
     except Exception:
         log.exception("no_fallback_found")
         return ""

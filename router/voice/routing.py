@@ -9,7 +9,9 @@ from sqlalchemy import Select, bindparam, func, select
 from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
+from router.carriers.base import InboundCall
 from router.database import table_of
+from router.phones import same_line
 from router.scenarios.models import CallFlow, Scenario, TrackingNumber
 from router.scenarios.shape import DEFAULT_HOLD_SECONDS
 from router.statements import Row, Statement
@@ -82,6 +84,19 @@ def find_route(session: Session, dialled: str) -> Route | None:
     return _read(row) if row else None
 
 
+def find_route_of_call(session: Session, call: InboundCall) -> Route | None:
+    """The route of the number that was dialled. One statement, and more only where the carrier writes the number in another way than our
+    table does."""
+    for number in (call.number_e164 or call.to, *call.other_readings):
+        if route := find_route(session, number):
+            return route
+    if not call.readings_anywhere:
+        return None
+    ours = select(_number.e164).where(_number.e164.in_(call.readings_anywhere)).distinct().limit(2)
+    fitting = session.scalars(ours).all()
+    return find_route(session, fitting[0]) if len(fitting) == 1 else None
+
+
 def route_of(session: Session, number_id: int) -> Route | None:
     """The route of one number of one project, whoever has the same digits now."""
     row = _ROUTE_OF.first(session, {"number": number_id})
@@ -101,9 +116,10 @@ def fallback_flow(destination: str) -> dict[str, Any]:
 
 
 def destinations_of(flow: Mapping[str, Any], *never: str | None) -> list[Destination]:
-    """A flow's destinations in turn, without those that would ring the dialled number or the caller himself: such calls go in circles."""
+    """A flow's destinations in turn, without those that would ring the dialled number or the caller himself, in any spelling: such calls
+    go in circles."""
     return [
         Destination(one["to"], int(one.get("ring_seconds") or DEFAULT_RING_SECONDS))
         for one in flow.get("destinations", ())
-        if one.get("to") and one["to"] not in never
+        if one.get("to") and not any(same_line(one["to"], other) for other in never)
     ]

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 from twilio.twiml.voice_response import Dial, VoiceResponse  # type: ignore[import-untyped]  # twilio ships no types
 
-from router.phones import Caller, read_caller
+from router.carriers.base import InboundCall
+from router.phones import same_line
 from router.voice.routing import Destination
 
 SORRY = "We are sorry, this number cannot be reached at the moment. Please call again later."
@@ -13,28 +14,40 @@ RETRY_ACTION = "#rc=2&rp=all"
 RETRY_CALLBACK = "#rc=3&rp=all"
 """Connection overrides of the carrier: by default it repeats a request only when it could not connect (facts on webhooks)."""
 
+TRIED = "caller_id=caller"
+"""In the address of an action: the destination was rung with a caller's number that the carrier may have failed it for."""
+
 NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def forward(
-    base_url: str, sid: str, caller: Caller, dialled: str, destinations: Sequence[Destination], step: int
+    base_url: str,
+    call: InboundCall,
+    dialled: str,
+    destinations: Sequence[Destination],
+    step: int,
+    *,
+    own_id: bool = False,
 ) -> str:
     """Rings the destination of this step (from 0) and asks for the next one; polite words when there is none left.
 
-    The caller's number is passed on when it is valid; carriers refuse anything else, so then the dialled number stands in.
+    The destination sees the caller's number where the carrier lets it, else the dialled number. A number over which the carrier may fail
+    the leg is tried once: the action's address says so, and the step is repeated with `own_id`.
     """
     if step >= len(destinations):
         return hang_up()
     destination = destinations[step]
+    caller_id = dialled if own_id or call.caller_id == "refused" else call.caller.e164 or dialled
+    tried = f"?{TRIED}" if call.caller_id == "doubtful" and not own_id else ""
     dial = Dial(
         answer_on_bridge=True,
         timeout=destination.ring_seconds,
-        caller_id=caller.e164 or dialled,
-        action=f"{base_url}/voice/dial/{sid}/{step + 1}{RETRY_ACTION}",
+        caller_id=caller_id,
+        action=f"{base_url}/voice/dial/{call.sid}/{step + 1}{tried}{RETRY_ACTION}",
         method="POST",
     )
     callback = {
-        "status_callback": f"{base_url}/voice/leg/{sid}{RETRY_CALLBACK}",
+        "status_callback": f"{base_url}/voice/leg/{call.sid}{RETRY_CALLBACK}",
         "status_callback_event": "initiated ringing answered completed",
         "status_callback_method": "POST",
     }
@@ -42,11 +55,16 @@ def forward(
     return _document(dial)
 
 
-def forward_blindly(destination: str, caller: Caller, dialled: str) -> str:
-    """The last resort: no action, no callbacks, nothing that could fail; without a destination a polite sentence."""
-    if not destination or destination in (dialled, caller.e164):
+def forward_blindly(destination: str, call: InboundCall | None) -> str:
+    """The last resort: no action, no callbacks, nothing that could fail; without a destination a polite sentence.
+
+    `call` is None when the carrier's request could not be read.
+    """
+    caller, dialled = (call.caller.e164, call.number_e164) if call else (None, None)
+    if not destination or same_line(destination, dialled) or same_line(destination, caller):
         return say(SORRY)
-    dial = Dial(answer_on_bridge=True, timeout=30, caller_id=caller.e164 or read_caller(dialled).e164)
+    shown = caller if call and call.caller_id == "accepted" else dialled
+    dial = Dial(answer_on_bridge=True, timeout=30, caller_id=shown)
     _ring(dial, destination, {})
     return _document(dial)
 

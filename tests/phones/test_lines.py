@@ -2,7 +2,7 @@
 
 import phonenumbers
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from router.phones import line_of, same_line, spellings_of_line
@@ -32,6 +32,7 @@ def test_both_spellings_find_each_other(case: tuple[DoubleSpelling, str]) -> Non
     assert other in spellings_of_line(usual)
 
 
+@settings(max_examples=500)
 @given(spelled.filter(lambda case: case[0].country not in BOTH_VALID))
 def test_two_numbers_that_are_both_in_use_are_never_taken_for_one(case: tuple[DoubleSpelling, str]) -> None:
     assert not is_valid(case[1]), "the plan knows the old spelling as a number of its own"

@@ -4,7 +4,7 @@ import re
 
 import phonenumbers
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from phonenumbers import PhoneNumberFormat, PhoneNumberType
 
@@ -55,6 +55,7 @@ def test_the_national_form_at_home_is_the_number_or_is_asked_for(example: tuple[
     assert e164(number) in readings_of(written, region)
 
 
+@settings(max_examples=500)
 @given(examples, st.sampled_from(REGIONS))
 def test_digits_without_a_plus_are_never_taken_for_another_number_where_they_are_valid(
     example: tuple[str, phonenumbers.PhoneNumber], country: str

@@ -140,6 +140,12 @@ def test_nothing_that_somebody_types_breaks_the_reading_of_numbers(text: str) ->
     [
         *("+14155552671", "call from +14155552671 to +442079460958", "From=4155552671", "tel:+1 (415) 555-2671"),
         *("https://x.example/?to=%2B14155552671", "{'caller': '+14155552671'}", "14155552671"),
+        *(
+            "dialled=sip:14155552671@trunk.example.com",
+            "SIPS:4155552671@x",
+            "tel:415-555-2671",
+            "sip:+14155552671@x:5061",
+        ),
     ],
 )
 def test_a_log_line_tells_no_phone_number(text: str) -> None:

@@ -1,0 +1,173 @@
+"""However a carrier writes who calls whom: the call reaches its flow, and the caller is known."""
+
+import re
+import threading
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import select
+from werkzeug.serving import BaseWSGIServer, make_server
+
+from router.app import create_app
+from router.carriers.simulator import CallerScript, Line, Simulator, VirtualClock, Ways
+from router.database import Database
+from router.server import Server
+from router.settings import Settings
+from router.voice.models import Call
+from tests.voice.carrier import CarrierClient
+from tests.world import NOON, make_project, make_scenario
+
+NUMBER = "+493090182011"
+LINE = "+493012345678"
+SECOND_LINE = "+493012345679"
+CALLER = "+4915112345678"
+
+
+@pytest.fixture
+def carrier(client: FlaskClient, server: Server) -> CarrierClient:
+    with server.database.writing() as session:
+        project = make_project(session)
+        project.country = "DE"
+        make_scenario(session, project, [NUMBER], destinations=[LINE, SECOND_LINE])
+    return CarrierClient(client, server)
+
+
+def only_call(server: Server) -> Call:
+    with server.database.reading() as session:
+        return session.scalars(select(Call)).one()
+
+
+def caller_id(document: str) -> str:
+    found = re.search('callerId="([^"]*)"', document)
+    assert found, document
+    return found.group(1)
+
+
+@pytest.mark.parametrize(
+    "to",
+    [
+        NUMBER,
+        "sip:+493090182011@trunk.example.com",
+        "sip:+493090182011@trunk.example.com:5061;transport=tls",
+        "sips:493090182011@trunk.example.com",
+        '"Shop" <sip:%2B493090182011@trunk.example.com;user=phone>',
+        "tel:+49-30-90182011",
+        "493090182011",
+        "00493090182011",
+        "03090182011",
+        "+49 (0)30 90182011",
+    ],
+)
+def test_r12_a_number_of_ours_reaches_its_flow_however_the_carrier_writes_it(
+    carrier: CarrierClient, server: Server, to: str
+) -> None:
+    document = carrier.dial(to, CALLER).get_data(as_text=True)
+    assert f">{LINE}</Number>" in document
+    call = only_call(server)
+    assert (call.number, call.caller) == (NUMBER, CALLER)
+    second = carrier.action(to, 1, "busy").get_data(as_text=True)
+    assert f">{SECOND_LINE}</Number>" in second
+
+
+def test_r12_the_old_name_of_a_parameter_counts_where_the_new_one_is_missing(
+    carrier: CarrierClient, server: Server
+) -> None:
+    form = {"CallSid": "CA1", "Called": NUMBER, "Caller": CALLER, "CallStatus": "ringing"}
+    assert LINE in carrier.post("/voice/inbound", **form).get_data(as_text=True)
+    assert only_call(server).caller == CALLER
+
+
+def test_r12_a_national_form_counts_only_where_one_number_of_ours_fits(carrier: CarrierClient, server: Server) -> None:
+    british = "+443090182011"
+    with server.database.writing() as session:
+        other = make_project(session, key="k-other", name="Other", country="GB")
+        make_scenario(session, other, [british], destinations=["+441212345678"])
+    assert "+14155550199" in carrier.dial("03090182011", CALLER).get_data(as_text=True), "the fallback destination"
+    assert LINE in carrier.dial("03090182011", CALLER, sid="CA2", ToCountry="DE").get_data(as_text=True)
+    assert "+441212345678" in carrier.dial("03090182011", CALLER, sid="CA3", ToCountry="GB").get_data(as_text=True)
+
+
+@pytest.mark.parametrize(
+    ("said", "caller", "shown"),
+    [
+        (CALLER, CALLER, CALLER),
+        ("sip:+4915112345678@pbx.example.com", CALLER, NUMBER),
+        ("4915112345678", CALLER, CALLER),
+        ("015112345678", CALLER, CALLER),
+        ("+5215512345678", "+5215512345678", "+5215512345678"),
+        ("+551187654321", "+551187654321", "+551187654321"),
+        ("+4917912", "+4917912", "+4917912"),
+        ("anonymous", None, NUMBER),
+        ("+266696687", None, NUMBER),
+        ("sip:100@pbx.example.com", None, NUMBER),
+    ],
+)
+def test_a_caller_is_identified_and_shown_to_the_line_where_the_carrier_lets_it(
+    carrier: CarrierClient, server: Server, said: str, caller: str | None, shown: str
+) -> None:
+    document = carrier.dial(NUMBER, said).get_data(as_text=True)
+    call = only_call(server)
+    assert (call.caller, call.caller_raw) == (caller, said)
+    assert caller_id(document) == shown
+    assert call.first_call is (caller is not None)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [("+5215512345678", "+525512345678"), ("+551187654321", "+5511987654321")]
+)
+def test_r7_two_spellings_of_a_line_are_one_caller(
+    carrier: CarrierClient, server: Server, first: str, second: str
+) -> None:
+    carrier.dial(NUMBER, first, sid="CA1")
+    carrier.dial(NUMBER, second, sid="CA2")
+    with server.database.reading() as session:
+        calls = session.scalars(select(Call).order_by(Call.id)).all()
+    assert [call.first_call for call in calls] == [True, False]
+
+
+def test_r12_a_line_never_rings_itself_in_another_spelling(client: FlaskClient, server: Server) -> None:
+    with server.database.writing() as session:
+        make_scenario(session, make_project(session), [NUMBER], destinations=["+525512345678", LINE])
+    document = CarrierClient(client, server).dial(NUMBER, "+5215512345678").get_data(as_text=True)
+    assert "+525512345678" not in document
+    assert LINE in document
+
+
+@pytest.fixture
+def served(settings: Settings) -> Iterator[tuple[Flask, VirtualClock]]:
+    clock = VirtualClock(NOON)
+    plain: BaseWSGIServer = make_server("127.0.0.1", 0, partial(lambda *_: []), threaded=True)
+    app = create_app(settings.model_copy(update={"public_url": f"http://127.0.0.1:{plain.server_port}"}))
+    app.extensions["router"].now = clock.now
+    plain.app = app
+    thread = threading.Thread(target=plain.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    yield app, clock
+    plain.shutdown()
+    plain.server_close()
+    thread.join()
+    app.extensions["router"].database.dispose()
+
+
+@pytest.mark.parametrize("ways", [Ways(), Ways(late=3.0, twice=True, disorder=True)], ids=["in order", "in disorder"])
+@pytest.mark.parametrize(("said", "tries"), [(CALLER, 1), ("+5215512345678", 1), ("4915112345678", 2)])
+def test_a_caller_whose_number_the_carrier_refuses_as_caller_id_gets_through_all_the_same(
+    served: tuple[Flask, VirtualClock], settings: Settings, database: Database, said: str, tries: int, ways: Ways
+) -> None:
+    app, clock = served
+    with database.writing() as session:
+        make_scenario(session, make_project(session), [NUMBER], destinations=[LINE, SECOND_LINE])
+    lines = {LINE: Line.answers(4, 60)}
+    base_url = app.extensions["router"].settings.base_url
+    carrier = Simulator(base_url, settings.twilio_auth_token, clock=clock, lines=lines, ways=ways)
+    try:
+        played = carrier.call(said, NUMBER, CallerScript())
+    finally:
+        carrier.close()
+    assert [leg.to for leg in played.legs] == [LINE] * tries
+    with database.reading() as session:
+        call = session.scalars(select(Call)).one()
+    assert (call.status, call.talk_seconds, call.destination) == ("answered", 60, LINE)

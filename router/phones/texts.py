@@ -17,7 +17,9 @@ BEFORE_ZERO = re.compile(r"[\s.\-‐-―−]+(?=0)")
 """Where a trunk prefix may begin another number, when what stands there is no number as a whole, or two."""
 ODD_SEPARATORS = "·•∙‧'’`´_*~\\"
 FULL_WIDTH = 0xFEE0
-
+INTERNATIONAL = ("+", "00")
+FEWEST_DIGITS = 7
+"""Fewer behind a plus are no number of any country."""
 LONGEST_TEXT = 1000
 MOST_PIECES = 12
 
@@ -62,8 +64,10 @@ def _numbers_of_stretch(stretch: str, country: str | None) -> Iterator[str]:
         count = _longest_row(pieces, country)
         row = " ".join(pieces[:count])
         parts = pieces[:count] if count > 1 else _pieces(BEFORE_ZERO, row)
-        if not readings_of(row, country) and (finer := parts if len(parts) > 1 else row.split())[1:]:
-            pieces[:1] = finer[:MOST_PIECES]
+        if not readings_of(row, country) and (
+            (finer := parts if len(parts) > 1 else row.split())[1:] or row.startswith(INTERNATIONAL)
+        ):
+            pieces = [*finer[:MOST_PIECES], *pieces[1:]] if _begins_a_number(finer, country) else _behind(pieces)
             continue
         if count == 1:
             yield from readings_of(_with_area_of(before, row), country)
@@ -72,6 +76,19 @@ def _numbers_of_stretch(stretch: str, country: str | None) -> Iterator[str]:
         if len(parts) > 1 and all(alone):
             yield from (reading for readings in alone for reading in readings)
         before, pieces = row, pieces[count:]
+
+
+def _begins_a_number(parts: Sequence[str], country: str | None) -> bool:
+    """False when these parts have a country code and are no number: then nothing behind the code is a number of this country."""
+    if not parts[0].startswith(INTERNATIONAL):
+        return len(parts) > 1
+    return any(readings_of(" ".join(parts[:count]), country) for count in range(1, len(parts)))
+
+
+def _behind(pieces: Sequence[str]) -> list[str]:
+    """What follows an unreadable number with a country code; a code that stands alone takes the next piece with it."""
+    alone = sum(map(str.isdigit, pieces[0])) < FEWEST_DIGITS
+    return list(pieces[2 if alone else 1 :])
 
 
 def _pieces(dividers: re.Pattern[str], text: str) -> list[str]:

@@ -55,8 +55,8 @@ def _plain_sign(sign: str) -> str:
 def _numbers_of_stretch(stretch: str, country: str | None) -> Iterator[str]:
     """Of the pieces between dividers, the longest row that is a number comes first, then what follows it.
 
-    A remark in brackets ends a number. Pieces that are numbers each by itself are read both ways. A piece that is no number may be
-    several with blanks between them.
+    A remark in brackets ends a number. Pieces that are numbers each by itself are not one number. A piece that is no number may be
+    several with blanks between them, and one with a trunk prefix inside is one number or two.
     """
     pieces = _pieces(DIVIDERS, stretch)
     before = ""
@@ -71,9 +71,10 @@ def _numbers_of_stretch(stretch: str, country: str | None) -> Iterator[str]:
             continue
         if count == 1:
             yield from readings_of(_with_area_of(before, row), country)
-        yield from readings_of(row, country)
-        alone = [readings_of(part, country) for part in parts]
-        if len(parts) > 1 and all(alone):
+        alone = [readings_of(part, country) for part in parts] if len(parts) > 1 else []
+        if count == 1 or not all(alone):
+            yield from readings_of(row, country)
+        if all(alone):
             yield from (reading for readings in alone for reading in readings)
         before, pieces = row, pieces[count:]
 

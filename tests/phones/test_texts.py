@@ -33,6 +33,12 @@ def test_a_number_is_found_whatever_separates_its_digits_and_stands_around_it(
     assert line_of(e164(number)) in lines_in(around.format(written), region)
 
 
+@given(examples, st.sampled_from(FORMS), st.sampled_from(["{0}", "{0} (Herr Meier)", "Tel. {0} abends", "{0} / {0}"]))
+def test_no_other_number_is_read_than_the_one_that_stands_there(example: Example, form: int, around: str) -> None:
+    region, number = example
+    assert lines_in(around.format(phonenumbers.format_number(number, form)), region) == {line_of(e164(number))}
+
+
 @given(
     examples,
     examples,

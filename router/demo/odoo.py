@@ -4,20 +4,22 @@ Kept true to the real Odoo 19 by one set of tests that runs against both. It is 
 """
 
 import json
+import re
 import threading
 from collections.abc import Callable, Iterable
 from html import escape
 from typing import Any
 
-from router.demo.odoo_records import FIELDS, LINKS, OdooError, Record, Records
+from router.demo.odoo_domain import OdooError, Record
+from router.demo.odoo_records import COUNTRIES, FIELDS, LINK_LISTS, LINKS, Records
 
 BODY_LIMIT = 1_000_000
 
 
 class OdooFake:
-    """One database of one Odoo with one user, `admin`, and the key of another, `calltracking`."""
+    """One database of one Odoo with one user, `admin`, and the key of another, `calltracking`. `country` is its company's."""
 
-    def __init__(self, database: str = "demo", key: str = "demo-key") -> None:
+    def __init__(self, database: str = "demo", key: str = "demo-key", country: str = "US") -> None:
         self.database = database
         self.key = key
         self.records = Records()
@@ -27,6 +29,11 @@ class OdooFake:
             self.records.create("crm.stage", {"name": name, "is_won": name == "Won"})
         for login, name in (("admin", "Administrator"), ("calltracking", "Call tracking")):
             self.records.create("res.users", {"login": login, "name": name})
+        codes = {
+            code: self.records.create("res.country", {"code": code, "name": name}) for code, name in COUNTRIES.items()
+        }
+        self.records.create("res.company", {"name": "My Company", "country_id": codes[country]})
+        self.records.create("crm.team", {"name": "Sales"})
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         try:
@@ -88,6 +95,7 @@ class OdooFake:
         fields: list[str] | None = None,
         order: str = "id",
         limit: int | None = None,
+        offset: int = 0,
         context: Record | None = None,
     ) -> list[Record]:
         names = fields or list(FIELDS[model])
@@ -96,7 +104,9 @@ class OdooFake:
                 raise OdooError(500, "builtins.ValueError", f"Invalid field '{name}' on '{model}'")
         found = self.records.search(model, domain or [], not (context or {}).get("active_test", True))
         found.sort(key=lambda record: record["id"], reverse=order.endswith("desc"))
-        return [self._read(record, model, names) for record in found[:limit]]
+        return [
+            self._read(record, model, names) for record in found[offset : None if limit is None else offset + limit]
+        ]
 
     def _read(self, record: Record, model: str, names: list[str]) -> Record:
         shown = {name: self._shown(name, record[name]) for name in names}
@@ -108,21 +118,31 @@ class OdooFake:
         return [value, self.records.get(LINKS[name][0], value)["name"]]
 
     def _load(self, model: str, fields: list[str], data: list[list[Any]], context: Record | None = None) -> Record:
-        try:
-            ids = [self._load_row(model, dict(zip(fields, row, strict=True))) for row in data]
-        except LoadRefused as refused:
-            message = {"rows": {"from": 0, "to": 0}, "type": "error", "record": 0, "field": refused.field}
-            return {"ids": False, "messages": [message | {"message": str(refused)}], "nextrow": 0}
-        return {"ids": ids, "messages": [], "nextrow": 0}
+        ids, messages = [], []
+        for row in data:
+            try:
+                ids.append(self._load_row(model, dict(zip(fields, row, strict=True))))
+            except LoadRefused as refused:
+                place = {"rows": {"from": 0, "to": 0}, "type": "error", "record": 0}
+                messages += [place | {"field": field, "message": words} for field, words in refused.errors.items()]
+        return {"ids": False if messages else ids, "messages": messages, "nextrow": 0}
 
     def _load_row(self, model: str, row: Record) -> int:
         external = str(row.pop("id"))
-        values = dict(self._loaded(model, name, value) for name, value in row.items())
+        values: Record = {}
+        errors: dict[str, str] = {}
+        for name, value in row.items():
+            try:
+                values |= dict([self._loaded(model, name, value)])
+            except LoadRefused as refused:
+                errors |= refused.errors
+        if errors:
+            raise LoadRefused(errors)
         if " " in external:
-            raise LoadRefused("id", 'violates check constraint "ir_model_data_name_nospaces"')
+            raise LoadRefused({"id": 'violates check constraint "ir_model_data_name_nospaces"'})
         known = self.records.external.get(external)
         if not values.get("name", known and "kept"):
-            raise LoadRefused("name", "Missing required value for the field 'Opportunity' (name).")
+            raise LoadRefused({"name": "Missing required value for the field 'Opportunity' (name)."})
         if known is not None:
             self.records.write(model, known[1], values)
             return known[1]
@@ -136,15 +156,28 @@ class OdooFake:
         plain = name.removesuffix("/.id")
         if plain not in FIELDS[model]:
             raise OdooError(500, "builtins.ValueError", f"Invalid field name '{name}'")
-        if plain not in LINKS or value in ("", False):
-            return plain, value if value != "" else False
+        if value in ("", False):
+            return plain, False
+        if plain in LINK_LISTS:
+            target, label = LINK_LISTS[plain]
+            return plain, [self._linked(plain, target, label, one, "name") for one in str(value).split(",")]
+        if plain == "expected_revenue":
+            if not re.fullmatch(r"-?\d+(\.\d*)?", str(value)):
+                raise LoadRefused({plain: f"'{value}' does not seem to be a number for field 'Expected Revenue'"})
+            return plain, float(value)
+        if plain not in LINKS:
+            return plain, value
         target, label = LINKS[plain]
-        column = "id" if name.endswith("/.id") else "name"
-        found = [one["id"] for one in self.records.tables[target].values() if str(one[column]) == str(value)]
+        return plain, self._linked(plain, target, label, str(value), "id" if name.endswith("/.id") else "name")
+
+    def _linked(self, field: str, target: str, label: str, value: str, column: str) -> int:
+        """By its database id, or by its name among those that are not archived."""
+        found = [one for one in self.records.tables[target].values() if str(one[column]) == value]
+        found = [one for one in found if column == "id" or one.get("active", True)]
         if not found:
             how = "database id" if column == "id" else "name"
-            raise LoadRefused(plain, f"No matching record found for {how} '{value}' in field '{label}'")
-        return plain, found[0]
+            raise LoadRefused({field: f"No matching record found for {how} '{value}' in field '{label}'"})
+        return int(found[0]["id"])
 
     def _message_post(self, model: str, ids: list[int], body: str = "", body_is_html: bool = False) -> list[int]:
         self.records.get(model, ids[0])
@@ -175,9 +208,10 @@ class OdooFake:
 class LoadRefused(Exception):
     """`load` says this inside an answer of status 200."""
 
-    def __init__(self, field: str, message: str) -> None:
-        super().__init__(message)
-        self.field = field
+    def __init__(self, errors: dict[str, str]) -> None:
+        super().__init__(errors)
+        self.errors = errors
+        """Field to message: all that one row has."""
 
 
 METHODS: dict[str, Callable[..., Any]] = {

@@ -1,28 +1,32 @@
-"""The records of the example Odoo: models, domains, external ids, as Odoo 19 was seen to treat them."""
+"""The records of the example Odoo: models, computed fields, external ids, as Odoo 19 was seen to treat them."""
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
 import phonenumbers
 
-Record = dict[str, Any]
+from router.demo.odoo_domain import OdooError, Record, matcher
 
 FIELDS: dict[str, tuple[str, ...]] = {
     "crm.lead": (
         *("name", "phone", "phone_sanitized", "description", "active", "type", "won_status", "stage_id", "user_id"),
         *("source_id", "medium_id", "campaign_id", "contact_name", "partner_name", "email_from", "referred", "color"),
-        *("website", "city", "expected_revenue", "priority"),
+        *("website", "city", "expected_revenue", "priority", "partner_id", "country_id", "company_id", "team_id"),
+        "tag_ids",
     ),
-    "res.partner": ("name", "phone", "phone_sanitized", "active", "email"),
+    "res.partner": ("name", "phone", "phone_sanitized", "active", "email", "country_id", "country_code", "company_id"),
+    "res.company": ("name", "country_id", "country_code"),
+    "res.country": ("name", "code"),
     "res.users": ("name", "login", "email", "active", "share"),
     "utm.source": ("name",),
-    "utm.medium": ("name",),
-    "utm.campaign": ("name",),
+    "utm.medium": ("name", "active"),
+    "utm.campaign": ("name", "active"),
     "mail.message": ("model", "res_id", "body", "message_type", "author_id"),
     "crm.stage": ("name", "is_won"),
+    "crm.team": ("name", "active"),
+    "crm.tag": ("name",),
 }
 LINKS = {
     "user_id": ("res.users", "Salesperson"),
@@ -30,22 +34,30 @@ LINKS = {
     "medium_id": ("utm.medium", "Medium"),
     "campaign_id": ("utm.campaign", "Campaign"),
     "stage_id": ("crm.stage", "Stage"),
+    "team_id": ("crm.team", "Sales Team"),
+    "partner_id": ("res.partner", "Contact"),
+    "country_id": ("res.country", "Country"),
+    "company_id": ("res.company", "Company"),
 }
+LINK_LISTS = {"tag_ids": ("crm.tag", "Tags")}
 UNIQUE_NAMES = ("utm.source", "utm.medium", "utm.campaign")
 DEFAULTS: dict[str, Record] = {
-    "crm.lead": {"active": True, "type": "lead", "won_status": "pending", "stage_id": 1},
+    "crm.lead": {
+        "active": True,
+        "type": "lead",
+        "won_status": "pending",
+        "stage_id": 1,
+        "company_id": 1,
+        "tag_ids": [],
+        "expected_revenue": 0.0,
+    },
     "res.partner": {"active": True},
     "res.users": {"active": True, "share": False},
+    "utm.medium": {"active": True},
+    "utm.campaign": {"active": True},
+    "crm.team": {"active": True},
 }
-
-
-class OdooError(Exception):
-    """What Odoo answers instead: a status and the exception's name."""
-
-    def __init__(self, status: int, name: str, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.name = name
+COUNTRIES = {"AR": "Argentina", "AT": "Austria", "DE": "Germany", "FR": "France", "NO": "Norway", "US": "United States"}
 
 
 @dataclass
@@ -60,14 +72,16 @@ class Records:
         record = dict[str, Any](dict.fromkeys(FIELDS[model], False)) | DEFAULTS.get(model, {}) | values
         if model in UNIQUE_NAMES:
             record["name"] = self._unique_name(model, str(record["name"]))
+        if model == "crm.lead" and record["partner_id"] and not record["phone"]:
+            record["phone"] = self.tables["res.partner"][record["partner_id"]]["phone"]
         number = int(next(self.numbers[model]))
         self.tables[model][number] = record | {"id": number}
-        self._compute(self.tables[model][number])
+        self._compute(model, self.tables[model][number])
         return number
 
     def write(self, model: str, number: int, values: Record) -> None:
         self.get(model, number).update(values)
-        self._compute(self.tables[model][number])
+        self._compute(model, self.tables[model][number])
 
     def unlink(self, model: str, number: int) -> None:
         self.get(model, number)
@@ -76,6 +90,9 @@ class Records:
         for note in [one for one in notes.values() if (one["model"], one["res_id"]) == (model, number)]:
             del notes[note["id"]]
         self.external = {name: at for name, at in self.external.items() if at != (model, number)}
+        for link in [name for name, (target, _) in LINKS.items() if target == model]:
+            for record in [one for table in self.tables.values() for one in table.values() if one.get(link) == number]:
+                record[link] = False
 
     def get(self, model: str, number: int) -> Record:
         if number not in self.tables[model]:
@@ -84,16 +101,38 @@ class Records:
         return self.tables[model][number]
 
     def search(self, model: str, domain: list[Any], with_archived: bool) -> list[Record]:
-        wanted = matcher(model, domain)
+        wanted = matcher(domain, lambda record, path: self.value(model, record, path))
         found = [record for record in self.tables[model].values() if wanted(record)]
         return [record for record in found if with_archived or record.get("active", True)]
 
-    def _compute(self, record: Record) -> None:
+    def value(self, model: str, record: Record, path: str) -> Any:
+        """A field of a record, or of one that it links to: `partner_id.phone`."""
+        name, _, rest = path.partition(".")
+        if name != "id" and name not in FIELDS[model]:
+            raise OdooError(500, "builtins.ValueError", f"Invalid field {model}.{name} in condition")
+        if not rest or not record[name]:
+            return record[name]
+        target = LINKS[name][0]
+        return self.value(target, self.tables[target][record[name]], rest)
+
+    def _compute(self, model: str, record: Record) -> None:
+        """The fields that follow from others. `phone_sanitized` is stored: it does not follow a company that moves."""
+        if "country_code" in record:
+            record["country_code"] = self._code(record)
         if "phone_sanitized" in record:
-            record["phone_sanitized"] = sanitized_phone(record.get("phone"))
+            record["phone_sanitized"] = sanitized_phone(record["phone"], self._phone_country(record))
         for name in ("description", "body"):
             if record.get(name):
                 record[name] = sanitized_html(str(record[name]))
+
+    def _phone_country(self, record: Record) -> str | None:
+        partner = self.tables["res.partner"].get(record.get("partner_id") or 0, {})
+        company = self.tables["res.company"].get(1, {})
+        return next((code for one in (record, partner, company) if (code := self._code(one))), None)
+
+    def _code(self, record: Record) -> Any:
+        country = record.get("country_id")
+        return self.tables["res.country"][country]["code"] if country else False
 
     def _unique_name(self, model: str, name: str) -> str:
         taken = {record["name"] for record in self.tables[model].values()}
@@ -101,52 +140,19 @@ class Records:
         return next(one for one in names if one not in taken)
 
 
-def matcher(model: str, domain: list[Any]) -> Callable[[Record], bool]:
-    """A domain in Polish notation, terms joined by *and*."""
-    terms = list(domain)
-
-    def term() -> Callable[[Record], bool]:
-        first = terms.pop(0)
-        if first == "|":
-            one, other = term(), term()
-            return lambda record: one(record) or other(record)
-        return _condition(model, first)
-
-    found = []
-    while terms:
-        found.append(term())
-    return lambda record: all(one(record) for one in found)
-
-
-def _condition(model: str, condition: Any) -> Callable[[Record], bool]:
-    name, operator, value = condition
-    if name != "id" and name not in FIELDS[model]:
-        text = f"Invalid field {model}.{name} in condition ({name!r}, {operator!r}, {value!r})"
-        raise OdooError(500, "builtins.ValueError", text)
-    if operator == "=":
-        return lambda record: bool(record[name] == value)
-    if operator == "in":
-        return lambda record: record[name] in value
-    if operator in ("=ilike", "ilike"):
-        pattern = like(str(value), anywhere=operator == "ilike")
-        return lambda record: isinstance(record[name], str) and bool(pattern.fullmatch(record[name]))
-    raise OdooError(500, "builtins.ValueError", f"Invalid operator {operator!r}")
-
-
-def like(value: str, anywhere: bool) -> re.Pattern[str]:
-    """PostgreSQL's LIKE: `%` and `_` stand for anything, after a backslash for themselves."""
-    parts = re.findall(r"\\.|.", value, re.DOTALL)
-    signs = {"%": ".*", "_": "."}
-    body = "".join(
-        re.escape(part[1:]) if part[0] == "\\" and part[1:] else signs.get(part) or re.escape(part) for part in parts
-    )
-    return re.compile(f".*{body}.*" if anywhere else body, re.IGNORECASE | re.DOTALL)
-
-
-def sanitized_phone(phone: Any) -> str | bool:
+def sanitized_phone(phone: Any, country: str | None) -> str | bool:
+    """As phone_validation does it: one number in the whole text, letters read as keys, else nothing."""
+    text = str(phone or "")
     try:
-        number = phonenumbers.parse(str(phone or ""), "US")
+        number = phonenumbers.parse(text, country)
     except phonenumbers.NumberParseException:
+        return False
+    if phonenumbers.is_possible_number_with_reason(number) == phonenumbers.ValidationResult.TOO_LONG:
+        if number.country_code == 52 and str(number.national_number).startswith("1"):
+            number.national_number = int(str(number.national_number)[1:])  # Odoo's patch of the Mexican form
+        elif not text.startswith("+"):
+            return sanitized_phone(f"+{text.removeprefix('00')}", country)
+    if not phonenumbers.is_valid_number(number):
         return False
     return str(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164))
 

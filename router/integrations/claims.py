@@ -13,6 +13,7 @@ from router.database import insert_new, wait_for_turn
 from router.integrations.health import leave_alone, note_failure, note_success
 from router.integrations.models import Delivery, DeliveryAttempt, DestinationHealth, Integration, Lead
 from router.integrations.pauses import PAUSES, next_attempt, wish
+from router.integrations.problems import note_missing
 from router.phones import spellings_of_line
 from router.voice.models import Call
 
@@ -172,7 +173,8 @@ def held(session: Session, claim: Claim) -> Delivery | None:
 def remember(session: Session, claim: Claim, steps: dict[str, Any], now: datetime) -> bool:
     """Keeps the result of a step of this attempt; False when the lease is lost, and the attempt has to stop.
 
-    A step `lead_id` also becomes the lead that stands for the caller from now on.
+    A step `lead_id` also becomes the lead that stands for the caller from now on. A step `missing` says what the receiver did not have
+    of all that the integration names: people are told of it.
     """
     delivery = held(session, claim)
     if delivery is None:
@@ -180,6 +182,8 @@ def remember(session: Session, claim: Claim, steps: dict[str, Any], now: datetim
     delivery.reference = {**delivery.reference, **steps}
     if lead := steps.get("lead_id"):
         _keep_lead(session, delivery, str(lead), now)
+    if "missing" in steps:
+        note_missing(session, delivery, steps["missing"], now)
     return True
 
 

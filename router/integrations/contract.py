@@ -50,6 +50,7 @@ class Message:
     now: datetime
     attempt: int
     config: Mapping[str, Any]
+    """A CRM's `manager` is who shall be responsible for a new lead, `fallback_manager` who is when the receiver does not know him."""
     secret: str
     call: Mapping[str, Any]
     """The call's document (DESIGN.md, HTTP)."""
@@ -63,7 +64,9 @@ class Message:
     deadline: float
     """When the attempt has to be over (monotonic)."""
     remember: Callable[[dict[str, Any]], None] = field(default=lambda steps: None)
-    """Keeps the result of a step at once, so that a repeat resumes after it."""
+    """Keeps the result of a step at once, so that a repeat resumes after it. `lead_id` and `missing` mean more: claims.py."""
+    country: str | None = None
+    """The project's: reads numbers that a receiver has without their country code."""
 
 
 class Sender(Protocol):
@@ -72,7 +75,8 @@ class Sender(Protocol):
     def deliver(self, message: Message) -> dict[str, Any]:
         """
         Returns:
-            What the receiver gave back, to be kept: `status` (HTTP) and ids.
+            What the receiver gave back, to be kept: `status` (HTTP) and ids; `warning`, a sentence for people when something in it
+            is not as it should be.
 
         Raises:
             DeliveryError, Skipped, Expired

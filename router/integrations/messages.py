@@ -57,14 +57,17 @@ def build(
         known_lead=_known_lead(session, integration.destination, call.caller),
         deadline=deadline,
         remember=remember,
+        country=project.country,
     )
 
 
 def _config(session: Session, integration: Integration) -> dict[str, Any]:
     """The responsible person of a lead is the scenario's manager, else the integration's (R10)."""
-    of_scenario = select(Scenario.manager).where(Scenario.id == integration.scenario_id)
-    manager = session.scalar(of_scenario) if integration.slot == "crm" else None
-    return {**integration.config, "manager": manager} if manager else dict(integration.config)
+    if integration.slot != "crm":
+        return dict(integration.config)
+    of_scenario = session.scalar(select(Scenario.manager).where(Scenario.id == integration.scenario_id))
+    of_integration = integration.config.get("manager", "")
+    return {**integration.config, "manager": of_scenario or of_integration, "fallback_manager": of_integration}
 
 
 def _known_lead(session: Session, destination: str, caller: str | None) -> str | None:

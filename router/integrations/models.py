@@ -105,6 +105,24 @@ class DeliveryAttempt(Base):
     """What went wrong, in a sentence; secrets removed, at most 2 kB."""
 
 
+class IntegrationProblem(Base):
+    """Something that an integration names and its receiver does not have, since its last look-up: told once by e-mail."""
+
+    __tablename__ = "integration_problem"
+    __table_args__ = (UniqueConstraint("integration_id", "what", "name"),)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"), index=True)
+    integration_id: Mapped[int] = mapped_column(ForeignKey("integration.id"))
+    what: Mapped[str] = mapped_column(String(80))
+    """manager, or the field of a lead"""
+    name: Mapped[str] = mapped_column(String(200))
+    """As the settings name it."""
+    why: Mapped[str] = mapped_column(Text)
+    """What is wrong and what happens instead, a sentence for people without its full stop."""
+    since: Mapped[datetime]
+
+
 class DestinationHealth(Base):
     """How a destination fares, for all workers together: after failures in a row its deliveries wait."""
 

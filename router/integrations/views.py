@@ -9,6 +9,7 @@ from router.accounts.sessions import require_person
 from router.formats import say_count
 from router.integrations.listing import STATES, attempts_of, entries, entry, place_of, troubles, waiting
 from router.integrations.outbox import replay, replay_dead
+from router.integrations.problems import open_problems
 from router.server import current_server
 
 deliveries = guard(Blueprint("deliveries", __name__, url_prefix="/deliveries"), Audience.PEOPLE, require_person)
@@ -35,6 +36,8 @@ STATE_KINDS = {
     "skipped": "quiet",
     "expired": "warn",
 }
+UNTOLD = ("missing", "creating", "warning")
+"""Steps of a delivery that people do not read, or read elsewhere on its page."""
 WORDS = {"slots": SLOT_TITLES, "titles": STATE_TITLES, "kinds": STATE_KINDS, "states": STATES, "place_of": place_of}
 
 
@@ -44,8 +47,15 @@ def table() -> str:
     with current_server().database.reading() as session:
         found, following = entries(session, project.id, request.args)
         failing, count = troubles(session, project.id), waiting(session, project.id)
+        problems = open_problems(session, project.id)
     return render_template(
-        "integrations/deliveries.html", found=found, following=following, troubles=failing, waiting=count, **WORDS
+        "integrations/deliveries.html",
+        found=found,
+        following=following,
+        troubles=failing,
+        problems=problems,
+        waiting=count,
+        **WORDS,
     )
 
 
@@ -54,7 +64,7 @@ def show(delivery_id: int) -> str:
     with current_server().database.reading() as session:
         one = entry(session, current_project().id, delivery_id)
         attempts = attempts_of(session, delivery_id)
-    return render_template("integrations/delivery.html", one=one, attempts=attempts, **WORDS)
+    return render_template("integrations/delivery.html", one=one, attempts=attempts, untold=UNTOLD, **WORDS)
 
 
 @deliveries.post("/<int:delivery_id>/replay")

@@ -11,7 +11,6 @@ from router.phones.reading import (
     AmbiguousPhone,
     BadPhone,
     Caller,
-    numbers_in,
     read_caller,
     read_destination,
     read_dialled,
@@ -30,6 +29,7 @@ from router.phones.showing import (
     is_valid,
     national,
 )
+from router.phones.texts import numbers_in
 from router.phones.withheld import is_withheld
 
 __all__ = [

@@ -1,10 +1,11 @@
-"""Reads phone numbers at the edge: what a person, a program or a file wrote, a company line, what a carrier says, numbers in free text.
+"""Reads phone numbers at the edge: what a person, a program or a file wrote, a company line, what a carrier says. `texts.py` finds
+numbers in free text.
 
 docs/numbers.md has the contract and a table of cases.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import unquote
@@ -23,11 +24,6 @@ E164 = re.compile(r"\+[1-9]\d{6,14}", re.ASCII)
 ADDRESS = re.compile(r"<?\s*(?:sips?|tel):(?://)?([^@;>?]*)", re.IGNORECASE)
 """The user part of a SIP or tel address, also of one in angle brackets behind a display name."""
 SEPARATORS = re.compile(r"[\s().\-‐-―−/]+")
-DIVIDERS = re.compile(r"[/,;|\n\r\t]+|\s(?:or|oder|ou|или|o)\s", re.IGNORECASE)
-"""What stands between two numbers of one text. A slash stands inside a number as well."""
-WRITTEN = re.compile(r"[+(]?[\d(][\d\s().\-‐-―−/,;|]*\d", re.ASCII)
-"""A stretch of a text that may hold numbers: digits and what is written between digits."""
-
 LETTER = re.compile(r"[^\W\d_]")
 VANITY_TYPES = (
     PhoneNumberType.TOLL_FREE,
@@ -37,8 +33,6 @@ VANITY_TYPES = (
 )
 
 LONGEST_CALLER = 250
-LONGEST_TEXT = 1000
-MOST_PIECES = 12
 
 
 class BadPhone(ValueError):
@@ -180,28 +174,6 @@ def user_part(raw: str) -> str:
     as it is."""
     found = ADDRESS.search(raw)
     return unquote(found.group(1)).partition(":")[0].strip() if found else raw.strip()
-
-
-def numbers_in(text: str, country: str | None = None) -> list[str]:
-    """E.164 of every number that is written in a free text, in its order: `030 7654321 / 0151 23460002`, `+49 30 7664398 (Herr Meier)`.
-
-    A number that has two readings gives both.
-    """
-    found: dict[str, None] = {}
-    for stretch in WRITTEN.findall(text[:LONGEST_TEXT]):
-        found.update(dict.fromkeys(_numbers_of_stretch(stretch, country)))
-    return list(found)
-
-
-def _numbers_of_stretch(stretch: str, country: str | None) -> Iterator[str]:
-    """Of pieces between dividers: the longest row of pieces that is a number comes first, then what follows it."""
-    pieces = [piece for piece in DIVIDERS.split(stretch) if piece.strip()][:MOST_PIECES]
-    while pieces:
-        for count in range(len(pieces), 0, -1):
-            if readings := readings_of(" ".join(pieces[:count]).strip(" .-"), country):
-                yield from readings
-                break
-        pieces = pieces[count:]
 
 
 def _carrier_readings(raw: str, country: str | None) -> tuple[str, ...]:

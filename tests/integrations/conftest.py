@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import ip_network
 from typing import Any
 
 import pytest
@@ -23,8 +22,7 @@ from tests.integrations.factories import (
     make_scenario,
     receiver,
 )
-
-LOOPBACK = (ip_network("127.0.0.0/8"),)
+from tests.integrations.odoo import LOOPBACK, crm, stand_in  # noqa: F401 - fixtures
 
 
 @dataclass

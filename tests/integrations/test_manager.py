@@ -15,7 +15,7 @@ from router.integrations.outbox import fan_out
 from router.scenarios.models import Scenario
 from tests.integrations.conftest import Office
 from tests.integrations.factories import NOW, facts, make_call, make_integration
-from tests.integrations.test_odoo import Crm, Quiet
+from tests.integrations.odoo import Crm, Quiet
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def crm() -> Iterator[Crm]:
     with make_server("127.0.0.1", 0, fake, WSGIServer, Quiet) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
-        yield Crm(f"http://127.0.0.1:{server.server_address[1]}", "crmtest", "the-key")
+        yield Crm(f"http://127.0.0.1:{server.server_address[1]}", "crmtest", "the-key", "the-key")
         server.shutdown()
         thread.join()
 
@@ -52,10 +52,12 @@ def responsible(office: Office, crm: Crm, of_scenario: str, of_integration: str)
         ("", "admin", "Administrator"),
         ("admin", "nobody@example.com", "Administrator"),
         ("admin", "", "Administrator"),
-        ("nobody@example.com", "admin", False),
+        ("nobody@example.com", "admin", "Administrator"),
+        ("nobody@example.com", "nobody@example.com", False),
+        ("nobody@example.com", "somebody@example.com", False),
     ],
 )
-def test_r10_the_scenarios_manager_is_responsible_else_the_integrations(
+def test_r10_the_scenarios_manager_is_responsible_else_the_integrations_else_nobody(
     office: Office, crm: Crm, of_scenario: str, of_integration: str, expected: Any
 ) -> None:
     assert responsible(office, crm, of_scenario, of_integration) == expected

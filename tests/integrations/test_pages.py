@@ -9,7 +9,7 @@ from sqlalchemy import event, select
 
 from router.accounts.models import AuditEntry
 from router.database import Database
-from router.integrations.models import Delivery, DeliveryAttempt, DestinationHealth
+from router.integrations.models import Delivery, DeliveryAttempt, DestinationHealth, Integration, IntegrationProblem
 from tests.integrations.factories import CALLER, NOW
 from tests.integrations.furniture import a_dead_delivery
 from tests.people import Cast, bearer, sign_in
@@ -73,6 +73,39 @@ def test_a_delivery_shows_its_attempts(client: FlaskClient, database: Database, 
     html = page(sign_in(client, cast.alice), f"/deliveries/{dead}")
     assert "41 ms" in html
     assert "Gone &lt;b&gt;away&lt;/b&gt;." in html
+
+
+def test_r10_the_pages_say_what_a_crm_lacks(client: FlaskClient, database: Database, cast: Cast, dead: int) -> None:
+    why = "Odoo has no user “<b>bob</b>”: the lead belongs to nobody"
+    with database.writing() as session:
+        delivery = session.get_one(Delivery, dead)
+        delivery.state, delivery.reason, delivery.done_at = "done", why, NOW
+        delivery.reference = {
+            "warning": why,
+            "missing": [{"what": "manager"}],
+            "match": "its phone number",
+            "record": 7,
+        }
+        integration = session.get_one(Integration, delivery.integration_id)
+        integration.config = integration.config | {"manager": "<b>bob</b>"}
+        problem = {"project_id": cast.project.id, "integration_id": integration.id, "what": "manager"}
+        session.add(IntegrationProblem(**problem, name="<b>bob</b>", why=why, since=NOW))
+    escaped = "Odoo has no user “&lt;b&gt;bob&lt;/b&gt;”: the lead belongs to nobody"
+    html = page(sign_in(client, cast.alice))
+    assert "a CRM lacks something that they name" in html
+    assert html.count(escaped) == 2  # on top, and in the delivery's line
+    assert "today 13:00" in html
+    html = page(client, f"/deliveries/{dead}")
+    assert html.count(escaped) == 1
+    assert "its phone number" in html
+    assert "{&#39;what&#39;" not in html
+    assert escaped in page(client, f"/calls/{database_call(database, dead)}")
+    assert escaped not in page(sign_in(client, cast.charlie))
+
+
+def database_call(database: Database, delivery_id: int) -> int:
+    with database.reading() as session:
+        return session.get_one(Delivery, delivery_id).call_id
 
 
 def test_an_admin_sends_a_dead_delivery_again(client: FlaskClient, database: Database, cast: Cast, dead: int) -> None:

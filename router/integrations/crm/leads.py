@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from router.integrations.crm.matching import Match
+
 
 @dataclass(frozen=True)
 class FoundLead:
@@ -10,6 +12,7 @@ class FoundLead:
 
     id: int
     is_open: bool
+    match: Match = Match.KNOWN
 
 
 def lead_to_add_to(
@@ -17,9 +20,11 @@ def lead_to_add_to(
 ) -> FoundLead | str:
     """The lead that a call is added to; else `customer` (known, but without any lead) or `create`.
 
-    leads: those of the caller's number, newest first. known: the one that stood for this caller before, preferred among equals.
+    Open ones come first; among equals the one that stood for this caller before, then the surest match, then the newest.
+
+    leads: those of the caller's number, newest first. known: the one that stood for this caller before.
     """
-    preferred = sorted(leads, key=lambda lead: lead.id != known)
+    preferred = sorted(leads, key=lambda lead: (lead.id != known, lead.match))
     still_open = [lead for lead in preferred if lead.is_open]
     if not_while_open and still_open:
         return still_open[0]

@@ -5,20 +5,30 @@ one. `load` is an upsert by our external id, and a note is looked for before it 
 """
 
 import hashlib
+from collections.abc import Mapping
 from html import escape
 from typing import Any
 
 from router.integrations.contract import DeliveryError, Message, Skipped
-from router.integrations.crm.leads import FoundLead, lead_to_add_to
+from router.integrations.crm.matching import Match
 from router.integrations.crm.notes import MARK, call_note, correction_note, description, essence, recording_note
-from router.integrations.crm.odoo_client import OdooClient, RecordGone, exactly
-from router.integrations.placeholders import fill
+from router.integrations.crm.odoo_client import FieldsRefused, OdooClient, RecordGone, exactly
+from router.integrations.crm.odoo_people import responsible_user
+from router.integrations.crm.odoo_search import LEAD, WITH_ARCHIVED, OdooSearch, known_lead
+from router.integrations.placeholders import PLACE, fill
 from router.outgoing import Outgoing
 
 MODULE = "calltrack"
-LEAD, PARTNER = "crm.lead", "res.partner"
 TITLE = "Call from {phone}"
 UTM = {"source_id": "utm.source", "medium_id": "utm.medium", "campaign_id": "utm.campaign"}
+NEEDED = ("name", "phone", "user_id")
+MATCHES = {
+    Match.KNOWN: "its phone number",
+    Match.TYPED: "a number in the text of its phone field",
+    Match.EXTENSION: "a number with an extension, of the same line",
+    Match.ABROAD: "a number without a country code, read as the caller's country writes it",
+}
+"""How the record was found, as people are told."""
 
 
 class OdooSender:
@@ -40,109 +50,107 @@ class OdooSender:
 
 
 def _add_call(client: OdooClient, message: Message) -> dict[str, Any]:
-    model, record = _remembered(message) or _choose(client, message)
+    steps = message.reference if message.reference.get("record") else _choose(client, message)
+    model, record = str(steps["model"]), int(steps["record"])
     try:
         note = _note(client, model, record, MARK + message.call["sid"], call_note(message))
     except RecordGone:
-        message.remember({"model": None, "record": None, "creating": None})
+        message.remember(dict.fromkeys(("model", "record", "match", "creating", "warning")))
         raise DeliveryError("The lead was deleted in Odoo meanwhile.", status=404) from None
-    return {"status": 200, "model": model, "record": record, "note_id": note}
+    told = {"warning": steps["warning"]} if steps.get("warning") else {}
+    return {"status": 200, "model": model, "record": record, "note_id": note} | told
 
 
-def _remembered(message: Message) -> tuple[str, int] | None:
-    model, record = message.reference.get("model"), message.reference.get("record")
-    return (str(model), int(record)) if model and record else None
+def _choose(client: OdooClient, message: Message) -> dict[str, Any]:
+    """The record that this call is added to; made now when R10 asks for a lead. Returns the steps that were remembered of it."""
+    found = None if message.reference.get("creating") else OdooSearch(client, message).record_to_add_to()
+    if found is not None:
+        steps: dict[str, Any] = {"model": found.model, "record": found.id, "match": MATCHES[found.match]}
+        if found.model == LEAD:
+            steps["lead_id"] = found.id
+    else:
+        message.remember(
+            {"creating": True}
+        )  # decided before anything is sent: our own lead must not look like an older one
+        steps = _create(client, message)
+    message.remember(steps)
+    return steps
 
 
-def _choose(client: OdooClient, message: Message) -> tuple[str, int]:
-    """The record that this call is added to; made now when R10 asks for a lead."""
-    choice = "create" if message.reference.get("creating") else _decide(client, message)
-    if isinstance(choice, FoundLead):
-        return _remember(message, LEAD, choice.id)
-    if choice == "customer":
-        return _remember(message, PARTNER, _customers(client, message)[0]["id"])
-    message.remember(
-        {"creating": True}
-    )  # decided before anything is sent: our own lead must not look like an older one
-    return _remember(message, LEAD, _create(client, message))
-
-
-def _remember(message: Message, model: str, record: int) -> tuple[str, int]:
-    steps: dict[str, Any] = {"model": model, "record": record}
-    message.remember(steps | ({"lead_id": record} if model == LEAD else {}))
-    return model, record
-
-
-def _decide(client: OdooClient, message: Message) -> FoundLead | str:
-    leads = _leads(client, message)
-    return lead_to_add_to(
-        leads,
-        _known(message),
-        is_customer=not leads and bool(_customers(client, message)),
-        only_new_customers=bool(message.config.get("only_new_customers", True)),
-        not_while_open=bool(message.config.get("not_while_open", True)),
-    )
-
-
-def _leads(client: OdooClient, message: Message) -> list[FoundLead]:
-    """Leads and deals of the caller's number, lost and won ones too, newest first; and the one we know, whatever its number now."""
-    domain: list[Any] = [["phone_sanitized", "=", message.call["caller"]]]
-    if _known(message) is not None:
-        domain = ["|", ["id", "=", _known(message)], *domain]
-    found = client.search(
-        LEAD,
-        domain,
-        ["id", "active", "won_status"],
-        order="id desc",
-        limit=50,
-        context={"active_test": False},
-    )
-    return [FoundLead(lead["id"], bool(lead["active"]) and lead["won_status"] == "pending") for lead in found]
-
-
-def _customers(client: OdooClient, message: Message) -> list[dict[str, Any]]:
-    domain = [["phone_sanitized", "=", message.call["caller"]]]
-    return client.search(PARTNER, domain, ["id"], order="id", limit=1)
-
-
-def _known(message: Message) -> int | None:
-    known = message.known_lead or ""
-    return int(known) if known.isdigit() else None
-
-
-def _create(client: OdooClient, message: Message) -> int:
+def _create(client: OdooClient, message: Message) -> dict[str, Any]:
+    """Makes the lead. What it names and Odoo does not have (any more) is left out and told: a lead is worth more."""
+    person, gone = responsible_user(client, message.config)
     templates: dict[str, str] = {"name": TITLE, **(message.config.get("fields") or {})}
+    values = _values(message, templates)
+    left_out = _add_sources(client, message, values)
+    values["user_id/.id"] = person.id if person else ""  # empty, not absent: Odoo would take the key's owner
+    while True:
+        try:
+            lead = client.load(LEAD, f"{MODULE}.lead_{_external(message.call['sid'])}", values)
+            break
+        except FieldsRefused as refused:
+            if person is not None and "user_id" in refused.fields:
+                gone.append((person.named, f"“{person.named}” cannot be responsible in Odoo"))
+                person, values["user_id/.id"] = None, ""
+                continue
+            taken_out = {name: words for name, words in refused.fields.items() if _take_out(values, name)}
+            if not taken_out:
+                raise
+            left_out |= taken_out
+    owner = person.name if person else "nobody"
+    missing = [{"what": "manager", "name": name, "why": f"{why}: the lead belongs to {owner}"} for name, why in gone]
+    missing += [
+        {"what": name, "name": templates.get(name, ""), "why": f"The lead was made without {name}: {words}"}
+        for name, words in left_out.items()
+    ]
+    return {
+        "model": LEAD,
+        "record": lead,
+        "lead_id": lead,
+        "missing": [one for one in missing if one["name"] and not PLACE.search(one["name"])],
+        "warning": "; ".join(one["why"] for one in missing) or None,
+    }
+
+
+def _values(message: Message, templates: Mapping[str, str]) -> dict[str, Any]:
+    """What a new lead holds, by columns of `load`."""
     values: dict[str, Any] = {"phone": message.call["caller"], "description": description(message)}
     for name, template in templates.items():
         text = fill(template, message.placeholders)
         values[name] = escape(text).replace("\n", "<br>") if name == "description" else text
     values["name"] = values["name"].strip() or f"Call from {message.call['caller']}"
-    values["user_id/.id"] = _manager(client, message) or ""  # empty, not absent: Odoo would take the key's owner
+    return values
+
+
+def _add_sources(client: OdooClient, message: Message, values: dict[str, Any]) -> dict[str, str]:
+    """Adds the marketing source to what a new lead holds; returns the fields that Odoo has no record for, and takes none."""
+    refused: dict[str, str] = {}
     for field, model in UTM.items():
-        if record := _utm(client, model, str((message.call["source"] or {}).get(field.removesuffix("_id")) or "")):
-            values[f"{field}/.id"] = record
-    return client.load(LEAD, f"{MODULE}.lead_{_external(message.call['sid'])}", values)
+        name = str((message.call["source"] or {}).get(field.removesuffix("_id")) or "")
+        try:
+            if record := _utm(client, model, name):
+                values[f"{field}/.id"] = record
+        except FieldsRefused as error:
+            refused[field] = f"“{name}”: {'; '.join(error.fields.values())}"
+    return refused
 
 
-def _manager(client: OdooClient, message: Message) -> int | None:
-    """The user who is responsible, named by id, login or e-mail; nobody when Odoo has no such user: a lead is worth more."""
-    manager = str(message.config.get("manager") or "").strip()
-    if not manager:
-        return None
-    named: list[Any] = ["|", ["login", "=ilike", exactly(manager)], ["email", "=ilike", exactly(manager)]]
-    found = client.search(
-        "res.users", [["id", "=", int(manager)]] if manager.isdigit() else named, ["id"], order="id", limit=1
-    )
-    if not found:
-        message.remember({"warning": f"Odoo has no user “{manager}”: the lead belongs to nobody"})
-    return int(found[0]["id"]) if found else None
+def _take_out(values: dict[str, Any], name: str) -> bool:
+    """Takes a field out of what a new lead holds; False when it is not there, or the lead would not be one without."""
+    column = next((column for column in values if column.removesuffix("/.id") == name), None)
+    if column is None or name in NEEDED:
+        return False
+    del values[column]
+    return True
 
 
 def _utm(client: OdooClient, model: str, name: str) -> int | None:
-    """The record of a marketing source by its name, in any case; made when it is new."""
+    """The record of a marketing source by its name, in any case, an archived one too; made when it is new."""
     if not name:
         return None
-    found = client.search(model, [["name", "=ilike", exactly(name)]], ["id"], order="id", limit=1)
+    found = client.search(
+        model, [["name", "=ilike", exactly(name)]], ["id"], order="id", limit=1, context=WITH_ARCHIVED
+    )
     if found:
         return int(found[0]["id"])
     return client.load(model, f"{MODULE}.{model.replace('.', '_')}_{_digest(name.casefold())}", {"name": name})
@@ -166,7 +174,7 @@ def _post_note(client: OdooClient, model: str, record: int, body: str) -> int:
 
 def _add_changes(client: OdooClient, message: Message) -> dict[str, Any]:
     """A recording that came late, and a corrected end or source (R7), each a note on the lead that is there; never another lead."""
-    recording, record = message.call["recording"], _known(message)
+    recording, record = message.call["recording"], known_lead(message)
     if record is None:
         raise Skipped("the CRM has no lead of this caller")
     notes = {essence(message): correction_note(message)}

@@ -1,6 +1,7 @@
 """Odoo's own protocol, JSON-2 (Odoo 19 and later): one request, and what its answers mean."""
 
 import json
+import re
 from datetime import datetime
 from typing import Any
 
@@ -16,10 +17,19 @@ PASSING = (
     "The name must be unique",
 )
 """What `load` says when somebody else was writing at the same moment."""
+INVALID_FIELD = re.compile(r"Invalid field name '(\w+)[/']")
 
 
 class RecordGone(DeliveryError):
     """The record was deleted in Odoo."""
+
+
+class FieldsRefused(DeliveryError):
+    """`load` made no record because of some of its fields. `fields`: their names, each with Odoo's words."""
+
+    def __init__(self, message: str, fields: dict[str, str], status: int | None) -> None:
+        super().__init__(message, permanent=True, status=status)
+        self.fields = fields
 
 
 class OdooClient:
@@ -40,15 +50,29 @@ class OdooClient:
         return found
 
     def load(self, model: str, external_id: str, values: dict[str, Any]) -> int:
-        """Makes the record with this external id, or changes it when it is there: repeating is harmless."""
-        answer = self.call(model, "load", fields=["id", *values], data=[[external_id, *values.values()]])
+        """Makes the record with this external id, or changes it when it is there: repeating is harmless.
+
+        Raises:
+            FieldsRefused: Odoo names the fields that it does not take; there is no record now.
+            DeliveryError: anything else.
+        """
+        try:
+            answer = self.call(model, "load", fields=["id", *values], data=[[external_id, *values.values()]])
+        except DeliveryError as error:
+            if error.permanent and (name := INVALID_FIELD.search(str(error))):
+                raise FieldsRefused(str(error), {name.group(1): "there is no such field"}, error.status) from None
+            raise
         ids = answer.get("ids") if isinstance(answer, dict) else None
         if isinstance(ids, list) and ids:
             return int(ids[0])
         messages = answer.get("messages", []) if isinstance(answer, dict) else []
-        text = " ".join(" ".join(str(one.get("message", "")) for one in messages).split())
-        passing = any(sign in text for sign in PASSING)
-        raise DeliveryError(f"Odoo refused the record: {text[:400]}", permanent=not passing, status=200)
+        said = [(str(one.get("field") or ""), " ".join(str(one.get("message", "")).split())) for one in messages]
+        text = f"Odoo refused the record: {' '.join(words for _, words in said)[:400]}"
+        if any(sign in text for sign in PASSING):
+            raise DeliveryError(text, status=200)
+        if said and all(name for name, _ in said):
+            raise FieldsRefused(text, dict(said), 200)
+        raise DeliveryError(text, permanent=True, status=200)
 
     def call(self, model: str, method: str, **arguments: Any) -> Any:
         """

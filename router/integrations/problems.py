@@ -1,0 +1,106 @@
+"""What an integration names and its receiver does not have (any more): told by e-mail once, and again only after it worked in between."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from router.accounts.letters import Letter
+from router.accounts.mail import write_mail
+from router.accounts.models import Project
+from router.database import insert_new
+from router.integrations.listing import place_of
+from router.integrations.models import Delivery, Integration, IntegrationProblem
+from router.scenarios.models import Scenario
+
+MANAGER = "manager"
+"""`what` of a responsible person; any other is a field of a lead."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One that is open, as the page of deliveries shows it."""
+
+    scenario: str
+    destination: str
+    why: str
+    since: datetime
+
+
+def note_missing(session: Session, delivery: Delivery, missing: Sequence[Mapping[str, str]], now: datetime) -> None:
+    """Keeps what the receiver did not have when it was asked for everything that the integration names; e-mails what is new.
+
+    missing: `{what, name, why}` each; what is not among them works, or is not named any more.
+    """
+    wanted = {(one["what"][:80], one["name"][:200]): one["why"] for one in missing}
+    if {(row.what, row.name) for row in _of(session, delivery.integration_id)} == wanted.keys():
+        return
+    integration = session.get_one(Integration, delivery.integration_id, with_for_update=True, populate_existing=True)
+    for row in _of(session, integration.id):
+        if (row.what, row.name) not in wanted:
+            session.delete(row)
+    session.flush()
+    for (what, name), why in wanted.items():
+        fresh = insert_new(session, IntegrationProblem, unique=["integration_id", "what", "name"])
+        values = {"project_id": integration.project_id, "integration_id": integration.id, "what": what, "name": name}
+        if session.execute(fresh.values(**values, why=why, since=now).returning(IntegrationProblem.id)).first():
+            _tell(session, integration, what, name, why, now)
+
+
+def open_problems(session: Session, project_id: int) -> list[Problem]:
+    """Those of a project that still concern what its integrations name, the longest first."""
+    rows = (
+        select(IntegrationProblem, Integration, Scenario)
+        .join(Integration, Integration.id == IntegrationProblem.integration_id)
+        .join(Scenario, Scenario.id == Integration.scenario_id)
+        .where(IntegrationProblem.project_id == project_id)
+        .where(Integration.removed_at.is_(None), Scenario.deleted_at.is_(None))
+        .order_by(IntegrationProblem.since, IntegrationProblem.id)
+    )
+    return [
+        Problem(scenario.title, integration.destination, row.why, row.since)
+        for row, integration, scenario in session.execute(rows)
+        if row.name in _named(integration, scenario, row.what)
+    ]
+
+
+def missing_letter(scenario: str, place: str, what: str, why: str) -> Letter:
+    """The e-mail about one that is missing."""
+    mend = (
+        "Nothing is lost: leads are made all the same. Name somebody else as responsible (in the scenario, step Integrations, or in its"
+        " CRM connection), or let this user work in the CRM again."
+        if what == MANAGER
+        else "Nothing is lost: leads are made all the same. Mend the field of the lead in the scenario's CRM connection, or what it"
+        " names in the CRM."
+    )
+    return Letter(
+        f"Leads of “{scenario}”: {why}",
+        f"{why}. So it was with the last lead of the scenario “{scenario}” in {place}.\n\n{mend}\n\n"
+        "The page Deliveries tells which leads it concerns. This is written once, and again only after it worked in between.",
+    )
+
+
+def _of(session: Session, integration_id: int) -> Sequence[IntegrationProblem]:
+    found = select(IntegrationProblem).where(IntegrationProblem.integration_id == integration_id)
+    return session.scalars(found.order_by(IntegrationProblem.id)).all()
+
+
+def _tell(session: Session, integration: Integration, what: str, name: str, why: str, now: datetime) -> None:
+    project = session.get_one(Project, integration.project_id)
+    scenario = session.get_one(Scenario, integration.scenario_id)
+    letter = missing_letter(scenario.title, place_of(integration.destination), what, why)
+    about = hashlib.blake2b(f"{what}:{name}".encode(), digest_size=12).hexdigest()
+    key = f"missing:{integration.id}:{about}:{now.isoformat()}"
+    write_mail(session, project, key, letter.subject, letter.body, now)
+
+
+def _named(integration: Integration, scenario: Scenario, what: str) -> set[str]:
+    """What the settings name by now, cut as it is kept."""
+    config: Mapping[str, Any] = integration.config
+    of_field = (config.get("fields") or {}).get(what)
+    named = [scenario.manager, config.get("manager")] if what == MANAGER else [of_field]
+    return {str(name).strip()[:200] for name in named if name}

@@ -1,0 +1,137 @@
+"""Whether a phone field as people typed it is the caller's: what docs/crm.md says is true, and so it is in every country."""
+
+import re
+from pathlib import Path
+
+import phonenumbers
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from phonenumbers import NumberParseException, PhoneNumberFormat
+
+from router.demo.odoo_domain import like
+from router.integrations.crm.leads import FoundLead, lead_to_add_to
+from router.integrations.crm.matching import Match, digit_rows, match
+from router.phones import same_line, spellings_of_line
+from tests.phones.test_documented import DOCUMENT
+from tests.phones.test_reading import e164, examples
+
+FORMS = [PhoneNumberFormat.E164, PhoneNumberFormat.INTERNATIONAL, PhoneNumberFormat.NATIONAL]
+Example = tuple[str, phonenumbers.PhoneNumber]
+FOUND = {"typed": Match.TYPED, "extension": Match.EXTENSION, "abroad": Match.ABROAD, "somebody else": None}
+
+
+def documented() -> list[list[str]]:
+    head = "| phone field | contact's country | caller | how it is found |"
+    lines = DOCUMENT.with_name("crm.md").read_text("utf-8").splitlines()
+    rows = []
+    for line in lines[lines.index(head) + 2 :]:
+        if not line.startswith("|"):
+            return rows
+        rows.append([cell.strip().strip("`") for cell in line.strip("|").split("|")])
+    raise AssertionError("the table has no end")
+
+
+def search_finds(text: str, caller: str) -> bool:
+    """Whether the CRM's own search brings this text up at all."""
+    patterns = [like(f"%{'%'.join(row)}%", anywhere=False) for row in digit_rows(caller)]
+    return any(pattern.fullmatch(text) for pattern in patterns)
+
+
+@pytest.mark.parametrize(("text", "country", "caller", "how"), documented())
+def test_a_phone_field_is_judged_as_documented(text: str, country: str, caller: str, how: str) -> None:
+    assert match(text, caller, [country, "DE", "DE"]) is FOUND[how]
+    assert search_finds(text, caller) or FOUND[how] is None
+
+
+def test_the_document_has_matches_of_each_kind_and_others() -> None:
+    assert {how for *_, how in documented()} == set(FOUND)
+    assert sum(how == "somebody else" for *_, how in documented()) >= 8
+
+
+@given(
+    examples,
+    st.sampled_from(FORMS),
+    st.sampled_from([" ", "\u00a0", "-", "–", ".", "/", "·"]),
+    st.sampled_from(
+        ["{}", "{} / +49 30 7654321", "+49 30 7654321, mobil {}", "{} (Herr Meier)", "Tel. {} abends", "\u202a{}\u202c"]
+    ),
+    st.data(),
+)
+def test_a_contact_whose_text_is_the_callers_number_in_any_usual_spelling_is_found(
+    example: Example, form: int, separator: str, around: str, data: st.DataObject
+) -> None:
+    region, number = example
+    text = around.format(phonenumbers.format_number(number, form).replace(" ", separator))
+    caller = data.draw(st.sampled_from(spellings_of_line(e164(number))))
+    countries = data.draw(st.sampled_from([[region], ["DE", region], [region, "DE", "US"]]))
+    assert search_finds(text, caller)
+    assert match(text, caller, countries) is Match.TYPED
+
+
+def is_valid(number: str) -> bool:
+    try:
+        return phonenumbers.is_valid_number(phonenumbers.parse(number, None))
+    except NumberParseException:
+        return False
+
+
+@st.composite
+def near_misses(draw: st.DrawFn) -> tuple[str, str, str]:
+    """A text, its country, and a caller whose number is alike and another: a digit changed, added, dropped, another country's."""
+    region, number = draw(examples)
+    own, digits = e164(number), phonenumbers.national_significant_number(number)
+    place = draw(st.integers(1, len(own) - 1))
+    other = draw(
+        st.one_of(
+            st.sampled_from("0123456789").map(lambda digit: own[:place] + digit + own[place + 1 :]),
+            st.integers(1, 4).map(lambda count: own[:-count]),
+            st.text("0123456789", min_size=1, max_size=4).map(lambda more: own + more),
+            st.sampled_from(sorted(phonenumbers.COUNTRY_CODE_TO_REGION_CODE)).map(lambda code: f"+{code}{digits}"),
+        )
+    )
+    text = phonenumbers.format_number(number, draw(st.sampled_from(FORMS)))
+    around = draw(st.sampled_from(["{}", "{} (Herr Meier)", "Tel. {} abends", "{} / {}"]))
+    assume(is_valid(other) and not same_line(own, other))
+    return around.format(text, text), region, other
+
+
+@given(near_misses())
+def test_a_contact_whose_number_is_another_line_is_never_taken(case: tuple[str, str, str]) -> None:
+    text, country, caller = case
+    assert match(text, caller, [country, country]) is None
+
+
+@given(st.text(max_size=120) | st.text("+0123456789 ()/-.,;x", max_size=100), examples)
+def test_no_text_breaks_the_judgement_and_what_matches_was_searched_for(text: str, example: Example) -> None:
+    caller = e164(example[1])
+    if match(text, caller, [example[0], "DE"]) is not None:
+        assert search_finds(text, caller)
+
+
+@pytest.mark.parametrize(
+    ("leads", "known", "switches", "chosen"),
+    [
+        ([(9, False, Match.KNOWN), (5, True, Match.TYPED)], None, (True, True), 5),
+        ([(9, True, Match.EXTENSION), (5, True, Match.TYPED)], None, (True, True), 5),
+        ([(9, True, Match.TYPED), (5, True, Match.TYPED)], None, (True, True), 9),
+        ([(9, True, Match.TYPED), (5, True, Match.TYPED)], 5, (True, True), 5),
+        ([(9, True, Match.TYPED), (5, False, Match.KNOWN)], 5, (True, True), 9),
+        ([(9, True, Match.TYPED), (5, False, Match.KNOWN)], None, (True, False), 5),
+        ([(9, False, Match.TYPED), (5, False, Match.ABROAD)], None, (True, True), 9),
+        ([(9, False, Match.TYPED)], None, (False, True), "create"),
+        ([(9, True, Match.TYPED)], None, (False, False), "create"),
+        ([], None, (True, True), "customer"),
+        ([], None, (False, True), "create"),
+    ],
+)
+def test_r10_which_of_several_leads(
+    leads: list[tuple[int, bool, Match]], known: int | None, switches: tuple[bool, bool], chosen: int | str
+) -> None:
+    choice = lead_to_add_to([FoundLead(*lead) for lead in leads], known, True, *switches)
+    assert (choice.id if isinstance(choice, FoundLead) else choice) == chosen
+
+
+def test_every_documented_link_is_there() -> None:
+    text = DOCUMENT.with_name("crm.md").read_text("utf-8")
+    assert all((Path(DOCUMENT).parent / link).exists() for link in re.findall(r"\]\(([^)#]+)\)", text))

@@ -20,7 +20,16 @@ from router.phones.reading import (
     readings_of,
     user_part,
 )
-from router.phones.showing import country_of, display, fill_mask, international, is_foreign_to, is_valid, national
+from router.phones.showing import (
+    country_of,
+    digit_forms,
+    display,
+    fill_mask,
+    international,
+    is_foreign_to,
+    is_valid,
+    national,
+)
 from router.phones.withheld import is_withheld
 
 __all__ = [
@@ -29,6 +38,7 @@ __all__ = [
     "BadPhone",
     "Caller",
     "country_of",
+    "digit_forms",
     "display",
     "fill_mask",
     "forms",

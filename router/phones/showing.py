@@ -17,6 +17,13 @@ def country_of(e164: str) -> str | None:
         return None
 
 
+def digit_forms(e164: str) -> tuple[str, str, str]:
+    """The digits in which a number is written: country code and national form (`+44 (0)20 …`), national form, and without trunk prefix."""
+    number = phonenumbers.parse(e164, None)
+    digits = re.sub("[^0-9]", "", national(e164))
+    return f"{number.country_code}{digits}", digits, phonenumbers.national_significant_number(number)
+
+
 def is_valid(e164: str) -> bool:
     """Whether the numbering plans know the number; they are older than the newest numbers."""
     try:

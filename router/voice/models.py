@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Index, String, Text, UniqueConstraint, false, text
+from sqlalchemy import BigInteger, ForeignKey, Index, String, Text, UniqueConstraint, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from router.database import Base, BigId
@@ -132,3 +132,20 @@ class CallEvent(Base):
     """inbound, dial, leg, status, recording; corrected: its source was decided again"""
     at: Mapped[datetime]
     facts: Mapped[dict[str, Any]]
+
+
+class CallLogFile(Base):
+    """The call log of another service that somebody sent last, until he applies it (R13)."""
+
+    __tablename__ = "call_log_file"
+    __table_args__ = (UniqueConstraint("project_id", "person_id"),)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
+    person_id: Mapped[int] = mapped_column(ForeignKey("person.id"))
+    name: Mapped[str] = mapped_column(String(120))
+    sealed: Mapped[str] = mapped_column(Text)
+    """The file, packed, in base64, sealed."""
+    choices: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
+    """What the sender said about it: `{columns, numbers, dates, zone}`."""
+    created_at: Mapped[datetime]

@@ -28,21 +28,21 @@ MESSENGERS = (
 )  # fmt: skip
 IDENTIFIERS = (
     # taxes and registers
-    "tax(?:payer)? ?id", "tin", "vat", "ust(?:-?id)?", "mwst", "uid", "steuer(?:-?id)?", "st", "idnr", "nif", "cif",
-    "rfc", "cui[tl]", "cnpj", "cpf", "r[ui][tcf]", "nit", "sire[nt]", "rcs", "tva", "p\\.? ?iva", "c\\.f\\.", "btw",
-    "kvk", "nip", "regon", "krs", "[id][čc]o?", "инн", "кпп", "огрн(?:ип)?", "окпо", "єдрпоу", "унп", "бин", "ab?n",
-    "acn", "gst(?:in)?", "npwp", "oib", "cvr", "org", "hr[ab]", "duns", "eori", "npi", "dre", "nmls",
-    "lic(?:en[cs]e)?", "лицензия",
+    "tax(?:payer)? ?id", "tin", "vat", "ust(?:-?id)?", "mwst", "uid", "steuer(?:-?id)?", "idnr", "nif", "cif", "rfc",
+    "cui[tl]", "cnpj", "cpf", "ru[tc]", "rif", "nit", "sire[nt]", "rcs", "tva", "p\\.? ?iva", "c\\.f\\.", "btw", "kvk", "nip",
+    "regon", "krs", "i[čc]o", "d[ií][čc]", "инн", "кпп", "огрн(?:ип)?", "окпо", "єдрпоу", "унп", "бин", "abn", "acn",
+    "gst(?:in)?", "npwp", "oib", "cvr", "hr[ab]", "duns", "eori", "npi", "dre", "nmls", "lic(?:en[cs]e)?", "лицензия",
     # banks
     "iban", "bic", "swift", "blz", "konto", "kto", "sort code", "bsb", "clabe", "cbu", "[рк]/с", "бик", "сч[её]т",
     # places and things
-    "zip", "plz", "cep", "индекс", "p\\.?o\\.? ?box", "postfach", "id", "isbn", "issn", "ean", "gtin", "sku",
+    "zip", "plz", "cep", "индекс", "p\\.?o\\.? ?box", "postfach", "id(?=:)", "isbn", "issn", "ean", "gtin", "sku",
     "арт(?:икул)?",
 )  # fmt: skip
 NAMED_NUMBERS = (
-    "order", "invoice", "customer", "client", "case", "ticket", "ref(?:eren[cz])?e?", "arti[ck](?:le|el)", "item",
-    "serial", "model", "part", "tracking", "account", "member", "policy", "reg(?:istration)?", "contract", "routing",
-    "bestell", "auftrags", "rechnungs", "kunden", "vorgangs", "vertrags", "mitglieds", "policen", "serien",
+    "id", "st\\.?", "org", "order", "invoice", "customer", "client", "case", "ticket", "ref(?:eren[cz])?e?",
+    "arti[ck](?:le|el)", "item", "serial", "model", "part", "tracking", "account", "member", "policy",
+    "reg(?:istration)?", "contract", "routing", "bestell", "auftrags", "rechnungs", "kunden",
+    "vorgangs", "vertrags", "mitglieds", "policen", "serien",
     "commande", "facture", "pedido", "factura", "expediente", "ordine", "fattura", "заказа?", "договора?",
 )  # fmt: skip
 """What has a number, when a word for number follows: *Order no. 123*, but not *Order by phone*."""
@@ -65,18 +65,17 @@ def _labels() -> str:
     other = f"{_any(FAX + MESSENGERS)}{number_word}?(?: ?\\([^)]*\\))?(?: (?:at|to|an|unter|au|al))?"
     identifier = f"(?:{_any(IDENTIFIERS)}{number_word}?|{_any(NAMED_NUMBERS)}{number_word})"
     begins = f"(?:^|{NO_WORD})"
-    both = (
-        f"{begins}{_any(TELEPHONE)}{NO_WORD}{{0,3}}(?:und|and|u|et|y|e|и|or|oder|i|og|och|en|&|\\+|/)?{NO_WORD}{{0,3}}"
-    )
+    both = f"{begins}{_any(TELEPHONE)}{NO_WORD}{{1,3}}(?:\\p{{L}}{{1,5}}{NO_WORD}{{1,3}})?"
     said = r"\d\s?[(\[]"  # of the number before: 030 1234567 (Fax), …
-    return f"^(?!.*(?:{both}|{said}){_any(FAX + MESSENGERS)}{NO_WORD}*$).*{begins}(?:{other}|{identifier}){NO_WORD}{{0,8}}$"
+    telephone = f"^(?!.*(?:{both}|{said}){_any(FAX + MESSENGERS)}{number_word}?{NO_WORD}*$)"
+    return f"{telephone}.*{begins}(?:{other}|{identifier})[^\\p{{L}}\\d,;]{{0,8}}$"
 
 
 BEFORE = "|".join(
     (
         r"[\w+=@&#№]$",  # a part of a word, an address, another number
         r"\w/$",
-        r"^ [+(]*\d{1,5}[)-]? $",  # the beginning of a number, in an element of its own
+        r"^ [+(]*\d{1,5}[)-]?\s*$",  # the beginning of a number, in an element of its own
         _labels(),
     )
 )
@@ -84,7 +83,7 @@ AFTER = "|".join(
     (
         r"^[\w@]",
         rf"^[\s,;.(]*(?:{_any(EXTENSIONS)}|#)[\s.:#=]*[\d|]",
-        r"^\s?[,;/]\d{1,5}(?!.?\d)\b",  # 0711 123456/57
+        r"^[,;/]\d{1,5}(?!.?\d)\b",  # 0711 123456/57
         rf"^[^\p{{L}}\d]{{0,2}}[(\[]\s*{_any(FAX + MESSENGERS)}(?![\p{{L}}\d])",
     )
 )
@@ -99,7 +98,7 @@ NEVER = ",".join(
         ),
         *(
             f'[href*="{host}" i]'
-            for host in ("whatsapp", "wa.me", "//t.me/", "telegram.", "signal.me", "signal.group", "zalo.me", "line.me")
+            for host in ("whatsapp", "wa.me", "//t.me/", "//telegram.", "//signal.", "//zalo.me", "//line.me")
         ),
     )
 )

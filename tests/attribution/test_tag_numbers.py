@@ -155,7 +155,47 @@ REPLACED = [
 ]
 
 
+NO_LABELS = (
+    *(
+        "Springfield, DC",
+        "Springfield, ID",
+        "Springfield, WA",
+        "Springfield, IN",
+        "Main St",
+        "Main St.",
+        "www.example.org",
+    ),
+    *(
+        "Rufen Sie an",
+        "Ruf",
+        "Rufnummer",
+        "Wing F,",
+        "in order",
+        "Hot line",
+        "Toll free",
+        "Phone no.",
+        "Kundenservice:",
+        "Konto-Hotline",
+    ),
+    *(
+        "Order by phone",
+        "Account manager",
+        "N° Vert",
+        "Teléfono",
+        "Заказ по телефону",
+        "Text or call",
+        "Fax oder Tel.",
+        "Tel/Fax-Nr.:",
+    ),
+    *("Tel. (auch WhatsApp)", "Call or WhatsApp", "T/F:", "Phone & Fax No.", "per WhatsApp, Tel.", "Servicenummer"),
+)
+
+
 def test_r1_in_a_claimed_element_a_telephone_number_is_replaced_whatever_stands_around_it() -> None:
+    texts = [f"{label} 0711 123456" for label in NO_LABELS]
+    assert [text for (text,) in shown(Case(BERLIN, "DE", text) for text in texts)] == [
+        f"{label} 030 90182011" for label in NO_LABELS
+    ]
     for case, (text,) in zip(REPLACED, shown(Case(BERLIN, "DE", text) for text in REPLACED), strict=True):
         assert "030 90182011" in text, case
         assert "123456" not in text.replace("1234567", ""), case

@@ -70,6 +70,7 @@ from router.scenarios.wizard.views import wizard_pages
 from router.server import Server
 from router.settings import Settings, read_settings
 from router.voice import hooks as voice_hooks
+from router.voice.call_log.views import add_call_log_section, call_log_pages
 from router.voice.past_calls import calls_by_lease
 from router.voice.recent import called_numbers
 from router.web import BODY_LIMIT, IdConverter, Problem
@@ -95,6 +96,7 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     buying_pages,
     scenarios_api,
     old_settings_pages,
+    call_log_pages,
     upkeep_pages,
     upkeep_api,
     crawler_api,
@@ -165,6 +167,7 @@ def make_server(settings: Settings) -> Server:
     open_regions(server)
     add_install_section(server)
     add_old_settings_section(server)
+    add_call_log_section(server)
     add_lint_rule(server, never_shown)
     add_lint_rule(server, small_pools)
     add_lint_rule(server, leaking_scenarios)

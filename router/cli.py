@@ -7,13 +7,14 @@ import click
 from sqlalchemy.exc import SQLAlchemyError
 
 from router.accounts.commands import token, user
+from router.accounts.facts import ANOTHER_KEY, demand_key
 from router.accounts.set_up import setup_link
 from router.app import make_server
 from router.attribution.planner.command import plan
 from router.carriers import carrier_of
 from router.database import migrate as migrate_database
 from router.database import schema_state
-from router.demo.run import demo_environment, prepare_demo, welcome_when_ready
+from router.demo.run import demo_environment, prepare_demo, say_when_ready
 from router.logs import configure_logs
 from router.operations import key_fits
 from router.scenarios.old_settings.command import import_old
@@ -48,7 +49,11 @@ router.add_command(plan)
 def migrate() -> None:
     """Bring the database's schema up to this version."""
     server = open_server()
-    migrate_database(server.database)
+    try:
+        demand_key(server)
+        migrate_database(server.database)
+    finally:
+        server.database.dispose()
     click.echo("The database's schema is current.")
 
 
@@ -58,15 +63,15 @@ def serve(no_worker: bool) -> None:
     """Run the web server; with the embedded database its worker too."""
     settings = read_settings()
     configure_logs(settings.log_level)
-    claim_port(settings.host, settings.port)
-    server = make_server(settings)
-    carrier_of(server)  # what would refuse every call is said now
-    prepare(server)
-    commands = {"web": web_command("router.app:create_app()")}
-    if settings.embedded and not no_worker:
-        commands["worker"] = python("-m", "router", "worker")
-    server.database.dispose()
-    supervise(commands)
+    with claim_port(settings.host, settings.port) as listening:
+        server = make_server(settings)
+        carrier_of(server)  # what would refuse every call is said now
+        prepare(server)
+        commands = {"web": web_command("router.app:create_app()", listening)}
+        if settings.embedded and not no_worker:
+            commands["worker"] = python("-m", "router", "worker")
+        server.database.dispose()
+        supervise(commands, listening=listening)
 
 
 @router.command()
@@ -76,7 +81,8 @@ def worker() -> None:
     configure_logs(settings.log_level)
     server = make_server(settings)
     if not key_fits(server):
-        raise SettingsError("ROUTER_SECRET_KEY: the secrets in the database were sealed under another one")
+        server.database.dispose()
+        raise SettingsError(ANOTHER_KEY)
     Worker(server).run()
 
 
@@ -84,15 +90,15 @@ def worker() -> None:
 def demo() -> None:
     """Try everything on this machine: example web site, simulated carrier, no account anywhere."""
     settings = read_settings(demo_environment(os.environ))
-    claim_port(settings.host, settings.port)
-    ready = prepare_demo(os.environ)
-    welcome_when_ready(ready, click.echo)
-    commands = {
-        "exchange": python("-m", "router.demo.outside"),
-        "web": web_command("router.app:create_demo_app()"),
-        "worker": python("-m", "router", "worker"),
-    }
-    supervise(commands, ready.environment)
+    with claim_port(settings.host, settings.port) as listening:
+        prepared = prepare_demo(os.environ, click.echo)
+        say_when_ready(prepared, click.echo)
+        commands = {
+            "exchange": python("-m", "router.demo.outside"),
+            "web": web_command("router.app:create_demo_app()", listening),
+            "worker": python("-m", "router", "worker"),
+        }
+        supervise(commands, prepared.environment, listening)
 
 
 def prepare(server: Server) -> None:
@@ -105,8 +111,10 @@ def prepare(server: Server) -> None:
             state = "current"
         if state != "current":
             click.echo("router: the database's schema is not current; run: router migrate", err=True)
+        elif not key_fits(server):
+            click.echo(f"router: {ANOTHER_KEY}. Until then calls are forwarded, and all else waits.", err=True)
         elif link := setup_link(server, server.now()):
-            click.echo(f"Nobody can sign in yet. Make the operator here (once): {link}")
+            click.echo(f"Nobody can sign in yet. Make the operator here (once, within 24 hours): {link}")
     except SQLAlchemyError as error:
         click.echo(
             f"router: the database cannot be reached ({type(error).__name__}); calls get their fallback", err=True

@@ -25,7 +25,11 @@ graceful_timeout = 20
 keepalive = 5
 control_socket_disable = True
 forwarded_allow_ips = ""  # ROUTER_TRUSTED_PROXIES decides, in the application
+header_map = "drop"  # X_Forwarded_For would count as another X-Forwarded-For, after what the proxy says
 accesslog = None
+limit_request_line = (
+    8190  # a carrier that asks by GET puts all it knows of a call into the address, with tokens of a kilobyte
+)
 loglevel = _settings.log_level
 
 

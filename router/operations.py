@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from router import metrics
 from router.accounts.access import Audience, guard
-from router.accounts.facts import read_fact, remember_fact
+from router.accounts.facts import KEY_FACT, fits_key, read_fact, remember_fact
 from router.accounts.tokens import find_actor
 from router.database import schema_state
 from router.integrations.models import Delivery
@@ -20,7 +20,6 @@ from router.voice.models import Call
 from router.web import Problem, client_address, within
 from router.worker import HEARTBEAT
 
-KEY_FACT = "key_fingerprint"
 WORKER_SILENT = timedelta(seconds=60)
 LOOPBACK = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
 WRONG_KEY = "This process has another ROUTER_SECRET_KEY than the database. Calls are forwarded, all else waits."
@@ -98,8 +97,8 @@ def key_fits(server: Server) -> bool:
 
 def _compare_key(server: Server) -> bool:
     with server.database.reading() as session:
-        known = read_fact(session, KEY_FACT)
-    if known is not None and known not in server.keys.fingerprints:
+        fits, known = fits_key(session, server.keys), read_fact(session, KEY_FACT)
+    if fits is False:
         return False
     if known != server.keys.fingerprint:
         with server.database.writing() as session:

@@ -79,16 +79,18 @@ class Outgoing:
         resolver: Resolver = socket.getaddrinfo,
         tls: ssl.SSLContext | None = None,
         answer_limit: int = ANSWER_LIMIT,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.allow_private = allow_private
         self.answer_limit = answer_limit
         self.total_seconds = total_seconds
         self.resolver = resolver
         self.tls = tls or httpx.create_ssl_context(trust_env=False)
+        self.clock = clock
 
     def deadline(self) -> float:
-        """The moment (monotonic) at which requests that begin now have to be over."""
-        return time.monotonic() + self.total_seconds
+        """The moment (of `clock`, in seconds) at which requests that begin now have to be over."""
+        return self.clock() + self.total_seconds
 
     def post_json(self, url: str, body: Any, headers: Mapping[str, str], deadline: float | None = None) -> Answer:
         content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
@@ -108,7 +110,7 @@ class Outgoing:
         """
         request = _request(method, url, content, headers)
         check_literal(url, self.allow_private)
-        attempt = _Attempt(deadline if deadline is not None else self.deadline())
+        attempt = _Attempt(deadline if deadline is not None else self.deadline(), self.clock)
         backend = _GuardedBackend(attempt, self.allow_private, request.url.scheme, self.resolver)
         try:
             with httpcore.ConnectionPool(ssl_context=self.tls, network_backend=backend, http2=False) as pool:
@@ -142,10 +144,11 @@ class _Attempt:
     """One request under way: when it has to be over, and whether a byte of it has left."""
 
     deadline: float
+    clock: Callable[[], float]
     sent: bool = False
 
     def seconds(self, wanted: float | None, late: type[httpcore.TimeoutException]) -> float:
-        left = self.deadline - time.monotonic()
+        left = self.deadline - self.clock()
         if left <= 0:
             raise late("time is up")
         return left if wanted is None else min(wanted, left)

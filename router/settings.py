@@ -187,11 +187,67 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
 
 def _read(environ: Mapping[str, str], variable: str) -> str | None:
     if variable in SECRETS and (path := environ.get(f"{variable}_FILE")):
-        try:
-            return Path(path).read_text().strip()
-        except OSError as error:
-            raise SettingsError(f"{variable}_FILE: cannot read {path}: {error.strerror}") from None
-    return environ.get(variable) or None
+        source, value = f"{variable}_FILE", _read_file(f"{variable}_FILE", path)
+    else:
+        source, value = variable, environ.get(variable, "").strip()
+    problem = value_problem(value)
+    if variable == "ROUTER_SECRET_KEY":
+        keys = [key.strip() for key in value.split(",")]
+        ours = (
+            keys if source == variable else keys[:1]
+        )  # a file has one reader: behind a new key an old one may stand as it was
+        problem = next((KEY_ADVICE.format(what) for key in ours if (what := ambiguous_in(key))), None)
+    if problem:
+        raise SettingsError(f"{source}: {problem}")
+    return value or None
+
+
+def _read_file(source: str, path: str) -> str:
+    try:
+        value = Path(path).read_text("utf-8").strip()
+    except OSError as error:
+        raise SettingsError(f"{source}: cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{source}: {path} is not text in UTF-8") from None
+    if not value:
+        raise SettingsError(f"{source}: {path} is empty")
+    return value
+
+
+KEY_ADVICE = (
+    "the key contains {}, which systemd, a shell and Docker read in different ways. Use letters and digits (openssl rand -hex 32), "
+    "and put no comment behind the value. A key that is in use goes on behind a new one, see “The secret key” in docs/settings.md"
+)
+AMBIGUOUS = (
+    (re.compile(r"\s"), "a blank or a line end"),
+    (re.compile(r"[\x00-\x1f\x7f]"), "a control character"),
+    (re.compile(r"#"), "a “#”"),
+    (re.compile(r"[\"'`]"), "a quote"),
+    (re.compile(r"\\"), "a backslash"),
+    (re.compile(r"[^ -~]"), "a character that is not ASCII"),
+    (re.compile(r"([$%&;|<>()~])"), "a “{}”"),
+)
+"""A shell ends a value at a blank, expands `$` and `~`, and takes quotes, backslashes and `& ; | < > ( )` for its own; systemd takes quotes
+and backslashes in an EnvironmentFile, and `%` in Environment=; Docker's --env-file takes everything as it stands, Compose expands `$`."""
+
+
+def ambiguous_in(key: str) -> str | None:
+    """What in a secret makes it another one when another program reads the same line; None: all read it alike."""
+    for pattern, what in AMBIGUOUS:
+        if found := pattern.search(key):
+            return what.format(found[0])
+    return None
+
+
+def value_problem(value: str) -> str | None:
+    """What shows that a value is not what somebody meant to write: a comment behind it, quotes that were kept, another line."""
+    if re.search(r"\s#", value):
+        return "holds a comment (a “#” after a blank), which belongs on a line of its own: a shell ends the value there, systemd does not"
+    if re.search(r"[\x00-\x1f\x7f]", value):
+        return "holds a line break or another control character"
+    if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
+        return "stands in quotes, which Docker takes for part of the value: leave them out"
+    return None
 
 
 def _sentence(problem: Any) -> str:

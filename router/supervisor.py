@@ -20,6 +20,7 @@ LONGEST_PAUSE = 30.0
 LONG_LIFE = 10.0
 STOP_SECONDS = 60.0
 PR_SET_PDEATHSIG = 1
+BACKLOG = 2048
 
 log = structlog.get_logger(__name__)
 
@@ -28,20 +29,21 @@ class PortTaken(Exception):
     """Another program listens where ours should; the message says what to do."""
 
 
-def claim_port(host: str, port: int) -> None:
-    """Looks whether the address is free before anything is started or said.
+def claim_port(host: str, port: int) -> socket.socket:
+    """The address, listened to from now on, before anything is started or said: nobody else can take it while the web processes start, or
+    start again, and whoever connects meanwhile is answered by them.
 
     Raises:
-        PortTaken: it is not, or this machine has no such address.
+        PortTaken: another program listens there, or this machine has no such address.
     """
+    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
-        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
-            0
-        ]
-        with socket.socket(family, kind) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(BACKLOG)
+        return listening
     except OSError as error:
+        listening.close()
         why = "is taken by another program" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
         raise PortTaken(f"{host}:{port} {why}. Another port: ROUTER_PORT={port % 65535 + 1}") from None
 
@@ -50,8 +52,10 @@ def python(*arguments: str) -> list[str]:
     return [sys.executable, *arguments]
 
 
-def web_command(application: str) -> list[str]:
-    return python("-m", "gunicorn", "--config", "python:router.gunicorn_config", application)
+def web_command(application: str, listening: socket.socket | None = None) -> list[str]:
+    """`listening`: what `claim_port` gave; without it gunicorn takes the address of the settings itself."""
+    claimed = [] if listening is None else ["--bind", f"fd://{listening.fileno()}"]
+    return python("-m", "gunicorn", "--config", "python:router.gunicorn_config", *claimed, application)
 
 
 def die_with_parent() -> None:
@@ -61,12 +65,15 @@ def die_with_parent() -> None:
 
 
 class Child:
-    """One process, with the pause before it may start again."""
+    """One process, with the pause before it may start again. It has our `descriptors`, by their numbers."""
 
-    def __init__(self, name: str, command: Sequence[str], environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, name: str, command: Sequence[str], environ: Mapping[str, str], descriptors: Sequence[int] = ()
+    ) -> None:
         self.name = name
         self.command = list(command)
         self.environ = dict(environ)
+        self.descriptors = list(descriptors)
         self.process: subprocess.Popen[bytes] | None = None
         self.started = 0.0
         self.again_at: float | None = None
@@ -75,7 +82,11 @@ class Child:
     def start(self) -> None:
         """In a group of its own: Ctrl-C reaches the supervisor alone, because gunicorn's workers hang when they are told twice."""
         self.process = subprocess.Popen(  # noqa: S603 - our own commands, and one thread
-            self.command, env=self.environ, preexec_fn=die_with_parent, process_group=0
+            self.command,
+            env=self.environ,
+            preexec_fn=die_with_parent,
+            process_group=0,
+            pass_fds=self.descriptors,
         )
         self.started, self.again_at = time.monotonic(), None
 
@@ -110,8 +121,12 @@ class Child:
             self.process.wait()
 
 
-def supervise(commands: Mapping[str, Sequence[str]], environ: Mapping[str, str] | None = None) -> None:
-    """Starts the processes and keeps them running until SIGTERM or SIGINT; then ends them all and waits."""
+def supervise(
+    commands: Mapping[str, Sequence[str]],
+    environ: Mapping[str, str] | None = None,
+    listening: socket.socket | None = None,
+) -> None:
+    """Starts the processes and keeps them running until SIGTERM or SIGINT; then ends them all and waits. `web` listens at `listening`."""
     stopping = False
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -122,13 +137,16 @@ def supervise(commands: Mapping[str, Sequence[str]], environ: Mapping[str, str] 
         signal.signal(name, stop)
     with tempfile.TemporaryDirectory(prefix="router-metrics-") as metrics:
         given = {**os.environ, **(environ or {}), "PROMETHEUS_MULTIPROC_DIR": metrics}
-        children = [Child(name, command, given) for name, command in commands.items()]
+        claimed = {"web": [listening.fileno()]} if listening else {}
+        children = [Child(name, command, given, claimed.get(name, ())) for name, command in commands.items()]
         for child in children:
             child.start()
         while not stopping:
             time.sleep(POLL_SECONDS)
             for child in children:
                 child.start_again_if_dead()
+        if listening:
+            listening.close()  # what nobody will answer is refused at once
         for child in children:
             child.end()
         until = time.monotonic() + STOP_SECONDS

@@ -1,10 +1,12 @@
 """What all answers have in common: problems as application/problem+json, addresses of clients, JSON bodies with a limit."""
 
 import json
+import re
 from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
+import structlog
 from flask import Request, Response
 from werkzeug.routing import IntegerConverter, Map
 
@@ -12,6 +14,8 @@ from router.settings import Networks
 
 BODY_LIMIT = 64 * 1024
 GREATEST_ID = 2**63 - 1
+
+log = structlog.get_logger(__name__)
 
 
 def iso(moment: datetime) -> str:
@@ -106,20 +110,62 @@ def _clean(value: Any) -> Any:
     return value
 
 
+UNKNOWN = "unknown"
+PORT = r"(?::(?:[0-9]{1,5}|_[A-Za-z0-9._-]+))?"
+HOP = re.compile(
+    rf"\[(?P<six>[0-9A-Fa-f:.]+)(?P<zone>%[^\]]+)?\]{PORT}|(?P<four>[0-9.]+){PORT}|(?P<bare>[0-9A-Fa-f:.]+)(?P<link>%.+)?"
+)
+"""An element of X-Forwarded-For without its quotes; ports as in RFC 7239, numbers or hidden ones."""
+
+_told: set[str] = set()
+"""Proxies of which the log says that they leave their clients unknown: once each."""
+
+
 def client_address(request: Request, trusted: Networks) -> str:
-    """The client's address: the peer, or what the nearest untrusted hop of X-Forwarded-For says when the peer is a trusted proxy."""
-    hops = [request.remote_addr or ""]
-    hops += [hop.strip() for hop in reversed(request.headers.get("X-Forwarded-For", "").split(",")) if hop.strip()]
-    found = ""
+    """The client's address: the peer, or what the nearest untrusted hop of X-Forwarded-For says when the peer is a trusted proxy.
+
+    `unknown`, or `unknown via 10.0.0.7`, when that cannot be read: such a client lies in no network, and is never taken for the proxy.
+    """
+    hops, proxy = [request.remote_addr or ""], ""
+    if (forwarded := request.headers.get("X-Forwarded-For")) is not None:
+        hops += reversed(
+            forwarded.split(",")
+        )  # heeding no quotes: a stranger's open one must not swallow what the proxy adds
     for hop in hops:
-        try:
-            address = _plain(ip_address(hop.partition("%")[0]))  # link-local ones come with their interface
-        except ValueError:
-            break
-        found = str(address)
+        address = read_hop(hop)
+        if address is None:
+            if proxy not in _told:
+                _told.add(proxy)
+                log.warning("client_unknown", proxy=proxy, said=hop[:60], advice="let the proxy name its clients")
+            return f"{UNKNOWN} via {proxy}" if proxy else UNKNOWN
+        proxy = str(address)
         if not _within(address, trusted):
             break
-    return found
+    return proxy
+
+
+def read_hop(text: str) -> IPv4Address | IPv6Address | None:
+    """Whom an element of X-Forwarded-For names, in the forms that proxies write: `203.0.113.9`, `203.0.113.9:51234`, `2001:db8::1`,
+    `[2001:db8::1]:443`, the same in quotes, `fe80::1%eth0`. None: nobody can tell (`unknown`, `_hidden`, `unix:`, nothing, nonsense)."""
+    text = text.strip(" \t")
+    if len(text) > 1 and text[0] == text[-1] == '"':
+        text = text[1:-1]
+    found = HOP.fullmatch(text)
+    if found is None:
+        return None
+    try:
+        address = ip_address(found["six"] or found["four"] or found["bare"])
+    except ValueError:
+        return None
+    is_misread = (found["six"] and address.version != 6) or (
+        (found["zone"] or found["link"]) and not address.is_link_local
+    )
+    return None if is_misread or address.is_unspecified else _plain(address)
+
+
+def is_unknown(client: str) -> bool:
+    """Whether `client_address` could not tell who asks."""
+    return client.startswith(UNKNOWN)
 
 
 def _plain(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
@@ -128,7 +174,7 @@ def _plain(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
 
 
 def client_group(address: str) -> str:
-    """Whom a rate limit counts as one: an IPv4 address, or an IPv6 /64."""
+    """Whom a rate limit counts as one: an IPv4 address, an IPv6 /64, or all whom one proxy leaves unknown."""
     try:
         parsed = ip_address(address)
     except ValueError:

@@ -17,11 +17,13 @@ from router.attribution.pool import settle_free_numbers
 from router.attribution.pool_size import refresh_needed
 from router.attribution.upkeep_run import keep_pools
 from router.database import LONG_AGO
+from router.integrations.resealing import reseal
 from router.integrations.work import DeliveryWorker
 from router.reports.accuracy_days import refresh_accuracy
 from router.reports.columns import ColumnKeeper
 from router.reports.leaks import refresh_leaking
 from router.reports.learning import learn_survival
+from router.scenarios.flows import refresh_destination_numbers
 from router.scenarios.money.low_balance import watch_balances
 from router.scenarios.renting.carrier_prices import refresh_carrier_prices
 from router.scenarios.renting.purchase import advance_due
@@ -57,10 +59,12 @@ def chores() -> list[Chore]:
         Chore("learn_survival", timedelta(hours=1), learn_survival),
         Chore("settle_free_numbers", timedelta(seconds=10), settle_free_numbers),
         Chore("refresh_needed", timedelta(minutes=5), refresh_needed),
+        Chore("refresh_destination_numbers", timedelta(minutes=1), refresh_destination_numbers),
         Chore("refresh_leaking", timedelta(minutes=5), refresh_leaking),
         Chore("refresh_shown", timedelta(minutes=5), refresh_shown),
         Chore("close_silent_calls", timedelta(minutes=1), close_silent_calls),
         Chore("watch_balances", timedelta(hours=1), watch_balances),
+        Chore("reseal", timedelta(hours=1), reseal),
     ]
 
 

@@ -16,7 +16,7 @@ stamp=.venv/.$(basename "$lock" .lock)-$(sha256sum "$lock" | cut -c1-16)
     echo "Python's venv module is missing. Install it and try again: apt-get install python3-venv" >&2; exit 1
   fi
 }
-[ -x .venv/bin/python ] || "$python" -m venv .venv
-echo "Installing the packages of $lock into .venv (once)"
-.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement "$lock"
+[ -x .venv/bin/python ] || { echo "Making .venv (once)"; "$python" -m venv .venv; }
+
+.venv/bin/python scripts/install.py "$lock"
 touch "$stamp"

@@ -1,10 +1,14 @@
 """What the documentation promises about settings and commands is there, and nothing of it is left out."""
 
+import os
 import re
+import subprocess
 from pathlib import Path
 
+import pytest
+
 from router.cli import router
-from router.settings import SECRETS, Settings
+from router.settings import SECRETS, Settings, read_settings
 
 ROOT = Path(__file__).parent.parent
 
@@ -34,3 +38,58 @@ def test_everything_the_readme_links_to_is_there() -> None:
     text = (ROOT / "README.md").read_text()
     links = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if not link.startswith("http")]
     assert all((ROOT / link).exists() for link in links), links
+
+
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+FENCED = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+INDENTED = re.compile(r"(?<=\n\n)(?: {4}.*\n)+")
+VALUE = re.compile(r"^\s*(?:export\s+|- )?[\w.-]+\s*[=:]\s*\S")
+PROGRAMS = ("html", "js", "jsx", "javascript", "json", "python", "http")
+"""Languages whose own comments are read by nobody else."""
+
+
+def lines_to_copy(text: str) -> list[str]:
+    """What people copy from a page into files of settings and into shells."""
+    blocks = [block for language, block in FENCED.findall(text) if language not in PROGRAMS]
+    return [line for block in blocks + INDENTED.findall(FENCED.sub("", text)) for line in block.splitlines()]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_comment_stands_behind_a_value_or_a_command(page: Path) -> None:
+    """For systemd and Docker it is part of the value, and for some shells of the command."""
+    lines = lines_to_copy(page.read_text())
+    assert [line for line in lines if re.search(r"\S\s+#", line)] == []
+    assert [line for line in lines if VALUE.match(line) and re.search(r"\S\s+(;|//)\s", line)] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "```sh\nA=b   # c\n```\n",
+        "  ```ini\nA = b # c\n  ```\n",
+        "x\n\n    export A=b\t# c\n",
+        "```\nmake run # c\n```\n",
+    ],
+)
+def test_a_comment_behind_a_value_would_be_found(text: str) -> None:
+    assert any(re.search(r"\S\s+#", line) for line in lines_to_copy(text))
+
+
+def test_the_readmes_file_of_settings_is_the_same_for_a_shell_and_for_docker(tmp_path: Path) -> None:
+    """And for systemd, which reads such lines as they stand."""
+    [block] = [block for _, block in FENCED.findall((ROOT / "README.md").read_text()) if "ROUTER_SECRET_KEY=" in block]
+    block = block.replace("…", "0123456789abcdef")
+    as_it_stands = dict(line.split("=", 1) for line in block.splitlines())
+    assert set(as_it_stands) <= variables()
+    path = tmp_path / "router.env"
+    path.write_text(block)
+    shell = subprocess.run(
+        ["sh", "-c", 'set -a; . "$0"; env -0', str(path)],
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        check=True,
+    )
+    read = dict(line.split("=", 1) for line in shell.stdout.decode().split("\0") if line)
+    assert {name: read.get(name) for name in as_it_stands} == as_it_stands
+    given = read_settings(as_it_stands)
+    assert (given.secret_key, given.twilio_auth_token) == ("0123456789abcdef",) * 2

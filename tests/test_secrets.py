@@ -3,7 +3,9 @@
 import io
 import json
 import logging
+import shlex
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 from router.attribution.tokens import is_our_visitor, new_visitor, read_visit_token, visit_token
 from router.crypto import KeyRing, SealBroken, load_keys
 from router.logs import configure_logs
-from router.settings import Settings, SettingsError, read_settings
+from router.settings import SECRETS, Settings, SettingsError, read_settings
 
 OLD, NEW = "an-old-key-of-sixteen", "a-new-key-of-sixteen"
 KEYS = KeyRing((NEW,))
@@ -79,6 +81,121 @@ def test_a_secret_may_come_from_a_file(tmp_path_factory: pytest.TempPathFactory)
     path = tmp_path_factory.mktemp("secrets") / "key"
     path.write_text(f"{NEW}\n")
     assert read_settings({"ROUTER_SECRET_KEY_FILE": str(path)}).secret_key == NEW
+
+
+GOOD = "0123456789abcdef" * 4
+TRAPS = {
+    f"{GOOD}              # openssl rand -hex 32; the same on every machine": "a blank",
+    f"{GOOD}#1": "“#”",
+    "correct horse battery": "a blank",
+    f"{GOOD}\tx": "a blank",
+    f"{GOOD}\u00a0x": "a blank",
+    f"{GOOD}\u200bx": "not ASCII",
+    f"\ufeff{GOOD}": "not ASCII",
+    f"{GOOD}\udcff": "not ASCII",
+    f"{GOOD}é": "not ASCII",
+    f'"{GOOD}"': "a quote",
+    f"'{GOOD}'": "a quote",
+    f"{GOOD}'": "a quote",
+    f"`id`{GOOD}": "a quote",
+    f"{GOOD}\\n": "a backslash",
+    f"{GOOD}$HOME": "“$”",
+    f"{GOOD}%h": "“%”",
+    f"~{GOOD}": "“~”",
+    f"{GOOD}&": "“&”",
+    f"{GOOD};x": "“;”",
+    f"{GOOD}\0x": "a control character",
+    f"{GOOD}\x7f": "a control character",
+    f"{GOOD}\nROUTER_PORT=1": "a blank",
+}
+
+
+def refusal(environ: dict[str, str]) -> str:
+    with pytest.raises(SettingsError) as refused:
+        read_settings(environ)
+    return str(refused.value)
+
+
+@pytest.mark.parametrize("key", TRAPS)
+def test_a_key_that_programs_read_in_different_ways_is_refused_and_not_told(key: str, tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    path.write_text(f"{key}\n", "utf-8", "surrogateescape")
+    said = [refusal({"ROUTER_SECRET_KEY": one}) for one in (key, f"{OLD},{key}", f"{key},{OLD}")]
+    if "\udcff" not in key:
+        said += [refusal({"ROUTER_SECRET_KEY_FILE": str(path)})]
+        assert said[-1].startswith("ROUTER_SECRET_KEY_FILE: the key contains ")
+    for one in said:
+        assert one.startswith("ROUTER_SECRET_KEY")
+        assert TRAPS[key] in one
+        assert GOOD[:16] not in one
+
+
+@pytest.mark.parametrize("key", [GOOD, "AZaz09+/=-_.:@^*!?{}[]", "a-key-of-16-chars"])
+@pytest.mark.parametrize("around", ["{}", "{}\n", "{}\r\n", " {} ", "{}\n\n"])
+def test_a_key_that_all_read_alike_is_the_same_from_everywhere(key: str, around: str, tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    path.write_bytes(around.format(key).encode())
+    expected = load_keys(read_settings({"ROUTER_SECRET_KEY": key})).fingerprint
+    for environ in ({"ROUTER_SECRET_KEY_FILE": str(path)}, {"ROUTER_SECRET_KEY": around.format(key)}):
+        assert load_keys(read_settings(environ)).fingerprint == expected
+
+
+@pytest.mark.parametrize("key", TRAPS)
+def test_in_a_file_a_key_that_is_refused_now_may_go_on_behind_a_new_one(key: str, tmp_path: Path) -> None:
+    if "\udcff" in key:
+        return
+    path = tmp_path / "keys"
+    path.write_text(f"{NEW},{key}\n", newline="")
+    sealed = KeyRing((key.strip(),)).seal("whsec_x")
+    keys = load_keys(read_settings({"ROUTER_SECRET_KEY_FILE": str(path)}))
+    assert keys.fingerprint == KEYS.fingerprint
+    assert keys.unseal(sealed) == "whsec_x"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "sentence"),
+    [
+        ("TWILIO_AUTH_TOKEN", "abc   # from the console", "holds a comment"),
+        ("ROUTER_DATABASE_URL", "postgresql://u:p@h/router\t# main", "holds a comment"),
+        ("ROUTER_DATA_DIR", "/var/lib/router # all we have", "holds a comment"),
+        ("ROUTER_GEOIP", "/srv/country.mmdb #1", "holds a comment"),
+        ("ROUTER_FALLBACK_DESTINATION", "+14155550100 # reception", "holds a comment"),
+        ("TWILIO_AUTH_TOKEN", '"abc"', "stands in quotes"),
+        ("ROUTER_DATA_DIR", "'/var/lib/router'", "stands in quotes"),
+        ("TWILIO_AUTH_TOKEN", "abc\n# a note", "holds a"),
+        ("TWILIO_ACCOUNT_SID", "AC\x00", "control character"),
+    ],
+)
+def test_a_comment_behind_a_value_and_quotes_around_it_are_refused_by_name(
+    variable: str, value: str, sentence: str, tmp_path: Path
+) -> None:
+    said = refusal({variable: value})
+    assert said.startswith(f"{variable}: ")
+    assert sentence in said
+    if variable in SECRETS:
+        path = tmp_path / "secret"
+        path.write_text(value)
+        assert refusal({f"{variable}_FILE": str(path)}).startswith(f"{variable}_FILE: ")
+
+
+@pytest.mark.parametrize("variable", SECRETS)
+def test_a_file_that_holds_no_secret_is_refused_by_name(variable: str, tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    for content, sentence in ((b"", "is empty"), (b"\n", "is empty"), (b"\xff\xfe\x00", "not text in UTF-8")):
+        path.write_bytes(content)
+        assert sentence in refusal({f"{variable}_FILE": str(path)})
+    assert "cannot read" in refusal({f"{variable}_FILE": str(tmp_path)})
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_characters=",\0"), min_size=16, max_size=40))
+def test_every_key_that_is_taken_is_one_value_for_a_shell_and_for_whoever_takes_the_line_as_it_stands(key: str) -> None:
+    try:
+        taken = read_settings({"ROUTER_SECRET_KEY": key}).secret_key
+    except SettingsError:
+        return
+    words = shlex.split(f"ROUTER_SECRET_KEY={taken}", comments=True)
+    assert words == [f"ROUTER_SECRET_KEY={taken}"]
+    assert not set(taken) & set("$`~&;|<>()%")
 
 
 def test_postgresql_without_a_key_is_refused_by_name() -> None:

@@ -27,12 +27,27 @@ def test_a_taken_port_is_said_in_a_sentence_with_the_way_out(taken: int) -> None
         claim_port("127.0.0.1", taken)
 
 
-def test_a_free_port_stays_free() -> None:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    claim_port("127.0.0.1", port)
-    claim_port("127.0.0.1", port)
+        return int(probe.getsockname()[1])
+
+
+def test_a_claimed_port_is_ours_until_we_give_it_up() -> None:
+    """Also in the minutes before a web process listens there: others cannot take it, and whoever connects waits."""
+    port = free_port()
+    for _ in range(2):
+        with claim_port("127.0.0.1", port):
+            with pytest.raises(PortTaken, match="is taken by another program"):
+                claim_port("127.0.0.1", port)
+            socket.create_connection(("127.0.0.1", port)).close()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
+def test_a_port_is_claimed_at_a_name_and_at_both_kinds_of_address(host: str) -> None:
+    with claim_port(host, 0) as listening:
+        family, address = listening.family, listening.getsockname()[0]
+    assert (family, address) == ((socket.AF_INET6, "::1") if host == "::1" else (socket.AF_INET, "127.0.0.1"))
 
 
 def test_an_address_that_this_machine_does_not_have_is_named() -> None:

@@ -30,6 +30,8 @@ from router.database import migrate
 from router.settings import Settings
 import pathlib, router
 assert pathlib.Path(router.__file__).is_relative_to(pathlib.Path.cwd()), router.__file__
+from router.attribution.unwanted_referrals import unwanted
+assert unwanted("www.paypal.com") == "never"
 app = create_app(Settings(data_dir=pathlib.Path("data")))
 migrate(app.extensions["router"].database)
 client = app.test_client()

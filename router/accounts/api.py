@@ -11,7 +11,15 @@ from router.accounts.access import Audience, current_actor, current_project, gua
 from router.accounts.api_habits import merged, page_of, parse, take_version
 from router.accounts.models import Project
 from router.accounts.openapi import describe_api, described
-from router.accounts.projects import ProjectValues, RepeatCredit, change_project, create_project, differences
+from router.accounts.own_numbers import OwnNumber
+from router.accounts.projects import (
+    ProjectValues,
+    RepeatCredit,
+    TellInternal,
+    change_project,
+    create_project,
+    differences,
+)
 from router.accounts.tag_values import Consent, known_here
 from router.accounts.tokens import require_token
 from router.server import current_server
@@ -22,7 +30,8 @@ api_description = guard(Blueprint("api_description", __name__, url_prefix="/api/
 
 
 class ProjectDocument(BaseModel):
-    """A project as programs see it."""
+    """A project as programs see it. `destination_numbers` are those that its scenarios forward calls to: own telephones like
+    `own_numbers` and the fallback destination, without being typed."""
 
     id: int
     key: str
@@ -36,10 +45,15 @@ class ProjectDocument(BaseModel):
     visit_gap_seconds: int
     source_days: int
     repeat_credit: RepeatCredit
+    own_numbers: list[OwnNumber]
+    destination_numbers: list[str]
+    tell_internal: TellInternal
     consent: Consent
     gpc_refuses: bool
     tag_address: str | None
     staff_addresses: list[str]
+    ignore_automation: bool
+    unwanted_referrals: list[str]
     number_price_minor: int | None
     balance_minor: int
     suspended: bool
@@ -60,6 +74,7 @@ def project_document(project: Project) -> dict[str, Any]:
         | values
         | {
             "country": project.country or None,
+            "destination_numbers": project.destination_numbers,
             "tag_address": project.tag_address or None,
             "balance_minor": project.balance_minor,
             "suspended": project.suspended_at is not None,

@@ -30,6 +30,11 @@ REPEAT_CREDITS = [
     ("last_non_direct", "The last known source that is not direct"),
     ("own_visit", "This call's own visit"),
 ]
+TELL_INTERNAL = [
+    ("nobody", "Nobody"),
+    ("webhooks", "Webhooks, where they stand as internal"),
+    ("all", "Everybody: CRM and analytics too"),
+]
 CONSENT_CHOICES = [
     ("full", "A number, with cookie and click ids"),
     ("limited", "A number, without cookie or click ids"),

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from router.accounts import audit, passwords, people, tokens
 from router.accounts.access import Actor
+from router.accounts.facts import demand_key
 from router.accounts.models import Person, Project
 from router.accounts.projects import read_email
 from router.database import schema_state
@@ -89,11 +90,12 @@ def add_token(open_server: Opener, name: str, project: int | None, role: str) ->
 
 @contextmanager
 def opened(open_server: Opener) -> Iterator[Server]:
-    """A server whose schema is current, for the time of a command."""
+    """A server whose schema is current and whose key is that of the database, for the time of a command."""
     server = open_server()
     try:
         if schema_state(server.database) != "current":
             raise click.ClickException("The database's schema is not this version's. Run “router migrate” first.")
+        demand_key(server)
         yield server
     finally:
         server.database.dispose()

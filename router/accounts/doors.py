@@ -12,12 +12,16 @@ from router.accounts.models import Person
 from router.accounts.projects import read_email
 from router.accounts.set_up import link_holds, use_link
 from router.server import current_server
-from router.web import Problem, client_address, client_group
+from router.web import Problem, client_address
 
 doors = guard(Blueprint("doors", __name__), Audience.GUESTS)
 
 KNOWN_BROWSER = "router_known"
 KNOWN_FOR = 365 * 86400
+NO_SUCH_LINK = (
+    "This link was used already, or it is older than 24 hours. "
+    "While nobody can sign in, each start of the server prints another."
+)
 
 
 @doors.get("/")
@@ -39,7 +43,8 @@ def sign_in() -> str:
 @doors.post("/sign-in")
 def try_sign_in() -> BaseResponse | tuple[str, int]:
     email = request.form.get("email", "").replace("\0", "").strip().casefold()[:254]
-    address = client_group(client_address(request, current_server().settings.trusted_proxies))
+    client = client_address(request, current_server().settings.trusted_proxies)
+    address = passwords.guesser_of(client, email, _knows_browser(email))
     if not _admitted(email, address):
         return _sign_in_page("Too many failed attempts. Wait 15 minutes, then try again.", email), 429
     person = _person_with(email, request.form.get("password", ""))
@@ -60,9 +65,9 @@ def sign_out() -> BaseResponse:
 @doors.get("/set-up/<token>")
 def set_up(token: str) -> str:
     with current_server().database.reading() as session:
-        holds = link_holds(session, token)
+        holds = link_holds(session, token, current_server().now())
     if not holds:
-        raise Problem(404, "This link was used already, or a newer one was printed.")
+        raise Problem(404, NO_SUCH_LINK)
     return _set_up_page({}, {})
 
 
@@ -70,7 +75,7 @@ def set_up(token: str) -> str:
 def make_operator(token: str) -> BaseResponse | tuple[str, int]:
     values, server = values_of(request.form), current_server()
     with server.database.reading() as session:
-        holds = link_holds(session, token)
+        holds = link_holds(session, token, server.now())
     errors = _operator_errors(values)
     if errors and holds:
         return _set_up_page(values, errors), 422
@@ -80,7 +85,7 @@ def make_operator(token: str) -> BaseResponse | tuple[str, int]:
             use_link(session, token, read_email(values["email"]), _name(values), password_hash, now) if holds else None
         )
     if person is None:
-        raise Problem(404, "This link was used already, or a newer one was printed.")
+        raise Problem(404, NO_SUCH_LINK)
     sessions.begin_session(person)
     return redirect(url_for("doors.home"))
 

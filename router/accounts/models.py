@@ -37,6 +37,16 @@ class Project(Base):
     """Where the site itself serves the tag: `https://calls.example.com` or `https://www.example.com/calls`; empty: from this server."""
     staff_addresses: Mapped[list[str]] = mapped_column(default=list, server_default="[]")
     """Addresses and networks (`203.0.113.7`, `2001:db8::/48`) whose visitors keep the page's number and are in no figures."""
+    own_numbers: Mapped[list[Any]] = mapped_column(default=list, server_default="[]")
+    """`[{number: E.164, remark}]`: the company's own telephones, whose calls are internal (R10)."""
+    destination_numbers: Mapped[list[str]] = mapped_column(default=list, server_default="[]")
+    """Numbers that its scenarios forward calls to, which are own telephones without being typed; kept by `scenarios/flows.py` alone."""
+    tell_internal: Mapped[str] = mapped_column(String(10), default="nobody", server_default="nobody")
+    """Who is told about internal calls: nobody, webhooks, or all."""
+    ignore_automation: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """Browsers that a program drives count as crawlers: they keep the page's number and are in no figures."""
+    unwanted_referrals: Mapped[list[str]] = mapped_column(default=list, server_default="[]")
+    """Hosts (`pay.example.com` and its www, `*.example.com`) that are no marketing source, beside those that everybody has."""
     created_at: Mapped[datetime]
     suspended_at: Mapped[datetime | None]
     version: Mapped[int] = mapped_column(default=1)

@@ -1,5 +1,6 @@
 """Passwords, and guessers slowed down by failed attempts that are counted in the database."""
 
+import hashlib
 import secrets
 from datetime import datetime, timedelta
 from functools import cache
@@ -10,6 +11,7 @@ from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.orm import Session
 
 from router.accounts.models import SignInAttempt
+from router.web import client_group, is_unknown
 
 LEAST_LENGTH = 10
 GREATEST_LENGTH = 200
@@ -55,6 +57,14 @@ def password_problem(password: str, email: str) -> str | None:
     if len(set(password)) < 4:
         return "Choose a password with more than three different characters."
     return None
+
+
+def guesser_of(client: str, email: str, known_browser: bool) -> str:
+    """Against whom failures are counted: a client's address or network. Clients whom a proxy leaves unknown share one count; a browser that
+    this person signed in with before has then a count of its own, which strangers cannot fill."""
+    if is_unknown(client) and known_browser:
+        return f"known browser {hashlib.sha256(email.encode()).hexdigest()[:32]}"
+    return client_group(client)
 
 
 def admit_attempt(session: Session, email: str, address: str, now: datetime, known_browser: bool) -> bool:

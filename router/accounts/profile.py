@@ -12,7 +12,7 @@ from router.accounts.filters import values_of
 from router.accounts.models import Person
 from router.accounts.people import change_password
 from router.server import current_server
-from router.web import client_address, client_group
+from router.web import client_address
 
 profile = guard(Blueprint("profile", __name__, url_prefix="/profile"), Audience.PEOPLE, sessions.require_person)
 
@@ -61,7 +61,8 @@ def _password_errors(values: dict[str, str]) -> dict[str, str]:
 def _is_own_password(password: str) -> bool:
     """Counted like a sign-in, so that a borrowed browser cannot be used to guess."""
     server = current_server()
-    address = client_group(client_address(request, server.settings.trusted_proxies))
+    client = client_address(request, server.settings.trusted_proxies)
+    address = passwords.guesser_of(client, g.person.email, known_browser=True)
     with server.database.writing() as session:
         admitted = passwords.admit_attempt(session, g.person.email, address, server.now(), known_browser=True)
     if not admitted or not passwords.password_matches(g.person.password_hash, password):

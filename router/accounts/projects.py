@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from router.accounts.hosts import read_hosts
 from router.accounts.ledger import has_entries, lock_balance
 from router.accounts.models import Project
+from router.accounts.own_numbers import OwnNumbers, read_own_numbers
 from router.accounts.signals import fallback_chosen
 from router.accounts.tag_values import TagValues, is_of_site
 from router.database import start_visit_numbers
@@ -88,11 +89,12 @@ Country = Annotated[str, BeforeValidator(_country)]
 Timezone = Annotated[str, BeforeValidator(_timezone)]
 Currency = Annotated[str, BeforeValidator(_currency)]
 RepeatCredit = Literal["first_call", "last_non_direct", "own_visit"]
+TellInternal = Literal["nobody", "webhooks", "all"]
 Email = Annotated[str, BeforeValidator(read_email)]
 
 
 class ProjectValues(TagValues):
-    """What is typed in about a project. `fallback_destination` is read with the country."""
+    """What is typed in about a project. `fallback_destination` and `own_numbers` are read with the country."""
 
     name: Name
     site: Hosts
@@ -106,6 +108,10 @@ class ProjectValues(TagValues):
     """For how many days a visit that comes back directly keeps its last known marketing source; 0: not at all."""
     repeat_credit: RepeatCredit = "first_call"
     """What a repeat call is credited to (R7); a change counts for the calls that come after it."""
+    own_numbers: OwnNumbers = Field(default_factory=list)
+    """The company's own telephones, `{number, remark}` each: their calls are internal; a change counts for the calls that come after it."""
+    tell_internal: TellInternal = "nobody"
+    """Who is told about internal calls: nobody, webhooks, or all (CRM and analytics too)."""
     number_price_minor: int | None = Field(default=None, ge=0, le=10**12, strict=True)
     """What one number costs for 7 days here; None: the server's price. Only the operator changes it."""
 
@@ -115,6 +121,14 @@ class ProjectValues(TagValues):
             self.fallback_destination = read_destination(self.fallback_destination, self.country)
         except BadPhone as error:
             raise Problem(422, str(error), "fallback_destination") from None
+        return self
+
+    @model_validator(mode="after")
+    def _own_telephones(self) -> "ProjectValues":
+        try:
+            self.own_numbers = read_own_numbers(self.own_numbers, self.country)
+        except ValueError as error:
+            raise Problem(422, str(error), "own_numbers") from None
         return self
 
     @model_validator(mode="after")

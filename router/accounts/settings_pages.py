@@ -9,13 +9,15 @@ from werkzeug.wrappers import Response
 from router.accounts import audit, sessions
 from router.accounts.access import Audience, current_actor, current_project, guard, needs
 from router.accounts.api_habits import parse, rows_of
-from router.accounts.choices import REPEAT_CREDITS
+from router.accounts.choices import REPEAT_CREDITS, TELL_INTERNAL
 from router.accounts.filters import values_of
 from router.accounts.models import AuditEntry, Project
+from router.accounts.own_numbers import written
 from router.accounts.project_pages import errors_of, project_choices
 from router.accounts.projects import ProjectValues, change_project, differences
 from router.accounts.tag_values import TagValues, known_here
 from router.money import plain_money, read_money
+from router.phones import read_caller
 from router.server import current_server
 from router.web import Problem
 
@@ -36,7 +38,7 @@ def change() -> Response | tuple[str, int]:
     version = values.pop("version", "")
     typed_price = values.pop("number_price", "")
     try:
-        kept = {name: getattr(before, name) for name in TagValues.model_fields}
+        kept = {name: getattr(before, name) for name in (*TagValues.model_fields, "own_numbers", "tell_internal")}
         typed = values | {"number_price_minor": _price(before, typed_price)}
         clean = parse(ProjectValues, kept | typed, known_here(server.settings))
         with server.database.writing() as session:
@@ -83,7 +85,13 @@ def _price(project: Project, typed: str) -> int | None:
 def _values(project: Project) -> dict[str, Any]:
     values = {name: getattr(project, name) for name in (*ProjectValues.model_fields, "version")}
     price = project.number_price_minor
+    values["own_numbers"] = written(project.own_numbers)
     return values | {"number_price": "" if price is None else plain_money(price, project.currency)}
+
+
+def _known_lines(project: Project) -> list[str]:
+    """Own telephones that nobody has to type: the fallback line and those that scenarios forward calls to."""
+    return sorted({*project.destination_numbers, read_caller(project.fallback_destination).e164 or ""} - {""})
 
 
 def _form(values: dict[str, Any], errors: dict[str, str]) -> str:
@@ -94,5 +102,7 @@ def _form(values: dict[str, Any], errors: dict[str, str]) -> str:
         errors=errors,
         server_price=current_server().settings.number_price,
         repeat_credits=REPEAT_CREDITS,
+        tell_internal=TELL_INTERNAL,
+        known_lines=_known_lines(current_project()),
         **project_choices(),
     )

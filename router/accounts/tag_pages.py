@@ -1,4 +1,5 @@
-"""Settings, Tag: what it may do before a visitor has chosen, from where it is served, and whose visits are no visits."""
+"""Settings, Tag: what it may do before a visitor has chosen, from where it is served, whose visits are no visits, and which hosts no
+source."""
 
 from typing import Any
 
@@ -15,7 +16,7 @@ from router.accounts.project_pages import errors_of
 from router.accounts.projects import ProjectValues, change_project, differences
 from router.accounts.tag_values import TagValues, is_staff, known_here
 from router.server import current_server
-from router.web import Problem, client_address, client_group
+from router.web import Problem, client_address, client_group, is_unknown
 
 tag_settings = guard(
     Blueprint("tag_settings", __name__, url_prefix="/settings/tag"), Audience.PEOPLE, sessions.require_person
@@ -33,7 +34,7 @@ def change() -> Response | tuple[str, int]:
     before, typed = current_project(), values_of(request.form)
     version, add_mine = typed.pop("version", ""), typed.pop("add_mine", "")
     values: dict[str, Any] = {name: typed[name] for name in TagValues.model_fields if name in typed}
-    values["gpc_refuses"] = "gpc_refuses" in typed
+    values |= {name: name in typed for name in ("gpc_refuses", "ignore_automation")}
     if add_mine:
         values["staff_addresses"] = f"{values.get('staff_addresses', '')}\n{client_group(_mine())}"
     try:
@@ -63,8 +64,10 @@ def _stored(project: Project) -> dict[str, Any]:
 
 
 def _mine() -> str:
-    """Where this person comes from; of IPv6 the list gets the whole network of the line, because its addresses change daily."""
-    return client_address(request, current_server().settings.trusted_proxies)
+    """Where this person comes from, empty when nobody knows; of IPv6 the list gets the whole network of the line, because its addresses
+    change daily."""
+    address = client_address(request, current_server().settings.trusted_proxies)
+    return "" if is_unknown(address) else address
 
 
 def _form(values: dict[str, Any], errors: dict[str, str]) -> str:

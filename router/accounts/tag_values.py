@@ -1,4 +1,4 @@
-"""What a project says about its tag: consent, the site's own address for it, and whose visits are no visits."""
+"""What a project says about its tag: consent, the site's own address for it, whose visits are no visits, and which hosts no source."""
 
 import re
 from collections.abc import Iterable
@@ -9,8 +9,8 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema
 
-from router.accounts.domains import is_same_site
-from router.accounts.hosts import BadHost, read_host
+from router.accounts.domains import is_same_site, registrable_domain
+from router.accounts.hosts import MOST_HOSTS, BadHost, read_host
 from router.settings import Networks, Settings
 from router.web import within
 
@@ -119,10 +119,41 @@ def _staff(value: object) -> list[str]:
     return read_staff(value)
 
 
+def read_unwanted_referrals(typed: str | Iterable[str]) -> list[str]:
+    """Hosts and patterns of hosts, each once, without a port: `https://Pay.Example.com/checkout` gives `pay.example.com`.
+
+    Raises:
+        ValueError: one of them is no host, or takes in all sites of an ending (`*.com`); or there are too many.
+    """
+    parts = re.split(r"[\s,;]+", typed) if isinstance(typed, str) else [one.strip() for one in typed]
+    found = list(dict.fromkeys(_unwanted_host(part) for part in parts if part))
+    if len(found) > MOST_HOSTS:
+        raise ValueError(f"Name at most {MOST_HOSTS} hosts.")
+    return found
+
+
+def _unwanted_host(text: str) -> str:
+    host = re.sub(r":\d+$", "", read_host(text))
+    if host.startswith("*.") and registrable_domain(host[2:]) is None:
+        raise ValueError(f"“{host[:60]}” is too wide: name a domain, like *.example.com.")
+    return host
+
+
+def _unwanted_referrals(value: object) -> list[str]:
+    if not isinstance(value, str) and not (isinstance(value, list) and all(isinstance(one, str) for one in value)):
+        raise ValueError("Give a list of hosts.")
+    return read_unwanted_referrals(value)
+
+
 TagAddress = Annotated[str, BeforeValidator(_address), Field(max_length=200)]
 Staff = Annotated[
     list[str],
     BeforeValidator(_staff),
+    WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}]}),
+]
+UnwantedReferrals = Annotated[
+    list[str],
+    BeforeValidator(_unwanted_referrals),
     WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}]}),
 ]
 
@@ -140,6 +171,10 @@ class TagValues(BaseModel):
     """Where the site itself serves the tag: `https://calls.example.com` or `https://www.example.com/calls`; empty: this server does."""
     staff_addresses: Staff = Field(default_factory=list)
     """Addresses and networks whose visitors keep the page's number and are in no figures."""
+    ignore_automation: bool = Field(default=False, strict=True)
+    """Browsers that a program drives count as crawlers."""
+    unwanted_referrals: UnwantedReferrals = Field(default_factory=list)
+    """Hosts (`pay.example.com` and its www, `*.example.com`) that are no marketing source, whoever comes from there."""
 
 
 @lru_cache(maxsize=1024)

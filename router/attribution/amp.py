@@ -19,7 +19,7 @@ from router.accounts.access import Audience, guard
 from router.accounts.tag_values import is_staff
 from router.attribution.arrivals import page_viewed, with_project
 from router.attribution.crawler_counts import STAFF, counts_of
-from router.attribution.crawlers import is_crawler
+from router.attribution.crawlers import RENDERED, is_automated, is_crawler
 from router.attribution.origins import belongs, host_and_port, refuse_origin
 from router.attribution.page_views import PostedView, read_posted_view
 from router.attribution.regions import region_of
@@ -51,7 +51,7 @@ class Asker:
 def number_for_amp(key: str) -> Response:
     """200 with the number of one scenario; 404 where the page keeps its own."""
     server, now = current_server(), current_server().now()
-    if is_crawler(request.headers.get("User-Agent", "")):
+    if is_crawler(request.headers.get("User-Agent", "")) or RENDERED in request.headers:
         counts_of(server).count(key, "user_agent", now)
         raise _own_number()
     asker = _asker(server)
@@ -120,7 +120,9 @@ def _number(session: Session, server: Server, project: TagProject, asker: Asker,
     same visit; without consent nobody is known again."""
     if (consent := _consent(project)) == "none":
         return None
-    view = _posted(consent).for_site(project.site, asker.address, asker.region)
+    view = _posted(consent).for_site(
+        project.site, asker.address, asker.region, unwanted=project.unwanted, country=project.country
+    )
     is_known = asker.client and consent == "full"
     visitor = visitor_for(server.keys, project.id, f"amp {asker.client}") if is_known else None
     for scenario in project.only(None if asker.scenario is None else [asker.scenario]):
@@ -177,6 +179,11 @@ def _is_welcome(server: Server, key: str, project: TagProject, asker: Asker, now
         return False
     if is_staff(project.staff, asker.address):
         counts_of(server).count(key, STAFF, now)
+        return False
+    if project.ignore_automation and is_automated(
+        request.headers.get("User-Agent", ""), request.headers.get("Sec-CH-UA", "")
+    ):
+        counts_of(server).count(key, "user_agent", now)
         return False
     if server.registries["crowds"].admits(key, asker.address, now, bare=asker.is_bare):
         return True

@@ -5,6 +5,7 @@ page views of an office's returning visitors never do, and are never refused. On
 address acquits it, and later one for every 20 of its visits of the window before: of people at least a third give one within a minute, also
 behind a mobile carrier's one address; of crawlers none. A refused address is let try again in each window with a tenth of the rate, so that
 people who come after a crawler acquit themselves. Addresses of private networks are never judged: they are a proxy's that names no clients.
+Nor are clients whom a proxy leaves unknown: all of them count as one.
 A request without User-Agent or Accept-Language, which every browser sends, is no proof, since some proxies drop them: it counts as five.
 """
 
@@ -15,7 +16,7 @@ from threading import Lock
 
 from limits import parse
 
-from router.web import client_group, within
+from router.web import client_group, is_unknown, within
 
 BARE_REQUEST = 5
 """How many visits one without the headers of a browser counts as."""
@@ -77,7 +78,7 @@ class Crowds:
                 return True
             crowd, before = self._now.setdefault(who, Crowd()), self._before.get(who, NOBODY)
             crowd.asked += BARE_REQUEST if bare else 1
-            if self._crawls(crowd, before) and not within(address, INSIDE):
+            if self._crawls(crowd, before) and not (is_unknown(address) or within(address, INSIDE)):
                 return False
             crowd.begun += 1
             return True

@@ -19,9 +19,10 @@ from router.attribution.arrivals import (
     sign_of_life,
     with_project,
 )
+from router.attribution.consent import Told
 from router.attribution.crawler_counts import REGISTRY as COUNTS
 from router.attribution.crawler_counts import STAFF, CrawlerCounts, counts_of
-from router.attribution.crawlers import is_crawler
+from router.attribution.crawlers import RENDERED, is_automated, is_crawler
 from router.attribution.crowds import Crowds
 from router.attribution.first_party import may_keep_cookie, welcome_first_party
 from router.attribution.origins import belongs, host_and_port, refuse_origin
@@ -33,6 +34,7 @@ from router.attribution.script import HOLD_SECONDS
 from router.attribution.tag_projects import GivenNumber, TagProject, find_tag_project
 from router.attribution.taps import read_tapped, record_tap
 from router.attribution.tokens import is_our_visitor, read_visit_token, visit_token
+from router.attribution.visits import PageView
 from router.phones import spellings
 from router.ratelimit import RateLimit
 from router.server import Server, current_server
@@ -64,7 +66,7 @@ def view_page(key: str) -> Response:
     """One page view: 201 with the visit and its numbers; 204 for crawlers, who get the page's own number."""
     server = current_server()
     now = server.now()
-    if is_crawler(request.headers.get("User-Agent", "")):
+    if is_crawler(request.headers.get("User-Agent", "")) or RENDERED in request.headers:
         counts_of(server).count(key, "user_agent", now)
         return _answer(None)
     address = _client(server)
@@ -97,7 +99,7 @@ def _arrive(
         if kind := _turned_away(server, key, project, posted):
             counts_of(server).count(key, kind, now)
             return project, True, None
-        view = posted.for_site(project.site, address, region)
+        view = _view(project, posted, address, region)
         return project, True, page_viewed(session, server.keys, project, view, posted.visitor, posted.scenarios, now)
 
     project, allowed, arrival = with_project(server.database, key, work)
@@ -111,7 +113,7 @@ def _on_trial(server: Server, key: str, posted: PostedView, address: str, region
     with server.database.reading() as session:
         project = _project(find_tag_project(session, key))
         allowed = _is_allowed(server, project, posted)
-        view = posted.for_site(project.site, address, region)
+        view = _view(project, posted, address, region)
         numbers = numbers_on_trial(session, project, view, posted.scenarios) if allowed else []
     if not allowed:
         refuse_origin(server, project.id, request.headers.get("Origin", ""), server.now())
@@ -130,7 +132,7 @@ def page_is_open(key: str, token: str) -> Response:
 
     def work(session: Session, found: TagProject | None) -> tuple[TagProject, Arrival | None]:
         project = _project(found)
-        told, visit_id = posted.for_site(project.site), _visit_id(server, project, token)
+        told, visit_id = _told(project, posted), _visit_id(server, project, token)
         return project, sign_of_life(session, project, visit_id, told, server.now(), posted.groups, report)
 
     project, arrival = with_project(server.database, key, work)
@@ -180,7 +182,7 @@ def _mere_sign(
     server = current_server()
     project = _project(find_tag_project(session, key))
     visit_id = _visit_id(server, project, token)
-    told = left.for_site(project.site) if left else None
+    told = _told(project, left) if left else None
     if not mere_sign(session, project, visit_id, server.now(), report, told, left=left is not None):
         raise Problem(404, "There is no such visit; ask for numbers anew.")
     return project, visit_id
@@ -221,6 +223,14 @@ def allow_origin(response: Response) -> Response:
     return response
 
 
+def _view(project: TagProject, posted: PostedView, address: str, region: str) -> PageView:
+    return posted.for_site(project.site, address, region, unwanted=project.unwanted, country=project.country)
+
+
+def _told(project: TagProject, posted: PostedSign) -> Told:
+    return posted.for_site(project.site, unwanted=project.unwanted, country=project.country)
+
+
 def _project(project: TagProject | None) -> TagProject:
     if project is None:
         raise Problem(404, "There is no project with this key.")
@@ -239,6 +249,10 @@ def _turned_away(server: Server, key: str, project: TagProject, posted: PostedVi
     """As what a page view is counted that begins no visit; None: it may begin one."""
     if is_staff(project.staff, _client(server)):
         return STAFF
+    if project.ignore_automation and is_automated(
+        request.headers.get("User-Agent", ""), request.headers.get("Sec-CH-UA", "")
+    ):
+        return "user_agent"
     return None if _is_welcome(server, key, project, posted) else "behaviour"
 
 

@@ -3,7 +3,7 @@
 import re
 from urllib.parse import unquote_plus
 
-from router.attribution.sources import CLICK_IDS
+from router.attribution.clicks import CLICK_IDS
 
 NAMES = """
     gclsrc dclid srsltid _ga _gl _gac _gcl_aw _gcl_au igshid igsh _fbp _fbc twclid li_fat_id epik rdt_cid

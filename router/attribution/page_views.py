@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_network
 from typing import Any
 
+from router.attribution.clicks import CLICK_IDS
 from router.attribution.consent import Told
 from router.attribution.identifiers import without_identifiers
-from router.attribution.origins import host_and_port, is_own_host
+from router.attribution.origins import belongs, host_and_port, is_own_host
 from router.attribution.own_fields import read_params
 from router.attribution.prefixes import Groups, read_groups
-from router.attribution.sources import CLICK_IDS, LONGEST_CLICK_ID, Evidence, read_evidence
+from router.attribution.sources import LONGEST_CLICK_ID, Evidence, read_evidence
 from router.attribution.visits import PageView
 from router.web import Problem
 
@@ -39,10 +40,17 @@ class PostedView:
     is_test: bool
     """It asks what would be shown: no visit begins, and nothing is lent."""
 
-    def for_site(self, site: Iterable[str], address: str, region: str = "") -> PageView:
+    def for_site(
+        self, site: Iterable[str], address: str, region: str = "", *, unwanted: Iterable[str] = (), country: str = ""
+    ) -> PageView:
         """The page view with its evidence, which depends on what the site's own hosts are. The visitor's address is shortened, and a
-        limited one names nobody (R14)."""
-        found = _evidence(site, self.page, self.page_host, self.referrer, self.click_ids)
+        limited one names nobody (R14).
+
+        Args:
+            unwanted: hosts and patterns of hosts that the project names as no source.
+            country: the project's.
+        """
+        found = _evidence(self, self.click_ids, site, unwanted, country)
         stored = without_identifiers if self.limited else str
         return PageView(
             page=stored(self.page)[:LONGEST_ADDRESS],
@@ -69,15 +77,25 @@ class PostedSign:
     params: Mapping[str, str]
     limited: bool | None
 
-    def for_site(self, site: Iterable[str]) -> Told:
+    def for_site(self, site: Iterable[str], *, unwanted: Iterable[str] = (), country: str = "") -> Told:
         tells = self.limited is False and self.page
-        evidence = _evidence(site, self.page, self.page_host, self.referrer, {}) if tells else None
+        evidence = _evidence(self, {}, site, unwanted, country) if tells else None
         return Told(self.ga, self.params, self.limited, evidence)
 
 
-def _evidence(site: Iterable[str], page: str, page_host: str, referrer: str, click_ids: Mapping[str, str]) -> Evidence:
-    own = list(site)
-    return read_evidence(page, referrer, click_ids, lambda host: is_own_host(own, host, page_host))
+def _evidence(
+    seen: PostedView | PostedSign,
+    click_ids: Mapping[str, str],
+    site: Iterable[str],
+    unwanted: Iterable[str],
+    country: str,
+) -> Evidence:
+    own, unwanted = list(site), list(unwanted)
+
+    def is_no_source(host: str) -> bool:
+        return is_own_host(own, host, seen.page_host) or belongs(unwanted, host)
+
+    return read_evidence(seen.page, seen.referrer, click_ids, is_no_source, country)
 
 
 def read_posted_view(body: Mapping[str, Any]) -> PostedView:
@@ -156,7 +174,7 @@ def read_ga(body: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _click_ids(body: Mapping[str, Any]) -> dict[str, str]:
-    posted = _members(body, "click_ids")
+    posted = {name.casefold(): value for name, value in _members(body, "click_ids").items()}
     return {
         name: value[:LONGEST_CLICK_ID] for name in CLICK_IDS if isinstance(value := posted.get(name), str) and value
     }

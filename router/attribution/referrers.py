@@ -1,5 +1,6 @@
-"""Who stands behind a referrer: search engines, social networks and AI assistants, by host. A sub-domain belongs to its host, unless a
-longer name says otherwise; names are never compared in parts. This list is ours, since the packages for it are no longer kept."""
+"""Who stands behind a referrer: search engines, social networks, AI assistants and advertising networks, by host. A sub-domain belongs to
+its host, unless a longer name says otherwise; names are never compared in parts. This list is ours, since the packages for it are no
+longer kept."""
 
 from collections.abc import Mapping
 
@@ -57,8 +58,49 @@ SEARCH_ENGINES: Owners = {
     "ya.ru": "yandex",
 }
 
-NATIONAL_ENGINES = {"google": ("", "www", "m", "images", "cse"), "yandex": ("", "www", "m", "images")}
+NATIONAL_ENGINES = {
+    "google": ("", "www", "m", "images", "cse", "search", "encrypted", "ipv4", "ipv6", "lens"),
+    "yandex": ("", "www", "m", "images", "search", "touch"),
+}
 """Engines at home in many countries, and the sub-domains where they search: mail.google.com and market.yandex.ru do not."""
+
+NATIONAL_ADVERTISERS = {"google": ("adservice",), "yandex": ("yabs", "an", "bs", "awaps")}
+"""The same of their advertisements."""
+
+ADVERTISERS: Mapping[str, tuple[str, str]] = {
+    "googleadservices.com": ("google", "cpc"),
+    "doubleclick.net": ("google", "cpc"),
+    "doubleclick.com": ("google", "cpc"),
+    "googlesyndication.com": ("google", "cpc"),
+    "googletagservices.com": ("google", "cpc"),
+    "2mdn.net": ("google", "cpc"),
+    "adsensecustomsearchads.com": ("google", "cpc"),
+    "syndicatedsearch.goog": ("google", "cpc"),
+    "yandexadexchange.net": ("yandex", "cpc"),
+    "yabs.yandex.net": ("yandex", "cpc"),
+    "r.msn.com": ("bing", "cpc"),
+    "bat.bing.com": ("bing", "cpc"),
+    "cpro.baidu.com": ("baidu", "cpc"),
+    "pos.baidu.com": ("baidu", "cpc"),
+    "ad.search.naver.com": ("naver", "cpc"),
+    "ader.naver.com": ("naver", "cpc"),
+    "adcr.naver.com": ("naver", "cpc"),
+    "rd.listing.yahoo.co.jp": ("yahoo", "cpc"),
+    "c.imedia.cz": ("seznam", "cpc"),
+    "sklik.cz": ("seznam", "cpc"),
+    "ad.mail.ru": ("vk", "cpc"),
+    "rs.mail.ru": ("vk", "cpc"),
+    "an.facebook.com": ("facebook", "cpc"),
+    "taboola.com": ("taboola", "display"),
+    "outbrain.com": ("outbrain", "display"),
+    "criteo.com": ("criteo", "display"),
+    "criteo.net": ("criteo", "display"),
+    "amazon-adsystem.com": ("amazon", "display"),
+    "adnxs.com": ("xandr", "display"),
+    "mgid.com": ("mgid", "display"),
+    "revcontent.com": ("revcontent", "display"),
+}
+"""Hosts that only advertisements lead through, with the source and medium of what comes from there."""
 
 SECOND_LEVELS = ("co", "com")
 
@@ -201,13 +243,22 @@ SHORT_NAMES: Owners = {
 
 def owner_of(host: str, hosts: Owners) -> str | None:
     """The name of the engine, network or assistant that a host, or a host above it, belongs to; the longest known name decides."""
-    if hosts is SEARCH_ENGINES and (engine := _national_engine(host)):
+    if hosts is SEARCH_ENGINES and (engine := _national(host, NATIONAL_ENGINES)):
         return engine
     labels = host.split(".")
     for start in range(len(labels) - 1):
         if (name := hosts.get(".".join(labels[start:]))) is not None:
             return name or None
     return None
+
+
+def advertiser_of(host: str) -> tuple[str, str] | None:
+    """Source and medium of an advertising network's host, or of one below it; None for every other one."""
+    if engine := _national(host, NATIONAL_ADVERTISERS):
+        return engine, "cpc"
+    labels = host.split(".")
+    names = (".".join(labels[start:]) for start in range(len(labels) - 1))
+    return next((ADVERTISERS[name] for name in names if name in ADVERTISERS), None)
 
 
 def is_one_of(source: str, hosts: Owners) -> bool:
@@ -219,11 +270,11 @@ def is_one_of(source: str, hosts: Owners) -> bool:
     return bool(source) and (source in hosts.values() or owner_of(source, hosts) is not None)
 
 
-def _national_engine(host: str) -> str | None:
+def _national(host: str, names: Mapping[str, tuple[str, ...]]) -> str | None:
     """google.com, www.google.de, google.co.uk, google.com.br; but google.example.com is nobody's."""
-    for name, searching in NATIONAL_ENGINES.items():
+    for name, sub_domains in names.items():
         below, found, country = f".{host}".partition(f".{name}.")
-        if found and below.removeprefix(".") in searching and _is_country(country):
+        if found and below.removeprefix(".") in sub_domains and _is_country(country):
             return name
     return None
 

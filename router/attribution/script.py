@@ -56,12 +56,14 @@ class Script:
 
 @dataclass(frozen=True)
 class TagOptions:
-    """What a project says about its tag; `own_address`: where its site serves it; `old_pages`: R13 holds for it."""
+    """What a project says about its tag; `own_address`: where its site serves it; `old_pages`: R13 holds for it; `ignore_automation`: it
+    is silent in browsers that a program drives."""
 
     consent: str = "full"
     gpc_refuses: bool = False
     own_address: str = ""
     old_pages: bool = False
+    ignore_automation: bool = False
 
 
 @lru_cache(maxsize=512)
@@ -76,7 +78,8 @@ def _settings(base_url: str, key: str, options: TagOptions) -> dict[str, str | i
     settings: dict[str, str | int] = {"base": options.own_address or base_url, "key": key}
     if options.consent != "full":
         settings["consent"] = options.consent
-    settings |= {name: 1 for name, said in (("gpc", options.gpc_refuses), ("own", options.own_address)) if said}
+    said = {"gpc": options.gpc_refuses, "own": options.own_address, "webdriver": options.ignore_automation}
+    settings |= {name: 1 for name, is_said in said.items() if is_said}
     return settings
 
 

@@ -1,29 +1,28 @@
-"""Marketing sources: what a page view's evidence says about where the visitor came from. UTM first, then click ids, then the referrer."""
+"""Marketing sources: what a page view's evidence says about where the visitor came from. UTM first, then click ids and other signs of an
+advertisement, then the referrer."""
 
 import hashlib
-from collections.abc import Mapping
+from base64 import b64decode
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
-from router.attribution.referrers import AI_ASSISTANTS, APPS, SEARCH_ENGINES, SOCIAL_NETWORKS, is_one_of, owner_of
+from router.attribution.clicks import AD_SIGNS, CLICK_IDS, FREE_SIGNS, WITHHELD, network_of
+from router.attribution.parameters import decode, read_parameters
+from router.attribution.referrers import (
+    AI_ASSISTANTS,
+    APPS,
+    SEARCH_ENGINES,
+    SOCIAL_NETWORKS,
+    advertiser_of,
+    is_one_of,
+    owner_of,
+)
+from router.attribution.unwanted_referrals import is_on_the_way, unwanted
 
 LONGEST_VALUE = 200
 LONGEST_CLICK_ID = 500
-
-CLICK_IDS = {
-    "gclid": ("google", "cpc"),
-    "gbraid": ("google", "cpc"),
-    "wbraid": ("google", "cpc"),
-    "yclid": ("yandex", "cpc"),
-    "msclkid": ("bing", "cpc"),
-    "fbclid": ("facebook", "social"),
-    "ttclid": ("tiktok", "paid_social"),
-}
-"""Each known click id with the source and medium that it stands for; fbclid is put on unpaid links too."""
-
-WITHHELD = "-"
-"""What a page without consent puts in the place of a click id: it tells the source, and names nobody."""
 
 PAID_MEDIA = ("cpc", "ppc", "cpv", "cpa", "paid", "paidsearch", "paid_search", "paid-search")
 PAID_SOCIAL_MEDIA = ("paid_social", "paid-social", "paidsocial", "social_paid", "social-paid")
@@ -58,6 +57,9 @@ REFERRERS = (
     (SOCIAL_NETWORKS, "social", "social"),
 )
 """Each list of hosts with the channel and the medium that a visit from there has."""
+
+OPENSTAT_SERVICES = {"yandex.ru": "yandex", "yandex.com": "yandex"}
+"""Whose labels (`direct.yandex.ru;…`) are named like their other advertisements."""
 
 APP_SCHEME = "android-app://"
 UTM = ("source", "medium", "campaign", "term", "content")
@@ -95,30 +97,49 @@ class Evidence:
     source: Source
     click_ids: Mapping[str, str]
     found: bool
+    begins_visit: bool = True
+    """Whether a visit that goes on ends for it: not for a way back (unwanted_referrals.py), nor where the address says utm_nooverride."""
+    overrides: bool = True
+    """Whether it replaces the last known source of the visitor: not where the address says utm_nooverride."""
 
 
-def read_evidence(page: str, referrer: str, click_ids: Mapping[str, str], own_host: Any) -> Evidence:
+def read_evidence(
+    page: str, referrer: str, click_ids: Mapping[str, str], own_host: Callable[[str], bool], country: str = ""
+) -> Evidence:
     """Classifies a page view.
 
     Args:
-        page: the page's address, with its query.
+        page: the page's address, with its query and its fragment.
         referrer: document.referrer, or empty.
         click_ids: those that the tag found by itself; the ones in the address count as well.
-        own_host: tells of a host whether it is the site's own (a referrer from there is no evidence).
+        own_host: tells of a host whether a referrer from there is no evidence: the site's own, or one that the project names.
+        country: the project's, as two letters: it decides how bytes that are no UTF-8 are read.
     """
-    query = _query(page)
-    clicks = {name: click_ids.get(name) or query.get(name, "") for name in CLICK_IDS}
+    told = _campaign(page)
+    overrides = told.get("utm_nooverride") not in ("1", "true")
+    clicks = {name: click_ids.get(name) or decode(told.get(name, ""), country) for name in CLICK_IDS}
     clicks = {name: value[:LONGEST_CLICK_ID] for name, value in clicks.items() if value}
     ids = {name: value for name, value in clicks.items() if value != WITHHELD}
-    utm = {name: query.get(f"utm_{name}", "").strip()[:LONGEST_VALUE] for name in UTM}
-    if utm["source"] or utm["medium"] or utm["campaign"]:
-        return Evidence(_from_utm(utm, clicks), ids, True)
+    utm = {name: decode(told.get(f"utm_{name}", ""), country).strip()[:LONGEST_VALUE] for name in UTM}
     host = _host_of_referrer(referrer)
-    if clicks:
-        return Evidence(_from_click(next(iter(clicks)), host), ids, True)
-    if not host or own_host(host):
+    if not host or own_host(host) or unwanted(host) == "never":
+        host = ""
+    if utm["source"] or utm["medium"] or utm["campaign"]:
+        return Evidence(_from_utm(utm, clicks, country), ids, True, overrides, overrides)
+    source = _from_click(clicks, host, country) or _from_signs(told, host, country)
+    if source:
+        return Evidence(source, ids, True, overrides, overrides)
+    if not host:
         return Evidence(DIRECT, {}, False)
-    return Evidence(_from_host(host), {}, True)
+    is_news = overrides and unwanted(host) is None and not is_on_the_way(referrer)
+    return Evidence(_from_host(host), {}, True, is_news, overrides)
+
+
+def _campaign(page: str) -> dict[str, str]:
+    """The parameters of an address, undecoded, that may tell of a campaign: those of the query; where it has no UTM, those of the fragment
+    too."""
+    query, fragment = read_parameters(page)
+    return query if any(f"utm_{name}" in query for name in UTM[:3]) else fragment | query
 
 
 def named_source(source: str, medium: str, campaign: str = "", term: str = "", content: str = "") -> Source:
@@ -145,8 +166,8 @@ def channel_of(source: str, medium: str) -> str:
     return CHANNEL_OF_MEDIUM.get(medium, "other")
 
 
-def _from_utm(utm: Mapping[str, str], clicks: Mapping[str, str]) -> Source:
-    guessed = CLICK_IDS[next(iter(clicks))] if clicks else ("", "")
+def _from_utm(utm: Mapping[str, str], clicks: Mapping[str, str], country: str) -> Source:
+    guessed = network_of(*next(iter(clicks.items())), country) if clicks else ("", "")
     return named_source(
         utm["source"] or guessed[0] or "unknown",
         utm["medium"] or guessed[1],
@@ -156,14 +177,47 @@ def _from_utm(utm: Mapping[str, str], clicks: Mapping[str, str]) -> Source:
     )
 
 
-def _from_click(click_id: str, host: str) -> Source:
+def _from_click(clicks: Mapping[str, str], host: str, country: str) -> Source | None:
     """fbclid comes from Instagram and Threads too: there the referrer knows better."""
-    source, medium = CLICK_IDS[click_id]
+    if not clicks:
+        return None
+    source, medium = network_of(*next(iter(clicks.items())), country)
     network = owner_of(host, SOCIAL_NETWORKS) if medium == "social" else None
     return named_source(network or source, medium)
 
 
+def _from_signs(told: Mapping[str, str], host: str, country: str) -> Source | None:
+    """What networks add to an address beside click ids. Signs that nobody pays for count where the referrer has nothing to say."""
+    for name, named in AD_SIGNS.items():
+        if name in told:
+            return named_source(*named)
+    if "_openstat" in told and (source := _from_openstat(decode(told["_openstat"], country))):
+        return source
+    if host and unwanted(host) is None:
+        return None
+    return next((named_source(*named) for name, named in FREE_SIGNS.items() if name in told), None)
+
+
+def _from_openstat(label: str) -> Source | None:
+    """`service;campaign;advertisement;place`, plain or in base64."""
+    if ";" not in label:
+        try:
+            coded = label.replace(" ", "+").replace("-", "+").replace("_", "/")
+            label = b64decode(coded + "=" * (-len(coded) % 4)).decode()
+        except ValueError:
+            return None
+    service, campaign, content, *_ = [part.strip()[:LONGEST_VALUE].replace("\0", "") for part in label.split(";")] + [
+        "",
+        "",
+    ]
+    if ";" not in label or not service:
+        return None
+    return named_source(owner_of(service.casefold(), OPENSTAT_SERVICES) or service, "cpc", campaign, content=content)
+
+
 def _from_host(host: str) -> Source:
+    if advertiser := advertiser_of(host):
+        return named_source(*advertiser)
     for hosts, channel, medium in REFERRERS:
         if owner := owner_of(host, hosts):
             return Source(channel, owner, medium)
@@ -184,14 +238,3 @@ def host_of(address: str) -> str:
         return (parts.hostname or "").rstrip(".") if parts.scheme in ("http", "https") else ""
     except ValueError:
         return ""
-
-
-def _query(page: str) -> dict[str, str]:
-    try:
-        pairs = parse_qsl(urlsplit(page).query, max_num_fields=200)
-    except ValueError:
-        return {}
-    values: dict[str, str] = {}
-    for name, value in pairs:
-        values.setdefault(name.casefold(), value.replace("\0", ""))
-    return values

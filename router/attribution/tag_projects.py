@@ -71,6 +71,10 @@ class TagProject:
     """Where the site itself serves the tag; empty: this server does."""
     staff: tuple[str, ...] = ()
     """Addresses and networks whose visitors keep the page's number."""
+    unwanted: tuple[str, ...] = ()
+    """Hosts and patterns of hosts (`*.example.com`) that are no source, whoever comes from there."""
+    ignore_automation: bool = False
+    """Browsers that a program drives count as crawlers."""
 
     def only(self, wanted: Iterable[int] | None) -> list[TagScenario]:
         """The scenarios that a page limits itself to; all when it says nothing."""
@@ -87,7 +91,10 @@ class GivenNumber:
 
 
 _project, _scenario, _pool = table_of(Project).c, table_of(Scenario).c, table_of(PoolNumber).c
-_SAID_BY_PROJECT = ("consent", "gpc_refuses", "tag_address", "staff_addresses")
+_SAID_BY_PROJECT = (
+    *("consent", "gpc_refuses", "tag_address", "staff_addresses"),
+    *("unwanted_referrals", "ignore_automation"),
+)
 _HAS_FREE_POOL = case(
     (_scenario.id.is_(None), exists(select(_pool.number_id).where(_pool.scenario_id == free_pool(_project.id)))),
     else_=false(),
@@ -119,8 +126,8 @@ def find_tag_project(session: Session, key: str) -> TagProject | None:
     if not rows:
         return None
     project_id, site, country, gap, source_days, suspended_at, has_free_pool, *_ = rows[0]
-    scenarios = [TagScenario(*row[7:-4]) for row in rows if row[7] is not None]
-    consent, gpc_refuses, tag_address, staff = rows[0][-4:]
+    scenarios = [TagScenario(*row[7 : -len(_SAID_BY_PROJECT)]) for row in rows if row[7] is not None]
+    consent, gpc_refuses, tag_address, staff, unwanted, ignore_automation = rows[0][-len(_SAID_BY_PROJECT) :]
     if has_free_pool:
         scenarios = [TagScenario(free_pool(project_id), FREE_AIM, int(FREE_HOLD.total_seconds()), {})]
     suspended = suspended_at is not None
@@ -137,4 +144,6 @@ def find_tag_project(session: Session, key: str) -> TagProject | None:
         bool(gpc_refuses),
         tag_address,
         tuple(staff),
+        tuple(unwanted),
+        bool(ignore_automation),
     )

@@ -20,7 +20,10 @@ SUSPENDED = make_script("/* This project is suspended: its pages keep their own 
 UNKNOWN = make_script("/* There is no project with this key. */\n")
 
 _HAS_SCENARIO = exists().where(Scenario.project_id == Project.id, Scenario.deleted_at.is_(None))
-_SAID = select(Project.suspended_at, Project.consent, Project.gpc_refuses, Project.tag_address, ~_HAS_SCENARIO)
+_SAID = select(
+    *(Project.suspended_at, Project.consent, Project.gpc_refuses, Project.tag_address, ~_HAS_SCENARIO),
+    Project.ignore_automation,
+)
 
 
 @tag_files.get("/tag/<key>.js")
@@ -44,10 +47,10 @@ def _script_of(server: Server, key: str) -> Script:
         found = session.execute(_SAID.where(Project.key == key)).one_or_none()
     if found is None:
         return UNKNOWN
-    suspended_at, consent, gpc_refuses, own_address, old_pages = found
+    suspended_at, consent, gpc_refuses, own_address, old_pages, ignore_automation = found
     if suspended_at:
         return SUSPENDED
-    options = TagOptions(consent, gpc_refuses, own_address, bool(old_pages))
+    options = TagOptions(consent, gpc_refuses, own_address, bool(old_pages), ignore_automation)
     return tag_script(server.settings.base_url, key, options, "debug" in request.args)
 
 

@@ -99,9 +99,10 @@ class Origin:
 
 
 def origin_of(evidence: Evidence, before: KnownVisit | None, days: int, now: datetime) -> Origin:
-    """Where a new visit comes from (R7, last non-direct): what its page view tells; if that is nothing, the last known source, with its
-    click ids, of the visitor's visit before it, as long as the evidence of it is younger than so many days."""
-    if evidence.found or before is None or before.channel == DIRECT.channel:
+    """Where a new visit comes from (R7, last non-direct): what its page view tells; if that is nothing, or overrides nothing, the last
+    known source, with its click ids, of the visitor's visit before it, as long as the evidence of it is younger than so many days."""
+    replaces = evidence.found and evidence.overrides
+    if replaces or before is None or before.channel == DIRECT.channel:
         return Origin(evidence.source, evidence.click_ids, None)
     known_at = before.source_at or before.started_at
     if not days or now - known_at >= timedelta(days=days):
@@ -112,11 +113,11 @@ def origin_of(evidence: Evidence, before: KnownVisit | None, days: int, now: dat
 
 def continues(visit: KnownVisit, evidence: Evidence, gap: timedelta, now: datetime) -> bool:
     """Whether a page view belongs to this visit: soon enough, and no new evidence. The evidence it began with, seen again (a reload),
-    is not new; another click id of the same source is, and so is evidence of a source that the visit only kept. A limited visit knows no
-    click ids to compare."""
+    is not new; another click id of the same source is, and so is evidence of a source that the visit only kept. A way back, as from a
+    mailbox or a bank, is no evidence here. A limited visit knows no click ids to compare."""
     if now - visit.last_sign_at >= gap:
         return False
-    if not evidence.found:
+    if not evidence.found or not evidence.begins_visit:
         return True
     if visit.keeps_source:
         return False

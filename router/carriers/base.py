@@ -92,14 +92,17 @@ class Recording:
 class Carrier(Protocol):
     """Who rents numbers and delivers calls.
 
-    Every reader takes the form of a verified request; everything but the call's sid may be missing or nonsense. They raise
-    BadCarrierRequest and nothing else.
+    Every reader takes the form of a verified request, as `form_of` gives it; everything but the call's sid may be missing or
+    nonsense. They raise BadCarrierRequest and nothing else.
     """
 
     name: str
 
     def verify(self, request: Request) -> bool:
         """Whether the carrier itself sent this request; never raises."""
+
+    def form_of(self, request: Request) -> Form:
+        """What a verified request says: names and values that its signature covers, wherever they stand in it."""
 
     def read_inbound(self, form: Form) -> InboundCall: ...
 

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -16,12 +17,14 @@ from router.demo.company import point_integrations
 from router.demo.life import bring_to_life, is_alive
 from router.demo.places import Places, choose_places
 from router.demo.renting import bought_at_the_carrier, ring_here
+from router.formats import say_duration
 from router.server import utc_now
 from router.settings import SECRETS, Settings, read_settings
 
 HOST = "127.0.0.1"
 LOOPBACK = "127.0.0.0/8,::1/128"
-PATIENCE_SECONDS = 60.0
+FIRST_WORD_SECONDS = 30.0
+ANSWER_SECONDS = 30.0
 POLL_SECONDS = 0.25
 
 
@@ -34,22 +37,25 @@ class Demo:
     password: str
 
 
-def prepare_demo(environ: Mapping[str, str]) -> Demo:
-    """Migrates the demo's database and fills it at the first start."""
+def prepare_demo(environ: Mapping[str, str], say: Callable[[str], None] = lambda _: None) -> Demo:
+    """Says where to go, migrates the demo's database, and fills it at the first start."""
     environment = demo_environment(environ)
     settings = read_settings(environment)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     places = choose_places(settings.data_dir)
     ring_here(settings.data_dir)
     environment["ROUTER_SIMULATOR_URL"] = places.address
-    password = kept_password(settings.data_dir)
+    demo = Demo(environment, read_settings(environment), kept_password(settings.data_dir))
+    is_first = not (settings.data_dir / "router.db").exists()
+    say(greeting(demo))
+    say("  Starting …" + (" The first time, the shop is filled with visitors and calls." if is_first else ""))
     database = Database(settings.database, pool_size=2)
     try:
         migrate(database)
-        _furnish(database, settings, places, password)
+        _furnish(database, settings, places, demo.password)
     finally:
         database.dispose()
-    return Demo(environment, read_settings(environment), password)
+    return demo
 
 
 def demo_environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -93,26 +99,41 @@ def kept_password(data_dir: Path) -> str:
     return path.read_text().strip()
 
 
-def welcome_when_ready(demo: Demo, say: Callable[[str], None]) -> None:
-    """Says where to go as soon as the example site opens, beside whoever starts the processes."""
-    threading.Thread(target=_welcome, args=(demo, say), daemon=True).start()
+def say_when_ready(demo: Demo, say: Callable[[str], None]) -> None:
+    """Beside whoever runs the processes."""
+    look = partial(is_answering, demo.settings)
+    threading.Thread(target=wait_until_ready, args=(look, say), daemon=True).start()
 
 
-def _welcome(demo: Demo, say: Callable[[str], None]) -> None:
-    until = time.monotonic() + PATIENCE_SECONDS
-    while time.monotonic() < until:
-        if is_answering(demo.settings.base_url):
-            say(greeting(demo))
-            return
-        time.sleep(POLL_SECONDS)
-    say(f"router: the demo does not answer at {demo.settings.base_url}; is the port taken? ROUTER_PORT changes it")
+def wait_until_ready(
+    look: Callable[[], bool],
+    say: Callable[[str], None],
+    clock: Callable[[], float] = time.monotonic,
+    pause: Callable[[float], object] = time.sleep,
+) -> None:
+    """Says so as soon as `look` finds everything there, however long that takes; and at growing intervals that it is still to come.
+
+    A process that ends is started again, and the log says so: there is nothing to give up.
+    """
+    began, next_word = clock(), FIRST_WORD_SECONDS
+    while not look():
+        if (passed := clock() - began) >= next_word:
+            say(f"  Still starting, after {say_duration(passed)} …")
+            next_word = 2 * passed
+        pause(POLL_SECONDS)
+    say("  Ready.")
 
 
-def is_answering(base_url: str) -> bool:
+def is_answering(settings: Settings) -> bool:
+    """Whether the example shop, the worker behind it and the telephone are there. Nobody else can answer at our addresses: we hold them."""
     try:
-        return httpx.get(f"{base_url}/demo/", timeout=5, trust_env=False).status_code == httpx.codes.OK
+        answers = [
+            httpx.get(address, timeout=ANSWER_SECONDS, trust_env=False).status_code
+            for address in (f"{settings.base_url}/demo/", f"{settings.base_url}/readyz", settings.simulator_url)
+        ]
     except httpx.HTTPError:
         return False
+    return answers[:2] == [httpx.codes.OK, httpx.codes.OK]
 
 
 def greeting(demo: Demo) -> str:

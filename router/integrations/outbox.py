@@ -10,11 +10,13 @@ from sqlalchemy import Executable, Select, String, and_, bindparam, case, false,
 from sqlalchemy import cast as as_type
 from sqlalchemy.orm import Session
 
+from router.accounts.models import Project
 from router.database import BigId, Json, UtcDateTime, dialect_insert, table_of
 from router.integrations.health import try_at_once
 from router.integrations.models import Delivery, Integration
 from router.phones import line_of
 from router.statements import Statement
+from router.voice.models import EXTERNAL
 from router.voice.signals import CallFacts
 
 SLOTS_OF = {
@@ -22,6 +24,7 @@ SLOTS_OF = {
     "call.ended": ("webhook_end", "ga4", "crm"),
     "call.updated": ("crm",),
 }
+WEBHOOKS = ("webhook_start", "webhook_end")
 AGAIN = ("state", "reason", "next_at", "attempts")
 """What an update resets of a delivery that is over."""
 GOAL_LIFETIME = timedelta(hours=72)
@@ -53,8 +56,13 @@ def fan_out(session: Session, call: CallFacts, event: str, now: datetime) -> Non
     """One delivery for each integration of the call's scenario that wants the event, in one statement; a repeat adds nothing.
 
     The calls of a disabled scenario leave *skipped* ones (R12), which can be replayed. `call.updated` sends again what was sent.
+    Of internal calls those are told whom the project's switch names (R10).
     """
-    if call.scenario_id is None:
+    slots = SLOTS_OF[event]
+    if call.scenario_id is not None and call.kind != EXTERNAL:
+        told = session.scalar(select(Project.tell_internal).where(Project.id == call.project_id))
+        slots = slots if told == "all" else tuple(one for one in slots if told == "webhooks" and one in WEBHOOKS)
+    if call.scenario_id is None or not slots:
         return
     values = {
         "batch": f"msg_{secrets.token_hex(10)}_",
@@ -68,13 +76,13 @@ def fan_out(session: Session, call: CallFacts, event: str, now: datetime) -> Non
         "latest": call.started_at + GOAL_LIFETIME,
         "scenario": call.scenario_id,
     }
-    _fan_out(event).run(session, values)
+    _fan_out(event, slots).run(session, values)
 
 
 @cache
-def _fan_out(event: str) -> Statement:
+def _fan_out(event: str, slots: tuple[str, ...]) -> Statement:
     def build(dialect: str) -> Executable:
-        insert = dialect_insert(dialect, Delivery).from_select(COLUMNS, _rows(SLOTS_OF[event]))
+        insert = dialect_insert(dialect, Delivery).from_select(COLUMNS, _rows(slots))
         unique = ["integration_id", "event", "call_id"]
         if event != "call.updated":
             return cast("Executable", insert.on_conflict_do_nothing(index_elements=unique))

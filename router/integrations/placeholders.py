@@ -1,5 +1,5 @@
-"""The market's placeholders in templates of CRM fields: `Call from {phone}, {utmCampaign}` (facts: the complete published list), and
-the site's own fields: `{param.plan}`."""
+"""The market's placeholders in templates of CRM fields: `Call from {phone}, {utmCampaign}` (facts: the complete published list), click ids
+by their names: `{gclid}`, and the site's own fields: `{param.plan}`."""
 
 import re
 from collections.abc import Mapping
@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from router.accounts.models import Project
+from router.attribution.clicks import CLICK_IDS
 from router.attribution.models import Visit
 from router.attribution.own_fields import NAME
 from router.phones import country_of
@@ -54,6 +55,7 @@ def placeholder_values(call: Call, visit: Visit | None, project: Project) -> dic
         "domain": _host(page) or (project.site[0] if project.site else ""),
         "date": _local(call.started_at, project.timezone),
     }
+    values |= {name: str(visit.click_ids.get(name) or "") if visit else "" for name in CLICK_IDS}
     return values | _own_fields(visit.params if visit else {})
 
 
@@ -64,7 +66,7 @@ def _own_fields(params: Mapping[str, str]) -> dict[str, str]:
 
 PLACEHOLDERS = frozenset(
     (
-        *(*UNKNOWN_HERE, *OLD_PARAMS),
+        *(*UNKNOWN_HERE, *OLD_PARAMS, *CLICK_IDS),
         *(f"sourceLevel{level}" for level in range(1, 8)),
         *("phone", "visit", "landingPage", "referrer", "source", "markerSource", "utmSource", "utmMedium"),
         *("utmCampaign", "utmTerm", "utmContent", "googleClientId", "ip", "visitor_uid", "country", "domain", "date"),

@@ -10,7 +10,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from router.attribution.models import Lease, Unserved, Visit
 from router.reports.accuracy import Figures
-from router.voice.models import Call
+from router.voice.models import EXTERNAL, Call
 
 Span = tuple[datetime, datetime]
 
@@ -75,10 +75,10 @@ def _one_if(condition: ColumnElement[bool] | InstrumentedAttribute[bool]) -> Col
 
 
 def _calls(project_id: int, scenarios: Sequence[int], day: Span) -> Select[int | None, int, int, float | None]:
-    """Scenario, calls, those that have a confidence, and the sum of these."""
+    """Scenario, calls from outside, those that have a confidence, and the sum of these."""
     return (
         select(Call.scenario_id, func.count(), func.count(Call.confidence), func.sum(Call.confidence))
-        .where(Call.project_id == project_id, Call.scenario_id.in_(scenarios))
+        .where(Call.project_id == project_id, Call.scenario_id.in_(scenarios), Call.kind == EXTERNAL)
         .where(Call.started_at >= day[0], Call.started_at < day[1])
         .group_by(Call.scenario_id)
     )

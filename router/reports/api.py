@@ -49,8 +49,8 @@ def get_call(project_id: int, call_id: int) -> dict[str, Any]:
 class SourceFigures(BaseModel):
     """The calls of one source; parts that the rows are not told apart by are null, and all are for calls of nobody we know.
 
-    `calls` are credited to it, and are the calls that `/calls` lists with the same filter. `expected` is how many came from it if every
-    call counts with its probabilities; the true number is within `expected_range` of it in about 19 of 20 cases.
+    `calls` are credited to it, and are the calls that `/calls` lists with the same filter and `kind=external`. `expected` is how many came
+    from it if every call counts with its probabilities; the true number is within `expected_range` of it in about 19 of 20 cases.
     """
 
     unattributed: bool

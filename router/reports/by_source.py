@@ -17,6 +17,7 @@ from router.reports.source_facts import (
     credited,
     sources_of,
 )
+from router.voice.models import EXTERNAL
 from router.web import Problem
 
 GROUPS = {
@@ -155,7 +156,7 @@ def shortened(rows: Sequence[SourceRow], most: int) -> list[SourceRow]:
 
 def filter_of(row: SourceRow, group: str, period: Period, scenario: int | None) -> Mapping[str, str]:
     """The arguments of the call list that shows exactly the credited calls of a row; a space asks for an empty part."""
-    given = {"from": period.first.isoformat(), "to": period.last.isoformat()}
+    given = {"from": period.first.isoformat(), "to": period.last.isoformat(), "kind": EXTERNAL}
     if scenario:
         given["scenario"] = str(scenario)
     if row.source is None:

@@ -42,12 +42,14 @@ class CallDelivery(BaseModel):
 
 
 class CallDocument(BaseModel):
-    """A call, as webhooks bring it too. `duration` is the talk time in seconds. What comes from its visit is as the visit is now:
-    `params` are the site's own fields, also those that its pages told after the call began; `click_ids` and `ga` are empty where consent is
-    lacking or was withdrawn."""
+    """A call, as webhooks bring it too. `kind`: external, or internal when it came from one of the project's own telephones; an internal
+    call counts in no figures, and tells what a visitor's would have been credited to. `duration` is the talk time in seconds. What comes
+    from its visit is as the visit is now: `params` are the site's own fields, also those that its pages told after the call began;
+    `click_ids`, by their names in lower case (`gclid`, `sccid`), and `ga` are empty where consent is lacking or was withdrawn."""
 
     id: int
     sid: str
+    kind: str
     started_at: str
     caller: str | None
     number: str

@@ -1,6 +1,8 @@
 """Columns of lower floors that show what upper floors know: calls and showings. The worker fills them, in small writes."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -9,9 +11,10 @@ from sqlalchemy.orm import Session
 
 from router.attribution.models import Lease, PoolNumber, Visit
 from router.database import LONG_AGO
+from router.reports.calls import IS_INTERNAL
 from router.scenarios.models import Scenario, TrackingNumber
 from router.server import Server
-from router.voice.models import Call
+from router.voice.models import EXTERNAL, Call
 
 Query = Select[*tuple[Any, ...]]
 Change = tuple[int, dict[str, Any]]
@@ -24,7 +27,7 @@ AT_ONCE = 200
 
 
 class ColumnKeeper:
-    """Remembers how far it has read, so that a turn costs what has changed since the last one."""
+    """Remembers how far it has read, so that a turn costs what has changed since the last one. Internal calls count for nothing."""
 
     def __init__(self) -> None:
         self._call_id = 0
@@ -33,13 +36,14 @@ class ColumnKeeper:
         """Calls and showings of numbers and scenarios."""
         with server.database.reading() as session:
             newest, numbers, scenarios = self._touched(session)
+            internal = InternalCalls.read(session)
             of_scenarios = [
-                *_changed(session, _scenario_calls(scenarios), "calls"),
-                *_changed(session, _shown_scenarios(), "first_shown_at"),
+                *_changed(_less(session, _scenario_calls(scenarios), internal.of_scenarios), "calls"),
+                *_changed(session.execute(_shown_scenarios()), "first_shown_at"),
             ]
             of_numbers = [
-                *_changed(session, _number_calls(numbers), "calls"),
-                *_changed(session, _last_calls(numbers), "last_call_at"),
+                *_changed(_less(session, _number_calls(numbers), internal.of_numbers), "calls"),
+                *_changed(_last_calls(session, numbers, internal), "last_call_at"),
                 *_shown_numbers(session),
             ]
         _write(server, Scenario, of_scenarios)
@@ -53,9 +57,34 @@ class ColumnKeeper:
         return newest, {row.number_id for row in rows}, {row.scenario_id for row in rows}
 
 
-def _changed(session: Session, query: Query, column: str) -> list[Change]:
-    """Of the rows of `query` (id, value as it is, value as it should be) those that differ."""
-    return [(row[0], {column: row[2]}) for row in session.execute(query) if row[1] != row[2]]
+@dataclass(frozen=True)
+class InternalCalls:
+    """The calls that count nowhere: how many each number and scenario has, and when each number had its last one. They are few and have
+    an index of their own, so that all calls can be counted by an index too and these be taken off."""
+
+    of_numbers: Counter[int]
+    of_scenarios: Counter[int]
+    last: dict[int, datetime]
+
+    @classmethod
+    def read(cls, session: Session) -> "InternalCalls":
+        found = cls(Counter(), Counter(), {})
+        amount, last = func.count(), func.max(Call.started_at)
+        rows = select(Call.number_id, Call.scenario_id, amount, last).where(IS_INTERNAL)
+        for number_id, scenario_id, calls, at in session.execute(rows.group_by(Call.number_id, Call.scenario_id)):
+            found.of_numbers[number_id] += calls
+            found.of_scenarios[scenario_id or 0] += calls
+            found.last[number_id] = max(at, found.last.get(number_id, at))
+        return found
+
+
+def _less(session: Session, query: Query, internal: Counter[int]) -> Iterator[tuple[int, Any, int]]:
+    return ((row[0], row[1], row[2] - internal[row[0]]) for row in session.execute(query))
+
+
+def _changed(rows: Iterable[Any], column: str) -> list[Change]:
+    """Of the rows (id, value as it is, value as it should be) those that differ."""
+    return [(row[0], {column: row[2]}) for row in rows if row[1] != row[2]]
 
 
 def _write(server: Server, model: Any, changes: Iterable[Change]) -> None:
@@ -76,9 +105,17 @@ def _number_calls(numbers: Iterable[int]) -> Query:
     return select(TrackingNumber.id, TrackingNumber.calls, counted).where(TrackingNumber.id.in_(numbers))
 
 
-def _last_calls(numbers: Iterable[int]) -> Query:
-    newest = select(func.max(Call.started_at)).where(Call.number_id == TrackingNumber.id).scalar_subquery()
-    return select(TrackingNumber.id, TrackingNumber.last_call_at, newest).where(TrackingNumber.id.in_(numbers))
+def _last_calls(session: Session, numbers: Iterable[int], internal: InternalCalls) -> list[Any]:
+    """Where the newest call is an internal one, the newest from outside is looked for; all others an index tells."""
+    newest = select(func.max(Call.started_at)).where(Call.number_id == TrackingNumber.id)
+    whole = select(TrackingNumber.id, TrackingNumber.last_call_at, newest.scalar_subquery())
+    from_outside = select(
+        TrackingNumber.id, TrackingNumber.last_call_at, newest.where(Call.kind == EXTERNAL).scalar_subquery()
+    )
+    rows = session.execute(whole.where(TrackingNumber.id.in_(numbers))).all()
+    tested = [row[0] for row in rows if row[0] in internal.last and internal.last[row[0]] >= row[2]]
+    again = session.execute(from_outside.where(TrackingNumber.id.in_(tested))).all() if tested else []
+    return [row for row in rows if row[0] not in tested] + list(again)
 
 
 def _scenario_calls(scenarios: Iterable[int | None]) -> Query:

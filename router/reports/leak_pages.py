@@ -9,6 +9,7 @@ from router.reports.leaks import DAYS, LEAST_CALLERS, LEAST_CALLS, read_leaks
 from router.reports.report_pages import address
 from router.scenarios.number_table import titles_of
 from router.server import current_server
+from router.voice.models import EXTERNAL
 
 leak_pages = guard(Blueprint("leaks", __name__, url_prefix="/numbers/leaks"), Audience.PEOPLE, require_person)
 
@@ -23,7 +24,7 @@ def show() -> str:
         "reports/leaks.html",
         leaks=leaks,
         titles=titles,
-        calls_of=lambda leak: address("reports.calls", {"q": leak.e164}),
+        calls_of=lambda leak: address("reports.calls", {"q": leak.e164, "kind": EXTERNAL}),
         written=lambda leak: "\n".join(dict.fromkeys((international(leak.e164), national(leak.e164), leak.e164[1:]))),
         days=DAYS,
         least_calls=LEAST_CALLS,

@@ -16,7 +16,7 @@ from router.scenarios.linting.findings import Finding
 from router.scenarios.linting.lint import Linted
 from router.scenarios.models import Scenario, TrackingNumber
 from router.server import Server
-from router.voice.models import Call
+from router.voice.models import EXTERNAL, Call
 
 DAYS = 30
 LEAST_CALLS, LEAST_CALLERS = 3, 2
@@ -98,7 +98,7 @@ def lonely_calls(session: Session, project_id: int, now: datetime) -> Iterator[L
 
 
 def _maybe_lonely() -> Select[Any]:
-    """Calls of the lease rule whose best visit is unlikely, and calls without a source, with what says why."""
+    """Calls from outside: of the lease rule whose best visit is unlikely, and calls without a source, with what says why."""
     shares = case((Call.rule == "lease", Call.shares))
     decision = case((Call.rule == "none", Call.decision))
     return select(Call.number_id, Call.caller, Call.started_at, shares, decision).where(_lonely())
@@ -111,7 +111,8 @@ def _lonely_among(session: Session, wanted: Select[Any]) -> Iterator[LonelyCall]
 
 
 def _lonely() -> ColumnElement[bool]:
-    return or_(Call.rule == "none", and_(Call.rule == "lease", Call.confidence < TINY))
+    unexplained = or_(Call.rule == "none", and_(Call.rule == "lease", Call.confidence < TINY))
+    return and_(unexplained, Call.kind == EXTERNAL)
 
 
 def _dynamic() -> list[ColumnElement[bool]]:

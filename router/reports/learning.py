@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from router.attribution.survival import CALLS_NEEDED, learn
 from router.scenarios.models import Scenario
 from router.server import Server
-from router.voice.models import Call
+from router.voice.models import EXTERNAL, Call
 
 SURE = 0.95
 """A call counts whose visitor is at least so probable, or tapped the number just before."""
@@ -48,7 +48,7 @@ def _silences(scenario_id: int) -> Select[float]:
     return (
         select(silence)
         .where(Call.scenario_id == scenario_id, Call.rule == "lease", or_(Call.confidence >= SURE, tapped))
-        .where(silence.is_not(None))
+        .where(silence.is_not(None), Call.kind == EXTERNAL)
         .order_by(Call.id.desc())
         .limit(MOST_CALLS)
     )

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from router.accounts.models import Project
 from router.formats import say_day
 from router.phones import BadPhone, read_phone
-from router.reports.calls import STATUSES, CallFilter, read_source
+from router.reports.calls import KINDS, STATUSES, CallFilter, read_source
 from router.reports.overview import day_starts
 from router.reports.periods import PERIODS, read_period
 from router.reports.words import say_channel
@@ -23,6 +23,7 @@ def page_filter(args: Args, project: Project, now: datetime) -> CallFilter:
     known = scenario.isascii() and scenario.isdigit() and 0 < int(scenario[:20]) <= GREATEST_ID
     return CallFilter(
         status=status if status in STATUSES else None,
+        kind=kind if (kind := args.get("kind", "")) in KINDS else None,
         scenario=int(scenario) if known else None,
         since=since,
         until=until,

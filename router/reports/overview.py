@@ -12,7 +12,7 @@ from router.accounts.models import Project
 from router.integrations.models import Delivery, DestinationHealth, Integration
 from router.phones import line_of, spellings_of_line
 from router.scenarios.models import Scenario
-from router.voice.models import Call
+from router.voice.models import EXTERNAL, Call
 
 LOST = ("missed", "busy", "failed", "abandoned", "voicemail")
 DAYS = 14
@@ -22,7 +22,7 @@ MOST_MISSED = 500
 
 @dataclass(frozen=True)
 class DayFigures:
-    """Calls of each of the last days, oldest first, today last."""
+    """Calls from outside of each of the last days, oldest first, today last."""
 
     calls: Sequence[int]
     lost: Sequence[int]
@@ -51,7 +51,7 @@ def day_figures(session: Session, project: Project, now: datetime) -> DayFigures
     wanted = [func.sum(case((day, 1), else_=0)) for day in within]
     wanted += [func.sum(case((day & Call.status.in_(LOST), 1), else_=0)) for day in within]
     wanted.append(func.sum(case(((Call.started_at >= starts[-8]) & (Call.started_at <= same_time), 1), else_=0)))
-    since = select(*wanted).where(Call.project_id == project.id, Call.started_at >= starts[0])
+    since = select(*wanted).where(Call.project_id == project.id, Call.started_at >= starts[0], Call.kind == EXTERNAL)
     figures = [int(figure or 0) for figure in session.execute(since).one()]
     return DayFigures(figures[:DAYS], figures[DAYS : 2 * DAYS], figures[-1])
 
@@ -63,6 +63,7 @@ def not_called_back(session: Session, project: Project, now: datetime) -> list[C
     """
     since = now - timedelta(days=MISSED_DAYS)
     recent = select(Call).where(Call.project_id == project.id, Call.started_at >= since, Call.caller.is_not(None))
+    recent = recent.where(Call.kind == EXTERNAL)
     lost = session.scalars(recent.where(Call.status.in_(LOST)).order_by(Call.id.desc()).limit(MOST_MISSED)).all()
     callers = {spelling for call in lost if call.caller for spelling in spellings_of_line(call.caller)}
     answered = select(Call.caller, func.max(Call.started_at)).where(

@@ -14,7 +14,7 @@ from router.reports.calls import within, written_out
 from router.reports.expected import Shares, own_share, shares_of
 from router.reports.overview import LOST
 from router.reports.periods import Period
-from router.voice.models import Call
+from router.voice.models import EXTERNAL, Call
 
 AT_ONCE = 100
 """Rows that are in memory together. Few: what a call is read from is forgotten before the garbage collector walks over it."""
@@ -90,7 +90,7 @@ def _count(condition: ColumnElement[bool]) -> ColumnElement[int]:
 
 
 def _of(project_id: int, scenario: int | None) -> list[ColumnElement[bool]]:
-    here = [Call.project_id == project_id]
+    here = [Call.project_id == project_id, Call.kind == EXTERNAL]
     return [*here, Call.scenario_id == scenario] if scenario else here
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from router.attribution.candidates import reach_then
 from router.attribution.decision import OVERFLOW
 from router.formats import say_count
-from router.voice.models import Call
+from router.voice.models import INTERNAL, Call
 
 Facts = dict[str, Any]
 
@@ -39,6 +39,8 @@ def _repeat(call: Call, facts: Facts) -> str:
     if facts.get("applies"):
         visit = "The visit is the one that was shown the number now." if facts.get("visit_by") == "lease" else ""
         return f"Yes. {_credited(call, facts)} {visit}".strip()
+    if facts.get("because") == INTERNAL:
+        return "Not asked: the call came from one of your own telephones."
     if call.caller is None:
         return "Nobody can tell: the caller's number is withheld."
     if _earlier_call(facts) is None:

@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from router.accounts.filters import phone
 from router.formats import say_duration
-from router.reports.words import STATUS_WORDS, say_source
+from router.reports.words import STATUS_WORDS, only_announced, say_source
 from router.voice.calls import CORRECTED, IMPORTED
 from router.voice.models import Call, CallEvent, CallLeg
 
@@ -29,6 +29,8 @@ def moments_of(call: Call, legs: Iterable[CallLeg], events: Iterable[CallEvent])
     moments += [(event.at, _was(event), "quiet") for event in events if event.kind == CORRECTED]
     moments.sort(key=lambda moment: moment[0])
     came_in = (call.started_at, Markup("The call came in to {}").format(phone(call.number)), "quiet")
+    if said := call.flow.get("announcement"):
+        moments.insert(0, (call.started_at, f"Answered with the words “{said}”", "quiet"))
     return [came_in, *_ended_in_place(call, moments)]
 
 
@@ -37,7 +39,7 @@ def _ended_in_place(call: Call, moments: list[Moment]) -> list[Moment]:
     if call.ended_at is None or call.rule == IMPORTED:
         return moments
     before = [moment for moment in moments if moment[0] <= call.ended_at]
-    word, kind = STATUS_WORDS[call.status]
+    word, kind = ("nobody else was rung", "quiet") if only_announced(call) else STATUS_WORDS[call.status]
     end = (call.ended_at, f"The call ended: {word}", kind if kind in ("good", "bad") else "quiet")
     return [*before, end, *moments[len(before) :]]
 

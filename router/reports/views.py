@@ -8,19 +8,29 @@ from flask import Blueprint, render_template, request
 from router.accounts.access import Audience, current_project, guard
 from router.accounts.api_habits import rows_by_time
 from router.accounts.frame import address_with
+from router.accounts.models import Project
 from router.accounts.sessions import require_person
 from router.attribution.candidates import reach_then
+from router.phones import same_line
 from router.reports.calls import CallFilter, calls_of, scenario_titles
 from router.reports.list_filter import chosen_beyond, page_filter
 from router.reports.overview import day_figures, failures, not_called_back, shown_scenarios
 from router.reports.reasons import reasons_of
 from router.reports.receipt import read_receipt
 from router.reports.steps import how_sure
-from router.reports.words import DELIVERY_WORDS, EVENT_WORDS, STATUS_WORDS, receiver, say_clock, say_source
+from router.reports.words import (
+    DELIVERY_WORDS,
+    EVENT_WORDS,
+    STATUS_WORDS,
+    only_announced,
+    receiver,
+    say_clock,
+    say_source,
+)
 from router.scenarios.money.forecast import project_forecast
 from router.scenarios.number_table import number_figures
 from router.server import current_server
-from router.voice.models import Call
+from router.voice.models import INTERNAL, Call
 
 reports_pages = guard(Blueprint("reports", __name__), Audience.PEOPLE, require_person)
 
@@ -35,6 +45,7 @@ def words() -> dict[str, Any]:
         "status_words": STATUS_WORDS,
         "delivery_words": DELIVERY_WORDS,
         "say_source": say_source,
+        "only_announced": only_announced,
         "address_without": lambda names: address_with(**dict.fromkeys([*names, "next"])),
     }
 
@@ -91,6 +102,7 @@ def receipt(call_id: int) -> str:
         others=others,
         earlier=earlier,
         reach=reach_then(found.call.decision).leases,
+        remark=_remark(project, found.call),
         nobody=nobody,
         how_sure=how_sure(found.call),
         reasons=lambda candidate, visit: "; ".join(reasons_of(candidate, visit, project.timezone)),
@@ -98,6 +110,12 @@ def receipt(call_id: int) -> str:
         event_words=EVENT_WORDS,
         clock=lambda moment: say_clock(moment, project.timezone),
     )
+
+
+def _remark(project: Project, call: Call) -> str:
+    """Whose telephone an internal call came from, as the settings say it now."""
+    found = (one.get("remark", "") for one in project.own_numbers if same_line(one["number"], call.caller))
+    return next(found, "") if call.kind == INTERNAL else ""
 
 
 def _not_listed(call: Call) -> tuple[float, float]:

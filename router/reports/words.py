@@ -9,6 +9,8 @@ from markupsafe import Markup
 
 from router.formats import say_exactly
 from router.integrations.models import Integration
+from router.voice.events import told_destinations
+from router.voice.models import Call
 
 STATUS_WORDS = {
     "in_progress": ("in progress", "quiet"),
@@ -43,6 +45,11 @@ KIND_WORDS = {"webhook": "Webhook", "ga4": "Google Analytics", "odoo": "Odoo"}
 def receiver(integration: Integration) -> str:
     """Who was told, as the admin calls it."""
     return KIND_WORDS.get(integration.kind, integration.kind)
+
+
+def only_announced(call: Call) -> bool:
+    """An internal call that rang nobody: the telephone that it came from is the one that it would have rung."""
+    return bool(call.flow.get("announcement")) and not told_destinations(call)
 
 
 def say_clock(moment: datetime, zone: str) -> Markup:

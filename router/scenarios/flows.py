@@ -4,12 +4,15 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.orm import Session
 
+from router.accounts.ledger import lock_balance
+from router.accounts.models import Project
 from router.accounts.signals import fallback_chosen
-from router.phones import BadPhone, read_destination
+from router.phones import BadPhone, read_caller, read_destination
 from router.scenarios.models import CallFlow, Scenario, TrackingNumber
+from router.server import Server
 from router.web import Problem
 
 DEFAULT_RING_SECONDS = 20
@@ -79,8 +82,50 @@ def destinations_of(session: Session, project_id: int) -> set[str]:
     return {one["to"] for flow in flows for one in flow.document["destinations"]}
 
 
+def refresh_destination_numbers(server: Server, now: datetime) -> None:
+    """Brings what projects know of the numbers that calls are forwarded to up to their flows; the worker does it, because a line may also
+    be forwarded to no more (a scenario was deleted, a number given back)."""
+    with server.database.reading() as session:
+        found = _destination_numbers(session)
+        known = session.execute(select(Project.id, Project.destination_numbers)).all()
+    for project_id, numbers in known:
+        if numbers != found.get(project_id, []):
+            with server.database.writing() as session:
+                _keep_destination_numbers(session, project_id)
+
+
+def _keep_destination_numbers(session: Session, project_id: int) -> None:
+    lock_balance(session, project_id)  # so that of two at once the second sees what the first one stored
+    numbers = _destination_numbers(session, Project.id == project_id).get(project_id, [])
+    session.execute(update(Project).where(Project.id == project_id).values(destination_numbers=numbers))
+
+
+def _destination_numbers(session: Session, *which: ColumnElement[bool]) -> dict[int, list[str]]:
+    """By project, sorted: the numbers that its scenarios, and its numbers without a scenario, forward calls to; of a SIP address the
+    number in it. Two statements."""
+    of_scenarios = (
+        select(Scenario.project_id, CallFlow.document)
+        .join(CallFlow, CallFlow.id == Scenario.call_flow_id)
+        .join(Project, Project.id == Scenario.project_id)
+        .where(Scenario.deleted_at.is_(None), *which)
+    )
+    without = (
+        select(TrackingNumber.project_id, CallFlow.document)
+        .join(CallFlow, CallFlow.id == TrackingNumber.last_flow_id)
+        .join(Project, Project.id == TrackingNumber.project_id)
+        .where(TrackingNumber.scenario_id.is_(None), TrackingNumber.released_at.is_(None), *which)
+    )
+    found: dict[int, set[str | None]] = {}
+    for statement in (of_scenarios, without):
+        for project_id, document in session.execute(statement):
+            lines = found.setdefault(project_id, set())
+            lines.update(read_caller(one.get("to")).e164 for one in document.get("destinations", ()))
+    return {project_id: sorted(number for number in numbers if number) for project_id, numbers in found.items()}
+
+
 def store_flow(session: Session, scenario: Scenario, destinations: list[Destination], now: datetime) -> None:
-    """Gives the scenario these destinations: a new version only when they changed, none at all for no destinations."""
+    """Gives the scenario these destinations: a new version only when they changed, none at all for no destinations. The telephones at
+    their ends are the project's own from now on."""
     if not destinations:
         scenario.call_flow_id = None
         return
@@ -93,3 +138,5 @@ def store_flow(session: Session, scenario: Scenario, destinations: list[Destinat
     session.add(flow)
     session.flush()
     scenario.call_flow_id = flow.id
+    session.flush()
+    _keep_destination_numbers(session, scenario.project_id)

@@ -223,5 +223,7 @@ class OldSettingsFile(Base):
     person_id: Mapped[int] = mapped_column(ForeignKey("person.id"))
     name: Mapped[str] = mapped_column(String(120))
     sealed: Mapped[str] = mapped_column(Text)
-    """The file in base64, sealed."""
+    """The file, packed, in base64, sealed."""
+    choices: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
+    """What the sender said about it: how numbers of two readings are read, by column."""
     created_at: Mapped[datetime]

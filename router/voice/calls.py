@@ -13,11 +13,12 @@ from router.attribution.decision import FIRST_CALL, LAST_NON_DIRECT, Decision, E
 from router.attribution.sources import DIRECT
 from router.carriers.base import InboundCall
 from router.database import insert_new, table_of
-from router.phones import MOST_SPELLINGS, Caller, spellings_of_line
+from router.phones import MOST_SPELLINGS, Caller, same_line, spellings_of_line
 from router.server import Server
 from router.statements import Statement
-from router.voice.models import Call, CallEvent
-from router.voice.routing import Route
+from router.voice.internal import announcement, kind_of
+from router.voice.models import EXTERNAL, INTERNAL, Call, CallEvent
+from router.voice.routing import Route, destinations_of
 from router.voice.signals import CallFacts, announce
 
 UNKNOWN_AT_FIRST = ("answered_at", "ended_at", "ring_seconds", "talk_seconds", "recording_seconds")
@@ -47,7 +48,8 @@ class KnownCall:
 
 
 def _earlier(*order: Any) -> Select[Any]:
-    """The calls of a caller, in any spelling of his line, to a number that began before another; the first in this order."""
+    """The calls of a caller, in any spelling of his line, to a number that began before another; the first in this order. Internal calls
+    are nobody's earlier ones."""
     wanted = ("id", "started_at", "visit_id", "source", "source_key", "confidence", "source_confidence")
     before: Any = bindparam("before")
     sid: Any = bindparam("sid")
@@ -58,6 +60,7 @@ def _earlier(*order: Any) -> Select[Any]:
             _call.caller.in_([bindparam(name) for name in WHO]),
             _call.started_at <= before,
             or_(_call.started_at < before, _call.sid < sid),
+            _call.kind == EXTERNAL,
         )
         .order_by(*order)
         .limit(1)
@@ -89,27 +92,33 @@ def record_inbound(
     started_at: datetime,
     now: datetime,
     tell: bool,
+    *,
+    answering: bool = True,
 ) -> KnownCall:
     """Writes the call with its attribution and announces it; a repeated request finds the call that is there.
 
     Args:
         tell: False when a receiver failed before: the event is marked *fan-out due* instead.
+        answering: False when the call is over already: an internal one heard no announcement.
 
     Raises:
         ReceiverFailed: a floor above failed; repeat with `tell=False`.
     """
-    values = _values(route, inbound, started_at, now)
-    values |= _decided(session, route, reach_of(server.settings), inbound.caller, started_at, inbound.sid)
+    kind = kind_of(inbound.caller, route.own_lines)
+    values = _values(route, inbound, started_at, now) | {"kind": kind}
+    values |= _decided(session, route, reach_of(server.settings), inbound.caller, started_at, inbound.sid, kind)
+    if kind == INTERNAL and answering:
+        values["flow"] = route.flow | {"announcement": _announcement(route, inbound.caller, values)}
     values["fan_out_due"] = "" if tell else "started"
     row = _INSERT.first(session, values)
     if row is None:
-        return find_call(session, inbound.sid) or KnownCall(0, route.flow)
+        return find_call(session, inbound.sid) or KnownCall(0, values["flow"])
     call_id = row[0]
     if tell:
         announce(server, session, "started", facts_of(call_id, values), now)
     if now - started_at > LATE:
         decide_later_calls(server, session, route, inbound.caller, started_at, now)
-    return KnownCall(call_id, route.flow)
+    return KnownCall(call_id, values["flow"])
 
 
 def find_call(session: Session, sid: str) -> KnownCall | None:
@@ -155,6 +164,7 @@ def decide_later_calls(
         Call.number_id == route.number_id,
         Call.caller.in_(spellings_of_line(caller.e164)),
         Call.started_at >= since,
+        Call.kind == EXTERNAL,
     )
     for call in session.scalars(later.order_by(Call.started_at, Call.sid)):
         values = _decided_again(session, route, call, caller)
@@ -183,10 +193,19 @@ def _keep_what_it_was(session: Session, call: Call, values: Mapping[str, Any], n
     session.execute(insert_new(session, CallEvent, unique=["call_sid", "key"]).values(event))
 
 
-def _decided(session: Session, route: Route, reach: Reach, caller: Caller, at: datetime, sid: str) -> dict[str, Any]:
-    """A call's columns that are decided. What number, project and settings were like then is kept for a later decision."""
+def _decided(
+    session: Session, route: Route, reach: Reach, caller: Caller, at: datetime, sid: str, kind: str = EXTERNAL
+) -> dict[str, Any]:
+    """A call's columns that are decided. What number, project and settings were like then is kept for a later decision.
+
+    An internal call is decided as if somebody called who never did before, which is what it is to show.
+    """
+    if kind == INTERNAL:
+        caller = Caller(None, caller.raw)
     decision, repeat = attribute(session, route, caller, at, sid, reach)
     values = decision.values() | {"first_call": not repeat and not caller.withheld}
+    if kind == INTERNAL:
+        values["decision"]["steps"][0]["because"] = INTERNAL
     values["decision"]["given"] = {
         "repeat_credit": route.repeat_credit,
         "static_source": dict(route.static_source) if route.static_source is not None else None,
@@ -220,6 +239,14 @@ def _as_it_was(route: Route, call: Call) -> Route:
     )
 
 
+def _announcement(route: Route, caller: Caller, values: Mapping[str, Any]) -> str:
+    others = destinations_of(route.flow, route.number, caller.e164)
+    is_line = any(same_line(one.get("to"), caller.e164) for one in route.flow["destinations"])
+    return announcement(
+        route.scenario_title, route.scenario_enabled, values, values["started_at"], bool(others), is_line
+    )
+
+
 def facts_of(call_id: int, values: Mapping[str, Any]) -> CallFacts:
     return CallFacts(
         id=call_id,
@@ -227,6 +254,7 @@ def facts_of(call_id: int, values: Mapping[str, Any]) -> CallFacts:
         project_id=values["project_id"],
         scenario_id=values["scenario_id"],
         scenario_enabled=values["scenario_enabled"],
+        kind=values["kind"],
         caller=values["caller"],
         started_at=values["started_at"],
         ended_at=values.get("ended_at"),

@@ -27,6 +27,7 @@ def _document(call: Call, visit: Visit | None) -> dict[str, Any]:
     return {
         "id": call.id,
         "sid": call.sid,
+        "kind": call.kind,
         "started_at": iso(call.started_at),
         "caller": call.caller,
         "number": call.number,

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 import structlog
@@ -11,7 +11,7 @@ from flask import Blueprint, Response, request
 
 from router.accounts.access import Audience, guard
 from router.carriers import carrier_of
-from router.carriers.base import SID, BadCarrierRequest, CallStatus, DialResult, InboundCall
+from router.carriers.base import SID, BadCarrierRequest, CallStatus, DialResult, Form, InboundCall
 from router.server import Server, current_server
 from router.voice import twiml
 from router.voice.calls import find_call
@@ -28,14 +28,27 @@ BELIEVED = timedelta(days=1)
 hooks = Blueprint("voice_hooks", __name__, url_prefix="/voice")
 
 
+carrier_route = partial(hooks.route, methods=("GET", "POST"), provide_automatic_options=False)
+"""A carrier may ask by either method: numbers are configured so, and a redirect from http to https makes a GET of a POST."""
+
+
 def verify_signature() -> Response | None:
-    """Any doubt is a 403, and nothing is written."""
+    """Any doubt is a 403, and nothing is written. A HEAD, which comes along with GET and would write too, is from no carrier."""
+    if request.method == "HEAD":
+        return Response(status=405, headers={"Allow": "GET, POST"})
     if carrier_of(current_server()).verify(request):
         return None
     return Response("The signature does not fit this request.", 403, mimetype="text/plain")
 
 
 guard(hooks, Audience.CARRIER, verify_signature)
+
+
+@hooks.after_request
+def keep_out_of_caches(answer: Response) -> Response:
+    """What answers a GET could be kept on its way, and be played to the next caller."""
+    answer.headers["Cache-Control"] = "no-store"
+    return answer
 
 
 def always_answers(view: Callable[..., str]) -> Callable[..., Response]:
@@ -60,7 +73,7 @@ def nonsense(error: BadCarrierRequest) -> Response:
     return Response(status=204)
 
 
-@hooks.post("/inbound")
+@carrier_route("/inbound")
 @always_answers
 def inbound(server: Server) -> str:
     """A call comes in: TwiML that forwards it."""
@@ -72,12 +85,12 @@ def inbound(server: Server) -> str:
     return _forward(server, call, route, known.flow if known else route.flow, step=0)
 
 
-@hooks.post("/dial/<call_sid>/<int:step>")
+@carrier_route("/dial/<call_sid>/<int:step>")
 @always_answers
 def dial_ended(server: Server, call_sid: str, step: int) -> str:
     """Forwarding ended before this step: the conversation is over, or the next destination is rung. One that the carrier did not ring
     because of the caller's number is rung again with ours."""
-    result = carrier_of(server).read_dial_result(request.form)
+    result = carrier_of(server).read_dial_result(_form())
     if result.status == "failed" and not result.bridged and twiml.TRIED in request.query_string.decode("latin-1"):
         return _next_step(server, call_sid, max(step - 1, 0), own_id=True)
     try:
@@ -89,21 +102,21 @@ def dial_ended(server: Server, call_sid: str, step: int) -> str:
     return _next_step(server, call_sid, step)
 
 
-@hooks.post("/leg/<call_sid>")
+@carrier_route("/leg/<call_sid>")
 def leg_told(call_sid: str) -> Response:
     server = current_server()
-    leg = carrier_of(server).read_leg_event(request.form)
+    leg = carrier_of(server).read_leg_event(_form())
     facts = {"leg_sid": leg.leg_sid, "to": leg.to, "status": leg.status, "seconds": leg.seconds}
     event = Event("leg", _moment(leg.at, server.now()), facts)
     receive_event(server, _known_form(call_sid), f"leg:{leg.leg_sid}:{leg.status}", event)
     return Response(status=204)
 
 
-@hooks.post("/status")
+@carrier_route("/status")
 def call_told() -> Response:
     """The inbound call itself ended, or changed. One that is unknown here has become known late: it is written now."""
     server = current_server()
-    status = carrier_of(server).read_status(request.form)
+    status = carrier_of(server).read_status(_form())
     at = _moment(status.at, server.now())
     event = Event("status", at, {"status": status.status, "seconds": status.seconds})
     if not receive_event(server, status.call_sid, f"status:{status.status}", event):
@@ -111,27 +124,31 @@ def call_told() -> Response:
     return Response(status=204)
 
 
-@hooks.post("/recording")
+@carrier_route("/recording")
 def recording_told() -> Response:
     server = current_server()
-    recording = carrier_of(server).read_recording(request.form)
+    recording = carrier_of(server).read_recording(_form())
     facts = {"sid": recording.recording_sid, "url": recording.url, "seconds": recording.seconds}
     key = f"recording:{recording.recording_sid}:{recording.status}"
     receive_event(server, recording.call_sid, key, Event("recording", server.now(), facts))
     return Response(status=204)
 
 
-@hooks.post("/fallback")
+@carrier_route("/fallback")
 @always_answers
 def fallback(server: Server) -> str:
     """The carrier could not use our answer: the simplest possible one, without the database."""
     call = _call(server)
-    log.error("carrier_fell_back", code=request.form.get("ErrorCode", "")[:10])
+    log.error("carrier_fell_back", code=_form().get("ErrorCode", "")[:10])
     return twiml.forward_blindly(server.settings.fallback_destination, call)
 
 
+def _form() -> Form:
+    return carrier_of(current_server()).form_of(request)
+
+
 def _call(server: Server) -> InboundCall:
-    call = carrier_of(server).read_inbound(request.form)
+    call = carrier_of(server).read_inbound(_form())
     structlog.contextvars.bind_contextvars(call=call.sid)
     return call
 
@@ -139,7 +156,7 @@ def _call(server: Server) -> InboundCall:
 def _call_without_id(server: Server) -> InboundCall | None:
     """What is known of a call of which something failed, also where its id is missing; None when nothing is."""
     try:
-        return carrier_of(server).read_inbound({**request.form.to_dict(), "CallSid": "unknown"})
+        return carrier_of(server).read_inbound({**_form(), "CallSid": "unknown"})
     except Exception:
         log.exception("call_not_read", path=request.path)
         return None
@@ -177,7 +194,7 @@ def _dial_event(server: Server, step: int, result: DialResult) -> Event:
 def _call_status(server: Server) -> CallStatus | None:
     """The state of the inbound call that comes along with an action; it may be missing."""
     try:
-        return carrier_of(server).read_status(request.form)
+        return carrier_of(server).read_status(_form())
     except BadCarrierRequest:
         return None
 
@@ -196,7 +213,9 @@ def _next_step(server: Server, call_sid: str, step: int, *, own_id: bool = False
 def _forward(
     server: Server, call: InboundCall, route: Route, flow: Mapping[str, Any], step: int, *, own_id: bool = False
 ) -> str:
-    destinations = destinations_of(flow, route.number, call.caller.e164)
+    destinations, announcement = destinations_of(flow, route.number, call.caller.e164), flow.get("announcement", "")
     if not destinations:
-        return twiml.say(twiml.SORRY)
-    return twiml.forward(server.settings.base_url, call, route.number, destinations, step, own_id=own_id)
+        return twiml.say(announcement or twiml.SORRY)
+    words = announcement if step == 0 and not own_id else ""
+    base_url = server.settings.base_url
+    return twiml.forward(base_url, call, route.number, destinations, step, own_id=own_id, announcement=words)

@@ -3,34 +3,26 @@
 The calls stand here with the source that the other service named. Nobody is told about them."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
-from router.attribution.sources import LONGEST_VALUE, named_source
+from router.attribution.sources import named_source
 from router.database import LONG_AGO, insert_new
-from router.phones import BadPhone, Caller, read_phone
-from router.scenarios.models import TrackingNumber
-from router.scenarios.old_settings.table import Row, cell_error, plain, read_table
+from router.phones import Caller, line_of, spellings_of_line
 from router.server import Server
 from router.voice.calls import CALL, IMPORTED, decide_later_calls
-from router.voice.models import Call
+from router.voice.internal import kind_of, own_lines
+from router.voice.models import EXTERNAL, Call
 from router.voice.routing import route_of
 
-NEEDED = ("number", "caller", "started_at")
-OPTIONAL = ("source", "medium", "campaign")
-MOST_ROWS = 200_000
-MOST_BYTES = 32 * 1024 * 1024
 AT_ONCE = 500
 """Rows of one transaction."""
-WITHHELD = ("", "anonymous", "withheld", "unknown", "restricted", "private", "unavailable", "hidden")
-NUMERALS = ("%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,141 +36,107 @@ class OldCall:
     source: str
     medium: str
     campaign: str
+    or_at: datetime | None = None
+    """The other moment that its time can mean: the clock showed that hour twice, and another file may have told it otherwise."""
 
     def sid(self, project_id: int) -> str:
         """The same for the same call, so that a second import finds it here."""
-        facts = f"{project_id}|{self.number}|{self.caller}|{self.started_at.isoformat()}"
+        return self._sid_at(project_id, self.started_at)
+
+    def other_sid(self, project_id: int) -> str | None:
+        return self._sid_at(project_id, self.or_at) if self.or_at else None
+
+    def _sid_at(self, project_id: int, moment: datetime) -> str:
+        facts = f"{project_id}|{self.number}|{self.caller}|{moment.isoformat()}"
         return "import-" + hashlib.sha256(facts.encode()).hexdigest()[:40]
-
-
-@dataclass
-class OldCalls:
-    """A file, read: its calls by time, a sentence for each line that cannot be used, and how many lines had no caller's number."""
-
-    calls: list[OldCall] = field(default_factory=list)
-    problems: dict[int, str] = field(default_factory=dict)
-    withheld: int = 0
-
-
-class _BadLine(ValueError):
-    pass
-
-
-def read_old_calls(session: Session, project: Project, data: bytes, now: datetime) -> OldCalls:
-    """
-    Raises:
-        UnreadableFile: nothing of it can be used.
-    """
-    rows = read_table(data, NEEDED, OPTIONAL, MOST_ROWS, MOST_BYTES)
-    known = select(TrackingNumber.e164, TrackingNumber.id).where(TrackingNumber.project_id == project.id)
-    numbers = {e164: number_id for e164, number_id in session.execute(known.order_by(TrackingNumber.id))}  # noqa: C416
-    found = OldCalls()
-    for row in rows:
-        try:
-            call = _call(row, project, numbers, now)
-        except _BadLine as error:
-            found.problems[row.line] = str(error)
-            continue
-        if call is None:
-            found.withheld += 1
-        else:
-            found.calls.append(call)
-    found.calls.sort(key=lambda one: one.started_at)
-    return found
-
-
-def _call(row: Row, project: Project, numbers: dict[str, int], now: datetime) -> OldCall | None:
-    """None: the caller withheld his number."""
-    cells = {name: plain(text) for name, text in row.cells.items()}
-    for name, text in cells.items():
-        if problem := cell_error(text):
-            raise _BadLine(f"{name}: {problem}")
-    number = _phone("number", cells["number"], project.country)
-    if number not in numbers:
-        raise _BadLine(f"number: {number} is not a number of this project. Bring the numbers over first.")
-    started_at = _moment(cells["started_at"], project.timezone, now)
-    if cells["caller"].casefold() in WITHHELD:
-        return None
-    caller = _phone("caller", cells["caller"], project.country)
-    source, medium, campaign = (cells[name][:LONGEST_VALUE] for name in OPTIONAL)
-    if (medium or campaign) and not source:
-        raise _BadLine("source: it is empty, although a medium or a campaign is named.")
-    return OldCall(numbers[number], number, caller, started_at, source, medium, campaign)
-
-
-def _phone(column: str, text: str, country: str) -> str:
-    """E.164; old exports leave the plus sign out."""
-    for attempt in (text, f"+{text}"):
-        try:
-            return read_phone(attempt, country)
-        except BadPhone:
-            continue
-    raise _BadLine(f"{column}: “{text[:40]}” is not a phone number. Write it with its country code, like +14155552671.")
-
-
-def _moment(text: str, zone: str, now: datetime) -> datetime:
-    try:
-        moment = _parsed(text)
-        moment = (moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(zone))).astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise _BadLine(
-            f"started_at: “{text[:40]}” is not a time. Write it like 2026-11-23 14:05:00 or 2026-11-23T14:05:00Z."
-        ) from None
-    if moment > now:
-        raise _BadLine(f"started_at: {text[:40]} is in the future.")
-    if moment < LONG_AGO:
-        raise _BadLine(f"started_at: {text[:40]} is too long ago.")
-    return moment
-
-
-def _parsed(text: str) -> datetime:
-    for form in NUMERALS:
-        try:
-            return datetime.strptime(text, form)  # noqa: DTZ007 - the caller gives it the project's zone
-        except ValueError:
-            continue
-    return datetime.fromisoformat(text)
 
 
 def write_old_calls(server: Server, project: Project, calls: Sequence[OldCall], now: datetime) -> int:
     """Writes those that are not here yet, some hundred at a time; returns how many were new. Broken off, it can be repeated."""
     written = 0
-    for some in _portions(calls):
+    by_line = sorted(calls, key=lambda one: (*_pair(one), one.started_at))  # so that later calls are decided again once
+    while by_line:
+        with server.database.reading() as session:
+            some = _portion(session, by_line[:AT_ONCE])
         with server.database.writing() as session:
             written += write_some(server, session, project, some, now)
+        del by_line[: len(some)]
     return written
 
 
-def _portions(calls: Sequence[OldCall]) -> Iterator[Sequence[OldCall]]:
-    for first in range(0, len(calls), AT_ONCE):
-        yield calls[first : first + AT_ONCE]
+def _portion(session: Session, calls: Sequence[OldCall]) -> Sequence[OldCall]:
+    """As many as can be written in one transaction, with the calls that are here and have to be decided again."""
+    later = _calls_here(session, calls)
+    weight, seen = 0, set[tuple[int, str]]()
+    for place, one in enumerate(calls):
+        weight += 1 + (0 if _pair(one) in seen else later.get(_pair(one), 0))
+        if weight > AT_ONCE and seen and _pair(one) not in seen:
+            return calls[:place]
+        seen.add(_pair(one))
+    return calls
 
 
 def write_some(server: Server, session: Session, project: Project, calls: Sequence[OldCall], now: datetime) -> int:
+    calls = _without_known_hours(session, project, calls)
+    if not calls:
+        return 0
     spans = _known_spans(session, calls)
     rows = _rows(project, calls, {pair: first for pair, (first, _) in spans.items()})
     inserted = insert_new(session, CALL, unique=["sid"]).values(rows).returning(CALL.c.sid)
     new = set(session.scalars(inserted))
     later = {
-        (one.number_id, one.caller): one.started_at
-        for one in reversed(calls)
-        if one.sid(project.id) in new and spans.get((one.number_id, one.caller), (now, LONG_AGO))[1] >= one.started_at
+        _pair(one): one
+        for one in sorted(calls, key=lambda one: one.started_at, reverse=True)
+        if one.sid(project.id) in new and spans.get(_pair(one), (now, LONG_AGO))[1] >= one.started_at
     }
-    for (number_id, caller), since in later.items():
-        if route := route_of(session, number_id):
-            decide_later_calls(server, session, route, Caller(caller, caller), since, now, tell=False)
+    for one in later.values():
+        if route := route_of(session, one.number_id):
+            caller = Caller(one.caller, one.caller)
+            decide_later_calls(server, session, route, caller, one.started_at, now, tell=False)
     return len(new)
 
 
-def _known_spans(session: Session, calls: Iterable[OldCall]) -> dict[tuple[int, str], tuple[datetime, datetime]]:
+def _pair(call: OldCall) -> tuple[int, str]:
+    """Who called what; two spellings of one line are one caller."""
+    return call.number_id, line_of(call.caller)
+
+
+def _without_known_hours(session: Session, project: Project, calls: Sequence[OldCall]) -> Sequence[OldCall]:
+    """Without calls of a repeated hour that are here already, by another file, in the other of the two hours."""
+    others = {sid for one in calls if (sid := one.other_sid(project.id))}
+    if not others:
+        return calls
+    here = set(session.scalars(select(Call.sid).where(Call.sid.in_(others))))
+    return [one for one in calls if one.other_sid(project.id) not in here]
+
+
+def _of_callers(statement: Select[Any], calls: Iterable[OldCall]) -> Select[Any]:
+    """Only the calls of these callers to these numbers, in every spelling, by index."""
+    numbers = {one.number_id for one in calls}
+    callers = {spelling for one in calls for spelling in spellings_of_line(one.caller)}
+    return statement.where(Call.number_id.in_(numbers), Call.caller.in_(callers)).group_by(Call.number_id, Call.caller)
+
+
+def _calls_here(session: Session, calls: Sequence[OldCall]) -> dict[tuple[int, str], int]:
+    """How many calls are here of each number and caller."""
+    found: dict[tuple[int, str], int] = {}
+    wanted: Any = select(Call.number_id, Call.caller, func.count())
+    for number_id, caller, count in session.execute(_of_callers(wanted, calls)):
+        pair = (number_id, line_of(caller))
+        found[pair] = found.get(pair, 0) + count
+    return found
+
+
+def _known_spans(session: Session, calls: Sequence[OldCall]) -> dict[tuple[int, str], tuple[datetime, datetime]]:
     """The first and the last call that is here of each number and caller."""
-    pairs = {(one.number_id, one.caller) for one in calls}
-    found = session.execute(
-        select(Call.number_id, Call.caller, func.min(Call.started_at), func.max(Call.started_at))
-        .where(Call.number_id.in_({pair[0] for pair in pairs}), Call.caller.in_({pair[1] for pair in pairs}))
-        .group_by(Call.number_id, Call.caller)
-    )
-    return {(number_id, caller or ""): (first, last) for number_id, caller, first, last in found}
+    spans: dict[tuple[int, str], tuple[datetime, datetime]] = {}
+    wanted: Any = select(Call.number_id, Call.caller, func.min(Call.started_at), func.max(Call.started_at))
+    wanted = wanted.where(Call.kind == EXTERNAL)
+    for number_id, caller, first, last in session.execute(_of_callers(wanted, calls)):
+        pair = (number_id, line_of(caller))
+        earliest, latest = spans.get(pair, (first, last))
+        spans[pair] = (min(first, earliest), max(last, latest))
+    return spans
 
 
 def _rows(
@@ -186,10 +144,11 @@ def _rows(
 ) -> list[dict[str, Any]]:
     rows: dict[str, dict[str, Any]] = {}
     first_known = dict(first_known)
-    for one in calls:
-        pair = (one.number_id, one.caller)
-        first_call = one.started_at <= first_known.setdefault(pair, one.started_at)
-        row = _row(project, one, first_call)
+    lines = own_lines(project.fallback_destination, project.own_numbers, project.destination_numbers)
+    for one in sorted(calls, key=lambda one: one.started_at):
+        kind = kind_of(Caller(one.caller, one.caller), lines)
+        first_call = kind == EXTERNAL and one.started_at <= first_known.setdefault(_pair(one), one.started_at)
+        row = _row(project, one, first_call) | {"kind": kind}
         rows.setdefault(row["sid"], row)
     return list(rows.values())
 

@@ -37,8 +37,8 @@ def write_and_tell(server: Server, work: Callable[[Session, bool], T]) -> T:
 def receive_call(
     server: Server, call: InboundCall, now: datetime, started_at: datetime | None = None
 ) -> tuple[Route | None, KnownCall | None]:
-    """The route of a call and the call as it is written. (None, None): the number is unknown here. (route, None): the route is good
-    but the call could not be written, and was logged.
+    """The route of a call and the call as it is written; with `started_at` one that is over already. (None, None): the number is unknown
+    here. (route, None): the route is good but the call could not be written, and was logged.
 
     Raises:
         Exception: whatever kept us from finding the route.
@@ -50,7 +50,8 @@ def receive_call(
         route = find_route_of_call(session, call)
         if route is None:
             return None
-        return record_inbound(server, session, route, call, started_at or now, now, announcing)
+        began = started_at or now
+        return record_inbound(server, session, route, call, began, now, announcing, answering=started_at is None)
 
     try:
         known = write_and_tell(server, work)

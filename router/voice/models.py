@@ -3,12 +3,15 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Index, String, Text, UniqueConstraint, false, text
+from sqlalchemy import BigInteger, ForeignKey, Index, String, Text, UniqueConstraint, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from router.database import Base, BigId
 
 UNCOUNTED_CALLS = text("NOT counted")
+
+EXTERNAL, INTERNAL = "external", "internal"
+NOT_EXTERNAL = text("kind <> 'external'")
 
 
 class Call(Base):
@@ -34,17 +37,32 @@ class Call(Base):
             postgresql_where=text("fan_out_due <> ''"),
         ),
         Index("ix_call_uncounted", "id", sqlite_where=UNCOUNTED_CALLS, postgresql_where=UNCOUNTED_CALLS),
+        Index(
+            "ix_call_internal",
+            *("number_id", "scenario_id", "started_at"),
+            sqlite_where=NOT_EXTERNAL,
+            postgresql_where=NOT_EXTERNAL,
+        ),
+        Index(
+            "ix_call_project_internal",
+            *("project_id", "started_at", "id"),
+            sqlite_where=NOT_EXTERNAL,
+            postgresql_where=NOT_EXTERNAL,
+        ),
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     sid: Mapped[str] = mapped_column(String(64), unique=True)
     project_id: Mapped[int] = mapped_column(BigId)
+    kind: Mapped[str] = mapped_column(String(10), default=EXTERNAL, server_default=EXTERNAL)
+    """external, or internal: from one of the company's own telephones as they were known when it came (R10). An internal call counts
+    in no figures, and is nobody's earlier call."""
     number_id: Mapped[int] = mapped_column(BigId)
     number: Mapped[str] = mapped_column(String(16))
     scenario_id: Mapped[int | None] = mapped_column(BigId)
     scenario_enabled: Mapped[bool]
     flow: Mapped[dict[str, Any]]
-    """The call flow's document this call began with."""
+    """The call flow's document this call began with; an internal call's has the `announcement` that it hears before anybody is rung."""
     caller: Mapped[str | None] = mapped_column(String(16))
     """E.164; None when withheld."""
     caller_raw: Mapped[str] = mapped_column(String(100))
@@ -114,3 +132,20 @@ class CallEvent(Base):
     """inbound, dial, leg, status, recording; corrected: its source was decided again"""
     at: Mapped[datetime]
     facts: Mapped[dict[str, Any]]
+
+
+class CallLogFile(Base):
+    """The call log of another service that somebody sent last, until he applies it (R13)."""
+
+    __tablename__ = "call_log_file"
+    __table_args__ = (UniqueConstraint("project_id", "person_id"),)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
+    person_id: Mapped[int] = mapped_column(ForeignKey("person.id"))
+    name: Mapped[str] = mapped_column(String(120))
+    sealed: Mapped[str] = mapped_column(Text)
+    """The file, packed, in base64, sealed."""
+    choices: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
+    """What the sender said about it: `{columns, numbers, dates, zone}`."""
+    created_at: Mapped[datetime]

@@ -15,6 +15,7 @@ from router.phones import same_line
 from router.scenarios.models import CallFlow, Scenario, TrackingNumber
 from router.scenarios.shape import DEFAULT_HOLD_SECONDS
 from router.statements import Row, Statement
+from router.voice.internal import own_lines
 
 DEFAULT_RING_SECONDS = 20
 
@@ -41,6 +42,9 @@ class Route:
     flow: dict[str, Any]
     repeat_credit: str = "first_call"
     """What the project credits a repeat call to."""
+    scenario_title: str | None = None
+    own_lines: frozenset[str] = frozenset()
+    """The company's own telephones, as `internal.lines_of` compares them."""
 
 
 _number, _project = table_of(TrackingNumber).c, table_of(Project).c
@@ -61,6 +65,9 @@ def _routes(*which: Any) -> Select[Any]:
             _flow.document,
             _project.fallback_destination,
             _project.repeat_credit,
+            _scenario.title,
+            _project.own_numbers,
+            _project.destination_numbers,
         )
         .select_from(
             table_of(TrackingNumber)
@@ -104,11 +111,15 @@ def route_of(session: Session, number_id: int) -> Route | None:
 
 
 def _read(row: Row) -> Route:
-    number_id, number, project_id, scenario_id, enabled, hold, static_source, overflow, document, fallback, credit = row
+    number_id, number, project_id, scenario_id, enabled, hold, static_source, overflow, document, fallback, credit = (
+        row[:11]
+    )
+    title, own_numbers, destination_numbers = row[11:]
     flow = document if document and document.get("destinations") else fallback_flow(fallback)
     seconds = timedelta(seconds=hold or DEFAULT_HOLD_SECONDS)
     known = (number_id, number, project_id, scenario_id, bool(enabled), seconds, static_source, bool(overflow))
-    return Route(*known, flow, credit)
+    rung = [one.get("to") or "" for one in flow["destinations"]]
+    return Route(*known, flow, credit, title, own_lines(fallback, own_numbers, [*destination_numbers, *rung]))
 
 
 def fallback_flow(destination: str) -> dict[str, Any]:

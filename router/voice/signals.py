@@ -27,6 +27,7 @@ class CallFacts:
     scenario_enabled: bool
     caller: str | None
     started_at: datetime
+    kind: str
     ended_at: datetime | None = None
 
 

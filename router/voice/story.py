@@ -146,6 +146,8 @@ def _status(
         return "in_progress"
     if bridged:
         return "answered"
+    if not steps:  # there was nobody to ring
+        return "failed"
     ran_out = any(step >= steps and not _caller_gone(dial) for step, dial in dials.items())
     if not ran_out:
         return "abandoned"

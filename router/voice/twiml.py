@@ -28,8 +28,10 @@ def forward(
     step: int,
     *,
     own_id: bool = False,
+    announcement: str = "",
 ) -> str:
-    """Rings the destination of this step (from 0) and asks for the next one; polite words when there is none left.
+    """Rings the destination of this step (from 0), after an announcement if there is one, and asks for the next one; polite words when
+    there is none left.
 
     The destination sees the caller's number where the carrier lets it, else the dialled number. A number over which the carrier may fail
     the leg is tried once: the action's address says so, and the step is repeated with `own_id`.
@@ -52,7 +54,7 @@ def forward(
         "status_callback_method": "POST",
     }
     _ring(dial, destination.to, callback)
-    return _document(dial)
+    return _document(dial, announcement)
 
 
 def forward_blindly(destination: str, call: InboundCall | None) -> str:
@@ -93,7 +95,9 @@ def _ring(dial: Dial, to: str, callback: dict[str, str]) -> None:
         dial.number(to, **callback)
 
 
-def _document(dial: Dial) -> str:
+def _document(dial: Dial, announcement: str = "") -> str:
     response = VoiceResponse()
+    if announcement:
+        response.say(NOT_XML.sub("", announcement))
     response.append(dial)
     return str(response)

@@ -1,15 +1,21 @@
 """`router user` and `router token`."""
 
+from pathlib import Path
+from typing import Any
+
+import click
 import pytest
 from click.testing import CliRunner, Result
 from flask.testing import FlaskClient
 from sqlalchemy import select
 
-from router.accounts.models import ApiToken, AuditEntry, Person
+from router.accounts.models import ApiToken, AuditEntry, Person, ServerFact
 from router.app import make_server
-from router.cli import router
+from router.cli import prepare, router
 from router.database import Database
-from router.settings import Settings
+from router.operations import key_fits
+from router.settings import Settings, SettingsError
+from tests.conftest import SECRET
 from tests.people import PASSWORD, Cast, bearer
 
 
@@ -88,6 +94,106 @@ def test_what_cannot_be_done_is_said_and_changes_nothing(run: Run, database: Dat
         assert len(session.scalars(select(Person)).all()) == 4
         assert len(session.scalars(select(ApiToken)).all()) == 4
         assert session.scalars(select(AuditEntry)).all() == []
+
+
+EVERY_COMMAND = [
+    "migrate", "worker", "user add x@example.net --operator", "user password alice@example.com", "token add x", "numbers sync",
+    "plan --scenario 1", "import-old {file} --project 1", "import-calls {file} --project 1",
+]  # fmt: skip
+
+
+def all_commands(group: click.Group) -> set[str]:
+    """`user add` and the like, by their whole names."""
+    found: set[str] = set()
+    for name, command in group.commands.items():
+        inner = all_commands(command) if isinstance(command, click.Group) else {""}
+        found |= {f"{name} {one}".strip() for one in inner}
+    return found
+
+
+def test_every_command_is_tried_with_another_key() -> None:
+    serving = {"serve", "demo"}  # which take calls with any key, and make their own
+    assert all_commands(router) - serving == {
+        next(name for name in all_commands(router) if line.startswith(name)) for line in EVERY_COMMAND
+    }
+
+
+@pytest.mark.parametrize("line", EVERY_COMMAND)
+def test_a_command_with_another_key_than_the_database_is_refused_and_changes_nothing(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, database: Database, cast: Cast, line: str
+) -> None:
+    server = make_server(settings)
+    assert key_fits(server)  # as a web process does it
+    server.database.dispose()
+    other = settings.model_copy(update={"secret_key": f"{SECRET}   # as systemd reads it"})
+    monkeypatch.setattr("router.cli.read_settings", lambda *_: other)
+    before = everything(database)
+    (tmp_path / "file").write_text("number,destination\n")
+    done = CliRunner().invoke(router, line.format(file=tmp_path / "file").split())
+    assert isinstance(done.exception, SettingsError), done.output
+    assert str(done.exception).startswith("ROUTER_SECRET_KEY: is not the key")
+    assert "systemd" not in str(done.exception)
+    assert everything(database) == before
+
+
+def everything(database: Database) -> dict[str, list[Any]]:
+    with database.reading() as session:
+        tables = (ServerFact, Person, ApiToken, AuditEntry)
+        return {one.__tablename__: list(session.execute(select(one.__table__)).all()) for one in tables}
+
+
+def test_a_command_records_no_key_and_takes_any_while_none_is_recorded(run: Run, database: Database) -> None:
+    assert run("migrate").exit_code == 0
+    assert run("token", "add", "x").exit_code == 0
+    with database.reading() as session:
+        assert session.scalars(select(ServerFact)).all() == []
+
+
+def test_while_the_key_is_changed_commands_take_the_old_one_and_the_new_one(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, database: Database
+) -> None:
+    server = make_server(settings)
+    assert key_fits(server)
+    server.database.dispose()
+    new = "another-secret-key-9876543210"
+    for keys, taken in ((f"{SECRET},{new}", True), (f"{new},{SECRET}", True), (SECRET, True), (new, False)):
+        run = Run(settings.model_copy(update={"secret_key": keys}), monkeypatch)
+        assert (run("token", "add", "x").exit_code == 0) is taken
+
+
+def test_migrate_refuses_another_key_also_before_it_changes_an_older_schema(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, database: Database
+) -> None:
+    server = make_server(settings)
+    assert key_fits(server)
+    server.database.dispose()
+    with database.writing() as session:
+        session.connection().exec_driver_sql("UPDATE alembic_version SET version_num = '0004'")
+    run = Run(settings.model_copy(update={"secret_key": "another-secret-key-9876543210"}), monkeypatch)
+    assert isinstance(run("migrate").exception, SettingsError)
+    with database.reading() as session:
+        assert session.connection().exec_driver_sql("SELECT version_num FROM alembic_version").scalar() == "0004"
+
+
+def test_migrate_makes_the_tables_of_an_empty_database(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    run = Run(settings.model_copy(update={"database_url": f"sqlite:///{tmp_path / 'new.db'}"}), monkeypatch)
+    assert "schema is current" in run("migrate").output
+
+
+def test_serve_says_that_its_key_is_another_and_prints_no_link(
+    settings: Settings, capsys: pytest.CaptureFixture[str], database: Database
+) -> None:
+    server = make_server(settings)
+    prepare(server)
+    assert "Make the operator here" in capsys.readouterr().out
+    other = make_server(settings.model_copy(update={"secret_key": "another-secret-key-9876543210"}))
+    prepare(other)
+    said = capsys.readouterr()
+    assert (said.out, "ROUTER_SECRET_KEY: is not the key" in said.err) == ("", True)
+    for one in (server, other):
+        one.database.dispose()
 
 
 def test_an_unmigrated_database_is_said(run: Run, database: Database) -> None:

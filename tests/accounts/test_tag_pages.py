@@ -15,6 +15,8 @@ STORED = {
     "gpc_refuses": True,
     "tag_address": "https://calls.example.com",
     "staff_addresses": ["203.0.113.7", "2001:db8::/48"],
+    "ignore_automation": True,
+    "unwanted_referrals": ["pay.example.org", "*.tickets.example"],
 }
 TYPED = {
     "version": "1",
@@ -22,6 +24,8 @@ TYPED = {
     "gpc_refuses": "1",
     "tag_address": " https://Calls.example.com/ ",
     "staff_addresses": "203.0.113.7\r\n2001:DB8::/48",
+    "ignore_automation": "1",
+    "unwanted_referrals": "https://Pay.Example.org/checkout\r\n*.tickets.example",
 }
 
 
@@ -45,10 +49,12 @@ def test_an_admin_saves_them_and_the_trail_tells_what_changed(
         [entry] = session.scalars(select(AuditEntry))
     assert (entry.action, entry.detail) == (
         "tag changed",
-        {name: [before, STORED[name]] for name, before in zip(STORED, ["full", False, "", []], strict=True)},
+        {name: [before, STORED[name]] for name, before in zip(STORED, ["full", False, "", [], False, []], strict=True)},
     )
     page = alice.get("/settings/tag").text
     assert "203.0.113.7\n2001:db8::/48</textarea>" in page
+    assert "pay.example.org\n*.tickets.example</textarea>" in page
+    assert 'name="ignore_automation" value="1" checked' in page
     assert "cookie and click ids wait until they have agreed" in page
 
 
@@ -72,6 +78,9 @@ def test_what_cannot_be_used_is_said_beside_its_field_and_nothing_typed_is_lost(
     assert 'id="tag_address-error">https://calls.example.net has to be an address of shop.example.com' in foreign.text
     assert "203.0.113.7\r\n2001:DB8::/48</textarea>" in foreign.text
     assert 'id="staff_addresses-error">“office”' in alice.post("/settings/tag", data={"staff_addresses": "office"}).text
+    wide = alice.post("/settings/tag", data=TYPED | {"unwanted_referrals": "pay.example.org *.com"}).text
+    assert 'id="unwanted_referrals-error">“*.com” is too wide: name a domain, like *.example.com.' in wide
+    assert "pay.example.org *.com</textarea>" in wide
     assert tag_of(database, cast)["consent"] == "full"
 
 
@@ -118,6 +127,8 @@ def test_a_program_reads_changes_and_resets_them(client: FlaskClient, cast: Cast
         "gpc_refuses": False,
         "tag_address": None,
         "staff_addresses": [],
+        "ignore_automation": False,
+        "unwanted_referrals": [],
     }
     assert change_by_api(client, cast, cast.alice_token, version=2, consent="none").status_code == 409
     assert change_by_api(client, cast, cast.bob_token, version=3, consent="none").status_code == 403
@@ -129,6 +140,8 @@ def test_a_program_reads_changes_and_resets_them(client: FlaskClient, cast: Cast
         ("consent", "maybe"), ("consent", 1), ("gpc_refuses", "yes"), ("gpc_refuses", 1), ("tag_address", 7),
         ("tag_address", "http://calls.example.com"), ("tag_address", "https://calls.example.net"), ("tag_address", "https://com"),
         ("staff_addresses", {"a": 1}), ("staff_addresses", [1]), ("staff_addresses", ["0.0.0.0/0"]),
+        ("ignore_automation", "yes"), ("ignore_automation", 1), ("unwanted_referrals", 1), ("unwanted_referrals", [1]),
+        ("unwanted_referrals", ["*"]), ("unwanted_referrals", ["*.co.uk"]), ("unwanted_referrals", "a b.c d/e f<g"),
     ],
 )  # fmt: skip
 def test_a_program_is_told_which_field_cannot_be_used(

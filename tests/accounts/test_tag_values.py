@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from router.accounts.tag_values import is_of_site, is_staff, read_staff, read_tag_address
+from router.accounts.tag_values import is_of_site, is_staff, read_staff, read_tag_address, read_unwanted_referrals
 
 
 @pytest.mark.parametrize(
@@ -86,10 +86,28 @@ def test_staff_are_exactly_who_is_listed(listed: list[object], visitor: object) 
     assert not is_staff(staff, "no address")
 
 
+def test_hosts_that_are_no_source_come_in_their_short_form_each_once() -> None:
+    typed = "https://Pay.Example.com/checkout?a=b, *.Example.org\npay.example.com:8443; bücher.example"
+    wanted = ["pay.example.com", "*.example.org", "xn--bcher-kva.example"]
+    assert read_unwanted_referrals(typed) == wanted
+    assert read_unwanted_referrals(wanted) == wanted
+    assert read_unwanted_referrals(" ,\n") == []
+    with pytest.raises(ValueError, match="at most 50"):
+        read_unwanted_referrals([f"host{number}.example" for number in range(51)])
+
+
+@pytest.mark.parametrize(
+    "typed", ["*", "*.com", "*.co.uk", "*.*", "https://", "a@b.example", "mailto:x", "<b>", "*.localhost"]
+)
+def test_what_is_no_host_or_all_sites_of_an_ending_is_refused(typed: str) -> None:
+    with pytest.raises(ValueError):
+        read_unwanted_referrals(typed)
+
+
 @settings(deadline=None)
 @given(st.text(max_size=60))
 def test_nothing_typed_breaks_the_readers(typed: str) -> None:
-    for reader in (read_tag_address, read_staff):
+    for reader in (read_tag_address, read_staff, read_unwanted_referrals):
         try:
             reader(typed)
         except ValueError:

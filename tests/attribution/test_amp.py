@@ -126,7 +126,14 @@ def test_a_page_keeps_its_own_number_where_no_other_visitor_would_get_one(shop: 
     assert ask(client, key="k-unknown").status_code == 404
     with shop.database.writing() as session:
         make_project(session, key="k-staff", staff_addresses=["127.0.0.1"])
+        make_project(session, key="k-people", ignore_automation=True)
     assert ask(client, key="k-staff").status_code == 404
+    driven = {"User-Agent": "Mozilla/5.0 HeadlessChrome/142.0.0.0 Safari/537.36", "Origin": CACHE}
+    assert client.get("/tag/k-people/amp", query_string={"page": PAGE}, headers=driven).status_code == 404
+    assert (
+        client.get("/tag/k-shop/amp", query_string={"page": PAGE}, headers=driven | {"X-Prerender": "1"}).status_code
+        == 404
+    )
     answer = ask(client, page="no address")
     assert (answer.status_code, answer.mimetype) == (422, "application/problem+json")
     assert count(shop, Visit) == 0

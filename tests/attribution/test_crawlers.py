@@ -9,11 +9,15 @@ from typing import Any
 import pytest
 import time_machine
 from flask.testing import FlaskClient
-from sqlalchemy import func, select
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import func, select, update
 
 from router import gunicorn_config
+from router.accounts.models import Project
 from router.app import create_app
 from router.attribution.crawler_counts import counts_of, crawler_views, write_counts
+from router.attribution.crawlers import is_automated, is_crawler
 from router.attribution.models import CrawlerDay, Lease, Visit
 from router.database import Database
 from router.server import Server
@@ -24,6 +28,97 @@ from tests.world import NOON, make_project, make_scenario
 
 BOT = {"User-Agent": "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"}
 FROM = {"X-Forwarded-For": "203.0.113.9", "Accept-Language": "en"}
+
+
+CHROME = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36"
+HEADLESS = CHROME.replace("Chrome/", "HeadlessChrome/")
+MOBILE = "Mozilla/5.0 (Linux; Android 11; Pixel 5) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Mobile Safari/537.36"
+HINT = '"Chromium";v="142", "{}";v="142", "Not_A Brand";v="99"'
+
+RENDERED = [
+    f"{HEADLESS} Prerender (+https://github.com/prerender/prerender)",
+    f"{MOBILE} Prerender (+https://github.com/prerender/prerender)",
+    "Prerender (+https://github.com/prerender/prerender)",
+    "Mozilla/5.0 (Macintosh) AppleWebKit/534.34 (KHTML, like Gecko) PhantomJS/1.9.8 Safari/534.34 Prerender (+https://github.com/prerender/prerender)",
+    f"{CHROME} prerendercloud r",
+    f"{CHROME} headless-render-api",
+    f"{HEADLESS} Rendertron",
+    f"{CHROME} rendertron/3.1.0",
+    "ReactSnap",
+    f"{CHROME} SEO4Ajax",
+    f"{CHROME} BromBone",
+    f"{CHROME} SnapSearch",
+    f"{CHROME} Puppeteer-Renderer",
+    f"{CHROME} Google-PageRenderer Google (+https://developers.google.com/+/web/snippet/)",
+    f"{CHROME} Chrome-Lighthouse",
+    f"{HEADLESS} (compatible; Googlebot/2.1; +http://www.google.com/bot.html)",
+    "Mozilla/5.0 (compatible; Google-InspectionTool/1.0;)",
+]
+DRIVEN = [
+    (HEADLESS, ""),
+    (CHROME, HINT.format("HeadlessChrome")),
+    (MOBILE, HINT.format("HeadlessChrome")),
+    (CHROME.replace("Chrome/", "HeadlessEdg/"), ""),
+    ("Mozilla/5.0 (Unknown; Linux x86_64) AppleWebKit/538.1 (KHTML, like Gecko) PhantomJS/2.1.1 Safari/538.1", ""),
+    (f"{CHROME} Playwright/1.55", ""),
+    (f"{CHROME} Puppeteer/24", ""),
+    (f"{CHROME} Cypress/15", ""),
+    ("Mozilla/5.0 (linux) AppleWebKit/537.36 (KHTML, like Gecko) jsdom/26.1.0", ""),
+]
+IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 19_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko)"
+PEOPLE = [
+    (CHROME, HINT.format("Google Chrome")),
+    (MOBILE, HINT.format("Google Chrome")),
+    (f"{CHROME} Edg/142.0.0.0", HINT.format("Microsoft Edge")),
+    (f"{IPHONE} Version/19.0 Mobile/15E148 Safari/604.1", ""),
+    (f"{IPHONE} Mobile/15E148 [FBAN/FBIOS;FBAV/500.0]", ""),
+    ("Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:145.0) Gecko/20100101 Firefox/145.0", ""),
+    ("", ""),
+]
+
+
+@pytest.mark.parametrize("user_agent", RENDERED)
+def test_r6_what_renders_pages_for_crawlers_is_one(shop: Server, client: FlaskClient, user_agent: str) -> None:
+    assert is_crawler(user_agent)
+    assert view(client, headers=SITE | {"User-Agent": user_agent}).status_code == 204
+    assert (rows(shop.database, Visit), rows(shop.database, Lease)) == (0, 0)
+
+
+def test_r6_prerender_is_known_by_its_header_too(shop: Server, client: FlaskClient) -> None:
+    assert view(client, headers=SITE | {"User-Agent": MOBILE, "X-Prerender": "1"}).status_code == 204
+    assert rows(shop.database, Lease) == 0
+
+
+@pytest.mark.parametrize(("user_agent", "hint"), DRIVEN)
+def test_r6_a_browser_that_a_program_drives_is_a_visitor_until_the_project_says_otherwise(
+    shop: Server, client: FlaskClient, clock: Any, user_agent: str, hint: str
+) -> None:
+    assert (is_automated(user_agent, hint), is_crawler(user_agent)) == (True, False)
+    headers = SITE | {"User-Agent": user_agent, "Sec-CH-UA": hint}
+    assert view(client, headers=headers).status_code == 201
+    with shop.database.writing() as session:
+        session.execute(update(Project).values(ignore_automation=True))
+    assert view(client, headers=headers).status_code == 204
+    assert view(client, headers=headers, test=True).status_code == 201, "whoever tries the tag sees where numbers stand"
+    assert (rows(shop.database, Visit), rows(shop.database, Lease)) == (1, 1)
+    write_counts(shop)
+    assert counted(shop.database) == {("2026-11-23", "user_agent"): 1}
+
+
+@pytest.mark.parametrize(("user_agent", "hint"), PEOPLE)
+def test_r6_people_get_a_number_whatever_the_project_says_of_automation(
+    shop: Server, client: FlaskClient, user_agent: str, hint: str
+) -> None:
+    assert (is_automated(user_agent, hint), is_crawler(user_agent)) == (False, False)
+    with shop.database.writing() as session:
+        session.execute(update(Project).values(ignore_automation=True))
+    assert view(client, headers=SITE | {"User-Agent": user_agent, "Sec-CH-UA": hint}).status_code == 201
+
+
+@given(st.text(max_size=2000), st.text(max_size=2000))
+def test_no_user_agent_breaks_the_lists(user_agent: str, hint: str) -> None:
+    assert is_crawler(user_agent) in (True, False)
+    assert is_automated(user_agent, hint) in (True, False)
 
 
 @pytest.fixture

@@ -28,6 +28,11 @@ def test_an_address_that_only_begins_visits_begins_few_of_them() -> None:
     assert admitted(crowds, [300 + i / 2 for i in range(120)]) == 60, "a minute of silence, and it is judged anew"
 
 
+def test_those_whom_a_proxy_hides_are_not_judged_as_one() -> None:
+    crowds = Crowds("60/minute")
+    assert admitted(crowds, [i / 10 for i in range(600)], "unknown via 127.0.0.1") == 600
+
+
 def test_people_behind_one_address_keep_their_numbers_however_many_they_are() -> None:
     crowds = Crowds("60/minute")
     for second in range(600):

@@ -222,7 +222,23 @@ def test_700_visitors_in_a_minute_behind_one_trusted_proxy_are_all_served(shop: 
     assert statuses == {201}
 
 
-def test_one_address_may_view_only_so_many_pages_in_a_minute(shop: Server, settings: Any) -> None:
+def test_visitors_whom_a_proxy_hides_get_their_numbers_and_share_one_limit(
+    shop: Server, settings: Any, clock: Any
+) -> None:
+    """Which is nobody else's, not even the proxy's own."""
+    with limited(settings, "5/minute") as client:
+        hidden = ["unknown", "_a", "_b:80", "", "unix:", "unknown"]
+        statuses = [view(client, headers=SITE | {"X-Forwarded-For": one}).status_code for one in hidden]
+        assert statuses == [201] * 5 + [429]
+        assert view(client, headers=SITE | {"X-Forwarded-For": "198.51.100.8:80"}).status_code == 201
+        assert view(client, headers=SITE).status_code == 201
+    with shop.database.reading() as session:
+        assert [visit.address for visit in session.scalars(select(Visit).order_by(Visit.id))][:6] == [""] * 5 + [
+            "198.51.100.0"
+        ]
+
+
+def test_one_address_may_view_only_so_many_pages_in_a_minute(shop: Server, settings: Any, clock: Any) -> None:
     with limited(settings, "5/minute") as client:
         statuses = [view(client, headers=SITE | {"X-Forwarded-For": "198.51.100.7"}).status_code for _ in range(6)]
         assert statuses == [201] * 5 + [429]

@@ -126,6 +126,24 @@ def test_programs_set_the_days_and_see_when_there_was_evidence(
     assert (seen["source_at"], seen["started_at"]) == ("2026-11-23T12:00:00.000Z", "2026-11-29T12:00:00.000Z")
 
 
+def test_programs_see_network_and_click_id_of_whatever_is_told_in_query_or_fragment(
+    server: Server, client: FlaskClient, cast: Cast
+) -> None:
+    page, site = "https://shop.example.com/", {"Origin": "https://shop.example.com"}
+    for told, source, click_ids in (
+        ({"page": f"{page}?ScCid=7B3a"}, "snapchat/paid_social", {"sccid": "7B3a"}),
+        ({"page": f"{page}#/landing?gclid=Cj0"}, "google/cpc", {"gclid": "Cj0"}),
+        ({"page": page, "click_ids": {"ScCid": "7B3a"}}, "snapchat/paid_social", {"sccid": "7B3a"}),
+        ({"page": f"{page}?dclid=CJ", "consent": "limited"}, "google/cpm", {}),
+        ({"page": f"{page}#/landing?li_fat_id=x", "consent": "limited"}, "linkedin/paid_social", {}),
+    ):
+        answer = client.post(f"/tag/{cast.project.key}/visits", json=told, headers=site).get_json()
+        address = f"/api/v1/projects/{cast.project.id}/visits/{answer['visit']}"
+        seen = client.get(address, headers=bearer(cast.alice_token)).get_json()
+        assert (f"{seen['source']['source']}/{seen['source']['medium']}", seen["click_ids"]) == (source, click_ids)
+        assert "consent" not in told or seen["landing_page"] == page, "nothing of it stays in an address"
+
+
 def test_r6_page_views_take_as_few_statements_as_ever(
     shop: Server, client: FlaskClient, clock: time_machine.Traveller, database_kind: str
 ) -> None:

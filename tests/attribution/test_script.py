@@ -11,8 +11,9 @@ from router.attribution.script import FOLDER, TagOptions, as_literal, modules, t
 
 BASE = "https://calls.example.net"
 OWN = "https://www.shop.example/calls"
+YES_OR_NO = (False, True)
 ALL_OPTIONS = [
-    TagOptions(*one) for one in product(("full", "limited", "none"), (False, True), ("", OWN), (False, True))
+    TagOptions(*one) for one in product(("full", "limited", "none"), YES_OR_NO, ("", OWN), YES_OR_NO, YES_OR_NO)
 ]
 
 
@@ -30,7 +31,13 @@ def test_it_is_under_five_kilobytes_compressed_whatever_the_project_says(options
 def test_it_is_told_only_what_is_not_as_usual() -> None:
     usual = {"base": BASE, "key": "k3y"}
     assert settings_of(TagOptions()) == usual
-    assert settings_of(TagOptions("none", True, OWN)) == usual | {"base": OWN, "own": 1, "consent": "none", "gpc": 1}
+    assert settings_of(TagOptions("none", True, OWN, ignore_automation=True)) == usual | {
+        "base": OWN,
+        "own": 1,
+        "consent": "none",
+        "gpc": 1,
+        "webdriver": 1,
+    }
 
 
 def test_whatever_a_project_says_makes_another_etag() -> None:

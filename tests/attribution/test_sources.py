@@ -4,8 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from router.attribution.clicks import AD_SIGNS, CLICK_IDS, FREE_SIGNS
 from router.attribution.origins import belongs, host_and_port, is_own_host
 from router.attribution.referrers import (
+    ADVERTISERS,
     AI_ASSISTANTS,
     NATIONAL_ENGINES,
     SEARCH_ENGINES,
@@ -19,9 +21,9 @@ from router.attribution.sources import DIRECT, Evidence, Source, channel_of, rea
 SITE = ["shop.example", "*.branches.example", "dev.example:8080"]
 
 
-def evidence(query: str = "", referrer: str = "", **click_ids: str) -> Evidence:
+def evidence(query: str = "", referrer: str = "", country: str = "", **click_ids: str) -> Evidence:
     page = f"https://shop.example/{query}"
-    return read_evidence(page, referrer, click_ids, lambda host: is_own_host(SITE, host, "shop.example"))
+    return read_evidence(page, referrer, click_ids, lambda host: is_own_host(SITE, host, "shop.example"), country)
 
 
 @pytest.mark.parametrize(
@@ -97,6 +99,177 @@ def test_utm_comes_first_then_click_ids_then_the_referrer(
     found = evidence(query, referrer)
     assert (found.source.channel, found.source.source, found.source.medium) == (channel, source, medium)
     assert found.found is (found.source.source != "direct")
+
+
+@pytest.mark.parametrize(
+    ("query", "channel", "source", "medium", "kept"),
+    [
+        ("?li_fat_id=Ab-1", "paid_social", "linkedin", "paid_social", {"li_fat_id": "Ab-1"}),
+        ("?twclid=2-abc", "paid_social", "x", "paid_social", {"twclid": "2-abc"}),
+        ("?rdt_cid=123", "paid_social", "reddit", "paid_social", {"rdt_cid": "123"}),
+        ("?epik=dj0yJ", "paid_social", "pinterest", "paid_social", {"epik": "dj0yJ"}),
+        ("?ScCid=7B3a", "paid_social", "snapchat", "paid_social", {"sccid": "7B3a"}),
+        ("?sccid=7B3a", "paid_social", "snapchat", "paid_social", {"sccid": "7B3a"}),
+        ("?dclid=CJKu8", "display", "google", "cpm", {"dclid": "CJKu8"}),
+        ("?gclid=x&dclid=y", "paid_search", "google", "cpc", {"gclid": "x", "dclid": "y"}),
+        ("?qclid=1", "paid_social", "quora", "paid_social", {"qclid": "1"}),
+        ("?ndclid=1", "paid_social", "nextdoor", "paid_social", {"ndclid": "1"}),
+        ("?rb_clickid=1", "paid_social", "vk", "paid_social", {"rb_clickid": "1"}),
+        ("?ymclid=1", "paid_search", "yandex", "cpc", {"ymclid": "1"}),
+        ("?yclid=12345678901234567890", "paid_search", "yandex", "cpc", {"yclid": "12345678901234567890"}),
+        ("?yclid=YSS.1000.EAIa", "paid_search", "yahoo", "cpc", {"yclid": "YSS.1000.EAIa"}),
+        ("?yclid=YJAD.1234567890.1EAL", "paid_search", "yahoo", "cpc", {"yclid": "YJAD.1234567890.1EAL"}),
+        ("?bd_vid=1", "paid_search", "baidu", "cpc", {"bd_vid": "1"}),
+        ("?NaPm=ct%3Dhf2b%7Ctr%3Dsa", "paid_search", "naver", "cpc", {"napm": "ct=hf2b|tr=sa"}),
+        ("?tblci=GiA1", "display", "taboola", "display", {"tblci": "GiA1"}),
+        ("?dicbo=v2-1", "display", "outbrain", "display", {"dicbo": "v2-1"}),
+        ("?irclickid=1", "affiliate", "impact", "affiliate", {"irclickid": "1"}),
+        ("?awc=1_2_a", "affiliate", "awin", "affiliate", {"awc": "1_2_a"}),
+        ("?cjevent=1&fbclid=2", "affiliate", "cj", "affiliate", {"cjevent": "1", "fbclid": "2"}),
+        ("?li_fat_id=-", "paid_social", "linkedin", "paid_social", {}),
+        ("?utm_source=partner&utm_medium=email&epik=1", "email", "partner", "email", {"epik": "1"}),
+        ("#gclid=x", "paid_search", "google", "cpc", {"gclid": "x"}),
+        ("#/landing?gclid=x", "paid_search", "google", "cpc", {"gclid": "x"}),
+        ("#!/landing?ScCid=x", "paid_social", "snapchat", "paid_social", {"sccid": "x"}),
+        ("?fbclid=x#utm_source=fb&utm_medium=paid_social", "paid_social", "fb", "paid_social", {"fbclid": "x"}),
+        ("?gad_source=1&gad_campaignid=21234567890", "paid_search", "google", "cpc", {}),
+        ("?gad_campaignid=21234567890", "paid_search", "google", "cpc", {}),
+        ("?gad_source=5", "paid_search", "google", "cpc", {}),
+        ("?gad_source=1&gclid=x", "paid_search", "google", "cpc", {"gclid": "x"}),
+        ("?utm_source=mail&utm_medium=email&gad_source=1", "email", "mail", "email", {}),
+        ("?n_ad=nad-1&n_query=%EC%B0%BD%EB%AC%B8", "paid_search", "naver", "cpc", {}),
+        ("?srsltid=x", "organic_search", "google", "organic", {}),
+        ("?ysclid=x", "organic_search", "yandex", "organic", {}),
+        ("?igshid=x", "social", "instagram", "social", {}),
+        ("?igsh=x", "social", "instagram", "social", {}),
+        ("?mc_eid=x&mc_cid=y", "email", "mailchimp", "email", {}),
+        ("?_hsenc=x&_hsmi=1", "email", "hubspot", "email", {}),
+        ("?_kx=x", "email", "klaviyo", "email", {}),
+        ("?mkt_tok=x", "email", "marketo", "email", {}),
+        ("?srsltid=x&gclid=y", "paid_search", "google", "cpc", {"gclid": "y"}),
+    ],
+)
+@pytest.mark.parametrize("referrer", ["", "https://www.shop.example/", "https://www.paypal.com/"])
+def test_click_ids_and_other_signs_tell_the_network_where_the_referrer_says_nothing(
+    query: str, referrer: str, channel: str, source: str, medium: str, kept: dict[str, str]
+) -> None:
+    found = evidence(query, referrer)
+    assert (found.source.channel, found.source.source, found.source.medium) == (channel, source, medium)
+    assert (found.found, found.click_ids) == (True, kept)
+
+
+@pytest.mark.parametrize(
+    ("query", "referrer", "source", "medium"),
+    [
+        ("?gad_source=1&gad_campaignid=21234567890", "https://www.google.com/", "google", "cpc"),
+        ("?gad_source=2", "https://www.youtube.com/", "google", "cpc"),
+        ("?srsltid=x", "https://www.google.de/", "google", "organic"),
+        ("?srsltid=x", "https://www.bing.com/", "bing", "organic"),
+        ("?ysclid=x", "https://ya.ru/", "yandex", "organic"),
+        ("?igsh=x", "https://l.instagram.com/", "instagram", "social"),
+        ("?mc_cid=x", "https://mail.google.com/", "mailchimp", "email"),
+        ("?mc_cid=x", "https://blog.partner.example/", "blog.partner.example", "referral"),
+        ("?yclid=-", "", "yandex", "cpc"),
+        ("", "https://search.google.com/", "google", "organic"),
+        ("", "https://search.google.com/local/reviews?q=1", "google", "organic"),
+        ("", "https://encrypted.google.com/", "google", "organic"),
+        ("", "https://lens.google.com/", "google", "organic"),
+        ("", "https://news.google.com/", "news.google.com", "referral"),
+        ("", "https://www.googleadservices.com/pagead/aclk?sa=L", "google", "cpc"),
+        ("", "https://googleads.g.doubleclick.net/", "google", "cpc"),
+        ("", "https://ad.doubleclick.net/", "google", "cpc"),
+        ("", "https://tpc.googlesyndication.com/", "google", "cpc"),
+        ("", "https://safeframe.googlesyndication.com/", "google", "cpc"),
+        ("", "https://adservice.google.com/", "google", "cpc"),
+        ("", "https://adservice.google.de/", "google", "cpc"),
+        ("", "https://adservice.google.co.uk/", "google", "cpc"),
+        ("", "https://adservice.google.example.com/", "adservice.google.example.com", "referral"),
+        ("", "https://syndicatedsearch.goog/", "google", "cpc"),
+        ("", "https://notdoubleclick.net/", "notdoubleclick.net", "referral"),
+        ("", "https://yabs.yandex.ru/count/x", "yandex", "cpc"),
+        ("", "https://an.yandex.ru/", "yandex", "cpc"),
+        ("", "https://yabs.yandex.by/", "yandex", "cpc"),
+        ("", "https://m.ad.search.naver.com/", "naver", "cpc"),
+        ("", "https://r.msn.com/", "bing", "cpc"),
+        ("", "https://rd.listing.yahoo.co.jp/", "yahoo", "cpc"),
+        ("", "https://cpro.baidu.com/", "baidu", "cpc"),
+        ("", "https://an.facebook.com/", "facebook", "cpc"),
+        ("", "https://trc.taboola.com/", "taboola", "display"),
+        ("", "https://aax-eu.amazon-adsystem.com/", "amazon", "display"),
+        ("?_openstat=direct.yandex.ru;123;45;yandex.ru:premium", "", "yandex", "cpc"),
+        ("?_openstat=ZGlyZWN0LnlhbmRleC5ydTsxMjM7NDU7eWFuZGV4LnJ1OnByZW1pdW0", "https://yandex.ru/", "yandex", "cpc"),
+        ("?_openstat=begun.ru;7;8;9", "", "begun.ru", "cpc"),
+        ("?_openstat=junk", "https://www.bing.com/", "bing", "organic"),
+        ("?_openstat=;;;", "", "direct", "none"),
+    ],
+)
+def test_the_referrer_knows_better_than_signs_that_nobody_pays_for_and_less_than_those_of_an_advertisement(
+    query: str, referrer: str, source: str, medium: str
+) -> None:
+    found = evidence(query, referrer).source
+    assert (found.source, found.medium) == (source, medium)
+
+
+def test_an_openstat_label_names_campaign_and_advertisement() -> None:
+    for label in ("direct.yandex.ru;123;45;x", "ZGlyZWN0LnlhbmRleC5ydTsxMjM7NDU7eA=="):
+        found = evidence(f"?_openstat={label}").source
+        assert (found.channel, found.campaign, found.content) == ("paid_search", "123", "45")
+
+
+def test_a_withheld_yclid_is_yahoo_japans_in_japan() -> None:
+    assert evidence("?yclid=-", country="JP").source.source == "yahoo"
+    assert evidence("?yclid=-", country="RU").source.source == "yandex"
+
+
+@pytest.mark.parametrize(
+    ("query", "campaign"),
+    [
+        ("#utm_source=facebook&utm_campaign=spring", "spring"),
+        ("#/?utm_source=facebook&utm_campaign=spring", "spring"),
+        ("#/prices?a=1&utm_campaign=spring&utm_source=facebook", "spring"),
+        ("#!/prices?utm_source=facebook&utm_campaign=spring", "spring"),
+        ("#!utm_source=facebook&utm_campaign=spring", "spring"),
+        ("#prices&utm_source=facebook&utm_campaign=spring", "spring"),
+        ("?size=7#utm_source=facebook&utm_campaign=spring", "spring"),
+        ("?utm_term=x#utm_source=facebook&utm_campaign=spring", "spring"),
+        ("?utm_source=facebook&utm_campaign=autumn#utm_source=x&utm_campaign=spring", "autumn"),
+        ("?utm_source=facebook&utm_medium=y#utm_campaign=spring", ""),
+        ("?utm_source=facebook#gclid=x", ""),
+        ("#utm_source=facebook&utm_campaign=%EE%EA%ED%E0", "окна"),
+    ],
+)
+def test_the_fragment_counts_when_the_query_has_no_campaign(query: str, campaign: str) -> None:
+    found = evidence(query)
+    assert (found.source.source, found.source.campaign, found.click_ids) == ("facebook", campaign, {})
+
+
+def test_an_anchor_is_no_campaign() -> None:
+    for anchor in ("#", "#prices", "#!", "#/prices", "#a=b", "#access_token=x&token_type=bearer", "#_=_"):
+        assert evidence(anchor).source == DIRECT
+
+
+def test_old_encodings_are_read_in_every_part_of_a_campaign() -> None:
+    old = "&".join(f"utm_{part}=%EE%EA%ED%E0+{part}" for part in ("source", "medium", "campaign", "term", "content"))
+    found = evidence("?" + old).source
+    assert [found.source, found.medium, found.campaign, found.term, found.content] == [
+        f"окна {part}" for part in ("source", "medium", "campaign", "term", "content")
+    ]
+    assert (
+        evidence("?utm_source=a&utm_campaign=%EE%EA%ED%E0").source.key
+        != evidence("?utm_source=a&utm_campaign=%E4%E2%E5%F0%FC").source.key
+    )
+    assert (
+        evidence("?utm_source=a&utm_campaign=%EE%EA%ED%E0").source.key
+        == evidence("?utm_source=a&utm_campaign=окна").source.key
+    )
+
+
+def test_each_name_stands_in_one_list_and_is_written_as_it_is_compared() -> None:
+    names = [*CLICK_IDS, *AD_SIGNS, *FREE_SIGNS]
+    assert len(set(names)) == len(names)
+    assert all(name == name.casefold().strip() for name in names)
+    for source, medium in [*CLICK_IDS.values(), *AD_SIGNS.values(), *FREE_SIGNS.values(), *ADVERTISERS.values()]:
+        assert channel_of(source, medium) != "other", (source, medium)
 
 
 def test_sources_are_the_same_case_folded_and_differ_by_their_campaign() -> None:

@@ -44,7 +44,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
     context = browser.new_context()
-    context.set_default_timeout(5000)
+    context.set_default_timeout(20_000)
     yield context
     context.close()
 
@@ -81,7 +81,7 @@ def site(stub: Stub) -> Iterator[Site]:
 @pytest.fixture(scope="module")
 def shared_context(browser: Browser) -> Iterator[BrowserContext]:
     context = browser.new_context()
-    context.set_default_timeout(5000)
+    context.set_default_timeout(20_000)
     yield context
     context.close()
 

@@ -48,6 +48,7 @@ PAGES = [
     PageToSee("/scenarios/{planning_id}/plan", "How many numbers"),
     PageToSee("/scenarios/{unplanned_id}/plan", "How many numbers"),
     PageToSee("/settings/old-settings", "Settings"),
+    PageToSee("/settings/call-history", "Settings"),
     PageToSee("/numbers", "Numbers"),
     PageToSee("/numbers/buy", "Buy numbers"),
     PageToSee("/numbers/batches/{batch_id}", "Buying"),

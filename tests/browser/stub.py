@@ -76,7 +76,7 @@ class Stub:
         return [one for one in self.requests if one.path.endswith(ending)]
 
     def wait_for(self, ending: str, count: int = 1) -> list[Recorded]:
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 20
         while len(self.of(ending)) < count and time.monotonic() < deadline:
             time.sleep(0.01)
         found = self.of(ending)
@@ -139,7 +139,7 @@ def running_stub() -> Iterator[Stub]:
                 self.close_connection = True
                 return
             if stub.slow:
-                stub.slow.wait(10)
+                stub.slow.wait(60)
             status, body = stub.answer(self.path)
             origin = {"Access-Control-Allow-Origin": self.headers["Origin"]} if "Origin" in self.headers else {}
             self._send(

@@ -58,8 +58,8 @@ def running_demo(folder: Path) -> Iterator[Demo]:
                 yield read_greeting(process)
             finally:
                 os.killpg(process.pid, signal.SIGINT)
-                assert process.wait(10) == 0
-        claim_port("127.0.0.1", int(environ["ROUTER_PORT"]))
+                assert process.wait(60) == 0
+        claim_port("127.0.0.1", int(environ["ROUTER_PORT"])).close()
         complaints.seek(0)
         assert complaints.read() == ""
 
@@ -72,9 +72,9 @@ def free_port() -> int:
 
 def read_greeting(process: "subprocess.Popen[str]") -> Demo:
     said = ""
-    while "Ctrl-C" not in said:
+    while "Ready." not in said:
         line = process.stdout.readline() if process.stdout else ""
-        assert line, f"The demo ended before it greeted: {said}"
+        assert line, f"The demo ended before it was ready: {said}"
         said += line
     address, email, password = (
         re.search(pattern, said) for pattern in (r"(http://\S+?)/demo/\?", r"e-mail +(\S+)", r"password +(\S+)")
@@ -88,7 +88,7 @@ def read_greeting(process: "subprocess.Popen[str]") -> Demo:
 @pytest.fixture
 def context(browser: Browser, demo: Demo) -> Iterator[BrowserContext]:
     context = browser.new_context(base_url=demo.address, viewport={"width": 1280, "height": 900})
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(20_000)
     yield context
     context.close()
 

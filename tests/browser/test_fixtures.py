@@ -45,7 +45,7 @@ def a_new_server(stub: Stub, site: Site) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def page(browser: Browser) -> Iterator[Page]:
     context = browser.new_context()
-    context.set_default_timeout(5000)
+    context.set_default_timeout(20_000)
     page = context.new_page()
     page.add_init_script(SHIFTS)
     yield page
@@ -108,7 +108,7 @@ def without_the_tag(page: Page, address: str, told: Fixture) -> list[list[str]]:
 
 def until_changed(page: Page, before: list[str], expected: list[list[str]]) -> None:
     page.wait_for_function("window.ready !== false")
-    deadline = time.monotonic() + 2
+    deadline = time.monotonic() + 20
     while changes(before, snapshot(page)) != expected and time.monotonic() < deadline:
         page.wait_for_timeout(10)
     page.evaluate(FRAMES_PASS)

@@ -4,7 +4,9 @@ from pathlib import Path
 
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
+from sqlalchemy import update
 
+from router.accounts.models import Project
 from tests.browser.test_pages import VIEWS, picture, running
 
 HEAD = "number;destination;prefix;selectors;format;type;channel\n"
@@ -53,4 +55,27 @@ def test_r13_old_settings_are_planned_mended_and_applied_in_a_browser(tmp_path: 
         look(page, "/old-settings-done")
         page.get_by_role("link", name="flyer/print/may").first.click()
         page.get_by_role("heading", name="flyer/print/may").first.wait_for()
+        context.close()
+
+
+def test_r13_numbers_of_two_readings_are_asked_about_in_a_browser(tmp_path: Path, browser: Browser) -> None:
+    with running(tmp_path) as site:
+        site.settle()
+        with site.server.database.writing() as session:
+            session.execute(update(Project).values(country="DE"))
+        context = site.context(browser, "alice")
+        page = context.new_page()
+        page.goto(site.address + "/settings/old-settings")
+        send(page, ["493090182011;436641234567;;.phone;;;", "33612345678;436641234567;;.phone;;;"])
+        page.get_by_text("Say first how numbers of old numbers.csv are to be read.").wait_for()
+        look(page, "/old-settings-two-readings")
+        number = page.get_by_role("group", name="1 number of the column “number”")
+        number.get_by_label("They begin with a country code").check()
+        destination = page.get_by_role("group", name="2 numbers of the column “destination”")
+        destination.get_by_label("They begin with a country code").check()
+        page.get_by_role("button", name="Show the plan with this").click()
+        page.get_by_role("button", name="Apply").wait_for()
+        look(page, "/old-settings-readings-chosen")
+        page.get_by_role("button", name="Apply").click()
+        page.get_by_text("1 scenario made, 2 numbers put in.").wait_for()
         context.close()

@@ -59,7 +59,7 @@ class Site:
 
     def context(self, browser: Browser, who: str, scheme: Literal["light", "dark"] = "light") -> BrowserContext:
         context = browser.new_context(color_scheme=scheme, reduced_motion="reduce")
-        context.set_default_timeout(5000)
+        context.set_default_timeout(20_000)
         if who in self.people:
             cookie = sign_in(self.app.test_client(), self.people[who]).get_cookie("router_session")
             assert cookie is not None
@@ -169,7 +169,7 @@ def picture(page: Page, path: str, scheme: str, width: int) -> None:
 
 def test_an_operator_goes_from_the_set_up_link_to_a_project(tmp_path: Path, browser: Browser) -> None:
     with running(tmp_path) as site:
-        link = setup_link(site.server, NOW)
+        link = setup_link(site.server, site.server.now())
         assert link is not None
         context = site.context(browser, "nobody")
         page = context.new_page()

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page
 
 from tests.browser.stub import Site, Stub, number
-from tests.browser.tag_pages import LENT, OTHER, OWN, PAGE, open_page, seconds_pass, wait_until_shown
+from tests.browser.tag_pages import LENT, OTHER, OWN, PAGE, open_page, seconds_pass, settle, wait_until_shown
 
 TAG = '<script async src="{tag}"></script>'
 SEEN = "[routerTag.visit, routerTag.numbers.map(({scenario, e164, display}) => [scenario, e164, display])]"
@@ -56,9 +56,11 @@ def test_own_fields_go_out_with_the_page_view_and_changes_of_them_at_once(page: 
     wait_until_shown(page, LENT)
     first = {"plan": "yearly", "items": "3", "roistat_param1": "gold", "roistat_param3": "0"}
     assert stub.requests[0].body["params"] == first
-    page.evaluate("routerTag.params({items: 4, toString: 'x'})")
+    with page.expect_response("**/alive") as answered:
+        page.evaluate("routerTag.params({items: 4, toString: 'x'})")
     assert stub.wait_for("/alive")[0].body["params"] == first | {"items": "4", "toString": "x"}
-    page.wait_for_timeout(50)
+    answered.value.finished()
+    settle(page)
     seconds_pass(page, 46)
     assert "params" not in stub.wait_for("/alive", 2)[1].body
 

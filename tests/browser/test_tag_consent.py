@@ -63,6 +63,51 @@ def test_r14_limited_shows_a_number_and_keeps_neither_cookie_nor_click_ids(
     assert second.body["referrer"] == address + WITHHELD
 
 
+IDS = [
+    *(
+        "gclid",
+        "gbraid",
+        "wbraid",
+        "dclid",
+        "yclid",
+        "ysclid",
+        "ymclid",
+        "msclkid",
+        "fbclid",
+        "ttclid",
+        "twclid",
+        "qclid",
+        "ndclid",
+    ),
+    *(
+        "li_fat_id",
+        "rdt_cid",
+        "ScCid",
+        "epik",
+        "tblci",
+        "dicbo",
+        "obclid",
+        "ob_click_id",
+        "irclickid",
+        "irclid",
+        "rb_clickid",
+        "mc_eid",
+    ),
+]
+
+
+def test_r14_limited_tells_no_click_id_of_the_large_networks_in_query_and_fragment(
+    quick_page: Page, stub: Stub, site: Site
+) -> None:
+    """And leaves what names a campaign, a product or a page."""
+    stub.options = TagOptions(consent="limited")
+    others = "utm_source=a&utm_id=7&gad_source=1&gad_campaignid=2&product_id=3&page_id=4&id=5&club_id=6&cid=8"
+    ids, blank = ("&".join(f"{name}={value}" for name in IDS) for value in ("S3cret.x-y_z", "-"))
+    quick_page.goto(site.put(PAGE) + f"?{ids}&{others}#/a?{ids}&{others}")
+    wait_until_shown(quick_page, LENT)
+    assert stub.requests[0].body["page"] == site.origin + f"/?{blank}&{others}#/a?{blank}&{others}"
+
+
 def test_r14_consent_given_later_upgrades_the_same_visit_and_keeps_its_number(
     page: Page, context: BrowserContext, stub: Stub, site: Site
 ) -> None:

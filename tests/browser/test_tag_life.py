@@ -16,6 +16,7 @@ from tests.browser.tag_pages import (
     become,
     open_page,
     seconds_pass,
+    settle,
     wait_until_shown,
 )
 
@@ -43,9 +44,10 @@ def test_a_sign_of_life_goes_out_at_once_on_becoming_visible_and_when_the_page_c
     open_page(page, site)
     become(page, "hidden")
     assert stub.of("/alive") == []
-    become(page, "visible")
-    stub.wait_for("/alive", 1)
-    page.wait_for_timeout(50)
+    with page.expect_response("**/alive") as answered:
+        become(page, "visible")
+    answered.value.finished()
+    settle(page)
     seconds_pass(page, 0.5)
     page.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', {persisted: true}))")
     stub.wait_for("/alive", 2)

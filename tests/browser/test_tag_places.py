@@ -3,7 +3,7 @@
 from playwright.sync_api import Page
 
 from tests.browser.stub import Site, Stub, number
-from tests.browser.tag_pages import LENT, PAGE, alive_within, open_page, seconds_pass, wait_until_shown
+from tests.browser.tag_pages import LENT, PAGE, alive_within, open_page, seconds_pass, settle, wait_until_shown
 
 MODAL = "document.body.append(Object.assign(document.createElement('p'), {{id: '{}', textContent: '212-555-0000'}}))"
 
@@ -86,5 +86,5 @@ def test_r6_a_page_without_a_place_for_a_number_that_its_visit_keeps_says_so_onc
     said = len(stub.of("/alive"))
     for _ in range(10):
         seconds_pass(page, 3)
-        page.wait_for_timeout(20)
+        settle(page)
     assert len(stub.of("/alive")) <= said + 1  # the clock ran on before the first one was answered

@@ -22,7 +22,7 @@ def stub() -> Iterator[Stub]:
 def page(browser: Browser) -> Iterator[Page]:
     """One for all tests here, to save time: each begins with a page of its own anyway, and knows nothing of the numbers before."""
     context = browser.new_context()
-    context.set_default_timeout(5000)
+    context.set_default_timeout(20_000)
     context.add_init_script("try { localStorage.clear(); } catch (refused) {}")
     yield context.new_page()
     context.close()

@@ -7,10 +7,11 @@ from functools import partial
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from router.attribution.script import tag_script
+from router.attribution.script import TagOptions, tag_script
 from tests.browser.lies import answered, nonsense, visit
 from tests.browser.stub import KEY, Site, Stub, number
-from tests.browser.tag_pages import LENT, OWN, PAGE, become, seconds_pass, wait_until_shown
+from tests.browser.tag_pages import LENT, OWN, PAGE, become, seconds_pass, settle, wait_until_shown
+from tests.waiting import eventually
 
 
 def test_a_page_view_says_where_it_came_from_without_a_preflight(
@@ -32,6 +33,51 @@ def test_a_page_view_says_where_it_came_from_without_a_preflight(
     assert view.headers["Origin"] == site.origin
     assert "Cookie" not in view.headers
     assert console == []
+
+
+@pytest.mark.parametrize(
+    ("fragment", "is_told"),
+    [
+        ("#utm_source=facebook&utm_medium=cpc", True),
+        ("#/landing?gclid=x", True),
+        ("#!/landing?ScCid=x", True),
+        ("#?gad_source=1&gad_campaignid=2", True),
+        ("#part", False),
+        ("#/prices", False),
+        ("#access_token=secret&token_type=bearer&expires_in=3600", False),
+        ("#id_token=secret", False),
+        ("#_=_", False),
+        ("#", False),
+    ],
+)
+def test_a_fragment_is_told_when_it_may_hold_a_campaign_and_never_when_it_holds_a_secret(
+    quick_page: Page, stub: Stub, site: Site, fragment: str, is_told: bool
+) -> None:
+    address = site.put(PAGE)
+    quick_page.goto(address + fragment)
+    wait_until_shown(quick_page, LENT)
+    assert stub.requests[0].body["page"] == address + (fragment if is_told else "")
+    quick_page.evaluate("location.hash = '/other?gclid=y'")
+    quick_page.evaluate("history.pushState({}, '', '/prices')")
+    second = stub.wait_for("/visits", 2)[1]
+    assert second.body == {"page": site.origin + "/prices", "referrer": address, "visitor": "v1sitor"}
+
+
+def test_a_browser_that_a_program_drives_is_silent_where_the_project_says_so(
+    quick_page: Page, stub: Stub, site: Site
+) -> None:
+    stub.options = TagOptions(ignore_automation=True)
+    address = site.put(
+        PAGE,
+        head="<script>routerTag = {ready: (tag) => (told = tag.numbers)}</script><script async src='{tag}'></script>",
+    )
+    assert quick_page.evaluate("navigator.webdriver")
+    quick_page.goto(address)
+    quick_page.wait_for_function("window.told")
+    assert (quick_page.evaluate("told"), quick_page.inner_text("#p"), stub.requests) == ([], OWN, [])
+    quick_page.add_init_script("Object.defineProperty(navigator, 'webdriver', {get: () => false})")
+    quick_page.goto(address)
+    wait_until_shown(quick_page, LENT)
 
 
 def test_the_visitor_is_remembered_in_a_cookie_of_the_site_and_in_its_storage(
@@ -201,12 +247,17 @@ def test_a_dead_server_leaves_the_pages_number_and_is_asked_only_a_few_times(
 ) -> None:
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
+    begun, broken = [], []
+    page.on("request", lambda request: begun.append(request) if request.url.endswith("/visits") else None)
+    page.on("requestfailed", lambda request: broken.append(request))
     stub.hanging_up = True
     page.clock.install()
     page.goto(site.put(PAGE))
     stub.wait_for("/visits")
     for _ in range(12):
-        page.wait_for_timeout(30)
+        settle(page)
+        eventually(lambda: len(broken) == len(begun) or page.wait_for_timeout(10))
+        settle(page)
         seconds_pass(page, 20)
     assert page.inner_text("#p") == OWN
     assert len({json.dumps(one.body) for one in stub.of("/visits")}) == 1

@@ -316,7 +316,7 @@ def test_r2_the_wizard_works_without_javascript(site: Site, browser: Browser) ->
     signed_in = site.context(browser, "alice").cookies()
     context = browser.new_context(java_script_enabled=False)
     context.add_cookies([{"name": one["name"], "value": one["value"], "url": site.address} for one in signed_in])
-    context.set_default_timeout(5000)
+    context.set_default_timeout(20_000)
     page = context.new_page()
     begin(site, page)
     page.get_by_label("Name").fill("Plain")

@@ -1,6 +1,7 @@
 """A running simulated carrier, reached over HTTP as Twilio is: what tests of buying and giving back use."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +12,10 @@ from router.carriers.simulator.rest_server import RestServer
 from router.carriers.simulator.rest_ways import RestWays
 from router.carriers.twilio_rest import TwilioShop
 from router.outgoing import Outgoing
+from tests.waiting import PATIENCE_SECONDS, standing_still
 
 TOKEN = "simulated-token"
 VOICE = "https://calls.example.net"
-PATIENCE_SECONDS = 2.0
-"""Much shorter than in production, so that a carrier that does not answer costs a test little."""
 
 
 @dataclass(frozen=True)
@@ -37,17 +37,29 @@ class Carrier:
 
 
 @contextmanager
-def running_carrier(folder: Path, seconds: float = PATIENCE_SECONDS, token: str = TOKEN) -> Iterator[Carrier]:
-    """Its book is `simulator.db` in the folder. `seconds` is how long the shop waits for an answer."""
+def running_carrier(folder: Path, token: str = TOKEN) -> Iterator[Carrier]:
+    """Its book is `simulator.db` in the folder."""
     server = RestServer(folder / "simulator.db", SIMULATED_ACCOUNT, token)
     server.start()
     try:
-        shop = make_shop(server.url, seconds, token)
+        shop = make_shop(server.url, token=token)
         yield Carrier(shop, server.account, server.ways, server.url, token=token)
     finally:
         server.close()
 
 
-def make_shop(url: str, seconds: float = PATIENCE_SECONDS, token: str = TOKEN, voice: str = VOICE) -> TwilioShop:
-    http = Outgoing(ANYWHERE, total_seconds=seconds, answer_limit=LARGEST_ANSWER)
+def make_shop(
+    url: str,
+    seconds: float = PATIENCE_SECONDS,
+    token: str = TOKEN,
+    voice: str = VOICE,
+    clock: Callable[[], float] = time.monotonic,
+) -> TwilioShop:
+    """`seconds` is how long it waits for an answer."""
+    http = Outgoing(ANYWHERE, total_seconds=seconds, answer_limit=LARGEST_ANSWER, clock=clock)
     return TwilioShop(http, url, url, SIMULATED_ACCOUNT, token, voice)
+
+
+def hasty_shop(url: str) -> TwilioShop:
+    """One that soon gives up a request that is not answered; it must not be asked for anything else."""
+    return make_shop(url, 0.3, clock=standing_still)

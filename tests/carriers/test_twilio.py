@@ -3,12 +3,16 @@
 import base64
 import hashlib
 import hmac
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from flask import Flask, Request, request
+from hypothesis import given
+from hypothesis import strategies as st
 from werkzeug.datastructures import MultiDict
 
 from router.carriers import carrier_of, carrier_tokens
@@ -136,6 +140,97 @@ def test_the_values_of_a_get_are_in_its_address(app: Flask) -> None:
     path = "/voice/inbound?CallSid=CA1&From=%2B14155552671"
     signature = sign(f"https://example.com{path}", {})
     assert asked(app, Twilio("https://example.com", [TOKEN]), path, signature, method="GET")
+
+
+GET_VECTOR = "/voice/inbound?" + urlencode(VECTOR)
+GET_VECTOR_SIGNATURE = "vSt/vP/oubG4nJqH/q4U5Gznak0="
+"""The published vector's values in an address, signed once with the documented algorithm and written down."""
+
+
+def test_the_vector_by_get_verifies_over_the_address_alone(app: Flask) -> None:
+    carrier = Twilio("https://example.com", [TOKEN])
+    assert asked(app, carrier, GET_VECTOR, GET_VECTOR_SIGNATURE, method="GET")
+    assert not asked(app, carrier, GET_VECTOR.replace("1234", "1235"), GET_VECTOR_SIGNATURE, method="GET")
+    assert not asked(app, carrier, GET_VECTOR + "&Extra=1", GET_VECTOR_SIGNATURE, method="GET")
+    over_form = sign("https://example.com/voice/inbound", VECTOR)
+    assert not asked(app, carrier, GET_VECTOR, over_form, method="GET")
+
+
+@pytest.mark.parametrize("signed_port", ["", ":8443"])
+@pytest.mark.parametrize("mark", ["", "?"])
+@pytest.mark.parametrize("came", ["", "?"])
+def test_a_question_mark_with_nothing_behind_it_may_be_signed_or_not(
+    app: Flask, signed_port: str, mark: str, came: str
+) -> None:
+    """Proxies add it and take it away."""
+    signature = sign(f"https://example.com{signed_port}/voice/inbound{mark}", VECTOR)
+    carrier = Twilio("https://example.com:8443", [TOKEN])
+    environ = {"RAW_URI": f"/voice/inbound{came}"}
+    assert asked(app, carrier, "/voice/inbound", signature, data=VECTOR, environ_overrides=environ)
+    other = {"RAW_URI": f"/voice/status{came}"}
+    assert not asked(app, carrier, "/voice/status", signature, data=VECTOR, environ_overrides=other)
+
+
+@pytest.mark.parametrize("query", ["a=O'Brien+%26+Co", "a=%27%2B49%27", "b=2&a=1&b=2", "a=%FF", "a", "=", "a=1&&b=2"])
+def test_an_address_with_values_is_signed_byte_for_byte(app: Flask, query: str) -> None:
+    signature = sign(f"https://example.com/voice/inbound?{query}", {})
+    carrier, environ = Twilio("https://example.com", [TOKEN]), {"RAW_URI": f"/voice/inbound?{query}"}
+    options: dict[str, Any] = {"method": "GET", "environ_overrides": environ}
+    assert asked(app, carrier, f"/voice/inbound?{query}", signature, **options)
+
+
+def said(app: Flask, path: str, **options: Any) -> dict[str, str]:
+    with app.test_request_context(path, **options):
+        return dict(Twilio("https://example.com", [TOKEN]).form_of(request))
+
+
+def test_a_get_says_what_its_address_says_whatever_is_in_its_body(app: Flask) -> None:
+    body = {"data": {"From": "+1", "Digits": "9"}, "method": "GET"}
+    assert said(app, "/voice/inbound?CallSid=CA1&From=%2B14155552671", **body) == {
+        "CallSid": "CA1",
+        "From": "+14155552671",
+    }
+
+
+def test_a_post_says_what_its_form_says_whatever_is_in_its_address(app: Flask) -> None:
+    for kind in ("application/x-www-form-urlencoded", "multipart/form-data"):
+        form = {"data": {"From": "+1"}, "method": "POST", "content_type": kind}
+        assert said(app, "/voice/inbound?CallSid=CA1&From=%2B2", **form) == {"From": "+1"}
+
+
+def test_a_form_in_parts_verifies_and_a_file_among_them_says_nothing(app: Flask) -> None:
+    signature = sign("https://example.com/voice/inbound", VECTOR)
+    parts = VECTOR | {"From2": (io.BytesIO(b"+1"), "from.txt")}
+    options = {"data": parts, "content_type": "multipart/form-data", "method": "POST"}
+    assert asked(app, Twilio("https://example.com", [TOKEN]), "/voice/inbound", signature, **options)
+    parts["From2"] = (io.BytesIO(b"+1"), "from.txt")
+    assert said(app, "/voice/inbound", **options) == VECTOR
+
+
+def test_of_a_repeated_name_the_last_value_counts(app: Flask) -> None:
+    """What Twilio says comes behind what was configured in an address."""
+    assert said(app, "/voice/inbound?To=mine&CallSid=CA1&To=%2B3") == {"To": "+3", "CallSid": "CA1"}
+    twice = MultiDict([("To", "mine"), ("To", "+3")])
+    assert said(app, "/voice/inbound", data=twice, method="POST") == {"To": "+3"}
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["CallSid", "From", "To", "x"]), st.text(max_size=6)), max_size=5),
+    st.lists(st.tuples(st.sampled_from(["CallSid", "From", "To", "x"]), st.text(max_size=6)), max_size=5),
+)
+def test_what_a_request_says_is_covered_by_its_signature(
+    query: list[tuple[str, str]], form: list[tuple[str, str]]
+) -> None:
+    """Whatever stands where: each value that counts is in the signed text, and nothing else counts."""
+    app, carrier = Flask("carrier-test"), Twilio("https://example.com", [TOKEN])
+    target = "/voice/inbound" + (f"?{urlencode(query, errors='surrogatepass')}" if query else "")
+    for method in ("GET", "POST"):
+        with app.test_request_context(target, method=method, data=MultiDict(form)):
+            covered = MultiDict(query) if method == "GET" else MultiDict(form)
+            signature = sign(f"https://example.com{target}", {} if method == "GET" else covered)
+            request.environ["HTTP_X_TWILIO_SIGNATURE"] = signature
+            assert carrier.verify(request)
+            assert carrier.form_of(request) == dict(covered.items(multi=True))
 
 
 def test_a_body_that_the_signature_would_not_cover_is_refused(app: Flask) -> None:

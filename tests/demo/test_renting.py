@@ -1,7 +1,5 @@
 """In the demo a number can be searched, rented, dialled and given back, all at the process beside the web server."""
 
-import time
-
 from flask.testing import FlaskClient
 
 from router.carriers import shop_of
@@ -10,6 +8,7 @@ from router.database import Database
 from router.demo import shop as story
 from router.server import Server
 from router.settings import Settings
+from tests.waiting import eventually
 
 
 def test_a_rented_number_can_be_dialled_on_the_telephone(
@@ -21,11 +20,7 @@ def test_a_rented_number_can_be_dialled_on_the_telephone(
     owned = shop.buy(offer.e164, "ct:1")
     assert shop.find(offer.e164) == owned
     sid = client.post("/demo/phone/calls", json={"from": "(628) 555-0117", "to": offer.e164}).get_json()["sid"]
-    for _ in range(200):
-        call = client.get(f"/demo/phone/calls/{sid}").get_json()
-        if call["ended"]:
-            break
-        time.sleep(0.02)
+    call = eventually(lambda: found if (found := client.get(f"/demo/phone/calls/{sid}").get_json())["ended"] else None)
     assert call["log"][0]["path"] == "/rented/voice/inbound"
     assert shop.search("US", contains=story.COUNTER[-7:], limit=1)[0].e164 != story.COUNTER
     shop.release(owned.sid)

@@ -12,7 +12,8 @@ from router.accounts.passwords import password_matches
 from router.crypto import load_keys
 from router.database import Database
 from router.demo.places import choose_places, read_places
-from router.demo.run import Demo, demo_environment, greeting, prepare_demo
+from router.demo.run import Demo, demo_environment, greeting, prepare_demo, wait_until_ready
+from router.formats import say_duration
 from router.integrations.models import Integration
 from router.settings import read_settings
 
@@ -76,6 +77,38 @@ def test_the_first_start_fills_everything_and_the_second_keeps_it(first: Demo, f
     assert load_keys(second.settings).unseal(crm.sealed) == places.crm_key
     assert first.password in greeting(second)
     assert "/demo/?utm_source=google&utm_medium=cpc&utm_campaign=spring" in greeting(second)
+
+
+def test_where_to_go_is_said_before_anything_takes_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr("router.demo.run.migrate", lambda _: said.append("takes minutes"))
+    monkeypatch.setattr("router.demo.run._furnish", lambda *_: None)
+    demo = prepare_demo({"ROUTER_DATA_DIR": str(tmp_path)}, said.append)
+    assert said == [
+        greeting(demo),
+        "  Starting … The first time, the shop is filled with visitors and calls.",
+        "takes minutes",
+    ]
+
+
+@pytest.mark.parametrize("hours", [0, 0.005, 0.02, 1, 24])
+def test_it_is_waited_for_as_long_as_it_takes_with_few_words(hours: float) -> None:
+    now, said = 0.0, []
+
+    def pause(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    wait_until_ready(lambda: now >= hours * 3600, said.append, lambda: now, pause)
+    *between, last = said
+    assert last == "  Ready."
+    assert between == [line for at, line in STILL if at < hours * 3600]
+
+
+STILL = [
+    (seconds, f"  Still starting, after {say_duration(seconds)} …")
+    for seconds in (30 * 2**double for double in range(12))
+]
 
 
 def test_secrets_on_disk_are_for_their_owner_alone(first: Demo) -> None:

@@ -1,11 +1,10 @@
 """The demo's telephone talks to the process beside the web server, and only in short sentences."""
 
-import time
-
 import httpx
 from flask.testing import FlaskClient
 
 from router.demo import shop
+from tests.waiting import eventually
 
 
 def placed(client: FlaskClient, caller: str, to: str = "(415) 555-0101") -> dict[str, str]:
@@ -33,11 +32,7 @@ def test_any_caller_can_dial_any_number(client: FlaskClient, outside: str) -> No
 def test_the_call_can_be_watched_to_its_end(client: FlaskClient, outside: str) -> None:
     """Here the carrier finds no server: the caller hears so, and the log says why."""
     sid = placed(client, "(628) 555-0117")["sid"]
-    for _ in range(200):
-        call = client.get(f"/demo/phone/calls/{sid}").get_json()
-        if call["ended"]:
-            break
-        time.sleep(0.02)
+    call = eventually(lambda: found if (found := client.get(f"/demo/phone/calls/{sid}").get_json())["ended"] else None)
     assert "application error" in call["heard"][0]
     assert call["log"][0]["path"] == "/voice/inbound"
     assert call["log"][0]["error"].startswith("11200")

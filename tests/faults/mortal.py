@@ -47,7 +47,7 @@ class Life:
     do: str = "buy"
     moments: tuple[float, ...] = (0,)
     dies_at: int = 0
-    patience: float = 0.4
+    patience: float = 60.0
     """How long it waits for the carrier, in seconds."""
 
 

@@ -6,14 +6,15 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 from twilio.request_validator import RequestValidator
+
+from tests.waiting import eventually
 
 CARRIER_TOKEN = "test-twilio-token"
 SECRET = "test-secret-key-0123456789"
@@ -25,19 +26,6 @@ def free_port() -> int:
         found.bind(("127.0.0.1", 0))
         port: int = found.getsockname()[1]
         return port
-
-
-def eventually(look: Callable[[], Any], seconds: float = 20) -> Any:
-    """What `look` returns as soon as that is true."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        try:
-            if found := look():
-                return found
-        except httpx.HTTPError:
-            pass
-        time.sleep(0.05)
-    raise AssertionError(f"it did not happen within {seconds} s")
 
 
 def environment(folder: Path, **more: str) -> dict[str, str]:
@@ -89,7 +77,7 @@ class Running:
         return self.carrier("/voice/inbound", CallSid=sid, To=number, From=caller, CallStatus="ringing")
 
     def wait_until_healthy(self) -> None:
-        eventually(lambda: self.get("/healthz").status_code == 200, 60)
+        eventually(lambda: self.get("/healthz").status_code == 200, 120)
 
     def set_up_link(self) -> str:
         found = eventually(lambda: re.search(r"http://127\.0\.0\.1:\d+(/set-up/\S+)", self.output))

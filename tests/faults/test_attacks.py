@@ -184,7 +184,9 @@ def test_pages_may_not_be_framed_cached_or_run_foreign_scripts(app: Flask, shop:
 
 
 def test_metrics_are_not_for_a_client_behind_the_proxy(client: FlaskClient, shop: Cast) -> None:
-    for forwarded in ("203.0.113.9", "127.0.0.1, 203.0.113.9"):
+    named = ("203.0.113.9", "127.0.0.1, 203.0.113.9", "203.0.113.9:51234", "[2001:db8::1]:443", '"[2001:db8::1]:443"')
+    unknown = ("unknown", "_hidden", "", "127.0.0.1,", "127.0.0.1, junk", "localhost", "::1%lo", "unix:")
+    for forwarded in named + unknown:
         assert client.get("/metrics", headers={"X-Forwarded-For": forwarded}).status_code == 403
         allowed = {"X-Forwarded-For": forwarded} | bearer(shop.operator_token)
         assert client.get("/metrics", headers=allowed).status_code == 200

@@ -103,14 +103,17 @@ def requests(draw: st.DrawFn, rules: list[Any], known: dict[str, Any]) -> dict[s
         else:
             path += quote(draw(WORDS | NUMBERS.map(str)).encode("utf-8", "surrogatepass"), safe="")
     path = path.removeprefix("|").replace("|", "") or "/"
-    query = urlencode(draw(st.dictionaries(FIELDS, WORDS, max_size=2)), errors="surrogatepass")
+    asks = FORMS if rule.rule.startswith("/voice") else st.dictionaries(FIELDS, WORDS, max_size=2)
+    query = urlencode(draw(asks), errors="surrogatepass")
     headers = draw(
         st.fixed_dictionaries(
             {},
             optional={
                 "Origin": st.sampled_from(["https://shop.example", "https://evil.example", "null", "https://[", LONG]),
                 "User-Agent": st.sampled_from(["Mozilla/5.0", "Googlebot/2.1", LONG, ""]),
-                "X-Forwarded-For": st.sampled_from(["203.0.113.9", "junk", "1, 2, 3", "::1", "2001:db8::1%eth0", LONG]),
+                "X-Forwarded-For": st.sampled_from(
+                    ["203.0.113.9:80", '"[2001:db8::1]:443"', "junk", "1, 2, 3", "::1", "2001:db8::1%eth0", ",", LONG]
+                ),
                 "Authorization": st.sampled_from(
                     ["Bearer", f"Bearer {known['token_text']}", "Basic Zm9v", "Bearer \xff"]
                 ),

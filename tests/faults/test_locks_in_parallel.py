@@ -20,6 +20,7 @@ from tests.conftest import SECRET
 from tests.scenarios.making import ALICE, LINE, NOON, make_project
 from tests.scenarios.rented import WEEK, balance_of, rent
 from tests.scenarios.shop import FakeShop
+from tests.waiting import eventually
 
 RENTED = [f"+141555502{number:02d}" for number in range(10)]
 FOR_SALE = ["+12125550190", "+12125550191"]
@@ -85,7 +86,7 @@ def test_r4_one_who_enables_a_scenario_and_the_renewal_of_its_numbers_never_stop
     placing = threading.Thread(target=enable)
     with ThreadPoolExecutor(1) as worker:
         placing.start()
-        placed.wait(MOMENT)
+        eventually(lambda: placed.is_set() or not placing.is_alive() or server.database.is_sqlite)
         renewed = worker.submit(renew_due, server, NOON + WEEK)
         placing.join()
         assert (failed, renewed.result()) == ([], len(RENTED))

@@ -106,13 +106,13 @@ def test_r5_killed_while_the_carrier_is_asked(world: World, kind: str, when: str
             world.nursery.kill()
             return Way.dead(done=False)
         world.nursery.kill_in(0.05 if when == "answered" else 0.3)
-        return Way.late(5.0) if when == "done and not answered" else None
+        return Way.late(60.0) if when == "done and not answered" else None
 
     if kind == "list":
         world.carrier.ways.queue("buy", Way.dead(done=True))
     world.carrier.ways.choose(kind, on_request)
     world.order(ONE, TWO)
-    ended = world.nursery.live(replace(world.life, patience=30.0))
+    ended = world.nursery.live(world.life)
     assert ended == -signal.SIGKILL or when == "answered"
     world.settle()
     world.check(ONE, TWO)
@@ -157,8 +157,9 @@ def test_r5_killed_again_and_again_while_the_carrier_misbehaves(world: World, se
     for kind in ("buy", "list"):
         world.carrier.ways.choose(kind, misbehave)
     world.order(ONE, TWO)
+    hasty = replace(world.life, patience=0.4)  # and nothing has to go well for it
     for generation in range(4):
-        world.nursery.live(replace(world.life, moments=(generation * 125.0, generation * 125.0 + 3)))
+        world.nursery.live(replace(hasty, moments=(generation * 125.0, generation * 125.0 + 3)))
     world.carrier.ways.clear()
     assert world.nursery.live(replace(world.life, moments=tuple(900.0 + moment for moment in LATER))) == 0
     world.check(ONE, TWO)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 import pytest
@@ -22,9 +23,10 @@ from router.database import Database
 from router.integrations.models import Delivery
 from router.server import Server
 from router.settings import Settings
-from tests.faults.running import FALLBACK, Running, eventually, running
+from tests.faults.running import FALLBACK, Running, free_port, running
 from tests.people import create_token
 from tests.voice.carrier import CarrierClient
+from tests.waiting import eventually
 from tests.world import COMPANY_LINE, make_project, make_scenario
 
 NUMBER = "+12125551000"
@@ -86,14 +88,15 @@ def test_from_the_set_up_link_to_sigterm_nothing_is_lost(folder: Path, receiver:
         assert server.get("/").headers["location"].startswith("/sign-in")
         make_operator(server, browser)
         check_metrics(server)
+        check_long_address(server)
         kill_everybody(server)
-        eventually(lambda: browser.get("/projects").status_code == 200, 60)
+        eventually(lambda: browser.get("/projects").status_code == 200)
         database = Database(f"sqlite:///{folder / 'router.db'}")
         with database.writing() as session:
             token = create_token(session)
         open_shop(server, token, url)
         assert COMPANY_LINE in server.dial(NUMBER, "CA1").text
-        eventually(lambda: delivery_states(database) == ["leased"], 60)
+        eventually(lambda: delivery_states(database) == ["leased"])
         answer = call_during_sigterm(server, database)
         assert server.process.wait(30) == 0
         assert COMPANY_LINE in answer.text
@@ -107,11 +110,25 @@ def test_from_the_set_up_link_to_sigterm_nothing_is_lost(folder: Path, receiver:
 
 
 def check_metrics(server: Running) -> None:
-    """Counters are summed over both web processes."""
+    """Counters are summed over both web processes. They are for this machine, whatever lines a client sends beside the proxy's."""
+    named = ("X-Forwarded-For", "203.0.113.9:51234")
+    for lie in (("X-Forwarded-For", "127.0.0.1"), ("X_Forwarded_For", "127.0.0.1"), ("X-Forwarded_For", "127.0.0.1")):
+        assert server.get("/metrics", headers=[lie, named]).status_code == 403
+    assert server.get("/metrics", headers=[named, ("X_Forwarded_For", "127.0.0.1")]).status_code == 403
     before = requests_counted(server)
     for _ in range(40):
         server.get("/sign-in")
     assert requests_counted(server) - before == 40
+
+
+def check_long_address(server: Running) -> None:
+    """A carrier that asks by GET puts all that it knows of a call into the address, with tokens of a kilobyte and more."""
+    told = {"CallSid": "CA9", "To": "+12125550199", "From": "+14155550177", "StirPassportToken": "x" * 7500}
+    target = "/voice/inbound?" + urlencode(told)
+    headers = {"X-Twilio-Signature": server.validator.compute_signature(server.url + target, {})}
+    answer = server.get(target, headers=headers)
+    assert (answer.status_code, answer.headers["content-type"].partition(";")[0]) == (200, "text/xml")
+    assert FALLBACK in answer.text
 
 
 def requests_counted(server: Running) -> int:
@@ -125,7 +142,8 @@ def kill_everybody(server: Running) -> None:
     old = set(server.members()) - {server.process.pid}
     for pid in before.values():
         os.kill(pid, signal.SIGKILL)
-    eventually(lambda: not old & set(server.members()) and len(server.children()) == 2, 60)
+    eventually(lambda: not old & set(server.members()) and len(server.children()) == 2)
+    assert server.get("/healthz").status_code == 200, "whoever comes meanwhile waits, and is not refused"
 
 
 def call_during_sigterm(server: Running, database: Database) -> httpx.Response:
@@ -134,7 +152,7 @@ def call_during_sigterm(server: Running, database: Database) -> httpx.Response:
     caller = threading.Thread(target=lambda: answers.append(server.dial(NUMBER, "CA2")))
     with database.writing():
         caller.start()
-        time.sleep(0.5)
+        time.sleep(2)  # within which it arrives; the lock is waited for longer
         server.process.send_signal(signal.SIGTERM)
         time.sleep(0.5)
         assert server.process.poll() is None
@@ -248,6 +266,7 @@ def test_junk_in_a_setting_is_refused_with_the_variables_name(
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["router", "serve"])
     good = {"ROUTER_DATA_DIR": str(tmp_path), "ROUTER_CARRIER": "twilio", "TWILIO_AUTH_TOKEN": "token"}
+    good["ROUTER_PORT"] = str(free_port())
     for name, value in (good | {variable: junk}).items():
         monkeypatch.setenv(name, value)
     with pytest.raises(SystemExit) as exit:

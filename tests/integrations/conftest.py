@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -36,8 +37,9 @@ class Office:
     def database(self) -> Database:
         return self.server.database
 
-    def worker(self, **more: float) -> DeliveryWorker:
-        outgoing = Outgoing(LOOPBACK, total_seconds=more.get("total_seconds", 5.0))
+    def worker(self, **more: Any) -> DeliveryWorker:
+        """`more` is for its `Outgoing`."""
+        outgoing = Outgoing(LOOPBACK, **{"total_seconds": 20.0, **more})
         return DeliveryWorker(self.server, outgoing=outgoing, threads=8, chance=lambda: 0.5)
 
 

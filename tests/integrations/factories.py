@@ -144,6 +144,7 @@ def facts(call: Call) -> CallFacts:
         project_id=call.project_id,
         scenario_id=call.scenario_id,
         scenario_enabled=call.scenario_enabled,
+        kind=call.kind,
         caller=call.caller,
         started_at=call.started_at,
         ended_at=call.ended_at,

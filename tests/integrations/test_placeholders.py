@@ -2,6 +2,7 @@
 
 import pytest
 
+from router.attribution.clicks import CLICK_IDS
 from router.database import Database
 from router.integrations.placeholders import fill, placeholder_values, unknown_placeholder
 from tests.integrations.factories import make_call, make_project, make_scenario, make_visit
@@ -27,6 +28,19 @@ def test_r10_own_fields_fill_the_fields_of_a_lead_and_are_no_templates_themselve
         call = make_call(session, make_scenario(session, project), visit)
         assert fill(template, placeholder_values(call, visit, project)) == filled
         assert fill(template, placeholder_values(call, None, project)) == "/" * filled.count("/")
+
+
+def test_r10_click_ids_are_placeholders_by_their_names(database: Database) -> None:
+    kept = {name: f"id of {name}" for name in CLICK_IDS}
+    template = "".join(f"[{{{name}}}]" for name in CLICK_IDS)
+    assert unknown_placeholder(template) is None
+    with database.writing() as session:
+        project = make_project(session)
+        known, none = make_visit(session, project, click_ids=kept), make_visit(session, project, number=2, click_ids={})
+        call = make_call(session, make_scenario(session, project), known)
+        assert fill(template, placeholder_values(call, known, project)) == "".join(f"[{one}]" for one in kept.values())
+        for visit in (none, None):
+            assert fill(template, placeholder_values(call, visit, project)) == "[]" * len(CLICK_IDS)
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def test_the_receiver_gets_the_call_with_its_source_signed(
     assert (body["type"], body["timestamp"]) == ("call.ended", "2026-11-23T12:00:00.000Z")
     data = body["data"]
     assert set(data) == {
-        *("id", "sid", "started_at", "caller", "number", "scenario", "destination", "status", "first_call"),
+        *("id", "sid", "kind", "started_at", "caller", "number", "scenario", "destination", "status", "first_call"),
         *("ring_seconds", "duration", "visit", "landing_page", "referrer", "source", "attribution", "click_ids", "ga"),
         *("params", "recording", "deliveries"),
     }

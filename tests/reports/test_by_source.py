@@ -224,7 +224,7 @@ def test_the_page_shows_figures_ranges_and_where_they_lead(alice: FlaskClient, d
     page = alice.get("/reports").text
     assert "11 calls in the last 30 days" in page
     assert "8 ± 3" in page
-    assert "from=2026-10-25&amp;to=2026-11-23&amp;source=google&amp;medium=cpc" in page
+    assert "from=2026-10-25&amp;to=2026-11-23&amp;kind=external&amp;source=google&amp;medium=cpc" in page
     assert "unattributed=1" in page
     found = alice.get("/calls?from=2026-10-25&to=2026-11-23&source=google&medium=cpc&status=").text
     assert found.count('class="opens call-row"') == 10

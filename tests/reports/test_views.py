@@ -124,6 +124,24 @@ def test_the_receipt_shows_the_sites_own_fields_when_there_are_any(
     assert "Told by the page" not in alice.get(f"/calls/{empty.id}").text
 
 
+def test_the_receipt_shows_the_click_ids_that_are_kept(
+    alice: FlaskClient, life: dict[str, int], cast: Cast, database: Database
+) -> None:
+    with database.writing() as session:
+        project = session.merge(cast.project)
+        clicked, plain = (
+            make_visit(session, project, number, NOW, click_ids=ids)
+            for number, ids in ((77701, {"sccid": "7b3a-<b>", "gclid": "Cj0KCQ"}), (77702, {}))
+        )
+        shown, empty = (
+            make_call(session, project, NUMBERS[0], NOW, sid=f"CA{one.id}", **leased(one)) for one in (clicked, plain)
+        )
+    page = alice.get(f"/calls/{shown.id}").text
+    assert '<span class="quiet">gclid</span> Cj0KCQ' in page
+    assert '<span class="quiet">sccid</span> 7b3a-&lt;b&gt;' in page
+    assert "<dt>Click id</dt>" not in alice.get(f"/calls/{empty.id}").text
+
+
 def test_the_receipt_says_that_consent_was_not_given(
     alice: FlaskClient, life: dict[str, int], cast: Cast, database: Database
 ) -> None:

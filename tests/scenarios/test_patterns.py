@@ -2,6 +2,7 @@
 
 import fnmatch
 import time
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -41,17 +42,32 @@ def test_a_pattern_never_claims_to_cover_what_it_does_not_fit(wide: str, narrow:
         assert fits(wide, text)
 
 
-def test_a_hostile_pattern_takes_no_time() -> None:
-    began = time.monotonic()
+def quickest(do: Callable[[], object]) -> float:
+    """Seconds of the quickest of some turns."""
+
+    def once() -> float:
+        began = time.perf_counter()
+        do()
+        return time.perf_counter() - began
+
+    return min(once() for _ in range(7))
+
+
+def test_a_hostile_pattern_comes_to_an_end() -> None:
+    """One that tries all places of all its parts would not live to see it."""
     assert not fits("*a" * 60 + "b", "a" * 20_000)
-    assert time.monotonic() - began < 1
+    assert not fits("*a" * 60 + "b*c", "a" * 20_000 + "c")
 
 
-def test_many_patterns_of_many_projects_take_no_time() -> None:
+def test_many_patterns_of_many_projects_take_hardly_longer_than_one() -> None:
     """The tag's request tries all of a project's patterns; those of many projects are more than a cache of compiled ones holds."""
-    began = time.monotonic()
-    assert not any(fits(f"g*{index}*x*", "google" * 30) for index in range(20_000))
-    assert time.monotonic() - began < 1
+    many = [f"g*{index}*x*" for index in range(20_000)]
+    different, one = (
+        quickest(lambda patterns=patterns: [fits(pattern, "google" * 30) for pattern in patterns])  # type: ignore[misc]
+        for patterns in (many, many[:1] * len(many))
+    )
+    assert not any(fits(pattern, "google" * 30) for pattern in many)
+    assert different < 10 * one, f"{one * 1000:.0f} ms for one, {different * 1000:.0f} ms for 20,000"
 
 
 def test_a_source_pattern_may_leave_medium_and_campaign_open() -> None:

@@ -109,3 +109,40 @@ def test_a_call_ends_once_and_as_what_it_was(
     assert len(ended) == 1
     assert len(keys) == len(set(keys))
     assert call.fan_out_due == ""
+
+
+COLLEAGUE = "+14155550144"
+TEST_CALLS = {
+    "a colleague": (COLLEAGUE, CallerScript(), "You are put through now.", ("answered", 60, COMPANY_LINE)),
+    "a destination": (COMPANY_LINE, CallerScript(), "the others ring now.", ("answered", 30, SECOND_LINE)),
+    "a colleague who hangs up while it is said": (
+        COLLEAGUE,
+        CallerScript(gives_up_after=3),
+        "You are put through now.",
+        ("abandoned", 0, COMPANY_LINE),
+    ),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("kind", TEST_CALLS)
+def test_r10_a_test_call_is_told_once_and_put_through(
+    served: Flask, settings: Settings, database: Database, clock: VirtualClock, kind: str, way: str
+) -> None:
+    caller, script, words, expected = TEST_CALLS[kind]
+    lines = {COMPANY_LINE: Line.answers(4, 60), SECOND_LINE: Line.answers(6, 30)}
+    with database.writing() as session:
+        project = make_project(session, own_numbers=[{"number": COLLEAGUE, "remark": ""}])
+        make_scenario(session, project, [NUMBER], destinations=[COMPANY_LINE, SECOND_LINE])
+    base_url = served.extensions["router"].settings.base_url
+    carrier = Simulator(base_url, settings.twilio_auth_token, clock=clock, lines=lines, ways=WAYS[way])
+    try:
+        played = carrier.call(caller, NUMBER, script)
+    finally:
+        carrier.close()
+    assert played.errors == []
+    assert [said.rpartition(words)[2] for said in played.heard] == [""]
+    with database.reading() as session:
+        call = session.scalars(select(Call)).one()
+    assert (call.kind, call.status, call.talk_seconds, call.destination) == ("internal", *expected)
+    assert call.ended_at is not None

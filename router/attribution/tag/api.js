@@ -1,17 +1,4 @@
-// Talking to the server: text/plain, so that no preflight is needed; without credentials, unless the site itself serves the tag; and no
-// word of an answer is believed unchecked.
-
-// The answer with its `data`, which has no numbers when it is no JSON, and with the time when it was asked. Rejects when the server is gone
-// or takes 5 s.
-const post = async (path, body) => {
-  const sentAt = Date.now();
-  const answer = await fetch(address(path), { method: "POST", body: JSON.stringify(body), keepalive: true, credentials: settings.own ? "include" : "omit" });
-  answer.data = await answer.json().catch(() => ({ numbers: [] }));
-  answer.at = sentAt;
-  forgetUnlessAgreed();
-  demand(Date.now() - sentAt < 5000);
-  return answer;
-};
+// Talking to the server: no word of an answer is believed unchecked.
 
 const say = (what, body) => {
   if (visit?.visit) navigator.sendBeacon(address("/" + visit.token + "/" + what), JSON.stringify(body));

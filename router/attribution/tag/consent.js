@@ -2,7 +2,7 @@
 // mode counts; the cookie tells that he has said yes before. A consent manager calls routerTag.consent(level); anything else is a refusal.
 
 const REFUSED = settings.consent === "none" ? "none" : "limited";
-const CLICK_ID = /([?&](?:[gw]braid|msclkid|(?:g|y|fb|tt)clid)=)[^&]+/g;
+const CLICK_ID = /\b(\w*(?:cl\w?id|lick_?id|fat_id|[_c]cid|_eid|braid|epik|tblci|dicbo)=)[^&#]+/gi;
 
 const allowed = (level) => (/^(none|limited|full)$/.test(level) ? level : REFUSED);
 
@@ -19,5 +19,6 @@ const chooseConsent = (level) => {
   } else if (consent !== before) speak(before === "none");
 };
 
-// Without full consent only that there was a click id, not which.
+// Without full consent only that there was a click id, not which. These are the large networks', by what their names have in common; of the
+// others the server keeps none.
 const reported = (address) => (consent === "full" ? address : address.replace(CLICK_ID, "$1-"));

@@ -12,7 +12,7 @@ const readGa = () => {
     session_id: /^GS(?:1\.\d+\.|2\..*?(?:\b|24)s)(\d+)/.exec(value)?.[1],
     ...gtagAnswers,
   };
-  return consent === "full" && (found.client_id || found.session_id) ? found : undefined;
+  if (consent === "full" && (found.client_id || found.session_id)) return found;
 };
 
 const askGtag = (id) => {

@@ -3,18 +3,21 @@
 const params = {};
 
 // Tells the server of a page view; its answer brings the numbers. In single-page applications another path or query is another page view, and
-// the page before is its referrer. Until there is a visit, the first page keeps its evidence.
+// the page before is its referrer. A fragment is told only when it may hold a campaign: others may hold secrets. Until there is a visit, the
+// first page keeps its evidence.
 const followAddress = () => {
   const before = page;
-  page = location.href.split("#")[0];
+  const parts = location.href.split("#");
+  page = parts[0];
   if (page === before) return;
-  if (visit || !view) view = { page: page, referrer: before ?? document.referrer };
+  if (visit || !view) view = { page: /utm_|id=/.test(parts[1]) ? location.href : page, referrer: before ?? document.referrer };
   first ||= view;
   failures = 0;
   speak(true);
 };
 
-// A page view, or a sign of life of the visit: with all that the server does not know yet.
+// A page view, or a sign of life of the visit: with all that the server does not know yet. It is text/plain, so that no preflight is needed,
+// without credentials, unless the site itself serves the tag, and has failed when the server is gone or takes 5 s.
 const speak = (anew) => {
   const seen = anew ? view : first;
   if (anew) asking = true;
@@ -24,43 +27,57 @@ const speak = (anew) => {
     else if (!visit?.visit) return;
     const news = {
       page: reported(seen.page), referrer: reported(seen.referrer), ga: attempt(readGa), params: readParams(), consent: consent,
-      ...(anew ? { visitor: knownVisitor(), scenarios: attempt(chosenScenarios), test: test } : { shown: places() }),
+      ...(anew
+        ? {
+            visitor: [consent === "full" && cookie(VISITOR)[1], remembered()[1]?.visitor, visit?.visitor].find(isName),
+            scenarios: attempt(chosenScenarios),
+            test: test,
+          }
+        : { shown: (late && !resumed) || !hasUnused() ? [...used] : undefined }), // else the page may still be getting there
     };
     for (const name in news) if (JSON.stringify(news[name]) === told[name]) delete news[name];
-    const answer = await post(anew ? "" : "/" + visit.token + "/alive", { ...news, prefixes: oldPrefixes() });
+    const sentAt = Date.now();
+    const answer = await fetch(address(anew ? "" : "/" + visit.token + "/alive"), {
+      method: "POST",
+      body: JSON.stringify({ ...news, prefixes: oldPrefixes() }),
+      keepalive: true,
+      credentials: settings.own ? "include" : "omit",
+    });
+    const data = await answer.json().catch(() => ({ numbers: [] })); // none when it is no JSON
+    forgetUnlessAgreed();
+    demand(Date.now() - sentAt < 5000);
     if (answer.status === (anew ? 204 : 404)) return anew ? visitEnded() : speak(true);
-    demand(answer.status === (anew ? 201 : 200) || answer.status === 204);
+    demand(anew ? answer.status === 201 : answer.ok);
     if (anew) {
-      if (visit?.token !== checkedVisit(answer.data).token) used.clear();
-      visit = answer.data;
+      if (visit?.token !== checkedVisit(data).token) used.clear();
+      visit = data;
       asking = false;
-    } else renew(answer.data);
+    } else {
+      // It names only the numbers that changed, each takes its scenario's place; and the scenarios that have none for this page any more.
+      visit.numbers = checkedNumbers(visit.numbers.filter((number) => {
+        number.gone ||= data.withdrawn?.includes(number.scenario);
+        return !(number.gone && used.has(number.scenario)) && !data.numbers.some((one) => one.scenario === number.scenario);
+      }).concat(data.numbers));
+    }
     if (isSilent()) return chooseConsent(consent); // said meanwhile
     for (const name in news) told[name] = JSON.stringify(news[name]);
-    confirmed(answer.at, anew || news.consent);
-  }).catch(failed);
-};
-
-// An answer names only the numbers that changed, each takes its scenario's place; and the scenarios that have none for this page any more.
-const renew = (answer) => {
-  visit.numbers = checkedNumbers(visit.numbers.filter((number) => {
-    number.gone ||= answer.withdrawn?.includes(number.scenario);
-    return !(number.gone && used.has(number.scenario)) && !answer.numbers.some((one) => one.scenario === number.scenario);
-  }).concat(answer.numbers));
+    confirmed(sentAt, anew || news.consent);
+  }).catch(() => {
+    failures++;
+    tellPage();
+    if (visit || failures < 4) beatAfter(6 * 2 ** (failures % 7));
+  });
 };
 
 // The site's own fields.
 const readParams = () => {
   for (const n of "12345") keepParams({ ["roistat_param" + n]: window["roistat_param" + n] });
-  return Object.keys(params)[0] && params;
+  for (const name in params) return params;
 };
 
 const keepParams = (fields) => {
   for (const name in fields) if (fields[name] != null) params[name] = fields[name] + "";
 };
-
-// The scenarios whose number stands on the page; undefined as long as the page may still be getting there.
-const places = () => ((late && !resumed) || !hasUnused() ? [...used] : undefined);
 
 const hasUnused = () => visit?.numbers.some((number) => !number.gone && number.scenario && !used.has(number.scenario));
 
@@ -104,12 +121,6 @@ const goOn = () => {
   visit = checkedVisit(kept);
   resumed = setTimeout(() => (resumed = 0), 60000); // the visit's other pages may say first which numbers they show
   confirmed(at);
-};
-
-const failed = () => {
-  failures++;
-  tellPage();
-  if (visit || failures < 4) beatAfter(6 * 2 ** (failures % 7));
 };
 
 const beatAfter = (seconds) => {

@@ -9,8 +9,7 @@ let resumed; // its visit began on an earlier page, a minute ago at most
 let told = {}; // what the server knows, as JSON by name
 let asking; // a page view is not answered yet
 let failures = 0;
-let confirmedAt = 0;
-let beatAt = 0;
+let confirmedAt, beatAt;
 let timer, holdTimer, lookTimer;
 let calm = 0; // about the seconds since the page was loaded
 let late; // the page has had its time to render

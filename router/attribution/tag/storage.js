@@ -4,7 +4,7 @@ const VISITOR = "router_visitor_" + settings.key;
 const OFF = "router_off";
 
 // The match of a cookie whose name has this pattern: its groups, then its value.
-const cookie = (name) => RegExp("(?:^|; )" + name + "=([^;]*)").exec(attempt(() => document.cookie)) || [];
+const cookie = (name) => RegExp("; " + name + "=([^;]*)").exec("; " + attempt(() => document.cookie)) || [];
 
 // On the shortest parent of this host that takes it: browsers refuse public suffixes. First it goes away from all of them.
 const keepCookie = (name, value) => {
@@ -25,5 +25,3 @@ const remember = (known) => {
 };
 
 const remembered = () => (consent === "full" && attempt(() => JSON.parse(localStorage[VISITOR]))) || [];
-
-const knownVisitor = () => [consent === "full" && cookie(VISITOR)[1], remembered()[1]?.visitor, visit?.visitor].find(isName);

@@ -107,7 +107,8 @@ class Account:
             found = _one(book, "e164", e164)
         if found is None or not found["voice_url"]:
             return None
-        return Addresses(found["voice_url"], found["voice_fallback_url"], found["status_callback"])
+        where = [found[name] for name in ("voice_url", "voice_fallback_url", "status_callback")]
+        return Addresses(*where, *(found[name] for name in DEFAULTS))
 
     def find(self, sid: str) -> Number | None:
         with self._open() as book:

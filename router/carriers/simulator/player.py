@@ -16,11 +16,14 @@ PLAY_SECONDS = 5
 
 @dataclass(frozen=True)
 class Addresses:
-    """What is configured for every number of the simulated carrier."""
+    """What is configured for a number of the simulated carrier: where it asks, and how."""
 
     voice: str
     fallback: str
     status: str
+    voice_method: str = "POST"
+    fallback_method: str = "POST"
+    status_method: str = "POST"
 
 
 class HangUp(Exception):
@@ -62,7 +65,8 @@ class Player:
         self._finish()
 
     def _first_document(self) -> Document | None:
-        return self._next("inbound", self._addresses.voice, self._addresses.voice, {})
+        where = self._addresses
+        return self._next("inbound", where.voice, where.voice, {}, where.voice_method)
 
     def _play(self, document: Document | None) -> None:
         while document is not None:
@@ -85,7 +89,8 @@ class Player:
                 self._apologise()
             self._fallen_back = True
             told = {"ErrorCode": str(error.code), "ErrorUrl": url}
-            return self._next("fallback", self._addresses.fallback, self._addresses.fallback, told)
+            where = self._addresses
+            return self._next("fallback", where.fallback, where.fallback, told, where.fallback_method)
 
     def _apologise(self) -> NoReturn:
         self._stage.answer()
@@ -98,7 +103,8 @@ class Player:
         call.status = "completed" if call.answered_at else self._unanswered
         stage.hangs_up_at = None
         values = stage.parent_values(**stage.progress_values(0), **duration_values(call.seconds))
-        stage.callback("status", self._addresses.status, self._addresses.status, values)
+        where = self._addresses
+        stage.callback("status", where.status, where.status, values, where.status_method)
         stage.flush()
 
     def _dial(self, verb: Element, document: Document) -> Document | None:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import phonenumbers
 from phonenumbers import PhoneNumberFormat, PhoneNumberType
@@ -37,10 +38,16 @@ def search(country: str, digits: str = "", kind: str = "local", limit: int = 20,
     found: dict[str, StockNumber] = {}
     if re.fullmatch(r"[0-9]*", digits + begins) is None:
         return []
+    pattern, types = _pattern(country, kind), _types(country, kind)
     for national in _candidates(country, digits, kind, begins):
+        if not pattern.fullmatch(national):
+            continue
         number = phonenumbers.PhoneNumber(country_code=phonenumbers.country_code_for_region(country))
         number.national_number, number.italian_leading_zero = _split_zeros(number, national)
-        if not phonenumbers.is_valid_number_for_region(number, country) or not _is_of(number, country, kind):
+        if (
+            not phonenumbers.is_valid_number_for_region(number, country)
+            or phonenumbers.number_type(number) not in types
+        ):
             continue
         e164 = phonenumbers.format_number(number, PhoneNumberFormat.E164)
         if digits in e164:
@@ -54,10 +61,27 @@ def _example(country: str, kind: str) -> phonenumbers.PhoneNumber | None:
     return phonenumbers.example_number_for_type(country, KINDS[kind]) or phonenumbers.example_number(country)
 
 
-def _is_of(number: phonenumbers.PhoneNumber, country: str, kind: str) -> bool:
-    """Whether it is of the same type as the country's example: an area code may belong to numbers of another kind."""
+@cache
+def _types(country: str, kind: str) -> frozenset[int]:
+    """The types of the country's example, and of numbers that may be that or another: an area code may belong to numbers of other kinds."""
     example = _example(country, kind)
-    return example is not None and phonenumbers.number_type(number) == phonenumbers.number_type(example)
+    found = {phonenumbers.number_type(example)} if example else set()
+    either = PhoneNumberType.FIXED_LINE_OR_MOBILE
+    return frozenset(found | {either} if found & {PhoneNumberType.FIXED_LINE, PhoneNumberType.MOBILE} else found)
+
+
+@cache
+def _pattern(country: str, kind: str) -> "re.Pattern[str]":
+    """What every national number of that kind looks like. Most candidates are none, and a look at this costs a hundredth of the
+    library's whole check."""
+    plan, example = phonenumbers.PhoneMetadata.metadata_for_region(country), _example(country, kind)
+    described = plan and {
+        PhoneNumberType.FIXED_LINE: plan.fixed_line,
+        PhoneNumberType.FIXED_LINE_OR_MOBILE: plan.fixed_line,
+        PhoneNumberType.MOBILE: plan.mobile,
+        PhoneNumberType.TOLL_FREE: plan.toll_free,
+    }.get(phonenumbers.number_type(example) if example else PhoneNumberType.UNKNOWN, plan.general_desc)
+    return re.compile((described and described.national_number_pattern) or "[0-9]*")
 
 
 def _split_zeros(number: phonenumbers.PhoneNumber, national: str) -> tuple[int, bool | None]:
@@ -90,11 +114,11 @@ def _filled(shape: str, digits: str, place: int, kept: int = 0) -> Iterator[str]
         return
     free = [index for index in range(kept, len(shape)) if not place <= index < place + len(digits)]
     places = free[-FREE_DIGITS:]
-    room = 10 ** len(places)
+    room, start = 10 ** len(places), int(shape[-FREE_DIGITS:])
+    national = list(shape)
+    national[place : place + len(digits)] = digits
     for turn in range(min(room, MOST_TRIES)):
-        fill = str((int(shape[-FREE_DIGITS:]) + turn * STRIDE) % room).zfill(len(places)) if places else ""
-        national = list(shape)
-        national[place : place + len(digits)] = digits
+        fill = str((start + turn * STRIDE) % room).zfill(len(places)) if places else ""
         for index, digit in zip(places, fill, strict=False):
             national[index] = digit
         yield "".join(national)

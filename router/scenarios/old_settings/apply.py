@@ -44,12 +44,13 @@ def apply_old_settings(
     """Adds the numbers that are not here yet as own ones, makes the scenarios, switched off, and puts the numbers in.
 
     Raises:
-        Refused: `errors` by `lines.<line>`; nothing may be stored.
+        Refused: `errors` by `lines.<line>`, and by `numbers.<column>` for a question that is open; nothing may be stored.
         Problem: 409, somebody took a number meanwhile.
     """
     plan = make_plan(session, server, project, file)
-    if plan.problems:
-        raise Refused({f"lines.{line}": sentence for line, sentence in plan.problems.items()})
+    if plan.problems or plan.questions:
+        open_questions = {f"numbers.{column}": question.say() for column, question in plan.questions.items()}
+        raise Refused({f"lines.{line}": sentence for line, sentence in plan.problems.items()} | open_questions)
     if not plan.changes:
         return _imported(plan, [(one.scenario.id, one.title) for one in plan.scenarios if one.scenario], 0)
     there = select(Scenario.id).where(Scenario.id.in_([one.scenario.id for one in plan.scenarios if one.scenario]))

@@ -1,17 +1,20 @@
 """Old number settings (R13): what a file of another call tracking service says, line by line, and the scenarios that follow from it.
-Pure: what is here already is looked up in `old_settings_plan.py`."""
+Pure: what is here already is looked up in `plan.py`."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from router.phones import BadPhone, international, read_destination, read_phone
+from router.phones import AmbiguousPhone, BadPhone, forms, international, read_destination
 from router.scenarios.old_settings.table import Row, UnreadableFile, cell_error, plain, read_table
+from router.scenarios.old_settings.two_readings import Choice, Questions, read_file_phone
 from router.scenarios.tagging import format_error, selector_error
 
 COLUMNS = ("number", "destination", "prefix", "selectors", "format", "type", "channel")
 NEEDED = ("number", "destination")
+PHONES = ("number", "destination")
+"""Columns that hold phone numbers."""
 MOST_ROWS, MOST_SCENARIOS = 1000, 200
 """As many as one transaction may write: calls wait for it on SQLite."""
 MOST_STATIC = 500
@@ -71,10 +74,12 @@ class OldNumber:
 
 @dataclass
 class OldFile:
-    """A file, read: its numbers, and a sentence for each line that cannot be used."""
+    """A file, read: its numbers, a sentence for each line that cannot be used, and the numbers that somebody has to say how to read:
+    their lines are among neither."""
 
     numbers: list[OldNumber] = field(default_factory=list)
     problems: dict[int, str] = field(default_factory=dict)
+    questions: Questions = field(default_factory=Questions)
 
     def groups(self) -> list[tuple[OldSettings, list[OldNumber]]]:
         """Numbers with identical settings together, in the order of the file (R13)."""
@@ -88,8 +93,11 @@ class _BadCell(ValueError):
     """The message names the column."""
 
 
-def read_old_file(data: bytes, country: str) -> OldFile:
+def read_old_file(data: bytes, country: str, choices: Mapping[str, Choice] | None = None) -> OldFile:
     """
+    Args:
+        choices: how numbers without a plus are to be read that have two readings, by column; the empty one stands for all.
+
     Raises:
         UnreadableFile: nothing of it can be used.
     """
@@ -98,7 +106,10 @@ def read_old_file(data: bytes, country: str) -> OldFile:
     lines: dict[str, int] = {}
     for row in rows:
         try:
-            number = _number(row, country)
+            phones = _phones(row, country, choices or {}, file.questions)
+            if phones is None:
+                continue
+            number = _number(row, phones)
         except _BadCell as error:
             file.problems[row.line] = str(error)
             continue
@@ -108,6 +119,7 @@ def read_old_file(data: bytes, country: str) -> OldFile:
             continue
         lines[number.e164] = row.line
         file.numbers.append(number)
+    file.questions = Questions({column: file.questions[column] for column in PHONES if column in file.questions})
     _check_destinations(file, lines)
     groups = file.groups()
     if len(groups) > MOST_SCENARIOS:
@@ -126,43 +138,58 @@ def _check_destinations(file: OldFile, lines: dict[str, int]) -> None:
             file.problems[number.line] = said
 
 
-def _number(row: Row, country: str) -> OldNumber:
+def _phones(row: Row, country: str, choices: Mapping[str, Choice], questions: Questions) -> dict[str, str] | None:
+    """Number and destination; None when somebody has to say first how one of them is to be read."""
+    read: dict[str, str] = {}
+    for column in PHONES:
+        text = plain(row.cells[column])
+        if problem := cell_error(text):
+            raise _BadCell(f"{column}: {problem}")
+        try:
+            read[column] = _phone(column, text, country, choices.get(column) or choices.get(""))
+        except AmbiguousPhone as error:
+            questions.ask(column, row.line, text, error.readings)
+        except BadPhone as error:
+            raise _BadCell(f"{column}: {error}") from None
+    return read if len(read) == len(PHONES) else None
+
+
+def _phone(column: str, text: str, country: str, choice: Choice | None) -> str:
+    if column == "destination" and not text:
+        return ""
+    if column == "destination" and ("@" in text or text.lower().startswith(("sip:", "sips:"))):
+        return read_destination(text if text.lower().startswith(("sip:", "sips:")) else f"sip:{text}")
+    return read_file_phone(text, country, choice)
+
+
+def _number(row: Row, phones: Mapping[str, str]) -> OldNumber:
     cells = {name: plain(text) for name, text in row.cells.items()}
     for name, text in cells.items():
-        if problem := cell_error(text):
+        if name not in PHONES and (problem := cell_error(text)):
             raise _BadCell(f"{name}: {problem}")
     settings = OldSettings(
-        destination=_destination(cells["destination"], country),
-        prefix=re.sub(r"\D", "", cells["prefix"]),
+        destination=phones["destination"],
+        prefix=_prefix(cells["prefix"], phones["number"]),
         selectors=_selectors(cells["selectors"]),
         format=_format(cells["format"]),
         type=_type(cells["type"]),
         channel=read_channel(cells["channel"]),
     )
-    return OldNumber(row.line, phone_of("number", cells["number"], country), settings)
+    return OldNumber(row.line, phones["number"], settings)
 
 
-def phone_of(column: str, text: str, country: str) -> str:
-    """E.164; old exports leave the plus sign out."""
-    if not text:
-        raise _BadCell(f"{column}: it is empty.")
-    for attempt in (text, f"+{text}"):
-        try:
-            return read_phone(attempt, country)
-        except BadPhone:
-            continue
-    raise _BadCell(f"{column}: “{text[:40]}” is not a phone number. Write it with its country code, like +14155552671.")
-
-
-def _destination(text: str, country: str) -> str:
-    if not text:
-        return ""
-    if "@" not in text and not text.lower().startswith(("sip:", "sips:")):
-        return phone_of("destination", text, country)
-    try:
-        return read_destination(text if text.lower().startswith(("sip:", "sips:")) else f"sip:{text}")
-    except BadPhone as error:
-        raise _BadCell(f"destination: {error}") from None
+def _prefix(text: str, e164: str) -> str:
+    """The digits with which a number begins: `+49711`, `0049 711`, `49711` and `0711` are one prefix of a German number."""
+    digits, whole = re.sub(r"\D", "", text), e164.removeprefix("+")
+    for exit_code in ("", "00", "011"):
+        if digits.startswith(exit_code) and whole.startswith(digits.removeprefix(exit_code)):
+            return digits.removeprefix(exit_code)
+    *_, national = spelled = forms(e164)
+    for form in spelled:
+        if form.startswith(digits):
+            before = len(form) - len(national)  # country code, trunk prefix
+            return whole.removesuffix(national) + national[: max(0, len(digits) - before)]
+    return digits
 
 
 def _selectors(text: str) -> tuple[str, ...]:

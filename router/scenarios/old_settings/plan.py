@@ -14,6 +14,7 @@ from router.scenarios.documents import scenario_documents
 from router.scenarios.flows import destinations_of, tracking_among
 from router.scenarios.models import Scenario, TrackingNumber
 from router.scenarios.old_settings.lines import LONGEST_TITLE, OldFile, OldNumber, OldSettings
+from router.scenarios.old_settings.two_readings import Questions
 from router.server import Server
 
 ELSEWHERE = "{number} belongs to another project of this server. It has to be removed there first."
@@ -81,6 +82,13 @@ class ImportPlan:
     scenarios: list[PlannedScenario]
     problems: dict[int, str]
     """By line."""
+    questions: Questions = field(default_factory=Questions)
+    """While one is open, nothing is brought over."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether it can be applied, and changes anything."""
+        return self.changes and not self.problems and not self.questions
 
     @property
     def changes(self) -> bool:
@@ -108,7 +116,7 @@ def make_plan(session: Session, server: Server, project: Project, file: OldFile)
                 problems[number.line] = problem
         planned.append(one)
     _tell_apart(planned)
-    return ImportPlan(planned, dict(sorted(problems.items())))
+    return ImportPlan(planned, dict(sorted(problems.items())), file.questions)
 
 
 def _place(

@@ -1,19 +1,35 @@
-"""Tables that other services export: CSV in whatever encoding, with whatever delimiter. Everything in them is hostile."""
+"""Tables that other services export: text in whatever encoding and with whatever delimiter. Everything in them is hostile."""
 
 import codecs
 import csv
 import io
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import BinaryIO
 
 MOST_BYTES = 4 * 1024 * 1024
 LONGEST_CELL = 2000
+MOST_LINES_BEFORE = 40
+"""Titles, filters and blank lines above the head."""
+BEGINNING = 256 * 1024
+CHUNK = 1024 * 1024
+DELIMITERS = ",;\t|"
 SPREADSHEETS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 """How files of Excel and LibreOffice begin."""
-SHORTENED = re.compile(r"\d+(?:[.,]\d+)?[eE]\+?\d+")
+SHORTENED = re.compile(r"[+-]?\d+(?:[.,]\d+)?e\+?\d+", re.IGNORECASE)
 AS_TEXT = re.compile(r'="?([^"]*)"?')
 """How spreadsheets write a cell that must not be counted with: `="0049301234567"`."""
+COUNTED_WITH = re.compile(r"(\d+)[.,]0+")
+"""How they write whole numbers that they counted with."""
+GROUPED = re.compile(r"\d{1,3}(?:,\d{3}){3,}(?:\.0+)?")
+DELIMITER_LINE = re.compile(r'"?sep=([,;\t|])"?[ ,;\t]*(?:[\r\n]+|$)', re.IGNORECASE)
+HIGH_BYTES = re.compile(rb"[\xa8\xaf\xb3\xb4\xb8\xbf\xc0-\xff]+")
+
+Score = Callable[[Sequence[str]], int]
+"""How much of the table's columns a line names: the head is the first line that names the most; 0 is no head."""
 
 
 class UnreadableFile(ValueError):
@@ -28,96 +44,218 @@ class Row:
     cells: dict[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One line of a table, or several lines with a cell that spans them. `problem`: why it cannot be read; it has no cells then."""
+
+    line: int
+    last_line: int
+    cells: list[str]
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table in a file. Its records are read from the file each time, so that a large one needs no room."""
+
+    file: BinaryIO
+    encoding: str
+    delimiter: str
+    head: list[str]
+    head_line: int
+    before: list[str] = field(default_factory=list)
+    """What stands above the head: a title, a filter, a time zone."""
+
+    def records(self) -> Iterator[Record]:
+        """What stands below the head, without empty lines."""
+        for record in _records(_text(self.file, self.encoding), self.delimiter):
+            if record.line > self.head_line:
+                yield record
+
+
+def open_table(file: BinaryIO, score: Score, most_bytes: int = MOST_BYTES) -> Table:
+    """
+    Args:
+        score: tells the head from titles, and the right delimiter from others.
+
+    Raises:
+        UnreadableFile: it is no table of text, has no head, or is too large.
+    """
+    size = file.seek(0, io.SEEK_END)
+    if size > most_bytes:
+        raise UnreadableFile(f"The file is larger than {most_bytes // 1024 // 1024} MB. Split it.")
+    encoding = _encoding(file)
+    beginning = _text(file, encoding).read(BEGINNING)
+    if "\0" in beginning or sum(unicodedata.category(one) == "Cc" for one in beginning) > _most_controls(beginning):
+        raise UnreadableFile("This is not a text file. Export the table as CSV in UTF-8 and try again.")
+    if not beginning.strip("\ufeff \t\r\n"):
+        raise UnreadableFile("The file is empty.")
+    said = DELIMITER_LINE.match(beginning.lstrip("\ufeff"))
+    best: tuple[tuple[int, int, bool], int, str, list[Record]] | None = None
+    for delimiter in DELIMITERS:
+        first = list(islice(_records(io.StringIO(beginning, newline=""), delimiter), MOST_LINES_BEFORE))
+        worth = [(score(one.cells), sum(bool(cell.strip()) for cell in one.cells)) for one in first]
+        if not worth:
+            continue
+        place = worth.index(max(worth)) if max(worth)[0] == 0 else [one[0] for one in worth].index(max(worth)[0])
+        quality = (*worth[place], said is not None and delimiter == said.group(1))
+        if best is None or quality > best[0]:
+            best = quality, place, delimiter, first
+    if best is None:
+        raise UnreadableFile("The file is empty.")
+    _, place, delimiter, first = best
+    before = [" ".join(one for one in record.cells if one.strip()) for record in first[:place]]
+    head = first[place]
+    return Table(file, encoding, delimiter, [tidy(cell) for cell in head.cells], head.line, before)
+
+
+def _most_controls(text: str) -> int:
+    """A file of text has a stray control character or two; line ends and tabulators are none."""
+    return len(text) // 50 + sum(text.count(sign) for sign in "\t\r\n")
+
+
 def read_table(
     data: bytes, needed: Sequence[str], optional: Sequence[str], most_rows: int, most_bytes: int = MOST_BYTES
 ) -> list[Row]:
     """The rows that are not empty; columns that are not there are empty cells, those that we do not know are passed over.
 
     Raises:
-        UnreadableFile: it is no table of text, lacks a needed column, or is too large.
+        UnreadableFile: it is no table of text, lacks a needed column, has a line that cannot be read, or is too large.
     """
-    if len(data) > most_bytes:
-        raise UnreadableFile(f"The file is larger than {most_bytes // 1024 // 1024} MB. Split it.")
-    lines = _parse(decode(data))
-    if not lines:
-        raise UnreadableFile("The file is empty.")
-    header = [_column(cell) for cell in lines[0][1]]
+    known = [*needed, *optional]
+    table = open_table(
+        io.BytesIO(data), lambda cells: len({column_name(cell) for cell in cells} & set(known)), most_bytes
+    )
+    header = [column_name(cell) for cell in table.head]
     missing = [name for name in needed if name not in header]
     if missing:
         raise UnreadableFile(
             f"The first line has to name the columns; {' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing."
         )
-    known = [*needed, *optional]
     if twice := [name for name in known if header.count(name) > 1]:
         raise UnreadableFile(f"The column {twice[0]} is there twice.")
-    if len(lines) - 1 > most_rows:
-        raise UnreadableFile(f"The file has more than {most_rows:,} lines. Split it.")
-    return [_row(number, cells, header, known) for number, cells in lines[1:]]
+    rows = []
+    for record in table.records():
+        if record.problem:
+            raise UnreadableFile(f"Line {record.line} cannot be read: {record.problem}")
+        given = dict(zip(header, record.cells, strict=False))
+        rows.append(Row(record.line, {name: tidy(given.get(name, "")) for name in known}))
+        if len(rows) > most_rows:
+            raise UnreadableFile(f"The file has more than {most_rows:,} lines. Split it.")
+    return rows
 
 
-def _row(number: int, cells: list[str], header: list[str], known: list[str]) -> Row:
-    given = dict(zip(header, cells, strict=False))
-    return Row(number, {name: given.get(name, "").strip() for name in known})
+def _text(file: BinaryIO, encoding: str) -> io.TextIOWrapper:
+    file.seek(0)
+    return _Wrapper(file, encoding=encoding, errors="replace", newline="")
 
 
-def decode(data: bytes) -> str:
-    """Text of UTF-8 or UTF-16, with or without its mark, else of Windows-1251, which most old exports are in.
+class _Wrapper(io.TextIOWrapper):
+    """Leaves the file open when it is thrown away."""
 
-    Raises:
-        UnreadableFile: it is no text.
-    """
-    if data.startswith(SPREADSHEETS):
-        raise UnreadableFile("This is a spreadsheet's own file. Save the table as CSV in UTF-8 and try again.")
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        encodings = ["utf-16"]
-    elif b"\0" in data[:200]:
-        encodings = ["utf-16-le" if data[1:2] == b"\0" else "utf-16-be"]
-    else:
-        encodings = ["utf-8-sig", "cp1251"]
-    for encoding in encodings:
+    def __del__(self) -> None:
         try:
-            text = data.decode(encoding)
-        except UnicodeDecodeError:
+            self.detach()
+        except ValueError:
+            return
+
+
+def _encoding(file: BinaryIO) -> str:
+    """UTF-8 or UTF-16, with or without its mark; else Windows-1251 or Windows-1252."""
+    file.seek(0)
+    start = file.read(4096)
+    if start.startswith(SPREADSHEETS):
+        raise UnreadableFile("This is a spreadsheet's own file. Save the table as CSV in UTF-8 and try again.")
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    if b"\0" in start[:200]:
+        return "utf-16-le" if start[1::2].count(0) > start[::2].count(0) else "utf-16-be"
+    return "utf-8-sig" if _is_utf8(file) else _one_byte_encoding(file)
+
+
+def _is_utf8(file: BinaryIO) -> bool:
+    """A cell that was cut in the middle of a letter makes no other encoding of a whole file."""
+    file.seek(0)
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    broken = letters = 0
+    while chunk := file.read(CHUNK):
+        text = decoder.decode(chunk)
+        broken += text.count("\ufffd")
+        letters += len(text) - len(text.encode("ascii", "ignore"))
+    broken += decoder.decode(b"", True).count("\ufffd")
+    return broken * 10 <= letters
+
+
+def _one_byte_encoding(file: BinaryIO) -> str:
+    """Letters with an accent stand between plain ones (`Müller`, `numéro`); Cyrillic ones stand together (`Номер`)."""
+    file.seek(0)
+    alone = together = 0
+    while chunk := file.read(CHUNK):
+        for found in HIGH_BYTES.finditer(chunk):
+            length = found.end() - found.start()
+            if length > 1:
+                together += length
+            else:
+                alone += 1
+        if alone + together > 10_000:
+            break
+    return "cp1251" if together > alone else "cp1252"
+
+
+def _records(text: io.TextIOBase, delimiter: str) -> Iterator[Record]:
+    """Each with the number of its first line, from 1; empty lines and the line that names the delimiter are none."""
+    reader = csv.reader(text, delimiter=delimiter, skipinitialspace=True)
+    while True:
+        line = reader.line_num + 1
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error:
+            yield Record(
+                line, reader.line_num, [], "its quotation marks are not in order: one is opened and never closed."
+            )
             continue
-        if not any(sign < " " and sign not in "\t\r\n" for sign in text):
-            return text
-    raise UnreadableFile("This is not a text file. Export the table as CSV in UTF-8 and try again.")
+        if line == 1 and DELIMITER_LINE.fullmatch(delimiter.join(cells).strip("\ufeff")):
+            continue
+        if any(cell.strip("\ufeff\xa0\x1a \t\r\n") for cell in cells):
+            yield Record(line, reader.line_num, cells)
 
 
-def _parse(text: str) -> list[tuple[int, list[str]]]:
-    """Line numbers and cells, without empty lines."""
-    first = next((line for line in text.splitlines() if line.strip()), "")
-    delimiter = max(",;\t", key=first.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    found = []
-    try:
-        before = 0
-        for cells in reader:
-            if any(cell.strip() for cell in cells):
-                found.append((before + 1, cells))
-            before = reader.line_num
-    except csv.Error:
-        raise UnreadableFile(f"Line {reader.line_num} cannot be read: check its quotation marks.") from None
-    return found
+def column_name(title: str) -> str:
+    return tidy(title).strip("\"'").casefold().replace(" ", "_").replace("-", "_")
 
 
-def _column(title: str) -> str:
-    return title.strip().strip("\ufeff\"'").casefold().replace(" ", "_").replace("-", "_")
+def tidy(text: str) -> str:
+    """Without what cannot be seen: marks of byte order and of the direction of writing, which address books leave in numbers."""
+    if text.isascii():
+        return text.strip()
+    return "".join(sign for sign in text if unicodedata.category(sign) != "Cf").strip()
 
 
-def cell_error(text: str) -> str | None:
-    """Why no cell may be so; None when it may."""
+def cell_error(text: str, *, figures: bool = True) -> str | None:
+    """Why no cell may be so; None when it may.
+
+    Args:
+        figures: whether a number is expected, in which digits may be lost.
+    """
     if len(text) > LONGEST_CELL:
         return f"This is longer than {LONGEST_CELL:,} characters."
     if text.startswith(("=", "@")):
         return f"“{text[:40]}” is a formula. Write the value itself."
-    if SHORTENED.fullmatch(text):
-        return f"The spreadsheet has shortened “{text}”. Format the column as text and export it again."
+    if figures and SHORTENED.fullmatch(text):
+        return f"The spreadsheet has shortened “{text}”. Its last digits are lost: format the column as text and export it again."
     return None
 
 
 def plain(text: str) -> str:
-    """Without the signs that keep a spreadsheet from counting with a cell."""
+    """Without the signs that keep a spreadsheet from counting with a cell, and without the `.0` of one that it counted with."""
     if text.startswith('="') and (wrapped := AS_TEXT.fullmatch(text)):
-        return wrapped.group(1).strip()
-    return text.removeprefix("'").strip()
+        text = wrapped.group(1)
+    text = text.strip()
+    if text.startswith("'"):
+        text = text.strip("'").strip()
+    if GROUPED.fullmatch(text):
+        text = text.replace(",", "")
+    whole = COUNTED_WITH.fullmatch(text)
+    return whole.group(1) if whole and len(whole.group(1)) > 5 else text

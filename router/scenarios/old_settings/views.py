@@ -1,23 +1,20 @@
 """Settings, Bring over (R13): send the old settings, look at the plan, apply it. The file is kept sealed until then."""
 
-import base64
-from typing import Any
+from collections.abc import Mapping
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
-from sqlalchemy import delete, select
-from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 
 from router.accounts.access import Audience, current_actor, current_project, guard
 from router.accounts.sections import Section, add_section
 from router.accounts.sessions import require_person
-from router.crypto import SealBroken
-from router.database import dialect_insert
 from router.scenarios.models import OldSettingsFile
 from router.scenarios.old_settings.apply import apply_old_settings
-from router.scenarios.old_settings.lines import OldFile, read_old_file
+from router.scenarios.old_settings.kept_files import KeptFile, choose, find_file, forget_file, keep_file
+from router.scenarios.old_settings.lines import PHONES, OldFile, read_old_file
 from router.scenarios.old_settings.plan import ImportPlan, make_plan
 from router.scenarios.old_settings.table import UnreadableFile
+from router.scenarios.old_settings.two_readings import BadChoice, read_choices
 from router.scenarios.refusal import Refused
 from router.server import Server, current_server
 from router.web import Problem
@@ -25,7 +22,6 @@ from router.web import Problem
 PATH = "/settings/old-settings"
 MOST_BYTES = 384 * 1024
 """Of a request with a file; 1,000 lines are about 100 kB."""
-LONGEST_NAME = 120
 
 old_settings_pages = guard(Blueprint("old_settings", __name__, url_prefix=PATH), Audience.PEOPLE, require_person)
 
@@ -47,7 +43,7 @@ def allow_a_file() -> None:
 def show() -> Page:
     """The form, and the plan of the file that was sent last."""
     kept = _kept()
-    return _page(kept[0], _plan(kept[1])) if kept else _page()
+    return _page(kept[0].name, _plan(kept[1]), kept[0].choices) if kept else _page()
 
 
 @old_settings_pages.post("")
@@ -62,7 +58,20 @@ def send() -> Page:
     except UnreadableFile as error:
         return _page(error=str(error)), 422
     with current_server().database.writing() as session:
-        _keep(session, sent.filename.replace("\0", "")[-LONGEST_NAME:], data)
+        keep_file(session, OldSettingsFile, sent.filename, data)
+    return redirect(url_for("old_settings.show"))
+
+
+@old_settings_pages.post("/choose")
+def say() -> Page:
+    """How numbers of two readings are to be read, by column; an empty choice asks again."""
+    given = {column: request.form.get(f"numbers.{column}", "") for column in PHONES}
+    try:
+        choices = read_choices({column: choice for column, choice in given.items() if choice})
+    except BadChoice as error:
+        raise Problem(422, str(error), "numbers") from None
+    with current_server().database.writing() as session:
+        choose(session, OldSettingsFile, dict(choices))
     return redirect(url_for("old_settings.show"))
 
 
@@ -74,17 +83,18 @@ def apply() -> Page:
     if kept is None:
         flash("There is no file to apply: send it first.", "bad")
         return redirect(url_for("old_settings.show"))
-    name, file = kept
+    sent, file = kept
     try:
         with server.database.writing() as session:
             done = apply_old_settings(session, server, project, current_actor(), file, server.now())
-            session.execute(delete(OldSettingsFile).where(*_mine()))
+            forget_file(session, OldSettingsFile)
     except Refused:
-        return _page(name, _plan(file)), 422
+        return _page(sent.name, _plan(file), sent.choices), 422
     except Problem as refusal:
         if refusal.status != 409:
             raise
-        return _page(name, _plan(file), error=f"Nothing was brought over. {refusal.detail}"), 409
+        error = f"Nothing was brought over. {refusal.detail}"
+        return _page(sent.name, _plan(file), sent.choices, error), 409
     return render_template("scenarios/old_settings_done.html", done=done)
 
 
@@ -92,37 +102,19 @@ def apply() -> Page:
 def forget() -> Response:
     """Takes the file away without applying it."""
     with current_server().database.writing() as session:
-        session.execute(delete(OldSettingsFile).where(*_mine()))
+        forget_file(session, OldSettingsFile)
     return redirect(url_for("old_settings.show"))
 
 
-def _mine() -> tuple[Any, Any]:
-    return (
-        OldSettingsFile.project_id == current_project().id,
-        OldSettingsFile.person_id == (current_actor().person_id or 0),
-    )
-
-
-def _kept() -> tuple[str, OldFile] | None:
-    """The file that this person sent last, with its name; None as well when it cannot be read any more (the country or the key changed)."""
-    server = current_server()
-    with server.database.reading() as session:
-        kept = session.scalar(select(OldSettingsFile).where(*_mine()))
+def _kept() -> tuple[KeptFile, OldFile] | None:
+    """The file that this person sent last; None as well when it cannot be read any more, because the country changed."""
+    kept = find_file(OldSettingsFile)
     if kept is None:
         return None
     try:
-        return kept.name, read_old_file(base64.b64decode(server.keys.unseal(kept.sealed)), current_project().country)
-    except (SealBroken, UnreadableFile):
+        return kept, read_old_file(kept.data, current_project().country, read_choices(kept.choices))
+    except (UnreadableFile, BadChoice):
         return None
-
-
-def _keep(session: Session, name: str, data: bytes) -> None:
-    server = current_server()
-    sealed = server.keys.seal(base64.b64encode(data).decode())
-    changed = {"name": name, "sealed": sealed, "created_at": server.now()}
-    mine = {"project_id": current_project().id, "person_id": current_actor().person_id}
-    row = dialect_insert(session, OldSettingsFile).values(mine | changed)
-    session.execute(row.on_conflict_do_update(index_elements=list(mine), set_=changed))
 
 
 def _plan(file: OldFile) -> ImportPlan:
@@ -131,5 +123,7 @@ def _plan(file: OldFile) -> ImportPlan:
         return make_plan(session, server, current_project(), file)
 
 
-def _page(name: str = "", plan: ImportPlan | None = None, error: str = "") -> str:
-    return render_template("scenarios/old_settings.html", name=name, plan=plan, error=error)
+def _page(
+    name: str = "", plan: ImportPlan | None = None, choices: Mapping[str, str] | None = None, error: str = ""
+) -> str:
+    return render_template("scenarios/old_settings.html", name=name, plan=plan, choices=choices or {}, error=error)

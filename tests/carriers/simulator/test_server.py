@@ -1,6 +1,5 @@
 """The exchange beside us: calls are placed over HTTP and people press the buttons."""
 
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +9,7 @@ import pytest
 from router.carriers.simulator import Line, RealClock
 from router.carriers.simulator.server import ControlServer
 from tests.carriers.simulator.conftest import CALLER, NUMBER, OFFICE, SALES, Exchanges, TwimlServer, dial, response
+from tests.waiting import eventually
 
 KEY = "control-key"
 
@@ -39,13 +39,13 @@ def place(telephone: httpx.Client, caller: str = CALLER) -> str:
 
 def until(telephone: httpx.Client, sid: str, seen: Any) -> dict[str, Any]:
     """The call's state as soon as it is so."""
-    state: dict[str, Any] = {}
-    for _ in range(300):
-        state = telephone.get(f"/calls/{sid}").json()
-        if seen(state):
-            return state
-        time.sleep(0.01)
-    raise AssertionError(state)
+
+    def look() -> dict[str, Any] | None:
+        state: dict[str, Any] = telephone.get(f"/calls/{sid}").json()
+        return state if seen(state) else None
+
+    found: dict[str, Any] = eventually(look)
+    return found
 
 
 def ringing(state: dict[str, Any]) -> bool:
@@ -61,7 +61,7 @@ def press(telephone: httpx.Client, sid: str, what: str, leg: str = "") -> None:
 
 
 def test_the_company_answers_talks_and_hangs_up_by_hand(telephone: httpx.Client, twiml: TwimlServer) -> None:
-    twiml.pages["/voice/inbound"] = response(dial(SALES))
+    twiml.pages["/voice/inbound"] = response(dial(SALES, timeout="600"))
     sid = place(telephone)
     leg = until(telephone, sid, ringing)["legs"][0]
     assert leg["to"] == SALES
@@ -77,7 +77,7 @@ def test_the_company_answers_talks_and_hangs_up_by_hand(telephone: httpx.Client,
 def test_the_company_line_does_what_is_pressed(
     telephone: httpx.Client, twiml: TwimlServer, button: str, status: str
 ) -> None:
-    twiml.pages["/voice/inbound"] = response(dial(SALES, action="/next"))
+    twiml.pages["/voice/inbound"] = response(dial(SALES, action="/next", timeout="600"))
     twiml.pages["/next"] = response("<Hangup/>")
     sid = place(telephone)
     press(telephone, sid, button, until(telephone, sid, ringing)["legs"][0]["sid"])
@@ -86,7 +86,7 @@ def test_the_company_line_does_what_is_pressed(
 
 
 def test_the_caller_hangs_up_by_hand(telephone: httpx.Client, twiml: TwimlServer) -> None:
-    twiml.pages["/voice/inbound"] = response(dial(SALES, OFFICE))
+    twiml.pages["/voice/inbound"] = response(dial(SALES, OFFICE, timeout="600"))
     sid = place(telephone, "anonymous")
     until(telephone, sid, ringing)
     press(telephone, sid, "hang_up")

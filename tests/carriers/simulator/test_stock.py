@@ -34,6 +34,35 @@ def test_digits_that_no_number_has_find_nothing(digits: str) -> None:
     assert stock.search("US", digits) == []
 
 
+@pytest.mark.parametrize(("country", "begins"), [("US", "800"), ("DE", "800"), ("GB", "900"), ("JP", "120")])
+def test_a_search_that_finds_nothing_hardly_asks_the_library(
+    monkeypatch: pytest.MonkeyPatch, country: str, begins: str
+) -> None:
+    """Its whole check of one number takes a tenth of a millisecond, and there are thousands of candidates."""
+    asked: list[str] = []
+    whole_check = phonenumbers.is_valid_number_for_region
+
+    def counted(number: phonenumbers.PhoneNumber, region: str) -> bool:
+        asked.append(region)
+        return whole_check(number, region)
+
+    monkeypatch.setattr(phonenumbers, "is_valid_number_for_region", counted)
+    assert stock.search(country, begins=begins) == []
+    assert len(asked) < 10
+
+
+@pytest.mark.parametrize(
+    ("country", "kind", "begins"), [("MX", "local", "81"), ("AR", "local", "11"), ("US", "toll-free", "800")]
+)
+def test_numbers_of_an_area_are_sold_also_where_they_may_be_mobile_ones(country: str, kind: str, begins: str) -> None:
+    found = stock.search(country, kind=kind, begins=begins, limit=5)
+    assert len(found) == 5
+    for one in found:
+        number = phonenumbers.parse(one.e164, None)
+        assert phonenumbers.is_valid_number_for_region(number, country)
+        assert phonenumbers.national_significant_number(number).startswith(begins)
+
+
 def test_mobile_and_toll_free_numbers_are_sold_where_they_exist() -> None:
     (mobile,) = stock.search("DE", kind="mobile", limit=1)
     (free,) = stock.search("US", kind="toll-free", limit=1)

@@ -1,4 +1,4 @@
-// The theme switch and the copy buttons; both are hidden until this runs.
+// The theme switch and the copy buttons, both hidden until this runs; and what is open at the end of a row, closed by a click elsewhere or Escape.
 const root = document.documentElement;
 const theme = () => root.getAttribute("data-bs-theme");
 const switches = document.querySelectorAll("[data-theme-switch]");
@@ -27,4 +27,15 @@ document.querySelectorAll("[data-copy]").forEach((button) => {
     button.textContent = "Copied";
     setTimeout(() => { button.textContent = said; }, 2000);
   });
+});
+
+const OPEN = ".rarer[open], .confirm[open]";
+document.addEventListener("click", (event) => {
+  document.querySelectorAll(OPEN).forEach((one) => { if (!one.contains(event.target)) one.open = false; });
+});
+document.addEventListener("keydown", (event) => {
+  const one = event.key === "Escape" && event.target.closest(OPEN);
+  if (!one) return;
+  one.open = false;
+  one.querySelector("summary").focus();
 });

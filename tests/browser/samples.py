@@ -34,7 +34,8 @@ TEMPLATE = """
   <td>{{ page.pill("answered", "good") }} {{ page.pill("missed", "bad") }} {{ page.pill("shared", "warn") }} {{ page.pill("none") }}</td>
   <td>{{ forms.switch("/samples", loop.first, "Switch on") }}</td>
   <td class="actions"><a class="btn btn-sm btn-outline-secondary" href="/samples">Edit</a>
-    {{ page.confirm("Delete", "All of it will be lost.", "/samples") }}</td>
+    {%- call page.rarer("this call") %}<a class="btn btn-sm btn-outline-secondary" href="/samples">Copy</a>
+    {{ page.confirm("Delete", "All of it will be lost.", "/samples") }}{% endcall %}</td>
 </tr>
 {% endfor %}
 {% endcall %}

@@ -164,7 +164,7 @@ def test_r5_a_number_is_bought_without_a_scenario_and_its_progress_shown(site: S
 def test_r3_a_duplicate_opens_for_editing(site: Site, page: Page) -> None:
     page.goto(site.address + "/scenarios")
     row = page.get_by_role("row", name="Spring sale")
-    row.hover()
+    row.locator("summary", has_text="More for Spring sale").click()
     row.get_by_role("button", name="Duplicate Spring sale").click()
     expect(page.get_by_text("Spring sale (copy) is made and off.")).to_be_visible()
     with site.server.database.writing() as session:
@@ -184,7 +184,7 @@ def test_r3_delete_asks_what_becomes_of_the_numbers(site: Site, page: Page, choi
         session.add(TrackingNumber(project_id=project.id, e164=e164, scenario_id=winter.id, **rented))
     page.goto(site.address + "/scenarios")
     row = page.get_by_role("row", name=title)
-    row.hover()
+    row.locator("summary", has_text=f"More for {title}").click()
     row.get_by_role("link", name="Delete").click()
     page.get_by_label(choice).check()
     assert Axe().run(page).violations_count == 0

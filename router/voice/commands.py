@@ -1,5 +1,6 @@
 """`router import-calls`. `router.cli` passes a function that makes the server."""
 
+import sys
 from pathlib import Path
 
 import click
@@ -84,7 +85,8 @@ def import_calls(
                 f"Nothing was brought over: {say_count(log.bad, 'line')} cannot be used. "
                 f"Mend {'it' if log.bad == 1 else 'them'}, or repeat with --skip-bad."
             )
-        written = write_old_calls(server, owner, log.calls, now)
+        with click.progressbar(length=len(log.calls), file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
+            written = write_old_calls(server, owner, log.calls, now, bar.update)
         if written:
             with server.database.writing() as session:
                 audit.record(session, CONSOLE, now, "calls.imported", say_count(written, "call"), project)

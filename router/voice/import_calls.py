@@ -3,7 +3,7 @@
 The calls stand here with the source that the other service named. Nobody is told about them."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -51,8 +51,18 @@ class OldCall:
         return "import-" + hashlib.sha256(facts.encode()).hexdigest()[:40]
 
 
-def write_old_calls(server: Server, project: Project, calls: Sequence[OldCall], now: datetime) -> int:
-    """Writes those that are not here yet, some hundred at a time; returns how many were new. Broken off, it can be repeated."""
+def write_old_calls(
+    server: Server,
+    project: Project,
+    calls: Sequence[OldCall],
+    now: datetime,
+    done: Callable[[int], object] = lambda count: None,
+) -> int:
+    """Writes those that are not here yet, some hundred at a time; returns how many were new. Broken off, it can be repeated.
+
+    Args:
+        done: is told after each portion how many calls it had.
+    """
     written = 0
     by_line = sorted(calls, key=lambda one: (*_pair(one), one.started_at))  # so that later calls are decided again once
     while by_line:
@@ -61,6 +71,7 @@ def write_old_calls(server: Server, project: Project, calls: Sequence[OldCall], 
         with server.database.writing() as session:
             written += write_some(server, session, project, some, now)
         del by_line[: len(some)]
+        done(len(some))
     return written
 
 
@@ -82,8 +93,7 @@ def write_some(server: Server, session: Session, project: Project, calls: Sequen
         return 0
     spans = _known_spans(session, calls)
     rows = _rows(project, calls, {pair: first for pair, (first, _) in spans.items()})
-    inserted = insert_new(session, CALL, unique=["sid"]).values(rows).returning(CALL.c.sid)
-    new = set(session.scalars(inserted))
+    new = set(session.scalars(insert_new(session, CALL, unique=["sid"]).returning(CALL.c.sid), rows))
     later = {
         _pair(one): one
         for one in sorted(calls, key=lambda one: one.started_at, reverse=True)

@@ -31,6 +31,7 @@ MOST_SHOWN = 200
 """Bad lines that are listed one by one."""
 FIRST_CALLS = 5
 LONGEST_CHOICE = 200
+UNREADABLE = (UnreadableFile, UnknownColumn, BadChoice)
 
 call_log_pages = guard(Blueprint("call_log", __name__, url_prefix=PATH), Audience.PEOPLE, require_person)
 
@@ -56,7 +57,7 @@ def show() -> Page:
         return _page()
     try:
         return _page(kept, _read(kept.data, kept.choices))
-    except (UnreadableFile, UnknownColumn, BadChoice) as error:
+    except UNREADABLE as error:
         return _page(error=f"{kept.name} cannot be read any more. {error}")
 
 
@@ -96,8 +97,11 @@ def say() -> Page:
     }
     try:
         _read(kept.data, choices)
-    except (UnreadableFile, UnknownColumn, BadChoice) as error:
-        return _page(kept, _read(kept.data, kept.choices), error=str(error)), 422
+    except UNREADABLE as error:
+        try:
+            return _page(kept, _read(kept.data, kept.choices), error=str(error)), 422
+        except UNREADABLE:
+            return redirect(url_for("call_log.show"))
     with current_server().database.writing() as session:
         choose(session, CallLogFile, choices)
     return redirect(url_for("call_log.show"))
@@ -111,7 +115,10 @@ def apply() -> Page:
     if kept is None:
         flash("There is no file to apply: send it first.", "bad")
         return redirect(url_for("call_log.show"))
-    log = _read(kept.data, kept.choices)
+    try:
+        log = _read(kept.data, kept.choices)
+    except UNREADABLE:  # the project's numbers are others now
+        return redirect(url_for("call_log.show"))
     if log.is_open or (log.bad and not request.form.get("skip_bad")):
         return _page(kept, log), 422
     now = server.now()

@@ -4,7 +4,7 @@ import io
 
 import pytest
 from flask.testing import FlaskClient
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from werkzeug.test import TestResponse
 
 from router.accounts.models import AuditEntry
@@ -198,6 +198,18 @@ def test_r13_what_a_log_holds_is_only_text_on_the_page(alice: FlaskClient) -> No
     page = send(alice, f"{HEAD.strip()},{hostile}\n{bad}{good}", "<b>.csv").text
     assert "<script>alert" not in page
     assert "<b>.csv" not in page
+
+
+@only_sqlite
+def test_r13_a_log_that_cannot_be_read_any_more_says_so(alice: FlaskClient, database: Database) -> None:
+    send(alice, f"Foo,Bar,Baz\n{OURS},{ANNA},2026-03-01 10:00\n")
+    alice.post(f"{PAGE}/choose", data={"column.number": "1", "column.caller": "2", "column.started_at": "3"})
+    with database.writing() as session:
+        session.execute(update(CallLogFile).values(choices={"columns": {"caller": "9"}}))
+    assert "calls.csv cannot be read any more. There is no column “9”" in alice.get(PAGE).text
+    for path in ("apply", "choose"):
+        answer = alice.post(f"{PAGE}/{path}", data={"column.caller": "8"}, follow_redirects=True)
+        assert "calls.csv cannot be read any more." in answer.text
 
 
 @only_sqlite

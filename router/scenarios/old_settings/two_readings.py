@@ -9,10 +9,6 @@ from router.phones import AmbiguousPhone, BadPhone, international, numbers_in, r
 
 Choice = Literal["international", "national"]
 CHOICES: tuple[Choice, ...] = get_args(Choice)
-LABELS = {
-    "international": "They begin with a country code",
-    "national": "They are numbers of the project's country",
-}
 MOST_SHOWN = 20
 
 

@@ -12,7 +12,7 @@ import pytest
 from router.supervisor import PortTaken, claim_port
 from tests.faults.running import free_port
 
-SLOW_SECONDS = 5
+SLOW_SECONDS = 3
 SLEEPY = f"""
 import sys, time
 if any(word in sys.orig_argv for word in ("gunicorn", "worker", "router.demo.outside")):

@@ -3,12 +3,14 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from flask import Blueprint, current_app, g, request
 
-from router.accounts.models import Project
 from router.web import Problem
+
+if TYPE_CHECKING:
+    from router.accounts.models import Project
 
 RANK = {"person": 0, "viewer": 1, "admin": 2, "owner": 3, "operator": 4}
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
@@ -78,7 +80,7 @@ def needs_project() -> bool:
     return least_role() not in ("operator", "person")
 
 
-def check_role(actor: Actor, project: Project | None) -> None:
+def check_role(actor: Actor, project: "Project | None") -> None:
     """
     Raises:
         Problem: 404 when the actor is nobody in this project (it does not exist for him), 403 when his role is too small
@@ -106,12 +108,12 @@ def current_actor() -> Actor:
     return cast(Actor, g.actor)
 
 
-def current_project() -> Project:
+def current_project() -> "Project":
     """The project of this request; views without one are refused before they run."""
     project = g.get("project")
     if project is None:
         raise Problem(404, "There is no such project.")
-    return cast(Project, project)
+    return cast("Project", project)
 
 
 def audience_of(blueprint_name: str | None) -> Audience | None:

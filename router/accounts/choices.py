@@ -1,5 +1,6 @@
 """What the selects of forms offer: countries, currencies, time zones, roles."""
 
+from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
 from router.countries import named_countries
@@ -45,3 +46,11 @@ CONSENT_CHOICES = [
 def timezone_choices() -> list[tuple[str, str]]:
     names = sorted(name for name in available_timezones() if name.startswith(AREAS))
     return [(name, name.replace("_", " ")) for name in ("UTC", *names)]
+
+
+def local_path(address: str | None) -> str | None:
+    """The address if it is a path of this server, else None: nobody is led elsewhere by a link to the sign-in page."""
+    if not address or not address.startswith("/") or "\\" in address or any(ord(sign) < 33 for sign in address):
+        return None
+    parts = urlsplit(address)
+    return None if parts.scheme or parts.netloc or address.startswith("//") else address

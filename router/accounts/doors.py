@@ -6,6 +6,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from router.accounts import passwords, sessions
 from router.accounts.access import Audience, guard, needs
+from router.accounts.choices import local_path
 from router.accounts.filters import values_of
 from router.accounts.frame import navigation
 from router.accounts.models import Person
@@ -53,7 +54,7 @@ def try_sign_in() -> BaseResponse | tuple[str, int]:
     with current_server().database.writing() as session:
         passwords.forgive_attempts(session, email, address)
     sessions.begin_session(person)
-    return _remembered(redirect(sessions.local_path(request.args.get("next")) or url_for("doors.home")), email)
+    return _remembered(redirect(local_path(request.args.get("next")) or url_for("doors.home")), email)
 
 
 @doors.post("/sign-out")

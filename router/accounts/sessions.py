@@ -2,7 +2,6 @@
 
 import hmac
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from flask import g, redirect, request, session, url_for
 from sqlalchemy import select
@@ -107,11 +106,3 @@ def _back() -> str | None:
     """Where to go after sign-in: the page that was asked for, when it can be asked for again."""
     address = request.full_path.rstrip("?") if request.method == "GET" else None
     return address if address != "/" else None
-
-
-def local_path(address: str | None) -> str | None:
-    """The address if it is a path of this server, else None: nobody is led elsewhere by a link to the sign-in page."""
-    if not address or not address.startswith("/") or "\\" in address or any(ord(sign) < 33 for sign in address):
-        return None
-    parts = urlsplit(address)
-    return None if parts.scheme or parts.netloc or address.startswith("//") else address

@@ -1,7 +1,7 @@
 """The pages of deliveries: is everything delivered, and if not, to whom, since when and why."""
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
-from werkzeug.wrappers import Response
+from werkzeug.wrappers import Response as AnyResponse
 
 from router.accounts import audit
 from router.accounts.access import Audience, current_actor, current_project, guard
@@ -68,7 +68,7 @@ def show(delivery_id: int) -> str:
 
 
 @deliveries.post("/<int:delivery_id>/replay")
-def replay_one(delivery_id: int) -> Response:
+def replay_one(delivery_id: int) -> AnyResponse:
     server, project = current_server(), current_project()
     now = server.now()
     with server.database.writing() as session:
@@ -80,7 +80,7 @@ def replay_one(delivery_id: int) -> Response:
 
 
 @deliveries.post("/replay")
-def replay_all() -> Response:
+def replay_all() -> AnyResponse:
     """All dead ones of `destination`."""
     server, project, destination = current_server(), current_project(), request.form.get("destination", "")
     now = server.now()

@@ -28,9 +28,9 @@ def count_day(
             found[scenario_id] |= {
                 "visits": visits, "shared": shared, "mixed": mixed, "overflowed": overflowed, "kept": kept
             }  # fmt: skip
-    for scenario, calls, sure_calls, confidence_sum in session.execute(_calls(project_id, list(holds), day)):
+    for scenario, calls, sure, confidence_sum in session.execute(_calls(project_id, list(holds), day)):
         found[scenario or 0] |= {
-            "calls": calls, "sure_calls": sure_calls, "confidence_sum": round(confidence_sum or 0.0, 4)
+            "calls": calls, "sure_calls": sure, "confidence_sum": round(confidence_sum or 0.0, 4)
         }  # fmt: skip
     return {scenario_id: Figures(**values) for scenario_id, values in found.items()}
 

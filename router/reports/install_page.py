@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from flask import Blueprint, flash, redirect, render_template, url_for
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
-from werkzeug.wrappers import Response
+from werkzeug.wrappers import Response as AnyResponse
 
 from router.accounts import audit
 from router.accounts.access import Audience, current_actor, current_project, guard
@@ -85,7 +85,7 @@ def _texts(project: Project, server_address: str) -> dict[str, Any]:
 
 
 @install_page.post("/allow/<int:origin_id>")
-def allow(origin_id: int) -> Response:
+def allow(origin_id: int) -> AnyResponse:
     """The host of a site that asked becomes one of the project's own."""
     server = current_server()
     with server.database.writing() as session:

@@ -6,7 +6,7 @@ from flask import flash, jsonify, redirect, request
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 
-from router.accounts.sessions import local_path
+from router.accounts.choices import local_path
 from router.server import current_server
 from router.web import Problem
 

@@ -7,7 +7,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from router.accounts import passwords
-from router.accounts.sessions import local_path
+from router.accounts.choices import local_path
 from tests.people import NOW, PASSWORD, Cast, sign_in
 
 

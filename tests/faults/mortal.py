@@ -137,7 +137,7 @@ def _live(life: Life) -> None:
     server = _server(life)
     if life.dies_at:
         _die(server.database.engine, life)
-    renewal.AT_ONCE = 2  # several transactions for few numbers
+    renewal.RENEWED_AT_ONCE = 2  # several transactions for few numbers
     steps: dict[str, Any] = {"buy": advance_due, "renew": renewal.renew_due, "release": advance_releases}
     start = datetime.fromisoformat(life.start)
     for seconds in life.moments:

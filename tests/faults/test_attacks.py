@@ -8,7 +8,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import func, select
 from werkzeug.routing import Rule
 
-from router.accounts.sessions import local_path
+from router.accounts.choices import local_path
 from router.attribution.models import PoolNumber, Visit
 from router.database import Database
 from router.scenarios.models import Scenario, TrackingNumber

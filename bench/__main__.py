@@ -19,7 +19,7 @@ from bench.processes import BASE_URL, SECRET, TOKEN, Running, serving
 from bench.statements import keep, second_look, statements_of
 from bench.turns import Contestant, Result, in_turns, relation
 from router.app import create_app
-from router.settings import Settings
+from router.config import Settings
 from tests.postgres import postgres_cluster
 
 LEAST_OF_FLOOR = 0.6

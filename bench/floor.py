@@ -17,7 +17,7 @@ import psycopg
 from flask import Flask, Response, request
 
 from bench.statements import Statement, kept
-from router.carriers.twilio import Twilio
+from router.carriers.twilio.webhooks import Twilio
 
 LOOKS = 5
 

@@ -13,7 +13,7 @@ import sqlalchemy.dialects.postgresql.psycopg as psycopg_dialect
 from flask.testing import FlaskClient
 
 from bench.load import Plan, requests_of
-from router.attribution.pool_statements import look_statement
+from router.attribution.pool.leases import look_statement
 
 
 @dataclass(frozen=True)

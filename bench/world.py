@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import create_engine, insert, text
 
 from router.attribution.models import PoolNumber
-from router.database import Database, migrate, table_of
+from router.db import Database, migrate, table_of
 from router.integrations.models import Integration
 from router.scenarios.models import TrackingNumber
 from router.server import utc_now

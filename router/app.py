@@ -6,74 +6,58 @@ from pathlib import Path
 import structlog
 from flask import Blueprint, Flask, request
 
-from router.accounts.api import accounts_api, api_description
-from router.accounts.cookies import CookieSessions
-from router.accounts.doors import doors
-from router.accounts.failures import init_failures
-from router.accounts.frame import init_frame
-from router.accounts.people_api import people_api
-from router.accounts.people_pages import people_settings
-from router.accounts.profile import profile
-from router.accounts.project_pages import projects
-from router.accounts.settings_pages import settings
-from router.accounts.tag_pages import tag_settings
-from router.accounts.token_pages import token_settings
-from router.attribution import hooks as tag_hooks
-from router.attribution import pool
-from router.attribution.amp import amp
-from router.attribution.crawler_api import crawler_api
-from router.attribution.never_shown import never_shown
-from router.attribution.planner.api import plan_api
-from router.attribution.planner.history import add_past_calls
-from router.attribution.planner.views import plan_pages
-from router.attribution.pool_size import small_pools
-from router.attribution.regions import open_regions
-from router.attribution.showing import shown_numbers
-from router.attribution.tag_views import tag_files
-from router.attribution.upkeep_api import upkeep_api
-from router.attribution.upkeep_views import upkeep_pages
+from router.accounts.api import accounts_api, api_description, people_api
+from router.accounts.sessions import CookieSessions
+from router.accounts.views.people import people_settings
+from router.accounts.views.projects import projects
+from router.accounts.views.settings import settings
+from router.accounts.views.sign_in import doors, profile
+from router.accounts.views.tag import tag_settings
+from router.accounts.views.tokens import token_settings
+from router.attribution.planner.traffic import add_past_calls
+from router.attribution.planner.views import plan_api, plan_pages
+from router.attribution.pool.membership import connect_pool
+from router.attribution.pool.sizing import small_pools
+from router.attribution.pool.unplaced import never_shown, shown_numbers
+from router.attribution.tag.serve import tag_files
+from router.attribution.tracking.amp import amp
+from router.attribution.tracking.crawlers import crawler_api
+from router.attribution.tracking.hooks import hooks, make_limits
+from router.attribution.tracking.regions import open_regions
+from router.attribution.upkeep.views import upkeep_api, upkeep_pages
 from router.carriers import carrier_of
-from router.crypto import load_keys
-from router.database import Database
+from router.config import Settings, read_settings
+from router.db import Database
 from router.demo.site import site
 from router.demo.telephone import telephone
-from router.integrations import receivers
-from router.integrations.api import deliveries_api
-from router.integrations.scenario_part import IntegrationsPart
-from router.integrations.views import deliveries
-from router.logs import configure_logs
-from router.operations import init_operations, operations
-from router.reports.accuracy_api import accuracy_api
-from router.reports.accuracy_page import accuracy_page
+from router.integrations.outbox import connect_receivers
+from router.integrations.settings import IntegrationsPart
+from router.integrations.views import deliveries, deliveries_api
+from router.lib.crypto import load_keys
+from router.operations import configure_logs, init_operations, operations
+from router.reports.accuracy.views import accuracy_api, accuracy_page
 from router.reports.api import reports_api
-from router.reports.install_page import add_install_section, install_page
-from router.reports.leak_pages import leak_pages
 from router.reports.leaks import leaking_scenarios
-from router.reports.report_pages import reports
-from router.reports.views import reports_pages
+from router.reports.views import add_install_section, install_page, leak_pages, reports, reports_pages
 from router.scenarios import flows
-from router.scenarios.actions_api import scenario_actions_api
-from router.scenarios.api import scenarios_api
-from router.scenarios.linting.lint import add_lint_rule
-from router.scenarios.money.api import ledger_api
-from router.scenarios.money.views import balance_pages
-from router.scenarios.number_api import numbers_api
-from router.scenarios.number_views import numbers_pages
-from router.scenarios.old_settings.views import add_old_settings_section, old_settings_pages
-from router.scenarios.parts import add_part
-from router.scenarios.renting.buying_views import buying_pages
-from router.scenarios.renting.grace import add_calls
-from router.scenarios.renting.release import add_activity
+from router.scenarios.api import scenario_actions_api, scenarios_api
+from router.scenarios.billing.rent import add_calls
+from router.scenarios.billing.views import balance_pages, ledger_api
+from router.scenarios.documents import add_part
+from router.scenarios.importing.views import add_old_settings_section, old_settings_pages
+from router.scenarios.lint.rules import add_lint_rule
+from router.scenarios.numbers.api import numbers_api
+from router.scenarios.numbers.release import add_activity
+from router.scenarios.numbers.views import buying_pages, numbers_pages
 from router.scenarios.views import scenarios_pages
-from router.scenarios.wizard.connect_views import connect_pages
-from router.scenarios.wizard.views import wizard_pages
+from router.scenarios.wizard.views import connect_pages, wizard_pages
 from router.server import Server
-from router.settings import Settings, read_settings
 from router.voice import hooks as voice_hooks
-from router.voice.call_log.views import add_call_log_section, call_log_pages
-from router.voice.past_calls import calls_by_lease
-from router.voice.recent import called_numbers
-from router.web import BODY_LIMIT, IdConverter, Problem
+from router.voice.importing.views import add_call_log_section, call_log_pages
+from router.voice.routing import called_numbers, calls_by_lease
+from router.web.error_pages import init_failures
+from router.web.errors import BODY_LIMIT, IdConverter, Problem
+from router.web.layout import init_frame
 
 PACKAGE = Path(__file__).parent
 
@@ -108,7 +92,7 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     scenario_actions_api,
     deliveries,
     deliveries_api,
-    tag_hooks.hooks,
+    hooks,
     amp,
     voice_hooks.hooks,
     reports_pages,
@@ -160,10 +144,10 @@ def make_server(settings: Settings) -> Server:
     pool_size = settings.web_threads + 2
     server = Server(settings, Database(settings.database, pool_size=pool_size), load_keys(settings))
     flows.connect()
-    pool.connect()
-    receivers.connect(server)
+    connect_pool()
+    connect_receivers(server)
     add_part(server, IntegrationsPart(server))
-    tag_hooks.make_limits(server)
+    make_limits(server)
     open_regions(server)
     add_install_section(server)
     add_old_settings_section(server)

@@ -6,23 +6,22 @@ import sys
 import click
 from sqlalchemy.exc import SQLAlchemyError
 
-from router.accounts.commands import token, user
-from router.accounts.facts import ANOTHER_KEY, demand_key
-from router.accounts.set_up import setup_link
+from router.accounts.cli import token, user
+from router.accounts.members import setup_link
+from router.accounts.models import ANOTHER_KEY, demand_key
 from router.app import make_server
-from router.attribution.planner.command import plan
+from router.attribution.planner.views import plan
 from router.carriers import carrier_of
-from router.database import migrate as migrate_database
-from router.database import schema_state
+from router.config import SettingsError, read_settings
+from router.db import migrate as migrate_database
+from router.db import schema_state
 from router.demo.run import demo_environment, prepare_demo, say_when_ready
-from router.logs import configure_logs
-from router.operations import key_fits
-from router.scenarios.old_settings.command import import_old
-from router.scenarios.renting.commands import numbers
+from router.operations import configure_logs, key_fits
+from router.scenarios.importing.views import import_old
+from router.scenarios.numbers.sync import numbers
 from router.server import Server
-from router.settings import SettingsError, read_settings
 from router.supervisor import PortTaken, claim_port, python, supervise, web_command
-from router.voice.commands import import_calls
+from router.voice.importing.command import import_calls
 from router.worker import Worker
 
 

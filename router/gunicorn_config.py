@@ -8,9 +8,9 @@ from gunicorn.glogging import Logger
 from gunicorn.workers import gthread
 from prometheus_client import multiprocess
 
-from router.attribution.crawler_counts import write_counts
-from router.logs import configure_logs
-from router.settings import read_settings
+from router.attribution.tracking.crawlers import write_counts
+from router.config import read_settings
+from router.operations import configure_logs
 
 # Browsers open connections ahead of time and say nothing on them: such a one holds a thread for this long, not for 5 s.
 gthread.DEFAULT_WORKER_DATA_TIMEOUT = 0.2

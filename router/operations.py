@@ -1,24 +1,57 @@
-"""For balancers, operators and alarms: can this process take calls, is everything ready, and how busy is it."""
+"""For balancers, operators and alarms: can this process take calls, is everything ready, and how busy is it.
 
+Counters for /metrics, summed over all web processes when PROMETHEUS_MULTIPROC_DIR is set (`router serve` sets it).
+
+Logs are JSON lines on standard error. Each line of a request carries its call's id; phone numbers are masked, secrets never appear."""
+
+import logging
+import os
+import sys
 import time
+from collections.abc import MutableMapping
 from datetime import datetime, timedelta
 from ipaddress import IPv4Network, IPv6Network
+from typing import Any
 
+import structlog
 from flask import Blueprint, Flask, Response, g, jsonify, request
+from prometheus_client import REGISTRY as OWN_PROCESS
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, multiprocess
 from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
+from structlog.typing import Processor
 
-from router import metrics
-from router.accounts.access import Audience, guard
-from router.accounts.facts import KEY_FACT, fits_key, read_fact, remember_fact
+from router.accounts.models import KEY_FACT, fits_key, read_fact, remember_fact
 from router.accounts.tokens import find_actor
-from router.database import schema_state
+from router.db import schema_state
 from router.integrations.models import Delivery
+from router.lib.phones import masked
 from router.server import Server, current_server
 from router.voice.models import Call
-from router.web import Problem, client_address, within
+from router.web.access import Audience, guard
+from router.web.errors import Problem, client_address, within
 from router.worker import HEARTBEAT
+
+REQUESTS = Counter("router_requests_total", "Requests answered", ["room", "status"])
+SECONDS = Histogram(
+    "router_request_seconds",
+    "Time to answer a request",
+    ["room"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15),
+)
+FAILED_DOCUMENTS = Counter("router_last_resort_total", "Calls answered by the last resort")
+
+
+def render(extra: dict[str, float]) -> bytes:
+    """The text format: all processes' counters, and gauges that the caller read from the database."""
+    registry = OWN_PROCESS
+    if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        registry = CollectorRegistry()
+        multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # prometheus_client has no hints here
+    lines = [f"# TYPE {name.split('{')[0]} gauge\n{name} {value:g}\n" for name, value in sorted(extra.items())]
+    return generate_latest(registry) + "".join(lines).encode()
+
 
 WORKER_SILENT = timedelta(seconds=60)
 LOOPBACK = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
@@ -59,7 +92,7 @@ def show_metrics() -> Response:
         raise Problem(403, "Metrics are for this machine itself, or for an operator's token.")
     with current_server().database.reading() as session:
         gauges = _gauges(session, current_server().now())
-    return Response(metrics.render(gauges), mimetype="text/plain; version=0.0.4")
+    return Response(render(gauges), mimetype="text/plain; version=0.0.4")
 
 
 def init_operations(app: Flask, server: Server) -> None:
@@ -74,9 +107,9 @@ def init_operations(app: Flask, server: Server) -> None:
     @app.after_request
     def count(response: Response) -> Response:
         room = request.blueprint or "none"
-        metrics.REQUESTS.labels(room, response.status_code).inc()
+        REQUESTS.labels(room, response.status_code).inc()
         if began := g.get("began"):
-            metrics.SECONDS.labels(room).observe(time.perf_counter() - began)
+            SECONDS.labels(room).observe(time.perf_counter() - began)
         return response
 
 
@@ -134,3 +167,58 @@ def _gauges(session: Session, now: datetime) -> dict[str, float]:
         session.scalar(select(func.count()).select_from(Call).where(Call.ended_at.is_(None))) or 0
     )
     return gauges
+
+
+UNMASKED = ("timestamp", "level", "logger", "call", "path")
+
+
+def configure_logs(level: str) -> None:
+    """Sends structlog's and the standard library's lines the same way."""
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.format_exc_info,
+        _mask,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.JSONRenderer(ensure_ascii=False),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for chatty in (
+        "httpx",
+        "alembic",
+    ):  # the one names every address it asks with its query, the other each look at the schema
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def _mask(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    for name, value in line.items():
+        if name not in UNMASKED and not name.startswith("_"):
+            line[name] = _masked(value)
+    return line
+
+
+def _masked(value: Any) -> Any:
+    """Text wherever it stands; whatever is neither a number nor a plain container is written as its text."""
+    if isinstance(value, dict):
+        return {_masked(key): _masked(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set):
+        return [_masked(item) for item in value]
+    return value if value is None or isinstance(value, bool | int | float) else masked(str(value))

@@ -7,9 +7,9 @@ from typing import Any, cast
 
 from flask import Flask, current_app
 
-from router.crypto import KeyRing
-from router.database import Database
-from router.settings import Settings
+from router.config import Settings
+from router.db import Database
+from router.lib.crypto import KeyRing
 
 
 def utc_now() -> datetime:

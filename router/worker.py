@@ -9,28 +9,28 @@ from types import FrameType
 
 import structlog
 
-from router.accounts.facts import remember_fact
 from router.accounts.mail import send_mails
-from router.attribution.never_shown import refresh_shown
-from router.attribution.planner.making import PlanMaker
-from router.attribution.pool import settle_free_numbers
-from router.attribution.pool_size import refresh_needed
-from router.attribution.upkeep_run import keep_pools
-from router.database import LONG_AGO
+from router.accounts.models import remember_fact
+from router.attribution.planner.jobs import PlanMaker
+from router.attribution.pool.membership import settle_free_numbers
+from router.attribution.pool.sizing import refresh_needed
+from router.attribution.pool.unplaced import refresh_shown
+from router.attribution.upkeep.run import keep_pools
+from router.db import LONG_AGO
 from router.integrations.resealing import reseal
-from router.integrations.work import DeliveryWorker
-from router.reports.accuracy_days import refresh_accuracy
-from router.reports.columns import ColumnKeeper
+from router.integrations.worker import DeliveryWorker
+from router.reports.accuracy.jobs import refresh_accuracy
+from router.reports.accuracy.learning import learn_survival
+from router.reports.counters import ColumnKeeper
 from router.reports.leaks import refresh_leaking
-from router.reports.learning import learn_survival
+from router.scenarios.billing.notices import watch_balances
+from router.scenarios.billing.rent import renew_due
 from router.scenarios.flows import refresh_destination_numbers
-from router.scenarios.money.low_balance import watch_balances
-from router.scenarios.renting.carrier_prices import refresh_carrier_prices
-from router.scenarios.renting.purchase import advance_due
-from router.scenarios.renting.release import advance_releases
-from router.scenarios.renting.renewal import renew_due
+from router.scenarios.numbers.purchase import advance_due
+from router.scenarios.numbers.release import advance_releases
+from router.scenarios.numbers.search import refresh_carrier_prices
 from router.server import Server
-from router.voice.closing import close_silent_calls, repeat_fan_out
+from router.voice.events import close_silent_calls, repeat_fan_out
 
 HEARTBEAT = "worker_seen"
 TICK_SECONDS = 1.0

@@ -16,11 +16,11 @@ from hypothesis import settings as hypothesis_settings
 import tests.attribution.planner.furniture
 import tests.integrations.furniture  # noqa: F401 - what it furnishes
 from router.app import create_app
-from router.crypto import KeyRing, load_keys
-from router.database import Database, migrate
-from router.logs import configure_logs
+from router.config import Settings
+from router.db import Database, migrate
+from router.lib.crypto import KeyRing, load_keys
+from router.operations import configure_logs
 from router.server import Server
-from router.settings import Settings
 from tests import furnishing  # noqa: F401 - fills the project that the walk over all addresses visits
 from tests.people import Cast, create_cast
 from tests.postgres import EmptyDatabases, postgres_cluster

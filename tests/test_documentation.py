@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from router.cli import router
-from router.settings import SECRETS, Settings, read_settings
+from router.config import SECRETS, Settings, read_settings
 
 ROOT = Path(__file__).parent.parent
 

@@ -8,7 +8,7 @@ from sqlalchemy import Executable, bindparam, event, insert, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from router.accounts.models import Project, ServerFact
-from router.database import Database, table_of
+from router.db import Database, table_of
 from router.scenarios.models import Scenario
 from router.statements import Statement
 from tests.world import NOON, make_project

@@ -26,11 +26,11 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_installed_server_finds_its_templates_tag_and_migrations(installed: Path, tmp_path: Path) -> None:
     script = """
 from router.app import create_app
-from router.database import migrate
-from router.settings import Settings
+from router.db import migrate
+from router.config import Settings
 import pathlib, router
 assert pathlib.Path(router.__file__).is_relative_to(pathlib.Path.cwd()), router.__file__
-from router.attribution.unwanted_referrals import unwanted
+from router.attribution.tracking.unwanted_referrals import unwanted
 assert unwanted("www.paypal.com") == "never"
 app = create_app(Settings(data_dir=pathlib.Path("data")))
 migrate(app.extensions["router"].database)

@@ -7,8 +7,8 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
-from router.attribution.pool import follow_numbers
-from router.database import start_visit_numbers
+from router.attribution.pool.membership import follow_numbers
+from router.db import start_visit_numbers
 from router.scenarios.models import CallFlow, Scenario, TrackingNumber
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)

@@ -15,8 +15,8 @@ from bench.traffic.cells import Cell, Told
 from router.app import create_app
 from router.attribution.models import Lease, Visit
 from router.attribution.planner.traffic import Traffic
-from router.database import Database, migrate
-from router.settings import Settings
+from router.config import Settings
+from router.db import Database, migrate
 from router.voice.models import Call
 from tests.world import make_project, make_scenario
 

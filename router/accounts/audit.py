@@ -5,8 +5,8 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from router.accounts.access import Actor
 from router.accounts.models import AuditEntry
+from router.web.access import Actor
 
 
 def record(

@@ -1,16 +1,24 @@
-"""The ledger of a project: an append-only list of entries whose sum is the balance (R4). Nothing else writes either."""
+"""The ledger of a project: an append-only list of entries whose sum is the balance (R4). Nothing else writes either.
 
+Entries that the operator writes into a ledger: top-ups and corrections (R4)."""
+
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Annotated
 
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from router.accounts.letters import used_up
-from router.accounts.mail import write_mail
+from router.accounts import audit
+from router.accounts.mail import used_up, write_mail
 from router.accounts.models import LedgerEntry, Project
-from router.settings import Settings
+from router.config import Settings
+from router.lib.formats import say_change, say_money
+from router.web.access import Actor
+from router.web.errors import Problem
 
 LARGEST_MINOR = 10**15
 """An entry or a balance beyond is a mistake."""
@@ -146,3 +154,69 @@ def find_entry(session: Session, project_id: int, reason: str) -> LedgerEntry | 
 def has_entries(session: Session, project_id: int) -> bool:
     """Whether anything was ever charged or topped up."""
     return session.scalar(select(LedgerEntry.id).where(LedgerEntry.project_id == project_id).limit(1)) is not None
+
+
+RESERVED = ("rent:", "refund:")
+"""Reasons that only the server itself gives."""
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _reason(text: str | None) -> str | None:
+    reason = _one_line(text or "")
+    if reason.casefold().startswith(RESERVED):
+        raise ValueError("A reason that begins with “rent:” or “refund:” is the server's own. Choose another one.")
+    return reason or None
+
+
+def _amount(minor: int) -> int:
+    if minor == 0:
+        raise ValueError("An amount of zero changes nothing.")
+    return minor
+
+
+class EntryValues(BaseModel):
+    """What the operator gives for an entry. A reason that was given before counts once."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    amount_minor: Annotated[int, Field(strict=True, ge=-LARGEST_MINOR, le=LARGEST_MINOR), AfterValidator(_amount)]
+    note: Annotated[str, AfterValidator(_one_line)] = Field(default="", max_length=NOTE_LENGTH)
+    reason: Annotated[str | None, AfterValidator(_reason)] = Field(default=None, max_length=REASON_LENGTH)
+
+
+def change_balance(
+    session: Session, settings: Settings, project: Project, actor: Actor, values: EntryValues, now: datetime
+) -> tuple[LedgerEntry, bool]:
+    """Tops up a balance, or corrects it by a negative amount; the entry, and whether it is new: False when its reason counted before.
+
+    Raises:
+        Problem: 409 with `missing_minor` when the balance would fall below zero; 422 when it would be absurdly large.
+    """
+    kind = "top-up" if values.amount_minor > 0 else "correction"
+    reason = values.reason or f"{kind}:{secrets.token_hex(8)}"
+    announces = price_of(settings, project) > 0
+    entry = Post(values.amount_minor, reason, actor.name, values.note, announces=announces)
+    try:
+        row = post(session, project.id, entry, now)
+    except BalanceTooLow as error:
+        raise _too_low(project, error.missing_minor) from None
+    except BalanceTooLarge:
+        raise Problem(422, "The balance would be larger than anybody's. Check the amount.", "amount_minor") from None
+    if row is None:
+        before = find_entry(session, project.id, reason)
+        if before is None:
+            raise LookupError(f"nothing was posted for {reason!r}, and nothing was there")
+        return before, False
+    said = say_change(row.amount_minor, project.currency)
+    detail = {"amount_minor": row.amount_minor, "reason": reason, "note": values.note}
+    audit.record(session, actor, now, f"balance {kind}", said, project.id, **detail)
+    return row, True
+
+
+def _too_low(project: Project, missing_minor: int) -> Problem:
+    missing = say_money(missing_minor, project.currency)
+    sentence = f"The balance cannot fall below zero: {missing} too much would be taken away."
+    return Problem(409, sentence, "amount_minor", missing_minor=missing_minor)

@@ -1,4 +1,6 @@
-"""E-mails to a project's address: written in the transaction of their cause, sent by the worker at least once (R4)."""
+"""E-mails to a project's address: written in the transaction of their cause, sent by the worker at least once (R4).
+
+What the e-mails about a balance say (R4)."""
 
 import hashlib
 from dataclasses import dataclass
@@ -11,14 +13,15 @@ import structlog
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from router.accounts.access import Actor
 from router.accounts.audit import record
 from router.accounts.models import Mail, Project
-from router.database import insert_new
+from router.config import Settings
+from router.db import insert_new
+from router.lib.formats import say_moment, say_money
+from router.lib.smtp import MailError, MailServer, send_message
 from router.server import Server
-from router.settings import Settings
-from router.smtp import MailError, MailServer, send_message
-from router.web import Problem
+from router.web.access import Actor
+from router.web.errors import Problem
 
 LEASE = timedelta(minutes=5)
 """How long one that was claimed is left alone: longer than any attempt, every wait of which is limited."""
@@ -188,3 +191,35 @@ def address_of(text: str) -> Address:
 
 def _footer(settings: Settings, project: Project) -> str:
     return f"Written for {project.name} by the call tracking server at {settings.base_url}."
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """Subject and text of an e-mail."""
+
+    subject: str
+    body: str
+
+
+def used_up(project: Project) -> Letter:
+    """The balance has reached zero."""
+    return Letter(
+        f"The balance of {project.name} is used up",
+        f"The balance of {project.name} is {say_money(0, project.currency)} now.\n\n"
+        "Calls are still put through. Numbers whose paid time ends cannot be renewed until the balance is topped up;"
+        " they keep ringing for 7 more days, after that those that nobody calls any more are given back.\n\n"
+        "Ask the operator of this server to top it up. The page Balance shows every entry.",
+    )
+
+
+def runs_low(project: Project, lasts_until: datetime, weekly_minor: int, now: datetime) -> Letter:
+    """The balance will last less than 7 days."""
+    money = say_money(project.balance_minor, project.currency)
+    when = say_moment(lasts_until, project.timezone, now)
+    return Letter(
+        f"The balance of {project.name} lasts less than 7 days",
+        f"The balance of {project.name} is {money}. Its numbers cost {say_money(weekly_minor, project.currency)} for 7 days,"
+        f" so it lasts until {when} ({project.timezone}).\n\n"
+        "A number that cannot be renewed keeps ringing for 7 more days; after that those that nobody calls any more are"
+        " given back.\n\nAsk the operator of this server to top it up in time. The page Balance shows every entry.",
+    )

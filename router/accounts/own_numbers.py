@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from router.phones import BadPhone, international, line_of, read_phone
+from router.lib.phones import BadPhone, international, line_of, read_phone
 
 MOST_NUMBERS = 200
 LONGEST_REMARK = 80

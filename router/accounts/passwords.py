@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.orm import Session
 
 from router.accounts.models import SignInAttempt
-from router.web import client_group, is_unknown
+from router.web.errors import client_group, is_unknown
 
 LEAST_LENGTH = 10
 GREATEST_LENGTH = 200

@@ -1,17 +1,20 @@
-"""Sessions of people: a signed cookie that names the person, the password's stamp and the project they work in."""
+"""Sessions of people: a signed cookie that names the person, the password's stamp and the project they work in.
+
+Sessions of people who signed in, in a signed cookie."""
 
 import hmac
 from dataclasses import dataclass
 
-from flask import g, redirect, request, session, url_for
+from flask import Flask, Request, g, redirect, request, session, url_for
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 
-from router.accounts.access import Actor, check_role, needs_project
 from router.accounts.models import Membership, Person, Project
 from router.server import current_server
-from router.web import Problem
+from router.web.access import Actor, check_role, needs_project
+from router.web.errors import Problem
 
 
 @dataclass(frozen=True)
@@ -106,3 +109,12 @@ def _back() -> str | None:
     """Where to go after sign-in: the page that was asked for, when it can be asked for again."""
     address = request.full_path.rstrip("?") if request.method == "GET" else None
     return address if address != "/" else None
+
+
+class CookieSessions(SecureCookieSessionInterface):
+    """A request without the cookie, as web pages and carriers send them, costs no keys and no signer."""
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        if self.get_cookie_name(app) not in request.cookies:
+            return self.session_class()
+        return super().open_session(app, request)

@@ -8,10 +8,10 @@ from flask import Response, g, request
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from router.accounts.access import Actor, check_role
 from router.accounts.models import ApiToken, Project
 from router.server import current_server
-from router.web import Problem
+from router.web.access import Actor, check_role
+from router.web.errors import Problem
 
 PREFIX = "rt_"
 USE_NOTED_EVERY = timedelta(minutes=1)

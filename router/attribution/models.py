@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import BigInteger, ForeignKey, Index, SmallInteger, String, Text, UniqueConstraint, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from router.database import LONG_AGO, Base, BigId
+from router.db import LONG_AGO, Base, BigId
 
 
 class VisitCounter(Base):

@@ -4,14 +4,13 @@ import threading
 from ipaddress import ip_network
 from typing import cast
 
-from router.carriers.base import Carrier
-from router.carriers.shop import NumberShop
-from router.carriers.twilio import Twilio
-from router.carriers.twilio_rest import TwilioShop
-from router.crypto import kept_secret
-from router.outgoing import Outgoing
+from router.carriers.base import Carrier, NumberShop
+from router.carriers.twilio.rest import TwilioShop
+from router.carriers.twilio.webhooks import Twilio
+from router.config import Settings, SettingsError
+from router.lib.crypto import kept_secret
+from router.lib.http_client import Outgoing
 from router.server import Server
-from router.settings import Settings, SettingsError
 
 REGISTRY = "carrier"
 SHOP = "shop"

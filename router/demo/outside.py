@@ -12,15 +12,14 @@ from werkzeug.test import EnvironBuilder, run_wsgi_app
 from router.carriers import SIMULATOR_FILE, carrier_tokens, simulated_account
 from router.carriers.simulator import Line, RealClock, Simulator
 from router.carriers.simulator.account import Account
+from router.carriers.simulator.exchange import ControlServer, Mount, Reply
 from router.carriers.simulator.rest import PRICING, VERSION, Rest
-from router.carriers.simulator.server import ControlServer, Mount, Reply
+from router.config import Settings, read_settings
 from router.demo import shop
-from router.demo.company import CRM_DATABASE
+from router.demo.company import CRM_DATABASE, Places, read_places
 from router.demo.inbox import Crm, Inbox
 from router.demo.odoo import OdooFake
-from router.demo.places import Places, read_places
 from router.server import utc_now
-from router.settings import Settings, read_settings
 
 
 def wsgi_receiver(application: Any) -> Crm:

@@ -10,16 +10,14 @@ from pathlib import Path
 import httpx
 
 from router.accounts.passwords import hash_password, random_password
-from router.crypto import load_keys
-from router.database import Database, migrate
+from router.config import SECRETS, Settings, read_settings
+from router.db import Database, migrate
 from router.demo import shop
-from router.demo.company import point_integrations
-from router.demo.life import bring_to_life, is_alive
-from router.demo.places import Places, choose_places
-from router.demo.renting import bought_at_the_carrier, ring_here
-from router.formats import say_duration
+from router.demo.company import Places, choose_places, point_integrations
+from router.demo.life import bought_at_the_carrier, bring_to_life, is_alive, ring_here
+from router.lib.crypto import load_keys
+from router.lib.formats import say_duration
 from router.server import utc_now
-from router.settings import SECRETS, Settings, read_settings
 
 HOST = "127.0.0.1"
 LOOPBACK = "127.0.0.0/8,::1/128"

@@ -7,12 +7,12 @@ from flask import Response, jsonify, render_template, request
 from sqlalchemy import select
 
 from router.demo import shop
-from router.demo.pages import ask_outside, demo_blueprint
-from router.phones import BadPhone, international, national, read_phone
+from router.demo.site import ask_outside, demo_blueprint
+from router.lib.phones import BadPhone, international, national, read_phone
 from router.scenarios.models import Scenario, TrackingNumber
 from router.server import current_server
 from router.voice.models import Call
-from router.web import Problem, read_json
+from router.web.errors import Problem, read_json
 
 telephone = demo_blueprint("demo_telephone")
 

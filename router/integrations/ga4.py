@@ -6,10 +6,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
-from router.integrations.answers import may_succeed_later, not_delivered, retry_after
-from router.integrations.contract import DeliveryError, Expired, Message, Skipped
-from router.outgoing import NoAnswer, Outgoing, OutgoingError
-from router.web import iso
+from router.integrations.base import (
+    DeliveryError,
+    Expired,
+    Message,
+    Skipped,
+    may_succeed_later,
+    not_delivered,
+    retry_after,
+)
+from router.lib.http_client import NoAnswer, Outgoing, OutgoingError
+from router.web.errors import iso
 
 ENDPOINT = "https://www.google-analytics.com/mp/collect"
 EVENT = "Call"

@@ -8,10 +8,10 @@ from typing import Any
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
-from router.accounts.api_habits import rows_of
 from router.integrations.models import Delivery, DeliveryAttempt, DestinationHealth, Integration
 from router.voice.models import Call
-from router.web import Problem
+from router.web.api import rows_of
+from router.web.errors import Problem
 
 STATES = ("pending", "leased", "done", "dead", "skipped", "expired")
 

@@ -1,7 +1,11 @@
-"""The outbox (R11): deliveries are written with the call event that causes them, and replayed; `claims.py` hands them to workers."""
+"""The outbox (R11): deliveries are written with the call event that causes them, and replayed; `queue.py` hands them to workers.
+
+Connects the outbox to the events of calls: each receiver writes in the transaction of the event itself.
+
+A call's document with its deliveries: the whole shape of the API and of webhooks."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, cast
@@ -11,13 +15,17 @@ from sqlalchemy import cast as as_type
 from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
-from router.database import BigId, Json, UtcDateTime, dialect_insert, table_of
-from router.integrations.health import try_at_once
+from router.db import BigId, Json, UtcDateTime, dialect_insert, table_of
 from router.integrations.models import Delivery, Integration
-from router.phones import line_of
+from router.integrations.queue import try_at_once
+from router.lib.phones import line_of
+from router.server import Server
 from router.statements import Statement
-from router.voice.models import EXTERNAL
+from router.voice import signals
+from router.voice.calls import call_documents
+from router.voice.models import EXTERNAL, Call
 from router.voice.signals import CallFacts
+from router.web.errors import iso
 
 SLOTS_OF = {
     "call.started": ("webhook_start",),
@@ -173,3 +181,66 @@ def _again(session: Session, ids: list[int], now: datetime) -> None:
         .values(state="pending", reason="", attempts=0, next_at=now, done_at=None, reference={})
         .execution_options(synchronize_session=False)
     )
+
+
+def on_call_started(sender: Any, *, session: Session, call: CallFacts, now: datetime, **_: Any) -> None:
+    fan_out(session, call, "call.started", now)
+
+
+def on_call_ended(sender: Any, *, session: Session, call: CallFacts, now: datetime, **_: Any) -> None:
+    fan_out(session, call, "call.ended", now)
+
+
+def on_call_updated(sender: Any, *, session: Session, call: CallFacts, now: datetime, **_: Any) -> None:
+    fan_out(session, call, "call.updated", now)
+
+
+def connect_receivers(server: Server) -> None:
+    """Connects every receiver, strongly; for several servers in a process once is enough, as they take all senders."""
+    signals.call_started.connect(on_call_started, weak=False)
+    signals.call_ended.connect(on_call_ended, weak=False)
+    signals.call_updated.connect(on_call_updated, weak=False)
+
+
+def full_call_documents(session: Session, calls: Iterable[Call]) -> list[dict[str, Any]]:
+    """`call_documents` with `deliveries: [{id, slot, kind, event, state, reason, attempts, done_at}]`; one statement more."""
+    calls = list(calls)
+    documents = call_documents(session, calls)
+    told: dict[int, list[dict[str, Any]]] = {call.id: [] for call in calls}
+    rows = (
+        select(Delivery, Integration.slot, Integration.kind)
+        .join(Integration, Integration.id == Delivery.integration_id)
+        .where(Delivery.call_id.in_(told))
+        .order_by(Delivery.id)
+    )
+    for delivery, slot, kind in session.execute(rows) if told else ():
+        told[delivery.call_id].append({"slot": slot, "kind": kind, **_brief(delivery)})
+    return [document | {"deliveries": told[document["id"]]} for document in documents]
+
+
+def delivery_document(delivery: Delivery, integration: Integration, call_sid: str | None) -> dict[str, Any]:
+    """A delivery as the API lists it."""
+    waiting = delivery.state == "pending"
+    return _brief(delivery) | {
+        "slot": integration.slot,
+        "kind": integration.kind,
+        "scenario": integration.scenario_id,
+        "message": delivery.message_id,
+        "call": delivery.call_id,
+        "call_sid": call_sid,
+        "destination": delivery.destination,
+        "created_at": iso(delivery.created_at),
+        "next_at": iso(delivery.next_at) if waiting else None,
+        "reference": delivery.reference,
+    }
+
+
+def _brief(delivery: Delivery) -> dict[str, Any]:
+    return {
+        "id": delivery.id,
+        "event": delivery.event,
+        "state": delivery.state,
+        "reason": delivery.reason or None,
+        "attempts": delivery.attempts,
+        "done_at": iso(delivery.done_at) if delivery.done_at else None,
+    }

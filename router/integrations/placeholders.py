@@ -11,8 +11,8 @@ from zoneinfo import ZoneInfo
 from router.accounts.models import Project
 from router.attribution.clicks import CLICK_IDS
 from router.attribution.models import Visit
-from router.attribution.own_fields import NAME
-from router.phones import country_of
+from router.attribution.tracking.own_fields import NAME
+from router.lib.phones import country_of
 from router.voice.models import Call
 
 PLACE = re.compile(r"\{([^{}]*)\}")

@@ -9,10 +9,9 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from router.accounts.letters import Letter
-from router.accounts.mail import write_mail
+from router.accounts.mail import Letter, write_mail
 from router.accounts.models import Project
-from router.database import insert_new
+from router.db import insert_new
 from router.integrations.listing import place_of
 from router.integrations.models import Delivery, Integration, IntegrationProblem
 from router.scenarios.models import Scenario

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Mapping
 
-from router.integrations.contract import Sender
-from router.integrations.crm.odoo import OdooSender
+from router.integrations.base import Sender
 from router.integrations.ga4 import Ga4Sender
+from router.integrations.odoo.sender import OdooSender
 from router.integrations.webhook import WebhookSender
-from router.outgoing import Outgoing
+from router.lib.http_client import Outgoing
 
 SENDERS: Mapping[str, Callable[[Outgoing], Sender]] = {
     "webhook": WebhookSender,

@@ -8,10 +8,9 @@ import json
 import secrets
 from typing import Any
 
-from router.integrations.answers import excerpt, not_delivered, retry_after
-from router.integrations.contract import DeliveryError, Message
-from router.outgoing import Outgoing, OutgoingError
-from router.web import iso
+from router.integrations.base import DeliveryError, Message, excerpt, not_delivered, retry_after
+from router.lib.http_client import Outgoing, OutgoingError
+from router.web.errors import iso
 
 PREFIX = "whsec_"
 LEAST_SECRET, LONGEST_SECRET = 24, 64

@@ -1,4 +1,4 @@
-"""Alembic's environment: runs inside the transaction that `router.database.migrate` opened."""
+"""Alembic's environment: runs inside the transaction that `router.db.migrate` opened."""
 
 from alembic import context
 
@@ -7,7 +7,7 @@ import router.attribution.models
 import router.integrations.models
 import router.scenarios.models
 import router.voice.models  # noqa: F401 - every module of tables, so that their metadata is whole
-from router.database import Base
+from router.db import Base
 
 context.configure(
     connection=context.config.attributes["connection"],

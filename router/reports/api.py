@@ -1,23 +1,190 @@
-"""Calls and visits for programs."""
+"""Calls and visits for programs.
+
+Calls and visits in the API's description.
+
+A visit as programs see it: where it came from, when its page was open, which numbers it was shown, and its calls."""
 
 from typing import Any
 
 from flask import Blueprint, request
 from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import select
+from sqlalchemy.orm import Session
 
-from router.accounts.access import Audience, current_project, guard
-from router.accounts.api_habits import rows_by_time
-from router.accounts.openapi import described
 from router.accounts.tokens import require_token
-from router.integrations.document import full_call_documents
-from router.reports.by_source import PARTS, SourceRow, read_wanted, report_by_source, told_of
-from router.reports.call_shapes import CallDocument, VisitDocument
+from router.attribution.models import Lease, Visit, VisitSpan
+from router.integrations.outbox import full_call_documents
 from router.reports.calls import FILTERS, calls_of, find_call, read_filter
 from router.reports.leaks import Leak, read_leaks
-from router.reports.visits import find_visit, visit_document
+from router.reports.sources import PARTS, SourceRow, read_wanted, report_by_source, told_of
+from router.scenarios.models import TrackingNumber
 from router.server import current_server
 from router.voice.models import Call
-from router.web import iso
+from router.web.access import Audience, current_project, guard
+from router.web.api import described, rows_by_time
+from router.web.errors import Problem, iso
+
+
+class CallSource(BaseModel):
+    channel: str
+    source: str
+    medium: str
+    campaign: str
+    term: str
+    content: str
+
+
+class Candidate(BaseModel):
+    """A visit that could have called; `visit` is its visit number."""
+
+    visit: int
+    probability: float
+
+
+class CallAttribution(BaseModel):
+    """`rule`: repeat, static, lease, none, or imported."""
+
+    rule: str
+    confidence: float | None
+    source_confidence: float | None
+    candidates: list[Candidate]
+
+
+class CallDelivery(BaseModel):
+    id: int
+    slot: str
+    kind: str
+    event: str
+    state: str
+    reason: str | None
+    attempts: int
+    done_at: str | None
+
+
+class CallDocument(BaseModel):
+    """A call, as webhooks bring it too. `kind`: external, or internal when it came from one of the project's own telephones; an internal
+    call counts in no figures, and tells what a visitor's would have been credited to. `duration` is the talk time in seconds. What comes
+    from its visit is as the visit is now: `params` are the site's own fields, also those that its pages told after the call began;
+    `click_ids`, by their names in lower case (`gclid`, `sccid`), and `ga` are empty where consent is lacking or was withdrawn."""
+
+    id: int
+    sid: str
+    kind: str
+    started_at: str
+    caller: str | None
+    number: str
+    scenario: int | None
+    destination: str | None
+    status: str
+    first_call: bool
+    ring_seconds: int | None
+    duration: int | None
+    visit: int | None
+    landing_page: str | None
+    referrer: str | None
+    source: CallSource | None
+    attribution: CallAttribution
+    click_ids: dict[str, str]
+    ga: dict[str, str]
+    params: dict[str, str]
+    recording: str | None
+    deliveries: list[CallDelivery]
+
+
+class VisitDocument(BaseModel):
+    """A visit. `source_at` is before `started_at` when it came back directly and keeps its last known source. `limited`: the visitor did
+    not consent to a cookie, so no click ids are known and the addresses are without identifiers. `params`: the site's own fields."""
+
+    visit: int
+    visitor: str
+    started_at: str
+    last_sign_at: str
+    landing_page: str
+    referrer: str | None
+    source: CallSource
+    source_at: str
+    click_ids: dict[str, str]
+    ga: dict[str, str]
+    params: dict[str, str]
+    limited: bool
+    spans: list[dict[str, Any]]
+    numbers: list[dict[str, Any]]
+    calls: list[CallDocument]
+
+
+MOST_ROWS = 200
+
+
+def find_visit(session: Session, project_id: int, number: int) -> Visit:
+    """
+    Raises:
+        Problem: 404 when the project has no visit of this number.
+    """
+    wanted = select(Visit).where(Visit.project_id == project_id, Visit.number == number)
+    visit = session.scalars(wanted).one_or_none()
+    if visit is None:
+        raise Problem(404, "There is no such visit.")
+    return visit
+
+
+def visit_document(session: Session, visit: Visit) -> dict[str, Any]:
+    """`source_at` is before `started_at` when it came back directly and keeps its last known source; `limited`: without consent to a
+    cookie and click ids."""
+    calls = select(Call).where(Call.visit_id == visit.id).order_by(Call.id.desc()).limit(MOST_ROWS)
+    return {
+        "visit": visit.number,
+        "visitor": visit.visitor,
+        "started_at": iso(visit.started_at),
+        "last_sign_at": iso(visit.last_sign_at),
+        "landing_page": visit.page,
+        "referrer": visit.referrer or None,
+        "source": source_of(visit),
+        "source_at": iso(visit.source_at or visit.started_at),
+        "click_ids": visit.click_ids,
+        "ga": visit.ga,
+        "params": visit.params,
+        "limited": visit.limited,
+        "spans": _spans(session, visit),
+        "numbers": _numbers(session, visit),
+        "calls": full_call_documents(session, session.scalars(calls)),
+    }
+
+
+def source_of(visit: Visit) -> dict[str, str]:
+    return {name: getattr(visit, name) for name in ("channel", "source", "medium", "campaign", "term", "content")}
+
+
+def _spans(session: Session, visit: Visit) -> list[dict[str, Any]]:
+    """When its page was open, oldest first; `left`: it ended with the page being left."""
+    earlier = select(VisitSpan).where(VisitSpan.visit_id == visit.id).order_by(VisitSpan.started_at.desc())
+    spans = [(span.started_at, span.last_at, span.left) for span in session.scalars(earlier.limit(MOST_ROWS))]
+    spans = [*reversed(spans), (visit.span_started_at, visit.last_sign_at, visit.left)]
+    return [{"started_at": iso(start), "last_at": iso(last), "left": left} for start, last, left in spans]
+
+
+def _numbers(session: Session, visit: Visit) -> list[dict[str, Any]]:
+    """The numbers it was lent, oldest first; `scenario` is null for a free number of a project without scenarios. `shown_at`: when its page
+    said that the number stands on it; `returned_at`: when it said that it stands nowhere; null in both: nothing was said, or
+    only that the page was left too soon."""
+    rows = session.execute(
+        select(Lease, TrackingNumber.e164)
+        .join(TrackingNumber, TrackingNumber.id == Lease.number_id)
+        .where(Lease.visit_id == visit.id)
+        .order_by(Lease.id)
+        .limit(MOST_ROWS)
+    )
+    return [
+        {
+            "e164": e164,
+            "scenario": max(lease.scenario_id, 0) or None,
+            "started_at": iso(lease.started_at),
+            "shared": lease.shared,
+            "shown_at": iso(lease.shown_at) if lease.shown_at else None,
+            "returned_at": iso(lease.returned_at) if lease.returned_at else None,
+        }
+        for lease, e164 in rows
+    ]
+
 
 reports_api = guard(
     Blueprint("reports_api", __name__, url_prefix="/api/v1/projects/<int:project_id>"),

@@ -1,10 +1,16 @@
-"""How many calls really came from each source: the expected value and its range, from the probabilities of each call (R7). Pure."""
+"""How many calls really came from each source: the expected value and its range, from the probabilities of each call (R7). Pure.
+
+The period that a report is about: days of the project's time zone, and the period before that it is compared with."""
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
 from math import ceil, sqrt
 from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
+
+from router.web.errors import Problem
 
 Row = TypeVar("Row", bound=Hashable)
 Shares = Mapping[int, float]
@@ -73,3 +79,100 @@ def expected_rows(
             found.mean += times * probability
             found.variance += times * times * probability * (1 - probability)
     return dict(rows)
+
+
+PERIODS = {"today": 1, "7": 7, "30": 30, "90": 90}
+DEFAULT = "30"
+MOST_DAYS = 800
+"""The longest period: two years and a bit, so that a year can be compared with the one before."""
+
+
+@dataclass(frozen=True)
+class Period:
+    """From the first to the last day, both whole, in a time zone. `now` limits what the period before is compared up to."""
+
+    first: date
+    last: date
+    zone: str
+    now: datetime
+
+    @property
+    def days(self) -> int:
+        return (self.last - self.first).days + 1
+
+    @property
+    def since(self) -> datetime:
+        return _start(self.first, self.zone)
+
+    @property
+    def until(self) -> datetime:
+        """Where it ends: the start of the day after."""
+        return _start(self.last + timedelta(days=1), self.zone)
+
+    @property
+    def last_moment(self) -> datetime:
+        """A moment of its last day."""
+        return _start(self.last, self.zone)
+
+    @property
+    def goes_on(self) -> bool:
+        return self.since <= self.now < self.until
+
+    @property
+    def before_since(self) -> datetime:
+        return _start(self.first - timedelta(days=self.days), self.zone)
+
+    @property
+    def before_until(self) -> datetime:
+        """The period before has as many days; while this one goes on, it is counted up to the same time of day."""
+        if not self.goes_on:
+            return self.since
+        here = self.now.astimezone(ZoneInfo(self.zone))
+        return datetime.combine(here.date() - timedelta(days=self.days), here.time(), here.tzinfo).astimezone(UTC)
+
+    @property
+    def name(self) -> str:
+        """Of PERIODS, when it is one of these as seen today; else empty."""
+        today = self.now.astimezone(ZoneInfo(self.zone)).date()
+        named = {days: name for name, days in PERIODS.items()}
+        return named.get(self.days, "") if self.last == today else ""
+
+
+def read_period(args: Mapping[str, str], zone: str, now: datetime) -> Period:
+    """From an address: `from` and `to`, which win, or `period`. With one of the days missing the other one is both.
+
+    Raises:
+        Problem: 422 naming the parameter that cannot be used.
+    """
+    today = now.astimezone(ZoneInfo(zone)).date()
+    first, last = _day("from", args.get("from", "")), _day("to", args.get("to", ""))
+    if first or last:
+        return _own(first or last or today, last or max(today, first or today), zone, now)
+    name = args.get("period", "") or DEFAULT
+    if name not in PERIODS:
+        raise Problem(422, f"“period” is one of {', '.join(PERIODS)}.", "period")
+    return Period(today - timedelta(days=PERIODS[name] - 1), today, zone, now)
+
+
+def _own(first: date, last: date, zone: str, now: datetime) -> Period:
+    if last < first:
+        raise Problem(422, "“to” is a day before “from”.", "to")
+    if (last - first).days >= MOST_DAYS:
+        raise Problem(422, f"A report is about {MOST_DAYS} days at most.", "from")
+    return Period(first, last, zone, now)
+
+
+def _day(name: str, text: str) -> date | None:
+    if not text:
+        return None
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        raise Problem(422, f"“{name}” is a day, like 2026-11-23.", name) from None
+    if not 2000 <= day.year <= 2200:
+        raise Problem(422, f"“{name}” is a day between 2000 and 2200.", name)
+    return day
+
+
+def _start(day: date, zone: str) -> datetime:
+    return datetime.combine(day, time.min, ZoneInfo(zone))

@@ -9,11 +9,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, case, or_, select, update
 from sqlalchemy.orm import Session
 
-from router.attribution.decision import OVERFLOW
-from router.formats import say_count
-from router.phones import line_of
-from router.scenarios.linting.findings import Finding
-from router.scenarios.linting.lint import Linted
+from router.attribution.decide.decision import OVERFLOW
+from router.lib.formats import say_count
+from router.lib.phones import line_of
+from router.scenarios.lint.rules import Finding, Linted
 from router.scenarios.models import Scenario, TrackingNumber
 from router.server import Server
 from router.voice.models import EXTERNAL, Call

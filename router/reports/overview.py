@@ -1,17 +1,23 @@
-"""The figures of the overview: each is an answer, with where it leads."""
+"""The figures of the overview: each is an answer, with where it leads.
 
-from collections.abc import Sequence
+What calls and marketing sources are called on pages."""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
+from markupsafe import Markup
 from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
 from router.integrations.models import Delivery, DestinationHealth, Integration
-from router.phones import line_of, spellings_of_line
+from router.lib.formats import say_exactly
+from router.lib.phones import line_of, spellings_of_line
 from router.scenarios.models import Scenario
+from router.voice.events import told_destinations
 from router.voice.models import EXTERNAL, Call
 
 LOST = ("missed", "busy", "failed", "abandoned", "voicemail")
@@ -112,3 +118,66 @@ def shown_scenarios(session: Session, project: Project) -> Sequence[Scenario]:
         Scenario.project_id == project.id, Scenario.deleted_at.is_(None), Scenario.enabled.is_(True)
     )
     return session.scalars(enabled.order_by(Scenario.accuracy.is_(None), Scenario.accuracy, Scenario.id)).all()
+
+
+STATUS_WORDS = {
+    "in_progress": ("in progress", "quiet"),
+    "answered": ("answered", "good"),
+    "missed": ("missed", "bad"),
+    "busy": ("busy", "warn"),
+    "failed": ("failed", "bad"),
+    "abandoned": ("hung up early", "warn"),
+    "voicemail": ("voicemail", "warn"),
+    "unknown": ("unknown", "quiet"),
+}
+"""Each status as a person says it, with the kind of its pill."""
+
+DELIVERY_WORDS = {
+    "pending": ("waiting", "quiet"),
+    "leased": ("being sent", "quiet"),
+    "done": ("delivered", "good"),
+    "dead": ("given up", "bad"),
+    "skipped": ("skipped", "warn"),
+    "expired": ("too late", "warn"),
+}
+
+EVENT_WORDS = {
+    "call.started": "as the call began",
+    "call.ended": "as the call ended",
+    "call.updated": "as more became known",
+}
+
+KIND_WORDS = {"webhook": "Webhook", "ga4": "Google Analytics", "odoo": "Odoo"}
+
+
+def receiver(integration: Integration) -> str:
+    """Who was told, as the admin calls it."""
+    return KIND_WORDS.get(integration.kind, integration.kind)
+
+
+def only_announced(call: Call) -> bool:
+    """An internal call that rang nobody: the telephone that it came from is the one that it would have rung."""
+    return bool(call.flow.get("announcement")) and not told_destinations(call)
+
+
+def say_clock(moment: datetime, zone: str) -> Markup:
+    """`16:28:05`, with the date on hover: within a call, seconds count."""
+    here = f"{moment.astimezone(ZoneInfo(zone)):%H:%M:%S}"
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(
+        moment.isoformat(), say_exactly(moment, zone), here
+    )
+
+
+def say_source(source: Mapping[str, Any] | None) -> str | None:
+    """`google / cpc / spring`; direct visits are `direct`; None when nothing is known."""
+    if not source:
+        return None
+    parts = [str(source[name]) for name in ("source", "medium", "campaign") if source.get(name)]
+    if parts == ["direct", "none"]:
+        return "direct"
+    return " / ".join(parts) or str(source.get("channel") or "") or None
+
+
+def say_channel(channel: str) -> str:
+    """`Paid search`"""
+    return channel.replace("_", " ").capitalize() or "Unnamed"

@@ -8,12 +8,11 @@ from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.orm import Session
 
 from router.accounts.ledger import lock_balance
-from router.accounts.models import Project
-from router.accounts.signals import fallback_chosen
-from router.phones import BadPhone, read_caller, read_destination
+from router.accounts.models import Project, fallback_chosen
+from router.lib.phones import BadPhone, read_caller, read_destination
 from router.scenarios.models import CallFlow, Scenario, TrackingNumber
 from router.server import Server
-from router.web import Problem
+from router.web.errors import Problem
 
 DEFAULT_RING_SECONDS = 20
 IS_TRACKING = "This is a tracking number: calls would go round in circles. Name the company's own line."

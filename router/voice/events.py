@@ -1,18 +1,25 @@
-"""Callbacks of the carrier: kept once each, then the call's story is told anew from all of them."""
+"""Takes in what the carrier says, one short transaction each. A floor above that fails never costs the call's facts.
 
-from collections.abc import Iterable
-from datetime import datetime
+Callbacks of the carrier: kept once each, then the call's story is told anew from all of them.
 
+What the worker does for calls: closes silent ones, and repeats the announcements that failed."""
+
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+import structlog
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from router.database import dialect_insert, insert_new
+from router.carriers.base import CallStatus, InboundCall
+from router.db import dialect_insert, insert_new
 from router.server import Server
-from router.voice.calls import facts_of, values_of
+from router.voice.calls import KnownCall, facts_of, record_inbound, values_of
 from router.voice.models import Call, CallEvent, CallLeg
-from router.voice.routing import destinations_of
-from router.voice.signals import announce
-from router.voice.story import Event, Leg, Story, tell
+from router.voice.routing import Route, destinations_of, find_route_of_call
+from router.voice.signals import ReceiverFailed, announce
+from router.voice.state import CALL_TERMINAL, Event, Leg, Story, tell
 
 
 def keep_event(session: Session, call_sid: str, key: str, event: Event) -> bool:
@@ -74,3 +81,115 @@ def _write_legs(session: Session, call_sid: str, legs: Iterable[Leg]) -> None:
         values = {name: getattr(leg, name) for name in leg.__slots__}
         row = dialect_insert(session, CallLeg).values(call_sid=call_sid, **values)
         session.execute(row.on_conflict_do_update(index_elements=["call_sid", "sid"], set_=values))
+
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+LONGEST_CALL_SECONDS = 86_400
+"""What carriers allow at most."""
+
+
+def write_and_tell(server: Server, work: Callable[[Session, bool], T]) -> T:
+    """Runs `work(session, announcing)` in a transaction; when a receiver fails, again without announcing (*fan-out due*)."""
+    try:
+        with server.database.writing() as session:
+            return work(session, True)
+    except ReceiverFailed:
+        log.exception("fan_out_failed")
+    with server.database.writing() as session:
+        return work(session, False)
+
+
+def receive_call(
+    server: Server, call: InboundCall, now: datetime, started_at: datetime | None = None
+) -> tuple[Route | None, KnownCall | None]:
+    """The route of a call and the call as it is written; with `started_at` one that is over already. (None, None): the number is unknown
+    here. (route, None): the route is good but the call could not be written, and was logged.
+
+    Raises:
+        Exception: whatever kept us from finding the route.
+    """
+    route: Route | None = None
+
+    def work(session: Session, announcing: bool) -> KnownCall | None:
+        nonlocal route
+        route = find_route_of_call(session, call)
+        if route is None:
+            return None
+        began = started_at or now
+        return record_inbound(server, session, route, call, began, now, announcing, answering=started_at is None)
+
+    try:
+        known = write_and_tell(server, work)
+    except Exception:
+        if route is None:
+            raise
+        log.exception("call_not_written")
+        return route, None
+    return route, known
+
+
+def receive_event(server: Server, call_sid: str, key: str, event: Event) -> bool:
+    """Keeps an event once and brings its call up to it; False when the call is unknown here (the event is kept all the same)."""
+
+    def work(session: Session, announcing: bool) -> bool:
+        is_new = keep_event(session, call_sid, key, event)
+        return not is_new or follow(server, session, call_sid, server.now(), announcing) is not None
+
+    return write_and_tell(server, work)
+
+
+def receive_late_call(server: Server, call: InboundCall, status: CallStatus) -> None:
+    """A call that ended before we knew of it: it began as long ago as it lasted, and its events are there already."""
+    if status.status not in CALL_TERMINAL:
+        return
+    now = server.now()
+    lasted = timedelta(seconds=min(status.seconds or 0, LONGEST_CALL_SECONDS))
+    started_at = min(now, (status.at or now) - lasted)
+    if receive_call(server, call, now, started_at)[1] is not None:
+        write_and_tell(server, lambda session, announcing: follow(server, session, call.sid, now, announcing))
+
+
+SILENT = timedelta(hours=4, minutes=15)
+"""Longer than the longest call that a carrier allows."""
+BATCH = 100
+
+
+def close_silent_calls(server: Server, now: datetime) -> int:
+    """Ends, as *unknown*, the calls that nobody has said anything about for 4 h 15 min; returns how many."""
+    with server.database.reading() as session:
+        silent = select(Call.sid).where(Call.ended_at.is_(None), Call.last_event_at <= now - SILENT)
+        sids = list(session.scalars(silent.order_by(Call.last_event_at).limit(BATCH)))
+    for sid in sids:
+        _close(server, sid, now)
+    return len(sids)
+
+
+def _close(server: Server, sid: str, now: datetime) -> None:
+    def work(session: Session, announcing: bool) -> None:
+        keep_event(session, sid, "closed", Event("closed", now, {}))
+        follow(server, session, sid, now, announcing)
+
+    write_and_tell(server, work)
+
+
+def repeat_fan_out(server: Server, now: datetime) -> int:
+    """Announces again what a receiver failed at; returns how many calls are done with now."""
+    with server.database.reading() as session:
+        due = list(session.scalars(select(Call.id).where(Call.fan_out_due != "").order_by(Call.id).limit(BATCH)))
+    return sum(_repeat(server, call_id, now) for call_id in due)
+
+
+def _repeat(server: Server, call_id: int, now: datetime) -> bool:
+    try:
+        with server.database.writing() as session:
+            call = session.get_one(Call, call_id, with_for_update=True)
+            for event in filter(None, call.fan_out_due.split(",")):
+                announce(server, session, event, facts_of(call.id, values_of(call)), now)
+            call.fan_out_due = ""
+        return True
+    except ReceiverFailed:
+        log.exception("fan_out_failed_again", call_id=call_id)
+        return False

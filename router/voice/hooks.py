@@ -9,16 +9,16 @@ from typing import Any
 import structlog
 from flask import Blueprint, Response, request
 
-from router.accounts.access import Audience, guard
 from router.carriers import carrier_of
 from router.carriers.base import SID, BadCarrierRequest, CallStatus, DialResult, Form, InboundCall
 from router.server import Server, current_server
 from router.voice import twiml
 from router.voice.calls import find_call
-from router.voice.intake import receive_call, receive_event, receive_late_call
-from router.voice.last_resort import last_resort
+from router.voice.events import receive_call, receive_event, receive_late_call
 from router.voice.routing import Route, destinations_of, find_route_of_call
-from router.voice.story import Event
+from router.voice.state import Event
+from router.voice.twiml import last_resort
+from router.web.access import Audience, guard
 
 log = structlog.get_logger(__name__)
 

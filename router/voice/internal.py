@@ -5,10 +5,10 @@ from collections.abc import Container, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from router.attribution.candidates import reach_then
-from router.attribution.decision import OVERFLOW
-from router.formats import say_count
-from router.phones import Caller, line_of, read_caller
+from router.attribution.decide.candidates import reach_then
+from router.attribution.decide.decision import OVERFLOW
+from router.lib.formats import say_count
+from router.lib.phones import Caller, line_of, read_caller
 from router.voice.models import EXTERNAL, INTERNAL
 
 UNITS = ((86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))

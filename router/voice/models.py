@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import BigInteger, ForeignKey, Index, String, Text, UniqueConstraint, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from router.database import Base, BigId
+from router.db import Base, BigId
 
 UNCOUNTED_CALLS = text("NOT counted")
 

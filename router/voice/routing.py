@@ -1,21 +1,27 @@
-"""Where a call to a number goes: scenario, last flow, or the project's fallback destination (R12). One statement."""
+"""Where a call to a number goes: scenario, last flow, or the project's fallback destination (R12). One statement.
 
-from collections.abc import Mapping
+Which numbers were called lately (R4, R9): those keep ringing. Internal calls do not count.
+
+Calls whose visit was found by the number's leases, for those who try other pools with them."""
+
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Select, bindparam, func, select
 from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
+from router.attribution.planner.traffic import PastCall
 from router.carriers.base import InboundCall
-from router.database import table_of
-from router.phones import same_line
+from router.db import table_of
+from router.lib.phones import same_line
 from router.scenarios.models import CallFlow, Scenario, TrackingNumber
-from router.scenarios.shape import DEFAULT_HOLD_SECONDS
+from router.scenarios.schema import DEFAULT_HOLD_SECONDS
 from router.statements import Row, Statement
 from router.voice.internal import own_lines
+from router.voice.models import EXTERNAL, Call
 
 DEFAULT_RING_SECONDS = 20
 
@@ -133,4 +139,29 @@ def destinations_of(flow: Mapping[str, Any], *never: str | None) -> list[Destina
         Destination(one["to"], int(one.get("ring_seconds") or DEFAULT_RING_SECONDS))
         for one in flow.get("destinations", ())
         if one.get("to") and not any(same_line(one["to"], other) for other in never)
+    ]
+
+
+def called_numbers(session: Session, number_ids: Iterable[int], since: datetime) -> set[int]:
+    """Those with a call that began since then; one statement. The column `last_call_at` may be a worker's turn behind."""
+    called = select(Call.number_id).where(Call.number_id.in_(list(number_ids)), Call.started_at >= since)
+    return set(session.scalars(called.where(Call.kind == EXTERNAL).distinct()))
+
+
+MOST_CALLS = 20_000
+
+
+def calls_by_lease(session: Session, scenario: Scenario, since: datetime, until: datetime) -> list[PastCall]:
+    """The newest ones of a time, oldest first; one statement. Repeat calls are not among them: their source is known without a lease;
+    internal ones neither."""
+    wanted = (
+        select(Call.started_at, Call.visit_id, Call.confidence, Call.candidates)
+        .where(Call.project_id == scenario.project_id, Call.started_at >= since, Call.started_at <= until)
+        .where(Call.scenario_id == scenario.id, Call.rule == "lease", Call.kind == EXTERNAL)
+        .order_by(Call.started_at.desc(), Call.id.desc())
+        .limit(MOST_CALLS)
+    )
+    return [
+        PastCall(at, visit_id, confidence or 0.0, [(one["visit_id"], one["probability"]) for one in candidates])
+        for at, visit_id, confidence, candidates in reversed(session.execute(wanted).all())
     ]

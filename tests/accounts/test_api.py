@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sqlalchemy import func, select
 
 from router.accounts.models import AuditEntry, Project
-from router.database import Database
+from router.db import Database
 from tests.people import PROJECT_VALUES, Cast, bearer
 
 NEW = {name: value for name, value in PROJECT_VALUES.items() if name != "country"} | {

@@ -12,9 +12,9 @@ from sqlalchemy import select
 from router.accounts.models import ApiToken, AuditEntry, Person, ServerFact
 from router.app import make_server
 from router.cli import prepare, router
-from router.database import Database
+from router.config import Settings, SettingsError
+from router.db import Database
 from router.operations import key_fits
-from router.settings import Settings, SettingsError
 from tests.conftest import SECRET
 from tests.people import PASSWORD, Cast, bearer
 

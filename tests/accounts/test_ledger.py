@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 
 from router.accounts.ledger import LARGEST_MINOR, BalanceTooLarge, BalanceTooLow, Post, find_entry, post
 from router.accounts.models import LedgerEntry, Mail, Project
-from router.database import Database
+from router.db import Database
 from tests.people import NOW, create_project
 
 

@@ -17,10 +17,10 @@ from sqlalchemy import select
 
 from router.accounts.mail import LEASE, NO_SERVER, PAUSES, send_mails, write_mail
 from router.accounts.models import Mail, Project
-from router.database import Database
+from router.config import Settings, SettingsError, read_settings
+from router.db import Database
+from router.lib.smtp import read_mail_url
 from router.server import Server
-from router.settings import Settings, SettingsError, read_settings
-from router.smtp import read_mail_url
 from tests.people import NOW, create_project
 
 PASSWORD = "p/w?#%@: ~"

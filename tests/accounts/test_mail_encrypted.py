@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from router.accounts.mail import address_of, compose
+from router.lib.smtp import MailError, may_sign_in, read_mail_url, send_message
 from router.server import utc_now
-from router.smtp import MailError, may_sign_in, read_mail_url, send_message
 from tests.people import NOW
 
 

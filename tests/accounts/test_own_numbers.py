@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from router.accounts.models import AuditEntry, Project
 from router.accounts.own_numbers import LONGEST_REMARK, MOST_NUMBERS, OwnNumber, OwnNumbers, read_own_numbers, written
-from router.database import Database
+from router.db import Database
 from tests.people import Cast, bearer, sign_in
 
 LINES: list[tuple[str, str, str]] = [

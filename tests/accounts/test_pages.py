@@ -7,11 +7,11 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import select
 
+from router.accounts.members import membership_of
 from router.accounts.models import ApiToken, AuditEntry, Membership, Person, Project
-from router.accounts.people import membership_of
-from router.accounts.sections import Section, add_section
-from router.database import Database
+from router.db import Database
 from router.server import Server
+from router.web.layout import Section, add_section
 from tests.people import PASSWORD, PROJECT_VALUES, Cast, bearer, join, sign_in
 
 

@@ -3,9 +3,9 @@
 from flask.testing import FlaskClient
 from sqlalchemy import select
 
-from router.accounts import people
+from router.accounts import members
 from router.accounts.models import AuditEntry
-from router.database import Database
+from router.db import Database
 from tests.people import Cast, bearer
 
 
@@ -26,7 +26,7 @@ def test_the_operator_adds_people_through_the_api(client: FlaskClient, cast: Cas
     assert client.delete(f"{address}/{body['id']}", headers=operator).status_code == 204
     assert client.delete(f"{address}/{body['id']}", headers=operator).status_code == 404
     with database.reading() as session:
-        assert people.person_with(session, "dora@example.com") is not None
+        assert members.person_with(session, "dora@example.com") is not None
         actions = set(session.scalars(select(AuditEntry.action)))
     assert {"person added", "role changed", "person removed"} <= actions
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from router.accounts.api_habits import parse
 from router.accounts.projects import ProjectValues
-from router.web import Problem
+from router.web.api import parse
+from router.web.errors import Problem
 from tests.people import PROJECT_VALUES
 
 

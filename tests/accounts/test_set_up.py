@@ -10,9 +10,9 @@ from flask.testing import FlaskClient
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from router.accounts.members import setup_link, use_link
 from router.accounts.models import Person, ServerFact
-from router.accounts.set_up import setup_link, use_link
-from router.database import Database
+from router.db import Database
 from router.server import Server
 from tests.people import NOW, PASSWORD
 

@@ -7,7 +7,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import select
 
 from router.accounts.models import AuditEntry, Project
-from router.database import Database
+from router.db import Database
 from tests.people import Cast, bearer, sign_in
 
 STORED = {

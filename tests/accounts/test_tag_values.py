@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from router.accounts.tag_values import is_of_site, is_staff, read_staff, read_tag_address, read_unwanted_referrals
+from router.accounts.projects import is_of_site, is_staff, read_staff, read_tag_address, read_unwanted_referrals
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from sqlalchemy import select
 
 from router.accounts import tokens
 from router.accounts.models import ApiToken
-from router.database import Database
+from router.db import Database
 from tests.people import NOW, Cast
 
 

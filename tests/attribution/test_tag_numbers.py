@@ -4,10 +4,10 @@ import random
 
 import pytest
 
-from router.phones import forms, page_rules, spellings
+from router.lib.phones import forms, page_rules, spellings
 from tests.attribution.tag_modules import Case, compiled, shown
-from tests.phones.dialling import REGIONS, numbers_of, reached, ways_to_write
-from tests.phones.test_documented import table
+from tests.lib.phones.dialling import REGIONS, numbers_of, reached, ways_to_write
+from tests.lib.phones.test_documented import table
 
 BERLIN, FRISCO = "+493090182011", "+14155550123"
 CLAIMED = table("| in the element | country | our number | shown |")

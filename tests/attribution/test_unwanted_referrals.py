@@ -14,10 +14,10 @@ from sqlalchemy import select, update
 
 from router.accounts.models import Project
 from router.attribution.models import Visit
-from router.attribution.origins import is_own_host
-from router.attribution.sources import DIRECT, Evidence, read_evidence
-from router.attribution.unwanted_referrals import CHALLENGES, FILE, is_on_the_way, unwanted
-from router.attribution.visits import KnownVisit, continues, origin_of
+from router.attribution.tracking.schema import is_own_host
+from router.attribution.tracking.sources import DIRECT, Evidence, read_evidence
+from router.attribution.tracking.unwanted_referrals import CHALLENGES, FILE, is_on_the_way, unwanted
+from router.attribution.tracking.visits import KnownVisit, continues, origin_of
 from router.server import Server
 from tests.attribution.asking import view
 from tests.counting import count_statements

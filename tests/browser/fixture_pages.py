@@ -19,8 +19,8 @@ from typing import Any
 
 from playwright.sync_api import Page
 
-from router.attribution.script import TagOptions
-from router.phones import spellings
+from router.attribution.tag.serve import TagOptions
+from router.lib.phones import spellings
 from tests.browser.stub import Site, Stub, number
 
 FOLDER = Path(__file__).parent / "fixtures"

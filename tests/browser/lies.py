@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from router.phones import page_rules
+from router.lib.phones import page_rules
 
 
 def answered(value: object, status: int = 201) -> tuple[int, bytes]:

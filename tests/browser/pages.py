@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from router.scenarios.wizard.steps import NAMES
+from router.scenarios.wizard.forms import NAMES
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from werkzeug.serving import make_server
 
 from router.app import create_app
-from router.database import Database
-from router.settings import Settings
+from router.config import Settings
+from router.db import Database
 from tests.browser.stub import Site, running_site
 from tests.world import make_project
 

@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 from flask import Blueprint, render_template_string
 
-from router.accounts.access import Audience, guard
 from router.accounts.sessions import require_person
-from router.charts import Across, BarRow, Series, bar_chart, line_chart, money_axis
+from router.web.access import Audience, guard
+from router.web.charts import Across, BarRow, Series, bar_chart, line_chart, money_axis
 
 samples = guard(Blueprint("samples", __name__), Audience.PEOPLE, require_person)
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from router.attribution.script import TagOptions, tag_script
-from router.phones import display, forms, page_rules
+from router.attribution.tag.serve import TagOptions, tag_script
+from router.lib.phones import display, forms, page_rules
 
 KEY = "k3y"
 

@@ -6,7 +6,7 @@ from playwright.sync_api import Browser, Page
 from sqlalchemy import update
 
 from router.accounts.models import Project
-from router.scenarios.numbers import add_numbers
+from router.scenarios.numbers.inventory import add_numbers
 from tests.browser.test_old_settings import look
 from tests.browser.test_pages import running
 from tests.people import NOW

@@ -4,7 +4,7 @@ swapped before anybody sees it."""
 import pytest
 from playwright.sync_api import Page
 
-from router.phones import spellings
+from router.lib.phones import spellings
 from tests.browser.frameworks import LENT, OWN, WATCH, Frameworks, built, noted, wait_until_hydrated, wait_until_swapped
 from tests.browser.stub import Site, Stub, number
 

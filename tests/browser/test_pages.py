@@ -16,15 +16,15 @@ from werkzeug.serving import make_server
 from werkzeug.wsgi import ClosingIterator
 
 from router.accounts import audit
-from router.accounts.access import Actor
+from router.accounts.members import setup_link
 from router.accounts.models import Person
-from router.accounts.set_up import setup_link
 from router.app import create_app
-from router.database import migrate
+from router.config import Settings
+from router.db import migrate
 from router.scenarios.models import ScenarioDraft
 from router.scenarios.wizard.drafts import keep
 from router.server import Server
-from router.settings import Settings
+from router.web.access import Actor
 from tests.browser.pages import PAGES, PageToSee
 from tests.browser.samples import samples
 from tests.people import NOW, PASSWORD, create_cast, furnish, sign_in

@@ -150,7 +150,7 @@ def test_r5_a_number_is_bought_without_a_scenario_and_its_progress_shown(site: S
     page.locator("[data-tick]").first.check()
     page.get_by_role("button", name="Buy").click()
     expect(page.get_by_role("heading", name="Buying 1 number")).to_be_visible()
-    from router.scenarios.renting.buying import advance_due
+    from router.scenarios.numbers.purchase import advance_due
 
     while advance_due(site.server, site.server.now()):
         pass

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import BrowserContext, Page
 
-from router.phones import page_rules
+from router.lib.phones import page_rules
 from tests.browser.stub import Site, Stub, number
 from tests.browser.tag_pages import LENT, OTHER, OWN, PAGE, open_page, seconds_pass, settle, wait_until_shown
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import BrowserContext, Page
 
-from router.attribution.install import CONSENT
-from router.attribution.script import TagOptions
+from router.attribution.tag.install import CONSENT
+from router.attribution.tag.serve import TagOptions
 from tests.browser.stub import KEY, Site, Stub
 from tests.browser.tag_pages import LENT, OWN, PAGE, wait_until_shown
 

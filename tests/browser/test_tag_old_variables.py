@@ -6,8 +6,8 @@ import pytest
 from playwright.sync_api import Page
 
 from router.accounts.models import Project
-from router.database import Database
-from router.settings import Settings
+from router.config import Settings
+from router.db import Database
 from tests.browser.real import RealShop, real_shop
 from tests.world import make_number, make_scenario
 

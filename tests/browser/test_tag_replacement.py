@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page
 
-from router.phones import spellings
+from router.lib.phones import spellings
 from tests.browser.stub import KEY, Site, Stub, number, running_site, running_stub
 
 SENTINEL = '<b id="sentinel">here</b>'

@@ -10,8 +10,8 @@ from sqlalchemy import select
 
 from router.accounts.models import Project
 from router.attribution.models import Lease, PoolNumber, Visit
-from router.database import LONG_AGO, Database
-from router.settings import Settings
+from router.config import Settings
+from router.db import LONG_AGO, Database
 from tests.browser.real import RealShop, real_shop
 from tests.world import make_scenario
 

@@ -8,8 +8,8 @@ from sqlalchemy import select
 
 from router.accounts.models import Project
 from router.attribution.models import Lease, Visit
-from router.database import Database
-from router.settings import Settings
+from router.config import Settings
+from router.db import Database
 from tests.browser.real import RealShop, real_shop
 from tests.world import make_scenario
 

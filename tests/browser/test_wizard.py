@@ -10,7 +10,7 @@ from sqlalchemy import select
 from router.accounts.ledger import Post, post
 from router.accounts.models import Person, Project
 from router.scenarios.models import Scenario, ScenarioDraft, TrackingNumber
-from router.scenarios.renting.purchase import advance_due
+from router.scenarios.numbers.purchase import advance_due
 from tests.browser.test_pages import Site, picture, running
 from tests.people import NOW, join
 

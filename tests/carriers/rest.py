@@ -10,8 +10,8 @@ from router.carriers import ANYWHERE, LARGEST_ANSWER, SIMULATED_ACCOUNT
 from router.carriers.simulator.account import Account
 from router.carriers.simulator.rest_server import RestServer
 from router.carriers.simulator.rest_ways import RestWays
-from router.carriers.twilio_rest import TwilioShop
-from router.outgoing import Outgoing
+from router.carriers.twilio.rest import TwilioShop
+from router.lib.http_client import Outgoing
 from tests.waiting import PATIENCE_SECONDS, standing_still
 
 TOKEN = "simulated-token"

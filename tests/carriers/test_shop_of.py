@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from router.carriers import shop_of
-from router.carriers.shop import Gone
-from router.crypto import KeyRing
-from router.database import Database
+from router.carriers.base import Gone
+from router.config import Settings, SettingsError, read_settings
+from router.db import Database
+from router.lib.crypto import KeyRing
 from router.server import Server
-from router.settings import Settings, SettingsError, read_settings
 from tests.carriers.rest import running_carrier
 
 NUMBER = "+12015550001"

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from werkzeug.datastructures import MultiDict
 
 from router.carriers import carrier_of, carrier_tokens
-from router.carriers.twilio import Twilio, signed_url
-from router.crypto import load_keys
-from router.database import Database
+from router.carriers.twilio.webhooks import Twilio, signed_url
+from router.config import Settings, SettingsError
+from router.db import Database
+from router.lib.crypto import load_keys
 from router.server import Server
-from router.settings import Settings, SettingsError
 
 TOKEN = "12345"
 VECTOR = {

@@ -7,9 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.carriers import twilio_form
 from router.carriers.base import BadCarrierRequest, Form
-from router.carriers.twilio_form import read_dial_result, read_inbound, read_leg_event, read_recording, read_status
+from router.carriers.twilio.webhooks import (
+    TO_LENGTH,
+    read_dial_result,
+    read_inbound,
+    read_leg_event,
+    read_recording,
+    read_status,
+)
 
 READERS = [read_inbound, read_leg_event, read_dial_result, read_status, read_recording]
 NAMES = ["CallSid", "ParentCallSid", "AccountSid", "From", "To", "CallStatus", "SequenceNumber", "CallDuration"]
@@ -130,4 +136,4 @@ def test_no_form_makes_a_reader_fail_otherwise(form: dict[str, str], read: Calla
 
 def test_texts_fit_their_columns() -> None:
     event = read_leg_event({"CallSid": "CA1", "CallStatus": "ringing", "To": "sip:" + "x" * 900})
-    assert len(event.to) == twilio_form.TO_LENGTH
+    assert len(event.to) == TO_LENGTH

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from router.carriers.shop import Gone, NotForUs, OutcomeUnknown, ShopError, TryLater
+from router.carriers.base import Gone, NotForUs, OutcomeUnknown, ShopError, TryLater
 from router.carriers.simulator.rest_ways import KINDS, Way
-from router.carriers.twilio_rest import TwilioShop
+from router.carriers.twilio.rest import TwilioShop
 from tests.carriers.rest import VOICE, Carrier, hasty_shop, make_shop, running_carrier
 from tests.waiting import eventually, ticking
 
@@ -282,12 +282,12 @@ def test_r5_a_label_loses_its_control_characters_and_its_end(carrier: Carrier) -
 
 
 def test_r5_all_numbers_are_listed_over_many_pages(carrier: Carrier, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("router.carriers.twilio_rest.PAGE_SIZE", 2)
+    monkeypatch.setattr("router.carriers.twilio.rest.PAGE_SIZE", 2)
     numbers = [f"+1201555000{digit}" for digit in range(5)]
     for number in numbers:
         carrier.shop.buy(number, "ct:1")
     assert sorted(owned.e164 for owned in carrier.shop.owned()) == numbers
-    monkeypatch.setattr("router.carriers.twilio_rest.MOST_PAGES", 2)
+    monkeypatch.setattr("router.carriers.twilio.rest.MOST_PAGES", 2)
     with pytest.raises(TryLater, match="does not end"):
         carrier.shop.owned()
 

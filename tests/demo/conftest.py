@@ -11,13 +11,12 @@ from flask.testing import FlaskClient
 
 from router.accounts.models import Project
 from router.app import create_app
-from router.crypto import KeyRing
-from router.database import Database
-from router.demo.company import found_company
+from router.config import Settings
+from router.db import Database
+from router.demo.company import FILE, Places, found_company
 from router.demo.outside import outside_world
-from router.demo.places import FILE, Places
+from router.lib.crypto import KeyRing
 from router.server import Server
-from router.settings import Settings
 
 NOW = datetime(2026, 11, 23, 18, 30, tzinfo=UTC)
 

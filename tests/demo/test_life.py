@@ -8,18 +8,17 @@ from sqlalchemy import func, select
 
 from router.accounts.models import LedgerEntry, Mail, Project
 from router.attribution.models import AccuracyDay, Lease, PoolNumber, Visit
-from router.crypto import KeyRing
-from router.database import Database
+from router.config import Settings
+from router.db import Database
 from router.demo import shop
-from router.demo.callers import three_weeks_of_calls
+from router.demo.company import Places
 from router.demo.life import SEED, bring_to_life, is_alive
-from router.demo.places import Places
-from router.demo.visitors import three_weeks
+from router.demo.people import three_weeks, three_weeks_of_calls
 from router.integrations.models import Delivery, DeliveryAttempt, Lead
-from router.reports.accuracy_days import refresh_accuracy
+from router.lib.crypto import KeyRing
+from router.reports.accuracy.jobs import refresh_accuracy
 from router.scenarios.models import Scenario, TrackingNumber
 from router.server import Server
-from router.settings import Settings
 from router.voice.models import Call, CallLeg
 
 NOW = datetime(2026, 11, 23, 18, 30, tzinfo=UTC)

@@ -3,11 +3,11 @@
 from flask.testing import FlaskClient
 
 from router.carriers import shop_of
-from router.crypto import KeyRing
-from router.database import Database
+from router.config import Settings
+from router.db import Database
 from router.demo import shop as story
+from router.lib.crypto import KeyRing
 from router.server import Server
-from router.settings import Settings
 from tests.waiting import eventually
 
 

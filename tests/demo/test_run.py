@@ -9,13 +9,13 @@ from sqlalchemy import select
 
 from router.accounts.models import Person, Project
 from router.accounts.passwords import password_matches
-from router.crypto import load_keys
-from router.database import Database
-from router.demo.places import choose_places, read_places
+from router.config import read_settings
+from router.db import Database
+from router.demo.company import choose_places, read_places
 from router.demo.run import Demo, demo_environment, greeting, prepare_demo, wait_until_ready
-from router.formats import say_duration
 from router.integrations.models import Integration
-from router.settings import read_settings
+from router.lib.crypto import load_keys
+from router.lib.formats import say_duration
 
 HOSTILE = {
     "ROUTER_HOST": "0.0.0.0",

@@ -6,9 +6,9 @@ from flask.testing import FlaskClient
 
 from router.accounts.models import Project
 from router.app import create_app
+from router.config import Settings
 from router.demo import shop
 from router.server import Server
-from router.settings import Settings
 
 PAGES = ["/demo/", "/demo/bikes/harbor", "/demo/bikes/ridge", "/demo/bikes/meadow", "/demo/contact"]
 

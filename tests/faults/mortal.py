@@ -21,12 +21,12 @@ from typing import Any
 from sqlalchemy import event
 
 from router.app import make_server
-from router.database import Database, migrate
-from router.scenarios.renting import renewal
-from router.scenarios.renting.purchase import advance_due
-from router.scenarios.renting.release import advance_releases
+from router.config import Settings
+from router.db import Database, migrate
+from router.scenarios.billing import rent
+from router.scenarios.numbers.purchase import advance_due
+from router.scenarios.numbers.release import advance_releases
 from router.server import Server
-from router.settings import Settings
 from tests.carriers.rest import make_shop
 
 SECRET = "test-secret-key-0123456789"
@@ -137,8 +137,8 @@ def _live(life: Life) -> None:
     server = _server(life)
     if life.dies_at:
         _die(server.database.engine, life)
-    renewal.RENEWED_AT_ONCE = 2  # several transactions for few numbers
-    steps: dict[str, Any] = {"buy": advance_due, "renew": renewal.renew_due, "release": advance_releases}
+    rent.RENEWED_AT_ONCE = 2  # several transactions for few numbers
+    steps: dict[str, Any] = {"buy": advance_due, "renew": rent.renew_due, "release": advance_releases}
     start = datetime.fromisoformat(life.start)
     for seconds in life.moments:
         while steps[life.do](server, start + timedelta(seconds=seconds)):

@@ -8,12 +8,12 @@ from flask.testing import FlaskClient
 from sqlalchemy import func, select
 from werkzeug.routing import Rule
 
-from router.accounts.choices import local_path
 from router.attribution.models import PoolNumber, Visit
-from router.database import Database
+from router.db import Database
 from router.scenarios.models import Scenario, TrackingNumber
 from router.server import Server
 from router.voice.models import Call
+from router.web.forms import local_path
 from tests.people import Cast, bearer, sign_in
 from tests.voice.carrier import CarrierClient
 from tests.world import COMPANY_LINE, make_number, make_scenario

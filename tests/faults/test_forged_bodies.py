@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from router.accounts.ledger import Post, post
-from router.database import Database
+from router.db import Database
 from router.scenarios.models import TrackingNumber
 from router.server import Server
-from tests.accounts.test_access import addresses
 from tests.faults.test_fuzz import rows
 from tests.people import NOW, Cast, bearer, furnish, sign_in
 from tests.scenarios.shop import FakeShop
+from tests.web.test_access import addresses
 from tests.world import make_number, make_scenario
 
 TEXTS = st.sampled_from([

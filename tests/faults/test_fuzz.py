@@ -15,8 +15,8 @@ from sqlalchemy import func, select
 from twilio.request_validator import RequestValidator
 from werkzeug.test import TestResponse
 
-from router.attribution.tokens import visit_token
-from router.database import Base, Database
+from router.attribution.tracking.visitors import visit_token
+from router.db import Base, Database
 from router.server import Server
 from tests.people import Cast, furnish, sign_in
 from tests.voice.carrier import BASE

@@ -14,9 +14,9 @@ from sqlalchemy import String, func, select
 from werkzeug.test import TestResponse
 
 from router.attribution.models import Lease, PoolNumber, RefusedOrigin, Tap, Unserved, Visit, VisitSpan
-from router.attribution.own_fields import MOST_FIELDS
-from router.attribution.page_views import LONGEST_ADDRESS
-from router.database import Base, Database
+from router.attribution.tracking.own_fields import MOST_FIELDS
+from router.attribution.tracking.schema import LONGEST_ADDRESS
+from router.db import Base, Database
 from tests.people import NOW, Cast, bearer, sign_in
 from tests.reports.making import leased, make_call
 from tests.world import make_scenario

@@ -17,14 +17,14 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
-from router.attribution.arrivals import Arrival, page_viewed, sign_of_life, with_project
 from router.attribution.models import Lease, PoolNumber, Unserved, Visit
-from router.attribution.pool import follow_numbers
-from router.attribution.sources import read_evidence
-from router.attribution.tag_projects import TagProject
-from router.attribution.visits import PageView
-from router.crypto import KeyRing
-from router.database import Database
+from router.attribution.pool.membership import follow_numbers
+from router.attribution.tracking.page_views import Arrival, page_viewed, sign_of_life, with_project
+from router.attribution.tracking.projects import TagProject
+from router.attribution.tracking.sources import read_evidence
+from router.attribution.tracking.visits import PageView
+from router.db import Database
+from router.lib.crypto import KeyRing
 from router.scenarios.models import Scenario
 from tests.conftest import SECRET
 from tests.world import NOON, make_number, make_project, make_scenario

@@ -9,13 +9,13 @@ from sqlalchemy import event, func, select
 
 from router.accounts.ledger import Post, post
 from router.accounts.models import Project
-from router.crypto import KeyRing
-from router.database import Database
+from router.config import Settings
+from router.db import Database
+from router.lib.crypto import KeyRing
+from router.scenarios.billing.rent import renew_due
 from router.scenarios.models import NumberOrder, Scenario
-from router.scenarios.renting.renewal import renew_due
-from router.scenarios.scenarios import change_scenario, create_scenario
+from router.scenarios.service import change_scenario, create_scenario
 from router.server import Server
-from router.settings import Settings
 from tests.conftest import SECRET
 from tests.scenarios.making import ALICE, LINE, NOON, make_project
 from tests.scenarios.rented import WEEK, balance_of, rent

@@ -16,8 +16,8 @@ import pytest
 from sqlalchemy import func, select
 
 from router.app import create_app
-from router.database import Database, migrate
-from router.settings import Settings
+from router.config import Settings
+from router.db import Database, migrate
 from router.voice.models import Call
 from tests.faults.running import FALLBACK, Running, running
 from tests.voice.carrier import BASE, CarrierClient

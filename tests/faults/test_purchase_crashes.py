@@ -15,12 +15,12 @@ from sqlalchemy import select
 
 from router.accounts.models import LedgerEntry, Project
 from router.carriers.simulator.rest_ways import Way
-from router.crypto import KeyRing
-from router.database import Database
+from router.config import Settings
+from router.db import Database
+from router.lib.crypto import KeyRing
 from router.scenarios.models import NumberBatch, NumberOrder, TrackingNumber
-from router.scenarios.renting.purchase import order_numbers
+from router.scenarios.numbers.purchase import order_numbers
 from router.server import Server
-from router.settings import Settings
 from tests.carriers.rest import Carrier, running_carrier
 from tests.conftest import SECRET
 from tests.faults.mortal import Life, Nursery

@@ -11,11 +11,11 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from router.attribution.arrivals import Arrival, sign_of_life, with_project
 from router.attribution.models import Lease, PoolNumber, Visit
-from router.attribution.returns import Report
-from router.attribution.tag_projects import TagProject
-from router.database import LONG_AGO, Database
+from router.attribution.pool.unplaced import Report
+from router.attribution.tracking.page_views import Arrival, sign_of_life, with_project
+from router.attribution.tracking.projects import TagProject
+from router.db import LONG_AGO, Database
 from tests.faults.test_leases_in_parallel import CLIENTS, arrive, fill, holdings
 from tests.world import NOON
 

@@ -19,10 +19,10 @@ from sqlalchemy import select, text
 
 from router.app import create_app
 from router.cli import main
-from router.database import Database
+from router.config import Settings
+from router.db import Database
 from router.integrations.models import Delivery
 from router.server import Server
-from router.settings import Settings
 from tests.faults.running import FALLBACK, Running, free_port, running
 from tests.people import create_token
 from tests.voice.carrier import CarrierClient

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from router.crypto import KeyRing
-from router.database import Database
+from router.config import Settings
+from router.db import Database
 from router.integrations.models import Integration
-from router.integrations.work import DeliveryWorker
-from router.outgoing import Outgoing
+from router.integrations.worker import DeliveryWorker
+from router.lib.crypto import KeyRing
+from router.lib.http_client import Outgoing
 from router.scenarios.models import Scenario
 from router.server import Server
-from router.settings import Settings
 from tests.integrations.factories import (
     WEBHOOK_SECRET,
     Receiver,

@@ -13,8 +13,8 @@ from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
 from router.attribution.models import Visit
-from router.crypto import KeyRing
 from router.integrations.models import Integration
+from router.lib.crypto import KeyRing
 from router.scenarios.models import Scenario
 from router.voice.models import Call
 from router.voice.signals import CallFacts

@@ -17,9 +17,9 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 import pytest
 
 from router.demo.odoo import OdooFake
-from router.integrations.contract import Message
-from router.integrations.crm.odoo import OdooSender
-from router.outgoing import Outgoing
+from router.integrations.base import Message
+from router.integrations.odoo.sender import OdooSender
+from router.lib.http_client import Outgoing
 from tests.integrations.factories import NOW
 
 LOOPBACK = (ip_network("127.0.0.0/8"),)

@@ -4,10 +4,10 @@ from typing import Any
 
 from sqlalchemy import select
 
-from router.database import Database
-from router.integrations.claims import Claim, Outcome, claim, finish
+from router.db import Database
 from router.integrations.models import Delivery
 from router.integrations.outbox import fan_out
+from router.integrations.queue import Claim, Outcome, claim, finish
 from router.scenarios.models import Scenario
 from tests.integrations.conftest import Office
 from tests.integrations.factories import NOW, facts, make_call, make_integration

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from phonenumbers import PhoneNumberFormat
 
 from router.demo.odoo_domain import like
-from router.integrations.crm.leads import FoundLead, lead_to_add_to
-from router.integrations.crm.matching import Match, digit_rows, match
-from router.phones import same_line, spellings_of_line
-from tests.phones.test_documented import DOCUMENT
-from tests.phones.test_reading import e164, examples
+from router.integrations.leads import FoundLead, lead_to_add_to
+from router.integrations.matching import Match, digit_rows, match
+from router.lib.phones import same_line, spellings_of_line
+from tests.lib.phones.test_documented import DOCUMENT
+from tests.lib.phones.test_reading import e164, examples
 
 FORMS = [PhoneNumberFormat.E164, PhoneNumberFormat.INTERNATIONAL, PhoneNumberFormat.NATIONAL]
 Example = tuple[str, phonenumbers.PhoneNumber]

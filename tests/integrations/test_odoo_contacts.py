@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from router.demo.odoo import OdooFake
-from router.integrations.contract import DeliveryError
-from router.integrations.crm.odoo_search import MOST_PAGES, PAGE
-from router.outgoing import Answer, NoAnswer, Outgoing
+from router.integrations.base import DeliveryError
+from router.integrations.odoo.search import MOST_PAGES, PAGE
+from router.lib.http_client import Answer, NoAnswer, Outgoing
 from tests.integrations.odoo import LOOPBACK, Crm, new_digits
 
 BY_TEXT = "a number in the text of its phone field"

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from router.integrations.contract import DeliveryError
-from router.integrations.crm.odoo_client import FieldsRefused, OdooClient
-from router.outgoing import Answer, Outgoing
+from router.integrations.base import DeliveryError
+from router.integrations.odoo.client import FieldsRefused, OdooClient
+from router.lib.http_client import Answer, Outgoing
 from tests.integrations.factories import NOW, receiver
 from tests.integrations.odoo import LOOPBACK, Crm
 

@@ -5,9 +5,9 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import event, select
 
-from router.integrations.claims import Outcome
 from router.integrations.models import Delivery, Integration
 from router.integrations.outbox import fan_out, replay, replay_dead
+from router.integrations.queue import Outcome
 from router.scenarios.models import Scenario
 from router.voice.models import Call
 from tests.integrations.conftest import Office

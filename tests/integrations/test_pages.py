@@ -8,7 +8,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import event, select
 
 from router.accounts.models import AuditEntry
-from router.database import Database
+from router.db import Database
 from router.integrations.models import Delivery, DeliveryAttempt, DestinationHealth, Integration, IntegrationProblem
 from tests.integrations.factories import CALLER, NOW
 from tests.integrations.furniture import a_dead_delivery

@@ -9,9 +9,8 @@ from sqlalchemy import select
 
 from router.accounts.models import Mail, Project
 from router.demo.odoo import OdooFake
-from router.integrations.document import delivery_document
 from router.integrations.models import Delivery, DeliveryAttempt, Integration, IntegrationProblem, Lead
-from router.integrations.outbox import fan_out
+from router.integrations.outbox import delivery_document, fan_out
 from router.integrations.problems import missing_letter, note_missing, open_problems
 from router.scenarios.models import Scenario
 from tests.integrations.conftest import Office

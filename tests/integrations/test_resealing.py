@@ -3,9 +3,9 @@
 import pytest
 from sqlalchemy import select
 
-from router.crypto import KeyRing, SealBroken
 from router.integrations.models import Integration
 from router.integrations.resealing import reseal
+from router.lib.crypto import KeyRing, SealBroken
 from router.server import Server
 from router.worker import chores
 from tests.conftest import SECRET

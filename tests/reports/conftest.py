@@ -5,7 +5,7 @@ import time_machine
 from flask import Flask
 from flask.testing import FlaskClient
 
-from router.database import Database
+from router.db import Database
 from router.server import Server
 from tests.people import NOW, Cast, sign_in
 from tests.reports.making import make_life

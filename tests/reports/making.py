@@ -5,17 +5,17 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from router.accounts.access import Actor
 from router.accounts.models import Project
-from router.attribution.decision import shares_by_source
+from router.attribution.decide.decision import shares_by_source
 from router.attribution.models import Lease, Tap, Visit, VisitSpan
-from router.attribution.sources import named_source
+from router.attribution.tracking.sources import named_source
 from router.integrations.models import Delivery, DestinationHealth, Integration
 from router.scenarios.models import Scenario, TrackingNumber
-from router.scenarios.numbers import add_numbers
-from router.scenarios.scenarios import create_scenario
+from router.scenarios.numbers.inventory import add_numbers
+from router.scenarios.service import create_scenario
 from router.server import Server
 from router.voice.models import Call, CallEvent, CallLeg
+from router.web.access import Actor
 
 ALICE = Actor("alice@example.com")
 LINE = "+14155550111"

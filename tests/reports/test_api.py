@@ -7,7 +7,7 @@ from sqlalchemy import update
 from werkzeug.test import TestResponse
 
 from router.attribution.models import Visit
-from router.database import Database
+from router.db import Database
 from tests.people import Cast, bearer
 from tests.reports.making import NUMBERS
 from tests.scenarios.test_api_description import Described

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from sqlalchemy import delete, func, select
 
 from router.attribution.models import Visit
-from router.attribution.sources import named_source
-from router.database import Database
-from router.reports.by_source import GROUPS, SourceReport, SourceRow, filter_of, report_by_source
+from router.attribution.tracking.sources import named_source
+from router.db import Database
 from router.reports.calls import CallFilter, calls_of, read_filter
-from router.reports.periods import Period, read_period
+from router.reports.expected import Period, read_period
+from router.reports.sources import GROUPS, SourceReport, SourceRow, filter_of, report_by_source
 from router.voice.models import Call
 from tests.counting import count_statements
 from tests.people import NOW, Cast, bearer

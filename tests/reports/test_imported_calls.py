@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from flask.testing import FlaskClient
 
-from router.database import Database
+from router.db import Database
 from tests.people import NOW, Cast, bearer, sign_in
 from tests.reports.making import GOOGLE, make_call
 

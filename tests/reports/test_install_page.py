@@ -4,9 +4,9 @@ from flask.testing import FlaskClient
 from sqlalchemy import select
 
 from router.accounts.models import Project
-from router.attribution.crawler_counts import STAFF, counts_of
 from router.attribution.models import RefusedOrigin
-from router.database import Database
+from router.attribution.tracking.crawlers import STAFF, counts_of
+from router.db import Database
 from router.server import Server
 from tests.people import NOW, Cast, sign_in
 from tests.reports.making import make_call, make_visit

@@ -10,18 +10,17 @@ from sqlalchemy import insert, select, update
 
 from router.accounts.models import Project
 from router.attribution.models import AccuracyDay
-from router.database import Database
-from router.reports.accuracy_days import refresh_accuracy
-from router.reports.columns import ColumnKeeper
-from router.reports.install_page import read_lights
+from router.db import Database
+from router.reports.accuracy.jobs import refresh_accuracy
+from router.reports.accuracy.learning import sure_calls
+from router.reports.counters import ColumnKeeper
 from router.reports.leaks import refresh_leaking
-from router.reports.learning import sure_calls
 from router.reports.overview import day_figures, not_called_back
+from router.reports.views import read_lights
 from router.scenarios.models import Scenario, TrackingNumber
 from router.server import Server
 from router.voice.models import EXTERNAL, INTERNAL, Call
-from router.voice.past_calls import calls_by_lease
-from router.voice.recent import called_numbers
+from router.voice.routing import called_numbers, calls_by_lease
 from tests.people import NOW, Cast, bearer
 from tests.reports.making import LINE, NUMBERS, make_call
 

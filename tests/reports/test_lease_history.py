@@ -8,9 +8,8 @@ from hypothesis import strategies as st
 from sqlalchemy import insert, select
 
 from router.attribution.models import Lease, Tap, Visit, VisitSpan
-from router.database import Database
-from router.reports.lease_history import History, Holder, Span, active_times, over_at, read_history
-from router.reports.lease_picture import picture_of
+from router.db import Database
+from router.reports.lease_history import History, Holder, Span, active_times, over_at, picture_of, read_history
 from router.voice.models import Call
 from tests.people import NOW, Cast
 from tests.reports.making import NUMBERS, leased, make_call, make_visit

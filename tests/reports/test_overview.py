@@ -7,7 +7,7 @@ from flask.testing import FlaskClient
 from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
-from router.database import Database
+from router.db import Database
 from router.reports.overview import day_figures, day_starts, not_called_back
 from router.scenarios.models import TrackingNumber
 from router.server import Server

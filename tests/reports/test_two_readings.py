@@ -10,9 +10,9 @@ from sqlalchemy import select, update
 from werkzeug.test import TestResponse
 
 from router.accounts.models import Project
-from router.database import Database
+from router.db import Database
 from router.scenarios.models import TrackingNumber
-from router.scenarios.numbers import add_numbers
+from router.scenarios.numbers.inventory import add_numbers
 from tests.people import NOW, Cast, bearer, sign_in
 from tests.reports.making import GOOGLE, make_call
 from tests.scenarios.making import ALICE

@@ -9,7 +9,7 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import event
 
-from router.database import Database
+from router.db import Database
 from router.server import Server
 from router.voice.models import CallLeg
 from tests.people import NOW, Cast, sign_in

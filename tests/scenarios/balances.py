@@ -7,10 +7,9 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from router.accounts.facts import remember_fact
 from router.accounts.ledger import BOUGHT, RENEWED, Post, post
 from router.accounts.mail import NO_SERVER, write_mail
-from router.accounts.models import Mail, Project
+from router.accounts.models import Mail, Project, remember_fact
 from router.scenarios.models import TrackingNumber
 
 PRICE = 150

@@ -4,11 +4,11 @@ from typing import Any
 import pytest
 
 from router.accounts.models import Project
-from router.crypto import KeyRing
-from router.database import Database
+from router.config import Settings
+from router.db import Database
+from router.lib.crypto import KeyRing
 from router.scenarios.signals import numbers_changed
 from router.server import Server
-from router.settings import Settings
 from tests.scenarios.making import FIRST, NOON, SECOND, THIRD, make_project
 
 

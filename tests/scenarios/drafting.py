@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from router.accounts.models import Person, Project
-from router.crypto import KeyRing
+from router.lib.crypto import KeyRing
 from router.scenarios.models import ScenarioDraft
 from router.scenarios.wizard.drafts import keep
 from tests.people import NOW

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from router.carriers.shop import CarrierPrice, Gone, Offer, Owned
+from router.carriers.base import CarrierPrice, Gone, Offer, Owned
 
 
 @dataclass

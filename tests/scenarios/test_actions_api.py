@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from router.accounts.ledger import Post, post
 from router.accounts.models import Project
-from router.database import Database
+from router.db import Database
 from router.integrations.models import Integration
 from router.scenarios.models import NumberBatch, Scenario, ScenarioDraft
 from router.server import Server

@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 from werkzeug.test import TestResponse
 
 from router.accounts.models import Project
-from router.database import Database
+from router.db import Database
 from router.scenarios.models import Scenario, TrackingNumber
 from tests.people import Cast, bearer
 from tests.scenarios.making import FIRST, LINE, SECOND, THIRD

@@ -7,14 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.accounts.models import Project
-from router.scenarios.channel_rows import never_reached, short_form, static_sources, with_static
-from router.scenarios.channels import channel_for
+from router.scenarios.channels import channel_for, never_reached, short_form, static_sources, with_static
 from router.scenarios.documents import scenario_document
+from router.scenarios.matching import SourceParts
 from router.scenarios.models import Scenario
-from router.scenarios.patterns import SourceParts
-from router.scenarios.refusal import Refused
-from router.scenarios.scenarios import change_scenario, create_scenario
+from router.scenarios.service import change_scenario, create_scenario
 from router.server import Server
+from router.web.errors import Refused
 from tests.scenarios.making import ALICE, FIRST, NOON, SECOND, THIRD, number
 
 FLYER = {"source": "flyer", "medium": "print", "campaign": ""}

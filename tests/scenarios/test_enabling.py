@@ -10,15 +10,14 @@ from sqlalchemy import select
 
 from router.accounts.ledger import Post, post
 from router.accounts.models import Project
-from router.carriers.shop import TryLater
-from router.scenarios.connect import buying_of, searching
+from router.carriers.base import TryLater
 from router.scenarios.documents import scenario_document
-from router.scenarios.enabling import Enabling, enabling_of
+from router.scenarios.enable import Enabling, buying_of, enabling_of, searching
 from router.scenarios.models import NumberBatch, NumberOrder, Scenario, TrackingNumber
-from router.scenarios.renting.purchase import advance_due
-from router.scenarios.scenarios import change_scenario, connect_scenario, create_scenario, switch_scenario
+from router.scenarios.numbers.purchase import advance_due
+from router.scenarios.service import change_scenario, connect_scenario, create_scenario, switch_scenario
 from router.server import Server
-from router.web import Problem
+from router.web.errors import Problem
 from tests.scenarios.making import ALICE, FIRST, LINE, NOON, SECOND, number
 from tests.scenarios.shop import FakeShop
 

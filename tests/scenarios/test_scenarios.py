@@ -9,20 +9,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from router.accounts.models import AuditEntry, Project
-from router.scenarios.documents import scenario_document
+from router.scenarios.documents import add_part, scenario_document
 from router.scenarios.models import CallFlow, Scenario
-from router.scenarios.numbers import free_numbers
-from router.scenarios.parts import add_part
-from router.scenarios.refusal import Refused
-from router.scenarios.scenarios import (
-    change_scenario,
-    create_scenario,
-    delete_scenario,
-    find_scenario,
-    switch_scenario,
-)
+from router.scenarios.numbers.inventory import free_numbers
+from router.scenarios.service import change_scenario, create_scenario, delete_scenario, find_scenario, switch_scenario
 from router.server import Server
-from router.web import Problem
+from router.web.errors import Problem, Refused
 from tests.scenarios.making import ALICE, FIRST, LINE, NOON, SECOND, THIRD, make_project
 
 TERMS = [f"{which}_{what}" for what in ("sources", "landing_pages", "regions") for which in ("only", "excluded")]

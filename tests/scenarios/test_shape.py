@@ -7,13 +7,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from router.accounts.models import Project
-from router.integrations.scenario_part import IntegrationsPart
-from router.scenarios.parts import add_part
-from router.scenarios.refusal import Refused
-from router.scenarios.scenarios import create_scenario, delete_scenario, present_scenarios
-from router.scenarios.shape_errors import read_shape
+from router.integrations.settings import IntegrationsPart
+from router.scenarios.documents import add_part
+from router.scenarios.schema import read_shape
+from router.scenarios.service import create_scenario, delete_scenario, present_scenarios
 from router.server import Server
-from router.web import Problem
+from router.web.errors import Problem, Refused
 from tests.scenarios.making import ALICE, FIRST, LINE, NOON
 
 leaves = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20)

@@ -13,11 +13,11 @@ from flask.testing import FlaskClient
 from sqlalchemy import insert, select, update
 
 from router.accounts.models import AuditEntry, Project
-from router.database import Database
+from router.db import Database
 from router.scenarios.models import Scenario, TrackingNumber
-from router.scenarios.switches import switch_upkeep
+from router.scenarios.service import switch_upkeep
 from router.server import Server
-from router.web import Problem
+from router.web.errors import Problem
 from tests.counting import count_statements
 from tests.people import NOW, Cast, sign_in
 from tests.scenarios.making import ALICE

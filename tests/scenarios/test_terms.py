@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.scenarios.channels import channel_for
-from router.scenarios.patterns import SourceParts
-from router.scenarios.terms import allows, page_fits, region_fits
+from router.scenarios.matching import SourceParts, allows, page_fits, region_fits
 
 GOOGLE = SourceParts("Google", "cpc", "Spring")
 DIRECT = SourceParts("direct", "none", "")

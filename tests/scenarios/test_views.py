@@ -7,10 +7,10 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import event, func, select
 
-from router.database import Database
+from router.db import Database
 from router.scenarios.models import Scenario, TrackingNumber
-from router.scenarios.numbers import add_numbers
-from router.scenarios.scenarios import create_scenario
+from router.scenarios.numbers.inventory import add_numbers
+from router.scenarios.service import create_scenario
 from router.server import Server
 from tests.people import NOW, Cast, sign_in
 from tests.scenarios.making import ALICE, FIRST, LINE, SECOND, THIRD

@@ -15,9 +15,9 @@ from werkzeug.wrappers import Request, Response
 from router.app import create_app
 from router.carriers.simulator import CallerScript, Line, Simulator, VirtualClock, Ways
 from router.carriers.simulator.player import Addresses
-from router.database import Database
+from router.config import Settings
+from router.db import Database
 from router.server import Server
-from router.settings import Settings
 from router.voice.models import Call, CallEvent
 from tests.voice.carrier import ANNA, BASE, CarrierClient
 from tests.world import COMPANY_LINE, NOON, make_project, make_scenario

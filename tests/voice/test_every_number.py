@@ -9,17 +9,17 @@ from flask.testing import FlaskClient
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from router.accounts.access import Actor
 from router.accounts.ledger import Post, post
 from router.accounts.models import Project
-from router.scenarios.deleting import delete_with_numbers
+from router.scenarios.billing.rent import renew_due
+from router.scenarios.deletion import delete_with_numbers
 from router.scenarios.models import Scenario, TrackingNumber
-from router.scenarios.moving import move_numbers
-from router.scenarios.renting.purchase import buy_now, order_numbers
-from router.scenarios.renting.release import advance_releases, begin_release
-from router.scenarios.renting.renewal import renew_due
+from router.scenarios.numbers.moves import move_numbers
+from router.scenarios.numbers.purchase import buy_now, order_numbers
+from router.scenarios.numbers.release import advance_releases, begin_release
 from router.server import Server
 from router.voice.models import Call
+from router.web.access import Actor
 from tests.scenarios.shop import FakeShop
 from tests.voice.carrier import CarrierClient
 from tests.world import COMPANY_LINE, make_project, make_scenario

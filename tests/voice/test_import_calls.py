@@ -17,16 +17,15 @@ from sqlalchemy.orm import Session
 from router.accounts.models import AuditEntry, Project
 from router.app import make_server
 from router.cli import router
-from router.database import Database
+from router.config import Settings
+from router.db import Database
 from router.integrations.models import Delivery, Integration
-from router.scenarios.old_settings.table import UnreadableFile, cell_error, plain, read_table
+from router.scenarios.importing.files import UnreadableFile, cell_error, plain, read_table
 from router.server import Server
-from router.settings import Settings
-from router.voice import import_calls as import_calls_module
-from router.voice.call_log.cells import project_numbers
-from router.voice.call_log.plan import Choices
-from router.voice.call_log.reading import read_call_log
-from router.voice.import_calls import OldCall, write_old_calls
+from router.voice.importing import calls as import_calls_module
+from router.voice.importing.calls import OldCall, write_old_calls
+from router.voice.importing.plan import Choices
+from router.voice.importing.reading import project_numbers, read_call_log
 from router.voice.models import Call
 from tests.voice.carrier import ANNA, CarrierClient
 from tests.world import NOON, make_project, make_scenario

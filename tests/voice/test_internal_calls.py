@@ -15,14 +15,14 @@ from werkzeug.test import TestResponse
 
 from router.accounts.models import Project
 from router.app import make_server
-from router.attribution.pool import follow_numbers
+from router.attribution.pool.membership import follow_numbers
 from router.cli import router
+from router.config import Settings
 from router.integrations.models import Delivery, Integration
-from router.phones import Caller, line_of, read_caller, spellings_of_line
+from router.lib.phones import Caller, line_of, read_caller, spellings_of_line
 from router.scenarios.flows import refresh_destination_numbers
 from router.scenarios.models import TrackingNumber
 from router.server import Server
-from router.settings import Settings
 from router.voice.internal import announcement, kind_of, lines_of, own_lines
 from router.voice.models import EXTERNAL, INTERNAL, Call, CallEvent
 from tests.counting import count_statements

@@ -13,9 +13,9 @@ from werkzeug.serving import BaseWSGIServer, make_server
 
 from router.app import create_app
 from router.carriers.simulator import CallerScript, Line, Simulator, VirtualClock, Ways
-from router.database import Database
+from router.config import Settings
+from router.db import Database
 from router.server import Server
-from router.settings import Settings
 from router.voice.models import Call
 from tests.voice.carrier import CarrierClient
 from tests.world import NOON, make_project, make_scenario

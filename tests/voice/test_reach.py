@@ -9,11 +9,11 @@ from flask.testing import FlaskClient
 from sqlalchemy import select
 
 from router.attribution.models import Lease
-from router.phones import read_caller
-from router.reports.steps import steps_of
+from router.config import Settings, SettingsError, read_settings
+from router.lib.phones import read_caller
+from router.reports.call_detail import steps_of
 from router.scenarios.models import TrackingNumber
 from router.server import Server
-from router.settings import Settings, SettingsError, read_settings
 from router.voice.calls import decide_later_calls
 from router.voice.models import Call
 from router.voice.routing import find_route

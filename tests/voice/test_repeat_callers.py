@@ -11,17 +11,17 @@ from hypothesis import strategies as st
 from sqlalchemy import select, text, update
 from sqlalchemy.orm import Session
 
-from router.attribution.arrivals import mere_sign, page_viewed, sign_of_life
-from router.attribution.sources import DIRECT, Evidence, named_source
-from router.attribution.tag_projects import TagProject, find_tag_project
-from router.attribution.taps import record_tap
-from router.attribution.visits import PageView
+from router.attribution.tracking.page_views import mere_sign, page_viewed, sign_of_life
+from router.attribution.tracking.projects import TagProject, find_tag_project
+from router.attribution.tracking.sources import DIRECT, Evidence, named_source
+from router.attribution.tracking.visitors import record_tap
+from router.attribution.tracking.visits import PageView
 from router.carriers.base import InboundCall
-from router.phones import Caller, read_caller
+from router.lib.phones import Caller, read_caller
 from router.scenarios.models import TrackingNumber
 from router.server import Server
 from router.voice.calls import attribute, record_inbound
-from router.voice.import_calls import OldCall, write_some
+from router.voice.importing.calls import OldCall, write_some
 from router.voice.models import Call, CallEvent
 from router.voice.routing import find_route, route_of
 from tests.counting import count_statements

@@ -12,8 +12,8 @@ from werkzeug.serving import BaseWSGIServer, make_server
 
 from router.app import create_app
 from router.carriers.simulator import CallerScript, Line, Simulator, VirtualClock, Ways
-from router.database import Database
-from router.settings import Settings
+from router.config import Settings
+from router.db import Database
 from router.voice.models import Call, CallEvent
 from router.voice.signals import call_ended
 from tests.world import COMPANY_LINE, NOON, make_project, make_scenario

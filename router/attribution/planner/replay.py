@@ -5,12 +5,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from heapq import merge
 
-from router.attribution.candidates import USUAL_REACH, Reach
-from router.attribution.confidence import Candidate, Weighed, weigh
-from router.attribution.decision import repeat_winner
-from router.attribution.planner.traffic import CallMade, Span, Tap, Traffic
-from router.attribution.regret import active_chance, harm
-from router.attribution.survival import Curve, chance_after
+from router.attribution.decide.candidates import USUAL_REACH, Candidate, Reach, Weighed, weigh
+from router.attribution.decide.decision import repeat_winner
+from router.attribution.planner.traffic import CallMade, Span, Traffic, TrafficTap
+from router.attribution.pool.choice import Curve, active_chance, chance_after, harm
 
 ALIVE = 45.0
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -105,7 +103,7 @@ class Pool:
         else:
             self._lend(self._choose(stay.source_key, now), holder, now)
 
-    def tap(self, tap: Tap) -> None:
+    def tap(self, tap: TrafficTap) -> None:
         shown = self._shown[tap.stay]
         if shown is not None:
             self._taps[shown, tap.stay] = tap.at

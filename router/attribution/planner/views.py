@@ -1,24 +1,45 @@
-"""The page of the pool planner: what fewer and more numbers would have told, made by the worker while the page waits."""
+"""The page of the pool planner: what fewer and more numbers would have told, made by the worker while the page waits.
 
+Pool plans for programs: asking for one, and reading the last one.
+
+`router plan`: a plan of a scenario's pool, made at once and printed. `router.cli` passes a function that makes the server."""
+
+import json
 from datetime import datetime
 from typing import Any
 
+import click
 from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from router.accounts.access import Audience, current_project, guard
-from router.accounts.api_habits import parse
-from router.accounts.filters import values_of
+from router.accounts.cli import Opener, opened
+from router.accounts.models import Project
 from router.accounts.sessions import require_person
+from router.accounts.tokens import require_token
 from router.attribution.models import PoolPlan
-from router.attribution.planner.making import ask_plan
-from router.attribution.planner.plan import trust
-from router.attribution.planner.shapes import TrafficShape
-from router.attribution.planner.showing import costs_of, plan_state, seconds_left, shown, trial_count
+from router.attribution.planner.jobs import NothingToGoBy, Trials, ask_plan, prepare
+from router.attribution.planner.plan import (
+    Point,
+    Shown,
+    costs_of,
+    plan_document,
+    plan_state,
+    point_document,
+    seconds_left,
+    shown,
+    trial_count,
+    trust,
+)
+from router.attribution.planner.schema import PlanDocument, TrafficShape
+from router.lib.formats import say_count
 from router.scenarios.models import Scenario
-from router.scenarios.scenarios import find_scenario
-from router.server import current_server
-from router.web import Problem
+from router.scenarios.service import find_scenario
+from router.server import Server, current_server
+from router.web.access import Audience, current_project, guard
+from router.web.api import described, parse
+from router.web.charts import say_percent
+from router.web.errors import GREATEST_ID, Problem, read_json
+from router.web.filters import values_of
 
 plan_pages = guard(
     Blueprint("plan", __name__, url_prefix="/scenarios/<int:scenario_id>/plan"), Audience.PEOPLE, require_person
@@ -112,3 +133,113 @@ def described_values(plan: PoolPlan) -> dict[str, str]:
 def unbroken(sentence: str, currency: str) -> str:
     """No line ends between a figure and what it is in."""
     return sentence.replace(" %", f"{NO_BREAK}%").replace(f" {currency}", f"{NO_BREAK}{currency}")
+
+
+plan_api = guard(
+    Blueprint("plan_api", __name__, url_prefix="/api/v1/projects/<int:project_id>/scenarios/<int:scenario_id>/plan"),
+    Audience.PROGRAMS,
+    require_token,
+)
+
+
+@plan_api.get("")
+@described(answer=PlanDocument)
+def get_plan(project_id: int, scenario_id: int) -> dict[str, Any]:
+    """Read the last plan of a scenario's pool, as far as it is made."""
+    server, project = current_server(), current_project()
+    with server.database.reading() as session:
+        plan = session.get(PoolPlan, find_scenario(session, project, scenario_id).id)
+        if plan is None:
+            raise Problem(404, "No plan was asked for yet: POST to this address asks for one.")
+        return plan_document(plan, costs_of(session, server.settings, project))
+
+
+@plan_api.post("")
+@described(body=TrafficShape, answer=PlanDocument, status=202, needs_body=False)
+def post_plan(project_id: int, scenario_id: int) -> tuple[dict[str, Any], int]:
+    """Ask for a plan by a described traffic or, without a body, by the scenario's own visits and calls; the worker makes it."""
+    server, project = current_server(), current_project()
+    with server.database.reading() as session:
+        find_scenario(session, project, scenario_id)
+    body = read_json(request, may_be_absent=True)
+    traffic = parse(TrafficShape, body) if body else None
+    with server.database.writing() as session:
+        plan = ask_plan(session, find_scenario(session, project, scenario_id), traffic, server.now())
+        return plan_document(plan, costs_of(session, server.settings, project)), 202
+
+
+@click.command("plan")
+@click.option(
+    "--scenario", "scenario_id", type=click.IntRange(1, GREATEST_ID), required=True, help="The scenario's id."
+)
+@click.option("--visits-per-hour", type=float, help="Try a described traffic instead of the scenario's own.")
+@click.option("--callers", type=float, default=0.06, show_default=True, help="The share of visits that call.")
+@click.option("--sources", type=int, default=12, show_default=True, help="How many marketing sources there are.")
+@click.option("--hours", type=float, help="How many hours of it; without: as many as bring 16,000 visits.")
+@click.option("--seed", type=int, default=1, show_default=True, help="The same seed describes the same traffic.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.pass_obj
+def plan(open_server: Opener, /, scenario_id: int, as_json: bool, **wanted: Any) -> None:
+    """Say what a scenario's pool would tell with fewer and with more numbers."""
+    described = _described(wanted)
+    with opened(open_server) as server:
+        found, title = _prepared(server, scenario_id, described)
+        points = list(found.run())
+        shown = _shown(server, scenario_id, points, found.facts)
+    click.echo(json.dumps(_document(shown, found), indent=2) if as_json else "\n".join(_lines(title, shown, found)))
+
+
+def _described(wanted: dict[str, Any]) -> TrafficShape | None:
+    given = {name: value for name, value in wanted.items() if value is not None}
+    if "visits_per_hour" not in given:
+        return None
+    try:
+        return parse(TrafficShape, given)
+    except Problem as refusal:
+        option = f"--{refusal.field.replace('_', '-')}: " if refusal.field else ""
+        raise click.ClickException(f"{option}{refusal.detail}") from None
+
+
+def _prepared(server: Server, scenario_id: int, described: TrafficShape | None) -> tuple[Trials, str]:
+    with server.database.reading() as session:
+        scenario = session.get(Scenario, scenario_id)
+        if scenario is None or scenario.deleted_at is not None:
+            raise click.ClickException(f"There is no scenario {scenario_id}.")
+        try:
+            return prepare(session, server, scenario, described, server.now()), scenario.title
+        except NothingToGoBy as sentence:
+            raise click.ClickException(f"{sentence} Say --visits-per-hour.") from None
+
+
+def _shown(server: Server, scenario_id: int, points: list[Point], facts: dict[str, Any]) -> Shown:
+    with server.database.reading() as session:
+        scenario = session.get_one(Scenario, scenario_id)
+        costs = costs_of(session, server.settings, session.get_one(Project, scenario.project_id))
+    return Shown(points, facts["aim"], facts["numbers"], costs)
+
+
+def _document(shown: Shown, found: Trials) -> dict[str, Any]:
+    return {
+        **{name: found.facts[name] for name in ("numbers", "aim", "visits", "calls")},
+        "recommended": shown.recommended.numbers,
+        "findings": shown.findings,
+        "currency": shown.costs.currency,
+        "points": [point_document(one, shown.costs) for one in shown.points],
+    }
+
+
+def _lines(title: str, shown: Shown, found: Trials) -> list[str]:
+    """A table of fixed width."""
+    calls = found.facts["calls"]
+    head = f"{'':>9}  {'by visit':^23}  {'by advertisement':^23}"
+    names = f"{'numbers':>9}  " + "  ".join([f"{'advertisement':>13} {'visit':>9}"] * 2) + "  cost a week"
+    rows = [_line(shown, size) for size in shown.sizes]
+    rests = f"{say_count(found.facts['visits'], 'visit')} and {say_count(calls, 'call')} were tried. {trust(calls)}".rstrip()
+    return [title, *shown.findings, "", head, names, *rows, "", rests]
+
+
+def _line(shown: Shown, size: int) -> str:
+    both = [point for aim in ("visit", "source") if (point := shown.at(size, aim))]
+    shares = "  ".join(f"{say_percent(one.right_source):>13} {say_percent(one.right_visit):>9}" for one in both)
+    mark = "  today" if size == shown.today else ""
+    return f"{size:>9}  {shares}  {shown.costs.say(size) or '-':>11}{mark}"

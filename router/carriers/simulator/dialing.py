@@ -7,10 +7,8 @@ from datetime import datetime
 
 import phonenumbers
 
-from router.carriers.simulator.lines import Line
-from router.carriers.simulator.phone_call import Button, Leg, PhoneCall, new_sid
+from router.carriers.simulator.call import Button, CallError, Element, Leg, Line, PhoneCall, new_sid
 from router.carriers.simulator.stage import CallerGone, Document, Stage, duration_values
-from router.carriers.simulator.twiml import CallError, Element
 
 RING_SECONDS = 30
 LEAST_RING_SECONDS = 5

@@ -4,10 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NoReturn
 
+from router.carriers.simulator.call import CallError, Element, Line
 from router.carriers.simulator.dialing import Dialing, recording_values, report_recording
-from router.carriers.simulator.lines import Line
 from router.carriers.simulator.stage import CallerGone, Document, Stage, duration_values
-from router.carriers.simulator.twiml import CallError, Element
 
 APOLOGY = "We're sorry, an application error has occurred. Goodbye."
 LETTERS_PER_SECOND = 15

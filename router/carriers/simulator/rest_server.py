@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from router.carriers.simulator.account import Account
-from router.carriers.simulator.rest import Rest
-from router.carriers.simulator.rest_answers import Answer, Request, not_found, not_signed_in
+from router.carriers.simulator.rest import Answer, Request, Rest, not_found, not_signed_in
 from router.carriers.simulator.rest_ways import KINDS, RestWays, Way, read_way
 
 LARGEST_BODY = 64 * 1024

@@ -1,30 +1,66 @@
-"""Pages of the wizard: six steps on a draft or on a stored scenario (R2). Whatever is pressed, what was typed is kept first."""
+"""Pages of the wizard: six steps on a draft or on a stored scenario (R2). Whatever is pressed, what was typed is kept first.
 
-from collections.abc import Callable
+Before a scenario is enabled: what the linter finds, what would be bought and what it costs; *Connect* buys (R2, R4)."""
+
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from flask import Blueprint, flash, g, redirect, render_template, request, url_for
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 
-from router.accounts.access import Audience, current_actor, current_project, guard
 from router.accounts.ledger import price_of
 from router.accounts.sessions import require_person
-from router.phones import international
-from router.scenarios.connect import buying_of
+from router.lib.phones import international
+from router.scenarios.documents import numbers_by_scenario, parts_of, scenario_document
+from router.scenarios.enable import Buying, Enabling, buying_of, enabling_of, searching
+from router.scenarios.lint.rules import Finding
 from router.scenarios.models import Scenario
-from router.scenarios.parts import parts_of
-from router.scenarios.refusal import Refused
-from router.scenarios.renting.market import Market, look_around
-from router.scenarios.scenarios import Secrets
-from router.scenarios.wizard import desks, presenting
-from router.scenarios.wizard.drafts import discard_draft_of, find_draft
-from router.scenarios.wizard.form import FieldErrors, clean_form, element_of, rows_in_use
-from router.scenarios.wizard.presenting import Desk
-from router.scenarios.wizard.saving import Trial, Work, save, try_out
-from router.scenarios.wizard.steps import ANY, BY_NAME, STEPS, Step, neighbour, step_of
+from router.scenarios.numbers.orders import taken_numbers
+from router.scenarios.numbers.search import Market, look_around
+from router.scenarios.service import Secrets, connect_scenario, find_scenario
+from router.scenarios.wizard.drafts import (
+    Trial,
+    Work,
+    discard_draft_of,
+    find_draft,
+    keep_new,
+    keep_stored,
+    last_change,
+    open_new,
+    open_stored,
+    save,
+    stored_values,
+    try_out,
+)
+from router.scenarios.wizard.forms import (
+    ANY,
+    BY_NAME,
+    STEPS,
+    FieldErrors,
+    Step,
+    Values,
+    clean_form,
+    element_of,
+    neighbour,
+    rows_in_use,
+    step_of,
+    values_of_document,
+)
+from router.scenarios.wizard.previews import (
+    Desk,
+    choices,
+    chosen_numbers,
+    differing,
+    examples,
+    extra_choices,
+    marks,
+    rings,
+    wanted_counts,
+)
 from router.server import current_server
-from router.web import Problem
+from router.web.access import Audience, current_actor, current_project, guard
+from router.web.errors import Problem, Refused
 
 wizard_pages = guard(Blueprint("wizard", __name__, url_prefix="/scenarios"), Audience.PEOPLE, require_person)
 
@@ -36,11 +72,11 @@ def draft(draft_id: int, step: str) -> Page:
     who = (current_server(), current_project(), g.person.id, draft_id)
     if request.method == "GET":
         with current_server().database.reading() as session:
-            desk = desks.open_new(session, *who)
+            desk = open_new(session, *who)
         return _show(desk, BY_NAME[step])
     form = clean_form(request.form)
     with current_server().database.writing() as session:
-        desk = desks.keep_new(session, *who, BY_NAME[step], form)
+        desk = keep_new(session, *who, BY_NAME[step], form)
     return _act(desk, BY_NAME[step], form.get("do", "continue"))
 
 
@@ -49,11 +85,11 @@ def change(scenario_id: int, step: str) -> Page:
     who = (current_server(), current_project(), g.person.id, scenario_id)
     if request.method == "GET":
         with current_server().database.reading() as session:
-            desk = desks.open_stored(session, *who, undrafted="stored" in request.args)
+            desk = open_stored(session, *who, undrafted="stored" in request.args)
         return _show(desk, BY_NAME[step])
     form = clean_form(request.form)
     with current_server().database.writing() as session:
-        desk = desks.keep_stored(session, *who, BY_NAME[step], form)
+        desk = keep_stored(session, *who, BY_NAME[step], form)
     return _act(desk, BY_NAME[step], form.get("do", "apply"))
 
 
@@ -69,7 +105,7 @@ def discard(draft_id: int) -> Response:
 @wizard_pages.post("/<int:scenario_id>/discard")
 def discard_changes(scenario_id: int) -> Response:
     with current_server().database.writing() as session:
-        desk = desks.open_stored(session, current_server(), current_project(), g.person.id, scenario_id)
+        desk = open_stored(session, current_server(), current_project(), g.person.id, scenario_id)
         discard_draft_of(session, g.person.id, scenario_id)
     flash("Your changes are discarded. This is what is stored.")
     return redirect(desk.address(STEPS[0].name))
@@ -147,7 +183,7 @@ def _conflict(desk: Desk, step: Step, problem: Problem) -> Page:
     if desk.scenario is None or problem.field != "version":
         return _page(desk, step, Trial({problem.field or "title": problem.detail})), 409
     with current_server().database.reading() as session:
-        now = desks.open_stored(session, current_server(), desk.project, g.person.id, desk.scenario.id)
+        now = open_stored(session, current_server(), desk.project, g.person.id, desk.scenario.id)
     return _page(now, step), 409
 
 
@@ -195,21 +231,21 @@ def _page(desk: Desk, step: Step, trial: Trial | None = None) -> str:
     market = _market(desk, step)
     with server.database.reading() as session:
         more = EXTRAS.get(step.name, _nothing)(session, desk)
-        rival = desks.last_change(session, desk.scenario) if desk.stale and desk.scenario else None
+        rival = last_change(session, desk.scenario) if desk.stale and desk.scenario else None
     look = "stored" in request.args and request.method == "GET"
     return render_template(
         f"scenarios/wizard/{step.name}.html",
         desk=desk,
         values=desk.values,
         step=step,
-        marks=presenting.marks(desk, step),
+        marks=marks(desk, step),
         before=neighbour(step, -1),
         following=neighbour(step, 1),
         errors=FieldErrors(errors, desk.values),
         summary=[(step_of(field), element_of(field, desk.values), said) for field, said in errors.items()],
         findings=trial.findings if trial else [],
         rival=rival,
-        differing=presenting.differing(desk, desks.stored_values(server, desk)) if desk.stale else [],
+        differing=differing(desk, stored_values(server, desk)) if desk.stale else [],
         look=look,
         scenario=desk.scenario,
         title=desk.scenario.title if desk.scenario else "New scenario",
@@ -226,10 +262,10 @@ def _nothing(session: Session, desk: Desk) -> dict[str, Any]:
 
 
 def _numbers(session: Session, desk: Desk) -> dict[str, Any]:
-    chosen, buying = presenting.wanted_counts(desk.values)
+    chosen, buying = wanted_counts(desk.values)
     under_way = buying_of(session, desk.scenario) if desk.scenario else None
-    numbers = presenting.choices(session, desk)
-    extras = presenting.extra_choices(desk, numbers)
+    numbers = choices(session, desk)
+    extras = extra_choices(desk, numbers)
     return {"numbers": numbers, "extras": extras, "chosen": chosen, "buying": buying, "under_way": under_way}
 
 
@@ -244,7 +280,7 @@ def _market(desk: Desk, step: Step) -> Market:
 
 
 def _channels(session: Session, desk: Desk) -> dict[str, Any]:
-    options = {e164: international(e164) for e164 in presenting.chosen_numbers(desk)}
+    options = {e164: international(e164) for e164 in chosen_numbers(desk)}
     coming = {one: f"{international(one)}, to be bought" for one in desk.values["numbers"]["to_buy"]["numbers"]}
     return {"options": options | coming, "used": rows_in_use(desk.values, "channels")}
 
@@ -258,11 +294,77 @@ def _integrations(session: Session, desk: Desk) -> dict[str, Any]:
 EXTRAS: dict[str, Callable[[Session, Desk], dict[str, Any]]] = {
     "numbers": _numbers,
     "forwarding": lambda session, desk: {
-        "rings": presenting.rings(session, desk),
-        "examples": presenting.examples(desk),
+        "rings": rings(session, desk),
+        "examples": examples(desk),
     },
-    "tagging": lambda session, desk: {"examples": presenting.examples(desk)},
+    "tagging": lambda session, desk: {"examples": examples(desk)},
     "channels": _channels,
     "integrations": _integrations,
     "terms": lambda session, desk: {"regions": current_server().settings.geoip is not None},
 }
+
+
+connect_pages = guard(Blueprint("connect", __name__, url_prefix="/scenarios"), Audience.PEOPLE, require_person)
+
+
+@connect_pages.get("/<int:scenario_id>/review")
+def review(scenario_id: int) -> str:
+    return _review(scenario_id)
+
+
+@connect_pages.post("/<int:scenario_id>/connect")
+def connect(scenario_id: int) -> Page:
+    """Orders the numbers, if any are to be bought, and enables the scenario, at once or when they are there."""
+    server, project, actor = current_server(), current_project(), current_actor()
+    version = request.form.get("version", type=int)
+
+    def attempt(found: Sequence[str] | None) -> tuple[Scenario, Buying | None]:
+        with server.database.writing() as session:
+            return connect_scenario(session, server, project, actor, scenario_id, found, server.now(), version)
+
+    try:
+        scenario, buying = searching(server, attempt)
+    except Problem as refusal:
+        if refusal.status not in (409, 503):
+            raise
+        return _review(scenario_id, refusal.detail), refusal.status
+    if buying is not None:
+        return redirect(url_for("buying.progress", batch_id=buying.batch))
+    flash(f"{scenario.title} is on: visitors are shown its numbers.")
+    return redirect(url_for("connect.review", scenario_id=scenario_id))
+
+
+def _review(scenario_id: int, refusal: str = "") -> str:
+    server, project = current_server(), current_project()
+    with server.database.reading() as session:
+        scenario = find_scenario(session, project, scenario_id)
+        enabling = enabling_of(session, server, project, scenario, server.now())
+        numbers = numbers_by_scenario(session, [scenario.id])[scenario.id]
+        values = values_of_document(scenario_document(session, server, scenario), parts_of(server), project.currency)
+        under_way = buying_of(session, scenario)
+        gone = taken_numbers(session, enabling.to_buy)
+    country = str(scenario.to_buy.get("country") or project.country)
+    market = look_around(server, country) if enabling.total else None
+    return render_template(
+        "scenarios/review.html",
+        scenario=scenario,
+        enabling=enabling,
+        numbers=numbers,
+        findings=[_placed(finding, values) for finding in enabling.findings],
+        blocked=any(finding.blocks for finding in enabling.findings),
+        under_way=under_way,
+        gone=gone,
+        done=_done(scenario, enabling),
+        market=market,
+        refusal=refusal,
+    )
+
+
+def _done(scenario: Scenario, enabling: Enabling) -> bool:
+    """It is on, and there is nothing left to buy."""
+    return scenario.enabled and not enabling.total
+
+
+def _placed(finding: Finding, values: Values) -> tuple[Finding, Step, str]:
+    """A finding with its step, and the element of it that has to be looked at."""
+    return finding, BY_NAME[finding.step], element_of(finding.field, values)

@@ -10,9 +10,8 @@ from sqlalchemy.orm import Session
 
 from router.attribution.models import Lease, Tap, Unserved, VisitSpan
 from router.attribution.planner import traffic
-from router.attribution.planner.history import DAYS, History, PastCall, caller_of, read_history
-from router.attribution.planner.traffic import CallMade, Span, Stay
-from router.database import Database
+from router.attribution.planner.traffic import DAYS, CallMade, History, PastCall, Span, Stay, caller_of, read_history
+from router.db import Database
 from router.scenarios.models import Scenario
 from router.server import Server
 from tests.attribution.planner.past import BEGAN, lend, make_call, make_visit, number_ids

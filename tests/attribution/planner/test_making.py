@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from router.attribution.models import PoolPlan
-from router.attribution.planner import making
-from router.attribution.planner.making import DEAD_AFTER, PlanMaker, ask_plan, prepare
+from router.attribution.planner import jobs
+from router.attribution.planner.jobs import DEAD_AFTER, PlanMaker, ask_plan, prepare
 from router.attribution.planner.plan import ladder
 from router.attribution.planner.replay import replay
-from router.attribution.planner.shapes import TrafficShape
-from router.database import Database
+from router.attribution.planner.schema import TrafficShape
+from router.db import Database
 from router.scenarios.models import Scenario
 from router.server import Server
 from tests.attribution.planner.past import make_busy_past
@@ -98,7 +98,7 @@ def test_what_a_killed_worker_left_is_made_by_another_one(
     """A step's commit is all that a worker leaves behind, wherever SIGKILL finds it."""
     ask(server, scenario)
     dead = PlanMaker()
-    job = making._begin(server, making._claim(server) or pytest.fail("nothing was claimed"))
+    job = jobs._begin(server, jobs._claim(server) or pytest.fail("nothing was claimed"))
     assert job is not None
     for _ in range(died_after):
         assert job.step(server)
@@ -107,7 +107,7 @@ def test_what_a_killed_worker_left_is_made_by_another_one(
     assert stored(server, scenario).made_at is None, "it may be alive: nobody takes it from it"
     clock.now += DEAD_AFTER + timedelta(seconds=1)
     tried: list[int] = []
-    monkeypatch.setattr(making, "replay", lambda *args: tried.append(args[1]) or replay(*args))
+    monkeypatch.setattr(jobs, "replay", lambda *args: tried.append(args[1]) or replay(*args))
     PlanMaker().make(server, clock())
     plan = stored(server, scenario)
     assert plan.made_at == clock()
@@ -124,7 +124,7 @@ def test_asking_again_waits_for_the_same_and_replaces_another(server: Server, sc
     clock.now += timedelta(seconds=3)
     ask(server, scenario)
     assert stored(server, scenario).asked_at == NOON
-    job = making._begin(server, making._claim(server) or pytest.fail("nothing was claimed"))
+    job = jobs._begin(server, jobs._claim(server) or pytest.fail("nothing was claimed"))
     assert job is not None
     assert job.step(server)
     ask(server, scenario, TrafficShape(visits_per_hour=50, hours=4))
@@ -144,7 +144,7 @@ def test_a_turn_ends_after_some_seconds_and_the_next_goes_on(
         clock.now += timedelta(seconds=2)
         return replay(*given)
 
-    monkeypatch.setattr(making, "replay", slow)
+    monkeypatch.setattr(jobs, "replay", slow)
     maker = PlanMaker()
     maker.make(server, clock())
     assert len(stored(server, scenario).points) == 3
@@ -160,11 +160,11 @@ def test_a_plan_that_cannot_be_made_does_not_keep_others_waiting(
     def broken(*given: Any) -> Any:
         raise RuntimeError("no")
 
-    monkeypatch.setattr(making, "replay", broken)
+    monkeypatch.setattr(jobs, "replay", broken)
     with pytest.raises(RuntimeError):
         PlanMaker().make(server, clock())
-    assert stored(server, scenario).error == making.BROKEN
-    assert making._claim(server) is None
+    assert stored(server, scenario).error == jobs.BROKEN
+    assert jobs._claim(server) is None
 
 
 def test_a_deleted_scenario_has_no_plan(server: Server, database: Database, scenario: Scenario, clock: Clock) -> None:
@@ -172,7 +172,7 @@ def test_a_deleted_scenario_has_no_plan(server: Server, database: Database, scen
     with database.writing() as session:
         session.get_one(Scenario, scenario.id).deleted_at = NOON
     PlanMaker().make(server, clock())
-    assert stored(server, scenario).error == making.GONE
+    assert stored(server, scenario).error == jobs.GONE
 
 
 def test_more_numbers_never_change_the_calls(server: Server, scenario: Scenario, database: Database) -> None:

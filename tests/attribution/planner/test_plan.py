@@ -19,7 +19,7 @@ from router.attribution.planner.plan import (
     trials,
     trust,
 )
-from router.carriers.shop import CarrierPrice
+from router.carriers.base import CarrierPrice
 
 FREE, DOLLAR = Costs(0, "USD"), Costs(100, "USD")
 

@@ -10,11 +10,11 @@ from flask.testing import FlaskClient
 
 from router.accounts.models import Project
 from router.attribution.models import PoolPlan
-from router.attribution.planner.command import plan as plan_command
-from router.attribution.planner.making import PlanMaker
+from router.attribution.planner.jobs import PlanMaker
 from router.attribution.planner.plan import MOST_TRIED
-from router.attribution.planner.shapes import PlanDocument
-from router.database import Database
+from router.attribution.planner.schema import PlanDocument
+from router.attribution.planner.views import plan as plan_command
+from router.db import Database
 from router.scenarios.models import Scenario
 from router.server import Server
 from tests.attribution.planner.furniture import make_plan

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from router.attribution.candidates import Reach
+from router.attribution.decide.candidates import Reach
 from router.attribution.planner.replay import replay
-from router.attribution.planner.traffic import CallMade, Span, Stay, Tap, Traffic, described_traffic
+from router.attribution.planner.traffic import CallMade, Span, Stay, Traffic, TrafficTap, described_traffic
 
 DAY = 86_400.0
 DAY_OF_VISITS = described_traffic(120, 20, seed=3, warm_up_hours=4)
@@ -44,7 +44,7 @@ def test_r6_with_aim_source_somebody_who_comes_back_by_another_advertisement_get
 
 def test_r7_a_tap_names_the_caller_among_those_who_share_the_number() -> None:
     stays = [stay(f"v{i}", i, (float(i), 600)) for i in range(4)]
-    told = replay(Traffic(stays, [CallMade(300, 2)], [Tap(294, 2)]), 1, "visit")
+    told = replay(Traffic(stays, [CallMade(300, 2)], [TrafficTap(294, 2)]), 1, "visit")
     assert told.right_visits == 1
     assert told.stated[0][0] > 0.9
 

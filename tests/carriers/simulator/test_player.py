@@ -3,8 +3,8 @@
 import pytest
 
 from router.carriers.simulator import CallerScript, Line, Ways
-from router.carriers.simulator.courier import split_retries
 from router.carriers.simulator.player import APOLOGY
+from router.carriers.simulator.stage import split_retries
 from tests.carriers.simulator.conftest import (
     CALLER,
     NUMBER,

@@ -16,7 +16,7 @@ from twilio.base.exceptions import TwilioException, TwilioRestException  # type:
 from twilio.http.http_client import TwilioHttpClient  # type: ignore[import-untyped]
 from twilio.rest import Client  # type: ignore[import-untyped]
 
-from router.carriers.shop import Gone, TryLater
+from router.carriers.base import Gone, TryLater
 from router.carriers.simulator import Simulator
 from router.carriers.simulator.account import Account
 from router.carriers.simulator.rest import Rest

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from router.carriers.simulator import Line, RealClock
-from router.carriers.simulator.server import ControlServer
+from router.carriers.simulator.exchange import ControlServer
 from tests.carriers.simulator.conftest import CALLER, NUMBER, OFFICE, SALES, Exchanges, TwimlServer, dial, response
 from tests.waiting import eventually
 

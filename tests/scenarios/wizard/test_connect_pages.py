@@ -10,12 +10,12 @@ from sqlalchemy import select
 
 from router.accounts.ledger import Post, post
 from router.accounts.models import LedgerEntry, Project
-from router.carriers.shop import OutcomeUnknown
-from router.database import Database
+from router.carriers.base import OutcomeUnknown
+from router.db import Database
 from router.scenarios.models import NumberOrder, Scenario, TrackingNumber
-from router.scenarios.numbers import add_numbers
-from router.scenarios.renting.purchase import advance_due
-from router.scenarios.scenarios import create_scenario
+from router.scenarios.numbers.inventory import add_numbers
+from router.scenarios.numbers.purchase import advance_due
+from router.scenarios.service import create_scenario
 from router.server import Server
 from tests.people import NOW, Cast, sign_in
 from tests.scenarios.making import ALICE, FIRST, LINE

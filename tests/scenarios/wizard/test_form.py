@@ -2,7 +2,7 @@
 
 import pytest
 
-from router.scenarios.wizard.form import element_of, read_amount
+from router.scenarios.wizard.forms import element_of, read_amount
 
 
 @pytest.mark.parametrize(

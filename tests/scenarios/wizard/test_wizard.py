@@ -10,12 +10,12 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import select
 
-from router.database import Database
+from router.db import Database
 from router.scenarios.documents import scenario_document
 from router.scenarios.models import Scenario, ScenarioDraft, TrackingNumber
-from router.scenarios.numbers import add_numbers
+from router.scenarios.numbers.inventory import add_numbers
 from router.scenarios.wizard.drafts import open_values, unfinished
-from router.scenarios.wizard.form import Values
+from router.scenarios.wizard.forms import Values
 from router.server import Server
 from tests.people import NOW, Cast, join, sign_in
 from tests.scenarios.making import ALICE, FIRST, LINE, SECOND, THIRD

@@ -11,9 +11,9 @@ from flask.testing import FlaskClient
 from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
-from router.scenarios.parts import add_part
+from router.scenarios.documents import add_part
 from router.server import Server
-from router.web import Problem
+from router.web.errors import Problem
 from tests.people import Cast, sign_in
 from tests.scenarios.wizard.test_wizard import begin
 

@@ -1,0 +1,184 @@
+"""People and their roles in projects.
+
+The first use of a server: a link, printed in the console at each start, makes the operator. It is good for 24 hours and for one person,
+and those of other starts and machines are as good, until one of them is used."""
+
+import secrets
+from datetime import datetime, timedelta
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.orm import Session
+
+from router.accounts import audit
+from router.accounts.models import Membership, Person, ServerFact
+from router.accounts.tokens import digest_of
+from router.db import wait_for_turn
+from router.server import Server
+from router.web.access import Actor
+from router.web.errors import Problem
+
+ROLES = ("owner", "admin", "viewer")
+TURN_OF_NEW_PEOPLE, TURN_OF_OWNERS = 7301, 7302
+
+
+def create_person(
+    session: Session, email: str, password_hash: str, now: datetime, name: str = "", is_operator: bool = False
+) -> Person:
+    """A new person; `email` is case-folded and belongs to nobody yet, `password_hash` is made before the transaction."""
+    person = Person(
+        email=email,
+        name=name,
+        password_hash=password_hash,
+        is_operator=is_operator,
+        session_stamp=secrets.token_hex(16),
+        created_at=now,
+    )
+    session.add(person)
+    session.flush()
+    return person
+
+
+def find_or_create(
+    session: Session, email: str, password_hash: str, now: datetime, name: str = ""
+) -> tuple[Person, bool]:
+    """The person with this e-mail address, and whether it was made now."""
+    wait_for_turn(session, TURN_OF_NEW_PEOPLE, 0)
+    person = person_with(session, email)
+    return (person, False) if person else (create_person(session, email, password_hash, now, name), True)
+
+
+def person_with(session: Session, email: str) -> Person | None:
+    return session.scalar(select(Person).where(Person.email == email.strip().casefold()))
+
+
+def change_password(session: Session, person_id: int, password_hash: str, stamp: str) -> None:
+    """Sets a password; a new `stamp` ends all sessions that do not know it."""
+    session.execute(
+        update(Person).where(Person.id == person_id).values(password_hash=password_hash, session_stamp=stamp)
+    )
+
+
+def set_role(session: Session, project_id: int, person_id: int, role: str) -> None:
+    """Makes a person a member of a project, or changes the role of one.
+
+    Raises:
+        Problem: 422 when there is no such role, 409 when the project would be left without an owner.
+    """
+    _check_role_name(role)
+    if membership_of(session, project_id, person_id) is None:
+        session.add(Membership(project_id=project_id, person_id=person_id, role=role))
+        session.flush()
+    else:
+        change_role(session, project_id, person_id, role)
+
+
+def add_member(
+    session: Session,
+    actor: Actor,
+    project_id: int,
+    email: str,
+    name: str,
+    role: str,
+    password_hash: str,
+    now: datetime,
+) -> tuple[Person, bool]:
+    """Gives the person with this e-mail address a role in a project; somebody new is made, with the password that was hashed.
+
+    Raises:
+        Problem: as `set_role`.
+    """
+    person, is_new = find_or_create(session, email, password_hash, now, name)
+    set_role(session, project_id, person.id, role)
+    audit.record(session, actor, now, "person added", email, project_id, role=role)
+    return person, is_new
+
+
+def change_role(session: Session, project_id: int, person_id: int, role: str) -> Person:
+    """
+    Raises:
+        Problem: 404 when the person is no member, 422 and 409 as `set_role`.
+    """
+    person, membership = find_member(session, project_id, person_id)
+    _check_role_name(role)
+    if role != "owner":
+        _keep_an_owner(session, membership)
+    membership.role = role
+    session.flush()
+    return person
+
+
+def remove_member(session: Session, project_id: int, person_id: int) -> Person:
+    """The person stays, with the roles in other projects.
+
+    Raises:
+        Problem: as `change_role`.
+    """
+    person, membership = find_member(session, project_id, person_id)
+    _keep_an_owner(session, membership)
+    session.delete(membership)
+    session.flush()
+    return person
+
+
+def membership_of(session: Session, project_id: int, person_id: int) -> Membership | None:
+    return session.scalar(
+        select(Membership).where(Membership.project_id == project_id, Membership.person_id == person_id)
+    )
+
+
+def _check_role_name(role: str) -> None:
+    if role not in ROLES:
+        raise Problem(422, "Choose owner, admin or viewer.", "role")
+
+
+def find_member(session: Session, project_id: int, person_id: int) -> tuple[Person, Membership]:
+    wait_for_turn(session, TURN_OF_OWNERS, project_id)
+    membership = membership_of(session, project_id, person_id)
+    person = session.get(Person, person_id) if membership else None
+    if person is None or membership is None:
+        raise Problem(404, "There is no such person in this project.")
+    return person, membership
+
+
+def _keep_an_owner(session: Session, membership: Membership) -> None:
+    owners = select(func.count()).where(Membership.project_id == membership.project_id, Membership.role == "owner")
+    if membership.role == "owner" and (session.scalar(owners) or 0) < 2:
+        raise Problem(409, "This is the only owner. Make somebody else an owner first.")
+
+
+FACT = "set_up_link"
+"""Each link is a fact of its own, whose name begins so; kept is its digest."""
+GOOD_FOR = timedelta(hours=24)
+SET_UP_TURN = 3001
+
+_is_link = ServerFact.name.startswith(FACT, autoescape=True)
+
+
+def setup_link(server: Server, now: datetime) -> str | None:
+    """A new address of the set-up page. None when somebody can sign in already."""
+    with server.database.writing() as session:
+        if _anybody(session):
+            return None
+        session.execute(delete(ServerFact).where(_is_link, ServerFact.changed_at <= now - GOOD_FOR))
+        token = secrets.token_urlsafe(24)
+        digest = digest_of(token)
+        session.add(ServerFact(name=f"{FACT}:{digest[:32]}", value=digest, changed_at=now))
+    return f"{server.settings.base_url}/set-up/{token}"
+
+
+def link_holds(session: Session, token: str, now: datetime) -> bool:
+    good = (_is_link, ServerFact.value == digest_of(token), ServerFact.changed_at > now - GOOD_FOR)
+    return session.scalar(select(ServerFact.name).where(*good)) is not None and not _anybody(session)
+
+
+def use_link(session: Session, token: str, email: str, name: str, password_hash: str, now: datetime) -> Person | None:
+    """The operator, made by the one who takes a link first; None for everybody after him, with whichever link."""
+    wait_for_turn(session, SET_UP_TURN, 0)
+    if not link_holds(session, token, now):
+        return None
+    session.execute(delete(ServerFact).where(_is_link))
+    return create_person(session, email, password_hash, now, name, is_operator=True)
+
+
+def _anybody(session: Session) -> bool:
+    return session.scalar(select(Person.id).limit(1)) is not None

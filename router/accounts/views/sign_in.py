@@ -1,0 +1,210 @@
+"""Sign-in, sign-out and set-up: the pages of people whom we do not know yet.
+
+A person's own page: name and password."""
+
+import secrets
+
+from flask import Blueprint, current_app, flash, g, redirect, render_template, request, url_for
+from sqlalchemy import select, update
+from werkzeug.wrappers import Response
+from werkzeug.wrappers import Response as BaseResponse
+
+from router.accounts import audit, passwords, sessions
+from router.accounts.members import change_password, link_holds, use_link
+from router.accounts.models import Person
+from router.accounts.projects import read_email
+from router.server import current_server
+from router.web.access import Audience, current_actor, guard, needs
+from router.web.errors import Problem, client_address
+from router.web.filters import values_of
+from router.web.forms import local_path
+from router.web.layout import navigation
+
+doors = guard(Blueprint("doors", __name__), Audience.GUESTS)
+
+KNOWN_BROWSER = "router_known"
+KNOWN_FOR = 365 * 86400
+NO_SUCH_LINK = (
+    "This link was used already, or it is older than 24 hours. "
+    "While nobody can sign in, each start of the server prints another."
+)
+
+
+@doors.get("/")
+@needs("person")
+def home() -> BaseResponse:
+    """Where somebody who types the bare address belongs."""
+    refusal = sessions.require_person()
+    if refusal is not None:
+        return refusal
+    first = next(iter(navigation()), None)
+    return redirect(first.path if first and g.project else url_for("projects.table"))
+
+
+@doors.get("/sign-in")
+def sign_in() -> str:
+    return _sign_in_page()
+
+
+@doors.post("/sign-in")
+def try_sign_in() -> BaseResponse | tuple[str, int]:
+    email = request.form.get("email", "").replace("\0", "").strip().casefold()[:254]
+    client = client_address(request, current_server().settings.trusted_proxies)
+    address = passwords.guesser_of(client, email, _knows_browser(email))
+    if not _admitted(email, address):
+        return _sign_in_page("Too many failed attempts. Wait 15 minutes, then try again.", email), 429
+    person = _person_with(email, request.form.get("password", ""))
+    if person is None:
+        return _sign_in_page("The e-mail address or the password is wrong.", email), 422
+    with current_server().database.writing() as session:
+        passwords.forgive_attempts(session, email, address)
+    sessions.begin_session(person)
+    return _remembered(redirect(local_path(request.args.get("next")) or url_for("doors.home")), email)
+
+
+@doors.post("/sign-out")
+def sign_out() -> BaseResponse:
+    sessions.end_session()
+    return redirect(url_for("doors.sign_in"))
+
+
+@doors.get("/set-up/<token>")
+def set_up(token: str) -> str:
+    with current_server().database.reading() as session:
+        holds = link_holds(session, token, current_server().now())
+    if not holds:
+        raise Problem(404, NO_SUCH_LINK)
+    return _set_up_page({}, {})
+
+
+@doors.post("/set-up/<token>")
+def make_operator(token: str) -> BaseResponse | tuple[str, int]:
+    values, server = values_of(request.form), current_server()
+    with server.database.reading() as session:
+        holds = link_holds(session, token, server.now())
+    errors = _operator_errors(values)
+    if errors and holds:
+        return _set_up_page(values, errors), 422
+    now, password_hash = server.now(), passwords.hash_password(values.get("password", "")) if holds else ""
+    with server.database.writing() as session:
+        person = (
+            use_link(session, token, read_email(values["email"]), _name(values), password_hash, now) if holds else None
+        )
+    if person is None:
+        raise Problem(404, NO_SUCH_LINK)
+    sessions.begin_session(person)
+    return redirect(url_for("doors.home"))
+
+
+def _operator_errors(values: dict[str, str]) -> dict[str, str]:
+    errors, email = {}, values.get("email", "")
+    try:
+        read_email(email)
+    except ValueError as error:
+        errors["email"] = str(error)
+    if problem := passwords.password_problem(values.get("password", ""), email):
+        errors["password"] = problem
+    return errors
+
+
+def _name(values: dict[str, str]) -> str:
+    return " ".join(values.get("name", "").split())[:120]
+
+
+def _set_up_page(values: dict[str, str], errors: dict[str, str]) -> str:
+    return render_template("accounts/set_up.html", values=values, errors=errors)
+
+
+def _sign_in_page(error: str = "", email: str = "") -> str:
+    return render_template("accounts/sign_in.html", error=error, email=email)
+
+
+def _admitted(email: str, address: str) -> bool:
+    server = current_server()
+    with server.database.writing() as session:
+        return passwords.admit_attempt(session, email, address, server.now(), _knows_browser(email))
+
+
+def _person_with(email: str, password: str) -> Person | None:
+    with current_server().database.reading() as session:
+        person = session.scalar(select(Person).where(Person.email == email))
+    matches = passwords.password_matches(person.password_hash if person else None, password)
+    return person if matches else None
+
+
+def _knows_browser(email: str) -> bool:
+    """Whether this person signed in with this browser before: a guesser elsewhere does not lock it out."""
+    mac = request.cookies.get(KNOWN_BROWSER, "")
+    try:
+        return current_server().keys.verify("known browser", email.encode(), bytes.fromhex(mac))
+    except ValueError:
+        return False
+
+
+def _remembered(response: BaseResponse, email: str) -> BaseResponse:
+    mac = current_server().keys.sign("known browser", email.encode(), 20).hex()
+    secure = bool(current_app.config["SESSION_COOKIE_SECURE"])
+    response.set_cookie(KNOWN_BROWSER, mac, KNOWN_FOR, path="/sign-in", secure=secure, httponly=True, samesite="Lax")
+    return response
+
+
+profile = guard(Blueprint("profile", __name__, url_prefix="/profile"), Audience.PEOPLE, sessions.require_person)
+
+
+@profile.get("")
+@needs("person")
+def show() -> str:
+    return _page({})
+
+
+@profile.post("/name")
+@needs("person")
+def rename() -> Response | tuple[str, int]:
+    name = " ".join(values_of(request.form).get("name", "").split())[:120]
+    if not name:
+        return _page({"name": "Give your name."}), 422
+    with current_server().database.writing() as session:
+        session.execute(update(Person).where(Person.id == g.person.id).values(name=name))
+    flash("Your name is saved.")
+    return redirect(url_for("profile.show"))
+
+
+@profile.post("/password")
+@needs("person")
+def set_password() -> Response | tuple[str, int]:
+    values, server = values_of(request.form), current_server()
+    errors = _password_errors(values)
+    if errors:
+        return _page(errors), 422
+    password_hash, stamp = passwords.hash_password(values["new_password"]), secrets.token_hex(16)
+    with server.database.writing() as session:
+        change_password(session, g.person.id, password_hash, stamp)
+        audit.record(session, current_actor(), server.now(), "password changed", g.person.email, None)
+    sessions.keep_session(stamp)
+    flash("Your password is changed. You are signed out everywhere else.")
+    return redirect(url_for("profile.show"))
+
+
+def _password_errors(values: dict[str, str]) -> dict[str, str]:
+    if not _is_own_password(values.get("password", "")):
+        return {"password": "This is not your password."}
+    problem = passwords.password_problem(values.get("new_password", ""), g.person.email)
+    return {"new_password": problem} if problem else {}
+
+
+def _is_own_password(password: str) -> bool:
+    """Counted like a sign-in, so that a borrowed browser cannot be used to guess."""
+    server = current_server()
+    client = client_address(request, server.settings.trusted_proxies)
+    address = passwords.guesser_of(client, g.person.email, known_browser=True)
+    with server.database.writing() as session:
+        admitted = passwords.admit_attempt(session, g.person.email, address, server.now(), known_browser=True)
+    if not admitted or not passwords.password_matches(g.person.password_hash, password):
+        return False
+    with server.database.writing() as session:
+        passwords.forgive_attempts(session, g.person.email, address)
+    return True
+
+
+def _page(errors: dict[str, str]) -> str:
+    return render_template("accounts/profile.html", errors=errors)

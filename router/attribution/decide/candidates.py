@@ -1,0 +1,264 @@
+"""Reads the facts about those who may be calling: the visits that held a number before the call.
+
+How sure we are (R7): from the facts about the candidates to probabilities. Pure, and made with the time of the call.
+
+The weights are hazards: how likely somebody in this state calls in the next moment, compared with somebody who has just opened the page.
+docs/attribution.md tells how they were found and how well they hold on other traffic."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from math import atan, fsum, pi, sqrt
+from typing import Any
+
+from sqlalchemy import Integer, bindparam, func, or_, select
+from sqlalchemy.orm import Session
+
+from router.attribution.models import Lease, Tap, Visit, VisitSpan
+from router.attribution.tracking.visits import LEFT_GRACE, OPEN_GAP
+from router.config import Settings
+from router.db import table_of
+from router.statements import Statement
+
+NOBODY_WEIGHT = 0.003
+"""The weight of "nobody we know": a saved or printed number, a wrong one."""
+
+OPEN_SCALE = timedelta(seconds=300)
+"""Who has looked at the number for so long without calling is half as likely to call now; never less than who has just gone."""
+
+MINUTES_WEIGHT, MINUTES_SCALE = 0.35, 300.0
+HOURS_WEIGHT, HOURS_SCALE = 0.008, 3600.0
+"""After a page was closed most of those who still call do so within minutes, a few within hours or days: two curves, seconds."""
+
+GLANCE = timedelta(seconds=40)
+LEAST_GLANCE = 0.03
+"""Who saw the number for a few seconds only seldom calls it later."""
+MEAN_GLANCE = 0.43
+
+REPLACED_FACTOR = 0.05
+"""What is left of a visit's weight once the same visitor began another: he calls from the page that he sees."""
+
+TAP_WEIGHT, LATE_TAP_WEIGHT = 200.0, 2.0
+TAP_BEFORE, LATE_TAP_BEFORE = timedelta(seconds=15), timedelta(seconds=60)
+"""A tap on the number opens the telephone: who tapped it so shortly before the call is far likelier than who only sees it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A visit that held the dialled number before the call, as it was at the time of the call.
+
+    `last_sign_at` and `left` are those of the newest span of signs of life that had begun by then; `left`: it said that the page was
+    being left. `tapped_at` is the last tap on the number by then.
+    """
+
+    visit_id: int
+    visit: int
+    source_key: int
+    leased_at: datetime
+    last_sign_at: datetime
+    visitor: str
+    left: bool = False
+    tapped_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    candidate: Candidate
+    state: str
+    """open, hold or ended"""
+    silent: timedelta
+    """How long before the call its last sign of life was; zero while it was open."""
+    replaced: bool
+    """The same visitor was lent the number again later: he sees the page of that visit."""
+    tapped: timedelta | None
+    """How long before the call its visitor tapped the number; None: not within a minute."""
+    weight: float
+    probability: float
+    source_probability: float
+    """With its part of the visits before the candidates: a number that goes round among some sources did so before, too."""
+
+
+def weigh(candidates: Sequence[Candidate], hold: timedelta, at: datetime, *, earlier: bool = False) -> list[Weighed]:
+    """Every candidate with its probability, most probable first; the later lease first among equals.
+
+    A page counts as open for as long as signs of life may be apart, so that signs which come after the call change nothing.
+
+    Args:
+        earlier: the number had been lent before the candidates, too; somebody of then may be calling as well.
+    """
+    newest: dict[str, datetime] = {}
+    for one in candidates:
+        newest[one.visitor] = max(one.leased_at, newest.get(one.visitor, one.leased_at))
+    facts = [(one, *_state(one, hold, at), newest[one.visitor] > one.leased_at, _tapped(one, at)) for one in candidates]
+    weights = [_weight(*known, at) for known in facts]
+    unseen = _weight_before(candidates, at) if earlier else 0.0
+    total = fsum([NOBODY_WEIGHT, unseen, *weights])  # the same in every order
+    each = unseen / len(candidates) if candidates else 0.0
+    weighed = [
+        Weighed(*known, weight, weight / total, (weight + each) / total)
+        for known, weight in zip(facts, weights, strict=True)
+    ]
+    return sorted(
+        weighed, key=lambda one: (-one.probability, -one.candidate.leased_at.timestamp(), one.candidate.visit_id)
+    )
+
+
+def source_confidence(weighed: Sequence[Weighed], source_key: int) -> float:
+    """The probability that the call came from this marketing source: the sum over all its candidates."""
+    return min(1.0, fsum(one.source_probability for one in weighed if one.candidate.source_key == source_key))
+
+
+def sources_of(weighed: Sequence[Weighed]) -> dict[int, float]:
+    """The probability of each marketing source; what is missing to 1 is nobody we know."""
+    keys = dict.fromkeys(one.candidate.source_key for one in weighed)
+    return {key: source_confidence(weighed, key) for key in keys}
+
+
+def _state(candidate: Candidate, hold: timedelta, at: datetime) -> tuple[str, timedelta]:
+    silent = at - candidate.last_sign_at
+    if silent <= (LEFT_GRACE if candidate.left else OPEN_GAP):
+        return "open", timedelta(0)
+    return "hold" if silent <= hold else "ended", silent
+
+
+def _tapped(candidate: Candidate, at: datetime) -> timedelta | None:
+    if candidate.tapped_at is None or not timedelta(0) <= at - candidate.tapped_at <= LATE_TAP_BEFORE:
+        return None
+    return at - candidate.tapped_at
+
+
+def _weight(
+    candidate: Candidate, state: str, silent: timedelta, replaced: bool, tapped: timedelta | None, at: datetime
+) -> float:
+    if tapped is not None:
+        return TAP_WEIGHT if tapped <= TAP_BEFORE else LATE_TAP_WEIGHT
+    part = REPLACED_FACTOR if replaced else 1.0
+    if state == "open":
+        return part * max(1 / (1 + (at - candidate.leased_at) / OPEN_SCALE), MINUTES_WEIGHT + HOURS_WEIGHT)
+    return part * _glance(candidate.last_sign_at - candidate.leased_at) * _later(silent.total_seconds())
+
+
+def _glance(seen: timedelta) -> float:
+    """How much of a visit's later calls is left when it saw the number for so long."""
+    squared = max(0.0, seen / GLANCE) ** 2
+    return max(LEAST_GLANCE, squared / (1 + squared))
+
+
+def _later(silent: float) -> float:
+    return MINUTES_WEIGHT / (1 + (silent / MINUTES_SCALE) ** 2) + HOURS_WEIGHT / sqrt(1 + silent / HOURS_SCALE) ** 3
+
+
+def _later_than(silent: float) -> float:
+    """The integral of `_later` from there on, in seconds."""
+    minutes = MINUTES_WEIGHT * MINUTES_SCALE * (pi / 2 - atan(silent / MINUTES_SCALE))
+    return minutes + 2 * HOURS_WEIGHT * HOURS_SCALE / sqrt(1 + silent / HOURS_SCALE)
+
+
+def _weight_before(candidates: Sequence[Candidate], at: datetime) -> float:
+    """Of all visits before the candidates together, had the number been lent as often then."""
+    seconds = max(1.0, (at - min(one.leased_at for one in candidates)).total_seconds()) if candidates else 1.0
+    return len(candidates) / seconds * MEAN_GLANCE * _later_than(seconds) if candidates else 0.0
+
+
+SOURCE_COLUMNS = ("channel", "source", "medium", "campaign", "term", "content")
+
+_lease, _visit, _span, _tap = table_of(Lease).c, table_of(Visit).c, table_of(VisitSpan).c, table_of(Tap).c
+_TAPPED = (
+    select(_tap.visit_id, func.max(_tap.at).label("tapped_at"))
+    .where(_tap.number_id == bindparam("number"), _tap.at <= bindparam("at"), _tap.at >= bindparam("tapped_since"))
+    .group_by(_tap.visit_id)
+    .subquery("tapped")
+)
+_LEASES = Statement(
+    lambda _: (
+        select(
+            *(_visit[name] for name in ("id", "number", "source_key", "span_started_at", "last_sign_at", "left")),
+            _lease.started_at,
+            _TAPPED.c.tapped_at,
+            _visit.visitor,
+            *(_visit[name] for name in SOURCE_COLUMNS),
+        )
+        .join_from(table_of(Lease), table_of(Visit), _visit.id == _lease.visit_id)
+        .outerjoin(_TAPPED, _TAPPED.c.visit_id == _lease.visit_id)
+        .where(
+            _lease.number_id == bindparam("number"),
+            _lease.started_at <= bindparam("at"),
+            _lease.started_at > bindparam("oldest"),
+            or_(_lease.returned_at.is_(None), _lease.returned_at > bindparam("at")),
+        )
+        .order_by(_lease.started_at.desc(), _lease.turn.desc())
+        .limit(bindparam("most", type_=Integer))
+    )
+)
+_SPANS = (
+    select(_span.visit_id, _span.last_at, _span.left)
+    .where(_span.visit_id.in_(bindparam("visits", expanding=True)), _span.started_at <= bindparam("at"))
+    .order_by(_span.started_at)
+)
+
+Sources = Mapping[int, Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Which leases of a number are candidates of a call (R7): so many of the last ones, and none that is as old as `age`."""
+
+    leases: int = 50
+    age: timedelta = timedelta(days=30)
+
+    def kept(self) -> dict[str, int]:
+        """As it is kept with a decision."""
+        return {"candidate_leases": self.leases, "candidate_days": self.age.days}
+
+
+USUAL_REACH = Reach()
+
+
+def reach_of(settings: Settings) -> Reach:
+    """What the operator has set."""
+    return Reach(settings.candidate_leases, timedelta(days=settings.candidate_days))
+
+
+def reach_then(decision: Mapping[str, Any]) -> Reach:
+    """What held when a call came, by its decision; the usual one where nothing was kept."""
+    given = decision.get("given") or {}
+    if "candidate_leases" not in given:
+        return USUAL_REACH
+    return Reach(given["candidate_leases"], timedelta(days=given["candidate_days"]))
+
+
+def weighed_candidates(
+    session: Session, number_id: int, hold: timedelta, at: datetime, reach: Reach = USUAL_REACH
+) -> tuple[list[Weighed], Sources]:
+    """The candidates of a call at a moment, most probable first, and the marketing source of the most probable one's visit.
+
+    One index range of leases; the signs of life are taken as they stood at that moment, however late it is now. A lease that had been given
+    back by then is none of them: its number never stood on the page.
+    """
+    values = {"number": number_id, "at": at, "oldest": at - reach.age, "tapped_since": at - LATE_TAP_BEFORE}
+    values["most"] = reach.leases
+    rows = _LEASES.all(session, values)
+    newest = {row[0]: row for row in reversed(rows)}
+    earlier = _last_signs(session, [visit_id for visit_id, row in newest.items() if row[3] > at], at)
+    candidates = [_candidate(row, earlier.get(row[0])) for row in newest.values()]
+    weighed = weigh(candidates, hold, at, earlier=len(rows) == reach.leases)
+    best = [one.candidate.visit_id for one in weighed[:1]]
+    return weighed, {visit_id: dict(zip(SOURCE_COLUMNS, newest[visit_id][9:], strict=True)) for visit_id in best}
+
+
+LastSign = tuple[datetime, bool]
+"""When it was, and whether it said that the page was being left."""
+
+
+def _candidate(row: tuple[Any, ...], earlier: LastSign | None) -> Candidate:
+    visit_id, number, source_key, _, last_sign_at, left, leased_at, tapped_at, visitor = row[:9]
+    last_sign_at, left = earlier or (last_sign_at, left)
+    return Candidate(visit_id, number, source_key, leased_at, last_sign_at, visitor, left, tapped_at)
+
+
+def _last_signs(session: Session, visit_ids: list[int], at: datetime) -> dict[int, LastSign]:
+    """The end of the newest span that had begun at a moment, for visits whose present span began later."""
+    if not visit_ids:
+        return {}
+    rows = session.execute(_SPANS, {"visits": visit_ids, "at": at})
+    return {visit_id: (last_at, left) for visit_id, last_at, left in rows}

@@ -1,0 +1,222 @@
+"""Makes plans in steps, each stored: the worker goes on where one that died stopped, and a page can say how far it is.
+
+Trials take seconds of one core, so no transaction is open meanwhile."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import or_, select, update
+from sqlalchemy.orm import Session
+
+from router.attribution.decide.candidates import Reach, reach_of
+from router.attribution.models import PoolPlan
+from router.attribution.planner.plan import Point, ladder, most_visits, spread, trials
+from router.attribution.planner.replay import Replayed, replay
+from router.attribution.planner.schema import TrafficShape
+from router.attribution.planner.traffic import Traffic, read_history
+from router.attribution.pool.choice import Curve
+from router.attribution.upkeep.facts import pool_size
+from router.db import dialect_name, skip_locked
+from router.lib.formats import say_count
+from router.scenarios.models import Scenario
+from router.server import Server
+
+TURN = timedelta(seconds=5)
+"""After which other chores of the worker, and its end, have a chance."""
+DEAD_AFTER = timedelta(seconds=45)
+"""A worker that stored nothing for so long is not at it any more; a step takes a few seconds."""
+LEAST_VISITS, LEAST_CALLS = 50, 10
+GONE = "The scenario is not there any more."
+BROKEN = "The plan could not be made. Ask for it again."
+
+
+class NothingToGoBy(Exception):
+    """There are too few visits or calls; the message says so."""
+
+
+@dataclass
+class Trials:
+    """What is tried: the traffic, the pool and the rules; and in `facts` what a page says about it."""
+
+    traffic: Traffic
+    hold: float
+    survival: Curve | None
+    reach: Reach
+    facts: dict[str, Any]
+
+    def all(self) -> list[tuple[int, str]]:
+        return trials(self.facts["numbers"])
+
+    def run(self, done: int = 0) -> Iterator[Point]:
+        """One trial after the other, without the first ones."""
+        for numbers, aim in self.all()[done:]:
+            told = replay(self.traffic, numbers, aim, self.hold, self.survival, self.reach)
+            yield point_of(told, numbers, aim)
+
+
+def point_of(told: Replayed, numbers: int, aim: str) -> Point:
+    together = told.shared if aim == "visit" else told.mixed
+    return Point(
+        numbers=numbers,
+        aim=aim,
+        right_source=told.source_share,
+        source_error=spread(told.source_share, told.calls),
+        right_visit=told.visit_share,
+        visit_error=spread(told.visit_share, told.calls),
+        alone=1 - together / told.visits if told.visits else 1.0,
+    )
+
+
+def prepare(
+    session: Session, server: Server, scenario: Scenario, described: TrafficShape | None, now: datetime
+) -> Trials:
+    """Reads or makes the traffic.
+
+    Raises:
+        NothingToGoBy: the scenario's own visits and calls are too few.
+    """
+    numbers = pool_size(session, scenario)
+    facts: dict[str, Any] = {"numbers": numbers, "aim": scenario.aim, "sizes": ladder(numbers)}
+    facts["seconds"] = 0.0
+    if described is not None:
+        traffic = described.traffic(most_visits(numbers))
+    else:
+        history = read_history(session, server, scenario, now, most_visits(numbers))
+        traffic = history.traffic
+        facts |= {"first_at": history.first_at.isoformat() if history.first_at else None, "cut": history.cut}
+        facts |= {"drawn": history.drawn, "left_out": history.left_out}
+    facts |= {"visits": len(traffic.stays), "calls": len(traffic.calls)}
+    if described is None and (len(traffic.stays) < LEAST_VISITS or len(traffic.calls) < LEAST_CALLS):
+        raise NothingToGoBy(_too_few(len(traffic.stays), len(traffic.calls)))
+    return Trials(traffic, float(scenario.hold_seconds), scenario.survival, reach_of(server.settings), facts)
+
+
+def _too_few(visits: int, calls: int) -> str:
+    had = f"{say_count(visits, 'visit')} and {say_count(calls, 'call')}"
+    return f"The last 30 days had {had} to go by, which is too few: describe the traffic that you expect."
+
+
+def ask_plan(session: Session, scenario: Scenario, described: TrafficShape | None, now: datetime) -> PoolPlan:
+    """Asks the worker for a plan; one that is there, made or not, gives way. One that is being made with the same traffic stays."""
+    inputs = described.model_dump() if described else {}
+    session.execute(select(Scenario.id).where(Scenario.id == scenario.id).with_for_update())
+    plan = session.get(PoolPlan, scenario.id, populate_existing=True)
+    if plan is None:
+        plan = PoolPlan(scenario_id=scenario.id)
+        session.add(plan)
+    elif plan.made_at is None and plan.inputs == inputs:
+        return plan
+    plan.asked_at, plan.inputs, plan.facts, plan.points = now, inputs, None, []
+    plan.worked_at = plan.made_at = None
+    plan.error = ""
+    session.flush()
+    return plan
+
+
+@dataclass
+class Job:
+    """A plan that this worker makes; `worked_at` proves that nobody else took it over."""
+
+    scenario_id: int
+    asked_at: datetime
+    worked_at: datetime
+    trials: Trials
+    points: list[Point] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._steps = self.trials.run(len(self.points))
+
+    def step(self, server: Server) -> bool:
+        """Runs the next trial and stores it; False when there is nothing more to do, or it is not ours any more."""
+        began = server.now()
+        point = next(self._steps, None)
+        if point is not None:
+            self.points.append(point)
+        over = len(self.points) == len(self.trials.all())
+        now = server.now()
+        self.trials.facts["seconds"] += (now - began).total_seconds()
+        values: dict[str, Any] = {"points": [asdict(one) for one in self.points], "facts": self.trials.facts}
+        values |= {"worked_at": now, "made_at": now if over else None}
+        with server.database.writing() as session:
+            kept = session.execute(
+                update(PoolPlan)
+                .where(PoolPlan.scenario_id == self.scenario_id, PoolPlan.asked_at == self.asked_at)
+                .where(PoolPlan.worked_at == self.worked_at)
+                .values(values)
+                .returning(PoolPlan.scenario_id)
+            ).first()
+        self.worked_at = now
+        return kept is not None and not over
+
+
+class PlanMaker:
+    """The worker's chore; it keeps the plan under way between its turns."""
+
+    def __init__(self) -> None:
+        self._job: Job | None = None
+
+    def make(self, server: Server, now: datetime) -> None:
+        """Works for a few seconds, at the plan under way or those that wait, the longest first."""
+        while server.now() - now < TURN:
+            if self._job is None:
+                claimed = _claim(server)
+                if claimed is None:
+                    return
+                self._job = _begin(server, claimed)
+            if self._job is not None and not self._step(server, self._job):
+                self._job = None
+
+    def _step(self, server: Server, job: Job) -> bool:
+        try:
+            return job.step(server)
+        except Exception:
+            self._job = None
+            _give_up(server, job.scenario_id, job.asked_at, BROKEN)
+            raise
+
+
+def _claim(server: Server) -> PoolPlan | None:
+    """Takes the plan that waits longest, or that a worker died over."""
+    with server.database.reading() as session:
+        if session.execute(_waiting(server.now())).first() is None:
+            return None
+    with server.database.writing() as session:
+        now = server.now()
+        plan: PoolPlan | None = session.scalar(skip_locked(_waiting(now), dialect_name(session)))
+        if plan is not None:
+            plan.worked_at = now
+        return plan
+
+
+def _waiting(now: datetime) -> Any:
+    idle = or_(PoolPlan.worked_at.is_(None), PoolPlan.worked_at < now - DEAD_AFTER)
+    return select(PoolPlan).where(PoolPlan.made_at.is_(None), idle).order_by(PoolPlan.asked_at).limit(1)
+
+
+def _begin(server: Server, plan: PoolPlan) -> Job | None:
+    """Reads what a claimed plan is about; None when it cannot be made, which is stored."""
+    worked_at = plan.worked_at or server.now()
+    try:
+        with server.database.reading() as session:
+            scenario = session.get(Scenario, plan.scenario_id)
+            if scenario is None or scenario.deleted_at is not None:
+                raise NothingToGoBy(GONE)
+            described = TrafficShape(**plan.inputs) if plan.inputs else None
+            found = prepare(session, server, scenario, described, plan.asked_at)
+    except NothingToGoBy as sentence:
+        _give_up(server, plan.scenario_id, plan.asked_at, str(sentence))
+        return None
+    except Exception:
+        _give_up(server, plan.scenario_id, plan.asked_at, BROKEN)
+        raise
+    same = plan.facts is not None and plan.facts["sizes"] == found.facts["sizes"]
+    points = [Point(**one) for one in plan.points] if same else []
+    return Job(plan.scenario_id, plan.asked_at, worked_at, found, points)
+
+
+def _give_up(server: Server, scenario_id: int, asked_at: datetime, why: str) -> None:
+    with server.database.writing() as session:
+        mine = (PoolPlan.scenario_id == scenario_id, PoolPlan.asked_at == asked_at)
+        session.execute(update(PoolPlan).where(*mine).values(error=why[:300], made_at=server.now()))

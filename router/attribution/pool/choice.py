@@ -1,0 +1,168 @@
+"""Which number harms least when it is lent again (R6): pure rules over what a look at the pool brings back.
+
+P(a visitor still calls | he has been silent for so long) (R6): the default, and how a scenario learns its own from its calls. Pure.
+
+Of the visitors who are silent now and will call, those still to come are the ones whose silence will be longer. So P is the share of
+calls after a silence that came after a longer one, 1 at no silence; what no visitor does concerns all numbers alike.
+
+What a page shows when every number of a pool is active and none is to be shared (R6): the scenario's overflow number, or its own."""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Executable, bindparam, select
+from sqlalchemy.orm import Session
+
+from router.attribution.models import Unserved
+from router.db import LONG_AGO, insert_new, table_of
+from router.scenarios.models import TrackingNumber
+from router.statements import Statement
+
+IDLE_SCALE = 300.0
+"""Seconds after which P is half by default."""
+
+CALLS_NEEDED = 1000
+PRIOR_CALLS = 200
+"""Smoothing: as if so many calls that follow the default had been seen as well."""
+
+GRID = (0.0, *(30.0 * 2**power for power in range(17)))
+"""Seconds: from half a minute to 23 days, each time twice as long."""
+DIGITS = 7
+
+Curve = Sequence[Sequence[float]]
+"""`[[seconds, P], ...]` at the moments of the grid: rising, and never rising."""
+
+
+def default_chance(seconds: float) -> float:
+    return 1 / (1 + seconds / IDLE_SCALE)
+
+
+def learn(silences: Iterable[float]) -> list[list[float]]:
+    """The curve of calls that came after these silences, in seconds; calls from an open page (0) say nothing about it.
+
+    Each point is the share of longer silences among them and the default's calls, so it never rises and nowhere reaches 0.
+    """
+    after = sorted(silence for silence in silences if silence > 0)
+    whole = len(after) + PRIOR_CALLS
+    return [
+        [at, round((len(after) - bisect_right(after, at) + PRIOR_CALLS * default_chance(at)) / whole, DIGITS)]
+        for at in GRID
+    ]
+
+
+def chance_after(seconds: float, curve: Curve | None) -> float:
+    """P at an idle time: straight between the points of the curve, and beyond its end falling on as 1 / time; without one the default."""
+    if not curve:
+        return default_chance(seconds)
+    above = bisect_left(curve, seconds, key=lambda point: point[0])
+    if above == 0:
+        return curve[0][1]
+    before, chance_before = curve[above - 1]
+    if above == len(curve):
+        return chance_before * before / seconds
+    after, chance = curve[above]
+    return chance_before + (chance - chance_before) * (seconds - before) / (after - before)
+
+
+ACTIVE_SCALE = 60.0
+OTHER_SOURCE_FACTOR = {"visit": 10, "source": 30}
+"""By the aim. Numbers that tell sources apart have to stay with theirs until the last of those who saw them has called."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolEntry:
+    """One dynamic number as a look saw it; `turn` is its lease counter then."""
+
+    number_id: int
+    e164: str
+    turn: int
+    group_turn: int
+    visitor: str
+    source_key: int
+    lease_started_at: datetime
+    last_sign_at: datetime
+
+    def is_idle(self, hold: timedelta, now: datetime) -> bool:
+        """None of the visits that hold it is active: the last sign of life of them all is older than the hold."""
+        return now - self.last_sign_at > hold
+
+
+def chance_of_call(entry: PoolEntry, hold: timedelta, now: datetime, survival: Curve | None = None) -> float:
+    """P(its last visitor still calls): 0 for a number never shown, falling while idle, above 1 while active; never rises with time.
+
+    Args:
+        survival: how it falls, as the scenario has learned it; None: the default.
+    """
+    if entry.last_sign_at == LONG_AGO:
+        return 0.0
+    if entry.is_idle(hold, now):
+        return chance_after((now - entry.last_sign_at).total_seconds(), survival)
+    return active_chance((now - entry.lease_started_at).total_seconds())
+
+
+def active_chance(age: float) -> float:
+    """Of an active number, by the seconds since it was lent last: those who have just come are the likeliest to call."""
+    return 1 + 1 / (1 + max(0.0, age) / ACTIVE_SCALE)
+
+
+def harm(chance: float, same_source: bool, aim: str) -> float:
+    """The expected regret of lending a number again whose last visitor still calls with this chance."""
+    return chance * (1 if same_source else 1 + OTHER_SOURCE_FACTOR[aim])
+
+
+def expected_regret(
+    entry: PoolEntry, source_key: int, aim: str, hold: timedelta, now: datetime, survival: Curve | None = None
+) -> float:
+    return harm(chance_of_call(entry, hold, now, survival), entry.source_key == source_key, aim)
+
+
+def choose(
+    entries: Iterable[PoolEntry],
+    source_key: int,
+    aim: str,
+    hold: timedelta,
+    now: datetime,
+    survival: Curve | None = None,
+) -> PoolEntry | None:
+    """The entry with the least expected regret among those that the aim allows; None when there are none.
+
+    Aim *visit*: idle numbers come first. Aim *source*: an active number may be the better choice.
+    """
+    entries = list(entries)
+    if aim == "visit":
+        entries = [entry for entry in entries if entry.is_idle(hold, now)] or entries
+    return min(entries, key=lambda entry: expected_regret(entry, source_key, aim, hold, now, survival), default=None)
+
+
+SHARE, OVERFLOW, KEEP = "share", "overflow", "keep"
+"""The policies of an exhausted pool."""
+
+UNSERVED, _number = table_of(Unserved), table_of(TrackingNumber).c
+
+
+@Statement
+def _COUNT(dialect: str) -> Executable:
+    given: dict[str, Any] = {one.name: bindparam(one.name) for one in UNSERVED.c}
+    counted: Executable = insert_new(dialect, UNSERVED, unique=["visit_id", "scenario_id"]).values(given)
+    return counted
+
+
+_OVERFLOW_NUMBER = Statement(
+    lambda _: (
+        select(_number.e164)
+        .where(_number.scenario_id == bindparam("scenario"), _number.overflow, _number.released_at.is_(None))
+        .order_by(_number.id)
+        .limit(1)
+    )
+)
+
+
+def shown_instead(session: Session, scenario_id: int, policy: str, visit_id: int, now: datetime) -> str | None:
+    """The overflow number that the visit is shown; None: the page keeps its own. The first time a visit is not served is counted."""
+    found = _OVERFLOW_NUMBER.first(session, {"scenario": scenario_id}) if policy == OVERFLOW else None
+    outcome = OVERFLOW if found else KEEP
+    _COUNT.run(session, {"visit_id": visit_id, "scenario_id": scenario_id, "outcome": outcome, "at": now})
+    return str(found[0]) if found else None

@@ -1,0 +1,141 @@
+"""Keeps the rows that leases change in step with the tracking numbers: of scenarios, and the free ones of projects without any (R13)."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, TypeVar
+
+from sqlalchemy import delete, or_, select
+from sqlalchemy.orm import Session
+
+from router.attribution.models import Lease, PoolNumber
+from router.scenarios.models import Scenario, TrackingNumber
+from router.scenarios.service import present_scenarios
+from router.scenarios.signals import free_numbers_changed, numbers_changed
+from router.server import Server
+
+BATCH = 500
+
+Id = TypeVar("Id")
+
+
+def free_pool(project_id: Id) -> Id:
+    """The id under which a project's free numbers are one pool as long as it has no scenario."""
+    return -project_id  # type: ignore[operator, no-any-return]  # an int, or a column of them
+
+
+def connect_pool() -> None:
+    """Connects the receivers, strongly and once."""
+    numbers_changed.connect(_numbers_changed, weak=False)
+    free_numbers_changed.connect(_free_numbers_changed, weak=False)
+
+
+def _numbers_changed(sender: Server, session: Session, number_ids: Iterable[int], **_: Any) -> None:
+    follow_numbers(session, number_ids)
+
+
+def _free_numbers_changed(sender: Any, session: Session, project_id: int, **_: Any) -> None:
+    follow_free_numbers(session, project_id)
+
+
+def follow_numbers(session: Session, number_ids: Iterable[int]) -> None:
+    """A dynamic number of a scenario has a row in its pool, a free one of a project without scenarios in the pool of those; any other
+    number has none.
+
+    A number that moves keeps its lease counter and its last sign of life: whoever sees it on a page still holds it.
+    """
+    wanted = list(number_ids)
+    session.flush()
+    there = select(PoolNumber).where(PoolNumber.number_id.in_(wanted))
+    locked = there.order_by(
+        PoolNumber.scenario_id, PoolNumber.number_id
+    ).with_for_update()  # in the order of page views
+    rows = {row.number_id: row for row in session.scalars(locked)}
+    numbers = list(session.scalars(select(TrackingNumber).where(TrackingNumber.id.in_(wanted))))
+    free = {number.project_id for number in numbers if number.scenario_id is None}
+    without_scenario = free - set(session.scalars(_projects_with_scenarios(free))) if free else free
+    for number in numbers:
+        pool_id = _pool_of(number, number.project_id in without_scenario)
+        row = rows.get(number.id)
+        if pool_id is None:
+            continue
+        if row is not None:
+            row.scenario_id = pool_id
+            del rows[number.id]
+        else:
+            session.add(_new_row(session, number, pool_id))
+    session.execute(delete(PoolNumber).where(PoolNumber.number_id.in_(list(rows))))
+
+
+def _pool_of(number: TrackingNumber, lends_free_ones: bool) -> int | None:
+    if number.static_source is not None or number.overflow:
+        return None
+    if number.releasing_at is not None or number.released_at is not None:
+        return None
+    return number.scenario_id or (free_pool(number.project_id) if lends_free_ones else None)
+
+
+def _projects_with_scenarios(project_ids: Iterable[int]) -> Any:
+    return select(Scenario.project_id).where(Scenario.project_id.in_(list(project_ids)), Scenario.deleted_at.is_(None))
+
+
+def follow_free_numbers(session: Session, project_id: int) -> None:
+    """After a project got its first scenario, lost its last one, or got other free numbers. A first batch at once; the worker adds the
+    rest."""
+    session.flush()
+    if session.scalar(present_scenarios(project_id).with_only_columns(Scenario.id).limit(1)) is not None:
+        session.execute(delete(PoolNumber).where(PoolNumber.scenario_id == free_pool(project_id)))
+        return
+    follow_numbers(session, session.scalars(_unsettled().where(TrackingNumber.project_id == project_id)).all())
+
+
+def settle_free_numbers(server: Server, now: datetime) -> None:
+    """The worker's look for free numbers whose row is missing, or is there although it should not be."""
+    with server.database.reading() as session:
+        found = [*session.scalars(_unsettled()), *session.scalars(_left_over())][:BATCH]
+    if found:
+        with server.database.writing() as session:
+            follow_numbers(session, found)
+
+
+def _unsettled() -> Any:
+    """SELECT of ids of free numbers that could be lent and are not."""
+    scenario = select(Scenario.id).where(
+        Scenario.project_id == TrackingNumber.project_id, Scenario.deleted_at.is_(None)
+    )
+    free = select(TrackingNumber.id).where(
+        TrackingNumber.scenario_id.is_(None),
+        TrackingNumber.static_source.is_(None),
+        TrackingNumber.releasing_at.is_(None),
+        TrackingNumber.released_at.is_(None),
+        ~scenario.exists(),
+        ~select(PoolNumber.number_id).where(PoolNumber.number_id == TrackingNumber.id).exists(),
+    )
+    return free.order_by(TrackingNumber.id).limit(BATCH)
+
+
+def _left_over() -> Any:
+    """SELECT of ids of numbers in a pool of free ones that are not free any more, or whose project has a scenario."""
+    number = select(TrackingNumber.id).where(
+        TrackingNumber.id == PoolNumber.number_id,
+        TrackingNumber.scenario_id.is_(None),
+        TrackingNumber.releasing_at.is_(None),
+        TrackingNumber.released_at.is_(None),
+    )
+    scenario = select(Scenario.id).where(
+        Scenario.project_id == free_pool(PoolNumber.scenario_id), Scenario.deleted_at.is_(None)
+    )
+    left_over = or_(~number.exists(), scenario.exists())
+    return select(PoolNumber.number_id).where(PoolNumber.scenario_id < 0, left_over).limit(BATCH)
+
+
+def _new_row(session: Session, number: TrackingNumber, scenario_id: int) -> PoolNumber:
+    """A number that was in a pool before goes on with its lease counter, and is idle since it was lent last."""
+    leases = (
+        select(Lease.turn, Lease.started_at).where(Lease.number_id == number.id).order_by(Lease.turn.desc()).limit(1)
+    )
+    row = PoolNumber(number_id=number.id, scenario_id=scenario_id, e164=number.e164)
+    if newest := session.execute(leases).first():
+        row.turn, row.group_turn = newest.turn, newest.turn + 1
+    if kept := session.execute(leases.where(Lease.returned_at.is_(None))).first():
+        row.lease_started_at = row.last_sign_at = kept.started_at
+    return row

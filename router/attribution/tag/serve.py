@@ -1,0 +1,180 @@
+"""The tag as one script for one project: its modules put together, minified on first request, and its settings put in.
+
+Serving the tag: one script for each project, which browsers and CDNs may keep for five minutes."""
+
+import hashlib
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from pathlib import Path
+
+import zopfli.gzip
+from flask import Blueprint, Response, request
+from sqlalchemy import exists, select
+
+from router.accounts.models import Project
+from router.scenarios.models import Scenario
+from router.server import Server, current_server
+from router.web.access import Audience, guard
+
+FOUND_BY = {True: "old", False: "search"}
+"""How numbers are found: by the old classes (R13) on pages of a project without scenarios, else by how they are written."""
+PARTS = [
+    "consent",
+    "ga",
+    "state",
+    "hydration",
+    "format",
+    "FOUND_BY",
+    "life",
+    "replace",
+    "api",
+    "options",
+    "storage",
+    "main",
+]
+"""The modules, in the order that compresses best."""
+FOLDER = Path(__file__).parent / "src"
+HOLD_SECONDS = 150
+"""For how long a page shows its numbers without an answer, when the server names no time; `api.js` knows it too."""
+
+FRAME = """(() => {
+try {
+const settings = ROUTER_SETTINGS;
+
+%s
+} catch (refused) {}
+})();
+"""
+
+# In a process of its own: the minifier brings Go's runtime along, with threads and signal handlers that a web worker should not have.
+MINIFY = "import sys, minify; sys.stdout.write(minify.string('text/javascript', sys.stdin.read()))"
+
+
+@dataclass(frozen=True)
+class Script:
+    """A script as it goes out, plain and compressed, with its entity tag."""
+
+    body: bytes
+    compressed: bytes
+    etag: str
+
+
+@dataclass(frozen=True)
+class TagOptions:
+    """What a project says about its tag; `own_address`: where its site serves it; `old_pages`: R13 holds for it; `ignore_automation`: it
+    is silent in browsers that a program drives."""
+
+    consent: str = "full"
+    gpc_refuses: bool = False
+    own_address: str = ""
+    old_pages: bool = False
+    ignore_automation: bool = False
+
+
+@lru_cache(maxsize=512)
+def tag_script(base_url: str, key: str, options: TagOptions = TagOptions(), debug: bool = False) -> Script:
+    """The tag of the project with this key, for a server at `base_url`; in readable form with `debug`."""
+    source = _readable(options.old_pages) if debug else _minified(options.old_pages)
+    return make_script(source.replace("ROUTER_SETTINGS", _literal(_settings(base_url, key, options)), 1))
+
+
+def _settings(base_url: str, key: str, options: TagOptions) -> dict[str, str | int]:
+    """What the modules read of `settings`; what is as usual is left out."""
+    settings: dict[str, str | int] = {"base": options.own_address or base_url, "key": key}
+    if options.consent != "full":
+        settings["consent"] = options.consent
+    said = {"gpc": options.gpc_refuses, "own": options.own_address, "webdriver": options.ignore_automation}
+    settings |= {name: 1 for name, is_said in said.items() if is_said}
+    return settings
+
+
+def make_script(text: str) -> Script:
+    body = text.encode()
+    return Script(body, zopfli.gzip.compress(body), hashlib.sha256(body).hexdigest()[:16])
+
+
+def _literal(settings: Mapping[str, str | int]) -> str:
+    """An object literal; its names need no quotes."""
+    return "{" + ",".join(f"{name}:{as_literal(value)}" for name, value in settings.items()) + "}"
+
+
+def as_literal(value: Mapping[str, str | int] | str | int) -> str:
+    """JSON that is safe in a script, also in one that a web master copies into a page."""
+    literal = json.dumps(value, separators=(",", ":"))
+    return literal.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+@cache
+def _readable(old_pages: bool) -> str:
+    return FRAME % "\n".join((FOLDER / f"{name}.js").read_text("utf-8") for name in modules(old_pages))
+
+
+def modules(old_pages: bool) -> list[str]:
+    """The names of the modules that a tag is made of, in their order."""
+    return [FOUND_BY[old_pages] if name == "FOUND_BY" else name for name in PARTS]
+
+
+@cache
+def _minified(old_pages: bool) -> str:
+    command = [sys.executable, "-P", "-c", MINIFY]
+    source = _readable(old_pages)
+    return subprocess.run(command, input=source, capture_output=True, encoding="utf-8", check=True).stdout  # noqa: S603 - our own words
+
+
+CACHE_SECONDS = 300
+KEY = re.compile(r"[A-Za-z0-9_-]{1,32}")
+
+tag_files = guard(Blueprint("tag_files", __name__), Audience.PUBLIC)
+
+SUSPENDED = make_script("/* This project is suspended: its pages keep their own numbers. */\n")
+UNKNOWN = make_script("/* There is no project with this key. */\n")
+
+_HAS_SCENARIO = exists().where(Scenario.project_id == Project.id, Scenario.deleted_at.is_(None))
+_SAID = select(
+    *(Project.suspended_at, Project.consent, Project.gpc_refuses, Project.tag_address, ~_HAS_SCENARIO),
+    Project.ignore_automation,
+)
+
+
+@tag_files.get("/tag/<key>.js")
+def tag(key: str) -> Response:
+    server = current_server()
+    script = _script_of(server, key)
+    response = Response(script.body, mimetype="text/javascript", status=404 if script is UNKNOWN else 200)
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+    response.headers["Access-Control-Allow-Origin"] = "*"
+    if script is UNKNOWN:
+        response.headers["Cache-Control"] = "no-store"
+        return response
+    return _cached(response, script)
+
+
+def _script_of(server: Server, key: str) -> Script:
+    if not KEY.fullmatch(key):
+        return UNKNOWN
+    with server.database.reading() as session:
+        found = session.execute(_SAID.where(Project.key == key)).one_or_none()
+    if found is None:
+        return UNKNOWN
+    suspended_at, consent, gpc_refuses, own_address, old_pages, ignore_automation = found
+    if suspended_at:
+        return SUSPENDED
+    options = TagOptions(consent, gpc_refuses, own_address, bool(old_pages), ignore_automation)
+    return tag_script(server.settings.base_url, key, options, "debug" in request.args)
+
+
+def _cached(response: Response, script: Script) -> Response:
+    if request.accept_encodings["gzip"]:
+        response.set_data(script.compressed)
+        response.headers["Content-Encoding"] = "gzip"
+    response.headers["Vary"] = "Accept-Encoding"
+    response.headers["Cache-Control"] = f"public, max-age={CACHE_SECONDS}"
+    response.set_etag(script.etag, weak=True)
+    response.make_conditional(request)
+    return response

@@ -1,0 +1,334 @@
+"""Crawlers get the page's own number: no visit, no lease. These call themselves crawlers (crawlers.py knows the others); the list is the
+community's, from the package crawler-user-agents. It does not hold the services that render pages for crawlers to read: what such a one is
+shown stands in search results for everybody, so they are known here. Browsers that a program drives and that say nothing else may be a
+company's own tests: the project decides.
+
+Crawlers by what they do: an address from which far more visits of unknown visitors begin than people begin, and none shows life.
+
+What must not happen is that people lose their number, so an address is judged mildly. Only visits without a visitor id of ours count: the
+page views of an office's returning visitors never do, and are never refused. One second page view, sign of life or tap of anybody at the
+address acquits it, and later one for every 20 of its visits of the window before: of people at least a third give one within a minute, also
+behind a mobile carrier's one address; of crawlers none. A refused address is let try again in each window with a tenth of the rate, so that
+people who come after a crawler acquit themselves. Addresses of private networks are never judged: they are a proxy's that names no clients.
+Nor are clients whom a proxy leaves unknown: all of them count as one.
+A request without User-Agent or Accept-Language, which every browser sends, is no proof, since some proxies drop them: it counts as five.
+
+Counts page views of crawlers, and of the project's own people, by project, day and what gave them away. They are gathered in the
+memory of the process and written at most every ten seconds, after an answer has gone out: nobody's page waits for them.
+
+Crawlers for programs: how many page views got the page's own number, day by day."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from functools import cache, lru_cache
+from ipaddress import ip_network
+from threading import Lock
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import structlog
+from crawleruseragents import CRAWLER_USER_AGENTS_DATA
+from flask import Blueprint, request
+from limits import parse
+from pydantic import BaseModel
+from sqlalchemy import case, func, select
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from router.accounts.models import Project
+from router.accounts.tokens import require_token
+from router.attribution.models import CrawlerDay
+from router.db import Database, dialect_insert
+from router.server import Server, current_server
+from router.web.access import Audience, current_project, guard
+from router.web.api import described, make_cursor, read_cursor, read_limit
+from router.web.errors import Problem, client_group, is_unknown, within
+
+LONGEST_USER_AGENT = 1000
+LIBRARIES, AUTOMATION = "http-library", "browser-automation"
+NO_CRAWLERS = {LIBRARIES, AUTOMATION}
+"""Kinds on that list which crawl nothing by themselves: a library runs no tag, and a company's own test browsers must see its numbers."""
+
+RENDERERS = (
+    *(
+        "pre-?render",
+        "rendertron",
+        "react-?snap",
+        "seo4ajax",
+        "brombone",
+        "spiderable",
+        "snapsearch",
+        "seosnap",
+        "rendora",
+    ),
+    *("puppeteer-renderer", "headless-render-api", "page-?renderer", "dynamic-?render", "huckabuy"),
+)
+"""What services and programs write into their user agent that render pages for crawlers: `… HeadlessChrome/… Prerender (+https://…)`."""
+
+RENDERED = "X-Prerender"
+"""The header that Prerender sends with all requests of a page that it renders, whatever its browser is called."""
+
+DRIVEN = ("HeadlessEdg", "jsdom", "HappyDOM", "Cypress")
+"""Browsers of programs, beside those of the list; Chrome without a window names itself in Sec-CH-UA even under another user agent."""
+
+
+def _pattern_of(*patterns: str) -> re.Pattern[str]:
+    return re.compile("|".join(f"(?:{pattern})" for pattern in patterns))
+
+
+@cache
+def _crawlers() -> re.Pattern[str]:
+    listed = [entry["pattern"] for entry in CRAWLER_USER_AGENTS_DATA if not NO_CRAWLERS & set(entry.get("tags", ()))]
+    return _pattern_of(*listed, *(f"(?i:{one})" for one in RENDERERS))
+
+
+@cache
+def _automation() -> re.Pattern[str]:
+    listed = [entry["pattern"] for entry in CRAWLER_USER_AGENTS_DATA if AUTOMATION in entry.get("tags", ())]
+    return _pattern_of(*listed, *DRIVEN)
+
+
+@lru_cache(maxsize=4096)
+def is_crawler(user_agent: str) -> bool:
+    """Whether a browser calls itself a crawler, or renders pages for crawlers; one that says nothing is none."""
+    return bool(user_agent) and _crawlers().search(user_agent[:LONGEST_USER_AGENT]) is not None
+
+
+def is_automated(user_agent: str, client_hint: str = "") -> bool:
+    """Whether a browser says that a program drives it. Those that hide it tell the tag (navigator.webdriver), which then asks nothing.
+
+    Args:
+        client_hint: Sec-CH-UA.
+    """
+    return _is_driven(user_agent) or _is_driven(client_hint)
+
+
+@lru_cache(maxsize=4096)
+def _is_driven(said: str) -> bool:
+    return bool(said) and _automation().search(said[:LONGEST_USER_AGENT]) is not None
+
+
+BARE_REQUEST = 5
+"""How many visits one without the headers of a browser counts as."""
+
+VISITS_FOR_A_SIGN = 20
+TRIES_PART = 10
+MOST_CROWDS = 50_000
+"""Addresses that are watched in one window; further ones are not, and may do as they like."""
+
+INSIDE = tuple(
+    ip_network(one)
+    for one in (
+        "127.0.0.0/8",
+        "10.0.0.0/8",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "169.254.0.0/16",
+        "100.64.0.0/10",
+        "::1/128",
+        "fc00::/7",
+        "fe80::/10",
+    )
+)
+
+
+@dataclass(slots=True)
+class Crowd:
+    """What happened at one address in one window."""
+
+    asked: int = 0
+    """Visits of unknown visitors that wanted to begin, bare ones counted as several."""
+    begun: int = 0
+    signs: int = 0
+    """Second page views, signs of life and taps."""
+
+
+NOBODY = Crowd()
+
+
+class Crowds:
+    """`Crowds("60/minute")`: the addresses of the last two windows, for each site, in the memory of one process; `off` admits everybody."""
+
+    def __init__(self, rate: str) -> None:
+        item = None if rate == "off" else parse(rate)
+        self._most = item.amount if item else 0
+        self._seconds = item.get_expiry() if item else 0
+        self._window = 0
+        self._now: dict[str, Crowd] = {}
+        self._before: dict[str, Crowd] = {}
+        self._lock = Lock()
+
+    def admits(self, site: str, address: str, now: datetime, *, bare: bool = False) -> bool:
+        """Whether a visit of an unknown visitor of a site may begin; `bare`: without the headers that every browser sends."""
+        if not self._most:
+            return True
+        with self._lock:
+            who = self._turn_to(site, address, now)
+            if len(self._now) >= MOST_CROWDS and who not in self._now:
+                return True
+            crowd, before = self._now.setdefault(who, Crowd()), self._before.get(who, NOBODY)
+            crowd.asked += BARE_REQUEST if bare else 1
+            if self._crawls(crowd, before) and not (is_unknown(address) or within(address, INSIDE)):
+                return False
+            crowd.begun += 1
+            return True
+
+    def shows_life(self, site: str, address: str, now: datetime) -> None:
+        """Somebody at the address looks at a page for longer, or at a second one."""
+        if not self._most:
+            return
+        with self._lock:
+            who = self._turn_to(site, address, now)
+            if who in self._now or who in self._before:
+                self._now.setdefault(who, Crowd()).signs += 1
+
+    def _crawls(self, crowd: Crowd, before: Crowd) -> bool:
+        if max(crowd.asked, before.asked) <= self._most:
+            return False
+        if crowd.signs + before.signs >= max(1, before.begun // VISITS_FOR_A_SIGN):
+            return False
+        return crowd.begun >= max(1, self._most // TRIES_PART)
+
+    def _turn_to(self, site: str, address: str, now: datetime) -> str:
+        window = int(now.timestamp()) // self._seconds
+        if window == self._window + 1:
+            self._before, self._now, self._window = self._now, {}, window
+        elif window > self._window or window < self._window - 1:
+            self._before, self._now, self._window = {}, {}, window
+        return f"{site} {client_group(address)}"
+
+
+log = structlog.get_logger()
+
+STAFF = "staff"
+"""No crawlers, but people whose visits do not count either: from addresses that the project names."""
+KINDS = ("user_agent", "behaviour", STAFF)
+WRITTEN_EVERY = timedelta(seconds=10)
+MOST_WAITING = 2_000
+"""Different counts that wait to be written; more of them are no project's keys, and are lost."""
+
+REGISTRY = "crawler_counts"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What is counted: the project's public key as the page named it, the minute, and `user_agent`, `behaviour` or `staff`."""
+
+    key: str
+    minute: datetime
+    kind: str
+
+
+class CrawlerCounts:
+    """The counts of one process that are not written yet."""
+
+    def __init__(self) -> None:
+        self._waiting: Counter[Seen] = Counter()
+        self._written_at: datetime | None = None
+        self._lock = Lock()
+
+    def count(self, key: str, kind: str, now: datetime) -> None:
+        seen = Seen(key[:32], now.replace(second=0, microsecond=0), kind)
+        with self._lock:
+            if seen in self._waiting or len(self._waiting) < MOST_WAITING:
+                self._waiting[seen] += 1
+
+    def due(self, now: datetime) -> bool:
+        """Whether something waits for long enough."""
+        return bool(self._waiting) and (self._written_at is None or now - self._written_at >= WRITTEN_EVERY)
+
+    def write(self, database: Database, now: datetime) -> None:
+        """Writes what waits; what the database cannot take now waits on."""
+        with self._lock:
+            waiting, self._waiting, self._written_at = self._waiting, Counter(), now
+        if not waiting:
+            return
+        try:
+            with database.writing() as session:
+                _add(session, waiting)
+        except SQLAlchemyError as error:
+            log.warning("crawlers_not_counted", error=type(error).__name__)
+            with self._lock:
+                self._waiting += waiting
+
+
+def counts_of(server: Server) -> CrawlerCounts:
+    counts: CrawlerCounts = server.registries[REGISTRY]
+    return counts
+
+
+def write_counts(server: Server) -> None:
+    """Writes now what this process has counted: before it is shown, and when the process ends."""
+    counts_of(server).write(server.database, server.now())
+
+
+def _add(session: Session, waiting: Mapping[Seen, int]) -> None:
+    keys = {seen.key for seen in waiting}
+    projects = select(Project.key, Project.id, Project.timezone).where(Project.key.in_(keys))
+    known = {key: (project_id, ZoneInfo(timezone)) for key, project_id, timezone in session.execute(projects)}
+    days: Counter[tuple[int, str, str]] = Counter()
+    for seen, views in waiting.items():
+        if seen.key in known:
+            project_id, timezone = known[seen.key]
+            days[project_id, seen.minute.astimezone(timezone).date().isoformat(), seen.kind] += views
+    for (project_id, day, kind), views in sorted(
+        days.items()
+    ):  # always in this order, so that processes never wait for one another
+        new = dialect_insert(session, CrawlerDay).values(project_id=project_id, day=day, kind=kind, views=views)
+        more = {"views": CrawlerDay.views + new.excluded.views}
+        session.execute(new.on_conflict_do_update(index_elements=["project_id", "day", "kind"], set_=more))
+
+
+def crawler_views(session: Session, project: Project, now: datetime, days: int = 7) -> dict[str, int]:
+    """Page views without a visit today and in the days before, by kind."""
+    first = now.astimezone(ZoneInfo(project.timezone)).date() - timedelta(days=days - 1)
+    rows = session.execute(
+        select(CrawlerDay.kind, func.sum(CrawlerDay.views))
+        .where(CrawlerDay.project_id == project.id, CrawlerDay.day >= first.isoformat())
+        .group_by(CrawlerDay.kind)
+    )
+    return dict.fromkeys(KINDS, 0) | {kind: int(views) for kind, views in rows}
+
+
+crawler_api = guard(
+    Blueprint("crawler_api", __name__, url_prefix="/api/v1/projects/<int:project_id>"),
+    Audience.PROGRAMS,
+    require_token,
+)
+
+
+class CrawlerDayDocument(BaseModel):
+    """Page views without a visit on a day of the project's time zone: of crawlers, by what gave them away (their user agent, or their
+    behaviour), and of people from the project's staff addresses."""
+
+    day: str
+    user_agent: int
+    behaviour: int
+    staff: int
+
+
+@crawler_api.get("/crawlers")
+@described(answer=CrawlerDayDocument, is_list=True)
+def list_crawler_days(project_id: int) -> dict[str, Any]:
+    """Days on which crawlers or staff viewed pages, newest first; they get the page's own number, no visit and no lease."""
+    limit, server = read_limit(request.args.get("limit", "")), current_server()
+    kinds = [func.sum(case((CrawlerDay.kind == kind, CrawlerDay.views), else_=0)) for kind in KINDS]
+    days = select(CrawlerDay.day, *kinds).where(CrawlerDay.project_id == current_project().id).group_by(CrawlerDay.day)
+    if cursor := request.args.get("next", ""):
+        days = days.where(CrawlerDay.day < _day(cursor))
+    write_counts(server)
+    with server.database.reading() as session:
+        rows = session.execute(days.order_by(CrawlerDay.day.desc()).limit(limit + 1)).all()
+    items = [{"day": day} | dict(zip(KINDS, map(int, views), strict=True)) for day, *views in rows[:limit]]
+    following = make_cursor(date.fromisoformat(items[-1]["day"]).toordinal()) if len(rows) > limit else None
+    return {"items": items, "next": following}
+
+
+def _day(cursor: str) -> str:
+    try:
+        return date.fromordinal(read_cursor(cursor)).isoformat()
+    except (ValueError, OverflowError):
+        raise Problem(422, "“next” is not one that this list gave.", "next") from None

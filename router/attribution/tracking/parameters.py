@@ -1,0 +1,172 @@
+"""The parameters of a page's address: of its query, and of its fragment (`/#utm_source=…`, `/#/landing?gclid=…`, `#!/…`), each read in
+the encoding that it was written in.
+
+Addresses are percent-encoded bytes, and UTF-8 unless proven otherwise. Old pages and advertising systems write the code page of their
+country. What is no UTF-8 is read so, word by word (templates put differently encoded words together):
+
+1. The code page of the project's country, where that is Chinese, Japanese or Korean and the word is valid in it.
+2. A word of such bytes alone, two of them or more, or four in a row, is of a script of its own: Greek, Hebrew, Arabic or Thai where the
+   project's country writes it, else Cyrillic (windows-1251). Latin words have ASCII letters between.
+3. Anything else is Latin: windows-1252, or the code page of the project's country. Where that is another one (windows-1250, -1254, -1257)
+   words of accented letters alone exist, and rule 2 wants four.
+
+The first word that rule 2 knows decides for the whole value; a single byte that stands alone (`в`, `à`) follows the others, else the
+country. General detectors (chardet, charset-normalizer, chardetng) need longer texts: they read `окна` as Chinese or as `îêíà`."""
+
+import re
+from urllib.parse import unquote_to_bytes
+
+MOST_PARAMETERS = 200
+LONGEST_RAW = 4000
+"""Of a value as it is written; three to twelve characters are one."""
+MOST_CODED = 3
+"""How often a value may be encoded over and over."""
+
+COUNTRIES_OF = {
+    "cp1251": "RU UA BY BG KZ KG TJ UZ TM MN MK RS ME AM AZ GE MD",
+    "cp1250": "PL CZ SK HU HR SI RO BA AL",
+    "cp1253": "GR CY",
+    "cp1254": "TR",
+    "cp1255": "IL",
+    "cp1256": "AE BH DZ EG IQ IR JO KW LB LY MA OM PS QA SA SD SY TN YE",
+    "cp1257": "EE LT LV",
+    "cp874": "TH",
+    "cp932": "JP",
+    "gb18030": "CN SG",
+    "big5hkscs": "TW HK MO",
+    "cp949": "KR",
+}
+CODE_PAGES = {country: page for page, countries in COUNTRIES_OF.items() for country in countries.split()}
+EAST_ASIAN = ("cp932", "gb18030", "big5hkscs", "cp949")
+OTHER_LATIN = ("cp1250", "cp1254", "cp1257")
+OWN_SCRIPTS = ("cp1253", "cp1255", "cp1256", "cp874")
+
+WORD = re.compile(rb"[A-Za-z\x80-\xff]+")
+HIGH = re.compile(rb"[\x80-\xff]")
+FOUR_IN_A_ROW = re.compile(rb"[\xa5\xa8\xaa\xaf\xb2-\xb4\xb8\xba\xbf-\xff]{4}")
+LETTER = re.compile(rb"[A-Za-z]")
+UTF8_IN = {
+    "cp1251": re.compile(rb"((?:\xd0[\x90-\xbf]|\xd1[\x80-\x8f]){2,})"),
+    "cp1252": re.compile(rb"((?:\xc3[\x80-\xbf])+)"),
+}
+"""What no word in these code pages holds: letters in UTF-8, of which a word may have some that is half and half."""
+
+CUT_ESCAPE = re.compile(r"(?<=%[89A-Fa-f][0-9A-Fa-f])%[0-9A-Fa-f]?$")
+OLD_ESCAPE = re.compile(r"(?:%u[0-9A-Fa-f]{4})+")
+FRAGMENT_PARTS = re.compile(r"[?&#]")
+
+ESCAPED = re.compile(r"(?:[^%]|%[0-9A-Fa-f]{2})*")
+OLD_LETTERS = re.compile(r"(?:%[89A-Fa-f][0-9A-Fa-f]){2}")
+
+
+def read_parameters(address: str) -> tuple[dict[str, str], dict[str, str]]:
+    """The parameters of the query and those of the fragment, by case-folded name, undecoded; of one that is there twice the first."""
+    head, _, fragment = address.partition("#")
+    return _by_name(head.partition("?")[2].split("&", MOST_PARAMETERS)), _by_name(
+        FRAGMENT_PARTS.split(fragment, MOST_PARAMETERS)
+    )
+
+
+def _by_name(pairs: list[str]) -> dict[str, str]:
+    """`&amp;` is an address that was copied out of HTML; `#!utm_source=…` and `#/utm_source=…` belong to the page's router."""
+    found: dict[str, str] = {}
+    for pair in pairs[:MOST_PARAMETERS]:
+        name, _, value = pair.partition("=")
+        if value:
+            found.setdefault(_name(name), value)
+    return found
+
+
+def _name(raw: str) -> str:
+    name = raw if raw.isascii() and "%" not in raw else decode(raw, "")
+    return name.strip().casefold().removeprefix("amp;").lstrip("!/")
+
+
+def decode(raw: str, country: str) -> str:
+    """The text of a percent-encoded value: UTF-8 where it is that, else the code page that fits its bytes, or the project's country. `+` is
+    a blank. A value that was encoded twice is read through; one that was cut within a letter loses that letter.
+
+    Args:
+        raw: the value as it stands in the address.
+        country: the project's, as two letters; empty: none is known.
+    """
+    if "%" not in raw and "+" not in raw:
+        return raw[:LONGEST_RAW].replace("\0", "")
+    text = _decoded(raw[:LONGEST_RAW].replace("+", " "), country)
+    for _ in range(MOST_CODED - 1):
+        if not _is_coded(text):
+            break
+        text = _decoded(text, country)
+    return text.replace("\0", "")
+
+
+def _is_coded(text: str) -> bool:
+    """Whether a decoded value is percent-encoded still; `100%` and `50%ab` are not."""
+    if "%" not in text or not text.isascii() or not ESCAPED.fullmatch(text):
+        return False
+    return _is_utf8(unquote_to_bytes(text)) or OLD_LETTERS.search(text) is not None
+
+
+def _decoded(raw: str, country: str) -> str:
+    raw = OLD_ESCAPE.sub(_old_escape, CUT_ESCAPE.sub("", raw))
+    found = unquote_to_bytes(raw.encode("utf-8", "replace"))
+    try:
+        return found.decode()
+    except UnicodeDecodeError as error:
+        begun = found[: error.start]
+        if error.reason == "unexpected end of data" and _is_cut(begun, found[error.start]):
+            return begun.decode()
+    return _in_code_page(found, country)
+
+
+def _is_cut(begun: bytes, last: int) -> bool:
+    """Whether a text in UTF-8 was cut within its last letter, whose first byte this is; else it is a last `é` or `ß` of a code page."""
+    return HIGH.search(begun) is not None and (begun[-1] >= 0x80 or 0xC2 <= last < 0xDF)
+
+
+def _old_escape(run: re.Match[str]) -> str:
+    """`%u043E`, as JavaScript's escape() writes."""
+    return bytes.fromhex(run[0].replace("%u", "")).decode("utf-16-be", "replace")
+
+
+def _in_code_page(found: bytes, country: str) -> str:
+    page = _code_page([word for word in WORD.findall(found) if not _is_utf8(word)], found, country)
+    if page in EAST_ASIAN:
+        return found.decode(page)
+
+    def read(word: re.Match[bytes]) -> str:
+        if _is_utf8(word[0]):
+            return word[0].decode()
+        pieces = UTF8_IN[page].split(word[0]) if page in UTF8_IN else [word[0]]
+        return "".join(piece.decode() if place % 2 else _in(page, piece) for place, piece in enumerate(pieces))
+
+    return WORD.sub(lambda word: read(word).encode(), found).decode()
+
+
+def _in(page: str, word: bytes) -> str:
+    """Bytes that the page does not know stay as they are written."""
+    return "".join(bytes((one,)).decode(page, "ignore") or f"%{one:02X}" for one in word)
+
+
+def _code_page(words: list[bytes], found: bytes, country: str) -> str:
+    own = CODE_PAGES.get(country, "cp1252")
+    if own in EAST_ASIAN and _is_valid(found, own):
+        return own
+    fewest = 4 if own in OTHER_LATIN else 2
+    if any(FOUR_IN_A_ROW.search(word) or (len(word) >= fewest and not LETTER.search(word)) for word in words):
+        return own if own in OWN_SCRIPTS else "cp1251"
+    if any(map(LETTER.search, words)):
+        return own if own in OTHER_LATIN else "cp1252"
+    return "cp1252" if own in EAST_ASIAN else own
+
+
+def _is_utf8(word: bytes) -> bool:
+    return _is_valid(word, "utf-8")
+
+
+def _is_valid(found: bytes, page: str) -> bool:
+    try:
+        found.decode(page)
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -1,0 +1,240 @@
+"""Marketing sources: what a page view's evidence says about where the visitor came from. UTM first, then click ids and other signs of an
+advertisement, then the referrer."""
+
+import hashlib
+from base64 import b64decode
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from router.attribution.clicks import AD_SIGNS, CLICK_IDS, FREE_SIGNS, WITHHELD, network_of
+from router.attribution.tracking.parameters import decode, read_parameters
+from router.attribution.tracking.referrers import (
+    AI_ASSISTANTS,
+    APPS,
+    SEARCH_ENGINES,
+    SOCIAL_NETWORKS,
+    advertiser_of,
+    is_one_of,
+    owner_of,
+)
+from router.attribution.tracking.unwanted_referrals import is_on_the_way, unwanted
+
+LONGEST_VALUE = 200
+LONGEST_CLICK_ID = 500
+
+PAID_MEDIA = ("cpc", "ppc", "cpv", "cpa", "paid", "paidsearch", "paid_search", "paid-search")
+PAID_SOCIAL_MEDIA = ("paid_social", "paid-social", "paidsocial", "social_paid", "social-paid")
+SOCIAL_MEDIA = ("social", "social-network", "social_network", "social-media", "social_media", "sm")
+CHANNEL_OF_MEDIUM = {
+    "organic": "organic_search",
+    "ai-assistant": "ai_assistant",
+    "email": "email",
+    "e-mail": "email",
+    "newsletter": "email",
+    "referral": "referral",
+    "affiliate": "affiliate",
+    "display": "display",
+    "banner": "display",
+    "cpm": "display",
+    "expandable": "display",
+    "interstitial": "display",
+    "sms": "sms",
+    "print": "offline",
+    "offline": "offline",
+    "billboard": "offline",
+    "tv": "offline",
+    "radio": "offline",
+}
+NO_MEDIUM = ("", "none", "(none)", "(not set)")
+FREE_MEDIA = (*NO_MEDIUM, "organic", "referral")
+"""Media that leave it to the source what channel it is."""
+
+REFERRERS = (
+    (AI_ASSISTANTS, "ai_assistant", "ai-assistant"),
+    (SEARCH_ENGINES, "organic_search", "organic"),
+    (SOCIAL_NETWORKS, "social", "social"),
+)
+"""Each list of hosts with the channel and the medium that a visit from there has."""
+
+OPENSTAT_SERVICES = {"yandex.ru": "yandex", "yandex.com": "yandex"}
+"""Whose labels (`direct.yandex.ru;…`) are named like their other advertisements."""
+
+APP_SCHEME = "android-app://"
+UTM = ("source", "medium", "campaign", "term", "content")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A marketing source with its details. Two are the same if source, medium and campaign are, case-folded."""
+
+    channel: str
+    source: str
+    medium: str
+    campaign: str = ""
+    term: str = ""
+    content: str = ""
+
+    @property
+    def key(self) -> int:
+        """A signed 64-bit number, equal for equal sources."""
+        text = "\x1f".join(part.casefold().strip() for part in (self.source, self.medium, self.campaign))
+        raw = text.encode("utf-8", "surrogatepass")
+        return int.from_bytes(hashlib.blake2b(raw, digest_size=8).digest(), signed=True)
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+DIRECT = Source("direct", "direct", "none")
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What one page view tells: a source, its click ids, and whether there was any evidence (Direct has none)."""
+
+    source: Source
+    click_ids: Mapping[str, str]
+    found: bool
+    begins_visit: bool = True
+    """Whether a visit that goes on ends for it: not for a way back (unwanted_referrals.py), nor where the address says utm_nooverride."""
+    overrides: bool = True
+    """Whether it replaces the last known source of the visitor: not where the address says utm_nooverride."""
+
+
+def read_evidence(
+    page: str, referrer: str, click_ids: Mapping[str, str], own_host: Callable[[str], bool], country: str = ""
+) -> Evidence:
+    """Classifies a page view.
+
+    Args:
+        page: the page's address, with its query and its fragment.
+        referrer: document.referrer, or empty.
+        click_ids: those that the tag found by itself; the ones in the address count as well.
+        own_host: tells of a host whether a referrer from there is no evidence: the site's own, or one that the project names.
+        country: the project's, as two letters: it decides how bytes that are no UTF-8 are read.
+    """
+    told = _campaign(page)
+    overrides = told.get("utm_nooverride") not in ("1", "true")
+    clicks = {name: click_ids.get(name) or decode(told.get(name, ""), country) for name in CLICK_IDS}
+    clicks = {name: value[:LONGEST_CLICK_ID] for name, value in clicks.items() if value}
+    ids = {name: value for name, value in clicks.items() if value != WITHHELD}
+    utm = {name: decode(told.get(f"utm_{name}", ""), country).strip()[:LONGEST_VALUE] for name in UTM}
+    host = _host_of_referrer(referrer)
+    if not host or own_host(host) or unwanted(host) == "never":
+        host = ""
+    if utm["source"] or utm["medium"] or utm["campaign"]:
+        return Evidence(_from_utm(utm, clicks, country), ids, True, overrides, overrides)
+    source = _from_click(clicks, host, country) or _from_signs(told, host, country)
+    if source:
+        return Evidence(source, ids, True, overrides, overrides)
+    if not host:
+        return Evidence(DIRECT, {}, False)
+    is_news = overrides and unwanted(host) is None and not is_on_the_way(referrer)
+    return Evidence(_from_host(host), {}, True, is_news, overrides)
+
+
+def _campaign(page: str) -> dict[str, str]:
+    """The parameters of an address, undecoded, that may tell of a campaign: those of the query; where it has no UTM, those of the fragment
+    too."""
+    query, fragment = read_parameters(page)
+    return query if any(f"utm_{name}" in query for name in UTM[:3]) else fragment | query
+
+
+def named_source(source: str, medium: str, campaign: str = "", term: str = "", content: str = "") -> Source:
+    """A source as somebody named it (UTM, click id, a static number's channel), with its channel."""
+    return Source(channel_of(source, medium), source, medium, campaign, term, content)
+
+
+def channel_of(source: str, medium: str) -> str:
+    """The channel of a source and medium, as Google Analytics 4 would name it; words are compared whole, so `not-linkedin` is not
+    LinkedIn."""
+    source, medium = source.casefold().strip(), medium.casefold().strip()
+    social = is_one_of(source, SOCIAL_NETWORKS)
+    if medium in PAID_SOCIAL_MEDIA or (medium in PAID_MEDIA and social):
+        return "paid_social"
+    if medium in PAID_MEDIA:
+        return "paid_search"
+    if medium in SOCIAL_MEDIA:
+        return "social"
+    if source in ("direct", "(direct)") and medium in NO_MEDIUM:
+        return "direct"
+    if medium in FREE_MEDIA:
+        known = (channel for hosts, channel, _ in REFERRERS if is_one_of(source, hosts))
+        return next(known, CHANNEL_OF_MEDIUM.get(medium, "other"))
+    return CHANNEL_OF_MEDIUM.get(medium, "other")
+
+
+def _from_utm(utm: Mapping[str, str], clicks: Mapping[str, str], country: str) -> Source:
+    guessed = network_of(*next(iter(clicks.items())), country) if clicks else ("", "")
+    return named_source(
+        utm["source"] or guessed[0] or "unknown",
+        utm["medium"] or guessed[1],
+        utm["campaign"],
+        utm["term"],
+        utm["content"],
+    )
+
+
+def _from_click(clicks: Mapping[str, str], host: str, country: str) -> Source | None:
+    """fbclid comes from Instagram and Threads too: there the referrer knows better."""
+    if not clicks:
+        return None
+    source, medium = network_of(*next(iter(clicks.items())), country)
+    network = owner_of(host, SOCIAL_NETWORKS) if medium == "social" else None
+    return named_source(network or source, medium)
+
+
+def _from_signs(told: Mapping[str, str], host: str, country: str) -> Source | None:
+    """What networks add to an address beside click ids. Signs that nobody pays for count where the referrer has nothing to say."""
+    for name, named in AD_SIGNS.items():
+        if name in told:
+            return named_source(*named)
+    if "_openstat" in told and (source := _from_openstat(decode(told["_openstat"], country))):
+        return source
+    if host and unwanted(host) is None:
+        return None
+    return next((named_source(*named) for name, named in FREE_SIGNS.items() if name in told), None)
+
+
+def _from_openstat(label: str) -> Source | None:
+    """`service;campaign;advertisement;place`, plain or in base64."""
+    if ";" not in label:
+        try:
+            coded = label.replace(" ", "+").replace("-", "+").replace("_", "/")
+            label = b64decode(coded + "=" * (-len(coded) % 4)).decode()
+        except ValueError:
+            return None
+    service, campaign, content, *_ = [part.strip()[:LONGEST_VALUE].replace("\0", "") for part in label.split(";")] + [
+        "",
+        "",
+    ]
+    if ";" not in label or not service:
+        return None
+    return named_source(owner_of(service.casefold(), OPENSTAT_SERVICES) or service, "cpc", campaign, content=content)
+
+
+def _from_host(host: str) -> Source:
+    if advertiser := advertiser_of(host):
+        return named_source(*advertiser)
+    for hosts, channel, medium in REFERRERS:
+        if owner := owner_of(host, hosts):
+            return Source(channel, owner, medium)
+    return Source("referral", host.removeprefix("www.")[:LONGEST_VALUE], "referral")
+
+
+def _host_of_referrer(referrer: str) -> str:
+    """The host, or the one that stands for a known app of Android; empty when there is none."""
+    if referrer[: len(APP_SCHEME)].casefold() == APP_SCHEME:
+        return APPS.get(referrer[len(APP_SCHEME) :].partition("/")[0].casefold(), "")
+    return host_of(referrer)
+
+
+def host_of(address: str) -> str:
+    """The host of an http(s) address, case-folded, without its port; empty when there is none."""
+    try:
+        parts = urlsplit(address)
+        return (parts.hostname or "").rstrip(".") if parts.scheme in ("http", "https") else ""
+    except ValueError:
+        return ""

@@ -1,0 +1,150 @@
+"""Values that we issue to browsers: visitor ids and visit tokens. Both are signed, so that a foreign one is known without a look-up.
+
+The visitor's cookie, set by the server where the site serves the tag from an address of its own: browsers keep such a one for longer
+than a cookie of a script.
+
+Taps: a visitor who taps a number on a page is about to call it (R7)."""
+
+import base64
+import binascii
+import re
+import secrets
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+from flask import Response
+from sqlalchemy import exists, or_, select
+from sqlalchemy.orm import Session
+
+from router.attribution.models import Lease, Tap
+from router.attribution.tracking.projects import TagProject
+from router.attribution.tracking.schema import belongs, host_and_port
+from router.db import insert_new
+from router.lib.crypto import KeyRing
+from router.scenarios.models import TrackingNumber
+from router.web.errors import Problem
+from router.web.network import is_same_site, registrable_domain
+
+VISITOR_BYTES, MAC_BYTES = 12, 9
+
+
+def new_visitor(keys: KeyRing, project_id: int) -> str:
+    """A fresh visitor id of this project: 28 characters."""
+    return _visitor(keys, project_id, secrets.token_bytes(VISITOR_BYTES))
+
+
+def visitor_for(keys: KeyRing, project_id: int, known_as: str) -> str:
+    """The visitor id of a browser that somebody else knows by a name of his; the same for the same name, and nobody can tell it from it."""
+    return _visitor(keys, project_id, keys.sign(f"known visitor {project_id}", known_as.encode(), VISITOR_BYTES))
+
+
+def _visitor(keys: KeyRing, project_id: int, body: bytes) -> str:
+    return _text(body + keys.sign(f"visitor {project_id}", body, MAC_BYTES))
+
+
+def is_our_visitor(keys: KeyRing, project_id: int, visitor: str) -> bool:
+    raw = _bytes(visitor, VISITOR_BYTES + MAC_BYTES)
+    return raw is not None and keys.verify(f"visitor {project_id}", raw[:VISITOR_BYTES], raw[VISITOR_BYTES:])
+
+
+def visit_token(keys: KeyRing, project_id: int, visit_id: int) -> str:
+    """The name under which a page speaks of its visit; the same for the same visit."""
+    body = visit_id.to_bytes(6)
+    return _text(body + keys.sign(f"visit {project_id}", body, MAC_BYTES))
+
+
+def read_visit_token(keys: KeyRing, project_id: int, token: str) -> int | None:
+    """The visit's id, or None when the token is not one of this project's."""
+    raw = _bytes(token, 6 + MAC_BYTES)
+    if raw is None or not keys.verify(f"visit {project_id}", raw[:6], raw[6:]):
+        return None
+    return int.from_bytes(raw[:6])
+
+
+def _text(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def _bytes(text: str, size: int) -> bytes | None:
+    if len(text) > 64 or not text.isascii():
+        return None
+    try:
+        raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    return raw if len(raw) == size and _text(raw) == text else None
+
+
+KEPT_FOR = timedelta(days=400)
+"""The longest that browsers allow."""
+
+
+def may_keep_cookie(body: Mapping[str, Any]) -> bool:
+    """What the page posted is no test, and its visitor has not refused; anything unclear counts as refused."""
+    return body.get("consent") in (None, "full") and not body.get("test")
+
+
+def welcome_first_party(response: Response, project: TagProject | None, origin: str, visitor: str | None) -> None:
+    """Pages of a project whose site serves the tag ask with credentials, or they could not be given a cookie. One that is one site with
+    that address gets it.
+
+    Args:
+        visitor: whose cookie it gets; None: it gets none.
+    """
+    host = host_and_port(origin)
+    if project is None or not project.tag_address or host is None or not belongs(project.site, *host):
+        return
+    response.headers["Access-Control-Allow-Credentials"] = "true"
+    if visitor and _is_own(project, host[0]):
+        _set_cookie(response, project, registrable_domain(host[0]), visitor)
+
+
+def _is_own(project: TagProject, host: str) -> bool:
+    own = host_and_port(project.tag_address)
+    return own is not None and is_same_site(host, own[0])
+
+
+def _set_cookie(response: Response, project: TagProject, domain: str | None, visitor: str) -> None:
+    """Not HttpOnly: the tag reads it, and deletes it when consent is withdrawn. Without a domain it is the host's alone."""
+    secure = urlsplit(project.tag_address).scheme == "https"
+    name = f"router_visitor_{project.key}"
+    response.set_cookie(name, visitor, max_age=KEPT_FOR, domain=domain, secure=secure, samesite="Lax")
+
+
+E164 = re.compile(r"\+[1-9][0-9]{6,14}")
+
+
+def read_tapped(body: Mapping[str, Any]) -> str:
+    """
+    Raises:
+        Problem: 422, it is no E.164 number.
+    """
+    e164 = body.get("e164")
+    if not isinstance(e164, str) or not E164.fullmatch(e164):
+        raise Problem(422, "e164 has to be a number like +14155552671.", "e164")
+    return e164
+
+
+def record_tap(session: Session, project_id: int, visit_id: int, e164: str, now: datetime) -> None:
+    """Writes the tap when the visit was lent this number, or when it is a static number of the project; anything else is no evidence.
+
+    Taps of one second are one. It is written with the second's end, so that no call is decided by a tap that came after it.
+    """
+    lent = exists().where(Lease.visit_id == visit_id, Lease.number_id == TrackingNumber.id)
+    number_id = session.execute(
+        select(TrackingNumber.id).where(
+            TrackingNumber.e164 == e164,
+            TrackingNumber.project_id == project_id,
+            TrackingNumber.released_at.is_(None),
+            or_(lent, TrackingNumber.static_source.is_not(None)),
+        )
+    ).scalar_one_or_none()
+    if number_id is not None:
+        tap = {"visit_id": visit_id, "number_id": number_id, "at": _end_of_second(now)}
+        session.execute(insert_new(session, Tap, unique=list(tap)).values(tap))
+
+
+def _end_of_second(moment: datetime) -> datetime:
+    return moment + timedelta(microseconds=-moment.microsecond % 1_000_000)

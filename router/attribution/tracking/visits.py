@@ -1,0 +1,326 @@
+"""Visits: page views less than a gap apart, until new marketing evidence begins another.
+
+Signs of life of a visit, kept as spans: the newest in the visit's row, older ones in `visit_span` (R7). What they say of any past moment
+does not depend on the order in which they were written."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Executable, bindparam, case, delete, insert, select, update
+from sqlalchemy.orm import Session
+
+from router.attribution.models import CHANGED, COUNTED, NOT_COUNTED, Visit, VisitSpan
+from router.attribution.pool.leases import ALL_ALIKE, Groups
+from router.attribution.tracking.sources import DIRECT, Evidence, Source
+from router.db import next_visit_number, table_of, visit_number
+from router.scenarios.matching import SourceParts
+from router.statements import Statement
+
+OPEN_GAP = timedelta(seconds=75)
+"""A page whose last sign of life is not older is open: signs come every 45 s, once a minute from a background tab."""
+
+LEFT_GRACE = timedelta(seconds=10)
+"""A page that was left is open for so long still: the visitor's next page may be loading."""
+
+VISIT = table_of(Visit)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownVisit:
+    """What the hot path needs of a visit that exists."""
+
+    id: int
+    number: int
+    visitor: str
+    started_at: datetime
+    span_started_at: datetime
+    last_sign_at: datetime
+    left: bool
+    source_key: int
+    click_ids: Mapping[str, str]
+    ga: Mapping[str, str]
+    channel: str
+    source: str
+    medium: str
+    campaign: str
+    term: str
+    content: str
+    source_at: datetime | None
+    """When there was evidence of its source; None: at its start."""
+    page: str
+    """Its first one."""
+    referrer: str
+    region: str
+    limited: bool
+    params: Mapping[str, str]
+
+    @property
+    def keeps_source(self) -> bool:
+        """It came directly, and its source is the one of a visit before it."""
+        return self.source_at is not None and self.source_at < self.started_at
+
+    @property
+    def came_from(self) -> SourceParts:
+        return SourceParts(self.source, self.medium, self.campaign)
+
+    def is_active(self, hold: timedelta, now: datetime) -> bool:
+        """Its last sign of life is no older than the hold."""
+        return now - self.last_sign_at <= hold
+
+
+@dataclass(frozen=True, slots=True)
+class PageView:
+    """One page view as the tag reports it, checked."""
+
+    page: str
+    referrer: str
+    evidence: Evidence
+    ga: Mapping[str, str]
+    address: str
+    region: str = ""
+    groups: Groups = field(default_factory=lambda: ALL_ALIKE)
+    limited: bool = False
+    """Without consent: neither cookie nor click ids."""
+    params: Mapping[str, str] = field(default_factory=dict)
+    """The site's own fields."""
+
+    @property
+    def came_from(self) -> SourceParts:
+        source = self.evidence.source
+        return SourceParts(source.source, source.medium, source.campaign)
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The marketing source of a new visit with its click ids; `source_at` as in the visit."""
+
+    source: Source
+    click_ids: Mapping[str, str]
+    source_at: datetime | None
+
+
+def origin_of(evidence: Evidence, before: KnownVisit | None, days: int, now: datetime) -> Origin:
+    """Where a new visit comes from (R7, last non-direct): what its page view tells; if that is nothing, or overrides nothing, the last
+    known source, with its click ids, of the visitor's visit before it, as long as the evidence of it is younger than so many days."""
+    replaces = evidence.found and evidence.overrides
+    if replaces or before is None or before.channel == DIRECT.channel:
+        return Origin(evidence.source, evidence.click_ids, None)
+    known_at = before.source_at or before.started_at
+    if not days or now - known_at >= timedelta(days=days):
+        return Origin(evidence.source, evidence.click_ids, None)
+    kept = Source(before.channel, before.source, before.medium, before.campaign, before.term, before.content)
+    return Origin(kept, before.click_ids, known_at)
+
+
+def continues(visit: KnownVisit, evidence: Evidence, gap: timedelta, now: datetime) -> bool:
+    """Whether a page view belongs to this visit: soon enough, and no new evidence. The evidence it began with, seen again (a reload),
+    is not new; another click id of the same source is, and so is evidence of a source that the visit only kept. A way back, as from a
+    mailbox or a bank, is no evidence here. A limited visit knows no click ids to compare."""
+    if now - visit.last_sign_at >= gap:
+        return False
+    if not evidence.found or not evidence.begins_visit:
+        return True
+    if visit.keeps_source:
+        return False
+    same_clicks = visit.limited or all(visit.click_ids.get(name) == value for name, value in evidence.click_ids.items())
+    return evidence.source.key == visit.source_key and same_clicks
+
+
+COLUMNS = [VISIT.c[name] for name in KnownVisit.__slots__]
+
+_BY_ID = Statement(
+    lambda _: select(*COLUMNS).where(VISIT.c.id == bindparam("visit"), VISIT.c.project_id == bindparam("project"))
+)
+
+_LAST_OF_VISITOR = Statement(
+    lambda _: (
+        select(*COLUMNS)
+        .where(VISIT.c.project_id == bindparam("project"), VISIT.c.visitor == bindparam("visitor"))
+        .order_by(VISIT.c.started_at.desc(), VISIT.c.id.desc())
+        .limit(1)
+    )
+)
+
+
+_LOCKED = select(*COLUMNS).where(VISIT.c.id == bindparam("visit")).with_for_update()
+
+
+def find_visit(session: Session, project_id: int, visit_id: int) -> KnownVisit | None:
+    row = _BY_ID.first(session, {"visit": visit_id, "project": project_id})
+    return KnownVisit(*row) if row else None
+
+
+def locked_visit(session: Session, visit: KnownVisit) -> KnownVisit:
+    """The visit as it is now; nobody else changes it until the end of the transaction."""
+    return KnownVisit(*session.execute(_LOCKED, {"visit": visit.id}).one())
+
+
+def last_visit_of(session: Session, project_id: int, visitor: str) -> KnownVisit | None:
+    row = _LAST_OF_VISITOR.first(session, {"project": project_id, "visitor": visitor})
+    return KnownVisit(*row) if row else None
+
+
+def begin_visit(
+    session: Session, project_id: int, visitor: str, view: PageView, now: datetime, origin: Origin | None = None
+) -> KnownVisit:
+    """Writes a new visit with the next visit number; without an origin it comes from where its page view says."""
+    origin = origin or Origin(view.evidence.source, view.evidence.click_ids, None)
+    values: dict[str, Any] = {
+        "project_id": project_id,
+        "visitor": visitor,
+        "started_at": now,
+        "span_started_at": now,
+        "last_sign_at": now,
+        "left": False,
+        "source_at": origin.source_at,
+        "page": view.page,
+        "referrer": view.referrer,
+        "source_key": origin.source.key,
+        "click_ids": {} if view.limited else dict(origin.click_ids),
+        "ga": {} if view.limited else dict(view.ga),
+        "address": view.address,
+        "region": view.region,
+        "counted": NOT_COUNTED,
+        "limited": view.limited,
+        "params": dict(view.params),
+        **origin.source.as_dict(),
+        **next_visit_number(session, project_id),
+    }
+    [(visit_id, number)] = _INSERT_VISIT.all(session, values)
+    values |= {"id": visit_id, "number": number}
+    return KnownVisit(**{name: values[name] for name in KnownVisit.__slots__})
+
+
+@Statement
+def _INSERT_VISIT(dialect: str) -> Executable:
+    given: dict[str, Any] = {one.name: bindparam(one.name) for one in VISIT.c if one is not VISIT.c.id}
+    return insert(VISIT).values(given | {"number": visit_number(dialect)}).returning(VISIT.c.id, VISIT.c.number)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """From its first sign of life to its last one a page was open, and for a while after it."""
+
+    started_at: datetime
+    last_at: datetime
+    left: bool
+    """The last sign said that the page was being left."""
+
+    def reaches(self, at: datetime) -> bool:
+        """The page still counts as open at this moment, so that a sign of life belongs to this span."""
+        return at - self.last_at <= (LEFT_GRACE if self.left else OPEN_GAP)
+
+    def with_sign(self, at: datetime, left: bool) -> "list[Span]":
+        """This span after a sign since its start: prolonged, or followed by another. Of two signs at one moment, *left* stands."""
+        if (at, left) <= (self.last_at, self.left):
+            return [self]
+        return [replace(self, last_at=at, left=left)] if self.reaches(at) else [self, Span(at, at, left)]
+
+    def joined(self, after: "Span") -> "list[Span]":
+        return [replace(after, started_at=self.started_at)] if self.reaches(after.started_at) else [self, after]
+
+
+def record_sign(
+    session: Session, visit: KnownVisit, now: datetime, ga: Mapping[str, str] | None = None, *, left: bool = False
+) -> None:
+    """A sign of life prolongs the newest span, or begins another when the page does not count as open any more.
+
+    One that is written late finds its place among the spans; only *left* has none when the page was open again and it is later than its
+    grace. What is missing in `ga` is filled in, except in a limited visit.
+    """
+    now = max(now, visit.started_at)
+    if not _write_newest(session, visit, now, left):
+        visit = locked_visit(session, visit)
+        if not _write_newest(session, visit, now, left):
+            _write_earlier(session, visit, now, left)
+    whole_ga = {**(ga or {}), **visit.ga}
+    if whole_ga != visit.ga and not visit.limited:
+        session.execute(_FILL_GA, {"visit": visit.id, "found_ga": whole_ga})
+
+
+def _write_newest(session: Session, visit: KnownVisit, now: datetime, left: bool) -> bool:
+    """False: the sign is older than the newest span, or somebody else has written one since the visit was read."""
+    newest = _newest(visit)
+    if now < newest.started_at:
+        return False
+    *ended, last = newest.with_sign(now, left)
+    if last != newest and not _move(session, visit, last):
+        return False
+    for span in ended:
+        session.execute(insert(_SPAN), {"visit_id": visit.id, **asdict(span)})
+    return True
+
+
+def _write_earlier(session: Session, visit: KnownVisit, now: datetime, left: bool) -> None:
+    """A sign between the spans: it may prolong the one before it, join the one after it, or both."""
+    before, after = _around(session, visit, now)
+    if before is None:
+        return
+    following = after or _newest(visit)
+    *first, last = before.with_sign(now, left)
+    spans = [*first, *last.joined(following)]
+    if spans == [before, following]:
+        return
+    for old in filter(None, (before, after)):
+        session.execute(_DELETE, {"visit": visit.id, "span_start": old.started_at})
+    kept = spans if after else spans[:-1]
+    for span in kept:
+        session.execute(insert(_SPAN), {"visit_id": visit.id, **asdict(span)})
+    if not after:
+        _move(session, visit, spans[-1])
+
+
+def _around(session: Session, visit: KnownVisit, at: datetime) -> tuple[Span | None, Span | None]:
+    """The newest span that had begun by a moment, and the first one that began later, of those before the visit's newest."""
+    begun = _EARLIER.where(_SPAN.c.started_at <= at).order_by(_SPAN.c.started_at.desc())
+    later = _EARLIER.where(_SPAN.c.started_at > at).order_by(_SPAN.c.started_at)
+    found = [session.execute(one.limit(1), {"visit": visit.id}).one_or_none() for one in (begun, later)]
+    before, after = (Span(*row) if row else None for row in found)
+    return before, after
+
+
+def _newest(visit: KnownVisit) -> Span:
+    return Span(visit.span_started_at, visit.last_sign_at, visit.left)
+
+
+def _move(session: Session, visit: KnownVisit, newest: Span) -> bool:
+    """Writes the newest span if the visit still is as it was read."""
+    values: dict[str, Any] = {
+        "visit": visit.id,
+        "seen_start": visit.span_started_at,
+        "seen_sign_at": visit.last_sign_at,
+        "seen_left": visit.left,
+        "span_start": newest.started_at,
+        "sign_at": newest.last_at,
+        "is_left": newest.left,
+    }
+    return _MOVE.first(session, values) is not None
+
+
+_SPAN = table_of(VisitSpan)
+_HERE = VISIT.c.id == bindparam("visit")
+_MOVE = Statement(
+    lambda _: (
+        update(VISIT)
+        .where(
+            _HERE,
+            VISIT.c.span_started_at == bindparam("seen_start"),
+            VISIT.c.last_sign_at == bindparam("seen_sign_at"),
+            VISIT.c.left == bindparam("seen_left"),
+        )
+        .values(
+            span_started_at=bindparam("span_start"),
+            last_sign_at=bindparam("sign_at"),
+            left=bindparam("is_left"),
+            counted=case((VISIT.c.counted == COUNTED, CHANGED), else_=VISIT.c.counted),
+        )
+        .returning(VISIT.c.id)
+    )
+)
+_EARLIER = select(_SPAN.c.started_at, _SPAN.c.last_at, _SPAN.c.left).where(_SPAN.c.visit_id == bindparam("visit"))
+_DELETE = delete(_SPAN).where(_SPAN.c.visit_id == bindparam("visit"), _SPAN.c.started_at == bindparam("span_start"))
+_FILL_GA = (
+    update(VISIT).where(_HERE, VISIT.c.limited.is_(False)).values(ga=bindparam("found_ga", type_=VISIT.c.ga.type))
+)

@@ -1,0 +1,1 @@
+"""Automatic pool size: once a day, more numbers or fewer (R9)."""

@@ -1,0 +1,270 @@
+"""The daily run of upkeep (R9): facts, decision, and what follows from it in one transaction with the row that claims the day.
+
+Which numbers upkeep buys: such as the pool has already, of the same country and area."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, time, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import phonenumbers
+import structlog
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from router.accounts.ledger import lock_balance
+from router.accounts.models import Project
+from router.attribution.models import UpkeepRun
+from router.attribution.pool.sizing import numbers_needed
+from router.attribution.upkeep.facts import PoolFacts, read_pool
+from router.attribution.upkeep.rules import Decision, fewer, tell_limits
+from router.carriers import shop_of
+from router.carriers.base import ShopError
+from router.config import SettingsError
+from router.db import insert_new
+from router.lib.phones import country_of
+from router.scenarios.models import Scenario, TrackingNumber
+from router.scenarios.numbers.orders import taken_numbers, wait_for_arrivals
+from router.scenarios.numbers.purchase import order_numbers
+from router.scenarios.numbers.release import begin_release
+from router.server import Server
+from router.web.errors import Problem, iso
+
+SPARE = 10
+"""So many more are looked for, because somebody may be faster."""
+
+
+def search_for(e164s: Sequence[str], scenario: Scenario, project: Project) -> dict[str, Any]:
+    """`{country, area_code, contains}`: what most numbers of the pool have, else what was asked for when it was bought."""
+    places = Counter((country_of(e164) or "", area_code_of(e164)) for e164 in e164s)
+    if places:
+        country, area_code = places.most_common(1)[0][0]
+    else:
+        country, area_code = scenario.to_buy.get("country") or "", scenario.to_buy.get("area_code") or ""
+    return {"country": country or project.country, "area_code": area_code, "contains": ""}
+
+
+def area_code_of(e164: str) -> str:
+    """The national digits that say where a number is; empty for mobile and toll-free ones."""
+    number = phonenumbers.parse(e164, None)
+    length = phonenumbers.length_of_geographical_area_code(number)
+    return phonenumbers.national_significant_number(number)[:length]
+
+
+def find_numbers(server: Server, search: dict[str, Any], count: int) -> list[str]:
+    """Numbers for sale, at best of the same area, then of the same country; one or two requests to the carrier.
+
+    Raises:
+        ShopError, SettingsError: the carrier could not be asked.
+    """
+    if not search["country"]:
+        return []
+    shop, limit = shop_of(server), count + SPARE
+    found = [one.e164 for one in shop.search(search["country"], search["area_code"], limit=limit)]
+    if len(found) < count and search["area_code"]:
+        found += [one.e164 for one in shop.search(search["country"], limit=limit)]
+    return list(dict.fromkeys(found))
+
+
+JOB = "upkeep"
+ACTOR = "upkeep"
+PATIENCE = timedelta(hours=1)
+"""So long into the day a carrier that cannot be asked is asked again; then the day is over without a purchase."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What would be done with a scenario now; nothing of it is written."""
+
+    scenario: Scenario
+    day: str
+    facts: PoolFacts
+    decision: Decision
+
+    def values(self) -> dict[str, Any]:
+        """The columns of the day's row."""
+        return {
+            "accuracy": self.facts.accuracy,
+            "numbers": self.facts.numbers,
+            "needed": self.facts.needed,
+            "action": self.decision.action,
+            "wanted": self.decision.wanted,
+            "count": self.decision.count,
+            "why": self.decision.why,
+        }
+
+    def document(self) -> dict[str, Any]:
+        return {"scenario": self.scenario.id, "title": self.scenario.title, "day": self.day} | self.values()
+
+
+def run_document(run: UpkeepRun, title: str) -> dict[str, Any]:
+    names = ("accuracy", "numbers", "needed", "action", "wanted", "count", "why")
+    told = {"id": run.id, "scenario": run.scenario_id, "title": title, "day": run.day, "at": iso(run.at)}
+    return told | {name: getattr(run, name) for name in names}
+
+
+def keep_pools(server: Server, now: datetime) -> int:
+    """Runs upkeep for every scenario whose day has no decision yet; returns how many were decided. A worker's chore: the first one of a
+    day finds them all. One that fails is tried again at the next turn and keeps nothing else from being decided."""
+    decided = 0
+    for scenario_id in due_scenarios(server, now):
+        try:
+            decided += run_upkeep(server, scenario_id, now) is not None
+        except Exception:
+            log.exception("upkeep_failed", scenario=scenario_id)
+    return decided
+
+
+def due_scenarios(server: Server, now: datetime, project_id: int | None = None) -> list[int]:
+    """Scenarios with upkeep that are enabled, in projects that are not suspended, without a decision for today."""
+    wanted = select(Scenario.id, Project.timezone).join(Project, Project.id == Scenario.project_id)
+    wanted = wanted.where(*_WITH_UPKEEP, Project.suspended_at.is_(None)).order_by(Scenario.id)
+    with server.database.reading() as session:
+        rows = session.execute(wanted if project_id is None else wanted.where(Project.id == project_id)).all()
+        recent = select(UpkeepRun.scenario_id, UpkeepRun.day).where(
+            UpkeepRun.job == JOB, UpkeepRun.at > now - timedelta(days=3)
+        )
+        done = {(scenario_id, day) for scenario_id, day in session.execute(recent)}
+    return [row.id for row in rows if (row.id, day_of(row.timezone, now)) not in done]
+
+
+_WITH_UPKEEP = (Scenario.upkeep_on, Scenario.enabled, Scenario.deleted_at.is_(None))
+
+
+def day_of(zone: str, now: datetime) -> str:
+    return now.astimezone(ZoneInfo(zone)).date().isoformat()
+
+
+def _begin_of_day(zone: str, now: datetime) -> datetime:
+    return datetime.combine(now.astimezone(ZoneInfo(zone)).date(), time.min, ZoneInfo(zone))
+
+
+def plan_upkeep(session: Session, server: Server, project: Project, scenario: Scenario, now: datetime) -> Planned:
+    """The decision as it would be made now; nothing is written and nobody outside is asked."""
+    facts = read_pool(session, server, project, scenario, numbers_needed(session, scenario, now), now)
+    return Planned(scenario, day_of(project.timezone, now), facts, facts.decide(now))
+
+
+def run_upkeep(server: Server, scenario_id: int, now: datetime) -> UpkeepRun | None:
+    """Decides and acts for today; None when somebody did before, or the carrier is to be asked again later.
+
+    The carrier's search goes before the transaction. In it the decision is made again from locked facts, and stands or falls with the row
+    that claims the day: two workers never both act, and a crash leaves nothing half done.
+    """
+    with server.database.reading() as session:
+        scenario = session.get_one(Scenario, scenario_id)
+        project = session.get_one(Project, scenario.project_id)
+        planned = plan_upkeep(session, server, project, scenario, now)
+    search = search_for(planned.facts.e164s, scenario, project)
+    offers: list[str] = []
+    trouble = ""
+    if planned.decision.action == "buy":
+        try:
+            offers = find_numbers(server, search, planned.decision.count)
+        except (ShopError, SettingsError) as error:
+            if now < _begin_of_day(project.timezone, now) + PATIENCE:
+                log.warning("upkeep_waits_for_the_carrier", scenario=scenario_id, why=str(error))
+                return None
+            trouble = f"The carrier could not be asked: {error}"
+    with server.database.writing() as session:
+        return _act(session, server, scenario_id, planned, Purchase(search, offers, trouble), now)
+
+
+@dataclass(frozen=True)
+class Purchase:
+    """What could be bought: E.164s that the carrier offers; `trouble`: why it could not be asked."""
+
+    search: dict[str, Any]
+    offers: Sequence[str]
+    trouble: str = ""
+
+
+def _act(
+    session: Session, server: Server, scenario_id: int, before: Planned, purchase: Purchase, now: datetime
+) -> UpkeepRun | None:
+    locked = select(Scenario).where(Scenario.id == scenario_id, *_WITH_UPKEEP).with_for_update()
+    scenario = session.scalars(locked.execution_options(populate_existing=True)).one_or_none()
+    if scenario is None:
+        return None
+    run = _claim(session, scenario, before, now)
+    if run is None:
+        return None
+    if purchase.offers:
+        wait_for_arrivals(session)
+    lock_balance(session, scenario.project_id)  # scenario, arrivals, balance, numbers: in this order everywhere
+    project = session.get_one(Project, scenario.project_id, populate_existing=True)
+    facts = read_pool(session, server, project, scenario, before.facts.needed, now, lock=True)
+    scenario.upkeep_began_with = scenario.upkeep_began_with or facts.numbers  # the limit must not grow with the pool
+    decision = facts.decide(now)
+    if decision.action == "buy":
+        decision = _buy(session, server, project, run, decision, purchase, now)
+    for number_id in decision.release:
+        number = session.get_one(TrackingNumber, number_id)
+        begin_release(session, server, project, ACTOR, number, now)
+    tell_limits(session, project, scenario, facts.limits, decision, now)
+    for name, value in replace(before, facts=facts, decision=decision).values().items():
+        setattr(run, name, value)
+    return run
+
+
+def _claim(session: Session, scenario: Scenario, before: Planned, now: datetime) -> UpkeepRun | None:
+    """The row of the day; None when it is there already."""
+    new = insert_new(session, UpkeepRun, unique=["job", "scenario_id", "day"]).values(
+        job=JOB, project_id=scenario.project_id, scenario_id=scenario.id, day=before.day, at=now, **before.values()
+    )
+    return session.scalars(new.returning(UpkeepRun)).one_or_none()
+
+
+def _buy(
+    session: Session,
+    server: Server,
+    project: Project,
+    run: UpkeepRun,
+    decision: Decision,
+    purchase: Purchase,
+    now: datetime,
+) -> Decision:
+    """Orders and charges the numbers; what the carrier does not have is said."""
+    if purchase.trouble:
+        return replace(decision, action="nothing", count=0, why=f"{decision.why} {purchase.trouble}")
+    taken = taken_numbers(session, purchase.offers)
+    free = [e164 for e164 in purchase.offers if e164 not in taken]
+    decision = fewer(decision, len(free))
+    if decision.count:
+        batch = order_numbers(
+            session,
+            server,
+            project,
+            ACTOR,
+            free[: decision.count],
+            now,
+            scenario_id=run.scenario_id,
+            search=purchase.search,
+        )
+        run.batch_id = batch.id
+    return decision
+
+
+def todays_run(session: Session, project: Project, scenario: Scenario, now: datetime) -> UpkeepRun | None:
+    return session.scalar(
+        select(UpkeepRun).where(
+            UpkeepRun.job == JOB, UpkeepRun.scenario_id == scenario.id, UpkeepRun.day == day_of(project.timezone, now)
+        )
+    )
+
+
+def check_may_run(project: Project, scenario: Scenario) -> None:
+    """
+    Raises:
+        Problem: 409 when nothing would be decided for this scenario.
+    """
+    if not scenario.upkeep_on:
+        raise Problem(409, f"Upkeep of “{scenario.title}” is off. Switch it on first, or ask with dry_run.", "scenario")
+    if not scenario.enabled:
+        raise Problem(409, f"“{scenario.title}” is off: nobody is shown its numbers. Enable it first.", "scenario")
+    if project.suspended_at:
+        raise Problem(409, "This project is suspended: nothing is bought or given back.")

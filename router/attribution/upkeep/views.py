@@ -1,0 +1,250 @@
+"""The page of a scenario's upkeep (R9): its switch and limits, what it would do now, and each day's decision with its reason.
+
+Upkeep for programs: each day's decision, and a run now or a dry one."""
+
+from typing import Any, Literal
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+from werkzeug.wrappers import Response
+
+from router.accounts.ledger import price_of
+from router.accounts.models import Project
+from router.accounts.sessions import require_person
+from router.accounts.tokens import require_token
+from router.attribution.models import UpkeepRun
+from router.attribution.upkeep.facts import most_numbers, pool_size, spent_by_upkeep
+from router.attribution.upkeep.run import check_may_run, day_of, plan_upkeep, run_document, run_upkeep, todays_run
+from router.lib.formats import plain_money, read_money
+from router.scenarios.models import Scenario
+from router.scenarios.service import change_scenario, find_scenario, present_scenarios, switch_upkeep
+from router.server import current_server
+from router.web.access import Audience, current_actor, current_project, guard
+from router.web.api import described, parse, rows_of
+from router.web.errors import GREATEST_ID, Problem, Refused, read_json
+from router.web.filters import values_of
+
+upkeep_pages = guard(
+    Blueprint("upkeep", __name__, url_prefix="/scenarios/<int:scenario_id>/upkeep"), Audience.PEOPLE, require_person
+)
+
+Page = str | tuple[str, int] | Response
+
+
+@upkeep_pages.get("")
+def show(scenario_id: int) -> str:
+    """With `?now=1` also what would be decided at this moment."""
+    server, project = current_server(), current_project()
+    with server.database.reading() as session:
+        scenario = find_scenario(session, project, scenario_id)
+        planned = plan_upkeep(session, server, project, scenario, server.now()) if request.args.get("now") else None
+    return _page(scenario, _values(scenario), {}, planned=planned)
+
+
+@upkeep_pages.post("/switch")
+def switch(scenario_id: int) -> Response:
+    server, on = current_server(), bool(request.form.get("on"))
+    try:
+        with server.database.writing() as session:
+            switch_upkeep(session, current_project(), current_actor(), scenario_id, on, server.now())
+    except Problem as refusal:
+        if refusal.status != 409:
+            raise
+        flash(refusal.detail, "bad")
+    else:
+        flash("Upkeep is on: it decides once a day." if on else "Upkeep is off: the numbers stay as they are.")
+    return redirect(url_for("upkeep.show", scenario_id=scenario_id))
+
+
+@upkeep_pages.post("")
+def limits(scenario_id: int) -> Page:
+    """Stores the limits; nobody else's change is overwritten, because nothing else of the scenario is touched."""
+    server, project, values = current_server(), current_project(), values_of(request.form)
+    errors: dict[str, str] = {}
+    try:
+        wanted = _read_limits(values, project.currency)
+        with server.database.writing() as session:
+            change_scenario(
+                session,
+                server,
+                project,
+                current_actor(),
+                scenario_id,
+                lambda present: present | {"upkeep": present["upkeep"] | wanted},
+                None,
+                server.now(),
+            )
+    except Refused as refusal:
+        errors = {field.rpartition(".")[2]: sentence for field, sentence in refusal.errors.items()}
+        with server.database.reading() as session:
+            scenario = find_scenario(session, project, scenario_id)
+        return _page(scenario, values, errors), 422
+    flash("The limits are stored.")
+    return redirect(url_for("upkeep.show", scenario_id=scenario_id))
+
+
+def _read_limits(values: dict[str, str], currency: str) -> dict[str, int | None]:
+    """None where nothing was typed.
+
+    Raises:
+        Refused: what was typed is no limit.
+    """
+    errors: dict[str, str] = {}
+    found: dict[str, int | None] = {"max_numbers": None, "spending_limit_minor": None}
+    if text := values.get("max_numbers", "").strip():
+        if text.isascii() and text.isdigit() and len(text) < 6:
+            found["max_numbers"] = int(text)
+        else:
+            errors["max_numbers"] = "Write a whole number, like 40."
+    if text := values.get("spending_limit_minor", "").strip():
+        try:
+            found["spending_limit_minor"] = read_money(text, currency)
+        except ValueError as error:
+            errors["spending_limit_minor"] = str(error)
+    if errors:
+        raise Refused(errors)
+    return found
+
+
+def _values(scenario: Scenario) -> dict[str, str]:
+    most, limit = scenario.upkeep_max_numbers, scenario.upkeep_spending_limit_minor
+    return {
+        "max_numbers": "" if most is None else str(most),
+        "spending_limit_minor": "" if limit is None else plain_money(limit, current_project().currency),
+    }
+
+
+def _page(scenario: Scenario, values: dict[str, str], errors: dict[str, str], planned: Any = None) -> str:
+    with current_server().database.reading() as session:
+        facts = _facts(session, scenario)
+        runs = select(UpkeepRun).where(UpkeepRun.scenario_id == scenario.id)
+        rows, following = rows_of(session, runs, UpkeepRun.id, request.args)
+    return render_template(
+        "attribution/upkeep.html",
+        scenario=scenario,
+        values=values,
+        errors=errors,
+        planned=planned,
+        runs=rows,
+        following=following,
+        **facts,
+    )
+
+
+def _facts(session: Session, scenario: Scenario) -> dict[str, Any]:
+    server, project = current_server(), current_project()
+    numbers, price = pool_size(session, scenario), price_of(server.settings, project)
+    return {
+        "numbers": numbers,
+        "price": price,
+        "spent": spent_by_upkeep(session, scenario, price, server.now()) if price else 0,
+        "twice": most_numbers(scenario, numbers) if scenario.upkeep_max_numbers is None else None,
+        "today": day_of(project.timezone, server.now()),
+    }
+
+
+upkeep_api = guard(
+    Blueprint("upkeep_api", __name__, url_prefix="/api/v1/projects/<int:project_id>/upkeep"),
+    Audience.PROGRAMS,
+    require_token,
+)
+
+
+class RunShape(BaseModel):
+    """Which scenario (without one: all with upkeep), and whether anything is done."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    dry_run: bool = True
+    scenario: int | None = None
+
+
+class RunDocument(BaseModel):
+    """A day's decision and why. `needed`: the smallest pool that would do; `wanted`: what the rule asked for; `count`: what the limits
+    left of it. A dry run has neither `id` nor `at`."""
+
+    id: int | None = None
+    at: str | None = None
+    scenario: int
+    title: str
+    day: str
+    accuracy: int | None
+    numbers: int
+    needed: int | None
+    action: Literal["buy", "release", "nothing"]
+    wanted: int
+    count: int
+    why: str
+
+
+class RunsDocument(BaseModel):
+    """What was decided, or would be."""
+
+    dry_run: bool
+    items: list[RunDocument]
+
+
+@upkeep_api.get("")
+@described(answer=RunDocument, is_list=True, query=("scenario",))
+def get_upkeep(project_id: int) -> dict[str, Any]:
+    """List what upkeep decided, newest first."""
+    wanted = select(UpkeepRun).where(UpkeepRun.project_id == project_id)
+    if text := request.args.get("scenario", ""):
+        wanted = wanted.where(UpkeepRun.scenario_id == _id(text))
+    with current_server().database.reading() as session:
+        rows, following = rows_of(session, wanted, UpkeepRun.id, request.args)
+        titles = _titles(session, {row.scenario_id for row in rows})
+    return {"items": [run_document(row, titles[row.scenario_id]) for row in rows], "next": following}
+
+
+@upkeep_api.post("/run")
+@described(body=RunShape, answer=RunsDocument, needs_body=False)
+def post_run(project_id: int) -> dict[str, Any]:
+    """Decide for today now, or say with `dry_run` (the default) what would be decided; a day that is decided is answered as it was."""
+    wanted = parse(RunShape, read_json(request, may_be_absent=True))
+    project = current_project()
+    with current_server().database.reading() as session:
+        scenarios = _scenarios(session, project, wanted)
+    if not wanted.dry_run and wanted.scenario is not None:
+        check_may_run(project, scenarios[0])
+    documents = [_dry(project, one) if wanted.dry_run else _run(project, one) for one in scenarios]
+    return {"dry_run": wanted.dry_run, "items": [one for one in documents if one is not None]}
+
+
+def _scenarios(session: Session, project: Project, wanted: RunShape) -> list[Scenario]:
+    if wanted.scenario is not None:
+        if not 0 < wanted.scenario <= GREATEST_ID:
+            raise Problem(404, "There is no such scenario.")
+        return [find_scenario(session, project, wanted.scenario)]
+    found = present_scenarios(project.id).where(Scenario.upkeep_on, Scenario.enabled)
+    return list(session.scalars(found.order_by(Scenario.id)))
+
+
+def _dry(project: Project, scenario: Scenario) -> dict[str, Any]:
+    server = current_server()
+    with server.database.reading() as session:
+        return plan_upkeep(session, server, project, scenario, server.now()).document()
+
+
+def _run(project: Project, scenario: Scenario) -> dict[str, Any] | None:
+    """Today's decision; None when the carrier could not be asked and will be again."""
+    server = current_server()
+    if project.suspended_at is None:
+        run_upkeep(server, scenario.id, server.now())
+    with server.database.reading() as session:
+        run = todays_run(session, project, scenario, server.now())
+    return run_document(run, scenario.title) if run else None
+
+
+def _id(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text[:20]) <= GREATEST_ID):
+        raise Problem(422, "“scenario” is the id of a scenario.", "scenario")
+    return int(text)
+
+
+def _titles(session: Session, ids: set[int]) -> dict[int, str]:
+    return {
+        row.id: row.title for row in session.execute(select(Scenario.id, Scenario.title).where(Scenario.id.in_(ids)))
+    }

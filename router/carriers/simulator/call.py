@@ -1,0 +1,381 @@
+"""A simulated call as it stands: its legs, what was said, and every request that was sent about it with its answer.
+
+What people do in a simulated call: the company's lines, the caller, and how reliably the carrier reports it.
+
+Reads TwiML as strictly as Twilio's schema: unknown verbs, attributes and values are refused, names are case-sensitive."""
+
+import re
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from queue import SimpleQueue
+from typing import Any, Literal
+from xml.etree import ElementTree
+
+Answer = Literal["answers", "busy", "rings", "fails"]
+
+
+@dataclass(frozen=True)
+class Line:
+    """What a destination does when it is rung. Seconds count from the moment it is rung.
+
+    `talks` is how long it stays on the line before it hangs up, None: until the caller does. `digits` is what it presses when it
+    is asked while a whisper is played; `hears_out=False` hangs up during the whisper. An `interactive` line waits for a person's buttons.
+    """
+
+    answer: Answer
+    after: float = 5.0
+    talks: float | None = 60.0
+    digits: str = ""
+    hears_out: bool = True
+    interactive: bool = False
+
+    @classmethod
+    def answers(cls, after: float = 5.0, talks: float | None = 60.0, digits: str = "") -> "Line":
+        return cls("answers", after, talks, digits)
+
+    @classmethod
+    def voicemail(cls, after: float = 20.0, seconds: float = 30.0) -> "Line":
+        """A machine answers: from outside it looks like a person who does."""
+        return cls("answers", after, seconds)
+
+    @classmethod
+    def is_busy(cls, after: float = 2.0) -> "Line":
+        return cls("busy", after)
+
+    @classmethod
+    def rings_out(cls) -> "Line":
+        return cls("rings")
+
+    @classmethod
+    def fails(cls, after: float = 1.0) -> "Line":
+        return cls("fails", after)
+
+    @classmethod
+    def by_hand(cls) -> "Line":
+        return cls("rings", talks=None, interactive=True)
+
+
+@dataclass(frozen=True)
+class CallerScript:
+    """What the caller does: `gives_up_after` seconds unless somebody was connected by then; hangs up after `talks` seconds of talking.
+
+    `digits` are pressed when a menu asks; `message` is how many seconds are spoken on a voicemail.
+    """
+
+    gives_up_after: float | None = None
+    talks: float | None = None
+    digits: str = ""
+    message: float = 10.0
+
+
+@dataclass(frozen=True)
+class Ways:
+    """How the carrier behaves. Callbacks come `late` by so many seconds, `twice`, or in `disorder` (all at the end, last first).
+
+    With `twice` every document is asked for twice as well. `abandoned` is the parent's state when the caller gives up.
+    """
+
+    late: float = 0.0
+    twice: bool = False
+    disorder: bool = False
+    action_after_hang_up: bool = True
+    abandoned: str = "no-answer"
+    ring_buffer: float = 5.0
+    """Twilio rings about five seconds longer than it was told."""
+
+
+LOG_BODY = 4000
+
+
+def new_sid(kind: str) -> str:
+    return kind + secrets.token_hex(16)
+
+
+@dataclass
+class Leg:
+    """A destination that is being rung. Its state is in Twilio's words."""
+
+    to: str
+    kind: str
+    sid: str = field(default_factory=lambda: new_sid("CA"))
+    status: str = "queued"
+    began_at: datetime | None = None
+    answered_at: datetime | None = None
+    ended_at: datetime | None = None
+    bridged: bool = False
+    sequence: int = 0
+    error: str = ""
+
+    @property
+    def over(self) -> bool:
+        return self.ended_at is not None
+
+    @property
+    def seconds(self) -> int:
+        if self.answered_at is None or self.ended_at is None:
+            return 0
+        return round((self.ended_at - self.answered_at).total_seconds())
+
+
+@dataclass
+class Exchange:
+    """One request of the carrier, one try, and what came back."""
+
+    kind: str
+    at: datetime
+    method: str
+    url: str
+    values: dict[str, str]
+    status: int | None = None
+    content_type: str = ""
+    body: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Button:
+    """Somebody acts: the caller (`leg` is empty) or the company's side. what: answer, busy, no_answer, hang_up, press."""
+
+    what: str
+    leg: str = ""
+    digits: str = ""
+
+
+@dataclass
+class PhoneCall:
+    """An inbound call of the simulated carrier; the carrier's words for its state."""
+
+    caller: str
+    to: str
+    script: CallerScript
+    began_at: datetime
+    account_sid: str
+    sid: str = field(default_factory=lambda: new_sid("CA"))
+    status: str = "ringing"
+    answered_at: datetime | None = None
+    bridged_at: datetime | None = None
+    ended_at: datetime | None = None
+    caller_hung_up: bool = False
+    legs: list[Leg] = field(default_factory=list)
+    exchanges: list[Exchange] = field(default_factory=list)
+    heard: list[str] = field(default_factory=list)
+    """What the caller heard: sentences, sounds, `beep`."""
+    errors: list[str] = field(default_factory=list)
+    """What Twilio would report in its console, `13214: ...`."""
+    digits: str = ""
+    """Keys of the caller that nobody has read yet."""
+    inbox: "SimpleQueue[Button]" = field(default_factory=SimpleQueue)
+
+    @property
+    def seconds(self) -> int:
+        """The parent's duration: from its answer to its end."""
+        if self.answered_at is None or self.ended_at is None:
+            return 0
+        return round((self.ended_at - self.answered_at).total_seconds())
+
+    @property
+    def answered_leg(self) -> Leg | None:
+        return next((leg for leg in self.legs if leg.bridged), None)
+
+    def sent(self, kind: str) -> list[Exchange]:
+        """Every request of a kind: inbound, action, whisper, leg, status, recording, fallback, redirect, gather, record."""
+        return [exchange for exchange in self.exchanges if exchange.kind == kind]
+
+    def document(self, now: datetime) -> dict[str, Any]:
+        """The live state, as JSON."""
+        return {
+            "sid": self.sid,
+            "caller": self.caller,
+            "to": self.to,
+            "status": self.status,
+            "began_at": self.began_at.isoformat(),
+            "seconds": round(((self.ended_at or now) - self.began_at).total_seconds()),
+            "talk_seconds": self._talked(now),
+            "ended": self.ended_at is not None,
+            "caller_hung_up": self.caller_hung_up,
+            "legs": [_leg_document(leg) for leg in list(self.legs)],
+            "heard": list(self.heard),
+            "errors": list(self.errors),
+            "log": [_exchange_document(exchange) for exchange in list(self.exchanges)],
+        }
+
+    def _talked(self, now: datetime) -> int | None:
+        leg = self.answered_leg
+        if leg is None or self.bridged_at is None:
+            return None
+        return round(((leg.ended_at or now) - self.bridged_at).total_seconds())
+
+
+def _leg_document(leg: Leg) -> dict[str, Any]:
+    return {
+        "sid": leg.sid,
+        "to": leg.to,
+        "status": leg.status,
+        "bridged": leg.bridged,
+        "seconds": leg.seconds,
+        "error": leg.error,
+    }
+
+
+def _exchange_document(exchange: Exchange) -> dict[str, Any]:
+    document = vars(exchange) | {"at": exchange.at.isoformat(), "body": exchange.body[:LOG_BODY]}
+    return {key: value for key, value in document.items() if key != "values"} | {"values": dict(exchange.values)}
+
+
+LARGEST_DOCUMENT = 64 * 1024
+Check = Callable[[str], bool]
+
+
+class CallError(Exception):
+    """What Twilio reports with a number of its own, e.g. 12100 for a document that cannot be parsed."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+
+
+@dataclass(frozen=True)
+class Element:
+    """A verb or noun with its attributes, text and nested elements."""
+
+    name: str
+    attributes: dict[str, str] = field(default_factory=dict)
+    text: str = ""
+    children: tuple["Element", ...] = ()
+
+    def seconds(self, name: str, default: int) -> int:
+        return int(self.attributes.get(name) or default)
+
+    def flag(self, name: str) -> bool:
+        return self.attributes.get(name) == "true"
+
+
+def _one_of(*words: str) -> Check:
+    return lambda value: value in words
+
+
+def _words_of(*words: str) -> Check:
+    return lambda value: bool(value.split()) and set(value.split()) <= set(words)
+
+
+def _any(value: str) -> bool:
+    return True
+
+
+def _count(value: str) -> bool:
+    return re.fullmatch(r"[0-9]{1,6}", value) is not None
+
+
+def _address(value: str) -> bool:
+    """A URL, absolute or relative; hosts with an underscore are refused in callbacks."""
+    host = re.match(r"https?://([^/:?#]*)", value)
+    return bool(value.strip()) and not re.search(r"\s", value) and not (host and "_" in host.group(1))
+
+
+METHOD = _one_of("GET", "POST")
+FLAG = _one_of("true", "false")
+LEG_EVENTS = _words_of("initiated", "ringing", "answered", "completed")
+RECORDING_EVENTS = _words_of("in-progress", "completed", "absent")
+RECORDS = (
+    "do-not-record record-from-answer record-from-ringing record-from-answer-dual record-from-ringing-dual true false"
+)
+
+ACTION: dict[str, Check] = {"action": _address, "method": METHOD}
+RECORDING: dict[str, Check] = {
+    "recordingStatusCallback": _address,
+    "recordingStatusCallbackMethod": METHOD,
+    "recordingStatusCallbackEvent": RECORDING_EVENTS,
+    "trim": _one_of("trim-silence", "do-not-trim"),
+}
+NOUN: dict[str, Check] = {
+    "url": _address,
+    "method": METHOD,
+    "statusCallback": _address,
+    "statusCallbackMethod": METHOD,
+    "statusCallbackEvent": LEG_EVENTS,
+    "sendDigits": lambda value: re.fullmatch(r"[0-9A-DwW#*]+", value) is not None,
+    "username": _any,
+    "password": _any,
+}
+ATTRIBUTES: Mapping[str, dict[str, Check]] = {
+    "Dial": ACTION
+    | RECORDING
+    | {
+        "timeout": _count,
+        "timeLimit": _count,
+        "callerId": _any,
+        "answerOnBridge": FLAG,
+        "hangupOnStar": FLAG,
+        "sequential": FLAG,
+        "record": _one_of(*RECORDS.split()),
+        "ringTone": lambda value: re.fullmatch(r"[a-z]{2}(-old)?", value) is not None,
+    },
+    "Number": {name: check for name, check in NOUN.items() if name not in ("username", "password")},
+    "Sip": {name: check for name, check in NOUN.items() if name != "sendDigits"},
+    "Say": {"voice": _any, "language": _any, "loop": _count},
+    "Play": {"loop": _count, "digits": _any},
+    "Pause": {"length": _count},
+    "Gather": ACTION
+    | {
+        "timeout": _count,
+        "numDigits": _count,
+        "finishOnKey": _any,
+        "input": _words_of("dtmf", "speech"),
+        "actionOnEmptyResult": FLAG,
+    },
+    "Record": ACTION
+    | RECORDING
+    | {"timeout": _count, "maxLength": _count, "finishOnKey": _any, "playBeep": FLAG, "transcribe": FLAG},
+    "Hangup": {},
+    "Redirect": {"method": METHOD},
+    "Reject": {"reason": _one_of("rejected", "busy")},
+}
+NESTED = {"Dial": {"Number", "Sip"}, "Gather": {"Say", "Play", "Pause"}}
+VERBS = set(ATTRIBUTES) - {"Number", "Sip"}
+MOST_NOUNS = 10
+
+
+def read_document(body: bytes) -> tuple[Element, ...]:
+    """The verbs of a TwiML document.
+
+    Raises:
+        CallError: with Twilio's number of the mistake.
+    """
+    if len(body) > LARGEST_DOCUMENT:
+        raise CallError(11750, "the document is larger than 64 kB")
+    if not body.strip():
+        raise CallError(11770, "the answer has no body")
+    if b"<!DOCTYPE" in body or b"<!ENTITY" in body:
+        raise CallError(12100, "a document type is not allowed")
+    try:
+        root = ElementTree.fromstring(body)  # noqa: S314 - without a document type there is nothing to expand
+    except ElementTree.ParseError as error:
+        raise CallError(12100, f"the document cannot be parsed: {error}") from None
+    if root.tag != "Response":
+        raise CallError(12200, f"the root is <{root.tag}> and not <Response>")
+    return tuple(_element(child, VERBS) for child in root)
+
+
+def _element(node: ElementTree.Element, allowed: set[str]) -> Element:
+    if node.tag not in allowed:
+        raise CallError(12200, f"<{node.tag}> is not known here")
+    for name, value in node.attrib.items():
+        check = ATTRIBUTES[node.tag].get(name)
+        if check is None or not check(value):
+            raise CallError(12200, f"<{node.tag} {name}={value!r}> is not allowed")
+    children = tuple(_element(child, NESTED.get(node.tag, set())) for child in node)
+    element = Element(node.tag, dict(node.attrib), (node.text or "").strip(), children)
+    if node.tag == "Dial":
+        return _check_dial(element)
+    return element
+
+
+def _check_dial(dial: Element) -> Element:
+    if len(dial.children) > MOST_NOUNS:
+        raise CallError(13250, "<Dial> holds more than ten destinations")
+    if dial.children or not dial.text:
+        return dial
+    return Element(dial.name, dial.attributes, "", (Element("Number", {}, dial.text),))

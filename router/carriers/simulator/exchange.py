@@ -1,0 +1,233 @@
+"""The simulated exchange: places calls to a server under test or to the demo, in this thread or in one of their own.
+
+The simulated exchange as a small HTTP server of its own: place calls, watch them, press their buttons. JSON, on the loopback only."""
+
+import hmac
+import json
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from router.carriers.simulator.call import Button, CallerScript, Line, PhoneCall, Ways
+from router.carriers.simulator.player import Addresses, Player
+from router.carriers.simulator.stage import LONGEST_REQUEST, Clock, Courier, RealClock, Stage
+
+ACCOUNT = "AC" + "5" * 32
+MOST_CALLS_AT_ONCE = 32
+KEPT_CALLS = 50
+PATIENT_LINE = Line.answers()
+
+
+class Simulator:
+    """The carrier of one server at `base_url`, signing with `token`.
+
+    `rented` tells the addresses that a number was given when it was bought, None of one that was not: it is played with ours.
+    `lines` says what each destination does, under `*` what all others do. `call()` plays a call to its end and returns it;
+    `start()` plays it beside us, `press()` acts in it, `find()` shows it.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        token: str,
+        *,
+        clock: Clock | None = None,
+        lines: Mapping[str, Line] | None = None,
+        owned: Iterable[str] = (),
+        ways: Ways | None = None,
+        longest_request: float = LONGEST_REQUEST,
+        rented: Callable[[str], Addresses | None] = lambda _: None,
+    ) -> None:
+        self.clock = clock or RealClock()
+        self.lines = {"*": PATIENT_LINE} | dict(lines or {})
+        self.ways = ways or Ways()
+        self.addresses = Addresses(
+            f"{base_url}/voice/inbound", f"{base_url}/voice/fallback", f"{base_url}/voice/status"
+        )
+        self._token = token
+        self._owned = set(owned)
+        self._longest_request = longest_request
+        self._rented = rented
+        self._calls: dict[str, PhoneCall] = {}
+        self._lock = threading.Lock()
+        self._threads = ThreadPoolExecutor(MOST_CALLS_AT_ONCE, "call")
+
+    def call(self, caller: str, to: str, script: CallerScript | None = None, sid: str = "") -> PhoneCall:
+        """Plays a call to its end. `caller` is what the carrier says, e.g. `anonymous`; a `sid` makes it the same call again."""
+        call = self._new_call(caller, to, script, sid)
+        self._play(call)
+        return call
+
+    def start(self, caller: str, to: str, script: CallerScript | None = None) -> tuple[PhoneCall, "Future[None]"]:
+        """Plays a call in a thread of its own."""
+        call = self._new_call(caller, to, script, "")
+        return call, self._threads.submit(self._play, call)
+
+    def press(self, call: PhoneCall, button: Button) -> None:
+        call.inbox.put(button)
+
+    def find(self, sid: str) -> PhoneCall | None:
+        return self._calls.get(sid)
+
+    def latest(self) -> list[PhoneCall]:
+        with self._lock:
+            return list(reversed(self._calls.values()))
+
+    def close(self) -> None:
+        """Hangs up every call that is still played, and waits for its end."""
+        for call in self.latest():
+            if call.ended_at is None:
+                self.press(call, Button("hang_up"))
+        self._threads.shutdown(wait=True, cancel_futures=True)
+
+    def _new_call(self, caller: str, to: str, script: CallerScript | None, sid: str) -> PhoneCall:
+        script = script or CallerScript()
+        call = PhoneCall(caller, to, script, self.clock.now(), ACCOUNT, digits=script.digits)
+        call.sid = sid or call.sid
+        with self._lock:
+            self._calls[call.sid] = call
+            for old in list(self._calls)[:-KEPT_CALLS]:
+                del self._calls[old]
+        return call
+
+    def _play(self, call: PhoneCall) -> None:
+        courier = Courier(self._token, self.clock, call.exchanges, self._longest_request)
+        try:
+            stage = Stage(call, self.clock, courier, self.ways)
+            addresses = self._rented(call.to) or self.addresses
+            Player(stage, addresses, self.lines, self._owned).run()
+        finally:
+            courier.close()
+            call.ended_at = call.ended_at or self.clock.now()
+
+
+LARGEST_BODY = 256 * 1024
+MOST_IGNORED = 1024 * 1024
+"""Bytes of a body too large that are read all the same: a connection closed before that would take its answer away."""
+
+LONGEST_NUMBER = 80
+BUTTONS = ("answer", "busy", "no_answer", "hang_up", "press")
+
+Reply = tuple[int, str, bytes]
+Mount = Callable[[str, str, Mapping[str, str], bytes], Reply]
+"""Answers requests below a path: method, whole path with its query, headers (`Content-Type`, in this spelling), body."""
+
+
+class ControlServer:
+    """Serves `simulator` to whoever knows `key` (as a bearer token), and `mounts` to everybody, by the start of the path.
+
+    `POST /calls {from, to}` · `GET /calls` · `GET /calls/<sid>` · `POST /calls/<sid>/press {what, leg?, digits?}`
+    """
+
+    def __init__(
+        self, simulator: Simulator, key: str, port: int = 0, mounts: Mapping[str, Mount] | None = None
+    ) -> None:
+        self.simulator = simulator
+        self._key = key
+        self._mounts = dict(mounts or {})
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
+        self._server.daemon_threads = True
+        self.address = f"http://127.0.0.1:{self._server.server_port}"
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+        self.simulator.close()
+
+    def reply(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Reply:
+        for start, mount in self._mounts.items():
+            if path.startswith(start):
+                return mount(method, path, headers, body)
+        bearer = headers.get("Authorization", "")
+        if not hmac.compare_digest(bearer.encode(), f"Bearer {self._key}".encode()):
+            return _json(401, {"detail": "The key of the simulated exchange is missing."})
+        return self._control(method, path.strip("/").split("/"), body)
+
+    def _control(self, method: str, parts: list[str], body: bytes) -> Reply:
+        if parts == ["calls"]:
+            return self._place(body) if method == "POST" else self._list()
+        call = self.simulator.find(parts[1]) if len(parts) > 1 and parts[0] == "calls" else None
+        if call is None:
+            return _json(404, {"detail": "There is no such call."})
+        if method == "POST" and parts[2:] == ["press"]:
+            return self._press(call, body)
+        return _json(200, self._document(call))
+
+    def _place(self, body: bytes) -> Reply:
+        asked = _read(body)
+        caller, to = asked.get("from", ""), asked.get("to", "")
+        if not isinstance(caller, str) or not isinstance(to, str) or not to or len(caller + to) > LONGEST_NUMBER:
+            return _json(422, {"detail": "A call needs `to`, the number it dials, and `from`, who calls."})
+        call, _ = self.simulator.start(caller, to)
+        return _json(201, self._document(call))
+
+    def _list(self) -> Reply:
+        return _json(200, {"items": [_short(self._document(call)) for call in self.simulator.latest()]})
+
+    def _press(self, call: PhoneCall, body: bytes) -> Reply:
+        asked = _read(body)
+        what, leg, digits = asked.get("what"), str(asked.get("leg") or ""), str(asked.get("digits") or "")
+        if what not in BUTTONS:
+            return _json(422, {"detail": f"There is no such button; there are {', '.join(BUTTONS)}."})
+        self.simulator.press(call, Button(what, leg[:64], digits[:32]))
+        return _json(202, self._document(call))
+
+    def _document(self, call: PhoneCall) -> dict[str, Any]:
+        return call.document(self.simulator.clock.now())
+
+
+def _short(document: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in document.items() if key != "log"}
+
+
+def _read(body: bytes) -> dict[str, Any]:
+    try:
+        asked = json.loads(body or b"{}")
+    except ValueError:
+        return {}
+    return asked if isinstance(asked, dict) else {}
+
+
+def _json(status: int, document: Any) -> Reply:
+    return status, "application/json", json.dumps(document).encode()
+
+
+def _handler(control: ControlServer) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        timeout = 30
+
+        def _answer(self) -> None:
+            length = self.headers.get("Content-Length") or "0"
+            if not length.isdigit() or int(length) > LARGEST_BODY:
+                self.close_connection = True
+                self.rfile.read(min(int(length), MOST_IGNORED) if length.isdigit() else 0)
+                self._write((413, "text/plain", b"The body is too large."))
+                return
+            headers = {name.title(): value for name, value in self.headers.items()}
+            self._write(control.reply(self.command, self.path, headers, self.rfile.read(int(length))))
+
+        def _write(self, reply: Reply) -> None:
+            status, kind, body = reply
+            self.send_response(status)
+            if status != 204:
+                self.send_header("Content-Type", kind)
+                self.send_header("Content-Length", str(len(body)))
+            if self.close_connection:
+                self.send_header("Connection", "close")
+            self.end_headers()
+            self.wfile.write(body if status != 204 else b"")
+
+        do_GET = do_POST = do_DELETE = _answer
+
+        def log_message(self, format: str, *values: Any) -> None:
+            """Calls are shown on the telephone's page, not in a log."""
+
+    return Handler

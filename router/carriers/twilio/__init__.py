@@ -1,0 +1,1 @@
+"""Twilio: its signed requests, and its REST API for numbers."""

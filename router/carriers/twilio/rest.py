@@ -1,0 +1,392 @@
+"""Twilio's REST side: numbers are searched, bought, pointed here and given back (facts on Twilio, section 4). The simulator speaks it too.
+
+It uses our own limited HTTP client, not twilio-python's: only that one tells whether a byte of a failed request had left, ends
+a request that drips, and does not take a page of HTML for success. Nothing is repeated here.
+
+A search of numbers in Twilio's terms, and what of its answer really fits: area codes are known to it in North America only.
+
+What an answer of Twilio's REST side means: was it done, was it not, or is that unknown (facts on Twilio, section 4, error codes)."""
+
+import base64
+import json
+import re
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import phonenumbers
+
+from router.carriers.base import CarrierPrice, Gone, NotForUs, Offer, OutcomeUnknown, Owned, ShopError, TryLater
+from router.lib.http_client import AddressBlocked, Answer, ConnectionFailed, NoAnswer, Outgoing
+
+NORTH_AMERICA = ("US", "CA")
+LEAST_PATTERN, MOST_PATTERN = 2, 16
+MOST_RESULTS = 1000
+"""Asked for when part of the question is ours to answer."""
+E164 = re.compile(r"\+[1-9][0-9]{3,14}")
+NOT_DIGITS = re.compile(r"[^0-9]")
+
+
+@dataclass
+class Search:
+    """What was asked; everything but digits is dropped, and so is a leading 0 that is dialled only inside the country.
+
+    Raises:
+        NotForUs: this is no country.
+    """
+
+    country: str
+    area_code: str
+    contains: str
+    limit: int
+    code: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.country = self.country.strip().upper()
+        if self.country not in phonenumbers.SUPPORTED_REGIONS:
+            raise NotForUs("There is no such country.")
+        self.area_code = NOT_DIGITS.sub("", self.area_code)
+        self.contains = NOT_DIGITS.sub("", self.contains)
+        self.limit = max(1, min(self.limit, MOST_RESULTS))
+        self.code = str(phonenumbers.country_code_for_region(self.country))
+        metadata = phonenumbers.PhoneMetadata.metadata_for_region(self.country)
+        if metadata and metadata.national_prefix == "0":
+            self.area_code = self.area_code.removeprefix("0")
+
+    def queries(self) -> list[dict[str, str | int]]:
+        """Twilio's parameters. Patterns with a wildcard inside are documented, but have been refused: then the next one is used."""
+        asked: dict[str, str | int] = {"PageSize": self.limit, "VoiceEnabled": "true"}
+        if self.country in NORTH_AMERICA and len(self.area_code) == 3:
+            return [asked | {"AreaCode": self.area_code} | self._containing()]
+        if not self.area_code:
+            return [asked | self._containing()]
+        pattern = f"+{self.code}{self.area_code}"
+        wide = asked | {"Contains": pattern[:MOST_PATTERN], "PageSize": MOST_RESULTS}
+        narrow = asked | {"Contains": f"{pattern}%{self.contains}"}
+        return [narrow, wide] if self.contains else [asked | {"Contains": pattern}]
+
+    def _containing(self) -> dict[str, str | int]:
+        if len(self.contains) >= LEAST_PATTERN:
+            return {"Contains": self.contains[:MOST_PATTERN]}
+        return {"PageSize": MOST_RESULTS} if self.contains else {}
+
+    def fits(self, e164: str) -> bool:
+        """Whether an offered number is one that was asked for: an answer may hold others."""
+        begins = e164.startswith(f"+{self.code}{self.area_code}")
+        return begins and E164.fullmatch(e164) is not None and self.contains in e164
+
+
+NOT_AVAILABLE = 21422
+NOT_FOUND = 20404
+TOO_MANY = 429
+LONGEST_PAUSE = 3600.0
+UNPRINTABLE = re.compile(r"[^\x20-\x7e\xa0-\ud7ff\ue000-\ufffd]")
+
+SENTENCES = {
+    10001: "The account at the carrier is not active.",
+    10002: "A trial account at the carrier cannot do this.",
+    20003: "The carrier does not accept our account and token (TWILIO_ACCOUNT_SID, TWILIO_AUTH_TOKEN).",
+    20005: "The account at the carrier is not active.",
+    20006: "The account at the carrier may not do this.",
+    20008: "These are test credentials, which the carrier does not let do this.",
+    20403: "The account at the carrier may not do this.",
+    20404: "The carrier knows no such account or address.",
+    21401: "The carrier says that this is not a phone number.",
+    21402: "The carrier does not accept this server's voice address (ROUTER_PUBLIC_URL).",
+    21403: "The carrier does not accept the method of a voice address.",
+    21404: "A trial account at the carrier cannot do this.",
+    21405: "The carrier wants a voice address beside the fallback address.",
+    21420: "The carrier does not accept the voice application.",
+    21421: "The carrier says that this is not a phone number.",
+    21615: "The carrier wants a local address for numbers of this country.",
+    21631: "The carrier wants an address for numbers of this country.",
+    21649: "The carrier wants a regulatory bundle for numbers of this country.",
+    21650: "The carrier wants a verified identity document for numbers of this country.",
+    21651: "The carrier does not accept the identity document for numbers of this country.",
+}
+"""For the operator, who has to act: what we know about a code. The carrier's own words follow it."""
+
+
+def sent(http: Outgoing, method: str, url: str, content: bytes, headers: Mapping[str, str], deadline: float) -> Answer:
+    """The answer to one request, whatever it says.
+
+    Raises:
+        TryLater: nobody was reached, or no answer came to a question that changes nothing.
+        OutcomeUnknown: no answer came to something that changes something.
+        NotForUs: this server may not reach the address.
+    """
+    try:
+        return http.request(method, url, content, headers, deadline)
+    except AddressBlocked as error:
+        raise NotForUs(f"The carrier's address cannot be used. {error}") from None
+    except ConnectionFailed as error:
+        raise TryLater(f"The carrier was not reached. {error}") from None
+    except NoAnswer as error:
+        raise unclear(f"The carrier did not answer. {error}", changing=method != "GET") from None
+
+
+def document(answer: Answer, changing: bool) -> dict[str, Any]:
+    """The JSON object of a successful answer.
+
+    Raises:
+        ShopError: it is no success, or nonsense.
+    """
+    body = _object(answer)
+    if answer.status in (200, 201) and body is not None:
+        return body
+    raise failure(answer, changing)
+
+
+def failure(answer: Answer, changing: bool) -> ShopError:
+    """What an answer that is no success means. Only Twilio's own words are a refusal: a proxy's page says nothing about what was done."""
+    body = _object(answer) or {}
+    if answer.status == TOO_MANY:
+        return TryLater("The carrier has too many requests of ours at once.", _pause(answer))
+    code = _number(body.get("code"))
+    if not 400 <= answer.status < 500 or code is None:
+        return unclear(f"The carrier answered {answer.status} without a usable document.", changing, _pause(answer))
+    if code == NOT_AVAILABLE:
+        return Gone("The carrier does not have this number for sale.")
+    words = printable(str(body.get("message") or body.get("detail") or body.get("title") or ""))[:200]
+    told = SENTENCES.get(code, "The carrier refuses this.")
+    return NotForUs(f"{told} It said: {code} {words}".rstrip())
+
+
+def unclear(message: str, changing: bool, seconds: float | None = None) -> ShopError:
+    return OutcomeUnknown(message) if changing else TryLater(message, seconds)
+
+
+def is_missing(answer: Answer) -> bool:
+    """Twilio itself says that there is no such thing; a proxy's 404 does not count."""
+    return answer.status == 404 and _number((_object(answer) or {}).get("code")) == NOT_FOUND
+
+
+def records(body: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    """The objects of a list in a document.
+
+    Raises:
+        TryLater: the list is no list.
+    """
+    found = body.get(name, [])
+    if not isinstance(found, list):
+        raise TryLater("The carrier's list cannot be read.")
+    return [one for one in found if isinstance(one, dict)]
+
+
+def printable(text: str) -> str:
+    """Without control characters and halves of characters, which no database keeps."""
+    return UNPRINTABLE.sub("", text)
+
+
+def _object(answer: Answer) -> dict[str, Any] | None:
+    try:
+        body = json.loads(answer.body) if answer.complete else None
+    except (ValueError, RecursionError):
+        return None
+    return body if isinstance(body, dict) else None
+
+
+def _number(value: object) -> int | None:
+    try:
+        return int(str(value))
+    except ValueError:
+        return None
+
+
+def _pause(answer: Answer) -> float | None:
+    """Retry-After in seconds; the form with a date is not used by Twilio."""
+    text = answer.headers.get("retry-after", "").strip()
+    return min(float(text), LONGEST_PAUSE) if text.isascii() and text.isdigit() else None
+
+
+VERSION = "2010-04-01"
+PAGE_SIZE = 1000
+MOST_PAGES = 100
+LONGEST_LABEL = 64
+KINDS = {"local": "Local", "mobile": "Mobile", "toll-free": "TollFree"}
+PRICE_NAMES = {"local": "local", "mobile": "mobile", "toll-free": "toll free"}
+REMEMBERED_SECONDS = 3600.0
+"""How long prices and the list of countries are believed."""
+SID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+COUNTRY = re.compile(r"[A-Z]{2}")
+AMOUNT = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?")
+CURRENCY = re.compile(r"[A-Z]{3}")
+STATUS_RETRIES = "#rc=3&rp=all"
+"""Twilio repeats a status callback only when it is told to (facts on Twilio, 1.3)."""
+
+
+class TwilioShop:
+    """A NumberShop at `api` (and `pricing`), for an account. `voice` is this server's public address."""
+
+    def __init__(self, http: Outgoing, api: str, pricing: str, account: str, token: str, voice: str) -> None:
+        self._http = http
+        self._base = f"{api}/{VERSION}/Accounts/{quote(account, safe='')}"
+        self._api = api
+        self._pricing = pricing
+        self._voice = voice
+        signed_in = base64.b64encode(f"{account}:{token}".encode()).decode()
+        self._headers = {"Authorization": f"Basic {signed_in}", "Accept": "application/json"}
+        self._remembered: dict[str, tuple[float, Any]] = {}
+
+    def countries(self) -> Sequence[str]:
+        known: Sequence[str] | None = self._recall("countries")
+        if known is None:
+            found = self._pages(f"{self._base}/AvailablePhoneNumbers.json?PageSize={PAGE_SIZE}", "countries")
+            codes = {_text(one, "country_code") for one in found}
+            known = self._remember("countries", sorted(code for code in codes if COUNTRY.fullmatch(code)))
+        return known
+
+    def search(self, country: str, area_code: str = "", contains: str = "", limit: int = 20) -> list[Offer]:
+        """Offers of the first kind that has any: local numbers, else mobile ones, else toll-free ones."""
+        search, deadline = Search(country, area_code, contains, limit), self._http.deadline()
+        for kind in KINDS:
+            if found := self._search(search, kind, deadline):
+                return self._offers(search, kind, found, deadline)
+        return []
+
+    def price(self, country: str) -> CarrierPrice | None:
+        return self._price(country, "local", self._http.deadline())
+
+    def buy(self, e164: str, label: str) -> Owned:
+        values = {"PhoneNumber": e164, "FriendlyName": clean_label(label), **self._addresses()}
+        owned = _owned(self._post(f"{self._base}/IncomingPhoneNumbers.json", values))
+        if owned is None or owned.e164 != e164:
+            raise OutcomeUnknown("The carrier's answer does not say which number it sold.")
+        return owned
+
+    def find(self, e164: str) -> Owned | None:
+        """Twilio's own filter finds parts of numbers as well."""
+        query = urlencode({"PhoneNumber": e164, "PageSize": PAGE_SIZE})
+        url, deadline = f"{self._base}/IncomingPhoneNumbers.json?{query}", self._http.deadline()
+        found = self._pages(url, "incoming_phone_numbers", deadline)
+        return next((owned for one in found if (owned := _owned(one)) and owned.e164 == e164), None)
+
+    def owned(self) -> list[Owned]:
+        url = f"{self._base}/IncomingPhoneNumbers.json?PageSize={PAGE_SIZE}"
+        found = [owned for one in self._pages(url, "incoming_phone_numbers") if (owned := _owned(one))]
+        return list({owned.sid: owned for owned in found}.values())
+
+    def configure(self, sid: str) -> None:
+        """
+        Raises:
+            Gone: the account has no such number.
+        """
+        self._post(self._number(sid), self._addresses(), missing=Gone("The carrier does not have this number."))
+
+    def release(self, sid: str) -> None:
+        answer = sent(self._http, "DELETE", self._number(sid), b"", self._headers, self._http.deadline())
+        if answer.status != 204 and not is_missing(answer):
+            raise failure(answer, changing=True)
+
+    def _search(self, search: Search, kind: str, deadline: float) -> list[Mapping[str, Any]]:
+        url = f"{self._base}/AvailablePhoneNumbers/{search.country}/{KINDS[kind]}.json"
+        *narrower, widest = [f"{url}?{urlencode(query)}" for query in search.queries()]
+        body = None
+        for query in narrower:
+            with suppress(NotForUs):
+                body = self._read(query, deadline, missing={})
+        if body is None:
+            body = self._read(widest, deadline, missing={})
+        found = records(body, "available_phone_numbers")
+        return [one for one in found if search.fits(_text(one, "phone_number"))]
+
+    def _offers(self, search: Search, kind: str, found: list[Mapping[str, Any]], deadline: float) -> list[Offer]:
+        try:
+            price = self._price(search.country, kind, deadline)
+        except (TryLater, NotForUs):  # numbers may be shown without it
+            price = None
+        numbers = {_text(one, "phone_number"): one for one in found}
+        return [
+            Offer(e164, search.country, kind, _text(one, "locality") or _text(one, "region"), price)
+            for e164, one in list(numbers.items())[: search.limit]
+        ]
+
+    def _price(self, country: str, kind: str, deadline: float) -> CarrierPrice | None:
+        body = self._recall(f"price {country}")
+        if body is None:
+            url = f"{self._pricing}/v1/PhoneNumbers/Countries/{quote(country, safe='')}"
+            body = self._remember(f"price {country}", self._read(url, deadline, missing={}))
+        currency = _text(body, "price_unit").upper()
+        for one in records(body, "phone_number_prices"):
+            amount = _text(one, "current_price") or _text(one, "base_price")
+            usable = AMOUNT.fullmatch(amount) and CURRENCY.fullmatch(currency)
+            if _text(one, "number_type") == PRICE_NAMES[kind] and usable:
+                return CarrierPrice(amount, currency)
+        return None
+
+    def _pages(self, url: str, name: str, deadline: float | None = None) -> list[Mapping[str, Any]]:
+        """All records of a list. Without a deadline of the whole, each page has its own.
+
+        Raises:
+            TryLater: no whole list could be had.
+        """
+        found: list[Mapping[str, Any]] = []
+        for _ in range(MOST_PAGES):
+            body = self._read(url, deadline or self._http.deadline())
+            found += records(body, name)
+            following = body.get("next_page_uri")
+            if not following:
+                return found
+            url = self._following(following)
+        raise TryLater("The carrier's list does not end.")
+
+    def _following(self, uri: object) -> str:
+        """The next page is asked from the same account; our key goes nowhere else."""
+        url = f"{self._api}{uri}"
+        if not isinstance(uri, str) or not url.startswith((f"{self._base}/", f"{self._base}.")):
+            raise TryLater("The carrier's list goes on at an address that is not its own.")
+        return url
+
+    def _read(self, url: str, deadline: float, missing: dict[str, Any] | None = None) -> dict[str, Any]:
+        answer = sent(self._http, "GET", url, b"", self._headers, deadline)
+        if missing is not None and is_missing(answer):
+            return missing
+        return document(answer, changing=False)
+
+    def _post(self, url: str, values: Mapping[str, str], missing: Exception | None = None) -> dict[str, Any]:
+        headers = {**self._headers, "Content-Type": "application/x-www-form-urlencoded"}
+        answer = sent(self._http, "POST", url, urlencode(values).encode(), headers, self._http.deadline())
+        if missing is not None and is_missing(answer):
+            raise missing
+        return document(answer, changing=True)
+
+    def _number(self, sid: str) -> str:
+        return f"{self._base}/IncomingPhoneNumbers/{quote(sid, safe='')}.json"
+
+    def _addresses(self) -> dict[str, str]:
+        return {
+            "VoiceUrl": f"{self._voice}/voice/inbound",
+            "VoiceMethod": "POST",
+            "VoiceFallbackUrl": f"{self._voice}/voice/fallback",
+            "VoiceFallbackMethod": "POST",
+            "StatusCallback": f"{self._voice}/voice/status{STATUS_RETRIES}",
+            "StatusCallbackMethod": "POST",
+        }
+
+    def _recall(self, name: str) -> Any:
+        until, value = self._remembered.get(name, (0.0, None))
+        return value if time.monotonic() < until else None
+
+    def _remember(self, name: str, value: Any) -> Any:
+        self._remembered[name] = (time.monotonic() + REMEMBERED_SECONDS, value)
+        return value
+
+
+def clean_label(label: str) -> str:
+    """What may stand in a FriendlyName: no control characters, at most 64."""
+    return printable(label)[:LONGEST_LABEL]
+
+
+def _owned(record: Mapping[str, Any]) -> Owned | None:
+    e164, sid = _text(record, "phone_number"), _text(record, "sid")
+    if not E164.fullmatch(e164) or not SID.fullmatch(sid):
+        return None
+    return Owned(e164, sid, _text(record, "friendly_name"))
+
+
+def _text(record: Mapping[str, Any], name: str) -> str:
+    value = record.get(name)
+    return clean_label(value) if isinstance(value, str) else ""

@@ -1,0 +1,235 @@
+"""Twilio, and every carrier that signs and posts as Twilio does (the simulator among them).
+
+Reads the forms that Twilio posts. Their values are signed, and still may be missing, empty or nonsense."""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, TypeVar, get_args
+from urllib.parse import urlsplit
+
+from flask import Request
+from twilio.request_validator import (  # type: ignore[import-untyped]  # twilio ships no types
+    RequestValidator,
+    add_port,
+    compare,
+    remove_port,
+)
+from werkzeug.exceptions import HTTPException
+
+from router.carriers.base import (
+    SID,
+    BadCarrierRequest,
+    CallerId,
+    CallState,
+    CallStatus,
+    DialResult,
+    DialState,
+    Form,
+    InboundCall,
+    LegEvent,
+    LegState,
+    Recording,
+)
+from router.lib.phones import Caller, country_of, is_valid, read_caller, read_dialled, read_dialled_anywhere, user_part
+
+LEG_STATES: dict[str, LegState] = {state: state for state in get_args(LegState)}
+LEG_STATES |= {"queued": "initiated", "in_progress": "answered"}
+DIAL_STATES: dict[str, DialState] = {state: state for state in get_args(DialState)}
+CALL_STATES: dict[str, CallState] = {state: state for state in get_args(CallState)}
+
+State = TypeVar("State", LegState, CallState)
+
+TO_LENGTH = 200
+URL_LENGTH = 2000
+
+
+def read_inbound(form: Form) -> InboundCall:
+    to = _text(form, "To", TO_LENGTH) or _text(form, "Called", TO_LENGTH)
+    country = (_text(form, "ToCountry", 2) or _text(form, "CalledCountry", 2)).upper() or None
+    number, *others = read_dialled(to, country) or (None,)
+    caller = read_caller(_text(form, "From", 200) or _text(form, "Caller", 200), country_of(number or "") or country)
+    return InboundCall(
+        sid=_sid(form, "CallSid"),
+        account_sid=_text(form, "AccountSid", 64),
+        caller=caller,
+        number_e164=number,
+        to=to,
+        other_readings=tuple(one for one in others if one),
+        readings_anywhere=read_dialled_anywhere(to),
+        caller_id=_caller_id(caller),
+    )
+
+
+def _caller_id(caller: Caller) -> CallerId:
+    """Twilio shows a destination the From of a call from the telephone network, and fails the leg over one that it finds invalid
+    (error 13214). Of a call that came over SIP it shows neither From nor To as it is."""
+    if caller.e164 is None or user_part(caller.raw) != caller.raw:
+        return "refused"
+    return "accepted" if caller.raw == caller.e164 and is_valid(caller.e164) else "doubtful"
+
+
+def read_leg_event(form: Form) -> LegEvent:
+    leg_sid = _sid(form, "CallSid")
+    return LegEvent(
+        call_sid=_sid(form, "ParentCallSid") if form.get("ParentCallSid") else leg_sid,
+        leg_sid=leg_sid,
+        to=_text(form, "To", TO_LENGTH),
+        status=_state(form, "CallStatus", LEG_STATES),
+        sequence=_count(form, "SequenceNumber"),
+        seconds=_count(form, "CallDuration"),
+        at=_moment(form, "Timestamp"),
+    )
+
+
+def read_dial_result(form: Form) -> DialResult:
+    leg_sid = _text(form, "DialCallSid", 64)
+    return DialResult(
+        call_sid=_sid(form, "CallSid"),
+        leg_sid=leg_sid if SID.fullmatch(leg_sid) else None,
+        status=DIAL_STATES.get(_word(form, "DialCallStatus"), "failed"),
+        bridged={"true": True, "false": False}.get(_word(form, "DialBridged")),
+        seconds=_count(form, "DialCallDuration"),
+        recording_url=_address(form, "RecordingUrl"),
+    )
+
+
+def read_status(form: Form) -> CallStatus:
+    return CallStatus(
+        call_sid=_sid(form, "CallSid"),
+        status=_state(form, "CallStatus", CALL_STATES),
+        sequence=_count(form, "SequenceNumber"),
+        seconds=_count(form, "CallDuration"),
+        at=_moment(form, "Timestamp"),
+    )
+
+
+def read_recording(form: Form) -> Recording:
+    return Recording(
+        call_sid=_sid(form, "CallSid"),
+        recording_sid=_sid(form, "RecordingSid"),
+        url=_address(form, "RecordingUrl"),
+        status=_word(form, "RecordingStatus") or "completed",
+        seconds=_count(form, "RecordingDuration"),
+    )
+
+
+def _sid(form: Form, name: str) -> str:
+    sid = form.get(name, "")
+    if not SID.fullmatch(sid):
+        raise BadCarrierRequest(f"{name} is missing or is no id: {sid[:80]!r}")
+    return sid
+
+
+def _state(form: Form, name: str, states: dict[str, State]) -> State:
+    word = _word(form, name)
+    if word not in states:
+        raise BadCarrierRequest(f"{name} is no known state: {word[:40]!r}")
+    return states[word]
+
+
+def _word(form: Form, name: str) -> str:
+    return form.get(name, "").replace("\0", "").strip().lower().replace("-", "_")[:40]
+
+
+def _text(form: Form, name: str, length: int) -> str:
+    """Without NUL, which no database stores, and not longer than its column."""
+    return form.get(name, "").replace("\0", "").strip()[:length]
+
+
+def _address(form: Form, name: str) -> str | None:
+    """A web address, which pages show as a link; anything else is none."""
+    text = _text(form, name, URL_LENGTH)
+    return text if text.startswith(("https://", "http://")) else None
+
+
+def _count(form: Form, name: str) -> int | None:
+    text = form.get(name, "").strip()
+    return int(text) if re.fullmatch(r"[0-9]{1,9}", text) else None
+
+
+def _moment(form: Form, name: str) -> datetime | None:
+    """An RFC 2822 date; one without a zone is in UTC, as Twilio's are."""
+    try:
+        moment = parsedate_to_datetime(form.get(name, "").strip()[:60])
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+
+
+FORM = ("application/x-www-form-urlencoded", "multipart/form-data")
+
+
+class Twilio:
+    """`tokens` are the account's auth tokens: the present one, and the next one while it is being rotated."""
+
+    def __init__(self, base_url: str, tokens: list[str], name: str = "twilio") -> None:
+        self.name = name
+        self._base_url = base_url
+        self._validators: list[Any] = [RequestValidator(token) for token in tokens if token]
+
+    def verify(self, request: Request) -> bool:
+        signature = request.headers.get("X-Twilio-Signature", "")
+        if not signature or not self._validators:
+            return False
+        try:
+            url = signed_url(self._base_url, request.environ, request.full_path)
+            values = _signed_values(request)
+            return any(_is_signed(validator, url, values, signature) for validator in self._validators)
+        except (TypeError, ValueError, HTTPException):  # odd ports and types, bodies beyond the limit: not from Twilio
+            return False
+
+    def form_of(self, request: Request) -> Form:
+        """A GET's values stand in its address alone, a POST's in its body alone.
+
+        Of a repeated name the last value counts: what Twilio says comes behind the values that were configured in an address.
+        """
+        values = request.args if request.method == "GET" else request.form
+        return dict(values.items(multi=True))
+
+    def read_inbound(self, form: Form) -> InboundCall:
+        return read_inbound(form)
+
+    def read_leg_event(self, form: Form) -> LegEvent:
+        return read_leg_event(form)
+
+    def read_dial_result(self, form: Form) -> DialResult:
+        return read_dial_result(form)
+
+    def read_status(self, form: Form) -> CallStatus:
+        return read_status(form)
+
+    def read_recording(self, form: Form) -> Recording:
+        return read_recording(form)
+
+
+def signed_url(base_url: str, environ: Mapping[str, Any], full_path: str) -> str:
+    """The address as the carrier signed it: our public one from the settings, never from a header, and the path byte for byte."""
+    raw = str(environ.get("RAW_URI") or environ.get("REQUEST_URI") or full_path.rstrip("?"))
+    if not raw.startswith("/"):  # a request target in absolute form
+        parts = urlsplit(raw)
+        raw = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return base_url + raw
+
+
+def _is_signed(validator: Any, url: str, values: Any, signature: str) -> bool:
+    """A `?` behind which nothing stands may have been signed or not: proxies add it and take it away."""
+    bare = url.removesuffix("?")
+    if validator.validate(bare, values, signature):
+        return True
+    asked = [f"{port(urlsplit(bare))}?" for port in (remove_port, add_port)] if "?" not in bare else []
+    return any(compare(validator.compute_signature(one, values), signature) for one in asked)
+
+
+def _signed_values(request: Request) -> Any:
+    """The whole form with repeated names and untrimmed values; a GET's values are in its address.
+
+    Raises:
+        ValueError: a body that is no form, which this signature would not cover.
+    """
+    if request.method != "POST":
+        return {}
+    if request.content_length and request.mimetype not in FORM:
+        raise ValueError("the body is not a form")
+    return request.form

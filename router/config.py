@@ -1,0 +1,256 @@
+"""Typed settings from environment variables. Junk is refused with the variable's name; any secret may come from NAME_FILE."""
+
+import os
+import re
+from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_address
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from router.lib.phones import read_destination
+from router.lib.smtp import MailServer, read_mail_url
+
+Network = IPv4Network | IPv6Network
+Networks = Annotated[tuple[Network, ...], NoDecode]
+
+SECRETS = ("ROUTER_SECRET_KEY", "ROUTER_DATABASE_URL", "TWILIO_AUTH_TOKEN", "ROUTER_MAIL_URL")
+MAIL_FROM = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,189}")
+PUBLIC_URL = re.compile(r"https?://[^/\s?#@]+(/[^\s?#]*)?")
+
+
+class SettingsError(Exception):
+    """A setting cannot be used; the message names its variable and says why."""
+
+
+class Settings(BaseSettings):
+    """All that an operator can set. `Settings()` reads the environment; tests pass values by field name."""
+
+    model_config = SettingsConfigDict(env_prefix="ROUTER_", extra="forbid", populate_by_name=True, frozen=True)
+
+    data_dir: Path = Path("data")
+    database_url: str = Field(default="", repr=False)
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    public_url: str = ""
+    secret_key: str = Field(default="", repr=False)
+    fallback_destination: str = ""
+    trusted_proxies: Networks = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
+    carrier: Literal["simulator", "twilio"] = "simulator"
+    twilio_account_sid: str = Field(default="", validation_alias="TWILIO_ACCOUNT_SID")
+    twilio_auth_token: str = Field(default="", validation_alias="TWILIO_AUTH_TOKEN", repr=False)
+    simulator_url: str = ""
+    number_price: int = Field(default=0, ge=0, le=10**12)
+    mail_url: str = Field(default="", repr=False)
+    mail_from: str = ""
+    geoip: Path | None = None
+    allow_private: Networks = ()
+    visit_rate: str = "600/minute"
+    crawl_rate: str = "60/minute"
+    candidate_leases: int = Field(default=50, ge=1, le=200)
+    candidate_days: int = Field(default=30, ge=1, le=365)
+    web_workers: int = Field(default=2, ge=1, le=64)
+    web_threads: int = Field(default=4, ge=1, le=64)
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    demo: bool = False  # set by `router demo` alone, never from the environment
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+    @field_validator("trusted_proxies", "allow_private", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+
+    @field_validator("public_url", "simulator_url")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        if value and not value.startswith(("http://", "https://")):
+            raise ValueError("must begin with https:// (or http:// on a closed network)")
+        if value and not PUBLIC_URL.fullmatch(value):
+            raise ValueError("must be an address like https://calls.example.com, without a question mark or spaces")
+        return value.rstrip("/")
+
+    @field_validator("database_url")
+    @classmethod
+    def _database_address(cls, value: str) -> str:
+        if value and not value.startswith(("postgresql://", "postgres://", "postgresql+psycopg://", "sqlite:///")):
+            raise ValueError("must be an address like postgresql://user:password@host/database")
+        return value
+
+    @field_validator("mail_url")
+    @classmethod
+    def _mail_address(cls, value: str) -> str:
+        if value:
+            read_mail_url(value)
+        return value
+
+    @field_validator("mail_from")
+    @classmethod
+    def _mail_sender(cls, value: str) -> str:
+        if value and not MAIL_FROM.fullmatch(value):
+            raise ValueError("must be an e-mail address like calls@example.com")
+        return value
+
+    @field_validator("fallback_destination")
+    @classmethod
+    def _destination(cls, value: str) -> str:
+        return read_destination(value) if value else value
+
+    @field_validator("visit_rate")
+    @classmethod
+    def _rate(cls, value: str) -> str:
+        from limits import parse_many
+
+        if value != "off":
+            parse_many(value)
+        return value
+
+    @field_validator("crawl_rate")
+    @classmethod
+    def _one_rate(cls, value: str) -> str:
+        from limits import parse
+
+        if value != "off":
+            parse(value)
+        return value
+
+    @property
+    def database(self) -> str:
+        """SQLAlchemy's address of the database: the one that was set, else the embedded one in the data folder."""
+        if not self.database_url:
+            return f"sqlite:///{self.data_dir.absolute() / 'router.db'}"
+        for scheme in ("postgresql://", "postgres://"):
+            if self.database_url.startswith(scheme):
+                return "postgresql+psycopg://" + self.database_url.removeprefix(scheme)
+        return self.database_url
+
+    @property
+    def embedded(self) -> bool:
+        return self.database.startswith("sqlite")
+
+    @property
+    def base_url(self) -> str:
+        """Where the outside world reaches this server, without a slash at the end."""
+        return self.public_url or f"http://{self.host}:{self.port}"
+
+    @property
+    def mail_server(self) -> MailServer | None:
+        """Where e-mails are handed in; None: they are shown and logged only."""
+        return read_mail_url(self.mail_url) if self.mail_url else None
+
+    @property
+    def mail_sender(self) -> str:
+        """The sender of e-mails: the one that was set, else `router@` and the host of our own address."""
+        if self.mail_from:
+            return self.mail_from
+        host = urlsplit(self.base_url).hostname or "localhost"
+        try:
+            return f"router@[{'IPv6:' if ip_address(host).version == 6 else ''}{host}]"
+        except ValueError:
+            return f"router@{host}"
+
+
+def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Settings from the environment.
+
+    Raises:
+        SettingsError: a value cannot be used, or a NAME_FILE cannot be read; the variable is named.
+    """
+    environ = os.environ if environ is None else environ
+    values: dict[str, Any] = {}
+    for field, info in Settings.model_fields.items():
+        if field == "demo":
+            continue
+        variable = info.validation_alias if isinstance(info.validation_alias, str) else f"ROUTER_{field.upper()}"
+        value = _read(environ, variable)
+        if value is not None:
+            values[field] = value
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        raise SettingsError("; ".join(_sentence(problem) for problem in error.errors())) from None
+
+
+def _read(environ: Mapping[str, str], variable: str) -> str | None:
+    if variable in SECRETS and (path := environ.get(f"{variable}_FILE")):
+        source, value = f"{variable}_FILE", _read_file(f"{variable}_FILE", path)
+    else:
+        source, value = variable, environ.get(variable, "").strip()
+    problem = value_problem(value)
+    if variable == "ROUTER_SECRET_KEY":
+        keys = [key.strip() for key in value.split(",")]
+        ours = (
+            keys if source == variable else keys[:1]
+        )  # a file has one reader: behind a new key an old one may stand as it was
+        problem = next((KEY_ADVICE.format(what) for key in ours if (what := ambiguous_in(key))), None)
+    if problem:
+        raise SettingsError(f"{source}: {problem}")
+    return value or None
+
+
+def _read_file(source: str, path: str) -> str:
+    try:
+        value = Path(path).read_text("utf-8").strip()
+    except OSError as error:
+        raise SettingsError(f"{source}: cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{source}: {path} is not text in UTF-8") from None
+    if not value:
+        raise SettingsError(f"{source}: {path} is empty")
+    return value
+
+
+KEY_ADVICE = (
+    "the key contains {}, which systemd, a shell and Docker read in different ways. Use letters and digits (openssl rand -hex 32), "
+    "and put no comment behind the value. A key that is in use goes on behind a new one, see “The secret key” in docs/settings.md"
+)
+AMBIGUOUS = (
+    (re.compile(r"\s"), "a blank or a line end"),
+    (re.compile(r"[\x00-\x1f\x7f]"), "a control character"),
+    (re.compile(r"#"), "a “#”"),
+    (re.compile(r"[\"'`]"), "a quote"),
+    (re.compile(r"\\"), "a backslash"),
+    (re.compile(r"[^ -~]"), "a character that is not ASCII"),
+    (re.compile(r"([$%&;|<>()~])"), "a “{}”"),
+)
+"""A shell ends a value at a blank, expands `$` and `~`, and takes quotes, backslashes and `& ; | < > ( )` for its own; systemd takes quotes
+and backslashes in an EnvironmentFile, and `%` in Environment=; Docker's --env-file takes everything as it stands, Compose expands `$`."""
+
+
+def ambiguous_in(key: str) -> str | None:
+    """What in a secret makes it another one when another program reads the same line; None: all read it alike."""
+    for pattern, what in AMBIGUOUS:
+        if found := pattern.search(key):
+            return what.format(found[0])
+    return None
+
+
+def value_problem(value: str) -> str | None:
+    """What shows that a value is not what somebody meant to write: a comment behind it, quotes that were kept, another line."""
+    if re.search(r"\s#", value):
+        return "holds a comment (a “#” after a blank), which belongs on a line of its own: a shell ends the value there, systemd does not"
+    if re.search(r"[\x00-\x1f\x7f]", value):
+        return "holds a line break or another control character"
+    if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
+        return "stands in quotes, which Docker takes for part of the value: leave them out"
+    return None
+
+
+def _sentence(problem: Any) -> str:
+    field = str(problem["loc"][0]) if problem["loc"] else "settings"
+    variable = field if field.isupper() else f"ROUTER_{field.upper()}"
+    return f"{variable}: {problem['msg'].removeprefix('Value error, ')}"

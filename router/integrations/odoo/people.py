@@ -1,0 +1,59 @@
+"""The Odoo user who is responsible for a lead, and who is not there any more."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from router.integrations.odoo.client import OdooClient, exactly
+
+MOST_NAMESAKES = 20
+
+
+@dataclass(frozen=True)
+class OdooUser:
+    """Somebody whom a lead may belong to. `named`: as the settings name him."""
+
+    id: int
+    name: str
+    named: str
+
+
+def responsible_user(client: OdooClient, config: Mapping[str, Any]) -> tuple[OdooUser | None, list[tuple[str, str]]]:
+    """The first of the persons whom the settings name and Odoo has: the `manager`, then the `fallback_manager`.
+
+    Returns:
+        Him, or None; and each who was looked for in vain, with the reason.
+    """
+    missing: list[tuple[str, str]] = []
+    named = (str(config.get(role) or "").strip() for role in ("manager", "fallback_manager"))
+    for name in dict.fromkeys(filter(None, named)):
+        user, why = _look_up(client, name)
+        if user is not None:
+            return user, missing
+        missing.append((name, why))
+    return None, missing
+
+
+def _look_up(client: OdooClient, name: str) -> tuple[OdooUser | None, str]:
+    """By id, login or e-mail; else the reason why not."""
+    terms: list[Any] = [["login", "=ilike", exactly(name)], ["email", "=ilike", exactly(name)]]
+    number = int(name) if name.isascii() and name.isdigit() and len(name) < 10 else None
+    if number is not None:
+        terms.insert(0, ["id", "=", number])
+    found = client.search(
+        "res.users",
+        ["|"] * (len(terms) - 1) + terms,
+        ["login", "name", "active", "share"],
+        order="id",
+        limit=MOST_NAMESAKES,
+        context={"active_test": False},
+    )
+    found.sort(key=lambda user: (user["id"] != number, str(user["login"]).casefold() != name.casefold()))
+    for user in found:
+        if user["active"] and not user["share"]:
+            return OdooUser(int(user["id"]), str(user["name"]), name), ""
+    if not found:
+        return None, f"Odoo has no user “{name}”"
+    if not any(user["active"] for user in found):
+        return None, f"“{name}” is archived in Odoo"
+    return None, f"“{name}” is no internal user of Odoo any more"

@@ -1,0 +1,161 @@
+"""What an Odoo has of a caller: leads, deals and contacts, by Odoo's own reading of their phone field and by what people typed there.
+
+Odoo 19 reads a field as one number (`phone_sanitized`): two numbers, a name behind it or a missing country make it nothing, or another
+number. So a second search goes by the digits alone, whatever stands between them, and `matching.py` judges what it finds."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from router.integrations.base import DeliveryError, Message
+from router.integrations.leads import FoundLead, lead_to_add_to
+from router.integrations.matching import Match, digit_rows, match
+from router.integrations.odoo.client import OdooClient
+from router.lib.phones import spellings_of_line
+
+LEAD, PARTNER = "crm.lead", "res.partner"
+MOST_LEADS = 50
+PAGE, MOST_PAGES = 40, 5
+"""Candidates of a search by digits; a page of them fits into an answer that `Outgoing` reads."""
+LONGEST_TEXT = 100
+TOO_LONG = ["phone", "=like", "_" * (LONGEST_TEXT + 1) + "%"]
+WITH_ARCHIVED = {"active_test": False}
+"""Lost leads are archived ones."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """The record that a call is added to."""
+
+    model: str
+    id: int
+    match: Match
+
+
+def known_lead(message: Message) -> int | None:
+    """The lead that stands for this caller, from an earlier call."""
+    known = message.known_lead or ""
+    return int(known) if known.isdigit() else None
+
+
+class OdooSearch:
+    """The look-ups of one delivery."""
+
+    def __init__(self, client: OdooClient, message: Message) -> None:
+        self.client = client
+        self.caller = str(message.call["caller"])
+        self.known = known_lead(message)
+        self.country = message.country
+        self.only_new_customers = bool(message.config.get("only_new_customers", True))
+        self.not_while_open = bool(message.config.get("not_while_open", True))
+        self._companies: dict[int, str] | None = None
+
+    def record_to_add_to(self) -> Found | None:
+        """None when R10 asks for a new lead.
+
+        In this order: leads by Odoo's reading of their number or their contact's; contacts by Odoo's reading, else by their text; leads
+        by their text or with one of these contacts. Nobody is searched for when nothing found could be added to, and not by text when
+        an open lead was found before.
+        """
+        if not self.only_new_customers and not self.not_while_open:
+            return None
+        leads = self._leads_by_number()
+        choice = self._choose(leads, is_customer=False)
+        if isinstance(choice, FoundLead) and (choice.is_open or not self.not_while_open):
+            return Found(LEAD, choice.id, choice.match)
+        contacts = self._contacts_by_number() or self._contacts_by_text()
+        seen = {lead.id for lead in leads}
+        leads += [lead for lead in self._leads_by_text(contacts) if lead.id not in seen]
+        choice = self._choose(sorted(leads, key=lambda lead: -lead.id), is_customer=bool(contacts))
+        if isinstance(choice, FoundLead):
+            return Found(LEAD, choice.id, choice.match)
+        return contacts[0] if choice == "customer" else None
+
+    def _choose(self, leads: list[FoundLead], is_customer: bool) -> FoundLead | str:
+        return lead_to_add_to(leads, self.known, is_customer, self.only_new_customers, self.not_while_open)
+
+    def _leads_by_number(self) -> list[FoundLead]:
+        """Leads and deals, lost and won ones too, newest first; and the one we know, whatever its number now."""
+        numbers = list(spellings_of_line(self.caller))
+        terms: list[Any] = [["phone_sanitized", "in", numbers], ["partner_id.phone_sanitized", "in", numbers]]
+        if self.known is not None:
+            terms.append(["id", "=", self.known])
+        fields = ["id", "active", "won_status"]
+        found = self.client.search(
+            LEAD, _any_of(terms), fields, order="id desc", limit=MOST_LEADS, context=WITH_ARCHIVED
+        )
+        return [FoundLead(lead["id"], _is_open(lead)) for lead in found]
+
+    def _contacts_by_number(self) -> list[Found]:
+        """Not the archived ones, whose notes nobody reads; the oldest first, so that all notes of a caller stand on one contact."""
+        domain = [["phone_sanitized", "in", list(spellings_of_line(self.caller))]]
+        found = self.client.search(PARTNER, domain, ["id"], order="id", limit=MOST_LEADS)
+        return [Found(PARTNER, contact["id"], Match.KNOWN) for contact in found]
+
+    def _contacts_by_text(self) -> list[Found]:
+        found = [
+            Found(PARTNER, contact["id"], how)
+            for contact in self._pages(PARTNER, [], ["phone", "country_code", "company_id"], order="id")
+            if (how := self._match(contact, contact["country_code"]))
+        ]
+        return sorted(found, key=lambda contact: (contact.match, contact.id))
+
+    def _leads_by_text(self, contacts: list[Found]) -> list[FoundLead]:
+        """Also the leads of those of these contacts that were found by their text."""
+        by_contact = {contact.id: contact.match for contact in contacts if contact.match != Match.KNOWN}
+        terms = [["partner_id", "in", list(by_contact)]] if by_contact else []
+        fields = ["phone", "country_id", "company_id", "partner_id", "active", "won_status"]
+        candidates = list(self._pages(LEAD, terms, fields, order="id desc", context=WITH_ARCHIVED))
+        codes = self._codes({lead["country_id"][0] for lead in candidates if lead["country_id"]})
+        leads = []
+        for lead in candidates:
+            country = codes.get(lead["country_id"][0]) if lead["country_id"] else None
+            found = by_contact.get(lead["partner_id"][0]) if lead["partner_id"] else None
+            if (how := found or self._match(lead, country)) is not None:
+                leads.append(FoundLead(lead["id"], _is_open(lead), how))
+        return leads
+
+    def _pages(self, model: str, terms: list[Any], fields: list[str], **more: Any) -> Iterator[dict[str, Any]]:
+        """The records whose text has the caller's digits in this order, and those of `terms`; at most PAGE * MOST_PAGES."""
+        by_digits = [["phone", "=like", f"%{'%'.join(row)}%"] for row in digit_rows(self.caller)]
+        domain = _any_of([*terms, ("&", "!", TOO_LONG, *_any_of(by_digits))])
+        for page in range(MOST_PAGES):
+            found = self.client.search(model, domain, fields, limit=PAGE, offset=page * PAGE, **more)
+            yield from found
+            if len(found) < PAGE:
+                return
+
+    def _match(self, record: dict[str, Any], country: Any) -> Match | None:
+        companies = self._company_countries()
+        company = record["company_id"][0] if record["company_id"] else None
+        its = [companies[company]] if company in companies else list(companies.values())
+        return match(str(record["phone"] or ""), self.caller, [str(country or ""), *its, self.country or ""])
+
+    def _company_countries(self) -> dict[int, str]:
+        if self._companies is None:
+            found = self._readable("res.company", [], ["country_code"])
+            self._companies = {company["id"]: str(company["country_code"] or "") for company in found}
+        return self._companies
+
+    def _codes(self, countries: set[int]) -> dict[int, str]:
+        found = self._readable("res.country", [["id", "in", sorted(countries)]], ["code"]) if countries else []
+        return {country["id"]: str(country["code"]) for country in found}
+
+    def _readable(self, model: str, domain: list[Any], fields: list[str]) -> list[dict[str, Any]]:
+        """Records that help to read a number; none when this key may not see them."""
+        try:
+            return self.client.search(model, domain, fields, order="id")
+        except DeliveryError as error:
+            if error.status == 403:
+                return []
+            raise
+
+
+def _is_open(lead: dict[str, Any]) -> bool:
+    return bool(lead["active"]) and lead["won_status"] == "pending"
+
+
+def _any_of(terms: list[Any]) -> list[Any]:
+    """A domain of these terms joined by *or*; a tuple is a term of several parts."""
+    parts = [part for term in terms for part in (term if isinstance(term, tuple) else (term,))]
+    return ["|"] * (len(terms) - 1) + parts

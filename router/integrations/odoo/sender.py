@@ -1,0 +1,198 @@
+"""Odoo 19: a lead by external id for a new customer, a note for each call (R10).
+
+A delivery is done in steps, each remembered before the next: what to add to, the lead, the note. A repeat resumes after the last
+one. `load` is an upsert by our external id, and a note is looked for before it is posted, so that no step happens twice."""
+
+import hashlib
+from collections.abc import Mapping
+from html import escape
+from typing import Any
+
+from router.integrations.base import DeliveryError, Message, Skipped
+from router.integrations.matching import Match
+from router.integrations.notes import MARK, call_note, correction_note, description, essence, recording_note
+from router.integrations.odoo.client import FieldsRefused, OdooClient, RecordGone, exactly
+from router.integrations.odoo.people import responsible_user
+from router.integrations.odoo.search import LEAD, WITH_ARCHIVED, OdooSearch, known_lead
+from router.integrations.placeholders import PLACE, fill
+from router.lib.http_client import Outgoing
+
+MODULE = "calltrack"
+TITLE = "Call from {phone}"
+UTM = {"source_id": "utm.source", "medium_id": "utm.medium", "campaign_id": "utm.campaign"}
+NEEDED = ("name", "phone", "user_id")
+MATCHES = {
+    Match.KNOWN: "its phone number",
+    Match.TYPED: "a number in the text of its phone field",
+    Match.EXTENSION: "a number with an extension, of the same line",
+    Match.ABROAD: "a number without a country code, read as the caller's country writes it",
+}
+"""How the record was found, as people are told."""
+
+
+class OdooSender:
+    """Brings calls into the CRM of an Odoo."""
+
+    def __init__(self, outgoing: Outgoing) -> None:
+        self.outgoing = outgoing
+
+    def deliver(self, message: Message) -> dict[str, Any]:
+        if not message.call["caller"]:
+            raise Skipped("the caller withheld the number, so there is no customer to name")
+        config = message.config
+        client = OdooClient(
+            self.outgoing, config["url"], config["database"], message.secret, message.deadline, message.now
+        )
+        if message.event == "call.updated":
+            return _add_changes(client, message)
+        return _add_call(client, message)
+
+
+def _add_call(client: OdooClient, message: Message) -> dict[str, Any]:
+    steps = message.reference if message.reference.get("record") else _choose(client, message)
+    model, record = str(steps["model"]), int(steps["record"])
+    try:
+        note = _note(client, model, record, MARK + message.call["sid"], call_note(message))
+    except RecordGone:
+        message.remember(dict.fromkeys(("model", "record", "match", "creating", "warning")))
+        raise DeliveryError("The lead was deleted in Odoo meanwhile.", status=404) from None
+    told = {"warning": steps["warning"]} if steps.get("warning") else {}
+    return {"status": 200, "model": model, "record": record, "note_id": note} | told
+
+
+def _choose(client: OdooClient, message: Message) -> dict[str, Any]:
+    """The record that this call is added to; made now when R10 asks for a lead. Returns the steps that were remembered of it."""
+    found = None if message.reference.get("creating") else OdooSearch(client, message).record_to_add_to()
+    if found is not None:
+        steps: dict[str, Any] = {"model": found.model, "record": found.id, "match": MATCHES[found.match]}
+        if found.model == LEAD:
+            steps["lead_id"] = found.id
+    else:
+        message.remember(
+            {"creating": True}
+        )  # decided before anything is sent: our own lead must not look like an older one
+        steps = _create(client, message)
+    message.remember(steps)
+    return steps
+
+
+def _create(client: OdooClient, message: Message) -> dict[str, Any]:
+    """Makes the lead. What it names and Odoo does not have (any more) is left out and told: a lead is worth more."""
+    person, gone = responsible_user(client, message.config)
+    templates: dict[str, str] = {"name": TITLE, **(message.config.get("fields") or {})}
+    values = _values(message, templates)
+    left_out = _add_sources(client, message, values)
+    values["user_id/.id"] = person.id if person else ""  # empty, not absent: Odoo would take the key's owner
+    while True:
+        try:
+            lead = client.load(LEAD, f"{MODULE}.lead_{_external(message.call['sid'])}", values)
+            break
+        except FieldsRefused as refused:
+            if person is not None and "user_id" in refused.fields:
+                gone.append((person.named, f"“{person.named}” cannot be responsible in Odoo"))
+                person, values["user_id/.id"] = None, ""
+                continue
+            taken_out = {name: words for name, words in refused.fields.items() if _take_out(values, name)}
+            if not taken_out:
+                raise
+            left_out |= taken_out
+    owner = person.name if person else "nobody"
+    missing = [{"what": "manager", "name": name, "why": f"{why}: the lead belongs to {owner}"} for name, why in gone]
+    missing += [
+        {"what": name, "name": templates.get(name, ""), "why": f"The lead was made without {name}: {words}"}
+        for name, words in left_out.items()
+    ]
+    return {
+        "model": LEAD,
+        "record": lead,
+        "lead_id": lead,
+        "missing": [one for one in missing if one["name"] and not PLACE.search(one["name"])],
+        "warning": "; ".join(one["why"] for one in missing) or None,
+    }
+
+
+def _values(message: Message, templates: Mapping[str, str]) -> dict[str, Any]:
+    """What a new lead holds, by columns of `load`."""
+    values: dict[str, Any] = {"phone": message.call["caller"], "description": description(message)}
+    for name, template in templates.items():
+        text = fill(template, message.placeholders)
+        values[name] = escape(text).replace("\n", "<br>") if name == "description" else text
+    values["name"] = values["name"].strip() or f"Call from {message.call['caller']}"
+    return values
+
+
+def _add_sources(client: OdooClient, message: Message, values: dict[str, Any]) -> dict[str, str]:
+    """Adds the marketing source to what a new lead holds; returns the fields that Odoo has no record for, and takes none."""
+    refused: dict[str, str] = {}
+    for field, model in UTM.items():
+        name = str((message.call["source"] or {}).get(field.removesuffix("_id")) or "")
+        try:
+            if record := _utm(client, model, name):
+                values[f"{field}/.id"] = record
+        except FieldsRefused as error:
+            refused[field] = f"“{name}”: {'; '.join(error.fields.values())}"
+    return refused
+
+
+def _take_out(values: dict[str, Any], name: str) -> bool:
+    """Takes a field out of what a new lead holds; False when it is not there, or the lead would not be one without."""
+    column = next((column for column in values if column.removesuffix("/.id") == name), None)
+    if column is None or name in NEEDED:
+        return False
+    del values[column]
+    return True
+
+
+def _utm(client: OdooClient, model: str, name: str) -> int | None:
+    """The record of a marketing source by its name, in any case, an archived one too; made when it is new."""
+    if not name:
+        return None
+    found = client.search(
+        model, [["name", "=ilike", exactly(name)]], ["id"], order="id", limit=1, context=WITH_ARCHIVED
+    )
+    if found:
+        return int(found[0]["id"])
+    return client.load(model, f"{MODULE}.{model.replace('.', '_')}_{_digest(name.casefold())}", {"name": name})
+
+
+def _note(client: OdooClient, model: str, record: int, mark: str, body: str) -> int:
+    """Posts a note once: one that carries the mark already is that note."""
+    return _found_note(client, model, record, mark) or _post_note(client, model, record, body)
+
+
+def _found_note(client: OdooClient, model: str, record: int, mark: str) -> int | None:
+    wanted = [["model", "=", model], ["res_id", "=", record], ["body", "ilike", exactly(mark)]]
+    found = client.search("mail.message", wanted, ["id"], order="id", limit=1)
+    return int(found[0]["id"]) if found else None
+
+
+def _post_note(client: OdooClient, model: str, record: int, body: str) -> int:
+    posted = client.call(model, "message_post", ids=[record], body=body, body_is_html=True)
+    return int(posted[0] if isinstance(posted, list) else posted)
+
+
+def _add_changes(client: OdooClient, message: Message) -> dict[str, Any]:
+    """A recording that came late, and a corrected end or source (R7), each a note on the lead that is there; never another lead."""
+    recording, record = message.call["recording"], known_lead(message)
+    if record is None:
+        raise Skipped("the CRM has no lead of this caller")
+    notes = {essence(message): correction_note(message)}
+    if recording:
+        notes[escape(str(recording))] = recording_note(message)
+    try:
+        missing = [body for mark, body in notes.items() if _found_note(client, LEAD, record, mark) is None]
+        posted = [_post_note(client, LEAD, record, body) for body in missing]
+    except RecordGone:
+        raise Skipped("the lead was deleted in Odoo") from None
+    if not posted:
+        raise Skipped("nothing that the CRM shows has changed")
+    return {"status": 200, "notes": posted}
+
+
+def _external(sid: str) -> str:
+    """External ids hold no dots and no spaces."""
+    return sid if sid.isalnum() else _digest(sid)
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()

@@ -1,0 +1,348 @@
+"""Who sends what, and how it ended: claim, lease, fence, finish (R11).
+
+When a delivery is tried again (R11; the schedule of Standard Webhooks).
+
+The circuit breaker of a destination, in the database so that all workers share it: after failures in a row its deliveries wait."""
+
+import secrets
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, delete, exists, literal_column, select, update
+from sqlalchemy.orm import Session, aliased
+
+from router.db import insert_new, wait_for_turn
+from router.integrations.models import Delivery, DeliveryAttempt, DestinationHealth, Integration, Lead
+from router.integrations.problems import note_missing
+from router.lib.phones import spellings_of_line
+from router.voice.models import Call
+
+PAUSES = tuple(timedelta(seconds=seconds) for seconds in (0, 5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400))
+"""Before the first, second … tenth attempt; after the tenth it is dead."""
+SPREAD = 0.1
+LONGEST_WISH = timedelta(hours=24)
+"""What a receiver's Retry-After may ask for at most."""
+
+
+def next_attempt(attempts: int, now: datetime, chance: float, retry_after: float | None = None) -> datetime | None:
+    """The moment of the attempt that follows `attempts` failed ones, or None when there is none left.
+
+    `chance`, 0 to 1, spreads the pause by ±10 %; a receiver's Retry-After (seconds) makes it longer, never shorter.
+    """
+    if attempts >= len(PAUSES):
+        return None
+    pause = PAUSES[attempts] * (1 - SPREAD + 2 * SPREAD * chance)
+    return now + max(pause, wish(retry_after))
+
+
+def wish(retry_after: float | None) -> timedelta:
+    """A receiver's Retry-After, within reason."""
+    return timedelta(seconds=min(max(retry_after or 0.0, 0.0), LONGEST_WISH.total_seconds()))
+
+
+FAILURES_TO_OPEN = 5
+FIRST_PAUSE = timedelta(seconds=60)
+LONGEST_PAUSE = timedelta(minutes=30)
+
+
+def pause_after(failures: int) -> timedelta | None:
+    """How long a destination is left alone after so many failures in a row: 60 s from the fifth on, doubling to 30 min."""
+    if failures < FAILURES_TO_OPEN:
+        return None
+    doubled: timedelta = FIRST_PAUSE * 2 ** min(failures - FAILURES_TO_OPEN, 10)
+    return min(doubled, LONGEST_PAUSE)
+
+
+def note_success(session: Session, destination: str) -> None:
+    session.execute(delete(DestinationHealth).where(DestinationHealth.destination == destination))
+
+
+def note_failure(session: Session, destination: str, error: str, now: datetime) -> None:
+    """One more retryable failure in a row."""
+    health = _locked(session, destination, now)
+    health.failures += 1
+    health.failing_since = health.failing_since or now
+    health.last_error = error
+    pause = pause_after(health.failures)
+    if pause is not None:
+        health.open_until = now + pause
+
+
+def leave_alone(session: Session, destination: str, error: str, now: datetime, until: datetime) -> None:
+    """The destination itself asked for a pause, or refuses our account: nothing is tried before `until`."""
+    health = _locked(session, destination, now)
+    health.failing_since = health.failing_since or now
+    health.last_error = error
+    health.open_until = max(until, health.open_until or until)
+
+
+def try_at_once(session: Session, destination: str) -> None:
+    """An admin changed something or asks for it: the pause is over, what was learnt about failures is not."""
+    session.execute(
+        update(DestinationHealth).where(DestinationHealth.destination == destination).values(open_until=None)
+    )
+
+
+def _locked(session: Session, destination: str, now: datetime) -> DestinationHealth:
+    fresh = insert_new(session, DestinationHealth, unique=["destination"])
+    session.execute(fresh.values(destination=destination, failures=0, last_error="", failing_since=now))
+    return session.get_one(DestinationHealth, destination, with_for_update=True, populate_existing=True)
+
+
+LEASE = timedelta(seconds=60)
+"""Longer than any attempt may last (20 s), so that nobody takes over what is still being sent."""
+AT_ONCE = 2
+"""Deliveries under way to one destination; 1 while it fails."""
+ACCOUNT_PAUSE = timedelta(minutes=30)
+REASON_LENGTH = 200
+MESSAGE_LENGTH = 2000
+LEASED: ColumnElement[str] = literal_column("'leased'")
+NOTHING: ColumnElement[str] = literal_column("''")
+"""Written out, not bound: SQLite takes a partial index only for what it can read."""
+CLAIMS = 7302
+"""Names the turn in which one worker at a time claims."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One delivery lent to one worker for one attempt."""
+
+    id: int
+    attempt: int
+    owner: str
+    destination: str
+    failing: bool
+    """The destination failed the last time."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an attempt ended: done, retry, dead, skipped or expired."""
+
+    kind: str
+    message: str = ""
+    status: int | None = None
+    milliseconds: int = 0
+    retry_after: float | None = None
+    refused_account: bool = False
+    reference: dict[str, Any] = field(default_factory=dict)
+
+
+def claim(session: Session, now: datetime, room: int, room_failing: int) -> list[Claim]:
+    """Takes at most one due delivery of each integration; destinations that are busy or left alone are passed over.
+
+    `room` limits how many, `room_failing` how many of them may go to destinations that failed the last time.
+    Workers claim one after the other, so nothing is ever lent to two.
+    """
+    wait_for_turn(session, CLAIMS, 0)
+    _take_back(session, now)
+    busy = Counter(_busy(session))
+    claims: list[Claim] = []
+    for due in _due(session, now):
+        failing = bool(due.failing)
+        if len(claims) >= room or busy[due.destination] >= (1 if failing else AT_ONCE):
+            continue
+        if failing and room_failing <= sum(one.failing for one in claims):
+            continue
+        claims.append(_lend(session, due, now))
+        busy[due.destination] += 1
+    return claims
+
+
+def anything_due(session: Session, now: datetime) -> bool:
+    """Whether a claim could find something: asked without any lock."""
+    ended = exists().where(Delivery.state == LEASED, Delivery.next_at <= now)
+    return bool(session.scalar(select(ended))) or bool(_due(session, now))
+
+
+def _take_back(session: Session, now: datetime) -> None:
+    """Leases that ended: their worker is gone. The attempt was counted, so what kills workers ends as dead."""
+    lost = (Delivery.state == LEASED) & (Delivery.next_at <= now)
+    last = Delivery.attempts >= len(PAUSES)
+    for condition, values in (
+        (lost & last, {"state": "dead", "reason": "The worker stopped in the middle of the last attempt."}),
+        (lost, {"state": "pending", "next_at": now}),
+    ):
+        session.execute(
+            update(Delivery)
+            .where(condition)
+            .values(lease_owner="", **values)
+            .execution_options(synchronize_session=False)
+        )
+
+
+def _busy(session: Session) -> list[str]:
+    """The destination of every delivery under way, once for each."""
+    under_way = select(Integration.destination).join(Delivery, Delivery.integration_id == Integration.id)
+    return list(session.scalars(under_way.where(Delivery.state == LEASED)))
+
+
+def _due(session: Session, now: datetime) -> list[Row[Any]]:
+    """The next due delivery of each integration whose destination is not left alone, the longest waiting first."""
+    first = _first_due(now)
+    candidates = (
+        select(
+            first.label("id"),
+            Integration.destination,
+            DestinationHealth.destination.is_not(None).label("failing"),
+        )
+        .outerjoin(DestinationHealth, DestinationHealth.destination == Integration.destination)
+        .where(DestinationHealth.open_until.is_(None) | (DestinationHealth.open_until <= now))
+        .subquery()
+    )
+    statement = select(candidates).join(Delivery, Delivery.id == candidates.c.id)
+    return list(session.execute(statement.order_by(Delivery.next_at, Delivery.id)))
+
+
+def _first_due(now: datetime) -> ColumnElement[int]:
+    earlier = aliased(Delivery)
+    waits = exists().where(
+        earlier.order_key == Delivery.order_key,
+        earlier.order_key != NOTHING,
+        earlier.state.in_(("pending", "leased")),
+        (earlier.id < Delivery.id) | (earlier.state == "leased"),
+        earlier.id != Delivery.id,
+    )
+    return (
+        select(Delivery.id)
+        .where(Delivery.integration_id == Integration.id, Delivery.state == "pending", Delivery.next_at <= now, ~waits)
+        .order_by(Delivery.next_at, Delivery.id)
+        .limit(1)
+        .correlate(Integration)
+        .scalar_subquery()
+    )
+
+
+def _lend(session: Session, due: Row[Any], now: datetime) -> Claim:
+    owner = secrets.token_hex(16)
+    attempt = session.execute(
+        update(Delivery)
+        .where(Delivery.id == due.id)
+        .values(
+            state="leased",
+            lease_owner=owner,
+            next_at=now + LEASE,
+            attempts=Delivery.attempts + 1,
+            destination=due.destination,
+            changed=False,
+        )
+        .returning(Delivery.attempts)
+        .execution_options(synchronize_session=False)
+    ).scalar_one()
+    return Claim(due.id, attempt, owner, due.destination, bool(due.failing))
+
+
+def held(session: Session, claim: Claim) -> Delivery | None:
+    """The delivery, locked, as long as this claim holds its lease; None when somebody else has taken over (the fence)."""
+    return session.scalar(
+        select(Delivery)
+        .where(Delivery.id == claim.id, Delivery.state == "leased", Delivery.lease_owner == claim.owner)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+
+
+def remember(session: Session, claim: Claim, steps: dict[str, Any], now: datetime) -> bool:
+    """Keeps the result of a step of this attempt; False when the lease is lost, and the attempt has to stop.
+
+    A step `lead_id` also becomes the lead that stands for the caller from now on. A step `missing` says what the receiver did not have
+    of all that the integration names: people are told of it.
+    """
+    delivery = held(session, claim)
+    if delivery is None:
+        return False
+    delivery.reference = {**delivery.reference, **steps}
+    if lead := steps.get("lead_id"):
+        _keep_lead(session, delivery, str(lead), now)
+    if "missing" in steps:
+        note_missing(session, delivery, steps["missing"], now)
+    return True
+
+
+def _keep_lead(session: Session, delivery: Delivery, external_id: str, now: datetime) -> None:
+    caller = session.scalar(select(Call.caller).where(Call.id == delivery.call_id))
+    if caller is None:
+        return
+    of_line = (Lead.destination == delivery.destination, Lead.caller.in_(spellings_of_line(caller)))
+    if session.scalar(select(Lead.id).where(*of_line).limit(1)) is None:
+        fresh = insert_new(session, Lead, unique=["destination", "caller"])
+        session.execute(
+            fresh.values(
+                project_id=delivery.project_id,
+                destination=delivery.destination,
+                caller=caller,
+                external_key=delivery.message_id,
+                external_id=external_id,
+                created_at=now,
+            )
+        )
+    session.execute(
+        update(Lead)
+        .where(*of_line, Lead.external_id != external_id)
+        .values(external_id=external_id, external_key=delivery.message_id)
+    )
+
+
+def finish(session: Session, claim: Claim, outcome: Outcome, now: datetime, chance: float) -> bool:
+    """Writes how an attempt ended, unless the lease was lost meanwhile (False): then its new owner's word counts."""
+    delivery = held(session, claim)
+    if delivery is None:
+        return False
+    delivery.lease_owner = ""
+    delivery.reason = outcome.message[:REASON_LENGTH]
+    kind = _settle(delivery, outcome, now, chance)
+    session.add(
+        DeliveryAttempt(
+            delivery_id=claim.id,
+            at=now,
+            milliseconds=outcome.milliseconds,
+            status=outcome.status,
+            outcome=kind,
+            message=outcome.message[:MESSAGE_LENGTH],
+        )
+    )
+    _judge_destination(session, claim, outcome, now)
+    return True
+
+
+def _settle(delivery: Delivery, outcome: Outcome, now: datetime, chance: float) -> str:
+    """Moves the delivery on; returns what the attempt's row says of it."""
+    if outcome.kind == "retry":
+        return _plan_next(delivery, outcome, now, chance)
+    if outcome.kind == "done":
+        delivery.reference = {**delivery.reference, **outcome.reference}
+        delivery.done_at = now
+    delivery.state = outcome.kind
+    if delivery.changed and outcome.kind in ("done", "skipped"):
+        delivery.state, delivery.next_at, delivery.attempts = "pending", now, 0
+    return outcome.kind
+
+
+def _plan_next(delivery: Delivery, outcome: Outcome, now: datetime, chance: float) -> str:
+    if outcome.refused_account:  # no message is lost because a key ran out: the try does not count
+        delivery.attempts -= 1
+        delivery.state, delivery.next_at = "pending", now + ACCOUNT_PAUSE
+        return "retry"
+    following = next_attempt(delivery.attempts, now, chance, outcome.retry_after)
+    if following is None:
+        delivery.state = "dead"
+    elif delivery.not_after is not None and following > delivery.not_after:
+        delivery.state = "expired"
+    else:
+        delivery.state, delivery.next_at = "pending", following
+        return "retry"
+    return delivery.state
+
+
+def _judge_destination(session: Session, claim: Claim, outcome: Outcome, now: datetime) -> None:
+    if outcome.kind == "done":
+        if claim.failing:
+            note_success(session, claim.destination)
+    elif outcome.refused_account:
+        leave_alone(session, claim.destination, outcome.message, now, now + ACCOUNT_PAUSE)
+    elif outcome.kind == "retry" and outcome.retry_after and outcome.status == 429:
+        leave_alone(session, claim.destination, outcome.message, now, now + wish(outcome.retry_after))
+    elif outcome.kind == "retry":
+        note_failure(session, claim.destination, outcome.message, now)

@@ -1,0 +1,246 @@
+"""The worker's part of R11: claims what is due, sends it in a bounded pool of threads, writes down how it ended.
+
+From a claimed delivery to the message that its sender gets: built when it is sent, from what is known then."""
+
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+import structlog
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from router.accounts.models import Project
+from router.attribution.models import Visit
+from router.integrations.base import DeliveryError, Expired, Message, Sender, Skipped
+from router.integrations.models import Delivery, Integration, Lead
+from router.integrations.outbox import full_call_documents
+from router.integrations.placeholders import placeholder_values
+from router.integrations.queue import Claim, Outcome, anything_due, claim, finish, remember
+from router.integrations.senders import make_senders
+from router.lib.crypto import KeyRing
+from router.lib.http_client import Outgoing
+from router.lib.phones import spellings_of_line
+from router.scenarios.models import Scenario
+from router.server import Server
+from router.voice.models import Call
+
+Remember = Callable[[dict[str, Any]], None]
+
+
+def build(
+    session: Session, claim: Claim, keys: KeyRing, now: datetime, deadline: float, remember: Remember
+) -> tuple[str, Message]:
+    """The kind of the receiver and the message for it.
+
+    Raises:
+        Skipped: the integration was removed, or the call is not there any more.
+        Expired: it is too late.
+    """
+    delivery = session.get_one(Delivery, claim.id)
+    integration = session.get(Integration, delivery.integration_id)
+    call = session.get(Call, delivery.call_id)
+    if integration is None or integration.removed_at is not None:
+        raise Skipped("the integration was removed")
+    if call is None:
+        raise Skipped("the call was deleted")
+    if delivery.not_after is not None and now > delivery.not_after:
+        raise Expired("too late: the receiver would not count it any more")
+    visit = session.get(Visit, call.visit_id) if call.visit_id is not None else None
+    project = session.get_one(Project, delivery.project_id)
+    return integration.kind, Message(
+        id=delivery.message_id,
+        event=delivery.event,
+        event_at=delivery.event_at,
+        now=now,
+        attempt=claim.attempt,
+        config=_config(session, integration),
+        secret=keys.unseal(integration.sealed) if integration.sealed else "",
+        call=full_call_documents(session, [call])[0],
+        placeholders=placeholder_values(call, visit, project),
+        visit_last_sign=visit.last_sign_at if visit else None,
+        reference=delivery.reference,
+        known_lead=_known_lead(session, integration.destination, call.caller),
+        deadline=deadline,
+        remember=remember,
+        country=project.country,
+    )
+
+
+def _config(session: Session, integration: Integration) -> dict[str, Any]:
+    """The responsible person of a lead is the scenario's manager, else the integration's (R10)."""
+    if integration.slot != "crm":
+        return dict(integration.config)
+    of_scenario = session.scalar(select(Scenario.manager).where(Scenario.id == integration.scenario_id))
+    of_integration = integration.config.get("manager", "")
+    return {**integration.config, "manager": of_scenario or of_integration, "fallback_manager": of_integration}
+
+
+def _known_lead(session: Session, destination: str, caller: str | None) -> str | None:
+    if caller is None:
+        return None
+    of_line = Lead.caller.in_(spellings_of_line(caller))
+    return session.scalar(
+        select(Lead.external_id).where(Lead.destination == destination, of_line).order_by(Lead.id).limit(1)
+    )
+
+
+THREADS = 24
+POLL_SECONDS = 0.5
+LATE_SECONDS = 10.0
+"""How long a worker that stops waits for its senders beyond the longest attempt."""
+
+log = structlog.get_logger(__name__)
+
+
+class LeaseLost(Exception):
+    """Somebody else sends this delivery now; this attempt has to stop."""
+
+
+class DeliveryWorker:
+    """Sends deliveries for one process. `run` until told to stop, or `run_once` for what is due now."""
+
+    def __init__(
+        self,
+        server: Server,
+        *,
+        outgoing: Outgoing | None = None,
+        senders: Mapping[str, Sender] | None = None,
+        threads: int = THREADS,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self.server = server
+        self.outgoing = outgoing or Outgoing(server.settings.allow_private)
+        self.senders = dict(senders) if senders is not None else make_senders(self.outgoing)
+        self.threads = threads
+        self.chance = chance
+        self._wake = threading.Event()
+        self._under_way: dict[Future[None], bool] = {}
+        """Each with whether its destination failed the last time."""
+
+    def run_once(self, now: datetime) -> int:
+        """Sends everything that is due at `now`; returns how many attempts were made.
+
+        Raises:
+            Exception: the first that a sender did not expect, after all rows were moved on.
+        """
+        made = 0
+        failures: list[BaseException] = []
+        with ThreadPoolExecutor(self.threads, "delivery") as pool:
+            while begun := self._begin(pool, lambda: now):
+                made += begun
+                failures += self._finished(wait(self._under_way).done)
+        if failures:
+            raise failures[0]
+        return made
+
+    def run(self, stop: threading.Event) -> None:
+        """Sends what becomes due until `stop` is set; then finishes what is under way."""
+        with ThreadPoolExecutor(self.threads, "delivery") as pool:
+            while not stop.is_set():
+                self._wake.clear()
+                if not self._begin_safely(pool):
+                    self._wake.wait(POLL_SECONDS)
+                self._report({future for future in self._under_way if future.done()})
+            self._report(wait(self._under_way, timeout=self.outgoing.total_seconds + LATE_SECONDS).done)
+
+    def wake(self) -> None:
+        """Something may be due: look now instead of at the next turn."""
+        self._wake.set()
+
+    def _begin_safely(self, pool: ThreadPoolExecutor) -> int:
+        try:
+            return self._begin(pool, self.server.now)
+        except Exception:
+            log.exception("deliveries cannot be claimed")  # the database is away: the next turn tries again
+            return 0
+
+    def _begin(self, pool: ThreadPoolExecutor, clock: Callable[[], datetime]) -> int:
+        """Claims what there is room for and hands it to the pool; at most half of the threads wait for failing destinations."""
+        room = self.threads - len(self._under_way)
+        room_failing = self.threads // 2 - sum(self._under_way.values())
+        now = clock()
+        with self.server.database.reading() as session:
+            if room <= 0 or not anything_due(session, now):
+                return 0
+        deadline = self.outgoing.deadline()
+        with self.server.database.writing() as session:
+            claims = claim(session, now, room, room_failing)
+        for one in claims:
+            future = pool.submit(self._attempt, one, clock, deadline)
+            self._under_way[future] = one.failing
+            future.add_done_callback(lambda _: self._wake.set())
+        return len(claims)
+
+    def _attempt(self, one: Claim, clock: Callable[[], datetime], deadline: float) -> None:
+        """One attempt from building the message to writing down how it ended; a poisonous row is moved on before its exception goes up."""
+        began = time.monotonic()
+        unexpected: Exception | None = None
+        try:
+            outcome = self._deliver(one, clock, deadline)
+        except LeaseLost:
+            return
+        except Exception as error:
+            unexpected = error
+            outcome = Outcome("retry", f"Our mistake: {type(error).__name__}. The log has more.")
+        outcome = _timed(outcome, began)
+        with self.server.database.writing() as session:
+            kept = finish(session, one, outcome, clock(), self.chance())
+        log.info("delivery", id=one.id, attempt=one.attempt, outcome=outcome.kind, status=outcome.status, kept=kept)
+        if unexpected is not None:
+            raise unexpected
+
+    def _deliver(self, one: Claim, clock: Callable[[], datetime], deadline: float) -> Outcome:
+        try:
+            with self.server.database.reading() as session:
+                keep = partial(self._keep, one, clock)
+                kind, message = build(session, one, self.server.keys, clock(), deadline, keep)
+            return _done(self._sender(kind).deliver(message))
+        except Skipped as reason:
+            return Outcome("skipped", str(reason))
+        except Expired as reason:
+            return Outcome("expired", str(reason))
+        except DeliveryError as error:
+            return Outcome(
+                "dead" if error.permanent else "retry",
+                str(error),
+                status=error.status,
+                retry_after=error.retry_after,
+                refused_account=error.refused_account,
+            )
+
+    def _sender(self, kind: str) -> Sender:
+        if kind not in self.senders:
+            raise DeliveryError(f"This server has no connector named {kind}.", permanent=True)
+        return self.senders[kind]
+
+    def _keep(self, one: Claim, clock: Callable[[], datetime], steps: dict[str, Any]) -> None:
+        with self.server.database.writing() as session:
+            if not remember(session, one, steps, clock()):
+                raise LeaseLost
+
+    def _finished(self, futures: set[Future[None]]) -> list[BaseException]:
+        for future in futures:
+            self._under_way.pop(future, None)
+        return [error for future in futures if (error := future.exception()) is not None]
+
+    def _report(self, futures: set[Future[None]]) -> None:
+        for error in self._finished(futures):
+            log.error("a delivery failed in a way nobody expected", exc_info=error)
+
+
+def _done(answer: dict[str, Any]) -> Outcome:
+    status = answer.get("status")
+    kept = {name: value for name, value in answer.items() if name != "status"}
+    words = "No answer came in time; it counts as sent." if kept.get("unconfirmed") else ""
+    return Outcome("done", words or str(kept.get("warning", "")), status=status, reference=kept)
+
+
+def _timed(outcome: Outcome, began: float) -> Outcome:
+    return replace(outcome, milliseconds=int((time.monotonic() - began) * 1000))

@@ -1,0 +1,120 @@
+"""How times, durations and counts are said to people.
+
+Money is an integer of minor units with a currency; how many digits those have, how it is said, and how it is read.
+
+Names of countries, from the time zone database's list of ISO 3166."""
+
+import re
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from decimal import Decimal
+from functools import cache
+from importlib.resources import files
+from zoneinfo import ZoneInfo
+
+import phonenumbers
+
+
+def say_moment(moment: datetime, zone: str, now: datetime) -> str:
+    """`today 14:32`, `yesterday 09:05`, `Mon 3 Nov, 09:05`; with the year when it is another one."""
+    here, today = moment.astimezone(ZoneInfo(zone)), now.astimezone(ZoneInfo(zone)).date()
+    if here.date() == today:
+        return f"today {here:%H:%M}"
+    if here.date() == today - timedelta(days=1):
+        return f"yesterday {here:%H:%M}"
+    year = "" if here.year == today.year else f" {here.year}"
+    return f"{here:%a} {here.day} {here:%b}{year}, {here:%H:%M}"
+
+
+def say_exactly(moment: datetime, zone: str) -> str:
+    """`Monday 3 November 2026, 09:05:17 CET`"""
+    here = moment.astimezone(ZoneInfo(zone))
+    return f"{here:%A} {here.day} {here:%B %Y, %H:%M:%S %Z}"
+
+
+def say_day(moment: datetime, zone: str) -> str:
+    """`3 Nov 2026`"""
+    here = moment.astimezone(ZoneInfo(zone))
+    return f"{here.day} {here:%b %Y}"
+
+
+def say_duration(seconds: float) -> str:
+    """`45 s`, `1 min 12 s`, `2 h 5 min`, `3 days 4 h`; the two largest units at most."""
+    left = round(seconds)
+    parts: list[tuple[int, str]] = []
+    for size, unit in ((86400, "day"), (3600, "h"), (60, "min"), (1, "s")):
+        amount, left = divmod(left, size)
+        if amount or (parts and unit != "day"):
+            parts.append((amount, f"{unit}s" if unit == "day" and amount != 1 else unit))
+    said = [f"{amount} {unit}" for amount, unit in parts[:2] if amount]
+    return " ".join(said) or "0 s"
+
+
+def say_count(amount: int, one: str, many: str | None = None) -> str:
+    """`1 call`, `1,204 calls`, `0 calls`."""
+    return f"{amount:,} {one if amount == 1 else many or one + 's'}"
+
+
+_BY_DIGITS = {
+    0: "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF",
+    3: "BHD IQD JOD KWD LYD OMR TND",
+    2: "AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF CHF CNY COP CRC CUP"
+    " CVE CZK DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GTQ GYD HKD HNL HTG HUF IDR ILS INR IRR JMD KES"
+    " KGS KHR KPW KYD KZT LAK LBP LKR LRD LSL MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK"
+    " NPR NZD PAB PEN PGK PHP PKR PLN QAR RON RSD RUB SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB"
+    " TJS TMT TOP TRY TTD TWD TZS UAH USD UYU UZS VED VES WST XCD XCG YER ZAR ZMW ZWG",
+}
+CURRENCIES = {code: digits for digits, codes in _BY_DIGITS.items() for code in codes.split()}
+"""ISO 4217: code to the number of digits after the point."""
+
+
+def say_money(minor: int, currency: str) -> str:
+    """`1,234.50 EUR`, `-3 JPY`."""
+    digits = CURRENCIES.get(currency, 2)
+    return f"{minor / 10**digits:,.{digits}f} {currency}"
+
+
+def say_change(minor: int, currency: str) -> str:
+    """As money, with its sign: `+12.00 EUR`, `−3.00 EUR`."""
+    return ("−" if minor < 0 else "+") + say_money(abs(minor), currency)
+
+
+def plain_money(minor: int, currency: str) -> str:
+    """For programs: `1234.50`."""
+    return str(Decimal(minor).scaleb(-CURRENCIES.get(currency, 2)))
+
+
+def read_money(text: str, currency: str) -> int:
+    """Minor units of what a person typed: `12`, `12.50`, `12,50`, `-3`; no thousands separators.
+
+    Raises:
+        ValueError: it is no such amount; the sentence says how to write one.
+    """
+    digits = CURRENCIES.get(currency, 2)
+    found = AMOUNT.fullmatch("".join(text.split()).replace("−", "-"))
+    if found is None or len(found["fraction"] or "") > digits or (found["point"] == "," and digits == 3):
+        raise ValueError(f"Write an amount like {plain_money(12 * 10**digits + 5 * 10**digits // 10, currency)}.")
+    minor: int = int(found["whole"]) * 10**digits + int((found["fraction"] or "").ljust(digits, "0") or "0")
+    return -minor if found["sign"] == "-" else minor
+
+
+AMOUNT = re.compile(r"(?P<sign>[+-]?)(?P<whole>[0-9]{1,13})(?:(?P<point>[.,])(?P<fraction>[0-9]{1,3}))?")
+
+
+LIST = "iso3166.tab"
+
+
+def country_name(code: str) -> str:
+    """`United States`; a code that the list does not have stays as it is."""
+    return _names().get(code, code)
+
+
+def named_countries(codes: Iterable[str] = phonenumbers.SUPPORTED_REGIONS) -> list[tuple[str, str]]:
+    """Code and name of countries, in the order of the names; without codes of every country with telephone numbers."""
+    return sorted(((code, country_name(code)) for code in codes), key=lambda one: one[1])
+
+
+@cache
+def _names() -> dict[str, str]:
+    lines = (files("tzdata.zoneinfo") / LIST).read_text(encoding="utf-8").splitlines()
+    return dict(line.split("\t", 1) for line in lines if line and not line.startswith("#"))

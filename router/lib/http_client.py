@@ -1,0 +1,305 @@
+"""The one client for addresses that users typed: only public ones, resolved once, never redirected, limited in time and size."""
+
+import json
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpcore
+import httpx
+
+from router.config import Networks
+
+TOTAL_SECONDS = 20.0
+CONNECT_SECONDS = 5.0
+ANSWER_LIMIT = 64 * 1024
+PORTS = (443, 8443)
+USER_AGENT = "router (call tracking)"
+NOT_PUBLIC = tuple(
+    ip_network(text)
+    for text in (
+        "64:ff9b::/96",
+        "64:ff9b:1::/48",
+        "2002::/16",
+        "2001::/32",
+        "192.88.99.0/24",
+        "::/96",
+        "fec0::/10",
+        "5f00::/16",
+    )
+)
+
+Address = IPv4Address | IPv6Address
+Resolver = Callable[..., Any]
+
+
+class OutgoingError(Exception):
+    """No answer came; the message is for people."""
+
+
+class AddressBlocked(OutgoingError):
+    """The address is not one that this server may reach; nothing was sent."""
+
+
+class ConnectionFailed(OutgoingError):
+    """Nobody was reached, so nothing was sent."""
+
+
+class NoAnswer(OutgoingError):
+    """Something was sent and no answer came: the receiver may have acted on it or not."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back. The body ends at the client's limit (64 kB unless told) or when time was up; `complete` tells."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    complete: bool
+
+    @property
+    def text(self) -> str:
+        return self.body.decode("utf-8", "replace")
+
+
+class Outgoing:
+    """Sends requests that may reach public addresses by https, and anything inside `allow_private`."""
+
+    def __init__(
+        self,
+        allow_private: Networks = (),
+        *,
+        total_seconds: float = TOTAL_SECONDS,
+        resolver: Resolver = socket.getaddrinfo,
+        tls: ssl.SSLContext | None = None,
+        answer_limit: int = ANSWER_LIMIT,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.allow_private = allow_private
+        self.answer_limit = answer_limit
+        self.total_seconds = total_seconds
+        self.resolver = resolver
+        self.tls = tls or httpx.create_ssl_context(trust_env=False)
+        self.clock = clock
+
+    def deadline(self) -> float:
+        """The moment (of `clock`, in seconds) at which requests that begin now have to be over."""
+        return self.clock() + self.total_seconds
+
+    def post_json(self, url: str, body: Any, headers: Mapping[str, str], deadline: float | None = None) -> Answer:
+        content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+        return self.post(url, content, {"Content-Type": "application/json", **headers}, deadline)
+
+    def post(self, url: str, content: bytes, headers: Mapping[str, str], deadline: float | None = None) -> Answer:
+        """As `request`."""
+        return self.request("POST", url, content, headers, deadline)
+
+    def request(
+        self, method: str, url: str, content: bytes, headers: Mapping[str, str], deadline: float | None = None
+    ) -> Answer:
+        """
+        Raises:
+            AddressBlocked, ConnectionFailed: nothing was sent.
+            NoAnswer: something was, and no answer came in time.
+        """
+        request = _request(method, url, content, headers)
+        check_literal(url, self.allow_private)
+        attempt = _Attempt(deadline if deadline is not None else self.deadline(), self.clock)
+        backend = _GuardedBackend(attempt, self.allow_private, request.url.scheme, self.resolver)
+        try:
+            with httpcore.ConnectionPool(ssl_context=self.tls, network_backend=backend, http2=False) as pool:
+                return _exchange(pool, request, self.answer_limit)
+        except OutgoingError:
+            raise
+        except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError) as error:
+            raise _explained(error, attempt.sent) from None
+
+
+def check_literal(url: str, allow_private: Networks) -> None:
+    """What can be told of an address without asking the network: scheme, port, user info, and the host if it is an address.
+
+    Raises:
+        AddressBlocked: it can never be reached from here.
+    """
+    parsed = _parse(url)
+    host = _literal(parsed.host)
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise AddressBlocked("The address has to begin with https://.")
+    if parsed.userinfo:
+        raise AddressBlocked("The address must not contain a user name or a password.")
+    if host is not None:
+        _check(host, parsed.port or _default_port(parsed.scheme), parsed.scheme, allow_private)
+    elif not allow_private:
+        _check_public_way(parsed.port or _default_port(parsed.scheme), parsed.scheme)
+
+
+@dataclass
+class _Attempt:
+    """One request under way: when it has to be over, and whether a byte of it has left."""
+
+    deadline: float
+    clock: Callable[[], float]
+    sent: bool = False
+
+    def seconds(self, wanted: float | None, late: type[httpcore.TimeoutException]) -> float:
+        left = self.deadline - self.clock()
+        if left <= 0:
+            raise late("time is up")
+        return left if wanted is None else min(wanted, left)
+
+
+class _GuardedBackend(httpcore.SyncBackend):
+    """Looks a name up once, refuses it when any of its addresses is not allowed, and connects to what was checked."""
+
+    def __init__(self, attempt: _Attempt, allow_private: Networks, scheme: str, resolver: Resolver) -> None:
+        self.attempt = attempt
+        self.allow_private = allow_private
+        self.scheme = scheme
+        self.resolver = resolver
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.NetworkStream:
+        addresses = self._addresses(host, port)
+        for address in addresses:
+            _check(ip_address(address.split("%")[0]), port, self.scheme, self.allow_private)
+        failure: Exception = httpcore.ConnectError("no address")
+        for address in addresses:
+            seconds = self.attempt.seconds(CONNECT_SECONDS, httpcore.ConnectTimeout)
+            try:
+                stream = super().connect_tcp(address, port, seconds, local_address, socket_options)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                failure = error
+            else:
+                return _LimitedStream(stream, self.attempt)
+        raise failure
+
+    def _addresses(self, host: str, port: int) -> list[str]:
+        try:
+            found = self.resolver(host, port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError):
+            raise ConnectionFailed(f"The name {host} cannot be found.") from None
+        return list(dict.fromkeys(entry[4][0] for entry in found))
+
+    def connect_unix_socket(self, *_: Any, **__: Any) -> httpcore.NetworkStream:
+        raise AddressBlocked("Only addresses of the internet can be reached.")
+
+
+@dataclass
+class _LimitedStream(httpcore.NetworkStream):
+    """A connection on which every operation ends with the attempt's deadline, however often it moves a byte."""
+
+    stream: httpcore.NetworkStream
+    attempt: _Attempt = field(repr=False)
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self.stream.read(max_bytes, self.attempt.seconds(timeout, httpcore.ReadTimeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        seconds = self.attempt.seconds(timeout, httpcore.WriteTimeout)
+        self.attempt.sent = True
+        self.stream.write(buffer, seconds)
+
+    def close(self) -> None:
+        self.stream.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        seconds = self.attempt.seconds(CONNECT_SECONDS, httpcore.ConnectTimeout)
+        return _LimitedStream(self.stream.start_tls(ssl_context, server_hostname, seconds), self.attempt)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self.stream.get_extra_info(info)
+
+
+def _request(method: str, url: str, content: bytes, headers: Mapping[str, str]) -> httpx.Request:
+    _parse(url)
+    common = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", "Connection": "close"}
+    return httpx.Request(method, url, content=content, headers={**common, **headers})
+
+
+def _exchange(pool: httpcore.ConnectionPool, request: httpx.Request, limit: int) -> Answer:
+    address = httpcore.URL(
+        scheme=request.url.raw_scheme,
+        host=request.url.raw_host,
+        port=request.url.port,
+        target=request.url.raw_path,
+    )
+    with pool.stream(request.method, address, headers=request.headers.raw, content=request.content) as response:
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
+        body, complete = _read_body(response, limit)
+        return Answer(response.status, headers, body, complete)
+
+
+def _read_body(response: httpcore.Response, limit: int) -> tuple[bytes, bool]:
+    body = b""
+    try:
+        for chunk in response.iter_stream():
+            body += chunk
+            if len(body) > limit:
+                return body[:limit], False
+    except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError):
+        return body, False
+    return body, True
+
+
+def _explained(error: Exception, sent: bool) -> OutgoingError:
+    if isinstance(error, httpcore.TimeoutException):
+        return NoAnswer("No answer came in time.") if sent else ConnectionFailed("No connection was made in time.")
+    if sent:
+        return NoAnswer("The connection ended without an answer.")
+    return ConnectionFailed(f"No connection: {str(error)[:200]}.")
+
+
+def _parse(url: str) -> httpx.URL:
+    try:
+        _ = urlsplit(url).port  # what one reader of addresses refuses, the other does not get to see
+        return httpx.URL(url)
+    except (httpx.InvalidURL, TypeError, ValueError):
+        raise AddressBlocked("This is not an address like https://example.com/path.") from None
+
+
+def _literal(host: str) -> Address | None:
+    """The address that a host is, also when it is written as systems read it: decimal, hexadecimal, shortened."""
+    try:
+        return ip_address(host.strip("[]").split("%")[0])
+    except ValueError:
+        pass
+    try:
+        return IPv4Address(socket.inet_aton(host))
+    except (OSError, UnicodeError):
+        return None
+
+
+def _default_port(scheme: str) -> int:
+    return 443 if scheme == "https" else 80
+
+
+def _check(address: Address, port: int, scheme: str, allow_private: Networks) -> None:
+    if isinstance(address, IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped
+    if any(address.version == network.version and address in network for network in allow_private):
+        return
+    special = any(address.version == network.version and address in network for network in NOT_PUBLIC)
+    if special or not address.is_global or address.is_multicast or address.is_reserved:
+        raise AddressBlocked(f"{address} is not a public address; the operator can allow it with ROUTER_ALLOW_PRIVATE.")
+    _check_public_way(port, scheme)
+
+
+def _check_public_way(port: int, scheme: str) -> None:
+    if scheme != "https":
+        raise AddressBlocked("The address has to begin with https://.")
+    if port not in PORTS:
+        raise AddressBlocked(f"Port {port} is not allowed, only 443 and 8443.")

@@ -1,0 +1,64 @@
+"""The one home of phone numbers: reading, spellings of one line, forms for showing, numbers on web pages, masks for logs.
+
+docs/numbers.md tells what is read, shown and taken for the same caller."""
+
+from router.lib.phones.labels import page_rules
+from router.lib.phones.lines import MOST_SPELLINGS, line_of, same_line, spellings_of_line
+from router.lib.phones.masking import masked
+from router.lib.phones.page import forms, parts, spellings
+from router.lib.phones.reading import (
+    AmbiguousPhone,
+    BadPhone,
+    Caller,
+    read_caller,
+    read_destination,
+    read_dialled,
+    read_dialled_anywhere,
+    read_phone,
+    readings_of,
+    user_part,
+)
+from router.lib.phones.showing import (
+    country_of,
+    digit_forms,
+    display,
+    fill_mask,
+    international,
+    is_foreign_to,
+    is_valid,
+    national,
+)
+from router.lib.phones.texts import numbers_in
+from router.lib.phones.withheld import is_withheld
+
+__all__ = [
+    "MOST_SPELLINGS",
+    "AmbiguousPhone",
+    "BadPhone",
+    "Caller",
+    "country_of",
+    "digit_forms",
+    "display",
+    "fill_mask",
+    "forms",
+    "international",
+    "is_foreign_to",
+    "is_valid",
+    "is_withheld",
+    "line_of",
+    "masked",
+    "national",
+    "numbers_in",
+    "page_rules",
+    "parts",
+    "read_caller",
+    "read_destination",
+    "read_dialled",
+    "read_dialled_anywhere",
+    "read_phone",
+    "readings_of",
+    "same_line",
+    "spellings",
+    "spellings_of_line",
+    "user_part",
+]

@@ -1,0 +1,271 @@
+"""Numbers on web pages: which digits the tag looks for, which number a text can be, and ours in each form that a text may have.
+
+The tag knows no country: all it compares comes from here with each answer. docs/numbers.md has the contract and a table of cases."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import groupby
+
+import phonenumbers
+from phonenumbers import NumberParseException
+
+from router.lib.phones.lines import spellings_of_line
+from router.lib.phones.plans import MOST_DIGITS, OLD_TRUNKS, Plan, any_of, digits_of
+from router.lib.phones.reading import readings_of
+from router.lib.phones.showing import display, international, is_domestic, national, reaches, usual
+
+WITH_CARRIER = ("AR", "BO", "BR", "CO", "KR")
+"""Where up to two digits more stand in a national number: a long-distance carrier (0 15 11 …), Argentina's 15 of mobile numbers."""
+FOREIGN_PREFIXES = ("00", "011")
+"""International prefixes that stand on pages of every country, for readers abroad."""
+WEAK = "weak"
+
+Form = tuple[str, str] | tuple[str, str, str]
+
+
+def spellings(numbers: Iterable[str], country: str | None) -> list[str]:
+    """The digits of every usual spelling of these numbers, behind a `+` where there is one.
+
+    `8 (495) 123-45-67` gives `+74951234567`, `74951234567`, `84951234567`, `4951234567`, `0074951234567` and more. A number that has two
+    readings gives those of both. What is no phone number (a short number) stays as its digits.
+    """
+    return list(dict.fromkeys(spelling for number in numbers for spelling in _of_one(number, country) if spelling))
+
+
+def _of_one(text: str, country: str | None) -> Iterator[str]:
+    for reading in readings_of(text, country) or _with_old_trunk(text, country) or _possible(text, country):
+        for line in spellings_of_line(reading):
+            number = phonenumbers.parse(line, None)
+            plan = Plan.of_code(number.country_code or 0, country)
+            digits = phonenumbers.national_significant_number(number)
+            trunks = ["", *plan.trunks]
+            yield from (f"+{plan.code}{trunk}{digits}" for trunk in trunks)
+            yield f"{plan.code}{digits}"
+            yield from (f"{trunk}{digits}" for trunk in [*plan.trunks, ""])
+            yield re.sub("[^0-9]", "", national(line))
+            yield from (f"{plan.code}{trunk}{digits}" for trunk in plan.trunks)
+            prefixes = dict.fromkeys([*FOREIGN_PREFIXES, *plan.prefixes])
+            yield from (f"{prefix}{plan.code}{trunk}{digits}" for prefix in prefixes for trunk in trunks)
+    yield re.sub(r"(?!^\+)\D", "", text.strip())
+
+
+def _with_old_trunk(text: str, country: str | None) -> tuple[str, ...]:
+    """The readings of a number behind a trunk prefix that its country has no more: `0 22 123 45 67` in Poland."""
+    digits = re.sub("[^0-9]", "", text)
+    trunks = [trunk for trunk in OLD_TRUNKS.get(country or "", ()) if digits.startswith(trunk)]
+    return next(filter(None, (readings_of(digits.removeprefix(trunk), country) for trunk in trunks)), ())
+
+
+def _possible(text: str, country: str | None) -> tuple[str, ...]:
+    try:
+        number = phonenumbers.parse(text, country or None)
+    except NumberParseException:
+        return ()
+    if not phonenumbers.is_possible_number(number):
+        return ()
+    return (phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164),)
+
+
+def forms(e164: str, country: str | None, mask: str = "") -> list[Form]:
+    """Which texts can be a phone number here, and what stands in the place of each: `(pattern, shown)`, the first one that fits counts.
+
+    `pattern` is a regular expression (of JavaScript and of Python) over the whole of two lines: the digits of the text, behind a `+` if it
+    has one; and its digits with `+` and brackets. Where its group is there, `shown` may be written with the separators of the text, if both
+    have as many digits. A third element, `weak`, says that the text is a number only if there is no better one beside it: it has no country
+    code, and no trunk prefix where the country has one.
+
+    Args:
+        country: the project's, in which the page is read; None: the number's own.
+        mask: the scenario's display format, in which the number is shown everywhere.
+    """
+    try:
+        number = phonenumbers.parse(e164, None)
+    except NumberParseException:
+        return [(r"\+?\d{7,15}\n.*", e164)]
+    found = _OfNumber(e164, number, country or None).all()
+    if mask.strip():
+        shown = display(e164, mask, country)
+        found = (replace(one, shown=shown, kept="") for one in found if not one.only_kept)
+    return list(_joined(found))
+
+
+def _joined(entries: Iterable["_Entry"]) -> Iterator[Form]:
+    """Those in a row that show the same, without keeping separators, become one."""
+    for (shown, kept, weak), same in groupby(entries, key=lambda one: (one.shown, one.kept, one.weak)):
+        digits = any_of(dict.fromkeys(one.digits for one in same))
+        second = f"(?:({kept})|.*)" if kept else ".*"
+        pattern = rf"{digits}\n{second}"
+        yield (pattern, shown, WEAK) if weak else (pattern, shown)
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """`digits`: a pattern of the first line. `kept`: one of the second line, with which `shown` keeps the text's separators."""
+
+    digits: str
+    shown: str
+    kept: str = ""
+    weak: bool = False
+    only_kept: bool = False
+    """Whether another second line is another form."""
+
+
+@dataclass(frozen=True)
+class _OfNumber:
+    """The forms of one number on the pages of one country."""
+
+    e164: str
+    number: phonenumbers.PhoneNumber
+    country: str | None
+
+    @cached_property
+    def own(self) -> Plan:
+        return Plan.of_code(self.number.country_code or 0, self.country)
+
+    @cached_property
+    def home(self) -> Plan:
+        """Of the country in which the page is read."""
+        known = self.country in phonenumbers.SUPPORTED_REGIONS and not self.is_domestic
+        return Plan.of(str(self.country)) if known else self.own
+
+    @cached_property
+    def is_domestic(self) -> bool:
+        return is_domestic(self.e164, self.country)
+
+    @cached_property
+    def digits(self) -> str:
+        return phonenumbers.national_significant_number(self.number)
+
+    @cached_property
+    def international(self) -> str:
+        return international(self.e164)
+
+    @cached_property
+    def usual(self) -> str:
+        return usual(self.e164, self.country)
+
+    @cached_property
+    def lead(self) -> str:
+        """The trunk prefix that its national form begins with."""
+        return re.sub("[^0-9]", "", national(self.e164)).removesuffix(self.digits)
+
+    @cached_property
+    def rest(self) -> str:
+        """The international form without `+` and country code."""
+        return self.international.removeprefix(f"+{self.own.code}").strip(" -")
+
+    @cached_property
+    def area(self) -> int:
+        """Digits of its area code; 0 where it has none."""
+        length = phonenumbers.length_of_geographical_area_code(self.number)
+        length = length or phonenumbers.length_of_national_destination_code(self.number)
+        return length if length < len(self.digits) else 0
+
+    def kept(self, prefix: str) -> str:
+        """Second lines in which brackets hold nothing but a prefix or an area code, so that ours fits in."""
+        return rf"\D?{prefix}\D?(?:\D?\d{{{self.area}}}\D)?\d+" if self.area else ".+"
+
+    def reached_by(self, shown: str) -> bool:
+        return reaches(shown, self.e164, self.country)
+
+    def all(self) -> Iterator[_Entry]:
+        plus = rf"\+{self.own.code}"
+        yield from self.bracketed(r"\+?", "+")
+        yield _Entry(plus + self.own.national(), self.international, self.kept(plus))
+        yield _Entry(r"\+\d{8,15}", self.international)
+        prefixes = {self.home.prefix: self.home.shown_prefix, "00": "00"} | ({} if self.is_domestic else {"011": "011"})
+        for prefix, shown_prefix in prefixes.items():
+            yield from self.with_prefix(prefix, shown_prefix)
+        yield from self.with_code_only()
+        yield from self.domestic() if self.is_domestic else self.foreign()
+        if "011" not in prefixes:
+            yield from self.with_prefix("011", "011")
+        yield _Entry("0{6,14}|1{6,14}|11?234567890", self.usual, ".+", weak=True)
+        yield _Entry(r"(?=.*\n\d{0,3}\(\d{2,5}\)\d{5,9}$)\d+", self.usual, weak=True)
+
+    def bracketed(self, prefix: str, shown_prefix: str) -> Iterator[_Entry]:
+        """`+49 (0)30 …`, where the number has a trunk prefix."""
+        code, trunk = self.own.code, self.own.trunk
+        shown = f"{code} ({trunk}){self.rest}"
+        if self.own.has_trunk and self.lead == trunk and self.reached_by(f"+{shown}"):
+            second = rf"\D?{prefix}{code}\D?\D{trunk}\D{self.own.national()}"
+            yield _Entry(rf"(?=.*\n{second}$)\+?\d+", shown_prefix + shown, ".+", only_kept=True)
+
+    def with_prefix(self, prefix: str, shown_prefix: str) -> Iterator[_Entry]:
+        """`0049 30 …`, `011 49 30 …`; where the prefix depends on the carrier, the international form."""
+        code, written = self.own.code, any_of([prefix])
+        shown = f"{shown_prefix}{'' if shown_prefix == '00' else ' '}{code} {self.rest}"
+        if not prefix:
+            return
+        if not shown_prefix or not self.reached_by(shown):
+            yield _Entry(rf"{written}[1-9]\d{{7,14}}", self.international)
+            return
+        if shown_prefix == "00":
+            yield from self.bracketed(written, shown_prefix)
+        yield _Entry(f"{written}{code}{self.own.national()}", shown, self.kept(f"{written}{code}"))
+        if prefix in (self.home.prefix, "00"):
+            yield _Entry(rf"{written}[1-9]\d{{7,14}}", shown)
+
+    def with_code_only(self) -> Iterator[_Entry]:
+        """`49 30 …` and `49 030 …`; `1 415 …`, which is a national form as well."""
+        code, trunk = self.own.code, self.own.trunk
+        bare = f"{code} {self.rest}"
+        kept = self.kept(code) if self.reached_by(bare) else ""
+        weak = any(len(code) + length in self.own.lengths for length in self.own.lengths)
+        shown = bare if trunk == code and kept else self.international
+        national = self.own.national(self.own.least)
+        yield _Entry(f"{code}{national}", shown, kept, weak)
+        if self.own.has_trunk:
+            yield _Entry(f"{code}{trunk}{national}", self.international, weak=weak)
+
+    def domestic(self) -> Iterator[_Entry]:
+        """`030 …`, `30 …`, and the local number."""
+        plan, trunks = self.own, any_of(self.own.trunks)
+        if trunks:
+            kept = self.kept(trunks) if self.lead in plan.trunks else ""
+            more = 2 if plan.region in WITH_CARRIER else 0
+            yield _Entry(trunks + plan.national(plan.least, more), self.usual, kept)
+        whole = list(plan.whole(local=False))
+        if self.lead and whole:
+            yield _Entry("|".join(whole), self.usual)
+        least, most = plan.least, MOST_DIGITS
+        if self.lead and plan.varies:
+            least, most = max(least, len(self.digits) - 2), len(self.digits) + 2
+        plain = self.rest if self.lead else self.usual
+        kept, plain = (self.kept(""), plain) if self.reached_by(plain) else ("", self.usual)
+        yield _Entry(rf"(?=\d{{{least},{most}}}\n)(?:{plan.pattern})", plain, kept, bool(self.lead))
+        lengths = {one for one in plan.lengths if one < least} | set(plan.local_lengths)
+        lengths = {one for one in lengths if one >= plan.least}
+        no_trunk = f"(?![0{plan.trunk}])"
+        if local := [*([no_trunk + digits_of(lengths)] if lengths else []), *plan.whole(local=True)]:
+            yield _Entry("|".join(local), self.usual, weak=True)
+
+    def foreign(self) -> Iterator[_Entry]:
+        """National numbers of the page's country, in whose place ours from abroad stands; then those of the country of ours, on a page
+        that shows them."""
+        home, own = self.home, self.own
+        if home.trunks:
+            yield _Entry(any_of(home.trunks) + home.national(home.least), self.international)
+        yield _Entry(
+            rf"(?=\d{{{home.least},{MOST_DIGITS}}}\n)(?:{home.pattern})", self.international, weak=home.has_trunk
+        )
+        yield _Entry(home.code + home.national(home.least), self.international, weak=True)
+        if self.lead in own.trunks and reaches(national(self.e164), self.e164, None):
+            trunks = any_of(own.trunks)
+            yield _Entry(trunks + own.national(own.least), national(self.e164), self.kept(trunks))
+
+
+def parts(e164: str) -> dict[str, str]:
+    """`{country, region, number}` as a page shows them apart: country code, area code (empty where a country has none), and the
+    subscriber's number as it is written nationally."""
+    number = phonenumbers.parse(e164, None)
+    digits = phonenumbers.national_significant_number(number)
+    area = phonenumbers.length_of_geographical_area_code(number) or phonenumbers.length_of_national_destination_code(
+        number
+    )
+    area = area if area < len(digits) else 0
+    subscriber = re.search(rf"(?:[0-9][^0-9]*){{{len(digits) - area}}}$", national(e164))
+    shown = subscriber.group().strip() if subscriber else digits[area:]
+    return {"country": str(number.country_code), "region": digits[:area], "number": shown}

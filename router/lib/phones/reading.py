@@ -1,0 +1,254 @@
+"""Reads phone numbers at the edge: what a person, a program or a file wrote, a company line, what a carrier says. `texts.py` finds
+numbers in free text.
+
+docs/numbers.md has the contract and a table of cases."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from urllib.parse import unquote
+
+import phonenumbers
+from phonenumbers import CountryCodeSource, NumberParseException, PhoneNumberFormat, PhoneNumberType
+
+from router.lib.phones.lines import line_of, spellings_of_line
+from router.lib.phones.showing import international
+from router.lib.phones.withheld import is_withheld
+
+SIP = re.compile(
+    r"sips?:[A-Za-z0-9._+\-]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.\-]{0,252}[A-Za-z0-9])?(?::\d{1,5})?(?:;[A-Za-z0-9=;.\-]{1,64})?"
+)
+E164 = re.compile(r"\+[1-9]\d{6,14}", re.ASCII)
+ADDRESS = re.compile(r"<?\s*(?:sips?|tel):(?://)?([^@;>?]*)", re.IGNORECASE)
+"""The user part of a SIP or tel address, also of one in angle brackets behind a display name."""
+SEPARATORS = re.compile(r"[\s().\-‐-―−/]+")
+LETTER = re.compile(r"[^\W\d_]")
+VANITY_TYPES = (
+    PhoneNumberType.TOLL_FREE,
+    PhoneNumberType.SHARED_COST,
+    PhoneNumberType.PREMIUM_RATE,
+    PhoneNumberType.UAN,
+)
+
+LONGEST_CALLER = 250
+
+
+class BadPhone(ValueError):
+    """Not a phone number that can be called; the message is for the person who typed it."""
+
+
+class AmbiguousPhone(BadPhone):
+    """A number without a plus that can be read in two ways. `readings`: both, E.164, the national one first."""
+
+    def __init__(self, text: str, readings: Sequence[str]) -> None:
+        shown = " or ".join(international(reading) for reading in readings)
+        super().__init__(
+            f"“{text.strip()[:40]}” can be read as {shown}. Write it with + and its country code, like {readings[0]}."
+        )
+        self.readings = tuple(readings)
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who calls: an identified E.164 number, or withheld (`e164` is None). `raw` is what the carrier said."""
+
+    e164: str | None
+    raw: str
+
+    @property
+    def withheld(self) -> bool:
+        return self.e164 is None
+
+
+def read_phone(text: str, country: str | None = None) -> str:
+    """E.164 of a number that a person, a program or a file wrote, read with the project's country.
+
+    Raises:
+        BadPhone: it is no valid number.
+        AmbiguousPhone: it has no plus, and two readings are valid.
+    """
+    readings = readings_of(text, country)
+    if len(readings) > 1:
+        raise AmbiguousPhone(text, readings)
+    if readings:
+        return readings[0]
+    what = "a valid phone number" if _parsed(text, country) else "a phone number"
+    raise BadPhone(f"“{text.strip()[:40]}” is not {what}. Write it with its country code, like +14155552671.")
+
+
+def readings_of(text: str, country: str | None = None) -> tuple[str, ...]:
+    """The valid readings of a written number, E.164: none, one, or the national and the international one.
+
+    A number with `+` or an international prefix (00, 011) has one. So has one with its country's trunk prefix (0711 …), one that is
+    grouped like a national number ((646) 555-1234), and one that begins with the country's own code (4930…, in Germany).
+    """
+    number = _parsed(text, country)
+    if number is not None and not _are_letters_meant(text, number):
+        return ()
+    national = _valid(number)
+    if number is None or number.country_code_source == CountryCodeSource.FROM_NUMBER_WITH_PLUS_SIGN:
+        return (national,) if national else ()
+    plus = "" if LETTER.search(text) else _valid(_parsed("+" + _digits(text), None))
+    if not plus or plus == national:
+        return (national,) if national else ()
+    if not national or _is_own_code(_digits(text), plus, country):
+        return (plus,)
+    if _is_national_form(text, number):
+        return (national,)
+    return national, plus
+
+
+def _are_letters_meant(text: str, number: phonenumbers.PhoneNumber) -> bool:
+    """Whether letters behind the first digit are an extension's word or a vanity number (1-800-FLOWERS). The library takes three letters
+    and more for digits, and drops fewer: `030 7664398 privat` would be a valid number of 15 digits."""
+    digits = re.search(r"\d.*", text, re.DOTALL)
+    if digits is None or not LETTER.search(digits.group()):
+        return True
+    written, nsn = _digits(text), phonenumbers.national_significant_number(number)
+    if number.extension:
+        return written.endswith(nsn + number.extension)
+    if nsn in written:
+        return not re.search(r"\d[^\d]*[^\W\d_][^\d]*\d", digits.group())
+    return number.country_code == 1 or phonenumbers.number_type(number) in VANITY_TYPES
+
+
+def read_destination(text: str, country: str | None = None) -> str:
+    """A company line: an E.164 number, or a SIP address as it stands.
+
+    Raises:
+        BadPhone: it is neither.
+    """
+    text = text.strip()
+    if text.lower().startswith(("sip:", "sips:")):
+        if not SIP.fullmatch(text):
+            raise BadPhone(f"“{text[:60]}” is not a SIP address like sip:sales@pbx.example.com.")
+        return text
+    return read_phone(text, country)
+
+
+def read_caller(raw: str | None, country: str | None = None) -> Caller:
+    """Who calls, as a carrier says it: identified when it is E.164-shaped after reading and none of the words and keypad codes for a
+    withheld number. Whether the tables of numbering plans know the number does not matter: they are older than the newest numbers.
+
+    Args:
+        country: of the dialled number; reads a caller that came in its national form.
+    """
+    return _read_caller((raw or "").strip()[:LONGEST_CALLER], country)
+
+
+@lru_cache(maxsize=8192)
+def _read_caller(raw: str, country: str | None) -> Caller:
+    readings = () if is_withheld(user_part(raw)) else _carrier_readings(raw, country)
+    return Caller(readings[0] if readings else None, raw[:100])
+
+
+@lru_cache(maxsize=8192)
+def read_dialled(raw: str, country: str | None = None) -> tuple[str, ...]:
+    """The numbers of ours that a carrier may mean by the dialled number it names, the likeliest first, for a look-up: what
+    `+493090182011`, `sip:+493090182011@trunk.example.com`, `tel:+49…` and `493090182011` say, and `03090182011` in its country.
+
+    Args:
+        country: the dialled number's, when the carrier names it.
+    """
+    text = SEPARATORS.sub("", user_part(raw.strip()[:LONGEST_CALLER]))
+    readings = _carrier_readings(text, country)
+    if not text.startswith("+"):
+        readings += tuple(filter(None, (_valid(_parsed(f"+{text}", None)), _valid(_parsed(text, country)))))
+    return tuple(dict.fromkeys(spelling for reading in readings for spelling in spellings_of_line(reading)))
+
+
+@lru_cache(maxsize=1024)
+def read_dialled_anywhere(raw: str) -> tuple[str, ...]:
+    """What a dialled number in a national form is in each country in which it is valid; none for one with a plus."""
+    text = SEPARATORS.sub("", user_part(raw.strip()[:LONGEST_CALLER]))
+    if not re.fullmatch(r"\d{6,15}", text, re.ASCII):
+        return ()
+    readings = (_valid(_parsed(text, region)) for region in sorted(phonenumbers.SUPPORTED_REGIONS))
+    return tuple(dict.fromkeys(filter(None, readings)))
+
+
+def user_part(raw: str) -> str:
+    """`+4930…` of `sip:+4930…@trunk.example.com:5061;transport=tls`, `"Bob" <sips:…>` and `tel:+4930…;phone-context=…`; another text
+    as it is."""
+    found = ADDRESS.search(raw)
+    return unquote(found.group(1)).partition(":")[0].strip() if found else raw.strip()
+
+
+def _carrier_readings(raw: str, country: str | None) -> tuple[str, ...]:
+    """E.164-shaped readings, best first. There is nobody to ask, and a number always beats none."""
+    text = SEPARATORS.sub("", user_part(raw))
+    if not re.fullmatch(r"\+?\d{3,17}", text, re.ASCII):
+        return ()
+    if text.startswith("+"):
+        number = _parsed(text, None)
+        if number is not None and phonenumbers.is_valid_number(number):
+            return (phonenumbers.format_number(number, PhoneNumberFormat.E164),)
+        return _one(text)
+    number = _parsed(text, country) if country else None
+    national, plus = _valid(number), _valid(_parsed(f"+{text}", None))
+    own_code = _is_own_code(text, plus, country)
+    if number is not None and national and plus and not own_code and _is_complete(text, number):
+        return national, plus
+    if plus or national:
+        return _one(plus or national)
+    if text.startswith("00"):
+        return _one("+" + text[2:])
+    if number is not None and phonenumbers.is_possible_number(number):
+        return _one(phonenumbers.format_number(number, PhoneNumberFormat.E164))
+    possible = _parsed(f"+{text}", None)
+    return _one(f"+{text}") if possible is not None and phonenumbers.is_possible_number(possible) else ()
+
+
+def _one(e164: str) -> tuple[str, ...]:
+    return (e164,) if E164.fullmatch(e164) else ()
+
+
+def _is_own_code(digits: str, plus: str, country: str | None) -> bool:
+    """Whether digits without a plus, whose international reading is `plus`, begin with the country's own code."""
+    code = str(phonenumbers.country_code_for_region(country or ""))
+    return digits.startswith(code) and plus.startswith(f"+{code}")
+
+
+def _is_complete(text: str, number: phonenumbers.PhoneNumber) -> bool:
+    """Whether a carrier that writes national numbers would write this: with the trunk prefix, where the country has one."""
+    trunk = _trunk_prefix(number)
+    return not trunk or text.startswith(trunk) or trunk == str(number.country_code)
+
+
+def _is_national_form(text: str, number: phonenumbers.PhoneNumber) -> bool:
+    """Whether the digits stand in groups as the country groups them, or behind its trunk prefix."""
+    digits, nsn = _digits(text), phonenumbers.national_significant_number(number)
+    if digits != nsn and digits.endswith(nsn):
+        return digits.removesuffix(nsn) == _trunk_prefix(number)
+    groups = re.findall(r"\d+", text)
+    return len(groups) > 1 and groups == re.findall(
+        r"\d+", phonenumbers.format_number(number, PhoneNumberFormat.NATIONAL)
+    )
+
+
+def _trunk_prefix(number: phonenumbers.PhoneNumber) -> str:
+    region = phonenumbers.region_code_for_country_code(number.country_code or 0)
+    return phonenumbers.ndd_prefix_for_region(region, True) or ""
+
+
+def _parsed(text: str, country: str | None) -> phonenumbers.PhoneNumber | None:
+    try:
+        return phonenumbers.parse(text, country or None, keep_raw_input=True)
+    except NumberParseException:
+        return None
+
+
+def _valid(number: phonenumbers.PhoneNumber | None) -> str:
+    """E.164 of a valid number, in the usual spelling of its line where only that one is valid; else empty."""
+    if number is None:
+        return ""
+    e164 = phonenumbers.format_number(number, PhoneNumberFormat.E164)
+    if phonenumbers.is_valid_number(number):
+        return e164
+    usual = line_of(e164)
+    return usual if usual != e164 and phonenumbers.is_valid_number(phonenumbers.parse(usual, None)) else ""
+
+
+def _digits(text: str) -> str:
+    return "".join(str(int(sign)) for sign in text if sign.isdecimal())

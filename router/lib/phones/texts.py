@@ -1,0 +1,113 @@
+"""Numbers in free text: what people typed into a field of a CRM that was meant for one number.
+
+docs/numbers.md has the contract and a table of cases."""
+
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+
+from router.lib.phones.reading import readings_of
+
+WRITTEN = re.compile(r"[+(]?[\d(][\d\s().\-‐-―−/,;|+]*\d", re.ASCII)
+"""A stretch of a text that may hold numbers: digits and what is written between digits."""
+DIVIDERS = re.compile(r"[/,;|\n\r\t]+|\s{2,}|(?<=\d)[\s.\-]*(?=\+)|\s*(?=\((?!0\)))")
+"""Where one number may end and another begin. All of it but the plus stands inside numbers as well."""
+BEFORE_ZERO = re.compile(r"[\s.\-‐-―−]+(?=0)")
+"""Where a trunk prefix may begin another number, when what stands there is no number as a whole, or two."""
+ODD_SEPARATORS = "·•∙‧'’`´_*~\\"
+FULL_WIDTH = 0xFEE0
+INTERNATIONAL = ("+", "00")
+FEWEST_DIGITS = 7
+"""Fewer behind a plus are no number of any country."""
+LONGEST_TEXT = 1000
+MOST_PIECES = 12
+
+
+def numbers_in(text: str, country: str | None = None) -> list[str]:
+    """E.164 of every number that is written in a free text, in its order: `030 7654321 / 0151 23460002`, `+49 30 7664398 (Herr Meier)`.
+
+    A number that has two readings gives both, and so does a row of digits that is one number or two.
+    """
+    found: dict[str, None] = {}
+    for stretch in WRITTEN.findall(_plain(text[:LONGEST_TEXT])):
+        found.update(dict.fromkeys(_numbers_of_stretch(stretch, country)))
+    return list(found)
+
+
+def _plain(text: str) -> str:
+    """The text with ASCII digits and separators, and without the invisible signs that address books copy along."""
+    return re.sub(r"(?<=\d):(?=\d)", " ", "".join(_plain_sign(sign) for sign in text))
+
+
+def _plain_sign(sign: str) -> str:
+    if sign.isascii():
+        return " " if sign in ODD_SEPARATORS else sign
+    if sign.isdecimal():
+        return str(int(sign))
+    if "！" <= sign <= "～":
+        return chr(ord(sign) - FULL_WIDTH)
+    if sign.isspace() or sign in ODD_SEPARATORS:
+        return " "
+    return "" if unicodedata.category(sign) == "Cf" else sign
+
+
+def _numbers_of_stretch(stretch: str, country: str | None) -> Iterator[str]:
+    """Of the pieces between dividers, the longest row that is a number comes first, then what follows it.
+
+    A remark in brackets ends a number. Pieces that are numbers each by itself are not one number. A piece that is no number may be
+    several with blanks between them, and one with a trunk prefix inside is one number or two.
+    """
+    pieces = _pieces(DIVIDERS, stretch)
+    before = ""
+    while pieces:
+        count = _longest_row(pieces, country)
+        row = " ".join(pieces[:count])
+        parts = pieces[:count] if count > 1 else _pieces(BEFORE_ZERO, row)
+        if not readings_of(row, country) and (
+            (finer := parts if len(parts) > 1 else row.split())[1:] or row.startswith(INTERNATIONAL)
+        ):
+            pieces = [*finer[:MOST_PIECES], *pieces[1:]] if _begins_a_number(finer, country) else _behind(pieces)
+            continue
+        if count == 1:
+            yield from readings_of(_with_area_of(before, row), country)
+        alone = [readings_of(part, country) for part in parts] if len(parts) > 1 else []
+        if count == 1 or not all(alone):
+            yield from readings_of(row, country)
+        if all(alone):
+            yield from (reading for readings in alone for reading in readings)
+        before, pieces = row, pieces[count:]
+
+
+def _begins_a_number(parts: Sequence[str], country: str | None) -> bool:
+    """False when these parts have a country code and are no number: then nothing behind the code is a number of this country."""
+    if not parts[0].startswith(INTERNATIONAL):
+        return len(parts) > 1
+    return any(readings_of(" ".join(parts[:count]), country) for count in range(1, len(parts)))
+
+
+def _behind(pieces: Sequence[str]) -> list[str]:
+    """What follows an unreadable number with a country code; a code that stands alone takes the next piece with it."""
+    alone = sum(map(str.isdigit, pieces[0])) < FEWEST_DIGITS
+    return list(pieces[2 if alone else 1 :])
+
+
+def _pieces(dividers: re.Pattern[str], text: str) -> list[str]:
+    return [piece.strip(" .-") for piece in dividers.split(text) if re.search(r"\d", piece)][:MOST_PIECES]
+
+
+def _longest_row(pieces: Sequence[str], country: str | None) -> int:
+    """How many pieces from the first on are one number; 1 when none is."""
+    for count in range(1, len(pieces)):
+        if pieces[count].startswith("(") and readings_of(" ".join(pieces[:count]), country):
+            return count
+    rows = range(len(pieces), 0, -1)
+    return next((count for count in rows if readings_of(" ".join(pieces[:count]), country)), 1)
+
+
+def _with_area_of(before: str, piece: str) -> str:
+    """`030 7654322` of `7654322` behind `030 7654321`: a second number that lacks the area code alone."""
+    groups = re.findall(r"\d+", before)
+    if not groups or before.startswith("+") or piece.startswith(("0", "+")):
+        return ""
+    whole = f"{groups[0]} {piece}"
+    return whole if sum(map(str.isdigit, whole)) == sum(map(len, groups)) else ""

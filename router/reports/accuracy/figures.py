@@ -1,0 +1,209 @@
+"""How much of a scenario's attribution can be trusted (R8): pure arithmetic over the figures of its days.
+
+Counts the visits and calls of one day (R8), from the facts as they are now.
+
+What a scenario's accuracy page and its API answer: the last days, and what was learned about late callers (R6, R8)."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import date, datetime, time, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import ColumnElement, Select, and_, case, func, literal, or_, select, union_all
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from router.accounts.models import Project
+from router.attribution.models import AccuracyDay, Lease, Unserved, Visit
+from router.attribution.pool.choice import Curve
+from router.reports.accuracy.learning import sure_calls
+from router.scenarios.models import Scenario
+from router.voice.models import EXTERNAL, Call
+
+DAYS = 7
+"""Accuracy looks at today and the six days before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Of one day or of several. `visits` asked for a dynamic number and their hold is over; of these, each visit counts in at most one of
+    `shared`, `overflowed` and `kept`; `mixed` are the shared ones whose number another marketing source had as well."""
+
+    visits: int = 0
+    shared: int = 0
+    mixed: int = 0
+    overflowed: int = 0
+    kept: int = 0
+    calls: int = 0
+    sure_calls: int = 0
+    confidence_sum: float = 0.0
+
+    @property
+    def alone(self) -> int:
+        return self.visits - self.shared - self.overflowed - self.kept
+
+    @property
+    def shared_within(self) -> int:
+        """Shared with visits of their own marketing source only."""
+        return self.shared - self.mixed
+
+    def trusted(self, aim: str) -> int:
+        """The visits that the aim counts as alone."""
+        return self.alone + (self.shared_within if aim == "source" else 0)
+
+    def accuracy(self, aim: str) -> int | None:
+        """In per cent, rounded down: 100 only if every visit; None when no visit asked."""
+        return 100 * self.trusted(aim) // self.visits if self.visits else None
+
+    @property
+    def confidence(self) -> float | None:
+        """The mean confidence of the calls that have one; None when none has."""
+        return self.confidence_sum / self.sure_calls if self.sure_calls else None
+
+    def __add__(self, other: "Figures") -> "Figures":
+        return Figures(*(getattr(self, name) + getattr(other, name) for name in NAMES))
+
+
+NAMES = tuple(one.name for one in fields(Figures))
+
+
+def figures_of(row: AccuracyDay) -> Figures:
+    return Figures(*(getattr(row, name) for name in NAMES))
+
+
+def added(days: Iterable[Figures]) -> Figures:
+    return sum(days, start=Figures())
+
+
+def day_of(at: datetime, zone: str) -> str:
+    """`2026-11-23`, the day of a moment in a time zone."""
+    return at.astimezone(ZoneInfo(zone)).date().isoformat()
+
+
+def last_days(now: datetime, zone: str, count: int) -> list[str]:
+    """Oldest first, today last."""
+    today = now.astimezone(ZoneInfo(zone)).date()
+    return [(today - timedelta(days=back)).isoformat() for back in range(count - 1, -1, -1)]
+
+
+def span_of(day: str, zone: str) -> tuple[datetime, datetime]:
+    """The beginning of a day and of the next one; days of 23 and 25 hours are as long as they are."""
+    first = date.fromisoformat(day)
+    midnights = (datetime.combine(one, time.min, ZoneInfo(zone)) for one in (first, first + timedelta(days=1)))
+    begin, end = midnights
+    return begin, end
+
+
+Span = tuple[datetime, datetime]
+
+
+def count_day(
+    session: Session, project_id: int, holds: Mapping[int, timedelta], day: Span, now: datetime
+) -> dict[int, Figures]:
+    """The figures of each scenario that had visits or calls then. A visit belongs to the day of its start and counts once its hold is over;
+    one statement for each different hold, and one for the calls."""
+    found: dict[int, dict[str, Any]] = defaultdict(dict)
+    for hold in sorted(set(holds.values())):
+        scenarios = [one for one, its in holds.items() if its == hold]
+        rows = session.execute(_visits(project_id, scenarios, day, now - hold))
+        for scenario_id, visits, shared, mixed, overflowed, kept in rows:
+            found[scenario_id] |= {
+                "visits": visits, "shared": shared, "mixed": mixed, "overflowed": overflowed, "kept": kept
+            }  # fmt: skip
+    for scenario, calls, sure, confidence_sum in session.execute(_calls(project_id, list(holds), day)):
+        found[scenario or 0] |= {
+            "calls": calls, "sure_calls": sure, "confidence_sum": round(confidence_sum or 0.0, 4)
+        }  # fmt: skip
+    return {scenario_id: Figures(**values) for scenario_id, values in found.items()}
+
+
+def _visits(project_id: int, scenarios: Sequence[int], day: Span, over_before: datetime) -> Select[Any]:
+    """Scenario, visits, shared, mixed, overflowed, kept. A visit that was lent several numbers shared if one of them was shared; one that
+    was refused a number at any time counts as that. A number that its page never showed does not count."""
+    begun = and_(Visit.project_id == project_id, Visit.started_at >= day[0], Visit.started_at < day[1])
+    over = and_(begun, Visit.last_sign_at < over_before)
+    lent = (
+        select(Lease.scenario_id, Lease.visit_id, _one_if(Lease.shared).label("shared"))
+        .add_columns(_one_if(Lease.mixed).label("mixed"), literal("").label("outcome"))
+        .join(Visit, Visit.id == Lease.visit_id)
+        .where(over, Lease.scenario_id.in_(scenarios), Lease.returned_at.is_(None))
+        .where(or_(Lease.unplaced_at.is_(None), Lease.shown_at.is_not(None)))
+    )
+    refused = (
+        select(Unserved.scenario_id, Unserved.visit_id, literal(0), literal(0), Unserved.outcome)
+        .join(Visit, Visit.id == Unserved.visit_id)
+        .where(over, Unserved.scenario_id.in_(scenarios))
+    )
+    asked = union_all(lent, refused).subquery("asked")
+    each = (
+        select(asked.c.scenario_id, func.max(asked.c.shared).label("shared"), func.max(asked.c.mixed).label("mixed"))
+        .add_columns(func.max(asked.c.outcome).label("outcome"))
+        .group_by(asked.c.scenario_id, asked.c.visit_id)
+        .subquery("each")
+    )
+    served = each.c.outcome == ""
+    return select(
+        each.c.scenario_id,
+        func.count(),
+        func.sum(_one_if(served & (each.c.shared == 1))),
+        func.sum(_one_if(served & (each.c.mixed == 1))),
+        func.sum(_one_if(each.c.outcome == "overflow")),
+        func.sum(_one_if(each.c.outcome == "keep")),
+    ).group_by(each.c.scenario_id)
+
+
+def _one_if(condition: ColumnElement[bool] | InstrumentedAttribute[bool]) -> ColumnElement[int]:
+    return case((condition, 1), else_=0)
+
+
+def _calls(project_id: int, scenarios: Sequence[int], day: Span) -> Select[int | None, int, int, float | None]:
+    """Scenario, calls from outside, those that have a confidence, and the sum of these."""
+    return (
+        select(Call.scenario_id, func.count(), func.count(Call.confidence), func.sum(Call.confidence))
+        .where(Call.project_id == project_id, Call.scenario_id.in_(scenarios), Call.kind == EXTERNAL)
+        .where(Call.started_at >= day[0], Call.started_at < day[1])
+        .group_by(Call.scenario_id)
+    )
+
+
+DAYS_SHOWN = 30
+
+
+@dataclass(frozen=True)
+class Day:
+    """A day of the project's time zone, like `2026-11-23`, with what is known of it so far."""
+
+    day: str
+    figures: Figures
+
+
+@dataclass(frozen=True)
+class History:
+    """The last 30 days, oldest first, today last. `sure_calls`: calls whose visitor is known well, to learn from."""
+
+    aim: str
+    days: Sequence[Day]
+    survival: Curve | None
+    sure_calls: int
+
+    @property
+    def week(self) -> Figures:
+        """Of the days that the accuracy looks at."""
+        return added(one.figures for one in self.days[-DAYS:])
+
+    @property
+    def accuracy(self) -> int | None:
+        return self.week.accuracy(self.aim)
+
+
+def read_history(session: Session, project: Project, scenario: Scenario, now: datetime) -> History:
+    days = last_days(now, project.timezone, DAYS_SHOWN)
+    kept = select(AccuracyDay).where(AccuracyDay.scenario_id == scenario.id, AccuracyDay.day >= days[0])
+    figures = {row.day: figures_of(row) for row in session.scalars(kept)}
+    return History(
+        aim=scenario.aim,
+        days=[Day(day, figures.get(day, Figures())) for day in days],
+        survival=scenario.survival,
+        sure_calls=sure_calls(session, scenario.id),
+    )

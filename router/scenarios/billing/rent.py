@@ -1,0 +1,208 @@
+"""Renewing rented numbers (R4): for 7 days from where the paid time ended, when it has ended and not before, also while their scenario
+is disabled or their project suspended. What cannot be paid is left to the grace below.
+
+Numbers that cannot be renewed are not lost at once (R4): 7 days of grace with e-mails; then only dynamic ones that nobody called for
+30 days are given back. The others keep ringing, and somebody decides."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import ColumnElement, Select, func, or_, select
+from sqlalchemy.orm import Session
+
+from router.accounts.ledger import RENEWED, Post, charge_all, lock_balance, price_of
+from router.accounts.mail import write_mail
+from router.accounts.models import Project
+from router.scenarios.billing.notices import Group, letter_for
+from router.scenarios.billing.paid_time import GRACE, PAID_TIME, grace_ends, rent_reason
+from router.scenarios.models import Scenario, TrackingNumber
+from router.scenarios.numbers.release import active_numbers, begin_release
+from router.server import Server
+
+QUIET = timedelta(days=30)
+"""A number that was called since keeps ringing."""
+STAGES = (("over", GRACE), ("ending", timedelta(days=6)), ("midway", GRACE / 2), ("began", timedelta(0)))
+"""From which age on a group is in which stage, the last one first."""
+RELEASED_AT_ONCE = 10
+ACTOR = "server"
+CALLS = "number_calls"
+Calls = Callable[[Session, Iterable[int], datetime], set[int]]
+"""(session, number ids, since) -> those that were called since."""
+
+
+def add_calls(server: Server, calls: Calls) -> None:
+    """The floor that knows calls tells which numbers were called."""
+    server.registries[CALLS] = calls
+
+
+def unpaid(now: datetime) -> tuple[ColumnElement[bool], ...]:
+    """WHERE of the rented numbers whose paid time has ended."""
+    return (
+        TrackingNumber.paid_until <= now,
+        TrackingNumber.owned_elsewhere.is_(False),
+        TrackingNumber.releasing_at.is_(None),
+        TrackingNumber.released_at.is_(None),
+    )
+
+
+def keep_grace(server: Server, project_id: int, now: datetime) -> None:
+    """Writes the e-mails that are due for the unpaid numbers of a project, and gives back what its grace leaves."""
+    _give_back(server, project_id, now)
+    with server.database.reading() as session:
+        if session.scalar(_ends(project_id, now).limit(1)) is None:
+            return
+    with server.database.writing() as session:
+        _write_mails(session, server, project_id, now)
+
+
+def _ends(project_id: int, now: datetime) -> Select[datetime | None]:
+    return select(TrackingNumber.paid_until).where(TrackingNumber.project_id == project_id, *unpaid(now))
+
+
+def _write_mails(session: Session, server: Server, project_id: int, now: datetime) -> None:
+    """One for each day on which paid time ended and each stage of the grace, whatever the number of numbers."""
+    lock_balance(session, project_id)
+    project = session.get_one(Project, project_id, populate_existing=True)
+    price = price_of(server.settings, project)
+    for day, group in _groups(session, project, now):
+        stage = next(name for name, age in STAGES if now >= group.began_at + age)
+        letter = letter_for(stage, project, group, max(0, group.numbers * price - project.balance_minor), now)
+        write_mail(session, project, f"grace:{stage}:{day}", letter.subject, letter.body, now)
+
+
+def _groups(session: Session, project: Project, now: datetime) -> list[tuple[date, Group]]:
+    """The unpaid numbers by the day on which their paid time ended, in the project's time zone."""
+    counted = _ends(project.id, now).add_columns(func.count()).group_by(TrackingNumber.paid_until)
+    zone = ZoneInfo(project.timezone)
+    first: dict[date, datetime] = {}
+    numbers: Counter[date] = Counter()
+    for ended_at, amount in session.execute(counted.order_by(TrackingNumber.paid_until)):
+        day = ended_at.astimezone(zone).date()
+        first.setdefault(day, ended_at)
+        numbers[day] += amount
+    return [(day, Group(numbers[day], began_at, grace_ends(began_at))) for day, began_at in first.items()]
+
+
+def _give_back(server: Server, project_id: int, now: datetime) -> None:
+    """Looks at each number once, a few at a time: those that somebody sees or has just called keep none of the others waiting."""
+    with server.database.reading() as session:
+        unneeded = [row.id for row in session.execute(_nobody_needs(project_id, now)).all()]
+    for first in range(0, len(unneeded), RELEASED_AT_ONCE):
+        if not _give_some_back(server, project_id, unneeded[first : first + RELEASED_AT_ONCE], now):
+            return
+
+
+def _give_some_back(server: Server, project_id: int, some: list[int], now: datetime) -> bool:
+    """Looks without locking first; then scenarios, balance and numbers are locked in this order, as everywhere.
+
+    Returns:
+        Whether others may be given back, too: no, when there is money meanwhile.
+    """
+    with server.database.reading() as session:
+        found = session.execute(_nobody_needs(project_id, now).where(TrackingNumber.id.in_(some))).all()
+        ids = _without_callers_and_visitors(session, server, [row.id for row in found], now)
+    if not ids:
+        return True
+    with server.database.writing() as session:
+        places = sorted({row.scenario_id for row in found if row.scenario_id})
+        session.execute(select(Scenario.id).where(Scenario.id.in_(places)).order_by(Scenario.id).with_for_update())
+        balance = lock_balance(session, project_id)
+        project = session.get_one(Project, project_id, populate_existing=True)
+        if balance >= price_of(server.settings, project):
+            return False
+        still = _nobody_needs(project_id, now).where(TrackingNumber.id.in_(ids))
+        leaving = sorted(row.id for row in session.execute(still).all())
+        for number_id in leaving:
+            begin_release(session, server, project, ACTOR, session.get_one(TrackingNumber, number_id), now)
+    return True
+
+
+def _nobody_needs(project_id: int, now: datetime) -> Select[int, int | None]:
+    """SELECT of what may be given back: dynamic, not pinned, its grace over and not called for 30 days."""
+    quiet = or_(TrackingNumber.last_call_at.is_(None), TrackingNumber.last_call_at < now - QUIET)
+    return (
+        select(TrackingNumber.id, TrackingNumber.scenario_id)
+        .where(
+            TrackingNumber.project_id == project_id,
+            *unpaid(now - GRACE),
+            TrackingNumber.static_source.is_(None),
+            TrackingNumber.overflow.is_(False),
+            TrackingNumber.pinned.is_(False),
+            quiet,
+        )
+        .order_by(TrackingNumber.paid_until, TrackingNumber.id)
+    )
+
+
+def _without_callers_and_visitors(session: Session, server: Server, ids: list[int], now: datetime) -> list[int]:
+    calls: Calls | None = server.registries.get(CALLS)
+    called = calls(session, ids, now - QUIET) if calls else set()
+    return [one for one in ids if one not in called | active_numbers(session, server, ids, now)]
+
+
+RENEWED_AT_ONCE = 200
+"""Numbers of one transaction."""
+
+
+def renew_due(server: Server, now: datetime) -> int:
+    """Charges every number whose paid time has ended, week by week until it is paid again; returns how many weeks were charged.
+
+    Then each project with numbers that its balance does not cover is written to, and what its grace leaves is given back.
+    """
+    with server.database.reading() as session:
+        due = select(TrackingNumber.project_id).where(*unpaid(now)).distinct().order_by(TrackingNumber.project_id)
+        projects = session.scalars(due).all()
+    renewed = 0
+    for project_id in projects:
+        while weeks := renew_some(server, project_id, now):
+            renewed += weeks
+        keep_grace(server, project_id, now)
+    return renewed
+
+
+def renew_some(server: Server, project_id: int, now: datetime) -> int:
+    """Charges the next week of those numbers of a project whose paid time ended first, as far as the balance goes."""
+    with server.database.reading() as session:
+        if not _affordable(session, server, project_id, session.get_one(Project, project_id).balance_minor):
+            return 0
+    with server.database.writing() as session:
+        affordable = _affordable(session, server, project_id, lock_balance(session, project_id))
+        numbers = _locked(session, project_id, affordable, now)
+        price = price_of(server.settings, session.get_one(Project, project_id))
+        if price:
+            charge_all(session, project_id, [_rent(number, price) for number in numbers], now)
+        for number in numbers:
+            number.paid_until = _paid_until(number) + PAID_TIME
+    return len(numbers)
+
+
+def _locked(session: Session, project_id: int, amount: int, now: datetime) -> Sequence[TrackingNumber]:
+    """The first of those that are due, locked by id, as everybody locks several numbers."""
+    first = session.scalars(due_numbers(project_id, now).with_only_columns(TrackingNumber.id).limit(amount)).all()
+    chosen = select(TrackingNumber).where(TrackingNumber.id.in_(first), *unpaid(now)).order_by(TrackingNumber.id)
+    return session.scalars(chosen.with_for_update().execution_options(populate_existing=True)).all()
+
+
+def due_numbers(project_id: int, now: datetime) -> Select[TrackingNumber]:
+    """SELECT of the rented numbers of a project whose paid time has ended, the earliest first."""
+    due = select(TrackingNumber).where(TrackingNumber.project_id == project_id, *unpaid(now))
+    return due.order_by(TrackingNumber.paid_until, TrackingNumber.id).execution_options(populate_existing=True)
+
+
+def _affordable(session: Session, server: Server, project_id: int, balance: int) -> int:
+    price = price_of(server.settings, session.get_one(Project, project_id, populate_existing=True))
+    return min(RENEWED_AT_ONCE, balance // price) if price else RENEWED_AT_ONCE
+
+
+def _rent(number: TrackingNumber, price: int) -> Post:
+    """One that counted before is left out by the ledger: then these 7 days are paid."""
+    reason = rent_reason(number.e164, _paid_until(number))
+    return Post(-price, reason, ACTOR, RENEWED, number.e164, number.scenario_id)
+
+
+def _paid_until(number: TrackingNumber) -> datetime:
+    if number.paid_until is None:
+        raise ValueError(f"{number.id} is not rented")
+    return number.paid_until

@@ -1,0 +1,277 @@
+"""Entries of a ledger as people and programs read them: their kind, what they were for, and what scenarios cost.
+
+The ledger as a CSV file, written in pieces.
+
+How long a balance lasts: every rented number is renewed for 7 days where its paid time ends (R4)."""
+
+import csv
+import io
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import accumulate
+from typing import Any
+
+from sqlalchemy import Select, func, or_, select
+from sqlalchemy.orm import Session
+
+from router.accounts.ledger import BOUGHT, RENEWED, price_of
+from router.accounts.models import LedgerEntry, Project
+from router.lib.formats import plain_money, say_day
+from router.scenarios.models import Scenario, TrackingNumber
+from router.server import Server
+from router.web.errors import iso
+
+KINDS = {"rent": "Rents", "refund": "Refunds", "top-up": "Top-ups and corrections"}
+COST_DAYS = 30
+
+_RENTS, _REFUNDS = LedgerEntry.reason.startswith("rent:"), LedgerEntry.reason.startswith("refund:")
+
+
+def kind_of(entry: LedgerEntry) -> str:
+    """One of KINDS, by its reason."""
+    word = entry.reason.partition(":")[0]
+    return word if word in ("rent", "refund") else "top-up"
+
+
+def entries_of(project_id: int, kind: str = "") -> Select[LedgerEntry]:
+    """SELECT of the entries of a project; what is no kind is passed over."""
+    found = select(LedgerEntry).where(LedgerEntry.project_id == project_id)
+    conditions = {"rent": _RENTS, "refund": _REFUNDS, "top-up": ~or_(_RENTS, _REFUNDS)}
+    return found.where(conditions[kind]) if kind in conditions else found
+
+
+def say_reason(entry: LedgerEntry, zone: str) -> str:
+    """`Renewed for 7 days from 23 Nov`, `Refund of 7 days from 2 Jan 2027`, `Top-up`, `Correction`."""
+    kind = kind_of(entry)
+    if kind == "top-up":
+        return "Top-up" if entry.amount_minor > 0 else "Correction"
+    start = _start(entry.reason)
+    word = entry.note if entry.note in (BOUGHT, RENEWED) else "Rent"
+    named = "Refund of 7 days" if kind == "refund" else f"{word} for 7 days"
+    if start is None:
+        return named
+    day = say_day(start, zone)
+    return f"{named} from {day.removesuffix(f' {entry.at.year}')}"
+
+
+def say_note(entry: LedgerEntry) -> str:
+    """The note, unless the reason in words says the same."""
+    return "" if entry.note in (BOUGHT, RENEWED) else entry.note
+
+
+def _start(reason: str) -> datetime | None:
+    """The moment at the end of `rent:<number>:<start>`."""
+    _, _, text = reason.removeprefix("refund:").removeprefix("rent:").partition(":")
+    try:
+        start = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return start if start.tzinfo else None
+
+
+def entry_document(entry: LedgerEntry) -> dict[str, Any]:
+    """An entry as programs see it."""
+    return {
+        "id": entry.id,
+        "at": iso(entry.at),
+        "amount_minor": entry.amount_minor,
+        "balance_minor": entry.balance_minor,
+        "reason": entry.reason,
+        "note": entry.note,
+        "actor": entry.actor,
+        "number": entry.number or None,
+        "scenario": entry.scenario_id,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class ScenarioCost:
+    """What the numbers of a scenario cost; `scenario_id` is None for numbers that were in none."""
+
+    scenario_id: int | None
+    title: str
+    is_deleted: bool
+    cost_minor: int
+    numbers: int
+
+
+def scenario_costs(session: Session, project: Project, now: datetime) -> list[ScenarioCost]:
+    """Rents less refunds of the last 30 days, by the scenario that the number was in, the dearest first."""
+    cost = -func.sum(LedgerEntry.amount_minor)
+    rows = session.execute(
+        select(LedgerEntry.scenario_id, cost, func.count(LedgerEntry.number.distinct()))
+        .where(
+            LedgerEntry.project_id == project.id,
+            LedgerEntry.at >= now - timedelta(days=COST_DAYS),
+            or_(_RENTS, _REFUNDS),
+        )
+        .group_by(LedgerEntry.scenario_id)
+        .order_by(cost.desc(), LedgerEntry.scenario_id)
+    ).all()
+    titles = titles_of(session, project.id, [scenario_id for scenario_id, _, _ in rows])
+    return [
+        ScenarioCost(scenario_id, *titles.get(scenario_id or 0, ("In no scenario", False)), int(minor), numbers)
+        for scenario_id, minor, numbers in rows
+        if minor
+    ]
+
+
+def titles_of(session: Session, project_id: int, scenario_ids: Sequence[int | None]) -> dict[int, tuple[str, bool]]:
+    """Title and whether it is deleted, by id."""
+    rows = session.execute(
+        select(Scenario.id, Scenario.title, Scenario.deleted_at).where(
+            Scenario.project_id == project_id, Scenario.id.in_({one for one in scenario_ids if one})
+        )
+    )
+    return {row.id: (row.title, row.deleted_at is not None) for row in rows}
+
+
+PIECE = 500
+COLUMNS = (
+    "id", "at", "kind", "amount_minor", "amount", "balance_minor", "balance", "currency", "reason", "note", "number",
+    "scenario", "scenario_title", "actor",
+)  # fmt: skip
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def export_entries(server: Server, project: Project, kind: str = "") -> Iterator[str]:
+    """The lines of all entries, newest first. Each piece is one short read; what is added meanwhile is not in it."""
+    yield _lines([COLUMNS])
+    before: int | None = None
+    while True:
+        with server.database.reading() as session:
+            found = entries_of(project.id, kind)
+            if before is not None:
+                found = found.where(LedgerEntry.id < before)
+            entries = session.scalars(found.order_by(LedgerEntry.id.desc()).limit(PIECE)).all()
+            rows = _rows(session, project, entries)
+        if rows:
+            yield _lines(rows)
+        if len(entries) < PIECE:
+            return
+        before = entries[-1].id
+
+
+def _rows(session: Session, project: Project, entries: Sequence[LedgerEntry]) -> list[Sequence[object]]:
+    titles = titles_of(session, project.id, [entry.scenario_id for entry in entries])
+    return [
+        (
+            entry.id,
+            iso(entry.at),
+            kind_of(entry),
+            entry.amount_minor,
+            plain_money(entry.amount_minor, project.currency),
+            entry.balance_minor,
+            plain_money(entry.balance_minor, project.currency),
+            project.currency,
+            harmless(entry.reason),
+            harmless(entry.note),
+            entry.number,
+            entry.scenario_id or "",
+            harmless(titles.get(entry.scenario_id or 0, ("", False))[0]),
+            harmless(entry.actor),
+        )
+        for entry in entries
+    ]
+
+
+def harmless(text: str) -> str:
+    """No spreadsheet takes it for a formula."""
+    return f"'{text}" if text.startswith(FORMULA) else text
+
+
+def _lines(rows: Sequence[Sequence[object]]) -> str:
+    piece = io.StringIO()
+    csv.writer(piece).writerows(rows)
+    return piece.getvalue()
+
+
+PERIOD = timedelta(days=7)
+AHEAD = timedelta(days=7)
+"""A balance that will last less is low."""
+FOR_GOOD = datetime(9000, 1, 1, tzinfo=UTC)
+"""Nobody looks further ahead, and a time zone can still be applied to it."""
+
+Renewal = tuple[datetime, int]
+"""When the paid time ends, and what the next 7 days cost in minor units."""
+
+
+def lasts_until(balance_minor: int, renewals: Sequence[Renewal], now: datetime) -> datetime | None:
+    """When the first renewal cannot be paid, not before `now` and at most FOR_GOOD; None when nothing costs anything."""
+    costing = [(paid_until, price) for paid_until, price in renewals if price > 0]
+    if not costing:
+        return None
+    left = balance_minor - sum(price * _due(paid_until, now) for paid_until, price in costing)
+    if left < 0:
+        return now
+    coming = [(paid_until + _due(paid_until, now) * PERIOD, price) for paid_until, price in costing]
+    return _first_unpaid(left, coming)
+
+
+def _first_unpaid(left: int, coming: list[Renewal]) -> datetime:
+    """When the renewals that begin so and go on each week have cost more than `left`."""
+    begins = max(at for at, _ in coming) - PERIOD
+    before = sorted((at + week * PERIOD, price) for at, price in coming for week in range(_due(at, begins)))
+    for at, price in before:
+        left -= price
+        if left < 0:
+            return at
+    week = sorted((at + _due(at, begins) * PERIOD, price) for at, price in coming)
+    spent = list(accumulate(price for _, price in week))
+    weeks, rest = divmod(left, spent[-1])
+    first = week[bisect_right(spent, rest)][0]
+    return FOR_GOOD if weeks > (FOR_GOOD - first) // PERIOD else first + weeks * PERIOD
+
+
+def _due(paid_until: datetime, now: datetime) -> int:
+    """How many renewals are due by now."""
+    return max(0, (now - paid_until) // PERIOD + 1)
+
+
+def weekly_cost(renewals: Sequence[Renewal]) -> int:
+    """What all of them cost in 7 days, in minor units."""
+    return sum(price for _, price in renewals)
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What a project's rented numbers cost, and until when its balance covers them."""
+
+    balance_minor: int
+    price_minor: int
+    """For one number and 7 days."""
+    rented: int
+    weekly_minor: int
+    lasts_until: datetime | None
+    """None: numbers cost nothing, or none is rented."""
+    is_low: bool
+    """It lasts less than 7 days."""
+
+
+def project_forecast(session: Session, server: Server, project: Project, now: datetime) -> Forecast:
+    """Two statements, whatever the number of numbers. Those that are being given back are not renewed."""
+    price = price_of(server.settings, project)
+    balance = session.execute(select(Project.balance_minor).where(Project.id == project.id)).scalar_one()
+    found = session.execute(
+        select(TrackingNumber.paid_until, func.count())
+        .where(
+            TrackingNumber.project_id == project.id,
+            TrackingNumber.paid_until.is_not(None),
+            TrackingNumber.owned_elsewhere.is_(False),
+            TrackingNumber.releasing_at.is_(None),
+            TrackingNumber.released_at.is_(None),
+        )
+        .group_by(TrackingNumber.paid_until)
+    ).all()
+    renewals = [(paid_until, amount * price) for paid_until, amount in found if paid_until is not None]
+    end = lasts_until(balance, renewals, now)
+    return Forecast(
+        balance_minor=balance,
+        price_minor=price,
+        rented=sum(amount for _, amount in found),
+        weekly_minor=weekly_cost(renewals),
+        lasts_until=end,
+        is_low=end is not None and end < now + AHEAD,
+    )

@@ -1,0 +1,203 @@
+"""Pages of money: the balance and until when it lasts, its entries, topping it up, and the e-mails that were written.
+
+A project's balance and its entries, for programs."""
+
+import re
+import secrets
+from typing import Any
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from pydantic import BaseModel
+from sqlalchemy import select
+from werkzeug.wrappers import Response
+
+from router.accounts.ledger import EntryValues, change_balance
+from router.accounts.mail import send_again
+from router.accounts.models import LedgerEntry, Mail
+from router.accounts.sessions import require_person
+from router.accounts.tokens import require_token
+from router.accounts.views.projects import errors_of
+from router.lib.formats import read_money, say_change, say_money
+from router.scenarios.billing.statement import (
+    FOR_GOOD,
+    KINDS,
+    entries_of,
+    entry_document,
+    export_entries,
+    project_forecast,
+    say_note,
+    say_reason,
+    scenario_costs,
+    titles_of,
+)
+from router.scenarios.numbers.search import carrier_price
+from router.server import current_server
+from router.web.access import Audience, current_actor, current_project, guard, needs
+from router.web.api import described, page_of, parse, rows_of
+from router.web.errors import Problem, iso, read_json
+from router.web.filters import values_of
+
+balance_pages = guard(Blueprint("balance", __name__, url_prefix="/balance"), Audience.PEOPLE, require_person)
+
+FORM_ID = re.compile(r"[0-9a-f]{16}")
+MOST_COSTS = 10
+
+
+@balance_pages.context_processor
+def tabs() -> dict[str, Any]:
+    pages = (("Money", url_for("balance.show")), ("E-mails", url_for("balance.mails")))
+    return {"balance_tabs": [(title, path, request.path == path) for title, path in pages]}
+
+
+@balance_pages.get("")
+def show() -> str:
+    server, project = current_server(), current_project()
+    now = server.now()
+    wanted = entries_of(project.id, request.args.get("kind", ""))
+    with server.database.reading() as session:
+        rows, following = rows_of(session, wanted, LedgerEntry.id, request.args)
+        costs = scenario_costs(session, project, now)
+        return render_template(
+            "scenarios/balance.html",
+            forecast=project_forecast(session, server, project, now),
+            for_good=FOR_GOOD,
+            now=now,
+            carrier=carrier_price(session, project.country),
+            costs=costs[:MOST_COSTS],
+            other_costs=costs[MOST_COSTS:],
+            rows=rows,
+            following=following,
+            titles=titles_of(session, project.id, [row.scenario_id for row in rows]),
+            kinds=KINDS,
+            say_reason=lambda entry: say_reason(entry, project.timezone),
+            say_note=say_note,
+        )
+
+
+@balance_pages.get("/entries.csv")
+def entries() -> Response:
+    """All entries of the chosen kind as a file."""
+    server, project = current_server(), current_project()
+    lines = export_entries(server, project, request.args.get("kind", ""))
+    name = f"balance-{project.key}-{server.now():%Y-%m-%d}.csv"
+    headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
+    return Response(lines, content_type="text/csv; charset=utf-8", headers=headers)
+
+
+@balance_pages.get("/top-up")
+@needs("operator")
+def top_up() -> str:
+    return _form({"form": secrets.token_hex(8)}, {})
+
+
+@balance_pages.post("/top-up")
+@needs("operator")
+def try_top_up() -> Response | tuple[str, int]:
+    """The form's own id is the reason, so that one sent twice counts once."""
+    server, project, values = current_server(), current_project(), values_of(request.form)
+    form_id = values.get("form", "")
+    reason = f"form:{form_id if FORM_ID.fullmatch(form_id) else secrets.token_hex(8)}"
+    try:
+        minor = _amount(values.get("amount", ""), project.currency)
+        clean = parse(EntryValues, {"amount_minor": minor, "note": values.get("note", ""), "reason": reason})
+        with server.database.writing() as session:
+            entry, is_new = change_balance(session, server.settings, project, current_actor(), clean, server.now())
+    except Problem as problem:
+        errors = errors_of(problem)
+        return _form(values, errors | {"amount": errors.get("amount_minor", errors.get("amount", ""))}), problem.status
+    change, balance = say_change(entry.amount_minor, project.currency), say_money(entry.balance_minor, project.currency)
+    flash(f"{change}: the balance is {balance}." if is_new else f"This was counted before: {change}. Nothing changed.")
+    return redirect(url_for("balance.show"))
+
+
+def _amount(text: str, currency: str) -> int:
+    try:
+        return read_money(text, currency)
+    except ValueError as error:
+        raise Problem(422, str(error), "amount") from None
+
+
+def _form(values: dict[str, str], errors: dict[str, str]) -> str:
+    return render_template("scenarios/top_up.html", values=values, errors=errors)
+
+
+@balance_pages.get("/mails")
+def mails() -> str:
+    server = current_server()
+    with server.database.reading() as session:
+        found = select(Mail).where(Mail.project_id == current_project().id)
+        rows, following = rows_of(session, found, Mail.id, request.args)
+    return render_template(
+        "scenarios/mails.html", rows=rows, following=following, has_server=server.settings.mail_server is not None
+    )
+
+
+@balance_pages.post("/mails/<int:mail_id>/again")
+def again(mail_id: int) -> Response:
+    """Has an e-mail sent that was given up."""
+    server = current_server()
+    with server.database.writing() as session:
+        send_again(session, server.settings, current_project(), current_actor(), mail_id, server.now())
+    flash("The e-mail is sent in a moment.")
+    return redirect(url_for("balance.mails"))
+
+
+ledger_api = guard(
+    Blueprint("ledger_api", __name__, url_prefix="/api/v1/projects/<int:project_id>/ledger"),
+    Audience.PROGRAMS,
+    require_token,
+)
+
+
+class EntryDocument(BaseModel):
+    """One change of the balance; charges are negative. `number` and `scenario` are null when it was for none."""
+
+    id: int
+    at: str
+    amount_minor: int
+    balance_minor: int
+    reason: str
+    note: str
+    actor: str
+    number: str | None
+    scenario: int | None
+
+
+class LedgerDocument(BaseModel):
+    """The balance, until when it lasts (null: nothing is to be paid), the price of a number for 7 days, and a page of entries."""
+
+    balance_minor: int
+    currency: str
+    lasts_until: str | None
+    number_price_minor: int
+    items: list[EntryDocument]
+    next: str | None
+
+
+@ledger_api.get("")
+@described(answer=LedgerDocument, query=("limit", "next"))
+def show_ledger(project_id: int) -> dict[str, Any]:
+    """The balance and its entries, newest first."""
+    server, project = current_server(), current_project()
+    with server.database.reading() as session:
+        page = page_of(session, entries_of(project_id), LedgerEntry.id, request.args, entry_document)
+        forecast = project_forecast(session, server, project, server.now())
+    return {
+        "balance_minor": forecast.balance_minor,
+        "currency": project.currency,
+        "lasts_until": iso(forecast.lasts_until) if forecast.lasts_until else None,
+        "number_price_minor": forecast.price_minor,
+    } | page
+
+
+@ledger_api.post("")
+@needs("operator")
+@described(body=EntryValues, answer=EntryDocument, status=201, also={200: EntryDocument})
+def add_entry(project_id: int) -> tuple[dict[str, Any], int]:
+    """Top up or correct the balance; only the operator's tokens may. A repeated reason answers the entry that counted with 200."""
+    values, server = parse(EntryValues, read_json(request)), current_server()
+    with server.database.writing() as session:
+        entry, is_new = change_balance(
+            session, server.settings, current_project(), current_actor(), values, server.now()
+        )
+        return entry_document(entry), 201 if is_new else 200

@@ -1,0 +1,267 @@
+"""Enabling with what it takes (R2): *Connect* orders the numbers that the scenario still needs, all of them or none.
+
+What enabling a scenario would buy and cost, and what is missing for it (R2, R4)."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from router.accounts.ledger import BalanceTooLow, lock_balance, price_of
+from router.accounts.models import Project
+from router.lib.formats import say_money
+from router.scenarios.documents import scenario_document
+from router.scenarios.lint.rules import Finding, lint
+from router.scenarios.models import NumberBatch, NumberOrder, Scenario, TrackingNumber
+from router.scenarios.numbers.orders import wait_for_arrivals
+from router.scenarios.numbers.purchase import order_numbers
+from router.scenarios.numbers.search import open_shop, search_numbers
+from router.server import Server
+from router.web.access import Actor
+from router.web.errors import Problem
+
+PAID_AT_ONCE = timedelta(days=7)
+
+
+@dataclass(frozen=True)
+class Enabling:
+    """All money in minor units of the project's currency."""
+
+    to_buy: list[str]
+    """Numbers in E.164."""
+    count: int
+    """How many others beside them, found by the scenario's search."""
+    price_minor: int
+    """Of one number and 7 days."""
+    owed_minor: int
+    """What numbers in grace owe; part of the cost."""
+    cost_minor: int
+    balance_minor: int
+    currency: str
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def total(self) -> int:
+        """How many numbers would be bought."""
+        return len(self.to_buy) + self.count
+
+    @property
+    def missing_minor(self) -> int:
+        return max(self.cost_minor - self.balance_minor, 0)
+
+    def check(self) -> None:
+        """
+        Raises:
+            Problem: 409 with what is missing.
+        """
+        if self.missing_minor:
+            raise Problem(
+                409,
+                f"{say_money(self.missing_minor, self.currency)} are missing: this costs "
+                f"{say_money(self.cost_minor, self.currency)} now, and the balance is "
+                f"{say_money(self.balance_minor, self.currency)}. Top it up, then repeat.",
+                missing_minor=self.missing_minor,
+                cost_minor=self.cost_minor,
+                balance_minor=self.balance_minor,
+                currency=self.currency,
+            )
+
+
+def enabling_of(session: Session, server: Server, project: Project, scenario: Scenario, now: datetime) -> Enabling:
+    """What *Connect* would do, with what the linter says of the scenario."""
+    document = scenario_document(session, server, scenario)
+    return cost_of_enabling(
+        session, server, project, scenario, now, lint(session, server, project, scenario.id, document)
+    )
+
+
+def cost_of_enabling(
+    session: Session,
+    server: Server,
+    project: Project,
+    scenario: Scenario,
+    now: datetime,
+    findings: list[Finding] | None = None,
+) -> Enabling:
+    """Numbers already paid and own ones cost nothing."""
+    to_buy: dict[str, Any] = scenario.to_buy
+    numbers, count = list(to_buy.get("numbers", [])), int(to_buy.get("count", 0))
+    price, periods = 0, _owed_periods(session, scenario, now)
+    if numbers or count or periods:
+        price = price_of(server.settings, session.get_one(Project, project.id, populate_existing=True))
+    balance = session.execute(select(Project.balance_minor).where(Project.id == project.id)).scalar_one()
+    return Enabling(
+        to_buy=numbers,
+        count=count,
+        price_minor=price,
+        owed_minor=periods * price,
+        cost_minor=(len(numbers) + count + periods) * price,
+        balance_minor=balance,
+        currency=project.currency,
+        findings=findings or [],
+    )
+
+
+def _owed_periods(session: Session, scenario: Scenario, now: datetime) -> int:
+    """How many times 7 days the scenario's numbers in grace owe; they are renewed from where their paid time ended."""
+    ended = select(TrackingNumber.paid_until).where(
+        TrackingNumber.scenario_id == scenario.id,
+        TrackingNumber.paid_until <= now,
+        TrackingNumber.owned_elsewhere.is_(False),
+        TrackingNumber.releasing_at.is_(None),
+    )
+    return sum((now - end) // PAID_AT_ONCE + 1 for end in session.scalars(ended) if end is not None)
+
+
+Result = TypeVar("Result")
+
+
+class SearchNeeded(Exception):
+    """Numbers have to be found before the transaction can be written; nothing was stored."""
+
+    def __init__(self, project: Project, to_buy: Mapping[str, Any]) -> None:
+        super().__init__("numbers have to be searched first")
+        self.project, self.to_buy = project, dict(to_buy)
+
+
+@dataclass(frozen=True)
+class Buying:
+    """An order that was placed: its batch, and how many numbers it asks for."""
+
+    batch: int
+    total: int
+
+    def document(self) -> dict[str, int]:
+        return {"batch": self.batch, "total": self.total}
+
+
+def searching(server: Server, attempt: Callable[[Sequence[str] | None], Result]) -> Result:
+    """What the transaction `attempt` answers; if it has to know numbers for sale, they are searched between two tries.
+
+    Raises:
+        Problem: 409, the carrier has not enough of them; 422, none in this country; 502, it refuses; 503, it does not answer.
+    """
+    try:
+        return attempt(None)
+    except SearchNeeded as needed:
+        found = find_numbers(server, needed.project, needed.to_buy)
+    return attempt(found)
+
+
+def find_numbers(server: Server, project: Project, to_buy: Mapping[str, Any]) -> list[str]:
+    """As many numbers for sale as `to_buy` counts; asks the carrier, so never inside a transaction.
+
+    Raises:
+        Problem: as `searching`.
+    """
+    count, named = to_buy["count"], set(to_buy["numbers"])
+    kind = (to_buy["country"], to_buy["area_code"], to_buy["contains"])
+    try:
+        offers = search_numbers(server, project, *kind, limit=count + len(named))
+    except Problem as refusal:
+        field = f"to_buy.{refusal.field}" if refusal.field else None
+        raise Problem(refusal.status, refusal.detail, field) from None
+    found = [one.offer.e164 for one in offers if one.offer.e164 not in named][:count]
+    if len(found) < count:
+        raise Problem(
+            409,
+            f"The carrier has only {len(found)} such numbers now. Ask for fewer, or search with fewer digits.",
+            "to_buy.count",
+        )
+    return found
+
+
+def connect(
+    session: Session,
+    server: Server,
+    project: Project,
+    actor: Actor,
+    scenario: Scenario,
+    found: Sequence[str] | None,
+    now: datetime,
+) -> Buying | None:
+    """Orders what the scenario is to buy and forgets it there; which kind of numbers it was stays, for upkeep.
+
+    A scenario with numbers is enabled at once; one without any is when its order is done.
+
+    Args:
+        scenario: locked.
+        found: numbers for sale, as many as are to be bought beside those that are named; None: they were not searched yet.
+
+    Raises:
+        Problem: 409, with `missing_minor` when the balance does not cover it; 503, this server has no account at the carrier.
+        SearchNeeded: `found` is needed.
+    """
+    enabling = cost_of_enabling(session, server, project, scenario, now)
+    enabling.check()
+    if enabling.total:
+        open_shop(server)
+    if enabling.count and found is None:
+        raise SearchNeeded(project, scenario.to_buy)
+    has_number = _has_number(session, scenario)
+    buying = _order(session, server, project, actor, scenario, enabling, found or (), not has_number, now)
+    if has_number or buying is None:
+        scenario.enabled = True
+    return buying
+
+
+def _order(
+    session: Session,
+    server: Server,
+    project: Project,
+    actor: Actor,
+    scenario: Scenario,
+    enabling: Enabling,
+    found: Sequence[str],
+    enable: bool,
+    now: datetime,
+) -> Buying | None:
+    if not enabling.total:
+        return None
+    if len(found) != enabling.count:
+        raise Problem(409, "Somebody else changed this scenario meanwhile. Look again, then repeat.")
+    kind = {name: scenario.to_buy[name] for name in ("country", "area_code", "contains")} if enabling.count else {}
+    e164s = [*enabling.to_buy, *found]
+    who = (server, project, actor.name)
+    try:
+        batch = order_numbers(session, *who, e164s, now, scenario_id=scenario.id, enable=enable, search=kind)
+    except BalanceTooLow as refusal:  # charged elsewhere since it was read
+        replace(enabling, balance_minor=enabling.cost_minor - refusal.missing_minor).check()
+        raise
+    scenario.to_buy = {**scenario.to_buy, "numbers": [], "count": 0}
+    return Buying(batch.id, len(e164s))
+
+
+def buying_of(session: Session, scenario: Scenario) -> Buying | None:
+    """The newest order of a scenario that is not done yet."""
+    orders = select(func.count(NumberOrder.id)).where(NumberOrder.batch_id == NumberBatch.id).scalar_subquery()
+    newest = (
+        select(NumberBatch.id, orders)
+        .where(NumberBatch.project_id == scenario.project_id, NumberBatch.scenario_id == scenario.id)
+        .where(NumberBatch.finished_at.is_(None))
+        .order_by(NumberBatch.id.desc())
+        .limit(1)
+    )
+    row = session.execute(newest).first()
+    return Buying(*row) if row else None
+
+
+def lock_purse(session: Session, project: Project) -> None:
+    """What a purchase locks, for a transaction that locks numbers before: scenario, arrivals, balance, numbers is the order everywhere."""
+    wait_for_arrivals(session)
+    lock_balance(session, project.id)
+
+
+def stay_disabled(session: Session, scenario: Scenario) -> None:
+    """Orders under way do not enable the scenario any more: somebody disabled it."""
+    of_scenario = (NumberBatch.project_id == scenario.project_id, NumberBatch.scenario_id == scenario.id)
+    waiting = update(NumberBatch).where(*of_scenario, NumberBatch.finished_at.is_(None))
+    session.execute(waiting.values(enable=False).execution_options(synchronize_session=False))
+
+
+def _has_number(session: Session, scenario: Scenario) -> bool:
+    one = select(TrackingNumber.id).where(TrackingNumber.scenario_id == scenario.id).limit(1)
+    return session.scalar(one) is not None

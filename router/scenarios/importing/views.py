@@ -1,0 +1,197 @@
+"""Settings, Bring over (R13): send the old settings, look at the plan, apply it. The file is kept sealed until then.
+
+`router import-old`. `router.cli` passes a function that makes the server."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from router.accounts.cli import CONSOLE, Opener, opened, project_of
+from router.accounts.sessions import require_person
+from router.lib.formats import say_count
+from router.lib.phones import international
+from router.scenarios.importing.files import PHONES, OldFile, UnreadableFile, read_old_file
+from router.scenarios.importing.kept_files import KeptFile, choose, find_file, forget_file, keep_file
+from router.scenarios.importing.settings import Imported, ImportPlan, apply_old_settings, make_plan
+from router.scenarios.importing.two_readings import (
+    BadChoice,
+    Choice,
+    numbers_option,
+    read_choices,
+    say_number_questions,
+)
+from router.scenarios.models import OldSettingsFile
+from router.server import Server, current_server
+from router.web.access import Audience, current_actor, current_project, guard
+from router.web.errors import Problem, Refused
+from router.web.layout import Section, add_section
+
+PATH = "/settings/old-settings"
+MOST_BYTES = 384 * 1024
+"""Of a request with a file; 1,000 lines are about 100 kB."""
+
+old_settings_pages = guard(Blueprint("old_settings", __name__, url_prefix=PATH), Audience.PEOPLE, require_person)
+
+Page = str | tuple[str, int] | Response
+
+
+def add_old_settings_section(server: Server) -> None:
+    add_section(server, Section("Bring over", PATH, 60, "admin"))
+
+
+@old_settings_pages.before_app_request
+def allow_a_file() -> None:
+    """Before the form is read: this one may be larger than others."""
+    if request.endpoint == "old_settings.send":
+        request.max_content_length = MOST_BYTES
+
+
+@old_settings_pages.get("")
+def show() -> Page:
+    """The form, and the plan of the file that was sent last."""
+    kept = _kept()
+    return _page(kept[0].name, _plan(kept[1]), kept[0].choices) if kept else _page()
+
+
+@old_settings_pages.post("")
+def send() -> Page:
+    """Keeps the file, if it can be read at all; the plan is shown by the page that follows."""
+    sent = request.files.get("file")
+    data = sent.read(MOST_BYTES) if sent else b""
+    try:
+        if sent is None or not sent.filename:
+            raise UnreadableFile("Choose a file first.")
+        read_old_file(data, current_project().country)
+    except UnreadableFile as error:
+        return _page(error=str(error)), 422
+    with current_server().database.writing() as session:
+        keep_file(session, OldSettingsFile, sent.filename, data)
+    return redirect(url_for("old_settings.show"))
+
+
+@old_settings_pages.post("/choose")
+def say() -> Page:
+    """How numbers of two readings are to be read, by column; an empty choice asks again."""
+    given = {column: request.form.get(f"numbers.{column}", "") for column in PHONES}
+    try:
+        choices = read_choices({column: choice for column, choice in given.items() if choice})
+    except BadChoice as error:
+        raise Problem(422, str(error), "numbers") from None
+    with current_server().database.writing() as session:
+        choose(session, OldSettingsFile, dict(choices))
+    return redirect(url_for("old_settings.show"))
+
+
+@old_settings_pages.post("/apply")
+def apply() -> Page:
+    """All or nothing; the plan is made anew in the transaction."""
+    server, project = current_server(), current_project()
+    kept = _kept()
+    if kept is None:
+        flash("There is no file to apply: send it first.", "bad")
+        return redirect(url_for("old_settings.show"))
+    sent, file = kept
+    try:
+        with server.database.writing() as session:
+            done = apply_old_settings(session, server, project, current_actor(), file, server.now())
+            forget_file(session, OldSettingsFile)
+    except Refused:
+        return _page(sent.name, _plan(file), sent.choices), 422
+    except Problem as refusal:
+        if refusal.status != 409:
+            raise
+        error = f"Nothing was brought over. {refusal.detail}"
+        return _page(sent.name, _plan(file), sent.choices, error), 409
+    return render_template("scenarios/old_settings_done.html", done=done)
+
+
+@old_settings_pages.post("/forget")
+def forget() -> Response:
+    """Takes the file away without applying it."""
+    with current_server().database.writing() as session:
+        forget_file(session, OldSettingsFile)
+    return redirect(url_for("old_settings.show"))
+
+
+def _kept() -> tuple[KeptFile, OldFile] | None:
+    """The file that this person sent last; None as well when it cannot be read any more, because the country changed."""
+    kept = find_file(OldSettingsFile)
+    if kept is None:
+        return None
+    try:
+        return kept, read_old_file(kept.data, current_project().country, read_choices(kept.choices))
+    except (UnreadableFile, BadChoice):
+        return None
+
+
+def _plan(file: OldFile) -> ImportPlan:
+    server = current_server()
+    with server.database.reading() as session:
+        return make_plan(session, server, current_project(), file)
+
+
+def _page(
+    name: str = "", plan: ImportPlan | None = None, choices: Mapping[str, str] | None = None, error: str = ""
+) -> str:
+    return render_template("scenarios/old_settings.html", name=name, plan=plan, choices=choices or {}, error=error)
+
+
+@click.command("import-old")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--project", type=int, required=True, help="The project's id.")
+@click.option("--apply", "applying", is_flag=True, help="Do what the plan says; without it nothing is changed.")
+@numbers_option(*PHONES)
+@click.pass_obj
+def import_old(open_server: Opener, file: Path, project: int, applying: bool, numbers: dict[str, Choice]) -> None:
+    """Bring old number settings over: number, destination, prefix, selectors, format, type, channel.
+
+    Numbers with identical settings become one scenario each, switched off. All or nothing: a line that cannot be used keeps
+    everything from being brought over, and so does a number that can be read in two ways. A second time nothing changes.
+    """
+    with opened(open_server) as server:
+        with server.database.reading() as session:
+            owner = project_of(session, project)
+            try:
+                old = read_old_file(file.read_bytes(), owner.country, numbers)
+            except UnreadableFile as error:
+                raise click.ClickException(str(error)) from None
+            plan = make_plan(session, server, owner, old)
+        _say_plan(plan)
+        if plan.problems:
+            raise click.ClickException(
+                f"Nothing is brought over: {say_count(len(plan.problems), 'line')} cannot be used."
+            )
+        if plan.questions:
+            raise click.ClickException("Nothing is brought over before it is said how these numbers are to be read.")
+        if not applying:
+            click.echo("Nothing is changed yet: repeat with --apply." if plan.changes else "There is nothing to do.")
+            return
+        try:
+            with server.database.writing() as session:
+                done = apply_old_settings(session, server, owner, CONSOLE, old, server.now())
+        except (Refused, Problem) as refusal:
+            raise click.ClickException(f"Nothing was brought over: {refusal}") from None
+    _say_done(done)
+
+
+def _say_plan(plan: ImportPlan) -> None:
+    for one in plan.scenarios:
+        click.echo("\n  ".join([one.title, one.say(), *one.notes()]))
+        for number in one.numbers:
+            if number.line not in plan.problems:
+                click.echo(f"  line {number.line}: {international(number.e164)}, {one.what_becomes_of(number.e164)}")
+    for line, sentence in plan.problems.items():
+        click.echo(f"Line {line} cannot be used: {sentence}", err=True)
+    say_number_questions(plan.questions)
+
+
+def _say_done(done: Imported) -> None:
+    click.echo(done.say())
+    for scenario_id, title in done.scenarios:
+        click.echo(f"  {scenario_id}: {title}")
+    if done.made:
+        click.echo("They are switched off: enable them when the tag is in the pages.")
+    click.echo(done.page_variable())

@@ -1,0 +1,337 @@
+"""What the linter's rules look at, read from stored scenarios or from a document that is not stored.
+
+Selectors of scenarios that claim the same elements of a page: such an element belongs to the lowest id (R1)."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import combinations
+from typing import Any
+
+from cssselect import SelectorError, parse
+from cssselect.parser import CombinedSelector, Element
+from sqlalchemy import case, func, select
+from sqlalchemy.orm import Session
+
+from router.accounts.models import Project
+from router.lib.phones import BadPhone, read_destination
+from router.scenarios.channels import ChannelRow
+from router.scenarios.documents import parts_of, read_wanted
+from router.scenarios.flows import tracking_among
+from router.scenarios.models import CallFlow, Scenario, TrackingNumber
+from router.scenarios.numbers.orders import taken_numbers
+from router.server import Server
+
+Key = frozenset[str] | str
+"""What a selector asks of an element: its tag, classes, id and so on; with combinators, its text."""
+
+MOST_CONDITIONS = 6
+"""Selectors that ask more of one element are compared as they stand."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a scenario claims on the page."""
+
+    scenario_id: int
+    title: str
+    selectors: tuple[str, ...] = ()
+    replace: tuple[str, ...] = ()
+
+
+@dataclass
+class Claims:
+    """The claims of many scenarios, so that each is compared with all others without a walk over them."""
+
+    titles: dict[int, str] = field(default_factory=dict)
+    _exact: dict[Key, list[int]] = field(default_factory=dict)
+    _within: dict[Key, list[int]] = field(default_factory=dict)
+    _replaced: dict[str, list[int]] = field(default_factory=dict)
+
+    def add(self, claim: Claim) -> None:
+        """To be called in ascending order of ids."""
+        self.titles[claim.scenario_id] = claim.title
+        for selector in claim.selectors:
+            for own, within in _keys(selector):
+                _note(self._exact.setdefault(own, []), claim.scenario_id)
+                for key in within:
+                    _note(self._within.setdefault(key, []), claim.scenario_id)
+        for text in claim.replace:
+            _note(self._replaced.setdefault(_digits(text), []), claim.scenario_id)
+
+    def others_with_selector(self, scenario_id: int, selector: str) -> int | None:
+        """The lowest other scenario that surely claims elements of this selector as well, if there is one."""
+        found: set[int] = set()
+        for own, within in _keys(selector):
+            found.update(self._within.get(own, ()))
+            for key in within:
+                found.update(self._exact.get(key, ()))
+        return min(found - {scenario_id}, default=None)
+
+    def others_with_number(self, scenario_id: int, text: str) -> int | None:
+        """The lowest other scenario that replaces this number of the page's text."""
+        return min(set(self._replaced.get(_digits(text), ())) - {scenario_id}, default=None)
+
+
+def claims_of(claims: Iterable[Claim]) -> Claims:
+    found = Claims()
+    for claim in sorted(claims, key=lambda one: one.scenario_id):
+        found.add(claim)
+    return found
+
+
+def _note(lowest: list[int], scenario_id: int) -> None:
+    """Two are enough to know the lowest other one of each scenario."""
+    if len(lowest) < 2 and scenario_id not in lowest:
+        lowest.append(scenario_id)
+
+
+def _digits(text: str) -> str:
+    return "".join(sign for sign in text if sign.isdigit())
+
+
+@lru_cache(maxsize=8192)
+def _keys(selector: str) -> tuple[tuple[Key, frozenset[Key]], ...]:
+    """For each of a selector's alternatives: itself, and every selector that is known to claim all of its elements."""
+    try:
+        alternatives = parse(selector)
+    except (SelectorError, RecursionError):
+        return ()
+    return tuple(_keys_of(one.parsed_tree) for one in alternatives)
+
+
+def _keys_of(tree: Any) -> tuple[Key, frozenset[Key]]:
+    last = tree.subselector if isinstance(tree, CombinedSelector) else tree
+    conditions = _conditions(last)
+    own: Key = tree.canonical() if isinstance(tree, CombinedSelector) else conditions
+    if len(conditions) > MOST_CONDITIONS:
+        return own, frozenset({own, conditions})
+    wider = {frozenset(some) for size in range(len(conditions) + 1) for some in combinations(conditions, size)}
+    return own, frozenset({own, *wider})
+
+
+def _conditions(node: Any) -> frozenset[str]:
+    """`a.phone#top` asks for `a`, `.phone` and `#top`."""
+    found = set()
+    while not isinstance(node, Element):
+        inner = node.selector
+        found.add(node.canonical().removeprefix(inner.canonical()))
+        node = inner
+    if node.element:
+        found.add(node.canonical())
+    return frozenset(found)
+
+
+INTEGRATIONS = "integrations"
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a scenario stands in."""
+
+    claims: Claims
+    """What other scenarios replace on the page."""
+    tracking: frozenset[str]
+    """Those destinations that are tracking numbers."""
+    taken: frozenset[str]
+    """Those numbers to be bought that are on this server already, or are being bought."""
+    own_fallback: str
+    """The project's fallback destination, if it is one of its tracking numbers."""
+
+
+@dataclass(frozen=True)
+class Linted:
+    """A scenario as the rules see it."""
+
+    scenario_id: int
+    """0: not stored yet."""
+    project_id: int
+    country: str
+    """The project's."""
+    aim: str
+    dynamic: int
+    static: int
+    to_buy: int
+    """How many numbers are still to be bought."""
+    named: Sequence[str]
+    """Those of them that were chosen."""
+    examples: Sequence[str]
+    """Some of its numbers, or all: if they are of several countries, so are these."""
+    destinations: Sequence[str]
+    selectors: Sequence[str]
+    replace: Sequence[str]
+    format: str
+    channels: Sequence[ChannelRow]
+    terms: Mapping[str, Any]
+    upkeep_on: bool
+    exhausted: str
+    overflow: str | None
+    """The number that is shown when all others are taken."""
+    told: bool
+    """Somebody is told about its calls."""
+    around: Surroundings
+
+
+def read_document(
+    session: Session, server: Server, project: Project, scenario_id: int | None, document: Mapping[str, Any]
+) -> Linted:
+    """Of a document in the API's shape; what cannot be read of it is left out."""
+    names = {part.name for part in parts_of(server)}
+    own = {name: value for name, value in document.items() if name not in names}
+    scenario = session.get(Scenario, scenario_id) if scenario_id else None
+    wanted, _ = read_wanted(session, server, project, scenario, own)
+    destinations = _typed_destinations(document, project.country)
+    static = len(wanted.static)
+    named = wanted.to_buy["numbers"]
+    others = _claims(session, project, everybody=True)
+    return Linted(
+        scenario_id=scenario_id or 0,
+        project_id=project.id,
+        country=project.country,
+        aim=wanted.aim,
+        dynamic=max(len(wanted.numbers) - static, 0),
+        static=static,
+        to_buy=len(named) + wanted.to_buy["count"],
+        named=named,
+        examples=[*wanted.numbers, *named],
+        destinations=destinations,
+        selectors=wanted.tagging["selectors"],
+        replace=wanted.tagging["replace"],
+        format=wanted.tagging["format"],
+        channels=wanted.channels,
+        terms=wanted.terms,
+        upkeep_on=wanted.upkeep["on"],
+        exhausted=wanted.exhausted,
+        overflow=wanted.overflow,
+        told=_is_told(server, document.get(INTEGRATIONS)),
+        around=_surroundings(session, project, destinations, named, others),
+    )
+
+
+def read_stored(session: Session, server: Server, project: Project, scenario_ids: Sequence[int]) -> list[Linted]:
+    """Of stored scenarios, in a number of statements that does not depend on how many there are."""
+    scenarios = session.scalars(select(Scenario).where(Scenario.id.in_(scenario_ids)).order_by(Scenario.id)).all()
+    counted = _counted(session, scenario_ids)
+    flows = _destinations(session, [scenario.call_flow_id for scenario in scenarios if scenario.call_flow_id])
+    shown = {part.name: part.show(session, scenario_ids) for part in parts_of(server)}.get(INTEGRATIONS, {})
+    around = _surroundings(
+        session,
+        project,
+        [to for flow in flows.values() for to in flow],
+        [number for scenario in scenarios for number in scenario.to_buy.get("numbers", [])],
+        _claims(session, project, everybody=False),
+    )
+    return [
+        Linted(
+            scenario_id=scenario.id,
+            project_id=project.id,
+            country=project.country,
+            aim=scenario.aim,
+            dynamic=counted.get(scenario.id, NOTHING).dynamic,
+            static=counted.get(scenario.id, NOTHING).static,
+            to_buy=len(scenario.to_buy.get("numbers", [])) + scenario.to_buy.get("count", 0),
+            named=scenario.to_buy.get("numbers", []),
+            examples=counted.get(scenario.id, NOTHING).examples,
+            destinations=flows.get(scenario.call_flow_id or 0, []),
+            selectors=scenario.tagging.get("selectors", []),
+            replace=scenario.tagging.get("replace", []),
+            format=scenario.tagging.get("format", ""),
+            channels=scenario.channels,
+            terms=scenario.terms,
+            upkeep_on=scenario.upkeep_on,
+            exhausted=scenario.exhausted,
+            overflow=counted.get(scenario.id, NOTHING).overflow,
+            told=_is_told(server, shown.get(scenario.id)),
+            around=around,
+        )
+        for scenario in scenarios
+    ]
+
+
+@dataclass(frozen=True)
+class Counted:
+    """The numbers of a scenario. Country codes are prefixes, so the least and the greatest number are of one country only if all are."""
+
+    dynamic: int = 0
+    static: int = 0
+    examples: tuple[str, ...] = ()
+    overflow: str | None = None
+
+
+NOTHING = Counted()
+
+
+def _counted(session: Session, scenario_ids: Sequence[int]) -> dict[int, Counted]:
+    e164 = TrackingNumber.e164
+    counted = (
+        select(
+            TrackingNumber.scenario_id,
+            func.count(TrackingNumber.id),
+            func.count(TrackingNumber.static_source),
+            func.min(e164),
+            func.max(e164),
+            func.sum(case((TrackingNumber.overflow, 1), else_=0)),
+            func.max(case((TrackingNumber.overflow, e164))),
+        )
+        .where(TrackingNumber.scenario_id.in_(scenario_ids))
+        .group_by(TrackingNumber.scenario_id)
+    )
+    return {
+        scenario_id or 0: Counted(every - static - beside, static, tuple(dict.fromkeys((least, greatest))), overflow)
+        for scenario_id, every, static, least, greatest, beside, overflow in session.execute(counted)
+    }
+
+
+def _destinations(session: Session, flow_ids: Iterable[int]) -> dict[int, list[str]]:
+    flows = select(CallFlow.id, CallFlow.document).where(CallFlow.id.in_(list(flow_ids)))
+    return {flow_id: [one["to"] for one in document["destinations"]] for flow_id, document in session.execute(flows)}
+
+
+def _typed_destinations(document: Mapping[str, Any], country: str) -> list[str]:
+    """Those that can be read; a tracking number among them is what the linter is to say."""
+    flow = document.get("flow")
+    typed = flow.get("destinations") if isinstance(flow, Mapping) else None
+    read = []
+    for one in typed if isinstance(typed, list) else ():
+        text = one.get("to") if isinstance(one, Mapping) else None
+        try:
+            read.append(read_destination(text, country) if isinstance(text, str) else "")
+        except BadPhone:
+            read.append("")
+    return read
+
+
+def _claims(session: Session, project: Project, everybody: bool) -> Claims:
+    """What scenarios of the project replace on the page; `everybody`: the disabled ones too."""
+    present = (Scenario.project_id == project.id, Scenario.deleted_at.is_(None))
+    rows = select(Scenario.id, Scenario.title, Scenario.tagging).where(*present).order_by(Scenario.id)
+    if not everybody:
+        rows = rows.where(Scenario.enabled)
+    return claims_of(
+        Claim(scenario_id, title, tuple(tagging.get("selectors", ())), tuple(tagging.get("replace", ())))
+        for scenario_id, title, tagging in session.execute(rows)
+    )
+
+
+def _surroundings(
+    session: Session, project: Project, destinations: Iterable[str], to_buy: Iterable[str], claims: Claims
+) -> Surroundings:
+    fallback = project.fallback_destination
+    asked = {*destinations, fallback} - {""}
+    tracking = tracking_among(session, asked)
+    own = session.scalar(
+        select(TrackingNumber.e164).where(
+            TrackingNumber.project_id == project.id,
+            TrackingNumber.e164 == fallback,
+            TrackingNumber.released_at.is_(None),
+        )
+    )
+    taken = frozenset(taken_numbers(session, to_buy))
+    return Surroundings(claims, frozenset(tracking), taken, own or "")
+
+
+def _is_told(server: Server, integrations: Any) -> bool:
+    """Where no floor above has integrations, nobody misses them."""
+    if not any(part.name == INTEGRATIONS for part in parts_of(server)):
+        return True
+    return isinstance(integrations, Mapping) and any(integrations.values())

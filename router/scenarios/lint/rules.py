@@ -1,0 +1,284 @@
+"""The linter (R2): what somebody should look at in a scenario before it is enabled, each with its field and the wizard's step.
+
+Rules look at facts that were read once for all scenarios of a page, so the number of statements does not depend on how many there are.
+
+The linter's rules about a scenario alone and beside the others of its project (R2). Pure: each takes facts and yields findings.
+
+What the linter says: a sentence, the field that it is about and the wizard's step with that field.
+
+Whom terms let in at all (R2): terms under which no visitor can ever match are pointed out. Pure; never wrong when it says so.
+
+What somebody should look at in the scenarios of the table, in words."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from phonenumbers import NumberParseException
+from sqlalchemy.orm import Session
+
+from router.accounts.models import Project
+from router.lib.phones import international, is_foreign_to
+from router.scenarios.channels import ChannelRow, is_for_visitors, never_reached, parts_of_match
+from router.scenarios.lint.facts import Linted, read_document, read_stored
+from router.scenarios.matching import covers, pattern_parts, read_source_pattern, source_covers
+from router.server import Server
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """`field`: dotted, as in the API's document. `blocks`: enabling would be senseless."""
+
+    code: str
+    sentence: str
+    field: str
+    step: str
+    """numbers, forwarding, tagging, channels, integrations or terms."""
+    blocks: bool = False
+    look: str = ""
+    """The address of a page that helps to decide, and in `look_for` what it is called there."""
+    look_for: str = ""
+
+    def document(self) -> dict[str, Any]:
+        return {
+            "code": self.code,
+            "sentence": self.sentence,
+            "field": self.field,
+            "step": self.step,
+            "blocks": self.blocks,
+        }
+
+
+def shut_out(terms: Mapping[str, Any]) -> str | None:
+    """The member of the terms (`only_sources`, `excluded_sources`, ...) that leaves no visitor; None when there may be some."""
+    for what, is_covered, every in KINDS:
+        only, excluded = terms.get(f"only_{what}") or [], terms.get(f"excluded_{what}") or []
+        wanted = only or every
+        if wanted and all(any(is_covered(wide, narrow) for wide in excluded) for narrow in wanted):
+            return f"only_{what}" if only else f"excluded_{what}"
+    return None
+
+
+def channels_shut_out(channels: Sequence[ChannelRow], terms: Mapping[str, Any]) -> list[int]:
+    """Indexes of the channels whose every visitor the terms exclude."""
+    excluded = [read_source_pattern(one) for one in terms.get("excluded_sources") or []]
+    return [
+        index
+        for index, one in enumerate(channels)
+        if is_for_visitors(one) and any(source_covers(wide, parts_of_match(one["match"])) for wide in excluded)
+    ]
+
+
+def source_covered(wide: str, narrow: str) -> bool:
+    return source_covers(read_source_pattern(wide), read_source_pattern(narrow))
+
+
+def page_covered(wide: str, narrow: str) -> bool:
+    """A pattern without `?` is compared with the path alone, one with it with path and query; a slash at the end of a path counts only
+    before a query."""
+    (wide_path, wide_query), (path, query) = pattern_parts(wide), pattern_parts(narrow)
+    if wide_query is not None:
+        return query is not None and covers(f"{wide_path}?{wide_query}", f"{path}?{query}")
+    if query is not None and any(sign in path + query for sign in "*?"):
+        path = f"{path.partition('*')[0]}*"  # what stands before the `?` of an address may be more than this path
+    return covers(wide_path, path)
+
+
+def region_covered(wide: str, narrow: str) -> bool:
+    """`US` means all of its regions."""
+    return covers(wide, narrow) or covers(wide, narrow[:2])
+
+
+KINDS: tuple[tuple[str, Callable[[str, str], bool], list[str]], ...] = (
+    ("sources", source_covered, ["*"]),
+    ("landing_pages", page_covered, ["/*"]),
+    ("regions", region_covered, []),
+)
+"""Each kind of terms, how one pattern covers another, and what everybody fits."""
+
+
+Found = Iterator[Finding]
+
+
+def numbers(one: Linted) -> Found:
+    if not one.dynamic + one.static + one.to_buy:
+        yield Finding("no_numbers", "No numbers: visitors see the page's own.", "numbers", "numbers")
+    for index, number in enumerate(one.named):
+        if number in one.around.taken:
+            said = f"{international(number)} cannot be bought any more: it is here already or being bought."
+            yield Finding("taken_number", said, f"to_buy.numbers.{index}", "numbers")
+
+
+def exhausted(one: Linted) -> Found:
+    if one.exhausted == "overflow" and not one.overflow:
+        said = "An extra number is to be shown when all others are taken, but none is chosen: the page keeps its own number then."
+        yield Finding("no_overflow", said, "overflow", "numbers")
+    if one.exhausted != "overflow" and one.overflow:
+        extra = international(one.overflow)
+        said = (
+            f"{extra} is kept as the extra number, but shown to nobody: another rule holds when all others are taken."
+        )
+        yield Finding("unused_overflow", said, "overflow", "numbers")
+
+
+def destinations(one: Linted) -> Found:
+    if not any(one.destinations):
+        said = "No destination: calls go where they went before, else to the project's fallback."
+        yield Finding("no_destination", said, "flow.destinations", "forwarding", blocks=True)
+    for index, to in enumerate(one.destinations):
+        if to in one.around.tracking:
+            said = f"{international(to)} is a tracking number: calls would go round in circles. Name the company's own line."
+            yield Finding("tracking_destination", said, f"flow.destinations.{index}.to", "forwarding", blocks=True)
+
+
+def fallback(one: Linted) -> Found:
+    if number := one.around.own_fallback:
+        said = (
+            f"The project's fallback destination, {international(number)}, is one of its tracking numbers: "
+            "calls that no scenario takes would go round in circles. Change it in Settings."
+        )
+        yield Finding("tracking_fallback", said, "flow", "forwarding")
+
+
+def integrations(one: Linted) -> Found:
+    if not one.told:
+        yield Finding("no_integration", "Nobody is told about its calls.", "integrations", "integrations")
+
+
+def overlaps(one: Linted) -> Found:
+    claims = one.around.claims
+    for index, selector in enumerate(one.selectors):
+        if (other := claims.others_with_selector(one.scenario_id, selector)) is not None:
+            yield _overlap(one, other, f"Elements of “{selector}”", f"tagging.selectors.{index}")
+    for index, text in enumerate(one.replace):
+        if (other := claims.others_with_number(one.scenario_id, text)) is not None:
+            yield _overlap(one, other, f"“{text}”", f"tagging.replace.{index}")
+
+
+def _overlap(one: Linted, other: int, what: str, field: str) -> Finding:
+    title = one.around.claims.titles[other]
+    first = not one.scenario_id or other < one.scenario_id
+    who = "which comes first and gets it" if first else "but this one comes first and gets it"
+    return Finding("overlap", f"{what} is also claimed by the scenario “{title}”, {who}.", field, "tagging")
+
+
+def terms(one: Linted) -> Found:
+    if member := shut_out(one.terms):
+        said = "No visitor can ever match these terms: all that they ask for is excluded again."
+        yield Finding("nobody", said, f"terms.{member}", "terms")
+
+
+def channels(one: Linted) -> Found:
+    covered = never_reached(one.channels)
+    for index, earlier in covered.items():
+        said = (
+            f"Nobody reaches channel {index + 1}: channel {earlier + 1} stands before it and takes all of its visitors."
+        )
+        yield Finding("channel_unreached", said, f"channels.{index}", "channels")
+    for index in channels_shut_out(one.channels, one.terms):
+        if index not in covered:
+            said = f"Nobody reaches channel {index + 1}: the terms exclude all of its visitors."
+            yield Finding("channel_unreached", said, f"channels.{index}", "channels")
+
+
+def upkeep(one: Linted) -> Found:
+    if one.upkeep_on and one.static and not one.dynamic + one.to_buy:
+        said = "Upkeep is on, but all numbers are static: there is no pool for it to look after."
+        yield Finding("upkeep_static", said, "upkeep.on", "numbers")
+
+
+def display_format(one: Linted) -> Found:
+    foreign = next((number for number in one.examples if is_foreign(one.format, number, one.country)), None)
+    if foreign is not None:
+        said = f"{international(foreign)} cannot be dialled in this format: visitors see it as it stands here."
+        yield Finding("foreign_format", said, "tagging.format", "tagging")
+
+
+def is_foreign(mask: str, number: str, country: str) -> bool:
+    try:
+        return is_foreign_to(mask, number, country)
+    except NumberParseException:
+        return False  # nobody can read it, which is said elsewhere
+
+
+RULES: tuple[Callable[[Linted], Found], ...] = (
+    numbers,
+    exhausted,
+    destinations,
+    fallback,
+    integrations,
+    overlaps,
+    terms,
+    channels,
+    upkeep,
+    display_format,
+)
+
+
+__all__ = ["Finding", "LintRule", "Linted", "add_lint_rule", "lint", "lint_stored"]
+
+REGISTRY = "lint_rules"
+
+LintRule = Callable[[Session, Sequence[Linted]], Mapping[int, Iterable[Finding]]]
+"""A rule of an upper floor: it gets all scenarios at once and answers its findings by `scenario_id` (0: one that is not stored).
+Tables use it too: the number of its statements may not depend on how many scenarios there are."""
+
+
+def add_lint_rule(server: Server, rule: LintRule) -> None:
+    server.registries.setdefault(REGISTRY, []).append(rule)
+
+
+def lint(
+    session: Session, server: Server, project: Project, scenario_id: int | None, document: Mapping[str, Any]
+) -> list[Finding]:
+    """What is to be said about a document of the API, stored or not; what cannot be read of it is left out.
+
+    Args:
+        scenario_id: the scenario that it is about; None: a new one.
+    """
+    linted = read_document(session, server, project, scenario_id, document)
+    return _findings(session, server, [linted])[linted.scenario_id]
+
+
+def lint_stored(
+    session: Session, server: Server, project: Project, scenario_ids: Iterable[int]
+) -> dict[int, list[Finding]]:
+    """The findings of each of these scenarios of the project as they are stored; nothing is said about the claims of disabled others."""
+    return _findings(session, server, read_stored(session, server, project, list(scenario_ids)))
+
+
+def _findings(session: Session, server: Server, linted: Sequence[Linted]) -> dict[int, list[Finding]]:
+    found = {one.scenario_id: [finding for rule in RULES for finding in rule(one)] for one in linted}
+    rules: list[LintRule] = server.registries.get(REGISTRY, [])
+    for rule in rules:
+        for scenario_id, findings in rule(session, linted).items():
+            found[scenario_id] += findings
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """A sentence, and the page that helps, if there is one."""
+
+    sentence: str
+    look: str = ""
+    look_for: str = ""
+
+
+def attention_of(
+    session: Session, server: Server, project: Project, scenario_ids: Iterable[int]
+) -> dict[int, list[Attention]]:
+    """What the linter says of each stored scenario, in sentences."""
+    found = lint_stored(session, server, project, scenario_ids)
+    return {
+        scenario_id: [Attention(one.sentence, one.look, one.look_for) for one in findings]
+        for scenario_id, findings in found.items()
+    }
+
+
+def unpaid_sentence(unpaid: int) -> list[Attention]:
+    """About so many numbers in grace; nothing about none."""
+    if not unpaid:
+        return []
+    numbers = "1 number" if unpaid == 1 else f"{unpaid} numbers"
+    return [Attention(f"{numbers} could not be renewed: top up the balance.")]

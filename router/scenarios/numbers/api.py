@@ -1,0 +1,243 @@
+"""Tracking numbers for programs.
+
+What programs send about numbers: to search, buy and change them."""
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from flask import Blueprint, request
+from pydantic import AfterValidator, Field
+from sqlalchemy.orm import Session
+
+from router.accounts.ledger import BalanceTooLow
+from router.accounts.models import Project
+from router.accounts.tokens import require_token
+from router.lib.formats import say_money
+from router.lib.phones import BadPhone, read_phone
+from router.scenarios.documents import number_document
+from router.scenarios.models import NumberOrder, TrackingNumber
+from router.scenarios.numbers.inventory import add_number, present_numbers, remove_number
+from router.scenarios.numbers.moves import move_numbers, pin_number
+from router.scenarios.numbers.orders import OPEN_STATES
+from router.scenarios.numbers.purchase import buy_now
+from router.scenarios.numbers.release import begin_release
+from router.scenarios.numbers.search import REFUSES, ForSale, open_shop, search_numbers
+from router.scenarios.schema import (
+    Digits,
+    ExactShape,
+    NumberDocument,
+    NumberShape,
+    OffersDocument,
+    OrderDocument,
+    StrictShape,
+)
+from router.scenarios.service import find_scenario
+from router.server import current_server
+from router.web.access import Audience, current_actor, current_project, guard
+from router.web.api import GREATEST_LIMIT, described, parse, rows_of
+from router.web.errors import GREATEST_ID, Problem, Refused, read_json
+
+
+def _country(text: str) -> str:
+    if not (len(text) == 2 and text.isascii() and text.isalpha()):
+        raise ValueError("Write the country's two letters, like US.")
+    return text.upper()
+
+
+def _limit(limit: int) -> int:
+    if not 1 <= limit <= GREATEST_LIMIT:
+        raise ValueError(f"“limit” is a number from 1 to {GREATEST_LIMIT}.")
+    return limit
+
+
+class SearchShape(StrictShape):
+    """`area_code`: national digits with which the number begins; `contains`: digits that stand somewhere in it."""
+
+    country: Annotated[str, AfterValidator(_country)]
+    area_code: Digits = ""
+    contains: Digits = ""
+    limit: Annotated[int, AfterValidator(_limit)] = 20
+
+
+class BuyShape(StrictShape):
+    """The number as the search gave it, and where it goes; without a scenario to the project's free ones."""
+
+    e164: Annotated[str, Field(max_length=60)]
+    scenario: Annotated[int, Field(ge=1, le=GREATEST_ID)] | None = None
+
+
+class NumberPatch(ExactShape):
+    """Only what changes. `scenario`: null takes the number out of its scenario."""
+
+    pinned: bool = False
+    scenario: Annotated[int, Field(ge=1, le=GREATEST_ID)] | None = None
+
+
+def read_e164(text: str, country: str) -> str:
+    """
+    Raises:
+        Problem: 422, it is no phone number.
+    """
+    try:
+        return read_phone(text, country)
+    except BadPhone as error:
+        raise Problem(422, str(error), "e164") from None
+
+
+def e164_of_address(text: str) -> str:
+    """A number as it stands in an address: the plus sign may be missing."""
+    try:
+        return read_phone("+" + text.lstrip("+ "))
+    except BadPhone:
+        raise Problem(404, "There is no such number.") from None
+
+
+numbers_api = guard(
+    Blueprint("numbers_api", __name__, url_prefix="/api/v1/projects/<int:project_id>"),
+    Audience.PROGRAMS,
+    require_token,
+)
+
+Answer = tuple[dict[str, Any], int]
+
+
+@numbers_api.errorhandler(Refused)
+def refused(refusal: Refused) -> Any:
+    return refusal.problem().response()
+
+
+@numbers_api.post("/numbers")
+@described(body=NumberShape, answer=NumberDocument, status=201)
+def post_number(project_id: int) -> Answer:
+    """Add a number that is owned elsewhere and forwarded here."""
+    body = read_json(request)
+    text = parse(NumberShape, body).e164
+    server = current_server()
+    with server.database.writing() as session:
+        number = add_number(session, current_project(), current_actor(), text, server.now())
+    return number_document(number, server.now()), 201
+
+
+@numbers_api.get("/numbers")
+@described(answer=NumberDocument, is_list=True)
+def get_numbers(project_id: int) -> dict[str, Any]:
+    """List the project's tracking numbers, newest first."""
+    numbers = present_numbers(project_id)
+    server = current_server()
+    with server.database.reading() as session:
+        rows, following = rows_of(session, numbers, TrackingNumber.id, request.args)
+    now = server.now()
+    return {"items": [number_document(number, now) for number in rows], "next": following}
+
+
+@numbers_api.post("/numbers/search")
+@described(body=SearchShape, answer=OffersDocument)
+def search(project_id: int) -> dict[str, Any]:
+    """Search numbers for sale, with the price for 7 days and the carrier's own."""
+    wanted = parse(SearchShape, read_json(request))
+    found = search_numbers(current_server(), current_project(), **wanted.model_dump())
+    return {"items": [_for_sale(one) for one in found]}
+
+
+def _for_sale(one: ForSale) -> dict[str, Any]:
+    return {
+        "e164": one.offer.e164,
+        "price_minor": one.price_minor,
+        "currency": one.currency,
+        "country": one.offer.country,
+        "kind": one.offer.kind,
+        "place": one.offer.place,
+        "carrier_price": asdict(one.carrier_price) if one.carrier_price else None,
+    }
+
+
+@numbers_api.post("/numbers/buy")
+@described(body=BuyShape, answer=NumberDocument, status=201, also={202: OrderDocument})
+def buy(project_id: int) -> Answer:
+    """Buy one number; 202 when the carrier did not answer clearly and the server goes on asking."""
+    server, project, actor = current_server(), current_project(), current_actor()
+    wanted = parse(BuyShape, read_json(request))
+    e164 = read_e164(wanted.e164, project.country)
+    if wanted.scenario is not None:
+        with server.database.reading() as session:
+            find_scenario(session, project, wanted.scenario)
+    open_shop(server)
+    try:
+        order = buy_now(server, project, actor.name, e164, server.now(), wanted.scenario)
+    except BalanceTooLow as refusal:
+        raise too_low(refusal, project) from None
+    return _bought(order)
+
+
+def _bought(order: NumberOrder) -> Answer:
+    if order.state in OPEN_STATES:
+        return {"state": order.state, "order": order.id, "e164": order.e164, "detail": order.error}, 202
+    if order.state == "refused":
+        raise Problem(502, REFUSES.format(why=order.error), order=order.id)
+    if order.state != "bought":
+        raise Problem(409, order.error, "e164", order=order.id)
+    server = current_server()
+    with server.database.reading() as session:
+        number = session.get_one(TrackingNumber, order.number_id)
+    return number_document(number, server.now()), 201
+
+
+@numbers_api.get("/numbers/<e164>")
+@described(answer=NumberDocument)
+def get_number(project_id: int, e164: str) -> dict[str, Any]:
+    """Read one number."""
+    server = current_server()
+    with server.database.reading() as session:
+        return number_document(_present(session, e164), server.now())
+
+
+@numbers_api.patch("/numbers/<e164>")
+@described(body=NumberPatch, answer=NumberDocument)
+def patch_number(project_id: int, e164: str) -> dict[str, Any]:
+    """Pin a number, or move it to another scenario; its history stays with it."""
+    server, project, actor = current_server(), current_project(), current_actor()
+    with server.database.reading() as session:
+        _present(session, e164)
+    wanted = parse(NumberPatch, read_json(request))
+    now = server.now()
+    with server.database.writing() as session:
+        number = _present(session, e164)
+        if "scenario" in wanted.model_fields_set:
+            move_numbers(session, server, project, actor, [number.id], wanted.scenario, now)
+        if "pinned" in wanted.model_fields_set:
+            pin_number(session, project, actor, number.id, wanted.pinned, now)
+        return number_document(number, now)
+
+
+@numbers_api.delete("/numbers/<e164>")
+@described(answer=NumberDocument, status=202, also={204: None})
+def delete_number(project_id: int, e164: str) -> tuple[Any, int]:
+    """Give a rented number back to the carrier (202), or remove an own one that was never in use (204)."""
+    server, project, actor = current_server(), current_project(), current_actor()
+    now = server.now()
+    with server.database.writing() as session:
+        number = _present(session, e164)
+        if number.owned_elsewhere:
+            remove_number(session, project, actor, number.id, now)
+            return "", 204
+        begin_release(session, server, project, actor.name, number, now)
+        return number_document(number, now), 202
+
+
+def _present(session: Session, text: str) -> TrackingNumber:
+    """
+    Raises:
+        Problem: 404 when the project has no such number (any more).
+    """
+    wanted = present_numbers(current_project().id).where(TrackingNumber.e164 == e164_of_address(text))
+    number = session.scalar(wanted)
+    if number is None:
+        raise Problem(404, "There is no such number.")
+    return number
+
+
+def too_low(refusal: BalanceTooLow, project: Project) -> Problem:
+    """The balance does not cover what would be bought: 409, with what is missing."""
+    missing = say_money(refusal.missing_minor, project.currency)
+    sentence = f"The balance is too low: {missing} are missing. Ask the operator of this server to top it up."
+    return Problem(409, sentence, missing_minor=refusal.missing_minor, currency=project.currency)

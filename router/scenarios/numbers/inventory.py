@@ -1,0 +1,209 @@
+"""Tracking numbers of a project: adding, placing in scenarios, removing. In one project, in at most one scenario."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Select, or_, select
+from sqlalchemy.orm import Session
+
+from router.accounts.audit import record
+from router.accounts.models import Project
+from router.db import insert_new
+from router.lib.phones import BadPhone, read_phone
+from router.scenarios.flows import destinations_of
+from router.scenarios.models import HERE, Scenario, TrackingNumber
+from router.scenarios.numbers.orders import returned, taken_numbers, wait_for_arrivals
+from router.scenarios.signals import free_numbers_changed, numbers_changed
+from router.server import Server
+from router.web.access import Actor
+from router.web.errors import Problem, Refused
+
+StaticSource = dict[str, Any] | None
+
+HERE_ALREADY = "{number} is a number of this project already."
+ELSEWHERE = "{number} belongs to another project of this server. It has to be removed there first."
+IS_DESTINATION = "Calls are forwarded to {number}: it cannot be a tracking number as well."
+BEING_BOUGHT = "{number} is being bought already."
+LEAVING = "{number} is being given back to the carrier: it cannot be used any more."
+NAMED_TWICE = "{number} is named twice."
+
+
+def add_number(session: Session, project: Project, actor: Actor, text: str, now: datetime) -> TrackingNumber:
+    """Adds a number that is owned elsewhere and only forwarded here (R5).
+
+    Raises:
+        Refused: it is no number, or calls are forwarded to it.
+        Problem: 409, it is in this project already, or in another one.
+    """
+    try:
+        e164 = read_phone(text, project.country)
+    except BadPhone as error:
+        raise Refused({"e164": str(error)}) from None
+    if e164 in _forwarded_to(session, project):
+        raise Refused({"e164": IS_DESTINATION.format(number=e164)})
+    number = _insert(session, project, e164, now)
+    if number is None:
+        raise Problem(409, _taken(session, project, e164), "e164")
+    free_numbers_changed.send(session=session, project_id=project.id)
+    record(session, actor, now, "number.added", e164, project.id)
+    return number
+
+
+def add_numbers(
+    session: Session, project: Project, actor: Actor, texts: Sequence[str], now: datetime
+) -> list[TrackingNumber]:
+    """Adds all of them, or none.
+
+    Raises:
+        Refused: `errors` by the index of the text.
+    """
+    forwarded_to = _forwarded_to(session, project)
+    added: dict[str, TrackingNumber] = {}
+    errors: dict[str, str] = {}
+    for index, text in enumerate(texts):
+        try:
+            e164 = read_phone(text, project.country)
+        except BadPhone as error:
+            errors[str(index)] = str(error)
+            continue
+        if e164 in added:
+            errors[str(index)] = NAMED_TWICE.format(number=e164)
+        elif e164 in forwarded_to:
+            errors[str(index)] = IS_DESTINATION.format(number=e164)
+        elif number := _insert(session, project, e164, now):
+            added[e164] = number
+        else:
+            errors[str(index)] = _taken(session, project, e164)
+    if errors:
+        raise Refused(errors)
+    for e164 in added:
+        record(session, actor, now, "number.added", e164, project.id)
+    free_numbers_changed.send(session=session, project_id=project.id)
+    return list(added.values())
+
+
+def _insert(session: Session, project: Project, e164: str, now: datetime) -> TrackingNumber | None:
+    """The new row; None when the number is on this server already, or being bought."""
+    wait_for_arrivals(session)
+    if e164 in taken_numbers(session, [e164]):
+        return None
+    if back := returned(session, project.id, e164):
+        back.owned_elsewhere, back.carrier_sid, back.bought_at, back.paid_until = True, None, None, None
+        session.flush()
+        return back
+    new = insert_new(session, TrackingNumber, unique=["e164"], where=HERE)
+    new = new.values(project_id=project.id, e164=e164, created_at=now).returning(TrackingNumber)
+    return session.scalars(new).one_or_none()
+
+
+def _taken(session: Session, project: Project, e164: str) -> str:
+    owner = session.scalar(
+        select(TrackingNumber.project_id).where(TrackingNumber.e164 == e164, TrackingNumber.released_at.is_(None))
+    )
+    if owner is None:
+        return BEING_BOUGHT.format(number=e164)
+    return (HERE_ALREADY if owner == project.id else ELSEWHERE).format(number=e164)
+
+
+def _forwarded_to(session: Session, project: Project) -> set[str]:
+    return destinations_of(session, project.id) | {project.fallback_destination}
+
+
+def present_numbers(project_id: int) -> Select[TrackingNumber]:
+    """SELECT of the numbers of a project that were not given back to the carrier."""
+    return select(TrackingNumber).where(TrackingNumber.project_id == project_id, TrackingNumber.released_at.is_(None))
+
+
+def free_numbers(session: Session, project_id: int) -> list[TrackingNumber]:
+    """The project's numbers that are in no scenario, oldest first."""
+    free = present_numbers(project_id).where(
+        TrackingNumber.scenario_id.is_(None), TrackingNumber.releasing_at.is_(None)
+    )
+    return list(session.scalars(free.order_by(TrackingNumber.id)))
+
+
+def place_numbers(
+    session: Session,
+    server: Server,
+    scenario: Scenario,
+    wanted: Mapping[str, StaticSource],
+    overflow: str | None = None,
+) -> list[TrackingNumber]:
+    """Makes exactly these numbers of the project the scenario's, each dynamic (None) or static, and `overflow`, which is not among
+    them, its overflow number; the others become free.
+
+    A number that leaves keeps where its calls went (`last_flow_id`, R12). Returns the numbers that changed, after telling the
+    floors above in the same transaction.
+
+    Raises:
+        Problem: 409 when another scenario took one of them meanwhile, or it is being given back.
+    """
+    changed = []
+    everyone = {**wanted, overflow: None} if overflow else wanted
+    for number in _locked(session, scenario, everyone):
+        before = (number.scenario_id, number.static_source, number.overflow)
+        if number.e164 in everyone:
+            _take(number, scenario, everyone[number.e164])
+        else:
+            _leave(number, scenario)
+        number.overflow = number.e164 == overflow
+        if (number.scenario_id, number.static_source, number.overflow) != before:
+            changed.append(number)
+    session.flush()
+    if changed:
+        numbers_changed.send(
+            server, session=session, project_id=scenario.project_id, number_ids=[number.id for number in changed]
+        )
+    return changed
+
+
+def _locked(session: Session, scenario: Scenario, wanted: Mapping[str, StaticSource]) -> list[TrackingNumber]:
+    numbers = (
+        select(TrackingNumber)
+        .where(
+            TrackingNumber.project_id == scenario.project_id,
+            TrackingNumber.released_at.is_(None),
+            or_(TrackingNumber.e164.in_(list(wanted)), TrackingNumber.scenario_id == scenario.id),
+        )
+        .order_by(TrackingNumber.id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    return list(session.scalars(numbers))
+
+
+def _take(number: TrackingNumber, scenario: Scenario, static_source: StaticSource) -> None:
+    if number.scenario_id not in (None, scenario.id):
+        raise Problem(409, f"Another scenario took {number.e164} meanwhile. Look again, then repeat.", "numbers")
+    if number.releasing_at is not None:
+        raise Problem(409, LEAVING.format(number=number.e164), "numbers")
+    number.scenario_id = scenario.id
+    number.static_source = static_source
+
+
+def _leave(number: TrackingNumber, scenario: Scenario) -> None:
+    number.scenario_id = None
+    number.static_source = None
+    number.last_flow_id = scenario.call_flow_id or number.last_flow_id
+
+
+def remove_number(session: Session, project: Project, actor: Actor, number_id: int, now: datetime) -> TrackingNumber:
+    """Removes a free number that nobody was shown and nobody called: one that was typed wrongly. Others keep their history.
+
+    Raises:
+        Problem: 404, it is not this project's; 409, it is in use or has a history.
+    """
+    number = session.get(TrackingNumber, number_id, with_for_update=True)
+    if number is None or number.project_id != project.id:
+        raise Problem(404, "There is no such number.")
+    if not number.owned_elsewhere:
+        raise Problem(409, f"{number.e164} is rented: it has to be given back to the carrier instead.")
+    if number.scenario_id is not None:
+        raise Problem(409, f"{number.e164} is in a scenario. Take it out there first.")
+    if number.calls or number.last_shown_at or number.last_flow_id:
+        raise Problem(409, f"{number.e164} was in use: customers may still call it, so it stays and is forwarded.")
+    session.delete(number)
+    numbers_changed.send(session=session, project_id=project.id, number_ids=[number_id])
+    record(session, actor, now, "number.removed", number.e164, project.id)
+    return number

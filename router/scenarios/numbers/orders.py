@@ -1,0 +1,276 @@
+"""Orders for numbers as rows: written with their charge, claimed by one process at a time, ended with or without a number (R4, R5).
+
+A bought number arrives: its row, its place in a scenario, the end of its batch (R4, R5)."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from router.accounts.audit import record
+from router.accounts.ledger import BOUGHT, Post, find_entry, post
+from router.accounts.models import Project
+from router.carriers.base import Owned
+from router.db import dialect_name, insert_new, skip_locked, wait_for_turn
+from router.scenarios.billing.paid_time import PAID_TIME, rent_reason
+from router.scenarios.channels import static_sources
+from router.scenarios.models import HERE, OPEN, NumberBatch, NumberOrder, Scenario, TrackingNumber
+from router.scenarios.signals import numbers_changed
+from router.server import Server
+from router.web.access import Actor
+
+LEASE = timedelta(seconds=120)
+"""Longer than one turn of an order with all its requests may last, so that no other process asks in parallel."""
+OPEN_STATES = ("intent", "unknown")
+SENTENCE_LENGTH = 300
+ARRIVALS = 7303
+"""Names the turn in which numbers come to this server, so that one is never ordered here and added there at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """An order lent to one process until `until`, which is also the fence."""
+
+    order_id: int
+    batch_id: int
+    project_id: int
+    e164: str
+    may_be_done: bool
+    """The carrier was asked before, and it is not known how that ended."""
+    asked_at: datetime | None
+    attempts: int
+    created_at: datetime
+    until: datetime
+
+    @property
+    def label(self) -> str:
+        return label_of(self.order_id)
+
+
+def label_of(order_id: int) -> str:
+    """What the carrier keeps beside the number, so that we know it again."""
+    return f"ct:{order_id}"
+
+
+def wait_for_arrivals(session: Session) -> None:
+    wait_for_turn(session, ARRIVALS, 0)
+
+
+def taken_numbers(session: Session, e164s: Iterable[str]) -> set[str]:
+    """Those that are on this server, in whichever project, or are being bought."""
+    wanted = list(e164s)
+    here = select(TrackingNumber.e164).where(TrackingNumber.e164.in_(wanted), TrackingNumber.released_at.is_(None))
+    ordered = select(NumberOrder.e164).where(NumberOrder.e164.in_(wanted), OPEN)
+    return {*session.scalars(here), *session.scalars(ordered)}
+
+
+def returned(session: Session, project_id: int, e164: str) -> TrackingNumber | None:
+    """The row of a number that this project gave back and has again, locked and made present; None when it never had it, or it is on
+    this server. Its calls and leases stay with it: repeat callers are known by the number (R7)."""
+    here = select(TrackingNumber.id).where(TrackingNumber.e164 == e164, TrackingNumber.released_at.is_(None))
+    if session.scalar(here) is not None:
+        return None
+    before = select(TrackingNumber).where(TrackingNumber.e164 == e164, TrackingNumber.project_id == project_id)
+    newest = before.order_by(TrackingNumber.released_at.desc(), TrackingNumber.id.desc()).limit(1)
+    number = session.scalar(newest.with_for_update().execution_options(populate_existing=True))
+    if number is not None:
+        number.released_at = number.releasing_at = number.carrier_next_at = None
+        number.scenario_id = number.static_source = None
+        number.overflow = number.pinned = False
+        number.carrier_error = ""
+    return number
+
+
+def write_order(
+    session: Session, batch: NumberBatch, e164: str, price: int, now: datetime, lent_until: datetime | None = None
+) -> NumberOrder | None:
+    """The intent and its charge; None when the number is being bought already. With `lent_until` nobody else goes on with it before.
+
+    Raises:
+        BalanceTooLow: the balance does not cover it; the transaction has to be rolled back.
+    """
+    start = _new_start(session, batch.project_id, e164, now) if price else now
+    row = insert_new(session, NumberOrder, unique=["e164"], where=OPEN).values(
+        batch_id=batch.id,
+        project_id=batch.project_id,
+        e164=e164,
+        state="intent",
+        price_minor=price,
+        charged_from=start,
+        next_at=lent_until or now,
+        created_at=now,
+    )
+    order = session.scalars(row.returning(NumberOrder)).one_or_none()
+    if order is not None and price:
+        reason = rent_reason(e164, start)
+        post(session, batch.project_id, Post(-price, reason, batch.actor, BOUGHT, e164, batch.scenario_id), now)
+    return order
+
+
+def _new_start(session: Session, project_id: int, e164: str, now: datetime) -> datetime:
+    """A start that was not charged for before: one that was refunded would count as paid."""
+    start = now
+    while find_entry(session, project_id, rent_reason(e164, start)):
+        start += timedelta(microseconds=1)
+    return start
+
+
+def claim_due(session: Session, now: datetime, limit: int) -> list[Claim]:
+    """Lends the orders that wait the longest."""
+    due = select(NumberOrder.id).where(OPEN, NumberOrder.next_at <= now).order_by(NumberOrder.next_at).limit(limit)
+    ids = session.scalars(skip_locked(due, dialect_name(session))).all()
+    return [claim for order_id in ids if (claim := claim_order(session, order_id, now))]
+
+
+def claim_order(session: Session, order_id: int, now: datetime) -> Claim | None:
+    """None when it has ended, is not due or somebody is at it."""
+    taken = (
+        update(NumberOrder)
+        .where(NumberOrder.id == order_id, OPEN, NumberOrder.next_at <= now)
+        .values(next_at=now + LEASE)
+        .returning(NumberOrder)
+        .execution_options(synchronize_session=False, populate_existing=True)
+    )
+    order = session.scalars(taken).one_or_none()
+    return claim_of(order) if order else None
+
+
+def claim_of(order: NumberOrder) -> Claim:
+    """The claim of whoever just lent it to himself."""
+    return Claim(
+        order.id,
+        order.batch_id,
+        order.project_id,
+        order.e164,
+        order.state == "unknown",
+        order.asked_at,
+        order.attempts,
+        order.created_at,
+        order.next_at,
+    )
+
+
+def held(session: Session, claim: Claim) -> NumberOrder | None:
+    """The order, locked, as long as the claim holds it; None when somebody else has taken over, or ended it (the fence)."""
+    return session.scalar(
+        select(NumberOrder)
+        .where(NumberOrder.id == claim.order_id, OPEN, NumberOrder.next_at == claim.until)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+
+
+def end_unbought(session: Session, order: NumberOrder, state: str, sentence: str, now: datetime) -> None:
+    """Ends it without a number and gives the money back (R4)."""
+    order.state, order.error, order.ended_at = state, sentence[:SENTENCE_LENGTH], now
+    if order.price_minor:
+        batch = session.get_one(NumberBatch, order.batch_id)
+        reason = f"refund:{rent_reason(order.e164, order.charged_from)}"
+        note = "Not bought"
+        post(
+            session,
+            order.project_id,
+            Post(order.price_minor, reason, batch.actor, note, order.e164, batch.scenario_id),
+            now,
+        )
+    session.flush()
+
+
+def is_ours(session: Session, order: NumberOrder, label: str) -> bool:
+    """Whether the label of a number in our account says that it was bought for this order, or for an earlier one of the same number
+    (the carrier did that later than we looked). Two servers may share an account: a label alone proves nothing."""
+    if label == label_of(order.id):
+        return True
+    kind, _, text = label.partition(":")
+    if kind != "ct" or not (text.isascii() and text.isdigit() and len(text) < 19):
+        return False
+    earlier = select(NumberOrder.id).where(NumberOrder.id == int(text), NumberOrder.e164 == order.e164)
+    return session.scalar(earlier) is not None
+
+
+class AlreadyHere(Exception):
+    """The number that we bought stands in another project: somebody put it there by hand."""
+
+
+def target_of(session: Session, batch: NumberBatch) -> Scenario | None:
+    """The batch's scenario, locked, if numbers can still be placed in it; else they go to the project's free ones."""
+    if batch.scenario_id is None:
+        return None
+    scenario = session.get(Scenario, batch.scenario_id, with_for_update=True, populate_existing=True)
+    if scenario is None or scenario.project_id != batch.project_id or scenario.deleted_at is not None:
+        return None
+    return None if session.get_one(Project, batch.project_id, populate_existing=True).suspended_at else scenario
+
+
+def arrive(
+    session: Session,
+    server: Server,
+    batch: NumberBatch,
+    order: NumberOrder,
+    owned: Owned,
+    scenario: Scenario | None,
+    now: datetime,
+) -> TrackingNumber:
+    """The row of a number that the carrier sold for this order, paid for 7 days from when it was charged.
+
+    Raises:
+        AlreadyHere: nothing may be stored.
+    """
+    number = _row(session, order, owned, now)
+    if scenario is not None:
+        number.scenario_id = scenario.id
+        number.static_source = static_sources(scenario.channels).get(order.e164)
+        scenario.version += 1
+    session.flush()
+    numbers_changed.send(server, session=session, project_id=order.project_id, number_ids=[number.id])
+    order.state, order.error, order.number_id, order.ended_at = "bought", "", number.id, now
+    detail: dict[str, Any] = {"price_minor": order.price_minor, "batch": batch.id}
+    if scenario is not None:
+        detail["scenario"] = scenario.id
+    record(session, Actor(batch.actor), now, "number.bought", order.e164, order.project_id, **detail)
+    session.flush()
+    return number
+
+
+def _row(session: Session, order: NumberOrder, owned: Owned, now: datetime) -> TrackingNumber:
+    values = {
+        "owned_elsewhere": False,
+        "carrier_sid": owned.sid,
+        "bought_at": now,
+        "paid_until": order.charged_from + PAID_TIME,
+    }
+    if back := returned(session, order.project_id, order.e164):
+        for name, value in values.items():
+            setattr(back, name, value)
+        return back
+    new = insert_new(session, TrackingNumber, unique=["e164"], where=HERE)
+    new = new.values(project_id=order.project_id, e164=order.e164, created_at=now, **values).returning(TrackingNumber)
+    number: TrackingNumber | None = session.scalars(new).one_or_none()
+    if number is None:
+        raise AlreadyHere
+    return number
+
+
+def finish_batch(session: Session, batch: NumberBatch, scenario: Scenario | None, now: datetime) -> None:
+    """Ends the batch when no order of it is open, and enables its scenario if that was wanted and it has a number."""
+    session.flush()
+    session.refresh(batch, with_for_update=True)
+    is_open = select(NumberOrder.id).where(NumberOrder.batch_id == batch.id, OPEN).limit(1)
+    if batch.finished_at is not None or session.scalar(is_open) is not None:
+        return
+    batch.finished_at = now
+    if batch.enable and scenario is not None and not scenario.enabled and _has_number(session, scenario):
+        scenario.enabled = True
+        scenario.version += 1
+        subject = f"scenario {scenario.id} “{scenario.title}”"
+        record(session, Actor(batch.actor), now, "scenario.enabled", subject, scenario.project_id)
+
+
+def _has_number(session: Session, scenario: Scenario) -> bool:
+    counted = select(func.count(TrackingNumber.id)).where(
+        TrackingNumber.scenario_id == scenario.id, TrackingNumber.overflow.is_(False)
+    )
+    return bool(session.scalar(counted))

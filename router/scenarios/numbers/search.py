@@ -1,0 +1,185 @@
+"""Numbers for sale (R5), with our price and the carrier's own beside it (R4).
+
+What the carrier has to offer, for a page: the countries, what it asks itself, and a search; a carrier that is away is said, not felt.
+
+What the carrier itself asks for a number: the worker asks it now and then, pages show what it said."""
+
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from router.accounts.ledger import price_of
+from router.accounts.models import Project, ServerFact, read_fact, remember_fact
+from router.carriers import shop_of
+from router.carriers.base import CarrierPrice, NotForUs, NumberShop, Offer, ShopError
+from router.config import SettingsError
+from router.scenarios.numbers.orders import taken_numbers
+from router.server import Server
+from router.web.errors import Problem
+
+NO_ACCOUNT = "Numbers cannot be rented: the carrier's account is not set on this server. Ask its operator."
+AWAY = "The carrier cannot be asked now: {why} Try again in a minute."
+REFUSES = "The carrier refuses: {why} The operator of this server has to act."
+SPARE = 20
+"""Offers beyond those wanted, because some may be on this server already."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForSale:
+    """A number that can be bought, for 7 days at `price_minor` of the project's currency."""
+
+    offer: Offer
+    price_minor: int
+    currency: str
+    carrier_price: CarrierPrice | None
+    """None when the carrier does not tell it."""
+
+
+def open_shop(server: Server) -> NumberShop:
+    """
+    Raises:
+        Problem: 503, this server has no account at the carrier.
+    """
+    try:
+        return shop_of(server)
+    except SettingsError:
+        raise Problem(503, NO_ACCOUNT) from None
+
+
+def search_numbers(
+    server: Server, project: Project, country: str, area_code: str = "", contains: str = "", limit: int = 20
+) -> list[ForSale]:
+    """Asks the carrier, so never inside a transaction; numbers that are on this server or being bought are left out.
+
+    Args:
+        country: two letters.
+
+    Raises:
+        Problem: 422, the carrier has no numbers in this country; 502, it refuses; 503, it is away.
+    """
+    shop = open_shop(server)
+    try:
+        _check_country(country, shop.countries())
+        offers = shop.search(country, area_code, contains, limit + SPARE)
+    except NotForUs as error:
+        raise Problem(502, REFUSES.format(why=error)) from None
+    except ShopError as error:
+        raise Problem(503, AWAY.format(why=error)) from None
+    with server.database.reading() as session:
+        taken = taken_numbers(session, [offer.e164 for offer in offers])
+    free = [offer for offer in offers if offer.e164 not in taken][:limit]
+    asked = None if all(offer.price for offer in free) else _asked(shop, country)
+    price = price_of(server.settings, project)
+    return [ForSale(offer, price, project.currency, offer.price or asked) for offer in free]
+
+
+def _check_country(country: str, known: Sequence[str]) -> None:
+    if country not in known:
+        some = ", ".join(known[:10]) + (", …" if len(known) > 10 else "")
+        raise Problem(422, f"The carrier has no numbers in “{country}”. It has some in {some}.", "country")
+
+
+def _asked(shop: NumberShop, country: str) -> CarrierPrice | None:
+    with suppress(ShopError):
+        return shop.price(country)
+    return None
+
+
+SHOWN, SPARE_SHOWN = 20, 20
+"""Offers on a page; more are asked for, because some may be ours."""
+
+
+@dataclass(frozen=True)
+class Market:
+    """`said`: why there is nothing to choose from."""
+
+    countries: Sequence[str] = ()
+    price: CarrierPrice | None = None
+    offers: list[Offer] = field(default_factory=list)
+    said: str = ""
+
+
+def look_around(server: Server, country: str, area_code: str = "", contains: str = "", search: bool = False) -> Market:
+    """Asks the carrier; never inside a transaction."""
+    try:
+        shop = open_shop(server)
+        countries = shop.countries()
+        price = shop.price(country) if country else None
+        if not search:
+            return Market(countries, price)
+        if not country:
+            return Market(countries, price, said="Choose a country first.")
+        offers = _still_for_sale(server, shop.search(country, area_code, contains, SHOWN + SPARE_SHOWN))
+    except Problem as refusal:
+        return Market(said=refusal.detail)
+    except ShopError as error:
+        return Market([country] if country else [], said=f"The carrier was asked and did not help: {error}")
+    return Market(countries, price, offers, "" if offers else "The carrier has no such number. Ask for fewer digits.")
+
+
+def _still_for_sale(server: Server, offers: Sequence[Offer]) -> list[Offer]:
+    """Without those that are on this server already, or being bought."""
+    with server.database.reading() as session:
+        taken = taken_numbers(session, [offer.e164 for offer in offers])
+    return [offer for offer in offers if offer.e164 not in taken][:SHOWN]
+
+
+KNOWN_FOR, UNKNOWN_FOR = timedelta(days=1), timedelta(minutes=15)
+"""When the carrier is asked again: after it told a price, and after it did not."""
+MOST_AT_ONCE = 10
+PREFIX = "carrier_price:"
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownPrice:
+    """The carrier's own price, or why it is not known."""
+
+    price: CarrierPrice | None
+    reason: str = ""
+
+
+def carrier_price(session: Session, country: str) -> KnownPrice:
+    """What the carrier said last about local numbers of this country; nobody is asked now."""
+    if not country:
+        return KnownPrice(None, "the project has no country")
+    told = read_fact(session, PREFIX + country)
+    if told is None:
+        return KnownPrice(None, "the carrier was not asked yet")
+    found = json.loads(told)
+    return KnownPrice(CarrierPrice(**found["price"]) if found["price"] else None, found["reason"])
+
+
+def refresh_carrier_prices(server: Server, now: datetime) -> int:
+    """Asks the carrier about the countries of projects whose price is not known or old; returns how many were asked about."""
+    with server.database.reading() as session:
+        countries = set(session.scalars(select(Project.country).where(Project.country != "").distinct()))
+        known = session.scalars(select(ServerFact).where(ServerFact.name.startswith(PREFIX))).all()
+        fresh = {fact.name.removeprefix(PREFIX) for fact in known if now - fact.changed_at < _lasts(fact)}
+    due = sorted(countries - fresh)[:MOST_AT_ONCE]
+    for country in due:
+        found = _ask(server, country)
+        value = json.dumps({"price": asdict(found.price) if found.price else None, "reason": found.reason})
+        with server.database.writing() as session:
+            remember_fact(session, PREFIX + country, value, now)
+    return len(due)
+
+
+def _lasts(fact: ServerFact) -> timedelta:
+    return KNOWN_FOR if json.loads(fact.value)["price"] else UNKNOWN_FOR
+
+
+def _ask(server: Server, country: str) -> KnownPrice:
+    try:
+        price = shop_of(server).price(country)
+    except (ShopError, SettingsError) as error:
+        log.info("carrier_price_unknown", country=country, why=str(error))
+        return KnownPrice(None, "the carrier did not tell its price")
+    return KnownPrice(price, "" if price else "the carrier has no price for this country")

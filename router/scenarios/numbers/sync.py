@@ -1,0 +1,195 @@
+"""Our numbers beside the carrier's (facts on Twilio, section 4): what only one side knows is brought in, marked or named.
+
+Commands for numbers. `router.cli` passes a function that makes the server."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+import click
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from router.accounts.cli import Opener, opened
+from router.accounts.ledger import BalanceTooLow
+from router.accounts.models import Project
+from router.carriers import shop_of
+from router.carriers.base import NumberShop, Owned, ShopError
+from router.lib.formats import say_money
+from router.scenarios.models import NumberOrder, TrackingNumber
+from router.scenarios.numbers.orders import OPEN_STATES, label_of
+from router.scenarios.numbers.purchase import buy_now
+from router.server import Server
+from router.web.errors import Problem
+
+MISSING = "The carrier does not have it."
+"""The mark of a number that is rented here and unknown there."""
+AT_ONCE = 500
+WHO = "the console"
+
+
+@dataclass(frozen=True)
+class Ours:
+    id: int
+    e164: str
+    sid: str | None
+    rented: bool
+    """False: it was added as owned elsewhere."""
+    being_released: bool
+    marked: bool
+
+
+@dataclass(frozen=True)
+class Difference:
+    """`both` are pairs of ours and the carrier's."""
+
+    only_there: list[Owned]
+    only_here: list[Ours]
+    both: list[tuple[Ours, Owned]]
+
+
+@dataclass
+class Synced:
+    """How many numbers both sides know, and what was found besides: a sentence each."""
+
+    both: int
+    sentences: list[str]
+
+
+def compare(ours: Iterable[Ours], owned: Iterable[Owned]) -> Difference:
+    """A number that was only added here belongs to whoever it belongs to, and is not missed at the carrier; nor is one on its way back."""
+    here, there = {one.e164: one for one in ours}, {one.e164: one for one in owned}
+    only_there = [number for e164, number in sorted(there.items()) if e164 not in here]
+    missed = [number for e164, number in sorted(here.items()) if e164 not in there]
+    only_here = [number for number in missed if number.rented and not number.being_released]
+    return Difference(
+        only_there, only_here, [(one, there[e164]) for e164, one in sorted(here.items()) if e164 in there]
+    )
+
+
+def sync_numbers(server: Server, now: datetime, configure: bool = False) -> Synced:
+    """Compares, adopts what a purchase of ours brought and nobody noticed, marks what the carrier does not have.
+
+    Args:
+        configure: the voice addresses of all numbers that both sides know are pointed to this server again.
+
+    Raises:
+        ShopError: the carrier's numbers could not be listed; nothing was changed.
+    """
+    shop = shop_of(server)
+    ours = _ours(server)  # first, so that one that arrives meanwhile is not missed at the carrier
+    difference = compare(ours, shop.owned())
+    if difference.only_here:  # a fresh number may be absent from a list for a while
+        again = {number.e164 for number in shop.owned()}
+        difference.only_here[:] = [number for number in difference.only_here if number.e164 not in again]
+    _mark(server, difference)
+    sentences = [f"{number.e164} is rented here, but the carrier does not have it." for number in difference.only_here]
+    sentences += [_settle(server, number, now) for number in difference.only_there]
+    if configure:
+        sentences += _configure(shop, difference)
+    return Synced(len(difference.both), sentences)
+
+
+def _ours(server: Server) -> list[Ours]:
+    with server.database.reading() as session:
+        present = select(TrackingNumber).where(TrackingNumber.released_at.is_(None))
+        return [
+            Ours(
+                one.id,
+                one.e164,
+                one.carrier_sid,
+                not one.owned_elsewhere,
+                one.releasing_at is not None,
+                one.carrier_error == MISSING,
+            )
+            for one in session.scalars(present)
+        ]
+
+
+def _mark(server: Server, difference: Difference) -> None:
+    """Marks what is missing, and takes the mark from what is there again; the carrier's present ids are kept."""
+    missing = [number.id for number in difference.only_here]
+    back = [number.id for number, _ in difference.both if number.marked]
+    for ids, mark in ((missing, MISSING), (back, "")):
+        for some in _some(ids):
+            with server.database.writing() as session:
+                here = TrackingNumber.id.in_(some), TrackingNumber.releasing_at.is_(None)
+                session.execute(update(TrackingNumber).where(*here).values(carrier_error=mark))
+    for number, owned in difference.both:
+        if number.rented and number.sid != owned.sid:
+            with server.database.writing() as session:
+                session.execute(
+                    update(TrackingNumber).where(TrackingNumber.id == number.id).values(carrier_sid=owned.sid)
+                )
+
+
+def _some(ids: list[int]) -> Iterable[tuple[int, ...]]:
+    for start in range(0, len(ids), AT_ONCE):
+        yield tuple(ids[start : start + AT_ONCE])
+
+
+def _settle(server: Server, number: Owned, now: datetime) -> str:
+    """What is done about a number that only the carrier has, or why nothing is."""
+    with server.database.reading() as session:
+        order = _order_of(session, number)
+        here = session.scalar(select(TrackingNumber).where(TrackingNumber.e164 == number.e164).limit(1))
+        project = session.get_one(Project, order.project_id) if order else None
+    if order is None or project is None:
+        return f"{number.e164} is only at the carrier, labelled {number.label!r}: not bought here."
+    if order.state in OPEN_STATES:
+        return f"{number.e164} is being bought for project {project.id}; the worker goes on with it."
+    if here is not None:
+        return f"{number.e164} was given back here, but the carrier still has it."
+    return _adopt(server, project, number, now)
+
+
+def _order_of(session: Session, number: Owned) -> NumberOrder | None:
+    """The order that the label names; one of another number, on another server with the same account, is not ours."""
+    orders = session.scalars(select(NumberOrder).where(NumberOrder.e164 == number.e164))
+    return next((order for order in orders if label_of(order.id) == number.label), None)
+
+
+def _adopt(server: Server, project: Project, number: Owned, now: datetime) -> str:
+    """Orders it again for the project that ordered it: it is charged, found in our account, and kept (R4, R5)."""
+    try:
+        order = buy_now(server, project, WHO, number.e164, now)
+    except BalanceTooLow as error:
+        missing = say_money(error.missing_minor, project.currency)
+        return f"{number.e164} was bought for project {project.id} unnoticed, and its balance is too low to keep it: {missing} are missing."
+    except Problem as problem:
+        return f"{number.e164} was bought for project {project.id} unnoticed. {problem.detail}"
+    if order.state == "bought":
+        return f"{number.e164} was bought for project {project.id} unnoticed; it is among its free numbers now."
+    return f"{number.e164} was bought for project {project.id} unnoticed; the worker brings it in."
+
+
+def _configure(shop: NumberShop, difference: Difference) -> list[str]:
+    failed: list[str] = []
+    for number, owned in difference.both:
+        if number.being_released:
+            continue
+        try:
+            shop.configure(owned.sid)
+        except ShopError as error:
+            failed.append(f"{number.e164} could not be pointed to this server. {error}")
+    return failed
+
+
+@click.group("numbers")
+def numbers() -> None:
+    """Rented numbers."""
+
+
+@numbers.command("sync")
+@click.option("--configure", is_flag=True, help="Point the voice addresses of all numbers to this server again.")
+@click.pass_obj
+def sync(open_server: Opener, configure: bool) -> None:
+    """Compare the carrier's numbers with ours: bring in what was bought unnoticed, mark what the carrier does not have."""
+    with opened(open_server) as server:
+        try:
+            synced = sync_numbers(server, server.now(), configure)
+        except ShopError as error:
+            raise click.ClickException(str(error)) from None
+    for sentence in synced.sentences:
+        click.echo(sentence)
+    click.echo(f"Here and at the carrier: {synced.both}.")

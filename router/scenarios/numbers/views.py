@@ -1,0 +1,375 @@
+"""Pages of tracking numbers: which are in use, free or unpaid; moving, pinning and giving them back; adding own ones.
+
+The list of numbers: which ones an address asks for, and how many there are of each kind.
+
+Pages of buying numbers: a search among the carrier's, and the progress of what was ordered."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from sqlalchemy import ColumnElement, Select, and_, case, func, select
+from sqlalchemy.orm import Session
+from werkzeug.wrappers import Response
+
+from router.accounts.ledger import BalanceTooLow, price_of
+from router.accounts.sessions import require_person
+from router.carriers.base import ShopError
+from router.lib.formats import say_count, say_money
+from router.lib.phones import BadPhone, international, read_phone
+from router.scenarios.billing.paid_time import GRACE
+from router.scenarios.billing.statement import project_forecast
+from router.scenarios.deletion import fate_of
+from router.scenarios.models import NumberBatch, Scenario, TrackingNumber
+from router.scenarios.numbers.inventory import add_numbers, present_numbers, remove_number
+from router.scenarios.numbers.moves import move_numbers, pin_number
+from router.scenarios.numbers.purchase import batch_progress, order_numbers
+from router.scenarios.numbers.release import begin_release
+from router.scenarios.numbers.search import AWAY, ForSale, open_shop, search_numbers
+from router.server import current_server
+from router.web.access import Audience, current_actor, current_project, guard, needs
+from router.web.api import rows_of
+from router.web.errors import GREATEST_ID, Problem, Refused
+from router.web.forms import act_at_once
+
+USES = ("used", "free", "grace", "kept", "leaving", "gone")
+
+
+@dataclass(frozen=True, slots=True)
+class NumberQuery:
+    """What the address asks for. `use` is one of USES or empty: all that are here; `gone` ones were given back."""
+
+    use: str = ""
+    scenario: int | None = None
+    digits: str = ""
+
+    @property
+    def filtered(self) -> bool:
+        return bool(self.use or self.scenario or self.digits)
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """How many numbers a project has: in scenarios, free, unpaid (among both), those of them whose grace is over, and being given back."""
+
+    used: int
+    free: int
+    grace: int
+    kept: int
+    leaving: int
+
+
+def read_number_query(args: Mapping[str, str]) -> NumberQuery:
+    """Junk asks for nothing."""
+    use, scenario = args.get("use", ""), args.get("scenario", "")
+    known = scenario.isascii() and scenario.isdigit() and 0 < int(scenario[:20]) <= GREATEST_ID
+    digits = "".join(sign for sign in args.get("q", "") if sign.isascii() and sign.isdigit())
+    return NumberQuery(use if use in USES else "", int(scenario) if known else None, digits[:20])
+
+
+def numbers_asked_for(project_id: int, query: NumberQuery, now: datetime) -> Select[TrackingNumber]:
+    wanted = present_numbers(project_id)
+    if query.use == "gone":
+        wanted = select(TrackingNumber).where(
+            TrackingNumber.project_id == project_id, TrackingNumber.released_at.is_not(None)
+        )
+    elif query.use:
+        wanted = wanted.where(_conditions(now)[query.use])
+    if query.scenario:
+        wanted = wanted.where(TrackingNumber.scenario_id == query.scenario)
+    if query.digits:
+        wanted = wanted.where(TrackingNumber.e164.contains(query.digits))
+    return wanted
+
+
+def number_figures(session: Session, project_id: int, now: datetime) -> Figures:
+    """In one statement."""
+    wanted = _conditions(now)
+    counted = [func.coalesce(func.sum(case((wanted[name], 1), else_=0)), 0) for name in Figures.__slots__]
+    here = select(*counted).where(TrackingNumber.project_id == project_id, TrackingNumber.released_at.is_(None))
+    return Figures(*(int(count) for count in session.execute(here).one()))
+
+
+def titles_of(session: Session, project_id: int) -> dict[int, str]:
+    """The titles of the project's scenarios by id, in the order of the alphabet."""
+    titles = select(Scenario.id, Scenario.title).where(Scenario.project_id == project_id, Scenario.deleted_at.is_(None))
+    return {row.id: row.title for row in session.execute(titles.order_by(func.lower(Scenario.title), Scenario.id))}
+
+
+def _conditions(now: datetime) -> dict[str, ColumnElement[bool]]:
+    stays = TrackingNumber.releasing_at.is_(None)
+    rented = and_(TrackingNumber.owned_elsewhere.is_(False), stays)
+    return {
+        "used": TrackingNumber.scenario_id.is_not(None),
+        "free": and_(TrackingNumber.scenario_id.is_(None), stays),
+        "grace": and_(rented, TrackingNumber.paid_until <= now),
+        "kept": and_(rented, TrackingNumber.paid_until <= now - GRACE),
+        "leaving": TrackingNumber.releasing_at.is_not(None),
+    }
+
+
+numbers_pages = guard(Blueprint("numbers", __name__, url_prefix="/numbers"), Audience.PEOPLE, require_person)
+
+MOST_LINES = 1000
+MOST_CHOSEN = 200
+
+
+@numbers_pages.get("")
+def table() -> str:
+    server, project, query = current_server(), current_project(), read_number_query(request.args)
+    now = server.now()
+    with server.database.reading() as session:
+        rows, following = rows_of(session, numbers_asked_for(project.id, query, now), TrackingNumber.id, request.args)
+        titles, figures = titles_of(session, project.id), number_figures(session, project.id, now)
+        forecast = project_forecast(session, server, project, now)
+    return render_template(
+        "scenarios/numbers.html",
+        rows=rows,
+        following=following,
+        query=query,
+        titles=titles,
+        figures=figures,
+        forecast=forecast,
+        now=now,
+        grace_over=now - GRACE,
+    )
+
+
+@numbers_pages.get("/move")
+@needs("admin")
+def ask_where() -> str:
+    with current_server().database.reading() as session:
+        numbers = _chosen(session, request.args.getlist("number"))
+        titles = titles_of(session, current_project().id)
+    return render_template("scenarios/numbers_move.html", numbers=numbers, titles=titles)
+
+
+@numbers_pages.post("/move")
+def move() -> Response:
+    server, project = current_server(), current_project()
+    to = _id(request.form.get("scenario", "")) if request.form.get("scenario") else None
+    with server.database.writing() as session:
+        ids = [one.id for one in _chosen(session, request.form.getlist("number"))]
+        moved = move_numbers(session, server, project, current_actor(), ids, to, server.now())
+        title = titles_of(session, project.id).get(to or 0)
+    said = say_count(len(moved), "number")
+    flash(
+        f"{said} moved to {title}." if title else f"{said} taken out: free for any scenario, calls go where they went."
+    )
+    return redirect(url_for("numbers.table", scenario=to) if to else url_for("numbers.table", use="free"))
+
+
+@numbers_pages.post("/<int:number_id>/pin")
+def pin(number_id: int) -> Response:
+    server, on = current_server(), bool(request.form.get("on"))
+
+    def do(session: Session) -> str:
+        number = pin_number(session, current_project(), current_actor(), number_id, on, server.now())
+        said = "pinned: the server never gives it back" if on else "no longer pinned"
+        return f"{international(number.e164)} is {said}."
+
+    return act_at_once(do, url_for("numbers.table"))
+
+
+@numbers_pages.get("/release")
+@needs("admin")
+def ask_release() -> str:
+    with current_server().database.reading() as session:
+        numbers = _chosen(session, request.args.getlist("number"))
+        titles = titles_of(session, current_project().id)
+    return render_template(
+        "scenarios/numbers_release.html", numbers=numbers, titles=titles, returnable=fate_of(numbers).returnable
+    )
+
+
+@numbers_pages.post("/release")
+def release() -> Response:
+    """Gives back those of the chosen numbers that are rented and not pinned."""
+    server, project = current_server(), current_project()
+    with server.database.writing() as session:
+        leaving = fate_of(_chosen(session, request.form.getlist("number"))).returnable
+        for number in leaving:
+            begin_release(session, server, project, current_actor().name, number, server.now())
+    verb = "is" if len(leaving) == 1 else "are"
+    flash(f"{say_count(len(leaving), 'number')} {verb} being given back to the carrier.")
+    return redirect(url_for("numbers.table"))
+
+
+@numbers_pages.get("/add")
+@needs("admin")
+def add() -> str:
+    return render_template("scenarios/numbers_add.html", text="", errors={})
+
+
+@numbers_pages.post("/add")
+def try_add() -> Response | tuple[str, int]:
+    """One number on each line; all of them are added, or none."""
+    server = current_server()
+    text = request.form.get("numbers", "").replace("\0", "")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    errors = _line_errors(lines)
+    try:
+        if errors:
+            raise Refused(errors)
+        with server.database.writing() as session:
+            added = add_numbers(session, current_project(), current_actor(), lines, server.now())
+    except Refused as refusal:
+        said = {lines[int(index)] if index else "": why for index, why in refusal.errors.items()}
+        return render_template("scenarios/numbers_add.html", text=text, errors=said), 422
+    flash(f"{say_count(len(added), 'number')} added. Put {'it' if len(added) == 1 else 'them'} into a scenario next.")
+    return redirect(url_for("numbers.table", use="free"))
+
+
+def _line_errors(lines: list[str]) -> dict[str, str]:
+    if not lines:
+        return {"": "Write at least one number."}
+    if len(lines) > MOST_LINES:
+        return {"": f"At most {MOST_LINES} numbers can be added at once."}
+    return {}
+
+
+@numbers_pages.post("/<int:number_id>/remove")
+def remove(number_id: int) -> Response:
+    server = current_server()
+    with server.database.writing() as session:
+        number = remove_number(session, current_project(), current_actor(), number_id, server.now())
+    flash(f"{international(number.e164)} is removed.")
+    return redirect(url_for("numbers.table"))
+
+
+def _chosen(session: Session, texts: Sequence[str]) -> Sequence[TrackingNumber]:
+    """The numbers that were ticked.
+
+    Raises:
+        Problem: 422 when none was, or too many; 404 when one of them is no number of this project.
+    """
+    ids = {_id(text) for text in texts}
+    if not ids:
+        raise Problem(422, "Choose at least one number in the list, then repeat.")
+    if len(ids) > MOST_CHOSEN:
+        raise Problem(422, f"At most {MOST_CHOSEN} numbers can be changed at once.")
+    wanted = present_numbers(current_project().id).where(TrackingNumber.id.in_(ids))
+    found = session.scalars(wanted.order_by(TrackingNumber.e164)).all()
+    if len(found) != len(ids):
+        raise Problem(404, "There is no such number.")
+    return found
+
+
+def _id(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text[:20]) <= GREATEST_ID):
+        raise Problem(404, "There is nothing here.")
+    return int(text)
+
+
+buying_pages = guard(Blueprint("buying", __name__, url_prefix="/numbers"), Audience.PEOPLE, require_person)
+
+OFFERS = 30
+"""Found numbers on one page."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What kind of number is looked for."""
+
+    country: str
+    area_code: str
+    contains: str
+
+    @property
+    def search(self) -> dict[str, str]:
+        return {"country": self.country, "area_code": self.area_code, "contains": self.contains}
+
+
+@dataclass(frozen=True)
+class Found:
+    """The carrier's answer: which countries it has, what it offers, and in words why it does not."""
+
+    countries: Sequence[str]
+    offers: Sequence[ForSale]
+    sentence: str = ""
+
+
+@buying_pages.get("/buy")
+@needs("admin")
+def search() -> str:
+    return _page(_wish(request.args), [])
+
+
+@buying_pages.post("/buy")
+def buy() -> Response | tuple[str, int]:
+    """Orders the ticked numbers; the progress page shows the rest."""
+    server, project = current_server(), current_project()
+    wish, wanted = _wish(request.form), _numbers(request.form.getlist("e164"))
+    if not wanted:
+        return _page(wish, [], "Tick at least one number."), 422
+    try:
+        open_shop(server)
+        with server.database.writing() as session:
+            batch = order_numbers(session, server, project, current_actor().name, wanted, server.now())
+    except BalanceTooLow as low:
+        missing = say_money(low.missing_minor, project.currency)
+        return _page(wish, wanted, f"{missing} are missing: top up, then buy. Nothing is bought yet.", poor=True), 409
+    except Problem as refusal:
+        return _page(wish, wanted, refusal.detail), refusal.status
+    return redirect(url_for("buying.progress", batch_id=batch.id))
+
+
+@buying_pages.get("/batches/<int:batch_id>")
+def progress(batch_id: int) -> str:
+    """How far the numbers are that were ordered together; its script asks again until all is over."""
+    with current_server().database.reading() as session:
+        batch = session.get(NumberBatch, batch_id)
+        if batch is None or batch.project_id != current_project().id:
+            raise Problem(404, "There is no such order.")
+        scenario = session.get(Scenario, batch.scenario_id) if batch.scenario_id else None
+        return render_template(
+            "scenarios/batch.html", batch=batch, scenario=scenario, progress=batch_progress(session, batch.id)
+        )
+
+
+def _wish(args: Mapping[str, str]) -> Wish:
+    country = args.get("country", "")[:2].upper() or current_project().country
+    area_code, contains = (_digits(args.get(name, "")) for name in ("area_code", "contains"))
+    return Wish(country if country.isascii() and country.isalpha() else "US", area_code, contains)
+
+
+def _digits(text: str) -> str:
+    return "".join(sign for sign in text if sign.isascii() and sign.isdigit())[:12]
+
+
+def _numbers(texts: Sequence[str]) -> list[str]:
+    """
+    Raises:
+        Problem: 422, one of them is no number.
+    """
+    try:
+        return [read_phone(text) for text in texts]
+    except BadPhone as error:
+        raise Problem(422, str(error), "e164") from None
+
+
+def _page(wish: Wish, ticked: Sequence[str], error: str = "", *, poor: bool = False) -> str:
+    server, project = current_server(), current_project()
+    return render_template(
+        "scenarios/numbers_buy.html",
+        wish=wish,
+        found=_found(wish),
+        ticked=ticked,
+        price=price_of(server.settings, project),
+        error=error,
+        poor=poor,
+    )
+
+
+def _found(wish: Wish) -> Found:
+    """Asks the carrier; outside of any transaction."""
+    server, countries = current_server(), [wish.country]
+    try:
+        countries = sorted({*open_shop(server).countries(), wish.country})
+        offers = search_numbers(server, current_project(), wish.country, wish.area_code, wish.contains, OFFERS)
+    except Problem as refusal:
+        return Found(countries, [], refusal.detail)
+    except ShopError as error:
+        return Found(countries, [], AWAY.format(why=error))
+    return Found(countries, offers)

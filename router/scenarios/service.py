@@ -1,0 +1,352 @@
+"""Scenarios: create, change, switch, delete. Every change is in the audit trail, and nobody overwrites another's (R1, R3).
+
+A copy of a scenario: its rules and integrations without its numbers, disabled (R3).
+
+The switch of a scenario's upkeep (R3, R9). What upkeep does stands in attribution/upkeep/rules.py."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session
+
+from router.accounts.audit import record
+from router.accounts.models import Project
+from router.scenarios.channels import without_numbers
+from router.scenarios.documents import Wanted, parts_of, read_wanted, scenario_document
+from router.scenarios.enable import Buying, connect, cost_of_enabling, lock_purse, stay_disabled
+from router.scenarios.flows import store_flow
+from router.scenarios.models import CallFlow, Scenario, ScenarioDraft, TrackingNumber
+from router.scenarios.numbers.inventory import place_numbers
+from router.scenarios.signals import free_numbers_changed
+from router.server import Server
+from router.web.access import Actor
+from router.web.errors import Problem, Refused
+
+Document = dict[str, Any]
+Secrets = dict[str, Any]
+Found = Sequence[str] | None
+"""Numbers for sale that were searched before the transaction; None: they were not."""
+
+
+def create_scenario(
+    session: Session,
+    server: Server,
+    project: Project,
+    actor: Actor,
+    document: Document,
+    now: datetime,
+    found: Found = None,
+) -> tuple[Scenario, Secrets]:
+    """The new scenario, and the secrets that were made for it, which can be shown this once.
+
+    One that is to be enabled is so as *Connect* does it; `found` are the numbers for sale that it needs for that.
+
+    Raises:
+        Refused: something of the document cannot be used; nothing may be stored.
+        Problem, SearchNeeded: as `connect`.
+    """
+    wanted, parts = _read(session, server, project, None, document)
+    if wanted.enabled:
+        lock_purse(session, project)
+    scenario = Scenario(project_id=project.id, created_at=now, title=wanted.title, tagging=wanted.tagging)
+    session.add(scenario)
+    session.flush()
+    secrets = _store(session, server, project, scenario, wanted, parts, now)
+    _turn(session, server, project, actor, scenario, wanted, found, now)
+    free_numbers_changed.send(server, session=session, project_id=project.id)
+    _record(session, actor, now, "scenario.created", scenario, enabled=scenario.enabled)
+    return scenario, secrets
+
+
+def change_scenario(
+    session: Session,
+    server: Server,
+    project: Project,
+    actor: Actor,
+    scenario_id: int,
+    edit: Callable[[Document], Document],
+    version: int | None,
+    now: datetime,
+    found: Found = None,
+) -> tuple[Scenario, Secrets]:
+    """Stores what `edit` makes of the scenario's present document. When that enables it, it is so as *Connect* does it.
+
+    Raises:
+        Problem: 404; 409 when `version` is given and no longer the present one, and as `connect`.
+        Refused: something of the document cannot be used; nothing may be stored.
+        SearchNeeded: `found` is needed.
+    """
+    scenario = _locked(session, project, scenario_id)
+    check_version(scenario, version)
+    before = editable(scenario_document(session, server, scenario))
+    wanted, parts = _read(session, server, project, scenario, edit(before))
+    if wanted.enabled and not scenario.enabled:
+        lock_purse(session, project)
+    secrets = _store(session, server, project, scenario, wanted, parts, now)
+    _turn(session, server, project, actor, scenario, wanted, found, now)
+    scenario.version += 1
+    after = editable(scenario_document(session, server, scenario))
+    changed = sorted(name for name in before if before[name] != after[name])
+    _record(session, actor, now, "scenario.changed", scenario, fields=changed)
+    return scenario, secrets
+
+
+def switch_scenario(
+    session: Session, server: Server, project: Project, actor: Actor, scenario_id: int, enabled: bool, now: datetime
+) -> Scenario:
+    """Enables or disables it, and buys nothing; disabling keeps everything (R3).
+
+    Raises:
+        Problem: 404; 409 with `missing_minor` when the balance does not cover what has to be paid before it is enabled (R4).
+    """
+    scenario = _locked(session, project, scenario_id)
+    if not enabled:
+        stay_disabled(session, scenario)
+    if scenario.enabled != enabled:
+        if enabled:
+            cost_of_enabling(session, server, project, scenario, now).check()
+        scenario.enabled = enabled
+        scenario.version += 1
+        _record(session, actor, now, "scenario.enabled" if enabled else "scenario.disabled", scenario)
+    return scenario
+
+
+def connect_scenario(
+    session: Session,
+    server: Server,
+    project: Project,
+    actor: Actor,
+    scenario_id: int,
+    found: Found,
+    now: datetime,
+    version: int | None = None,
+) -> tuple[Scenario, Buying | None]:
+    """Enables it and orders what it is to buy, all in this transaction (R2).
+
+    Raises:
+        Problem: 404; 409 when `version` is given and no longer the present one; and as `connect`.
+        SearchNeeded: `found` is needed.
+    """
+    scenario = _locked(session, project, scenario_id)
+    check_version(scenario, version)
+    before = (scenario.enabled, scenario.to_buy)
+    buying = connect(session, server, project, actor, scenario, found, now)
+    if before != (scenario.enabled, scenario.to_buy):
+        scenario.version += 1
+        action = "scenario.enabled" if scenario.enabled and not before[0] else "scenario.connected"
+        _record(session, actor, now, action, scenario, **({"batch": buying.batch} if buying else {}))
+    session.flush()
+    return scenario, buying
+
+
+def delete_scenario(
+    session: Session, server: Server, project: Project, actor: Actor, scenario_id: int, now: datetime
+) -> tuple[Scenario, int]:
+    """Hides it and keeps its calls; its numbers go back to the project's free ones, what somebody had begun to change in it is
+    forgotten. Returns also how many numbers are free again."""
+    scenario = _locked(session, project, scenario_id)
+    freed = len(place_numbers(session, server, scenario, {}))
+    scenario.enabled = False
+    scenario.deleted_at = now
+    scenario.version += 1
+    stay_disabled(session, scenario)
+    session.execute(delete(ScenarioDraft).where(ScenarioDraft.scenario_id == scenario.id))
+    free_numbers_changed.send(server, session=session, project_id=project.id)
+    _record(session, actor, now, "scenario.deleted", scenario, numbers_freed=freed)
+    return scenario, freed
+
+
+def find_scenario(session: Session, project: Project, scenario_id: int) -> Scenario:
+    """
+    Raises:
+        Problem: 404 when the project has no such scenario (any more).
+    """
+    return _present(session.get(Scenario, scenario_id), project)
+
+
+def check_version(scenario: Scenario, version: int | None) -> None:
+    if version is not None and version != scenario.version:
+        raise Problem(
+            409,
+            "Somebody else changed this scenario meanwhile. Read it again and repeat your change.",
+            "version",
+            version=scenario.version,
+        )
+
+
+STORED_AS_READ = ("title", "tagging", "aim", "exhausted", "hold_seconds", "channels", "terms", "to_buy", "manager")
+READ_ONLY = ("id", "version", "created_at", "calls", "accuracy")
+
+
+def editable(document: Document) -> Document:
+    """A scenario's document without what the server alone decides."""
+    return {name: value for name, value in document.items() if name not in READ_ONLY}
+
+
+def _present(scenario: Scenario | None, project: Project) -> Scenario:
+    if scenario is None or scenario.project_id != project.id or scenario.deleted_at is not None:
+        raise Problem(404, "There is no such scenario.")
+    return scenario
+
+
+def _locked(session: Session, project: Project, scenario_id: int) -> Scenario:
+    return _present(session.get(Scenario, scenario_id, with_for_update=True, populate_existing=True), project)
+
+
+def _read(
+    session: Session, server: Server, project: Project, scenario: Scenario | None, document: Document
+) -> tuple[Wanted, dict[str, Any]]:
+    scenario_id = scenario.id if scenario else None
+    names = [part.name for part in parts_of(server)]
+    own = {name: value for name, value in document.items() if name not in names}
+    wanted, errors = read_wanted(session, server, project, scenario, own)
+    parts = {}
+    for part in parts_of(server):
+        try:
+            value = document.get(part.name)
+            parts[part.name] = part.check(session, project, scenario_id, {} if value is None else value)
+        except Problem as problem:
+            errors[problem.field or part.name] = problem.detail
+    if errors:
+        raise Refused(errors)
+    return wanted, parts
+
+
+def _store(
+    session: Session,
+    server: Server,
+    project: Project,
+    scenario: Scenario,
+    wanted: Wanted,
+    parts: dict[str, Any],
+    now: datetime,
+) -> Secrets:
+    for name in STORED_AS_READ:
+        setattr(scenario, name, getattr(wanted, name))
+    _store_upkeep(scenario, wanted)
+    store_flow(session, scenario, wanted.destinations, now)
+    pool = {number: wanted.static.get(number) for number in wanted.numbers}
+    place_numbers(session, server, scenario, pool, wanted.overflow)
+    secrets: Secrets = {}
+    for part in parts_of(server):
+        secrets |= part.save(session, project, scenario.id, parts[part.name], now)
+    return secrets
+
+
+def _turn(
+    session: Session,
+    server: Server,
+    project: Project,
+    actor: Actor,
+    scenario: Scenario,
+    wanted: Wanted,
+    found: Found,
+    now: datetime,
+) -> None:
+    """As the document says. One that is enabled already buys nothing before somebody connects it; one that waits for its first numbers
+    goes on waiting."""
+    session.flush()
+    if wanted.enabled and not scenario.enabled:
+        connect(session, server, project, actor, scenario, found, now)
+    elif scenario.enabled and not wanted.enabled:
+        scenario.enabled = False
+        stay_disabled(session, scenario)
+
+
+def _store_upkeep(scenario: Scenario, wanted: Wanted) -> None:
+    """The pool's size when upkeep is switched on is what its limit is reckoned from (R9)."""
+    if wanted.upkeep["on"] and not scenario.upkeep_on:
+        to_buy = len(wanted.to_buy["numbers"]) + wanted.to_buy["count"]
+        scenario.upkeep_began_with = sum(number not in wanted.static for number in wanted.numbers) + to_buy
+    scenario.upkeep_on = wanted.upkeep["on"]
+    scenario.upkeep_spending_limit_minor = wanted.upkeep["spending_limit_minor"]
+    scenario.upkeep_max_numbers = wanted.upkeep["max_numbers"]
+
+
+def _record(session: Session, actor: Actor, now: datetime, action: str, scenario: Scenario, **detail: Any) -> None:
+    subject = f"scenario {scenario.id} “{scenario.title}”"
+    record(session, actor, now, action, subject, scenario.project_id, **detail)
+
+
+def present_scenarios(project_id: int) -> Any:
+    """SELECT of the scenarios of a project that are not deleted."""
+    return select(Scenario).where(Scenario.project_id == project_id, Scenario.deleted_at.is_(None))
+
+
+COPY = " (copy)"
+LONGEST_TITLE = 120
+
+
+def duplicate_scenario(
+    session: Session, server: Server, project: Project, actor: Actor, scenario_id: int, now: datetime
+) -> Scenario:
+    """The copy. Static channels stay behind with their numbers; upkeep, which spends money, is off and keeps its limits.
+
+    Raises:
+        Problem: 404.
+    """
+    original = find_scenario(session, project, scenario_id)
+    copy = Scenario(
+        project_id=project.id,
+        title=original.title[: LONGEST_TITLE - len(COPY)] + COPY,
+        aim=original.aim,
+        exhausted=original.exhausted,
+        hold_seconds=original.hold_seconds,
+        tagging=original.tagging,
+        channels=without_numbers(original.channels, ()),
+        terms=original.terms,
+        manager=original.manager,
+        upkeep_spending_limit_minor=original.upkeep_spending_limit_minor,
+        upkeep_max_numbers=original.upkeep_max_numbers,
+        created_at=now,
+    )
+    session.add(copy)
+    session.flush()
+    if original.call_flow_id is not None:
+        flow = session.get_one(CallFlow, original.call_flow_id)
+        store_flow(session, copy, flow.document["destinations"], now)
+    for part in parts_of(server):
+        part.copy(session, project, original.id, copy.id, now)
+    subject = f"scenario {copy.id} “{copy.title}”"
+    record(session, actor, now, "scenario.created", subject, project.id, enabled=False, copy_of=original.id)
+    session.flush()
+    return copy
+
+
+NO_POOL = "This scenario has no dynamic numbers, so there is nothing that upkeep could buy or give back."
+
+
+def switch_upkeep(
+    session: Session, project: Project, actor: Actor, scenario_id: int, on: bool, now: datetime
+) -> Scenario:
+    """Switches upkeep on or off; on remembers how many dynamic numbers it began with, of which the limit is twice as many (R9).
+
+    Raises:
+        Problem: 404; 409, it is to be switched on and the scenario has no dynamic numbers.
+    """
+    scenario = session.get(Scenario, scenario_id, with_for_update=True, populate_existing=True)
+    if scenario is None or scenario.project_id != project.id or scenario.deleted_at is not None:
+        raise Problem(404, "There is no such scenario.")
+    if scenario.upkeep_on == on:
+        return scenario
+    began_with = _pool_size(session, scenario) if on else scenario.upkeep_began_with
+    if on and not began_with:
+        raise Problem(409, NO_POOL)
+    scenario.upkeep_on, scenario.upkeep_began_with = on, began_with
+    scenario.version += 1
+    subject = f"scenario {scenario.id} “{scenario.title}”"
+    record(session, actor, now, "upkeep.on" if on else "upkeep.off", subject, project.id)
+    return scenario
+
+
+def _pool_size(session: Session, scenario: Scenario) -> int:
+    """How many dynamic numbers it has, with those that *Connect* is still to buy."""
+    counted = select(func.count(TrackingNumber.id)).where(
+        TrackingNumber.scenario_id == scenario.id,
+        TrackingNumber.static_source.is_(None),
+        TrackingNumber.overflow.is_(False),
+    )
+    to_buy = scenario.to_buy
+    return (session.scalar(counted) or 0) + len(to_buy.get("numbers", [])) + int(to_buy.get("count", 0))

@@ -1,0 +1,203 @@
+"""What the wizard shows on its steps: the draft or the stored scenario, its steps with a word on each, and previews."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import phonenumbers
+from flask import url_for
+from sqlalchemy.orm import Session
+
+from router.accounts.models import Project
+from router.lib.formats import say_count
+from router.lib.phones import BadPhone, country_of, display, international, read_destination, read_phone
+from router.scenarios.documents import numbers_by_scenario
+from router.scenarios.flows import DEFAULT_RING_SECONDS, tracking_among
+from router.scenarios.matching import format_error
+from router.scenarios.models import Scenario, ScenarioDraft, TrackingNumber
+from router.scenarios.numbers.inventory import free_numbers
+from router.scenarios.wizard.forms import STEPS, TERMS, Step, Values, lines_of, rows_in_use
+
+EXAMPLE = "+14155552671"
+MOST_FREE = 500
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What one person works on: a new scenario, or changes of one."""
+
+    project: Project
+    scenario: Scenario | None
+    draft: ScenarioDraft | None
+    values: Values
+    stored: dict[str, Any]
+    """The scenario's stored document; `{}` for a new one."""
+    version: int
+    """Of the scenario, as this person saw it when he began."""
+
+    @property
+    def reached(self) -> int:
+        return len(STEPS) if self.scenario else self.draft.reached if self.draft else 1
+
+    @property
+    def kept_at(self) -> datetime | None:
+        touched = self.draft and self.draft.updated_at != self.draft.created_at
+        return self.draft.updated_at if self.draft and (touched or self.scenario) else None
+
+    @property
+    def stale(self) -> bool:
+        """Somebody else changed the scenario since this draft was begun."""
+        return self.scenario is not None and self.draft is not None and self.version != self.scenario.version
+
+    def address(self, step: str, **more: Any) -> str:
+        if self.scenario is not None:
+            return url_for("wizard.change", scenario_id=self.scenario.id, step=step, **more)
+        return url_for("wizard.draft", draft_id=self.draft.id if self.draft else 0, step=step, **more)
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A step in the row at the top. `said` is one word or two on what it holds."""
+
+    step: Step
+    current: bool
+    reached: bool
+    said: str
+
+
+def marks(desk: Desk, current: Step) -> list[Mark]:
+    return [Mark(step, step is current, step.place <= desk.reached, SAYS[step.name](desk.values)) for step in STEPS]
+
+
+def _counted(amount: int, one: str, none: str) -> str:
+    return say_count(amount, one) if amount else none
+
+
+def _numbers_said(values: Values) -> str:
+    chosen, to_buy = wanted_counts(values)
+    if to_buy:
+        return f"{chosen} + {to_buy} to buy" if chosen else f"{to_buy} to buy"
+    return _counted(chosen, "number", "no number")
+
+
+def wanted_counts(values: Values) -> tuple[int, int]:
+    """Numbers that are chosen or typed, and numbers to be bought."""
+    numbers = values["numbers"]
+    count = numbers["to_buy"]["count"]
+    more = int(count) if count.isascii() and count.isdigit() and len(count) < 6 else 0
+    return len(numbers["numbers"]) + len(lines_of(numbers["own"])), len(numbers["to_buy"]["numbers"]) + more
+
+
+def _tagging_said(values: Values) -> str:
+    tagging = values["tagging"]
+    return _counted(
+        len(lines_of(tagging["selectors"])) + len(lines_of(tagging["replace"])), "place", "nothing replaced"
+    )
+
+
+def _integrations_said(values: Values) -> str:
+    slots = [slot for part in values["integrations"]["parts"].values() for slot in (part or {}).values()]
+    used = [slot for slot in slots if isinstance(slot, dict) and (slot.get("url") or slot.get("measurement_id"))]
+    return _counted(len(used), "receiver", "nobody told")
+
+
+SAYS: dict[str, Callable[[Values], str]] = {
+    "numbers": _numbers_said,
+    "forwarding": lambda values: _counted(len(rows_in_use(values, "destinations")), "destination", "no destination"),
+    "tagging": _tagging_said,
+    "channels": lambda values: _counted(len(rows_in_use(values, "channels")), "rule", "all dynamic"),
+    "integrations": _integrations_said,
+    "terms": lambda values: _counted(
+        sum(len(lines_of(values["terms"][name])) for name in TERMS), "condition", "everybody"
+    ),
+}
+
+
+def choices(session: Session, desk: Desk) -> list[TrackingNumber]:
+    """The numbers that the scenario has, then free ones that it may take."""
+    own = numbers_by_scenario(session, [desk.scenario.id])[desk.scenario.id] if desk.scenario else []
+    free = free_numbers(session, desk.project.id)
+    chosen = {*desk.values["numbers"]["numbers"], desk.values["numbers"].get("overflow", "")}
+    return (
+        own + [one for one in free if one.e164 in chosen] + [one for one in free if one.e164 not in chosen][:MOST_FREE]
+    )
+
+
+def extra_choices(desk: Desk, numbers: Iterable[TrackingNumber]) -> list[tuple[str, str]]:
+    """Which of these numbers may be shown when all others are taken, as (value, text), and the one that was chosen before."""
+    offered = {"": "none"} | {one.e164: international(one.e164) for one in numbers}
+    chosen = desk.values["numbers"].get("overflow", "")
+    return list((offered | ({} if chosen in offered else {chosen: chosen})).items())
+
+
+def own_numbers(desk: Desk) -> list[str]:
+    """What was typed as own numbers and can be read."""
+    return [read for line in lines_of(desk.values["numbers"]["own"]) if (read := _phone(line, desk.project.country))]
+
+
+def chosen_numbers(desk: Desk) -> list[str]:
+    return list(dict.fromkeys([*desk.values["numbers"]["numbers"], *own_numbers(desk)]))
+
+
+def _phone(text: str, country: str) -> str:
+    try:
+        return read_phone(text, country)
+    except BadPhone:
+        return ""
+
+
+def examples(desk: Desk) -> list[tuple[str, str]]:
+    """Up to three of the scenario's numbers, one of each country first, as pages show them; an example when it has none."""
+    numbers = [one for one in chosen_numbers(desk) + desk.values["numbers"]["to_buy"]["numbers"] if _phone(one, "")]
+    firsts: dict[str | None, str] = {}
+    for one in numbers:
+        firsts.setdefault(country_of(one), one)
+    picked = list(dict.fromkeys([*firsts.values(), *numbers]))[:3] or [_example(desk.project.country)]
+    return [(one, shown_as(desk.values["tagging"]["format"], one, desk.project.country)) for one in picked]
+
+
+def _example(country: str) -> str:
+    number = phonenumbers.example_number(country) if country else None
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164) if number else EXAMPLE
+
+
+def shown_as(mask: str, e164: str, country: str) -> str:
+    """The number in this format, on pages of this country; a dash when the format cannot be used."""
+    return "–" if format_error(mask) else display(e164, mask, country)
+
+
+@dataclass(frozen=True)
+class Ring:
+    """One destination as a call reaches it; `wrong` says why it cannot."""
+
+    to: str
+    seconds: str
+    wrong: str = ""
+
+
+def rings(session: Session, desk: Desk) -> list[Ring]:
+    rows = [row for _, row in rows_in_use(desk.values, "destinations")]
+    read: list[Ring] = []
+    for row in rows:
+        seconds = str(row.get("ring_seconds") or DEFAULT_RING_SECONDS)
+        try:
+            read.append(Ring(read_destination(row["to"], desk.project.country), seconds))
+        except BadPhone as error:
+            read.append(Ring(row["to"], seconds, str(error)))
+    tracking = tracking_among(session, [one.to for one in read]) | set(chosen_numbers(desk))
+    return [
+        Ring(one.to, one.seconds, "is itself a tracking number: calls would go round in circles.")
+        if one.to in tracking and not one.wrong
+        else one
+        for one in read
+    ]
+
+
+def differing(desk: Desk, stored: Values) -> list[Step]:
+    """The steps in which the draft says something else than what is stored now."""
+    return [step for step in STEPS if _compared(desk.values, step.name) != _compared(stored, step.name)]
+
+
+def _compared(values: Values, step: str) -> Any:
+    return {name: one for name, one in values[step].items() if name != "sample"}

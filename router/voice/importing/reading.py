@@ -1,0 +1,486 @@
+"""Reads a call log of another service (R13): its columns, its dates, its calls, what cannot be read and what somebody has to say first.
+
+Read in one pass, line by line; of each line stays what a call needs. Nothing is written here: `router.voice.importing.calls` does that.
+
+Cells of a call log: numbers of the project, callers, and what stands in a column."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, tzinfo
+from functools import lru_cache
+from itertools import groupby, islice
+from typing import BinaryIO
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from router.accounts.models import Project
+from router.attribution.tracking.sources import LONGEST_VALUE
+from router.db import LONG_AGO
+from router.lib.formats import say_count
+from router.lib.phones import (
+    AmbiguousPhone,
+    BadPhone,
+    is_withheld,
+    numbers_in,
+    read_caller,
+    readings_of,
+    spellings_of_line,
+)
+from router.scenarios.importing.files import Record, Table, UnreadableFile, cell_error, open_table, plain, tidy
+from router.scenarios.importing.two_readings import Choice, read_file_phone
+from router.scenarios.models import TrackingNumber
+from router.voice.importing.calls import OldCall
+from router.voice.importing.columns import (
+    NEEDED,
+    NO_CALLS,
+    OUTGOING,
+    ROLES,
+    TOTALS,
+    Content,
+    find_columns,
+    folded,
+    head_score,
+    plain_head,
+)
+from router.voice.importing.plan import CallLog, Choices, DatesQuestion
+from router.voice.importing.times import (
+    Autumn,
+    BadTime,
+    Order,
+    OrderEvidence,
+    WrittenTime,
+    order_in_head,
+    read_clock,
+    read_time,
+)
+from router.voice.importing.zones import read_zone
+
+TELEPHONE_ADDRESS = re.compile(r"(?:sips?|tel|client|whatsapp):", re.IGNORECASE)
+LONGEST_PHONE = 60
+
+
+class BadLine(ValueError):
+    """The message names the column."""
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What the reading of numbers needs of a project: its country, its zone, and all its tracking numbers with their ids."""
+
+    country: str
+    timezone: str
+    ids: Mapping[str, int]
+
+
+def project_numbers(session: Session, project: Project) -> Numbers:
+    """Those that were given up as well: they were called when the log was written."""
+    known = select(TrackingNumber.e164, TrackingNumber.id).where(TrackingNumber.project_id == project.id)
+    rows = session.execute(known.order_by(TrackingNumber.id)).all()
+    return Numbers(project.country, project.timezone, {e164: number_id for e164, number_id in rows})  # noqa: C416
+
+
+class Cells:
+    """Reads cells of one file; what was read once is remembered for a while."""
+
+    def __init__(self, numbers: Numbers, choices: Mapping[str, Choice]) -> None:
+        self.numbers, self.choices = numbers, choices
+        self.ours = lru_cache(maxsize=20_000)(self._ours)
+        self.readings = lru_cache(maxsize=20_000)(self._readings)
+
+    def _readings(self, text: str) -> tuple[str, ...]:
+        return readings_of(text, self.numbers.country) or tuple(numbers_in(text, self.numbers.country))
+
+    def _ours(self, text: str) -> str | None:
+        """The number of the project that a cell can mean."""
+        readings = self.readings(text)
+        if not readings and TELEPHONE_ADDRESS.match(text):
+            readings = tuple(filter(None, [read_caller(text, self.numbers.country).e164]))
+        spelled = (spelling for reading in readings for spelling in spellings_of_line(reading))
+        return next((one for one in spelled if one in self.numbers.ids), None)
+
+    def number(self, column: str, text: str) -> str:
+        """
+        Raises:
+            BadLine: it is no number of the project.
+        """
+        if ours := self.ours(text):
+            return ours
+        if not text:
+            raise BadLine(f"{column}: it is empty.")
+        readings = self.readings(text)
+        if not readings:
+            raise BadLine(
+                f"{column}: “{text[:40]}” is not a phone number. Write it with its country code, like +14155552671."
+            )
+        said = f"{readings[0]} is not" if len(readings) == 1 else f"neither {' nor '.join(readings)} is"
+        raise BadLine(f"{column}: {said} a number of this project. Bring the numbers over first.")
+
+    def caller(self, column: str, text: str) -> str | None:
+        """None: he withheld his number.
+
+        Raises:
+            BadLine: it is no number.
+            AmbiguousPhone: somebody has to say first how it is read.
+        """
+        if is_withheld(text):
+            return None
+        if text.startswith("+") or TELEPHONE_ADDRESS.match(text):
+            known = read_caller(text, self.numbers.country).e164
+            if known or TELEPHONE_ADDRESS.match(text):
+                return known
+        choice = self.choices.get("caller") or self.choices.get("")
+        readings = self.readings(text)
+        if len(readings) == 1:
+            return readings[0]
+        try:
+            return read_file_phone(text, self.numbers.country, choice)
+        except AmbiguousPhone:
+            raise
+        except BadPhone as error:
+            raise BadLine(f"{column}: {error}") from None
+
+    def _is_phone(self, text: str) -> bool:
+        return is_short(text) and (bool(cell_error(text)) or bool(self.readings(text)))
+
+    def contents(self, sample: Sequence[Record], width: int) -> list[Content]:
+        return [self._content([one.cells[index] for one in sample if index < len(one.cells)]) for index in range(width)]
+
+    def _content(self, cells: Sequence[str]) -> Content:
+        texts = [text for text in map(plain, map(tidy, cells)) if text]
+        times = [time_or_none(text) for text in texts]
+        return Content(
+            filled=len(texts),
+            ours=sum(is_short(text) and self.ours(text) is not None for text in texts),
+            phones=sum(is_withheld(text) or self._is_phone(text) for text in texts),
+            days=sum(time is not None for time in times),
+            clocked_days=sum(time is not None and time.clock is not None for time in times),
+            clocks=sum(time is None and read_clock(text) is not None for text, time in zip(texts, times, strict=True)),
+        )
+
+
+def is_short(text: str) -> bool:
+    """Whether a cell can be a number of some country at all."""
+    return len(text) <= LONGEST_PHONE and sum(sign.isdigit() for sign in text) >= 5
+
+
+def time_or_none(text: str) -> WrittenTime | None:
+    try:
+        return read_time(text)
+    except BadTime:
+        return None
+
+
+MOST_ROWS = 200_000
+MOST_BYTES = 64 * 1024 * 1024
+SAMPLE = 200
+"""Lines by which columns are told."""
+ZONE_LINE = re.compile(
+    r"(?:time ?zone|zeitzone|часовой пояс|zona horaria|fuseau horaire|fuso orario|tijdzone)\s*[:=]?\s*(.+)",
+    re.IGNORECASE,
+)
+OUTGOING_CODES = ("3", "4")
+"""How a FRITZ!Box writes outgoing calls into its column “Typ”."""
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A line whose numbers are read, and whose time waits for what the whole file says."""
+
+    line: int
+    number: str
+    caller: str
+    time: WrittenTime
+    zone: tzinfo | None
+    """From a column of its own."""
+    source: tuple[str, str, str]
+
+
+def read_call_log(
+    file: BinaryIO, numbers: Numbers, choices: Choices, now: datetime, most_rows: int = MOST_ROWS
+) -> CallLog:
+    """
+    Raises:
+        UnreadableFile: nothing of it can be used.
+        UnknownColumn: a column was chosen that it does not have.
+    """
+    table = open_table(file, _score_with(choices.columns), MOST_BYTES)
+    cells = Cells(numbers, choices.numbers)
+    if len(table.head) < 2:
+        raise UnreadableFile("This is no table: no line of it names several columns.")
+    if any(is_short(head) and (time_or_none(head) or cells.ours(head)) for head in table.head):
+        raise UnreadableFile("The first line has to name the columns, and it holds a call.")
+    sample = list(islice(table.records(), SAMPLE))
+    if not sample:
+        raise UnreadableFile("The file has no lines below its head.")
+    columns = find_columns(table.head, cells.contents(sample, len(table.head)), choices.columns)
+    log = CallLog(table.head, columns)
+    if any(not among for among in columns.open.values()):
+        missing = [ROLES[role] for role in NEEDED if role not in columns.taken]
+        raise UnreadableFile(f"No column of the file is {' or '.join(missing)}.")
+    if not columns.open:
+        _Reading(table, log, cells, choices, now).read(most_rows)
+    return log
+
+
+def _score_with(columns: Mapping[str, str]) -> Callable[[Sequence[str]], int]:
+    """A line that has the heads that a person named is the head, whatever else it names."""
+    named = {plain_head(name) for name in columns.values() if name}
+    return lambda cells: 10 * len(named & {plain_head(cell) for cell in cells}) + head_score(cells)
+
+
+class _Reading:
+    """Reads the lines of one file into its log."""
+
+    def __init__(self, table: Table, log: CallLog, cells: Cells, choices: Choices, now: datetime) -> None:
+        self.table, self.log, self.cells, self.choices, self.now = table, log, cells, choices, now
+        self.evidence = OrderEvidence()
+        self.drafts: list[_Draft] = []
+        self.sources: dict[tuple[str, str, str], tuple[str, str, str]] = {}
+        self.zone = self._zone()
+
+    def read(self, most_rows: int) -> None:
+        for count, record in enumerate(self.table.records(), start=1):
+            if count > most_rows:
+                raise UnreadableFile(f"The file has more than {most_rows:,} lines. Split it.")
+            self._line(record)
+        self._settle_order()
+        if self.log.dates_question is None:
+            self._place()
+        self.log.problems = dict(sorted(self.log.problems.items()))
+
+    def _zone(self) -> tzinfo:
+        """Of the times that name none: what a person says, else the column's head, else the title, else the project's."""
+        log = self.log
+        if self.choices.zone:
+            zone = read_zone(self.choices.zone)
+            if zone is None:
+                raise UnreadableFile(
+                    f"“{self.choices.zone[:60]}” is no time zone. Write it like Europe/Berlin or +01:00."
+                )
+            log.zone, log.zone_reason = self.choices.zone, "as you said"
+            return zone
+        for head in (log.head_of("started_at"), log.head_of("time")):
+            for said in [*re.findall(r"[(\[](.*?)[)\]]", head), *re.findall(r"[ _](utc|gmt)$", head, re.IGNORECASE)]:
+                if zone := read_zone(said):
+                    log.zone, log.zone_reason = said, f"as the column “{head}” says"
+                    return zone
+        for line in self.table.before:
+            if (found := ZONE_LINE.search(line)) and (zone := read_zone(found.group(1))):
+                log.zone, log.zone_reason = found.group(1).strip(), "as the file says above its head"
+                return zone
+        log.zone, log.zone_reason = self.cells.numbers.timezone, "the project's time zone"
+        return ZoneInfo(log.zone)
+
+    def _line(self, record: Record) -> None:
+        log = self.log
+        if record.problem:
+            log.refuse(record.line, _to_line(record) + record.problem)
+            return
+        record = self._with_whole_time(record)
+        row = {
+            role: plain(tidy(record.cells[index])) if index < len(record.cells) else ""
+            for role, index in log.columns.taken.items()
+        }
+        try:
+            draft = self._draft(record, row)
+        except BadLine as error:
+            if _is_totals(record):
+                log.totals.append(record.line)
+            else:
+                log.refuse(record.line, str(error))
+        except AmbiguousPhone as error:
+            log.questions.ask(log.head_of("caller"), record.line, row["caller"], error.readings)
+        else:
+            if draft is not None:
+                self.drafts.append(draft)
+
+    def _with_whole_time(self, record: Record) -> Record:
+        """A line whose time fell apart at its commas, because it does not stand in quotation marks: `Nov 3, 2026, 2:05 PM`."""
+        place, surplus = self.log.columns.taken["started_at"], len(record.cells) - len(self.table.head)
+        if surplus < 1 or self.table.delimiter != ",":
+            return record
+        before, parts, behind = (
+            record.cells[:place],
+            record.cells[place : place + surplus + 1],
+            record.cells[place + surplus + 1 :],
+        )
+        time = ", ".join(parts)
+        return replace(record, cells=[*before, time, *behind]) if time_or_none(time) else record
+
+    def _draft(self, record: Record, row: Mapping[str, str]) -> _Draft | None:
+        """None: it is no incoming call that tells who called."""
+        log = self.log
+        time = self._time(record.line, row)
+        self._check_shape(record)
+        if _plain_word(row.get("kind", "")) in NO_CALLS or _plain_word(row.get("direction", "")) in NO_CALLS:
+            log.no_calls += 1
+            return None
+        for role, text in row.items():
+            if problem := cell_error(text, figures=role in NEEDED):
+                raise BadLine(f"{log.head_of(role)}: {problem}")
+        if self._is_outgoing(row):
+            log.outgoing += 1
+            return None
+        number = self.cells.number(log.head_of("number"), row["number"])
+        if isinstance(time, BadLine):
+            raise time
+        caller = self.cells.caller(log.head_of("caller"), row["caller"])
+        if caller is None:
+            log.withheld += 1
+            return None
+        source, medium, campaign = (row.get(role, "")[:LONGEST_VALUE] for role in ("source", "medium", "campaign"))
+        if (medium or campaign) and not source:
+            head = log.head_of("source") or "source"
+            raise BadLine(f"{head}: it is empty, although a medium or a campaign is named.")
+        named = (source, medium, campaign)
+        return _Draft(record.line, number, caller, *time, self.sources.setdefault(named, named))
+
+    def _time(self, line: int, row: Mapping[str, str]) -> tuple[WrittenTime, tzinfo | None] | BadLine:
+        """The time of a line and the zone that a column of its own names. The dates of all lines, also of those that are passed over, tell
+        what is day and what is month."""
+        column, text, zone = self.log.head_of("started_at"), row["started_at"], None
+        if row.get("zone") and (zone := read_zone(row["zone"])) is None:
+            said = row["zone"][:40]
+            return BadLine(
+                f"{self.log.head_of('zone')}: “{said}” is no time zone. Write it like Europe/Berlin or +01:00."
+            )
+        try:
+            time = read_time(text)
+            self.evidence.see(line, time)
+            if row.get("time") and time.clock is None:
+                column, text = self.log.head_of("time"), row["time"]
+                clock = read_clock(text)
+                if clock is None:
+                    raise BadTime("Write it like 14:05:00.")
+                time = time.at(*clock)
+        except BadTime as error:
+            return BadLine(f"{column}: “{text[:40]}” is not a time. {error}")
+        return time, zone
+
+    def _check_shape(self, record: Record) -> None:
+        """
+        Raises:
+            BadLine: its cells are not those of the head.
+        """
+        width, delimiter = len(self.table.head), self.table.delimiter
+        if any(cell.strip() for cell in record.cells[width:]):
+            raise BadLine(
+                f"It has {say_count(len(record.cells), 'cell')}, and the head has {width}. A cell that holds a “{delimiter}” "
+                "has to stand in quotation marks."
+            )
+        if record.last_line > record.line and self._swallows_lines(record):
+            raise BadLine(f"{_to_line(record)}A quotation mark is opened here and closed in a later line. Take it out.")
+
+    def _swallows_lines(self, record: Record) -> bool:
+        """Whether a cell of several lines holds lines of the table: a stray quotation mark made one cell of them."""
+        taken = self.log.columns.taken
+        for line in "\n".join(record.cells).splitlines()[1:]:
+            parts = line.split(self.table.delimiter)
+            is_whole = len(parts) > max(taken[role] for role in NEEDED)
+            if is_whole and time_or_none(plain(tidy(parts[taken["started_at"]].strip('" ')))) is not None:
+                return True
+        return False
+
+    def _is_outgoing(self, row: Mapping[str, str]) -> bool:
+        direction = _plain_word(row.get("direction", ""))
+        if direction in OUTGOING:
+            return True
+        if direction in OUTGOING_CODES and plain_head(self.log.head_of("direction")) == "typ":
+            return True
+        return self.cells.ours(row["number"]) is None and self.cells.ours(row["caller"]) is not None
+
+    def _settle_order(self) -> None:
+        log, evidence = self.log, self.evidence
+        if self.choices.dates:
+            log.order, log.order_reason = self.choices.dates, "as you said"
+        elif hint := order_in_head(log.head_of("started_at")):
+            log.order, log.order_reason = hint, f"as the column “{log.head_of('started_at')}” says"
+        elif evidence.is_open:
+            log.dates_question = _dates_question(evidence)
+        elif order := evidence.decided():
+            line, written = evidence.only[order]
+            log.order, log.order_reason = order, f"because of {written.shown()} in line {line:,}"
+        elif evidence.has_dots:
+            log.order, log.order_reason = "day-first", "as it is usual with dots"
+
+    def _place(self) -> None:
+        """Gives each line its moment; where a clock showed an hour twice, by the order of the lines."""
+        log, autumn = self.log, Autumn()
+        self.drafts = [draft for draft in self.drafts if self._is_moment(draft)]
+        for index, draft in enumerate(self.drafts):
+            zone = None if draft.time.zone else draft.zone or self.zone
+            autumn.see(index, (draft.number, draft.caller), draft.time.local(log.order), zone)
+            log.without_clock += draft.time.clock is None
+        if all(draft.time.zone or draft.zone for draft in self.drafts):
+            log.zone = log.zone_reason = ""
+        folds = autumn.folds()
+        for index in range(len(self.drafts) - 1, -1, -1):
+            self._call(self.drafts.pop(), *folds.get(index, (0, False)))
+        log.calls.sort(key=_identity)
+        found = len(log.calls)
+        log.calls = [next(alike) for _, alike in groupby(log.calls, _identity)]
+        log.doubled = found - len(log.calls)
+
+    def _is_moment(self, draft: _Draft) -> bool:
+        try:
+            draft.time.moment(self.log.order, draft.zone or self.zone)
+        except BadTime as error:
+            said = f"“{draft.time.shown()}” is not a time. {error}"
+            self.log.refuse(draft.line, f"{self.log.head_of('started_at')}: {said}")
+            return False
+        return True
+
+    def _call(self, draft: _Draft, fold: int, is_alone: bool) -> None:
+        log, zone = self.log, draft.zone or self.zone
+        moment = draft.time.moment(log.order, zone, fold)
+        if moment > self.now or moment < LONG_AGO:
+            why = "in the future" if moment > self.now else "too long ago"
+            log.refuse(draft.line, f"{log.head_of('started_at')}: {draft.time.shown()} is {why}.")
+            return
+        other = draft.time.moment(log.order, zone, 1 - fold) if is_alone else None
+        number_id = self.cells.numbers.ids[draft.number]
+        log.calls.append(OldCall(number_id, draft.number, draft.caller, moment, *draft.source, other))
+
+
+def _identity(call: OldCall) -> tuple[datetime, str, str]:
+    return call.started_at, call.number, call.caller
+
+
+def _plain_word(text: str) -> str:
+    return folded(text).replace("-", " ").replace("_", " ")
+
+
+def _to_line(record: Record) -> str:
+    return f"(To line {record.last_line:,}.) " if record.last_line > record.line else ""
+
+
+def _is_totals(record: Record) -> bool:
+    """A line of totals that stands for no call."""
+    first = next((cell for cell in record.cells if cell.strip()), "")
+    return any(word in TOTALS for word in plain_head(first).split()[:1])
+
+
+def _dates_question(evidence: OrderEvidence) -> DatesQuestion:
+    if len(evidence.only) > 1:
+        said = " and ".join(
+            f"{written.shown()} in line {line:,} has the {order.removesuffix('-first')} first"
+            for order, (line, written) in evidence.only.items()
+        )
+        readings = tuple((order, _said(written, order)) for order, (_, written) in evidence.only.items())
+        return DatesQuestion(f"The dates contradict each other: {said}.", readings)
+    line, written = evidence.open or next(iter(evidence.only.values()))
+    orders = [one for one in written.orders if one != "year-first" or evidence.is_year_doubtful]
+    readings = tuple((order, _said(written, order)) for order in orders)
+    return DatesQuestion(
+        f"What is day and what is month? {written.shown()} in line {line:,} is {' or '.join(said for _, said in readings)}, "
+        "and no other line tells.",
+        readings,
+    )
+
+
+def _said(written: WrittenTime, order: Order) -> str:
+    day = written.day(order)
+    return f"{day.day} {day:%B %Y}"

@@ -1,0 +1,415 @@
+"""Moments as call logs write them, in many styles and languages. What is not understood whole is not read; nothing is guessed.
+
+The hour that a clock shows twice when summer time ends: which of the two a line of a log means.
+
+A log without zones has nothing but its order. It is sorted by time, upwards or downwards; where the clock runs back between two lines of
+that hour, the first hour ends. A caller who stands at the same minute of that hour twice called twice, an hour apart. Where nothing tells,
+it is the first of the two."""
+
+import re
+from collections.abc import Hashable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from typing import Literal, get_args
+
+from router.voice.importing.columns import FILLERS, MONTHS, WEEKDAYS, folded
+from router.voice.importing.zones import ABBREVIATIONS, OFFSET, is_abbreviation, named_in, offset_of, read_zone
+
+Order = Literal["day-first", "month-first", "year-first"]
+ORDERS: tuple[Order, ...] = get_args(Order)
+LONGEST_TIME = 100
+LATEST_SECOND = 4_102_444_800
+"""The year 2100 by the Unix clock: larger figures are something else."""
+YEARS = range(1000, 9000)
+EXAMPLE = "Write it like 2026-11-23 14:05:00 or 2026-11-23T14:05:00Z."
+
+
+class BadTime(ValueError):
+    """Not a moment that can be read; the message is for the person who sent the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenTime:
+    """A moment as it is written: which of its figures are day and month, and in which zone, may have to come from elsewhere.
+
+    `zone` is None where the text names none, and an abbreviation in small letters where the log's own zone has to be asked first.
+    """
+
+    figures: tuple[int, int, int]
+    """Year, month and day where they are known (`orders` is empty), else as they stand."""
+    clock: time | None
+    zone: tzinfo | str | None = None
+    orders: tuple[Order, ...] = ()
+    """In which orders the figures are a day of the calendar."""
+    sign: str = "-"
+    """What stands between the figures."""
+
+    @property
+    def is_dotted(self) -> bool:
+        """`03.11.2026`: those who write dots put the day first, unless another line of the file says otherwise."""
+        return self.sign == "."
+
+    @property
+    def is_two_digit(self) -> bool:
+        return bool(self.orders) and self.figures[2] < 100
+
+    def at(self, clock: time, zone: tzinfo | str | None) -> "WrittenTime":
+        """The day with a time of day that stands in another column."""
+        return replace(self, clock=clock, zone=zone or self.zone)
+
+    def shown(self) -> str:
+        """The day as it is written, without its time: `11/03/2026`."""
+        if not self.orders:
+            return f"{date(*self.figures):%Y-%m-%d}"
+        return self.sign.join(f"{figure:02}" for figure in self.figures)
+
+    def day(self, order: Order | None) -> date:
+        """
+        Raises:
+            BadTime: the figures are no day in this order.
+        """
+        if not self.orders:
+            return date(*self.figures)
+        if order is None and self.is_dotted and "day-first" in self.orders:
+            order = "day-first"
+        if order is None and (len(self.orders) == 1 or self.figures[0] == self.figures[1]):
+            order = self.orders[0]
+        if order not in self.orders:
+            raise BadTime("These figures are no date in the order of day and month that this file has.")
+        return _day_of(self.figures, order)
+
+    def local(self, order: Order | None) -> datetime:
+        """The moment by the clock on the wall, without a zone; midnight where there is no time of day."""
+        return datetime.combine(self.day(order), self.clock or time())
+
+    def moment(self, order: Order | None, zone: tzinfo, fold: int = 0) -> datetime:
+        """In UTC.
+
+        Args:
+            zone: of the log; it counts where the text itself names none.
+            fold: 1 for the second of the two hours that a clock shows twice in autumn.
+        """
+        local = self.local(order)
+        if isinstance(self.zone, str):
+            named = named_in(self.zone, local, zone)
+            if named is None:
+                raise BadTime(f"“{self.zone.upper()}” is no time zone, or several. Write the offset, like +01:00.")
+            return named.astimezone(UTC)
+        return local.replace(tzinfo=self.zone or zone, fold=fold).astimezone(UTC)
+
+
+def read_time(text: str) -> WrittenTime:
+    """
+    Raises:
+        BadTime: it is no moment, or not wholly understood.
+    """
+    said = folded(text[: LONGEST_TIME + 1])
+    if not said or len(said) > LONGEST_TIME:
+        raise BadTime(EXAMPLE)
+    if said.replace(".", "", 1).replace(",", "", 1).isdecimal():
+        return _read_figures(said)
+    for find in (_compact, _numeric, _named, _chinese):
+        if found := find(said):
+            written, rest = found
+            return _with_clock(written, rest)
+    raise BadTime(EXAMPLE)
+
+
+def read_clock(text: str) -> tuple[time, tzinfo | str | None] | None:
+    """A time of day alone, as logs have it that keep day and time in two columns; None when it is none."""
+    try:
+        written = _with_clock(WrittenTime((2000, 1, 1), None), folded(text[:LONGEST_TIME]))
+    except BadTime:
+        return None
+    return (written.clock, written.zone) if written.clock is not None else None
+
+
+@dataclass
+class OrderEvidence:
+    """What the dates of a file, taken together, say about the order of day and month."""
+
+    only: dict[Order, tuple[int, WrittenTime]] = field(default_factory=dict)
+    """For each order the line of a date that is none in any other, and the date."""
+    open: tuple[int, WrittenTime] | None = None
+    """A date that is one in several orders."""
+    has_dots: bool = False
+    firsts: set[int] = field(default_factory=set)
+    lasts: set[int] = field(default_factory=set)
+
+    def see(self, line: int, written: WrittenTime) -> None:
+        if not written.orders:
+            return
+        self.has_dots = self.has_dots or written.is_dotted
+        if written.is_two_digit and len(self.firsts) < 400:
+            self.firsts.add(written.figures[0])
+            self.lasts.add(written.figures[2])
+        likely = [one for one in written.orders if one != "year-first"]
+        if len(likely) == 1:
+            self.only.setdefault(likely[0], (line, written))
+        elif not likely:
+            self.only.setdefault("year-first", (line, written))
+        elif not written.is_dotted and self.open is None and written.figures[0] != written.figures[1]:
+            self.open = line, written
+
+    def decided(self) -> Order | None:
+        """The order that every date fits, if there is one only; None as well where no date asks for one."""
+        if self.is_year_doubtful or len(self.only) != 1:
+            return None
+        return next(iter(self.only))
+
+    @property
+    def is_year_doubtful(self) -> bool:
+        """A log has more days than years: with years of two figures, the last figures differ most where the year is first."""
+        return len(self.lasts) > len(self.firsts) and len(self.lasts) > 2
+
+    @property
+    def is_open(self) -> bool:
+        """Whether somebody has to say it."""
+        return self.is_year_doubtful or len(self.only) > 1 or (not self.only and self.open is not None)
+
+
+def order_in_head(head: str) -> Order | None:
+    """`Date (DD/MM/YYYY)` and `Datum (TT.MM.JJJJ)` say it themselves."""
+    if found := re.search(
+        r"\b(d{1,2}|m{1,2}|y{2,4}|t{1,2}|j{2,4}|д{1,2}|м{1,2}|г{2,4}|a{2,4})[./\- ]+([dmtдм])\1?", head.casefold()
+    ):
+        first, second = found.group(1)[0], found.group(2)
+        if first in "dtд" and second in "mм":
+            return "day-first"
+        if first in "mм" and second in "dtд":
+            return "month-first"
+    return None
+
+
+def _day_of(figures: tuple[int, int, int], order: Order) -> date:
+    first, second, third = figures
+    day, month, year = {
+        "day-first": (first, second, third),
+        "month-first": (second, first, third),
+        "year-first": (third, second, first),
+    }[order]
+    return date(year + 2000 if year < 100 else year, month, day)
+
+
+def _is_day(figures: tuple[int, int, int], order: Order) -> bool:
+    try:
+        _day_of(figures, order)
+    except ValueError:
+        return False
+    return figures[2] < 100 or order == "year-first" or figures[2] in YEARS
+
+
+def _fixed(year: int, month: int, day: int) -> WrittenTime:
+    figures = (year + 2000 if year < 100 else year, month, day)
+    if figures[0] not in YEARS or not _is_day((day, month, figures[0]), "day-first"):
+        raise BadTime("There is no such day.")
+    return WrittenTime(figures, None)
+
+
+def _read_figures(said: str) -> WrittenTime:
+    """Digits alone: seconds or milliseconds of the Unix clock, or `20261103140500`."""
+    whole, _, part = said.replace(",", ".").partition(".")
+    if not part.strip("0") or len(whole) == 10:
+        if len(whole) in (9, 10):
+            return _unix(float(f"{whole}.{part or 0}"))
+        if len(whole) in (13, 16):
+            return _unix(int(whole) / 10 ** (len(whole) - 10))
+        if len(whole) in (8, 12, 14) and not part:
+            written = _fixed(int(whole[:4]), int(whole[4:6]), int(whole[6:8]))
+            clock = whole[8:]
+            return _with_clock(written, f"{clock[:2]}:{clock[2:4]}:{clock[4:] or '00'}") if clock else written
+    if len(whole) == 5:
+        raise BadTime("This is a spreadsheet's day number. Format the column as a date and export it again.")
+    raise BadTime(EXAMPLE)
+
+
+def _unix(seconds: float) -> WrittenTime:
+    if seconds > LATEST_SECOND:
+        raise BadTime(EXAMPLE)
+    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
+    return WrittenTime((moment.year, moment.month, moment.day), moment.time(), UTC)
+
+
+_COMPACT = re.compile(r"(\d{4})(\d{2})(\d{2})[t ](\d{2}):?(\d{2}):?(\d{2})?(?![\d:])")
+_NUMERIC = re.compile(r"(?<![\d.,:/+-])(\d{1,4}) ?([./-]) ?(\d{1,2}) ?\2 ?(\d{4}|\d{1,2})(?:\.(?= |$))?(?!\d)")
+_MONTH = "|".join(sorted(map(re.escape, MONTHS), key=len, reverse=True))
+_ORDINAL = r"(?:st|nd|rd|th|er|\.|º|ª)?"
+_OF = r"(?:\s*[-/.,]\s*|\s+(?:de\s+|del\s+|of\s+)?)"
+_YEAR = r"(\d{4}|'?\d{2})(?![\d:])"
+_NAMED = (
+    (re.compile(rf"(?<![\d:])(\d{{1,2}}){_ORDINAL}{_OF}?({_MONTH})\.?{_OF}{_YEAR}"), (2, 1, 0)),
+    (re.compile(rf"(?<![\w])({_MONTH})\.?{_OF}(\d{{1,2}}){_ORDINAL}(?:\s*[-/.,]\s*|\s+){_YEAR}"), (2, 0, 1)),
+    (re.compile(rf"(?<!\d)(\d{{4}}){_OF}({_MONTH})\.?{_OF}(\d{{1,2}})(?!\d)"), (0, 1, 2)),
+)
+_CTIME = re.compile(rf"(?<![\w])({_MONTH})\.?\s+(\d{{1,2}})\s+(\d{{1,2}}:.*?)\s+(\d{{4}})(?!\d)")
+_CHINESE = re.compile(r"(\d{4})\s*年\s*(\d{1,2})\s*月\s*(\d{1,2})\s*日")
+
+Found = tuple[WrittenTime, str] | None
+
+
+def _compact(said: str) -> Found:
+    if not (found := _COMPACT.match(said)):
+        return None
+    year, month, day, hour, minute, second = found.groups()
+    return _fixed(int(year), int(month), int(day)), f"{hour}:{minute}:{second or '00'}{said[found.end() :]}"
+
+
+def _numeric(said: str) -> Found:
+    if not (found := _NUMERIC.search(said)):
+        return None
+    first, sign, second, third = found.groups()
+    rest = f"{said[: found.start()]} {said[found.end() :]}"
+    if len(first) == 4 and len(third) <= 2:
+        return _fixed(int(first), int(second), int(third)), rest
+    if len(first) > 2 or len(third) not in (2, 4):
+        return None
+    figures = (int(first), int(second), int(third))
+    possible = tuple(one for one in ORDERS if (one != "year-first" or len(third) == 2) and _is_day(figures, one))
+    if not possible:
+        raise BadTime("There is no such day.")
+    return WrittenTime(figures, None, orders=possible, sign=sign), rest
+
+
+def _named(said: str) -> Found:
+    for pattern, places in _NAMED:
+        if found := pattern.search(said):
+            parts = [found.group(place + 1).strip("'") for place in places]
+            written = _fixed(int(parts[0]), MONTHS[parts[1]], int(parts[2]))
+            return written, f"{said[: found.start()]} {said[found.end() :]}"
+    if found := _CTIME.search(said):
+        month, day, clock, year = found.groups()
+        return _fixed(int(year), MONTHS[month], int(day)), f"{said[: found.start()]} {clock} {said[found.end() :]}"
+    return None
+
+
+def _chinese(said: str) -> Found:
+    if not (found := _CHINESE.search(said)):
+        return None
+    return _fixed(*map(int, found.groups())), f"{said[: found.start()]} {said[found.end() :]}"
+
+
+_HALF = r"\s*([ap])\.?\s?m\b\.?"
+_CLOCK = re.compile(
+    r"(?<![\d:+\-])(\d{1,2})(?:\s?uhr\s?|[:.hч])(\d{2})(?:(?:[:.]|m(?:in)?)(\d{2})(?:[.,](\d{1,9}))?s?)?"
+    rf"(?![\d:])(?:{_HALF})?"
+)
+_HOUR = re.compile(rf"(?<![\d:+\-])(\d{{1,2}})(?:{_HALF}|\s?(?:uhr|h)\b)")
+_ZONE_NAME = re.compile(r"[a-z]+/[a-z0-9_+\-/]+")
+
+
+def _with_clock(written: WrittenTime, rest: str) -> WrittenTime:
+    """Takes the time of day and the zone out of what stands beside the day; nothing may be left that is not understood."""
+    rest = re.sub(r"(?:^|\s)t(?=\d)", " ", rest)
+    clock = None
+    if found := _CLOCK.search(rest):
+        hour, minute, second, part, half = found.groups()
+        clock = _clock(int(hour), int(minute), int(second or 0), part, half)
+    elif found := _HOUR.search(rest):
+        clock = _clock(int(found.group(1)), 0, 0, None, found.group(2))
+    if found:
+        rest = f"{rest[: found.start()]} {rest[found.end() :]}"
+    zone, rest = _zone(rest)
+    left = [word for word in re.split(r"[\s,;()\[\]·|]+", rest) if word.strip(".'-")]
+    names = [word for word in (one.strip(".'") for one in left) if word not in WEEKDAYS and word not in FILLERS]
+    if zone is None and len(names) == 1 and clock is not None and is_abbreviation(names[0]):
+        zone, names = names[0], []
+    elif zone is not None and names and "(" in rest:
+        names = []  # `GMT+0100 (Central European Standard Time)`
+    elif zone is not None and len(names) == 1 and names[0] in ABBREVIATIONS:
+        names = []  # `+0000 UTC`
+    if names:
+        raise BadTime(EXAMPLE)
+    return replace(written, clock=clock, zone=zone)
+
+
+def _zone(rest: str) -> tuple[tzinfo | str | None, str]:
+    if found := OFFSET.search(rest):
+        if (offset := offset_of(*found.groups())) is None:
+            raise BadTime("There is no such time zone.")
+        return offset, f"{rest[: found.start()]} {rest[found.end() :]}"
+    if (found := _ZONE_NAME.search(rest)) and (zone := read_zone(found.group())):
+        return zone, f"{rest[: found.start()]} {rest[found.end() :]}"
+    return None, rest
+
+
+def _clock(hour: int, minute: int, second: int, part: str | None, half: str | None) -> time:
+    if half and (hour > 12 and half == "a"):
+        raise BadTime("There is no such time of day.")
+    if half and hour <= 12:
+        hour = hour % 12 + (12 if half == "p" else 0)
+    try:
+        return time(hour, minute, second, int((part or "0")[:6].ljust(6, "0")))
+    except ValueError:
+        raise BadTime("There is no such time of day.") from None
+
+
+def is_repeated(local: datetime, zone: tzinfo) -> bool:
+    """Whether a clock in this zone showed that moment twice."""
+    first, second = (local.replace(tzinfo=zone, fold=fold).utcoffset() for fold in (0, 1))
+    return first is not None and second is not None and first > second
+
+
+_Line = tuple[int, Hashable, datetime]
+"""Its place in the file, who called what, and when by the clock on the wall."""
+
+
+class Autumn:
+    """The lines of a log in their order; of those in a repeated hour it tells which hour they mean."""
+
+    def __init__(self) -> None:
+        self._up = self._down = 0
+        self._before: datetime | None = None
+        self._nights: dict[object, list[_Line]] = {}
+
+    def see(self, index: int, who: Hashable, local: datetime, zone: tzinfo | None) -> None:
+        """
+        Args:
+            who: caller and number.
+            local: by the clock on the wall.
+            zone: None: the line names its own.
+        """
+        if self._before is not None:
+            self._up += local > self._before
+            self._down += local < self._before
+        self._before = local
+        if zone is not None and is_repeated(local, zone):
+            self._nights.setdefault(local.date(), []).append((index, who, local))
+
+    def folds(self) -> dict[int, tuple[int, bool]]:
+        """Of each line in a repeated hour its fold (1 is the second hour), and whether no other line of that hour has the same caller,
+        number and time: then another file may have told it otherwise."""
+        is_sorted = min(self._up, self._down) * 10 <= max(self._up, self._down) or min(self._up, self._down) <= 1
+        folds: dict[int, tuple[int, bool]] = {}
+        for night in self._nights.values():
+            placed: dict[tuple[Hashable, datetime], dict[int, int]] = {}
+            for stretch in _stretches(night) if is_sorted else [night]:
+                _place(stretch if self._up >= self._down else stretch[::-1], placed, is_sorted=is_sorted)
+            for alike in placed.values():
+                is_alone = len(set(alike.values())) == 1
+                folds |= {index: (fold, is_alone) for index, fold in alike.items()}
+        return folds
+
+
+def _stretches(night: list[_Line]) -> list[list[_Line]]:
+    """Lines that follow each other in the file: one that was put together of several logs is sorted in parts only."""
+    stretches: list[list[_Line]] = []
+    for line in night:
+        if stretches and line[0] == stretches[-1][-1][0] + 1:
+            stretches[-1].append(line)
+        else:
+            stretches.append([line])
+    return stretches
+
+
+def _place(stretch: list[_Line], placed: dict[tuple[Hashable, datetime], dict[int, int]], *, is_sorted: bool) -> None:
+    """Gives each line of a stretch, earlier ones first, its fold."""
+    is_second = False
+    before: datetime | None = None
+    seen: set[tuple[Hashable, datetime]] = set()
+    for index, who, local in stretch:
+        is_again = (who, local) in seen
+        if is_sorted and ((before is not None and local < before) or is_again):
+            is_second = True
+        placed.setdefault((who, local), {})[index] = 1 if is_second or is_again else 0
+        seen.add((who, local))
+        before = local

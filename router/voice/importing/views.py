@@ -1,0 +1,160 @@
+"""Settings, Call history (R13): send a call log, look at the plan, say how it is to be read, bring it over."""
+
+from io import BytesIO
+from typing import Any
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from router.accounts.audit import record
+from router.accounts.sessions import require_person
+from router.lib.formats import say_count
+from router.scenarios.importing.files import UnreadableFile
+from router.scenarios.importing.kept_files import KeptFile, choose, find_file, forget_file, keep_file
+from router.scenarios.importing.two_readings import BadChoice, read_choices
+from router.server import Server, current_server
+from router.voice.importing.calls import write_old_calls
+from router.voice.importing.columns import ROLES, UnknownColumn
+from router.voice.importing.plan import SAID, CallLog, Choices
+from router.voice.importing.reading import project_numbers, read_call_log
+from router.voice.importing.times import ORDERS
+from router.voice.models import CallLogFile
+from router.web.access import Audience, current_actor, current_project, guard
+from router.web.layout import Section, add_section
+
+PATH = "/settings/call-history"
+MOST_BYTES = 4 * 1024 * 1024
+MOST_ROWS = 10_000
+"""As many as a page reads while somebody waits; the command takes more."""
+MOST_SHOWN = 200
+"""Bad lines that are listed one by one."""
+FIRST_CALLS = 5
+LONGEST_CHOICE = 200
+UNREADABLE = (UnreadableFile, UnknownColumn, BadChoice)
+
+call_log_pages = guard(Blueprint("call_log", __name__, url_prefix=PATH), Audience.PEOPLE, require_person)
+
+Page = str | tuple[str, int] | Response
+
+
+def add_call_log_section(server: Server) -> None:
+    add_section(server, Section("Call history", PATH, 61, "admin"))
+
+
+@call_log_pages.before_app_request
+def allow_a_file() -> None:
+    """Before the form is read: this one may be larger than others."""
+    if request.endpoint == "call_log.send":
+        request.max_content_length = MOST_BYTES + 64 * 1024
+
+
+@call_log_pages.get("")
+def show() -> Page:
+    """The form, and the plan of the log that was sent last."""
+    kept = find_file(CallLogFile)
+    if kept is None:
+        return _page()
+    try:
+        return _page(kept, _read(kept.data, kept.choices))
+    except UNREADABLE as error:
+        return _page(error=f"{kept.name} cannot be read any more. {error}")
+
+
+@call_log_pages.post("")
+def send() -> Page:
+    """Keeps the log, if it can be read at all; the plan is shown by the page that follows."""
+    sent = request.files.get("file")
+    data = sent.read(MOST_BYTES + 1) if sent else b""
+    try:
+        if sent is None or not sent.filename:
+            raise UnreadableFile("Choose a file first.")
+        if len(data) > MOST_BYTES:
+            raise UnreadableFile(
+                f"The file is larger than {MOST_BYTES // 1024 // 1024} MB. Split it, or let the operator use router import-calls."
+            )
+        _read(data, {})
+    except UnreadableFile as error:
+        return _page(error=str(error)), 422
+    with current_server().database.writing() as session:
+        keep_file(session, CallLogFile, sent.filename, data)
+    return redirect(url_for("call_log.show"))
+
+
+@call_log_pages.post("/choose")
+def say() -> Page:
+    """How the log is to be read: columns by their position, dates, zone, and numbers without a plus."""
+    kept = find_file(CallLogFile)
+    if kept is None:
+        return redirect(url_for("call_log.show"))
+    given = {name: value.strip()[:LONGEST_CHOICE] for name, value in request.form.items() if name != "csrf_token"}
+    numbers = given.get("numbers.caller") or kept.choices.get("numbers", {}).get("caller")
+    choices: dict[str, Any] = {
+        "columns": {role: given[f"column.{role}"] for role in ROLES if f"column.{role}" in given},
+        "numbers": {"caller": numbers} if numbers else {},
+        "dates": given.get("dates", ""),
+        "zone": given.get("zone", ""),
+    }
+    try:
+        _read(kept.data, choices)
+    except UNREADABLE as error:
+        try:
+            return _page(kept, _read(kept.data, kept.choices), error=str(error)), 422
+        except UNREADABLE:
+            return redirect(url_for("call_log.show"))
+    with current_server().database.writing() as session:
+        choose(session, CallLogFile, choices)
+    return redirect(url_for("call_log.show"))
+
+
+@call_log_pages.post("/apply")
+def apply() -> Page:
+    """Some hundred lines at a time; what was written stays, and is not written again."""
+    server, project = current_server(), current_project()
+    kept = find_file(CallLogFile)
+    if kept is None:
+        flash("There is no file to apply: send it first.", "bad")
+        return redirect(url_for("call_log.show"))
+    try:
+        log = _read(kept.data, kept.choices)
+    except UNREADABLE:  # the project's numbers are others now
+        return redirect(url_for("call_log.show"))
+    if log.is_open or (log.bad and not request.form.get("skip_bad")):
+        return _page(kept, log), 422
+    now = server.now()
+    written = write_old_calls(server, project, log.calls, now)
+    with server.database.writing() as session:
+        if written:
+            record(session, current_actor(), now, "calls.imported", say_count(written, "call"), project.id)
+        forget_file(session, CallLogFile)
+    return render_template("voice/call_log_done.html", name=kept.name, log=log, written=written, most_shown=MOST_SHOWN)
+
+
+@call_log_pages.post("/forget")
+def forget() -> Response:
+    """Takes the log away without applying it."""
+    with current_server().database.writing() as session:
+        forget_file(session, CallLogFile)
+    return redirect(url_for("call_log.show"))
+
+
+def _read(data: bytes, choices: dict[str, Any]) -> CallLog:
+    server = current_server()
+    order = next((one for one in ORDERS if one == choices.get("dates")), None)
+    said = Choices(choices.get("columns", {}), read_choices(choices.get("numbers", {})), order, choices.get("zone", ""))
+    with server.database.reading() as session:
+        numbers = project_numbers(session, current_project())
+    return read_call_log(BytesIO(data), numbers, said, server.now(), MOST_ROWS)
+
+
+def _page(kept: KeptFile | None = None, log: CallLog | None = None, error: str = "") -> str:
+    return render_template(
+        "voice/call_log.html",
+        name=kept.name if kept else "",
+        choices=kept.choices if kept else {},
+        log=log,
+        error=error,
+        roles=[(role, SAID[role]) for role in ROLES],
+        first_calls=FIRST_CALLS,
+        most_shown=MOST_SHOWN,
+        most_rows=MOST_ROWS,
+    )

@@ -1,0 +1,1 @@
+"""What every page and API shares: access, errors, forms, layout, filters, charts."""

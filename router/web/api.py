@@ -1,0 +1,295 @@
+"""Habits of the whole API: lists with a cursor, bodies checked by models with the field named, JSON merge patches.
+
+The API's description in OpenAPI 3.1, read from the address map: every view for programs is in it, no list can forget one."""
+
+import base64
+import binascii
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, TypeVar
+
+from flask import current_app
+from pydantic import BaseModel, ValidationError
+from pydantic.json_schema import models_json_schema
+from sqlalchemy import Select, and_, or_, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
+from werkzeug.routing import Rule
+
+from router import __version__
+from router.server import current_server
+from router.web.access import Audience, audience_of
+from router.web.errors import GREATEST_ID, Problem
+
+Model = TypeVar("Model", bound=BaseModel)
+Row = TypeVar("Row")
+
+LIMIT, GREATEST_LIMIT = 50, 200
+
+
+def parse(model: type[Model], body: Mapping[str, Any], context: Mapping[str, Any] | None = None) -> Model:
+    """The body as a model.
+
+    Args:
+        context: what the model's validators have to know of this server.
+
+    Raises:
+        Problem: 422 naming the first bad field as a dotted path; `errors` holds all of them, field to sentence.
+    """
+    try:
+        return model.model_validate(dict(body), context=dict(context or {}))
+    except ValidationError as error:
+        errors = {_path(one["loc"]): _sentence(one) for one in reversed(error.errors(include_url=False))}
+    field = next(reversed(errors))
+    raise Problem(422, errors[field], field, errors=errors)
+
+
+def _path(location: Iterable[int | str]) -> str:
+    return ".".join(str(part) for part in location)
+
+
+def _sentence(problem: Any) -> str:
+    said = {"missing": "This is required.", "extra_forbidden": "There is no such field."}.get(problem["type"])
+    return said or str(problem["msg"]).removeprefix("Value error, ")
+
+
+def merged(stored: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON merge patch (RFC 7396): members of the patch replace, null removes, objects are merged."""
+    result = dict(stored)
+    for name, value in patch.items():
+        if value is None:
+            result.pop(name, None)
+        elif isinstance(value, Mapping):
+            before = result.get(name)
+            result[name] = merged(before if isinstance(before, Mapping) else {}, value)
+        else:
+            result[name] = value
+    return result
+
+
+def take_version(patch: dict[str, Any]) -> int:
+    """Takes `version` out of a patch.
+
+    Raises:
+        Problem: 422 when it is not there.
+    """
+    version = patch.pop("version", None)
+    if type(version) is not int or not 0 <= version < 2**31:
+        raise Problem(422, "Send the “version” that you read, so that nobody's change is lost.", "version")
+    return version
+
+
+def page_of(
+    session: Session,
+    statement: Select[Row],
+    column: InstrumentedAttribute[int],
+    args: Mapping[str, str],
+    document: Callable[[Row], Any] | None = None,
+) -> dict[str, Any]:
+    """One page of a list, newest (highest `column`) first: `{items, next}`. `args` may have `limit` and `next`.
+
+    Raises:
+        Problem: 422 when `limit` or `next` cannot be used.
+    """
+    rows, following = rows_of(session, statement, column, args)
+    return {"items": [document(row) for row in rows] if document else rows, "next": following}
+
+
+def rows_of(
+    session: Session, statement: Select[Row], column: InstrumentedAttribute[int], args: Mapping[str, str]
+) -> tuple[Sequence[Row], str | None]:
+    """The rows of one page, and the cursor of the next one; None at the end."""
+    limit = read_limit(args.get("limit", ""))
+    if cursor := args.get("next", ""):
+        statement = statement.where(column < read_cursor(cursor))
+    rows = session.scalars(statement.order_by(column.desc()).limit(limit + 1)).all()
+    shown = rows[:limit]
+    return shown, make_cursor(getattr(shown[-1], column.key)) if len(rows) > limit else None
+
+
+def rows_by_time(
+    session: Session,
+    statement: Select[Row],
+    at: InstrumentedAttribute[datetime],
+    key: InstrumentedAttribute[int],
+    args: Mapping[str, str],
+) -> tuple[Sequence[Row], str | None]:
+    """As `rows_of`, for rows that may become known late: newest by the moment `at`. The cursor is the last row's id."""
+    limit = read_limit(args.get("limit", ""))
+    if cursor := args.get("next", ""):
+        last = read_cursor(cursor)
+        moment = session.scalar(select(at).where(key == last))
+        earlier = key < last if moment is None else or_(at < moment, and_(at == moment, key < last))
+        statement = statement.where(earlier)
+    rows = session.scalars(statement.order_by(at.desc(), key.desc()).limit(limit + 1)).all()
+    shown = rows[:limit]
+    return shown, make_cursor(getattr(shown[-1], key.key)) if len(rows) > limit else None
+
+
+def read_limit(text: str) -> int:
+    if not text:
+        return LIMIT
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= GREATEST_LIMIT):
+        raise Problem(422, f"“limit” is a number from 1 to {GREATEST_LIMIT}.", "limit")
+    return int(text)
+
+
+def make_cursor(last: int) -> str:
+    return base64.urlsafe_b64encode(str(last).encode()).decode().rstrip("=")
+
+
+def read_cursor(cursor: str) -> int:
+    """
+    Raises:
+        Problem: 422 when we did not make it.
+    """
+    try:
+        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
+    except (binascii.Error, ValueError):
+        text = ""
+    if not text.isdigit() or len(text) > 19 or int(text) > GREATEST_ID:
+        raise Problem(422, "“next” is not one that this list gave.", "next")
+    return int(text)
+
+
+View = TypeVar("View", bound=Callable[..., Any])
+SchemaClass = type[BaseModel]
+CONVERTERS = {"int": {"type": "integer"}}
+ARGUMENT = re.compile(r"<(?:([^:<>]*):)?([^<>]+)>")
+PROBLEM = {
+    "type": "object",
+    "required": ["title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string", "description": "A sentence that says what to do"},
+        "field": {"type": "string", "description": "For 422: the field as a dotted path"},
+    },
+}
+
+
+@dataclass(frozen=True)
+class Description:
+    """What an operation takes and answers. Its summary is the first line of the view's docstring."""
+
+    body: SchemaClass | None = None
+    answer: SchemaClass | None = None
+    status: int = 200
+    is_list: bool = False
+    is_patch: bool = False
+    needs_body: bool = True
+    query: tuple[str, ...] = ()
+    also: Mapping[int, SchemaClass | None] = field(default_factory=dict)
+    """Other answers, by their status."""
+
+
+def described(
+    *,
+    body: SchemaClass | None = None,
+    answer: SchemaClass | None = None,
+    status: int = 200,
+    is_list: bool = False,
+    is_patch: bool = False,
+    needs_body: bool = True,
+    query: tuple[str, ...] = (),
+    also: Mapping[int, SchemaClass | None] | None = None,
+) -> Callable[[View], View]:
+    """Tells the API's description what a view takes and answers."""
+
+    def mark(view: View) -> View:
+        view.__dict__["description"] = Description(
+            body, answer, status, is_list, is_patch, needs_body, query, also or {}
+        )
+        return view
+
+    return mark
+
+
+def describe_api() -> dict[str, Any]:
+    """The OpenAPI document of this app."""
+    paths: dict[str, dict[str, Any]] = {}
+    models: set[SchemaClass] = set()
+    patches: set[str] = set()
+    for rule, method, view in _operations():
+        description: Description = view.__dict__.get("description", Description())
+        models |= {model for model in (description.body, description.answer, *description.also.values()) if model}
+        if description.body and description.is_patch:
+            patches.add(description.body.__name__)
+        path = ARGUMENT.sub(r"{\2}", rule.rule)
+        paths.setdefault(path, {})[method.lower()] = _operation(rule, view, description)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "router", "version": __version__},
+        "servers": [{"url": current_server().settings.base_url}],
+        "security": [{"token": []}],
+        "paths": dict(sorted(paths.items())),
+        "components": {
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            "schemas": {**_schemas(models, patches), "Problem": PROBLEM},
+        },
+    }
+
+
+def _schemas(models: set[SchemaClass], patches: set[str]) -> dict[str, Any]:
+    """The models by name; a patch requires nothing but its version, if that."""
+    ordered = sorted(models, key=lambda model: model.__name__)
+    _, found = models_json_schema([(one, "validation") for one in ordered], ref_template="#/components/schemas/{model}")
+    schemas: dict[str, Any] = found.get("$defs", {})
+    for name in patches:
+        schemas[name]["required"] = [one for one in schemas[name].get("required", []) if one == "version"]
+    return schemas
+
+
+def _operations() -> Iterator[tuple[Rule, str, Callable[..., Any]]]:
+    for rule in current_app.url_map.iter_rules():
+        if audience_of(rule.endpoint.rpartition(".")[0]) is Audience.PROGRAMS:
+            for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
+                yield rule, method, current_app.view_functions[rule.endpoint]
+
+
+def _operation(rule: Rule, view: Callable[..., Any], description: Description) -> dict[str, Any]:
+    summary = (view.__doc__ or rule.endpoint.rpartition(".")[2].replace("_", " ")).strip().partition("\n")[0]
+    operation: dict[str, Any] = {
+        "operationId": rule.endpoint.replace(".", "_"),
+        "summary": summary,
+        "parameters": _parameters(rule, description),
+        "responses": {
+            str(description.status): _answer(description),
+            **{str(status): _answer(Description(answer=answer)) for status, answer in description.also.items()},
+            "default": {
+                "description": "A problem",
+                "content": {"application/problem+json": {"schema": _ref("Problem")}},
+            },
+        },
+    }
+    if description.body:
+        media = "application/merge-patch+json" if description.is_patch else "application/json"
+        content = {media: {"schema": _ref(description.body.__name__)}}
+        operation["requestBody"] = {"required": description.needs_body, "content": content}
+    return operation
+
+
+def _parameters(rule: Rule, description: Description) -> list[dict[str, Any]]:
+    parameters = [
+        {"name": name, "in": "path", "required": True, "schema": CONVERTERS.get(kind, {"type": "string"})}
+        for kind, name in ARGUMENT.findall(rule.rule)
+    ]
+    names = (*description.query, *(("limit", "next") if description.is_list else ()))
+    return parameters + [{"name": name, "in": "query", "schema": {"type": "string"}} for name in names]
+
+
+def _answer(description: Description) -> dict[str, Any]:
+    if description.answer is None:
+        return {"description": "Done"}
+    schema = _ref(description.answer.__name__)
+    if description.is_list:
+        following = {"type": ["string", "null"], "description": "The next page's cursor; null at the end"}
+        items = {"type": "array", "items": schema}
+        schema = {"type": "object", "required": ["items", "next"], "properties": {"items": items, "next": following}}
+    return {"description": "Done", "content": {"application/json": {"schema": schema}}}
+
+
+def _ref(name: str) -> dict[str, Any]:
+    return {"$ref": f"#/components/schemas/{name}"}

@@ -1,0 +1,283 @@
+"""Charts as pure geometry: what stands where, in per cent of the plot's width and height. templates/macros/charts.html draws them."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from math import floor, log, log10
+
+from router.lib.formats import CURRENCIES, say_money
+
+Say = Callable[[float], str]
+MOST_TICKS = 7
+MOST_DOTS = 31
+"""A line of more points is drawn without a dot at each."""
+STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
+
+
+def say_percent(share: float) -> str:
+    """0.873 as `87 %`, rounded down, so that only all of it is 100 %."""
+    return f"{floor(share * 100 + 1e-9)} %"
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """A vertical scale. `title`: what it measures, shown above it; without `high` it ends above the greatest value."""
+
+    say: Say = say_percent
+    low: float = 0.0
+    high: float | None = None
+    title: str = ""
+    say_tick: Say | None = None
+    """Shorter words for the scale itself."""
+
+
+PERCENT = Axis(high=1.0)
+"""Of shares from 0 to 1."""
+
+
+def money_axis(currency: str, title: str = "") -> Axis:
+    """Of amounts in minor units; the scale itself shows major units without the currency, which belongs into the title."""
+    whole = 10 ** CURRENCIES.get(currency, 2)
+    return Axis(
+        say=lambda minor: say_money(round(minor), currency), title=title, say_tick=lambda minor: f"{minor / whole:,g}"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Across:
+    """The horizontal scale: where the points of every line stand, rising. `ticks`: those that are written, instead of a few of them."""
+
+    values: Sequence[float]
+    say: Say
+    ticks: Sequence[float] | None = None
+    say_tick: Say | None = None
+    title: str = ""
+    logarithmic: bool = False
+    """For values above 0 that span many orders."""
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One line: a value for each place across, None where there is none. `second`: it is measured at the right."""
+
+    name: str
+    values: Sequence[float | None]
+    second: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    at: float
+    text: str
+    spare: bool = False
+    """Left out on a telephone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    x: float
+    y: float
+    text: str
+    """`Mon 3 Nov: accuracy 87 %`"""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    name: str
+    kind: int
+    """From 1: its colour and its dashes."""
+    strokes: list[str]
+    """`x,y x,y …`; more than one where values are missing in between."""
+    dots: list[Point]
+    marked: Point | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LineChart:
+    title: str
+    about: str
+    """What it shows, in a sentence: the text alternative, with the table."""
+    lines: list[Line]
+    across: list[Tick]
+    up: list[Tick]
+    second: list[Tick]
+    titles: tuple[str, str, str]
+    """Of the scales at the left, at the right and below."""
+    mark: Tick | None = None
+    head: list[str] = field(default_factory=list)
+    rows: list[list[str]] = field(default_factory=list)
+    """Of the table with the same values; an empty text where there is none."""
+
+
+def line_chart(
+    title: str,
+    about: str,
+    across: Across,
+    series: Sequence[Series],
+    up: Axis = PERCENT,
+    second: Axis | None = None,
+    mark: tuple[float, str] | None = None,
+) -> LineChart:
+    """One to four lines over one horizontal scale.
+
+    Args:
+        mark: a place across and its words (`today: 12 numbers`); the lines' points there stand out.
+    """
+    place = _places(across)
+    axes = [second if one.second and second else up for one in series]
+    scales = {id(axis): _scale(axis, _values_of(axis, axes, series)) for axis in [up, *([second] if second else [])]}
+    lines = [
+        _line(kind, one, across, axis, place, scales[id(axis)], mark)
+        for kind, (one, axis) in enumerate(zip(series, axes, strict=True), start=1)
+    ]
+    return LineChart(
+        title=title,
+        about=about,
+        lines=lines,
+        across=_across_ticks(across, place),
+        up=_up_ticks(up, scales[id(up)]),
+        second=_up_ticks(second, scales[id(second)]) if second else [],
+        titles=(up.title, second.title if second else "", across.title),
+        mark=Tick(place(mark[0]), mark[1]) if mark else None,
+        head=[across.title or "At", *(one.name for one in series)],
+        rows=_rows(across, series, axes),
+    )
+
+
+def _values_of(axis: Axis, axes: Sequence[Axis], series: Sequence[Series]) -> list[float]:
+    measured = (one for one, its in zip(series, axes, strict=True) if its is axis)
+    return [value for one in measured for value in one.values if value is not None]
+
+
+def _places(across: Across) -> Callable[[float], float]:
+    """From a value across to per cent of the width."""
+    measure: Callable[[float], float] = log if across.logarithmic else float
+    first, last = (measure(across.values[0]), measure(across.values[-1])) if across.values else (0.0, 1.0)
+    width = last - first
+    return lambda value: round(100 * (measure(value) - first) / width, 2) if width else 50.0
+
+
+def _scale(axis: Axis, values: Sequence[float]) -> list[float]:
+    """The ticks from the lowest to the highest: the plot ends with the last."""
+    highest = max([*values, axis.low])
+    ticks = nice_ticks(axis.low, max(axis.high or 0.0, highest))
+    return ticks if len(ticks) > 1 else [axis.low, axis.low + 1]
+
+
+def nice_ticks(low: float, high: float, most: int = 5) -> list[float]:
+    """Round values, at most so many steps, from `low` to `high` or just above."""
+    if high <= low:
+        return [low]
+    least = (high - low) / (most - 1)
+    size = 10 ** floor(log10(least))
+    step = next(size * one for one in STEPS if size * one >= least * (1 - 1e-9))
+    ticks = [low]
+    while ticks[-1] < high - step * 1e-9:
+        ticks.append(low + step * len(ticks))
+    return [round(one, 10) for one in ticks]
+
+
+def _height(value: float, scale: Sequence[float]) -> float:
+    """Per cent from the top."""
+    return round(100 - 100 * (value - scale[0]) / (scale[-1] - scale[0]), 2)
+
+
+def _line(
+    kind: int,
+    one: Series,
+    across: Across,
+    axis: Axis,
+    place: Callable[[float], float],
+    scale: Sequence[float],
+    mark: tuple[float, str] | None,
+) -> Line:
+    points = [
+        None if value is None else Point(place(at), _height(value, scale), f"{across.say(at)}: {one.name} {said}")
+        for at, value, said in _said(across, one, axis)
+    ]
+    pieces = [list(group) for known, group in groupby(points, key=lambda point: point is not None) if known]
+    known = [point for point in points if point is not None]
+    strokes = [" ".join(f"{point.x},{point.y}" for point in piece if point) for piece in pieces if len(piece) > 1]
+    at_mark = next((point for point in known if mark and point.x == place(mark[0])), None)
+    lonely = [piece[0] for piece in pieces if len(piece) == 1 and piece[0]]
+    return Line(one.name, kind, strokes, known if len(known) <= MOST_DOTS else lonely, at_mark)
+
+
+def _said(across: Across, one: Series, axis: Axis) -> Iterable[tuple[float, float | None, str]]:
+    for at, value in zip(across.values, one.values, strict=True):
+        yield at, value, "" if value is None else axis.say(value)
+
+
+def _across_ticks(across: Across, place: Callable[[float], float]) -> list[Tick]:
+    """The last one is always there; on a telephone every other of many goes, counted from it."""
+    values = across.values
+    every = -(-len(values) // MOST_TICKS) or 1
+    chosen = list(values[::-1][::every])[::-1] if across.ticks is None else across.ticks
+    inside = [at for at in chosen if values and values[0] <= at <= values[-1]]
+    say = across.say_tick or across.say
+    many = len(inside) > (MOST_TICKS + 1) // 2
+    return [Tick(place(at), say(at), many and back % 2 == 1) for at, back in _counted_back(inside)]
+
+
+def _counted_back(values: Sequence[float]) -> Iterable[tuple[float, int]]:
+    return zip(values, range(len(values) - 1, -1, -1), strict=True)
+
+
+def _up_ticks(axis: Axis, scale: Sequence[float]) -> list[Tick]:
+    say = axis.say_tick or axis.say
+    return [Tick(_height(value, scale), say(value)) for value in scale]
+
+
+def _rows(across: Across, series: Sequence[Series], axes: Sequence[Axis]) -> list[list[str]]:
+    columns = [[said for _, _, said in _said(across, one, axis)] for one, axis in zip(series, axes, strict=True)]
+    return [[across.say(at), *cells] for at, *cells in zip(across.values, *columns, strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class BarRow:
+    """A row of a bar chart. `low` and `high`: the range in which the true value is expected; `said`, `said_range`: other words for them."""
+
+    label: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    href: str = ""
+    said: str = ""
+    said_range: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    label: str
+    href: str
+    width: float
+    low: float | None
+    high: float | None
+    text: str
+    range_text: str
+
+
+@dataclass(frozen=True, slots=True)
+class BarChart:
+    title: str
+    bars: list[Bar]
+    ranges: bool
+    """Whether any row has a range."""
+
+
+def bar_chart(title: str, rows: Sequence[BarRow], say: Say = "{:,.0f}".format) -> BarChart:
+    """Rows in the order given, measured from 0 by the greatest value or end of a range."""
+    greatest = max((value for row in rows for value in (row.value, row.high or 0.0)), default=0.0) or 1.0
+    bars = [_bar(row, greatest, say) for row in rows]
+    return BarChart(title, bars, any(bar.low is not None for bar in bars))
+
+
+def _bar(row: BarRow, greatest: float, say: Say) -> Bar:
+    def width(value: float) -> float:
+        return round(100 * max(0.0, value) / greatest, 2)
+
+    low, high, said_range = None, None, row.said_range
+    if row.low is not None and row.high is not None:
+        low, high = width(row.low), width(row.high)
+        said_range = said_range or f"{say(row.low)} to {say(row.high)}"
+    return Bar(row.label, row.href, width(row.value), low, high, row.said or say(row.value), said_range)

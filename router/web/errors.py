@@ -1,0 +1,213 @@
+"""What cannot be used of a document, field by field, so that a form shows every error where it belongs.
+
+What all answers have in common: problems as application/problem+json, addresses of clients, JSON bodies with a limit."""
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Any
+
+import structlog
+from flask import Request, Response
+from werkzeug.routing import IntegerConverter, Map
+
+from router.config import Networks
+
+BODY_LIMIT = 64 * 1024
+GREATEST_ID = 2**63 - 1
+
+log = structlog.get_logger(__name__)
+
+
+def iso(moment: datetime) -> str:
+    """`2026-11-23T12:00:00.000Z`"""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class IdConverter(IntegerConverter):
+    """`<int:...>` in our addresses: an id that a database can look for; any other number is no address."""
+
+    regex = r"\d{1,19}"
+
+    def __init__(self, url_map: Map, fixed_digits: int = 0, min: int | None = None, max: int = GREATEST_ID) -> None:
+        super().__init__(url_map, fixed_digits, min, max)
+
+
+class Problem(Exception):
+    """A refusal that the client can read: a sentence that says what to do and, for 422, the field."""
+
+    def __init__(self, status: int, detail: str, field: str | None = None, **more: Any) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.field = field
+        self.more = more
+
+    def response(self) -> Response:
+        body = {
+            "type": "about:blank",
+            "title": TITLES.get(self.status, "Refused"),
+            "status": self.status,
+            "detail": self.detail,
+        }
+        if self.field is not None:
+            body["field"] = self.field
+        return Response(json.dumps(body | self.more), self.status, mimetype="application/problem+json")
+
+
+TITLES = {
+    400: "Bad request",
+    401: "Not signed in",
+    403: "Not allowed",
+    404: "Not found",
+    405: "Method not allowed",
+    409: "Conflict",
+    413: "Too large",
+    415: "Unsupported media type",
+    422: "Cannot be used",
+    429: "Too many requests",
+    500: "Our mistake",
+    502: "Refused elsewhere",
+    503: "Not available now",
+}
+
+
+def read_json(request: Request, may_be_absent: bool = False) -> dict[str, Any]:
+    """The JSON object in a request's body, whatever its Content-Type says; without a body an empty one, where that may be.
+
+    Raises:
+        Problem: 413 above 64 kB; 400 when it is no JSON object in UTF-8, or holds a NUL (which PostgreSQL cannot store).
+    """
+    if (request.content_length or 0) > BODY_LIMIT:
+        raise Problem(413, "The body is larger than 64 kB.")
+    raw = request.stream.read(BODY_LIMIT + 1)
+    if len(raw) > BODY_LIMIT:
+        raise Problem(413, "The body is larger than 64 kB.")
+    if may_be_absent and not raw.strip():
+        return {}
+    try:
+        body: Any = json.loads(raw.decode("utf-8"), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        raise Problem(400, "The body is not JSON in UTF-8.") from None
+    if not isinstance(body, dict):
+        raise Problem(400, "The body has to be a JSON object.")
+    if b"\\u0000" in raw or b"\\ud" in raw.lower():
+        body = _clean(body)
+    return dict(body)
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(name)
+
+
+def _clean(value: Any) -> Any:
+    """Without NUL and lone surrogates, which no database stores."""
+    if isinstance(value, str):
+        return value.replace("\0", "").encode("utf-8", "ignore").decode()
+    if isinstance(value, list):
+        return [_clean(item) for item in value]
+    if isinstance(value, dict):
+        return {_clean(key): _clean(item) for key, item in value.items()}
+    return value
+
+
+UNKNOWN = "unknown"
+PORT = r"(?::(?:[0-9]{1,5}|_[A-Za-z0-9._-]+))?"
+HOP = re.compile(
+    rf"\[(?P<six>[0-9A-Fa-f:.]+)(?P<zone>%[^\]]+)?\]{PORT}|(?P<four>[0-9.]+){PORT}|(?P<bare>[0-9A-Fa-f:.]+)(?P<link>%.+)?"
+)
+"""An element of X-Forwarded-For without its quotes; ports as in RFC 7239, numbers or hidden ones."""
+
+_told: set[str] = set()
+"""Proxies of which the log says that they leave their clients unknown: once each."""
+
+
+def client_address(request: Request, trusted: Networks) -> str:
+    """The client's address: the peer, or what the nearest untrusted hop of X-Forwarded-For says when the peer is a trusted proxy.
+
+    `unknown`, or `unknown via 10.0.0.7`, when that cannot be read: such a client lies in no network, and is never taken for the proxy.
+    """
+    hops, proxy = [request.remote_addr or ""], ""
+    if (forwarded := request.headers.get("X-Forwarded-For")) is not None:
+        hops += reversed(
+            forwarded.split(",")
+        )  # heeding no quotes: a stranger's open one must not swallow what the proxy adds
+    for hop in hops:
+        address = read_hop(hop)
+        if address is None:
+            if proxy not in _told:
+                _told.add(proxy)
+                log.warning("client_unknown", proxy=proxy, said=hop[:60], advice="let the proxy name its clients")
+            return f"{UNKNOWN} via {proxy}" if proxy else UNKNOWN
+        proxy = str(address)
+        if not _within(address, trusted):
+            break
+    return proxy
+
+
+def read_hop(text: str) -> IPv4Address | IPv6Address | None:
+    """Whom an element of X-Forwarded-For names, in the forms that proxies write: `203.0.113.9`, `203.0.113.9:51234`, `2001:db8::1`,
+    `[2001:db8::1]:443`, the same in quotes, `fe80::1%eth0`. None: nobody can tell (`unknown`, `_hidden`, `unix:`, nothing, nonsense)."""
+    text = text.strip(" \t")
+    if len(text) > 1 and text[0] == text[-1] == '"':
+        text = text[1:-1]
+    found = HOP.fullmatch(text)
+    if found is None:
+        return None
+    try:
+        address = ip_address(found["six"] or found["four"] or found["bare"])
+    except ValueError:
+        return None
+    is_misread = (found["six"] and address.version != 6) or (
+        (found["zone"] or found["link"]) and not address.is_link_local
+    )
+    return None if is_misread or address.is_unspecified else _plain(address)
+
+
+def is_unknown(client: str) -> bool:
+    """Whether `client_address` could not tell who asks."""
+    return client.startswith(UNKNOWN)
+
+
+def _plain(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+    """An IPv4 client of a socket that listens on both is written `::ffff:203.0.113.9`; it is that IPv4 client."""
+    return address.ipv4_mapped or address if isinstance(address, IPv6Address) else address
+
+
+def client_group(address: str) -> str:
+    """Whom a rate limit counts as one: an IPv4 address, an IPv6 /64, or all whom one proxy leaves unknown."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(parsed, IPv6Address):
+        return ":".join(parsed.exploded.split(":")[:4]) + "::/64"
+    return str(parsed)
+
+
+def within(address: str, networks: Networks) -> bool:
+    """Whether an address lies in one of the networks; what is no address lies in none."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return False
+    return _within(parsed, networks)
+
+
+def _within(address: IPv4Address | IPv6Address, networks: Networks) -> bool:
+    return any(address.version == network.version and address in network for network in networks)
+
+
+class Refused(Exception):
+    """Nothing was stored. `errors` maps a dotted field (`flow.destinations.0.to`) to a sentence that says what to do."""
+
+    def __init__(self, errors: Mapping[str, str]) -> None:
+        super().__init__("; ".join(f"{field}: {sentence}" for field, sentence in errors.items()))
+        self.errors = dict(errors)
+
+    def problem(self) -> Problem:
+        """The first error as detail and field, all of them as `errors`."""
+        field, sentence = next(iter(self.errors.items()))
+        return Problem(422, sentence, field, errors=self.errors)

@@ -1,0 +1,105 @@
+"""Filters of the pages: how values look in HTML. A missing value is a dash that says why."""
+
+from datetime import datetime
+from typing import Any
+
+from flask import Flask, g
+from markupsafe import Markup
+
+from router.lib.formats import (
+    named_countries,
+    say_change,
+    say_count,
+    say_day,
+    say_duration,
+    say_exactly,
+    say_moment,
+    say_money,
+)
+from router.lib.phones import international, national
+from router.server import current_server
+
+
+def init_filters(app: Flask) -> None:
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    app.jinja_env.filters.update(
+        moment=moment,
+        day=day,
+        duration=duration,
+        phone=phone,
+        money=money,
+        change=change,
+        count=say_count,
+        percent=percent,
+        named_countries=named_countries,
+    )
+    app.jinja_env.globals.update(dash=dash)
+
+
+def page_zone() -> str:
+    """The time zone of the project that the page is about."""
+    project = g.get("project")
+    return project.timezone if project else "UTC"
+
+
+def dash(reason: str) -> Markup:
+    return Markup('<span class="missing" title="{0}">–<span class="visually-hidden"> ({0})</span></span>').format(
+        reason
+    )
+
+
+def moment(value: datetime | None, missing: str = "not yet") -> Markup:
+    """`today 14:32`, exact on hover."""
+    if value is None:
+        return dash(missing)
+    zone = page_zone()
+    return _time(value, say_exactly(value, zone), say_moment(value, zone, current_server().now()))
+
+
+def day(value: datetime | None, missing: str = "not yet") -> Markup:
+    """`3 Nov 2026`, exact on hover."""
+    if value is None:
+        return dash(missing)
+    return _time(value, say_exactly(value, page_zone()), say_day(value, page_zone()))
+
+
+def _time(value: datetime, exactly: str, said: str) -> Markup:
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(value.isoformat(), exactly, said)
+
+
+def duration(seconds: float | None, missing: str = "not known") -> Markup | str:
+    return dash(missing) if seconds is None else Markup('<span class="nowrap">{}</span>').format(say_duration(seconds))
+
+
+def phone(number: str | None, missing: str = "the number was withheld") -> Markup:
+    """International, national on hover, never broken over lines; a SIP address stays as it is."""
+    if not number:
+        return dash(missing)
+    said, at_home = international(number), national(number)
+    return Markup('<span class="phone" title="{}">{}</span>').format(at_home, said)
+
+
+def money(minor: int | None, currency: str = "", missing: str = "no price") -> Markup | str:
+    """In the project's currency unless another one is named."""
+    if minor is None:
+        return dash(missing)
+    named = currency or (g.project.currency if g.get("project") else "")
+    return Markup('<span class="nowrap">{}</span>').format(say_money(minor, named))
+
+
+def change(minor: int) -> Markup:
+    """An amount of the project's currency with its sign."""
+    currency = g.project.currency if g.get("project") else ""
+    return Markup('<span class="nowrap">{}</span>').format(say_change(minor, currency))
+
+
+def percent(share: float | None, missing: str = "not known yet") -> Markup | str:
+    """0.873 as `87 %`, rounded down; what is not nothing is never said to be 0 %."""
+    if share is None:
+        return dash(missing)
+    return "under 1 %" if 0 < share < 0.01 else f"{int(share * 100 + 1e-9)} %"
+
+
+def values_of(form: Any) -> dict[str, str]:
+    """A submitted form without what no database stores."""
+    return {name: value.replace("\0", "") for name, value in form.items() if name != "csrf_token"}

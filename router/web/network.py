@@ -1,0 +1,112 @@
+"""The hosts of a project's web site, from whatever somebody pasted: an address, a host, a list.
+
+Which web site a host belongs to: its registrable domain by the Public Suffix List, as browsers have it.
+
+Rate limits in the memory of one process, so that no request waits for a store. `limits` counts; we say who is asking."""
+
+import re
+from collections.abc import Iterable
+from functools import cache, lru_cache
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+import idna
+from limits import parse_many
+from limits.storage import MemoryStorage
+from limits.strategies import FixedWindowRateLimiter
+from publicsuffixlist import PublicSuffixList
+
+HOST = re.compile(r"(\*\.)?[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?(:\d{1,5})?|\[[0-9a-f:.]{2,45}\](:\d{1,5})?")
+MOST_HOSTS = 50
+
+
+class BadHost(ValueError):
+    """Not a host of a web site; the message is for the person who typed it."""
+
+
+def read_hosts(text: str | Iterable[str]) -> list[str]:
+    """Clean hosts in the order given, each once: `https://Shop.example.com/sale` gives `shop.example.com`.
+
+    Raises:
+        BadHost: one of them is no host, or there is none, or there are too many.
+    """
+    parts = re.split(r"[\s,]+", text) if isinstance(text, str) else [part.strip() for part in text]
+    hosts = list(dict.fromkeys(read_host(part) for part in parts if part))
+    if not hosts:
+        raise BadHost("Name the host of the web site, like www.example.com.")
+    if len(hosts) > MOST_HOSTS:
+        raise BadHost(f"Name at most {MOST_HOSTS} hosts.")
+    return hosts
+
+
+def read_host(text: str) -> str:
+    """
+    Raises:
+        BadHost: it is neither a host nor an address of a page.
+    """
+    try:
+        parts = urlsplit(text if "://" in text else f"//{text}")
+        if parts.scheme not in ("", "http", "https") or parts.username is not None or not parts.hostname:
+            raise ValueError
+        port = f":{parts.port}" if parts.port else ""
+        host = _ascii(parts.hostname) + ("" if _is_default(parts.scheme, parts.port) else port)
+    except ValueError:
+        raise _refusal(text) from None
+    if not HOST.fullmatch(host):
+        raise _refusal(text)
+    return host
+
+
+def _ascii(hostname: str) -> str:
+    if ":" in hostname:
+        return f"[{hostname}]"
+    wild, bare = ("*.", hostname[2:]) if hostname.startswith("*.") else ("", hostname)
+    bare = bare.rstrip(".").lower()
+    try:
+        return wild + (bare if bare.isascii() else idna.encode(bare, uts46=True).decode())
+    except idna.IDNAError:
+        raise ValueError(hostname) from None
+
+
+def _is_default(scheme: str, port: int | None) -> bool:
+    return (scheme, port) in (("http", 80), ("https", 443), ("", 443))
+
+
+def _refusal(text: str) -> BadHost:
+    return BadHost(f"“{text[:80]}” is not a host of a web site. Write it like www.example.com or *.example.com.")
+
+
+@lru_cache(maxsize=4096)
+def registrable_domain(host: str) -> str | None:
+    """`example.co.uk` for `www.example.co.uk`; None where nobody registers: an address, `localhost`, a public suffix."""
+    return None if _is_address(host) else _list().privatesuffix(host)
+
+
+def is_same_site(host: str, other: str) -> bool:
+    """Whether a cookie of one host's registrable domain is the other's as well; hosts without one are only the same as themselves."""
+    domain = registrable_domain(host)
+    return host == other or (domain is not None and domain == registrable_domain(other))
+
+
+@cache
+def _list() -> PublicSuffixList:
+    return PublicSuffixList()
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
+class RateLimit:
+    """`RateLimit("600/minute").allows("203.0.113.9")`; `off` allows everything."""
+
+    def __init__(self, rate: str) -> None:
+        self._items = [] if rate == "off" else parse_many(rate)
+        self._limiter = FixedWindowRateLimiter(MemoryStorage())
+
+    def allows(self, who: str) -> bool:
+        return all(self._limiter.hit(item, who) for item in self._items)

@@ -1,0 +1,280 @@
+"""R11 with real threads and real processes: nothing lost, nothing sent by two, nobody waits for a hanging receiver."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import delete, select
+
+from router.accounts.models import Project
+from router.integrations.base import Message
+from router.integrations.models import Delivery, DeliveryAttempt, DestinationHealth, Integration
+from router.integrations.outbox import connect_receivers, fan_out, replay
+from router.integrations.queue import LEASE, PAUSES, Claim, Outcome, claim, finish, next_attempt
+from router.integrations.worker import DeliveryWorker
+from router.scenarios.models import Scenario
+from router.voice import signals
+from router.voice.models import Call
+from tests.integrations.conftest import Office
+from tests.integrations.factories import (
+    NOW,
+    WEBHOOK_SECRET,
+    Receiver,
+    facts,
+    make_call,
+    make_integration,
+    make_scenario,
+)
+
+
+def add_calls(office: Office, count: int, scenario_id: int | None = None) -> None:
+    with office.database.writing() as session:
+        scenario = session.get_one(Scenario, scenario_id or office.scenario_id)
+        for _ in range(count):
+            fan_out(session, facts(make_call(session, scenario)), "call.ended", office.server.now())
+
+
+def states(office: Office) -> Counter[str]:
+    with office.database.reading() as session:
+        return Counter(session.scalars(select(Delivery.state)))
+
+
+def wait_until(condition: Any, seconds: float = 8.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.02)
+
+
+def test_a_call_event_writes_its_deliveries_in_the_same_transaction_once(
+    office: Office, webhook: Integration, inbox: Receiver
+) -> None:
+    connect_receivers(office.server)
+    connect_receivers(office.server)  # several apps in one process
+    with office.database.writing() as session:
+        call = make_call(session, session.get_one(Scenario, office.scenario_id))
+        signals.call_started.send(office.server, session=session, call=facts(call), now=NOW)
+        signals.call_ended.send(office.server, session=session, call=facts(call), now=NOW)
+    assert states(office) == {"pending": 1}
+    for event in signals.CALL_EVENTS.values():
+        assert event.has_receivers_for(office.server)
+
+
+def test_a_hanging_receiver_delays_nobody_else(office: Office, webhook: Integration, inbox: Receiver) -> None:
+    released = threading.Event()
+    quick: list[str] = []
+
+    def answer(request: Any) -> Any:
+        if request.path == "/hook":
+            released.wait(8)
+        else:
+            quick.append(request.path)
+        return 200, {}, b""
+
+    inbox.answer = answer
+    with office.database.writing() as session:
+        other = make_scenario(session, _project(session))
+        make_integration(
+            session, other, office.server.keys, "webhook_end", "webhook", WEBHOOK_SECRET, url=inbox.url + "/quick"
+        )
+        other_id = other.id
+    add_calls(office, 12)
+    add_calls(office, 5, other_id)
+    stop = threading.Event()
+    worker = office.worker()
+    runner = threading.Thread(target=worker.run, args=(stop,))
+    runner.start()
+    try:
+        wait_until(lambda: len(quick) == 5)
+        assert inbox.most_under_way <= 4  # two for each destination
+    finally:
+        released.set()
+        stop.set()
+        runner.join()
+    assert "leased" not in states(office)
+
+
+def _project(session: Any) -> Any:
+    return session.scalars(select(Project)).one()
+
+
+def test_a_worker_that_is_told_to_stop_finishes_what_is_under_way(
+    office: Office, webhook: Integration, inbox: Receiver
+) -> None:
+    began = threading.Event()
+
+    def slow(request: Any) -> Any:
+        began.set()
+        time.sleep(0.3)
+        return 200, {}, b""
+
+    inbox.answer = slow
+    add_calls(office, 1)
+    stop = threading.Event()
+    runner = threading.Thread(target=office.worker().run, args=(stop,))
+    runner.start()
+    assert began.wait(5)
+    stop.set()
+    runner.join()
+    assert states(office) == {"done": 1}
+
+
+def test_a_poisonous_row_is_moved_on_before_its_exception_goes_up(office: Office, webhook: Integration) -> None:
+    class Broken:
+        def deliver(self, message: Message) -> dict[str, Any]:
+            raise ZeroDivisionError("a bug of ours")
+
+    add_calls(office, 1)
+    worker = DeliveryWorker(office.server, senders={"webhook": Broken()}, threads=2)
+    with pytest.raises(ZeroDivisionError):
+        worker.run_once(NOW + timedelta(days=3650))
+    with office.database.reading() as session:
+        row = session.scalars(select(Delivery)).one()
+        attempt = session.scalars(select(DeliveryAttempt)).one()
+    assert (row.state, row.attempts) == ("pending", 1)
+    assert attempt.message == "Our mistake: ZeroDivisionError. The log has more."
+
+
+def test_several_workers_send_each_message_once(office: Office, webhook: Integration, inbox: Receiver) -> None:
+    add_calls(office, 20)
+    stop = threading.Event()
+    runners = [threading.Thread(target=office.worker().run, args=(stop,)) for _ in range(3)]
+    for runner in runners:
+        runner.start()
+    try:
+        wait_until(lambda: states(office) == {"done": 20}, 20)
+    finally:
+        stop.set()
+        for runner in runners:
+            runner.join()
+    ids = Counter(request.headers["webhook-id"] for request in inbox.requests)
+    assert len(ids) == 20
+    assert set(ids.values()) == {1}
+    assert inbox.most_under_way <= 2
+
+
+KILLED = """
+import sys
+from router.db import Database
+from router.integrations.queue import claim
+from datetime import datetime
+import time
+database = Database(sys.argv[1])
+for _ in range(2):
+    with database.writing() as session:
+        taken = len(claim(session, datetime.fromisoformat(sys.argv[2]), 9, 9))
+    print(taken, flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_worker_killed_between_claim_and_send_loses_nothing(
+    office: Office, webhook: Integration, inbox: Receiver
+) -> None:
+    add_calls(office, 3)
+    later = office.server.now() + timedelta(seconds=1)
+    command = [sys.executable, "-c", KILLED, office.database.url, later.isoformat()]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert [process.stdout.readline(), process.stdout.readline()] == ["1\n", "1\n"]
+        os.kill(process.pid, signal.SIGKILL)
+    assert states(office) == {"leased": 2, "pending": 1}
+    worker = office.worker()
+    worker.run_once(later + LEASE - timedelta(seconds=1))
+    assert inbox.requests == []  # two leases fill the destination until they end
+    worker.run_once(later + LEASE)
+    assert states(office) == {"done": 3}
+    ids = Counter(request.headers["webhook-id"] for request in inbox.requests)
+    assert sorted(ids.values()) == [1, 1, 1]
+
+
+@given(
+    attempts=st.integers(0, 12),
+    chance=st.floats(0, 1),
+    wish=st.one_of(st.none(), st.floats(allow_nan=False)),
+)
+def test_pauses_spread_by_a_tenth_and_never_get_shorter_than_asked(
+    attempts: int, chance: float, wish: float | None
+) -> None:
+    following = next_attempt(attempts, NOW, chance, wish)
+    if attempts >= len(PAUSES):
+        assert following is None
+        return
+    assert following is not None
+    assert following - NOW >= PAUSES[attempts] * 0.9
+    assert following - NOW >= timedelta(seconds=min(max(wish or 0, 0), 86400))
+    assert following - NOW <= max(PAUSES[attempts] * 1.1, timedelta(hours=24))
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["claim", "finish", "fail", "die", "replay", "pass"]),
+        st.integers(0, 5),
+    ),
+    max_size=25,
+)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=STEPS)
+def test_nothing_is_ever_sent_by_two_at_once_or_lost(office: Office, steps: list[tuple[str, int]]) -> None:
+    """Whatever workers do, and die of: at most one valid lease for each delivery, two for a destination, and all end as done."""
+    _start_anew(office)
+    now = NOW
+    held: list[Claim] = []
+    ends: dict[Claim, datetime] = {}
+    for what, which in steps:
+        one = held[which % len(held)] if held else None
+        with office.database.writing() as session:
+            if what == "claim":
+                for fresh in claim(session, now, 3, 3):
+                    assert not [old for old in ends if old.id == fresh.id and ends[old] > now], "lent to two at once"
+                    held.append(fresh)
+                    ends[fresh] = now + LEASE
+            elif what in ("finish", "fail") and one:
+                finish(session, one, Outcome("done" if what == "finish" else "retry", "x"), now, 0.5)
+                held.remove(one)
+                del ends[one]
+            elif what == "die" and one:
+                held.remove(one)
+            elif what == "replay":
+                first = session.scalars(select(Delivery.id).order_by(Delivery.id)).first()
+                replay(session, office.project_id, first or 0, now)
+            elif what == "pass":
+                now += timedelta(seconds=30 * (which + 1))
+    _run_to_the_end(office, now)
+    assert set(states(office)) <= {"done", "dead"}
+    with office.database.reading() as session:
+        assert not session.scalars(select(Delivery.id).where(Delivery.state == "dead", Delivery.attempts < 10)).all()
+
+
+def _start_anew(office: Office) -> None:
+    with office.database.writing() as session:
+        for table in (DeliveryAttempt, Delivery, DestinationHealth, Integration, Call):
+            session.execute(delete(table))
+        scenario = session.get_one(Scenario, office.scenario_id)
+        make_integration(session, scenario, office.server.keys, "crm", "odoo", "", destination="crm")
+        make_integration(session, scenario, office.server.keys, "webhook_end", "webhook", "", destination="hook")
+        for _ in range(2):
+            fan_out(session, facts(make_call(session, scenario)), "call.ended", NOW)
+
+
+def _run_to_the_end(office: Office, now: Any) -> None:
+    for _ in range(400):
+        now += timedelta(hours=30)
+        with office.database.writing() as session:
+            claims = claim(session, now, 9, 9)
+            for one in claims:
+                assert finish(session, one, Outcome("done", status=200), now, 0.5)
+            if not claims:
+                return
+    raise AssertionError("it never ends")

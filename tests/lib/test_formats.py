@@ -1,0 +1,63 @@
+"""How times, durations, counts and money are said."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from router.lib.formats import CURRENCIES, say_count, say_day, say_duration, say_exactly, say_moment, say_money
+
+NOW = datetime(2026, 11, 5, 14, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("moment", "said"),
+    [
+        (datetime(2026, 11, 5, 13, 32, tzinfo=UTC), "today 14:32"),
+        (datetime(2026, 11, 4, 23, 30, tzinfo=UTC), "today 00:30"),
+        (datetime(2026, 11, 4, 22, 30, tzinfo=UTC), "yesterday 23:30"),
+        (datetime(2026, 11, 3, 8, 5, tzinfo=UTC), "Tue 3 Nov, 09:05"),
+        (datetime(2025, 11, 3, 8, 5, tzinfo=UTC), "Mon 3 Nov 2025, 09:05"),
+        (datetime(2026, 11, 6, 8, 5, tzinfo=UTC), "Fri 6 Nov, 09:05"),
+    ],
+)
+def test_a_moment_is_said_in_the_projects_time_zone(moment: datetime, said: str) -> None:
+    assert say_moment(moment, "Europe/Berlin", NOW) == said
+
+
+def test_the_exact_moment_names_its_zone() -> None:
+    moment = datetime(2026, 11, 3, 8, 5, 17, tzinfo=UTC)
+    assert say_exactly(moment, "Europe/Berlin") == "Tuesday 3 November 2026, 09:05:17 CET"
+    assert say_day(moment, "Pacific/Auckland") == "3 Nov 2026"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0, "0 s"),
+        (45, "45 s"),
+        (59.6, "1 min"),
+        (60, "1 min"),
+        (72, "1 min 12 s"),
+        (3600, "1 h"),
+        (3605, "1 h"),
+        (7500, "2 h 5 min"),
+        (86400, "1 day"),
+        (277200, "3 days 5 h"),
+    ],
+)
+def test_a_duration_has_two_units_at_most(seconds: float, said: str) -> None:
+    assert say_duration(seconds) == said
+
+
+def test_counts_have_their_unit() -> None:
+    assert [say_count(amount, "call") for amount in (0, 1, 1204)] == ["0 calls", "1 call", "1,204 calls"]
+    assert say_count(2, "person", "people") == "2 people"
+
+
+@pytest.mark.parametrize(
+    ("minor", "currency", "said"),
+    [(123450, "EUR", "1,234.50 EUR"), (-3, "JPY", "-3 JPY"), (5, "USD", "0.05 USD"), (1500, "KWD", "1.500 KWD")],
+)
+def test_money_has_its_currency_and_its_digits(minor: int, currency: str, said: str) -> None:
+    assert say_money(minor, currency) == said
+    assert currency in CURRENCIES

@@ -114,7 +114,7 @@ def test_the_taps_of_the_visits_come_along(session: Session, server: Server, sce
     for second in (1, 50):
         session.add(Tap(visit_id=visit.id, number_id=number_id, at=BEGAN + timedelta(seconds=second)))
     session.flush()
-    assert read(session, server, scenario).traffic.taps == [traffic.Tap(FROM + 50, 1)]
+    assert read(session, server, scenario).traffic.taps == [traffic.TrafficTap(FROM + 50, 1)]
 
 
 def test_a_doubtful_caller_is_drawn_as_likely_as_he_was_and_may_be_nobody() -> None:

@@ -70,7 +70,7 @@ DOUBLE_SPELLINGS: tuple[DoubleSpelling, ...] = (
         "ARCEP Bénin, 30 November 2024: 01 is put before eight digits",
     ),
     _rule(
-        "CO", r"\+57([124-8]\d{7})", r"+5760\1", r"\+5760([124-8]\d{7})", r"+57\1",
+        "CO", r"\+57((?!46)[124-8]\d{7})", r"+5760\1", r"\+5760((?!46)[124-8]\d{7})", r"+57\1",
         "CRC, 1 September 2021: 60 is put before fixed lines",
     ),
     *(

@@ -120,7 +120,12 @@ def _new_start(session: Session, project_id: int, e164: str, now: datetime) -> d
 
 def claim_due(session: Session, now: datetime, limit: int) -> list[Claim]:
     """Lends the orders that wait the longest."""
-    due = select(NumberOrder.id).where(OPEN, NumberOrder.next_at <= now).order_by(NumberOrder.next_at).limit(limit)
+    due = (
+        select(NumberOrder.id)
+        .where(OPEN, NumberOrder.next_at <= now)
+        .order_by(NumberOrder.next_at, NumberOrder.id)
+        .limit(limit)
+    )
     ids = session.scalars(skip_locked(due, dialect_name(session))).all()
     return [claim for order_id in ids if (claim := claim_order(session, order_id, now))]
 

@@ -42,7 +42,7 @@ def statements_of(client: FlaskClient, plan: Plan) -> list[Statement]:
     """The statements of one request after the first one, which fills what the process keeps."""
     for last, raw in enumerate(requests_of(plan, 2)):
         with watched() as found:
-            answer = _send(client, raw)
+            answer = send(client, raw)
         assert answer.status_code in (200, 201), answer.text
         if last:
             return found
@@ -56,7 +56,7 @@ def second_look(first: list[Statement]) -> Statement:
     return Statement(compiled, look.parameters)
 
 
-def _send(client: FlaskClient, raw: bytes) -> Any:
+def send(client: FlaskClient, raw: bytes) -> Any:
     head, _, body = raw.partition(b"\r\n\r\n")
     first, *lines = head.decode().split("\r\n")
     headers = dict(line.split(": ", 1) for line in lines)

@@ -16,7 +16,7 @@ from router.accounts import audit
 from router.accounts.mail import used_up, write_mail
 from router.accounts.models import LedgerEntry, Project
 from router.config import Settings
-from router.lib.formats import say_change, say_money
+from router.lib.formats import format_change, format_money
 from router.web.access import Actor
 from router.web.errors import Problem
 
@@ -210,13 +210,13 @@ def change_balance(
         if before is None:
             raise LookupError(f"nothing was posted for {reason!r}, and nothing was there")
         return before, False
-    said = say_change(row.amount_minor, project.currency)
+    said = format_change(row.amount_minor, project.currency)
     detail = {"amount_minor": row.amount_minor, "reason": reason, "note": values.note}
     audit.record(session, actor, now, f"balance {kind}", said, project.id, **detail)
     return row, True
 
 
 def _too_low(project: Project, missing_minor: int) -> Problem:
-    missing = say_money(missing_minor, project.currency)
+    missing = format_money(missing_minor, project.currency)
     sentence = f"The balance cannot fall below zero: {missing} too much would be taken away."
     return Problem(409, sentence, "amount_minor", missing_minor=missing_minor)

@@ -16,7 +16,7 @@ from router.demo import shop
 from router.demo.company import Places, choose_places, point_integrations
 from router.demo.life import bought_at_the_carrier, bring_to_life, is_alive, ring_here
 from router.lib.crypto import load_keys
-from router.lib.formats import say_duration
+from router.lib.formats import format_duration
 from router.server import utc_now
 
 HOST = "127.0.0.1"
@@ -116,7 +116,7 @@ def wait_until_ready(
     began, next_word = clock(), FIRST_WORD_SECONDS
     while not look():
         if (passed := clock() - began) >= next_word:
-            say(f"  Still starting, after {say_duration(passed)} …")
+            say(f"  Still starting, after {format_duration(passed)} …")
             next_word = 2 * passed
         pause(POLL_SECONDS)
     say("  Ready.")

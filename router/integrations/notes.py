@@ -5,7 +5,7 @@ from html import escape
 from typing import Any
 
 from router.integrations.base import Message
-from router.lib.formats import say_duration
+from router.lib.formats import format_duration, format_percent
 
 MARK = "Call id: "
 
@@ -44,8 +44,8 @@ def description(message: Message) -> str:
 
 def _outcome(call: Mapping[str, Any]) -> str:
     status = str(call["status"]).replace("_", " ")
-    talk = f", {say_duration(call['duration'])}" if call["duration"] else ""
-    ring = f" (rang {say_duration(call['ring_seconds'])})" if call["ring_seconds"] else ""
+    talk = f", {format_duration(call['duration'])}" if call["duration"] else ""
+    ring = f" (rang {format_duration(call['ring_seconds'])})" if call["ring_seconds"] else ""
     return f"{status}{talk}{ring}"
 
 
@@ -65,7 +65,7 @@ def _origin(message: Message) -> list[str]:
 def _confidence(attribution: Mapping[str, Any]) -> str:
     sure = attribution.get("source_confidence")
     sure = attribution.get("confidence") if sure is None else sure
-    return "" if sure is None else f", {int(sure * 100)} % sure"
+    return "" if sure is None else f", {format_percent(sure)} sure"
 
 
 def _link(words: str, address: str) -> str:

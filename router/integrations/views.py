@@ -14,7 +14,7 @@ from router.accounts.tokens import require_token
 from router.integrations.listing import STATES, Entry, attempts_of, entries, entry, place_of, troubles, waiting
 from router.integrations.outbox import delivery_document, replay, replay_dead
 from router.integrations.problems import open_problems
-from router.lib.formats import say_count
+from router.lib.formats import format_count
 from router.server import current_server
 from router.web.access import Audience, current_actor, current_project, guard
 from router.web.api import described
@@ -94,7 +94,7 @@ def replay_all() -> AnyResponse:
     with server.database.writing() as session:
         count = replay_dead(session, project.id, destination, now)
         audit.record(session, current_actor(), now, "deliveries replayed", destination, project.id, count=count)
-    flash(f"{say_count(count, 'delivery', 'deliveries')} will be sent again.")
+    flash(f"{format_count(count, 'delivery', 'deliveries')} will be sent again.")
     return redirect(url_for("deliveries.table"))
 
 

@@ -1,21 +1,20 @@
-"""How times, durations and counts are said to people.
+"""Times, durations, counts, shares, amounts of money and countries as people read them, and amounts as people write them.
 
-Money is an integer of minor units with a currency; how many digits those have, how it is said, and how it is read.
-
-Names of countries, from the time zone database's list of ISO 3166."""
+Money is an integer of minor units with a currency of ISO 4217. CLDR, which Babel has, gives 15 of those currencies no digits where
+ISO 4217 has them (HUF, COP, IDR), so the digits stand here.
+"""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import cache
-from importlib.resources import files
 from zoneinfo import ZoneInfo
 
 import phonenumbers
 
 
-def say_moment(moment: datetime, zone: str, now: datetime) -> str:
+def format_moment(moment: datetime, zone: str, now: datetime) -> str:
     """`today 14:32`, `yesterday 09:05`, `Mon 3 Nov, 09:05`; with the year when it is another one."""
     here, today = moment.astimezone(ZoneInfo(zone)), now.astimezone(ZoneInfo(zone)).date()
     if here.date() == today:
@@ -26,19 +25,19 @@ def say_moment(moment: datetime, zone: str, now: datetime) -> str:
     return f"{here:%a} {here.day} {here:%b}{year}, {here:%H:%M}"
 
 
-def say_exactly(moment: datetime, zone: str) -> str:
+def format_exact_moment(moment: datetime, zone: str) -> str:
     """`Monday 3 November 2026, 09:05:17 CET`"""
     here = moment.astimezone(ZoneInfo(zone))
     return f"{here:%A} {here.day} {here:%B %Y, %H:%M:%S %Z}"
 
 
-def say_day(moment: datetime, zone: str) -> str:
+def format_day(moment: datetime, zone: str) -> str:
     """`3 Nov 2026`"""
     here = moment.astimezone(ZoneInfo(zone))
     return f"{here.day} {here:%b %Y}"
 
 
-def say_duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """`45 s`, `1 min 12 s`, `2 h 5 min`, `3 days 4 h`; the two largest units at most."""
     left = round(seconds)
     parts: list[tuple[int, str]] = []
@@ -50,9 +49,14 @@ def say_duration(seconds: float) -> str:
     return " ".join(said) or "0 s"
 
 
-def say_count(amount: int, one: str, many: str | None = None) -> str:
+def format_count(amount: int, one: str, many: str | None = None) -> str:
     """`1 call`, `1,204 calls`, `0 calls`."""
     return f"{amount:,} {one if amount == 1 else many or one + 's'}"
+
+
+def format_percent(share: float) -> str:
+    """0.873 as `87 %`, rounded down: only all is 100 %, and what is not nothing is never 0 %."""
+    return "under 1 %" if 0 < share < 0.01 else f"{int(share * 100 + 1e-9)} %"
 
 
 _BY_DIGITS = {
@@ -68,15 +72,15 @@ CURRENCIES = {code: digits for digits, codes in _BY_DIGITS.items() for code in c
 """ISO 4217: code to the number of digits after the point."""
 
 
-def say_money(minor: int, currency: str) -> str:
+def format_money(minor: int, currency: str) -> str:
     """`1,234.50 EUR`, `-3 JPY`."""
     digits = CURRENCIES.get(currency, 2)
     return f"{minor / 10**digits:,.{digits}f} {currency}"
 
 
-def say_change(minor: int, currency: str) -> str:
+def format_change(minor: int, currency: str) -> str:
     """As money, with its sign: `+12.00 EUR`, `−3.00 EUR`."""
-    return ("−" if minor < 0 else "+") + say_money(abs(minor), currency)
+    return ("−" if minor < 0 else "+") + format_money(abs(minor), currency)
 
 
 def plain_money(minor: int, currency: str) -> str:
@@ -84,37 +88,36 @@ def plain_money(minor: int, currency: str) -> str:
     return str(Decimal(minor).scaleb(-CURRENCIES.get(currency, 2)))
 
 
-def read_money(text: str, currency: str) -> int:
+def parse_money(text: str, currency: str) -> int:
     """Minor units of what a person typed: `12`, `12.50`, `12,50`, `-3`; no thousands separators.
 
     Raises:
         ValueError: it is no such amount; the sentence says how to write one.
     """
     digits = CURRENCIES.get(currency, 2)
-    found = AMOUNT.fullmatch("".join(text.split()).replace("−", "-"))
-    if found is None or len(found["fraction"] or "") > digits or (found["point"] == "," and digits == 3):
+    amount = AMOUNT.fullmatch("".join(text.split()).replace("−", "-"))
+    if amount is None or len(amount["fraction"] or "") > digits or (amount["point"] == "," and digits == 3):
         raise ValueError(f"Write an amount like {plain_money(12 * 10**digits + 5 * 10**digits // 10, currency)}.")
-    minor: int = int(found["whole"]) * 10**digits + int((found["fraction"] or "").ljust(digits, "0") or "0")
-    return -minor if found["sign"] == "-" else minor
+    minor: int = int(amount["whole"]) * 10**digits + int((amount["fraction"] or "").ljust(digits, "0") or "0")
+    return -minor if amount["sign"] == "-" else minor
 
 
 AMOUNT = re.compile(r"(?P<sign>[+-]?)(?P<whole>[0-9]{1,13})(?:(?P<point>[.,])(?P<fraction>[0-9]{1,3}))?")
 
 
-LIST = "iso3166.tab"
-
-
 def country_name(code: str) -> str:
-    """`United States`; a code that the list does not have stays as it is."""
-    return _names().get(code, code)
+    """`United States`; an unknown code stays as it is."""
+    return _territories().get(code, code)
 
 
 def named_countries(codes: Iterable[str] = phonenumbers.SUPPORTED_REGIONS) -> list[tuple[str, str]]:
     """Code and name of countries, in the order of the names; without codes of every country with telephone numbers."""
-    return sorted(((code, country_name(code)) for code in codes), key=lambda one: one[1])
+    return sorted(((code, country_name(code)) for code in codes), key=lambda country: country[1])
 
 
 @cache
-def _names() -> dict[str, str]:
-    lines = (files("tzdata.zoneinfo") / LIST).read_text(encoding="utf-8").splitlines()
-    return dict(line.split("\t", 1) for line in lines if line and not line.startswith("#"))
+def _territories() -> Mapping[str, str]:
+    """CLDR's English names, loaded when the first country is named."""
+    from babel import Locale
+
+    return Locale("en").territories

@@ -20,7 +20,7 @@ from router.attribution.decide.candidates import reach_then
 from router.attribution.decide.decision import OVERFLOW
 from router.attribution.models import Visit
 from router.integrations.models import Delivery, Integration
-from router.lib.formats import say_count, say_day, say_duration
+from router.lib.formats import format_count, format_day, format_duration, format_percent
 from router.reports.calls import find_call
 from router.reports.lease_history import Picture, picture_of, read_history
 from router.reports.overview import STATUS_WORDS, only_announced, say_source
@@ -76,7 +76,7 @@ def _leg_moments(leg: CallLeg) -> list[Moment]:
     if leg.answered_at:
         moments.append((leg.answered_at, Markup("{} answered").format(to), "good"))
         if leg.ended_at:
-            talked = say_duration(leg.seconds or (leg.ended_at - leg.answered_at).total_seconds())
+            talked = format_duration(leg.seconds or (leg.ended_at - leg.answered_at).total_seconds())
             moments.append((leg.ended_at, Markup("The talk with {} ended after {}").format(to, talked), "quiet"))
     elif leg.ended_at and leg.status in LEG_ENDS:
         words, kind = LEG_ENDS[leg.status]
@@ -152,7 +152,9 @@ def _lease(call: Call, facts: Facts) -> str:
     seen = int(facts.get("candidates") or 0)
     winner = call.candidates[0]
     sure = f"{whole_percent(winner['probability'])} sure that it was visit {winner['visit']}{_together(call)}."
-    return f"Only one visit: {sure}" if seen == 1 else f"{say_count(seen, 'visit')}. The most probable one wins: {sure}"
+    return (
+        f"Only one visit: {sure}" if seen == 1 else f"{format_count(seen, 'visit')}. The most probable one wins: {sure}"
+    )
 
 
 def _nobody(call: Call) -> str:
@@ -204,8 +206,7 @@ def _which(call: Call) -> str:
 
 
 def whole_percent(share: float | None) -> str:
-    """Rounded down, so that only certainty is 100 %."""
-    return "not at all" if share is None else f"{int(share * 100 + 1e-9)} %"
+    return "not at all" if share is None else format_percent(share)
 
 
 MOST_ROWS = 200
@@ -286,7 +287,7 @@ def reasons_of(candidate: ReasonFacts, visit: Visit | None, zone: str) -> list[s
     if candidate.get("replaced"):
         said.append("the same visitor began another visit since")
     if visit is not None and visit.source_at is not None and visit.source_at < visit.started_at:
-        said.append(f"came back directly and keeps the source of {say_day(visit.source_at, zone)}")
+        said.append(f"came back directly and keeps the source of {format_day(visit.source_at, zone)}")
     return [one for one in said if one]
 
 
@@ -294,12 +295,14 @@ def _tapped(candidate: ReasonFacts) -> str:
     seconds = candidate.get("tapped_seconds")
     if seconds is None:
         return ""
-    return f"tapped the number {say_duration(seconds)} before" if seconds >= 1 else "tapped the number at that moment"
+    return (
+        f"tapped the number {format_duration(seconds)} before" if seconds >= 1 else "tapped the number at that moment"
+    )
 
 
 def _page(candidate: ReasonFacts) -> str:
     """What its page was doing when the call came."""
-    silent = say_duration(candidate.get("silent_seconds") or 0)
+    silent = format_duration(candidate.get("silent_seconds") or 0)
     left = bool(candidate.get("left"))
     return {
         "open": "its page was open",

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
 from router.attribution.tracking.sources import named_source
-from router.lib.formats import say_day
+from router.lib.formats import format_day
 from router.lib.phones import AmbiguousPhone, BadPhone, read_caller, read_phone, spellings_of_line
 from router.reports.expected import PERIODS, read_period
 from router.reports.overview import day_starts, say_channel
@@ -274,7 +274,7 @@ def chosen_beyond(args: Args, project: Project, now: datetime) -> list[Chosen]:
     chosen = []
     since, until = _days(args, project, now)
     if since and until:
-        days = (say_day(since, project.timezone), say_day(until - timedelta(hours=2), project.timezone))
+        days = (format_day(since, project.timezone), format_day(until - timedelta(hours=2), project.timezone))
         chosen.append(Chosen(" to ".join(dict.fromkeys(days)), ("from", "to")))
     if said := _say_source(read_source(args)):
         chosen.append(Chosen(said, ("channel", "source", "medium", "campaign")))

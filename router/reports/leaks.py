@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Select, and_, case, or_, select, update
 from sqlalchemy.orm import Session
 
 from router.attribution.decide.decision import OVERFLOW
-from router.lib.formats import say_count
+from router.lib.formats import format_count
 from router.lib.phones import line_of
 from router.scenarios.lint.rules import Finding, Linted
 from router.scenarios.models import Scenario, TrackingNumber
@@ -159,5 +159,5 @@ def refresh_leaking(server: Server, now: datetime) -> None:
 
 def _finding(amount: int) -> Finding:
     verb = "rings" if amount == 1 else "ring"
-    said = f"{say_count(amount, 'number')} {verb} although nobody was shown {'it' if amount == 1 else 'them'}: see Numbers, Leaks."
+    said = f"{format_count(amount, 'number')} {verb} although nobody was shown {'it' if amount == 1 else 'them'}: see Numbers, Leaks."
     return Finding("leaking_numbers", said, "numbers", "numbers")

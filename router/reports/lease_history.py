@@ -11,7 +11,7 @@ from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session
 
 from router.attribution.models import Lease, Tap, Visit, VisitSpan
-from router.lib.formats import say_day
+from router.lib.formats import format_day
 from router.reports.overview import say_source
 from router.voice.models import Call
 
@@ -204,7 +204,7 @@ def picture_of(history: History, zone: str) -> Picture | None:
         clock.minute(history.since),
         clock.minute(history.until),
         clock(history.at),
-        say_day(history.at, zone),
+        format_day(history.at, zone),
     )
 
 

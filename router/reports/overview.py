@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
 from router.integrations.models import Delivery, DestinationHealth, Integration
-from router.lib.formats import say_exactly
+from router.lib.formats import format_exact_moment
 from router.lib.phones import line_of, spellings_of_line
 from router.scenarios.models import Scenario
 from router.voice.events import told_destinations
@@ -164,7 +164,7 @@ def say_clock(moment: datetime, zone: str) -> Markup:
     """`16:28:05`, with the date on hover: within a call, seconds count."""
     here = f"{moment.astimezone(ZoneInfo(zone)):%H:%M:%S}"
     return Markup('<time datetime="{}" title="{}">{}</time>').format(
-        moment.isoformat(), say_exactly(moment, zone), here
+        moment.isoformat(), format_exact_moment(moment, zone), here
     )
 
 

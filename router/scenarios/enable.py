@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from router.accounts.ledger import BalanceTooLow, lock_balance, price_of
 from router.accounts.models import Project
-from router.lib.formats import say_money
+from router.lib.formats import format_money
 from router.scenarios.documents import scenario_document
 from router.scenarios.lint.rules import Finding, lint
 from router.scenarios.models import NumberBatch, NumberOrder, Scenario, TrackingNumber
@@ -60,9 +60,9 @@ class Enabling:
         if self.missing_minor:
             raise Problem(
                 409,
-                f"{say_money(self.missing_minor, self.currency)} are missing: this costs "
-                f"{say_money(self.cost_minor, self.currency)} now, and the balance is "
-                f"{say_money(self.balance_minor, self.currency)}. Top it up, then repeat.",
+                f"{format_money(self.missing_minor, self.currency)} are missing: this costs "
+                f"{format_money(self.cost_minor, self.currency)} now, and the balance is "
+                f"{format_money(self.balance_minor, self.currency)}. Top it up, then repeat.",
                 missing_minor=self.missing_minor,
                 cost_minor=self.cost_minor,
                 balance_minor=self.balance_minor,

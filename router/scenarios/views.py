@@ -15,7 +15,7 @@ from werkzeug.wrappers import Response
 
 from router.accounts.models import Project
 from router.accounts.sessions import require_person
-from router.lib.formats import say_count, say_money
+from router.lib.formats import format_count, format_money
 from router.scenarios.deletion import delete_with_numbers, fate_of
 from router.scenarios.documents import numbers_by_scenario
 from router.scenarios.lint.rules import Attention, attention_of, unpaid_sentence
@@ -272,7 +272,7 @@ def _with_money(refusal: Problem, currency: str) -> Problem:
     missing = refusal.more.get("missing_minor")
     if not missing:
         return refusal
-    sentence = f"{say_money(missing, currency)} are missing: top up, then switch on."
+    sentence = f"{format_money(missing, currency)} are missing: top up, then switch on."
     return Problem(refusal.status, sentence, refusal.field, **refusal.more)
 
 
@@ -280,7 +280,7 @@ def _check_bought(scenario: Scenario, enabled: bool) -> None:
     """Numbers are bought by *Connect* alone, on the page that shows what they cost (R2)."""
     pending = len(scenario.to_buy.get("numbers", [])) + int(scenario.to_buy.get("count", 0))
     if enabled and pending:
-        said = f"{say_count(pending, 'number')} {'has' if pending == 1 else 'have'} to be bought first."
+        said = f"{format_count(pending, 'number')} {'has' if pending == 1 else 'have'} to be bought first."
         raise Problem(409, said, review=url_for("connect.review", scenario_id=scenario.id))
 
 
@@ -323,8 +323,8 @@ def delete(scenario_id: int) -> Response:
         )
     said = [f"{scenario.title} is deleted."]
     if freed:
-        said.append(f"{say_count(freed, 'number')} {'is' if freed == 1 else 'are'} free again.")
+        said.append(f"{format_count(freed, 'number')} {'is' if freed == 1 else 'are'} free again.")
     if leaving:
-        said.append(f"{say_count(leaving, 'number')} {'is' if leaving == 1 else 'are'} being given back.")
+        said.append(f"{format_count(leaving, 'number')} {'is' if leaving == 1 else 'are'} being given back.")
     flash(" ".join(said))
     return redirect(url_for("scenarios.table"))

@@ -7,7 +7,7 @@ from typing import Any
 
 from router.attribution.decide.candidates import reach_then
 from router.attribution.decide.decision import OVERFLOW
-from router.lib.formats import say_count
+from router.lib.formats import format_count, format_percent
 from router.lib.phones import Caller, line_of, read_caller
 from router.voice.models import EXTERNAL, INTERNAL
 
@@ -65,9 +65,9 @@ def _credit(decided: Mapping[str, Any], started_at: datetime) -> str:
         return f"Calls to this number count for {source}."
     winner = decided["candidates"][0]
     ago = _spoken(started_at - datetime.fromisoformat(winner["leased_at"]))
-    sure = int(decided["source_confidence"] * 100 + 1e-9)
+    sure = format_percent(decided["source_confidence"]).replace("%", "percent")
     return (
-        f"A visitor who calls now would count for {source}, {sure} percent sure:"
+        f"A visitor who calls now would count for {source}, {sure} sure:"
         f" visit {winner['visit']} was shown this number {ago} ago."
     )
 
@@ -84,4 +84,4 @@ def _spoken(time: timedelta) -> str:
     """`40 seconds`, `90 minutes`, `3 days`: whole ones of the largest unit of which there are two."""
     seconds = max(1, int(time.total_seconds()))
     size, unit = next((size, unit) for size, unit in UNITS if seconds >= 2 * size or size == 1)
-    return say_count(seconds // size, unit)
+    return format_count(seconds // size, unit)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from math import floor, log, log10
 
-from router.lib.formats import CURRENCIES, say_money
+from router.lib.formats import CURRENCIES, format_money, format_percent
 
 Say = Callable[[float], str]
 MOST_TICKS = 7
@@ -14,16 +14,11 @@ MOST_DOTS = 31
 STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 
-def say_percent(share: float) -> str:
-    """0.873 as `87 %`, rounded down, so that only all of it is 100 %."""
-    return f"{floor(share * 100 + 1e-9)} %"
-
-
 @dataclass(frozen=True, slots=True)
 class Axis:
     """A vertical scale. `title`: what it measures, shown above it; without `high` it ends above the greatest value."""
 
-    say: Say = say_percent
+    say: Say = format_percent
     low: float = 0.0
     high: float | None = None
     title: str = ""
@@ -39,7 +34,9 @@ def money_axis(currency: str, title: str = "") -> Axis:
     """Of amounts in minor units; the scale itself shows major units without the currency, which belongs into the title."""
     whole = 10 ** CURRENCIES.get(currency, 2)
     return Axis(
-        say=lambda minor: say_money(round(minor), currency), title=title, say_tick=lambda minor: f"{minor / whole:,g}"
+        say=lambda minor: format_money(round(minor), currency),
+        title=title,
+        say_tick=lambda minor: f"{minor / whole:,g}",
     )
 
 

@@ -7,14 +7,15 @@ from flask import Flask, g
 from markupsafe import Markup
 
 from router.lib.formats import (
+    format_change,
+    format_count,
+    format_day,
+    format_duration,
+    format_exact_moment,
+    format_moment,
+    format_money,
+    format_percent,
     named_countries,
-    say_change,
-    say_count,
-    say_day,
-    say_duration,
-    say_exactly,
-    say_moment,
-    say_money,
 )
 from router.lib.phones import international, national
 from router.server import current_server
@@ -29,7 +30,7 @@ def init_filters(app: Flask) -> None:
         phone=phone,
         money=money,
         change=change,
-        count=say_count,
+        count=format_count,
         percent=percent,
         named_countries=named_countries,
     )
@@ -53,14 +54,14 @@ def moment(value: datetime | None, missing: str = "not yet") -> Markup:
     if value is None:
         return dash(missing)
     zone = page_zone()
-    return _time(value, say_exactly(value, zone), say_moment(value, zone, current_server().now()))
+    return _time(value, format_exact_moment(value, zone), format_moment(value, zone, current_server().now()))
 
 
 def day(value: datetime | None, missing: str = "not yet") -> Markup:
     """`3 Nov 2026`, exact on hover."""
     if value is None:
         return dash(missing)
-    return _time(value, say_exactly(value, page_zone()), say_day(value, page_zone()))
+    return _time(value, format_exact_moment(value, page_zone()), format_day(value, page_zone()))
 
 
 def _time(value: datetime, exactly: str, said: str) -> Markup:
@@ -68,7 +69,9 @@ def _time(value: datetime, exactly: str, said: str) -> Markup:
 
 
 def duration(seconds: float | None, missing: str = "not known") -> Markup | str:
-    return dash(missing) if seconds is None else Markup('<span class="nowrap">{}</span>').format(say_duration(seconds))
+    return (
+        dash(missing) if seconds is None else Markup('<span class="nowrap">{}</span>').format(format_duration(seconds))
+    )
 
 
 def phone(number: str | None, missing: str = "the number was withheld") -> Markup:
@@ -84,20 +87,17 @@ def money(minor: int | None, currency: str = "", missing: str = "no price") -> M
     if minor is None:
         return dash(missing)
     named = currency or (g.project.currency if g.get("project") else "")
-    return Markup('<span class="nowrap">{}</span>').format(say_money(minor, named))
+    return Markup('<span class="nowrap">{}</span>').format(format_money(minor, named))
 
 
 def change(minor: int) -> Markup:
     """An amount of the project's currency with its sign."""
     currency = g.project.currency if g.get("project") else ""
-    return Markup('<span class="nowrap">{}</span>').format(say_change(minor, currency))
+    return Markup('<span class="nowrap">{}</span>').format(format_change(minor, currency))
 
 
 def percent(share: float | None, missing: str = "not known yet") -> Markup | str:
-    """0.873 as `87 %`, rounded down; what is not nothing is never said to be 0 %."""
-    if share is None:
-        return dash(missing)
-    return "under 1 %" if 0 < share < 0.01 else f"{int(share * 100 + 1e-9)} %"
+    return dash(missing) if share is None else format_percent(share)
 
 
 def values_of(form: Any) -> dict[str, str]:

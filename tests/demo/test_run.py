@@ -15,7 +15,7 @@ from router.demo.company import choose_places, read_places
 from router.demo.run import Demo, demo_environment, greeting, prepare_demo, wait_until_ready
 from router.integrations.models import Integration
 from router.lib.crypto import load_keys
-from router.lib.formats import say_duration
+from router.lib.formats import format_duration
 
 HOSTILE = {
     "ROUTER_HOST": "0.0.0.0",
@@ -106,7 +106,7 @@ def test_it_is_waited_for_as_long_as_it_takes_with_few_words(hours: float) -> No
 
 
 STILL = [
-    (seconds, f"  Still starting, after {say_duration(seconds)} …")
+    (seconds, f"  Still starting, after {format_duration(seconds)} …")
     for seconds in (30 * 2**double for double in range(12))
 ]
 

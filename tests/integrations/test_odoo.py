@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from router.integrations.base import DeliveryError, Message, Skipped
+from router.integrations.notes import essence
 from router.integrations.odoo.client import OdooClient
 from router.integrations.odoo.sender import OdooSender
 from router.lib.http_client import Outgoing
+from router.web.filters import percent
 from tests.integrations.factories import NOW, receiver
 from tests.integrations.odoo import LOOPBACK, Crm, new_number
 
@@ -30,6 +32,16 @@ def test_a_new_customers_call_makes_one_lead_with_its_source_and_a_note(crm: Crm
     assert "<script" not in note + lead["description"]
     assert "&lt;script&gt;" in note
     assert answer["note_id"]
+
+
+@pytest.mark.parametrize(
+    ("sure", "said"),
+    [(0.29, "29 %"), (0.57, "57 %"), (0.58, "58 %"), (0.999, "99 %"), (0.004, "under 1 %"), (0, "0 %")],
+)
+def test_a_note_says_a_share_as_every_page_does(crm: Crm, sure: float, said: str) -> None:
+    attribution = {"rule": "lease", "confidence": 0.1, "source_confidence": sure, "candidates": []}
+    assert f"spring, {said} sure" in essence(crm.message(call={"attribution": attribution}))
+    assert percent(sure) == said
 
 
 def test_a_repeat_makes_neither_a_second_lead_nor_a_second_note(crm: Crm) -> None:

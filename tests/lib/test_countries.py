@@ -15,3 +15,8 @@ def test_countries_have_names_and_stand_in_their_order() -> None:
 
 def test_a_code_that_nobody_named_stays() -> None:
     assert country_name("XX") == "XX"
+
+
+def test_countries_are_called_what_people_call_them() -> None:
+    names = [country_name(code) for code in ("GB", "KR", "CD", "CZ", "AC")]
+    assert names == ["United Kingdom", "South Korea", "Congo - Kinshasa", "Czechia", "Ascension Island"]

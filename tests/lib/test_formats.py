@@ -4,7 +4,15 @@ from datetime import UTC, datetime
 
 import pytest
 
-from router.lib.formats import CURRENCIES, say_count, say_day, say_duration, say_exactly, say_moment, say_money
+from router.lib.formats import (
+    CURRENCIES,
+    format_count,
+    format_day,
+    format_duration,
+    format_exact_moment,
+    format_moment,
+    format_money,
+)
 
 NOW = datetime(2026, 11, 5, 14, 0, tzinfo=UTC)
 
@@ -21,13 +29,13 @@ NOW = datetime(2026, 11, 5, 14, 0, tzinfo=UTC)
     ],
 )
 def test_a_moment_is_said_in_the_projects_time_zone(moment: datetime, said: str) -> None:
-    assert say_moment(moment, "Europe/Berlin", NOW) == said
+    assert format_moment(moment, "Europe/Berlin", NOW) == said
 
 
 def test_the_exact_moment_names_its_zone() -> None:
     moment = datetime(2026, 11, 3, 8, 5, 17, tzinfo=UTC)
-    assert say_exactly(moment, "Europe/Berlin") == "Tuesday 3 November 2026, 09:05:17 CET"
-    assert say_day(moment, "Pacific/Auckland") == "3 Nov 2026"
+    assert format_exact_moment(moment, "Europe/Berlin") == "Tuesday 3 November 2026, 09:05:17 CET"
+    assert format_day(moment, "Pacific/Auckland") == "3 Nov 2026"
 
 
 @pytest.mark.parametrize(
@@ -46,12 +54,12 @@ def test_the_exact_moment_names_its_zone() -> None:
     ],
 )
 def test_a_duration_has_two_units_at_most(seconds: float, said: str) -> None:
-    assert say_duration(seconds) == said
+    assert format_duration(seconds) == said
 
 
 def test_counts_have_their_unit() -> None:
-    assert [say_count(amount, "call") for amount in (0, 1, 1204)] == ["0 calls", "1 call", "1,204 calls"]
-    assert say_count(2, "person", "people") == "2 people"
+    assert [format_count(amount, "call") for amount in (0, 1, 1204)] == ["0 calls", "1 call", "1,204 calls"]
+    assert format_count(2, "person", "people") == "2 people"
 
 
 @pytest.mark.parametrize(
@@ -59,5 +67,5 @@ def test_counts_have_their_unit() -> None:
     [(123450, "EUR", "1,234.50 EUR"), (-3, "JPY", "-3 JPY"), (5, "USD", "0.05 USD"), (1500, "KWD", "1.500 KWD")],
 )
 def test_money_has_its_currency_and_its_digits(minor: int, currency: str, said: str) -> None:
-    assert say_money(minor, currency) == said
+    assert format_money(minor, currency) == said
     assert currency in CURRENCIES

@@ -11,7 +11,7 @@ from router.accounts.models import AuditEntry, Project
 from router.accounts.own_numbers import written
 from router.accounts.projects import ProjectValues, TagValues, change_project, differences, known_here
 from router.accounts.views.projects import errors_of, project_choices
-from router.lib.formats import plain_money, read_money
+from router.lib.formats import parse_money, plain_money
 from router.lib.phones import read_caller
 from router.server import current_server
 from router.web.access import Audience, current_actor, current_project, guard, needs
@@ -76,7 +76,7 @@ def _price(project: Project, typed: str) -> int | None:
     if not current_actor().is_operator:
         return project.number_price_minor
     try:
-        return read_money(typed, project.currency) if typed.strip() else None
+        return parse_money(typed, project.currency) if typed.strip() else None
     except ValueError as error:
         raise Problem(422, str(error), "number_price") from None
 

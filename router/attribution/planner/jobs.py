@@ -19,7 +19,7 @@ from router.attribution.planner.traffic import Traffic, read_history
 from router.attribution.pool.choice import Curve
 from router.attribution.upkeep.facts import pool_size
 from router.db import dialect_name, skip_locked
-from router.lib.formats import say_count
+from router.lib.formats import format_count
 from router.scenarios.models import Scenario
 from router.server import Server
 
@@ -94,7 +94,7 @@ def prepare(
 
 
 def _too_few(visits: int, calls: int) -> str:
-    had = f"{say_count(visits, 'visit')} and {say_count(calls, 'call')}"
+    had = f"{format_count(visits, 'visit')} and {format_count(calls, 'call')}"
     return f"The last 30 days had {had} to go by, which is too few: describe the traffic that you expect."
 
 

@@ -15,9 +15,9 @@ from router.accounts.models import Project
 from router.attribution.models import PoolPlan
 from router.carriers.base import CarrierPrice
 from router.config import Settings
-from router.lib.formats import CURRENCIES, plain_money, say_count, say_money
+from router.lib.formats import CURRENCIES, format_count, format_money, format_percent, plain_money
 from router.scenarios.numbers.search import carrier_price
-from router.web.charts import PERCENT, Across, Axis, LineChart, Series, line_chart, money_axis, say_percent
+from router.web.charts import PERCENT, Across, Axis, LineChart, Series, line_chart, money_axis
 from router.web.errors import iso
 
 AIMS = ("visit", "source")
@@ -86,7 +86,7 @@ class Costs:
     def say(self, numbers: int) -> str:
         """`8.00 USD`; empty when no price is known."""
         week = self.week(numbers)
-        return "" if week is None or not self.known else say_money(week, self.in_currency)
+        return "" if week is None or not self.known else format_money(week, self.in_currency)
 
 
 def spread(share: float, calls: int) -> float:
@@ -141,7 +141,8 @@ def findings(points: Sequence[Point], aim: str, today: int, costs: Costs) -> lis
     tried = max(point.numbers for point in points)
     if now is None:
         cost = costs.say(better.numbers)
-        said = f"{say_count(better.numbers, 'number')} would tell the right advertisement for {say_percent(better.right_source)} of calls"
+        share = format_percent(better.right_source)
+        said = f"{format_count(better.numbers, 'number')} would tell the right advertisement for {share} of calls"
         return [
             said + (f", for {cost} a week{costs.whose}." if cost else "."),
             *_other_aim(points, aim, better.numbers),
@@ -150,17 +151,17 @@ def findings(points: Sequence[Point], aim: str, today: int, costs: Costs) -> lis
 
 
 def _about_size(now: Point, better: Point, tried: int, costs: Costs) -> str:
-    told = f"{_tell(now.numbers)} the right advertisement for {say_percent(now.right_source)} of calls"
+    told = f"{_tell(now.numbers)} the right advertisement for {format_percent(now.right_source)} of calls"
     cost = costs.say(abs(better.numbers - now.numbers))
     if better.numbers > now.numbers:
         more = f"{better.numbers}, the most that were tried," if better.numbers == tried else f"{better.numbers}"
         price = f" for {cost} more a week{costs.whose}" if cost else ""
         if better.right_source - now.right_source <= max(better.source_error, now.source_error):
-            return f"{told}; {more} may tell {say_percent(better.right_source)}{price}, but there are too few calls to be sure."
-        return f"{told}; {more} would tell {say_percent(better.right_source)}{price}."
+            return f"{told}; {more} may tell {format_percent(better.right_source)}{price}, but there are too few calls to be sure."
+        return f"{told}; {more} would tell {format_percent(better.right_source)}{price}."
     if better.numbers < now.numbers:
         price = f" and cost {cost} a week less{costs.whose}" if cost else ""
-        return f"{told}; {better.numbers} would tell {say_percent(better.right_source)}{price}."
+        return f"{told}; {better.numbers} would tell {format_percent(better.right_source)}{price}."
     return f"{told}; more would tell hardly more."
 
 
@@ -174,19 +175,19 @@ def _other_aim(points: Sequence[Point], aim: str, numbers: int) -> list[str]:
     now, then = point_at(points, numbers, aim), point_at(points, numbers, other)
     if now is None or then is None:
         return []
-    sources = f"the right advertisement for {say_percent(then.right_source)} of calls"
-    visits = f"the right visit for {say_percent(then.right_visit)}"
+    sources = f"the right advertisement for {format_percent(then.right_source)} of calls"
+    visits = f"the right visit for {format_percent(then.right_visit)}"
     if other == "source" and then.right_source - now.right_source > WORTH_SAYING:
         before = (
-            f" instead of {say_percent(now.right_visit)}"
-            if say_percent(now.right_visit) != say_percent(then.right_visit)
+            f" instead of {format_percent(now.right_visit)}"
+            if format_percent(now.right_visit) != format_percent(then.right_visit)
             else ""
         )
         return [
             f"If they only had to tell the advertisement, the same {numbers} would tell {sources}, and {visits}{before}."
         ]
     if other == "visit" and then.right_visit - now.right_visit > WORTH_SAYING:
-        visits = f"{visits} of calls instead of {say_percent(now.right_visit)}"
+        visits = f"{visits} of calls instead of {format_percent(now.right_visit)}"
         return [
             f"If they had to tell the visit, the same {numbers} would tell {visits}, and {sources.removesuffix(' of calls')}."
         ]
@@ -284,8 +285,8 @@ class Shown:
         mine = of_aim(self.points, self.aim)
         least, most = mine[0], mine[-1]
         return (
-            f"From {say_percent(share(least))} with {say_count(least.numbers, 'number')}"
-            f" to {say_percent(share(most))} with {say_count(most.numbers, 'number')}."
+            f"From {format_percent(share(least))} with {format_count(least.numbers, 'number')}"
+            f" to {format_percent(share(most))} with {format_count(most.numbers, 'number')}."
         )
 
 
@@ -296,7 +297,7 @@ def _axis(lines: Sequence[Series]) -> Axis:
 
 
 def _say_size(size: float) -> str:
-    return say_count(round(size), "number")
+    return format_count(round(size), "number")
 
 
 def _figure(size: float) -> str:

@@ -31,13 +31,12 @@ from router.attribution.planner.plan import (
     trust,
 )
 from router.attribution.planner.schema import PlanDocument, TrafficShape
-from router.lib.formats import say_count
+from router.lib.formats import format_count, format_percent
 from router.scenarios.models import Scenario
 from router.scenarios.service import find_scenario
 from router.server import Server, current_server
 from router.web.access import Audience, current_project, guard
 from router.web.api import described, parse
-from router.web.charts import say_percent
 from router.web.errors import GREATEST_ID, Problem, read_json
 from router.web.filters import values_of
 
@@ -234,12 +233,12 @@ def _lines(title: str, shown: Shown, found: Trials) -> list[str]:
     head = f"{'':>9}  {'by visit':^23}  {'by advertisement':^23}"
     names = f"{'numbers':>9}  " + "  ".join([f"{'advertisement':>13} {'visit':>9}"] * 2) + "  cost a week"
     rows = [_line(shown, size) for size in shown.sizes]
-    rests = f"{say_count(found.facts['visits'], 'visit')} and {say_count(calls, 'call')} were tried. {trust(calls)}".rstrip()
+    rests = f"{format_count(found.facts['visits'], 'visit')} and {format_count(calls, 'call')} were tried. {trust(calls)}".rstrip()
     return [title, *shown.findings, "", head, names, *rows, "", rests]
 
 
 def _line(shown: Shown, size: int) -> str:
     both = [point for aim in ("visit", "source") if (point := shown.at(size, aim))]
-    shares = "  ".join(f"{say_percent(one.right_source):>13} {say_percent(one.right_visit):>9}" for one in both)
+    shares = "  ".join(f"{format_percent(one.right_source):>13} {format_percent(one.right_visit):>9}" for one in both)
     mark = "  today" if size == shown.today else ""
     return f"{size:>9}  {shares}  {shown.costs.say(size) or '-':>11}{mark}"

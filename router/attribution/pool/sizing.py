@@ -32,7 +32,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
 
 from router.attribution.models import Lease, Unserved, Visit, VisitSpan
-from router.lib.formats import say_count
+from router.lib.formats import format_count
 from router.scenarios.lint.facts import Linted
 from router.scenarios.lint.rules import Finding
 from router.scenarios.models import Scenario, TrackingNumber
@@ -213,7 +213,7 @@ def small_pools(session: Session, linted: Sequence[Linted]) -> Mapping[int, list
 
 def _finding(one: Linted, needed: int) -> Finding:
     has = one.dynamic + one.to_buy
-    sentence = f"The busiest hour of the last 7 days needs {say_count(needed, 'number')}, and the pool has {has}: visitors share them."
+    sentence = f"The busiest hour of the last 7 days needs {format_count(needed, 'number')}, and the pool has {has}: visitors share them."
     look = f"/scenarios/{one.scenario_id}/plan" if one.scenario_id else ""
     return Finding("small_pool", sentence, "numbers", "numbers", look=look, look_for="What more would tell")
 

@@ -22,7 +22,7 @@ from router.attribution.pool.leases import LEASE, POOL, VISIT, HeldLease, lease,
 from router.attribution.tracking.projects import FREE_HOLD
 from router.attribution.tracking.schema import read_scenarios
 from router.db import LONG_AGO, table_of
-from router.lib.formats import say_count
+from router.lib.formats import format_count
 from router.scenarios.lint.facts import Linted
 from router.scenarios.lint.rules import Finding
 from router.scenarios.models import Scenario, TrackingNumber
@@ -308,7 +308,7 @@ def never_shown(session: Session, linted: Sequence[Linted]) -> Mapping[int, list
 
 def _finding(scenario_id: int, given: int, shown: int) -> Finding:
     why = "its selectors match on hardly any page" if shown else "no selector matches"
-    said = f"Given {say_count(given, 'time')} in {DAYS} days, shown {say_count(shown, 'time')}: {why}."
+    said = f"Given {format_count(given, 'time')} in {DAYS} days, shown {format_count(shown, 'time')}: {why}."
     look = f"/scenarios/{scenario_id}/tagging"
     return Finding("never_shown", said, "tagging.selectors", "tagging", look=look, look_for="See its tagging")
 

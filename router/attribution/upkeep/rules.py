@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from router.accounts.mail import write_mail
 from router.accounts.models import Project
-from router.lib.formats import say_count, say_money
+from router.lib.formats import format_count, format_money
 from router.scenarios.models import Scenario
 
 TOO_LOW = 90
@@ -101,13 +101,13 @@ def step_of(numbers: int) -> int:
 def _buy(numbers: int, accuracy: int, needed: int, limits: Limits) -> Decision:
     said = f"The accuracy is {accuracy} %"
     if numbers >= needed:
-        why = f"{said}, but {say_count(numbers, 'number')} are enough: the busiest hour of the last 7 days needs {needed}."
+        why = f"{said}, but {format_count(numbers, 'number')} are enough: the busiest hour of the last 7 days needs {needed}."
         return Decision("nothing", why)
     wanted = step_of(numbers)
     within, reached, notes = _within_limits(numbers, wanted, limits)
     need = f"{said}, and the busiest hour of the last 7 days needs {needed} numbers instead of {numbers}"
     if within * limits.price_minor > limits.balance_minor:
-        missing = say_money(within * limits.price_minor - limits.balance_minor, limits.currency)
+        missing = format_money(within * limits.price_minor - limits.balance_minor, limits.currency)
         why = f"{need}: {within} more would be bought, but the balance is too low by {missing}, so nothing is."
         return Decision("nothing", " ".join([why, *notes]), wanted, 0, reached=reached)
     if not within:
@@ -125,13 +125,13 @@ def _within_limits(numbers: int, wanted: int, limits: Limits) -> tuple[int, tupl
         within = min(within, room)
         if room <= wanted:
             reached.append("numbers")
-            notes.append(f"The limit of {say_count(limits.max_numbers, 'number')} is reached.")
+            notes.append(f"The limit of {format_count(limits.max_numbers, 'number')} is reached.")
     if limits.spending_limit_minor is not None and limits.price_minor:
         room = max(0, limits.spending_limit_minor - limits.spent_minor) // limits.price_minor
         within = min(within, room)
         if room <= wanted:
             reached.append("spending")
-            limit = say_money(limits.spending_limit_minor, limits.currency)
+            limit = format_money(limits.spending_limit_minor, limits.currency)
             notes.append(f"The spending limit of {limit} in 7 days is reached.")
     return within, tuple(reached), notes
 
@@ -145,7 +145,7 @@ def _release(numbers: int, needed: int, candidates: Iterable[PoolNumberFacts], n
         )
     wanted = min(step_of(numbers), numbers - least)
     going = sorted((one for one in candidates if one.may_go(now)), key=_least_useful)[:wanted]
-    need = f"{said}, and the busiest hour of the last 7 days needs {needed} of {say_count(numbers, 'number')}"
+    need = f"{said}, and the busiest hour of the last 7 days needs {needed} of {format_count(numbers, 'number')}"
     if not going:
         why = f"{need}. None is given back today: each is pinned, in use, owned elsewhere, called lately or paid for longer than a day."
         return Decision("nothing", why, wanted)
@@ -185,5 +185,5 @@ def tell_limits(
 def _sentence(limit: str, limits: Limits) -> str:
     if limit == "numbers":
         return f"Upkeep keeps this scenario at {limits.max_numbers} numbers at most, and they are reached."
-    said = say_money(limits.spending_limit_minor or 0, limits.currency)
+    said = format_money(limits.spending_limit_minor or 0, limits.currency)
     return f"Upkeep spends {said} at most in any 7 days for numbers that it bought, and they are reached."

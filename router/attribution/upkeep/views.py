@@ -17,7 +17,7 @@ from router.accounts.tokens import require_token
 from router.attribution.models import UpkeepRun
 from router.attribution.upkeep.facts import most_numbers, pool_size, spent_by_upkeep
 from router.attribution.upkeep.run import check_may_run, day_of, plan_upkeep, run_document, run_upkeep, todays_run
-from router.lib.formats import plain_money, read_money
+from router.lib.formats import parse_money, plain_money
 from router.scenarios.models import Scenario
 from router.scenarios.service import change_scenario, find_scenario, present_scenarios, switch_upkeep
 from router.server import current_server
@@ -100,7 +100,7 @@ def _read_limits(values: dict[str, str], currency: str) -> dict[str, int | None]
             errors["max_numbers"] = "Write a whole number, like 40."
     if text := values.get("spending_limit_minor", "").strip():
         try:
-            found["spending_limit_minor"] = read_money(text, currency)
+            found["spending_limit_minor"] = parse_money(text, currency)
         except ValueError as error:
             errors["spending_limit_minor"] = str(error)
     if errors:

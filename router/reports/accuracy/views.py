@@ -11,13 +11,13 @@ from pydantic import BaseModel
 from router.accounts.sessions import require_person
 from router.accounts.tokens import require_token
 from router.attribution.pool.choice import CALLS_NEEDED, GRID, chance_after, default_chance
-from router.lib.formats import say_duration
+from router.lib.formats import format_duration
 from router.reports.accuracy.figures import Day, History, read_history
 from router.scenarios.service import find_scenario
 from router.server import current_server
 from router.web.access import Audience, current_project, guard
 from router.web.api import described
-from router.web.charts import Across, Axis, LineChart, Series, line_chart, say_percent
+from router.web.charts import Across, Axis, LineChart, Series, line_chart
 
 accuracy_page = guard(
     Blueprint("accuracy", __name__, url_prefix="/scenarios/<int:scenario_id>/accuracy"), Audience.PEOPLE, require_person
@@ -41,7 +41,9 @@ def show(scenario_id: int) -> str:
         history=history,
         low=history.accuracy is not None and history.accuracy < GOOD_ENOUGH,
         days=[
-            (say_day(one.day), one.figures) for one in reversed(history.days) if one.figures.visits + one.figures.calls
+            (format_day(one.day), one.figures)
+            for one in reversed(history.days)
+            if one.figures.visits + one.figures.calls
         ],
         by_day=chart_by_day(history),
         survival=chart_of_survival(history),
@@ -49,7 +51,7 @@ def show(scenario_id: int) -> str:
     )
 
 
-def say_day(day: str) -> str:
+def format_day(day: str) -> str:
     """`Mon 23 Nov`"""
     at = date.fromisoformat(day)
     return f"{at:%a} {at.day} {at:%b}"
@@ -57,7 +59,7 @@ def say_day(day: str) -> str:
 
 def chart_by_day(history: History) -> LineChart:
     days, aim = [one.figures for one in history.days], history.aim
-    said = [say_day(one.day) for one in history.days]
+    said = [format_day(one.day) for one in history.days]
     across = Across([float(place) for place in range(len(days))], lambda place: said[int(place)])
     return line_chart(
         "Accuracy and mean confidence by day",
@@ -78,19 +80,15 @@ def chart_of_survival(history: History) -> LineChart:
         "After a visitor has been silent for so long: the share of later callers who have not called yet.",
         Across(
             GRID[1:],
-            say_duration,
+            format_duration,
             IDLE_TICKS,
             lambda at: SHORT_TICKS[IDLE_TICKS.index(at)],
             title="Time since the last sign of the visitor",
             logarithmic=True,
         ),
         [*(learned if history.survival else []), Series("default", [default_chance(at) for at in GRID[1:]])],
-        Axis(_say_share, high=1.0, say_tick=say_percent),
+        Axis(high=1.0),
     )
-
-
-def _say_share(share: float) -> str:
-    return "under 1 %" if 0 < share < 0.01 else say_percent(share)
 
 
 accuracy_api = guard(

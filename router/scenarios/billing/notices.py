@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from router.accounts.ledger import lock_balance
 from router.accounts.mail import Letter, runs_low, write_mail
 from router.accounts.models import Project
-from router.lib.formats import say_count, say_moment, say_money
+from router.lib.formats import format_count, format_moment, format_money
 from router.scenarios.billing.statement import project_forecast
 from router.server import Server
 
@@ -46,13 +46,13 @@ def letter_for(stage: str, project: Project, group: Group, missing_minor: int, n
     Args:
         stage: began, midway, ending or over.
     """
-    numbers = say_count(group.numbers, "number")
+    numbers = format_count(group.numbers, "number")
     subject = SUBJECTS[stage].format(numbers=numbers, project=project.name)
     money = (
-        f"{say_money(missing_minor, project.currency)} are missing for 7 more days of them: ask the operator of this server"
+        f"{format_money(missing_minor, project.currency)} are missing for 7 more days of them: ask the operator of this server"
         " to top up the balance. They are renewed then from where their paid time ended."
     )
-    began, ends = (say_moment(at, project.timezone, now) for at in (group.began_at, group.ends_at))
+    began, ends = (format_moment(at, project.timezone, now) for at in (group.began_at, group.ends_at))
     if stage == "over":
         facts = f"The grace of {numbers} of {project.name} ended {ends} ({project.timezone})."
         return Letter(subject, f"{facts}\n\n{TELLS_WHAT_STAYS}\n\n{money}")

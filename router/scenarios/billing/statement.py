@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from router.accounts.ledger import BOUGHT, RENEWED, price_of
 from router.accounts.models import LedgerEntry, Project
-from router.lib.formats import plain_money, say_day
+from router.lib.formats import format_day, plain_money
 from router.scenarios.models import Scenario, TrackingNumber
 from router.server import Server
 from router.web.errors import iso
@@ -52,7 +52,7 @@ def say_reason(entry: LedgerEntry, zone: str) -> str:
     named = "Refund of 7 days" if kind == "refund" else f"{word} for 7 days"
     if start is None:
         return named
-    day = say_day(start, zone)
+    day = format_day(start, zone)
     return f"{named} from {day.removesuffix(f' {entry.at.year}')}"
 
 

@@ -17,7 +17,7 @@ from router.accounts.models import LedgerEntry, Mail
 from router.accounts.sessions import require_person
 from router.accounts.tokens import require_token
 from router.accounts.views.projects import errors_of
-from router.lib.formats import read_money, say_change, say_money
+from router.lib.formats import format_change, format_money, parse_money
 from router.scenarios.billing.statement import (
     FOR_GOOD,
     KINDS,
@@ -105,14 +105,17 @@ def try_top_up() -> Response | tuple[str, int]:
     except Problem as problem:
         errors = errors_of(problem)
         return _form(values, errors | {"amount": errors.get("amount_minor", errors.get("amount", ""))}), problem.status
-    change, balance = say_change(entry.amount_minor, project.currency), say_money(entry.balance_minor, project.currency)
+    change, balance = (
+        format_change(entry.amount_minor, project.currency),
+        format_money(entry.balance_minor, project.currency),
+    )
     flash(f"{change}: the balance is {balance}." if is_new else f"This was counted before: {change}. Nothing changed.")
     return redirect(url_for("balance.show"))
 
 
 def _amount(text: str, currency: str) -> int:
     try:
-        return read_money(text, currency)
+        return parse_money(text, currency)
     except ValueError as error:
         raise Problem(422, str(error), "amount") from None
 

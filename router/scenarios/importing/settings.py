@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from router.accounts.audit import record
 from router.accounts.models import Project
-from router.lib.formats import say_count
+from router.lib.formats import format_count
 from router.lib.phones import international
 from router.scenarios.documents import scenario_documents
 from router.scenarios.flows import destinations_of, tracking_among
@@ -82,7 +82,7 @@ class PlannedScenario:
         return "a free number here" if e164 in self.free else "here already"
 
     def _count(self, numbers: Sequence[OldNumber]) -> str:
-        return say_count(len(numbers), f"{self.settings.type} number")
+        return format_count(len(numbers), f"{self.settings.type} number")
 
 
 @dataclass
@@ -234,7 +234,7 @@ class Imported:
     def say(self) -> str:
         if not self.numbers:
             return "All of it is here already: nothing was changed."
-        return f"{say_count(self.made, 'scenario')} made, {say_count(self.numbers, 'number')} put in."
+        return f"{format_count(self.made, 'scenario')} made, {format_count(self.numbers, 'number')} put in."
 
     def page_variable(self) -> str:
         """What limits a page to these scenarios."""
@@ -261,7 +261,7 @@ def apply_old_settings(
     add_numbers(session, project, actor, [e164 for one in plan.scenarios for e164 in one.to_add], now)
     scenarios = [_store(session, server, project, actor, one, now) for one in plan.scenarios]
     made = len(plan.new)
-    subject = f"{say_count(made, 'scenario')} and {say_count(len(file.numbers), 'number')}"
+    subject = f"{format_count(made, 'scenario')} and {format_count(len(file.numbers), 'number')}"
     record(session, actor, now, "settings.imported", subject, project.id, scenarios=[one[0] for one in scenarios])
     return _imported(plan, scenarios, made)
 

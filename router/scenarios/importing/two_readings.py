@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 import click
 
-from router.lib.formats import say_count
+from router.lib.formats import format_count
 from router.lib.phones import AmbiguousPhone, BadPhone, international, numbers_in, readings_of
 
 Choice = Literal["international", "national"]
@@ -48,7 +48,7 @@ class NumbersQuestion:
         first = self.examples[0]
         shown = f"{international(first.international)} or {international(first.national)}"
         return (
-            f"{say_count(self.count, 'number')} of the column “{self.column}” can be read in two ways, "
+            f"{format_count(self.count, 'number')} of the column “{self.column}” can be read in two ways, "
             f"like {first.text} in line {first.line}: {shown}."
         )
 

@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response
 
 from router.accounts.cli import CONSOLE, Opener, opened, project_of
 from router.accounts.sessions import require_person
-from router.lib.formats import say_count
+from router.lib.formats import format_count
 from router.lib.phones import international
 from router.scenarios.importing.files import PHONES, OldFile, UnreadableFile, read_old_file
 from router.scenarios.importing.kept_files import KeptFile, choose, find_file, forget_file, keep_file
@@ -162,7 +162,7 @@ def import_old(open_server: Opener, file: Path, project: int, applying: bool, nu
         _say_plan(plan)
         if plan.problems:
             raise click.ClickException(
-                f"Nothing is brought over: {say_count(len(plan.problems), 'line')} cannot be used."
+                f"Nothing is brought over: {format_count(len(plan.problems), 'line')} cannot be used."
             )
         if plan.questions:
             raise click.ClickException("Nothing is brought over before it is said how these numbers are to be read.")

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from router.accounts.ledger import BalanceTooLow
 from router.accounts.models import Project
 from router.accounts.tokens import require_token
-from router.lib.formats import say_money
+from router.lib.formats import format_money
 from router.lib.phones import BadPhone, read_phone
 from router.scenarios.documents import number_document
 from router.scenarios.models import NumberOrder, TrackingNumber
@@ -238,6 +238,6 @@ def _present(session: Session, text: str) -> TrackingNumber:
 
 def too_low(refusal: BalanceTooLow, project: Project) -> Problem:
     """The balance does not cover what would be bought: 409, with what is missing."""
-    missing = say_money(refusal.missing_minor, project.currency)
+    missing = format_money(refusal.missing_minor, project.currency)
     sentence = f"The balance is too low: {missing} are missing. Ask the operator of this server to top it up."
     return Problem(409, sentence, missing_minor=refusal.missing_minor, currency=project.currency)

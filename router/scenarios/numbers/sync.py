@@ -15,7 +15,7 @@ from router.accounts.ledger import BalanceTooLow
 from router.accounts.models import Project
 from router.carriers import shop_of
 from router.carriers.base import NumberShop, Owned, ShopError
-from router.lib.formats import say_money
+from router.lib.formats import format_money
 from router.scenarios.models import NumberOrder, TrackingNumber
 from router.scenarios.numbers.orders import OPEN_STATES, label_of
 from router.scenarios.numbers.purchase import buy_now
@@ -154,7 +154,7 @@ def _adopt(server: Server, project: Project, number: Owned, now: datetime) -> st
     try:
         order = buy_now(server, project, WHO, number.e164, now)
     except BalanceTooLow as error:
-        missing = say_money(error.missing_minor, project.currency)
+        missing = format_money(error.missing_minor, project.currency)
         return f"{number.e164} was bought for project {project.id} unnoticed, and its balance is too low to keep it: {missing} are missing."
     except Problem as problem:
         return f"{number.e164} was bought for project {project.id} unnoticed. {problem.detail}"

@@ -16,7 +16,7 @@ from werkzeug.wrappers import Response
 from router.accounts.ledger import BalanceTooLow, price_of
 from router.accounts.sessions import require_person
 from router.carriers.base import ShopError
-from router.lib.formats import say_count, say_money
+from router.lib.formats import format_count, format_money
 from router.lib.phones import BadPhone, international, read_phone
 from router.scenarios.billing.paid_time import GRACE
 from router.scenarios.billing.statement import project_forecast
@@ -153,7 +153,7 @@ def move() -> Response:
         ids = [one.id for one in _chosen(session, request.form.getlist("number"))]
         moved = move_numbers(session, server, project, current_actor(), ids, to, server.now())
         title = titles_of(session, project.id).get(to or 0)
-    said = say_count(len(moved), "number")
+    said = format_count(len(moved), "number")
     flash(
         f"{said} moved to {title}." if title else f"{said} taken out: free for any scenario, calls go where they went."
     )
@@ -192,7 +192,7 @@ def release() -> Response:
         for number in leaving:
             begin_release(session, server, project, current_actor().name, number, server.now())
     verb = "is" if len(leaving) == 1 else "are"
-    flash(f"{say_count(len(leaving), 'number')} {verb} being given back to the carrier.")
+    flash(f"{format_count(len(leaving), 'number')} {verb} being given back to the carrier.")
     return redirect(url_for("numbers.table"))
 
 
@@ -217,7 +217,9 @@ def try_add() -> Response | tuple[str, int]:
     except Refused as refusal:
         said = {lines[int(index)] if index else "": why for index, why in refusal.errors.items()}
         return render_template("scenarios/numbers_add.html", text=text, errors=said), 422
-    flash(f"{say_count(len(added), 'number')} added. Put {'it' if len(added) == 1 else 'them'} into a scenario next.")
+    flash(
+        f"{format_count(len(added), 'number')} added. Put {'it' if len(added) == 1 else 'them'} into a scenario next."
+    )
     return redirect(url_for("numbers.table", use="free"))
 
 
@@ -308,7 +310,7 @@ def buy() -> Response | tuple[str, int]:
         with server.database.writing() as session:
             batch = order_numbers(session, server, project, current_actor().name, wanted, server.now())
     except BalanceTooLow as low:
-        missing = say_money(low.missing_minor, project.currency)
+        missing = format_money(low.missing_minor, project.currency)
         return _page(wish, wanted, f"{missing} are missing: top up, then buy. Nothing is bought yet.", poor=True), 409
     except Problem as refusal:
         return _page(wish, wanted, refusal.detail), refusal.status

@@ -4,12 +4,11 @@ The six steps of the wizard (R2), and which of them a field of a scenario's docu
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from werkzeug.datastructures import MultiDict
 
-from router.lib.formats import CURRENCIES
+from router.lib.formats import parse_money, plain_money
 from router.scenarios.documents import ScenarioPart
 from router.scenarios.flows import DEFAULT_RING_SECONDS
 from router.scenarios.schema import DEFAULT_HOLD_SECONDS
@@ -134,7 +133,7 @@ def _numbers_shown(document: Mapping[str, Any], currency: str) -> Values:
         | {"numbers": list(to_buy.get("numbers") or [])},
         "upkeep": {
             "on": bool(upkeep.get("on")),
-            "spending_limit": "" if limit is None else _as_decimal(limit, currency),
+            "spending_limit": "" if limit is None else plain_money(limit, currency),
             "max_numbers": str(upkeep.get("max_numbers") or ""),
         },
     }
@@ -188,9 +187,11 @@ def _upkeep(typed: Mapping[str, Any], currency: str) -> tuple[dict[str, Any], di
     if typed["max_numbers"]:
         upkeep["max_numbers"] = _whole(typed["max_numbers"])
     if typed["spending_limit"]:
-        upkeep["spending_limit_minor"] = read_amount(typed["spending_limit"], currency)
-        if upkeep["spending_limit_minor"] is None:
-            return upkeep, {"upkeep.spending_limit_minor": f"Write an amount of {currency}, like 25.00."}
+        try:
+            upkeep["spending_limit_minor"] = parse_money(typed["spending_limit"], currency)
+        except ValueError:
+            example = plain_money(parse_money("25", currency), currency)
+            return upkeep, {"upkeep.spending_limit_minor": f"Write an amount of {currency}, like {example}."}
     return upkeep, {}
 
 
@@ -208,19 +209,6 @@ def _destination(row: Mapping[str, Any]) -> dict[str, Any]:
 def _whole(text: str) -> int | str:
     """What is no number stays as it was typed, and is refused where the document is read."""
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else text
-
-
-def read_amount(text: str, currency: str) -> int | None:
-    """Minor units of what somebody typed; None when it is no amount."""
-    try:
-        minor = Decimal(text.replace(",", ".")).scaleb(CURRENCIES.get(currency, 2))
-    except InvalidOperation:
-        return None
-    return int(minor) if minor.is_finite() and minor == minor.to_integral_value() and 0 <= minor < 10**13 else None
-
-
-def _as_decimal(minor: int, currency: str) -> str:
-    return f"{Decimal(minor).scaleb(-CURRENCIES.get(currency, 2)):f}"
 
 
 def lines_of(text: str) -> list[str]:

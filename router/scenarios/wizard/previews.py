@@ -10,7 +10,7 @@ from flask import url_for
 from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
-from router.lib.formats import say_count
+from router.lib.formats import format_count
 from router.lib.phones import BadPhone, country_of, display, international, read_destination, read_phone
 from router.scenarios.documents import numbers_by_scenario
 from router.scenarios.flows import DEFAULT_RING_SECONDS, tracking_among
@@ -71,7 +71,7 @@ def marks(desk: Desk, current: Step) -> list[Mark]:
 
 
 def _counted(amount: int, one: str, none: str) -> str:
-    return say_count(amount, one) if amount else none
+    return format_count(amount, one) if amount else none
 
 
 def _numbers_said(values: Values) -> str:

@@ -7,7 +7,7 @@ import click
 
 from router.accounts import audit
 from router.accounts.cli import CONSOLE, Opener, opened, project_of
-from router.lib.formats import say_count
+from router.lib.formats import format_count
 from router.scenarios.importing.files import UnreadableFile
 from router.scenarios.importing.two_readings import Choice, numbers_option, say_number_questions
 from router.voice.importing.calls import write_old_calls
@@ -80,19 +80,19 @@ def import_calls(
             return
         if log.bad and not skip_bad:
             raise click.ClickException(
-                f"Nothing was brought over: {say_count(log.bad, 'line')} cannot be used. "
+                f"Nothing was brought over: {format_count(log.bad, 'line')} cannot be used. "
                 f"Mend {'it' if log.bad == 1 else 'them'}, or repeat with --skip-bad."
             )
         with click.progressbar(length=len(log.calls), file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
             written = write_old_calls(server, owner, log.calls, now, bar.update)
         if written:
             with server.database.writing() as session:
-                audit.record(session, CONSOLE, now, "calls.imported", say_count(written, "call"), project)
-    click.echo(f"Brought over: {say_count(written, 'call')}. Here already: {len(log.calls) - written:,}.")
+                audit.record(session, CONSOLE, now, "calls.imported", format_count(written, "call"), project)
+    click.echo(f"Brought over: {format_count(written, 'call')}. Here already: {len(log.calls) - written:,}.")
     for said in log.say_passed_over():
         click.echo(f"Passed over: {said}.")
     if log.bad:
-        click.echo(f"Skipped: {say_count(log.bad, 'line')}.")
+        click.echo(f"Skipped: {format_count(log.bad, 'line')}.")
 
 
 def _say_plan(log: CallLog, zone: str, only_plan: bool) -> None:
@@ -119,4 +119,4 @@ def _say_plan(log: CallLog, zone: str, only_plan: bool) -> None:
         for said in log.say_passed_over():
             click.echo(f"To be passed over: {said}.")
         if log.bad:
-            click.echo(f"{say_count(log.bad, 'line')} cannot be used.")
+            click.echo(f"{format_count(log.bad, 'line')} cannot be used.")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from router.lib.formats import say_count, say_day
+from router.lib.formats import format_count, format_day
 from router.scenarios.importing.two_readings import Choice, Questions
 from router.voice.importing.calls import OldCall
 from router.voice.importing.columns import ROLES, Columns
@@ -110,15 +110,15 @@ class CallLog:
         if self.zone:
             said.append(f"Times are in {self.zone}, {self.zone_reason}.")
         if self.without_clock:
-            said.append(f"{say_count(self.without_clock, 'line')} without a time of day: midnight is taken.")
+            said.append(f"{format_count(self.without_clock, 'line')} without a time of day: midnight is taken.")
         return said
 
     def say_span(self, zone: str) -> str:
         """`1,204 calls from 1 Mar 2026 to 3 Nov 2026`"""
         if not self.calls:
             return "No calls"
-        first, last = (say_day(one.started_at, zone) for one in (self.calls[0], self.calls[-1]))
-        return f"{say_count(len(self.calls), 'call')} " + (
+        first, last = (format_day(one.started_at, zone) for one in (self.calls[0], self.calls[-1]))
+        return f"{format_count(len(self.calls), 'call')} " + (
             f"of {first}" if first == last else f"from {first} to {last}"
         )
 
@@ -130,7 +130,7 @@ class CallLog:
             (self.no_calls, "line", "about messages or forms"),
             (self.doubled, "line", "with a call that another line says too"),
         )
-        said = [f"{say_count(count, what)} {why}".strip() for count, what, why in counts if count]
+        said = [f"{format_count(count, what)} {why}".strip() for count, what, why in counts if count]
         if self.totals:
             lines = ", ".join(f"{line:,}" for line in self.totals[:5])
             said.append(f"the totals in line {lines}")

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from router.accounts.models import Project
 from router.attribution.tracking.sources import LONGEST_VALUE
 from router.db import LONG_AGO
-from router.lib.formats import say_count
+from router.lib.formats import format_count
 from router.lib.phones import (
     AmbiguousPhone,
     BadPhone,
@@ -368,7 +368,7 @@ class _Reading:
         width, delimiter = len(self.table.head), self.table.delimiter
         if any(cell.strip() for cell in record.cells[width:]):
             raise BadLine(
-                f"It has {say_count(len(record.cells), 'cell')}, and the head has {width}. A cell that holds a “{delimiter}” "
+                f"It has {format_count(len(record.cells), 'cell')}, and the head has {width}. A cell that holds a “{delimiter}” "
                 "has to stand in quotation marks."
             )
         if record.last_line > record.line and self._swallows_lines(record):

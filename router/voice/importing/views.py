@@ -8,7 +8,7 @@ from werkzeug.wrappers import Response
 
 from router.accounts.audit import record
 from router.accounts.sessions import require_person
-from router.lib.formats import say_count
+from router.lib.formats import format_count
 from router.scenarios.importing.files import UnreadableFile
 from router.scenarios.importing.kept_files import KeptFile, choose, find_file, forget_file, keep_file
 from router.scenarios.importing.two_readings import BadChoice, read_choices
@@ -124,7 +124,7 @@ def apply() -> Page:
     written = write_old_calls(server, project, log.calls, now)
     with server.database.writing() as session:
         if written:
-            record(session, current_actor(), now, "calls.imported", say_count(written, "call"), project.id)
+            record(session, current_actor(), now, "calls.imported", format_count(written, "call"), project.id)
         forget_file(session, CallLogFile)
     return render_template("voice/call_log_done.html", name=kept.name, log=log, written=written, most_shown=MOST_SHOWN)
 

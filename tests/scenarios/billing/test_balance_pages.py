@@ -14,7 +14,7 @@ from router.accounts.ledger import Post, charge_all, post
 from router.accounts.models import AuditEntry, LedgerEntry, Mail, Project
 from router.carriers.base import CarrierPrice, TryLater
 from router.db import Database
-from router.lib.formats import read_money, say_change
+from router.lib.formats import format_change, parse_money
 from router.scenarios.models import Scenario
 from router.scenarios.numbers.search import KNOWN_FOR, UNKNOWN_FOR, carrier_price, refresh_carrier_prices
 from router.server import Server
@@ -291,12 +291,12 @@ def test_the_carriers_own_price_is_asked_by_the_worker_and_remembered(server: Se
 
 
 def test_amounts_are_read_as_people_write_them() -> None:
-    assert [read_money(text, "EUR") for text in ("12", " 12.5", "12,50", "-3", "−3", "+0.01", "1 000")] == [
+    assert [parse_money(text, "EUR") for text in ("12", " 12.5", "12,50", "-3", "−3", "+0.01", "1 000")] == [
         1200, 1250, 1250, -300, -300, 1, 100000,
     ]  # fmt: skip
-    assert read_money("500", "JPY") == 500
-    assert read_money("1.234", "KWD") == 1234
+    assert parse_money("500", "JPY") == 500
+    assert parse_money("1.234", "KWD") == 1234
     for text, currency in (("1.5", "JPY"), ("1,234", "KWD"), ("1e5", "EUR"), ("٣", "EUR"), ("1.", "EUR"), ("", "EUR")):
         with pytest.raises(ValueError, match="Write an amount like"):
-            read_money(text, currency)
-    assert [say_change(minor, "EUR") for minor in (-150, 0, 5)] == ["−1.50 EUR", "+0.00 EUR", "+0.05 EUR"]
+            parse_money(text, currency)
+    assert [format_change(minor, "EUR") for minor in (-150, 0, 5)] == ["−1.50 EUR", "+0.00 EUR", "+0.05 EUR"]

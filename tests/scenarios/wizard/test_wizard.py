@@ -365,6 +365,15 @@ def test_a_viewer_who_opens_a_scenario_begins_no_draft(alice: FlaskClient, datab
     assert drafts(database) == 0
 
 
+@pytest.mark.parametrize("text", ["1_000", "1e3", "٣٠", "1,000.00"])
+def test_a_spending_limit_is_read_as_every_other_amount(alice: FlaskClient, text: str) -> None:
+    base = begin(alice)
+    answer = alice.post(f"{base}/numbers", data={"upkeep.on": "y", "upkeep.spending_limit": text, "do": "continue"})
+    assert answer.status_code == 422
+    assert f'value="{text}"' in answer.text
+    assert "Write an amount of EUR, like 25.00." in answer.text
+
+
 def test_junk_is_no_mistake_of_ours(alice: FlaskClient) -> None:
     base = begin(alice)
     junk = {"title": "\0a\ud7ff", "do": "\0", "version": "x", "to_buy.count": "٣", "upkeep.spending_limit": "1e999"}

@@ -40,7 +40,6 @@ SECONDS = Histogram(
     ["room"],
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15),
 )
-FAILED_DOCUMENTS = Counter("router_last_resort_total", "Calls answered by the last resort")
 
 
 def render(extra: dict[str, float]) -> bytes:

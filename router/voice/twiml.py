@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 import structlog
+from prometheus_client import Counter
 from sqlalchemy import text
 from twilio.twiml.voice_response import Dial, VoiceResponse  # type: ignore[import-untyped]  # twilio ships no types
 
@@ -21,6 +22,8 @@ RETRY_CALLBACK = "#rc=3&rp=all"
 
 TRIED = "caller_id=caller"
 """In the address of an action: the destination was rung with a caller's number that the carrier may have failed it for."""
+
+LAST_RESORTS = Counter("router_last_resort_total", "Documents of the last resort that were given to the carrier")
 
 NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -67,6 +70,7 @@ def forward_blindly(destination: str, call: InboundCall | None) -> str:
 
     `call` is None when the carrier's request could not be read.
     """
+    LAST_RESORTS.inc()
     caller, dialled = (call.caller.e164, call.number_e164) if call else (None, None)
     if not destination or same_line(destination, dialled) or same_line(destination, caller):
         return say(SORRY)

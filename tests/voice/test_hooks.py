@@ -1,5 +1,6 @@
 """Calls from their first ring to their end, over the real application on both databases."""
 
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -226,6 +227,22 @@ def test_an_error_inside_still_answers_a_dial(shop: Server, carrier: CarrierClie
     assert dial_of(carrier.dial(NUMBER))[0].text == "+14155550199"
     assert dial_of(carrier.action(NUMBER, 1, "busy"))[0].text == "+14155550199"
     assert dial_of(carrier.post("/voice/fallback", CallSid="CA1", To=NUMBER, From=ANNA))[0].text == "+14155550199"
+
+
+def test_r12_the_metrics_count_the_documents_of_the_last_resort(shop: Server, carrier: CarrierClient) -> None:
+    before = last_resorts(carrier.client)
+    carrier.dial(NUMBER)
+    assert last_resorts(carrier.client) == before
+    carrier.dial("+12125559876", sid="CA2")
+    carrier.post("/voice/fallback", CallSid="CA1", To=NUMBER, From=ANNA)
+    assert last_resorts(carrier.client) == before + 2
+
+
+def last_resorts(client: FlaskClient) -> float:
+    """What /metrics says."""
+    found = re.search(r"^router_last_resort_total (\S+)$", client.get("/metrics").text, re.MULTILINE)
+    assert found
+    return float(found.group(1))
 
 
 def test_destinations_ring_in_turn_until_one_answers(shop: Server, carrier: CarrierClient, clock: Any) -> None:

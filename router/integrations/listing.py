@@ -8,12 +8,11 @@ from typing import Any
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
+from router.integrations.labels import DELIVERY_STATES
 from router.integrations.models import Delivery, DeliveryAttempt, DestinationHealth, Integration
 from router.voice.models import Call
 from router.web.api import rows_of
 from router.web.errors import Problem
-
-STATES = ("pending", "leased", "done", "dead", "skipped", "expired")
 
 
 @dataclass(frozen=True)
@@ -52,8 +51,8 @@ def entries(session: Session, project_id: int, args: Mapping[str, str]) -> tuple
     """
     statement = select(Delivery).where(Delivery.project_id == project_id)
     if state := args.get("state", ""):
-        if state not in STATES:
-            raise Problem(422, f"“state” is one of {', '.join(STATES)}.", "state")
+        if state not in DELIVERY_STATES:
+            raise Problem(422, f"“state” is one of {', '.join(DELIVERY_STATES)}.", "state")
         statement = statement.where(Delivery.state == state)
     rows, following = rows_of(session, statement, Delivery.id, args)
     return _with_context(session, rows), following

@@ -11,7 +11,8 @@ from werkzeug.wrappers import Response as AnyResponse
 from router.accounts import audit
 from router.accounts.sessions import require_person
 from router.accounts.tokens import require_token
-from router.integrations.listing import STATES, Entry, attempts_of, entries, entry, place_of, troubles, waiting
+from router.integrations.labels import DELIVERY_STATES
+from router.integrations.listing import Entry, attempts_of, entries, entry, place_of, troubles, waiting
 from router.integrations.outbox import delivery_document, replay, replay_dead
 from router.integrations.problems import open_problems
 from router.lib.formats import format_count
@@ -27,25 +28,9 @@ SLOT_TITLES = {
     "ga4": "Google Analytics",
     "crm": "CRM",
 }
-STATE_TITLES = {
-    "pending": "waiting",
-    "leased": "being sent",
-    "done": "delivered",
-    "dead": "given up",
-    "skipped": "skipped",
-    "expired": "too late",
-}
-STATE_KINDS = {
-    "pending": "warn",
-    "leased": "quiet",
-    "done": "good",
-    "dead": "bad",
-    "skipped": "quiet",
-    "expired": "warn",
-}
 UNTOLD = ("missing", "creating", "warning")
 """Steps of a delivery that people do not read, or read elsewhere on its page."""
-WORDS = {"slots": SLOT_TITLES, "titles": STATE_TITLES, "kinds": STATE_KINDS, "states": STATES, "place_of": place_of}
+WORDS = {"slots": SLOT_TITLES, "states": DELIVERY_STATES, "place_of": place_of}
 
 
 @deliveries.get("")

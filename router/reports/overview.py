@@ -132,15 +132,6 @@ STATUS_WORDS = {
 }
 """Each status as a person says it, with the kind of its pill."""
 
-DELIVERY_WORDS = {
-    "pending": ("waiting", "quiet"),
-    "leased": ("being sent", "quiet"),
-    "done": ("delivered", "good"),
-    "dead": ("given up", "bad"),
-    "skipped": ("skipped", "warn"),
-    "expired": ("too late", "warn"),
-}
-
 EVENT_WORDS = {
     "call.started": "as the call began",
     "call.ended": "as the call ended",

@@ -37,13 +37,13 @@ from router.attribution.tag.install import (
 )
 from router.attribution.tracking.crawlers import STAFF, crawler_views, write_counts
 from router.attribution.tracking.schema import belongs, host_and_port
+from router.integrations.labels import DELIVERY_STATES
 from router.lib.phones import international, national, same_line
 from router.reports.call_detail import how_sure, read_receipt, reasons_of
 from router.reports.calls import CallFilter, calls_of, chosen_beyond, page_filter, scenario_titles
 from router.reports.expected import PERIODS, Period
 from router.reports.leaks import DAYS, LEAST_CALLERS, LEAST_CALLS, read_leaks
 from router.reports.overview import (
-    DELIVERY_WORDS,
     EVENT_WORDS,
     STATUS_WORDS,
     day_figures,
@@ -90,7 +90,7 @@ WORTH_A_LINE = 0.01
 def words() -> dict[str, Any]:
     return {
         "status_words": STATUS_WORDS,
-        "delivery_words": DELIVERY_WORDS,
+        "delivery_states": DELIVERY_STATES,
         "say_source": say_source,
         "only_announced": only_announced,
         "address_without": lambda names: address_with(**dict.fromkeys([*names, "next"])),

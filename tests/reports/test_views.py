@@ -7,13 +7,17 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from sqlalchemy import event
+from sqlalchemy import event, select
 
 from router.db import Database
+from router.integrations.labels import DELIVERY_STATES
+from router.integrations.models import Delivery
 from router.server import Server
 from router.voice.models import CallLeg
 from tests.people import NOW, Cast, sign_in
 from tests.reports.making import NUMBERS, leased, make_call, make_visit
+
+LABELS = [label for label, _ in DELIVERY_STATES.values()]
 
 
 @pytest.fixture
@@ -41,6 +45,20 @@ def test_the_overview_answers_before_anything_is_read(alice: FlaskClient, life: 
     assert "The CRM refused the key." in page
     assert "+49 1511 2345678" in page, "a missed caller who was not reached since"
     assert "None" not in page
+
+
+@pytest.mark.parametrize("state", DELIVERY_STATES)
+def test_a_delivery_looks_the_same_in_the_list_and_on_the_page_of_its_call(
+    alice: FlaskClient, database: Database, life: dict[str, int], state: str
+) -> None:
+    with database.writing() as session:
+        for delivery in session.scalars(select(Delivery)):
+            delivery.state = state
+        call_id = delivery.call_id
+    label, kind = DELIVERY_STATES[state]
+    for address in ("/deliveries", f"/calls/{call_id}"):
+        pills = re.findall(r'class="pill pill-(\w+)"[^>]*>([^<]+)<', alice.get(address).text)
+        assert [pill for pill in pills if pill[1] in LABELS] == [(kind, label)] * 3, address
 
 
 def test_an_empty_project_says_what_will_stand_here(alice: FlaskClient) -> None:

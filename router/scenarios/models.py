@@ -3,7 +3,19 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, Index, String, Text, UniqueConstraint, false, text
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    ForeignKey,
+    Index,
+    String,
+    Text,
+    UniqueConstraint,
+    and_,
+    false,
+    text,
+)
+from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, mapped_column
 
 from router.db import Base, BigId
@@ -47,6 +59,10 @@ class Scenario(Base):
     created_at: Mapped[datetime]
     deleted_at: Mapped[datetime | None]
     version: Mapped[int] = mapped_column(default=1)
+    """Raised by `mark_changed` alone."""
+    changed_by: Mapped[str] = mapped_column(String(254), default="", server_default="")
+    """Who raised `version` last."""
+    changed_at: Mapped[datetime | None]
     calls: Mapped[int] = mapped_column(default=0)
     """Filled by the worker."""
     accuracy: Mapped[int | None]
@@ -66,6 +82,11 @@ class Scenario(Base):
     """How often a page was given one of its numbers in the last 7 days and said whether it stands on it; filled by the worker."""
     shown_times: Mapped[int | None]
     """Of these: how often it stood on the page."""
+
+    def mark_changed(self, by: str, at: datetime) -> None:
+        """Raises `version`, so that nobody who saw the scenario before can overwrite this change unknowingly."""
+        self.version += 1
+        self.changed_by, self.changed_at = by, at
 
 
 class CallFlow(Base):
@@ -133,6 +154,26 @@ class TrackingNumber(Base):
     carrier_next_at: Mapped[datetime | None]
     """When the carrier is asked again (to release it); until then somebody may be asking."""
     carrier_error: Mapped[str] = mapped_column(String(300), default="", server_default="")
+
+    @hybrid_property
+    def is_dynamic(self) -> bool:
+        """Whether the number is lent to visitors when it is in a scenario: neither static nor the overflow number."""
+        return self.static_source is None and not self.overflow
+
+    @is_dynamic.inplace.expression
+    @classmethod
+    def _is_dynamic(cls) -> ColumnElement[bool]:
+        return and_(cls.static_source.is_(None), cls.overflow.is_(False))
+
+    @hybrid_property
+    def is_lendable(self) -> bool:
+        """Whether the number is dynamic and not leaving: what the pool of its scenario, or of its project, is made of."""
+        return self.is_dynamic and self.releasing_at is None and self.released_at is None
+
+    @is_lendable.inplace.expression
+    @classmethod
+    def _is_lendable(cls) -> ColumnElement[bool]:
+        return and_(cls.is_dynamic, cls.releasing_at.is_(None), cls.released_at.is_(None))
 
 
 class NumberBatch(Base):

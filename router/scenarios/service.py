@@ -86,7 +86,7 @@ def change_scenario(
         lock_purse(session, project)
     secrets = _store(session, server, project, scenario, wanted, parts, now)
     _turn(session, server, project, actor, scenario, wanted, found, now)
-    scenario.version += 1
+    scenario.mark_changed(actor.name, now)
     after = editable(scenario_document(session, server, scenario))
     changed = sorted(name for name in before if before[name] != after[name])
     _record(session, actor, now, "scenario.changed", scenario, fields=changed)
@@ -108,7 +108,7 @@ def switch_scenario(
         if enabled:
             cost_of_enabling(session, server, project, scenario, now).check()
         scenario.enabled = enabled
-        scenario.version += 1
+        scenario.mark_changed(actor.name, now)
         _record(session, actor, now, "scenario.enabled" if enabled else "scenario.disabled", scenario)
     return scenario
 
@@ -134,7 +134,7 @@ def connect_scenario(
     before = (scenario.enabled, scenario.to_buy)
     buying = connect(session, server, project, actor, scenario, found, now)
     if before != (scenario.enabled, scenario.to_buy):
-        scenario.version += 1
+        scenario.mark_changed(actor.name, now)
         action = "scenario.enabled" if scenario.enabled and not before[0] else "scenario.connected"
         _record(session, actor, now, action, scenario, **({"batch": buying.batch} if buying else {}))
     session.flush()
@@ -150,7 +150,7 @@ def delete_scenario(
     freed = len(place_numbers(session, server, scenario, {}))
     scenario.enabled = False
     scenario.deleted_at = now
-    scenario.version += 1
+    scenario.mark_changed(actor.name, now)
     stay_disabled(session, scenario)
     session.execute(delete(ScenarioDraft).where(ScenarioDraft.scenario_id == scenario.id))
     free_numbers_changed.send(server, session=session, project_id=project.id)
@@ -335,7 +335,7 @@ def switch_upkeep(
     if on and not began_with:
         raise Problem(409, NO_POOL)
     scenario.upkeep_on, scenario.upkeep_began_with = on, began_with
-    scenario.version += 1
+    scenario.mark_changed(actor.name, now)
     subject = f"scenario {scenario.id} “{scenario.title}”"
     record(session, actor, now, "upkeep.on" if on else "upkeep.off", subject, project.id)
     return scenario
@@ -344,9 +344,7 @@ def switch_upkeep(
 def _pool_size(session: Session, scenario: Scenario) -> int:
     """How many dynamic numbers it has, with those that *Connect* is still to buy."""
     counted = select(func.count(TrackingNumber.id)).where(
-        TrackingNumber.scenario_id == scenario.id,
-        TrackingNumber.static_source.is_(None),
-        TrackingNumber.overflow.is_(False),
+        TrackingNumber.scenario_id == scenario.id, TrackingNumber.is_dynamic
     )
     to_buy = scenario.to_buy
     return (session.scalar(counted) or 0) + len(to_buy.get("numbers", [])) + int(to_buy.get("count", 0))

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, and_, func, select
 from sqlalchemy.orm import Session
 
 from router.accounts.ledger import price_of
@@ -45,7 +45,7 @@ def read_pool(
     lock: bool = False,
 ) -> PoolFacts:
     """A fixed number of statements. With `lock` the numbers stay as they are to the end of the transaction."""
-    wanted = select(TrackingNumber).where(*_in_pool(scenario)).order_by(TrackingNumber.id)
+    wanted = select(TrackingNumber).where(_in_pool(scenario)).order_by(TrackingNumber.id)
     if lock:
         wanted = wanted.with_for_update().execution_options(populate_existing=True)
     rows = session.scalars(wanted).all()
@@ -60,20 +60,14 @@ def read_pool(
     )
 
 
-def _in_pool(scenario: Scenario) -> tuple[ColumnElement[bool], ...]:
+def _in_pool(scenario: Scenario) -> ColumnElement[bool]:
     """WHERE of the numbers that visitors of the scenario are lent."""
-    return (
-        TrackingNumber.scenario_id == scenario.id,
-        TrackingNumber.static_source.is_(None),
-        TrackingNumber.overflow.is_(False),
-        TrackingNumber.releasing_at.is_(None),
-        TrackingNumber.released_at.is_(None),
-    )
+    return and_(TrackingNumber.scenario_id == scenario.id, TrackingNumber.is_lendable)
 
 
 def pool_size(session: Session, scenario: Scenario) -> int:
     """How many numbers the pool has, without those that are being bought."""
-    return session.scalar(select(func.count(TrackingNumber.id)).where(*_in_pool(scenario))) or 0
+    return session.scalar(select(func.count(TrackingNumber.id)).where(_in_pool(scenario))) or 0
 
 
 def _candidates(

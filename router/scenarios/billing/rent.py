@@ -127,8 +127,7 @@ def _nobody_needs(project_id: int, now: datetime) -> Select[int, int | None]:
         .where(
             TrackingNumber.project_id == project_id,
             *unpaid(now - GRACE),
-            TrackingNumber.static_source.is_(None),
-            TrackingNumber.overflow.is_(False),
+            TrackingNumber.is_dynamic,
             TrackingNumber.pinned.is_(False),
             quiet,
         )

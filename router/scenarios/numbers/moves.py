@@ -48,7 +48,11 @@ def move_numbers(
             leave_scenario(number, before)
         number.scenario_id, number.static_source, number.overflow = scenario_id, None, False
         record(session, actor, now, "number.moved", number.e164, project.id, scenario=scenario_id)
-    _changed(session, server, project, moved, scenarios.values() if moved else ())
+    if moved:
+        for scenario in scenarios.values():
+            scenario.mark_changed(actor.name, now)
+        session.flush()
+        numbers_changed.send(server, session=session, project_id=project.id, number_ids=[number.id for number in moved])
     return moved
 
 
@@ -101,13 +105,3 @@ def leave_scenario(number: TrackingNumber, scenario: Scenario) -> None:
     number.last_flow_id = scenario.call_flow_id or number.last_flow_id
     if any(channel.get("number") == number.e164 for channel in scenario.channels):
         scenario.channels = [one for one in scenario.channels if one.get("number") != number.e164]
-
-
-def _changed(
-    session: Session, server: Server, project: Project, moved: Sequence[TrackingNumber], scenarios: Iterable[Scenario]
-) -> None:
-    for scenario in scenarios:
-        scenario.version += 1
-    session.flush()
-    if moved:
-        numbers_changed.send(server, session=session, project_id=project.id, number_ids=[number.id for number in moved])

@@ -228,7 +228,7 @@ def arrive(
     if scenario is not None:
         number.scenario_id = scenario.id
         number.static_source = static_sources(scenario.channels).get(order.e164)
-        scenario.version += 1
+        scenario.mark_changed(batch.actor, now)
     session.flush()
     numbers_changed.send(server, session=session, project_id=order.project_id, number_ids=[number.id])
     order.state, order.error, order.number_id, order.ended_at = "bought", "", number.id, now
@@ -269,7 +269,7 @@ def finish_batch(session: Session, batch: NumberBatch, scenario: Scenario | None
     batch.finished_at = now
     if batch.enable and scenario is not None and not scenario.enabled and _has_number(session, scenario):
         scenario.enabled = True
-        scenario.version += 1
+        scenario.mark_changed(batch.actor, now)
         subject = f"scenario {scenario.id} “{scenario.title}”"
         record(session, Actor(batch.actor), now, "scenario.enabled", subject, scenario.project_id)
 

@@ -66,7 +66,7 @@ def begin_release(
         return
     if scenario is not None:
         leave_scenario(number, scenario)
-        scenario.version += 1
+        scenario.mark_changed(actor_name, now)
     number.releasing_at = number.carrier_next_at = now
     number.carrier_error = ""
     session.flush()

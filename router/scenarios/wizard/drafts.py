@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Select, delete, or_, select
 from sqlalchemy.orm import Session
 
-from router.accounts.models import AuditEntry, Project
+from router.accounts.models import Project
 from router.db import insert_new
 from router.lib.crypto import KeyRing, SealBroken
 from router.lib.phones import BadPhone, read_phone
@@ -242,17 +242,6 @@ def change_rows(values: Values, verb: str, argument: str) -> None:
         del rows[at]
     elif verb == "up" and 0 < at < len(rows):
         rows[at - 1], rows[at] = rows[at], rows[at - 1]
-
-
-def last_change(session: Session, scenario: Scenario) -> tuple[str, datetime] | None:
-    """Who changed the scenario last, and when."""
-    wanted = select(AuditEntry.actor, AuditEntry.at).where(
-        AuditEntry.project_id == scenario.project_id,
-        AuditEntry.action.startswith("scenario."),
-        AuditEntry.subject.startswith(f"scenario {scenario.id} "),
-    )
-    row = session.execute(wanted.order_by(AuditEntry.id.desc()).limit(1)).first()
-    return (row.actor, row.at) if row else None
 
 
 MOST_OWN = 1000

@@ -26,7 +26,6 @@ from router.scenarios.wizard.drafts import (
     find_draft,
     keep_new,
     keep_stored,
-    last_change,
     open_new,
     open_stored,
     save,
@@ -231,7 +230,6 @@ def _page(desk: Desk, step: Step, trial: Trial | None = None) -> str:
     market = _market(desk, step)
     with server.database.reading() as session:
         more = EXTRAS.get(step.name, _nothing)(session, desk)
-        rival = last_change(session, desk.scenario) if desk.stale and desk.scenario else None
     look = "stored" in request.args and request.method == "GET"
     return render_template(
         f"scenarios/wizard/{step.name}.html",
@@ -244,7 +242,6 @@ def _page(desk: Desk, step: Step, trial: Trial | None = None) -> str:
         errors=FieldErrors(errors, desk.values),
         summary=[(step_of(field), element_of(field, desk.values), said) for field, said in errors.items()],
         findings=trial.findings if trial else [],
-        rival=rival,
         differing=differing(desk, stored_values(server, desk)) if desk.stale else [],
         look=look,
         scenario=desk.scenario,

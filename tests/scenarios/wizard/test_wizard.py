@@ -322,6 +322,32 @@ def test_the_second_of_two_admins_is_told_and_overwrites_only_knowingly(
     assert (found["title"], found["tagging"]["format"], found["version"]) == ("Spring", "XXX-XXX", 4)
 
 
+def test_whoever_changed_the_scenario_last_is_named_whatever_he_did_to_it(
+    alice: FlaskClient, app: Flask, cast: Cast, server: Server, database: Database
+) -> None:
+    """Also when it was done on another page: upkeep switched, a number moved, a number given back."""
+    scenario_id = make(alice)
+    with database.writing() as session:
+        join(session, cast.bob, cast.project, "admin")
+        numbers = {one.e164: one for one in session.scalars(select(TrackingNumber))}
+        first, third = numbers[FIRST], numbers[THIRD]
+        first.owned_elsewhere = False
+    bob, path = sign_in(app.test_client(), cast.bob), f"/scenarios/{scenario_id}/tagging"
+    for address, form in (
+        (f"/scenarios/{scenario_id}/upkeep-switch", {}),
+        ("/numbers/move", {"number": third.id, "scenario": scenario_id}),
+        ("/numbers/release", {"number": first.id}),
+    ):
+        alice.post(path, data={"title": "Hers", "do": "keep"} | TYPED["tagging"])
+        before = document(server, scenario_id)["version"]
+        assert bob.post(address, data=form).status_code == 302, address
+        assert document(server, scenario_id)["version"] == before + 1, address
+        late = alice.post(path, data={"title": "Hers", "do": "apply"} | TYPED["tagging"])
+        assert late.status_code == 409, address
+        assert "bob@example.com changed this scenario" in late.text, address
+        alice.post(f"/scenarios/{scenario_id}/discard")
+
+
 def test_numbers_that_come_in_while_somebody_edits_stay(
     alice: FlaskClient, cast: Cast, server: Server, database: Database
 ) -> None:

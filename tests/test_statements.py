@@ -1,5 +1,6 @@
 """Statements of the hot paths, run by the driver's own cursor, behave as SQLAlchemy's own execution does."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -38,7 +39,28 @@ def test_rows_come_back_with_their_types(database: Database) -> None:
     with database.reading() as session:
         row = facts.first(session, {"wanted": "a"})
     assert row is not None
-    assert row[1].tzinfo is UTC
+    assert row.name == "a"
+    assert row.changed_at.tzinfo is UTC
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    name: str
+    changed_at: datetime
+
+
+def test_rows_come_back_as_the_class_whose_fields_are_the_columns(database: Database) -> None:
+    columns = (FACT.c.name, FACT.c.changed_at)
+    by_class = Statement(lambda _: select(*columns).where(FACT.c.name == bindparam("wanted")), Fact)
+    with database.writing() as session:
+        remember.run(session, given())
+        assert by_class.first(session, {"wanted": "a"}) == Fact("a", NOON)
+
+
+def test_a_class_with_other_fields_than_the_columns_is_refused(database: Database) -> None:
+    swapped = Statement(lambda _: select(FACT.c.changed_at, FACT.c.name), Fact)
+    with database.reading() as session, pytest.raises(ValueError, match="other fields"):
+        swapped.all(session, {})
 
 
 def test_what_a_block_wrote_is_rolled_back_when_it_raises(database: Database) -> None:

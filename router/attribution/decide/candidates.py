@@ -172,10 +172,12 @@ _TAPPED = (
 _LEASES = Statement(
     lambda _: (
         select(
-            *(_visit[name] for name in ("id", "number", "source_key", "span_started_at", "last_sign_at", "left")),
-            _lease.started_at,
+            *(
+                _visit[name]
+                for name in ("id", "number", "visitor", "source_key", "span_started_at", "last_sign_at", "left")
+            ),
+            _lease.started_at.label("leased_at"),
             _TAPPED.c.tapped_at,
-            _visit.visitor,
             *(_visit[name] for name in SOURCE_COLUMNS),
         )
         .join_from(table_of(Lease), table_of(Visit), _visit.id == _lease.visit_id)
@@ -238,26 +240,24 @@ def weighed_candidates(
     values = {"number": number_id, "at": at, "oldest": at - reach.age, "tapped_since": at - LATE_TAP_BEFORE}
     values["most"] = reach.leases
     rows = _LEASES.all(session, values)
-    newest = {row[0]: row for row in reversed(rows)}
-    earlier = _last_signs(session, [visit_id for visit_id, row in newest.items() if row[3] > at], at)
-    candidates = [_candidate(row, earlier.get(row[0])) for row in newest.values()]
+    newest = {row.id: row for row in reversed(rows)}
+    earlier = _last_signs(session, [row.id for row in newest.values() if row.span_started_at > at], at)
+    candidates = []
+    for row in newest.values():
+        last_sign_at, left = earlier.get(row.id, (row.last_sign_at, row.left))
+        candidates.append(
+            Candidate(row.id, row.number, row.source_key, row.leased_at, last_sign_at, row.visitor, left, row.tapped_at)
+        )
     weighed = weigh(candidates, hold, at, earlier=len(rows) == reach.leases)
-    best = [one.candidate.visit_id for one in weighed[:1]]
-    return weighed, {visit_id: dict(zip(SOURCE_COLUMNS, newest[visit_id][9:], strict=True)) for visit_id in best}
+    if not weighed:
+        return weighed, {}
+    best = newest[weighed[0].candidate.visit_id]
+    return weighed, {best.id: {name: getattr(best, name) for name in SOURCE_COLUMNS}}
 
 
-LastSign = tuple[datetime, bool]
-"""When it was, and whether it said that the page was being left."""
-
-
-def _candidate(row: tuple[Any, ...], earlier: LastSign | None) -> Candidate:
-    visit_id, number, source_key, _, last_sign_at, left, leased_at, tapped_at, visitor = row[:9]
-    last_sign_at, left = earlier or (last_sign_at, left)
-    return Candidate(visit_id, number, source_key, leased_at, last_sign_at, visitor, left, tapped_at)
-
-
-def _last_signs(session: Session, visit_ids: list[int], at: datetime) -> dict[int, LastSign]:
-    """The end of the newest span that had begun at a moment, for visits whose present span began later."""
+def _last_signs(session: Session, visit_ids: list[int], at: datetime) -> dict[int, tuple[datetime, bool]]:
+    """When the newest span that had begun at a moment ended, and whether the page was left then, for visits whose present span began
+    later."""
     if not visit_ids:
         return {}
     rows = session.execute(_SPANS, {"visits": visit_ids, "at": at})

@@ -165,4 +165,4 @@ def shown_instead(session: Session, scenario_id: int, policy: str, visit_id: int
     found = _OVERFLOW_NUMBER.first(session, {"scenario": scenario_id}) if policy == OVERFLOW else None
     outcome = OVERFLOW if found else KEEP
     _COUNT.run(session, {"visit_id": visit_id, "scenario_id": scenario_id, "outcome": outcome, "at": now})
-    return str(found[0]) if found else None
+    return str(found.e164) if found else None

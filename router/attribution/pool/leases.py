@@ -7,7 +7,7 @@ What leases ask of the rows of pool numbers (R6). Built once: building a stateme
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
@@ -108,7 +108,7 @@ def look_statement(only_idle: bool, pass_locked: bool, prefixes: int = 0) -> Sta
             firsts = [skip_locked(first, dialect) for first in firsts]
         return union_all(*(select(*one.subquery(f"first_{i}").c) for i, one in enumerate(firsts)))
 
-    return Statement(build)
+    return Statement(build, PoolEntry)
 
 
 def _first(order: Any, same_source: bool) -> Select[Any]:
@@ -237,27 +237,26 @@ ALONE = Sharing(shared=False, mixed=False)
 
 
 @dataclass(frozen=True, slots=True)
-class HeldLease:
-    """A lease with its number as it stands now, seen from the visit that holds or held it."""
+class HeldLease(PoolEntry):
+    """A lease of a visit, with its number as it stands now."""
 
     lease_id: int
     scenario_id: int
-    turn: int
+    lease_no: int
+    """The number's lease counter when this lease was taken."""
     shared: bool
     on_page: bool
     """The page has said that the number stands on it."""
     returned: bool
     """The page has said that the number stands nowhere on it: the visit does not hold it any more."""
-    entry: PoolEntry = field(repr=False)
 
     def still_held(self, visitor: str, active: bool) -> bool:
         """An active visit keeps its number, shared or not; an ended one gets it back if nobody was lent it since."""
-        kept = active and not self.returned and self.entry.group_turn <= self.turn
-        return self.entry.visitor == visitor or kept
+        return self.visitor == visitor or (active and not self.returned and self.group_turn <= self.lease_no)
 
     def was_left_behind(self, visitor: str) -> bool:
         """The number was idle, and this visitor got it back with a later visit: his earlier page is not among those that hold it."""
-        return self.entry.visitor == visitor and self.turn < self.entry.group_turn
+        return self.visitor == visitor and self.lease_no < self.group_turn
 
 
 def lend(session: Session, rules: PoolRules, taker: Taker, now: datetime, *, lost: bool = False) -> PoolEntry | None:
@@ -307,32 +306,30 @@ def _lend_waiting(session: Session, rules: PoolRules, taker: Taker, now: datetim
 def take_back(session: Session, rules: PoolRules, taker: Taker, held: HeldLease, active: bool, now: datetime) -> bool:
     """Gives a visitor's visit the number that another one of his holds: he never shares with himself, but goes on to share with others
     as long as one of them is active."""
-    entry = held.entry
-    idle = entry.is_idle(rules.hold, now)
-    values = _lent(entry, taker, idle, now)
-    values |= {"held_turn": held.turn, "scenario": rules.scenario_id, "seen_sign_at": entry.last_sign_at}
+    idle = held.is_idle(rules.hold, now)
+    values = _lent(held, taker, idle, now)
+    values |= {"held_turn": held.lease_no, "scenario": rules.scenario_id, "seen_sign_at": held.last_sign_at}
     if take_back_statement(active, idle).first(session, values) is None:
         return False
-    sharing = _share(session, entry, taker, now - rules.hold) if not idle else ALONE
-    _write_lease(session, rules, taker, entry, sharing, now)
+    sharing = _share(session, held, taker, now - rules.hold) if not idle else ALONE
+    _write_lease(session, rules, taker, held, sharing, now)
     return True
 
 
 def take_again(session: Session, rules: PoolRules, taker: Taker, held: HeldLease, now: datetime) -> bool:
     """Lends a number that was given back to the same visit again, unless somebody else was lent it since or had it before and still has."""
-    entry = held.entry
-    if entry.visitor == taker.visitor:
+    if held.visitor == taker.visitor:
         return take_back(session, rules, taker, held, False, now)
-    if entry.turn != held.turn or not entry.is_idle(rules.hold, now):
+    if held.turn != held.lease_no or not held.is_idle(rules.hold, now):
         return False
-    return _take(session, rules, taker, entry, now, pass_locked=True)
+    return _take(session, rules, taker, held, now, pass_locked=True)
 
 
 def share_unmarked(session: Session, rules: PoolRules, taker: Taker, held: HeldLease, now: datetime) -> None:
     """A visit that had ended and lives again holds its number beside those who were lent it meanwhile: all of them share it from now on. It
     may have shared the number before, with others."""
-    if held.entry.turn > held.turn:
-        sharing = _share(session, held.entry, taker, now - rules.hold)
+    if held.turn > held.lease_no:
+        sharing = _share(session, held, taker, now - rules.hold)
         if sharing.mixed or (sharing.shared and not held.shared):
             session.execute(_MARK_OWN, {"held": held.lease_id, "is_mixed": sharing.mixed})
 
@@ -342,16 +339,17 @@ def _share(session: Session, entry: PoolEntry, taker: Taker, since: datetime) ->
     visits of one visitor never share."""
     holders = {"number": entry.number_id, "group": entry.group_turn, "since": since}
     holders |= {"holder": taker.visitor, "taker_source": taker.source_key}
-    [(found,)] = _OTHERS.all(session, holders)
-    if found is not None:
-        _MARK_SHARED.run(session, holders)
-    return Sharing(shared=found is not None, mixed=bool(found))
+    [others] = _OTHERS.all(session, holders)
+    if others.mixed is None:
+        return ALONE
+    _MARK_SHARED.run(session, holders)
+    return Sharing(shared=True, mixed=bool(others.mixed))
 
 
 def keep_alive(session: Session, visitor: str, held: HeldLease, active: bool, now: datetime) -> bool:
     """A sign of life reaches the number; False when it was lent to somebody else meanwhile."""
-    number = {"number": held.entry.number_id, "scenario": held.scenario_id}
-    values = number | {"holder": visitor, "held_turn": held.turn, "sign_at": now}
+    number = {"number": held.number_id, "scenario": held.scenario_id}
+    values = number | {"holder": visitor, "held_turn": held.lease_no, "sign_at": now}
     return keep_alive_statement(active).first(session, values) is not None
 
 
@@ -363,7 +361,7 @@ def _look(
     values = {"scenario": rules.scenario_id, "source": taker.source_key, "idle_before": now - rules.hold}
     values |= {f"begins_{i}": f"+{prefix}%" for i, prefix in enumerate(rules.prefixes)}
     statement = look_statement(only_idle, pass_locked, len(rules.prefixes))
-    return [PoolEntry(*row) for row in statement.all(session, values)]
+    return statement.all(session, values)
 
 
 def _take(
@@ -414,11 +412,8 @@ def _write_lease(
 def held_by(session: Session, visit_id: int) -> list[HeldLease]:
     """The newest lease of a visit in each scenario whose pool still has the number, in ascending scenario, also one that was given back. A
     visit may hold several free numbers: of those the newest lease of each, in the order in which it was first lent."""
-    leases = [
-        HeldLease(row[0], row[1], row[2], row[3], row[4], row[5], PoolEntry(*row[6:]))
-        for row in _HELD_BY.all(session, {"visit": visit_id})
-    ]
-    newest = {(one.scenario_id, one.entry.number_id if one.scenario_id < 0 else 0): one for one in leases}
+    leases: list[HeldLease] = _HELD_BY.all(session, {"visit": visit_id})
+    newest = {(one.scenario_id, one.number_id if one.scenario_id < 0 else 0): one for one in leases}
     return sorted(newest.values(), key=lambda one: one.scenario_id)
 
 
@@ -430,12 +425,14 @@ _WRITE_LEASE = Statement(
 
 _HELD_BY = Statement(
     lambda _: (
-        select(lease.id, lease.scenario_id, lease.turn, lease.shared)
-        .add_columns(lease.shown_at.is_not(None), lease.returned_at.is_not(None), *COLUMNS)
+        select(*COLUMNS)
+        .add_columns(lease.id.label("lease_id"), lease.scenario_id, lease.turn.label("lease_no"), lease.shared)
+        .add_columns(lease.shown_at.is_not(None).label("on_page"), lease.returned_at.is_not(None).label("returned"))
         .join_from(LEASE, POOL, and_(pool.number_id == lease.number_id, pool.scenario_id == lease.scenario_id))
         .where(lease.visit_id == bindparam("visit"))
         .order_by(lease.id)
-    )
+    ),
+    HeldLease,
 )
 
 _HERE = (lease.number_id == bindparam("number"), lease.turn >= bindparam("group"), lease.returned_at.is_(None))
@@ -460,7 +457,7 @@ _MARK_OWN = update(LEASE).where(lease.id == bindparam("held")).values(shared=Tru
 
 _OTHERS = Statement(  # NULL: nobody else; 1: somebody of another source
     lambda _: (
-        select(func.max(case((_OTHER_SOURCE, 1), else_=0)))
+        select(func.max(case((_OTHER_SOURCE, 1), else_=0)).label("mixed"))
         .join_from(LEASE, VISIT, VISIT.c.id == lease.visit_id)
         .where(*_HERE, *_ACTIVE_OTHER)
     )

@@ -64,7 +64,7 @@ def read_report(body: Mapping[str, Any]) -> Report:
 def record_shown(session: Session, visit_id: int, held: HeldLease, now: datetime) -> None:
     """The number stands on a page of the visit; the first time counts. The number's row is locked already."""
     if not held.on_page:
-        _SHOWN.run(session, {"visit": visit_id, "number": held.entry.number_id, "now": now})
+        _SHOWN.run(session, {"visit": visit_id, "number": held.number_id, "now": now})
 
 
 def record_in_its_place(session: Session, visit_id: int, before: HeldLease, e164: str, now: datetime) -> None:
@@ -82,15 +82,15 @@ def note_unplaced(session: Session, held: HeldLease, now: datetime) -> None:
 def give_back(session: Session, held: HeldLease, now: datetime) -> bool:
     """The visit no longer holds the number; if nobody was lent it since, it is again as it was before. False: another page of the visit has
     just said that it shows it."""
-    number_id = held.entry.number_id
+    number_id = held.number_id
     row = _LOCKED.first(session, {"number": number_id})
     if _RETURN.first(session, {"lease": held.lease_id, "now": now}) is None:
         return False
     if row is not None:
-        counter = Counter(number_id, *row)
+        counter = Counter(number_id, row.turn, row.group_turn, row.last_sign_at)
         holders = _holders(session, counter)
-        last = holders[-1] if holders else _last_holder(session, counter, held.turn)
-        if last is None or last.turn < held.turn:
+        last = holders[-1] if holders else _last_holder(session, counter, held.lease_no)
+        if last is None or last.turn < held.lease_no:
             before = _before(session, counter, holders, last)
             _RESTORE.run(session, {"number": number_id, "seen_turn": counter.turn, **before})
         _unmark(session, counter, holders)
@@ -144,13 +144,13 @@ def _last_holder(session: Session, counter: Counter, turn: int) -> Holder | None
     """The last lease before those that were given back, when no other of their group is left. It ended when the group began, or the lease
     with this turn, or when somebody else had the number to himself before."""
     number = {"number": counter.number_id}
-    found = _LAST_HOLDER.first(session, number)
-    if found is None:
+    last: Holder | None = _LAST_HOLDER.first(session, number)
+    if last is None:
         return None
-    last = Holder(*found)
     values = number | {"last": last.turn, "its_visitor": last.visitor, "group": min(turn, counter.group_turn)}
     lent_on = _LENT_ON.first(session, values)
-    return replace(last, lost_at=min(filter(None, (last.lost_at, *(lent_on or ()))), default=None))
+    ends = (last.lost_at, lent_on.started_at if lent_on else None)
+    return replace(last, lost_at=min(filter(None, ends), default=None))
 
 
 NEVER_SHOWN = {"its_visitor": "", "source": 0, "leased_at": LONG_AGO, "sign_at": LONG_AGO}
@@ -172,8 +172,8 @@ def _last_sign(session: Session, holder: Holder) -> datetime:
         return holder.last_sign_at
     if holder.span_started_at < holder.lost_at:
         return holder.lost_at
-    [(last_at,)] = _SPAN_BEFORE.all(session, {"visit": holder.visit_id, "lost_at": holder.lost_at})
-    return min(last_at or holder.leased_at, holder.lost_at)
+    [span] = _SPAN_BEFORE.all(session, {"visit": holder.visit_id, "lost_at": holder.lost_at})
+    return min(span.last_at or holder.leased_at, holder.lost_at)
 
 
 def _unmark(session: Session, counter: Counter, holders: Sequence[Holder]) -> None:
@@ -191,8 +191,7 @@ def _unmark(session: Session, counter: Counter, holders: Sequence[Holder]) -> No
 
 
 def _holders(session: Session, counter: Counter) -> list[Holder]:
-    rows = _HOLDERS.all(session, {"number": counter.number_id, "group": counter.group_turn})
-    return [Holder(*row) for row in rows]
+    return _HOLDERS.all(session, {"number": counter.number_id, "group": counter.group_turn})
 
 
 _LOCKED = Statement(
@@ -267,21 +266,22 @@ _LENT_ON = Statement(
 )
 _span = table_of(VisitSpan).c
 _SPAN_BEFORE = Statement(
-    lambda _: select(func.max(_span.last_at)).where(
+    lambda _: select(func.max(_span.last_at).label("last_at")).where(
         _span.visit_id == bindparam("visit"), _span.started_at < bindparam("lost_at")
     )
 )
 
 
 _NOT_RETURNED = (
-    select(lease.turn, lease.started_at)
-    .add_columns(*(VISIT.c[name] for name in ("id", "project_id", "visitor", "source_key")))
-    .add_columns(*(VISIT.c[name] for name in ("started_at", "span_started_at", "last_sign_at")), _MOVED_AT)
+    select(lease.turn, lease.started_at.label("leased_at"), lease.visit_id)
+    .add_columns(*(VISIT.c[name] for name in ("project_id", "visitor", "source_key")))
+    .add_columns(VISIT.c.started_at.label("begun_at"), VISIT.c.span_started_at, VISIT.c.last_sign_at)
+    .add_columns(_MOVED_AT.label("lost_at"))
     .join_from(LEASE, VISIT, VISIT.c.id == lease.visit_id)
     .where(lease.number_id == bindparam("number"), lease.returned_at.is_(None))
 )
-_HOLDERS = Statement(lambda _: _NOT_RETURNED.where(lease.turn >= bindparam("group")).order_by(lease.turn))
-_LAST_HOLDER = Statement(lambda _: _NOT_RETURNED.order_by(lease.turn.desc()).limit(1))
+_HOLDERS = Statement(lambda _: _NOT_RETURNED.where(lease.turn >= bindparam("group")).order_by(lease.turn), Holder)
+_LAST_HOLDER = Statement(lambda _: _NOT_RETURNED.order_by(lease.turn.desc()).limit(1), Holder)
 
 
 DAYS = 7

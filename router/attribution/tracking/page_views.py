@@ -193,8 +193,8 @@ def _changed_free_ones(
     if not leases:
         return []
     active = visit.is_active(FREE_HOLD, now)
-    kept = {lease.entry.e164: lease.still_held(visit.visitor, active) for lease in leases}
-    lost = any(not kept[one.entry.e164] and one.entry.lease_started_at >= visit.last_sign_at for one in leases)
+    kept = {lease.e164: lease.still_held(visit.visitor, active) for lease in leases}
+    lost = any(not kept[one.e164] and one.lease_started_at >= visit.last_sign_at for one in leases)
     numbers = _goes_on(session, visit, pools, groups, now)
     return numbers if lost or not all(kept.get(one.e164) for one in numbers) else []
 
@@ -269,7 +269,7 @@ def _goes_on(
 ) -> list[GivenNumber]:
     def kept_or_lent(scenario: TagScenario, lease: HeldLease | None, prefixes: Prefixes) -> str | None:
         if lease and _keeps(session, visit, scenario, lease, FREE_HOLD, now):
-            return lease.entry.e164
+            return lease.e164
         return _given(session, visit, scenario, prefixes, now, lost=lease is not None)
 
     return shown_to(session, visit, scenarios, groups, _held(session, visit, now), kept_or_lent)
@@ -316,7 +316,7 @@ def _free_ones(pool: TagScenario, groups: Groups, held: Sequence[HeldLease], giv
     """R13: a number for each class suffix that the page has bound to a prefix, and for the others."""
 
     def given(prefixes: Prefixes) -> str | None:
-        lease = next((one for one in held if one.scenario_id == pool.id and begins(one.entry.e164, prefixes)), None)
+        lease = next((one for one in held if one.scenario_id == pool.id and begins(one.e164, prefixes)), None)
         return give(pool, lease, prefixes)
 
     return [GivenNumber(pool, e164, suffixes) for e164, suffixes in suffixes_by_number(groups, given).items()]
@@ -339,10 +339,10 @@ def _first_number(
         lease = None
     while before and lease and lease.still_held(visit.visitor, active := before.is_active(scenario.hold, now)):
         if take_back(session, scenario.rules_for(prefixes), taker, lease, active, now):
-            return lease.entry.e164
+            return lease.e164
         lost = True  # somebody came to share it at this moment: look again whether it is held still
         again = [one for one in held_by(session, before.id) if one.scenario_id == scenario.id]
-        lease = next((one for one in again if begins(one.entry.e164, prefixes)), None)
+        lease = next((one for one in again if begins(one.e164, prefixes)), None)
     return _given(session, visit, scenario, prefixes, now, lost=lost)
 
 

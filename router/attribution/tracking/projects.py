@@ -89,10 +89,6 @@ class GivenNumber:
 
 
 _project, _scenario, _pool = table_of(Project).c, table_of(Scenario).c, table_of(PoolNumber).c
-_SAID_BY_PROJECT = (
-    *("consent", "gpc_refuses", "tag_address", "staff_addresses"),
-    *("unwanted_referrals", "ignore_automation"),
-)
 _HAS_FREE_POOL = case(
     (_scenario.id.is_(None), exists(select(_pool.number_id).where(_pool.scenario_id == free_pool(_project.id)))),
     else_=false(),
@@ -102,9 +98,13 @@ _TAG_PROJECT = Statement(
         select(
             *(_project[name] for name in ("id", "site", "country", "visit_gap_seconds", "source_days", "suspended_at")),
             _HAS_FREE_POOL.label("has_free_pool"),
-            *(_scenario[name] for name in ("id", "aim", "hold_seconds", "tagging", "terms", "channels")),
-            *(_scenario[name] for name in ("exhausted", "survival")),
-            *(_project[name] for name in _SAID_BY_PROJECT),
+            _scenario.id.label("scenario_id"),
+            *(
+                _scenario[name]
+                for name in ("aim", "hold_seconds", "tagging", "terms", "channels", "exhausted", "survival")
+            ),
+            *(_project[name] for name in ("consent", "gpc_refuses", "tag_address", "staff_addresses")),
+            *(_project[name] for name in ("unwanted_referrals", "ignore_automation")),
         )
         .join_from(
             table_of(Project),
@@ -123,25 +123,39 @@ def find_tag_project(session: Session, key: str) -> TagProject | None:
     rows = _TAG_PROJECT.all(session, {"tag_key": key[:32]})
     if not rows:
         return None
-    project_id, site, country, gap, source_days, suspended_at, has_free_pool, *_ = rows[0]
-    scenarios = [TagScenario(*row[7 : -len(_SAID_BY_PROJECT)]) for row in rows if row[7] is not None]
-    consent, gpc_refuses, tag_address, staff, unwanted, ignore_automation = rows[0][-len(_SAID_BY_PROJECT) :]
-    if has_free_pool:
-        scenarios = [TagScenario(free_pool(project_id), FREE_AIM, int(FREE_HOLD.total_seconds()), {})]
-    suspended = suspended_at is not None
+    project = rows[0]
+    if project.suspended_at is not None:
+        scenarios = []
+    elif project.has_free_pool:
+        scenarios = [TagScenario(free_pool(project.id), FREE_AIM, int(FREE_HOLD.total_seconds()), {})]
+    else:
+        scenarios = [
+            TagScenario(
+                id=row.scenario_id,
+                aim=row.aim,
+                hold_seconds=row.hold_seconds,
+                tagging=row.tagging,
+                terms=row.terms,
+                channels=row.channels,
+                exhausted=row.exhausted,
+                survival=row.survival,
+            )
+            for row in rows
+            if row.scenario_id is not None
+        ]
     return TagProject(
-        project_id,
-        key[:32],
-        site,
-        country,
-        timedelta(seconds=gap),
-        source_days,
-        suspended,
-        [] if suspended else scenarios,
-        consent,
-        bool(gpc_refuses),
-        tag_address,
-        tuple(staff),
-        tuple(unwanted),
-        bool(ignore_automation),
+        id=project.id,
+        key=key[:32],
+        site=project.site,
+        country=project.country,
+        gap=timedelta(seconds=project.visit_gap_seconds),
+        source_days=project.source_days,
+        suspended=project.suspended_at is not None,
+        scenarios=scenarios,
+        consent=project.consent,
+        gpc_refuses=bool(project.gpc_refuses),
+        tag_address=project.tag_address,
+        staff=tuple(project.staff_addresses),
+        unwanted=tuple(project.unwanted_referrals),
+        ignore_automation=bool(project.ignore_automation),
     )

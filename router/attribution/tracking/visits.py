@@ -131,7 +131,8 @@ def continues(visit: KnownVisit, evidence: Evidence, gap: timedelta, now: dateti
 COLUMNS = [VISIT.c[name] for name in KnownVisit.__slots__]
 
 _BY_ID = Statement(
-    lambda _: select(*COLUMNS).where(VISIT.c.id == bindparam("visit"), VISIT.c.project_id == bindparam("project"))
+    lambda _: select(*COLUMNS).where(VISIT.c.id == bindparam("visit"), VISIT.c.project_id == bindparam("project")),
+    KnownVisit,
 )
 
 _LAST_OF_VISITOR = Statement(
@@ -140,26 +141,25 @@ _LAST_OF_VISITOR = Statement(
         .where(VISIT.c.project_id == bindparam("project"), VISIT.c.visitor == bindparam("visitor"))
         .order_by(VISIT.c.started_at.desc(), VISIT.c.id.desc())
         .limit(1)
-    )
+    ),
+    KnownVisit,
 )
-
-
 _LOCKED = select(*COLUMNS).where(VISIT.c.id == bindparam("visit")).with_for_update()
 
 
 def find_visit(session: Session, project_id: int, visit_id: int) -> KnownVisit | None:
-    row = _BY_ID.first(session, {"visit": visit_id, "project": project_id})
-    return KnownVisit(*row) if row else None
+    visit: KnownVisit | None = _BY_ID.first(session, {"visit": visit_id, "project": project_id})
+    return visit
 
 
 def locked_visit(session: Session, visit: KnownVisit) -> KnownVisit:
     """The visit as it is now; nobody else changes it until the end of the transaction."""
-    return KnownVisit(*session.execute(_LOCKED, {"visit": visit.id}).one())
+    return KnownVisit(**session.execute(_LOCKED, {"visit": visit.id}).one()._mapping)
 
 
 def last_visit_of(session: Session, project_id: int, visitor: str) -> KnownVisit | None:
-    row = _LAST_OF_VISITOR.first(session, {"project": project_id, "visitor": visitor})
-    return KnownVisit(*row) if row else None
+    visit: KnownVisit | None = _LAST_OF_VISITOR.first(session, {"project": project_id, "visitor": visitor})
+    return visit
 
 
 def begin_visit(
@@ -188,8 +188,8 @@ def begin_visit(
         **origin.source.as_dict(),
         **next_visit_number(session, project_id),
     }
-    [(visit_id, number)] = _INSERT_VISIT.all(session, values)
-    values |= {"id": visit_id, "number": number}
+    [inserted] = _INSERT_VISIT.all(session, values)
+    values |= {"id": inserted.id, "number": inserted.number}
     return KnownVisit(**{name: values[name] for name in KnownVisit.__slots__})
 
 

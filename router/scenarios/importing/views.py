@@ -4,6 +4,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 from flask import Blueprint, flash, redirect, render_template, request, url_for
@@ -42,10 +43,10 @@ def add_old_settings_section(server: Server) -> None:
     add_section(server, Section("Bring over", PATH, 60, "admin"))
 
 
-@old_settings_pages.before_app_request
-def allow_a_file() -> None:
-    """Before the form is read: this one may be larger than others."""
-    if request.endpoint == "old_settings.send":
+@old_settings_pages.url_value_preprocessor
+def allow_a_file(endpoint: str | None, _: Any) -> None:
+    """This form may be larger than others. Runs before the hooks of requests, of which the CSRF check reads the form."""
+    if endpoint == "old_settings.send":
         request.max_content_length = MOST_BYTES
 
 

@@ -41,10 +41,10 @@ def add_call_log_section(server: Server) -> None:
     add_section(server, Section("Call history", PATH, 61, "admin"))
 
 
-@call_log_pages.before_app_request
-def allow_a_file() -> None:
-    """Before the form is read: this one may be larger than others."""
-    if request.endpoint == "call_log.send":
+@call_log_pages.url_value_preprocessor
+def allow_a_file(endpoint: str | None, _: Any) -> None:
+    """This form may be larger than others. Runs before the hooks of requests, of which the CSRF check reads the form."""
+    if endpoint == "call_log.send":
         request.max_content_length = MOST_BYTES + 64 * 1024
 
 

@@ -41,6 +41,62 @@ def test_everything_the_readme_links_to_is_there() -> None:
 
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+RULES = ROOT / "docs/rules.md"
+TEXTS = [
+    *(path for name in ("README.md", "CONTRIBUTING.md") for path in ROOT.glob(name)),
+    *(
+        path
+        for folder in ("bench", "docs", "router", "scripts", "tests")
+        for path in sorted((ROOT / folder).rglob("*"))
+    ),
+]
+TEXTS = [
+    path for path in TEXTS if path.suffix in (".py", ".md", ".js", ".css", ".html") and "node_modules" not in path.parts
+]
+
+
+def test_every_rule_that_is_named_anywhere_is_told_on_the_page_of_rules() -> None:
+    told = set(re.findall(r"^## (R\d+): ", RULES.read_text(), re.MULTILINE))
+    named = {(name, path) for path in TEXTS for name in re.findall(r"\bR[1-9]\d?\b", path.read_text())}
+    assert {rule for rule, _ in named} >= told
+    assert [(rule, path) for rule, path in named if rule not in told] == []
+
+
+def test_the_modules_of_every_rule_are_there() -> None:
+    for rule in RULES.read_text().split("\n## ")[1:]:
+        modules = re.findall(r"`(router/[^`]*)`", rule.partition("\nModules: ")[2])
+        assert modules, rule
+        assert [module for module in modules if not (ROOT / module).exists()] == []
+
+
+def test_everything_a_page_links_to_is_there() -> None:
+    for page in PAGES:
+        text = page.read_text()
+        for link, anchor in re.findall(r"\]\((?!https?:|mailto:)([^)#]*)(?:#([^)]*))?\)", text):
+            target = page.parent / link if link else page
+            assert target.exists(), (page, link)
+            heads = (
+                [head.casefold() for head in re.findall(r"^#+ (.*)$", target.read_text(), re.MULTILINE)]
+                if anchor
+                else []
+            )
+            assert not anchor or anchor in [re.sub(r"[^\w -]", "", head).replace(" ", "-") for head in heads], (
+                page,
+                link,
+                anchor,
+            )
+
+
+def test_no_text_refers_to_a_file_that_is_not_in_the_repository() -> None:
+    named = re.compile(
+        r"(?:(?:docs|router|tests|bench|scripts|findings)/[\w./-]*\w\.(?:py|html|js|css)|[\w./-]*\w\.md)\b"
+    )
+    for path in TEXTS:
+        names = set(named.findall(re.sub(r"https?://\S+", "", path.read_text())))
+        places = (ROOT, ROOT / "docs", path.parent)
+        assert [name for name in names if not any((place / name).exists() for place in places)] == [], path
+
+
 FENCED = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 INDENTED = re.compile(r"(?<=\n\n)(?: {4}.*\n)+")
 VALUE = re.compile(r"^\s*(?:export\s+|- )?[\w.-]+\s*[=:]\s*\S")

@@ -1,6 +1,6 @@
 """What a carrier is to the floors above: who proves its requests, and what they say, as plain values.
 
-Renting numbers from a carrier: what its REST side offers to the floors above, and how a request may end (facts on Twilio, section 4)."""
+Renting numbers from a carrier: what its REST side offers to the floors above, and how a request may end."""
 
 import re
 from collections.abc import Mapping, Sequence

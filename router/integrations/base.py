@@ -58,7 +58,7 @@ class Message:
     """A CRM's `manager` is who shall be responsible for a new lead, `fallback_manager` who is when the receiver does not know him."""
     secret: str
     call: Mapping[str, Any]
-    """The call's document (DESIGN.md, HTTP)."""
+    """The call as the API and webhooks show it."""
     placeholders: Mapping[str, str]
     """The market's placeholders with their values."""
     visit_last_sign: datetime | None

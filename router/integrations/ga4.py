@@ -1,4 +1,5 @@
-"""The goal in Google Analytics 4: one event by the Measurement Protocol (facts/integrations.md, 1.1)."""
+"""The goal in Google Analytics 4: one event by the Measurement Protocol
+(https://developers.google.com/analytics/devguides/collection/protocol/ga4)."""
 
 import re
 from collections.abc import Mapping

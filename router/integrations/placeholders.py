@@ -1,4 +1,4 @@
-"""The market's placeholders in templates of CRM fields: `Call from {phone}, {utmCampaign}` (facts: the complete published list), click ids
+"""The market's placeholders in templates of CRM fields: `Call from {phone}, {utmCampaign}`, click ids
 by their names: `{gclid}`, and the site's own fields: `{param.plan}`."""
 
 import re

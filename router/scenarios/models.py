@@ -198,7 +198,7 @@ class NumberBatch(Base):
 
 
 class NumberOrder(Base):
-    """The intent to buy one number, written and charged before the carrier is asked (R5; facts on double purchase)."""
+    """The intent to buy one number, written and charged before the carrier is asked (R5)."""
 
     __tablename__ = "number_order"
     __table_args__ = (

@@ -1,6 +1,6 @@
 """Writing calls: an inbound call with its attribution, once; and deciding later calls again when one becomes known late.
 
-A call as programs see it: the shape of the API and of webhooks (DESIGN.md, HTTP)."""
+A call as programs see it: the shape of the API and of webhooks."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace

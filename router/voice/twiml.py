@@ -18,7 +18,8 @@ from router.voice.routing import Destination
 SORRY = "We are sorry, this number cannot be reached at the moment. Please call again later."
 RETRY_ACTION = "#rc=2&rp=all"
 RETRY_CALLBACK = "#rc=3&rp=all"
-"""Connection overrides of the carrier: by default it repeats a request only when it could not connect (facts on webhooks)."""
+"""Connection overrides of the carrier: by default it repeats a request only when it could not connect
+(https://www.twilio.com/docs/usage/webhooks/webhooks-connection-overrides)."""
 
 TRIED = "caller_id=caller"
 """In the address of an action: the destination was rung with a caller's number that the carrier may have failed it for."""

@@ -55,7 +55,7 @@ class Site:
 
 @dataclass
 class Stub:
-    """Answers as DESIGN's HTTP section says, unless told otherwise by its fields."""
+    """Answers as the server does, unless told otherwise by its fields."""
 
     base: str
     options: TagOptions = field(default_factory=TagOptions)

@@ -1,4 +1,4 @@
-"""Only the carrier itself is believed, behind every kind of proxy (facts about X-Twilio-Signature)."""
+"""Only the carrier itself is believed, behind every kind of proxy (https://www.twilio.com/docs/usage/webhooks/webhooks-security)."""
 
 import base64
 import hashlib

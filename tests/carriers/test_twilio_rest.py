@@ -1,4 +1,4 @@
-"""The shop over HTTP against the simulated carrier: every outcome of a request, by the table of the facts on Twilio, section 4."""
+"""The shop over HTTP against the simulated carrier: every outcome of a request."""
 
 import json
 import re

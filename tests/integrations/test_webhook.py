@@ -1,4 +1,4 @@
-"""Webhooks: an independent implementation of Standard Webhooks verifies what we sign; the shape is DESIGN.md's."""
+"""Webhooks: an independent implementation of Standard Webhooks verifies what we sign; the shape is the API's."""
 
 import json
 from datetime import timedelta

@@ -5,7 +5,8 @@ that its page never showed until it gives it back.
 The hour that counts is any four quarters of an hour in a row, as telephone traffic is measured (ITU-T E.500): one that begins at half
 past would be cut in two by the clock. The database adds up, so that few rows come back, however many visits there were.
 
-How many numbers a pool needs: Erlang-B, which asks for nothing but the load (facts/market.md, 4.3).
+How many numbers a pool needs: Erlang-B, which asks for nothing but the load
+(https://en.wikipedia.org/wiki/Erlang_(unit)#Erlang_B_formula).
 
 Says when a pool is far too small for last week's load (R2); the worker keeps the figure, because tables lint many scenarios at once."""
 
@@ -194,7 +195,7 @@ def _later(one: ColumnElement[int], other: ColumnElement[int]) -> ColumnElement[
 
 
 FAR = 0.75
-"""A pool with a smaller share of what is needed has an accuracy below about 90 % in its busiest hour (facts/market.md, 4.3)."""
+"""A pool with a smaller share of what is needed has an accuracy below about 90 % in its busiest hour."""
 
 
 def small_pools(session: Session, linted: Sequence[Linted]) -> Mapping[int, list[Finding]]:

@@ -1,11 +1,12 @@
-"""Twilio's REST side: numbers are searched, bought, pointed here and given back (facts on Twilio, section 4). The simulator speaks it too.
+"""Twilio's REST side: numbers are searched, bought, pointed here and given back
+(https://www.twilio.com/docs/phone-numbers/api/incomingphonenumber-resource). The simulator speaks it too.
 
 It uses our own limited HTTP client, not twilio-python's: only that one tells whether a byte of a failed request had left, ends
 a request that drips, and does not take a page of HTML for success. Nothing is repeated here.
 
 A search of numbers in Twilio's terms, and what of its answer really fits: area codes are known to it in North America only.
 
-What an answer of Twilio's REST side means: was it done, was it not, or is that unknown (facts on Twilio, section 4, error codes)."""
+What an answer of Twilio's REST side means: was it done, was it not, or is that unknown (https://www.twilio.com/docs/api/errors)."""
 
 import base64
 import json
@@ -215,7 +216,8 @@ COUNTRY = re.compile(r"[A-Z]{2}")
 AMOUNT = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?")
 CURRENCY = re.compile(r"[A-Z]{3}")
 STATUS_RETRIES = "#rc=3&rp=all"
-"""Twilio repeats a status callback only when it is told to (facts on Twilio, 1.3)."""
+"""Twilio repeats a status callback only when it is told to
+(https://www.twilio.com/docs/usage/webhooks/webhooks-connection-overrides)."""
 
 
 class TwilioShop:

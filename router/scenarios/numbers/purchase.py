@@ -1,5 +1,5 @@
 """Buying numbers (R4, R5): the intent and the charge first, in one transaction; then exactly this number is asked for, and looked for
-before it is asked for again (facts on Twilio, section 4). `buying.py` talks with the carrier.
+before it is asked for again. `buying.py` talks with the carrier.
 
 Asking the carrier for ordered numbers, step by step: every request outside a transaction, every result written at once (R5).
 

@@ -1,4 +1,4 @@
-"""Our numbers beside the carrier's (facts on Twilio, section 4): what only one side knows is brought in, marked or named.
+"""Our numbers beside the carrier's: what only one side knows is brought in, marked or named.
 
 Commands for numbers. `router.cli` passes a function that makes the server."""
 

@@ -1,4 +1,4 @@
-"""R9: the smallest pool by Erlang-B, against the published table (facts/market.md, 4.3)."""
+"""R9: the smallest pool by Erlang-B, against the published table."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""`router numbers sync`: the carrier's numbers and ours, compared both ways (R5; facts on Twilio, section 4)."""
+"""`router numbers sync`: the carrier's numbers and ours, compared both ways (R5)."""
 
 from collections.abc import Iterator
 from pathlib import Path

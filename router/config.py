@@ -12,13 +12,12 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from router.lib.phones import read_destination
-from router.lib.smtp import MailServer, read_mail_url
+from router.lib.smtp import MailServer, is_email_address, read_mail_url
 
 Network = IPv4Network | IPv6Network
 Networks = Annotated[tuple[Network, ...], NoDecode]
 
 SECRETS = ("ROUTER_SECRET_KEY", "ROUTER_DATABASE_URL", "TWILIO_AUTH_TOKEN", "ROUTER_MAIL_URL")
-MAIL_FROM = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,189}")
 PUBLIC_URL = re.compile(r"https?://[^/\s?#@]+(/[^\s?#]*)?")
 
 
@@ -101,7 +100,7 @@ class Settings(BaseSettings):
     @field_validator("mail_from")
     @classmethod
     def _mail_sender(cls, value: str) -> str:
-        if value and not MAIL_FROM.fullmatch(value):
+        if value and not (value.isascii() and is_email_address(value, dotless=True)):
             raise ValueError("must be an e-mail address like calls@example.com")
         return value
 

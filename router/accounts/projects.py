@@ -24,6 +24,7 @@ from router.config import Networks, Settings
 from router.db import start_visit_numbers
 from router.lib.formats import CURRENCIES
 from router.lib.phones import BadPhone, read_destination
+from router.lib.smtp import is_email_address
 from router.web.errors import Problem, within
 from router.web.network import MOST_HOSTS, BadHost, is_same_site, read_host, read_hosts, registrable_domain
 
@@ -200,11 +201,6 @@ def is_staff(staff: tuple[str, ...], address: str) -> bool:
     return bool(staff) and within(address, _networks(staff))
 
 
-EMAIL = re.compile(
-    r"[^@\s,;<>()\[\]\\\"]{1,64}@(?=.{1,189}$)[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)+"
-)
-
-
 def read_email(value: object) -> str:
     """An e-mail address, case-folded.
 
@@ -212,7 +208,7 @@ def read_email(value: object) -> str:
         ValueError: it is none.
     """
     text = str(value).strip().casefold()
-    if not EMAIL.fullmatch(text):
+    if not is_email_address(text):
         raise ValueError(f"“{text[:80]}” is not an e-mail address.")
     return text
 

@@ -269,7 +269,9 @@ def test_nobody_puts_a_header_into_a_message(office: Server, box: Postbox) -> No
 
 
 def test_an_address_that_no_message_can_be_sent_to_is_given_up(office: Server, box: Postbox) -> None:
-    write(office.database, "zero:1", email="o'brien+shop:sales@shop.example.com")
+    write(office.database, "zero:1")
+    with office.database.writing() as session:
+        session.scalars(select(Mail)).one().recipient = "o'brien+shop:sales@shop.example.com"
     assert send_mails(office, NOW) == 1
     assert box.taken[0]["To"].addresses[0].addr_spec == '"o\'brien+shop:sales"@shop.example.com'
     with office.database.writing() as session:
@@ -304,7 +306,17 @@ def test_mail_urls_that_can_be_used() -> None:
     assert PASSWORD not in repr(found)
     assert read_mail_url("smtp://[::1]:2525").port == 2525
     assert read_mail_url("smtp://mail").port == 25
-    with pytest.raises(SettingsError, match="ROUTER_MAIL_FROM"):
-        read_settings({"ROUTER_MAIL_FROM": "nobody\r\nBcc: x@y"})
+    for bad in (
+        "nobody\r\nBcc: x@y",
+        "nobody",
+        "@mail",
+        "ü@example.com",
+        "Router <router@example.com>",
+        "a b@example.com",
+    ):
+        with pytest.raises(SettingsError, match="ROUTER_MAIL_FROM"):
+            read_settings({"ROUTER_MAIL_FROM": bad})
+    for good in ("calls@example.com", "calls@mail", "calls@localhost", "Calls+1@office.local"):
+        assert read_settings({"ROUTER_MAIL_FROM": good}).mail_sender == good
     assert Settings(public_url="http://127.0.0.1:8000").mail_sender == "router@[127.0.0.1]"
     assert Settings(public_url="https://calls.example.net/x").mail_sender == "router@calls.example.net"

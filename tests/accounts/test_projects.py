@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from router.accounts.projects import ProjectValues
+from router.accounts.projects import ProjectValues, read_email
 from router.web.api import parse
 from router.web.errors import Problem
 from tests.people import PROJECT_VALUES
@@ -38,3 +38,33 @@ def test_a_bad_value_is_refused_by_name(field: str, value: Any) -> None:
 def test_a_national_number_is_read_with_the_country(country: str, typed: str, destination: str) -> None:
     values = parse(ProjectValues, PROJECT_VALUES | {"country": country, "fallback_destination": typed})
     assert (values.country, values.fallback_destination) == (country.upper(), destination)
+
+
+@pytest.mark.parametrize(
+    ("typed", "email"),
+    [
+        (" Alice@Example.COM ", "alice@example.com"),
+        ("o'brien+calls@mail.shop.example", "o'brien+calls@mail.shop.example"),
+        ("büro@example.de", "büro@example.de"),
+        ("office@firm.local", "office@firm.local"),
+        ("office@firm.test", "office@firm.test"),
+        ("office@xn--bcher-kva.de", "office@xn--bcher-kva.de"),
+        ("x" * 64 + "@example.com", "x" * 64 + "@example.com"),
+    ],
+)
+def test_an_email_address_is_kept_in_small_letters(typed: str, email: str) -> None:
+    assert read_email(typed) == email
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "", "office", "office@", "@example.com", "a@b", "a@b@example.com", "a b@example.com", "a@-example.com", "a@example-.com",
+        "a@example..com", "a..b@example.com", "a@bücher.de", "a@ex_ample.com", "a@[10.0.0.1]", "Alice <alice@example.com>",
+        '"a b"@example.com', "a,b@example.com", "a@example.com\0", "a@example.com\nBcc: b@example.com", "x" * 65 + "@example.com",
+        "a@" + "x" * 64 + ".com", "a@" + "x.yz" * 63 + ".com",
+    ],
+)  # fmt: skip
+def test_what_is_no_email_address_is_refused(typed: str) -> None:
+    with pytest.raises(ValueError, match="is not an e-mail address"):
+        read_email(typed)

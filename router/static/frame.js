@@ -4,14 +4,21 @@ const theme = () => root.getAttribute("data-bs-theme");
 const switches = document.querySelectorAll("[data-theme-switch]");
 
 function label() {
-  switches.forEach((button) => { button.textContent = theme() === "dark" ? "Light" : "Dark"; button.title = "Change to the " + button.textContent.toLowerCase() + " theme"; });
+  switches.forEach((button) => {
+    button.textContent = theme() === "dark" ? "Light" : "Dark";
+    button.title = "Change to the " + button.textContent.toLowerCase() + " theme";
+  });
 }
 
 switches.forEach((button) => {
   button.hidden = false;
   button.addEventListener("click", () => {
     const next = theme() === "dark" ? "light" : "dark";
-    try { localStorage.setItem("theme", next); } catch { /* it lasts for this page */ }
+    try {
+      localStorage.setItem("theme", next);
+    } catch {
+      /* it lasts for this page */
+    }
     root.setAttribute("data-bs-theme", next);
     label();
   });
@@ -25,13 +32,17 @@ document.querySelectorAll("[data-copy]").forEach((button) => {
   button.addEventListener("click", async () => {
     await navigator.clipboard.writeText(button.parentElement.querySelector("pre").textContent);
     button.textContent = "Copied";
-    setTimeout(() => { button.textContent = said; }, 2000);
+    setTimeout(() => {
+      button.textContent = said;
+    }, 2000);
   });
 });
 
 const OPEN = ".rarer[open], .confirm[open]";
 document.addEventListener("click", (event) => {
-  document.querySelectorAll(OPEN).forEach((one) => { if (!one.contains(event.target)) one.open = false; });
+  document.querySelectorAll(OPEN).forEach((one) => {
+    if (!one.contains(event.target)) one.open = false;
+  });
 });
 document.addEventListener("keydown", (event) => {
   const one = event.key === "Escape" && event.target.closest(OPEN);

@@ -8,8 +8,13 @@ async function look() {
     const answer = await fetch(location.href);
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
     const next = fresh.querySelector("[data-live]");
-    if (answer.ok && next) { live.replaceWith(next); document.title = fresh.title; }
-  } catch { /* the server is away: the next look may find it */ }
+    if (answer.ok && next) {
+      live.replaceWith(next);
+      document.title = fresh.title;
+    }
+  } catch {
+    /* the server is away: the next look may find it */
+  }
   setTimeout(look, EVERY);
 }
 

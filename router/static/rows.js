@@ -73,12 +73,21 @@ if (bar) {
     const chosen = ticks.filter((tick) => tick.checked).length;
     bar.classList.toggle("idle", !chosen);
     bar.querySelector("[data-count]").textContent = chosen === 1 ? "1 number chosen" : `${chosen} numbers chosen`;
-    bar.querySelectorAll("button").forEach((button) => { button.disabled = !chosen; });
+    bar.querySelectorAll("button").forEach((button) => {
+      button.disabled = !chosen;
+    });
     every.checked = chosen === ticks.length;
     every.indeterminate = chosen > 0 && chosen < ticks.length;
   };
   every.closest("label").hidden = false;
-  every.addEventListener("change", () => { ticks.forEach((tick) => { tick.checked = every.checked; }); count(); });
-  document.addEventListener("change", (event) => { if (event.target.matches("[data-tick]")) count(); });
+  every.addEventListener("change", () => {
+    ticks.forEach((tick) => {
+      tick.checked = every.checked;
+    });
+    count();
+  });
+  document.addEventListener("change", (event) => {
+    if (event.target.matches("[data-tick]")) count();
+  });
   count();
 }

@@ -2,7 +2,9 @@
 // Without it every button sends the form, and nothing is missing but the trial.
 const form = document.querySelector("[data-wizard]");
 const parse = (html) => new DOMParser().parseFromString(html, "text/html");
-let waiting, sending = Promise.resolve(), busy = 0;
+let waiting,
+  sending = Promise.resolve(),
+  busy = 0;
 
 // Sends the form as if `button` were pressed; the page that answers, as a document that runs nothing.
 function send(verb, leaving) {
@@ -11,23 +13,38 @@ function send(verb, leaving) {
   busy += 1;
   return fetch(form.action, { method: "POST", body: data, keepalive: Boolean(leaving) })
     .then(async (answer) => ({ page: parse(await answer.text()), ok: answer.ok }))
-    .finally(() => { busy -= 1; });
+    .finally(() => {
+      busy -= 1;
+    });
 }
 
 function renew(page, selector) {
   document.querySelectorAll(selector).forEach((old) => {
     const fresh = page.getElementById(old.id);
-    if (fresh && !(selector === "[data-renew]" && old.contains(document.activeElement))) old.replaceWith(document.adoptNode(fresh));
+    if (fresh && !(selector === "[data-renew]" && old.contains(document.activeElement)))
+      old.replaceWith(document.adoptNode(fresh));
   });
 }
 
 function keep() {
   clearTimeout(waiting);
   waiting = undefined;
-  sending = sending.then(() => send("keep")).then(({ page, ok }) => {
-    if (ok && !waiting) { renew(page, "[data-renew]"); trial(); }
-    else if (!ok) document.getElementById("kept").textContent = "Not kept: the server did not take it. It stays here while this page is open.";
-  }, () => { document.getElementById("kept").textContent = "Not kept: the server was not reached. It stays here while this page is open."; });
+  sending = sending
+    .then(() => send("keep"))
+    .then(
+      ({ page, ok }) => {
+        if (ok && !waiting) {
+          renew(page, "[data-renew]");
+          trial();
+        } else if (!ok)
+          document.getElementById("kept").textContent =
+            "Not kept: the server did not take it. It stays here while this page is open.";
+      },
+      () => {
+        document.getElementById("kept").textContent =
+          "Not kept: the server was not reached. It stays here while this page is open.";
+      },
+    );
   return sending;
 }
 
@@ -43,7 +60,11 @@ async function swap(button) {
   document.querySelector(target).inert = true; // nothing can be typed that the answer would take away
   const { page, ok } = await send(button.value).catch(() => ({}));
   document.querySelector(target).inert = false;
-  if (!ok || !page.querySelector(target)) { button.removeAttribute("data-swap"); button.click(); return; }
+  if (!ok || !page.querySelector(target)) {
+    button.removeAttribute("data-swap");
+    button.click();
+    return;
+  }
   renew(page, target);
   renew(page, "[data-renew]");
   const [verb] = button.value.split(".");
@@ -58,7 +79,8 @@ const digits = (text) => text.replace(/\D/g, "");
 const WRITTEN = /\(?\+?\(?\d[\d\s().\-\u2010-\u2015]{4,22}\d/;
 
 function written(shown, original) {
-  const own = digits(shown.dataset.e164), asked = digits(original);
+  const own = digits(shown.dataset.e164),
+    asked = digits(original);
   if (!shown.dataset.keepForm || own.length < asked.length) return shown.dataset.shown;
   const fill = [...own.slice(own.length - asked.length)];
   return original.replace(/\d/g, () => fill.shift());
@@ -70,7 +92,8 @@ function reading(text, shown) {
 }
 
 function line(name, findings) {
-  const item = document.createElement("li"), code = document.createElement("code");
+  const item = document.createElement("li"),
+    code = document.createElement("code");
   code.textContent = name;
   item.append(code);
   findings.forEach(([before, after]) => {
@@ -87,29 +110,46 @@ const short = (text) => text.trim().replace(/\s+/g, " ").slice(0, 60);
 function matches(page, selector, shown) {
   try {
     const found = [...page.querySelectorAll(selector)];
-    return found.length ? found.slice(0, 8).map((one) => [short(one.textContent), short(reading(one.textContent, shown))]) : [["matches nothing"]];
-  } catch { return [["is no CSS selector"]]; }
+    return found.length
+      ? found.slice(0, 8).map((one) => [short(one.textContent), short(reading(one.textContent, shown))])
+      : [["matches nothing"]];
+  } catch {
+    return [["is no CSS selector"]];
+  }
 }
 
 function inText(page, number, shown) {
-  const wanted = digits(number), found = [];
+  const wanted = digits(number),
+    found = [];
   const walker = page.createTreeWalker(page.body, NodeFilter.SHOW_TEXT);
   for (let node = walker.nextNode(); node && found.length < 8; node = walker.nextNode()) {
     const run = WRITTEN.exec(node.data);
-    if (run && wanted && digits(run[0]).endsWith(wanted)) found.push([short(node.data), short(reading(node.data, shown))]);
+    if (run && wanted && digits(run[0]).endsWith(wanted))
+      found.push([short(node.data), short(reading(node.data, shown))]);
   }
   return found.length ? found : [["is not found"]];
 }
 
 function trial() {
-  const sample = document.getElementById("tagging.sample"), out = document.getElementById("trial"), shown = document.querySelector("[data-shown]");
+  const sample = document.getElementById("tagging.sample"),
+    out = document.getElementById("trial"),
+    shown = document.querySelector("[data-shown]");
   if (!sample || !out || !shown || !sample.value.trim()) return;
   const page = parse(sample.value.replace(/\son\w+\s*=/gi, " data-was=")); // handlers would only be refused, loudly
-  const lines = (id) => document.getElementById(id).value.split("\n").map((one) => one.trim()).filter(Boolean);
+  const lines = (id) =>
+    document
+      .getElementById(id)
+      .value.split("\n")
+      .map((one) => one.trim())
+      .filter(Boolean);
   const list = document.createElement("ul");
   list.className = "plain trial";
-  lines("tagging.selectors").forEach((selector) => list.append(line(selector, matches(page, selector, shown))));
-  lines("tagging.replace").forEach((number) => list.append(line(number, inText(page, number, shown))));
+  lines("tagging.selectors").forEach((selector) => {
+    list.append(line(selector, matches(page, selector, shown)));
+  });
+  lines("tagging.replace").forEach((number) => {
+    list.append(line(number, inText(page, number, shown)));
+  });
   if (!list.children.length) list.append(line("No element and no number is named yet", []));
   out.replaceChildren(list);
 }
@@ -120,14 +160,21 @@ function changed(field) {
 }
 
 function begin() {
-  document.querySelectorAll("[data-trial]").forEach((part) => { part.hidden = false; });
+  document.querySelectorAll("[data-trial]").forEach((part) => {
+    part.hidden = false;
+  });
   const sample = document.getElementById("tagging.sample");
   try {
     if (sample && !sample.value) sample.defaultValue = sessionStorage.getItem("sample") || "";
     sample?.addEventListener("input", () => sessionStorage.setItem("sample", sample.value));
-  } catch { /* it stays in the draft */ }
+  } catch {
+    /* it stays in the draft */
+  }
   trial();
-  form.addEventListener("input", () => { later(); trial(); });
+  form.addEventListener("input", () => {
+    later();
+    trial();
+  });
   if ([...form.elements].some(changed)) later(); // typed before this script ran
   form.addEventListener("keydown", (event) => {
     const verb = event.target.dataset.enter;
@@ -145,16 +192,27 @@ function begin() {
   form.addEventListener("submit", (event) => {
     clearTimeout(waiting);
     waiting = undefined;
-    if (form.dataset.leaving) { event.preventDefault(); return; }
-    if (busy) { // what is being kept must not arrive after this
+    if (form.dataset.leaving) {
+      event.preventDefault();
+      return;
+    }
+    if (busy) {
+      // what is being kept must not arrive after this
       event.preventDefault();
       sending.finally(() => form.requestSubmit(event.submitter));
       return;
     }
     form.dataset.leaving = "1";
-    setTimeout(() => { delete form.dataset.leaving; }, 3000);
+    setTimeout(() => {
+      delete form.dataset.leaving;
+    }, 3000);
   });
-  addEventListener("pagehide", () => { if (waiting) { clearTimeout(waiting); send("keep", true); } });
+  addEventListener("pagehide", () => {
+    if (waiting) {
+      clearTimeout(waiting);
+      send("keep", true);
+    }
+  });
   (form.querySelector("[aria-invalid=true]") || document.getElementById("summary"))?.focus();
 }
 

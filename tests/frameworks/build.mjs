@@ -1,10 +1,10 @@
 // node build.mjs FOLDER: the pages' scripts for the browser, in production and development builds, and pages.json, what a server would
 // have rendered of each page: {"react": {"shop": "<main>…"}, "vue": {…}}.
 
-import { build } from "esbuild";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
+import { build } from "esbuild";
 
 const folder = process.argv[2];
 

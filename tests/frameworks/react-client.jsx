@@ -9,16 +9,25 @@ import { pages } from "./react-pages.jsx";
 const { page, root, start } = document.currentScript.dataset;
 
 function Announced({ children }) {
-  useLayoutEffect(() => { window.hydrated = true; }, []);
+  useLayoutEffect(() => {
+    window.hydrated = true;
+  }, []);
   return children;
 }
 
 function begin() {
   const Page = pages[page];
-  const content = <Announced><Page /></Announced>;
+  const content = (
+    <Announced>
+      <Page />
+    </Announced>
+  );
   const container = document.querySelector(root);
   if (start === "client") createRoot(container).render(content);
-  else if (start.endsWith("transition")) startTransition(() => { hydrateRoot(container, content); });
+  else if (start.endsWith("transition"))
+    startTransition(() => {
+      hydrateRoot(container, content);
+    });
   else hydrateRoot(container, content);
 }
 

@@ -8,7 +8,11 @@ const link = "tel:+14155552671";
 function useTick() {
   const tick = ref(0);
   let timer;
-  onMounted(() => { timer = setInterval(() => { tick.value++; }, 200); });
+  onMounted(() => {
+    timer = setInterval(() => {
+      tick.value++;
+    }, 200);
+  });
   onUnmounted(() => clearInterval(timer));
   return tick;
 }
@@ -19,7 +23,9 @@ const shop = {
     return { own, link, tick: useTick(), count };
   },
   computed: {
-    towns() { return this.count % 2 ? ["reno", "boise", "ogden"] : ["ogden", "boise", "reno"]; },
+    towns() {
+      return this.count % 2 ? ["reno", "boise", "ogden"] : ["ogden", "boise", "reno"];
+    },
   },
   template: `
     <main>
@@ -40,7 +46,9 @@ const shop = {
 
 const panel = {
   setup() {
-    onMounted(() => { window.panelHydrated = true; });
+    onMounted(() => {
+      window.panelHydrated = true;
+    });
     return { own };
   },
   template: `<p id="inside">{{ own }}</p>`,
@@ -67,8 +75,13 @@ const routes = {
   components: { Contact: contact },
   setup() {
     const path = ref(location.pathname);
-    addEventListener("popstate", () => { path.value = location.pathname; });
-    const go = (to) => { history.pushState({}, "", to); path.value = to; };
+    addEventListener("popstate", () => {
+      path.value = location.pathname;
+    });
+    const go = (to) => {
+      history.pushState({}, "", to);
+      path.value = to;
+    };
     return { own, path, go };
   },
   template: `

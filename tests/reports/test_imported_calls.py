@@ -5,6 +5,7 @@ from datetime import timedelta
 from flask.testing import FlaskClient
 
 from router.db import Database
+from tests.pages import words_of
 from tests.people import NOW, Cast, bearer, sign_in
 from tests.reports.making import GOOGLE, make_call
 
@@ -45,7 +46,7 @@ def test_r13_the_receipt_of_an_imported_call_says_what_it_is(
         again = {"rule": "repeat", "source": GOOGLE, "source_confidence": None}
         new = make_call(session, cast.project, "+14155550120", NOW, **again)
     sign_in(client, cast.alice)
-    page = client.get(f"/calls/{old.id}").text
+    page = words_of(client.get(f"/calls/{old.id}"))
     assert "before this server was in use" in page
     assert "as the service before said" in page
     assert "Nobody: the call was brought over from another service." in page

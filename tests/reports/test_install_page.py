@@ -8,6 +8,7 @@ from router.attribution.models import RefusedOrigin
 from router.attribution.tracking.crawlers import STAFF, counts_of
 from router.db import Database
 from router.server import Server
+from tests.pages import words_of
 from tests.people import NOW, Cast, sign_in
 from tests.reports.making import make_call, make_visit
 
@@ -50,7 +51,7 @@ def test_views_of_staff_stand_apart_from_crawlers(server: Server, client: FlaskC
     assert "of your own people" not in sign_in(client, cast.alice).get("/settings/install").text
     for _ in range(12):
         counts_of(server).count(cast.project.key, STAFF, server.now())
-    page = sign_in(client, cast.alice).get("/settings/install").text
+    page = words_of(sign_in(client, cast.alice).get("/settings/install"))
     assert "last 7 days: 0 page views got the page’s own number." in page
     assert "So did 12 page views of your own people." in page
 

@@ -25,6 +25,7 @@ from router.scenarios.models import TrackingNumber
 from router.server import Server
 from router.voice.models import Call
 from tests.counting import count_statements
+from tests.pages import words_of
 from tests.people import NOW, Cast, bearer
 from tests.reports.making import make_call
 
@@ -136,7 +137,7 @@ def test_the_page_says_which_since_when_and_what_to_do(alice: FlaskClient, calle
     assert "+1 415-555-0140" in page
     assert "22 Nov 2026" in page
     assert "Make static" in page
-    assert "rings again and again" in alice.get("/reports").text
+    assert "rings again and again" in words_of(alice.get("/reports"))
     assert "None" not in page
 
 

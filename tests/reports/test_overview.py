@@ -11,6 +11,7 @@ from router.db import Database
 from router.reports.overview import day_figures, day_starts, not_called_back
 from router.scenarios.models import TrackingNumber
 from router.server import Server
+from tests.pages import words_of
 from tests.people import NOW, Cast, sign_in
 from tests.reports.making import NUMBERS, make_call
 
@@ -87,7 +88,7 @@ def test_r4_numbers_that_could_not_be_renewed_are_said_first(client: FlaskClient
                 created_at=late,
             )
         )
-    page = sign_in(client, cast.alice, cast.project).get("/overview").get_data(as_text=True)
+    page = words_of(sign_in(client, cast.alice, cast.project).get("/overview"))
     assert "1 rented number</a> could not be renewed." in page
     assert "The balance is used up." in page
     with server.database.writing() as session:

@@ -14,6 +14,7 @@ from router.integrations.labels import DELIVERY_STATES
 from router.integrations.models import Delivery
 from router.server import Server
 from router.voice.models import CallLeg
+from tests.pages import words_of
 from tests.people import NOW, Cast, sign_in
 from tests.reports.making import NUMBERS, leased, make_call, make_visit
 
@@ -81,7 +82,7 @@ def test_the_list_shows_one_line_a_call_and_filters_in_the_address(alice: FlaskC
 
 
 def test_the_receipt_says_from_where_and_how_sure_in_one_sentence(alice: FlaskClient, life: dict[str, int]) -> None:
-    page = alice.get(f"/calls/{life['call_id']}").text
+    page = words_of(alice.get(f"/calls/{life['call_id']}"))
     sentence = "Came from <strong>google / cpc / spring</strong>, 91 % sure."
     assert sentence in page
     for said in (
@@ -136,7 +137,7 @@ def test_the_receipt_shows_the_sites_own_fields_when_there_are_any(
         shown, empty = (
             make_call(session, project, NUMBERS[0], NOW, sid=f"CA{one.id}", **leased(one)) for one in (told, silent)
         )
-    page = alice.get(f"/calls/{shown.id}").text
+    page = words_of(alice.get(f"/calls/{shown.id}"))
     assert '<span class="quiet">plan</span> &lt;b&gt;gold&lt;/b&gt;' in page
     assert page.index(">items</span> 7") < page.index(">plan</span>")
     assert "Told by the page" not in alice.get(f"/calls/{empty.id}").text
@@ -273,9 +274,9 @@ def test_r7_the_receipt_tells_earlier_visits_from_nobody_we_know(
         few = make_call(
             session, cast.project, NUMBERS[2], NOW, **(decided | {"decision": decided["decision"] | given})
         ).id
-    page = alice.get(f"/calls/{crowded}").text
+    page = words_of(alice.get(f"/calls/{crowded}"))
     assert "visits that were shown the number before the last 50" in page
     assert "10 %" in page
     assert "3 %" in page
     assert "Earlier visits" not in alice.get(f"/calls/{usual}").text
-    assert "before the last 7<" in alice.get(f"/calls/{few}").text
+    assert "before the last 7<" in words_of(alice.get(f"/calls/{few}"))

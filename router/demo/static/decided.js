@@ -10,10 +10,16 @@
     return node;
   };
 
-  const named = (source) => [source.source, source.medium, source.campaign].filter((part) => part && part !== "none").join(" / ");
+  const named = (source) =>
+    [source.source, source.medium, source.campaign].filter((part) => part && part !== "none").join(" / ");
 
   function show(decision) {
-    const parts = [text("Visit "), text(String(decision.visit), true), text(" from "), text(named(decision.source), true)];
+    const parts = [
+      text("Visit "),
+      text(String(decision.visit), true),
+      text(" from "),
+      text(named(decision.source), true),
+    ];
     decision.numbers.slice(-1).forEach((number) => {
       parts.push(text(number.shared ? " shares " : " was lent "), text(number.display, true));
       telephone.href = "/demo/phone?to=" + encodeURIComponent(number.e164);
@@ -36,17 +42,28 @@
     setTimeout(() => look(tries + 1), pauses[tries] || 10000);
   }
 
-  const forget = (name, path) => ["", "; domain=" + location.hostname].forEach((domain) => {
-    document.cookie = name + "=; max-age=0; path=" + path + domain;
-  });
+  const forget = (name, path) =>
+    ["", "; domain=" + location.hostname].forEach((domain) => {
+      document.cookie = name + "=; max-age=0; path=" + path + domain;
+    });
 
-  document.querySelectorAll("[data-new-visitor]").forEach((link) => link.addEventListener("click", () => {
-    const ours = (names) => names.filter((name) => name.startsWith("router_visitor_"));
-    ours(document.cookie.split("; ").map((cookie) => cookie.split("=")[0])).forEach((name) => forget(name, "/"));
-    forget("_ga", "/demo");
-    forget("_ga_DEMO000001", "/demo");
-    try { ours(Object.keys(localStorage)).forEach((name) => localStorage.removeItem(name)); } catch { /* storage may be forbidden */ }
-  }));
+  document.querySelectorAll("[data-new-visitor]").forEach((link) => {
+    link.addEventListener("click", () => {
+      const ours = (names) => names.filter((name) => name.startsWith("router_visitor_"));
+      ours(document.cookie.split("; ").map((cookie) => cookie.split("=")[0])).forEach((name) => {
+        forget(name, "/");
+      });
+      forget("_ga", "/demo");
+      forget("_ga_DEMO000001", "/demo");
+      try {
+        ours(Object.keys(localStorage)).forEach((name) => {
+          localStorage.removeItem(name);
+        });
+      } catch {
+        /* storage may be forbidden */
+      }
+    });
+  });
 
   setTimeout(() => look(0), 150);
 })();

@@ -15,14 +15,22 @@
   }
 
   function lines(pairs) {
-    return Object.entries(pairs).map(([name, value]) => name + ": " + value).join("\n");
+    return Object.entries(pairs)
+      .map(([name, value]) => name + ": " + value)
+      .join("\n");
   }
 
   function message(item) {
     const at = new Date(item.at);
     const time = make("time", "", at.toLocaleTimeString());
     time.dateTime = item.at;
-    const head = make("summary", "", make("span", "pill pill-" + item.kind, item.title), make("span", "summary", item.summary), time);
+    const head = make(
+      "summary",
+      "",
+      make("span", "pill pill-" + item.kind, item.title),
+      make("span", "summary", item.summary),
+      time,
+    );
     const inside = make("div", "", make("p", "path", "POST " + item.path));
     const above = [lines(item.query), lines(item.headers)].filter(Boolean).join("\n");
     if (above) inside.append(make("pre", "quiet", above));
@@ -40,7 +48,9 @@
     shown = key;
     const open = new Set([...list.querySelectorAll("details[open]")].map((one) => one.dataset.number));
     list.replaceChildren(...(visible.length ? visible.map(message) : [empty]));
-    list.querySelectorAll("details").forEach((one) => { one.open = open.has(one.dataset.number); });
+    list.querySelectorAll("details").forEach((one) => {
+      one.open = open.has(one.dataset.number);
+    });
   }
 
   async function look() {
@@ -55,11 +65,15 @@
     }
   }
 
-  document.querySelectorAll("[data-filter]").forEach((button) => button.addEventListener("click", () => {
-    wanted = button.dataset.filter;
-    document.querySelectorAll("[data-filter]").forEach((one) => one.setAttribute("aria-pressed", String(one === button)));
-    render();
-  }));
+  document.querySelectorAll("[data-filter]").forEach((button) => {
+    button.addEventListener("click", () => {
+      wanted = button.dataset.filter;
+      document.querySelectorAll("[data-filter]").forEach((one) => {
+        one.setAttribute("aria-pressed", String(one === button));
+      });
+      render();
+    });
+  });
   setInterval(look, 1500);
   look();
 })();

@@ -5,10 +5,21 @@
   const from = document.getElementById("from");
   const progress = find("progress");
   const STATES = {
-    queued: "waiting", initiated: "being called", ringing: "rings", "in-progress": "answered", completed: "hung up", busy: "was busy",
-    "no-answer": "did not answer", failed: "cannot be reached", canceled: "stopped ringing",
+    queued: "waiting",
+    initiated: "being called",
+    ringing: "rings",
+    "in-progress": "answered",
+    completed: "hung up",
+    busy: "was busy",
+    "no-answer": "did not answer",
+    failed: "cannot be reached",
+    canceled: "stopped ringing",
   };
-  const BUTTONS = [["answer", "Answer"], ["busy", "Busy"], ["no_answer", "No answer"]];
+  const BUTTONS = [
+    ["answer", "Answer"],
+    ["busy", "Busy"],
+    ["no_answer", "No answer"],
+  ];
   const AREAS = ["212", "312", "408", "510", "628", "650", "707", "831", "925"];
   let current = null;
   let shown = "";
@@ -28,7 +39,11 @@
   }
 
   async function ask(path, body) {
-    const options = body && { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
+    const options = body && {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify(body),
+    };
     const answer = await fetch("/demo/phone/calls" + path, options || {});
     const document_ = await answer.json();
     if (!answer.ok) throw new Error(document_.detail || "That did not work.");
@@ -41,25 +56,41 @@
     element.textContent = words || "";
   }
 
-  const press = (what, leg) => ask("/" + current + "/press", { what: what, leg: leg || "" }).then(() => follow(), (error) => trouble(error.message));
+  const press = (what, leg) =>
+    ask("/" + current + "/press", { what: what, leg: leg || "" }).then(
+      () => follow(),
+      (error) => trouble(error.message),
+    );
 
   const seconds = (count) => (count >= 60 ? Math.floor(count / 60) + " min " : "") + (count % 60) + " s";
 
   function headline(call) {
     const leg = call.legs.find((one) => one.bridged);
-    if (call.ended) return call.talk_seconds === null ? (call.caller_hung_up ? "The caller hung up before anybody answered" : "Nobody was reached") : "Talked for " + seconds(call.talk_seconds);
+    if (call.ended)
+      return call.talk_seconds === null
+        ? call.caller_hung_up
+          ? "The caller hung up before anybody answered"
+          : "Nobody was reached"
+        : "Talked for " + seconds(call.talk_seconds);
     if (leg) return "Talking with " + (leg.name ? "the " + leg.name.toLowerCase() : leg.display);
     return call.legs.some((one) => one.status === "ringing") ? "Ringing" : "Connecting";
   }
 
-  function legItem(call, leg) {
+  function legItem(leg) {
     const talking = leg.bridged && leg.status === "in-progress";
     const item = make("li", "leg leg-" + leg.status);
-    item.append(make("span", "name", leg.name), make("span", "number", leg.display), make("span", "state", talking ? "talking " : STATES[leg.status] || leg.status));
+    item.append(
+      make("span", "name", leg.name),
+      make("span", "number", leg.display),
+      make("span", "state", talking ? "talking " : STATES[leg.status] || leg.status),
+    );
     if (talking) item.lastChild.append(make("span", "talked"));
     if (leg.error) item.append(make("span", "trouble", leg.error));
     const buttons = make("span", "buttons");
-    if (leg.status === "ringing") BUTTONS.forEach(([what, label]) => buttons.append(button(label, what, () => press(what, leg.sid))));
+    if (leg.status === "ringing")
+      BUTTONS.forEach(([what, label]) => {
+        buttons.append(button(label, what, () => press(what, leg.sid)));
+      });
     if (talking) buttons.append(button("Hang up", "hang-up", () => press("hang_up", leg.sid)));
     if (buttons.childElementCount) item.append(buttons);
     return item;
@@ -69,7 +100,12 @@
     const what = line.method + " " + line.path + (line.state ? " (" + line.state + ")" : "");
     const status = line.error || String(line.status || "…");
     if (!line.body) return make("li", "", make("code", "", what), " ", make("b", line.error ? "bad" : "", status));
-    const details = make("details", "", make("summary", "", make("code", "", what), " ", make("b", line.error ? "bad" : "", status)), make("pre", "", line.body));
+    const details = make(
+      "details",
+      "",
+      make("summary", "", make("code", "", what), " ", make("b", line.error ? "bad" : "", status)),
+      make("pre", "", line.body),
+    );
     return make("li", "", details);
   }
 
@@ -80,7 +116,9 @@
     const text = JSON.stringify(Object.assign({}, call, call.ended ? {} : { seconds: 0, talk_seconds: 0 }));
     if (text !== shown) renderAnew(call);
     shown = text;
-    progress.querySelectorAll(".talked").forEach((one) => { one.textContent = seconds(call.talk_seconds || 0); });
+    progress.querySelectorAll(".talked").forEach((one) => {
+      one.textContent = seconds(call.talk_seconds || 0);
+    });
   }
 
   function renderAnew(call) {
@@ -91,19 +129,32 @@
     const parts = [
       make("p", "who", make("span", "number", call.caller_display), " calls ", make("span", "number", call.to_display)),
       title,
-      make("ul", "legs", ...call.legs.map((leg) => legItem(call, leg))),
+      make("ul", "legs", ...call.legs.map((leg) => legItem(leg))),
     ];
-    call.heard.forEach((words) => parts.push(make("p", "heard", "The caller hears: “" + words + "”")));
-    call.errors.forEach((words) => parts.push(make("p", "trouble", words)));
+    call.heard.forEach((words) => {
+      parts.push(make("p", "heard", "The caller hears: “" + words + "”"));
+    });
+    call.errors.forEach((words) => {
+      parts.push(make("p", "trouble", words));
+    });
     if (call.receipt) {
       const receipt = make("a", "receipt", "Open the receipt of this call");
       receipt.href = "/calls/" + call.receipt;
       parts.push(receipt);
     }
     const count = call.log.length;
-    parts.push(make("details", "log", make("summary", "", "What the carrier asked: " + count + (count === 1 ? " request" : " requests")), make("ol", "", ...call.log.map(logItem))));
+    parts.push(
+      make(
+        "details",
+        "log",
+        make("summary", "", "What the carrier asked: " + count + (count === 1 ? " request" : " requests")),
+        make("ol", "", ...call.log.map(logItem)),
+      ),
+    );
     progress.replaceChildren(...parts);
-    progress.querySelectorAll("details").forEach((one, index) => { one.open = Boolean(open[index]); });
+    progress.querySelectorAll("details").forEach((one, index) => {
+      one.open = Boolean(open[index]);
+    });
     const again = progress.querySelectorAll("button")[focus];
     if (again) again.focus();
   }
@@ -118,7 +169,14 @@
   }
 
   function latestItem(call) {
-    const item = make("li", "", make("span", "number", call.caller_display), make("span", "", "to "), make("span", "number", call.to_display), make("span", "state", headline(call)));
+    const item = make(
+      "li",
+      "",
+      make("span", "number", call.caller_display),
+      make("span", "", "to "),
+      make("span", "number", call.to_display),
+      make("span", "state", headline(call)),
+    );
     if (call.receipt) {
       const link = make("a", "", "Receipt");
       link.href = "/calls/" + call.receipt;
@@ -151,10 +209,22 @@
       trouble(error.message);
     }
   });
-  document.querySelectorAll("[data-key]").forEach((key) => key.addEventListener("click", () => { to.value += key.dataset.key; }));
-  document.querySelectorAll("[data-choose]").forEach((one) => one.addEventListener("click", () => { to.value = one.dataset.choose; }));
-  find("erase").addEventListener("click", () => { to.value = to.value.slice(0, -1); });
-  find("withhold").addEventListener("click", () => { from.value = ""; });
+  document.querySelectorAll("[data-key]").forEach((key) => {
+    key.addEventListener("click", () => {
+      to.value += key.dataset.key;
+    });
+  });
+  document.querySelectorAll("[data-choose]").forEach((one) => {
+    one.addEventListener("click", () => {
+      to.value = one.dataset.choose;
+    });
+  });
+  find("erase").addEventListener("click", () => {
+    to.value = to.value.slice(0, -1);
+  });
+  find("withhold").addEventListener("click", () => {
+    from.value = "";
+  });
   find("somebody").addEventListener("click", () => {
     const area = AREAS[Math.floor(Math.random() * AREAS.length)];
     from.value = "(" + area + ") 555-01" + String(Math.floor(Math.random() * 100)).padStart(2, "0");

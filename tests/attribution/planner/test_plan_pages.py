@@ -19,6 +19,7 @@ from router.scenarios.models import Scenario
 from router.server import Server
 from tests.attribution.planner.furniture import make_plan
 from tests.attribution.planner.past import make_busy_past
+from tests.pages import words_of
 from tests.people import Cast, bearer, sign_in
 from tests.world import NOON, make_scenario
 
@@ -150,14 +151,14 @@ def test_the_page_asks_shows_how_far_it_is_and_what_was_found(
     assert "It begins in a moment." in asked
     assert "live.js" in asked
     PlanMaker().make(server, NOON)
-    made = client.get(address).text
+    made = words_of(client.get(address))
     assert "2 numbers tell the right advertisement for" in made
     assert "today: 2" in made
     assert "120 visits and the 30 calls that this scenario had in the last 30 days" in made
     assert "That is few" in made
     assert "live.js" not in made
     table = made.partition("<table")[2].partition("</table>")[0]
-    assert table in client.get(address).text, "it is kept"
+    assert table in words_of(client.get(address)), "it is kept"
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"])

@@ -17,6 +17,7 @@ from router.scenarios.numbers.inventory import add_numbers
 from router.scenarios.wizard.drafts import open_values, unfinished
 from router.scenarios.wizard.forms import Values
 from router.server import Server
+from tests.pages import words_of
 from tests.people import NOW, Cast, join, sign_in
 from tests.scenarios.making import ALICE, FIRST, LINE, SECOND, THIRD
 
@@ -310,7 +311,7 @@ def test_the_second_of_two_admins_is_told_and_overwrites_only_knowingly(
     late = alice.post(path, data=seen | {"tagging.format": "XXX-XXX", "do": "apply"})
     assert late.status_code == 409
     assert "bob@example.com changed this scenario" in late.text
-    assert "They differ in tagging and in the name." in late.text
+    assert "They differ in tagging and in the name." in words_of(late)
     assert 'value="XXX-XXX"' in late.text, "the draft is kept"
     assert document(server, scenario_id)["title"] == "Bob&#39;s".replace("&#39;", "'")
     assert 'value="Bob&#39;s"' in alice.get(f"{path}?stored=1").text, "what is stored can be looked at"

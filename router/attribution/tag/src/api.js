@@ -23,7 +23,10 @@ const checkedVisit = (data) => {
 // By ascending scenario.
 const checkedNumbers = (numbers) => {
   numbers.map((number) => {
-    demand(/^\+[1-9]\d{6,14}$/.test(number.e164) && [number.display, ...number.selectors, ...number.spellings].every((text) => text.trim()));
+    demand(
+      /^\+[1-9]\d{6,14}$/.test(number.e164) &&
+        [number.display, ...number.selectors, ...number.spellings].every((text) => text.trim()),
+    );
     demand(number.written.every(([pattern, shown]) => RegExp(pattern) && shown.trim()));
     demand(Number.isInteger(number.scenario) || isOldNumber(number));
   });

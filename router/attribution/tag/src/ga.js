@@ -16,11 +16,14 @@ const readGa = () => {
 };
 
 const askGtag = (id) => {
-  if (id && !gtagAsked) ["client_id", "session_id"].map((field) => attempt(() => {
-    window.gtag("get", id, field, (value) => {
-      gtagAsked = false;
-      if (/^[\d.]{1,64}$/.test(value)) gtagAnswers[field] = value + "";
-    });
-    gtagAsked = true;
-  }));
+  if (id && !gtagAsked)
+    ["client_id", "session_id"].map((field) =>
+      attempt(() => {
+        window.gtag("get", id, field, (value) => {
+          gtagAsked = false;
+          if (/^[\d.]{1,64}$/.test(value)) gtagAnswers[field] = value + "";
+        });
+        gtagAsked = true;
+      }),
+    );
 };

@@ -10,7 +10,8 @@ const followAddress = () => {
   const parts = location.href.split("#");
   page = parts[0];
   if (page === before) return;
-  if (visit || !view) view = { page: /utm_|id=/.test(parts[1]) ? location.href : page, referrer: before ?? document.referrer };
+  if (visit || !view)
+    view = { page: /utm_|id=/.test(parts[1]) ? location.href : page, referrer: before ?? document.referrer };
   first ||= view;
   failures = 0;
   speak(true);
@@ -21,52 +22,67 @@ const followAddress = () => {
 const speak = (anew) => {
   const seen = anew ? view : first;
   if (anew) asking = true;
-  turn = turn.then(async () => {
-    if (isSilent()) return tellPage();
-    if (anew) told = { consent: '"full"' };
-    else if (!visit?.visit) return;
-    const news = {
-      page: reported(seen.page), referrer: reported(seen.referrer), ga: attempt(readGa), params: readParams(), consent: consent,
-      ...(anew
-        ? {
-            visitor: [consent === "full" && cookie(VISITOR)[1], remembered()[1]?.visitor, visit?.visitor].find(isName),
-            scenarios: attempt(chosenScenarios),
-            test: test,
-          }
-        : { shown: (late && !resumed) || !hasUnused() ? [...used] : undefined }), // else the page may still be getting there
-    };
-    for (const name in news) if (JSON.stringify(news[name]) === told[name]) delete news[name];
-    const sentAt = Date.now();
-    const answer = await fetch(address(anew ? "" : "/" + visit.token + "/alive"), {
-      method: "POST",
-      body: JSON.stringify({ ...news, prefixes: oldPrefixes() }),
-      keepalive: true,
-      credentials: settings.own ? "include" : "omit",
+  turn = turn
+    .then(async () => {
+      if (isSilent()) return tellPage();
+      if (anew) told = { consent: '"full"' };
+      else if (!visit?.visit) return;
+      const news = {
+        page: reported(seen.page),
+        referrer: reported(seen.referrer),
+        ga: attempt(readGa),
+        params: readParams(),
+        consent: consent,
+        ...(anew
+          ? {
+              visitor: [consent === "full" && cookie(VISITOR)[1], remembered()[1]?.visitor, visit?.visitor].find(
+                isName,
+              ),
+              scenarios: attempt(chosenScenarios),
+              test: test,
+            }
+          : { shown: (late && !resumed) || !hasUnused() ? [...used] : undefined }), // else the page may still be getting there
+      };
+      for (const name in news) if (JSON.stringify(news[name]) === told[name]) delete news[name];
+      const sentAt = Date.now();
+      const answer = await fetch(address(anew ? "" : "/" + visit.token + "/alive"), {
+        method: "POST",
+        body: JSON.stringify({ ...news, prefixes: oldPrefixes() }),
+        keepalive: true,
+        credentials: settings.own ? "include" : "omit",
+      });
+      const data = await answer.json().catch(() => ({ numbers: [] })); // none when it is no JSON
+      forgetUnlessAgreed();
+      demand(Date.now() - sentAt < 5000);
+      if (answer.status === (anew ? 204 : 404)) return anew ? visitEnded() : speak(true);
+      demand(anew ? answer.status === 201 : answer.ok);
+      if (anew) {
+        if (visit?.token !== checkedVisit(data).token) used.clear();
+        visit = data;
+        asking = false;
+      } else {
+        // It names only the numbers that changed, each takes its scenario's place; and the scenarios that have none for this page any more.
+        visit.numbers = checkedNumbers(
+          visit.numbers
+            .filter((number) => {
+              number.gone ||= data.withdrawn?.includes(number.scenario);
+              return (
+                !(number.gone && used.has(number.scenario)) &&
+                !data.numbers.some((one) => one.scenario === number.scenario)
+              );
+            })
+            .concat(data.numbers),
+        );
+      }
+      if (isSilent()) return chooseConsent(consent); // said meanwhile
+      for (const name in news) told[name] = JSON.stringify(news[name]);
+      confirmed(sentAt, anew || news.consent);
+    })
+    .catch(() => {
+      failures++;
+      tellPage();
+      if (visit || failures < 4) beatAfter(6 * 2 ** (failures % 7));
     });
-    const data = await answer.json().catch(() => ({ numbers: [] })); // none when it is no JSON
-    forgetUnlessAgreed();
-    demand(Date.now() - sentAt < 5000);
-    if (answer.status === (anew ? 204 : 404)) return anew ? visitEnded() : speak(true);
-    demand(anew ? answer.status === 201 : answer.ok);
-    if (anew) {
-      if (visit?.token !== checkedVisit(data).token) used.clear();
-      visit = data;
-      asking = false;
-    } else {
-      // It names only the numbers that changed, each takes its scenario's place; and the scenarios that have none for this page any more.
-      visit.numbers = checkedNumbers(visit.numbers.filter((number) => {
-        number.gone ||= data.withdrawn?.includes(number.scenario);
-        return !(number.gone && used.has(number.scenario)) && !data.numbers.some((one) => one.scenario === number.scenario);
-      }).concat(data.numbers));
-    }
-    if (isSilent()) return chooseConsent(consent); // said meanwhile
-    for (const name in news) told[name] = JSON.stringify(news[name]);
-    confirmed(sentAt, anew || news.consent);
-  }).catch(() => {
-    failures++;
-    tellPage();
-    if (visit || failures < 4) beatAfter(6 * 2 ** (failures % 7));
-  });
 };
 
 // The site's own fields.
@@ -104,7 +120,10 @@ const confirmed = (at, anew) => {
   failures = 0;
   confirmedAt = at;
   clearTimeout(holdTimer);
-  holdTimer = setTimeout(safely(() => display([])), (visit.hold - passed) * 1000);
+  holdTimer = setTimeout(
+    safely(() => display([])),
+    (visit.hold - passed) * 1000,
+  );
   if (consent === "full" && visit.visit && (anew || remembered()[1])) remember(visit); // what another tab took away stays away
   display(visit.numbers);
   beatAfter(Math.max(visit.alive_every - passed, 1));
@@ -147,6 +166,11 @@ const look = () => {
     late = true;
     passAll();
   }
-  if (visit && !asking && (JSON.stringify(attempt(readGa)) !== told.ga || (late && !resumed && !told.shown && hasUnused()))) beat();
+  if (
+    visit &&
+    !asking &&
+    (JSON.stringify(attempt(readGa)) !== told.ga || (late && !resumed && !told.shown && hasUnused()))
+  )
+    beat();
   if (calm < 10) lookTimer = setTimeout(safely(look), 1000);
 };

@@ -45,7 +45,13 @@ const isSilent = () => consent === "none" || cookie(OFF)[1] || (navigator.webdri
 const start = () => {
   const off = queryValue(location, OFF);
   if (off) keepCookie(OFF, +off);
-  consent = allowed(consent || option("consent") || (settings.gpc && navigator.globalPrivacyControl && REFUSED) || (!cookie(VISITOR)[1] && settings.consent) || "full");
+  consent = allowed(
+    consent ||
+      option("consent") ||
+      (settings.gpc && navigator.globalPrivacyControl && REFUSED) ||
+      (!cookie(VISITOR)[1] && settings.consent) ||
+      "full",
+  );
   forgetUnlessAgreed();
   keepParams(pageOptions.params);
   api.ready(pageOptions.ready);

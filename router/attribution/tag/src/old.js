@@ -36,7 +36,8 @@ const isOldNumber = (number) => {
 const learn = () => {};
 const named = learn;
 const claimAll = (claim) => claim("[class*=roistat-phone]", oldNumber);
-const numberOfLink = (link, near) => /[;,]/.test(original(link)) ? undefined : oldNumber(near("[class*=roistat-phone]"), true);
+const numberOfLink = (link, near) =>
+  /[;,]/.test(original(link)) ? undefined : oldNumber(near("[class*=roistat-phone]"), true);
 const beside = () => "";
 
 const searched = (node, text) => text;

@@ -23,7 +23,8 @@ const passAll = () => {
 const pageChanged = (records) => {
   followAddress();
   if (pause) return;
-  if (writes > 20) pause = setTimeout(safely(passAll), 1000); // another script writes against us: it must never cost the page more
+  if (writes > 20)
+    pause = setTimeout(safely(passAll), 1000); // another script writes against us: it must never cost the page more
   else pass(records.flatMap((record) => (record.type === "childList" ? [...record.addedNodes] : record.target)));
 };
 
@@ -60,7 +61,7 @@ const hrefOf = (link) => (link.hasAttribute("href") ? "href" : "xlink:href");
 const original = (node) => {
   const now = present(node);
   const [before, wanted] = originals.get(node) || [];
-  return wanted === now ? before : copies.get(now) ?? now;
+  return wanted === now ? before : (copies.get(now) ?? now);
 };
 
 const settle = (node, wanted) => {
@@ -93,10 +94,13 @@ const claimedTexts = () => {
 
 const claims = () => {
   const claimed = new Map();
-  const claim = (selector, numberOf) => attempt(() => document.body.querySelectorAll(selector).forEach((element) => {
-    const number = numberOf(element);
-    if (number && !claimed.has(element) && mayTouch(element)) claimed.set(element, number);
-  }));
+  const claim = (selector, numberOf) =>
+    attempt(() =>
+      document.body.querySelectorAll(selector).forEach((element) => {
+        const number = numberOf(element);
+        if (number && !claimed.has(element) && mayTouch(element)) claimed.set(element, number);
+      }),
+    );
   if (api.visit && !withdrawn) claim("[data-visit-number]", () => partOf({}, "" + api.visit));
   claimAll(claim);
   return claimed;
@@ -107,9 +111,13 @@ const partOf = (number, shown) => ({ ...number, part: 1, display: shown, written
 
 // An element without a number in it: a leaf, unless it says another number (a date, a fax) or is a link with words of its own.
 const mayBeFilled = (element, texts) =>
-  !element.firstElementChild && !texts[1] && !digitsOf(texts + "")[1] && !(texts.join("").trim() && element.closest(TEL));
+  !element.firstElementChild &&
+  !texts[1] &&
+  !digitsOf(texts + "")[1] &&
+  !(texts.join("").trim() && element.closest(TEL));
 
-const mayTouch = (element) => element && !element.isContentEditable && !element.closest(rules.never) && !(isAwaited(element) && (held = true));
+const mayTouch = (element) =>
+  element && !element.isContentEditable && !element.closest(rules.never) && !(isAwaited(element) && (held = true));
 
 // The texts that may be changed: those with so many digits as the shortest number has, or all. A price that reads like the visit number is
 // not ours.
@@ -128,6 +136,8 @@ const telLinks = (root) => {
 };
 
 const linkTarget = (link) => {
-  const number = numberOfLink(link, (selector) => attempt(() => link.closest(selector) || link.querySelector(selector)));
+  const number = numberOfLink(link, (selector) =>
+    attempt(() => link.closest(selector) || link.querySelector(selector)),
+  );
   return number && place(number) ? "tel:" + number.e164 : original(link);
 };

@@ -16,12 +16,15 @@ const claimAll = (claim) => shown.map((number) => number.selectors.map((selector
 
 // Whose number a link dials: of a selector that claims it (itself, inside or around), else by what it dials. It dials what it says: one that
 // still shows another number than ours keeps it.
-const numberOfLink = (link, near) => attempt(() => {
-  const before = decodeURIComponent(original(link).replace(/[\0- ]/g, ""));
-  return /^(tel|callto):[^;,#pw]*$/i.test(before)
-    && !(digitsOf(link.textContent)[6] && textNodes(link, true).every((node) => present(node) === original(node)))
-    && (shown.find((number) => number.selectors.some(near)) || named(before));
-});
+const numberOfLink = (link, near) =>
+  attempt(() => {
+    const before = decodeURIComponent(original(link).replace(/[\0- ]/g, ""));
+    return (
+      /^(tel|callto):[^;,#pw]*$/i.test(before) &&
+      !(digitsOf(link.textContent)[6] && textNodes(link, true).every((node) => present(node) === original(node))) &&
+      (shown.find((number) => number.selectors.some(near)) || named(before))
+    );
+  });
 
 const named = (text) => owners.get(spelling(text));
 
@@ -32,7 +35,8 @@ const searched = (node, text) => swapped(text, numbersIn(text, inFormOf, node));
 const beside = (at, isBefore) => {
   const [side, isText, inline] = [isBefore ? "previousSibling" : "nextSibling", at.data, RegExp(rules.inline)];
   while (!at[side] && inline.test(at.parentNode?.nodeName)) at = at.parentNode;
-  do at = at[side]; while (at?.data?.trim() === "");
+  do at = at[side];
+  while (at?.data?.trim() === "");
   const text = at?.textContent.trim() || "";
   return isText && inline.exec(at?.nodeName)?.[1] ? text : text.replace(/\d/g, "|");
 };

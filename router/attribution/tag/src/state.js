@@ -19,6 +19,8 @@ let waiting = []; // who wants to be called back
 let withdrawn;
 let shown = []; // the numbers on the page
 let rules; // what looks like a number, and what is none of ours: {number, never, before, after, inline, other}
-let observer, writes = 0, pause; // of changes of the page
+let observer,
+  writes = 0,
+  pause; // of changes of the page
 let wrote, held, woken; // during one pass
 let gtagAsked;

@@ -8,11 +8,21 @@ const cookie = (name) => RegExp("; " + name + "=([^;]*)").exec("; " + attempt(()
 
 // On the shortest parent of this host that takes it: browsers refuse public suffixes. First it goes away from all of them.
 const keepCookie = (name, value) => {
-  for (const seconds of [0, value ? 34560000 : 0]) location.hostname.split(".").some((label, index, labels) => attempt(() => {
-    document.cookie = name + "=" + value + "; path=/; max-age=" + seconds + "; SameSite=Lax; domain=" + labels.slice(-1 - index).join(".") +
-      (isSecureContext ? "; Secure" : "");
-    return seconds && cookie(name)[1];
-  }));
+  for (const seconds of [0, value ? 34560000 : 0])
+    location.hostname.split(".").some((label, index, labels) =>
+      attempt(() => {
+        document.cookie =
+          name +
+          "=" +
+          value +
+          "; path=/; max-age=" +
+          seconds +
+          "; SameSite=Lax; domain=" +
+          labels.slice(-1 - index).join(".") +
+          (isSecureContext ? "; Secure" : "");
+        return seconds && cookie(name)[1];
+      }),
+    );
 };
 
 // The visitor's id, issued by the server to this project, and the visit for its next page; undefined: they go away.

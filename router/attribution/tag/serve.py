@@ -51,6 +51,8 @@ const settings = ROUTER_SETTINGS;
 })();
 """
 
+# esbuild makes the same script 95 bytes larger (5,041 bytes compressed, of 5,000 that a tag may have), and real modules, which cannot
+# assign each other's variables, larger still.
 # In a process of its own: the minifier brings Go's runtime along, with threads and signal handlers that a web worker should not have.
 MINIFY = "import sys, minify; sys.stdout.write(minify.string('text/javascript', sys.stdin.read()))"
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from router.accounts.tokens import require_token
 from router.lib.phones import BadPhone, read_phone
 from router.scenarios.deletion import delete_with_numbers
-from router.scenarios.documents import scenario_document, scenario_documents
+from router.scenarios.documents import editable, scenario_document, scenario_documents
 from router.scenarios.enable import buying_of, searching, stay_disabled
 from router.scenarios.lint.rules import lint
 from router.scenarios.models import Scenario
@@ -21,7 +21,6 @@ from router.scenarios.service import (
     connect_scenario,
     create_scenario,
     duplicate_scenario,
-    editable,
     find_scenario,
     present_scenarios,
     switch_scenario,

@@ -9,8 +9,7 @@ from typing import Any, Literal
 
 from router.lib.phones import BadPhone, read_phone
 from router.scenarios.matching import SourceParts, fits, source_covers
-from router.scenarios.schema import Channel as ChannelShape
-from router.scenarios.schema import ScenarioShape
+from router.scenarios.schema import ScenarioSchema
 
 Channel = tuple[Literal["dynamic"], None] | tuple[Literal["static"], str]
 DYNAMIC: Channel = ("dynamic", None)
@@ -131,82 +130,18 @@ NOT_HERE = "{number} is not among this scenario's numbers. Name it in numbers as
 
 
 def read_channels(
-    shape: ScenarioShape, present: list[ChannelRow], expected: Iterable[str], country: str, errors: dict[str, str]
+    document: ScenarioSchema, present: list[ChannelRow], expected: Iterable[str], country: str, errors: dict[str, str]
 ) -> list[ChannelRow]:
-    """The channels that the document describes. Where it has both forms, the one counts that differs from the present state.
+    """The channels that a document describes. When it has `static` as well, whichever of the two differs from the present state counts.
 
     Args:
         present: the scenario's channels before the change.
         expected: numbers that are in the scenario, or will be.
+        errors: by field; what cannot be used is added.
     """
     expected = set(expected)
-    static = _read_static(shape, expected, country, errors)
-    given = _read_list(shape.channels, country, errors)
-    channels = _chosen(shape, given, static, present, errors)
-    named = set(static) if "static" in shape.model_fields_set else set()
-    for index, one in enumerate(channels):
-        number = one.get("number")
-        if number is not None and number not in expected | named and f"channels.{index}.number" not in errors:
-            errors[f"channels.{index}.number"] = NOT_HERE.format(number=number)
-    return channels
-
-
-def _chosen(
-    shape: ScenarioShape,
-    given: list[ChannelRow],
-    static: dict[str, StaticSource],
-    present: list[ChannelRow],
-    errors: dict[str, str],
-) -> list[ChannelRow]:
-    has_list, has_short = ("channels" in shape.model_fields_set, "static" in shape.model_fields_set)
-    if not has_short:
-        return given
-    if not has_list:
-        return with_static(present, static)
-    if static in (short_form(given), short_form(present)):
-        return given
-    if given != present:
-        errors["static"] = TWO_TONGUES
-    return with_static(present, static)
-
-
-def _read_list(shapes: list[ChannelShape], country: str, errors: dict[str, str]) -> list[ChannelRow]:
-    channels: list[ChannelRow] = []
-    numbers: set[str] = set()
-    for index, shape in enumerate(shapes):
-        channel: ChannelRow = {"match": _match(shape), "kind": shape.kind}
-        if shape.kind == "static":
-            number = channel["number"] = _read_number(shape.number, country, errors, f"channels.{index}.number")
-            if number and number in numbers:
-                errors[f"channels.{index}.number"] = ONE_CHANNEL.format(number=number)
-            numbers.add(number)
-        elif shape.number:
-            errors[f"channels.{index}.number"] = "Only a static channel has a number of its own."
-        channels.append(channel)
-    return channels
-
-
-def _match(shape: ChannelShape) -> dict[str, str]:
-    given = shape.match.model_dump()
-    return {part: given[part] for part in PARTS if given[part]}
-
-
-def _read_number(text: str | None, country: str, errors: dict[str, str], field: str) -> str:
-    if not text:
-        errors[field] = "Say which number: one of this scenario's."
-        return ""
-    try:
-        return read_phone(text, country)
-    except BadPhone as error:
-        errors[field] = str(error)
-        return text
-
-
-def _read_static(
-    shape: ScenarioShape, expected: set[str], country: str, errors: dict[str, str]
-) -> dict[str, StaticSource]:
     static: dict[str, StaticSource] = {}
-    for text, source in shape.static.items():
+    for text, source in document.static.items():
         try:
             number = read_phone(text, country)
         except BadPhone as error:
@@ -215,4 +150,34 @@ def _read_static(
         if number not in expected:
             errors[f"static.{text}"] = NOT_HERE.format(number=number)
         static[number] = source.model_dump()
-    return static
+
+    listed: list[ChannelRow] = []
+    with_channel: set[str] = set()
+    for index, channel in enumerate(document.channels):
+        match = {part: text for part, text in channel.match.model_dump().items() if text}
+        row: ChannelRow = {"match": match, "kind": channel.kind}
+        field = f"channels.{index}.number"
+        if channel.kind == "dynamic" and channel.number:
+            errors.setdefault(field, "Only a static channel has a number of its own.")
+        if channel.kind == "static":
+            row["number"] = channel.number or ""
+            if not channel.number:
+                errors.setdefault(field, "Say which number: one of this scenario's.")
+            elif channel.number in with_channel:
+                errors[field] = ONE_CHANNEL.format(number=channel.number)
+            with_channel.add(row["number"])
+        listed.append(row)
+
+    channels = listed
+    if "static" in document.model_fields_set:
+        if "channels" not in document.model_fields_set:
+            channels = with_static(present, static)
+        elif static not in (short_form(listed), short_form(present)):
+            channels = with_static(present, static)
+            if listed != present:
+                errors["static"] = TWO_TONGUES
+        expected |= static.keys()
+    for index, row in enumerate(channels):
+        if "number" in row and row["number"] not in expected:
+            errors.setdefault(f"channels.{index}.number", NOT_HERE.format(number=row["number"]))
+    return channels

@@ -6,28 +6,34 @@ Parts of a scenario that belong to floors above (its integrations): they registe
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from pydantic import BaseModel
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
-from router.lib.phones import BadPhone, read_phone
 from router.scenarios.billing.paid_time import grace_ends
 from router.scenarios.channels import (
     ChannelRow,
-    StaticSource,
     read_channels,
     short_form,
     static_sources,
     with_static,
     without_numbers,
 )
-from router.scenarios.flows import BadDestination, read_destinations
+from router.scenarios.flows import IS_TRACKING, tracking_among
 from router.scenarios.models import OPEN, CallFlow, NumberBatch, NumberOrder, Scenario, TrackingNumber
-from router.scenarios.schema import MOST_TO_BUY, ScenarioShape, Terms, ToBuy, read_shape
+from router.scenarios.schema import (
+    MOST_TO_BUY,
+    Context,
+    ScenarioBody,
+    ScenarioDocument,
+    ScenarioSchema,
+    Upkeep,
+    parse_scenario,
+)
 from router.server import Server
 from router.web.errors import iso
 
@@ -76,10 +82,36 @@ def add_part(server: Server, part: ScenarioPart) -> None:
     server.registries.setdefault(REGISTRY, []).append(part)
 
 
-EMPTY_TERMS, NOTHING_TO_BUY = Terms().model_dump(), ToBuy().model_dump()
+Document = dict[str, Any]
+"""A scenario as programs read and write it: the members of `ScenarioDocument`."""
+
+COLUMNS = tuple(
+    name for name in ScenarioSchema.model_fields if name in Scenario.__table__.columns and name != "enabled"
+)
+"""The members of a document that are stored in a column of their name. *Enabled* is one as well, but takes more than to be written."""
+UPKEEP_COLUMNS = {name: f"upkeep_{name}" for name in Upkeep.model_fields}
+READ_ONLY = tuple(ScenarioDocument.model_fields.keys() - ScenarioBody.model_fields.keys() - {"secrets", "buying"})
+"""The members that the server alone decides."""
+DEFAULTS = {
+    name: field.default.model_dump()
+    for name, field in ScenarioSchema.model_fields.items()
+    if isinstance(field.default, BaseModel)
+}
 
 
-def scenario_document(session: Session, server: Server, scenario: Scenario) -> dict[str, Any]:
+def editable(document: Document) -> Document:
+    """A scenario's document without what the server alone decides."""
+    return {name: value for name, value in document.items() if name not in READ_ONLY}
+
+
+def stored_members(scenario: Scenario) -> Document:
+    """The members of a document that are stored in the scenario's own row. What was not known when it was stored is as in a new one."""
+    stored = {name: getattr(scenario, name) for name in ("enabled", *COLUMNS)}
+    stored |= {name: DEFAULTS[name] | value for name, value in stored.items() if name in DEFAULTS}
+    return stored | {"upkeep": {name: getattr(scenario, column) for name, column in UPKEEP_COLUMNS.items()}}
+
+
+def scenario_document(session: Session, server: Server, scenario: Scenario) -> Document:
     return scenario_documents(session, server, [scenario])[0]
 
 
@@ -91,11 +123,23 @@ def scenario_documents(session: Session, server: Server, scenarios: Sequence[Sce
     flow_ids = [scenario.call_flow_id for scenario in scenarios if scenario.call_flow_id]
     flows = {flow.id: flow.document for flow in session.scalars(select(CallFlow).where(CallFlow.id.in_(flow_ids)))}
     parts = {part.name: part.show(session, ids) for part in parts_of(server)}
-    return [
-        _document(scenario, numbers[scenario.id], channels[scenario.id], flows.get(scenario.call_flow_id or 0))
-        | {name: shown.get(scenario.id, {}) for name, shown in parts.items()}
-        for scenario in scenarios
-    ]
+    documents: list[Document] = []
+    for scenario in scenarios:
+        own = numbers[scenario.id]
+        documents.append(
+            {name: getattr(scenario, name) for name in READ_ONLY}
+            | stored_members(scenario)
+            | {
+                "numbers": [number.e164 for number in own if not number.overflow],
+                "channels": channels[scenario.id],
+                "static": short_form(channels[scenario.id]),
+                "flow": flows.get(scenario.call_flow_id or 0),
+                "overflow": next((number.e164 for number in own if number.overflow), None),
+                "created_at": iso(scenario.created_at),
+            }
+            | {name: shown.get(scenario.id, {}) for name, shown in parts.items()}
+        )
+    return documents
 
 
 def numbers_by_scenario(session: Session, scenario_ids: Sequence[int]) -> dict[int, list[TrackingNumber]]:
@@ -143,37 +187,6 @@ def coming_numbers(session: Session, scenario_ids: Sequence[int]) -> dict[int, s
     return found
 
 
-def _document(
-    scenario: Scenario, numbers: list[TrackingNumber], channels: list[ChannelRow], flow: dict[str, Any] | None
-) -> dict[str, Any]:
-    return {
-        "id": scenario.id,
-        "title": scenario.title,
-        "enabled": scenario.enabled,
-        "numbers": [number.e164 for number in numbers if not number.overflow],
-        "channels": channels,
-        "static": short_form(channels),
-        "flow": flow,
-        "tagging": scenario.tagging,
-        "aim": scenario.aim,
-        "exhausted": scenario.exhausted,
-        "overflow": next((number.e164 for number in numbers if number.overflow), None),
-        "hold_seconds": scenario.hold_seconds,
-        "terms": EMPTY_TERMS | scenario.terms,
-        "upkeep": {
-            "on": scenario.upkeep_on,
-            "spending_limit_minor": scenario.upkeep_spending_limit_minor,
-            "max_numbers": scenario.upkeep_max_numbers,
-        },
-        "manager": scenario.manager,
-        "to_buy": NOTHING_TO_BUY | scenario.to_buy,
-        "version": scenario.version,
-        "created_at": iso(scenario.created_at),
-        "calls": scenario.calls,
-        "accuracy": scenario.accuracy,
-    }
-
-
 def number_document(number: TrackingNumber, now: datetime) -> dict[str, Any]:
     """`state` is in_use, free, grace (its paid time has ended) or releasing."""
     state = state_of(number, now)
@@ -215,117 +228,53 @@ def _iso(moment: datetime | None) -> str | None:
     return iso(moment) if moment else None
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """A scenario's document, read: numbers and destinations in E.164."""
+def read_scenario(
+    session: Session, server: Server, project: Project, scenario: Scenario | None, document: Mapping[str, Any]
+) -> tuple[Document, dict[str, str]]:
+    """The document in its normal form, with every member and with numbers and destinations in E.164, and a sentence for each field that
+    cannot be used.
 
-    title: str
-    enabled: bool
-    numbers: list[str]
-    channels: list[ChannelRow]
-    destinations: list[dict[str, Any]]
-    tagging: dict[str, Any]
-    aim: str
-    exhausted: str
-    overflow: str | None
-    hold_seconds: int
-    terms: dict[str, Any]
-    to_buy: dict[str, Any]
-    upkeep: dict[str, Any]
-    manager: str
-
-    @property
-    def static(self) -> dict[str, StaticSource]:
-        return static_sources(self.channels)
-
-
-def read_wanted(
-    session: Session, server: Server, project: Project, scenario: Scenario | None, document: dict[str, Any]
-) -> tuple[Wanted, dict[str, str]]:
-    """The scenario that the document describes, and a sentence for each field that cannot be used."""
-    shape, errors = read_shape(document)
-    numbers = read_numbers(shape.numbers, project.country, errors, "numbers")
-    to_buy = _read_to_buy(shape.to_buy, project.country, errors)
-    coming = coming_numbers(session, [scenario.id])[scenario.id] if scenario else set()
-    expected = {*numbers, *to_buy["numbers"], *coming}
-    present = shown_channels(session, [scenario])[scenario.id] if scenario else []
-    channels = read_channels(shape, present, expected, project.country, errors)
-    overflow = _read_overflow(shape, project.country, {*numbers, *to_buy["numbers"]}, channels, errors)
-    placed = {f"numbers.{index}": number for index, number in enumerate(numbers)}
-    placed |= {"overflow": overflow} if overflow else {}
-    errors = _placement_errors(session, project, scenario, placed) | errors
-    _check_regions(server, shape.terms, errors)
-    wanted = Wanted(
-        title=shape.title,
-        enabled=shape.enabled,
-        numbers=numbers,
-        channels=channels,
-        destinations=_read_flow(session, shape, project.country, errors),
-        tagging=shape.tagging.model_dump(),
-        aim=shape.aim,
-        exhausted=shape.exhausted,
-        overflow=overflow,
-        hold_seconds=shape.hold_seconds,
-        terms=shape.terms.model_dump(),
-        to_buy=to_buy,
-        upkeep=shape.upkeep.model_dump(),
-        manager=shape.manager,
-    )
-    return wanted, errors
-
-
-def read_numbers(texts: list[str], country: str, errors: dict[str, str], field: str) -> list[str]:
-    """One entry for each text, so that indexes stay; what cannot be read stays as it was written."""
-    numbers: list[str] = []
-    for index, text in enumerate(texts):
-        number = text
-        try:
-            number = read_phone(text, country)
-        except BadPhone as error:
-            errors[f"{field}.{index}"] = str(error)
-        if number in numbers:
-            errors[f"{field}.{index}"] = f"{number} is named twice."
-        numbers.append(number)
-    return numbers
-
-
-def _read_to_buy(shape: ToBuy, country: str, errors: dict[str, str]) -> dict[str, Any]:
-    """In the project's country, if no other is named."""
-    numbers = read_numbers(shape.numbers, country, errors, "to_buy.numbers")
-    read = shape.model_dump() | {"numbers": numbers, "country": shape.country or (country if shape.count else "")}
-    if shape.count and not read["country"]:
+    Args:
+        scenario: the one that is to become so; None: a new one.
+        document: without sections.
+    """
+    knows_regions = server.settings.geoip is not None
+    read, errors = parse_scenario(document, Context(project.country, knows_regions))
+    to_buy = read.to_buy
+    for field, numbers in (("numbers", read.numbers), ("to_buy.numbers", to_buy.numbers)):
+        named: set[str] = set()
+        for index, number in enumerate(numbers):
+            if number in named:
+                errors[f"{field}.{index}"] = f"{number} is named twice."
+            named.add(number)
+    if to_buy.count and not to_buy.country:
         errors["to_buy.country"] = "Say in which country the numbers are to be bought, like DE."
-    if len(numbers) + shape.count > MOST_TO_BUY:
+    if len(to_buy.numbers) + to_buy.count > MOST_TO_BUY:
         errors["to_buy.count"] = f"At most {MOST_TO_BUY} numbers can be bought at once."
-    return read
 
-
-def _read_overflow(
-    shape: ScenarioShape, country: str, pool: set[str], channels: list[ChannelRow], errors: dict[str, str]
-) -> str | None:
-    """The number that is shown when all others are taken: a number of its own, neither lent nor static."""
-    if not shape.overflow:
-        return None
-    try:
-        number = read_phone(shape.overflow, country)
-    except BadPhone as error:
-        errors["overflow"] = str(error)
-        return None
-    if number in static_sources(channels):
-        errors["overflow"] = f"{number} is a static number. Choose another one, or take it out of the channels."
-    elif number in pool:
-        errors["overflow"] = (
-            f"{number} is among the numbers that are lent to visitors. Take it out there, or choose another."
-        )
-    return number
-
-
-def _check_regions(server: Server, terms: Terms, errors: dict[str, str]) -> None:
-    for name in ("only_regions", "excluded_regions"):
-        if getattr(terms, name) and server.settings.geoip is None:
-            errors[f"terms.{name}"] = (
-                "Nobody's region is known here: the operator has to name a file of regions in ROUTER_GEOIP first."
+    coming = coming_numbers(session, [scenario.id])[scenario.id] if scenario else set()
+    present = shown_channels(session, [scenario])[scenario.id] if scenario else []
+    expected = {*read.numbers, *to_buy.numbers, *coming}
+    channels = read_channels(read, present, expected, project.country, errors)
+    if read.overflow and "overflow" not in errors:
+        if read.overflow in static_sources(channels):
+            errors["overflow"] = (
+                f"{read.overflow} is a static number. Choose another one, or take it out of the channels."
             )
+        elif read.overflow in {*read.numbers, *to_buy.numbers}:
+            errors["overflow"] = (
+                f"{read.overflow} is among the numbers that are lent to visitors. Take it out there, or choose another."
+            )
+    placed = {f"numbers.{index}": number for index, number in enumerate(read.numbers)}
+    placed |= {"overflow": read.overflow} if read.overflow else {}
+    errors = _placement_errors(session, project, scenario, placed) | errors
+
+    destinations = read.flow.destinations if read.flow else []
+    tracking = tracking_among(session, [destination.to for destination in destinations])
+    for index, destination in enumerate(destinations):
+        if destination.to in tracking:
+            errors[f"flow.destinations.{index}.to"] = IS_TRACKING
+    return read.model_dump() | {"channels": channels, "static": short_form(channels)}, errors
 
 
 def _placement_errors(
@@ -345,14 +294,3 @@ def _placement_errors(
         elif row.scenario_id not in (None, scenario.id if scenario else None):
             errors[field] = f"{number} is in the scenario “{row.title}”. Take it out there first."
     return errors
-
-
-def _read_flow(session: Session, shape: ScenarioShape, country: str, errors: dict[str, str]) -> list[dict[str, Any]]:
-    if shape.flow is None:
-        return []
-    try:
-        return read_destinations(session, [one.model_dump() for one in shape.flow.destinations], country)
-    except BadDestination as refusal:
-        for index, sentence in refusal.errors.items():
-            errors[f"flow.destinations.{index}.to"] = sentence
-        return []

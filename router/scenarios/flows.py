@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from router.accounts.ledger import lock_balance
 from router.accounts.models import Project, fallback_chosen
-from router.lib.phones import BadPhone, read_caller, read_destination
+from router.lib.phones import read_caller
 from router.scenarios.models import CallFlow, Scenario, TrackingNumber
 from router.server import Server
 from router.web.errors import Problem
@@ -17,37 +17,6 @@ from router.web.errors import Problem
 DEFAULT_RING_SECONDS = 20
 IS_TRACKING = "This is a tracking number: calls would go round in circles. Name the company's own line."
 Destination = dict[str, Any]
-
-
-def read_destinations(session: Session, destinations: Iterable[Destination], country: str) -> list[Destination]:
-    """Destinations with their addresses in E.164 or SIP.
-
-    Raises:
-        BadDestination: one cannot be called, or is itself a tracking number of this server.
-    """
-    read: list[Destination] = []
-    errors: dict[int, str] = {}
-    for index, one in enumerate(destinations):
-        try:
-            read.append(one | {"to": read_destination(one["to"], country)})
-        except BadPhone as error:
-            read.append(one)
-            errors[index] = str(error)
-    tracking = tracking_among(session, [one["to"] for one in read])
-    for index, one in enumerate(read):
-        if one["to"] in tracking:
-            errors[index] = IS_TRACKING
-    if errors:
-        raise BadDestination(errors)
-    return read
-
-
-class BadDestination(ValueError):
-    """`errors` maps the index of a destination to a sentence."""
-
-    def __init__(self, errors: dict[int, str]) -> None:
-        super().__init__("; ".join(errors.values()))
-        self.errors = errors
 
 
 def tracking_among(session: Session, numbers: Iterable[str]) -> set[str]:

@@ -1,15 +1,18 @@
-"""The shape of a scenario's document as people and programs write it. What needs the database is checked in `reading.py`.
+"""A scenario's schema: the members of its document, which programs send and get, forms are made from, and rows are stored by.
 
-Reads a document against its shape: what can be used of it, and a sentence for each field that cannot.
-
-What programs send and get about scenarios and numbers, for the API's description; the documents are made elsewhere."""
+Every member that has a column of its name in `Scenario` is stored, shown, copied, compared and offered by the wizard without
+a word elsewhere. What needs the database is checked in documents.py. Below: what else the API tells of scenarios and numbers."""
 
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+from pydantic_core.core_schema import ValidationInfo
 
+from router.lib.phones import BadPhone, read_destination, read_phone
 from router.scenarios.flows import DEFAULT_RING_SECONDS
 from router.scenarios.matching import format_error, pattern_error, region_error, replace_error, selector_error
 
@@ -17,6 +20,27 @@ DEFAULT_HOLD_SECONDS = 150
 
 MOST_TO_BUY = 100
 """More than this is bought in several turns, so that no transaction writes more than some hundred rows."""
+
+UNREADABLE = "unreadable_number"
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the validators have to know of a project and its server. Without it a document is taken as it is."""
+
+    country: str
+    """The project's: numbers may be written as people there do."""
+    knows_regions: bool
+    """Whether visitors' regions can be looked up here."""
+    lenient: bool = False
+    """Numbers that cannot be read stay as they were written, and such destinations are empty."""
+
+
+@dataclass(frozen=True)
+class OnStep:
+    """The step of the wizard on which a member is typed. Without this mark: the first one."""
+
+    name: str
 
 
 def _refusing(error_of: Callable[[str], str | None]) -> AfterValidator:
@@ -47,24 +71,60 @@ def _country(text: str) -> str:
     return text.upper()
 
 
+def _e164(text: str, info: ValidationInfo) -> str:
+    if info.context is None:
+        return text
+    try:
+        return read_phone(text, info.context.country)
+    except BadPhone as error:
+        if info.context.lenient:
+            return text
+        raise PydanticCustomError(UNREADABLE, "{sentence}", {"sentence": str(error)}) from None
+
+
+def _line(text: str, info: ValidationInfo) -> str:
+    if info.context is None:
+        return text
+    try:
+        return read_destination(text, info.context.country)
+    except BadPhone as error:
+        if info.context.lenient:
+            return ""
+        raise PydanticCustomError(UNREADABLE, "{sentence}", {"sentence": str(error)}) from None
+
+
+def _without_blank(value: Any) -> Any:
+    return None if isinstance(value, str) and not value.strip() else value
+
+
+def _known_regions(regions: list[str], info: ValidationInfo) -> list[str]:
+    if regions and info.context is not None and not info.context.knows_regions and not info.context.lenient:
+        raise ValueError(
+            "Nobody's region is known here: the operator has to name a file of regions in ROUTER_GEOIP first."
+        )
+    return regions
+
+
 Pattern = Annotated[str, Field(max_length=200), _refusing(pattern_error)]
-Text = Pattern
 Page = Annotated[str, Field(min_length=1, max_length=500), _refusing(pattern_error)]
 Source = Annotated[str, Field(min_length=1, max_length=300), _refusing(pattern_error)]
 Region = Annotated[str, Field(min_length=1, max_length=10), AfterValidator(str.upper), _refusing(region_error)]
+Regions = Annotated[list[Region], Field(max_length=200), AfterValidator(_known_regions)]
 Digits = Annotated[str, Field(max_length=15), AfterValidator(_digits)]
-Number = Annotated[str, Field(max_length=60)]
+TypedNumber = Annotated[str, Field(max_length=60)]
+Number = Annotated[TypedNumber, AfterValidator(_e164)]
+OptionalNumber = Annotated[Number | None, BeforeValidator(_without_blank)]
 Title = Annotated[str, Field(max_length=120), AfterValidator(_title)]
 Selector = Annotated[str, Field(min_length=1, max_length=300), _refusing(selector_error)]
 Replaced = Annotated[str, Field(min_length=1, max_length=40), _refusing(replace_error)]
 Mask = Annotated[str, Field(max_length=60), _refusing(format_error)]
 
 
-class ExactShape(BaseModel):
+class ExactSchema(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, str_strip_whitespace=True)
 
 
-class StrictShape(ExactShape):
+class StrictSchema(ExactSchema):
     """Null is the same as absent."""
 
     @model_validator(mode="before")
@@ -75,30 +135,30 @@ class StrictShape(ExactShape):
         return value
 
 
-class StaticSource(StrictShape):
+class StaticSource(StrictSchema):
     """The marketing source that a static number stands for."""
 
     source: Annotated[str, Field(min_length=1, max_length=200), _refusing(pattern_error)]
-    medium: Text = ""
-    campaign: Text = ""
+    medium: Pattern = ""
+    campaign: Pattern = ""
 
 
-class Destination(StrictShape):
-    to: Annotated[str, Field(min_length=1, max_length=200)]
+class Destination(StrictSchema):
+    to: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_line)]
     ring_seconds: Annotated[int, Field(ge=5, le=600)] = DEFAULT_RING_SECONDS
 
 
-class Flow(StrictShape):
+class Flow(StrictSchema):
     destinations: Annotated[list[Destination], Field(min_length=1, max_length=10)]
 
 
-class Tagging(StrictShape):
+class Tagging(StrictSchema):
     selectors: Annotated[list[Selector], Field(max_length=50)] = []
     replace: Annotated[list[Replaced], Field(max_length=50)] = []
     format: Mask = ""
 
 
-class Match(StrictShape):
+class Match(StrictSchema):
     """Patterns of a marketing source; a part that is absent or empty fits anything."""
 
     source: Pattern = ""
@@ -106,26 +166,26 @@ class Match(StrictShape):
     campaign: Pattern = ""
 
 
-class Channel(StrictShape):
+class Channel(StrictSchema):
     """Which numbers the visitors of some marketing sources get. A static number without a match is shown to nobody."""
 
     match: Match = Match()
     kind: Literal["dynamic", "static"]
-    number: Number | None = None
+    number: OptionalNumber = None
 
 
-class Terms(StrictShape):
+class Terms(StrictSchema):
     """Whom the scenario is for. Sources are `source[/medium[/campaign]]`, pages paths, regions `DE` or `US-CA`; `*` is anything."""
 
     only_sources: Annotated[list[Source], Field(max_length=200)] = []
     excluded_sources: Annotated[list[Source], Field(max_length=200)] = []
     only_landing_pages: Annotated[list[Page], Field(max_length=200)] = []
     excluded_landing_pages: Annotated[list[Page], Field(max_length=200)] = []
-    only_regions: Annotated[list[Region], Field(max_length=200)] = []
-    excluded_regions: Annotated[list[Region], Field(max_length=200)] = []
+    only_regions: Regions = []
+    excluded_regions: Regions = []
 
 
-class ToBuy(StrictShape):
+class ToBuy(StrictSchema):
     """What *Connect* is to buy: these numbers, and as many others as `count` says, of this kind."""
 
     numbers: Annotated[list[Number], Field(max_length=MOST_TO_BUY)] = []
@@ -134,8 +194,14 @@ class ToBuy(StrictShape):
     area_code: Digits = ""
     contains: Digits = ""
 
+    @model_validator(mode="after")
+    def _in_project_country(self, info: ValidationInfo) -> Self:
+        if self.count and not self.country and info.context is not None:
+            self.country = info.context.country
+        return self
 
-class Upkeep(StrictShape):
+
+class Upkeep(StrictSchema):
     """Whether the pool is kept at its best size (R9), and within which limits."""
 
     on: bool = False
@@ -143,48 +209,51 @@ class Upkeep(StrictShape):
     max_numbers: Annotated[int, Field(ge=1, le=5000)] | None = None
 
 
-class ScenarioShape(StrictShape):
+class ScenarioSchema(StrictSchema):
     title: Title
     enabled: bool = False
     numbers: Annotated[list[Number], Field(max_length=5000)] = []
-    channels: Annotated[list[Channel], Field(max_length=500)] = []
-    static: dict[Number, StaticSource] = {}
-    flow: Flow | None = None
-    tagging: Tagging = Tagging()
+    channels: Annotated[list[Channel], Field(max_length=500), OnStep("channels")] = []
+    static: Annotated[dict[TypedNumber, StaticSource], OnStep("channels")] = {}
+    flow: Annotated[Flow | None, OnStep("forwarding")] = None
+    tagging: Annotated[Tagging, OnStep("tagging")] = Tagging()
     aim: Literal["visit", "source"] = "visit"
     exhausted: Literal["share", "overflow", "keep"] = "share"
-    overflow: Number | None = None
+    overflow: OptionalNumber = None
     hold_seconds: Annotated[int, Field(ge=30, le=3600)] = DEFAULT_HOLD_SECONDS
-    terms: Terms = Terms()
+    terms: Annotated[Terms, OnStep("terms")] = Terms()
     upkeep: Upkeep = Upkeep()
-    manager: Annotated[str, Field(max_length=120), _refusing(pattern_error)] = ""
+    manager: Annotated[str, Field(max_length=120), _refusing(pattern_error), OnStep("integrations")] = ""
     to_buy: ToBuy = ToBuy()
 
 
-class NumberShape(StrictShape):
+class NumberShape(StrictSchema):
     """A number as it is added."""
 
     e164: Annotated[str, Field(max_length=60)]
 
 
-def read_shape(document: Mapping[str, Any]) -> tuple[ScenarioShape, dict[str, str]]:
+def parse_scenario(
+    document: Mapping[str, Any], context: Context | None = None
+) -> tuple[ScenarioSchema, dict[str, str]]:
     """What can be read of a document, and a sentence for each field that cannot.
 
     A field that cannot be used is left out, so that its neighbours can still be checked; if that will not do, its whole member.
     """
-    problems = _problems(document)
+    problems = _problems(document, context)
     if not problems:
-        return ScenarioShape.model_validate(document), {}
-    usable = _without(document, [problem["loc"] for problem in problems])
-    for problem in _problems(usable):
+        return ScenarioSchema.model_validate(document, context=context), {}
+    lenient = replace(context, lenient=True) if context else None
+    usable = _without(document, [problem["loc"] for problem in problems if problem["type"] != UNREADABLE])
+    for problem in _problems(usable, lenient):
         usable.pop(str(problem["loc"][0]), None)
     errors = {".".join(map(str, problem["loc"])): _sentence(problem) for problem in problems}
-    return ScenarioShape.model_validate({"title": "–"} | usable), errors
+    return ScenarioSchema.model_validate({"title": "–"} | usable, context=lenient), errors
 
 
-def _problems(document: Mapping[str, Any]) -> list[Any]:
+def _problems(document: Mapping[str, Any], context: Context | None) -> list[Any]:
     try:
-        ScenarioShape.model_validate(document)
+        ScenarioSchema.model_validate(document, context=context)
     except ValidationError as refusal:
         return list(refusal.errors())
     return []
@@ -217,6 +286,7 @@ SENTENCES = {
     "less_than_equal": "This has to be at most {le}.",
     "literal_error": "This has to be {expected}.",
     "value_error": "{error}",
+    UNREADABLE: "{sentence}",
 }
 
 
@@ -225,7 +295,7 @@ def _sentence(problem: Any) -> str:
     return pattern.format(**problem.get("ctx", {}))
 
 
-class ScenarioBody(ScenarioShape):
+class ScenarioBody(ScenarioSchema):
     """A scenario as it is written. `integrations`: webhook_start, webhook_end, ga4 and crm, each with its own members."""
 
     integrations: Annotated[dict[str, Any], Field(default_factory=dict)]

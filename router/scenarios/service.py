@@ -13,8 +13,16 @@ from sqlalchemy.orm import Session
 
 from router.accounts.audit import record
 from router.accounts.models import Project
-from router.scenarios.channels import without_numbers
-from router.scenarios.documents import Wanted, parts_of, read_wanted, scenario_document
+from router.scenarios.channels import static_sources, without_numbers
+from router.scenarios.documents import (
+    COLUMNS,
+    UPKEEP_COLUMNS,
+    Document,
+    editable,
+    parts_of,
+    read_scenario,
+    scenario_document,
+)
 from router.scenarios.enable import Buying, connect, cost_of_enabling, lock_purse, stay_disabled
 from router.scenarios.flows import store_flow
 from router.scenarios.models import CallFlow, Scenario, ScenarioDraft, TrackingNumber
@@ -24,7 +32,6 @@ from router.server import Server
 from router.web.access import Actor
 from router.web.errors import Problem, Refused
 
-Document = dict[str, Any]
 Secrets = dict[str, Any]
 Found = Sequence[str] | None
 """Numbers for sale that were searched before the transaction; None: they were not."""
@@ -47,14 +54,13 @@ def create_scenario(
         Refused: something of the document cannot be used; nothing may be stored.
         Problem, SearchNeeded: as `connect`.
     """
-    wanted, parts = _read(session, server, project, None, document)
-    if wanted.enabled:
+    read, sections = _read(session, server, project, None, document)
+    if read["enabled"]:
         lock_purse(session, project)
-    scenario = Scenario(project_id=project.id, created_at=now, title=wanted.title, tagging=wanted.tagging)
+    scenario = Scenario(project_id=project.id, created_at=now, title=read["title"], tagging=read["tagging"])
     session.add(scenario)
     session.flush()
-    secrets = _store(session, server, project, scenario, wanted, parts, now)
-    _turn(session, server, project, actor, scenario, wanted, found, now)
+    secrets = _store(session, server, project, actor, scenario, read, sections, found, now)
     free_numbers_changed.send(server, session=session, project_id=project.id)
     _record(session, actor, now, "scenario.created", scenario, enabled=scenario.enabled)
     return scenario, secrets
@@ -81,11 +87,10 @@ def change_scenario(
     scenario = _locked(session, project, scenario_id)
     check_version(scenario, version)
     before = editable(scenario_document(session, server, scenario))
-    wanted, parts = _read(session, server, project, scenario, edit(before))
-    if wanted.enabled and not scenario.enabled:
+    read, sections = _read(session, server, project, scenario, edit(before))
+    if read["enabled"] and not scenario.enabled:
         lock_purse(session, project)
-    secrets = _store(session, server, project, scenario, wanted, parts, now)
-    _turn(session, server, project, actor, scenario, wanted, found, now)
+    secrets = _store(session, server, project, actor, scenario, read, sections, found, now)
     scenario.mark_changed(actor.name, now)
     after = editable(scenario_document(session, server, scenario))
     changed = sorted(name for name in before if before[name] != after[name])
@@ -176,15 +181,6 @@ def check_version(scenario: Scenario, version: int | None) -> None:
         )
 
 
-STORED_AS_READ = ("title", "tagging", "aim", "exhausted", "hold_seconds", "channels", "terms", "to_buy", "manager")
-READ_ONLY = ("id", "version", "created_at", "calls", "accuracy")
-
-
-def editable(document: Document) -> Document:
-    """A scenario's document without what the server alone decides."""
-    return {name: value for name, value in document.items() if name not in READ_ONLY}
-
-
 def _present(scenario: Scenario | None, project: Project) -> Scenario:
     if scenario is None or scenario.project_id != project.id or scenario.deleted_at is not None:
         raise Problem(404, "There is no such scenario.")
@@ -197,72 +193,64 @@ def _locked(session: Session, project: Project, scenario_id: int) -> Scenario:
 
 def _read(
     session: Session, server: Server, project: Project, scenario: Scenario | None, document: Document
-) -> tuple[Wanted, dict[str, Any]]:
-    scenario_id = scenario.id if scenario else None
-    names = [part.name for part in parts_of(server)]
+) -> tuple[Document, dict[str, Any]]:
+    """The document in its normal form, and what each section is to store.
+
+    Raises:
+        Refused: every field that cannot be used.
+    """
+    sections = parts_of(server)
+    names = [section.name for section in sections]
     own = {name: value for name, value in document.items() if name not in names}
-    wanted, errors = read_wanted(session, server, project, scenario, own)
-    parts = {}
-    for part in parts_of(server):
+    read, errors = read_scenario(session, server, project, scenario, own)
+    checked = {}
+    for section in sections:
+        value = document.get(section.name)
         try:
-            value = document.get(part.name)
-            parts[part.name] = part.check(session, project, scenario_id, {} if value is None else value)
+            checked[section.name] = section.check(
+                session, project, scenario.id if scenario else None, {} if value is None else value
+            )
         except Problem as problem:
-            errors[problem.field or part.name] = problem.detail
+            errors[problem.field or section.name] = problem.detail
     if errors:
         raise Refused(errors)
-    return wanted, parts
+    return read, checked
 
 
 def _store(
     session: Session,
     server: Server,
     project: Project,
-    scenario: Scenario,
-    wanted: Wanted,
-    parts: dict[str, Any],
-    now: datetime,
-) -> Secrets:
-    for name in STORED_AS_READ:
-        setattr(scenario, name, getattr(wanted, name))
-    _store_upkeep(scenario, wanted)
-    store_flow(session, scenario, wanted.destinations, now)
-    pool = {number: wanted.static.get(number) for number in wanted.numbers}
-    place_numbers(session, server, scenario, pool, wanted.overflow)
-    secrets: Secrets = {}
-    for part in parts_of(server):
-        secrets |= part.save(session, project, scenario.id, parts[part.name], now)
-    return secrets
-
-
-def _turn(
-    session: Session,
-    server: Server,
-    project: Project,
     actor: Actor,
     scenario: Scenario,
-    wanted: Wanted,
+    document: Document,
+    sections: dict[str, Any],
     found: Found,
     now: datetime,
-) -> None:
-    """As the document says. One that is enabled already buys nothing before somebody connects it; one that waits for its first numbers
-    goes on waiting."""
+) -> Secrets:
+    """Stores the document, and enables or disables the scenario as it says. One that is enabled already buys nothing before somebody
+    connects it; one that waits for its first numbers goes on waiting."""
+    upkeep, to_buy, static = document["upkeep"], document["to_buy"], static_sources(document["channels"])
+    if upkeep["on"] and not scenario.upkeep_on:
+        dynamic = sum(number not in static for number in document["numbers"])
+        scenario.upkeep_began_with = dynamic + len(to_buy["numbers"]) + to_buy["count"]
+    for name in COLUMNS:
+        setattr(scenario, name, document[name])
+    for name, column in UPKEEP_COLUMNS.items():
+        setattr(scenario, column, upkeep[name])
+    store_flow(session, scenario, (document["flow"] or {}).get("destinations", []), now)
+    placed = {number: static.get(number) for number in document["numbers"]}
+    place_numbers(session, server, scenario, placed, document["overflow"])
+    secrets: Secrets = {}
+    for section in parts_of(server):
+        secrets |= section.save(session, project, scenario.id, sections[section.name], now)
     session.flush()
-    if wanted.enabled and not scenario.enabled:
+    if document["enabled"] and not scenario.enabled:
         connect(session, server, project, actor, scenario, found, now)
-    elif scenario.enabled and not wanted.enabled:
+    elif scenario.enabled and not document["enabled"]:
         scenario.enabled = False
         stay_disabled(session, scenario)
-
-
-def _store_upkeep(scenario: Scenario, wanted: Wanted) -> None:
-    """The pool's size when upkeep is switched on is what its limit is reckoned from (R9)."""
-    if wanted.upkeep["on"] and not scenario.upkeep_on:
-        to_buy = len(wanted.to_buy["numbers"]) + wanted.to_buy["count"]
-        scenario.upkeep_began_with = sum(number not in wanted.static for number in wanted.numbers) + to_buy
-    scenario.upkeep_on = wanted.upkeep["on"]
-    scenario.upkeep_spending_limit_minor = wanted.upkeep["spending_limit_minor"]
-    scenario.upkeep_max_numbers = wanted.upkeep["max_numbers"]
+    return secrets
 
 
 def _record(session: Session, actor: Actor, now: datetime, action: str, scenario: Scenario, **detail: Any) -> None:
@@ -288,18 +276,16 @@ def duplicate_scenario(
         Problem: 404.
     """
     original = find_scenario(session, project, scenario_id)
+    rules = {name: getattr(original, name) for name in (*COLUMNS, *UPKEEP_COLUMNS.values())}
     copy = Scenario(
+        **rules
+        | {
+            "title": original.title[: LONGEST_TITLE - len(COPY)] + COPY,
+            "channels": without_numbers(original.channels, ()),
+            "to_buy": {},
+            "upkeep_on": False,
+        },
         project_id=project.id,
-        title=original.title[: LONGEST_TITLE - len(COPY)] + COPY,
-        aim=original.aim,
-        exhausted=original.exhausted,
-        hold_seconds=original.hold_seconds,
-        tagging=original.tagging,
-        channels=without_numbers(original.channels, ()),
-        terms=original.terms,
-        manager=original.manager,
-        upkeep_spending_limit_minor=original.upkeep_spending_limit_minor,
-        upkeep_max_numbers=original.upkeep_max_numbers,
         created_at=now,
     )
     session.add(copy)
@@ -309,8 +295,7 @@ def duplicate_scenario(
         store_flow(session, copy, flow.document["destinations"], now)
     for part in parts_of(server):
         part.copy(session, project, original.id, copy.id, now)
-    subject = f"scenario {copy.id} “{copy.title}”"
-    record(session, actor, now, "scenario.created", subject, project.id, enabled=False, copy_of=original.id)
+    _record(session, actor, now, "scenario.created", copy, enabled=False, copy_of=original.id)
     session.flush()
     return copy
 
@@ -326,25 +311,19 @@ def switch_upkeep(
     Raises:
         Problem: 404; 409, it is to be switched on and the scenario has no dynamic numbers.
     """
-    scenario = session.get(Scenario, scenario_id, with_for_update=True, populate_existing=True)
-    if scenario is None or scenario.project_id != project.id or scenario.deleted_at is not None:
-        raise Problem(404, "There is no such scenario.")
+    scenario = _locked(session, project, scenario_id)
     if scenario.upkeep_on == on:
         return scenario
-    began_with = _pool_size(session, scenario) if on else scenario.upkeep_began_with
-    if on and not began_with:
-        raise Problem(409, NO_POOL)
+    began_with = scenario.upkeep_began_with
+    if on:
+        counted = select(func.count(TrackingNumber.id)).where(
+            TrackingNumber.scenario_id == scenario.id, TrackingNumber.is_dynamic
+        )
+        dynamic, to_buy = session.scalar(counted) or 0, scenario.to_buy
+        began_with = dynamic + len(to_buy.get("numbers", [])) + int(to_buy.get("count", 0))
+        if not began_with:
+            raise Problem(409, NO_POOL)
     scenario.upkeep_on, scenario.upkeep_began_with = on, began_with
     scenario.mark_changed(actor.name, now)
-    subject = f"scenario {scenario.id} “{scenario.title}”"
-    record(session, actor, now, "upkeep.on" if on else "upkeep.off", subject, project.id)
+    _record(session, actor, now, "upkeep.on" if on else "upkeep.off", scenario)
     return scenario
-
-
-def _pool_size(session: Session, scenario: Scenario) -> int:
-    """How many dynamic numbers it has, with those that *Connect* is still to buy."""
-    counted = select(func.count(TrackingNumber.id)).where(
-        TrackingNumber.scenario_id == scenario.id, TrackingNumber.is_dynamic
-    )
-    to_buy = scenario.to_buy
-    return (session.scalar(counted) or 0) + len(to_buy.get("numbers", [])) + int(to_buy.get("count", 0))

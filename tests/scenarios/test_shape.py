@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from router.accounts.models import Project
 from router.integrations.settings import IntegrationsPart
 from router.scenarios.documents import add_part
-from router.scenarios.schema import read_shape
+from router.scenarios.schema import parse_scenario
 from router.scenarios.service import create_scenario, delete_scenario, present_scenarios
 from router.server import Server
 from router.web.errors import Problem, Refused
@@ -53,7 +53,7 @@ documents = st.fixed_dictionaries(
 @given(documents)
 @settings(max_examples=200, deadline=None)
 def test_every_document_can_be_read_or_each_bad_field_is_named(document: dict[str, Any]) -> None:
-    shape, errors = read_shape(document)
+    shape, errors = parse_scenario(document)
     assert shape.title
     assert all(field.split(".")[0] in {*document, "title"} and sentence for field, sentence in errors.items())
 

@@ -14,9 +14,8 @@ from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
-from router.lib.phones import BadPhone, read_destination
-from router.scenarios.channels import ChannelRow
-from router.scenarios.documents import parts_of, read_wanted
+from router.scenarios.channels import static_sources
+from router.scenarios.documents import Document, editable, parts_of, read_scenario, stored_members
 from router.scenarios.flows import tracking_among
 from router.scenarios.models import CallFlow, Scenario, TrackingNumber
 from router.scenarios.numbers.orders import taken_numbers
@@ -140,6 +139,18 @@ class Surroundings:
 
 
 @dataclass(frozen=True)
+class NumberCounts:
+    """The numbers that a scenario has."""
+
+    dynamic: int = 0
+    static: int = 0
+    overflow: str | None = None
+    """The number that is shown when all others are taken."""
+    examples: Sequence[str] = ()
+    """Some of them, or all: if they are of several countries, so are these."""
+
+
+@dataclass(frozen=True)
 class Linted:
     """A scenario as the rules see it."""
 
@@ -148,77 +159,61 @@ class Linted:
     project_id: int
     country: str
     """The project's."""
-    aim: str
-    dynamic: int
-    static: int
-    to_buy: int
-    """How many numbers are still to be bought."""
-    named: Sequence[str]
-    """Those of them that were chosen."""
-    examples: Sequence[str]
-    """Some of its numbers, or all: if they are of several countries, so are these."""
+    document: Document
+    """The members that are stored in the scenario's own row."""
+    numbers: NumberCounts
     destinations: Sequence[str]
-    selectors: Sequence[str]
-    replace: Sequence[str]
-    format: str
-    channels: Sequence[ChannelRow]
-    terms: Mapping[str, Any]
-    upkeep_on: bool
-    exhausted: str
-    overflow: str | None
-    """The number that is shown when all others are taken."""
+    """Empty ones cannot be called."""
     told: bool
     """Somebody is told about its calls."""
     around: Surroundings
+
+    @property
+    def dynamic(self) -> int:
+        return self.numbers.dynamic
+
+    @property
+    def to_buy(self) -> int:
+        """How many numbers are still to be bought."""
+        return len(self.document["to_buy"]["numbers"]) + int(self.document["to_buy"]["count"])
 
 
 def read_document(
     session: Session, server: Server, project: Project, scenario_id: int | None, document: Mapping[str, Any]
 ) -> Linted:
-    """Of a document in the API's shape; what cannot be read of it is left out."""
-    names = {part.name for part in parts_of(server)}
-    own = {name: value for name, value in document.items() if name not in names}
+    """Of a document in the API's form; what cannot be read of it is left out."""
+    sections = {part.name for part in parts_of(server)}
     scenario = session.get(Scenario, scenario_id) if scenario_id else None
-    wanted, _ = read_wanted(session, server, project, scenario, own)
-    destinations = _typed_destinations(document, project.country)
-    static = len(wanted.static)
-    named = wanted.to_buy["numbers"]
-    others = _claims(session, project, everybody=True)
+    own = {name: value for name, value in editable(dict(document)).items() if name not in sections}
+    read, _ = read_scenario(session, server, project, scenario, own)
+    destinations = [destination["to"] for destination in (read["flow"] or {}).get("destinations", [])]
+    static, to_buy = len(static_sources(read["channels"])), read["to_buy"]["numbers"]
     return Linted(
         scenario_id=scenario_id or 0,
         project_id=project.id,
         country=project.country,
-        aim=wanted.aim,
-        dynamic=max(len(wanted.numbers) - static, 0),
-        static=static,
-        to_buy=len(named) + wanted.to_buy["count"],
-        named=named,
-        examples=[*wanted.numbers, *named],
+        document=read,
+        numbers=NumberCounts(
+            max(len(read["numbers"]) - static, 0), static, read["overflow"], [*read["numbers"], *to_buy]
+        ),
         destinations=destinations,
-        selectors=wanted.tagging["selectors"],
-        replace=wanted.tagging["replace"],
-        format=wanted.tagging["format"],
-        channels=wanted.channels,
-        terms=wanted.terms,
-        upkeep_on=wanted.upkeep["on"],
-        exhausted=wanted.exhausted,
-        overflow=wanted.overflow,
         told=_is_told(server, document.get(INTEGRATIONS)),
-        around=_surroundings(session, project, destinations, named, others),
+        around=_surroundings(session, project, destinations, to_buy, _claims(session, project, everybody=True)),
     )
 
 
 def read_stored(session: Session, server: Server, project: Project, scenario_ids: Sequence[int]) -> list[Linted]:
     """Of stored scenarios, in a number of statements that does not depend on how many there are."""
     scenarios = session.scalars(select(Scenario).where(Scenario.id.in_(scenario_ids)).order_by(Scenario.id)).all()
-    counted = _counted(session, scenario_ids)
+    documents = {scenario.id: stored_members(scenario) for scenario in scenarios}
+    counts = _number_counts(session, scenario_ids)
     flows = _destinations(session, [scenario.call_flow_id for scenario in scenarios if scenario.call_flow_id])
     shown = {part.name: part.show(session, scenario_ids) for part in parts_of(server)}.get(INTEGRATIONS, {})
     around = _surroundings(
         session,
         project,
         [to for flow in flows.values() for to in flow],
-        [number for scenario in scenarios for number in scenario.to_buy.get("numbers", [])],
+        [number for document in documents.values() for number in document["to_buy"]["numbers"]],
         _claims(session, project, everybody=False),
     )
     return [
@@ -226,21 +221,9 @@ def read_stored(session: Session, server: Server, project: Project, scenario_ids
             scenario_id=scenario.id,
             project_id=project.id,
             country=project.country,
-            aim=scenario.aim,
-            dynamic=counted.get(scenario.id, NOTHING).dynamic,
-            static=counted.get(scenario.id, NOTHING).static,
-            to_buy=len(scenario.to_buy.get("numbers", [])) + scenario.to_buy.get("count", 0),
-            named=scenario.to_buy.get("numbers", []),
-            examples=counted.get(scenario.id, NOTHING).examples,
+            document=documents[scenario.id],
+            numbers=counts.get(scenario.id, NumberCounts()),
             destinations=flows.get(scenario.call_flow_id or 0, []),
-            selectors=scenario.tagging.get("selectors", []),
-            replace=scenario.tagging.get("replace", []),
-            format=scenario.tagging.get("format", ""),
-            channels=scenario.channels,
-            terms=scenario.terms,
-            upkeep_on=scenario.upkeep_on,
-            exhausted=scenario.exhausted,
-            overflow=counted.get(scenario.id, NOTHING).overflow,
             told=_is_told(server, shown.get(scenario.id)),
             around=around,
         )
@@ -248,57 +231,34 @@ def read_stored(session: Session, server: Server, project: Project, scenario_ids
     ]
 
 
-@dataclass(frozen=True)
-class Counted:
-    """The numbers of a scenario. Country codes are prefixes, so the least and the greatest number are of one country only if all are."""
-
-    dynamic: int = 0
-    static: int = 0
-    examples: tuple[str, ...] = ()
-    overflow: str | None = None
-
-
-NOTHING = Counted()
-
-
-def _counted(session: Session, scenario_ids: Sequence[int]) -> dict[int, Counted]:
+def _number_counts(session: Session, scenario_ids: Sequence[int]) -> dict[int, NumberCounts]:
     e164 = TrackingNumber.e164
     counted = (
         select(
             TrackingNumber.scenario_id,
-            func.count(TrackingNumber.id),
-            func.count(TrackingNumber.static_source),
-            func.min(e164),
-            func.max(e164),
-            func.sum(case((TrackingNumber.overflow, 1), else_=0)),
-            func.max(case((TrackingNumber.overflow, e164))),
+            func.sum(case((TrackingNumber.is_dynamic, 1), else_=0)).label("dynamic"),
+            func.count(TrackingNumber.static_source).label("static"),
+            func.max(case((TrackingNumber.overflow, e164))).label("overflow"),
+            func.min(e164).label("least"),
+            func.max(e164).label("greatest"),
         )
         .where(TrackingNumber.scenario_id.in_(scenario_ids))
         .group_by(TrackingNumber.scenario_id)
     )
     return {
-        scenario_id or 0: Counted(every - static - beside, static, tuple(dict.fromkeys((least, greatest))), overflow)
-        for scenario_id, every, static, least, greatest, beside, overflow in session.execute(counted)
+        row.scenario_id or 0: NumberCounts(
+            row.dynamic,
+            row.static,
+            row.overflow,
+            tuple(dict.fromkeys((row.least, row.greatest))),  # country codes are prefixes: if these are of one, all are
+        )
+        for row in session.execute(counted)
     }
 
 
 def _destinations(session: Session, flow_ids: Iterable[int]) -> dict[int, list[str]]:
     flows = select(CallFlow.id, CallFlow.document).where(CallFlow.id.in_(list(flow_ids)))
     return {flow_id: [one["to"] for one in document["destinations"]] for flow_id, document in session.execute(flows)}
-
-
-def _typed_destinations(document: Mapping[str, Any], country: str) -> list[str]:
-    """Those that can be read; a tracking number among them is what the linter is to say."""
-    flow = document.get("flow")
-    typed = flow.get("destinations") if isinstance(flow, Mapping) else None
-    read = []
-    for one in typed if isinstance(typed, list) else ():
-        text = one.get("to") if isinstance(one, Mapping) else None
-        try:
-            read.append(read_destination(text, country) if isinstance(text, str) else "")
-        except BadPhone:
-            read.append("")
-    return read
 
 
 def _claims(session: Session, project: Project, everybody: bool) -> Claims:

@@ -100,39 +100,39 @@ KINDS: tuple[tuple[str, Callable[[str, str], bool], list[str]], ...] = (
 Found = Iterator[Finding]
 
 
-def numbers(one: Linted) -> Found:
-    if not one.dynamic + one.static + one.to_buy:
+def numbers(linted: Linted) -> Found:
+    if not linted.numbers.dynamic + linted.numbers.static + linted.to_buy:
         yield Finding("no_numbers", "No numbers: visitors see the page's own.", "numbers", "numbers")
-    for index, number in enumerate(one.named):
-        if number in one.around.taken:
+    for index, number in enumerate(linted.document["to_buy"]["numbers"]):
+        if number in linted.around.taken:
             said = f"{international(number)} cannot be bought any more: it is here already or being bought."
             yield Finding("taken_number", said, f"to_buy.numbers.{index}", "numbers")
 
 
-def exhausted(one: Linted) -> Found:
-    if one.exhausted == "overflow" and not one.overflow:
+def exhausted(linted: Linted) -> Found:
+    if linted.document["exhausted"] == "overflow" and not linted.numbers.overflow:
         said = "An extra number is to be shown when all others are taken, but none is chosen: the page keeps its own number then."
         yield Finding("no_overflow", said, "overflow", "numbers")
-    if one.exhausted != "overflow" and one.overflow:
-        extra = international(one.overflow)
+    if linted.document["exhausted"] != "overflow" and linted.numbers.overflow:
+        extra = international(linted.numbers.overflow)
         said = (
             f"{extra} is kept as the extra number, but shown to nobody: another rule holds when all others are taken."
         )
         yield Finding("unused_overflow", said, "overflow", "numbers")
 
 
-def destinations(one: Linted) -> Found:
-    if not any(one.destinations):
+def destinations(linted: Linted) -> Found:
+    if not any(linted.destinations):
         said = "No destination: calls go where they went before, else to the project's fallback."
         yield Finding("no_destination", said, "flow.destinations", "forwarding", blocks=True)
-    for index, to in enumerate(one.destinations):
-        if to in one.around.tracking:
+    for index, to in enumerate(linted.destinations):
+        if to in linted.around.tracking:
             said = f"{international(to)} is a tracking number: calls would go round in circles. Name the company's own line."
             yield Finding("tracking_destination", said, f"flow.destinations.{index}.to", "forwarding", blocks=True)
 
 
-def fallback(one: Linted) -> Found:
-    if number := one.around.own_fallback:
+def fallback(linted: Linted) -> Found:
+    if number := linted.around.own_fallback:
         said = (
             f"The project's fallback destination, {international(number)}, is one of its tracking numbers: "
             "calls that no scenario takes would go round in circles. Change it in Settings."
@@ -140,55 +140,62 @@ def fallback(one: Linted) -> Found:
         yield Finding("tracking_fallback", said, "flow", "forwarding")
 
 
-def integrations(one: Linted) -> Found:
-    if not one.told:
+def integrations(linted: Linted) -> Found:
+    if not linted.told:
         yield Finding("no_integration", "Nobody is told about its calls.", "integrations", "integrations")
 
 
-def overlaps(one: Linted) -> Found:
-    claims = one.around.claims
-    for index, selector in enumerate(one.selectors):
-        if (other := claims.others_with_selector(one.scenario_id, selector)) is not None:
-            yield _overlap(one, other, f"Elements of “{selector}”", f"tagging.selectors.{index}")
-    for index, text in enumerate(one.replace):
-        if (other := claims.others_with_number(one.scenario_id, text)) is not None:
-            yield _overlap(one, other, f"“{text}”", f"tagging.replace.{index}")
+def overlaps(linted: Linted) -> Found:
+    claims = linted.around.claims
+    for index, selector in enumerate(linted.document["tagging"]["selectors"]):
+        if (other := claims.others_with_selector(linted.scenario_id, selector)) is not None:
+            yield _overlap(linted, other, f"Elements of “{selector}”", f"tagging.selectors.{index}")
+    for index, text in enumerate(linted.document["tagging"]["replace"]):
+        if (other := claims.others_with_number(linted.scenario_id, text)) is not None:
+            yield _overlap(linted, other, f"“{text}”", f"tagging.replace.{index}")
 
 
-def _overlap(one: Linted, other: int, what: str, field: str) -> Finding:
-    title = one.around.claims.titles[other]
-    first = not one.scenario_id or other < one.scenario_id
+def _overlap(linted: Linted, other: int, what: str, field: str) -> Finding:
+    title = linted.around.claims.titles[other]
+    first = not linted.scenario_id or other < linted.scenario_id
     who = "which comes first and gets it" if first else "but this one comes first and gets it"
     return Finding("overlap", f"{what} is also claimed by the scenario “{title}”, {who}.", field, "tagging")
 
 
-def terms(one: Linted) -> Found:
-    if member := shut_out(one.terms):
+def terms(linted: Linted) -> Found:
+    if member := shut_out(linted.document["terms"]):
         said = "No visitor can ever match these terms: all that they ask for is excluded again."
         yield Finding("nobody", said, f"terms.{member}", "terms")
 
 
-def channels(one: Linted) -> Found:
-    covered = never_reached(one.channels)
+def channels(linted: Linted) -> Found:
+    covered = never_reached(linted.document["channels"])
     for index, earlier in covered.items():
         said = (
             f"Nobody reaches channel {index + 1}: channel {earlier + 1} stands before it and takes all of its visitors."
         )
         yield Finding("channel_unreached", said, f"channels.{index}", "channels")
-    for index in channels_shut_out(one.channels, one.terms):
+    for index in channels_shut_out(linted.document["channels"], linted.document["terms"]):
         if index not in covered:
             said = f"Nobody reaches channel {index + 1}: the terms exclude all of its visitors."
             yield Finding("channel_unreached", said, f"channels.{index}", "channels")
 
 
-def upkeep(one: Linted) -> Found:
-    if one.upkeep_on and one.static and not one.dynamic + one.to_buy:
+def upkeep(linted: Linted) -> Found:
+    if linted.document["upkeep"]["on"] and linted.numbers.static and not linted.dynamic + linted.to_buy:
         said = "Upkeep is on, but all numbers are static: there is no pool for it to look after."
         yield Finding("upkeep_static", said, "upkeep.on", "numbers")
 
 
-def display_format(one: Linted) -> Found:
-    foreign = next((number for number in one.examples if is_foreign(one.format, number, one.country)), None)
+def display_format(linted: Linted) -> Found:
+    foreign = next(
+        (
+            number
+            for number in linted.numbers.examples
+            if is_foreign(linted.document["tagging"]["format"], number, linted.country)
+        ),
+        None,
+    )
     if foreign is not None:
         said = f"{international(foreign)} cannot be dialled in this format: visitors see it as it stands here."
         yield Finding("foreign_format", said, "tagging.format", "tagging")

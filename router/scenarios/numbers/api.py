@@ -24,12 +24,12 @@ from router.scenarios.numbers.release import begin_release
 from router.scenarios.numbers.search import REFUSES, ForSale, open_shop, search_numbers
 from router.scenarios.schema import (
     Digits,
-    ExactShape,
+    ExactSchema,
     NumberDocument,
     NumberShape,
     OffersDocument,
     OrderDocument,
-    StrictShape,
+    StrictSchema,
 )
 from router.scenarios.service import find_scenario
 from router.server import current_server
@@ -50,7 +50,7 @@ def _limit(limit: int) -> int:
     return limit
 
 
-class SearchShape(StrictShape):
+class SearchShape(StrictSchema):
     """`area_code`: national digits with which the number begins; `contains`: digits that stand somewhere in it."""
 
     country: Annotated[str, AfterValidator(_country)]
@@ -59,14 +59,14 @@ class SearchShape(StrictShape):
     limit: Annotated[int, AfterValidator(_limit)] = 20
 
 
-class BuyShape(StrictShape):
+class BuyShape(StrictSchema):
     """The number as the search gave it, and where it goes; without a scenario to the project's free ones."""
 
     e164: Annotated[str, Field(max_length=60)]
     scenario: Annotated[int, Field(ge=1, le=GREATEST_ID)] | None = None
 
 
-class NumberPatch(ExactShape):
+class NumberPatch(ExactSchema):
     """Only what changes. `scenario`: null takes the number out of its scenario."""
 
     pinned: bool = False

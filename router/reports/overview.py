@@ -17,10 +17,9 @@ from router.integrations.models import Delivery, DestinationHealth, Integration
 from router.lib.formats import format_exact_moment
 from router.lib.phones import line_of, spellings_of_line
 from router.scenarios.models import Scenario
-from router.voice.events import told_destinations
-from router.voice.models import EXTERNAL, Call
+from router.voice.events import call_destinations
+from router.voice.models import EXTERNAL, LOST, Call
 
-LOST = ("missed", "busy", "failed", "abandoned", "voicemail")
 DAYS = 14
 MISSED_DAYS = 7
 MOST_MISSED = 500
@@ -148,7 +147,7 @@ def receiver(integration: Integration) -> str:
 
 def only_announced(call: Call) -> bool:
     """An internal call that rang nobody: the telephone that it came from is the one that it would have rung."""
-    return bool(call.flow.get("announcement")) and not told_destinations(call)
+    return bool(call.flow.get("announcement")) and not call_destinations(call)
 
 
 def say_clock(moment: datetime, zone: str) -> Markup:

@@ -14,8 +14,7 @@ from sqlalchemy.orm import Session
 from router.attribution.models import Visit
 from router.reports.calls import folded, read_id, within, written_out
 from router.reports.expected import Expected, Period, Shares, expected_rows, own_share, read_period, shares_of
-from router.reports.overview import LOST
-from router.voice.models import EXTERNAL, Call
+from router.voice.models import EXTERNAL, LOST, Call
 from router.web.errors import Problem
 
 AT_ONCE = 100

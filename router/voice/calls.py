@@ -1,11 +1,10 @@
-"""Writing calls: an inbound call with its attribution, once; and deciding later calls again when one becomes known late.
-
-A call as programs see it: the shape of the API and of webhooks."""
+"""Inbound calls: each is written once with its attribution (R7), decided again when an earlier call becomes known late, and told to
+programs."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import Executable, Select, bindparam, case, or_, select, update
 from sqlalchemy.orm import Session
@@ -20,7 +19,7 @@ from router.lib.phones import MOST_SPELLINGS, Caller, same_line, spellings_of_li
 from router.server import Server
 from router.statements import Statement
 from router.voice.internal import announcement, kind_of
-from router.voice.models import EXTERNAL, INTERNAL, Call, CallEvent
+from router.voice.models import EXTERNAL, INTERNAL, Call, CallEvent, Status
 from router.voice.routing import Route, destinations_of
 from router.voice.signals import CallFacts, announce
 from router.web.errors import iso as iso
@@ -45,20 +44,27 @@ WHO = [f"who{index}" for index in range(MOST_SPELLINGS)]
 
 @dataclass(frozen=True, slots=True)
 class KnownCall:
-    """What the answer to the carrier needs of a call that is written."""
+    """A call that is written, as far as the answer to the carrier needs it."""
 
     id: int
     flow: Mapping[str, Any]
 
 
 def _earlier(*order: Any) -> Select[Any]:
-    """The calls of a caller, in any spelling of his line, to a number that began before another; the first in this order. Internal calls
-    are nobody's earlier ones."""
-    wanted = ("id", "started_at", "visit_id", "source", "source_key", "confidence", "source_confidence")
+    """The first in this order of a caller's calls, in any spelling of the line, to a number before another call. Internal calls are left
+    out."""
     before: Any = bindparam("before")
     sid: Any = bindparam("sid")
     return (
-        select(*(_call[name] for name in wanted))
+        select(
+            _call.id.label("call_id"),
+            _call.started_at,
+            _call.visit_id,
+            _call.source,
+            _call.source_key,
+            _call.confidence,
+            _call.source_confidence,
+        )
         .where(
             _call.number_id == bindparam("number"),
             _call.caller.in_([bindparam(name) for name in WHO]),
@@ -74,18 +80,21 @@ def _earlier(*order: Any) -> Select[Any]:
 _NON_DIRECT_FIRST = case(
     (_call.source.is_(None), 2), (_call.source["channel"].as_string() == DIRECT.channel, 1), else_=0
 )
-_FIRST = Statement(lambda _: _earlier(_call.started_at, _call.sid))
-_LAST_NON_DIRECT = Statement(lambda _: _earlier(_NON_DIRECT_FIRST, _call.started_at.desc(), _call.sid.desc()))
-_BY_SID = Statement(lambda _: select(_call.id, _call.flow).where(_call.sid == bindparam("sid")))
+_FIRST = Statement(lambda _: _earlier(_call.started_at, _call.sid), EarlierCall)
+_LAST_NON_DIRECT = Statement(
+    lambda _: _earlier(_NON_DIRECT_FIRST, _call.started_at.desc(), _call.sid.desc()), EarlierCall
+)
+_BY_SID = Statement(lambda _: select(_call.id, _call.flow).where(_call.sid == bindparam("sid")), KnownCall)
 
 
-@Statement
-def _INSERT(dialect: str) -> Executable:
-    given: dict[str, Any] = {
-        one.name: bindparam(one.name) for one in CALL.c if one.name not in ("id", *UNKNOWN_AT_FIRST)
-    }
-    statement: Executable = insert_new(dialect, CALL, unique=["sid"]).values(given).returning(_call.id)
+def _insert(dialect: str) -> Executable:
+    written = [column.name for column in CALL.c if column.name not in ("id", *UNKNOWN_AT_FIRST)]
+    insert: Any = insert_new(dialect, CALL, unique=["sid"])
+    statement: Executable = insert.values({name: bindparam(name) for name in written}).returning(_call.id)
     return statement
+
+
+_INSERT = Statement(_insert)
 
 
 def record_inbound(
@@ -95,39 +104,59 @@ def record_inbound(
     inbound: InboundCall,
     started_at: datetime,
     now: datetime,
-    tell: bool,
+    announcing: bool,
     *,
     answering: bool = True,
 ) -> KnownCall:
     """Writes the call with its attribution and announces it; a repeated request finds the call that is there.
 
     Args:
-        tell: False when a receiver failed before: the event is marked *fan-out due* instead.
-        answering: False when the call is over already: an internal one heard no announcement.
+        announcing: False when a receiver failed before: the event is marked *fan-out due* instead.
+        answering: False when the call is over already: an internal caller heard no announcement.
 
     Raises:
-        ReceiverFailed: a floor above failed; repeat with `tell=False`.
+        ReceiverFailed: a receiver of the event failed; repeat with `announcing=False`.
     """
     kind = kind_of(inbound.caller, route.own_lines)
-    values = _values(route, inbound, started_at, now) | {"kind": kind}
+    values: dict[str, Any] = {
+        "sid": inbound.sid,
+        "project_id": route.project_id,
+        "kind": kind,
+        "number_id": route.number_id,
+        "number": route.number,
+        "scenario_id": route.scenario_id,
+        "scenario_enabled": route.scenario_enabled,
+        "flow": route.flow,
+        "caller": inbound.caller.e164,
+        "caller_raw": inbound.caller.raw,
+        "started_at": started_at,
+        "last_event_at": now,
+        "status": Status.IN_PROGRESS,
+        "destination": "",
+        "recording_sid": "",
+        "recording_url": "",
+        "counted": False,
+        "fan_out_due": "" if announcing else "started",
+    }
     values |= _decided(session, route, reach_of(server.settings), inbound.caller, started_at, inbound.sid, kind)
     if kind == INTERNAL and answering:
-        values["flow"] = route.flow | {"announcement": _announcement(route, inbound.caller, values)}
-    values["fan_out_due"] = "" if tell else "started"
+        caller = inbound.caller.e164
+        rings = bool(destinations_of(route.flow, route.number, caller))
+        is_line = any(same_line(step.get("to"), caller) for step in route.flow["destinations"])
+        sentence = announcement(route.scenario_title, route.scenario_enabled, values, started_at, rings, is_line)
+        values["flow"] = route.flow | {"announcement": sentence}
     row = _INSERT.first(session, values)
     if row is None:
         return find_call(session, inbound.sid) or KnownCall(0, values["flow"])
-    call_id = row[0]
-    if tell:
-        announce(server, session, "started", facts_of(call_id, values), now)
+    if announcing:
+        announce(server, session, "started", facts_of(row.id, values), now)
     if now - started_at > LATE:
         decide_later_calls(server, session, route, inbound.caller, started_at, now)
-    return KnownCall(call_id, values["flow"])
+    return KnownCall(row.id, values["flow"])
 
 
 def find_call(session: Session, sid: str) -> KnownCall | None:
-    row = _BY_SID.first(session, {"sid": sid})
-    return KnownCall(*row) if row else None
+    return cast("KnownCall | None", _BY_SID.first(session, {"sid": sid}))
 
 
 def attribute(
@@ -153,15 +182,19 @@ def earlier_call(session: Session, route: Route, caller: Caller, before: datetim
     statement = _LAST_NON_DIRECT if route.repeat_credit == LAST_NON_DIRECT else _FIRST
     spellings = spellings_of_line(caller.e164)
     who = dict(zip(WHO, spellings + spellings[:1] * (MOST_SPELLINGS - len(spellings)), strict=True))
-    row = statement.first(session, {"number": route.number_id, "before": before, "sid": sid, **who})
-    return EarlierCall(*row) if row else None
+    values = {"number": route.number_id, "before": before, "sid": sid, **who}
+    return cast("EarlierCall | None", statement.first(session, values))
 
 
 def decide_later_calls(
     server: Server, session: Session, route: Route, caller: Caller, since: datetime, now: datetime, *, tell: bool = True
 ) -> None:
-    """Calls of the same caller to the same number that began at that moment or later are decided again, by time, so that each sees what
-    those before it came to; a changed result updates what was sent, unless nobody is to be told."""
+    """Decides again the calls of a caller to a number that began at that moment or later, by time, so that each sees what those before it
+    came to. Each is decided by what held when it came: a later choice of the project never changes an older call.
+
+    Args:
+        tell: whether a changed result updates what receivers were told.
+    """
     if caller.e164 is None:
         return
     later = select(Call).where(
@@ -171,38 +204,46 @@ def decide_later_calls(
         Call.kind == EXTERNAL,
     )
     for call in session.scalars(later.order_by(Call.started_at, Call.sid)):
-        values = _decided_again(session, route, call, caller)
+        given = call.decision.get("given")
+        if given is None:
+            route_then = replace(route, repeat_credit=FIRST_CALL)
+        else:
+            route_then = replace(
+                route,
+                repeat_credit=given["repeat_credit"],
+                static_source=given["static_source"],
+                hold=timedelta(seconds=given["hold_seconds"]),
+                overflow=given.get("overflow", route.overflow),
+            )
+        values = _decided(session, route_then, reach_then(call.decision), caller, call.started_at, call.sid)
+        if given is not None:  # as it stands, so that nothing but another result is a change
+            values["decision"]["given"] = given
         if call.rule == IMPORTED:
             values = {"first_call": values["first_call"]}
         if all(getattr(call, name) == value for name, value in values.items()):
             continue
-        _keep_what_it_was(session, call, values, now)
+        if (
+            values.get("source_key", call.source_key) != call.source_key
+        ):  # the call's page tells what its source was before
+            correction = {
+                "call_sid": call.sid,
+                "key": f"{CORRECTED} {now.isoformat()}",
+                "kind": CORRECTED,
+                "at": now,
+                "facts": {"source": call.source, "rule": call.rule, "source_confidence": call.source_confidence},
+            }
+            session.execute(insert_new(session, CallEvent, unique=["call_sid", "key"]).values(correction))
         session.execute(update(CALL).where(_call.id == call.id).values(values | {"counted": False}))
         if tell and call.ended_at is not None and call.rule != IMPORTED:
             announce(server, session, "updated", facts_of(call.id, values_of(call)), now)
 
 
-def _keep_what_it_was(session: Session, call: Call, values: Mapping[str, Any], now: datetime) -> None:
-    """Its page tells that the call was said to come from elsewhere before."""
-    if values.get("source_key", call.source_key) == call.source_key:
-        return
-    facts = {"source": call.source, "rule": call.rule, "source_confidence": call.source_confidence}
-    event = {
-        "call_sid": call.sid,
-        "key": f"{CORRECTED} {now.isoformat()}",
-        "kind": CORRECTED,
-        "at": now,
-        "facts": facts,
-    }
-    session.execute(insert_new(session, CallEvent, unique=["call_sid", "key"]).values(event))
-
-
 def _decided(
     session: Session, route: Route, reach: Reach, caller: Caller, at: datetime, sid: str, kind: str = EXTERNAL
 ) -> dict[str, Any]:
-    """A call's columns that are decided. What number, project and settings were like then is kept for a later decision.
+    """The columns of a call that its attribution fills, with the state of number, project and settings for a later decision.
 
-    An internal call is decided as if somebody called who never did before, which is what it is to show.
+    An internal call is decided like the first call of a stranger, because its announcement says what such a call would count for.
     """
     if kind == INTERNAL:
         caller = Caller(None, caller.raw)
@@ -218,37 +259,6 @@ def _decided(
         **reach.kept(),
     }
     return values
-
-
-def _decided_again(session: Session, route: Route, call: Call, caller: Caller) -> dict[str, Any]:
-    """By what held when the call came; what was kept of that stays as it is, so that nothing but another result is a change."""
-    reach = reach_then(call.decision)
-    values = _decided(session, _as_it_was(route, call), reach, caller, call.started_at, call.sid)
-    if "given" in call.decision:
-        values["decision"]["given"] = call.decision["given"]
-    return values
-
-
-def _as_it_was(route: Route, call: Call) -> Route:
-    """The route of a number with what was chosen for it when a call came: a later choice never changes an older call."""
-    given = call.decision.get("given")
-    if given is None:
-        return replace(route, repeat_credit=FIRST_CALL)
-    return replace(
-        route,
-        repeat_credit=given["repeat_credit"],
-        static_source=given["static_source"],
-        hold=timedelta(seconds=given["hold_seconds"]),
-        overflow=given.get("overflow", route.overflow),
-    )
-
-
-def _announcement(route: Route, caller: Caller, values: Mapping[str, Any]) -> str:
-    others = destinations_of(route.flow, route.number, caller.e164)
-    is_line = any(same_line(one.get("to"), caller.e164) for one in route.flow["destinations"])
-    return announcement(
-        route.scenario_title, route.scenario_enabled, values, values["started_at"], bool(others), is_line
-    )
 
 
 def facts_of(call_id: int, values: Mapping[str, Any]) -> CallFacts:
@@ -269,65 +279,48 @@ def values_of(call: Call) -> dict[str, Any]:
     return {column.name: getattr(call, column.name) for column in CALL.columns}
 
 
-def _values(route: Route, inbound: InboundCall, started_at: datetime, now: datetime) -> dict[str, Any]:
-    return {
-        "sid": inbound.sid,
-        "project_id": route.project_id,
-        "number_id": route.number_id,
-        "number": route.number,
-        "scenario_id": route.scenario_id,
-        "scenario_enabled": route.scenario_enabled,
-        "flow": route.flow,
-        "caller": inbound.caller.e164,
-        "caller_raw": inbound.caller.raw,
-        "started_at": started_at,
-        "last_event_at": now,
-        "status": "in_progress",
-        "destination": "",
-        "recording_sid": "",
-        "recording_url": "",
-        "counted": False,
-    }
-
-
 def call_documents(session: Session, calls: Iterable[Call]) -> list[dict[str, Any]]:
-    """One document for each call, in the same order, without `deliveries` (those belong to the floor above). Two statements at most.
+    """One document for each call, in the same order, without `deliveries`. Two statements at most.
 
     What comes from its visit is as the visit is now: fields that its pages told after the call began are among `params`, and click ids
     whose consent was withdrawn are not there any more.
     """
     calls = list(calls)
-    wanted = {call.visit_id for call in calls if call.visit_id is not None}
-    visits = {visit.id: visit for visit in session.scalars(select(Visit).where(Visit.id.in_(wanted)))} if wanted else {}
-    return [_document(call, visits.get(call.visit_id or 0)) for call in calls]
-
-
-def _document(call: Call, visit: Visit | None) -> dict[str, Any]:
-    return {
-        "id": call.id,
-        "sid": call.sid,
-        "kind": call.kind,
-        "started_at": iso(call.started_at),
-        "caller": call.caller,
-        "number": call.number,
-        "scenario": call.scenario_id,
-        "destination": call.destination or None,
-        "status": call.status,
-        "first_call": call.first_call,
-        "ring_seconds": call.ring_seconds,
-        "duration": call.talk_seconds,
-        "visit": visit.number if visit else None,
-        "landing_page": visit.page if visit else None,
-        "referrer": visit.referrer or None if visit else None,
-        "source": call.source,
-        "attribution": {
-            "rule": call.rule,
-            "confidence": call.confidence,
-            "source_confidence": call.source_confidence,
-            "candidates": [{"visit": one["visit"], "probability": one["probability"]} for one in call.candidates],
-        },
-        "click_ids": visit.click_ids if visit else {},
-        "ga": visit.ga if visit else {},
-        "params": visit.params if visit else {},
-        "recording": call.recording_url or None,
-    }
+    ids = {call.visit_id for call in calls if call.visit_id is not None}
+    visits = {visit.id: visit for visit in session.scalars(select(Visit).where(Visit.id.in_(ids)))} if ids else {}
+    documents = []
+    for call in calls:
+        visit = visits.get(call.visit_id or 0)
+        document = {
+            "id": call.id,
+            "sid": call.sid,
+            "kind": call.kind,
+            "started_at": iso(call.started_at),
+            "caller": call.caller,
+            "number": call.number,
+            "scenario": call.scenario_id,
+            "destination": call.destination or None,
+            "status": call.status,
+            "first_call": call.first_call,
+            "ring_seconds": call.ring_seconds,
+            "duration": call.talk_seconds,
+            "visit": visit.number if visit else None,
+            "landing_page": visit.page if visit else None,
+            "referrer": visit.referrer or None if visit else None,
+            "source": call.source,
+            "attribution": {
+                "rule": call.rule,
+                "confidence": call.confidence,
+                "source_confidence": call.source_confidence,
+                "candidates": [
+                    {"visit": candidate["visit"], "probability": candidate["probability"]}
+                    for candidate in call.candidates
+                ],
+            },
+            "click_ids": visit.click_ids if visit else {},
+            "ga": visit.ga if visit else {},
+            "params": visit.params if visit else {},
+            "recording": call.recording_url or None,
+        }
+        documents.append(document)
+    return documents

@@ -1,10 +1,7 @@
-"""Takes in what the carrier says, one short transaction each. A floor above that fails never costs the call's facts.
+"""What the carrier says of calls: each callback is kept once, and the state of its call is derived anew from all of them, in one short
+transaction. A receiver of call events that fails never costs the call's facts: the worker announces it again."""
 
-Callbacks of the carrier: kept once each, then the call's story is told anew from all of them.
-
-What the worker does for calls: closes silent ones, and repeats the announcements that failed."""
-
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -19,10 +16,10 @@ from router.voice.calls import KnownCall, facts_of, record_inbound, values_of
 from router.voice.models import Call, CallEvent, CallLeg
 from router.voice.routing import Route, destinations_of, find_route_of_call
 from router.voice.signals import ReceiverFailed, announce
-from router.voice.state import CALL_TERMINAL, Event, Leg, Story, tell
+from router.voice.state import CALL_TERMINAL, Event, derive_state
 
 
-def keep_event(session: Session, call_sid: str, key: str, event: Event) -> bool:
+def store_event(session: Session, call_sid: str, key: str, event: Event) -> bool:
     """Writes an event; False when it is there already. `key` is the same for repetitions of the same callback."""
     row = insert_new(session, CallEvent, unique=["call_sid", "key"]).values(
         call_sid=call_sid, key=key[:160], kind=event.kind, at=event.at, facts=dict(event.facts)
@@ -30,23 +27,35 @@ def keep_event(session: Session, call_sid: str, key: str, event: Event) -> bool:
     return session.execute(row.returning(CallEvent.id)).scalar_one_or_none() is not None
 
 
-def follow(server: Server, session: Session, call_sid: str, now: datetime, announcing: bool = True) -> Call | None:
+def update_call(server: Server, session: Session, call_sid: str, now: datetime, announcing: bool = True) -> Call | None:
     """Brings a call up to its events and announces its end, once, or what changed after it. None: no such call.
 
     Args:
         announcing: False when a receiver failed before: the event is marked *fan-out due* instead.
 
     Raises:
-        ReceiverFailed: a floor above failed; repeat with `announcing=False`.
+        ReceiverFailed: a receiver of the event failed; repeat with `announcing=False`.
     """
     call = session.scalars(select(Call).where(Call.sid == call_sid).with_for_update()).one_or_none()
     if call is None:
         return None
-    story = tell(call.started_at, told_destinations(call), events_of(session, call_sid))
-    had_ended, changed = call.ended_at is not None, _apply(call, story)
+    stored = select(CallEvent).where(CallEvent.call_sid == call_sid).order_by(CallEvent.at, CallEvent.id)
+    events = [Event(row.kind, row.at, row.facts) for row in session.scalars(stored)]
+    state = derive_state(call.started_at, call_destinations(call), events)
+    had_ended, has_changed = call.ended_at is not None, False
+    # A call whose end was announced stays ended, also when it turns out that the leg which had answered was refused and the next
+    # destination rings: what follows corrects it.
+    if not had_ended or state.ended_at is not None:
+        for name, value in state.call_values().items():
+            if getattr(call, name) != value:
+                setattr(call, name, value)
+                has_changed = True
     call.last_event_at = max(call.last_event_at, now)
-    _write_legs(session, call_sid, story.legs)
-    event = "ended" if story.ended_at and not had_ended else "updated" if had_ended and changed else ""
+    for leg in state.legs:
+        values = {name: getattr(leg, name) for name in leg.__slots__}
+        insert = dialect_insert(session, CallLeg).values(call_sid=call_sid, **values)
+        session.execute(insert.on_conflict_do_update(index_elements=["call_sid", "sid"], set_=values))
+    event = "ended" if state.ended_at and not had_ended else "updated" if had_ended and has_changed else ""
     if event and announcing:
         session.flush()
         announce(server, session, event, facts_of(call.id, values_of(call)), now)
@@ -55,32 +64,9 @@ def follow(server: Server, session: Session, call_sid: str, now: datetime, annou
     return call
 
 
-def events_of(session: Session, call_sid: str) -> list[Event]:
-    rows = session.scalars(select(CallEvent).where(CallEvent.call_sid == call_sid).order_by(CallEvent.at, CallEvent.id))
-    return [Event(row.kind, row.at, row.facts) for row in rows]
-
-
-def told_destinations(call: Call) -> list[str]:
+def call_destinations(call: Call) -> list[str]:
     """The destinations that this call rings in turn."""
-    return [one.to for one in destinations_of(call.flow, call.number, call.caller)]
-
-
-def _apply(call: Call, story: Story) -> bool:
-    """Brings the columns up to the story. A call whose end was told stays ended, also when it turns out that the leg which had answered
-    was refused and the next destination rings: what follows corrects it."""
-    if call.ended_at is not None and story.ended_at is None:
-        return False
-    changed = {name: value for name, value in story.call_values().items() if getattr(call, name) != value}
-    for name, value in changed.items():
-        setattr(call, name, value)
-    return bool(changed)
-
-
-def _write_legs(session: Session, call_sid: str, legs: Iterable[Leg]) -> None:
-    for leg in legs:
-        values = {name: getattr(leg, name) for name in leg.__slots__}
-        row = dialect_insert(session, CallLeg).values(call_sid=call_sid, **values)
-        session.execute(row.on_conflict_do_update(index_elements=["call_sid", "sid"], set_=values))
+    return [destination.to for destination in destinations_of(call.flow, call.number, call.caller)]
 
 
 log = structlog.get_logger(__name__)
@@ -91,7 +77,7 @@ LONGEST_CALL_SECONDS = 86_400
 """What carriers allow at most."""
 
 
-def write_and_tell(server: Server, work: Callable[[Session, bool], T]) -> T:
+def write_and_announce(server: Server, work: Callable[[Session, bool], T]) -> T:
     """Runs `work(session, announcing)` in a transaction; when a receiver fails, again without announcing (*fan-out due*)."""
     try:
         with server.database.writing() as session:
@@ -122,7 +108,7 @@ def receive_call(
         return record_inbound(server, session, route, call, began, now, announcing, answering=started_at is None)
 
     try:
-        known = write_and_tell(server, work)
+        known = write_and_announce(server, work)
     except Exception:
         if route is None:
             raise
@@ -132,24 +118,24 @@ def receive_call(
 
 
 def receive_event(server: Server, call_sid: str, key: str, event: Event) -> bool:
-    """Keeps an event once and brings its call up to it; False when the call is unknown here (the event is kept all the same)."""
+    """Stores an event once and brings its call up to date; False when the call is unknown here (the event is stored all the same)."""
 
     def work(session: Session, announcing: bool) -> bool:
-        is_new = keep_event(session, call_sid, key, event)
-        return not is_new or follow(server, session, call_sid, server.now(), announcing) is not None
+        is_new = store_event(session, call_sid, key, event)
+        return not is_new or update_call(server, session, call_sid, server.now(), announcing) is not None
 
-    return write_and_tell(server, work)
+    return write_and_announce(server, work)
 
 
 def receive_late_call(server: Server, call: InboundCall, status: CallStatus) -> None:
-    """A call that ended before we knew of it: it began as long ago as it lasted, and its events are there already."""
+    """A call that ended before we knew of it: it began as long ago as it lasted, and its events are stored already."""
     if status.status not in CALL_TERMINAL:
         return
     now = server.now()
     lasted = timedelta(seconds=min(status.seconds or 0, LONGEST_CALL_SECONDS))
     started_at = min(now, (status.at or now) - lasted)
     if receive_call(server, call, now, started_at)[1] is not None:
-        write_and_tell(server, lambda session, announcing: follow(server, session, call.sid, now, announcing))
+        write_and_announce(server, lambda session, announcing: update_call(server, session, call.sid, now, announcing))
 
 
 SILENT = timedelta(hours=4, minutes=15)
@@ -163,33 +149,28 @@ def close_silent_calls(server: Server, now: datetime) -> int:
         silent = select(Call.sid).where(Call.ended_at.is_(None), Call.last_event_at <= now - SILENT)
         sids = list(session.scalars(silent.order_by(Call.last_event_at).limit(BATCH)))
     for sid in sids:
-        _close(server, sid, now)
+
+        def close(session: Session, announcing: bool, sid: str = sid) -> None:
+            store_event(session, sid, "closed", Event("closed", now, {}))
+            update_call(server, session, sid, now, announcing)
+
+        write_and_announce(server, close)
     return len(sids)
-
-
-def _close(server: Server, sid: str, now: datetime) -> None:
-    def work(session: Session, announcing: bool) -> None:
-        keep_event(session, sid, "closed", Event("closed", now, {}))
-        follow(server, session, sid, now, announcing)
-
-    write_and_tell(server, work)
 
 
 def repeat_fan_out(server: Server, now: datetime) -> int:
     """Announces again what a receiver failed at; returns how many calls are done with now."""
     with server.database.reading() as session:
         due = list(session.scalars(select(Call.id).where(Call.fan_out_due != "").order_by(Call.id).limit(BATCH)))
-    return sum(_repeat(server, call_id, now) for call_id in due)
-
-
-def _repeat(server: Server, call_id: int, now: datetime) -> bool:
-    try:
-        with server.database.writing() as session:
-            call = session.get_one(Call, call_id, with_for_update=True)
-            for event in filter(None, call.fan_out_due.split(",")):
-                announce(server, session, event, facts_of(call.id, values_of(call)), now)
-            call.fan_out_due = ""
-        return True
-    except ReceiverFailed:
-        log.exception("fan_out_failed_again", call_id=call_id)
-        return False
+    done = 0
+    for call_id in due:
+        try:
+            with server.database.writing() as session:
+                call = session.get_one(Call, call_id, with_for_update=True)
+                for event in filter(None, call.fan_out_due.split(",")):
+                    announce(server, session, event, facts_of(call.id, values_of(call)), now)
+                call.fan_out_due = ""
+            done += 1
+        except ReceiverFailed:
+            log.exception("fan_out_failed_again", call_id=call_id)
+    return done

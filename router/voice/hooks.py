@@ -1,4 +1,4 @@
-"""What the carrier asks and tells. Every request is verified by its signature; the caller always hears something sensible."""
+"""Webhooks of the carrier. Every request is verified by its signature, and the caller always hears something sensible (R12)."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -10,7 +10,7 @@ import structlog
 from flask import Blueprint, Response, request
 
 from router.carriers import carrier_of
-from router.carriers.base import SID, BadCarrierRequest, CallStatus, DialResult, Form, InboundCall
+from router.carriers.base import SID, BadCarrierRequest, Form, InboundCall
 from router.server import Server, current_server
 from router.voice import twiml
 from router.voice.calls import find_call
@@ -56,19 +56,25 @@ def always_answers(view: Callable[..., str]) -> Callable[..., Response]:
 
     @wraps(view)
     def answer(**arguments: Any) -> Response:
+        server = current_server()
         try:
-            document = view(current_server(), **arguments)
+            document = view(server, **arguments)
         except Exception:
             log.exception("document_failed", path=request.path)
-            document = last_resort(current_server(), _call_without_id(current_server()))
+            try:  # what can be read of the call, also where its id is missing
+                call = carrier_of(server).read_inbound({**_form(), "CallSid": "unknown"})
+            except Exception:
+                log.exception("call_not_read", path=request.path)
+                call = None
+            document = last_resort(server, call)
         return Response(document, mimetype="text/xml")
 
     return answer
 
 
 @hooks.errorhandler(BadCarrierRequest)
-def nonsense(error: BadCarrierRequest) -> Response:
-    """Signed, and still without sense: the carrier can do nothing about it, and repeating it would not help."""
+def ignore_bad_request(error: BadCarrierRequest) -> Response:
+    """A signed request that makes no sense: the carrier can do nothing about it, and repeating it would not help."""
     log.warning("bad_carrier_request", reason=str(error))
     return Response(status=204)
 
@@ -88,13 +94,26 @@ def inbound(server: Server) -> str:
 @carrier_route("/dial/<call_sid>/<int:step>")
 @always_answers
 def dial_ended(server: Server, call_sid: str, step: int) -> str:
-    """Forwarding ended before this step: the conversation is over, or the next destination is rung. One that the carrier did not ring
-    because of the caller's number is rung again with ours."""
-    result = carrier_of(server).read_dial_result(_form())
+    """Forwarding ended before this step: the conversation is over, or the next destination is rung. A destination that the carrier did not
+    ring because of the caller's number is rung again with ours."""
+    carrier, form = carrier_of(server), _form()
+    result = carrier.read_dial_result(form)
     if result.status == "failed" and not result.bridged and twiml.TRIED in request.query_string.decode("latin-1"):
         return _next_step(server, call_sid, max(step - 1, 0), own_id=True)
     try:
-        receive_event(server, _known_form(call_sid), f"dial:{step}", _dial_event(server, step, result))
+        call_status = carrier.read_status(form).status  # of the inbound call; it comes along with an action
+    except BadCarrierRequest:
+        call_status = None
+    facts = {
+        "step": step,
+        "leg_sid": result.leg_sid,
+        "status": result.status,
+        "bridged": result.bridged,
+        "seconds": result.seconds,
+        "call_status": call_status,
+    }
+    try:
+        receive_event(server, _checked_sid(call_sid), f"dial:{step}", Event("dial", server.now(), facts))
     except Exception:
         log.exception("event_not_written", path=request.path)
     if result.bridged or (result.bridged is None and result.status in ("completed", "answered")):
@@ -108,13 +127,13 @@ def leg_told(call_sid: str) -> Response:
     leg = carrier_of(server).read_leg_event(_form())
     facts = {"leg_sid": leg.leg_sid, "to": leg.to, "status": leg.status, "seconds": leg.seconds}
     event = Event("leg", _moment(leg.at, server.now()), facts)
-    receive_event(server, _known_form(call_sid), f"leg:{leg.leg_sid}:{leg.status}", event)
+    receive_event(server, _checked_sid(call_sid), f"leg:{leg.leg_sid}:{leg.status}", event)
     return Response(status=204)
 
 
 @carrier_route("/status")
 def call_told() -> Response:
-    """The inbound call itself ended, or changed. One that is unknown here has become known late: it is written now."""
+    """The inbound call itself ended, or changed. A call that is unknown here has become known late: it is written now."""
     server = current_server()
     status = carrier_of(server).read_status(_form())
     at = _moment(status.at, server.now())
@@ -153,50 +172,20 @@ def _call(server: Server) -> InboundCall:
     return call
 
 
-def _call_without_id(server: Server) -> InboundCall | None:
-    """What is known of a call of which something failed, also where its id is missing; None when nothing is."""
-    try:
-        return carrier_of(server).read_inbound({**_form(), "CallSid": "unknown"})
-    except Exception:
-        log.exception("call_not_read", path=request.path)
-        return None
-
-
-def _known_form(call_sid: str) -> str:
-    """The call's id in the address, which is ours; one of another form was made by nobody.
+def _checked_sid(call_sid: str) -> str:
+    """The carrier's id of the call, out of an address that we made.
 
     Raises:
-        BadCarrierRequest: it is of another form.
+        BadCarrierRequest: no carrier's id looks like this.
     """
     if not SID.fullmatch(call_sid):
         raise BadCarrierRequest("the address holds no call's id")
     return call_sid
 
 
-def _moment(told: datetime | None, now: datetime) -> datetime:
-    """When the carrier says that it happened; our own clock where that is missing or cannot be."""
-    return told if told is not None and abs(told - now) < BELIEVED else now
-
-
-def _dial_event(server: Server, step: int, result: DialResult) -> Event:
-    told = _call_status(server)
-    facts = {
-        "step": step,
-        "leg_sid": result.leg_sid,
-        "status": result.status,
-        "bridged": result.bridged,
-        "seconds": result.seconds,
-        "call_status": told.status if told else None,
-    }
-    return Event("dial", server.now(), facts)
-
-
-def _call_status(server: Server) -> CallStatus | None:
-    """The state of the inbound call that comes along with an action; it may be missing."""
-    try:
-        return carrier_of(server).read_status(_form())
-    except BadCarrierRequest:
-        return None
+def _moment(at: datetime | None, now: datetime) -> datetime:
+    """The carrier's time of an event; our own clock where it is missing or cannot be."""
+    return at if at is not None and abs(at - now) < BELIEVED else now
 
 
 def _next_step(server: Server, call_sid: str, step: int, *, own_id: bool = False) -> str:
@@ -216,6 +205,6 @@ def _forward(
     destinations, announcement = destinations_of(flow, route.number, call.caller.e164), flow.get("announcement", "")
     if not destinations:
         return twiml.say(announcement or twiml.SORRY)
-    words = announcement if step == 0 and not own_id else ""
+    spoken = announcement if step == 0 and not own_id else ""
     base_url = server.settings.base_url
-    return twiml.forward(base_url, call, route.number, destinations, step, own_id=own_id, announcement=words)
+    return twiml.forward(base_url, call, route.number, destinations, step, own_id=own_id, announcement=spoken)

@@ -1,6 +1,7 @@
 """Tables of voice. The rows that the hot path inserts have no foreign keys: checking one locks the shared parent row."""
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import BigInteger, ForeignKey, Index, String, Text, UniqueConstraint, false, text
@@ -12,6 +13,36 @@ UNCOUNTED_CALLS = text("NOT counted")
 
 EXTERNAL, INTERNAL = "external", "internal"
 NOT_EXTERNAL = text("kind <> 'external'")
+
+
+class Status(StrEnum):
+    """What became of a call."""
+
+    IN_PROGRESS = "in_progress"
+    ANSWERED = "answered"
+    MISSED = "missed"
+    BUSY = "busy"
+    FAILED = "failed"
+    ABANDONED = "abandoned"
+    VOICEMAIL = "voicemail"
+    UNKNOWN = "unknown"
+
+
+LOST = (Status.MISSED, Status.BUSY, Status.FAILED, Status.ABANDONED, Status.VOICEMAIL)
+"""Nobody of the company talked to the caller."""
+
+
+class LegStatus(StrEnum):
+    """What became of one destination that was rung; the carrier's words."""
+
+    INITIATED = "initiated"
+    RINGING = "ringing"
+    ANSWERED = "answered"
+    COMPLETED = "completed"
+    BUSY = "busy"
+    NO_ANSWER = "no_answer"
+    FAILED = "failed"
+    CANCELED = "canceled"
 
 
 class Call(Base):
@@ -56,7 +87,7 @@ class Call(Base):
     project_id: Mapped[int] = mapped_column(BigId)
     kind: Mapped[str] = mapped_column(String(10), default=EXTERNAL, server_default=EXTERNAL)
     """external, or internal: from one of the company's own telephones as they were known when it came (R10). An internal call counts
-    in no figures, and is nobody's earlier call."""
+    in no figures, and is no earlier call of its caller."""
     number_id: Mapped[int] = mapped_column(BigId)
     number: Mapped[str] = mapped_column(String(16))
     scenario_id: Mapped[int | None] = mapped_column(BigId)
@@ -69,11 +100,11 @@ class Call(Base):
     started_at: Mapped[datetime]
     last_event_at: Mapped[datetime]
     status: Mapped[str] = mapped_column(String(12))
-    """in_progress, answered, missed, busy, failed, abandoned, voicemail, unknown"""
+    """A Status."""
     first_call: Mapped[bool]
     """The first call of this caller to this number; a withheld caller's never is."""
     destination: Mapped[str] = mapped_column(String(200), default="")
-    """The one that answered, else the last one rung."""
+    """The destination that answered, else the last destination rung."""
     answered_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
     ring_seconds: Mapped[int | None]
@@ -112,7 +143,7 @@ class CallLeg(Base):
     sid: Mapped[str] = mapped_column(String(64))
     destination: Mapped[str] = mapped_column(String(200))
     status: Mapped[str] = mapped_column(String(12))
-    """initiated, ringing, answered, completed, busy, no_answer, failed, canceled; never goes back"""
+    """A LegStatus; never goes back."""
     ringing_at: Mapped[datetime | None]
     answered_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]

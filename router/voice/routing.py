@@ -1,15 +1,12 @@
-"""Where a call to a number goes: scenario, last flow, or the project's fallback destination (R12). One statement.
-
-Which numbers were called lately (R4, R9): those keep ringing. Internal calls do not count.
-
-Calls whose visit was found by the number's leases, for those who try other pools with them."""
+"""Where a call to a number goes (R12): the flow of its scenario, its last flow, or the project's fallback destination; and past calls by
+number and by scenario for the pools."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, bindparam, func, select
+from sqlalchemy import ColumnElement, Select, bindparam, func, select
 from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
@@ -57,21 +54,21 @@ _number, _project = table_of(TrackingNumber).c, table_of(Project).c
 _scenario, _flow = table_of(Scenario).c, table_of(CallFlow).c
 
 
-def _routes(*which: Any) -> Select[Any]:
+def _routes(condition: ColumnElement[bool]) -> Select[Any]:
     return (
         select(
-            _number.id,
+            _number.id.label("number_id"),
             _number.e164,
             _number.project_id,
             _number.scenario_id,
-            _scenario.enabled,
-            _scenario.hold_seconds,
             _number.static_source,
             _number.overflow,
+            _scenario.enabled,
+            _scenario.hold_seconds,
+            _scenario.title,
             _flow.document,
             _project.fallback_destination,
             _project.repeat_credit,
-            _scenario.title,
             _project.own_numbers,
             _project.destination_numbers,
         )
@@ -81,20 +78,19 @@ def _routes(*which: Any) -> Select[Any]:
             .outerjoin(table_of(Scenario), _scenario.id == _number.scenario_id)
             .outerjoin(table_of(CallFlow), _flow.id == func.coalesce(_scenario.call_flow_id, _number.last_flow_id))
         )
-        .where(*which)
+        .where(condition)
         .order_by(_number.released_at.is_not(None), _number.released_at.desc())
         .limit(1)
     )
 
 
 _ROUTE = Statement(lambda _: _routes(_number.e164 == bindparam("dialled")))
-_ROUTE_OF = Statement(lambda _: _routes(_number.id == bindparam("number")))
+_ROUTE_BY_ID = Statement(lambda _: _routes(_number.id == bindparam("number")))
 
 
 def find_route(session: Session, dialled: str) -> Route | None:
-    """The route of a number of ours, also of one that was given back to the carrier and still rings here; None for one that is unknown."""
-    row = _ROUTE.first(session, {"dialled": dialled})
-    return _read(row) if row else None
+    """The route of a number of ours, also of a number that was given back to the carrier and still rings here."""
+    return _route(_ROUTE.first(session, {"dialled": dialled}))
 
 
 def find_route_of_call(session: Session, call: InboundCall) -> Route | None:
@@ -105,45 +101,55 @@ def find_route_of_call(session: Session, call: InboundCall) -> Route | None:
             return route
     if not call.readings_anywhere:
         return None
-    ours = select(_number.e164).where(_number.e164.in_(call.readings_anywhere)).distinct().limit(2)
-    fitting = session.scalars(ours).all()
-    return find_route(session, fitting[0]) if len(fitting) == 1 else None
+    matching = select(_number.e164).where(_number.e164.in_(call.readings_anywhere)).distinct().limit(2)
+    numbers = session.scalars(matching).all()
+    return find_route(session, numbers[0]) if len(numbers) == 1 else None
 
 
 def route_of(session: Session, number_id: int) -> Route | None:
     """The route of one number of one project, whoever has the same digits now."""
-    row = _ROUTE_OF.first(session, {"number": number_id})
-    return _read(row) if row else None
+    return _route(_ROUTE_BY_ID.first(session, {"number": number_id}))
 
 
-def _read(row: Row) -> Route:
-    number_id, number, project_id, scenario_id, enabled, hold, static_source, overflow, document, fallback, credit = (
-        row[:11]
+def _route(row: Row | None) -> Route | None:
+    if row is None:
+        return None
+    flow = row.document
+    if not flow or not flow.get("destinations"):
+        flow = fallback_flow(row.fallback_destination)
+    destinations = [*row.destination_numbers, *(step.get("to") or "" for step in flow["destinations"])]
+    return Route(
+        number_id=row.number_id,
+        number=row.e164,
+        project_id=row.project_id,
+        scenario_id=row.scenario_id,
+        scenario_enabled=bool(row.enabled),
+        hold=timedelta(seconds=row.hold_seconds or DEFAULT_HOLD_SECONDS),
+        static_source=row.static_source,
+        overflow=bool(row.overflow),
+        flow=flow,
+        repeat_credit=row.repeat_credit,
+        scenario_title=row.title,
+        own_lines=own_lines(row.fallback_destination, row.own_numbers, destinations),
     )
-    title, own_numbers, destination_numbers = row[11:]
-    flow = document if document and document.get("destinations") else fallback_flow(fallback)
-    seconds = timedelta(seconds=hold or DEFAULT_HOLD_SECONDS)
-    known = (number_id, number, project_id, scenario_id, bool(enabled), seconds, static_source, bool(overflow))
-    rung = [one.get("to") or "" for one in flow["destinations"]]
-    return Route(*known, flow, credit, title, own_lines(fallback, own_numbers, [*destination_numbers, *rung]))
 
 
 def fallback_flow(destination: str) -> dict[str, Any]:
     return {"destinations": [{"to": destination, "ring_seconds": DEFAULT_RING_SECONDS}]}
 
 
-def destinations_of(flow: Mapping[str, Any], *never: str | None) -> list[Destination]:
+def destinations_of(flow: Mapping[str, Any], *excluded: str | None) -> list[Destination]:
     """A flow's destinations in turn, without those that would ring the dialled number or the caller himself, in any spelling: such calls
     go in circles."""
     return [
-        Destination(one["to"], int(one.get("ring_seconds") or DEFAULT_RING_SECONDS))
-        for one in flow.get("destinations", ())
-        if one.get("to") and not any(same_line(one["to"], other) for other in never)
+        Destination(step["to"], int(step.get("ring_seconds") or DEFAULT_RING_SECONDS))
+        for step in flow.get("destinations", ())
+        if step.get("to") and not any(same_line(step["to"], line) for line in excluded)
     ]
 
 
 def called_numbers(session: Session, number_ids: Iterable[int], since: datetime) -> set[int]:
-    """Those with a call that began since then; one statement. The column `last_call_at` may be a worker's turn behind."""
+    """Which of these numbers had a call since then; one statement. The column `last_call_at` may be a worker's turn behind."""
     called = select(Call.number_id).where(Call.number_id.in_(list(number_ids)), Call.started_at >= since)
     return set(session.scalars(called.where(Call.kind == EXTERNAL).distinct()))
 
@@ -152,9 +158,8 @@ MOST_CALLS = 20_000
 
 
 def calls_by_lease(session: Session, scenario: Scenario, since: datetime, until: datetime) -> list[PastCall]:
-    """The newest ones of a time, oldest first; one statement. Repeat calls are not among them: their source is known without a lease;
-    internal ones neither."""
-    wanted = (
+    """The newest calls of a period that were attributed by a lease, oldest first; one statement. Internal calls are not among them."""
+    newest = (
         select(Call.started_at, Call.visit_id, Call.confidence, Call.candidates)
         .where(Call.project_id == scenario.project_id, Call.started_at >= since, Call.started_at <= until)
         .where(Call.scenario_id == scenario.id, Call.rule == "lease", Call.kind == EXTERNAL)
@@ -162,6 +167,11 @@ def calls_by_lease(session: Session, scenario: Scenario, since: datetime, until:
         .limit(MOST_CALLS)
     )
     return [
-        PastCall(at, visit_id, confidence or 0.0, [(one["visit_id"], one["probability"]) for one in candidates])
-        for at, visit_id, confidence, candidates in reversed(session.execute(wanted).all())
+        PastCall(
+            call.started_at,
+            call.visit_id,
+            call.confidence or 0.0,
+            [(candidate["visit_id"], candidate["probability"]) for candidate in call.candidates],
+        )
+        for call in reversed(session.execute(newest).all())
     ]

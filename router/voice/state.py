@@ -1,14 +1,23 @@
-"""What became of a call: a pure fold over its events, so that repeated, late and disordered callbacks all tell the same story."""
+"""What became of a call: its state is derived from all its events, so that repeated, late and disordered callbacks give the same state."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-LEG_RANK = {"initiated": 1, "ringing": 2, "answered": 3}
+from router.voice.models import LegStatus, Status
+
+LEG_RANK: dict[str, int] = {LegStatus.INITIATED: 1, LegStatus.RINGING: 2, LegStatus.ANSWERED: 3}
 TERMINAL_RANK = 4
-CALL_TERMINAL = ("completed", "busy", "no_answer", "failed", "canceled")
-UNANSWERED = {"no_answer": "missed", "canceled": "missed", "busy": "busy", "failed": "failed"}
+CALL_TERMINAL = (LegStatus.COMPLETED, LegStatus.BUSY, LegStatus.NO_ANSWER, LegStatus.FAILED, LegStatus.CANCELED)
+"""What a carrier says of a leg, or of the whole call, that has ended."""
+UNANSWERED: dict[str, Status] = {
+    LegStatus.NO_ANSWER: Status.MISSED,
+    LegStatus.CANCELED: Status.MISSED,
+    LegStatus.BUSY: Status.BUSY,
+    LegStatus.FAILED: Status.FAILED,
+}
+"""The status of a call whose last forwarding ended so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +51,10 @@ class Leg:
 
 
 @dataclass(frozen=True, slots=True)
-class Story:
+class CallState:
     """`status` is in_progress until `ended_at` is known. Seconds are whole; talk time is the bridged leg's."""
 
-    status: str
+    status: Status
     destination: str
     answered_at: datetime | None
     ended_at: datetime | None
@@ -57,54 +66,65 @@ class Story:
     legs: tuple[Leg, ...]
 
     def call_values(self) -> dict[str, Any]:
-        """The columns of a call that tell it."""
+        """The columns of the call."""
         return {name: getattr(self, name) for name in self.__slots__ if name != "legs"}
 
 
-def tell(started_at: datetime, destinations: Sequence[str], events: Iterable[Event]) -> Story:
-    """The story so far of a call that began then, with these destinations in turn."""
-    ordered = sorted(events, key=lambda event: (event.at, event.kind, str(sorted(event.facts.items(), key=str))))
-    legs = _legs(ordered)
-    dials = {event.facts["step"]: event for event in ordered if event.kind == "dial"}
-    bridged_leg = _bridged_leg(legs, dials.values())
-    bridged = bridged_leg is not None or any(_is_bridged(dial) for dial in dials.values())
-    endings = _endings(ordered, dials, bridged_leg, bridged, len(destinations))
-    ended_at = max(started_at, min(endings)) if endings else None
-    answered_at = bridged_leg.answered_at if bridged_leg else None
-    closed_only = ended_at is None and any(event.kind == "closed" for event in ordered)
-    if closed_only:
-        ended_at = max(started_at, *(event.at for event in ordered if event.kind == "closed"))
-    status = "unknown" if closed_only else _status(ordered, dials, bridged, ended_at, len(destinations))
-    return Story(
-        status=status,
-        destination=_destination(legs, bridged_leg, destinations),
-        answered_at=answered_at,
-        ended_at=ended_at,
-        ring_seconds=_ring_seconds(started_at, answered_at, ended_at, bridged),
-        talk_seconds=_talk_seconds(bridged_leg, dials.values()) if bridged else (0 if ended_at else None),
-        legs=tuple(legs.values()),
-        **_recording(ordered),
-    )
+def derive_state(started_at: datetime, destinations: Sequence[str], events: Iterable[Event]) -> CallState:
+    """The state of a call from the events so far.
 
-
-def _legs(events: Iterable[Event]) -> dict[str, Leg]:
+    Args:
+        destinations: what the call's flow rings in turn.
+    """
+    events = sorted(events, key=lambda event: (event.at, event.kind, str(sorted(event.facts.items(), key=str))))
     legs: dict[str, Leg] = {}
     for event in events:
         if event.kind == "leg":
             sid = event.facts["leg_sid"]
-            before = legs.get(sid) or Leg(sid, event.facts.get("to") or "", "initiated")
-            legs[sid] = _with_event(before, event)
-    return legs
+            legs[sid] = _with_event(legs.get(sid) or Leg(sid, event.facts.get("to") or "", "initiated"), event)
+    dials = {event.facts["step"]: event for event in events if event.kind == "dial"}
+    bridged_leg = _bridged_leg(legs, dials.values())
+    bridged_dials = [dial for dial in dials.values() if _is_bridged(dial)]
+    is_bridged = bridged_leg is not None or bool(bridged_dials)
+
+    ended_at = _ended_at(started_at, events, dials, bridged_leg, len(destinations))
+    closed = [event.at for event in events if event.kind == "closed"]
+    if ended_at is None and closed:
+        ended_at, status = max(started_at, *closed), Status.UNKNOWN
+    else:
+        status = _status(dials, is_bridged, ended_at, len(destinations))
+
+    answered_at = bridged_leg.answered_at if bridged_leg else None
+    rung_until = answered_at or (None if is_bridged else ended_at)  # unknown for an answer whose time is unknown
+    talk_seconds = 0 if ended_at else None
+    if is_bridged:
+        seconds = [bridged_leg.seconds if bridged_leg else None, *(dial.facts.get("seconds") for dial in bridged_dials)]
+        talk_seconds = next((known for known in seconds if known is not None), None)
+    rung = [*destinations[:1], *(leg.destination for leg in legs.values() if leg.destination)]
+    recordings = [event.facts for event in events if event.kind == "recording" and event.facts.get("url")]
+    recording = recordings[-1] if recordings else {}
+    return CallState(
+        status=status,
+        destination=bridged_leg.destination if bridged_leg else rung[-1] if rung else "",
+        answered_at=answered_at,
+        ended_at=ended_at,
+        ring_seconds=max(0, round((rung_until - started_at).total_seconds())) if rung_until else None,
+        talk_seconds=talk_seconds,
+        recording_sid=recording.get("sid") or "",
+        recording_url=recording.get("url") or "",
+        recording_seconds=recording.get("seconds"),
+        legs=tuple(legs.values()),
+    )
 
 
 def _with_event(leg: Leg, event: Event) -> Leg:
     status = event.facts["status"]
     rank = LEG_RANK.get(status, TERMINAL_RANK)
-    if rank > leg.rank or status == "completed":  # of two ends the one with a conversation
+    if rank > leg.rank or status == LegStatus.COMPLETED:  # of two ends the one with a conversation
         leg = replace(leg, status=status)
-    if status == "ringing" and leg.ringing_at is None:
+    if status == LegStatus.RINGING and leg.ringing_at is None:
         leg = replace(leg, ringing_at=event.at)
-    if status == "answered" and leg.answered_at is None:
+    if status == LegStatus.ANSWERED and leg.answered_at is None:
         leg = replace(leg, answered_at=event.at)
     if rank == TERMINAL_RANK and leg.ended_at is None:
         leg = replace(leg, ended_at=event.at, seconds=event.facts.get("seconds"))
@@ -117,72 +137,36 @@ def _is_bridged(dial: Event) -> bool:
 
 
 def _bridged_leg(legs: Mapping[str, Leg], dials: Iterable[Event]) -> Leg | None:
-    """The leg that the caller talked to. A carrier's explicit "not bridged" about a leg outweighs that it answered; one that has ended
-    goes before one of which nothing more was heard, for no other is rung beside a leg that is talked to."""
+    """The leg that the caller talked to. A carrier's explicit "not bridged" about a leg outweighs that it answered; a leg that has ended
+    goes before a leg of which nothing more was heard, for no other is rung beside a leg that is talked to."""
     refused = {dial.facts.get("leg_sid") for dial in dials if not _is_bridged(dial)}
     answered = [leg for leg in legs.values() if leg.was_answered and leg.sid not in refused]
     return next((leg for leg in answered if leg.ended_at), answered[0] if answered else None)
 
 
-def _endings(
-    events: Iterable[Event], dials: Mapping[int, Event], leg: Leg | None, bridged: bool, steps: int
-) -> list[datetime]:
-    """The moments at which something ended the call: its first decides (parent terminal, bridged leg completed, last step's action)."""
-    moments = [event.at for event in events if event.kind == "status" and event.facts["status"] in CALL_TERMINAL]
-    moments += [dial.at for step, dial in dials.items() if step >= steps or _is_bridged(dial) or _caller_gone(dial)]
-    if leg and leg.ended_at:
-        moments.append(leg.ended_at)
-    return moments
+def _ended_at(
+    started_at: datetime, events: Iterable[Event], dials: Mapping[int, Event], bridged_leg: Leg | None, steps: int
+) -> datetime | None:
+    """The first of what ends a call: the end of the parent leg, of the bridged leg, or of the last forwarding."""
+    ends = [event.at for event in events if event.kind == "status" and event.facts["status"] in CALL_TERMINAL]
+    ends += [dial.at for step, dial in dials.items() if step >= steps or _is_bridged(dial) or _caller_gone(dial)]
+    if bridged_leg and bridged_leg.ended_at:
+        ends.append(bridged_leg.ended_at)
+    return max(started_at, min(ends)) if ends else None
 
 
 def _caller_gone(dial: Event) -> bool:
     return dial.facts.get("call_status") in CALL_TERMINAL
 
 
-def _status(
-    events: Iterable[Event], dials: Mapping[int, Event], bridged: bool, ended_at: datetime | None, steps: int
-) -> str:
+def _status(dials: Mapping[int, Event], is_bridged: bool, ended_at: datetime | None, steps: int) -> Status:
     if ended_at is None:
-        return "in_progress"
-    if bridged:
-        return "answered"
+        return Status.IN_PROGRESS
+    if is_bridged:
+        return Status.ANSWERED
     if not steps:  # there was nobody to ring
-        return "failed"
-    ran_out = any(step >= steps and not _caller_gone(dial) for step, dial in dials.items())
-    if not ran_out:
-        return "abandoned"
-    found = {UNANSWERED.get(dial.facts["status"], "missed") for dial in dials.values()}
-    return next(status for status in ("missed", "busy", "failed") if status in found)
-
-
-def _destination(legs: Mapping[str, Leg], bridged_leg: Leg | None, destinations: Sequence[str]) -> str:
-    if bridged_leg:
-        return bridged_leg.destination
-    rung = [leg.destination for leg in legs.values() if leg.destination]
-    return rung[-1] if rung else (destinations[0] if destinations else "")
-
-
-def _ring_seconds(
-    started_at: datetime, answered_at: datetime | None, ended_at: datetime | None, bridged: bool
-) -> int | None:
-    """From the caller's first ring to the answer, or to his giving up; unknown for an answer whose time is unknown."""
-    until = answered_at or (None if bridged else ended_at)
-    return max(0, round((until - started_at).total_seconds())) if until else None
-
-
-def _talk_seconds(leg: Leg | None, dials: Iterable[Event]) -> int | None:
-    if leg and leg.seconds is not None:
-        return leg.seconds
-    return next(
-        (dial.facts["seconds"] for dial in dials if _is_bridged(dial) and dial.facts.get("seconds") is not None), None
-    )
-
-
-def _recording(events: Iterable[Event]) -> dict[str, Any]:
-    found = [event.facts for event in events if event.kind == "recording" and event.facts.get("url")]
-    last = found[-1] if found else {}
-    return {
-        "recording_sid": last.get("sid") or "",
-        "recording_url": last.get("url") or "",
-        "recording_seconds": last.get("seconds"),
-    }
+        return Status.FAILED
+    if not any(step >= steps and not _caller_gone(dial) for step, dial in dials.items()):
+        return Status.ABANDONED
+    statuses = {UNANSWERED.get(dial.facts["status"], Status.MISSED) for dial in dials.values()}
+    return next(status for status in (Status.MISSED, Status.BUSY, Status.FAILED) if status in statuses)

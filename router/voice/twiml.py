@@ -1,6 +1,5 @@
-"""The documents that answer the carrier: deterministic, so that the same request twice gives the same document.
-
-When nothing else works: one Dial to a fallback destination, or a polite sentence (R12). Never raises."""
+"""The documents that answer the carrier: deterministic, so that the same request gives the same document. The last resort (R12) is one
+Dial to a fallback destination, or a polite sentence, and never raises."""
 
 import re
 from collections.abc import Sequence
@@ -14,6 +13,8 @@ from router.carriers.base import InboundCall
 from router.lib.phones import same_line
 from router.server import Server
 from router.voice.routing import Destination
+
+log = structlog.get_logger(__name__)
 
 SORRY = "We are sorry, this number cannot be reached at the moment. Please call again later."
 RETRY_ACTION = "#rc=2&rp=all"
@@ -94,10 +95,6 @@ def say(sentence: str) -> str:
     return str(response)
 
 
-def empty() -> str:
-    return str(VoiceResponse())
-
-
 def _ring(dial: Dial, to: str, callback: dict[str, str]) -> None:
     if to.lower().startswith(("sip:", "sips:")):
         dial.sip(to, **callback)
@@ -113,9 +110,7 @@ def _document(dial: Dial, announcement: str = "") -> str:
     return str(response)
 
 
-log = structlog.get_logger(__name__)
-
-# the least that every schema has had: no model, so that a database of another version answers it too
+# what every schema has had, and no model, so that a database of another version answers too
 _FALLBACK = text(
     "SELECT project.fallback_destination FROM tracking_number"
     " JOIN project ON project.id = tracking_number.project_id WHERE tracking_number.e164 = :dialled"
@@ -125,17 +120,12 @@ _FALLBACK = text(
 def last_resort(server: Server, call: InboundCall | None) -> str:
     """The operator's fallback destination; without one, the project's, if the database still tells it. `call` is None when the carrier's
     request could not be read."""
-    destination = server.settings.fallback_destination or (_project_fallback(server, call) if call else "")
-    return forward_blindly(destination, call)
-
-
-def _project_fallback(server: Server, call: InboundCall) -> str:
+    destination = server.settings.fallback_destination
     try:
-        with server.database.reading() as session:
-            for number in (call.number_e164, *call.other_readings):
-                if found := session.execute(_FALLBACK, {"dialled": number}).scalar():
-                    return str(found)
-            return ""
+        if call and not destination:
+            with server.database.reading() as session:
+                for number in (call.number_e164, *call.other_readings):
+                    destination = destination or str(session.execute(_FALLBACK, {"dialled": number}).scalar() or "")
     except Exception:
         log.exception("no_fallback_found")
-        return ""
+    return forward_blindly(destination, call)

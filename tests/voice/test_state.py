@@ -1,4 +1,4 @@
-"""The story of a call: the same from repeated and disordered callbacks, never back, never ended twice."""
+"""The state of a call: the same from repeated and disordered callbacks, never back, never ended twice."""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from router.voice.state import CALL_TERMINAL, LEG_RANK, TERMINAL_RANK, Event, tell
+from router.voice.state import CALL_TERMINAL, LEG_RANK, TERMINAL_RANK, Event, derive_state
 from tests.world import NOON
 
 LINES = ["+14155550100", "+14155550101"]
@@ -76,26 +76,26 @@ HISTORIES = st.lists(EVENTS, max_size=12).map(kept_once)
 def test_order_and_repetition_change_nothing(events: list[Event], chance: Any) -> None:
     again = events * 2
     chance.shuffle(again)
-    assert tell(NOON, LINES, again) == tell(NOON, LINES, events)
+    assert derive_state(NOON, LINES, again) == derive_state(NOON, LINES, events)
 
 
 @given(HISTORIES)
 @example([Event("closed", at(-1), {})])
 def test_a_story_is_whole_whatever_is_missing(events: list[Event]) -> None:
-    story = tell(NOON, LINES, events)
-    assert (story.ended_at is None) == (story.status == "in_progress")
-    assert story.ended_at is None or story.ended_at >= NOON
-    assert story.ring_seconds is None or story.ring_seconds >= 0
-    assert story.talk_seconds is None or story.talk_seconds >= 0
-    assert story.status in ("in_progress", "answered", "missed", "busy", "failed", "abandoned", "unknown")
-    if story.status not in ("answered", "in_progress", "unknown"):
-        assert story.talk_seconds == 0
+    state = derive_state(NOON, LINES, events)
+    assert (state.ended_at is None) == (state.status == "in_progress")
+    assert state.ended_at is None or state.ended_at >= NOON
+    assert state.ring_seconds is None or state.ring_seconds >= 0
+    assert state.talk_seconds is None or state.talk_seconds >= 0
+    assert state.status in ("in_progress", "answered", "missed", "busy", "failed", "abandoned", "unknown")
+    if state.status not in ("answered", "in_progress", "unknown"):
+        assert state.talk_seconds == 0
 
 
 @given(HISTORIES, EVENTS)
 def test_a_legs_status_never_goes_back(events: list[Event], more: Event) -> None:
     def ranks(events: list[Event]) -> dict[str, int]:
-        return {leg.sid: LEG_RANK.get(leg.status, TERMINAL_RANK) for leg in tell(NOON, LINES, events).legs}
+        return {leg.sid: LEG_RANK.get(leg.status, TERMINAL_RANK) for leg in derive_state(NOON, LINES, events).legs}
 
     after = ranks(kept_once([*events, more]))
     assert all(after[sid] >= rank for sid, rank in ranks(events).items())
@@ -106,7 +106,7 @@ def test_a_legs_status_never_goes_back(events: list[Event], more: Event) -> None
 @example([leg("completed", 0), leg("busy", 0)])
 def test_only_a_carriers_word_that_a_leg_was_not_bridged_can_reopen_a_call(events: list[Event]) -> None:
     for end in range(len(events)):
-        before, after = tell(NOON, LINES, events[:end]), tell(NOON, LINES, events[: end + 1])
+        before, after = derive_state(NOON, LINES, events[:end]), derive_state(NOON, LINES, events[: end + 1])
         if before.ended_at and not after.ended_at:
             assert events[end].kind == "dial"
             assert events[end].facts["bridged"] is False or events[end].facts["status"] not in ("completed", "answered")
@@ -121,9 +121,9 @@ def test_talk_time_is_the_bridged_legs_and_not_the_parents_or_a_refused_ones() -
         leg("completed", 80, "CL2", LINES[1], talk=60),
         parent("completed", 81),
     ]
-    story = tell(NOON, LINES, events)
-    assert (story.status, story.talk_seconds, story.destination) == ("answered", 60, LINES[1])
-    assert (story.ring_seconds, story.ended_at) == (20, at(80))
+    state = derive_state(NOON, LINES, events)
+    assert (state.status, state.talk_seconds, state.destination) == ("answered", 60, LINES[1])
+    assert (state.ring_seconds, state.ended_at) == (20, at(80))
 
 
 @pytest.mark.parametrize(
@@ -145,9 +145,9 @@ def test_talk_time_is_the_bridged_legs_and_not_the_parents_or_a_refused_ones() -
     ],
 )
 def test_abandoned_missed_busy_failed_and_answered_are_told_apart(events: list[Event], status: str) -> None:
-    assert tell(NOON, LINES, events).status == status
+    assert derive_state(NOON, LINES, events).status == status
 
 
 def test_a_carriers_clock_that_runs_behind_gives_no_negative_times() -> None:
-    story = tell(NOON, LINES, [leg("ringing", -3), leg("answered", -2), leg("completed", -1, talk=1)])
-    assert (story.ring_seconds, story.talk_seconds, story.ended_at) == (0, 1, NOON)
+    state = derive_state(NOON, LINES, [leg("ringing", -3), leg("answered", -2), leg("completed", -1, talk=1)])
+    assert (state.ring_seconds, state.talk_seconds, state.ended_at) == (0, 1, NOON)

@@ -1,6 +1,5 @@
-"""Brings the call history of another service over, so that rule 1 of R7 knows old customers from the first day (R13).
-
-The calls stand here with the source that the other service named. Nobody is told about them."""
+"""Writes the calls of another service with the sources that it named (R13), so that old customers are repeat callers from the first day.
+Nobody is told about these calls."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
@@ -18,7 +17,7 @@ from router.lib.phones import Caller, line_of, spellings_of_line
 from router.server import Server
 from router.voice.calls import CALL, IMPORTED, decide_later_calls
 from router.voice.internal import kind_of, own_lines
-from router.voice.models import EXTERNAL, Call
+from router.voice.models import EXTERNAL, Call, Status
 from router.voice.routing import route_of
 
 AT_ONCE = 500
@@ -58,51 +57,99 @@ def write_old_calls(
     now: datetime,
     done: Callable[[int], object] = lambda count: None,
 ) -> int:
-    """Writes those that are not here yet, some hundred at a time; returns how many were new. Broken off, it can be repeated.
+    """Writes the calls that are not stored yet, some hundred at a time; returns how many were new. It can be broken off and repeated.
 
     Args:
         done: is told after each portion how many calls it had.
     """
     written = 0
-    by_line = sorted(calls, key=lambda one: (*_pair(one), one.started_at))  # so that later calls are decided again once
+    by_line = sorted(
+        calls, key=lambda call: (*_pair(call), call.started_at)
+    )  # so that later calls are decided again once
     while by_line:
         with server.database.reading() as session:
-            some = _portion(session, by_line[:AT_ONCE])
+            portion = _portion(session, by_line[:AT_ONCE])
         with server.database.writing() as session:
-            written += write_some(server, session, project, some, now)
-        del by_line[: len(some)]
-        done(len(some))
+            written += write_some(server, session, project, portion, now)
+        del by_line[: len(portion)]
+        done(len(portion))
     return written
 
 
 def _portion(session: Session, calls: Sequence[OldCall]) -> Sequence[OldCall]:
-    """As many as can be written in one transaction, with the calls that are here and have to be decided again."""
-    later = _calls_here(session, calls)
+    """The first of these calls, as many as can be written in one transaction with the stored calls that have to be decided again."""
+    stored: dict[tuple[int, str], int] = {}
+    counted: Any = select(Call.number_id, Call.caller, func.count().label("amount"))
+    for row in session.execute(_of_callers(counted, calls)):
+        pair = (row.number_id, line_of(row.caller))
+        stored[pair] = stored.get(pair, 0) + row.amount
     weight, seen = 0, set[tuple[int, str]]()
-    for place, one in enumerate(calls):
-        weight += 1 + (0 if _pair(one) in seen else later.get(_pair(one), 0))
-        if weight > AT_ONCE and seen and _pair(one) not in seen:
+    for place, call in enumerate(calls):
+        pair = _pair(call)
+        weight += 1 + (0 if pair in seen else stored.get(pair, 0))
+        if weight > AT_ONCE and seen and pair not in seen:
             return calls[:place]
-        seen.add(_pair(one))
+        seen.add(pair)
     return calls
 
 
 def write_some(server: Server, session: Session, project: Project, calls: Sequence[OldCall], now: datetime) -> int:
-    calls = _without_known_hours(session, project, calls)
+    """Writes the calls that are not stored yet, and decides later calls of their callers again; returns how many were new."""
+    # another file may have told a call of a repeated hour as one of the other of the two hours
+    other_sids = {sid for call in calls if (sid := call.other_sid(project.id))}
+    if other_sids:
+        stored = set(session.scalars(select(Call.sid).where(Call.sid.in_(other_sids))))
+        calls = [call for call in calls if call.other_sid(project.id) not in stored]
     if not calls:
         return 0
-    spans = _known_spans(session, calls)
-    rows = _rows(project, calls, {pair: first for pair, (first, _) in spans.items()})
-    new = set(session.scalars(insert_new(session, CALL, unique=["sid"]).returning(CALL.c.sid), rows))
-    later = {
-        _pair(one): one
-        for one in sorted(calls, key=lambda one: one.started_at, reverse=True)
-        if one.sid(project.id) in new and spans.get(_pair(one), (now, LONG_AGO))[1] >= one.started_at
+    spans = _stored_spans(session, calls)
+    first_calls = {pair: first for pair, (first, _) in spans.items()}
+    lines = own_lines(project.fallback_destination, project.own_numbers, project.destination_numbers)
+    rows: dict[str, dict[str, Any]] = {}
+    for call in sorted(calls, key=lambda call: call.started_at):
+        kind = kind_of(Caller(call.caller, call.caller), lines)
+        source = named_source(call.source, call.medium, call.campaign) if call.source else None
+        row = {
+            "sid": call.sid(project.id),
+            "project_id": project.id,
+            "kind": kind,
+            "number_id": call.number_id,
+            "number": call.number,
+            "scenario_id": None,
+            "scenario_enabled": False,
+            "flow": {"destinations": []},
+            "caller": call.caller,
+            "caller_raw": call.caller,
+            "started_at": call.started_at,
+            "last_event_at": call.started_at,
+            "ended_at": call.started_at,
+            "status": Status.UNKNOWN,
+            "first_call": kind == EXTERNAL and call.started_at <= first_calls.setdefault(_pair(call), call.started_at),
+            "destination": "",
+            "recording_sid": "",
+            "recording_url": "",
+            "visit_id": None,
+            "rule": IMPORTED,
+            "confidence": None,
+            "source_confidence": None,
+            "candidates": [],
+            "decision": {"steps": [{"rule": IMPORTED, "applies": True}]},
+            "source": source.as_dict() if source else None,
+            "source_key": source.key if source else None,
+            "fan_out_due": "",
+        }
+        rows.setdefault(call.sid(project.id), row)
+    insert = insert_new(session, CALL, unique=["sid"]).returning(CALL.c.sid)
+    new = set(session.scalars(insert, list(rows.values())))
+    earliest = {
+        _pair(call): call
+        for call in sorted(calls, key=lambda call: call.started_at, reverse=True)
+        if call.sid(project.id) in new and spans.get(_pair(call), (now, LONG_AGO))[1] >= call.started_at
     }
-    for one in later.values():
-        if route := route_of(session, one.number_id):
-            caller = Caller(one.caller, one.caller)
-            decide_later_calls(server, session, route, caller, one.started_at, now, tell=False)
+    for call in earliest.values():
+        if route := route_of(session, call.number_id):
+            caller = Caller(call.caller, call.caller)
+            decide_later_calls(server, session, route, caller, call.started_at, now, tell=False)
     return len(new)
 
 
@@ -111,85 +158,20 @@ def _pair(call: OldCall) -> tuple[int, str]:
     return call.number_id, line_of(call.caller)
 
 
-def _without_known_hours(session: Session, project: Project, calls: Sequence[OldCall]) -> Sequence[OldCall]:
-    """Without calls of a repeated hour that are here already, by another file, in the other of the two hours."""
-    others = {sid for one in calls if (sid := one.other_sid(project.id))}
-    if not others:
-        return calls
-    here = set(session.scalars(select(Call.sid).where(Call.sid.in_(others))))
-    return [one for one in calls if one.other_sid(project.id) not in here]
-
-
 def _of_callers(statement: Select[Any], calls: Iterable[OldCall]) -> Select[Any]:
     """Only the calls of these callers to these numbers, in every spelling, by index."""
-    numbers = {one.number_id for one in calls}
-    callers = {spelling for one in calls for spelling in spellings_of_line(one.caller)}
+    numbers = {call.number_id for call in calls}
+    callers = {spelling for call in calls for spelling in spellings_of_line(call.caller)}
     return statement.where(Call.number_id.in_(numbers), Call.caller.in_(callers)).group_by(Call.number_id, Call.caller)
 
 
-def _calls_here(session: Session, calls: Sequence[OldCall]) -> dict[tuple[int, str], int]:
-    """How many calls are here of each number and caller."""
-    found: dict[tuple[int, str], int] = {}
-    wanted: Any = select(Call.number_id, Call.caller, func.count())
-    for number_id, caller, count in session.execute(_of_callers(wanted, calls)):
-        pair = (number_id, line_of(caller))
-        found[pair] = found.get(pair, 0) + count
-    return found
-
-
-def _known_spans(session: Session, calls: Sequence[OldCall]) -> dict[tuple[int, str], tuple[datetime, datetime]]:
-    """The first and the last call that is here of each number and caller."""
+def _stored_spans(session: Session, calls: Sequence[OldCall]) -> dict[tuple[int, str], tuple[datetime, datetime]]:
+    """The moments of the first and of the last stored call of each number and caller."""
     spans: dict[tuple[int, str], tuple[datetime, datetime]] = {}
-    wanted: Any = select(Call.number_id, Call.caller, func.min(Call.started_at), func.max(Call.started_at))
-    wanted = wanted.where(Call.kind == EXTERNAL)
-    for number_id, caller, first, last in session.execute(_of_callers(wanted, calls)):
-        pair = (number_id, line_of(caller))
-        earliest, latest = spans.get(pair, (first, last))
-        spans[pair] = (min(first, earliest), max(last, latest))
+    first, last = func.min(Call.started_at).label("first"), func.max(Call.started_at).label("last")
+    statement: Any = select(Call.number_id, Call.caller, first, last).where(Call.kind == EXTERNAL)
+    for row in session.execute(_of_callers(statement, calls)):
+        pair = (row.number_id, line_of(row.caller))
+        earliest, latest = spans.get(pair, (row.first, row.last))
+        spans[pair] = (min(row.first, earliest), max(row.last, latest))
     return spans
-
-
-def _rows(
-    project: Project, calls: Iterable[OldCall], first_known: dict[tuple[int, str], datetime]
-) -> list[dict[str, Any]]:
-    rows: dict[str, dict[str, Any]] = {}
-    first_known = dict(first_known)
-    lines = own_lines(project.fallback_destination, project.own_numbers, project.destination_numbers)
-    for one in sorted(calls, key=lambda one: one.started_at):
-        kind = kind_of(Caller(one.caller, one.caller), lines)
-        first_call = kind == EXTERNAL and one.started_at <= first_known.setdefault(_pair(one), one.started_at)
-        row = _row(project, one, first_call) | {"kind": kind}
-        rows.setdefault(row["sid"], row)
-    return list(rows.values())
-
-
-def _row(project: Project, call: OldCall, first_call: bool) -> dict[str, Any]:
-    source = named_source(call.source, call.medium, call.campaign) if call.source else None
-    return {
-        "sid": call.sid(project.id),
-        "project_id": project.id,
-        "number_id": call.number_id,
-        "number": call.number,
-        "scenario_id": None,
-        "scenario_enabled": False,
-        "flow": {"destinations": []},
-        "caller": call.caller,
-        "caller_raw": call.caller,
-        "started_at": call.started_at,
-        "last_event_at": call.started_at,
-        "ended_at": call.started_at,
-        "status": "unknown",
-        "first_call": first_call,
-        "destination": "",
-        "recording_sid": "",
-        "recording_url": "",
-        "visit_id": None,
-        "rule": IMPORTED,
-        "confidence": None,
-        "source_confidence": None,
-        "candidates": [],
-        "decision": {"steps": [{"rule": IMPORTED, "applies": True}]},
-        "source": source.as_dict() if source else None,
-        "source_key": source.key if source else None,
-        "fan_out_due": "",
-    }

@@ -1,6 +1,5 @@
-"""What the columns of a call log are: by their heads, in the words of services and telephone systems, and by what stands in them.
-
-Folding of words, and the names of months and weekdays in the languages of call logs (after the CLDR's `dates/calendars/gregorian`)."""
+"""What the columns of a call log are: by their heads, in the words of services and telephone systems, and by what stands in them; and the
+names of months and weekdays in the languages of call logs (after the CLDR's `dates/calendars/gregorian`)."""
 
 import re
 import unicodedata
@@ -71,7 +70,7 @@ ROLES = {
     "direction": "incoming or outgoing",
     "kind": "what the line is about: a call, a message, a form",
 }
-"""What the import reads, each with how it is said to people."""
+"""What the import reads, each as people say it."""
 
 NEEDED = ("number", "caller", "started_at")
 
@@ -347,17 +346,17 @@ def find_columns(heads: Sequence[str], contents: Sequence[Content], chosen: Mapp
             found.taken[role] = position_of(name, heads)
     if len(set(found.taken.values())) < len(found.taken):
         raise UnknownColumn("One column cannot be two things.")
-    free = _Free(heads, contents, found)
-    for role, take in (("number", _number), ("caller", _caller), ("started_at", _started_at)):
+    free = FreeColumns(heads, contents, found)
+    for role, candidates in (("number", free.numbers), ("caller", free.callers), ("started_at", free.times)):
         if role not in found.taken:
-            free.settle(role, take(free))
-    _take_others(free, set(chosen))
+            free.settle(role, candidates())
+    free.take_optional(set(chosen))
     taken = set(found.taken.values())
     found.open = {role: [index for index in among if index not in taken] for role, among in found.open.items()}
     return found
 
 
-class _Free:
+class FreeColumns:
     """The columns that are not taken yet."""
 
     def __init__(self, heads: Sequence[str], contents: Sequence[Content], columns: Columns) -> None:
@@ -377,67 +376,63 @@ class _Free:
         ]
         return list(dict.fromkeys(index for _, _, index in sorted(ranked)))
 
-    def with_phones(self, among: list[int]) -> list[int]:
-        return [one for one in among if self.contents[one].mostly(self.contents[one].phones)]
+    def with_phones(self, columns: list[int]) -> list[int]:
+        return [index for index in columns if self.contents[index].mostly(self.contents[index].phones)]
 
     def settle(self, role: str, candidates: list[int]) -> None:
-        """One candidate is it; among several, or none, somebody has to choose."""
+        """Takes the only candidate; among several, or none, somebody has to choose."""
         if len(candidates) == 1:
             self.columns.taken[role] = candidates[0]
-        else:
-            self.columns.open[role] = candidates or [one for one in self.all() if self.can_be(role, one)]
+            return
+        possible = "days" if role == "started_at" else "phones"
+        others = [index for index in self.all() if getattr(self.contents[index], possible)]
+        self.columns.open[role] = candidates or others
 
-    def can_be(self, role: str, index: int) -> bool:
-        content = self.contents[index]
-        return bool(content.days if role == "started_at" else content.phones)
+    def numbers(self) -> list[int]:
+        """The column that holds numbers of the project, whatever its head; without such a column the head has to be sure."""
+        ours = {index: self.contents[index].ours for index in self.all()}
+        named, callers = self.named("number", "either"), self.named("caller")
+        for columns in (named, [index for index in self.all() if index not in callers]):
+            if mostly := [index for index in columns if self.contents[index].mostly(ours[index])]:
+                return mostly[:1]
+        if some := [index for index in named if ours[index]]:  # others may have been given up since
+            return [max(some, key=lambda index: ours[index])]
+        sure = [index for index in self.named("number") if rank("either", self.heads[index]) is None]
+        if sure:
+            return sure[:1]
+        either = self.named("either")
+        return either[:1] if len(either) == 1 and callers else either
 
+    def callers(self) -> list[int]:
+        named, either = self.named("caller"), self.named("either")
+        if phones := self.with_phones(named):
+            return phones[:1]
+        sure = [index for index in named if plain_head(self.heads[index]) not in _NEED_PHONES]
+        return self.with_phones(either) or sure[:1] or either or named[:1]
 
-def _take_others(free: _Free, chosen: set[str]) -> None:
-    """The columns that a log may have; of two with the same meaning the fuller one."""
-    contents, taken = free.contents, free.columns.taken
-    day = contents[taken["started_at"]] if "started_at" in taken else Content()
-    if "time" not in chosen and day.filled and not day.clocked_days:
-        clocks = [index for index in free.named("time") if contents[index].mostly(contents[index].clocks)]
-        taken |= {"time": clocks[0]} if clocks else {}
-    for role in ("zone", "source", "medium", "campaign", "direction", "kind"):
-        named = [one for one in free.named(role) if role != "source" or not contents[one].mostly(contents[one].phones)]
-        if role not in chosen and named:
-            taken[role] = max(named, key=lambda one: contents[one].filled)
-    if "source" not in taken:  # a medium or a campaign alone says nothing of where a caller came from
-        for role in {"medium", "campaign"} - chosen:
-            taken.pop(role, None)
+    def times(self) -> list[int]:
+        contents, named = self.contents, self.named("started_at")
+        days = [index for index in named if contents[index].mostly(contents[index].days)]
+        clocked = [index for index in days if contents[index].clocked_days]
+        best = (clocked or days or named)[:1]
+        return best or [index for index in self.all() if contents[index].mostly(contents[index].clocked_days)]
 
-
-def _number(free: _Free) -> list[int]:
-    """The column that holds numbers of the project, whatever its head; without one the head has to be sure."""
-    ours = {index: free.contents[index].ours for index in free.all()}
-    named, callers = free.named("number", "either"), free.named("caller")
-    for among in (named, [index for index in free.all() if index not in callers]):
-        if mostly := [index for index in among if free.contents[index].mostly(ours[index])]:
-            return mostly[:1]
-    if some := [index for index in named if ours[index]]:  # others may have been given up since
-        return [max(some, key=lambda index: ours[index])]
-    sure = [index for index in free.named("number") if rank("either", free.heads[index]) is None]
-    if sure:
-        return sure[:1]
-    either = free.named("either")
-    return either[:1] if len(either) == 1 and callers else either
-
-
-def _caller(free: _Free) -> list[int]:
-    named, either = free.named("caller"), free.named("either")
-    if phones := free.with_phones(named):
-        return phones[:1]
-    sure = [index for index in named if plain_head(free.heads[index]) not in _NEED_PHONES]
-    return free.with_phones(either) or sure[:1] or either or named[:1]
-
-
-def _started_at(free: _Free) -> list[int]:
-    named = free.named("started_at")
-    days = [index for index in named if free.contents[index].mostly(free.contents[index].days)]
-    clocked = [index for index in days if free.contents[index].clocked_days]
-    best = (clocked or days or named)[:1]
-    return best or [index for index in free.all() if free.contents[index].mostly(free.contents[index].clocked_days)]
+    def take_optional(self, chosen: set[str]) -> None:
+        """The columns that a log may have; of two with the same meaning the fuller one."""
+        contents, taken = self.contents, self.columns.taken
+        day = contents[taken["started_at"]] if "started_at" in taken else Content()
+        if "time" not in chosen and day.filled and not day.clocked_days:
+            clocks = [index for index in self.named("time") if contents[index].mostly(contents[index].clocks)]
+            taken |= {"time": clocks[0]} if clocks else {}
+        for role in ("zone", "source", "medium", "campaign", "direction", "kind"):
+            named = self.named(role)
+            if role == "source":
+                named = [index for index in named if not contents[index].mostly(contents[index].phones)]
+            if role not in chosen and named:
+                taken[role] = max(named, key=lambda index: contents[index].filled)
+        if "source" not in taken:  # a medium or a campaign alone says nothing of where a caller came from
+            for role in {"medium", "campaign"} - chosen:
+                taken.pop(role, None)
 
 
 _NEED_PHONES = frozenset(map(plain_head, NEEDS_PHONES))

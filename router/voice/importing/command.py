@@ -16,7 +16,7 @@ from router.voice.importing.plan import CallLog, Choices
 from router.voice.importing.reading import project_numbers, read_call_log
 from router.voice.importing.times import ORDERS, Order
 
-MOST_SAID = 50
+MOST_SHOWN = 50
 """Lines that are named one by one."""
 
 
@@ -89,8 +89,8 @@ def import_calls(
             with server.database.writing() as session:
                 audit.record(session, CONSOLE, now, "calls.imported", format_count(written, "call"), project)
     click.echo(f"Brought over: {format_count(written, 'call')}. Here already: {len(log.calls) - written:,}.")
-    for said in log.say_passed_over():
-        click.echo(f"Passed over: {said}.")
+    for sentence in log.describe_passed_over():
+        click.echo(f"Passed over: {sentence}.")
     if log.bad:
         click.echo(f"Skipped: {format_count(log.bad, 'line')}.")
 
@@ -99,24 +99,24 @@ def _say_plan(log: CallLog, zone: str, only_plan: bool) -> None:
     """All of it when it is asked for; else what is not plain."""
     has_own_heads = any(log.head_of(role).casefold() not in ("", role) for role in ROLES)
     if log.columns.taken and (only_plan or has_own_heads or log.columns.open):
-        click.echo(f"Columns: {log.say_columns()}")
-    for role, question, heads in log.say_open_columns():
+        click.echo(f"Columns: {log.describe_columns()}")
+    for role, question, heads in log.describe_open_columns():
         click.echo(f"{question} {', '.join(f'“{head}”' for head in heads)}. Say it with --column '{role}=…'.", err=True)
-    for said in log.say_times() if only_plan or log.order or log.without_clock else []:
-        click.echo(said)
+    for sentence in log.describe_times() if only_plan or log.order or log.without_clock else []:
+        click.echo(sentence)
     if log.dates_question:
         click.echo(
             f"{log.dates_question.sentence} Say --dates {' or --dates '.join(order for order, _ in log.dates_question.readings)}.",
             err=True,
         )
     say_number_questions(log.questions, {log.head_of("caller"): "caller"})
-    for line, sentence in list(log.problems.items())[:MOST_SAID]:
+    for line, sentence in list(log.problems.items())[:MOST_SHOWN]:
         click.echo(f"Line {line}: {sentence}", err=True)
-    if log.bad > MOST_SAID:
-        click.echo(f"… and {log.bad - MOST_SAID:,} more lines.", err=True)
+    if log.bad > MOST_SHOWN:
+        click.echo(f"… and {log.bad - MOST_SHOWN:,} more lines.", err=True)
     if only_plan and not log.is_open:
-        click.echo(f"{log.say_span(zone)}. Nothing is brought over yet.")
-        for said in log.say_passed_over():
-            click.echo(f"To be passed over: {said}.")
+        click.echo(f"{log.describe_span(zone)}. Nothing is brought over yet.")
+        for sentence in log.describe_passed_over():
+            click.echo(f"To be passed over: {sentence}.")
         if log.bad:
             click.echo(f"{format_count(log.bad, 'line')} cannot be used.")

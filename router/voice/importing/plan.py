@@ -11,7 +11,7 @@ from router.voice.importing.times import Order
 
 MOST_PROBLEMS = 1000
 """Lines whose reasons are kept; all are counted."""
-SAID = {
+ROLE_LABELS = {
     "number": "tracking number",
     "caller": "caller",
     "started_at": "day and time",
@@ -23,7 +23,7 @@ SAID = {
     "direction": "incoming or outgoing",
     "kind": "call or message",
 }
-ORDERS_SAID = {
+ORDER_LABELS = {
     "day-first": "the day first, as in 23/11/2026",
     "month-first": "the month first, as in 11/23/2026",
     "year-first": "the year first, as in 26/11/23",
@@ -90,30 +90,30 @@ class CallLog:
         if len(self.problems) < MOST_PROBLEMS:
             self.problems[line] = sentence
 
-    def say_columns(self) -> str:
+    def describe_columns(self) -> str:
         """`Tracking number “To”, caller “From”, day and time “Start Time”. Not read: “Duration”.`"""
-        read = ", ".join(f"{SAID[role]} “{self.head_of(role)}”" for role in ROLES if role in self.columns.taken)
+        read = ", ".join(f"{ROLE_LABELS[role]} “{self.head_of(role)}”" for role in ROLES if role in self.columns.taken)
         taken = set(self.columns.taken.values())
         others = ", ".join(f"“{head}”" for index, head in enumerate(self.heads) if head and index not in taken)
         return f"{read[:1].upper()}{read[1:]}." + (f" Not read: {others}." if others else "")
 
-    def say_open_columns(self) -> list[tuple[str, str, list[str]]]:
+    def describe_open_columns(self) -> list[tuple[str, str, list[str]]]:
         """For each needed column that nobody can tell: the role, the question, and the heads to choose from."""
         return [
             (role, f"Which column is {ROLES[role]}?", [self.heads[one] or f"column {one + 1}" for one in among])
             for role, among in self.columns.open.items()
         ]
 
-    def say_times(self) -> list[str]:
+    def describe_times(self) -> list[str]:
         """How dates and times are read where they do not say it themselves."""
-        said = [f"Dates have {ORDERS_SAID[self.order]}, {self.order_reason}."] if self.order else []
+        sentences = [f"Dates have {ORDER_LABELS[self.order]}, {self.order_reason}."] if self.order else []
         if self.zone:
-            said.append(f"Times are in {self.zone}, {self.zone_reason}.")
+            sentences.append(f"Times are in {self.zone}, {self.zone_reason}.")
         if self.without_clock:
-            said.append(f"{format_count(self.without_clock, 'line')} without a time of day: midnight is taken.")
-        return said
+            sentences.append(f"{format_count(self.without_clock, 'line')} without a time of day: midnight is taken.")
+        return sentences
 
-    def say_span(self, zone: str) -> str:
+    def describe_span(self, zone: str) -> str:
         """`1,204 calls from 1 Mar 2026 to 3 Nov 2026`"""
         if not self.calls:
             return "No calls"
@@ -122,7 +122,7 @@ class CallLog:
             f"of {first}" if first == last else f"from {first} to {last}"
         )
 
-    def say_passed_over(self) -> list[str]:
+    def describe_passed_over(self) -> list[str]:
         """What is in the file and is not brought over, although nothing is wrong with it."""
         counts = (
             (self.withheld, "call", "of withheld numbers, by which nobody is recognised"),
@@ -130,8 +130,8 @@ class CallLog:
             (self.no_calls, "line", "about messages or forms"),
             (self.doubled, "line", "with a call that another line says too"),
         )
-        said = [f"{format_count(count, what)} {why}".strip() for count, what, why in counts if count]
+        sentences = [f"{format_count(count, what)} {why}".strip() for count, what, why in counts if count]
         if self.totals:
             lines = ", ".join(f"{line:,}" for line in self.totals[:5])
-            said.append(f"the totals in line {lines}")
-        return said
+            sentences.append(f"the totals in line {lines}")
+        return sentences

@@ -1,11 +1,8 @@
-"""Reads a call log of another service (R13): its columns, its dates, its calls, what cannot be read and what somebody has to say first.
-
-Read in one pass, line by line; of each line stays what a call needs. Nothing is written here: `router.voice.importing.calls` does that.
-
-Cells of a call log: numbers of the project, callers, and what stands in a column."""
+"""Reads a call log of another service (R13) in one pass, line by line: its columns, its dates, its calls, what cannot be read and what
+somebody has to say first. `calls.py` beside it writes the calls."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 from functools import lru_cache
@@ -76,10 +73,10 @@ class Numbers:
 
 
 def project_numbers(session: Session, project: Project) -> Numbers:
-    """Those that were given up as well: they were called when the log was written."""
+    """Also the numbers that were given up: they were called when the log was written."""
     known = select(TrackingNumber.e164, TrackingNumber.id).where(TrackingNumber.project_id == project.id)
     rows = session.execute(known.order_by(TrackingNumber.id)).all()
-    return Numbers(project.country, project.timezone, {e164: number_id for e164, number_id in rows})  # noqa: C416
+    return Numbers(project.country, project.timezone, {row.e164: row.id for row in rows})
 
 
 class Cells:
@@ -87,19 +84,20 @@ class Cells:
 
     def __init__(self, numbers: Numbers, choices: Mapping[str, Choice]) -> None:
         self.numbers, self.choices = numbers, choices
-        self.ours = lru_cache(maxsize=20_000)(self._ours)
-        self.readings = lru_cache(maxsize=20_000)(self._readings)
+        self.ours = lru_cache(maxsize=20_000)(self.find_own_number)
+        self.readings = lru_cache(maxsize=20_000)(self.find_readings)
 
-    def _readings(self, text: str) -> tuple[str, ...]:
+    def find_readings(self, text: str) -> tuple[str, ...]:
+        """The E.164 numbers that a cell can mean."""
         return readings_of(text, self.numbers.country) or tuple(numbers_in(text, self.numbers.country))
 
-    def _ours(self, text: str) -> str | None:
+    def find_own_number(self, text: str) -> str | None:
         """The number of the project that a cell can mean."""
         readings = self.readings(text)
         if not readings and TELEPHONE_ADDRESS.match(text):
             readings = tuple(filter(None, [read_caller(text, self.numbers.country).e164]))
-        spelled = (spelling for reading in readings for spelling in spellings_of_line(reading))
-        return next((one for one in spelled if one in self.numbers.ids), None)
+        spellings = (spelling for reading in readings for spelling in spellings_of_line(reading))
+        return next((spelling for spelling in spellings if spelling in self.numbers.ids), None)
 
     def number(self, column: str, text: str) -> str:
         """
@@ -115,8 +113,8 @@ class Cells:
             raise BadLine(
                 f"{column}: “{text[:40]}” is not a phone number. Write it with its country code, like +14155552671."
             )
-        said = f"{readings[0]} is not" if len(readings) == 1 else f"neither {' nor '.join(readings)} is"
-        raise BadLine(f"{column}: {said} a number of this project. Bring the numbers over first.")
+        subject = f"{readings[0]} is not" if len(readings) == 1 else f"neither {' nor '.join(readings)} is"
+        raise BadLine(f"{column}: {subject} a number of this project. Bring the numbers over first.")
 
     def caller(self, column: str, text: str) -> str | None:
         """None: he withheld his number.
@@ -142,23 +140,27 @@ class Cells:
         except BadPhone as error:
             raise BadLine(f"{column}: {error}") from None
 
-    def _is_phone(self, text: str) -> bool:
-        return is_short(text) and (bool(cell_error(text)) or bool(self.readings(text)))
-
     def contents(self, sample: Sequence[Record], width: int) -> list[Content]:
-        return [self._content([one.cells[index] for one in sample if index < len(one.cells)]) for index in range(width)]
-
-    def _content(self, cells: Sequence[str]) -> Content:
-        texts = [text for text in map(plain, map(tidy, cells)) if text]
-        times = [time_or_none(text) for text in texts]
-        return Content(
-            filled=len(texts),
-            ours=sum(is_short(text) and self.ours(text) is not None for text in texts),
-            phones=sum(is_withheld(text) or self._is_phone(text) for text in texts),
-            days=sum(time is not None for time in times),
-            clocked_days=sum(time is not None and time.clock is not None for time in times),
-            clocks=sum(time is None and read_clock(text) is not None for text, time in zip(texts, times, strict=True)),
-        )
+        """What each column holds in these lines."""
+        contents = []
+        for index in range(width):
+            cells = (record.cells[index] for record in sample if index < len(record.cells))
+            texts = [text for text in map(plain, map(tidy, cells)) if text]
+            short = [text for text in texts if is_short(text)]
+            times = [time_or_none(text) for text in texts]
+            content = Content(
+                filled=len(texts),
+                ours=sum(self.ours(text) is not None for text in short),
+                phones=sum(is_withheld(text) for text in texts)
+                + sum(not is_withheld(text) and bool(cell_error(text) or self.readings(text)) for text in short),
+                days=sum(time is not None for time in times),
+                clocked_days=sum(time is not None and time.clock is not None for time in times),
+                clocks=sum(
+                    time is None and read_clock(text) is not None for text, time in zip(texts, times, strict=True)
+                ),
+            )
+            contents.append(content)
+        return contents
 
 
 def is_short(text: str) -> bool:
@@ -206,7 +208,13 @@ def read_call_log(
         UnreadableFile: nothing of it can be used.
         UnknownColumn: a column was chosen that it does not have.
     """
-    table = open_table(file, _score_with(choices.columns), MOST_BYTES)
+    named_heads = {plain_head(name) for name in choices.columns.values() if name}
+
+    def score(line: Sequence[str]) -> int:
+        """The line with the heads that a person named is the head, whatever else it names."""
+        return 10 * len(named_heads & {plain_head(cell) for cell in line}) + head_score(line)
+
+    table = open_table(file, score, MOST_BYTES)
     cells = Cells(numbers, choices.numbers)
     if len(table.head) < 2:
         raise UnreadableFile("This is no table: no line of it names several columns.")
@@ -217,18 +225,12 @@ def read_call_log(
         raise UnreadableFile("The file has no lines below its head.")
     columns = find_columns(table.head, cells.contents(sample, len(table.head)), choices.columns)
     log = CallLog(table.head, columns)
-    if any(not among for among in columns.open.values()):
+    if not all(columns.open.values()):
         missing = [ROLES[role] for role in NEEDED if role not in columns.taken]
         raise UnreadableFile(f"No column of the file is {' or '.join(missing)}.")
     if not columns.open:
         _Reading(table, log, cells, choices, now).read(most_rows)
     return log
-
-
-def _score_with(columns: Mapping[str, str]) -> Callable[[Sequence[str]], int]:
-    """A line that has the heads that a person named is the head, whatever else it names."""
-    named = {plain_head(name) for name in columns.values() if name}
-    return lambda cells: 10 * len(named & {plain_head(cell) for cell in cells}) + head_score(cells)
 
 
 class _Reading:
@@ -242,14 +244,35 @@ class _Reading:
         self.zone = self._zone()
 
     def read(self, most_rows: int) -> None:
+        log = self.log
         for count, record in enumerate(self.table.records(), start=1):
             if count > most_rows:
                 raise UnreadableFile(f"The file has more than {most_rows:,} lines. Split it.")
-            self._line(record)
+            if record.problem:
+                log.refuse(record.line, _to_line(record) + record.problem)
+                continue
+            record = self._with_whole_time(record)
+            row = {
+                role: plain(tidy(record.cells[index])) if index < len(record.cells) else ""
+                for role, index in log.columns.taken.items()
+            }
+            try:
+                draft = self._draft(record, row)
+            except BadLine as error:
+                first_cell = next((cell for cell in record.cells if cell.strip()), "")
+                if any(word in TOTALS for word in plain_head(first_cell).split()[:1]):
+                    log.totals.append(record.line)
+                else:
+                    log.refuse(record.line, str(error))
+            except AmbiguousPhone as error:
+                log.questions.ask(log.head_of("caller"), record.line, row["caller"], error.readings)
+            else:
+                if draft is not None:
+                    self.drafts.append(draft)
         self._settle_order()
-        if self.log.dates_question is None:
+        if log.dates_question is None:
             self._place()
-        self.log.problems = dict(sorted(self.log.problems.items()))
+        log.problems = dict(sorted(log.problems.items()))
 
     def _zone(self) -> tzinfo:
         """Of the times that name none: what a person says, else the column's head, else the title, else the project's."""
@@ -263,9 +286,9 @@ class _Reading:
             log.zone, log.zone_reason = self.choices.zone, "as you said"
             return zone
         for head in (log.head_of("started_at"), log.head_of("time")):
-            for said in [*re.findall(r"[(\[](.*?)[)\]]", head), *re.findall(r"[ _](utc|gmt)$", head, re.IGNORECASE)]:
-                if zone := read_zone(said):
-                    log.zone, log.zone_reason = said, f"as the column “{head}” says"
+            for name in [*re.findall(r"[(\[](.*?)[)\]]", head), *re.findall(r"[ _](utc|gmt)$", head, re.IGNORECASE)]:
+                if zone := read_zone(name):
+                    log.zone, log.zone_reason = name, f"as the column “{head}” says"
                     return zone
         for line in self.table.before:
             if (found := ZONE_LINE.search(line)) and (zone := read_zone(found.group(1))):
@@ -273,29 +296,6 @@ class _Reading:
                 return zone
         log.zone, log.zone_reason = self.cells.numbers.timezone, "the project's time zone"
         return ZoneInfo(log.zone)
-
-    def _line(self, record: Record) -> None:
-        log = self.log
-        if record.problem:
-            log.refuse(record.line, _to_line(record) + record.problem)
-            return
-        record = self._with_whole_time(record)
-        row = {
-            role: plain(tidy(record.cells[index])) if index < len(record.cells) else ""
-            for role, index in log.columns.taken.items()
-        }
-        try:
-            draft = self._draft(record, row)
-        except BadLine as error:
-            if _is_totals(record):
-                log.totals.append(record.line)
-            else:
-                log.refuse(record.line, str(error))
-        except AmbiguousPhone as error:
-            log.questions.ask(log.head_of("caller"), record.line, row["caller"], error.readings)
-        else:
-            if draft is not None:
-                self.drafts.append(draft)
 
     def _with_whole_time(self, record: Record) -> Record:
         """A line whose time fell apart at its commas, because it does not stand in quotation marks: `Nov 3, 2026, 2:05 PM`."""
@@ -315,13 +315,17 @@ class _Reading:
         log = self.log
         time = self._time(record.line, row)
         self._check_shape(record)
-        if _plain_word(row.get("kind", "")) in NO_CALLS or _plain_word(row.get("direction", "")) in NO_CALLS:
+        kind, direction = _plain_word(row.get("kind", "")), _plain_word(row.get("direction", ""))
+        if kind in NO_CALLS or direction in NO_CALLS:
             log.no_calls += 1
             return None
         for role, text in row.items():
             if problem := cell_error(text, figures=role in NEEDED):
                 raise BadLine(f"{log.head_of(role)}: {problem}")
-        if self._is_outgoing(row):
+        is_outgoing = direction in OUTGOING or (
+            direction in OUTGOING_CODES and plain_head(log.head_of("direction")) == "typ"
+        )
+        if is_outgoing or (self.cells.ours(row["number"]) is None and self.cells.ours(row["caller"]) is not None):
             log.outgoing += 1
             return None
         number = self.cells.number(log.head_of("number"), row["number"])
@@ -343,9 +347,8 @@ class _Reading:
         what is day and what is month."""
         column, text, zone = self.log.head_of("started_at"), row["started_at"], None
         if row.get("zone") and (zone := read_zone(row["zone"])) is None:
-            said = row["zone"][:40]
             return BadLine(
-                f"{self.log.head_of('zone')}: “{said}” is no time zone. Write it like Europe/Berlin or +01:00."
+                f"{self.log.head_of('zone')}: “{row['zone'][:40]}” is no time zone. Write it like Europe/Berlin or +01:00."
             )
         try:
             time = read_time(text)
@@ -371,26 +374,16 @@ class _Reading:
                 f"It has {format_count(len(record.cells), 'cell')}, and the head has {width}. A cell that holds a “{delimiter}” "
                 "has to stand in quotation marks."
             )
-        if record.last_line > record.line and self._swallows_lines(record):
-            raise BadLine(f"{_to_line(record)}A quotation mark is opened here and closed in a later line. Take it out.")
-
-    def _swallows_lines(self, record: Record) -> bool:
-        """Whether a cell of several lines holds lines of the table: a stray quotation mark made one cell of them."""
+        if record.last_line == record.line:
+            return
         taken = self.log.columns.taken
-        for line in "\n".join(record.cells).splitlines()[1:]:
-            parts = line.split(self.table.delimiter)
+        for line in "\n".join(record.cells).splitlines()[1:]:  # a stray quotation mark made one cell of several lines
+            parts = line.split(delimiter)
             is_whole = len(parts) > max(taken[role] for role in NEEDED)
             if is_whole and time_or_none(plain(tidy(parts[taken["started_at"]].strip('" ')))) is not None:
-                return True
-        return False
-
-    def _is_outgoing(self, row: Mapping[str, str]) -> bool:
-        direction = _plain_word(row.get("direction", ""))
-        if direction in OUTGOING:
-            return True
-        if direction in OUTGOING_CODES and plain_head(self.log.head_of("direction")) == "typ":
-            return True
-        return self.cells.ours(row["number"]) is None and self.cells.ours(row["caller"]) is not None
+                raise BadLine(
+                    f"{_to_line(record)}A quotation mark is opened here and closed in a later line. Take it out."
+                )
 
     def _settle_order(self) -> None:
         log, evidence = self.log, self.evidence
@@ -409,40 +402,37 @@ class _Reading:
     def _place(self) -> None:
         """Gives each line its moment; where a clock showed an hour twice, by the order of the lines."""
         log, autumn = self.log, Autumn()
-        self.drafts = [draft for draft in self.drafts if self._is_moment(draft)]
-        for index, draft in enumerate(self.drafts):
+        head = log.head_of("started_at")
+        drafts: list[_Draft] = []
+        for draft in self.drafts:
+            try:
+                draft.time.moment(log.order, draft.zone or self.zone)
+            except BadTime as error:
+                log.refuse(draft.line, f"{head}: “{draft.time.shown()}” is not a time. {error}")
+                continue
             zone = None if draft.time.zone else draft.zone or self.zone
-            autumn.see(index, (draft.number, draft.caller), draft.time.local(log.order), zone)
+            autumn.see(len(drafts), (draft.number, draft.caller), draft.time.local(log.order), zone)
             log.without_clock += draft.time.clock is None
-        if all(draft.time.zone or draft.zone for draft in self.drafts):
+            drafts.append(draft)
+        if all(draft.time.zone or draft.zone for draft in drafts):
             log.zone = log.zone_reason = ""
         folds = autumn.folds()
-        for index in range(len(self.drafts) - 1, -1, -1):
-            self._call(self.drafts.pop(), *folds.get(index, (0, False)))
+        self.drafts = []
+        for index in range(len(drafts) - 1, -1, -1):  # each is forgotten when its call is made: a log may be long
+            draft, (fold, is_alone) = drafts.pop(), folds.get(index, (0, False))
+            zone = draft.zone or self.zone
+            moment = draft.time.moment(log.order, zone, fold)
+            if moment > self.now or moment < LONG_AGO:
+                reason = "in the future" if moment > self.now else "too long ago"
+                log.refuse(draft.line, f"{head}: {draft.time.shown()} is {reason}.")
+                continue
+            other = draft.time.moment(log.order, zone, 1 - fold) if is_alone else None
+            number_id = self.cells.numbers.ids[draft.number]
+            log.calls.append(OldCall(number_id, draft.number, draft.caller, moment, *draft.source, other))
         log.calls.sort(key=_identity)
-        found = len(log.calls)
+        count = len(log.calls)
         log.calls = [next(alike) for _, alike in groupby(log.calls, _identity)]
-        log.doubled = found - len(log.calls)
-
-    def _is_moment(self, draft: _Draft) -> bool:
-        try:
-            draft.time.moment(self.log.order, draft.zone or self.zone)
-        except BadTime as error:
-            said = f"“{draft.time.shown()}” is not a time. {error}"
-            self.log.refuse(draft.line, f"{self.log.head_of('started_at')}: {said}")
-            return False
-        return True
-
-    def _call(self, draft: _Draft, fold: int, is_alone: bool) -> None:
-        log, zone = self.log, draft.zone or self.zone
-        moment = draft.time.moment(log.order, zone, fold)
-        if moment > self.now or moment < LONG_AGO:
-            why = "in the future" if moment > self.now else "too long ago"
-            log.refuse(draft.line, f"{log.head_of('started_at')}: {draft.time.shown()} is {why}.")
-            return
-        other = draft.time.moment(log.order, zone, 1 - fold) if is_alone else None
-        number_id = self.cells.numbers.ids[draft.number]
-        log.calls.append(OldCall(number_id, draft.number, draft.caller, moment, *draft.source, other))
+        log.doubled = count - len(log.calls)
 
 
 def _identity(call: OldCall) -> tuple[datetime, str, str]:
@@ -457,30 +447,24 @@ def _to_line(record: Record) -> str:
     return f"(To line {record.last_line:,}.) " if record.last_line > record.line else ""
 
 
-def _is_totals(record: Record) -> bool:
-    """A line of totals that stands for no call."""
-    first = next((cell for cell in record.cells if cell.strip()), "")
-    return any(word in TOTALS for word in plain_head(first).split()[:1])
-
-
 def _dates_question(evidence: OrderEvidence) -> DatesQuestion:
     if len(evidence.only) > 1:
-        said = " and ".join(
+        contradiction = " and ".join(
             f"{written.shown()} in line {line:,} has the {order.removesuffix('-first')} first"
             for order, (line, written) in evidence.only.items()
         )
-        readings = tuple((order, _said(written, order)) for order, (_, written) in evidence.only.items())
-        return DatesQuestion(f"The dates contradict each other: {said}.", readings)
+        readings = tuple((order, _format_date(written, order)) for order, (_, written) in evidence.only.items())
+        return DatesQuestion(f"The dates contradict each other: {contradiction}.", readings)
     line, written = evidence.open or next(iter(evidence.only.values()))
-    orders = [one for one in written.orders if one != "year-first" or evidence.is_year_doubtful]
-    readings = tuple((order, _said(written, order)) for order in orders)
+    orders = [order for order in written.orders if order != "year-first" or evidence.is_year_doubtful]
+    readings = tuple((order, _format_date(written, order)) for order in orders)
     return DatesQuestion(
-        f"What is day and what is month? {written.shown()} in line {line:,} is {' or '.join(said for _, said in readings)}, "
+        f"What is day and what is month? {written.shown()} in line {line:,} is {' or '.join(date for _, date in readings)}, "
         "and no other line tells.",
         readings,
     )
 
 
-def _said(written: WrittenTime, order: Order) -> str:
+def _format_date(written: WrittenTime, order: Order) -> str:
     day = written.day(order)
     return f"{day.day} {day:%B %Y}"

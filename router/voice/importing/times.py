@@ -1,10 +1,8 @@
 """Moments as call logs write them, in many styles and languages. What is not understood whole is not read; nothing is guessed.
 
-The hour that a clock shows twice when summer time ends: which of the two a line of a log means.
-
-A log without zones has nothing but its order. It is sorted by time, upwards or downwards; where the clock runs back between two lines of
-that hour, the first hour ends. A caller who stands at the same minute of that hour twice called twice, an hour apart. Where nothing tells,
-it is the first of the two."""
+A log without zones tells the hour that a clock shows twice in autumn by the order of its lines alone. It is sorted by time, upwards or
+downwards; where the clock runs back between two lines of that hour, the first hour ends. A caller who stands at the same minute of that
+hour twice called twice, an hour apart. Where nothing tells, it is the first hour."""
 
 import re
 from collections.abc import Hashable
@@ -103,13 +101,13 @@ def read_time(text: str) -> WrittenTime:
     Raises:
         BadTime: it is no moment, or not wholly understood.
     """
-    said = folded(text[: LONGEST_TIME + 1])
-    if not said or len(said) > LONGEST_TIME:
+    text = folded(text[: LONGEST_TIME + 1])
+    if not text or len(text) > LONGEST_TIME:
         raise BadTime(EXAMPLE)
-    if said.replace(".", "", 1).replace(",", "", 1).isdecimal():
-        return _read_figures(said)
+    if text.replace(".", "", 1).replace(",", "", 1).isdecimal():
+        return _read_figures(text)
     for find in (_compact, _numeric, _named, _chinese):
-        if found := find(said):
+        if found := find(text):
             written, rest = found
             return _with_clock(written, rest)
     raise BadTime(EXAMPLE)
@@ -206,9 +204,9 @@ def _fixed(year: int, month: int, day: int) -> WrittenTime:
     return WrittenTime(figures, None)
 
 
-def _read_figures(said: str) -> WrittenTime:
+def _read_figures(text: str) -> WrittenTime:
     """Digits alone: seconds or milliseconds of the Unix clock, or `20261103140500`."""
-    whole, _, part = said.replace(",", ".").partition(".")
+    whole, _, part = text.replace(",", ".").partition(".")
     if not part.strip("0") or len(whole) == 10:
         if len(whole) in (9, 10):
             return _unix(float(f"{whole}.{part or 0}"))
@@ -247,18 +245,18 @@ _CHINESE = re.compile(r"(\d{4})\s*年\s*(\d{1,2})\s*月\s*(\d{1,2})\s*日")
 Found = tuple[WrittenTime, str] | None
 
 
-def _compact(said: str) -> Found:
-    if not (found := _COMPACT.match(said)):
+def _compact(text: str) -> Found:
+    if not (found := _COMPACT.match(text)):
         return None
     year, month, day, hour, minute, second = found.groups()
-    return _fixed(int(year), int(month), int(day)), f"{hour}:{minute}:{second or '00'}{said[found.end() :]}"
+    return _fixed(int(year), int(month), int(day)), f"{hour}:{minute}:{second or '00'}{text[found.end() :]}"
 
 
-def _numeric(said: str) -> Found:
-    if not (found := _NUMERIC.search(said)):
+def _numeric(text: str) -> Found:
+    if not (found := _NUMERIC.search(text)):
         return None
     first, sign, second, third = found.groups()
-    rest = f"{said[: found.start()]} {said[found.end() :]}"
+    rest = f"{text[: found.start()]} {text[found.end() :]}"
     if len(first) == 4 and len(third) <= 2:
         return _fixed(int(first), int(second), int(third)), rest
     if len(first) > 2 or len(third) not in (2, 4):
@@ -270,22 +268,22 @@ def _numeric(said: str) -> Found:
     return WrittenTime(figures, None, orders=possible, sign=sign), rest
 
 
-def _named(said: str) -> Found:
+def _named(text: str) -> Found:
     for pattern, places in _NAMED:
-        if found := pattern.search(said):
+        if found := pattern.search(text):
             parts = [found.group(place + 1).strip("'") for place in places]
             written = _fixed(int(parts[0]), MONTHS[parts[1]], int(parts[2]))
-            return written, f"{said[: found.start()]} {said[found.end() :]}"
-    if found := _CTIME.search(said):
+            return written, f"{text[: found.start()]} {text[found.end() :]}"
+    if found := _CTIME.search(text):
         month, day, clock, year = found.groups()
-        return _fixed(int(year), MONTHS[month], int(day)), f"{said[: found.start()]} {clock} {said[found.end() :]}"
+        return _fixed(int(year), MONTHS[month], int(day)), f"{text[: found.start()]} {clock} {text[found.end() :]}"
     return None
 
 
-def _chinese(said: str) -> Found:
-    if not (found := _CHINESE.search(said)):
+def _chinese(text: str) -> Found:
+    if not (found := _CHINESE.search(text)):
         return None
-    return _fixed(*map(int, found.groups())), f"{said[: found.start()]} {said[found.end() :]}"
+    return _fixed(*map(int, found.groups())), f"{text[: found.start()]} {text[found.end() :]}"
 
 
 _HALF = r"\s*([ap])\.?\s?m\b\.?"
@@ -308,7 +306,14 @@ def _with_clock(written: WrittenTime, rest: str) -> WrittenTime:
         clock = _clock(int(found.group(1)), 0, 0, None, found.group(2))
     if found:
         rest = f"{rest[: found.start()]} {rest[found.end() :]}"
-    zone, rest = _zone(rest)
+    zone: tzinfo | str | None = None
+    if offset := OFFSET.search(rest):
+        zone = offset_of(*offset.groups())
+        if zone is None:
+            raise BadTime("There is no such time zone.")
+        rest = f"{rest[: offset.start()]} {rest[offset.end() :]}"
+    elif (name := _ZONE_NAME.search(rest)) and (zone := read_zone(name.group())):
+        rest = f"{rest[: name.start()]} {rest[name.end() :]}"
     left = [word for word in re.split(r"[\s,;()\[\]·|]+", rest) if word.strip(".'-")]
     names = [word for word in (one.strip(".'") for one in left) if word not in WEEKDAYS and word not in FILLERS]
     if zone is None and len(names) == 1 and clock is not None and is_abbreviation(names[0]):
@@ -320,16 +325,6 @@ def _with_clock(written: WrittenTime, rest: str) -> WrittenTime:
     if names:
         raise BadTime(EXAMPLE)
     return replace(written, clock=clock, zone=zone)
-
-
-def _zone(rest: str) -> tuple[tzinfo | str | None, str]:
-    if found := OFFSET.search(rest):
-        if (offset := offset_of(*found.groups())) is None:
-            raise BadTime("There is no such time zone.")
-        return offset, f"{rest[: found.start()]} {rest[found.end() :]}"
-    if (found := _ZONE_NAME.search(rest)) and (zone := read_zone(found.group())):
-        return zone, f"{rest[: found.start()]} {rest[found.end() :]}"
-    return None, rest
 
 
 def _clock(hour: int, minute: int, second: int, part: str | None, half: str | None) -> time:

@@ -15,7 +15,7 @@ from router.scenarios.importing.two_readings import BadChoice, read_choices
 from router.server import Server, current_server
 from router.voice.importing.calls import write_old_calls
 from router.voice.importing.columns import ROLES, UnknownColumn
-from router.voice.importing.plan import SAID, CallLog, Choices
+from router.voice.importing.plan import ROLE_LABELS, CallLog, Choices
 from router.voice.importing.reading import project_numbers, read_call_log
 from router.voice.importing.times import ORDERS
 from router.voice.models import CallLogFile
@@ -139,11 +139,13 @@ def forget() -> Response:
 
 def _read(data: bytes, choices: dict[str, Any]) -> CallLog:
     server = current_server()
-    order = next((one for one in ORDERS if one == choices.get("dates")), None)
-    said = Choices(choices.get("columns", {}), read_choices(choices.get("numbers", {})), order, choices.get("zone", ""))
+    order = next((order for order in ORDERS if order == choices.get("dates")), None)
+    chosen = Choices(
+        choices.get("columns", {}), read_choices(choices.get("numbers", {})), order, choices.get("zone", "")
+    )
     with server.database.reading() as session:
         numbers = project_numbers(session, current_project())
-    return read_call_log(BytesIO(data), numbers, said, server.now(), MOST_ROWS)
+    return read_call_log(BytesIO(data), numbers, chosen, server.now(), MOST_ROWS)
 
 
 def _page(kept: KeptFile | None = None, log: CallLog | None = None, error: str = "") -> str:
@@ -153,7 +155,7 @@ def _page(kept: KeptFile | None = None, log: CallLog | None = None, error: str =
         choices=kept.choices if kept else {},
         log=log,
         error=error,
-        roles=[(role, SAID[role]) for role in ROLES],
+        roles=[(role, ROLE_LABELS[role]) for role in ROLES],
         first_calls=FIRST_CALLS,
         most_shown=MOST_SHOWN,
         most_rows=MOST_ROWS,

@@ -106,28 +106,28 @@ def read_zone(text: str) -> tzinfo | None:
 
     `(GMT+01:00) Berlin` is Europe/Berlin: the city knows of summer time. `GMT+1` alone is one hour ahead of UTC, always.
     """
-    said = folded(text).strip(" ()[].,;:")
-    if not said:
+    text = folded(text).strip(" ()[].,;:")
+    if not text:
         return None
     names = _names()
-    if said.replace(" ", "_") in names:
-        return ZoneInfo(names[said.replace(" ", "_")])
-    if said in ABBREVIATIONS:
-        return ABBREVIATIONS[said]
-    label = re.sub(r"[\W_]+", "", said)
+    if text.replace(" ", "_") in names:
+        return ZoneInfo(names[text.replace(" ", "_")])
+    if text in ABBREVIATIONS:
+        return ABBREVIATIONS[text]
+    label = re.sub(r"[\W_]+", "", text)
     if label in LABELS:
         return ZoneInfo(LABELS[label])
-    if found := OFFSET.match(said):
-        offset, rest = offset_of(*found.groups()), said[found.end() :].strip(" ()[].,;:-")
+    if found := OFFSET.match(text):
+        offset, rest = offset_of(*found.groups()), text[found.end() :].strip(" ()[].,;:-")
         if not rest or offset is None:
             return offset
         for part in (rest, *re.split(r"\s*[,;/]\s*", rest)):
             if zone := read_zone(part):
                 return zone
         return None
-    if area := _AREA.search(said):
-        return ZoneInfo(names[area.group()]) if area.group() in names and area.group() != said else None
-    return ZoneInfo(names[said]) if said in names else None
+    if area := _AREA.search(text):
+        return ZoneInfo(names[area.group()]) if area.group() in names and area.group() != text else None
+    return ZoneInfo(names[text]) if text in names else None
 
 
 def named_in(name: str, moment: datetime, zone: tzinfo) -> datetime | None:

@@ -84,11 +84,11 @@ def test_r13_of_two_sources_the_fuller_column_counts_and_a_campaign_without_a_so
     assert [(one.source, one.campaign) for one in read(text).calls] == [("Google Ads", "Spring")]
     alone = read(f"number,caller,date,campaign,Zone\n{OURS},{CALLER},{AT},Spring,North\n")
     assert [(one.source, one.campaign) for one in alone.calls] == [("", "")]
-    assert "Not read: “campaign”, “Zone”." in alone.say_columns()
+    assert "Not read: “campaign”, “Zone”." in alone.describe_columns()
 
 
 def test_r13_the_plan_says_which_column_was_taken_as_what() -> None:
-    assert read(table(LOGS["three columns of Twilio"] | {"Price": "1"})).say_columns() == (
+    assert read(table(LOGS["three columns of Twilio"] | {"Price": "1"})).describe_columns() == (
         "Tracking number “To”, caller “From”, day and time “Start Time”. Not read: “Price”."
     )
 
@@ -130,7 +130,7 @@ def test_r13_where_nobody_can_tell_the_plan_asks_and_reads_nothing() -> None:
     log = read(table({"Phone 1": CALLER, "Phone 2": "+4915112345679", "Time": AT}))
     assert log.is_open
     assert log.calls == []
-    assert log.say_open_columns() == [
+    assert log.describe_open_columns() == [
         ("number", "Which column is the tracking number?", ["Phone 1", "Phone 2"]),
         ("caller", "Which column is the caller?", ["Phone 1", "Phone 2"]),
     ]

@@ -50,7 +50,7 @@ def test_r13_what_stands_around_the_calls_does_no_harm(name: str) -> None:
 
 
 def test_r13_totals_are_said_to_be_passed_over() -> None:
-    assert read(WRAPPED["a line of totals"]).say_passed_over() == ["the totals in line 3"]
+    assert read(WRAPPED["a line of totals"]).describe_passed_over() == ["the totals in line 3"]
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
@@ -177,7 +177,7 @@ def test_r13_a_quotation_mark_that_is_never_closed_is_listed() -> None:
 def test_r13_a_hidden_caller_is_a_withheld_one(caller: str) -> None:
     log = read(f"{HEAD}{OURS},{caller},{AT}\n{LINE}")
     assert (log.withheld, log.problems, said(log)) == (1, {}, ONE)
-    assert log.say_passed_over() == ["1 call of withheld numbers, by which nobody is recognised"]
+    assert log.describe_passed_over() == ["1 call of withheld numbers, by which nobody is recognised"]
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_r13_a_hidden_caller_is_a_withheld_one(caller: str) -> None:
 def test_r13_outgoing_calls_are_passed_over(head: str, word: str) -> None:
     log = read(f"to,from,start time,{head}\n+4930123456,{OURS},{AT},{word}\n{OURS},{CALLER},{AT},in\n")
     assert (log.outgoing, log.problems, said(log)) == (1, {}, ONE)
-    assert log.say_passed_over() == ["1 outgoing call"]
+    assert log.describe_passed_over() == ["1 outgoing call"]
 
 
 def test_r13_a_call_from_a_number_of_ours_to_another_one_is_outgoing_whatever_it_is_called() -> None:
@@ -224,7 +224,7 @@ def test_r13_day_and_month_are_decided_by_the_whole_file_and_shown(dates: list[s
     log = read(HEAD + "".join(f"{OURS},{CALLER},{date} 14:05\n" for date in dates))
     assert (log.order, log.order_reason, log.is_open, log.bad) == (order, why, False, 0)
     assert f"{log.calls[-1].started_at:%Y}" == "2026"
-    assert f", {why}." in log.say_times()[0]
+    assert f", {why}." in log.describe_times()[0]
 
 
 def test_r13_lines_that_are_passed_over_tell_day_and_month_too() -> None:
@@ -243,7 +243,7 @@ def test_r13_what_nothing_decides_is_asked_and_then_done(order: Order, day: str)
     chosen = read(text, Choices(dates=order))
     assert not chosen.is_open
     assert [f"{one.started_at:%Y-%m-%d}" for one in chosen.calls] == sorted(["2026-07-07", day])
-    assert "as you said" in chosen.say_times()[0]
+    assert "as you said" in chosen.describe_times()[0]
 
 
 def test_r13_the_same_figure_twice_asks_nothing() -> None:
@@ -324,7 +324,7 @@ def test_r13_a_zone_column_that_names_none_makes_a_bad_line() -> None:
 def test_r13_a_day_without_a_time_is_midnight_and_the_plan_says_so() -> None:
     log = read(HEAD + f"{OURS},{CALLER},2026-11-03\n")
     assert log.calls[0].started_at == datetime(2026, 11, 2, 23, tzinfo=UTC)
-    assert "1 line without a time of day: midnight is taken." in log.say_times()
+    assert "1 line without a time of day: midnight is taken." in log.describe_times()
 
 
 # numbers without a plus
@@ -377,7 +377,7 @@ def test_r13_two_spellings_of_our_own_number_are_it() -> None:
 def test_r13_a_line_that_says_a_call_again_is_counted_once() -> None:
     log = read(HEAD + LINE * 3)
     assert (said(log), log.doubled) == (ONE, 2)
-    assert log.say_passed_over() == ["2 lines with a call that another line says too"]
+    assert log.describe_passed_over() == ["2 lines with a call that another line says too"]
 
 
 def test_r13_only_so_many_lines_are_read() -> None:

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from router.accounts.models import Project
 from router.attribution.clicks import CLICK_IDS
 from router.attribution.models import Visit
-from router.attribution.tracking.own_fields import NAME
+from router.attribution.tracking.schema import FIELD_NAME
 from router.lib.phones import country_of
 from router.voice.models import Call
 
@@ -80,7 +80,7 @@ def unknown_placeholder(template: str) -> str | None:
 
 
 def _is_param(name: str) -> bool:
-    return name.startswith(PARAM) and NAME.fullmatch(name, len(PARAM)) is not None
+    return name.startswith(PARAM) and FIELD_NAME.fullmatch(name, len(PARAM)) is not None
 
 
 def fill(template: str, values: Mapping[str, str]) -> str:

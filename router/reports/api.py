@@ -12,7 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from router.accounts.tokens import require_token
-from router.attribution.models import Lease, Visit, VisitSpan
+from router.attribution.models import Lease, Visit, VisitSpan, is_free_pool
 from router.integrations.outbox import full_call_documents
 from router.reports.calls import FILTERS, calls_of, find_call, read_filter
 from router.reports.leaks import Leak, read_leaks
@@ -176,7 +176,7 @@ def _numbers(session: Session, visit: Visit) -> list[dict[str, Any]]:
     return [
         {
             "e164": e164,
-            "scenario": max(lease.scenario_id, 0) or None,
+            "scenario": None if is_free_pool(lease.scenario_id) else lease.scenario_id,
             "started_at": iso(lease.started_at),
             "shared": lease.shared,
             "shown_at": iso(lease.shown_at) if lease.shown_at else None,

@@ -17,7 +17,7 @@ from router.attribution.models import Visit
 from router.attribution.tracking.schema import is_own_host
 from router.attribution.tracking.sources import DIRECT, Evidence, read_evidence
 from router.attribution.tracking.unwanted_referrals import CHALLENGES, FILE, is_on_the_way, unwanted
-from router.attribution.tracking.visits import KnownVisit, continues, origin_of
+from router.attribution.tracking.visits import KnownVisit, continues, last_known_source
 from router.server import Server
 from tests.attribution.asking import view
 from tests.counting import count_statements
@@ -262,9 +262,9 @@ def test_one_that_is_never_a_source_begins_no_visit_of_its_own_either(host: str,
     visit, now = known_visit(source), NOON + timedelta(seconds=seconds)
     evidence = read(THANKS, f"https://{host}/")
     assert not continues(visit, evidence, timedelta(seconds=1800), now)
-    assert origin_of(evidence, None, 30, now).source == DIRECT
+    assert last_known_source(evidence, None, 30, now).source == DIRECT
     kept = source and seconds < 30 * 86400
-    assert origin_of(evidence, visit, 30, now).source.source == (source if kept else "direct")
+    assert last_known_source(evidence, visit, 30, now).source.source == (source if kept else "direct")
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,7 @@ from sqlalchemy import String, func, select
 from werkzeug.test import TestResponse
 
 from router.attribution.models import Lease, PoolNumber, RefusedOrigin, Tap, Unserved, Visit, VisitSpan
-from router.attribution.tracking.own_fields import MOST_FIELDS
-from router.attribution.tracking.schema import LONGEST_ADDRESS
+from router.attribution.tracking.schema import LONGEST_ADDRESS, MOST_FIELDS
 from router.db import Base, Database
 from tests.people import NOW, Cast, bearer, sign_in
 from tests.reports.making import leased, make_call

@@ -19,10 +19,9 @@ from sqlalchemy.orm import Session
 from router.accounts.models import Project
 from router.attribution.models import Lease, PoolNumber, Unserved, Visit
 from router.attribution.pool.membership import follow_numbers
-from router.attribution.tracking.page_views import Arrival, page_viewed, sign_of_life, with_project
+from router.attribution.tracking.page_views import PageNumbers, keep_page, view_page, with_project
 from router.attribution.tracking.projects import TagProject
-from router.attribution.tracking.sources import read_evidence
-from router.attribution.tracking.visits import PageView
+from router.attribution.tracking.schema import Heartbeat, PageView, read_page_view
 from router.db import Database
 from router.lib.crypto import KeyRing
 from router.scenarios.models import Scenario
@@ -36,17 +35,17 @@ EXTRA = "+12135559001"
 HOLD = timedelta(seconds=150)
 
 
-def view(source: str) -> PageView:
+def view(source: str, visitor: str | None = None) -> PageView:
     page = f"https://shop.example/?utm_source={source}"
-    return PageView(page, "", read_evidence(page, "", {}, lambda host: False), {}, "")
+    return read_page_view({"page": page, "visitor": visitor})
 
 
 def arrive(database: Database, source: str, now: datetime, visitor: str | None = None) -> tuple[str, int, list[str]]:
     """A page view: visitor, visit and the numbers that the page shows."""
 
-    def work(session: Session, project: TagProject | None) -> Arrival:
+    def work(session: Session, project: TagProject | None) -> PageNumbers:
         assert project is not None
-        return page_viewed(session, KEYS, project, view(source), visitor, None, now)
+        return view_page(session, KEYS, project, view(source, visitor), now)
 
     arrival = with_project(database, "k-shop", work)
     return arrival.visit.visitor, arrival.visit.id, [number.e164 for number in arrival.numbers]
@@ -54,9 +53,9 @@ def arrive(database: Database, source: str, now: datetime, visitor: str | None =
 
 def stay(database: Database, visit_id: int, now: datetime) -> None:
 
-    def work(session: Session, project: TagProject | None) -> Arrival | None:
+    def work(session: Session, project: TagProject | None) -> PageNumbers | None:
         assert project is not None
-        return sign_of_life(session, project, visit_id, None, now)
+        return keep_page(session, project, visit_id, Heartbeat(), now)
 
     assert with_project(database, "k-shop", work) is not None
 

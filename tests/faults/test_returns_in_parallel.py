@@ -12,24 +12,24 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from router.attribution.models import Lease, PoolNumber, Visit
-from router.attribution.pool.unplaced import Report
-from router.attribution.tracking.page_views import Arrival, sign_of_life, with_project
+from router.attribution.tracking.page_views import PageNumbers, keep_page, with_project
 from router.attribution.tracking.projects import TagProject
+from router.attribution.tracking.schema import Heartbeat
 from router.db import LONG_AGO, Database
 from tests.faults.test_leases_in_parallel import CLIENTS, arrive, fill, holdings
 from tests.world import NOON
 
 T = TypeVar("T")
 
-SHOWN, MISSING = Report(frozenset({1})), Report(frozenset())
+SHOWN, MISSING = Heartbeat(shown=frozenset({1})), Heartbeat(shown=frozenset())
 
 
-def say(database: Database, visit_id: int, report: Report, after: timedelta = timedelta(0)) -> Arrival:
+def say(database: Database, visit_id: int, report: Heartbeat, after: timedelta = timedelta(0)) -> PageNumbers:
     """A sign of life that says whether the number stands on the page."""
 
-    def work(session: Session, project: TagProject | None) -> Arrival | None:
+    def work(session: Session, project: TagProject | None) -> PageNumbers | None:
         assert project is not None
-        return sign_of_life(session, project, visit_id, None, NOON + after, report=report)
+        return keep_page(session, project, visit_id, report, NOON + after)
 
     arrival = with_project(database, "k-shop", work)
     assert arrival is not None

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from sqlalchemy import select, text, update
 from sqlalchemy.orm import Session
 
-from router.attribution.tracking.page_views import mere_sign, page_viewed, sign_of_life
+from router.attribution.tracking.page_views import keep_page, ping, view_page
 from router.attribution.tracking.projects import TagProject, find_tag_project
-from router.attribution.tracking.sources import DIRECT, Evidence, named_source
+from router.attribution.tracking.schema import Heartbeat, read_page_view
+from router.attribution.tracking.sources import named_source
 from router.attribution.tracking.visitors import record_tap
-from router.attribution.tracking.visits import PageView
 from router.carriers.base import InboundCall
 from router.lib.phones import Caller, read_caller
 from router.scenarios.models import TrackingNumber
@@ -30,10 +30,10 @@ from tests.world import NOON, make_number, make_project, make_scenario
 NUMBER, SECOND = "+12125550100", "+12125550101"
 ANNA, BERTA = "+14155550177", "+14155550178"
 CREDITS = ["first_call", "last_non_direct", "own_visit"]
-SOURCES = {
-    "google": Evidence(named_source("google", "cpc", "spring"), {}, True),
-    "mail": Evidence(named_source("mail", "email"), {}, True),
-    "direct": Evidence(DIRECT, {}, False),
+QUERIES = {
+    "google": "?utm_source=google&utm_medium=cpc&utm_campaign=spring",
+    "mail": "?utm_source=mail&utm_medium=email",
+    "direct": "",
 }
 BILLBOARD = {"source": "billboard", "medium": "print", "campaign": ""}
 
@@ -53,32 +53,30 @@ class Shop:
 
     def visit(self, who: str, source: str) -> list[str]:
         """A page view; the numbers that it is shown."""
-        view = PageView("https://shop.example/", "", SOURCES[source], {}, "")
-        known = self.visitors.get(who)
-        arrival = page_viewed(
-            self.session, self.server.keys, self._tag, view, known[0] if known else None, None, self.now
-        )
+        visitor, _ = self.visitors.get(who, (None, None))
+        view = read_page_view({"page": f"https://shop.example/{QUERIES[source]}", "visitor": visitor})
+        arrival = view_page(self.session, self.server.keys, self._tag, view, self.now)
         self.visitors[who] = arrival.visit.visitor, arrival.visit.id
         return [one.e164 for one in arrival.numbers]
 
     def sign(self, who: str) -> None:
         if who in self.visitors:
-            sign_of_life(self.session, self._tag, self.visitors[who][1], None, self.now)
+            keep_page(self.session, self._tag, self.visitors[who][1], Heartbeat(), self.now)
 
     def leave(self, who: str) -> None:
         if who in self.visitors:
-            mere_sign(self.session, self._tag, self.visitors[who][1], self.now, left=True)
+            ping(self.session, self._tag, self.visitors[who][1], Heartbeat(), self.now, left=True)
 
     def tap(self, who: str, number: str) -> None:
         if who in self.visitors:
-            mere_sign(self.session, self._tag, self.visitors[who][1], self.now)
+            ping(self.session, self._tag, self.visitors[who][1], Heartbeat(), self.now)
             record_tap(self.session, self.project.id, self.visitors[who][1], number, self.now)
 
     @property
     def _tag(self) -> TagProject:
         found = find_tag_project(self.session, self.project.key)
         assert found is not None
-        return replace(found, scenarios=[replace(one, in_turn=True) for one in found.scenarios])
+        return replace(found, scenarios=[replace(one, locked=True) for one in found.scenarios])
 
     def call(self, sid: str, number: str = NUMBER, caller: str | None = ANNA, at: datetime | None = None) -> None:
         """A call that becomes known now."""
@@ -267,7 +265,7 @@ events = st.lists(
     st.tuples(
         st.sampled_from(["visit", "visit", "sign", "leave", "tap", "call", "call", "call", "old"]),
         st.integers(0, 2),  # which visitor or caller
-        st.sampled_from(sorted(SOURCES)),
+        st.sampled_from(sorted(QUERIES)),
         st.sampled_from([NUMBER, NUMBER, SECOND]),
         st.sampled_from([1, 5, 40, 100, 400, 3000, 90000, 40 * 86400]),  # seconds until the next event
         st.integers(0, 6),  # 0: known at once; else the turn in which it becomes known

@@ -2,25 +2,18 @@
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import delete, or_, select
 from sqlalchemy.orm import Session
 
-from router.attribution.models import Lease, PoolNumber
+from router.attribution.models import Lease, PoolNumber, free_pool_id, is_free_pool, project_of_free_pool
 from router.scenarios.models import Scenario, TrackingNumber
 from router.scenarios.service import present_scenarios
 from router.scenarios.signals import free_numbers_changed, numbers_changed
 from router.server import Server
 
 BATCH = 500
-
-Id = TypeVar("Id")
-
-
-def free_pool(project_id: Id) -> Id:
-    """The id under which a project's free numbers are one pool as long as it has no scenario."""
-    return -project_id  # type: ignore[operator, no-any-return]  # an int, or a column of them
 
 
 def connect_pool() -> None:
@@ -71,7 +64,7 @@ def _pool_of(number: TrackingNumber, lends_free_ones: bool) -> int | None:
         return None
     if number.releasing_at is not None or number.released_at is not None:
         return None
-    return number.scenario_id or (free_pool(number.project_id) if lends_free_ones else None)
+    return number.scenario_id or (free_pool_id(number.project_id) if lends_free_ones else None)
 
 
 def _projects_with_scenarios(project_ids: Iterable[int]) -> Any:
@@ -83,7 +76,7 @@ def follow_free_numbers(session: Session, project_id: int) -> None:
     rest."""
     session.flush()
     if session.scalar(present_scenarios(project_id).with_only_columns(Scenario.id).limit(1)) is not None:
-        session.execute(delete(PoolNumber).where(PoolNumber.scenario_id == free_pool(project_id)))
+        session.execute(delete(PoolNumber).where(PoolNumber.scenario_id == free_pool_id(project_id)))
         return
     follow_numbers(session, session.scalars(_unsettled().where(TrackingNumber.project_id == project_id)).all())
 
@@ -122,10 +115,10 @@ def _left_over() -> Any:
         TrackingNumber.released_at.is_(None),
     )
     scenario = select(Scenario.id).where(
-        Scenario.project_id == free_pool(PoolNumber.scenario_id), Scenario.deleted_at.is_(None)
+        Scenario.project_id == project_of_free_pool(PoolNumber.scenario_id), Scenario.deleted_at.is_(None)
     )
     left_over = or_(~number.exists(), scenario.exists())
-    return select(PoolNumber.number_id).where(PoolNumber.scenario_id < 0, left_over).limit(BATCH)
+    return select(PoolNumber.number_id).where(is_free_pool(PoolNumber.scenario_id), left_over).limit(BATCH)
 
 
 def _new_row(session: Session, number: TrackingNumber, scenario_id: int) -> PoolNumber:

@@ -18,9 +18,8 @@ from sqlalchemy import Select, and_, bindparam, func, insert, or_, select, updat
 from sqlalchemy.orm import Session
 
 from router.attribution.models import AccuracyDue, Lease, Visit, VisitSpan
-from router.attribution.pool.leases import LEASE, POOL, VISIT, HeldLease, lease, pool
+from router.attribution.pool.leases import LEASE, NUMBER, VISIT, HeldLease
 from router.attribution.tracking.projects import FREE_HOLD
-from router.attribution.tracking.schema import read_scenarios
 from router.db import LONG_AGO, table_of
 from router.lib.formats import format_count
 from router.scenarios.lint.facts import Linted
@@ -28,37 +27,6 @@ from router.scenarios.lint.rules import Finding
 from router.scenarios.models import Scenario, TrackingNumber
 from router.server import Server
 from router.statements import Statement
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """Of which scenarios a number stands on the page so far; None: the page says nothing about it. Free numbers are in no scenario: of
-    them nothing is known."""
-
-    shown: frozenset[int] | None = None
-
-    def shows(self, one: HeldLease) -> bool:
-        return self.shown is not None and one.scenario_id in self.shown
-
-    def misses(self, one: HeldLease) -> bool:
-        """It stands nowhere on this page, and no page of the visit has shown it before."""
-        return self.shown is not None and one.scenario_id > 0 and not (one.on_page or self.shows(one))
-
-    def is_silent_about(self, one: HeldLease) -> bool:
-        """It was given back, and no other page of the visit says that it shows it all the same."""
-        return one.returned and not self.shows(one)
-
-
-NOTHING_SAID = Report()
-
-
-def read_report(body: Mapping[str, Any]) -> Report:
-    """
-    Raises:
-        Problem: 422, `shown` is no list of scenario ids.
-    """
-    shown = read_scenarios(body, "shown")
-    return NOTHING_SAID if shown is None else Report(frozenset(shown))
 
 
 def record_shown(session: Session, visit_id: int, held: HeldLease, now: datetime) -> None:
@@ -70,7 +38,7 @@ def record_shown(session: Session, visit_id: int, held: HeldLease, now: datetime
 def record_in_its_place(session: Session, visit_id: int, before: HeldLease, e164: str, now: datetime) -> None:
     """The page swaps a number that stood on it for another one, which stands there from now on without a word."""
     if before.on_page:
-        values = {"visit": visit_id, "scenario": before.scenario_id, "number_now": e164, "now": now}
+        values = {"visit": visit_id, "scenario": before.pool_id, "number_now": e164, "now": now}
         _SHOWN_INSTEAD.run(session, values)
 
 
@@ -181,10 +149,10 @@ def _unmark(session: Session, counter: Counter, holders: Sequence[Holder]) -> No
     alone = len({one.visitor for one in holders}) == 1
     if not alone and len({one.source_key for one in holders}) != 1:
         return
-    here = (lease.number_id == counter.number_id, lease.turn >= counter.group_turn, lease.returned_at.is_(None))
-    wrong = update(LEASE).where(*here, lease.shared if alone else lease.mixed)
+    here = (LEASE.c.number_id == counter.number_id, LEASE.c.turn >= counter.group_turn, LEASE.c.returned_at.is_(None))
+    wrong = update(LEASE).where(*here, LEASE.c.shared if alone else LEASE.c.mixed)
     right = {"shared": False, "mixed": False} if alone else {"mixed": False}
-    changed = set(session.scalars(wrong.values(right).returning(lease.visit_id)))
+    changed = set(session.scalars(wrong.values(right).returning(LEASE.c.visit_id)))
     due = [{"project_id": one.project_id, "at": one.begun_at} for one in holders if one.visit_id in changed]
     if due:
         session.execute(insert(AccuracyDue), due)
@@ -196,47 +164,47 @@ def _holders(session: Session, counter: Counter) -> list[Holder]:
 
 _LOCKED = Statement(
     lambda _: (
-        select(pool.turn, pool.group_turn, pool.last_sign_at)
-        .where(pool.number_id == bindparam("number"))
+        select(NUMBER.c.turn, NUMBER.c.group_turn, NUMBER.c.last_sign_at)
+        .where(NUMBER.c.number_id == bindparam("number"))
         .with_for_update()
     )
 )
 _RETURN = Statement(
     lambda _: (
         update(LEASE)
-        .where(lease.id == bindparam("lease"), lease.shown_at.is_(None))
-        .values(returned_at=func.coalesce(lease.returned_at, bindparam("now", type_=lease.returned_at.type)))
-        .returning(lease.id)
+        .where(LEASE.c.id == bindparam("lease"), LEASE.c.shown_at.is_(None))
+        .values(returned_at=func.coalesce(LEASE.c.returned_at, bindparam("now", type_=LEASE.c.returned_at.type)))
+        .returning(LEASE.c.id)
     )
 )
 _SHOWN = Statement(
     lambda _: (
         update(LEASE)
-        .where(lease.visit_id == bindparam("visit"), lease.number_id == bindparam("number"))
-        .where(lease.shown_at.is_(None), lease.returned_at.is_(None))
+        .where(LEASE.c.visit_id == bindparam("visit"), LEASE.c.number_id == bindparam("number"))
+        .where(LEASE.c.shown_at.is_(None), LEASE.c.returned_at.is_(None))
         .values(shown_at=bindparam("now"))
     )
 )
 _SHOWN_INSTEAD = Statement(
     lambda _: (
         update(LEASE)
-        .where(lease.visit_id == bindparam("visit"), lease.scenario_id == bindparam("scenario"))
-        .where(lease.shown_at.is_(None), lease.returned_at.is_(None))
-        .where(lease.number_id.in_(select(pool.number_id).where(pool.e164 == bindparam("number_now"))))
+        .where(LEASE.c.visit_id == bindparam("visit"), LEASE.c.scenario_id == bindparam("scenario"))
+        .where(LEASE.c.shown_at.is_(None), LEASE.c.returned_at.is_(None))
+        .where(LEASE.c.number_id.in_(select(NUMBER.c.number_id).where(NUMBER.c.e164 == bindparam("number_now"))))
         .values(shown_at=bindparam("now"))
     )
 )
 _UNPLACED = Statement(
     lambda _: (
         update(LEASE)
-        .where(lease.id == bindparam("lease"), lease.shown_at.is_(None), lease.unplaced_at.is_(None))
+        .where(LEASE.c.id == bindparam("lease"), LEASE.c.shown_at.is_(None), LEASE.c.unplaced_at.is_(None))
         .values(unplaced_at=bindparam("now"))
     )
 )
 _RESTORE = Statement(
     lambda _: (
-        update(POOL)
-        .where(pool.number_id == bindparam("number"), pool.turn == bindparam("seen_turn"))
+        update(NUMBER)
+        .where(NUMBER.c.number_id == bindparam("number"), NUMBER.c.turn == bindparam("seen_turn"))
         .values(
             group_turn=bindparam("group"),
             visitor=bindparam("its_visitor"),
@@ -250,17 +218,19 @@ _RESTORE = Statement(
 _after = LEASE.alias("after").c
 _MOVED_AT = (
     select(func.min(_after.started_at))
-    .where(_after.visit_id == lease.visit_id, _after.scenario_id == lease.scenario_id)
-    .where(_after.id > lease.id, _after.number_id != lease.number_id)
+    .where(_after.visit_id == LEASE.c.visit_id, _after.scenario_id == LEASE.c.scenario_id)
+    .where(_after.id > LEASE.c.id, _after.number_id != LEASE.c.number_id)
     .scalar_subquery()
 )
 _LENT_ON = Statement(
     lambda _: (
-        select(lease.started_at)
-        .join_from(LEASE, VISIT, VISIT.c.id == lease.visit_id)
-        .where(lease.number_id == bindparam("number"), lease.turn > bindparam("last"))
-        .where(or_(lease.turn >= bindparam("group"), and_(~lease.shared, VISIT.c.visitor != bindparam("its_visitor"))))
-        .order_by(lease.turn)
+        select(LEASE.c.started_at)
+        .join_from(LEASE, VISIT, VISIT.c.id == LEASE.c.visit_id)
+        .where(LEASE.c.number_id == bindparam("number"), LEASE.c.turn > bindparam("last"))
+        .where(
+            or_(LEASE.c.turn >= bindparam("group"), and_(~LEASE.c.shared, VISIT.c.visitor != bindparam("its_visitor")))
+        )
+        .order_by(LEASE.c.turn)
         .limit(1)
     )
 )
@@ -273,15 +243,15 @@ _SPAN_BEFORE = Statement(
 
 
 _NOT_RETURNED = (
-    select(lease.turn, lease.started_at.label("leased_at"), lease.visit_id)
+    select(LEASE.c.turn, LEASE.c.started_at.label("leased_at"), LEASE.c.visit_id)
     .add_columns(*(VISIT.c[name] for name in ("project_id", "visitor", "source_key")))
     .add_columns(VISIT.c.started_at.label("begun_at"), VISIT.c.span_started_at, VISIT.c.last_sign_at)
     .add_columns(_MOVED_AT.label("lost_at"))
-    .join_from(LEASE, VISIT, VISIT.c.id == lease.visit_id)
-    .where(lease.number_id == bindparam("number"), lease.returned_at.is_(None))
+    .join_from(LEASE, VISIT, VISIT.c.id == LEASE.c.visit_id)
+    .where(LEASE.c.number_id == bindparam("number"), LEASE.c.returned_at.is_(None))
 )
-_HOLDERS = Statement(lambda _: _NOT_RETURNED.where(lease.turn >= bindparam("group")).order_by(lease.turn), Holder)
-_LAST_HOLDER = Statement(lambda _: _NOT_RETURNED.order_by(lease.turn.desc()).limit(1), Holder)
+_HOLDERS = Statement(lambda _: _NOT_RETURNED.where(LEASE.c.turn >= bindparam("group")).order_by(LEASE.c.turn), Holder)
+_LAST_HOLDER = Statement(lambda _: _NOT_RETURNED.order_by(LEASE.c.turn.desc()).limit(1), Holder)
 
 
 DAYS = 7

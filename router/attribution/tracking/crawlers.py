@@ -39,8 +39,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
+from router.accounts.projects import is_staff
 from router.accounts.tokens import require_token
 from router.attribution.models import CrawlerDay
+from router.attribution.tracking.projects import TagProject
 from router.db import Database, dialect_insert
 from router.server import Server, current_server
 from router.web.access import Audience, current_project, guard
@@ -258,6 +260,33 @@ class CrawlerCounts:
 def counts_of(server: Server) -> CrawlerCounts:
     counts: CrawlerCounts = server.registries[REGISTRY]
     return counts
+
+
+def turned_away(server: Server, project: TagProject, address: str, now: datetime, *, is_known: bool) -> bool:
+    """Counts a page view that begins no visit: of the project's staff, or of a crawler.
+
+    Args:
+        is_known: a visitor whom we know, who is always welcome, and speaks for his address.
+    """
+    agent, crowds = request.headers.get("User-Agent", ""), crowds_of(server)
+    if is_staff(project.staff, address):
+        kind = STAFF
+    elif project.ignore_automation and is_automated(agent, request.headers.get("Sec-CH-UA", "")):
+        kind = "user_agent"
+    elif is_known:
+        crowds.shows_life(project.key, address, now)
+        return False
+    elif crowds.admits(project.key, address, now, bare=not (agent and request.headers.get("Accept-Language"))):
+        return False
+    else:
+        kind = "behaviour"
+    counts_of(server).count(project.key, kind, now)
+    return True
+
+
+def crowds_of(server: Server) -> Crowds:
+    crowds: Crowds = server.registries["crowds"]
+    return crowds
 
 
 def write_counts(server: Server) -> None:

@@ -1,11 +1,9 @@
-"""What a page view and a sign of life do: which visit it is, and which numbers its page shows. One transaction each, few statements.
+"""What page views and heartbeats do: which visit it is, and which numbers its page shows. One transaction each, few statements."""
 
-What a page would show, without a visit and without a lease: for who sets up the tag and looks at the page."""
-
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
-from typing import Protocol, TypeVar
+from datetime import datetime
+from typing import TypeVar
 
 from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
@@ -13,80 +11,145 @@ from sqlalchemy.orm import Session
 from router.attribution.models import PoolNumber
 from router.attribution.pool.choice import shown_instead
 from router.attribution.pool.leases import (
-    ALL_ALIKE,
-    Groups,
     HeldLease,
     LostRace,
+    Pool,
     PoolBusy,
     PoolExhausted,
-    PoolRules,
-    Prefixes,
-    Taker,
     begins,
-    held_by,
     keep_alive,
-    lend,
+    lease_number,
+    leases_of,
+    lock_pool,
     share_unmarked,
-    suffixes_by_number,
     take_again,
     take_back,
-    wait_for_pool,
 )
-from router.attribution.pool.unplaced import (
-    NOTHING_SAID,
-    Report,
-    give_back,
-    note_unplaced,
-    record_in_its_place,
-    record_shown,
-)
-from router.attribution.tracking.consent import NOTHING, Told, follow_consent, record_told, told_by
-from router.attribution.tracking.projects import FREE_HOLD, GivenNumber, TagProject, TagScenario, find_tag_project
+from router.attribution.pool.unplaced import give_back, note_unplaced, record_in_its_place, record_shown
+from router.attribution.tracking.consent import follow_consent, record_heartbeat
+from router.attribution.tracking.projects import FREE_HOLD, TagProject, TagScenario, find_tag_project
+from router.attribution.tracking.schema import Groups, Heartbeat, PageView, Prefixes, belongs, is_own_host
+from router.attribution.tracking.sources import Evidence, read_evidence
 from router.attribution.tracking.visitors import is_our_visitor, new_visitor
 from router.attribution.tracking.visits import (
     KnownVisit,
-    PageView,
-    begin_visit,
     continues,
     find_visit,
+    insert_visit,
+    last_known_source,
     last_visit_of,
-    origin_of,
+    new_visit,
     record_sign,
 )
 from router.db import Database, table_of
 from router.lib.crypto import KeyRing
 from router.scenarios.channels import channel_for
-from router.scenarios.matching import SourceParts, allows
+from router.scenarios.matching import allows
 from router.scenarios.models import TrackingNumber
 from router.statements import Statement
 
 T = TypeVar("T")
 
-Give = Callable[[TagScenario, HeldLease | None, Prefixes], str | None]
-"""Keeps the number of a lease, or lends one that begins so."""
+
+@dataclass(frozen=True, slots=True)
+class PageNumber:
+    """A number that a page shall show; one of the free numbers in the classes with these suffixes."""
+
+    scenario: TagScenario | None
+    """None: a free number."""
+    e164: str
+    suffixes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
+class PageNumbers:
     visit: KnownVisit
-    numbers: list[GivenNumber]
+    numbers: list[PageNumber]
     withdrawn: list[int] = field(default_factory=list)
     """Scenarios whose number the page must no longer show, and that have none for it."""
 
 
-class Guest(Protocol):
-    """What decides which scenarios are for somebody: a visit's facts, or those of a page view."""
+def with_project(database: Database, key: str, work: Callable[[Session, TagProject | None], T]) -> T:
+    """Runs `work(session, project)` in a transaction; when it lost a number to somebody else, anew, with the locks of all pools."""
+    try:
+        with database.writing() as session:
+            return work(session, find_tag_project(session, key))
+    except LostRace:
+        pass
+    with database.writing() as session:
+        project = find_tag_project(session, key)
+        if project is not None:
+            for pool_id in project.pools:
+                lock_pool(session, pool_id)
+            project = replace(
+                project,
+                scenarios=[replace(scenario, locked=True) for scenario in project.scenarios],
+                free_pool=project.free_pool and replace(project.free_pool, locked=True),
+            )
+        return work(session, project)
 
-    @property
-    def came_from(self) -> SourceParts: ...
-    @property
-    def page(self) -> str: ...
-    @property
-    def region(self) -> str: ...
+
+def evidence_of(page: Heartbeat, project: TagProject) -> Evidence:
+    """What a page tells of where its visit comes from. The site's own hosts, and those that the project names as no source, are none."""
+
+    def is_no_source(host: str) -> bool:
+        return is_own_host(project.site, host, page.page_host) or belongs(project.unwanted, host)
+
+    evidence = read_evidence(page.page, page.referrer, page.click_ids, is_no_source, project.country)
+    return replace(evidence, click_ids={}) if page.limited else evidence
+
+
+def view_page(session: Session, keys: KeyRing, project: TagProject, view: PageView, now: datetime) -> PageNumbers:
+    """A page view continues the visitor's visit or begins one, and shows a number of every scenario that the page wants and whose terms
+    allow the visit (R1, R6)."""
+    evidence = evidence_of(view, project)
+    if view.visitor is not None and is_our_visitor(keys, project.id, view.visitor):
+        visitor, before = view.visitor, last_visit_of(session, project.id, view.visitor)
+    else:
+        visitor, before = new_visitor(keys, project.id), None
+    if before is not None and continues(before, evidence, project.gap, now):
+        numbers = _numbers_of(session, project, view, before, before, now)
+        record_heartbeat(session, before, view, evidence, now)
+        return PageNumbers(before, numbers)
+    source = last_known_source(evidence, before, project.source_days, now)
+    visit = insert_visit(session, new_visit(project.id, visitor, view, source, now))
+    return PageNumbers(visit, _numbers_of(session, project, view, visit, before, now))
+
+
+def _numbers_of(
+    session: Session, project: TagProject, view: PageView, visit: KnownVisit, before: KnownVisit | None, now: datetime
+) -> list[PageNumber]:
+    """
+    Args:
+        before: the visit whose leases go on: this one, or the visitor's visit before it.
+    """
+    leases = leases_of(session, before.id) if before else []
+    by_pool = {lease.pool_id: lease for lease in leases}
+    numbers = []
+    for scenario, static_number in _scenarios_for(session, project, view, visit):
+        e164 = static_number or _dynamic_number(session, scenario, visit, before, by_pool.get(scenario.id), (), now)
+        if e164:
+            numbers.append(PageNumber(scenario, e164))
+    if project.free_pool and view.scenarios is None:
+        numbers += _free_numbers(session, project.free_pool, view.groups, visit, before, leases, now)
+    return numbers
+
+
+def _scenarios_for(
+    session: Session, project: TagProject, view: PageView, visit: KnownVisit
+) -> Iterator[tuple[TagScenario, str | None]]:
+    """The scenarios that a page wants and whose terms allow its visit, each with its channel's static number, which nobody has to be
+    leased. Only facts that the visit keeps decide, so each of its page views decides alike."""
+    for scenario in project.only(view.scenarios):
+        if allows(scenario.terms, visit.came_from, visit.page, visit.region):
+            _, e164 = channel_for(scenario.channels, visit.came_from)
+            # a channel may still name a number that has left the scenario
+            is_static = e164 and _STATIC.first(session, {"scenario": scenario.id, "static_e164": e164})
+            yield scenario, e164 if is_static else None
 
 
 _number = table_of(TrackingNumber).c
-_STATIC = Statement(  # a channel may still name a number that has left the scenario
+_STATIC = Statement(
     lambda _: select(_number.id).where(
         _number.e164 == bindparam("static_e164"),
         _number.scenario_id == bindparam("scenario"),
@@ -96,277 +159,194 @@ _STATIC = Statement(  # a channel may still name a number that has left the scen
 )
 
 
-def with_project(database: Database, key: str, work: Callable[[Session, TagProject | None], T]) -> T:
-    """Runs `work(session, project)` in a transaction; when it lost a number to somebody else, anew, with the turns of all pools."""
+def _free_numbers(
+    session: Session,
+    pool: Pool,
+    groups: Groups,
+    visit: KnownVisit,
+    before: KnownVisit | None,
+    leases: Iterable[HeldLease],
+    now: datetime,
+) -> list[PageNumber]:
+    """Of those that the visit before holds, which may be several, only numbers that nobody else was leased since go on."""
+    active = before is not None and before.is_active(FREE_HOLD, now)
+    held = [lease for lease in leases if lease.pool_id == pool.id and lease.still_held(visit.visitor, active)]
+
+    def number_of(prefixes: Prefixes) -> str | None:
+        lease = next((one for one in held if begins(one.e164, prefixes)), None)
+        return _dynamic_number(session, pool, visit, before, lease, prefixes, now)
+
+    return [PageNumber(None, e164, suffixes) for e164, suffixes in suffixes_by_number(groups, number_of).items()]
+
+
+def suffixes_by_number(groups: Groups, number_of: Callable[[Prefixes], str | None]) -> dict[str, list[str]]:
+    """Which class suffixes show which number (R13). A number of one suffix serves the later ones that it fits: a page takes no more
+    numbers out of the pool than it needs."""
+    shown: dict[str, list[str]] = {}
+    for suffix, prefixes in groups.items():
+        e164 = next((one for one in shown if begins(one, prefixes)), None) or number_of(prefixes)
+        if e164:
+            shown.setdefault(e164, []).append(suffix)
+    return shown
+
+
+def _dynamic_number(
+    session: Session,
+    pool: Pool,
+    visit: KnownVisit,
+    before: KnownVisit | None,
+    lease: HeldLease | None,
+    prefixes: Prefixes,
+    now: datetime,
+) -> str | None:
+    """The number that the visit holds, or that the visitor's visit before it holds still, else another one of the pool. With aim *source*
+    a visitor who comes back from another marketing source gets a number of that one: else the number would change its source.
+
+    Args:
+        lease: of the visit before, in this pool.
+    """
+    lost = False
+    if before is visit:
+        if lease and _keep(session, pool, visit, lease, now):
+            return lease.e164
+        lost = lease is not None
+    elif before and not (pool.aim == "source" and before.source_key != visit.source_key):
+        while lease and lease.still_held(visit.visitor, active := before.is_active(pool.hold, now)):
+            if take_back(session, pool, visit, lease, now, active=active):
+                return lease.e164
+            lost = True  # somebody came to share it at this moment: look again whether it is held still
+            again = [one for one in leases_of(session, before.id) if one.pool_id == pool.id]
+            lease = next((one for one in again if begins(one.e164, prefixes)), None)
+    return _another_number(session, pool, visit, prefixes, now, lost=lost)
+
+
+def _another_number(
+    session: Session, pool: Pool, visit: KnownVisit, prefixes: Prefixes, now: datetime, *, lost: bool
+) -> str | None:
     try:
-        with database.writing() as session:
-            return work(session, find_tag_project(session, key))
-    except LostRace:
-        pass
-    with database.writing() as session:
-        project = find_tag_project(session, key)
-        return work(session, _in_turn(session, project) if project else None)
+        entry = lease_number(session, pool, visit, prefixes, now, lost=lost)
+    except PoolBusy:
+        return None
+    except PoolExhausted:
+        return shown_instead(session, pool.id, pool.exhausted, visit.id, now)
+    return entry.e164 if entry else None
 
 
-def _in_turn(session: Session, project: TagProject) -> TagProject:
-    for scenario in project.scenarios:
-        wait_for_pool(session, scenario.id)
-    return replace(project, scenarios=[replace(one, in_turn=True) for one in project.scenarios])
+def _keep(session: Session, pool: Pool, visit: KnownVisit, lease: HeldLease, now: datetime) -> bool:
+    """A heartbeat of the visit reaches the number of its lease; False when it was leased to somebody else meanwhile. A number that was
+    given back, and stands on a page after all, is taken again.
+
+    An earlier visit that comes back to life beside a later one of the same visitor gets a lease beside it: whoever comes to share the
+    number then shares it with both.
+    """
+    if lease.returned:
+        return take_again(session, pool, visit, lease, now)
+    if lease.was_left_behind(visit.visitor) and take_back(session, pool, visit, lease, now, active=False):
+        return True
+    if not keep_alive(session, visit.visitor, lease, now, active=visit.is_active(pool.hold, now)):
+        return False
+    share_unmarked(session, pool, visit, lease, now)
+    return True
 
 
-def page_viewed(
-    session: Session,
-    keys: KeyRing,
-    project: TagProject,
-    view: PageView,
-    visitor: str | None,
-    wanted: Iterable[int] | None,
-    now: datetime,
-) -> Arrival:
-    """A page view continues the visitor's visit or begins one, and shows a number of every scenario that the page wants and whose terms
-    allow the visit (R1, R6)."""
-    if visitor is None or not is_our_visitor(keys, project.id, visitor):
-        visitor, before = new_visitor(keys, project.id), None
+def _keep_on_page(
+    session: Session, project: TagProject, visit: KnownVisit, lease: HeldLease, heartbeat: Heartbeat, now: datetime
+) -> bool:
+    """Keeps the number of a lease, whose scenario may be disabled by now, and notes that the page shows it."""
+    pool = project.pools.get(lease.pool_id)
+    if pool:
+        kept = _keep(session, pool, visit, lease, now)
     else:
-        before = last_visit_of(session, project.id, visitor)
-    scenarios = project.only(wanted)
-    if before is not None and continues(before, view.evidence, project.gap, now):
-        numbers = _goes_on(session, before, scenarios, view.groups, now)
-        record_told(session, before, told_by(view), now)
-        return Arrival(before, numbers)
-    origin = origin_of(view.evidence, before, project.source_days, now)
-    visit = begin_visit(session, project.id, visitor, view, now, origin)
-
-    def lent(scenario: TagScenario, lease: HeldLease | None, prefixes: Prefixes) -> str | None:
-        return _first_number(session, visit, before, lease, scenario, prefixes, now)
-
-    return Arrival(visit, shown_to(session, visit, scenarios, view.groups, _held(session, before, now), lent))
+        active = visit.is_active(project.gap, now)
+        kept = not lease.returned and keep_alive(session, visit.visitor, lease, now, active=active)
+    if kept and lease.is_on(heartbeat.shown):
+        record_shown(session, visit.id, lease, now)
+    return kept
 
 
-def sign_of_life(
-    session: Session,
-    project: TagProject,
-    visit_id: int,
-    told: Told | None,
-    now: datetime,
-    groups: Groups = ALL_ALIKE,
-    report: Report = NOTHING_SAID,
-) -> Arrival | None:
+def keep_page(
+    session: Session, project: TagProject, visit_id: int, heartbeat: Heartbeat, now: datetime
+) -> PageNumbers | None:
     """A page says that it is open, and which numbers stand on it. The numbers are those that the page has to change (all free ones when one
     of them has to be); None: no such visit. What a scenario's terms and channels say by now counts when the page asks anew."""
     visit = find_visit(session, project.id, visit_id)
     if visit is None:
         return None
-    held = held_by(session, visit.id)
-    scenarios = {one.id: one for one in project.scenarios}
-    changed = _changed_free_ones(session, visit, project.scenarios, groups, held, now)
+    leases = leases_of(session, visit.id)
+    changed = _changed_free_numbers(session, project.free_pool, visit, heartbeat.groups, leases, now)
     withdrawn: list[int] = []
-    for lease in held:
-        scenario = scenarios.get(lease.scenario_id)
-        if report.is_silent_about(lease) or (scenario and scenario.is_free_pool):
+    pools = {scenario.id: scenario for scenario in project.scenarios}
+    for lease in leases:
+        if project.free_pool and lease.pool_id == project.free_pool.id:
             continue
-        if report.misses(lease) and give_back(session, lease, now):
-            withdrawn.append(lease.scenario_id)
+        if lease.returned and not lease.is_on(heartbeat.shown):
             continue
-        if _keeps(session, visit, scenario, lease, project.gap, now, report) or not scenario:
+        if lease.is_unplaced_on(heartbeat.shown) and give_back(session, lease, now):
+            withdrawn.append(lease.pool_id)
             continue
-        if e164 := _given(session, visit, scenario, (), now, lost=True):
+        scenario = pools.get(lease.pool_id)
+        if _keep_on_page(session, project, visit, lease, heartbeat, now) or not scenario:
+            continue
+        if e164 := _another_number(session, scenario, visit, (), now, lost=True):
             record_in_its_place(session, visit.id, lease, e164, now)
-            changed.append(GivenNumber(scenario, e164))
+            changed.append(PageNumber(scenario, e164))
         else:
             withdrawn.append(scenario.id)
-    record_told(session, visit, told or NOTHING, now)
-    return Arrival(visit, changed, withdrawn)
+    evidence = evidence_of(heartbeat, project) if heartbeat.limited is False and heartbeat.page else None
+    record_heartbeat(session, visit, heartbeat, evidence, now)
+    return PageNumbers(visit, changed, withdrawn)
 
 
-def _changed_free_ones(
+def _changed_free_numbers(
     session: Session,
+    pool: Pool | None,
     visit: KnownVisit,
-    scenarios: Iterable[TagScenario],
     groups: Groups,
-    held: Iterable[HeldLease],
+    leases: Iterable[HeldLease],
     now: datetime,
-) -> list[GivenNumber]:
-    """All free numbers of the page when one of them was lent to somebody else since its last sign of life."""
-    pools = [one for one in scenarios if one.is_free_pool]
-    leases = [lease for lease in held if pools and lease.scenario_id == pools[0].id]
-    if not leases:
+) -> list[PageNumber]:
+    """All free numbers of the page when one of them was leased to somebody else since its last heartbeat."""
+    held = [lease for lease in leases if pool and lease.pool_id == pool.id]
+    if not pool or not held:
         return []
     active = visit.is_active(FREE_HOLD, now)
-    kept = {lease.e164: lease.still_held(visit.visitor, active) for lease in leases}
-    lost = any(not kept[one.e164] and one.lease_started_at >= visit.last_sign_at for one in leases)
-    numbers = _goes_on(session, visit, pools, groups, now)
-    return numbers if lost or not all(kept.get(one.e164) for one in numbers) else []
+    kept = {lease.e164: lease.still_held(visit.visitor, active) for lease in held}
+    lost = any(not kept[lease.e164] and lease.lease_started_at >= visit.last_sign_at for lease in held)
+    numbers = _free_numbers(session, pool, groups, visit, visit, held, now)
+    return numbers if lost or not all(kept.get(number.e164) for number in numbers) else []
 
 
-def mere_sign(
-    session: Session,
-    project: TagProject,
-    visit_id: int,
-    now: datetime,
-    report: Report = NOTHING_SAID,
-    told: Told | None = None,
-    *,
-    left: bool = False,
+def ping(
+    session: Session, project: TagProject, visit_id: int, heartbeat: Heartbeat, now: datetime, *, left: bool = False
 ) -> bool:
-    """Only a sign of life: nothing new is lent to a page that does not wait for an answer, as when it is left. False: no such visit."""
+    """A heartbeat of a page that does not wait for an answer, as when it is left: nothing new is leased to it. False: no such visit."""
     visit = find_visit(session, project.id, visit_id)
     if visit is None:
         return False
-    scenarios = {one.id: one for one in project.scenarios}
-    for lease in held_by(session, visit.id):
-        if report.is_silent_about(lease):
+    for lease in leases_of(session, visit.id):
+        if lease.returned and not lease.is_on(heartbeat.shown):
             continue
-        if report.misses(lease):
+        if lease.is_unplaced_on(heartbeat.shown):
             note_unplaced(session, lease, now)
-        _keeps(session, visit, scenarios.get(lease.scenario_id), lease, project.gap, now, report)
-    record_sign(session, follow_consent(session, visit, told or NOTHING), now, left=left)
+        _keep_on_page(session, project, visit, lease, heartbeat, now)
+    evidence = evidence_of(heartbeat, project) if heartbeat.limited is False and heartbeat.page else None
+    record_sign(session, follow_consent(session, visit, heartbeat.limited, evidence), now, left=left)
     return True
 
 
-def _keeps(
-    session: Session,
-    visit: KnownVisit,
-    scenario: TagScenario | None,
-    lease: HeldLease,
-    otherwise: timedelta,
-    now: datetime,
-    report: Report = NOTHING_SAID,
-) -> bool:
-    """A sign of life reaches the number of a lease; False when it was lent to somebody else meanwhile. A number that was given back, and
-    stands on a page after all, is taken again.
+def numbers_on_trial(session: Session, project: TagProject, view: PageView, now: datetime) -> list[PageNumber]:
+    """What a page would show, without a visit and without a lease, for who sets up the tag: of each scenario the channel's static number,
+    or the first one of the pool. Only reads."""
 
-    Args:
-        otherwise: the hold where no scenario says one.
-    """
-    taker = Taker(visit.id, visit.visitor, visit.source_key)
-    rules = scenario.rules_for(()) if scenario else None
-    if lease.returned:
-        kept = rules is not None and take_again(session, rules, taker, lease, now)
-    else:
-        kept = _lives_on(session, visit, rules, lease, visit.is_active(rules.hold if rules else otherwise, now), now)
-    if kept and report.shows(lease):
-        record_shown(session, visit.id, lease, now)
-    return kept
-
-
-def _lives_on(
-    session: Session, visit: KnownVisit, rules: PoolRules | None, lease: HeldLease, active: bool, now: datetime
-) -> bool:
-    """An earlier visit that comes back to life beside a later one of the same visitor gets a lease beside it: whoever comes to share the
-    number then shares it with both."""
-    taker = Taker(visit.id, visit.visitor, visit.source_key)
-    if rules and lease.was_left_behind(visit.visitor) and take_back(session, rules, taker, lease, False, now):
-        return True
-    kept = keep_alive(session, visit.visitor, lease, active, now)
-    if kept and rules:
-        share_unmarked(session, rules, taker, lease, now)
-    return kept
-
-
-def _goes_on(
-    session: Session, visit: KnownVisit, scenarios: Iterable[TagScenario], groups: Groups, now: datetime
-) -> list[GivenNumber]:
-    def kept_or_lent(scenario: TagScenario, lease: HeldLease | None, prefixes: Prefixes) -> str | None:
-        if lease and _keeps(session, visit, scenario, lease, FREE_HOLD, now):
-            return lease.e164
-        return _given(session, visit, scenario, prefixes, now, lost=lease is not None)
-
-    return shown_to(session, visit, scenarios, groups, _held(session, visit, now), kept_or_lent)
-
-
-def _held(session: Session, visit: KnownVisit | None, now: datetime) -> list[HeldLease]:
-    """The leases of a visit; of free numbers, which it may have several of, only those that nobody else was lent since."""
-    if visit is None:
-        return []
-    active = visit.is_active(FREE_HOLD, now)
-    leases = held_by(session, visit.id)
-    return [one for one in leases if one.scenario_id > 0 or one.still_held(visit.visitor, active)]
-
-
-def shown_to(
-    session: Session,
-    guest: Guest,
-    scenarios: Iterable[TagScenario],
-    groups: Groups,
-    held: Sequence[HeldLease],
-    give: Give,
-) -> list[GivenNumber]:
-    """What a visit is shown: of each scenario that is for it, its channel's static number, which nobody has to lend, or else a dynamic
-    one. Only facts that the visit keeps decide, so each of its page views decides alike."""
-    newest = {lease.scenario_id: lease for lease in held}
-    numbers: list[GivenNumber] = []
-    for scenario in scenarios:
-        if scenario.is_free_pool:
-            numbers += _free_ones(scenario, groups, held, give)
-        elif allows(scenario.terms, guest.came_from, guest.page, guest.region):
-            e164 = _static_of(session, scenario, guest) or give(scenario, newest.get(scenario.id), ())
-            numbers += [GivenNumber(scenario, e164)] if e164 else []
-    return numbers
-
-
-def _static_of(session: Session, scenario: TagScenario, guest: Guest) -> str | None:
-    _, e164 = channel_for(scenario.channels, guest.came_from)
-    if e164 and _STATIC.first(session, {"scenario": scenario.id, "static_e164": e164}):
-        return e164
-    return None
-
-
-def _free_ones(pool: TagScenario, groups: Groups, held: Sequence[HeldLease], give: Give) -> list[GivenNumber]:
-    """R13: a number for each class suffix that the page has bound to a prefix, and for the others."""
-
-    def given(prefixes: Prefixes) -> str | None:
-        lease = next((one for one in held if one.scenario_id == pool.id and begins(one.e164, prefixes)), None)
-        return give(pool, lease, prefixes)
-
-    return [GivenNumber(pool, e164, suffixes) for e164, suffixes in suffixes_by_number(groups, given).items()]
-
-
-def _first_number(
-    session: Session,
-    visit: KnownVisit,
-    before: KnownVisit | None,
-    lease: HeldLease | None,
-    scenario: TagScenario,
-    prefixes: Prefixes,
-    now: datetime,
-) -> str | None:
-    """A new visit's number: the one that this visitor's visit before it holds still, else one of the pool. With aim *source* a visitor who
-    comes back from another marketing source gets a number of that one: else the number would change its source."""
-    taker = Taker(visit.id, visit.visitor, visit.source_key)
-    lost = False
-    if before and scenario.aim == "source" and before.source_key != visit.source_key:
-        lease = None
-    while before and lease and lease.still_held(visit.visitor, active := before.is_active(scenario.hold, now)):
-        if take_back(session, scenario.rules_for(prefixes), taker, lease, active, now):
-            return lease.e164
-        lost = True  # somebody came to share it at this moment: look again whether it is held still
-        again = [one for one in held_by(session, before.id) if one.scenario_id == scenario.id]
-        lease = next((one for one in again if begins(one.e164, prefixes)), None)
-    return _given(session, visit, scenario, prefixes, now, lost=lost)
-
-
-def _given(
-    session: Session, visit: KnownVisit, scenario: TagScenario, prefixes: Prefixes, now: datetime, *, lost: bool
-) -> str | None:
-    taker = Taker(visit.id, visit.visitor, visit.source_key)
-    try:
-        entry = lend(session, scenario.rules_for(prefixes), taker, now, lost=lost)
-    except PoolBusy:
-        return None
-    except PoolExhausted:
-        return shown_instead(session, scenario.id, scenario.exhausted, visit.id, now)
-    return entry.e164 if entry else None
-
-
-def numbers_on_trial(
-    session: Session, project: TagProject, view: PageView, wanted: Iterable[int] | None
-) -> list[GivenNumber]:
-    """Of each enabled scenario that the page wants and whose terms allow the page view: its channel's static number, or the first one of
-    the pool. Only reads."""
-
-    def first_of_pool(scenario: TagScenario, _: HeldLease | None, prefixes: Prefixes) -> str | None:
-        numbers = select(PoolNumber.e164).where(PoolNumber.scenario_id == scenario.id).order_by(PoolNumber.number_id)
+    def first_of(pool: Pool, prefixes: Prefixes = ()) -> str | None:
+        numbers = select(PoolNumber.e164).where(PoolNumber.scenario_id == pool.id).order_by(PoolNumber.number_id)
         return next((e164 for e164 in session.scalars(numbers) if begins(e164, prefixes)), None)
 
-    return shown_to(session, view, project.only(wanted), view.groups, [], first_of_pool)
+    visit = new_visit(project.id, "", view, evidence_of(view, project), now)
+    scenarios = _scenarios_for(session, project, view, visit)
+    shown = [(scenario, static_number or first_of(scenario)) for scenario, static_number in scenarios]
+    numbers = [PageNumber(scenario, e164) for scenario, e164 in shown if e164]
+    if (pool := project.free_pool) and view.scenarios is None:
+        free = suffixes_by_number(view.groups, lambda prefixes: first_of(pool, prefixes))
+        numbers += [PageNumber(None, e164, suffixes) for e164, suffixes in free.items()]
+    return numbers

@@ -9,10 +9,8 @@ from sqlalchemy import and_, bindparam, case, exists, false, select
 from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
-from router.attribution.models import PoolNumber
-from router.attribution.pool.choice import SHARE, Curve
-from router.attribution.pool.leases import PoolRules, Prefixes
-from router.attribution.pool.membership import free_pool
+from router.attribution.models import PoolNumber, free_pool_id
+from router.attribution.pool.leases import Pool
 from router.db import table_of
 from router.scenarios.models import Scenario
 from router.statements import Statement
@@ -21,37 +19,18 @@ FREE_AIM, FREE_HOLD = "visit", timedelta(seconds=150)
 """The rules of a pool that has no scenario to say them."""
 
 
-@dataclass(frozen=True, slots=True)
-class TagScenario:
-    """An enabled scenario as the tag's endpoints need it; with the id of a pool of free numbers it stands for that pool."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TagScenario(Pool):
+    """An enabled scenario as the tag's endpoints need it."""
 
-    id: int
-    aim: str
-    hold_seconds: int
     tagging: Mapping[str, Any]
     terms: Mapping[str, Any] = field(default_factory=dict)
     channels: Sequence[Mapping[str, Any]] = ()
-    exhausted: str = SHARE
-    survival: Curve | None = None
-    """P(still calls | idle) as it was learned (R6)."""
-    in_turn: bool = False
-
-    @property
-    def is_free_pool(self) -> bool:
-        return self.id < 0
-
-    def rules_for(self, prefixes: Prefixes) -> PoolRules:
-        return PoolRules(self.id, self.aim, self.hold, self.in_turn, prefixes, self.exhausted == SHARE, self.survival)
-
-    @property
-    def hold(self) -> timedelta:
-        return timedelta(seconds=self.hold_seconds)
 
 
 @dataclass(frozen=True, slots=True)
 class TagProject:
-    """A project as the tag's endpoints need it, with its enabled scenarios in ascending id: none while it is suspended. One without any
-    scenario lends its free numbers instead."""
+    """A project as the tag's endpoints need it, with its enabled scenarios in ascending id: none while it is suspended."""
 
     id: int
     key: str
@@ -62,6 +41,8 @@ class TagProject:
     """For how many days a visit that comes back directly keeps its last known source."""
     suspended: bool
     scenarios: list[TagScenario]
+    free_pool: Pool | None = None
+    """Of the free numbers, which a project without any scenario leases instead."""
     consent: str = "full"
     """What may be known of a visitor before he has chosen: none, limited, or full."""
     gpc_refuses: bool = False
@@ -74,23 +55,19 @@ class TagProject:
     ignore_automation: bool = False
     """Browsers that a program drives count as crawlers."""
 
+    @property
+    def pools(self) -> dict[int, Pool]:
+        """All of them by id."""
+        return {pool.id: pool for pool in (*self.scenarios, *((self.free_pool,) if self.free_pool else ()))}
+
     def only(self, wanted: Iterable[int] | None) -> list[TagScenario]:
         """The scenarios that a page limits itself to; all when it says nothing."""
         return self.scenarios if wanted is None else [one for one in self.scenarios if one.id in set(wanted)]
 
 
-@dataclass(frozen=True, slots=True)
-class GivenNumber:
-    """A number that a page shall show; one of the free numbers in the classes with these suffixes."""
-
-    scenario: TagScenario
-    e164: str
-    suffixes: Sequence[str] = ()
-
-
 _project, _scenario, _pool = table_of(Project).c, table_of(Scenario).c, table_of(PoolNumber).c
 _HAS_FREE_POOL = case(
-    (_scenario.id.is_(None), exists(select(_pool.number_id).where(_pool.scenario_id == free_pool(_project.id)))),
+    (_scenario.id.is_(None), exists(select(_pool.number_id).where(_pool.scenario_id == free_pool_id(_project.id)))),
     else_=false(),
 )
 _TAG_PROJECT = Statement(
@@ -124,25 +101,24 @@ def find_tag_project(session: Session, key: str) -> TagProject | None:
     if not rows:
         return None
     project = rows[0]
-    if project.suspended_at is not None:
-        scenarios = []
-    elif project.has_free_pool:
-        scenarios = [TagScenario(free_pool(project.id), FREE_AIM, int(FREE_HOLD.total_seconds()), {})]
-    else:
-        scenarios = [
-            TagScenario(
-                id=row.scenario_id,
-                aim=row.aim,
-                hold_seconds=row.hold_seconds,
-                tagging=row.tagging,
-                terms=row.terms,
-                channels=row.channels,
-                exhausted=row.exhausted,
-                survival=row.survival,
-            )
-            for row in rows
-            if row.scenario_id is not None
-        ]
+    suspended = project.suspended_at is not None
+    scenarios = [
+        TagScenario(
+            id=row.scenario_id,
+            aim=row.aim,
+            hold_seconds=row.hold_seconds,
+            tagging=row.tagging,
+            terms=row.terms,
+            channels=row.channels,
+            exhausted=row.exhausted,
+            survival=row.survival,
+        )
+        for row in rows
+        if row.scenario_id is not None and not suspended
+    ]
+    free_pool = None
+    if project.has_free_pool and not suspended:
+        free_pool = Pool(id=free_pool_id(project.id), aim=FREE_AIM, hold_seconds=int(FREE_HOLD.total_seconds()))
     return TagProject(
         id=project.id,
         key=key[:32],
@@ -150,8 +126,9 @@ def find_tag_project(session: Session, key: str) -> TagProject | None:
         country=project.country,
         gap=timedelta(seconds=project.visit_gap_seconds),
         source_days=project.source_days,
-        suspended=project.suspended_at is not None,
+        suspended=suspended,
         scenarios=scenarios,
+        free_pool=free_pool,
         consent=project.consent,
         gpc_refuses=bool(project.gpc_refuses),
         tag_address=project.tag_address,

@@ -1,12 +1,15 @@
-"""Reads what the tag posts. Everything in it is hostile: types are checked, lengths cut, junk in optional parts is dropped.
+"""What pages post: page views and heartbeats. Everything in it is hostile: types are checked, lengths cut, junk in optional parts is
+dropped.
 
 Which web pages may ask for numbers: the site's own hosts, and the server's own."""
 
+import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from ipaddress import ip_address, ip_network
+from itertools import islice
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
@@ -15,11 +18,7 @@ from sqlalchemy.orm import Session
 
 from router.attribution.clicks import CLICK_IDS
 from router.attribution.models import RefusedOrigin
-from router.attribution.pool.leases import Groups, read_groups
-from router.attribution.tracking.consent import Told, without_identifiers
-from router.attribution.tracking.own_fields import read_params
-from router.attribution.tracking.sources import LONGEST_CLICK_ID, Evidence, read_evidence
-from router.attribution.tracking.visits import PageView
+from router.attribution.tracking.sources import LONGEST_CLICK_ID
 from router.db import dialect_insert
 from router.server import Server
 from router.web.errors import Problem
@@ -86,112 +85,90 @@ MOST_SCENARIOS = 100
 CLIENT_ID = re.compile(r"[0-9A-Za-z_\-]{1,40}\.[0-9A-Za-z_\-]{1,40}")
 SESSION_ID = re.compile(r"[0-9]{1,20}")
 
+MOST_FIELDS = 20
+LONGEST_FIELD = 200
+FIELD_NAME = re.compile(r"[A-Za-z0-9_.-]{1,40}")
 
-@dataclass(frozen=True, slots=True)
-class PostedView:
-    """A page view as it was posted, checked in itself but not yet against a project."""
+Prefixes = tuple[str, ...]
+"""Beginnings of numbers, digits with the country code. A number has to begin like one of them; any does when there are none."""
+Groups = Mapping[str, Prefixes]
+"""The prefixes of each class suffix; the empty suffix, which comes last, stands for all elements whose suffix is not bound."""
 
-    page: str
-    page_host: str
-    page_port: int | None
-    referrer: str
-    visitor: str | None
-    scenarios: list[int] | None
-    ga: Mapping[str, str]
-    click_ids: Mapping[str, str]
-    groups: Groups
-    params: Mapping[str, str]
-    limited: bool
-    is_test: bool
-    """It asks what would be shown: no visit begins, and nothing is lent."""
-
-    def for_site(
-        self, site: Iterable[str], address: str, region: str = "", *, unwanted: Iterable[str] = (), country: str = ""
-    ) -> PageView:
-        """The page view with its evidence, which depends on what the site's own hosts are. The visitor's address is shortened, and a
-        limited one names nobody (R14).
-
-        Args:
-            unwanted: hosts and patterns of hosts that the project names as no source.
-            country: the project's.
-        """
-        found = _evidence(self, self.click_ids, site, unwanted, country)
-        stored = without_identifiers if self.limited else str
-        return PageView(
-            page=stored(self.page)[:LONGEST_ADDRESS],
-            referrer=stored(self.referrer)[:LONGEST_ADDRESS],
-            evidence=replace(found, click_ids={}) if self.limited else found,
-            ga={} if self.limited else self.ga,
-            address=shortened(address),
-            region=region,
-            groups=self.groups,
-            limited=self.limited,
-            params=self.params,
-        )
+UNBOUND = ""
+ANY_NUMBER: Groups = {UNBOUND: ()}
+MOST_PREFIXES = 20
+LONGEST_PREFIX = 15
+LONGEST_PREFIXES = 200
+SUFFIX = re.compile(r"[\w-]{0,40}")
 
 
-@dataclass(frozen=True, slots=True)
-class PostedSign:
-    """A sign of life as it was posted. Its page is only told with consent, whose evidence it is."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heartbeat:
+    """What an open page says of itself."""
 
-    page: str
-    page_host: str
-    referrer: str
-    ga: Mapping[str, str]
-    groups: Groups
-    params: Mapping[str, str]
-    limited: bool | None
-
-    def for_site(self, site: Iterable[str], *, unwanted: Iterable[str] = (), country: str = "") -> Told:
-        tells = self.limited is False and self.page
-        evidence = _evidence(self, {}, site, unwanted, country) if tells else None
-        return Told(self.ga, self.params, self.limited, evidence)
-
-
-def _evidence(
-    seen: PostedView | PostedSign,
-    click_ids: Mapping[str, str],
-    site: Iterable[str],
-    unwanted: Iterable[str],
-    country: str,
-) -> Evidence:
-    own, unwanted = list(site), list(unwanted)
-
-    def is_no_source(host: str) -> bool:
-        return is_own_host(own, host, seen.page_host) or belongs(unwanted, host)
-
-    return read_evidence(seen.page, seen.referrer, click_ids, is_no_source, country)
+    page: str = ""
+    """Its address; heartbeats tell it with consent only, as the evidence of where the visit came from."""
+    page_host: str = ""
+    referrer: str = ""
+    ga: Mapping[str, str] = field(default_factory=dict)
+    click_ids: Mapping[str, str] = field(default_factory=dict)
+    groups: Groups = field(default_factory=lambda: ANY_NUMBER)
+    params: Mapping[str, str] = field(default_factory=dict)
+    """The site's own fields."""
+    limited: bool | None = None
+    """Without consent: neither cookie nor click ids. None: the page says nothing, and the visit's consent stays as it is."""
+    shown: frozenset[int] | None = None
+    """The scenarios whose number stands on the page so far; None: the page says nothing about it."""
 
 
-def read_posted_view(body: Mapping[str, Any]) -> PostedView:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageView(Heartbeat):
+    page_port: int | None = None
+    visitor: str | None = None
+    scenarios: list[int] | None = None
+    """The page wants numbers of these only; None: of all scenarios."""
+    is_test: bool = False
+    """It asks what would be shown: no visit begins, and no number is leased."""
+    address: str = ""
+    """The browser's, shortened."""
+    region: str = ""
+
+
+def read_page_view(body: Mapping[str, Any], address: str = "", region: str = "") -> PageView:
     """
+    Args:
+        address: of the browser, whole.
+
     Raises:
         Problem: 422 naming the field.
     """
-    page, (host, port) = _page(body)
-    return PostedView(
+    page, host, port = _page(body)
+    return PageView(
         page=page,
         page_host=host,
         page_port=port,
         referrer=_text(body, "referrer") or "",
         visitor=_text(body, "visitor"),
-        scenarios=read_scenarios(body, "scenarios"),
+        scenarios=_scenarios(body, "scenarios"),
         ga=read_ga(body),
         click_ids=_click_ids(body),
         groups=read_groups(body),
         params=read_params(body),
         limited=_limited(body) or False,
         is_test=_is_test(body),
+        address=shortened(address),
+        region=region,
     )
 
 
-def read_posted_sign(body: Mapping[str, Any]) -> PostedSign:
+def read_heartbeat(body: Mapping[str, Any]) -> Heartbeat:
     """
     Raises:
         Problem: 422 naming the field.
     """
-    page, (host, _) = ("", ("", None)) if body.get("page") is None else _page(body)
-    return PostedSign(
+    page, host, _ = ("", "", None) if body.get("page") is None else _page(body)
+    shown = _scenarios(body, "shown")
+    return Heartbeat(
         page=page,
         page_host=host,
         referrer=_text(body, "referrer") or "",
@@ -199,16 +176,17 @@ def read_posted_sign(body: Mapping[str, Any]) -> PostedSign:
         groups=read_groups(body),
         params=read_params(body),
         limited=_limited(body),
+        shown=None if shown is None else frozenset(shown),
     )
 
 
-def _page(body: Mapping[str, Any]) -> tuple[str, tuple[str, int | None]]:
+def _page(body: Mapping[str, Any]) -> tuple[str, str, int | None]:
     """Its address, with host and port."""
     page = _text(body, "page") or ""
     host = host_and_port(page)
     if host is None:
         raise Problem(422, "The page has to be an http or https address.", "page")
-    return page, host
+    return page, *host
 
 
 def _limited(body: Mapping[str, Any]) -> bool | None:
@@ -245,6 +223,53 @@ def _click_ids(body: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
+def read_groups(body: Mapping[str, Any]) -> Groups:
+    """Of `prefixes: [{prefix, suffix}]`; what does not fit is dropped, since page variables hold anything.
+
+    Raises:
+        Problem: 422, it is no list.
+    """
+    posted = body.get("prefixes")
+    if not isinstance(posted, list | None):
+        raise Problem(422, "prefixes has to be a list of {prefix, suffix}.", "prefixes")
+    groups: dict[str, Prefixes] = {}
+    for suffix, prefix in [found for one in (posted or [])[:MOST_PREFIXES] for found in _entries(one)][:MOST_PREFIXES]:
+        groups[suffix] = (*groups.get(suffix, ()), prefix)
+    unbound = groups.pop(UNBOUND, ())
+    return {**groups, UNBOUND: unbound}
+
+
+def _entries(posted: Any) -> list[tuple[str, str]]:
+    """Suffix and prefix of one entry, which may name several prefixes with commas between them."""
+    entry = posted if isinstance(posted, dict) else {}
+    given, suffix = entry.get("prefix"), UNBOUND if entry.get("suffix") is None else entry["suffix"]
+    if not isinstance(given, str | int) or not isinstance(suffix, str) or not SUFFIX.fullmatch(suffix):
+        return []
+    found = [re.sub("[^0-9]", "", prefix)[:LONGEST_PREFIX] for prefix in str(given)[:LONGEST_PREFIXES].split(",")]
+    return [(suffix, prefix) for prefix in found if prefix]
+
+
+def read_params(body: Mapping[str, Any]) -> dict[str, str]:
+    """Of `params: {name: text}`; what does not fit is dropped, since pages put anything there.
+
+    Raises:
+        Problem: 422, it is no object.
+    """
+    posted = body.get("params")
+    if not isinstance(posted, dict | None):
+        raise Problem(422, "params has to be an object of names and texts.", "params")
+    texts = ((name, _field_text(value)) for name, value in (posted or {}).items() if FIELD_NAME.fullmatch(name))
+    return dict(islice(((name, text) for name, text in texts if text is not None), MOST_FIELDS))
+
+
+def _field_text(value: Any) -> str | None:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value)):
+        return str(value)[:LONGEST_FIELD]
+    return None
+
+
 def _text(body: Mapping[str, Any], field: str) -> str | None:
     value = body.get(field)
     if value is None or isinstance(value, str):
@@ -261,7 +286,7 @@ def _members(body: Mapping[str, Any], field: str) -> Mapping[str, Any]:
     return value
 
 
-def read_scenarios(body: Mapping[str, Any], field: str) -> list[int] | None:
+def _scenarios(body: Mapping[str, Any], field: str) -> list[int] | None:
     """A list of scenario ids; None when the page says nothing."""
     value = body.get(field)
     if value is None:

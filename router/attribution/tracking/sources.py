@@ -5,6 +5,7 @@ import hashlib
 from base64 import b64decode
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -101,6 +102,8 @@ class Evidence:
     """Whether a visit that goes on ends for it: not for a way back (unwanted_referrals.py), nor where the address says utm_nooverride."""
     overrides: bool = True
     """Whether it replaces the last known source of the visitor: not where the address says utm_nooverride."""
+    known_at: datetime | None = None
+    """When a visit before this one told the source; None: this page view tells it."""
 
 
 def read_evidence(

@@ -4,15 +4,16 @@ Signs of life of a visit, kept as spans: the newest in the visit's row, older on
 does not depend on the order in which they were written."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Executable, bindparam, case, delete, insert, select, update
 from sqlalchemy.orm import Session
 
+from router.attribution.clicks import without_identifiers
 from router.attribution.models import CHANGED, COUNTED, NOT_COUNTED, Visit, VisitSpan
-from router.attribution.pool.leases import ALL_ALIKE, Groups
+from router.attribution.tracking.schema import LONGEST_ADDRESS, PageView
 from router.attribution.tracking.sources import DIRECT, Evidence, Source
 from router.db import next_visit_number, table_of, visit_number
 from router.scenarios.matching import SourceParts
@@ -29,9 +30,10 @@ VISIT = table_of(Visit)
 
 @dataclass(frozen=True, slots=True)
 class KnownVisit:
-    """What the hot path needs of a visit that exists."""
+    """What the hot path needs of a visit."""
 
     id: int
+    project_id: int
     number: int
     visitor: str
     started_at: datetime
@@ -52,6 +54,7 @@ class KnownVisit:
     page: str
     """Its first one."""
     referrer: str
+    address: str
     region: str
     limited: bool
     params: Mapping[str, str]
@@ -70,48 +73,17 @@ class KnownVisit:
         return now - self.last_sign_at <= hold
 
 
-@dataclass(frozen=True, slots=True)
-class PageView:
-    """One page view as the tag reports it, checked."""
-
-    page: str
-    referrer: str
-    evidence: Evidence
-    ga: Mapping[str, str]
-    address: str
-    region: str = ""
-    groups: Groups = field(default_factory=lambda: ALL_ALIKE)
-    limited: bool = False
-    """Without consent: neither cookie nor click ids."""
-    params: Mapping[str, str] = field(default_factory=dict)
-    """The site's own fields."""
-
-    @property
-    def came_from(self) -> SourceParts:
-        source = self.evidence.source
-        return SourceParts(source.source, source.medium, source.campaign)
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """The marketing source of a new visit with its click ids; `source_at` as in the visit."""
-
-    source: Source
-    click_ids: Mapping[str, str]
-    source_at: datetime | None
-
-
-def origin_of(evidence: Evidence, before: KnownVisit | None, days: int, now: datetime) -> Origin:
+def last_known_source(evidence: Evidence, before: KnownVisit | None, days: int, now: datetime) -> Evidence:
     """Where a new visit comes from (R7, last non-direct): what its page view tells; if that is nothing, or overrides nothing, the last
     known source, with its click ids, of the visitor's visit before it, as long as the evidence of it is younger than so many days."""
     replaces = evidence.found and evidence.overrides
     if replaces or before is None or before.channel == DIRECT.channel:
-        return Origin(evidence.source, evidence.click_ids, None)
+        return evidence
     known_at = before.source_at or before.started_at
     if not days or now - known_at >= timedelta(days=days):
-        return Origin(evidence.source, evidence.click_ids, None)
-    kept = Source(before.channel, before.source, before.medium, before.campaign, before.term, before.content)
-    return Origin(kept, before.click_ids, known_at)
+        return evidence
+    known = Source(before.channel, before.source, before.medium, before.campaign, before.term, before.content)
+    return replace(evidence, source=known, click_ids=before.click_ids, known_at=known_at)
 
 
 def continues(visit: KnownVisit, evidence: Evidence, gap: timedelta, now: datetime) -> bool:
@@ -162,35 +134,38 @@ def last_visit_of(session: Session, project_id: int, visitor: str) -> KnownVisit
     return visit
 
 
-def begin_visit(
-    session: Session, project_id: int, visitor: str, view: PageView, now: datetime, origin: Origin | None = None
-) -> KnownVisit:
-    """Writes a new visit with the next visit number; without an origin it comes from where its page view says."""
-    origin = origin or Origin(view.evidence.source, view.evidence.click_ids, None)
-    values: dict[str, Any] = {
-        "project_id": project_id,
-        "visitor": visitor,
-        "started_at": now,
-        "span_started_at": now,
-        "last_sign_at": now,
-        "left": False,
-        "source_at": origin.source_at,
-        "page": view.page,
-        "referrer": view.referrer,
-        "source_key": origin.source.key,
-        "click_ids": {} if view.limited else dict(origin.click_ids),
-        "ga": {} if view.limited else dict(view.ga),
-        "address": view.address,
-        "region": view.region,
-        "counted": NOT_COUNTED,
-        "limited": view.limited,
-        "params": dict(view.params),
-        **origin.source.as_dict(),
-        **next_visit_number(session, project_id),
-    }
+def new_visit(project_id: int, visitor: str, view: PageView, evidence: Evidence, now: datetime) -> KnownVisit:
+    """The visit that begins with a page view, not yet written. A limited one keeps nothing that names a person (R14)."""
+    stored = without_identifiers if view.limited else str
+    return KnownVisit(
+        id=0,
+        project_id=project_id,
+        number=0,
+        visitor=visitor,
+        started_at=now,
+        span_started_at=now,
+        last_sign_at=now,
+        left=False,
+        source_key=evidence.source.key,
+        click_ids={} if view.limited else evidence.click_ids,
+        ga={} if view.limited else view.ga,
+        **evidence.source.as_dict(),
+        source_at=evidence.known_at,
+        page=stored(view.page)[:LONGEST_ADDRESS],
+        referrer=stored(view.referrer)[:LONGEST_ADDRESS],
+        address=view.address,
+        region=view.region,
+        limited=bool(view.limited),
+        params=view.params,
+    )
+
+
+def insert_visit(session: Session, visit: KnownVisit) -> KnownVisit:
+    """Writes a new visit with the next visit number of its project."""
+    values = {name: getattr(visit, name) for name in KnownVisit.__slots__}
+    values |= {"counted": NOT_COUNTED, **next_visit_number(session, visit.project_id)}
     [inserted] = _INSERT_VISIT.all(session, values)
-    values |= {"id": inserted.id, "number": inserted.number}
-    return KnownVisit(**{name: values[name] for name in KnownVisit.__slots__})
+    return replace(visit, id=inserted.id, number=inserted.number)
 
 
 @Statement

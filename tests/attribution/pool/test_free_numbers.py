@@ -12,9 +12,11 @@ from sqlalchemy import func, select, update
 
 from router.accounts.models import Project
 from router.attribution.models import Lease, PoolNumber
-from router.attribution.pool.leases import begins, read_groups, suffixes_by_number
+from router.attribution.pool.leases import begins
 from router.attribution.pool.membership import settle_free_numbers
 from router.attribution.pool.unplaced import shown_numbers
+from router.attribution.tracking.page_views import suffixes_by_number
+from router.attribution.tracking.schema import read_groups
 from router.db import Database
 from router.lib.phones import read_caller
 from router.scenarios.models import Scenario, TrackingNumber

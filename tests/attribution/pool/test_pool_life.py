@@ -25,10 +25,9 @@ from router.attribution.decide.candidates import weighed_candidates
 from router.attribution.decide.decision import decide
 from router.attribution.models import Lease, PoolNumber, Unserved, Visit
 from router.attribution.pool.membership import follow_numbers
-from router.attribution.pool.unplaced import Report
-from router.attribution.tracking.page_views import Arrival, mere_sign, page_viewed, sign_of_life, with_project
+from router.attribution.tracking.page_views import PageNumbers, keep_page, ping, view_page, with_project
 from router.attribution.tracking.projects import TagProject, find_tag_project
-from router.attribution.tracking.schema import read_posted_view
+from router.attribution.tracking.schema import Heartbeat, read_page_view
 from router.attribution.tracking.visitors import record_tap
 from router.db import Base, Database
 from router.lib.crypto import KeyRing
@@ -117,16 +116,11 @@ class PoolLife(RuleBasedStateMachine):
     @rule(person=PEOPLE, query=st.sampled_from(QUERIES))
     def somebody_views_a_page(self, person: int, query: str) -> None:
         self.tick()
-        posted = read_posted_view({"page": f"https://shop.example/{query}"})
-        view = posted.for_site(self.project.site, "")
+        view = read_page_view({"page": f"https://shop.example/{query}", "visitor": self.visitors.get(person)})
         before = self.pages.get(self.open.get(person, 0))
         kept_before = self.kept()
         idle_before = {scenario: self.idle_numbers(scenario) for scenario in self.scenarios}
-        arrival = self.doing(
-            lambda session, project: page_viewed(
-                session, KEYS, project, view, self.visitors.get(person), None, self.now
-            )
-        )
+        arrival = self.doing(lambda session, project: view_page(session, KEYS, project, view, self.now))
         visit_id, visitor = arrival.visit.id, arrival.visit.visitor
         assert self.visitors.setdefault(person, visitor) == visitor
         known = self.pages.get(visit_id)
@@ -180,7 +174,7 @@ class PoolLife(RuleBasedStateMachine):
         gone = {scenario for scenario in page.shown if (visit_id, scenario) not in kept}
         gone |= {one for one, e164 in page.waiting.items() if self.holders()[e164] != page.visitor}
         idle_before = {scenario: self.idle_numbers(scenario) for scenario in self.scenarios}
-        arrival = self.doing(lambda session, project: sign_of_life(session, project, visit_id, None, self.now))
+        arrival = self.doing(lambda session, project: keep_page(session, project, visit_id, Heartbeat(), self.now))
         assert arrival is not None
         changed = {one.scenario.id: one.e164 for one in arrival.numbers}
         told = {*changed, *arrival.withdrawn}
@@ -203,7 +197,7 @@ class PoolLife(RuleBasedStateMachine):
         again = page.given_back & said
         lost = page.lost | {one for one in page.shown if (visit_id, one) not in self.kept()}
         idle_before = {scenario: self.idle_numbers(scenario) for scenario in self.scenarios}
-        arrival = self.said(visit_id, Report(frozenset(said)), left)
+        arrival = self.said(visit_id, Heartbeat(shown=frozenset(said)), left)
         changed = {one.scenario.id: one.e164 for one in arrival.numbers} if arrival else {}
         told = {*changed, *arrival.withdrawn} if arrival else set()
         assert not arrival or missing <= set(arrival.withdrawn), "a number without a place is given back"
@@ -222,13 +216,11 @@ class PoolLife(RuleBasedStateMachine):
             page, last_sign=self.now, shown=shown, lost=still_lost, waiting=waiting, given_back=given_back
         )
 
-    def said(self, visit_id: int, report: Report, left: bool) -> Arrival | None:
+    def said(self, visit_id: int, report: Heartbeat, left: bool) -> PageNumbers | None:
         if not left:
-            return self.doing(
-                lambda session, project: sign_of_life(session, project, visit_id, None, self.now, report=report)
-            )
+            return self.doing(lambda session, project: keep_page(session, project, visit_id, report, self.now))
         with self.database.writing() as session:
-            assert mere_sign(session, self.project, visit_id, self.now, report, left=True)
+            assert ping(session, self.project, visit_id, report, self.now, left=True)
         return None
 
     def newest(self, visit_id: int) -> dict[int, str]:
@@ -255,13 +247,13 @@ class PoolLife(RuleBasedStateMachine):
     def somebody_sees_a_page_without_a_place(self, query: str) -> None:
         """His numbers are as idle and as much somebody's as before, as soon as his page has said so."""
         self.tick()
-        view = read_posted_view({"page": f"https://shop.example/{query}"}).for_site(self.project.site, "")
+        view = read_page_view({"page": f"https://shop.example/{query}"})
         before = self.rows()
-        arrival = self.doing(lambda session, project: page_viewed(session, KEYS, project, view, None, None, self.now))
+        arrival = self.doing(lambda session, project: view_page(session, KEYS, project, view, self.now))
         lent = {one.scenario.id for one in arrival.numbers if one.e164 != self.extras[one.scenario.id]}
         self.unserved |= {(arrival.visit.id, scenario) for scenario in set(self.scenarios) - lent}
         self.tick()
-        answer = self.said(arrival.visit.id, Report(frozenset()), False)
+        answer = self.said(arrival.visit.id, Heartbeat(shown=frozenset()), False)
         assert answer is not None
         assert set(answer.withdrawn) == lent
         after = self.rows()
@@ -285,7 +277,7 @@ class PoolLife(RuleBasedStateMachine):
         page = self.pages[visit_id]
         lost = {scenario for scenario in self.scenarios if (visit_id, scenario) not in self.kept()}
         with self.database.writing() as session:
-            assert mere_sign(session, self.project, visit_id, self.now, left=left)
+            assert ping(session, self.project, visit_id, Heartbeat(), self.now, left=left)
             for e164 in [] if left else page.shown.values():
                 record_tap(session, self.project.id, visit_id, e164, self.now)
         self.pages[visit_id] = replace(page, last_sign=self.now, lost=lost)

@@ -7,9 +7,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from router.attribution.models import Lease, Visit
-from router.attribution.tracking.page_views import Arrival, mere_sign, page_viewed, sign_of_life, with_project
+from router.attribution.tracking.page_views import PageNumbers, keep_page, ping, view_page, with_project
 from router.attribution.tracking.projects import TagProject
-from router.attribution.tracking.schema import read_posted_view
+from router.attribution.tracking.schema import Heartbeat, read_page_view
 from router.db import Database
 from router.lib.crypto import KeyRing
 from tests.world import NOON, make_project, make_scenario
@@ -30,10 +30,10 @@ def shop(database: Database) -> Database:
 def visit(database: Database, source: str, at: datetime, visitor: str | None = None) -> str:
     """A page view of a new visit; who it was."""
 
-    def viewed(session: Session, project: TagProject | None) -> Arrival:
+    def viewed(session: Session, project: TagProject | None) -> PageNumbers:
         assert project is not None
-        view = read_posted_view({"page": f"https://shop.example/?utm_source={source}"}).for_site(project.site, "")
-        return page_viewed(session, KEYS, project, view, visitor, None, at)
+        view = read_page_view({"page": f"https://shop.example/?utm_source={source}", "visitor": visitor})
+        return view_page(session, KEYS, project, view, at)
 
     return with_project(database, "k-shop", viewed).visit.visitor
 
@@ -105,7 +105,7 @@ def test_r8_an_early_page_of_a_visitor_that_lives_again_shares_with_who_came_mea
     def lives(session: Session, project: TagProject | None) -> None:
         assert project is not None
         assert first is not None
-        sign_of_life(session, project, first, None, NOON + 3.4 * MINUTE)
+        keep_page(session, project, first, Heartbeat(), NOON + 3.4 * MINUTE)
 
     with_project(shop, "k-shop", lives)
     assert leases(shop) == [MIXED, MIXED, MIXED, MIXED]
@@ -121,11 +121,11 @@ def test_r8_who_shared_before_and_lives_again_shares_with_who_came_back_meanwhil
 
     def taps(session: Session, project: TagProject | None) -> None:
         assert project is not None
-        mere_sign(session, project, first(session), NOON + 10 * MINUTE)
+        ping(session, project, first(session), Heartbeat(), NOON + 10 * MINUTE)
 
     def lives(session: Session, project: TagProject | None) -> None:
         assert project is not None
-        sign_of_life(session, project, first(session), None, NOON + 11 * MINUTE)
+        keep_page(session, project, first(session), Heartbeat(), NOON + 11 * MINUTE)
 
     with_project(shop, "k-shop", taps)
     visit(shop, "bing", NOON + 10.5 * MINUTE, other)

@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
+from router.attribution.clicks import IDENTIFIERS, without_identifiers
 from router.attribution.models import Visit
-from router.attribution.tracking.consent import IDENTIFIERS, Told, follow_consent, without_identifiers
+from router.attribution.tracking.consent import follow_consent
 from router.attribution.tracking.sources import read_evidence
 from router.attribution.tracking.visits import find_visit, record_sign
 from router.db import Database
@@ -165,7 +166,7 @@ def test_r14_a_process_that_read_the_visit_before_consent_was_withdrawn_brings_n
     evidence = read_evidence(AD, "", {}, lambda host: False)
     for seen in (stale, type(stale)(**{name: getattr(stale, name) for name in stale.__slots__} | {"click_ids": {}})):
         with shop.database.writing() as session:
-            follow_consent(session, seen, Told(limited=False, evidence=evidence))
+            follow_consent(session, seen, False, evidence)
             record_sign(session, seen, seen.last_sign_at, GA)
     assert names_nobody(stored(shop.database, first["visit"]))
 

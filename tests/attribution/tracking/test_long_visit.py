@@ -5,9 +5,9 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy.orm import Session
 
-from router.attribution.tracking.page_views import Arrival, page_viewed, sign_of_life, with_project
+from router.attribution.tracking.page_views import PageNumbers, keep_page, view_page, with_project
 from router.attribution.tracking.projects import TagProject
-from router.attribution.tracking.schema import read_posted_view
+from router.attribution.tracking.schema import Heartbeat, read_page_view
 from router.db import Database
 from router.lib.crypto import KeyRing
 from tests.world import NOON, make_project, make_scenario
@@ -23,19 +23,19 @@ def shop(database: Database) -> Database:
     return database
 
 
-def somebody_views(database: Database, at: datetime) -> Arrival:
-    def work(session: Session, project: TagProject | None) -> Arrival:
+def somebody_views(database: Database, at: datetime) -> PageNumbers:
+    def work(session: Session, project: TagProject | None) -> PageNumbers:
         assert project is not None
-        view = read_posted_view({"page": "https://shop.example/"}).for_site(project.site, "")
-        return page_viewed(session, KEYS, project, view, None, None, at)
+        view = read_page_view({"page": "https://shop.example/"})
+        return view_page(session, KEYS, project, view, at)
 
     return with_project(database, "k-shop", work)
 
 
-def lives(database: Database, visit_id: int, at: datetime) -> Arrival:
-    def work(session: Session, project: TagProject | None) -> Arrival:
+def lives(database: Database, visit_id: int, at: datetime) -> PageNumbers:
+    def work(session: Session, project: TagProject | None) -> PageNumbers:
         assert project is not None
-        found = sign_of_life(session, project, visit_id, None, at)
+        found = keep_page(session, project, visit_id, Heartbeat(), at)
         assert found is not None
         return found
 

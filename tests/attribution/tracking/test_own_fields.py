@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from router.attribution.models import Visit
-from router.attribution.tracking.consent import keep_params
-from router.attribution.tracking.own_fields import MOST_FIELDS, merged, read_params
+from router.attribution.tracking.consent import keep_params, merged
+from router.attribution.tracking.schema import MOST_FIELDS, read_params
 from router.attribution.tracking.visits import find_visit
 from router.db import Database
 from router.server import Server

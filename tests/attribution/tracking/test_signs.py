@@ -11,14 +11,16 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from router.attribution.models import Visit, VisitSpan
-from router.attribution.tracking.schema import read_posted_view
+from router.attribution.tracking.schema import read_page_view
+from router.attribution.tracking.sources import DIRECT, Evidence
 from router.attribution.tracking.visits import (
     LEFT_GRACE,
     OPEN_GAP,
     KnownVisit,
     Span,
-    begin_visit,
     find_visit,
+    insert_visit,
+    new_visit,
     record_sign,
 )
 from router.db import Base, Database
@@ -39,8 +41,9 @@ def begun(database: Database) -> KnownVisit:
         for table in reversed(Base.metadata.sorted_tables):
             session.execute(table.delete())
         project = make_project(session, key=f"k-{id(session)}")
-        view = read_posted_view({"page": "https://shop.example/"}).for_site(["shop.example"], "")
-        return begin_visit(session, project.id, "somebody", view, NOON)
+        view = read_page_view({"page": "https://shop.example/"})
+        direct = Evidence(DIRECT, {}, False)
+        return insert_visit(session, new_visit(project.id, "somebody", view, direct, NOON))
 
 
 def again(session: Session, visit: KnownVisit) -> KnownVisit:

@@ -24,9 +24,9 @@ from router.attribution.models import (
     VisitCounter,
     VisitSpan,
 )
-from router.attribution.tracking.page_views import page_viewed, sign_of_life, with_project
+from router.attribution.tracking.page_views import keep_page, view_page, with_project
 from router.attribution.tracking.projects import TagProject
-from router.attribution.tracking.schema import read_posted_view
+from router.attribution.tracking.schema import Heartbeat, read_page_view
 from router.carriers.base import InboundCall
 from router.lib.crypto import KeyRing
 from router.lib.phones import read_caller
@@ -83,11 +83,11 @@ class History:
         getattr(self, what.replace(" ", "_"))(which, how)
 
     def view(self, who: int, source: str) -> None:
-        view = read_posted_view({"page": f"https://shop.example/?utm_source={source}"}).for_site(["shop.example"], "")
+        view = read_page_view({"page": f"https://shop.example/?utm_source={source}", "visitor": self.visitors.get(who)})
 
         def viewed(session: Session, project: TagProject | None) -> str:
             assert project is not None
-            return page_viewed(session, KEYS, project, view, self.visitors.get(who), None, self.now).visit.visitor
+            return view_page(session, KEYS, project, view, self.now).visit.visitor
 
         self.visitors[who] = with_project(self.server.database, self.project.key, viewed)
 
@@ -98,7 +98,7 @@ class History:
 
         def signed(session: Session, project: TagProject | None) -> None:
             assert project is not None
-            sign_of_life(session, project, visit.id, None, self.now)
+            keep_page(session, project, visit.id, Heartbeat(), self.now)
 
         with_project(self.server.database, self.project.key, signed)
 
@@ -274,7 +274,7 @@ def test_r8_a_call_that_becomes_known_late_and_those_it_changes_are_counted(serv
         def viewed(session: Session, project: TagProject | None) -> None:
             assert project is not None
             page = {"page": f"https://shop.example/?utm_source={source}"}
-            page_viewed(session, KEYS, project, read_posted_view(page).for_site([], ""), None, None, at)
+            view_page(session, KEYS, project, read_page_view(page), at)
 
         with_project(server.database, "k-shop", viewed)
 

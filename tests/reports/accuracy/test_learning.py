@@ -8,9 +8,9 @@ from sqlalchemy import delete, insert, select, update
 
 from router.attribution.models import PoolNumber
 from router.attribution.pool.choice import CALLS_NEEDED, chance_after, learn
-from router.attribution.tracking.page_views import page_viewed
+from router.attribution.tracking.page_views import view_page
 from router.attribution.tracking.projects import find_tag_project
-from router.attribution.tracking.schema import read_posted_view
+from router.attribution.tracking.schema import read_page_view
 from router.attribution.tracking.sources import named_source
 from router.lib.crypto import KeyRing
 from router.reports.accuracy.learning import learn_survival, sure_calls
@@ -84,12 +84,12 @@ def test_r6_the_next_visit_is_lent_a_number_by_the_learned_curve(server: Server,
         own, other = numbers[0].e164, numbers[1].e164
 
     def shown(source: str) -> str:
-        view = read_posted_view({"page": f"https://shop.example/?utm_source={source}"}).for_site(["shop.example"], "")
+        view = read_page_view({"page": f"https://shop.example/?utm_source={source}"})
         with server.database.reading() as session:
             found = find_tag_project(session, "k-shop")
             assert found is not None
             keys = KeyRing(("a-key-of-sixteen-letters",))
-            [number] = page_viewed(session, keys, found, view, None, None, NOON).numbers
+            [number] = view_page(session, keys, found, view, NOON).numbers
         return number.e164
 
     assert shown("google") == own

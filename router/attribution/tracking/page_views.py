@@ -25,7 +25,7 @@ from router.attribution.pool.leases import (
     take_again,
     take_back,
 )
-from router.attribution.pool.unplaced import give_back, note_unplaced, record_in_its_place, record_shown
+from router.attribution.pool.unplaced import note_unplaced, record_in_its_place, record_shown, revert_lease
 from router.attribution.tracking.consent import follow_consent, record_heartbeat
 from router.attribution.tracking.projects import FREE_HOLD, TagProject, TagScenario, find_tag_project
 from router.attribution.tracking.schema import Groups, Heartbeat, PageView, Prefixes, belongs, is_own_host
@@ -281,7 +281,7 @@ def keep_page(
             continue
         if lease.returned and not lease.is_on(heartbeat.shown):
             continue
-        if lease.is_unplaced_on(heartbeat.shown) and give_back(session, lease, now):
+        if lease.is_unplaced_on(heartbeat.shown) and revert_lease(session, lease, now):
             withdrawn.append(lease.pool_id)
             continue
         scenario = pools.get(lease.pool_id)

@@ -20,7 +20,10 @@ from tests.scenarios.drafting import make_draft
 
 @furnishes
 def scenarios_numbers_and_calls(session: Session, actors: Cast) -> dict[str, Any]:
-    server = cast(Server, SimpleNamespace(registries={}))  # a scenario without parts asks its server for nothing else
+    settings = SimpleNamespace(geoip=None)
+    server = cast(
+        Server, SimpleNamespace(registries={}, settings=settings)
+    )  # all that a scenario without parts asks for
     return dict(make_life(session, server, actors.project, NOW))
 
 

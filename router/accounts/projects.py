@@ -26,7 +26,16 @@ from router.lib.formats import CURRENCIES
 from router.lib.phones import BadPhone, read_destination
 from router.lib.smtp import is_email_address
 from router.web.errors import Problem, within
-from router.web.network import MOST_HOSTS, BadHost, is_same_site, read_host, read_hosts, registrable_domain
+from router.web.network import (
+    MOST_HOSTS,
+    BadHost,
+    host_of,
+    host_of_pattern,
+    is_same_site,
+    read_host,
+    read_hosts,
+    registrable_domain,
+)
 
 PATH = re.compile(r"(/[A-Za-z0-9._~-]+)*")
 MOST_STAFF = 100
@@ -83,12 +92,7 @@ def _refusal(text: str) -> ValueError:
 
 def is_of_site(tag_address: str, site: Iterable[str]) -> bool:
     """Whether the tag's own address has the registrable domain of one of the site's hosts: else its cookie is a foreign one."""
-    host = _host_name(urlsplit(tag_address).netloc)
-    return any(is_same_site(host, _host_name(one.removeprefix("*."))) for one in site)
-
-
-def _host_name(netloc: str) -> str:
-    return urlsplit(f"//{netloc}").hostname or ""
+    return any(is_same_site(host_of(tag_address), host_of_pattern(pattern)) for pattern in site)
 
 
 def read_staff(typed: str | Iterable[str]) -> list[str]:

@@ -5,7 +5,6 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from router.accounts.models import Project
@@ -14,6 +13,7 @@ from router.attribution.models import Visit
 from router.attribution.tracking.schema import FIELD_NAME
 from router.lib.phones import country_of
 from router.voice.models import Call
+from router.web.network import host_of
 
 PLACE = re.compile(r"\{([^{}]*)\}")
 UNKNOWN_HERE = (
@@ -52,7 +52,7 @@ def placeholder_values(call: Call, visit: Visit | None, project: Project) -> dic
         "ip": visit.address if visit else "",
         "visitor_uid": visit.visitor if visit else "",
         "country": (country_of(call.caller) if call.caller else None) or "",
-        "domain": _host(page) or (project.site[0] if project.site else ""),
+        "domain": host_of(page) or (project.site[0] if project.site else ""),
         "date": _local(call.started_at, project.timezone),
     }
     values |= {name: str(visit.click_ids.get(name) or "") if visit else "" for name in CLICK_IDS}
@@ -86,13 +86,6 @@ def _is_param(name: str) -> bool:
 def fill(template: str, values: Mapping[str, str]) -> str:
     """The template with its values; values are never read as templates themselves."""
     return PLACE.sub(lambda place: values.get(place.group(1), ""), template)
-
-
-def _host(page: str) -> str:
-    try:
-        return urlsplit(page).hostname or ""
-    except ValueError:
-        return ""
 
 
 def _local(moment: datetime, timezone: str) -> str:

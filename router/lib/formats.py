@@ -102,7 +102,30 @@ def parse_money(text: str, currency: str) -> int:
     return -minor if amount["sign"] == "-" else minor
 
 
+GREATEST_ID = 2**63 - 1
+"""The greatest number that an id in the database can have."""
+
+
+def parse_int(text: str, least: int = 0, greatest: int = GREATEST_ID) -> int | None:
+    """The whole number of an address or a form, in ASCII digits; None when it is no such number or outside the bounds."""
+    if not (text.isascii() and text.isdigit() and len(text) <= 19):
+        return None
+    number = int(text)
+    return number if least <= number <= greatest else None
+
+
 AMOUNT = re.compile(r"(?P<sign>[+-]?)(?P<whole>[0-9]{1,13})(?:(?P<point>[.,])(?P<fraction>[0-9]{1,3}))?")
+
+
+def parse_country(text: str) -> str:
+    """A country's code in capitals.
+
+    Raises:
+        ValueError: it has not two letters.
+    """
+    if not (len(text) == 2 and text.isascii() and text.isalpha()):
+        raise ValueError("Write the country's code of two letters, like DE.")
+    return text.upper()
 
 
 def country_name(code: str) -> str:

@@ -24,8 +24,7 @@ from router.lib.formats import format_count, format_day, format_duration, format
 from router.reports.calls import find_call
 from router.reports.lease_history import Picture, picture_of, read_history
 from router.reports.overview import STATUS_WORDS, only_announced, say_source
-from router.scenarios.models import Scenario
-from router.scenarios.schema import DEFAULT_HOLD_SECONDS
+from router.scenarios.models import DEFAULT_HOLD_SECONDS, Scenario
 from router.voice.calls import CORRECTED, IMPORTED
 from router.voice.models import INTERNAL, Call, CallEvent, CallLeg
 from router.web.filters import phone

@@ -4,7 +4,7 @@ What the address of the call list asks for. A page passes over what cannot be us
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import BindParameter, ColumnElement, Select, bindparam, func, literal_column, or_, select
@@ -12,13 +12,14 @@ from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
 from router.attribution.tracking.sources import named_source
-from router.lib.formats import format_day
+from router.lib.dates import last_starts, start_of
+from router.lib.formats import format_day, parse_int
 from router.lib.phones import AmbiguousPhone, BadPhone, read_caller, read_phone, spellings_of_line
 from router.reports.expected import PERIODS, read_period
-from router.reports.overview import day_starts, say_channel
+from router.reports.overview import say_channel
 from router.scenarios.models import Scenario
 from router.voice.models import EXTERNAL, INTERNAL, Call
-from router.web.errors import GREATEST_ID, Problem
+from router.web.errors import Problem
 
 STATUSES = ("in_progress", "answered", "missed", "busy", "failed", "abandoned", "voicemail", "unknown")
 
@@ -189,9 +190,9 @@ def read_id(name: str, text: str) -> int | None:
     """
     if not text:
         return None
-    if not (text.isascii() and text.isdigit() and int(text[:20]) <= GREATEST_ID):
+    if (number := parse_int(text)) is None:
         raise Problem(422, f"“{name}” is the id of a {name}.", name)
-    return int(text)
+    return number
 
 
 def _moment(name: str, text: str, zone: str, days_later: int) -> datetime | None:
@@ -201,7 +202,7 @@ def _moment(name: str, text: str, zone: str, days_later: int) -> datetime | None
     try:
         if len(text) <= 10:
             day = date.fromisoformat(text) + timedelta(days=days_later)
-            return datetime.combine(day, time.min, ZoneInfo(zone)).astimezone(UTC)
+            return start_of(day, zone).astimezone(UTC)
         moment = datetime.fromisoformat(text.replace(" ", "+"))
         return (moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(zone))).astimezone(UTC)
     except (ValueError, OverflowError):
@@ -236,11 +237,10 @@ def page_filter(args: Args, project: Project, now: datetime) -> CallFilter:
     """A chosen period takes the place of own days."""
     status, scenario = args.get("status", ""), args.get("scenario", "")
     since, until = _days(args, project, now)
-    known = scenario.isascii() and scenario.isdigit() and 0 < int(scenario[:20]) <= GREATEST_ID
     return CallFilter(
         status=status if status in STATUSES else None,
         kind=kind if (kind := args.get("kind", "")) in KINDS else None,
-        scenario=int(scenario) if known else None,
+        scenario=parse_int(scenario, least=1),
         since=since,
         until=until,
         party=_party(args.get("q", ""), project.country),
@@ -251,7 +251,7 @@ def page_filter(args: Args, project: Project, now: datetime) -> CallFilter:
 
 def _days(args: Args, project: Project, now: datetime) -> tuple[datetime | None, datetime | None]:
     if days := PERIODS.get(args.get("period", "")):
-        return day_starts(project.timezone, now, days)[0], None
+        return last_starts(now, project.timezone, days)[0], None
     own = {name: args.get(name, "") for name in ("from", "to")}
     if not any(own.values()):
         return None, None

@@ -5,11 +5,11 @@ The period that a report is about: days of the project's time zone, and the peri
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from math import ceil, sqrt
 from typing import Any, TypeVar
-from zoneinfo import ZoneInfo
 
+from router.lib.dates import date_of, days_before, start_of
 from router.web.errors import Problem
 
 Row = TypeVar("Row", bound=Hashable)
@@ -102,17 +102,17 @@ class Period:
 
     @property
     def since(self) -> datetime:
-        return _start(self.first, self.zone)
+        return start_of(self.first, self.zone)
 
     @property
     def until(self) -> datetime:
         """Where it ends: the start of the day after."""
-        return _start(self.last + timedelta(days=1), self.zone)
+        return start_of(self.last + timedelta(days=1), self.zone)
 
     @property
     def last_moment(self) -> datetime:
         """A moment of its last day."""
-        return _start(self.last, self.zone)
+        return start_of(self.last, self.zone)
 
     @property
     def goes_on(self) -> bool:
@@ -120,20 +120,19 @@ class Period:
 
     @property
     def before_since(self) -> datetime:
-        return _start(self.first - timedelta(days=self.days), self.zone)
+        return start_of(self.first - timedelta(days=self.days), self.zone)
 
     @property
     def before_until(self) -> datetime:
         """The period before has as many days; while this one goes on, it is counted up to the same time of day."""
         if not self.goes_on:
             return self.since
-        here = self.now.astimezone(ZoneInfo(self.zone))
-        return datetime.combine(here.date() - timedelta(days=self.days), here.time(), here.tzinfo).astimezone(UTC)
+        return days_before(self.now, self.zone, self.days).astimezone(UTC)
 
     @property
     def name(self) -> str:
         """Of PERIODS, when it is one of these as seen today; else empty."""
-        today = self.now.astimezone(ZoneInfo(self.zone)).date()
+        today = date_of(self.now, self.zone)
         named = {days: name for name, days in PERIODS.items()}
         return named.get(self.days, "") if self.last == today else ""
 
@@ -144,7 +143,7 @@ def read_period(args: Mapping[str, str], zone: str, now: datetime) -> Period:
     Raises:
         Problem: 422 naming the parameter that cannot be used.
     """
-    today = now.astimezone(ZoneInfo(zone)).date()
+    today = date_of(now, zone)
     first, last = _day("from", args.get("from", "")), _day("to", args.get("to", ""))
     if first or last:
         return _own(first or last or today, last or max(today, first or today), zone, now)
@@ -172,7 +171,3 @@ def _day(name: str, text: str) -> date | None:
     if not 2000 <= day.year <= 2200:
         raise Problem(422, f"“{name}” is a day between 2000 and 2200.", name)
     return day
-
-
-def _start(day: date, zone: str) -> datetime:
-    return datetime.combine(day, time.min, ZoneInfo(zone))

@@ -4,7 +4,7 @@ What calls and marketing sources are called on pages."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, time, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
 from router.integrations.models import Delivery, DestinationHealth, Integration
+from router.lib.dates import days_before, last_starts
 from router.lib.formats import format_exact_moment
 from router.lib.phones import line_of, spellings_of_line
 from router.scenarios.models import Scenario
@@ -38,20 +39,11 @@ class DayFigures:
         return self.calls[-1]
 
 
-def day_starts(zone: str, now: datetime, days: int) -> list[datetime]:
-    """The beginnings of the last days in a time zone, today's last; days of 23 and 25 hours are as long as they are."""
-    today = now.astimezone(ZoneInfo(zone)).date()
-    return [
-        datetime.combine(today - timedelta(days=back), time.min, ZoneInfo(zone)) for back in range(days - 1, -1, -1)
-    ]
-
-
 def day_figures(session: Session, project: Project, now: datetime) -> DayFigures:
     """Counted in one statement."""
-    starts = day_starts(project.timezone, now, DAYS)
+    starts = last_starts(now, project.timezone, DAYS)
     ends = [*starts[1:], now + timedelta(days=1)]
-    here = now.astimezone(ZoneInfo(project.timezone))
-    same_time = datetime.combine(here.date() - timedelta(days=7), here.time(), ZoneInfo(project.timezone))
+    same_time = days_before(now, project.timezone, 7)
     within = [(Call.started_at >= start) & (Call.started_at < end) for start, end in zip(starts, ends, strict=True)]
     wanted = [func.sum(case((day, 1), else_=0)) for day in within]
     wanted += [func.sum(case((day & Call.status.in_(LOST), 1), else_=0)) for day in within]

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 from flask import Blueprint, Response, flash, redirect, render_template, request, url_for
@@ -37,6 +37,7 @@ from router.attribution.tag.install import (
 )
 from router.attribution.tracking.crawlers import STAFF, crawler_views, write_counts
 from router.attribution.tracking.schema import belongs, host_and_port
+from router.attribution.upkeep.rules import TOO_LOW
 from router.integrations.labels import DELIVERY_STATES
 from router.lib.phones import international, national, same_line
 from router.reports.call_detail import how_sure, read_receipt, reasons_of
@@ -77,7 +78,7 @@ from router.web.api import rows_by_time
 from router.web.charts import BarRow, bar_chart
 from router.web.errors import Problem
 from router.web.layout import Section, add_section, address_with
-from router.web.network import registrable_domain
+from router.web.network import host_of_pattern, registrable_domain
 
 reports_pages = guard(Blueprint("reports", __name__), Audience.PEOPLE, require_person)
 
@@ -111,6 +112,7 @@ def overview() -> str:
             weekday=f"{now.astimezone(ZoneInfo(project.timezone)):%A}",
             waiting=not_called_back(session, project, now),
             scenarios=shown_scenarios(session, project),
+            too_low=TOO_LOW,
             failures=failures(session, project),
             forecast=project_forecast(session, server, project, now),
             unpaid=number_figures(session, project.id, now).grace,
@@ -373,14 +375,14 @@ def show() -> str:
 def _texts(project: Project, server_address: str) -> dict[str, Any]:
     """What there is to copy, with the address from which the project's tag comes."""
     base_url = project.tag_address or server_address
-    host = urlsplit(f"//{project.site[0].removeprefix('*.')}").hostname or ""
+    domain = registrable_domain(host_of_pattern(project.site[0])) or "example.com"
     return {
         "snippet": snippet(base_url, project.key),
         "script": script_address(base_url, project.key),
         "csp": "\n".join(f"{directive} {origin};" for directive, origin in csp_lines(base_url).items()),
         "recipes": recipes(base_url, project.key),
-        "proxies": proxies(server_address, registrable_domain(host) or "example.com"),
-        "domain": registrable_domain(host) or "example.com",
+        "proxies": proxies(server_address, domain),
+        "domain": domain,
         "page_of_site": f"https://{project.site[0].removeprefix('*.')}/",
         "consent": CONSENT,
         "scripting": SCRIPTING,

@@ -4,7 +4,7 @@ What enabling a scenario would buy and cost, and what is missing for it (R2, R4)
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, TypeVar
 
 from sqlalchemy import func, select, update
@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from router.accounts.ledger import BalanceTooLow, lock_balance, price_of
 from router.accounts.models import Project
 from router.lib.formats import format_money
+from router.scenarios.billing.paid_time import PAID_TIME
 from router.scenarios.documents import scenario_document
 from router.scenarios.lint.rules import Finding, lint
 from router.scenarios.models import NumberBatch, NumberOrder, Scenario, TrackingNumber
@@ -22,8 +23,6 @@ from router.scenarios.numbers.search import open_shop, search_numbers
 from router.server import Server
 from router.web.access import Actor
 from router.web.errors import Problem
-
-PAID_AT_ONCE = timedelta(days=7)
 
 
 @dataclass(frozen=True)
@@ -113,7 +112,7 @@ def _owed_periods(session: Session, scenario: Scenario, now: datetime) -> int:
         TrackingNumber.owned_elsewhere.is_(False),
         TrackingNumber.releasing_at.is_(None),
     )
-    return sum((now - end) // PAID_AT_ONCE + 1 for end in session.scalars(ended) if end is not None)
+    return sum((now - end) // PAID_TIME + 1 for end in session.scalars(ended) if end is not None)
 
 
 Result = TypeVar("Result")

@@ -20,6 +20,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from router.db import Base, BigId
 
+DEFAULT_HOLD_SECONDS = 150
+"""For how long a visitor keeps a number after the last heartbeat (R6)."""
+
 
 class Scenario(Base):
     """A set of rules: which numbers, where calls go, what is replaced on the page, and who is told (R1)."""
@@ -34,7 +37,7 @@ class Scenario(Base):
     aim: Mapped[str] = mapped_column(String(10), default="visit")
     exhausted: Mapped[str] = mapped_column(String(10), default="share")
     """What happens when every number is active (R6): share, overflow (its overflow number is shown) or keep (the page's own)."""
-    hold_seconds: Mapped[int] = mapped_column(default=150)
+    hold_seconds: Mapped[int] = mapped_column(default=DEFAULT_HOLD_SECONDS)
     """For how long after the last sign of life a visit counts as active."""
     tagging: Mapped[dict[str, Any]]
     """`{selectors: [css], replace: [number as written on the page], format: mask}`"""

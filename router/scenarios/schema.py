@@ -13,10 +13,10 @@ from pydantic_core import PydanticCustomError
 from pydantic_core.core_schema import ValidationInfo
 
 from router.lib.phones import BadPhone, read_destination, read_phone
+from router.lib.formats import parse_country
 from router.scenarios.flows import DEFAULT_RING_SECONDS
 from router.scenarios.matching import format_error, pattern_error, region_error, replace_error, selector_error
-
-DEFAULT_HOLD_SECONDS = 150
+from router.scenarios.models import DEFAULT_HOLD_SECONDS
 
 MOST_TO_BUY = 100
 """More than this is bought in several turns, so that no transaction writes more than some hundred rows."""
@@ -66,9 +66,7 @@ def _digits(text: str) -> str:
 
 
 def _country(text: str) -> str:
-    if text and not (text.isascii() and text.isalpha() and len(text) == 2):
-        raise ValueError("Write the country's code of two letters, like DE.")
-    return text.upper()
+    return parse_country(text) if text else ""
 
 
 def _e164(text: str, info: ValidationInfo) -> str:

@@ -15,7 +15,7 @@ from werkzeug.wrappers import Response
 
 from router.accounts.models import Project
 from router.accounts.sessions import require_person
-from router.lib.formats import format_count, format_money
+from router.lib.formats import format_count, format_money, parse_int
 from router.scenarios.deletion import delete_with_numbers, fate_of
 from router.scenarios.documents import numbers_by_scenario
 from router.scenarios.lint.rules import Attention, attention_of, unpaid_sentence
@@ -86,7 +86,7 @@ def read_query(args: Mapping[str, str]) -> TableQuery:
         status=status if status in ("on", "off") else "",
         kind=kind if kind in KINDS else "",
         order=order if order.removeprefix("-") in SORTS else "-created",
-        limit=min(int(limit), GREATEST_PAGE) if limit.isascii() and limit.isdigit() and 0 < len(limit) < 4 else PAGE,
+        limit=min(parse_int(limit, least=1) or PAGE, GREATEST_PAGE),
         next=args.get("next", ""),
     )
 

@@ -14,13 +14,11 @@ from router.attribution.planner.traffic import PastCall
 from router.carriers.base import InboundCall
 from router.db import table_of
 from router.lib.phones import same_line
-from router.scenarios.models import CallFlow, Scenario, TrackingNumber
-from router.scenarios.schema import DEFAULT_HOLD_SECONDS
+from router.scenarios.flows import DEFAULT_RING_SECONDS
+from router.scenarios.models import DEFAULT_HOLD_SECONDS, CallFlow, Scenario, TrackingNumber
 from router.statements import Row, Statement
 from router.voice.internal import own_lines
 from router.voice.models import EXTERNAL, Call
-
-DEFAULT_RING_SECONDS = 20
 
 
 @dataclass(frozen=True, slots=True)

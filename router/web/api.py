@@ -18,9 +18,10 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from werkzeug.routing import Rule
 
 from router import __version__
+from router.lib.formats import parse_int
 from router.server import current_server
 from router.web.access import Audience, audience_of
-from router.web.errors import GREATEST_ID, Problem
+from router.web.errors import Problem
 
 Model = TypeVar("Model", bound=BaseModel)
 Row = TypeVar("Row")
@@ -128,11 +129,10 @@ def rows_by_time(
 
 
 def read_limit(text: str) -> int:
-    if not text:
-        return LIMIT
-    if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= GREATEST_LIMIT):
+    limit = parse_int(text, 1, GREATEST_LIMIT) if text else LIMIT
+    if limit is None:
         raise Problem(422, f"“limit” is a number from 1 to {GREATEST_LIMIT}.", "limit")
-    return int(text)
+    return limit
 
 
 def make_cursor(last: int) -> str:
@@ -148,9 +148,9 @@ def read_cursor(cursor: str) -> int:
         text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
     except (binascii.Error, ValueError):
         text = ""
-    if not text.isdigit() or len(text) > 19 or int(text) > GREATEST_ID:
+    if (last := parse_int(text)) is None:
         raise Problem(422, "“next” is not one that this list gave.", "next")
-    return int(text)
+    return last
 
 
 View = TypeVar("View", bound=Callable[..., Any])

@@ -14,10 +14,9 @@ from flask import Request, Response
 from werkzeug.routing import IntegerConverter, Map
 
 from router.config import Networks
+from router.lib.formats import GREATEST_ID
 
 BODY_LIMIT = 64 * 1024
-GREATEST_ID = 2**63 - 1
-
 log = structlog.get_logger(__name__)
 
 

@@ -57,6 +57,20 @@ def read_host(text: str) -> str:
     return host
 
 
+def host_of(address: str) -> str:
+    """The host of an http(s) address, case-folded, without its port; empty when there is none."""
+    try:
+        parts = urlsplit(address)
+        return (parts.hostname or "").rstrip(".") if parts.scheme in ("http", "https") else ""
+    except ValueError:
+        return ""
+
+
+def host_of_pattern(pattern: str) -> str:
+    """`example.com` for `*.example.com:8080`, as a project names its site."""
+    return urlsplit(f"//{pattern.removeprefix('*.')}").hostname or ""
+
+
 def _ascii(hostname: str) -> str:
     if ":" in hostname:
         return f"[{hostname}]"

@@ -8,7 +8,8 @@ from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
 from router.db import Database
-from router.reports.overview import day_figures, day_starts, not_called_back
+from router.lib.dates import last_starts
+from router.reports.overview import day_figures, not_called_back
 from router.scenarios.models import TrackingNumber
 from router.server import Server
 from tests.pages import words_of
@@ -33,7 +34,7 @@ def test_days_are_those_of_the_projects_time_zone(database: Database, cast: Cast
 
 
 def test_a_day_of_25_hours_is_one_day() -> None:
-    starts = day_starts("Europe/Berlin", datetime(2026, 10, 26, 12, tzinfo=UTC), 3)
+    starts = last_starts(datetime(2026, 10, 26, 12, tzinfo=UTC), "Europe/Berlin", 3)
     assert [start.astimezone(UTC).hour for start in starts] == [22, 22, 23]
 
 

@@ -11,7 +11,7 @@ from router.accounts.models import AuditEntry, Project
 from router.accounts.own_numbers import written
 from router.accounts.projects import ProjectValues, TagValues, change_project, differences, known_here
 from router.accounts.views.projects import errors_of, project_choices
-from router.lib.formats import parse_money, plain_money
+from router.lib.formats import parse_int, parse_money, plain_money
 from router.lib.phones import read_caller
 from router.server import current_server
 from router.web.access import Audience, current_actor, current_project, guard, needs
@@ -41,7 +41,7 @@ def change() -> Response | tuple[str, int]:
         typed = values | {"number_price_minor": _price(before, typed_price)}
         clean = parse(ProjectValues, kept | typed, known_here(server.settings))
         with server.database.writing() as session:
-            change_project(session, before.id, int(version) if version.isdecimal() else -1, clean)
+            change_project(session, before.id, parse_int(version) or -1, clean)
             audit.record(
                 session,
                 current_actor(),

@@ -10,6 +10,7 @@ from router.accounts import audit, sessions
 from router.accounts.models import Project
 from router.accounts.projects import ProjectValues, TagValues, change_project, differences, is_staff, known_here
 from router.accounts.views.projects import errors_of
+from router.lib.formats import parse_int
 from router.server import current_server
 from router.web.access import Audience, current_actor, current_project, guard
 from router.web.api import parse
@@ -37,7 +38,7 @@ def change() -> Response | tuple[str, int]:
     if add_mine:
         values["staff_addresses"] = f"{values.get('staff_addresses', '')}\n{client_group(_mine())}"
     try:
-        _save(before, int(version) if version.isdecimal() else -1, values)
+        _save(before, parse_int(version) or -1, values)
     except Problem as problem:
         errors = errors_of(problem) if problem.status == 422 else {"": problem.detail}
         return _form(_stored(before) | values | {"version": version}, errors), problem.status

@@ -31,13 +31,13 @@ from router.attribution.planner.plan import (
     trust,
 )
 from router.attribution.planner.schema import PlanDocument, TrafficShape
-from router.lib.formats import format_count, format_percent
+from router.lib.formats import GREATEST_ID, format_count, format_percent
 from router.scenarios.models import Scenario
 from router.scenarios.service import find_scenario
 from router.server import Server, current_server
 from router.web.access import Audience, current_project, guard
 from router.web.api import described, parse
-from router.web.errors import GREATEST_ID, Problem, read_json
+from router.web.errors import Problem, read_json
 from router.web.filters import values_of
 
 plan_pages = guard(

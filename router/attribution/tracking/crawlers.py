@@ -27,7 +27,6 @@ from functools import cache, lru_cache
 from ipaddress import ip_network
 from threading import Lock
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import structlog
 from crawleruseragents import CRAWLER_USER_AGENTS_DATA
@@ -44,6 +43,7 @@ from router.accounts.tokens import require_token
 from router.attribution.models import CrawlerDay
 from router.attribution.tracking.projects import TagProject
 from router.db import Database, dialect_insert
+from router.lib.dates import day_of, last_days
 from router.server import Server, current_server
 from router.web.access import Audience, current_project, guard
 from router.web.api import described, make_cursor, read_cursor, read_limit
@@ -297,12 +297,12 @@ def write_counts(server: Server) -> None:
 def _add(session: Session, waiting: Mapping[Seen, int]) -> None:
     keys = {seen.key for seen in waiting}
     projects = select(Project.key, Project.id, Project.timezone).where(Project.key.in_(keys))
-    known = {key: (project_id, ZoneInfo(timezone)) for key, project_id, timezone in session.execute(projects)}
+    known = {row.key: row for row in session.execute(projects)}
     days: Counter[tuple[int, str, str]] = Counter()
     for seen, views in waiting.items():
         if seen.key in known:
-            project_id, timezone = known[seen.key]
-            days[project_id, seen.minute.astimezone(timezone).date().isoformat(), seen.kind] += views
+            project = known[seen.key]
+            days[project.id, day_of(seen.minute, project.timezone), seen.kind] += views
     for (project_id, day, kind), views in sorted(
         days.items()
     ):  # always in this order, so that processes never wait for one another
@@ -313,10 +313,10 @@ def _add(session: Session, waiting: Mapping[Seen, int]) -> None:
 
 def crawler_views(session: Session, project: Project, now: datetime, days: int = 7) -> dict[str, int]:
     """Page views without a visit today and in the days before, by kind."""
-    first = now.astimezone(ZoneInfo(project.timezone)).date() - timedelta(days=days - 1)
+    first = last_days(now, project.timezone, days)[0]
     rows = session.execute(
         select(CrawlerDay.kind, func.sum(CrawlerDay.views))
-        .where(CrawlerDay.project_id == project.id, CrawlerDay.day >= first.isoformat())
+        .where(CrawlerDay.project_id == project.id, CrawlerDay.day >= first)
         .group_by(CrawlerDay.kind)
     )
     return dict.fromkeys(KINDS, 0) | {kind: int(views) for kind, views in rows}

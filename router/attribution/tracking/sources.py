@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 from router.attribution.clicks import AD_SIGNS, CLICK_IDS, FREE_SIGNS, WITHHELD, network_of
 from router.attribution.tracking.parameters import decode, read_parameters
@@ -21,6 +20,7 @@ from router.attribution.tracking.referrers import (
     owner_of,
 )
 from router.attribution.tracking.unwanted_referrals import is_on_the_way, unwanted
+from router.web.network import host_of
 
 LONGEST_VALUE = 200
 LONGEST_CLICK_ID = 500
@@ -232,12 +232,3 @@ def _host_of_referrer(referrer: str) -> str:
     if referrer[: len(APP_SCHEME)].casefold() == APP_SCHEME:
         return APPS.get(referrer[len(APP_SCHEME) :].partition("/")[0].casefold(), "")
     return host_of(referrer)
-
-
-def host_of(address: str) -> str:
-    """The host of an http(s) address, case-folded, without its port; empty when there is none."""
-    try:
-        parts = urlsplit(address)
-        return (parts.hostname or "").rstrip(".") if parts.scheme in ("http", "https") else ""
-    except ValueError:
-        return ""

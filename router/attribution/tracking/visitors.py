@@ -7,7 +7,6 @@ Taps: a visitor who taps a number on a page is about to call it (R7)."""
 
 import base64
 import binascii
-import re
 import secrets
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -23,6 +22,7 @@ from router.attribution.tracking.projects import TagProject
 from router.attribution.tracking.schema import belongs, host_and_port
 from router.db import insert_new
 from router.lib.crypto import KeyRing
+from router.lib.phones import E164
 from router.scenarios.models import TrackingNumber
 from router.web.errors import Problem
 from router.web.network import is_same_site, registrable_domain
@@ -111,9 +111,6 @@ def _set_cookie(response: Response, project: TagProject, domain: str | None, vis
     secure = urlsplit(project.tag_address).scheme == "https"
     name = f"router_visitor_{project.key}"
     response.set_cookie(name, visitor, max_age=KEPT_FOR, domain=domain, secure=secure, samesite="Lax")
-
-
-E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 
 
 def read_tapped(body: Mapping[str, Any]) -> str:

@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session
 from router.accounts.ledger import price_of
 from router.accounts.models import LedgerEntry, Project
 from router.attribution.models import PoolNumber, UpkeepRun
-from router.attribution.upkeep.rules import QUIET, Decision, Limits, PoolNumberFacts, decide
+from router.attribution.upkeep.rules import Decision, Limits, PoolNumberFacts, decide
+from router.scenarios.billing.paid_time import QUIET
 from router.scenarios.billing.rent import CALLS
 from router.scenarios.models import OPEN, NumberBatch, NumberOrder, Scenario, TrackingNumber
 from router.scenarios.numbers.release import active_numbers

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from router.accounts.mail import write_mail
 from router.accounts.models import Project
 from router.lib.formats import format_count, format_money
+from router.scenarios.billing.paid_time import QUIET
 from router.scenarios.models import Scenario
 
 TOO_LOW = 90
@@ -18,8 +19,6 @@ TOO_LOW = 90
 STEP_PERCENT = 5
 PAID_LEFT = timedelta(hours=24)
 """Only numbers with less paid time left are given back, so that no paid day is thrown away and no new number goes."""
-QUIET = timedelta(days=30)
-"""A number that was called since stays."""
 
 
 @dataclass(frozen=True, slots=True)

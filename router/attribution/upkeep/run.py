@@ -5,9 +5,8 @@ Which numbers upkeep buys: such as the pool has already, of the same country and
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, time, timedelta
+from datetime import datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import phonenumbers
 import structlog
@@ -24,6 +23,7 @@ from router.carriers import shop_of
 from router.carriers.base import ShopError
 from router.config import SettingsError
 from router.db import insert_new
+from router.lib.dates import date_of, day_of, start_of
 from router.lib.phones import country_of
 from router.scenarios.models import Scenario, TrackingNumber
 from router.scenarios.numbers.orders import taken_numbers, wait_for_arrivals
@@ -129,24 +129,16 @@ def due_scenarios(server: Server, now: datetime, project_id: int | None = None) 
             UpkeepRun.job == JOB, UpkeepRun.at > now - timedelta(days=3)
         )
         done = {(scenario_id, day) for scenario_id, day in session.execute(recent)}
-    return [row.id for row in rows if (row.id, day_of(row.timezone, now)) not in done]
+    return [row.id for row in rows if (row.id, day_of(now, row.timezone)) not in done]
 
 
 _WITH_UPKEEP = (Scenario.upkeep_on, Scenario.enabled, Scenario.deleted_at.is_(None))
 
 
-def day_of(zone: str, now: datetime) -> str:
-    return now.astimezone(ZoneInfo(zone)).date().isoformat()
-
-
-def _begin_of_day(zone: str, now: datetime) -> datetime:
-    return datetime.combine(now.astimezone(ZoneInfo(zone)).date(), time.min, ZoneInfo(zone))
-
-
 def plan_upkeep(session: Session, server: Server, project: Project, scenario: Scenario, now: datetime) -> Planned:
     """The decision as it would be made now; nothing is written and nobody outside is asked."""
     facts = read_pool(session, server, project, scenario, numbers_needed(session, scenario, now), now)
-    return Planned(scenario, day_of(project.timezone, now), facts, facts.decide(now))
+    return Planned(scenario, day_of(now, project.timezone), facts, facts.decide(now))
 
 
 def run_upkeep(server: Server, scenario_id: int, now: datetime) -> UpkeepRun | None:
@@ -166,7 +158,7 @@ def run_upkeep(server: Server, scenario_id: int, now: datetime) -> UpkeepRun | N
         try:
             offers = find_numbers(server, search, planned.decision.count)
         except (ShopError, SettingsError) as error:
-            if now < _begin_of_day(project.timezone, now) + PATIENCE:
+            if now < start_of(date_of(now, project.timezone), project.timezone) + PATIENCE:
                 log.warning("upkeep_waits_for_the_carrier", scenario=scenario_id, why=str(error))
                 return None
             trouble = f"The carrier could not be asked: {error}"
@@ -252,7 +244,7 @@ def _buy(
 def todays_run(session: Session, project: Project, scenario: Scenario, now: datetime) -> UpkeepRun | None:
     return session.scalar(
         select(UpkeepRun).where(
-            UpkeepRun.job == JOB, UpkeepRun.scenario_id == scenario.id, UpkeepRun.day == day_of(project.timezone, now)
+            UpkeepRun.job == JOB, UpkeepRun.scenario_id == scenario.id, UpkeepRun.day == day_of(now, project.timezone)
         )
     )
 

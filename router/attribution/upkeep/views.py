@@ -16,14 +16,15 @@ from router.accounts.sessions import require_person
 from router.accounts.tokens import require_token
 from router.attribution.models import UpkeepRun
 from router.attribution.upkeep.facts import most_numbers, pool_size, spent_by_upkeep
-from router.attribution.upkeep.run import check_may_run, day_of, plan_upkeep, run_document, run_upkeep, todays_run
-from router.lib.formats import parse_money, plain_money
+from router.attribution.upkeep.run import check_may_run, plan_upkeep, run_document, run_upkeep, todays_run
+from router.lib.dates import day_of
+from router.lib.formats import GREATEST_ID, parse_int, parse_money, plain_money
 from router.scenarios.models import Scenario
 from router.scenarios.service import change_scenario, find_scenario, present_scenarios, switch_upkeep
 from router.server import current_server
 from router.web.access import Audience, current_actor, current_project, guard
 from router.web.api import described, parse, rows_of
-from router.web.errors import GREATEST_ID, Problem, Refused, read_json
+from router.web.errors import Problem, Refused, read_json
 from router.web.filters import values_of
 
 upkeep_pages = guard(
@@ -94,9 +95,8 @@ def _read_limits(values: dict[str, str], currency: str) -> dict[str, int | None]
     errors: dict[str, str] = {}
     found: dict[str, int | None] = {"max_numbers": None, "spending_limit_minor": None}
     if text := values.get("max_numbers", "").strip():
-        if text.isascii() and text.isdigit() and len(text) < 6:
-            found["max_numbers"] = int(text)
-        else:
+        found["max_numbers"] = parse_int(text, greatest=99_999)
+        if found["max_numbers"] is None:
             errors["max_numbers"] = "Write a whole number, like 40."
     if text := values.get("spending_limit_minor", "").strip():
         try:
@@ -141,7 +141,7 @@ def _facts(session: Session, scenario: Scenario) -> dict[str, Any]:
         "price": price,
         "spent": spent_by_upkeep(session, scenario, price, server.now()) if price else 0,
         "twice": most_numbers(scenario, numbers) if scenario.upkeep_max_numbers is None else None,
-        "today": day_of(project.timezone, server.now()),
+        "today": day_of(server.now(), project.timezone),
     }
 
 
@@ -239,9 +239,9 @@ def _run(project: Project, scenario: Scenario) -> dict[str, Any] | None:
 
 
 def _id(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text[:20]) <= GREATEST_ID):
+    if (number := parse_int(text)) is None:
         raise Problem(422, "“scenario” is the id of a scenario.", "scenario")
-    return int(text)
+    return number
 
 
 def _titles(session: Session, ids: set[int]) -> dict[int, str]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from router.integrations.odoo.client import OdooClient, exactly
+from router.lib.formats import parse_int
 
 MOST_NAMESAKES = 20
 
@@ -37,7 +38,7 @@ def responsible_user(client: OdooClient, config: Mapping[str, Any]) -> tuple[Odo
 def _look_up(client: OdooClient, name: str) -> tuple[OdooUser | None, str]:
     """By id, login or e-mail; else the reason why not."""
     terms: list[Any] = [["login", "=ilike", exactly(name)], ["email", "=ilike", exactly(name)]]
-    number = int(name) if name.isascii() and name.isdigit() and len(name) < 10 else None
+    number = parse_int(name, greatest=2**31 - 1)
     if number is not None:
         terms.insert(0, ["id", "=", number])
     found = client.search(

@@ -11,6 +11,7 @@ from router.integrations.base import DeliveryError, Message
 from router.integrations.leads import FoundLead, lead_to_add_to
 from router.integrations.matching import Match, digit_rows, match
 from router.integrations.odoo.client import OdooClient
+from router.lib.formats import parse_int
 from router.lib.phones import spellings_of_line
 
 LEAD, PARTNER = "crm.lead", "res.partner"
@@ -34,8 +35,7 @@ class Found:
 
 def known_lead(message: Message) -> int | None:
     """The lead that stands for this caller, from an earlier call."""
-    known = message.known_lead or ""
-    return int(known) if known.isdigit() else None
+    return parse_int(message.known_lead or "")
 
 
 class OdooSearch:

@@ -7,6 +7,7 @@ from router.lib.phones.lines import MOST_SPELLINGS, line_of, same_line, spelling
 from router.lib.phones.masking import masked
 from router.lib.phones.page import forms, parts, spellings
 from router.lib.phones.reading import (
+    E164,
     AmbiguousPhone,
     BadPhone,
     Caller,
@@ -32,6 +33,7 @@ from router.lib.phones.texts import numbers_in
 from router.lib.phones.withheld import is_withheld
 
 __all__ = [
+    "E164",
     "MOST_SPELLINGS",
     "AmbiguousPhone",
     "BadPhone",

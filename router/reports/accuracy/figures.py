@@ -7,9 +7,8 @@ What a scenario's accuracy page and its API answer: the last days, and what was 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from datetime import date, datetime, time, timedelta
+from datetime import datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import ColumnElement, Select, and_, case, func, literal, or_, select, union_all
 from sqlalchemy.orm import InstrumentedAttribute, Session
@@ -17,6 +16,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from router.accounts.models import Project
 from router.attribution.models import AccuracyDay, Lease, Unserved, Visit
 from router.attribution.pool.choice import Curve
+from router.lib.dates import last_days
 from router.reports.accuracy.learning import sure_calls
 from router.scenarios.models import Scenario
 from router.voice.models import EXTERNAL, Call
@@ -74,25 +74,6 @@ def figures_of(row: AccuracyDay) -> Figures:
 
 def added(days: Iterable[Figures]) -> Figures:
     return sum(days, start=Figures())
-
-
-def day_of(at: datetime, zone: str) -> str:
-    """`2026-11-23`, the day of a moment in a time zone."""
-    return at.astimezone(ZoneInfo(zone)).date().isoformat()
-
-
-def last_days(now: datetime, zone: str, count: int) -> list[str]:
-    """Oldest first, today last."""
-    today = now.astimezone(ZoneInfo(zone)).date()
-    return [(today - timedelta(days=back)).isoformat() for back in range(count - 1, -1, -1)]
-
-
-def span_of(day: str, zone: str) -> tuple[datetime, datetime]:
-    """The beginning of a day and of the next one; days of 23 and 25 hours are as long as they are."""
-    first = date.fromisoformat(day)
-    midnights = (datetime.combine(one, time.min, ZoneInfo(zone)) for one in (first, first + timedelta(days=1)))
-    begin, end = midnights
-    return begin, end
 
 
 Span = tuple[datetime, datetime]

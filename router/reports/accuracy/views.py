@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from router.accounts.sessions import require_person
 from router.accounts.tokens import require_token
 from router.attribution.pool.choice import CALLS_NEEDED, GRID, chance_after, default_chance
+from router.attribution.upkeep.rules import TOO_LOW
 from router.lib.formats import format_duration
 from router.reports.accuracy.figures import Day, History, read_history
 from router.scenarios.service import find_scenario
@@ -23,8 +24,6 @@ accuracy_page = guard(
     Blueprint("accuracy", __name__, url_prefix="/scenarios/<int:scenario_id>/accuracy"), Audience.PEOPLE, require_person
 )
 
-GOOD_ENOUGH = 90
-"""Upkeep buys below (R9)."""
 IDLE_TICKS = (30.0, 300.0, 3600.0, 6 * 3600.0, 86400.0, 7 * 86400.0)
 SHORT_TICKS = ("30 s", "5 min", "1 h", "6 h", "1 day", "7 days")
 
@@ -39,7 +38,7 @@ def show(scenario_id: int) -> str:
         "reports/accuracy.html",
         scenario=scenario,
         history=history,
-        low=history.accuracy is not None and history.accuracy < GOOD_ENOUGH,
+        low=history.accuracy is not None and history.accuracy < TOO_LOW,
         days=[
             (format_day(one.day), one.figures)
             for one in reversed(history.days)

@@ -4,6 +4,8 @@ from datetime import datetime, timedelta
 
 PAID_TIME = timedelta(days=7)
 GRACE = timedelta(days=7)
+QUIET = timedelta(days=30)
+"""Nobody gives back a number that was called since."""
 
 
 def rent_reason(e164: str, start: datetime) -> str:

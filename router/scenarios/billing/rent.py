@@ -7,7 +7,6 @@ Numbers that cannot be renewed are not lost at once (R4): 7 days of grace with e
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime, timedelta
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import ColumnElement, Select, func, or_, select
 from sqlalchemy.orm import Session
@@ -15,14 +14,13 @@ from sqlalchemy.orm import Session
 from router.accounts.ledger import RENEWED, Post, charge_all, lock_balance, price_of
 from router.accounts.mail import write_mail
 from router.accounts.models import Project
+from router.lib.dates import date_of
 from router.scenarios.billing.notices import Group, letter_for
-from router.scenarios.billing.paid_time import GRACE, PAID_TIME, grace_ends, rent_reason
+from router.scenarios.billing.paid_time import GRACE, PAID_TIME, QUIET, grace_ends, rent_reason
 from router.scenarios.models import Scenario, TrackingNumber
 from router.scenarios.numbers.release import active_numbers, begin_release
 from router.server import Server
 
-QUIET = timedelta(days=30)
-"""A number that was called since keeps ringing."""
 STAGES = (("over", GRACE), ("ending", timedelta(days=6)), ("midway", GRACE / 2), ("began", timedelta(0)))
 """From which age on a group is in which stage, the last one first."""
 RELEASED_AT_ONCE = 10
@@ -75,11 +73,10 @@ def _write_mails(session: Session, server: Server, project_id: int, now: datetim
 def _groups(session: Session, project: Project, now: datetime) -> list[tuple[date, Group]]:
     """The unpaid numbers by the day on which their paid time ended, in the project's time zone."""
     counted = _ends(project.id, now).add_columns(func.count()).group_by(TrackingNumber.paid_until)
-    zone = ZoneInfo(project.timezone)
     first: dict[date, datetime] = {}
     numbers: Counter[date] = Counter()
     for ended_at, amount in session.execute(counted.order_by(TrackingNumber.paid_until)):
-        day = ended_at.astimezone(zone).date()
+        day = date_of(ended_at, project.timezone)
         first.setdefault(day, ended_at)
         numbers[day] += amount
     return [(day, Group(numbers[day], began_at, grace_ends(began_at))) for day, began_at in first.items()]

@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 from router.accounts.ledger import BOUGHT, RENEWED, price_of
 from router.accounts.models import LedgerEntry, Project
 from router.lib.formats import format_day, plain_money
+from router.scenarios.billing.paid_time import PAID_TIME
 from router.scenarios.models import Scenario, TrackingNumber
 from router.server import Server
 from router.web.errors import iso
@@ -188,7 +189,6 @@ def _lines(rows: Sequence[Sequence[object]]) -> str:
     return piece.getvalue()
 
 
-PERIOD = timedelta(days=7)
 AHEAD = timedelta(days=7)
 """A balance that will last less is low."""
 FOR_GOOD = datetime(9000, 1, 1, tzinfo=UTC)
@@ -206,28 +206,28 @@ def lasts_until(balance_minor: int, renewals: Sequence[Renewal], now: datetime) 
     left = balance_minor - sum(price * _due(paid_until, now) for paid_until, price in costing)
     if left < 0:
         return now
-    coming = [(paid_until + _due(paid_until, now) * PERIOD, price) for paid_until, price in costing]
+    coming = [(paid_until + _due(paid_until, now) * PAID_TIME, price) for paid_until, price in costing]
     return _first_unpaid(left, coming)
 
 
 def _first_unpaid(left: int, coming: list[Renewal]) -> datetime:
     """When the renewals that begin so and go on each week have cost more than `left`."""
-    begins = max(at for at, _ in coming) - PERIOD
-    before = sorted((at + week * PERIOD, price) for at, price in coming for week in range(_due(at, begins)))
+    begins = max(at for at, _ in coming) - PAID_TIME
+    before = sorted((at + week * PAID_TIME, price) for at, price in coming for week in range(_due(at, begins)))
     for at, price in before:
         left -= price
         if left < 0:
             return at
-    week = sorted((at + _due(at, begins) * PERIOD, price) for at, price in coming)
+    week = sorted((at + _due(at, begins) * PAID_TIME, price) for at, price in coming)
     spent = list(accumulate(price for _, price in week))
     weeks, rest = divmod(left, spent[-1])
     first = week[bisect_right(spent, rest)][0]
-    return FOR_GOOD if weeks > (FOR_GOOD - first) // PERIOD else first + weeks * PERIOD
+    return FOR_GOOD if weeks > (FOR_GOOD - first) // PAID_TIME else first + weeks * PAID_TIME
 
 
 def _due(paid_until: datetime, now: datetime) -> int:
     """How many renewals are due by now."""
-    return max(0, (now - paid_until) // PERIOD + 1)
+    return max(0, (now - paid_until) // PAID_TIME + 1)
 
 
 def weekly_cost(renewals: Sequence[Renewal]) -> int:

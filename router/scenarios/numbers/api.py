@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from router.accounts.ledger import BalanceTooLow
 from router.accounts.models import Project
 from router.accounts.tokens import require_token
-from router.lib.formats import format_money
+from router.lib.formats import GREATEST_ID, format_money, parse_country
 from router.lib.phones import BadPhone, read_phone
 from router.scenarios.documents import number_document
 from router.scenarios.models import NumberOrder, TrackingNumber
@@ -35,13 +35,7 @@ from router.scenarios.service import find_scenario
 from router.server import current_server
 from router.web.access import Audience, current_actor, current_project, guard
 from router.web.api import GREATEST_LIMIT, described, parse, rows_of
-from router.web.errors import GREATEST_ID, Problem, Refused, read_json
-
-
-def _country(text: str) -> str:
-    if not (len(text) == 2 and text.isascii() and text.isalpha()):
-        raise ValueError("Write the country's two letters, like US.")
-    return text.upper()
+from router.web.errors import Problem, Refused, read_json
 
 
 def _limit(limit: int) -> int:
@@ -53,7 +47,7 @@ def _limit(limit: int) -> int:
 class SearchShape(StrictSchema):
     """`area_code`: national digits with which the number begins; `contains`: digits that stand somewhere in it."""
 
-    country: Annotated[str, AfterValidator(_country)]
+    country: Annotated[str, AfterValidator(parse_country)]
     area_code: Digits = ""
     contains: Digits = ""
     limit: Annotated[int, AfterValidator(_limit)] = 20

@@ -15,6 +15,7 @@ from router.accounts.ledger import BOUGHT, Post, find_entry, post
 from router.accounts.models import Project
 from router.carriers.base import Owned
 from router.db import dialect_name, insert_new, skip_locked, wait_for_turn
+from router.lib.formats import parse_int
 from router.scenarios.billing.paid_time import PAID_TIME, rent_reason
 from router.scenarios.channels import static_sources
 from router.scenarios.models import HERE, OPEN, NumberBatch, NumberOrder, Scenario, TrackingNumber
@@ -190,9 +191,9 @@ def is_ours(session: Session, order: NumberOrder, label: str) -> bool:
     if label == label_of(order.id):
         return True
     kind, _, text = label.partition(":")
-    if kind != "ct" or not (text.isascii() and text.isdigit() and len(text) < 19):
+    if kind != "ct" or (earlier_id := parse_int(text)) is None:
         return False
-    earlier = select(NumberOrder.id).where(NumberOrder.id == int(text), NumberOrder.e164 == order.e164)
+    earlier = select(NumberOrder.id).where(NumberOrder.id == earlier_id, NumberOrder.e164 == order.e164)
     return session.scalar(earlier) is not None
 
 

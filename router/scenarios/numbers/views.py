@@ -16,7 +16,7 @@ from werkzeug.wrappers import Response
 from router.accounts.ledger import BalanceTooLow, price_of
 from router.accounts.sessions import require_person
 from router.carriers.base import ShopError
-from router.lib.formats import format_count, format_money
+from router.lib.formats import format_count, format_money, parse_int
 from router.lib.phones import BadPhone, international, read_phone
 from router.scenarios.billing.paid_time import GRACE
 from router.scenarios.billing.statement import project_forecast
@@ -30,7 +30,7 @@ from router.scenarios.numbers.search import AWAY, ForSale, open_shop, search_num
 from router.server import current_server
 from router.web.access import Audience, current_actor, current_project, guard, needs
 from router.web.api import rows_of
-from router.web.errors import GREATEST_ID, Problem, Refused
+from router.web.errors import Problem, Refused
 from router.web.forms import act_at_once
 
 USES = ("used", "free", "grace", "kept", "leaving", "gone")
@@ -63,9 +63,8 @@ class Figures:
 def read_number_query(args: Mapping[str, str]) -> NumberQuery:
     """Junk asks for nothing."""
     use, scenario = args.get("use", ""), args.get("scenario", "")
-    known = scenario.isascii() and scenario.isdigit() and 0 < int(scenario[:20]) <= GREATEST_ID
     digits = "".join(sign for sign in args.get("q", "") if sign.isascii() and sign.isdigit())
-    return NumberQuery(use if use in USES else "", int(scenario) if known else None, digits[:20])
+    return NumberQuery(use if use in USES else "", parse_int(scenario, least=1), digits[:20])
 
 
 def numbers_asked_for(project_id: int, query: NumberQuery, now: datetime) -> Select[TrackingNumber]:
@@ -259,9 +258,9 @@ def _chosen(session: Session, texts: Sequence[str]) -> Sequence[TrackingNumber]:
 
 
 def _id(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 0 < int(text[:20]) <= GREATEST_ID):
+    if (number := parse_int(text, least=1)) is None:
         raise Problem(404, "There is nothing here.")
-    return int(text)
+    return number
 
 
 buying_pages = guard(Blueprint("buying", __name__, url_prefix="/numbers"), Audience.PEOPLE, require_person)

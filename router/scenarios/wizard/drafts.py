@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from router.accounts.models import Project
 from router.db import insert_new
 from router.lib.crypto import KeyRing, SealBroken
+from router.lib.formats import parse_int
 from router.lib.phones import BadPhone, read_phone
 from router.scenarios.documents import parts_of, scenario_document
 from router.scenarios.lint.rules import Finding, lint
@@ -208,8 +209,8 @@ def keep_stored(
 ) -> Desk:
     """The draft is begun with what is stored, at the version that the person was shown."""
     scenario = find_scenario(session, project, scenario_id)
-    shown = form.get("version", "")
-    version = int(shown) if shown.isascii() and shown.isdigit() and len(shown) < 10 else scenario.version
+    shown = parse_int(form.get("version", ""))
+    version = scenario.version if shown is None else shown
     draft = lock_draft_of(session, server.keys, scenario, version, person_id, server.now())
     return _keep(
         _desk(server, project, scenario, draft, scenario_document(session, server, scenario)), draft, server, step, form
@@ -235,7 +236,7 @@ def change_rows(values: Values, verb: str, argument: str) -> None:
     if name not in COLUMNS:
         return
     rows: list[dict[str, str]] = values[STEP_OF_ROWS[name]][name]
-    at = int(index) if index.isascii() and index.isdigit() and len(index) < 4 else -1
+    at = -1 if (row := parse_int(index)) is None else row
     if verb == "add" and len(rows) < MOST_ROWS[name]:
         rows += [dict.fromkeys(COLUMNS[name], "")] * (1 if rows else 2)
     elif verb == "remove" and 0 <= at < len(rows):

@@ -8,10 +8,10 @@ from typing import Any
 
 from werkzeug.datastructures import MultiDict
 
-from router.lib.formats import parse_money, plain_money
+from router.lib.formats import parse_int, parse_money, plain_money
 from router.scenarios.documents import ScenarioPart
 from router.scenarios.flows import DEFAULT_RING_SECONDS
-from router.scenarios.schema import DEFAULT_HOLD_SECONDS
+from router.scenarios.models import DEFAULT_HOLD_SECONDS
 
 Values = dict[str, Any]
 """`{title, <step>: what was typed in it}`: texts as they were typed, rows with the empty ones among them."""
@@ -208,7 +208,7 @@ def _destination(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _whole(text: str) -> int | str:
     """What is no number stays as it was typed, and is refused where the document is read."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else text
+    return text if (number := parse_int(text)) is None else number
 
 
 def lines_of(text: str) -> list[str]:

@@ -10,7 +10,7 @@ from flask import url_for
 from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
-from router.lib.formats import format_count
+from router.lib.formats import format_count, parse_int
 from router.lib.phones import BadPhone, country_of, display, international, read_destination, read_phone
 from router.scenarios.documents import numbers_by_scenario
 from router.scenarios.flows import DEFAULT_RING_SECONDS, tracking_among
@@ -85,7 +85,7 @@ def wanted_counts(values: Values) -> tuple[int, int]:
     """Numbers that are chosen or typed, and numbers to be bought."""
     numbers = values["numbers"]
     count = numbers["to_buy"]["count"]
-    more = int(count) if count.isascii() and count.isdigit() and len(count) < 6 else 0
+    more = parse_int(count, greatest=99_999) or 0
     return len(numbers["numbers"]) + len(lines_of(numbers["own"])), len(numbers["to_buy"]["numbers"]) + more
 
 

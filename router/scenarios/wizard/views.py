@@ -11,6 +11,7 @@ from werkzeug.wrappers import Response
 
 from router.accounts.ledger import price_of
 from router.accounts.sessions import require_person
+from router.lib.formats import parse_int
 from router.lib.phones import international
 from router.scenarios.documents import numbers_by_scenario, parts_of, scenario_document
 from router.scenarios.enable import Buying, Enabling, buying_of, enabling_of, searching
@@ -146,10 +147,9 @@ def _continue(desk: Desk, step: Step) -> Page:
 
 def _save(desk: Desk, step: Step, verb: str, argument: str) -> Page:
     """Stores the draft and forgets it; one that cannot be used stays, and the first step with an error says so."""
-    if desk.scenario is not None and verb == "over" and argument.isascii() and argument.isdigit():
-        version: int | None = int(argument[:9])
-    else:
-        version = desk.version if desk.scenario else None
+    version = desk.version if desk.scenario else None
+    if desk.scenario is not None and verb == "over" and (over := parse_int(argument)) is not None:
+        version = over
     try:
         with current_server().database.writing() as session:
             scenario, secrets = save(session, _work(desk, version))

@@ -11,9 +11,10 @@ from sqlalchemy.orm import Session
 from router.accounts.ledger import Post, post
 from router.accounts.models import LedgerEntry, Mail, Project
 from router.attribution.models import PoolNumber, UpkeepRun
-from router.attribution.upkeep.run import day_of, due_scenarios, keep_pools, plan_upkeep, run_upkeep
+from router.attribution.upkeep.run import due_scenarios, keep_pools, plan_upkeep, run_upkeep
 from router.carriers.base import TryLater
 from router.db import Database
+from router.lib.dates import day_of
 from router.scenarios.models import NumberBatch, NumberOrder, Scenario, TrackingNumber
 from router.scenarios.numbers.purchase import advance_due
 from router.scenarios.signals import numbers_changed
@@ -319,5 +320,5 @@ def test_r9_upkeep_goes_before_the_days_renewals(server: Server, database: Datab
 
 
 def test_r9_the_day_is_the_projects() -> None:
-    assert day_of("America/New_York", MIDNIGHT - timedelta(seconds=1)) == "2026-11-22"
-    assert day_of("Asia/Tokyo", MIDNIGHT) == "2026-11-23"
+    assert day_of(MIDNIGHT - timedelta(seconds=1), "America/New_York") == "2026-11-22"
+    assert day_of(MIDNIGHT, "Asia/Tokyo") == "2026-11-23"

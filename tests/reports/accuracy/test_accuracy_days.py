@@ -29,8 +29,9 @@ from router.attribution.tracking.projects import TagProject
 from router.attribution.tracking.schema import Heartbeat, read_page_view
 from router.carriers.base import InboundCall
 from router.lib.crypto import KeyRing
+from router.lib.dates import span_of
 from router.lib.phones import read_caller
-from router.reports.accuracy.figures import Figures, _calls, _visits, figures_of, span_of
+from router.reports.accuracy.figures import Figures, _calls, _visits, figures_of
 from router.reports.accuracy.jobs import _count, _countings, _noted, refresh_accuracy
 from router.scenarios.models import CallFlow, Scenario, TrackingNumber
 from router.server import Server

@@ -11,9 +11,9 @@ from sqlalchemy import insert
 from router.accounts.ledger import Post, post
 from router.accounts.models import Project
 from router.db import Database, table_of
+from router.scenarios.billing.paid_time import PAID_TIME
 from router.scenarios.billing.statement import (
     FOR_GOOD,
-    PERIOD,
     Renewal,
     lasts_until,
     project_forecast,
@@ -40,7 +40,7 @@ def one_by_one(balance: int, renewals: list[Renewal], now: datetime) -> datetime
         balance -= price
         if balance < 0:
             return max(at, now)
-        heapq.heapreplace(waiting, (at + PERIOD, price))
+        heapq.heapreplace(waiting, (at + PAID_TIME, price))
 
 
 moments = st.integers(-24 * 30, 24 * 30).map(lambda hours: NOW + hours * HOUR)

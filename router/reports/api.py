@@ -21,7 +21,7 @@ from router.scenarios.models import TrackingNumber
 from router.server import current_server
 from router.voice.models import Call
 from router.web.access import Audience, current_project, guard
-from router.web.api import described, rows_by_time
+from router.web.api import described, rows_of
 from router.web.errors import Problem, iso
 
 
@@ -199,8 +199,8 @@ def get_calls(project_id: int) -> dict[str, Any]:
     """List calls, newest first."""
     wanted = read_filter(request.args, current_project())
     with current_server().database.reading() as session:
-        rows, following = rows_by_time(
-            session, calls_of(session, project_id, wanted), Call.started_at, Call.id, request.args
+        rows, following = rows_of(
+            session, calls_of(session, project_id, wanted), (Call.started_at, Call.id), request.args
         )
         return {"items": full_call_documents(session, rows), "next": following}
 

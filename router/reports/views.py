@@ -74,7 +74,7 @@ from router.scenarios.numbers.views import number_figures, titles_of
 from router.server import Server, current_server
 from router.voice.models import EXTERNAL, INTERNAL, Call
 from router.web.access import Audience, current_actor, current_project, guard
-from router.web.api import rows_by_time
+from router.web.api import rows_of
 from router.web.charts import BarRow, bar_chart
 from router.web.errors import Problem
 from router.web.layout import Section, add_section, address_with
@@ -125,7 +125,7 @@ def calls() -> str:
     server, project = current_server(), current_project()
     with server.database.reading() as session:
         wanted = calls_of(session, project.id, page_filter(request.args, project, server.now()))
-        rows, following = rows_by_time(session, wanted, Call.started_at, Call.id, request.args)
+        rows, following = rows_of(session, wanted, (Call.started_at, Call.id), request.args)
         scenarios = scenario_titles(session, project.id)
     return render_template(
         "reports/calls.html",

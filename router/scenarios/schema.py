@@ -12,8 +12,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 from pydantic_core.core_schema import ValidationInfo
 
-from router.lib.phones import BadPhone, read_destination, read_phone
 from router.lib.formats import parse_country
+from router.lib.phones import BadPhone, read_destination, read_phone
 from router.scenarios.flows import DEFAULT_RING_SECONDS
 from router.scenarios.matching import format_error, pattern_error, region_error, replace_error, selector_error
 from router.scenarios.models import DEFAULT_HOLD_SECONDS

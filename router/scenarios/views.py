@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from flask import Blueprint, flash, g, redirect, render_template, request, url_for
-from sqlalchemy import ColumnElement, Row, Select, Subquery, and_, case, func, nulls_last, select
+from sqlalchemy import ColumnElement, Row, Select, String, Subquery, and_, case, func, select
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 
@@ -24,7 +24,7 @@ from router.scenarios.service import duplicate_scenario, find_scenario, switch_s
 from router.scenarios.wizard.drafts import begin_draft, unfinished
 from router.server import Server, current_server
 from router.web.access import Audience, current_actor, current_project, guard, needs
-from router.web.api import make_cursor, read_cursor
+from router.web.api import Column, page_by_keys
 from router.web.errors import Problem
 from router.web.forms import act_at_once
 
@@ -99,13 +99,12 @@ def table_rows(
     Raises:
         Problem: 422, `next` is not one that this list gave.
     """
-    passed = read_cursor(wanted.next) if wanted.next else 0
-    rows = session.execute(_select(project.id, wanted).limit(wanted.limit + 1).offset(passed)).all()
-    shown = rows[: wanted.limit]
+    statement, order = _select(project.id, wanted)
+    keys: list[tuple[Column, bool]] = [(order, wanted.order.startswith("-")), (Scenario.id, True)]
+    shown, following = page_by_keys(session, statement, keys, wanted.next, wanted.limit)
     ids = [row.id for row in shown]
     numbers = {row.scenario_id: row for row in session.execute(_numbers(ids, now))}
     attention = attention_of(session, server, project, ids)
-    following = make_cursor(passed + wanted.limit) if len(rows) > wanted.limit else None
     return [_row(row, numbers.get(row.id), attention[row.id]) for row in shown], following
 
 
@@ -119,8 +118,8 @@ def table_counts(session: Session, project_id: int) -> tuple[int, int]:
     return every, int(enabled)
 
 
-def _select(project_id: int, wanted: TableQuery) -> Select[*tuple[Any, ...]]:
-    """The page's scenarios in their order. All numbers are counted only where the order or the filter asks for it."""
+def _select(project_id: int, wanted: TableQuery) -> tuple[Select[*tuple[Any, ...]], ColumnElement[Any]]:
+    """The page's scenarios and what they are sorted by. All numbers are counted only where the order or the filter asks for it."""
     statement = select(*(getattr(Scenario, name) for name in COLUMNS)).where(
         Scenario.project_id == project_id, Scenario.deleted_at.is_(None)
     )
@@ -136,8 +135,7 @@ def _select(project_id: int, wanted: TableQuery) -> Select[*tuple[Any, ...]]:
         statement = statement.where(Scenario.title.icontains(wanted.text, autoescape=True))
     if wanted.status:
         statement = statement.where(Scenario.enabled.is_(wanted.status == "on"))
-    directed = order.desc() if wanted.order.startswith("-") else order.asc()
-    return statement.order_by(nulls_last(directed), Scenario.id.desc())
+    return statement, order
 
 
 COLUMNS = ("id", "title", "enabled", "upkeep_on", "accuracy", "calls", "created_at")
@@ -150,7 +148,7 @@ def _orders() -> dict[str, ColumnElement[Any]]:
     """What the scenarios' own columns can be sorted by."""
     return {
         "status": Scenario.enabled.expression,
-        "name": func.lower(Scenario.title),
+        "name": func.lower(Scenario.title, type_=String),
         "accuracy": Scenario.accuracy.expression,
         "calls": Scenario.calls.expression,
         "created": Scenario.created_at.expression,

@@ -3,17 +3,17 @@
 The API's description in OpenAPI 3.1, read from the address map: every view for programs is in it, no list can forget one."""
 
 import base64
-import binascii
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, TypeVar
+from datetime import UTC, datetime
+from typing import Any, NoReturn, TypeVar
 
 from flask import current_app
 from pydantic import BaseModel, ValidationError
 from pydantic.json_schema import models_json_schema
-from sqlalchemy import Select, and_, or_, select
+from sqlalchemy import BigInteger, ColumnElement, Select, and_, false, literal, nulls_last, or_
 from sqlalchemy.orm import InstrumentedAttribute, Session
 from werkzeug.routing import Rule
 
@@ -81,6 +81,9 @@ def take_version(patch: dict[str, Any]) -> int:
     return version
 
 
+Column = ColumnElement[Any] | InstrumentedAttribute[Any]
+
+
 def page_of(
     session: Session,
     statement: Select[Row],
@@ -98,34 +101,58 @@ def page_of(
 
 
 def rows_of(
-    session: Session, statement: Select[Row], column: InstrumentedAttribute[int], args: Mapping[str, str]
+    session: Session, statement: Select[Row], newest: Column | Sequence[Column], args: Mapping[str, str]
 ) -> tuple[Sequence[Row], str | None]:
-    """The rows of one page, and the cursor of the next one; None at the end."""
-    limit = read_limit(args.get("limit", ""))
-    if cursor := args.get("next", ""):
-        statement = statement.where(column < read_cursor(cursor))
-    rows = session.scalars(statement.order_by(column.desc()).limit(limit + 1)).all()
-    shown = rows[:limit]
-    return shown, make_cursor(getattr(shown[-1], column.key)) if len(rows) > limit else None
+    """The rows of one page, and the cursor of the next one; None at the end. The last of the columns is unique, the highest comes first."""
+    columns = newest if isinstance(newest, Sequence) else [newest]
+    limit, cursor = read_limit(args.get("limit", "")), args.get("next", "")
+    rows, following = page_by_keys(session, statement, [(column, True) for column in columns], cursor, limit)
+    return [row[0] for row in rows], following
 
 
-def rows_by_time(
-    session: Session,
-    statement: Select[Row],
-    at: InstrumentedAttribute[datetime],
-    key: InstrumentedAttribute[int],
-    args: Mapping[str, str],
-) -> tuple[Sequence[Row], str | None]:
-    """As `rows_of`, for rows that may become known late: newest by the moment `at`. The cursor is the last row's id."""
-    limit = read_limit(args.get("limit", ""))
-    if cursor := args.get("next", ""):
-        last = read_cursor(cursor)
-        moment = session.scalar(select(at).where(key == last))
-        earlier = key < last if moment is None else or_(at < moment, and_(at == moment, key < last))
-        statement = statement.where(earlier)
-    rows = session.scalars(statement.order_by(at.desc(), key.desc()).limit(limit + 1)).all()
+def page_by_keys(
+    session: Session, statement: Select[*tuple[Any, ...]], keys: Sequence[tuple[Column, bool]], cursor: str, limit: int
+) -> tuple[Sequence[Any], str | None]:
+    """One page of a statement without an order of its own, and the cursor of the next page; None at the end.
+
+    Rows that come, go or change between two pages are neither shown twice nor left out, unless their own keys change.
+
+    Args:
+        keys: the columns of the order, the last one unique, and whether each falls; NULL comes last.
+
+    Raises:
+        Problem: 422 when `cursor` is not one of this list.
+    """
+    columns = [column for column, _ in keys]
+    if cursor:
+        statement = statement.where(_comes_after(keys, read_cursor(cursor, columns)))
+    names = [f"sort_key_{place}" for place in range(len(keys))]
+    statement = statement.add_columns(*(column.label(name) for column, name in zip(columns, names, strict=True)))
+    for column, falls in keys:
+        directed = column.desc() if falls else column.asc()
+        statement = statement.order_by(nulls_last(directed) if _may_be_null(column) else directed)
+    rows = session.execute(statement.limit(limit + 1)).all()
     shown = rows[:limit]
-    return shown, make_cursor(getattr(shown[-1], key.key)) if len(rows) > limit else None
+    return shown, make_cursor([getattr(shown[-1], name) for name in names]) if len(rows) > limit else None
+
+
+def _comes_after(keys: Sequence[tuple[Column, bool]], last: Sequence[Any]) -> ColumnElement[bool]:
+    """Whether a row stands behind the row with the keys `last`."""
+    same: list[ColumnElement[bool]] = []
+    after: list[ColumnElement[bool]] = []
+    for (column, falls), value in zip(keys, last, strict=True):
+        if value is None:  # only another NULL follows, which is the same key
+            same.append(column.is_(None))
+            continue
+        known = literal(value, column.type)
+        beyond = column < known if falls else column > known
+        after.append(and_(*same, or_(beyond, column.is_(None)) if _may_be_null(column) else beyond))
+        same.append(column == known)
+    return or_(false(), *after)
+
+
+def _may_be_null(column: Column) -> bool:
+    return bool(getattr(column.expression, "nullable", True))
 
 
 def read_limit(text: str) -> int:
@@ -135,22 +162,47 @@ def read_limit(text: str) -> int:
     return limit
 
 
-def make_cursor(last: int) -> str:
-    return base64.urlsafe_b64encode(str(last).encode()).decode().rstrip("=")
+def make_cursor(values: Sequence[Any]) -> str:
+    """The keys of a page's last row: whole numbers, texts, truths, moments or None."""
+    plain = [value.isoformat() if isinstance(value, datetime) else value for value in values]
+    return base64.urlsafe_b64encode(json.dumps(plain, separators=(",", ":")).encode()).decode().rstrip("=")
 
 
-def read_cursor(cursor: str) -> int:
-    """
+def read_cursor(cursor: str, columns: Sequence[Column]) -> list[Any]:
+    """The keys in a cursor, each of its column's type.
+
     Raises:
-        Problem: 422 when we did not make it.
+        Problem: 422 when the list of these columns did not make it.
     """
     try:
-        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
-    except (binascii.Error, ValueError):
-        text = ""
-    if (last := parse_int(text)) is None:
-        raise Problem(422, "“next” is not one that this list gave.", "next")
-    return last
+        values = json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
+        if not isinstance(values, list) or len(values) != len(columns):
+            raise ValueError
+        return [_key(value, column) for value, column in zip(values, columns, strict=True)]
+    except (ValueError, OverflowError, RecursionError):
+        raise Problem(422, "“next” is not one that this list gave.", "next") from None
+
+
+def _key(value: Any, column: Column) -> Any:
+    kind = column.type.python_type
+    if value is None and _may_be_null(column):
+        return None
+    if kind is datetime and isinstance(value, str):
+        moment = datetime.fromisoformat(value)
+        return moment.astimezone(UTC) if moment.tzinfo else _refuse_key()
+    if kind is object:
+        raise TypeError(f"{column} is sorted by and has no type")
+    if type(value) is not kind:
+        _refuse_key()
+    if kind is str and (b"\0" in value.encode()):
+        _refuse_key()
+    if kind is int and not 0 <= value < (2**63 if isinstance(column.type, BigInteger) else 2**31):
+        _refuse_key()
+    return value
+
+
+def _refuse_key() -> NoReturn:
+    raise ValueError("no key of this column")
 
 
 View = TypeVar("View", bound=Callable[..., Any])

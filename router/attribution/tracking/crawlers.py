@@ -22,7 +22,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cache, lru_cache
 from ipaddress import ip_network
 from threading import Lock
@@ -46,8 +46,8 @@ from router.db import Database, dialect_insert
 from router.lib.dates import day_of, last_days
 from router.server import Server, current_server
 from router.web.access import Audience, current_project, guard
-from router.web.api import described, make_cursor, read_cursor, read_limit
-from router.web.errors import Problem, client_group, is_unknown, within
+from router.web.api import described, page_by_keys, read_limit
+from router.web.errors import client_group, is_unknown, within
 
 LONGEST_USER_AGENT = 1000
 LIBRARIES, AUTOMATION = "http-library", "browser-automation"
@@ -343,21 +343,11 @@ class CrawlerDayDocument(BaseModel):
 @described(answer=CrawlerDayDocument, is_list=True)
 def list_crawler_days(project_id: int) -> dict[str, Any]:
     """Days on which crawlers or staff viewed pages, newest first; they get the page's own number, no visit and no lease."""
-    limit, server = read_limit(request.args.get("limit", "")), current_server()
-    kinds = [func.sum(case((CrawlerDay.kind == kind, CrawlerDay.views), else_=0)) for kind in KINDS]
+    server, args = current_server(), request.args
+    kinds = [func.sum(case((CrawlerDay.kind == kind, CrawlerDay.views), else_=0)).label(kind) for kind in KINDS]
     days = select(CrawlerDay.day, *kinds).where(CrawlerDay.project_id == current_project().id).group_by(CrawlerDay.day)
-    if cursor := request.args.get("next", ""):
-        days = days.where(CrawlerDay.day < _day(cursor))
     write_counts(server)
     with server.database.reading() as session:
-        rows = session.execute(days.order_by(CrawlerDay.day.desc()).limit(limit + 1)).all()
-    items = [{"day": day} | dict(zip(KINDS, map(int, views), strict=True)) for day, *views in rows[:limit]]
-    following = make_cursor(date.fromisoformat(items[-1]["day"]).toordinal()) if len(rows) > limit else None
-    return {"items": items, "next": following}
-
-
-def _day(cursor: str) -> str:
-    try:
-        return date.fromordinal(read_cursor(cursor)).isoformat()
-    except (ValueError, OverflowError):
-        raise Problem(422, "“next” is not one that this list gave.", "next") from None
+        limit = read_limit(args.get("limit", ""))
+        rows, following = page_by_keys(session, days, [(CrawlerDay.day, True)], args.get("next", ""), limit)
+    return {"items": [{name: getattr(row, name) for name in ("day", *KINDS)} for row in rows], "next": following}

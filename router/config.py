@@ -5,17 +5,16 @@ import re
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from router.lib.phones import read_destination
-from router.lib.smtp import MailServer, is_email_address, read_mail_url
+if TYPE_CHECKING:
+    from router.lib.smtp import MailServer
 
 Network = IPv4Network | IPv6Network
-Networks = Annotated[tuple[Network, ...], NoDecode]
+Networks = tuple[Network, ...]
 
 SECRETS = ("ROUTER_SECRET_KEY", "ROUTER_DATABASE_URL", "TWILIO_AUTH_TOKEN", "ROUTER_MAIL_URL")
 PUBLIC_URL = re.compile(r"https?://[^/\s?#@]+(/[^\s?#]*)?")
@@ -25,10 +24,10 @@ class SettingsError(Exception):
     """A setting cannot be used; the message names its variable and says why."""
 
 
-class Settings(BaseSettings):
-    """All that an operator can set. `Settings()` reads the environment; tests pass values by field name."""
+class Settings(BaseModel):
+    """All that an operator can set. `read_settings` reads the environment; tests pass values by field name."""
 
-    model_config = SettingsConfigDict(env_prefix="ROUTER_", extra="forbid", populate_by_name=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", populate_by_name=True, frozen=True)
 
     data_dir: Path = Path("data")
     database_url: str = Field(default="", repr=False)
@@ -55,17 +54,6 @@ class Settings(BaseSettings):
     web_threads: int = Field(default=4, ge=1, le=64)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     demo: bool = False  # set by `router demo` alone, never from the environment
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return (init_settings,)
 
     @field_validator("trusted_proxies", "allow_private", mode="before")
     @classmethod
@@ -94,20 +82,29 @@ class Settings(BaseSettings):
     @classmethod
     def _mail_address(cls, value: str) -> str:
         if value:
+            from router.lib.smtp import read_mail_url  # imports a mail client
+
             read_mail_url(value)
         return value
 
     @field_validator("mail_from")
     @classmethod
     def _mail_sender(cls, value: str) -> str:
-        if value and not (value.isascii() and is_email_address(value, dotless=True)):
-            raise ValueError("must be an e-mail address like calls@example.com")
+        if value:
+            from router.lib.smtp import is_email_address
+
+            if not (value.isascii() and is_email_address(value, dotless=True)):
+                raise ValueError("must be an e-mail address like calls@example.com")
         return value
 
     @field_validator("fallback_destination")
     @classmethod
     def _destination(cls, value: str) -> str:
-        return read_destination(value) if value else value
+        if value:
+            from router.lib.phones import read_destination  # loads the numbering plans of the world
+
+            return read_destination(value)
+        return value
 
     @field_validator("visit_rate")
     @classmethod
@@ -147,8 +144,10 @@ class Settings(BaseSettings):
         return self.public_url or f"http://{self.host}:{self.port}"
 
     @property
-    def mail_server(self) -> MailServer | None:
+    def mail_server(self) -> "MailServer | None":
         """Where e-mails are handed in; None: they are shown and logged only."""
+        from router.lib.smtp import read_mail_url
+
         return read_mail_url(self.mail_url) if self.mail_url else None
 
     @property

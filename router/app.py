@@ -27,13 +27,11 @@ from router.attribution.tracking.regions import open_regions
 from router.attribution.upkeep.views import upkeep_api, upkeep_pages
 from router.carriers import carrier_of
 from router.config import Settings, read_settings
-from router.db import Database
 from router.demo.site import site
 from router.demo.telephone import telephone
 from router.integrations.outbox import connect_receivers
 from router.integrations.settings import IntegrationsPart
 from router.integrations.views import deliveries, deliveries_api
-from router.lib.crypto import load_keys
 from router.operations import configure_logs, init_operations, operations
 from router.reports.accuracy.views import accuracy_api, accuracy_page
 from router.reports.api import reports_api
@@ -51,7 +49,7 @@ from router.scenarios.numbers.release import add_activity
 from router.scenarios.numbers.views import buying_pages, numbers_pages
 from router.scenarios.views import scenarios_pages
 from router.scenarios.wizard.views import connect_pages, wizard_pages
-from router.server import Server
+from router.server import Server, bare_server
 from router.voice import hooks as voice_hooks
 from router.voice.importing.views import add_call_log_section, call_log_pages
 from router.voice.routing import called_numbers, calls_by_lease
@@ -117,7 +115,6 @@ def create_app(settings: Settings | None = None) -> Flask:
         settings = read_settings()
         configure_logs(settings.log_level)
     server = make_server(settings)
-    carrier_of(server)
     app = Flask("router", template_folder=str(template_folder()), static_folder=str(PACKAGE / "static"))
     _configure(app, server)
     app.session_interface = CookieSessions()
@@ -141,8 +138,7 @@ def create_demo_app() -> Flask:
 
 def make_server(settings: Settings) -> Server:
     """What web processes, the worker and commands share, with every receiver connected."""
-    pool_size = settings.web_threads + 2
-    server = Server(settings, Database(settings.database, pool_size=pool_size), load_keys(settings))
+    server = bare_server(settings)
     flows.connect()
     connect_pool()
     connect_receivers(server)

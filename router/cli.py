@@ -1,53 +1,94 @@
-"""The `router` command."""
+"""The `router` command. Each command imports what it uses when it runs, so that help and small commands start at once."""
 
+import gc
 import os
 import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 import click
-from sqlalchemy.exc import SQLAlchemyError
 
-from router.accounts.cli import token, user
-from router.accounts.members import setup_link
-from router.accounts.models import ANOTHER_KEY, demand_key
-from router.app import make_server
-from router.attribution.planner.views import plan
-from router.carriers import carrier_of
-from router.config import SettingsError, read_settings
-from router.db import migrate as migrate_database
-from router.db import schema_state
-from router.demo.run import demo_environment, prepare_demo, say_when_ready
-from router.operations import configure_logs, key_fits
-from router.scenarios.importing.views import import_old
-from router.scenarios.numbers.sync import numbers
-from router.server import Server
-from router.supervisor import PortTaken, claim_port, python, supervise, web_command
-from router.voice.importing.command import import_calls
-from router.worker import Worker
+if TYPE_CHECKING:
+    from router.server import Server
+
+
+class Imported(click.Command):
+    """A command of another module, which is imported when the command is used; the list of commands shows `summary`."""
+
+    def __init__(self, name: str, path: str, summary: str) -> None:
+        super().__init__(name, help=summary)
+        self.path = path
+
+    def load(self) -> click.Command:
+        module, attribute = self.path.split(":")
+        gc.disable()  # what imports make stays: looking for garbage in it is a tenth of their time
+        try:
+            command: click.Command = getattr(import_module(module), attribute)
+        finally:
+            gc.freeze()
+            gc.enable()
+        return command
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        return self.load().make_context(info_name, args, parent, **extra)
 
 
 @click.group()
 @click.pass_context
 def router(context: click.Context) -> None:
     """Call tracking and call routing server."""
-    context.obj = open_server
+    of_accounts = context.invoked_subcommand in ("user", "token")
+    context.obj = open_accounts if of_accounts else open_server
 
 
-def open_server() -> Server:
+def open_server() -> "Server":
+    """The server as web processes have it, with every receiver connected."""
+    from router.app import make_server
+    from router.config import read_settings
+
     return make_server(read_settings())
 
 
-router.add_command(user)
-router.add_command(token)
-router.add_command(numbers)
-router.add_command(import_old)
-router.add_command(import_calls)
-router.add_command(plan)
+def open_accounts() -> "Server":
+    """Settings, keys and database: all that commands for the schema, people and tokens need."""
+    from router.config import read_settings
+    from router.server import bare_server
+
+    return bare_server(read_settings())
+
+
+for name, path, summary in (
+    ("user", "router.accounts.cli:user", "People who sign in."),
+    ("token", "router.accounts.cli:token", "Tokens of programs that use the API."),
+    ("numbers", "router.scenarios.numbers.sync:numbers", "Rented numbers."),
+    (
+        "import-old",
+        "router.scenarios.importing.views:import_old",
+        "Bring old number settings over: number, destination, prefix, selectors, format, type, channel.",
+    ),
+    (
+        "import-calls",
+        "router.voice.importing.command:import_calls",
+        "Bring a call history over: the call log of another service, as it exports it.",
+    ),
+    (
+        "plan",
+        "router.attribution.planner.views:plan",
+        "Say what a scenario's pool would tell with fewer and with more numbers.",
+    ),
+):
+    router.add_command(Imported(name, path, summary))
 
 
 @router.command()
 def migrate() -> None:
     """Bring the database's schema up to this version."""
-    server = open_server()
+    from router.accounts.models import demand_key
+    from router.db import migrate as migrate_database
+
+    server = open_accounts()
     try:
         demand_key(server)
         migrate_database(server.database)
@@ -60,11 +101,15 @@ def migrate() -> None:
 @click.option("--no-worker", is_flag=True, help="Leave the worker out: another unit runs it.")
 def serve(no_worker: bool) -> None:
     """Run the web server; with the embedded database its worker too."""
+    from router.app import make_server
+    from router.config import read_settings
+    from router.operations import configure_logs
+    from router.supervisor import claim_port, python, supervise, web_command
+
     settings = read_settings()
     configure_logs(settings.log_level)
     with claim_port(settings.host, settings.port) as listening:
         server = make_server(settings)
-        carrier_of(server)  # what would refuse every call is said now
         prepare(server)
         commands = {"web": web_command("router.app:create_app()", listening)}
         if settings.embedded and not no_worker:
@@ -76,6 +121,12 @@ def serve(no_worker: bool) -> None:
 @router.command()
 def worker() -> None:
     """Run the background process: deliveries and chores."""
+    from router.accounts.models import ANOTHER_KEY
+    from router.app import make_server
+    from router.config import SettingsError, read_settings
+    from router.operations import configure_logs, key_fits
+    from router.worker import Worker
+
     settings = read_settings()
     configure_logs(settings.log_level)
     server = make_server(settings)
@@ -88,6 +139,10 @@ def worker() -> None:
 @router.command()
 def demo() -> None:
     """Try everything on this machine: example web site, simulated carrier, no account anywhere."""
+    from router.config import read_settings
+    from router.demo.run import demo_environment, prepare_demo, say_when_ready
+    from router.supervisor import claim_port, python, supervise, web_command
+
     settings = read_settings(demo_environment(os.environ))
     with claim_port(settings.host, settings.port) as listening:
         prepared = prepare_demo(os.environ, click.echo)
@@ -100,9 +155,17 @@ def demo() -> None:
         supervise(commands, prepared.environment, listening)
 
 
-def prepare(server: Server) -> None:
+def prepare(server: "Server") -> None:
     """An empty embedded database gets its tables; an unused server prints the link of its set-up page. A database that is away or
     old does not keep calls from being answered."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from router.accounts.members import setup_link
+    from router.accounts.models import ANOTHER_KEY
+    from router.db import migrate as migrate_database
+    from router.db import schema_state
+    from router.operations import key_fits
+
     try:
         state = schema_state(server.database)
         if state == "empty" and server.settings.embedded:
@@ -123,6 +186,11 @@ def prepare(server: Server) -> None:
 def main() -> None:
     try:
         router.main(prog_name="router")
-    except (SettingsError, PortTaken) as error:
+    except Exception as error:
+        from router.config import SettingsError
+        from router.supervisor import PortTaken
+
+        if not isinstance(error, SettingsError | PortTaken):
+            raise
         click.echo(f"router: {error}", err=True)
         sys.exit(2)

@@ -5,13 +5,10 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import (
     JSON,
     BigInteger,
@@ -28,6 +25,7 @@ from sqlalchemy import (
     create_engine,
     event,
     func,
+    inspect,
     text,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -37,6 +35,7 @@ from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.types import TypeDecorator
 
+MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_SECONDS = 5
 CONNECT_SECONDS = 3
 """A call waits no longer for a database that is away: the carrier gives up after 15 s."""
@@ -262,16 +261,14 @@ def skip_locked(statement: Any, dialect: str, of: Any = None) -> Any:
     return statement.with_for_update(skip_locked=True, of=of) if dialect == "postgresql" else statement
 
 
-def _migrations(url: str) -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    config.attributes["url"] = url
-    return config
-
-
 def migrate(database: Database) -> None:
     """Brings the schema up to the newest migration; does nothing when it is there."""
-    config = _migrations(database.url)
+    from alembic import command  # loads for 0.2 s, and only this needs it
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["url"] = database.url
     with database.engine.execution_options(router_writing=True).begin() as connection:
         if database.is_sqlite is False:
             connection.execute(text("SELECT pg_advisory_xact_lock(7246, 1)"))
@@ -282,7 +279,15 @@ def migrate(database: Database) -> None:
 def schema_state(database: Database) -> str:
     """`current`, `empty`, or `old`: what the schema is beside this program's migrations."""
     with database.engine.connect() as connection:
-        found = MigrationContext.configure(connection).get_current_revision()
-    if found is None:
+        if not inspect(connection).has_table("alembic_version"):
+            return "empty"
+        revision = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    if revision is None:
         return "empty"
-    return "current" if found == ScriptDirectory.from_config(_migrations(database.url)).get_current_head() else "old"
+    return "current" if revision == newest_revision() else "old"
+
+
+@cache
+def newest_revision() -> str:
+    """The revision of the newest migration, with whose number its file's name begins."""
+    return max(path.name for path in (MIGRATIONS / "versions").glob("[0-9]*.py")).split("_")[0]

@@ -46,10 +46,16 @@ class JsonLogger(Logger):  # type: ignore[misc]  # gunicorn has no type hints
 logger_class = JsonLogger
 
 
+def post_fork(server: Any, worker: Any) -> None:
+    """A worker imports the application next, and all that imports make stays: no search for garbage meanwhile."""
+    gc.disable()
+
+
 def post_worker_init(worker: Any) -> None:
     """What is there from the start stays: the garbage collector need not walk through it again and again between requests."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def worker_exit(server: Any, worker: Any) -> None:

@@ -7,10 +7,11 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import select, text
 
 from router.accounts.models import ServerFact
-from router.db import Base, Database, insert_new, migrate, schema_state
+from router.db import MIGRATIONS, Base, Database, insert_new, migrate, newest_revision, schema_state
 from router.scenarios.models import Scenario, TrackingNumber
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -25,6 +26,10 @@ def test_migrating_twice_changes_nothing(database: Database) -> None:
     assert schema_state(database) == "current"
     migrate(database)
     assert schema_state(database) == "current"
+
+
+def test_the_newest_revision_is_the_one_that_alembic_takes_for_the_head() -> None:
+    assert ScriptDirectory(str(MIGRATIONS)).get_current_head() == newest_revision()
 
 
 def test_moments_come_back_aware_and_naive_ones_are_refused(database: Database) -> None:

@@ -24,7 +24,7 @@ from router.accounts.projects import (
     known_here,
     read_email,
 )
-from router.accounts.tokens import require_token
+from router.accounts.sessions import require_token
 from router.server import current_server
 from router.web.access import Audience, current_actor, current_project, guard, needs
 from router.web.api import describe_api, described, merged, page_of, parse, take_version

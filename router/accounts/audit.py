@@ -1,12 +1,35 @@
-"""The audit trail: every change that an admin makes."""
+"""Who acts, and the audit trail: every change that an admin makes."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy.orm import Session
 
 from router.accounts.models import AuditEntry
-from router.web.access import Actor
+
+RANK = {"person": 0, "viewer": 1, "admin": 2, "owner": 3, "operator": 4}
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Who acts: a person or a program, with a role in each project."""
+
+    name: str
+    """For the audit trail: an e-mail address, or `token NAME`."""
+    person_id: int | None = None
+    token_id: int | None = None
+    is_operator: bool = False
+    roles: Mapping[int, str] = field(default_factory=dict)
+
+    def rank_in(self, project_id: int | None) -> int:
+        if self.is_operator:
+            return RANK["operator"]
+        return RANK.get(self.roles.get(project_id or 0, ""), 0)
+
+    def may(self, role: str, project_id: int | None) -> bool:
+        return self.rank_in(project_id) >= RANK[role]
 
 
 def record(

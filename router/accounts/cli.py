@@ -1,4 +1,6 @@
-"""Commands for people and tokens. `router.cli` passes a function that makes the server."""
+"""Commands for people and tokens. `router.cli` passes a function that makes the server.
+
+Commands for people import what tokens do not need, so that `router token add` starts quickly."""
 
 import secrets
 import sys
@@ -8,12 +10,11 @@ from contextlib import contextmanager
 import click
 from sqlalchemy.orm import Session
 
-from router.accounts import audit, members, passwords, tokens
-from router.accounts.models import Person, Project, demand_key
-from router.accounts.projects import read_email
+from router.accounts import audit, tokens
+from router.accounts.audit import Actor
+from router.accounts.models import Project, demand_key
 from router.db import schema_state
 from router.server import Server
-from router.web.access import Actor
 
 Opener = Callable[[], Server]
 CONSOLE = Actor("the console", is_operator=True)
@@ -42,9 +43,9 @@ def add_user(
     open_server: Opener, email: str, name: str, operator: bool, project: int | None, role: str, password_stdin: bool
 ) -> None:
     """Add a person, or give one that exists a role in a project."""
-    email = _read_email(email)
-    password = _password(email, password_stdin)
-    password_hash = passwords.hash_password(password)
+    from router.accounts import members
+
+    email, password, password_hash = _read_sign_in(email, password_stdin)
     with _changing(open_server) as (server, session):
         person, now = members.person_with(session, email), server.now()
         if person and (operator or project is None):
@@ -53,7 +54,7 @@ def add_user(
         if project is not None:
             members.set_role(session, project_of(session, project).id, made.id, role)
         audit.record(session, CONSOLE, now, "person added", email, project, operator=operator)
-    click.echo(f"{email} has the role {role}." if person else _said_password(email, password, password_stdin))
+    click.echo(f"{email} has the role {role}." if person else _say_sign_in(email, password, password_stdin))
 
 
 @user.command("password")
@@ -62,15 +63,17 @@ def add_user(
 @click.pass_obj
 def reset_password(open_server: Opener, email: str, password_stdin: bool) -> None:
     """Give a person another password; all sessions of the old one end."""
-    email = _read_email(email)
-    password = _password(email, password_stdin)
-    password_hash = passwords.hash_password(password)
+    from router.accounts import members, passwords
+
+    email, password, password_hash = _read_sign_in(email, password_stdin)
     with _changing(open_server) as (server, session):
-        person = _person(session, email)
+        person = members.person_with(session, email)
+        if person is None:
+            raise click.ClickException(f"There is nobody with the e-mail address {email}.")
         members.change_password(session, person.id, password_hash, secrets.token_hex(16))
         passwords.forgive_everywhere(session, email)
         audit.record(session, CONSOLE, server.now(), "password reset", email, None)
-    click.echo(_said_password(email, password, password_stdin))
+    click.echo(_say_sign_in(email, password, password_stdin))
 
 
 @token.command("add")
@@ -113,30 +116,23 @@ def project_of(session: Session, project_id: int) -> Project:
     return project
 
 
-def _person(session: Session, email: str) -> Person:
-    person = members.person_with(session, email)
-    if person is None:
-        raise click.ClickException(f"There is nobody with the e-mail address {email}.")
-    return person
+def _read_sign_in(email: str, password_stdin: bool) -> tuple[str, str, str]:
+    """The e-mail address as it is stored, the password from standard input or a random one, and its hash."""
+    from router.accounts import passwords
+    from router.accounts.projects import read_email
 
-
-def _read_email(text: str) -> str:
     try:
-        return read_email(text)
+        email = read_email(email)
     except ValueError as error:
         raise click.ClickException(str(error)) from None
+    if not password_stdin:
+        password = passwords.random_password()
+    else:
+        password = sys.stdin.readline().rstrip("\r\n")
+        if problem := passwords.password_problem(password, email):
+            raise click.ClickException(problem)
+    return email, password, passwords.hash_password(password)
 
 
-def _password(email: str, from_stdin: bool) -> str:
-    if not from_stdin:
-        return passwords.random_password()
-    password = sys.stdin.readline().rstrip("\r\n")
-    if problem := passwords.password_problem(password, email):
-        raise click.ClickException(problem)
-    return password
-
-
-def _said_password(email: str, password: str, from_stdin: bool) -> str:
-    return (
-        f"{email} signs in with the password given." if from_stdin else f"{email} signs in with the password {password}"
-    )
+def _say_sign_in(email: str, password: str, password_stdin: bool) -> str:
+    return f"{email} signs in with the password {'given.' if password_stdin else password}"

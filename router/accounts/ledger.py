@@ -13,11 +13,11 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from router.accounts import audit
+from router.accounts.audit import Actor
 from router.accounts.mail import used_up, write_mail
 from router.accounts.models import LedgerEntry, Project
 from router.config import Settings
 from router.lib.formats import format_change, format_money
-from router.web.access import Actor
 from router.web.errors import Problem
 
 LARGEST_MINOR = 10**15

@@ -13,14 +13,13 @@ import structlog
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from router.accounts.audit import record
+from router.accounts.audit import Actor, record
 from router.accounts.models import Mail, Project
 from router.config import Settings
 from router.db import insert_new
 from router.lib.formats import format_moment, format_money
 from router.lib.smtp import MailError, MailServer, send_message
 from router.server import Server
-from router.web.access import Actor
 from router.web.errors import Problem
 
 LEASE = timedelta(minutes=5)

@@ -10,11 +10,11 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from router.accounts import audit
+from router.accounts.audit import Actor
 from router.accounts.models import Membership, Person, ServerFact
 from router.accounts.tokens import digest_of
 from router.db import wait_for_turn
 from router.server import Server
-from router.web.access import Actor
 from router.web.errors import Problem
 
 ROLES = ("owner", "admin", "viewer")

@@ -1,20 +1,24 @@
-"""Sessions of people: a signed cookie that names the person, the password's stamp and the project they work in.
-
-Sessions of people who signed in, in a signed cookie."""
+"""Who a request comes from: people by a signed cookie that names the person, the password's stamp and the project they work in,
+programs by their bearer token."""
 
 import hmac
 from dataclasses import dataclass
+from datetime import timedelta
 
 from flask import Flask, Request, g, redirect, request, session, url_for
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 
-from router.accounts.models import Membership, Person, Project
+from router.accounts.audit import Actor
+from router.accounts.models import ApiToken, Membership, Person, Project
+from router.accounts.tokens import find_token
 from router.server import current_server
-from router.web.access import Actor, check_role, needs_project
+from router.web.access import check_role, needs_project
 from router.web.errors import Problem
+
+TOKEN_USE_NOTED_EVERY = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,36 @@ def _back() -> str | None:
     """Where to go after sign-in: the page that was asked for, when it can be asked for again."""
     address = request.full_path.rstrip("?") if request.method == "GET" else None
     return address if address != "/" else None
+
+
+def require_token() -> Response | None:
+    """The `authenticate` hook of API blueprints: sets g.actor, and g.project from `project_id` in the address (else None).
+
+    Raises:
+        Problem: 404 for a project in which the token has no role, 403 when its role is too small.
+    """
+    server = current_server()
+    project_id = (request.view_args or {}).get("project_id")
+    with server.database.reading() as database_session:
+        token = find_token(database_session, request.headers.get("Authorization", ""))
+        if token is None:
+            refusal = Problem(401, "Send “Authorization: Bearer” with a valid API token.").response()
+            refusal.headers["WWW-Authenticate"] = 'Bearer realm="router"'
+            return refusal
+        roles = {token.project_id: token.role} if token.project_id else {}
+        is_operator = token.project_id is None
+        g.actor = Actor(f"token {token.name}", token_id=token.id, is_operator=is_operator, roles=roles)
+        g.project = None
+        if project_id is not None:
+            g.project = database_session.get(Project, project_id) if g.actor.rank_in(project_id) else None
+            if g.project is None:
+                raise Problem(404, "There is no such project.")
+    now = server.now()
+    if token.last_used_at is None or now - token.last_used_at >= TOKEN_USE_NOTED_EVERY:
+        with server.database.writing() as database_session:
+            database_session.execute(update(ApiToken).where(ApiToken.id == token.id).values(last_used_at=now))
+    check_role(g.actor, g.project)
+    return None
 
 
 class CookieSessions(SecureCookieSessionInterface):

@@ -9,8 +9,7 @@ from pydantic import BaseModel
 from werkzeug.wrappers import Response as AnyResponse
 
 from router.accounts import audit
-from router.accounts.sessions import require_person
-from router.accounts.tokens import require_token
+from router.accounts.sessions import require_person, require_token
 from router.integrations.labels import DELIVERY_STATES
 from router.integrations.listing import Entry, attempts_of, entries, entry, place_of, troubles, waiting
 from router.integrations.outbox import delivery_document, replay, replay_dead

@@ -6,10 +6,12 @@ import hmac
 import os
 import secrets
 from dataclasses import dataclass
-
-from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from typing import TYPE_CHECKING
 
 from router.config import Settings, SettingsError
+
+if TYPE_CHECKING:
+    from cryptography.fernet import MultiFernet
 
 LEAST_KEY_LENGTH = 16
 
@@ -45,6 +47,8 @@ class KeyRing:
         Raises:
             SealBroken: it was sealed under another key, or changed since.
         """
+        from cryptography.fernet import InvalidToken
+
         try:
             return self._fernet().decrypt(sealed.encode()).decode()
         except InvalidToken:
@@ -68,7 +72,9 @@ class KeyRing:
     def verify(self, purpose: str, message: bytes, mac: bytes) -> bool:
         return any(hmac.compare_digest(_mac(key, message, len(mac)), mac) for key in self.derive(purpose)) and bool(mac)
 
-    def _fernet(self) -> MultiFernet:
+    def _fernet(self) -> "MultiFernet":
+        from cryptography.fernet import Fernet, MultiFernet  # a command that seals nothing does without
+
         return MultiFernet([Fernet(base64.urlsafe_b64encode(key)) for key in self.derive("seal")])
 
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from router.accounts.tokens import require_token
+from router.accounts.sessions import require_token
 from router.attribution.models import Lease, Visit, VisitSpan, is_free_pool
 from router.integrations.outbox import full_call_documents
 from router.reports.calls import FILTERS, calls_of, find_call, read_filter

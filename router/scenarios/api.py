@@ -7,7 +7,7 @@ from typing import Any
 from flask import Blueprint, request
 from sqlalchemy.orm import Session
 
-from router.accounts.tokens import require_token
+from router.accounts.sessions import require_token
 from router.lib.phones import BadPhone, read_phone
 from router.scenarios.deletion import delete_with_numbers
 from router.scenarios.documents import editable, scenario_document, scenario_documents

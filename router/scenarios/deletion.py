@@ -6,13 +6,13 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
+from router.accounts.audit import Actor
 from router.accounts.models import Project
 from router.scenarios.documents import numbers_by_scenario
 from router.scenarios.models import Scenario, TrackingNumber
 from router.scenarios.numbers.release import begin_release
 from router.scenarios.service import delete_scenario
 from router.server import Server
-from router.web.access import Actor
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
+from router.accounts.audit import Actor
 from router.accounts.ledger import BalanceTooLow, lock_balance, price_of
 from router.accounts.models import Project
 from router.lib.formats import format_money
@@ -21,7 +22,6 @@ from router.scenarios.numbers.orders import wait_for_arrivals
 from router.scenarios.numbers.purchase import order_numbers
 from router.scenarios.numbers.search import open_shop, search_numbers
 from router.server import Server
-from router.web.access import Actor
 from router.web.errors import Problem
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
-from router.accounts.audit import record
+from router.accounts.audit import Actor, record
 from router.accounts.models import Project
 from router.scenarios.channels import static_sources, without_numbers
 from router.scenarios.documents import (
@@ -29,7 +29,6 @@ from router.scenarios.models import CallFlow, Scenario, ScenarioDraft, TrackingN
 from router.scenarios.numbers.inventory import place_numbers
 from router.scenarios.signals import free_numbers_changed
 from router.server import Server
-from router.web.access import Actor
 from router.web.errors import Problem, Refused
 
 Secrets = dict[str, Any]

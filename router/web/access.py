@@ -1,7 +1,6 @@
 """Who may enter: every blueprint declares its audience, and roles are checked here and nowhere else."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -10,9 +9,9 @@ from flask import Blueprint, current_app, g, request
 from router.web.errors import Problem
 
 if TYPE_CHECKING:
+    from router.accounts.audit import Actor
     from router.accounts.models import Project
 
-RANK = {"person": 0, "viewer": 1, "admin": 2, "owner": 3, "operator": 4}
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -26,26 +25,6 @@ class Audience(Enum):
     CARRIER = "the carrier, by the signature of its request"
     PEOPLE = "people who signed in, by session cookie; changes need a CSRF token"
     PROGRAMS = "programs, by bearer token"
-
-
-@dataclass(frozen=True)
-class Actor:
-    """Who acts: a person or a program, with a role in each project."""
-
-    name: str
-    """For the audit trail: an e-mail address, or `token NAME`."""
-    person_id: int | None = None
-    token_id: int | None = None
-    is_operator: bool = False
-    roles: Mapping[int, str] = field(default_factory=dict)
-
-    def rank_in(self, project_id: int | None) -> int:
-        if self.is_operator:
-            return RANK["operator"]
-        return RANK.get(self.roles.get(project_id or 0, ""), 0)
-
-    def may(self, role: str, project_id: int | None) -> bool:
-        return self.rank_in(project_id) >= RANK[role]
 
 
 def guard(blueprint: Blueprint, audience: Audience, authenticate: Callable[[], Any] | None = None) -> Blueprint:
@@ -80,7 +59,7 @@ def needs_project() -> bool:
     return least_role() not in ("operator", "person")
 
 
-def check_role(actor: Actor, project: "Project | None") -> None:
+def check_role(actor: "Actor", project: "Project | None") -> None:
     """
     Raises:
         Problem: 404 when the actor is nobody in this project (it does not exist for him), 403 when his role is too small
@@ -104,8 +83,8 @@ def _article(role: str) -> str:
     return ("an " if role[0] in "ao" else "a ") + role
 
 
-def current_actor() -> Actor:
-    return cast(Actor, g.actor)
+def current_actor() -> "Actor":
+    return cast("Actor", g.actor)
 
 
 def current_project() -> "Project":

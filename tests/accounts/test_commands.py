@@ -11,10 +11,11 @@ from sqlalchemy import select
 
 from router.accounts.models import ApiToken, AuditEntry, Person, ServerFact
 from router.app import make_server
-from router.cli import prepare, router
+from router.cli import Imported, prepare, router
 from router.config import Settings, SettingsError
 from router.db import Database
 from router.operations import key_fits
+from router.server import bare_server
 from tests.conftest import SECRET
 from tests.people import PASSWORD, Cast, bearer
 
@@ -28,7 +29,7 @@ class Run:
     """Runs the command on this test's database."""
 
     def __init__(self, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("router.cli.open_server", lambda: make_server(settings))
+        monkeypatch.setattr("router.cli.open_accounts", lambda: bare_server(settings))
 
     def __call__(self, *words: str, typed: str = "") -> Result:
         return CliRunner().invoke(router, words, input=typed)
@@ -105,7 +106,8 @@ EVERY_COMMAND = [
 def all_commands(group: click.Group) -> set[str]:
     """`user add` and the like, by their whole names."""
     found: set[str] = set()
-    for name, command in group.commands.items():
+    for name, listed in group.commands.items():
+        command = listed.load() if isinstance(listed, Imported) else listed
         inner = all_commands(command) if isinstance(command, click.Group) else {""}
         found |= {f"{name} {one}".strip() for one in inner}
     return found
@@ -126,7 +128,7 @@ def test_a_command_with_another_key_than_the_database_is_refused_and_changes_not
     assert key_fits(server)  # as a web process does it
     server.database.dispose()
     other = settings.model_copy(update={"secret_key": f"{SECRET}   # as systemd reads it"})
-    monkeypatch.setattr("router.cli.read_settings", lambda *_: other)
+    monkeypatch.setattr("router.config.read_settings", lambda *_: other)
     before = everything(database)
     (tmp_path / "file").write_text("number,destination\n")
     done = CliRunner().invoke(router, line.format(file=tmp_path / "file").split())

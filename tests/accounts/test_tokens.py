@@ -5,8 +5,9 @@ from datetime import timedelta
 from flask import Flask
 from sqlalchemy import select
 
-from router.accounts import tokens
 from router.accounts.models import ApiToken
+from router.accounts.sessions import require_token
+from router.accounts.tokens import create_token, digest_of
 from router.db import Database
 from tests.people import NOW, Cast
 
@@ -22,7 +23,7 @@ def test_the_text_of_a_token_is_nowhere_in_the_database(database: Database, cast
 def test_what_is_no_token_gets_401_and_the_way_to_ask(app: Flask, cast: Cast) -> None:
     for header in ("", "Bearer", "Bearer ", "Bearer rt_wrong", "Basic abc", "rt_wrong", "Bearer \x80"):
         with app.test_request_context("/api/v1/projects", headers={"Authorization": header}):
-            answer = tokens.require_token()
+            answer = require_token()
         assert answer is not None, header
         assert (answer.status_code, answer.mimetype) == (401, "application/problem+json")
         assert answer.headers["WWW-Authenticate"] == 'Bearer realm="router"'
@@ -30,10 +31,10 @@ def test_what_is_no_token_gets_401_and_the_way_to_ask(app: Flask, cast: Cast) ->
 
 def test_a_revoked_token_is_none(app: Flask, database: Database, cast: Cast) -> None:
     with database.writing() as session:
-        token, text = tokens.create_token(session, "old", NOW, cast.project.id, "owner")
+        token, text = create_token(session, "old", NOW, cast.project.id, "owner")
         token.revoked_at = NOW
     with app.test_request_context("/", headers={"Authorization": f"Bearer {text}"}):
-        answer = tokens.require_token()
+        answer = require_token()
     assert answer is not None
     assert answer.status_code == 401
 
@@ -44,8 +45,8 @@ def test_the_last_use_is_noted_once_a_minute(app: Flask, database: Database, cas
     for seconds in (0, 59, 60):
         server.now = lambda seconds=seconds: NOW + timedelta(seconds=seconds)
         with app.test_request_context("/sign-in", headers={"Authorization": f"Bearer {cast.operator_token}"}):
-            assert tokens.require_token() is None
+            assert require_token() is None
         with database.reading() as session:
-            digest = tokens.digest_of(cast.operator_token)
+            digest = digest_of(cast.operator_token)
             noted.append(session.scalar(select(ApiToken.last_used_at).where(ApiToken.digest == digest)))
     assert noted == [NOW, NOW, NOW + timedelta(seconds=60)]

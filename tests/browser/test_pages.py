@@ -16,6 +16,7 @@ from werkzeug.serving import make_server
 from werkzeug.wsgi import ClosingIterator
 
 from router.accounts import audit
+from router.accounts.audit import Actor
 from router.accounts.members import setup_link
 from router.accounts.models import Person
 from router.app import create_app
@@ -24,7 +25,6 @@ from router.db import migrate
 from router.scenarios.models import ScenarioDraft
 from router.scenarios.wizard.drafts import keep
 from router.server import Server
-from router.web.access import Actor
 from tests.browser.pages import PAGES, PageToSee
 from tests.browser.samples import samples
 from tests.people import NOW, PASSWORD, create_cast, furnish, sign_in

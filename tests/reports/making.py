@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from router.accounts.audit import Actor
 from router.accounts.models import Project
 from router.attribution.decide.decision import shares_by_source
 from router.attribution.models import Lease, Tap, Visit, VisitSpan
@@ -15,7 +16,6 @@ from router.scenarios.numbers.inventory import add_numbers
 from router.scenarios.service import create_scenario
 from router.server import Server
 from router.voice.models import Call, CallEvent, CallLeg
-from router.web.access import Actor
 
 ALICE = Actor("alice@example.com")
 LINE = "+14155550111"

@@ -2,10 +2,10 @@
 
 from sqlalchemy.orm import Session
 
+from router.accounts.audit import Actor
 from router.accounts.models import Project
 from router.scenarios.models import TrackingNumber
 from router.scenarios.numbers.inventory import add_numbers
-from router.web.access import Actor
 from tests import people
 
 NOON = people.NOW

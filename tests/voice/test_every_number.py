@@ -9,6 +9,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from router.accounts.audit import Actor
 from router.accounts.ledger import Post, post
 from router.accounts.models import Project
 from router.scenarios.billing.rent import renew_due
@@ -19,7 +20,6 @@ from router.scenarios.numbers.purchase import buy_now, order_numbers
 from router.scenarios.numbers.release import advance_releases, begin_release
 from router.server import Server
 from router.voice.models import Call
-from router.web.access import Actor
 from tests.scenarios.shop import FakeShop
 from tests.voice.carrier import CarrierClient
 from tests.world import COMPANY_LINE, make_project, make_scenario

@@ -14,8 +14,7 @@ from werkzeug.wrappers import Response
 
 from router.accounts.cli import Opener, opened
 from router.accounts.models import Project
-from router.accounts.sessions import require_person
-from router.accounts.tokens import require_token
+from router.accounts.sessions import require_person, require_token
 from router.attribution.models import PoolPlan
 from router.attribution.planner.jobs import NothingToGoBy, Trials, ask_plan, prepare
 from router.attribution.planner.plan import (

@@ -39,7 +39,7 @@ from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
 from router.accounts.projects import is_staff
-from router.accounts.tokens import require_token
+from router.accounts.sessions import require_token
 from router.attribution.models import CrawlerDay
 from router.attribution.tracking.projects import TagProject
 from router.db import Database, dialect_insert

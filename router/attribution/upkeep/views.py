@@ -12,8 +12,7 @@ from werkzeug.wrappers import Response
 
 from router.accounts.ledger import price_of
 from router.accounts.models import Project
-from router.accounts.sessions import require_person
-from router.accounts.tokens import require_token
+from router.accounts.sessions import require_person, require_token
 from router.attribution.models import UpkeepRun
 from router.attribution.upkeep.facts import most_numbers, pool_size, spent_by_upkeep
 from router.attribution.upkeep.run import check_may_run, plan_upkeep, run_document, run_upkeep, todays_run

@@ -8,8 +8,7 @@ from typing import Any
 from flask import Blueprint, render_template
 from pydantic import BaseModel
 
-from router.accounts.sessions import require_person
-from router.accounts.tokens import require_token
+from router.accounts.sessions import require_person, require_token
 from router.attribution.pool.choice import CALLS_NEEDED, GRID, chance_after, default_chance
 from router.attribution.upkeep.rules import TOO_LOW
 from router.lib.formats import format_duration

@@ -14,8 +14,7 @@ from werkzeug.wrappers import Response
 from router.accounts.ledger import EntryValues, change_balance
 from router.accounts.mail import send_again
 from router.accounts.models import LedgerEntry, Mail
-from router.accounts.sessions import require_person
-from router.accounts.tokens import require_token
+from router.accounts.sessions import require_person, require_token
 from router.accounts.views.projects import errors_of
 from router.lib.formats import format_change, format_money, parse_money
 from router.scenarios.billing.statement import (

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from router.accounts.audit import record
+from router.accounts.audit import Actor, record
 from router.accounts.models import Project
 from router.lib.formats import format_count
 from router.lib.phones import international
@@ -22,7 +22,6 @@ from router.scenarios.models import Scenario, TrackingNumber
 from router.scenarios.numbers.inventory import add_numbers
 from router.scenarios.service import change_scenario, create_scenario
 from router.server import Server
-from router.web.access import Actor
 from router.web.errors import Refused
 
 ELSEWHERE = "{number} belongs to another project of this server. It has to be removed there first."

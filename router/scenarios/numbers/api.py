@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from router.accounts.ledger import BalanceTooLow
 from router.accounts.models import Project
-from router.accounts.tokens import require_token
+from router.accounts.sessions import require_token
 from router.lib.formats import GREATEST_ID, format_money, parse_country
 from router.lib.phones import BadPhone, read_phone
 from router.scenarios.documents import number_document

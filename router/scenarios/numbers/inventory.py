@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Select, or_, select
 from sqlalchemy.orm import Session
 
-from router.accounts.audit import record
+from router.accounts.audit import Actor, record
 from router.accounts.models import Project
 from router.db import insert_new
 from router.lib.phones import BadPhone, read_phone
@@ -16,7 +16,6 @@ from router.scenarios.models import HERE, Scenario, TrackingNumber
 from router.scenarios.numbers.orders import returned, taken_numbers, wait_for_arrivals
 from router.scenarios.signals import free_numbers_changed, numbers_changed
 from router.server import Server
-from router.web.access import Actor
 from router.web.errors import Problem, Refused
 
 StaticSource = dict[str, Any] | None

@@ -7,14 +7,13 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from router.accounts.audit import record
+from router.accounts.audit import Actor, record
 from router.accounts.models import Project
 from router.scenarios.models import Scenario, TrackingNumber
 from router.scenarios.numbers.inventory import present_numbers
 from router.scenarios.service import present_scenarios
 from router.scenarios.signals import numbers_changed
 from router.server import Server
-from router.web.access import Actor
 from router.web.errors import Problem
 
 

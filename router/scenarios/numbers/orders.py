@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from router.accounts.audit import record
+from router.accounts.audit import Actor, record
 from router.accounts.ledger import BOUGHT, Post, find_entry, post
 from router.accounts.models import Project
 from router.carriers.base import Owned
@@ -21,7 +21,6 @@ from router.scenarios.channels import static_sources
 from router.scenarios.models import HERE, OPEN, NumberBatch, NumberOrder, Scenario, TrackingNumber
 from router.scenarios.signals import numbers_changed
 from router.server import Server
-from router.web.access import Actor
 
 LEASE = timedelta(seconds=120)
 """Longer than one turn of an order with all its requests may last, so that no other process asks in parallel."""

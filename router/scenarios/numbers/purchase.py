@@ -15,7 +15,7 @@ import structlog
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from router.accounts.audit import record
+from router.accounts.audit import Actor, record
 from router.accounts.ledger import BalanceTooLow, lock_balance, price_of
 from router.accounts.models import Project
 from router.carriers import shop_of
@@ -44,7 +44,6 @@ from router.scenarios.numbers.orders import (
     write_order,
 )
 from router.server import Server
-from router.web.access import Actor
 from router.web.errors import Problem
 
 NAMED_ELSEWHERE = "Another project of this server names this number as its own."

@@ -9,7 +9,7 @@ import structlog
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from router.accounts.audit import record
+from router.accounts.audit import Actor, record
 from router.accounts.models import Project
 from router.carriers import shop_of
 from router.carriers.base import ShopError, TryLater
@@ -19,7 +19,6 @@ from router.scenarios.numbers.moves import leave_scenario
 from router.scenarios.numbers.orders import LEASE, SENTENCE_LENGTH
 from router.scenarios.signals import numbers_changed
 from router.server import Server
-from router.web.access import Actor
 from router.web.errors import Problem
 
 ACTIVITY = "number_activity"

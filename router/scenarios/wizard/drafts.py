@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Select, delete, or_, select
 from sqlalchemy.orm import Session
 
+from router.accounts.audit import Actor
 from router.accounts.models import Project
 from router.db import insert_new
 from router.lib.crypto import KeyRing, SealBroken
@@ -38,7 +39,6 @@ from router.scenarios.wizard.forms import (
 )
 from router.scenarios.wizard.previews import Desk
 from router.server import Server
-from router.web.access import Actor
 from router.web.errors import Problem, Refused
 
 DraftValues = dict[str, Any]

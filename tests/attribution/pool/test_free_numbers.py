@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import func, select, update
 
+from router.accounts.audit import Actor
 from router.accounts.models import Project
 from router.attribution.models import Lease, PoolNumber
 from router.attribution.pool.leases import begins
@@ -25,7 +26,6 @@ from router.scenarios.service import create_scenario, delete_scenario
 from router.server import Server
 from router.voice.calls import attribute
 from router.voice.routing import find_route
-from router.web.access import Actor
 from tests.world import COMPANY_LINE, NOON, make_project
 
 SITE = {"Origin": "https://shop.example", "User-Agent": "Mozilla/5.0"}

@@ -1,7 +1,10 @@
 """The pool planner for people, for programs and on the console."""
 
 import json
+import re
 from collections.abc import Iterator
+from html import unescape
+from itertools import product
 from typing import Any
 
 import pytest
@@ -171,6 +174,32 @@ def test_the_page_says_how_many_trials_are_done_and_how_long_the_rest_takes(
     page = client.get(f"/scenarios/{scenario.id}/plan").text
     assert "4 of 16 trials done, about" in page
     assert "10 s" in page
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+@pytest.mark.parametrize("exhausted", ["share", "overflow"])
+def test_a_space_stands_between_any_two_sentences_of_what_a_plan_rests_on(
+    client: FlaskClient, cast: Cast, scenario: Scenario, database: Database, exhausted: str
+) -> None:
+    sign_in(client, cast.alice)
+    described = {"visits_per_hour": 60.0, "callers": 0.1, "sources": 12, "hours": 4.0, "seed": 1}
+    for inputs, cut, drawn, left_out, calls in product(
+        ({}, described), (False, True), (0, 3), (0, 1, 4), (60, 200, 500)
+    ):
+        plan = make_plan(scenario, 2, inputs=inputs)
+        assert plan.facts is not None
+        plan.facts |= {"cut": cut, "drawn": drawn, "left_out": left_out, "calls": calls}
+        with database.writing() as session:
+            session.merge(plan)
+            session.get_one(Scenario, scenario.id).exhausted = exhausted
+        page = client.get(f"/scenarios/{scenario.id}/plan").text
+        paragraph = page.partition('<p class="form-text">It tried')[2].partition("</p>")[0]
+        told = " ".join(unescape(re.sub("<[^>]+>", "", paragraph)).split())
+        assert not re.search(r"[.!?;:][^ \d]|[a-z][A-Z]| [.,;]", told), told
+        assert " Made today" in told
+        assert ("does not let them" in told) == (exhausted != "share")
+        assert ("left out." in told) == (bool(left_out) and not inputs)
+        assert ("That is few" in told) == (calls == 60)
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"])

@@ -79,8 +79,8 @@ def errands() -> list[Chore]:
 def purchases() -> list[Chore]:
     """What is asked of the carrier, in a thread of its own: nobody who waits for numbers waits for e-mails."""
     return [
-        Chore("advance_orders", timedelta(0), _advance_orders),
-        Chore("advance_releases", timedelta(seconds=5), _advance_releases),
+        Chore("advance_orders", timedelta(0), _until_none_is_due(advance_due)),
+        Chore("advance_releases", timedelta(seconds=5), _until_none_is_due(advance_releases)),
     ]
 
 
@@ -141,15 +141,14 @@ def do_due_chores(server: Server, plan: list[Chore], now: datetime) -> None:
             log.exception("chore_failed", chore=chore.name)
 
 
-def _advance_orders(server: Server, now: datetime) -> None:
-    """Each turn with a time of its own: what is claimed is claimed from then."""
-    while advance_due(server, server.now()) and server.now() - now < TURN:
-        pass
+def _until_none_is_due(advance: Callable[[Server, datetime], int]) -> Callable[[Server, datetime], None]:
+    """Claims and works in turns, each with a time of its own: a lease begins when its job is claimed."""
 
+    def work(server: Server, now: datetime) -> None:
+        while advance(server, server.now()) and server.now() - now < TURN:
+            pass
 
-def _advance_releases(server: Server, now: datetime) -> None:
-    while advance_releases(server, server.now()) and server.now() - now < TURN:
-        pass
+    return work
 
 
 def _heartbeat(server: Server, now: datetime) -> None:

@@ -1,6 +1,5 @@
-"""E-mails to a project's address: written in the transaction of their cause, sent by the worker at least once (R4).
-
-What the e-mails about a balance say (R4)."""
+"""E-mails to a project's address: written in the transaction of their cause, sent by the worker at least once (R4);
+and the texts of the e-mails about a balance."""
 
 import hashlib
 from dataclasses import dataclass
@@ -10,25 +9,28 @@ from email.message import EmailMessage
 from email.utils import format_datetime
 
 import structlog
-from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from router.accounts.audit import Actor, record
 from router.accounts.models import Mail, Project
 from router.config import Settings
 from router.db import insert_new
+from router.jobs import Claim, Jobs
 from router.lib.formats import format_moment, format_money
-from router.lib.smtp import MailError, MailServer, send_message
+from router.lib.smtp import MailError, send_message
 from router.server import Server
 from router.web.errors import Problem
 
 LEASE = timedelta(minutes=5)
-"""How long one that was claimed is left alone: longer than any attempt, every wait of which is limited."""
+"""Longer than any attempt, every wait of which is limited."""
 PAUSES = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 60, 180, 360, 720, 1440))
-"""After each failed attempt; the one after the last pause is the last."""
+"""After each failed attempt; the attempt after the last pause is the last one."""
 MOST_AT_ONCE = 20
 KEY_LENGTH, SUBJECT_LENGTH = 200, 200
 NO_SERVER = "No mail server is set."
+
+MAILS = Jobs(Mail, Mail.sent_at.is_(None), LEASE, due_at=Mail.next_at)
+"""`attempts` rises when an e-mail is claimed, so that one which kills its worker comes to an end as well."""
 
 log = structlog.get_logger(__name__)
 
@@ -52,100 +54,65 @@ def write_mail(session: Session, project: Project, key: str, subject: str, body:
     return session.execute(row.returning(Mail.id)).first() is not None
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """An e-mail that this process sends; `attempt` is the fence."""
-
-    id: int
-    attempt: int
-
-
 def send_mails(server: Server, now: datetime) -> int:
-    """Hands over what is due at `now`, one after the other; returns how many were taken.
+    """Hands over the e-mails that are due at `now`, one after the other; returns how many were sent.
 
     When the mail server cannot be reached the others wait for the next turn. Without a mail server they are logged.
     """
     with server.database.reading() as session:
-        due = session.execute(
-            select(Mail.id, Mail.next_at)
-            .where(Mail.sent_at.is_(None), Mail.next_at <= now)
-            .order_by(Mail.next_at)
-            .limit(MOST_AT_ONCE)
-        ).all()
+        due = MAILS.due_ids(session, now, MOST_AT_ONCE)
     sent = 0
-    for mail_id, seen in due:
-        claim = _claim(server, mail_id, seen, now)
+    for mail_id in due:
+        with server.database.writing() as session:
+            claim = MAILS.claim(session, mail_id, max(now, server.now()), attempts=Mail.attempts + 1)
         if claim is None:
             continue
+        attempt = claim.job.attempts
         try:
-            sent += _attempt(server, claim)
+            sent += _send(server, claim)
         except MailError as error:
-            _fail(server, claim, error, server.now())
+            dead = error.permanent or attempt > len(PAUSES)
+            _finish(server, claim, next_at=None if dead else server.now() + PAUSES[attempt - 1], error=str(error))
+            log.warning("mail_failed", id=claim.id, attempt=attempt, dead=dead, why=str(error))
             if not error.permanent:
                 break
     return sent
 
 
-def _claim(server: Server, mail_id: int, seen: datetime | None, now: datetime) -> Claim | None:
-    """None when somebody else was faster. `attempts` rises here, so that one that kills its worker comes to an end as well."""
-    with server.database.writing() as session:
-        row = session.execute(
-            update(Mail)
-            .where(Mail.id == mail_id, Mail.sent_at.is_(None), Mail.next_at == seen)
-            .values(next_at=max(now, server.now()) + LEASE, attempts=Mail.attempts + 1)
-            .returning(Mail.attempts)
-            .execution_options(synchronize_session=False)
-        ).first()
-    return Claim(mail_id, row.attempts) if row else None
-
-
-def _attempt(server: Server, claim: Claim) -> bool:
-    """True when it was sent; False when there is no mail server, and never will be for this one.
+def _send(server: Server, claim: Claim[Mail]) -> bool:
+    """True when it was sent; False when there is no mail server, and never will be for this e-mail.
 
     Raises:
         MailError: it was not.
     """
+    mail, settings = claim.job, server.settings
     with server.database.reading() as session:
-        mail = session.get_one(Mail, claim.id)
         project = session.get_one(Project, mail.project_id)
-    if claim.attempt > len(PAUSES) + 1:
+    if mail.attempts > len(PAUSES) + 1:
         raise MailError("It was tried too often without an end.", permanent=True)
-    mail_server = server.settings.mail_server
-    if mail_server is None:
+    if settings.mail_server is None:
         log.info("mail_not_sent", project=project.id, recipient=mail.recipient, subject=mail.subject, body=mail.body)
         _finish(server, claim, next_at=None, attempts=0, error=NO_SERVER)
         return False
-    _hand_over(mail_server, server.settings, mail, project)
+    try:
+        sender, recipient = address_of(settings.mail_sender), address_of(mail.recipient)
+        footer = f"Written for {project.name} by the call tracking server at {settings.base_url}."
+        message = compose(mail, sender, recipient, footer)
+    except (ValueError, IndexError, LookupError) as error:  # what email.message raises for an address that is none
+        raise MailError(f"There is no writing to {mail.recipient}: {error}.", permanent=True) from None
+    send_message(settings.mail_server, message, sender.addr_spec, recipient.addr_spec)
     _finish(server, claim, next_at=None, sent_at=server.now(), error="")
-    log.info("mail_sent", project=project.id, id=mail.id, attempt=claim.attempt)
+    log.info("mail_sent", project=project.id, id=mail.id, attempt=mail.attempts)
     return True
 
 
-def _hand_over(mail_server: MailServer, settings: Settings, mail: Mail, project: Project) -> None:
-    try:
-        sender, recipient = address_of(settings.mail_sender), address_of(mail.recipient)
-        message = compose(mail, sender, recipient, _footer(settings, project))
-    except (ValueError, IndexError, LookupError) as error:  # what email.message raises for an address that is none
-        raise MailError(f"There is no writing to {mail.recipient}: {error}.", permanent=True) from None
-    send_message(mail_server, message, sender.addr_spec, recipient.addr_spec)
-
-
-def _fail(server: Server, claim: Claim, error: MailError, now: datetime) -> None:
-    last = error.permanent or claim.attempt > len(PAUSES)
-    next_at = None if last else now + PAUSES[claim.attempt - 1]
-    _finish(server, claim, next_at=next_at, error=str(error))
-    log.warning("mail_failed", id=claim.id, attempt=claim.attempt, dead=last, why=str(error))
-
-
-def _finish(server: Server, claim: Claim, **values: object) -> None:
-    """Nothing changes when somebody else sends it by now."""
+def _finish(server: Server, claim: Claim[Mail], **values: object) -> None:
+    """Writes how an attempt ended, unless somebody else sends the e-mail by now."""
     with server.database.writing() as session:
-        session.execute(
-            update(Mail)
-            .where(Mail.id == claim.id, Mail.attempts == claim.attempt, Mail.sent_at.is_(None))
-            .values(**values)
-            .execution_options(synchronize_session=False)
-        )
+        mail = MAILS.held(session, claim)
+        if mail is not None:
+            for name, value in values.items():
+                setattr(mail, name, value)
 
 
 def send_again(
@@ -186,10 +153,6 @@ def address_of(text: str) -> Address:
     """`name@host` as an address whose odd signs are quoted."""
     username, _, domain = text.rpartition("@")
     return Address(username=username, domain=domain)
-
-
-def _footer(settings: Settings, project: Project) -> str:
-    return f"Written for {project.name} by the call tracking server at {settings.base_url}."
 
 
 @dataclass(frozen=True, slots=True)

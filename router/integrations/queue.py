@@ -1,8 +1,7 @@
-"""Who sends what, and how it ended: claim, lease, fence, finish (R11).
+"""Which deliveries are sent now, and how an attempt ended (R11): the queue of deliveries, and the circuit breaker of each destination.
 
-When a delivery is tried again (R11; the schedule of Standard Webhooks).
-
-The circuit breaker of a destination, in the database so that all workers share it: after failures in a row its deliveries wait."""
+Workers share the circuit breaker through the database. After some failures in a row a destination is left alone for a growing pause.
+"""
 
 import secrets
 from collections import Counter
@@ -16,13 +15,14 @@ from sqlalchemy.orm import Session, aliased
 from router.db import insert_new, wait_for_turn
 from router.integrations.models import Delivery, DeliveryAttempt, DestinationHealth, Integration, Lead
 from router.integrations.problems import note_missing
+from router.jobs import Claim, Jobs, backoff, requested_pause
 from router.lib.phones import spellings_of_line
 from router.voice.models import Call
 
 PAUSES = tuple(timedelta(seconds=seconds) for seconds in (0, 5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400))
-"""Before the first, second … tenth attempt; after the tenth it is dead."""
+"""Before the first, second … tenth attempt, as Standard Webhooks recommends; after the tenth the delivery is dead."""
 SPREAD = 0.1
-LONGEST_WISH = timedelta(hours=24)
+LONGEST_REQUESTED = timedelta(hours=24)
 """What a receiver's Retry-After may ask for at most."""
 
 
@@ -34,25 +34,13 @@ def next_attempt(attempts: int, now: datetime, chance: float, retry_after: float
     if attempts >= len(PAUSES):
         return None
     pause = PAUSES[attempts] * (1 - SPREAD + 2 * SPREAD * chance)
-    return now + max(pause, wish(retry_after))
-
-
-def wish(retry_after: float | None) -> timedelta:
-    """A receiver's Retry-After, within reason."""
-    return timedelta(seconds=min(max(retry_after or 0.0, 0.0), LONGEST_WISH.total_seconds()))
+    return now + max(pause, requested_pause(retry_after, LONGEST_REQUESTED))
 
 
 FAILURES_TO_OPEN = 5
 FIRST_PAUSE = timedelta(seconds=60)
+"""How long a destination is left alone after the fifth failure in a row; doubled with each later one."""
 LONGEST_PAUSE = timedelta(minutes=30)
-
-
-def pause_after(failures: int) -> timedelta | None:
-    """How long a destination is left alone after so many failures in a row: 60 s from the fifth on, doubling to 30 min."""
-    if failures < FAILURES_TO_OPEN:
-        return None
-    doubled: timedelta = FIRST_PAUSE * 2 ** min(failures - FAILURES_TO_OPEN, 10)
-    return min(doubled, LONGEST_PAUSE)
 
 
 def note_success(session: Session, destination: str) -> None:
@@ -65,9 +53,8 @@ def note_failure(session: Session, destination: str, error: str, now: datetime) 
     health.failures += 1
     health.failing_since = health.failing_since or now
     health.last_error = error
-    pause = pause_after(health.failures)
-    if pause is not None:
-        health.open_until = now + pause
+    if health.failures >= FAILURES_TO_OPEN:
+        health.open_until = now + backoff(health.failures - FAILURES_TO_OPEN + 1, FIRST_PAUSE, LONGEST_PAUSE)
 
 
 def leave_alone(session: Session, destination: str, error: str, now: datetime, until: datetime) -> None:
@@ -105,14 +92,19 @@ CLAIMS = 7302
 """Names the turn in which one worker at a time claims."""
 
 
-@dataclass(frozen=True)
-class Claim:
-    """One delivery lent to one worker for one attempt."""
+DELIVERIES = Jobs(
+    Delivery,
+    Delivery.state.in_(("pending", "leased")),
+    LEASE,
+    due_at=Delivery.next_at,
+    fence=(Delivery.lease_owner,),
+)
 
-    id: int
-    attempt: int
-    owner: str
-    destination: str
+
+@dataclass(frozen=True, slots=True)
+class DeliveryClaim(Claim[Delivery]):
+    """A delivery lent to one worker for one attempt."""
+
     failing: bool
     """The destination failed the last time."""
 
@@ -130,24 +122,36 @@ class Outcome:
     reference: dict[str, Any] = field(default_factory=dict)
 
 
-def claim(session: Session, now: datetime, room: int, room_failing: int) -> list[Claim]:
-    """Takes at most one due delivery of each integration; destinations that are busy or left alone are passed over.
+def claim(session: Session, now: datetime, room: int, room_failing: int) -> list[DeliveryClaim]:
+    """Claims at most one due delivery of each integration; destinations that are busy or left alone are passed over.
 
     `room` limits how many, `room_failing` how many of them may go to destinations that failed the last time.
-    Workers claim one after the other, so nothing is ever lent to two.
+    Workers claim one after the other: each has to count what the others have under way.
     """
     wait_for_turn(session, CLAIMS, 0)
     _take_back(session, now)
-    busy = Counter(_busy(session))
-    claims: list[Claim] = []
+    under_way = select(Integration.destination).join(Delivery, Delivery.integration_id == Integration.id)
+    busy = Counter(session.scalars(under_way.where(Delivery.state == LEASED)))
+    claims: list[DeliveryClaim] = []
     for due in _due(session, now):
         failing = bool(due.failing)
         if len(claims) >= room or busy[due.destination] >= (1 if failing else AT_ONCE):
             continue
-        if failing and room_failing <= sum(one.failing for one in claims):
+        if failing and room_failing <= sum(claim.failing for claim in claims):
             continue
-        claims.append(_lend(session, due, now))
-        busy[due.destination] += 1
+        lent = DELIVERIES.claim(
+            session,
+            due.id,
+            now,
+            state="leased",
+            lease_owner=secrets.token_hex(16),
+            attempts=Delivery.attempts + 1,
+            destination=due.destination,
+            changed=False,
+        )
+        if lent is not None:
+            claims.append(DeliveryClaim(lent.id, lent.job, lent.fence, failing))
+            busy[due.destination] += 1
     return claims
 
 
@@ -173,15 +177,24 @@ def _take_back(session: Session, now: datetime) -> None:
         )
 
 
-def _busy(session: Session) -> list[str]:
-    """The destination of every delivery under way, once for each."""
-    under_way = select(Integration.destination).join(Delivery, Delivery.integration_id == Integration.id)
-    return list(session.scalars(under_way.where(Delivery.state == LEASED)))
-
-
 def _due(session: Session, now: datetime) -> list[Row[Any]]:
     """The next due delivery of each integration whose destination is not left alone, the longest waiting first."""
-    first = _first_due(now)
+    earlier = aliased(Delivery)
+    waits = exists().where(
+        earlier.order_key == Delivery.order_key,
+        earlier.order_key != NOTHING,
+        earlier.state.in_(("pending", "leased")),
+        (earlier.id < Delivery.id) | (earlier.state == "leased"),
+        earlier.id != Delivery.id,
+    )
+    first = (
+        select(Delivery.id)
+        .where(Delivery.integration_id == Integration.id, Delivery.state == "pending", Delivery.next_at <= now, ~waits)
+        .order_by(Delivery.next_at, Delivery.id)
+        .limit(1)
+        .correlate(Integration)
+        .scalar_subquery()
+    )
     candidates = (
         select(
             first.label("id"),
@@ -196,61 +209,13 @@ def _due(session: Session, now: datetime) -> list[Row[Any]]:
     return list(session.execute(statement.order_by(Delivery.next_at, Delivery.id)))
 
 
-def _first_due(now: datetime) -> ColumnElement[int]:
-    earlier = aliased(Delivery)
-    waits = exists().where(
-        earlier.order_key == Delivery.order_key,
-        earlier.order_key != NOTHING,
-        earlier.state.in_(("pending", "leased")),
-        (earlier.id < Delivery.id) | (earlier.state == "leased"),
-        earlier.id != Delivery.id,
-    )
-    return (
-        select(Delivery.id)
-        .where(Delivery.integration_id == Integration.id, Delivery.state == "pending", Delivery.next_at <= now, ~waits)
-        .order_by(Delivery.next_at, Delivery.id)
-        .limit(1)
-        .correlate(Integration)
-        .scalar_subquery()
-    )
-
-
-def _lend(session: Session, due: Row[Any], now: datetime) -> Claim:
-    owner = secrets.token_hex(16)
-    attempt = session.execute(
-        update(Delivery)
-        .where(Delivery.id == due.id)
-        .values(
-            state="leased",
-            lease_owner=owner,
-            next_at=now + LEASE,
-            attempts=Delivery.attempts + 1,
-            destination=due.destination,
-            changed=False,
-        )
-        .returning(Delivery.attempts)
-        .execution_options(synchronize_session=False)
-    ).scalar_one()
-    return Claim(due.id, attempt, owner, due.destination, bool(due.failing))
-
-
-def held(session: Session, claim: Claim) -> Delivery | None:
-    """The delivery, locked, as long as this claim holds its lease; None when somebody else has taken over (the fence)."""
-    return session.scalar(
-        select(Delivery)
-        .where(Delivery.id == claim.id, Delivery.state == "leased", Delivery.lease_owner == claim.owner)
-        .with_for_update()
-        .execution_options(populate_existing=True)
-    )
-
-
-def remember(session: Session, claim: Claim, steps: dict[str, Any], now: datetime) -> bool:
+def remember(session: Session, claim: DeliveryClaim, steps: dict[str, Any], now: datetime) -> bool:
     """Keeps the result of a step of this attempt; False when the lease is lost, and the attempt has to stop.
 
     A step `lead_id` also becomes the lead that stands for the caller from now on. A step `missing` says what the receiver did not have
     of all that the integration names: people are told of it.
     """
-    delivery = held(session, claim)
+    delivery = DELIVERIES.held(session, claim)
     if delivery is None:
         return False
     delivery.reference = {**delivery.reference, **steps}
@@ -285,9 +250,9 @@ def _keep_lead(session: Session, delivery: Delivery, external_id: str, now: date
     )
 
 
-def finish(session: Session, claim: Claim, outcome: Outcome, now: datetime, chance: float) -> bool:
+def finish(session: Session, claim: DeliveryClaim, outcome: Outcome, now: datetime, chance: float) -> bool:
     """Writes how an attempt ended, unless the lease was lost meanwhile (False): then its new owner's word counts."""
-    delivery = held(session, claim)
+    delivery = DELIVERIES.held(session, claim)
     if delivery is None:
         return False
     delivery.lease_owner = ""
@@ -309,8 +274,22 @@ def finish(session: Session, claim: Claim, outcome: Outcome, now: datetime, chan
 
 def _settle(delivery: Delivery, outcome: Outcome, now: datetime, chance: float) -> str:
     """Moves the delivery on; returns what the attempt's row says of it."""
+    if (
+        outcome.kind == "retry" and outcome.refused_account
+    ):  # no message is lost because a key ran out: this try does not count
+        delivery.attempts -= 1
+        delivery.state, delivery.next_at = "pending", now + ACCOUNT_PAUSE
+        return "retry"
     if outcome.kind == "retry":
-        return _plan_next(delivery, outcome, now, chance)
+        following = next_attempt(delivery.attempts, now, chance, outcome.retry_after)
+        if following is None:
+            delivery.state = "dead"
+        elif delivery.not_after is not None and following > delivery.not_after:
+            delivery.state = "expired"
+        else:
+            delivery.state, delivery.next_at = "pending", following
+            return "retry"
+        return delivery.state
     if outcome.kind == "done":
         delivery.reference = {**delivery.reference, **outcome.reference}
         delivery.done_at = now
@@ -320,29 +299,16 @@ def _settle(delivery: Delivery, outcome: Outcome, now: datetime, chance: float) 
     return outcome.kind
 
 
-def _plan_next(delivery: Delivery, outcome: Outcome, now: datetime, chance: float) -> str:
-    if outcome.refused_account:  # no message is lost because a key ran out: the try does not count
-        delivery.attempts -= 1
-        delivery.state, delivery.next_at = "pending", now + ACCOUNT_PAUSE
-        return "retry"
-    following = next_attempt(delivery.attempts, now, chance, outcome.retry_after)
-    if following is None:
-        delivery.state = "dead"
-    elif delivery.not_after is not None and following > delivery.not_after:
-        delivery.state = "expired"
-    else:
-        delivery.state, delivery.next_at = "pending", following
-        return "retry"
-    return delivery.state
-
-
-def _judge_destination(session: Session, claim: Claim, outcome: Outcome, now: datetime) -> None:
+def _judge_destination(session: Session, claim: DeliveryClaim, outcome: Outcome, now: datetime) -> None:
+    destination = claim.job.destination
     if outcome.kind == "done":
         if claim.failing:
-            note_success(session, claim.destination)
+            note_success(session, destination)
     elif outcome.refused_account:
-        leave_alone(session, claim.destination, outcome.message, now, now + ACCOUNT_PAUSE)
+        leave_alone(session, destination, outcome.message, now, now + ACCOUNT_PAUSE)
     elif outcome.kind == "retry" and outcome.retry_after and outcome.status == 429:
-        leave_alone(session, claim.destination, outcome.message, now, now + wish(outcome.retry_after))
+        leave_alone(
+            session, destination, outcome.message, now, now + requested_pause(outcome.retry_after, LONGEST_REQUESTED)
+        )
     elif outcome.kind == "retry":
-        note_failure(session, claim.destination, outcome.message, now)
+        note_failure(session, destination, outcome.message, now)

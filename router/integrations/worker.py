@@ -22,7 +22,7 @@ from router.integrations.base import DeliveryError, Expired, Message, Sender, Sk
 from router.integrations.models import Delivery, Integration, Lead
 from router.integrations.outbox import full_call_documents
 from router.integrations.placeholders import placeholder_values
-from router.integrations.queue import Claim, Outcome, anything_due, claim, finish, remember
+from router.integrations.queue import DeliveryClaim, Outcome, anything_due, claim, finish, remember
 from router.integrations.senders import make_senders
 from router.lib.crypto import KeyRing
 from router.lib.http_client import Outgoing
@@ -35,7 +35,7 @@ Remember = Callable[[dict[str, Any]], None]
 
 
 def build(
-    session: Session, claim: Claim, keys: KeyRing, now: datetime, deadline: float, remember: Remember
+    session: Session, claim: DeliveryClaim, keys: KeyRing, now: datetime, deadline: float, remember: Remember
 ) -> tuple[str, Message]:
     """The kind of the receiver and the message for it.
 
@@ -59,7 +59,7 @@ def build(
         event=delivery.event,
         event_at=delivery.event_at,
         now=now,
-        attempt=claim.attempt,
+        attempt=claim.job.attempts,
         config=_config(session, integration),
         secret=keys.unseal(integration.sealed) if integration.sealed else "",
         call=full_call_documents(session, [call])[0],
@@ -178,7 +178,7 @@ class DeliveryWorker:
             future.add_done_callback(lambda _: self._wake.set())
         return len(claims)
 
-    def _attempt(self, one: Claim, clock: Callable[[], datetime], deadline: float) -> None:
+    def _attempt(self, one: DeliveryClaim, clock: Callable[[], datetime], deadline: float) -> None:
         """One attempt from building the message to writing down how it ended; a poisonous row is moved on before its exception goes up."""
         began = time.monotonic()
         unexpected: Exception | None = None
@@ -192,11 +192,13 @@ class DeliveryWorker:
         outcome = _timed(outcome, began)
         with self.server.database.writing() as session:
             kept = finish(session, one, outcome, clock(), self.chance())
-        log.info("delivery", id=one.id, attempt=one.attempt, outcome=outcome.kind, status=outcome.status, kept=kept)
+        log.info(
+            "delivery", id=one.id, attempt=one.job.attempts, outcome=outcome.kind, status=outcome.status, kept=kept
+        )
         if unexpected is not None:
             raise unexpected
 
-    def _deliver(self, one: Claim, clock: Callable[[], datetime], deadline: float) -> Outcome:
+    def _deliver(self, one: DeliveryClaim, clock: Callable[[], datetime], deadline: float) -> Outcome:
         try:
             with self.server.database.reading() as session:
                 keep = partial(self._keep, one, clock)
@@ -220,7 +222,7 @@ class DeliveryWorker:
             raise DeliveryError(f"This server has no connector named {kind}.", permanent=True)
         return self.senders[kind]
 
-    def _keep(self, one: Claim, clock: Callable[[], datetime], steps: dict[str, Any]) -> None:
+    def _keep(self, one: DeliveryClaim, clock: Callable[[], datetime], steps: dict[str, Any]) -> None:
         with self.server.database.writing() as session:
             if not remember(session, one, steps, clock()):
                 raise LeaseLost

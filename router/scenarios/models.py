@@ -1,6 +1,7 @@
 """Tables of scenarios."""
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import (
@@ -200,6 +201,26 @@ class NumberBatch(Base):
     error: Mapped[str] = mapped_column(String(300), default="")
 
 
+class OrderState(StrEnum):
+    """How far an order for a number is. The last three gave the money back, or moved it to the order in their place."""
+
+    INTENT = "intent"
+    """The carrier has surely not done it yet."""
+    UNKNOWN = "unknown"
+    """The carrier was asked, and may have done it."""
+    BOUGHT = "bought"
+    LOST = "lost"
+    """Somebody else has the number."""
+    REPLACED = "replaced"
+    """Lost, and another number was ordered in its place."""
+    REFUSED = "refused"
+    """The carrier does not sell it to us."""
+
+
+OPEN_STATES = (OrderState.INTENT, OrderState.UNKNOWN)
+"""The same as `OPEN`, for Python and for queries without the index of open orders."""
+
+
 class NumberOrder(Base):
     """The intent to buy one number, written and charged before the carrier is asked (R5)."""
 
@@ -215,8 +236,7 @@ class NumberOrder(Base):
     project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
     e164: Mapped[str] = mapped_column(String(16))
     state: Mapped[str] = mapped_column(String(10))
-    """intent: the carrier has surely not done it yet; unknown: it was asked, and may have done it; bought; lost: somebody else has it,
-    refunded; replaced: lost, and another one was ordered in its place; refused: the carrier does not sell it to us, refunded."""
+    """An `OrderState`."""
     price_minor: Mapped[int] = mapped_column(BigInteger)
     charged_from: Mapped[datetime]
     """Start of the paid 7 days."""

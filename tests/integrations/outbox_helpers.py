@@ -7,7 +7,7 @@ from sqlalchemy import select
 from router.db import Database
 from router.integrations.models import Delivery
 from router.integrations.outbox import fan_out
-from router.integrations.queue import Claim, Outcome, claim, finish
+from router.integrations.queue import DeliveryClaim, Outcome, claim, finish
 from router.scenarios.models import Scenario
 from tests.integrations.conftest import Office
 from tests.integrations.factories import NOW, facts, make_call, make_integration
@@ -34,11 +34,11 @@ def deliveries(database: Database) -> list[Delivery]:
         return list(session.scalars(select(Delivery).order_by(Delivery.id)))
 
 
-def claims(database: Database, now: Any = NOW, room: int = 50, failing: int = 50) -> list[Claim]:
+def claims(database: Database, now: Any = NOW, room: int = 50, failing: int = 50) -> list[DeliveryClaim]:
     with database.writing() as session:
         return claim(session, now, room, failing)
 
 
-def end(database: Database, one: Claim, outcome: Outcome, now: Any = NOW) -> bool:
+def end(database: Database, one: DeliveryClaim, outcome: Outcome, now: Any = NOW) -> bool:
     with database.writing() as session:
         return finish(session, one, outcome, now, 0.5)

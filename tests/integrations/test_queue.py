@@ -54,7 +54,7 @@ def test_a_worker_that_died_loses_its_lease_and_nothing_is_lost(office: Office) 
     (dead,) = claims(office.database)
     assert claims(office.database, NOW + LEASE - timedelta(seconds=1)) == []
     (heir,) = claims(office.database, NOW + LEASE)
-    assert (heir.id, heir.attempt) == (dead.id, 2)
+    assert (heir.id, heir.job.attempts) == (dead.id, 2)
 
 
 def test_a_stale_owner_is_refused_by_the_fence(office: Office) -> None:
@@ -87,7 +87,7 @@ def test_no_more_than_two_go_to_one_destination_and_others_are_not_kept_waiting(
     add(office, "ga4", "ga4", destination="quick")
     for _ in range(4):
         ended_call(office)
-    taken = [one.destination for _ in range(6) for one in claims(office.database)]
+    taken = [one.job.destination for _ in range(6) for one in claims(office.database)]
     assert sorted(taken) == ["quick", "quick", "slow", "slow"]
 
 

@@ -19,7 +19,7 @@ from router.accounts.models import Project
 from router.integrations.base import Message
 from router.integrations.models import Delivery, DeliveryAttempt, DestinationHealth, Integration
 from router.integrations.outbox import connect_receivers, fan_out, replay
-from router.integrations.queue import LEASE, PAUSES, Claim, Outcome, claim, finish, next_attempt
+from router.integrations.queue import LEASE, PAUSES, DeliveryClaim, Outcome, claim, finish, next_attempt
 from router.integrations.worker import DeliveryWorker
 from router.scenarios.models import Scenario
 from router.voice import signals
@@ -230,8 +230,8 @@ def test_nothing_is_ever_sent_by_two_at_once_or_lost(office: Office, steps: list
     """Whatever workers do, and die of: at most one valid lease for each delivery, two for a destination, and all end as done."""
     _start_anew(office)
     now = NOW
-    held: list[Claim] = []
-    ends: dict[Claim, datetime] = {}
+    held: list[DeliveryClaim] = []
+    ends: dict[DeliveryClaim, datetime] = {}
     for what, which in steps:
         one = held[which % len(held)] if held else None
         with office.database.writing() as session:

@@ -1,13 +1,14 @@
-"""Makes plans in steps, each stored: the worker goes on where one that died stopped, and a page can say how far it is.
+"""Plans are made in steps, each stored: a worker goes on where another one died, and a page can say how far a plan is.
 
-Trials take seconds of one core, so no transaction is open meanwhile."""
+Trials take seconds of one core, so no transaction is open meanwhile.
+"""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from router.attribution.decide.candidates import Reach, reach_of
@@ -18,7 +19,7 @@ from router.attribution.planner.schema import TrafficShape
 from router.attribution.planner.traffic import Traffic, read_history
 from router.attribution.pool.choice import Curve
 from router.attribution.upkeep.facts import pool_size
-from router.db import dialect_name, skip_locked
+from router.jobs import Claim, Jobs
 from router.lib.formats import format_count
 from router.scenarios.models import Scenario
 from router.server import Server
@@ -27,6 +28,14 @@ TURN = timedelta(seconds=5)
 """After which other chores of the worker, and its end, have a chance."""
 DEAD_AFTER = timedelta(seconds=45)
 """A worker that stored nothing for so long is not at it any more; a step takes a few seconds."""
+PLANS = Jobs(
+    PoolPlan,
+    PoolPlan.made_at.is_(None),
+    DEAD_AFTER,
+    claimed_at=PoolPlan.worked_at,
+    fence=(PoolPlan.asked_at, PoolPlan.worked_at),
+    first=PoolPlan.asked_at,
+)
 LEAST_VISITS, LEAST_CALLS = 50, 10
 GONE = "The scenario is not there any more."
 BROKEN = "The plan could not be made. Ask for it again."
@@ -89,20 +98,18 @@ def prepare(
         facts |= {"drawn": history.drawn, "left_out": history.left_out}
     facts |= {"visits": len(traffic.stays), "calls": len(traffic.calls)}
     if described is None and (len(traffic.stays) < LEAST_VISITS or len(traffic.calls) < LEAST_CALLS):
-        raise NothingToGoBy(_too_few(len(traffic.stays), len(traffic.calls)))
+        had = f"{format_count(len(traffic.stays), 'visit')} and {format_count(len(traffic.calls), 'call')}"
+        raise NothingToGoBy(
+            f"The last 30 days had {had} to go by, which is too few: describe the traffic that you expect."
+        )
     return Trials(traffic, float(scenario.hold_seconds), scenario.survival, reach_of(server.settings), facts)
-
-
-def _too_few(visits: int, calls: int) -> str:
-    had = f"{format_count(visits, 'visit')} and {format_count(calls, 'call')}"
-    return f"The last 30 days had {had} to go by, which is too few: describe the traffic that you expect."
 
 
 def ask_plan(session: Session, scenario: Scenario, described: TrafficShape | None, now: datetime) -> PoolPlan:
     """Asks the worker for a plan; one that is there, made or not, gives way. One that is being made with the same traffic stays."""
     inputs = described.model_dump() if described else {}
     session.execute(select(Scenario.id).where(Scenario.id == scenario.id).with_for_update())
-    plan = session.get(PoolPlan, scenario.id, populate_existing=True)
+    plan = session.get(PoolPlan, scenario.id, with_for_update=True, populate_existing=True)
     if plan is None:
         plan = PoolPlan(scenario_id=scenario.id)
         session.add(plan)
@@ -117,11 +124,9 @@ def ask_plan(session: Session, scenario: Scenario, described: TrafficShape | Non
 
 @dataclass
 class Job:
-    """A plan that this worker makes; `worked_at` proves that nobody else took it over."""
+    """A plan that this worker makes."""
 
-    scenario_id: int
-    asked_at: datetime
-    worked_at: datetime
+    claim: Claim[PoolPlan]
     trials: Trials
     points: list[Point] = field(default_factory=list)
 
@@ -129,7 +134,7 @@ class Job:
         self._steps = self.trials.run(len(self.points))
 
     def step(self, server: Server) -> bool:
-        """Runs the next trial and stores it; False when there is nothing more to do, or it is not ours any more."""
+        """Runs the next trial and stores it; False when there is nothing more to do, or somebody else makes the plan by now."""
         began = server.now()
         point = next(self._steps, None)
         if point is not None:
@@ -137,22 +142,18 @@ class Job:
         over = len(self.points) == len(self.trials.all())
         now = server.now()
         self.trials.facts["seconds"] += (now - began).total_seconds()
-        values: dict[str, Any] = {"points": [asdict(one) for one in self.points], "facts": self.trials.facts}
-        values |= {"worked_at": now, "made_at": now if over else None}
         with server.database.writing() as session:
-            kept = session.execute(
-                update(PoolPlan)
-                .where(PoolPlan.scenario_id == self.scenario_id, PoolPlan.asked_at == self.asked_at)
-                .where(PoolPlan.worked_at == self.worked_at)
-                .values(values)
-                .returning(PoolPlan.scenario_id)
-            ).first()
-        self.worked_at = now
-        return kept is not None and not over
+            plan = PLANS.held(session, self.claim)
+            if plan is None:
+                return False
+            plan.points, plan.facts = [asdict(one) for one in self.points], dict(self.trials.facts)
+            plan.made_at = now if over else None
+            self.claim = PLANS.renew(plan, now)
+        return not over
 
 
 class PlanMaker:
-    """The worker's chore; it keeps the plan under way between its turns."""
+    """The worker's part; it keeps the plan under way between its turns."""
 
     def __init__(self) -> None:
         self._job: Job | None = None
@@ -160,63 +161,53 @@ class PlanMaker:
     def make(self, server: Server, now: datetime) -> None:
         """Works for a few seconds, at the plan under way or those that wait, the longest first."""
         while server.now() - now < TURN:
-            if self._job is None:
-                claimed = _claim(server)
-                if claimed is None:
+            job, self._job = self._job, None
+            if job is None:
+                claim = claim_plan(server)
+                if claim is None:
                     return
-                self._job = _begin(server, claimed)
-            if self._job is not None and not self._step(server, self._job):
-                self._job = None
-
-    def _step(self, server: Server, job: Job) -> bool:
-        try:
-            return job.step(server)
-        except Exception:
-            self._job = None
-            _give_up(server, job.scenario_id, job.asked_at, BROKEN)
-            raise
+                job = begin(server, claim)
+            if job is None:
+                continue
+            try:
+                if job.step(server):
+                    self._job = job
+            except Exception:
+                _give_up(server, job.claim, BROKEN)
+                raise
 
 
-def _claim(server: Server) -> PoolPlan | None:
-    """Takes the plan that waits longest, or that a worker died over."""
+def claim_plan(server: Server) -> Claim[PoolPlan] | None:
+    """Claims the plan that waits longest, or that a worker died over."""
     with server.database.reading() as session:
-        if session.execute(_waiting(server.now())).first() is None:
+        if not PLANS.due_ids(session, server.now(), 1):
             return None
     with server.database.writing() as session:
-        now = server.now()
-        plan: PoolPlan | None = session.scalar(skip_locked(_waiting(now), dialect_name(session)))
-        if plan is not None:
-            plan.worked_at = now
-        return plan
+        return next(iter(PLANS.claim_due(session, server.now(), 1)), None)
 
 
-def _waiting(now: datetime) -> Any:
-    idle = or_(PoolPlan.worked_at.is_(None), PoolPlan.worked_at < now - DEAD_AFTER)
-    return select(PoolPlan).where(PoolPlan.made_at.is_(None), idle).order_by(PoolPlan.asked_at).limit(1)
-
-
-def _begin(server: Server, plan: PoolPlan) -> Job | None:
+def begin(server: Server, claim: Claim[PoolPlan]) -> Job | None:
     """Reads what a claimed plan is about; None when it cannot be made, which is stored."""
-    worked_at = plan.worked_at or server.now()
+    plan = claim.job
     try:
         with server.database.reading() as session:
             scenario = session.get(Scenario, plan.scenario_id)
             if scenario is None or scenario.deleted_at is not None:
                 raise NothingToGoBy(GONE)
             described = TrafficShape(**plan.inputs) if plan.inputs else None
-            found = prepare(session, server, scenario, described, plan.asked_at)
+            trials = prepare(session, server, scenario, described, plan.asked_at)
     except NothingToGoBy as sentence:
-        _give_up(server, plan.scenario_id, plan.asked_at, str(sentence))
+        _give_up(server, claim, str(sentence))
         return None
     except Exception:
-        _give_up(server, plan.scenario_id, plan.asked_at, BROKEN)
+        _give_up(server, claim, BROKEN)
         raise
-    same = plan.facts is not None and plan.facts["sizes"] == found.facts["sizes"]
-    points = [Point(**one) for one in plan.points] if same else []
-    return Job(plan.scenario_id, plan.asked_at, worked_at, found, points)
+    same = plan.facts is not None and plan.facts["sizes"] == trials.facts["sizes"]
+    return Job(claim, trials, [Point(**stored) for stored in plan.points] if same else [])
 
 
-def _give_up(server: Server, scenario_id: int, asked_at: datetime, why: str) -> None:
+def _give_up(server: Server, claim: Claim[PoolPlan], why: str) -> None:
     with server.database.writing() as session:
-        mine = (PoolPlan.scenario_id == scenario_id, PoolPlan.asked_at == asked_at)
-        session.execute(update(PoolPlan).where(*mine).values(error=why[:300], made_at=server.now()))
+        plan = PLANS.held(session, claim)
+        if plan is not None:
+            plan.error, plan.made_at = why[:300], server.now()

@@ -37,7 +37,7 @@ from router.scenarios.service import find_scenario
 from router.server import Server, current_server
 from router.web.access import Audience, current_project, guard
 from router.web.api import described, parse
-from router.web.errors import GREATEST_ID, Problem, read_json
+from router.web.errors import Problem, read_json
 from router.web.filters import day, values_of
 
 plan_pages = guard(

@@ -15,10 +15,9 @@ from router.accounts.sessions import require_token
 from router.lib.formats import GREATEST_ID, format_money, parse_country
 from router.lib.phones import BadPhone, read_phone
 from router.scenarios.documents import number_document
-from router.scenarios.models import NumberOrder, TrackingNumber
+from router.scenarios.models import OPEN_STATES, NumberOrder, OrderState, TrackingNumber
 from router.scenarios.numbers.inventory import add_number, present_numbers, remove_number
 from router.scenarios.numbers.moves import move_numbers, pin_number
-from router.scenarios.numbers.orders import OPEN_STATES
 from router.scenarios.numbers.purchase import buy_now
 from router.scenarios.numbers.release import begin_release
 from router.scenarios.numbers.search import REFUSES, ForSale, open_shop, search_numbers
@@ -166,9 +165,9 @@ def buy(project_id: int) -> Answer:
 def _bought(order: NumberOrder) -> Answer:
     if order.state in OPEN_STATES:
         return {"state": order.state, "order": order.id, "e164": order.e164, "detail": order.error}, 202
-    if order.state == "refused":
+    if order.state == OrderState.REFUSED:
         raise Problem(502, REFUSES.format(why=order.error), order=order.id)
-    if order.state != "bought":
+    if order.state != OrderState.BOUGHT:
         raise Problem(409, order.error, "e164", order=order.id)
     server = current_server()
     with server.database.reading() as session:

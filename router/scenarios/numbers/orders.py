@@ -1,53 +1,41 @@
-"""Orders for numbers as rows: written with their charge, claimed by one process at a time, ended with or without a number (R4, R5).
-
-A bought number arrives: its row, its place in a scenario, the end of its batch (R4, R5)."""
+"""Orders for numbers as rows: written with their charge, and ended with a number in its place or without one (R4, R5)."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from router.accounts.audit import Actor, record
 from router.accounts.ledger import BOUGHT, Post, find_entry, post
 from router.accounts.models import Project
-from router.carriers.base import Owned
-from router.db import dialect_name, insert_new, skip_locked, wait_for_turn
+from router.carriers.base import Owned, ShopError, TryLater
+from router.db import insert_new, wait_for_turn
+from router.jobs import Jobs, backoff_by_age, requested_pause
 from router.lib.formats import parse_int
 from router.scenarios.billing.paid_time import PAID_TIME, rent_reason
 from router.scenarios.channels import static_sources
-from router.scenarios.models import HERE, OPEN, NumberBatch, NumberOrder, Scenario, TrackingNumber
+from router.scenarios.models import HERE, OPEN, NumberBatch, NumberOrder, OrderState, Scenario, TrackingNumber
 from router.scenarios.signals import numbers_changed
 from router.server import Server
 
 LEASE = timedelta(seconds=120)
 """Longer than one turn of an order with all its requests may last, so that no other process asks in parallel."""
-OPEN_STATES = ("intent", "unknown")
 SENTENCE_LENGTH = 300
 ARRIVALS = 7303
 """Names the turn in which numbers come to this server, so that one is never ordered here and added there at once."""
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """An order lent to one process until `until`, which is also the fence."""
+ORDERS = Jobs(NumberOrder, OPEN, LEASE, due_at=NumberOrder.next_at)
+FIRST_PAUSE = timedelta(seconds=5)
+LONGEST_REQUESTED = timedelta(hours=1)
 
-    order_id: int
-    batch_id: int
-    project_id: int
-    e164: str
-    may_be_done: bool
-    """The carrier was asked before, and it is not known how that ended."""
-    asked_at: datetime | None
-    attempts: int
-    created_at: datetime
-    until: datetime
 
-    @property
-    def label(self) -> str:
-        return label_of(self.order_id)
+def pause_after(error: ShopError, age: timedelta, longest: timedelta) -> timedelta:
+    """How long the carrier is left alone after an error about a job of this age: a growing pause, or the longer one that it asked for."""
+    requested = requested_pause(error.seconds if isinstance(error, TryLater) else None, LONGEST_REQUESTED)
+    return max(backoff_by_age(age, FIRST_PAUSE, longest), requested)
 
 
 def label_of(order_id: int) -> str:
@@ -61,9 +49,9 @@ def wait_for_arrivals(session: Session) -> None:
 
 def taken_numbers(session: Session, e164s: Iterable[str]) -> set[str]:
     """Those that are on this server, in whichever project, or are being bought."""
-    wanted = list(e164s)
-    here = select(TrackingNumber.e164).where(TrackingNumber.e164.in_(wanted), TrackingNumber.released_at.is_(None))
-    ordered = select(NumberOrder.e164).where(NumberOrder.e164.in_(wanted), OPEN)
+    asked = list(e164s)
+    here = select(TrackingNumber.e164).where(TrackingNumber.e164.in_(asked), TrackingNumber.released_at.is_(None))
+    ordered = select(NumberOrder.e164).where(NumberOrder.e164.in_(asked), OPEN)
     return {*session.scalars(here), *session.scalars(ordered)}
 
 
@@ -85,22 +73,24 @@ def returned(session: Session, project_id: int, e164: str) -> TrackingNumber | N
 
 
 def write_order(
-    session: Session, batch: NumberBatch, e164: str, price: int, now: datetime, lent_until: datetime | None = None
+    session: Session, batch: NumberBatch, e164: str, price: int, now: datetime, due_at: datetime | None = None
 ) -> NumberOrder | None:
-    """The intent and its charge; None when the number is being bought already. With `lent_until` nobody else goes on with it before.
+    """The intent and its charge; None when the number is being bought already. With `due_at` nobody else goes on with it before.
 
     Raises:
         BalanceTooLow: the balance does not cover it; the transaction has to be rolled back.
     """
-    start = _new_start(session, batch.project_id, e164, now) if price else now
+    start = now
+    while price and find_entry(session, batch.project_id, rent_reason(e164, start)):
+        start += timedelta(microseconds=1)  # a start that was charged for and refunded would count as paid
     row = insert_new(session, NumberOrder, unique=["e164"], where=OPEN).values(
         batch_id=batch.id,
         project_id=batch.project_id,
         e164=e164,
-        state="intent",
+        state=OrderState.INTENT,
         price_minor=price,
         charged_from=start,
-        next_at=lent_until or now,
+        next_at=due_at or now,
         created_at=now,
     )
     order = session.scalars(row.returning(NumberOrder)).one_or_none()
@@ -110,65 +100,7 @@ def write_order(
     return order
 
 
-def _new_start(session: Session, project_id: int, e164: str, now: datetime) -> datetime:
-    """A start that was not charged for before: one that was refunded would count as paid."""
-    start = now
-    while find_entry(session, project_id, rent_reason(e164, start)):
-        start += timedelta(microseconds=1)
-    return start
-
-
-def claim_due(session: Session, now: datetime, limit: int) -> list[Claim]:
-    """Lends the orders that wait the longest."""
-    due = (
-        select(NumberOrder.id)
-        .where(OPEN, NumberOrder.next_at <= now)
-        .order_by(NumberOrder.next_at, NumberOrder.id)
-        .limit(limit)
-    )
-    ids = session.scalars(skip_locked(due, dialect_name(session))).all()
-    return [claim for order_id in ids if (claim := claim_order(session, order_id, now))]
-
-
-def claim_order(session: Session, order_id: int, now: datetime) -> Claim | None:
-    """None when it has ended, is not due or somebody is at it."""
-    taken = (
-        update(NumberOrder)
-        .where(NumberOrder.id == order_id, OPEN, NumberOrder.next_at <= now)
-        .values(next_at=now + LEASE)
-        .returning(NumberOrder)
-        .execution_options(synchronize_session=False, populate_existing=True)
-    )
-    order = session.scalars(taken).one_or_none()
-    return claim_of(order) if order else None
-
-
-def claim_of(order: NumberOrder) -> Claim:
-    """The claim of whoever just lent it to himself."""
-    return Claim(
-        order.id,
-        order.batch_id,
-        order.project_id,
-        order.e164,
-        order.state == "unknown",
-        order.asked_at,
-        order.attempts,
-        order.created_at,
-        order.next_at,
-    )
-
-
-def held(session: Session, claim: Claim) -> NumberOrder | None:
-    """The order, locked, as long as the claim holds it; None when somebody else has taken over, or ended it (the fence)."""
-    return session.scalar(
-        select(NumberOrder)
-        .where(NumberOrder.id == claim.order_id, OPEN, NumberOrder.next_at == claim.until)
-        .with_for_update()
-        .execution_options(populate_existing=True)
-    )
-
-
-def end_unbought(session: Session, order: NumberOrder, state: str, sentence: str, now: datetime) -> None:
+def end_unbought(session: Session, order: NumberOrder, state: OrderState, sentence: str, now: datetime) -> None:
     """Ends it without a number and gives the money back (R4)."""
     order.state, order.error, order.ended_at = state, sentence[:SENTENCE_LENGTH], now
     if order.price_minor:
@@ -224,38 +156,34 @@ def arrive(
     Raises:
         AlreadyHere: nothing may be stored.
     """
-    number = _row(session, order, owned, now)
-    if scenario is not None:
-        number.scenario_id = scenario.id
-        number.static_source = static_sources(scenario.channels).get(order.e164)
-        scenario.mark_changed(batch.actor, now)
-    session.flush()
-    numbers_changed.send(server, session=session, project_id=order.project_id, number_ids=[number.id])
-    order.state, order.error, order.number_id, order.ended_at = "bought", "", number.id, now
-    detail: dict[str, Any] = {"price_minor": order.price_minor, "batch": batch.id}
-    if scenario is not None:
-        detail["scenario"] = scenario.id
-    record(session, Actor(batch.actor), now, "number.bought", order.e164, order.project_id, **detail)
-    session.flush()
-    return number
-
-
-def _row(session: Session, order: NumberOrder, owned: Owned, now: datetime) -> TrackingNumber:
     values = {
         "owned_elsewhere": False,
         "carrier_sid": owned.sid,
         "bought_at": now,
         "paid_until": order.charged_from + PAID_TIME,
     }
-    if back := returned(session, order.project_id, order.e164):
+    number = returned(session, order.project_id, order.e164)
+    if number is not None:
         for name, value in values.items():
-            setattr(back, name, value)
-        return back
-    new = insert_new(session, TrackingNumber, unique=["e164"], where=HERE)
-    new = new.values(project_id=order.project_id, e164=order.e164, created_at=now, **values).returning(TrackingNumber)
-    number: TrackingNumber | None = session.scalars(new).one_or_none()
-    if number is None:
-        raise AlreadyHere
+            setattr(number, name, value)
+    else:
+        fresh = insert_new(session, TrackingNumber, unique=["e164"], where=HERE)
+        fresh = fresh.values(project_id=order.project_id, e164=order.e164, created_at=now, **values)
+        number = session.scalars(fresh.returning(TrackingNumber)).one_or_none()
+        if number is None:
+            raise AlreadyHere
+    if scenario is not None:
+        number.scenario_id = scenario.id
+        number.static_source = static_sources(scenario.channels).get(order.e164)
+        scenario.mark_changed(batch.actor, now)
+    session.flush()
+    numbers_changed.send(server, session=session, project_id=order.project_id, number_ids=[number.id])
+    order.state, order.error, order.number_id, order.ended_at = OrderState.BOUGHT, "", number.id, now
+    detail: dict[str, Any] = {"price_minor": order.price_minor, "batch": batch.id}
+    if scenario is not None:
+        detail["scenario"] = scenario.id
+    record(session, Actor(batch.actor), now, "number.bought", order.e164, order.project_id, **detail)
+    session.flush()
     return number
 
 
@@ -267,15 +195,13 @@ def finish_batch(session: Session, batch: NumberBatch, scenario: Scenario | None
     if batch.finished_at is not None or session.scalar(is_open) is not None:
         return
     batch.finished_at = now
-    if batch.enable and scenario is not None and not scenario.enabled and _has_number(session, scenario):
+    if not batch.enable or scenario is None or scenario.enabled:
+        return
+    ready = select(TrackingNumber.id).where(
+        TrackingNumber.scenario_id == scenario.id, TrackingNumber.overflow.is_(False)
+    )
+    if session.scalar(ready.limit(1)) is not None:
         scenario.enabled = True
         scenario.mark_changed(batch.actor, now)
         subject = f"scenario {scenario.id} “{scenario.title}”"
         record(session, Actor(batch.actor), now, "scenario.enabled", subject, scenario.project_id)
-
-
-def _has_number(session: Session, scenario: Scenario) -> bool:
-    counted = select(func.count(TrackingNumber.id)).where(
-        TrackingNumber.scenario_id == scenario.id, TrackingNumber.overflow.is_(False)
-    )
-    return bool(session.scalar(counted))

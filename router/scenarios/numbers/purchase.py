@@ -1,15 +1,15 @@
-"""Buying numbers (R4, R5): the intent and the charge first, in one transaction; then exactly this number is asked for, and looked for
-before it is asked for again. `buying.py` talks with the carrier.
+"""Buying numbers (R4, R5): the intent and its charge are written first, in one transaction; then the carrier is asked for exactly this
+number, and our account is looked through before the number is asked for again: an answer that was lost may have been a yes.
 
-Asking the carrier for ordered numbers, step by step: every request outside a transaction, every result written at once (R5).
-
-How a step of an order ends, each in one transaction and only while the claim holds: bought, postponed, lost, refused (R4, R5)."""
+Every request to the carrier is made outside a transaction, and every result is written at once. An order ends bought, lost (another number
+may be ordered in its place) or refused, each in one transaction and only while the claim holds.
+"""
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, cast
+from functools import partial
+from typing import Any
 
 import structlog
 from sqlalchemy import select
@@ -21,23 +21,21 @@ from router.accounts.models import Project
 from router.carriers import shop_of
 from router.carriers.base import Gone, NotForUs, NumberShop, OutcomeUnknown, Owned, ShopError, TryLater
 from router.db import dialect_name, skip_locked
+from router.jobs import Claim, backoff, work_side_by_side
 from router.lib.phones import country_of
-from router.scenarios.models import NumberBatch, NumberOrder, Scenario, TrackingNumber
+from router.scenarios.models import OPEN_STATES, NumberBatch, NumberOrder, OrderState, Scenario, TrackingNumber
 from router.scenarios.numbers.inventory import BEING_BOUGHT, ELSEWHERE, HERE_ALREADY
 from router.scenarios.numbers.orders import (
     LEASE,
-    OPEN_STATES,
+    ORDERS,
     SENTENCE_LENGTH,
     AlreadyHere,
-    Claim,
     arrive,
-    claim_due,
-    claim_of,
-    claim_order,
     end_unbought,
     finish_batch,
-    held,
     is_ours,
+    label_of,
+    pause_after,
     taken_numbers,
     target_of,
     wait_for_arrivals,
@@ -46,275 +44,27 @@ from router.scenarios.numbers.orders import (
 from router.server import Server
 from router.web.errors import Problem
 
-NAMED_ELSEWHERE = "Another project of this server names this number as its own."
+MOST_AT_ONCE = 200
 SPARE_LOSSES = 10
 """So many more numbers than were ordered may be lost before no other one is looked for."""
-
-log = structlog.get_logger(__name__)
-
-
-def keep(server: Server, claim: Claim, owned: Owned, now: datetime, proven: bool = False) -> bool:
-    """The number is in our account: it arrives. False when it is there for something else; `proven`: it was just sold to us."""
-    try:
-        with server.database.writing() as session:
-            order = held(session, claim)
-            if order is None:
-                return True
-            if not (proven or is_ours(session, order, owned.label)):
-                return False
-            batch, scenario = _batch_of(session, order)
-            arrive(session, server, batch, order, owned, scenario, now)
-            finish_batch(session, batch, scenario, now)
-    except AlreadyHere:
-        log.error("bought_number_stands_in_another_project", order=claim.order_id)
-        lose(server, claim, NAMED_ELSEWHERE, (), now)
-    return True
-
-
-def postpone(
-    server: Server, claim: Claim, next_at: datetime, error: str | None = None, surely_not: bool = False
-) -> None:
-    """Somebody goes on at `next_at`. `surely_not`: the carrier has not done anything yet."""
-    with server.database.writing() as session:
-        order = held(session, claim)
-        if order is None:
-            return
-        order.next_at = next_at
-        if error is not None:
-            order.error = error[:SENTENCE_LENGTH]
-        if surely_not:
-            order.state = "intent"
-
-
-def lose(server: Server, claim: Claim, sentence: str, candidates: Sequence[str], now: datetime) -> None:
-    """The number is not to be had: the money goes back, and the first of the candidates that is free is ordered in its place."""
-    with server.database.writing() as session:
-        order = held(session, claim)
-        if order is None:
-            return
-        batch, scenario = _batch_of(session, order)
-        wait_for_arrivals(session)
-        end_unbought(session, order, "lost", sentence, now)
-        record(session, Actor(batch.actor), now, "number.not_bought", order.e164, order.project_id, why=order.error)
-        if candidates and _order_another(session, server, batch, candidates, now):
-            order.state = "replaced"
-        finish_batch(session, batch, scenario, now)
-
-
-def refuse(server: Server, claim: Claim, sentence: str, now: datetime, alike: bool = False) -> None:
-    """The carrier will not sell it to us. `alike`: those of the batch that would be refused as well and were not asked for yet end
-    with it."""
-    with server.database.writing() as session:
-        order = held(session, claim)
-        if order is None:
-            return
-        batch, scenario = _batch_of(session, order)
-        ended = [order, *(_not_asked_yet(session, order) if alike else ())]
-        for one in ended:
-            end_unbought(session, one, "refused", sentence, now)
-            record(session, Actor(batch.actor), now, "number.not_bought", one.e164, one.project_id, why=one.error)
-        batch.error = sentence[:SENTENCE_LENGTH]
-        finish_batch(session, batch, scenario, now)
-
-
-def wanted_instead(session: Session, claim: Claim) -> tuple[tuple[str, str, str] | None, set[str]]:
-    """By what another number is searched (country, area code, digits; None: by nothing), and the numbers that this batch had already."""
-    batch = session.get_one(NumberBatch, claim.batch_id)
-    had = session.execute(select(NumberOrder.e164, NumberOrder.state).where(NumberOrder.batch_id == batch.id)).all()
-    lost = sum(order.state in ("lost", "replaced") for order in had)
-    wanted = sum(order.state != "replaced" for order in had)
-    country, area_code, contains = (str(batch.search.get(name) or "") for name in ("country", "area_code", "contains"))
-    may_go_on = country and lost < wanted + SPARE_LOSSES
-    return (country, area_code, contains) if may_go_on else None, {order.e164 for order in had}
-
-
-def _batch_of(session: Session, order: NumberOrder) -> tuple[NumberBatch, Scenario | None]:
-    """The batch, and its scenario locked: before the project's row, as everywhere."""
-    batch = session.get_one(NumberBatch, order.batch_id)
-    return batch, target_of(session, batch)
-
-
-def _not_asked_yet(session: Session, order: NumberOrder) -> list[NumberOrder]:
-    """Of the same country, because what the carrier wants differs by country."""
-    waiting = select(NumberOrder).where(
-        NumberOrder.batch_id == order.batch_id, NumberOrder.state == "intent", NumberOrder.attempts == 0
-    )
-    rows = session.scalars(skip_locked(waiting, dialect_name(session)).execution_options(populate_existing=True))
-    country = country_of(order.e164)
-    return [one for one in rows if country_of(one.e164) == country]
-
-
-def _order_another(
-    session: Session, server: Server, batch: NumberBatch, candidates: Sequence[str], now: datetime
-) -> bool:
-    balance = lock_balance(session, batch.project_id)
-    price = price_of(server.settings, session.get_one(Project, batch.project_id, populate_existing=True))
-    if balance < price:
-        return False
-    taken = taken_numbers(session, candidates)
-    return any(write_order(session, batch, e164, price, now) for e164 in candidates if e164 not in taken)
-
-
 LOOKS = tuple(timedelta(seconds=seconds) for seconds in (0, 2, 5, 15, 30, 60))
 """When the account is looked through after a question that was not answered clearly."""
 ASK_AGAIN = timedelta(minutes=2)
 """The same number may be asked for again when it is not ours for so long; doubled each time."""
-FIRST_PAUSE = timedelta(seconds=5)
 LONGEST_PAUSE = timedelta(minutes=15)
 GIVE_UP = timedelta(days=1)
 AT_ONCE = 8
 """Orders under way in one process."""
 
+BEING_RELEASED = "{number} is being given back to the carrier. It can be bought again when that is done."
+NAMED_ELSEWHERE = "Another project of this server names this number as its own."
 TAKEN = "Somebody else has this number by now."
 FOREIGN = (
     "The carrier's account has this number already, for something else. Add it as an own number, or take another one."
 )
 NO_ANSWER = "The carrier could not be asked for a whole day."
 
-
-def advance_due(server: Server, now: datetime) -> int:
-    """Takes the next step with the orders that are due, a few at a time side by side; returns how many. Call it again until it is 0."""
-    with server.database.writing() as session:
-        claims = claim_due(session, now, AT_ONCE)
-    if claims:
-        with ThreadPoolExecutor(len(claims), "purchase") as pool:
-            list(pool.map(lambda claim: _go_on_or_log(server, claim, now), claims))
-    return len(claims)
-
-
-def advance_order(server: Server, order_id: int, now: datetime) -> bool:
-    """Takes the next step with one order; False when it has ended, is not due yet or somebody is at it."""
-    with server.database.writing() as session:
-        claim = claim_order(session, order_id, now)
-    if claim is None:
-        return False
-    go_on(server, claim, now)
-    return True
-
-
-def _go_on_or_log(server: Server, claim: Claim, now: datetime) -> None:
-    """One order's fault stops no other; it is due again when its claim ends."""
-    try:
-        go_on(server, claim, now)
-    except Exception:
-        log.exception("order_failed", order=claim.order_id)
-
-
-def go_on(server: Server, claim: Claim, now: datetime) -> None:
-    """The next step with a claimed order: look if it may be ours already, else ask."""
-    shop = shop_of(server)
-    given_up = now >= claim.created_at + GIVE_UP
-    if (claim.may_be_done or given_up) and _found(server, shop, claim, now):
-        return
-    if claim.may_be_done and now < _ask_again_at(claim):
-        postpone(server, claim, _next_look(claim, now))
-    elif given_up:
-        refuse(server, claim, NO_ANSWER, now)
-    else:
-        _ask(server, shop, claim, now)
-
-
-def _ask_again_at(claim: Claim) -> datetime:
-    doubled: int = 2 ** min(claim.attempts - 1, 10)
-    return cast(datetime, claim.asked_at) + min(ASK_AGAIN * doubled, LONGEST_PAUSE)
-
-
-def _next_look(claim: Claim, now: datetime) -> datetime:
-    asked_at = cast(datetime, claim.asked_at)
-    looks = [asked_at + look for look in LOOKS if asked_at + look > now]
-    return looks[0] if looks else _ask_again_at(claim)
-
-
-def _found(server: Server, shop: NumberShop, claim: Claim, now: datetime) -> bool:
-    """Looks through our account: True when that settles this turn, with the number or with a later look; False when it is surely not
-    there."""
-    try:
-        owned = shop.find(claim.e164)
-    except ShopError as error:
-        postpone(server, claim, now + _pause(claim, error, now), str(error))
-        return True
-    if owned is None:
-        return False
-    _keep(server, shop, claim, owned, now)
-    return True
-
-
-def _keep(server: Server, shop: NumberShop, claim: Claim, owned: Owned, now: datetime) -> None:
-    if not keep(server, claim, owned, now):
-        _lose(server, shop, claim, FOREIGN, now)
-
-
-def _ask(server: Server, shop: NumberShop, claim: Claim, now: datetime) -> None:
-    asked = _mark_asked(server, claim, now)
-    if asked is None:
-        return
-    try:
-        owned = shop.buy(claim.e164, claim.label)
-    except Gone:
-        if not _found(server, shop, asked, now):
-            _lose(server, shop, asked, TAKEN, now)
-    except NotForUs as error:
-        _refuse(server, shop, claim, asked, error, now)
-    except TryLater as error:
-        postpone(server, asked, now + _pause(asked, error, now), str(error), surely_not=not claim.may_be_done)
-    except OutcomeUnknown as error:
-        if not _found(server, shop, asked, now):
-            postpone(server, asked, now + LOOKS[1], str(error))
-    else:
-        keep(server, asked, owned, now, proven=True)
-
-
-def _refuse(server: Server, shop: NumberShop, before: Claim, asked: Claim, error: NotForUs, now: datetime) -> None:
-    """Believed when the number is not in our account, for an earlier question may have bought it, and carriers err; or when we are
-    refused the look as well (a wrong key) and did not ask before."""
-    try:
-        owned = shop.find(asked.e164)
-    except ShopError as no_look:
-        if before.may_be_done or not isinstance(no_look, NotForUs):
-            postpone(server, asked, now + _pause(asked, no_look, now), str(error))
-            return
-        owned = None
-    if owned is not None and keep(server, asked, owned, now):
-        return
-    refuse(server, asked, str(error), now, alike=True)
-
-
-def _mark_asked(server: Server, claim: Claim, now: datetime) -> Claim | None:
-    """Commits that the carrier is being asked before it is; None when the order is not ours to go on with any more."""
-    with server.database.writing() as session:
-        order = held(session, claim)
-        if order is None:
-            return None
-        order.state, order.asked_at = "unknown", now
-        order.attempts += 1
-        return claim_of(order)
-
-
-def _lose(server: Server, shop: NumberShop, claim: Claim, sentence: str, now: datetime) -> None:
-    """The order stays open until another number is found or surely none is, so that a crash between forgets nothing."""
-    with server.database.reading() as session:
-        search, had = wanted_instead(session, claim)
-    try:
-        offers = shop.search(*search) if search else []
-    except (TryLater, OutcomeUnknown) as error:
-        postpone(server, claim, now + _pause(claim, error, now), str(error))
-    except ShopError:
-        lose(server, claim, sentence, (), now)
-    else:
-        lose(server, claim, sentence, [offer.e164 for offer in offers if offer.e164 not in had], now)
-
-
-def _pause(claim: Claim, error: ShopError, now: datetime) -> timedelta:
-    """Growing, or what the carrier wished for, if that is longer."""
-    growing = min(max((now - claim.created_at) / 2, FIRST_PAUSE), LONGEST_PAUSE)
-    wished = timedelta(seconds=min(error.seconds or 0, 3600)) if isinstance(error, TryLater) else timedelta()
-    return max(growing, wished)
-
-
-__all__ = ["Progress", "advance_due", "advance_order", "batch_progress", "buy_now", "order_numbers"]
-
-BEING_RELEASED = "{number} is being given back to the carrier. It can be bought again when that is done."
-MOST_AT_ONCE = 200
+log = structlog.get_logger(__name__)
 
 
 def order_numbers(
@@ -328,6 +78,7 @@ def order_numbers(
     scenario_id: int | None = None,
     enable: bool = False,
     search: Mapping[str, Any] | None = None,
+    due_at: datetime | None = None,
 ) -> NumberBatch:
     """Writes the intent to buy these numbers and charges all of them; the worker buys them then.
 
@@ -336,13 +87,56 @@ def order_numbers(
         scenario_id: where they go; None: to the project's free ones.
         enable: the scenario is enabled when all is over and it has a number.
         search: `{country, area_code, contains}` by which another one is found when one of them is gone.
+        due_at: before this moment the worker leaves the orders to the caller.
 
     Raises:
         BalanceTooLow: the balance does not cover all of them.
         Problem: 409, one of them is here already or being bought; 422, too many.
         After either the transaction has to be rolled back.
     """
-    return _order(session, server, project, actor_name, e164s, now, None, scenario_id, enable, search)[0]
+    e164s = list(dict.fromkeys(e164s))
+    if len(e164s) > MOST_AT_ONCE:
+        raise Problem(422, f"At most {MOST_AT_ONCE} numbers can be bought at once.", "numbers")
+    wait_for_arrivals(session)
+    _check_free(session, project, e164s)
+    balance = lock_balance(session, project.id)
+    price = price_of(server.settings, session.get_one(Project, project.id, populate_existing=True))
+    if balance < price * len(e164s):
+        raise BalanceTooLow(price * len(e164s) - balance)
+    batch = NumberBatch(
+        project_id=project.id,
+        scenario_id=scenario_id,
+        enable=enable,
+        search=dict(search or {}),
+        actor=actor_name,
+        created_at=now,
+    )
+    session.add(batch)
+    session.flush()
+    for e164 in e164s:
+        if write_order(session, batch, e164, price, now, due_at) is None:
+            raise Problem(409, BEING_BOUGHT.format(number=e164), "e164")
+    detail = {"batch": batch.id, "numbers": len(e164s), "price_minor": price}
+    record(session, Actor(actor_name), now, "numbers.ordered", ", ".join(e164s[:10]), project.id, **detail)
+    if not e164s:
+        finish_batch(session, batch, target_of(session, batch), now)
+    return batch
+
+
+def _check_free(session: Session, project: Project, e164s: list[str]) -> None:
+    taken = taken_numbers(session, e164s)
+    if not taken:
+        return
+    e164 = next(e164 for e164 in e164s if e164 in taken)
+    here = select(TrackingNumber).where(TrackingNumber.e164 == e164, TrackingNumber.released_at.is_(None))
+    number = session.scalar(here)
+    if number is None:
+        sentence = BEING_BOUGHT
+    elif number.project_id != project.id:
+        sentence = ELSEWHERE
+    else:
+        sentence = BEING_RELEASED if number.releasing_at else HERE_ALREADY
+    raise Problem(409, sentence.format(number=e164), "e164")
 
 
 def buy_now(
@@ -354,72 +148,214 @@ def buy_now(
         BalanceTooLow, Problem: as `order_numbers`.
     """
     with server.database.writing() as session:
-        _, (order,) = _order(session, server, project, actor_name, [e164], now, now + LEASE, scenario_id)
-        claim = claim_of(order)
-    go_on(server, claim, now)
+        batch = order_numbers(
+            session, server, project, actor_name, [e164], now, scenario_id=scenario_id, due_at=now + LEASE
+        )
+        claim = ORDERS.claim_of(session.scalars(select(NumberOrder).where(NumberOrder.batch_id == batch.id)).one())
+    _go_on(server, now, claim)
     with server.database.reading() as session:
-        return session.get_one(NumberOrder, claim.order_id)
+        return session.get_one(NumberOrder, claim.id)
 
 
-def _order(
-    session: Session,
-    server: Server,
-    project: Project,
-    actor_name: str,
-    e164s: Sequence[str],
-    now: datetime,
-    lent_until: datetime | None,
-    scenario_id: int | None = None,
-    enable: bool = False,
-    search: Mapping[str, Any] | None = None,
-) -> tuple[NumberBatch, list[NumberOrder]]:
-    wanted = list(dict.fromkeys(e164s))
-    if len(wanted) > MOST_AT_ONCE:
-        raise Problem(422, f"At most {MOST_AT_ONCE} numbers can be bought at once.", "numbers")
-    wait_for_arrivals(session)
-    _check_free(session, project, wanted)
-    balance = lock_balance(session, project.id)
-    price = price_of(server.settings, session.get_one(Project, project.id, populate_existing=True))
-    if balance < price * len(wanted):
-        raise BalanceTooLow(price * len(wanted) - balance)
-    batch = NumberBatch(
-        project_id=project.id,
-        scenario_id=scenario_id,
-        enable=enable,
-        search=dict(search or {}),
-        actor=actor_name,
-        created_at=now,
-    )
-    session.add(batch)
-    session.flush()
-    orders = [_must(write_order(session, batch, e164, price, now, lent_until), e164) for e164 in wanted]
-    detail = {"batch": batch.id, "numbers": len(wanted), "price_minor": price}
-    record(session, Actor(actor_name), now, "numbers.ordered", ", ".join(wanted[:10]), project.id, **detail)
-    if not orders:
-        finish_batch(session, batch, target_of(session, batch), now)
-    return batch, orders
+def advance_due(server: Server, now: datetime) -> int:
+    """Takes the next step with the orders that are due, a few at a time side by side; returns how many. Call it again until it is 0."""
+    with server.database.writing() as session:
+        claims = ORDERS.claim_due(session, now, AT_ONCE)
+    work_side_by_side(claims, partial(_go_on, server, now), "purchase")
+    return len(claims)
 
 
-def _must(order: NumberOrder | None, e164: str) -> NumberOrder:
-    if order is None:
-        raise Problem(409, BEING_BOUGHT.format(number=e164), "e164")
-    return order
+def advance_order(server: Server, order_id: int, now: datetime) -> bool:
+    """Takes the next step with one order; False when it has ended, is not due yet or somebody is at it."""
+    with server.database.writing() as session:
+        claim = ORDERS.claim(session, order_id, now)
+    if claim is None:
+        return False
+    _go_on(server, now, claim)
+    return True
 
 
-def _check_free(session: Session, project: Project, wanted: list[str]) -> None:
-    taken = taken_numbers(session, wanted)
-    if not taken:
+def _go_on(server: Server, now: datetime, claim: Claim[NumberOrder]) -> None:
+    """The next step with a claimed order: look if the number may be ours already, else ask for it."""
+    shop, order = shop_of(server), claim.job
+    asked_at = order.asked_at if order.state == OrderState.UNKNOWN else None
+    given_up = now >= order.created_at + GIVE_UP
+    if (asked_at or given_up) and _find(server, shop, claim, now):
         return
-    e164 = next(one for one in wanted if one in taken)
-    here = select(TrackingNumber).where(TrackingNumber.e164 == e164, TrackingNumber.released_at.is_(None))
-    number = session.scalar(here)
-    if number is None:
-        sentence = BEING_BOUGHT
-    elif number.project_id != project.id:
-        sentence = ELSEWHERE
+    if asked_at:
+        ask_again_at = asked_at + backoff(order.attempts, ASK_AGAIN, LONGEST_PAUSE)
+        if now < ask_again_at:
+            looks = (asked_at + look for look in LOOKS)
+            return _postpone(server, claim, next((look for look in looks if look > now), ask_again_at))
+    if given_up:
+        return _refuse(server, claim, NO_ANSWER, now)
+    with server.database.writing() as session:  # that the carrier is being asked is committed before it is
+        held = ORDERS.held(session, claim)
+        if held is None:
+            return None
+        held.state, held.asked_at = OrderState.UNKNOWN, now
+        held.attempts += 1
+        asked = ORDERS.claim_of(held)
+    try:
+        owned = shop.buy(order.e164, label_of(order.id))
+    except Gone:
+        if not _find(server, shop, asked, now):
+            _lose(server, shop, asked, TAKEN, now)
+    except NotForUs as error:
+        _check_refusal(server, shop, asked, error, now, asked_before=asked_at is not None)
+    except TryLater as error:
+        _postpone(server, asked, now + _pause(asked, error, now), str(error), surely_not=asked_at is None)
+    except OutcomeUnknown as error:
+        if not _find(server, shop, asked, now):
+            _postpone(server, asked, now + LOOKS[1], str(error))
     else:
-        sentence = BEING_RELEASED if number.releasing_at else HERE_ALREADY
-    raise Problem(409, sentence.format(number=e164), "e164")
+        _take_in(server, asked, owned, now, proven=True)
+
+
+def _find(server: Server, shop: NumberShop, claim: Claim[NumberOrder], now: datetime) -> bool:
+    """Looks through our account: True when that settles this turn, with the number or with a later look; False when it is surely not
+    there."""
+    try:
+        owned = shop.find(claim.job.e164)
+    except ShopError as error:
+        _postpone(server, claim, now + _pause(claim, error, now), str(error))
+        return True
+    if owned is None:
+        return False
+    if not _take_in(server, claim, owned, now):
+        _lose(server, shop, claim, FOREIGN, now)
+    return True
+
+
+def _check_refusal(
+    server: Server, shop: NumberShop, claim: Claim[NumberOrder], error: NotForUs, now: datetime, *, asked_before: bool
+) -> None:
+    """Believed when the number is not in our account, for an earlier question may have bought it, and carriers err; or when we are
+    refused the look as well (a wrong key) and did not ask before."""
+    try:
+        owned = shop.find(claim.job.e164)
+    except ShopError as no_look:
+        if asked_before or not isinstance(no_look, NotForUs):
+            return _postpone(server, claim, now + _pause(claim, no_look, now), str(error))
+        owned = None
+    if owned is None or not _take_in(server, claim, owned, now):
+        _refuse(server, claim, str(error), now, alike=True)
+
+
+def _pause(claim: Claim[NumberOrder], error: ShopError, now: datetime) -> timedelta:
+    return pause_after(error, now - claim.job.created_at, LONGEST_PAUSE)
+
+
+def _postpone(
+    server: Server, claim: Claim[NumberOrder], next_at: datetime, error: str | None = None, surely_not: bool = False
+) -> None:
+    """Somebody goes on at `next_at`. `surely_not`: the carrier has not done anything yet."""
+    with server.database.writing() as session:
+        order = ORDERS.held(session, claim)
+        if order is None:
+            return
+        order.next_at = next_at
+        if error is not None:
+            order.error = error[:SENTENCE_LENGTH]
+        if surely_not:
+            order.state = OrderState.INTENT
+
+
+def _batch_of(session: Session, order: NumberOrder) -> tuple[NumberBatch, Scenario | None]:
+    """The batch, and its scenario locked: before the project's row, as everywhere."""
+    batch = session.get_one(NumberBatch, order.batch_id)
+    return batch, target_of(session, batch)
+
+
+def _take_in(server: Server, claim: Claim[NumberOrder], owned: Owned, now: datetime, proven: bool = False) -> bool:
+    """The number is in our account: it arrives. False when it is there for something else; `proven`: it was just sold to us."""
+    try:
+        with server.database.writing() as session:
+            order = ORDERS.held(session, claim)
+            if order is None:
+                return True
+            if not (proven or is_ours(session, order, owned.label)):
+                return False
+            batch, scenario = _batch_of(session, order)
+            arrive(session, server, batch, order, owned, scenario, now)
+            finish_batch(session, batch, scenario, now)
+    except AlreadyHere:
+        log.error("bought_number_stands_in_another_project", order=claim.id)
+        _end_lost(server, claim, NAMED_ELSEWHERE, (), now)
+    return True
+
+
+def _lose(server: Server, shop: NumberShop, claim: Claim[NumberOrder], sentence: str, now: datetime) -> None:
+    """The number is not to be had: another one is looked for by the batch's search, if it has one.
+
+    The order stays open until another number is found or surely none is, so that a crash between forgets nothing.
+    """
+    with server.database.reading() as session:
+        batch = session.get_one(NumberBatch, claim.job.batch_id)
+        orders = session.scalars(select(NumberOrder).where(NumberOrder.batch_id == batch.id)).all()
+    country, area_code, contains = (str(batch.search.get(name) or "") for name in ("country", "area_code", "contains"))
+    losses = sum(order.state in (OrderState.LOST, OrderState.REPLACED) for order in orders)
+    ordered = sum(order.state != OrderState.REPLACED for order in orders)
+    candidates = []
+    try:
+        if country and losses < ordered + SPARE_LOSSES:
+            had = {order.e164 for order in orders}
+            candidates = [offer.e164 for offer in shop.search(country, area_code, contains) if offer.e164 not in had]
+    except (TryLater, OutcomeUnknown) as error:
+        return _postpone(server, claim, now + _pause(claim, error, now), str(error))
+    except ShopError:
+        pass
+    _end_lost(server, claim, sentence, candidates, now)
+
+
+def _end_lost(
+    server: Server, claim: Claim[NumberOrder], sentence: str, candidates: Sequence[str], now: datetime
+) -> None:
+    """The money goes back, and the first of the candidates that is free is ordered in the lost number's place, if the balance covers it."""
+    with server.database.writing() as session:
+        order = ORDERS.held(session, claim)
+        if order is None:
+            return
+        batch, scenario = _batch_of(session, order)
+        wait_for_arrivals(session)
+        end_unbought(session, order, OrderState.LOST, sentence, now)
+        record(session, Actor(batch.actor), now, "number.not_bought", order.e164, order.project_id, why=order.error)
+        if candidates:
+            balance = lock_balance(session, batch.project_id)
+            price = price_of(server.settings, session.get_one(Project, batch.project_id, populate_existing=True))
+            taken = taken_numbers(session, candidates)
+            free = (e164 for e164 in candidates if e164 not in taken)
+            if balance >= price and any(write_order(session, batch, e164, price, now) for e164 in free):
+                order.state = OrderState.REPLACED
+        finish_batch(session, batch, scenario, now)
+
+
+def _refuse(server: Server, claim: Claim[NumberOrder], sentence: str, now: datetime, alike: bool = False) -> None:
+    """The carrier will not sell it to us. `alike`: those of the batch that would be refused as well and were not asked for yet end with
+    it; they are of the same country, because what the carrier demands differs by country."""
+    with server.database.writing() as session:
+        order = ORDERS.held(session, claim)
+        if order is None:
+            return
+        batch, scenario = _batch_of(session, order)
+        ended = [order]
+        if alike:
+            waiting = select(NumberOrder).where(
+                NumberOrder.batch_id == order.batch_id,
+                NumberOrder.state == OrderState.INTENT,
+                NumberOrder.attempts == 0,
+            )
+            rows = session.scalars(
+                skip_locked(waiting, dialect_name(session)).execution_options(populate_existing=True)
+            )
+            country = country_of(order.e164)
+            ended += [other for other in rows if country_of(other.e164) == country]
+        for refused in ended:
+            end_unbought(session, refused, OrderState.REFUSED, sentence, now)
+            what = (refused.e164, refused.project_id)
+            record(session, Actor(batch.actor), now, "number.not_bought", *what, why=refused.error)
+        batch.error = sentence[:SENTENCE_LENGTH]
+        finish_batch(session, batch, scenario, now)
 
 
 @dataclass(frozen=True)
@@ -438,8 +374,10 @@ def batch_progress(session: Session, batch_id: int) -> Progress:
     """A number in whose place another one was ordered does not count."""
     batch = session.get_one(NumberBatch, batch_id, populate_existing=True)
     counted = select(NumberOrder.e164, NumberOrder.state, NumberOrder.error).order_by(NumberOrder.id)
-    orders = session.execute(counted.where(NumberOrder.batch_id == batch_id, NumberOrder.state != "replaced")).all()
-    bought = sum(order.state == "bought" for order in orders)
+    orders = session.execute(
+        counted.where(NumberOrder.batch_id == batch_id, NumberOrder.state != OrderState.REPLACED)
+    ).all()
+    bought = sum(order.state == OrderState.BOUGHT for order in orders)
     waiting = sum(order.state in OPEN_STATES for order in orders)
     problems = [(order.e164, order.error) for order in orders if order.error]
     failed = len(orders) - bought - waiting

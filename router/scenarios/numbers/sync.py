@@ -16,8 +16,8 @@ from router.accounts.models import Project
 from router.carriers import shop_of
 from router.carriers.base import NumberShop, Owned, ShopError
 from router.lib.formats import format_money
-from router.scenarios.models import NumberOrder, TrackingNumber
-from router.scenarios.numbers.orders import OPEN_STATES, label_of
+from router.scenarios.models import OPEN_STATES, NumberOrder, OrderState, TrackingNumber
+from router.scenarios.numbers.orders import label_of
 from router.scenarios.numbers.purchase import buy_now
 from router.server import Server
 from router.web.errors import Problem
@@ -158,7 +158,7 @@ def _adopt(server: Server, project: Project, number: Owned, now: datetime) -> st
         return f"{number.e164} was bought for project {project.id} unnoticed, and its balance is too low to keep it: {missing} are missing."
     except Problem as problem:
         return f"{number.e164} was bought for project {project.id} unnoticed. {problem.detail}"
-    if order.state == "bought":
+    if order.state == OrderState.BOUGHT:
         return f"{number.e164} was bought for project {project.id} unnoticed; it is among its free numbers now."
     return f"{number.e164} was bought for project {project.id} unnoticed; the worker brings it in."
 

@@ -98,7 +98,7 @@ def test_what_a_killed_worker_left_is_made_by_another_one(
     """A step's commit is all that a worker leaves behind, wherever SIGKILL finds it."""
     ask(server, scenario)
     dead = PlanMaker()
-    job = jobs._begin(server, jobs._claim(server) or pytest.fail("nothing was claimed"))
+    job = jobs.begin(server, jobs.claim_plan(server) or pytest.fail("nothing was claimed"))
     assert job is not None
     for _ in range(died_after):
         assert job.step(server)
@@ -124,7 +124,7 @@ def test_asking_again_waits_for_the_same_and_replaces_another(server: Server, sc
     clock.now += timedelta(seconds=3)
     ask(server, scenario)
     assert stored(server, scenario).asked_at == NOON
-    job = jobs._begin(server, jobs._claim(server) or pytest.fail("nothing was claimed"))
+    job = jobs.begin(server, jobs.claim_plan(server) or pytest.fail("nothing was claimed"))
     assert job is not None
     assert job.step(server)
     ask(server, scenario, TrafficShape(visits_per_hour=50, hours=4))
@@ -164,7 +164,7 @@ def test_a_plan_that_cannot_be_made_does_not_keep_others_waiting(
     with pytest.raises(RuntimeError):
         PlanMaker().make(server, clock())
     assert stored(server, scenario).error == jobs.BROKEN
-    assert jobs._claim(server) is None
+    assert jobs.claim_plan(server) is None
 
 
 def test_a_deleted_scenario_has_no_plan(server: Server, database: Database, scenario: Scenario, clock: Clock) -> None:

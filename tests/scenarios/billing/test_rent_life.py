@@ -21,9 +21,8 @@ from router.config import Settings
 from router.db import Database
 from router.lib.crypto import KeyRing
 from router.scenarios.billing.rent import renew_due
-from router.scenarios.models import NumberOrder, TrackingNumber
+from router.scenarios.models import OPEN_STATES, NumberOrder, TrackingNumber
 from router.scenarios.numbers import purchase, release
-from router.scenarios.numbers.orders import OPEN_STATES
 from router.scenarios.numbers.purchase import advance_due, order_numbers
 from router.scenarios.numbers.release import advance_releases, begin_release
 from router.server import Server

@@ -9,3 +9,13 @@ DELIVERY_STATES = {
     "expired": ("too late", "warn"),
 }
 """The label of each state, and the kind of its pill. Skipping follows the settings, so it asks nobody for attention."""
+
+EVENTS = {
+    "call.started": "as the call began",
+    "call.ended": "as the call ended",
+    "call.updated": "as more became known",
+}
+"""When a delivery was made, by its event."""
+
+RECEIVERS = {"webhook": "Webhook", "ga4": "Google Analytics", "odoo": "Odoo"}
+"""By the kind of the integration."""

@@ -1,8 +1,4 @@
-"""Calls and visits for programs.
-
-Calls and visits in the API's description.
-
-A visit as programs see it: where it came from, when its page was open, which numbers it was shown, and its calls."""
+"""Calls, visits, the report by source and leaks for programs."""
 
 from typing import Any
 
@@ -15,8 +11,8 @@ from router.accounts.sessions import require_token
 from router.attribution.models import Lease, Visit, VisitSpan, is_free_pool
 from router.integrations.outbox import full_call_documents
 from router.reports.calls import FILTERS, calls_of, find_call, read_filter
-from router.reports.leaks import Leak, read_leaks
-from router.reports.sources import PARTS, SourceRow, read_wanted, report_by_source, told_of
+from router.reports.leaks import read_leaks
+from router.reports.sources import PARTS, parts_of, read_wanted, report_by_source
 from router.scenarios.models import TrackingNumber
 from router.server import current_server
 from router.voice.models import Call
@@ -128,52 +124,24 @@ def find_visit(session: Session, project_id: int, number: int) -> Visit:
 
 
 def visit_document(session: Session, visit: Visit) -> dict[str, Any]:
-    """`source_at` is before `started_at` when it came back directly and keeps its last known source; `limited`: without consent to a
-    cookie and click ids."""
-    calls = select(Call).where(Call.visit_id == visit.id).order_by(Call.id.desc()).limit(MOST_ROWS)
-    return {
-        "visit": visit.number,
-        "visitor": visit.visitor,
-        "started_at": iso(visit.started_at),
-        "last_sign_at": iso(visit.last_sign_at),
-        "landing_page": visit.page,
-        "referrer": visit.referrer or None,
-        "source": source_of(visit),
-        "source_at": iso(visit.source_at or visit.started_at),
-        "click_ids": visit.click_ids,
-        "ga": visit.ga,
-        "params": visit.params,
-        "limited": visit.limited,
-        "spans": _spans(session, visit),
-        "numbers": _numbers(session, visit),
-        "calls": full_call_documents(session, session.scalars(calls)),
-    }
+    """`source_at` is before `started_at` when the visit came back directly and keeps its last known source; `limited`: without consent to
+    a cookie and click ids.
 
-
-def source_of(visit: Visit) -> dict[str, str]:
-    return {name: getattr(visit, name) for name in ("channel", "source", "medium", "campaign", "term", "content")}
-
-
-def _spans(session: Session, visit: Visit) -> list[dict[str, Any]]:
-    """When its page was open, oldest first; `left`: it ended with the page being left."""
+    `spans`: when its page was open, oldest first; `left`: the span ended with the page being left. `numbers`: what it was leased, oldest
+    first; `scenario` is null for a free number of a project without scenarios. `shown_at`: when its page said that the number stands on it;
+    `returned_at`: when it said that it stands nowhere; null in both: nothing was said, or only that the page was left too soon.
+    """
     earlier = select(VisitSpan).where(VisitSpan.visit_id == visit.id).order_by(VisitSpan.started_at.desc())
     spans = [(span.started_at, span.last_at, span.left) for span in session.scalars(earlier.limit(MOST_ROWS))]
     spans = [*reversed(spans), (visit.span_started_at, visit.last_sign_at, visit.left)]
-    return [{"started_at": iso(start), "last_at": iso(last), "left": left} for start, last, left in spans]
-
-
-def _numbers(session: Session, visit: Visit) -> list[dict[str, Any]]:
-    """The numbers it was lent, oldest first; `scenario` is null for a free number of a project without scenarios. `shown_at`: when its page
-    said that the number stands on it; `returned_at`: when it said that it stands nowhere; null in both: nothing was said, or
-    only that the page was left too soon."""
-    rows = session.execute(
+    leases = session.execute(
         select(Lease, TrackingNumber.e164)
         .join(TrackingNumber, TrackingNumber.id == Lease.number_id)
         .where(Lease.visit_id == visit.id)
         .order_by(Lease.id)
         .limit(MOST_ROWS)
     )
-    return [
+    numbers = [
         {
             "e164": e164,
             "scenario": None if is_free_pool(lease.scenario_id) else lease.scenario_id,
@@ -182,8 +150,28 @@ def _numbers(session: Session, visit: Visit) -> list[dict[str, Any]]:
             "shown_at": iso(lease.shown_at) if lease.shown_at else None,
             "returned_at": iso(lease.returned_at) if lease.returned_at else None,
         }
-        for lease, e164 in rows
+        for lease, e164 in leases
     ]
+    calls = select(Call).where(Call.visit_id == visit.id).order_by(Call.id.desc()).limit(MOST_ROWS)
+    return {
+        "visit": visit.number,
+        "visitor": visit.visitor,
+        "started_at": iso(visit.started_at),
+        "last_sign_at": iso(visit.last_sign_at),
+        "landing_page": visit.page,
+        "referrer": visit.referrer or None,
+        "source": {
+            name: getattr(visit, name) for name in ("channel", "source", "medium", "campaign", "term", "content")
+        },
+        "source_at": iso(visit.source_at or visit.started_at),
+        "click_ids": visit.click_ids,
+        "ga": visit.ga,
+        "params": visit.params,
+        "limited": visit.limited,
+        "spans": [{"started_at": iso(start), "last_at": iso(last), "left": left} for start, last, left in spans],
+        "numbers": numbers,
+        "calls": full_call_documents(session, session.scalars(calls)),
+    }
 
 
 reports_api = guard(
@@ -257,30 +245,30 @@ def get_sources(project_id: int) -> dict[str, Any]:
     wanted = read_wanted(request.args, current_project().timezone, current_server().now())
     with current_server().database.reading() as session:
         report = report_by_source(session, project_id, wanted.period, wanted.group, wanted.scenario)
+    named = parts_of(report.group)
+    items = []
+    for row in report.rows:
+        parts = {name: getattr(row.source, name) if row.source and name in named else None for name in PARTS}
+        figures = {
+            "unattributed": row.source is None,
+            "calls": row.figures.calls,
+            "expected": round(row.expected.mean, 4),
+            "expected_range": row.expected.range,
+            "answered": row.figures.answered,
+            "missed": row.figures.missed,
+            "first_callers": row.figures.first_callers,
+            "mean_confidence": None if row.confidence is None else round(row.confidence, 4),
+            "calls_before": row.figures.before,
+        }
+        items.append(parts | figures)
     return {
         "from": report.period.first.isoformat(),
         "to": report.period.last.isoformat(),
         "by": report.group,
         "calls": report.calls,
         "calls_before": report.before,
-        "items": [_figures(row, report.group) for row in report.rows],
+        "items": items,
         "next": None,
-    }
-
-
-def _figures(row: SourceRow, group: str) -> dict[str, Any]:
-    named = {name: getattr(row.source, name) if row.source and name in told_of(group) else None for name in PARTS}
-    sure = row.confidence
-    return named | {
-        "unattributed": row.source is None,
-        "calls": row.figures.calls,
-        "expected": round(row.expected.mean, 4),
-        "expected_range": row.expected.range,
-        "answered": row.figures.answered,
-        "missed": row.figures.missed,
-        "first_callers": row.figures.first_callers,
-        "mean_confidence": None if sure is None else round(sure, 4),
-        "calls_before": row.figures.before,
     }
 
 
@@ -303,19 +291,19 @@ def get_leaks(project_id: int) -> dict[str, Any]:
     """Numbers that ring without any visit, again and again, most calls first; all are in one list."""
     with current_server().database.reading() as session:
         leaks = read_leaks(session, project_id, current_server().now())
-    return {"items": [_leak(leak) for leak in leaks], "next": None}
-
-
-def _leak(leak: Leak) -> dict[str, Any]:
-    return {
-        "number": leak.number_id,
-        "e164": leak.e164,
-        "scenario": leak.scenario_id,
-        "calls": leak.calls,
-        "callers": leak.callers,
-        "since": iso(leak.since),
-        "last_call_at": iso(leak.last_call_at),
-    }
+    items = [
+        {
+            "number": leak.number_id,
+            "e164": leak.e164,
+            "scenario": leak.scenario_id,
+            "calls": leak.calls,
+            "callers": leak.callers,
+            "since": iso(leak.since),
+            "last_call_at": iso(leak.last_call_at),
+        }
+        for leak in leaks
+    ]
+    return {"items": items, "next": None}
 
 
 @reports_api.get("/visits/<int:number>")

@@ -1,6 +1,4 @@
-"""Which calls a list shows: the filters that pages and API share.
-
-What the address of the call list asks for. A page passes over what cannot be used."""
+"""Which calls a list shows: the filters that pages and API share. The API refuses what cannot be used, a page passes over it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,12 +14,11 @@ from router.lib.dates import last_starts, start_of
 from router.lib.formats import format_day, parse_int
 from router.lib.phones import AmbiguousPhone, BadPhone, read_caller, read_phone, spellings_of_line
 from router.reports.expected import PERIODS, read_period
-from router.reports.overview import say_channel
+from router.reports.labels import format_channel
 from router.scenarios.models import Scenario
-from router.voice.models import EXTERNAL, INTERNAL, Call
+from router.voice.events import call_destinations
+from router.voice.models import EXTERNAL, INTERNAL, Call, Status
 from router.web.errors import Problem
-
-STATUSES = ("in_progress", "answered", "missed", "busy", "failed", "abandoned", "voicemail", "unknown")
 
 KINDS = (EXTERNAL, INTERNAL)
 IS_INTERNAL = Call.kind != literal_column(f"'{EXTERNAL}'")
@@ -52,24 +49,14 @@ class CallFilter:
     channel: str | None = None
     unattributed: bool = False
 
-    @property
-    def source_parts(self) -> tuple[str | None, str | None, str | None]:
-        return self.source, self.medium, self.campaign
-
 
 def calls_of(session: Session, project_id: int, wanted: CallFilter) -> Select[Call]:
     """The calls of a filter. Where only a part of a source is asked for, one statement finds the sources that have it."""
-    conditions = _conditions(project_id, wanted)
-    if any(part is not None for part in wanted.source_parts):
-        conditions.append(Call.source_key.in_(written_out(_source_keys(session, conditions, wanted))))
-    return select(Call).where(*conditions)
-
-
-def _conditions(project_id: int, wanted: CallFilter) -> list[ColumnElement[bool]]:
-    conditions = [Call.project_id == project_id]
-    for name in ("status", "number"):
-        if value := getattr(wanted, name):
-            conditions.append(getattr(Call, name) == value)
+    conditions: list[ColumnElement[bool]] = [Call.project_id == project_id, *within(wanted.since, wanted.until)]
+    if wanted.status:
+        conditions.append(Call.status == wanted.status)
+    if wanted.number:
+        conditions.append(Call.number == wanted.number)
     if wanted.kind:
         conditions.append(Call.kind == EXTERNAL if wanted.kind == EXTERNAL else IS_INTERNAL)
     if wanted.caller:
@@ -79,7 +66,24 @@ def _conditions(project_id: int, wanted: CallFilter) -> list[ColumnElement[bool]
         conditions.append(or_(*parts, Call.caller.in_(spellings_of_line(party))))
     if wanted.scenario:
         conditions.append(Call.scenario_id == wanted.scenario)
-    return [*conditions, *within(wanted.since, wanted.until), *_source_conditions(wanted)]
+    if wanted.unattributed:
+        conditions.append(Call.source_key.is_(None))
+    if wanted.channel is not None:
+        channel = func.coalesce(Call.source["channel"].as_string(), "")
+        conditions += [Call.source_key.is_not(None), channel == wanted.channel.strip()]
+    source, medium, campaign = wanted.source, wanted.medium, wanted.campaign
+    if source is not None and medium is not None and campaign is not None:
+        conditions.append(Call.source_key.in_(written_out([named_source(source, medium, campaign).key])))
+    elif source is not None or medium is not None or campaign is not None:
+        parts_of_source = {"source": source, "medium": medium, "campaign": campaign}
+        asked = {name: folded(part) for name, part in parts_of_source.items() if part is not None}
+        keys = [  # databases do not fold as Python does
+            row.source_key
+            for row in session.execute(sources_among(conditions))
+            if all(folded(getattr(row, name) or "") == part for name, part in asked.items())
+        ]
+        conditions.append(Call.source_key.in_(written_out(keys)))
+    return select(Call).where(*conditions)
 
 
 def within(since: datetime | None, until: datetime | None) -> list[ColumnElement[bool]]:
@@ -88,32 +92,11 @@ def within(since: datetime | None, until: datetime | None) -> list[ColumnElement
     return [*after, Call.started_at < until] if until else after
 
 
-def _source_conditions(wanted: CallFilter) -> list[ColumnElement[bool]]:
-    conditions: list[ColumnElement[bool]] = [Call.source_key.is_(None)] if wanted.unattributed else []
-    if wanted.channel is not None:
-        channel = func.coalesce(Call.source["channel"].as_string(), "")
-        conditions += [Call.source_key.is_not(None), channel == wanted.channel.strip()]
-    return conditions
-
-
-def _source_keys(session: Session, conditions: list[ColumnElement[bool]], wanted: CallFilter) -> list[int]:
-    """The keys of the sources that have all wanted parts; databases do not fold as Python does."""
-    source, medium, campaign = wanted.source_parts
-    if source is not None and medium is not None and campaign is not None:
-        return [named_source(source, medium, campaign).key]
-    asked = [None if part is None else folded(part) for part in wanted.source_parts]
-    return [
-        key
-        for key, *parts in session.execute(sources_among(conditions))
-        if all(one is None or one == folded(part or "") for one, part in zip(asked, parts, strict=True))
-    ]
-
-
 def sources_among(conditions: list[ColumnElement[bool]]) -> Select[*tuple[int, str, str, str]]:
     """The sources that calls are credited to: key, and one way to write source, medium and campaign."""
-    parts = [func.min(Call.source[name].as_string()) for name in ("source", "medium", "campaign")]
-    found = select(Call.source_key, *parts).where(*conditions, Call.source_key.is_not(None))
-    return found.group_by(Call.source_key)
+    parts = [func.min(Call.source[name].as_string()).label(name) for name in ("source", "medium", "campaign")]
+    credited = select(Call.source_key, *parts).where(*conditions, Call.source_key.is_not(None))
+    return credited.group_by(Call.source_key)
 
 
 def written_out(numbers: list[int]) -> BindParameter[list[int]]:
@@ -132,41 +115,30 @@ def read_filter(args: Mapping[str, str], project: Project) -> CallFilter:
     Raises:
         Problem: 422 naming the parameter that cannot be used.
     """
-    zone = project.timezone
+    zone, status, kind = project.timezone, args.get("status", ""), args.get("kind", "")
+    unattributed = args.get("unattributed", "")
+    if status and status not in list(Status):
+        raise Problem(422, f"“status” is one of {', '.join(Status)}.", "status")
+    if kind and kind not in KINDS:
+        raise Problem(422, f"“kind” is one of {', '.join(KINDS)}.", "kind")
+    if unattributed not in ("", "true", "1", "false", "0"):
+        raise Problem(422, "“unattributed” is true or false.", "unattributed")
     return CallFilter(
-        status=_status(args.get("status", "")),
-        kind=_kind(args.get("kind", "")),
+        status=status or None,
+        kind=kind or None,
         caller=_phone("caller", args.get("caller", ""), project.country),
         number=_phone("number", args.get("number", ""), project.country),
         scenario=read_id("scenario", args.get("scenario", "")),
         since=_moment("since", args.get("since", ""), zone, 0) or _moment("from", args.get("from", ""), zone, 0),
         until=_moment("until", args.get("until", ""), zone, 1) or _moment("to", args.get("to", ""), zone, 1),
-        unattributed=_switch("unattributed", args.get("unattributed", "")),
+        unattributed=unattributed in ("true", "1"),
         **read_source(args),
     )
 
 
 def read_source(args: Mapping[str, str]) -> dict[str, str | None]:
-    """Which source is asked for; what is absent or empty asks for nothing, a space for calls that have no such part."""
+    """The parts of a source that are asked for: an absent or empty one asks for nothing, a space for calls that have no such part."""
     return {name: args.get(name) or None for name in ("source", "medium", "campaign", "channel")}
-
-
-def _status(text: str) -> str | None:
-    if text and text not in STATUSES:
-        raise Problem(422, f"“status” is one of {', '.join(STATUSES)}.", "status")
-    return text or None
-
-
-def _kind(text: str) -> str | None:
-    if text and text not in KINDS:
-        raise Problem(422, f"“kind” is one of {', '.join(KINDS)}.", "kind")
-    return text or None
-
-
-def _switch(name: str, text: str) -> bool:
-    if text not in ("", "true", "1", "false", "0"):
-        raise Problem(422, f"“{name}” is true or false.", name)
-    return text in ("true", "1")
 
 
 def _phone(name: str, text: str, country: str) -> str | None:
@@ -235,15 +207,20 @@ Args = Mapping[str, str]
 
 def page_filter(args: Args, project: Project, now: datetime) -> CallFilter:
     """A chosen period takes the place of own days."""
-    status, scenario = args.get("status", ""), args.get("scenario", "")
+    status = args.get("status", "")
     since, until = _days(args, project, now)
+    typed = args.get("q", "").replace("\0", "").strip()
+    try:
+        party = read_phone(typed, project.country)
+    except BadPhone:  # perhaps a part of a number
+        party = "".join(sign for sign in typed if sign.isdigit()) or typed
     return CallFilter(
-        status=status if status in STATUSES else None,
+        status=status if status in list(Status) else None,
         kind=kind if (kind := args.get("kind", "")) in KINDS else None,
-        scenario=parse_int(scenario, least=1),
+        scenario=parse_int(args.get("scenario", ""), least=1),
         since=since,
         until=until,
-        party=_party(args.get("q", ""), project.country),
+        party=party or None,
         unattributed=args.get("unattributed") == "1",
         **read_source(args),
     )
@@ -264,9 +241,9 @@ def _days(args: Args, project: Project, now: datetime) -> tuple[datetime | None,
 
 @dataclass(frozen=True)
 class Chosen:
-    """Something that the address asks for and no field of the filter line shows: in words, and the arguments that say it."""
+    """Something that the address asks for and no field of the filter line shows: its label, and the arguments that ask for it."""
 
-    said: str
+    label: str
     names: tuple[str, ...]
 
 
@@ -276,27 +253,21 @@ def chosen_beyond(args: Args, project: Project, now: datetime) -> list[Chosen]:
     if since and until:
         days = (format_day(since, project.timezone), format_day(until - timedelta(hours=2), project.timezone))
         chosen.append(Chosen(" to ".join(dict.fromkeys(days)), ("from", "to")))
-    if said := _say_source(read_source(args)):
-        chosen.append(Chosen(said, ("channel", "source", "medium", "campaign")))
+    parts = {name: part.strip() for name, part in read_source(args).items() if part is not None}
+    channel = parts.pop("channel", "")
+    if channel:
+        labels = [format_channel(channel), *parts.values()]
+    elif parts.get("source") == "direct" and parts.get("medium") == "none":
+        labels = ["direct"]
+    else:
+        labels = [part or f"no {name}" for name, part in parts.items()]
+    if label := " / ".join(labels):
+        chosen.append(Chosen(label, ("channel", "source", "medium", "campaign")))
     if args.get("unattributed") == "1":
         chosen.append(Chosen("Not known", ("unattributed",)))
     return chosen
 
 
-def _say_source(given: Mapping[str, str | None]) -> str:
-    """`google / cpc / no campaign`"""
-    named = {name: part.strip() for name, part in given.items() if part is not None}
-    if channel := named.pop("channel", ""):
-        return " / ".join([say_channel(channel), *named.values()])
-    if named.get("source") == "direct" and named.get("medium") == "none":
-        named = {"source": "direct"}
-    return " / ".join(part or f"no {name}" for name, part in named.items())
-
-
-def _party(typed: str, country: str) -> str | None:
-    """The number that was typed, or its digits when it is only a part of one."""
-    typed = typed.replace("\0", "").strip()
-    try:
-        return read_phone(typed, country)
-    except BadPhone:
-        return "".join(sign for sign in typed if sign.isdigit()) or typed or None
+def only_announced(call: Call) -> bool:
+    """An internal call that rang nobody: its number is forwarded to the telephone that it came from."""
+    return bool(call.flow.get("announcement")) and not call_destinations(call)

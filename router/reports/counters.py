@@ -1,12 +1,12 @@
-"""Columns of lower floors that show what upper floors know: calls and showings. The worker fills them, in small writes."""
+"""Columns of numbers and scenarios that count calls and showings. The worker fills them, in small writes."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, and_, case, func, or_, select, update
+from sqlalchemy import and_, case, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from router.attribution.models import Lease, PoolNumber, Visit
@@ -16,7 +16,6 @@ from router.scenarios.models import Scenario, TrackingNumber
 from router.server import Server
 from router.voice.models import EXTERNAL, Call
 
-Query = Select[*tuple[Any, ...]]
 Change = tuple[int, dict[str, Any]]
 """A row by its id, and what its columns should be."""
 
@@ -27,7 +26,7 @@ AT_ONCE = 200
 
 
 class ColumnKeeper:
-    """Remembers how far it has read, so that a turn costs what has changed since the last one. Internal calls count for nothing."""
+    """Remembers how far it has read, so that a turn costs what has changed since the last one. Internal calls are not counted."""
 
     def __init__(self) -> None:
         self._call_id = 0
@@ -35,26 +34,28 @@ class ColumnKeeper:
     def refresh(self, server: Server, now: datetime) -> None:
         """Calls and showings of numbers and scenarios."""
         with server.database.reading() as session:
-            newest, numbers, scenarios = self._touched(session)
+            new = session.execute(
+                select(Call.number_id, Call.scenario_id).where(Call.id > self._call_id).distinct()
+            ).all()
+            newest = session.scalar(select(func.max(Call.id))) or 0
+            numbers, scenarios = {row.number_id for row in new}, {row.scenario_id for row in new}
             internal = InternalCalls.read(session)
+            first_shown = select(func.min(Lease.started_at)).where(Lease.scenario_id == Scenario.id).scalar_subquery()
+            first_showings = select(
+                Scenario.id, Scenario.first_shown_at.label("present"), first_shown.label("counted")
+            ).where(Scenario.first_shown_at.is_(None))
             of_scenarios = [
-                *_changed(_less(session, _scenario_calls(scenarios), internal.of_scenarios), "calls"),
-                *_changed(session.execute(_shown_scenarios()), "first_shown_at"),
+                *_changed_calls(session, Scenario, Call.scenario_id, scenarios, internal.of_scenarios),
+                *_changed(session.execute(first_showings), "first_shown_at"),
             ]
             of_numbers = [
-                *_changed(_less(session, _number_calls(numbers), internal.of_numbers), "calls"),
+                *_changed_calls(session, TrackingNumber, Call.number_id, numbers, internal.of_numbers),
                 *_changed(_last_calls(session, numbers, internal), "last_call_at"),
                 *_shown_numbers(session),
             ]
         _write(server, Scenario, of_scenarios)
         _write(server, TrackingNumber, of_numbers)
         self._call_id = max(0, newest - OVERLAP)
-
-    def _touched(self, session: Session) -> tuple[int, set[int], set[int | None]]:
-        new = select(Call.number_id, Call.scenario_id).where(Call.id > self._call_id).distinct()
-        rows = session.execute(new).all()
-        newest = session.scalar(select(func.max(Call.id))) or 0
-        return newest, {row.number_id for row in rows}, {row.scenario_id for row in rows}
 
 
 @dataclass(frozen=True)
@@ -68,23 +69,29 @@ class InternalCalls:
 
     @classmethod
     def read(cls, session: Session) -> "InternalCalls":
-        found = cls(Counter(), Counter(), {})
-        amount, last = func.count(), func.max(Call.started_at)
-        rows = select(Call.number_id, Call.scenario_id, amount, last).where(IS_INTERNAL)
-        for number_id, scenario_id, calls, at in session.execute(rows.group_by(Call.number_id, Call.scenario_id)):
-            found.of_numbers[number_id] += calls
-            found.of_scenarios[scenario_id or 0] += calls
-            found.last[number_id] = max(at, found.last.get(number_id, at))
-        return found
-
-
-def _less(session: Session, query: Query, internal: Counter[int]) -> Iterator[tuple[int, Any, int]]:
-    return ((row[0], row[1], row[2] - internal[row[0]]) for row in session.execute(query))
+        calls = cls(Counter(), Counter(), {})
+        amount, last = func.count().label("amount"), func.max(Call.started_at).label("last_at")
+        counted = select(Call.number_id, Call.scenario_id, amount, last).where(IS_INTERNAL)
+        for row in session.execute(counted.group_by(Call.number_id, Call.scenario_id)):
+            calls.of_numbers[row.number_id] += row.amount
+            calls.of_scenarios[row.scenario_id or 0] += row.amount
+            calls.last[row.number_id] = max(row.last_at, calls.last.get(row.number_id, row.last_at))
+        return calls
 
 
 def _changed(rows: Iterable[Any], column: str) -> list[Change]:
-    """Of the rows (id, value as it is, value as it should be) those that differ."""
-    return [(row[0], {column: row[2]}) for row in rows if row[1] != row[2]]
+    """Of rows with `id`, the `present` value and the `counted` one those that differ."""
+    return [(row.id, {column: row.counted}) for row in rows if row.present != row.counted]
+
+
+def _changed_calls(
+    session: Session, model: Any, column: Any, ids: Iterable[int | None], internal: Counter[int]
+) -> list[Change]:
+    """Numbers or scenarios whose column `calls` differs from the calls from outside that name them in `column`."""
+    counted = select(func.count(Call.id)).where(column == model.id).scalar_subquery().label("counted")
+    rows = session.execute(select(model.id, model.calls, counted).where(model.id.in_(ids)))
+    calls = [(row.id, row.calls, row.counted - internal[row.id]) for row in rows]
+    return [(row_id, {"calls": counted}) for row_id, present, counted in calls if present != counted]
 
 
 def _write(server: Server, model: Any, changes: Iterable[Change]) -> None:
@@ -100,33 +107,22 @@ def _write(server: Server, model: Any, changes: Iterable[Change]) -> None:
                 session.execute(update(model).where(model.id == row_id).values(by_id[row_id]))
 
 
-def _number_calls(numbers: Iterable[int]) -> Query:
-    counted = select(func.count(Call.id)).where(Call.number_id == TrackingNumber.id).scalar_subquery()
-    return select(TrackingNumber.id, TrackingNumber.calls, counted).where(TrackingNumber.id.in_(numbers))
-
-
 def _last_calls(session: Session, numbers: Iterable[int], internal: InternalCalls) -> list[Any]:
     """Where the newest call is an internal one, the newest from outside is looked for; all others an index tells."""
     newest = select(func.max(Call.started_at)).where(Call.number_id == TrackingNumber.id)
-    whole = select(TrackingNumber.id, TrackingNumber.last_call_at, newest.scalar_subquery())
-    from_outside = select(
-        TrackingNumber.id, TrackingNumber.last_call_at, newest.where(Call.kind == EXTERNAL).scalar_subquery()
-    )
-    rows = session.execute(whole.where(TrackingNumber.id.in_(numbers))).all()
-    tested = [row[0] for row in rows if row[0] in internal.last and internal.last[row[0]] >= row[2]]
+    columns = (TrackingNumber.id, TrackingNumber.last_call_at.label("present"))
+    of_all = select(*columns, newest.scalar_subquery().label("counted"))
+    from_outside = select(*columns, newest.where(Call.kind == EXTERNAL).scalar_subquery().label("counted"))
+    rows = session.execute(of_all.where(TrackingNumber.id.in_(numbers))).all()
+    tested = [row.id for row in rows if row.id in internal.last and internal.last[row.id] >= row.counted]
     again = session.execute(from_outside.where(TrackingNumber.id.in_(tested))).all() if tested else []
-    return [row for row in rows if row[0] not in tested] + list(again)
-
-
-def _scenario_calls(scenarios: Iterable[int | None]) -> Query:
-    counted = select(func.count(Call.id)).where(Call.scenario_id == Scenario.id).scalar_subquery()
-    return select(Scenario.id, Scenario.calls, counted).where(Scenario.id.in_(scenarios))
+    return [row for row in rows if row.id not in tested] + list(again)
 
 
 def _shown_numbers(session: Session) -> list[Change]:
-    """Numbers that were lent or given back since: when they were lent last to a visit that kept them, and to which."""
+    """Numbers that were leased or returned since: when they were leased last to a visit that kept them, and to which."""
     shown_at = case((PoolNumber.lease_started_at > LONG_AGO, PoolNumber.lease_started_at))
-    kept = (
+    visit = (
         select(Visit.number)
         .join_from(Lease, Visit, Visit.id == Lease.visit_id)
         .where(Lease.number_id == PoolNumber.number_id, Lease.returned_at.is_(None))
@@ -134,8 +130,8 @@ def _shown_numbers(session: Session) -> list[Change]:
         .limit(1)
         .scalar_subquery()
     )
-    lent = (
-        select(TrackingNumber.id, shown_at, kept)
+    statement = (
+        select(TrackingNumber.id, shown_at.label("shown_at"), visit.label("visit"))
         .join(PoolNumber, PoolNumber.number_id == TrackingNumber.id)
         .outerjoin(Lease, and_(Lease.number_id == PoolNumber.number_id, Lease.turn == PoolNumber.turn))
         .where(
@@ -143,9 +139,4 @@ def _shown_numbers(session: Session) -> list[Change]:
             TrackingNumber.last_shown_at.is_distinct_from(shown_at),
         )
     )
-    return [(number_id, {"last_shown_at": at, "last_visit": visit}) for number_id, at, visit in session.execute(lent)]
-
-
-def _shown_scenarios() -> Query:
-    first = select(func.min(Lease.started_at)).where(Lease.scenario_id == Scenario.id).scalar_subquery()
-    return select(Scenario.id, Scenario.first_shown_at, first).where(Scenario.first_shown_at.is_(None))
+    return [(row.id, {"last_shown_at": row.shown_at, "last_visit": row.visit}) for row in session.execute(statement)]

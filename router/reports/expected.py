@@ -1,6 +1,5 @@
-"""How many calls really came from each source: the expected value and its range, from the probabilities of each call (R7). Pure.
-
-The period that a report is about: days of the project's time zone, and the period before that it is compared with."""
+"""What is expected of each source, from the probabilities of each call (R7), and the period that a report is about: days of the project's
+time zone, and the period before. Pure."""
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
@@ -75,9 +74,9 @@ def expected_rows(
             probability = (
                 share if total <= 1 else share / total
             )  # shares are rounded, so they may come to a little more than 1
-            found = rows[row]
-            found.mean += times * probability
-            found.variance += times * times * probability * (1 - probability)
+            expected = rows[row]
+            expected.mean += times * probability
+            expected.variance += times * times * probability * (1 - probability)
     return dict(rows)
 
 
@@ -131,10 +130,9 @@ class Period:
 
     @property
     def name(self) -> str:
-        """Of PERIODS, when it is one of these as seen today; else empty."""
-        today = date_of(self.now, self.zone)
-        named = {days: name for name, days in PERIODS.items()}
-        return named.get(self.days, "") if self.last == today else ""
+        """The name among PERIODS, when the period ends today and is as long; else empty."""
+        names = {days: name for name, days in PERIODS.items()}
+        return names.get(self.days, "") if self.last == date_of(self.now, self.zone) else ""
 
 
 def read_period(args: Mapping[str, str], zone: str, now: datetime) -> Period:
@@ -146,19 +144,16 @@ def read_period(args: Mapping[str, str], zone: str, now: datetime) -> Period:
     today = date_of(now, zone)
     first, last = _day("from", args.get("from", "")), _day("to", args.get("to", ""))
     if first or last:
-        return _own(first or last or today, last or max(today, first or today), zone, now)
+        first, last = first or last or today, last or max(today, first or today)
+        if last < first:
+            raise Problem(422, "“to” is a day before “from”.", "to")
+        if (last - first).days >= MOST_DAYS:
+            raise Problem(422, f"A report is about {MOST_DAYS} days at most.", "from")
+        return Period(first, last, zone, now)
     name = args.get("period", "") or DEFAULT
     if name not in PERIODS:
         raise Problem(422, f"“period” is one of {', '.join(PERIODS)}.", "period")
     return Period(today - timedelta(days=PERIODS[name] - 1), today, zone, now)
-
-
-def _own(first: date, last: date, zone: str, now: datetime) -> Period:
-    if last < first:
-        raise Problem(422, "“to” is a day before “from”.", "to")
-    if (last - first).days >= MOST_DAYS:
-        raise Problem(422, f"A report is about {MOST_DAYS} days at most.", "from")
-    return Period(first, last, zone, now)
 
 
 def _day(name: str, text: str) -> date | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, case, or_, select, update
+from sqlalchemy import Select, and_, case, or_, select, update
 from sqlalchemy.orm import Session
 
 from router.attribution.decide.decision import OVERFLOW
@@ -54,9 +54,9 @@ def leaking(calls: Iterable[LonelyCall]) -> dict[int, list[LonelyCall]]:
     for call in calls:
         by_number.setdefault(call.number_id, []).append(call)
     return {
-        number: some
-        for number, some in by_number.items()
-        if len(some) >= LEAST_CALLS and _callers(some) >= LEAST_CALLERS
+        number: calls_of_number
+        for number, calls_of_number in by_number.items()
+        if len(calls_of_number) >= LEAST_CALLS and _callers(calls_of_number) >= LEAST_CALLERS
     }
 
 
@@ -66,98 +66,86 @@ def _callers(calls: Sequence[LonelyCall]) -> int:
 
 def read_leaks(session: Session, project_id: int, now: datetime) -> list[Leak]:
     """The leaks of a project, most calls first. Three statements at most."""
-    found = leaking(lonely_calls(session, project_id, now))
-    if not found:
+    by_number = leaking(lonely_calls(session, project_id, now))
+    if not by_number:
         return []
+    ever = _maybe_lonely().where(Call.project_id == project_id, Call.number_id.in_(by_number))
+    since: dict[int, datetime] = {}
+    for call in _lonely_among(session, ever):
+        since[call.number_id] = min(call.at, since.get(call.number_id, call.at))
     numbers = select(TrackingNumber.id, TrackingNumber.e164, TrackingNumber.scenario_id)
-    first = _first_calls(session, project_id, found)
     leaks = [
         Leak(
-            number_id,
-            e164,
-            scenario_id,
-            len(found[number_id]),
-            _callers(found[number_id]),
-            first[number_id],
-            max(call.at for call in found[number_id]),
+            number_id=number.id,
+            e164=number.e164,
+            scenario_id=number.scenario_id,
+            calls=len(by_number[number.id]),
+            callers=_callers(by_number[number.id]),
+            since=since[number.id],
+            last_call_at=max(call.at for call in by_number[number.id]),
         )
-        for number_id, e164, scenario_id in session.execute(numbers.where(TrackingNumber.id.in_(found)))
+        for number in session.execute(numbers.where(TrackingNumber.id.in_(by_number)))
     ]
     return sorted(leaks, key=lambda leak: (-leak.calls, leak.number_id))
 
 
 def lonely_calls(session: Session, project_id: int, now: datetime) -> Iterator[LonelyCall]:
-    """The calls of the last days to dynamic numbers that no visit explains."""
-    wanted = (
+    """The calls of the last days that no visit explains, to numbers that should ring only for visitors who were leased them."""
+    statement = (
         _maybe_lonely()
         .join(TrackingNumber, TrackingNumber.id == Call.number_id)
-        .where(Call.project_id == project_id, Call.started_at >= now - timedelta(days=DAYS), *_dynamic())
+        .where(Call.project_id == project_id, Call.started_at >= now - timedelta(days=DAYS))
+        .where(
+            TrackingNumber.static_source.is_(None),
+            TrackingNumber.overflow.is_(False),
+            TrackingNumber.released_at.is_(None),
+        )
     )
-    return _lonely_among(session, wanted)
+    return _lonely_among(session, statement)
 
 
 def _maybe_lonely() -> Select[Any]:
     """Calls from outside: of the lease rule whose best visit is unlikely, and calls without a source, with what says why."""
-    shares = case((Call.rule == "lease", Call.shares))
-    decision = case((Call.rule == "none", Call.decision))
-    return select(Call.number_id, Call.caller, Call.started_at, shares, decision).where(_lonely())
-
-
-def _lonely_among(session: Session, wanted: Select[Any]) -> Iterator[LonelyCall]:
-    for number_id, caller, at, shares, decision in session.execute(wanted.execution_options(yield_per=AT_ONCE)):
-        if not _was_overflow(decision) and sum(share[1] for share in shares or ()) <= DOUBTFUL:
-            yield LonelyCall(number_id, caller, at)
-
-
-def _lonely() -> ColumnElement[bool]:
+    shares = case((Call.rule == "lease", Call.shares)).label("shares")
+    decision = case((Call.rule == "none", Call.decision)).label("decision")
     unexplained = or_(Call.rule == "none", and_(Call.rule == "lease", Call.confidence < TINY))
-    return and_(unexplained, Call.kind == EXTERNAL)
+    columns = (Call.number_id, Call.caller, Call.started_at, shares, decision)
+    return select(*columns).where(unexplained, Call.kind == EXTERNAL)
 
 
-def _dynamic() -> list[ColumnElement[bool]]:
-    """Numbers that should ring only for those who were lent them."""
-    number = TrackingNumber
-    return [number.static_source.is_(None), number.overflow.is_(False), number.released_at.is_(None)]
-
-
-def _was_overflow(decision: Mapping[str, Any] | None) -> bool:
-    """Shown to all for whom no other number was left: such calls have no visit by design."""
-    return any(step.get("because") == OVERFLOW for step in (decision or {}).get("steps") or ())
-
-
-def _first_calls(session: Session, project_id: int, numbers: Iterable[int]) -> dict[int, datetime]:
-    """Since when each of these numbers has been called so."""
-    wanted = _maybe_lonely().where(Call.project_id == project_id, Call.number_id.in_(numbers))
-    first: dict[int, datetime] = {}
-    for call in _lonely_among(session, wanted):
-        first[call.number_id] = min(call.at, first.get(call.number_id, call.at))
-    return first
+def _lonely_among(session: Session, statement: Select[Any]) -> Iterator[LonelyCall]:
+    for call in session.execute(statement.execution_options(yield_per=AT_ONCE)):
+        # the overflow number is shown to all for whom no other was left: such calls have no visit by design
+        is_overflow = any(step.get("because") == OVERFLOW for step in (call.decision or {}).get("steps") or ())
+        if not is_overflow and sum(share[1] for share in call.shares or ()) <= DOUBTFUL:
+            yield LonelyCall(call.number_id, call.caller, call.started_at)
 
 
 def leaking_scenarios(session: Session, linted: Sequence[Linted]) -> Mapping[int, list[Finding]]:
     """A lint rule: scenarios with such numbers say so. One statement; the worker keeps the figure."""
-    ids = [one.scenario_id for one in linted if one.scenario_id and one.dynamic]
-    found = select(Scenario.id, Scenario.leaking).where(Scenario.id.in_(ids), Scenario.leaking > 0)
-    return {scenario_id: [_finding(amount)] for scenario_id, amount in session.execute(found)} if ids else {}
+    ids = [scenario.scenario_id for scenario in linted if scenario.scenario_id and scenario.dynamic]
+    if not ids:
+        return {}
+    findings = {}
+    leaking = select(Scenario.id, Scenario.leaking).where(Scenario.id.in_(ids), Scenario.leaking > 0)
+    for row in session.execute(leaking):
+        verb, whom = ("rings", "it") if row.leaking == 1 else ("ring", "them")
+        sentence = f"{format_count(row.leaking, 'number')} {verb} although nobody was shown {whom}: see Numbers, Leaks."
+        findings[row.id] = [Finding("leaking_numbers", sentence, "numbers", "numbers")]
+    return findings
 
 
 def refresh_leaking(server: Server, now: datetime) -> None:
     """Fills the scenarios' column; each project is read on its own, and only what differs is written."""
     with server.database.reading() as session:
-        were = select(Scenario.project_id, Scenario.id, Scenario.leaking).where(Scenario.deleted_at.is_(None))
-        scenarios = session.execute(were).all()
-    found: Counter[int | None] = Counter()
-    for project_id in sorted({one.project_id for one in scenarios}):
+        statement = select(Scenario.project_id, Scenario.id, Scenario.leaking).where(Scenario.deleted_at.is_(None))
+        scenarios = session.execute(statement).all()
+    leaking: Counter[int | None] = Counter()
+    for project_id in sorted({scenario.project_id for scenario in scenarios}):
         with server.database.reading() as session:
-            found.update(leak.scenario_id for leak in read_leaks(session, project_id, now))
-    changed = {one.id: found[one.id] for one in scenarios if one.leaking != found[one.id]}
+            leaking.update(leak.scenario_id for leak in read_leaks(session, project_id, now))
+    changed = {scenario.id: leaking[scenario.id] for scenario in scenarios if scenario.leaking != leaking[scenario.id]}
     if changed:
         with server.database.writing() as session:
             for scenario_id, amount in changed.items():
                 session.execute(update(Scenario).where(Scenario.id == scenario_id).values(leaking=amount))
-
-
-def _finding(amount: int) -> Finding:
-    verb = "rings" if amount == 1 else "ring"
-    said = f"{format_count(amount, 'number')} {verb} although nobody was shown {'it' if amount == 1 else 'them'}: see Numbers, Leaks."
-    return Finding("leaking_numbers", said, "numbers", "numbers")

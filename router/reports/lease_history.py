@@ -1,6 +1,5 @@
-"""Who held a number around a call: each visit's leases, open pages, holds, taps and leaving, as a call's page draws them.
-
-The lease history of a number as bars and in words."""
+"""Who held a number around a call: each visit's leases, open pages, holds, taps and leaving, as a call's page draws them in bars and tells
+them in words."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -11,8 +10,9 @@ from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session
 
 from router.attribution.models import Lease, Tap, Visit, VisitSpan
+from router.lib.dates import date_of
 from router.lib.formats import format_day
-from router.reports.overview import say_source
+from router.reports.labels import format_source
 from router.voice.models import Call
 
 MOST_BEFORE, MOST_AFTER = 8, 3
@@ -27,7 +27,7 @@ LONGEST_BEFORE = timedelta(hours=6)
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """From a first to a last sign of life its page was open; `left`: the last one said that it was being left."""
+    """The page was open from a first to a last heartbeat; `left`: the last heartbeat said that the page was being left."""
 
     start: datetime
     last: datetime
@@ -36,7 +36,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """A visit that was lent the number: when, until when it was its own, and what its page did."""
+    """A visit that was leased the number: from when to when, and what its page did."""
 
     visit: Visit
     lent_at: datetime
@@ -67,24 +67,30 @@ class History:
 def read_history(session: Session, call: Call, hold: timedelta) -> History:
     """At most four statements."""
     leases = _leases(session, call)
-    ids = {lease.visit_id for lease, _ in leases}
-    spans = _spans(session, call, [visit for _, visit in leases]) if ids else {}
-    taps = _taps(session, call, ids) if ids else {}
-    holders = [
-        Holder(
-            visit,
-            lease.started_at,
-            lease.returned_at
-            or over_at(lease.started_at, spans[visit.id], _next(leases[place + 1 :], visit.visitor), hold),
-            lease.shared,
-            spans[visit.id],
-            taps.get(visit.id, []),
-            lease.returned_at,
+    spans, taps = _spans(session, call, [visit for _, visit in leases]), _taps(session, call, leases)
+    holders = []
+    for place, (lease, visit) in enumerate(leases):
+        later = (
+            other.started_at
+            for other, its_visit in leases[place + 1 :]
+            if its_visit.visitor != visit.visitor and other.returned_at is None
         )
-        for place, (lease, visit) in enumerate(leases)
-    ]
-    since, until = _limits(call.started_at, holders, hold)
-    return History(call.started_at, since, until, hold, holders)
+        holder = Holder(
+            visit=visit,
+            lent_at=lease.started_at,
+            over_at=lease.returned_at or over_at(lease.started_at, spans[visit.id], next(later, None), hold),
+            shared=lease.shared,
+            spans=spans[visit.id],
+            taps=taps.get(visit.id, []),
+            returned_at=lease.returned_at,
+        )
+        holders.append(holder)
+    at = call.started_at
+    # all that is shown, but not so long that minutes could not be seen
+    since = max(min([at - LEAST_SIDE, *(holder.lent_at for holder in holders)]), at - LONGEST_BEFORE)
+    ends = [span.last + hold for holder in holders for span in holder.spans if span.start >= since]
+    until = min(max([at + LEAST_SIDE, *ends]), at + max(LEAST_SIDE, (at - since) / 3))
+    return History(at, since, until, hold, holders)
 
 
 def over_at(lent_at: datetime, spans: Sequence[Span], lent_again: datetime | None, hold: timedelta) -> datetime | None:
@@ -110,13 +116,8 @@ def active_times(spans: Sequence[Span], hold: timedelta) -> Iterator[tuple[datet
         yield start, end
 
 
-def _next(later: Iterable[tuple[Lease, Visit]], visitor: str) -> datetime | None:
-    others = (lease for lease, visit in later if visit.visitor != visitor and lease.returned_at is None)
-    return next((lease.started_at for lease in others), None)
-
-
 def _leases(session: Session, call: Call) -> list[tuple[Lease, Visit]]:
-    """In the order in which they were lent; without those whose page never showed the number, unless they were candidates of the call."""
+    """In their order; without leases whose page never showed the number, unless they were candidates of the call."""
     at = call.started_at
     of_number = select(Lease, Visit).join(Visit, Visit.id == Lease.visit_id).where(Lease.number_id == call.number_id)
     of_number = of_number.where(or_(Lease.returned_at.is_(None), and_(Lease.started_at <= at, Lease.returned_at > at)))
@@ -124,52 +125,48 @@ def _leases(session: Session, call: Call) -> list[tuple[Lease, Visit]]:
     after = of_number.where(Lease.started_at > at, Lease.started_at < at + AFTER)
     first = session.execute(before.order_by(Lease.started_at.desc(), Lease.turn.desc()).limit(MOST_BEFORE)).all()
     then = session.execute(after.order_by(Lease.started_at, Lease.turn).limit(MOST_AFTER)).all()
-    return [(lease, visit) for lease, visit in (*reversed(first), *then)]
+    return [(row.Lease, row.Visit) for row in (*reversed(first), *then)]
 
 
 def _spans(session: Session, call: Call, visits: Sequence[Visit]) -> dict[int, list[Span]]:
-    """The last ones of what can be shown, in order of time; a visit's newest is kept with it, and always there."""
-    found: dict[int, list[Span]] = {visit.id: [] for visit in visits}
-    earlier = select(VisitSpan).where(VisitSpan.visit_id.in_(found), VisitSpan.started_at < call.started_at + AFTER)
+    """The last spans that can be shown, in order of time; a visit's newest span is kept with the visit, and always there."""
+    spans: dict[int, list[Span]] = {visit.id: [] for visit in visits}
+    if not spans:
+        return {}
+    earlier = select(VisitSpan).where(VisitSpan.visit_id.in_(spans), VisitSpan.started_at < call.started_at + AFTER)
     last = session.scalars(earlier.order_by(VisitSpan.started_at.desc()).limit(MOST_SPANS)).all()
     for span in reversed(last):
-        found[span.visit_id].append(Span(span.started_at, span.last_at, span.left))
+        spans[span.visit_id].append(Span(span.started_at, span.last_at, span.left))
     for visit in {visit.id: visit for visit in visits}.values():
-        found[visit.id].append(Span(visit.span_started_at, visit.last_sign_at, visit.left))
-    return found
+        spans[visit.id].append(Span(visit.span_started_at, visit.last_sign_at, visit.left))
+    return spans
 
 
-def _taps(session: Session, call: Call, visit_ids: Iterable[int]) -> dict[int, list[datetime]]:
-    """The last ones of what can be shown, in order of time."""
-    found: dict[int, list[datetime]] = {}
+def _taps(session: Session, call: Call, leases: Iterable[tuple[Lease, Visit]]) -> dict[int, list[datetime]]:
+    """The last taps that can be shown, by visit, in order of time."""
+    visit_ids = {visit.id for _, visit in leases}
+    if not visit_ids:
+        return {}
     taps = select(Tap.visit_id, Tap.at).where(Tap.number_id == call.number_id, Tap.visit_id.in_(visit_ids))
     shown = taps.where(Tap.at < call.started_at + AFTER).order_by(Tap.at.desc()).limit(MOST_SPANS)
-    for visit_id, at in reversed(session.execute(shown).all()):
-        found.setdefault(visit_id, []).append(at)
-    return found
+    by_visit: dict[int, list[datetime]] = {}
+    for tap in reversed(session.execute(shown).all()):
+        by_visit.setdefault(tap.visit_id, []).append(tap.at)
+    return by_visit
 
 
-def _limits(at: datetime, holders: Sequence[Holder], hold: timedelta) -> tuple[datetime, datetime]:
-    """All that is shown, but not so long that minutes could not be seen."""
-    begins = [at - LEAST_SIDE, *(one.lent_at for one in holders)]
-    since = max(min(begins), at - LONGEST_BEFORE)
-    ends = [span.last + hold for one in holders for span in one.spans if span.start >= since]
-    most = max(LEAST_SIDE, (at - since) / 3)
-    return since, min(max([at + LEAST_SIDE, *ends]), at + most)
-
-
-MOST_SAID = 3
+MOST_TOLD = 3
 """Open pages and taps that are told one by one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A part of a row: `kind` is lent, hold, open, left or tap; the last two are points."""
+    """A part of a row: `kind` is lent, hold, open, left or tap; left and tap are points."""
 
     kind: str
     x: float
     width: float
-    said: str
+    title: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +174,7 @@ class PictureRow:
     holder: Holder
     source: str
     pieces: list[Piece]
-    words: str
+    text: str
     after_call: bool
 
 
@@ -194,15 +191,25 @@ class Picture:
 
 
 def picture_of(history: History, zone: str) -> Picture | None:
-    """None: nobody was lent the number in the hours around the call."""
+    """None: nobody was leased the number in the hours around the call."""
     if not history.holders:
         return None
     clock = _Clock(zone, history.at)
+    rows = []
+    for holder in history.holders:
+        visit = holder.visit
+        parts = {name: getattr(visit, name) for name in ("channel", "source", "medium", "campaign")}
+        pieces = list(_pieces(history, holder, clock))
+        rows.append(
+            PictureRow(
+                holder, format_source(parts) or "", pieces, _describe(holder, clock), holder.lent_at > history.at
+            )
+        )
     return Picture(
-        [_row(history, holder, clock) for holder in history.holders],
+        rows,
         history.place(history.at),
-        clock.minute(history.since),
-        clock.minute(history.until),
+        clock.format(history.since, "%H:%M"),
+        clock.format(history.until, "%H:%M"),
         clock(history.at),
         format_day(history.at, zone),
     )
@@ -215,39 +222,29 @@ class _Clock:
 
     def __call__(self, moment: datetime) -> str:
         """`16:12:59`; of another day than the call's `22 Nov 16:12:59`."""
-        return self._said(moment, "%H:%M:%S")
+        return self.format(moment, "%H:%M:%S")
 
-    def minute(self, moment: datetime) -> str:
-        return self._said(moment, "%H:%M")
-
-    def _said(self, moment: datetime, form: str) -> str:
-        here, called = (one.astimezone(ZoneInfo(self.zone)) for one in (moment, self.called_at))
-        day = "" if here.date() == called.date() else f"{here.day} {here:%b} "
+    def format(self, moment: datetime, form: str) -> str:
+        here = moment.astimezone(ZoneInfo(self.zone))
+        day = "" if here.date() == date_of(self.called_at, self.zone) else f"{here.day} {here:%b} "
         return f"{day}{here:{form}}"
 
 
-def _row(history: History, holder: Holder, clock: _Clock) -> PictureRow:
-    visit = holder.visit
-    parts = {name: getattr(visit, name) for name in ("channel", "source", "medium", "campaign")}
-    return PictureRow(
-        holder,
-        say_source(parts) or "",
-        list(_pieces(history, holder, clock)),
-        _words(holder, clock),
-        holder.lent_at > history.at,
-    )
-
-
 def _pieces(history: History, holder: Holder, clock: _Clock) -> Iterator[Piece]:
-    yield _bar(history, "lent", holder.lent_at, holder.over_at or history.until, "the number was lent to it")
+    def bar(kind: str, start: datetime, end: datetime, title: str) -> Piece:
+        x = history.place(start)
+        return Piece(kind, x, round(max(0.0, history.place(end) - x), 2), title)
+
+    yield bar("lent", holder.lent_at, holder.over_at or history.until, "the number was lent to it")
     starts = [span.start for span in holder.spans[1:]] + [history.until]
     for span, following in zip(holder.spans, starts, strict=True):
-        if span.last + history.hold >= history.since:
-            said = f"silent, its number still held until {clock(span.last + history.hold)}"
-            yield _bar(history, "hold", span.last, min(following, span.last + history.hold), said)
+        held_until = span.last + history.hold
+        if held_until >= history.since:
+            title = f"silent, its number still held until {clock(held_until)}"
+            yield bar("hold", span.last, min(following, held_until), title)
     for span in holder.spans:
         if history.since <= span.last and span.start <= history.until:
-            yield _bar(history, "open", span.start, span.last, f"open {clock(span.start)} to {clock(span.last)}")
+            yield bar("open", span.start, span.last, f"open {clock(span.start)} to {clock(span.last)}")
             if span.left:
                 yield Piece("left", history.place(span.last), 0, f"left {clock(span.last)}")
     for at in holder.taps:
@@ -255,24 +252,18 @@ def _pieces(history: History, holder: Holder, clock: _Clock) -> Iterator[Piece]:
             yield Piece("tap", history.place(at), 0, f"tapped the number {clock(at)}")
 
 
-def _bar(history: History, kind: str, start: datetime, end: datetime, said: str) -> Piece:
-    x = history.place(start)
-    return Piece(kind, x, round(max(0.0, history.place(end) - x), 2), said)
-
-
-def _words(holder: Holder, clock: _Clock) -> str:
+def _describe(holder: Holder, clock: _Clock) -> str:
     """`shared; open 14:02:10 to 14:06:40, left; tapped 14:06:12; lent to somebody else 14:30:00`"""
-    said = ["shared with another visitor"] if holder.shared else []
-    spans = [span for span in holder.spans if span.last >= holder.lent_at][-MOST_SAID:]
-    said += [
-        f"open {clock(span.start)} to {clock(span.last)}{', left' if span.left else ''}"
-        if span.last > span.start
-        else f"seen {clock(span.start)}{', left' if span.left else ''}"
-        for span in spans
-    ]
-    said += [f"tapped {clock(at)}" for at in holder.taps[-MOST_SAID:]]
+    parts = ["shared with another visitor"] if holder.shared else []
+    for span in [span for span in holder.spans if span.last >= holder.lent_at][-MOST_TOLD:]:
+        left = ", left" if span.left else ""
+        times = (
+            f"open {clock(span.start)} to {clock(span.last)}" if span.last > span.start else f"seen {clock(span.start)}"
+        )
+        parts.append(f"{times}{left}")
+    parts += [f"tapped {clock(at)}" for at in holder.taps[-MOST_TOLD:]]
     if holder.returned_at:
-        said.append(f"not on its page, as it said {clock(holder.returned_at)}")
+        parts.append(f"not on its page, as it said {clock(holder.returned_at)}")
     elif holder.over_at:
-        said.append(f"given to somebody else {clock(holder.over_at)}")
-    return "; ".join(said)
+        parts.append(f"given to somebody else {clock(holder.over_at)}")
+    return "; ".join(parts)

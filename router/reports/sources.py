@@ -1,6 +1,5 @@
-"""The report by source: what is credited to each, which equals the call list with the same filter, and what is to be expected.
-
-Reads what the report by source is made of: columns, not objects, in as many statements for 50,000 calls as for one."""
+"""The report by source: what is credited to each source, which equals the call list with the same filter, and what is to be expected. It
+reads columns, not objects, in as many statements for 50,000 calls as for one."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -8,15 +7,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, func, select
+from sqlalchemy import ColumnElement, Row, and_, case, func, select
 from sqlalchemy.orm import Session
 
 from router.attribution.models import Visit
 from router.reports.calls import folded, read_id, within, written_out
 from router.reports.expected import Expected, Period, Shares, expected_rows, own_share, read_period, shares_of
-from router.voice.models import EXTERNAL, LOST, Call
+from router.voice.models import EXTERNAL, LOST, Call, Status
 from router.web.errors import Problem
 
+PARTS = ("channel", "source", "medium", "campaign")
 AT_ONCE = 100
 """Rows that are in memory together. Few: what a call is read from is forgotten before the garbage collector walks over it."""
 
@@ -54,36 +54,36 @@ class Figures:
 
 
 Credited = tuple[int | None, KnownSource | None, Figures]
-"""A source's key, the source, its figures; both are None for calls without one."""
+"""A source's key, the source, its figures; both are None for calls without a source."""
 
 
 def credited(session: Session, project_id: int, period: Period, scenario: int | None) -> list[Credited]:
     """The figures of every source that calls of the period or of the one before are credited to. One statement."""
     now = and_(*within(period.since, period.until))
     before = and_(*within(period.before_since, period.before_until))
-    parts = [Call.source[name].as_string() for name in ("channel", "source", "medium", "campaign")]
-    rows = (
+    parts = {name: Call.source[name].as_string() for name in PARTS}
+    statement = (
         select(
             Call.source_key,
-            parts[0],
-            *(func.min(part) for part in parts[1:]),
-            _count(now),
-            _count(before),
-            _count(and_(now, Call.status == "answered")),
-            _count(and_(now, Call.status.in_(LOST))),
-            _count(and_(now, Call.first_call)),
-            func.coalesce(func.sum(case((now, Call.source_confidence))), 0.0),
-            _count(and_(now, Call.source_confidence.is_not(None))),
+            parts["channel"].label("channel"),
+            *(func.min(parts[name]).label(name) for name in PARTS[1:]),
+            _count(now).label("calls"),
+            _count(before).label("before"),
+            _count(and_(now, Call.status == Status.ANSWERED)).label("answered"),
+            _count(and_(now, Call.status.in_(LOST))).label("missed"),
+            _count(and_(now, Call.first_call)).label("first_callers"),
+            func.coalesce(func.sum(case((now, Call.source_confidence))), 0.0).label("confidence_sum"),
+            _count(and_(now, Call.source_confidence.is_not(None))).label("sure_calls"),
         )
         .where(*_of(project_id, scenario), *within(period.before_since, period.until))
-        .group_by(Call.source_key, parts[0])
+        .group_by(Call.source_key, parts["channel"])
     )
-    return [
-        (key, KnownSource(*(part or "" for part in source)) if key is not None else None, Figures(*figures))
-        for key, *source, calls, was, answered, missed, first, sure, sure_calls in session.execute(rows)
-        for figures in [(calls, was, answered, missed, first, sure, sure_calls)]
-        if calls or was
-    ]
+    rows = []
+    for row in session.execute(statement):
+        source = None if row.source_key is None else KnownSource(*(getattr(row, name) or "" for name in PARTS))
+        if row.calls or row.before:
+            rows.append((row.source_key, source, Figures(**{name: getattr(row, name) for name in Figures.__slots__})))
+    return rows
 
 
 def _count(condition: ColumnElement[bool]) -> ColumnElement[int]:
@@ -112,51 +112,40 @@ class PeriodCalls:
         for call_id, times in self.follow.items():
             yield self.shares[call_id], times
 
-    def take(self, call_id: int, rule: str, source_key: int | None, sure: float | None, shares: Any) -> None:
+    def take(self, call: Row[Any]) -> None:
         """What a call that decided for itself says."""
-        self.shares[call_id] = shares_of(rule, source_key, sure, shares)
-        for key, _, visit_id in shares or ():
+        self.shares[call.id] = shares_of(call.rule, call.source_key, call.source_confidence, call.shares)
+        for key, _, visit_id in call.shares or ():
             self.visits[key] = visit_id
 
 
 def calls_of_period(session: Session, project_id: int, period: Period, scenario: int | None) -> PeriodCalls:
     """Two statements: the calls, and the first calls before the period that some of them follow."""
-    wanted = select(
+    # the call whose source a repeat call has, as its decision says: rule 1 is asked first
+    credited_call = func.coalesce(
+        *(Call.decision["steps", 0, name].as_string() for name in ("first_call_id", "earlier_call_id"))
+    )
+    statement = select(
         Call.id,
         Call.started_at,
         Call.rule,
         Call.source_key,
         Call.source_confidence,
-        case((Call.rule.in_(("lease", "none")), Call.shares)),
-        case((Call.rule == "repeat", _credited_call())),
+        case((Call.rule.in_(("lease", "none")), Call.shares)).label("shares"),
+        case((Call.rule == "repeat", credited_call)).label("first"),
     ).where(*_of(project_id, scenario), *within(period.since, period.until))
-    found, earlier, follow = PeriodCalls(), {}, Counter[int]()
+    calls, earlier, follow = PeriodCalls(), dict[int, int](), Counter[int]()
     fallback: dict[int, Shares] = {}
-    for call_id, at, rule, key, sure, shares, first in session.execute(wanted.execution_options(yield_per=AT_ONCE)):
-        found.moments.append(at)
-        follow[call_id] = 1
-        if rule != "repeat":
-            found.take(call_id, rule, key, sure, shares)
+    for row in session.execute(statement.execution_options(yield_per=AT_ONCE)):
+        calls.moments.append(row.started_at)
+        follow[row.id] = 1
+        if row.rule != "repeat":
+            calls.take(row)
             continue
-        fallback[call_id] = own_share(key, sure)
-        if first:
-            earlier[call_id] = int(first)
-    _gather(follow, earlier, fallback)
-    found.follow = +follow
-    _read_first_calls(session, project_id, found, [one for one in found.follow if one not in found.shares])
-    found.shares = fallback | found.shares
-    return found
-
-
-def _credited_call() -> ColumnElement[str]:
-    """The call whose source a repeat call has, as its decision says: rule 1 is asked first."""
-    named = (Call.decision["steps", 0, f"{which}_call_id"].as_string() for which in ("first", "earlier"))
-    return func.coalesce(*named)
-
-
-def _gather(follow: Counter[int], earlier: Mapping[int, int], fallback: dict[int, Shares]) -> None:
-    """Counts repeat calls where the calls that they follow are, at the end of the chain."""
-    for call_id in earlier:
+        fallback[row.id] = own_share(row.source_key, row.source_confidence)
+        if row.first:
+            earlier[row.id] = int(row.first)
+    for call_id in earlier:  # repeat calls count where the call that they follow is, at the end of the chain
         first, seen = call_id, {call_id}
         while first in earlier and earlier[first] not in seen:
             first = earlier[first]
@@ -164,27 +153,25 @@ def _gather(follow: Counter[int], earlier: Mapping[int, int], fallback: dict[int
         follow[call_id] -= 1
         follow[first] += 1
         fallback.setdefault(first, fallback[call_id])
-
-
-def _read_first_calls(session: Session, project_id: int, found: PeriodCalls, ids: list[int]) -> None:
-    """Those that are not in the period themselves."""
-    if not ids:
-        return
-    wanted = select(Call.id, Call.rule, Call.source_key, Call.source_confidence, Call.shares).where(
-        Call.project_id == project_id, Call.id.in_(written_out(ids)), Call.rule != "repeat"
-    )
-    for row in session.execute(wanted.execution_options(yield_per=AT_ONCE)):
-        found.take(*row)
+    calls.follow = +follow
+    if before := [call_id for call_id in calls.follow if call_id not in calls.shares]:
+        first_calls = select(Call.id, Call.rule, Call.source_key, Call.source_confidence, Call.shares).where(
+            Call.project_id == project_id, Call.id.in_(written_out(before)), Call.rule != "repeat"
+        )
+        for row in session.execute(first_calls.execution_options(yield_per=AT_ONCE)):
+            calls.take(row)
+    calls.shares = fallback | calls.shares
+    return calls
 
 
 def sources_of(session: Session, project_id: int, visit_ids: Iterable[int]) -> dict[int, KnownSource]:
-    """The sources of visits, by key; of visits that are no more, nothing."""
+    """The sources of visits that still exist, by key."""
     ids = list(visit_ids)
     if not ids:
         return {}
     columns = (Visit.source_key, Visit.channel, Visit.source, Visit.medium, Visit.campaign)
-    found = session.execute(select(*columns).where(Visit.project_id == project_id, Visit.id.in_(written_out(ids))))
-    return {key: KnownSource(*parts) for key, *parts in found}
+    rows = session.execute(select(*columns).where(Visit.project_id == project_id, Visit.id.in_(written_out(ids))))
+    return {row.source_key: KnownSource(row.channel, row.source, row.medium, row.campaign) for row in rows}
 
 
 GROUPS = {
@@ -193,8 +180,6 @@ GROUPS = {
     "campaign": ("source", "medium", "campaign"),
 }
 """What the rows are told apart by."""
-PARTS = ("channel", "source", "medium", "campaign")
-
 RowKey = tuple[str, ...]
 
 
@@ -218,7 +203,7 @@ def read_wanted(args: Mapping[str, str], zone: str, now: datetime) -> Wanted:
     return Wanted(read_period(args, zone, now), group, read_id("scenario", args.get("scenario", "")))
 
 
-def told_of(group: str) -> tuple[str, ...]:
+def parts_of(group: str) -> tuple[str, ...]:
     """The parts of a source that a row of the group is sure of: its source and medium make its channel."""
     return ("channel", *GROUPS[group]) if group != "channel" else GROUPS[group]
 
@@ -269,42 +254,44 @@ def report_by_source(
     session: Session, project_id: int, period: Period, group: str, scenario: int | None
 ) -> SourceReport:
     """At most five statements, however many calls there are."""
-    found = credited(session, project_id, period, scenario)
+    credited_sources = credited(session, project_id, period, scenario)
     calls = calls_of_period(session, project_id, period, scenario)
-    most = sorted(((key, source, figures.calls) for key, source, figures in found if source), key=lambda one: one[2])
-    sources: dict[int, KnownSource] = {key: source for key, source, _ in most if key is not None and source}
+    sources: dict[int, KnownSource] = {}
+    for key, source, _ in sorted(credited_sources, key=lambda row: row[2].calls):  # the spelling of most calls wins
+        if key is not None and source:
+            sources[key] = source
     unknown = [visit_id for key, visit_id in calls.visits.items() if key not in sources]
     sources = sources_of(session, project_id, unknown) | sources
     rows: dict[RowKey | None, SourceRow] = {None: SourceRow(None)}
-    for _, source, figures in found:
+    for _, source, figures in credited_sources:
         rows.setdefault(row_key(group, source), SourceRow(source)).figures.add(figures)
     keys = {key: row_key(group, source) for key, source in sources.items()}
     names = {row_key(group, source): source for source in sources.values()}
     for row, expected in expected_rows(calls.weighed(), keys.get).items():
         rows.setdefault(row, SourceRow(names.get(row))).expected = expected
+
+    def order(row: SourceRow) -> tuple[bool, int, float, int, str]:
+        source, figures = row.source, row.figures
+        name = " ".join((source.source, source.medium, source.campaign)) if source else ""
+        return source is None, -figures.calls, -row.expected.mean, -figures.before, name
+
     return SourceReport(
-        period,
-        group,
-        sorted(rows.values(), key=_order),
-        sum(row.figures.calls for row in rows.values()),
-        sum(row.figures.before for row in rows.values()),
-        calls.moments,
+        period=period,
+        group=group,
+        rows=sorted(rows.values(), key=order),
+        calls=sum(row.figures.calls for row in rows.values()),
+        before=sum(row.figures.before for row in rows.values()),
+        moments=calls.moments,
     )
 
 
 def row_key(group: str, source: KnownSource | None) -> RowKey | None:
-    """What the row of a source is told apart by; channels are words of ours, the rest is compared as marketing sources are."""
+    """What the row of a source is told apart by; channels have fixed names, the rest is compared as marketing sources are."""
     if source is None:
         return None
     if group == "channel":
         return (source.channel,)
     return tuple(folded(getattr(source, name)) for name in GROUPS[group])
-
-
-def _order(row: SourceRow) -> tuple[bool, int, float, int, str]:
-    source = row.source
-    name = " ".join((source.source, source.medium, source.campaign)) if source else ""
-    return source is None, -row.figures.calls, -row.expected.mean, -row.figures.before, name
 
 
 def shortened(rows: Sequence[SourceRow], most: int) -> list[SourceRow]:

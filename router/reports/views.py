@@ -1,10 +1,5 @@
-"""Pages about calls: the overview, the list, and the receipt of one call.
-
-The report by source: as a page and as a file.
-
-The page about numbers that ring although nobody was shown them.
-
-Settings, Install: what the web master puts into the site, whether it works, and which other sites asked for numbers."""
+"""Pages about calls: the overview, the list, the receipt of a call, the report by source, leaks, and Settings, Install: what the web master
+puts into the site, whether it works, and which other sites asked for numbers."""
 
 import csv
 import io
@@ -38,25 +33,22 @@ from router.attribution.tag.install import (
 from router.attribution.tracking.crawlers import STAFF, crawler_views, write_counts
 from router.attribution.tracking.schema import belongs, host_and_port
 from router.attribution.upkeep.rules import TOO_LOW
-from router.integrations.labels import DELIVERY_STATES
+from router.integrations.labels import DELIVERY_STATES, EVENTS, RECEIVERS
+from router.integrations.listing import troubles
 from router.lib.phones import international, national, same_line
 from router.reports.call_detail import how_sure, read_receipt, reasons_of
-from router.reports.calls import CallFilter, calls_of, chosen_beyond, page_filter, scenario_titles
-from router.reports.expected import PERIODS, Period
-from router.reports.leaks import DAYS, LEAST_CALLERS, LEAST_CALLS, read_leaks
-from router.reports.overview import (
-    EVENT_WORDS,
-    STATUS_WORDS,
-    day_figures,
-    failures,
-    not_called_back,
-    only_announced,
-    receiver,
-    say_channel,
-    say_clock,
-    say_source,
-    shown_scenarios,
+from router.reports.calls import CallFilter, calls_of, chosen_beyond, only_announced, page_filter, scenario_titles
+from router.reports.expected import PERIODS
+from router.reports.labels import (
+    CALL_STATUSES,
+    format_channel,
+    format_clock,
+    format_source,
 )
+from router.reports.labels import GROUPS as GROUP_LABELS
+from router.reports.labels import PERIODS as PERIOD_LABELS
+from router.reports.leaks import DAYS, LEAST_CALLERS, LEAST_CALLS, read_leaks
+from router.reports.overview import day_figures, not_called_back, shown_scenarios
 from router.reports.sources import (
     GROUPS,
     PARTS,
@@ -64,10 +56,10 @@ from router.reports.sources import (
     Wanted,
     filter_of,
     hours,
+    parts_of,
     read_wanted,
     report_by_source,
     shortened,
-    told_of,
 )
 from router.scenarios.billing.statement import harmless, project_forecast
 from router.scenarios.numbers.views import number_figures, titles_of
@@ -88,11 +80,11 @@ WORTH_A_LINE = 0.01
 
 
 @reports_pages.context_processor
-def words() -> dict[str, Any]:
+def labels() -> dict[str, Any]:
     return {
-        "status_words": STATUS_WORDS,
+        "call_statuses": CALL_STATUSES,
         "delivery_states": DELIVERY_STATES,
-        "say_source": say_source,
+        "format_source": format_source,
         "only_announced": only_announced,
         "address_without": lambda names: address_with(**dict.fromkeys([*names, "next"])),
     }
@@ -113,7 +105,7 @@ def overview() -> str:
             waiting=not_called_back(session, project, now),
             scenarios=shown_scenarios(session, project),
             too_low=TOO_LOW,
-            failures=failures(session, project),
+            troubles=troubles(session, project.id),
             forecast=project_forecast(session, server, project, now),
             unpaid=number_figures(session, project.id, now).grace,
             calls=last,
@@ -141,51 +133,35 @@ def receipt(call_id: int) -> str:
     project = current_project()
     with current_server().database.reading() as session:
         found = read_receipt(session, project, call_id)
-    shown, others = _worth_a_line(found.call.candidates)
-    earlier, nobody = _not_listed(found.call)
+    call, candidates = found.call, found.call.candidates
+    # the visits that may well have called, at least the most probable one, and what all others come to together
+    shown = [one for one in candidates[:SHOWN_CANDIDATES] if one["probability"] >= WORTH_A_LINE] or candidates[:1]
+    others = sum(candidate["probability"] for candidate in candidates[len(shown) :])
+    listed = sum(candidate["probability"] for candidate in candidates)
+    known = max(listed, sum(share[1] for share in call.shares or ()))
+    # whose telephone an internal call came from, as the settings say it now
+    remarks = [entry.get("remark", "") for entry in project.own_numbers if same_line(entry["number"], call.caller)]
     return render_template(
         "reports/receipt.html",
         receipt=found,
-        call=found.call,
+        call=call,
         shown=shown,
         others=others,
-        earlier=earlier,
-        reach=reach_then(found.call.decision).leases,
-        remark=_remark(project, found.call),
-        nobody=nobody,
-        how_sure=how_sure(found.call),
+        earlier=known - listed if known - listed >= WORTH_A_LINE else 0.0,
+        reach=reach_then(call.decision).leases,
+        remark=next(filter(None, remarks), "") if call.kind == INTERNAL else "",
+        nobody=max(0.0, 1 - known),
+        how_sure=how_sure(call),
         reasons=lambda candidate, visit: "; ".join(reasons_of(candidate, visit, project.timezone)),
-        receiver=receiver,
-        event_words=EVENT_WORDS,
-        clock=lambda moment: say_clock(moment, project.timezone),
+        receiver_labels=RECEIVERS,
+        event_labels=EVENTS,
+        clock=lambda moment: format_clock(moment, project.timezone),
     )
-
-
-def _remark(project: Project, call: Call) -> str:
-    """Whose telephone an internal call came from, as the settings say it now."""
-    found = (one.get("remark", "") for one in project.own_numbers if same_line(one["number"], call.caller))
-    return next(found, "") if call.kind == INTERNAL else ""
-
-
-def _not_listed(call: Call) -> tuple[float, float]:
-    """The probability of visits before the candidates, and of nobody we know; together what the candidates leave over."""
-    candidates = sum(one["probability"] for one in call.candidates)
-    known = max(candidates, sum(share[1] for share in call.shares or ()))
-    earlier = known - candidates
-    return (earlier if earlier >= WORTH_A_LINE else 0.0), max(0.0, 1 - known)
-
-
-def _worth_a_line(candidates: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], float]:
-    """The visits that may well have called, at least the most probable one, and what all others come to together."""
-    shown = [one for one in candidates[:SHOWN_CANDIDATES] if one["probability"] >= WORTH_A_LINE] or candidates[:1]
-    return shown, sum(one["probability"] for one in candidates[len(shown) :])
 
 
 reports = guard(Blueprint("sources", __name__, url_prefix="/reports"), Audience.PEOPLE, require_person)
 
 MOST_ROWS = 200
-PERIOD_WORDS = {"today": "Today", "7": "7 days", "30": "30 days", "90": "90 days"}
-GROUP_WORDS = {"channel": "Channel", "source": "Source and medium", "campaign": "Campaign"}
 COLUMNS = (
     *PARTS,
     *("calls", "expected", "expected_range"),
@@ -196,22 +172,42 @@ COLUMNS = (
 @reports.get("")
 def by_source() -> str:
     server, project = current_server(), current_project()
-    wanted = _wanted_or_default()
+    now = server.now()
+    try:
+        wanted = read_wanted(request.args, project.timezone, now)
+    except Problem as problem:  # a page says what was wrong, and shows what it shows by itself
+        flash(problem.detail, "bad")
+        wanted = read_wanted({}, project.timezone, now)
     with server.database.reading() as session:
         report = report_by_source(session, project.id, wanted.period, wanted.group, wanted.scenario)
         titles = scenario_titles(session, project.id)
-        leaks = len(read_leaks(session, project.id, server.now()))
+        leaks = len(read_leaks(session, project.id, now))
     rows = shortened(report.rows, MOST_ROWS)
+    # a bar for each row: what is credited, with the range in which the truth is expected; it leads to the calls credited to the row
+    bars = [
+        BarRow(
+            row_label(row, wanted.group),
+            row.figures.calls,
+            max(0.0, row.expected.mean - row.expected.range),
+            row.expected.mean + row.expected.range,
+            ""
+            if row.others
+            else address("reports.calls", filter_of(row, wanted.group, wanted.period, wanted.scenario)),
+            f"{row.figures.calls:,}",
+            f"{row.expected.mean:,.0f} ± {row.expected.range:,}",
+        )
+        for row in rows
+    ]
     return render_template(
         "reports/sources.html",
         report=report,
         wanted=wanted,
         scenarios=titles,
-        rows=list(zip(rows, _bars(rows, wanted), strict=True)),
+        rows=list(zip(rows, bar_chart("Calls by source", bars).bars, strict=True)),
         periods={name: _address(wanted, period=name) for name in PERIODS},
-        period_words=PERIOD_WORDS,
+        period_labels=PERIOD_LABELS,
         groups={name: _address(wanted, by=name) for name in GROUPS},
-        group_words=GROUP_WORDS,
+        group_labels=GROUP_LABELS,
         file=_address(wanted, "sources.as_file"),
         leaks=leaks,
         hours=hours(report.moments, wanted.period),
@@ -225,88 +221,55 @@ def as_file() -> AnyResponse:
     wanted = read_wanted(request.args, project.timezone, server.now())
     with server.database.reading() as session:
         report = report_by_source(session, project.id, wanted.period, wanted.group, wanted.scenario)
+    named = parts_of(wanted.group)
     text = io.StringIO()
-    csv.writer(text).writerows([COLUMNS, *(_cells(row, wanted.group) for row in report.rows)])
+    writer = csv.writer(text)
+    writer.writerow(COLUMNS)
+    for row in report.rows:
+        figures = row.figures
+        parts = [harmless(getattr(row.source, name)) if row.source and name in named else "" for name in PARTS]
+        writer.writerow(
+            [
+                *(parts if row.source else ["unattributed", *parts[1:]]),
+                figures.calls,
+                round(row.expected.mean, 2),
+                row.expected.range,
+                figures.answered,
+                figures.missed,
+                figures.first_callers,
+                "" if row.confidence is None else round(row.confidence, 4),
+                figures.before,
+            ]
+        )
     name = f"calls-by-{wanted.group}-{wanted.period.first}-{wanted.period.last}.csv"
     headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
     return Response(text.getvalue(), content_type="text/csv; charset=utf-8", headers=headers)
 
 
-def _cells(row: SourceRow, group: str) -> list[object]:
-    figures, told = row.figures, told_of(group)
-    confidence = "" if row.confidence is None else round(row.confidence, 4)
-    parts = [harmless(getattr(row.source, name)) if row.source and name in told else "" for name in PARTS]
-    return [
-        *(parts if row.source else ["unattributed", *parts[1:]]),
-        figures.calls,
-        round(row.expected.mean, 2),
-        row.expected.range,
-        figures.answered,
-        figures.missed,
-        figures.first_callers,
-        confidence,
-        figures.before,
-    ]
-
-
-def _wanted_or_default() -> Wanted:
-    """A page says what was wrong and shows what it shows by itself."""
-    zone, now = current_project().timezone, current_server().now()
-    try:
-        return read_wanted(request.args, zone, now)
-    except Problem as problem:
-        flash(problem.detail, "bad")
-        return read_wanted({}, zone, now)
-
-
 def _address(wanted: Wanted, endpoint: str = "sources.by_source", **changes: str) -> str:
     """An address of the report with some of what it asks for changed; a period takes the place of own days."""
-    period = {"period": wanted.period.name} if wanted.period.name else _days(wanted.period)
-    given = {} if "period" in changes else period
-    given |= {"by": wanted.group} | ({"scenario": str(wanted.scenario)} if wanted.scenario else {}) | changes
-    return address(endpoint, given)
+    arguments = {"by": wanted.group} | ({"scenario": str(wanted.scenario)} if wanted.scenario else {})
+    if wanted.period.name:
+        arguments["period"] = wanted.period.name
+    elif "period" not in changes:
+        arguments |= {"from": wanted.period.first.isoformat(), "to": wanted.period.last.isoformat()}
+    return address(endpoint, arguments | changes)
 
 
-def address(endpoint: str, given: Mapping[str, str]) -> str:
-    """The address of a page with such arguments, `from` among them."""
-    return f"{url_for(endpoint)}?{urlencode(given)}"
+def address(endpoint: str, arguments: Mapping[str, str]) -> str:
+    """The address of a page; `url_for` cannot be given an argument `from`."""
+    return f"{url_for(endpoint)}?{urlencode(arguments)}"
 
 
-def _days(period: Period) -> dict[str, str]:
-    return {"from": period.first.isoformat(), "to": period.last.isoformat()}
-
-
-def _bars(rows: list[SourceRow], wanted: Wanted) -> list[Any]:
-    """A bar for each row: what is credited, with the range in which the truth is expected."""
-    drawn = [
-        BarRow(
-            say_row(row, wanted.group),
-            row.figures.calls,
-            max(0.0, row.expected.mean - row.expected.range),
-            row.expected.mean + row.expected.range,
-            "" if row.others else _list_of(row, wanted),
-            f"{row.figures.calls:,}",
-            f"{row.expected.mean:,.0f} ± {row.expected.range:,}",
-        )
-        for row in rows
-    ]
-    return bar_chart("Calls by source", drawn).bars
-
-
-def _list_of(row: SourceRow, wanted: Wanted) -> str:
-    """The call list that shows exactly the calls credited to a row."""
-    return address("reports.calls", filter_of(row, wanted.group, wanted.period, wanted.scenario))
-
-
-def say_row(row: SourceRow, group: str) -> str:
+def row_label(row: SourceRow, group: str) -> str:
     """What a row is called."""
     if row.others:
         return f"{row.others} other {'channels' if group == 'channel' else 'sources'}"
     if row.source is None:
         return "Not known"
     if group == "channel":
-        return say_channel(row.source.channel)
-    return say_source({name: getattr(row.source, name) for name in GROUPS[group]}) or "unnamed"
+        return format_channel(row.source.channel)
+    return format_source({name: getattr(row.source, name) for name in GROUPS[group]}) or "unnamed"
 
 
 leak_pages = guard(Blueprint("leaks", __name__, url_prefix="/numbers/leaks"), Audience.PEOPLE, require_person)
@@ -357,37 +320,29 @@ def show() -> str:
     write_counts(server)
     with server.database.reading() as session:
         lights = read_lights(session, project.id)
-        refused = select(RefusedOrigin).where(RefusedOrigin.project_id == project.id)
-        asked = [
-            one for one in session.scalars(refused.order_by(RefusedOrigin.last_at.desc())) if not _own(project, one)
-        ]
+        refused = session.scalars(
+            select(RefusedOrigin).where(RefusedOrigin.project_id == project.id).order_by(RefusedOrigin.last_at.desc())
+        ).all()
         views = crawler_views(session, project, server.now())
+    base_url = project.tag_address or server.settings.base_url
+    domain = registrable_domain(host_of_pattern(project.site[0])) or "example.com"
     return render_template(
         "reports/install.html",
         lights=lights,
-        refused=asked,
+        refused=[origin for origin in refused if not _is_own(project, origin)],
         staff=views.pop(STAFF),
         crawlers=sum(views.values()),
-        **_texts(project, server.settings.base_url),
+        snippet=snippet(base_url, project.key),
+        script=script_address(base_url, project.key),
+        csp="\n".join(f"{directive} {origin};" for directive, origin in csp_lines(base_url).items()),
+        recipes=recipes(base_url, project.key),
+        proxies=proxies(server.settings.base_url, domain),
+        domain=domain,
+        page_of_site=f"https://{project.site[0].removeprefix('*.')}/",
+        consent=CONSENT,
+        scripting=SCRIPTING,
+        before=BEFORE,
     )
-
-
-def _texts(project: Project, server_address: str) -> dict[str, Any]:
-    """What there is to copy, with the address from which the project's tag comes."""
-    base_url = project.tag_address or server_address
-    domain = registrable_domain(host_of_pattern(project.site[0])) or "example.com"
-    return {
-        "snippet": snippet(base_url, project.key),
-        "script": script_address(base_url, project.key),
-        "csp": "\n".join(f"{directive} {origin};" for directive, origin in csp_lines(base_url).items()),
-        "recipes": recipes(base_url, project.key),
-        "proxies": proxies(server_address, domain),
-        "domain": domain,
-        "page_of_site": f"https://{project.site[0].removeprefix('*.')}/",
-        "consent": CONSENT,
-        "scripting": SCRIPTING,
-        "before": BEFORE,
-    }
 
 
 @install_page.post("/allow/<int:origin_id>")
@@ -399,8 +354,9 @@ def allow(origin_id: int) -> AnyResponse:
         refused = session.get(RefusedOrigin, origin_id)
         if refused is None or refused.project_id != project.id:
             raise Problem(404, "There is no such request.")
-        host = _host(refused.origin)
-        if host and not _own(project, refused):
+        name, port = host_and_port(refused.origin) or ("", None)
+        host = f"{name}:{port}" if port else name
+        if host and not _is_own(project, refused):
             project.site, project.version = [*project.site, host], project.version + 1
         session.delete(refused)
         audit.record(session, current_actor(), server.now(), "site allowed", host, project.id)
@@ -408,11 +364,6 @@ def allow(origin_id: int) -> AnyResponse:
     return redirect(url_for("install.show"))
 
 
-def _own(project: Project, refused: RefusedOrigin) -> bool:
-    found = host_and_port(refused.origin)
-    return found is not None and belongs(project.site, *found)
-
-
-def _host(origin: str) -> str:
-    host, port = host_and_port(origin) or ("", None)
-    return f"{host}:{port}" if port else host
+def _is_own(project: Project, refused: RefusedOrigin) -> bool:
+    site = host_and_port(refused.origin)
+    return site is not None and belongs(project.site, *site)

@@ -62,7 +62,7 @@ def test_nothing_is_drawn_outside_the_picture(
     assert (picture is None) == (not drawn)
     for row in picture.rows if picture else ():
         assert all(0 <= piece.x <= 100 and 0 <= piece.x + piece.width <= 100.01 for piece in row.pieces)
-        assert "None" not in row.words
+        assert "None" not in row.text
 
 
 def test_r6_times_of_another_day_than_the_calls_are_told_with_it() -> None:
@@ -71,7 +71,7 @@ def test_r6_times_of_another_day_than_the_calls_are_told_with_it() -> None:
     holders = [Holder(visit(1), evening.start, at(-5), False, [evening], [])]
     picture = picture_of(History(NOW, at(-30), at(5), HOLD, holders), "UTC")
     assert picture is not None
-    assert picture.rows[0].words == "open 22 Nov 20:00:00 to 22 Nov 20:04:00; given to somebody else 11:55:00"
+    assert picture.rows[0].text == "open 22 Nov 20:00:00 to 22 Nov 20:04:00; given to somebody else 11:55:00"
     assert (picture.clock, picture.since) == ("12:00:00", "11:30")
 
 
@@ -102,7 +102,7 @@ def test_r6_a_number_that_was_never_shown_is_in_the_history_only_if_it_was_a_can
         assert (before.over_at, candidate.over_at) == (None, leases[0].returned_at), "nobody has it after the third"
         picture = picture_of(history, "UTC")
         assert picture is not None
-        assert picture.rows[-1].words.endswith("not on its page, as it said 11:58:09")
+        assert picture.rows[-1].text.endswith("not on its page, as it said 11:58:09")
 
 
 def test_r6_what_happened_near_the_call_is_shown_however_much_there_was_before_and_after(

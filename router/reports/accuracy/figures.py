@@ -1,8 +1,5 @@
-"""How much of a scenario's attribution can be trusted (R8): pure arithmetic over the figures of its days.
-
-Counts the visits and calls of one day (R8), from the facts as they are now.
-
-What a scenario's accuracy page and its API answer: the last days, and what was learned about late callers (R6, R8)."""
+"""How much of a scenario's attribution can be trusted (R8): the figures of a day, counted from the facts as they are now, and what the last
+days come to."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -65,7 +62,7 @@ class Figures:
         return Figures(*(getattr(self, name) + getattr(other, name) for name in NAMES))
 
 
-NAMES = tuple(one.name for one in fields(Figures))
+NAMES = tuple(field.name for field in fields(Figures))
 
 
 def figures_of(row: AccuracyDay) -> Figures:
@@ -84,24 +81,23 @@ def count_day(
 ) -> dict[int, Figures]:
     """The figures of each scenario that had visits or calls then. A visit belongs to the day of its start and counts once its hold is over;
     one statement for each different hold, and one for the calls."""
-    found: dict[int, dict[str, Any]] = defaultdict(dict)
+    figures: dict[int, dict[str, Any]] = defaultdict(dict)
     for hold in sorted(set(holds.values())):
-        scenarios = [one for one, its in holds.items() if its == hold]
-        rows = session.execute(_visits(project_id, scenarios, day, now - hold))
-        for scenario_id, visits, shared, mixed, overflowed, kept in rows:
-            found[scenario_id] |= {
-                "visits": visits, "shared": shared, "mixed": mixed, "overflowed": overflowed, "kept": kept
-            }  # fmt: skip
-    for scenario, calls, sure, confidence_sum in session.execute(_calls(project_id, list(holds), day)):
-        found[scenario or 0] |= {
-            "calls": calls, "sure_calls": sure, "confidence_sum": round(confidence_sum or 0.0, 4)
+        scenarios = [scenario_id for scenario_id, its_hold in holds.items() if its_hold == hold]
+        for row in session.execute(visit_statement(project_id, scenarios, day, now - hold)):
+            names = ("visits", "shared", "mixed", "overflowed", "kept")
+            figures[row.scenario_id] |= {name: getattr(row, name) for name in names}
+    for row in session.execute(call_statement(project_id, list(holds), day)):
+        confidence_sum = round(row.confidence_sum or 0.0, 4)
+        figures[row.scenario_id or 0] |= {
+            "calls": row.calls, "sure_calls": row.sure_calls, "confidence_sum": confidence_sum
         }  # fmt: skip
-    return {scenario_id: Figures(**values) for scenario_id, values in found.items()}
+    return {scenario_id: Figures(**values) for scenario_id, values in figures.items()}
 
 
-def _visits(project_id: int, scenarios: Sequence[int], day: Span, over_before: datetime) -> Select[Any]:
-    """Scenario, visits, shared, mixed, overflowed, kept. A visit that was lent several numbers shared if one of them was shared; one that
-    was refused a number at any time counts as that. A number that its page never showed does not count."""
+def visit_statement(project_id: int, scenarios: Sequence[int], day: Span, over_before: datetime) -> Select[Any]:
+    """By scenario: visits, shared, mixed, overflowed, kept. A visit that was leased several numbers shared if one of them was shared; a
+    visit that was refused a number at any time counts as refused. A number that its page never showed does not count."""
     begun = and_(Visit.project_id == project_id, Visit.started_at >= day[0], Visit.started_at < day[1])
     over = and_(begun, Visit.last_sign_at < over_before)
     lent = (
@@ -126,11 +122,11 @@ def _visits(project_id: int, scenarios: Sequence[int], day: Span, over_before: d
     served = each.c.outcome == ""
     return select(
         each.c.scenario_id,
-        func.count(),
-        func.sum(_one_if(served & (each.c.shared == 1))),
-        func.sum(_one_if(served & (each.c.mixed == 1))),
-        func.sum(_one_if(each.c.outcome == "overflow")),
-        func.sum(_one_if(each.c.outcome == "keep")),
+        func.count().label("visits"),
+        func.sum(_one_if(served & (each.c.shared == 1))).label("shared"),
+        func.sum(_one_if(served & (each.c.mixed == 1))).label("mixed"),
+        func.sum(_one_if(each.c.outcome == "overflow")).label("overflowed"),
+        func.sum(_one_if(each.c.outcome == "keep")).label("kept"),
     ).group_by(each.c.scenario_id)
 
 
@@ -138,10 +134,11 @@ def _one_if(condition: ColumnElement[bool] | InstrumentedAttribute[bool]) -> Col
     return case((condition, 1), else_=0)
 
 
-def _calls(project_id: int, scenarios: Sequence[int], day: Span) -> Select[int | None, int, int, float | None]:
-    """Scenario, calls from outside, those that have a confidence, and the sum of these."""
+def call_statement(project_id: int, scenarios: Sequence[int], day: Span) -> Select[Any]:
+    """By scenario: calls from outside, how many of them have a confidence, and the sum of these confidences."""
     return (
-        select(Call.scenario_id, func.count(), func.count(Call.confidence), func.sum(Call.confidence))
+        select(Call.scenario_id, func.count().label("calls"))
+        .add_columns(func.count(Call.confidence).label("sure_calls"), func.sum(Call.confidence).label("confidence_sum"))
         .where(Call.project_id == project_id, Call.scenario_id.in_(scenarios), Call.kind == EXTERNAL)
         .where(Call.started_at >= day[0], Call.started_at < day[1])
         .group_by(Call.scenario_id)
@@ -171,7 +168,7 @@ class History:
     @property
     def week(self) -> Figures:
         """Of the days that the accuracy looks at."""
-        return added(one.figures for one in self.days[-DAYS:])
+        return added(day.figures for day in self.days[-DAYS:])
 
     @property
     def accuracy(self) -> int | None:

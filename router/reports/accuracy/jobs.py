@@ -1,7 +1,7 @@
 """The worker keeps the figures of each day (R8): what may have changed is noted first, then its days are counted again, whole.
 
 A note and the mark that it is taken are one transaction, and the days are counted after it; so nothing is lost when a worker dies or two
-of them count at once, and a day that is counted again is exact whatever came late."""
+workers count at once, and a day that is counted again is exact whatever came late."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -64,56 +64,51 @@ class Overtaken(Exception):
 def refresh_accuracy(server: Server, now: datetime) -> None:
     """Brings the days and the scenarios' columns up to date; reads what may have changed since the last turn, and the days of it."""
     with server.database.reading() as session:
-        projects = _countings(session)
+        projects = read_countings(session)
     _note_visits(server, projects, now)
     _note_calls(server)
     _note_other_rules(server, projects, now)
-    for (project_id, day), notes in _noted(server, projects).items():
-        _count(server, projects[project_id], project_id, day, notes, now)
+    for (project_id, day), notes in noted_days(server, projects).items():
+        count_noted_day(server, projects[project_id], project_id, day, notes, now)
     _fill_scenarios(server, projects, now)
 
 
-def _countings(session: Session) -> dict[int, Counting]:
+def read_countings(session: Session) -> dict[int, Counting]:
     """By project; deleted scenarios keep their days."""
-    wanted = select(Scenario.project_id, Scenario.id, Scenario.hold_seconds, Project.timezone)
-    found: dict[int, Counting] = {}
-    for project_id, scenario_id, hold, zone in session.execute(
-        wanted.join(Project, Project.id == Scenario.project_id).order_by(Scenario.id)
-    ):
-        found.setdefault(project_id, Counting(zone, {})).holds[scenario_id] = timedelta(seconds=hold)
-    return found
+    statement = (
+        select(Scenario.project_id, Scenario.id, Scenario.hold_seconds, Project.timezone)
+        .join(Project, Project.id == Scenario.project_id)
+        .order_by(Scenario.id)
+    )
+    countings: dict[int, Counting] = {}
+    for row in session.execute(statement):
+        counting = countings.setdefault(row.project_id, Counting(row.timezone, {}))
+        counting.holds[row.id] = timedelta(seconds=row.hold_seconds)
+    return countings
 
 
 def _note_visits(server: Server, projects: dict[int, Counting], now: datetime) -> None:
     """Visits whose hold may have ended, and counted ones that came back to life."""
-    shortest = min((one.shortest for one in projects.values()), default=timedelta(0))
-    wanted = select(Visit.id, Visit.project_id, Visit.started_at, Visit.last_sign_at, Visit.counted).where(
+    shortest = min((counting.shortest for counting in projects.values()), default=timedelta(0))
+    statement = select(Visit.id, Visit.project_id, Visit.started_at, Visit.last_sign_at, Visit.counted).where(
         UNCOUNTED_VISITS, or_(Visit.counted == CHANGED, Visit.last_sign_at < now - shortest)
     )
     last = 0
-    while rows := _some(server, wanted.where(Visit.id > last).order_by(Visit.id)):
+    while rows := _portion(server, statement.where(Visit.id > last).order_by(Visit.id)):
         last = rows[-1].id
-        _note_some_visits(server, rows, projects, now)
-
-
-def _note_some_visits(server: Server, rows: Sequence[Row[Any]], projects: dict[int, Counting], now: datetime) -> None:
-    marks: dict[int, list[Row[Any]]] = defaultdict(list)
-    for row in rows:
-        marks[_mark(row, projects.get(row.project_id), now)].append(row)
-    with server.database.writing() as session:
-        for mark, marked in marks.items():
-            same = Visit.id.in_([row.id for row in marked])
-            unseen = Visit.last_sign_at <= max(row.last_sign_at for row in marked)
-            _set_counted(session, mark, same & unseen if mark == COUNTED else same)
-        _note(session, ((row.project_id, row.started_at) for row in rows if row.project_id in projects))
-
-
-def _mark(row: Row[Any], counting: Counting | None, now: datetime) -> int:
-    """What a visit is from now on; one that is over but not for long is looked at again in the next turn."""
-    silent = now - row.last_sign_at
-    if counting is None or silent > counting.longest + SLACK:
-        return COUNTED
-    return CHANGED if silent > counting.shortest else NOT_COUNTED
+        by_mark: dict[int, list[Row[Any]]] = defaultdict(list)
+        for row in rows:
+            counting, silent = projects.get(row.project_id), now - row.last_sign_at
+            if counting is None or silent > counting.longest + SLACK:
+                by_mark[COUNTED].append(row)
+            else:  # a visit that is over but not for long is looked at again in the next turn
+                by_mark[CHANGED if silent > counting.shortest else NOT_COUNTED].append(row)
+        with server.database.writing() as session:
+            for mark, marked in by_mark.items():
+                same = Visit.id.in_([row.id for row in marked])
+                unseen = Visit.last_sign_at <= max(row.last_sign_at for row in marked)
+                _set_counted(session, mark, same & unseen if mark == COUNTED else same)
+            _note(session, ((row.project_id, row.started_at) for row in rows if row.project_id in projects))
 
 
 def _set_counted(session: Session, mark: int, which: Any) -> None:
@@ -122,9 +117,9 @@ def _set_counted(session: Session, mark: int, which: Any) -> None:
 
 def _note_calls(server: Server) -> None:
     """New calls, those that became known late, and those that were decided again."""
-    wanted = select(Call.id, Call.project_id, Call.started_at).where(UNCOUNTED_CALLS)
+    statement = select(Call.id, Call.project_id, Call.started_at).where(UNCOUNTED_CALLS)
     last = 0
-    while rows := _some(server, wanted.where(Call.id > last).order_by(Call.id)):
+    while rows := _portion(server, statement.where(Call.id > last).order_by(Call.id)):
         last = rows[-1].id
         with server.database.writing() as session:
             same = update(Call).where(Call.id.in_([row.id for row in rows])).values(counted=True)
@@ -132,109 +127,98 @@ def _note_calls(server: Server) -> None:
             _note(session, ((row.project_id, row.started_at) for row in rows))
 
 
-def _some(server: Server, wanted: Any) -> Sequence[Row[Any]]:
+def _portion(server: Server, statement: Any) -> Sequence[Row[Any]]:
     with server.database.reading() as session:
-        return session.execute(wanted.limit(AT_ONCE)).all()
+        return session.execute(statement.limit(AT_ONCE)).all()
 
 
 def _note_other_rules(server: Server, projects: dict[int, Counting], now: datetime) -> None:
     """Days that were counted in another time zone or with another hold."""
     rules = Project.timezone + " " + cast(Scenario.hold_seconds, String)
-    wanted = (
+    statement = (
         select(Scenario.project_id, AccuracyDay.scenario_id, AccuracyDay.day, AccuracyDay.counted_by)
         .join(Scenario, Scenario.id == AccuracyDay.scenario_id)
         .join(Project, Project.id == Scenario.project_id)
         .where(AccuracyDay.counted_by != rules, AccuracyDay.day >= (now - RECOUNTED).date().isoformat())
     )
     with server.database.reading() as session:
-        others = session.execute(wanted).all()
+        others = session.execute(statement).all()
     for first in range(0, len(others), AT_ONCE):
         with server.database.writing() as session:
             for row in others[first : first + AT_ONCE]:
-                _note_day(session, row, projects[row.project_id], now)
-
-
-def _note_day(session: Session, row: Row[int, int, str, str], counting: Counting, now: datetime) -> None:
-    begin, end = span_of(row.day, row.counted_by.rpartition(" ")[0])
-    same = (AccuracyDay.scenario_id == row.scenario_id) & (AccuracyDay.day == row.day)
-    session.execute(update(AccuracyDay).where(same).values(counted_by=counting.counted_by(row.scenario_id)))
-    holding = Visit.last_sign_at >= now - counting.longest - SLACK
-    day = (Visit.project_id == row.project_id) & (Visit.started_at >= begin) & (Visit.started_at < end)
-    _set_counted(session, CHANGED, day & holding & (Visit.counted == COUNTED))
-    _note(session, [(row.project_id, begin), (row.project_id, end - timedelta(seconds=QUARTER))])
+                counting = projects[row.project_id]
+                begin, end = span_of(row.day, row.counted_by.rpartition(" ")[0])
+                same = (AccuracyDay.scenario_id == row.scenario_id) & (AccuracyDay.day == row.day)
+                session.execute(update(AccuracyDay).where(same).values(counted_by=counting.counted_by(row.scenario_id)))
+                holding = Visit.last_sign_at >= now - counting.longest - SLACK
+                day = (Visit.project_id == row.project_id) & (Visit.started_at >= begin) & (Visit.started_at < end)
+                _set_counted(session, CHANGED, day & holding & (Visit.counted == COUNTED))
+                _note(session, [(row.project_id, begin), (row.project_id, end - timedelta(seconds=QUARTER))])
 
 
 def _note(session: Session, moments: Iterable[tuple[int, datetime]]) -> None:
     quarters = {(project_id, at - timedelta(seconds=at.timestamp() % QUARTER)) for project_id, at in moments}
     if quarters:
-        session.execute(insert(AccuracyDue), [{"project_id": one, "at": at} for one, at in sorted(quarters)])
+        rows = [{"project_id": project_id, "at": at} for project_id, at in sorted(quarters)]
+        session.execute(insert(AccuracyDue), rows)
 
 
-def _noted(server: Server, projects: dict[int, Counting]) -> dict[tuple[int, str], list[int]]:
+def noted_days(server: Server, projects: dict[int, Counting]) -> dict[tuple[int, str], list[int]]:
     """The days to count, with their notes; those of projects without a scenario are left."""
-    found: dict[tuple[int, str], list[int]] = defaultdict(list)
+    days: dict[tuple[int, str], list[int]] = defaultdict(list)
     with server.database.reading() as session:
-        for note_id, project_id, at in session.execute(select(AccuracyDue.id, AccuracyDue.project_id, AccuracyDue.at)):
-            if project_id in projects:
-                found[project_id, day_of(at, projects[project_id].zone)].append(note_id)
-    return found
+        for note in session.execute(select(AccuracyDue.id, AccuracyDue.project_id, AccuracyDue.at)):
+            if note.project_id in projects:
+                day = day_of(note.at, projects[note.project_id].zone)
+                days[note.project_id, day].append(note.id)
+    return days
 
 
-def _count(server: Server, counting: Counting, project_id: int, day: str, notes: Sequence[int], now: datetime) -> None:
+def count_noted_day(
+    server: Server, counting: Counting, project_id: int, day: str, notes: Sequence[int], now: datetime
+) -> None:
+    """Counts a day anew and takes its notes; when somebody else took one of them, he has counted what it said, and what is left is counted
+    in the next turn."""
     with server.database.reading() as session:
         figures = count_day(session, project_id, counting.holds, span_of(day, counting.zone), now)
     try:
         with server.database.writing() as session:
-            _write(session, counting, day, figures, notes)
+            taken = delete(AccuracyDue).where(AccuracyDue.id.in_(notes)).returning(AccuracyDue.id)
+            if len(session.scalars(taken).all()) < len(notes):
+                raise Overtaken
+            of_day = (AccuracyDay.day == day, AccuracyDay.scenario_id.in_(sorted(counting.holds)))
+            session.execute(delete(AccuracyDay).where(*of_day))
+            for scenario_id, its_figures in sorted(figures.items()):
+                values = {name: getattr(its_figures, name) for name in its_figures.__slots__}
+                by = counting.counted_by(scenario_id)
+                session.add(AccuracyDay(scenario_id=scenario_id, day=day, counted_by=by, **values))
     except Overtaken:
         return
 
 
-def _write(session: Session, counting: Counting, day: str, figures: dict[int, Figures], notes: Sequence[int]) -> None:
-    """
-    Raises:
-        Overtaken: somebody else took one of the notes; he has counted what it said, and what is left is counted in the next turn.
-    """
-    taken = delete(AccuracyDue).where(AccuracyDue.id.in_(notes)).returning(AccuracyDue.id)
-    if len(session.scalars(taken).all()) < len(notes):
-        raise Overtaken
-    session.execute(
-        delete(AccuracyDay).where(AccuracyDay.day == day, AccuracyDay.scenario_id.in_(sorted(counting.holds)))
-    )
-    for scenario_id, found in sorted(figures.items()):
-        values = {name: getattr(found, name) for name in found.__slots__}
-        by = counting.counted_by(scenario_id)
-        session.add(AccuracyDay(scenario_id=scenario_id, day=day, counted_by=by, **values))
-
-
 def _fill_scenarios(server: Server, projects: dict[int, Counting], now: datetime) -> None:
-    """What the last days say, in the columns that the table and upkeep read."""
-    values: dict[int, dict[str, Any]] = {}
-    with server.database.reading() as session:
-        alive = select(Scenario.id, Scenario.aim, Scenario.accuracy, Scenario.confidence)
-        scenarios = session.execute(alive.where(Scenario.deleted_at.is_(None))).all()
-        days = _last_days(session, projects, now)
-    for one in scenarios:
-        whole = added(days.get(one.id, ()))
-        accuracy, confidence = whole.accuracy(one.aim), whole.confidence
-        confidence = None if confidence is None else round(confidence, 4)
-        if (accuracy, confidence) != (one.accuracy, one.confidence):
-            values[one.id] = {"accuracy": accuracy, "confidence": confidence}
-    ids = sorted(values)
-    for first in range(0, len(ids), AT_ONCE):
-        with server.database.writing() as session:
-            for scenario_id in ids[first : first + AT_ONCE]:
-                session.execute(update(Scenario).where(Scenario.id == scenario_id).values(values[scenario_id]))
-
-
-def _last_days(session: Session, projects: dict[int, Counting], now: datetime) -> dict[int, list[Figures]]:
+    """The accuracy and the confidence of the last days, in the columns that the table and upkeep read."""
     by_zone: dict[str, list[int]] = defaultdict(list)
     for counting in projects.values():
         by_zone[counting.zone] += counting.holds
-    found: dict[int, list[Figures]] = defaultdict(list)
-    for zone, scenarios in by_zone.items():
-        since = last_days(now, zone, DAYS)[0]
-        rows = select(AccuracyDay).where(AccuracyDay.scenario_id.in_(scenarios), AccuracyDay.day >= since)
-        for row in session.scalars(rows):
-            found[row.scenario_id].append(figures_of(row))
-    return found
+    days: dict[int, list[Figures]] = defaultdict(list)
+    values: dict[int, dict[str, Any]] = {}
+    with server.database.reading() as session:
+        present = select(Scenario.id, Scenario.aim, Scenario.accuracy, Scenario.confidence)
+        scenarios = session.execute(present.where(Scenario.deleted_at.is_(None))).all()
+        for zone, ids in by_zone.items():
+            since = last_days(now, zone, DAYS)[0]
+            rows = select(AccuracyDay).where(AccuracyDay.scenario_id.in_(ids), AccuracyDay.day >= since)
+            for row in session.scalars(rows):
+                days[row.scenario_id].append(figures_of(row))
+    for scenario in scenarios:
+        week = added(days.get(scenario.id, ()))
+        accuracy, confidence = week.accuracy(scenario.aim), week.confidence
+        confidence = None if confidence is None else round(confidence, 4)
+        if (accuracy, confidence) != (scenario.accuracy, scenario.confidence):
+            values[scenario.id] = {"accuracy": accuracy, "confidence": confidence}
+    changed = sorted(values)
+    for first in range(0, len(changed), AT_ONCE):
+        with server.database.writing() as session:
+            for scenario_id in changed[first : first + AT_ONCE]:
+                session.execute(update(Scenario).where(Scenario.id == scenario_id).values(values[scenario_id]))

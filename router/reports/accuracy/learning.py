@@ -20,19 +20,20 @@ MOST_CALLS = 5000
 def learn_survival(server: Server, now: datetime) -> None:
     """The curve of each scenario with enough such calls; the default, None, where there are not."""
     with server.database.reading() as session:
-        wanted = select(Scenario.id, Scenario.survival).where(
-            Scenario.deleted_at.is_(None), or_(Scenario.calls >= CALLS_NEEDED, Scenario.survival.is_not(None))
-        )
-        found = [(one.id, one.survival, _learned(session, one.id)) for one in session.execute(wanted)]
-    for scenario_id, known, learned in found:
-        if learned != known:
+        scenarios = session.execute(
+            select(Scenario.id, Scenario.survival).where(
+                Scenario.deleted_at.is_(None), or_(Scenario.calls >= CALLS_NEEDED, Scenario.survival.is_not(None))
+            )
+        ).all()
+        learned = {}
+        for scenario in scenarios:
+            silences = session.scalars(_silences(scenario.id)).all()
+            learned[scenario.id] = learn(silences) if len(silences) >= CALLS_NEEDED else None
+    for scenario in scenarios:
+        if learned[scenario.id] != scenario.survival:
             with server.database.writing() as session:
-                session.execute(update(Scenario).where(Scenario.id == scenario_id).values(survival=learned))
-
-
-def _learned(session: Session, scenario_id: int) -> list[list[float]] | None:
-    silences = session.scalars(_silences(scenario_id)).all()
-    return learn(silences) if len(silences) >= CALLS_NEEDED else None
+                values = {"survival": learned[scenario.id]}
+                session.execute(update(Scenario).where(Scenario.id == scenario.id).values(values))
 
 
 def sure_calls(session: Session, scenario_id: int) -> int:

@@ -1,6 +1,4 @@
-"""The page of a scenario's accuracy: how much of it can be trusted, day by day, and what to do about it (R8).
-
-A scenario's accuracy for programs (R8)."""
+"""The page and the API of a scenario's accuracy (R8): how much of it can be trusted, day by day, and what to do about it."""
 
 from datetime import date
 from typing import Any
@@ -12,7 +10,7 @@ from router.accounts.sessions import require_person, require_token
 from router.attribution.pool.choice import CALLS_NEEDED, GRID, chance_after, default_chance
 from router.attribution.upkeep.rules import TOO_LOW
 from router.lib.formats import format_duration
-from router.reports.accuracy.figures import Day, History, read_history
+from router.reports.accuracy.figures import History, read_history
 from router.scenarios.service import find_scenario
 from router.server import current_server
 from router.web.access import Audience, current_project, guard
@@ -39,9 +37,9 @@ def show(scenario_id: int) -> str:
         history=history,
         low=history.accuracy is not None and history.accuracy < TOO_LOW,
         days=[
-            (format_day(one.day), one.figures)
-            for one in reversed(history.days)
-            if one.figures.visits + one.figures.calls
+            (format_day(day.day), day.figures)
+            for day in reversed(history.days)
+            if day.figures.visits + day.figures.calls
         ],
         by_day=chart_by_day(history),
         survival=chart_of_survival(history),
@@ -56,16 +54,18 @@ def format_day(day: str) -> str:
 
 
 def chart_by_day(history: History) -> LineChart:
-    days, aim = [one.figures for one in history.days], history.aim
-    said = [format_day(one.day) for one in history.days]
-    across = Across([float(place) for place in range(len(days))], lambda place: said[int(place)])
+    days, labels = [day.figures for day in history.days], [format_day(day.day) for day in history.days]
     return line_chart(
         "Accuracy and mean confidence by day",
         f"Of the last {len(days)} days; a day without visits, or without calls, is a gap. The table below has the same figures.",
-        Across(across.values, across.say, say_tick=lambda place: said[int(place)].partition(" ")[2]),
+        Across(
+            [float(place) for place in range(len(days))],
+            lambda place: labels[int(place)],
+            say_tick=lambda place: labels[int(place)].partition(" ")[2],
+        ),
         [
-            Series("accuracy", [one.trusted(aim) / one.visits if one.visits else None for one in days]),
-            Series("mean confidence", [one.confidence for one in days]),
+            Series("accuracy", [day.trusted(history.aim) / day.visits if day.visits else None for day in days]),
+            Series("mean confidence", [day.confidence for day in days]),
         ],
     )
 
@@ -144,30 +144,29 @@ def get_accuracy(project_id: int, scenario_id: int) -> dict[str, Any]:
     with server.database.reading() as session:
         scenario = find_scenario(session, project, scenario_id)
         history = read_history(session, project, scenario, server.now())
+    days = [
+        {
+            "day": day.day,
+            "visits": day.figures.visits,
+            "alone": day.figures.alone,
+            "shared_within_source": day.figures.shared_within,
+            "shared_with_other_source": day.figures.mixed,
+            "overflowed": day.figures.overflowed,
+            "kept": day.figures.kept,
+            "accuracy": day.figures.accuracy(history.aim),
+            "calls": day.figures.calls,
+            "calls_with_confidence": day.figures.sure_calls,
+            "confidence": _rounded(day.figures.confidence),
+        }
+        for day in reversed(history.days)
+    ]
     return {
         "scenario": scenario.id,
         "aim": history.aim,
         "accuracy": history.accuracy,
         "confidence": _rounded(history.week.confidence),
-        "days": [_day(one, history.aim) for one in reversed(history.days)],
+        "days": days,
         "survival": {"calls": history.sure_calls, "calls_needed": CALLS_NEEDED, "points": history.survival},
-    }
-
-
-def _day(one: Day, aim: str) -> dict[str, Any]:
-    figures = one.figures
-    return {
-        "day": one.day,
-        "visits": figures.visits,
-        "alone": figures.alone,
-        "shared_within_source": figures.shared_within,
-        "shared_with_other_source": figures.mixed,
-        "overflowed": figures.overflowed,
-        "kept": figures.kept,
-        "accuracy": figures.accuracy(aim),
-        "calls": figures.calls,
-        "calls_with_confidence": figures.sure_calls,
-        "confidence": _rounded(figures.confidence),
     }
 
 

@@ -31,8 +31,8 @@ from router.carriers.base import InboundCall
 from router.lib.crypto import KeyRing
 from router.lib.dates import span_of
 from router.lib.phones import read_caller
-from router.reports.accuracy.figures import Figures, _calls, _visits, figures_of
-from router.reports.accuracy.jobs import _count, _countings, _noted, refresh_accuracy
+from router.reports.accuracy.figures import Figures, call_statement, figures_of, visit_statement
+from router.reports.accuracy.jobs import count_noted_day, noted_days, read_countings, refresh_accuracy
 from router.scenarios.models import CallFlow, Scenario, TrackingNumber
 from router.server import Server
 from router.voice.calls import record_inbound
@@ -230,11 +230,11 @@ def test_r8_what_another_worker_counted_meanwhile_is_left_to_him(server: Server)
     with server.database.writing() as session:
         session.add(AccuracyDue(project_id=history.project.id, at=NOON))
     with server.database.reading() as session:
-        counting = _countings(session)[history.project.id]
-    [notes] = _noted(server, {history.project.id: counting}).values()
-    _count(server, counting, history.project.id, day, [*notes, notes[0] + 1], NOON)
+        counting = read_countings(session)[history.project.id]
+    [notes] = noted_days(server, {history.project.id: counting}).values()
+    count_noted_day(server, counting, history.project.id, day, [*notes, notes[0] + 1], NOON)
     assert kept_by_the_worker(history) == kept, "at that time no visit was over"
-    _count(server, counting, history.project.id, day, notes, NOON)
+    count_noted_day(server, counting, history.project.id, day, notes, NOON)
     assert kept_by_the_worker(history) == {}
     assert history.all(AccuracyDue) == []
 
@@ -246,10 +246,10 @@ def test_r8_a_turn_reads_what_may_have_changed_by_indexes(server: Server) -> Non
     wanted = {
         "ix_visit_uncounted": select(Visit.id).where(UNCOUNTED_VISITS, Visit.last_sign_at < NOON, Visit.id > 9),
         "ix_call_uncounted": select(Call.id).where(UNCOUNTED_CALLS, Call.id > 9),
-        "ix_visit_project_id_started_at": _visits(1, [1, 2], day, NOON),
-        "ix_lease_visit_id": _visits(1, [1, 2], day, NOON),
-        "ix_call_project_id_started_at": _calls(1, [1, 2], day),
-        "sqlite_autoindex_unserved_1": _visits(1, [1, 2], day, NOON),
+        "ix_visit_project_id_started_at": visit_statement(1, [1, 2], day, NOON),
+        "ix_lease_visit_id": visit_statement(1, [1, 2], day, NOON),
+        "ix_call_project_id_started_at": call_statement(1, [1, 2], day),
+        "sqlite_autoindex_unserved_1": visit_statement(1, [1, 2], day, NOON),
     }
     with server.database.reading() as session:
         for index, statement in wanted.items():
@@ -284,7 +284,7 @@ def test_r8_a_call_that_becomes_known_late_and_those_it_changes_are_counted(serv
             route = find_route(session, "+12125550100")
             assert route is not None
             inbound = InboundCall(sid, "AC1", read_caller("+14155550177"), "+12125550100", "+12125550100")
-            record_inbound(server, session, route, inbound, at, now, tell=False)
+            record_inbound(server, session, route, inbound, at, now, announcing=False)
 
     def kept() -> dict[str, Figures]:
         with server.database.reading() as session:

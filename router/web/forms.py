@@ -1,18 +1,88 @@
-"""What the selects of forms offer: countries, currencies, time zones, roles.
+"""What all forms of pages have in common: rows, errors at their fields, the choices of selects, and buttons that act at once."""
 
-Buttons in rows that act at once: with JavaScript the answer is a sentence, without it the page that they stood on."""
-
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import ClassVar
 from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
 from flask import flash, jsonify, redirect, request
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
+from wtforms import Field, FieldList, FormField
+from wtforms import Form as WTForm
 
-from router.lib.formats import CURRENCIES, named_countries
+from router.lib.formats import CURRENCIES, named_countries, parse_int
 from router.server import current_server
 from router.web.errors import Problem
+
+
+class Form(WTForm):
+    """Forms keep what was typed as it was typed; what they describe is checked by the schema of the thing, for programs and people alike.
+    The token of every POST is checked before (CSRFProtect)."""
+
+    PATHS: ClassVar[Mapping[str, str]] = {}
+    """Where the errors of a field are told in the schema's document, if not under its name."""
+
+    def by_path(self, within: str = "") -> dict[str, Field]:
+        """The fields by the dotted path under which the schema tells their errors. Rows without content are not in the document."""
+        fields: dict[str, Field] = {}
+        for name, field in self._fields.items():
+            path = within + self.PATHS.get(name, name)
+            inner: dict[str, Field] = {}
+            if isinstance(field, FormField):
+                inner = field.form.by_path(f"{path}.")
+            elif isinstance(field, Rows):
+                for index, row in enumerate(field.used()):
+                    cells = row.form.by_path(f"{path}.{index}.")
+                    inner |= {f"{path}.{index}": next(iter(cells.values()))} | cells
+                if not inner and field.entries:
+                    inner = field.entries[0].form.by_path(f"{path}.0.")
+            fields[path] = next(iter(inner.values()), field)
+            fields |= inner
+        return fields
+
+
+class Rows(FieldList):
+    """Rows that can be added, removed and moved up, each a form of its own."""
+
+    def _extract_indices(self, prefix: str, formdata: Iterable[str]) -> Iterator[int]:
+        for name in formdata:
+            index = name.removeprefix(f"{prefix}.").partition(".")[0]
+            if name.startswith(f"{prefix}.") and (at := parse_int(index, greatest=999)) is not None:
+                yield at
+
+    def used(self) -> list[FormField]:
+        """The rows into which something was typed."""
+        return [entry for entry in self.entries if entry.form.is_used()]
+
+    def change(self, verb: str, index: str) -> None:
+        """`add`, `remove` or `up`; an index without a row changes nothing."""
+        row = parse_int(index)
+        at = -1 if row is None else row
+        if verb == "add":
+            for _ in range(1 if self.entries else 2):
+                if len(self.entries) < self.max_entries:
+                    self.append_entry({})
+        elif verb == "remove" and 0 <= at < len(self.entries):
+            self.pop_entry(at)
+        elif verb == "up" and 0 < at < len(self.entries):
+            self.entries.insert(at - 1, self.entries.pop(at))
+
+
+class FieldErrors:
+    """Sentences by the name of the field where each was typed, for fields that no form of ours declares."""
+
+    def __init__(self, errors: Iterable[tuple[str, str]]) -> None:
+        self._errors: dict[str, str] = {}
+        for name, sentence in errors:
+            self._errors[name] = f"{self._errors[name]} {sentence}" if name in self._errors else sentence
+
+    def at(self, name: str) -> str:
+        return self._errors.get(name, "")
+
+    def within(self, prefix: str) -> bool:
+        return any(name.startswith(f"{prefix}.") for name in self._errors)
+
 
 AREAS = (
     "Africa/",

@@ -17,9 +17,9 @@ from router.integrations.queue import Outcome, claim, finish
 from router.integrations.settings import IntegrationsPart
 from router.scenarios.documents import ScenarioPart
 from router.scenarios.models import Scenario
-from router.scenarios.wizard.forms import FieldErrors
 from router.web.api import merged
 from router.web.errors import Problem
+from router.web.forms import FieldErrors
 from tests.integrations.conftest import LOOPBACK, Office
 from tests.integrations.factories import NOW, WEBHOOK_SECRET, facts, make_call, make_scenario
 
@@ -248,9 +248,9 @@ def test_the_form_shows_values_and_errors_and_no_secret(app: Flask, part: Integr
     errors = {"integrations.crm.database": "There is no such database."}
     with app.test_request_context("/"):
         filled = {"typed": {"integrations.crm.key"}, "stored": {"webhook_end": {}}, "disabled": False}
-        html = render_template(part.form_template, value=value, errors=FieldErrors(errors, {}), **filled)
+        html = render_template(part.form_template, value=value, errors=FieldErrors(errors.items()), **filled)
         nothing = {"typed": set(), "stored": {}, "disabled": True}
-        empty = render_template(part.form_template, value={}, errors=FieldErrors({}, {}), **nothing)
+        empty = render_template(part.form_template, value={}, errors=FieldErrors([]), **nothing)
     assert "https://a.example/&lt;x&gt;" in html
     assert "There is no such database." in html
     assert "name = {phone}" in html

@@ -1,17 +1,14 @@
-"""Drafts of the wizard: all that somebody typed and has not saved yet, sealed, so that a closed browser loses nothing (R2).
-
-Opens what somebody works on in the wizard, and keeps what was typed before anything else is done with it (R2).
-
-Saves what the wizard holds: its own numbers are added, then the scenario is made or changed; all of it or nothing (R2)."""
+"""Drafts of the wizard: what somebody typed and has not saved, sealed, so that a closed browser loses nothing (R2)."""
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from flask import url_for
 from sqlalchemy import Select, delete, or_, select
 from sqlalchemy.orm import Session
+from werkzeug.datastructures import MultiDict
 
 from router.accounts.audit import Actor
 from router.accounts.models import Project
@@ -25,11 +22,8 @@ from router.scenarios.models import Scenario, ScenarioDraft, TrackingNumber
 from router.scenarios.numbers.inventory import add_numbers
 from router.scenarios.service import Secrets, change_scenario, create_scenario, find_scenario
 from router.scenarios.wizard.forms import (
-    COLUMNS,
-    MOST_ROWS,
     NAMES,
-    STEP_OF_ROWS,
-    Form,
+    STEPS,
     Step,
     Values,
     document_of_values,
@@ -37,17 +31,16 @@ from router.scenarios.wizard.forms import (
     read_step,
     values_of_document,
 )
-from router.scenarios.wizard.previews import Desk
 from router.server import Server
 from router.web.errors import Problem, Refused
 
-DraftValues = dict[str, Any]
+FormData = MultiDict[str, str]
 
 
-def open_values(keys: KeyRing, draft: ScenarioDraft) -> DraftValues:
+def open_values(keys: KeyRing, draft: ScenarioDraft) -> Values:
     """What was typed; of a draft under a key that is no longer ours only its title is left."""
     try:
-        values: DraftValues = json.loads(keys.unseal(draft.sealed))
+        values: Values = json.loads(keys.unseal(draft.sealed))
     except SealBroken:
         return {"title": draft.title}
     return values
@@ -111,7 +104,7 @@ def lock_draft_of(
     return session.scalars(wanted).one()
 
 
-def keep(keys: KeyRing, draft: ScenarioDraft, values: DraftValues, place: int, now: datetime) -> None:
+def keep(keys: KeyRing, draft: ScenarioDraft, values: Values, place: int, now: datetime) -> None:
     """Stores what was typed; `place` is the step (1 to 6) that was opened."""
     draft.sealed = keys.seal(json.dumps(values))
     draft.title = " ".join(str(values.get("title", "")).split())[:120]
@@ -161,191 +154,184 @@ def unfinished(session: Session, project_id: int, person_id: int) -> list[Unfini
     ]
 
 
-def open_new(session: Session, server: Server, project: Project, person_id: int, draft_id: int) -> Desk:
-    draft = find_draft(session, project.id, person_id, draft_id)
-    return _desk(server, project, None, draft, {})
+@dataclass(frozen=True)
+class Editor:
+    """What one person edits: a new scenario, or changes of one."""
+
+    project: Project
+    scenario: Scenario | None
+    draft: ScenarioDraft | None
+    values: Values
+    stored: dict[str, Any]
+    """The scenario's stored document; `{}` for a new one."""
+    version: int
+    """Of the scenario, as this person saw it when he began."""
+
+    @property
+    def reached(self) -> int:
+        return len(STEPS) if self.scenario else self.draft.reached if self.draft else 1
+
+    @property
+    def kept_at(self) -> datetime | None:
+        touched = self.draft and self.draft.updated_at != self.draft.created_at
+        return self.draft.updated_at if self.draft and (touched or self.scenario) else None
+
+    @property
+    def stale(self) -> bool:
+        """Somebody else changed the scenario since this draft was begun."""
+        return self.scenario is not None and self.draft is not None and self.version != self.scenario.version
+
+    def address(self, step: str, **more: Any) -> str:
+        if self.scenario is not None:
+            return url_for("wizard.change", scenario_id=self.scenario.id, step=step, **more)
+        return url_for("wizard.draft", draft_id=self.draft.id if self.draft else 0, step=step, **more)
+
+
+def open_new(session: Session, server: Server, project: Project, person_id: int, draft_id: int) -> Editor:
+    return _open(session, server, project, None, find_draft(session, project.id, person_id, draft_id))
 
 
 def open_stored(
     session: Session, server: Server, project: Project, person_id: int, scenario_id: int, undrafted: bool = False
-) -> Desk:
+) -> Editor:
     """A scenario with this person's draft of it, or as it is stored."""
     scenario = find_scenario(session, project, scenario_id)
-    draft = None if undrafted else draft_of(session, person_id, scenario_id)
-    return _desk(server, project, scenario, draft, scenario_document(session, server, scenario))
+    return _open(session, server, project, scenario, None if undrafted else draft_of(session, person_id, scenario_id))
 
 
-def stored_values(server: Server, desk: Desk) -> Values:
-    return _shown(server, desk.project, desk.stored)
+def _open(
+    session: Session, server: Server, project: Project, scenario: Scenario | None, draft: ScenarioDraft | None
+) -> Editor:
+    stored = scenario_document(session, server, scenario) if scenario else {}
+    values = stored_values(server, project, stored)
+    if draft is not None:
+        values |= open_values(server.keys, draft)
+    version = draft.scenario_version if draft else scenario.version if scenario else 0
+    return Editor(project, scenario, draft, values, stored, version)
 
 
-def _shown(server: Server, project: Project, stored: dict[str, Any]) -> Values:
-    """Numbers are searched in the project's country, if no other was named."""
+def stored_values(server: Server, project: Project, stored: dict[str, Any]) -> Values:
+    """What the steps show of a stored document. Numbers are searched in the project's country, if no other was named."""
     values = values_of_document(stored, parts_of(server), project.currency)
     to_buy = values["numbers"]["to_buy"]
     to_buy["country"] = to_buy["country"] or project.country
     return values
 
 
-def _desk(
-    server: Server, project: Project, scenario: Scenario | None, draft: ScenarioDraft | None, stored: dict[str, Any]
-) -> Desk:
-    values = _shown(server, project, stored)
-    if draft is not None:
-        values |= open_values(server.keys, draft)
-    version = draft.scenario_version if draft else scenario.version if scenario else 0
-    return Desk(project, scenario, draft, values, stored, version)
-
-
 def keep_new(
-    session: Session, server: Server, project: Project, person_id: int, draft_id: int, step: Step, form: Form
-) -> Desk:
+    session: Session, server: Server, project: Project, person_id: int, draft_id: int, step: Step, form: FormData
+) -> Editor:
     draft = find_draft(session, project.id, person_id, draft_id, lock=True)
-    return _keep(_desk(server, project, None, draft, {}), draft, server, step, form)
+    return _keep(_open(session, server, project, None, draft), draft, server, step, form)
 
 
 def keep_stored(
-    session: Session, server: Server, project: Project, person_id: int, scenario_id: int, step: Step, form: Form
-) -> Desk:
+    session: Session, server: Server, project: Project, person_id: int, scenario_id: int, step: Step, form: FormData
+) -> Editor:
     """The draft is begun with what is stored, at the version that the person was shown."""
     scenario = find_scenario(session, project, scenario_id)
-    shown = parse_int(form.get("version", ""))
+    shown = parse_int(form.get("version", ""), greatest=GREATEST_VERSION)
     version = scenario.version if shown is None else shown
     draft = lock_draft_of(session, server.keys, scenario, version, person_id, server.now())
-    return _keep(
-        _desk(server, project, scenario, draft, scenario_document(session, server, scenario)), draft, server, step, form
-    )
+    return _keep(_open(session, server, project, scenario, draft), draft, server, step, form)
 
 
-def _keep(desk: Desk, draft: ScenarioDraft, server: Server, step: Step, form: Form) -> Desk:
-    values = desk.values
+def _keep(editor: Editor, draft: ScenarioDraft, server: Server, step: Step, form: FormData) -> Editor:
+    values = editor.values
     values[step.name] = read_step(step.name, form, parts_of(server), values[step.name])
     values["title"] = form.get("title", "")
-    if desk.scenario is not None:
-        values.setdefault("base", desk.stored["numbers"])
-    verb, _, argument = form.get("do", "").partition(".")
-    if verb in ("add", "remove", "up"):
-        change_rows(values, verb, argument)
+    if editor.scenario is not None:
+        values.setdefault("base", editor.stored["numbers"])
     keep(server.keys, draft, values, step.place, server.now())
-    return desk
-
-
-def change_rows(values: Values, verb: str, argument: str) -> None:
-    """`add destinations`, `remove destinations.2`, `up destinations.2`; what names no row changes nothing."""
-    name, _, index = argument.partition(".")
-    if name not in COLUMNS:
-        return
-    rows: list[dict[str, str]] = values[STEP_OF_ROWS[name]][name]
-    at = -1 if (row := parse_int(index)) is None else row
-    if verb == "add" and len(rows) < MOST_ROWS[name]:
-        rows += [dict.fromkeys(COLUMNS[name], "")] * (1 if rows else 2)
-    elif verb == "remove" and 0 <= at < len(rows):
-        del rows[at]
-    elif verb == "up" and 0 < at < len(rows):
-        rows[at - 1], rows[at] = rows[at], rows[at - 1]
+    return editor
 
 
 MOST_OWN = 1000
+GREATEST_VERSION = 2**31 - 1
 
 
-@dataclass(frozen=True)
-class Work:
-    """Who saves what, and when. Without a scenario a new one is made; `version` is the one that he saw, None: whatever it is."""
-
-    server: Server
-    project: Project
-    actor: Actor
-    values: Values
-    now: datetime
-    scenario_id: int | None = None
-    version: int | None = None
-
-
-def save(session: Session, work: Work) -> tuple[Scenario, Secrets]:
+def save(
+    session: Session, server: Server, actor: Actor, editor: Editor, version: int | None = None
+) -> tuple[Scenario, Secrets]:
     """Stores the draft; the scenario stays on or off as it is, and a new one is off. Nothing is bought.
+
+    Args:
+        version: the scenario's version that the person saw; None: whatever it is.
 
     Raises:
         Refused: every field that cannot be used; nothing may be stored.
         Problem: 409 when somebody else changed the scenario since `version`.
     """
-    document, errors = document_of_values(work.values, parts_of(work.server), work.project.currency)
-    document["numbers"] += [one for one in _own_numbers(session, work, errors) if one not in document["numbers"]]
+    project, values, now = editor.project, editor.values, server.now()
+    document, errors = document_of_values(values, parts_of(server), project.currency)
+    own = _add_own_numbers(session, project, actor, values["numbers"]["own"], now, errors)
+    document["numbers"] += [number for number in own if number not in document["numbers"]]
+
+    def edit(present: dict[str, Any]) -> dict[str, Any]:
+        """What the wizard does not show stays; so do numbers that came in after the draft was begun."""
+        known = {*values.get("base", present["numbers"]), *document["numbers"], document["overflow"]}
+        arrived = [number for number in present["numbers"] if number not in known]
+        return document | {"enabled": present["enabled"], "numbers": document["numbers"] + arrived}
+
     try:
-        scenario, secrets = _store(session, work, document)
+        if editor.scenario is None:
+            saved = create_scenario(session, server, project, actor, document, now)
+        else:
+            saved = change_scenario(session, server, project, actor, editor.scenario.id, edit, version, now)
     except Refused as refusal:
         raise Refused(refusal.errors | errors) from None
     if errors:
         raise Refused(errors)
-    return scenario, secrets
+    return saved
 
 
-def _store(session: Session, work: Work, document: dict[str, Any]) -> tuple[Scenario, Secrets]:
-    common = (session, work.server, work.project, work.actor)
-    if work.scenario_id is None:
-        return create_scenario(*common, document, work.now)
-    return change_scenario(*common, work.scenario_id, _onto(document, work.values), work.version, work.now)
-
-
-def _onto(document: dict[str, Any], values: Values) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """What the wizard does not show stays; so do numbers that came in after the draft was begun."""
-
-    def edit(present: dict[str, Any]) -> dict[str, Any]:
-        known = set(values.get("base", present["numbers"])) | set(document["numbers"])
-        arrived = [number for number in present["numbers"] if number not in {*known, document["overflow"]}]
-        return document | {"enabled": present["enabled"]} | {"numbers": document["numbers"] + arrived}
-
-    return edit
-
-
-def _own_numbers(session: Session, work: Work, errors: dict[str, str]) -> list[str]:
+def _add_own_numbers(
+    session: Session, project: Project, actor: Actor, text: str, now: datetime, errors: dict[str, str]
+) -> list[str]:
     """The numbers that were typed, in E.164; those that are not the project's yet are added."""
-    lines = lines_of(work.values["numbers"]["own"])
+    lines = lines_of(text)
     if len(lines) > MOST_OWN:
         errors["own"] = f"At most {MOST_OWN} numbers can be added at once."
         return []
-    read = {line: _read(line, work.project.country) for line in lines}
+    read: dict[str, str] = {}
+    for line in lines:
+        try:
+            read[line] = read_phone(line, project.country)
+        except BadPhone:
+            read[line] = line  # `add_numbers` says why it is none
     here = set(
         session.scalars(
             select(TrackingNumber.e164).where(
-                TrackingNumber.project_id == work.project.id,
+                TrackingNumber.project_id == project.id,
                 TrackingNumber.e164.in_(list(read.values())),
                 TrackingNumber.released_at.is_(None),
             )
         )
     )
-    new = [line for line in lines if read[line] not in here]
     try:
-        add_numbers(session, work.project, work.actor, new, work.now)
+        add_numbers(session, project, actor, [line for line in lines if read[line] not in here], now)
     except Refused as refusal:
         errors |= {f"own.{index}": said for index, said in refusal.errors.items()}
         return []
     return list(dict.fromkeys(read.values()))
 
 
-def _read(line: str, country: str) -> str:
-    """E.164, or the line itself when it is no number: `add_numbers` says why."""
-    try:
-        return read_phone(line, country)
-    except BadPhone:
-        return line
-
-
 @dataclass(frozen=True)
 class Trial:
     """What would come of a save: errors by field, and what the linter finds."""
 
-    errors: dict[str, str]
+    errors: dict[str, str] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
 
 
-def try_out(work: Work) -> Trial:
+def try_out(server: Server, actor: Actor, editor: Editor) -> Trial:
     """Saves and takes it back at once, so that every error is found and nothing stays."""
-    with work.server.database.writing() as session:
+    with server.database.writing() as session:
         attempt = session.begin_nested()
         try:
-            scenario, _ = save(session, work)
-            document = scenario_document(session, work.server, scenario)
-            return Trial({}, lint(session, work.server, work.project, scenario.id, document))
+            scenario, _ = save(session, server, actor, editor)
+            document = scenario_document(session, server, scenario)
+            return Trial({}, lint(session, server, editor.project, scenario.id, document))
         except Refused as refusal:
             return Trial(refusal.errors)
         finally:

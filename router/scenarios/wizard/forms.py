@@ -1,268 +1,181 @@
-"""The wizard's fields: a document as what its steps show, and what was typed as a document. What was typed comes back as it was typed.
+"""The wizard's six steps (R2) and their forms, which are made from a scenario's schema.
 
-The six steps of the wizard (R2), and which of them a field of a scenario's document belongs to."""
+What was typed comes back as it was typed, from a draft too; `document_of_values` says what it stands for."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, get_args, get_origin
 
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 from werkzeug.datastructures import MultiDict
+from wtforms import BooleanField, Field, FormField, StringField, TextAreaField
 
 from router.lib.formats import parse_int, parse_money, plain_money
 from router.scenarios.documents import ScenarioPart
-from router.scenarios.flows import DEFAULT_RING_SECONDS
-from router.scenarios.models import DEFAULT_HOLD_SECONDS
+from router.scenarios.schema import Destination, Number, OnStep, ScenarioSchema, Tagging, Terms, ToBuy, Upkeep
+from router.web.forms import Form, Rows
 
 Values = dict[str, Any]
 """`{title, <step>: what was typed in it}`: texts as they were typed, rows with the empty ones among them."""
-Form = MultiDict[str, str]
 
-MOST_ROWS = {"destinations": 10, "channels": 200}
-COLUMNS = {"destinations": ("to", "ring_seconds"), "channels": ("source", "medium", "campaign", "gets")}
-STEP_OF_ROWS = {"destinations": "forwarding", "channels": "channels"}
-TERMS = (
-    "only_sources",
-    "excluded_sources",
-    "only_landing_pages",
-    "excluded_landing_pages",
-    "only_regions",
-    "excluded_regions",
-)
-SHORTAGE = ("aim", "exhausted", "overflow", "hold_seconds")
-"""What the numbers have to tell, and what happens when they do not suffice."""
-SEARCH = ("country", "area_code", "contains")
+TERMS = tuple(Terms.model_fields)
 MATCH = ("source", "medium", "campaign")
 DYNAMIC = "dynamic"
 """What a row of channels gets, if not a number."""
-
-
-def clean_form(form: Form) -> Form:
-    """Without what no database stores."""
-    return MultiDict((name, value.replace("\0", "").strip()) for name, value in form.items(multi=True))
-
-
-def read_step(step: str, form: Form, parts: Iterable[ScenarioPart], before: Values) -> Any:
-    """What was typed in a step. `before` is what the draft holds of it: secrets that are not typed again stay."""
-    if step == "integrations":
-        kept = before.get("parts", {})
-        typed = {part.name: part.read_form(form, kept.get(part.name)) for part in parts}
-        return {"manager": form.get("manager", ""), "parts": typed}
-    return READERS[step](form)
-
-
-def _read_numbers(form: Form) -> Values:
-    to_buy = {name: form.get(f"to_buy.{name}", "") for name in ("count", *SEARCH)}
-    upkeep = {name: form.get(f"upkeep.{name}", "") for name in ("spending_limit", "max_numbers")}
-    return {
-        "numbers": form.getlist("numbers"),
-        "own": form.get("own", ""),
-        **{name: form.get(name, "") for name in SHORTAGE},
-        "to_buy": to_buy | {"numbers": list(dict.fromkeys(form.getlist("to_buy.numbers")))},
-        "upkeep": upkeep | {"on": bool(form.get("upkeep.on"))},
-    }
-
-
-def _read_rows(name: str) -> Callable[[Form], Values]:
-    def read(form: Form) -> Values:
-        columns = COLUMNS[name]
-        rows = [
-            {column: form.get(f"{name}.{index}.{column}", "") for column in columns}
-            for index in range(MOST_ROWS[name])
-            if any(f"{name}.{index}.{column}" in form for column in columns)
-        ]
-        return {name: rows}
-
-    return read
-
-
-def _read_texts(prefix: str, names: Iterable[str]) -> Callable[[Form], Values]:
-    names = tuple(names)
-    return lambda form: {name: form.get(f"{prefix}.{name}", "") for name in names}
-
-
-READERS: dict[str, Callable[[Form], Values]] = {
-    "numbers": _read_numbers,
-    "forwarding": _read_rows("destinations"),
-    "tagging": _read_texts("tagging", ("selectors", "replace", "format", "sample")),
-    "channels": _read_rows("channels"),
-    "terms": _read_texts("terms", TERMS),
-}
-
-
-def filled(row: Mapping[str, str]) -> bool:
-    """Whether anything was typed into a row; the choice that every row has does not count."""
-    return any(value for value in row.values() if value != DYNAMIC)
-
-
-def rows_in_use(values: Values, name: str) -> list[tuple[int, dict[str, str]]]:
-    """The rows that count, each with its place among all that stand in the form."""
-    rows = values.get(STEP_OF_ROWS[name], {}).get(name, [])
-    return [(index, row) for index, row in enumerate(rows) if filled(row)]
-
-
-def values_of_document(document: Mapping[str, Any], parts: Iterable[ScenarioPart], currency: str) -> Values:
-    """What the steps show of a stored scenario (of `{}` for a new one)."""
-    flow, tagging, terms = document.get("flow") or {}, document.get("tagging") or {}, document.get("terms") or {}
-    return {
-        "title": document.get("title", ""),
-        "numbers": _numbers_shown(document, currency),
-        "forwarding": {"destinations": [dict(one) for one in flow.get("destinations", [])]},
-        "tagging": {
-            "selectors": "\n".join(tagging.get("selectors", [])),
-            "replace": "\n".join(tagging.get("replace", [])),
-            "format": tagging.get("format", ""),
-            "sample": "",
-        },
-        "channels": {"channels": [_channel_shown(one) for one in document.get("channels") or []]},
-        "integrations": {
-            "manager": document.get("manager") or "",
-            "parts": {part.name: document.get(part.name) or {} for part in parts},
-        },
-        "terms": {name: "\n".join(terms.get(name) or []) for name in TERMS},
-    }
-
-
-def _numbers_shown(document: Mapping[str, Any], currency: str) -> Values:
-    to_buy, upkeep = document.get("to_buy") or {}, document.get("upkeep") or {}
-    limit = upkeep.get("spending_limit_minor")
-    return {
-        "numbers": list(document.get("numbers", [])),
-        "own": "",
-        **{name: str(document.get(name) or "") for name in SHORTAGE},
-        "to_buy": {name: str(to_buy.get(name) or "") for name in ("count", *SEARCH)}
-        | {"numbers": list(to_buy.get("numbers") or [])},
-        "upkeep": {
-            "on": bool(upkeep.get("on")),
-            "spending_limit": "" if limit is None else plain_money(limit, currency),
-            "max_numbers": str(upkeep.get("max_numbers") or ""),
-        },
-    }
-
-
-def _channel_shown(channel: Mapping[str, Any]) -> dict[str, str]:
-    match = channel.get("match") or {}
-    shown = {name: str(match.get(name) or "") for name in MATCH}
-    return shown | {"gets": str(channel.get("number") or DYNAMIC)}
-
-
-def document_of_values(
-    values: Values, parts: Iterable[ScenarioPart], currency: str
-) -> tuple[dict[str, Any], dict[str, str]]:
-    """The document that the steps describe, without the numbers that are yet to be added, and errors by its dotted fields."""
-    numbers, tagging, terms = values["numbers"], values["tagging"], values["terms"]
-    destinations = [_destination(row) for _, row in rows_in_use(values, "destinations")]
-    upkeep, errors = _upkeep(numbers["upkeep"], currency)
-    document = {
-        "title": values["title"],
-        "numbers": list(numbers["numbers"]),
-        "aim": numbers["aim"] or "visit",
-        "exhausted": numbers.get("exhausted") or "share",
-        "overflow": numbers.get("overflow") or None,
-        "hold_seconds": _whole(numbers.get("hold_seconds") or str(DEFAULT_HOLD_SECONDS)),
-        "to_buy": _to_buy(numbers["to_buy"]),
-        "upkeep": upkeep,
-        "flow": {"destinations": destinations} if destinations else None,
-        "tagging": {
-            "selectors": lines_of(tagging["selectors"]),
-            "replace": lines_of(tagging["replace"]),
-            "format": tagging["format"],
-        },
-        "channels": [_channel(row) for _, row in rows_in_use(values, "channels")],
-        "terms": {name: lines_of(terms[name]) for name in TERMS},
-        "manager": values["integrations"]["manager"],
-    }
-    typed = values["integrations"]["parts"]
-    return document | {part.name: part.member(typed.get(part.name)) for part in parts}, errors
-
-
-def _to_buy(typed: Mapping[str, Any]) -> dict[str, Any]:
-    wanted = {"numbers": typed["numbers"], "count": _whole(typed["count"] or "0")}
-    if not typed["numbers"] and wanted["count"] == 0:
-        return {}
-    return wanted | {name: typed[name] for name in SEARCH}
-
-
-def _upkeep(typed: Mapping[str, Any], currency: str) -> tuple[dict[str, Any], dict[str, str]]:
-    upkeep: dict[str, Any] = {"on": typed["on"], "spending_limit_minor": None, "max_numbers": None}
-    if typed["max_numbers"]:
-        upkeep["max_numbers"] = _whole(typed["max_numbers"])
-    if typed["spending_limit"]:
-        try:
-            upkeep["spending_limit_minor"] = parse_money(typed["spending_limit"], currency)
-        except ValueError:
-            example = plain_money(parse_money("25", currency), currency)
-            return upkeep, {"upkeep.spending_limit_minor": f"Write an amount of {currency}, like {example}."}
-    return upkeep, {}
-
-
-def _channel(row: Mapping[str, str]) -> dict[str, Any]:
-    match = {name: row[name] for name in MATCH if row[name]}
-    if row["gets"] in ("", DYNAMIC):
-        return {"match": match, "kind": "dynamic"}
-    return {"match": match, "kind": "static", "number": row["gets"]}
-
-
-def _destination(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {"to": row["to"], "ring_seconds": _whole(str(row["ring_seconds"] or DEFAULT_RING_SECONDS))}
-
-
-def _whole(text: str) -> int | str:
-    """What is no number stays as it was typed, and is refused where the document is read."""
-    return text if (number := parse_int(text)) is None else number
 
 
 def lines_of(text: str) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
-class FieldErrors:
-    """Errors by dotted fields of the document, as the form asks for them: by the element where each was typed."""
+class TextMember(StringField):
+    """A text, or one of some choices. Left empty, it is what the schema takes for it (`empty`)."""
 
-    def __init__(self, errors: Mapping[str, str], values: Values) -> None:
-        self.by_field = dict(errors)
-        self._by_element: dict[str, list[str]] = {}
-        for field, said in errors.items():
-            self._by_element.setdefault(element_of(field, values), []).append(said)
+    def __init__(self, label: str | None = None, empty: Any = "", **options: Any) -> None:
+        super().__init__(label, **options)
+        self.empty = empty
 
-    def __bool__(self) -> bool:
-        return bool(self.by_field)
+    def process_data(self, value: Any) -> None:
+        self.data = "" if value is None else str(value)
 
-    def within(self, prefix: str) -> bool:
-        return any(element.startswith(f"{prefix}.") for element in self._by_element)
-
-    def at(self, element: str) -> str:
-        """All that concerns this element and its lines, as one text."""
-        return " ".join(self._by_element.get(element, ()))
+    def member(self) -> Any:
+        return self.data or self.empty
 
 
-ROWS_OF = {"flow.destinations": "destinations", "channels": "channels"}
+class NumberMember(TextMember):
+    """A whole number. What is none stays as it was typed, and is refused by the schema."""
+
+    def process_data(self, value: Any) -> None:
+        super().process_data(None if value == self.empty and not value else value)
+
+    def member(self) -> Any:
+        text = super().member()
+        number = parse_int(text) if isinstance(text, str) else None
+        return text if number is None else number
 
 
-def element_of(field: str, values: Values) -> str:
-    """The id of the form's element where a field of the document is typed: `destinations.2.to`, `tagging.selectors`."""
-    for prefix, name in ROWS_OF.items():
-        if field.startswith(f"{prefix}."):
-            return _element_of_row(name, field.removeprefix(f"{prefix}.").split("."), values)
-        if field == prefix:
-            return f"{name}.0.{COLUMNS[name][0]}"
-    parts = [part for part in field.split(".") if not part.isdigit()]
-    kept = {"numbers": 1, "own": 1, "title": 1, "manager": 1, "aim": 1, "exhausted": 1}.get(
-        parts[0] if parts else "", 3
-    )
-    return {
-        "upkeep": "upkeep.on",
-        "to_buy": "to_buy.count",
-        "upkeep.spending_limit_minor": "upkeep.spending_limit",
-    }.get(element := ".".join(parts[:kept]), element)
+class LinesMember(TextAreaField):
+    """A list of texts, one in each line."""
+
+    def process_data(self, value: Any) -> None:
+        self.data = "\n".join(value) if isinstance(value, list) else value or ""
+
+    def member(self) -> list[str]:
+        return lines_of(self.data)
 
 
-def _element_of_row(name: str, rest: list[str], values: Values) -> str:
-    used = rows_in_use(values, name)
-    at = int(rest[0]) if rest[0].isdigit() else 0
-    row = used[at][0] if at < len(used) else 0
-    named = ["gets" if part in ("number", "kind") else part for part in rest[1:]]
-    column = next((part for part in named if part in COLUMNS[name]), COLUMNS[name][0])
-    return f"{name}.{row}.{column}"
+class SwitchMember(BooleanField):
+    def member(self) -> bool:
+        return bool(self.data)
+
+
+class ChosenMember(Field):
+    """A list of texts, of which each has a check box."""
+
+    def process_data(self, value: Any) -> None:
+        self.data = list(value or [])
+
+    def process_formdata(self, valuelist: list[str]) -> None:
+        self.data = list(dict.fromkeys(valuelist))
+
+    def member(self) -> list[str]:
+        return list(self.data)
+
+
+def field_of(member: FieldInfo) -> Any:
+    """The form's field for a member of a schema."""
+    if member.annotation is bool:
+        return SwitchMember()
+    if member.annotation == list[Number]:
+        return ChosenMember()
+    if get_origin(member.annotation) is list:
+        return LinesMember()
+    empty = "" if member.is_required() else member.default
+    return NumberMember(empty=empty) if _is_whole_number(member.annotation) else TextMember(empty=empty)
+
+
+def _is_whole_number(annotation: Any) -> bool:
+    return annotation is int or any(_is_whole_number(argument) for argument in get_args(annotation))
+
+
+class MemberForm(Form):
+    """Has a field for each of the `members` of its `schema` that is no model itself, beside those that its class declares."""
+
+    schema: ClassVar[type[BaseModel]]
+    members: ClassVar[Iterable[str] | None] = None
+    """None: all."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        for name in cls.schema.model_fields if cls.members is None else cls.members:
+            if not hasattr(cls, name):
+                setattr(cls, name, field_of(cls.schema.model_fields[name]))
+
+    def document(self) -> dict[str, Any]:
+        """What was typed, as the schema's members."""
+        document: dict[str, Any] = {}
+        for name, field in self._fields.items():
+            if name not in self.schema.model_fields:
+                continue
+            if isinstance(field, FormField):
+                document[name] = field.form.document()
+            elif isinstance(field, Rows):
+                document[name] = [row.form.document() for row in field.used()]
+            else:
+                document[name] = field.member()
+        return document
+
+    def is_used(self) -> bool:
+        """Whether anything was typed; the choice that every row of channels has does not count."""
+        return any(value not in ("", DYNAMIC) for value in self.data.values())
+
+
+class DestinationForm(MemberForm):
+    schema = Destination
+
+
+class ChannelForm(Form):
+    PATHS: ClassVar[Mapping[str, str]] = {name: f"match.{name}" for name in MATCH} | {"gets": "number"}
+    source = TextMember()
+    medium = TextMember()
+    campaign = TextMember()
+    gets = TextMember()
+
+    is_used = MemberForm.is_used
+
+    def document(self) -> dict[str, Any]:
+        match = {name: self[name].data for name in MATCH if self[name].data}
+        if self.gets.data in ("", DYNAMIC):
+            return {"match": match, "kind": "dynamic"}
+        return {"match": match, "kind": "static", "number": self.gets.data}
+
+
+class ToBuyForm(MemberForm):
+    schema = ToBuy
+    members = ("count", "country", "area_code", "contains", "numbers")
+
+    def document(self) -> dict[str, Any]:
+        """Nothing at all when nothing is to be bought: the search alone is not kept."""
+        document = super().document()
+        return document if document["numbers"] or document["count"] != 0 else {}
+
+
+class UpkeepForm(MemberForm):
+    PATHS: ClassVar[Mapping[str, str]] = {"spending_limit": "spending_limit_minor"}
+    schema = Upkeep
+    members = ("on", "max_numbers")
+    spending_limit = TextMember()
+
+
+class TaggingForm(MemberForm):
+    schema = Tagging
+    sample = TextMember()
+    """A piece of a page to try it on."""
+
+
+class TermsForm(MemberForm):
+    schema = Terms
 
 
 @dataclass(frozen=True)
@@ -312,22 +225,189 @@ BY_NAME = {step.name: step for step in STEPS}
 ANY = f"any({','.join(NAMES)})"
 """The URL converter of a step's name."""
 
-_OF_MEMBER = {
-    "flow": "forwarding",
-    "tagging": "tagging",
-    "channels": "channels",
-    "static": "channels",
-    "integrations": "integrations",
-    "manager": "integrations",
-    "terms": "terms",
-}
+STEP_OF_MEMBER = {
+    name: next((mark.name for mark in member.metadata if isinstance(mark, OnStep)), "numbers")
+    for name, member in ScenarioSchema.model_fields.items()
+} | {"integrations": "integrations"}
 
 
 def step_of(field: str) -> Step:
     """The step where a dotted field (`flow.destinations.0.to`) is typed; whatever stands on every step counts to the first."""
-    return BY_NAME[_OF_MEMBER.get(field.split(".")[0], "numbers")]
+    return BY_NAME[STEP_OF_MEMBER.get(field.split(".")[0], "numbers")]
 
 
 def neighbour(step: Step, offset: int) -> Step | None:
     place = NAMES.index(step.name) + offset
     return STEPS[place] if 0 <= place < len(STEPS) else None
+
+
+class TitleForm(MemberForm):
+    schema = ScenarioSchema
+    members = ("title",)
+
+
+class StepForm(MemberForm):
+    """The members that the schema puts on one step."""
+
+    schema = ScenarioSchema
+    members: ClassVar[Iterable[str] | None] = ()
+    step: ClassVar[str] = ""
+    nested: ClassVar[str] = ""
+    """The member whose own members a draft keeps as if they were the step's."""
+
+    def __init_subclass__(cls) -> None:
+        elsewhere = ("title", "enabled", "static", "flow")
+        cls.members = [
+            name for name in ScenarioSchema.model_fields if STEP_OF_MEMBER[name] == cls.step and name not in elsewhere
+        ]
+        super().__init_subclass__()
+
+    @classmethod
+    def of(cls, values: Values) -> "StepForm":
+        """The form with what a draft holds of the step."""
+        return cls(data=values | {cls.nested: values} if cls.nested else values)
+
+    def typed(self) -> Values:
+        """What a draft keeps of the step."""
+        typed: Values = self.data
+        return {**typed.pop(self.nested, {}), **typed}
+
+
+class NumbersStep(StepForm):
+    step = "numbers"
+    own = LinesMember()
+    to_buy = FormField(ToBuyForm, separator=".")
+    upkeep = FormField(UpkeepForm, separator=".")
+
+
+class ForwardingStep(StepForm):
+    PATHS: ClassVar[Mapping[str, str]] = {"destinations": "flow.destinations"}
+    step = "forwarding"
+    destinations = Rows(FormField(DestinationForm, separator="."), separator=".", max_entries=10, default=({}, {}))
+
+    def document(self) -> dict[str, Any]:
+        destinations = [row.form.document() for row in self.destinations.used()]
+        return super().document() | {"flow": {"destinations": destinations} if destinations else None}
+
+
+class TaggingStep(StepForm):
+    step = nested = "tagging"
+    tagging = FormField(TaggingForm, separator=".")
+
+
+class ChannelsStep(StepForm):
+    step = "channels"
+    channels = Rows(FormField(ChannelForm, separator="."), separator=".", max_entries=200, default=({},))
+
+
+class IntegrationsStep(StepForm):
+    step = "integrations"
+
+
+class TermsStep(StepForm):
+    step = nested = "terms"
+    terms = FormField(TermsForm, separator=".")
+
+
+FORMS: dict[str, type[StepForm]] = {
+    form.step: form for form in (NumbersStep, ForwardingStep, TaggingStep, ChannelsStep, IntegrationsStep, TermsStep)
+}
+
+
+def clean_form(form: MultiDict[str, str]) -> MultiDict[str, str]:
+    """Without what no database stores."""
+    return MultiDict((name, value.replace("\0", "").strip()) for name, value in form.items(multi=True))
+
+
+def read_step(step: str, form: MultiDict[str, str], parts: Iterable[ScenarioPart], before: Values) -> Values:
+    """What was typed in a step, its rows changed as the button asks (`add.channels`, `remove.channels.2`, `up.channels.2`).
+
+    Args:
+        before: what the draft holds of it: secrets that are not typed again stay.
+    """
+    read = FORMS[step](form)
+    verb, _, argument = form.get("do", "").partition(".")
+    name, _, index = argument.partition(".")
+    if isinstance(rows := read._fields.get(name), Rows):
+        rows.change(verb, index)
+    typed = read.typed()
+    if step == "integrations":
+        kept = before.get("parts", {})
+        typed["parts"] = {part.name: part.read_form(form, kept.get(part.name)) for part in parts}
+    return typed
+
+
+def values_of_document(document: Mapping[str, Any], parts: Iterable[ScenarioPart], currency: str) -> Values:
+    """What the steps show of a stored scenario (of `{}` for a new one)."""
+    flow, upkeep = document.get("flow") or {}, document.get("upkeep") or {}
+    limit = upkeep.get("spending_limit_minor")
+    shown = {
+        **document,
+        "destinations": flow.get("destinations"),
+        "channels": [
+            dict(channel.get("match") or {}) | {"gets": channel.get("number") or DYNAMIC}
+            for channel in document.get("channels") or []
+        ],
+        "upkeep": upkeep | {"spending_limit": None if limit is None else plain_money(limit, currency)},
+    }
+    values: Values = {"title": document.get("title", "")}
+    values |= {step: form(data=shown).typed() for step, form in FORMS.items()}
+    values["integrations"]["parts"] = {part.name: document.get(part.name) or {} for part in parts}
+    return values
+
+
+def rows_in_use(values: Values, name: str) -> list[dict[str, str]]:
+    """The rows of `destinations` or `channels` into which something was typed."""
+    step = "forwarding" if name == "destinations" else name
+    return [row.data for row in FORMS[step].of(values.get(step, {}))[name].used()]
+
+
+class ScenarioForms:
+    """The forms of all steps with what a draft or a stored scenario holds."""
+
+    def __init__(self, values: Values) -> None:
+        self.title = TitleForm(data={"title": values.get("title")})
+        self.steps = {step: form.of(values.get(step, {})) for step, form in FORMS.items()}
+        self._by_path: dict[str, Field] = {}
+        for form in (self.title, *self.steps.values()):
+            self._by_path |= form.by_path()
+
+    def document(self) -> dict[str, Any]:
+        document = self.title.document()
+        for form in self.steps.values():
+            document |= form.document()
+        return document
+
+    def field_at(self, path: str) -> Field | None:
+        """The field where a dotted path of the document is typed, or the nearest member that holds it."""
+        while path and path not in self._by_path:
+            path = path.rpartition(".")[0]
+        return self._by_path.get(path)
+
+    def element_of(self, path: str) -> str:
+        """The id of the page's element that `field_at` finds; the fields of sections are called as their paths."""
+        field = self.field_at(path)
+        return path if field is None else str(field.id)
+
+    def place(self, errors: Mapping[str, str]) -> list[tuple[Step, str, str]]:
+        """Gives each field its errors; returns them all with their steps and elements."""
+        for path, sentence in errors.items():
+            if (field := self.field_at(path)) is not None:
+                field.errors = [*field.errors, sentence]
+        return [(step_of(path), self.element_of(path), sentence) for path, sentence in errors.items()]
+
+
+def document_of_values(
+    values: Values, parts: Iterable[ScenarioPart], currency: str
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """The document that the steps describe, without the numbers that are yet to be added, and errors by its dotted fields."""
+    document, errors = ScenarioForms(values).document(), {}
+    limit, document["upkeep"]["spending_limit_minor"] = values["numbers"]["upkeep"]["spending_limit"], None
+    if limit:
+        try:
+            document["upkeep"]["spending_limit_minor"] = parse_money(limit, currency)
+        except ValueError:
+            example = plain_money(parse_money("25", currency), currency)
+            errors["upkeep.spending_limit_minor"] = f"Write an amount of {currency}, like {example}."
+    typed = values["integrations"].get("parts", {})
+    return document | {part.name: part.member(typed.get(part.name)) for part in parts}, errors

@@ -2,58 +2,23 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import phonenumbers
-from flask import url_for
 from sqlalchemy.orm import Session
 
-from router.accounts.models import Project
 from router.lib.formats import format_count, parse_int
 from router.lib.phones import BadPhone, country_of, display, international, read_destination, read_phone
 from router.scenarios.documents import numbers_by_scenario
 from router.scenarios.flows import DEFAULT_RING_SECONDS, tracking_among
 from router.scenarios.matching import format_error
-from router.scenarios.models import Scenario, ScenarioDraft, TrackingNumber
+from router.scenarios.models import TrackingNumber
 from router.scenarios.numbers.inventory import free_numbers
+from router.scenarios.wizard.drafts import Editor
 from router.scenarios.wizard.forms import STEPS, TERMS, Step, Values, lines_of, rows_in_use
 
 EXAMPLE = "+14155552671"
 MOST_FREE = 500
-
-
-@dataclass(frozen=True)
-class Desk:
-    """What one person works on: a new scenario, or changes of one."""
-
-    project: Project
-    scenario: Scenario | None
-    draft: ScenarioDraft | None
-    values: Values
-    stored: dict[str, Any]
-    """The scenario's stored document; `{}` for a new one."""
-    version: int
-    """Of the scenario, as this person saw it when he began."""
-
-    @property
-    def reached(self) -> int:
-        return len(STEPS) if self.scenario else self.draft.reached if self.draft else 1
-
-    @property
-    def kept_at(self) -> datetime | None:
-        touched = self.draft and self.draft.updated_at != self.draft.created_at
-        return self.draft.updated_at if self.draft and (touched or self.scenario) else None
-
-    @property
-    def stale(self) -> bool:
-        """Somebody else changed the scenario since this draft was begun."""
-        return self.scenario is not None and self.draft is not None and self.version != self.scenario.version
-
-    def address(self, step: str, **more: Any) -> str:
-        if self.scenario is not None:
-            return url_for("wizard.change", scenario_id=self.scenario.id, step=step, **more)
-        return url_for("wizard.draft", draft_id=self.draft.id if self.draft else 0, step=step, **more)
 
 
 @dataclass(frozen=True)
@@ -66,8 +31,8 @@ class Mark:
     said: str
 
 
-def marks(desk: Desk, current: Step) -> list[Mark]:
-    return [Mark(step, step is current, step.place <= desk.reached, SAYS[step.name](desk.values)) for step in STEPS]
+def marks(editor: Editor, current: Step) -> list[Mark]:
+    return [Mark(step, step is current, step.place <= editor.reached, SAYS[step.name](editor.values)) for step in STEPS]
 
 
 def _counted(amount: int, one: str, none: str) -> str:
@@ -114,30 +79,32 @@ SAYS: dict[str, Callable[[Values], str]] = {
 }
 
 
-def choices(session: Session, desk: Desk) -> list[TrackingNumber]:
+def choices(session: Session, editor: Editor) -> list[TrackingNumber]:
     """The numbers that the scenario has, then free ones that it may take."""
-    own = numbers_by_scenario(session, [desk.scenario.id])[desk.scenario.id] if desk.scenario else []
-    free = free_numbers(session, desk.project.id)
-    chosen = {*desk.values["numbers"]["numbers"], desk.values["numbers"].get("overflow", "")}
+    own = numbers_by_scenario(session, [editor.scenario.id])[editor.scenario.id] if editor.scenario else []
+    free = free_numbers(session, editor.project.id)
+    chosen = {*editor.values["numbers"]["numbers"], editor.values["numbers"].get("overflow", "")}
     return (
         own + [one for one in free if one.e164 in chosen] + [one for one in free if one.e164 not in chosen][:MOST_FREE]
     )
 
 
-def extra_choices(desk: Desk, numbers: Iterable[TrackingNumber]) -> list[tuple[str, str]]:
+def extra_choices(editor: Editor, numbers: Iterable[TrackingNumber]) -> list[tuple[str, str]]:
     """Which of these numbers may be shown when all others are taken, as (value, text), and the one that was chosen before."""
     offered = {"": "none"} | {one.e164: international(one.e164) for one in numbers}
-    chosen = desk.values["numbers"].get("overflow", "")
+    chosen = editor.values["numbers"].get("overflow", "")
     return list((offered | ({} if chosen in offered else {chosen: chosen})).items())
 
 
-def own_numbers(desk: Desk) -> list[str]:
+def own_numbers(editor: Editor) -> list[str]:
     """What was typed as own numbers and can be read."""
-    return [read for line in lines_of(desk.values["numbers"]["own"]) if (read := _phone(line, desk.project.country))]
+    return [
+        read for line in lines_of(editor.values["numbers"]["own"]) if (read := _phone(line, editor.project.country))
+    ]
 
 
-def chosen_numbers(desk: Desk) -> list[str]:
-    return list(dict.fromkeys([*desk.values["numbers"]["numbers"], *own_numbers(desk)]))
+def chosen_numbers(editor: Editor) -> list[str]:
+    return list(dict.fromkeys([*editor.values["numbers"]["numbers"], *own_numbers(editor)]))
 
 
 def _phone(text: str, country: str) -> str:
@@ -147,14 +114,14 @@ def _phone(text: str, country: str) -> str:
         return ""
 
 
-def examples(desk: Desk) -> list[tuple[str, str]]:
+def examples(editor: Editor) -> list[tuple[str, str]]:
     """Up to three of the scenario's numbers, one of each country first, as pages show them; an example when it has none."""
-    numbers = [one for one in chosen_numbers(desk) + desk.values["numbers"]["to_buy"]["numbers"] if _phone(one, "")]
+    numbers = [one for one in chosen_numbers(editor) + editor.values["numbers"]["to_buy"]["numbers"] if _phone(one, "")]
     firsts: dict[str | None, str] = {}
     for one in numbers:
         firsts.setdefault(country_of(one), one)
-    picked = list(dict.fromkeys([*firsts.values(), *numbers]))[:3] or [_example(desk.project.country)]
-    return [(one, shown_as(desk.values["tagging"]["format"], one, desk.project.country)) for one in picked]
+    picked = list(dict.fromkeys([*firsts.values(), *numbers]))[:3] or [_example(editor.project.country)]
+    return [(one, shown_as(editor.values["tagging"]["format"], one, editor.project.country)) for one in picked]
 
 
 def _example(country: str) -> str:
@@ -176,16 +143,15 @@ class Ring:
     wrong: str = ""
 
 
-def rings(session: Session, desk: Desk) -> list[Ring]:
-    rows = [row for _, row in rows_in_use(desk.values, "destinations")]
+def rings(session: Session, editor: Editor) -> list[Ring]:
     read: list[Ring] = []
-    for row in rows:
-        seconds = str(row.get("ring_seconds") or DEFAULT_RING_SECONDS)
+    for row in rows_in_use(editor.values, "destinations"):
+        seconds = row["ring_seconds"] or str(DEFAULT_RING_SECONDS)
         try:
-            read.append(Ring(read_destination(row["to"], desk.project.country), seconds))
+            read.append(Ring(read_destination(row["to"], editor.project.country), seconds))
         except BadPhone as error:
             read.append(Ring(row["to"], seconds, str(error)))
-    tracking = tracking_among(session, [one.to for one in read]) | set(chosen_numbers(desk))
+    tracking = tracking_among(session, [one.to for one in read]) | set(chosen_numbers(editor))
     return [
         Ring(one.to, one.seconds, "is itself a tracking number: calls would go round in circles.")
         if one.to in tracking and not one.wrong
@@ -194,9 +160,9 @@ def rings(session: Session, desk: Desk) -> list[Ring]:
     ]
 
 
-def differing(desk: Desk, stored: Values) -> list[Step]:
+def differing(editor: Editor, stored: Values) -> list[Step]:
     """The steps in which the draft says something else than what is stored now."""
-    return [step for step in STEPS if _compared(desk.values, step.name) != _compared(stored, step.name)]
+    return [step for step in STEPS if _compared(editor.values, step.name) != _compared(stored, step.name)]
 
 
 def _compared(values: Values, step: str) -> Any:

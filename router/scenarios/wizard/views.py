@@ -14,15 +14,14 @@ from router.accounts.sessions import require_person
 from router.lib.formats import parse_int
 from router.lib.phones import international
 from router.scenarios.documents import numbers_by_scenario, parts_of, scenario_document
-from router.scenarios.enable import Buying, Enabling, buying_of, enabling_of, searching
-from router.scenarios.lint.rules import Finding
+from router.scenarios.enable import Buying, buying_of, enabling_of, searching
 from router.scenarios.models import Scenario
 from router.scenarios.numbers.orders import taken_numbers
 from router.scenarios.numbers.search import Market, look_around
 from router.scenarios.service import Secrets, connect_scenario, find_scenario
 from router.scenarios.wizard.drafts import (
+    Editor,
     Trial,
-    Work,
     discard_draft_of,
     find_draft,
     keep_new,
@@ -37,18 +36,15 @@ from router.scenarios.wizard.forms import (
     ANY,
     BY_NAME,
     STEPS,
-    FieldErrors,
+    ScenarioForms,
     Step,
-    Values,
     clean_form,
-    element_of,
     neighbour,
     rows_in_use,
     step_of,
     values_of_document,
 )
 from router.scenarios.wizard.previews import (
-    Desk,
     choices,
     chosen_numbers,
     differing,
@@ -61,6 +57,7 @@ from router.scenarios.wizard.previews import (
 from router.server import current_server
 from router.web.access import Audience, current_actor, current_project, guard
 from router.web.errors import Problem, Refused
+from router.web.forms import FieldErrors
 
 wizard_pages = guard(Blueprint("wizard", __name__, url_prefix="/scenarios"), Audience.PEOPLE, require_person)
 
@@ -72,12 +69,12 @@ def draft(draft_id: int, step: str) -> Page:
     who = (current_server(), current_project(), g.person.id, draft_id)
     if request.method == "GET":
         with current_server().database.reading() as session:
-            desk = open_new(session, *who)
-        return _show(desk, BY_NAME[step])
+            editor = open_new(session, *who)
+        return _show(editor, BY_NAME[step])
     form = clean_form(request.form)
     with current_server().database.writing() as session:
-        desk = keep_new(session, *who, BY_NAME[step], form)
-    return _act(desk, BY_NAME[step], form.get("do", "continue"))
+        editor = keep_new(session, *who, BY_NAME[step], form)
+    return _act(editor, BY_NAME[step], form.get("do", "continue"))
 
 
 @wizard_pages.route(f"/<int:scenario_id>/<{ANY}:step>", methods=["GET", "POST"])
@@ -85,12 +82,12 @@ def change(scenario_id: int, step: str) -> Page:
     who = (current_server(), current_project(), g.person.id, scenario_id)
     if request.method == "GET":
         with current_server().database.reading() as session:
-            desk = open_stored(session, *who, undrafted="stored" in request.args)
-        return _show(desk, BY_NAME[step])
+            editor = open_stored(session, *who, undrafted="stored" in request.args)
+        return _show(editor, BY_NAME[step])
     form = clean_form(request.form)
     with current_server().database.writing() as session:
-        desk = keep_stored(session, *who, BY_NAME[step], form)
-    return _act(desk, BY_NAME[step], form.get("do", "apply"))
+        editor = keep_stored(session, *who, BY_NAME[step], form)
+    return _act(editor, BY_NAME[step], form.get("do", "apply"))
 
 
 @wizard_pages.post("/new/<int:draft_id>/discard")
@@ -105,92 +102,94 @@ def discard(draft_id: int) -> Response:
 @wizard_pages.post("/<int:scenario_id>/discard")
 def discard_changes(scenario_id: int) -> Response:
     with current_server().database.writing() as session:
-        desk = open_stored(session, current_server(), current_project(), g.person.id, scenario_id)
+        editor = open_stored(session, current_server(), current_project(), g.person.id, scenario_id)
         discard_draft_of(session, g.person.id, scenario_id)
     flash("Your changes are discarded. This is what is stored.")
-    return redirect(desk.address(STEPS[0].name))
+    return redirect(editor.address(STEPS[0].name))
 
 
-def _act(desk: Desk, step: Step, do: str) -> Page:
+def _act(editor: Editor, step: Step, do: str) -> Page:
     """What the button asked for."""
     verb, _, argument = do.partition(".")
     if verb == "keep":
-        return _page(desk, step)
+        return _page(editor, step)
     if verb == "continue":
-        return _continue(desk, step)
+        return _continue(editor, step)
     if verb in ("save", "apply", "enable", "over"):
-        return _save(desk, step, verb, argument)
+        return _save(editor, step, verb, argument)
     if verb == "go" and argument in BY_NAME:
-        return redirect(desk.address(argument))
+        return redirect(editor.address(argument))
     if verb == "back":
         before = neighbour(step, -1)
-        return redirect(desk.address(before.name) if before else url_for("scenarios.table"))
+        return redirect(editor.address(before.name) if before else url_for("scenarios.table"))
     if verb == "search":
-        return redirect(desk.address(step.name, search=1, _anchor="offers"))
-    return redirect(desk.address(step.name, **({"row": argument} if argument else {})))
+        return redirect(editor.address(step.name, search=1, _anchor="offers"))
+    return redirect(editor.address(step.name, **({"row": argument} if argument else {})))
 
 
-def _continue(desk: Desk, step: Step) -> Page:
-    trial = _try(desk)
+def _continue(editor: Editor, step: Step) -> Page:
+    trial = try_out(current_server(), current_actor(), editor)
     here = {field: said for field, said in trial.errors.items() if field == "title" or step_of(field) is step}
     following = neighbour(step, 1)
     if here:
-        return _page(desk, step, Trial(here)), 422
+        return _page(editor, step, Trial(here)), 422
     if following is None:
-        return redirect(desk.address(step.name, check=1))
-    if desk.scenario is None and desk.reached < following.place:
+        return redirect(editor.address(step.name, check=1))
+    if editor.scenario is None and editor.reached < following.place:
         with current_server().database.writing() as session:
-            reached = find_draft(session, desk.project.id, g.person.id, desk.draft.id if desk.draft else 0, lock=True)
+            reached = find_draft(
+                session, editor.project.id, g.person.id, editor.draft.id if editor.draft else 0, lock=True
+            )
             reached.reached = max(reached.reached, following.place)
-    return redirect(desk.address(following.name))
+    return redirect(editor.address(following.name))
 
 
-def _save(desk: Desk, step: Step, verb: str, argument: str) -> Page:
+def _save(editor: Editor, step: Step, verb: str, argument: str) -> Page:
     """Stores the draft and forgets it; one that cannot be used stays, and the first step with an error says so."""
-    version = desk.version if desk.scenario else None
-    if desk.scenario is not None and verb == "over" and (over := parse_int(argument)) is not None:
+    version = editor.version if editor.scenario else None
+    if editor.scenario is not None and verb == "over" and (over := parse_int(argument)) is not None:
         version = over
     try:
         with current_server().database.writing() as session:
-            scenario, secrets = save(session, _work(desk, version))
-            _forget(session, desk)
+            scenario, secrets = save(session, current_server(), current_actor(), editor, version)
+            _forget(session, editor)
     except Refused as refusal:
-        return _refused(desk, step, Trial(refusal.errors))
+        return _refused(editor, step, Trial(refusal.errors))
     except Problem as problem:
         if problem.status != 409:
             raise
-        return _conflict(desk, step, problem)
-    return _saved(scenario, secrets, desk, step, verb)
+        return _conflict(editor, step, problem)
+    return _saved(scenario, secrets, editor, step, verb)
 
 
-def _forget(session: Session, desk: Desk) -> None:
-    if desk.scenario is not None:
-        discard_draft_of(session, g.person.id, desk.scenario.id)
-    elif desk.draft is not None:
-        session.delete(find_draft(session, desk.project.id, g.person.id, desk.draft.id, lock=True))
+def _forget(session: Session, editor: Editor) -> None:
+    if editor.scenario is not None:
+        discard_draft_of(session, g.person.id, editor.scenario.id)
+    elif editor.draft is not None:
+        session.delete(find_draft(session, editor.project.id, g.person.id, editor.draft.id, lock=True))
 
 
-def _refused(desk: Desk, step: Step, trial: Trial) -> Page:
+def _refused(editor: Editor, step: Step, trial: Trial) -> Page:
     steps = {step_of(field) for field in trial.errors if field != "title"}
     if step in steps or not steps:
-        return _page(desk, step, trial), 422
+        return _page(editor, step, trial), 422
     first = min(steps, key=lambda one: one.place)
-    return redirect(desk.address(first.name, check=1))
+    return redirect(editor.address(first.name, check=1))
 
 
-def _conflict(desk: Desk, step: Step, problem: Problem) -> Page:
-    if desk.scenario is None or problem.field != "version":
-        return _page(desk, step, Trial({problem.field or "title": problem.detail})), 409
+def _conflict(editor: Editor, step: Step, problem: Problem) -> Page:
+    if editor.scenario is None or problem.field != "version":
+        return _page(editor, step, Trial({problem.field or "title": problem.detail})), 409
     with current_server().database.reading() as session:
-        now = open_stored(session, current_server(), desk.project, g.person.id, desk.scenario.id)
+        now = open_stored(session, current_server(), editor.project, g.person.id, editor.scenario.id)
     return _page(now, step), 409
 
 
-def _saved(scenario: Scenario, secrets: Secrets, desk: Desk, step: Step, verb: str) -> Page:
+def _saved(scenario: Scenario, secrets: Secrets, editor: Editor, step: Step, verb: str) -> Page:
     """Onwards; secrets that were made are shown this once, on the page that answers."""
     if verb == "enable":
         following, said = url_for("connect.review", scenario_id=scenario.id), f"{scenario.title} is stored."
-    elif desk.scenario is not None:
+    elif editor.scenario is not None:
         following, said = (
             url_for("wizard.change", scenario_id=scenario.id, step=step.name),
             f"{scenario.title} is stored as you see it.",
@@ -208,96 +207,89 @@ def _saved(scenario: Scenario, secrets: Secrets, desk: Desk, step: Step, verb: s
     return redirect(following)
 
 
-def _work(desk: Desk, version: int | None) -> Work:
+def _show(editor: Editor, step: Step) -> Page:
+    if step.place > editor.reached:
+        return redirect(editor.address(STEPS[editor.reached - 1].name))
+    return _page(editor, step, try_out(current_server(), current_actor(), editor) if "check" in request.args else None)
+
+
+def _page(editor: Editor, step: Step, trial: Trial | None = None) -> str:
     server = current_server()
-    scenario_id = desk.scenario.id if desk.scenario else None
-    return Work(server, desk.project, current_actor(), desk.values, server.now(), scenario_id, version)
-
-
-def _try(desk: Desk) -> Trial:
-    return try_out(_work(desk, None))
-
-
-def _show(desk: Desk, step: Step) -> Page:
-    if step.place > desk.reached:
-        return redirect(desk.address(STEPS[desk.reached - 1].name))
-    return _page(desk, step, _try(desk) if "check" in request.args else None)
-
-
-def _page(desk: Desk, step: Step, trial: Trial | None = None) -> str:
-    server = current_server()
-    errors = trial.errors if trial else {}
-    market = _market(desk, step)
+    forms = ScenarioForms(editor.values)
+    summary = forms.place(trial.errors if trial else {})
+    market = _market(editor, step)
     with server.database.reading() as session:
-        more = EXTRAS.get(step.name, _nothing)(session, desk)
+        more = EXTRAS.get(step.name, _nothing)(session, editor)
     look = "stored" in request.args and request.method == "GET"
     return render_template(
         f"scenarios/wizard/{step.name}.html",
-        desk=desk,
-        values=desk.values,
+        editor=editor,
+        values=editor.values,
         step=step,
-        marks=marks(desk, step),
+        marks=marks(editor, step),
         before=neighbour(step, -1),
         following=neighbour(step, 1),
-        errors=FieldErrors(errors, desk.values),
-        summary=[(step_of(field), element_of(field, desk.values), said) for field, said in errors.items()],
+        form=forms.steps[step.name],
+        title_field=forms.title["title"],
+        errors=FieldErrors((element, sentence) for _, element, sentence in summary),
+        summary=summary,
         findings=trial.findings if trial else [],
-        differing=differing(desk, stored_values(server, desk)) if desk.stale else [],
+        differing=differing(editor, stored_values(server, editor.project, editor.stored)) if editor.stale else [],
         look=look,
-        scenario=desk.scenario,
-        title=desk.scenario.title if desk.scenario else "New scenario",
-        disabled=look or not current_actor().may("admin", desk.project.id),
+        scenario=editor.scenario,
+        title=editor.scenario.title if editor.scenario else "New scenario",
+        disabled=look or not current_actor().may("admin", editor.project.id),
         row=request.args.get("row", ""),
-        price=price_of(server.settings, desk.project),
+        price=price_of(server.settings, editor.project),
         market=market,
         **more,
     )
 
 
-def _nothing(session: Session, desk: Desk) -> dict[str, Any]:
+def _nothing(session: Session, editor: Editor) -> dict[str, Any]:
     return {}
 
 
-def _numbers(session: Session, desk: Desk) -> dict[str, Any]:
-    chosen, buying = wanted_counts(desk.values)
-    under_way = buying_of(session, desk.scenario) if desk.scenario else None
-    numbers = choices(session, desk)
-    extras = extra_choices(desk, numbers)
+def _numbers(session: Session, editor: Editor) -> dict[str, Any]:
+    chosen, buying = wanted_counts(editor.values)
+    under_way = buying_of(session, editor.scenario) if editor.scenario else None
+    numbers = choices(session, editor)
+    extras = extra_choices(editor, numbers)
     return {"numbers": numbers, "extras": extras, "chosen": chosen, "buying": buying, "under_way": under_way}
 
 
-def _market(desk: Desk, step: Step) -> Market:
+def _market(editor: Editor, step: Step) -> Market:
     """What the carrier offers; while somebody types it is not asked."""
     if step.name != "numbers" or request.method == "POST":
         return Market()
-    wanted = desk.values["numbers"]["to_buy"]
+    wanted = editor.values["numbers"]["to_buy"]
     return look_around(
         current_server(), wanted["country"], wanted["area_code"], wanted["contains"], "search" in request.args
     )
 
 
-def _channels(session: Session, desk: Desk) -> dict[str, Any]:
-    options = {e164: international(e164) for e164 in chosen_numbers(desk)}
-    coming = {one: f"{international(one)}, to be bought" for one in desk.values["numbers"]["to_buy"]["numbers"]}
-    return {"options": options | coming, "used": rows_in_use(desk.values, "channels")}
+def _channels(session: Session, editor: Editor) -> dict[str, Any]:
+    options = {e164: international(e164) for e164 in chosen_numbers(editor)}
+    coming = {one: f"{international(one)}, to be bought" for one in editor.values["numbers"]["to_buy"]["numbers"]}
+    return {"options": options | coming, "used": rows_in_use(editor.values, "channels")}
 
 
-def _integrations(session: Session, desk: Desk) -> dict[str, Any]:
-    typed = desk.values["integrations"]["parts"]
+def _integrations(session: Session, editor: Editor) -> dict[str, Any]:
+    typed = editor.values["integrations"]["parts"]
     parts = [(part, *part.veiled(typed.get(part.name))) for part in parts_of(current_server()) if part.form_template]
     return {"parts": parts}
 
 
-EXTRAS: dict[str, Callable[[Session, Desk], dict[str, Any]]] = {
+EXTRAS: dict[str, Callable[[Session, Editor], dict[str, Any]]] = {
     "numbers": _numbers,
-    "forwarding": lambda session, desk: {
-        "rings": rings(session, desk),
-        "examples": examples(desk),
+    "forwarding": lambda session, editor: {
+        "rings": rings(session, editor),
+        "examples": examples(editor),
     },
-    "tagging": lambda session, desk: {"examples": examples(desk)},
+    "tagging": lambda session, editor: {"examples": examples(editor)},
     "channels": _channels,
     "integrations": _integrations,
-    "terms": lambda session, desk: {"regions": current_server().settings.geoip is not None},
+    "terms": lambda session, editor: {"regions": current_server().settings.geoip is not None},
 }
 
 
@@ -337,9 +329,10 @@ def _review(scenario_id: int, refusal: str = "") -> str:
         scenario = find_scenario(session, project, scenario_id)
         enabling = enabling_of(session, server, project, scenario, server.now())
         numbers = numbers_by_scenario(session, [scenario.id])[scenario.id]
-        values = values_of_document(scenario_document(session, server, scenario), parts_of(server), project.currency)
+        document = scenario_document(session, server, scenario)
         under_way = buying_of(session, scenario)
         gone = taken_numbers(session, enabling.to_buy)
+    forms = ScenarioForms(values_of_document(document, parts_of(server), project.currency))
     country = str(scenario.to_buy.get("country") or project.country)
     market = look_around(server, country) if enabling.total else None
     return render_template(
@@ -347,21 +340,11 @@ def _review(scenario_id: int, refusal: str = "") -> str:
         scenario=scenario,
         enabling=enabling,
         numbers=numbers,
-        findings=[_placed(finding, values) for finding in enabling.findings],
+        findings=[(finding, BY_NAME[finding.step], forms.element_of(finding.field)) for finding in enabling.findings],
         blocked=any(finding.blocks for finding in enabling.findings),
         under_way=under_way,
         gone=gone,
-        done=_done(scenario, enabling),
+        done=scenario.enabled and not enabling.total,
         market=market,
         refusal=refusal,
     )
-
-
-def _done(scenario: Scenario, enabling: Enabling) -> bool:
-    """It is on, and there is nothing left to buy."""
-    return scenario.enabled and not enabling.total
-
-
-def _placed(finding: Finding, values: Values) -> tuple[Finding, Step, str]:
-    """A finding with its step, and the element of it that has to be looked at."""
-    return finding, BY_NAME[finding.step], element_of(finding.field, values)

@@ -3,7 +3,7 @@
 import pytest
 
 from router.lib.formats import parse_money
-from router.scenarios.wizard.forms import element_of
+from router.scenarios.wizard.forms import ScenarioForms
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def test_every_field_of_the_document_has_its_element(field: str, element: str) -
         "forwarding": {"destinations": [{"to": "a"}, empty, {"to": "b"}]},
         "channels": {"channels": [empty, {"source": "x", "gets": ""}]},
     }
-    assert element_of(field, values) == element
+    assert ScenarioForms(values).element_of(field) == element
 
 
 def test_amounts_are_read_in_the_digits_of_their_currency() -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 from werkzeug.datastructures import MultiDict
 
-from router.scenarios.wizard.forms import FieldErrors, clean_form, document_of_values, read_step, values_of_document
+from router.scenarios.wizard.forms import ScenarioForms, clean_form, document_of_values, read_step, values_of_document
 
 FIRST, SECOND = "+14155550121", "+14155550122"
 
@@ -37,5 +37,7 @@ def test_r2_who_says_nothing_gets_the_defaults_and_so_does_a_draft_that_knows_no
 def test_r2_errors_stand_where_it_was_typed() -> None:
     values = typed(hold_seconds="soon", overflow=FIRST)
     assert document_of_values(values, [], "EUR")[0]["hold_seconds"] == "soon"
-    errors = FieldErrors({"hold_seconds": "No.", "overflow": "It is lent.", "exhausted": "What?"}, values)
-    assert [errors.at(name) for name in ("hold_seconds", "overflow", "exhausted")] == ["No.", "It is lent.", "What?"]
+    forms = ScenarioForms(values)
+    forms.place({"hold_seconds": "No.", "overflow": "It is lent.", "exhausted": "What?"})
+    fields = [forms.steps["numbers"][name] for name in ("hold_seconds", "overflow", "exhausted")]
+    assert [field.errors for field in fields] == [["No."], ["It is lent."], ["What?"]]

@@ -4,7 +4,7 @@ The people of a project for programs, with an owner's token."""
 
 from typing import Annotated, Any, Literal
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, jsonify, render_template, request
 from pydantic import AfterValidator, BaseModel, Field
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -29,6 +29,7 @@ from router.server import current_server
 from router.web.access import Audience, current_actor, current_project, guard, needs
 from router.web.api import describe_api, described, merged, page_of, parse, take_version
 from router.web.errors import Problem, iso, read_json
+from router.web.layout import PAGE_HEADERS
 
 accounts_api = guard(Blueprint("accounts_api", __name__, url_prefix="/api/v1"), Audience.PROGRAMS, require_token)
 api_description = guard(Blueprint("api_description", __name__, url_prefix="/api/v1"), Audience.PUBLIC)
@@ -141,6 +142,12 @@ def patch_project(project_id: int) -> Response:
 @api_description.get("/openapi.json")
 def openapi() -> Response:
     return jsonify(describe_api())
+
+
+@api_description.get("/docs")
+def show_description() -> tuple[str, dict[str, str]]:
+    """The same to read. Redoc and Swagger UI write inline styles, which the pages' Content-Security-Policy forbids."""
+    return render_template("api.html", api=describe_api()), PAGE_HEADERS
 
 
 people_api = guard(

@@ -10,12 +10,13 @@ from sqlalchemy.orm import Session
 from router.accounts.sessions import require_token
 from router.attribution.models import Lease, Visit, VisitSpan, is_free_pool
 from router.integrations.outbox import full_call_documents
-from router.reports.calls import FILTERS, calls_of, find_call, read_filter
+from router.reports.calls import KINDS, calls_of, find_call, read_filter
+from router.reports.expected import DEFAULT, PERIODS
 from router.reports.leaks import read_leaks
-from router.reports.sources import PARTS, parts_of, read_wanted, report_by_source
+from router.reports.sources import GROUPS, PARTS, parts_of, read_wanted, report_by_source
 from router.scenarios.models import TrackingNumber
 from router.server import current_server
-from router.voice.models import Call
+from router.voice.models import Call, Status
 from router.web.access import Audience, current_project, guard
 from router.web.api import described, rows_of
 from router.web.errors import Problem, iso
@@ -181,8 +182,27 @@ reports_api = guard(
 )
 
 
+class CallsQuery(BaseModel):
+    status: str | None = Field(default=None, json_schema_extra={"enum": list(Status)})
+    kind: str | None = Field(default=None, json_schema_extra={"enum": list(KINDS)})
+    caller: str | None = None
+    number: str | None = None
+    scenario: int | None = None
+    since: str | None = Field(
+        default=None, description="A day of the project's time zone, or a moment; “from” is the same"
+    )
+    until: str | None = Field(default=None, description="A day, to its end, or a moment; “to” is the same")
+    from_: str | None = Field(default=None, alias="from")
+    to: str | None = None
+    source: str | None = Field(default=None, description="Empty: calls without it; medium and campaign too")
+    medium: str | None = None
+    campaign: str | None = None
+    channel: str | None = None
+    unattributed: str | None = Field(default=None, json_schema_extra={"enum": ["true", "false"]})
+
+
 @reports_api.get("/calls")
-@described(answer=CallDocument, is_list=True, query=FILTERS)
+@described(answer=CallDocument, is_list=True, query=CallsQuery)
 def get_calls(project_id: int) -> dict[str, Any]:
     """List calls, newest first."""
     wanted = read_filter(request.args, current_project())
@@ -238,8 +258,16 @@ class SourcesReport(BaseModel):
     next: None
 
 
+class SourcesQuery(BaseModel):
+    from_: str | None = Field(default=None, alias="from", json_schema_extra={"format": "date"})
+    to: str | None = Field(default=None, json_schema_extra={"format": "date"})
+    period: str = Field(default=DEFAULT, json_schema_extra={"enum": list(PERIODS)})
+    by: str = Field(default="source", json_schema_extra={"enum": list(GROUPS)})
+    scenario: int | None = None
+
+
 @reports_api.get("/reports/sources")
-@described(answer=SourcesReport, query=("from", "to", "period", "by", "scenario"))
+@described(answer=SourcesReport, query=SourcesQuery)
 def get_sources(project_id: int) -> dict[str, Any]:
     """Calls by source (`by`: channel, source or campaign), credited and expected, in a period (30 days unless told)."""
     wanted = read_wanted(request.args, current_project().timezone, current_server().now())

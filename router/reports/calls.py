@@ -24,9 +24,6 @@ KINDS = (EXTERNAL, INTERNAL)
 IS_INTERNAL = Call.kind != literal_column(f"'{EXTERNAL}'")
 """Written out, as in the index of the few such calls: a database takes a partial index only for what it can read."""
 
-SOURCE_FILTERS = ("source", "medium", "campaign", "channel", "unattributed")
-FILTERS = ("status", "kind", "caller", "number", "scenario", "since", "until", "from", "to", *SOURCE_FILTERS)
-
 
 @dataclass(frozen=True)
 class CallFilter:
@@ -110,7 +107,7 @@ def folded(part: str) -> str:
 
 
 def read_filter(args: Mapping[str, str], project: Project) -> CallFilter:
-    """A filter from an address; all FILTERS are optional. `from` and `to` are other names of `since` and `until`.
+    """A filter from an address; all of its parts are optional. `from` and `to` are other names of `since` and `until`.
 
     Raises:
         Problem: 422 naming the parameter that cannot be used.

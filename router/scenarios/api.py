@@ -2,9 +2,10 @@
 
 What programs do with a scenario beside reading and writing it: enable, disable, lint, duplicate."""
 
-from typing import Any
+from typing import Any, Literal
 
 from flask import Blueprint, request
+from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
 from router.accounts.sessions import require_token
@@ -118,8 +119,12 @@ def _answer(session: Session, scenario: Scenario, secrets: Secrets) -> dict[str,
     )
 
 
+class DeletionQuery(BaseModel):
+    numbers: Literal["keep", "release"] = "keep"
+
+
 @scenarios_api.delete("/scenarios/<int:scenario_id>")
-@described(status=204, query=("numbers",))
+@described(status=204, query=DeletionQuery)
 def remove_scenario(project_id: int, scenario_id: int) -> tuple[str, int]:
     """Delete a scenario: its calls stay, its numbers are free again; with `numbers=release` rented ones are given back."""
     server, numbers = current_server(), request.args.get("numbers", "keep")

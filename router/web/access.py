@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeVar, cast
+from weakref import WeakKeyDictionary
 
-from flask import Blueprint, current_app, g, request
+from flask import Blueprint, Flask, current_app, g, request
 
 from router.web.errors import Problem
 
@@ -27,9 +28,13 @@ class Audience(Enum):
     PROGRAMS = "programs, by bearer token"
 
 
+audiences: WeakKeyDictionary[object, Audience] = WeakKeyDictionary()
+_least_roles: WeakKeyDictionary[Callable[..., Any], str] = WeakKeyDictionary()
+
+
 def guard(blueprint: Blueprint, audience: Audience, authenticate: Callable[[], Any] | None = None) -> Blueprint:
     """Declares a blueprint's audience. For people and programs `authenticate` sets g.actor and g.project before each view."""
-    blueprint.__dict__["audience"] = audience
+    audiences[blueprint] = audience
     if authenticate is not None:
         blueprint.before_request(authenticate)
     return blueprint
@@ -42,7 +47,7 @@ def needs(role: str) -> Callable[[View], View]:
     """
 
     def mark(view: View) -> View:
-        view.__dict__["least_role"] = role
+        _least_roles[view] = role
         return view
 
     return mark
@@ -52,7 +57,7 @@ def least_role() -> str:
     """The least role that the view of this request asks for."""
     view = current_app.view_functions[request.endpoint or ""]
     default = "viewer" if _reads() else "admin"
-    return str(view.__dict__.get("least_role", default))
+    return _least_roles.get(view, default)
 
 
 def needs_project() -> bool:
@@ -95,7 +100,7 @@ def current_project() -> "Project":
     return cast("Project", project)
 
 
-def audience_of(blueprint_name: str | None) -> Audience | None:
-    """The audience that a blueprint of this app declared; None: it has not."""
-    blueprint = current_app.blueprints.get(blueprint_name or "")
-    return cast("Audience | None", blueprint.__dict__.get("audience")) if blueprint else None
+def audience_of(blueprint_name: str | None, app: Flask | None = None) -> Audience | None:
+    """The audience that a blueprint of the app (of this request) declared; None: it has not."""
+    blueprint = (app or current_app).blueprints.get(blueprint_name or "")
+    return audiences.get(blueprint) if blueprint else None

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NoReturn, TypeVar
+from weakref import WeakKeyDictionary
 
 from flask import current_app
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 from pydantic.json_schema import models_json_schema
 from sqlalchemy import BigInteger, ColumnElement, Select, and_, false, literal, nulls_last, or_
 from sqlalchemy.orm import InstrumentedAttribute, Session
@@ -222,9 +223,16 @@ PROBLEM = {
 }
 
 
-@dataclass(frozen=True)
+class Paging(BaseModel):
+    """What the address of every list may say."""
+
+    limit: int = Field(default=LIMIT, ge=1, le=GREATEST_LIMIT)
+    next: str | None = Field(default=None, description="The “next” of the page before")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Description:
-    """What an operation takes and answers. Its summary is the first line of the view's docstring."""
+    """What an operation takes and answers; a decorator of its view. The summary is the first line of the view's docstring."""
 
     body: SchemaClass | None = None
     answer: SchemaClass | None = None
@@ -232,31 +240,18 @@ class Description:
     is_list: bool = False
     is_patch: bool = False
     needs_body: bool = True
-    query: tuple[str, ...] = ()
+    query: SchemaClass | None = None
+    """The parameters of the address; a list has those of `Paging` too."""
     also: Mapping[int, SchemaClass | None] = field(default_factory=dict)
     """Other answers, by their status."""
 
-
-def described(
-    *,
-    body: SchemaClass | None = None,
-    answer: SchemaClass | None = None,
-    status: int = 200,
-    is_list: bool = False,
-    is_patch: bool = False,
-    needs_body: bool = True,
-    query: tuple[str, ...] = (),
-    also: Mapping[int, SchemaClass | None] | None = None,
-) -> Callable[[View], View]:
-    """Tells the API's description what a view takes and answers."""
-
-    def mark(view: View) -> View:
-        view.__dict__["description"] = Description(
-            body, answer, status, is_list, is_patch, needs_body, query, also or {}
-        )
+    def __call__(self, view: View) -> View:
+        _descriptions[view] = self
         return view
 
-    return mark
+
+described = Description
+_descriptions: WeakKeyDictionary[Callable[..., Any], Description] = WeakKeyDictionary()
 
 
 def describe_api() -> dict[str, Any]:
@@ -265,7 +260,7 @@ def describe_api() -> dict[str, Any]:
     models: set[SchemaClass] = set()
     patches: set[str] = set()
     for rule, method, view in _operations():
-        description: Description = view.__dict__.get("description", Description())
+        description = _descriptions.get(view, Description())
         models |= {model for model in (description.body, description.answer, *description.also.values()) if model}
         if description.body and description.is_patch:
             patches.add(description.body.__name__)
@@ -328,8 +323,16 @@ def _parameters(rule: Rule, description: Description) -> list[dict[str, Any]]:
         {"name": name, "in": "path", "required": True, "schema": CONVERTERS.get(kind, {"type": "string"})}
         for kind, name in ARGUMENT.findall(rule.rule)
     ]
-    names = (*description.query, *(("limit", "next") if description.is_list else ()))
-    return parameters + [{"name": name, "in": "query", "schema": {"type": "string"}} for name in names]
+    for model in (description.query, Paging if description.is_list else None):
+        for name, schema in (model.model_json_schema()["properties"] if model else {}).items():
+            kinds = [kind for kind in schema.pop("anyOf", [{}]) if kind.get("type") != "null"]
+            told = {member: schema[member] for member in ("description",) if member in schema}
+            typed = {member: value for member, value in schema.items() if member not in ("title", "description")}
+            typed |= kinds[0]
+            if typed.get("default", 0) is None:
+                del typed["default"]
+            parameters.append({"name": name, "in": "query", "schema": typed} | told)
+    return parameters
 
 
 def _answer(description: Description) -> dict[str, Any]:

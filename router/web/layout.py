@@ -11,7 +11,7 @@ from flask_bootstrap import Bootstrap5
 from flask_wtf import CSRFProtect
 
 from router.server import Server, current_server
-from router.web.access import Audience, audience_of
+from router.web.access import Audience, audience_of, audiences
 from router.web.filters import init_filters
 
 REGISTRY = "settings_sections"
@@ -87,11 +87,11 @@ class Entry:
 def init_frame(app: Flask) -> None:
     """Called after all blueprints are registered: their audience decides about CSRF tokens."""
     Bootstrap5(app)
-    app.blueprints["bootstrap"].__dict__["audience"] = Audience.PUBLIC
+    audiences[app.blueprints["bootstrap"]] = Audience.PUBLIC
     app.config.update(WTF_CSRF_TIME_LIMIT=None, WTF_CSRF_SSL_STRICT=False)
     protect = CSRFProtect(app)
-    for blueprint in app.blueprints.values():
-        if blueprint.__dict__.get("audience") not in FORM_AUDIENCES:
+    for name, blueprint in app.blueprints.items():
+        if audience_of(name, app) not in FORM_AUDIENCES:
             protect.exempt(blueprint)
     init_filters(app)
     app.jinja_env.globals.update(address_with=address_with, settings_tabs=settings_tabs)

@@ -1,5 +1,6 @@
 """Projects through the API."""
 
+import re
 from typing import Any
 
 from flask import Flask
@@ -122,3 +123,32 @@ def test_the_description_names_every_address_for_programs(client: FlaskClient) -
     }
     assert described["components"]["schemas"]["ProjectPatch"]["required"] == ["version"]
     assert {"ProjectValues", "ProjectDocument", "Problem"} <= set(described["components"]["schemas"])
+
+
+def test_the_description_types_the_parameters_of_an_address(client: FlaskClient) -> None:
+    paths = client.get("/api/v1/openapi.json").get_json()["paths"]
+
+    def typed(path: str) -> dict[str, Any]:
+        parameters = paths[f"/api/v1/projects/{{project_id}}/{path}"]["get"]["parameters"]
+        return {one["name"]: one["schema"] for one in parameters if one["in"] == "query"}
+
+    calls = typed("calls")
+    assert calls["limit"] == {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}
+    assert calls["next"] == calls["from"] == {"type": "string"}
+    assert calls["scenario"] == {"type": "integer"}
+    assert "missed" in calls["status"]["enum"]
+    assert typed("reports/sources")["by"]["enum"] == ["channel", "source", "campaign"]
+
+
+def test_the_description_can_be_read_as_a_page(client: FlaskClient) -> None:
+    page = client.get("/api/v1/docs")
+    assert page.status_code == 200
+    assert "default-src 'self'" in page.headers["Content-Security-Policy"]
+    described = client.get("/api/v1/openapi.json").get_json()
+    for path in described["paths"]:
+        assert f"<code>{path}</code>" in page.text
+    links = set(re.findall(r'href="#([^"]+)"', page.text)) - {"content"}
+    assert links <= set(re.findall(r'id="([^"]+)"', page.text))
+    assert {f"schema-{name}" for name in described["components"]["schemas"]} <= set(
+        re.findall(r'id="([^"]+)"', page.text)
+    )

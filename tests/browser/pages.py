@@ -22,6 +22,7 @@ class PageToSee:
 
 PAGES = [
     PageToSee("/sign-in", "Sign in", "nobody"),
+    PageToSee("/api/v1/docs", "API", "nobody"),
     PageToSee("/samples", "Samples"),
     PageToSee("/nothing", "Not found"),
     PageToSee("/projects", "Projects", "olivia"),

@@ -185,8 +185,12 @@ class RunsDocument(BaseModel):
     items: list[RunDocument]
 
 
+class RunsQuery(BaseModel):
+    scenario: int | None = None
+
+
 @upkeep_api.get("")
-@described(answer=RunDocument, is_list=True, query=("scenario",))
+@described(answer=RunDocument, is_list=True, query=RunsQuery)
 def get_upkeep(project_id: int) -> dict[str, Any]:
     """List what upkeep decided, newest first."""
     wanted = select(UpkeepRun).where(UpkeepRun.project_id == project_id)

@@ -32,7 +32,7 @@ from router.scenarios.billing.statement import (
 from router.scenarios.numbers.search import carrier_price
 from router.server import current_server
 from router.web.access import Audience, current_actor, current_project, guard, needs
-from router.web.api import described, page_of, parse, rows_of
+from router.web.api import Paging, described, page_of, parse, rows_of
 from router.web.errors import Problem, iso, read_json
 from router.web.filters import values_of
 
@@ -177,7 +177,7 @@ class LedgerDocument(BaseModel):
 
 
 @ledger_api.get("")
-@described(answer=LedgerDocument, query=("limit", "next"))
+@described(answer=LedgerDocument, query=Paging)
 def show_ledger(project_id: int) -> dict[str, Any]:
     """The balance and its entries, newest first."""
     server, project = current_server(), current_project()

@@ -14,7 +14,6 @@ from router.accounts.views.settings import settings
 from router.accounts.views.sign_in import doors, profile
 from router.accounts.views.tag import tag_settings
 from router.accounts.views.tokens import token_settings
-from router.attribution.planner.traffic import add_past_calls
 from router.attribution.planner.views import plan_api, plan_pages
 from router.attribution.pool.membership import connect_pool
 from router.attribution.pool.sizing import small_pools
@@ -39,13 +38,9 @@ from router.reports.leaks import leaking_scenarios
 from router.reports.views import add_install_section, install_page, leak_pages, reports, reports_pages
 from router.scenarios import flows
 from router.scenarios.api import scenario_actions_api, scenarios_api
-from router.scenarios.billing.rent import add_calls
 from router.scenarios.billing.views import balance_pages, ledger_api
-from router.scenarios.documents import add_part
 from router.scenarios.importing.views import add_old_settings_section, old_settings_pages
-from router.scenarios.lint.rules import add_lint_rule
 from router.scenarios.numbers.api import numbers_api
-from router.scenarios.numbers.release import add_activity
 from router.scenarios.numbers.views import buying_pages, numbers_pages
 from router.scenarios.views import scenarios_pages
 from router.scenarios.wizard.views import connect_pages, wizard_pages
@@ -142,18 +137,18 @@ def make_server(settings: Settings) -> Server:
     flows.connect()
     connect_pool()
     connect_receivers(server)
-    add_part(server, IntegrationsPart(server))
+    server.scenario_parts.append(IntegrationsPart(server))
     make_limits(server)
     open_regions(server)
     add_install_section(server)
     add_old_settings_section(server)
     add_call_log_section(server)
-    add_lint_rule(server, never_shown)
-    add_lint_rule(server, small_pools)
-    add_lint_rule(server, leaking_scenarios)
-    add_activity(server, shown_numbers)
-    add_calls(server, called_numbers)
-    add_past_calls(server, calls_by_lease)
+    server.lint_rules.append(never_shown)
+    server.lint_rules.append(small_pools)
+    server.lint_rules.append(leaking_scenarios)
+    server.numbers_shown = shown_numbers
+    server.numbers_called = called_numbers
+    server.past_calls = calls_by_lease
     carrier_of(server)
     return server
 

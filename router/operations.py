@@ -117,13 +117,13 @@ def key_fits(server: Server) -> bool:
 
     A database that cannot be asked is no reason to refuse; the answer of one that can is kept.
     """
-    if server.registries.get(KEY_FACT):
+    if server.key_fits:
         return True
     try:
         fits = _compare_key(server)
     except SQLAlchemyError:
         return True
-    server.registries[KEY_FACT] = fits
+    server.key_fits = fits
     return fits
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from router.config import Settings
 from router.db import Database
@@ -12,6 +12,17 @@ from router.lib.crypto import KeyRing, load_keys
 if TYPE_CHECKING:
     from flask import Flask
 
+    from router.attribution.planner.traffic import PastCalls
+    from router.attribution.tracking.crawlers import CrawlerCounts, Crowds
+    from router.attribution.tracking.regions import Regions
+    from router.carriers.base import Carrier, NumberShop
+    from router.scenarios.billing.rent import NumbersCalled
+    from router.scenarios.documents import ScenarioPart
+    from router.scenarios.lint.rules import LintRule
+    from router.scenarios.numbers.release import NumbersShown
+    from router.web.layout import Tab
+    from router.web.network import RateLimit
+
 
 def utc_now() -> datetime:
     return datetime.now(UTC)
@@ -19,13 +30,31 @@ def utc_now() -> datetime:
 
 @dataclass
 class Server:
-    """`registries` hold what upper floors register for lower floors' pages and validators; app.py fills them."""
-
     settings: Settings
     database: Database
     keys: KeyRing
     now: Callable[[], datetime] = utc_now
-    registries: dict[str, Any] = field(default_factory=dict)
+    key_fits: bool = False
+    """The database was made with our secret key: known once it has been asked."""
+
+    settings_tabs: "list[Tab]" = field(default_factory=list)
+    """Tabs of Settings that packages above web add; app.py fills these, and what follows."""
+    scenario_parts: "list[ScenarioPart]" = field(default_factory=list)
+    lint_rules: "list[LintRule]" = field(default_factory=list)
+    numbers_called: "NumbersCalled | None" = None
+    numbers_shown: "NumbersShown | None" = None
+    past_calls: "PastCalls | None" = None
+
+    carrier: "Carrier | None" = None
+    """Made when it is first asked for, as the shop."""
+    shop: "NumberShop | None" = None
+
+    heartbeat_rate: "RateLimit" = field(init=False)
+    visit_rate: "RateLimit" = field(init=False)
+    refused_origin_rate: "RateLimit" = field(init=False)
+    crowds: "Crowds" = field(init=False)
+    crawler_counts: "CrawlerCounts" = field(init=False)
+    regions: "Regions | None" = None
 
     def bind(self, app: "Flask") -> None:
         app.extensions["router"] = self

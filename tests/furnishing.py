@@ -22,7 +22,7 @@ from tests.scenarios.drafting import make_draft
 def scenarios_numbers_and_calls(session: Session, actors: Cast) -> dict[str, Any]:
     settings = SimpleNamespace(geoip=None)
     server = cast(
-        Server, SimpleNamespace(registries={}, settings=settings)
+        Server, SimpleNamespace(scenario_parts=[], settings=settings)
     )  # all that a scenario without parts asks for
     return dict(make_life(session, server, actors.project, NOW))
 

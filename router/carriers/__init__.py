@@ -2,7 +2,6 @@
 
 import threading
 from ipaddress import ip_network
-from typing import cast
 
 from router.carriers.base import Carrier, NumberShop
 from router.carriers.twilio.rest import TwilioShop
@@ -12,8 +11,6 @@ from router.lib.crypto import kept_secret
 from router.lib.http_client import Outgoing
 from router.server import Server
 
-REGISTRY = "carrier"
-SHOP = "shop"
 TWILIO_API = "https://api.twilio.com"
 TWILIO_PRICING = "https://pricing.twilio.com"
 SIMULATED_ACCOUNT = "AC" + "5" * 32
@@ -31,9 +28,9 @@ def carrier_of(server: Server) -> Carrier:
     Raises:
         SettingsError: Twilio without its auth token.
     """
-    if REGISTRY not in server.registries:
-        server.registries[REGISTRY] = _chosen(server.settings)
-    return cast(Carrier, server.registries[REGISTRY])
+    if server.carrier is None:
+        server.carrier = _chosen(server.settings)
+    return server.carrier
 
 
 def _chosen(settings: Settings) -> Carrier:
@@ -58,9 +55,9 @@ def shop_of(server: Server) -> NumberShop:
         SettingsError: Twilio without its account.
     """
     with _making:
-        if SHOP not in server.registries:
-            server.registries[SHOP] = _shop(server.settings)
-        return cast(NumberShop, server.registries[SHOP])
+        if server.shop is None:
+            server.shop = _shop(server.settings)
+        return server.shop
 
 
 def _shop(settings: Settings) -> NumberShop:

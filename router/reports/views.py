@@ -69,7 +69,7 @@ from router.web.access import Audience, current_actor, current_project, guard
 from router.web.api import rows_of
 from router.web.charts import BarRow, bar_chart
 from router.web.errors import Problem
-from router.web.layout import Section, add_section, address_with
+from router.web.layout import Tab, address_with
 from router.web.network import host_of_pattern, registrable_domain
 
 reports_pages = guard(Blueprint("reports", __name__), Audience.PEOPLE, require_person)
@@ -305,7 +305,7 @@ class Lights:
 
 
 def add_install_section(server: Server) -> None:
-    add_section(server, Section("Install", "/settings/install", 20))
+    server.settings_tabs.append(Tab("Install", "/settings/install", 20))
 
 
 def read_lights(session: Session, project_id: int) -> Lights:

@@ -37,8 +37,6 @@ from router.scenarios.schema import (
 from router.server import Server
 from router.web.errors import iso
 
-REGISTRY = "scenario_parts"
-
 
 class ScenarioPart(Protocol):
     """One member of a scenario's API document, with its fields in the form."""
@@ -72,14 +70,6 @@ class ScenarioPart(Protocol):
 
     def veiled(self, typed: Any) -> tuple[Any, set[str]]:
         """A draft's value without its secrets, and the dotted names of those that it holds."""
-
-
-def parts_of(server: Server) -> list[ScenarioPart]:
-    return list(server.registries.setdefault(REGISTRY, []))
-
-
-def add_part(server: Server, part: ScenarioPart) -> None:
-    server.registries.setdefault(REGISTRY, []).append(part)
 
 
 Document = dict[str, Any]
@@ -122,7 +112,7 @@ def scenario_documents(session: Session, server: Server, scenarios: Sequence[Sce
     channels = shown_channels(session, scenarios, numbers)
     flow_ids = [scenario.call_flow_id for scenario in scenarios if scenario.call_flow_id]
     flows = {flow.id: flow.document for flow in session.scalars(select(CallFlow).where(CallFlow.id.in_(flow_ids)))}
-    parts = {part.name: part.show(session, ids) for part in parts_of(server)}
+    parts = {part.name: part.show(session, ids) for part in server.scenario_parts}
     documents: list[Document] = []
     for scenario in scenarios:
         own = numbers[scenario.id]

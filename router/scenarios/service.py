@@ -14,15 +14,7 @@ from sqlalchemy.orm import Session
 from router.accounts.audit import Actor, record
 from router.accounts.models import Project
 from router.scenarios.channels import static_sources, without_numbers
-from router.scenarios.documents import (
-    COLUMNS,
-    UPKEEP_COLUMNS,
-    Document,
-    editable,
-    parts_of,
-    read_scenario,
-    scenario_document,
-)
+from router.scenarios.documents import COLUMNS, UPKEEP_COLUMNS, Document, editable, read_scenario, scenario_document
 from router.scenarios.enable import Buying, connect, cost_of_enabling, lock_purse, stay_disabled
 from router.scenarios.flows import store_flow
 from router.scenarios.models import CallFlow, Scenario, ScenarioDraft, TrackingNumber
@@ -198,7 +190,7 @@ def _read(
     Raises:
         Refused: every field that cannot be used.
     """
-    sections = parts_of(server)
+    sections = server.scenario_parts
     names = [section.name for section in sections]
     own = {name: value for name, value in document.items() if name not in names}
     read, errors = read_scenario(session, server, project, scenario, own)
@@ -241,7 +233,7 @@ def _store(
     placed = {number: static.get(number) for number in document["numbers"]}
     place_numbers(session, server, scenario, placed, document["overflow"])
     secrets: Secrets = {}
-    for section in parts_of(server):
+    for section in server.scenario_parts:
         secrets |= section.save(session, project, scenario.id, sections[section.name], now)
     session.flush()
     if document["enabled"] and not scenario.enabled:
@@ -292,7 +284,7 @@ def duplicate_scenario(
     if original.call_flow_id is not None:
         flow = session.get_one(CallFlow, original.call_flow_id)
         store_flow(session, copy, flow.document["destinations"], now)
-    for part in parts_of(server):
+    for part in server.scenario_parts:
         part.copy(session, project, original.id, copy.id, now)
     _record(session, actor, now, "scenario.created", copy, enabled=False, copy_of=original.id)
     session.flush()

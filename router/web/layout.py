@@ -10,15 +10,13 @@ from flask import Flask, Response, current_app, g, request
 from flask_bootstrap import Bootstrap5
 from flask_wtf import CSRFProtect
 
-from router.server import Server, current_server
+from router.server import current_server
 from router.web.access import Audience, audience_of, audiences
 from router.web.filters import init_filters
 
-REGISTRY = "settings_sections"
-
 
 @dataclass(frozen=True)
-class Section:
+class Tab:
     """One tab of Settings. `path` is its page, which extends `settings.html`."""
 
     title: str
@@ -29,25 +27,20 @@ class Section:
 
 
 OWN = (
-    Section("Project", "/settings", 10),
-    Section("Tag", "/settings/tag", 25),
-    Section("People", "/settings/people", 30),
-    Section("API tokens", "/settings/tokens", 40, "owner"),
-    Section("Audit trail", "/settings/audit", 90, "admin"),
+    Tab("Project", "/settings", 10),
+    Tab("Tag", "/settings/tag", 25),
+    Tab("People", "/settings/people", 30),
+    Tab("API tokens", "/settings/tokens", 40, "owner"),
+    Tab("Audit trail", "/settings/audit", 90, "admin"),
 )
-
-
-def add_section(server: Server, section: Section) -> None:
-    server.registries.setdefault(REGISTRY, []).append(section)
 
 
 def settings_tabs() -> list[tuple[str, str, bool]]:
     """Title, path and whether it is open, of the sections that this person may see."""
-    added: list[Section] = current_server().registries.get(REGISTRY, [])
     project_id = g.project.id if g.get("project") else None
     return [
         (section.title, section.path, request.path == section.path)
-        for section in sorted((*OWN, *added), key=lambda one: one.order)
+        for section in sorted((*OWN, *current_server().settings_tabs), key=lambda one: one.order)
         if g.actor.may(section.role, project_id)
     ]
 

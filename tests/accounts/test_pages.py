@@ -11,7 +11,7 @@ from router.accounts.members import membership_of
 from router.accounts.models import ApiToken, AuditEntry, Membership, Person, Project
 from router.db import Database
 from router.server import Server
-from router.web.layout import Section, add_section
+from router.web.layout import Tab
 from tests.people import PASSWORD, PROJECT_VALUES, Cast, bearer, join, sign_in
 
 
@@ -203,7 +203,7 @@ def test_a_person_is_called_by_a_new_name(alice: FlaskClient) -> None:
 def test_other_floors_add_sections_and_people_see_those_of_their_role(
     client: FlaskClient, server: Server, cast: Cast
 ) -> None:
-    add_section(server, Section("Voices", "/settings/voices", 25))
+    server.settings_tabs.append(Tab("Voices", "/settings/voices", 25))
     alices = re.findall(r'<a href="(/settings[^"]*)"', sign_in(client, cast.alice).get("/settings/people").text)
     tabs = [
         "/settings",

@@ -151,7 +151,7 @@ def _server(life: Life) -> Server:
         data_dir=Path(life.data_dir), database_url=life.database_url, secret_key=SECRET, twilio_auth_token=SECRET
     )
     server = make_server(settings)
-    server.registries["shop"] = make_shop(life.carrier_url, life.patience, life.carrier_token)
+    server.shop = make_shop(life.carrier_url, life.patience, life.carrier_token)
     return server
 
 

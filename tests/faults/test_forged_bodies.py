@@ -62,7 +62,7 @@ ROUTES = {
 
 @pytest.fixture
 def furnished(server: Server, cast: Cast, database: Database) -> Cast:
-    server.registries["shop"] = FakeShop(["+12125550190", "+12125550191"])
+    server.shop = FakeShop(["+12125550190", "+12125550191"])
     furnish(database, cast)
     with database.writing() as session:
         post(session, cast.project.id, Post(1000, "top-up:fuzz", "olivia"), NOW)

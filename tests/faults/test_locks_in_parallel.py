@@ -31,7 +31,7 @@ MOMENT = 0.3
 @pytest.fixture
 def server(settings: Settings, database: Database) -> Server:
     server = Server(settings, database, KeyRing((SECRET,)), now=lambda: NOON)
-    server.registries["shop"] = FakeShop(list(FOR_SALE))
+    server.shop = FakeShop(list(FOR_SALE))
     return server
 
 

@@ -5,7 +5,7 @@ from sqlalchemy import select
 
 from router.accounts.models import Project
 from router.attribution.models import RefusedOrigin
-from router.attribution.tracking.crawlers import STAFF, counts_of
+from router.attribution.tracking.crawlers import STAFF
 from router.db import Database
 from router.server import Server
 from tests.pages import words_of
@@ -50,7 +50,7 @@ def test_what_the_project_chose_about_consent_is_said(client: FlaskClient, cast:
 def test_views_of_staff_stand_apart_from_crawlers(server: Server, client: FlaskClient, cast: Cast) -> None:
     assert "of your own people" not in sign_in(client, cast.alice).get("/settings/install").text
     for _ in range(12):
-        counts_of(server).count(cast.project.key, STAFF, server.now())
+        server.crawler_counts.count(cast.project.key, STAFF, server.now())
     page = words_of(sign_in(client, cast.alice).get("/settings/install"))
     assert "last 7 days: 0 page views got the page’s own number." in page
     assert "So did 12 page views of your own people." in page

@@ -27,7 +27,7 @@ SPRING: dict[str, Any] = {"title": "Spring", "numbers": [FIRST], "flow": {"desti
 @pytest.fixture
 def server(app: Flask) -> Server:
     server: Server = app.extensions["router"]
-    server.registries["shop"] = FakeShop(list(FOR_SALE))
+    server.shop = FakeShop(list(FOR_SALE))
     return server
 
 

@@ -20,7 +20,7 @@ PROJECT = "/api/v1/projects/{project_id}"
 @pytest.fixture
 def server(app: Flask) -> Server:
     server: Server = app.extensions["router"]
-    server.registries["shop"] = FakeShop(list(FOR_SALE))
+    server.shop = FakeShop(list(FOR_SALE))
     return server
 
 

@@ -28,7 +28,7 @@ FLOW = {"destinations": [{"to": LINE}]}
 
 @pytest.fixture(autouse=True)
 def shop(server: Server) -> FakeShop:
-    server.registries["shop"] = shop = FakeShop(list(FOR_SALE))
+    server.shop = shop = FakeShop(list(FOR_SALE))
     return shop
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from router.accounts.models import AuditEntry, Project
-from router.scenarios.documents import add_part, scenario_document
+from router.scenarios.documents import scenario_document
 from router.scenarios.models import CallFlow, Scenario
 from router.scenarios.numbers.inventory import free_numbers
 from router.scenarios.service import change_scenario, create_scenario, delete_scenario, find_scenario, switch_scenario
@@ -172,7 +172,7 @@ def test_r1_what_cannot_be_used_is_refused_with_its_field_and_nothing_is_stored(
 
 
 def test_every_error_is_named_at_once(server: Server, project: Project) -> None:
-    add_part(server, Notes())
+    server.scenario_parts.append(Notes())
     wrong = {
         "title": "",
         "numbers": ["junk", FIRST],
@@ -265,7 +265,7 @@ def test_another_projects_scenario_does_not_exist(server: Server, project: Proje
 def test_parts_of_upper_floors_are_stored_with_the_scenario_and_show_secrets_once(
     server: Server, project: Project
 ) -> None:
-    add_part(server, Notes())
+    server.scenario_parts.append(Notes())
     with server.database.writing() as session:
         scenario, secrets = create_scenario(
             session, server, project, ALICE, {"title": "Spring", "notes": {"to": "us"}}, NOON

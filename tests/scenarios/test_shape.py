@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from router.accounts.models import Project
 from router.integrations.settings import IntegrationsPart
-from router.scenarios.documents import add_part
 from router.scenarios.schema import parse_scenario
 from router.scenarios.service import create_scenario, delete_scenario, present_scenarios
 from router.server import Server
@@ -61,8 +60,8 @@ def test_every_document_can_be_read_or_each_bad_field_is_named(document: dict[st
 @given(documents)
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_is_sent_is_stored_or_refused(server: Server, project: Project, document: dict[str, Any]) -> None:
-    server.registries = {}
-    add_part(server, IntegrationsPart(server))
+    server.scenario_parts.clear()
+    server.scenario_parts.append(IntegrationsPart(server))
     with server.database.writing() as session, contextlib.suppress(Refused, Problem):
         create_scenario(session, server, project, ALICE, _storable(document), NOON)
     with server.database.writing() as session:

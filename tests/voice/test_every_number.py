@@ -34,7 +34,7 @@ class World:
 
     def __init__(self, server: Server) -> None:
         self.server, self.now = server, server.now() - timedelta(days=60)
-        self.shop = server.registries["shop"] = FakeShop([NUMBER])
+        self.shop = server.shop = FakeShop([NUMBER])
         with server.database.writing() as session:
             self.project = make_project(session, number_price_minor=100)
             post(session, self.project.id, Post(100, "top-up:1", "olivia"), self.now)

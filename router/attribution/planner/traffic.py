@@ -215,7 +215,6 @@ class _Maker:
 DAYS = timedelta(days=30)
 LIKELY = 0.5
 """The caller is taken to be the named visit if that was at least as probable."""
-PAST_CALLS = "past_calls"
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +227,7 @@ class PastCall:
     candidates: Sequence[tuple[int, float]]
 
 
-Calls = Callable[[Session, Scenario, datetime, datetime], Sequence[PastCall]]
+PastCalls = Callable[[Session, Scenario, datetime, datetime], Sequence[PastCall]]
 """(session, scenario, since, until) -> the calls of that time, oldest first."""
 
 
@@ -244,12 +243,7 @@ class History:
     drawn: int
     """Of the calls: those whose caller was drawn."""
     left_out: int
-    """Calls that no visit of it made."""
-
-
-def add_past_calls(server: Server, calls: Calls) -> None:
-    """The floor that knows calls tells those of a scenario."""
-    server.registries[PAST_CALLS] = calls
+    """PastCalls that no visit of it made."""
 
 
 def read_history(session: Session, server: Server, scenario: Scenario, now: datetime, most_visits: int) -> History:
@@ -269,8 +263,7 @@ def read_history(session: Session, server: Server, scenario: Scenario, now: date
     stays = [_stay(row, earlier.get(row.visit_id, []), since) for row in rows]
     places = {row.visit_id: place for place, row in enumerate(rows)}
     first_at = rows[0].at if rows else None
-    past: Calls | None = server.registries.get(PAST_CALLS)
-    made = past(session, scenario, first_at, now) if past and first_at else []
+    made = server.past_calls(session, scenario, first_at, now) if server.past_calls and first_at else []
     calls = list(_calls(made, places, Random(scenario.id), since))  # noqa: S311 - a draw, not a secret
     return History(
         traffic=Traffic(stays, calls, _taps(session, asked, places, since)),

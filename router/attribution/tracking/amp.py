@@ -13,7 +13,7 @@ import idna
 from flask import Blueprint, Response, jsonify, request
 from sqlalchemy.orm import Session
 
-from router.attribution.tracking.crawlers import RENDERED, counts_of, is_crawler, turned_away
+from router.attribution.tracking.crawlers import RENDERED, is_crawler, turned_away
 from router.attribution.tracking.page_views import PageNumber, view_page, with_project
 from router.attribution.tracking.projects import TagProject
 from router.attribution.tracking.regions import region_of
@@ -39,14 +39,14 @@ def number_for_amp(key: str) -> Response:
     server, now = current_server(), current_server().now()
     own_number = Problem(404, "There is no number for this page view: the page keeps its own.")
     if is_crawler(request.headers.get("User-Agent", "")) or RENDERED in request.headers:
-        counts_of(server).count(key, "user_agent", now)
+        server.crawler_counts.count(key, "user_agent", now)
         raise own_number
     address = client_address(request, server.settings.trusted_proxies)
     scenario, client = request.args.get("scenario", ""), request.args.get("client", "")
     if scenario and not SCENARIO.fullmatch(scenario):
         raise Problem(422, "scenario has to be a scenario's id.", "scenario")
     region = region_of(server, address)
-    if not server.registries["visit_rate"].allows(client_group(address)):
+    if not server.visit_rate.allows(client_group(address)):
         raise Problem(429, "Too many page views from one address; try again in a minute.")
     query: dict[str, Any] = {name: request.args.get(name) for name in ("page", "referrer")}
     posted = read_page_view(query)

@@ -212,8 +212,6 @@ WRITTEN_EVERY = timedelta(seconds=10)
 MOST_WAITING = 2_000
 """Different counts that wait to be written; more of them are no project's keys, and are lost."""
 
-REGISTRY = "crawler_counts"
-
 
 @dataclass(frozen=True, slots=True)
 class Seen:
@@ -257,18 +255,13 @@ class CrawlerCounts:
                 self._waiting += waiting
 
 
-def counts_of(server: Server) -> CrawlerCounts:
-    counts: CrawlerCounts = server.registries[REGISTRY]
-    return counts
-
-
 def turned_away(server: Server, project: TagProject, address: str, now: datetime, *, is_known: bool) -> bool:
     """Counts a page view that begins no visit: of the project's staff, or of a crawler.
 
     Args:
         is_known: a visitor whom we know, who is always welcome, and speaks for his address.
     """
-    agent, crowds = request.headers.get("User-Agent", ""), crowds_of(server)
+    agent, crowds = request.headers.get("User-Agent", ""), server.crowds
     if is_staff(project.staff, address):
         kind = STAFF
     elif project.ignore_automation and is_automated(agent, request.headers.get("Sec-CH-UA", "")):
@@ -280,18 +273,13 @@ def turned_away(server: Server, project: TagProject, address: str, now: datetime
         return False
     else:
         kind = "behaviour"
-    counts_of(server).count(project.key, kind, now)
+    server.crawler_counts.count(project.key, kind, now)
     return True
-
-
-def crowds_of(server: Server) -> Crowds:
-    crowds: Crowds = server.registries["crowds"]
-    return crowds
 
 
 def write_counts(server: Server) -> None:
     """Writes now what this process has counted: before it is shown, and when the process ends."""
-    counts_of(server).write(server.database, server.now())
+    server.crawler_counts.write(server.database, server.now())
 
 
 def _add(session: Session, waiting: Mapping[Seen, int]) -> None:

@@ -9,16 +9,7 @@ from flask import Blueprint, Response, g, request
 from sqlalchemy.orm import Session
 
 from router.attribution.tag.serve import HOLD_SECONDS
-from router.attribution.tracking.crawlers import REGISTRY as COUNTS
-from router.attribution.tracking.crawlers import (
-    RENDERED,
-    CrawlerCounts,
-    Crowds,
-    counts_of,
-    crowds_of,
-    is_crawler,
-    turned_away,
-)
+from router.attribution.tracking.crawlers import RENDERED, CrawlerCounts, Crowds, is_crawler, turned_away
 from router.attribution.tracking.page_views import (
     PageNumber,
     PageNumbers,
@@ -69,11 +60,11 @@ HEARTBEATS_OF_A_VISIT = "120/minute"
 
 
 def make_limits(server: Server) -> None:
-    server.registries["sign_rate"] = RateLimit(HEARTBEATS_OF_A_VISIT)
-    server.registries["visit_rate"] = RateLimit(server.settings.visit_rate)
-    server.registries["refused_origin_rate"] = RateLimit("1/minute")
-    server.registries["crowds"] = Crowds(server.settings.crawl_rate)
-    server.registries[COUNTS] = CrawlerCounts()
+    server.heartbeat_rate = RateLimit(HEARTBEATS_OF_A_VISIT)
+    server.visit_rate = RateLimit(server.settings.visit_rate)
+    server.refused_origin_rate = RateLimit("1/minute")
+    server.crowds = Crowds(server.settings.crawl_rate)
+    server.crawler_counts = CrawlerCounts()
 
 
 @hooks.post("/<key>/visits", provide_automatic_options=False)
@@ -82,10 +73,10 @@ def post_page_view(key: str) -> Response:
     server = current_server()
     now = server.now()
     if is_crawler(request.headers.get("User-Agent", "")) or RENDERED in request.headers:
-        counts_of(server).count(key, "user_agent", now)
+        server.crawler_counts.count(key, "user_agent", now)
         return _answer(None)
     address = _client(server)
-    if not server.registries["visit_rate"].allows(client_group(address)):
+    if not server.visit_rate.allows(client_group(address)):
         raise Problem(429, "Too many page views from one address; try again in a minute.")
     body = read_json(request)
     view = read_page_view(body, address, region_of(server, address))
@@ -154,7 +145,7 @@ def post_heartbeat(key: str, token: str) -> Response:
     project, shown = with_project(server.database, key, work)
     if shown is None:
         raise Problem(404, NO_VISIT)
-    crowds_of(server).shows_life(project.key, _client(server), server.now())
+    server.crowds.shows_life(project.key, _client(server), server.now())
     if body.get("consent") == "full":
         g.visitor_to_keep = shown.visit.visitor
     if not shown.numbers and not shown.withdrawn:
@@ -182,12 +173,12 @@ def post_tap(key: str, token: str) -> Response:
     with server.database.writing() as session:
         project, visit_id = _ping(server, session, key, token, Heartbeat(), left=False)
         record_tap(session, project.id, visit_id, read_tapped(body), server.now())
-    crowds_of(server).shows_life(project.key, _client(server), server.now())
+    server.crowds.shows_life(project.key, _client(server), server.now())
     return _answer(None)
 
 
 def _limit_heartbeats(server: Server, token: str) -> None:
-    if not server.registries["sign_rate"].allows(token[:64]):
+    if not server.heartbeat_rate.allows(token[:64]):
         raise Problem(429, "Too many signs of one visit; try again in a minute.")
 
 
@@ -218,7 +209,7 @@ def preflight(key: str, token: str = "", sign: str = "") -> Response:
 def write_crawler_counts(response: Response) -> Response:
     """Once the answer has gone out: no page waits for it."""
     server = current_server()
-    if (counts := counts_of(server)).due(server.now()):
+    if (counts := server.crawler_counts).due(server.now()):
         response.call_on_close(lambda: counts.write(server.database, server.now()))
     return response
 

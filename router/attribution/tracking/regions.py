@@ -11,7 +11,6 @@ import structlog
 from router.config import SettingsError
 from router.server import Server
 
-REGISTRY = "regions"
 COUNTRY, PART = re.compile("[A-Z]{2}"), re.compile("[A-Z0-9]{1,3}")
 
 log = structlog.get_logger(__name__)
@@ -89,7 +88,7 @@ def open_regions(server: Server) -> None:
     if path is None:
         return
     try:
-        server.registries[REGISTRY] = Regions(path)
+        server.regions = Regions(path)
     except (OSError, ValueError, maxminddb.InvalidDatabaseError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise SettingsError(f"ROUTER_GEOIP: cannot read {path}: {reason}") from None
@@ -97,5 +96,4 @@ def open_regions(server: Server) -> None:
 
 def region_of(server: Server, address: str) -> str:
     """Empty where no file was named."""
-    regions: Regions | None = server.registries.get(REGISTRY)
-    return regions.region_of(address) if regions else ""
+    return server.regions.region_of(address) if server.regions else ""

@@ -65,7 +65,7 @@ def refuse_origin(server: Server, project_id: int, origin: str, now: datetime) -
     Raises:
         Problem: 403, always; the origin is remembered at most once a minute.
     """
-    if host_and_port(origin) and server.registries["refused_origin_rate"].allows(f"{project_id} {origin}"):
+    if host_and_port(origin) and server.refused_origin_rate.allows(f"{project_id} {origin}"):
         with server.database.writing() as session:
             remember_refused(session, project_id, origin, now)
     raise Problem(403, "Pages of this site may not ask for numbers; an admin can allow it in the project's settings.")

@@ -12,7 +12,6 @@ from router.accounts.models import LedgerEntry, Project
 from router.attribution.models import PoolNumber, UpkeepRun
 from router.attribution.upkeep.rules import Decision, Limits, PoolNumberFacts, decide
 from router.scenarios.billing.paid_time import QUIET
-from router.scenarios.billing.rent import CALLS
 from router.scenarios.models import OPEN, NumberBatch, NumberOrder, Scenario, TrackingNumber
 from router.scenarios.numbers.release import active_numbers
 from router.server import Server
@@ -101,9 +100,7 @@ def _held(session: Session, scenario: Scenario, now: datetime) -> set[int]:
 
 
 def _called(session: Session, server: Server, ids: list[int], since: datetime) -> set[int]:
-    calls = server.registries.get(CALLS)
-    found: set[int] = calls(session, ids, since) if calls else set()
-    return found
+    return server.numbers_called(session, ids, since) if server.numbers_called else set()
 
 
 def _being_bought(session: Session, scenario_id: int) -> int:

@@ -25,14 +25,8 @@ STAGES = (("over", GRACE), ("ending", timedelta(days=6)), ("midway", GRACE / 2),
 """From which age on a group is in which stage, the last one first."""
 RELEASED_AT_ONCE = 10
 ACTOR = "server"
-CALLS = "number_calls"
-Calls = Callable[[Session, Iterable[int], datetime], set[int]]
+NumbersCalled = Callable[[Session, Iterable[int], datetime], set[int]]
 """(session, number ids, since) -> those that were called since."""
-
-
-def add_calls(server: Server, calls: Calls) -> None:
-    """The floor that knows calls tells which numbers were called."""
-    server.registries[CALLS] = calls
 
 
 def unpaid(now: datetime) -> tuple[ColumnElement[bool], ...]:
@@ -133,8 +127,7 @@ def _nobody_needs(project_id: int, now: datetime) -> Select[int, int | None]:
 
 
 def _without_callers_and_visitors(session: Session, server: Server, ids: list[int], now: datetime) -> list[int]:
-    calls: Calls | None = server.registries.get(CALLS)
-    called = calls(session, ids, now - QUIET) if calls else set()
+    called = server.numbers_called(session, ids, now - QUIET) if server.numbers_called else set()
     return [one for one in ids if one not in called | active_numbers(session, server, ids, now)]
 
 

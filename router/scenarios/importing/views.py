@@ -28,7 +28,7 @@ from router.scenarios.models import OldSettingsFile
 from router.server import Server, current_server
 from router.web.access import Audience, current_actor, current_project, guard
 from router.web.errors import Problem, Refused
-from router.web.layout import Section, add_section
+from router.web.layout import Tab
 
 PATH = "/settings/old-settings"
 MOST_BYTES = 384 * 1024
@@ -40,7 +40,7 @@ Page = str | tuple[str, int] | Response
 
 
 def add_old_settings_section(server: Server) -> None:
-    add_section(server, Section("Bring over", PATH, 60, "admin"))
+    server.settings_tabs.append(Tab("Bring over", PATH, 60, "admin"))
 
 
 @old_settings_pages.url_value_preprocessor

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
 from router.scenarios.channels import static_sources
-from router.scenarios.documents import Document, editable, parts_of, read_scenario, stored_members
+from router.scenarios.documents import Document, editable, read_scenario, stored_members
 from router.scenarios.flows import tracking_among
 from router.scenarios.models import CallFlow, Scenario, TrackingNumber
 from router.scenarios.numbers.orders import taken_numbers
@@ -182,7 +182,7 @@ def read_document(
     session: Session, server: Server, project: Project, scenario_id: int | None, document: Mapping[str, Any]
 ) -> Linted:
     """Of a document in the API's form; what cannot be read of it is left out."""
-    sections = {part.name for part in parts_of(server)}
+    sections = {part.name for part in server.scenario_parts}
     scenario = session.get(Scenario, scenario_id) if scenario_id else None
     own = {name: value for name, value in editable(dict(document)).items() if name not in sections}
     read, _ = read_scenario(session, server, project, scenario, own)
@@ -208,7 +208,7 @@ def read_stored(session: Session, server: Server, project: Project, scenario_ids
     documents = {scenario.id: stored_members(scenario) for scenario in scenarios}
     counts = _number_counts(session, scenario_ids)
     flows = _destinations(session, [scenario.call_flow_id for scenario in scenarios if scenario.call_flow_id])
-    shown = {part.name: part.show(session, scenario_ids) for part in parts_of(server)}.get(INTEGRATIONS, {})
+    shown = {part.name: part.show(session, scenario_ids) for part in server.scenario_parts}.get(INTEGRATIONS, {})
     around = _surroundings(
         session,
         project,
@@ -292,6 +292,6 @@ def _surroundings(
 
 def _is_told(server: Server, integrations: Any) -> bool:
     """Where no floor above has integrations, nobody misses them."""
-    if not any(part.name == INTEGRATIONS for part in parts_of(server)):
+    if not any(part.name == INTEGRATIONS for part in server.scenario_parts):
         return True
     return isinstance(integrations, Mapping) and any(integrations.values())

@@ -222,17 +222,11 @@ RULES: tuple[Callable[[Linted], Found], ...] = (
 )
 
 
-__all__ = ["Finding", "LintRule", "Linted", "add_lint_rule", "lint", "lint_stored"]
-
-REGISTRY = "lint_rules"
+__all__ = ["Finding", "LintRule", "Linted", "lint", "lint_stored"]
 
 LintRule = Callable[[Session, Sequence[Linted]], Mapping[int, Iterable[Finding]]]
 """A rule of an upper floor: it gets all scenarios at once and answers its findings by `scenario_id` (0: one that is not stored).
 Tables use it too: the number of its statements may not depend on how many scenarios there are."""
-
-
-def add_lint_rule(server: Server, rule: LintRule) -> None:
-    server.registries.setdefault(REGISTRY, []).append(rule)
 
 
 def lint(
@@ -256,8 +250,7 @@ def lint_stored(
 
 def _findings(session: Session, server: Server, linted: Sequence[Linted]) -> dict[int, list[Finding]]:
     found = {one.scenario_id: [finding for rule in RULES for finding in rule(one)] for one in linted}
-    rules: list[LintRule] = server.registries.get(REGISTRY, [])
-    for rule in rules:
+    for rule in server.lint_rules:
         for scenario_id, findings in rule(session, linted).items():
             found[scenario_id] += findings
     return found

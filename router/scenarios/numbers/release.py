@@ -18,8 +18,7 @@ from router.scenarios.signals import numbers_changed
 from router.server import Server
 from router.web.errors import Problem
 
-ACTIVITY = "number_activity"
-Activity = Callable[[Session, Iterable[int], datetime], set[int]]
+NumbersShown = Callable[[Session, Iterable[int], datetime], set[int]]
 """(session, number ids, now) -> those that a visitor sees on his page now."""
 
 AT_ONCE = 8
@@ -40,14 +39,8 @@ RELEASES = Jobs(
 )
 
 
-def add_activity(server: Server, activity: Activity) -> None:
-    """The floor that knows visitors tells which numbers they see."""
-    server.registries[ACTIVITY] = activity
-
-
 def active_numbers(session: Session, server: Server, number_ids: Iterable[int], now: datetime) -> set[int]:
-    activity: Activity | None = server.registries.get(ACTIVITY)
-    return activity(session, number_ids, now) if activity else set()
+    return server.numbers_shown(session, number_ids, now) if server.numbers_shown else set()
 
 
 def begin_release(

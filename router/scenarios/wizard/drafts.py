@@ -16,7 +16,7 @@ from router.db import insert_new
 from router.lib.crypto import KeyRing, SealBroken
 from router.lib.formats import parse_int
 from router.lib.phones import BadPhone, read_phone
-from router.scenarios.documents import parts_of, scenario_document
+from router.scenarios.documents import scenario_document
 from router.scenarios.lint.rules import Finding, lint
 from router.scenarios.models import Scenario, ScenarioDraft, TrackingNumber
 from router.scenarios.numbers.inventory import add_numbers
@@ -212,7 +212,7 @@ def _open(
 
 def stored_values(server: Server, project: Project, stored: dict[str, Any]) -> Values:
     """What the steps show of a stored document. Numbers are searched in the project's country, if no other was named."""
-    values = values_of_document(stored, parts_of(server), project.currency)
+    values = values_of_document(stored, server.scenario_parts, project.currency)
     to_buy = values["numbers"]["to_buy"]
     to_buy["country"] = to_buy["country"] or project.country
     return values
@@ -238,7 +238,7 @@ def keep_stored(
 
 def _keep(editor: Editor, draft: ScenarioDraft, server: Server, step: Step, form: FormData) -> Editor:
     values = editor.values
-    values[step.name] = read_step(step.name, form, parts_of(server), values[step.name])
+    values[step.name] = read_step(step.name, form, server.scenario_parts, values[step.name])
     values["title"] = form.get("title", "")
     if editor.scenario is not None:
         values.setdefault("base", editor.stored["numbers"])
@@ -263,7 +263,7 @@ def save(
         Problem: 409 when somebody else changed the scenario since `version`.
     """
     project, values, now = editor.project, editor.values, server.now()
-    document, errors = document_of_values(values, parts_of(server), project.currency)
+    document, errors = document_of_values(values, server.scenario_parts, project.currency)
     own = _add_own_numbers(session, project, actor, values["numbers"]["own"], now, errors)
     document["numbers"] += [number for number in own if number not in document["numbers"]]
 

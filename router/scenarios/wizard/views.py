@@ -13,7 +13,7 @@ from router.accounts.ledger import price_of
 from router.accounts.sessions import require_person
 from router.lib.formats import parse_int
 from router.lib.phones import international
-from router.scenarios.documents import numbers_by_scenario, parts_of, scenario_document
+from router.scenarios.documents import numbers_by_scenario, scenario_document
 from router.scenarios.enable import Buying, buying_of, enabling_of, searching
 from router.scenarios.models import Scenario
 from router.scenarios.numbers.orders import taken_numbers
@@ -276,7 +276,9 @@ def _channels(session: Session, editor: Editor) -> dict[str, Any]:
 
 def _integrations(session: Session, editor: Editor) -> dict[str, Any]:
     typed = editor.values["integrations"]["parts"]
-    parts = [(part, *part.veiled(typed.get(part.name))) for part in parts_of(current_server()) if part.form_template]
+    parts = [
+        (part, *part.veiled(typed.get(part.name))) for part in current_server().scenario_parts if part.form_template
+    ]
     return {"parts": parts}
 
 
@@ -332,7 +334,7 @@ def _review(scenario_id: int, refusal: str = "") -> str:
         document = scenario_document(session, server, scenario)
         under_way = buying_of(session, scenario)
         gone = taken_numbers(session, enabling.to_buy)
-    forms = ScenarioForms(values_of_document(document, parts_of(server), project.currency))
+    forms = ScenarioForms(values_of_document(document, server.scenario_parts, project.currency))
     country = str(scenario.to_buy.get("country") or project.country)
     market = look_around(server, country) if enabling.total else None
     return render_template(

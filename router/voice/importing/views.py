@@ -20,7 +20,7 @@ from router.voice.importing.reading import project_numbers, read_call_log
 from router.voice.importing.times import ORDERS
 from router.voice.models import CallLogFile
 from router.web.access import Audience, current_actor, current_project, guard
-from router.web.layout import Section, add_section
+from router.web.layout import Tab
 
 PATH = "/settings/call-history"
 MOST_BYTES = 4 * 1024 * 1024
@@ -38,7 +38,7 @@ Page = str | tuple[str, int] | Response
 
 
 def add_call_log_section(server: Server) -> None:
-    add_section(server, Section("Call history", PATH, 61, "admin"))
+    server.settings_tabs.append(Tab("Call history", PATH, 61, "admin"))
 
 
 @call_log_pages.url_value_preprocessor

@@ -17,7 +17,7 @@ from router import gunicorn_config
 from router.accounts.models import Project
 from router.app import create_app
 from router.attribution.models import CrawlerDay, Lease, Visit
-from router.attribution.tracking.crawlers import counts_of, crawler_views, is_automated, is_crawler, write_counts
+from router.attribution.tracking.crawlers import crawler_views, is_automated, is_crawler, write_counts
 from router.db import Database
 from router.server import Server
 from tests.attribution.asking import SITE, view
@@ -219,7 +219,7 @@ def test_counts_are_written_after_an_answer_but_not_more_often_than_every_ten_se
 def test_what_the_database_cannot_take_waits_and_a_worker_that_ends_writes_it(
     shop: Server, app: Any, client: FlaskClient, clock: Any
 ) -> None:
-    counts_of(shop).count("k-shop", "behaviour", NOON)
+    shop.crawler_counts.count("k-shop", "behaviour", NOON)
     with shop.database.writing() as session:
         session.connection().exec_driver_sql("ALTER TABLE crawler_day RENAME TO gone")
     write_counts(shop)
@@ -241,7 +241,7 @@ def test_admins_and_programs_see_how_many(server: Server, client: FlaskClient, c
         ):
             session.add(CrawlerDay(project_id=cast.project.id, day=day, kind=kind, views=views))
         session.add(CrawlerDay(project_id=cast.other_project.id, day="2026-11-20", kind="user_agent", views=9))
-    counts_of(server).count(cast.project.key, "user_agent", NOON)
+    server.crawler_counts.count(cast.project.key, "user_agent", NOON)
     page = sign_in(client, cast.alice).get("/settings/install").text
     assert "Crawlers, last 7 days: 317 page views got" in page
     address, alice = f"/api/v1/projects/{cast.project.id}/crawlers", bearer(cast.alice_token)

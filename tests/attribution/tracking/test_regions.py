@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from router.app import create_app
 from router.attribution.models import Visit
-from router.attribution.tracking.regions import REGISTRY, Regions
+from router.attribution.tracking.regions import Regions
 from router.config import Settings, SettingsError
 from tests.world import make_project, make_scenario
 
@@ -112,7 +112,7 @@ def test_a_file_that_cannot_be_read_stops_the_start_and_names_the_setting(
 def located(settings: Settings, tmp_path: Path) -> Iterator[Flask]:
     app = create_app(settings.model_copy(update={"geoip": write(tmp_path / "geo.mmdb", CITY)}))
     yield app
-    app.extensions["router"].registries[REGISTRY].close()
+    app.extensions["router"].regions.close()
     app.extensions["router"].database.dispose()
 
 

@@ -34,7 +34,7 @@ LATER = MIDNIGHT + timedelta(hours=2)
 @pytest.fixture
 def shop(server: Server) -> FakeShop:
     shop = FakeShop(list(FOR_SALE))
-    server.registries["shop"] = shop
+    server.shop = shop
     return shop
 
 

@@ -22,7 +22,7 @@ from tests.scenarios.shop import FakeShop
 def server(server: Server) -> Iterator[Server]:
     """At two in the night of the project, with numbers for sale."""
     server.now = lambda: LATER
-    server.registries["shop"] = FakeShop(list(FOR_SALE))
+    server.shop = FakeShop(list(FOR_SALE))
     return server
 
 

@@ -269,7 +269,7 @@ class Shop:
 
 def test_the_carriers_own_price_is_asked_by_the_worker_and_remembered(server: Server, cast: Cast) -> None:
     shop = Shop()
-    server.registries["shop"] = shop
+    server.shop = shop
     shop.answers["US"] = TryLater("busy")
 
     def ask(now: object, expected: int) -> tuple[CarrierPrice | None, str]:

@@ -9,10 +9,9 @@ from sqlalchemy import select
 from router.accounts.ledger import BalanceTooLow, Post, charge_all
 from router.accounts.models import LedgerEntry, Mail, Project
 from router.db import Database
-from router.scenarios.billing.rent import add_calls, renew_due, renew_some
+from router.scenarios.billing.rent import renew_due, renew_some
 from router.scenarios.models import Scenario, TrackingNumber
 from router.scenarios.numbers.inventory import place_numbers
-from router.scenarios.numbers.release import add_activity
 from router.scenarios.service import create_scenario
 from router.server import Server
 from tests.scenarios.making import ALICE, FIRST, LINE, NOON, SECOND, THIRD, make_project, number
@@ -189,8 +188,10 @@ def test_r4_after_grace_only_dynamic_numbers_without_a_call_in_30_days_are_given
         source = {"source": "google", "medium": "", "campaign": ""}
         place_numbers(session, server, scenario, {quiet: None, static: source})
         ids = {e164: number(session, e164).id for e164 in (lately, seen)}
-    add_calls(server, lambda session, asked, since: {ids[lately]} & set(asked))  # a worker's turn ahead of the column
-    add_activity(server, lambda session, asked, now: {ids[seen]} & set(asked))
+    server.numbers_called = lambda session, asked, since: (
+        {ids[lately]} & set(asked)
+    )  # a worker's turn ahead of the column
+    server.numbers_shown = lambda session, asked, now: {ids[seen]} & set(asked)
     renew_due(server, NOON + WEEK - SECOND_LATE)
     with server.database.reading() as session:
         assert not session.scalars(select(TrackingNumber).where(TrackingNumber.releasing_at.is_not(None))).all()
@@ -212,8 +213,8 @@ def test_r4_numbers_that_are_seen_or_called_just_now_keep_no_others_waiting(serv
     with server.database.reading() as session:
         ids = [number(session, e164).id for e164 in e164s]
     busy = {*ids[:12], *ids[13:23]}
-    add_calls(server, lambda session, asked, since: {one for one in asked if one in busy and one % 2})
-    add_activity(server, lambda session, asked, now: busy & set(asked))
+    server.numbers_called = lambda session, asked, since: {one for one in asked if one in busy and one % 2}
+    server.numbers_shown = lambda session, asked, now: busy & set(asked)
     renew_due(server, NOON + WEEK)
     with server.database.reading() as session:
         leaving = (

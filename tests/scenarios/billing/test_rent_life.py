@@ -63,7 +63,7 @@ class RentLife(RuleBasedStateMachine):
         shutil.copy(self.template, self.folder / "router.db")
         self.database = Database(f"sqlite:///{self.folder}/router.db", pool_size=2)
         self.server = Server(Settings(data_dir=self.folder, secret_key=SECRET), self.database, KeyRing((SECRET,)))
-        self.shop = self.server.registries["shop"] = FakeShop(list(STOCK))
+        self.shop = self.server.shop = FakeShop(list(STOCK))
         self.now = NOON
         self.reasons = itertools.count()
         self.commits_left: int | None = None

@@ -9,8 +9,8 @@ from sqlalchemy import event, select
 from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
-from router.scenarios.documents import add_part, scenario_document
-from router.scenarios.lint.rules import Finding, Linted, add_lint_rule, lint, lint_stored
+from router.scenarios.documents import scenario_document
+from router.scenarios.lint.rules import Finding, Linted, lint, lint_stored
 from router.scenarios.models import Scenario
 from router.scenarios.service import create_scenario
 from router.server import Server
@@ -54,7 +54,7 @@ class Integrations:
 
 @pytest.fixture(autouse=True)
 def _integrations(server: Server) -> None:
-    add_part(server, Integrations())
+    server.scenario_parts.append(Integrations())
 
 
 def linted(server: Server, project: Project, scenario_id: int | None = None, **document: Any) -> list[Finding]:
@@ -236,7 +236,7 @@ def test_r2_a_rule_of_a_floor_above_is_asked_once_for_all(server: Server, projec
         asked.append([one.scenario_id for one in scenarios])
         return {one.scenario_id: [small] for one in scenarios if one.dynamic < 2}
 
-    add_lint_rule(server, rule)
+    server.lint_rules.append(rule)
     ids = [create(server, project), create(server, project, numbers=[SECOND, THIRD], tagging={})]
     with server.database.reading() as session:
         assert lint_stored(session, server, project, ids) == {ids[0]: [small], ids[1]: []}

@@ -17,7 +17,7 @@ from tests.scenarios.shop import FakeShop
 @pytest.fixture
 def shop(server: Server) -> FakeShop:
     shop = FakeShop([ONE, TWO, THREE, FOUR])
-    server.registries["shop"] = shop
+    server.shop = shop
     return shop
 
 

@@ -32,7 +32,7 @@ def server(app: Any) -> Server:
 @pytest.fixture
 def shop(server: Server) -> FakeShop:
     shop = FakeShop(list(STOCK))
-    server.registries["shop"] = shop
+    server.shop = shop
     return shop
 
 

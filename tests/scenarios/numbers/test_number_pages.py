@@ -36,7 +36,7 @@ def server(app: Flask) -> Server:
 @pytest.fixture
 def shop(server: Server) -> FakeShop:
     shop = FakeShop([SOLD, "+12015550124"])
-    server.registries["shop"] = shop
+    server.shop = shop
     return shop
 
 

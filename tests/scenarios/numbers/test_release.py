@@ -12,7 +12,7 @@ from router.db import Database
 from router.scenarios.models import Scenario, TrackingNumber
 from router.scenarios.numbers.inventory import add_number, place_numbers
 from router.scenarios.numbers.purchase import buy_now
-from router.scenarios.numbers.release import add_activity, advance_releases, begin_release
+from router.scenarios.numbers.release import advance_releases, begin_release
 from router.scenarios.service import create_scenario
 from router.server import Server
 from router.voice.routing import find_route
@@ -25,7 +25,7 @@ from tests.scenarios.shop import FakeShop
 @pytest.fixture
 def shop(server: Server) -> FakeShop:
     shop = FakeShop([FIRST, SECOND])
-    server.registries["shop"] = shop
+    server.shop = shop
     return shop
 
 
@@ -113,7 +113,7 @@ def test_r5_one_that_the_carrier_took_back_without_an_answer_is_released_by_the_
 def test_r6_a_number_that_a_visitor_sees_waits_for_him_but_not_for_ever(
     server: Server, project: Project, shop: FakeShop
 ) -> None:
-    add_activity(server, lambda session, ids, now: set(ids))
+    server.numbers_shown = lambda session, ids, now: set(ids)
     begin(server, project)
     for hour in range(24):
         assert advance_releases(server, NOON + timedelta(hours=hour)) == 0

@@ -29,7 +29,7 @@ ONE, TWO, OWN = "+12015550101", "+12015550102", "+12015550103"
 @pytest.fixture
 def carrier(server: Server, tmp_path: Path) -> Iterator[Carrier]:
     with running_carrier(tmp_path) as running:
-        server.registries["shop"] = running.shop
+        server.shop = running.shop
         yield running
 
 

@@ -80,7 +80,7 @@ def test_r4_too_little_money_is_said_and_connect_is_not_offered(
 def test_r4_connect_shows_the_carriers_own_price_beside_ours(
     alice: FlaskClient, server: Server, cast: Cast, database: Database, price: int, ours: str
 ) -> None:
-    server.registries["shop"] = FakeShop([CHOSEN])
+    server.shop = FakeShop([CHOSEN])
     with database.writing() as session:
         session.get_one(Project, cast.project.id).number_price_minor = price
     page = alice.get(f"{make(server, cast, to_buy={'numbers': [CHOSEN], 'count': 0, 'country': 'US'})}/review").text
@@ -155,7 +155,7 @@ def test_r2_buying_forty_numbers_shows_how_far_it_is_and_what_failed(
 ) -> None:
     """One is sold without an answer; three are sold to somebody else after they were found, and there are no others."""
     stock = [f"+1212555{index:04}" for index in range(100, 140)]
-    shop = server.registries["shop"] = FakeShop(stock.copy())
+    shop = server.shop = FakeShop(stock.copy())
     path = make(server, cast, numbers=[], to_buy={"numbers": [], "count": 40, "country": "US"})
     top_up(database, cast, 40 * 150)
     shop.fail("buy", OutcomeUnknown("No answer."), done=True)

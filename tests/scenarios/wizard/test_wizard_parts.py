@@ -11,7 +11,6 @@ from flask.testing import FlaskClient
 from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
-from router.scenarios.documents import add_part
 from router.server import Server
 from router.web.errors import Problem
 from tests.people import Cast, sign_in
@@ -63,7 +62,7 @@ def test_parts_of_upper_floors_are_in_the_wizard_and_their_secrets_are_shown_onc
 ) -> None:
     added = jinja2.DictLoader({"scenarios/_test_notes.html": '<input name="notes.text" value="{{ value.text }}">'})
     app.jinja_loader = jinja2.ChoiceLoader([added, app.jinja_loader])  # type: ignore[assignment, list-item]  # Flask's own is one
-    add_part(server, Notes())
+    server.scenario_parts.append(Notes())
     base = begin(alice)
     for step in ("numbers", "forwarding", "tagging", "channels"):
         alice.post(f"{base}/{step}", data={"title": "Spring", "do": "continue"})

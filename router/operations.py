@@ -1,8 +1,7 @@
-"""For balancers, operators and alarms: can this process take calls, is everything ready, and how busy is it.
+"""For balancers, operators and alarms: whether this process can take calls, whether everything is ready, how busy it is, and its logs.
 
-Counters for /metrics, summed over all web processes when PROMETHEUS_MULTIPROC_DIR is set (`router serve` sets it).
-
-Logs are JSON lines on standard error. Each line of a request carries its call's id; phone numbers are masked, secrets never appear."""
+Counters for /metrics are summed over all web processes when PROMETHEUS_MULTIPROC_DIR is set (`router serve` sets it). Logs are JSON lines
+on standard error: each line of a request carries its call's id, phone numbers are masked, secrets never appear."""
 
 import logging
 import os
@@ -19,7 +18,6 @@ from prometheus_client import REGISTRY as OWN_PROCESS
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, multiprocess
 from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session
 from structlog.typing import Processor
 
 from router.accounts.models import KEY_FACT, fits_key, read_fact, remember_fact
@@ -43,7 +41,7 @@ SECONDS = Histogram(
 
 
 def render(extra: dict[str, float]) -> bytes:
-    """The text format: all processes' counters, and gauges that the caller read from the database."""
+    """The text format: the counters of all processes, and gauges that the caller read from the database."""
     registry = OWN_PROCESS
     if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         registry = CollectorRegistry()
@@ -74,10 +72,20 @@ def ready() -> tuple[Response, int]:
         database = "reachable"
     except SQLAlchemyError:
         state, database = "unknown", "unreachable"
+    worker = "unknown"
+    if state == "current":
+        with server.database.reading() as session:
+            seen = read_fact(session, HEARTBEAT)
+        if seen is None:
+            worker = "never seen: start router worker"
+        elif server.now() - datetime.fromisoformat(seen) < WORKER_SILENT:
+            worker = "running"
+        else:
+            worker = f"silent since {seen}"
     report = {
         "database": database,
         "schema": state if state != "old" else "old: run router migrate",
-        "worker": _worker(server, server.now()) if state == "current" else "unknown",
+        "worker": worker,
         "key": "fits" if key_fits(server) else "another: check ROUTER_SECRET_KEY",
     }
     good = report["schema"] == "current" and report["worker"] == "running" and report["key"] == "fits"
@@ -87,10 +95,20 @@ def ready() -> tuple[Response, int]:
 @operations.get("/metrics")
 def show_metrics() -> Response:
     """Summed over all web processes. For the machine itself, or with an operator's token."""
-    if not _may_see_metrics():
-        raise Problem(403, "Metrics are for this machine itself, or for an operator's token.")
-    with current_server().database.reading() as session:
-        gauges = _gauges(session, current_server().now())
+    server = current_server()
+    now = server.now()
+    with server.database.reading() as session:
+        if not within(client_address(request, server.settings.trusted_proxies), LOOPBACK):
+            token = find_token(session, request.headers.get("Authorization", ""))
+            if token is None or token.project_id is not None:  # an operator's token is of no project
+                raise Problem(403, "Metrics are for this machine itself, or for an operator's token.")
+        states = session.execute(select(Delivery.state, func.count().label("amount")).group_by(Delivery.state))
+        gauges = {f'router_deliveries{{state="{row.state}"}}': float(row.amount) for row in states}
+        due = select(func.min(Delivery.next_at)).where(Delivery.state == "pending", Delivery.next_at <= now)
+        oldest = session.scalar(due)
+        gauges["router_oldest_due_delivery_seconds"] = (now - oldest).total_seconds() if oldest else 0.0
+        in_progress = select(func.count()).select_from(Call).where(Call.ended_at.is_(None))
+        gauges["router_calls_in_progress"] = float(session.scalar(in_progress) or 0)
     return Response(render(gauges), mimetype="text/plain; version=0.0.4")
 
 
@@ -113,59 +131,21 @@ def init_operations(app: Flask, server: Server) -> None:
 
 
 def key_fits(server: Server) -> bool:
-    """Whether this process has the key whose fingerprint stands in the database; the first process writes it, a rotation renews it.
-
-    A database that cannot be asked is no reason to refuse; the answer of one that can is kept.
-    """
+    """Whether this process has the key whose fingerprint stands in the database. The first process writes the fingerprint, a rotation
+    renews it. While the database cannot be asked the key is taken as fitting; the database's answer is kept."""
     if server.key_fits:
         return True
     try:
-        fits = _compare_key(server)
+        with server.database.reading() as session:
+            fits = fits_key(session, server.keys) is not False
+            known = read_fact(session, KEY_FACT)
+        if fits and known != server.keys.fingerprint:
+            with server.database.writing() as session:
+                remember_fact(session, KEY_FACT, server.keys.fingerprint, server.now())
     except SQLAlchemyError:
         return True
     server.key_fits = fits
     return fits
-
-
-def _compare_key(server: Server) -> bool:
-    with server.database.reading() as session:
-        fits, known = fits_key(session, server.keys), read_fact(session, KEY_FACT)
-    if fits is False:
-        return False
-    if known != server.keys.fingerprint:
-        with server.database.writing() as session:
-            remember_fact(session, KEY_FACT, server.keys.fingerprint, server.now())
-    return True
-
-
-def _worker(server: Server, now: datetime) -> str:
-    with server.database.reading() as session:
-        seen = read_fact(session, HEARTBEAT)
-    if seen is None:
-        return "never seen: start router worker"
-    return "running" if now - datetime.fromisoformat(seen) < WORKER_SILENT else f"silent since {seen}"
-
-
-def _may_see_metrics() -> bool:
-    address = client_address(request, current_server().settings.trusted_proxies)
-    if within(address, LOOPBACK):
-        return True
-    with current_server().database.reading() as session:
-        token = find_token(session, request.headers.get("Authorization", ""))
-    return token is not None and token.project_id is None  # an operator's
-
-
-def _gauges(session: Session, now: datetime) -> dict[str, float]:
-    states = session.execute(select(Delivery.state, func.count()).group_by(Delivery.state))
-    oldest = session.scalar(
-        select(func.min(Delivery.next_at)).where(Delivery.state == "pending", Delivery.next_at <= now)
-    )
-    gauges = {f'router_deliveries{{state="{state}"}}': float(count) for state, count in states}
-    gauges["router_oldest_due_delivery_seconds"] = (now - oldest).total_seconds() if oldest else 0.0
-    gauges["router_calls_in_progress"] = float(
-        session.scalar(select(func.count()).select_from(Call).where(Call.ended_at.is_(None))) or 0
-    )
-    return gauges
 
 
 UNMASKED = ("timestamp", "level", "logger", "call", "path")
@@ -200,10 +180,8 @@ def configure_logs(level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for chatty in (
-        "httpx",
-        "alembic",
-    ):  # the one names every address it asks with its query, the other each look at the schema
+    # httpx names every address it asks with its query, alembic each look at the schema
+    for chatty in ("httpx", "alembic"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
 from math import floor, log, log10
 
 from router.lib.formats import CURRENCIES, format_money, format_percent
@@ -120,44 +119,57 @@ def line_chart(
     Args:
         mark: a place across and its words (`today: 12 numbers`); the lines' points there stand out.
     """
-    place = _places(across)
-    axes = [second if one.second and second else up for one in series]
-    scales = {id(axis): _scale(axis, _values_of(axis, axes, series)) for axis in [up, *([second] if second else [])]}
-    lines = [
-        _line(kind, one, across, axis, place, scales[id(axis)], mark)
-        for kind, (one, axis) in enumerate(zip(series, axes, strict=True), start=1)
-    ]
+    measure: Callable[[float], float] = log if across.logarithmic else float
+    left, right = (measure(across.values[0]), measure(across.values[-1])) if across.values else (0.0, 1.0)
+
+    def place(value: float) -> float:
+        """Per cent of the width."""
+        return round(100 * (measure(value) - left) / (right - left), 2) if right > left else 50.0
+
+    places, labels = [place(value) for value in across.values], [across.say(value) for value in across.values]
+    up_scale = _scale(up, (one for one in series if not (one.second and second)))
+    second_scale = _scale(second, (one for one in series if one.second)) if second else []
+    lines, columns = [], []
+    for kind, one in enumerate(series, start=1):
+        axis, scale = (second, second_scale) if second and one.second else (up, up_scale)
+        texts = ["" if value is None else axis.say(value) for value in one.values]
+        runs: list[list[Point]] = [[]]  # of values that follow each other
+        for x, label, value, text in zip(places, labels, one.values, texts, strict=True):
+            if value is None:
+                runs.append([])
+            else:
+                runs[-1].append(Point(x, _height(value, scale), f"{label}: {one.name} {text}"))
+        lines.append(_line(one.name, kind, runs, place(mark[0]) if mark else None))
+        columns.append(texts)
     return LineChart(
         title=title,
         about=about,
         lines=lines,
         across=_across_ticks(across, place),
-        up=_up_ticks(up, scales[id(up)]),
-        second=_up_ticks(second, scales[id(second)]) if second else [],
+        up=_up_ticks(up, up_scale),
+        second=_up_ticks(second, second_scale) if second else [],
         titles=(up.title, second.title if second else "", across.title),
         mark=Tick(place(mark[0]), mark[1]) if mark else None,
         head=[across.title or "At", *(one.name for one in series)],
-        rows=_rows(across, series, axes),
+        rows=[list(row) for row in zip(labels, *columns, strict=True)],
     )
 
 
-def _values_of(axis: Axis, axes: Sequence[Axis], series: Sequence[Series]) -> list[float]:
-    measured = (one for one, its in zip(series, axes, strict=True) if its is axis)
-    return [value for one in measured for value in one.values if value is not None]
+def _line(name: str, kind: int, runs: Sequence[Sequence[Point]], marked: float | None) -> Line:
+    points = [point for run in runs for point in run]
+    return Line(
+        name,
+        kind,
+        strokes=[" ".join(f"{point.x},{point.y}" for point in run) for run in runs if len(run) > 1],
+        dots=points if len(points) <= MOST_DOTS else [run[0] for run in runs if len(run) == 1],
+        marked=next((point for point in points if point.x == marked), None),
+    )
 
 
-def _places(across: Across) -> Callable[[float], float]:
-    """From a value across to per cent of the width."""
-    measure: Callable[[float], float] = log if across.logarithmic else float
-    first, last = (measure(across.values[0]), measure(across.values[-1])) if across.values else (0.0, 1.0)
-    width = last - first
-    return lambda value: round(100 * (measure(value) - first) / width, 2) if width else 50.0
-
-
-def _scale(axis: Axis, values: Sequence[float]) -> list[float]:
+def _scale(axis: Axis, series: Iterable[Series]) -> list[float]:
     """The ticks from the lowest to the highest: the plot ends with the last."""
-    highest = max([*values, axis.low])
-    ticks = nice_ticks(axis.low, max(axis.high or 0.0, highest))
+    values = [value for one in series for value in one.values if value is not None]
+    ticks = nice_ticks(axis.low, max(axis.high or 0.0, axis.low, *values))
     return ticks if len(ticks) > 1 else [axis.low, axis.low + 1]
 
 
@@ -167,11 +179,11 @@ def nice_ticks(low: float, high: float, most: int = 5) -> list[float]:
         return [low]
     least = (high - low) / (most - 1)
     size = 10 ** floor(log10(least))
-    step = next(size * one for one in STEPS if size * one >= least * (1 - 1e-9))
+    step = next(size * factor for factor in STEPS if size * factor >= least * (1 - 1e-9))
     ticks = [low]
     while ticks[-1] < high - step * 1e-9:
         ticks.append(low + step * len(ticks))
-    return [round(one, 10) for one in ticks]
+    return [round(tick, 10) for tick in ticks]
 
 
 def _height(value: float, scale: Sequence[float]) -> float:
@@ -179,45 +191,15 @@ def _height(value: float, scale: Sequence[float]) -> float:
     return round(100 - 100 * (value - scale[0]) / (scale[-1] - scale[0]), 2)
 
 
-def _line(
-    kind: int,
-    one: Series,
-    across: Across,
-    axis: Axis,
-    place: Callable[[float], float],
-    scale: Sequence[float],
-    mark: tuple[float, str] | None,
-) -> Line:
-    points = [
-        None if value is None else Point(place(at), _height(value, scale), f"{across.say(at)}: {one.name} {said}")
-        for at, value, said in _said(across, one, axis)
-    ]
-    pieces = [list(group) for known, group in groupby(points, key=lambda point: point is not None) if known]
-    known = [point for point in points if point is not None]
-    strokes = [" ".join(f"{point.x},{point.y}" for point in piece if point) for piece in pieces if len(piece) > 1]
-    at_mark = next((point for point in known if mark and point.x == place(mark[0])), None)
-    lonely = [piece[0] for piece in pieces if len(piece) == 1 and piece[0]]
-    return Line(one.name, kind, strokes, known if len(known) <= MOST_DOTS else lonely, at_mark)
-
-
-def _said(across: Across, one: Series, axis: Axis) -> Iterable[tuple[float, float | None, str]]:
-    for at, value in zip(across.values, one.values, strict=True):
-        yield at, value, "" if value is None else axis.say(value)
-
-
 def _across_ticks(across: Across, place: Callable[[float], float]) -> list[Tick]:
-    """The last one is always there; on a telephone every other of many goes, counted from it."""
+    """The last tick is always there; on a telephone every other of many goes, counted from the last."""
     values = across.values
     every = -(-len(values) // MOST_TICKS) or 1
     chosen = list(values[::-1][::every])[::-1] if across.ticks is None else across.ticks
     inside = [at for at in chosen if values and values[0] <= at <= values[-1]]
     say = across.say_tick or across.say
     many = len(inside) > (MOST_TICKS + 1) // 2
-    return [Tick(place(at), say(at), many and back % 2 == 1) for at, back in _counted_back(inside)]
-
-
-def _counted_back(values: Sequence[float]) -> Iterable[tuple[float, int]]:
-    return zip(values, range(len(values) - 1, -1, -1), strict=True)
+    return [Tick(place(at), say(at), spare=many and (len(inside) - index) % 2 == 0) for index, at in enumerate(inside)]
 
 
 def _up_ticks(axis: Axis, scale: Sequence[float]) -> list[Tick]:
@@ -225,22 +207,18 @@ def _up_ticks(axis: Axis, scale: Sequence[float]) -> list[Tick]:
     return [Tick(_height(value, scale), say(value)) for value in scale]
 
 
-def _rows(across: Across, series: Sequence[Series], axes: Sequence[Axis]) -> list[list[str]]:
-    columns = [[said for _, _, said in _said(across, one, axis)] for one, axis in zip(series, axes, strict=True)]
-    return [[across.say(at), *cells] for at, *cells in zip(across.values, *columns, strict=True)]
-
-
 @dataclass(frozen=True, slots=True)
 class BarRow:
-    """A row of a bar chart. `low` and `high`: the range in which the true value is expected; `said`, `said_range`: other words for them."""
+    """A row of a bar chart. `low` and `high`: the range in which the true value is expected; `text`, `range_text`: other words for
+    value and range."""
 
     label: str
     value: float
     low: float | None = None
     high: float | None = None
     href: str = ""
-    said: str = ""
-    said_range: str = ""
+    text: str = ""
+    range_text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,16 +243,15 @@ class BarChart:
 def bar_chart(title: str, rows: Sequence[BarRow], say: Say = "{:,.0f}".format) -> BarChart:
     """Rows in the order given, measured from 0 by the greatest value or end of a range."""
     greatest = max((value for row in rows for value in (row.value, row.high or 0.0)), default=0.0) or 1.0
-    bars = [_bar(row, greatest, say) for row in rows]
-    return BarChart(title, bars, any(bar.low is not None for bar in bars))
 
-
-def _bar(row: BarRow, greatest: float, say: Say) -> Bar:
     def width(value: float) -> float:
         return round(100 * max(0.0, value) / greatest, 2)
 
-    low, high, said_range = None, None, row.said_range
-    if row.low is not None and row.high is not None:
-        low, high = width(row.low), width(row.high)
-        said_range = said_range or f"{say(row.low)} to {say(row.high)}"
-    return Bar(row.label, row.href, width(row.value), low, high, row.said or say(row.value), said_range)
+    bars = []
+    for row in rows:
+        low, high, range_text = None, None, row.range_text
+        if row.low is not None and row.high is not None:
+            low, high = width(row.low), width(row.high)
+            range_text = range_text or f"{say(row.low)} to {say(row.high)}"
+        bars.append(Bar(row.label, row.href, width(row.value), low, high, row.text or say(row.value), range_text))
+    return BarChart(title, bars, any(bar.low is not None for bar in bars))

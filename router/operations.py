@@ -1,7 +1,7 @@
 """For balancers, operators and alarms: whether this process can take calls, whether everything is ready, how busy it is, and its logs.
 
-Counters for /metrics are summed over all web processes when PROMETHEUS_MULTIPROC_DIR is set (`router serve` sets it). Logs are JSON lines
-on standard error: each line of a request carries its call's id, phone numbers are masked, secrets never appear."""
+Counters for /metrics are summed over all web processes when PROMETHEUS_MULTIPROC_DIR is set (`router serve` sets it). Logs are JSON
+lines on standard error: each line of a request carries its call's id, phone numbers are masked, secrets never appear."""
 
 import logging
 import os

@@ -10,10 +10,10 @@ from sqlalchemy.orm import Session
 from router.accounts.sessions import require_token
 from router.attribution.models import Lease, Visit, VisitSpan, is_free_pool
 from router.integrations.outbox import full_call_documents
-from router.reports.calls import KINDS, calls_of, find_call, read_filter
+from router.reports.calls import KINDS, calls_of, find_call, parse_filter
 from router.reports.expected import DEFAULT, PERIODS
 from router.reports.leaks import read_leaks
-from router.reports.sources import GROUPS, PARTS, parts_of, read_wanted, report_by_source
+from router.reports.sources import GROUPS, PARTS, parse_query, parts_of, report_by_source
 from router.scenarios.models import TrackingNumber
 from router.server import current_server
 from router.voice.models import Call, Status
@@ -117,8 +117,8 @@ def find_visit(session: Session, project_id: int, number: int) -> Visit:
     Raises:
         Problem: 404 when the project has no visit of this number.
     """
-    wanted = select(Visit).where(Visit.project_id == project_id, Visit.number == number)
-    visit = session.scalars(wanted).one_or_none()
+    by_number = select(Visit).where(Visit.project_id == project_id, Visit.number == number)
+    visit = session.scalars(by_number).one_or_none()
     if visit is None:
         raise Problem(404, "There is no such visit.")
     return visit
@@ -205,10 +205,10 @@ class CallsQuery(BaseModel):
 @described(answer=CallDocument, is_list=True, query=CallsQuery)
 def get_calls(project_id: int) -> dict[str, Any]:
     """List calls, newest first."""
-    wanted = read_filter(request.args, current_project())
+    call_filter = parse_filter(request.args, current_project())
     with current_server().database.reading() as session:
         rows, following = rows_of(
-            session, calls_of(session, project_id, wanted), (Call.started_at, Call.id), request.args
+            session, calls_of(session, project_id, call_filter), (Call.started_at, Call.id), request.args
         )
         return {"items": full_call_documents(session, rows), "next": following}
 
@@ -270,9 +270,9 @@ class SourcesQuery(BaseModel):
 @described(answer=SourcesReport, query=SourcesQuery)
 def get_sources(project_id: int) -> dict[str, Any]:
     """Calls by source (`by`: channel, source or campaign), credited and expected, in a period (30 days unless told)."""
-    wanted = read_wanted(request.args, current_project().timezone, current_server().now())
+    query = parse_query(request.args, current_project().timezone, current_server().now())
     with current_server().database.reading() as session:
-        report = report_by_source(session, project_id, wanted.period, wanted.group, wanted.scenario)
+        report = report_by_source(session, project_id, query.period, query.group, query.scenario)
     named = parts_of(report.group)
     items = []
     for row in report.rows:

@@ -13,7 +13,7 @@ from router.attribution.tracking.sources import named_source
 from router.lib.dates import last_starts, start_of
 from router.lib.formats import format_day, parse_int
 from router.lib.phones import AmbiguousPhone, BadPhone, read_caller, read_phone, spellings_of_line
-from router.reports.expected import PERIODS, read_period
+from router.reports.expected import PERIODS, parse_period
 from router.reports.labels import format_channel
 from router.scenarios.models import Scenario
 from router.voice.events import call_destinations
@@ -47,28 +47,31 @@ class CallFilter:
     unattributed: bool = False
 
 
-def calls_of(session: Session, project_id: int, wanted: CallFilter) -> Select[Call]:
+def calls_of(session: Session, project_id: int, call_filter: CallFilter) -> Select[Call]:
     """The calls of a filter. Where only a part of a source is asked for, one statement finds the sources that have it."""
-    conditions: list[ColumnElement[bool]] = [Call.project_id == project_id, *within(wanted.since, wanted.until)]
-    if wanted.status:
-        conditions.append(Call.status == wanted.status)
-    if wanted.number:
-        conditions.append(Call.number == wanted.number)
-    if wanted.kind:
-        conditions.append(Call.kind == EXTERNAL if wanted.kind == EXTERNAL else IS_INTERNAL)
-    if wanted.caller:
-        conditions.append(Call.caller.in_(spellings_of_line(wanted.caller)))
-    if party := wanted.party:
+    conditions: list[ColumnElement[bool]] = [
+        Call.project_id == project_id,
+        *within(call_filter.since, call_filter.until),
+    ]
+    if call_filter.status:
+        conditions.append(Call.status == call_filter.status)
+    if call_filter.number:
+        conditions.append(Call.number == call_filter.number)
+    if call_filter.kind:
+        conditions.append(Call.kind == EXTERNAL if call_filter.kind == EXTERNAL else IS_INTERNAL)
+    if call_filter.caller:
+        conditions.append(Call.caller.in_(spellings_of_line(call_filter.caller)))
+    if party := call_filter.party:
         parts = [Call.caller.contains(party, autoescape=True), Call.number.contains(party, autoescape=True)]
         conditions.append(or_(*parts, Call.caller.in_(spellings_of_line(party))))
-    if wanted.scenario:
-        conditions.append(Call.scenario_id == wanted.scenario)
-    if wanted.unattributed:
+    if call_filter.scenario:
+        conditions.append(Call.scenario_id == call_filter.scenario)
+    if call_filter.unattributed:
         conditions.append(Call.source_key.is_(None))
-    if wanted.channel is not None:
+    if call_filter.channel is not None:
         channel = func.coalesce(Call.source["channel"].as_string(), "")
-        conditions += [Call.source_key.is_not(None), channel == wanted.channel.strip()]
-    source, medium, campaign = wanted.source, wanted.medium, wanted.campaign
+        conditions += [Call.source_key.is_not(None), channel == call_filter.channel.strip()]
+    source, medium, campaign = call_filter.source, call_filter.medium, call_filter.campaign
     if source is not None and medium is not None and campaign is not None:
         conditions.append(Call.source_key.in_(written_out([named_source(source, medium, campaign).key])))
     elif source is not None or medium is not None or campaign is not None:
@@ -106,7 +109,7 @@ def folded(part: str) -> str:
     return part.casefold().strip()
 
 
-def read_filter(args: Mapping[str, str], project: Project) -> CallFilter:
+def parse_filter(args: Mapping[str, str], project: Project) -> CallFilter:
     """A filter from an address; all of its parts are optional. `from` and `to` are other names of `since` and `until`.
 
     Raises:
@@ -125,15 +128,15 @@ def read_filter(args: Mapping[str, str], project: Project) -> CallFilter:
         kind=kind or None,
         caller=_phone("caller", args.get("caller", ""), project.country),
         number=_phone("number", args.get("number", ""), project.country),
-        scenario=read_id("scenario", args.get("scenario", "")),
+        scenario=parse_id("scenario", args.get("scenario", "")),
         since=_moment("since", args.get("since", ""), zone, 0) or _moment("from", args.get("from", ""), zone, 0),
         until=_moment("until", args.get("until", ""), zone, 1) or _moment("to", args.get("to", ""), zone, 1),
         unattributed=unattributed in ("true", "1"),
-        **read_source(args),
+        **parse_source(args),
     )
 
 
-def read_source(args: Mapping[str, str]) -> dict[str, str | None]:
+def parse_source(args: Mapping[str, str]) -> dict[str, str | None]:
     """The parts of a source that are asked for: an absent or empty one asks for nothing, a space for calls that have no such part."""
     return {name: args.get(name) or None for name in ("source", "medium", "campaign", "channel")}
 
@@ -152,7 +155,7 @@ def _phone(name: str, text: str, country: str) -> str | None:
         raise Problem(422, str(error), name) from None
 
 
-def read_id(name: str, text: str) -> int | None:
+def parse_id(name: str, text: str) -> int | None:
     """
     Raises:
         Problem: 422, it is no id.
@@ -180,12 +183,12 @@ def _moment(name: str, text: str, zone: str, days_later: int) -> datetime | None
 
 def scenario_titles(session: Session, project_id: int) -> list[tuple[int, str]]:
     """Scenarios that calls can be limited to; deleted ones keep their calls."""
-    found = session.execute(
+    scenarios = session.execute(
         select(Scenario.id, Scenario.title, Scenario.deleted_at)
         .where(Scenario.project_id == project_id)
         .order_by(Scenario.deleted_at.is_not(None), Scenario.title)
     )
-    return [(row.id, row.title + (" (deleted)" if row.deleted_at else "")) for row in found]
+    return [(row.id, row.title + (" (deleted)" if row.deleted_at else "")) for row in scenarios]
 
 
 def find_call(session: Session, project_id: int, call_id: int) -> Call:
@@ -219,7 +222,7 @@ def page_filter(args: Args, project: Project, now: datetime) -> CallFilter:
         until=until,
         party=party or None,
         unattributed=args.get("unattributed") == "1",
-        **read_source(args),
+        **parse_source(args),
     )
 
 
@@ -230,7 +233,7 @@ def _days(args: Args, project: Project, now: datetime) -> tuple[datetime | None,
     if not any(own.values()):
         return None, None
     try:
-        period = read_period(own, project.timezone, now)
+        period = parse_period(own, project.timezone, now)
     except Problem:
         return None, None
     return period.since, period.until
@@ -250,7 +253,7 @@ def chosen_beyond(args: Args, project: Project, now: datetime) -> list[Chosen]:
     if since and until:
         days = (format_day(since, project.timezone), format_day(until - timedelta(hours=2), project.timezone))
         chosen.append(Chosen(" to ".join(dict.fromkeys(days)), ("from", "to")))
-    parts = {name: part.strip() for name, part in read_source(args).items() if part is not None}
+    parts = {name: part.strip() for name, part in parse_source(args).items() if part is not None}
     channel = parts.pop("channel", "")
     if channel:
         labels = [format_channel(channel), *parts.values()]

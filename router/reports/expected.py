@@ -135,7 +135,7 @@ class Period:
         return names.get(self.days, "") if self.last == date_of(self.now, self.zone) else ""
 
 
-def read_period(args: Mapping[str, str], zone: str, now: datetime) -> Period:
+def parse_period(args: Mapping[str, str], zone: str, now: datetime) -> Period:
     """From an address: `from` and `to`, which win, or `period`. With one of the days missing the other one is both.
 
     Raises:

@@ -11,8 +11,8 @@ from sqlalchemy import ColumnElement, Row, and_, case, func, select
 from sqlalchemy.orm import Session
 
 from router.attribution.models import Visit
-from router.reports.calls import folded, read_id, within, written_out
-from router.reports.expected import Expected, Period, Shares, expected_rows, own_share, read_period, shares_of
+from router.reports.calls import folded, parse_id, within, written_out
+from router.reports.expected import Expected, Period, Shares, expected_rows, own_share, parse_period, shares_of
 from router.voice.models import EXTERNAL, LOST, Call, Status
 from router.web.errors import Problem
 
@@ -184,7 +184,7 @@ RowKey = tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Wanted:
+class SourceQuery:
     """What an address of the report asks for."""
 
     period: Period
@@ -192,7 +192,7 @@ class Wanted:
     scenario: int | None
 
 
-def read_wanted(args: Mapping[str, str], zone: str, now: datetime) -> Wanted:
+def parse_query(args: Mapping[str, str], zone: str, now: datetime) -> SourceQuery:
     """
     Raises:
         Problem: 422 naming the parameter that cannot be used.
@@ -200,7 +200,7 @@ def read_wanted(args: Mapping[str, str], zone: str, now: datetime) -> Wanted:
     group = args.get("by", "") or "source"
     if group not in GROUPS:
         raise Problem(422, f"“by” is one of {', '.join(GROUPS)}.", "by")
-    return Wanted(read_period(args, zone, now), group, read_id("scenario", args.get("scenario", "")))
+    return SourceQuery(parse_period(args, zone, now), group, parse_id("scenario", args.get("scenario", "")))
 
 
 def parts_of(group: str) -> tuple[str, ...]:
@@ -310,12 +310,12 @@ def shortened(rows: Sequence[SourceRow], most: int) -> list[SourceRow]:
 
 def filter_of(row: SourceRow, group: str, period: Period, scenario: int | None) -> Mapping[str, str]:
     """The arguments of the call list that shows exactly the credited calls of a row; a space asks for an empty part."""
-    given = {"from": period.first.isoformat(), "to": period.last.isoformat(), "kind": EXTERNAL}
+    arguments = {"from": period.first.isoformat(), "to": period.last.isoformat(), "kind": EXTERNAL}
     if scenario:
-        given["scenario"] = str(scenario)
+        arguments["scenario"] = str(scenario)
     if row.source is None:
-        return given | {"unattributed": "1"}
-    return given | {name: getattr(row.source, name) or " " for name in GROUPS[group]}
+        return arguments | {"unattributed": "1"}
+    return arguments | {name: getattr(row.source, name) or " " for name in GROUPS[group]}
 
 
 def hours(moments: Sequence[datetime], period: Period) -> dict[tuple[int, int], int]:

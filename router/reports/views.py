@@ -52,12 +52,12 @@ from router.reports.overview import day_figures, not_called_back, shown_scenario
 from router.reports.sources import (
     GROUPS,
     PARTS,
+    SourceQuery,
     SourceRow,
-    Wanted,
     filter_of,
     hours,
+    parse_query,
     parts_of,
-    read_wanted,
     report_by_source,
     shortened,
 )
@@ -116,8 +116,8 @@ def overview() -> str:
 def calls() -> str:
     server, project = current_server(), current_project()
     with server.database.reading() as session:
-        wanted = calls_of(session, project.id, page_filter(request.args, project, server.now()))
-        rows, following = rows_of(session, wanted, (Call.started_at, Call.id), request.args)
+        statement = calls_of(session, project.id, page_filter(request.args, project, server.now()))
+        rows, following = rows_of(session, statement, (Call.started_at, Call.id), request.args)
         scenarios = scenario_titles(session, project.id)
     return render_template(
         "reports/calls.html",
@@ -132,8 +132,8 @@ def calls() -> str:
 def receipt(call_id: int) -> str:
     project = current_project()
     with current_server().database.reading() as session:
-        found = read_receipt(session, project, call_id)
-    call, candidates = found.call, found.call.candidates
+        details = read_receipt(session, project, call_id)
+    call, candidates = details.call, details.call.candidates
     # the visits that may well have called, at least the most probable one, and what all others come to together
     shown = [one for one in candidates[:SHOWN_CANDIDATES] if one["probability"] >= WORTH_A_LINE] or candidates[:1]
     others = sum(candidate["probability"] for candidate in candidates[len(shown) :])
@@ -143,7 +143,7 @@ def receipt(call_id: int) -> str:
     remarks = [entry.get("remark", "") for entry in project.own_numbers if same_line(entry["number"], call.caller)]
     return render_template(
         "reports/receipt.html",
-        receipt=found,
+        receipt=details,
         call=call,
         shown=shown,
         others=others,
@@ -174,25 +174,23 @@ def by_source() -> str:
     server, project = current_server(), current_project()
     now = server.now()
     try:
-        wanted = read_wanted(request.args, project.timezone, now)
+        query = parse_query(request.args, project.timezone, now)
     except Problem as problem:  # a page says what was wrong, and shows what it shows by itself
         flash(problem.detail, "bad")
-        wanted = read_wanted({}, project.timezone, now)
+        query = parse_query({}, project.timezone, now)
     with server.database.reading() as session:
-        report = report_by_source(session, project.id, wanted.period, wanted.group, wanted.scenario)
+        report = report_by_source(session, project.id, query.period, query.group, query.scenario)
         titles = scenario_titles(session, project.id)
         leaks = len(read_leaks(session, project.id, now))
     rows = shortened(report.rows, MOST_ROWS)
     # a bar for each row: what is credited, with the range in which the truth is expected; it leads to the calls credited to the row
     bars = [
         BarRow(
-            row_label(row, wanted.group),
+            row_label(row, query.group),
             row.figures.calls,
             max(0.0, row.expected.mean - row.expected.range),
             row.expected.mean + row.expected.range,
-            ""
-            if row.others
-            else address("reports.calls", filter_of(row, wanted.group, wanted.period, wanted.scenario)),
+            "" if row.others else address("reports.calls", filter_of(row, query.group, query.period, query.scenario)),
             f"{row.figures.calls:,}",
             f"{row.expected.mean:,.0f} ± {row.expected.range:,}",
         )
@@ -201,16 +199,16 @@ def by_source() -> str:
     return render_template(
         "reports/sources.html",
         report=report,
-        wanted=wanted,
+        query=query,
         scenarios=titles,
         rows=list(zip(rows, bar_chart("Calls by source", bars).bars, strict=True)),
-        periods={name: _address(wanted, period=name) for name in PERIODS},
+        periods={name: _address(query, period=name) for name in PERIODS},
         period_labels=PERIOD_LABELS,
-        groups={name: _address(wanted, by=name) for name in GROUPS},
+        groups={name: _address(query, by=name) for name in GROUPS},
         group_labels=GROUP_LABELS,
-        file=_address(wanted, "sources.as_file"),
+        file=_address(query, "sources.as_file"),
         leaks=leaks,
-        hours=hours(report.moments, wanted.period),
+        hours=hours(report.moments, query.period),
     )
 
 
@@ -218,10 +216,10 @@ def by_source() -> str:
 def as_file() -> AnyResponse:
     """All rows of the report as a file; no cell of it is a formula."""
     server, project = current_server(), current_project()
-    wanted = read_wanted(request.args, project.timezone, server.now())
+    query = parse_query(request.args, project.timezone, server.now())
     with server.database.reading() as session:
-        report = report_by_source(session, project.id, wanted.period, wanted.group, wanted.scenario)
-    named = parts_of(wanted.group)
+        report = report_by_source(session, project.id, query.period, query.group, query.scenario)
+    named = parts_of(query.group)
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(COLUMNS)
@@ -241,18 +239,18 @@ def as_file() -> AnyResponse:
                 figures.before,
             ]
         )
-    name = f"calls-by-{wanted.group}-{wanted.period.first}-{wanted.period.last}.csv"
+    name = f"calls-by-{query.group}-{query.period.first}-{query.period.last}.csv"
     headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
     return Response(text.getvalue(), content_type="text/csv; charset=utf-8", headers=headers)
 
 
-def _address(wanted: Wanted, endpoint: str = "sources.by_source", **changes: str) -> str:
+def _address(query: SourceQuery, endpoint: str = "sources.by_source", **changes: str) -> str:
     """An address of the report with some of what it asks for changed; a period takes the place of own days."""
-    arguments = {"by": wanted.group} | ({"scenario": str(wanted.scenario)} if wanted.scenario else {})
-    if wanted.period.name:
-        arguments["period"] = wanted.period.name
+    arguments = {"by": query.group} | ({"scenario": str(query.scenario)} if query.scenario else {})
+    if query.period.name:
+        arguments["period"] = query.period.name
     elif "period" not in changes:
-        arguments |= {"from": wanted.period.first.isoformat(), "to": wanted.period.last.isoformat()}
+        arguments |= {"from": query.period.first.isoformat(), "to": query.period.last.isoformat()}
     return address(endpoint, arguments | changes)
 
 

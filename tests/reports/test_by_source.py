@@ -17,8 +17,8 @@ from sqlalchemy import delete, func, select
 from router.attribution.models import Visit
 from router.attribution.tracking.sources import named_source
 from router.db import Database
-from router.reports.calls import CallFilter, calls_of, read_filter
-from router.reports.expected import Period, read_period
+from router.reports.calls import CallFilter, calls_of, parse_filter
+from router.reports.expected import Period, parse_period
 from router.reports.sources import GROUPS, SourceReport, SourceRow, filter_of, report_by_source
 from router.voice.models import Call
 from tests.counting import count_statements
@@ -98,13 +98,13 @@ def reports(database: Database, cast: Cast) -> Iterator[tuple[str, int | None, S
     for group in GROUPS:
         for scenario in (None, 1):
             with database.reading() as session:
-                period = read_period({}, cast.project.timezone, NOW)
+                period = parse_period({}, cast.project.timezone, NOW)
                 yield group, scenario, report_by_source(session, cast.project.id, period, group, scenario)
 
 
 def listed(database: Database, cast: Cast, row: SourceRow, group: str, period: Period, scenario: int | None) -> int:
     with database.reading() as session:
-        wanted = read_filter(filter_of(row, group, period, scenario), cast.project)
+        wanted = parse_filter(filter_of(row, group, period, scenario), cast.project)
         found = calls_of(session, cast.project.id, wanted).subquery()
         return session.scalar(select(func.count()).select_from(found)) or 0
 
@@ -144,7 +144,7 @@ def spec(rule: str = "lease", source: str = "google", hours: int = 1, **values: 
 
 def report_of(database: Database, cast: Cast, group: str = "source", **args: str) -> SourceReport:
     with database.reading() as session:
-        period = read_period(args, cast.project.timezone, NOW)
+        period = parse_period(args, cast.project.timezone, NOW)
         return report_by_source(session, cast.project.id, period, group, None)
 
 

@@ -15,7 +15,7 @@ from router.lib.formats import format_day, parse_int
 from router.lib.phones import AmbiguousPhone, BadPhone, read_caller, read_phone, spellings_of_line
 from router.reports.expected import PERIODS, parse_period
 from router.reports.labels import format_channel
-from router.scenarios.models import Scenario
+from router.scenarios.service import scenario_titles
 from router.voice.events import call_destinations
 from router.voice.models import EXTERNAL, INTERNAL, Call, Status
 from router.web.errors import Problem
@@ -181,14 +181,10 @@ def _moment(name: str, text: str, zone: str, days_later: int) -> datetime | None
         raise Problem(422, f"“{name}” is a day or a moment, like 2026-11-23 or 2026-11-23T14:00:00Z.", name) from None
 
 
-def scenario_titles(session: Session, project_id: int) -> list[tuple[int, str]]:
+def scenario_choices(session: Session, project_id: int) -> list[tuple[int, str]]:
     """Scenarios that calls can be limited to; deleted ones keep their calls."""
-    scenarios = session.execute(
-        select(Scenario.id, Scenario.title, Scenario.deleted_at)
-        .where(Scenario.project_id == project_id)
-        .order_by(Scenario.deleted_at.is_not(None), Scenario.title)
-    )
-    return [(row.id, row.title + (" (deleted)" if row.deleted_at else "")) for row in scenarios]
+    titles = scenario_titles(session, project_id)
+    return [(id, f"{title} (deleted)" if is_deleted else title) for id, (title, is_deleted) in titles.items()]
 
 
 def find_call(session: Session, project_id: int, call_id: int) -> Call:

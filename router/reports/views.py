@@ -37,7 +37,7 @@ from router.integrations.labels import DELIVERY_STATES, EVENTS, RECEIVERS
 from router.integrations.listing import troubles
 from router.lib.phones import international, national, same_line
 from router.reports.call_detail import how_sure, read_receipt, reasons_of
-from router.reports.calls import CallFilter, calls_of, chosen_beyond, only_announced, page_filter, scenario_titles
+from router.reports.calls import CallFilter, calls_of, chosen_beyond, only_announced, page_filter, scenario_choices
 from router.reports.expected import PERIODS
 from router.reports.labels import (
     CALL_STATUSES,
@@ -118,7 +118,7 @@ def calls() -> str:
     with server.database.reading() as session:
         statement = calls_of(session, project.id, page_filter(request.args, project, server.now()))
         rows, following = rows_of(session, statement, (Call.started_at, Call.id), request.args)
-        scenarios = scenario_titles(session, project.id)
+        scenarios = scenario_choices(session, project.id)
     return render_template(
         "reports/calls.html",
         calls=rows,
@@ -180,7 +180,7 @@ def by_source() -> str:
         query = parse_query({}, project.timezone, now)
     with server.database.reading() as session:
         report = report_by_source(session, project.id, query.period, query.group, query.scenario)
-        titles = scenario_titles(session, project.id)
+        titles = scenario_choices(session, project.id)
         leaks = len(read_leaks(session, project.id, now))
     rows = shortened(report.rows, MOST_ROWS)
     # a bar for each row: what is credited, with the range in which the truth is expected; it leads to the calls credited to the row

@@ -249,6 +249,17 @@ def _record(session: Session, actor: Actor, now: datetime, action: str, scenario
     record(session, actor, now, action, subject, scenario.project_id, **detail)
 
 
+def scenario_titles(session: Session, project_id: int) -> dict[int, tuple[str, bool]]:
+    """The title of each scenario of a project, by id, and whether it is deleted: deleted scenarios keep their calls and ledger entries. In
+    the order of the alphabet, deleted ones last."""
+    scenarios = (
+        select(Scenario.id, Scenario.title, Scenario.deleted_at)
+        .where(Scenario.project_id == project_id)
+        .order_by(Scenario.deleted_at.is_not(None), func.lower(Scenario.title), Scenario.id)
+    )
+    return {row.id: (row.title, row.deleted_at is not None) for row in session.execute(scenarios)}
+
+
 def present_scenarios(project_id: int) -> Any:
     """SELECT of the scenarios of a project that are not deleted."""
     return select(Scenario).where(Scenario.project_id == project_id, Scenario.deleted_at.is_(None))

@@ -20,7 +20,8 @@ from router.accounts.ledger import BOUGHT, RENEWED, price_of
 from router.accounts.models import LedgerEntry, Project
 from router.lib.formats import format_day, plain_money
 from router.scenarios.billing.paid_time import PAID_TIME
-from router.scenarios.models import Scenario, TrackingNumber
+from router.scenarios.models import TrackingNumber
+from router.scenarios.service import scenario_titles
 from router.server import Server
 from router.web.errors import iso
 
@@ -111,22 +112,12 @@ def scenario_costs(session: Session, project: Project, now: datetime) -> list[Sc
         .group_by(LedgerEntry.scenario_id)
         .order_by(cost.desc(), LedgerEntry.scenario_id)
     ).all()
-    titles = titles_of(session, project.id, [scenario_id for scenario_id, _, _ in rows])
+    titles = scenario_titles(session, project.id)
     return [
         ScenarioCost(scenario_id, *titles.get(scenario_id or 0, ("In no scenario", False)), int(minor), numbers)
         for scenario_id, minor, numbers in rows
         if minor
     ]
-
-
-def titles_of(session: Session, project_id: int, scenario_ids: Sequence[int | None]) -> dict[int, tuple[str, bool]]:
-    """Title and whether it is deleted, by id."""
-    rows = session.execute(
-        select(Scenario.id, Scenario.title, Scenario.deleted_at).where(
-            Scenario.project_id == project_id, Scenario.id.in_({one for one in scenario_ids if one})
-        )
-    )
-    return {row.id: (row.title, row.deleted_at is not None) for row in rows}
 
 
 PIECE = 500
@@ -156,7 +147,7 @@ def export_entries(server: Server, project: Project, kind: str = "") -> Iterator
 
 
 def _rows(session: Session, project: Project, entries: Sequence[LedgerEntry]) -> list[Sequence[object]]:
-    titles = titles_of(session, project.id, [entry.scenario_id for entry in entries])
+    titles = scenario_titles(session, project.id)
     return [
         (
             entry.id,

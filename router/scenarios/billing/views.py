@@ -27,9 +27,9 @@ from router.scenarios.billing.statement import (
     say_note,
     say_reason,
     scenario_costs,
-    titles_of,
 )
 from router.scenarios.numbers.search import carrier_price
+from router.scenarios.service import scenario_titles
 from router.server import current_server
 from router.web.access import Audience, current_actor, current_project, guard, needs
 from router.web.api import Paging, described, page_of, parse, rows_of
@@ -66,7 +66,7 @@ def show() -> str:
             other_costs=costs[MOST_COSTS:],
             rows=rows,
             following=following,
-            titles=titles_of(session, project.id, [row.scenario_id for row in rows]),
+            titles=scenario_titles(session, project.id),
             kinds=KINDS,
             say_reason=lambda entry: say_reason(entry, project.timezone),
             say_note=say_note,

@@ -27,6 +27,7 @@ from router.scenarios.numbers.moves import move_numbers, pin_number
 from router.scenarios.numbers.purchase import batch_progress, order_numbers
 from router.scenarios.numbers.release import begin_release
 from router.scenarios.numbers.search import AWAY, ForSale, open_shop, search_numbers
+from router.scenarios.service import scenario_titles
 from router.server import current_server
 from router.web.access import Audience, current_actor, current_project, guard, needs
 from router.web.api import rows_of
@@ -91,9 +92,12 @@ def number_figures(session: Session, project_id: int, now: datetime) -> Figures:
 
 
 def titles_of(session: Session, project_id: int) -> dict[int, str]:
-    """The titles of the project's scenarios by id, in the order of the alphabet."""
-    titles = select(Scenario.id, Scenario.title).where(Scenario.project_id == project_id, Scenario.deleted_at.is_(None))
-    return {row.id: row.title for row in session.execute(titles.order_by(func.lower(Scenario.title), Scenario.id))}
+    """The titles of the project's present scenarios by id, in the order of the alphabet."""
+    return {
+        scenario_id: title
+        for scenario_id, (title, is_deleted) in scenario_titles(session, project_id).items()
+        if not is_deleted
+    }
 
 
 def _conditions(now: datetime) -> dict[str, ColumnElement[bool]]:

@@ -82,7 +82,7 @@ DAYS = line_chart(
 SOURCES = bar_chart(
     "Calls by source",
     [
-        BarRow("google / cpc / a campaign with a long name", 41, 38, 46, href="/samples", said_range="41 ± 3"),
+        BarRow("google / cpc / a campaign with a long name", 41, 38, 46, href="/samples", range_text="41 ± 3"),
         BarRow("newsletter / email", 12, 9, 14),
         BarRow("not attributed", 3),
     ],

@@ -17,7 +17,7 @@ from router.attribution.pool.sizing import refresh_needed
 from router.attribution.pool.unplaced import refresh_shown
 from router.attribution.upkeep.run import keep_pools
 from router.db import LONG_AGO
-from router.integrations.resealing import reseal
+from router.integrations.settings import reseal
 from router.integrations.worker import DeliveryWorker
 from router.reports.accuracy.jobs import refresh_accuracy
 from router.reports.accuracy.learning import learn_survival

@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
 from sqlalchemy import select
@@ -23,6 +22,7 @@ from router.attribution.pool.membership import follow_numbers
 from router.attribution.tracking.sources import Source, named_source
 from router.demo import shop
 from router.integrations.models import Integration
+from router.integrations.vendors import VENDORS
 from router.lib.crypto import KeyRing
 from router.lib.phones import international, national
 from router.scenarios.channels import with_static
@@ -153,7 +153,7 @@ def point_integrations(session: Session, places: Places) -> None:
     for integration in session.scalars(select(Integration)):
         _, config, _ = slots[integration.slot]
         integration.config = integration.config | config
-        integration.destination = _destination(integration.kind, integration.project_id, integration.config)
+        integration.destination = _receiver(integration.kind, integration.project_id, integration.config)
 
 
 def _slots(places: Places) -> dict[str, tuple[str, dict[str, Any], str]]:
@@ -168,11 +168,9 @@ def _slots(places: Places) -> dict[str, tuple[str, dict[str, Any], str]]:
     }
 
 
-def _destination(kind: str, project_id: int, config: dict[str, Any]) -> str:
-    """The receiver's name as the form of a scenario would give it: an edit then keeps the stored secret."""
-    place = urlsplit(config.get("url") or config.get("endpoint") or "").netloc
-    detail = config.get("database") or config.get("measurement_id")
-    return f"{kind}:{project_id}:{place}" + (f"/{detail}".casefold() if detail else "")
+def _receiver(kind: str, project_id: int, config: dict[str, Any]) -> str:
+    """As the form of a scenario would name the receiver: an edit then keeps the stored secret."""
+    return VENDORS[kind].receiver(project_id, VENDORS[kind].settings.model_validate(config))
 
 
 def _untagged() -> dict[str, Any]:
@@ -228,7 +226,7 @@ def _integration(
         scenario_id=scenario.id,
         slot=slot,
         kind=kind,
-        destination=_destination(kind, scenario.project_id, config),
+        destination=_receiver(kind, scenario.project_id, config),
         config=config,
         sealed=keys.seal(secret),
         created_at=now,

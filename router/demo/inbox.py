@@ -1,6 +1,4 @@
-"""What reached the outside world: the example company's webhook receiver, its analytics and its CRM keep what they got.
-
-What the example company's receivers were sent about its past calls: mostly delivered at once, once in a while not."""
+"""The example company's webhook receiver, analytics and CRM: what they get now, and what they were sent about its past calls."""
 
 import json
 import threading
@@ -15,7 +13,12 @@ from urllib.parse import parse_qs, urlsplit
 from router.carriers.simulator.exchange import Reply
 from router.demo.company import Room
 from router.demo.people import PastCall
+from router.integrations.crm import CRM
+from router.integrations.ga4.sender import NO_CLIENT_ID
 from router.integrations.models import Integration
+from router.integrations.odoo.sender import NO_CUSTOMER
+from router.integrations.vendors import VENDORS, slots
+from router.integrations.webhook import END as WEBHOOK_AT_THE_END
 
 KEPT = 60
 SHOWN_HEADERS = (
@@ -98,26 +101,36 @@ class Inbox:
 def summary(kind: str, path: str, body: bytes) -> str:
     """What a message says, in a few words."""
     try:
-        document = json.loads(body)
-        if kind == "webhook":
-            return f"{document['type']} · {document['data'].get('caller') or 'withheld'} · {document['data']['status']}"
-        if kind == "mp":
-            event = document["events"][0]
-            return f"event {event['name']} · {event['params'].get('call_status', '')}"
-        _, _, model, method = path.strip("/").split("/")
-        return _crm_summary(model, method, document)
+        return SUMMARIES[kind](path, json.loads(body))
     except (ValueError, KeyError, IndexError, TypeError, AttributeError):
         return "not readable"
 
 
-def _crm_summary(model: str, method: str, document: dict[str, Any]) -> str:
+def _webhook_summary(path: str, message: dict[str, Any]) -> str:
+    return f"{message['type']} · {message['data'].get('caller') or 'withheld'} · {message['data']['status']}"
+
+
+def _analytics_summary(path: str, message: dict[str, Any]) -> str:
+    event = message["events"][0]
+    return f"event {event['name']} · {event['params'].get('call_status', '')}"
+
+
+def _crm_summary(path: str, message: dict[str, Any]) -> str:
     """What a request writes into the CRM: a lead, a marketing source, a note."""
+    _, _, model, method = path.strip("/").split("/")
     if method == "message_post":
-        return f"note on {model} {document['ids'][0]}"
+        return f"note on {model} {message['ids'][0]}"
     if method != "load":
         return f"{model} {method}"
-    row = dict(zip(document["fields"], document["data"][0], strict=True))
+    row = dict(zip(message["fields"], message["data"][0], strict=True))
     return f"{WRITTEN.get(model, model)} “{row['name']}”"
+
+
+SUMMARIES: Mapping[str, Callable[[str, dict[str, Any]], str]] = {
+    "webhook": _webhook_summary,
+    "mp": _analytics_summary,
+    "crm": _crm_summary,
+}
 
 
 def _pretty(body: bytes) -> str:
@@ -131,11 +144,21 @@ def _json(status: int, document: Any) -> Reply:
     return status, "application/json", json.dumps(document).encode()
 
 
-EVENTS = {"webhook_start": "call.started", "webhook_end": "call.ended", "ga4": "call.ended", "crm": "call.ended"}
 RETRIED_SHARE = 0.04
 DEAD_SHARE = 0.008
-NO_CLIENT_ID = "no client_id: the visit is not known to Google Analytics"
-NO_CUSTOMER = "the caller withheld the number, so there is no customer to name"
+ANSWERS = {"ga4": 204}
+"""What a vendor's receiver answers with when it is not 200."""
+
+
+def _without_client_id(call: PastCall) -> str:
+    return "" if call.stay is not None and call.stay.ga else NO_CLIENT_ID
+
+
+def _without_caller(call: PastCall) -> str:
+    return "" if call.caller is not None else NO_CUSTOMER
+
+
+REASONS_TO_SKIP: Mapping[str, Callable[[PastCall], str]] = {"ga4": _without_client_id, "odoo": _without_caller}
 
 
 @dataclass
@@ -148,49 +171,42 @@ class PastDelivery:
 
 
 def deliveries_of(random: Random, call: PastCall, room: Room) -> list[PastDelivery]:
-    return [_delivery(random, call, slot, integration) for slot, integration in room.integrations.items()]
+    return [_delivery(random, call, integration) for integration in room.integrations.values()]
 
 
-def _delivery(random: Random, call: PastCall, slot: str, integration: Integration) -> PastDelivery:
-    event = EVENTS[slot]
+def _delivery(random: Random, call: PastCall, integration: Integration) -> PastDelivery:
+    vendor, slot = VENDORS[integration.kind], slots()[integration.slot]
+    event = vendor.events[slot][0]
     at = call.started_at + timedelta(seconds=0 if event == "call.started" else call.ended_after)
-    reason = _reason_to_skip(call, slot)
+    reason = REASONS_TO_SKIP[vendor.kind](call) if vendor.kind in REASONS_TO_SKIP else ""
     chance = random.random()
-    state = "skipped" if reason else "dead" if chance < DEAD_SHARE and slot == "webhook_end" else "done"
-    past = PastDelivery(_row(random, call, integration, event, at, state, reason))
-    _attempt(random, past, chance, at, slot)
-    if slot == "crm" and state == "done" and call.first:
+    may_fail = slot is WEBHOOK_AT_THE_END
+    state = "skipped" if reason else "dead" if chance < DEAD_SHARE and may_fail else "done"
+    in_order = vendor.ordered_by_caller and call.caller
+    past = PastDelivery(
+        {
+            "message_id": f"msg_{random.getrandbits(80):020x}_{integration.id}",
+            "project_id": integration.project_id,
+            "integration_id": integration.id,
+            "call_id": call.id,
+            "event": event,
+            "destination": integration.destination,
+            "order_key": f"{integration.destination}|{call.caller}" if in_order else "",
+            "state": state,
+            "reason": reason,
+            "created_at": at,
+            "event_at": at,
+            "next_at": at,
+            "reference": {"lead_id": call.id, "status": 200} if slot is CRM and state == "done" else {},
+        }
+    )
+    _attempt(random, past, chance, at, ANSWERS.get(vendor.kind, 200))
+    if slot is CRM and state == "done" and call.first:
         past.leads.append(_lead(call, integration, at))
     return past
 
 
-def _reason_to_skip(call: PastCall, slot: str) -> str:
-    if slot == "ga4" and (call.stay is None or not call.stay.ga):
-        return NO_CLIENT_ID
-    return NO_CUSTOMER if slot == "crm" and call.caller is None else ""
-
-
-def _row(
-    random: Random, call: PastCall, integration: Integration, event: str, at: datetime, state: str, reason: str
-) -> dict[str, Any]:
-    return {
-        "message_id": f"msg_{random.getrandbits(80):020x}_{integration.id}",
-        "project_id": integration.project_id,
-        "integration_id": integration.id,
-        "call_id": call.id,
-        "event": event,
-        "destination": integration.destination,
-        "order_key": f"{integration.destination}|{call.caller}" if integration.slot == "crm" and call.caller else "",
-        "state": state,
-        "reason": reason,
-        "created_at": at,
-        "event_at": at,
-        "next_at": at,
-        "reference": {"lead_id": call.id, "status": 200} if integration.slot == "crm" and state == "done" else {},
-    }
-
-
-def _attempt(random: Random, past: PastDelivery, chance: float, at: datetime, slot: str) -> None:
+def _attempt(random: Random, past: PastDelivery, chance: float, at: datetime, answer: int) -> None:
     """The tries that led to the state: one, a second after a passing failure, or all of them in vain."""
     state = past.row["state"]
     at += timedelta(seconds=random.uniform(0.2, 1.5))
@@ -203,7 +219,7 @@ def _attempt(random: Random, past: PastDelivery, chance: float, at: datetime, sl
         past.attempts.append(_tried(random, at, 502, "retry") | {"message": "The receiver answered 502."})
         past.attempts.append(_tried(random, at + timedelta(seconds=5.4), 200, "done"))
     else:
-        status = None if state == "skipped" else 204 if slot == "ga4" else 200
+        status = None if state == "skipped" else answer
         past.attempts.append(_tried(random, at, status, state) | {"message": past.row["reason"]})
     past.row |= {"attempts": len(past.attempts), "done_at": past.attempts[-1]["at"] if state == "done" else None}
 

@@ -1,14 +1,18 @@
-"""What a sender is given and what it may answer: `deliver(message) -> reference`, or one of the refusals below.
-
-How an HTTP answer of a receiver is read: what is worth another try, and what its Retry-After says."""
+"""What a vendor declares of itself, what its sender is given and may answer, and how answers over HTTP are read."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
+from urllib.parse import urlsplit
 
-from router.lib.http_client import AddressBlocked, Answer, ConnectionFailed, OutgoingError
+from pydantic import BaseModel, StringConstraints
+
+from router.lib.http_client import AddressBlocked, Answer, ConnectionFailed, Outgoing, OutgoingError
+
+Address = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
+Secret = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
 
 
 class DeliveryError(Exception):
@@ -55,7 +59,7 @@ class Message:
     now: datetime
     attempt: int
     config: Mapping[str, Any]
-    """A CRM's `manager` is who shall be responsible for a new lead, `fallback_manager` who is when the receiver does not know him."""
+    """The integration's settings without the secret."""
     secret: str
     call: Mapping[str, Any]
     """The call as the API and webhooks show it."""
@@ -72,6 +76,8 @@ class Message:
     """Keeps the result of a step at once, so that a repeat resumes after it. `lead_id` and `missing` mean more: queue.py."""
     country: str | None = None
     """The project's: reads numbers that a receiver has without their country code."""
+    managers: tuple[str, ...] = ()
+    """Who shall be responsible for a new lead, the preferred one first: the scenario's manager, then the integration's."""
 
 
 class Sender(Protocol):
@@ -86,6 +92,63 @@ class Sender(Protocol):
         Raises:
             DeliveryError, Skipped, Expired
         """
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place in a scenario for one integration."""
+
+    name: str
+    """In the API, in the form and in the database."""
+    title: str
+    """On the page of deliveries."""
+    heading: str
+    """In the wizard."""
+    preview: str
+    """What happens after a call, in the wizard's preview; `{address}` is filled in."""
+    help: str = ""
+    """Of the field by which the slot is used or not."""
+    names_kind: bool = False
+    """Several vendors share the slot, so that its settings name the `kind`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Vendor:
+    """One kind of receiver. Its folder holds all that is its own; `vendors.py` lists it."""
+
+    kind: str
+    """In the API, in the database and in the registry."""
+    name: str
+    events: Mapping[Slot, tuple[str, ...]]
+    """The slots that it can fill, and which events of a call it gets there: call.started, call.ended, call.updated."""
+    settings: type[BaseModel]
+    """The fields in the API, in the database and in the form: a field's title is its label there, its description the help, its first
+    example the placeholder. Beside texts there are bool (a switch) and dict (lines `name = text`)."""
+    sealed: str
+    """The secret among the settings: it is stored sealed and never shown again."""
+    sender: Callable[[Outgoing], "Sender"]
+    address: str = "url"
+    """The setting with the address that messages go to."""
+    account: str = ""
+    """The setting that tells accounts at one address apart: each fails and waits alone."""
+    decides: str = "url"
+    """The setting by which the slot is used or not."""
+    product: str = ""
+    """In the wizard's choice of products, where vendors share a slot."""
+    make_secret: Callable[[], str] | None = None
+    """Makes the secret when none is typed. Such a secret only signs; any other is sent, so it must not follow a changed address."""
+    ordered_by_caller: bool = False
+    """One caller's calls are delivered one after the other."""
+    lifetime: timedelta | None = None
+    """After the call the receiver takes no message any more."""
+    takes_internal_calls: bool = False
+    """Also when the project tells only webhooks of calls between its own telephones."""
+
+    def receiver(self, project_id: int, settings: BaseModel) -> str:
+        """Whom a failure concerns: `odoo:3:crm.example.com/main`."""
+        place = urlsplit(str(getattr(settings, self.address))).netloc
+        account = f"/{getattr(settings, self.account)}" if self.account else ""
+        return f"{self.kind}:{project_id}:{(place + account).casefold()}"
 
 
 WORTH_ANOTHER_TRY = frozenset((408, 425, 429))

@@ -16,6 +16,3 @@ EVENTS = {
     "call.updated": "as more became known",
 }
 """When a delivery was made, by its event."""
-
-RECEIVERS = {"webhook": "Webhook", "ga4": "Google Analytics", "odoo": "Odoo"}
-"""By the kind of the integration."""

@@ -6,7 +6,7 @@ A call's document with its deliveries: the whole shape of the API and of webhook
 
 import secrets
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cache
 from typing import Any, cast
 
@@ -16,8 +16,10 @@ from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
 from router.db import BigId, Json, UtcDateTime, dialect_insert, table_of
+from router.integrations.base import Slot, Vendor
 from router.integrations.models import Delivery, Integration
 from router.integrations.queue import try_at_once
+from router.integrations.vendors import receivers_of
 from router.lib.phones import line_of
 from router.server import Server
 from router.statements import Statement
@@ -27,16 +29,8 @@ from router.voice.models import EXTERNAL, Call
 from router.voice.signals import CallFacts
 from router.web.errors import iso
 
-SLOTS_OF = {
-    "call.started": ("webhook_start",),
-    "call.ended": ("webhook_end", "ga4", "crm"),
-    "call.updated": ("crm",),
-}
-WEBHOOKS = ("webhook_start", "webhook_end")
 AGAIN = ("state", "reason", "next_at", "attempts")
 """What an update resets of a delivery that is over."""
-GOAL_LIFETIME = timedelta(hours=72)
-"""Google Analytics takes no event that is older."""
 SCENARIO_DISABLED = "scenario disabled"
 REPLAYABLE = ("dead", "done", "skipped", "expired")
 COLUMNS = (
@@ -66,11 +60,12 @@ def fan_out(session: Session, call: CallFacts, event: str, now: datetime) -> Non
     The calls of a disabled scenario leave *skipped* ones (R12), which can be replayed. `call.updated` sends again what was sent.
     Of internal calls those are told whom the project's switch names (R10).
     """
-    slots = SLOTS_OF[event]
+    receivers = receivers_of(event)
     if call.scenario_id is not None and call.kind != EXTERNAL:
         told = session.scalar(select(Project.tell_internal).where(Project.id == call.project_id))
-        slots = slots if told == "all" else tuple(one for one in slots if told == "webhooks" and one in WEBHOOKS)
-    if call.scenario_id is None or not slots:
+        if told != "all":
+            receivers = tuple(one for one in receivers if told == "webhooks" and one[1].takes_internal_calls)
+    if call.scenario_id is None or not receivers:
         return
     values = {
         "batch": f"msg_{secrets.token_hex(10)}_",
@@ -81,16 +76,18 @@ def fan_out(session: Session, call: CallFacts, event: str, now: datetime) -> Non
         "reason": "" if call.scenario_enabled else SCENARIO_DISABLED,
         "now": now,
         "moment": call.started_at if event == "call.started" else call.ended_at or now,
-        "latest": call.started_at + GOAL_LIFETIME,
         "scenario": call.scenario_id,
     }
-    _fan_out(event, slots).run(session, values)
+    for _, vendor in receivers:
+        if vendor.lifetime is not None:
+            values[f"not_after_{vendor.kind}"] = call.started_at + vendor.lifetime
+    _fan_out(event, receivers).run(session, values)
 
 
 @cache
-def _fan_out(event: str, slots: tuple[str, ...]) -> Statement:
+def _fan_out(event: str, receivers: tuple[tuple[Slot, Vendor], ...]) -> Statement:
     def build(dialect: str) -> Executable:
-        insert = dialect_insert(dialect, Delivery).from_select(COLUMNS, _rows(slots))
+        insert = dialect_insert(dialect, Delivery).from_select(COLUMNS, _rows(receivers))
         unique = ["integration_id", "event", "call_id"]
         if event != "call.updated":
             return cast("Executable", insert.on_conflict_do_nothing(index_elements=unique))
@@ -104,33 +101,39 @@ def _fan_out(event: str, slots: tuple[str, ...]) -> Statement:
     return Statement(build)
 
 
-def _rows(slots: Sequence[str]) -> Select[*tuple[Any, ...]]:
-    wanted = table_of(Integration).c
+def _rows(receivers: Sequence[tuple[Slot, Vendor]]) -> Select[*tuple[Any, ...]]:
+    integration = table_of(Integration).c
     values = {name: bindparam(name, type_=type_) for name, type_ in GIVEN.items()}
-    # a CRM hears of one caller's calls one after the other
-    in_order = and_(wanted.slot == "crm", values["caller"].is_not(None))
+    ordered = [vendor.kind for _, vendor in receivers if vendor.ordered_by_caller]
+    in_order = and_(or_(false(), *(integration.kind == kind for kind in ordered)), values["caller"].is_not(None))
+    deadlines = {
+        vendor.kind: bindparam(f"not_after_{vendor.kind}", type_=UtcDateTime)
+        for _, vendor in receivers
+        if vendor.lifetime is not None
+    }
+    no_deadline = as_type(null(), UtcDateTime)
     return select(
-        values["batch"] + as_type(wanted.id, String),
-        wanted.project_id,
-        wanted.id,
+        values["batch"] + as_type(integration.id, String),
+        integration.project_id,
+        integration.id,
         values["call"],
         values["event"],
-        wanted.destination,
-        case((in_order, wanted.destination + "|" + values["caller"]), else_=""),
+        integration.destination,
+        case((in_order, integration.destination + "|" + values["caller"]), else_=""),
         values["state"],
         values["reason"],
         literal(0),
         values["now"],
         values["moment"],
         values["now"],
-        case((wanted.slot == "ga4", values["latest"]), else_=as_type(null(), UtcDateTime)),
+        case(deadlines, value=integration.kind, else_=no_deadline) if deadlines else no_deadline,
         literal(""),
         false(),
         literal({}, Json),
     ).where(
-        wanted.scenario_id == values["scenario"],
-        or_(*(wanted.slot == slot for slot in slots)),
-        wanted.removed_at.is_(None),
+        integration.scenario_id == values["scenario"],
+        or_(*(and_(integration.slot == slot.name, integration.kind == vendor.kind) for slot, vendor in receivers)),
+        integration.removed_at.is_(None),
     )
 
 
@@ -143,7 +146,6 @@ GIVEN: dict[str, Any] = {
     "reason": String,
     "now": UtcDateTime,
     "moment": UtcDateTime,
-    "latest": UtcDateTime,
     "scenario": BigId,
 }
 

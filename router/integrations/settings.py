@@ -1,252 +1,68 @@
-"""The member `integrations` of a scenario: checked, stored with sealed secrets, shown without them.
-
-The integrations' fields of a scenario's form: flat names `integrations.crm.url` there, nested members in the API.
-
-What an integration's settings look like in the API, one model for each kind; secrets are apart, as they never come back."""
+"""The member `integrations` of a scenario: checked, stored with sealed secrets, shown without them; and the wizard's form of it, with
+flat names like `integrations.crm.url`."""
 
 import hashlib
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, ClassVar, Literal
-from urllib.parse import urlsplit
+from typing import Any, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator
+import structlog
+from pydantic import BaseModel
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
-from router.integrations.ga4 import ENDPOINT, EVENT
+from router.integrations.base import Slot, Vendor
 from router.integrations.models import Delivery, Integration
-from router.integrations.placeholders import unknown_placeholder
 from router.integrations.queue import try_at_once
-from router.integrations.webhook import new_secret, secret_bytes
+from router.integrations.vendors import slots, vendors_in
 from router.lib.http_client import AddressBlocked, check_literal
+from router.scenarios.models import ScenarioDraft
 from router.server import Server
 from router.web.api import parse
 from router.web.errors import Problem
 
-PREFIX = "integrations."
-TEXTS = {
-    "webhook_start": ("url", "secret"),
-    "webhook_end": ("url", "secret"),
-    "ga4": ("measurement_id", "api_secret", "endpoint", "event"),
-    "crm": ("url", "database", "key", "manager"),
-}
-DECIDES = {"webhook_start": "url", "webhook_end": "url", "ga4": "measurement_id", "crm": "url"}
-"""A slot whose deciding field is empty is not wanted."""
-SECRETS = {"webhook_start": "secret", "webhook_end": "secret", "ga4": "api_secret", "crm": "key"}
-SWITCHES = ("only_new_customers", "not_while_open")
-Typed = dict[str, dict[str, Any]]
-
-
-def read_form(form: Mapping[str, str], before: Mapping[str, Any] | None) -> Typed:
-    """All that was typed, by slot; a secret that was typed earlier stays until another is typed."""
-    return {slot: _slot(form, slot, (before or {}).get(slot) or {}) for slot in TEXTS}
-
-
-def _slot(form: Mapping[str, str], slot: str, before: Mapping[str, Any]) -> dict[str, Any]:
-    given = {name: form.get(f"{PREFIX}{slot}.{name}", "").strip() for name in TEXTS[slot]}
-    value: dict[str, Any] = {name: text for name, text in given.items() if text}
-    secret = SECRETS[slot]
-    if secret not in value and before.get(secret):
-        value[secret] = before[secret]
-    if slot == "crm":
-        value["kind"] = form.get(f"{PREFIX}crm.kind", "odoo")
-        value["fields"] = form.get(f"{PREFIX}crm.fields", "")
-        value |= {name: bool(form.get(f"{PREFIX}crm.{name}")) for name in SWITCHES}
-    return value
-
-
-def member_of(typed: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The member `integrations`; an absent secret means that the stored one is kept."""
-    return {slot: _member(slot, (typed or {}).get(slot) or {}) for slot in TEXTS}
-
-
-def _member(slot: str, typed: Mapping[str, Any]) -> dict[str, Any] | None:
-    if not typed.get(DECIDES[slot]):
-        return None
-    fields = typed.get("fields")
-    return {**typed, "fields": read_templates(fields)} if isinstance(fields, str) else dict(typed)
-
-
-def veiled(typed: Mapping[str, Any] | None) -> tuple[Typed, set[str]]:
-    """What was typed without its secrets, and the fields whose secret it holds."""
-    shown: Typed = {slot: dict(value or {}) for slot, value in (typed or {}).items()}
-    held = {f"{PREFIX}{slot}.{SECRETS[slot]}" for slot, value in shown.items() if value.pop(SECRETS[slot], None)}
-    return shown, held
-
-
-def read_templates(text: str) -> dict[str, str]:
-    """`name = Call from {phone}`, one in each line."""
-    lines = [line for line in text.splitlines() if line.strip()]
-    pairs = [line.partition("=") for line in lines]
-    return {name.strip(): template.strip() for name, _, template in pairs}
-
-
-GA_NAME = r"^[A-Za-z][A-Za-z0-9_]{0,39}$"
-GA_RESERVED = frozenset(
-    (
-        *("ad_activeview", "ad_click", "ad_exposure", "ad_query", "ad_reward", "adunit_exposure", "app_clear_data"),
-        *("app_exception", "app_install", "app_remove", "app_store_refund", "app_update", "app_upgrade", "error"),
-        *("dynamic_link_app_open", "dynamic_link_app_update", "dynamic_link_first_open", "first_open", "first_visit"),
-        *("firebase_campaign", "firebase_in_app_message_action", "firebase_in_app_message_dismiss", "in_app_purchase"),
-        *("firebase_in_app_message_impression", "notification_dismiss", "notification_foreground", "os_update"),
-        *("notification_open", "notification_receive", "notification_send", "screen_view", "session_start"),
-        *("session_start_with_rollout", "user_engagement"),
-    )
-)
-FIELD_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
-FIELDS_OF_OURS = frozenset(("id", "phone", "user_id", "source_id", "medium_id", "campaign_id"))
-MOST_FIELDS, LONGEST_TEMPLATE = 30, 2000
-
-Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
-Address = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
-Secret = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
-
-
-def _as_text(value: Any) -> Any:
-    """A user's number in a CRM may come as a number."""
-    return "" if value is None else str(value) if type(value) is int else value
-
-
-class Shape(BaseModel):
-    """One slot. `sealed_member` is the member that is sealed, `keep_secret` whether it may go with a new address."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-    sealed_member: ClassVar[str]
-    address_name: ClassVar[str] = "url"
-    bound_to_address: ClassVar[bool] = True
-    """The secret itself is sent, so that it must not follow an address that somebody changes."""
-
-    def config(self) -> dict[str, Any]:
-        return self.model_dump(exclude={self.sealed_member, "kind"})
-
-    def secret_given(self) -> str | None:
-        given: str | None = getattr(self, self.sealed_member)
-        return given
-
-    def address(self) -> str:
-        return str(getattr(self, self.address_name))
-
-    def place(self) -> str:
-        """Whom a failure concerns, within one project."""
-        return urlsplit(self.address()).netloc
-
-
-class WebhookShape(Shape):
-    sealed_member = "secret"
-    bound_to_address = False
-    url: Address
-    secret: Secret | None = None
-
-    @field_validator("secret")
-    @classmethod
-    def _strong(cls, value: str | None) -> str | None:
-        if value is not None:
-            try:
-                secret_bytes(value)
-            except ValueError as error:
-                raise ValueError(
-                    f"The secret {error}. Leave it out and one is made: whsec_ and the base64 of 24 to 64 bytes."
-                ) from None
-        return value
-
-
-class Ga4Shape(Shape):
-    sealed_member = "api_secret"
-    address_name = "endpoint"
-    measurement_id: Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^G-[A-Z0-9]{1,20}$")]
-    api_secret: Secret | None = None
-    endpoint: Address = ENDPOINT
-    event: Annotated[str, StringConstraints(pattern=GA_NAME)] = EVENT
-
-    @field_validator("endpoint")
-    @classmethod
-    def _plain(cls, value: str) -> str:
-        if urlsplit(value).query or urlsplit(value).fragment:
-            raise ValueError("The endpoint ends with its path: the identifiers are added when it is sent.")
-        return value
-
-    @field_validator("event")
-    @classmethod
-    def _free(cls, value: str) -> str:
-        if value in GA_RESERVED or value.startswith(("ga_", "google_", "firebase_")):
-            raise ValueError("Google Analytics keeps this event name for itself.")
-        return value
-
-    def place(self) -> str:
-        return f"{super().place()}/{self.measurement_id}"
-
-
-class OdooShape(Shape):
-    sealed_member = "key"
-    kind: Literal["odoo"]
-    url: Address
-    database: Text
-    key: Secret | None = None
-    manager: Annotated[str, BeforeValidator(_as_text), StringConstraints(strip_whitespace=True, max_length=200)] = ""
-    fields: dict[str, str] = Field(default_factory=dict, max_length=MOST_FIELDS)
-    only_new_customers: bool = True
-    not_while_open: bool = True
-
-    @field_validator("url")
-    @classmethod
-    def _root(cls, value: str) -> str:
-        return value.rstrip("/")
-
-    @field_validator("database")
-    @classmethod
-    def _header(cls, value: str) -> str:
-        if not re.fullmatch(r"[\w.\-]{1,200}", value, re.ASCII):
-            raise ValueError("A database's name has letters, digits, dots, dashes and underscores.")
-        return value
-
-    @field_validator("key")
-    @classmethod
-    def _printable(cls, value: str | None) -> str | None:
-        if value is not None and not (value.isascii() and value.isprintable()):
-            raise ValueError("An API key has no such signs.")
-        return value
-
-    @field_validator("fields")
-    @classmethod
-    def _templates(cls, value: dict[str, str]) -> dict[str, str]:
-        for name, template in value.items():
-            if not FIELD_NAME.fullmatch(name) or name in FIELDS_OF_OURS:
-                raise ValueError(f"“{name[:60]}” is not the name of a field that can be filled.")
-            if (unknown := unknown_placeholder(template)) is not None:
-                raise ValueError(f"There is no placeholder {{{unknown[:60]}}} (in “{name}”).")
-            if len(template) > LONGEST_TEMPLATE:
-                raise ValueError(f"“{name}” is longer than {LONGEST_TEMPLATE} characters.")
-        return value
-
-    def place(self) -> str:
-        return f"{super().place()}/{self.database}"
-
-
-SLOTS: dict[str, dict[str, type[Shape]]] = {
-    "webhook_start": {"webhook": WebhookShape},
-    "webhook_end": {"webhook": WebhookShape},
-    "ga4": {"ga4": Ga4Shape},
-    "crm": {"odoo": OdooShape},
-}
-"""Which kinds a slot may hold. With several kinds the member `kind` tells."""
-
-
 NAME = "integrations"
-LONGEST_DESTINATION = 80
+LONGEST_RECEIVER = 80
+Typed = dict[str, dict[str, Any]]
+"""What was typed in the form, by slot and setting; secrets too."""
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
 class Draft:
-    """One slot, ready to be stored. Without a secret the stored one is kept."""
+    """What one slot shall hold, ready to be stored. Without a secret the stored one is kept."""
 
-    kind: str
-    destination: str
+    vendor: Vendor
+    receiver: str
     config: dict[str, Any]
     secret: str | None
+
+
+@dataclass(frozen=True)
+class FormField:
+    """A setting in the form. `type`: text, url, password, switch, or lines (`name = text` in each)."""
+
+    name: str
+    type: str
+    label: str
+    help: str
+    placeholder: str
+    default: Any
+
+
+@dataclass(frozen=True)
+class SlotForm:
+    """The fields of a slot for one of the vendors that can fill it."""
+
+    slot: Slot
+    vendor: Vendor
+    products: list[tuple[str, str]]
+    """The choice of vendors, by kind; of one where the slot is one vendor's own."""
+    fields: list[FormField]
+    used: bool
 
 
 class IntegrationsPart:
@@ -266,22 +82,44 @@ class IntegrationsPart:
         """
         if value is None:
             return {}
+        known = slots()
         if not isinstance(value, Mapping):
-            raise Problem(422, "This has to be an object with webhook_start, webhook_end, ga4 and crm.", NAME)
-        for slot in value:
-            if slot not in SLOTS:
-                raise Problem(422, "There is no such integration.", f"{NAME}.{str(slot)[:60]}")
+            *names, last = known
+            raise Problem(422, f"This has to be an object with {', '.join(names)} and {last}.", NAME)
+        for name in value:
+            if name not in known:
+                raise Problem(422, "There is no such integration.", f"{NAME}.{str(name)[:60]}")
         stored = _stored(session, scenario_id)
         return {
-            slot: self._draft(project, slot, value[slot], stored.get(slot))
-            for slot in SLOTS
-            if value.get(slot) is not None
+            name: self._draft(project, slot, value[name], stored.get(name))
+            for name, slot in known.items()
+            if value.get(name) is not None
         }
+
+    def _draft(self, project: Project, slot: Slot, value: Any, stored: Integration | None) -> Draft:
+        where = f"{NAME}.{slot.name}"
+        vendor, settings = _parse(slot, value)
+        try:
+            check_literal(getattr(settings, vendor.address), self.server.settings.allow_private)
+        except AddressBlocked as refused:
+            raise Problem(422, str(refused), f"{where}.{vendor.address}") from None
+        receiver = _shortened(vendor.receiver(project.id, settings))
+        secret = getattr(settings, vendor.sealed)
+        if secret is None and vendor.make_secret is None:
+            if stored is None or not stored.sealed:
+                raise Problem(422, "This is required.", f"{where}.{vendor.sealed}")
+            if stored.destination != receiver:
+                raise Problem(
+                    422,
+                    "The address changed: type the secret again, so that it goes only where you mean.",
+                    f"{where}.{vendor.sealed}",
+                )
+        return Draft(vendor, receiver, settings.model_dump(exclude={vendor.sealed}), secret)
 
     def save(
         self, session: Session, project: Project, scenario_id: int, clean: dict[str, Draft], now: datetime
     ) -> dict[str, Any]:
-        """Stores the drafts; returns the webhook secrets that were made, by dotted field name, to be shown this once."""
+        """Stores the drafts; returns the secrets that were made, by dotted field name, to be shown this once."""
         rows = _stored(session, scenario_id, with_removed=True)
         shown_once: dict[str, Any] = {}
         for slot, row in rows.items():
@@ -290,19 +128,32 @@ class IntegrationsPart:
         for slot, draft in clean.items():
             row = rows.get(slot) or Integration(project_id=project.id, scenario_id=scenario_id, slot=slot, sealed="")
             secret = draft.secret
-            if secret is None and not row.sealed:
-                secret = shown_once[f"{NAME}.{slot}.secret"] = new_secret()
-            self._store(session, row, draft, secret, now)
+            if secret is None and not row.sealed and draft.vendor.make_secret is not None:
+                secret = shown_once[f"{NAME}.{slot}.{draft.vendor.sealed}"] = draft.vendor.make_secret()
+            before = (row.kind, row.destination, row.config, row.removed_at)
+            after = (draft.vendor.kind, draft.receiver, draft.config, None)
+            row.kind, row.destination, row.config, row.removed_at = after
+            if secret is not None:
+                row.sealed = self.server.keys.seal(secret)
+            if row.id is None:
+                row.created_at = now
+                session.add(row)
+            elif secret is not None or before != after:  # what waited for a mended integration is tried at once
+                waiting = update(Delivery).where(Delivery.integration_id == row.id, Delivery.state == "pending")
+                session.execute(waiting.values(next_at=now).execution_options(synchronize_session=False))
+                try_at_once(session, row.destination)
         session.flush()
         return shown_once
 
     def show(self, session: Session, scenario_ids: Iterable[int]) -> dict[int, dict[str, Any]]:
         ids = list(scenario_ids)
         shown: dict[int, dict[str, Any]] = {scenario_id: {} for scenario_id in ids}
+        known = slots()
         rows = select(Integration).where(Integration.scenario_id.in_(ids), Integration.removed_at.is_(None))
         for row in session.scalars(rows.order_by(Integration.id)):
-            kind = {"kind": row.kind} if row.slot == "crm" else {}
-            shown[row.scenario_id][row.slot] = kind | dict(row.config)
+            if (slot := known.get(row.slot)) is not None:
+                kind = {"kind": row.kind} if slot.names_kind else {}
+                shown[row.scenario_id][row.slot] = kind | dict(row.config)
         return shown
 
     def copy(self, session: Session, project: Project, original_id: int, copy_id: int, now: datetime) -> None:
@@ -322,60 +173,101 @@ class IntegrationsPart:
             )
         session.flush()
 
-    def read_form(self, form: Mapping[str, str], before: Any) -> Any:
-        return read_form(form, before)
+    def read_form(self, form: Mapping[str, str], before: Any) -> Typed:
+        """All that was typed, by slot; a secret that was typed earlier for the same vendor stays until another is typed."""
+        typed: Typed = {}
+        for name, slot in slots().items():
+            earlier = (before or {}).get(name) or {}
+            kind = form.get(f"{NAME}.{name}.kind") or earlier.get("kind")
+            value: dict[str, Any] = {}
+            vendor = _chosen(slot, {"kind": kind})
+            if slot.names_kind:
+                value["kind"] = kind or vendor.kind
+            for field in form_fields(vendor):
+                text = form.get(f"{NAME}.{name}.{field.name}", "")
+                if field.type == "switch":
+                    value[field.name] = bool(text)
+                elif field.type == "lines":
+                    value[field.name] = text
+                elif text.strip():
+                    value[field.name] = text.strip()
+            if earlier.get(vendor.sealed) and earlier.get("kind") == value.get("kind"):
+                value.setdefault(vendor.sealed, earlier[vendor.sealed])
+            typed[name] = value
+        return typed
 
-    def member(self, typed: Any) -> Any:
-        return member_of(typed)
+    def member(self, typed: Any) -> dict[str, Any]:
+        """The member `integrations`; an absent secret means that the stored one is kept."""
+        member: dict[str, Any] = {}
+        for form in self.form(typed):
+            value = (typed or {}).get(form.slot.name) or {}
+            lines = {field.name for field in form.fields if field.type == "lines"}
+            read = {name: _read_lines(text) for name, text in value.items() if name in lines and isinstance(text, str)}
+            member[form.slot.name] = {**value, **read} if form.used else None
+        return member
 
-    def veiled(self, typed: Any) -> tuple[Any, set[str]]:
-        return veiled(typed)
+    def veiled(self, typed: Any) -> tuple[Typed, set[str]]:
+        """What was typed without its secrets, and the fields whose secret it holds."""
+        shown: Typed = {slot: dict(value or {}) for slot, value in (typed or {}).items()}
+        held = {
+            f"{NAME}.{form.slot.name}.{form.vendor.sealed}"
+            for form in self.form(typed)
+            if shown.get(form.slot.name, {}).pop(form.vendor.sealed, None)
+        }
+        return shown, held
 
-    def _draft(self, project: Project, slot: str, value: Any, stored: Integration | None) -> Draft:
-        kind, shape = _parse(slot, value)
-        where = f"{NAME}.{slot}"
-        try:
-            check_literal(shape.address(), self.server.settings.allow_private)
-        except AddressBlocked as refused:
-            raise Problem(422, str(refused), f"{where}.{shape.address_name}") from None
-        destination = _destination(kind, project.id, shape.place())
-        secret = shape.secret_given()
-        if secret is None and shape.bound_to_address:
-            _check_kept(stored, destination, f"{where}.{shape.sealed_member}")
-        return Draft(kind, destination, shape.config(), secret)
+    def form(self, typed: Any) -> list[SlotForm]:
+        """The form's slots, each with the fields of the vendor that is chosen in it."""
+        found = []
+        for name, slot in slots().items():
+            value = (typed or {}).get(name) or {}
+            vendor = _chosen(slot, value)
+            products = [(kind, one.product or one.name) for kind, one in vendors_in(slot).items()]
+            found.append(SlotForm(slot, vendor, products, form_fields(vendor), bool(value.get(vendor.decides))))
+        return found
 
-    def _store(self, session: Session, row: Integration, draft: Draft, secret: str | None, now: datetime) -> None:
-        before = (row.kind, row.destination, row.config, row.removed_at)
-        row.kind, row.destination, row.config, row.removed_at = draft.kind, draft.destination, draft.config, None
-        if secret is not None:
-            row.sealed = self.server.keys.seal(secret)
-        if row.id is None:
-            row.created_at = now
-            session.add(row)
-        elif secret is not None or before != (row.kind, row.destination, row.config, None):
-            _send_waiting_now(session, row, now)
+    def preview(self, typed: Any) -> list[str]:
+        """What happens after a call, a sentence for each receiver."""
+        return [
+            form.slot.preview.format(address=str(typed[form.slot.name][form.vendor.decides]).removeprefix("https://"))
+            for form in self.form(typed)
+            if form.used
+        ]
 
 
-def _parse(slot: str, value: Any) -> tuple[str, Shape]:
-    where = f"{NAME}.{slot}"
+def form_fields(vendor: Vendor) -> list[FormField]:
+    """A vendor's own settings, then those that it shares with others."""
+    shared = {name for base in vendor.settings.__bases__ for name in getattr(base, "model_fields", {})}
+    fields = []
+    for name, info in sorted(vendor.settings.model_fields.items(), key=lambda item: item[0] in shared):
+        special = {vendor.sealed: "password", vendor.address: "url"}.get(name, "text")
+        kind = "switch" if info.annotation is bool else "lines" if get_origin(info.annotation) is dict else special
+        placeholder = str(info.examples[0]) if info.examples else ""
+        default = None if info.is_required() else info.get_default(call_default_factory=True, validated_data={})
+        fields.append(FormField(name, kind, info.title or name, info.description or "", placeholder, default))
+    return fields
+
+
+def _chosen(slot: Slot, value: Mapping[str, Any]) -> Vendor:
+    """The vendor that a slot's settings name, else the first."""
+    vendors = vendors_in(slot)
+    return vendors.get(str(value.get("kind"))) or next(iter(vendors.values()))
+
+
+def _parse(slot: Slot, value: Any) -> tuple[Vendor, BaseModel]:
+    where = f"{NAME}.{slot.name}"
     if not isinstance(value, Mapping):
         raise Problem(422, "This has to be an object.", where)
-    kinds = SLOTS[slot]
-    kind = str(value.get("kind")) if slot == "crm" else next(iter(kinds))
-    if kind not in kinds:
-        raise Problem(422, f"The kind of CRM is one of: {', '.join(kinds)}.", f"{where}.kind")
+    given = {name: one for name, one in value.items() if one is not None}
+    vendors = vendors_in(slot)
+    if slot.names_kind and str(given.pop("kind", None)) not in vendors:
+        raise Problem(422, f"The kind of {slot.title} is one of: {', '.join(vendors)}.", f"{where}.kind")
+    vendor = _chosen(slot, value)
     try:
-        return kind, parse(kinds[kind], {name: one for name, one in value.items() if one is not None})
+        return vendor, parse(vendor.settings, given)
     except Problem as problem:
         errors = {f"{where}.{field}": text for field, text in problem.more["errors"].items()}
         raise Problem(422, problem.detail, f"{where}.{problem.field}", errors=errors) from None
-
-
-def _check_kept(stored: Integration | None, destination: str, field: str) -> None:
-    if stored is None or not stored.sealed:
-        raise Problem(422, "This is required.", field)
-    if stored.destination != destination:
-        raise Problem(422, "The address changed: type the secret again, so that it goes only where you mean.", field)
 
 
 def _stored(session: Session, scenario_id: int | None, with_removed: bool = False) -> dict[str, Integration]:
@@ -385,17 +277,37 @@ def _stored(session: Session, scenario_id: int | None, with_removed: bool = Fals
     return {row.slot: row for row in rows if with_removed or row.removed_at is None}
 
 
-def _destination(kind: str, project_id: int, place: str) -> str:
-    """`odoo:3:crm.example.com/main`, shortened by a digest where it is too long."""
-    full = f"{kind}:{project_id}:{place.casefold()}"
-    if len(full) <= LONGEST_DESTINATION:
-        return full
-    digest = hashlib.blake2b(full.encode(), digest_size=8).hexdigest()
-    return f"{full[: LONGEST_DESTINATION - 17]}~{digest}"
+def _read_lines(text: str) -> dict[str, str]:
+    """`name = Call from {phone}`, one in each line."""
+    pairs = [line.partition("=") for line in text.splitlines() if line.strip()]
+    return {name.strip(): template.strip() for name, _, template in pairs}
 
 
-def _send_waiting_now(session: Session, row: Integration, now: datetime) -> None:
-    """What waited for a mended integration is tried at once."""
-    waiting = update(Delivery).where(Delivery.integration_id == row.id, Delivery.state == "pending")
-    session.execute(waiting.values(next_at=now).execution_options(synchronize_session=False))
-    try_at_once(session, row.destination)
+def _shortened(receiver: str) -> str:
+    """By a digest, where it is too long for its column."""
+    if len(receiver) <= LONGEST_RECEIVER:
+        return receiver
+    digest = hashlib.blake2b(receiver.encode(), digest_size=8).hexdigest()
+    return f"{receiver[: LONGEST_RECEIVER - 17]}~{digest}"
+
+
+def reseal(server: Server, now: datetime) -> int:
+    """While the secret key is changed (`new,old`): seals under the new key what the old one sealed, so that the old one can go.
+
+    Secrets of receivers and drafts of scenarios; returns how many. What somebody changes meanwhile stays as he has it.
+    """
+    if len(server.keys.keys) == 1:
+        return 0
+    count = 0
+    for model in (Integration, ScenarioDraft):
+        with server.database.reading() as session:
+            rows = session.execute(select(model.id, model.sealed).where(model.sealed != "")).all()
+        for row_id, sealed in rows:
+            if (anew := server.keys.sealed_anew(sealed)) is not None:
+                with server.database.writing() as session:
+                    kept = update(model).where(model.id == row_id, model.sealed == sealed).values(sealed=anew)
+                    session.execute(kept)
+                count += 1
+    if count:
+        log.info("resealed", count=count)
+    return count

@@ -14,6 +14,7 @@ from router.integrations.labels import DELIVERY_STATES
 from router.integrations.listing import Entry, attempts_of, entries, entry, place_of, troubles, waiting
 from router.integrations.outbox import delivery_document, replay, replay_dead
 from router.integrations.problems import open_problems
+from router.integrations.vendors import slot_title
 from router.lib.formats import format_count
 from router.server import current_server
 from router.web.access import Audience, current_actor, current_project, guard
@@ -21,15 +22,9 @@ from router.web.api import described
 
 deliveries = guard(Blueprint("deliveries", __name__, url_prefix="/deliveries"), Audience.PEOPLE, require_person)
 
-SLOT_TITLES = {
-    "webhook_start": "Webhook at the start",
-    "webhook_end": "Webhook at the end",
-    "ga4": "Google Analytics",
-    "crm": "CRM",
-}
 UNTOLD = ("missing", "creating", "warning")
 """Steps of a delivery that people do not read, or read elsewhere on its page."""
-WORDS = {"slots": SLOT_TITLES, "states": DELIVERY_STATES, "place_of": place_of}
+WORDS = {"slot_title": slot_title, "states": DELIVERY_STATES, "place_of": place_of}
 
 
 @deliveries.get("")

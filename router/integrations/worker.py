@@ -23,7 +23,7 @@ from router.integrations.models import Delivery, Integration, Lead
 from router.integrations.outbox import full_call_documents
 from router.integrations.placeholders import placeholder_values
 from router.integrations.queue import DeliveryClaim, Outcome, anything_due, claim, finish, remember
-from router.integrations.senders import make_senders
+from router.integrations.vendors import make_senders
 from router.lib.crypto import KeyRing
 from router.lib.http_client import Outgoing
 from router.lib.phones import spellings_of_line
@@ -44,10 +44,12 @@ def build(
         Expired: it is too late.
     """
     delivery = session.get_one(Delivery, claim.id)
-    integration = session.get(Integration, delivery.integration_id)
+    with_manager = select(Integration, Scenario.manager).join(Scenario, Scenario.id == Integration.scenario_id)
+    found = session.execute(with_manager.where(Integration.id == delivery.integration_id)).first()
     call = session.get(Call, delivery.call_id)
-    if integration is None or integration.removed_at is not None:
+    if found is None or found.Integration.removed_at is not None:
         raise Skipped("the integration was removed")
+    integration: Integration = found.Integration
     if call is None:
         raise Skipped("the call was deleted")
     if delivery.not_after is not None and now > delivery.not_after:
@@ -60,7 +62,7 @@ def build(
         event_at=delivery.event_at,
         now=now,
         attempt=claim.job.attempts,
-        config=_config(session, integration),
+        config=integration.config,
         secret=keys.unseal(integration.sealed) if integration.sealed else "",
         call=full_call_documents(session, [call])[0],
         placeholders=placeholder_values(call, visit, project),
@@ -70,16 +72,8 @@ def build(
         deadline=deadline,
         remember=remember,
         country=project.country,
+        managers=(found.manager, str(integration.config.get("manager") or "")),
     )
-
-
-def _config(session: Session, integration: Integration) -> dict[str, Any]:
-    """The responsible person of a lead is the scenario's manager, else the integration's (R10)."""
-    if integration.slot != "crm":
-        return dict(integration.config)
-    of_scenario = session.scalar(select(Scenario.manager).where(Scenario.id == integration.scenario_id))
-    of_integration = integration.config.get("manager", "")
-    return {**integration.config, "manager": of_scenario or of_integration, "fallback_manager": of_integration}
 
 
 def _known_lead(session: Session, destination: str, caller: str | None) -> str | None:

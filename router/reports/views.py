@@ -33,8 +33,9 @@ from router.attribution.tag.install import (
 from router.attribution.tracking.crawlers import STAFF, crawler_views, write_counts
 from router.attribution.tracking.schema import belongs, host_and_port
 from router.attribution.upkeep.rules import TOO_LOW
-from router.integrations.labels import DELIVERY_STATES, EVENTS, RECEIVERS
+from router.integrations.labels import DELIVERY_STATES, EVENTS
 from router.integrations.listing import troubles
+from router.integrations.vendors import vendor_name
 from router.lib.phones import international, national, same_line
 from router.reports.call_detail import how_sure, read_receipt, reasons_of
 from router.reports.calls import CallFilter, calls_of, chosen_beyond, only_announced, page_filter, scenario_choices
@@ -153,7 +154,7 @@ def receipt(call_id: int) -> str:
         nobody=max(0.0, 1 - known),
         how_sure=how_sure(call),
         reasons=lambda candidate, visit: "; ".join(reasons_of(candidate, visit, project.timezone)),
-        receiver_labels=RECEIVERS,
+        vendor_name=vendor_name,
         event_labels=EVENTS,
         clock=lambda moment: format_clock(moment, project.timezone),
     )

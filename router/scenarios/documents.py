@@ -71,6 +71,9 @@ class ScenarioPart(Protocol):
     def veiled(self, typed: Any) -> tuple[Any, set[str]]:
         """A draft's value without its secrets, and the dotted names of those that it holds."""
 
+    def preview(self, typed: Any) -> list[str]:
+        """What happens after a call, a sentence for each who is told."""
+
 
 Document = dict[str, Any]
 """A scenario as programs read and write it: the members of `ScenarioDocument`."""

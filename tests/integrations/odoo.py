@@ -73,6 +73,7 @@ class Crm:
     def message(self, event: str = "call.ended", **more: Any) -> Message:
         self.calls += 1
         config = {"url": self.url, "database": self.database, **more.pop("config", {})}
+        managers = (str(config.pop("manager", "")), str(config.pop("fallback_manager", "")))
         call = call_document(self.caller, f"CA{secrets.token_hex(16)}") | more.pop("call", {})
         values: dict[str, Any] = {
             "id": f"msg_{call['sid']}",
@@ -89,6 +90,7 @@ class Crm:
             "known_lead": self.known,
             "deadline": 0.0,
             "country": "DE",
+            "managers": managers,
         }
         return Message(**(values | more))
 

@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import select
 
 from router.integrations.models import Integration
-from router.integrations.resealing import reseal
+from router.integrations.settings import reseal
 from router.lib.crypto import KeyRing, SealBroken
 from router.server import Server
 from router.worker import chores

@@ -193,9 +193,9 @@ def test_two_scenarios_that_tell_one_receiver_share_its_partition_and_projects_d
     project = session.get_one(Project, office.project_id)
     one = part.check(session, project, None, {"crm": CRM})["crm"]
     other = part.check(session, project, None, {"crm": CRM | {"url": "https://CRM.example.com/"}})["crm"]
-    assert one.destination == other.destination == f"odoo:{project.id}:crm.example.com/main"
+    assert one.receiver == other.receiver == f"odoo:{project.id}:crm.example.com/main"
     long = part.check(session, project, None, {"crm": CRM | {"database": "d" * 200}})["crm"]
-    assert len(long.destination) == 80
+    assert len(long.receiver) == 80
 
 
 def test_a_mended_integration_sends_what_waited_at_once(office: Office, part: IntegrationsPart) -> None:
@@ -247,9 +247,9 @@ def test_the_form_shows_values_and_errors_and_no_secret(app: Flask, part: Integr
     value = {"webhook_end": {"url": "https://a.example/<x>"}, "crm": CRM | {"fields": {"name": "{phone}"}}}
     errors = {"integrations.crm.database": "There is no such database."}
     with app.test_request_context("/"):
-        filled = {"typed": {"integrations.crm.key"}, "stored": {"webhook_end": {}}, "disabled": False}
+        filled = {"part": part, "typed": {"integrations.crm.key"}, "stored": {"webhook_end": {}}, "disabled": False}
         html = render_template(part.form_template, value=value, errors=FieldErrors(errors.items()), **filled)
-        nothing = {"typed": set(), "stored": {}, "disabled": True}
+        nothing = {"part": part, "typed": set(), "stored": {}, "disabled": True}
         empty = render_template(part.form_template, value={}, errors=FieldErrors([]), **nothing)
     assert "https://a.example/&lt;x&gt;" in html
     assert "There is no such database." in html

@@ -63,6 +63,9 @@ class Notes:
     def veiled(self, typed: Any) -> tuple[Any, set[str]]:
         return typed, set()
 
+    def preview(self, typed: Any) -> list[str]:
+        return []
+
 
 def create(server: Server, project: Project, document: dict[str, Any]) -> Scenario:
     with server.database.writing() as session:

@@ -1,6 +1,6 @@
 """The Odoo user who is responsible for a lead, and who is not there any more."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,15 +19,14 @@ class OdooUser:
     named: str
 
 
-def responsible_user(client: OdooClient, config: Mapping[str, Any]) -> tuple[OdooUser | None, list[tuple[str, str]]]:
-    """The first of the persons whom the settings name and Odoo has: the `manager`, then the `fallback_manager`.
+def responsible_user(client: OdooClient, managers: Iterable[str]) -> tuple[OdooUser | None, list[tuple[str, str]]]:
+    """The first of these persons whom Odoo has.
 
     Returns:
         Him, or None; and each who was looked for in vain, with the reason.
     """
     missing: list[tuple[str, str]] = []
-    named = (str(config.get(role) or "").strip() for role in ("manager", "fallback_manager"))
-    for name in dict.fromkeys(filter(None, named)):
+    for name in dict.fromkeys(filter(None, (manager.strip() for manager in managers))):
         user, why = _look_up(client, name)
         if user is not None:
             return user, missing

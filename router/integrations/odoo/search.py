@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from router.integrations.base import DeliveryError, Message
-from router.integrations.leads import FoundLead, lead_to_add_to
+from router.integrations.crm import FoundLead, lead_to_add_to
 from router.integrations.matching import Match, digit_rows, match
 from router.integrations.odoo.client import OdooClient
 from router.lib.formats import parse_int

@@ -19,6 +19,7 @@ from router.lib.http_client import Outgoing
 
 MODULE = "calltrack"
 TITLE = "Call from {phone}"
+NO_CUSTOMER = "the caller withheld the number, so there is no customer to name"
 UTM = {"source_id": "utm.source", "medium_id": "utm.medium", "campaign_id": "utm.campaign"}
 NEEDED = ("name", "phone", "user_id")
 MATCHES = {
@@ -38,7 +39,7 @@ class OdooSender:
 
     def deliver(self, message: Message) -> dict[str, Any]:
         if not message.call["caller"]:
-            raise Skipped("the caller withheld the number, so there is no customer to name")
+            raise Skipped(NO_CUSTOMER)
         config = message.config
         client = OdooClient(
             self.outgoing, config["url"], config["database"], message.secret, message.deadline, message.now
@@ -78,7 +79,7 @@ def _choose(client: OdooClient, message: Message) -> dict[str, Any]:
 
 def _create(client: OdooClient, message: Message) -> dict[str, Any]:
     """Makes the lead. What it names and Odoo does not have (any more) is left out and told: a lead is worth more."""
-    person, gone = responsible_user(client, message.config)
+    person, gone = responsible_user(client, message.managers)
     templates: dict[str, str] = {"name": TITLE, **(message.config.get("fields") or {})}
     values = _values(message, templates)
     left_out = _add_sources(client, message, values)

@@ -16,6 +16,7 @@ from router.scenarios.models import TrackingNumber
 from router.scenarios.numbers.inventory import free_numbers
 from router.scenarios.wizard.drafts import Editor
 from router.scenarios.wizard.forms import STEPS, TERMS, Step, Values, lines_of, rows_in_use
+from router.server import current_server
 
 EXAMPLE = "+14155552671"
 MOST_FREE = 500
@@ -62,9 +63,9 @@ def _tagging_said(values: Values) -> str:
 
 
 def _integrations_said(values: Values) -> str:
-    slots = [slot for part in values["integrations"]["parts"].values() for slot in (part or {}).values()]
-    used = [slot for slot in slots if isinstance(slot, dict) and (slot.get("url") or slot.get("measurement_id"))]
-    return _counted(len(used), "receiver", "nobody told")
+    typed = values["integrations"]["parts"]
+    told = [sentence for part in current_server().scenario_parts for sentence in part.preview(typed.get(part.name))]
+    return _counted(len(told), "receiver", "nobody told")
 
 
 SAYS: dict[str, Callable[[Values], str]] = {

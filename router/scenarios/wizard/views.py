@@ -279,7 +279,7 @@ def _integrations(session: Session, editor: Editor) -> dict[str, Any]:
     parts = [
         (part, *part.veiled(typed.get(part.name))) for part in current_server().scenario_parts if part.form_template
     ]
-    return {"parts": parts}
+    return {"parts": parts, "told": [sentence for part, value, _ in parts for sentence in part.preview(value)]}
 
 
 EXTRAS: dict[str, Callable[[Session, Editor], dict[str, Any]]] = {

@@ -56,6 +56,9 @@ class Notes:
     def veiled(self, typed: Any) -> tuple[Any, set[str]]:
         return typed or {}, set()
 
+    def preview(self, typed: Any) -> list[str]:
+        return []
+
 
 def test_parts_of_upper_floors_are_in_the_wizard_and_their_secrets_are_shown_once(
     app: Flask, alice: FlaskClient, server: Server

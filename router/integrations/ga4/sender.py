@@ -24,6 +24,7 @@ EVENT = "Call"
 CLIENT_ID = re.compile(r"\d{1,20}\.\d{1,20}")
 SESSION_ID = re.compile(r"[1-9]\d{0,15}")
 LONGEST_VALUE = 100
+NO_CLIENT_ID = "no client_id: the visit is not known to Google Analytics"
 SESSION_LIFETIME = timedelta(hours=24)
 LONGEST_BACKDATE = timedelta(hours=72)
 
@@ -63,7 +64,7 @@ def event_body(message: Message) -> dict[str, Any]:
     ga: Mapping[str, Any] = message.call["ga"] or {}
     client_id = str(ga.get("client_id") or "")
     if not CLIENT_ID.fullmatch(client_id):
-        raise Skipped("no client_id: the visit is not known to Google Analytics")
+        raise Skipped(NO_CLIENT_ID)
     session_id = str(ga.get("session_id") or "")
     session_id = session_id if SESSION_ID.fullmatch(session_id) else ""
     call_at = datetime.fromisoformat(str(message.call["started_at"]))

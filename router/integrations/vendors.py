@@ -1,0 +1,42 @@
+"""The vendors that can be told about calls: one line for each. What each is and needs stands in its own folder."""
+
+from router.integrations.base import Sender, Slot, Vendor
+from router.integrations.ga4 import GA4
+from router.integrations.odoo import ODOO
+from router.integrations.webhook import WEBHOOK
+from router.lib.http_client import Outgoing
+
+VENDORS: dict[str, Vendor] = {
+    WEBHOOK.kind: WEBHOOK,
+    GA4.kind: GA4,
+    ODOO.kind: ODOO,
+}
+"""By kind, in the order of the wizard."""
+
+
+def slots() -> dict[str, Slot]:
+    """By name, in the order of the wizard."""
+    return {slot.name: slot for vendor in VENDORS.values() for slot in vendor.events}
+
+
+def vendors_in(slot: Slot) -> dict[str, Vendor]:
+    """The vendors that can fill a slot, by kind."""
+    return {kind: vendor for kind, vendor in VENDORS.items() if slot in vendor.events}
+
+
+def receivers_of(event: str) -> tuple[tuple[Slot, Vendor], ...]:
+    """Who gets an event of a call, in which slot."""
+    pairs = [(slot, vendor) for vendor in VENDORS.values() for slot in vendor.events]
+    return tuple((slot, vendor) for slot, vendor in pairs if event in vendor.events[slot])
+
+
+def slot_title(name: str) -> str:
+    return slots()[name].title if name in slots() else name
+
+
+def vendor_name(kind: str) -> str:
+    return VENDORS[kind].name if kind in VENDORS else kind
+
+
+def make_senders(outgoing: Outgoing) -> dict[str, Sender]:
+    return {kind: vendor.sender(outgoing) for kind, vendor in VENDORS.items()}

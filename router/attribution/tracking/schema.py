@@ -82,8 +82,9 @@ def remember_refused(session: Session, project_id: int, origin: str, now: dateti
 
 LONGEST_ADDRESS = 2000
 MOST_SCENARIOS = 100
-CLIENT_ID = re.compile(r"[0-9A-Za-z_\-]{1,40}\.[0-9A-Za-z_\-]{1,40}")
-SESSION_ID = re.compile(r"[0-9]{1,20}")
+GA_CLIENT_ID = re.compile(r"[0-9]{1,20}\.[0-9]{1,20}")
+"""Google's Measurement Protocol takes a client id only as two numbers joined by a full stop."""
+GA_SESSION_ID = re.compile(r"[1-9][0-9]{0,15}")
 
 MOST_FIELDS = 20
 LONGEST_FIELD = 200
@@ -209,9 +210,9 @@ def read_ga(body: Mapping[str, Any]) -> dict[str, str]:
     ga = _members(body, "ga")
     found: dict[str, str] = {}
     client, session = str(ga.get("client_id") or ""), str(ga.get("session_id") or "")
-    if CLIENT_ID.fullmatch(client):
+    if GA_CLIENT_ID.fullmatch(client):
         found["client_id"] = client
-    if SESSION_ID.fullmatch(session):
+    if GA_SESSION_ID.fullmatch(session):
         found["session_id"] = session
     return found
 

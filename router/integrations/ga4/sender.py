@@ -1,12 +1,12 @@
 """The goal in Google Analytics 4: one event by the Measurement Protocol
 (https://developers.google.com/analytics/devguides/collection/protocol/ga4)."""
 
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
+from router.attribution.tracking.schema import GA_CLIENT_ID, GA_SESSION_ID
 from router.integrations.base import (
     DeliveryError,
     Expired,
@@ -21,8 +21,6 @@ from router.web.errors import iso
 
 ENDPOINT = "https://www.google-analytics.com/mp/collect"
 EVENT = "Call"
-CLIENT_ID = re.compile(r"\d{1,20}\.\d{1,20}")
-SESSION_ID = re.compile(r"[1-9]\d{0,15}")
 LONGEST_VALUE = 100
 NO_CLIENT_ID = "no client_id: the visit is not known to Google Analytics"
 SESSION_LIFETIME = timedelta(hours=24)
@@ -63,10 +61,10 @@ def event_body(message: Message) -> dict[str, Any]:
     """
     ga: Mapping[str, Any] = message.call["ga"] or {}
     client_id = str(ga.get("client_id") or "")
-    if not CLIENT_ID.fullmatch(client_id):
+    if not GA_CLIENT_ID.fullmatch(client_id):
         raise Skipped(NO_CLIENT_ID)
     session_id = str(ga.get("session_id") or "")
-    session_id = session_id if SESSION_ID.fullmatch(session_id) else ""
+    session_id = session_id if GA_SESSION_ID.fullmatch(session_id) else ""
     call_at = datetime.fromisoformat(str(message.call["started_at"]))
     if message.now > deadline(call_at, session_id):
         raise Expired("too late for Google Analytics: 24 h after the session began, or 72 h after the call")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from router.integrations.labels import DELIVERY_STATES
@@ -77,21 +77,7 @@ def attempts_of(session: Session, delivery_id: int) -> Sequence[DeliveryAttempt]
 
 def troubles(session: Session, project_id: int) -> list[Trouble]:
     """Receivers that fail now or have dead deliveries, the longest first."""
-    dead = {row.destination: row for row in session.execute(_dead(project_id))}
-    health = {row.destination: row for row in session.scalars(_failing(project_id))}
-    found = [_trouble(destination, dead.get(destination), health.get(destination)) for destination in dead | health]
-    return sorted(found, key=lambda one: one.since)
-
-
-def _trouble(destination: str, dead: Any, health: DestinationHealth | None) -> Trouble:
-    since = [moment for moment in (dead and dead.since, health and health.failing_since) if moment]
-    why = health.last_error if health else dead.why
-    count, until = dead.count if dead else 0, health.open_until if health else None
-    return Trouble(destination, min(since), why, count, health is not None, until)
-
-
-def _dead(project_id: int) -> Select[*tuple[Any, ...]]:
-    return (
+    given_up = (
         select(
             Delivery.destination,
             func.count().label("count"),
@@ -101,11 +87,25 @@ def _dead(project_id: int) -> Select[*tuple[Any, ...]]:
         .where(Delivery.project_id == project_id, Delivery.state == "dead")
         .group_by(Delivery.destination)
     )
-
-
-def _failing(project_id: int) -> Select[DestinationHealth]:
+    dead: dict[str, Any] = {row.destination: row for row in session.execute(given_up)}
     used = select(Integration.destination).where(Integration.project_id == project_id, Integration.removed_at.is_(None))
-    return select(DestinationHealth).where(DestinationHealth.destination.in_(used))
+    failing = select(DestinationHealth).where(DestinationHealth.destination.in_(used))
+    health = {row.destination: row for row in session.scalars(failing)}
+    troubles = []
+    for receiver in dead | health:
+        gone, fails = dead.get(receiver), health.get(receiver)
+        since = [moment for moment in (gone and gone.since, fails and fails.failing_since) if moment]
+        troubles.append(
+            Trouble(
+                receiver,
+                since=min(since),
+                why=fails.last_error if fails else dead[receiver].why,
+                dead=gone.count if gone else 0,
+                fails_now=fails is not None,
+                waiting_until=fails.open_until if fails else None,
+            )
+        )
+    return sorted(troubles, key=lambda trouble: trouble.since)
 
 
 def waiting(session: Session, project_id: int) -> int:

@@ -4,7 +4,7 @@ Search engines of CRMs find by digits; what they find counts only when one of th
 docs/crm.md tells it to people, with a table of cases that is a test."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from enum import IntEnum
 from functools import lru_cache
 
@@ -52,9 +52,13 @@ def match(text: str, caller: str, countries: Iterable[str]) -> Match | None:
     countries: in which a number without a country code is read: the record's own, its company's, the project's.
     """
     homes = tuple(dict.fromkeys(country for country in countries if country))
-    if _is_in(text, caller, homes) or _stands_with_plus(text, caller):
-        return Match.TYPED
-    if any(_is_in(variant, caller, homes) for variant in _without_extension(text)):
+    line = line_of(caller)
+    with_plus = ("+" + re.sub(r"\(0\)|\D", "", number) for number in INTERNATIONAL.findall(text))
+    if _is_in(text, caller, homes) or any(line_of(number) == line for number in with_plus):
+        return Match.TYPED  # with its plus, also when it is newer than the tables of numbering plans
+    # the base numbers alone, and extensions in words as direct dials: `030 7664398 DW 12` is `030 766439812`
+    variants = (EXTENSION.sub(" … ", text), EXTENSION_WORD.sub("", text))
+    if any(_is_in(variant, caller, homes) for variant in variants if variant != text):
         return Match.EXTENSION
     return Match.ABROAD if _is_abroad(text, caller, homes) else None
 
@@ -70,19 +74,6 @@ def national_digits(e164: str) -> str:
 def _is_in(text: str, caller: str, countries: Iterable[str | None]) -> bool:
     line = line_of(caller)
     return any(line_of(number) == line for country in countries or (None,) for number in numbers_in(text, country))
-
-
-def _stands_with_plus(text: str, caller: str) -> bool:
-    """Whether the caller's number stands there with its plus, also when it is newer than the tables of numbering plans."""
-    line = line_of(caller)
-    return any(line_of("+" + re.sub(r"\(0\)|\D", "", number)) == line for number in INTERNATIONAL.findall(text))
-
-
-def _without_extension(text: str) -> Iterator[str]:
-    """The text with the base numbers alone, and with extensions in words as direct dials: `030 7664398 DW 12` is `030 766439812`."""
-    for variant in (EXTENSION.sub(" … ", text), EXTENSION_WORD.sub("", text)):
-        if variant != text:
-            yield variant
 
 
 def _is_abroad(text: str, caller: str, homes: Iterable[str]) -> bool:

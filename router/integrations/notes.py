@@ -22,8 +22,13 @@ def call_note(message: Message) -> str:
 def essence(message: Message) -> str:
     """What a correction would change, as it stands in the note: how the call ended, from where and how sure."""
     call = message.call
-    said = f"Call from {call['caller']} to {call['number']}, {message.placeholders['date']}: {_outcome(call)}."
-    return f"{escape(said)}<br>{escape(_origin(message)[0])}"
+    end = str(call["status"]).replace("_", " ")
+    if call["duration"]:
+        end += f", {format_duration(call['duration'])}"
+    if call["ring_seconds"]:
+        end += f" (rang {format_duration(call['ring_seconds'])})"
+    summary = f"Call from {call['caller']} to {call['number']}, {message.placeholders['date']}: {end}."
+    return f"{escape(summary)}<br>{escape(_origin(message)[0])}"
 
 
 def correction_note(message: Message) -> str:
@@ -42,30 +47,21 @@ def description(message: Message) -> str:
     return "<br>".join(escape(line) for line in _origin(message))
 
 
-def _outcome(call: Mapping[str, Any]) -> str:
-    status = str(call["status"]).replace("_", " ")
-    talk = f", {format_duration(call['duration'])}" if call["duration"] else ""
-    ring = f" (rang {format_duration(call['ring_seconds'])})" if call["ring_seconds"] else ""
-    return f"{status}{talk}{ring}"
-
-
 def _origin(message: Message) -> list[str]:
     call = message.call
     source: Mapping[str, Any] = call["source"] or {}
     parts = [str(source[name]) for name in ("source", "medium", "campaign") if source.get(name)]
-    lines = [f"Source: {' / '.join(parts) or 'not known'}{_confidence(call['attribution'])}"]
+    confidence = call["attribution"].get("source_confidence")
+    if confidence is None:
+        confidence = call["attribution"].get("confidence")
+    sure = "" if confidence is None else f", {format_percent(confidence)} sure"
+    lines = [f"Source: {' / '.join(parts) or 'not known'}{sure}"]
     if call["visit"]:
         lines.append(f"Visit: {call['visit']}")
     for label, value in (("Landing page", call["landing_page"]), ("Referrer", call["referrer"])):
         if value:
             lines.append(f"{label}: {value}")
     return lines
-
-
-def _confidence(attribution: Mapping[str, Any]) -> str:
-    sure = attribution.get("source_confidence")
-    sure = attribution.get("confidence") if sure is None else sure
-    return "" if sure is None else f", {format_percent(sure)} sure"
 
 
 def _link(words: str, address: str) -> str:

@@ -1,9 +1,8 @@
-"""The market's placeholders in templates of CRM fields: `Call from {phone}, {utmCampaign}`, click ids
-by their names: `{gclid}`, and the site's own fields: `{param.plan}`."""
+"""What templates of CRM fields may name: the market's placeholders (`Call from {phone}, {utmCampaign}`), click ids by their names
+(`{gclid}`), and the site's own fields (`{param.plan}`)."""
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -53,15 +52,12 @@ def placeholder_values(call: Call, visit: Visit | None, project: Project) -> dic
         "visitor_uid": visit.visitor if visit else "",
         "country": (country_of(call.caller) if call.caller else None) or "",
         "domain": host_of(page) or (project.site[0] if project.site else ""),
-        "date": _local(call.started_at, project.timezone),
+        "date": call.started_at.astimezone(ZoneInfo(project.timezone)).strftime("%Y-%m-%d %H:%M:%S"),
     }
     values |= {name: str(visit.click_ids.get(name) or "") if visit else "" for name in CLICK_IDS}
-    return values | _own_fields(visit.params if visit else {})
-
-
-def _own_fields(params: Mapping[str, str]) -> dict[str, str]:
-    old = {place: params.get(name, "") for place, name in OLD_PARAMS.items()}
-    return old | {f"{PARAM}{name}": text for name, text in params.items()}
+    params = visit.params if visit else {}
+    values |= {place: params.get(name, "") for place, name in OLD_PARAMS.items()}
+    return values | {f"{PARAM}{name}": text for name, text in params.items()}
 
 
 PLACEHOLDERS = frozenset(
@@ -76,18 +72,13 @@ PLACEHOLDERS = frozenset(
 
 def unknown_placeholder(template: str) -> str | None:
     """The first placeholder of a template that does not exist."""
-    return next((name for name in PLACE.findall(template) if name not in PLACEHOLDERS and not _is_param(name)), None)
-
-
-def _is_param(name: str) -> bool:
-    return name.startswith(PARAM) and FIELD_NAME.fullmatch(name, len(PARAM)) is not None
+    for name in PLACE.findall(template):
+        is_own_field = name.startswith(PARAM) and FIELD_NAME.fullmatch(name, len(PARAM))
+        if name not in PLACEHOLDERS and not is_own_field:
+            return str(name)
+    return None
 
 
 def fill(template: str, values: Mapping[str, str]) -> str:
     """The template with its values; values are never read as templates themselves."""
     return PLACE.sub(lambda place: values.get(place.group(1), ""), template)
-
-
-def _local(moment: datetime, timezone: str) -> str:
-    """`2026-11-23 14:05:09` in the project's time zone."""
-    return moment.astimezone(ZoneInfo(timezone)).strftime("%Y-%m-%d %H:%M:%S")

@@ -47,7 +47,12 @@ def note_missing(session: Session, delivery: Delivery, missing: Sequence[Mapping
         fresh = insert_new(session, IntegrationProblem, unique=["integration_id", "what", "name"])
         values = {"project_id": integration.project_id, "integration_id": integration.id, "what": what, "name": name}
         if session.execute(fresh.values(**values, why=why, since=now).returning(IntegrationProblem.id)).first():
-            _tell(session, integration, what, name, why, now)
+            project = session.get_one(Project, integration.project_id)
+            scenario = session.get_one(Scenario, integration.scenario_id)
+            letter = missing_letter(scenario.title, place_of(integration.destination), what, why)
+            about = hashlib.blake2b(f"{what}:{name}".encode(), digest_size=12).hexdigest()
+            key = f"missing:{integration.id}:{about}:{now.isoformat()}"
+            write_mail(session, project, key, letter.subject, letter.body, now)
 
 
 def open_problems(session: Session, project_id: int) -> list[Problem]:
@@ -86,15 +91,6 @@ def missing_letter(scenario: str, place: str, what: str, why: str) -> Letter:
 def _of(session: Session, integration_id: int) -> Sequence[IntegrationProblem]:
     found = select(IntegrationProblem).where(IntegrationProblem.integration_id == integration_id)
     return session.scalars(found.order_by(IntegrationProblem.id)).all()
-
-
-def _tell(session: Session, integration: Integration, what: str, name: str, why: str, now: datetime) -> None:
-    project = session.get_one(Project, integration.project_id)
-    scenario = session.get_one(Scenario, integration.scenario_id)
-    letter = missing_letter(scenario.title, place_of(integration.destination), what, why)
-    about = hashlib.blake2b(f"{what}:{name}".encode(), digest_size=12).hexdigest()
-    key = f"missing:{integration.id}:{about}:{now.isoformat()}"
-    write_mail(session, project, key, letter.subject, letter.body, now)
 
 
 def _named(integration: Integration, scenario: Scenario, what: str) -> set[str]:

@@ -103,7 +103,10 @@ class IntegrationsPart:
             check_literal(getattr(settings, vendor.address), self.server.settings.allow_private)
         except AddressBlocked as refused:
             raise Problem(422, str(refused), f"{where}.{vendor.address}") from None
-        receiver = _shortened(vendor.receiver(project.id, settings))
+        receiver = vendor.receiver(project.id, settings)
+        if len(receiver) > LONGEST_RECEIVER:
+            digest = hashlib.blake2b(receiver.encode(), digest_size=8).hexdigest()
+            receiver = f"{receiver[: LONGEST_RECEIVER - 17]}~{digest}"
         secret = getattr(settings, vendor.sealed)
         if secret is None and vendor.make_secret is None:
             if stored is None or not stored.sealed:
@@ -201,9 +204,11 @@ class IntegrationsPart:
         member: dict[str, Any] = {}
         for form in self.form(typed):
             value = (typed or {}).get(form.slot.name) or {}
-            lines = {field.name for field in form.fields if field.type == "lines"}
-            read = {name: _read_lines(text) for name, text in value.items() if name in lines and isinstance(text, str)}
-            member[form.slot.name] = {**value, **read} if form.used else None
+            member[form.slot.name] = dict(value) if form.used else None
+            for name in [field.name for field in form.fields if field.type == "lines"]:
+                if form.used and isinstance(text := value.get(name), str):
+                    pairs = [line.partition("=") for line in text.splitlines() if line.strip()]
+                    member[form.slot.name][name] = {key.strip(): template.strip() for key, _, template in pairs}
         return member
 
     def veiled(self, typed: Any) -> tuple[Typed, set[str]]:
@@ -275,20 +280,6 @@ def _stored(session: Session, scenario_id: int | None, with_removed: bool = Fals
         return {}
     rows = session.scalars(select(Integration).where(Integration.scenario_id == scenario_id))
     return {row.slot: row for row in rows if with_removed or row.removed_at is None}
-
-
-def _read_lines(text: str) -> dict[str, str]:
-    """`name = Call from {phone}`, one in each line."""
-    pairs = [line.partition("=") for line in text.splitlines() if line.strip()]
-    return {name.strip(): template.strip() for name, _, template in pairs}
-
-
-def _shortened(receiver: str) -> str:
-    """By a digest, where it is too long for its column."""
-    if len(receiver) <= LONGEST_RECEIVER:
-        return receiver
-    digest = hashlib.blake2b(receiver.encode(), digest_size=8).hexdigest()
-    return f"{receiver[: LONGEST_RECEIVER - 17]}~{digest}"
 
 
 def reseal(server: Server, now: datetime) -> int:

@@ -1,5 +1,5 @@
 """The goal in Google Analytics 4: one event by the Measurement Protocol
-(https://developers.google.com/analytics/devguides/collection/protocol/ga4)."""
+(https://developers.google.com/analytics/devguides/collection/protocol/ga4/reference)."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -69,39 +69,10 @@ def event_body(message: Message) -> dict[str, Any]:
     if message.now > deadline(call_at, session_id):
         raise Expired("too late for Google Analytics: 24 h after the session began, or 72 h after the call")
     moment = event_moment(call_at, session_id, message.visit_last_sign)
-    params = {"session_id": session_id or None, "engagement_time_msec": 1, **_params(message.call)}
-    if moment != call_at:
-        params["call_time"] = iso(call_at)
-    event = {"name": message.config["event"], "params": _clean(params)}
-    micros = int(moment.timestamp() * 1000) * 1000
-    return {"client_id": client_id, "timestamp_micros": micros, "events": [event]}
-
-
-def deadline(call_at: datetime, session_id: str) -> datetime:
-    latest = call_at + LONGEST_BACKDATE
-    start = _session_start(session_id)
-    return min(latest, start + SESSION_LIFETIME) if start else latest
-
-
-def event_moment(call_at: datetime, session_id: str, last_sign: datetime | None) -> datetime:
-    """When the event is said to have happened: inside the session, so that it counts for the session's source."""
-    if not session_id or last_sign is None:
-        return call_at
-    return min(call_at, last_sign + timedelta(seconds=1))
-
-
-def _session_start(session_id: str) -> datetime | None:
-    """Google numbers sessions by the second in which they began; anything else says nothing about time."""
-    try:
-        return datetime.fromtimestamp(int(session_id), UTC) if session_id else None
-    except (OverflowError, OSError, ValueError):
-        return None
-
-
-def _params(call: Mapping[str, Any]) -> dict[str, Any]:
-    """No telephone number among them: Google forbids what identifies a person."""
-    source: Mapping[str, Any] = call["source"] or {}
-    return {
+    call, source = message.call, message.call["source"] or {}
+    params = {  # no telephone number among them: Google forbids what identifies a person
+        "session_id": session_id or None,
+        "engagement_time_msec": 1,
         "call_id": call["sid"],
         "call_status": call["status"],
         "call_duration": call["duration"] or 0,
@@ -110,9 +81,29 @@ def _params(call: Mapping[str, Any]) -> dict[str, Any]:
         "call_medium": source.get("medium"),
         "call_campaign": source.get("campaign"),
         "first_call": int(bool(call["first_call"])),
+        "call_time": iso(call_at) if moment != call_at else None,
     }
+    sent = {
+        name: value[:LONGEST_VALUE] if isinstance(value, str) else value
+        for name, value in params.items()
+        if value not in (None, "")
+    }
+    event = {"name": message.config["event"], "params": sent}
+    micros = int(moment.timestamp() * 1000) * 1000
+    return {"client_id": client_id, "timestamp_micros": micros, "events": [event]}
 
 
-def _clean(params: Mapping[str, Any]) -> dict[str, Any]:
-    kept = {name: value for name, value in params.items() if value not in (None, "")}
-    return {name: value[:LONGEST_VALUE] if isinstance(value, str) else value for name, value in kept.items()}
+def deadline(call_at: datetime, session_id: str) -> datetime:
+    """Google numbers sessions by the second in which they began; anything else says nothing about time."""
+    latest = call_at + LONGEST_BACKDATE
+    try:
+        return min(latest, datetime.fromtimestamp(int(session_id), UTC) + SESSION_LIFETIME) if session_id else latest
+    except (OverflowError, OSError, ValueError):
+        return latest
+
+
+def event_moment(call_at: datetime, session_id: str, last_sign: datetime | None) -> datetime:
+    """When the event is said to have happened: inside the session, so that it counts for the session's source."""
+    if not session_id or last_sign is None:
+        return call_at
+    return min(call_at, last_sign + timedelta(seconds=1))

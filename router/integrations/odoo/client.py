@@ -83,10 +83,14 @@ class OdooClient:
             answer = self.outgoing.post_json(address, arguments, self.headers, self.deadline)
         except OutgoingError as error:
             raise not_delivered(error) from None
-        body = _json(answer)
-        if answer.status == 200 and body is not UNREADABLE:
+        try:
+            body = json.loads(answer.body)
+            is_readable = answer.complete
+        except (ValueError, RecursionError):
+            body, is_readable = None, False
+        if answer.status == 200 and is_readable:
             return body
-        raise self._refusal(answer, body)
+        raise self._refusal(answer, body if is_readable else None)
 
     def _refusal(self, answer: Answer, body: Any) -> DeliveryError:
         if answer.status == 200:
@@ -103,16 +107,6 @@ class OdooClient:
         return DeliveryError(
             text, permanent, wait, ambiguous=not permanent and answer.status >= 500, status=answer.status
         )
-
-
-UNREADABLE = object()
-
-
-def _json(answer: Answer) -> Any:
-    try:
-        return json.loads(answer.body) if answer.complete else UNREADABLE
-    except (ValueError, RecursionError):
-        return UNREADABLE
 
 
 def exactly(text: str) -> str:

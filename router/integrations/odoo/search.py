@@ -106,7 +106,9 @@ class OdooSearch:
         terms = [["partner_id", "in", list(by_contact)]] if by_contact else []
         fields = ["phone", "country_id", "company_id", "partner_id", "active", "won_status"]
         candidates = list(self._pages(LEAD, terms, fields, order="id desc", context=WITH_ARCHIVED))
-        codes = self._codes({lead["country_id"][0] for lead in candidates if lead["country_id"]})
+        countries = sorted({lead["country_id"][0] for lead in candidates if lead["country_id"]})
+        named = self._readable("res.country", [["id", "in", countries]], ["code"]) if countries else []
+        codes = {country["id"]: str(country["code"]) for country in named}
         leads = []
         for lead in candidates:
             country = codes.get(lead["country_id"][0]) if lead["country_id"] else None
@@ -126,20 +128,13 @@ class OdooSearch:
                 return
 
     def _match(self, record: dict[str, Any], country: Any) -> Match | None:
-        companies = self._company_countries()
+        if self._companies is None:
+            readable = self._readable("res.company", [], ["country_code"])
+            self._companies = {company["id"]: str(company["country_code"] or "") for company in readable}
+        companies = self._companies
         company = record["company_id"][0] if record["company_id"] else None
         its = [companies[company]] if company in companies else list(companies.values())
         return match(str(record["phone"] or ""), self.caller, [str(country or ""), *its, self.country or ""])
-
-    def _company_countries(self) -> dict[int, str]:
-        if self._companies is None:
-            found = self._readable("res.company", [], ["country_code"])
-            self._companies = {company["id"]: str(company["country_code"] or "") for company in found}
-        return self._companies
-
-    def _codes(self, countries: set[int]) -> dict[int, str]:
-        found = self._readable("res.country", [["id", "in", sorted(countries)]], ["code"]) if countries else []
-        return {country["id"]: str(country["code"]) for country in found}
 
     def _readable(self, model: str, domain: list[Any], fields: list[str]) -> list[dict[str, Any]]:
         """Records that help to read a number; none when this key may not see them."""

@@ -4,7 +4,6 @@ A delivery is done in steps, each remembered before the next: what to add to, th
 one. `load` is an upsert by our external id, and a note is looked for before it is posted, so that no step happens twice."""
 
 import hashlib
-from collections.abc import Mapping
 from html import escape
 from typing import Any
 
@@ -46,19 +45,17 @@ class OdooSender:
         )
         if message.event == "call.updated":
             return _add_changes(client, message)
-        return _add_call(client, message)
-
-
-def _add_call(client: OdooClient, message: Message) -> dict[str, Any]:
-    steps = message.reference if message.reference.get("record") else _choose(client, message)
-    model, record = str(steps["model"]), int(steps["record"])
-    try:
-        note = _note(client, model, record, MARK + message.call["sid"], call_note(message))
-    except RecordGone:
-        message.remember(dict.fromkeys(("model", "record", "match", "creating", "warning")))
-        raise DeliveryError("The lead was deleted in Odoo meanwhile.", status=404) from None
-    told = {"warning": steps["warning"]} if steps.get("warning") else {}
-    return {"status": 200, "model": model, "record": record, "note_id": note} | told
+        steps = message.reference if message.reference.get("record") else _choose(client, message)
+        model, record = str(steps["model"]), int(steps["record"])
+        try:
+            note = _found_note(client, model, record, MARK + message.call["sid"])
+            if note is None:
+                note = _post_note(client, model, record, call_note(message))
+        except RecordGone:
+            message.remember(dict.fromkeys(("model", "record", "match", "creating", "warning")))
+            raise DeliveryError("The lead was deleted in Odoo meanwhile.", status=404) from None
+        warning = {"warning": steps["warning"]} if steps.get("warning") else {}
+        return {"status": 200, "model": model, "record": record, "note_id": note} | warning
 
 
 def _choose(client: OdooClient, message: Message) -> dict[str, Any]:
@@ -81,12 +78,18 @@ def _create(client: OdooClient, message: Message) -> dict[str, Any]:
     """Makes the lead. What it names and Odoo does not have (any more) is left out and told: a lead is worth more."""
     person, gone = responsible_user(client, message.managers)
     templates: dict[str, str] = {"name": TITLE, **(message.config.get("fields") or {})}
-    values = _values(message, templates)
+    values: dict[str, Any] = {"phone": message.call["caller"], "description": description(message)}
+    for name, template in templates.items():
+        text = fill(template, message.placeholders)
+        values[name] = escape(text).replace("\n", "<br>") if name == "description" else text
+    values["name"] = values["name"].strip() or f"Call from {message.call['caller']}"
     left_out = _add_sources(client, message, values)
+    sid = message.call["sid"]
+    external_id = f"{MODULE}.lead_{sid if sid.isalnum() else _digest(sid)}"  # it may hold no dots and no spaces
     values["user_id/.id"] = person.id if person else ""  # empty, not absent: Odoo would take the key's owner
     while True:
         try:
-            lead = client.load(LEAD, f"{MODULE}.lead_{_external(message.call['sid'])}", values)
+            lead = client.load(LEAD, external_id, values)
             break
         except FieldsRefused as refused:
             if person is not None and "user_id" in refused.fields:
@@ -110,16 +113,6 @@ def _create(client: OdooClient, message: Message) -> dict[str, Any]:
         "missing": [one for one in missing if one["name"] and not PLACE.search(one["name"])],
         "warning": "; ".join(one["why"] for one in missing) or None,
     }
-
-
-def _values(message: Message, templates: Mapping[str, str]) -> dict[str, Any]:
-    """What a new lead holds, by columns of `load`."""
-    values: dict[str, Any] = {"phone": message.call["caller"], "description": description(message)}
-    for name, template in templates.items():
-        text = fill(template, message.placeholders)
-        values[name] = escape(text).replace("\n", "<br>") if name == "description" else text
-    values["name"] = values["name"].strip() or f"Call from {message.call['caller']}"
-    return values
 
 
 def _add_sources(client: OdooClient, message: Message, values: dict[str, Any]) -> dict[str, str]:
@@ -156,12 +149,8 @@ def _utm(client: OdooClient, model: str, name: str) -> int | None:
     return client.load(model, f"{MODULE}.{model.replace('.', '_')}_{_digest(name.casefold())}", {"name": name})
 
 
-def _note(client: OdooClient, model: str, record: int, mark: str, body: str) -> int:
-    """Posts a note once: one that carries the mark already is that note."""
-    return _found_note(client, model, record, mark) or _post_note(client, model, record, body)
-
-
 def _found_note(client: OdooClient, model: str, record: int, mark: str) -> int | None:
+    """The note that carries the mark: it is looked for before a note is posted, so that none stands there twice."""
     wanted = [["model", "=", model], ["res_id", "=", record], ["body", "ilike", exactly(mark)]]
     found = client.search("mail.message", wanted, ["id"], order="id", limit=1)
     return int(found[0]["id"]) if found else None
@@ -188,11 +177,6 @@ def _add_changes(client: OdooClient, message: Message) -> dict[str, Any]:
     if not posted:
         raise Skipped("nothing that the CRM shows has changed")
     return {"status": 200, "notes": posted}
-
-
-def _external(sid: str) -> str:
-    """External ids hold no dots and no spaces."""
-    return sid if sid.isalnum() else _digest(sid)
 
 
 def _digest(text: str) -> str:

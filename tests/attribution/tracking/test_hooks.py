@@ -156,7 +156,9 @@ def test_analytics_ids_that_appear_late_are_filled_in(shop: Server, client: Flas
         assert session.scalars(select(Visit.ga)).one() == {"client_id": "123.456", "session_id": "789"}
 
 
-@pytest.mark.parametrize("client_id", ["ab.cd", "amp-Vr3EAFNWzP2gBcG0AJHWTS", "\u0661.\u0662", "1.2.3", "1" * 21 + ".2", "12"])
+@pytest.mark.parametrize(
+    "client_id", ["ab.cd", "amp-Vr3EAFNWzP2gBcG0AJHWTS", "\u0661.\u0662", "1.2.3", "1" * 21 + ".2", "12"]
+)
 def test_an_analytics_id_that_google_would_not_take_is_not_kept_and_leaves_room_for_one(
     shop: Server, client: FlaskClient, client_id: str
 ) -> None:

@@ -44,7 +44,7 @@ class VisitCounter(Base):
 
 
 NOT_COUNTED, COUNTED, CHANGED = 0, 1, 2
-"""Whether a visit is in the figures of its day (R8); changed: signs of life came after it was counted, so it has to be looked at again."""
+"""Whether a visit is in the figures of its day (R8); changed: heartbeats came after it was counted, so it has to be looked at again."""
 UNCOUNTED_VISITS = text("counted <> 1")
 
 
@@ -65,10 +65,10 @@ class Visit(Base):
     visitor: Mapped[str] = mapped_column(String(32))
     started_at: Mapped[datetime]
     span_started_at: Mapped[datetime]
-    """Start of the newest span of signs of life; older spans are in `visit_span`."""
+    """Start of the newest span of heartbeats; older spans are in `visit_span`."""
     last_sign_at: Mapped[datetime]
     left: Mapped[bool] = mapped_column(default=False, server_default=false())
-    """The last sign of life said that the page was being left."""
+    """The last heartbeat said that the page was being left."""
     page: Mapped[str] = mapped_column(Text)
     referrer: Mapped[str] = mapped_column(Text)
     channel: Mapped[str] = mapped_column(String(20))
@@ -95,7 +95,7 @@ class Visit(Base):
 
 
 class VisitSpan(Base):
-    """An earlier span of signs of life of a visit: from start to last its page was open."""
+    """An earlier span of heartbeats of a visit: from start to last its page was open."""
 
     __tablename__ = "visit_span"
 
@@ -103,7 +103,7 @@ class VisitSpan(Base):
     started_at: Mapped[datetime] = mapped_column(primary_key=True)
     last_at: Mapped[datetime]
     left: Mapped[bool] = mapped_column(default=False, server_default=false())
-    """Its last sign of life said that the page was being left."""
+    """Its last heartbeat said that the page was being left."""
 
 
 class Tap(Base):
@@ -122,7 +122,7 @@ class Tap(Base):
 
 
 class Unserved(Base):
-    """A visit that asked a scenario for a dynamic number when every one was active, and was lent none (R6)."""
+    """A visit that asked a scenario for a dynamic number when every one was active, and was leased none (R6)."""
 
     __tablename__ = "unserved"
     __table_args__ = (Index("ix_unserved_scenario_id_at", "scenario_id", "at"),)
@@ -135,7 +135,7 @@ class Unserved(Base):
 
 
 class Lease(Base):
-    """A tracking number lent to a visit, from `started_at` until the number is lent to another visitor's visit."""
+    """A tracking number leased to a visit, from `started_at` until the number is leased to another visitor's visit."""
 
     __tablename__ = "lease"
     __table_args__ = (
@@ -178,7 +178,7 @@ class PoolNumber(Base):
     scenario_id: Mapped[int] = mapped_column(BigId)
     e164: Mapped[str] = mapped_column(String(16))
     turn: Mapped[int] = mapped_column(BigInteger, default=0)
-    """How often it was lent: the lease counter that a take checks."""
+    """How often it was leased: the lease counter that a take checks."""
     group_turn: Mapped[int] = mapped_column(BigInteger, default=0)
     """The turn of the first lease of those that hold it together; above 1 apart only when it is shared."""
     visitor: Mapped[str] = mapped_column(String(32), default="")

@@ -1,6 +1,4 @@
-"""Reads the facts about those who may be calling: the visits that held a number before the call.
-
-How sure we are (R7): from the facts about the candidates to probabilities. Pure, and made with the time of the call.
+"""The visits that held a number before a call, and how probable each is to be the caller's (R7).
 
 The weights are hazards: how likely somebody in this state calls in the next moment, compared with somebody who has just opened the page.
 docs/attribution.md tells how they were found and how well they hold on other traffic."""
@@ -47,7 +45,7 @@ TAP_BEFORE, LATE_TAP_BEFORE = timedelta(seconds=15), timedelta(seconds=60)
 class Candidate:
     """A visit that held the dialled number before the call, as it was at the time of the call.
 
-    `last_sign_at` and `left` are those of the newest span of signs of life that had begun by then; `left`: it said that the page was
+    `last_sign_at` and `left` are those of the newest span of heartbeats that had begun by then; `left`: it said that the page was
     being left. `tapped_at` is the last tap on the number by then.
     """
 
@@ -67,9 +65,9 @@ class Weighed:
     state: str
     """open, hold or ended"""
     silent: timedelta
-    """How long before the call its last sign of life was; zero while it was open."""
+    """How long before the call its last heartbeat was; zero while it was open."""
     replaced: bool
-    """The same visitor was lent the number again later: he sees the page of that visit."""
+    """The same visitor was leased the number again later: he sees the page of that visit."""
     tapped: timedelta | None
     """How long before the call its visitor tapped the number; None: not within a minute."""
     weight: float
@@ -81,17 +79,33 @@ class Weighed:
 def weigh(candidates: Sequence[Candidate], hold: timedelta, at: datetime, *, earlier: bool = False) -> list[Weighed]:
     """Every candidate with its probability, most probable first; the later lease first among equals.
 
-    A page counts as open for as long as signs of life may be apart, so that signs which come after the call change nothing.
+    A page counts as open for as long as heartbeats may be apart, so that heartbeats which come after the call change nothing.
 
     Args:
-        earlier: the number had been lent before the candidates, too; somebody of then may be calling as well.
+        earlier: the number had been leased before the candidates, too; somebody of then may be calling as well.
     """
     newest: dict[str, datetime] = {}
     for one in candidates:
         newest[one.visitor] = max(one.leased_at, newest.get(one.visitor, one.leased_at))
-    facts = [(one, *_state(one, hold, at), newest[one.visitor] > one.leased_at, _tapped(one, at)) for one in candidates]
+    facts = []
+    for one in candidates:
+        silent = at - one.last_sign_at
+        if silent <= (LEFT_GRACE if one.left else OPEN_GAP):
+            state, silent = "open", timedelta(0)
+        else:
+            state = "hold" if silent <= hold else "ended"
+        tapped = None if one.tapped_at is None else at - one.tapped_at
+        if tapped is not None and not timedelta(0) <= tapped <= LATE_TAP_BEFORE:
+            tapped = None
+        facts.append((one, state, silent, newest[one.visitor] > one.leased_at, tapped))
     weights = [_weight(*known, at) for known in facts]
-    unseen = _weight_before(candidates, at) if earlier else 0.0
+    unseen = 0.0
+    if earlier and candidates:  # all visits before the candidates together, had the number been leased as often then
+        seconds = max(1.0, (at - min(one.leased_at for one in candidates)).total_seconds())
+        # the integral of the weight of a closed page from there on
+        minutes = MINUTES_WEIGHT * MINUTES_SCALE * (pi / 2 - atan(seconds / MINUTES_SCALE))
+        hours = 2 * HOURS_WEIGHT * HOURS_SCALE / sqrt(1 + seconds / HOURS_SCALE)
+        unseen = len(candidates) / seconds * MEAN_GLANCE * (minutes + hours)
     total = fsum([NOBODY_WEIGHT, unseen, *weights])  # the same in every order
     each = unseen / len(candidates) if candidates else 0.0
     weighed = [
@@ -103,6 +117,20 @@ def weigh(candidates: Sequence[Candidate], hold: timedelta, at: datetime, *, ear
     )
 
 
+def _weight(
+    candidate: Candidate, state: str, silent: timedelta, replaced: bool, tapped: timedelta | None, at: datetime
+) -> float:
+    """The hazard of a call at this moment."""
+    if tapped is not None:
+        return TAP_WEIGHT if tapped <= TAP_BEFORE else LATE_TAP_WEIGHT
+    part = REPLACED_FACTOR if replaced else 1.0
+    if state == "open":
+        return part * max(1 / (1 + (at - candidate.leased_at) / OPEN_SCALE), MINUTES_WEIGHT + HOURS_WEIGHT)
+    seen, seconds = max(0.0, (candidate.last_sign_at - candidate.leased_at) / GLANCE) ** 2, silent.total_seconds()
+    later = MINUTES_WEIGHT / (1 + (seconds / MINUTES_SCALE) ** 2) + HOURS_WEIGHT / sqrt(1 + seconds / HOURS_SCALE) ** 3
+    return part * max(LEAST_GLANCE, seen / (1 + seen)) * later
+
+
 def source_confidence(weighed: Sequence[Weighed], source_key: int) -> float:
     """The probability that the call came from this marketing source: the sum over all its candidates."""
     return min(1.0, fsum(one.source_probability for one in weighed if one.candidate.source_key == source_key))
@@ -112,52 +140,6 @@ def sources_of(weighed: Sequence[Weighed]) -> dict[int, float]:
     """The probability of each marketing source; what is missing to 1 is nobody we know."""
     keys = dict.fromkeys(one.candidate.source_key for one in weighed)
     return {key: source_confidence(weighed, key) for key in keys}
-
-
-def _state(candidate: Candidate, hold: timedelta, at: datetime) -> tuple[str, timedelta]:
-    silent = at - candidate.last_sign_at
-    if silent <= (LEFT_GRACE if candidate.left else OPEN_GAP):
-        return "open", timedelta(0)
-    return "hold" if silent <= hold else "ended", silent
-
-
-def _tapped(candidate: Candidate, at: datetime) -> timedelta | None:
-    if candidate.tapped_at is None or not timedelta(0) <= at - candidate.tapped_at <= LATE_TAP_BEFORE:
-        return None
-    return at - candidate.tapped_at
-
-
-def _weight(
-    candidate: Candidate, state: str, silent: timedelta, replaced: bool, tapped: timedelta | None, at: datetime
-) -> float:
-    if tapped is not None:
-        return TAP_WEIGHT if tapped <= TAP_BEFORE else LATE_TAP_WEIGHT
-    part = REPLACED_FACTOR if replaced else 1.0
-    if state == "open":
-        return part * max(1 / (1 + (at - candidate.leased_at) / OPEN_SCALE), MINUTES_WEIGHT + HOURS_WEIGHT)
-    return part * _glance(candidate.last_sign_at - candidate.leased_at) * _later(silent.total_seconds())
-
-
-def _glance(seen: timedelta) -> float:
-    """How much of a visit's later calls is left when it saw the number for so long."""
-    squared = max(0.0, seen / GLANCE) ** 2
-    return max(LEAST_GLANCE, squared / (1 + squared))
-
-
-def _later(silent: float) -> float:
-    return MINUTES_WEIGHT / (1 + (silent / MINUTES_SCALE) ** 2) + HOURS_WEIGHT / sqrt(1 + silent / HOURS_SCALE) ** 3
-
-
-def _later_than(silent: float) -> float:
-    """The integral of `_later` from there on, in seconds."""
-    minutes = MINUTES_WEIGHT * MINUTES_SCALE * (pi / 2 - atan(silent / MINUTES_SCALE))
-    return minutes + 2 * HOURS_WEIGHT * HOURS_SCALE / sqrt(1 + silent / HOURS_SCALE)
-
-
-def _weight_before(candidates: Sequence[Candidate], at: datetime) -> float:
-    """Of all visits before the candidates together, had the number been lent as often then."""
-    seconds = max(1.0, (at - min(one.leased_at for one in candidates)).total_seconds()) if candidates else 1.0
-    return len(candidates) / seconds * MEAN_GLANCE * _later_than(seconds) if candidates else 0.0
 
 
 SOURCE_COLUMNS = ("channel", "source", "medium", "campaign", "term", "content")
@@ -234,14 +216,17 @@ def weighed_candidates(
 ) -> tuple[list[Weighed], Sources]:
     """The candidates of a call at a moment, most probable first, and the marketing source of the most probable one's visit.
 
-    One index range of leases; the signs of life are taken as they stood at that moment, however late it is now. A lease that had been given
+    One index range of leases; the heartbeats are taken as they stood at that moment, however late it is now. A lease that had been given
     back by then is none of them: its number never stood on the page.
     """
     values = {"number": number_id, "at": at, "oldest": at - reach.age, "tapped_since": at - LATE_TAP_BEFORE}
     values["most"] = reach.leases
     rows = _LEASES.all(session, values)
     newest = {row.id: row for row in reversed(rows)}
-    earlier = _last_signs(session, [row.id for row in newest.values() if row.span_started_at > at], at)
+    # the end of the newest span that had begun at the moment, for visits whose present span began later
+    begun_again = [row.id for row in newest.values() if row.span_started_at > at]
+    spans = session.execute(_SPANS, {"visits": begun_again, "at": at}) if begun_again else ()
+    earlier = {span.visit_id: (span.last_at, span.left) for span in spans}
     candidates = []
     for row in newest.values():
         last_sign_at, left = earlier.get(row.id, (row.last_sign_at, row.left))
@@ -253,12 +238,3 @@ def weighed_candidates(
         return weighed, {}
     best = newest[weighed[0].candidate.visit_id]
     return weighed, {best.id: {name: getattr(best, name) for name in SOURCE_COLUMNS}}
-
-
-def _last_signs(session: Session, visit_ids: list[int], at: datetime) -> dict[int, tuple[datetime, bool]]:
-    """When the newest span that had begun at a moment ended, and whether the page was left then, for visits whose present span began
-    later."""
-    if not visit_ids:
-        return {}
-    rows = session.execute(_SPANS, {"visits": visit_ids, "at": at})
-    return {visit_id: (last_at, left) for visit_id, last_at, left in rows}

@@ -105,17 +105,43 @@ def decide(
         credit: what the project credits repeat calls to.
         overflow: it is an overflow number, which is lent to nobody: there are no candidates.
     """
-    reason = OVERFLOW if overflow else None
-    candidates = [_kept(one) for one in weighed if one is weighed[0] or one.probability >= LEAST_KEPT]
+    steps: list[dict[str, Any]] = []
+    decided = _by_repeat(earlier, static_source, weighed, sources, credit, steps)
+    if decided is None and static_source is not None:
+        source = named_source(**{name: str(static_source.get(name) or "") for name in ("source", "medium", "campaign")})
+        steps.append({"rule": "static", "applies": True})
+        decided = "static", None, source.as_dict(), source.key, 1.0, 1.0
+    elif decided is None:
+        steps.append({"rule": "static", "applies": False, "because": OVERFLOW if overflow else "the number is dynamic"})
+    if decided is None and weighed:
+        winner = weighed[0]
+        visit_id, source_key = winner.candidate.visit_id, winner.candidate.source_key
+        steps.append({"rule": "lease", "applies": True, "candidates": len(weighed), "state": winner.state})
+        sure = source_confidence(weighed, source_key)
+        decided = "lease", visit_id, sources[visit_id], source_key, winner.probability, sure
+    elif decided is None:
+        because = OVERFLOW if overflow else "nobody was lent the number"
+        steps.append({"rule": "lease", "applies": False, "because": because})
+        steps.append({"rule": "none", "applies": True})
+        decided = "none", None, None, None, None, None
+    candidates = [
+        {
+            "visit": one.candidate.visit,
+            "visit_id": one.candidate.visit_id,
+            "source_key": one.candidate.source_key,
+            "probability": round(one.probability, DIGITS),
+            "state": one.state,
+            "silent_seconds": int(one.silent.total_seconds()),
+            "leased_at": one.candidate.leased_at.isoformat(),
+            "left": one.candidate.left and one.state != "open",
+            "replaced": one.replaced,
+            "tapped_seconds": None if one.tapped is None else int(one.tapped.total_seconds()),
+        }
+        for one in weighed
+        if one is weighed[0] or one.probability >= LEAST_KEPT
+    ]
     shares = shares_by_source(
         (one.candidate.source_key, one.source_probability, one.candidate.visit_id) for one in weighed
-    )
-    steps: list[dict[str, Any]] = []
-    decided = (
-        _by_repeat(earlier, _own(static_source, weighed, sources), credit, weighed, steps)
-        or _by_static(static_source, steps, reason or "the number is dynamic")
-        or _by_lease(weighed, sources, steps, reason or "nobody was lent the number")
-        or _none(steps)
     )
     return Decision(*decided, candidates, steps, shares)
 
@@ -123,26 +149,13 @@ def decide(
 Decided = tuple[str, int | None, Mapping[str, Any] | None, int | None, float | None, float | None]
 
 
-@dataclass(frozen=True, slots=True)
-class _Own:
-    """What the call itself says, without those before it: whether its number is static, and its visit's source when that is sure."""
-
-    static: bool
-    visit_source: Mapping[str, Any] | None
-
-
-def _own(
-    static_source: Mapping[str, Any] | None, weighed: Sequence[Weighed], sources: Mapping[int, Mapping[str, Any]]
-) -> _Own:
-    if static_source is not None or not weighed:
-        return _Own(static_source is not None, None)
-    winner = weighed[0].candidate
-    sure = source_confidence(weighed, winner.source_key) >= OWN_SURE
-    return _Own(False, sources[winner.visit_id] if sure else None)
-
-
 def _by_repeat(
-    earlier: EarlierCall | None, own: _Own, credit: str, weighed: Sequence[Weighed], steps: list[dict[str, Any]]
+    earlier: EarlierCall | None,
+    static_source: Mapping[str, Any] | None,
+    weighed: Sequence[Weighed],
+    sources: Mapping[int, Mapping[str, Any]],
+    credit: str,
+    steps: list[dict[str, Any]],
 ) -> Decided | None:
     step: dict[str, Any] = {"rule": "repeat", "applies": False}
     steps.append(step)
@@ -151,7 +164,13 @@ def _by_repeat(
         return None
     which = "earlier" if credit == LAST_NON_DIRECT else "first"
     step |= {f"{which}_call_id": earlier.call_id, f"{which}_call_at": earlier.started_at.isoformat()}
-    if because := _passed_over(earlier, own, credit):
+    if credit == OWN_VISIT:
+        because = "every call by its own visit"
+    elif credit == LAST_NON_DIRECT:
+        because = _own_is_later(earlier, static_source, weighed, sources)
+    else:
+        because = "first call has no source" if earlier.source is None else ""
+    if because:
         step["because"] = because
         return None
     winner = repeat_winner(earlier.visit_id, earlier.confidence, weighed)
@@ -162,6 +181,27 @@ def _by_repeat(
         "visit_by": "lease" if winner else f"{which} call",
     }
     return "repeat", visit_id, earlier.source, earlier.source_key, earlier.confidence, earlier.source_confidence
+
+
+def _own_is_later(
+    earlier: EarlierCall,
+    static_source: Mapping[str, Any] | None,
+    weighed: Sequence[Weighed],
+    sources: Mapping[int, Mapping[str, Any]],
+) -> str:
+    """Why a repeat call is credited by its own number or visit and not by an earlier call (`last_non_direct`); empty when it is not."""
+    own_source = None
+    if static_source is None and weighed:
+        winner = weighed[0].candidate
+        if source_confidence(weighed, winner.source_key) >= OWN_SURE:
+            own_source = sources[winner.visit_id]
+    if own_source and not is_direct(own_source):
+        return "own visit"
+    if earlier.source is None:
+        return "no earlier call has a source"
+    if not is_direct(earlier.source):
+        return ""
+    return "own visit" if own_source else "own number" if static_source is not None else ""
 
 
 def repeat_winner(visit_id: int | None, confidence: float | None, weighed: Sequence[Weighed]) -> Weighed | None:
@@ -176,70 +216,8 @@ def repeat_winner(visit_id: int | None, confidence: float | None, weighed: Seque
     return None
 
 
-def _passed_over(earlier: EarlierCall, own: _Own, credit: str) -> str:
-    """Why rule 1 leaves a repeat call to the next rules; empty when it decides."""
-    if credit == OWN_VISIT:
-        return "every call by its own visit"
-    if credit == LAST_NON_DIRECT:
-        return _own_is_later(earlier, own)
-    return "first call has no source" if earlier.source is None else ""
-
-
-def _own_is_later(earlier: EarlierCall, own: _Own) -> str:
-    if own.visit_source and not is_direct(own.visit_source):
-        return "own visit"
-    if earlier.source is None:
-        return "no earlier call has a source"
-    if not is_direct(earlier.source):
-        return ""
-    return "own visit" if own.visit_source else "own number" if own.static else ""
-
-
 def is_direct(source: Mapping[str, Any]) -> bool:
     return bool(source["channel"] == DIRECT.channel)
-
-
-def _by_static(static_source: Mapping[str, Any] | None, steps: list[dict[str, Any]], otherwise: str) -> Decided | None:
-    if static_source is None:
-        steps.append({"rule": "static", "applies": False, "because": otherwise})
-        return None
-    given = {name: str(static_source.get(name) or "") for name in ("source", "medium", "campaign")}
-    source = named_source(**given)
-    steps.append({"rule": "static", "applies": True})
-    return "static", None, source.as_dict(), source.key, 1.0, 1.0
-
-
-def _by_lease(
-    weighed: Sequence[Weighed], sources: Mapping[int, Mapping[str, Any]], steps: list[dict[str, Any]], otherwise: str
-) -> Decided | None:
-    if not weighed:
-        steps.append({"rule": "lease", "applies": False, "because": otherwise})
-        return None
-    winner = weighed[0]
-    key = winner.candidate.source_key
-    steps.append({"rule": "lease", "applies": True, "candidates": len(weighed), "state": winner.state})
-    sure = source_confidence(weighed, key)
-    return "lease", winner.candidate.visit_id, sources[winner.candidate.visit_id], key, winner.probability, sure
-
-
-def _none(steps: list[dict[str, Any]]) -> Decided:
-    steps.append({"rule": "none", "applies": True})
-    return "none", None, None, None, None, None
-
-
-def _kept(one: Weighed) -> dict[str, Any]:
-    return {
-        "visit": one.candidate.visit,
-        "visit_id": one.candidate.visit_id,
-        "source_key": one.candidate.source_key,
-        "probability": round(one.probability, DIGITS),
-        "state": one.state,
-        "silent_seconds": int(one.silent.total_seconds()),
-        "leased_at": one.candidate.leased_at.isoformat(),
-        "left": one.candidate.left and one.state != "open",
-        "replaced": one.replaced,
-        "tapped_seconds": None if one.tapped is None else int(one.tapped.total_seconds()),
-    }
 
 
 def shares_by_source(parts: Iterable[tuple[int, float, int]]) -> list[list[Any]]:

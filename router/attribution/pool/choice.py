@@ -1,11 +1,9 @@
-"""Which number harms least when it is lent again (R6): pure rules over what a look at the pool brings back.
+"""Which number harms least when it is leased (R6): the expected regret, what a scenario has learned about late callers, and what a page
+shows when every number is active and none is to be shared.
 
-P(a visitor still calls | he has been silent for so long) (R6): the default, and how a scenario learns its own from its calls. Pure.
-
-Of the visitors who are silent now and will call, those still to come are the ones whose silence will be longer. So P is the share of
-calls after a silence that came after a longer one, 1 at no silence; what no visitor does concerns all numbers alike.
-
-What a page shows when every number of a pool is active and none is to be shared (R6): the scenario's overflow number, or its own."""
+P(a visitor still calls | idle for so long): of the visitors who are silent now and will call, those still to come are the ones whose
+silence will be longer. So P is the share of calls after a silence that came after a longer one, 1 at no silence; what no visitor does
+concerns all numbers alike."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
@@ -86,7 +84,7 @@ class PoolEntry:
     last_sign_at: datetime
 
     def is_idle(self, hold: timedelta, now: datetime) -> bool:
-        """None of the visits that hold it is active: the last sign of life of them all is older than the hold."""
+        """None of the visits that hold it is active: the last heartbeat of them all is older than the hold."""
         return now - self.last_sign_at > hold
 
 
@@ -104,12 +102,12 @@ def chance_of_call(entry: PoolEntry, hold: timedelta, now: datetime, survival: C
 
 
 def active_chance(age: float) -> float:
-    """Of an active number, by the seconds since it was lent last: those who have just come are the likeliest to call."""
+    """Of an active number, by the seconds since it was leased last: those who have just come are the likeliest to call."""
     return 1 + 1 / (1 + max(0.0, age) / ACTIVE_SCALE)
 
 
 def harm(chance: float, same_source: bool, aim: str) -> float:
-    """The expected regret of lending a number again whose last visitor still calls with this chance."""
+    """The expected regret of leasing a number again whose last visitor still calls with this chance."""
     return chance * (1 if same_source else 1 + OTHER_SOURCE_FACTOR[aim])
 
 

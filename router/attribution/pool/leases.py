@@ -71,19 +71,19 @@ def take_statement(idle: bool, pass_locked: bool) -> Statement:
     if idle:
         seen.append(NUMBER.c.last_sign_at == bindparam("seen_sign_at"))
     if not pass_locked:
-        return _lending(lambda _: update(NUMBER).where(*seen))
+        return _leasing(lambda _: update(NUMBER).where(*seen))
     unlocked = select(NUMBER.c.number_id).where(*seen)
-    return _lending(
+    return _leasing(
         lambda dialect: update(NUMBER).where(NUMBER.c.number_id == skip_locked(unlocked, dialect).scalar_subquery())
     )
 
 
-LENT = ("turn", "group_turn", "visitor", "source_key", "lease_started_at", "last_sign_at")
+LEASED = ("turn", "group_turn", "visitor", "source_key", "lease_started_at", "last_sign_at")
 
 
-def _lending(taking: Callable[[str], Any]) -> Statement:
-    lent: dict[str, Any] = {name: bindparam(f"new_{name}") for name in LENT}
-    return Statement(lambda dialect: taking(dialect).values(lent).returning(NUMBER.c.turn))
+def _leasing(taking: Callable[[str], Any]) -> Statement:
+    leased: dict[str, Any] = {name: bindparam(f"new_{name}") for name in LEASED}
+    return Statement(lambda dialect: taking(dialect).values(leased).returning(NUMBER.c.turn))
 
 
 @cache
@@ -95,7 +95,7 @@ def take_back_statement(active: bool, idle: bool) -> Statement:
         _holds(active, bindparam("new_visitor")),
     )
     taking = statement.where(NUMBER.c.last_sign_at == bindparam("seen_sign_at")) if idle else statement
-    return _lending(lambda _: taking)
+    return _leasing(lambda _: taking)
 
 
 @cache

@@ -1,23 +1,17 @@
-"""The load of a scenario's pool in erlangs, from what is stored about leases and signs of life (R9).
+"""How many numbers a scenario's pool needs (R9): its load in erlangs, from what is stored about leases and heartbeats, and Erlang-B, which
+asks for nothing but the load.
 
-A visit holds a number from its lease to its last sign of life and the hold after it, and again when it came back after a long silence; one
-that its page never showed until it gives it back.
-The hour that counts is any four quarters of an hour in a row, as telephone traffic is measured (ITU-T E.500): one that begins at half
-past would be cut in two by the clock. The database adds up, so that few rows come back, however many visits there were.
-
-How many numbers a pool needs: Erlang-B, which asks for nothing but the load
-(https://en.wikipedia.org/wiki/Erlang_(unit)#Erlang_B_formula).
-
-Says when a pool is far too small for last week's load (R2); the worker keeps the figure, because tables lint many scenarios at once."""
+A visit holds a number from its lease to its last heartbeat and the hold after it, and again when it came back after a long silence; a
+number that its page never showed, until the lease is reverted. The hour that counts is any four quarters of an hour in a row, as telephone
+traffic is measured (ITU-T E.500): one that begins at half past would be cut in two by the clock. The database adds up, so that few rows
+come back, however many visits there were."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
-    CTE,
     BigInteger,
-    CompoundSelect,
     Select,
     and_,
     case,
@@ -59,14 +53,14 @@ QUARTER = 900
 QUARTERS = 4
 """An hour."""
 EARLIER = timedelta(days=1)
-"""A number lent this long before the days that count may still be held in them."""
+"""A number leased this long before the days that count may still be held in them."""
 
 Hours = dict[int, dict[int, float]]
 """Erlangs by the quarter with which the hour begins (its seconds since 1970 / 900), then by marketing source; 0 stands for all together."""
 
 
 def numbers_needed(session: Session, scenario: Scenario, now: datetime) -> int | None:
-    """The smallest pool that would have done in every hour of the last 7 days; None when nobody was lent a number."""
+    """The smallest pool that would have done in every hour of the last 7 days; None when nobody was leased a number."""
     return pool_for(hourly_loads(session, scenario, now))
 
 
@@ -81,75 +75,34 @@ def hourly_loads(session: Session, scenario: Scenario, now: datetime) -> Hours:
     about 2,700 rows, or as many as there are visits if each had a source of its own."""
     rows = session.execute(_changes(scenario, now - timedelta(days=DAYS), now)).all()
     quarters: dict[int, dict[int, tuple[int, int]]] = {}
-    for source, quarter, taken, offset in rows:
-        quarters.setdefault(int(source), {})[int(quarter)] = (int(taken), int(offset))
+    for row in rows:
+        quarters.setdefault(int(row.source), {})[int(row.quarter)] = (int(row.taken), int(row.offset))
     hours: Hours = {}
     for source, changes in quarters.items():
-        for first, load in _hours(_held_seconds(changes)).items():
-            hours.setdefault(first, {})[source] = load
+        # for how many seconds numbers were held in each quarter: those taken before in all of it, those that changed within it in a part
+        held, numbers = {}, 0
+        for quarter in range(min(changes), max(changes) + 1):
+            taken, offset = changes.get(quarter, (0, 0))
+            if seconds := (numbers + taken) * QUARTER - offset:
+                held[quarter] = seconds
+            numbers += taken
+        for first in {quarter - back for quarter in held for back in range(QUARTERS)}:
+            seconds = sum(held.get(first + index, 0) for index in range(QUARTERS))
+            hours.setdefault(first, {})[source] = seconds / (QUARTERS * QUARTER)
     return hours
-
-
-def _held_seconds(changes: Mapping[int, tuple[int, int]]) -> dict[int, int]:
-    """For how many seconds numbers were held in each quarter of an hour: those that were taken before in all of it, those that changed
-    within it in a part."""
-    held, numbers = {}, 0
-    for quarter in range(min(changes), max(changes) + 1):
-        taken, offset = changes.get(quarter, (0, 0))
-        if seconds := (numbers + taken) * QUARTER - offset:
-            held[quarter] = seconds
-        numbers += taken
-    return held
-
-
-def _hours(held: Mapping[int, int]) -> dict[int, float]:
-    begins = {quarter - back for quarter in held for back in range(QUARTERS)}
-    return {first: _sum(held, first) / (QUARTERS * QUARTER) for first in begins}
-
-
-def _sum(held: Mapping[int, int], first: int) -> int:
-    return sum(held.get(first + index, 0) for index in range(QUARTERS))
 
 
 def _changes(scenario: Scenario, since: datetime, now: datetime) -> Select[Any]:
     """Source, quarter, numbers taken minus numbers come free in it, and the sum of their seconds into it, with the same signs."""
-    held = _held(scenario, since, now)
-    at = union_all(
-        select(held.c.source, held.c.begin.label("at"), literal(1).label("sign")),
-        select(held.c.source, held.c.end.label("at"), literal(-1).label("sign")),
-    ).subquery("at")
-    quarter = at.c.at // QUARTER
-    offset = at.c.sign * (at.c.at - quarter * QUARTER)
-    return select(at.c.source, quarter, func.sum(at.c.sign), func.sum(offset)).group_by(at.c.source, quarter)
-
-
-def _held(scenario: Scenario, since: datetime, now: datetime) -> CTE:
-    """When each visit held a number of the scenario, in seconds since 1970, cut to the time that counts."""
-    spans = _spans(scenario, since).cte("spans")
-    over = spans.c.last + scenario.hold_seconds
-    next_begin = func.lead(spans.c.begin).over(partition_by=spans.c.visit_id, order_by=spans.c.begin)
-    shown = select(spans.c.source, spans.c.begin, func.coalesce(_earlier(over, next_begin), over).label("end"))
-    whole = union_all(shown, _given_back(scenario, since)).subquery("whole")
-    begin = _later(whole.c.begin, literal(int(since.timestamp()))).label("begin")
-    end = _earlier(whole.c.end, literal(int(now.timestamp()))).label("end")
-    held = select(whole.c.source, begin, end).subquery("within")
-    return select(held).where(held.c.end > held.c.begin).cte("held")
-
-
-def _given_back(scenario: Scenario, since: datetime) -> Select[Any]:
-    """Source, begin and end of the leases whose number never stood on the page."""
-    begin, end = _seconds(Lease.started_at).label("begin"), _seconds(Lease.returned_at).label("end")
-    leases = _leases(scenario, since, _source(scenario), begin, end).join(Visit, Visit.id == Lease.visit_id)
-    return leases.where(Lease.returned_at.is_not(None))
-
-
-def _source(scenario: Scenario) -> ColumnElement[int]:
-    return (Visit.source_key if scenario.aim == "source" else literal(0)).label("source")
-
-
-def _spans(scenario: Scenario, since: datetime) -> CompoundSelect[Any]:
-    """The spans of signs of life of the visits that were lent a number, each from the lease on."""
-    asked = _asked(scenario, since)
+    # the spans of heartbeats of the visits that asked for a number and kept it, or got none, each from the lease on
+    leased = _leases(scenario, since, Lease.visit_id, _seconds(Lease.started_at).label("at"))
+    leased = leased.where(Lease.returned_at.is_(None))
+    in_vain = select(Unserved.visit_id, _seconds(Unserved.at).label("at")).where(
+        Unserved.scenario_id == scenario.id, Unserved.at >= since - EARLIER
+    )
+    all_asked = union_all(leased, in_vain).subquery("asked_once")
+    first_asked = select(all_asked.c.visit_id, func.min(all_asked.c.at).label("at")).group_by(all_asked.c.visit_id)
+    asked = first_asked.cte("asked")
     of_visits = select(asked.c.visit_id, _source(scenario)).join(Visit, Visit.id == asked.c.visit_id)
     newest = of_visits.add_columns(
         _later(asked.c.at, _seconds(Visit.span_started_at)).label("begin"), _seconds(Visit.last_sign_at).label("last")
@@ -157,18 +110,31 @@ def _spans(scenario: Scenario, since: datetime) -> CompoundSelect[Any]:
     earlier = of_visits.add_columns(
         _later(asked.c.at, _seconds(VisitSpan.started_at)).label("begin"), _seconds(VisitSpan.last_at).label("last")
     ).join(VisitSpan, and_(VisitSpan.visit_id == asked.c.visit_id, _seconds(VisitSpan.last_at) >= asked.c.at))
-    return union_all(newest, earlier)
+    spans = union_all(newest, earlier).cte("spans")
+    over = spans.c.last + scenario.hold_seconds
+    next_begin = func.lead(spans.c.begin).over(partition_by=spans.c.visit_id, order_by=spans.c.begin)
+    shown = select(spans.c.source, spans.c.begin, func.coalesce(_earlier(over, next_begin), over).label("end"))
+    reverted_at = _seconds(Lease.returned_at).label("end")
+    reverted = _leases(scenario, since, _source(scenario), _seconds(Lease.started_at).label("begin"), reverted_at)
+    reverted = reverted.join(Visit, Visit.id == Lease.visit_id).where(Lease.returned_at.is_not(None))
+    whole = union_all(shown, reverted).subquery("whole")
+    # when each visit held a number, in seconds since 1970, cut to the time that counts
+    begin = _later(whole.c.begin, literal(int(since.timestamp()))).label("begin")
+    end = _earlier(whole.c.end, literal(int(now.timestamp()))).label("end")
+    within = select(whole.c.source, begin, end).subquery("within")
+    held = select(within).where(within.c.end > within.c.begin).cte("held")
+    at = union_all(
+        select(held.c.source, held.c.begin.label("at"), literal(1).label("sign")),
+        select(held.c.source, held.c.end.label("at"), literal(-1).label("sign")),
+    ).subquery("at")
+    quarter = at.c.at // QUARTER
+    offset = at.c.sign * (at.c.at - quarter * QUARTER)
+    sums = (func.sum(at.c.sign).label("taken"), func.sum(offset).label("offset"))
+    return select(at.c.source, quarter.label("quarter"), *sums).group_by(at.c.source, quarter)
 
 
-def _asked(scenario: Scenario, since: datetime) -> CTE:
-    """When each visit was first lent a number that it kept, or asked for one in vain."""
-    lent = _leases(scenario, since, Lease.visit_id, _seconds(Lease.started_at).label("at"))
-    lent = lent.where(Lease.returned_at.is_(None))
-    in_vain = select(Unserved.visit_id, _seconds(Unserved.at).label("at")).where(
-        Unserved.scenario_id == scenario.id, Unserved.at >= since - EARLIER
-    )
-    asked = union_all(lent, in_vain).subquery("asked_once")
-    return select(asked.c.visit_id, func.min(asked.c.at).label("at")).group_by(asked.c.visit_id).cte("asked")
+def _source(scenario: Scenario) -> ColumnElement[int]:
+    return (Visit.source_key if scenario.aim == "source" else literal(0)).label("source")
 
 
 def _leases(scenario: Scenario, since: datetime, *columns: Any) -> Select[Any]:
@@ -199,24 +165,27 @@ FAR = 0.75
 
 
 def small_pools(session: Session, linted: Sequence[Linted]) -> Mapping[int, list[Finding]]:
-    """A lint rule; one statement."""
+    """A lint rule (R2): a pool is far too small for last week's load. One statement; the worker keeps the figure, for tables lint many
+    scenarios at once."""
     ids = [one.scenario_id for one in linted if one.scenario_id and one.dynamic]
     if not ids:
         return {}
-    found = select(Scenario.id, Scenario.needed).where(Scenario.id.in_(ids), Scenario.needed.is_not(None))
-    needed = {scenario_id: amount or 0 for scenario_id, amount in session.execute(found)}
-    return {
-        one.scenario_id: [_finding(one, needed[one.scenario_id])]
-        for one in linted
-        if one.dynamic and one.dynamic + one.to_buy < FAR * needed.get(one.scenario_id, 0)
-    }
-
-
-def _finding(one: Linted, needed: int) -> Finding:
-    has = one.dynamic + one.to_buy
-    sentence = f"The busiest hour of the last 7 days needs {format_count(needed, 'number')}, and the pool has {has}: visitors share them."
-    look = f"/scenarios/{one.scenario_id}/plan" if one.scenario_id else ""
-    return Finding("small_pool", sentence, "numbers", "numbers", look=look, look_for="What more would tell")
+    rows = session.execute(
+        select(Scenario.id, Scenario.needed).where(Scenario.id.in_(ids), Scenario.needed.is_not(None))
+    )
+    all_needed = {scenario_id: needed or 0 for scenario_id, needed in rows}
+    findings = {}
+    for one in linted:
+        needed, has = all_needed.get(one.scenario_id, 0), one.dynamic + one.to_buy
+        if one.dynamic and has < FAR * needed:
+            sentence = (
+                f"The busiest hour of the last 7 days needs {format_count(needed, 'number')}, and the pool has {has}:"
+                " visitors share them."
+            )
+            look = f"/scenarios/{one.scenario_id}/plan" if one.scenario_id else ""
+            finding = Finding("small_pool", sentence, "numbers", "numbers", look=look, look_for="What more would tell")
+            findings[one.scenario_id] = [finding]
+    return findings
 
 
 def refresh_needed(server: Server, now: datetime) -> None:

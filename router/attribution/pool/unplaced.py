@@ -288,7 +288,7 @@ LONGEST = timedelta(days=1)
 
 
 def shown_numbers(session: Session, number_ids: Iterable[int], now: datetime) -> set[int]:
-    """Those that a visit holds whose last sign of life is younger than its scenario's hold, or that of free numbers; one statement."""
+    """Those that a visit holds whose last heartbeat is younger than its scenario's hold, or that of free numbers; one statement."""
     held = (
         select(Lease.number_id, Visit.last_sign_at, Scenario.hold_seconds)
         .join(Visit, Visit.id == Lease.visit_id)

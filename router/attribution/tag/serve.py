@@ -1,6 +1,5 @@
-"""The tag as one script for one project: its modules put together, minified on first request, and its settings put in.
-
-Serving the tag: one script for each project, which browsers and CDNs may keep for five minutes."""
+"""The tag: one script for each project, made of modules that are minified on the first request, with the project's settings put in.
+Browsers and CDNs may keep it for five minutes."""
 
 import hashlib
 import json
@@ -18,7 +17,7 @@ from sqlalchemy import exists, select
 
 from router.accounts.models import Project
 from router.scenarios.models import Scenario
-from router.server import Server, current_server
+from router.server import current_server
 from router.web.access import Audience, guard
 
 FOUND_BY = {True: "old", False: "search"}
@@ -82,27 +81,18 @@ class TagOptions:
 def tag_script(base_url: str, key: str, options: TagOptions = TagOptions(), debug: bool = False) -> Script:
     """The tag of the project with this key, for a server at `base_url`; in readable form with `debug`."""
     source = _readable(options.old_pages) if debug else _minified(options.old_pages)
-    return make_script(source.replace("ROUTER_SETTINGS", _literal(_settings(base_url, key, options)), 1))
-
-
-def _settings(base_url: str, key: str, options: TagOptions) -> dict[str, str | int]:
-    """What the modules read of `settings`; what is as usual is left out."""
     settings: dict[str, str | int] = {"base": options.own_address or base_url, "key": key}
-    if options.consent != "full":
+    if options.consent != "full":  # what is as usual is left out
         settings["consent"] = options.consent
     said = {"gpc": options.gpc_refuses, "own": options.own_address, "webdriver": options.ignore_automation}
     settings |= {name: 1 for name, is_said in said.items() if is_said}
-    return settings
+    literal = "{" + ",".join(f"{name}:{as_literal(value)}" for name, value in settings.items()) + "}"
+    return make_script(source.replace("ROUTER_SETTINGS", literal, 1))
 
 
 def make_script(text: str) -> Script:
     body = text.encode()
     return Script(body, zopfli.gzip.compress(body), hashlib.sha256(body).hexdigest()[:16])
-
-
-def _literal(settings: Mapping[str, str | int]) -> str:
-    """An object literal; its names need no quotes."""
-    return "{" + ",".join(f"{name}:{as_literal(value)}" for name, value in settings.items()) + "}"
 
 
 def as_literal(value: Mapping[str, str | int] | str | int) -> str:
@@ -137,16 +127,35 @@ SUSPENDED = make_script("/* This project is suspended: its pages keep their own 
 UNKNOWN = make_script("/* There is no project with this key. */\n")
 
 _HAS_SCENARIO = exists().where(Scenario.project_id == Project.id, Scenario.deleted_at.is_(None))
-_SAID = select(
-    *(Project.suspended_at, Project.consent, Project.gpc_refuses, Project.tag_address, ~_HAS_SCENARIO),
+_OPTIONS = select(
+    Project.suspended_at,
+    Project.consent,
+    Project.gpc_refuses,
+    Project.tag_address,
+    (~_HAS_SCENARIO).label("old_pages"),
     Project.ignore_automation,
 )
 
 
 @tag_files.get("/tag/<key>.js")
 def tag(key: str) -> Response:
-    server = current_server()
-    script = _script_of(server, key)
+    server, project = current_server(), None
+    if KEY.fullmatch(key):
+        with server.database.reading() as session:
+            project = session.execute(_OPTIONS.where(Project.key == key)).one_or_none()
+    if project is None:
+        script = UNKNOWN
+    elif project.suspended_at:
+        script = SUSPENDED
+    else:
+        options = TagOptions(
+            project.consent,
+            project.gpc_refuses,
+            project.tag_address,
+            bool(project.old_pages),
+            project.ignore_automation,
+        )
+        script = tag_script(server.settings.base_url, key, options, "debug" in request.args)
     response = Response(script.body, mimetype="text/javascript", status=404 if script is UNKNOWN else 200)
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
@@ -154,24 +163,6 @@ def tag(key: str) -> Response:
     if script is UNKNOWN:
         response.headers["Cache-Control"] = "no-store"
         return response
-    return _cached(response, script)
-
-
-def _script_of(server: Server, key: str) -> Script:
-    if not KEY.fullmatch(key):
-        return UNKNOWN
-    with server.database.reading() as session:
-        found = session.execute(_SAID.where(Project.key == key)).one_or_none()
-    if found is None:
-        return UNKNOWN
-    suspended_at, consent, gpc_refuses, own_address, old_pages, ignore_automation = found
-    if suspended_at:
-        return SUSPENDED
-    options = TagOptions(consent, gpc_refuses, own_address, bool(old_pages), ignore_automation)
-    return tag_script(server.settings.base_url, key, options, "debug" in request.args)
-
-
-def _cached(response: Response, script: Script) -> Response:
     if request.accept_encodings["gzip"]:
         response.set_data(script.compressed)
         response.headers["Content-Encoding"] = "gzip"

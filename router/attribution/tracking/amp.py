@@ -1,6 +1,6 @@
 """A number for an AMP page, where no tag may run: `<amp-call-tracking>` asks for it, and keeps the page's own number unless it gets one.
 
-A page view like any other, with one number; AMP sends no signs of life. The rules for who may ask are AMP's (CORS in AMP): a page of the
+A page view like any other, with one number; AMP sends no heartbeats. The rules for who may ask are AMP's (CORS in AMP): a page of the
 site, or its copy in an AMP cache, whose host is made of the site's."""
 
 import base64
@@ -124,21 +124,14 @@ def _is_allowed(project: TagProject, posted: PageView) -> bool:
 
 
 def copies_of(host: str) -> set[str]:
-    """The hosts of AMP caches that show copies of a host's pages: `www-example-com.cdn.ampproject.org` of `www.example.com`."""
-    return {label + cache for cache in AMP_CACHES for label in (_label(host), _fallback_label(host)) if label}
-
-
-def _label(host: str) -> str:
-    """Written in Unicode, hyphens doubled, dots as hyphens, and guarded where that looks like Punycode (AMP Cache URL format)."""
+    """The hosts of AMP caches that show copies of a host's pages (AMP Cache URL format): `www-example-com.cdn.ampproject.org` of
+    `www.example.com`. The label is written in Unicode, hyphens doubled, dots as hyphens, and guarded where that looks like Punycode; for
+    hosts that make no such label it is their SHA-256 in base 32."""
+    labels = {base64.b32encode(hashlib.sha256(host.encode()).digest()).decode().rstrip("=").lower()}
     try:
         label = (idna.decode(host) if "xn--" in host else host).replace("-", "--").replace(".", "-")
         label = f"0-{label}-0" if label[2:4] == "--" else label
-        return label if label.isascii() else idna.alabel(label).decode()
+        labels.add(label if label.isascii() else idna.alabel(label).decode())
     except UnicodeError:  # of which those of idna are
-        return ""
-
-
-def _fallback_label(host: str) -> str:
-    """For hosts that make no such label: their SHA-256 in base 32."""
-    digest = hashlib.sha256(host.encode()).digest()
-    return base64.b32encode(digest).decode().rstrip("=").lower()
+        pass
+    return {label + cache for cache in AMP_CACHES for label in labels if label}

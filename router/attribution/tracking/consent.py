@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from router.attribution.clicks import without_identifiers
 from router.attribution.tracking.schema import MOST_FIELDS, Heartbeat
 from router.attribution.tracking.sources import Evidence
-from router.attribution.tracking.visits import VISIT, KnownVisit, locked_visit, record_sign
+from router.attribution.tracking.visits import VISIT, KnownVisit, locked_visit, record_presence
 
 
 def record_heartbeat(
@@ -29,7 +29,7 @@ def record_heartbeat(
     """
     visit = follow_consent(session, visit, heartbeat.limited, evidence)
     visit = keep_params(session, visit, heartbeat.params)
-    record_sign(session, visit, now, heartbeat.ga)
+    record_presence(session, visit, now, heartbeat.ga)
 
 
 def follow_consent(
@@ -45,18 +45,15 @@ def follow_consent(
         addresses = {"page": without_identifiers(visit.page), "referrer": without_identifiers(visit.referrer)}
         known = {"limited": True, "click_ids": {}, "ga": {}, **addresses}
     elif limited is False:
-        known = {"limited": False, "click_ids": _click_ids(visit, evidence)}
+        known = {"limited": False}
+        # click ids of a page that tells the visit's own source, where none are known: never those of another click
+        same_source = evidence is not None and evidence.source.key == visit.source_key
+        if evidence is not None and same_source and not visit.click_ids and not visit.keeps_source:
+            known["click_ids"] = dict(evidence.click_ids)
     if all(getattr(visit, name) == value for name, value in known.items()):
         return visit
     session.execute(update(VISIT).where(VISIT.c.id == visit.id, VISIT.c.limited == visit.limited).values(known))
     return replace(visit, **known)
-
-
-def _click_ids(visit: KnownVisit, evidence: Evidence | None) -> Mapping[str, str]:
-    """Those of a page that tells the visit's own source, where none are known: never those of another click."""
-    if evidence is None or visit.click_ids or visit.keeps_source or evidence.source.key != visit.source_key:
-        return visit.click_ids
-    return dict(evidence.click_ids)
 
 
 def merged(before: Mapping[str, str], new: Mapping[str, str]) -> dict[str, str]:

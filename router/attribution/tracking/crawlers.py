@@ -1,26 +1,23 @@
-"""Crawlers get the page's own number: no visit, no lease. These call themselves crawlers (crawlers.py knows the others); the list is the
-community's, from the package crawler-user-agents. It does not hold the services that render pages for crawlers to read: what such a one is
-shown stands in search results for everybody, so they are known here. Browsers that a program drives and that say nothing else may be a
-company's own tests: the project decides.
+"""Crawlers get the page's own number: no visit, no lease.
 
-Crawlers by what they do: an address from which far more visits of unknown visitors begin than people begin, and none shows life.
+Some call themselves crawlers: the list is the community's, from the package crawler-user-agents. It does not hold the services that render
+pages for crawlers to read: what such a service is shown stands in search results for everybody, so they are known here. Browsers that a
+program drives and that say nothing else may be a company's own tests: the project decides.
 
+Others are known by what they do: an address from which far more visits of unknown visitors begin than people begin, and none shows life.
 What must not happen is that people lose their number, so an address is judged mildly. Only visits without a visitor id of ours count: the
-page views of an office's returning visitors never do, and are never refused. One second page view, sign of life or tap of anybody at the
+page views of an office's returning visitors never do, and are never refused. One second page view, heartbeat or tap of anybody at the
 address acquits it, and later one for every 20 of its visits of the window before: of people at least a third give one within a minute, also
 behind a mobile carrier's one address; of crawlers none. A refused address is let try again in each window with a tenth of the rate, so that
 people who come after a crawler acquit themselves. Addresses of private networks are never judged: they are a proxy's that names no clients.
 Nor are clients whom a proxy leaves unknown: all of them count as one.
 A request without User-Agent or Accept-Language, which every browser sends, is no proof, since some proxies drop them: it counts as five.
 
-Counts page views of crawlers, and of the project's own people, by project, day and what gave them away. They are gathered in the
-memory of the process and written at most every ten seconds, after an answer has gone out: nobody's page waits for them.
-
-Crawlers for programs: how many page views got the page's own number, day by day."""
+Page views without a visit are counted by project, day and what gave them away. The counts are gathered in the memory of the process and
+written at most every ten seconds, after an answer has gone out: nobody's page waits for them."""
 
 import re
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache, lru_cache
@@ -145,7 +142,7 @@ class Crowd:
     """Visits of unknown visitors that wanted to begin, bare ones counted as several."""
     begun: int = 0
     signs: int = 0
-    """Second page views, signs of life and taps."""
+    """Second page views, heartbeats and taps."""
 
 
 NOBODY = Crowd()
@@ -248,7 +245,21 @@ class CrawlerCounts:
             return
         try:
             with database.writing() as session:
-                _add(session, waiting)
+                projects = select(Project.key, Project.id, Project.timezone)
+                rows = session.execute(projects.where(Project.key.in_({seen.key for seen in waiting})))
+                known = {row.key: row for row in rows}
+                days: Counter[tuple[int, str, str]] = Counter()
+                for seen, views in waiting.items():
+                    if seen.key in known:
+                        project = known[seen.key]
+                        days[project.id, day_of(seen.minute, project.timezone), seen.kind] += views
+                # always in this order, so that processes never wait for one another
+                for (project_id, day, kind), views in sorted(days.items()):
+                    values = {"project_id": project_id, "day": day, "kind": kind, "views": views}
+                    new = dialect_insert(session, CrawlerDay).values(values)
+                    more = {"views": CrawlerDay.views + new.excluded.views}
+                    unique = ["project_id", "day", "kind"]
+                    session.execute(new.on_conflict_do_update(index_elements=unique, set_=more))
         except SQLAlchemyError as error:
             log.warning("crawlers_not_counted", error=type(error).__name__)
             with self._lock:
@@ -280,23 +291,6 @@ def turned_away(server: Server, project: TagProject, address: str, now: datetime
 def write_counts(server: Server) -> None:
     """Writes now what this process has counted: before it is shown, and when the process ends."""
     server.crawler_counts.write(server.database, server.now())
-
-
-def _add(session: Session, waiting: Mapping[Seen, int]) -> None:
-    keys = {seen.key for seen in waiting}
-    projects = select(Project.key, Project.id, Project.timezone).where(Project.key.in_(keys))
-    known = {row.key: row for row in session.execute(projects)}
-    days: Counter[tuple[int, str, str]] = Counter()
-    for seen, views in waiting.items():
-        if seen.key in known:
-            project = known[seen.key]
-            days[project.id, day_of(seen.minute, project.timezone), seen.kind] += views
-    for (project_id, day, kind), views in sorted(
-        days.items()
-    ):  # always in this order, so that processes never wait for one another
-        new = dialect_insert(session, CrawlerDay).values(project_id=project_id, day=day, kind=kind, views=views)
-        more = {"views": CrawlerDay.views + new.excluded.views}
-        session.execute(new.on_conflict_do_update(index_elements=["project_id", "day", "kind"], set_=more))
 
 
 def crawler_views(session: Session, project: Project, now: datetime, days: int = 7) -> dict[str, int]:

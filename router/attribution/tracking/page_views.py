@@ -39,7 +39,7 @@ from router.attribution.tracking.visits import (
     last_known_source,
     last_visit_of,
     new_visit,
-    record_sign,
+    record_presence,
 )
 from router.db import Database, table_of
 from router.lib.crypto import KeyRing
@@ -330,7 +330,7 @@ def ping(
             note_unplaced(session, lease, now)
         _keep_on_page(session, project, visit, lease, heartbeat, now)
     evidence = evidence_of(heartbeat, project) if heartbeat.limited is False and heartbeat.page else None
-    record_sign(session, follow_consent(session, visit, heartbeat.limited, evidence), now, left=left)
+    record_presence(session, follow_consent(session, visit, heartbeat.limited, evidence), now, left=left)
     return True
 
 

@@ -69,17 +69,13 @@ def read_parameters(address: str) -> tuple[dict[str, str], dict[str, str]]:
 
 def _by_name(pairs: list[str]) -> dict[str, str]:
     """`&amp;` is an address that was copied out of HTML; `#!utm_source=…` and `#/utm_source=…` belong to the page's router."""
-    found: dict[str, str] = {}
+    parameters: dict[str, str] = {}
     for pair in pairs[:MOST_PARAMETERS]:
         name, _, value = pair.partition("=")
         if value:
-            found.setdefault(_name(name), value)
-    return found
-
-
-def _name(raw: str) -> str:
-    name = raw if raw.isascii() and "%" not in raw else decode(raw, "")
-    return name.strip().casefold().removeprefix("amp;").lstrip("!/")
+            name = name if name.isascii() and "%" not in name else decode(name, "")
+            parameters.setdefault(name.strip().casefold().removeprefix("amp;").lstrip("!/"), value)
+    return parameters
 
 
 def decode(raw: str, country: str) -> str:
@@ -108,49 +104,48 @@ def _is_coded(text: str) -> bool:
 
 
 def _decoded(raw: str, country: str) -> str:
-    raw = OLD_ESCAPE.sub(_old_escape, CUT_ESCAPE.sub("", raw))
-    found = unquote_to_bytes(raw.encode("utf-8", "replace"))
+    raw = OLD_ESCAPE.sub(
+        lambda run: bytes.fromhex(run[0].replace("%u", "")).decode(
+            "utf-16-be", "replace"
+        ),  # as JavaScript's escape() writes
+        CUT_ESCAPE.sub("", raw),
+    )
+    value = unquote_to_bytes(raw.encode("utf-8", "replace"))
     try:
-        return found.decode()
+        return value.decode()
     except UnicodeDecodeError as error:
-        begun = found[: error.start]
-        if error.reason == "unexpected end of data" and _is_cut(begun, found[error.start]):
+        begun, last = value[: error.start], value[error.start]
+        is_utf8 = HIGH.search(begun) is not None and (begun[-1] >= 0x80 or 0xC2 <= last < 0xDF)
+        if (
+            error.reason == "unexpected end of data" and is_utf8
+        ):  # cut within its last letter; else that is an `é` or `ß` of a code page
             return begun.decode()
-    return _in_code_page(found, country)
+    return _in_code_page(value, country)
 
 
-def _is_cut(begun: bytes, last: int) -> bool:
-    """Whether a text in UTF-8 was cut within its last letter, whose first byte this is; else it is a last `é` or `ß` of a code page."""
-    return HIGH.search(begun) is not None and (begun[-1] >= 0x80 or 0xC2 <= last < 0xDF)
-
-
-def _old_escape(run: re.Match[str]) -> str:
-    """`%u043E`, as JavaScript's escape() writes."""
-    return bytes.fromhex(run[0].replace("%u", "")).decode("utf-16-be", "replace")
-
-
-def _in_code_page(found: bytes, country: str) -> str:
-    page = _code_page([word for word in WORD.findall(found) if not _is_utf8(word)], found, country)
+def _in_code_page(value: bytes, country: str) -> str:
+    page = _code_page([word for word in WORD.findall(value) if not _is_utf8(word)], value, country)
     if page in EAST_ASIAN:
-        return found.decode(page)
+        return value.decode(page)
 
-    def read(word: re.Match[bytes]) -> str:
+    def read(word: re.Match[bytes]) -> bytes:
         if _is_utf8(word[0]):
-            return word[0].decode()
+            return word[0]
         pieces = UTF8_IN[page].split(word[0]) if page in UTF8_IN else [word[0]]
-        return "".join(piece.decode() if place % 2 else _in(page, piece) for place, piece in enumerate(pieces))
+        text = ""
+        for place, piece in enumerate(pieces):
+            if place % 2:  # of UTF-8
+                text += piece.decode()
+            else:  # bytes that the page does not know stay as they are written
+                text += "".join(bytes((byte,)).decode(page, "ignore") or f"%{byte:02X}" for byte in piece)
+        return text.encode()
 
-    return WORD.sub(lambda word: read(word).encode(), found).decode()
+    return WORD.sub(read, value).decode()
 
 
-def _in(page: str, word: bytes) -> str:
-    """Bytes that the page does not know stay as they are written."""
-    return "".join(bytes((one,)).decode(page, "ignore") or f"%{one:02X}" for one in word)
-
-
-def _code_page(words: list[bytes], found: bytes, country: str) -> str:
+def _code_page(words: list[bytes], value: bytes, country: str) -> str:
     own = CODE_PAGES.get(country, "cp1252")
-    if own in EAST_ASIAN and _is_valid(found, own):
+    if own in EAST_ASIAN and _is_valid(value, own):
         return own
     fewest = 4 if own in OTHER_LATIN else 2
     if any(FOUR_IN_A_ROW.search(word) or (len(word) >= fewest and not LETTER.search(word)) for word in words):
@@ -164,9 +159,9 @@ def _is_utf8(word: bytes) -> bool:
     return _is_valid(word, "utf-8")
 
 
-def _is_valid(found: bytes, page: str) -> bool:
+def _is_valid(value: bytes, page: str) -> bool:
     try:
-        found.decode(page)
+        value.decode(page)
     except UnicodeDecodeError:
         return False
     return True

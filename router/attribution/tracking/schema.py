@@ -1,7 +1,5 @@
-"""What pages post: page views and heartbeats. Everything in it is hostile: types are checked, lengths cut, junk in optional parts is
-dropped.
-
-Which web pages may ask for numbers: the site's own hosts, and the server's own."""
+"""What pages post: page views and heartbeats, and which pages may. Everything in it is hostile: types are checked, lengths cut, junk in
+optional parts is dropped."""
 
 import math
 import re
@@ -9,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from ipaddress import ip_address, ip_network
-from itertools import islice
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
@@ -42,16 +39,15 @@ def host_and_port(address: str) -> tuple[str, int | None] | None:
 def belongs(site: Iterable[str], host: str, port: int | None = None) -> bool:
     """Whether a host is the site's own. Patterns: `example.com` (its www too), `*.example.com` (every sub-domain), each with `:port`
     when it is only that port."""
-    return any(_matches(pattern, host, port) for pattern in site)
-
-
-def _matches(pattern: str, host: str, port: int | None) -> bool:
-    name, _, wanted_port = pattern.casefold().partition(":")
-    if wanted_port and str(port or "") != wanted_port:
-        return False
-    if name.startswith("*."):
-        return host.endswith(name[1:]) and len(host) > len(name) - 1
-    return host in (name, f"www.{name}")
+    for pattern in site:
+        name, _, only_port = pattern.casefold().partition(":")
+        if only_port and str(port or "") != only_port:
+            continue
+        if host in (name, f"www.{name}") or (
+            name.startswith("*.") and host.endswith(name[1:]) and len(host) >= len(name)
+        ):
+            return True
+    return False
 
 
 def is_own_host(site: Iterable[str], host: str, page_host: str) -> bool:
@@ -144,6 +140,10 @@ def read_page_view(body: Mapping[str, Any], address: str = "", region: str = "")
         Problem: 422 naming the field.
     """
     page, host, port = _page(body)
+    is_test = body.get("test")
+    if not isinstance(is_test, bool | None):
+        raise Problem(422, "test has to be true or false.", "test")
+    click_ids = {name.casefold(): value for name, value in _members(body, "click_ids").items()}
     return PageView(
         page=page,
         page_host=host,
@@ -152,11 +152,15 @@ def read_page_view(body: Mapping[str, Any], address: str = "", region: str = "")
         visitor=_text(body, "visitor"),
         scenarios=_scenarios(body, "scenarios"),
         ga=read_ga(body),
-        click_ids=_click_ids(body),
+        click_ids={
+            name: value[:LONGEST_CLICK_ID]
+            for name in CLICK_IDS
+            if isinstance(value := click_ids.get(name), str) and value
+        },
         groups=read_groups(body),
         params=read_params(body),
         limited=_limited(body) or False,
-        is_test=_is_test(body),
+        is_test=is_test or False,
         address=shortened(address),
         region=region,
     )
@@ -198,13 +202,6 @@ def _limited(body: Mapping[str, Any]) -> bool | None:
     return None if said is None else said == "limited"
 
 
-def _is_test(body: Mapping[str, Any]) -> bool:
-    value = body.get("test")
-    if not isinstance(value, bool | None):
-        raise Problem(422, "test has to be true or false.", "test")
-    return bool(value)
-
-
 def read_ga(body: Mapping[str, Any]) -> dict[str, str]:
     """client_id and session_id of Google Analytics; values of another form are dropped, since cookies hold anything."""
     ga = _members(body, "ga")
@@ -217,13 +214,6 @@ def read_ga(body: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
-def _click_ids(body: Mapping[str, Any]) -> dict[str, str]:
-    posted = {name.casefold(): value for name, value in _members(body, "click_ids").items()}
-    return {
-        name: value[:LONGEST_CLICK_ID] for name in CLICK_IDS if isinstance(value := posted.get(name), str) and value
-    }
-
-
 def read_groups(body: Mapping[str, Any]) -> Groups:
     """Of `prefixes: [{prefix, suffix}]`; what does not fit is dropped, since page variables hold anything.
 
@@ -233,21 +223,24 @@ def read_groups(body: Mapping[str, Any]) -> Groups:
     posted = body.get("prefixes")
     if not isinstance(posted, list | None):
         raise Problem(422, "prefixes has to be a list of {prefix, suffix}.", "prefixes")
+    bound: list[tuple[str, str]] = []
+    for entry in (posted or [])[:MOST_PREFIXES]:
+        entry = entry if isinstance(entry, dict) else {}
+        suffix = UNBOUND if entry.get("suffix") is None else entry["suffix"]
+        if (
+            not isinstance(entry.get("prefix"), str | int)
+            or not isinstance(suffix, str)
+            or not SUFFIX.fullmatch(suffix)
+        ):
+            continue
+        for text in str(entry["prefix"])[:LONGEST_PREFIXES].split(","):  # one entry may name several prefixes
+            if prefix := re.sub("[^0-9]", "", text)[:LONGEST_PREFIX]:
+                bound.append((suffix, prefix))
     groups: dict[str, Prefixes] = {}
-    for suffix, prefix in [found for one in (posted or [])[:MOST_PREFIXES] for found in _entries(one)][:MOST_PREFIXES]:
+    for suffix, prefix in bound[:MOST_PREFIXES]:
         groups[suffix] = (*groups.get(suffix, ()), prefix)
     unbound = groups.pop(UNBOUND, ())
     return {**groups, UNBOUND: unbound}
-
-
-def _entries(posted: Any) -> list[tuple[str, str]]:
-    """Suffix and prefix of one entry, which may name several prefixes with commas between them."""
-    entry = posted if isinstance(posted, dict) else {}
-    given, suffix = entry.get("prefix"), UNBOUND if entry.get("suffix") is None else entry["suffix"]
-    if not isinstance(given, str | int) or not isinstance(suffix, str) or not SUFFIX.fullmatch(suffix):
-        return []
-    found = [re.sub("[^0-9]", "", prefix)[:LONGEST_PREFIX] for prefix in str(given)[:LONGEST_PREFIXES].split(",")]
-    return [(suffix, prefix) for prefix in found if prefix]
 
 
 def read_params(body: Mapping[str, Any]) -> dict[str, str]:
@@ -259,16 +252,15 @@ def read_params(body: Mapping[str, Any]) -> dict[str, str]:
     posted = body.get("params")
     if not isinstance(posted, dict | None):
         raise Problem(422, "params has to be an object of names and texts.", "params")
-    texts = ((name, _field_text(value)) for name, value in (posted or {}).items() if FIELD_NAME.fullmatch(name))
-    return dict(islice(((name, text) for name, text in texts if text is not None), MOST_FIELDS))
-
-
-def _field_text(value: Any) -> str | None:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value)):
-        return str(value)[:LONGEST_FIELD]
-    return None
+    params: dict[str, str] = {}
+    for name, value in (posted or {}).items():
+        if len(params) == MOST_FIELDS or not FIELD_NAME.fullmatch(name):
+            continue
+        if isinstance(value, bool):
+            params[name] = "true" if value else "false"
+        elif isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value)):
+            params[name] = str(value)[:LONGEST_FIELD]
+    return params
 
 
 def _text(body: Mapping[str, Any], field: str) -> str | None:

@@ -118,13 +118,19 @@ def read_evidence(
         own_host: tells of a host whether a referrer from there is no evidence: the site's own, or one that the project names.
         country: the project's, as two letters: it decides how bytes that are no UTF-8 are read.
     """
-    told = _campaign(page)
+    query, fragment = read_parameters(
+        page
+    )  # what may tell of a campaign: of the fragment only where the query has no UTM
+    told = query if any(f"utm_{name}" in query for name in UTM[:3]) else fragment | query
     overrides = told.get("utm_nooverride") not in ("1", "true")
     clicks = {name: click_ids.get(name) or decode(told.get(name, ""), country) for name in CLICK_IDS}
     clicks = {name: value[:LONGEST_CLICK_ID] for name, value in clicks.items() if value}
     ids = {name: value for name, value in clicks.items() if value != WITHHELD}
     utm = {name: decode(told.get(f"utm_{name}", ""), country).strip()[:LONGEST_VALUE] for name in UTM}
-    host = _host_of_referrer(referrer)
+    if referrer[: len(APP_SCHEME)].casefold() == APP_SCHEME:  # a known app of Android stands for a host
+        host = APPS.get(referrer[len(APP_SCHEME) :].partition("/")[0].casefold(), "")
+    else:
+        host = host_of(referrer)
     if not host or own_host(host) or unwanted(host) == "never":
         host = ""
     if utm["source"] or utm["medium"] or utm["campaign"]:
@@ -136,13 +142,6 @@ def read_evidence(
         return Evidence(DIRECT, {}, False)
     is_news = overrides and unwanted(host) is None and not is_on_the_way(referrer)
     return Evidence(_from_host(host), {}, True, is_news, overrides)
-
-
-def _campaign(page: str) -> dict[str, str]:
-    """The parameters of an address, undecoded, that may tell of a campaign: those of the query; where it has no UTM, those of the fragment
-    too."""
-    query, fragment = read_parameters(page)
-    return query if any(f"utm_{name}" in query for name in UTM[:3]) else fragment | query
 
 
 def named_source(source: str, medium: str, campaign: str = "", term: str = "", content: str = "") -> Source:
@@ -225,10 +224,3 @@ def _from_host(host: str) -> Source:
         if owner := owner_of(host, hosts):
             return Source(channel, owner, medium)
     return Source("referral", host.removeprefix("www.")[:LONGEST_VALUE], "referral")
-
-
-def _host_of_referrer(referrer: str) -> str:
-    """The host, or the one that stands for a known app of Android; empty when there is none."""
-    if referrer[: len(APP_SCHEME)].casefold() == APP_SCHEME:
-        return APPS.get(referrer[len(APP_SCHEME) :].partition("/")[0].casefold(), "")
-    return host_of(referrer)

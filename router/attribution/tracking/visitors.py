@@ -1,9 +1,5 @@
-"""Values that we issue to browsers: visitor ids and visit tokens. Both are signed, so that a foreign one is known without a look-up.
-
-The visitor's cookie, set by the server where the site serves the tag from an address of its own: browsers keep such a one for longer
-than a cookie of a script.
-
-Taps: a visitor who taps a number on a page is about to call it (R7)."""
+"""Visitor ids and visit tokens, both signed, so that a foreign one is known without a look-up; the visitor's cookie of a site that serves
+the tag itself, which browsers keep for longer than a script's; and taps on numbers."""
 
 import base64
 import binascii
@@ -97,20 +93,16 @@ def welcome_first_party(response: Response, project: TagProject | None, origin: 
     if project is None or not project.tag_address or host is None or not belongs(project.site, *host):
         return
     response.headers["Access-Control-Allow-Credentials"] = "true"
-    if visitor and _is_own(project, host[0]):
-        _set_cookie(response, project, registrable_domain(host[0]), visitor)
-
-
-def _is_own(project: TagProject, host: str) -> bool:
     own = host_and_port(project.tag_address)
-    return own is not None and is_same_site(host, own[0])
-
-
-def _set_cookie(response: Response, project: TagProject, domain: str | None, visitor: str) -> None:
-    """Not HttpOnly: the tag reads it, and deletes it when consent is withdrawn. Without a domain it is the host's alone."""
-    secure = urlsplit(project.tag_address).scheme == "https"
-    name = f"router_visitor_{project.key}"
-    response.set_cookie(name, visitor, max_age=KEPT_FOR, domain=domain, secure=secure, samesite="Lax")
+    if visitor and own and is_same_site(host[0], own[0]):
+        response.set_cookie(  # not HttpOnly: the tag reads it, and deletes it when consent is withdrawn
+            f"router_visitor_{project.key}",
+            visitor,
+            max_age=KEPT_FOR,
+            domain=registrable_domain(host[0]),  # without one it is the host's alone
+            secure=urlsplit(project.tag_address).scheme == "https",
+            samesite="Lax",
+        )
 
 
 def read_tapped(body: Mapping[str, Any]) -> str:
@@ -125,23 +117,20 @@ def read_tapped(body: Mapping[str, Any]) -> str:
 
 
 def record_tap(session: Session, project_id: int, visit_id: int, e164: str, now: datetime) -> None:
-    """Writes the tap when the visit was lent this number, or when it is a static number of the project; anything else is no evidence.
+    """Writes the tap when the visit was leased this number, or when it is a static number of the project; anything else is no evidence.
 
     Taps of one second are one. It is written with the second's end, so that no call is decided by a tap that came after it.
     """
-    lent = exists().where(Lease.visit_id == visit_id, Lease.number_id == TrackingNumber.id)
+    leased = exists().where(Lease.visit_id == visit_id, Lease.number_id == TrackingNumber.id)
     number_id = session.execute(
         select(TrackingNumber.id).where(
             TrackingNumber.e164 == e164,
             TrackingNumber.project_id == project_id,
             TrackingNumber.released_at.is_(None),
-            or_(lent, TrackingNumber.static_source.is_not(None)),
+            or_(leased, TrackingNumber.static_source.is_not(None)),
         )
     ).scalar_one_or_none()
     if number_id is not None:
-        tap = {"visit_id": visit_id, "number_id": number_id, "at": _end_of_second(now)}
+        end_of_second = now + timedelta(microseconds=-now.microsecond % 1_000_000)
+        tap = {"visit_id": visit_id, "number_id": number_id, "at": end_of_second}
         session.execute(insert_new(session, Tap, unique=list(tap)).values(tap))
-
-
-def _end_of_second(moment: datetime) -> datetime:
-    return moment + timedelta(microseconds=-moment.microsecond % 1_000_000)

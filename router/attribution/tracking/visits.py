@@ -1,7 +1,7 @@
 """Visits: page views less than a gap apart, until new marketing evidence begins another.
 
-Signs of life of a visit, kept as spans: the newest in the visit's row, older ones in `visit_span` (R7). What they say of any past moment
-does not depend on the order in which they were written."""
+The times for which a visit's pages were open are kept as spans of heartbeats: the newest in the visit's row, older ones in `visit_span`
+(R7). What they say of any past moment does not depend on the order in which they were written."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -20,7 +20,7 @@ from router.scenarios.matching import SourceParts
 from router.statements import Statement
 
 OPEN_GAP = timedelta(seconds=75)
-"""A page whose last sign of life is not older is open: signs come every 45 s, once a minute from a background tab."""
+"""A page whose last heartbeat is not older is open: signs come every 45 s, once a minute from a background tab."""
 
 LEFT_GRACE = timedelta(seconds=10)
 """A page that was left is open for so long still: the visitor's next page may be loading."""
@@ -69,7 +69,7 @@ class KnownVisit:
         return SourceParts(self.source, self.medium, self.campaign)
 
     def is_active(self, hold: timedelta, now: datetime) -> bool:
-        """Its last sign of life is no older than the hold."""
+        """Its last heartbeat is no older than the hold."""
         return now - self.last_sign_at <= hold
 
 
@@ -175,8 +175,8 @@ def _INSERT_VISIT(dialect: str) -> Executable:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
-    """From its first sign of life to its last one a page was open, and for a while after it."""
+class Presence:
+    """From its first heartbeat to its last one a page was open, and for a while after it."""
 
     started_at: datetime
     last_at: datetime
@@ -184,23 +184,23 @@ class Span:
     """The last sign said that the page was being left."""
 
     def reaches(self, at: datetime) -> bool:
-        """The page still counts as open at this moment, so that a sign of life belongs to this span."""
+        """The page still counts as open at this moment, so that a heartbeat belongs to this span."""
         return at - self.last_at <= (LEFT_GRACE if self.left else OPEN_GAP)
 
-    def with_sign(self, at: datetime, left: bool) -> "list[Span]":
+    def with_heartbeat(self, at: datetime, left: bool) -> "list[Presence]":
         """This span after a sign since its start: prolonged, or followed by another. Of two signs at one moment, *left* stands."""
         if (at, left) <= (self.last_at, self.left):
             return [self]
-        return [replace(self, last_at=at, left=left)] if self.reaches(at) else [self, Span(at, at, left)]
+        return [replace(self, last_at=at, left=left)] if self.reaches(at) else [self, Presence(at, at, left)]
 
-    def joined(self, after: "Span") -> "list[Span]":
+    def joined(self, after: "Presence") -> "list[Presence]":
         return [replace(after, started_at=self.started_at)] if self.reaches(after.started_at) else [self, after]
 
 
-def record_sign(
+def record_presence(
     session: Session, visit: KnownVisit, now: datetime, ga: Mapping[str, str] | None = None, *, left: bool = False
 ) -> None:
-    """A sign of life prolongs the newest span, or begins another when the page does not count as open any more.
+    """A heartbeat prolongs the newest span, or begins another when the page does not count as open any more.
 
     One that is written late finds its place among the spans; only *left* has none when the page was open again and it is later than its
     grace. What is missing in `ga` is filled in, except in a limited visit.
@@ -220,7 +220,7 @@ def _write_newest(session: Session, visit: KnownVisit, now: datetime, left: bool
     newest = _newest(visit)
     if now < newest.started_at:
         return False
-    *ended, last = newest.with_sign(now, left)
+    *ended, last = newest.with_heartbeat(now, left)
     if last != newest and not _move(session, visit, last):
         return False
     for span in ended:
@@ -230,11 +230,14 @@ def _write_newest(session: Session, visit: KnownVisit, now: datetime, left: bool
 
 def _write_earlier(session: Session, visit: KnownVisit, now: datetime, left: bool) -> None:
     """A sign between the spans: it may prolong the one before it, join the one after it, or both."""
-    before, after = _around(session, visit, now)
+    begun = _EARLIER.where(_SPAN.c.started_at <= now).order_by(_SPAN.c.started_at.desc())
+    later = _EARLIER.where(_SPAN.c.started_at > now).order_by(_SPAN.c.started_at)
+    rows = [session.execute(one.limit(1), {"visit": visit.id}).one_or_none() for one in (begun, later)]
+    before, after = (Presence(row.started_at, row.last_at, row.left) if row else None for row in rows)
     if before is None:
         return
     following = after or _newest(visit)
-    *first, last = before.with_sign(now, left)
+    *first, last = before.with_heartbeat(now, left)
     spans = [*first, *last.joined(following)]
     if spans == [before, following]:
         return
@@ -247,20 +250,11 @@ def _write_earlier(session: Session, visit: KnownVisit, now: datetime, left: boo
         _move(session, visit, spans[-1])
 
 
-def _around(session: Session, visit: KnownVisit, at: datetime) -> tuple[Span | None, Span | None]:
-    """The newest span that had begun by a moment, and the first one that began later, of those before the visit's newest."""
-    begun = _EARLIER.where(_SPAN.c.started_at <= at).order_by(_SPAN.c.started_at.desc())
-    later = _EARLIER.where(_SPAN.c.started_at > at).order_by(_SPAN.c.started_at)
-    found = [session.execute(one.limit(1), {"visit": visit.id}).one_or_none() for one in (begun, later)]
-    before, after = (Span(*row) if row else None for row in found)
-    return before, after
+def _newest(visit: KnownVisit) -> Presence:
+    return Presence(visit.span_started_at, visit.last_sign_at, visit.left)
 
 
-def _newest(visit: KnownVisit) -> Span:
-    return Span(visit.span_started_at, visit.last_sign_at, visit.left)
-
-
-def _move(session: Session, visit: KnownVisit, newest: Span) -> bool:
+def _move(session: Session, visit: KnownVisit, newest: Presence) -> bool:
     """Writes the newest span if the visit still is as it was read."""
     values: dict[str, Any] = {
         "visit": visit.id,

@@ -1,6 +1,5 @@
 """What upkeep looks at (R9): a pool's numbers, what it needs, what buying for it may cost."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -49,34 +48,26 @@ def read_pool(
     if lock:
         wanted = wanted.with_for_update().execution_options(populate_existing=True)
     rows = session.scalars(wanted).all()
-    numbers = len(rows) + _being_bought(session, scenario.id)
-    return PoolFacts(
-        numbers=numbers,
-        accuracy=scenario.accuracy,
-        needed=needed,
-        limits=_limits(session, server, project, scenario, numbers, now),
-        candidates=_candidates(session, server, scenario, rows, now),
-        e164s=[row.e164 for row in rows],
+    ordered = select(func.count(NumberOrder.id)).join(NumberBatch, NumberBatch.id == NumberOrder.batch_id)
+    being_bought = session.scalar(ordered.where(NumberBatch.scenario_id == scenario.id, OPEN)) or 0
+    numbers, price = len(rows) + being_bought, price_of(server.settings, project)
+    limits = Limits(
+        max_numbers=most_numbers(scenario, numbers),
+        spending_limit_minor=scenario.upkeep_spending_limit_minor,
+        spent_minor=spent_by_upkeep(session, scenario, price, now) if price else 0,
+        price_minor=price,
+        balance_minor=project.balance_minor,
+        currency=project.currency,
     )
-
-
-def _in_pool(scenario: Scenario) -> ColumnElement[bool]:
-    """WHERE of the numbers that visitors of the scenario are lent."""
-    return and_(TrackingNumber.scenario_id == scenario.id, TrackingNumber.is_lendable)
-
-
-def pool_size(session: Session, scenario: Scenario) -> int:
-    """How many numbers the pool has, without those that are being bought."""
-    return session.scalar(select(func.count(TrackingNumber.id)).where(_in_pool(scenario))) or 0
-
-
-def _candidates(
-    session: Session, server: Server, scenario: Scenario, rows: Iterable[TrackingNumber], now: datetime
-) -> list[PoolNumberFacts]:
     ids = [row.id for row in rows]
-    active = active_numbers(session, server, ids, now) | _held(session, scenario, now)
-    called = _called(session, server, ids, now - QUIET)
-    return [
+    # active: shown now, or with a heartbeat younger than the hold, however long ago the number was leased
+    held = select(PoolNumber.number_id).where(
+        PoolNumber.scenario_id == scenario.id,
+        PoolNumber.last_sign_at >= now - timedelta(seconds=scenario.hold_seconds),
+    )
+    active = active_numbers(session, server, ids, now) | set(session.scalars(held))
+    called = server.numbers_called(session, ids, now - QUIET) if server.numbers_called else set()
+    candidates = [
         PoolNumberFacts(
             id=row.id,
             pinned=row.pinned,
@@ -90,36 +81,17 @@ def _candidates(
         )
         for row in rows
     ]
+    return PoolFacts(numbers, scenario.accuracy, needed, limits, candidates, [row.e164 for row in rows])
 
 
-def _held(session: Session, scenario: Scenario, now: datetime) -> set[int]:
-    """The numbers whose last sign of life is younger than the hold, however long ago they were lent."""
-    since = now - timedelta(seconds=scenario.hold_seconds)
-    held = select(PoolNumber.number_id).where(PoolNumber.scenario_id == scenario.id, PoolNumber.last_sign_at >= since)
-    return set(session.scalars(held))
+def _in_pool(scenario: Scenario) -> ColumnElement[bool]:
+    """WHERE of the numbers that visitors of the scenario are leased."""
+    return and_(TrackingNumber.scenario_id == scenario.id, TrackingNumber.is_lendable)
 
 
-def _called(session: Session, server: Server, ids: list[int], since: datetime) -> set[int]:
-    return server.numbers_called(session, ids, since) if server.numbers_called else set()
-
-
-def _being_bought(session: Session, scenario_id: int) -> int:
-    ordered = select(func.count(NumberOrder.id)).join(NumberBatch, NumberBatch.id == NumberOrder.batch_id)
-    return session.scalar(ordered.where(NumberBatch.scenario_id == scenario_id, OPEN)) or 0
-
-
-def _limits(
-    session: Session, server: Server, project: Project, scenario: Scenario, numbers: int, now: datetime
-) -> Limits:
-    price = price_of(server.settings, project)
-    return Limits(
-        max_numbers=most_numbers(scenario, numbers),
-        spending_limit_minor=scenario.upkeep_spending_limit_minor,
-        spent_minor=spent_by_upkeep(session, scenario, price, now) if price else 0,
-        price_minor=price,
-        balance_minor=project.balance_minor,
-        currency=project.currency,
-    )
+def pool_size(session: Session, scenario: Scenario) -> int:
+    """How many numbers the pool has, without those that are being bought."""
+    return session.scalar(select(func.count(TrackingNumber.id)).where(_in_pool(scenario))) or 0
 
 
 def most_numbers(scenario: Scenario, numbers: int) -> int:

@@ -1,6 +1,5 @@
-"""What upkeep does with a pool today (R9): buy a few numbers, give a few back, or nothing, and why. Pure: the facts come in.
-
-The e-mail that tells that upkeep reached one of its limits: once for each limit and its value (R9)."""
+"""What upkeep does with a pool today (R9): buy a few numbers, give a few back, or nothing, and why. Pure, except the e-mail about a limit
+that is reached."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -89,7 +88,24 @@ def decide(
         return Decision("nothing", f"The accuracy is {accuracy} %: good enough, so nothing changes.")
     if accuracy < TOO_LOW:
         return _buy(numbers, accuracy, needed or 0, limits)
-    return _release(numbers, needed or 0, candidates, now)
+    said, least = "The accuracy is 100 %", max(1, needed or 0)
+    if numbers <= least:
+        why = f"{said}, and no number is to spare: the busiest hour of the last 7 days needs {least}."
+        return Decision("nothing", why)
+    wanted = min(step_of(numbers), numbers - least)
+
+    def usefulness(number: PoolNumberFacts) -> tuple[float, float, int]:
+        """First goes what was shown longest ago, then what is paid for the shortest time."""
+        shown = number.last_shown_at.timestamp() if number.last_shown_at else 0.0
+        return shown, number.paid_until.timestamp() if number.paid_until else 0.0, number.id
+
+    going = sorted((number for number in candidates if number.may_go(now)), key=usefulness)[:wanted]
+    need = f"{said}, and the busiest hour of the last 7 days needs {needed or 0} of {format_count(numbers, 'number')}"
+    if not going:
+        why = f"{need}. None is given back today: each is pinned, in use, owned elsewhere, called lately or paid for longer than a day."
+        return Decision("nothing", why, wanted)
+    back = f"{len(going)} {'goes' if len(going) == 1 else 'go'} back to the carrier"
+    return Decision("release", f"{need}: {back}.", wanted, len(going), tuple(number.id for number in going))
 
 
 def step_of(numbers: int) -> int:
@@ -102,23 +118,8 @@ def _buy(numbers: int, accuracy: int, needed: int, limits: Limits) -> Decision:
     if numbers >= needed:
         why = f"{said}, but {format_count(numbers, 'number')} are enough: the busiest hour of the last 7 days needs {needed}."
         return Decision("nothing", why)
-    wanted = step_of(numbers)
-    within, reached, notes = _within_limits(numbers, wanted, limits)
-    need = f"{said}, and the busiest hour of the last 7 days needs {needed} numbers instead of {numbers}"
-    if within * limits.price_minor > limits.balance_minor:
-        missing = format_money(within * limits.price_minor - limits.balance_minor, limits.currency)
-        why = f"{need}: {within} more would be bought, but the balance is too low by {missing}, so nothing is."
-        return Decision("nothing", " ".join([why, *notes]), wanted, 0, reached=reached)
-    if not within:
-        return Decision(
-            "nothing", " ".join([f"{need}: {wanted} more would be bought.", *notes]), wanted, reached=reached
-        )
-    return Decision("buy", " ".join([f"{need}: {within} more for 7 days.", *notes]), wanted, within, reached=reached)
-
-
-def _within_limits(numbers: int, wanted: int, limits: Limits) -> tuple[int, tuple[str, ...], list[str]]:
-    """How many of the wanted numbers may be bought, the limits that are reached by it, and a sentence for each of those."""
-    within, reached, notes = wanted, [], []
+    wanted = within = step_of(numbers)
+    reached, notes = [], []
     if limits.max_numbers is not None:
         room = max(0, limits.max_numbers - numbers)
         within = min(within, room)
@@ -132,30 +133,16 @@ def _within_limits(numbers: int, wanted: int, limits: Limits) -> tuple[int, tupl
             reached.append("spending")
             limit = format_money(limits.spending_limit_minor, limits.currency)
             notes.append(f"The spending limit of {limit} in 7 days is reached.")
-    return within, tuple(reached), notes
-
-
-def _release(numbers: int, needed: int, candidates: Iterable[PoolNumberFacts], now: datetime) -> Decision:
-    said = "The accuracy is 100 %"
-    least = max(1, needed)
-    if numbers <= least:
-        return Decision(
-            "nothing", f"{said}, and no number is to spare: the busiest hour of the last 7 days needs {least}."
-        )
-    wanted = min(step_of(numbers), numbers - least)
-    going = sorted((one for one in candidates if one.may_go(now)), key=_least_useful)[:wanted]
-    need = f"{said}, and the busiest hour of the last 7 days needs {needed} of {format_count(numbers, 'number')}"
-    if not going:
-        why = f"{need}. None is given back today: each is pinned, in use, owned elsewhere, called lately or paid for longer than a day."
-        return Decision("nothing", why, wanted)
-    back = f"{len(going)} {'goes' if len(going) == 1 else 'go'} back to the carrier"
-    return Decision("release", f"{need}: {back}.", wanted, len(going), tuple(one.id for one in going))
-
-
-def _least_useful(one: PoolNumberFacts) -> tuple[float, float, int]:
-    """First what was shown longest ago, then what is paid for the shortest time."""
-    shown = one.last_shown_at.timestamp() if one.last_shown_at else 0.0
-    return shown, one.paid_until.timestamp() if one.paid_until else 0.0, one.id
+    need = f"{said}, and the busiest hour of the last 7 days needs {needed} numbers instead of {numbers}"
+    action, count = "nothing", 0
+    if within * limits.price_minor > limits.balance_minor:
+        missing = format_money(within * limits.price_minor - limits.balance_minor, limits.currency)
+        why = f"{need}: {within} more would be bought, but the balance is too low by {missing}, so nothing is."
+    elif not within:
+        why = f"{need}: {wanted} more would be bought."
+    else:
+        action, count, why = "buy", within, f"{need}: {within} more for 7 days."
+    return Decision(action, " ".join([why, *notes]), wanted, count, reached=tuple(reached))
 
 
 def fewer(decision: Decision, found: int) -> Decision:
@@ -171,18 +158,17 @@ def tell_limits(
     session: Session, project: Project, scenario: Scenario, limits: Limits, decision: Decision, now: datetime
 ) -> None:
     for limit in decision.reached:
-        value = limits.max_numbers if limit == "numbers" else limits.spending_limit_minor
+        if limit == "numbers":
+            value = limits.max_numbers
+            sentence = f"Upkeep keeps this scenario at {value} numbers at most, and they are reached."
+        else:
+            value = limits.spending_limit_minor
+            most = format_money(value or 0, limits.currency)
+            sentence = f"Upkeep spends {most} at most in any 7 days for numbers that it bought, and they are reached."
         subject = f"Upkeep of “{scenario.title}” has reached its limit"
         body = (
-            f"{_sentence(limit, limits)}\n\n{decision.why}\n\n"
+            f"{sentence}\n\n{decision.why}\n\n"
             "Upkeep buys no more numbers beyond it, and the accuracy may stay low. Raise the limit on the scenario's upkeep page, "
             "or add numbers yourself. This is said once for each limit."
         )
         write_mail(session, project, f"upkeep:{scenario.id}:{limit}:{value}", subject, body, now)
-
-
-def _sentence(limit: str, limits: Limits) -> str:
-    if limit == "numbers":
-        return f"Upkeep keeps this scenario at {limits.max_numbers} numbers at most, and they are reached."
-    said = format_money(limits.spending_limit_minor or 0, limits.currency)
-    return f"Upkeep spends {said} at most in any 7 days for numbers that it bought, and they are reached."

@@ -1,6 +1,5 @@
-"""The daily run of upkeep (R9): facts, decision, and what follows from it in one transaction with the row that claims the day.
-
-Which numbers upkeep buys: such as the pool has already, of the same country and area."""
+"""The daily run of upkeep (R9): facts, a search for such numbers as the pool has already, the decision, and what follows from it in one
+transaction with the row that claims the day."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -163,82 +162,47 @@ def run_upkeep(server: Server, scenario_id: int, now: datetime) -> UpkeepRun | N
                 return None
             trouble = f"The carrier could not be asked: {error}"
     with server.database.writing() as session:
-        return _act(session, server, scenario_id, planned, Purchase(search, offers, trouble), now)
-
-
-@dataclass(frozen=True)
-class Purchase:
-    """What could be bought: E.164s that the carrier offers; `trouble`: why it could not be asked."""
-
-    search: dict[str, Any]
-    offers: Sequence[str]
-    trouble: str = ""
-
-
-def _act(
-    session: Session, server: Server, scenario_id: int, before: Planned, purchase: Purchase, now: datetime
-) -> UpkeepRun | None:
-    locked = select(Scenario).where(Scenario.id == scenario_id, *_WITH_UPKEEP).with_for_update()
-    scenario = session.scalars(locked.execution_options(populate_existing=True)).one_or_none()
-    if scenario is None:
-        return None
-    run = _claim(session, scenario, before, now)
-    if run is None:
-        return None
-    if purchase.offers:
-        wait_for_arrivals(session)
-    lock_balance(session, scenario.project_id)  # scenario, arrivals, balance, numbers: in this order everywhere
-    project = session.get_one(Project, scenario.project_id, populate_existing=True)
-    facts = read_pool(session, server, project, scenario, before.facts.needed, now, lock=True)
-    scenario.upkeep_began_with = scenario.upkeep_began_with or facts.numbers  # the limit must not grow with the pool
-    decision = facts.decide(now)
-    if decision.action == "buy":
-        decision = _buy(session, server, project, run, decision, purchase, now)
-    for number_id in decision.release:
-        number = session.get_one(TrackingNumber, number_id)
-        begin_release(session, server, project, ACTOR, number, now)
-    tell_limits(session, project, scenario, facts.limits, decision, now)
-    for name, value in replace(before, facts=facts, decision=decision).values().items():
-        setattr(run, name, value)
-    return run
-
-
-def _claim(session: Session, scenario: Scenario, before: Planned, now: datetime) -> UpkeepRun | None:
-    """The row of the day; None when it is there already."""
-    new = insert_new(session, UpkeepRun, unique=["job", "scenario_id", "day"]).values(
-        job=JOB, project_id=scenario.project_id, scenario_id=scenario.id, day=before.day, at=now, **before.values()
-    )
-    return session.scalars(new.returning(UpkeepRun)).one_or_none()
-
-
-def _buy(
-    session: Session,
-    server: Server,
-    project: Project,
-    run: UpkeepRun,
-    decision: Decision,
-    purchase: Purchase,
-    now: datetime,
-) -> Decision:
-    """Orders and charges the numbers; what the carrier does not have is said."""
-    if purchase.trouble:
-        return replace(decision, action="nothing", count=0, why=f"{decision.why} {purchase.trouble}")
-    taken = taken_numbers(session, purchase.offers)
-    free = [e164 for e164 in purchase.offers if e164 not in taken]
-    decision = fewer(decision, len(free))
-    if decision.count:
-        batch = order_numbers(
-            session,
-            server,
-            project,
-            ACTOR,
-            free[: decision.count],
-            now,
-            scenario_id=run.scenario_id,
-            search=purchase.search,
+        locked = select(Scenario).where(Scenario.id == scenario_id, *_WITH_UPKEEP).with_for_update()
+        present = session.scalars(locked.execution_options(populate_existing=True)).one_or_none()
+        if present is None:
+            return None
+        new = insert_new(session, UpkeepRun, unique=["job", "scenario_id", "day"]).values(
+            job=JOB,
+            project_id=present.project_id,
+            scenario_id=present.id,
+            day=planned.day,
+            at=now,
+            **planned.values(),
         )
-        run.batch_id = batch.id
-    return decision
+        run: UpkeepRun | None = session.scalars(new.returning(UpkeepRun)).one_or_none()
+        if run is None:  # the day is decided
+            return None
+        if offers:
+            wait_for_arrivals(session)
+        lock_balance(session, present.project_id)  # scenario, arrivals, balance, numbers: in this order everywhere
+        project = session.get_one(Project, present.project_id, populate_existing=True)
+        facts = read_pool(session, server, project, present, planned.facts.needed, now, lock=True)
+        present.upkeep_began_with = present.upkeep_began_with or facts.numbers  # the limit must not grow with the pool
+        decision = facts.decide(now)
+        if decision.action == "buy" and trouble:
+            decision = replace(decision, action="nothing", count=0, why=f"{decision.why} {trouble}")
+        elif decision.action == "buy":
+            taken = taken_numbers(session, offers)
+            free = [e164 for e164 in offers if e164 not in taken]
+            decision = fewer(decision, len(free))  # what the carrier does not have is said
+            if decision.count:
+                wanted = free[: decision.count]
+                batch = order_numbers(
+                    session, server, project, ACTOR, wanted, now, scenario_id=scenario_id, search=search
+                )
+                run.batch_id = batch.id
+        for number_id in decision.release:
+            number = session.get_one(TrackingNumber, number_id)
+            begin_release(session, server, project, ACTOR, number, now)
+        tell_limits(session, project, present, facts.limits, decision, now)
+        for name, value in replace(planned, facts=facts, decision=decision).values().items():
+            setattr(run, name, value)
+        return run
 
 
 def todays_run(session: Session, project: Project, scenario: Scenario, now: datetime) -> UpkeepRun | None:

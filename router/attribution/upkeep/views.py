@@ -1,17 +1,14 @@
-"""The page of a scenario's upkeep (R9): its switch and limits, what it would do now, and each day's decision with its reason.
-
-Upkeep for programs: each day's decision, and a run now or a dry one."""
+"""The page of a scenario's upkeep (R9): its switch and limits, what it would do now, and each day's decision with its reason. The same for
+programs, with a run now or a dry one."""
 
 from typing import Any, Literal
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import select
-from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 
 from router.accounts.ledger import price_of
-from router.accounts.models import Project
 from router.accounts.sessions import require_person, require_token
 from router.attribution.models import UpkeepRun
 from router.attribution.upkeep.facts import most_numbers, pool_size, spent_by_upkeep
@@ -40,7 +37,12 @@ def show(scenario_id: int) -> str:
     with server.database.reading() as session:
         scenario = find_scenario(session, project, scenario_id)
         planned = plan_upkeep(session, server, project, scenario, server.now()) if request.args.get("now") else None
-    return _page(scenario, _values(scenario), {}, planned=planned)
+    most, limit = scenario.upkeep_max_numbers, scenario.upkeep_spending_limit_minor
+    values = {
+        "max_numbers": "" if most is None else str(most),
+        "spending_limit_minor": "" if limit is None else plain_money(limit, project.currency),
+    }
+    return _page(scenario, values, {}, planned=planned)
 
 
 @upkeep_pages.post("/switch")
@@ -63,8 +65,19 @@ def limits(scenario_id: int) -> Page:
     """Stores the limits; nobody else's change is overwritten, because nothing else of the scenario is touched."""
     server, project, values = current_server(), current_project(), values_of(request.form)
     errors: dict[str, str] = {}
+    wanted: dict[str, int | None] = {"max_numbers": None, "spending_limit_minor": None}  # None where nothing was typed
+    if text := values.get("max_numbers", "").strip():
+        wanted["max_numbers"] = parse_int(text, greatest=99_999)
+        if wanted["max_numbers"] is None:
+            errors["max_numbers"] = "Write a whole number, like 40."
+    if text := values.get("spending_limit_minor", "").strip():
+        try:
+            wanted["spending_limit_minor"] = parse_money(text, project.currency)
+        except ValueError as error:
+            errors["spending_limit_minor"] = str(error)
     try:
-        wanted = _read_limits(values, project.currency)
+        if errors:
+            raise Refused(errors)
         with server.database.writing() as session:
             change_scenario(
                 session,
@@ -85,39 +98,11 @@ def limits(scenario_id: int) -> Page:
     return redirect(url_for("upkeep.show", scenario_id=scenario_id))
 
 
-def _read_limits(values: dict[str, str], currency: str) -> dict[str, int | None]:
-    """None where nothing was typed.
-
-    Raises:
-        Refused: what was typed is no limit.
-    """
-    errors: dict[str, str] = {}
-    found: dict[str, int | None] = {"max_numbers": None, "spending_limit_minor": None}
-    if text := values.get("max_numbers", "").strip():
-        found["max_numbers"] = parse_int(text, greatest=99_999)
-        if found["max_numbers"] is None:
-            errors["max_numbers"] = "Write a whole number, like 40."
-    if text := values.get("spending_limit_minor", "").strip():
-        try:
-            found["spending_limit_minor"] = parse_money(text, currency)
-        except ValueError as error:
-            errors["spending_limit_minor"] = str(error)
-    if errors:
-        raise Refused(errors)
-    return found
-
-
-def _values(scenario: Scenario) -> dict[str, str]:
-    most, limit = scenario.upkeep_max_numbers, scenario.upkeep_spending_limit_minor
-    return {
-        "max_numbers": "" if most is None else str(most),
-        "spending_limit_minor": "" if limit is None else plain_money(limit, current_project().currency),
-    }
-
-
 def _page(scenario: Scenario, values: dict[str, str], errors: dict[str, str], planned: Any = None) -> str:
-    with current_server().database.reading() as session:
-        facts = _facts(session, scenario)
+    server, project = current_server(), current_project()
+    with server.database.reading() as session:
+        numbers, price = pool_size(session, scenario), price_of(server.settings, project)
+        spent = spent_by_upkeep(session, scenario, price, server.now()) if price else 0
         runs = select(UpkeepRun).where(UpkeepRun.scenario_id == scenario.id)
         rows, following = rows_of(session, runs, UpkeepRun.id, request.args)
     return render_template(
@@ -128,20 +113,12 @@ def _page(scenario: Scenario, values: dict[str, str], errors: dict[str, str], pl
         planned=planned,
         runs=rows,
         following=following,
-        **facts,
+        numbers=numbers,
+        price=price,
+        spent=spent,
+        twice=most_numbers(scenario, numbers) if scenario.upkeep_max_numbers is None else None,
+        today=day_of(server.now(), project.timezone),
     )
-
-
-def _facts(session: Session, scenario: Scenario) -> dict[str, Any]:
-    server, project = current_server(), current_project()
-    numbers, price = pool_size(session, scenario), price_of(server.settings, project)
-    return {
-        "numbers": numbers,
-        "price": price,
-        "spent": spent_by_upkeep(session, scenario, price, server.now()) if price else 0,
-        "twice": most_numbers(scenario, numbers) if scenario.upkeep_max_numbers is None else None,
-        "today": day_of(server.now(), project.timezone),
-    }
 
 
 upkeep_api = guard(
@@ -193,12 +170,16 @@ class RunsQuery(BaseModel):
 @described(answer=RunDocument, is_list=True, query=RunsQuery)
 def get_upkeep(project_id: int) -> dict[str, Any]:
     """List what upkeep decided, newest first."""
-    wanted = select(UpkeepRun).where(UpkeepRun.project_id == project_id)
+    runs = select(UpkeepRun).where(UpkeepRun.project_id == project_id)
     if text := request.args.get("scenario", ""):
-        wanted = wanted.where(UpkeepRun.scenario_id == _id(text))
+        scenario_id = parse_int(text)
+        if scenario_id is None:
+            raise Problem(422, "“scenario” is the id of a scenario.", "scenario")
+        runs = runs.where(UpkeepRun.scenario_id == scenario_id)
     with current_server().database.reading() as session:
-        rows, following = rows_of(session, wanted, UpkeepRun.id, request.args)
-        titles = _titles(session, {row.scenario_id for row in rows})
+        rows, following = rows_of(session, runs, UpkeepRun.id, request.args)
+        scenarios = select(Scenario.id, Scenario.title).where(Scenario.id.in_({row.scenario_id for row in rows}))
+        titles = {scenario.id: scenario.title for scenario in session.execute(scenarios)}
     return {"items": [run_document(row, titles[row.scenario_id]) for row in rows], "next": following}
 
 
@@ -207,47 +188,25 @@ def get_upkeep(project_id: int) -> dict[str, Any]:
 def post_run(project_id: int) -> dict[str, Any]:
     """Decide for today now, or say with `dry_run` (the default) what would be decided; a day that is decided is answered as it was."""
     wanted = parse(RunShape, read_json(request, may_be_absent=True))
-    project = current_project()
-    with current_server().database.reading() as session:
-        scenarios = _scenarios(session, project, wanted)
+    server, project = current_server(), current_project()
+    with server.database.reading() as session:
+        if wanted.scenario is None:
+            with_upkeep = present_scenarios(project.id).where(Scenario.upkeep_on, Scenario.enabled)
+            scenarios = list(session.scalars(with_upkeep.order_by(Scenario.id)))
+        elif 0 < wanted.scenario <= GREATEST_ID:
+            scenarios = [find_scenario(session, project, wanted.scenario)]
+        else:
+            raise Problem(404, "There is no such scenario.")
     if not wanted.dry_run and wanted.scenario is not None:
         check_may_run(project, scenarios[0])
-    documents = [_dry(project, one) if wanted.dry_run else _run(project, one) for one in scenarios]
-    return {"dry_run": wanted.dry_run, "items": [one for one in documents if one is not None]}
-
-
-def _scenarios(session: Session, project: Project, wanted: RunShape) -> list[Scenario]:
-    if wanted.scenario is not None:
-        if not 0 < wanted.scenario <= GREATEST_ID:
-            raise Problem(404, "There is no such scenario.")
-        return [find_scenario(session, project, wanted.scenario)]
-    found = present_scenarios(project.id).where(Scenario.upkeep_on, Scenario.enabled)
-    return list(session.scalars(found.order_by(Scenario.id)))
-
-
-def _dry(project: Project, scenario: Scenario) -> dict[str, Any]:
-    server = current_server()
-    with server.database.reading() as session:
-        return plan_upkeep(session, server, project, scenario, server.now()).document()
-
-
-def _run(project: Project, scenario: Scenario) -> dict[str, Any] | None:
-    """Today's decision; None when the carrier could not be asked and will be again."""
-    server = current_server()
-    if project.suspended_at is None:
-        run_upkeep(server, scenario.id, server.now())
-    with server.database.reading() as session:
-        run = todays_run(session, project, scenario, server.now())
-    return run_document(run, scenario.title) if run else None
-
-
-def _id(text: str) -> int:
-    if (number := parse_int(text)) is None:
-        raise Problem(422, "“scenario” is the id of a scenario.", "scenario")
-    return number
-
-
-def _titles(session: Session, ids: set[int]) -> dict[int, str]:
-    return {
-        row.id: row.title for row in session.execute(select(Scenario.id, Scenario.title).where(Scenario.id.in_(ids)))
-    }
+    documents = []
+    for scenario in scenarios:
+        if not wanted.dry_run and project.suspended_at is None:
+            run_upkeep(server, scenario.id, server.now())
+        with server.database.reading() as session:
+            if wanted.dry_run:
+                documents.append(plan_upkeep(session, server, project, scenario, server.now()).document())
+            elif run := todays_run(session, project, scenario, server.now()):
+                documents.append(run_document(run, scenario.title))
+            # else the carrier could not be asked, and will be again
+    return {"dry_run": wanted.dry_run, "items": documents}

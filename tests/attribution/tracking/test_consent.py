@@ -14,7 +14,7 @@ from router.attribution.clicks import IDENTIFIERS, without_identifiers
 from router.attribution.models import Visit
 from router.attribution.tracking.consent import follow_consent
 from router.attribution.tracking.sources import read_evidence
-from router.attribution.tracking.visits import find_visit, record_sign
+from router.attribution.tracking.visits import find_visit, record_presence
 from router.db import Database
 from router.server import Server
 from tests.attribution.asking import sign, view
@@ -167,7 +167,7 @@ def test_r14_a_process_that_read_the_visit_before_consent_was_withdrawn_brings_n
     for seen in (stale, type(stale)(**{name: getattr(stale, name) for name in stale.__slots__} | {"click_ids": {}})):
         with shop.database.writing() as session:
             follow_consent(session, seen, False, evidence)
-            record_sign(session, seen, seen.last_sign_at, GA)
+            record_presence(session, seen, seen.last_sign_at, GA)
     assert names_nobody(stored(shop.database, first["visit"]))
 
 

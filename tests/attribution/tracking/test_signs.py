@@ -17,11 +17,11 @@ from router.attribution.tracking.visits import (
     LEFT_GRACE,
     OPEN_GAP,
     KnownVisit,
-    Span,
+    Presence,
     find_visit,
     insert_visit,
     new_visit,
-    record_sign,
+    record_presence,
 )
 from router.db import Base, Database
 from tests.counting import count_statements
@@ -53,25 +53,25 @@ def again(session: Session, visit: KnownVisit) -> KnownVisit:
     return found
 
 
-def facts(database: Database, visit: KnownVisit) -> list[Span]:
+def facts(database: Database, visit: KnownVisit) -> list[Presence]:
     with database.reading() as session:
         earlier = session.scalars(
             select(VisitSpan).where(VisitSpan.visit_id == visit.id).order_by(VisitSpan.started_at)
         )
-        spans = [Span(one.started_at, one.last_at, one.left) for one in earlier]
+        spans = [Presence(one.started_at, one.last_at, one.left) for one in earlier]
         now = again(session, visit)
-    return [*spans, Span(now.span_started_at, now.last_sign_at, now.left)]
+    return [*spans, Presence(now.span_started_at, now.last_sign_at, now.left)]
 
 
-def model(signs: Iterable[tuple[float, bool]]) -> list[Span]:
+def model(signs: Iterable[tuple[float, bool]]) -> list[Presence]:
     """What the spans have to be: the signs in the order of their times, the one that left last among equals."""
-    spans = [Span(NOON, NOON, False)]
+    spans = [Presence(NOON, NOON, False)]
     for seconds, left in sorted(signs):
         last = spans[-1]
         if at(seconds) - last.last_at <= (LEFT_GRACE if last.left else OPEN_GAP):
-            spans[-1] = Span(last.started_at, at(seconds), left)
+            spans[-1] = Presence(last.started_at, at(seconds), left)
         else:
-            spans.append(Span(at(seconds), at(seconds), left))
+            spans.append(Presence(at(seconds), at(seconds), left))
     return spans
 
 
@@ -95,7 +95,7 @@ def test_r7_signs_in_any_order_and_any_number_of_times_leave_the_same_spans(
     visit = begun(database)
     for seconds, left in order:
         with database.writing() as session:
-            record_sign(session, again(session, visit), at(seconds), left=left)
+            record_presence(session, again(session, visit), at(seconds), left=left)
     assert facts(database, visit) == model(set(order))
 
 
@@ -109,7 +109,7 @@ def test_r7_processes_that_read_the_visit_before_others_wrote_lose_nothing(
     for seconds, left in sorted(signs):
         stale = data.draw(st.sampled_from(seen))
         with database.writing() as session:
-            record_sign(session, stale, at(seconds), left=left)
+            record_presence(session, stale, at(seconds), left=left)
             seen.append(again(session, visit))
     assert facts(database, visit) == model(set(signs))
 
@@ -119,7 +119,7 @@ def test_r7_processes_that_read_the_visit_before_others_wrote_lose_nothing(
 def test_r7_what_was_open_at_a_moment_is_the_same_live_and_an_hour_later(
     signs: list[tuple[float, bool]], moment: int
 ) -> None:
-    def is_open(spans: list[Span]) -> bool:
+    def is_open(spans: list[Presence]) -> bool:
         return [one for one in spans if one.started_at <= at(moment)][-1].reaches(at(moment))
 
     assert is_open(model(one for one in signs if one[0] <= moment)) == is_open(model(signs))
@@ -131,7 +131,7 @@ def test_r7_parallel_processes_lose_no_sign_of_a_visit(database: Database) -> No
 
     def says(seconds: int) -> None:
         with database.writing() as session:
-            record_sign(session, again(session, visit), at(seconds))
+            record_presence(session, again(session, visit), at(seconds))
 
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(says, times))
@@ -141,15 +141,15 @@ def test_r7_parallel_processes_lose_no_sign_of_a_visit(database: Database) -> No
 def test_r7_a_page_that_was_left_is_open_for_ten_seconds_more(database: Database) -> None:
     visit = begun(database)
 
-    def after(*signs: tuple[float, bool]) -> list[Span]:
+    def after(*signs: tuple[float, bool]) -> list[Presence]:
         for seconds, left in signs:
             with database.writing() as session:
-                record_sign(session, again(session, visit), at(seconds), left=left)
+                record_presence(session, again(session, visit), at(seconds), left=left)
         return facts(database, visit)
 
-    assert after((30, True)) == [Span(NOON, at(30), True)]
-    assert after((40, False)) == [Span(NOON, at(40), False)]
-    assert after((50, True), (60.5, False)) == [Span(NOON, at(50), True), Span(at(60.5), at(60.5), False)]
+    assert after((30, True)) == [Presence(NOON, at(30), True)]
+    assert after((40, False)) == [Presence(NOON, at(40), False)]
+    assert after((50, True), (60.5, False)) == [Presence(NOON, at(50), True), Presence(at(60.5), at(60.5), False)]
     assert [one.reaches(at(60)) for one in after()] == [True, True]
     assert [one.reaches(at(61)) for one in after()] == [False, True]
 
@@ -160,5 +160,5 @@ def test_r7_a_sign_of_life_is_one_statement_and_the_first_of_a_span_two(database
         with database.writing() as session:
             known = again(session, visit)
             with count_statements(database) as heard:
-                record_sign(session, known, at(seconds))
+                record_presence(session, known, at(seconds))
         assert len(heard) == count, heard

@@ -11,7 +11,6 @@ from typing import Any
 
 from sqlalchemy import (
     Executable,
-    Select,
     and_,
     bindparam,
     case,
@@ -38,27 +37,30 @@ COLUMNS = [NUMBER.c[name] for name in PoolEntry.__slots__]
 
 @cache
 def look_statement(only_idle: bool, pass_locked: bool, prefixes: int = 0) -> Statement:
+    """The few numbers of a pool among which the best one is, by one index look-up for each.
+
+    Args:
+        pass_locked: numbers that others have locked are passed over, and those that are found are locked: one of them is sure to be taken.
+        prefixes: how many beginnings of numbers there are to choose from.
+    """
     orders = [NUMBER.c.last_sign_at] if only_idle else [NUMBER.c.last_sign_at, NUMBER.c.lease_started_at]
 
     def build(dialect: str) -> Executable:
-        firsts = [_first(order, same_source) for order in orders for same_source in (False, True)]
-        if only_idle:
-            firsts = [first.where(NUMBER.c.last_sign_at < bindparam("idle_before")) for first in firsts]
-        if prefixes:
-            fitting = or_(*(NUMBER.c.e164.like(bindparam(f"begins_{i}")) for i in range(prefixes)))
-            firsts = [first.where(fitting) for first in firsts]
-        if pass_locked:
-            firsts = [skip_locked(first, dialect) for first in firsts]
-        return union_all(*(select(*one.subquery(f"first_{i}").c) for i, one in enumerate(firsts)))
+        firsts = []
+        for order in orders:
+            for same_source in (False, True):
+                first = select(*COLUMNS).where(NUMBER.c.scenario_id == bindparam("scenario"))
+                if same_source:
+                    first = first.where(NUMBER.c.source_key == bindparam("source"))
+                if only_idle:
+                    first = first.where(NUMBER.c.last_sign_at < bindparam("idle_before"))
+                if prefixes:
+                    first = first.where(or_(*(NUMBER.c.e164.like(bindparam(f"begins_{i}")) for i in range(prefixes))))
+                first = first.order_by(order).limit(literal_column("1"))
+                firsts.append(skip_locked(first, dialect) if pass_locked else first)
+        return union_all(*(select(*first.subquery(f"first_{i}").c) for i, first in enumerate(firsts)))
 
     return Statement(build, PoolEntry)
-
-
-def _first(order: Any, same_source: bool) -> Select[Any]:
-    query = (
-        select(*COLUMNS).where(NUMBER.c.scenario_id == bindparam("scenario")).order_by(order).limit(literal_column("1"))
-    )
-    return query.where(NUMBER.c.source_key == bindparam("source")) if same_source else query
 
 
 @cache

@@ -99,6 +99,103 @@ def evidence_of(page: Heartbeat, project: TagProject) -> Evidence:
     return replace(evidence, click_ids={}) if page.limited else evidence
 
 
+@dataclass(frozen=True, slots=True)
+class Lessee:
+    """A visit that is leased numbers in this transaction.
+
+    `before`: the visit whose leases go on: this one, or the visitor's visit before it; None: his first visit.
+    """
+
+    session: Session
+    visit: KnownVisit
+    before: KnownVisit | None
+    now: datetime
+
+    def number_of(self, pool: Pool, lease: HeldLease | None, prefixes: Prefixes = ()) -> str | None:
+        """The number that the visit holds, or that the visit before it holds still, else another one of the pool. With aim *source* a
+        visitor who comes back from another marketing source gets a number of that one: else the number would change its source.
+
+        Args:
+            lease: of the visit before, in this pool.
+        """
+        visit, before, lost = self.visit, self.before, False
+        if before is visit:
+            if lease and self.keep(pool, lease):
+                return lease.e164
+            lost = lease is not None
+        elif before and not (pool.aim == "source" and before.source_key != visit.source_key):
+            while lease and lease.still_held(visit.visitor, active := before.is_active(pool.hold, self.now)):
+                if take_back(self.session, pool, visit, lease, self.now, active=active):
+                    return lease.e164
+                lost = True  # somebody came to share it at this moment: look again whether it is held still
+                again = [one for one in leases_of(self.session, before.id) if one.pool_id == pool.id]
+                lease = next((one for one in again if begins(one.e164, prefixes)), None)
+        return self.another_number(pool, prefixes, lost=lost)
+
+    def another_number(self, pool: Pool, prefixes: Prefixes = (), *, lost: bool) -> str | None:
+        try:
+            entry = lease_number(self.session, pool, self.visit, prefixes, self.now, lost=lost)
+        except PoolBusy:
+            return None
+        except PoolExhausted:
+            return shown_instead(self.session, pool.id, pool.exhausted, self.visit.id, self.now)
+        return entry.e164 if entry else None
+
+    def free_numbers(self, pool: Pool, groups: Groups, leases: Iterable[HeldLease]) -> list[PageNumber]:
+        """Of those that the visit before holds, which may be several, only numbers that nobody else was leased since go on.
+
+        Args:
+            leases: of the visit before.
+        """
+        active = self.before is not None and self.before.is_active(FREE_HOLD, self.now)
+        held = [one for one in leases if one.pool_id == pool.id and one.still_held(self.visit.visitor, active)]
+
+        def number_of(prefixes: Prefixes) -> str | None:
+            lease = next((one for one in held if begins(one.e164, prefixes)), None)
+            return self.number_of(pool, lease, prefixes)
+
+        return [PageNumber(None, e164, suffixes) for e164, suffixes in suffixes_by_number(groups, number_of).items()]
+
+    def keep(self, pool: Pool, lease: HeldLease) -> bool:
+        """A heartbeat reaches the number of a lease; False when it was leased to somebody else meanwhile. A number that was given back, and
+        stands on a page after all, is taken again.
+
+        An earlier visit that comes back to life beside a later one of the same visitor gets a lease beside it: whoever comes to share the
+        number then shares it with both.
+        """
+        session, visit, now = self.session, self.visit, self.now
+        if lease.returned:
+            return take_again(session, pool, visit, lease, now)
+        if lease.was_left_behind(visit.visitor) and take_back(session, pool, visit, lease, now, active=False):
+            return True
+        if not keep_alive(session, visit.visitor, lease, now, active=visit.is_active(pool.hold, now)):
+            return False
+        share_unmarked(session, pool, visit, lease, now)
+        return True
+
+    def keep_on_page(self, project: TagProject, lease: HeldLease, heartbeat: Heartbeat) -> bool:
+        """Keeps the number of a lease, whose scenario may be disabled by now, and notes that the page shows it."""
+        if pool := project.pools.get(lease.pool_id):
+            kept = self.keep(pool, lease)
+        else:
+            active = self.visit.is_active(project.gap, self.now)
+            kept = not lease.returned and keep_alive(self.session, self.visit.visitor, lease, self.now, active=active)
+        if kept and lease.is_on(heartbeat.shown):
+            record_shown(self.session, self.visit.id, lease, self.now)
+        return kept
+
+
+def suffixes_by_number(groups: Groups, number_of: Callable[[Prefixes], str | None]) -> dict[str, list[str]]:
+    """Which class suffixes show which number (R13). A number of one suffix serves the later ones that it fits: a page takes no more
+    numbers out of the pool than it needs."""
+    shown: dict[str, list[str]] = {}
+    for suffix, prefixes in groups.items():
+        e164 = next((one for one in shown if begins(one, prefixes)), None) or number_of(prefixes)
+        if e164:
+            shown.setdefault(e164, []).append(suffix)
+    return shown
+
+
 def view_page(session: Session, keys: KeyRing, project: TagProject, view: PageView, now: datetime) -> PageNumbers:
     """A page view continues the visitor's visit or begins one, and shows a number of every scenario that the page wants and whose terms
     allow the visit (R1, R6)."""
@@ -108,31 +205,21 @@ def view_page(session: Session, keys: KeyRing, project: TagProject, view: PageVi
     else:
         visitor, before = new_visitor(keys, project.id), None
     if before is not None and continues(before, evidence, project.gap, now):
-        numbers = _numbers_of(session, project, view, before, before, now)
-        record_heartbeat(session, before, view, evidence, now)
-        return PageNumbers(before, numbers)
-    source = last_known_source(evidence, before, project.source_days, now)
-    visit = insert_visit(session, new_visit(project.id, visitor, view, source, now))
-    return PageNumbers(visit, _numbers_of(session, project, view, visit, before, now))
-
-
-def _numbers_of(
-    session: Session, project: TagProject, view: PageView, visit: KnownVisit, before: KnownVisit | None, now: datetime
-) -> list[PageNumber]:
-    """
-    Args:
-        before: the visit whose leases go on: this one, or the visitor's visit before it.
-    """
-    leases = leases_of(session, before.id) if before else []
+        visit = before
+    else:
+        source = last_known_source(evidence, before, project.source_days, now)
+        visit = insert_visit(session, new_visit(project.id, visitor, view, source, now))
+    lessee, leases = Lessee(session, visit, before, now), leases_of(session, before.id) if before else []
     by_pool = {lease.pool_id: lease for lease in leases}
     numbers = []
     for scenario, static_number in _scenarios_for(session, project, view, visit):
-        e164 = static_number or _dynamic_number(session, scenario, visit, before, by_pool.get(scenario.id), (), now)
-        if e164:
+        if e164 := static_number or lessee.number_of(scenario, by_pool.get(scenario.id)):
             numbers.append(PageNumber(scenario, e164))
     if project.free_pool and view.scenarios is None:
-        numbers += _free_numbers(session, project.free_pool, view.groups, visit, before, leases, now)
-    return numbers
+        numbers += lessee.free_numbers(project.free_pool, view.groups, leases)
+    if visit is before:
+        record_heartbeat(session, visit, view, evidence, now)
+    return PageNumbers(visit, numbers)
 
 
 def _scenarios_for(
@@ -159,111 +246,6 @@ _STATIC = Statement(
 )
 
 
-def _free_numbers(
-    session: Session,
-    pool: Pool,
-    groups: Groups,
-    visit: KnownVisit,
-    before: KnownVisit | None,
-    leases: Iterable[HeldLease],
-    now: datetime,
-) -> list[PageNumber]:
-    """Of those that the visit before holds, which may be several, only numbers that nobody else was leased since go on."""
-    active = before is not None and before.is_active(FREE_HOLD, now)
-    held = [lease for lease in leases if lease.pool_id == pool.id and lease.still_held(visit.visitor, active)]
-
-    def number_of(prefixes: Prefixes) -> str | None:
-        lease = next((one for one in held if begins(one.e164, prefixes)), None)
-        return _dynamic_number(session, pool, visit, before, lease, prefixes, now)
-
-    return [PageNumber(None, e164, suffixes) for e164, suffixes in suffixes_by_number(groups, number_of).items()]
-
-
-def suffixes_by_number(groups: Groups, number_of: Callable[[Prefixes], str | None]) -> dict[str, list[str]]:
-    """Which class suffixes show which number (R13). A number of one suffix serves the later ones that it fits: a page takes no more
-    numbers out of the pool than it needs."""
-    shown: dict[str, list[str]] = {}
-    for suffix, prefixes in groups.items():
-        e164 = next((one for one in shown if begins(one, prefixes)), None) or number_of(prefixes)
-        if e164:
-            shown.setdefault(e164, []).append(suffix)
-    return shown
-
-
-def _dynamic_number(
-    session: Session,
-    pool: Pool,
-    visit: KnownVisit,
-    before: KnownVisit | None,
-    lease: HeldLease | None,
-    prefixes: Prefixes,
-    now: datetime,
-) -> str | None:
-    """The number that the visit holds, or that the visitor's visit before it holds still, else another one of the pool. With aim *source*
-    a visitor who comes back from another marketing source gets a number of that one: else the number would change its source.
-
-    Args:
-        lease: of the visit before, in this pool.
-    """
-    lost = False
-    if before is visit:
-        if lease and _keep(session, pool, visit, lease, now):
-            return lease.e164
-        lost = lease is not None
-    elif before and not (pool.aim == "source" and before.source_key != visit.source_key):
-        while lease and lease.still_held(visit.visitor, active := before.is_active(pool.hold, now)):
-            if take_back(session, pool, visit, lease, now, active=active):
-                return lease.e164
-            lost = True  # somebody came to share it at this moment: look again whether it is held still
-            again = [one for one in leases_of(session, before.id) if one.pool_id == pool.id]
-            lease = next((one for one in again if begins(one.e164, prefixes)), None)
-    return _another_number(session, pool, visit, prefixes, now, lost=lost)
-
-
-def _another_number(
-    session: Session, pool: Pool, visit: KnownVisit, prefixes: Prefixes, now: datetime, *, lost: bool
-) -> str | None:
-    try:
-        entry = lease_number(session, pool, visit, prefixes, now, lost=lost)
-    except PoolBusy:
-        return None
-    except PoolExhausted:
-        return shown_instead(session, pool.id, pool.exhausted, visit.id, now)
-    return entry.e164 if entry else None
-
-
-def _keep(session: Session, pool: Pool, visit: KnownVisit, lease: HeldLease, now: datetime) -> bool:
-    """A heartbeat of the visit reaches the number of its lease; False when it was leased to somebody else meanwhile. A number that was
-    given back, and stands on a page after all, is taken again.
-
-    An earlier visit that comes back to life beside a later one of the same visitor gets a lease beside it: whoever comes to share the
-    number then shares it with both.
-    """
-    if lease.returned:
-        return take_again(session, pool, visit, lease, now)
-    if lease.was_left_behind(visit.visitor) and take_back(session, pool, visit, lease, now, active=False):
-        return True
-    if not keep_alive(session, visit.visitor, lease, now, active=visit.is_active(pool.hold, now)):
-        return False
-    share_unmarked(session, pool, visit, lease, now)
-    return True
-
-
-def _keep_on_page(
-    session: Session, project: TagProject, visit: KnownVisit, lease: HeldLease, heartbeat: Heartbeat, now: datetime
-) -> bool:
-    """Keeps the number of a lease, whose scenario may be disabled by now, and notes that the page shows it."""
-    pool = project.pools.get(lease.pool_id)
-    if pool:
-        kept = _keep(session, pool, visit, lease, now)
-    else:
-        active = visit.is_active(project.gap, now)
-        kept = not lease.returned and keep_alive(session, visit.visitor, lease, now, active=active)
-    if kept and lease.is_on(heartbeat.shown):
-        record_shown(session, visit.id, lease, now)
-    return kept
-
-
 def keep_page(
     session: Session, project: TagProject, visit_id: int, heartbeat: Heartbeat, now: datetime
 ) -> PageNumbers | None:
@@ -272,22 +254,28 @@ def keep_page(
     visit = find_visit(session, project.id, visit_id)
     if visit is None:
         return None
-    leases = leases_of(session, visit.id)
-    changed = _changed_free_numbers(session, project.free_pool, visit, heartbeat.groups, leases, now)
+    lessee, leases, free_pool = Lessee(session, visit, visit, now), leases_of(session, visit.id), project.free_pool
+    changed: list[PageNumber] = []
+    free = [lease for lease in leases if free_pool and lease.pool_id == free_pool.id]
+    if free_pool and free:
+        active = visit.is_active(FREE_HOLD, now)
+        kept = {lease.e164: lease.still_held(visit.visitor, active) for lease in free}
+        lost = any(not kept[lease.e164] and lease.lease_started_at >= visit.last_sign_at for lease in free)
+        numbers = lessee.free_numbers(free_pool, heartbeat.groups, free)
+        if lost or not all(kept.get(number.e164) for number in numbers):
+            changed = numbers
     withdrawn: list[int] = []
-    pools = {scenario.id: scenario for scenario in project.scenarios}
+    scenarios = {scenario.id: scenario for scenario in project.scenarios}
     for lease in leases:
-        if project.free_pool and lease.pool_id == project.free_pool.id:
-            continue
-        if lease.returned and not lease.is_on(heartbeat.shown):
+        if lease in free or (lease.returned and not lease.is_on(heartbeat.shown)):
             continue
         if lease.is_unplaced_on(heartbeat.shown) and revert_lease(session, lease, now):
             withdrawn.append(lease.pool_id)
             continue
-        scenario = pools.get(lease.pool_id)
-        if _keep_on_page(session, project, visit, lease, heartbeat, now) or not scenario:
+        scenario = scenarios.get(lease.pool_id)
+        if lessee.keep_on_page(project, lease, heartbeat) or not scenario:
             continue
-        if e164 := _another_number(session, scenario, visit, (), now, lost=True):
+        if e164 := lessee.another_number(scenario, lost=True):
             record_in_its_place(session, visit.id, lease, e164, now)
             changed.append(PageNumber(scenario, e164))
         else:
@@ -297,25 +285,6 @@ def keep_page(
     return PageNumbers(visit, changed, withdrawn)
 
 
-def _changed_free_numbers(
-    session: Session,
-    pool: Pool | None,
-    visit: KnownVisit,
-    groups: Groups,
-    leases: Iterable[HeldLease],
-    now: datetime,
-) -> list[PageNumber]:
-    """All free numbers of the page when one of them was leased to somebody else since its last heartbeat."""
-    held = [lease for lease in leases if pool and lease.pool_id == pool.id]
-    if not pool or not held:
-        return []
-    active = visit.is_active(FREE_HOLD, now)
-    kept = {lease.e164: lease.still_held(visit.visitor, active) for lease in held}
-    lost = any(not kept[lease.e164] and lease.lease_started_at >= visit.last_sign_at for lease in held)
-    numbers = _free_numbers(session, pool, groups, visit, visit, held, now)
-    return numbers if lost or not all(kept.get(number.e164) for number in numbers) else []
-
-
 def ping(
     session: Session, project: TagProject, visit_id: int, heartbeat: Heartbeat, now: datetime, *, left: bool = False
 ) -> bool:
@@ -323,12 +292,13 @@ def ping(
     visit = find_visit(session, project.id, visit_id)
     if visit is None:
         return False
+    lessee = Lessee(session, visit, visit, now)
     for lease in leases_of(session, visit.id):
         if lease.returned and not lease.is_on(heartbeat.shown):
             continue
         if lease.is_unplaced_on(heartbeat.shown):
             note_unplaced(session, lease, now)
-        _keep_on_page(session, project, visit, lease, heartbeat, now)
+        lessee.keep_on_page(project, lease, heartbeat)
     evidence = evidence_of(heartbeat, project) if heartbeat.limited is False and heartbeat.page else None
     record_presence(session, follow_consent(session, visit, heartbeat.limited, evidence), now, left=left)
     return True

@@ -123,8 +123,7 @@ def _on_trial(server: Server, key: str, view: PageView) -> Response:
         refuse_origin(server, project.id, request.headers.get("Origin", ""), server.now())
     if project.suspended:
         return _answer(None)
-    visit = {"visit": None, "visitor": "test", "token": "test", "alive_every": 600, "hold": 86400}
-    return _answer(visit | {"numbers": _numbers(project, numbers), "rules": page_rules(project.country)}, 201)
+    return _answer(TRIAL | {"numbers": _numbers(project, numbers), "rules": page_rules(project.country)}, 201)
 
 
 @hooks.post("/<key>/visits/<token>/alive", provide_automatic_options=False)

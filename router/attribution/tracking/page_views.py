@@ -209,7 +209,8 @@ def view_page(session: Session, keys: KeyRing, project: TagProject, view: PageVi
     else:
         source = last_known_source(evidence, before, project.source_days, now)
         visit = insert_visit(session, new_visit(project.id, visitor, view, source, now))
-    lessee, leases = Lessee(session, visit, before, now), leases_of(session, before.id) if before else []
+    lessee = Lessee(session, visit, before, now)
+    leases = leases_of(session, before.id) if before else []
     by_pool = {lease.pool_id: lease for lease in leases}
     numbers = []
     for scenario, static_number in _scenarios_for(session, project, view, visit):
@@ -254,7 +255,8 @@ def keep_page(
     visit = find_visit(session, project.id, visit_id)
     if visit is None:
         return None
-    lessee, leases, free_pool = Lessee(session, visit, visit, now), leases_of(session, visit.id), project.free_pool
+    lessee, leases = Lessee(session, visit, visit, now), leases_of(session, visit.id)
+    free_pool = project.free_pool
     changed: list[PageNumber] = []
     free = [lease for lease in leases if free_pool and lease.pool_id == free_pool.id]
     if free_pool and free:

@@ -12,7 +12,7 @@ from sqlalchemy import func, select, update
 
 from router.accounts.audit import Actor
 from router.accounts.models import Project
-from router.attribution.models import Lease, PoolNumber
+from router.attribution.models import Lease, PoolNumber, free_pool_id, is_free_pool
 from router.attribution.pool.leases import begins
 from router.attribution.pool.membership import settle_free_numbers
 from router.attribution.pool.unplaced import shown_numbers
@@ -65,7 +65,7 @@ def shown(visit: dict[str, Any]) -> dict[str, str]:
 
 def pool(database: Database) -> set[str]:
     with database.reading() as session:
-        return set(session.scalars(select(PoolNumber.e164).where(PoolNumber.scenario_id < 0)))
+        return set(session.scalars(select(PoolNumber.e164).where(is_free_pool(PoolNumber.scenario_id))))
 
 
 def new_scenario(server: Server, project_id: int, numbers: list[str], enabled: bool = True) -> int:
@@ -201,6 +201,14 @@ def test_r13_a_suspended_project_and_a_page_that_wants_scenarios_show_no_free_nu
         session.execute(update(Project).values(suspended_at=NOON))
     answer = client.post("/tag/k-shop/visits", json={"page": GOOGLE}, headers=SITE)
     assert answer.status_code == 204
+
+
+def test_r13_no_page_can_name_the_pool_of_free_numbers_as_if_it_were_a_scenario(shop: int, client: FlaskClient) -> None:
+    assert view(client, scenarios=[free_pool_id(shop)])["numbers"] == []
+    visit = view(client)
+    [number] = visit["numbers"]
+    assert alive(client, visit, shown=[free_pool_id(shop)]) == (204, None)
+    assert view(client, visit["visitor"])["numbers"] == [number]
 
 
 def test_r13_the_pool_follows_numbers_that_are_added_and_removed(shop: int, server: Server) -> None:

@@ -170,7 +170,12 @@ class Crowds:
                 return True
             crowd, before = self._now.setdefault(who, Crowd()), self._before.get(who, NOBODY)
             crowd.asked += BARE_REQUEST if bare else 1
-            if self._crawls(crowd, before) and not (is_unknown(address) or within(address, INSIDE)):
+            crawls = (
+                max(crowd.asked, before.asked) > self._most
+                and crowd.signs + before.signs < max(1, before.begun // VISITS_FOR_A_SIGN)
+                and crowd.begun >= max(1, self._most // TRIES_PART)
+            )
+            if crawls and not (is_unknown(address) or within(address, INSIDE)):
                 return False
             crowd.begun += 1
             return True
@@ -183,13 +188,6 @@ class Crowds:
             who = self._turn_to(site, address, now)
             if who in self._now or who in self._before:
                 self._now.setdefault(who, Crowd()).signs += 1
-
-    def _crawls(self, crowd: Crowd, before: Crowd) -> bool:
-        if max(crowd.asked, before.asked) <= self._most:
-            return False
-        if crowd.signs + before.signs >= max(1, before.begun // VISITS_FOR_A_SIGN):
-            return False
-        return crowd.begun >= max(1, self._most // TRIES_PART)
 
     def _turn_to(self, site: str, address: str, now: datetime) -> str:
         window = int(now.timestamp()) // self._seconds

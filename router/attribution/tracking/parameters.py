@@ -90,17 +90,12 @@ def decode(raw: str, country: str) -> str:
         return raw[:LONGEST_RAW].replace("\0", "")
     text = _decoded(raw[:LONGEST_RAW].replace("+", " "), country)
     for _ in range(MOST_CODED - 1):
-        if not _is_coded(text):
+        if "%" not in text or not text.isascii() or not ESCAPED.fullmatch(text):
             break
+        if not _is_utf8(unquote_to_bytes(text)) and not OLD_LETTERS.search(text):
+            break  # `100%` and `50%ab` are not encoded any more
         text = _decoded(text, country)
     return text.replace("\0", "")
-
-
-def _is_coded(text: str) -> bool:
-    """Whether a decoded value is percent-encoded still; `100%` and `50%ab` are not."""
-    if "%" not in text or not text.isascii() or not ESCAPED.fullmatch(text):
-        return False
-    return _is_utf8(unquote_to_bytes(text)) or OLD_LETTERS.search(text) is not None
 
 
 def _decoded(raw: str, country: str) -> str:

@@ -273,14 +273,10 @@ def is_one_of(source: str, hosts: Owners) -> bool:
 def _national(host: str, names: Mapping[str, tuple[str, ...]]) -> str | None:
     """google.com, www.google.de, google.co.uk, google.com.br; but google.example.com is nobody's."""
     for name, sub_domains in names.items():
-        below, found, country = f".{host}".partition(f".{name}.")
-        if found and below.removeprefix(".") in sub_domains and _is_country(country):
+        below, dot, end = f".{host}".partition(f".{name}.")
+        if not dot or below.removeprefix(".") not in sub_domains:
+            continue
+        second, _, country = end.rpartition(".")
+        if (len(country) == 2 and (not second or second in SECOND_LEVELS)) or end in ("com", "cat"):
             return name
     return None
-
-
-def _is_country(end: str) -> bool:
-    second, _, country = end.rpartition(".")
-    if not second:
-        return country in ("com", "cat") or len(country) == 2
-    return second in SECOND_LEVELS and len(country) == 2

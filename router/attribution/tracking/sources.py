@@ -118,9 +118,8 @@ def read_evidence(
         own_host: tells of a host whether a referrer from there is no evidence: the site's own, or one that the project names.
         country: the project's, as two letters: it decides how bytes that are no UTF-8 are read.
     """
-    query, fragment = read_parameters(
-        page
-    )  # what may tell of a campaign: of the fragment only where the query has no UTM
+    query, fragment = read_parameters(page)
+    # the fragment tells of a campaign only where the query has no UTM
     told = query if any(f"utm_{name}" in query for name in UTM[:3]) else fragment | query
     overrides = told.get("utm_nooverride") not in ("1", "true")
     clicks = {name: click_ids.get(name) or decode(told.get(name, ""), country) for name in CLICK_IDS}
@@ -133,9 +132,17 @@ def read_evidence(
         host = host_of(referrer)
     if not host or own_host(host) or unwanted(host) == "never":
         host = ""
+    network, medium = network_of(*next(iter(clicks.items())), country) if clicks else ("", "")
+    source: Source | None
     if utm["source"] or utm["medium"] or utm["campaign"]:
-        return Evidence(_from_utm(utm, clicks, country), ids, True, overrides, overrides)
-    source = _from_click(clicks, host, country) or _from_signs(told, host, country)
+        names = (utm["source"] or network or "unknown", utm["medium"] or medium)
+        source = named_source(*names, utm["campaign"], utm["term"], utm["content"])
+    elif clicks:
+        # fbclid comes from Instagram and Threads too: there the referrer knows better
+        owner = owner_of(host, SOCIAL_NETWORKS) if medium == "social" else None
+        source = named_source(owner or network, medium)
+    else:
+        source = _from_signs(told, host, country)
     if source:
         return Evidence(source, ids, True, overrides, overrides)
     if not host:
@@ -166,26 +173,6 @@ def channel_of(source: str, medium: str) -> str:
         known = (channel for hosts, channel, _ in REFERRERS if is_one_of(source, hosts))
         return next(known, CHANNEL_OF_MEDIUM.get(medium, "other"))
     return CHANNEL_OF_MEDIUM.get(medium, "other")
-
-
-def _from_utm(utm: Mapping[str, str], clicks: Mapping[str, str], country: str) -> Source:
-    guessed = network_of(*next(iter(clicks.items())), country) if clicks else ("", "")
-    return named_source(
-        utm["source"] or guessed[0] or "unknown",
-        utm["medium"] or guessed[1],
-        utm["campaign"],
-        utm["term"],
-        utm["content"],
-    )
-
-
-def _from_click(clicks: Mapping[str, str], host: str, country: str) -> Source | None:
-    """fbclid comes from Instagram and Threads too: there the referrer knows better."""
-    if not clicks:
-        return None
-    source, medium = network_of(*next(iter(clicks.items())), country)
-    network = owner_of(host, SOCIAL_NETWORKS) if medium == "social" else None
-    return named_source(network or source, medium)
 
 
 def _from_signs(told: Mapping[str, str], host: str, country: str) -> Source | None:

@@ -111,7 +111,18 @@ def create_app(settings: Settings | None = None) -> Flask:
         configure_logs(settings.log_level)
     server = make_server(settings)
     app = Flask("router", template_folder=str(template_folder()), static_folder=str(PACKAGE / "static"))
-    _configure(app, server)
+    session_keys = [key.hex() for key in server.keys.derive("session")]
+    app.config.update(
+        SECRET_KEY=session_keys[0],
+        SECRET_KEY_FALLBACKS=session_keys[1:],
+        SESSION_COOKIE_NAME="router_session",
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        SESSION_COOKIE_SECURE=settings.base_url.startswith("https://"),
+        PERMANENT_SESSION_LIFETIME=timedelta(days=14),
+        MAX_CONTENT_LENGTH=BODY_LIMIT,
+        BOOTSTRAP_SERVE_LOCAL=True,
+    )
     app.session_interface = CookieSessions()
     server.bind(app)
     app.url_map.converters["int"] = IdConverter
@@ -157,21 +168,6 @@ def template_folder() -> Path:
     """`templates/` beside the package in a checkout, inside it after `pip install`."""
     inside = PACKAGE / "templates"
     return inside if inside.is_dir() else PACKAGE.parent / "templates"
-
-
-def _configure(app: Flask, server: Server) -> None:
-    session_keys = [key.hex() for key in server.keys.derive("session")]
-    app.config.update(
-        SECRET_KEY=session_keys[0],
-        SECRET_KEY_FALLBACKS=session_keys[1:],
-        SESSION_COOKIE_NAME="router_session",
-        SESSION_COOKIE_HTTPONLY=True,
-        SESSION_COOKIE_SAMESITE="Lax",
-        SESSION_COOKIE_SECURE=server.settings.base_url.startswith("https://"),
-        PERMANENT_SESSION_LIFETIME=timedelta(days=14),
-        MAX_CONTENT_LENGTH=BODY_LIMIT,
-        BOOTSTRAP_SERVE_LOCAL=True,
-    )
 
 
 def _begin_request() -> None:

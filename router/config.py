@@ -180,7 +180,12 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     try:
         return Settings(**values)
     except ValidationError as error:
-        raise SettingsError("; ".join(_sentence(problem) for problem in error.errors())) from None
+        sentences = []
+        for problem in error.errors():
+            name = str(problem["loc"][0]) if problem["loc"] else "settings"
+            variable = name if name.isupper() else f"ROUTER_{name.upper()}"
+            sentences.append(f"{variable}: {problem['msg'].removeprefix('Value error, ')}")
+        raise SettingsError("; ".join(sentences)) from None
 
 
 def _read(environ: Mapping[str, str], variable: str) -> str | None:
@@ -246,9 +251,3 @@ def value_problem(value: str) -> str | None:
     if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
         return "stands in quotes, which Docker takes for part of the value: leave them out"
     return None
-
-
-def _sentence(problem: Any) -> str:
-    field = str(problem["loc"][0]) if problem["loc"] else "settings"
-    variable = field if field.isupper() else f"ROUTER_{field.upper()}"
-    return f"{variable}: {problem['msg'].removeprefix('Value error, ')}"

@@ -171,16 +171,13 @@ def _postgresql_engine(url: str, pool_size: int) -> Engine:
     @event.listens_for(engine, "checkout")
     def refuse_ended(connection: Any, _: Any, __: Any) -> None:
         """A server that restarted has said goodbye on every idle connection, and that can be seen without asking it."""
-        if connection.closed or _has_something_to_say(connection.fileno()):
+        poll = select.poll()
+        if not connection.closed:
+            poll.register(connection.fileno(), select.POLLIN)
+        if connection.closed or poll.poll(0):
             raise DisconnectionError("the server ended this connection")
 
     return engine
-
-
-def _has_something_to_say(descriptor: int) -> bool:
-    poll = select.poll()
-    poll.register(descriptor, select.POLLIN)
-    return bool(poll.poll(0))
 
 
 def insert_new(

@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import MutableMapping
 from datetime import datetime, timedelta
-from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
 import structlog
@@ -28,7 +27,7 @@ from router.lib.phones import masked
 from router.server import Server, current_server
 from router.voice.models import Call
 from router.web.access import Audience, guard
-from router.web.errors import Problem, client_address, within
+from router.web.errors import LOOPBACK, Problem, client_address, within
 from router.worker import HEARTBEAT
 
 REQUESTS = Counter("router_requests_total", "Requests answered", ["room", "status"])
@@ -51,7 +50,6 @@ def render(extra: dict[str, float]) -> bytes:
 
 
 WORKER_SILENT = timedelta(seconds=60)
-LOOPBACK = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
 WRONG_KEY = "This process has another ROUTER_SECRET_KEY than the database. Calls are forwarded, all else waits."
 OPEN_WITHOUT_KEY = ("/voice/", "/healthz", "/readyz", "/static/", "/bootstrap/")
 

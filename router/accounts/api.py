@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal
 from flask import Blueprint, Response, jsonify, render_template, request
 from pydantic import AfterValidator, BaseModel, Field
 from sqlalchemy import select
-from sqlalchemy.orm import Session
 
 from router.accounts import audit, passwords
 from router.accounts import members as people
@@ -194,7 +193,9 @@ def list_people(project_id: int) -> Response:
     members = select(Membership).where(Membership.project_id == project_id)
     with current_server().database.reading() as session:
         page = page_of(session, members, Membership.id, request.args)
-        return jsonify(page | {"items": [_member(session, one) for one in page["items"]]})
+        return jsonify(
+            page | {"items": [_document(session.get_one(Person, one.person_id), one.role) for one in page["items"]]}
+        )
 
 
 @people_api.post("")
@@ -237,10 +238,6 @@ def remove_person(project_id: int, person_id: int) -> Response:
         person = people.remove_member(session, project_id, person_id)
         audit.record(session, current_actor(), server.now(), "person removed", person.email, project_id)
     return Response(status=204)
-
-
-def _member(session: Session, membership: Membership) -> dict[str, Any]:
-    return _document(session.get_one(Person, membership.person_id), membership.role)
 
 
 def _document(person: Person, role: str) -> dict[str, Any]:

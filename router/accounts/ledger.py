@@ -82,7 +82,9 @@ def post(session: Session, project_id: int, entry: Post, now: datetime) -> Ledge
         raise BalanceTooLow(-after)
     if max(abs(entry.amount_minor), after) > LARGEST_MINOR:
         raise BalanceTooLarge
-    row = _write(session, project_id, entry, after, now)
+    row = _row(project_id, entry, after, now)
+    session.add(row)
+    _move(session, project_id, after)
     if after == 0 and entry.announces:
         _tell_used_up(session, row, now)
     return row
@@ -110,13 +112,6 @@ def charge_all(session: Session, project_id: int, entries: Sequence[Post], now: 
     _move(session, project_id, balance)
     if rows and balance == 0:
         _tell_used_up(session, rows[-1], now)
-
-
-def _write(session: Session, project_id: int, entry: Post, after: int, now: datetime) -> LedgerEntry:
-    row = _row(project_id, entry, after, now)
-    session.add(row)
-    _move(session, project_id, after)
-    return row
 
 
 def _move(session: Session, project_id: int, balance: int) -> None:
@@ -202,7 +197,9 @@ def change_balance(
     try:
         row = post(session, project.id, entry, now)
     except BalanceTooLow as error:
-        raise _too_low(project, error.missing_minor) from None
+        missing = format_money(error.missing_minor, project.currency)
+        sentence = f"The balance cannot fall below zero: {missing} too much would be taken away."
+        raise Problem(409, sentence, "amount_minor", missing_minor=error.missing_minor) from None
     except BalanceTooLarge:
         raise Problem(422, "The balance would be larger than anybody's. Check the amount.", "amount_minor") from None
     if row is None:
@@ -214,9 +211,3 @@ def change_balance(
     detail = {"amount_minor": row.amount_minor, "reason": reason, "note": values.note}
     audit.record(session, actor, now, f"balance {kind}", said, project.id, **detail)
     return row, True
-
-
-def _too_low(project: Project, missing_minor: int) -> Problem:
-    missing = format_money(missing_minor, project.currency)
-    sentence = f"The balance cannot fall below zero: {missing} too much would be taken away."
-    return Problem(409, sentence, "amount_minor", missing_minor=missing_minor)

@@ -4,7 +4,7 @@ What a project says about its tag: consent, the site's own address for it, whose
 
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import cache, lru_cache
 from ipaddress import ip_address, ip_network
@@ -25,7 +25,7 @@ from router.db import start_visit_numbers
 from router.lib.formats import CURRENCIES
 from router.lib.phones import BadPhone, read_destination
 from router.lib.smtp import is_email_address
-from router.web.errors import Problem, within
+from router.web.errors import LOOPBACK, Problem, within
 from router.web.network import (
     MOST_HOSTS,
     BadHost,
@@ -61,9 +61,12 @@ def read_tag_address(text: str, inside: Networks = ()) -> str:
         host = read_host(f"{parts.scheme}://{parts.netloc}")
     except (BadHost, ValueError):
         raise _refusal(text) from None
-    if not _is_plain(parts) or "*" in host or len(text) > 200:
+    is_plain = parts.scheme in ("http", "https") and not (parts.query or parts.fragment or "*" in host)
+    is_path = PATH.fullmatch(parts.path) is not None and not {".", ".."} & set(parts.path.split("/"))
+    if not (is_plain and is_path) or len(text) > 200:
         raise _refusal(text)
-    if parts.scheme == "http" and not _may_be_open(parts.hostname or "", inside):
+    name = parts.hostname or ""
+    if parts.scheme == "http" and name != "localhost" and not within(name, (*inside, *LOOPBACK)):
         raise ValueError("Begin it with https:// because browsers keep no secure cookie otherwise.")
     return f"{parts.scheme}://{host}{parts.path}"
 
@@ -102,22 +105,20 @@ def read_staff(typed: str | Iterable[str]) -> list[str]:
         ValueError: one of them is none, or so wide that it takes in half a country; or there are too many.
     """
     parts = re.split(r"[\s,;]+", typed) if isinstance(typed, str) else [one.strip() for one in typed]
-    found = list(dict.fromkeys(_network(part) for part in parts if part))
-    if len(found) > MOST_STAFF:
+    networks: dict[str, None] = {}
+    for text in filter(None, parts):
+        try:
+            network = ip_network(text, strict=False)
+        except ValueError:
+            raise ValueError(
+                f"“{text[:60]}” is neither an address like 203.0.113.7 nor a network like 198.51.100.0/24."
+            ) from None
+        if network.prefixlen < WIDEST[network.version]:
+            raise ValueError(f"“{text[:60]}” is too wide: name a network of /{WIDEST[network.version]} or smaller.")
+        networks[str(network.network_address) if network.num_addresses == 1 else str(network)] = None
+    if len(networks) > MOST_STAFF:
         raise ValueError(f"Name at most {MOST_STAFF} addresses and networks.")
-    return found
-
-
-def _network(text: str) -> str:
-    try:
-        network = ip_network(text, strict=False)
-    except ValueError:
-        raise ValueError(
-            f"“{text[:60]}” is neither an address like 203.0.113.7 nor a network like 198.51.100.0/24."
-        ) from None
-    if network.prefixlen < WIDEST[network.version]:
-        raise ValueError(f"“{text[:60]}” is too wide: name a network of /{WIDEST[network.version]} or smaller.")
-    return str(network.network_address) if network.num_addresses == 1 else str(network)
+    return list(networks)
 
 
 def known_here(settings: Settings) -> dict[str, Networks]:
@@ -131,10 +132,18 @@ def _address(value: object, info: ValidationInfo) -> str:
     return read_tag_address(value or "", (info.context or {}).get("inside", ()))
 
 
-def _staff(value: object) -> list[str]:
-    if not isinstance(value, str) and not (isinstance(value, list) and all(isinstance(one, str) for one in value)):
-        raise ValueError("Give a list of addresses and networks.")
-    return read_staff(value)
+def texts_read_by(read: Callable[[str | list[str]], list[str]], refusal: str) -> BeforeValidator:
+    """For a list of texts, or one text of them, which `read` makes the field's value."""
+
+    def check(value: object) -> list[str]:
+        if not isinstance(value, str) and not (isinstance(value, list) and all(isinstance(one, str) for one in value)):
+            raise ValueError(refusal)
+        return read(value)
+
+    return BeforeValidator(check)
+
+
+TEXTS = WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}]})
 
 
 def read_unwanted_referrals(typed: str | Iterable[str]) -> list[str]:
@@ -144,36 +153,18 @@ def read_unwanted_referrals(typed: str | Iterable[str]) -> list[str]:
         ValueError: one of them is no host, or takes in all sites of an ending (`*.com`); or there are too many.
     """
     parts = re.split(r"[\s,;]+", typed) if isinstance(typed, str) else [one.strip() for one in typed]
-    found = list(dict.fromkeys(_unwanted_host(part) for part in parts if part))
-    if len(found) > MOST_HOSTS:
+    hosts = list(dict.fromkeys(re.sub(r":\d+$", "", read_host(part)) for part in parts if part))
+    for host in hosts:
+        if host.startswith("*.") and registrable_domain(host[2:]) is None:
+            raise ValueError(f"“{host[:60]}” is too wide: name a domain, like *.example.com.")
+    if len(hosts) > MOST_HOSTS:
         raise ValueError(f"Name at most {MOST_HOSTS} hosts.")
-    return found
-
-
-def _unwanted_host(text: str) -> str:
-    host = re.sub(r":\d+$", "", read_host(text))
-    if host.startswith("*.") and registrable_domain(host[2:]) is None:
-        raise ValueError(f"“{host[:60]}” is too wide: name a domain, like *.example.com.")
-    return host
-
-
-def _unwanted_referrals(value: object) -> list[str]:
-    if not isinstance(value, str) and not (isinstance(value, list) and all(isinstance(one, str) for one in value)):
-        raise ValueError("Give a list of hosts.")
-    return read_unwanted_referrals(value)
+    return hosts
 
 
 TagAddress = Annotated[str, BeforeValidator(_address), Field(max_length=200)]
-Staff = Annotated[
-    list[str],
-    BeforeValidator(_staff),
-    WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}]}),
-]
-UnwantedReferrals = Annotated[
-    list[str],
-    BeforeValidator(_unwanted_referrals),
-    WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}]}),
-]
+Staff = Annotated[list[str], texts_read_by(read_staff, "Give a list of addresses and networks."), TEXTS]
+UnwantedReferrals = Annotated[list[str], texts_read_by(read_unwanted_referrals, "Give a list of hosts."), TEXTS]
 
 
 class TagValues(BaseModel):
@@ -243,12 +234,6 @@ def _currency(value: object) -> str:
     return text
 
 
-def _hosts(value: object) -> list[str]:
-    if not isinstance(value, str) and not (isinstance(value, list) and all(isinstance(one, str) for one in value)):
-        raise ValueError("Give a host, an address or a list of them.")
-    return read_hosts(value)
-
-
 def _project_name(value: object) -> str:
     text = " ".join(value.split()) if isinstance(value, str) else ""
     if not text:
@@ -257,11 +242,7 @@ def _project_name(value: object) -> str:
 
 
 Name = Annotated[str, BeforeValidator(_project_name), Field(max_length=120)]
-Hosts = Annotated[
-    list[str],
-    BeforeValidator(_hosts),
-    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
-]
+Hosts = Annotated[list[str], texts_read_by(read_hosts, "Give a host, an address or a list of them."), TEXTS]
 Country = Annotated[str, BeforeValidator(_country)]
 Timezone = Annotated[str, BeforeValidator(_timezone)]
 Currency = Annotated[str, BeforeValidator(_currency)]
@@ -341,7 +322,12 @@ def change_project(session: Session, project_id: int, version: int, values: Proj
     """
     _ask_about_fallback(session, values)
     changes: dict[str, Any] = values.model_dump()
-    _keep_currency(session, project_id, values.currency)
+    lock_balance(session, project_id)
+    present = session.execute(select(Project.currency).where(Project.id == project_id)).scalar_one()
+    if present != values.currency and has_entries(session, project_id):
+        raise Problem(
+            422, f"The entries of the balance are in {present}: the currency cannot change any more.", "currency"
+        )
     changed = session.execute(
         update(Project)
         .where(Project.id == project_id, Project.version == version)
@@ -351,15 +337,6 @@ def change_project(session: Session, project_id: int, version: int, values: Proj
     ).first()
     if changed is None:
         raise Problem(409, "Somebody else changed the project meanwhile. Load it again and repeat your change.")
-
-
-def _keep_currency(session: Session, project_id: int, currency: str) -> None:
-    lock_balance(session, project_id)
-    present = session.execute(select(Project.currency).where(Project.id == project_id)).scalar_one()
-    if present != currency and has_entries(session, project_id):
-        raise Problem(
-            422, f"The entries of the balance are in {present}: the currency cannot change any more.", "currency"
-        )
 
 
 def _ask_about_fallback(session: Session, values: ProjectValues) -> None:

@@ -60,7 +60,8 @@ def require_person() -> Response | None:
     with current_server().database.reading() as database_session:
         signed_in = read_session(database_session)
         if signed_in is None:
-            return redirect(url_for("doors.sign_in", next=_back()))
+            asked_for = request.full_path.rstrip("?") if request.method == "GET" else None
+            return redirect(url_for("doors.sign_in", next=asked_for if asked_for != "/" else None))
         g.person, g.actor, g.projects = signed_in.person, signed_in.actor, signed_in.projects
         g.project = _project_of_request(database_session, signed_in)
     if g.project is None and needs_project():
@@ -107,12 +108,6 @@ def _project(database_session: Session, signed_in: SignedIn, project_id: int) ->
     if own is None and signed_in.actor.is_operator and project_id:
         return database_session.get(Project, project_id)
     return own
-
-
-def _back() -> str | None:
-    """Where to go after sign-in: the page that was asked for, when it can be asked for again."""
-    address = request.full_path.rstrip("?") if request.method == "GET" else None
-    return address if address != "/" else None
 
 
 def require_token() -> Response | None:

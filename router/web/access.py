@@ -75,17 +75,13 @@ def check_role(actor: "Actor", project: "Project | None") -> None:
     if project is not None and actor.rank_in(project_id) == 0:
         raise Problem(404, "There is nothing here.")
     if not actor.may(role, project_id) and not (project is None and role == "viewer"):
-        raise Problem(403, f"Only {_article(role)} may do this.")
+        raise Problem(403, f"Only {'an' if role[0] in 'ao' else 'a'} {role} may do this.")
     if project and project.suspended_at and needs_project() and not (_reads() or actor.is_operator):
         raise Problem(403, "This project is suspended: nothing can be changed in it. Ask the operator.")
 
 
 def _reads() -> bool:
     return request.method in SAFE_METHODS
-
-
-def _article(role: str) -> str:
-    return ("an " if role[0] in "ao" else "a ") + role
 
 
 def current_actor() -> "Actor":

@@ -5,10 +5,10 @@ The API's description in OpenAPI 3.1, read from the address map: every view for 
 import base64
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, NoReturn, TypeVar
+from typing import Any, Literal, NoReturn, TypeVar
 from weakref import WeakKeyDictionary
 
 from flask import current_app
@@ -28,6 +28,8 @@ Model = TypeVar("Model", bound=BaseModel)
 Row = TypeVar("Row")
 
 LIMIT, GREATEST_LIMIT = 50, 200
+SENTENCES = {"missing": "This is required.", "extra_forbidden": "There is no such field."}
+"""Instead of pydantic's own, by the type of its error."""
 
 
 def parse(model: type[Model], body: Mapping[str, Any], context: Mapping[str, Any] | None = None) -> Model:
@@ -42,18 +44,13 @@ def parse(model: type[Model], body: Mapping[str, Any], context: Mapping[str, Any
     try:
         return model.model_validate(dict(body), context=dict(context or {}))
     except ValidationError as error:
-        errors = {_path(one["loc"]): _sentence(one) for one in reversed(error.errors(include_url=False))}
+        errors = {
+            ".".join(str(part) for part in problem["loc"]): SENTENCES.get(problem["type"])
+            or problem["msg"].removeprefix("Value error, ")
+            for problem in reversed(error.errors(include_url=False))
+        }
     field = next(reversed(errors))
     raise Problem(422, errors[field], field, errors=errors)
-
-
-def _path(location: Iterable[int | str]) -> str:
-    return ".".join(str(part) for part in location)
-
-
-def _sentence(problem: Any) -> str:
-    said = {"missing": "This is required.", "extra_forbidden": "There is no such field."}.get(problem["type"])
-    return said or str(problem["msg"]).removeprefix("Value error, ")
 
 
 def merged(stored: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
@@ -259,13 +256,22 @@ def describe_api() -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     models: set[SchemaClass] = set()
     patches: set[str] = set()
-    for rule, method, view in _operations():
+    for rule in current_app.url_map.iter_rules():
+        if audience_of(rule.endpoint.rpartition(".")[0]) is not Audience.PROGRAMS:
+            continue
+        view = current_app.view_functions[rule.endpoint]
         description = _descriptions.get(view, Description())
         models |= {model for model in (description.body, description.answer, *description.also.values()) if model}
         if description.body and description.is_patch:
             patches.add(description.body.__name__)
-        path = ARGUMENT.sub(r"{\2}", rule.rule)
-        paths.setdefault(path, {})[method.lower()] = _operation(rule, view, description)
+        operations = paths.setdefault(ARGUMENT.sub(r"{\2}", rule.rule), {})
+        for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
+            operations[method.lower()] = _operation(rule, view, description)
+    ordered = sorted(models, key=lambda model: model.__name__)
+    modes: list[tuple[SchemaClass, Literal["validation"]]] = [(model, "validation") for model in ordered]
+    schemas: dict[str, Any] = models_json_schema(modes, ref_template="#/components/schemas/{model}")[1].get("$defs", {})
+    for name in patches:  # a patch requires nothing but its version, if that
+        schemas[name]["required"] = [field for field in schemas[name].get("required", []) if field == "version"]
     return {
         "openapi": "3.1.0",
         "info": {"title": "router", "version": __version__},
@@ -274,26 +280,9 @@ def describe_api() -> dict[str, Any]:
         "paths": dict(sorted(paths.items())),
         "components": {
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
-            "schemas": {**_schemas(models, patches), "Problem": PROBLEM},
+            "schemas": {**schemas, "Problem": PROBLEM},
         },
     }
-
-
-def _schemas(models: set[SchemaClass], patches: set[str]) -> dict[str, Any]:
-    """The models by name; a patch requires nothing but its version, if that."""
-    ordered = sorted(models, key=lambda model: model.__name__)
-    _, found = models_json_schema([(one, "validation") for one in ordered], ref_template="#/components/schemas/{model}")
-    schemas: dict[str, Any] = found.get("$defs", {})
-    for name in patches:
-        schemas[name]["required"] = [one for one in schemas[name].get("required", []) if one == "version"]
-    return schemas
-
-
-def _operations() -> Iterator[tuple[Rule, str, Callable[..., Any]]]:
-    for rule in current_app.url_map.iter_rules():
-        if audience_of(rule.endpoint.rpartition(".")[0]) is Audience.PROGRAMS:
-            for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
-                yield rule, method, current_app.view_functions[rule.endpoint]
 
 
 def _operation(rule: Rule, view: Callable[..., Any], description: Description) -> dict[str, Any]:

@@ -50,17 +50,15 @@ def init_failures(app: Flask) -> None:
 
 def answer_problem(error: Problem) -> Response:
     """A page or problem+json, by who asked."""
-    if not _asked_by_a_browser():
+    audience = audience_of(request.blueprint)
+    if audience is None or audience is Audience.PUBLIC:
+        by_browser = not request.path.startswith(PROGRAM_PATHS)
+    else:
+        by_browser = audience in FORM_AUDIENCES
+    if not by_browser:
         return error.response()
     title = TITLES.get(error.status, "Refused")
     return Response(render_template("error.html", title=title, detail=error.detail), error.status, mimetype="text/html")
-
-
-def _asked_by_a_browser() -> bool:
-    audience = audience_of(request.blueprint)
-    if audience is not None and audience is not Audience.PUBLIC:
-        return audience in FORM_AUDIENCES
-    return not request.path.startswith(PROGRAM_PATHS)
 
 
 def _database_problem(error: DBAPIError) -> Problem | None:

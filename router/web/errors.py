@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Any
 
 import structlog
@@ -162,17 +162,15 @@ def read_hop(text: str) -> IPv4Address | IPv6Address | None:
     is_misread = (found["six"] and address.version != 6) or (
         (found["zone"] or found["link"]) and not address.is_link_local
     )
-    return None if is_misread or address.is_unspecified else _plain(address)
+    if is_misread or address.is_unspecified:
+        return None
+    # An IPv4 client of a socket that listens on both is written `::ffff:203.0.113.9`; it is that IPv4 client.
+    return address.ipv4_mapped or address if isinstance(address, IPv6Address) else address
 
 
 def is_unknown(client: str) -> bool:
     """Whether `client_address` could not tell who asks."""
     return client.startswith(UNKNOWN)
-
-
-def _plain(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
-    """An IPv4 client of a socket that listens on both is written `::ffff:203.0.113.9`; it is that IPv4 client."""
-    return address.ipv4_mapped or address if isinstance(address, IPv6Address) else address
 
 
 def client_group(address: str) -> str:
@@ -184,6 +182,9 @@ def client_group(address: str) -> str:
     if isinstance(parsed, IPv6Address):
         return ":".join(parsed.exploded.split(":")[:4]) + "::/64"
     return str(parsed)
+
+
+LOOPBACK = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
 
 
 def within(address: str, networks: Networks) -> bool:

@@ -48,8 +48,8 @@ def read_host(text: str) -> str:
         parts = urlsplit(text if "://" in text else f"//{text}")
         if parts.scheme not in ("", "http", "https") or parts.username is not None or not parts.hostname:
             raise ValueError
-        port = f":{parts.port}" if parts.port else ""
-        host = _ascii(parts.hostname) + ("" if _is_default(parts.scheme, parts.port) else port)
+        is_default = (parts.scheme, parts.port) in (("http", 80), ("https", 443), ("", 443))
+        host = _ascii(parts.hostname) + (f":{parts.port}" if parts.port and not is_default else "")
     except ValueError:
         raise _refusal(text) from None
     if not HOST.fullmatch(host):
@@ -82,10 +82,6 @@ def _ascii(hostname: str) -> str:
         raise ValueError(hostname) from None
 
 
-def _is_default(scheme: str, port: int | None) -> bool:
-    return (scheme, port) in (("http", 80), ("https", 443), ("", 443))
-
-
 def _refusal(text: str) -> BadHost:
     return BadHost(f"“{text[:80]}” is not a host of a web site. Write it like www.example.com or *.example.com.")
 
@@ -93,7 +89,11 @@ def _refusal(text: str) -> BadHost:
 @lru_cache(maxsize=4096)
 def registrable_domain(host: str) -> str | None:
     """`example.co.uk` for `www.example.co.uk`; None where nobody registers: an address, `localhost`, a public suffix."""
-    return None if _is_address(host) else _list().privatesuffix(host)
+    try:
+        ip_address(host.strip("[]"))
+    except ValueError:
+        return _list().privatesuffix(host)
+    return None
 
 
 def is_same_site(host: str, other: str) -> bool:
@@ -105,14 +105,6 @@ def is_same_site(host: str, other: str) -> bool:
 @cache
 def _list() -> PublicSuffixList:
     return PublicSuffixList()
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ip_address(host.strip("[]"))
-    except ValueError:
-        return False
-    return True
 
 
 class RateLimit:

@@ -26,9 +26,14 @@ FIELDS = {"number_price_minor": "number_price", "tag_address": "site"}
 settings = guard(Blueprint("settings", __name__, url_prefix="/settings"), Audience.PEOPLE, sessions.require_person)
 
 
-@settings.get("")
-def project() -> str:
-    return _form(_values(current_project()), {})
+@settings.get("", endpoint="project")
+def show() -> str:
+    project = current_project()
+    values = {name: getattr(project, name) for name in (*ProjectValues.model_fields, "version")}
+    price = project.number_price_minor
+    values["own_numbers"] = written(project.own_numbers)
+    values["number_price"] = "" if price is None else plain_money(price, project.currency)
+    return _form(values, {})
 
 
 @settings.post("")
@@ -81,20 +86,11 @@ def _price(project: Project, typed: str) -> int | None:
         raise Problem(422, str(error), "number_price") from None
 
 
-def _values(project: Project) -> dict[str, Any]:
-    values = {name: getattr(project, name) for name in (*ProjectValues.model_fields, "version")}
-    price = project.number_price_minor
-    values["own_numbers"] = written(project.own_numbers)
-    return values | {"number_price": "" if price is None else plain_money(price, project.currency)}
-
-
-def _known_lines(project: Project) -> list[str]:
-    """Own telephones that nobody has to type: the fallback line and those that scenarios forward calls to."""
-    return sorted({*project.destination_numbers, read_caller(project.fallback_destination).e164 or ""} - {""})
-
-
 def _form(values: dict[str, Any], errors: dict[str, str]) -> str:
+    """`known_lines`: own telephones that nobody has to type, the fallback line and those that scenarios forward calls to."""
     errors = {FIELDS.get(name, name): said for name, said in errors.items()}
+    project = current_project()
+    fallback = read_caller(project.fallback_destination).e164
     return render_template(
         "accounts/settings_project.html",
         values=values,
@@ -102,6 +98,6 @@ def _form(values: dict[str, Any], errors: dict[str, str]) -> str:
         server_price=current_server().settings.number_price,
         repeat_credits=REPEAT_CREDITS,
         tell_internal=TELL_INTERNAL,
-        known_lines=_known_lines(current_project()),
+        known_lines=sorted({*project.destination_numbers, fallback or ""} - {""}),
         **project_choices(),
     )

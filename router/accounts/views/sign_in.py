@@ -7,7 +7,6 @@ import secrets
 from flask import Blueprint, current_app, flash, g, redirect, render_template, request, url_for
 from sqlalchemy import select, update
 from werkzeug.wrappers import Response
-from werkzeug.wrappers import Response as BaseResponse
 
 from router.accounts import audit, passwords, sessions
 from router.accounts.members import change_password, link_holds, use_link
@@ -32,7 +31,7 @@ NO_SUCH_LINK = (
 
 @doors.get("/")
 @needs("person")
-def home() -> BaseResponse:
+def home() -> Response:
     """Where somebody who types the bare address belongs."""
     refusal = sessions.require_person()
     if refusal is not None:
@@ -47,23 +46,32 @@ def sign_in() -> str:
 
 
 @doors.post("/sign-in")
-def try_sign_in() -> BaseResponse | tuple[str, int]:
+def try_sign_in() -> Response | tuple[str, int]:
+    server = current_server()
     email = request.form.get("email", "").replace("\0", "").strip().casefold()[:254]
-    client = client_address(request, current_server().settings.trusted_proxies)
+    client = client_address(request, server.settings.trusted_proxies)
     address = passwords.guesser_of(client, email, _knows_browser(email))
-    if not _admitted(email, address):
+    with server.database.writing() as session:
+        admitted = passwords.admit_attempt(session, email, address, server.now(), _knows_browser(email))
+    if not admitted:
         return _sign_in_page("Too many failed attempts. Wait 15 minutes, then try again.", email), 429
-    person = _person_with(email, request.form.get("password", ""))
-    if person is None:
+    with server.database.reading() as session:
+        person = session.scalar(select(Person).where(Person.email == email))
+    matches = passwords.password_matches(person.password_hash if person else None, request.form.get("password", ""))
+    if person is None or not matches:
         return _sign_in_page("The e-mail address or the password is wrong.", email), 422
-    with current_server().database.writing() as session:
+    with server.database.writing() as session:
         passwords.forgive_attempts(session, email, address)
     sessions.begin_session(person)
-    return _remembered(redirect(local_path(request.args.get("next")) or url_for("doors.home")), email)
+    response = redirect(local_path(request.args.get("next")) or url_for("doors.home"))
+    mac = server.keys.sign("known browser", email.encode(), 20).hex()
+    secure = bool(current_app.config["SESSION_COOKIE_SECURE"])
+    response.set_cookie(KNOWN_BROWSER, mac, KNOWN_FOR, path="/sign-in", secure=secure, httponly=True, samesite="Lax")
+    return response
 
 
 @doors.post("/sign-out")
-def sign_out() -> BaseResponse:
+def sign_out() -> Response:
     sessions.end_session()
     return redirect(url_for("doors.sign_in"))
 
@@ -78,37 +86,26 @@ def set_up(token: str) -> str:
 
 
 @doors.post("/set-up/<token>")
-def make_operator(token: str) -> BaseResponse | tuple[str, int]:
+def make_operator(token: str) -> Response | tuple[str, int]:
     values, server = values_of(request.form), current_server()
     with server.database.reading() as session:
         holds = link_holds(session, token, server.now())
-    errors = _operator_errors(values)
-    if errors and holds:
-        return _set_up_page(values, errors), 422
-    now, password_hash = server.now(), passwords.hash_password(values.get("password", "")) if holds else ""
-    with server.database.writing() as session:
-        person = (
-            use_link(session, token, read_email(values["email"]), _name(values), password_hash, now) if holds else None
-        )
-    if person is None:
-        raise Problem(404, NO_SUCH_LINK)
-    sessions.begin_session(person)
-    return redirect(url_for("doors.home"))
-
-
-def _operator_errors(values: dict[str, str]) -> dict[str, str]:
-    errors, email = {}, values.get("email", "")
+    errors, email, name = {}, values.get("email", ""), " ".join(values.get("name", "").split())[:120]
     try:
-        read_email(email)
+        email = read_email(email)
     except ValueError as error:
         errors["email"] = str(error)
     if problem := passwords.password_problem(values.get("password", ""), email):
         errors["password"] = problem
-    return errors
-
-
-def _name(values: dict[str, str]) -> str:
-    return " ".join(values.get("name", "").split())[:120]
+    if errors and holds:
+        return _set_up_page(values, errors), 422
+    now, password_hash = server.now(), passwords.hash_password(values.get("password", "")) if holds else ""
+    with server.database.writing() as session:
+        person = use_link(session, token, email, name, password_hash, now) if holds else None
+    if person is None:
+        raise Problem(404, NO_SUCH_LINK)
+    sessions.begin_session(person)
+    return redirect(url_for("doors.home"))
 
 
 def _set_up_page(values: dict[str, str], errors: dict[str, str]) -> str:
@@ -119,19 +116,6 @@ def _sign_in_page(error: str = "", email: str = "") -> str:
     return render_template("accounts/sign_in.html", error=error, email=email)
 
 
-def _admitted(email: str, address: str) -> bool:
-    server = current_server()
-    with server.database.writing() as session:
-        return passwords.admit_attempt(session, email, address, server.now(), _knows_browser(email))
-
-
-def _person_with(email: str, password: str) -> Person | None:
-    with current_server().database.reading() as session:
-        person = session.scalar(select(Person).where(Person.email == email))
-    matches = passwords.password_matches(person.password_hash if person else None, password)
-    return person if matches else None
-
-
 def _knows_browser(email: str) -> bool:
     """Whether this person signed in with this browser before: a guesser elsewhere does not lock it out."""
     mac = request.cookies.get(KNOWN_BROWSER, "")
@@ -139,13 +123,6 @@ def _knows_browser(email: str) -> bool:
         return current_server().keys.verify("known browser", email.encode(), bytes.fromhex(mac))
     except ValueError:
         return False
-
-
-def _remembered(response: BaseResponse, email: str) -> BaseResponse:
-    mac = current_server().keys.sign("known browser", email.encode(), 20).hex()
-    secure = bool(current_app.config["SESSION_COOKIE_SECURE"])
-    response.set_cookie(KNOWN_BROWSER, mac, KNOWN_FOR, path="/sign-in", secure=secure, httponly=True, samesite="Lax")
-    return response
 
 
 profile = guard(Blueprint("profile", __name__, url_prefix="/profile"), Audience.PEOPLE, sessions.require_person)
@@ -173,9 +150,10 @@ def rename() -> Response | tuple[str, int]:
 @needs("person")
 def set_password() -> Response | tuple[str, int]:
     values, server = values_of(request.form), current_server()
-    errors = _password_errors(values)
-    if errors:
-        return _page(errors), 422
+    if not _is_own_password(values.get("password", "")):
+        return _page({"password": "This is not your password."}), 422
+    if problem := passwords.password_problem(values.get("new_password", ""), g.person.email):
+        return _page({"new_password": problem}), 422
     password_hash, stamp = passwords.hash_password(values["new_password"]), secrets.token_hex(16)
     with server.database.writing() as session:
         change_password(session, g.person.id, password_hash, stamp)
@@ -183,13 +161,6 @@ def set_password() -> Response | tuple[str, int]:
     sessions.keep_session(stamp)
     flash("Your password is changed. You are signed out everywhere else.")
     return redirect(url_for("profile.show"))
-
-
-def _password_errors(values: dict[str, str]) -> dict[str, str]:
-    if not _is_own_password(values.get("password", "")):
-        return {"password": "This is not your password."}
-    problem = passwords.password_problem(values.get("new_password", ""), g.person.email)
-    return {"new_password": problem} if problem else {}
 
 
 def _is_own_password(password: str) -> bool:

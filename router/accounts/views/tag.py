@@ -31,32 +31,23 @@ def show() -> str:
 
 @tag_settings.post("")
 def change() -> Response | tuple[str, int]:
-    before, typed = current_project(), values_of(request.form)
+    server, before, typed = current_server(), current_project(), values_of(request.form)
     version, add_mine = typed.pop("version", ""), typed.pop("add_mine", "")
     values: dict[str, Any] = {name: typed[name] for name in TagValues.model_fields if name in typed}
     values |= {name: name in typed for name in ("gpc_refuses", "ignore_automation")}
     if add_mine:
         values["staff_addresses"] = f"{values.get('staff_addresses', '')}\n{client_group(_mine())}"
     try:
-        _save(before, parse_int(version) or -1, values)
+        clean = parse(ProjectValues, _stored(before) | values, known_here(server.settings))
+        with server.database.writing() as session:
+            change_project(session, before.id, parse_int(version) or -1, clean)
+            changes = differences(before, clean)
+            audit.record(session, current_actor(), server.now(), "tag changed", clean.name, before.id, **changes)
     except Problem as problem:
         errors = errors_of(problem) if problem.status == 422 else {"": problem.detail}
         return _form(_stored(before) | values | {"version": version}, errors), problem.status
     flash("The tag's settings are saved. Pages follow within five minutes.")
     return redirect(url_for("tag_settings.show"))
-
-
-def _save(before: Project, version: int, values: dict[str, Any]) -> None:
-    """
-    Raises:
-        Problem: 422 naming the field, 409 when somebody was faster.
-    """
-    server, actor = current_server(), current_actor()
-    clean = parse(ProjectValues, _stored(before) | values, known_here(server.settings))
-    with server.database.writing() as session:
-        change_project(session, before.id, version, clean)
-        changes = differences(before, clean)
-        audit.record(session, actor, server.now(), "tag changed", clean.name, before.id, **changes)
 
 
 def _stored(project: Project) -> dict[str, Any]:

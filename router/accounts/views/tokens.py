@@ -1,7 +1,5 @@
 """Settings: the API tokens of a project, for its owners."""
 
-from datetime import datetime
-
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from sqlalchemy import select
 from werkzeug.wrappers import Response
@@ -45,17 +43,13 @@ def revoke(token_id: int) -> Response:
     server, project = current_server(), current_project()
     with server.database.writing() as session:
         now = server.now()
-        name = _revoke(session.get(ApiToken, token_id), project.id, now)
-        audit.record(session, current_actor(), now, "token revoked", name, project.id)
-    flash(f"The token {name} is revoked.")
+        token = session.get(ApiToken, token_id)
+        if token is None or token.project_id != project.id:
+            raise Problem(404, "There is no such token.")
+        token.revoked_at = token.revoked_at or now
+        audit.record(session, current_actor(), now, "token revoked", token.name, project.id)
+    flash(f"The token {token.name} is revoked.")
     return redirect(url_for("tokens.table"))
-
-
-def _revoke(token: ApiToken | None, project_id: int, now: datetime) -> str:
-    if token is None or token.project_id != project_id:
-        raise Problem(404, "There is no such token.")
-    token.revoked_at = token.revoked_at or now
-    return token.name
 
 
 def _page(errors: dict[str, str] | None = None, shown: str = "") -> str:

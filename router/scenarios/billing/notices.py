@@ -1,12 +1,10 @@
-"""What the e-mails about numbers that could not be renewed say (R4).
-
-One e-mail ahead of time, when a balance will last less than 7 days; again only after it lasted longer in between (R4)."""
+"""E-mails about money (R4): about numbers that could not be renewed, and ahead of time about a balance that will last less than 7 days;
+the latter again only after the balance lasted longer in between."""
 
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
 
 from router.accounts.ledger import lock_balance
 from router.accounts.mail import Letter, runs_low, write_mail
@@ -74,20 +72,15 @@ def watch_balances(server: Server, now: datetime) -> int:
     written = 0
     for project_id in changed:
         with server.database.writing() as session:
-            written += _note(session, server, project_id, now)
+            lock_balance(
+                session, project_id
+            )  # the forecast is made again while the balance cannot change: a top-up counts
+            project = session.get_one(Project, project_id, populate_existing=True)
+            forecast = project_forecast(session, server, project, now)
+            if not forecast.is_low or forecast.lasts_until is None:
+                project.low_balance_since = None
+            elif project.low_balance_since is None:
+                project.low_balance_since = now
+                letter = runs_low(project, forecast.lasts_until, forecast.weekly_minor, now)
+                written += write_mail(session, project, f"low:{now.isoformat()}", letter.subject, letter.body, now)
     return written
-
-
-def _note(session: Session, server: Server, project_id: int, now: datetime) -> bool:
-    """Looks again while the balance cannot change, so that a top-up just made counts."""
-    lock_balance(session, project_id)
-    project = session.get_one(Project, project_id, populate_existing=True)
-    forecast = project_forecast(session, server, project, now)
-    if not forecast.is_low or forecast.lasts_until is None:
-        project.low_balance_since = None
-        return False
-    if project.low_balance_since is not None:
-        return False
-    project.low_balance_since = now
-    letter = runs_low(project, forecast.lasts_until, forecast.weekly_minor, now)
-    return write_mail(session, project, f"low:{now.isoformat()}", letter.subject, letter.body, now)

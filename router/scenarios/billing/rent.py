@@ -1,11 +1,12 @@
 """Renewing rented numbers (R4): for 7 days from where the paid time ended, when it has ended and not before, also while their scenario
-is disabled or their project suspended. What cannot be paid is left to the grace below.
+is disabled or their project suspended.
 
-Numbers that cannot be renewed are not lost at once (R4): 7 days of grace with e-mails; then only dynamic ones that nobody called for
-30 days are given back. The others keep ringing, and somebody decides."""
+Numbers that cannot be renewed are not lost at once: 7 days of grace with e-mails; then only dynamic ones that nobody called for 30 days
+are given back. The others keep ringing, and somebody decides.
+"""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from datetime import date, datetime, timedelta
 
 from sqlalchemy import ColumnElement, Select, func, or_, select
@@ -41,69 +42,57 @@ def unpaid(now: datetime) -> tuple[ColumnElement[bool], ...]:
 
 def keep_grace(server: Server, project_id: int, now: datetime) -> None:
     """Writes the e-mails that are due for the unpaid numbers of a project, and gives back what its grace leaves."""
-    _give_back(server, project_id, now)
-    with server.database.reading() as session:
-        if session.scalar(_ends(project_id, now).limit(1)) is None:
-            return
-    with server.database.writing() as session:
-        _write_mails(session, server, project_id, now)
-
-
-def _ends(project_id: int, now: datetime) -> Select[datetime | None]:
-    return select(TrackingNumber.paid_until).where(TrackingNumber.project_id == project_id, *unpaid(now))
-
-
-def _write_mails(session: Session, server: Server, project_id: int, now: datetime) -> None:
-    """One for each day on which paid time ended and each stage of the grace, whatever the number of numbers."""
-    lock_balance(session, project_id)
-    project = session.get_one(Project, project_id, populate_existing=True)
-    price = price_of(server.settings, project)
-    for day, group in _groups(session, project, now):
-        stage = next(name for name, age in STAGES if now >= group.began_at + age)
-        letter = letter_for(stage, project, group, max(0, group.numbers * price - project.balance_minor), now)
-        write_mail(session, project, f"grace:{stage}:{day}", letter.subject, letter.body, now)
-
-
-def _groups(session: Session, project: Project, now: datetime) -> list[tuple[date, Group]]:
-    """The unpaid numbers by the day on which their paid time ended, in the project's time zone."""
-    counted = _ends(project.id, now).add_columns(func.count()).group_by(TrackingNumber.paid_until)
-    first: dict[date, datetime] = {}
-    numbers: Counter[date] = Counter()
-    for ended_at, amount in session.execute(counted.order_by(TrackingNumber.paid_until)):
-        day = date_of(ended_at, project.timezone)
-        first.setdefault(day, ended_at)
-        numbers[day] += amount
-    return [(day, Group(numbers[day], began_at, grace_ends(began_at))) for day, began_at in first.items()]
-
-
-def _give_back(server: Server, project_id: int, now: datetime) -> None:
-    """Looks at each number once, a few at a time: those that somebody sees or has just called keep none of the others waiting."""
     with server.database.reading() as session:
         unneeded = [row.id for row in session.execute(_nobody_needs(project_id, now)).all()]
-    for first in range(0, len(unneeded), RELEASED_AT_ONCE):
-        if not _give_some_back(server, project_id, unneeded[first : first + RELEASED_AT_ONCE], now):
+    for first in range(
+        0, len(unneeded), RELEASED_AT_ONCE
+    ):  # a few at a time: one that is seen or called keeps no other waiting
+        if not _give_back(server, project_id, unneeded[first : first + RELEASED_AT_ONCE], now):
+            break
+    ends = select(TrackingNumber.paid_until).where(TrackingNumber.project_id == project_id, *unpaid(now))
+    with server.database.reading() as session:
+        if session.scalar(ends.limit(1)) is None:
             return
+    with server.database.writing() as session:
+        lock_balance(session, project_id)
+        project = session.get_one(Project, project_id, populate_existing=True)
+        price = price_of(server.settings, project)
+        counted = ends.add_columns(func.count()).group_by(TrackingNumber.paid_until).order_by(TrackingNumber.paid_until)
+        began_at: dict[date, datetime] = {}
+        numbers: Counter[date] = Counter()
+        for ended_at, amount in session.execute(counted):
+            day = date_of(ended_at, project.timezone)
+            began_at.setdefault(day, ended_at)
+            numbers[day] += amount
+        for day, began in began_at.items():  # one e-mail a day and stage, whatever the number of numbers
+            group = Group(numbers[day], began, grace_ends(began))
+            stage = next(name for name, age in STAGES if now >= began + age)
+            letter = letter_for(stage, project, group, max(0, group.numbers * price - project.balance_minor), now)
+            write_mail(session, project, f"grace:{stage}:{day}", letter.subject, letter.body, now)
 
 
-def _give_some_back(server: Server, project_id: int, some: list[int], now: datetime) -> bool:
+def _give_back(server: Server, project_id: int, ids: list[int], now: datetime) -> bool:
     """Looks without locking first; then scenarios, balance and numbers are locked in this order, as everywhere.
 
     Returns:
         Whether others may be given back, too: no, when there is money meanwhile.
     """
     with server.database.reading() as session:
-        found = session.execute(_nobody_needs(project_id, now).where(TrackingNumber.id.in_(some))).all()
-        ids = _without_callers_and_visitors(session, server, [row.id for row in found], now)
-    if not ids:
+        rows = session.execute(_nobody_needs(project_id, now).where(TrackingNumber.id.in_(ids))).all()
+        unused = {row.id for row in rows}
+        if server.numbers_called:
+            unused -= server.numbers_called(session, unused, now - QUIET)
+        unused -= active_numbers(session, server, unused, now)
+    if not unused:
         return True
     with server.database.writing() as session:
-        places = sorted({row.scenario_id for row in found if row.scenario_id})
+        places = sorted({row.scenario_id for row in rows if row.scenario_id})
         session.execute(select(Scenario.id).where(Scenario.id.in_(places)).order_by(Scenario.id).with_for_update())
         balance = lock_balance(session, project_id)
         project = session.get_one(Project, project_id, populate_existing=True)
         if balance >= price_of(server.settings, project):
             return False
-        still = _nobody_needs(project_id, now).where(TrackingNumber.id.in_(ids))
+        still = _nobody_needs(project_id, now).where(TrackingNumber.id.in_(unused))
         leaving = sorted(row.id for row in session.execute(still).all())
         for number_id in leaving:
             begin_release(session, server, project, ACTOR, session.get_one(TrackingNumber, number_id), now)
@@ -158,20 +147,24 @@ def renew_some(server: Server, project_id: int, now: datetime) -> int:
             return 0
     with server.database.writing() as session:
         affordable = _affordable(session, server, project_id, lock_balance(session, project_id))
-        numbers = _locked(session, project_id, affordable, now)
+        first = due_numbers(project_id, now).with_only_columns(TrackingNumber.id).limit(affordable)
+        chosen = select(TrackingNumber).where(TrackingNumber.id.in_(session.scalars(first).all()), *unpaid(now))
+        locked = chosen.order_by(TrackingNumber.id).with_for_update().execution_options(populate_existing=True)
+        numbers = session.scalars(locked).all()
         price = price_of(server.settings, session.get_one(Project, project_id))
-        if price:
-            charge_all(session, project_id, [_rent(number, price) for number in numbers], now)
+        rents = []
         for number in numbers:
-            number.paid_until = _paid_until(number) + PAID_TIME
+            start = number.paid_until
+            if start is None:
+                raise ValueError(f"{number.id} is not rented")
+            reason = rent_reason(number.e164, start)
+            rents.append(Post(-price, reason, ACTOR, RENEWED, number.e164, number.scenario_id))
+            number.paid_until = start + PAID_TIME
+        if price:
+            charge_all(
+                session, project_id, rents, now
+            )  # a rent that counted before is left out: these 7 days are paid then
     return len(numbers)
-
-
-def _locked(session: Session, project_id: int, amount: int, now: datetime) -> Sequence[TrackingNumber]:
-    """The first of those that are due, locked by id, as everybody locks several numbers."""
-    first = session.scalars(due_numbers(project_id, now).with_only_columns(TrackingNumber.id).limit(amount)).all()
-    chosen = select(TrackingNumber).where(TrackingNumber.id.in_(first), *unpaid(now)).order_by(TrackingNumber.id)
-    return session.scalars(chosen.with_for_update().execution_options(populate_existing=True)).all()
 
 
 def due_numbers(project_id: int, now: datetime) -> Select[TrackingNumber]:
@@ -183,15 +176,3 @@ def due_numbers(project_id: int, now: datetime) -> Select[TrackingNumber]:
 def _affordable(session: Session, server: Server, project_id: int, balance: int) -> int:
     price = price_of(server.settings, session.get_one(Project, project_id, populate_existing=True))
     return min(RENEWED_AT_ONCE, balance // price) if price else RENEWED_AT_ONCE
-
-
-def _rent(number: TrackingNumber, price: int) -> Post:
-    """One that counted before is left out by the ledger: then these 7 days are paid."""
-    reason = rent_reason(number.e164, _paid_until(number))
-    return Post(-price, reason, ACTOR, RENEWED, number.e164, number.scenario_id)
-
-
-def _paid_until(number: TrackingNumber) -> datetime:
-    if number.paid_until is None:
-        raise ValueError(f"{number.id} is not rented")
-    return number.paid_until

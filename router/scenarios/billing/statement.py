@@ -1,13 +1,11 @@
-"""Entries of a ledger as people and programs read them: their kind, what they were for, and what scenarios cost.
-
-The ledger as a CSV file, written in pieces.
-
-How long a balance lasts: every rented number is renewed for 7 days where its paid time ends (R4)."""
+"""What a project's numbers cost: the entries of its ledger for people, for programs and as a CSV file, the costs of scenarios, and how
+long the balance lasts when every rented number is renewed for 7 days where its paid time ends (R4)."""
 
 import csv
 import io
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
@@ -39,9 +37,9 @@ def kind_of(entry: LedgerEntry) -> str:
 
 def entries_of(project_id: int, kind: str = "") -> Select[LedgerEntry]:
     """SELECT of the entries of a project; what is no kind is passed over."""
-    found = select(LedgerEntry).where(LedgerEntry.project_id == project_id)
+    entries = select(LedgerEntry).where(LedgerEntry.project_id == project_id)
     conditions = {"rent": _RENTS, "refund": _REFUNDS, "top-up": ~or_(_RENTS, _REFUNDS)}
-    return found.where(conditions[kind]) if kind in conditions else found
+    return entries.where(conditions[kind]) if kind in conditions else entries
 
 
 def say_reason(entry: LedgerEntry, zone: str) -> str:
@@ -49,10 +47,12 @@ def say_reason(entry: LedgerEntry, zone: str) -> str:
     kind = kind_of(entry)
     if kind == "top-up":
         return "Top-up" if entry.amount_minor > 0 else "Correction"
-    start = _start(entry.reason)
+    start = None
+    with suppress(ValueError):  # `rent:<number>:<start>`
+        start = datetime.fromisoformat(entry.reason.removeprefix("refund:").removeprefix("rent:").partition(":")[2])
     word = entry.note if entry.note in (BOUGHT, RENEWED) else "Rent"
     named = "Refund of 7 days" if kind == "refund" else f"{word} for 7 days"
-    if start is None:
+    if start is None or start.tzinfo is None:
         return named
     day = format_day(start, zone)
     return f"{named} from {day.removesuffix(f' {entry.at.year}')}"
@@ -61,16 +61,6 @@ def say_reason(entry: LedgerEntry, zone: str) -> str:
 def say_note(entry: LedgerEntry) -> str:
     """The note, unless the reason in words says the same."""
     return "" if entry.note in (BOUGHT, RENEWED) else entry.note
-
-
-def _start(reason: str) -> datetime | None:
-    """The moment at the end of `rent:<number>:<start>`."""
-    _, _, text = reason.removeprefix("refund:").removeprefix("rent:").partition(":")
-    try:
-        start = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return start if start.tzinfo else None
 
 
 def entry_document(entry: LedgerEntry) -> dict[str, Any]:
@@ -134,39 +124,36 @@ def export_entries(server: Server, project: Project, kind: str = "") -> Iterator
     before: int | None = None
     while True:
         with server.database.reading() as session:
-            found = entries_of(project.id, kind)
+            older = entries_of(project.id, kind)
             if before is not None:
-                found = found.where(LedgerEntry.id < before)
-            entries = session.scalars(found.order_by(LedgerEntry.id.desc()).limit(PIECE)).all()
-            rows = _rows(session, project, entries)
-        if rows:
-            yield _lines(rows)
+                older = older.where(LedgerEntry.id < before)
+            entries = session.scalars(older.order_by(LedgerEntry.id.desc()).limit(PIECE)).all()
+            titles = scenario_titles(session, project.id)
+        if entries:
+            yield _lines([_row(entry, project, titles) for entry in entries])
         if len(entries) < PIECE:
             return
         before = entries[-1].id
 
 
-def _rows(session: Session, project: Project, entries: Sequence[LedgerEntry]) -> list[Sequence[object]]:
-    titles = scenario_titles(session, project.id)
-    return [
-        (
-            entry.id,
-            iso(entry.at),
-            kind_of(entry),
-            entry.amount_minor,
-            plain_money(entry.amount_minor, project.currency),
-            entry.balance_minor,
-            plain_money(entry.balance_minor, project.currency),
-            project.currency,
-            harmless(entry.reason),
-            harmless(entry.note),
-            entry.number,
-            entry.scenario_id or "",
-            harmless(titles.get(entry.scenario_id or 0, ("", False))[0]),
-            harmless(entry.actor),
-        )
-        for entry in entries
-    ]
+def _row(entry: LedgerEntry, project: Project, titles: dict[int, tuple[str, bool]]) -> Sequence[object]:
+    """Values of COLUMNS."""
+    return (
+        entry.id,
+        iso(entry.at),
+        kind_of(entry),
+        entry.amount_minor,
+        plain_money(entry.amount_minor, project.currency),
+        entry.balance_minor,
+        plain_money(entry.balance_minor, project.currency),
+        project.currency,
+        harmless(entry.reason),
+        harmless(entry.note),
+        entry.number,
+        entry.scenario_id or "",
+        harmless(titles.get(entry.scenario_id or 0, ("", False))[0]),
+        harmless(entry.actor),
+    )
 
 
 def harmless(text: str) -> str:
@@ -198,12 +185,7 @@ def lasts_until(balance_minor: int, renewals: Sequence[Renewal], now: datetime) 
     if left < 0:
         return now
     coming = [(paid_until + _due(paid_until, now) * PAID_TIME, price) for paid_until, price in costing]
-    return _first_unpaid(left, coming)
-
-
-def _first_unpaid(left: int, coming: list[Renewal]) -> datetime:
-    """When the renewals that begin so and go on each week have cost more than `left`."""
-    begins = max(at for at, _ in coming) - PAID_TIME
+    begins = max(at for at, _ in coming) - PAID_TIME  # from then on every week costs the same
     before = sorted((at + week * PAID_TIME, price) for at, price in coming for week in range(_due(at, begins)))
     for at, price in before:
         left -= price
@@ -245,8 +227,8 @@ def project_forecast(session: Session, server: Server, project: Project, now: da
     """Two statements, whatever the number of numbers. Those that are being given back are not renewed."""
     price = price_of(server.settings, project)
     balance = session.execute(select(Project.balance_minor).where(Project.id == project.id)).scalar_one()
-    found = session.execute(
-        select(TrackingNumber.paid_until, func.count())
+    rows = session.execute(
+        select(TrackingNumber.paid_until, func.count().label("numbers"))
         .where(
             TrackingNumber.project_id == project.id,
             TrackingNumber.paid_until.is_not(None),
@@ -256,12 +238,12 @@ def project_forecast(session: Session, server: Server, project: Project, now: da
         )
         .group_by(TrackingNumber.paid_until)
     ).all()
-    renewals = [(paid_until, amount * price) for paid_until, amount in found if paid_until is not None]
+    renewals = [(row.paid_until, row.numbers * price) for row in rows if row.paid_until is not None]
     end = lasts_until(balance, renewals, now)
     return Forecast(
         balance_minor=balance,
         price_minor=price,
-        rented=sum(amount for _, amount in found),
+        rented=sum(row.numbers for row in rows),
         weekly_minor=weekly_cost(renewals),
         lasts_until=end,
         is_low=end is not None and end < now + AHEAD,

@@ -97,7 +97,10 @@ def try_top_up() -> Response | tuple[str, int]:
     form_id = values.get("form", "")
     reason = f"form:{form_id if FORM_ID.fullmatch(form_id) else secrets.token_hex(8)}"
     try:
-        minor = _amount(values.get("amount", ""), project.currency)
+        try:
+            minor = parse_money(values.get("amount", ""), project.currency)
+        except ValueError as error:
+            raise Problem(422, str(error), "amount") from None
         clean = parse(EntryValues, {"amount_minor": minor, "note": values.get("note", ""), "reason": reason})
         with server.database.writing() as session:
             entry, is_new = change_balance(session, server.settings, project, current_actor(), clean, server.now())
@@ -110,13 +113,6 @@ def try_top_up() -> Response | tuple[str, int]:
     )
     flash(f"{change}: the balance is {balance}." if is_new else f"This was counted before: {change}. Nothing changed.")
     return redirect(url_for("balance.show"))
-
-
-def _amount(text: str, currency: str) -> int:
-    try:
-        return parse_money(text, currency)
-    except ValueError as error:
-        raise Problem(422, str(error), "amount") from None
 
 
 def _form(values: dict[str, str], errors: dict[str, str]) -> str:

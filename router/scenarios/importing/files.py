@@ -1,7 +1,7 @@
-"""Old number settings (R13): what a file of another call tracking service says, line by line, and the scenarios that follow from it.
-Pure: what is here already is looked up in `plan.py`.
+"""Files of other call tracking services (R13): how a table is read, and which scenarios follow from a table of old number settings.
 
-Tables that other services export: text in whatever encoding and with whatever delimiter. Everything in them is hostile."""
+Tables come in any encoding and with any delimiter, and everything in them is hostile. Nothing here looks into the database.
+"""
 
 import codecs
 import csv
@@ -93,7 +93,9 @@ def open_table(file: BinaryIO, score: Score, most_bytes: int = MOST_BYTES) -> Ta
         raise UnreadableFile(f"The file is larger than {most_bytes // 1024 // 1024} MB. Split it.")
     encoding = _encoding(file)
     beginning = _text(file, encoding).read(BEGINNING)
-    if "\0" in beginning or sum(unicodedata.category(one) == "Cc" for one in beginning) > _most_controls(beginning):
+    controls = sum(unicodedata.category(sign) == "Cc" for sign in beginning)
+    line_ends_and_tabs = sum(beginning.count(sign) for sign in "\t\r\n")
+    if "\0" in beginning or controls > line_ends_and_tabs + len(beginning) // 50:  # a text may have a stray one or two
         raise UnreadableFile("This is not a text file. Export the table as CSV in UTF-8 and try again.")
     if not beginning.strip("\ufeff \t\r\n"):
         raise UnreadableFile("The file is empty.")
@@ -114,11 +116,6 @@ def open_table(file: BinaryIO, score: Score, most_bytes: int = MOST_BYTES) -> Ta
     before = [" ".join(one for one in record.cells if one.strip()) for record in first[:place]]
     head = first[place]
     return Table(file, encoding, delimiter, [tidy(cell) for cell in head.cells], head.line, before)
-
-
-def _most_controls(text: str) -> int:
-    """A file of text has a stray control character or two; line ends and tabulators are none."""
-    return len(text) // 50 + sum(text.count(sign) for sign in "\t\r\n")
 
 
 def read_table(
@@ -177,11 +174,6 @@ def _encoding(file: BinaryIO) -> str:
         return "utf-16"
     if b"\0" in start[:200]:
         return "utf-16-le" if start[1::2].count(0) > start[::2].count(0) else "utf-16-be"
-    return "utf-8-sig" if _is_utf8(file) else _one_byte_encoding(file)
-
-
-def _is_utf8(file: BinaryIO) -> bool:
-    """A cell that was cut in the middle of a letter makes no other encoding of a whole file."""
     file.seek(0)
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     broken = letters = 0
@@ -190,7 +182,10 @@ def _is_utf8(file: BinaryIO) -> bool:
         broken += text.count("\ufffd")
         letters += len(text) - len(text.encode("ascii", "ignore"))
     broken += decoder.decode(b"", True).count("\ufffd")
-    return broken * 10 <= letters
+    is_utf8 = (
+        broken * 10 <= letters
+    )  # a cell that was cut in the middle of a letter makes no other encoding of a whole file
+    return "utf-8-sig" if is_utf8 else _one_byte_encoding(file)
 
 
 def _one_byte_encoding(file: BinaryIO) -> str:
@@ -366,18 +361,20 @@ def read_old_file(data: bytes, country: str, choices: Mapping[str, Choice] | Non
             phones = _phones(row, country, choices or {}, file.questions)
             if phones is None:
                 continue
-            number = _number(row, phones)
+            number = OldNumber(row.line, phones["number"], _settings(row, phones))
         except _BadCell as error:
             file.problems[row.line] = str(error)
             continue
         if number.e164 in lines:
-            said = f"{international(number.e164)} is in line {lines[number.e164]} already."
-            file.problems[row.line] = said
+            file.problems[row.line] = f"{international(number.e164)} is in line {lines[number.e164]} already."
             continue
         lines[number.e164] = row.line
         file.numbers.append(number)
     file.questions = Questions({column: file.questions[column] for column in PHONES if column in file.questions})
-    _check_destinations(file, lines)
+    for number in file.numbers:
+        if line := lines.get(number.settings.destination):
+            circle = f"destination: it is the tracking number of line {line}, so calls would go round in circles."
+            file.problems[number.line] = circle
     groups = file.groups()
     if len(groups) > MOST_SCENARIOS:
         raise UnreadableFile(f"The file would make more than {MOST_SCENARIOS} scenarios. Split it.")
@@ -387,14 +384,6 @@ def read_old_file(data: bytes, country: str, choices: Mapping[str, Choice] | Non
     return file
 
 
-def _check_destinations(file: OldFile, lines: dict[str, int]) -> None:
-    for number in file.numbers:
-        if number.settings.destination in lines:
-            line = lines[number.settings.destination]
-            said = f"destination: it is the tracking number of line {line}, so calls would go round in circles."
-            file.problems[number.line] = said
-
-
 def _phones(row: Row, country: str, choices: Mapping[str, Choice], questions: Questions) -> dict[str, str] | None:
     """Number and destination; None when somebody has to say first how one of them is to be read."""
     read: dict[str, str] = {}
@@ -402,8 +391,14 @@ def _phones(row: Row, country: str, choices: Mapping[str, Choice], questions: Qu
         text = plain(row.cells[column])
         if problem := cell_error(text):
             raise _BadCell(f"{column}: {problem}")
+        is_sip = text.lower().startswith(("sip:", "sips:"))
         try:
-            read[column] = _phone(column, text, country, choices.get(column) or choices.get(""))
+            if column == "destination" and not text:
+                read[column] = ""
+            elif column == "destination" and ("@" in text or is_sip):
+                read[column] = read_destination(text if is_sip else f"sip:{text}")
+            else:
+                read[column] = read_file_phone(text, country, choices.get(column) or choices.get(""))
         except AmbiguousPhone as error:
             questions.ask(column, row.line, text, error.readings)
         except BadPhone as error:
@@ -411,28 +406,39 @@ def _phones(row: Row, country: str, choices: Mapping[str, Choice], questions: Qu
     return read if len(read) == len(PHONES) else None
 
 
-def _phone(column: str, text: str, country: str, choice: Choice | None) -> str:
-    if column == "destination" and not text:
-        return ""
-    if column == "destination" and ("@" in text or text.lower().startswith(("sip:", "sips:"))):
-        return read_destination(text if text.lower().startswith(("sip:", "sips:")) else f"sip:{text}")
-    return read_file_phone(text, country, choice)
-
-
-def _number(row: Row, phones: Mapping[str, str]) -> OldNumber:
+def _settings(row: Row, phones: Mapping[str, str]) -> OldSettings:
     cells = {name: plain(text) for name, text in row.cells.items()}
     for name, text in cells.items():
         if name not in PHONES and (problem := cell_error(text)):
             raise _BadCell(f"{name}: {problem}")
-    settings = OldSettings(
+    selectors = {
+        f".{selector}" if OLD_CLASS.fullmatch(selector) else selector
+        for selector in re.split(r"[\s,;]+", cells["selectors"])
+        if selector
+    }
+    for selector in sorted(selectors):
+        if problem := selector_error(selector):
+            raise _BadCell(f"selectors: {problem}")
+        if len(selector) > LONGEST_SELECTOR:
+            raise _BadCell(f"selectors: “{selector[:40]}…” is too long.")
+    if len(selectors) > MOST_SELECTORS:
+        raise _BadCell(f"selectors: at most {MOST_SELECTORS} can be kept.")
+    mask = " ".join(cells["format"].split())
+    if len(mask) > LONGEST_FORMAT:
+        raise _BadCell(f"format: at most {LONGEST_FORMAT} characters.")
+    if problem := format_error(mask):
+        raise _BadCell(f"format: {problem}")
+    kind = cells["type"].casefold() or "dynamic"
+    if kind not in ("dynamic", "static"):
+        raise _BadCell(f"type: “{cells['type'][:40]}” is neither dynamic nor static.")
+    return OldSettings(
         destination=phones["destination"],
         prefix=_prefix(cells["prefix"], phones["number"]),
-        selectors=_selectors(cells["selectors"]),
-        format=_format(cells["format"]),
-        type=_type(cells["type"]),
+        selectors=tuple(sorted(selectors)),
+        format=mask,
+        type=kind,
         channel=read_channel(cells["channel"]),
     )
-    return OldNumber(row.line, phones["number"], settings)
 
 
 def _prefix(text: str, e164: str) -> str:
@@ -447,33 +453,6 @@ def _prefix(text: str, e164: str) -> str:
             before = len(form) - len(national)  # country code, trunk prefix
             return whole.removesuffix(national) + national[: max(0, len(digits) - before)]
     return digits
-
-
-def _selectors(text: str) -> tuple[str, ...]:
-    found = {f".{one}" if OLD_CLASS.fullmatch(one) else one for one in re.split(r"[\s,;]+", text) if one}
-    for one in sorted(found):
-        problem = selector_error(one) or (len(one) > LONGEST_SELECTOR and f"“{one[:40]}…” is too long.")
-        if problem:
-            raise _BadCell(f"selectors: {problem}")
-    if len(found) > MOST_SELECTORS:
-        raise _BadCell(f"selectors: at most {MOST_SELECTORS} can be kept.")
-    return tuple(sorted(found))
-
-
-def _format(text: str) -> str:
-    mask = " ".join(text.split())
-    if len(mask) > LONGEST_FORMAT:
-        raise _BadCell(f"format: at most {LONGEST_FORMAT} characters.")
-    if problem := format_error(mask):
-        raise _BadCell(f"format: {problem}")
-    return mask
-
-
-def _type(text: str) -> str:
-    kind = text.casefold() or "dynamic"
-    if kind not in ("dynamic", "static"):
-        raise _BadCell(f"type: “{text[:40]}” is neither dynamic nor static.")
-    return kind
 
 
 def read_channel(text: str) -> tuple[str, str, str]:

@@ -1,7 +1,7 @@
-"""What an import of old settings would do (R13): which scenarios, which numbers, and what cannot be brought over, line by line.
+"""The import of old settings (R13): first a plan of its scenarios and numbers with what cannot be brought over, line by line; then all of
+it or nothing, and a second time nothing."""
 
-Brings old settings over (R13): all or nothing, and a second time nothing."""
-
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -112,39 +112,62 @@ class ImportPlan:
 
 def make_plan(session: Session, server: Server, project: Project, file: OldFile) -> ImportPlan:
     """Nothing is written. The number of statements does not depend on the size of the file."""
-    here = _numbers_here(session, file.numbers)
-    scenarios = _scenarios_of(session, server, project, here.values())
-    problems = _destination_problems(session, file) | _number_problems(session, project, file, here) | file.problems
-    planned = []
+    here = {
+        row.e164: row
+        for row in session.scalars(
+            select(TrackingNumber).where(
+                TrackingNumber.e164.in_([number.e164 for number in file.numbers]), TrackingNumber.released_at.is_(None)
+            )
+        )
+    }
+    ids = {row.scenario_id for row in here.values() if row.scenario_id is not None and row.project_id == project.id}
+    scenarios = session.scalars(select(Scenario).where(Scenario.id.in_(ids)).order_by(Scenario.id)).all()
+    present = {scenario.id: scenario for scenario in scenarios}
+    documents = dict(zip(present, scenario_documents(session, server, scenarios), strict=True))
+    problems = _problems(session, project, file, here)
+    plan = []
+    titles = Counter[str]()
     for settings, numbers in file.groups():
-        one = PlannedScenario(settings, settings.title(), numbers)
+        planned = PlannedScenario(settings, settings.title(), numbers)
+        plan.append(planned)
         for number in numbers:
-            if number.line not in problems and (problem := _place(one, number, here.get(number.e164), scenarios)):
-                problems[number.line] = problem
-        planned.append(one)
-    _tell_apart(planned)
-    return ImportPlan(planned, dict(sorted(problems.items())), file.questions)
+            row = here.get(number.e164)
+            if number.line in problems:
+                continue
+            if row is None:
+                planned.to_add.append(number.e164)
+            elif row.scenario_id is None:
+                planned.free.append(number.e164)
+            elif settings_in(documents[row.scenario_id], number) == settings:
+                planned.done.append(number.e164)
+                planned.scenario = planned.scenario or present[row.scenario_id]
+                planned.title = planned.scenario.title
+            else:
+                title = present[row.scenario_id].title
+                problems[number.line] = IN_ANOTHER.format(number=international(number.e164), title=title)
+        titles[planned.title] += 1
+        if planned.scenario is None and titles[planned.title] > 1:  # new scenarios of one name get a figure behind it
+            figure = f" ({titles[planned.title]})"
+            planned.title = planned.title[: LONGEST_TITLE - len(figure)] + figure
+    return ImportPlan(plan, dict(sorted(problems.items())), file.questions)
 
 
-def _place(
-    planned: PlannedScenario,
-    number: OldNumber,
-    row: TrackingNumber | None,
-    scenarios: dict[int, tuple[Scenario, dict[str, Any]]],
-) -> str | None:
-    """Notes what is to be done with a number; returns why nothing can be."""
-    if row is None:
-        planned.to_add.append(number.e164)
-    elif row.scenario_id is None:
-        planned.free.append(number.e164)
-    else:
-        scenario, document = scenarios[row.scenario_id]
-        if settings_in(document, number) != number.settings:
-            return IN_ANOTHER.format(number=international(number.e164), title=scenario.title)
-        planned.done.append(number.e164)
-        planned.scenario = planned.scenario or scenario
-        planned.title = planned.scenario.title
-    return None
+def _problems(session: Session, project: Project, file: OldFile, here: dict[str, TrackingNumber]) -> dict[int, str]:
+    """What keeps lines out, whatever scenario they belong to; what the file's reader found goes first."""
+    forwarded_to = destinations_of(session, project.id) | {project.fallback_destination}
+    tracking = tracking_among(session, {number.settings.destination for number in file.numbers})
+    problems = {}
+    for number in file.numbers:
+        row = here.get(number.e164)
+        if row is None and number.e164 in forwarded_to:
+            problems[number.line] = FORWARDED_TO.format(number=international(number.e164))
+        elif row is not None and row.project_id != project.id:
+            problems[number.line] = ELSEWHERE.format(number=international(number.e164))
+        elif row is not None and row.releasing_at is not None:
+            problems[number.line] = GOING.format(number=international(number.e164))
+        elif number.settings.destination in tracking:
+            problems[number.line] = IN_CIRCLES.format(number=international(number.settings.destination))
+    return problems | file.problems
 
 
 def settings_in(document: dict[str, Any], number: OldNumber) -> OldSettings | None:
@@ -166,60 +189,6 @@ def settings_in(document: dict[str, Any], number: OldNumber) -> OldSettings | No
         type="static" if static else "dynamic",
         channel=(source.casefold(), medium.casefold(), campaign.casefold()),
     )
-
-
-def _tell_apart(planned: Sequence[PlannedScenario]) -> None:
-    """New scenarios of one name get a figure behind it."""
-    seen: dict[str, int] = {}
-    for one in planned:
-        seen[one.title] = seen.get(one.title, 0) + 1
-        if one.scenario is None and seen[one.title] > 1:
-            figure = f" ({seen[one.title]})"
-            one.title = one.title[: LONGEST_TITLE - len(figure)] + figure
-
-
-def _numbers_here(session: Session, numbers: Sequence[OldNumber]) -> dict[str, TrackingNumber]:
-    here = select(TrackingNumber).where(
-        TrackingNumber.e164.in_([one.e164 for one in numbers]), TrackingNumber.released_at.is_(None)
-    )
-    return {row.e164: row for row in session.scalars(here)}
-
-
-def _scenarios_of(
-    session: Session, server: Server, project: Project, rows: Any
-) -> dict[int, tuple[Scenario, dict[str, Any]]]:
-    ids = {row.scenario_id for row in rows if row.scenario_id is not None and row.project_id == project.id}
-    scenarios = session.scalars(select(Scenario).where(Scenario.id.in_(ids)).order_by(Scenario.id)).all()
-    documents = scenario_documents(session, server, scenarios)
-    return {one.id: (one, document) for one, document in zip(scenarios, documents, strict=True)}
-
-
-def _number_problems(
-    session: Session, project: Project, file: OldFile, here: dict[str, TrackingNumber]
-) -> dict[int, str]:
-    forwarded_to = destinations_of(session, project.id) | {project.fallback_destination}
-    problems = {}
-    for number in file.numbers:
-        row = here.get(number.e164)
-        sentence = ""
-        if row is None:
-            sentence = FORWARDED_TO if number.e164 in forwarded_to else ""
-        elif row.project_id != project.id:
-            sentence = ELSEWHERE
-        elif row.releasing_at is not None:
-            sentence = GOING
-        if sentence:
-            problems[number.line] = sentence.format(number=international(number.e164))
-    return problems
-
-
-def _destination_problems(session: Session, file: OldFile) -> dict[int, str]:
-    tracking = tracking_among(session, {one.settings.destination for one in file.numbers})
-    return {
-        one.line: IN_CIRCLES.format(number=international(one.settings.destination))
-        for one in file.numbers
-        if one.settings.destination in tracking
-    }
 
 
 @dataclass(frozen=True)
@@ -273,14 +242,20 @@ def _store(
     session: Session, server: Server, project: Project, actor: Actor, planned: PlannedScenario, now: datetime
 ) -> tuple[int, str]:
     numbers = planned.moving
+
+    def with_numbers(present: dict[str, Any]) -> dict[str, Any]:
+        return present | {
+            "numbers": [*present["numbers"], *numbers],
+            "channels": [*present["channels"], *planned.settings.channels(numbers)],
+        }
+
     try:
         if planned.scenario is None:
             document = planned.settings.document(planned.title, numbers)
             scenario, _ = create_scenario(session, server, project, actor, document, now)
         elif numbers:
-            edit = _with_numbers(planned, numbers)
             scenario, _ = change_scenario(
-                session, server, project, actor, planned.scenario.id, edit, planned.scenario.version, now
+                session, server, project, actor, planned.scenario.id, with_numbers, planned.scenario.version, now
             )
         else:
             scenario = planned.scenario
@@ -288,13 +263,3 @@ def _store(
         first = planned.numbers[0].line
         raise Refused({f"lines.{first}": sentence for sentence in refusal.errors.values()}) from None
     return scenario.id, scenario.title
-
-
-def _with_numbers(planned: PlannedScenario, numbers: list[str]) -> Any:
-    def edit(present: dict[str, Any]) -> dict[str, Any]:
-        return present | {
-            "numbers": [*present["numbers"], *numbers],
-            "channels": [*present["channels"], *planned.settings.channels(numbers)],
-        }
-
-    return edit

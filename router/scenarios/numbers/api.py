@@ -15,12 +15,12 @@ from router.accounts.sessions import require_token
 from router.lib.formats import GREATEST_ID, format_money, parse_country
 from router.lib.phones import BadPhone, read_phone
 from router.scenarios.documents import number_document
-from router.scenarios.models import OPEN_STATES, NumberOrder, OrderState, TrackingNumber
+from router.scenarios.models import OPEN_STATES, OrderState, TrackingNumber
 from router.scenarios.numbers.inventory import add_number, present_numbers, remove_number
 from router.scenarios.numbers.moves import move_numbers, pin_number
 from router.scenarios.numbers.purchase import buy_now
 from router.scenarios.numbers.release import begin_release
-from router.scenarios.numbers.search import REFUSES, ForSale, open_shop, search_numbers
+from router.scenarios.numbers.search import REFUSES, open_shop, search_numbers
 from router.scenarios.schema import (
     Digits,
     ExactSchema,
@@ -127,21 +127,21 @@ def get_numbers(project_id: int) -> dict[str, Any]:
 @described(body=SearchShape, answer=OffersDocument)
 def search(project_id: int) -> dict[str, Any]:
     """Search numbers for sale, with the price for 7 days and the carrier's own."""
-    wanted = parse(SearchShape, read_json(request))
-    found = search_numbers(current_server(), current_project(), **wanted.model_dump())
-    return {"items": [_for_sale(one) for one in found]}
-
-
-def _for_sale(one: ForSale) -> dict[str, Any]:
-    return {
-        "e164": one.offer.e164,
-        "price_minor": one.price_minor,
-        "currency": one.currency,
-        "country": one.offer.country,
-        "kind": one.offer.kind,
-        "place": one.offer.place,
-        "carrier_price": asdict(one.carrier_price) if one.carrier_price else None,
-    }
+    query = parse(SearchShape, read_json(request))
+    numbers = search_numbers(current_server(), current_project(), **query.model_dump())
+    items = [
+        {
+            "e164": number.offer.e164,
+            "price_minor": number.price_minor,
+            "currency": number.currency,
+            "country": number.offer.country,
+            "kind": number.offer.kind,
+            "place": number.offer.place,
+            "carrier_price": asdict(number.carrier_price) if number.carrier_price else None,
+        }
+        for number in numbers
+    ]
+    return {"items": items}
 
 
 @numbers_api.post("/numbers/buy")
@@ -159,17 +159,12 @@ def buy(project_id: int) -> Answer:
         order = buy_now(server, project, actor.name, e164, server.now(), wanted.scenario)
     except BalanceTooLow as refusal:
         raise too_low(refusal, project) from None
-    return _bought(order)
-
-
-def _bought(order: NumberOrder) -> Answer:
     if order.state in OPEN_STATES:
         return {"state": order.state, "order": order.id, "e164": order.e164, "detail": order.error}, 202
     if order.state == OrderState.REFUSED:
         raise Problem(502, REFUSES.format(why=order.error), order=order.id)
     if order.state != OrderState.BOUGHT:
         raise Problem(409, order.error, "e164", order=order.id)
-    server = current_server()
     with server.database.reading() as session:
         number = session.get_one(TrackingNumber, order.number_id)
     return number_document(number, server.now()), 201

@@ -138,14 +138,30 @@ def place_numbers(
     Raises:
         Problem: 409 when another scenario took one of them meanwhile, or it is being given back.
     """
-    changed = []
     everyone = {**wanted, overflow: None} if overflow else wanted
-    for number in _locked(session, scenario, everyone):
+    rows = (
+        select(TrackingNumber)
+        .where(
+            TrackingNumber.project_id == scenario.project_id,
+            TrackingNumber.released_at.is_(None),
+            or_(TrackingNumber.e164.in_(list(everyone)), TrackingNumber.scenario_id == scenario.id),
+        )
+        .order_by(TrackingNumber.id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    changed = []
+    for number in session.scalars(rows).all():
         before = (number.scenario_id, number.static_source, number.overflow)
-        if number.e164 in everyone:
-            _take(number, scenario, everyone[number.e164])
+        if number.e164 not in everyone:
+            number.scenario_id = number.static_source = None
+            number.last_flow_id = scenario.call_flow_id or number.last_flow_id
+        elif number.scenario_id not in (None, scenario.id):
+            raise Problem(409, f"Another scenario took {number.e164} meanwhile. Look again, then repeat.", "numbers")
+        elif number.releasing_at is not None:
+            raise Problem(409, LEAVING.format(number=number.e164), "numbers")
         else:
-            _leave(number, scenario)
+            number.scenario_id, number.static_source = scenario.id, everyone[number.e164]
         number.overflow = number.e164 == overflow
         if (number.scenario_id, number.static_source, number.overflow) != before:
             changed.append(number)
@@ -155,36 +171,6 @@ def place_numbers(
             server, session=session, project_id=scenario.project_id, number_ids=[number.id for number in changed]
         )
     return changed
-
-
-def _locked(session: Session, scenario: Scenario, wanted: Mapping[str, StaticSource]) -> list[TrackingNumber]:
-    numbers = (
-        select(TrackingNumber)
-        .where(
-            TrackingNumber.project_id == scenario.project_id,
-            TrackingNumber.released_at.is_(None),
-            or_(TrackingNumber.e164.in_(list(wanted)), TrackingNumber.scenario_id == scenario.id),
-        )
-        .order_by(TrackingNumber.id)
-        .with_for_update()
-        .execution_options(populate_existing=True)
-    )
-    return list(session.scalars(numbers))
-
-
-def _take(number: TrackingNumber, scenario: Scenario, static_source: StaticSource) -> None:
-    if number.scenario_id not in (None, scenario.id):
-        raise Problem(409, f"Another scenario took {number.e164} meanwhile. Look again, then repeat.", "numbers")
-    if number.releasing_at is not None:
-        raise Problem(409, LEAVING.format(number=number.e164), "numbers")
-    number.scenario_id = scenario.id
-    number.static_source = static_source
-
-
-def _leave(number: TrackingNumber, scenario: Scenario) -> None:
-    number.scenario_id = None
-    number.static_source = None
-    number.last_flow_id = scenario.call_flow_id or number.last_flow_id
 
 
 def remove_number(session: Session, project: Project, actor: Actor, number_id: int, now: datetime) -> TrackingNumber:

@@ -35,12 +35,20 @@ def move_numbers(
         Problem: 404, a number or the scenario is not this project's; 409, a number is being given back.
     """
     ids = set(number_ids)
-    scenarios = _locked_scenarios(session, project, ids, scenario_id)
+    leaving = session.scalars(select(TrackingNumber.scenario_id).where(TrackingNumber.id.in_(ids)).distinct())
+    concerned = present_scenarios(project.id).where(Scenario.id.in_({*leaving, scenario_id} - {None}))
+    rows = concerned.order_by(Scenario.id).with_for_update().execution_options(populate_existing=True)
+    scenarios = {
+        scenario.id: scenario for scenario in session.scalars(rows)
+    }  # locked before the numbers, as everywhere
     if scenario_id is not None and scenario_id not in scenarios:
         raise Problem(404, "There is no such scenario.", "scenario")
     numbers = locked_numbers(session, project, ids)
     for number in numbers:
-        _check(number, scenarios)
+        if number.releasing_at:
+            raise Problem(409, f"{number.e164} is being given back to the carrier: it cannot be used any more.")
+        if number.scenario_id is not None and number.scenario_id not in scenarios:
+            raise Problem(409, f"Somebody else moved {number.e164} meanwhile. Look again, then repeat.")
     moved = [number for number in numbers if number.scenario_id != scenario_id]
     for number in moved:
         if before := scenarios.get(number.scenario_id or 0):
@@ -76,26 +84,11 @@ def locked_numbers(session: Session, project: Project, number_ids: Iterable[int]
         Problem: 404 when one of them is no number of this project (any more).
     """
     ids = set(number_ids)
-    wanted = present_numbers(project.id).where(TrackingNumber.id.in_(ids)).order_by(TrackingNumber.id)
-    found = session.scalars(wanted.with_for_update().execution_options(populate_existing=True)).all()
-    if len(found) != len(ids) or not ids:
+    rows = present_numbers(project.id).where(TrackingNumber.id.in_(ids)).order_by(TrackingNumber.id)
+    numbers = session.scalars(rows.with_for_update().execution_options(populate_existing=True)).all()
+    if len(numbers) != len(ids) or not ids:
         raise Problem(404, "There is no such number.")
-    return found
-
-
-def _locked_scenarios(session: Session, project: Project, ids: set[int], to: int | None) -> dict[int, Scenario]:
-    """Those that numbers leave, and the one they go to; locked before the numbers, as everywhere."""
-    leaving = session.scalars(select(TrackingNumber.scenario_id).where(TrackingNumber.id.in_(ids)).distinct())
-    wanted = present_scenarios(project.id).where(Scenario.id.in_({*leaving, to} - {None})).order_by(Scenario.id)
-    rows = session.scalars(wanted.with_for_update().execution_options(populate_existing=True))
-    return {scenario.id: scenario for scenario in rows}
-
-
-def _check(number: TrackingNumber, scenarios: dict[int, Scenario]) -> None:
-    if number.releasing_at:
-        raise Problem(409, f"{number.e164} is being given back to the carrier: it cannot be used any more.")
-    if number.scenario_id is not None and number.scenario_id not in scenarios:
-        raise Problem(409, f"Somebody else moved {number.e164} meanwhile. Look again, then repeat.")
+    return numbers
 
 
 def leave_scenario(number: TrackingNumber, scenario: Scenario) -> None:

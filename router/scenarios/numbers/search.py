@@ -1,8 +1,7 @@
-"""Numbers for sale (R5), with our price and the carrier's own beside it (R4).
+"""Numbers for sale (R5), for programs and for pages, with our price and the carrier's own beside it (R4).
 
-What the carrier has to offer, for a page: the countries, what it asks itself, and a search; a carrier that is away is said, not felt.
-
-What the carrier itself asks for a number: the worker asks it now and then, pages show what it said."""
+The worker asks the carrier for its own prices now and then; pages show what it said last.
+"""
 
 import json
 from collections.abc import Sequence
@@ -65,7 +64,10 @@ def search_numbers(
     """
     shop = open_shop(server)
     try:
-        _check_country(country, shop.countries())
+        known = shop.countries()
+        if country not in known:
+            some = ", ".join(known[:10]) + (", …" if len(known) > 10 else "")
+            raise Problem(422, f"The carrier has no numbers in “{country}”. It has some in {some}.", "country")
         offers = shop.search(country, area_code, contains, limit + SPARE)
     except NotForUs as error:
         raise Problem(502, REFUSES.format(why=error)) from None
@@ -74,21 +76,12 @@ def search_numbers(
     with server.database.reading() as session:
         taken = taken_numbers(session, [offer.e164 for offer in offers])
     free = [offer for offer in offers if offer.e164 not in taken][:limit]
-    asked = None if all(offer.price for offer in free) else _asked(shop, country)
+    country_price = None
+    if not all(offer.price for offer in free):
+        with suppress(ShopError):
+            country_price = shop.price(country)
     price = price_of(server.settings, project)
-    return [ForSale(offer, price, project.currency, offer.price or asked) for offer in free]
-
-
-def _check_country(country: str, known: Sequence[str]) -> None:
-    if country not in known:
-        some = ", ".join(known[:10]) + (", …" if len(known) > 10 else "")
-        raise Problem(422, f"The carrier has no numbers in “{country}”. It has some in {some}.", "country")
-
-
-def _asked(shop: NumberShop, country: str) -> CarrierPrice | None:
-    with suppress(ShopError):
-        return shop.price(country)
-    return None
+    return [ForSale(offer, price, project.currency, offer.price or country_price) for offer in free]
 
 
 SHOWN, SPARE_SHOWN = 20, 20
@@ -115,19 +108,15 @@ def look_around(server: Server, country: str, area_code: str = "", contains: str
             return Market(countries, price)
         if not country:
             return Market(countries, price, said="Choose a country first.")
-        offers = _still_for_sale(server, shop.search(country, area_code, contains, SHOWN + SPARE_SHOWN))
+        offers = shop.search(country, area_code, contains, SHOWN + SPARE_SHOWN)
     except Problem as refusal:
         return Market(said=refusal.detail)
     except ShopError as error:
         return Market([country] if country else [], said=f"The carrier was asked and did not help: {error}")
-    return Market(countries, price, offers, "" if offers else "The carrier has no such number. Ask for fewer digits.")
-
-
-def _still_for_sale(server: Server, offers: Sequence[Offer]) -> list[Offer]:
-    """Without those that are on this server already, or being bought."""
     with server.database.reading() as session:
         taken = taken_numbers(session, [offer.e164 for offer in offers])
-    return [offer for offer in offers if offer.e164 not in taken][:SHOWN]
+    offers = [offer for offer in offers if offer.e164 not in taken][:SHOWN]
+    return Market(countries, price, offers, "" if offers else "The carrier has no such number. Ask for fewer digits.")
 
 
 KNOWN_FOR, UNKNOWN_FOR = timedelta(days=1), timedelta(minutes=15)
@@ -150,11 +139,11 @@ def carrier_price(session: Session, country: str) -> KnownPrice:
     """What the carrier said last about local numbers of this country; nobody is asked now."""
     if not country:
         return KnownPrice(None, "the project has no country")
-    told = read_fact(session, PREFIX + country)
-    if told is None:
+    stored = read_fact(session, PREFIX + country)
+    if stored is None:
         return KnownPrice(None, "the carrier was not asked yet")
-    found = json.loads(told)
-    return KnownPrice(CarrierPrice(**found["price"]) if found["price"] else None, found["reason"])
+    fact = json.loads(stored)
+    return KnownPrice(CarrierPrice(**fact["price"]) if fact["price"] else None, fact["reason"])
 
 
 def refresh_carrier_prices(server: Server, now: datetime) -> int:
@@ -162,24 +151,20 @@ def refresh_carrier_prices(server: Server, now: datetime) -> int:
     with server.database.reading() as session:
         countries = set(session.scalars(select(Project.country).where(Project.country != "").distinct()))
         known = session.scalars(select(ServerFact).where(ServerFact.name.startswith(PREFIX))).all()
-        fresh = {fact.name.removeprefix(PREFIX) for fact in known if now - fact.changed_at < _lasts(fact)}
+        fresh = {
+            fact.name.removeprefix(PREFIX)
+            for fact in known
+            if now - fact.changed_at < (KNOWN_FOR if json.loads(fact.value)["price"] else UNKNOWN_FOR)
+        }
     due = sorted(countries - fresh)[:MOST_AT_ONCE]
     for country in due:
-        found = _ask(server, country)
-        value = json.dumps({"price": asdict(found.price) if found.price else None, "reason": found.reason})
+        price, reason = None, "the carrier has no price for this country"
+        try:
+            price = shop_of(server).price(country)
+        except (ShopError, SettingsError) as error:
+            log.info("carrier_price_unknown", country=country, why=str(error))
+            reason = "the carrier did not tell its price"
+        value = json.dumps({"price": asdict(price) if price else None, "reason": "" if price else reason})
         with server.database.writing() as session:
             remember_fact(session, PREFIX + country, value, now)
     return len(due)
-
-
-def _lasts(fact: ServerFact) -> timedelta:
-    return KNOWN_FOR if json.loads(fact.value)["price"] else UNKNOWN_FOR
-
-
-def _ask(server: Server, country: str) -> KnownPrice:
-    try:
-        price = shop_of(server).price(country)
-    except (ShopError, SettingsError) as error:
-        log.info("carrier_price_unknown", country=country, why=str(error))
-        return KnownPrice(None, "the carrier did not tell its price")
-    return KnownPrice(price, "" if price else "the carrier has no price for this country")

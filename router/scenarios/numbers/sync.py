@@ -1,6 +1,4 @@
-"""Our numbers beside the carrier's: what only one side knows is brought in, marked or named.
-
-Commands for numbers. `router.cli` passes a function that makes the server."""
+"""Our numbers beside the carrier's: what only one side knows is brought in, marked or named. And the command for it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,13 +6,12 @@ from datetime import datetime
 
 import click
 from sqlalchemy import select, update
-from sqlalchemy.orm import Session
 
 from router.accounts.cli import Opener, opened
 from router.accounts.ledger import BalanceTooLow
 from router.accounts.models import Project
 from router.carriers import shop_of
-from router.carriers.base import NumberShop, Owned, ShopError
+from router.carriers.base import Owned, ShopError
 from router.lib.formats import format_money
 from router.scenarios.models import OPEN_STATES, NumberOrder, OrderState, TrackingNumber
 from router.scenarios.numbers.orders import label_of
@@ -58,13 +55,12 @@ class Synced:
 
 def compare(ours: Iterable[Ours], owned: Iterable[Owned]) -> Difference:
     """A number that was only added here belongs to whoever it belongs to, and is not missed at the carrier; nor is one on its way back."""
-    here, there = {one.e164: one for one in ours}, {one.e164: one for one in owned}
+    here, there = {number.e164: number for number in ours}, {number.e164: number for number in owned}
     only_there = [number for e164, number in sorted(there.items()) if e164 not in here]
     missed = [number for e164, number in sorted(here.items()) if e164 not in there]
     only_here = [number for number in missed if number.rented and not number.being_released]
-    return Difference(
-        only_there, only_here, [(one, there[e164]) for e164, one in sorted(here.items()) if e164 in there]
-    )
+    both = [(number, there[e164]) for e164, number in sorted(here.items()) if e164 in there]
+    return Difference(only_there, only_here, both)
 
 
 def sync_numbers(server: Server, now: datetime, configure: bool = False) -> Synced:
@@ -77,7 +73,20 @@ def sync_numbers(server: Server, now: datetime, configure: bool = False) -> Sync
         ShopError: the carrier's numbers could not be listed; nothing was changed.
     """
     shop = shop_of(server)
-    ours = _ours(server)  # first, so that one that arrives meanwhile is not missed at the carrier
+    with (
+        server.database.reading() as session
+    ):  # first, so that a number that arrives meanwhile is not missed at the carrier
+        ours = [
+            Ours(
+                number.id,
+                number.e164,
+                number.carrier_sid,
+                rented=not number.owned_elsewhere,
+                being_released=number.releasing_at is not None,
+                marked=number.carrier_error == MISSING,
+            )
+            for number in session.scalars(select(TrackingNumber).where(TrackingNumber.released_at.is_(None)))
+        ]
     difference = compare(ours, shop.owned())
     if difference.only_here:  # a fresh number may be absent from a list for a while
         again = {number.e164 for number in shop.owned()}
@@ -85,25 +94,14 @@ def sync_numbers(server: Server, now: datetime, configure: bool = False) -> Sync
     _mark(server, difference)
     sentences = [f"{number.e164} is rented here, but the carrier does not have it." for number in difference.only_here]
     sentences += [_settle(server, number, now) for number in difference.only_there]
-    if configure:
-        sentences += _configure(shop, difference)
+    for number, owned in difference.both if configure else ():
+        if number.being_released:
+            continue
+        try:
+            shop.configure(owned.sid)
+        except ShopError as error:
+            sentences.append(f"{number.e164} could not be pointed to this server. {error}")
     return Synced(len(difference.both), sentences)
-
-
-def _ours(server: Server) -> list[Ours]:
-    with server.database.reading() as session:
-        present = select(TrackingNumber).where(TrackingNumber.released_at.is_(None))
-        return [
-            Ours(
-                one.id,
-                one.e164,
-                one.carrier_sid,
-                not one.owned_elsewhere,
-                one.releasing_at is not None,
-                one.carrier_error == MISSING,
-            )
-            for one in session.scalars(present)
-        ]
 
 
 def _mark(server: Server, difference: Difference) -> None:
@@ -111,9 +109,9 @@ def _mark(server: Server, difference: Difference) -> None:
     missing = [number.id for number in difference.only_here]
     back = [number.id for number, _ in difference.both if number.marked]
     for ids, mark in ((missing, MISSING), (back, "")):
-        for some in _some(ids):
+        for start in range(0, len(ids), AT_ONCE):
             with server.database.writing() as session:
-                here = TrackingNumber.id.in_(some), TrackingNumber.releasing_at.is_(None)
+                here = TrackingNumber.id.in_(ids[start : start + AT_ONCE]), TrackingNumber.releasing_at.is_(None)
                 session.execute(update(TrackingNumber).where(*here).values(carrier_error=mark))
     for number, owned in difference.both:
         if number.rented and number.sid != owned.sid:
@@ -123,56 +121,35 @@ def _mark(server: Server, difference: Difference) -> None:
                 )
 
 
-def _some(ids: list[int]) -> Iterable[tuple[int, ...]]:
-    for start in range(0, len(ids), AT_ONCE):
-        yield tuple(ids[start : start + AT_ONCE])
+def _settle(server: Server, owned: Owned, now: datetime) -> str:
+    """What is done about a number that only the carrier has, or why nothing is.
 
-
-def _settle(server: Server, number: Owned, now: datetime) -> str:
-    """What is done about a number that only the carrier has, or why nothing is."""
+    When our label says that it was bought here unnoticed, it is ordered again for the same project: charged, found in our account, and
+    kept (R4, R5). A label that names an order of another number comes from another server with the same account.
+    """
+    e164 = owned.e164
     with server.database.reading() as session:
-        order = _order_of(session, number)
-        here = session.scalar(select(TrackingNumber).where(TrackingNumber.e164 == number.e164).limit(1))
+        orders = session.scalars(select(NumberOrder).where(NumberOrder.e164 == e164))
+        order = next((order for order in orders if label_of(order.id) == owned.label), None)
+        was_here = session.scalar(select(TrackingNumber.id).where(TrackingNumber.e164 == e164).limit(1)) is not None
         project = session.get_one(Project, order.project_id) if order else None
     if order is None or project is None:
-        return f"{number.e164} is only at the carrier, labelled {number.label!r}: not bought here."
+        return f"{e164} is only at the carrier, labelled {owned.label!r}: not bought here."
     if order.state in OPEN_STATES:
-        return f"{number.e164} is being bought for project {project.id}; the worker goes on with it."
-    if here is not None:
-        return f"{number.e164} was given back here, but the carrier still has it."
-    return _adopt(server, project, number, now)
-
-
-def _order_of(session: Session, number: Owned) -> NumberOrder | None:
-    """The order that the label names; one of another number, on another server with the same account, is not ours."""
-    orders = session.scalars(select(NumberOrder).where(NumberOrder.e164 == number.e164))
-    return next((order for order in orders if label_of(order.id) == number.label), None)
-
-
-def _adopt(server: Server, project: Project, number: Owned, now: datetime) -> str:
-    """Orders it again for the project that ordered it: it is charged, found in our account, and kept (R4, R5)."""
+        return f"{e164} is being bought for project {project.id}; the worker goes on with it."
+    if was_here:
+        return f"{e164} was given back here, but the carrier still has it."
+    unnoticed = f"{e164} was bought for project {project.id} unnoticed"
     try:
-        order = buy_now(server, project, WHO, number.e164, now)
+        order = buy_now(server, project, WHO, e164, now)
     except BalanceTooLow as error:
         missing = format_money(error.missing_minor, project.currency)
-        return f"{number.e164} was bought for project {project.id} unnoticed, and its balance is too low to keep it: {missing} are missing."
+        return f"{unnoticed}, and its balance is too low to keep it: {missing} are missing."
     except Problem as problem:
-        return f"{number.e164} was bought for project {project.id} unnoticed. {problem.detail}"
+        return f"{unnoticed}. {problem.detail}"
     if order.state == OrderState.BOUGHT:
-        return f"{number.e164} was bought for project {project.id} unnoticed; it is among its free numbers now."
-    return f"{number.e164} was bought for project {project.id} unnoticed; the worker brings it in."
-
-
-def _configure(shop: NumberShop, difference: Difference) -> list[str]:
-    failed: list[str] = []
-    for number, owned in difference.both:
-        if number.being_released:
-            continue
-        try:
-            shop.configure(owned.sid)
-        except ShopError as error:
-            failed.append(f"{number.e164} could not be pointed to this server. {error}")
-    return failed
+        return f"{unnoticed}; it is among its free numbers now."
+    return f"{unnoticed}; the worker brings it in."
 
 
 @click.group("numbers")

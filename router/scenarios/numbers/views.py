@@ -211,10 +211,11 @@ def try_add() -> Response | tuple[str, int]:
     server = current_server()
     text = request.form.get("numbers", "").replace("\0", "")
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    errors = _line_errors(lines)
     try:
-        if errors:
-            raise Refused(errors)
+        if not lines:
+            raise Refused({"": "Write at least one number."})
+        if len(lines) > MOST_LINES:
+            raise Refused({"": f"At most {MOST_LINES} numbers can be added at once."})
         with server.database.writing() as session:
             added = add_numbers(session, current_project(), current_actor(), lines, server.now())
     except Refused as refusal:
@@ -224,14 +225,6 @@ def try_add() -> Response | tuple[str, int]:
         f"{format_count(len(added), 'number')} added. Put {'it' if len(added) == 1 else 'them'} into a scenario next."
     )
     return redirect(url_for("numbers.table", use="free"))
-
-
-def _line_errors(lines: list[str]) -> dict[str, str]:
-    if not lines:
-        return {"": "Write at least one number."}
-    if len(lines) > MOST_LINES:
-        return {"": f"At most {MOST_LINES} numbers can be added at once."}
-    return {}
 
 
 @numbers_pages.post("/<int:number_id>/remove")
@@ -305,18 +298,22 @@ def search() -> str:
 def buy() -> Response | tuple[str, int]:
     """Orders the ticked numbers; the progress page shows the rest."""
     server, project = current_server(), current_project()
-    wish, wanted = _wish(request.form), _numbers(request.form.getlist("e164"))
-    if not wanted:
+    wish = _wish(request.form)
+    try:
+        e164s = [read_phone(text) for text in request.form.getlist("e164")]
+    except BadPhone as error:
+        raise Problem(422, str(error), "e164") from None
+    if not e164s:
         return _page(wish, [], "Tick at least one number."), 422
     try:
         open_shop(server)
         with server.database.writing() as session:
-            batch = order_numbers(session, server, project, current_actor().name, wanted, server.now())
+            batch = order_numbers(session, server, project, current_actor().name, e164s, server.now())
     except BalanceTooLow as low:
         missing = format_money(low.missing_minor, project.currency)
-        return _page(wish, wanted, f"{missing} are missing: top up, then buy. Nothing is bought yet.", poor=True), 409
+        return _page(wish, e164s, f"{missing} are missing: top up, then buy. Nothing is bought yet.", poor=True), 409
     except Problem as refusal:
-        return _page(wish, wanted, refusal.detail), refusal.status
+        return _page(wish, e164s, refusal.detail), refusal.status
     return redirect(url_for("buying.progress", batch_id=batch.id))
 
 
@@ -335,23 +332,11 @@ def progress(batch_id: int) -> str:
 
 def _wish(args: Mapping[str, str]) -> Wish:
     country = args.get("country", "")[:2].upper() or current_project().country
-    area_code, contains = (_digits(args.get(name, "")) for name in ("area_code", "contains"))
+    area_code, contains = (
+        "".join(sign for sign in args.get(name, "") if sign.isascii() and sign.isdigit())[:12]
+        for name in ("area_code", "contains")
+    )
     return Wish(country if country.isascii() and country.isalpha() else "US", area_code, contains)
-
-
-def _digits(text: str) -> str:
-    return "".join(sign for sign in text if sign.isascii() and sign.isdigit())[:12]
-
-
-def _numbers(texts: Sequence[str]) -> list[str]:
-    """
-    Raises:
-        Problem: 422, one of them is no number.
-    """
-    try:
-        return [read_phone(text) for text in texts]
-    except BadPhone as error:
-        raise Problem(422, str(error), "e164") from None
 
 
 def _page(wish: Wish, ticked: Sequence[str], error: str = "", *, poor: bool = False) -> str:

@@ -1,6 +1,5 @@
-"""What trials of a pool with fewer and more numbers say: which sizes to try, what each costs, and what was found, in words. Pure.
-
-A plan as pages, programs and the command show it: its figures with what they cost, its findings, and the charts."""
+"""What trials of a pool with fewer and more numbers say: which sizes to try, what each costs, and what was found, in words and as
+charts, for pages, programs and the command."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -17,7 +16,7 @@ from router.carriers.base import CarrierPrice
 from router.config import Settings
 from router.lib.formats import CURRENCIES, format_count, format_money, format_percent, plain_money
 from router.scenarios.numbers.search import carrier_price
-from router.web.charts import PERCENT, Across, Axis, LineChart, Series, line_chart, money_axis
+from router.web.charts import PERCENT, Across, LineChart, Series, line_chart, money_axis
 from router.web.errors import iso
 
 AIMS = ("visit", "source")
@@ -151,7 +150,8 @@ def findings(points: Sequence[Point], aim: str, today: int, costs: Costs) -> lis
 
 
 def _about_size(now: Point, better: Point, tried: int, costs: Costs) -> str:
-    told = f"{_tell(now.numbers)} the right advertisement for {format_percent(now.right_source)} of calls"
+    tell = "1 number tells" if now.numbers == 1 else f"{now.numbers:,} numbers tell"
+    told = f"{tell} the right advertisement for {format_percent(now.right_source)} of calls"
     cost = costs.say(abs(better.numbers - now.numbers))
     if better.numbers > now.numbers:
         more = f"{better.numbers}, the most that were tried," if better.numbers == tried else f"{better.numbers}"
@@ -163,10 +163,6 @@ def _about_size(now: Point, better: Point, tried: int, costs: Costs) -> str:
         price = f" and cost {cost} a week less{costs.whose}" if cost else ""
         return f"{told}; {better.numbers} would tell {format_percent(better.right_source)}{price}."
     return f"{told}; more would tell hardly more."
-
-
-def _tell(numbers: int) -> str:
-    return "1 number tells" if numbers == 1 else f"{numbers:,} numbers tell"
 
 
 def _other_aim(points: Sequence[Point], aim: str, numbers: int) -> list[str]:
@@ -206,6 +202,7 @@ def points_of(stored: Iterable[dict[str, Any]]) -> list[Point]:
 
 
 LOWEST = (0.8, 0.6, 0.0)
+"""Where the axis of shares may begin: from 0, a pool that tells much anyway would be a flat line."""
 ROOM = 0.11
 """Between two written sizes, of the width."""
 AIM_WORDS = {"visit": "aim: which visit", "source": "aim: which advertisement"}
@@ -261,13 +258,26 @@ class Shown:
         if self.costs.known:
             second = money_axis(self.costs.in_currency, f"{self.costs.in_currency} a week{self.costs.whose}")
             lines.append(Series("cost", costs, second=True))
-        across = Across(self.sizes, _say_size, self._ticks(), _figure, "Numbers in the pool", logarithmic=True)
+        across = Across(
+            self.sizes,
+            lambda size: format_count(round(size), "number"),
+            self._ticks(),
+            lambda size: f"{round(size):,}",
+            "Numbers in the pool",
+            logarithmic=True,
+        )
+        mine = of_aim(self.points, self.aim)
+        ends = [
+            f"{format_percent(share(point))} with {format_count(point.numbers, 'number')}"
+            for point in (mine[0], mine[-1])
+        ]
+        least = min(value for line in lines if not line.second for value in line.values if value is not None)
         return line_chart(
             title,
-            self._about(share),
+            f"From {ends[0]} to {ends[1]}.",
             across=across,
             series=lines,
-            up=_axis(lines),
+            up=replace(PERCENT, low=next(low for low in LOWEST if least >= low)),
             second=second,
             mark=(self.today, f"today: {self.today}") if self.now else None,
         )
@@ -280,28 +290,6 @@ class Shown:
             if all(abs(log(size / other)) >= ROOM * log(most / least) for other in chosen):
                 chosen.add(size)
         return sorted(chosen)
-
-    def _about(self, share: Callable[[Point], float]) -> str:
-        mine = of_aim(self.points, self.aim)
-        least, most = mine[0], mine[-1]
-        return (
-            f"From {format_percent(share(least))} with {format_count(least.numbers, 'number')}"
-            f" to {format_percent(share(most))} with {format_count(most.numbers, 'number')}."
-        )
-
-
-def _axis(lines: Sequence[Series]) -> Axis:
-    """Of shares, from where they begin: a pool that tells much anyway would be a flat line."""
-    least = min(share for line in lines if not line.second for share in line.values if share is not None)
-    return replace(PERCENT, low=next(low for low in LOWEST if least >= low))
-
-
-def _say_size(size: float) -> str:
-    return format_count(round(size), "number")
-
-
-def _figure(size: float) -> str:
-    return f"{round(size):,}"
 
 
 def shown(plan: PoolPlan, costs: Costs) -> Shown | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from heapq import merge
 
-from router.attribution.decide.candidates import USUAL_REACH, Candidate, Reach, Weighed, weigh
+from router.attribution.decide.candidates import USUAL_REACH, Candidate, Reach, weigh
 from router.attribution.decide.decision import repeat_winner
 from router.attribution.planner.traffic import CallMade, Span, Traffic, TrafficTap
 from router.attribution.pool.choice import Curve, active_chance, chance_after, harm
@@ -75,7 +75,7 @@ class Pool:
     def __init__(
         self, traffic: Traffic, numbers: int, aim: str, hold: float, survival: Curve | None, reach: Reach
     ) -> None:
-        self.told = Replayed()
+        self.result = Replayed()
         self._stays = traffic.stays
         self._numbers = [_Number() for _ in range(numbers)]
         self._aim, self._hold, self._survival, self._reach = aim, hold, survival, reach
@@ -94,11 +94,11 @@ class Pool:
         self._span_of[index] = place
         before = self._last_stay.get(stay.visitor)
         self._last_stay[stay.visitor] = index
-        self.told.visits += self._shown[index] is None
+        self.result.visits += self._shown[index] is None
         holder = _Holder(index, stay.visitor, stay.source_key, span)
         held = None if before is None else self._shown[before]
         fits = self._aim == "visit" or before is None or self._stays[before].source_key == stay.source_key
-        if held is not None and fits and self._still_held(self._numbers[held], stay.visitor, now):
+        if held is not None and fits and self._holds(self._numbers[held], stay.visitor, now):
             self._keep(held, holder, now)
         else:
             self._lend(self._choose(stay.source_key, now), holder, now)
@@ -115,13 +115,33 @@ class Pool:
             return
         stay = self._stays[call.stay]
         visit, source, confidence = self._decide(shown, stay.visitor, call.at)
-        self.told.calls += 1
-        self.told.right_visits += visit == call.stay
-        self.told.right_sources += source == stay.source_key
-        self.told.stated.append((confidence, visit == call.stay))
+        self.result.calls += 1
+        self.result.right_visits += visit == call.stay
+        self.result.right_sources += source == stay.source_key
+        self.result.stated.append((confidence, visit == call.stay))
 
     def _decide(self, shown: int, caller: str, at: float) -> _Decided:
-        weighed = self._weighed(shown, at)
+        """By the leases of the number that are candidates of a call at this moment, the newest one of each stay."""
+        oldest = at - self._reach.age.total_seconds()
+        leases = [lease for lease in self._numbers[shown].leases[-self._reach.leases :] if lease[0] > oldest]
+        candidates: dict[int, Candidate] = {}
+        for leased_at, index in leases:
+            stay = self._stays[index]
+            span = stay.spans[self._span_of[index]]
+            tapped_at = self._taps.get((shown, index))
+            candidates[index] = Candidate(
+                visit_id=index,
+                visit=index,
+                source_key=stay.source_key,
+                leased_at=_moment(leased_at),
+                last_sign_at=_moment(_Holder(index, stay.visitor, stay.source_key, span).last_sign(at)),
+                visitor=stay.visitor,
+                left=span.left and at >= span.last,
+                tapped_at=None if tapped_at is None else _moment(tapped_at),
+            )
+        earlier = len(leases) == self._reach.leases
+        hold = timedelta(seconds=self._hold)
+        weighed = weigh(list(candidates.values()), hold, _moment(at), earlier=earlier)
         decided = _NOBODY
         if weighed:
             best = weighed[0]
@@ -132,34 +152,7 @@ class Pool:
         again = repeat_winner(first[0], first[2], weighed)
         return (again.candidate.visit_id if again else first[0]), first[1], first[2]
 
-    def _weighed(self, shown: int, at: float) -> list[Weighed]:
-        leases = self._leases_of(shown, at)
-        newest = {index: self._candidate(shown, leased, index, at) for leased, index in leases}
-        earlier = len(leases) == self._reach.leases
-        return weigh(list(newest.values()), timedelta(seconds=self._hold), _moment(at), earlier=earlier)
-
-    def _leases_of(self, shown: int, at: float) -> Sequence[tuple[float, int]]:
-        """Those that are candidates of a call at a moment, in order of time."""
-        last = self._numbers[shown].leases[-self._reach.leases :]
-        return [one for one in last if one[0] > at - self._reach.age.total_seconds()]
-
-    def _candidate(self, shown: int, leased: float, index: int, at: float) -> Candidate:
-        stay = self._stays[index]
-        span = stay.spans[self._span_of[index]]
-        last = _Holder(index, stay.visitor, stay.source_key, span).last_sign(at)
-        tapped = self._taps.get((shown, index))
-        return Candidate(
-            visit_id=index,
-            visit=index,
-            source_key=stay.source_key,
-            leased_at=_moment(leased),
-            last_sign_at=_moment(last),
-            visitor=stay.visitor,
-            left=span.left and at >= span.last,
-            tapped_at=None if tapped is None else _moment(tapped),
-        )
-
-    def _still_held(self, number: _Number, visitor: str, now: float) -> bool:
+    def _holds(self, number: _Number, visitor: str, now: float) -> bool:
         if number.group[-1].visitor == visitor:
             return True
         return any(one.visitor == visitor and now - one.last_sign(now) <= self._hold for one in number.group)
@@ -175,20 +168,23 @@ class Pool:
         self._shown[holder.stay] = shown
 
     def _choose(self, source_key: int, now: float) -> int:
-        free = [i for i, one in enumerate(self._numbers) if not one.group]
+        """A number that nobody held yet, else the one whose loss harms the least."""
+        free = [i for i, number in enumerate(self._numbers) if not number.group]
         if free:
             return free[0]
         everyone: Sequence[int] = range(len(self._numbers))
         if self._aim == "visit":
             idle = [i for i in everyone if now - self._numbers[i].last_sign(now) > self._hold]
             everyone = idle or everyone
-        return min(everyone, key=lambda i: self._regret(self._numbers[i], source_key, now))
 
-    def _regret(self, number: _Number, source_key: int, now: float) -> float:
-        silent = now - number.last_sign(now)
-        idle = silent > self._hold
-        chance = chance_after(silent, self._survival) if idle else active_chance(now - number.lent_at)
-        return harm(chance, number.group[-1].source_key == source_key, self._aim)
+        def regret(index: int) -> float:
+            number = self._numbers[index]
+            silent = now - number.last_sign(now)
+            is_idle = silent > self._hold
+            chance = chance_after(silent, self._survival) if is_idle else active_chance(now - number.lent_at)
+            return harm(chance, number.group[-1].source_key == source_key, self._aim)
+
+        return min(everyone, key=regret)
 
     def _lend(self, chosen: int, holder: _Holder, now: float) -> None:
         number = self._numbers[chosen]
@@ -216,8 +212,8 @@ class Pool:
                 self._mixed |= {one.stay, holder.stay}
 
     def finish(self) -> Replayed:
-        self.told.shared, self.told.mixed = len(self._shared), len(self._mixed)
-        return self.told
+        self.result.shared, self.result.mixed = len(self._shared), len(self._mixed)
+        return self.result
 
 
 def replay(

@@ -1,15 +1,15 @@
-"""Traffic to try pools with: stays of visitors and the calls they make, with the truth about who called. Pure; times are seconds.
+"""Traffic to try pools with: stays of visitors and the calls they make, with the truth about who called; times are seconds.
 
-`described_traffic` makes one from a few words about a site: the usual shape of a day, short and long stays, sources of unequal size.
-
-A scenario's own visits and calls as traffic to try pools with, read in a fixed number of statements.
-
-Nobody told who called. The visit that the attribution named is taken for the caller's where it was more likely than not; else one of the
-candidates is drawn by their probabilities, so that the doubt stays in. A call that nobody we know may have made is left out."""
+`described_traffic` makes it from a few words about a site: the usual shape of a day, short and long stays, sources of unequal size.
+`read_history` takes a scenario's own visits and calls, in a fixed number of statements. Nobody told who called there: the visit that the
+attribution named is taken for the caller's where it was more likely than not; else one of the candidates is drawn by their
+probabilities, so that the doubt stays in. A call that nobody we know may have made is left out.
+"""
 
 import math
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from random import Random
@@ -143,7 +143,10 @@ class _Maker:
                 self._call(stays, number, mobile, calls, taps)
             elif mobile and self._random.random() < IDLE_TAPS:
                 taps.append(TrafficTap(self._within(stays[-1]), number))
-        calls += [again for call in calls if (again := self._again(call))]
+        for call in list(calls):
+            if self._random.random() < CALL_AGAIN:
+                at = call.at + 60 + self._random.expovariate(1 / (2 * HOUR))
+                calls.append(CallMade(at, call.stay, again=True))
         counted = [call for call in calls if self._begins <= call.at < self._ends]
         return Traffic(stays, sorted(counted, key=lambda call: call.at), sorted(taps, key=lambda tap: tap.at))
 
@@ -184,7 +187,10 @@ class _Maker:
         when = self._random.choices([name for name, _ in WHEN], [share for _, share in WHEN])[0]
         stay = stays[number]
         if when == "days":
-            self._call_days_later(stays, stay.start, calls)
+            # told backwards, so that their share is right from the end of the warm-up on: who calls now came one to three days ago
+            since = stay.start - self._random.uniform(DAY, min(3 * DAY, max(DAY, stay.start)))
+            if since > 0:
+                calls.append(CallMade(stay.start, bisect_left(stays, since, hi=number, key=lambda one: one.start)))
         elif when == "during":
             at = self._within(stay)
             calls.append(CallMade(at, number))
@@ -194,22 +200,6 @@ class _Maker:
             mean = 6 * 60 if when == "minutes" else 3 * HOUR
             least = 0 if when == "minutes" else HOUR
             calls.append(CallMade(stay.spans[-1].last + least + self._random.expovariate(1 / mean), number))
-
-    def _call_days_later(self, stays: Sequence[Stay], now: float, calls: list[CallMade]) -> None:
-        """Told backwards, so that their share is right from the end of the warm-up on: who calls now was there one to three days ago."""
-        since = now - self._random.uniform(DAY, min(3 * DAY, max(DAY, now)))
-        if since <= 0:
-            return
-        lowest, highest = 0, len(stays) - 1
-        while lowest < highest:
-            middle = (lowest + highest) // 2
-            lowest, highest = (middle + 1, highest) if stays[middle].start < since else (lowest, middle)
-        calls.append(CallMade(now, lowest))
-
-    def _again(self, call: CallMade) -> CallMade | None:
-        if self._random.random() >= CALL_AGAIN:
-            return None
-        return CallMade(call.at + 60 + self._random.expovariate(1 / (2 * HOUR)), call.stay, again=True)
 
 
 DAYS = timedelta(days=30)
@@ -243,7 +233,7 @@ class History:
     drawn: int
     """Of the calls: those whose caller was drawn."""
     left_out: int
-    """PastCalls that no visit of it made."""
+    """Calls that no visit of it made."""
 
 
 def read_history(session: Session, server: Server, scenario: Scenario, now: datetime, most_visits: int) -> History:
@@ -259,14 +249,29 @@ def read_history(session: Session, server: Server, scenario: Scenario, now: date
         .join(Visit, Visit.id == asked.c.visit_id)
         .order_by(asked.c.at, asked.c.visit_id)
     ).all()
-    earlier = _earlier_spans(session, asked)
+    earlier: dict[int, list[Any]] = {}
+    for span in session.execute(
+        select(VisitSpan.visit_id, VisitSpan.started_at, VisitSpan.last_at, VisitSpan.left)
+        .join(asked, asked.c.visit_id == VisitSpan.visit_id)
+        .where(VisitSpan.last_at >= asked.c.at)
+        .order_by(VisitSpan.visit_id, VisitSpan.started_at)
+    ):
+        earlier.setdefault(span.visit_id, []).append(span)
     stays = [_stay(row, earlier.get(row.visit_id, []), since) for row in rows]
     places = {row.visit_id: place for place, row in enumerate(rows)}
     first_at = rows[0].at if rows else None
     made = server.past_calls(session, scenario, first_at, now) if server.past_calls and first_at else []
-    calls = list(_calls(made, places, Random(scenario.id), since))  # noqa: S311 - a draw, not a secret
+    draw = Random(scenario.id)  # noqa: S311 - not a secret
+    callers = [(call, places.get(caller_of(call, draw) or 0)) for call in made]
+    calls = [CallMade(_seconds(call.at, since), place) for call, place in callers if place is not None]
+    taps = session.execute(
+        select(Tap.visit_id, Tap.at)
+        .join(asked, asked.c.visit_id == Tap.visit_id)
+        .where(Tap.at >= asked.c.at)
+        .order_by(Tap.at, Tap.id)
+    )
     return History(
-        traffic=Traffic(stays, calls, _taps(session, asked, places, since)),
+        traffic=Traffic(stays, calls, [TrafficTap(_seconds(tap.at, since), places[tap.visit_id]) for tap in taps]),
         first_at=first_at,
         cut=len(rows) == most_visits,
         drawn=sum(one.confidence < LIKELY for one in made),
@@ -292,41 +297,12 @@ def _asked(scenario: Scenario, since: datetime, now: datetime, most: int) -> CTE
     return newest.limit(most).cte("asked")
 
 
-def _earlier_spans(session: Session, asked: CTE) -> dict[int, list[Any]]:
-    spans = (
-        select(VisitSpan.visit_id, VisitSpan.started_at, VisitSpan.last_at, VisitSpan.left)
-        .join(asked, asked.c.visit_id == VisitSpan.visit_id)
-        .where(VisitSpan.last_at >= asked.c.at)
-        .order_by(VisitSpan.visit_id, VisitSpan.started_at)
-    )
-    found: dict[int, list[Any]] = {}
-    for visit_id, started_at, last_at, left in session.execute(spans):
-        found.setdefault(visit_id, []).append((started_at, last_at, left))
-    return found
-
-
-def _stay(row: Any, earlier: Iterable[tuple[datetime, datetime, bool]], since: datetime) -> Stay:
-    """Its spans of signs of life, from when it asked for a number."""
-    spans = [*earlier, (row.span_started_at, max(row.last_sign_at, row.at), row.left)]
-    cut = (Span(_seconds(max(begin, row.at), since), _seconds(last, since), left) for begin, last, left in spans)
-    return Stay(row.visitor, row.source_key, tuple(cut))
-
-
-def _taps(session: Session, asked: CTE, places: Mapping[int, int], since: datetime) -> list[TrafficTap]:
-    taps = (
-        select(Tap.visit_id, Tap.at)
-        .join(asked, asked.c.visit_id == Tap.visit_id)
-        .where(Tap.at >= asked.c.at)
-        .order_by(Tap.at, Tap.id)
-    )
-    return [TrafficTap(_seconds(at, since), places[visit_id]) for visit_id, at in session.execute(taps)]
-
-
-def _calls(made: Iterable[PastCall], places: Mapping[int, int], random: Random, since: datetime) -> Iterable[CallMade]:
-    for call in made:
-        place = places.get(caller_of(call, random) or 0)
-        if place is not None:
-            yield CallMade(_seconds(call.at, since), place)
+def _stay(visit: Any, earlier: Iterable[Any], since: datetime) -> Stay:
+    """The presence intervals of a visit, from when it asked for a number."""
+    spans = [(span.started_at, span.last_at, span.left) for span in earlier]
+    spans.append((visit.span_started_at, max(visit.last_sign_at, visit.at), visit.left))
+    cut = (Span(_seconds(max(begin, visit.at), since), _seconds(last, since), left) for begin, last, left in spans)
+    return Stay(visit.visitor, visit.source_key, tuple(cut))
 
 
 def caller_of(call: PastCall, random: Random) -> int | None:

@@ -1,8 +1,5 @@
-"""The page of the pool planner: what fewer and more numbers would have told, made by the worker while the page waits.
-
-Pool plans for programs: asking for one, and reading the last one.
-
-`router plan`: a plan of a scenario's pool, made at once and printed. `router.cli` passes a function that makes the server."""
+"""Pool plans for people, for programs and on the console: what fewer and more numbers would have told. The worker makes those that pages
+and programs ask for; the command makes its own at once, and `router.cli` passes it a function that makes the server."""
 
 import json
 from datetime import datetime
@@ -17,9 +14,8 @@ from router.accounts.cli import Opener, opened
 from router.accounts.models import Project
 from router.accounts.sessions import require_person, require_token
 from router.attribution.models import PoolPlan
-from router.attribution.planner.jobs import NothingToGoBy, Trials, ask_plan, prepare
+from router.attribution.planner.jobs import NothingToGoBy, ask_plan, prepare
 from router.attribution.planner.plan import (
-    Point,
     Shown,
     costs_of,
     plan_document,
@@ -34,7 +30,7 @@ from router.attribution.planner.schema import PlanDocument, TrafficShape
 from router.lib.formats import GREATEST_ID, format_count, format_percent
 from router.scenarios.models import Scenario
 from router.scenarios.service import find_scenario
-from router.server import Server, current_server
+from router.server import current_server
 from router.web.access import Audience, current_project, guard
 from router.web.api import described, parse
 from router.web.errors import Problem, read_json
@@ -214,67 +210,52 @@ def post_plan(project_id: int, scenario_id: int) -> tuple[dict[str, Any], int]:
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed describes the same traffic.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.pass_obj
-def plan(open_server: Opener, /, scenario_id: int, as_json: bool, **wanted: Any) -> None:
+def plan(open_server: Opener, /, scenario_id: int, as_json: bool, **options: Any) -> None:
     """Say what a scenario's pool would tell with fewer and with more numbers."""
-    described = _described(wanted)
-    with opened(open_server) as server:
-        found, title = _prepared(server, scenario_id, described)
-        points = list(found.run())
-        shown = _shown(server, scenario_id, points, found.facts)
-    click.echo(json.dumps(_document(shown, found), indent=2) if as_json else "\n".join(_lines(title, shown, found)))
-
-
-def _described(wanted: dict[str, Any]) -> TrafficShape | None:
-    given = {name: value for name, value in wanted.items() if value is not None}
-    if "visits_per_hour" not in given:
-        return None
-    try:
-        return parse(TrafficShape, given)
-    except Problem as refusal:
-        option = f"--{refusal.field.replace('_', '-')}: " if refusal.field else ""
-        raise click.ClickException(f"{option}{refusal.detail}") from None
-
-
-def _prepared(server: Server, scenario_id: int, described: TrafficShape | None) -> tuple[Trials, str]:
-    with server.database.reading() as session:
-        scenario = session.get(Scenario, scenario_id)
-        if scenario is None or scenario.deleted_at is not None:
-            raise click.ClickException(f"There is no scenario {scenario_id}.")
+    described = None
+    if options["visits_per_hour"] is not None:
         try:
-            return prepare(session, server, scenario, described, server.now()), scenario.title
-        except NothingToGoBy as sentence:
-            raise click.ClickException(f"{sentence} Say --visits-per-hour.") from None
+            described = parse(TrafficShape, {name: value for name, value in options.items() if value is not None})
+        except Problem as refusal:
+            option = f"--{refusal.field.replace('_', '-')}: " if refusal.field else ""
+            raise click.ClickException(f"{option}{refusal.detail}") from None
+    with opened(open_server) as server:
+        with server.database.reading() as session:
+            scenario = session.get(Scenario, scenario_id)
+            if scenario is None or scenario.deleted_at is not None:
+                raise click.ClickException(f"There is no scenario {scenario_id}.")
+            costs = costs_of(session, server.settings, session.get_one(Project, scenario.project_id))
+            try:
+                trials = prepare(session, server, scenario, described, server.now())
+            except NothingToGoBy as sentence:
+                raise click.ClickException(f"{sentence} Say --visits-per-hour.") from None
+        made = Shown(list(trials.run()), trials.facts["aim"], trials.facts["numbers"], costs)
+    if as_json:
+        document = {
+            **{name: trials.facts[name] for name in ("numbers", "aim", "visits", "calls")},
+            "recommended": made.recommended.numbers,
+            "findings": made.findings,
+            "currency": costs.currency,
+            "points": [point_document(point, costs) for point in made.points],
+        }
+        click.echo(json.dumps(document, indent=2))
+    else:
+        click.echo("\n".join([scenario.title, *made.findings, "", *_table(made, trials.facts)]))
 
 
-def _shown(server: Server, scenario_id: int, points: list[Point], facts: dict[str, Any]) -> Shown:
-    with server.database.reading() as session:
-        scenario = session.get_one(Scenario, scenario_id)
-        costs = costs_of(session, server.settings, session.get_one(Project, scenario.project_id))
-    return Shown(points, facts["aim"], facts["numbers"], costs)
-
-
-def _document(shown: Shown, found: Trials) -> dict[str, Any]:
-    return {
-        **{name: found.facts[name] for name in ("numbers", "aim", "visits", "calls")},
-        "recommended": shown.recommended.numbers,
-        "findings": shown.findings,
-        "currency": shown.costs.currency,
-        "points": [point_document(one, shown.costs) for one in shown.points],
-    }
-
-
-def _lines(title: str, shown: Shown, found: Trials) -> list[str]:
-    """A table of fixed width."""
-    calls = found.facts["calls"]
-    head = f"{'':>9}  {'by visit':^23}  {'by advertisement':^23}"
-    names = f"{'numbers':>9}  " + "  ".join([f"{'advertisement':>13} {'visit':>9}"] * 2) + "  cost a week"
-    rows = [_line(shown, size) for size in shown.sizes]
-    rests = f"{format_count(found.facts['visits'], 'visit')} and {format_count(calls, 'call')} were tried. {trust(calls)}".rstrip()
-    return [title, *shown.findings, "", head, names, *rows, "", rests]
-
-
-def _line(shown: Shown, size: int) -> str:
-    both = [point for aim in ("visit", "source") if (point := shown.at(size, aim))]
-    shares = "  ".join(f"{format_percent(one.right_source):>13} {format_percent(one.right_visit):>9}" for one in both)
-    mark = "  today" if size == shown.today else ""
-    return f"{size:>9}  {shares}  {shown.costs.say(size) or '-':>11}{mark}"
+def _table(made: Shown, facts: dict[str, Any]) -> list[str]:
+    """Lines of a fixed width."""
+    lines = [
+        f"{'':>9}  {'by visit':^23}  {'by advertisement':^23}",
+        f"{'numbers':>9}  " + "  ".join([f"{'advertisement':>13} {'visit':>9}"] * 2) + "  cost a week",
+    ]
+    for size in made.sizes:
+        both = [point for aim in ("visit", "source") if (point := made.at(size, aim))]
+        shares = "  ".join(
+            f"{format_percent(point.right_source):>13} {format_percent(point.right_visit):>9}" for point in both
+        )
+        mark = "  today" if size == made.today else ""
+        lines.append(f"{size:>9}  {shares}  {made.costs.say(size) or '-':>11}{mark}")
+    calls = facts["calls"]
+    tried = f"{format_count(facts['visits'], 'visit')} and {format_count(calls, 'call')} were tried. {trust(calls)}"
+    return [*lines, "", tried.rstrip()]

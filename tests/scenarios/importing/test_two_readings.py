@@ -21,6 +21,7 @@ from router.scenarios.importing.two_readings import BadChoice, Choice, read_choi
 from router.scenarios.models import OldSettingsFile, Scenario, TrackingNumber
 from router.server import Server
 from router.web.errors import Refused
+from tests.pages import words_of
 from tests.people import Cast, sign_in
 from tests.scenarios.making import ALICE, NOON, make_project
 
@@ -203,11 +204,11 @@ def test_r13_the_page_asks_for_each_column_and_remembers_through_apply(alice: Fl
         assert shown in page
     assert ">Apply<" not in page
     assert alice.post(f"{PAGE}/apply").status_code == 422
-    page = alice.post(f"{PAGE}/choose", data={"numbers.number": "international"}, follow_redirects=True).text
+    page = words_of(alice.post(f"{PAGE}/choose", data={"numbers.number": "international"}, follow_redirects=True))
     assert "“number” that can be read in two ways begin with a country code, as you said" in page
     assert ">Apply<" not in page
     chosen = {"numbers.number": "international", "numbers.destination": "national"}
-    page = alice.post(f"{PAGE}/choose", data=chosen, follow_redirects=True).text
+    page = words_of(alice.post(f"{PAGE}/choose", data=chosen, follow_redirects=True))
     assert ">Apply<" in page
     assert "Dynamic to +49 3361 2345678" in page
     done = alice.post(f"{PAGE}/apply")
@@ -221,10 +222,10 @@ def test_r13_the_page_asks_for_each_column_and_remembers_through_apply(alice: Fl
 @only_sqlite
 def test_r13_a_choice_can_be_turned_round_and_junk_is_refused(alice: FlaskClient) -> None:
     send(alice, f"{HEAD}{AUSTRIAN},,\n")
-    page = alice.post(f"{PAGE}/choose", data={"numbers.number": "international"}, follow_redirects=True).text
+    page = words_of(alice.post(f"{PAGE}/choose", data={"numbers.number": "international"}, follow_redirects=True))
     assert 'name="numbers.number" value="national">Read them the other way' in page
     assert alice.post(f"{PAGE}/choose", data={"numbers.number": "both"}).status_code == 422
-    page = alice.post(f"{PAGE}/choose", data={"numbers.number": "national"}, follow_redirects=True).text
+    page = words_of(alice.post(f"{PAGE}/choose", data={"numbers.number": "national"}, follow_redirects=True))
     assert "+49 4366 41234567" in page
     assert "are numbers of Germany, as you said" in page
 

@@ -61,7 +61,7 @@ def _make_called_numbers(session: Any, numbers: Any) -> None:
             scenario_id=scenario.id,
             slot="webhook_start",
             kind="webhook",
-            destination="webhook:bench",
+            receiver="webhook:bench",
             config={"url": "https://hooks.shop.example/calls"},
             created_at=utc_now(),
         )

@@ -55,7 +55,7 @@ def add_plan(session: Session, project: Project, index: int) -> None:
 
 
 def add_delivery(session: Session, project: Project, index: int) -> None:
-    whose = {"project_id": project.id, "integration_id": 1, "call_id": index, "destination": "d", "order_key": ""}
+    whose = {"project_id": project.id, "integration_id": 1, "call_id": index, "receiver": "d", "order_key": ""}
     when = {"created_at": NOON, "event_at": NOON, "next_at": NOON}
     session.add(Delivery(message_id=str(index), event="call.ended", state="pending", reference={}, **whose, **when))
 

@@ -153,7 +153,7 @@ def point_integrations(session: Session, places: Places) -> None:
     for integration in session.scalars(select(Integration)):
         _, config, _ = slots[integration.slot]
         integration.config = integration.config | config
-        integration.destination = _receiver(integration.kind, integration.project_id, integration.config)
+        integration.receiver = _receiver(integration.kind, integration.project_id, integration.config)
 
 
 def _slots(places: Places) -> dict[str, tuple[str, dict[str, Any], str]]:
@@ -226,7 +226,7 @@ def _integration(
         scenario_id=scenario.id,
         slot=slot,
         kind=kind,
-        destination=_receiver(kind, scenario.project_id, config),
+        receiver=_receiver(kind, scenario.project_id, config),
         config=config,
         sealed=keys.seal(secret),
         created_at=now,

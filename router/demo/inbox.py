@@ -190,8 +190,8 @@ def _delivery(random: Random, call: PastCall, integration: Integration) -> PastD
             "integration_id": integration.id,
             "call_id": call.id,
             "event": event,
-            "destination": integration.destination,
-            "order_key": f"{integration.destination}|{call.caller}" if in_order else "",
+            "receiver": integration.receiver,
+            "order_key": f"{integration.receiver}|{call.caller}" if in_order else "",
             "state": state,
             "reason": reason,
             "created_at": at,
@@ -231,7 +231,7 @@ def _tried(random: Random, at: datetime, status: int | None, outcome: str) -> di
 def _lead(call: PastCall, integration: Integration, at: datetime) -> dict[str, Any]:
     return {
         "project_id": integration.project_id,
-        "destination": integration.destination,
+        "receiver": integration.receiver,
         "caller": call.caller,
         "external_key": f"call-{call.id}",
         "external_id": str(call.id),

@@ -19,7 +19,7 @@ class DeliveryError(Exception):
     """The message did not arrive, or nobody knows.
 
     permanent: trying again cannot help. retry_after: seconds the receiver asked for. ambiguous: it may have arrived.
-    refused_account: the receiver refuses our key, not this message: the destination is left alone and the attempt does not count.
+    refused_account: the receiver refuses our key, not this message: the receiver is left alone and the attempt does not count.
     """
 
     def __init__(

@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from router.integrations.labels import DELIVERY_STATES
-from router.integrations.models import Delivery, DeliveryAttempt, DestinationHealth, Integration
+from router.integrations.models import Delivery, DeliveryAttempt, Integration, ReceiverHealth
 from router.voice.models import Call
 from router.web.api import rows_of
 from router.web.errors import Problem
@@ -24,16 +24,16 @@ class Entry:
     call: Call | None
 
 
-def place_of(destination: str) -> str:
-    """What people know a destination by: `crm.example.com/main` of `odoo:3:crm.example.com/main`."""
-    return destination.split(":", 2)[-1]
+def place_of(receiver: str) -> str:
+    """What people know a receiver by: `crm.example.com/main` of `odoo:3:crm.example.com/main`."""
+    return receiver.split(":", 2)[-1]
 
 
 @dataclass(frozen=True)
 class Trouble:
     """A receiver that does not get everything: since when, why, and what lies there."""
 
-    destination: str
+    receiver: str
     since: datetime
     why: str
     dead: int
@@ -79,18 +79,18 @@ def troubles(session: Session, project_id: int) -> list[Trouble]:
     """Receivers that fail now or have dead deliveries, the longest first."""
     given_up = (
         select(
-            Delivery.destination,
+            Delivery.receiver,
             func.count().label("count"),
             func.min(Delivery.event_at).label("since"),
             func.max(Delivery.reason).label("why"),
         )
         .where(Delivery.project_id == project_id, Delivery.state == "dead")
-        .group_by(Delivery.destination)
+        .group_by(Delivery.receiver)
     )
-    dead: dict[str, Any] = {row.destination: row for row in session.execute(given_up)}
-    used = select(Integration.destination).where(Integration.project_id == project_id, Integration.removed_at.is_(None))
-    failing = select(DestinationHealth).where(DestinationHealth.destination.in_(used))
-    health = {row.destination: row for row in session.scalars(failing)}
+    dead: dict[str, Any] = {row.receiver: row for row in session.execute(given_up)}
+    used = select(Integration.receiver).where(Integration.project_id == project_id, Integration.removed_at.is_(None))
+    failing = select(ReceiverHealth).where(ReceiverHealth.receiver.in_(used))
+    health = {row.receiver: row for row in session.scalars(failing)}
     troubles = []
     for receiver in dead | health:
         gone, fails = dead.get(receiver), health.get(receiver)

@@ -21,8 +21,8 @@ class Integration(Base):
     slot: Mapped[str] = mapped_column(String(20))
     kind: Mapped[str] = mapped_column(String(20))
     """webhook, ga4, odoo"""
-    destination: Mapped[str] = mapped_column(String(80))
-    """Whom a failure concerns: deliveries of one destination wait for each other, never for another's."""
+    receiver: Mapped[str] = mapped_column("destination", String(80))
+    """Whom a failure concerns: deliveries of one receiver wait for each other, never for another's."""
     config: Mapped[dict[str, Any]]
     sealed: Mapped[str] = mapped_column(Text, default="")
     """The secret (webhook secret, API secret, key), encrypted at rest."""
@@ -63,7 +63,7 @@ class Delivery(Base):
     call_id: Mapped[int] = mapped_column(BigId)
     event: Mapped[str] = mapped_column(String(20))
     """call.started, call.ended, call.updated"""
-    destination: Mapped[str] = mapped_column(String(80))
+    receiver: Mapped[str] = mapped_column("destination", String(80))
     """Whom it was written for, or last sent to."""
     order_key: Mapped[str] = mapped_column(String(100))
     """Deliveries with the same key go one after the other (a CRM and its caller); empty: in any order."""
@@ -123,12 +123,12 @@ class IntegrationProblem(Base):
     since: Mapped[datetime]
 
 
-class DestinationHealth(Base):
-    """How a destination fares, for all workers together: after failures in a row its deliveries wait."""
+class ReceiverHealth(Base):
+    """How a receiver fares, for all workers together: after failures in a row its deliveries wait."""
 
     __tablename__ = "destination_health"
 
-    destination: Mapped[str] = mapped_column(String(80), primary_key=True)
+    receiver: Mapped[str] = mapped_column("destination", String(80), primary_key=True)
     failures: Mapped[int] = mapped_column(default=0)
     failing_since: Mapped[datetime | None]
     open_until: Mapped[datetime | None]
@@ -143,7 +143,7 @@ class Lead(Base):
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     project_id: Mapped[int] = mapped_column(ForeignKey("project.id"), index=True)
-    destination: Mapped[str] = mapped_column(String(80))
+    receiver: Mapped[str] = mapped_column("destination", String(80))
     caller: Mapped[str] = mapped_column(String(16))
     external_key: Mapped[str] = mapped_column(String(100))
     external_id: Mapped[str] = mapped_column(String(100))

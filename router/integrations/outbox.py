@@ -161,18 +161,18 @@ def replay(session: Session, project_id: int, delivery_id: int, now: datetime) -
     if delivery is not None and delivery.state in REPLAYABLE:
         _again(session, [delivery.id], now)
         session.refresh(delivery)
-        try_at_once(session, delivery.destination)
+        try_at_once(session, delivery.receiver)
     return delivery
 
 
-def replay_dead(session: Session, project_id: int, destination: str, now: datetime, limit: int = 500) -> int:
-    """Sends the dead deliveries of a destination again, oldest first, at most `limit`; returns how many."""
+def replay_dead(session: Session, project_id: int, receiver: str, now: datetime, limit: int = 500) -> int:
+    """Sends the dead deliveries of a receiver again, oldest first, at most `limit`; returns how many."""
     dead = select(Delivery.id).where(
-        Delivery.project_id == project_id, Delivery.destination == destination, Delivery.state == "dead"
+        Delivery.project_id == project_id, Delivery.receiver == receiver, Delivery.state == "dead"
     )
     ids = list(session.scalars(dead.order_by(Delivery.id).limit(limit)))
     _again(session, ids, now)
-    try_at_once(session, destination)
+    try_at_once(session, receiver)
     return len(ids)
 
 
@@ -230,7 +230,7 @@ def delivery_document(delivery: Delivery, integration: Integration, call_sid: st
         "message": delivery.message_id,
         "call": delivery.call_id,
         "call_sid": call_sid,
-        "destination": delivery.destination,
+        "destination": delivery.receiver,
         "created_at": iso(delivery.created_at),
         "next_at": iso(delivery.next_at) if waiting else None,
         "reference": delivery.reference,

@@ -25,7 +25,7 @@ class Problem:
     """One that is open, as the page of deliveries shows it."""
 
     scenario: str
-    destination: str
+    receiver: str
     why: str
     since: datetime
 
@@ -49,7 +49,7 @@ def note_missing(session: Session, delivery: Delivery, missing: Sequence[Mapping
         if session.execute(fresh.values(**values, why=why, since=now).returning(IntegrationProblem.id)).first():
             project = session.get_one(Project, integration.project_id)
             scenario = session.get_one(Scenario, integration.scenario_id)
-            letter = missing_letter(scenario.title, place_of(integration.destination), what, why)
+            letter = missing_letter(scenario.title, place_of(integration.receiver), what, why)
             about = hashlib.blake2b(f"{what}:{name}".encode(), digest_size=12).hexdigest()
             key = f"missing:{integration.id}:{about}:{now.isoformat()}"
             write_mail(session, project, key, letter.subject, letter.body, now)
@@ -66,7 +66,7 @@ def open_problems(session: Session, project_id: int) -> list[Problem]:
         .order_by(IntegrationProblem.since, IntegrationProblem.id)
     )
     return [
-        Problem(scenario.title, integration.destination, row.why, row.since)
+        Problem(scenario.title, integration.receiver, row.why, row.since)
         for row, integration, scenario in session.execute(rows)
         if row.name in _named(integration, scenario, row.what)
     ]

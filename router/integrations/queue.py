@@ -1,6 +1,6 @@
-"""Which deliveries are sent now, and how an attempt ended (R11): the queue of deliveries, and the circuit breaker of each destination.
+"""Which deliveries are sent now, and how an attempt ended (R11): the queue of deliveries, and the circuit breaker of each receiver.
 
-Workers share the circuit breaker through the database. After some failures in a row a destination is left alone for a growing pause.
+Workers share the circuit breaker through the database. After some failures in a row a receiver is left alone for a growing pause.
 """
 
 import secrets
@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Row, delete, exists, literal_column, selec
 from sqlalchemy.orm import Session, aliased
 
 from router.db import insert_new, wait_for_turn
-from router.integrations.models import Delivery, DeliveryAttempt, DestinationHealth, Integration, Lead
+from router.integrations.models import Delivery, DeliveryAttempt, Integration, Lead, ReceiverHealth
 from router.integrations.problems import note_missing
 from router.jobs import Claim, Jobs, backoff, requested_pause
 from router.lib.phones import spellings_of_line
@@ -39,17 +39,17 @@ def next_attempt(attempts: int, now: datetime, chance: float, retry_after: float
 
 FAILURES_TO_OPEN = 5
 FIRST_PAUSE = timedelta(seconds=60)
-"""How long a destination is left alone after the fifth failure in a row; doubled with each later one."""
+"""How long a receiver is left alone after the fifth failure in a row; doubled with each later one."""
 LONGEST_PAUSE = timedelta(minutes=30)
 
 
-def note_success(session: Session, destination: str) -> None:
-    session.execute(delete(DestinationHealth).where(DestinationHealth.destination == destination))
+def note_success(session: Session, receiver: str) -> None:
+    session.execute(delete(ReceiverHealth).where(ReceiverHealth.receiver == receiver))
 
 
-def note_failure(session: Session, destination: str, error: str, now: datetime) -> None:
+def note_failure(session: Session, receiver: str, error: str, now: datetime) -> None:
     """One more retryable failure in a row."""
-    health = _locked(session, destination, now)
+    health = _locked(session, receiver, now)
     health.failures += 1
     health.failing_since = health.failing_since or now
     health.last_error = error
@@ -57,31 +57,29 @@ def note_failure(session: Session, destination: str, error: str, now: datetime) 
         health.open_until = now + backoff(health.failures - FAILURES_TO_OPEN + 1, FIRST_PAUSE, LONGEST_PAUSE)
 
 
-def leave_alone(session: Session, destination: str, error: str, now: datetime, until: datetime) -> None:
-    """The destination itself asked for a pause, or refuses our account: nothing is tried before `until`."""
-    health = _locked(session, destination, now)
+def leave_alone(session: Session, receiver: str, error: str, now: datetime, until: datetime) -> None:
+    """The receiver itself asked for a pause, or refuses our account: nothing is tried before `until`."""
+    health = _locked(session, receiver, now)
     health.failing_since = health.failing_since or now
     health.last_error = error
     health.open_until = max(until, health.open_until or until)
 
 
-def try_at_once(session: Session, destination: str) -> None:
+def try_at_once(session: Session, receiver: str) -> None:
     """An admin changed something or asks for it: the pause is over, what was learnt about failures is not."""
-    session.execute(
-        update(DestinationHealth).where(DestinationHealth.destination == destination).values(open_until=None)
-    )
+    session.execute(update(ReceiverHealth).where(ReceiverHealth.receiver == receiver).values(open_until=None))
 
 
-def _locked(session: Session, destination: str, now: datetime) -> DestinationHealth:
-    fresh = insert_new(session, DestinationHealth, unique=["destination"])
-    session.execute(fresh.values(destination=destination, failures=0, last_error="", failing_since=now))
-    return session.get_one(DestinationHealth, destination, with_for_update=True, populate_existing=True)
+def _locked(session: Session, receiver: str, now: datetime) -> ReceiverHealth:
+    fresh = insert_new(session, ReceiverHealth, unique=["destination"])
+    session.execute(fresh.values(receiver=receiver, failures=0, last_error="", failing_since=now))
+    return session.get_one(ReceiverHealth, receiver, with_for_update=True, populate_existing=True)
 
 
 LEASE = timedelta(seconds=60)
 """Longer than any attempt may last (20 s), so that nobody takes over what is still being sent."""
 AT_ONCE = 2
-"""Deliveries under way to one destination; 1 while it fails."""
+"""Deliveries under way to one receiver; 1 while it fails."""
 ACCOUNT_PAUSE = timedelta(minutes=30)
 REASON_LENGTH = 200
 MESSAGE_LENGTH = 2000
@@ -106,7 +104,7 @@ class DeliveryClaim(Claim[Delivery]):
     """A delivery lent to one worker for one attempt."""
 
     failing: bool
-    """The destination failed the last time."""
+    """The receiver failed the last time."""
 
 
 @dataclass(frozen=True)
@@ -123,19 +121,19 @@ class Outcome:
 
 
 def claim(session: Session, now: datetime, room: int, room_failing: int) -> list[DeliveryClaim]:
-    """Claims at most one due delivery of each integration; destinations that are busy or left alone are passed over.
+    """Claims at most one due delivery of each integration; receivers that are busy or left alone are passed over.
 
-    `room` limits how many, `room_failing` how many of them may go to destinations that failed the last time.
+    `room` limits how many, `room_failing` how many of them may go to receivers that failed the last time.
     Workers claim one after the other: each has to count what the others have under way.
     """
     wait_for_turn(session, CLAIMS, 0)
     _take_back(session, now)
-    under_way = select(Integration.destination).join(Delivery, Delivery.integration_id == Integration.id)
+    under_way = select(Integration.receiver).join(Delivery, Delivery.integration_id == Integration.id)
     busy = Counter(session.scalars(under_way.where(Delivery.state == LEASED)))
     claims: list[DeliveryClaim] = []
     for due in _due(session, now):
         failing = bool(due.failing)
-        if len(claims) >= room or busy[due.destination] >= (1 if failing else AT_ONCE):
+        if len(claims) >= room or busy[due.receiver] >= (1 if failing else AT_ONCE):
             continue
         if failing and room_failing <= sum(claim.failing for claim in claims):
             continue
@@ -146,12 +144,12 @@ def claim(session: Session, now: datetime, room: int, room_failing: int) -> list
             state="leased",
             lease_owner=secrets.token_hex(16),
             attempts=Delivery.attempts + 1,
-            destination=due.destination,
+            receiver=due.receiver,
             changed=False,
         )
         if lent is not None:
             claims.append(DeliveryClaim(lent.id, lent.job, lent.fence, failing))
-            busy[due.destination] += 1
+            busy[due.receiver] += 1
     return claims
 
 
@@ -178,7 +176,7 @@ def _take_back(session: Session, now: datetime) -> None:
 
 
 def _due(session: Session, now: datetime) -> list[Row[Any]]:
-    """The next due delivery of each integration whose destination is not left alone, the longest waiting first."""
+    """The next due delivery of each integration whose receiver is not left alone, the longest waiting first."""
     earlier = aliased(Delivery)
     waits = exists().where(
         earlier.order_key == Delivery.order_key,
@@ -198,11 +196,11 @@ def _due(session: Session, now: datetime) -> list[Row[Any]]:
     candidates = (
         select(
             first.label("id"),
-            Integration.destination,
-            DestinationHealth.destination.is_not(None).label("failing"),
+            Integration.receiver,
+            ReceiverHealth.receiver.is_not(None).label("failing"),
         )
-        .outerjoin(DestinationHealth, DestinationHealth.destination == Integration.destination)
-        .where(DestinationHealth.open_until.is_(None) | (DestinationHealth.open_until <= now))
+        .outerjoin(ReceiverHealth, ReceiverHealth.receiver == Integration.receiver)
+        .where(ReceiverHealth.open_until.is_(None) | (ReceiverHealth.open_until <= now))
         .subquery()
     )
     statement = select(candidates).join(Delivery, Delivery.id == candidates.c.id)
@@ -230,13 +228,13 @@ def _keep_lead(session: Session, delivery: Delivery, external_id: str, now: date
     caller = session.scalar(select(Call.caller).where(Call.id == delivery.call_id))
     if caller is None:
         return
-    of_line = (Lead.destination == delivery.destination, Lead.caller.in_(spellings_of_line(caller)))
+    of_line = (Lead.receiver == delivery.receiver, Lead.caller.in_(spellings_of_line(caller)))
     if session.scalar(select(Lead.id).where(*of_line).limit(1)) is None:
         fresh = insert_new(session, Lead, unique=["destination", "caller"])
         session.execute(
             fresh.values(
                 project_id=delivery.project_id,
-                destination=delivery.destination,
+                receiver=delivery.receiver,
                 caller=caller,
                 external_key=delivery.message_id,
                 external_id=external_id,
@@ -268,7 +266,7 @@ def finish(session: Session, claim: DeliveryClaim, outcome: Outcome, now: dateti
             message=outcome.message[:MESSAGE_LENGTH],
         )
     )
-    _judge_destination(session, claim, outcome, now)
+    _judge_receiver(session, claim, outcome, now)
     return True
 
 
@@ -299,16 +297,16 @@ def _settle(delivery: Delivery, outcome: Outcome, now: datetime, chance: float) 
     return outcome.kind
 
 
-def _judge_destination(session: Session, claim: DeliveryClaim, outcome: Outcome, now: datetime) -> None:
-    destination = claim.job.destination
+def _judge_receiver(session: Session, claim: DeliveryClaim, outcome: Outcome, now: datetime) -> None:
+    receiver = claim.job.receiver
     if outcome.kind == "done":
         if claim.failing:
-            note_success(session, destination)
+            note_success(session, receiver)
     elif outcome.refused_account:
-        leave_alone(session, destination, outcome.message, now, now + ACCOUNT_PAUSE)
+        leave_alone(session, receiver, outcome.message, now, now + ACCOUNT_PAUSE)
     elif outcome.kind == "retry" and outcome.retry_after and outcome.status == 429:
         leave_alone(
-            session, destination, outcome.message, now, now + requested_pause(outcome.retry_after, LONGEST_REQUESTED)
+            session, receiver, outcome.message, now, now + requested_pause(outcome.retry_after, LONGEST_REQUESTED)
         )
     elif outcome.kind == "retry":
-        note_failure(session, destination, outcome.message, now)
+        note_failure(session, receiver, outcome.message, now)

@@ -111,7 +111,7 @@ class IntegrationsPart:
         if secret is None and vendor.make_secret is None:
             if stored is None or not stored.sealed:
                 raise Problem(422, "This is required.", f"{where}.{vendor.sealed}")
-            if stored.destination != receiver:
+            if stored.receiver != receiver:
                 raise Problem(
                     422,
                     "The address changed: type the secret again, so that it goes only where you mean.",
@@ -133,9 +133,9 @@ class IntegrationsPart:
             secret = draft.secret
             if secret is None and not row.sealed and draft.vendor.make_secret is not None:
                 secret = shown_once[f"{NAME}.{slot}.{draft.vendor.sealed}"] = draft.vendor.make_secret()
-            before = (row.kind, row.destination, row.config, row.removed_at)
+            before = (row.kind, row.receiver, row.config, row.removed_at)
             after = (draft.vendor.kind, draft.receiver, draft.config, None)
-            row.kind, row.destination, row.config, row.removed_at = after
+            row.kind, row.receiver, row.config, row.removed_at = after
             if secret is not None:
                 row.sealed = self.server.keys.seal(secret)
             if row.id is None:
@@ -144,7 +144,7 @@ class IntegrationsPart:
             elif secret is not None or before != after:  # what waited for a mended integration is tried at once
                 waiting = update(Delivery).where(Delivery.integration_id == row.id, Delivery.state == "pending")
                 session.execute(waiting.values(next_at=now).execution_options(synchronize_session=False))
-                try_at_once(session, row.destination)
+                try_at_once(session, row.receiver)
         session.flush()
         return shown_once
 
@@ -168,7 +168,7 @@ class IntegrationsPart:
                     scenario_id=copy_id,
                     slot=slot,
                     kind=row.kind,
-                    destination=row.destination,
+                    receiver=row.receiver,
                     config=row.config,
                     sealed=row.sealed,
                     created_at=now,

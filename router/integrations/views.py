@@ -67,12 +67,12 @@ def replay_one(delivery_id: int) -> AnyResponse:
 
 @deliveries.post("/replay")
 def replay_all() -> AnyResponse:
-    """All dead ones of `destination`."""
-    server, project, destination = current_server(), current_project(), request.form.get("destination", "")
+    """All dead ones of one receiver, which the form calls `destination`."""
+    server, project, receiver = current_server(), current_project(), request.form.get("destination", "")
     now = server.now()
     with server.database.writing() as session:
-        count = replay_dead(session, project.id, destination, now)
-        audit.record(session, current_actor(), now, "deliveries replayed", destination, project.id, count=count)
+        count = replay_dead(session, project.id, receiver, now)
+        audit.record(session, current_actor(), now, "deliveries replayed", receiver, project.id, count=count)
     flash(f"{format_count(count, 'delivery', 'deliveries')} will be sent again.")
     return redirect(url_for("deliveries.table"))
 

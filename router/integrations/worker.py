@@ -68,7 +68,7 @@ def build(
         placeholders=placeholder_values(call, visit, project),
         visit_last_sign=visit.last_sign_at if visit else None,
         reference=delivery.reference,
-        known_lead=_known_lead(session, integration.destination, call.caller),
+        known_lead=_known_lead(session, integration.receiver, call.caller),
         deadline=deadline,
         remember=remember,
         country=project.country,
@@ -76,13 +76,11 @@ def build(
     )
 
 
-def _known_lead(session: Session, destination: str, caller: str | None) -> str | None:
+def _known_lead(session: Session, receiver: str, caller: str | None) -> str | None:
     if caller is None:
         return None
     of_line = Lead.caller.in_(spellings_of_line(caller))
-    return session.scalar(
-        select(Lead.external_id).where(Lead.destination == destination, of_line).order_by(Lead.id).limit(1)
-    )
+    return session.scalar(select(Lead.external_id).where(Lead.receiver == receiver, of_line).order_by(Lead.id).limit(1))
 
 
 THREADS = 24
@@ -116,7 +114,7 @@ class DeliveryWorker:
         self.chance = chance
         self._wake = threading.Event()
         self._under_way: dict[Future[None], bool] = {}
-        """Each with whether its destination failed the last time."""
+        """Each with whether its receiver failed the last time."""
 
     def run_once(self, now: datetime) -> int:
         """Sends everything that is due at `now`; returns how many attempts were made.
@@ -156,7 +154,7 @@ class DeliveryWorker:
             return 0
 
     def _begin(self, pool: ThreadPoolExecutor, clock: Callable[[], datetime]) -> int:
-        """Claims what there is room for and hands it to the pool; at most half of the threads wait for failing destinations."""
+        """Claims what there is room for and hands it to the pool; at most half of the threads wait for failing receivers."""
         room = self.threads - len(self._under_way)
         room_failing = self.threads // 2 - sum(self._under_way.values())
         now = clock()

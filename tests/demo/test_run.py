@@ -127,7 +127,7 @@ def test_the_demos_integrations_are_named_as_a_form_would_name_them(first: Demo)
     assert places is not None
     database = Database(first.settings.database, pool_size=1)
     with database.reading() as session:
-        named = {one.slot: one.destination for one in session.scalars(select(Integration).order_by(Integration.id))}
+        named = {one.slot: one.receiver for one in session.scalars(select(Integration).order_by(Integration.id))}
     database.dispose()
     here = f"127.0.0.1:{places.port}"
     assert named["crm"] == f"odoo:1:{here}/alder"

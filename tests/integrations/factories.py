@@ -53,13 +53,13 @@ def make_scenario(session: Session, project: Project, **more: Any) -> Scenario:
 def make_integration(
     session: Session, scenario: Scenario, keys: KeyRing, slot: str, kind: str, secret: str, **config: Any
 ) -> Integration:
-    destination = str(config.pop("destination", f"{kind}:{config.get('url', slot)}"))[:80]
+    receiver = str(config.pop("receiver", f"{kind}:{config.get('url', slot)}"))[:80]
     integration = Integration(
         project_id=scenario.project_id,
         scenario_id=scenario.id,
         slot=slot,
         kind=kind,
-        destination=destination,
+        receiver=receiver,
         config=config,
         sealed=keys.seal(secret),
         created_at=NOW,

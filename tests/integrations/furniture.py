@@ -17,7 +17,7 @@ def a_dead_delivery(session: Session, cast: Cast) -> dict[str, Any]:
         scenario_id=scenario.id,
         slot="webhook_end",
         kind="webhook",
-        destination="webhook:1:hooks.example.com",
+        receiver="webhook:1:hooks.example.com",
         config={"url": "https://hooks.example.com/calls"},
         created_at=NOW,
     )
@@ -29,7 +29,7 @@ def a_dead_delivery(session: Session, cast: Cast) -> dict[str, Any]:
         integration_id=integration.id,
         call_id=make_call(session, scenario).id,
         event="call.ended",
-        destination=integration.destination,
+        receiver=integration.receiver,
         order_key="",
         state="dead",
         reason="The receiver answered 410.",

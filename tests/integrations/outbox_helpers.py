@@ -23,10 +23,10 @@ def ended_call(office: Office, **more: Any) -> int:
         return call.id
 
 
-def add(office: Office, slot: str, kind: str, destination: str = "one", scenario_id: int | None = None) -> int:
+def add(office: Office, slot: str, kind: str, receiver: str = "one", scenario_id: int | None = None) -> int:
     with office.database.writing() as session:
         scenario = session.get_one(Scenario, scenario_id or office.scenario_id)
-        return make_integration(session, scenario, office.server.keys, slot, kind, "", destination=destination).id
+        return make_integration(session, scenario, office.server.keys, slot, kind, "", receiver=receiver).id
 
 
 def deliveries(database: Database) -> list[Delivery]:

@@ -9,7 +9,7 @@ from sqlalchemy import event, select
 
 from router.accounts.models import AuditEntry
 from router.db import Database
-from router.integrations.models import Delivery, DeliveryAttempt, DestinationHealth, Integration, IntegrationProblem
+from router.integrations.models import Delivery, DeliveryAttempt, Integration, IntegrationProblem, ReceiverHealth
 from tests.integrations.factories import CALLER, NOW
 from tests.integrations.furniture import a_dead_delivery
 from tests.people import Cast, bearer, sign_in
@@ -52,7 +52,7 @@ def test_the_page_says_first_who_does_not_get_everything_since_when_and_why(
     assert "Everything is delivered." in page(client)
     with database.writing() as session:
         values: dict[str, Any] = {"failures": 5, "failing_since": NOW, "open_until": NOW, "last_error": "No route."}
-        session.add(DestinationHealth(destination="webhook:1:hooks.example.com", **values))
+        session.add(ReceiverHealth(receiver="webhook:1:hooks.example.com", **values))
     assert "No route." in page(client)
 
 
@@ -224,5 +224,5 @@ def test_a_receiver_that_takes_messages_again_is_not_said_to_fail(
     assert "It does not fail now." in html
     with database.writing() as session:
         values: dict[str, Any] = {"failures": 1, "failing_since": NOW, "last_error": "No route."}
-        session.add(DestinationHealth(destination="webhook:1:hooks.example.com", **values))
+        session.add(ReceiverHealth(receiver="webhook:1:hooks.example.com", **values))
     assert "fails since" in page(client)

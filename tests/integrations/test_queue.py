@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from sqlalchemy import func, select
 
-from router.integrations.models import DeliveryAttempt, DestinationHealth, Lead
+from router.integrations.models import DeliveryAttempt, Lead, ReceiverHealth
 from router.integrations.outbox import replay
 from router.integrations.queue import LEASE, PAUSES, Outcome, anything_due, remember
 from tests.integrations.conftest import Office
@@ -30,7 +30,7 @@ def test_a_delivery_that_fails_is_tried_on_schedule_and_then_dead(office: Office
         (row,) = deliveries(office.database)
         pauses.append(row.next_at - now)
         with office.database.reading() as session:
-            opened = session.scalars(select(DestinationHealth.open_until)).one()
+            opened = session.scalars(select(ReceiverHealth.open_until)).one()
         now = max(row.next_at, opened or row.next_at)
     assert row.state == "dead"
     assert row.reason == "The receiver answered 500."
@@ -83,16 +83,16 @@ def test_an_attempt_that_kills_every_worker_ends_as_dead(office: Office) -> None
 
 
 def test_no_more_than_two_go_to_one_destination_and_others_are_not_kept_waiting(office: Office) -> None:
-    add(office, "webhook_end", "webhook", destination="slow")
-    add(office, "ga4", "ga4", destination="quick")
+    add(office, "webhook_end", "webhook", receiver="slow")
+    add(office, "ga4", "ga4", receiver="quick")
     for _ in range(4):
         ended_call(office)
-    taken = [one.job.destination for _ in range(6) for one in claims(office.database)]
+    taken = [one.job.receiver for _ in range(6) for one in claims(office.database)]
     assert sorted(taken) == ["quick", "quick", "slow", "slow"]
 
 
 def test_a_failing_destination_gets_one_at_a_time_and_few_threads(office: Office) -> None:
-    add(office, "webhook_end", "webhook", destination="slow")
+    add(office, "webhook_end", "webhook", receiver="slow")
     for _ in range(3):
         ended_call(office)
     (one,) = claims(office.database)
@@ -116,7 +116,7 @@ def test_after_five_failures_in_a_row_a_destination_is_left_alone_for_a_minute(o
     assert claims(office.database, NOW + timedelta(seconds=60)) == []
     end(office.database, half_open, DONE)
     with office.database.reading() as session:
-        assert session.scalars(select(DestinationHealth)).all() == []
+        assert session.scalars(select(ReceiverHealth)).all() == []
 
 
 def test_a_refused_account_costs_no_attempt_and_waits(office: Office) -> None:
@@ -139,7 +139,7 @@ def test_retry_after_is_honoured_without_counting_as_failure(office: Office) -> 
     assert claims(office.database, NOW + timedelta(seconds=89)) == []
     assert len(claims(office.database, NOW + timedelta(seconds=90))) == 1
     with office.database.reading() as session:
-        assert session.scalars(select(DestinationHealth.failures)).one() == 0
+        assert session.scalars(select(ReceiverHealth.failures)).one() == 0
 
 
 def test_a_crm_hears_of_one_callers_calls_one_after_the_other(office: Office) -> None:

@@ -71,7 +71,7 @@ def test_a_new_vendor_is_everywhere_by_one_line(
         scenario = session.scalars(select(Scenario).where(Scenario.title == "Site")).one()
         integration = session.scalars(select(Integration)).one()
         assert (integration.slot, integration.kind) == ("crm", "example")
-        assert integration.destination == f"example:{cast.project.id}:{place}/calls"
+        assert integration.receiver == f"example:{cast.project.id}:{place}/calls"
         assert server.keys.unseal(integration.sealed) == "t0ken"
         scenario.enabled = True
         call = make_call(session, scenario)
@@ -84,7 +84,7 @@ def test_a_new_vendor_is_everywhere_by_one_line(
     assert (request.path, request.headers["authorization"]) == ("/calls", "Bearer t0ken")
     assert request.json == {"caller": CALLER, "urgent": True, "for": ["anna", "bob"]}
     with database.reading() as session:
-        assert session.scalars(select(Delivery.order_key)).one() == f"{integration.destination}|{CALLER}"
+        assert session.scalars(select(Delivery.order_key)).one() == f"{integration.receiver}|{CALLER}"
         assert session.scalars(select(Lead.external_id)).one() == "77"
 
     shown = alice.get("/deliveries").text

@@ -17,7 +17,7 @@ from sqlalchemy import delete, select
 
 from router.accounts.models import Project
 from router.integrations.base import Message
-from router.integrations.models import Delivery, DeliveryAttempt, DestinationHealth, Integration
+from router.integrations.models import Delivery, DeliveryAttempt, Integration, ReceiverHealth
 from router.integrations.outbox import connect_receivers, fan_out, replay
 from router.integrations.queue import LEASE, PAUSES, DeliveryClaim, Outcome, claim, finish, next_attempt
 from router.integrations.worker import DeliveryWorker
@@ -95,7 +95,7 @@ def test_a_hanging_receiver_delays_nobody_else(office: Office, webhook: Integrat
     runner.start()
     try:
         wait_until(lambda: len(quick) == 5)
-        assert inbox.most_under_way <= 4  # two for each destination
+        assert inbox.most_under_way <= 4  # two for each receiver
     finally:
         released.set()
         stop.set()
@@ -190,7 +190,7 @@ def test_a_worker_killed_between_claim_and_send_loses_nothing(
     assert states(office) == {"leased": 2, "pending": 1}
     worker = office.worker()
     worker.run_once(later + LEASE - timedelta(seconds=1))
-    assert inbox.requests == []  # two leases fill the destination until they end
+    assert inbox.requests == []  # two leases fill the receiver until they end
     worker.run_once(later + LEASE)
     assert states(office) == {"done": 3}
     ids = Counter(request.headers["webhook-id"] for request in inbox.requests)
@@ -227,7 +227,7 @@ STEPS = st.lists(
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
 def test_nothing_is_ever_sent_by_two_at_once_or_lost(office: Office, steps: list[tuple[str, int]]) -> None:
-    """Whatever workers do, and die of: at most one valid lease for each delivery, two for a destination, and all end as done."""
+    """Whatever workers do, and die of: at most one valid lease for each delivery, two for a receiver, and all end as done."""
     _start_anew(office)
     now = NOW
     held: list[DeliveryClaim] = []
@@ -259,11 +259,11 @@ def test_nothing_is_ever_sent_by_two_at_once_or_lost(office: Office, steps: list
 
 def _start_anew(office: Office) -> None:
     with office.database.writing() as session:
-        for table in (DeliveryAttempt, Delivery, DestinationHealth, Integration, Call):
+        for table in (DeliveryAttempt, Delivery, ReceiverHealth, Integration, Call):
             session.execute(delete(table))
         scenario = session.get_one(Scenario, office.scenario_id)
-        make_integration(session, scenario, office.server.keys, "crm", "odoo", "", destination="crm")
-        make_integration(session, scenario, office.server.keys, "webhook_end", "webhook", "", destination="hook")
+        make_integration(session, scenario, office.server.keys, "crm", "odoo", "", receiver="crm")
+        make_integration(session, scenario, office.server.keys, "webhook_end", "webhook", "", receiver="hook")
         for _ in range(2):
             fan_out(session, facts(make_call(session, scenario)), "call.ended", NOW)
 

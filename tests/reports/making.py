@@ -10,7 +10,7 @@ from router.accounts.models import Project
 from router.attribution.decide.decision import shares_by_source
 from router.attribution.models import Lease, Tap, Visit, VisitSpan
 from router.attribution.tracking.sources import named_source
-from router.integrations.models import Delivery, DestinationHealth, Integration
+from router.integrations.models import Delivery, Integration, ReceiverHealth
 from router.scenarios.models import Scenario, TrackingNumber
 from router.scenarios.numbers.inventory import add_numbers
 from router.scenarios.service import create_scenario
@@ -154,7 +154,7 @@ def make_delivery(session: Session, call: Call, integration: Integration, at: da
         project_id=call.project_id,
         integration_id=integration.id,
         call_id=call.id,
-        destination=integration.destination,
+        receiver=integration.receiver,
         created_at=at,
         event_at=at,
         next_at=at,
@@ -171,7 +171,7 @@ def make_integration(session: Session, scenario: Scenario, slot: str, kind: str,
         scenario_id=scenario.id,
         slot=slot,
         kind=kind,
-        destination=f"{kind}:{scenario.id}:{slot}",
+        receiver=f"{kind}:{scenario.id}:{slot}",
         config={},
         created_at=at,
     )
@@ -312,8 +312,8 @@ def _deliveries(session: Session, spring: Scenario, call: Call, now: datetime) -
     make_delivery(session, call, ga4, now, state="skipped", reason="The visit has no GA client id.", done_at=None)
     make_delivery(session, call, crm, now, state="dead", reason="The CRM refused the key.", attempts=10, done_at=None)
     session.add(
-        DestinationHealth(
-            destination=crm.destination,
+        ReceiverHealth(
+            receiver=crm.receiver,
             failures=10,
             failing_since=now - timedelta(hours=5),
             last_error="The CRM refused the key.",

@@ -40,7 +40,7 @@ def project(server: Server, database: Database) -> Project:
     with database.writing() as session:
         project = make_project(session)
         scenario = make_scenario(session, project, [NUMBER, SECOND])
-        told = {"slot": "webhook_end", "kind": "webhook", "destination": "webhook:1", "config": {}}
+        told = {"slot": "webhook_end", "kind": "webhook", "receiver": "webhook:1", "config": {}}
         session.add(Integration(project_id=project.id, scenario_id=scenario.id, created_at=NOON, **told))
         return project
 

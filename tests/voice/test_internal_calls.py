@@ -48,7 +48,7 @@ def shop(server: Server, clock: Any) -> Server:
         make_scenario(session, project, [OFF], title="Winter", enabled=False)
         make_number(session, project, FREE)
         for slot, kind in (("webhook_start", "webhook"), ("webhook_end", "webhook"), ("ga4", "ga4"), ("crm", "odoo")):
-            told = {"slot": slot, "kind": kind, "destination": f"{kind}:{slot}", "config": {}, "created_at": NOON}
+            told = {"slot": slot, "kind": kind, "receiver": f"{kind}:{slot}", "config": {}, "created_at": NOON}
             session.add(Integration(project_id=project.id, scenario_id=main.id, **told))
         session.flush()
         follow_numbers(session, list(session.scalars(select(TrackingNumber.id))))

@@ -87,8 +87,8 @@ def test_a_hanging_receiver_delays_nobody_else(office: Office, webhook: Integrat
             session, other, office.server.keys, "webhook_end", "webhook", WEBHOOK_SECRET, url=inbox.url + "/quick"
         )
         other_id = other.id
-    office.numbers_called = 12
-    office.numbers_called = 5, other_id
+    add_calls(office, 12)
+    add_calls(office, 5, other_id)
     stop = threading.Event()
     worker = office.worker()
     runner = threading.Thread(target=worker.run, args=(stop,))
@@ -118,7 +118,7 @@ def test_a_worker_that_is_told_to_stop_finishes_what_is_under_way(
         return 200, {}, b""
 
     inbox.answer = slow
-    office.numbers_called = 1
+    add_calls(office, 1)
     stop = threading.Event()
     runner = threading.Thread(target=office.worker().run, args=(stop,))
     runner.start()
@@ -133,7 +133,7 @@ def test_a_poisonous_row_is_moved_on_before_its_exception_goes_up(office: Office
         def deliver(self, message: Message) -> dict[str, Any]:
             raise ZeroDivisionError("a bug of ours")
 
-    office.numbers_called = 1
+    add_calls(office, 1)
     worker = DeliveryWorker(office.server, senders={"webhook": Broken()}, threads=2)
     with pytest.raises(ZeroDivisionError):
         worker.run_once(NOW + timedelta(days=3650))
@@ -145,7 +145,7 @@ def test_a_poisonous_row_is_moved_on_before_its_exception_goes_up(office: Office
 
 
 def test_several_workers_send_each_message_once(office: Office, webhook: Integration, inbox: Receiver) -> None:
-    office.numbers_called = 20
+    add_calls(office, 20)
     stop = threading.Event()
     runners = [threading.Thread(target=office.worker().run, args=(stop,)) for _ in range(3)]
     for runner in runners:
@@ -180,7 +180,7 @@ time.sleep(60)
 def test_a_worker_killed_between_claim_and_send_loses_nothing(
     office: Office, webhook: Integration, inbox: Receiver
 ) -> None:
-    office.numbers_called = 3
+    add_calls(office, 3)
     later = office.server.now() + timedelta(seconds=1)
     command = [sys.executable, "-c", KILLED, office.database.url, later.isoformat()]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

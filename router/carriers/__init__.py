@@ -4,11 +4,9 @@ import threading
 from ipaddress import ip_network
 
 from router.carriers.base import Carrier, NumberShop
-from router.carriers.twilio.rest import TwilioShop
 from router.carriers.twilio.webhooks import Twilio
 from router.config import Settings, SettingsError
 from router.lib.crypto import kept_secret
-from router.lib.http_client import Outgoing
 from router.server import Server
 
 TWILIO_API = "https://api.twilio.com"
@@ -29,14 +27,11 @@ def carrier_of(server: Server) -> Carrier:
         SettingsError: Twilio without its auth token.
     """
     if server.carrier is None:
-        server.carrier = _chosen(server.settings)
+        settings = server.settings
+        if settings.carrier == "twilio" and not settings.twilio_auth_token.strip(", "):
+            raise SettingsError("TWILIO_AUTH_TOKEN: is required with ROUTER_CARRIER=twilio")
+        server.carrier = Twilio(settings.base_url, carrier_tokens(settings), settings.carrier)
     return server.carrier
-
-
-def _chosen(settings: Settings) -> Carrier:
-    if settings.carrier == "twilio" and not settings.twilio_auth_token.strip(", "):
-        raise SettingsError("TWILIO_AUTH_TOKEN: is required with ROUTER_CARRIER=twilio")
-    return Twilio(settings.base_url, carrier_tokens(settings), settings.carrier)
 
 
 def carrier_tokens(settings: Settings) -> list[str]:
@@ -56,19 +51,29 @@ def shop_of(server: Server) -> NumberShop:
     """
     with _making:
         if server.shop is None:
-            server.shop = _shop(server.settings)
+            server.shop = _make_shop(server.settings)
         return server.shop
 
 
-def _shop(settings: Settings) -> NumberShop:
+def _make_shop(settings: Settings) -> NumberShop:
+    from router.carriers.twilio.rest import TwilioShop  # brings an HTTP client, which most web processes never need
+    from router.lib.http_client import Outgoing
+
     token = carrier_tokens(settings)[0]
     if settings.carrier == "twilio":
         if not settings.twilio_account_sid:
             raise SettingsError("TWILIO_ACCOUNT_SID: is required to buy numbers with ROUTER_CARRIER=twilio")
         http = Outgoing(settings.allow_private, total_seconds=SHOP_SECONDS, answer_limit=LARGEST_ANSWER)
         return TwilioShop(http, TWILIO_API, TWILIO_PRICING, settings.twilio_account_sid, token, settings.base_url)
-    account = simulated_account(settings)
-    url = settings.simulator_url or _simulator(settings, account, token)
+    account, url = simulated_account(settings), settings.simulator_url
+    if not url:
+        from router.carriers.simulator.account import Account
+        from router.carriers.simulator.rest import Rest
+        from router.carriers.simulator.rest_server import RestServer
+
+        simulator = RestServer(Rest(Account(settings.data_dir / SIMULATOR_FILE), account, token))
+        simulator.start()
+        url = simulator.url
     http = Outgoing(ANYWHERE, total_seconds=SHOP_SECONDS, answer_limit=LARGEST_ANSWER)
     return TwilioShop(http, url, url, account, token, settings.base_url)
 
@@ -76,12 +81,3 @@ def _shop(settings: Settings) -> NumberShop:
 def simulated_account(settings: Settings) -> str:
     """The account's id at the simulated carrier."""
     return settings.twilio_account_sid or SIMULATED_ACCOUNT
-
-
-def _simulator(settings: Settings, account: str, token: str) -> str:
-    """Starts the simulated carrier's REST side in this process, until it ends; its address."""
-    from router.carriers.simulator.rest_server import RestServer
-
-    simulator = RestServer(settings.data_dir / SIMULATOR_FILE, account, token)
-    simulator.start()
-    return simulator.url

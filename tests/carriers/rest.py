@@ -8,10 +8,9 @@ from pathlib import Path
 
 from router.carriers import ANYWHERE, LARGEST_ANSWER, SIMULATED_ACCOUNT
 from router.carriers.simulator.account import Account
-from router.carriers.simulator.rest_server import RestServer
-from router.carriers.simulator.rest_ways import RestWays
 from router.carriers.twilio.rest import TwilioShop
 from router.lib.http_client import Outgoing
+from tests.carriers.rest_faults import Faults, faulty_server
 from tests.waiting import PATIENCE_SECONDS, standing_still
 
 TOKEN = "simulated-token"
@@ -20,12 +19,12 @@ VOICE = "https://calls.example.net"
 
 @dataclass(frozen=True)
 class Carrier:
-    """`shop` is what the product uses; `account` is the carrier's own book, with the history of what was really done; `ways` says how
-    the next requests are misdone. `url`, `sid` and `token` are for other processes."""
+    """`shop` is what the product uses; `account` is the carrier's own book, with the history of what was really done; `faults` are those
+    of the next requests. `url`, `sid` and `token` are for other processes."""
 
     shop: TwilioShop
     account: Account
-    ways: RestWays
+    faults: Faults
     url: str
     sid: str = SIMULATED_ACCOUNT
     token: str = TOKEN
@@ -39,13 +38,8 @@ class Carrier:
 @contextmanager
 def running_carrier(folder: Path, token: str = TOKEN) -> Iterator[Carrier]:
     """Its book is `simulator.db` in the folder."""
-    server = RestServer(folder / "simulator.db", SIMULATED_ACCOUNT, token)
-    server.start()
-    try:
-        shop = make_shop(server.url, token=token)
-        yield Carrier(shop, server.account, server.ways, server.url, token=token)
-    finally:
-        server.close()
+    with faulty_server(folder / "simulator.db", SIMULATED_ACCOUNT, token) as (server, rest):
+        yield Carrier(make_shop(server.url, token=token), rest.account, rest.faults, server.url, token=token)
 
 
 def make_shop(

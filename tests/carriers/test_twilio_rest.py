@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from router.carriers.base import Gone, NotForUs, OutcomeUnknown, ShopError, TryLater
-from router.carriers.simulator.rest_ways import KINDS, Way
 from router.carriers.twilio.rest import TwilioShop
 from tests.carriers.rest import VOICE, Carrier, hasty_shop, make_shop, running_carrier
+from tests.carriers.rest_faults import ALL_KINDS, Fault
 from tests.waiting import eventually, ticking
 
 NUMBER = "+12015550001"
@@ -109,14 +109,14 @@ def test_r5_a_number_that_somebody_owns_is_not_offered(carrier: Carrier) -> None
 
 
 def test_r5_numbers_are_offered_without_a_price_when_the_carrier_does_not_tell_it(carrier: Carrier) -> None:
-    carrier.ways.queue("price", Way.broken(done=False))
+    carrier.faults.queue("price", Fault.broken(done=False))
     assert carrier.shop.search("US", limit=1)[0].price is None
 
 
 def test_r5_a_country_that_is_none_is_refused_before_anything_is_asked(carrier: Carrier) -> None:
     with pytest.raises(NotForUs):
         carrier.shop.search("../XX")
-    assert carrier.ways.asked == []
+    assert carrier.faults.asked == []
 
 
 def test_r5_there_are_many_countries(carrier: Carrier) -> None:
@@ -134,50 +134,50 @@ def buying(carrier: Carrier, shop: TwilioShop | None = None) -> object:
     return (shop or carrier.shop).buy(NUMBER, "ct:1")
 
 
-def shop_for(carrier: Carrier, way: Way) -> TwilioShop:
+def shop_for(carrier: Carrier, fault: Fault) -> TwilioShop:
     """One that gives up in time what never comes, and waits for all else as long as it takes."""
-    if way.what == "drip":
+    if fault.what == "drip":
         return make_shop(carrier.url, 10, clock=ticking())
-    return hasty_shop(carrier.url) if way.what == "late" else carrier.shop
+    return hasty_shop(carrier.url) if fault.what == "late" else carrier.shop
 
 
 @pytest.mark.parametrize(
-    ("way", "outcome", "bought"),
+    ("fault", "outcome", "bought"),
     [
-        (Way.late(LONG), OutcomeUnknown, 1),
-        (Way.late(LONG, done=False), OutcomeUnknown, 0),
-        (Way.dead(done=True), OutcomeUnknown, 1),
-        (Way.dead(done=False), OutcomeUnknown, 0),
-        (Way.broken(done=True), OutcomeUnknown, 1),
-        (Way.broken(done=False, status=503), OutcomeUnknown, 0),
-        (Way.html(done=True), OutcomeUnknown, 1),
-        (Way.html(done=False, status=404), OutcomeUnknown, 0),
-        (Way.html(done=False, status=302), OutcomeUnknown, 0),
-        (Way.cut(), OutcomeUnknown, 1),
-        (Way.drips(0.05), OutcomeUnknown, 1),
-        (Way.too_many("3"), TryLater, 0),
-        (Way.says_taken(), Gone, 1),
-        (Way.refuses(21421), NotForUs, 0),
-        (Way.refuses(21631), NotForUs, 0),
-        (Way.refuses(21649), NotForUs, 0),
-        (Way.refuses(20003, status=401), NotForUs, 0),
-        (Way.refuses(99999), NotForUs, 0),
+        (Fault.late(LONG), OutcomeUnknown, 1),
+        (Fault.late(LONG, done=False), OutcomeUnknown, 0),
+        (Fault.dead(done=True), OutcomeUnknown, 1),
+        (Fault.dead(done=False), OutcomeUnknown, 0),
+        (Fault.broken(done=True), OutcomeUnknown, 1),
+        (Fault.broken(done=False, status=503), OutcomeUnknown, 0),
+        (Fault.html(done=True), OutcomeUnknown, 1),
+        (Fault.html(done=False, status=404), OutcomeUnknown, 0),
+        (Fault.html(done=False, status=302), OutcomeUnknown, 0),
+        (Fault.cut(), OutcomeUnknown, 1),
+        (Fault.drips(0.05), OutcomeUnknown, 1),
+        (Fault.too_many("3"), TryLater, 0),
+        (Fault.says_taken(), Gone, 1),
+        (Fault.refuses(21421), NotForUs, 0),
+        (Fault.refuses(21631), NotForUs, 0),
+        (Fault.refuses(21649), NotForUs, 0),
+        (Fault.refuses(20003, status=401), NotForUs, 0),
+        (Fault.refuses(99999), NotForUs, 0),
     ],
 )
-def test_r5_how_a_purchase_may_end(carrier: Carrier, way: Way, outcome: type[ShopError], bought: int) -> None:
-    carrier.ways.queue("buy", way)
+def test_r5_how_a_purchase_may_end(carrier: Carrier, fault: Fault, outcome: type[ShopError], bought: int) -> None:
+    carrier.faults.queue("buy", fault)
     began = time.monotonic()
     with pytest.raises(outcome) as raised:
-        buying(carrier, shop_for(carrier, way))
+        buying(carrier, shop_for(carrier, fault))
     assert type(raised.value) is outcome
     assert time.monotonic() - began < LONG / 2, "no answer may hold the caller"
-    eventually(lambda: carrier.ways.asked)
-    assert [kind for kind, _ in carrier.ways.asked] == ["buy"], "nothing is repeated"
+    eventually(lambda: carrier.faults.asked)
+    assert [kind for kind, _ in carrier.faults.asked] == ["buy"], "nothing is repeated"
     eventually(lambda: carrier.bought().get(NUMBER, 0) == bought)
 
 
 def test_r5_the_carrier_says_when_to_come_again(carrier: Carrier) -> None:
-    carrier.ways.queue("buy", Way.too_many("7"))
+    carrier.faults.queue("buy", Fault.too_many("7"))
     with pytest.raises(TryLater) as raised:
         buying(carrier)
     assert raised.value.seconds == 7
@@ -197,7 +197,7 @@ def test_r5_what_an_operator_has_to_do_is_said(carrier: Carrier) -> None:
     stranger = make_shop(carrier.url, token="another-token")
     with pytest.raises(NotForUs, match="TWILIO_AUTH_TOKEN"):
         stranger.owned()
-    carrier.ways.queue("buy", Way.refuses(21631, "Phone number requires an address"))
+    carrier.faults.queue("buy", Fault.refuses(21631, "Phone number requires an address"))
     with pytest.raises(NotForUs, match=r"wants an address.*21631 Phone number requires"):
         buying(carrier)
 
@@ -212,14 +212,22 @@ def test_r5_nobody_at_the_address_means_that_nothing_was_done() -> None:
 
 
 @pytest.mark.parametrize(
-    "way", [Way.late(LONG), Way.dead(done=True), Way.broken(done=False), Way.html(done=True), Way.cut(), Way.too_many()]
+    "fault",
+    [
+        Fault.late(LONG),
+        Fault.dead(done=True),
+        Fault.broken(done=False),
+        Fault.html(done=True),
+        Fault.cut(),
+        Fault.too_many(),
+    ],
 )
 @pytest.mark.parametrize("kind", ["list", "search", "countries"])
-def test_r5_a_question_without_a_good_answer_is_asked_again_later(carrier: Carrier, way: Way, kind: str) -> None:
+def test_r5_a_question_without_a_good_answer_is_asked_again_later(carrier: Carrier, fault: Fault, kind: str) -> None:
     carrier.shop.buy(NUMBER, "ct:1")
-    shop = shop_for(carrier, way)
+    shop = shop_for(carrier, fault)
     ask = {"list": lambda: shop.find(NUMBER), "search": lambda: shop.search("US")}
-    carrier.ways.queue(kind, way)
+    carrier.faults.queue(kind, fault)
     with pytest.raises(TryLater):
         ask.get(kind, shop.countries)()
 
@@ -233,7 +241,7 @@ def test_r5_a_number_is_looked_up_exactly(carrier: Carrier) -> None:
 
 def test_r5_a_lying_list_omits_a_number_for_a_while(carrier: Carrier) -> None:
     carrier.shop.buy(NUMBER, "ct:1")
-    carrier.ways.queue("list", Way.omits(NUMBER), times=2)
+    carrier.faults.queue("list", Fault.omits(NUMBER), times=2)
     assert [carrier.shop.find(NUMBER) is None for _ in range(3)] == [True, True, False]
 
 
@@ -246,22 +254,22 @@ def test_r5_a_number_is_given_back_and_giving_it_back_again_is_a_success(carrier
 
 
 @pytest.mark.parametrize(
-    ("way", "outcome", "released"),
+    ("fault", "outcome", "released"),
     [
-        (Way.html(done=False), OutcomeUnknown, 0),
-        (Way.html(done=False, status=404), OutcomeUnknown, 0),
-        (Way.broken(done=True), OutcomeUnknown, 1),
-        (Way.dead(done=True), OutcomeUnknown, 1),
-        (Way.late(LONG), OutcomeUnknown, 1),
-        (Way.too_many(), TryLater, 0),
-        (Way.refuses(20003, status=401), NotForUs, 0),
+        (Fault.html(done=False), OutcomeUnknown, 0),
+        (Fault.html(done=False, status=404), OutcomeUnknown, 0),
+        (Fault.broken(done=True), OutcomeUnknown, 1),
+        (Fault.dead(done=True), OutcomeUnknown, 1),
+        (Fault.late(LONG), OutcomeUnknown, 1),
+        (Fault.too_many(), TryLater, 0),
+        (Fault.refuses(20003, status=401), NotForUs, 0),
     ],
 )
-def test_r5_how_giving_back_may_end(carrier: Carrier, way: Way, outcome: type[ShopError], released: int) -> None:
+def test_r5_how_giving_back_may_end(carrier: Carrier, fault: Fault, outcome: type[ShopError], released: int) -> None:
     owned = carrier.shop.buy(NUMBER, "ct:1")
-    carrier.ways.queue("release", way)
+    carrier.faults.queue("release", fault)
     with pytest.raises(outcome):
-        shop_for(carrier, way).release(owned.sid)
+        shop_for(carrier, fault).release(owned.sid)
     eventually(lambda: len(carrier.account.history("released")) == released)
 
 
@@ -299,10 +307,10 @@ def test_the_next_page_is_never_asked_from_somebody_else(carrier: Carrier) -> No
             + (f'"{uri}"' if isinstance(uri, str) else str(uri))
             + "}"
         )
-        carrier.ways.queue("list", Way("answer", status=200, body=body))
+        carrier.faults.queue("list", Fault("answer", status=200, body=body))
         with pytest.raises(TryLater):
             carrier.shop.owned()
-    assert len(carrier.ways.asked) == 6
+    assert len(carrier.faults.asked) == 6
 
 
 def test_an_answer_of_the_wrong_shape_is_nonsense_and_no_failure_of_ours(carrier: Carrier) -> None:
@@ -313,13 +321,13 @@ def test_an_answer_of_the_wrong_shape_is_nonsense_and_no_failure_of_ours(carrier
         '{"sid": 1, "phone_number": 2}',
         '{"sid": "PN1", "phone_number": "+12015550009"}',
     ):
-        carrier.ways.queue("buy", Way("answer", False, status=201, body=body))
+        carrier.faults.queue("buy", Fault("answer", False, status=201, body=body))
         with pytest.raises(OutcomeUnknown):
             buying(carrier)
-    carrier.ways.queue("list", Way("answer", status=200, body='{"incoming_phone_numbers": {"a": 1}}'))
+    carrier.faults.queue("list", Fault("answer", status=200, body='{"incoming_phone_numbers": {"a": 1}}'))
     with pytest.raises(TryLater):
         carrier.shop.owned()
-    carrier.ways.queue("list", Way("answer", status=200, body='{"incoming_phone_numbers": [null, {"sid": 4}]}'))
+    carrier.faults.queue("list", Fault("answer", status=200, body='{"incoming_phone_numbers": [null, {"sid": 4}]}'))
     assert carrier.shop.owned() == []
 
 
@@ -340,8 +348,8 @@ JUNK = st.recursive(
 def test_r5_whatever_the_carrier_says_only_a_shops_errors_come_up(carrier: Carrier, status: int, body: str) -> None:
     """And nothing that a database could not keep."""
     shop = make_shop(carrier.url)
-    for kind in KINDS:
-        carrier.ways.always(kind, Way("answer", False, status=status, body=body))
+    for kind in ALL_KINDS:
+        carrier.faults.always(kind, Fault("answer", False, status=status, body=body))
     for ask in (
         shop.countries,
         shop.owned,

@@ -14,7 +14,6 @@ import pytest
 from sqlalchemy import select
 
 from router.accounts.models import LedgerEntry, Project
-from router.carriers.simulator.rest_ways import Way
 from router.config import Settings
 from router.db import Database
 from router.lib.crypto import KeyRing
@@ -22,6 +21,7 @@ from router.scenarios.models import NumberBatch, NumberOrder, TrackingNumber
 from router.scenarios.numbers.purchase import order_numbers
 from router.server import Server
 from tests.carriers.rest import Carrier, running_carrier
+from tests.carriers.rest_faults import Fault
 from tests.conftest import SECRET
 from tests.faults.mortal import Life, Nursery
 from tests.scenarios.making import ALICE, NOON, make_project
@@ -98,19 +98,19 @@ def test_r5_killed_while_the_carrier_is_asked(world: World, kind: str, when: str
     """`list` is the look after a question that was not answered."""
     killed = threading.Event()
 
-    def on_request(*_: object) -> Way | None:
+    def on_request(*_: object) -> Fault | None:
         if killed.is_set():
             return None
         killed.set()
         if when == "before it is done":
             world.nursery.kill()
-            return Way.dead(done=False)
+            return Fault.dead(done=False)
         world.nursery.kill_in(0.05 if when == "answered" else 0.3)
-        return Way.late(60.0) if when == "done and not answered" else None
+        return Fault.late(60.0) if when == "done and not answered" else None
 
     if kind == "list":
-        world.carrier.ways.queue("buy", Way.dead(done=True))
-    world.carrier.ways.choose(kind, on_request)
+        world.carrier.faults.queue("buy", Fault.dead(done=True))
+    world.carrier.faults.choose(kind, on_request)
     world.order(ONE, TWO)
     ended = world.nursery.live(world.life)
     assert ended == -signal.SIGKILL or when == "answered"
@@ -131,36 +131,36 @@ def test_r5_killed_at_every_commit_of_a_purchase(world: World, dies_at: int) -> 
 
 
 WAYS = [
-    Way.late(1.0),
-    Way.late(1.0, done=False),
-    Way.dead(done=True),
-    Way.dead(done=False),
-    Way.too_many("1"),
-    Way.broken(done=True),
-    Way.broken(done=False, status=503),
-    Way.html(done=True),
-    Way.cut(),
-    Way.says_taken(done=True),
+    Fault.late(1.0),
+    Fault.late(1.0, done=False),
+    Fault.dead(done=True),
+    Fault.dead(done=False),
+    Fault.too_many("1"),
+    Fault.broken(done=True),
+    Fault.broken(done=False, status=503),
+    Fault.html(done=True),
+    Fault.cut(),
+    Fault.says_taken(done=True),
 ]
-LOOKS = [Way.dead(done=True), Way.too_many(), Way.broken(done=True), Way.html(done=True), Way.cut()]
+LOOKS = [Fault.dead(done=True), Fault.too_many(), Fault.broken(done=True), Fault.html(done=True), Fault.cut()]
 
 
 @pytest.mark.parametrize("seed", [1])
 def test_r5_killed_again_and_again_while_the_carrier_misbehaves(world: World, seed: int) -> None:
     chance = random.Random(seed)
 
-    def misbehave(kind: str, values: Mapping[str, str]) -> Way | None:
+    def misbehave(kind: str, values: Mapping[str, str]) -> Fault | None:
         if chance.random() < 0.3:
             world.nursery.kill_in(chance.random() * 0.1)
         return chance.choice((WAYS if kind == "buy" else LOOKS) + [None] * 4)  # type: ignore[list-item]
 
     for kind in ("buy", "list"):
-        world.carrier.ways.choose(kind, misbehave)
+        world.carrier.faults.choose(kind, misbehave)
     world.order(ONE, TWO)
     hasty = replace(world.life, patience=0.4)  # and nothing has to go well for it
     for generation in range(4):
         world.nursery.live(replace(hasty, moments=(generation * 125.0, generation * 125.0 + 3)))
-    world.carrier.ways.clear()
+    world.carrier.faults.clear()
     assert world.nursery.live(replace(world.life, moments=tuple(900.0 + moment for moment in LATER))) == 0
     world.check(ONE, TWO)
 
@@ -193,12 +193,12 @@ def test_r5_killed_while_a_number_is_given_back(world: World, when: str) -> None
         number.carrier_sid = world.carrier.shop.buy(ONE, "ct:1").sid
         number.releasing_at = number.carrier_next_at = NOON
 
-    def on_request(*_: object) -> Way:
-        world.carrier.ways.choose("release", None)
+    def on_request(*_: object) -> Fault:
+        world.carrier.faults.choose("release", None)
         world.nursery.kill()
-        return Way.dead(done=when != "before it is done")
+        return Fault.dead(done=when != "before it is done")
 
-    world.carrier.ways.choose("release", on_request)
+    world.carrier.faults.choose("release", on_request)
     assert world.nursery.live(replace(world.life, do="release")) == -signal.SIGKILL
     assert world.nursery.live(replace(world.life, do="release", moments=LATER)) == 0
     assert not world.carrier.shop.owned()

@@ -16,11 +16,10 @@ from twilio.base.exceptions import TwilioException, TwilioRestException  # type:
 from twilio.http.http_client import TwilioHttpClient  # type: ignore[import-untyped]
 from twilio.rest import Client  # type: ignore[import-untyped]
 
-from router.carriers.base import Gone, TryLater
+from router.carriers.base import Gone
 from router.carriers.simulator import Simulator
 from router.carriers.simulator.account import Account
 from router.carriers.simulator.rest import Rest
-from router.carriers.simulator.rest_ways import Way
 from tests.carriers.rest import VOICE, Carrier, make_shop, running_carrier
 from tests.carriers.simulator.conftest import Exchanges, TwimlServer, response
 
@@ -137,30 +136,6 @@ def test_two_servers_of_one_book_sell_a_number_once(carrier: Carrier, tmp_path: 
 
         assert sum(threads.map(buy, range(8))) == 1
     assert carrier.bought() == {NUMBER: 1}
-
-
-def test_tests_in_other_processes_say_over_http_what_goes_wrong(carrier: Carrier) -> None:
-    with httpx.Client(base_url=carrier.url, auth=(carrier.sid, carrier.token), trust_env=False) as control:
-        ways = [{"what": "answer", "status": 429, "body": "", "done": False}]
-        assert control.post("/simulator/ways", json={"kind": "buy", "ways": ways, "times": 2}).status_code == 204
-        assert control.post("/simulator/elsewhere", json={"number": "+12015550002"}).status_code == 204
-        for _ in range(2):
-            with pytest.raises(TryLater):
-                carrier.shop.buy(NUMBER, "ct:1")
-        with pytest.raises(Gone):
-            carrier.shop.buy("+12015550002", "ct:1")
-        carrier.shop.buy(NUMBER, "ct:1")
-        assert control.get("/simulator/history").json()["items"] == [
-            {"what": "bought", "e164": NUMBER, "label": "ct:1"}
-        ]
-        carrier.ways.always("list", Way.broken(done=False))
-        assert control.delete("/simulator/ways").status_code == 204
-        assert carrier.shop.find(NUMBER)
-        for junk in ({}, {"kind": "buy", "ways": [{"what": "late", "until": 3}]}, {"kind": "buy", "ways": 3}):
-            assert control.post("/simulator/ways", json=junk).status_code == 422
-        assert control.post("/simulator/ways", content=b"{").status_code == 422
-        assert control.get("/elsewhere").status_code == 404
-    assert httpx.get(f"{carrier.url}/simulator/history", trust_env=False).status_code == 401
 
 
 def test_a_bought_number_rings_where_it_was_told_to(exchange: Exchanges, twiml: TwimlServer, carrier: Carrier) -> None:

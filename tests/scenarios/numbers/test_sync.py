@@ -13,7 +13,6 @@ from sqlalchemy import select
 from router.accounts.ledger import Post, post
 from router.accounts.models import LedgerEntry, Project
 from router.carriers.base import Owned
-from router.carriers.simulator.rest_ways import Way
 from router.cli import router
 from router.db import Database
 from router.scenarios.models import TrackingNumber
@@ -21,6 +20,7 @@ from router.scenarios.numbers.purchase import buy_now
 from router.scenarios.numbers.sync import MISSING, Ours, compare, sync_numbers
 from router.server import Server
 from tests.carriers.rest import Carrier, running_carrier
+from tests.carriers.rest_faults import Fault
 from tests.scenarios.making import NOON, make_project
 
 ONE, TWO, OWN = "+12015550101", "+12015550102", "+12015550103"
@@ -80,7 +80,7 @@ def test_r5_a_number_that_the_list_forgets_for_a_moment_is_not_missed(
     server: Server, carrier: Carrier, project: Project
 ) -> None:
     buy_now(server, project, "alice", ONE, NOON)
-    carrier.ways.queue("list", Way.omits(ONE))
+    carrier.faults.queue("list", Fault.omits(ONE))
     assert sync_numbers(server, NOON).sentences == []
 
 
@@ -145,8 +145,8 @@ def test_r5_a_number_that_was_given_back_and_is_still_there_is_named(
 
 
 def test_r5_a_purchase_under_way_is_left_to_the_worker(server: Server, carrier: Carrier, project: Project) -> None:
-    carrier.ways.queue("buy", Way.dead(done=True))
-    carrier.ways.queue("list", Way.omits(ONE))
+    carrier.faults.queue("buy", Fault.dead(done=True))
+    carrier.faults.queue("list", Fault.omits(ONE))
     assert buy_now(server, project, "alice", ONE, NOON).state == "unknown"
     (sentence,) = sync_numbers(server, NOON).sentences
     assert "being bought" in sentence
@@ -162,7 +162,7 @@ def test_r5_the_addresses_are_set_again_when_it_is_asked_for(
     assert voice_url(carrier, sid) == "https://elsewhere.example/"
     assert sync_numbers(server, NOON, configure=True).sentences == []
     assert voice_url(carrier, sid).endswith("/voice/inbound")
-    carrier.ways.queue("update", Way.broken(done=False))
+    carrier.faults.queue("update", Fault.broken(done=False))
     (sentence,) = sync_numbers(server, NOON, configure=True).sentences
     assert sentence.startswith(f"{ONE} could not be pointed")
 
@@ -172,15 +172,15 @@ def test_r5_a_carrier_that_cannot_be_asked_changes_nothing(
 ) -> None:
     buy_now(server, project, "alice", ONE, NOON)
     monkeypatch.setattr("router.cli.open_server", lambda: server)
-    carrier.ways.always("list", Way.broken(done=False))
+    carrier.faults.always("list", Fault.broken(done=False))
     failed = CliRunner().invoke(router, ["numbers", "sync"])
     assert failed.exit_code == 1
     assert "Error: The carrier answered 500" in failed.output
     assert number(server, ONE).carrier_error == ""
-    carrier.ways.clear()
+    carrier.faults.clear()
     done = CliRunner().invoke(router, ["numbers", "sync", "--configure"])
     assert done.output == "Here and at the carrier: 1.\n"
-    assert [kind for kind, _ in carrier.ways.asked].count("update") == 1
+    assert [kind for kind, _ in carrier.faults.asked].count("update") == 1
 
 
 @given(
@@ -199,7 +199,7 @@ def test_r5_every_number_of_the_carrier_is_told_once(ours: dict[str, tuple[bool,
 
 def forgotten_purchase(server: Server, carrier: Carrier, project: Project, really: bool = True) -> int:
     """An order that was refused and refunded, and done all the same."""
-    carrier.ways.queue("buy", Way.refuses(21631))
+    carrier.faults.queue("buy", Fault.refuses(21631))
     order = buy_now(server, project, "alice", ONE, NOON)
     assert order.state == "refused"
     if really:

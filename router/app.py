@@ -26,8 +26,6 @@ from router.attribution.tracking.regions import open_regions
 from router.attribution.upkeep.views import upkeep_api, upkeep_pages
 from router.carriers import carrier_of
 from router.config import Settings, read_settings
-from router.demo.site import site
-from router.demo.telephone import telephone
 from router.integrations.outbox import connect_receivers
 from router.integrations.settings import IntegrationsPart
 from router.integrations.views import deliveries, deliveries_api
@@ -97,7 +95,6 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     accuracy_api,
     operations,
 )
-DEMO_BLUEPRINTS: tuple[Blueprint, ...] = (site, telephone)
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -128,8 +125,14 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.url_map.converters["int"] = IdConverter
     app.before_request(_begin_request)
     init_operations(app, server)
-    for blueprint in BLUEPRINTS + (DEMO_BLUEPRINTS if settings.demo else ()):
+    for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
+    if settings.demo:
+        from router.demo.site import site
+        from router.demo.telephone import telephone
+
+        app.register_blueprint(site)
+        app.register_blueprint(telephone)
     init_frame(app)
     init_failures(app)
     return app

@@ -142,10 +142,6 @@ class DeliveryWorker:
                 self._report({future for future in self._under_way if future.done()})
             self._report(wait(self._under_way, timeout=self.outgoing.total_seconds + LATE_SECONDS).done)
 
-    def wake(self) -> None:
-        """Something may be due: look now instead of at the next turn."""
-        self._wake.set()
-
     def _begin_safely(self, pool: ThreadPoolExecutor) -> int:
         try:
             return self._begin(pool, self.server.now)

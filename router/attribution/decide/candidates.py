@@ -136,12 +136,6 @@ def source_confidence(weighed: Sequence[Weighed], source_key: int) -> float:
     return min(1.0, fsum(one.source_probability for one in weighed if one.candidate.source_key == source_key))
 
 
-def sources_of(weighed: Sequence[Weighed]) -> dict[int, float]:
-    """The probability of each marketing source; what is missing to 1 is nobody we know."""
-    keys = dict.fromkeys(one.candidate.source_key for one in weighed)
-    return {key: source_confidence(weighed, key) for key in keys}
-
-
 SOURCE_COLUMNS = ("channel", "source", "medium", "campaign", "term", "content")
 
 _lease, _visit, _span, _tap = table_of(Lease).c, table_of(Visit).c, table_of(VisitSpan).c, table_of(Tap).c

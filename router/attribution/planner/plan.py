@@ -197,10 +197,6 @@ def trust(calls: int) -> str:
     return "" if calls >= 400 else "Differences of a few per cent may be chance."
 
 
-def points_of(stored: Iterable[dict[str, Any]]) -> list[Point]:
-    return [Point(**one) for one in stored]
-
-
 LOWEST = (0.8, 0.6, 0.0)
 """Where the axis of shares may begin: from 0, a pool that tells much anyway would be a flat line."""
 ROOM = 0.11

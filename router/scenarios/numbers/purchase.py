@@ -165,16 +165,6 @@ def advance_due(server: Server, now: datetime) -> int:
     return len(claims)
 
 
-def advance_order(server: Server, order_id: int, now: datetime) -> bool:
-    """Takes the next step with one order; False when it has ended, is not due yet or somebody is at it."""
-    with server.database.writing() as session:
-        claim = ORDERS.claim(session, order_id, now)
-    if claim is None:
-        return False
-    _go_on(server, now, claim)
-    return True
-
-
 def _go_on(server: Server, now: datetime, claim: Claim[NumberOrder]) -> None:
     """The next step with a claimed order: look if the number may be ours already, else ask for it."""
     shop, order = shop_of(server), claim.job

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.attribution.decide.candidates import NOBODY_WEIGHT, Candidate, Weighed, source_confidence, sources_of, weigh
+from router.attribution.decide.candidates import NOBODY_WEIGHT, Candidate, Weighed, source_confidence, weigh
 from router.attribution.decide.decision import EarlierCall, decide
 from tests.world import NOON
 
@@ -97,7 +97,7 @@ def test_r7_visits_before_the_candidates_make_a_visit_less_sure_and_its_source_a
     known, more = weigh(found, HOLD, NOON), weigh(found, HOLD, NOON, earlier=True)
     by_visit = {one.candidate.visit_id: one.probability for one in known}
     assert all(one.probability < by_visit[one.candidate.visit_id] for one in more)
-    sources = sources_of(more)
+    sources = {one.candidate.source_key: source_confidence(more, one.candidate.source_key) for one in more}
     assert sum(sources.values()) == pytest.approx(1 - NOBODY_WEIGHT * known_share(more))
     assert all(sources[one.candidate.source_key] >= one.probability for one in more)
 

@@ -1,6 +1,4 @@
-"""Projects for programs, and the description of the whole API.
-
-The people of a project for programs, with an owner's token."""
+"""Projects and their people for programs, and the description of the whole API."""
 
 from typing import Annotated, Any, Literal
 

@@ -1,7 +1,7 @@
-"""People and their roles in projects.
+"""People and their roles in projects, and the set-up link that makes the first operator.
 
-The first use of a server: a link, printed in the console at each start, makes the operator. It is good for 24 hours and for one person,
-and those of other starts and machines are as good, until one of them is used."""
+Each start prints a set-up link, which is good for 24 hours. The links of all starts and machines end when the first person uses one.
+"""
 
 import secrets
 from datetime import datetime, timedelta

@@ -1,15 +1,13 @@
-"""Making and changing projects; pages, API and demo use the same functions.
-
-What a project says about its tag: consent, the site's own address for it, whose visits are no visits, and which hosts no source."""
+"""Projects: the schema of their settings, which pages, API and demo share, and making and changing them."""
 
 import re
 import secrets
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import cache, lru_cache
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
 from typing import Annotated, Any, Literal
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
 import phonenumbers
@@ -69,22 +67,6 @@ def read_tag_address(text: str, inside: Networks = ()) -> str:
     if parts.scheme == "http" and name != "localhost" and not within(name, (*inside, *LOOPBACK)):
         raise ValueError("Begin it with https:// because browsers keep no secure cookie otherwise.")
     return f"{parts.scheme}://{host}{parts.path}"
-
-
-def _is_plain(parts: SplitResult) -> bool:
-    bare = not (parts.query or parts.fragment) and PATH.fullmatch(parts.path) is not None
-    return bare and parts.scheme in ("http", "https") and not {".", ".."} & set(parts.path.split("/"))
-
-
-def _may_be_open(host: str, inside: Networks) -> bool:
-    return host == "localhost" or within(host, inside) or _is_loopback(host)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _refusal(text: str) -> ValueError:

@@ -28,7 +28,8 @@ class KeyRing:
 
     def derive(self, purpose: str) -> list[bytes]:
         """32 bytes for a purpose from each key, newest first."""
-        return [hashlib.blake2b(key.encode(), digest_size=32, person=_person(purpose)).digest() for key in self.keys]
+        person = hashlib.blake2b(purpose.encode(), digest_size=16).digest()
+        return [hashlib.blake2b(key.encode(), digest_size=32, person=person).digest() for key in self.keys]
 
     @property
     def fingerprint(self) -> str:
@@ -76,10 +77,6 @@ class KeyRing:
         from cryptography.fernet import Fernet, MultiFernet  # a command that seals nothing does without
 
         return MultiFernet([Fernet(base64.urlsafe_b64encode(key)) for key in self.derive("seal")])
-
-
-def _person(purpose: str) -> bytes:
-    return hashlib.blake2b(purpose.encode(), digest_size=16).digest()
 
 
 def _mac(key: bytes, message: bytes, size: int) -> bytes:

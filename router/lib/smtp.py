@@ -82,7 +82,11 @@ def send_message(server: MailServer, message: EmailMessage, sender: str, recipie
         MailError: it has not, or nobody knows whether it has.
     """
     try:
-        client = _connect(server)
+        if server.tls:
+            context = ssl.create_default_context()
+            client: smtplib.SMTP = smtplib.SMTP_SSL(server.host, server.port, timeout=WAIT_SECONDS, context=context)
+        else:
+            client = smtplib.SMTP(server.host, server.port, timeout=WAIT_SECONDS)
         try:
             _secure(client, server)
             client.send_message(message, sender, [recipient])
@@ -91,13 +95,6 @@ def send_message(server: MailServer, message: EmailMessage, sender: str, recipie
                 client.quit()
     except (OSError, smtplib.SMTPException) as error:  # ssl's errors are OSErrors
         raise _as_mail_error(error) from error
-
-
-def _connect(server: MailServer) -> smtplib.SMTP:
-    if server.tls:
-        context = ssl.create_default_context()
-        return smtplib.SMTP_SSL(server.host, server.port, timeout=WAIT_SECONDS, context=context)
-    return smtplib.SMTP(server.host, server.port, timeout=WAIT_SECONDS)
 
 
 def _secure(client: smtplib.SMTP, server: MailServer) -> None:

@@ -1,4 +1,4 @@
-"""Who may enter: every blueprint declares its audience, and roles are checked here and nowhere else."""
+"""Who may enter: every blueprint declares its audience, and only this module checks roles."""
 
 from collections.abc import Callable
 from enum import Enum

@@ -1,6 +1,7 @@
-"""Habits of the whole API: lists with a cursor, bodies checked by models with the field named, JSON merge patches.
+"""What the whole API shares: bodies checked by models, JSON merge patches, lists by their keys, and its description in OpenAPI 3.1.
 
-The API's description in OpenAPI 3.1, read from the address map: every view for programs is in it, no list can forget one."""
+The description is read from the address map, so that every view for programs is in it.
+"""
 
 import base64
 import json

@@ -1,6 +1,4 @@
-"""What cannot be used of a document, field by field, so that a form shows every error where it belongs.
-
-What all answers have in common: problems as application/problem+json, addresses of clients, JSON bodies with a limit."""
+"""Refusals as application/problem+json, with a sentence for each field, JSON bodies with a limit, and the addresses of clients."""
 
 import json
 import re

@@ -1,6 +1,4 @@
-"""The frame of all pages: navigation, headers, CSRF, and what a page is told about who is looking.
-
-Settings has a tab for each section; other floors add theirs to the registry, and app.py fills it."""
+"""The layout of all pages: navigation, headers, CSRF, the tabs of Settings, and what a template knows of the person."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -1,8 +1,7 @@
-"""The hosts of a project's web site, from whatever somebody pasted: an address, a host, a list.
+"""Hosts of web sites, their registrable domains by the Public Suffix List, and rate limits.
 
-Which web site a host belongs to: its registrable domain by the Public Suffix List, as browsers have it.
-
-Rate limits in the memory of one process, so that no request waits for a store. `limits` counts; we say who is asking."""
+Rate limits count in the memory of one process, so that no request waits for a store.
+"""
 
 import re
 from collections.abc import Iterable

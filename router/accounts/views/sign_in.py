@@ -1,6 +1,4 @@
-"""Sign-in, sign-out and set-up: the pages of people whom we do not know yet.
-
-A person's own page: name and password."""
+"""Sign-in, sign-out, the set-up of the first operator, and a person's own page with name and password."""
 
 import secrets
 

@@ -5,7 +5,6 @@ carriers and stands in address books, and a few territories are reached under tw
 The stored number is never rewritten: it is what the carrier can dial."""
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -116,17 +115,15 @@ def line_of(e164: str) -> str:
 def spellings_of_line(e164: str) -> tuple[str, ...]:
     """Every E.164 spelling of the line, this one first, MOST_SPELLINGS at most: for look-ups by index (`caller IN (…)`)."""
     usual = line_of(e164)
-    return tuple(dict.fromkeys([e164, usual, *_others(usual)]))
+    spellings = dict.fromkeys([e164, usual])
+    for rule in DOUBLE_SPELLINGS:
+        if rule.usual.fullmatch(usual):
+            other = rule.usual.sub(rule.to_other, usual)
+            if line_of(other) == usual:
+                spellings[other] = None
+    return tuple(spellings)
 
 
 def same_line(one: str | None, other: str | None) -> bool:
     """Whether both are spellings of one line; None (withheld, unknown) is nobody's."""
     return one is not None and other is not None and line_of(one) == line_of(other)
-
-
-def _others(usual: str) -> Iterator[str]:
-    for rule in DOUBLE_SPELLINGS:
-        if rule.usual.fullmatch(usual):
-            other = rule.usual.sub(rule.to_other, usual)
-            if line_of(other) == usual:
-                yield other

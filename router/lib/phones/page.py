@@ -88,16 +88,13 @@ def forms(e164: str, country: str | None, mask: str = "") -> list[Form]:
     if mask.strip():
         shown = display(e164, mask, country)
         found = (replace(one, shown=shown, kept="") for one in found if not one.only_kept)
-    return list(_joined(found))
-
-
-def _joined(entries: Iterable["_Entry"]) -> Iterator[Form]:
-    """Those in a row that show the same, without keeping separators, become one."""
-    for (shown, kept, weak), same in groupby(entries, key=lambda one: (one.shown, one.kept, one.weak)):
-        digits = any_of(dict.fromkeys(one.digits for one in same))
+    joined: list[Form] = []  # entries in a row that show the same become one
+    for (shown, kept, weak), same in groupby(found, key=lambda entry: (entry.shown, entry.kept, entry.weak)):
+        digits = any_of(dict.fromkeys(entry.digits for entry in same))
         second = f"(?:({kept})|.*)" if kept else ".*"
         pattern = rf"{digits}\n{second}"
-        yield (pattern, shown, WEAK) if weak else (pattern, shown)
+        joined.append((pattern, shown, WEAK) if weak else (pattern, shown))
+    return joined
 
 
 @dataclass(frozen=True)

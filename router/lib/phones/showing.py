@@ -75,16 +75,12 @@ def reaches(shown: str, e164: str, country: str | None) -> bool:
     """
     digits = re.sub("[^0-9]", "", shown)
     if re.match("[^0-9]*[+]", shown):
-        return f"+{digits}" == e164 or (_is_bracketed(shown) and _dialled(f"+{digits}", None) == e164)
+        has_trunk_in_brackets = re.match(r"\D*[0-9]{1,3}\W*[(\[]\s*[0-9]{1,2}\s*[)\]]", shown, re.ASCII) is not None
+        return f"+{digits}" == e164 or (has_trunk_in_brackets and _dialled(f"+{digits}", None) == e164)
     if digits.startswith(("00", "011")) and f"+{re.sub('^(00|011)', '', digits)}" == e164:
         return True
     home = country or phonenumbers.region_code_for_number(phonenumbers.parse(e164, None))
     return _dialled(digits, home) == e164
-
-
-def _is_bracketed(shown: str) -> bool:
-    """A trunk prefix in brackets is the first thing behind the country code."""
-    return re.match(r"\D*[0-9]{1,3}\W*[(\[]\s*[0-9]{1,2}\s*[)\]]", shown, re.ASCII) is not None
 
 
 def _dialled(digits: str, country: str | None) -> str:
@@ -125,16 +121,14 @@ def _left_to(mask: str, e164: str) -> str | None:
     """The national digits that go into the placeholders of a mask that has some; None when its own digits are another number's."""
     number = phonenumbers.parse(e164, None)
     digits = phonenumbers.national_significant_number(number)
-    said = PLACEHOLDERS.split(mask, maxsplit=1)[0]
-    return _not_said(number, digits, re.sub("[^0-9]", "", said), with_code="+" in said)
-
-
-def _not_said(number: phonenumbers.PhoneNumber, digits: str, said: str, *, with_code: bool) -> str | None:
-    """The national digits that a mask's own digits leave to its placeholders; None when those are another number's."""
+    beginning = PLACEHOLDERS.split(mask, maxsplit=1)[0]
+    own = re.sub("[^0-9]", "", beginning)
     code = str(number.country_code)
     trunk = phonenumbers.ndd_prefix_for_region(phonenumbers.region_code_for_number(number) or "", True) or ""
-    leads = [code, f"{code}{trunk}"] if with_code else [code, f"00{code}", f"011{code}", trunk, f"{code}{trunk}", ""]
-    rests = [said.removeprefix(lead) for lead in leads if said.startswith(lead)]
+    leads = [code, f"{code}{trunk}"]
+    if "+" not in beginning:
+        leads += [f"00{code}", f"011{code}", trunk, ""]
+    rests = [own.removeprefix(lead) for lead in leads if own.startswith(lead)]
     fitting = [digits.removeprefix(rest) for rest in rests if digits.startswith(rest)]
     return max(fitting, key=len, default=None)
 

@@ -28,18 +28,13 @@ def numbers_in(text: str, country: str | None = None) -> list[str]:
 
     A number that has two readings gives both, and so does a row of digits that is one number or two.
     """
-    found: dict[str, None] = {}
-    for stretch in WRITTEN.findall(_plain(text[:LONGEST_TEXT])):
-        found.update(dict.fromkeys(_numbers_of_stretch(stretch, country)))
-    return list(found)
-
-
-def _plain(text: str) -> str:
-    """The text with ASCII digits and separators, and without the invisible signs that address books copy along."""
-    return re.sub(r"(?<=\d):(?=\d)", " ", "".join(_plain_sign(sign) for sign in text))
+    plain = re.sub(r"(?<=\d):(?=\d)", " ", "".join(_plain_sign(sign) for sign in text[:LONGEST_TEXT]))
+    stretches = WRITTEN.findall(plain)
+    return list(dict.fromkeys(number for stretch in stretches for number in _numbers_of_stretch(stretch, country)))
 
 
 def _plain_sign(sign: str) -> str:
+    """An ASCII digit or separator for every other one, and nothing for the invisible signs that address books copy along."""
     if sign.isascii():
         return " " if sign in ODD_SEPARATORS else sign
     if sign.isdecimal():
@@ -66,7 +61,11 @@ def _numbers_of_stretch(stretch: str, country: str | None) -> Iterator[str]:
         if not readings_of(row, country) and (
             (finer := parts if len(parts) > 1 else row.split())[1:] or row.startswith(INTERNATIONAL)
         ):
-            pieces = [*finer[:MOST_PIECES], *pieces[1:]] if _begins_a_number(finer, country) else _behind(pieces)
+            if _begins_a_number(finer, country):
+                pieces = [*finer[:MOST_PIECES], *pieces[1:]]
+            else:  # a country code that stands alone takes the next piece with it
+                is_code = sum(map(str.isdigit, pieces[0])) < FEWEST_DIGITS
+                pieces = pieces[2 if is_code else 1 :]
             continue
         if count == 1:
             yield from readings_of(_with_area_of(before, row), country)
@@ -83,12 +82,6 @@ def _begins_a_number(parts: Sequence[str], country: str | None) -> bool:
     if not parts[0].startswith(INTERNATIONAL):
         return len(parts) > 1
     return any(readings_of(" ".join(parts[:count]), country) for count in range(1, len(parts)))
-
-
-def _behind(pieces: Sequence[str]) -> list[str]:
-    """What follows an unreadable number with a country code; a code that stands alone takes the next piece with it."""
-    alone = sum(map(str.isdigit, pieces[0])) < FEWEST_DIGITS
-    return list(pieces[2 if alone else 1 :])
 
 
 def _pieces(dividers: re.Pattern[str], text: str) -> list[str]:

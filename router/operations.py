@@ -191,7 +191,7 @@ def _mask(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str
 
 
 def _masked(value: Any) -> Any:
-    """Text wherever it stands; whatever is neither a number nor a plain container is written as its text."""
+    """Masks text also inside of containers; a value that is neither a number nor a plain container is written as text."""
     if isinstance(value, dict):
         return {_masked(key): _masked(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set):

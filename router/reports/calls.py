@@ -87,7 +87,7 @@ def calls_of(session: Session, project_id: int, call_filter: CallFilter) -> Sele
 
 
 def within(since: datetime | None, until: datetime | None) -> list[ColumnElement[bool]]:
-    """Calls that began from a moment on and before another one."""
+    """Calls that began at or after `since` and before `until`."""
     after = [Call.started_at >= since] if since else []
     return [*after, Call.started_at < until] if until else after
 

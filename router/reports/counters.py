@@ -60,7 +60,7 @@ class ColumnKeeper:
 
 @dataclass(frozen=True)
 class InternalCalls:
-    """The calls that count nowhere: how many each number and scenario has, and when each number had its last one. They are few and have
+    """The internal calls: how many each number and scenario has, and when each number had its last. They are few and have
     an index of their own, so that all calls can be counted by an index too and these be taken off."""
 
     of_numbers: Counter[int]
@@ -80,7 +80,7 @@ class InternalCalls:
 
 
 def _changed(rows: Iterable[Any], column: str) -> list[Change]:
-    """Of rows with `id`, the `present` value and the `counted` one those that differ."""
+    """The rows whose `present` value differs from the `counted` one."""
     return [(row.id, {column: row.counted}) for row in rows if row.present != row.counted]
 
 

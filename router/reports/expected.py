@@ -48,7 +48,7 @@ def shares_of(
 
 
 def own_share(source_key: int | None, source_confidence: float | None) -> Shares:
-    """A call's own source, with its confidence; without one it is certain."""
+    """A call's own source, with its confidence; certain when it has none."""
     return {} if source_key is None else {source_key: 1.0 if source_confidence is None else source_confidence}
 
 
@@ -136,7 +136,7 @@ class Period:
 
 
 def parse_period(args: Mapping[str, str], zone: str, now: datetime) -> Period:
-    """From an address: `from` and `to`, which win, or `period`. With one of the days missing the other one is both.
+    """From an address: `from` and `to`, which win, or `period`. When only one of the days is given, it is both.
 
     Raises:
         Problem: 422 naming the parameter that cannot be used.

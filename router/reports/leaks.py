@@ -19,7 +19,7 @@ from router.voice.models import EXTERNAL, Call
 
 DAYS = 30
 LEAST_CALLS, LEAST_CALLERS = 3, 2
-"""Within the days: one caller may have a saved number, and two calls may be wrong ones."""
+"""Within the days: one caller may have saved the number, and two calls may have dialled it wrongly."""
 TINY = 0.05
 """A most probable visit that is less probable is no better than none, when all visits together are no more than DOUBTFUL."""
 DOUBTFUL = 0.2

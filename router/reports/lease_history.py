@@ -41,12 +41,12 @@ class Holder:
     visit: Visit
     lent_at: datetime
     over_at: datetime | None
-    """When it could not get the number back any more; None: it still could at the end of what is shown."""
+    """When the visit could not get the number back any more; None: not before the end of the picture."""
     shared: bool
     spans: Sequence[Span]
     taps: Sequence[datetime]
     returned_at: datetime | None = None
-    """When it was known that the number stands nowhere on its page, after the call."""
+    """When its page said, after the call, that the number stands nowhere on it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,7 @@ def day_figures(session: Session, project: Project, now: datetime) -> DayFigures
 
 
 def not_called_back(session: Session, project: Project, now: datetime) -> list[Call]:
-    """Lost calls of the last 7 days, newest first, one for each caller who was never reached since.
+    """Lost calls of the last 7 days, newest first: one call for each caller who was not reached since.
 
     Calls that the company makes are not seen here: a caller counts as reached once a later call of his was answered.
     """
@@ -73,7 +73,7 @@ def not_called_back(session: Session, project: Project, now: datetime) -> list[C
 
 
 def shown_scenarios(session: Session, project: Project) -> Sequence[Scenario]:
-    """The enabled scenarios, least accurate first: those that need a look come first."""
+    """The enabled scenarios, least accurate first."""
     enabled = select(Scenario).where(
         Scenario.project_id == project.id, Scenario.deleted_at.is_(None), Scenario.enabled.is_(True)
     )

@@ -18,12 +18,12 @@ from router.web.errors import Problem
 
 PARTS = ("channel", "source", "medium", "campaign")
 AT_ONCE = 100
-"""Rows that are in memory together. Few: what a call is read from is forgotten before the garbage collector walks over it."""
+"""Rows that are in memory together: so few that they are freed before the garbage collector walks over them."""
 
 
 @dataclass(frozen=True, slots=True)
 class KnownSource:
-    """A marketing source as somebody wrote it; in the report, equal ones are one."""
+    """A marketing source as somebody wrote it; the report compares sources case-folded."""
 
     channel: str
     source: str
@@ -216,7 +216,7 @@ class SourceRow:
     figures: Figures = field(default_factory=Figures)
     expected: Expected = field(default_factory=Expected)
     others: int = 0
-    """How many sources are in this row together; 0 for one of its own."""
+    """How many sources are in this row together; 0: the row is of one source."""
 
     @property
     def confidence(self) -> float | None:

@@ -246,7 +246,7 @@ def as_file() -> AnyResponse:
 
 
 def _address(query: SourceQuery, endpoint: str = "sources.by_source", **changes: str) -> str:
-    """An address of the report with some of what it asks for changed; a period takes the place of own days."""
+    """The address of the report with some of its arguments changed; a period takes the place of own days."""
     arguments = {"by": query.group} | ({"scenario": str(query.scenario)} if query.scenario else {})
     if query.period.name:
         arguments["period"] = query.period.name

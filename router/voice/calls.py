@@ -27,7 +27,7 @@ from router.web.errors import iso as iso
 UNKNOWN_AT_FIRST = ("answered_at", "ended_at", "ring_seconds", "talk_seconds", "recording_seconds")
 
 LATE = timedelta(seconds=2)
-"""A call that became known longer than this after it began may come before others that were decided already."""
+"""A call that became known longer than this after it began may precede calls that were decided already."""
 
 IMPORTED = "imported"
 """The rule of a call that was brought over: it keeps the source that another service named."""
@@ -176,7 +176,7 @@ def attribute(
 
 
 def earlier_call(session: Session, route: Route, caller: Caller, before: datetime, sid: str = "") -> EarlierCall | None:
-    """The earlier call that the project's repeat credit asks for; a withheld caller never has one."""
+    """The earlier call that the project's repeat credit asks for; a withheld caller has no earlier call."""
     if caller.e164 is None:
         return None
     statement = _LAST_NON_DIRECT if route.repeat_credit == LAST_NON_DIRECT else _FIRST
@@ -189,8 +189,8 @@ def earlier_call(session: Session, route: Route, caller: Caller, before: datetim
 def decide_later_calls(
     server: Server, session: Session, route: Route, caller: Caller, since: datetime, now: datetime, *, tell: bool = True
 ) -> None:
-    """Decides again the calls of a caller to a number that began at that moment or later, by time, so that each sees what those before it
-    came to. Each is decided by what held when it came: a later choice of the project never changes an older call.
+    """Decides again the calls of a caller to a number that began at that moment or later, by time, so that each sees the result of the
+    calls before. Each is decided by what held when it came: a later choice of the project never changes an older call.
 
     Args:
         tell: whether a changed result updates what receivers were told.

@@ -91,7 +91,7 @@ def write_and_announce(server: Server, work: Callable[[Session, bool], T]) -> T:
 def receive_call(
     server: Server, call: InboundCall, now: datetime, started_at: datetime | None = None
 ) -> tuple[Route | None, KnownCall | None]:
-    """The route of a call and the call as it is written; with `started_at` one that is over already. (None, None): the number is unknown
+    """The route of a call and the call as it is written; with `started_at` a call that is over already. (None, None): the number is unknown
     here. (route, None): the route is good but the call could not be written, and was logged.
 
     Raises:

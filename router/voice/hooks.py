@@ -16,7 +16,7 @@ from router.voice import twiml
 from router.voice.calls import find_call
 from router.voice.events import receive_call, receive_event, receive_late_call
 from router.voice.routing import Route, destinations_of, find_route_of_call
-from router.voice.state import Event
+from router.voice.state import Event, is_bridged
 from router.voice.twiml import last_resort
 from router.web.access import Audience, guard
 
@@ -82,7 +82,7 @@ def ignore_bad_request(error: BadCarrierRequest) -> Response:
 @carrier_route("/inbound")
 @always_answers
 def inbound(server: Server) -> str:
-    """A call comes in: TwiML that forwards it."""
+    """A call comes in: the answer forwards the call."""
     call = _call(server)
     route, known = receive_call(server, call, server.now())
     if route is None:
@@ -116,7 +116,7 @@ def dial_ended(server: Server, call_sid: str, step: int) -> str:
         receive_event(server, _checked_sid(call_sid), f"dial:{step}", Event("dial", server.now(), facts))
     except Exception:
         log.exception("event_not_written", path=request.path)
-    if result.bridged or (result.bridged is None and result.status in ("completed", "answered")):
+    if is_bridged(result.bridged, result.status):
         return twiml.hang_up()
     return _next_step(server, call_sid, step)
 

@@ -93,7 +93,7 @@ class Call(Base):
     scenario_id: Mapped[int | None] = mapped_column(BigId)
     scenario_enabled: Mapped[bool]
     flow: Mapped[dict[str, Any]]
-    """The call flow's document this call began with; an internal call's has the `announcement` that it hears before anybody is rung."""
+    """The document of the call flow that the call began with; for an internal call with the `announcement` that its caller hears first."""
     caller: Mapped[str | None] = mapped_column(String(16))
     """E.164; None when withheld."""
     caller_raw: Mapped[str] = mapped_column(String(100))
@@ -129,7 +129,7 @@ class Call(Base):
     fan_out_due: Mapped[str] = mapped_column(String(60), default="")
     """Call events whose receivers failed, comma separated: `started`, `ended`. The worker repeats them."""
     counted: Mapped[bool] = mapped_column(default=False, server_default=false())
-    """The figures of its day (R8) know it with this confidence."""
+    """The figures of its day (R8) were counted with this confidence."""
 
 
 class CallLeg(Base):
@@ -151,7 +151,7 @@ class CallLeg(Base):
 
 
 class CallEvent(Base):
-    """One callback of the carrier as it came, or a correction of ours; a repeated one leaves no second row."""
+    """One callback of the carrier as it came, or a correction of ours; a repeated callback leaves no second row."""
 
     __tablename__ = "call_event"
     __table_args__ = (UniqueConstraint("call_sid", "key"),)
@@ -166,7 +166,7 @@ class CallEvent(Base):
 
 
 class CallLogFile(Base):
-    """The call log of another service that somebody sent last, until he applies it (R13)."""
+    """The call log of another service that a person sent last, until the person applies it (R13)."""
 
     __tablename__ = "call_log_file"
     __table_args__ = (UniqueConstraint("project_id", "person_id"),)

@@ -1,4 +1,4 @@
-"""What calls tell the floors above, in the same transaction. Sender: the Server; arguments: session, call (a CallFacts), now."""
+"""The events of calls, announced in the same transaction. Sender: the Server; arguments: session, call (a CallFacts), now."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -36,7 +36,7 @@ class ReceiverFailed(Exception):
 
 
 def announce(server: Server, session: Session, event: str, call: CallFacts, now: datetime) -> None:
-    """Sends `started`, `ended` or `updated` to the floors above.
+    """Sends `started`, `ended` or `updated` to the receivers of call events.
 
     Raises:
         ReceiverFailed: the transaction is spoilt; it has to be repeated without announcing.

@@ -47,7 +47,7 @@ class Leg:
 
     @property
     def was_answered(self) -> bool:
-        return self.answered_at is not None or self.status in ("answered", "completed")
+        return self.answered_at is not None or self.status in (LegStatus.ANSWERED, LegStatus.COMPLETED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def derive_state(started_at: datetime, destinations: Sequence[str], events: Iter
     for event in events:
         if event.kind == "leg":
             sid = event.facts["leg_sid"]
-            legs[sid] = _with_event(legs.get(sid) or Leg(sid, event.facts.get("to") or "", "initiated"), event)
+            legs[sid] = _with_event(legs.get(sid) or Leg(sid, event.facts.get("to") or "", LegStatus.INITIATED), event)
     dials = {event.facts["step"]: event for event in events if event.kind == "dial"}
     bridged_leg = _bridged_leg(legs, dials.values())
     bridged_dials = [dial for dial in dials.values() if _is_bridged(dial)]
@@ -131,9 +131,13 @@ def _with_event(leg: Leg, event: Event) -> Leg:
     return leg
 
 
+def is_bridged(bridged: bool | None, status: str) -> bool:
+    """Whether the caller talked to a destination, from what the carrier says when forwarding has ended; not every carrier says it."""
+    return bridged if bridged is not None else status in (LegStatus.COMPLETED, LegStatus.ANSWERED)
+
+
 def _is_bridged(dial: Event) -> bool:
-    bridged = dial.facts.get("bridged")
-    return bool(bridged) if bridged is not None else dial.facts["status"] in ("completed", "answered")
+    return is_bridged(dial.facts.get("bridged"), dial.facts["status"])
 
 
 def _bridged_leg(legs: Mapping[str, Leg], dials: Iterable[Event]) -> Leg | None:

@@ -40,8 +40,8 @@ def forward(
     own_id: bool = False,
     announcement: str = "",
 ) -> str:
-    """Rings the destination of this step (from 0), after an announcement if there is one, and asks for the next one; polite words when
-    there is none left.
+    """Rings the destination of this step (from 0), after an announcement if there is one, and asks for the next step; hangs up
+    when no destination is left.
 
     The destination sees the caller's number where the carrier lets it, else the dialled number. A number over which the carrier may fail
     the leg is tried once: the action's address says so, and the step is repeated with `own_id`.

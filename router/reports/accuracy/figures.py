@@ -55,7 +55,7 @@ class Figures:
 
     @property
     def confidence(self) -> float | None:
-        """The mean confidence of the calls that have one; None when none has."""
+        """The mean confidence of the calls that have a confidence; None when no call has."""
         return self.confidence_sum / self.sure_calls if self.sure_calls else None
 
     def __add__(self, other: "Figures") -> "Figures":

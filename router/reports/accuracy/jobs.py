@@ -116,7 +116,7 @@ def _set_counted(session: Session, mark: int, which: Any) -> None:
 
 
 def _note_calls(server: Server) -> None:
-    """New calls, those that became known late, and those that were decided again."""
+    """New calls, calls that became known late, and calls that were decided again."""
     statement = select(Call.id, Call.project_id, Call.started_at).where(UNCOUNTED_CALLS)
     last = 0
     while rows := _portion(server, statement.where(Call.id > last).order_by(Call.id)):
@@ -164,7 +164,7 @@ def _note(session: Session, moments: Iterable[tuple[int, datetime]]) -> None:
 
 
 def noted_days(server: Server, projects: dict[int, Counting]) -> dict[tuple[int, str], list[int]]:
-    """The days to count, with their notes; those of projects without a scenario are left."""
+    """The days to count, with their notes; the notes of projects without a scenario are left."""
     days: dict[tuple[int, str], list[int]] = defaultdict(list)
     with server.database.reading() as session:
         for note in session.execute(select(AccuracyDue.id, AccuracyDue.project_id, AccuracyDue.at)):

@@ -26,7 +26,7 @@ AT_ONCE = 500
 
 @dataclass(frozen=True, slots=True)
 class OldCall:
-    """A call as the other service knew it; without a source it only tells that the caller is not new."""
+    """A call as the other service knew it; a call without a source only tells that the caller is not new."""
 
     number_id: int
     number: str
@@ -36,10 +36,10 @@ class OldCall:
     medium: str
     campaign: str
     or_at: datetime | None = None
-    """The other moment that its time can mean: the clock showed that hour twice, and another file may have told it otherwise."""
+    """The other moment that the written time can mean, when the clock showed that hour twice."""
 
     def sid(self, project_id: int) -> str:
-        """The same for the same call, so that a second import finds it here."""
+        """The same id for the same call, so that a second import finds the call stored."""
         return self._sid_at(project_id, self.started_at)
 
     def other_sid(self, project_id: int) -> str | None:
@@ -154,7 +154,7 @@ def write_some(server: Server, session: Session, project: Project, calls: Sequen
 
 
 def _pair(call: OldCall) -> tuple[int, str]:
-    """Who called what; two spellings of one line are one caller."""
+    """Number and caller; two spellings of one line are one caller."""
     return call.number_id, line_of(call.caller)
 
 

@@ -285,7 +285,7 @@ class Content:
     ours: int = 0
     """Numbers of the project."""
     phones: int = 0
-    """Phone numbers, and withheld ones."""
+    """Phone numbers, and words for withheld numbers."""
     days: int = 0
     clocked_days: int = 0
     clocks: int = 0
@@ -304,7 +304,7 @@ class Columns:
 
 
 class UnknownColumn(ValueError):
-    """A column was named that the file does not have, or a role that there is not; the message is for the person who named it."""
+    """A column that the file does not have, or an unknown role; the message is for the person who named it."""
 
 
 def position_of(name: str, heads: Sequence[str]) -> int:
@@ -418,7 +418,7 @@ class FreeColumns:
         return best or [index for index in self.all() if contents[index].mostly(contents[index].clocked_days)]
 
     def take_optional(self, chosen: set[str]) -> None:
-        """The columns that a log may have; of two with the same meaning the fuller one."""
+        """The columns that a log may have; of two columns with the same meaning the fuller."""
         contents, taken = self.contents, self.columns.taken
         day = contents[taken["started_at"]] if "started_at" in taken else Content()
         if "time" not in chosen and day.filled and not day.clocked_days:

@@ -96,7 +96,7 @@ def import_calls(
 
 
 def _say_plan(log: CallLog, zone: str, only_plan: bool) -> None:
-    """All of it when it is asked for; else what is not plain."""
+    """The whole plan when it is asked for; else only what a person should know."""
     has_own_heads = any(log.head_of(role).casefold() not in ("", role) for role in ROLES)
     if log.columns.taken and (only_plan or has_own_heads or log.columns.open):
         click.echo(f"Columns: {log.describe_columns()}")

@@ -42,8 +42,8 @@ class Choices:
 
 @dataclass(frozen=True, slots=True)
 class DatesQuestion:
-    """What is day and what is month: nothing in the file says it, or it says both. `readings`: the orders that are possible, each with
-    what it makes of a date of the file."""
+    """What is day and what is month: nothing in the file tells, or its dates contradict each other. `readings`: the possible orders, each
+    with what it makes of a date of the file."""
 
     sentence: str
     readings: tuple[tuple[Order, str], ...]

@@ -211,7 +211,7 @@ def read_call_log(
     named_heads = {plain_head(name) for name in choices.columns.values() if name}
 
     def score(line: Sequence[str]) -> int:
-        """The line with the heads that a person named is the head, whatever else it names."""
+        """The line with the heads that a person named is the head of the table."""
         return 10 * len(named_heads & {plain_head(cell) for cell in line}) + head_score(line)
 
     table = open_table(file, score, MOST_BYTES)
@@ -311,7 +311,7 @@ class _Reading:
         return replace(record, cells=[*before, time, *behind]) if time_or_none(time) else record
 
     def _draft(self, record: Record, row: Mapping[str, str]) -> _Draft | None:
-        """None: it is no incoming call that tells who called."""
+        """None: the line is no incoming call with a known caller."""
         log = self.log
         time = self._time(record.line, row)
         self._check_shape(record)

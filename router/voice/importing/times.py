@@ -127,9 +127,9 @@ class OrderEvidence:
     """What the dates of a file, taken together, say about the order of day and month."""
 
     only: dict[Order, tuple[int, WrittenTime]] = field(default_factory=dict)
-    """For each order the line of a date that is none in any other, and the date."""
+    """For each order the line of a date that is a day of the calendar in no other order, and the date."""
     open: tuple[int, WrittenTime] | None = None
-    """A date that is one in several orders."""
+    """A date that is a day of the calendar in several orders."""
     has_dots: bool = False
     firsts: set[int] = field(default_factory=set)
     lasts: set[int] = field(default_factory=set)
@@ -150,7 +150,7 @@ class OrderEvidence:
             self.open = line, written
 
     def decided(self) -> Order | None:
-        """The order that every date fits, if there is one only; None as well where no date asks for one."""
+        """The only order that every date fits; None also where every date fits every order."""
         if self.is_year_doubtful or len(self.only) != 1:
             return None
         return next(iter(self.only))
@@ -162,7 +162,7 @@ class OrderEvidence:
 
     @property
     def is_open(self) -> bool:
-        """Whether somebody has to say it."""
+        """Whether a person has to choose the order."""
         return self.is_year_doubtful or len(self.only) > 1 or (not self.only and self.open is not None)
 
 
@@ -349,7 +349,7 @@ _Line = tuple[int, Hashable, datetime]
 
 
 class Autumn:
-    """The lines of a log in their order; of those in a repeated hour it tells which hour they mean."""
+    """The lines of a log in their order, and which hour the lines of a repeated hour mean."""
 
     def __init__(self) -> None:
         self._up = self._down = 0
@@ -386,7 +386,7 @@ class Autumn:
 
 
 def _stretches(night: list[_Line]) -> list[list[_Line]]:
-    """Lines that follow each other in the file: one that was put together of several logs is sorted in parts only."""
+    """Lines that follow each other in the file: a file that was put together of several logs is sorted in parts only."""
     stretches: list[list[_Line]] = []
     for line in night:
         if stretches and line[0] == stretches[-1][-1][0] + 1:

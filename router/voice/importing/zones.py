@@ -34,7 +34,8 @@ _HOURS: dict[float, str] = {
 ABBREVIATIONS = {
     name: timezone(timedelta(hours=hours), name.upper()) for hours, names in _HOURS.items() for name in names.split()
 }
-"""Those of RFC 5322, and others that one part of the world uses. `IST` is three zones: it is read only where the log's own zone says it."""
+"""The abbreviations of RFC 5322, and others that only one part of the world uses. `IST` is three zones: it is read only where the log's
+own zone has it."""
 
 _LABELS = {
     "et eastern easterntime easterntimeuscanada easternstandardtime useastern": "America/New_York",

@@ -13,6 +13,7 @@ from router.integrations.models import Delivery
 from router.scenarios.numbers.inventory import add_numbers
 from router.voice.importing import views
 from router.voice.models import Call, CallLogFile
+from tests.pages import words_of
 from tests.people import NOW, Cast, sign_in
 from tests.scenarios.making import ALICE
 
@@ -48,7 +49,7 @@ def calls(database: Database) -> list[tuple[str | None, str]]:
 
 
 def test_r13_the_page_shows_the_plan_first_and_applies_it_then(alice: FlaskClient, database: Database) -> None:
-    plan = send(alice, GOOD).text
+    plan = words_of(send(alice, GOOD))
     assert "calls.csv has 1 call of 1 Mar 2026. Nothing is changed yet." in plan
     assert (
         "Tracking number “Tracking Number”, caller “Phone Number”, day and time “Start Time”, source “Source”." in plan
@@ -56,7 +57,7 @@ def test_r13_the_page_shows_the_plan_first_and_applies_it_then(alice: FlaskClien
     assert "Passed over: 1 call of withheld numbers" in plan
     assert "Bring 1 call over" in plan
     assert calls(database) == []
-    done = alice.post(f"{PAGE}/apply").text
+    done = words_of(alice.post(f"{PAGE}/apply"))
     assert "1 call brought over." in done
     assert [caller for caller, _ in calls(database)] == [ANNA]
     with database.reading() as session:
@@ -66,23 +67,23 @@ def test_r13_the_page_shows_the_plan_first_and_applies_it_then(alice: FlaskClien
             "alice@example.com"
         ]
     send(alice, GOOD)
-    assert "0 calls brought over, 1 call was here already." in alice.post(f"{PAGE}/apply").text
+    assert "0 calls brought over, 1 call was here already." in words_of(alice.post(f"{PAGE}/apply"))
 
 
 def test_r13_bad_lines_are_listed_and_the_others_can_be_brought_over(alice: FlaskClient, database: Database) -> None:
-    page = send(alice, GOOD + BAD).text
+    page = words_of(send(alice, GOOD + BAD))
     assert "2 lines cannot be used" in page
     assert "Phone Number: “12” is not a phone number." in page
     assert "Start Time: “soon” is not a time." in page
     assert "Import the 1 readable line<" in page
     assert alice.post(f"{PAGE}/apply").status_code == 422
     assert calls(database) == []
-    done = alice.post(f"{PAGE}/apply", data={"skip_bad": "1"}).text
+    done = words_of(alice.post(f"{PAGE}/apply", data={"skip_bad": "1"}))
     assert "1 call brought over." in done
     assert "Phone Number: “12” is not a phone number." in done
     mended = GOOD + BAD.replace(",12,", ",+14155550178,").replace("soon", "2026-03-01 13:00")
     send(alice, mended)
-    assert "2 calls brought over, 1 call was here already." in alice.post(f"{PAGE}/apply").text
+    assert "2 calls brought over, 1 call was here already." in words_of(alice.post(f"{PAGE}/apply"))
     assert len(calls(database)) == 3
 
 
@@ -101,21 +102,21 @@ QUESTIONS = [
 def test_r13_a_question_is_asked_and_its_answer_remembered_through_apply(
     alice: FlaskClient, database: Database, text: str, question: str, answer: dict[str, str]
 ) -> None:
-    page = send(alice, text).text
+    page = words_of(send(alice, text))
     assert "Say first how calls.csv is to be read. Nothing is changed yet." in page
     assert question in page
     assert "/apply" not in page
     assert alice.post(f"{PAGE}/apply", data={"skip_bad": "1"}).status_code == 422
-    page = alice.post(f"{PAGE}/choose", data=answer, follow_redirects=True).text
+    page = words_of(alice.post(f"{PAGE}/choose", data=answer, follow_redirects=True))
     assert "Bring 1 call over" in page
-    assert "Bring 1 call over" in alice.get(PAGE).text
-    assert "1 call brought over." in alice.post(f"{PAGE}/apply").text
+    assert "Bring 1 call over" in words_of(alice.get(PAGE))
+    assert "1 call brought over." in words_of(alice.post(f"{PAGE}/apply"))
     assert len(calls(database)) == 1
 
 
 @only_sqlite
 def test_r13_both_readings_of_a_number_are_on_the_page(alice: FlaskClient) -> None:
-    page = send(alice, f"{HEAD}{OURS},6465551234,2026-03-01 10:00,x\n").text
+    page = words_of(send(alice, f"{HEAD}{OURS},6465551234,2026-03-01 10:00,x\n"))
     assert "1 number of the column “Phone Number” can be read in two ways" in page
     for shown in ("+1 646-555-1234", "+64 6 555 1234", "They are numbers of United States"):
         assert shown in page
@@ -126,7 +127,7 @@ def test_r13_a_column_a_zone_and_the_order_can_be_chosen(alice: FlaskClient, dat
     text = f"number,caller,other,date\n{OURS},{ANNA},+14155550199,03/04/2026 10:00\n"
     send(alice, text)
     columns = {"column__number": "1", "column__caller": "3", "column__started_at": "4", "column__source": ""}
-    page = choose(alice, **columns, dates="day-first", zone="Europe/Berlin").text
+    page = words_of(choose(alice, **columns, dates="day-first", zone="Europe/Berlin"))
     assert "caller “other”" in page
     assert "Dates have the day first, as in 23/11/2026, as you said." in page
     assert "Times are in Europe/Berlin, as you said." in page
@@ -150,8 +151,8 @@ def test_r13_a_choice_that_is_none_is_refused_and_changes_nothing(
     send(alice, GOOD)
     answer = choose(alice, **given)
     assert answer.status_code == 422
-    assert said in answer.text
-    assert "Bring 1 call over" in alice.get(PAGE).text
+    assert said in words_of(answer)
+    assert "Bring 1 call over" in words_of(alice.get(PAGE))
 
 
 @pytest.mark.parametrize(
@@ -172,8 +173,8 @@ def test_r13_a_file_that_cannot_be_used_is_refused_in_words(
     monkeypatch.setattr(views, "MOST_ROWS", 1_000)
     answer = send(alice, data)
     assert answer.status_code == 422
-    assert said in answer.text
-    assert "Send a file" in alice.get(PAGE).text
+    assert said in words_of(answer)
+    assert "Send a file" in words_of(alice.get(PAGE))
 
 
 @only_sqlite
@@ -184,10 +185,10 @@ def test_r13_a_log_is_its_senders_sealed_and_can_be_forgotten(
     with database.reading() as session:
         assert ANNA not in session.scalars(select(CallLogFile.sealed)).one()
     other = sign_in(alice.application.test_client(), cast.olivia, cast.project)
-    assert "Send a file" in other.get(PAGE).text
-    assert "There is no file to apply" in other.post(f"{PAGE}/apply", follow_redirects=True).text
+    assert "Send a file" in words_of(other.get(PAGE))
+    assert "There is no file to apply" in words_of(other.post(f"{PAGE}/apply", follow_redirects=True))
     alice.post(f"{PAGE}/forget")
-    assert "Send a file" in alice.get(PAGE).text
+    assert "Send a file" in words_of(alice.get(PAGE))
     assert calls(database) == []
 
 
@@ -195,7 +196,7 @@ def test_r13_a_log_is_its_senders_sealed_and_can_be_forgotten(
 def test_r13_what_a_log_holds_is_only_text_on_the_page(alice: FlaskClient) -> None:
     hostile = "<script>alert(1)</script>"
     bad, good = (f"{OURS},{caller},2026-03-01 10:00,{hostile},\n" for caller in (hostile, ANNA))
-    page = send(alice, f"{HEAD.strip()},{hostile}\n{bad}{good}", "<b>.csv").text
+    page = words_of(send(alice, f"{HEAD.strip()},{hostile}\n{bad}{good}", "<b>.csv"))
     assert "<script>alert" not in page
     assert "<b>.csv" not in page
 
@@ -206,10 +207,10 @@ def test_r13_a_log_that_cannot_be_read_any_more_says_so(alice: FlaskClient, data
     alice.post(f"{PAGE}/choose", data={"column.number": "1", "column.caller": "2", "column.started_at": "3"})
     with database.writing() as session:
         session.execute(update(CallLogFile).values(choices={"columns": {"caller": "9"}}))
-    assert "calls.csv cannot be read any more. There is no column “9”" in alice.get(PAGE).text
+    assert "calls.csv cannot be read any more. There is no column “9”" in words_of(alice.get(PAGE))
     for path in ("apply", "choose"):
         answer = alice.post(f"{PAGE}/{path}", data={"column.caller": "8"}, follow_redirects=True)
-        assert "calls.csv cannot be read any more." in answer.text
+        assert "calls.csv cannot be read any more." in words_of(answer)
 
 
 @only_sqlite

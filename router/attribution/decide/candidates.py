@@ -199,10 +199,10 @@ def reach_of(settings: Settings) -> Reach:
 
 def reach_then(decision: Mapping[str, Any]) -> Reach:
     """What held when a call came, by its decision; the usual one where nothing was kept."""
-    given = decision.get("given") or {}
-    if "candidate_leases" not in given:
+    kept = decision.get("given") or {}
+    if "candidate_leases" not in kept:
         return USUAL_REACH
-    return Reach(given["candidate_leases"], timedelta(days=given["candidate_days"]))
+    return Reach(kept["candidate_leases"], timedelta(days=kept["candidate_days"]))
 
 
 def weighed_candidates(

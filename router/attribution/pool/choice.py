@@ -143,9 +143,9 @@ UNSERVED, _number = table_of(Unserved), table_of(TrackingNumber).c
 
 @Statement
 def _COUNT(dialect: str) -> Executable:
-    given: dict[str, Any] = {one.name: bindparam(one.name) for one in UNSERVED.c}
-    counted: Executable = insert_new(dialect, UNSERVED, unique=["visit_id", "scenario_id"]).values(given)
-    return counted
+    values: dict[str, Any] = {one.name: bindparam(one.name) for one in UNSERVED.c}
+    statement: Executable = insert_new(dialect, UNSERVED, unique=["visit_id", "scenario_id"]).values(values)
+    return statement
 
 
 _OVERFLOW_NUMBER = Statement(
@@ -160,7 +160,7 @@ _OVERFLOW_NUMBER = Statement(
 
 def shown_instead(session: Session, scenario_id: int, policy: str, visit_id: int, now: datetime) -> str | None:
     """The overflow number that the visit is shown; None: the page keeps its own. The first time a visit is not served is counted."""
-    found = _OVERFLOW_NUMBER.first(session, {"scenario": scenario_id}) if policy == OVERFLOW else None
-    outcome = OVERFLOW if found else KEEP
+    number = _OVERFLOW_NUMBER.first(session, {"scenario": scenario_id}) if policy == OVERFLOW else None
+    outcome = OVERFLOW if number else KEEP
     _COUNT.run(session, {"visit_id": visit_id, "scenario_id": scenario_id, "outcome": outcome, "at": now})
-    return str(found.e164) if found else None
+    return str(number.e164) if number else None

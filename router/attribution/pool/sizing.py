@@ -41,10 +41,10 @@ def smallest_pool(load: float, below: float = BLOCKING) -> int:
     """The smallest pool whose blocking is below this; 0 when nobody asks for a number."""
     if load <= 0:
         return 0
-    found, numbers = 1.0, 0
-    while found >= below:
+    blocking, numbers = 1.0, 0
+    while blocking >= below:
         numbers += 1
-        found = load * found / (numbers + load * found)
+        blocking = load * blocking / (numbers + load * blocking)
     return numbers
 
 
@@ -196,9 +196,9 @@ def refresh_needed(server: Server, now: datetime) -> None:
     needed: dict[int, int | None] = {}
     for scenario in scenarios:
         with server.database.reading() as session:
-            found = numbers_needed(session, scenario, now)
-        if found != scenario.needed:
-            needed[scenario.id] = found
+            numbers = numbers_needed(session, scenario, now)
+        if numbers != scenario.needed:
+            needed[scenario.id] = numbers
     if needed:
         with server.database.writing() as session:
             for scenario_id, amount in needed.items():

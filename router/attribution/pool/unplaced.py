@@ -244,11 +244,13 @@ def never_shown(session: Session, linted: Sequence[Linted]) -> Mapping[int, list
     findings = {}
     for scenario_id, given, shown in session.execute(hardly_shown) if ids else ():
         why = "its selectors match on hardly any page" if shown else "no selector matches"
-        said = (
+        sentence = (
             f"Given {format_count(given or 0, 'time')} in {DAYS} days, shown {format_count(shown or 0, 'time')}: {why}."
         )
         look = f"/scenarios/{scenario_id}/tagging"
-        finding = Finding("never_shown", said, "tagging.selectors", "tagging", look=look, look_for="See its tagging")
+        finding = Finding(
+            "never_shown", sentence, "tagging.selectors", "tagging", look=look, look_for="See its tagging"
+        )
         findings[scenario_id] = [finding]
     return findings
 
@@ -262,11 +264,11 @@ def refresh_shown(server: Server, now: datetime) -> None:
         scenarios = session.execute(present.where(Scenario.deleted_at.is_(None))).all()
     times: dict[int, tuple[int | None, int | None]] = {}
     for project_id in sorted({scenario.project_id for scenario in scenarios}):
-        said = or_(Lease.shown_at.is_not(None), Lease.returned_at.is_not(None), Lease.unplaced_at.is_not(None))
+        answered = or_(Lease.shown_at.is_not(None), Lease.returned_at.is_not(None), Lease.unplaced_at.is_not(None))
         counted = (  # one range of each number's leases by their start
             select(Lease.scenario_id, func.count(), func.count(Lease.shown_at))
             .join(TrackingNumber, TrackingNumber.id == Lease.number_id)
-            .where(TrackingNumber.project_id == project_id, Lease.started_at >= now - timedelta(days=DAYS), said)
+            .where(TrackingNumber.project_id == project_id, Lease.started_at >= now - timedelta(days=DAYS), answered)
             .group_by(Lease.scenario_id)
         )
         with server.database.reading() as session:

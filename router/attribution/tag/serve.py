@@ -84,8 +84,8 @@ def tag_script(base_url: str, key: str, options: TagOptions = TagOptions(), debu
     settings: dict[str, str | int] = {"base": options.own_address or base_url, "key": key}
     if options.consent != "full":  # what is as usual is left out
         settings["consent"] = options.consent
-    said = {"gpc": options.gpc_refuses, "own": options.own_address, "webdriver": options.ignore_automation}
-    settings |= {name: 1 for name, is_said in said.items() if is_said}
+    switches = {"gpc": options.gpc_refuses, "own": options.own_address, "webdriver": options.ignore_automation}
+    settings |= {name: 1 for name, is_on in switches.items() if is_on}
     literal = "{" + ",".join(f"{name}:{as_literal(value)}" for name, value in settings.items()) + "}"
     return make_script(source.replace("ROUTER_SETTINGS", literal, 1))
 

@@ -65,10 +65,10 @@ def number_for_amp(key: str) -> Response:
         visitor = None
         if CLIENT.fullmatch(client) and consent == "full":
             visitor = visitor_for(server.keys, project.id, f"amp {client}")
-        wanted: list[list[int] | None] = [[one.id] for one in project.only([int(scenario)] if scenario else None)]
+        lists: list[list[int] | None] = [[one.id] for one in project.only([int(scenario)] if scenario else None)]
         if project.free_pool and not scenario:
-            wanted = [None]
-        for scenarios in wanted:
+            lists = [None]
+        for scenarios in lists:
             view = replace(view, visitor=visitor, scenarios=scenarios)
             shown = view_page(session, server.keys, project, view, now)
             if shown.numbers:
@@ -104,9 +104,9 @@ def allow_origin(response: Response) -> Response:
 def _consent(project: TagProject) -> str:
     """What may be known of the visitor: what the page says that he chose, else what the project allows before; who sends Global Privacy
     Control has refused where the project says so."""
-    said = request.args.get("consent")
-    if said in ("none", "limited", "full"):
-        return said
+    consent = request.args.get("consent")
+    if consent in ("none", "limited", "full"):
+        return consent
     refused = project.gpc_refuses and request.headers.get("Sec-GPC") == "1"
     return "limited" if refused and project.consent == "full" else project.consent
 

@@ -106,8 +106,8 @@ def is_automated(user_agent: str, client_hint: str = "") -> bool:
 
 
 @lru_cache(maxsize=4096)
-def _is_driven(said: str) -> bool:
-    return bool(said) and _automation().search(said[:LONGEST_USER_AGENT]) is not None
+def _is_driven(agent: str) -> bool:
+    return bool(agent) and _automation().search(agent[:LONGEST_USER_AGENT]) is not None
 
 
 BARE_REQUEST = 5

@@ -60,9 +60,11 @@ class TagProject:
         """All of them by id."""
         return {pool.id: pool for pool in (*self.scenarios, *((self.free_pool,) if self.free_pool else ()))}
 
-    def only(self, wanted: Iterable[int] | None) -> list[TagScenario]:
+    def only(self, scenario_ids: Iterable[int] | None) -> list[TagScenario]:
         """The scenarios that a page limits itself to; all when it says nothing."""
-        return self.scenarios if wanted is None else [one for one in self.scenarios if one.id in set(wanted)]
+        return (
+            self.scenarios if scenario_ids is None else [one for one in self.scenarios if one.id in set(scenario_ids)]
+        )
 
 
 _project, _scenario, _pool = table_of(Project).c, table_of(Scenario).c, table_of(PoolNumber).c

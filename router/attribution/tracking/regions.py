@@ -60,8 +60,8 @@ class Regions:
         return maxminddb.open_database(self._path, maxminddb.MODE_FILE)
 
     def _present(self) -> tuple[int, int, int]:
-        found = self._path.stat()
-        return found.st_mtime_ns, found.st_ino, found.st_size
+        stat = self._path.stat()
+        return stat.st_mtime_ns, stat.st_ino, stat.st_size
 
 
 def read_region(record: Any) -> str:

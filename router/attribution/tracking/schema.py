@@ -196,22 +196,22 @@ def _page(body: Mapping[str, Any]) -> tuple[str, str, int | None]:
 
 def _limited(body: Mapping[str, Any]) -> bool | None:
     """Whether the page says that it may neither keep a cookie nor tell click ids; None when it says nothing."""
-    said = _text(body, "consent")
-    if said not in (None, "full", "limited"):
+    consent = _text(body, "consent")
+    if consent not in (None, "full", "limited"):
         raise Problem(422, "consent has to be full or limited.", "consent")
-    return None if said is None else said == "limited"
+    return None if consent is None else consent == "limited"
 
 
 def read_ga(body: Mapping[str, Any]) -> dict[str, str]:
     """client_id and session_id of Google Analytics; values of another form are dropped, since cookies hold anything."""
     ga = _members(body, "ga")
-    found: dict[str, str] = {}
+    ids: dict[str, str] = {}
     client, session = str(ga.get("client_id") or ""), str(ga.get("session_id") or "")
     if GA_CLIENT_ID.fullmatch(client):
-        found["client_id"] = client
+        ids["client_id"] = client
     if GA_SESSION_ID.fullmatch(session):
-        found["session_id"] = session
-    return found
+        ids["session_id"] = session
+    return ids
 
 
 def read_groups(body: Mapping[str, Any]) -> Groups:

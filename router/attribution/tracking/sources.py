@@ -120,12 +120,12 @@ def read_evidence(
     """
     query, fragment = read_parameters(page)
     # the fragment tells of a campaign only where the query has no UTM
-    told = query if any(f"utm_{name}" in query for name in UTM[:3]) else fragment | query
-    overrides = told.get("utm_nooverride") not in ("1", "true")
-    clicks = {name: click_ids.get(name) or decode(told.get(name, ""), country) for name in CLICK_IDS}
+    campaign = query if any(f"utm_{name}" in query for name in UTM[:3]) else fragment | query
+    overrides = campaign.get("utm_nooverride") not in ("1", "true")
+    clicks = {name: click_ids.get(name) or decode(campaign.get(name, ""), country) for name in CLICK_IDS}
     clicks = {name: value[:LONGEST_CLICK_ID] for name, value in clicks.items() if value}
     ids = {name: value for name, value in clicks.items() if value != WITHHELD}
-    utm = {name: decode(told.get(f"utm_{name}", ""), country).strip()[:LONGEST_VALUE] for name in UTM}
+    utm = {name: decode(campaign.get(f"utm_{name}", ""), country).strip()[:LONGEST_VALUE] for name in UTM}
     if referrer[: len(APP_SCHEME)].casefold() == APP_SCHEME:  # a known app of Android stands for a host
         host = APPS.get(referrer[len(APP_SCHEME) :].partition("/")[0].casefold(), "")
     else:
@@ -142,7 +142,7 @@ def read_evidence(
         owner = owner_of(host, SOCIAL_NETWORKS) if medium == "social" else None
         source = named_source(owner or network, medium)
     else:
-        source = _from_signs(told, host, country)
+        source = _from_signs(campaign, host, country)
     if source:
         return Evidence(source, ids, True, overrides, overrides)
     if not host:
@@ -175,16 +175,16 @@ def channel_of(source: str, medium: str) -> str:
     return CHANNEL_OF_MEDIUM.get(medium, "other")
 
 
-def _from_signs(told: Mapping[str, str], host: str, country: str) -> Source | None:
+def _from_signs(campaign: Mapping[str, str], host: str, country: str) -> Source | None:
     """What networks add to an address beside click ids. Signs that nobody pays for count where the referrer has nothing to say."""
     for name, named in AD_SIGNS.items():
-        if name in told:
+        if name in campaign:
             return named_source(*named)
-    if "_openstat" in told and (source := _from_openstat(decode(told["_openstat"], country))):
+    if "_openstat" in campaign and (source := _from_openstat(decode(campaign["_openstat"], country))):
         return source
     if host and unwanted(host) is None:
         return None
-    return next((named_source(*named) for name, named in FREE_SIGNS.items() if name in told), None)
+    return next((named_source(*named) for name, named in FREE_SIGNS.items() if name in campaign), None)
 
 
 def _from_openstat(label: str) -> Source | None:

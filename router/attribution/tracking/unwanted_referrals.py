@@ -43,15 +43,15 @@ USUAL_PATHS = re.compile(
 @cache
 def _listed() -> Mapping[str, tuple[Kind, str]]:
     """Host to its kind and to what the line covers: `*` what is below it, `=` itself, empty both."""
-    found: dict[str, tuple[Kind, str]] = {}
+    kinds: dict[str, tuple[Kind, str]] = {}
     kind: Kind = "never"
     for line in FILE.read_text("utf-8").splitlines():
         if line == "[within a visit]":
             kind = "within a visit"
         elif line and line[0] not in "#[":
             mark = line[0] if line[0] in "*=" else ""
-            found[line.lstrip("*.=")] = kind, mark
-    return found
+            kinds[line.lstrip("*.=")] = kind, mark
+    return kinds
 
 
 @lru_cache(maxsize=8192)

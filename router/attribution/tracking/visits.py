@@ -170,8 +170,8 @@ def insert_visit(session: Session, visit: KnownVisit) -> KnownVisit:
 
 @Statement
 def _INSERT_VISIT(dialect: str) -> Executable:
-    given: dict[str, Any] = {one.name: bindparam(one.name) for one in VISIT.c if one is not VISIT.c.id}
-    return insert(VISIT).values(given | {"number": visit_number(dialect)}).returning(VISIT.c.id, VISIT.c.number)
+    values: dict[str, Any] = {one.name: bindparam(one.name) for one in VISIT.c if one is not VISIT.c.id}
+    return insert(VISIT).values(values | {"number": visit_number(dialect)}).returning(VISIT.c.id, VISIT.c.number)
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,10 +44,10 @@ def read_pool(
     lock: bool = False,
 ) -> PoolFacts:
     """A fixed number of statements. With `lock` the numbers stay as they are to the end of the transaction."""
-    wanted = select(TrackingNumber).where(_in_pool(scenario)).order_by(TrackingNumber.id)
+    in_pool = select(TrackingNumber).where(_in_pool(scenario)).order_by(TrackingNumber.id)
     if lock:
-        wanted = wanted.with_for_update().execution_options(populate_existing=True)
-    rows = session.scalars(wanted).all()
+        in_pool = in_pool.with_for_update().execution_options(populate_existing=True)
+    rows = session.scalars(in_pool).all()
     ordered = select(func.count(NumberOrder.id)).join(NumberBatch, NumberBatch.id == NumberOrder.batch_id)
     being_bought = session.scalar(ordered.where(NumberBatch.scenario_id == scenario.id, OPEN)) or 0
     numbers, price = len(rows) + being_bought, price_of(server.settings, project)

@@ -11,7 +11,7 @@ from router.accounts.sessions import CookieSessions
 from router.accounts.views.people import people_settings
 from router.accounts.views.projects import projects
 from router.accounts.views.settings import settings
-from router.accounts.views.sign_in import doors, profile
+from router.accounts.views.sign_in import profile, sign_in_pages
 from router.accounts.views.tag import tag_settings
 from router.accounts.views.tokens import token_settings
 from router.attribution.planner.views import plan_api, plan_pages
@@ -46,14 +46,14 @@ from router.server import Server, bare_server
 from router.voice import hooks as voice_hooks
 from router.voice.importing.views import add_call_log_section, call_log_pages
 from router.voice.routing import called_numbers, calls_by_lease
-from router.web.error_pages import init_failures
+from router.web.error_pages import init_error_pages
 from router.web.errors import BODY_LIMIT, IdConverter, Problem
-from router.web.layout import init_frame
+from router.web.layout import init_layout
 
 PACKAGE = Path(__file__).parent
 
 BLUEPRINTS: tuple[Blueprint, ...] = (
-    doors,
+    sign_in_pages,
     projects,
     profile,
     settings,
@@ -133,8 +133,8 @@ def create_app(settings: Settings | None = None) -> Flask:
 
         app.register_blueprint(site)
         app.register_blueprint(telephone)
-    init_frame(app)
-    init_failures(app)
+    init_layout(app)
+    init_error_pages(app)
     return app
 
 

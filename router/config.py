@@ -82,9 +82,9 @@ class Settings(BaseModel):
     @classmethod
     def _mail_address(cls, value: str) -> str:
         if value:
-            from router.lib.smtp import read_mail_url  # imports a mail client
+            from router.lib.smtp import parse_mail_url  # imports a mail client
 
-            read_mail_url(value)
+            parse_mail_url(value)
         return value
 
     @field_validator("mail_from")
@@ -146,9 +146,9 @@ class Settings(BaseModel):
     @property
     def mail_server(self) -> "MailServer | None":
         """Where e-mails are handed in; None: they are shown and logged only."""
-        from router.lib.smtp import read_mail_url
+        from router.lib.smtp import parse_mail_url
 
-        return read_mail_url(self.mail_url) if self.mail_url else None
+        return parse_mail_url(self.mail_url) if self.mail_url else None
 
     @property
     def mail_sender(self) -> str:

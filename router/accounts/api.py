@@ -19,7 +19,7 @@ from router.accounts.projects import (
     create_project,
     differences,
     known_here,
-    read_email,
+    parse_email,
 )
 from router.accounts.sessions import require_token
 from router.server import current_server
@@ -161,7 +161,7 @@ class NewMember(BaseModel):
 
     model_config = {"extra": "forbid"}
 
-    email: Annotated[str, AfterValidator(read_email)]
+    email: Annotated[str, AfterValidator(parse_email)]
     name: str = Field(default="", max_length=120)
     role: RoleName
 

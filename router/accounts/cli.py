@@ -119,10 +119,10 @@ def project_of(session: Session, project_id: int) -> Project:
 def _read_sign_in(email: str, password_stdin: bool) -> tuple[str, str, str]:
     """The e-mail address as it is stored, the password from standard input or a random one, and its hash."""
     from router.accounts import passwords
-    from router.accounts.projects import read_email
+    from router.accounts.projects import parse_email
 
     try:
-        email = read_email(email)
+        email = parse_email(email)
     except ValueError as error:
         raise click.ClickException(str(error)) from None
     if not password_stdin:

@@ -55,7 +55,7 @@ OwnNumbers = Annotated[
 ]
 
 
-def read_own_numbers(typed: Iterable[OwnNumber], country: str) -> list[OwnNumber]:
+def parse_own_numbers(typed: Iterable[OwnNumber], country: str) -> list[OwnNumber]:
     """The numbers in E.164, each line once: of two spellings of one line the first stays.
 
     Raises:

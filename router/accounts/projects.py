@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from router.accounts.ledger import has_entries, lock_balance
 from router.accounts.models import Project, fallback_chosen
-from router.accounts.own_numbers import OwnNumbers, read_own_numbers
+from router.accounts.own_numbers import OwnNumbers, parse_own_numbers
 from router.config import Networks, Settings
 from router.db import start_visit_numbers
 from router.lib.formats import CURRENCIES
@@ -30,8 +30,8 @@ from router.web.network import (
     host_of,
     host_of_pattern,
     is_same_site,
-    read_host,
-    read_hosts,
+    parse_host,
+    parse_hosts,
     registrable_domain,
 )
 
@@ -42,7 +42,7 @@ WIDEST = {4: 8, 6: 32}
 Consent = Literal["none", "limited", "full"]
 
 
-def read_tag_address(text: str, inside: Networks = ()) -> str:
+def parse_tag_address(text: str, inside: Networks = ()) -> str:
     """`https://Calls.example.com/` gives `https://calls.example.com`; empty stays empty.
 
     Args:
@@ -56,7 +56,7 @@ def read_tag_address(text: str, inside: Networks = ()) -> str:
         return ""
     try:
         parts = urlsplit(text)
-        host = read_host(f"{parts.scheme}://{parts.netloc}")
+        host = parse_host(f"{parts.scheme}://{parts.netloc}")
     except (BadHost, ValueError):
         raise _refusal(text) from None
     is_plain = parts.scheme in ("http", "https") and not (parts.query or parts.fragment or "*" in host)
@@ -80,7 +80,7 @@ def is_of_site(tag_address: str, site: Iterable[str]) -> bool:
     return any(is_same_site(host_of(tag_address), host_of_pattern(pattern)) for pattern in site)
 
 
-def read_staff(typed: str | Iterable[str]) -> list[str]:
+def parse_staff(typed: str | Iterable[str]) -> list[str]:
     """Addresses and networks in their short form, each once: `203.0.113.7`, `198.51.100.0/24`, `2001:db8::/48`.
 
     Raises:
@@ -111,7 +111,7 @@ def known_here(settings: Settings) -> dict[str, Networks]:
 def _address(value: object, info: ValidationInfo) -> str:
     if value is not None and not isinstance(value, str):
         raise ValueError("Give an address as text.")
-    return read_tag_address(value or "", (info.context or {}).get("inside", ()))
+    return parse_tag_address(value or "", (info.context or {}).get("inside", ()))
 
 
 def texts_read_by(read: Callable[[str | list[str]], list[str]], refusal: str) -> BeforeValidator:
@@ -128,14 +128,14 @@ def texts_read_by(read: Callable[[str | list[str]], list[str]], refusal: str) ->
 TEXTS = WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}]})
 
 
-def read_unwanted_referrals(typed: str | Iterable[str]) -> list[str]:
+def parse_unwanted_referrals(typed: str | Iterable[str]) -> list[str]:
     """Hosts and patterns of hosts, each once, without a port: `https://Pay.Example.com/checkout` gives `pay.example.com`.
 
     Raises:
         ValueError: one of them is no host, or takes in all sites of an ending (`*.com`); or there are too many.
     """
     parts = re.split(r"[\s,;]+", typed) if isinstance(typed, str) else [one.strip() for one in typed]
-    hosts = list(dict.fromkeys(re.sub(r":\d+$", "", read_host(part)) for part in parts if part))
+    hosts = list(dict.fromkeys(re.sub(r":\d+$", "", parse_host(part)) for part in parts if part))
     for host in hosts:
         if host.startswith("*.") and registrable_domain(host[2:]) is None:
             raise ValueError(f"“{host[:60]}” is too wide: name a domain, like *.example.com.")
@@ -145,8 +145,8 @@ def read_unwanted_referrals(typed: str | Iterable[str]) -> list[str]:
 
 
 TagAddress = Annotated[str, BeforeValidator(_address), Field(max_length=200)]
-Staff = Annotated[list[str], texts_read_by(read_staff, "Give a list of addresses and networks."), TEXTS]
-UnwantedReferrals = Annotated[list[str], texts_read_by(read_unwanted_referrals, "Give a list of hosts."), TEXTS]
+Staff = Annotated[list[str], texts_read_by(parse_staff, "Give a list of addresses and networks."), TEXTS]
+UnwantedReferrals = Annotated[list[str], texts_read_by(parse_unwanted_referrals, "Give a list of hosts."), TEXTS]
 
 
 class TagValues(BaseModel):
@@ -178,7 +178,7 @@ def is_staff(staff: tuple[str, ...], address: str) -> bool:
     return bool(staff) and within(address, _networks(staff))
 
 
-def read_email(value: object) -> str:
+def parse_email(value: object) -> str:
     """An e-mail address, case-folded.
 
     Raises:
@@ -224,13 +224,13 @@ def _project_name(value: object) -> str:
 
 
 Name = Annotated[str, BeforeValidator(_project_name), Field(max_length=120)]
-Hosts = Annotated[list[str], texts_read_by(read_hosts, "Give a host, an address or a list of them."), TEXTS]
+Hosts = Annotated[list[str], texts_read_by(parse_hosts, "Give a host, an address or a list of them."), TEXTS]
 Country = Annotated[str, BeforeValidator(_country)]
 Timezone = Annotated[str, BeforeValidator(_timezone)]
 Currency = Annotated[str, BeforeValidator(_currency)]
 RepeatCredit = Literal["first_call", "last_non_direct", "own_visit"]
 TellInternal = Literal["nobody", "webhooks", "all"]
-Email = Annotated[str, BeforeValidator(read_email)]
+Email = Annotated[str, BeforeValidator(parse_email)]
 
 
 class ProjectValues(TagValues):
@@ -266,7 +266,7 @@ class ProjectValues(TagValues):
     @model_validator(mode="after")
     def _own_telephones(self) -> "ProjectValues":
         try:
-            self.own_numbers = read_own_numbers(self.own_numbers, self.country)
+            self.own_numbers = parse_own_numbers(self.own_numbers, self.country)
         except ValueError as error:
             raise Problem(422, str(error), "own_numbers") from None
         return self

@@ -47,7 +47,7 @@ def is_email_address(text: str, dotless: bool = False) -> bool:
     return text.rpartition("@")[2].isascii()
 
 
-def read_mail_url(text: str) -> MailServer:
+def parse_mail_url(text: str) -> MailServer:
     """The server of `smtp://user:password@host:587` or `smtps://host`; user and password are percent-decoded.
 
     Raises:

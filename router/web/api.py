@@ -104,7 +104,7 @@ def rows_of(
 ) -> tuple[Sequence[Row], str | None]:
     """The rows of one page, and the cursor of the next one; None at the end. The last of the columns is unique, the highest comes first."""
     columns = newest if isinstance(newest, Sequence) else [newest]
-    limit, cursor = read_limit(args.get("limit", "")), args.get("next", "")
+    limit, cursor = parse_limit(args.get("limit", "")), args.get("next", "")
     rows, following = page_by_keys(session, statement, [(column, True) for column in columns], cursor, limit)
     return [row[0] for row in rows], following
 
@@ -124,7 +124,7 @@ def page_by_keys(
     """
     columns = [column for column, _ in keys]
     if cursor:
-        statement = statement.where(_comes_after(keys, read_cursor(cursor, columns)))
+        statement = statement.where(_comes_after(keys, parse_cursor(cursor, columns)))
     names = [f"sort_key_{place}" for place in range(len(keys))]
     statement = statement.add_columns(*(column.label(name) for column, name in zip(columns, names, strict=True)))
     for column, falls in keys:
@@ -154,7 +154,7 @@ def _may_be_null(column: Column) -> bool:
     return bool(getattr(column.expression, "nullable", True))
 
 
-def read_limit(text: str) -> int:
+def parse_limit(text: str) -> int:
     limit = parse_int(text, 1, GREATEST_LIMIT) if text else LIMIT
     if limit is None:
         raise Problem(422, f"“limit” is a number from 1 to {GREATEST_LIMIT}.", "limit")
@@ -167,7 +167,7 @@ def make_cursor(values: Sequence[Any]) -> str:
     return base64.urlsafe_b64encode(json.dumps(plain, separators=(",", ":")).encode()).decode().rstrip("=")
 
 
-def read_cursor(cursor: str, columns: Sequence[Column]) -> list[Any]:
+def parse_cursor(cursor: str, columns: Sequence[Column]) -> list[Any]:
     """The keys in a cursor, each of its column's type.
 
     Raises:

@@ -22,7 +22,7 @@ ADVICE = {
 }
 
 
-def init_failures(app: Flask) -> None:
+def init_error_pages(app: Flask) -> None:
     @app.errorhandler(Problem)
     def problem(error: Problem) -> Response:
         return answer_problem(error)

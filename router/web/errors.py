@@ -132,7 +132,7 @@ def client_address(request: Request, trusted: Networks) -> str:
             forwarded.split(",")
         )  # heeding no quotes: a stranger's open one must not swallow what the proxy adds
     for hop in hops:
-        address = read_hop(hop)
+        address = parse_hop(hop)
         if address is None:
             if proxy not in _told:
                 _told.add(proxy)
@@ -144,7 +144,7 @@ def client_address(request: Request, trusted: Networks) -> str:
     return proxy
 
 
-def read_hop(text: str) -> IPv4Address | IPv6Address | None:
+def parse_hop(text: str) -> IPv4Address | IPv6Address | None:
     """Whom an element of X-Forwarded-For names, in the forms that proxies write: `203.0.113.9`, `203.0.113.9:51234`, `2001:db8::1`,
     `[2001:db8::1]:443`, the same in quotes, `fe80::1%eth0`. None: nobody can tell (`unknown`, `_hidden`, `unix:`, nothing, nonsense)."""
     text = text.strip(" \t")

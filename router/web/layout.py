@@ -75,7 +75,7 @@ class Entry:
     current: bool
 
 
-def init_frame(app: Flask) -> None:
+def init_layout(app: Flask) -> None:
     """Called after all blueprints are registered: their audience decides about CSRF tokens."""
     Bootstrap5(app)
     audiences[app.blueprints["bootstrap"]] = Audience.PUBLIC

@@ -23,14 +23,14 @@ class BadHost(ValueError):
     """Not a host of a web site; the message is for the person who typed it."""
 
 
-def read_hosts(text: str | Iterable[str]) -> list[str]:
+def parse_hosts(text: str | Iterable[str]) -> list[str]:
     """Clean hosts in the order given, each once: `https://Shop.example.com/sale` gives `shop.example.com`.
 
     Raises:
         BadHost: one of them is no host, or there is none, or there are too many.
     """
     parts = re.split(r"[\s,]+", text) if isinstance(text, str) else [part.strip() for part in text]
-    hosts = list(dict.fromkeys(read_host(part) for part in parts if part))
+    hosts = list(dict.fromkeys(parse_host(part) for part in parts if part))
     if not hosts:
         raise BadHost("Name the host of the web site, like www.example.com.")
     if len(hosts) > MOST_HOSTS:
@@ -38,7 +38,7 @@ def read_hosts(text: str | Iterable[str]) -> list[str]:
     return hosts
 
 
-def read_host(text: str) -> str:
+def parse_host(text: str) -> str:
     """
     Raises:
         BadHost: it is neither a host nor an address of a page.

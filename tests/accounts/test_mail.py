@@ -19,7 +19,7 @@ from router.accounts.mail import LEASE, NO_SERVER, PAUSES, send_mails, write_mai
 from router.accounts.models import Mail, Project
 from router.config import Settings, SettingsError, read_settings
 from router.db import Database
-from router.lib.smtp import read_mail_url
+from router.lib.smtp import parse_mail_url
 from router.server import Server
 from tests.people import NOW, create_project
 
@@ -299,13 +299,13 @@ def test_a_mail_url_that_cannot_be_used_stops_the_start_without_telling_the_pass
 
 
 def test_mail_urls_that_can_be_used() -> None:
-    found = read_mail_url(f"smtps://me:{ENCODED}@mail.example.com")
+    found = parse_mail_url(f"smtps://me:{ENCODED}@mail.example.com")
     assert (found.host, found.port, found.tls, found.user, found.password) == (
         "mail.example.com", 465, True, "me", PASSWORD,
     )  # fmt: skip
     assert PASSWORD not in repr(found)
-    assert read_mail_url("smtp://[::1]:2525").port == 2525
-    assert read_mail_url("smtp://mail").port == 25
+    assert parse_mail_url("smtp://[::1]:2525").port == 2525
+    assert parse_mail_url("smtp://mail").port == 25
     for bad in (
         "nobody\r\nBcc: x@y",
         "nobody",

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from router.accounts.mail import address_of, compose
-from router.lib.smtp import MailError, may_sign_in, read_mail_url, send_message
+from router.lib.smtp import MailError, may_sign_in, parse_mail_url, send_message
 from router.server import utc_now
 from tests.people import NOW
 
@@ -84,7 +84,7 @@ def send(url: str) -> None:
     recipient = address_of("office@shop.example.com")
     mail = SimpleNamespace(subject="Hello", created_at=NOW, key="1:x", body="Hello\n")
     message = compose(mail, address_of("router@example.net"), recipient, "Bye")  # type: ignore[arg-type]
-    send_message(read_mail_url(url), message, "router@example.net", recipient.addr_spec)
+    send_message(parse_mail_url(url), message, "router@example.net", recipient.addr_spec)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from sqlalchemy import select
 
 from router.accounts.models import AuditEntry, Project
-from router.accounts.own_numbers import LONGEST_REMARK, MOST_NUMBERS, OwnNumber, OwnNumbers, read_own_numbers, written
+from router.accounts.own_numbers import LONGEST_REMARK, MOST_NUMBERS, OwnNumber, OwnNumbers, parse_own_numbers, written
 from router.db import Database
 from tests.people import Cast, bearer, sign_in
 
@@ -33,7 +33,7 @@ LINES: list[tuple[str, str, str]] = [
 
 def read(typed: Any, country: str = "DE") -> list[OwnNumber]:
     adapter: TypeAdapter[list[OwnNumber]] = TypeAdapter(OwnNumbers)
-    return read_own_numbers(adapter.validate_python(typed), country)
+    return parse_own_numbers(adapter.validate_python(typed), country)
 
 
 @pytest.mark.parametrize(("line", "number", "remark"), LINES)

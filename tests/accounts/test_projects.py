@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from router.accounts.projects import ProjectValues, read_email
+from router.accounts.projects import ProjectValues, parse_email
 from router.web.api import parse
 from router.web.errors import Problem
 from tests.people import PROJECT_VALUES
@@ -53,7 +53,7 @@ def test_a_national_number_is_read_with_the_country(country: str, typed: str, de
     ],
 )
 def test_an_email_address_is_kept_in_small_letters(typed: str, email: str) -> None:
-    assert read_email(typed) == email
+    assert parse_email(typed) == email
 
 
 @pytest.mark.parametrize(
@@ -67,4 +67,4 @@ def test_an_email_address_is_kept_in_small_letters(typed: str, email: str) -> No
 )  # fmt: skip
 def test_what_is_no_email_address_is_refused(typed: str) -> None:
     with pytest.raises(ValueError, match="is not an e-mail address"):
-        read_email(typed)
+        parse_email(typed)

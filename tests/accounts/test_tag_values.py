@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from router.accounts.projects import is_of_site, is_staff, read_staff, read_tag_address, read_unwanted_referrals
+from router.accounts.projects import is_of_site, is_staff, parse_staff, parse_tag_address, parse_unwanted_referrals
 
 
 @pytest.mark.parametrize(
@@ -19,8 +19,8 @@ from router.accounts.projects import is_of_site, is_staff, read_staff, read_tag_
     ],
 )  # fmt: skip
 def test_an_address_for_the_tag_is_read(typed: str, address: str) -> None:
-    assert read_tag_address(typed) == address
-    assert read_tag_address(address) == address
+    assert parse_tag_address(typed) == address
+    assert parse_tag_address(address) == address
 
 
 @pytest.mark.parametrize(
@@ -34,13 +34,13 @@ def test_an_address_for_the_tag_is_read(typed: str, address: str) -> None:
 )  # fmt: skip
 def test_what_no_page_could_load_the_tag_from_is_refused(typed: str) -> None:
     with pytest.raises(ValueError):
-        read_tag_address(typed)
+        parse_tag_address(typed)
 
 
 def test_http_is_for_this_machine_and_for_the_private_networks_that_the_operator_allows() -> None:
-    assert read_tag_address("http://10.1.2.3/calls", (ip_network("10.0.0.0/8"),)) == "http://10.1.2.3/calls"
+    assert parse_tag_address("http://10.1.2.3/calls", (ip_network("10.0.0.0/8"),)) == "http://10.1.2.3/calls"
     with pytest.raises(ValueError, match="https"):
-        read_tag_address("http://192.168.1.1", (ip_network("10.0.0.0/8"),))
+        parse_tag_address("http://192.168.1.1", (ip_network("10.0.0.0/8"),))
 
 
 @pytest.mark.parametrize(
@@ -59,9 +59,9 @@ def test_an_address_is_the_sites_own_by_its_registrable_domain(address: str, sit
 def test_staff_come_in_their_short_form_each_once() -> None:
     typed = "203.0.113.7, 203.0.113.7/32\n198.51.100.9/24; 2001:DB8:0::/48 2001:db8::1"
     wanted = ["203.0.113.7", "198.51.100.0/24", "2001:db8::/48", "2001:db8::1"]
-    assert read_staff(typed) == wanted
-    assert read_staff(wanted) == wanted
-    assert read_staff(" , ") == []
+    assert parse_staff(typed) == wanted
+    assert parse_staff(wanted) == wanted
+    assert parse_staff(" , ") == []
 
 
 @pytest.mark.parametrize(
@@ -69,19 +69,19 @@ def test_staff_come_in_their_short_form_each_once() -> None:
 )
 def test_what_is_no_address_or_half_a_country_is_refused(typed: str) -> None:
     with pytest.raises(ValueError):
-        read_staff(typed)
+        parse_staff(typed)
 
 
 def test_more_than_a_hundred_are_refused() -> None:
     many = [f"203.0.113.{number}" for number in range(101)]
-    assert len(read_staff(many[:100])) == 100
+    assert len(parse_staff(many[:100])) == 100
     with pytest.raises(ValueError, match="at most 100"):
-        read_staff(many)
+        parse_staff(many)
 
 
 @given(st.lists(st.ip_addresses(), max_size=3), st.ip_addresses())
 def test_staff_are_exactly_who_is_listed(listed: list[object], visitor: object) -> None:
-    staff = tuple(read_staff([str(one) for one in listed]))
+    staff = tuple(parse_staff([str(one) for one in listed]))
     assert is_staff(staff, str(visitor)) is (ip_address(str(visitor)) in listed)
     assert not is_staff(staff, "no address")
 
@@ -89,11 +89,11 @@ def test_staff_are_exactly_who_is_listed(listed: list[object], visitor: object) 
 def test_hosts_that_are_no_source_come_in_their_short_form_each_once() -> None:
     typed = "https://Pay.Example.com/checkout?a=b, *.Example.org\npay.example.com:8443; bücher.example"
     wanted = ["pay.example.com", "*.example.org", "xn--bcher-kva.example"]
-    assert read_unwanted_referrals(typed) == wanted
-    assert read_unwanted_referrals(wanted) == wanted
-    assert read_unwanted_referrals(" ,\n") == []
+    assert parse_unwanted_referrals(typed) == wanted
+    assert parse_unwanted_referrals(wanted) == wanted
+    assert parse_unwanted_referrals(" ,\n") == []
     with pytest.raises(ValueError, match="at most 50"):
-        read_unwanted_referrals([f"host{number}.example" for number in range(51)])
+        parse_unwanted_referrals([f"host{number}.example" for number in range(51)])
 
 
 @pytest.mark.parametrize(
@@ -101,13 +101,13 @@ def test_hosts_that_are_no_source_come_in_their_short_form_each_once() -> None:
 )
 def test_what_is_no_host_or_all_sites_of_an_ending_is_refused(typed: str) -> None:
     with pytest.raises(ValueError):
-        read_unwanted_referrals(typed)
+        parse_unwanted_referrals(typed)
 
 
 @settings(deadline=None)
 @given(st.text(max_size=60))
 def test_nothing_typed_breaks_the_readers(typed: str) -> None:
-    for reader in (read_tag_address, read_staff, read_unwanted_referrals):
+    for reader in (parse_tag_address, parse_staff, parse_unwanted_referrals):
         try:
             reader(typed)
         except ValueError:

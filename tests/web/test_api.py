@@ -12,7 +12,7 @@ from sqlalchemy import case, func, select
 
 from router.accounts.models import AuditEntry
 from router.db import Database
-from router.web.api import make_cursor, merged, page_by_keys, page_of, parse, read_cursor, take_version
+from router.web.api import make_cursor, merged, page_by_keys, page_of, parse, parse_cursor, take_version
 from router.web.errors import Problem
 from tests.people import NOW
 
@@ -62,13 +62,13 @@ def test_a_patch_needs_the_version_that_was_read(version: Any) -> None:
 
 @given(st.integers(min_value=0, max_value=2**63 - 1))
 def test_a_cursor_comes_back_as_it_went(last: int) -> None:
-    assert read_cursor(make_cursor([last]), [AuditEntry.id]) == [last]
+    assert parse_cursor(make_cursor([last]), [AuditEntry.id]) == [last]
 
 
 @given(st.text(max_size=40))
 def test_a_foreign_cursor_is_refused_or_a_number(cursor: str) -> None:
     try:
-        (last,) = read_cursor(cursor, [AuditEntry.id])
+        (last,) = parse_cursor(cursor, [AuditEntry.id])
     except Problem:
         return
     assert 0 <= last < 2**63
@@ -85,14 +85,14 @@ def test_a_foreign_cursor_is_refused_or_a_number(cursor: str) -> None:
 def test_a_cursor_of_another_list_is_refused(text: str) -> None:
     cursor = base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
     with pytest.raises(Problem, match="next") as refusal:
-        read_cursor(cursor or "x", [AuditEntry.at, AuditEntry.id])
+        parse_cursor(cursor or "x", [AuditEntry.at, AuditEntry.id])
     assert (refusal.value.status, refusal.value.field) == (422, "next")
 
 
 @pytest.mark.parametrize("text", ['["\\u0000",1]', '["\\ud800",1]', "[7,1]"])
 def test_a_cursor_holds_only_text_that_a_database_takes(text: str) -> None:
     with pytest.raises(Problem, match="next"):
-        read_cursor(base64.urlsafe_b64encode(text.encode()).decode(), [AuditEntry.action, AuditEntry.id])
+        parse_cursor(base64.urlsafe_b64encode(text.encode()).decode(), [AuditEntry.action, AuditEntry.id])
 
 
 def test_a_list_by_keys_shows_every_row_once_in_either_direction(database: Database) -> None:

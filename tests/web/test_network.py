@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.web.network import BadHost, read_host, read_hosts
+from router.web.network import BadHost, parse_host, parse_hosts
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ from router.web.network import BadHost, read_host, read_hosts
     ],
 )
 def test_a_host_is_taken_out_of_what_was_typed(typed: str, host: str) -> None:
-    assert read_host(typed) == host
+    assert parse_host(typed) == host
 
 
 @pytest.mark.parametrize(
@@ -34,31 +34,31 @@ def test_a_host_is_taken_out_of_what_was_typed(typed: str, host: str) -> None:
 )  # fmt: skip
 def test_what_is_no_host_is_refused(typed: str) -> None:
     with pytest.raises(BadHost, match="is not a host"):
-        read_host(typed)
+        parse_host(typed)
 
 
 def test_a_list_comes_by_commas_spaces_or_as_a_list_and_has_each_host_once() -> None:
     wanted = ["example.com", "*.example.org"]
-    assert read_hosts("https://example.com/, *.example.org\nexample.com") == wanted
-    assert read_hosts(["example.com", " *.example.org ", ""]) == wanted
+    assert parse_hosts("https://example.com/, *.example.org\nexample.com") == wanted
+    assert parse_hosts(["example.com", " *.example.org ", ""]) == wanted
 
 
 @pytest.mark.parametrize("typed", ["", " , ", []])
 def test_no_host_at_all_is_refused(typed: str | list[str]) -> None:
     with pytest.raises(BadHost, match="Name the host"):
-        read_hosts(typed)
+        parse_hosts(typed)
 
 
 def test_more_than_fifty_hosts_are_refused() -> None:
     with pytest.raises(BadHost, match="at most 50"):
-        read_hosts([f"shop{number}.example.com" for number in range(51)])
+        parse_hosts([f"shop{number}.example.com" for number in range(51)])
 
 
 @given(st.text(max_size=80))
 def test_nothing_typed_breaks_the_reader(typed: str) -> None:
     try:
-        host = read_host(typed)
+        host = parse_host(typed)
     except BadHost:
         return
     assert host.isascii()
-    assert read_host(host) == host
+    assert parse_host(host) == host

@@ -9,7 +9,7 @@ from werkzeug.wrappers import Response
 from router.accounts import audit, passwords, sessions
 from router.accounts import members as people
 from router.accounts.models import Membership, Person
-from router.accounts.projects import read_email
+from router.accounts.projects import parse_email
 from router.server import current_server
 from router.web.access import Audience, current_actor, current_project, guard, needs
 from router.web.filters import values_of
@@ -39,7 +39,7 @@ def add() -> str | tuple[str, int]:
     """A new person gets a password, shown once; one who is here already only gets the role."""
     values = values_of(request.form)
     try:
-        email = read_email(values.get("email", ""))
+        email = parse_email(values.get("email", ""))
     except ValueError as error:
         return _page(values, {"email": str(error)}), 422
     password = passwords.random_password()

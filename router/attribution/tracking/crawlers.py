@@ -43,7 +43,7 @@ from router.db import Database, dialect_insert
 from router.lib.dates import day_of, last_days
 from router.server import Server, current_server
 from router.web.access import Audience, current_project, guard
-from router.web.api import described, page_by_keys, read_limit
+from router.web.api import described, page_by_keys, parse_limit
 from router.web.errors import client_group, is_unknown, within
 
 LONGEST_USER_AGENT = 1000
@@ -328,6 +328,6 @@ def list_crawler_days(project_id: int) -> dict[str, Any]:
     days = select(CrawlerDay.day, *kinds).where(CrawlerDay.project_id == current_project().id).group_by(CrawlerDay.day)
     write_counts(server)
     with server.database.reading() as session:
-        limit = read_limit(args.get("limit", ""))
+        limit = parse_limit(args.get("limit", ""))
         rows, following = page_by_keys(session, days, [(CrawlerDay.day, True)], args.get("next", ""), limit)
     return {"items": [{name: getattr(row, name) for name in ("day", *KINDS)} for row in rows], "next": following}

@@ -16,7 +16,7 @@ from router.server import Server
 
 
 @dataclass(frozen=True)
-class Fate:
+class DeletionPreview:
     """The numbers of a scenario, by what can become of them."""
 
     numbers: int
@@ -32,9 +32,9 @@ class Fate:
         return max((one.paid_until for one in self.returnable if one.paid_until), default=None)
 
 
-def fate_of(numbers: Sequence[TrackingNumber]) -> Fate:
+def preview_deletion(numbers: Sequence[TrackingNumber]) -> DeletionPreview:
     rented = [one for one in numbers if not one.owned_elsewhere and not one.releasing_at]
-    return Fate(
+    return DeletionPreview(
         numbers=len(numbers),
         static=sum(one.static_source is not None for one in numbers),
         returnable=[one for one in rented if not one.pinned],
@@ -51,9 +51,9 @@ def delete_with_numbers(
     Raises:
         Problem: 404.
     """
-    fate = fate_of(numbers_by_scenario(session, [scenario_id])[scenario_id])
+    preview = preview_deletion(numbers_by_scenario(session, [scenario_id])[scenario_id])
     scenario, freed = delete_scenario(session, server, project, actor, scenario_id, now)
-    leaving = fate.returnable if give_back else ()
+    leaving = preview.returnable if give_back else ()
     for number in leaving:
         begin_release(session, server, project, actor.name, number, now)
     return scenario, freed - len(leaving), len(leaving)

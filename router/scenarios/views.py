@@ -1,7 +1,4 @@
-"""Pages of scenarios: the table with its switches, the ways into the wizard, and the question before one is deleted.
-
-The table of scenarios (R3): its rows, filter and order. Rows, not objects, and as many statements
-for two hundred scenarios as for one."""
+"""Pages of scenarios: the table with its filter, order and switches, the ways into the wizard, and the question before one is deleted."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,16 +6,16 @@ from datetime import datetime
 from typing import Any
 
 from flask import Blueprint, flash, g, redirect, render_template, request, url_for
-from sqlalchemy import ColumnElement, Row, Select, String, Subquery, and_, case, func, select
+from sqlalchemy import ColumnElement, String, and_, case, func, select
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 
 from router.accounts.models import Project
 from router.accounts.sessions import require_person
 from router.lib.formats import format_count, format_money, parse_int
-from router.scenarios.deletion import delete_with_numbers, fate_of
+from router.scenarios.deletion import delete_with_numbers, preview_deletion
 from router.scenarios.documents import numbers_by_scenario
-from router.scenarios.lint.rules import Attention, attention_of, unpaid_sentence
+from router.scenarios.lint.rules import lint_stored
 from router.scenarios.models import Scenario, TrackingNumber
 from router.scenarios.service import duplicate_scenario, find_scenario, switch_scenario, switch_upkeep
 from router.scenarios.wizard.drafts import begin_draft, unfinished
@@ -26,12 +23,31 @@ from router.server import Server, current_server
 from router.web.access import Audience, current_actor, current_project, guard, needs
 from router.web.api import Column, page_by_keys
 from router.web.errors import Problem
-from router.web.forms import act_at_once
+from router.web.forms import row_action
 
 PAGE, GREATEST_PAGE = 50, 200
 """Scenarios on one page; as many as the address may ask for."""
 KINDS = ("dynamic", "static", "mixed")
-SORTS = ("status", "name", "type", "numbers", "accuracy", "calls", "created", "upkeep")
+COLUMNS = ("id", "title", "enabled", "upkeep_on", "accuracy", "calls", "created_at")
+OWN_SORTS: dict[str, ColumnElement[Any]] = {
+    "status": Scenario.enabled.expression,
+    "name": func.lower(Scenario.title, type_=String),
+    "accuracy": Scenario.accuracy.expression,
+    "calls": Scenario.calls.expression,
+    "created": Scenario.created_at.expression,
+    "upkeep": Scenario.upkeep_on.expression,
+}
+"""What a scenario's own columns can be sorted by."""
+SORTS = (*OWN_SORTS, "type", "numbers")
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """What should be looked at, in a sentence, and the page that helps, if there is one."""
+
+    sentence: str
+    look: str = ""
+    look_for: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +63,9 @@ class TableRow:
     created_at: datetime
     dynamic: int
     static: int
-    overflow: int
+    numbers: int
+    """All of them: the overflow number too."""
     attention: list[Attention]
-
-    @property
-    def numbers(self) -> int:
-        return self.dynamic + self.static + self.overflow
 
     @property
     def kind(self) -> str:
@@ -92,118 +105,72 @@ def read_query(args: Mapping[str, str]) -> TableQuery:
 
 
 def table_rows(
-    session: Session, server: Server, project: Project, wanted: TableQuery, now: datetime
+    session: Session, server: Server, project: Project, query: TableQuery, now: datetime
 ) -> tuple[list[TableRow], str | None]:
     """One page of the table, and the cursor of the next one; None at the end.
+
+    All numbers of the project are counted only where the order or the filter asks for it, else those of the page's scenarios.
 
     Raises:
         Problem: 422, `next` is not one that this list gave.
     """
-    statement, order = _select(project.id, wanted)
-    keys: list[tuple[Column, bool]] = [(order, wanted.order.startswith("-")), (Scenario.id, True)]
-    shown, following = page_by_keys(session, statement, keys, wanted.next, wanted.limit)
-    ids = [row.id for row in shown]
-    numbers = {row.scenario_id: row for row in session.execute(_numbers(ids, now))}
-    attention = attention_of(session, server, project, ids)
-    return [_row(row, numbers.get(row.id), attention[row.id]) for row in shown], following
-
-
-def table_counts(session: Session, project_id: int) -> tuple[int, int]:
-    """How many scenarios the project has, and how many of them are on."""
-    on = func.coalesce(func.sum(case((Scenario.enabled, 1), else_=0)), 0)
-    counted = select(func.count(Scenario.id), on).where(
-        Scenario.project_id == project_id, Scenario.deleted_at.is_(None)
+    number = TrackingNumber
+    counts = (
+        number.scenario_id,
+        func.sum(case((number.is_dynamic, 1), else_=0)).label("dynamic"),
+        func.count(number.static_source).label("static"),
+        func.count(number.id).label("every"),
     )
-    every, enabled = session.execute(counted).one()
-    return every, int(enabled)
-
-
-def _select(project_id: int, wanted: TableQuery) -> tuple[Select[*tuple[Any, ...]], ColumnElement[Any]]:
-    """The page's scenarios and what they are sorted by. All numbers are counted only where the order or the filter asks for it."""
     statement = select(*(getattr(Scenario, name) for name in COLUMNS)).where(
-        Scenario.project_id == project_id, Scenario.deleted_at.is_(None)
+        Scenario.project_id == project.id, Scenario.deleted_at.is_(None)
     )
-    order = _orders().get(wanted.order.removeprefix("-"))
-    if order is None or wanted.kind:
-        counted = _counted(project_id)
+    order = query.order.removeprefix("-")
+    if order in ("type", "numbers") or query.kind:
+        of_project = (number.project_id == project.id, number.scenario_id.is_not(None))
+        counted = select(*counts).where(*of_project).group_by(number.scenario_id).subquery()
+        dynamic, static = func.coalesce(counted.c.dynamic, 0), func.coalesce(counted.c.static, 0)
+        kind = case(
+            (and_(dynamic > 0, static > 0), "mixed"), (dynamic > 0, "dynamic"), (static > 0, "static"), else_=""
+        )
         statement = statement.outerjoin(counted, counted.c.scenario_id == Scenario.id)
-        by_numbers = {"type": _kind(counted), "numbers": func.coalesce(counted.c.every, 0)}
-        order = order if order is not None else by_numbers[wanted.order.removeprefix("-")]
-        if wanted.kind:
-            statement = statement.where(by_numbers["type"] == wanted.kind)
-    if wanted.text:
-        statement = statement.where(Scenario.title.icontains(wanted.text, autoescape=True))
-    if wanted.status:
-        statement = statement.where(Scenario.enabled.is_(wanted.status == "on"))
-    return statement, order
+        if query.kind:
+            statement = statement.where(kind == query.kind)
+        by_numbers = {"type": kind, "numbers": func.coalesce(counted.c.every, 0)}
+    else:
+        by_numbers = {}
+    if query.text:
+        statement = statement.where(Scenario.title.icontains(query.text, autoescape=True))
+    if query.status:
+        statement = statement.where(Scenario.enabled.is_(query.status == "on"))
+    keys: list[tuple[Column, bool]] = [
+        ((OWN_SORTS | by_numbers)[order], query.order.startswith("-")),
+        (Scenario.id, True),
+    ]
+    scenarios, following = page_by_keys(session, statement, keys, query.next, query.limit)
 
-
-COLUMNS = ("id", "title", "enabled", "upkeep_on", "accuracy", "calls", "created_at")
-
-
-OVERFLOW = func.coalesce(func.sum(case((TrackingNumber.overflow, 1), else_=0)), 0)
-
-
-def _orders() -> dict[str, ColumnElement[Any]]:
-    """What the scenarios' own columns can be sorted by."""
-    return {
-        "status": Scenario.enabled.expression,
-        "name": func.lower(Scenario.title, type_=String),
-        "accuracy": Scenario.accuracy.expression,
-        "calls": Scenario.calls.expression,
-        "created": Scenario.created_at.expression,
-        "upkeep": Scenario.upkeep_on.expression,
-    }
-
-
-def _counted(project_id: int) -> Subquery:
-    return (
-        select(
-            TrackingNumber.scenario_id,
-            func.count(TrackingNumber.id).label("every"),
-            func.count(TrackingNumber.static_source).label("static"),
-            OVERFLOW.label("overflow"),
+    ids = [scenario.id for scenario in scenarios]
+    is_unpaid = and_(number.paid_until <= now, number.owned_elsewhere.is_(False))
+    of_page = select(*counts, func.sum(case((is_unpaid, 1), else_=0)).label("unpaid"))
+    of_page = of_page.where(number.scenario_id.in_(ids)).group_by(number.scenario_id)
+    numbers = {row.scenario_id: row for row in session.execute(of_page)}
+    findings = lint_stored(session, server, project, ids)
+    rows: list[TableRow] = []
+    for scenario in scenarios:
+        own = numbers.get(scenario.id)
+        attention = [Attention(one.sentence, one.look, one.look_for) for one in findings[scenario.id]]
+        if own and own.unpaid:
+            unpaid = f"{format_count(own.unpaid, 'number')} could not be renewed: top up the balance."
+            attention.insert(0, Attention(unpaid))
+        rows.append(
+            TableRow(
+                **{name: getattr(scenario, name) for name in COLUMNS},
+                dynamic=own.dynamic if own else 0,
+                static=own.static if own else 0,
+                numbers=own.every if own else 0,
+                attention=attention,
+            )
         )
-        .where(TrackingNumber.project_id == project_id, TrackingNumber.scenario_id.is_not(None))
-        .group_by(TrackingNumber.scenario_id)
-        .subquery()
-    )
-
-
-def _kind(counted: Subquery) -> ColumnElement[str]:
-    return case(
-        (func.coalesce(counted.c.every, 0) == func.coalesce(counted.c.overflow, 0), ""),
-        (counted.c.static == 0, "dynamic"),
-        (counted.c.static == counted.c.every - counted.c.overflow, "static"),
-        else_="mixed",
-    )
-
-
-def _numbers(scenario_ids: list[int], now: datetime) -> Select[*tuple[Any, ...]]:
-    """The numbers of each scenario: all, static ones, and those whose paid time is over."""
-    unpaid = case((and_(TrackingNumber.paid_until <= now, TrackingNumber.owned_elsewhere.is_(False)), 1), else_=0)
-    return (
-        select(
-            TrackingNumber.scenario_id,
-            func.count(TrackingNumber.id).label("every"),
-            func.count(TrackingNumber.static_source).label("static"),
-            OVERFLOW.label("overflow"),
-            func.sum(unpaid).label("unpaid"),
-        )
-        .where(TrackingNumber.scenario_id.in_(scenario_ids))
-        .group_by(TrackingNumber.scenario_id)
-    )
-
-
-def _row(
-    scenario: Row[*tuple[Any, ...]], numbers: Row[*tuple[Any, ...]] | None, attention: list[Attention]
-) -> TableRow:
-    every, static, overflow, unpaid = numbers[1:] if numbers else (0, 0, 0, 0)
-    shown = {name: getattr(scenario, name) for name in COLUMNS}
-    pool = every - static - overflow
-    return TableRow(
-        dynamic=pool, static=static, overflow=overflow, attention=unpaid_sentence(unpaid) + attention, **shown
-    )
+    return rows, following
 
 
 scenarios_pages = guard(Blueprint("scenarios", __name__, url_prefix="/scenarios"), Audience.PEOPLE, require_person)
@@ -213,7 +180,11 @@ scenarios_pages = guard(Blueprint("scenarios", __name__, url_prefix="/scenarios"
 def table() -> str:
     server, project, query = current_server(), current_project(), read_query(request.args)
     with server.database.reading() as session:
-        every, enabled = table_counts(session, project.id)
+        on = func.coalesce(func.sum(case((Scenario.enabled, 1), else_=0)), 0)
+        counted = select(func.count(Scenario.id).label("every"), on.label("enabled")).where(
+            Scenario.project_id == project.id, Scenario.deleted_at.is_(None)
+        )
+        counts = session.execute(counted).one()
         rows, following = table_rows(session, server, project, query, server.now())
         drafts = unfinished(session, project.id, g.person.id)
     return render_template(
@@ -221,8 +192,8 @@ def table() -> str:
         rows=rows,
         following=following,
         query=query,
-        every=every,
-        enabled=enabled,
+        every=counts.every,
+        enabled=counts.enabled,
         drafts=drafts,
     )
 
@@ -252,34 +223,20 @@ def switch(scenario_id: int) -> Response:
         try:
             scenario = switch_scenario(session, server, project, current_actor(), scenario_id, enabled, server.now())
         except Problem as refusal:
-            raise _with_money(refusal, project.currency) from None
-        _check_bought(scenario, enabled)
-        return f"{scenario.title} is {SWITCHED[enabled]}."
+            if missing := refusal.more.get("missing_minor"):
+                sentence = f"{format_money(missing, project.currency)} are missing: top up, then switch on."
+                raise Problem(refusal.status, sentence, refusal.field, **refusal.more) from None
+            raise
+        if not enabled:
+            return f"{scenario.title} is off: nobody is shown its numbers, calls still go through."
+        # numbers are bought by *Connect* alone, on the page that shows what they cost (R2)
+        to_buy = len(scenario.to_buy.get("numbers", [])) + int(scenario.to_buy.get("count", 0))
+        if to_buy:
+            sentence = f"{format_count(to_buy, 'number')} {'has' if to_buy == 1 else 'have'} to be bought first."
+            raise Problem(409, sentence, review=url_for("connect.review", scenario_id=scenario.id))
+        return f"{scenario.title} is on: visitors are shown its numbers."
 
-    return act_at_once(do, url_for("scenarios.table"))
-
-
-SWITCHED = {
-    True: "on: visitors are shown its numbers",
-    False: "off: nobody is shown its numbers, calls still go through",
-}
-
-
-def _with_money(refusal: Problem, currency: str) -> Problem:
-    """A refusal for want of money says how much it is."""
-    missing = refusal.more.get("missing_minor")
-    if not missing:
-        return refusal
-    sentence = f"{format_money(missing, currency)} are missing: top up, then switch on."
-    return Problem(refusal.status, sentence, refusal.field, **refusal.more)
-
-
-def _check_bought(scenario: Scenario, enabled: bool) -> None:
-    """Numbers are bought by *Connect* alone, on the page that shows what they cost (R2)."""
-    pending = len(scenario.to_buy.get("numbers", [])) + int(scenario.to_buy.get("count", 0))
-    if enabled and pending:
-        said = f"{format_count(pending, 'number')} {'has' if pending == 1 else 'have'} to be bought first."
-        raise Problem(409, said, review=url_for("connect.review", scenario_id=scenario.id))
+    return row_action(do, url_for("scenarios.table"))
 
 
 @scenarios_pages.post("/<int:scenario_id>/upkeep-switch")
@@ -292,7 +249,7 @@ def upkeep(scenario_id: int) -> Response:
             return f"Upkeep of {scenario.title} is off: its numbers stay as they are."
         return f"Upkeep of {scenario.title} is on: once a day it buys numbers or gives some back, as accuracy asks."
 
-    return act_at_once(do, url_for("scenarios.table"))
+    return row_action(do, url_for("scenarios.table"))
 
 
 @scenarios_pages.post("/<int:scenario_id>/duplicate")
@@ -308,8 +265,8 @@ def duplicate(scenario_id: int) -> Response:
 def ask_delete(scenario_id: int) -> str:
     with current_server().database.reading() as session:
         scenario = find_scenario(session, current_project(), scenario_id)
-        fate = fate_of(numbers_by_scenario(session, [scenario.id])[scenario.id])
-    return render_template("scenarios/delete.html", scenario=scenario, fate=fate)
+        preview = preview_deletion(numbers_by_scenario(session, [scenario.id])[scenario.id])
+    return render_template("scenarios/delete.html", scenario=scenario, preview=preview)
 
 
 @scenarios_pages.post("/<int:scenario_id>/delete")

@@ -134,7 +134,7 @@ def local_path(address: str | None) -> str | None:
     return None if parts.scheme or parts.netloc or address.startswith("//") else address
 
 
-def act_at_once(do: Callable[[Session], str], otherwise: str) -> Response:
+def row_action(do: Callable[[Session], str], otherwise: str) -> Response:
     """Does it in one transaction and says what `do` says, or why it was refused.
 
     Programs of ours ask for JSON and get `{said}` or a problem; a form is led back to its field `back`, else to `otherwise`;

@@ -20,7 +20,7 @@ from router.lib.formats import format_count, format_money, parse_int
 from router.lib.phones import BadPhone, international, read_phone
 from router.scenarios.billing.paid_time import GRACE
 from router.scenarios.billing.statement import project_forecast
-from router.scenarios.deletion import fate_of
+from router.scenarios.deletion import preview_deletion
 from router.scenarios.models import NumberBatch, Scenario, TrackingNumber
 from router.scenarios.numbers.inventory import add_numbers, present_numbers, remove_number
 from router.scenarios.numbers.moves import move_numbers, pin_number
@@ -32,7 +32,7 @@ from router.server import current_server
 from router.web.access import Audience, current_actor, current_project, guard, needs
 from router.web.api import rows_of
 from router.web.errors import Problem, Refused
-from router.web.forms import act_at_once
+from router.web.forms import row_action
 
 USES = ("used", "free", "grace", "kept", "leaving", "gone")
 
@@ -172,7 +172,7 @@ def pin(number_id: int) -> Response:
         said = "pinned: the server never gives it back" if on else "no longer pinned"
         return f"{international(number.e164)} is {said}."
 
-    return act_at_once(do, url_for("numbers.table"))
+    return row_action(do, url_for("numbers.table"))
 
 
 @numbers_pages.get("/release")
@@ -182,7 +182,10 @@ def ask_release() -> str:
         numbers = _chosen(session, request.args.getlist("number"))
         titles = titles_of(session, current_project().id)
     return render_template(
-        "scenarios/numbers_release.html", numbers=numbers, titles=titles, returnable=fate_of(numbers).returnable
+        "scenarios/numbers_release.html",
+        numbers=numbers,
+        titles=titles,
+        returnable=preview_deletion(numbers).returnable,
     )
 
 
@@ -191,7 +194,7 @@ def release() -> Response:
     """Gives back those of the chosen numbers that are rented and not pinned."""
     server, project = current_server(), current_project()
     with server.database.writing() as session:
-        leaving = fate_of(_chosen(session, request.form.getlist("number"))).returnable
+        leaving = preview_deletion(_chosen(session, request.form.getlist("number"))).returnable
         for number in leaving:
             begin_release(session, server, project, current_actor().name, number, server.now())
     verb = "is" if len(leaving) == 1 else "are"

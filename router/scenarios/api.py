@@ -1,6 +1,4 @@
-"""Scenarios for programs.
-
-What programs do with a scenario beside reading and writing it: enable, disable, lint, duplicate."""
+"""Scenarios for programs: read, write, enable, disable, lint, duplicate and delete them."""
 
 from typing import Any, Literal
 
@@ -11,7 +9,7 @@ from sqlalchemy.orm import Session
 from router.accounts.sessions import require_token
 from router.lib.phones import BadPhone, read_phone
 from router.scenarios.deletion import delete_with_numbers
-from router.scenarios.documents import editable, scenario_document, scenario_documents
+from router.scenarios.documents import Document, editable, scenario_document, scenario_documents
 from router.scenarios.enable import buying_of, searching, stay_disabled
 from router.scenarios.lint.rules import lint
 from router.scenarios.models import Scenario
@@ -86,24 +84,30 @@ def patch_scenario(project_id: int, scenario_id: int) -> dict[str, Any]:
     patch = read_json(request)
     version = take_version(patch)
     project, server, actor = current_project(), current_server(), current_actor()
-    patch = _with_e164_keys(patch, project.country)
+    if isinstance(static := patch.get("static"), dict):
+        by_e164 = {}
+        for text, source in static.items():
+            try:
+                by_e164[read_phone(text, project.country)] = (
+                    source  # as it is stored, so that the patch meets what is there
+                )
+            except BadPhone:
+                by_e164[text] = source
+        patch["static"] = by_e164
+    # null takes away what stands there; of the two forms of channels an absent one would say nothing
+    empty: dict[str, Any] = {"channels": [], "static": {}}
+    emptied = {name: empty[name] for name in empty if patch.get(name, 0) is None}
+
+    def edit(present: Document) -> Document:
+        return merged(present, patch) | emptied
 
     def attempt(found: Any) -> dict[str, Any]:
         with server.database.writing() as session:
-            changed = change_scenario(
-                session,
-                server,
-                project,
-                actor,
-                scenario_id,
-                lambda present: _patched(present, patch),
-                version,
-                server.now(),
-                found,
-            )
+            now = server.now()
+            scenario, secrets = change_scenario(session, server, project, actor, scenario_id, edit, version, now, found)
             if patch.get("enabled") is False:
-                stay_disabled(session, changed[0])
-            return _answer(session, *changed)
+                stay_disabled(session, scenario)
+            return _answer(session, scenario, secrets)
 
     return searching(server, attempt)
 
@@ -135,26 +139,6 @@ def remove_scenario(project_id: int, scenario_id: int) -> tuple[str, int]:
             session, server, current_project(), current_actor(), scenario_id, numbers == "release", server.now()
         )
     return "", 204
-
-
-def _patched(present: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:
-    """Null takes away what stands there; of the two forms of channels an absent one would say nothing."""
-    empty: dict[str, Any] = {"channels": [], "static": {}}
-    return merged(present, patch) | {name: empty[name] for name in empty if patch.get(name, 0) is None}
-
-
-def _with_e164_keys(patch: dict[str, Any], country: str) -> dict[str, Any]:
-    """`static` names numbers as they are stored, so that the patch meets what is there."""
-    if not isinstance(patch.get("static"), dict):
-        return patch
-    return patch | {"static": {_e164(number, country): source for number, source in patch["static"].items()}}
-
-
-def _e164(text: str, country: str) -> str:
-    try:
-        return read_phone(text, country)
-    except BadPhone:
-        return text
 
 
 scenario_actions_api = guard(

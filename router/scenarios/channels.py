@@ -1,8 +1,4 @@
-"""Which number a visit is shown by its marketing source (R1): a dynamic one, or a static one of its own. Pure rules.
-
-Channels: which marketing sources get dynamic numbers and which a static one of its own (R1). The first that fits counts.
-
-Reads the channels of a scenario's document, and `static`, their short form, which both say what static numbers stand for."""
+"""Channels (R1): which marketing sources are shown dynamic numbers and which a static one. The first channel that fits counts."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
@@ -40,13 +36,13 @@ OFFLINE: StaticSource = {"source": "offline", "medium": "offline", "campaign": "
 
 
 def static_sources(channels: Iterable[ChannelRow]) -> dict[str, StaticSource]:
-    """What R7 claims for the calls of each static number."""
-    return {one["number"]: _claimed(one["match"]) for one in channels if one["kind"] == "static"}
-
-
-def _claimed(match: Mapping[str, str]) -> StaticSource:
-    """The match; a part that is nothing but a star names no source."""
-    return {part: name if name.strip("*") else "" for part, name in _whole(match).items()} if match else dict(OFFLINE)
+    """What R7 claims for the calls of each static number: the parts of its match that are more than a star."""
+    sources = {}
+    for channel in channels:
+        if channel["kind"] == "static":
+            match = {part: name if name.strip("*") else "" for part, name in _whole(channel["match"]).items()}
+            sources[channel["number"]] = match if channel["match"] else dict(OFFLINE)
+    return sources
 
 
 def short_form(channels: Iterable[ChannelRow]) -> dict[str, StaticSource]:
@@ -59,11 +55,23 @@ def with_static(channels: Sequence[ChannelRow], static: Mapping[str, StaticSourc
 
     A number keeps its place; a new one goes before the first channel that would take its sources away.
     """
-    kept = [_renewed(one, static) for one in channels if not _is_short(one) or one["number"] in static]
-    there = {one.get("number") for one in kept}
+    kept = [
+        _static_channel(channel["number"], static[channel["number"]])
+        if channel["kind"] == "static" and channel["number"] in static
+        else channel
+        for channel in channels
+        if not _is_short(channel) or channel["number"] in static
+    ]
+    there = {channel.get("number") for channel in kept}
     for number, source in static.items():
         if number not in there:
-            kept.insert(_place_of(kept, source), _static_channel(number, source))
+            parts = parts_of_match(source)
+            wide = (
+                index
+                for index, channel in enumerate(kept)
+                if is_for_visitors(channel) and source_covers(parts_of_match(channel["match"]), parts)
+            )
+            kept.insert(next(wide, len(kept)), _static_channel(number, source))
     return kept
 
 
@@ -101,27 +109,12 @@ def _whole(match: Mapping[str, str]) -> StaticSource:
     return {part: match.get(part, "") for part in PARTS}
 
 
-def _renewed(channel: ChannelRow, static: Mapping[str, StaticSource]) -> ChannelRow:
-    source = static.get(channel.get("number", ""))
-    return _static_channel(channel["number"], source) if source and channel["kind"] == "static" else channel
-
-
 def _static_channel(number: str, source: StaticSource) -> ChannelRow:
     return {
         "match": {part: source[part] for part in PARTS if source.get(part)},
         "kind": "static",
         "number": number,
     }
-
-
-def _place_of(channels: Sequence[ChannelRow], source: StaticSource) -> int:
-    parts = parts_of_match(source)
-    wide = (
-        index
-        for index, one in enumerate(channels)
-        if is_for_visitors(one) and source_covers(parts_of_match(one["match"]), parts)
-    )
-    return next(wide, len(channels))
 
 
 TWO_TONGUES = "This and channels say different things. Change one of the two."

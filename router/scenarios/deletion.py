@@ -1,4 +1,4 @@
-"""What becomes of the numbers of a scenario that is deleted: free ones of the project, or given back to the carrier (R3)."""
+"""Deleting a scenario with its numbers: they become free ones of the project, or are given back to the carrier (R3)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,8 +1,6 @@
-"""Scenarios and tracking numbers as programs see them.
+"""Documents of scenarios and numbers: what programs see, and how a document is checked against the database. Every error is found.
 
-Reads a scenario's document against the database: its numbers and destinations. Every error is found, not only the first.
-
-Parts of a scenario that belong to floors above (its integrations): they register here, app.py puts them in."""
+Sections of packages above, like the integrations, register here and have members of their own in the document."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,6 +1,4 @@
-"""Enabling with what it takes (R2): *Connect* orders the numbers that the scenario still needs, all of them or none.
-
-What enabling a scenario would buy and cost, and what is missing for it (R2, R4)."""
+"""Enabling a scenario (R2, R4): what it would buy and cost, and *Connect*, which orders all numbers that it still needs or none."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -88,7 +86,15 @@ def cost_of_enabling(
     """Numbers already paid and own ones cost nothing."""
     to_buy: dict[str, Any] = scenario.to_buy
     numbers, count = list(to_buy.get("numbers", [])), int(to_buy.get("count", 0))
-    price, periods = 0, _owed_periods(session, scenario, now)
+    ended = select(TrackingNumber.paid_until).where(
+        TrackingNumber.scenario_id == scenario.id,
+        TrackingNumber.paid_until <= now,
+        TrackingNumber.owned_elsewhere.is_(False),
+        TrackingNumber.releasing_at.is_(None),
+    )
+    # numbers in grace are renewed from where their paid time ended
+    periods = sum((now - end) // PAID_TIME + 1 for end in session.scalars(ended) if end is not None)
+    price = 0
     if numbers or count or periods:
         price = price_of(server.settings, session.get_one(Project, project.id, populate_existing=True))
     balance = session.execute(select(Project.balance_minor).where(Project.id == project.id)).scalar_one()
@@ -102,17 +108,6 @@ def cost_of_enabling(
         currency=project.currency,
         findings=findings or [],
     )
-
-
-def _owed_periods(session: Session, scenario: Scenario, now: datetime) -> int:
-    """How many times 7 days the scenario's numbers in grace owe; they are renewed from where their paid time ended."""
-    ended = select(TrackingNumber.paid_until).where(
-        TrackingNumber.scenario_id == scenario.id,
-        TrackingNumber.paid_until <= now,
-        TrackingNumber.owned_elsewhere.is_(False),
-        TrackingNumber.releasing_at.is_(None),
-    )
-    return sum((now - end) // PAID_TIME + 1 for end in session.scalars(ended) if end is not None)
 
 
 Result = TypeVar("Result")
@@ -200,37 +195,24 @@ def connect(
         open_shop(server)
     if enabling.count and found is None:
         raise SearchNeeded(project, scenario.to_buy)
-    has_number = _has_number(session, scenario)
-    buying = _order(session, server, project, actor, scenario, enabling, found or (), not has_number, now)
-    if has_number or buying is None:
-        scenario.enabled = True
-    return buying
-
-
-def _order(
-    session: Session,
-    server: Server,
-    project: Project,
-    actor: Actor,
-    scenario: Scenario,
-    enabling: Enabling,
-    found: Sequence[str],
-    enable: bool,
-    now: datetime,
-) -> Buying | None:
+    numbers = select(TrackingNumber.id).where(TrackingNumber.scenario_id == scenario.id)
+    has_number = session.scalar(numbers.limit(1)) is not None
     if not enabling.total:
+        scenario.enabled = True
         return None
+    found = found or ()
     if len(found) != enabling.count:
         raise Problem(409, "Somebody else changed this scenario meanwhile. Look again, then repeat.")
     kind = {name: scenario.to_buy[name] for name in ("country", "area_code", "contains")} if enabling.count else {}
     e164s = [*enabling.to_buy, *found]
     who = (server, project, actor.name)
     try:
-        batch = order_numbers(session, *who, e164s, now, scenario_id=scenario.id, enable=enable, search=kind)
+        batch = order_numbers(session, *who, e164s, now, scenario_id=scenario.id, enable=not has_number, search=kind)
     except BalanceTooLow as refusal:  # charged elsewhere since it was read
         replace(enabling, balance_minor=enabling.cost_minor - refusal.missing_minor).check()
         raise
     scenario.to_buy = {**scenario.to_buy, "numbers": [], "count": 0}
+    scenario.enabled = scenario.enabled or has_number
     return Buying(batch.id, len(e164s))
 
 
@@ -259,8 +241,3 @@ def stay_disabled(session: Session, scenario: Scenario) -> None:
     of_scenario = (NumberBatch.project_id == scenario.project_id, NumberBatch.scenario_id == scenario.id)
     waiting = update(NumberBatch).where(*of_scenario, NumberBatch.finished_at.is_(None))
     session.execute(waiting.values(enable=False).execution_options(synchronize_session=False))
-
-
-def _has_number(session: Session, scenario: Scenario) -> bool:
-    one = select(TrackingNumber.id).where(TrackingNumber.scenario_id == scenario.id).limit(1)
-    return session.scalar(one) is not None

@@ -1,8 +1,6 @@
-"""Patterns of marketing sources and landing pages (R1): exact, case-folded, `*` stands for anything.
+"""Patterns and terms against visits, and what pages are searched for (R1, R2). Pure rules.
 
-For whom a scenario is (R1, R2): its terms against a visit's marketing source, first page and region. Pure rules.
-
-Tagging: which elements and numbers of the page are replaced, and how the tracking number is written there."""
+In a pattern of sources or pages `*` stands for any text; case makes no difference."""
 
 import re
 from collections.abc import Iterable, Mapping

@@ -3,7 +3,7 @@
 Every member that has a column of its name in `Scenario` is stored, shown, copied, compared and offered by the wizard without
 a word elsewhere. What needs the database is checked in documents.py. Below: what else the API tells of scenarios and numbers."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, Self
@@ -65,34 +65,20 @@ def _digits(text: str) -> str:
     return text
 
 
-def _country(text: str) -> str:
-    return parse_country(text) if text else ""
+def _number(parse: Callable[[str, str], str], unreadable: Callable[[str], str]) -> AfterValidator:
+    """In E.164 (or SIP), as `parse` reads it in the project's country; `unreadable` says what is left of others for a lenient context."""
 
-
-def _e164(text: str, info: ValidationInfo) -> str:
-    if info.context is None:
-        return text
-    try:
-        return read_phone(text, info.context.country)
-    except BadPhone as error:
-        if info.context.lenient:
+    def check(text: str, info: ValidationInfo) -> str:
+        if info.context is None:
             return text
-        raise PydanticCustomError(UNREADABLE, "{sentence}", {"sentence": str(error)}) from None
+        try:
+            return parse(text, info.context.country)
+        except BadPhone as error:
+            if info.context.lenient:
+                return unreadable(text)
+            raise PydanticCustomError(UNREADABLE, "{sentence}", {"sentence": str(error)}) from None
 
-
-def _line(text: str, info: ValidationInfo) -> str:
-    if info.context is None:
-        return text
-    try:
-        return read_destination(text, info.context.country)
-    except BadPhone as error:
-        if info.context.lenient:
-            return ""
-        raise PydanticCustomError(UNREADABLE, "{sentence}", {"sentence": str(error)}) from None
-
-
-def _without_blank(value: Any) -> Any:
-    return None if isinstance(value, str) and not value.strip() else value
+    return AfterValidator(check)
 
 
 def _known_regions(regions: list[str], info: ValidationInfo) -> list[str]:
@@ -110,8 +96,10 @@ Region = Annotated[str, Field(min_length=1, max_length=10), AfterValidator(str.u
 Regions = Annotated[list[Region], Field(max_length=200), AfterValidator(_known_regions)]
 Digits = Annotated[str, Field(max_length=15), AfterValidator(_digits)]
 TypedNumber = Annotated[str, Field(max_length=60)]
-Number = Annotated[TypedNumber, AfterValidator(_e164)]
-OptionalNumber = Annotated[Number | None, BeforeValidator(_without_blank)]
+Number = Annotated[TypedNumber, _number(read_phone, unreadable=str)]
+OptionalNumber = Annotated[
+    Number | None, BeforeValidator(lambda value: value.strip() or None if isinstance(value, str) else value)
+]
 Title = Annotated[str, Field(max_length=120), AfterValidator(_title)]
 Selector = Annotated[str, Field(min_length=1, max_length=300), _refusing(selector_error)]
 Replaced = Annotated[str, Field(min_length=1, max_length=40), _refusing(replace_error)]
@@ -142,7 +130,7 @@ class StaticSource(StrictSchema):
 
 
 class Destination(StrictSchema):
-    to: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_line)]
+    to: Annotated[str, Field(min_length=1, max_length=200), _number(read_destination, unreadable=lambda _: "")]
     ring_seconds: Annotated[int, Field(ge=5, le=600)] = DEFAULT_RING_SECONDS
 
 
@@ -188,7 +176,7 @@ class ToBuy(StrictSchema):
 
     numbers: Annotated[list[Number], Field(max_length=MOST_TO_BUY)] = []
     count: Annotated[int, Field(ge=0, le=MOST_TO_BUY)] = 0
-    country: Annotated[str, AfterValidator(_country)] = ""
+    country: Annotated[str, AfterValidator(lambda text: parse_country(text) if text else "")] = ""
     area_code: Digits = ""
     contains: Digits = ""
 
@@ -231,44 +219,6 @@ class NumberShape(StrictSchema):
     e164: Annotated[str, Field(max_length=60)]
 
 
-def parse_scenario(
-    document: Mapping[str, Any], context: Context | None = None
-) -> tuple[ScenarioSchema, dict[str, str]]:
-    """What can be read of a document, and a sentence for each field that cannot.
-
-    A field that cannot be used is left out, so that its neighbours can still be checked; if that will not do, its whole member.
-    """
-    problems = _problems(document, context)
-    if not problems:
-        return ScenarioSchema.model_validate(document, context=context), {}
-    lenient = replace(context, lenient=True) if context else None
-    usable = _without(document, [problem["loc"] for problem in problems if problem["type"] != UNREADABLE])
-    for problem in _problems(usable, lenient):
-        usable.pop(str(problem["loc"][0]), None)
-    errors = {".".join(map(str, problem["loc"])): _sentence(problem) for problem in problems}
-    return ScenarioSchema.model_validate({"title": "–"} | usable, context=lenient), errors
-
-
-def _problems(document: Mapping[str, Any], context: Context | None) -> list[Any]:
-    try:
-        ScenarioSchema.model_validate(document, context=context)
-    except ValidationError as refusal:
-        return list(refusal.errors())
-    return []
-
-
-def _without(document: Mapping[str, Any], locations: Iterable[tuple[int | str, ...]]) -> dict[str, Any]:
-    """A copy that lacks these members of objects; items of lists stay, so that indexes keep their meaning."""
-    trimmed = deepcopy(dict(document))
-    for *path, name in locations:
-        parent: Any = trimmed
-        for step in path:
-            parent = parent[step]
-        if isinstance(parent, dict):
-            parent.pop(name, None)
-    return trimmed
-
-
 SENTENCES = {
     "missing": "This is needed.",
     "extra_forbidden": "There is no such field.",
@@ -288,9 +238,43 @@ SENTENCES = {
 }
 
 
-def _sentence(problem: Any) -> str:
-    pattern = SENTENCES.get(problem["type"], "This has to be an object.")
-    return pattern.format(**problem.get("ctx", {}))
+def parse_scenario(
+    document: Mapping[str, Any], context: Context | None = None
+) -> tuple[ScenarioSchema, dict[str, str]]:
+    """What can be read of a document, and a sentence for each field that cannot.
+
+    A field that cannot be used is left out, so that its neighbours can still be checked; if that will not do, its whole member.
+    """
+    problems = _problems(document, context)
+    if not problems:
+        return ScenarioSchema.model_validate(document, context=context), {}
+    lenient = replace(context, lenient=True) if context else None
+    usable = deepcopy(dict(document))
+    for problem in problems:
+        *path, name = problem["loc"]
+        holder: Any = usable
+        for step in path:
+            holder = holder[step]
+        # items of lists stay, so that indexes keep their meaning
+        if isinstance(holder, dict) and problem["type"] != UNREADABLE:
+            holder.pop(name, None)
+    for problem in _problems(usable, lenient):
+        usable.pop(str(problem["loc"][0]), None)
+    errors = {
+        ".".join(map(str, problem["loc"])): SENTENCES.get(problem["type"], "This has to be an object.").format(
+            **problem.get("ctx", {})
+        )
+        for problem in problems
+    }
+    return ScenarioSchema.model_validate({"title": "–"} | usable, context=lenient), errors
+
+
+def _problems(document: Mapping[str, Any], context: Context | None) -> list[Any]:
+    try:
+        ScenarioSchema.model_validate(document, context=context)
+    except ValidationError as refusal:
+        return list(refusal.errors())
+    return []
 
 
 class ScenarioBody(ScenarioSchema):

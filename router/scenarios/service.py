@@ -1,8 +1,4 @@
-"""Scenarios: create, change, switch, delete. Every change is in the audit trail, and nobody overwrites another's (R1, R3).
-
-A copy of a scenario: its rules and integrations without its numbers, disabled (R3).
-
-The switch of a scenario's upkeep (R3, R9). What upkeep does stands in attribution/upkeep/rules.py."""
+"""Scenarios: create, change, switch, connect, copy and delete one. Each change is in the audit trail, and none is overwritten (R1, R3)."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime

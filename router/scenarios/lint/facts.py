@@ -1,6 +1,6 @@
-"""What the linter's rules look at, read from stored scenarios or from a document that is not stored.
+"""What the rules of the linter look at, read once for all scenarios of a page, stored or not; and which of them claim the same elements.
 
-Selectors of scenarios that claim the same elements of a page: such an element belongs to the lowest id (R1)."""
+An element that several scenarios claim belongs to the lowest id (R1)."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,14 +1,6 @@
 """The linter (R2): what somebody should look at in a scenario before it is enabled, each with its field and the wizard's step.
 
-Rules look at facts that were read once for all scenarios of a page, so the number of statements does not depend on how many there are.
-
-The linter's rules about a scenario alone and beside the others of its project (R2). Pure: each takes facts and yields findings.
-
-What the linter says: a sentence, the field that it is about and the wizard's step with that field.
-
-Whom terms let in at all (R2): terms under which no visitor can ever match are pointed out. Pure; never wrong when it says so.
-
-What somebody should look at in the scenarios of the table, in words."""
+Rules are pure. They look at facts that were read once, so the number of statements does not depend on the number of scenarios."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """What the wizard shows on its steps: the draft or the stored scenario, its steps with a word on each, and previews."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,18 +33,28 @@ class Mark:
 
 
 def marks(editor: Editor, current: Step) -> list[Mark]:
-    return [Mark(step, step is current, step.place <= editor.reached, SAYS[step.name](editor.values)) for step in STEPS]
-
-
-def _counted(amount: int, one: str, none: str) -> str:
-    return format_count(amount, one) if amount else none
-
-
-def _numbers_said(values: Values) -> str:
+    values, tagging = editor.values, editor.values["tagging"]
     chosen, to_buy = wanted_counts(values)
+    numbers = _counted(chosen, "number", "no number")
     if to_buy:
-        return f"{chosen} + {to_buy} to buy" if chosen else f"{to_buy} to buy"
-    return _counted(chosen, "number", "no number")
+        numbers = f"{chosen} + {to_buy} to buy" if chosen else f"{to_buy} to buy"
+    typed = values["integrations"]["parts"]
+    told = [sentence for part in current_server().scenario_parts for sentence in part.preview(typed.get(part.name))]
+    places = lines_of(tagging["selectors"]) + lines_of(tagging["replace"])
+    conditions = [line for name in TERMS for line in lines_of(values["terms"][name])]
+    said = {
+        "numbers": numbers,
+        "forwarding": _counted(len(rows_in_use(values, "destinations")), "destination", "no destination"),
+        "tagging": _counted(len(places), "place", "nothing replaced"),
+        "channels": _counted(len(rows_in_use(values, "channels")), "rule", "all dynamic"),
+        "integrations": _counted(len(told), "receiver", "nobody told"),
+        "terms": _counted(len(conditions), "condition", "everybody"),
+    }
+    return [Mark(step, step is current, step.place <= editor.reached, said[step.name]) for step in STEPS]
+
+
+def _counted(amount: int, noun: str, none: str) -> str:
+    return format_count(amount, noun) if amount else none
 
 
 def wanted_counts(values: Values) -> tuple[int, int]:
@@ -53,31 +63,6 @@ def wanted_counts(values: Values) -> tuple[int, int]:
     count = numbers["to_buy"]["count"]
     more = parse_int(count, greatest=99_999) or 0
     return len(numbers["numbers"]) + len(lines_of(numbers["own"])), len(numbers["to_buy"]["numbers"]) + more
-
-
-def _tagging_said(values: Values) -> str:
-    tagging = values["tagging"]
-    return _counted(
-        len(lines_of(tagging["selectors"])) + len(lines_of(tagging["replace"])), "place", "nothing replaced"
-    )
-
-
-def _integrations_said(values: Values) -> str:
-    typed = values["integrations"]["parts"]
-    told = [sentence for part in current_server().scenario_parts for sentence in part.preview(typed.get(part.name))]
-    return _counted(len(told), "receiver", "nobody told")
-
-
-SAYS: dict[str, Callable[[Values], str]] = {
-    "numbers": _numbers_said,
-    "forwarding": lambda values: _counted(len(rows_in_use(values, "destinations")), "destination", "no destination"),
-    "tagging": _tagging_said,
-    "channels": lambda values: _counted(len(rows_in_use(values, "channels")), "rule", "all dynamic"),
-    "integrations": _integrations_said,
-    "terms": lambda values: _counted(
-        sum(len(lines_of(values["terms"][name])) for name in TERMS), "condition", "everybody"
-    ),
-}
 
 
 def choices(session: Session, editor: Editor) -> list[TrackingNumber]:
@@ -121,13 +106,12 @@ def examples(editor: Editor) -> list[tuple[str, str]]:
     firsts: dict[str | None, str] = {}
     for one in numbers:
         firsts.setdefault(country_of(one), one)
-    picked = list(dict.fromkeys([*firsts.values(), *numbers]))[:3] or [_example(editor.project.country)]
-    return [(one, shown_as(editor.values["tagging"]["format"], one, editor.project.country)) for one in picked]
-
-
-def _example(country: str) -> str:
-    number = phonenumbers.example_number(country) if country else None
-    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164) if number else EXAMPLE
+    picked = list(dict.fromkeys([*firsts.values(), *numbers]))[:3]
+    country = editor.project.country
+    if not picked:
+        number = phonenumbers.example_number(country) if country else None
+        picked = [phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164) if number else EXAMPLE]
+    return [(e164, shown_as(editor.values["tagging"]["format"], e164, country)) for e164 in picked]
 
 
 def shown_as(mask: str, e164: str, country: str) -> str:

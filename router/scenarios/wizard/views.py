@@ -1,12 +1,11 @@
-"""Pages of the wizard: six steps on a draft or on a stored scenario (R2). Whatever is pressed, what was typed is kept first.
+"""Pages of the wizard (R2): six steps on a draft or on a stored scenario, and the review before one is enabled, where *Connect* buys (R4).
 
-Before a scenario is enabled: what the linter finds, what would be bought and what it costs; *Connect* buys (R2, R4)."""
+Whatever button is pressed, what was typed is kept first."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from flask import Blueprint, flash, g, redirect, render_template, request, url_for
-from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 
 from router.accounts.ledger import price_of
@@ -18,7 +17,7 @@ from router.scenarios.enable import Buying, buying_of, enabling_of, searching
 from router.scenarios.models import Scenario
 from router.scenarios.numbers.orders import taken_numbers
 from router.scenarios.numbers.search import Market, look_around
-from router.scenarios.service import Secrets, connect_scenario, find_scenario
+from router.scenarios.service import connect_scenario, find_scenario
 from router.scenarios.wizard.drafts import (
     Editor,
     Trial,
@@ -128,6 +127,7 @@ def _act(editor: Editor, step: Step, do: str) -> Page:
 
 
 def _continue(editor: Editor, step: Step) -> Page:
+    """To the next step, if nothing on this one has to be mended."""
     trial = try_out(current_server(), current_actor(), editor)
     here = {field: said for field, said in trial.errors.items() if field == "title" or step_of(field) is step}
     following = neighbour(step, 1)
@@ -135,70 +135,50 @@ def _continue(editor: Editor, step: Step) -> Page:
         return _page(editor, step, Trial(here)), 422
     if following is None:
         return redirect(editor.address(step.name, check=1))
-    if editor.scenario is None and editor.reached < following.place:
+    if editor.scenario is None and editor.draft is not None and editor.reached < following.place:
         with current_server().database.writing() as session:
-            reached = find_draft(
-                session, editor.project.id, g.person.id, editor.draft.id if editor.draft else 0, lock=True
-            )
-            reached.reached = max(reached.reached, following.place)
+            draft = find_draft(session, editor.project.id, g.person.id, editor.draft.id, lock=True)
+            draft.reached = max(draft.reached, following.place)
     return redirect(editor.address(following.name))
 
 
 def _save(editor: Editor, step: Step, verb: str, argument: str) -> Page:
-    """Stores the draft and forgets it; one that cannot be used stays, and the first step with an error says so."""
-    version = editor.version if editor.scenario else None
-    if editor.scenario is not None and verb == "over" and (over := parse_int(argument)) is not None:
+    """Stores the draft and forgets it; secrets that were made are shown this once, on the page that answers.
+
+    A draft that cannot be used stays, and the first step with an error says so. One of an older version stays as well, and both versions
+    can be looked at.
+    """
+    server, before = current_server(), editor.scenario
+    version = editor.version if before else None
+    if before is not None and verb == "over" and (over := parse_int(argument)) is not None:
         version = over
     try:
-        with current_server().database.writing() as session:
-            scenario, secrets = save(session, current_server(), current_actor(), editor, version)
-            _forget(session, editor)
+        with server.database.writing() as session:
+            scenario, secrets = save(session, server, current_actor(), editor, version)
+            if before is not None:
+                discard_draft_of(session, g.person.id, before.id)
+            elif editor.draft is not None:
+                session.delete(find_draft(session, editor.project.id, g.person.id, editor.draft.id, lock=True))
     except Refused as refusal:
-        return _refused(editor, step, Trial(refusal.errors))
+        steps = {step_of(field) for field in refusal.errors if field != "title"}
+        if step in steps or not steps:
+            return _page(editor, step, Trial(refusal.errors)), 422
+        return redirect(editor.address(min(steps, key=lambda one: one.place).name, check=1))
     except Problem as problem:
         if problem.status != 409:
             raise
-        return _conflict(editor, step, problem)
-    return _saved(scenario, secrets, editor, step, verb)
+        if before is None or problem.field != "version":
+            return _page(editor, step, Trial({problem.field or "title": problem.detail})), 409
+        with server.database.reading() as session:
+            now = open_stored(session, server, editor.project, g.person.id, before.id)
+        return _page(now, step), 409
 
-
-def _forget(session: Session, editor: Editor) -> None:
-    if editor.scenario is not None:
-        discard_draft_of(session, g.person.id, editor.scenario.id)
-    elif editor.draft is not None:
-        session.delete(find_draft(session, editor.project.id, g.person.id, editor.draft.id, lock=True))
-
-
-def _refused(editor: Editor, step: Step, trial: Trial) -> Page:
-    steps = {step_of(field) for field in trial.errors if field != "title"}
-    if step in steps or not steps:
-        return _page(editor, step, trial), 422
-    first = min(steps, key=lambda one: one.place)
-    return redirect(editor.address(first.name, check=1))
-
-
-def _conflict(editor: Editor, step: Step, problem: Problem) -> Page:
-    if editor.scenario is None or problem.field != "version":
-        return _page(editor, step, Trial({problem.field or "title": problem.detail})), 409
-    with current_server().database.reading() as session:
-        now = open_stored(session, current_server(), editor.project, g.person.id, editor.scenario.id)
-    return _page(now, step), 409
-
-
-def _saved(scenario: Scenario, secrets: Secrets, editor: Editor, step: Step, verb: str) -> Page:
-    """Onwards; secrets that were made are shown this once, on the page that answers."""
+    following, said = url_for("scenarios.table"), "stored and off: nobody is shown its numbers yet"
     if verb == "enable":
-        following, said = url_for("connect.review", scenario_id=scenario.id), f"{scenario.title} is stored."
-    elif editor.scenario is not None:
-        following, said = (
-            url_for("wizard.change", scenario_id=scenario.id, step=step.name),
-            f"{scenario.title} is stored as you see it.",
-        )
-    else:
-        following, said = (
-            url_for("scenarios.table"),
-            f"{scenario.title} is stored and off: nobody is shown its numbers yet.",
-        )
+        following, said = url_for("connect.review", scenario_id=scenario.id), "stored"
+    elif before is not None:
+        following, said = url_for("wizard.change", scenario_id=scenario.id, step=step.name), "stored as you see it"
+    said = f"{scenario.title} is {said}."
     if secrets:
         return render_template(
             "scenarios/secrets.html", scenario=scenario, secrets=secrets, said=said, following=following
@@ -210,21 +190,47 @@ def _saved(scenario: Scenario, secrets: Secrets, editor: Editor, step: Step, ver
 def _show(editor: Editor, step: Step) -> Page:
     if step.place > editor.reached:
         return redirect(editor.address(STEPS[editor.reached - 1].name))
-    return _page(editor, step, try_out(current_server(), current_actor(), editor) if "check" in request.args else None)
+    checked = try_out(current_server(), current_actor(), editor) if "check" in request.args else None
+    return _page(editor, step, checked)
 
 
 def _page(editor: Editor, step: Step, trial: Trial | None = None) -> str:
-    server = current_server()
-    forms = ScenarioForms(editor.values)
+    server, scenario, values = current_server(), editor.scenario, editor.values
+    forms = ScenarioForms(values)
     summary = forms.place(trial.errors if trial else {})
-    market = _market(editor, step)
+    to_buy = values["numbers"]["to_buy"]
+    market = Market()
+    if step.name == "numbers" and request.method == "GET":  # while somebody types the carrier is not asked
+        market = look_around(
+            server, to_buy["country"], to_buy["area_code"], to_buy["contains"], "search" in request.args
+        )
+    shown: dict[str, Any] = {}
     with server.database.reading() as session:
-        more = EXTRAS.get(step.name, _nothing)(session, editor)
+        if step.name == "numbers":
+            numbers = choices(session, editor)
+            shown = {"numbers": numbers, "extras": extra_choices(editor, numbers)}
+            shown["chosen"], shown["buying"] = wanted_counts(values)
+            shown["under_way"] = buying_of(session, scenario) if scenario else None
+        elif step.name == "forwarding":
+            shown = {"rings": rings(session, editor), "examples": examples(editor)}
+        elif step.name == "tagging":
+            shown = {"examples": examples(editor)}
+        elif step.name == "channels":
+            here = {e164: international(e164) for e164 in chosen_numbers(editor)}
+            coming = {e164: f"{international(e164)}, to be bought" for e164 in to_buy["numbers"]}
+            shown = {"options": here | coming, "used": rows_in_use(values, "channels")}
+        elif step.name == "integrations":
+            typed = values["integrations"]["parts"]
+            sections = [part for part in server.scenario_parts if part.form_template]
+            parts = [(part, *part.veiled(typed.get(part.name))) for part in sections]
+            shown = {"parts": parts, "told": [sentence for part, value, _ in parts for sentence in part.preview(value)]}
+        else:
+            shown = {"regions": server.settings.geoip is not None}
     look = "stored" in request.args and request.method == "GET"
     return render_template(
         f"scenarios/wizard/{step.name}.html",
         editor=editor,
-        values=editor.values,
+        values=values,
         step=step,
         marks=marks(editor, step),
         before=neighbour(step, -1),
@@ -236,63 +242,14 @@ def _page(editor: Editor, step: Step, trial: Trial | None = None) -> str:
         findings=trial.findings if trial else [],
         differing=differing(editor, stored_values(server, editor.project, editor.stored)) if editor.stale else [],
         look=look,
-        scenario=editor.scenario,
-        title=editor.scenario.title if editor.scenario else "New scenario",
+        scenario=scenario,
+        title=scenario.title if scenario else "New scenario",
         disabled=look or not current_actor().may("admin", editor.project.id),
         row=request.args.get("row", ""),
         price=price_of(server.settings, editor.project),
         market=market,
-        **more,
+        **shown,
     )
-
-
-def _nothing(session: Session, editor: Editor) -> dict[str, Any]:
-    return {}
-
-
-def _numbers(session: Session, editor: Editor) -> dict[str, Any]:
-    chosen, buying = wanted_counts(editor.values)
-    under_way = buying_of(session, editor.scenario) if editor.scenario else None
-    numbers = choices(session, editor)
-    extras = extra_choices(editor, numbers)
-    return {"numbers": numbers, "extras": extras, "chosen": chosen, "buying": buying, "under_way": under_way}
-
-
-def _market(editor: Editor, step: Step) -> Market:
-    """What the carrier offers; while somebody types it is not asked."""
-    if step.name != "numbers" or request.method == "POST":
-        return Market()
-    wanted = editor.values["numbers"]["to_buy"]
-    return look_around(
-        current_server(), wanted["country"], wanted["area_code"], wanted["contains"], "search" in request.args
-    )
-
-
-def _channels(session: Session, editor: Editor) -> dict[str, Any]:
-    options = {e164: international(e164) for e164 in chosen_numbers(editor)}
-    coming = {one: f"{international(one)}, to be bought" for one in editor.values["numbers"]["to_buy"]["numbers"]}
-    return {"options": options | coming, "used": rows_in_use(editor.values, "channels")}
-
-
-def _integrations(session: Session, editor: Editor) -> dict[str, Any]:
-    typed = editor.values["integrations"]["parts"]
-    parts = [
-        (part, *part.veiled(typed.get(part.name))) for part in current_server().scenario_parts if part.form_template
-    ]
-    return {"parts": parts, "told": [sentence for part, value, _ in parts for sentence in part.preview(value)]}
-
-
-EXTRAS: dict[str, Callable[[Session, Editor], dict[str, Any]]] = {
-    "numbers": _numbers,
-    "forwarding": lambda session, editor: {
-        "rings": rings(session, editor),
-        "examples": examples(editor),
-    },
-    "tagging": lambda session, editor: {"examples": examples(editor)},
-    "channels": _channels,
-    "integrations": _integrations,
-    "terms": lambda session, editor: {"regions": current_server().settings.geoip is not None},
-}
 
 
 connect_pages = guard(Blueprint("connect", __name__, url_prefix="/scenarios"), Audience.PEOPLE, require_person)

@@ -120,7 +120,7 @@ def serve(no_worker: bool) -> None:
 
 @router.command()
 def worker() -> None:
-    """Run the background process: deliveries and chores."""
+    """Run the background process: deliveries and periodic jobs."""
     from router.accounts.models import ANOTHER_KEY
     from router.app import make_server
     from router.config import SettingsError, read_settings

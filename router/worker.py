@@ -1,11 +1,10 @@
-"""The background process: deliveries, and the chores that keep calls and columns in order. Any number of them may run on PostgreSQL."""
+"""The background process: deliveries, and periodic jobs that keep calls and columns in order. Any number may run on PostgreSQL."""
 
 import signal
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from types import FrameType
 
 import structlog
 
@@ -34,14 +33,14 @@ from router.voice.events import close_silent_calls, repeat_fan_out
 
 HEARTBEAT = "worker_seen"
 TICK_SECONDS = 1.0
-TURN = timedelta(seconds=30)
-"""After which other chores of the same thread are looked at."""
+TIME_SLICE = timedelta(seconds=30)
+"""After which other jobs of the same thread are looked at."""
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass
-class Chore:
+class PeriodicJob:
     """Something to do every so often; one that fails is tried again at its next turn."""
 
     name: str
@@ -50,51 +49,51 @@ class Chore:
     last: datetime = LONG_AGO
 
 
-def chores() -> list[Chore]:
+def quick_jobs() -> list[PeriodicJob]:
     return [
-        Chore("heartbeat", timedelta(seconds=5), _heartbeat),
-        Chore("repeat_fan_out", timedelta(seconds=5), repeat_fan_out),
-        Chore("refresh_columns", timedelta(seconds=5), ColumnKeeper().refresh),
-        Chore("refresh_accuracy", timedelta(minutes=5), refresh_accuracy),
-        Chore("learn_survival", timedelta(hours=1), learn_survival),
-        Chore("settle_free_numbers", timedelta(seconds=10), settle_free_numbers),
-        Chore("refresh_needed", timedelta(minutes=5), refresh_needed),
-        Chore("refresh_destination_numbers", timedelta(minutes=1), refresh_destination_numbers),
-        Chore("refresh_leaking", timedelta(minutes=5), refresh_leaking),
-        Chore("refresh_shown", timedelta(minutes=5), refresh_shown),
-        Chore("close_silent_calls", timedelta(minutes=1), close_silent_calls),
-        Chore("watch_balances", timedelta(hours=1), watch_balances),
-        Chore("reseal", timedelta(hours=1), reseal),
+        PeriodicJob("heartbeat", timedelta(seconds=5), _heartbeat),
+        PeriodicJob("repeat_fan_out", timedelta(seconds=5), repeat_fan_out),
+        PeriodicJob("refresh_columns", timedelta(seconds=5), ColumnKeeper().refresh),
+        PeriodicJob("refresh_accuracy", timedelta(minutes=5), refresh_accuracy),
+        PeriodicJob("learn_survival", timedelta(hours=1), learn_survival),
+        PeriodicJob("settle_free_numbers", timedelta(seconds=10), settle_free_numbers),
+        PeriodicJob("refresh_needed", timedelta(minutes=5), refresh_needed),
+        PeriodicJob("refresh_destination_numbers", timedelta(minutes=1), refresh_destination_numbers),
+        PeriodicJob("refresh_leaking", timedelta(minutes=5), refresh_leaking),
+        PeriodicJob("refresh_shown", timedelta(minutes=5), refresh_shown),
+        PeriodicJob("close_silent_calls", timedelta(minutes=1), close_silent_calls),
+        PeriodicJob("watch_balances", timedelta(hours=1), watch_balances),
+        PeriodicJob("reseal", timedelta(hours=1), reseal),
     ]
 
 
-def errands() -> list[Chore]:
-    """Chores that wait for somebody outside; they have a thread of their own, so that nothing else waits with them."""
+def outside_jobs() -> list[PeriodicJob]:
+    """Jobs that wait for somebody outside; they have a thread of their own, so that nothing else waits with them."""
     return [
-        Chore("send_mails", timedelta(seconds=5), send_mails),
-        Chore("refresh_carrier_prices", timedelta(minutes=1), refresh_carrier_prices),
+        PeriodicJob("send_mails", timedelta(seconds=5), send_mails),
+        PeriodicJob("refresh_carrier_prices", timedelta(minutes=1), refresh_carrier_prices),
     ]
 
 
-def purchases() -> list[Chore]:
+def carrier_jobs() -> list[PeriodicJob]:
     """What is asked of the carrier, in a thread of its own: nobody who waits for numbers waits for e-mails."""
     return [
-        Chore("advance_orders", timedelta(0), _until_none_is_due(advance_due)),
-        Chore("advance_releases", timedelta(seconds=5), _until_none_is_due(advance_releases)),
+        PeriodicJob("advance_orders", timedelta(0), _until_none_is_due(advance_due)),
+        PeriodicJob("advance_releases", timedelta(seconds=5), _until_none_is_due(advance_releases)),
     ]
 
 
-def renewals() -> list[Chore]:
+def renewal_jobs() -> list[PeriodicJob]:
     """Thousands of numbers may end on one day. Upkeep goes first: what it gives back is not renewed (R9)."""
     return [
-        Chore("keep_pools", timedelta(minutes=1), keep_pools),
-        Chore("renew_due", timedelta(minutes=1), renew_due),
+        PeriodicJob("keep_pools", timedelta(minutes=1), keep_pools),
+        PeriodicJob("renew_due", timedelta(minutes=1), renew_due),
     ]
 
 
-def plans() -> list[Chore]:
+def planner_jobs() -> list[PeriodicJob]:
     """What computes for seconds, in a thread of its own."""
-    return [Chore("make_plans", timedelta(0), PlanMaker().make)]
+    return [PeriodicJob("make_plans", timedelta(0), PlanMaker().make)]
 
 
 class Worker:
@@ -106,10 +105,10 @@ class Worker:
 
     def run(self) -> None:
         for name in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(name, self._stop)
+            signal.signal(name, lambda number, frame: self.stop.set())
         helpers = [
-            threading.Thread(target=self._keep_doing, args=(plan(),), name=plan.__name__)
-            for plan in (chores, errands, purchases, renewals, plans)
+            threading.Thread(target=self._keep_doing, args=(jobs(),), name=jobs.__name__)
+            for jobs in (quick_jobs, outside_jobs, carrier_jobs, renewal_jobs, planner_jobs)
         ]
         for helper in helpers:
             helper.start()
@@ -122,30 +121,27 @@ class Worker:
                 helper.join()
         log.info("worker_stopped")
 
-    def _stop(self, number: int, frame: FrameType | None) -> None:
-        self.stop.set()
-
-    def _keep_doing(self, plan: list[Chore]) -> None:
+    def _keep_doing(self, jobs: list[PeriodicJob]) -> None:
         while not self.stop.wait(TICK_SECONDS):
-            do_due_chores(self.server, plan, self.server.now())
+            run_due(self.server, jobs, self.server.now())
 
 
-def do_due_chores(server: Server, plan: list[Chore], now: datetime) -> None:
-    for chore in plan:
-        if now - chore.last < chore.every:
+def run_due(server: Server, jobs: list[PeriodicJob], now: datetime) -> None:
+    for job in jobs:
+        if now - job.last < job.every:
             continue
-        chore.last = now
+        job.last = now
         try:
-            chore.do(server, now)
+            job.do(server, now)
         except Exception:
-            log.exception("chore_failed", chore=chore.name)
+            log.exception("periodic_job_failed", job=job.name)
 
 
 def _until_none_is_due(advance: Callable[[Server, datetime], int]) -> Callable[[Server, datetime], None]:
     """Claims and works in turns, each with a time of its own: a lease begins when its job is claimed."""
 
     def work(server: Server, now: datetime) -> None:
-        while advance(server, server.now()) and server.now() - now < TURN:
+        while advance(server, server.now()) and server.now() - now < TIME_SLICE:
             pass
 
     return work

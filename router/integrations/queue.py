@@ -127,7 +127,19 @@ def claim(session: Session, now: datetime, room: int, room_failing: int) -> list
     Workers claim one after the other: each has to count what the others have under way.
     """
     wait_for_turn(session, CLAIMS, 0)
-    _take_back(session, now)
+    # leases that ended: their worker is gone. The attempt was counted, so what kills workers ends as dead
+    lost = (Delivery.state == LEASED) & (Delivery.next_at <= now)
+    last = Delivery.attempts >= len(PAUSES)
+    for condition, values in (
+        (lost & last, {"state": "dead", "reason": "The worker stopped in the middle of the last attempt."}),
+        (lost, {"state": "pending", "next_at": now}),
+    ):
+        session.execute(
+            update(Delivery)
+            .where(condition)
+            .values(lease_owner="", **values)
+            .execution_options(synchronize_session=False)
+        )
     under_way = select(Integration.receiver).join(Delivery, Delivery.integration_id == Integration.id)
     busy = Counter(session.scalars(under_way.where(Delivery.state == LEASED)))
     claims: list[DeliveryClaim] = []
@@ -157,22 +169,6 @@ def anything_due(session: Session, now: datetime) -> bool:
     """Whether a claim could find something: asked without any lock."""
     ended = exists().where(Delivery.state == LEASED, Delivery.next_at <= now)
     return bool(session.scalar(select(ended))) or bool(_due(session, now))
-
-
-def _take_back(session: Session, now: datetime) -> None:
-    """Leases that ended: their worker is gone. The attempt was counted, so what kills workers ends as dead."""
-    lost = (Delivery.state == LEASED) & (Delivery.next_at <= now)
-    last = Delivery.attempts >= len(PAUSES)
-    for condition, values in (
-        (lost & last, {"state": "dead", "reason": "The worker stopped in the middle of the last attempt."}),
-        (lost, {"state": "pending", "next_at": now}),
-    ):
-        session.execute(
-            update(Delivery)
-            .where(condition)
-            .values(lease_owner="", **values)
-            .execution_options(synchronize_session=False)
-        )
 
 
 def _due(session: Session, now: datetime) -> list[Row[Any]]:

@@ -7,7 +7,7 @@ from router.integrations.models import Integration
 from router.integrations.settings import reseal
 from router.lib.crypto import KeyRing, SealBroken
 from router.server import Server
-from router.worker import chores
+from router.worker import quick_jobs
 from tests.conftest import SECRET
 from tests.integrations.conftest import Office
 from tests.integrations.factories import NOW, WEBHOOK_SECRET
@@ -41,4 +41,4 @@ def test_what_is_sealed_under_none_of_the_keys_stays_as_it_is(office: Office, we
 
 
 def test_the_worker_does_it() -> None:
-    assert reseal in [chore.do for chore in chores()]
+    assert reseal in [job.do for job in quick_jobs()]

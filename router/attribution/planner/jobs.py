@@ -24,8 +24,8 @@ from router.lib.formats import format_count
 from router.scenarios.models import Scenario
 from router.server import Server
 
-TURN = timedelta(seconds=5)
-"""After which other chores of the worker, and its end, have a chance."""
+TIME_SLICE = timedelta(seconds=5)
+"""After which other jobs of the worker, and its end, have a chance."""
 DEAD_AFTER = timedelta(seconds=45)
 """A worker that stored nothing for so long is not at it any more; a step takes a few seconds."""
 PLANS = Jobs(
@@ -160,7 +160,7 @@ class PlanMaker:
 
     def make(self, server: Server, now: datetime) -> None:
         """Works for a few seconds, at the plan under way or those that wait, the longest first."""
-        while server.now() - now < TURN:
+        while server.now() - now < TIME_SLICE:
             job, self._job = self._job, None
             if job is None:
                 claim = claim_plan(server)

@@ -98,7 +98,12 @@ class Pool:
         holder = _Holder(index, stay.visitor, stay.source_key, span)
         held = None if before is None else self._shown[before]
         fits = self._aim == "visit" or before is None or self._stays[before].source_key == stay.source_key
-        if held is not None and fits and self._holds(self._numbers[held], stay.visitor, now):
+        if held is not None and fits:
+            group = self._numbers[held].group
+            fits = group[-1].visitor == stay.visitor or any(
+                one.visitor == stay.visitor and now - one.last_sign(now) <= self._hold for one in group
+            )
+        if held is not None and fits:
             self._keep(held, holder, now)
         else:
             self._lend(self._choose(stay.source_key, now), holder, now)
@@ -151,11 +156,6 @@ class Pool:
             return decided
         again = repeat_winner(first[0], first[2], weighed)
         return (again.candidate.visit_id if again else first[0]), first[1], first[2]
-
-    def _holds(self, number: _Number, visitor: str, now: float) -> bool:
-        if number.group[-1].visitor == visitor:
-            return True
-        return any(one.visitor == visitor and now - one.last_sign(now) <= self._hold for one in number.group)
 
     def _keep(self, shown: int, holder: _Holder, now: float) -> None:
         number = self._numbers[shown]

@@ -16,7 +16,7 @@ from router.lib.formats import format_count
 from router.lib.phones import international
 from router.scenarios.importing.files import PHONES, OldFile, UnreadableFile, read_old_file
 from router.scenarios.importing.kept_files import KeptFile, choose, find_file, forget_file, keep_file
-from router.scenarios.importing.settings import Imported, ImportPlan, apply_old_settings, make_plan
+from router.scenarios.importing.settings import ImportPlan, apply_old_settings, make_plan
 from router.scenarios.importing.two_readings import (
     BadChoice,
     Choice,
@@ -160,7 +160,16 @@ def import_old(open_server: Opener, file: Path, project: int, applying: bool, nu
             except UnreadableFile as error:
                 raise click.ClickException(str(error)) from None
             plan = make_plan(session, server, owner, old)
-        _say_plan(plan)
+        for one in plan.scenarios:
+            click.echo("\n  ".join([one.title, one.say(), *one.notes()]))
+            for number in one.numbers:
+                if number.line not in plan.problems:
+                    click.echo(
+                        f"  line {number.line}: {international(number.e164)}, {one.what_becomes_of(number.e164)}"
+                    )
+        for line, sentence in plan.problems.items():
+            click.echo(f"Line {line} cannot be used: {sentence}", err=True)
+        say_number_questions(plan.questions)
         if plan.problems:
             raise click.ClickException(
                 f"Nothing is brought over: {format_count(len(plan.problems), 'line')} cannot be used."
@@ -175,21 +184,6 @@ def import_old(open_server: Opener, file: Path, project: int, applying: bool, nu
                 done = apply_old_settings(session, server, owner, CONSOLE, old, server.now())
         except (Refused, Problem) as refusal:
             raise click.ClickException(f"Nothing was brought over: {refusal}") from None
-    _say_done(done)
-
-
-def _say_plan(plan: ImportPlan) -> None:
-    for one in plan.scenarios:
-        click.echo("\n  ".join([one.title, one.say(), *one.notes()]))
-        for number in one.numbers:
-            if number.line not in plan.problems:
-                click.echo(f"  line {number.line}: {international(number.e164)}, {one.what_becomes_of(number.e164)}")
-    for line, sentence in plan.problems.items():
-        click.echo(f"Line {line} cannot be used: {sentence}", err=True)
-    say_number_questions(plan.questions)
-
-
-def _say_done(done: Imported) -> None:
     click.echo(done.say())
     for scenario_id, title in done.scenarios:
         click.echo(f"  {scenario_id}: {title}")

@@ -343,26 +343,22 @@ def _wish(args: Mapping[str, str]) -> Wish:
 
 
 def _page(wish: Wish, ticked: Sequence[str], error: str = "", *, poor: bool = False) -> str:
+    """Asks the carrier, so never inside a transaction."""
     server, project = current_server(), current_project()
+    countries, offers, sentence = [wish.country], list[ForSale](), ""
+    try:
+        countries = sorted({*open_shop(server).countries(), wish.country})
+        offers = search_numbers(server, project, wish.country, wish.area_code, wish.contains, OFFERS)
+    except Problem as refusal:
+        sentence = refusal.detail
+    except ShopError as failure:
+        sentence = AWAY.format(why=failure)
     return render_template(
         "scenarios/numbers_buy.html",
         wish=wish,
-        found=_found(wish),
+        found=Found(countries, offers, sentence),
         ticked=ticked,
         price=price_of(server.settings, project),
         error=error,
         poor=poor,
     )
-
-
-def _found(wish: Wish) -> Found:
-    """Asks the carrier; outside of any transaction."""
-    server, countries = current_server(), [wish.country]
-    try:
-        countries = sorted({*open_shop(server).countries(), wish.country})
-        offers = search_numbers(server, current_project(), wish.country, wish.area_code, wish.contains, OFFERS)
-    except Problem as refusal:
-        return Found(countries, [], refusal.detail)
-    except ShopError as error:
-        return Found(countries, [], AWAY.format(why=error))
-    return Found(countries, offers)

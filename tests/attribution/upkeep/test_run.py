@@ -19,7 +19,7 @@ from router.scenarios.models import NumberBatch, NumberOrder, Scenario, Tracking
 from router.scenarios.numbers.purchase import advance_due
 from router.scenarios.signals import numbers_changed
 from router.server import Server
-from router.worker import renewals
+from router.worker import renewal_jobs
 from tests.attribution.pool.test_load import lend
 from tests.scenarios.rented import rent
 from tests.scenarios.shop import FakeShop
@@ -305,14 +305,14 @@ def test_r9_a_dry_run_decides_the_same_and_writes_nothing(
 
 
 def test_r9_upkeep_goes_before_the_days_renewals(server: Server, database: Database, project: Project) -> None:
-    assert [one.name for one in renewals()] == ["keep_pools", "renew_due"]
+    assert [one.name for one in renewal_jobs()] == ["keep_pools", "renew_due"]
     with database.writing() as session:
         scenario = make_pool(session, project, 22, 100, 6)
         session.get_one(Project, project.id).number_price_minor = 300
         post(session, project.id, Post(100_000, "top-up", "olivia"), NOON)
     now = MIDNIGHT + timedelta(hours=1)
-    for chore in renewals():
-        chore.do(server, now)
+    for job in renewal_jobs():
+        job.do(server, now)
     assert len(pool_of(database, scenario)) == 20
     with database.reading() as session:
         rents = select(func.count(LedgerEntry.id)).where(LedgerEntry.amount_minor < 0)

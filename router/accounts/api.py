@@ -192,7 +192,8 @@ def list_people(project_id: int) -> Response:
     with current_server().database.reading() as session:
         page = page_of(session, members, Membership.id, request.args)
         return jsonify(
-            page | {"items": [_document(session.get_one(Person, one.person_id), one.role) for one in page["items"]]}
+            page
+            | {"items": [_document(session.get_one(Person, member.person_id), member.role) for member in page["items"]]}
         )
 
 

@@ -36,9 +36,11 @@ def _parted(line: str) -> dict[str, str]:
 def _listed(value: object) -> list[Any]:
     """Objects `{number, remark}` and lines, or one text of lines."""
     lines = value.splitlines() if isinstance(value, str) else value
-    if not isinstance(lines, list) or not all(isinstance(one, str | Mapping) for one in lines):
+    if not isinstance(lines, list) or not all(isinstance(line, str | Mapping) for line in lines):
         raise ValueError("Give a list of numbers, each with its remark.")
-    return [_parted(one) if isinstance(one, str) else one for one in lines if not isinstance(one, str) or one.strip()]
+    return [
+        _parted(line) if isinstance(line, str) else line for line in lines if not isinstance(line, str) or line.strip()
+    ]
 
 
 OwnNumbers = Annotated[
@@ -61,20 +63,20 @@ def parse_own_numbers(typed: Iterable[OwnNumber], country: str) -> list[OwnNumbe
     Raises:
         ValueError: one of them is no number, or can be read in two ways; or there are too many.
     """
-    found: dict[str, OwnNumber] = {}
-    for one in typed:
-        if not one.number.strip():
-            raise ValueError(f"“{one.remark[:40]}” has no number: write the number first, then its remark.")
+    numbers: dict[str, OwnNumber] = {}
+    for own in typed:
+        if not own.number.strip():
+            raise ValueError(f"“{own.remark[:40]}” has no number: write the number first, then its remark.")
         try:
-            number = read_phone(one.number, country)
+            number = read_phone(own.number, country)
         except BadPhone as error:
             raise ValueError(str(error)) from None
-        found.setdefault(line_of(number), OwnNumber(number=number, remark=" ".join(one.remark.split())))
-    if len(found) > MOST_NUMBERS:
+        numbers.setdefault(line_of(number), OwnNumber(number=number, remark=" ".join(own.remark.split())))
+    if len(numbers) > MOST_NUMBERS:
         raise ValueError(f"Name at most {MOST_NUMBERS} numbers.")
-    return list(found.values())
+    return list(numbers.values())
 
 
 def written(own_numbers: Iterable[Mapping[str, str]]) -> str:
     """As they are typed, one a line: `+49 30 7664398, Anna`."""
-    return "\n".join(", ".join(filter(None, [international(one["number"]), one.get("remark")])) for one in own_numbers)
+    return "\n".join(", ".join(filter(None, [international(own["number"]), own.get("remark")])) for own in own_numbers)

@@ -86,7 +86,7 @@ def parse_staff(typed: str | Iterable[str]) -> list[str]:
     Raises:
         ValueError: one of them is none, or so wide that it takes in half a country; or there are too many.
     """
-    parts = re.split(r"[\s,;]+", typed) if isinstance(typed, str) else [one.strip() for one in typed]
+    parts = re.split(r"[\s,;]+", typed) if isinstance(typed, str) else [part.strip() for part in typed]
     networks: dict[str, None] = {}
     for text in filter(None, parts):
         try:
@@ -118,7 +118,9 @@ def texts_read_by(read: Callable[[str | list[str]], list[str]], refusal: str) ->
     """For a list of texts, or one text of them, which `read` makes the field's value."""
 
     def check(value: object) -> list[str]:
-        if not isinstance(value, str) and not (isinstance(value, list) and all(isinstance(one, str) for one in value)):
+        if not isinstance(value, str) and not (
+            isinstance(value, list) and all(isinstance(text, str) for text in value)
+        ):
             raise ValueError(refusal)
         return read(value)
 
@@ -134,7 +136,7 @@ def parse_unwanted_referrals(typed: str | Iterable[str]) -> list[str]:
     Raises:
         ValueError: one of them is no host, or takes in all sites of an ending (`*.com`); or there are too many.
     """
-    parts = re.split(r"[\s,;]+", typed) if isinstance(typed, str) else [one.strip() for one in typed]
+    parts = re.split(r"[\s,;]+", typed) if isinstance(typed, str) else [part.strip() for part in typed]
     hosts = list(dict.fromkeys(re.sub(r":\d+$", "", parse_host(part)) for part in parts if part))
     for host in hosts:
         if host.startswith("*.") and registrable_domain(host[2:]) is None:
@@ -170,7 +172,7 @@ class TagValues(BaseModel):
 
 @lru_cache(maxsize=1024)
 def _networks(staff: tuple[str, ...]) -> Networks:
-    return tuple(ip_network(one) for one in staff)
+    return tuple(ip_network(network) for network in staff)
 
 
 def is_staff(staff: tuple[str, ...], address: str) -> bool:

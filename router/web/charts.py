@@ -127,19 +127,19 @@ def line_chart(
         return round(100 * (measure(value) - left) / (right - left), 2) if right > left else 50.0
 
     places, labels = [place(value) for value in across.values], [across.say(value) for value in across.values]
-    up_scale = _scale(up, (one for one in series if not (one.second and second)))
-    second_scale = _scale(second, (one for one in series if one.second)) if second else []
+    up_scale = _scale(up, (line for line in series if not (line.second and second)))
+    second_scale = _scale(second, (line for line in series if line.second)) if second else []
     lines, columns = [], []
-    for kind, one in enumerate(series, start=1):
-        axis, scale = (second, second_scale) if second and one.second else (up, up_scale)
-        texts = ["" if value is None else axis.say(value) for value in one.values]
+    for kind, line in enumerate(series, start=1):
+        axis, scale = (second, second_scale) if second and line.second else (up, up_scale)
+        texts = ["" if value is None else axis.say(value) for value in line.values]
         runs: list[list[Point]] = [[]]  # of values that follow each other
-        for x, label, value, text in zip(places, labels, one.values, texts, strict=True):
+        for x, label, value, text in zip(places, labels, line.values, texts, strict=True):
             if value is None:
                 runs.append([])
             else:
-                runs[-1].append(Point(x, _height(value, scale), f"{label}: {one.name} {text}"))
-        lines.append(_line(one.name, kind, runs, place(mark[0]) if mark else None))
+                runs[-1].append(Point(x, _height(value, scale), f"{label}: {line.name} {text}"))
+        lines.append(_line(line.name, kind, runs, place(mark[0]) if mark else None))
         columns.append(texts)
     return LineChart(
         title=title,
@@ -150,7 +150,7 @@ def line_chart(
         second=_up_ticks(second, second_scale) if second else [],
         titles=(up.title, second.title if second else "", across.title),
         mark=Tick(place(mark[0]), mark[1]) if mark else None,
-        head=[across.title or "At", *(one.name for one in series)],
+        head=[across.title or "At", *(line.name for line in series)],
         rows=[list(row) for row in zip(labels, *columns, strict=True)],
     )
 
@@ -168,7 +168,7 @@ def _line(name: str, kind: int, runs: Sequence[Sequence[Point]], marked: float |
 
 def _scale(axis: Axis, series: Iterable[Series]) -> list[float]:
     """The ticks from the lowest to the highest: the plot ends with the last."""
-    values = [value for one in series for value in one.values if value is not None]
+    values = [value for line in series for value in line.values if value is not None]
     ticks = nice_ticks(axis.low, max(axis.high or 0.0, axis.low, *values))
     return ticks if len(ticks) > 1 else [axis.low, axis.low + 1]
 

@@ -37,9 +37,9 @@ def settings_tabs() -> list[tuple[str, str, bool]]:
     """Title, path and whether it is open, of the sections that this person may see."""
     project_id = g.project.id if g.get("project") else None
     return [
-        (section.title, section.path, request.path == section.path)
-        for section in sorted((*OWN, *current_server().settings_tabs), key=lambda one: one.order)
-        if g.actor.may(section.role, project_id)
+        (tab.title, tab.path, request.path == tab.path)
+        for tab in sorted((*OWN, *current_server().settings_tabs), key=lambda tab: tab.order)
+        if g.actor.may(tab.role, project_id)
     ]
 
 

@@ -1,8 +1,6 @@
-"""A small Odoo of our own, for the demo and for tests: the part of JSON-2 and of the CRM that a connector uses.
+"""A small Odoo, for the demo and for tests: the part of JSON-2 and of the CRM that a connector uses, as a WSGI application in memory.
 
-Kept true to the real Odoo 19 by one set of tests that runs against both. It is a WSGI application and keeps all in memory.
-
-The records of the example Odoo: models, computed fields, external ids, as Odoo 19 was seen to treat them."""
+Kept true to the real Odoo 19 by one set of tests that runs against both."""
 
 import json
 import re
@@ -79,7 +77,10 @@ class Records:
     def create(self, model: str, values: Record) -> int:
         record = dict[str, Any](dict.fromkeys(FIELDS[model], False)) | DEFAULTS.get(model, {}) | values
         if model in UNIQUE_NAMES:
-            record["name"] = self._unique_name(model, str(record["name"]))
+            taken = {other["name"] for other in self.tables[model].values()}
+            name = str(record["name"])
+            names = (name if turn == 1 else f"{name} [{turn}]" for turn in count(1))
+            record["name"] = next(name for name in names if name not in taken)
         if model == "crm.lead" and record["partner_id"] and not record["phone"]:
             record["phone"] = self.tables["res.partner"][record["partner_id"]]["phone"]
         number = int(next(self.numbers[model]))
@@ -109,9 +110,9 @@ class Records:
         return self.tables[model][number]
 
     def search(self, model: str, domain: list[Any], with_archived: bool) -> list[Record]:
-        wanted = matcher(domain, lambda record, path: self.value(model, record, path))
-        found = [record for record in self.tables[model].values() if wanted(record)]
-        return [record for record in found if with_archived or record.get("active", True)]
+        matches = matcher(domain, lambda record, path: self.value(model, record, path))
+        records = [record for record in self.tables[model].values() if matches(record)]
+        return [record for record in records if with_archived or record.get("active", True)]
 
     def value(self, model: str, record: Record, path: str) -> Any:
         """A field of a record, or of one that it links to: `partner_id.phone`."""
@@ -128,24 +129,17 @@ class Records:
         if "country_code" in record:
             record["country_code"] = self._code(record)
         if "phone_sanitized" in record:
-            record["phone_sanitized"] = sanitized_phone(record["phone"], self._phone_country(record))
+            partner = self.tables["res.partner"].get(record.get("partner_id") or 0, {})
+            company = self.tables["res.company"].get(1, {})
+            countries = (self._code(owner) for owner in (record, partner, company))
+            record["phone_sanitized"] = sanitized_phone(record["phone"], next(filter(None, countries), None))
         for name in ("description", "body"):
             if record.get(name):
                 record[name] = sanitized_html(str(record[name]))
 
-    def _phone_country(self, record: Record) -> str | None:
-        partner = self.tables["res.partner"].get(record.get("partner_id") or 0, {})
-        company = self.tables["res.company"].get(1, {})
-        return next((code for one in (record, partner, company) if (code := self._code(one))), None)
-
     def _code(self, record: Record) -> Any:
         country = record.get("country_id")
         return self.tables["res.country"][country]["code"] if country else False
-
-    def _unique_name(self, model: str, name: str) -> str:
-        taken = {record["name"] for record in self.tables[model].values()}
-        names = (name if turn == 1 else f"{name} [{turn}]" for turn in count(1))
-        return next(one for one in names if one not in taken)
 
 
 def sanitized_phone(phone: Any, country: str | None) -> str | bool:
@@ -172,6 +166,11 @@ def sanitized_html(text: str) -> str:
 
 
 BODY_LIMIT = 1_000_000
+METHODS = (
+    *("search_read", "load", "message_post", "create", "write", "unlink"),
+    *("action_set_lost", "action_set_won"),
+)
+"""What can be called of a model; each is a method of `OdooFake`."""
 
 
 class OdooFake:
@@ -194,31 +193,19 @@ class OdooFake:
         self.records.create("crm.team", {"name": "Sales"})
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        status, content_type = 200, "application/json; charset=utf-8"
         try:
-            status, body = 200, self._handle(environ)
+            body = json.dumps(self._answer(environ)).encode()
         except OdooError as error:
-            status, body = error.status, _error_body(error)
-        if body is None and status == 404:
-            return _respond(start_response, 404, "text/html; charset=utf-8", b"<!DOCTYPE html><h1>Not Found</h1>")
-        return _respond(start_response, status, "application/json; charset=utf-8", json.dumps(body).encode())
+            status, message = error.status, str(error)
+            document = {"name": error.name, "message": message, "arguments": [message], "context": {}, "debug": ""}
+            body = json.dumps(document).encode()
+            if not error.name:
+                content_type, body = "text/html; charset=utf-8", b"<!DOCTYPE html><h1>Not Found</h1>"
+        start_response(f"{status} Status", [("Content-Type", content_type), ("Content-Length", str(len(body)))])
+        return [body]
 
-    def call(self, model: str, method: str, **arguments: Any) -> Any:
-        """A method, as its people would use it in the browser."""
-        with self._turn:
-            self.requests.append((model, method))
-            return self._method(model, method)(model, **arguments)
-
-    def leads(self) -> list[Record]:
-        """All leads, with their notes as `notes`, for a page that shows what arrived."""
-        with self._turn:
-            notes = list(self.records.tables["mail.message"].values())
-            return [
-                dict(self._read(lead, "crm.lead", list(FIELDS["crm.lead"])))
-                | {"notes": [n["body"] for n in notes if (n["model"], n["res_id"]) == ("crm.lead", lead["id"])]}
-                for lead in self.records.tables["crm.lead"].values()
-            ]
-
-    def _handle(self, environ: dict[str, Any]) -> Any:
+    def _answer(self, environ: dict[str, Any]) -> Any:
         if environ.get("HTTP_X_ODOO_DATABASE", self.database) != self.database:
             raise OdooError(404, "", "no database is selected")
         parts = environ["PATH_INFO"].strip("/").split("/")
@@ -237,16 +224,28 @@ class OdooFake:
         except TypeError as error:
             raise OdooError(500, "builtins.TypeError", str(error)) from None
 
-    def _method(self, model: str, method: str) -> Callable[..., Any]:
-        not_found = "werkzeug.exceptions.NotFound"
-        if model not in FIELDS:
-            raise OdooError(404, not_found, f"the model '{model}' does not exist")
-        found: Callable[..., Any] | None = METHODS.get(method)
-        if found is None:
-            raise OdooError(404, not_found, f"The method '{model}.{method}' does not exist")
-        return lambda *args, **arguments: found(self, *args, **arguments)
+    def call(self, model: str, method: str, **arguments: Any) -> Any:
+        """A method, as its people would use it in the browser."""
+        with self._turn:
+            self.requests.append((model, method))
+            if model not in FIELDS:
+                raise OdooError(404, "werkzeug.exceptions.NotFound", f"the model '{model}' does not exist")
+            if method not in METHODS:
+                message = f"The method '{model}.{method}' does not exist"
+                raise OdooError(404, "werkzeug.exceptions.NotFound", message)
+            return getattr(self, method)(model, **arguments)
 
-    def _search_read(
+    def leads(self) -> list[Record]:
+        """All leads, with their notes as `notes`, for a page that shows what arrived."""
+        with self._turn:
+            notes = list(self.records.tables["mail.message"].values())
+            return [
+                self._read(lead, list(FIELDS["crm.lead"]))
+                | {"notes": [n["body"] for n in notes if (n["model"], n["res_id"]) == ("crm.lead", lead["id"])]}
+                for lead in self.records.tables["crm.lead"].values()
+            ]
+
+    def search_read(
         self,
         model: str,
         domain: list[Any] | None = None,
@@ -260,22 +259,20 @@ class OdooFake:
         for name in names:
             if name != "id" and name not in FIELDS[model]:
                 raise OdooError(500, "builtins.ValueError", f"Invalid field '{name}' on '{model}'")
-        found = self.records.search(model, domain or [], not (context or {}).get("active_test", True))
-        found.sort(key=lambda record: record["id"], reverse=order.endswith("desc"))
-        return [
-            self._read(record, model, names) for record in found[offset : None if limit is None else offset + limit]
-        ]
+        records = self.records.search(model, domain or [], not (context or {}).get("active_test", True))
+        records.sort(key=lambda record: record["id"], reverse=order.endswith("desc"))
+        return [self._read(record, names) for record in records[offset : None if limit is None else offset + limit]]
 
-    def _read(self, record: Record, model: str, names: list[str]) -> Record:
-        shown = {name: self._shown(name, record[name]) for name in names}
-        return {"id": record["id"]} | shown
+    def _read(self, record: Record, names: list[str]) -> Record:
+        """The fields of a record; a link is its id and the name of its record."""
+        values: Record = {"id": record["id"]}
+        for name in names:
+            values[name] = record[name]
+            if name in LINKS and record[name]:
+                values[name] = [record[name], self.records.get(LINKS[name][0], record[name])["name"]]
+        return values
 
-    def _shown(self, name: str, value: Any) -> Any:
-        if name not in LINKS or not value:
-            return value
-        return [value, self.records.get(LINKS[name][0], value)["name"]]
-
-    def _load(self, model: str, fields: list[str], data: list[list[Any]], context: Record | None = None) -> Record:
+    def load(self, model: str, fields: list[str], data: list[list[Any]], context: Record | None = None) -> Record:
         ids, messages = [], []
         for row in data:
             try:
@@ -330,37 +327,37 @@ class OdooFake:
 
     def _linked(self, field: str, target: str, label: str, value: str, column: str) -> int:
         """By its database id, or by its name among those that are not archived."""
-        found = [one for one in self.records.tables[target].values() if str(one[column]) == value]
-        found = [one for one in found if column == "id" or one.get("active", True)]
-        if not found:
+        records = [record for record in self.records.tables[target].values() if str(record[column]) == value]
+        records = [record for record in records if column == "id" or record.get("active", True)]
+        if not records:
             how = "database id" if column == "id" else "name"
             raise LoadRefused({field: f"No matching record found for {how} '{value}' in field '{label}'"})
-        return int(found[0]["id"])
+        return int(records[0]["id"])
 
-    def _message_post(self, model: str, ids: list[int], body: str = "", body_is_html: bool = False) -> list[int]:
+    def message_post(self, model: str, ids: list[int], body: str = "", body_is_html: bool = False) -> list[int]:
         self.records.get(model, ids[0])
         values = {"model": model, "res_id": ids[0], "message_type": "notification", "author_id": 2}
         html = body if body_is_html else f"<span>{escape(body)}</span>"
         return [self.records.create("mail.message", values | {"body": html})]
 
-    def _create(self, model: str, vals_list: list[Record]) -> list[int]:
+    def create(self, model: str, vals_list: list[Record]) -> list[int]:
         return [self.records.create(model, values) for values in vals_list]
 
-    def _write(self, model: str, ids: list[int], vals: Record) -> bool:
+    def write(self, model: str, ids: list[int], vals: Record) -> bool:
         for number in ids:
             self.records.write(model, number, vals)
         return True
 
-    def _unlink(self, model: str, ids: list[int]) -> bool:
+    def unlink(self, model: str, ids: list[int]) -> bool:
         for number in ids:
             self.records.unlink(model, number)
         return True
 
-    def _set_lost(self, model: str, ids: list[int]) -> None:
-        self._write(model, ids, {"active": False, "won_status": "lost"})
+    def action_set_lost(self, model: str, ids: list[int]) -> None:
+        self.write(model, ids, {"active": False, "won_status": "lost"})
 
-    def _set_won(self, model: str, ids: list[int]) -> bool:
-        return self._write(model, ids, {"active": True, "won_status": "won", "stage_id": 4})
+    def action_set_won(self, model: str, ids: list[int]) -> bool:
+        return self.write(model, ids, {"active": True, "won_status": "won", "stage_id": 4})
 
 
 class LoadRefused(Exception):
@@ -370,26 +367,3 @@ class LoadRefused(Exception):
         super().__init__(errors)
         self.errors = errors
         """Field to message: all that one row has."""
-
-
-METHODS: dict[str, Callable[..., Any]] = {
-    "search_read": OdooFake._search_read,
-    "load": OdooFake._load,
-    "message_post": OdooFake._message_post,
-    "create": OdooFake._create,
-    "write": OdooFake._write,
-    "unlink": OdooFake._unlink,
-    "action_set_lost": OdooFake._set_lost,
-    "action_set_won": OdooFake._set_won,
-}
-
-
-def _error_body(error: OdooError) -> Record | None:
-    if not error.name:
-        return None
-    return {"name": error.name, "message": str(error), "arguments": [str(error)], "context": {}, "debug": ""}
-
-
-def _respond(start_response: Callable[..., Any], status: int, content_type: str, body: bytes) -> list[bytes]:
-    start_response(f"{status} Status", [("Content-Type", content_type), ("Content-Length", str(len(body)))])
-    return [body]

@@ -13,7 +13,7 @@ from werkzeug.serving import BaseWSGIServer, make_server
 from werkzeug.wrappers import Request, Response
 
 from router.app import create_app
-from router.carriers.simulator import CallerScript, Line, Simulator, VirtualClock, Ways
+from router.carriers.simulator import CallerScript, Faults, Line, Simulator, VirtualClock
 from router.carriers.simulator.player import Addresses
 from router.config import Settings
 from router.db import Database
@@ -182,7 +182,7 @@ def test_a_whole_call_whose_every_request_a_redirect_made_a_get(
 ) -> None:
     server, app = served
     server.app = front = Redirecting(app, status)
-    call, calls = played(app, settings, database, exchange, ways=Ways(twice=True))
+    call, calls = played(app, settings, database, exchange, faults=Faults(twice=True))
     assert calls == [(call.sid, ANNA, "answered", 30)]
     assert call.errors == []
     assert front.methods.count("GET") == front.methods.count("POST") > 10

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from werkzeug.serving import BaseWSGIServer, make_server
 
 from router.app import create_app
-from router.carriers.simulator import CallerScript, Line, Simulator, VirtualClock, Ways
+from router.carriers.simulator import CallerScript, Faults, Line, Simulator, VirtualClock
 from router.config import Settings
 from router.db import Database
 from router.server import Server
@@ -152,17 +152,19 @@ def served(settings: Settings) -> Iterator[tuple[Flask, VirtualClock]]:
     app.extensions["router"].database.dispose()
 
 
-@pytest.mark.parametrize("ways", [Ways(), Ways(late=3.0, twice=True, disorder=True)], ids=["in order", "in disorder"])
+@pytest.mark.parametrize(
+    "faults", [Faults(), Faults(late=3.0, twice=True, disorder=True)], ids=["in order", "in disorder"]
+)
 @pytest.mark.parametrize(("said", "tries"), [(CALLER, 1), ("+5215512345678", 1), ("4915112345678", 2)])
 def test_a_caller_whose_number_the_carrier_refuses_as_caller_id_gets_through_all_the_same(
-    served: tuple[Flask, VirtualClock], settings: Settings, database: Database, said: str, tries: int, ways: Ways
+    served: tuple[Flask, VirtualClock], settings: Settings, database: Database, said: str, tries: int, faults: Faults
 ) -> None:
     app, clock = served
     with database.writing() as session:
         make_scenario(session, make_project(session), [NUMBER], destinations=[LINE, SECOND_LINE])
     lines = {LINE: Line.answers(4, 60)}
     base_url = app.extensions["router"].settings.base_url
-    carrier = Simulator(base_url, settings.twilio_auth_token, clock=clock, lines=lines, ways=ways)
+    carrier = Simulator(base_url, settings.twilio_auth_token, clock=clock, lines=lines, faults=faults)
     try:
         played = carrier.call(said, NUMBER, CallerScript())
     finally:

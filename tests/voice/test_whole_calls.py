@@ -11,7 +11,7 @@ from sqlalchemy import select
 from werkzeug.serving import BaseWSGIServer, make_server
 
 from router.app import create_app
-from router.carriers.simulator import CallerScript, Line, Simulator, VirtualClock, Ways
+from router.carriers.simulator import CallerScript, Faults, Line, Simulator, VirtualClock
 from router.config import Settings
 from router.db import Database
 from router.voice.models import Call, CallEvent
@@ -22,11 +22,11 @@ NUMBER = "+12125552001"
 SECOND_LINE = "+14155550122"
 ANNA = "+14155550177"
 
-WAYS = {
-    "in order": Ways(),
-    "in disorder": Ways(disorder=True),
-    "late, twice and in disorder": Ways(late=3.0, twice=True, disorder=True),
-    "without asking what comes after a caller hung up": Ways(action_after_hang_up=False),
+FAULTS = {
+    "in order": Faults(),
+    "in disorder": Faults(disorder=True),
+    "late, twice and in disorder": Faults(late=3.0, twice=True, disorder=True),
+    "without asking what comes after a caller hung up": Faults(action_after_hang_up=False),
 }
 
 CALLS = {
@@ -80,7 +80,7 @@ def served(settings: Settings, clock: VirtualClock) -> Iterator[Flask]:
     app.extensions["router"].database.dispose()
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", FAULTS)
 @pytest.mark.parametrize("kind", CALLS)
 def test_a_call_ends_once_and_as_what_it_was(
     served: Flask, settings: Settings, database: Database, clock: VirtualClock, kind: str, way: str
@@ -95,7 +95,7 @@ def test_a_call_ends_once_and_as_what_it_was(
     with database.writing() as session:
         make_scenario(session, make_project(session), [NUMBER], destinations=[COMPANY_LINE, SECOND_LINE])
     base_url = served.extensions["router"].settings.base_url
-    carrier = Simulator(base_url, settings.twilio_auth_token, clock=clock, lines=lines, ways=WAYS[way])
+    carrier = Simulator(base_url, settings.twilio_auth_token, clock=clock, lines=lines, faults=FAULTS[way])
     try:
         played = carrier.call(ANNA, NUMBER, script)
     finally:
@@ -124,7 +124,7 @@ TEST_CALLS = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", FAULTS)
 @pytest.mark.parametrize("kind", TEST_CALLS)
 def test_r10_a_test_call_is_told_once_and_put_through(
     served: Flask, settings: Settings, database: Database, clock: VirtualClock, kind: str, way: str
@@ -135,7 +135,7 @@ def test_r10_a_test_call_is_told_once_and_put_through(
         project = make_project(session, own_numbers=[{"number": COLLEAGUE, "remark": ""}])
         make_scenario(session, project, [NUMBER], destinations=[COMPANY_LINE, SECOND_LINE])
     base_url = served.extensions["router"].settings.base_url
-    carrier = Simulator(base_url, settings.twilio_auth_token, clock=clock, lines=lines, ways=WAYS[way])
+    carrier = Simulator(base_url, settings.twilio_auth_token, clock=clock, lines=lines, faults=FAULTS[way])
     try:
         played = carrier.call(caller, NUMBER, script)
     finally:

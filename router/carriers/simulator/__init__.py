@@ -1,7 +1,7 @@
 """A carrier that behaves as Twilio does from outside, over HTTP. It knows the server only by its addresses."""
 
-from router.carriers.simulator.call import CallerScript, Exchange, Leg, Line, PhoneCall, Ways
+from router.carriers.simulator.call import CallerScript, Exchange, Faults, Leg, Line, PhoneCall
 from router.carriers.simulator.exchange import Simulator
 from router.carriers.simulator.stage import RealClock, VirtualClock
 
-__all__ = ["CallerScript", "Exchange", "Leg", "Line", "PhoneCall", "RealClock", "Simulator", "VirtualClock", "Ways"]
+__all__ = ["CallerScript", "Exchange", "Faults", "Leg", "Line", "PhoneCall", "RealClock", "Simulator", "VirtualClock"]

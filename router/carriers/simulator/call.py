@@ -71,7 +71,7 @@ class CallerScript:
 
 
 @dataclass(frozen=True)
-class Ways:
+class Faults:
     """How the carrier behaves. Callbacks come `late` by so many seconds, `twice`, or in `disorder` (all at the end, last first).
 
     With `twice` every document is asked for twice as well. `abandoned` is the parent's state when the caller gives up.

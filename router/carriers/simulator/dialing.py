@@ -106,7 +106,7 @@ class Dialing:
         """Rings a group at once until somebody answers, all are over, or the time is."""
         seconds = self._dial.seconds("timeout", RING_SECONDS)
         seconds = min(max(seconds, LEAST_RING_SECONDS), MOST_RING_SECONDS)
-        deadline = self._stage.after(seconds + self._stage.ways.ring_buffer)
+        deadline = self._stage.after(seconds + self._stage.faults.ring_buffer)
         agenda = [event for ringing in group if not ringing.leg.over for event in self._plan(ringing)]
         for ringing in group:
             if not ringing.leg.over:

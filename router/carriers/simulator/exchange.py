@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from router.carriers.simulator.call import Button, CallerScript, Line, PhoneCall, Ways
+from router.carriers.simulator.call import Button, CallerScript, Faults, Line, PhoneCall
 from router.carriers.simulator.player import Addresses, Player
 from router.carriers.simulator.stage import LONGEST_REQUEST, Clock, Courier, RealClock, Stage
 
@@ -36,13 +36,13 @@ class Simulator:
         clock: Clock | None = None,
         lines: Mapping[str, Line] | None = None,
         owned: Iterable[str] = (),
-        ways: Ways | None = None,
+        faults: Faults | None = None,
         longest_request: float = LONGEST_REQUEST,
         rented: Callable[[str], Addresses | None] = lambda _: None,
     ) -> None:
         self.clock = clock or RealClock()
         self.lines = {"*": PATIENT_LINE} | dict(lines or {})
-        self.ways = ways or Ways()
+        self.faults = faults or Faults()
         self.addresses = Addresses(
             f"{base_url}/voice/inbound", f"{base_url}/voice/fallback", f"{base_url}/voice/status"
         )
@@ -95,7 +95,7 @@ class Simulator:
     def _play(self, call: PhoneCall) -> None:
         courier = Courier(self._token, self.clock, call.exchanges, self._longest_request)
         try:
-            stage = Stage(call, self.clock, courier, self.ways)
+            stage = Stage(call, self.clock, courier, self.faults)
             addresses = self._rented(call.to) or self.addresses
             Player(stage, addresses, self.lines, self._owned).run()
         finally:

@@ -58,7 +58,7 @@ class Player:
             self._play(self._first_document())
         except CallerGone:
             self._call.caller_hung_up = True
-            self._unanswered = self._stage.ways.abandoned
+            self._unanswered = self._stage.faults.abandoned
         except HangUp:
             pass
         self._finish()
@@ -113,8 +113,8 @@ class Player:
         try:
             result = dialing.run()
         except CallerGone:
-            self._unanswered = self._stage.ways.abandoned
-            if action and self._stage.ways.action_after_hang_up:
+            self._unanswered = self._stage.faults.abandoned
+            if action and self._stage.faults.action_after_hang_up:
                 self._ask_in_vain("action", document, action, dialing.values(), method)
             raise
         self._unanswered = result["DialCallStatus"]
@@ -125,7 +125,7 @@ class Player:
     def _ask_in_vain(self, kind: str, document: Document, url: str, more: dict[str, str], method: str) -> None:
         """The action is asked although nobody is there any more; its document is not played."""
         call = self._call
-        call.status = "completed" if call.answered_at else self._stage.ways.abandoned
+        call.status = "completed" if call.answered_at else self._stage.faults.abandoned
         try:
             self._stage.fetch(kind, document.url, url, self._stage.parent_values(**more), method)
         except CallError as error:

@@ -26,9 +26,9 @@ from router.carriers.simulator.call import (
     CallError,
     Element,
     Exchange,
+    Faults,
     Leg,
     PhoneCall,
-    Ways,
     read_document,
 )
 
@@ -251,10 +251,10 @@ class Callback:
 class Stage:
     """One call with what it needs to be played. `hangs_up_at` is when the caller will hang up, None: not by himself."""
 
-    def __init__(self, call: PhoneCall, clock: Clock, courier: Courier, ways: Ways) -> None:
+    def __init__(self, call: PhoneCall, clock: Clock, courier: Courier, faults: Faults) -> None:
         self.call = call
         self.clock = clock
-        self.ways = ways
+        self.faults = faults
         patience = call.script.gives_up_after
         self.hangs_up_at = None if patience is None else call.began_at + timedelta(seconds=patience)
         self._courier = courier
@@ -272,7 +272,7 @@ class Stage:
         """
         while True:
             end = min(until, self.hangs_up_at or until)
-            next_stop = min([end] + [callback.due for callback in self._held if not self.ways.disorder])
+            next_stop = min([end] + [callback.due for callback in self._held if not self.faults.disorder])
             button = self.clock.wait(next_stop, self.call.inbox)
             if button is not None:
                 if self._is_company(button):
@@ -314,7 +314,7 @@ class Stage:
             raise CallError(11215, "the call goes round in circles")
         address = urljoin(base, url)
         answer = self._courier.send(kind, address, values, method)
-        if self.ways.twice:
+        if self.faults.twice:
             self._repeat(kind, address, values, method, answer)
         return Document(answer.url, _verbs(answer))
 
@@ -327,15 +327,15 @@ class Stage:
         """Posts a callback now, or keeps it to come late."""
         if not url:
             return
-        due = self.clock.now() + timedelta(seconds=self.ways.late)
+        due = self.clock.now() + timedelta(seconds=self.faults.late)
         self._held.append(Callback(due, len(self._held), kind, urljoin(base, url), values, method))
-        if not self.ways.disorder and not self.ways.late:
+        if not self.faults.disorder and not self.faults.late:
             self._post_due(due)
 
     def flush(self) -> None:
         """Posts what is still held; in disorder the last goes first."""
-        for callback in sorted(self._held, reverse=self.ways.disorder):
-            if not self.ways.disorder and callback.due > self.clock.now():
+        for callback in sorted(self._held, reverse=self.faults.disorder):
+            if not self.faults.disorder and callback.due > self.clock.now():
                 self.pause((callback.due - self.clock.now()).total_seconds())
             if callback in self._held:
                 self._post(callback)
@@ -346,7 +346,7 @@ class Stage:
 
     def _post(self, callback: Callback) -> None:
         self._held.remove(callback)
-        for _ in range(2 if self.ways.twice else 1):
+        for _ in range(2 if self.faults.twice else 1):
             try:
                 answer = self._courier.send(callback.kind, callback.url, callback.values, callback.method)
             except CallError as error:

@@ -4,7 +4,7 @@ from email.utils import parsedate_to_datetime
 
 import pytest
 
-from router.carriers.simulator import CallerScript, Line, Ways
+from router.carriers.simulator import CallerScript, Faults, Line
 from tests.carriers.simulator.conftest import (
     CALLER,
     NUMBER,
@@ -137,8 +137,8 @@ def test_a_caller_who_gives_up_while_it_rings_is_never_connected(twiml: TwimlSer
 
 def test_the_action_may_never_be_asked_after_a_caller_gave_up(twiml: TwimlServer, exchange: Exchanges) -> None:
     forward(twiml, SALES)
-    ways = Ways(action_after_hang_up=False, abandoned="canceled")
-    call = exchange(ways=ways).call(CALLER, NUMBER, CallerScript(gives_up_after=2))
+    faults = Faults(action_after_hang_up=False, abandoned="canceled")
+    call = exchange(faults=faults).call(CALLER, NUMBER, CallerScript(gives_up_after=2))
     assert (call.status, twiml.paths()) == ("canceled", [INBOUND, STATUS])
 
 
@@ -247,7 +247,7 @@ def test_a_recorded_talk_is_reported_with_its_address(twiml: TwimlServer, exchan
 
 def test_callbacks_may_come_late(twiml: TwimlServer, exchange: Exchanges) -> None:
     forward(twiml, number(SALES, **REPORTED))
-    exchange(ways=Ways(late=30)).call(CALLER, NUMBER)
+    exchange(faults=Faults(late=30)).call(CALLER, NUMBER)
     states = [(path, values.get("CallStatus")) for path, values in twiml.asked]
     assert states == [
         (INBOUND, "ringing"),
@@ -262,14 +262,14 @@ def test_callbacks_may_come_late(twiml: TwimlServer, exchange: Exchanges) -> Non
 
 def test_callbacks_may_come_twice(twiml: TwimlServer, exchange: Exchanges) -> None:
     forward(twiml, number(SALES, **REPORTED))
-    exchange(ways=Ways(twice=True)).call(CALLER, NUMBER)
+    exchange(faults=Faults(twice=True)).call(CALLER, NUMBER)
     assert [event["SequenceNumber"] for event in twiml.values("/leg")] == list("00112233")
     assert (len(twiml.values("/next")), len(twiml.values(STATUS))) == (2, 2)
 
 
 def test_callbacks_may_come_in_disorder(twiml: TwimlServer, exchange: Exchanges) -> None:
     forward(twiml, number(SALES, **REPORTED))
-    exchange(ways=Ways(disorder=True)).call(CALLER, NUMBER)
+    exchange(faults=Faults(disorder=True)).call(CALLER, NUMBER)
     assert twiml.paths() == [INBOUND, "/next", STATUS, "/leg", "/leg", "/leg", "/leg"]
     assert [event["SequenceNumber"] for event in twiml.values("/leg")] == list("3210")
     moments = [parsedate_to_datetime(event["Timestamp"]) for event in twiml.values("/leg")]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from router.carriers.simulator import CallerScript, Line, Ways
+from router.carriers.simulator import CallerScript, Faults, Line
 from router.carriers.simulator.player import APOLOGY
 from router.carriers.simulator.stage import split_retries
 from tests.carriers.simulator.conftest import (
@@ -215,7 +215,7 @@ def test_a_callback_answered_with_a_page_is_a_warning(twiml: TwimlServer, exchan
 def test_a_document_asked_for_twice_must_be_the_same(twiml: TwimlServer, exchange: Exchanges) -> None:
     answers = [response("<Say>One</Say>"), response("<Say>Two</Say>")]
     twiml.pages[INBOUND] = lambda values: answers.pop(0)
-    call = exchange(ways=Ways(twice=True)).call(CALLER, NUMBER)
+    call = exchange(faults=Faults(twice=True)).call(CALLER, NUMBER)
     assert call.errors == ["0: the inbound request was answered differently the second time"]
     assert twiml.paths() == [INBOUND, INBOUND, STATUS, STATUS]
 

@@ -91,7 +91,7 @@ class Inbox:
                 "path": parts.path,
                 "query": query,
                 "headers": {name: headers[name] for name in SHOWN_HEADERS if name in headers},
-                "body": _pretty(body),
+                "body": indented(body),
                 "summary": summary(kind, parts.path, body),
                 "answer": answer,
             }
@@ -101,39 +101,24 @@ class Inbox:
 def summary(kind: str, path: str, body: bytes) -> str:
     """What a message says, in a few words."""
     try:
-        return SUMMARIES[kind](path, json.loads(body))
+        message = json.loads(body)
+        if kind == "webhook":
+            return f"{message['type']} · {message['data'].get('caller') or 'withheld'} · {message['data']['status']}"
+        if kind == "mp":
+            event = message["events"][0]
+            return f"event {event['name']} · {event['params'].get('call_status', '')}"
+        _, _, model, method = path.strip("/").split("/")
+        if method == "message_post":
+            return f"note on {model} {message['ids'][0]}"
+        if method != "load":
+            return f"{model} {method}"
+        row = dict(zip(message["fields"], message["data"][0], strict=True))
+        return f"{WRITTEN.get(model, model)} “{row['name']}”"
     except (ValueError, KeyError, IndexError, TypeError, AttributeError):
         return "not readable"
 
 
-def _webhook_summary(path: str, message: dict[str, Any]) -> str:
-    return f"{message['type']} · {message['data'].get('caller') or 'withheld'} · {message['data']['status']}"
-
-
-def _analytics_summary(path: str, message: dict[str, Any]) -> str:
-    event = message["events"][0]
-    return f"event {event['name']} · {event['params'].get('call_status', '')}"
-
-
-def _crm_summary(path: str, message: dict[str, Any]) -> str:
-    """What a request writes into the CRM: a lead, a marketing source, a note."""
-    _, _, model, method = path.strip("/").split("/")
-    if method == "message_post":
-        return f"note on {model} {message['ids'][0]}"
-    if method != "load":
-        return f"{model} {method}"
-    row = dict(zip(message["fields"], message["data"][0], strict=True))
-    return f"{WRITTEN.get(model, model)} “{row['name']}”"
-
-
-SUMMARIES: Mapping[str, Callable[[str, dict[str, Any]], str]] = {
-    "webhook": _webhook_summary,
-    "mp": _analytics_summary,
-    "crm": _crm_summary,
-}
-
-
-def _pretty(body: bytes) -> str:
+def indented(body: bytes) -> str:
     try:
         return json.dumps(json.loads(body), indent=2, ensure_ascii=False)
     except ValueError:
@@ -148,17 +133,6 @@ RETRIED_SHARE = 0.04
 DEAD_SHARE = 0.008
 ANSWERS = {"ga4": 204}
 """What a vendor's receiver answers with when it is not 200."""
-
-
-def _without_client_id(call: PastCall) -> str:
-    return "" if call.stay is not None and call.stay.ga else NO_CLIENT_ID
-
-
-def _without_caller(call: PastCall) -> str:
-    return "" if call.caller is not None else NO_CUSTOMER
-
-
-REASONS_TO_SKIP: Mapping[str, Callable[[PastCall], str]] = {"ga4": _without_client_id, "odoo": _without_caller}
 
 
 @dataclass
@@ -178,7 +152,11 @@ def _delivery(random: Random, call: PastCall, integration: Integration) -> PastD
     vendor, slot = VENDORS[integration.kind], slots()[integration.slot]
     event = vendor.events[slot][0]
     at = call.started_at + timedelta(seconds=0 if event == "call.started" else call.ended_after)
-    reason = REASONS_TO_SKIP[vendor.kind](call) if vendor.kind in REASONS_TO_SKIP else ""
+    reason = ""
+    if vendor.kind == "ga4" and not (call.stay and call.stay.ga):
+        reason = NO_CLIENT_ID
+    elif vendor.kind == "odoo" and call.caller is None:
+        reason = NO_CUSTOMER
     chance = random.random()
     may_fail = slot is WEBHOOK_AT_THE_END
     state = "skipped" if reason else "dead" if chance < DEAD_SHARE and may_fail else "done"
@@ -202,7 +180,16 @@ def _delivery(random: Random, call: PastCall, integration: Integration) -> PastD
     )
     _attempt(random, past, chance, at, ANSWERS.get(vendor.kind, 200))
     if slot is CRM and state == "done" and call.first:
-        past.leads.append(_lead(call, integration, at))
+        past.leads.append(
+            {
+                "project_id": integration.project_id,
+                "receiver": integration.receiver,
+                "caller": call.caller,
+                "external_key": f"call-{call.id}",
+                "external_id": str(call.id),
+                "created_at": at,
+            }
+        )
     return past
 
 
@@ -226,14 +213,3 @@ def _attempt(random: Random, past: PastDelivery, chance: float, at: datetime, an
 
 def _tried(random: Random, at: datetime, status: int | None, outcome: str) -> dict[str, Any]:
     return {"at": at, "milliseconds": random.randrange(18, 240), "status": status, "outcome": outcome, "message": ""}
-
-
-def _lead(call: PastCall, integration: Integration, at: datetime) -> dict[str, Any]:
-    return {
-        "project_id": integration.project_id,
-        "receiver": integration.receiver,
-        "caller": call.caller,
-        "external_key": f"call-{call.id}",
-        "external_id": str(call.id),
-        "created_at": at,
-    }

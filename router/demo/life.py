@@ -23,10 +23,10 @@ from router.db import Database, dialect_name, next_visit_number, visit_number
 from router.demo import shop
 from router.demo.company import Company, Places, Room, found_company
 from router.demo.inbox import deliveries_of
-from router.demo.people import DAYS, Decider, PastCall, RungLine, Stay, three_weeks, three_weeks_of_calls
+from router.demo.people import DAYS, Decider, PastCall, Stay, three_weeks, three_weeks_of_calls
 from router.integrations.models import Delivery, DeliveryAttempt, Lead
 from router.lib.crypto import KeyRing
-from router.scenarios.models import Scenario, TrackingNumber
+from router.scenarios.models import Scenario
 from router.voice.models import Call, CallLeg
 
 PRICE_MINOR = 150
@@ -129,11 +129,31 @@ def write_visits(session: Session, keys: KeyRing, company: Company, stays: list[
     ids = {row.number: row.id for row in known}
     for stay in stays:
         stay.visit_id = ids[stay.visit_number]
-    session.execute(insert(Lease), [_lease_row(stay, company.web) for stay in stays])
+    leases = [
+        {
+            "scenario_id": company.web.id,
+            "number_id": company.web.numbers[stay.number].id,
+            "visit_id": stay.visit_id,
+            "turn": stay.turn,
+            "shared": stay.shared,
+            "mixed": stay.mixed,
+            "started_at": stay.started_at,
+        }
+        for stay in stays
+    ]
+    session.execute(insert(Lease), leases)
     for rented in company.web.numbers.values():
         last = next((stay for stay in reversed(stays) if stay.number == rented.e164), None)
         if last is not None:
-            _fill_pool(session, rented, last, visitors[last.visitor])
+            values = {
+                "turn": last.turn,
+                "group_turn": last.turn,
+                "visitor": visitors[last.visitor],
+                "source_key": last.evidence.source.key,
+                "lease_started_at": last.started_at,
+                "last_sign_at": last.last_sign_at,
+            }
+            session.execute(update(PoolNumber).where(PoolNumber.number_id == rented.id).values(values))
 
 
 def _visit_row(stay: Stay, project_id: int, visitor: str) -> dict[str, Any]:
@@ -154,33 +174,6 @@ def _visit_row(stay: Stay, project_id: int, visitor: str) -> dict[str, Any]:
     }
 
 
-def _lease_row(stay: Stay, web: Room) -> dict[str, Any]:
-    return {
-        "scenario_id": web.id,
-        "number_id": web.numbers[stay.number].id,
-        "visit_id": stay.visit_id,
-        "turn": stay.turn,
-        "shared": stay.shared,
-        "mixed": stay.mixed,
-        "started_at": stay.started_at,
-    }
-
-
-def _fill_pool(session: Session, number: TrackingNumber, last: Stay, visitor: str) -> None:
-    session.execute(
-        update(PoolNumber)
-        .where(PoolNumber.number_id == number.id)
-        .values(
-            turn=last.turn,
-            group_turn=last.turn,
-            visitor=visitor,
-            source_key=last.evidence.source.key,
-            lease_started_at=last.started_at,
-            last_sign_at=last.last_sign_at,
-        )
-    )
-
-
 def write_calls(session: Session, company: Company, calls: list[PastCall]) -> None:
     session.execute(insert(Call), [_call_row(call, company) for call in calls])
     ids = {row.sid: row.id for row in session.execute(select(Call.sid, Call.id))}
@@ -189,7 +182,20 @@ def write_calls(session: Session, company: Company, calls: list[PastCall]) -> No
         if call.earlier is not None:
             call.steps[0]["first_call_id"] = call.earlier.id
             session.execute(update(Call).where(Call.id == call.id).values(decision={"steps": call.steps}))
-    legs = [_leg_row(call, line, turn) for call in calls for turn, line in enumerate(call.lines)]
+    legs = [
+        {
+            "call_sid": _sid(call),
+            "sid": f"{_sid(call)[:-1]}{turn}L",
+            "destination": line.to,
+            "status": line.status,
+            "ringing_at": _moment(call, line.rang_at) if line.status != "failed" else None,
+            "answered_at": _moment(call, line.answered_at),
+            "ended_at": _moment(call, line.ended_at),
+            "seconds": round(line.ended_at - line.answered_at) if line.answered_at is not None else 0,
+        }
+        for call in calls
+        for turn, line in enumerate(call.lines)
+    ]
     session.execute(insert(CallLeg), legs)
 
 
@@ -231,19 +237,6 @@ def _call_row(call: PastCall, company: Company) -> dict[str, Any]:
         "decision": {"steps": call.steps},
         "source": call.source.as_dict() if call.source else None,
         "source_key": call.source.key if call.source else None,
-    }
-
-
-def _leg_row(call: PastCall, line: RungLine, turn: int) -> dict[str, Any]:
-    return {
-        "call_sid": _sid(call),
-        "sid": f"{_sid(call)[:-1]}{turn}L",
-        "destination": line.to,
-        "status": line.status,
-        "ringing_at": _moment(call, line.rang_at) if line.status != "failed" else None,
-        "answered_at": _moment(call, line.answered_at),
-        "ended_at": _moment(call, line.ended_at),
-        "seconds": round(line.ended_at - line.answered_at) if line.answered_at is not None else 0,
     }
 
 

@@ -50,7 +50,7 @@ def prepare_demo(environ: Mapping[str, str], say: Callable[[str], None] = lambda
     database = Database(settings.database, pool_size=2)
     try:
         migrate(database)
-        _furnish(database, settings, places, demo.password)
+        fill_database(database, settings, places, demo.password)
     finally:
         database.dispose()
     return demo
@@ -77,15 +77,16 @@ def demo_environment(environ: Mapping[str, str]) -> dict[str, str]:
     return {"ROUTER_LOG_LEVEL": "warning"} | dict(environ) | secrets | own
 
 
-def _furnish(database: Database, settings: Settings, places: Places, password: str) -> None:
+def fill_database(database: Database, settings: Settings, places: Places, password: str) -> None:
+    """Visitors and calls of the past, at the first start; later only the places where the demo's receivers are now."""
     if is_alive(database):
         with database.writing() as session:
             point_integrations(session, places)
         return
     hosts = [f"{HOST}:{settings.port}", f"localhost:{settings.port}"]
-    hashed = hash_password(password)
+    password_hash = hash_password(password)
     sids = bought_at_the_carrier(settings.data_dir, shop.POOL)
-    bring_to_life(database, load_keys(settings), places, settings.base_url, hosts, hashed, sids, utc_now())
+    bring_to_life(database, load_keys(settings), places, settings.base_url, hosts, password_hash, sids, utc_now())
 
 
 def kept_password(data_dir: Path) -> str:

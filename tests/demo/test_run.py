@@ -82,7 +82,7 @@ def test_the_first_start_fills_everything_and_the_second_keeps_it(first: Demo, f
 def test_where_to_go_is_said_before_anything_takes_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     monkeypatch.setattr("router.demo.run.migrate", lambda _: said.append("takes minutes"))
-    monkeypatch.setattr("router.demo.run._furnish", lambda *_: None)
+    monkeypatch.setattr("router.demo.run.fill_database", lambda *_: None)
     demo = prepare_demo({"ROUTER_DATA_DIR": str(tmp_path)}, said.append)
     assert said == [
         greeting(demo),

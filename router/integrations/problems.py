@@ -68,7 +68,7 @@ def open_problems(session: Session, project_id: int) -> list[Problem]:
     return [
         Problem(scenario.title, integration.receiver, row.why, row.since)
         for row, integration, scenario in session.execute(rows)
-        if row.name in _named(integration, scenario, row.what)
+        if row.name in names_of(row.what, integration.config, scenario.manager)
     ]
 
 
@@ -93,9 +93,7 @@ def _of(session: Session, integration_id: int) -> Sequence[IntegrationProblem]:
     return session.scalars(found.order_by(IntegrationProblem.id)).all()
 
 
-def _named(integration: Integration, scenario: Scenario, what: str) -> set[str]:
-    """What the settings name by now, cut as it is kept."""
-    config: Mapping[str, Any] = integration.config
-    of_field = (config.get("fields") or {}).get(what)
-    named = [scenario.manager, config.get("manager")] if what == MANAGER else [of_field]
-    return {str(name).strip()[:200] for name in named if name}
+def names_of(what: str, config: Mapping[str, Any], manager: str) -> set[str]:
+    """What an integration and its scenario name by now, cut as it is kept."""
+    names = [manager, config.get("manager")] if what == MANAGER else [(config.get("fields") or {}).get(what)]
+    return {str(name).strip()[:200] for name in names if name}

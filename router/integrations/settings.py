@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Any, get_origin
 
 import structlog
-from pydantic import BaseModel
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
@@ -98,7 +97,18 @@ class IntegrationsPart:
 
     def _draft(self, project: Project, slot: Slot, value: Any, stored: Integration | None) -> Draft:
         where = f"{NAME}.{slot.name}"
-        vendor, settings = _parse(slot, value)
+        if not isinstance(value, Mapping):
+            raise Problem(422, "This has to be an object.", where)
+        given = {name: setting for name, setting in value.items() if setting is not None}
+        vendors = vendors_in(slot)
+        if slot.names_kind and str(given.pop("kind", None)) not in vendors:
+            raise Problem(422, f"The kind of {slot.title} is one of: {', '.join(vendors)}.", f"{where}.kind")
+        vendor = _chosen(slot, value)
+        try:
+            settings = parse(vendor.settings, given)
+        except Problem as problem:
+            errors = {f"{where}.{field}": text for field, text in problem.more["errors"].items()}
+            raise Problem(422, problem.detail, f"{where}.{problem.field}", errors=errors) from None
         try:
             check_literal(getattr(settings, vendor.address), self.server.settings.allow_private)
         except AddressBlocked as refused:
@@ -257,22 +267,6 @@ def _chosen(slot: Slot, value: Mapping[str, Any]) -> Vendor:
     """The vendor that a slot's settings name, else the first."""
     vendors = vendors_in(slot)
     return vendors.get(str(value.get("kind"))) or next(iter(vendors.values()))
-
-
-def _parse(slot: Slot, value: Any) -> tuple[Vendor, BaseModel]:
-    where = f"{NAME}.{slot.name}"
-    if not isinstance(value, Mapping):
-        raise Problem(422, "This has to be an object.", where)
-    given = {name: one for name, one in value.items() if one is not None}
-    vendors = vendors_in(slot)
-    if slot.names_kind and str(given.pop("kind", None)) not in vendors:
-        raise Problem(422, f"The kind of {slot.title} is one of: {', '.join(vendors)}.", f"{where}.kind")
-    vendor = _chosen(slot, value)
-    try:
-        return vendor, parse(vendor.settings, given)
-    except Problem as problem:
-        errors = {f"{where}.{field}": text for field, text in problem.more["errors"].items()}
-        raise Problem(422, problem.detail, f"{where}.{problem.field}", errors=errors) from None
 
 
 def _stored(session: Session, scenario_id: int | None, with_removed: bool = False) -> dict[str, Integration]:

@@ -1,6 +1,5 @@
-"""The worker's part of R11: claims what is due, sends it in a bounded pool of threads, writes down how it ended.
-
-From a claimed delivery to the message that its sender gets: built when it is sent, from what is known then."""
+"""The worker of deliveries (R11): claims what is due, builds each message when it is sent, sends in a bounded pool of threads, and
+writes down how it ended."""
 
 import random
 import threading
@@ -9,7 +8,6 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 import structlog
@@ -56,6 +54,10 @@ def build(
         raise Expired("too late: the receiver would not count it any more")
     visit = session.get(Visit, call.visit_id) if call.visit_id is not None else None
     project = session.get_one(Project, delivery.project_id)
+    known_lead = None
+    if call.caller is not None:
+        of_caller = (Lead.receiver == integration.receiver, Lead.caller.in_(spellings_of_line(call.caller)))
+        known_lead = session.scalar(select(Lead.external_id).where(*of_caller).order_by(Lead.id).limit(1))
     return integration.kind, Message(
         id=delivery.message_id,
         event=delivery.event,
@@ -68,19 +70,12 @@ def build(
         placeholders=placeholder_values(call, visit, project),
         visit_last_sign=visit.last_sign_at if visit else None,
         reference=delivery.reference,
-        known_lead=_known_lead(session, integration.receiver, call.caller),
+        known_lead=known_lead,
         deadline=deadline,
         remember=remember,
         country=project.country,
         managers=(found.manager, str(integration.config.get("manager") or "")),
     )
-
-
-def _known_lead(session: Session, receiver: str, caller: str | None) -> str | None:
-    if caller is None:
-        return None
-    of_line = Lead.caller.in_(spellings_of_line(caller))
-    return session.scalar(select(Lead.external_id).where(Lead.receiver == receiver, of_line).order_by(Lead.id).limit(1))
 
 
 THREADS = 24
@@ -137,17 +132,15 @@ class DeliveryWorker:
         with ThreadPoolExecutor(self.threads, "delivery") as pool:
             while not stop.is_set():
                 self._wake.clear()
-                if not self._begin_safely(pool):
+                try:
+                    begun = self._begin(pool, self.server.now)
+                except Exception:
+                    log.exception("deliveries cannot be claimed")  # the database is away: the next turn tries again
+                    begun = 0
+                if not begun:
                     self._wake.wait(POLL_SECONDS)
                 self._report({future for future in self._under_way if future.done()})
             self._report(wait(self._under_way, timeout=self.outgoing.total_seconds + LATE_SECONDS).done)
-
-    def _begin_safely(self, pool: ThreadPoolExecutor) -> int:
-        try:
-            return self._begin(pool, self.server.now)
-        except Exception:
-            log.exception("deliveries cannot be claimed")  # the database is away: the next turn tries again
-            return 0
 
     def _begin(self, pool: ThreadPoolExecutor, clock: Callable[[], datetime]) -> int:
         """Claims what there is room for and hands it to the pool; at most half of the threads wait for failing receivers."""
@@ -160,60 +153,58 @@ class DeliveryWorker:
         deadline = self.outgoing.deadline()
         with self.server.database.writing() as session:
             claims = claim(session, now, room, room_failing)
-        for one in claims:
-            future = pool.submit(self._attempt, one, clock, deadline)
-            self._under_way[future] = one.failing
+        for claimed in claims:
+            future = pool.submit(self._attempt, claimed, clock, deadline)
+            self._under_way[future] = claimed.failing
             future.add_done_callback(lambda _: self._wake.set())
         return len(claims)
 
-    def _attempt(self, one: DeliveryClaim, clock: Callable[[], datetime], deadline: float) -> None:
+    def _attempt(self, claim: DeliveryClaim, clock: Callable[[], datetime], deadline: float) -> None:
         """One attempt from building the message to writing down how it ended; a poisonous row is moved on before its exception goes up."""
         began = time.monotonic()
         unexpected: Exception | None = None
-        try:
-            outcome = self._deliver(one, clock, deadline)
-        except LeaseLost:
-            return
-        except Exception as error:
-            unexpected = error
-            outcome = Outcome("retry", f"Our mistake: {type(error).__name__}. The log has more.")
-        outcome = _timed(outcome, began)
-        with self.server.database.writing() as session:
-            kept = finish(session, one, outcome, clock(), self.chance())
-        log.info(
-            "delivery", id=one.id, attempt=one.job.attempts, outcome=outcome.kind, status=outcome.status, kept=kept
-        )
-        if unexpected is not None:
-            raise unexpected
 
-    def _deliver(self, one: DeliveryClaim, clock: Callable[[], datetime], deadline: float) -> Outcome:
+        def keep(steps: dict[str, Any]) -> None:
+            with self.server.database.writing() as session:
+                if not remember(session, claim, steps, clock()):
+                    raise LeaseLost
+
         try:
             with self.server.database.reading() as session:
-                keep = partial(self._keep, one, clock)
-                kind, message = build(session, one, self.server.keys, clock(), deadline, keep)
-            return _done(self._sender(kind).deliver(message))
+                kind, message = build(session, claim, self.server.keys, clock(), deadline, keep)
+            if kind not in self.senders:
+                raise DeliveryError(f"This server has no connector named {kind}.", permanent=True)
+            answer = self.senders[kind].deliver(message)
+            reference = {name: value for name, value in answer.items() if name != "status"}
+            note = str(reference.get("warning", ""))
+            if reference.get("unconfirmed"):
+                note = "No answer came in time; it counts as sent."
+            outcome = Outcome("done", note, status=answer.get("status"), reference=reference)
+        except LeaseLost:
+            return
         except Skipped as reason:
-            return Outcome("skipped", str(reason))
+            outcome = Outcome("skipped", str(reason))
         except Expired as reason:
-            return Outcome("expired", str(reason))
+            outcome = Outcome("expired", str(reason))
         except DeliveryError as error:
-            return Outcome(
+            outcome = Outcome(
                 "dead" if error.permanent else "retry",
                 str(error),
                 status=error.status,
                 retry_after=error.retry_after,
                 refused_account=error.refused_account,
             )
-
-    def _sender(self, kind: str) -> Sender:
-        if kind not in self.senders:
-            raise DeliveryError(f"This server has no connector named {kind}.", permanent=True)
-        return self.senders[kind]
-
-    def _keep(self, one: DeliveryClaim, clock: Callable[[], datetime], steps: dict[str, Any]) -> None:
+        except Exception as error:
+            unexpected = error
+            outcome = Outcome("retry", f"Our mistake: {type(error).__name__}. The log has more.")
+        outcome = replace(outcome, milliseconds=int((time.monotonic() - began) * 1000))
         with self.server.database.writing() as session:
-            if not remember(session, one, steps, clock()):
-                raise LeaseLost
+            kept = finish(session, claim, outcome, clock(), self.chance())
+        log.info(
+            "delivery", id=claim.id, attempt=claim.job.attempts, outcome=outcome.kind, status=outcome.status, kept=kept
+        )
+        if unexpected is not None:
+            raise unexpected
 
     def _finished(self, futures: set[Future[None]]) -> list[BaseException]:
         for future in futures:
@@ -223,14 +214,3 @@ class DeliveryWorker:
     def _report(self, futures: set[Future[None]]) -> None:
         for error in self._finished(futures):
             log.error("a delivery failed in a way nobody expected", exc_info=error)
-
-
-def _done(answer: dict[str, Any]) -> Outcome:
-    status = answer.get("status")
-    kept = {name: value for name, value in answer.items() if name != "status"}
-    words = "No answer came in time; it counts as sent." if kept.get("unconfirmed") else ""
-    return Outcome("done", words or str(kept.get("warning", "")), status=status, reference=kept)
-
-
-def _timed(outcome: Outcome, began: float) -> Outcome:
-    return replace(outcome, milliseconds=int((time.monotonic() - began) * 1000))

@@ -121,8 +121,12 @@ def _add_sources(client: OdooClient, message: Message, values: dict[str, Any]) -
     for field, model in UTM.items():
         name = str((message.call["source"] or {}).get(field.removesuffix("_id")) or "")
         try:
-            if record := _utm(client, model, name):
-                values[f"{field}/.id"] = record
+            if not name:
+                continue
+            by_name = [["name", "=ilike", exactly(name)]]  # in any case, an archived one too; made when it is new
+            found = client.search(model, by_name, ["id"], order="id", limit=1, context=WITH_ARCHIVED)
+            external_id = f"{MODULE}.{model.replace('.', '_')}_{_digest(name.casefold())}"
+            values[f"{field}/.id"] = int(found[0]["id"]) if found else client.load(model, external_id, {"name": name})
         except FieldsRefused as error:
             refused[field] = f"“{name}”: {'; '.join(error.fields.values())}"
     return refused
@@ -135,18 +139,6 @@ def _take_out(values: dict[str, Any], name: str) -> bool:
         return False
     del values[column]
     return True
-
-
-def _utm(client: OdooClient, model: str, name: str) -> int | None:
-    """The record of a marketing source by its name, in any case, an archived one too; made when it is new."""
-    if not name:
-        return None
-    found = client.search(
-        model, [["name", "=ilike", exactly(name)]], ["id"], order="id", limit=1, context=WITH_ARCHIVED
-    )
-    if found:
-        return int(found[0]["id"])
-    return client.load(model, f"{MODULE}.{model.replace('.', '_')}_{_digest(name.casefold())}", {"name": name})
 
 
 def _found_note(client: OdooClient, model: str, record: int, mark: str) -> int | None:

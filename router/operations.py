@@ -23,6 +23,7 @@ from router.accounts.models import KEY_FACT, fits_key, read_fact, remember_fact
 from router.accounts.tokens import find_token
 from router.db import schema_state
 from router.integrations.models import Delivery
+from router.lib.metrics import record
 from router.lib.phones import masked
 from router.server import Server, current_server
 from router.voice.models import Call
@@ -92,21 +93,31 @@ def ready() -> tuple[Response, int]:
 
 @operations.get("/metrics")
 def show_metrics() -> Response:
-    """Summed over all web processes. For the machine itself, or with an operator's token."""
+    """Summed over all web processes. For the machine itself, or with an operator's token.
+
+    While the database cannot be asked the machine itself still gets the counters, which tell how many callers got the last resort.
+    """
     server = current_server()
     now = server.now()
-    with server.database.reading() as session:
-        if not within(client_address(request, server.settings.trusted_proxies), LOOPBACK):
-            token = find_token(session, request.headers.get("Authorization", ""))
-            if token is None or token.project_id is not None:  # an operator's token is of no project
-                raise Problem(403, "Metrics are for this machine itself, or for an operator's token.")
-        states = session.execute(select(Delivery.state, func.count().label("amount")).group_by(Delivery.state))
-        gauges = {f'router_deliveries{{state="{row.state}"}}': float(row.amount) for row in states}
-        due = select(func.min(Delivery.next_at)).where(Delivery.state == "pending", Delivery.next_at <= now)
-        oldest = session.scalar(due)
-        gauges["router_oldest_due_delivery_seconds"] = (now - oldest).total_seconds() if oldest else 0.0
-        in_progress = select(func.count()).select_from(Call).where(Call.ended_at.is_(None))
-        gauges["router_calls_in_progress"] = float(session.scalar(in_progress) or 0)
+    local = within(client_address(request, server.settings.trusted_proxies), LOOPBACK)
+    gauges = {"router_database_up": 0.0}
+    try:
+        with server.database.reading() as session:
+            if not local:
+                token = find_token(session, request.headers.get("Authorization", ""))
+                if token is None or token.project_id is not None:  # an operator's token is of no project
+                    raise Problem(403, "Metrics are for this machine itself, or for an operator's token.")
+            states = session.execute(select(Delivery.state, func.count().label("amount")).group_by(Delivery.state))
+            gauges |= {f'router_deliveries{{state="{row.state}"}}': float(row.amount) for row in states}
+            due = select(func.min(Delivery.next_at)).where(Delivery.state == "pending", Delivery.next_at <= now)
+            oldest = session.scalar(due)
+            gauges["router_oldest_due_delivery_seconds"] = (now - oldest).total_seconds() if oldest else 0.0
+            in_progress = select(func.count()).select_from(Call).where(Call.ended_at.is_(None))
+            gauges["router_calls_in_progress"] = float(session.scalar(in_progress) or 0)
+            gauges["router_database_up"] = 1.0
+    except SQLAlchemyError:
+        if not local:
+            raise
     return Response(render(gauges), mimetype="text/plain; version=0.0.4")
 
 
@@ -122,9 +133,11 @@ def init_operations(app: Flask, server: Server) -> None:
     @app.after_request
     def count(response: Response) -> Response:
         room = request.blueprint or "none"
-        REQUESTS.labels(room, response.status_code).inc()
-        if began := g.get("began"):
-            SECONDS.labels(room).observe(time.perf_counter() - began)
+        seconds = time.perf_counter() - g.get("began", time.perf_counter())
+        record(
+            lambda: REQUESTS.labels(room, response.status_code).inc(),
+            lambda: SECONDS.labels(room).observe(seconds),
+        )
         return response
 
 

@@ -10,6 +10,7 @@ from sqlalchemy import text
 from twilio.twiml.voice_response import Dial, VoiceResponse  # type: ignore[import-untyped]  # twilio ships no types
 
 from router.carriers.base import InboundCall
+from router.lib.metrics import record
 from router.lib.phones import same_line
 from router.server import Server
 from router.voice.routing import Destination
@@ -72,7 +73,7 @@ def forward_blindly(destination: str, call: InboundCall | None) -> str:
 
     `call` is None when the carrier's request could not be read.
     """
-    LAST_RESORTS.inc()
+    record(LAST_RESORTS.inc)
     caller, dialled = (call.caller.e164, call.number_e164) if call else (None, None)
     if not destination or same_line(destination, dialled) or same_line(destination, caller):
         return say(SORRY)

@@ -1,5 +1,6 @@
 """Calls from their first ring to their end, over the real application on both databases."""
 
+import errno
 import re
 from collections.abc import Iterator
 from datetime import timedelta
@@ -9,6 +10,7 @@ from xml.etree import ElementTree
 import pytest
 import time_machine
 from flask.testing import FlaskClient
+from prometheus_client import Counter, Histogram
 from sqlalchemy import func, select, text
 from werkzeug.test import TestResponse
 
@@ -236,6 +238,33 @@ def test_r12_the_metrics_count_the_documents_of_the_last_resort(shop: Server, ca
     carrier.dial("+12125559876", sid="CA2")
     carrier.post("/voice/fallback", CallSid="CA1", To=NUMBER, From=ANNA)
     assert last_resorts(carrier.client) == before + 2
+
+
+def test_r12_the_metrics_count_them_also_while_the_database_is_away(shop: Server, carrier: CarrierClient) -> None:
+    assert "router_database_up 1" in carrier.client.get("/metrics").text
+    before = last_resorts(carrier.client)
+    with shop.database.writing() as session:
+        session.execute(text("ALTER TABLE scenario RENAME TO scenario_of_old"))
+        session.execute(text("ALTER TABLE delivery RENAME TO delivery_of_old"))
+    carrier.dial(NUMBER)
+    assert last_resorts(carrier.client) == before + 1
+    assert "router_database_up 0" in carrier.client.get("/metrics").text
+    stranger = carrier.client.get("/metrics", environ_base={"REMOTE_ADDR": "203.0.113.9"})
+    assert stranger.status_code >= 400
+    assert "router_last_resort_total" not in stranger.text
+
+
+def test_r12_counters_that_cannot_be_written_cost_no_caller_his_answer(
+    shop: Server, carrier: CarrierClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_space(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Counter, "inc", no_space)
+    monkeypatch.setattr(Histogram, "observe", no_space)
+    assert "/voice/dial/" in carrier.dial(NUMBER).text
+    unknown = carrier.dial("+12125559876", sid="CA2")
+    assert (unknown.status_code, dial_of(unknown)[0].text) == (200, "+14155550199")
 
 
 def last_resorts(client: FlaskClient) -> float:

@@ -1,8 +1,4 @@
-"""A simulated call as it stands: its legs, what was said, and every request that was sent about it with its answer.
-
-What people do in a simulated call: the company's lines, the caller, and how reliably the carrier reports it.
-
-Reads TwiML as strictly as Twilio's schema: unknown verbs, attributes and values are refused, names are case-sensitive."""
+"""A simulated call: what its caller and the called lines do, its legs and requests, and its TwiML, read as strictly as by Twilio."""
 
 import re
 import secrets

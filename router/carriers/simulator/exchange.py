@@ -1,6 +1,4 @@
-"""The simulated exchange: places calls to a server under test or to the demo, in this thread or in one of their own.
-
-The simulated exchange as a small HTTP server of its own: place calls, watch them, press their buttons. JSON, on the loopback only."""
+"""The simulated exchange: calls to a server under test or to the demo, in this thread, in others, or over HTTP on the loopback."""
 
 import hmac
 import json
@@ -151,40 +149,32 @@ class ControlServer:
         return self._control(method, path.strip("/").split("/"), body)
 
     def _control(self, method: str, parts: list[str], body: bytes) -> Reply:
+        if parts == ["calls"] and method == "POST":
+            values = _read(body)
+            caller, to = values.get("from", ""), values.get("to", "")
+            if not isinstance(caller, str) or not isinstance(to, str) or not to or len(caller + to) > LONGEST_NUMBER:
+                return _json(422, {"detail": "A call needs `to`, the number it dials, and `from`, who calls."})
+            call, _ = self.simulator.start(caller, to)
+            return _json(201, self._document(call))
         if parts == ["calls"]:
-            return self._place(body) if method == "POST" else self._list()
-        call = self.simulator.find(parts[1]) if len(parts) > 1 and parts[0] == "calls" else None
-        if call is None:
+            documents = [self._document(call) for call in self.simulator.latest()]
+            for document in documents:
+                del document["log"]
+            return _json(200, {"items": documents})
+        running = self.simulator.find(parts[1]) if len(parts) > 1 and parts[0] == "calls" else None
+        if running is None:
             return _json(404, {"detail": "There is no such call."})
         if method == "POST" and parts[2:] == ["press"]:
-            return self._press(call, body)
-        return _json(200, self._document(call))
-
-    def _place(self, body: bytes) -> Reply:
-        asked = _read(body)
-        caller, to = asked.get("from", ""), asked.get("to", "")
-        if not isinstance(caller, str) or not isinstance(to, str) or not to or len(caller + to) > LONGEST_NUMBER:
-            return _json(422, {"detail": "A call needs `to`, the number it dials, and `from`, who calls."})
-        call, _ = self.simulator.start(caller, to)
-        return _json(201, self._document(call))
-
-    def _list(self) -> Reply:
-        return _json(200, {"items": [_short(self._document(call)) for call in self.simulator.latest()]})
-
-    def _press(self, call: PhoneCall, body: bytes) -> Reply:
-        asked = _read(body)
-        what, leg, digits = asked.get("what"), str(asked.get("leg") or ""), str(asked.get("digits") or "")
-        if what not in BUTTONS:
-            return _json(422, {"detail": f"There is no such button; there are {', '.join(BUTTONS)}."})
-        self.simulator.press(call, Button(what, leg[:64], digits[:32]))
-        return _json(202, self._document(call))
+            values = _read(body)
+            what, leg, digits = values.get("what"), str(values.get("leg") or ""), str(values.get("digits") or "")
+            if what not in BUTTONS:
+                return _json(422, {"detail": f"There is no such button; there are {', '.join(BUTTONS)}."})
+            self.simulator.press(running, Button(what, leg[:64], digits[:32]))
+            return _json(202, self._document(running))
+        return _json(200, self._document(running))
 
     def _document(self, call: PhoneCall) -> dict[str, Any]:
         return call.document(self.simulator.clock.now())
-
-
-def _short(document: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in document.items() if key != "log"}
 
 
 def _read(body: bytes) -> dict[str, Any]:

@@ -54,29 +54,23 @@ class Player:
 
     def run(self) -> None:
         """Plays the call to its end, whatever happens in it; then the number's status callback and all that is late."""
+        call, stage, where = self._call, self._stage, self._addresses
         try:
-            self._play(self._first_document())
+            document = self._next("inbound", where.voice, where.voice, {}, where.voice_method)
+            while document is not None:
+                answers = (self._play_verb[verb.name](verb, document) for verb in document.verbs)
+                document = next((following for following in answers if following is not None), None)
         except CallerGone:
-            self._call.caller_hung_up = True
-            self._unanswered = self._stage.faults.abandoned
+            call.caller_hung_up = True
+            self._unanswered = stage.faults.abandoned
         except HangUp:
             pass
-        self._finish()
-
-    def _first_document(self) -> Document | None:
-        where = self._addresses
-        return self._next("inbound", where.voice, where.voice, {}, where.voice_method)
-
-    def _play(self, document: Document | None) -> None:
-        while document is not None:
-            document = self._play_document(document)
-
-    def _play_document(self, document: Document) -> Document | None:
-        for verb in document.verbs:
-            following = self._play_verb[verb.name](verb, document)
-            if following is not None:
-                return following
-        return None
+        call.ended_at = stage.clock.now()
+        call.status = "completed" if call.answered_at else self._unanswered
+        stage.hangs_up_at = None
+        values = stage.parent_values(**stage.progress_values(0), **duration_values(call.seconds))
+        stage.callback("status", where.status, where.status, values, where.status_method)
+        stage.flush()
 
     def _next(self, kind: str, base: str, url: str, more: dict[str, str], method: str = "POST") -> Document | None:
         """The next document; when there is none, the fallback's; when that fails too, the caller hears an apology."""
@@ -85,26 +79,13 @@ class Player:
         except CallError as error:
             self._call.errors.append(str(error))
             if self._fallen_back:
-                self._apologise()
+                self._stage.answer()
+                self._call.heard.append(APOLOGY)
+                raise HangUp from None
             self._fallen_back = True
             told = {"ErrorCode": str(error.code), "ErrorUrl": url}
             where = self._addresses
             return self._next("fallback", where.fallback, where.fallback, told, where.fallback_method)
-
-    def _apologise(self) -> NoReturn:
-        self._stage.answer()
-        self._call.heard.append(APOLOGY)
-        raise HangUp
-
-    def _finish(self) -> None:
-        call, stage = self._call, self._stage
-        call.ended_at = stage.clock.now()
-        call.status = "completed" if call.answered_at else self._unanswered
-        stage.hangs_up_at = None
-        values = stage.parent_values(**stage.progress_values(0), **duration_values(call.seconds))
-        where = self._addresses
-        stage.callback("status", where.status, where.status, values, where.status_method)
-        stage.flush()
 
     def _dial(self, verb: Element, document: Document) -> Document | None:
         dialing = Dialing(self._stage, verb, document, self._lines, self._owned)

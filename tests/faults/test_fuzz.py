@@ -19,6 +19,7 @@ from router.attribution.tracking.visitors import visit_token
 from router.db import Base, Database
 from router.server import Server
 from tests.people import Cast, furnish, sign_in
+from tests.properties import examples
 from tests.voice.carrier import BASE
 from tests.world import make_project, make_scenario
 
@@ -179,7 +180,7 @@ def test_no_request_brings_a_500_and_a_refused_one_leaves_no_row(
     hot = [rule for rule in rules if rule.rule.startswith(("/tag", "/voice", "/api", "/sign-in", "/set-up"))]
 
     @settings(
-        max_examples=250 if database.is_sqlite else 100,
+        max_examples=examples(250 if database.is_sqlite else 100),
         deadline=None,
         database=None,
         derandomize=True,

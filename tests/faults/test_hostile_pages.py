@@ -165,7 +165,7 @@ def test_nothing_that_a_page_sends_brings_a_500_or_writes_what_was_refused(shop:
     answered: set[tuple[str, int]] = set()
 
     @settings(
-        max_examples=180 if database.is_sqlite else 90, deadline=None, database=None, derandomize=True,
+        max_examples=180 if database.is_sqlite else 90, database=None, derandomize=True,
         suppress_health_check=list(HealthCheck), phases=[Phase.generate],
     )  # fmt: skip
     @given(SIGNS, TOKENS, BODIES, ASKED, ORIGINS)

@@ -14,7 +14,7 @@ from router.integrations.crm import FoundLead, lead_to_add_to
 from router.integrations.matching import Match, digit_rows, match
 from router.lib.phones import same_line, spellings_of_line
 from tests.lib.phones.test_documented import DOCUMENT
-from tests.lib.phones.test_reading import e164, examples
+from tests.lib.phones.test_reading import e164, example_numbers
 
 FORMS = [PhoneNumberFormat.E164, PhoneNumberFormat.INTERNATIONAL, PhoneNumberFormat.NATIONAL]
 Example = tuple[str, phonenumbers.PhoneNumber]
@@ -50,7 +50,7 @@ def test_the_document_has_matches_of_each_kind_and_others() -> None:
 
 
 @given(
-    examples,
+    example_numbers,
     st.sampled_from(FORMS),
     st.sampled_from([" ", "\u00a0", "-", "–", ".", "/", "·"]),
     st.sampled_from(
@@ -72,7 +72,7 @@ def test_a_contact_whose_text_is_the_callers_number_in_any_usual_spelling_is_fou
 @st.composite
 def near_misses(draw: st.DrawFn) -> tuple[str, str, str]:
     """A text, its country, and a caller whose number is alike and another: a digit changed, added, dropped, another country's."""
-    region, number = draw(examples)
+    region, number = draw(example_numbers)
     own, digits = e164(number), phonenumbers.national_significant_number(number)
     place = draw(st.integers(1, len(own) - 1))
     other = draw(
@@ -95,7 +95,7 @@ def test_a_contact_whose_number_is_another_line_is_never_taken(case: tuple[str, 
     assert match(text, caller, [country, country]) is None
 
 
-@given(st.text(max_size=120) | st.text("+0123456789 ()/-.,;x", max_size=100), examples)
+@given(st.text(max_size=120) | st.text("+0123456789 ()/-.,;x", max_size=100), example_numbers)
 def test_no_text_breaks_the_judgement_and_what_matches_was_searched_for(text: str, example: Example) -> None:
     caller = e164(example[1])
     if match(text, caller, [example[0], "DE"]) is not None:

@@ -34,6 +34,7 @@ from tests.integrations.factories import (
     make_integration,
     make_scenario,
 )
+from tests.properties import examples
 
 
 def add_calls(office: Office, count: int, scenario_id: int | None = None) -> None:
@@ -224,7 +225,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(15), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
 def test_nothing_is_ever_sent_by_two_at_once_or_lost(office: Office, steps: list[tuple[str, int]]) -> None:
     """Whatever workers do, and die of: at most one valid lease for each delivery, two for a receiver, and all end as done."""

@@ -23,10 +23,11 @@ from router.reports.sources import GROUPS, SourceReport, SourceRow, filter_of, r
 from router.voice.models import Call
 from tests.counting import count_statements
 from tests.people import NOW, Cast, bearer
+from tests.properties import examples
 from tests.reports.making import NUMBERS, make_call
 
 EASY: Any = settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=examples(12), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 WORDS = ("google", "Google ", "GOOGLE", "straße", "STRASSE", "bing", "%", "'--", "=1+1", "")
 sources = st.tuples(*[st.sampled_from(WORDS)] * 3)

@@ -12,6 +12,7 @@ from router.scenarios.schema import parse_scenario
 from router.scenarios.service import create_scenario, delete_scenario, present_scenarios
 from router.server import Server
 from router.web.errors import Problem, Refused
+from tests.properties import examples
 from tests.scenarios.making import ALICE, FIRST, LINE, NOON
 
 leaves = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20)
@@ -50,7 +51,7 @@ documents = st.fixed_dictionaries(
 
 
 @given(documents)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200))
 def test_every_document_can_be_read_or_each_bad_field_is_named(document: dict[str, Any]) -> None:
     shape, errors = parse_scenario(document)
     assert shape.title
@@ -58,7 +59,7 @@ def test_every_document_can_be_read_or_each_bad_field_is_named(document: dict[st
 
 
 @given(documents)
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_is_sent_is_stored_or_refused(server: Server, project: Project, document: dict[str, Any]) -> None:
     server.scenario_parts.clear()
     server.scenario_parts.append(IntegrationsPart(server))

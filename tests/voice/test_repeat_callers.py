@@ -25,6 +25,7 @@ from router.voice.importing.calls import OldCall, write_some
 from router.voice.models import Call, CallEvent
 from router.voice.routing import find_route, route_of
 from tests.counting import count_statements
+from tests.properties import examples
 from tests.world import NOON, make_number, make_project, make_scenario
 
 NUMBER, SECOND = "+12125550100", "+12125550101"
@@ -279,7 +280,7 @@ events = st.lists(
 def test_r7_calls_are_attributed_alike_at_once_and_replayed_in_any_order(server: Server, credit: str) -> None:
     """The same visits are called about twice: by callers whose calls become known in order, and by others whose calls come late."""
 
-    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples(25), suppress_health_check=list(HealthCheck))
     @given(events)
     def hold(happened: list[Any]) -> None:
         with server.database.writing() as session:

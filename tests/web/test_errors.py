@@ -12,6 +12,7 @@ from werkzeug.test import EnvironBuilder
 
 from router.attribution.tracking.schema import shortened
 from router.web.errors import Problem, client_address, client_group, is_unknown, read_json, within
+from tests.properties import examples
 
 PROXIES = (ip_network("127.0.0.0/8"), ip_network("::1/128"), ip_network("10.0.0.0/8"))
 
@@ -136,7 +137,7 @@ LIES = st.lists(
 ).map(",".join)
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(
     st.data(),
     far_addresses(),
@@ -155,14 +156,14 @@ def test_whatever_a_client_writes_it_is_never_seen_inside(
     assert client_address(request("127.0.0.1", comma.join(added)), PROXIES) == str(named)
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(far_addresses(), LIES)
 def test_what_a_client_without_a_proxy_writes_counts_for_nothing(client: IPv4Address | IPv6Address, lies: str) -> None:
     named = getattr(client, "ipv4_mapped", None) or client
     assert client_address(request(str(client), lies), PROXIES) == str(named)
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(LIES)
 def test_a_proxy_that_names_nobody_makes_nobody_local(lies: str) -> None:
     """What it adds says nothing: then what stands before it says nothing either."""

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from router.attribution.decide.candidates import Reach
 from router.attribution.planner.replay import replay
 from router.attribution.planner.traffic import CallMade, Span, Stay, Traffic, TrafficTap, described_traffic
+from tests.properties import examples
 
 DAY = 86_400.0
 DAY_OF_VISITS = described_traffic(120, 20, seed=3, warm_up_hours=4)
@@ -78,7 +79,7 @@ visits = st.builds(
 
 
 @example([stay("ben", 1, (0, 1)), stay("ben", 1, (0, 0)), stay("anna", 1, (151, 151))], 1, "visit")
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(st.lists(visits, min_size=1, max_size=25), st.integers(1, 6), st.sampled_from(["visit", "source"]))
 def test_r6_no_two_visitors_hold_a_number_at_once_unless_both_are_counted_as_shared(
     found: list[Stay], numbers: int, aim: str

@@ -32,6 +32,7 @@ from router.attribution.tracking.visitors import record_tap
 from router.db import Base, Database
 from router.lib.crypto import KeyRing
 from router.scenarios.models import Scenario
+from tests.properties import examples
 from tests.world import NOON, make_number, make_project, make_scenario
 
 T = TypeVar("T")
@@ -367,7 +368,7 @@ def test_r6_r7_whatever_visitors_do_their_numbers_and_calls_are_right(database: 
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=(40 if policy == "share" else 20) if database.is_sqlite else 6,
+            max_examples=examples((40 if policy == "share" else 20) if database.is_sqlite else 6),
             stateful_step_count=40,
             deadline=None,
             suppress_health_check=list(HealthCheck),

@@ -19,6 +19,7 @@ from router.db import Database
 from router.server import Server
 from tests.attribution.asking import sign, view
 from tests.counting import count_statements
+from tests.properties import examples
 from tests.world import NOON, make_project, make_scenario
 
 SECRET = "Cj0KCQ"
@@ -134,7 +135,7 @@ STEPS: list[Step] = [
 ]
 
 
-@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(25), derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(begins=st.sampled_from(STEPS[:2] + STEPS[4:5]), steps=st.lists(st.sampled_from(STEPS), max_size=7))
 def test_r14_whatever_comes_in_whatever_order_the_visit_stays_and_a_limited_one_names_nobody(
     shop: Server, client: FlaskClient, begins: Step, steps: list[Step]
@@ -202,7 +203,7 @@ OTHERS = st.sampled_from(["utm_source", "utm_term", "q", "page", "mc_cid", "gad_
 PARTS = st.tuples(NAMES | OTHERS, st.text(st.characters(exclude_categories=["Cs"]), max_size=5).map(quote))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(st.lists(PARTS, max_size=6), st.randoms(use_true_random=False))
 def test_r14_no_identifier_is_left_in_an_address_and_nothing_else_is_taken(
     parts: list[tuple[str, str]], random: Any
@@ -220,7 +221,7 @@ def test_r14_no_identifier_is_left_in_an_address_and_nothing_else_is_taken(
     assert without_identifiers(nested) == expected, "an address within another one"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(st.text())
 def test_no_address_breaks_the_search_for_identifiers(address: str) -> None:
     for one in (address, f"https://shop.example/?{address}", f"https://shop.example/?gclid={address}"):

@@ -16,6 +16,7 @@ from router.db import Database
 from router.server import Server
 from tests.attribution.asking import sign, view
 from tests.counting import count_statements
+from tests.properties import examples
 from tests.world import make_project, make_scenario
 
 
@@ -48,7 +49,7 @@ def test_what_is_no_text_is_dropped_and_the_rest_stays(junk: Any) -> None:
 JUNK = st.none() | st.text() | st.floats() | st.integers() | st.just([{}])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30))
 @given(st.dictionaries(st.text(), JUNK, max_size=5))
 def test_no_page_can_tell_too_much(told: dict[str, Any]) -> None:
     many = {f"n{index}": "x" for index in range(30)}
@@ -61,7 +62,7 @@ def test_no_page_can_tell_too_much(told: dict[str, Any]) -> None:
 FIELDS = st.dictionaries(st.integers(0, 40).map(str), st.sampled_from("ab"), max_size=20)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30))
 @given(st.lists(FIELDS, max_size=5))
 def test_of_one_name_the_later_text_stands_and_a_visit_never_has_more_fields_than_a_page(pages: list[Any]) -> None:
     fields: dict[str, str] = {}

@@ -25,6 +25,7 @@ from router.attribution.tracking.visits import (
 )
 from router.db import Base, Database
 from tests.counting import count_statements
+from tests.properties import examples
 from tests.world import NOON, make_project
 
 SECONDS = st.one_of(st.integers(0, 400), st.sampled_from([10, 11, 75, 76, 85, 86, 150, 151, 160, 161]))
@@ -85,7 +86,7 @@ def in_time(signs: Sequence[tuple[float, bool]]) -> list[tuple[float, bool]]:
     return kept
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(signs=SIGNS, repeated=st.data())
 def test_r7_signs_in_any_order_and_any_number_of_times_leave_the_same_spans(
     database: Database, signs: list[tuple[float, bool]], repeated: st.DataObject
@@ -99,7 +100,7 @@ def test_r7_signs_in_any_order_and_any_number_of_times_leave_the_same_spans(
     assert facts(database, visit) == model(set(order))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(signs=SIGNS, data=st.data())
 def test_r7_processes_that_read_the_visit_before_others_wrote_lose_nothing(
     database: Database, signs: list[tuple[float, bool]], data: st.DataObject
@@ -114,7 +115,7 @@ def test_r7_processes_that_read_the_visit_before_others_wrote_lose_nothing(
     assert facts(database, visit) == model(set(signs))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(signs=SIGNS, moment=SECONDS)
 def test_r7_what_was_open_at_a_moment_is_the_same_live_and_an_hour_later(
     signs: list[tuple[float, bool]], moment: int

@@ -18,6 +18,7 @@ from router.attribution.tracking.visitors import record_tap
 from router.scenarios.models import TrackingNumber
 from router.server import Server
 from tests.attribution.asking import sign, view
+from tests.properties import examples
 from tests.world import NOON, make_number, make_project, make_scenario
 
 STATIC, SPARE = "+12125550444", "+12125550555"
@@ -128,7 +129,7 @@ def test_a_tap_of_an_unknown_visit_is_404(shop: Server, client: FlaskClient) -> 
     assert client.post("/tag/k-shop/visits/x/tap", data=b"no json").status_code == 400
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(25), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(taps_at=st.lists(st.floats(0, 9).map(lambda second: round(second, 3)), max_size=8), data=st.data())
 def test_r7_taps_in_any_order_and_any_number_of_times_are_the_same_facts_at_every_past_moment(
     shop: Server, taps_at: list[float], data: st.DataObject

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from router.lib.phones import line_of, same_line, spellings_of_line
 from router.lib.phones.lines import DOUBLE_SPELLINGS, DoubleSpelling
+from tests.properties import examples
 
 BOTH_VALID = {"AR", "PS", "SM", "GA"}
 """Where libphonenumber knows both spellings; of Gabon it still has the numbers from before 2019."""
@@ -32,7 +33,7 @@ def test_both_spellings_find_each_other(case: tuple[DoubleSpelling, str]) -> Non
     assert other in spellings_of_line(usual)
 
 
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 @given(spelled.filter(lambda case: case[0].country not in BOTH_VALID))
 def test_two_numbers_that_are_both_in_use_are_never_taken_for_one(case: tuple[DoubleSpelling, str]) -> None:
     assert not is_valid(case[1]), "the plan knows the old spelling as a number of its own"

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from router.lib.phones import display, forms, page_rules
 from router.lib.phones.page import Form
 from tests.lib.phones.dialling import REGIONS, numbers_of, reached, ways_to_write
+from tests.properties import examples
 
 BERLIN = "+493090182011"
 
@@ -27,7 +28,7 @@ def in_form_of(text: str, written: list[Form]) -> str | None:
 
 
 @given(st.sampled_from(REGIONS), st.randoms(use_true_random=False))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 def test_r1_what_stands_in_the_place_of_a_number_reaches_ours(region: str, chance: random.Random) -> None:
     """In every country, whatever the lengths of its numbers, and with both from abroad."""
     known = numbers_of(region, chance, tries=4)
@@ -38,7 +39,7 @@ def test_r1_what_stands_in_the_place_of_a_number_reaches_ours(region: str, chanc
 
 
 @given(st.sampled_from(REGIONS), st.sampled_from(REGIONS), st.randoms(use_true_random=False))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100))
 def test_r1_in_the_place_of_a_national_number_one_from_abroad_keeps_its_country_code(
     home: str, abroad: str, chance: random.Random
 ) -> None:

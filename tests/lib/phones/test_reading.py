@@ -17,6 +17,7 @@ from router.lib.phones import (
     read_phone,
     readings_of,
 )
+from tests.properties import examples
 
 REGIONS = sorted(phonenumbers.SUPPORTED_REGIONS)
 KINDS = [PhoneNumberType.FIXED_LINE, PhoneNumberType.MOBILE, PhoneNumberType.TOLL_FREE, PhoneNumberType.VOIP]
@@ -26,7 +27,7 @@ EXAMPLES = [
     for kind in KINDS
     if (number := phonenumbers.example_number_for_type(region, kind)) and phonenumbers.is_valid_number(number)
 ]
-examples = st.sampled_from(EXAMPLES)
+example_numbers = st.sampled_from(EXAMPLES)
 
 
 def e164(number: phonenumbers.PhoneNumber) -> str:
@@ -38,7 +39,7 @@ def test_every_region_has_examples() -> None:
 
 
 @pytest.mark.parametrize("form", [PhoneNumberFormat.E164, PhoneNumberFormat.INTERNATIONAL, PhoneNumberFormat.RFC3966])
-@given(examples)
+@given(example_numbers)
 def test_a_number_with_a_plus_is_itself_for_everybody(form: int, example: tuple[str, phonenumbers.PhoneNumber]) -> None:
     number = example[1]
     written = phonenumbers.format_number(number, form)
@@ -48,15 +49,15 @@ def test_a_number_with_a_plus_is_itself_for_everybody(form: int, example: tuple[
         assert e164(number) in read_dialled(written, country)
 
 
-@given(examples)
+@given(example_numbers)
 def test_the_national_form_at_home_is_the_number_or_is_asked_for(example: tuple[str, phonenumbers.PhoneNumber]) -> None:
     region, number = example
     written = phonenumbers.format_number(number, PhoneNumberFormat.NATIONAL)
     assert e164(number) in readings_of(written, region)
 
 
-@settings(max_examples=500)
-@given(examples, st.sampled_from(REGIONS))
+@settings(max_examples=examples(500))
+@given(example_numbers, st.sampled_from(REGIONS))
 def test_digits_without_a_plus_are_never_taken_for_another_number_where_they_are_valid(
     example: tuple[str, phonenumbers.PhoneNumber], country: str
 ) -> None:
@@ -69,7 +70,7 @@ def test_digits_without_a_plus_are_never_taken_for_another_number_where_they_are
             read_phone(number.removeprefix("+"), country)
 
 
-@given(examples)
+@given(example_numbers)
 def test_digits_without_a_plus_reach_the_dialled_number(example: tuple[str, phonenumbers.PhoneNumber]) -> None:
     region, number = example
     assert e164(number) in read_dialled(e164(number).removeprefix("+"))

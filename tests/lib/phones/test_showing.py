@@ -23,6 +23,7 @@ from router.lib.phones import (
     read_phone,
 )
 from tests.lib.phones.dialling import REGIONS, numbers_of, reached
+from tests.properties import examples
 
 NUMBER = "+14155552671"
 
@@ -165,7 +166,7 @@ digit_masks = st.text("X#XX#+490 ()/-.", max_size=25).map(lambda text: f"{text}X
 
 
 @given(digit_masks, st.sampled_from(REGIONS), st.sampled_from(REGIONS), st.randoms(use_true_random=False))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 def test_r1_what_a_mask_shows_reaches_the_number(mask: str, region: str, country: str, chance: Random) -> None:
     """Dialled in the project's country, or from abroad."""
     e164 = chance.choice(numbers_of(region, chance, 2))

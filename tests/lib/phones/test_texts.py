@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from phonenumbers import PhoneNumberFormat
 
 from router.lib.phones import line_of, numbers_in
-from tests.lib.phones.test_reading import e164, examples
+from tests.lib.phones.test_reading import e164, example_numbers
 
 FORMS = [PhoneNumberFormat.E164, PhoneNumberFormat.INTERNATIONAL, PhoneNumberFormat.NATIONAL]
 Example = tuple[str, phonenumbers.PhoneNumber]
@@ -18,7 +18,7 @@ def lines_in(text: str, country: str) -> set[str]:
 
 
 @given(
-    examples,
+    example_numbers,
     st.sampled_from(FORMS),
     st.sampled_from([" ", "\u00a0", "\u202f", "-", "–", ".", "·", "_", " - ", "’"]),
     st.sampled_from(
@@ -33,15 +33,19 @@ def test_a_number_is_found_whatever_separates_its_digits_and_stands_around_it(
     assert line_of(e164(number)) in lines_in(around.format(written), region)
 
 
-@given(examples, st.sampled_from(FORMS), st.sampled_from(["{0}", "{0} (Herr Meier)", "Tel. {0} abends", "{0} / {0}"]))
+@given(
+    example_numbers,
+    st.sampled_from(FORMS),
+    st.sampled_from(["{0}", "{0} (Herr Meier)", "Tel. {0} abends", "{0} / {0}"]),
+)
 def test_no_other_number_is_read_than_the_one_that_stands_there(example: Example, form: int, around: str) -> None:
     region, number = example
     assert lines_in(around.format(phonenumbers.format_number(number, form)), region) == {line_of(e164(number))}
 
 
 @given(
-    examples,
-    examples,
+    example_numbers,
+    example_numbers,
     st.sampled_from(FORMS),
     st.sampled_from([" / ", "/", ", ", "; ", " | ", "\n", " oder ", " (", ": "]),
 )

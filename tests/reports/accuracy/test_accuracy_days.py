@@ -38,6 +38,7 @@ from router.server import Server
 from router.voice.calls import record_inbound
 from router.voice.models import UNCOUNTED_CALLS, Call
 from router.voice.routing import find_route
+from tests.properties import examples
 from tests.reports.making import make_call
 from tests.world import NOON, make_project, make_scenario
 
@@ -211,7 +212,7 @@ def test_r8_a_late_or_corrected_fact_is_counted(server: Server, steps: list[tupl
 
 
 @settings(
-    max_examples=10, phases=[Phase.explicit, Phase.reuse, Phase.generate], deadline=None,
+    max_examples=examples(10), phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )  # fmt: skip
 @given(st.lists(STEPS, min_size=12, max_size=40))

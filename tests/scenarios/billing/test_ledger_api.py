@@ -18,6 +18,7 @@ from router.db import Database
 from router.scenarios.models import TrackingNumber
 from router.server import Server
 from tests.people import NOW, Cast, bearer
+from tests.properties import examples
 
 Ask = Callable[..., TestResponse]
 
@@ -143,7 +144,7 @@ def test_r4_a_balance_beyond_all_sense_is_refused(top_up: Ask, ledger: Any) -> N
     assert ledger()["balance_minor"] == 10**15
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(25), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.fixed_dictionaries(
         {},

@@ -27,6 +27,7 @@ from router.scenarios.numbers.purchase import advance_due, order_numbers
 from router.scenarios.numbers.release import advance_releases, begin_release
 from router.server import Server
 from router.web.errors import Problem
+from tests.properties import examples
 from tests.scenarios.making import ALICE, NOON, make_project
 from tests.scenarios.rented import WEEK, balance_of, top_up
 from tests.scenarios.shop import FakeShop
@@ -232,7 +233,5 @@ def machine(sqlite_template: Path, monkeypatch: pytest.MonkeyPatch) -> type[Rent
 def test_r4_r5_any_life_of_rented_numbers_keeps_the_books_right(machine: type[RentLife]) -> None:
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         machine,
-        settings=settings(
-            max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
-        ),
+        settings=settings(max_examples=examples(25), stateful_step_count=25, suppress_health_check=list(HealthCheck)),
     )

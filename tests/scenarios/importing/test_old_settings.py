@@ -20,6 +20,7 @@ from router.scenarios.models import Scenario, TrackingNumber
 from router.scenarios.numbers.inventory import add_numbers
 from router.server import Server
 from router.web.errors import Refused
+from tests.properties import examples
 from tests.scenarios.making import ALICE, FIRST, LINE, NOON, SECOND, make_project
 
 only_sqlite = pytest.mark.parametrize("database_kind", ["sqlite"])
@@ -297,7 +298,7 @@ rows = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(30), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(table=st.lists(rows, max_size=8, unique_by=lambda row: row["number"]))
 @only_sqlite
 def test_r13_the_same_import_twice_is_the_same_as_once(bring: Importer, table: list[dict[str, str]]) -> None:

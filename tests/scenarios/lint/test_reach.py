@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from router.scenarios.channels import channel_for
 from router.scenarios.lint.rules import channels_shut_out, shut_out
 from router.scenarios.matching import SourceParts, allows
+from tests.properties import examples
 
 source_words = st.lists(st.sampled_from(["google", "bing", "cpc", "g", "*", "/", ""]), max_size=5).map("".join)
 page_words = st.lists(
@@ -35,7 +36,7 @@ visitors = st.tuples(
 
 
 @given(terms, visitors)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400))
 @example({"only_landing_pages": ["/a?*"], "excluded_landing_pages": ["/a"]}, (SourceParts("", "", ""), "/a%3Fb?y", ""))
 @example({"only_landing_pages": ["/*x?y"], "excluded_landing_pages": ["/*x"]}, (SourceParts("", "", ""), "/a?bx?y", ""))
 def test_r2_terms_that_are_said_to_let_nobody_in_never_do(given_terms: Any, visitor: Any) -> None:

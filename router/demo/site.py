@@ -15,6 +15,7 @@ from router.accounts.models import Project
 from router.attribution.models import Lease, Visit
 from router.demo import shop
 from router.demo.company import read_places
+from router.lib.http_client import trusted_authorities
 from router.lib.phones import international, national
 from router.scenarios.models import Scenario, TrackingNumber
 from router.server import current_server
@@ -51,7 +52,7 @@ def ask_outside(method: str, path: str, document: dict[str, Any] | None = None) 
     if places is None:
         raise Problem(503, "The simulated exchange is not running. It is started by “router demo”.")
     try:
-        with httpx.Client(timeout=PATIENCE, trust_env=False) as client:
+        with httpx.Client(timeout=PATIENCE, trust_env=False, verify=trusted_authorities()) as client:
             key = {"Authorization": f"Bearer {places.key}"}
             answer = client.request(method, places.address + path, json=document, headers=key)
             found: dict[str, Any] = answer.json()

@@ -6,6 +6,7 @@ import ssl
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
 from urllib.parse import urlsplit
@@ -68,6 +69,12 @@ class Answer:
         return self.body.decode("utf-8", "replace")
 
 
+@cache
+def trusted_authorities() -> ssl.SSLContext:
+    """The certificate authorities of the Mozilla list, read once in a process: to read them takes longer than a request."""
+    return httpx.create_ssl_context(trust_env=False)
+
+
 class Outgoing:
     """Sends requests that may reach public addresses by https, and anything inside `allow_private`."""
 
@@ -85,7 +92,7 @@ class Outgoing:
         self.answer_limit = answer_limit
         self.total_seconds = total_seconds
         self.resolver = resolver
-        self.tls = tls or httpx.create_ssl_context(trust_env=False)
+        self.tls = tls or trusted_authorities()
         self.clock = clock
 
     def deadline(self) -> float:

@@ -4,6 +4,7 @@ import httpx
 from flask.testing import FlaskClient
 
 from router.demo import shop
+from router.lib.http_client import trusted_authorities
 from tests.waiting import eventually
 
 
@@ -78,7 +79,7 @@ def test_the_page_knows_all_tracking_numbers_and_takes_one_from_its_link(client:
 def test_what_the_receivers_got_is_shown_newest_first(client: FlaskClient, outside: str) -> None:
     started = {"type": "call.started", "data": {"caller": "+16285550117", "status": "in_progress"}}
     event = {"client_id": "1.2", "events": [{"name": "Call", "params": {"call_status": "answered"}}]}
-    with httpx.Client(base_url=outside, trust_env=False) as sender:
+    with httpx.Client(base_url=outside, trust_env=False, verify=trusted_authorities()) as sender:
         assert sender.post("/demo/inbox/webhook", json=started, headers={"webhook-id": "msg_1"}).status_code == 200
         collected = sender.post("/demo/inbox/mp/collect?measurement_id=G-1&api_secret=hidden", json=event)
         assert collected.status_code == 204
@@ -97,7 +98,9 @@ def test_what_the_receivers_got_is_shown_newest_first(client: FlaskClient, outsi
 def test_the_crm_keeps_what_it_is_sent_and_refuses_another_key(client: FlaskClient, outside: str) -> None:
     lead = {"fields": ["id", "name", "phone"], "data": [["calltrack.lead_1", "Call from Ada", "+16285550117"]]}
     wanted = {"domain": [["phone_sanitized", "=", "+16285550117"]], "fields": ["id", "name"]}
-    with httpx.Client(base_url=outside, trust_env=False, headers={"Authorization": "bearer crm-key"}) as sender:
+    with httpx.Client(
+        base_url=outside, trust_env=False, verify=trusted_authorities(), headers={"Authorization": "bearer crm-key"}
+    ) as sender:
         assert sender.post("/json/2/crm.lead/load", json=lead).json()["ids"]
         assert sender.post("/json/2/crm.lead/search_read", json=wanted).json()[0]["name"] == "Call from Ada"
         refused = sender.post("/json/2/crm.lead/load", json=lead, headers={"Authorization": "bearer wrong"})

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 from twilio.request_validator import RequestValidator
 
+from router.lib.http_client import trusted_authorities
 from tests.waiting import eventually
 
 CARRIER_TOKEN = "test-twilio-token"
@@ -64,10 +65,10 @@ class Running:
         return self.log.read_text()
 
     def get(self, path: str, **more: Any) -> httpx.Response:
-        return httpx.get(self.url + path, timeout=20, **more)
+        return httpx.get(self.url + path, timeout=20, verify=trusted_authorities(), **more)
 
     def post(self, path: str, **more: Any) -> httpx.Response:
-        return httpx.post(self.url + path, timeout=20, **more)
+        return httpx.post(self.url + path, timeout=20, verify=trusted_authorities(), **more)
 
     def carrier(self, path: str, **form: str) -> httpx.Response:
         signature = self.validator.compute_signature(self.url + path, form)

@@ -22,6 +22,7 @@ from router.cli import main
 from router.config import Settings
 from router.db import Database
 from router.integrations.models import Delivery
+from router.lib.http_client import trusted_authorities
 from router.server import Server
 from tests.faults.running import FALLBACK, Running, free_port, running
 from tests.people import create_token
@@ -84,7 +85,10 @@ def make_operator(server: Running, browser: httpx.Client) -> None:
 
 def test_from_the_set_up_link_to_sigterm_nothing_is_lost(folder: Path, receiver: tuple[str, list[bytes]]) -> None:
     url, got = receiver
-    with running(folder) as server, httpx.Client(base_url=server.url, timeout=20) as browser:
+    with (
+        running(folder) as server,
+        httpx.Client(base_url=server.url, timeout=20, verify=trusted_authorities()) as browser,
+    ):
         assert server.get("/").headers["location"].startswith("/sign-in")
         make_operator(server, browser)
         check_metrics(server)

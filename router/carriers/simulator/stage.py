@@ -29,6 +29,7 @@ from router.carriers.simulator.call import (
     PhoneCall,
     read_document,
 )
+from router.lib.http_client import trusted_authorities
 
 Message = TypeVar("Message")
 
@@ -130,7 +131,9 @@ class Courier:
         self._clock = clock
         self._log = log
         timeout = httpx.Timeout(longest, connect=min(longest, 5.0))
-        self._client = httpx.Client(timeout=timeout, trust_env=False, headers={"User-Agent": "TwilioProxy/1.1"})
+        self._client = httpx.Client(
+            timeout=timeout, trust_env=False, verify=trusted_authorities(), headers={"User-Agent": "TwilioProxy/1.1"}
+        )
 
     def close(self) -> None:
         self._client.close()

@@ -8,6 +8,7 @@ import pytest
 
 from router.carriers.simulator import Line, RealClock
 from router.carriers.simulator.exchange import ControlServer
+from router.lib.http_client import trusted_authorities
 from tests.carriers.simulator.conftest import CALLER, NUMBER, OFFICE, SALES, Exchanges, TwimlServer, dial, response
 from tests.waiting import eventually
 
@@ -27,7 +28,9 @@ def control(exchange: Exchanges) -> Iterator[ControlServer]:
 @pytest.fixture
 def telephone(control: ControlServer) -> Iterator[httpx.Client]:
     headers = {"Authorization": f"Bearer {KEY}"}
-    with httpx.Client(base_url=control.address, headers=headers, trust_env=False) as client:
+    with httpx.Client(
+        base_url=control.address, headers=headers, trust_env=False, verify=trusted_authorities()
+    ) as client:
         yield client
 
 
@@ -139,9 +142,20 @@ def test_junk_is_refused_and_breaks_nothing(telephone: httpx.Client, twiml: Twim
 def test_only_who_knows_the_key_may_use_the_telephone(control: ControlServer) -> None:
     """Any web page can reach the loopback of the browser's machine."""
     for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": KEY}):
-        answer = httpx.post(f"{control.address}/calls", json={"to": NUMBER}, headers=headers, trust_env=False)
+        answer = httpx.post(
+            f"{control.address}/calls",
+            json={"to": NUMBER},
+            headers=headers,
+            trust_env=False,
+            verify=trusted_authorities(),
+        )
         assert answer.status_code == 401
 
 
 def test_a_mount_answers_below_its_path_without_the_key(control: ControlServer) -> None:
-    assert httpx.post(f"{control.address}/mounted/x?y=1", content=b"echo", trust_env=False).text == "echo"
+    assert (
+        httpx.post(
+            f"{control.address}/mounted/x?y=1", content=b"echo", trust_env=False, verify=trusted_authorities()
+        ).text
+        == "echo"
+    )

@@ -1,6 +1,7 @@
 """What all forms of pages have in common: rows, errors at their fields, the choices of selects, and buttons that act at once."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from typing import ClassVar
 from urllib.parse import urlsplit
 from zoneinfo import available_timezones
@@ -121,6 +122,7 @@ CONSENT_CHOICES = [
 ]
 
 
+@cache  # the system's zones are files in many folders
 def timezone_choices() -> list[tuple[str, str]]:
     names = sorted(name for name in available_timezones() if name.startswith(AREAS))
     return [(name, name.replace("_", " ")) for name in ("UTC", *names)]

@@ -26,10 +26,11 @@ from router.attribution.tracking.regions import open_regions
 from router.attribution.upkeep.views import upkeep_api, upkeep_pages
 from router.carriers import carrier_of
 from router.config import Settings, read_settings
+from router.db import Database
 from router.integrations.outbox import connect_receivers
 from router.integrations.settings import IntegrationsPart
 from router.integrations.views import deliveries, deliveries_api
-from router.operations import configure_logs, init_operations, operations
+from router.operations import configure_logs, init_operations, key_fits, operations
 from router.reports.accuracy.views import accuracy_api, accuracy_page
 from router.reports.api import reports_api
 from router.reports.leaks import leaking_scenarios
@@ -106,25 +107,12 @@ def create_app(settings: Settings | None = None) -> Flask:
     if settings is None:
         settings = read_settings()
         configure_logs(settings.log_level)
-    server = make_server(settings)
     app = Flask("router", template_folder=str(template_folder()), static_folder=str(PACKAGE / "static"))
-    session_keys = [key.hex() for key in server.keys.derive("session")]
-    app.config.update(
-        SECRET_KEY=session_keys[0],
-        SECRET_KEY_FALLBACKS=session_keys[1:],
-        SESSION_COOKIE_NAME="router_session",
-        SESSION_COOKIE_HTTPONLY=True,
-        SESSION_COOKIE_SAMESITE="Lax",
-        SESSION_COOKIE_SECURE=settings.base_url.startswith("https://"),
-        PERMANENT_SESSION_LIFETIME=timedelta(days=14),
-        MAX_CONTENT_LENGTH=BODY_LIMIT,
-        BOOTSTRAP_SERVE_LOCAL=True,
-    )
+    serve(app, make_server(settings))
     app.session_interface = CookieSessions()
-    server.bind(app)
     app.url_map.converters["int"] = IdConverter
     app.before_request(_begin_request)
-    init_operations(app, server)
+    init_operations(app)
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
     if settings.demo:
@@ -145,9 +133,9 @@ def create_demo_app() -> Flask:
     return create_app(settings)
 
 
-def make_server(settings: Settings) -> Server:
-    """What web processes, the worker and commands share, with every receiver connected."""
-    server = bare_server(settings)
+def make_server(settings: Settings, database: Database | None = None) -> Server:
+    """What web processes, the worker and commands share, with every receiver connected; `database` where it is open already."""
+    server = bare_server(settings, database)
     flows.connect()
     connect_pool()
     connect_receivers(server)
@@ -171,6 +159,24 @@ def template_folder() -> Path:
     """`templates/` beside the package in a checkout, inside it after `pip install`."""
     inside = PACKAGE / "templates"
     return inside if inside.is_dir() else PACKAGE.parent / "templates"
+
+
+def serve(app: Flask, server: Server) -> None:
+    """The application serves this server, with its keys and its address, from now on."""
+    session_keys = [key.hex() for key in server.keys.derive("session")]
+    app.config.update(
+        SECRET_KEY=session_keys[0],
+        SECRET_KEY_FALLBACKS=session_keys[1:],
+        SESSION_COOKIE_NAME="router_session",
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        SESSION_COOKIE_SECURE=server.settings.base_url.startswith("https://"),
+        PERMANENT_SESSION_LIFETIME=timedelta(days=14),
+        MAX_CONTENT_LENGTH=BODY_LIMIT,
+        BOOTSTRAP_SERVE_LOCAL=True,
+    )
+    server.bind(app)
+    key_fits(server)
 
 
 def _begin_request() -> None:

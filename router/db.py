@@ -89,9 +89,9 @@ class Base(DeclarativeBase):
 class Database:
     """One engine with its two kinds of transaction: `reading()` and `writing()`."""
 
-    def __init__(self, url: str, pool_size: int = 10) -> None:
+    def __init__(self, url: str, pool_size: int = 10, engine: Engine | None = None) -> None:
         self.url = url
-        self.engine = _sqlite_engine(url, pool_size) if url.startswith("sqlite") else _postgresql_engine(url, pool_size)
+        self.engine = engine or open_engine(url, pool_size)
         self._writer = self.engine.execution_options(router_writing=True)
         self._turn = threading.Lock() if self.is_sqlite else None
         self._local = threading.local()
@@ -131,6 +131,10 @@ class Database:
 
     def dispose(self) -> None:
         self.engine.dispose()
+
+
+def open_engine(url: str, pool_size: int) -> Engine:
+    return _sqlite_engine(url, pool_size) if url.startswith("sqlite") else _postgresql_engine(url, pool_size)
 
 
 def _sqlite_engine(url: str, pool_size: int) -> Engine:

@@ -121,13 +121,11 @@ def show_metrics() -> Response:
     return Response(render(gauges), mimetype="text/plain; version=0.0.4")
 
 
-def init_operations(app: Flask, server: Server) -> None:
-    key_fits(server)
-
+def init_operations(app: Flask) -> None:
     @app.before_request
     def begin() -> None:
         g.began = time.perf_counter()
-        if not request.path.startswith(OPEN_WITHOUT_KEY) and not key_fits(server):
+        if not request.path.startswith(OPEN_WITHOUT_KEY) and not key_fits(current_server()):
             raise Problem(503, WRONG_KEY)
 
     @app.after_request

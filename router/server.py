@@ -60,9 +60,10 @@ class Server:
         app.extensions["router"] = self
 
 
-def bare_server(settings: Settings) -> Server:
+def bare_server(settings: Settings, database: Database | None = None) -> Server:
     """A server with nothing registered at it: `router.app` connects what other floors have to add."""
-    return Server(settings, Database(settings.database, pool_size=settings.web_threads + 2), load_keys(settings))
+    database = database or Database(settings.database, pool_size=settings.web_threads + 2)
+    return Server(settings, database, load_keys(settings))
 
 
 def current_server() -> Server:

@@ -2,9 +2,13 @@
 
 import gc
 import os
+import pickle
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from zlib import crc32
 
 import pytest
 import structlog
@@ -14,21 +18,21 @@ from flask.testing import FlaskClient
 
 import tests.attribution.planner.furniture
 import tests.integrations.furniture  # noqa: F401 - what it furnishes
-from router.app import create_app
 from router.config import Settings
 from router.db import Database, migrate
 from router.lib.crypto import KeyRing, load_keys
 from router.operations import configure_logs
 from router.server import Server
 from tests import furnishing  # noqa: F401 - fills the project that the walk over all addresses visits
-from tests.people import Cast, create_cast
+from tests.application import Applications, Engines
+from tests.browser import pictures
+from tests.contents import content_for, make_content
+from tests.people import Cast
 from tests.postgres import EmptyDatabases, postgres_cluster
-from tests.properties import load_profile
-from tests.warm import keep_what_is_compiled
+from tests.properties import PROFILE, load_profile
 from tests.world import NOON
 
 load_profile()
-keep_what_is_compiled()
 configure_logs("warning")  # as in production: structlog's own default draws every traceback for seconds
 
 SECRET = "test-secret-key-0123456789"
@@ -40,6 +44,14 @@ structlog.configure(
         structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
     ]
 )  # its own tracebacks show every local variable, which takes seconds
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--pictures", action="store_true", help="keep a screenshot of each page in artefacts/pages")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    pictures.wanted = config.getoption("--pictures")
 
 
 def pytest_collection_finish() -> None:
@@ -58,43 +70,107 @@ def postgres_databases() -> Iterator[EmptyDatabases]:
         databases.close()
 
 
+class SQLiteTemplates:
+    """Files with a migrated database: an empty one, and one with each content of tests/contents.py."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._values: dict[str | None, bytes] = {}
+
+    def take(self, content: str | None) -> tuple[Path, bytes]:
+        """A file to copy, and the pickled values of its content."""
+        template = self._folder / f"{content or 'empty'}.db"
+        if content not in self._values:
+            database = Database(f"sqlite:///{template}", pool_size=1)
+            migrate(database)
+            self._values[content] = pickle.dumps(make_content(content, database) if content else {})
+            with database.engine.connect() as connection:
+                connection.exec_driver_sql("COMMIT")
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+            database.dispose()
+        return template, self._values[content]
+
+
 @pytest.fixture(scope="session")
-def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("sqlite") / "template.db"
-    database = Database(f"sqlite:///{path}", pool_size=1)
-    migrate(database)
-    with database.engine.connect() as connection:
-        connection.exec_driver_sql("COMMIT")
-        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-    database.dispose()
-    return path
+def sqlite_templates(tmp_path_factory: pytest.TempPathFactory) -> SQLiteTemplates:
+    return SQLiteTemplates(tmp_path_factory.mktemp("sqlite"))
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(scope="session")
+def sqlite_template(sqlite_templates: SQLiteTemplates) -> Path:
+    """The file with an empty database."""
+    return sqlite_templates.take(None)[0]
+
+
+KINDS = ("sqlite", "postgresql")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Every test that asks for a database runs on both kinds, unless it names one itself. Pages and their API (`one_database`) run on one
+    of them, by turns: what they ask of the database is asked on both by the tests of the rules below them, and every page is opened on
+    both by tests/faults/test_hostile_pages.py."""
+    names = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
+    if "database_kind" not in metafunc.fixturenames or any("database_kind" in name for name in names):
+        return
+    kinds = KINDS
+    if metafunc.definition.get_closest_marker("one_database") and PROFILE == "quick":
+        kinds = (KINDS[crc32(metafunc.function.__name__.encode()) % 2],)
+    metafunc.parametrize("database_kind", kinds, indirect=True)
+
+
+@pytest.fixture
 def database_kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture(scope="session")
+def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engines]:
+    engines = Engines(tmp_path_factory.mktemp("engines"))
+    yield engines
+    engines.close()
+
+
+@dataclass
+class Begin:
+    """A test's own database and what is in it before the test."""
+
+    url: str
+    values: bytes
+
+
 @pytest.fixture
-def database_url(database_kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """Address of a migrated, empty database of this test's own."""
+def beginning(database_kind: str, request: pytest.FixtureRequest, tmp_path: Path, engines: Engines) -> Iterator[Begin]:
+    """A migrated database, empty but for the content that the test asks for."""
+    content = content_for(request.fixturenames)
     if database_kind == "sqlite":
         path = tmp_path / "data" / "router.db"
         path.parent.mkdir(exist_ok=True)
-        shutil.copy(request.getfixturevalue("sqlite_template"), path)
-        yield f"sqlite:///{path}"
+        templates: SQLiteTemplates = request.getfixturevalue("sqlite_templates")
+        template, values = templates.take(content)
+        shutil.copy(template, path)
+        begin = Begin(f"sqlite:///{path}", values)
+        engines.use(begin.url)
+        yield begin
+        engines.leave(begin.url)
         return
     databases: EmptyDatabases = request.getfixturevalue("postgres_databases")
-    address = databases.take()
-    yield address
-    databases.give_back(address)
+    begin = Begin(*databases.take(content))
+    engines.use(begin.url)
+    yield begin
+    engines.leave(begin.url)
+    if not databases.give_back(begin.url):
+        engines.forget(begin.url)
 
 
 @pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
-    database = Database(database_url)
-    yield database
-    database.dispose()
+def database_url(beginning: Begin) -> str:
+    """Address of the test's own database."""
+    return beginning.url
+
+
+@pytest.fixture
+def database(database_url: str, engines: Engines) -> Database:
+    return engines.open(database_url)
 
 
 @pytest.fixture
@@ -115,14 +191,16 @@ def keys(settings: Settings) -> KeyRing:
     return load_keys(settings)
 
 
+@pytest.fixture(scope="session")
+def applications(engines: Engines) -> Applications:
+    return Applications(engines)
+
+
 @pytest.fixture
-def app(settings: Settings) -> Iterator[Flask]:
+def app(settings: Settings, applications: Applications) -> Iterator[Flask]:
     """The whole web application on this test's database; its forms need no CSRF token."""
-    app = create_app(settings)
-    app.config.update(TESTING=True, WTF_CSRF_ENABLED=False)
-    yield app
-    server: Server = app.extensions["router"]
-    server.database.dispose()
+    with applications.with_settings(settings) as app:
+        yield app
 
 
 @pytest.fixture
@@ -144,9 +222,17 @@ def clock() -> Iterator[time_machine.Traveller]:
 
 
 @pytest.fixture
-def cast(database: Database) -> Cast:
-    """Alice, Bob, Charlie, Olivia, their projects and tokens."""
-    return create_cast(database)
+def contents(beginning: Begin) -> dict[str, Any]:
+    """What the fixtures of the database's content give."""
+    values: dict[str, Any] = pickle.loads(beginning.values)
+    return values
+
+
+@pytest.fixture
+def cast(contents: dict[str, Any]) -> Cast:
+    """Alice, Bob, Charlie, Olivia, their projects and tokens: they are in the database before all else."""
+    cast: Cast = contents["cast"]
+    return cast
 
 
 @pytest.fixture(autouse=True)

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import pickle
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from router.db import Database, migrate
+from tests.contents import make_content
 
 
 @contextlib.contextmanager
@@ -47,6 +49,7 @@ class EmptyDatabases:
         self._admin = create_engine(url, isolation_level="AUTOCOMMIT")
         self._cleaners: dict[str, Engine] = {}
         self._free: list[str] = []
+        self._contents: dict[tuple[str, str], bytes] = {}
         self._made = 0
         self._run(f"CREATE DATABASE {TEMPLATE}")
         database = Database(database_of(url, TEMPLATE), pool_size=1)
@@ -56,21 +59,37 @@ class EmptyDatabases:
             self._shape = connection.execute(text(SHAPE)).scalar_one()
         self._cleaners.pop(TEMPLATE).dispose()
 
-    def take(self) -> str:
-        """Its address."""
+    def take(self, content: str | None = None) -> tuple[str, bytes]:
+        """Its address, and the pickled values of its content (tests/contents.py)."""
         if not self._free:
             self._made += 1
             self._free.append(f"test_{self._made}")
             self._run(f"CREATE DATABASE {self._free[-1]} TEMPLATE {TEMPLATE} STRATEGY wal_log")
-        return database_of(self._url, self._free.pop())
+        name = self._free.pop()
+        return database_of(self._url, name), self._filled(name, content) if content else b""
 
-    def give_back(self, address: str) -> None:
+    def _filled(self, name: str, content: str) -> bytes:
+        """A database keeps a copy of each content in a schema of its own."""
+        with self._cleaner(name).connect() as connection:
+            if (name, content) in self._contents:
+                connection.execute(text(BRING.replace("content", f"content_{content}")))
+            else:
+                database = Database(database_of(self._url, name), pool_size=1)
+                self._contents[name, content] = pickle.dumps(make_content(content, database))
+                database.dispose()
+                connection.execute(text(KEEP.replace("content", f"content_{content}")))
+        return self._contents[name, content]
+
+    def give_back(self, address: str) -> bool:
+        """Whether the database is there for another test."""
         name = str(make_url(address).database)
         if self._emptied(name):
             self._free.append(name)
-        else:
-            self._cleaners.pop(name).dispose()
-            self._run(f"DROP DATABASE {name} WITH (FORCE)")
+            return True
+        self._cleaners.pop(name).dispose()
+        self._contents = {key: values for key, values in self._contents.items() if key[0] != name}
+        self._run(f"DROP DATABASE {name} WITH (FORCE)")
+        return False
 
     def _emptied(self, name: str) -> bool:
         try:
@@ -101,8 +120,10 @@ class EmptyDatabases:
 TEMPLATE = "template_router"
 
 LEAVE = """
-SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND (application_name <> 'kept' OR state <> 'idle')
 """
+"""All connections but idle ones of the kept engine."""
 
 SHAPE = """
 SELECT md5(string_agg(c.relname || '.' || a.attname || ':' || a.atttypid, ',' ORDER BY c.relname, a.attnum))
@@ -122,6 +143,36 @@ DO $$ DECLARE one record; BEGIN
     LOOP
         IF one.relname LIKE 'visit_number_%' THEN EXECUTE 'DROP SEQUENCE ' || one.name;
         ELSE PERFORM setval(one.oid, 1, false); END IF;
+    END LOOP;
+END $$
+"""
+
+
+KEEP = """
+CREATE SCHEMA content;
+DO $$ DECLARE one record; filled boolean; BEGIN
+    FOR one IN SELECT relname FROM pg_class
+        WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND relname <> 'alembic_version'
+    LOOP
+        EXECUTE format('SELECT EXISTS (SELECT FROM public.%I)', one.relname) INTO filled;
+        IF filled THEN EXECUTE format('CREATE TABLE content.%I AS TABLE public.%I', one.relname, one.relname); END IF;
+    END LOOP;
+    CREATE TABLE content.sequences AS SELECT sequencename, start_value, last_value FROM pg_sequences
+        WHERE schemaname = 'public' AND (last_value IS NOT NULL OR sequencename LIKE 'visit_number_%');
+END $$
+"""
+
+BRING = """
+DO $$ DECLARE one record; BEGIN
+    SET LOCAL session_replication_role = replica;
+    FOR one IN SELECT relname FROM pg_class
+        WHERE relnamespace = 'content'::regnamespace AND relkind = 'r' AND relname <> 'sequences'
+    LOOP EXECUTE format('INSERT INTO public.%I SELECT * FROM content.%I', one.relname, one.relname); END LOOP;
+    FOR one IN SELECT * FROM content.sequences
+    LOOP
+        IF one.last_value IS NULL THEN
+            EXECUTE format('CREATE SEQUENCE public.%I START %s', one.sequencename, one.start_value);
+        ELSE PERFORM setval(format('public.%I', one.sequencename), one.last_value); END IF;
     END LOOP;
 END $$
 """

@@ -8,6 +8,7 @@ from playwright.sync_api import Page
 from router.accounts.models import Project
 from router.config import Settings
 from router.db import Database
+from tests.application import Applications
 from tests.browser.real import RealShop, real_shop
 from tests.world import make_number, make_scenario
 
@@ -32,9 +33,9 @@ FORMS = """
 
 
 @pytest.fixture
-def shop(settings: Settings, database: Database) -> Iterator[RealShop]:
+def shop(applications: Applications, settings: Settings, database: Database) -> Iterator[RealShop]:
     """A project without scenarios."""
-    with real_shop(settings, database) as shop:
+    with real_shop(applications, settings, database) as shop:
         with database.writing() as session:
             project = session.get_one(Project, shop.project_id)
             project.country = "RU"

@@ -12,6 +12,7 @@ from router.accounts.models import Project
 from router.attribution.models import Lease, PoolNumber, Visit
 from router.config import Settings
 from router.db import LONG_AGO, Database
+from tests.application import Applications
 from tests.browser.real import RealShop, real_shop
 from tests.world import make_scenario
 
@@ -22,9 +23,9 @@ PAGE = f'<p class="phone">{OWN}</p>'
 
 
 @pytest.fixture
-def shop(settings: Settings, database: Database) -> Iterator[RealShop]:
+def shop(applications: Applications, settings: Settings, database: Database) -> Iterator[RealShop]:
     """A company's page with two tracking numbers, and a third one for pages that have a place for it."""
-    with real_shop(settings, database) as shop:
+    with real_shop(applications, settings, database) as shop:
         with database.writing() as session:
             project = session.get_one(Project, shop.project_id)
             make_scenario(session, project, ["+12125550001", "+12125550002"], tagging={"selectors": [".phone"]})

@@ -10,6 +10,7 @@ from router.accounts.models import Project
 from router.attribution.models import Lease, Visit
 from router.config import Settings
 from router.db import Database
+from tests.application import Applications
 from tests.browser.real import RealShop, real_shop
 from tests.world import make_scenario
 
@@ -17,9 +18,9 @@ OWN = "+1 (415) 555-2671"
 
 
 @pytest.fixture
-def shop(settings: Settings, database: Database) -> Iterator[RealShop]:
+def shop(applications: Applications, settings: Settings, database: Database) -> Iterator[RealShop]:
     """A company's page on one origin, the application on another, with two tracking numbers."""
-    with real_shop(settings, database) as shop:
+    with real_shop(applications, settings, database) as shop:
         with database.writing() as session:
             project = session.get_one(Project, shop.project_id)
             make_scenario(session, project, ["+12125550001", "+12125550002"], tagging={"selectors": [".phone"]})

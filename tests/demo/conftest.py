@@ -6,17 +6,15 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 
 import pytest
-from flask import Flask
 from flask.testing import FlaskClient
 
 from router.accounts.models import Project
-from router.app import create_app
 from router.config import Settings
 from router.db import Database
 from router.demo.company import FILE, Places, found_company
 from router.demo.outside import outside_world
 from router.lib.crypto import KeyRing
-from router.server import Server
+from tests.application import Applications
 
 NOW = datetime(2026, 11, 23, 18, 30, tzinfo=UTC)
 
@@ -37,12 +35,9 @@ def company(database: Database, keys: KeyRing, places: Places) -> Project:
 
 
 @pytest.fixture
-def client(settings: Settings, company: Project) -> Iterator[FlaskClient]:
-    app: Flask = create_app(settings.model_copy(update={"demo": True}))
-    app.testing = True
-    yield app.test_client()
-    server: Server = app.extensions["router"]
-    server.database.dispose()
+def client(settings: Settings, applications: Applications, company: Project) -> Iterator[FlaskClient]:
+    with applications.with_settings(settings.model_copy(update={"demo": True})) as app:
+        yield app.test_client()
 
 
 @pytest.fixture

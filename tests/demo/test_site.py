@@ -2,13 +2,11 @@
 
 import re
 
+from flask import Flask
 from flask.testing import FlaskClient
 
 from router.accounts.models import Project
-from router.app import create_app
-from router.config import Settings
 from router.demo import shop
-from router.server import Server
 
 PAGES = ["/demo/", "/demo/bikes/harbor", "/demo/bikes/ridge", "/demo/bikes/meadow", "/demo/contact"]
 
@@ -66,11 +64,6 @@ def test_the_pages_pretend_to_be_known_to_analytics(client: FlaskClient) -> None
     assert re.search(r"_ga_DEMO000001=GS2\.1\.s\d{10}\$o1", cookies)
 
 
-def test_no_other_command_serves_the_demo(settings: Settings) -> None:
-    app = create_app(settings)
-    server: Server = app.extensions["router"]
-    try:
-        for path in ("/demo/", "/demo/phone", "/demo/inbox", "/demo/phone/calls", "/demo/static/shop.css"):
-            assert app.test_client().get(path).status_code == 404
-    finally:
-        server.database.dispose()
+def test_no_other_command_serves_the_demo(app: Flask) -> None:
+    for path in ("/demo/", "/demo/phone", "/demo/inbox", "/demo/phone/calls", "/demo/static/shop.css"):
+        assert app.test_client().get(path).status_code == 404

@@ -1,14 +1,13 @@
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import time_machine
 from flask import Flask
 from flask.testing import FlaskClient
 
-from router.db import Database
 from router.server import Server
 from tests.people import NOW, Cast, sign_in
-from tests.reports.making import make_life
 
 
 @pytest.fixture(autouse=True)
@@ -24,10 +23,10 @@ def server(app: Flask) -> Server:
 
 
 @pytest.fixture
-def life(server: Server, database: Database, cast: Cast) -> dict[str, int]:
-    """Alice's project in the middle of its life."""
-    with database.writing() as session:
-        return make_life(session, server, cast.project, NOW)
+def life(contents: dict[str, Any]) -> dict[str, int]:
+    """Alice's project in the middle of its life (tests/contents.py)."""
+    ids: dict[str, int] = contents["life"]
+    return ids
 
 
 @pytest.fixture

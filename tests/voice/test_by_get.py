@@ -1,24 +1,22 @@
 """Carriers that ask by GET are answered like those that post: a number configured so, or a redirect that made a GET of a POST."""
 
-import threading
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 from typing import Any
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import func, select
-from werkzeug.serving import BaseWSGIServer, make_server
+from werkzeug.serving import BaseWSGIServer
 from werkzeug.wrappers import Request, Response
 
-from router.app import create_app
 from router.carriers.simulator import CallerScript, Faults, Line, Simulator, VirtualClock
 from router.carriers.simulator.player import Addresses
 from router.config import Settings
 from router.db import Database
 from router.server import Server
 from router.voice.models import Call, CallEvent
+from tests.application import Applications
 from tests.voice.carrier import ANNA, BASE, CarrierClient
 from tests.world import COMPANY_LINE, NOON, make_project, make_scenario
 
@@ -144,19 +142,13 @@ def exchange() -> VirtualClock:
 
 
 @pytest.fixture
-def served(settings: Settings, exchange: VirtualClock) -> Iterator[tuple[BaseWSGIServer, Flask]]:
+def served(
+    settings: Settings, applications: Applications, exchange: VirtualClock
+) -> Iterator[tuple[BaseWSGIServer, Flask]]:
     """The application on a free port, with the carrier's clock as its own."""
-    plain: BaseWSGIServer = make_server("127.0.0.1", 0, partial(lambda *_: []), threaded=True)
-    app = create_app(settings.model_copy(update={"public_url": f"http://127.0.0.1:{plain.server_port}"}))
-    app.extensions["router"].now = exchange.now
-    plain.app = app
-    thread = threading.Thread(target=plain.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    yield plain, app
-    plain.shutdown()
-    plain.server_close()
-    thread.join()
-    app.extensions["router"].database.dispose()
+    with applications.on_a_port(settings) as (http, app):
+        app.extensions["router"].now = exchange.now
+        yield http, app
 
 
 def played(

@@ -1,22 +1,19 @@
 """However a carrier writes who calls whom: the call reaches its flow, and the caller is known."""
 
 import re
-import threading
 from collections.abc import Iterator
-from functools import partial
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import select
-from werkzeug.serving import BaseWSGIServer, make_server
 
-from router.app import create_app
 from router.carriers.simulator import CallerScript, Faults, Line, Simulator, VirtualClock
 from router.config import Settings
 from router.db import Database
 from router.server import Server
 from router.voice.models import Call
+from tests.application import Applications
 from tests.voice.carrier import CarrierClient
 from tests.world import NOON, make_project, make_scenario
 
@@ -137,19 +134,11 @@ def test_r12_a_line_never_rings_itself_in_another_spelling(client: FlaskClient, 
 
 
 @pytest.fixture
-def served(settings: Settings) -> Iterator[tuple[Flask, VirtualClock]]:
+def served(settings: Settings, applications: Applications) -> Iterator[tuple[Flask, VirtualClock]]:
     clock = VirtualClock(NOON)
-    plain: BaseWSGIServer = make_server("127.0.0.1", 0, partial(lambda *_: []), threaded=True)
-    app = create_app(settings.model_copy(update={"public_url": f"http://127.0.0.1:{plain.server_port}"}))
-    app.extensions["router"].now = clock.now
-    plain.app = app
-    thread = threading.Thread(target=plain.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    yield app, clock
-    plain.shutdown()
-    plain.server_close()
-    thread.join()
-    app.extensions["router"].database.dispose()
+    with applications.on_a_port(settings) as (_, app):
+        app.extensions["router"].now = clock.now
+        yield app, clock
 
 
 @pytest.mark.parametrize(

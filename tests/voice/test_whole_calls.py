@@ -1,21 +1,18 @@
 """Whole calls, from the simulated carrier over HTTP into the real application: in order, late, twice and in disorder."""
 
-import threading
 from collections.abc import Iterator
 from datetime import datetime
-from functools import partial
 
 import pytest
 from flask import Flask
 from sqlalchemy import select
-from werkzeug.serving import BaseWSGIServer, make_server
 
-from router.app import create_app
 from router.carriers.simulator import CallerScript, Faults, Line, Simulator, VirtualClock
 from router.config import Settings
 from router.db import Database
 from router.voice.models import Call, CallEvent
 from router.voice.signals import call_ended
+from tests.application import Applications
 from tests.world import COMPANY_LINE, NOON, make_project, make_scenario
 
 NUMBER = "+12125552001"
@@ -65,19 +62,11 @@ def clock() -> VirtualClock:
 
 
 @pytest.fixture
-def served(settings: Settings, clock: VirtualClock) -> Iterator[Flask]:
+def served(settings: Settings, applications: Applications, clock: VirtualClock) -> Iterator[Flask]:
     """The application on a free port, with the carrier's clock as its own."""
-    plain: BaseWSGIServer = make_server("127.0.0.1", 0, partial(lambda *_: []), threaded=True)
-    app = create_app(settings.model_copy(update={"public_url": f"http://127.0.0.1:{plain.server_port}"}))
-    app.extensions["router"].now = clock.now
-    plain.app = app
-    thread = threading.Thread(target=plain.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    yield app
-    plain.shutdown()
-    plain.server_close()
-    thread.join()
-    app.extensions["router"].database.dispose()
+    with applications.on_a_port(settings) as (_, app):
+        app.extensions["router"].now = clock.now
+        yield app
 
 
 @pytest.mark.parametrize("way", FAULTS)

@@ -15,11 +15,11 @@ from sqlalchemy import func, select, update
 
 from router import gunicorn_config
 from router.accounts.models import Project
-from router.app import create_app
 from router.attribution.models import CrawlerDay, Lease, Visit
 from router.attribution.tracking.crawlers import crawler_views, is_automated, is_crawler, write_counts
 from router.db import Database
 from router.server import Server
+from tests.application import Applications
 from tests.attribution.asking import SITE, view
 from tests.counting import count_statements
 from tests.people import Cast, bearer, sign_in
@@ -128,11 +128,9 @@ def shop(server: Server) -> Server:
 
 
 @contextmanager
-def judging(settings: Any, rate: str) -> Iterator[tuple[FlaskClient, Server]]:
-    app = create_app(settings.model_copy(update={"crawl_rate": rate}))
-    server: Server = app.extensions["router"]
-    yield app.test_client(), server
-    server.database.dispose()
+def judging(applications: Applications, settings: Any, rate: str) -> Iterator[tuple[FlaskClient, Server]]:
+    with applications.with_settings(settings.model_copy(update={"crawl_rate": rate})) as app:
+        yield app.test_client(), app.extensions["router"]
 
 
 def counted(database: Database) -> dict[tuple[str, str], int]:
@@ -159,9 +157,9 @@ def test_r6_a_crawler_by_its_name_takes_no_statement_and_is_counted_later(
 
 
 def test_r6_who_only_begins_visits_gets_the_pages_own_number_and_known_visitors_keep_theirs(
-    shop: Server, settings: Any, clock: time_machine.Traveller
+    shop: Server, applications: Applications, settings: Any, clock: time_machine.Traveller
 ) -> None:
-    with judging(settings, "5/minute") as (client, server):
+    with judging(applications, settings, "5/minute") as (client, server):
         first = view(client, headers=SITE | FROM).get_json()
         statuses = [view(client, headers=SITE | FROM).status_code for _ in range(8)]
         assert statuses == [201] * 4 + [204] * 4
@@ -175,9 +173,9 @@ def test_r6_who_only_begins_visits_gets_the_pages_own_number_and_known_visitors_
 
 
 def test_r6_an_office_whose_pages_stay_open_is_no_crawler(
-    shop: Server, settings: Any, clock: time_machine.Traveller
+    shop: Server, applications: Applications, settings: Any, clock: time_machine.Traveller
 ) -> None:
-    with judging(settings, "5/minute") as (client, _):
+    with judging(applications, settings, "5/minute") as (client, _):
         for _ in range(5):
             seen = view(client, headers=SITE | FROM).get_json()
         address = f"/tag/k-shop/visits/{seen['token']}"

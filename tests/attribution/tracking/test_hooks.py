@@ -10,10 +10,10 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import func, select
 
-from router.app import create_app
 from router.attribution.models import Lease, RefusedOrigin, Visit
 from router.db import Database
 from router.server import Server
+from tests.application import Applications
 from tests.attribution.asking import SITE, sign, view
 from tests.world import make_project, make_scenario
 
@@ -251,8 +251,10 @@ def test_very_long_utm_values_are_cut_not_refused(shop: Server, client: FlaskCli
     assert view(client, "https://shop.example/?utm_source=" + "x" * 10_000).status_code == 201
 
 
-def test_700_visitors_in_a_minute_behind_one_trusted_proxy_are_all_served(shop: Server, settings: Any) -> None:
-    with limited(settings, "600/minute") as client:
+def test_700_visitors_in_a_minute_behind_one_trusted_proxy_are_all_served(
+    shop: Server, applications: Applications, settings: Any
+) -> None:
+    with limited(applications, settings, "600/minute") as client:
         statuses = {
             view(client, headers=SITE | {"X-Forwarded-For": f"203.0.{i // 250}.{i % 250}"}).status_code
             for i in range(700)
@@ -261,10 +263,10 @@ def test_700_visitors_in_a_minute_behind_one_trusted_proxy_are_all_served(shop: 
 
 
 def test_visitors_whom_a_proxy_hides_get_their_numbers_and_share_one_limit(
-    shop: Server, settings: Any, clock: Any
+    shop: Server, applications: Applications, settings: Any, clock: Any
 ) -> None:
     """Which is nobody else's, not even the proxy's own."""
-    with limited(settings, "5/minute") as client:
+    with limited(applications, settings, "5/minute") as client:
         hidden = ["unknown", "_a", "_b:80", "", "unix:", "unknown"]
         statuses = [view(client, headers=SITE | {"X-Forwarded-For": one}).status_code for one in hidden]
         assert statuses == [201] * 5 + [429]
@@ -276,8 +278,10 @@ def test_visitors_whom_a_proxy_hides_get_their_numbers_and_share_one_limit(
         ]
 
 
-def test_one_address_may_view_only_so_many_pages_in_a_minute(shop: Server, settings: Any, clock: Any) -> None:
-    with limited(settings, "5/minute") as client:
+def test_one_address_may_view_only_so_many_pages_in_a_minute(
+    shop: Server, applications: Applications, settings: Any, clock: Any
+) -> None:
+    with limited(applications, settings, "5/minute") as client:
         statuses = [view(client, headers=SITE | {"X-Forwarded-For": "198.51.100.7"}).status_code for _ in range(6)]
         assert statuses == [201] * 5 + [429]
         assert view(client, headers=SITE | {"X-Forwarded-For": "198.51.100.8"}).status_code == 201
@@ -297,7 +301,6 @@ def test_one_visit_may_give_only_so_many_signs_in_a_minute(shop: Server, client:
 
 
 @contextmanager
-def limited(settings: Any, rate: str) -> Iterator[FlaskClient]:
-    app = create_app(settings.model_copy(update={"visit_rate": rate}))
-    yield app.test_client()
-    app.extensions["router"].database.dispose()
+def limited(applications: Applications, settings: Any, rate: str) -> Iterator[FlaskClient]:
+    with applications.with_settings(settings.model_copy(update={"visit_rate": rate})) as app:
+        yield app.test_client()

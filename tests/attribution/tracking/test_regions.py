@@ -15,6 +15,7 @@ from router.app import create_app
 from router.attribution.models import Visit
 from router.attribution.tracking.regions import Regions
 from router.config import Settings, SettingsError
+from tests.application import Applications
 from tests.world import make_project, make_scenario
 
 CALIFORNIA, BERLIN, LONDON, BRAZIL = "203.0.113.77", "198.51.100.9", "2001:db8:1234:5678::1", "192.0.2.200"
@@ -109,11 +110,11 @@ def test_a_file_that_cannot_be_read_stops_the_start_and_names_the_setting(
 
 
 @pytest.fixture
-def located(settings: Settings, tmp_path: Path) -> Iterator[Flask]:
-    app = create_app(settings.model_copy(update={"geoip": write(tmp_path / "geo.mmdb", CITY)}))
-    yield app
-    app.extensions["router"].regions.close()
-    app.extensions["router"].database.dispose()
+def located(settings: Settings, applications: Applications, tmp_path: Path) -> Iterator[Flask]:
+    city = settings.model_copy(update={"geoip": write(tmp_path / "geo.mmdb", CITY)})
+    with applications.with_settings(city) as app:
+        yield app
+        app.extensions["router"].regions.close()
 
 
 def view(app: Flask, address: str, visitor: str | None = None) -> dict[str, Any]:

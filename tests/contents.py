@@ -1,0 +1,52 @@
+"""What databases hold before a test begins, made once in a process and copied from then on.
+
+A test asks for it with the fixture of the same name. Each content is made on top of the one before.
+"""
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import time_machine
+
+from router.app import make_server
+from router.config import Settings
+from router.db import Database
+from tests.people import NOW, create_cast
+from tests.reports.making import make_life
+
+Values = dict[str, Any]
+
+
+def people(database: Database, _: Values) -> Any:
+    """Alice, Bob, Charlie, Olivia, their projects and tokens."""
+    return create_cast(database)
+
+
+def life(database: Database, values: Values) -> Any:
+    """Alice's project in the middle of its life."""
+    settings = Settings(
+        data_dir=Path("nowhere"), secret_key="a-key-for-what-is-not-sealed", twilio_auth_token="none", visit_rate="off"
+    )
+    server = make_server(settings, database)
+    with time_machine.travel(NOW + timedelta(milliseconds=1), tick=True), database.writing() as session:
+        return make_life(session, server, values["cast"].project, NOW)
+
+
+CONTENTS: dict[str, Callable[[Database, Values], Any]] = {"cast": people, "life": life}
+
+
+def content_for(fixtures: list[str]) -> str | None:
+    """The content that a test with these fixtures begins with."""
+    return next((name for name in reversed(CONTENTS) if name in fixtures), None)
+
+
+def make_content(name: str, database: Database) -> Values:
+    """Fills an empty database; returns what each fixture gives."""
+    values: Values = {}
+    for one, make in CONTENTS.items():
+        values[one] = make(database, values)
+        if one == name:
+            break
+    return values

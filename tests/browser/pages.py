@@ -13,6 +13,8 @@ class PageToSee:
     heading: str = ""
     """Part of the page's title."""
     who: str = "alice"
+    is_another_at_a_desk: bool = False
+    """Whether a desk shows parts that a telephone has not, or has in another shape: tables, charts."""
 
     @property
     def name(self) -> str:
@@ -23,7 +25,7 @@ class PageToSee:
 PAGES = [
     PageToSee("/sign-in", "Sign in", "nobody"),
     PageToSee("/api/v1/docs", "API", "nobody"),
-    PageToSee("/samples", "Samples"),
+    PageToSee("/samples", "Samples", is_another_at_a_desk=True),
     PageToSee("/nothing", "Not found"),
     PageToSee("/projects", "Projects", "olivia"),
     PageToSee("/projects/new", "New project", "olivia"),
@@ -36,8 +38,8 @@ PAGES = [
     PageToSee("/settings/tokens", "Settings"),
     PageToSee("/settings/audit", "Settings"),
     PageToSee("/profile", "Alice"),
-    PageToSee("/overview", "Overview"),
-    PageToSee("/scenarios", "Scenarios"),
+    PageToSee("/overview", "Overview", is_another_at_a_desk=True),
+    PageToSee("/scenarios", "Scenarios", is_another_at_a_desk=True),
     *(PageToSee(f"/scenarios/new/{{draft_id}}/{step}", "New scenario") for step in NAMES),
     PageToSee("/scenarios/new/{draft_id}/numbers?search=1", "New scenario"),
     PageToSee("/scenarios/{scenario_id}/review", "Spring sale is on"),
@@ -50,7 +52,7 @@ PAGES = [
     PageToSee("/scenarios/{unplanned_id}/plan", "How many numbers"),
     PageToSee("/settings/old-settings", "Settings"),
     PageToSee("/settings/call-history", "Settings"),
-    PageToSee("/numbers", "Numbers"),
+    PageToSee("/numbers", "Numbers", is_another_at_a_desk=True),
     PageToSee("/numbers/buy", "Buy numbers"),
     PageToSee("/numbers/batches/{batch_id}", "Buying"),
     PageToSee("/numbers/move?number={number_id}", "Move"),
@@ -62,9 +64,9 @@ PAGES = [
     PageToSee("/reports", "Reports"),
     PageToSee("/reports?by=campaign&from=2026-11-01&to=2026-11-23", "Reports"),
     PageToSee("/numbers/leaks", "Leaks"),
-    PageToSee("/calls", "Calls"),
+    PageToSee("/calls", "Calls", is_another_at_a_desk=True),
     PageToSee("/calls?from=2026-11-01&to=2026-11-23&source=google&medium=cpc", "Calls"),
-    PageToSee("/calls/{call_id}"),
+    PageToSee("/calls/{call_id}", is_another_at_a_desk=True),
     PageToSee("/deliveries", "Deliveries"),
     PageToSee("/deliveries/{delivery_id}"),
 ]

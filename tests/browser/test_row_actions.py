@@ -7,7 +7,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from tests.browser.test_pages import VIEWS, Site, picture, running
+from tests.browser.pictures import picture
+from tests.browser.test_pages import VIEWS, Site, running
 
 SEEN = """(cells) => cells.flatMap((cell) => [...cell.querySelectorAll("a, button, summary")]
     .filter((one) => !one.closest("details:not([open]) > :not(summary)"))
@@ -109,8 +110,9 @@ def test_what_is_rarer_opens_and_closes_by_keyboard_and_by_a_click_elsewhere(sit
 def test_what_is_open_is_readable_for_all_and_fits(site: Site, browser: Browser, path: str) -> None:
     context = site.context(browser, "alice")
     page = context.new_page()
-    for width, height, *schemes in VIEWS:
+    for width, height, scheme in VIEWS:
         page.set_viewport_size({"width": width, "height": height})
+        page.emulate_media(color_scheme=scheme)
         page.goto(site.address + path)
         page.locator(".rarer > summary").last.click()
         for inner in page.locator(".rarer[open] .confirm > summary").all():
@@ -120,11 +122,10 @@ def test_what_is_open_is_readable_for_all_and_fits(site: Site, browser: Browser,
         assert box["x"] >= 0
         assert box["x"] + box["width"] <= width
         assert page.evaluate("document.documentElement.scrollWidth") <= width
-        for scheme in schemes:
-            page.emulate_media(color_scheme=scheme)
-            picture(page, f"{path}-rarer", scheme, width)
-        found = Axe().run(page, context={"exclude": ["option"]})
-        assert found.violations_count == 0, found.generate_report()
+        picture(page, f"{path}-rarer", scheme, width)
+        if scheme == "dark" or path == "/samples":
+            found = Axe().run(page, context={"exclude": ["option"]})
+            assert found.violations_count == 0, found.generate_report()
     context.close()
 
 

@@ -11,7 +11,8 @@ from sqlalchemy import select, update
 
 from router.accounts.models import Project
 from router.scenarios.models import Scenario, TrackingNumber
-from tests.browser.test_pages import Site, picture, running
+from tests.browser.pictures import picture
+from tests.browser.test_pages import Site, running
 from tests.people import NOW
 
 
@@ -155,7 +156,6 @@ def test_r5_a_number_is_bought_without_a_scenario_and_its_progress_shown(site: S
     while advance_due(site.server, site.server.now()):
         pass
     expect(page.get_by_role("heading", name="1 number bought")).to_be_visible()
-    assert Axe().run(page).violations_count == 0
     picture(page, "/bought", "light", 1280)
     page.get_by_role("link", name="See the free numbers").click()
     expect(page.get_by_text("+1 201-555-0123")).to_be_visible()
@@ -187,7 +187,6 @@ def test_r3_delete_asks_what_becomes_of_the_numbers(site: Site, page: Page, choi
     row.locator("summary", has_text=f"More for {title}").click()
     row.get_by_role("link", name="Delete").click()
     page.get_by_label(choice).check()
-    assert Axe().run(page).violations_count == 0
     picture(page, f"/delete-{choice[:4]}", "light", 1280)
     page.get_by_role("button", name="Delete the scenario").click()
     gone = "1 number is being given back." if choice == "Give" else "1 number is free again."

@@ -11,7 +11,8 @@ from router.accounts.ledger import Post, post
 from router.accounts.models import Person, Project
 from router.scenarios.models import Scenario, ScenarioDraft, TrackingNumber
 from router.scenarios.numbers.purchase import advance_due
-from tests.browser.test_pages import Site, picture, running
+from tests.browser.pictures import picture
+from tests.browser.test_pages import Site, running
 from tests.people import NOW, join
 
 NAME, LINE = "Winter tyres", "+1 212 555 0188"
@@ -157,7 +158,6 @@ def test_r2_the_wizard_from_start_to_finish(site: Site, alice: Page) -> None:
     balance(site, 1000, "topup:wizard")
     page.reload()
     expect(page.get_by_label("What it costs")).to_contain_text("7.00 EUR")
-    readable(page)
     picture(page, "/review", "light", 1280)
     press(page, "Connect")
 
@@ -166,7 +166,6 @@ def test_r2_the_wizard_from_start_to_finish(site: Site, alice: Page) -> None:
     expect(page.locator("h1")).to_contain_text("Buying 2 numbers")
     the_carrier_works(site)
     expect(page.locator("h1")).to_have_text("2 numbers bought")
-    readable(page)
     picture(page, "/bought", "light", 1280)
     made = scenario(site, NAME)
     assert made.enabled
@@ -239,7 +238,6 @@ def test_r2_two_admins_edit_one_scenario_at_once_and_the_second_is_told(
     picture(alice, "/conflict", "light", 1280)
     alice.get_by_role("link", name="See what is stored").click()
     expect(alice.get_by_label("Display format")).to_have_value("(XXX) XXX-XXXX")
-    readable(alice)
     alice.get_by_role("link", name="Back to your draft").click()
     press(alice, "Apply mine over it")
     expect(alice.get_by_text("is stored as you see it")).to_be_visible()

@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
@@ -13,6 +14,8 @@ from router.accounts.models import AuditEntry, Project
 from router.db import Database
 from tests.people import PROJECT_VALUES, Cast, bearer
 from tests.properties import examples
+
+pytestmark = pytest.mark.one_database
 
 NEW = {name: value for name, value in PROJECT_VALUES.items() if name != "country"} | {
     "name": "New Shop",

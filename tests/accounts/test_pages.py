@@ -14,6 +14,8 @@ from router.server import Server
 from router.web.layout import Tab
 from tests.people import PASSWORD, PROJECT_VALUES, Cast, bearer, join, sign_in
 
+pytestmark = pytest.mark.one_database
+
 
 @pytest.fixture
 def alice(client: FlaskClient, cast: Cast) -> FlaskClient:

@@ -1,5 +1,6 @@
 """People through the API: an owner's token adds them, changes their roles and removes them."""
 
+import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import select
 
@@ -7,6 +8,8 @@ from router.accounts import members
 from router.accounts.models import AuditEntry
 from router.db import Database
 from tests.people import Cast, bearer
+
+pytestmark = pytest.mark.one_database
 
 
 def test_the_operator_adds_people_through_the_api(client: FlaskClient, cast: Cast, database: Database) -> None:

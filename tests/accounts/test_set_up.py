@@ -16,6 +16,8 @@ from router.db import Database
 from router.server import Server
 from tests.people import NOW, PASSWORD
 
+pytestmark = pytest.mark.one_database
+
 OPERATOR = {"email": "Olivia@example.net", "name": "Olivia", "password": PASSWORD}
 
 

@@ -10,6 +10,8 @@ from router.accounts import passwords
 from router.web.forms import local_path
 from tests.people import NOW, PASSWORD, Cast, sign_in
 
+pytestmark = pytest.mark.one_database
+
 
 def attempt(client: FlaskClient, email: str, password: str, address: str = "127.0.0.1") -> int:
     data = {"email": email, "password": password}

@@ -10,6 +10,8 @@ from router.accounts.models import AuditEntry, Project
 from router.db import Database
 from tests.people import Cast, bearer, sign_in
 
+pytestmark = pytest.mark.one_database
+
 STORED = {
     "consent": "limited",
     "gpc_refuses": True,

@@ -14,6 +14,8 @@ from tests.integrations.factories import CALLER, NOW
 from tests.integrations.furniture import a_dead_delivery
 from tests.people import Cast, bearer, sign_in
 
+pytestmark = pytest.mark.one_database
+
 
 @pytest.fixture
 def dead(app: Flask, database: Database, cast: Cast) -> int:

@@ -1,5 +1,6 @@
 """Settings, Install: the line for the web master, two lights, and the sites that asked in vain."""
 
+import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import select
 
@@ -11,6 +12,8 @@ from router.server import Server
 from tests.pages import words_of
 from tests.people import NOW, Cast, sign_in
 from tests.reports.making import make_call, make_visit
+
+pytestmark = pytest.mark.one_database
 
 NUMBER = "+12125550100"
 

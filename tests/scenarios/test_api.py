@@ -13,6 +13,8 @@ from router.scenarios.models import Scenario, TrackingNumber
 from tests.people import Cast, bearer
 from tests.scenarios.making import FIRST, LINE, SECOND, THIRD
 
+pytestmark = pytest.mark.one_database
+
 
 class Program:
     """A client with a token, in one project."""

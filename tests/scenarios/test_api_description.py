@@ -12,6 +12,8 @@ from tests.scenarios.making import FIRST, LINE
 from tests.scenarios.shop import FakeShop
 from tests.scenarios.test_api import Program
 
+pytestmark = pytest.mark.one_database
+
 FOR_SALE = [f"+1212555019{digit}" for digit in range(4)]
 SPRING: dict[str, Any] = {"title": "Spring", "numbers": [FIRST], "flow": {"destinations": [{"to": LINE}]}}
 PROJECT = "/api/v1/projects/{project_id}"

@@ -22,6 +22,8 @@ from tests.counting import count_statements
 from tests.people import NOW, Cast, sign_in
 from tests.scenarios.making import ALICE
 
+pytestmark = pytest.mark.one_database
+
 FLYER = {"source": "flyer", "medium": "print", "campaign": "may"}
 
 

@@ -15,6 +15,8 @@ from router.server import Server
 from tests.people import NOW, Cast, sign_in
 from tests.scenarios.making import ALICE, FIRST, LINE, SECOND, THIRD
 
+pytestmark = pytest.mark.one_database
+
 SPRING: dict[str, Any] = {
     "title": "Spring",
     "numbers": [FIRST, SECOND],

@@ -26,6 +26,8 @@ from tests.pages import words_of
 from tests.people import Cast, bearer, sign_in
 from tests.world import NOON, make_scenario
 
+pytestmark = pytest.mark.one_database
+
 SMALL = {"visits_per_hour": 60, "callers": 0.1, "hours": 4}
 
 

@@ -10,6 +10,8 @@ from router.server import Server
 from tests.counting import count_statements
 from tests.world import NOON, make_project, make_scenario
 
+pytestmark = pytest.mark.one_database
+
 KEY = "k-shop"
 OLD = TagOptions(old_pages=True)
 """These projects have no scenario."""

@@ -17,6 +17,8 @@ from tests.attribution.upkeep.test_run import FOR_SALE, LATER, make_pool
 from tests.people import Cast, bearer, sign_in
 from tests.scenarios.shop import FakeShop
 
+pytestmark = pytest.mark.one_database
+
 
 @pytest.fixture
 def server(server: Server) -> Iterator[Server]:

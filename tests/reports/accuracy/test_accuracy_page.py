@@ -16,6 +16,8 @@ from router.scenarios.models import Scenario
 from tests.people import Cast, bearer
 from tests.world import NOON, make_scenario
 
+pytestmark = pytest.mark.one_database
+
 TODAY = {"visits": 40, "shared": 5, "mixed": 3, "overflowed": 1, "calls": 4, "sure_calls": 3, "confidence_sum": 2.4}
 LAST_WEEK = {"visits": 100, "shared": 90, "mixed": 90, "calls": 1}
 

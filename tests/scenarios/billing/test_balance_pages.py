@@ -23,6 +23,8 @@ from tests.people import NOW, PROJECT_VALUES, Cast, sign_in
 from tests.scenarios.balances import PRICE, make_money
 from tests.world import make_scenario
 
+pytestmark = pytest.mark.one_database
+
 
 @pytest.fixture
 def server(app: Flask) -> Server:

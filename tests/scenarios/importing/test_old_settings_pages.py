@@ -16,6 +16,8 @@ from router.db import Database
 from router.scenarios.models import OldSettingsFile, Scenario, TrackingNumber
 from tests.people import Cast, sign_in
 
+pytestmark = pytest.mark.one_database
+
 HEAD = "number,destination,selectors,type,channel\n"
 GOOD = HEAD + "+14155552000,+14155550111,.phone,dynamic,\n+14155552001,+14155550111,.phone,static,flyer/print\n"
 PAGE = "/settings/old-settings"

@@ -18,6 +18,8 @@ from tests.scenarios.rented import balance_of, rent, top_up
 from tests.scenarios.shop import FakeShop
 from tests.scenarios.test_api import Program, refusal
 
+pytestmark = pytest.mark.one_database
+
 STOCK = [f"+1212555019{digit}" for digit in range(6)]
 ONE, TWO, THREE = STOCK[:3]
 PRICE = 150

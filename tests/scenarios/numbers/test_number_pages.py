@@ -23,6 +23,8 @@ from tests.scenarios.making import ALICE, FIRST, LINE, SECOND, THIRD
 from tests.scenarios.shop import FakeShop
 from tests.scenarios.test_table import fill
 
+pytestmark = pytest.mark.one_database
+
 FLYER = {"source": "flyer", "medium": "print", "campaign": "may"}
 SOLD = "+12015550123"
 

@@ -21,6 +21,8 @@ from tests.people import NOW, Cast, sign_in
 from tests.scenarios.making import ALICE, FIRST, LINE
 from tests.scenarios.shop import FakeShop
 
+pytestmark = pytest.mark.one_database
+
 FLOW = {"destinations": [{"to": LINE, "ring_seconds": 20}]}
 CHOSEN = "+14155557731"
 

@@ -21,6 +21,8 @@ from tests.pages import words_of
 from tests.people import NOW, Cast, join, sign_in
 from tests.scenarios.making import ALICE, FIRST, LINE, SECOND, THIRD
 
+pytestmark = pytest.mark.one_database
+
 STEPS = ("numbers", "forwarding", "tagging", "channels", "integrations", "terms")
 OWN = "+442079460993"
 HOOK = "https://hooks.example.com/calls"

@@ -16,6 +16,8 @@ from router.web.errors import Problem
 from tests.people import Cast, sign_in
 from tests.scenarios.wizard.test_wizard import begin
 
+pytestmark = pytest.mark.one_database
+
 
 @pytest.fixture
 def server(app: Flask) -> Server:

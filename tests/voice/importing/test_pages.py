@@ -17,6 +17,8 @@ from tests.pages import words_of
 from tests.people import NOW, Cast, sign_in
 from tests.scenarios.making import ALICE
 
+pytestmark = pytest.mark.one_database
+
 PAGE = "/settings/call-history"
 OURS, ANNA = "+14155550120", "+14155550177"
 HEAD = "Tracking Number,Phone Number,Start Time,Source\n"

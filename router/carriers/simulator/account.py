@@ -79,7 +79,8 @@ class Account:
         row |= {"made": format_datetime(datetime.now(UTC))}
         columns, places = ", ".join(row), ", ".join(f":{column}" for column in row)
         with self._writing() as book:
-            if self._is_taken(book, e164):
+            taken = "SELECT 1 FROM number WHERE e164 = ? UNION SELECT 1 FROM elsewhere WHERE e164 = ?"
+            if book.execute(taken, (e164, e164)).fetchone() is not None:
                 raise Taken(e164)
             later = "(SELECT coalesce(max(ord), 0) + 1 FROM number)"
             book.execute(f"INSERT INTO number ({columns}, ord) VALUES ({places}, {later})", row)  # noqa: S608 - our own names
@@ -142,10 +143,6 @@ class Account:
             rows = book.execute("SELECT what, e164, label FROM happened ORDER BY id").fetchall()
         events = [Event(row["what"], row["e164"], row["label"]) for row in rows]
         return [event for event in events if what in ("", event.what) and e164 in ("", event.e164)]
-
-    def _is_taken(self, book: sqlite3.Connection, e164: str) -> bool:
-        wanted = "SELECT 1 FROM number WHERE e164 = ? UNION SELECT 1 FROM elsewhere WHERE e164 = ?"
-        return book.execute(wanted, (e164, e164)).fetchone() is not None
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
@@ -213,7 +210,11 @@ def search(country: str, digits: str = "", kind: str = "local", limit: int = 20,
         if not pattern.fullmatch(national):
             continue
         number = phonenumbers.PhoneNumber(country_code=phonenumbers.country_code_for_region(country))
-        number.national_number, number.italian_leading_zero = _split_zeros(number, national)
+        number.national_number = int(national)
+        # leading zeros belong to the number (Italy, Gabon): they are kept beside it
+        zeros = len(national) - len(national.lstrip("0"))
+        number.italian_leading_zero = zeros > 0 or None
+        number.number_of_leading_zeros = zeros if zeros > 1 else None
         if (
             not phonenumbers.is_valid_number_for_region(number, country)
             or phonenumbers.number_type(number) not in types
@@ -252,14 +253,6 @@ def _pattern(country: str, kind: str) -> "re.Pattern[str]":
         PhoneNumberType.TOLL_FREE: plan.toll_free,
     }.get(phonenumbers.number_type(example) if example else PhoneNumberType.UNKNOWN, plan.general_desc)
     return re.compile((described and described.national_number_pattern) or "[0-9]*")
-
-
-def _split_zeros(number: phonenumbers.PhoneNumber, national: str) -> tuple[int, bool | None]:
-    """Leading zeros belong to the number (Italy, Gabon): they are kept beside it."""
-    zeros = len(national) - len(national.lstrip("0"))
-    if zeros:
-        number.number_of_leading_zeros = zeros if zeros > 1 else None
-    return int(national), bool(zeros) or None
 
 
 def _candidates(country: str, digits: str, kind: str, begins: str) -> Iterator[str]:

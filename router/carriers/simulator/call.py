@@ -181,6 +181,9 @@ class PhoneCall:
 
     def document(self, now: datetime) -> dict[str, Any]:
         """The live state, as JSON."""
+        talk_seconds, leg = None, self.answered_leg
+        if leg is not None and self.bridged_at is not None:
+            talk_seconds = round(((leg.ended_at or now) - self.bridged_at).total_seconds())
         return {
             "sid": self.sid,
             "caller": self.caller,
@@ -188,36 +191,32 @@ class PhoneCall:
             "status": self.status,
             "began_at": self.began_at.isoformat(),
             "seconds": round(((self.ended_at or now) - self.began_at).total_seconds()),
-            "talk_seconds": self._talked(now),
+            "talk_seconds": talk_seconds,
             "ended": self.ended_at is not None,
             "caller_hung_up": self.caller_hung_up,
-            "legs": [_leg_document(leg) for leg in list(self.legs)],
+            "legs": [
+                {
+                    "sid": leg.sid,
+                    "to": leg.to,
+                    "status": leg.status,
+                    "bridged": leg.bridged,
+                    "seconds": leg.seconds,
+                    "error": leg.error,
+                }
+                for leg in list(self.legs)
+            ],
             "heard": list(self.heard),
             "errors": list(self.errors),
-            "log": [_exchange_document(exchange) for exchange in list(self.exchanges)],
+            "log": [
+                vars(exchange)
+                | {
+                    "at": exchange.at.isoformat(),
+                    "body": exchange.body[:LOG_BODY],
+                    "values": dict(exchange.values),
+                }
+                for exchange in list(self.exchanges)
+            ],
         }
-
-    def _talked(self, now: datetime) -> int | None:
-        leg = self.answered_leg
-        if leg is None or self.bridged_at is None:
-            return None
-        return round(((leg.ended_at or now) - self.bridged_at).total_seconds())
-
-
-def _leg_document(leg: Leg) -> dict[str, Any]:
-    return {
-        "sid": leg.sid,
-        "to": leg.to,
-        "status": leg.status,
-        "bridged": leg.bridged,
-        "seconds": leg.seconds,
-        "error": leg.error,
-    }
-
-
-def _exchange_document(exchange: Exchange) -> dict[str, Any]:
-    document = vars(exchange) | {"at": exchange.at.isoformat(), "body": exchange.body[:LOG_BODY]}
-    return {key: value for key, value in document.items() if key != "values"} | {"values": dict(exchange.values)}
 
 
 LARGEST_DOCUMENT = 64 * 1024
@@ -363,15 +362,10 @@ def _element(node: ElementTree.Element, allowed: set[str]) -> Element:
         if check is None or not check(value):
             raise CallError(12200, f"<{node.tag} {name}={value!r}> is not allowed")
     children = tuple(_element(child, NESTED.get(node.tag, set())) for child in node)
-    element = Element(node.tag, dict(node.attrib), (node.text or "").strip(), children)
+    text = (node.text or "").strip()
     if node.tag == "Dial":
-        return _check_dial(element)
-    return element
-
-
-def _check_dial(dial: Element) -> Element:
-    if len(dial.children) > MOST_NOUNS:
-        raise CallError(13250, "<Dial> holds more than ten destinations")
-    if dial.children or not dial.text:
-        return dial
-    return Element(dial.name, dial.attributes, "", (Element("Number", {}, dial.text),))
+        if len(children) > MOST_NOUNS:
+            raise CallError(13250, "<Dial> holds more than ten destinations")
+        if text and not children:  # the short form of one <Number>
+            children, text = (Element("Number", {}, text),), ""
+    return Element(node.tag, dict(node.attrib), text, children)

@@ -7,7 +7,7 @@ from datetime import datetime
 
 import phonenumbers
 
-from router.carriers.simulator.call import Button, CallError, Element, Leg, Line, PhoneCall, new_sid
+from router.carriers.simulator.call import CallError, Element, Leg, Line, PhoneCall, new_sid
 from router.carriers.simulator.stage import CallerGone, Document, Stage, duration_values
 
 RING_SECONDS = 30
@@ -15,8 +15,9 @@ LEAST_RING_SECONDS = 5
 MOST_RING_SECONDS = 600
 LONGEST_TALK = 14400
 SECONDS_TO_RING = 1.0
+OUTCOMES = {"answers": "in-progress", "busy": "busy", "fails": "failed"}
 RECORDED = ("true", "record-from-answer", "record-from-ringing", "record-from-answer-dual", "record-from-ringing-dual")
-BUTTON_STATES = {"busy": "busy", "no_answer": "no-answer", "hang_up": "busy"}
+BUTTON_STATES = {"answer": "in-progress", "busy": "busy", "no_answer": "no-answer", "hang_up": "busy"}
 
 
 @dataclass(frozen=True)
@@ -59,10 +60,17 @@ class Dialing:
         if not self._dial.flag("answerOnBridge"):
             self._stage.answer()
         try:
-            self._ring_all()
+            groups = [list(self._dial.children)]
+            if self._dial.flag("sequential"):
+                groups = [[noun] for noun in self._dial.children]
+            for group in groups:
+                winner = self._ring([self._leg(noun) for noun in group])
+                if winner is not None:
+                    self._connect(winner)
+                    break
         except CallerGone:
             for ringing in self._ringing:
-                self._end(ringing, "completed" if ringing.leg.answered_at else "canceled")
+                self._move(ringing, "completed" if ringing.leg.answered_at else "canceled")
             self._report_recording()
             raise
         self._report_recording()
@@ -70,23 +78,16 @@ class Dialing:
 
     def values(self) -> dict[str, str]:
         legs = [ringing.leg for ringing in self._ringing]
-        told = next((leg for leg in legs if leg.answered_at), legs[-1] if legs else None)
-        values = {"DialCallStatus": _dial_status(legs), "DialBridged": str(any(leg.bridged for leg in legs)).lower()}
-        if told is not None:
-            values["DialCallSid"] = told.sid
-        if told is not None and told.answered_at:
-            values["DialCallDuration"] = str(told.seconds)
+        # one word for all legs: who was connected counts first, then who rang longest
+        states = {leg.status for leg in legs}
+        status = next((one for one in ("completed", "canceled", "no-answer", "busy") if one in states), "failed")
+        values = {"DialCallStatus": status, "DialBridged": str(any(leg.bridged for leg in legs)).lower()}
+        reported = next((leg for leg in legs if leg.answered_at), legs[-1] if legs else None)
+        if reported is not None:
+            values["DialCallSid"] = reported.sid
+        if reported is not None and reported.answered_at:
+            values["DialCallDuration"] = str(reported.seconds)
         return values | self._recording
-
-    def _ring_all(self) -> None:
-        groups = [[noun] for noun in self._dial.children]
-        if not self._dial.flag("sequential"):
-            groups = [list(self._dial.children)]
-        for group in groups:
-            winner = self._ring([self._leg(noun) for noun in group])
-            if winner is not None:
-                self._connect(winner)
-                return
 
     def _leg(self, noun: Element) -> Ringing:
         leg = Leg(noun.text, noun.name)
@@ -107,7 +108,15 @@ class Dialing:
         seconds = self._dial.seconds("timeout", RING_SECONDS)
         seconds = min(max(seconds, LEAST_RING_SECONDS), MOST_RING_SECONDS)
         deadline = self._stage.after(seconds + self._stage.faults.ring_buffer)
-        agenda = [event for ringing in group if not ringing.leg.over for event in self._plan(ringing)]
+        agenda: list[Event] = []
+        for ringing in group:
+            line = ringing.line
+            if ringing.leg.over:
+                continue
+            if line.answer in ("answers", "rings"):
+                agenda.append(Event(self._stage.after(min(SECONDS_TO_RING, line.after)), ringing, "ringing"))
+            if line.answer in OUTCOMES:
+                agenda.append(Event(self._stage.after(line.after), ringing, OUTCOMES[line.answer]))
         for ringing in group:
             if not ringing.leg.over:
                 ringing.leg.began_at = self._stage.clock.now()
@@ -116,50 +125,36 @@ class Dialing:
             agenda = sorted((event for event in agenda if not event.ringing.leg.over), key=lambda event: event.moment)
             stop = min([deadline] + [event.moment for event in agenda[:1]])
             button = self._stage.wait(stop)
-            if button is not None:
-                self._press(group, button)
+            if button is not None:  # a person at the company's side decides what a ringing line does
+                for ringing in group:
+                    if ringing.leg.sid == button.leg and not ringing.leg.over and button.what in BUTTON_STATES:
+                        self._move(ringing, BUTTON_STATES[button.what])
             elif agenda and agenda[0].moment <= stop:
-                self._happen(agenda.pop(0))
+                event = agenda.pop(0)
+                self._move(event.ringing, event.status)
             else:
-                self._end_all(group, "no-answer")
+                self._move_all(group, "no-answer")
             winner = next((ringing for ringing in group if ringing.leg.answered_at), None)
             if winner is not None:
-                self._end_all([ringing for ringing in group if ringing is not winner], "canceled")
+                self._move_all([ringing for ringing in group if ringing is not winner], "canceled")
                 return winner
         return None
 
-    def _plan(self, ringing: Ringing) -> list[Event]:
-        line = ringing.line
-        events = []
-        if line.answer in ("answers", "rings"):
-            events.append(Event(self._stage.after(min(SECONDS_TO_RING, line.after)), ringing, "ringing"))
-        outcome = {"answers": "in-progress", "busy": "busy", "fails": "failed"}.get(line.answer)
-        if outcome is not None:
-            events.append(Event(self._stage.after(line.after), ringing, outcome))
-        return events
-
-    def _happen(self, event: Event) -> None:
-        if event.status in ("ringing", "in-progress"):
-            self._move(event.ringing, event.status)
-        else:
-            self._end(event.ringing, event.status)
-
-    def _press(self, group: list[Ringing], button: Button) -> None:
-        """A person at the company's side decides what a ringing line does."""
-        for ringing in group:
-            if ringing.leg.sid != button.leg or ringing.leg.over:
-                continue
-            if button.what == "answer":
-                self._move(ringing, "in-progress")
-            elif button.what in BUTTON_STATES:
-                self._end(ringing, BUTTON_STATES[button.what])
-
     def _connect(self, ringing: Ringing) -> None:
-        """The whisper, then the talk."""
-        if not self._whisper(ringing):
-            self._end(ringing, "completed")
-            return
+        """The whisper to the side that answered, then the talk."""
         stage, call = self._stage, self._stage.call
+        url, connected = ringing.noun.attributes.get("url"), True
+        if url:
+            method = ringing.noun.attributes.get("method", "POST")
+            values = stage.leg_values(ringing.leg, self._caller_id)
+            try:
+                connected = self._hear(ringing, stage.fetch("whisper", self._url, url, values, method))
+            except CallError as error:
+                call.errors.append(str(error))
+                connected = False
+        if not connected:
+            self._move(ringing, "completed")
+            return
         ringing.leg.bridged = True
         call.bridged_at = stage.clock.now()
         stage.answer()
@@ -171,23 +166,10 @@ class Dialing:
             if button.what == "hang_up" and button.leg == ringing.leg.sid:
                 break
         stage.hangs_up_at = None
-        self._end(ringing, "completed")
-
-    def _whisper(self, ringing: Ringing) -> bool:
-        """What the answering side hears before it is connected; False when it is not connected."""
-        url = ringing.noun.attributes.get("url")
-        if not url:
-            return True
-        method = ringing.noun.attributes.get("method", "POST")
-        values = self._stage.leg_values(ringing.leg, self._caller_id)
-        try:
-            document = self._stage.fetch("whisper", self._url, url, values, method)
-            return self._hear(ringing, document)
-        except CallError as error:
-            self._stage.call.errors.append(str(error))
-            return False
+        self._move(ringing, "completed")
 
     def _hear(self, ringing: Ringing, document: Document) -> bool:
+        """Plays a whisper to the side that answered; False when it is not connected after that."""
         for verb in document.verbs:
             if verb.name == "Hangup":
                 return False
@@ -203,30 +185,26 @@ class Dialing:
         return True
 
     def _move(self, ringing: Ringing, status: str) -> None:
-        """Initiated, ringing or answered, and reported when the noun asks for it."""
-        ringing.leg.status = status
-        if status == "in-progress":
-            ringing.leg.answered_at = self._stage.clock.now()
-        self._report(ringing, "answered" if status == "in-progress" else status, {})
-
-    def _end(self, ringing: Ringing, status: str) -> None:
-        if ringing.leg.over:
+        """Gives a leg its next status, unless it is over, and reports that when the noun asks for it."""
+        leg, attributes, now = ringing.leg, ringing.noun.attributes, self._stage.clock.now()
+        if leg.over:
             return
-        ringing.leg.status = status
-        ringing.leg.ended_at = self._stage.clock.now()
-        self._report(ringing, "completed", duration_values(ringing.leg.seconds))
-
-    def _end_all(self, group: list[Ringing], status: str) -> None:
-        for ringing in group:
-            self._end(ringing, status)
-
-    def _report(self, ringing: Ringing, event: str, more: dict[str, str]) -> None:
-        leg, attributes = ringing.leg, ringing.noun.attributes
+        leg.status, event = status, status
+        more: dict[str, str] = {}
+        if status == "in-progress":
+            leg.answered_at, event = now, "answered"
+        elif status not in ("initiated", "ringing"):
+            leg.ended_at, event = now, "completed"
+            more = duration_values(leg.seconds)
         values = self._stage.leg_values(leg, self._caller_id, **self._stage.progress_values(leg.sequence), **more)
         leg.sequence += 1
         if event in attributes.get("statusCallbackEvent", "completed").split():
             method = attributes.get("statusCallbackMethod", "POST")
             self._stage.callback("leg", self._url, attributes.get("statusCallback"), values, method)
+
+    def _move_all(self, group: list[Ringing], status: str) -> None:
+        for ringing in group:
+            self._move(ringing, status)
 
     def _report_recording(self) -> None:
         leg = next((ringing.leg for ringing in self._ringing if ringing.leg.bridged), None)
@@ -280,12 +258,3 @@ def check_caller_id(noun: Element, caller_id: str | None, call: PhoneCall, owned
         return
     if caller_id not in {call.to, call.caller} | owned or not re.fullmatch(r"\+[1-9][0-9]{6,14}", caller_id):
         raise CallError(13214, f"{caller_id!r} may not be shown as caller")
-
-
-def _dial_status(legs: list[Leg]) -> str:
-    """One word for all legs: who was connected counts first, then who rang longest."""
-    states = [leg.status for leg in legs]
-    for status in ("completed", "canceled", "no-answer", "busy"):
-        if status in states:
-            return status
-    return "failed"

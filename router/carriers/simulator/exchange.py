@@ -113,29 +113,59 @@ Mount = Callable[[str, str, Mapping[str, str], bytes], Reply]
 """Answers requests below a path: method, whole path with its query, headers (`Content-Type`, in this spelling), body."""
 
 
-class ControlServer:
+class Handler(BaseHTTPRequestHandler):
+    server: "ControlServer"
+    protocol_version = "HTTP/1.1"
+    timeout = 30
+
+    def do_GET(self) -> None:
+        length = self.headers.get("Content-Length") or "0"
+        if length.isdigit() and int(length) <= LARGEST_BODY:
+            headers = {name.title(): value for name, value in self.headers.items()}
+            status, kind, body = self.server.reply(self.command, self.path, headers, self.rfile.read(int(length)))
+        else:
+            self.close_connection = True
+            self.rfile.read(min(int(length), MOST_IGNORED) if length.isdigit() else 0)
+            status, kind, body = 413, "text/plain", b"The body is too large."
+        self.send_response(status)
+        if status != 204:
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(body if status != 204 else b"")
+
+    do_POST = do_DELETE = do_GET
+
+    def log_message(self, format: str, *values: Any) -> None:
+        """Calls are shown on the telephone's page, not in a log."""
+
+
+class ControlServer(ThreadingHTTPServer):
     """Serves `simulator` to whoever knows `key` (as a bearer token), and `mounts` to everybody, by the start of the path.
 
     `POST /calls {from, to}` · `GET /calls` · `GET /calls/<sid>` · `POST /calls/<sid>/press {what, leg?, digits?}`
     """
 
+    daemon_threads = True
+
     def __init__(
         self, simulator: Simulator, key: str, port: int = 0, mounts: Mapping[str, Mount] | None = None
     ) -> None:
+        super().__init__(("127.0.0.1", port), Handler)
         self.simulator = simulator
         self._key = key
         self._mounts = dict(mounts or {})
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
-        self._server.daemon_threads = True
-        self.address = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
+        self.address = f"http://127.0.0.1:{self.server_port}"
+        self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05})
 
     def start(self) -> None:
         self._thread.start()
 
     def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        self.shutdown()
+        self.server_close()
         self._thread.join()
         self.simulator.close()
 
@@ -146,9 +176,7 @@ class ControlServer:
         bearer = headers.get("Authorization", "")
         if not hmac.compare_digest(bearer.encode(), f"Bearer {self._key}".encode()):
             return _json(401, {"detail": "The key of the simulated exchange is missing."})
-        return self._control(method, path.strip("/").split("/"), body)
-
-    def _control(self, method: str, parts: list[str], body: bytes) -> Reply:
+        parts = path.strip("/").split("/")
         if parts == ["calls"] and method == "POST":
             values = _read(body)
             caller, to = values.get("from", ""), values.get("to", "")
@@ -158,20 +186,19 @@ class ControlServer:
             return _json(201, self._document(call))
         if parts == ["calls"]:
             documents = [self._document(call) for call in self.simulator.latest()]
-            for document in documents:
-                del document["log"]
-            return _json(200, {"items": documents})
-        running = self.simulator.find(parts[1]) if len(parts) > 1 and parts[0] == "calls" else None
-        if running is None:
+            items = [{key: value for key, value in document.items() if key != "log"} for document in documents]
+            return _json(200, {"items": items})
+        found = self.simulator.find(parts[1]) if len(parts) > 1 and parts[0] == "calls" else None
+        if found is None:
             return _json(404, {"detail": "There is no such call."})
-        if method == "POST" and parts[2:] == ["press"]:
-            values = _read(body)
-            what, leg, digits = values.get("what"), str(values.get("leg") or ""), str(values.get("digits") or "")
-            if what not in BUTTONS:
-                return _json(422, {"detail": f"There is no such button; there are {', '.join(BUTTONS)}."})
-            self.simulator.press(running, Button(what, leg[:64], digits[:32]))
-            return _json(202, self._document(running))
-        return _json(200, self._document(running))
+        if method != "POST" or parts[2:] != ["press"]:
+            return _json(200, self._document(found))
+        values = _read(body)
+        what, leg, digits = values.get("what"), str(values.get("leg") or ""), str(values.get("digits") or "")
+        if what not in BUTTONS:
+            return _json(422, {"detail": f"There is no such button; there are {', '.join(BUTTONS)}."})
+        self.simulator.press(found, Button(what, leg[:64], digits[:32]))
+        return _json(202, self._document(found))
 
     def _document(self, call: PhoneCall) -> dict[str, Any]:
         return call.document(self.simulator.clock.now())
@@ -179,45 +206,11 @@ class ControlServer:
 
 def _read(body: bytes) -> dict[str, Any]:
     try:
-        asked = json.loads(body or b"{}")
+        document = json.loads(body or b"{}")
     except ValueError:
         return {}
-    return asked if isinstance(asked, dict) else {}
+    return document if isinstance(document, dict) else {}
 
 
 def _json(status: int, document: Any) -> Reply:
     return status, "application/json", json.dumps(document).encode()
-
-
-def _handler(control: ControlServer) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        timeout = 30
-
-        def _answer(self) -> None:
-            length = self.headers.get("Content-Length") or "0"
-            if not length.isdigit() or int(length) > LARGEST_BODY:
-                self.close_connection = True
-                self.rfile.read(min(int(length), MOST_IGNORED) if length.isdigit() else 0)
-                self._write((413, "text/plain", b"The body is too large."))
-                return
-            headers = {name.title(): value for name, value in self.headers.items()}
-            self._write(control.reply(self.command, self.path, headers, self.rfile.read(int(length))))
-
-        def _write(self, reply: Reply) -> None:
-            status, kind, body = reply
-            self.send_response(status)
-            if status != 204:
-                self.send_header("Content-Type", kind)
-                self.send_header("Content-Length", str(len(body)))
-            if self.close_connection:
-                self.send_header("Connection", "close")
-            self.end_headers()
-            self.wfile.write(body if status != 204 else b"")
-
-        do_GET = do_POST = do_DELETE = _answer
-
-        def log_message(self, format: str, *values: Any) -> None:
-            """Calls are shown on the telephone's page, not in a log."""
-
-    return Handler

@@ -1,8 +1,7 @@
 """Plays a call from its first request to its last callback: verb after verb, document after document."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NoReturn
 
 from router.carriers.simulator.call import CallError, Element, Line
 from router.carriers.simulator.dialing import Dialing, recording_values, report_recording
@@ -40,17 +39,6 @@ class Player:
         self._owned = owned
         self._unanswered = "completed"
         self._fallen_back = False
-        self._play_verb: dict[str, Callable[[Element, Document], Document | None]] = {
-            "Dial": self._dial,
-            "Say": self._say,
-            "Play": self._sound,
-            "Pause": self._pause,
-            "Gather": self._gather,
-            "Record": self._record,
-            "Hangup": self._hang_up,
-            "Redirect": self._redirect,
-            "Reject": self._reject,
-        }
 
     def run(self) -> None:
         """Plays the call to its end, whatever happens in it; then the number's status callback and all that is late."""
@@ -58,8 +46,8 @@ class Player:
         try:
             document = self._next("inbound", where.voice, where.voice, {}, where.voice_method)
             while document is not None:
-                answers = (self._play_verb[verb.name](verb, document) for verb in document.verbs)
-                document = next((following for following in answers if following is not None), None)
+                following = (self._play(verb, document) for verb in document.verbs)
+                document = next(filter(None, following), None)
         except CallerGone:
             call.caller_hung_up = True
             self._unanswered = stage.faults.abandoned
@@ -83,9 +71,42 @@ class Player:
                 self._call.heard.append(APOLOGY)
                 raise HangUp from None
             self._fallen_back = True
-            told = {"ErrorCode": str(error.code), "ErrorUrl": url}
+            values = {"ErrorCode": str(error.code), "ErrorUrl": url}
             where = self._addresses
-            return self._next("fallback", where.fallback, where.fallback, told, where.fallback_method)
+            return self._next("fallback", where.fallback, where.fallback, values, where.fallback_method)
+
+    def _play(self, verb: Element, document: Document) -> Document | None:
+        """Plays a verb; the document that it leads to, None: the next verb of this one follows."""
+        stage, call = self._stage, self._call
+        match verb.name:
+            case "Say":
+                stage.answer()
+                call.heard.append(verb.text)
+                stage.pause(max(1, len(verb.text) / LETTERS_PER_SECOND))
+            case "Play":
+                stage.answer()
+                call.heard.append(f"♪ {verb.text}")
+                stage.pause(PLAY_SECONDS)
+            case "Pause":
+                if document.verbs[0] is not verb:  # a pause as the first verb delays the answer
+                    stage.answer()
+                stage.pause(verb.seconds("length", 1))
+            case "Dial":
+                return self._dial(verb, document)
+            case "Gather":
+                return self._gather(verb, document)
+            case "Record":
+                return self._record(verb, document)
+            case "Redirect":
+                method = verb.attributes.get("method", "POST")
+                return self._next("redirect", document.url, verb.text or document.url, {}, method)
+            case "Reject":
+                if call.answered_at is None:  # an answered call just ends
+                    self._unanswered = "busy" if verb.attributes.get("reason") == "busy" else "no-answer"
+                raise HangUp
+            case "Hangup":
+                raise HangUp
+        return None
 
     def _dial(self, verb: Element, document: Document) -> Document | None:
         dialing = Dialing(self._stage, verb, document, self._lines, self._owned)
@@ -112,41 +133,20 @@ class Player:
         except CallError as error:
             call.errors.append(str(error))
 
-    def _say(self, verb: Element, document: Document) -> None:
-        self._stage.answer()
-        self._call.heard.append(verb.text)
-        self._stage.pause(max(1, len(verb.text) / LETTERS_PER_SECOND))
-
-    def _sound(self, verb: Element, document: Document) -> None:
-        self._stage.answer()
-        self._call.heard.append(f"♪ {verb.text}")
-        self._stage.pause(PLAY_SECONDS)
-
-    def _pause(self, verb: Element, document: Document) -> None:
-        """A pause as the first verb waits before it answers."""
-        if document.verbs[0] is not verb:
-            self._stage.answer()
-        self._stage.pause(verb.seconds("length", 1))
-
     def _gather(self, verb: Element, document: Document) -> Document | None:
         self._stage.answer()
         for child in verb.children:
-            self._play_verb[child.name](child, document)
-        digits = self._keys(verb)
+            self._play(child, document)
+        # the keys that the caller presses: up to the finishing key or the number asked for; none after a silence
+        finish, most = verb.attributes.get("finishOnKey", "#"), verb.seconds("numDigits", 100)
+        if not self._call.digits:
+            self._stage.pause(verb.seconds("timeout", 5))
+        pressed, _, rest = self._call.digits.partition(finish) if finish else (self._call.digits, "", "")
+        digits, self._call.digits = pressed[:most], pressed[most:] + rest
         if not digits and not verb.flag("actionOnEmptyResult"):
             return None
         action = verb.attributes.get("action", document.url)
         return self._next("gather", document.url, action, {"Digits": digits}, verb.attributes.get("method", "POST"))
-
-    def _keys(self, verb: Element) -> str:
-        """The keys that the caller presses, up to the number asked for, the finishing key, or silence."""
-        finish = verb.attributes.get("finishOnKey", "#")
-        most = verb.seconds("numDigits", 100)
-        if not self._call.digits:
-            self._stage.pause(verb.seconds("timeout", 5))
-        pressed, _, rest = self._call.digits.partition(finish) if finish else (self._call.digits, "", "")
-        self._call.digits = pressed[most:] + rest
-        return pressed[:most]
 
     def _record(self, verb: Element, document: Document) -> Document | None:
         """A voicemail. The caller hangs up after the message; silence alone goes on with the next verb."""
@@ -170,17 +170,3 @@ class Player:
             return self._next("record", document.url, action, recording, method)
         self._ask_in_vain("record", document, action, recording | {"Digits": "hangup"}, method)
         raise CallerGone
-
-    def _hang_up(self, verb: Element, document: Document) -> NoReturn:
-        raise HangUp
-
-    def _redirect(self, verb: Element, document: Document) -> Document | None:
-        return self._next(
-            "redirect", document.url, verb.text or document.url, {}, verb.attributes.get("method", "POST")
-        )
-
-    def _reject(self, verb: Element, document: Document) -> NoReturn:
-        """Only an unanswered call can be rejected."""
-        if self._call.answered_at is None:
-            self._unanswered = "busy" if verb.attributes.get("reason") == "busy" else "no-answer"
-        raise HangUp

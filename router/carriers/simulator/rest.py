@@ -80,21 +80,16 @@ class Rest:
         authorization = headers.get("Authorization", "").encode("utf-8", "replace")
         if not hmac.compare_digest(authorization, self._signed_in):
             return refused(20003, "Authenticate", 401)
-        request = self._read(method, target, body)
-        return self.do(request) if request else not_found()
-
-    def _read(self, method: str, target: str, body: bytes) -> Request | None:
-        """None: there is nothing at this address."""
         parts = urlsplit(target)
         values = dict(parse_qsl(parts.query, keep_blank_values=True))
         values |= dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
         if parts.path.startswith(PRICING) and method == "GET":
-            return Request("price", values, (unquote(parts.path.removeprefix(PRICING)),))
+            return self.do(Request("price", values, (unquote(parts.path.removeprefix(PRICING)),)))
         if not parts.path.startswith(f"{self._base}/"):
-            return None
+            return not_found()
         resource, *path = unquote(parts.path.removeprefix(f"{self._base}/")).removesuffix(".json").split("/")
         kind = KINDS.get((resource, len(path), method))
-        return Request(kind, values, tuple(path)) if kind else None
+        return self.do(Request(kind, values, tuple(path))) if kind else not_found()
 
     def do(self, request: Request) -> Answer:
         values = request.values

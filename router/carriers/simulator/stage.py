@@ -9,6 +9,7 @@ import re
 import secrets
 import threading
 import time
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -89,7 +90,6 @@ class Answer:
     """What came back. `url` is where it came from in the end: relative addresses in the document count from there."""
 
     url: str
-    status: int
     content_type: str
     body: bytes
 
@@ -147,65 +147,48 @@ class Courier:
         token = secrets.token_hex(16)
         for attempt in range(retries.count + 1):
             try:
-                return self._follow(kind, address, values, method, token)
+                return self._attempt(kind, address, values, method, token)
             except _Problem as problem:
                 if attempt == retries.count or not retries.cover(problem.policy):
                     raise CallError(problem.code, problem.message) from None
         raise AssertionError("the last attempt returns or raises")
 
-    def _follow(self, kind: str, url: str, values: dict[str, str], method: str, token: str) -> Answer:
+    def _attempt(self, kind: str, url: str, values: dict[str, str], method: str, token: str) -> Answer:
+        """One attempt with its redirects. Of a body at most one byte more than a document may have is kept."""
         for _ in range(MOST_REDIRECTS + 1):
-            answer, location = self._once(kind, url, values, method, token)
-            if location is None:
-                return answer
-            url = urljoin(url, location).partition("#")[0]
-            method = method if answer.status in (307, 308) else "GET"
-        raise _Problem(11215, "more than ten redirects", "")
-
-    def _once(self, kind: str, url: str, values: dict[str, str], method: str, token: str) -> tuple[Answer, str | None]:
-        request = self._request(url, values, method, token)
-        exchange = Exchange(kind, self._clock.now(), method, str(request.url), dict(values))
-        self._log.append(exchange)
-        try:
-            answer, location = self._read(request)
-        except httpx.ConnectError as error:
-            raise _noted(exchange, 11200, f"no connection: {error}", "ct") from None
-        except httpx.TimeoutException as error:
-            policy = "ct" if isinstance(error, httpx.ConnectTimeout) else "rt"
-            raise _noted(exchange, 11205, "no answer in time", policy) from None
-        except httpx.HTTPError as error:
-            raise _noted(exchange, 11200, f"the connection broke: {type(error).__name__}", "rt") from None
-        exchange.status, exchange.content_type = answer.status, answer.content_type
-        exchange.body = answer.body.decode("utf-8", "replace")
-        if answer.status >= 400:
-            raise _noted(exchange, 11200, f"HTTP {answer.status}", f"{answer.status // 100}xx")
-        return answer, location
-
-    def _request(self, url: str, values: dict[str, str], method: str, token: str) -> httpx.Request:
-        if method == "GET":
-            request = self._client.build_request("GET", httpx.URL(url).copy_merge_params(values))
-            signed: dict[str, str] = {}
-        else:
-            request = self._client.build_request("POST", url, data=values)
-            signed = values
-        request.headers["X-Twilio-Signature"] = signature(self._token, str(request.url), signed)
-        request.headers["I-Twilio-Idempotency-Token"] = token
-        return request
-
-    def _read(self, request: httpx.Request) -> tuple[Answer, str | None]:
-        """The answer, of which at most one byte more than a document may have is read."""
-        response = self._client.send(request, stream=True)
-        try:
+            if method == "GET":
+                request = self._client.build_request("GET", httpx.URL(url).copy_merge_params(values))
+                signed: dict[str, str] = {}
+            else:
+                request = self._client.build_request("POST", url, data=values)
+                signed = values
+            request.headers["X-Twilio-Signature"] = signature(self._token, str(request.url), signed)
+            request.headers["I-Twilio-Idempotency-Token"] = token
+            exchange = Exchange(kind, self._clock.now(), method, str(request.url), dict(values))
+            self._log.append(exchange)
             body = b""
-            for piece in response.iter_bytes():
-                body += piece
-                if len(body) > LARGEST_DOCUMENT:
-                    break
-        finally:
-            response.close()
-        content_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-        location = response.headers.get("Location") if response.status_code in REDIRECTS else None
-        return Answer(str(request.url), response.status_code, content_type, body), location
+            try:
+                with closing(self._client.send(request, stream=True)) as response:
+                    for piece in response.iter_bytes():
+                        body += piece
+                        if len(body) > LARGEST_DOCUMENT:
+                            break
+            except httpx.ConnectError as error:
+                raise _noted(exchange, 11200, f"no connection: {error}", "ct") from None
+            except httpx.TimeoutException as error:
+                policy = "ct" if isinstance(error, httpx.ConnectTimeout) else "rt"
+                raise _noted(exchange, 11205, "no answer in time", policy) from None
+            except httpx.HTTPError as error:
+                raise _noted(exchange, 11200, f"the connection broke: {type(error).__name__}", "rt") from None
+            exchange.status, exchange.body = response.status_code, body.decode("utf-8", "replace")
+            exchange.content_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+            if exchange.status >= 400:
+                raise _noted(exchange, 11200, f"HTTP {exchange.status}", f"{exchange.status // 100}xx")
+            if exchange.status not in REDIRECTS or "Location" not in response.headers:
+                return Answer(exchange.url, exchange.content_type, body)
+            url = urljoin(url, response.headers["Location"]).partition("#")[0]
+            method = method if exchange.status in (307, 308) else "GET"
+        raise _Problem(11215, "more than ten redirects", "")
 
 
 class _Problem(Exception):
@@ -275,23 +258,18 @@ class Stage:
             end = min(until, self.hangs_up_at or until)
             next_stop = min([end] + [callback.due for callback in self._held if not self.faults.disorder])
             button = self.clock.wait(next_stop, self.call.inbox)
+            if button is not None and button.leg:
+                return button
             if button is not None:
-                if self._is_company(button):
-                    return button
+                if button.what == "hang_up":
+                    raise CallerGone
+                self.call.digits += button.digits
             elif next_stop < end:
                 self._post_due(next_stop)
             elif end == self.hangs_up_at:
                 raise CallerGone
             else:
                 return None
-
-    def _is_company(self, button: Button) -> bool:
-        if button.leg:
-            return True
-        if button.what == "hang_up":
-            raise CallerGone
-        self.call.digits += button.digits
-        return False
 
     def pause(self, seconds: float) -> None:
         until = self.after(seconds)
@@ -316,13 +294,11 @@ class Stage:
         address = urljoin(base, url)
         answer = self._courier.send(kind, address, values, method)
         if self.faults.twice:
-            self._repeat(kind, address, values, method, answer)
+            # Twilio may send the same request twice: the same document has to come back
+            again = self._courier.send(kind, address, values, method)
+            if again.body != answer.body:
+                self.call.errors.append(f"0: the {kind} request was answered differently the second time")
         return Document(answer.url, _verbs(answer))
-
-    def _repeat(self, kind: str, url: str, values: dict[str, str], method: str, first: Answer) -> None:
-        """Twilio may send the same request twice: the same document has to come back."""
-        if self._courier.send(kind, url, values, method).body != first.body:
-            self.call.errors.append(f"0: the {kind} request was answered differently the second time")
 
     def callback(self, kind: str, base: str, url: str | None, values: dict[str, str], method: str = "POST") -> None:
         """Posts a callback now, or keeps it to come late."""
@@ -407,17 +383,12 @@ def _verbs(answer: Answer) -> tuple[Element, ...]:
     if answer.content_type in TWIML_TYPES:
         return read_document(answer.body)
     if answer.content_type == "text/plain":
-        return _plain(answer)
+        try:
+            return read_document(answer.body)
+        except CallError:  # no TwiML: the text is read aloud
+            return (Element("Say", {}, answer.body.decode("utf-8", "replace")), Element("Hangup"))
     if answer.content_type.startswith("audio/"):
         return (Element("Play", {}, answer.url), Element("Hangup"))
     if not answer.body.strip():
         raise CallError(11770, "the answer has no body")
     raise CallError(12300, f"a document of type {answer.content_type or '(none)'} cannot be played")
-
-
-def _plain(answer: Answer) -> tuple[Element, ...]:
-    """Plain text is read aloud, unless it is TwiML after all."""
-    try:
-        return read_document(answer.body)
-    except CallError:
-        return (Element("Say", {}, answer.body.decode("utf-8", "replace")), Element("Hangup"))

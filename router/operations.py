@@ -22,7 +22,7 @@ from structlog.typing import Processor
 from router.accounts.models import KEY_FACT, fits_key, read_fact, remember_fact
 from router.accounts.tokens import find_token
 from router.db import schema_state
-from router.integrations.models import Delivery
+from router.integrations.models import Delivery, DeliveryState
 from router.lib.metrics import record
 from router.lib.phones import masked
 from router.server import Server, current_server
@@ -109,7 +109,9 @@ def show_metrics() -> Response:
                     raise Problem(403, "Metrics are for this machine itself, or for an operator's token.")
             states = session.execute(select(Delivery.state, func.count().label("amount")).group_by(Delivery.state))
             gauges |= {f'router_deliveries{{state="{row.state}"}}': float(row.amount) for row in states}
-            due = select(func.min(Delivery.next_at)).where(Delivery.state == "pending", Delivery.next_at <= now)
+            due = select(func.min(Delivery.next_at)).where(
+                Delivery.state == DeliveryState.PENDING, Delivery.next_at <= now
+            )
             oldest = session.scalar(due)
             gauges["router_oldest_due_delivery_seconds"] = (now - oldest).total_seconds() if oldest else 0.0
             in_progress = select(func.count()).select_from(Call).where(Call.ended_at.is_(None))

@@ -1,12 +1,14 @@
 """What deliveries are called on pages: the list of deliveries and a call's page say the same."""
 
+from router.integrations.models import DeliveryState
+
 DELIVERY_STATES = {
-    "pending": ("waiting", "quiet"),
-    "leased": ("being sent", "quiet"),
-    "done": ("delivered", "good"),
-    "dead": ("given up", "bad"),
-    "skipped": ("skipped", "quiet"),
-    "expired": ("too late", "warn"),
+    DeliveryState.PENDING: ("waiting", "quiet"),
+    DeliveryState.LEASED: ("being sent", "quiet"),
+    DeliveryState.DONE: ("delivered", "good"),
+    DeliveryState.DEAD: ("given up", "bad"),
+    DeliveryState.SKIPPED: ("skipped", "quiet"),
+    DeliveryState.EXPIRED: ("too late", "warn"),
 }
 """The label of each state, and the kind of its pill. Skipping follows the settings, so it asks nobody for attention."""
 

@@ -9,7 +9,14 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from router.integrations.labels import DELIVERY_STATES
-from router.integrations.models import Delivery, DeliveryAttempt, Integration, ReceiverHealth
+from router.integrations.models import (
+    OPEN_STATES,
+    Delivery,
+    DeliveryAttempt,
+    DeliveryState,
+    Integration,
+    ReceiverHealth,
+)
 from router.voice.models import Call
 from router.web.api import rows_of
 from router.web.errors import Problem
@@ -84,7 +91,7 @@ def troubles(session: Session, project_id: int) -> list[Trouble]:
             func.min(Delivery.event_at).label("since"),
             func.max(Delivery.reason).label("why"),
         )
-        .where(Delivery.project_id == project_id, Delivery.state == "dead")
+        .where(Delivery.project_id == project_id, Delivery.state == DeliveryState.DEAD)
         .group_by(Delivery.receiver)
     )
     dead: dict[str, Any] = {row.receiver: row for row in session.execute(given_up)}
@@ -110,7 +117,7 @@ def troubles(session: Session, project_id: int) -> list[Trouble]:
 
 def waiting(session: Session, project_id: int) -> int:
     """How many are not delivered yet."""
-    counted = select(func.count()).where(Delivery.project_id == project_id, Delivery.state.in_(("pending", "leased")))
+    counted = select(func.count()).where(Delivery.project_id == project_id, Delivery.state.in_(OPEN_STATES))
     return session.scalar(counted) or 0
 
 

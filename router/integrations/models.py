@@ -1,6 +1,7 @@
 """Tables of integrations."""
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint, text
@@ -28,6 +29,23 @@ class Integration(Base):
     """The secret (webhook secret, API secret, key), encrypted at rest."""
     created_at: Mapped[datetime]
     removed_at: Mapped[datetime | None]
+
+
+class DeliveryState(StrEnum):
+    PENDING = "pending"
+    """Waits for its next attempt, the first one included."""
+    LEASED = "leased"
+    """A worker is sending it."""
+    DONE = "done"
+    DEAD = "dead"
+    """Refused for good, or failed at its last attempt."""
+    SKIPPED = "skipped"
+    """The settings ask for no delivery of this call."""
+    EXPIRED = "expired"
+    """Too late: the receiver would not count it any more."""
+
+
+OPEN_STATES = (DeliveryState.PENDING, DeliveryState.LEASED)
 
 
 class Delivery(Base):
@@ -68,7 +86,7 @@ class Delivery(Base):
     order_key: Mapped[str] = mapped_column(String(100))
     """Deliveries with the same key go one after the other (a CRM and its caller); empty: in any order."""
     state: Mapped[str] = mapped_column(String(10))
-    """pending, leased, done, dead, skipped, expired"""
+    """A DeliveryState."""
     reason: Mapped[str] = mapped_column(String(200), default="")
     """Why it was skipped, expired, is dead or has to be tried again, for people."""
     attempts: Mapped[int] = mapped_column(default=0)

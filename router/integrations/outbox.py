@@ -5,19 +5,19 @@ Connects the outbox to the events of calls: each receiver writes in the transact
 A call's document with its deliveries: the whole shape of the API and of webhooks."""
 
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime
 from functools import cache
 from typing import Any, cast
 
-from sqlalchemy import Executable, Select, String, and_, bindparam, case, false, literal, null, or_, select, update
+from sqlalchemy import Executable, String, and_, bindparam, case, false, literal, null, or_, select, update
 from sqlalchemy import cast as as_type
 from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
 from router.db import BigId, Json, UtcDateTime, dialect_insert, table_of
 from router.integrations.base import Slot, Vendor
-from router.integrations.models import Delivery, Integration
+from router.integrations.models import Delivery, DeliveryState, Integration
 from router.integrations.queue import try_at_once
 from router.integrations.vendors import receivers_of
 from router.lib.phones import line_of
@@ -32,7 +32,7 @@ from router.web.errors import iso
 AGAIN = ("state", "reason", "next_at", "attempts")
 """What an update resets of a delivery that is over."""
 SCENARIO_DISABLED = "scenario disabled"
-REPLAYABLE = ("dead", "done", "skipped", "expired")
+REPLAYABLE = (DeliveryState.DEAD, DeliveryState.DONE, DeliveryState.SKIPPED, DeliveryState.EXPIRED)
 COLUMNS = (
     "message_id",
     "project_id",
@@ -72,7 +72,7 @@ def fan_out(session: Session, call: CallFacts, event: str, now: datetime) -> Non
         "call": call.id,
         "event": event,
         "caller": line_of(call.caller) if call.caller else None,
-        "state": "pending" if call.scenario_enabled else "skipped",
+        "state": DeliveryState.PENDING if call.scenario_enabled else DeliveryState.SKIPPED,
         "reason": "" if call.scenario_enabled else SCENARIO_DISABLED,
         "now": now,
         "moment": call.started_at if event == "call.started" else call.ended_at or now,
@@ -87,54 +87,51 @@ def fan_out(session: Session, call: CallFacts, event: str, now: datetime) -> Non
 @cache
 def _fan_out(event: str, receivers: tuple[tuple[Slot, Vendor], ...]) -> Statement:
     def build(dialect: str) -> Executable:
-        insert = dialect_insert(dialect, Delivery).from_select(COLUMNS, _rows(receivers))
+        integration = table_of(Integration).c
+        values = {name: bindparam(name, type_=type_) for name, type_ in GIVEN.items()}
+        ordered = [vendor.kind for _, vendor in receivers if vendor.ordered_by_caller]
+        in_order = and_(or_(false(), *(integration.kind == kind for kind in ordered)), values["caller"].is_not(None))
+        deadlines = {
+            vendor.kind: bindparam(f"not_after_{vendor.kind}", type_=UtcDateTime)
+            for _, vendor in receivers
+            if vendor.lifetime is not None
+        }
+        no_deadline = as_type(null(), UtcDateTime)
+        rows = select(
+            values["batch"] + as_type(integration.id, String),
+            integration.project_id,
+            integration.id,
+            values["call"],
+            values["event"],
+            integration.destination,
+            case((in_order, integration.destination + "|" + values["caller"]), else_=""),
+            values["state"],
+            values["reason"],
+            literal(0),
+            values["now"],
+            values["moment"],
+            values["now"],
+            case(deadlines, value=integration.kind, else_=no_deadline) if deadlines else no_deadline,
+            literal(""),
+            false(),
+            literal({}, Json),
+        ).where(
+            integration.scenario_id == values["scenario"],
+            or_(*(and_(integration.slot == slot.name, integration.kind == vendor.kind) for slot, vendor in receivers)),
+            integration.removed_at.is_(None),
+        )
+        insert = dialect_insert(dialect, Delivery).from_select(COLUMNS, rows)
         unique = ["integration_id", "event", "call_id"]
         if event != "call.updated":
             return cast("Executable", insert.on_conflict_do_nothing(index_elements=unique))
-        over = or_(Delivery.state == "done", Delivery.state == "skipped")
+        over = or_(Delivery.state == DeliveryState.DONE, Delivery.state == DeliveryState.SKIPPED)
         again: dict[str, Any] = {
             name: case((over, insert.excluded[name]), else_=getattr(Delivery, name)) for name in AGAIN
         }
-        again["changed"] = Delivery.state == "leased"
+        again["changed"] = Delivery.state == DeliveryState.LEASED
         return cast("Executable", insert.on_conflict_do_update(index_elements=unique, set_=again))
 
     return Statement(build)
-
-
-def _rows(receivers: Sequence[tuple[Slot, Vendor]]) -> Select[*tuple[Any, ...]]:
-    integration = table_of(Integration).c
-    values = {name: bindparam(name, type_=type_) for name, type_ in GIVEN.items()}
-    ordered = [vendor.kind for _, vendor in receivers if vendor.ordered_by_caller]
-    in_order = and_(or_(false(), *(integration.kind == kind for kind in ordered)), values["caller"].is_not(None))
-    deadlines = {
-        vendor.kind: bindparam(f"not_after_{vendor.kind}", type_=UtcDateTime)
-        for _, vendor in receivers
-        if vendor.lifetime is not None
-    }
-    no_deadline = as_type(null(), UtcDateTime)
-    return select(
-        values["batch"] + as_type(integration.id, String),
-        integration.project_id,
-        integration.id,
-        values["call"],
-        values["event"],
-        integration.destination,
-        case((in_order, integration.destination + "|" + values["caller"]), else_=""),
-        values["state"],
-        values["reason"],
-        literal(0),
-        values["now"],
-        values["moment"],
-        values["now"],
-        case(deadlines, value=integration.kind, else_=no_deadline) if deadlines else no_deadline,
-        literal(""),
-        false(),
-        literal({}, Json),
-    ).where(
-        integration.scenario_id == values["scenario"],
-        or_(*(and_(integration.slot == slot.name, integration.kind == vendor.kind) for slot, vendor in receivers)),
-        integration.removed_at.is_(None),
-    )
 
 
 GIVEN: dict[str, Any] = {
@@ -168,7 +165,7 @@ def replay(session: Session, project_id: int, delivery_id: int, now: datetime) -
 def replay_dead(session: Session, project_id: int, receiver: str, now: datetime, limit: int = 500) -> int:
     """Sends the dead deliveries of a receiver again, oldest first, at most `limit`; returns how many."""
     dead = select(Delivery.id).where(
-        Delivery.project_id == project_id, Delivery.receiver == receiver, Delivery.state == "dead"
+        Delivery.project_id == project_id, Delivery.receiver == receiver, Delivery.state == DeliveryState.DEAD
     )
     ids = list(session.scalars(dead.order_by(Delivery.id).limit(limit)))
     _again(session, ids, now)
@@ -180,7 +177,7 @@ def _again(session: Session, ids: list[int], now: datetime) -> None:
     session.execute(
         update(Delivery)
         .where(Delivery.id.in_(ids), Delivery.state.in_(REPLAYABLE))
-        .values(state="pending", reason="", attempts=0, next_at=now, done_at=None, reference={})
+        .values(state=DeliveryState.PENDING, reason="", attempts=0, next_at=now, done_at=None, reference={})
         .execution_options(synchronize_session=False)
     )
 
@@ -222,7 +219,7 @@ def full_call_documents(session: Session, calls: Iterable[Call]) -> list[dict[st
 
 def delivery_document(delivery: Delivery, integration: Integration, call_sid: str | None) -> dict[str, Any]:
     """A delivery as the API lists it."""
-    waiting = delivery.state == "pending"
+    waiting = delivery.state == DeliveryState.PENDING
     return _brief(delivery) | {
         "slot": integration.slot,
         "kind": integration.kind,

@@ -13,7 +13,15 @@ from sqlalchemy import ColumnElement, Row, delete, exists, literal_column, selec
 from sqlalchemy.orm import Session, aliased
 
 from router.db import insert_new, wait_for_turn
-from router.integrations.models import Delivery, DeliveryAttempt, Integration, Lead, ReceiverHealth
+from router.integrations.models import (
+    OPEN_STATES,
+    Delivery,
+    DeliveryAttempt,
+    DeliveryState,
+    Integration,
+    Lead,
+    ReceiverHealth,
+)
 from router.integrations.problems import note_missing
 from router.jobs import Claim, Jobs, backoff, requested_pause
 from router.lib.phones import spellings_of_line
@@ -92,7 +100,7 @@ CLAIMS = 7302
 
 DELIVERIES = Jobs(
     Delivery,
-    Delivery.state.in_(("pending", "leased")),
+    Delivery.state.in_(OPEN_STATES),
     LEASE,
     due_at=Delivery.next_at,
     fence=(Delivery.lease_owner,),
@@ -131,8 +139,8 @@ def claim(session: Session, now: datetime, room: int, room_failing: int) -> list
     lost = (Delivery.state == LEASED) & (Delivery.next_at <= now)
     last = Delivery.attempts >= len(PAUSES)
     for condition, values in (
-        (lost & last, {"state": "dead", "reason": "The worker stopped in the middle of the last attempt."}),
-        (lost, {"state": "pending", "next_at": now}),
+        (lost & last, {"state": DeliveryState.DEAD, "reason": "The worker stopped in the middle of the last attempt."}),
+        (lost, {"state": DeliveryState.PENDING, "next_at": now}),
     ):
         session.execute(
             update(Delivery)
@@ -153,7 +161,7 @@ def claim(session: Session, now: datetime, room: int, room_failing: int) -> list
             session,
             due.id,
             now,
-            state="leased",
+            state=DeliveryState.LEASED,
             lease_owner=secrets.token_hex(16),
             attempts=Delivery.attempts + 1,
             receiver=due.receiver,
@@ -177,13 +185,18 @@ def _due(session: Session, now: datetime) -> list[Row[Any]]:
     waits = exists().where(
         earlier.order_key == Delivery.order_key,
         earlier.order_key != NOTHING,
-        earlier.state.in_(("pending", "leased")),
-        (earlier.id < Delivery.id) | (earlier.state == "leased"),
+        earlier.state.in_(OPEN_STATES),
+        (earlier.id < Delivery.id) | (earlier.state == DeliveryState.LEASED),
         earlier.id != Delivery.id,
     )
     first = (
         select(Delivery.id)
-        .where(Delivery.integration_id == Integration.id, Delivery.state == "pending", Delivery.next_at <= now, ~waits)
+        .where(
+            Delivery.integration_id == Integration.id,
+            Delivery.state == DeliveryState.PENDING,
+            Delivery.next_at <= now,
+            ~waits,
+        )
         .order_by(Delivery.next_at, Delivery.id)
         .limit(1)
         .correlate(Integration)
@@ -213,35 +226,31 @@ def remember(session: Session, claim: DeliveryClaim, steps: dict[str, Any], now:
     if delivery is None:
         return False
     delivery.reference = {**delivery.reference, **steps}
-    if lead := steps.get("lead_id"):
-        _keep_lead(session, delivery, str(lead), now)
+    lead = steps.get("lead_id")
+    caller = session.scalar(select(Call.caller).where(Call.id == delivery.call_id)) if lead else None
+    if caller is not None:
+        external_id = str(lead)
+        of_line = (Lead.receiver == delivery.receiver, Lead.caller.in_(spellings_of_line(caller)))
+        if session.scalar(select(Lead.id).where(*of_line).limit(1)) is None:
+            fresh = insert_new(session, Lead, unique=["destination", "caller"])
+            session.execute(
+                fresh.values(
+                    project_id=delivery.project_id,
+                    receiver=delivery.receiver,
+                    caller=caller,
+                    external_key=delivery.message_id,
+                    external_id=external_id,
+                    created_at=now,
+                )
+            )
+        session.execute(
+            update(Lead)
+            .where(*of_line, Lead.external_id != external_id)
+            .values(external_id=external_id, external_key=delivery.message_id)
+        )
     if "missing" in steps:
         note_missing(session, delivery, steps["missing"], now)
     return True
-
-
-def _keep_lead(session: Session, delivery: Delivery, external_id: str, now: datetime) -> None:
-    caller = session.scalar(select(Call.caller).where(Call.id == delivery.call_id))
-    if caller is None:
-        return
-    of_line = (Lead.receiver == delivery.receiver, Lead.caller.in_(spellings_of_line(caller)))
-    if session.scalar(select(Lead.id).where(*of_line).limit(1)) is None:
-        fresh = insert_new(session, Lead, unique=["destination", "caller"])
-        session.execute(
-            fresh.values(
-                project_id=delivery.project_id,
-                receiver=delivery.receiver,
-                caller=caller,
-                external_key=delivery.message_id,
-                external_id=external_id,
-                created_at=now,
-            )
-        )
-    session.execute(
-        update(Lead)
-        .where(*of_line, Lead.external_id != external_id)
-        .values(external_id=external_id, external_key=delivery.message_id)
-    )
 
 
 def finish(session: Session, claim: DeliveryClaim, outcome: Outcome, now: datetime, chance: float) -> bool:
@@ -251,58 +260,45 @@ def finish(session: Session, claim: DeliveryClaim, outcome: Outcome, now: dateti
         return False
     delivery.lease_owner = ""
     delivery.reason = outcome.message[:REASON_LENGTH]
-    kind = _settle(delivery, outcome, now, chance)
+    recorded = outcome.kind
+    if outcome.kind == "retry" and outcome.refused_account:
+        # no message is lost because a key ran out: this attempt does not count
+        delivery.attempts -= 1
+        delivery.state, delivery.next_at = DeliveryState.PENDING, now + ACCOUNT_PAUSE
+    elif outcome.kind == "retry":
+        following = next_attempt(delivery.attempts, now, chance, outcome.retry_after)
+        if following is None:
+            delivery.state = recorded = DeliveryState.DEAD
+        elif delivery.not_after is not None and following > delivery.not_after:
+            delivery.state = recorded = DeliveryState.EXPIRED
+        else:
+            delivery.state, delivery.next_at = DeliveryState.PENDING, following
+    else:
+        delivery.state = outcome.kind
+        if outcome.kind == DeliveryState.DONE:
+            delivery.reference = {**delivery.reference, **outcome.reference}
+            delivery.done_at = now
+        if delivery.changed and outcome.kind in (DeliveryState.DONE, DeliveryState.SKIPPED):
+            delivery.state, delivery.next_at, delivery.attempts = DeliveryState.PENDING, now, 0
     session.add(
         DeliveryAttempt(
             delivery_id=claim.id,
             at=now,
             milliseconds=outcome.milliseconds,
             status=outcome.status,
-            outcome=kind,
+            outcome=recorded,
             message=outcome.message[:MESSAGE_LENGTH],
         )
     )
-    _judge_receiver(session, claim, outcome, now)
-    return True
-
-
-def _settle(delivery: Delivery, outcome: Outcome, now: datetime, chance: float) -> str:
-    """Moves the delivery on; returns what the attempt's row says of it."""
-    if (
-        outcome.kind == "retry" and outcome.refused_account
-    ):  # no message is lost because a key ran out: this try does not count
-        delivery.attempts -= 1
-        delivery.state, delivery.next_at = "pending", now + ACCOUNT_PAUSE
-        return "retry"
-    if outcome.kind == "retry":
-        following = next_attempt(delivery.attempts, now, chance, outcome.retry_after)
-        if following is None:
-            delivery.state = "dead"
-        elif delivery.not_after is not None and following > delivery.not_after:
-            delivery.state = "expired"
-        else:
-            delivery.state, delivery.next_at = "pending", following
-            return "retry"
-        return delivery.state
-    if outcome.kind == "done":
-        delivery.reference = {**delivery.reference, **outcome.reference}
-        delivery.done_at = now
-    delivery.state = outcome.kind
-    if delivery.changed and outcome.kind in ("done", "skipped"):
-        delivery.state, delivery.next_at, delivery.attempts = "pending", now, 0
-    return outcome.kind
-
-
-def _judge_receiver(session: Session, claim: DeliveryClaim, outcome: Outcome, now: datetime) -> None:
     receiver = claim.job.receiver
-    if outcome.kind == "done":
+    if outcome.kind == DeliveryState.DONE:
         if claim.failing:
             note_success(session, receiver)
     elif outcome.refused_account:
         leave_alone(session, receiver, outcome.message, now, now + ACCOUNT_PAUSE)
     elif outcome.kind == "retry" and outcome.retry_after and outcome.status == 429:
-        leave_alone(
-            session, receiver, outcome.message, now, now + requested_pause(outcome.retry_after, LONGEST_REQUESTED)
-        )
+        until = now + requested_pause(outcome.retry_after, LONGEST_REQUESTED)
+        leave_alone(session, receiver, outcome.message, now, until)
     elif outcome.kind == "retry":
         note_failure(session, receiver, outcome.message, now)
+    return True

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
 from router.integrations.base import Slot, Vendor
-from router.integrations.models import Delivery, Integration
+from router.integrations.models import Delivery, DeliveryState, Integration
 from router.integrations.queue import try_at_once
 from router.integrations.vendors import slots, vendors_in
 from router.lib.http_client import AddressBlocked, check_literal
@@ -152,7 +152,9 @@ class IntegrationsPart:
                 row.created_at = now
                 session.add(row)
             elif secret is not None or before != after:  # what waited for a mended integration is tried at once
-                waiting = update(Delivery).where(Delivery.integration_id == row.id, Delivery.state == "pending")
+                waiting = update(Delivery).where(
+                    Delivery.integration_id == row.id, Delivery.state == DeliveryState.PENDING
+                )
                 session.execute(waiting.values(next_at=now).execution_options(synchronize_session=False))
                 try_at_once(session, row.receiver)
         session.flush()

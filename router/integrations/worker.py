@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from router.accounts.models import Project
 from router.attribution.models import Visit
 from router.integrations.base import DeliveryError, Expired, Message, Sender, Skipped
-from router.integrations.models import Delivery, Integration, Lead
+from router.integrations.models import Delivery, DeliveryState, Integration, Lead
 from router.integrations.outbox import full_call_documents
 from router.integrations.placeholders import placeholder_values
 from router.integrations.queue import DeliveryClaim, Outcome, anything_due, claim, finish, remember
@@ -179,16 +179,16 @@ class DeliveryWorker:
             note = str(reference.get("warning", ""))
             if reference.get("unconfirmed"):
                 note = "No answer came in time; it counts as sent."
-            outcome = Outcome("done", note, status=answer.get("status"), reference=reference)
+            outcome = Outcome(DeliveryState.DONE, note, status=answer.get("status"), reference=reference)
         except LeaseLost:
             return
         except Skipped as reason:
-            outcome = Outcome("skipped", str(reason))
+            outcome = Outcome(DeliveryState.SKIPPED, str(reason))
         except Expired as reason:
-            outcome = Outcome("expired", str(reason))
+            outcome = Outcome(DeliveryState.EXPIRED, str(reason))
         except DeliveryError as error:
             outcome = Outcome(
-                "dead" if error.permanent else "retry",
+                DeliveryState.DEAD if error.permanent else "retry",
                 str(error),
                 status=error.status,
                 retry_after=error.retry_after,

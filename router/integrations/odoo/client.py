@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from router.integrations.base import DeliveryError, excerpt, may_succeed_later, not_delivered, retry_after
-from router.lib.http_client import Answer, Outgoing, OutgoingError
+from router.lib.http_client import Outgoing, OutgoingError
 
 REFUSED_ACCOUNT = (401, 402, 403)
 PERMANENT_NAMES = ("builtins.", "odoo.exceptions.UserError", "odoo.exceptions.ValidationError")
@@ -90,21 +90,20 @@ class OdooClient:
             body, is_readable = None, False
         if answer.status == 200 and is_readable:
             return body
-        raise self._refusal(answer, body if is_readable else None)
-
-    def _refusal(self, answer: Answer, body: Any) -> DeliveryError:
         if answer.status == 200:
-            return DeliveryError("Odoo's answer could not be read.", ambiguous=True, status=200)
-        name = str(body.get("name", "")) if isinstance(body, dict) else ""
-        words = str(body.get("message", "")) if isinstance(body, dict) else excerpt(answer, self.key)
+            raise DeliveryError("Odoo's answer could not be read.", ambiguous=True, status=200)
+        if is_readable and isinstance(body, dict):
+            name, words = str(body.get("name", "")), str(body.get("message", ""))
+        else:
+            name, words = "", excerpt(answer, self.key)
         text = f"Odoo answered {answer.status}: {' '.join(words.replace(self.key, '[secret]').split())[:400]}"
         if name == "odoo.exceptions.MissingError":
-            return RecordGone(text, status=answer.status)
+            raise RecordGone(text, status=answer.status)
         if answer.status in REFUSED_ACCOUNT or (answer.status == 404 and not name):  # no such database: no JSON
-            return DeliveryError(text, status=answer.status, refused_account=True)
+            raise DeliveryError(text, status=answer.status, refused_account=True)
         permanent = name.startswith(PERMANENT_NAMES) or not may_succeed_later(answer.status)
         wait = retry_after(answer.headers, self.now)
-        return DeliveryError(
+        raise DeliveryError(
             text, permanent, wait, ambiguous=not permanent and answer.status >= 500, status=answer.status
         )
 

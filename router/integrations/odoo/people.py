@@ -20,40 +20,34 @@ class OdooUser:
 
 
 def responsible_user(client: OdooClient, managers: Iterable[str]) -> tuple[OdooUser | None, list[tuple[str, str]]]:
-    """The first of these persons whom Odoo has.
+    """The first of these persons whom Odoo has, by id, login or e-mail.
 
     Returns:
         Him, or None; and each who was looked for in vain, with the reason.
     """
     missing: list[tuple[str, str]] = []
     for name in dict.fromkeys(filter(None, (manager.strip() for manager in managers))):
-        user, why = _look_up(client, name)
-        if user is not None:
-            return user, missing
+        terms: list[Any] = [["login", "=ilike", exactly(name)], ["email", "=ilike", exactly(name)]]
+        number = parse_int(name, greatest=2**31 - 1)
+        if number is not None:
+            terms.insert(0, ["id", "=", number])
+        users = client.search(
+            "res.users",
+            ["|"] * (len(terms) - 1) + terms,
+            ["login", "name", "active", "share"],
+            order="id",
+            limit=MOST_NAMESAKES,
+            context={"active_test": False},
+        )
+        users.sort(key=lambda user: (user["id"] != number, str(user["login"]).casefold() != name.casefold()))
+        for user in users:
+            if user["active"] and not user["share"]:
+                return OdooUser(int(user["id"]), str(user["name"]), name), missing
+        if not users:
+            why = f"Odoo has no user “{name}”"
+        elif not any(user["active"] for user in users):
+            why = f"“{name}” is archived in Odoo"
+        else:
+            why = f"“{name}” is no internal user of Odoo any more"
         missing.append((name, why))
     return None, missing
-
-
-def _look_up(client: OdooClient, name: str) -> tuple[OdooUser | None, str]:
-    """By id, login or e-mail; else the reason why not."""
-    terms: list[Any] = [["login", "=ilike", exactly(name)], ["email", "=ilike", exactly(name)]]
-    number = parse_int(name, greatest=2**31 - 1)
-    if number is not None:
-        terms.insert(0, ["id", "=", number])
-    found = client.search(
-        "res.users",
-        ["|"] * (len(terms) - 1) + terms,
-        ["login", "name", "active", "share"],
-        order="id",
-        limit=MOST_NAMESAKES,
-        context={"active_test": False},
-    )
-    found.sort(key=lambda user: (user["id"] != number, str(user["login"]).casefold() != name.casefold()))
-    for user in found:
-        if user["active"] and not user["share"]:
-            return OdooUser(int(user["id"]), str(user["name"]), name), ""
-    if not found:
-        return None, f"Odoo has no user “{name}”"
-    if not any(user["active"] for user in found):
-        return None, f"“{name}” is archived in Odoo"
-    return None, f"“{name}” is no internal user of Odoo any more"

@@ -59,11 +59,31 @@ class OdooSearch:
         """
         if not self.only_new_customers and not self.not_while_open:
             return None
-        leads = self._leads_by_number()
+        numbers = list(spellings_of_line(self.caller))
+        # leads and deals, lost and won ones too, newest first; and the known lead, whatever its number is now
+        terms: list[Any] = [["phone_sanitized", "in", numbers], ["partner_id.phone_sanitized", "in", numbers]]
+        if self.known is not None:
+            terms.append(["id", "=", self.known])
+        fields = ["id", "active", "won_status"]
+        by_number = self.client.search(
+            LEAD, _any_of(terms), fields, order="id desc", limit=MOST_LEADS, context=WITH_ARCHIVED
+        )
+        leads = [FoundLead(lead["id"], _is_open(lead)) for lead in by_number]
         choice = self._choose(leads, is_customer=False)
         if isinstance(choice, FoundLead) and (choice.is_open or not self.not_while_open):
             return Found(LEAD, choice.id, choice.match)
-        contacts = self._contacts_by_number() or self._contacts_by_text()
+        # not the archived contacts, whose notes nobody reads; the oldest first, so that all notes of a caller stand on one contact
+        domain = [["phone_sanitized", "in", numbers]]
+        by_number = self.client.search(PARTNER, domain, ["id"], order="id", limit=MOST_LEADS)
+        contacts = [Found(PARTNER, contact["id"], Match.KNOWN) for contact in by_number]
+        if not contacts:
+            by_text = self._pages(PARTNER, [], ["phone", "country_code", "company_id"], order="id")
+            contacts = [
+                Found(PARTNER, contact["id"], how)
+                for contact in by_text
+                if (how := self._match(contact, contact["country_code"]))
+            ]
+            contacts.sort(key=lambda contact: (contact.match, contact.id))
         seen = {lead.id for lead in leads}
         leads += [lead for lead in self._leads_by_text(contacts) if lead.id not in seen]
         choice = self._choose(sorted(leads, key=lambda lead: -lead.id), is_customer=bool(contacts))
@@ -73,32 +93,6 @@ class OdooSearch:
 
     def _choose(self, leads: list[FoundLead], is_customer: bool) -> FoundLead | str:
         return lead_to_add_to(leads, self.known, is_customer, self.only_new_customers, self.not_while_open)
-
-    def _leads_by_number(self) -> list[FoundLead]:
-        """Leads and deals, lost and won ones too, newest first; and the one we know, whatever its number now."""
-        numbers = list(spellings_of_line(self.caller))
-        terms: list[Any] = [["phone_sanitized", "in", numbers], ["partner_id.phone_sanitized", "in", numbers]]
-        if self.known is not None:
-            terms.append(["id", "=", self.known])
-        fields = ["id", "active", "won_status"]
-        found = self.client.search(
-            LEAD, _any_of(terms), fields, order="id desc", limit=MOST_LEADS, context=WITH_ARCHIVED
-        )
-        return [FoundLead(lead["id"], _is_open(lead)) for lead in found]
-
-    def _contacts_by_number(self) -> list[Found]:
-        """Not the archived ones, whose notes nobody reads; the oldest first, so that all notes of a caller stand on one contact."""
-        domain = [["phone_sanitized", "in", list(spellings_of_line(self.caller))]]
-        found = self.client.search(PARTNER, domain, ["id"], order="id", limit=MOST_LEADS)
-        return [Found(PARTNER, contact["id"], Match.KNOWN) for contact in found]
-
-    def _contacts_by_text(self) -> list[Found]:
-        found = [
-            Found(PARTNER, contact["id"], how)
-            for contact in self._pages(PARTNER, [], ["phone", "country_code", "company_id"], order="id")
-            if (how := self._match(contact, contact["country_code"]))
-        ]
-        return sorted(found, key=lambda contact: (contact.match, contact.id))
 
     def _leads_by_text(self, contacts: list[Found]) -> list[FoundLead]:
         """Also the leads of those of these contacts that were found by their text."""

@@ -45,7 +45,18 @@ class OdooSender:
         )
         if message.event == "call.updated":
             return _add_changes(client, message)
-        steps = message.reference if message.reference.get("record") else _choose(client, message)
+        steps = message.reference
+        if not steps.get("record"):
+            found = None if steps.get("creating") else OdooSearch(client, message).record_to_add_to()
+            if found is None:
+                # decided before anything is sent: our own lead must not look like an older one
+                message.remember({"creating": True})
+                steps = _create(client, message)
+            else:
+                steps = {"model": found.model, "record": found.id, "match": MATCHES[found.match]}
+                if found.model == LEAD:
+                    steps["lead_id"] = found.id
+            message.remember(steps)
         model, record = str(steps["model"]), int(steps["record"])
         try:
             note = _found_note(client, model, record, MARK + message.call["sid"])
@@ -58,22 +69,6 @@ class OdooSender:
         return {"status": 200, "model": model, "record": record, "note_id": note} | warning
 
 
-def _choose(client: OdooClient, message: Message) -> dict[str, Any]:
-    """The record that this call is added to; made now when R10 asks for a lead. Returns the steps that were remembered of it."""
-    found = None if message.reference.get("creating") else OdooSearch(client, message).record_to_add_to()
-    if found is not None:
-        steps: dict[str, Any] = {"model": found.model, "record": found.id, "match": MATCHES[found.match]}
-        if found.model == LEAD:
-            steps["lead_id"] = found.id
-    else:
-        message.remember(
-            {"creating": True}
-        )  # decided before anything is sent: our own lead must not look like an older one
-        steps = _create(client, message)
-    message.remember(steps)
-    return steps
-
-
 def _create(client: OdooClient, message: Message) -> dict[str, Any]:
     """Makes the lead. What it names and Odoo does not have (any more) is left out and told: a lead is worth more."""
     person, gone = responsible_user(client, message.managers)
@@ -83,7 +78,19 @@ def _create(client: OdooClient, message: Message) -> dict[str, Any]:
         text = fill(template, message.placeholders)
         values[name] = escape(text).replace("\n", "<br>") if name == "description" else text
     values["name"] = values["name"].strip() or f"Call from {message.call['caller']}"
-    left_out = _add_sources(client, message, values)
+    left_out: dict[str, str] = {}
+    for field, model in UTM.items():
+        source = str((message.call["source"] or {}).get(field.removesuffix("_id")) or "")
+        if not source:
+            continue
+        try:  # the record of this name, in any case, an archived one too; made when it is new
+            records = client.search(
+                model, [["name", "=ilike", exactly(source)]], ["id"], order="id", limit=1, context=WITH_ARCHIVED
+            )
+            key = f"{MODULE}.{model.replace('.', '_')}_{_digest(source.casefold())}"
+            values[f"{field}/.id"] = int(records[0]["id"]) if records else client.load(model, key, {"name": source})
+        except FieldsRefused as error:
+            left_out[field] = f"“{source}”: {'; '.join(error.fields.values())}"
     sid = message.call["sid"]
     external_id = f"{MODULE}.lead_{sid if sid.isalnum() else _digest(sid)}"  # it may hold no dots and no spaces
     values["user_id/.id"] = person.id if person else ""  # empty, not absent: Odoo would take the key's owner
@@ -96,10 +103,13 @@ def _create(client: OdooClient, message: Message) -> dict[str, Any]:
                 gone.append((person.named, f"“{person.named}” cannot be responsible in Odoo"))
                 person, values["user_id/.id"] = None, ""
                 continue
-            taken_out = {name: words for name, words in refused.fields.items() if _take_out(values, name)}
-            if not taken_out:
+            columns = {column.removesuffix("/.id"): column for column in values}
+            optional = [name for name in refused.fields if name in columns and name not in NEEDED]
+            if not optional:
                 raise
-            left_out |= taken_out
+            for name in optional:
+                del values[columns[name]]
+                left_out[name] = refused.fields[name]
     owner = person.name if person else "nobody"
     missing = [{"what": "manager", "name": name, "why": f"{why}: the lead belongs to {owner}"} for name, why in gone]
     missing += [
@@ -113,32 +123,6 @@ def _create(client: OdooClient, message: Message) -> dict[str, Any]:
         "missing": [one for one in missing if one["name"] and not PLACE.search(one["name"])],
         "warning": "; ".join(one["why"] for one in missing) or None,
     }
-
-
-def _add_sources(client: OdooClient, message: Message, values: dict[str, Any]) -> dict[str, str]:
-    """Adds the marketing source to what a new lead holds; returns the fields that Odoo has no record for, and takes none."""
-    refused: dict[str, str] = {}
-    for field, model in UTM.items():
-        name = str((message.call["source"] or {}).get(field.removesuffix("_id")) or "")
-        try:
-            if not name:
-                continue
-            by_name = [["name", "=ilike", exactly(name)]]  # in any case, an archived one too; made when it is new
-            found = client.search(model, by_name, ["id"], order="id", limit=1, context=WITH_ARCHIVED)
-            external_id = f"{MODULE}.{model.replace('.', '_')}_{_digest(name.casefold())}"
-            values[f"{field}/.id"] = int(found[0]["id"]) if found else client.load(model, external_id, {"name": name})
-        except FieldsRefused as error:
-            refused[field] = f"“{name}”: {'; '.join(error.fields.values())}"
-    return refused
-
-
-def _take_out(values: dict[str, Any], name: str) -> bool:
-    """Takes a field out of what a new lead holds; False when it is not there, or the lead would not be one without."""
-    column = next((column for column in values if column.removesuffix("/.id") == name), None)
-    if column is None or name in NEEDED:
-        return False
-    del values[column]
-    return True
 
 
 def _found_note(client: OdooClient, model: str, record: int, mark: str) -> int | None:

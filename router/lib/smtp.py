@@ -76,7 +76,7 @@ HOW = (
 
 
 def send_message(server: MailServer, message: EmailMessage, sender: str, recipient: str) -> None:
-    """Returns when the server has taken the message.
+    """Returns when the server has taken the message. The line is encrypted where the server offers it.
 
     Raises:
         MailError: it has not, or nobody knows whether it has.
@@ -88,29 +88,23 @@ def send_message(server: MailServer, message: EmailMessage, sender: str, recipie
         else:
             client = smtplib.SMTP(server.host, server.port, timeout=WAIT_SECONDS)
         try:
-            _secure(client, server)
+            client.ehlo_or_helo_if_needed()
+            encrypted = server.tls
+            if not encrypted and client.has_extn("starttls"):
+                client.starttls(context=ssl.create_default_context())
+                client.ehlo()
+                encrypted = True
+            if server.user:
+                peer = str(client.sock.getpeername()[0]) if client.sock else ""
+                if not may_sign_in(encrypted, peer):
+                    raise MailError("The mail server offers no encryption, so the password was not sent to it.")
+                client.login(server.user, server.password)
             client.send_message(message, sender, [recipient])
         finally:
             with suppress(OSError, smtplib.SMTPException):
                 client.quit()
     except (OSError, smtplib.SMTPException) as error:  # ssl's errors are OSErrors
         raise _as_mail_error(error) from error
-
-
-def _secure(client: smtplib.SMTP, server: MailServer) -> None:
-    """Encrypts where it is offered, and signs in; a password goes over an open line only within a closed network."""
-    client.ehlo_or_helo_if_needed()
-    encrypted = server.tls
-    if not encrypted and client.has_extn("starttls"):
-        client.starttls(context=ssl.create_default_context())
-        client.ehlo()
-        encrypted = True
-    if not server.user:
-        return
-    peer = str(client.sock.getpeername()[0]) if client.sock else ""
-    if not may_sign_in(encrypted, peer):
-        raise MailError("The mail server offers no encryption, so the password was not sent to it.")
-    client.login(server.user, server.password)
 
 
 def may_sign_in(encrypted: bool, peer: str) -> bool:

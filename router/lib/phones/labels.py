@@ -57,25 +57,24 @@ def _any(words: tuple[str, ...]) -> str:
     return f"(?:{'|'.join(words)})"
 
 
-def _labels() -> str:
-    """A label right before a number, at the end of a text. One that names a telephone as well (*Tel./Fax*, *Phone and WhatsApp*) is a
-    telephone's."""
-    number_word = f"(?:{NO_WORD}{{0,2}}{_any(NUMBER_WORDS)})"
-    other = f"{_any(FAX + MESSENGERS)}{number_word}?(?: ?\\([^)]*\\))?(?: (?:at|to|an|unter|au|al))?"
-    identifier = f"(?:{_any(IDENTIFIERS)}{number_word}?|{_any(NAMED_NUMBERS)}{number_word})"
-    begins = f"(?:^|{NO_WORD})"
-    both = f"{begins}{_any(TELEPHONE)}{NO_WORD}{{1,3}}(?:\\p{{L}}{{1,5}}{NO_WORD}{{1,3}})?"
-    said = r"\d\s?[(\[]"  # of the number before: 030 1234567 (Fax), …
-    telephone = f"^(?!.*(?:{both}|{said}){_any(FAX + MESSENGERS)}{number_word}?{NO_WORD}*$)"
-    return f"{telephone}.*{begins}(?:{other}|{identifier})[^\\p{{L}}\\d,;]{{0,8}}$"
-
-
+_NUMBER_WORD = f"(?:{NO_WORD}{{0,2}}{_any(NUMBER_WORDS)})"
+_OTHER_LINE = f"{_any(FAX + MESSENGERS)}{_NUMBER_WORD}?"
+_IDENTIFIER = f"(?:{_any(IDENTIFIERS)}{_NUMBER_WORD}?|{_any(NAMED_NUMBERS)}{_NUMBER_WORD})"
+_BEGINS = f"(?:^|{NO_WORD})"
+_TELEPHONE_AND = f"{_BEGINS}{_any(TELEPHONE)}{NO_WORD}{{1,3}}(?:\\p{{L}}{{1,5}}{NO_WORD}{{1,3}})?"
+_BEHIND_NUMBER = r"\d\s?[(\[]"  # of the number before: 030 1234567 (Fax), …
+LABEL = (
+    f"^(?!.*(?:{_TELEPHONE_AND}|{_BEHIND_NUMBER}){_OTHER_LINE}{NO_WORD}*$).*{_BEGINS}"
+    f"(?:{_OTHER_LINE}(?: ?\\([^)]*\\))?(?: (?:at|to|an|unter|au|al))?|{_IDENTIFIER})[^\\p{{L}}\\d,;]{{0,8}}$"
+)
+"""A label right before a number, at the end of a text. One that names a telephone as well (*Tel./Fax*, *Phone and WhatsApp*) is a
+telephone's."""
 BEFORE = "|".join(
     (
         r"[\w+=@&#№]$",  # a part of a word, an address, another number
         r"\w/$",
         r"^ [+(]*\d{1,5}[)-]?\s*$",  # the beginning of a number, in an element of its own
-        _labels(),
+        LABEL,
     )
 )
 AFTER = "|".join(

@@ -13,10 +13,11 @@ PHONE = re.compile(
 def masked(text: str) -> str:
     """For logs: `+14155552671` becomes `+14…71`, wherever it stands in the text, also in a SIP or tel address. Dates and
     ids stay."""
-    return PHONE.sub(lambda found: _hide(found.group()), text)
 
+    def hide(found: re.Match[str]) -> str:
+        number = found.group()
+        sign = "" if number[0].isdigit() else "+"
+        digits = re.sub(r"\D", "", re.sub("^%2[Bb]", "", number))
+        return f"{sign}{digits[:2]}…{digits[-2:]}"
 
-def _hide(number: str) -> str:
-    sign = "" if number[0].isdigit() else "+"
-    digits = re.sub(r"\D", "", re.sub("^%2[Bb]", "", number))
-    return f"{sign}{digits[:2]}…{digits[-2:]}"
+    return PHONE.sub(hide, text)

@@ -4,6 +4,7 @@ The tag knows no country: all it compares comes from here with each answer. docs
 
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
@@ -31,24 +32,28 @@ def spellings(numbers: Iterable[str], country: str | None) -> list[str]:
     `8 (495) 123-45-67` gives `+74951234567`, `74951234567`, `84951234567`, `4951234567`, `0074951234567` and more. A number that has two
     readings gives those of both. What is no phone number (a short number) stays as its digits.
     """
-    return list(dict.fromkeys(spelling for number in numbers for spelling in _of_one(number, country) if spelling))
-
-
-def _of_one(text: str, country: str | None) -> Iterator[str]:
-    for reading in readings_of(text, country) or _with_old_trunk(text, country) or _possible(text, country):
-        for line in spellings_of_line(reading):
+    found: list[str] = []
+    for text in numbers:
+        readings = readings_of(text, country) or _with_old_trunk(text, country)
+        if not readings:
+            with suppress(NumberParseException):
+                possible = phonenumbers.parse(text, country or None)
+                if phonenumbers.is_possible_number(possible):
+                    readings = (phonenumbers.format_number(possible, phonenumbers.PhoneNumberFormat.E164),)
+        for line in (line for reading in readings for line in spellings_of_line(reading)):
             number = phonenumbers.parse(line, None)
             plan = Plan.of_code(number.country_code or 0, country)
             digits = phonenumbers.national_significant_number(number)
             trunks = ["", *plan.trunks]
-            yield from (f"+{plan.code}{trunk}{digits}" for trunk in trunks)
-            yield f"{plan.code}{digits}"
-            yield from (f"{trunk}{digits}" for trunk in [*plan.trunks, ""])
-            yield re.sub("[^0-9]", "", national(line))
-            yield from (f"{plan.code}{trunk}{digits}" for trunk in plan.trunks)
+            found += [f"+{plan.code}{trunk}{digits}" for trunk in trunks]
+            found.append(f"{plan.code}{digits}")
+            found += [f"{trunk}{digits}" for trunk in [*plan.trunks, ""]]
+            found.append(re.sub("[^0-9]", "", national(line)))
+            found += [f"{plan.code}{trunk}{digits}" for trunk in plan.trunks]
             prefixes = dict.fromkeys([*FOREIGN_PREFIXES, *plan.prefixes])
-            yield from (f"{prefix}{plan.code}{trunk}{digits}" for prefix in prefixes for trunk in trunks)
-    yield re.sub(r"(?!^\+)\D", "", text.strip())
+            found += [f"{prefix}{plan.code}{trunk}{digits}" for prefix in prefixes for trunk in trunks]
+        found.append(re.sub(r"(?!^\+)\D", "", text.strip()))
+    return list(dict.fromkeys(filter(None, found)))
 
 
 def _with_old_trunk(text: str, country: str | None) -> tuple[str, ...]:
@@ -56,16 +61,6 @@ def _with_old_trunk(text: str, country: str | None) -> tuple[str, ...]:
     digits = re.sub("[^0-9]", "", text)
     trunks = [trunk for trunk in OLD_TRUNKS.get(country or "", ()) if digits.startswith(trunk)]
     return next(filter(None, (readings_of(digits.removeprefix(trunk), country) for trunk in trunks)), ())
-
-
-def _possible(text: str, country: str | None) -> tuple[str, ...]:
-    try:
-        number = phonenumbers.parse(text, country or None)
-    except NumberParseException:
-        return ()
-    if not phonenumbers.is_possible_number(number):
-        return ()
-    return (phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164),)
 
 
 def forms(e164: str, country: str | None, mask: str = "") -> list[Form]:

@@ -187,9 +187,11 @@ def _carrier_readings(raw: str, country: str | None) -> tuple[str, ...]:
         return _one(text)
     number = _parsed(text, country) if country else None
     national, plus = _valid(number), _valid(_parsed(f"+{text}", None))
-    own_code = _is_own_code(text, plus, country)
-    if number is not None and national and plus and not own_code and _is_complete(text, number):
-        return national, plus
+    if number is not None and national and plus and not _is_own_code(text, plus, country):
+        # a carrier that writes national numbers writes the trunk prefix, where the country has one
+        trunk = _trunk_prefix(number)
+        if not trunk or text.startswith(trunk) or trunk == str(number.country_code):
+            return national, plus
     if plus or national:
         return _one(plus or national)
     if text.startswith("00"):
@@ -208,12 +210,6 @@ def _is_own_code(digits: str, plus: str, country: str | None) -> bool:
     """Whether digits without a plus, whose international reading is `plus`, begin with the country's own code."""
     code = str(phonenumbers.country_code_for_region(country or ""))
     return digits.startswith(code) and plus.startswith(f"+{code}")
-
-
-def _is_complete(text: str, number: phonenumbers.PhoneNumber) -> bool:
-    """Whether a carrier that writes national numbers would write this: with the trunk prefix, where the country has one."""
-    trunk = _trunk_prefix(number)
-    return not trunk or text.startswith(trunk) or trunk == str(number.country_code)
 
 
 def _is_national_form(text: str, number: phonenumbers.PhoneNumber) -> bool:

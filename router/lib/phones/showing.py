@@ -110,15 +110,7 @@ def is_foreign_to(mask: str, e164: str, country: str | None = None) -> bool:
 
 
 def _filled(mask: str, e164: str, country: str | None) -> str | None:
-    left = _left_to(mask, e164)
-    number = TO_THE_LAST_DIGIT.match(mask)
-    if left is None or number is None or not reaches(fill_mask(number.group(), left), e164, country):
-        return None
-    return fill_mask(mask, left)
-
-
-def _left_to(mask: str, e164: str) -> str | None:
-    """The national digits that go into the placeholders of a mask that has some; None when its own digits are another number's."""
+    """A mask that has placeholders, filled; None when its own digits are another number's, or who dials it does not reach the number."""
     number = phonenumbers.parse(e164, None)
     digits = phonenumbers.national_significant_number(number)
     beginning = PLACEHOLDERS.split(mask, maxsplit=1)[0]
@@ -130,7 +122,15 @@ def _left_to(mask: str, e164: str) -> str | None:
         leads += [f"00{code}", f"011{code}", trunk, ""]
     rests = [own.removeprefix(lead) for lead in leads if own.startswith(lead)]
     fitting = [digits.removeprefix(rest) for rest in rests if digits.startswith(rest)]
-    return max(fitting, key=len, default=None)
+    left = max(fitting, key=len, default=None)
+    to_the_last_digit = TO_THE_LAST_DIGIT.match(mask)
+    if (
+        left is None
+        or to_the_last_digit is None
+        or not reaches(fill_mask(to_the_last_digit.group(), left), e164, country)
+    ):
+        return None
+    return fill_mask(mask, left)
 
 
 def fill_mask(mask: str, digits: str) -> str:

@@ -4,7 +4,7 @@ docs/numbers.md has the contract and a table of cases."""
 
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from router.lib.phones.reading import readings_of
 
@@ -27,10 +27,42 @@ def numbers_in(text: str, country: str | None = None) -> list[str]:
     """E.164 of every number that is written in a free text, in its order: `030 7654321 / 0151 23460002`, `+49 30 7664398 (Herr Meier)`.
 
     A number that has two readings gives both, and so does a row of digits that is one number or two.
+
+    Of the pieces between dividers, the longest row that is a number comes first, then what follows it. A remark in brackets ends a
+    number. Pieces that are numbers each by itself are not one number. A piece that is no number may be several with blanks between
+    them, and one with a trunk prefix inside is one number or two.
     """
     plain = re.sub(r"(?<=\d):(?=\d)", " ", "".join(_plain_sign(sign) for sign in text[:LONGEST_TEXT]))
-    stretches = WRITTEN.findall(plain)
-    return list(dict.fromkeys(number for stretch in stretches for number in _numbers_of_stretch(stretch, country)))
+    numbers: list[str] = []
+    for stretch in WRITTEN.findall(plain):
+        pieces = _pieces(DIVIDERS, stretch)
+        before = ""
+        while pieces:
+            count = _longest_row(pieces, country)
+            row = " ".join(pieces[:count])
+            parts = pieces[:count] if count > 1 else _pieces(BEFORE_ZERO, row)
+            finer = parts if len(parts) > 1 else row.split()
+            if not readings_of(row, country) and (len(finer) > 1 or row.startswith(INTERNATIONAL)):
+                begins_a_number = len(finer) > 1
+                if finer[0].startswith(INTERNATIONAL):
+                    # without a number behind this country code, nothing there is a number of this country
+                    ends = range(1, len(finer))
+                    begins_a_number = any(readings_of(" ".join(finer[:end]), country) for end in ends)
+                if begins_a_number:
+                    pieces = [*finer[:MOST_PIECES], *pieces[1:]]
+                else:  # a country code that stands alone takes the next piece with it
+                    is_code = sum(map(str.isdigit, pieces[0])) < FEWEST_DIGITS
+                    pieces = pieces[2 if is_code else 1 :]
+                continue
+            if count == 1:
+                numbers += readings_of(_with_area_of(before, row), country)
+            alone = [readings_of(part, country) for part in parts] if len(parts) > 1 else []
+            if count == 1 or not all(alone):
+                numbers += readings_of(row, country)
+            if all(alone):
+                numbers += [reading for readings in alone for reading in readings]
+            before, pieces = row, pieces[count:]
+    return list(dict.fromkeys(numbers))
 
 
 def _plain_sign(sign: str) -> str:
@@ -44,44 +76,6 @@ def _plain_sign(sign: str) -> str:
     if sign.isspace() or sign in ODD_SEPARATORS:
         return " "
     return "" if unicodedata.category(sign) == "Cf" else sign
-
-
-def _numbers_of_stretch(stretch: str, country: str | None) -> Iterator[str]:
-    """Of the pieces between dividers, the longest row that is a number comes first, then what follows it.
-
-    A remark in brackets ends a number. Pieces that are numbers each by itself are not one number. A piece that is no number may be
-    several with blanks between them, and one with a trunk prefix inside is one number or two.
-    """
-    pieces = _pieces(DIVIDERS, stretch)
-    before = ""
-    while pieces:
-        count = _longest_row(pieces, country)
-        row = " ".join(pieces[:count])
-        parts = pieces[:count] if count > 1 else _pieces(BEFORE_ZERO, row)
-        if not readings_of(row, country) and (
-            (finer := parts if len(parts) > 1 else row.split())[1:] or row.startswith(INTERNATIONAL)
-        ):
-            if _begins_a_number(finer, country):
-                pieces = [*finer[:MOST_PIECES], *pieces[1:]]
-            else:  # a country code that stands alone takes the next piece with it
-                is_code = sum(map(str.isdigit, pieces[0])) < FEWEST_DIGITS
-                pieces = pieces[2 if is_code else 1 :]
-            continue
-        if count == 1:
-            yield from readings_of(_with_area_of(before, row), country)
-        alone = [readings_of(part, country) for part in parts] if len(parts) > 1 else []
-        if count == 1 or not all(alone):
-            yield from readings_of(row, country)
-        if all(alone):
-            yield from (reading for readings in alone for reading in readings)
-        before, pieces = row, pieces[count:]
-
-
-def _begins_a_number(parts: Sequence[str], country: str | None) -> bool:
-    """False when these parts have a country code and are no number: then nothing behind the code is a number of this country."""
-    if not parts[0].startswith(INTERNATIONAL):
-        return len(parts) > 1
-    return any(readings_of(" ".join(parts[:count]), country) for count in range(1, len(parts)))
 
 
 def _pieces(dividers: re.Pattern[str], text: str) -> list[str]:

@@ -29,6 +29,7 @@ from router.scenarios.channels import with_static
 from router.scenarios.models import CallFlow, Scenario, TrackingNumber
 
 FILE = "simulator.json"
+HOST = "127.0.0.1"
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Places:
 
     @property
     def address(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{HOST}:{self.port}"
 
 
 def read_places(data_dir: Path) -> Places | None:
@@ -55,7 +56,13 @@ def read_places(data_dir: Path) -> Places | None:
 def choose_places(data_dir: Path) -> Places:
     """The places of the last time, on another port when that one is taken meanwhile; made at first."""
     known = read_places(data_dir)
-    port = known.port if known and _is_free(known.port) else _free_port()
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, known.port if known else 0))
+        except OSError:
+            probe.bind((HOST, 0))
+        port = int(probe.getsockname()[1])
     places = Places(
         port,
         known.key if known else secrets.token_hex(16),
@@ -66,22 +73,6 @@ def choose_places(data_dir: Path) -> Places:
     path.touch(0o600)
     path.write_text(json.dumps(asdict(places)))
     return places
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 FLOW = {
@@ -133,7 +124,8 @@ def found_company(
     slots = _slots(places)
     web = _room(session, keys, project, "Web site", dict.fromkeys(shop.POOL), TAGGING, slots, now)
     few = {slot: value for slot, value in slots.items() if slot in ("webhook_end", "crm")}
-    printed = _room(session, keys, project, "Billboard and flyer", dict(STATIC), _untagged(), few, now)
+    untagged = {"selectors": [], "replace": [], "format": ""}  # numbers on paper replace nothing on a page
+    printed = _room(session, keys, project, "Billboard and flyer", dict(STATIC), untagged, few, now)
     return Company(project, web, printed)
 
 
@@ -173,11 +165,6 @@ def _receiver(kind: str, project_id: int, config: dict[str, Any]) -> str:
     return VENDORS[kind].receiver(project_id, VENDORS[kind].settings.model_validate(config))
 
 
-def _untagged() -> dict[str, Any]:
-    """Numbers on paper replace nothing on a page."""
-    return {"selectors": [], "replace": [], "format": ""}
-
-
 def _room(
     session: Session,
     keys: KeyRing,
@@ -197,37 +184,31 @@ def _room(
     session.add(flow)
     session.flush()
     scenario.call_flow_id = flow.id
-    rented = {e164: _number(project, scenario, flow, e164, source, now) for e164, source in numbers.items()}
-    told = {slot: _integration(keys, scenario, slot, *values, now) for slot, values in slots.items()}
-    session.add_all([*rented.values(), *told.values()])
+    rented = {
+        e164: TrackingNumber(
+            project_id=project.id,
+            e164=e164,
+            scenario_id=scenario.id,
+            static_source=source,
+            last_flow_id=flow.id,
+            created_at=now,
+        )
+        for e164, source in numbers.items()
+    }
+    integrations = {
+        slot: Integration(
+            project_id=project.id,
+            scenario_id=scenario.id,
+            slot=slot,
+            kind=kind,
+            receiver=_receiver(kind, project.id, config),
+            config=config,
+            sealed=keys.seal(secret),
+            created_at=now,
+        )
+        for slot, (kind, config, secret) in slots.items()
+    }
+    session.add_all([*rented.values(), *integrations.values()])
     session.flush()
     follow_numbers(session, [number.id for number in rented.values()])
-    return Room(scenario.id, rented, told)
-
-
-def _number(
-    project: Project, scenario: Scenario, flow: CallFlow, e164: str, source: dict[str, Any] | None, now: datetime
-) -> TrackingNumber:
-    return TrackingNumber(
-        project_id=project.id,
-        e164=e164,
-        scenario_id=scenario.id,
-        static_source=source,
-        last_flow_id=flow.id,
-        created_at=now,
-    )
-
-
-def _integration(
-    keys: KeyRing, scenario: Scenario, slot: str, kind: str, config: dict[str, Any], secret: str, now: datetime
-) -> Integration:
-    return Integration(
-        project_id=scenario.project_id,
-        scenario_id=scenario.id,
-        slot=slot,
-        kind=kind,
-        receiver=_receiver(kind, scenario.project_id, config),
-        config=config,
-        sealed=keys.seal(secret),
-        created_at=now,
-    )
+    return Room(scenario.id, rented, integrations)

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
-from typing import Any
 
 from sqlalchemy import BigInteger, cast, insert, select, update
 from sqlalchemy.orm import Session
@@ -23,7 +22,7 @@ from router.db import Database, dialect_name, next_visit_number, visit_number
 from router.demo import shop
 from router.demo.company import Company, Places, Room, found_company
 from router.demo.inbox import deliveries_of
-from router.demo.people import DAYS, Decider, PastCall, Stay, three_weeks, three_weeks_of_calls
+from router.demo.people import DAYS, PastCall, Stay, decide_calls, three_weeks, three_weeks_of_calls
 from router.integrations.models import Delivery, DeliveryAttempt, Lead
 from router.lib.crypto import KeyRing
 from router.scenarios.models import Scenario
@@ -109,9 +108,7 @@ def bring_to_life(
         stays = three_weeks(random, base_url, company.project.timezone, now)
         calls = three_weeks_of_calls(random, stays, now)
         write_visits(session, keys, company, stays)
-        decide = Decider(stays)
-        for call in calls:
-            decide(call)
+        decide_calls(calls, stays)
         write_calls(session, company, calls)
         write_deliveries(session, random, company, calls)
         write_counts(session, company, stays, calls)
@@ -124,7 +121,25 @@ def write_visits(session: Session, keys: KeyRing, company: Company, stays: list[
     number = select(cast(visit_number(dialect_name(session)), BigInteger))
     for stay in stays:
         stay.visit_number = session.scalar(number, next_visit_number(session, project_id)) or 0
-    session.execute(insert(Visit), [_visit_row(stay, project_id, visitors[stay.visitor]) for stay in stays])
+    rows = [
+        stay.evidence.source.as_dict()
+        | {
+            "project_id": project_id,
+            "number": stay.visit_number,
+            "visitor": visitors[stay.visitor],
+            "started_at": stay.started_at,
+            "span_started_at": stay.started_at,
+            "last_sign_at": stay.last_sign_at,
+            "page": stay.page,
+            "referrer": stay.referrer,
+            "source_key": stay.evidence.source.key,
+            "click_ids": dict(stay.evidence.click_ids),
+            "ga": stay.ga,
+            "address": f"192.0.2.{stay.visitor % 250}"[:-1] + "0",
+        }
+        for stay in stays
+    ]
+    session.execute(insert(Visit), rows)
     known = session.execute(select(Visit.number, Visit.id).where(Visit.project_id == project_id))
     ids = {row.number: row.id for row in known}
     for stay in stays:
@@ -156,26 +171,44 @@ def write_visits(session: Session, keys: KeyRing, company: Company, stays: list[
             session.execute(update(PoolNumber).where(PoolNumber.number_id == rented.id).values(values))
 
 
-def _visit_row(stay: Stay, project_id: int, visitor: str) -> dict[str, Any]:
-    source = stay.evidence.source
-    return source.as_dict() | {
-        "project_id": project_id,
-        "number": stay.visit_number,
-        "visitor": visitor,
-        "started_at": stay.started_at,
-        "span_started_at": stay.started_at,
-        "last_sign_at": stay.last_sign_at,
-        "page": stay.page,
-        "referrer": stay.referrer,
-        "source_key": source.key,
-        "click_ids": dict(stay.evidence.click_ids),
-        "ga": stay.ga,
-        "address": f"192.0.2.{stay.visitor % 250}"[:-1] + "0",
-    }
-
-
 def write_calls(session: Session, company: Company, calls: list[PastCall]) -> None:
-    session.execute(insert(Call), [_call_row(call, company) for call in calls])
+    rows = []
+    for call in calls:
+        room, answered = room_of(company, call), call.answered
+        rows.append(
+            {
+                "sid": _sid(call),
+                "project_id": company.project.id,
+                "number_id": room.numbers[call.number].id,
+                "number": call.number,
+                "scenario_id": room.id,
+                "scenario_enabled": True,
+                "flow": {"destinations": [{"to": line.to, "ring_seconds": shop.RING_SECONDS} for line in call.lines]},
+                "caller": call.caller,
+                "caller_raw": call.caller or "anonymous",
+                "started_at": call.started_at,
+                "last_event_at": _moment(call, call.ended_after),
+                "status": call.status,
+                "first_call": call.first,
+                "destination": (answered or call.lines[-1]).to,
+                "answered_at": _moment(call, answered.answered_at) if answered else None,
+                "ended_at": _moment(call, call.ended_after),
+                "ring_seconds": round(answered.answered_at or 0) if answered else round(call.ended_after),
+                "talk_seconds": round(answered.ended_at - (answered.answered_at or 0)) if answered else None,
+                "visit_id": call.stay.visit_id if call.stay and call.rule != "static" else None,
+                "rule": call.rule,
+                "confidence": call.confidence,
+                "source_confidence": call.source_confidence,
+                "candidates": call.candidates,
+                "shares": shares_by_source(
+                    (one["source_key"], one["probability"], one["visit_id"]) for one in call.candidates
+                ),
+                "decision": {"steps": call.steps},
+                "source": call.source.as_dict() if call.source else None,
+                "source_key": call.source.key if call.source else None,
+            }
+        )
+    session.execute(insert(Call), rows)
     ids = {row.sid: row.id for row in session.execute(select(Call.sid, Call.id))}
     for call in calls:
         call.id = ids[_sid(call)]
@@ -205,39 +238,6 @@ def room_of(company: Company, call: PastCall) -> Room:
 
 def _sid(call: PastCall) -> str:
     return f"CA{int(call.started_at.timestamp() * 1000):032x}"
-
-
-def _call_row(call: PastCall, company: Company) -> dict[str, Any]:
-    room, answered = room_of(company, call), call.answered
-    return {
-        "sid": _sid(call),
-        "project_id": company.project.id,
-        "number_id": room.numbers[call.number].id,
-        "number": call.number,
-        "scenario_id": room.id,
-        "scenario_enabled": True,
-        "flow": {"destinations": [{"to": line.to, "ring_seconds": shop.RING_SECONDS} for line in call.lines]},
-        "caller": call.caller,
-        "caller_raw": call.caller or "anonymous",
-        "started_at": call.started_at,
-        "last_event_at": _moment(call, call.ended_after),
-        "status": call.status,
-        "first_call": call.first,
-        "destination": (answered or call.lines[-1]).to,
-        "answered_at": _moment(call, answered.answered_at) if answered else None,
-        "ended_at": _moment(call, call.ended_after),
-        "ring_seconds": round(answered.answered_at or 0) if answered else round(call.ended_after),
-        "talk_seconds": round(answered.ended_at - (answered.answered_at or 0)) if answered else None,
-        "visit_id": call.stay.visit_id if call.stay and call.rule != "static" else None,
-        "rule": call.rule,
-        "confidence": call.confidence,
-        "source_confidence": call.source_confidence,
-        "candidates": call.candidates,
-        "shares": shares_by_source((one["source_key"], one["probability"], one["visit_id"]) for one in call.candidates),
-        "decision": {"steps": call.steps},
-        "source": call.source.as_dict() if call.source else None,
-        "source_key": call.source.key if call.source else None,
-    }
 
 
 def _moment(call: PastCall, seconds: float | None) -> datetime | None:

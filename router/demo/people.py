@@ -3,9 +3,8 @@
 Who of the visitors called, and who read the billboard: the calls of three weeks with how each was decided and how it ended."""
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -17,6 +16,7 @@ from router.demo.company import static_source
 DAYS = 21
 VISITS_A_DAY = 44
 HOLD = timedelta(seconds=150)
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
 HOURS = (0, 0, 0, 0, 0, 1, 3, 7, 12, 18, 24, 26, 25, 22, 24, 26, 24, 21, 18, 16, 13, 8, 4, 1)
 """How many come at each hour of the day, relatively."""
 WEEKDAYS = (1.0, 1.1, 1.1, 1.05, 1.0, 0.8, 0.5)
@@ -43,7 +43,7 @@ FROM: tuple[tuple[int, float, str, str], ...] = (
 )
 """Weight, how many of a hundred call, the query of the first page, the referrer."""
 Came = tuple[int, float, str, str]
-LETTER: Came = next(one for one in FROM if "newsletter" in one[2])
+LETTER: Came = next(came for came in FROM if "newsletter" in came[2])
 LETTER_DAYS, LETTER_HOUR, READERS = (1, 3), 11, 12
 """When the newsletter goes out more people read it at once than there are numbers."""
 PAGES = ("", "", "bikes/harbor", "bikes/ridge", "bikes/meadow", "contact")
@@ -72,13 +72,8 @@ class Stay:
 
 def three_weeks(random: Random, base_url: str, zone: str, now: datetime) -> list[Stay]:
     """All stays up to `now`, oldest first, each with its number."""
-    stays = sorted(_stays(random, base_url, ZoneInfo(zone), now), key=lambda stay: stay.started_at)
-    _lend(stays)
-    return stays
-
-
-def _stays(random: Random, base_url: str, zone: ZoneInfo, now: datetime) -> Iterator[Stay]:
-    today = now.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0)
+    today = now.astimezone(ZoneInfo(zone)).replace(hour=0, minute=0, second=0, microsecond=0)
+    stays: list[Stay] = []
     visitor = 0
     for day in (today - timedelta(days=back) for back in range(DAYS, -1, -1)):
         for _ in range(round(VISITS_A_DAY * WEEKDAYS[day.weekday()] * random.uniform(0.85, 1.15))):
@@ -86,19 +81,34 @@ def _stays(random: Random, base_url: str, zone: ZoneInfo, now: datetime) -> Iter
             start = (day + timedelta(hours=hour, seconds=random.uniform(0, 3600))).astimezone(now.tzinfo)
             again = visitor > 50 and random.random() < 0.12
             visitor += 0 if again else 1
-            stay = _stay(random, base_url, start, random.randrange(visitor - 40, visitor) if again else visitor)
-            if stay.last_sign_at + HOLD < now:
-                yield stay
+            who = random.randrange(visitor - 40, visitor) if again else visitor
+            stays.append(_stay(random, base_url, start, who))
         for _ in range(READERS if day.weekday() in LETTER_DAYS else 0):
             visitor += 1
             start = (day + timedelta(hours=LETTER_HOUR, seconds=random.uniform(0, 900))).astimezone(now.tzinfo)
-            stay = _stay(random, base_url, start, visitor, LETTER)
-            if stay.last_sign_at + HOLD < now:
-                yield stay
+            stays.append(_stay(random, base_url, start, visitor, LETTER))
+    stays = sorted((stay for stay in stays if stay.last_sign_at + HOLD < now), key=lambda stay: stay.started_at)
+    # each is lent the number whose last visit has been gone for the longest; with all in use it is shared
+    last_sign: dict[str, datetime] = {}
+    holders: dict[str, list[Stay]] = {number: [] for number in shop.POOL}
+    turns = dict.fromkeys(shop.POOL, 0)
+    for stay in stays:
+        number = min(shop.POOL, key=lambda e164: last_sign.get(e164, LONG_AGO))
+        holders[number] = [holder for holder in holders[number] if holder.last_sign_at + HOLD > stay.started_at]
+        for holder in holders[number]:
+            if holder.visitor != stay.visitor:
+                mixed = holder.evidence.source.key != stay.evidence.source.key
+                holder.shared, holder.mixed = True, holder.mixed or mixed
+                stay.shared, stay.mixed = True, stay.mixed or mixed
+        holders[number].append(stay)
+        turns[number] += 1
+        stay.number, stay.turn = number, turns[number]
+        last_sign[number] = max(stay.last_sign_at, last_sign.get(number, stay.last_sign_at))
+    return stays
 
 
 def _stay(random: Random, base_url: str, start: datetime, visitor: int, came: Came | None = None) -> Stay:
-    _, inclination, query, referrer = came or random.choices(FROM, [one[0] for one in FROM])[0]
+    _, inclination, query, referrer = came or random.choices(FROM, [weight for weight, _, _, _ in FROM])[0]
     query = query.format(n=random.randrange(10**9))
     page = f"{base_url}/demo/{random.choice(PAGES)}" + (f"?{query}" if query else "")
     lasts = timedelta(seconds=min(random.expovariate(1 / 160) + 8, 1500))
@@ -108,30 +118,6 @@ def _stay(random: Random, base_url: str, start: datetime, visitor: int, came: Ca
         session = int(start.timestamp())
         ga = {"client_id": f"{random.randrange(10**8, 10**9)}.{session}", "session_id": str(session)}
     return Stay(start, start + lasts, page, referrer, evidence, inclination, visitor, ga)
-
-
-def _lend(stays: list[Stay]) -> None:
-    """The number whose last visit has been gone for the longest; with all in use it is shared."""
-    last_sign: dict[str, datetime] = {}
-    holders: dict[str, list[Stay]] = {number: [] for number in shop.POOL}
-    turns = dict.fromkeys(shop.POOL, 0)
-    for stay in stays:
-        number = min(shop.POOL, key=lambda one: (last_sign.get(one) is not None, last_sign.get(one, stay.started_at)))
-        _share(stay, holders[number])
-        turns[number] += 1
-        stay.number, stay.turn = number, turns[number]
-        last_sign[number] = max(stay.last_sign_at, last_sign.get(number, stay.last_sign_at))
-
-
-def _share(stay: Stay, holders: list[Stay]) -> None:
-    """Marks those who are shown the number at the same time, and leaves them as its holders."""
-    holders[:] = [one for one in holders if one.last_sign_at + HOLD > stay.started_at]
-    for one in holders:
-        if one.visitor != stay.visitor:
-            mixed = one.evidence.source.key != stay.evidence.source.key
-            one.shared, one.mixed = True, one.mixed or mixed
-            stay.shared, stay.mixed = True, stay.mixed or mixed
-    holders.append(stay)
 
 
 AREAS = ("212", "312", "408", "510", "628", "650", "707", "831", "925")
@@ -198,32 +184,39 @@ class PastCall:
 
 def three_weeks_of_calls(random: Random, stays: list[Stay], now: datetime) -> list[PastCall]:
     """Oldest first, not decided yet. Whoever calls with the page open stays on it."""
-    calls = [*_from_the_site(random, stays), *_from_paper(random, now)]
-    calls = sorted(
-        (call for call in calls if call.started_at < now - timedelta(hours=1)), key=lambda one: one.started_at
-    )
-    _call_again(random, calls)
-    for call in calls:
-        _play(random, call)
-    return calls
-
-
-def _from_the_site(random: Random, stays: Iterable[Stay]) -> Iterable[PastCall]:
+    calls = []
     for stay in stays:
         if random.random() < stay.inclination:
             open_page = random.random() < 0.8
             wait = random.uniform(20, 140) if open_page else random.uniform(300, 4000)
-            stay.last_sign_at = max(
-                stay.last_sign_at, stay.started_at + timedelta(seconds=wait + 30 if open_page else 0)
-            )
-            yield PastCall(stay.started_at + timedelta(seconds=wait), stay.number, _somebody(random))
-
-
-def _from_paper(random: Random, now: datetime) -> Iterable[PastCall]:
+            stays_until = stay.started_at + timedelta(seconds=wait + 30 if open_page else 0)
+            stay.last_sign_at = max(stay.last_sign_at, stays_until)
+            calls.append(PastCall(stay.started_at + timedelta(seconds=wait), stay.number, _somebody(random)))
     for _ in range(PRINT_CALLS):
         number = random.choices((shop.BILLBOARD, shop.FLYER), (3, 2))[0]
         day = now.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=random.randrange(DAYS))
-        yield PastCall(day + timedelta(seconds=random.gauss(14, 2.5) * 3600), number, _somebody(random))
+        started_at = day + timedelta(seconds=random.gauss(14, 2.5) * 3600)
+        calls.append(PastCall(started_at, number, _somebody(random)))
+    latest = now - timedelta(hours=1)
+    calls = sorted((call for call in calls if call.started_at < latest), key=lambda call: call.started_at)
+    # some callers kept the number and call it again
+    for index, call in enumerate(calls):
+        earlier = [other for other in calls[max(0, index - 30) : index] if other.number == call.number and other.caller]
+        if earlier and random.random() < REPEAT_SHARE:
+            call.caller = random.choice(earlier).caller
+    # the company's lines ring one after the other
+    for call in calls:
+        _, call.status, ends = random.choices(ENDINGS, [weight for weight, _, _ in ENDINGS])[0]
+        at = 0.5
+        for (status, answered), to in zip(ends, (shop.COUNTER, shop.WORKSHOP), strict=False):
+            rings = {"no_answer": 25.0, "busy": 2.0, "failed": 1.0}.get(status, random.uniform(4, 18))
+            line = RungLine(to, status, at + 0.8, at + rings)
+            if answered:
+                line.answered_at = at + rings
+                line.ended_at = line.answered_at + min(30 + random.expovariate(1 / 150), 1500)
+            call.lines.append(line)
+            at += rings + 0.4
+    return calls
 
 
 def _somebody(random: Random) -> str | None:
@@ -232,81 +225,20 @@ def _somebody(random: Random) -> str | None:
     return f"+1{random.choice(AREAS)}55501{random.randrange(100):02d}"
 
 
-def _call_again(random: Random, calls: list[PastCall]) -> None:
-    """Some callers kept the number and call it again."""
-    for index, call in enumerate(calls):
-        earlier = [one for one in calls[max(0, index - 30) : index] if one.number == call.number and one.caller]
-        if earlier and random.random() < REPEAT_SHARE:
-            call.caller = random.choice(earlier).caller
-
-
-def _play(random: Random, call: PastCall) -> None:
-    """Rings the company's lines one after the other."""
-    _, call.status, ends = random.choices(ENDINGS, [one[0] for one in ENDINGS])[0]
-    at = 0.5
-    for (status, answered), to in zip(ends, (shop.COUNTER, shop.WORKSHOP), strict=False):
-        rings = {"no_answer": 25.0, "busy": 2.0, "failed": 1.0}.get(status, random.uniform(4, 18))
-        line = RungLine(to, status, at + 0.8, at + rings)
-        if answered:
-            line.answered_at = at + rings
-            line.ended_at = line.answered_at + min(30 + random.expovariate(1 / 150), 1500)
-        call.lines.append(line)
-        at += rings + 0.4
-
-
-class Decider:
-    """R7 over the company's past, to be asked about the oldest call first: repeat, static, lease."""
-
-    def __init__(self, stays: list[Stay]) -> None:
-        self._leases: dict[str, list[Stay]] = {}
-        for stay in stays:
-            self._leases.setdefault(stay.number, []).append(stay)
-        self._known: dict[tuple[str, str], PastCall] = {}
-
-    def __call__(self, call: PastCall) -> None:
-        earlier = self._known.get((call.number, call.caller)) if call.caller else None
-        call.earlier = earlier
-        self._weigh(call)
-        repeated = earlier is not None and earlier.source is not None
-        call.steps.append({"rule": "repeat", "applies": repeated})
-        if earlier is not None and repeated:
-            self._repeat(call, earlier)
-        elif call.number in (shop.BILLBOARD, shop.FLYER):
-            call.rule, call.confidence, call.source_confidence = "static", 1.0, 1.0
-            call.source = static_source(call.number)
-            call.steps.append({"rule": "static", "applies": True})
-        else:
-            call.steps.append({"rule": "static", "applies": False})
-            self._lease(call)
-        if call.caller is not None:
-            self._known.setdefault((call.number, call.caller), call)
-
-    def _repeat(self, call: PastCall, earlier: PastCall) -> None:
-        call.rule, call.source = "repeat", earlier.source
-        call.source_confidence = earlier.source_confidence
-        sure = bool(call.candidates) and call.candidates[0]["probability"] >= 0.5
-        call.confidence = call.candidates[0]["probability"] if sure else earlier.confidence
-        call.stay = call.stay if sure else earlier.stay
-        call.steps[-1]["visit_by"] = "lease" if sure else "first_call"
-
-    def _lease(self, call: PastCall) -> None:
-        call.steps.append({"rule": "lease", "applies": call.stay is not None, "candidates": len(call.candidates)})
-        if call.stay is None:
-            call.steps.append({"rule": "none", "applies": True})
-            return
-        call.rule, call.source = "lease", call.stay.evidence.source
-        call.confidence = call.candidates[0]["probability"]
-        of_source = [one["probability"] for one in call.candidates if one["source_key"] == call.source.key]
-        call.source_confidence = round(sum(of_source), 4)
-
-    def _weigh(self, call: PastCall) -> None:
-        """The visits that were lent this number before the call, the most probable first."""
-        leases = self._leases.get(call.number, [])
-        last = bisect_right(leases, call.started_at, key=lambda stay: stay.started_at)
-        seen = [(stay, *_weight(stay, call.started_at)) for stay in leases[max(0, last - CANDIDATES) : last]]
-        total = sum(weight for _, weight, _, _ in seen) + NOBODY_WE_KNOW
-        seen.sort(key=lambda one: one[1], reverse=True)
-        call.stay = seen[0][0] if seen else None
+def decide_calls(calls: list[PastCall], stays: list[Stay]) -> None:
+    """R7 over the company's past, the oldest call first: repeat, static, lease."""
+    leases: dict[str, list[Stay]] = {}
+    for stay in stays:
+        leases.setdefault(stay.number, []).append(stay)
+    first_calls: dict[tuple[str, str], PastCall] = {}
+    for call in calls:
+        # the visits that were lent this number before the call, the most probable first
+        lent = leases.get(call.number, [])
+        last = bisect_right(lent, call.started_at, key=lambda stay: stay.started_at)
+        weighed = [(stay, *_weight(stay, call.started_at)) for stay in lent[max(0, last - CANDIDATES) : last]]
+        total = sum(weight for _, weight, _, _ in weighed) + NOBODY_WE_KNOW
+        weighed.sort(key=lambda candidate: candidate[1], reverse=True)
+        call.stay = weighed[0][0] if weighed else None
         call.candidates = [
             {
                 "visit": stay.visit_number,
@@ -316,8 +248,34 @@ class Decider:
                 "silent_seconds": round(silent),
                 "source_key": stay.evidence.source.key,
             }
-            for stay, weight, state, silent in seen
+            for stay, weight, state, silent in weighed
         ]
+        probability = call.candidates[0]["probability"] if call.candidates else 0.0
+        earlier = call.earlier = first_calls.get((call.number, call.caller)) if call.caller else None
+        if earlier is not None and earlier.source is not None:
+            sure = probability >= 0.5
+            call.rule, call.source, call.source_confidence = "repeat", earlier.source, earlier.source_confidence
+            call.confidence = probability if sure else earlier.confidence
+            call.stay = call.stay if sure else earlier.stay
+            call.steps = [{"rule": "repeat", "applies": True, "visit_by": "lease" if sure else "first_call"}]
+        elif call.number in (shop.BILLBOARD, shop.FLYER):
+            call.rule, call.source, call.source_confidence = "static", static_source(call.number), 1.0
+            call.confidence = 1.0
+            call.steps = [{"rule": "repeat", "applies": False}, {"rule": "static", "applies": True}]
+        else:
+            call.steps = [
+                {"rule": "repeat", "applies": False},
+                {"rule": "static", "applies": False},
+                {"rule": "lease", "applies": call.stay is not None, "candidates": len(call.candidates)},
+            ]
+            if call.stay is None:
+                call.steps.append({"rule": "none", "applies": True})
+            else:
+                call.rule, call.source, call.confidence = "lease", call.stay.evidence.source, probability
+                of_source = [c["probability"] for c in call.candidates if c["source_key"] == call.source.key]
+                call.source_confidence = round(sum(of_source), 4)
+        if call.caller is not None:
+            first_calls.setdefault((call.number, call.caller), call)
 
 
 def _weight(stay: Stay, at: datetime) -> tuple[float, str, float]:

@@ -13,13 +13,12 @@ from router.accounts.passwords import hash_password, random_password
 from router.config import SECRETS, Settings, read_settings
 from router.db import Database, migrate
 from router.demo import shop
-from router.demo.company import Places, choose_places, point_integrations
+from router.demo.company import HOST, Places, choose_places, point_integrations
 from router.demo.life import bought_at_the_carrier, bring_to_life, is_alive, ring_here
 from router.lib.crypto import load_keys
 from router.lib.formats import format_duration
 from router.server import utc_now
 
-HOST = "127.0.0.1"
 LOOPBACK = "127.0.0.0/8,::1/128"
 FIRST_WORD_SECONDS = 30.0
 ANSWER_SECONDS = 30.0

@@ -42,7 +42,7 @@ def _strict(response: Response) -> Response:
     return response
 
 
-def ask_outside(method: str, path: str, document: dict[str, Any] | None = None) -> dict[str, Any]:
+def ask_outside(method: str, path: str, values: dict[str, Any] | None = None) -> dict[str, Any]:
     """One short request to the process beside us that plays the outside world.
 
     Raises:
@@ -54,13 +54,13 @@ def ask_outside(method: str, path: str, document: dict[str, Any] | None = None) 
     try:
         with httpx.Client(timeout=PATIENCE, trust_env=False, verify=trusted_authorities()) as client:
             key = {"Authorization": f"Bearer {places.key}"}
-            answer = client.request(method, places.address + path, json=document, headers=key)
-            found: dict[str, Any] = answer.json()
+            answer = client.request(method, places.address + path, json=values, headers=key)
+            document: dict[str, Any] = answer.json()
     except (httpx.HTTPError, ValueError):
         raise Problem(503, "The simulated exchange does not answer. Start “router demo” again.") from None
     if answer.status_code >= 400:
-        raise Problem(answer.status_code, str(found.get("detail", "The simulated exchange refuses that.")))
-    return found
+        raise Problem(answer.status_code, str(document.get("detail", "The simulated exchange refuses that.")))
+    return document
 
 
 site = demo_blueprint("demo_site", static_folder="static", static_url_path="/demo/static")
@@ -75,10 +75,10 @@ def home() -> Response:
 
 @site.get("/demo/bikes/<slug>")
 def bicycle(slug: str) -> Response:
-    found = next((one for one in shop.BICYCLES if one.slug == slug), None)
-    if found is None:
+    bicycle = next((bicycle for bicycle in shop.BICYCLES if bicycle.slug == slug), None)
+    if bicycle is None:
         abort(404)
-    return _page("demo/bicycle.html", here="bikes", bicycle=found)
+    return _page("demo/bicycle.html", here="bikes", bicycle=bicycle)
 
 
 @site.get("/demo/contact")
@@ -91,9 +91,33 @@ def decided() -> dict[str, Any]:
     """What was decided about the browser that asks: `{visit: null}` as long as nothing was."""
     with current_server().database.reading() as session:
         project = _project(session)
-        visitor = request.cookies.get(f"router_visitor_{project.key}", "") if project else ""
-        visit = _visit(session, project, visitor[:64]) if project and visitor else None
-        return _decision(session, visit) if visit else {"visit": None}
+        visitor = request.cookies.get(f"router_visitor_{project.key}", "")[:64] if project else ""
+        if project is None or not visitor:
+            return {"visit": None}
+        newest = select(Visit).where(Visit.project_id == project.id, Visit.visitor == visitor)
+        visit = session.scalar(newest.order_by(Visit.started_at.desc()).limit(1))
+        if visit is None:
+            return {"visit": None}
+        numbers = (
+            select(TrackingNumber.e164, Lease.shared, Scenario.title)
+            .join(TrackingNumber, TrackingNumber.id == Lease.number_id)
+            .join(Scenario, Scenario.id == Lease.scenario_id)
+            .where(Lease.visit_id == visit.id, Lease.returned_at.is_(None))
+            .order_by(Lease.id)
+        )
+        return {
+            "visit": visit.number,
+            "source": {
+                "channel": visit.channel,
+                "source": visit.source,
+                "medium": visit.medium,
+                "campaign": visit.campaign,
+            },
+            "numbers": [
+                {"e164": row.e164, "display": national(row.e164), "shared": row.shared, "scenario": row.title}
+                for row in session.execute(numbers)
+            ],
+        }
 
 
 def _page(template: str, **values: Any) -> Response:
@@ -127,31 +151,3 @@ def _pretend_analytics(response: Response) -> None:
         response.set_cookie("_ga", client, 400 * 86400, path="/demo", samesite="Lax")
     session = request.cookies.get("_ga_DEMO000001") or f"GS2.1.s{now}$o1$g0$t{now}$j60$l0$h0"
     response.set_cookie("_ga_DEMO000001", session, ANALYTICS_SECONDS, path="/demo", samesite="Lax")
-
-
-def _visit(session: Session, project: Project, visitor: str) -> Visit | None:
-    newest = select(Visit).where(Visit.project_id == project.id, Visit.visitor == visitor)
-    return session.scalar(newest.order_by(Visit.started_at.desc()).limit(1))
-
-
-def _decision(session: Session, visit: Visit) -> dict[str, Any]:
-    numbers = (
-        select(TrackingNumber.e164, Lease.shared, Scenario.title)
-        .join(TrackingNumber, TrackingNumber.id == Lease.number_id)
-        .join(Scenario, Scenario.id == Lease.scenario_id)
-        .where(Lease.visit_id == visit.id, Lease.returned_at.is_(None))
-        .order_by(Lease.id)
-    )
-    return {
-        "visit": visit.number,
-        "source": {
-            "channel": visit.channel,
-            "source": visit.source,
-            "medium": visit.medium,
-            "campaign": visit.campaign,
-        },
-        "numbers": [
-            {"e164": row.e164, "display": national(row.e164), "shared": row.shared, "scenario": row.title}
-            for row in session.execute(numbers)
-        ],
-    }

@@ -1,5 +1,6 @@
 """The demo's telephone and inbox: pages, and thin JSON addresses that pass each question on to the process beside us."""
 
+from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
@@ -29,7 +30,26 @@ def refuse(problem: Problem) -> Response:
 
 @telephone.get("/demo/phone")
 def phone() -> str:
-    return render_template("demo/phone.html", here="phone", shop=shop, numbers=_numbers(), dialled=_asked_number())
+    """The tracking numbers of all scenarios, and the number of the link to this page, when it is one."""
+    rows = (
+        select(TrackingNumber.e164, Scenario.title, TrackingNumber.static_source)
+        .join(Scenario, Scenario.id == TrackingNumber.scenario_id)
+        .order_by(Scenario.id, TrackingNumber.id)
+    )
+    with current_server().database.reading() as session:
+        numbers = [
+            {
+                "e164": row.e164,
+                "display": national(row.e164),
+                "note": f"{row.title}: {row.static_source['source']}" if row.static_source else row.title,
+            }
+            for row in session.execute(rows)
+        ]
+    try:
+        dialled = national(read_phone(request.args.get("to", ""), shop.COUNTRY))
+    except BadPhone:
+        dialled = ""
+    return render_template("demo/phone.html", here="phone", shop=shop, numbers=numbers, dialled=dialled)
 
 
 @telephone.get("/demo/inbox")
@@ -39,11 +59,16 @@ def inbox() -> str:
 
 @telephone.post("/demo/phone/calls")
 def place_call() -> Response:
-    asked = _json()
-    caller = str(asked.get("from") or "").strip()[:LONGEST_CALLER]
-    to = _number(str(asked.get("to") or ""))
-    call = ask_outside("POST", "/calls", {"from": _caller(caller), "to": to})
-    return jsonify(_shown(call))
+    """From a number, a name of the carrier as it was typed, or withheld when nothing was."""
+    values = _json()
+    caller = str(values.get("from") or "").strip()[:LONGEST_CALLER] or WITHHELD
+    try:
+        to = read_phone(str(values.get("to") or ""), shop.COUNTRY)
+    except BadPhone as error:
+        raise Problem(422, str(error), "to") from None
+    with suppress(BadPhone):
+        caller = read_phone(caller, shop.COUNTRY)
+    return jsonify(_shown(ask_outside("POST", "/calls", {"from": caller, "to": to})))
 
 
 @telephone.get("/demo/phone/calls")
@@ -56,13 +81,18 @@ def latest_calls() -> Response:
 @telephone.get("/demo/phone/calls/<sid>")
 def one_call(sid: str) -> Response:
     call = ask_outside("GET", f"/calls/{quote(sid, safe='')}")
-    return jsonify(_shown(call) | {"receipt": _receipts([sid]).get(sid), "log": [_line(one) for one in call["log"]]})
+    log = [
+        {name: exchange[name] for name in ("kind", "at", "method", "status", "error", "body")}
+        | {"path": "/" + exchange["url"].split("/", 3)[3], "state": exchange["values"].get("CallStatus", "")}
+        for exchange in call["log"]
+    ]
+    return jsonify(_shown(call) | {"receipt": _receipts([sid]).get(sid), "log": log})
 
 
 @telephone.post("/demo/phone/calls/<sid>/press")
 def press(sid: str) -> Response:
-    asked = _json()
-    button = {name: str(asked.get(name) or "") for name in ("what", "leg", "digits")}
+    values = _json()
+    button = {name: str(values.get(name) or "") for name in ("what", "leg", "digits")}
     return jsonify(_shown(ask_outside("POST", f"/calls/{quote(sid, safe='')}/press", button)))
 
 
@@ -78,49 +108,6 @@ def _json() -> dict[str, Any]:
     return read_json(request)
 
 
-def _number(text: str) -> str:
-    try:
-        return read_phone(text, shop.COUNTRY)
-    except BadPhone as error:
-        raise Problem(422, str(error), "to") from None
-
-
-def _caller(text: str) -> str:
-    """E.164 when it is a number, the carrier's word for a withheld one when it is empty, else what was typed."""
-    if not text:
-        return WITHHELD
-    try:
-        return read_phone(text, shop.COUNTRY)
-    except BadPhone:
-        return text
-
-
-def _numbers() -> list[dict[str, Any]]:
-    """The tracking numbers of all scenarios, for the telephone's directory."""
-    wanted = (
-        select(TrackingNumber.e164, Scenario.title, TrackingNumber.static_source)
-        .join(Scenario, Scenario.id == TrackingNumber.scenario_id)
-        .order_by(Scenario.id, TrackingNumber.id)
-    )
-    with current_server().database.reading() as session:
-        return [
-            {"e164": row.e164, "display": national(row.e164), "note": _note(row.title, row.static_source)}
-            for row in session.execute(wanted)
-        ]
-
-
-def _note(title: str, static_source: dict[str, Any] | None) -> str:
-    return f"{title}: {static_source['source']}" if static_source else title
-
-
-def _asked_number() -> str:
-    """The number of a link to the telephone, in national form; nothing when it is none."""
-    try:
-        return national(_number(request.args.get("to", "")))
-    except Problem:
-        return ""
-
-
 def _receipts(sids: list[str]) -> dict[str, int]:
     with current_server().database.reading() as session:
         return {row.sid: row.id for row in session.execute(select(Call.sid, Call.id).where(Call.sid.in_(sids)))}
@@ -132,10 +119,3 @@ def _shown(call: dict[str, Any]) -> dict[str, Any]:
     caller = "withheld" if call["caller"] == WITHHELD else international(call["caller"])
     kept = {key: value for key, value in call.items() if key not in ("log", "legs")}
     return kept | {"legs": legs, "caller_display": caller, "to_display": international(call["to"])}
-
-
-def _line(exchange: dict[str, Any]) -> dict[str, Any]:
-    """One request of the exchange, as the telephone's log shows it."""
-    path = "/" + exchange["url"].split("/", 3)[3]
-    kept = {name: exchange[name] for name in ("kind", "at", "method", "status", "error", "body")}
-    return kept | {"path": path, "state": exchange["values"].get("CallStatus", "")}

@@ -146,23 +146,23 @@ def findings(points: Sequence[Point], aim: str, today: int, costs: Costs) -> lis
             said + (f", for {cost} a week{costs.whose}." if cost else "."),
             *_other_aim(points, aim, better.numbers),
         ]
-    return [_about_size(now, better, tried, costs), *_other_aim(points, aim, today)]
-
-
-def _about_size(now: Point, better: Point, tried: int, costs: Costs) -> str:
     tell = "1 number tells" if now.numbers == 1 else f"{now.numbers:,} numbers tell"
     told = f"{tell} the right advertisement for {format_percent(now.right_source)} of calls"
+    share = format_percent(better.right_source)
     cost = costs.say(abs(better.numbers - now.numbers))
     if better.numbers > now.numbers:
         more = f"{better.numbers}, the most that were tried," if better.numbers == tried else f"{better.numbers}"
         price = f" for {cost} more a week{costs.whose}" if cost else ""
         if better.right_source - now.right_source <= max(better.source_error, now.source_error):
-            return f"{told}; {more} may tell {format_percent(better.right_source)}{price}, but there are too few calls to be sure."
-        return f"{told}; {more} would tell {format_percent(better.right_source)}{price}."
-    if better.numbers < now.numbers:
+            sentence = f"{told}; {more} may tell {share}{price}, but there are too few calls to be sure."
+        else:
+            sentence = f"{told}; {more} would tell {share}{price}."
+    elif better.numbers < now.numbers:
         price = f" and cost {cost} a week less{costs.whose}" if cost else ""
-        return f"{told}; {better.numbers} would tell {format_percent(better.right_source)}{price}."
-    return f"{told}; more would tell hardly more."
+        sentence = f"{told}; {better.numbers} would tell {share}{price}."
+    else:
+        sentence = f"{told}; more would tell hardly more."
+    return [sentence, *_other_aim(points, aim, today)]
 
 
 def _other_aim(points: Sequence[Point], aim: str, numbers: int) -> list[str]:
@@ -254,10 +254,16 @@ class Shown:
         if self.costs.known:
             second = money_axis(self.costs.in_currency, f"{self.costs.in_currency} a week{self.costs.whose}")
             lines.append(Series("cost", costs, second=True))
+        # of the sizes, the axis names today's and the ends, and of the others those that have room
+        smallest, largest = self.sizes[0], self.sizes[-1]
+        ticks = {smallest, largest} | ({self.today} if self.now else set())
+        for size in self.sizes:
+            if all(abs(log(size / other)) >= ROOM * log(largest / smallest) for other in ticks):
+                ticks.add(size)
         across = Across(
             self.sizes,
             lambda size: format_count(round(size), "number"),
-            self._ticks(),
+            sorted(ticks),
             lambda size: f"{round(size):,}",
             "Numbers in the pool",
             logarithmic=True,
@@ -277,15 +283,6 @@ class Shown:
             second=second,
             mark=(self.today, f"today: {self.today}") if self.now else None,
         )
-
-    def _ticks(self) -> list[int]:
-        """Today's size and the ends, and of the others those that have room."""
-        least, most = self.sizes[0], self.sizes[-1]
-        chosen = {least, most} | ({self.today} if self.now else set())
-        for size in self.sizes:
-            if all(abs(log(size / other)) >= ROOM * log(most / least) for other in chosen):
-                chosen.add(size)
-        return sorted(chosen)
 
 
 def shown(plan: PoolPlan, costs: Costs) -> Shown | None:

@@ -104,9 +104,26 @@ class Pool:
                 one.visitor == stay.visitor and now - one.last_sign(now) <= self._hold for one in group
             )
         if held is not None and fits:
-            self._keep(held, holder, now)
+            number = self._numbers[held]
+            active = self._active_beside(number, holder, now)
+            number.group = [*active, holder]
+            if self._shown[index] is None:
+                number.leases.append((now, index))
+                number.lent_at = now
+                self._share(active, holder)
+            self._shown[index] = held
+            return
+        chosen = self._choose(stay.source_key, now)
+        number = self._numbers[chosen]
+        if number.group and now - number.last_sign(now) <= self._hold:
+            active = self._active_beside(number, holder, now)
+            self._share(active, holder)
+            number.group = [*active, holder]
         else:
-            self._lend(self._choose(stay.source_key, now), holder, now)
+            number.group = [holder]
+        number.lent_at = now
+        number.leases.append((now, index))
+        self._shown[index] = chosen
 
     def tap(self, tap: TrafficTap) -> None:
         shown = self._shown[tap.stay]
@@ -114,58 +131,47 @@ class Pool:
             self._taps[shown, tap.stay] = tap.at
 
     def call(self, call: CallMade) -> None:
-        """Decides by R7, and compares with the truth."""
+        """Decides by R7, and compares with the truth.
+
+        The candidates are the leases of the number at this moment, the newest one of each stay.
+        """
         shown = self._shown[call.stay]
         if shown is None:
             return
         stay = self._stays[call.stay]
-        visit, source, confidence = self._decide(shown, stay.visitor, call.at)
-        self.result.calls += 1
-        self.result.right_visits += visit == call.stay
-        self.result.right_sources += source == stay.source_key
-        self.result.stated.append((confidence, visit == call.stay))
-
-    def _decide(self, shown: int, caller: str, at: float) -> _Decided:
-        """By the leases of the number that are candidates of a call at this moment, the newest one of each stay."""
-        oldest = at - self._reach.age.total_seconds()
+        at = _moment(call.at)
+        oldest = call.at - self._reach.age.total_seconds()
         leases = [lease for lease in self._numbers[shown].leases[-self._reach.leases :] if lease[0] > oldest]
         candidates: dict[int, Candidate] = {}
         for leased_at, index in leases:
-            stay = self._stays[index]
-            span = stay.spans[self._span_of[index]]
+            leased = self._stays[index]
+            span = leased.spans[self._span_of[index]]
             tapped_at = self._taps.get((shown, index))
             candidates[index] = Candidate(
                 visit_id=index,
                 visit=index,
-                source_key=stay.source_key,
+                source_key=leased.source_key,
                 leased_at=_moment(leased_at),
-                last_sign_at=_moment(_Holder(index, stay.visitor, stay.source_key, span).last_sign(at)),
-                visitor=stay.visitor,
-                left=span.left and at >= span.last,
+                last_sign_at=_moment(_Holder(index, leased.visitor, leased.source_key, span).last_sign(call.at)),
+                visitor=leased.visitor,
+                left=span.left and call.at >= span.last,
                 tapped_at=None if tapped_at is None else _moment(tapped_at),
             )
         earlier = len(leases) == self._reach.leases
-        hold = timedelta(seconds=self._hold)
-        weighed = weigh(list(candidates.values()), hold, _moment(at), earlier=earlier)
+        weighed = weigh(list(candidates.values()), timedelta(seconds=self._hold), at, earlier=earlier)
         decided = _NOBODY
         if weighed:
             best = weighed[0]
             decided = (best.candidate.visit_id, best.candidate.source_key, best.probability)
-        first = self._first_calls.setdefault((caller, shown), decided)
-        if first is decided or first is _NOBODY:
-            return decided
-        again = repeat_winner(first[0], first[2], weighed)
-        return (again.candidate.visit_id if again else first[0]), first[1], first[2]
-
-    def _keep(self, shown: int, holder: _Holder, now: float) -> None:
-        number = self._numbers[shown]
-        active = self._active_beside(number, holder, now)
-        number.group = [*active, holder]
-        if self._shown[holder.stay] is None:
-            number.leases.append((now, holder.stay))
-            number.lent_at = now
-            self._share(active, holder)
-        self._shown[holder.stay] = shown
+        visit, source, confidence = decided
+        first = self._first_calls.setdefault((stay.visitor, shown), decided)
+        if first is not decided and first is not _NOBODY:
+            again = repeat_winner(first[0], first[2], weighed)
+            visit, source, confidence = (again.candidate.visit_id if again else first[0]), first[1], first[2]
+        self.result.calls += 1
+        self.result.right_visits += visit == call.stay
+        self.result.right_sources += source == stay.source_key
+        self.result.stated.append((confidence, visit == call.stay))
 
     def _choose(self, source_key: int, now: float) -> int:
         """A number that nobody held yet, else the one whose loss harms the least."""
@@ -185,18 +191,6 @@ class Pool:
             return harm(chance, number.group[-1].source_key == source_key, self._aim)
 
         return min(everyone, key=regret)
-
-    def _lend(self, chosen: int, holder: _Holder, now: float) -> None:
-        number = self._numbers[chosen]
-        if number.group and now - number.last_sign(now) <= self._hold:
-            active = self._active_beside(number, holder, now)
-            self._share(active, holder)
-            number.group = [*active, holder]
-        else:
-            number.group = [holder]
-        number.lent_at = now
-        number.leases.append((now, holder.stay))
-        self._shown[holder.stay] = chosen
 
     def _active_beside(self, number: _Number, holder: _Holder, now: float) -> list[_Holder]:
         """The other stays that hold the number now, also earlier ones of the same visitor whose pages are open still."""

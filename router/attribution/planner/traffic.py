@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import Any
 
-from sqlalchemy import CTE, func, select, union_all
+from sqlalchemy import func, select, union_all
 from sqlalchemy.orm import Session
 
 from router.attribution.models import Lease, Tap, Unserved, Visit, VisitSpan
@@ -135,14 +135,38 @@ class _Maker:
         calls: list[CallMade] = []
         taps: list[TrafficTap] = []
         for number, start in enumerate(self._starts()):
-            visitor, source = self._who(number)
+            visitor, source = f"visitor-{number}", None
+            if self._seen and self._random.random() < RETURNING:
+                visitor, last_source = self._random.choice(self._seen[-5000:])
+                if self._random.random() < 0.5:
+                    source = last_source
+            if source is None:
+                source = self._random.choices(self._keys, self._shares)[0]
+                self._seen.append((visitor, source))
             calling = self._random.random() < self._callers[source]
             stays.append(self._stay(visitor, source, start, calling))
             mobile = self._random.random() < MOBILE
-            if calling:
-                self._call(stays, number, mobile, calls, taps)
-            elif mobile and self._random.random() < IDLE_TAPS:
-                taps.append(TrafficTap(self._within(stays[-1]), number))
+            if not calling:
+                if mobile and self._random.random() < IDLE_TAPS:
+                    taps.append(TrafficTap(self._within(stays[-1]), number))
+                continue
+            when = self._random.choices([name for name, _ in WHEN], [share for _, share in WHEN])[0]
+            stay = stays[-1]
+            if when == "days":
+                # told backwards, so that their share is right from the end of the warm-up on: who calls now came one to three days ago
+                since = stay.start - self._random.uniform(DAY, min(3 * DAY, max(DAY, stay.start)))
+                if since > 0:
+                    place = bisect_left(stays, since, hi=number, key=lambda earlier: earlier.start)
+                    calls.append(CallMade(stay.start, place))
+            elif when == "during":
+                at = self._within(stay)
+                calls.append(CallMade(at, number))
+                if mobile and self._random.random() < TAPPED:
+                    taps.append(TrafficTap(max(stay.start, at - self._random.uniform(2, 10)), number))
+            else:
+                mean = 6 * 60 if when == "minutes" else 3 * HOUR
+                least = 0 if when == "minutes" else HOUR
+                calls.append(CallMade(stay.spans[-1].last + least + self._random.expovariate(1 / mean), number))
         for call in list(calls):
             if self._random.random() < CALL_AGAIN:
                 at = call.at + 60 + self._random.expovariate(1 / (2 * HOUR))
@@ -160,17 +184,6 @@ class _Maker:
             at += self._random.expovariate(most)
         return starts
 
-    def _who(self, number: int) -> tuple[str, int]:
-        if self._seen and self._random.random() < RETURNING:
-            visitor, source = self._random.choice(self._seen[-5000:])
-            if self._random.random() < 0.5:
-                return visitor, source
-        else:
-            visitor = f"visitor-{number}"
-        source = self._random.choices(self._keys, self._shares)[0]
-        self._seen.append((visitor, source))
-        return visitor, source
-
     def _stay(self, visitor: str, source: int, start: float, calling: bool) -> Stay:
         bounces = not calling and self._random.random() < BOUNCES / (1 - sum(CALLERS) / 2)
         median, spread = (BOUNCE_SECONDS, BOUNCE_SPREAD) if bounces else (STAY_SECONDS, STAY_SPREAD)
@@ -180,26 +193,6 @@ class _Maker:
     def _within(self, stay: Stay) -> float:
         span = stay.spans[0]
         return self._random.uniform(span.start + min(3.0, (span.last - span.start) / 2), span.last)
-
-    def _call(
-        self, stays: Sequence[Stay], number: int, mobile: bool, calls: list[CallMade], taps: list[TrafficTap]
-    ) -> None:
-        when = self._random.choices([name for name, _ in WHEN], [share for _, share in WHEN])[0]
-        stay = stays[number]
-        if when == "days":
-            # told backwards, so that their share is right from the end of the warm-up on: who calls now came one to three days ago
-            since = stay.start - self._random.uniform(DAY, min(3 * DAY, max(DAY, stay.start)))
-            if since > 0:
-                calls.append(CallMade(stay.start, bisect_left(stays, since, hi=number, key=lambda one: one.start)))
-        elif when == "during":
-            at = self._within(stay)
-            calls.append(CallMade(at, number))
-            if mobile and self._random.random() < TAPPED:
-                taps.append(TrafficTap(max(stay.start, at - self._random.uniform(2, 10)), number))
-        else:
-            mean = 6 * 60 if when == "minutes" else 3 * HOUR
-            least = 0 if when == "minutes" else HOUR
-            calls.append(CallMade(stay.spans[-1].last + least + self._random.expovariate(1 / mean), number))
 
 
 DAYS = timedelta(days=30)
@@ -239,7 +232,21 @@ class History:
 def read_history(session: Session, server: Server, scenario: Scenario, now: datetime, most_visits: int) -> History:
     """Four statements, however many visits and calls there were."""
     since = now - DAYS
-    asked = _asked(scenario, since, now, most_visits)
+    # when each visit first asked for a dynamic number, whether it was lent one or not, by the index of leases on their numbers;
+    # leases that were given back were not needed
+    lent = (
+        select(Lease.visit_id, Lease.started_at.label("at"))
+        .join(TrackingNumber, TrackingNumber.id == Lease.number_id)
+        .where(TrackingNumber.project_id == scenario.project_id, Lease.scenario_id == scenario.id)
+        .where(Lease.started_at >= since, Lease.started_at <= now, Lease.returned_at.is_(None))
+    )
+    unserved = select(Unserved.visit_id, Unserved.at).where(
+        Unserved.scenario_id == scenario.id, Unserved.at >= since, Unserved.at <= now
+    )
+    every = union_all(lent, unserved).subquery("every")
+    first = func.min(every.c.at).label("at")
+    newest = select(every.c.visit_id, first).group_by(every.c.visit_id).order_by(first.desc(), every.c.visit_id.desc())
+    asked = newest.limit(most_visits).cte("asked")
     rows = session.execute(
         select(
             asked.c.visit_id,
@@ -277,24 +284,6 @@ def read_history(session: Session, server: Server, scenario: Scenario, now: date
         drawn=sum(one.confidence < LIKELY for one in made),
         left_out=len(made) - len(calls),
     )
-
-
-def _asked(scenario: Scenario, since: datetime, now: datetime, most: int) -> CTE:
-    """When each visit first asked for a dynamic number, whether it was lent one or not; by the index of leases on their numbers. Those
-    that were given back were not needed."""
-    lent = (
-        select(Lease.visit_id, Lease.started_at.label("at"))
-        .join(TrackingNumber, TrackingNumber.id == Lease.number_id)
-        .where(TrackingNumber.project_id == scenario.project_id, Lease.scenario_id == scenario.id)
-        .where(Lease.started_at >= since, Lease.started_at <= now, Lease.returned_at.is_(None))
-    )
-    unserved = select(Unserved.visit_id, Unserved.at).where(
-        Unserved.scenario_id == scenario.id, Unserved.at >= since, Unserved.at <= now
-    )
-    every = union_all(lent, unserved).subquery("every")
-    first = func.min(every.c.at).label("at")
-    newest = select(every.c.visit_id, first).group_by(every.c.visit_id).order_by(first.desc(), every.c.visit_id.desc())
-    return newest.limit(most).cte("asked")
 
 
 def _stay(visit: Any, earlier: Iterable[Any], since: datetime) -> Stay:

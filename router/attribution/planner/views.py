@@ -69,7 +69,12 @@ def ask(scenario_id: int) -> Page:
 
 def _read(values: dict[str, str]) -> tuple[TrafficShape | None, dict[str, str]]:
     """The described traffic, or what is wrong with what was typed."""
-    read = {name: _number(values.get(name, "")) for name in TYPED}
+    read: dict[str, float | None] = {}
+    for name in TYPED:  # `12`, `0.5`, `0,5`
+        plain = values.get(name, "").strip().replace(",", ".")
+        digits = plain.replace(".", "", 1)
+        is_number = digits.isascii() and digits.isdigit() and len(digits) < 10
+        read[name] = float(plain) if is_number else None
     errors = {name: "Write a number, like 12." for name, value in read.items() if value is None}
     given = {"visits_per_hour": read["visits_per_hour"], "callers": (read["callers"] or 0) / 100}
     sources = read["sources"] or 0
@@ -87,13 +92,6 @@ SENTENCES = {
     "callers": "Write a number from 0.1 to 50.",
     "sources": "Write a whole number from 1 to 100.",
 }
-
-
-def _number(text: str) -> float | None:
-    """What a person typed: `12`, `0.5`, `0,5`; None when it is no such number."""
-    plain = text.strip().replace(",", ".")
-    digits = plain.replace(".", "", 1)
-    return float(plain) if digits.isascii() and digits.isdigit() and len(digits) < 10 else None
 
 
 def _page(scenario: Scenario, plan: PoolPlan | None, typed: dict[str, str], errors: dict[str, str]) -> str:
@@ -240,22 +238,18 @@ def plan(open_server: Opener, /, scenario_id: int, as_json: bool, **options: Any
         }
         click.echo(json.dumps(document, indent=2))
     else:
-        click.echo("\n".join([scenario.title, *made.findings, "", *_table(made, trials.facts)]))
-
-
-def _table(made: Shown, facts: dict[str, Any]) -> list[str]:
-    """Lines of a fixed width."""
-    lines = [
-        f"{'':>9}  {'by visit':^23}  {'by advertisement':^23}",
-        f"{'numbers':>9}  " + "  ".join([f"{'advertisement':>13} {'visit':>9}"] * 2) + "  cost a week",
-    ]
-    for size in made.sizes:
-        both = [point for aim in ("visit", "source") if (point := made.at(size, aim))]
-        shares = "  ".join(
-            f"{format_percent(point.right_source):>13} {format_percent(point.right_visit):>9}" for point in both
-        )
-        mark = "  today" if size == made.today else ""
-        lines.append(f"{size:>9}  {shares}  {made.costs.say(size) or '-':>11}{mark}")
-    calls = facts["calls"]
-    tried = f"{format_count(facts['visits'], 'visit')} and {format_count(calls, 'call')} were tried. {trust(calls)}"
-    return [*lines, "", tried.rstrip()]
+        lines = [
+            *(scenario.title, *made.findings, ""),
+            f"{'':>9}  {'by visit':^23}  {'by advertisement':^23}",
+            f"{'numbers':>9}  " + "  ".join([f"{'advertisement':>13} {'visit':>9}"] * 2) + "  cost a week",
+        ]
+        for size in made.sizes:
+            both = [point for aim in ("visit", "source") if (point := made.at(size, aim))]
+            shares = "  ".join(
+                f"{format_percent(point.right_source):>13} {format_percent(point.right_visit):>9}" for point in both
+            )
+            mark = "  today" if size == made.today else ""
+            lines.append(f"{size:>9}  {shares}  {costs.say(size) or '-':>11}{mark}")
+        calls = trials.facts["calls"]
+        tried = f"{format_count(trials.facts['visits'], 'visit')} and {format_count(calls, 'call')} were tried."
+        click.echo("\n".join([*lines, "", f"{tried} {trust(calls)}".rstrip()]))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-from sqlalchemy import Executable, Select, bindparam, case, or_, select, update
+from sqlalchemy import Select, bindparam, case, or_, select, update
 from sqlalchemy.orm import Session
 
 from router.attribution.decide.candidates import USUAL_REACH, Reach, reach_of, reach_then, weighed_candidates
@@ -87,14 +87,10 @@ _LAST_NON_DIRECT = Statement(
 _BY_SID = Statement(lambda _: select(_call.id, _call.flow).where(_call.sid == bindparam("sid")), KnownCall)
 
 
-def _insert(dialect: str) -> Executable:
-    written = [column.name for column in CALL.c if column.name not in ("id", *UNKNOWN_AT_FIRST)]
-    insert: Any = insert_new(dialect, CALL, unique=["sid"])
-    statement: Executable = insert.values({name: bindparam(name) for name in written}).returning(_call.id)
-    return statement
-
-
-_INSERT = Statement(_insert)
+_WRITTEN: dict[str, Any] = {
+    column.name: bindparam(column.name) for column in CALL.c if column.name not in ("id", *UNKNOWN_AT_FIRST)
+}
+_INSERT = Statement(lambda dialect: insert_new(dialect, CALL, unique=["sid"]).values(_WRITTEN).returning(_call.id))
 
 
 def record_inbound(

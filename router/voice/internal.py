@@ -50,30 +50,30 @@ def announcement(
         ending = "Visitors are connected to this telephone, so nobody else is rung. Goodbye."
     else:
         ending = "You are put through now." if rings else "There is no telephone that could ring. Goodbye."
-    return f"{opening} {_credit(values, started_at)} {ending}"
-
-
-def _credit(values: Mapping[str, Any], started_at: datetime) -> str:
-    """Which source a visitor's call would have been credited to."""
+    # which source a visitor's call would have been credited to
     if values["rule"] == "none":
         if any(step.get("because") == OVERFLOW for step in values["decision"]["steps"]):
-            return "Visitors are shown this number when all others are taken, so a call has no source."
-        days = reach_then(values["decision"]).age
-        return f"No visitor was shown this number in the last {_spoken(days)}, so a call has no source."
+            credit = "Visitors are shown this number when all others are taken, so a call has no source."
+        else:
+            days = reach_then(values["decision"]).age
+            credit = f"No visitor was shown this number in the last {_spoken(days)}, so a call has no source."
+        return f"{opening} {credit} {ending}"
     source = ", ".join(
         str(values["source"][name])[:LONGEST_PART]
         for name in ("source", "medium", "campaign")
         if values["source"].get(name) not in (None, "", "none")
     )
     if values["rule"] == "static":
-        return f"Calls to this number count for {source}."
-    winner = values["candidates"][0]
-    ago = _spoken(started_at - datetime.fromisoformat(winner["leased_at"]))
-    confidence = format_percent(values["source_confidence"]).replace("%", "percent")
-    return (
-        f"A visitor who calls now would count for {source}, {confidence} sure:"
-        f" visit {winner['visit']} was shown this number {ago} ago."
-    )
+        credit = f"Calls to this number count for {source}."
+    else:
+        winner = values["candidates"][0]
+        ago = _spoken(started_at - datetime.fromisoformat(winner["leased_at"]))
+        confidence = format_percent(values["source_confidence"]).replace("%", "percent")
+        credit = (
+            f"A visitor who calls now would count for {source}, {confidence} sure:"
+            f" visit {winner['visit']} was shown this number {ago} ago."
+        )
+    return f"{opening} {credit} {ending}"
 
 
 def _spoken(time: timedelta) -> str:

@@ -87,7 +87,14 @@ def derive_state(started_at: datetime, destinations: Sequence[str], events: Iter
     bridged_dials = [dial for dial in dials.values() if _is_bridged(dial)]
     is_bridged = bridged_leg is not None or bool(bridged_dials)
 
-    ended_at = _ended_at(started_at, events, dials, bridged_leg, len(destinations))
+    # the first of what ends a call: the end of the parent leg, of the bridged leg, or of the last forwarding
+    ends = [event.at for event in events if event.kind == "status" and event.facts["status"] in CALL_TERMINAL]
+    ends += [
+        dial.at for step, dial in dials.items() if step >= len(destinations) or _is_bridged(dial) or _caller_gone(dial)
+    ]
+    if bridged_leg and bridged_leg.ended_at:
+        ends.append(bridged_leg.ended_at)
+    ended_at = max(started_at, min(ends)) if ends else None
     closed = [event.at for event in events if event.kind == "closed"]
     if ended_at is None and closed:
         ended_at, status = max(started_at, *closed), Status.UNKNOWN
@@ -146,17 +153,6 @@ def _bridged_leg(legs: Mapping[str, Leg], dials: Iterable[Event]) -> Leg | None:
     refused = {dial.facts.get("leg_sid") for dial in dials if not _is_bridged(dial)}
     answered = [leg for leg in legs.values() if leg.was_answered and leg.sid not in refused]
     return next((leg for leg in answered if leg.ended_at), answered[0] if answered else None)
-
-
-def _ended_at(
-    started_at: datetime, events: Iterable[Event], dials: Mapping[int, Event], bridged_leg: Leg | None, steps: int
-) -> datetime | None:
-    """The first of what ends a call: the end of the parent leg, of the bridged leg, or of the last forwarding."""
-    ends = [event.at for event in events if event.kind == "status" and event.facts["status"] in CALL_TERMINAL]
-    ends += [dial.at for step, dial in dials.items() if step >= steps or _is_bridged(dial) or _caller_gone(dial)]
-    if bridged_leg and bridged_leg.ended_at:
-        ends.append(bridged_leg.ended_at)
-    return max(started_at, min(ends)) if ends else None
 
 
 def _caller_gone(dial: Event) -> bool:

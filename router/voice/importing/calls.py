@@ -63,34 +63,30 @@ def write_old_calls(
         done: is told after each portion how many calls it had.
     """
     written = 0
-    by_line = sorted(
-        calls, key=lambda call: (*_pair(call), call.started_at)
-    )  # so that later calls are decided again once
+    # by number and caller, so that later calls are decided again once
+    by_line = sorted(calls, key=lambda call: (*_pair(call), call.started_at))
     while by_line:
+        # the first calls, as many as one transaction can write with the stored calls that have to be decided again
+        portion = by_line[:AT_ONCE]
+        stored: dict[tuple[int, str], int] = {}
+        counted: Any = select(Call.number_id, Call.caller, func.count().label("amount"))
         with server.database.reading() as session:
-            portion = _portion(session, by_line[:AT_ONCE])
+            for row in session.execute(_of_callers(counted, portion)):
+                pair = (row.number_id, line_of(row.caller))
+                stored[pair] = stored.get(pair, 0) + row.amount
+        weight, seen = 0, set[tuple[int, str]]()
+        for place, call in enumerate(portion):
+            pair = _pair(call)
+            weight += 1 + (0 if pair in seen else stored.get(pair, 0))
+            if weight > AT_ONCE and seen and pair not in seen:
+                portion = portion[:place]
+                break
+            seen.add(pair)
         with server.database.writing() as session:
             written += write_some(server, session, project, portion, now)
         del by_line[: len(portion)]
         done(len(portion))
     return written
-
-
-def _portion(session: Session, calls: Sequence[OldCall]) -> Sequence[OldCall]:
-    """The first of these calls, as many as can be written in one transaction with the stored calls that have to be decided again."""
-    stored: dict[tuple[int, str], int] = {}
-    counted: Any = select(Call.number_id, Call.caller, func.count().label("amount"))
-    for row in session.execute(_of_callers(counted, calls)):
-        pair = (row.number_id, line_of(row.caller))
-        stored[pair] = stored.get(pair, 0) + row.amount
-    weight, seen = 0, set[tuple[int, str]]()
-    for place, call in enumerate(calls):
-        pair = _pair(call)
-        weight += 1 + (0 if pair in seen else stored.get(pair, 0))
-        if weight > AT_ONCE and seen and pair not in seen:
-            return calls[:place]
-        seen.add(pair)
-    return calls
 
 
 def write_some(server: Server, session: Session, project: Project, calls: Sequence[OldCall], now: datetime) -> int:
@@ -102,8 +98,15 @@ def write_some(server: Server, session: Session, project: Project, calls: Sequen
         calls = [call for call in calls if call.other_sid(project.id) not in stored]
     if not calls:
         return 0
-    spans = _stored_spans(session, calls)
-    first_calls = {pair: first for pair, (first, _) in spans.items()}
+    # the moments of the first and of the last stored call of each number and caller
+    spans: dict[tuple[int, str], tuple[datetime, datetime]] = {}
+    first, last = func.min(Call.started_at).label("first"), func.max(Call.started_at).label("last")
+    stored_calls: Any = select(Call.number_id, Call.caller, first, last).where(Call.kind == EXTERNAL)
+    for stored_span in session.execute(_of_callers(stored_calls, calls)):
+        pair = (stored_span.number_id, line_of(stored_span.caller))
+        earliest, latest = spans.get(pair, (stored_span.first, stored_span.last))
+        spans[pair] = (min(stored_span.first, earliest), max(stored_span.last, latest))
+    first_calls = {pair: first_at for pair, (first_at, _) in spans.items()}
     lines = own_lines(project.fallback_destination, project.own_numbers, project.destination_numbers)
     rows: dict[str, dict[str, Any]] = {}
     for call in sorted(calls, key=lambda call: call.started_at):
@@ -141,12 +144,12 @@ def write_some(server: Server, session: Session, project: Project, calls: Sequen
         rows.setdefault(call.sid(project.id), row)
     insert = insert_new(session, CALL, unique=["sid"]).returning(CALL.c.sid)
     new = set(session.scalars(insert, list(rows.values())))
-    earliest = {
+    first_new = {
         _pair(call): call
         for call in sorted(calls, key=lambda call: call.started_at, reverse=True)
         if call.sid(project.id) in new and spans.get(_pair(call), (now, LONG_AGO))[1] >= call.started_at
     }
-    for call in earliest.values():
+    for call in first_new.values():
         if route := route_of(session, call.number_id):
             caller = Caller(call.caller, call.caller)
             decide_later_calls(server, session, route, caller, call.started_at, now, tell=False)
@@ -163,15 +166,3 @@ def _of_callers(statement: Select[Any], calls: Iterable[OldCall]) -> Select[Any]
     numbers = {call.number_id for call in calls}
     callers = {spelling for call in calls for spelling in spellings_of_line(call.caller)}
     return statement.where(Call.number_id.in_(numbers), Call.caller.in_(callers)).group_by(Call.number_id, Call.caller)
-
-
-def _stored_spans(session: Session, calls: Sequence[OldCall]) -> dict[tuple[int, str], tuple[datetime, datetime]]:
-    """The moments of the first and of the last stored call of each number and caller."""
-    spans: dict[tuple[int, str], tuple[datetime, datetime]] = {}
-    first, last = func.min(Call.started_at).label("first"), func.max(Call.started_at).label("last")
-    statement: Any = select(Call.number_id, Call.caller, first, last).where(Call.kind == EXTERNAL)
-    for row in session.execute(_of_callers(statement, calls)):
-        pair = (row.number_id, line_of(row.caller))
-        earliest, latest = spans.get(pair, (row.first, row.last))
-        spans[pair] = (min(row.first, earliest), max(row.last, latest))
-    return spans

@@ -251,7 +251,14 @@ class _Reading:
             if record.problem:
                 log.refuse(record.line, _to_line(record) + record.problem)
                 continue
-            record = self._with_whole_time(record)
+            surplus = len(record.cells) - len(self.table.head)
+            if surplus > 0 and self.table.delimiter == ",":
+                # a time without quotation marks may have fallen apart at its commas: `Nov 3, 2026, 2:05 PM`
+                place = log.columns.taken["started_at"]
+                behind = place + surplus + 1
+                time = ", ".join(record.cells[place:behind])
+                if time_or_none(time):
+                    record = replace(record, cells=[*record.cells[:place], time, *record.cells[behind:]])
             row = {
                 role: plain(tidy(record.cells[index])) if index < len(record.cells) else ""
                 for role, index in log.columns.taken.items()
@@ -297,23 +304,28 @@ class _Reading:
         log.zone, log.zone_reason = self.cells.numbers.timezone, "the project's time zone"
         return ZoneInfo(log.zone)
 
-    def _with_whole_time(self, record: Record) -> Record:
-        """A line whose time fell apart at its commas, because it does not stand in quotation marks: `Nov 3, 2026, 2:05 PM`."""
-        place, surplus = self.log.columns.taken["started_at"], len(record.cells) - len(self.table.head)
-        if surplus < 1 or self.table.delimiter != ",":
-            return record
-        before, parts, behind = (
-            record.cells[:place],
-            record.cells[place : place + surplus + 1],
-            record.cells[place + surplus + 1 :],
-        )
-        time = ", ".join(parts)
-        return replace(record, cells=[*before, time, *behind]) if time_or_none(time) else record
-
     def _draft(self, record: Record, row: Mapping[str, str]) -> _Draft | None:
         """None: the line is no incoming call with a known caller."""
         log = self.log
-        time = self._time(record.line, row)
+        # the dates of all lines, also of those that are passed over, tell what is day and what is month
+        time: WrittenTime | BadLine
+        column, text, zone = log.head_of("started_at"), row["started_at"], None
+        if row.get("zone") and (zone := read_zone(row["zone"])) is None:
+            time = BadLine(
+                f"{log.head_of('zone')}: “{row['zone'][:40]}” is no time zone. Write it like Europe/Berlin or +01:00."
+            )
+        else:
+            try:
+                time = read_time(text)
+                self.evidence.see(record.line, time)
+                if row.get("time") and time.clock is None:
+                    column, text = log.head_of("time"), row["time"]
+                    clock = read_clock(text)
+                    if clock is None:
+                        raise BadTime("Write it like 14:05:00.")
+                    time = time.at(*clock)
+            except BadTime as error:
+                time = BadLine(f"{column}: “{text[:40]}” is not a time. {error}")
         self._check_shape(record)
         kind, direction = _plain_word(row.get("kind", "")), _plain_word(row.get("direction", ""))
         if kind in NO_CALLS or direction in NO_CALLS:
@@ -340,28 +352,7 @@ class _Reading:
             head = log.head_of("source") or "source"
             raise BadLine(f"{head}: it is empty, although a medium or a campaign is named.")
         named = (source, medium, campaign)
-        return _Draft(record.line, number, caller, *time, self.sources.setdefault(named, named))
-
-    def _time(self, line: int, row: Mapping[str, str]) -> tuple[WrittenTime, tzinfo | None] | BadLine:
-        """The time of a line and the zone that a column of its own names. The dates of all lines, also of those that are passed over, tell
-        what is day and what is month."""
-        column, text, zone = self.log.head_of("started_at"), row["started_at"], None
-        if row.get("zone") and (zone := read_zone(row["zone"])) is None:
-            return BadLine(
-                f"{self.log.head_of('zone')}: “{row['zone'][:40]}” is no time zone. Write it like Europe/Berlin or +01:00."
-            )
-        try:
-            time = read_time(text)
-            self.evidence.see(line, time)
-            if row.get("time") and time.clock is None:
-                column, text = self.log.head_of("time"), row["time"]
-                clock = read_clock(text)
-                if clock is None:
-                    raise BadTime("Write it like 14:05:00.")
-                time = time.at(*clock)
-        except BadTime as error:
-            return BadLine(f"{column}: “{text[:40]}” is not a time. {error}")
-        return time, zone
+        return _Draft(record.line, number, caller, time, zone, self.sources.setdefault(named, named))
 
     def _check_shape(self, record: Record) -> None:
         """
@@ -391,8 +382,22 @@ class _Reading:
             log.order, log.order_reason = self.choices.dates, "as you said"
         elif hint := order_in_head(log.head_of("started_at")):
             log.order, log.order_reason = hint, f"as the column “{log.head_of('started_at')}” says"
+        elif evidence.is_open and len(evidence.only) > 1:
+            contradiction = " and ".join(
+                f"{written.shown()} in line {line:,} has the {order.removesuffix('-first')} first"
+                for order, (line, written) in evidence.only.items()
+            )
+            readings = tuple((order, _format_date(written, order)) for order, (_, written) in evidence.only.items())
+            log.dates_question = DatesQuestion(f"The dates contradict each other: {contradiction}.", readings)
         elif evidence.is_open:
-            log.dates_question = _dates_question(evidence)
+            line, written = evidence.open or next(iter(evidence.only.values()))
+            orders = [order for order in written.orders if order != "year-first" or evidence.is_year_doubtful]
+            readings = tuple((order, _format_date(written, order)) for order in orders)
+            dates = " or ".join(date for _, date in readings)
+            log.dates_question = DatesQuestion(
+                f"What is day and what is month? {written.shown()} in line {line:,} is {dates}, and no other line tells.",
+                readings,
+            )
         elif order := evidence.decided():
             line, written = evidence.only[order]
             log.order, log.order_reason = order, f"because of {written.shown()} in line {line:,}"
@@ -445,24 +450,6 @@ def _plain_word(text: str) -> str:
 
 def _to_line(record: Record) -> str:
     return f"(To line {record.last_line:,}.) " if record.last_line > record.line else ""
-
-
-def _dates_question(evidence: OrderEvidence) -> DatesQuestion:
-    if len(evidence.only) > 1:
-        contradiction = " and ".join(
-            f"{written.shown()} in line {line:,} has the {order.removesuffix('-first')} first"
-            for order, (line, written) in evidence.only.items()
-        )
-        readings = tuple((order, _format_date(written, order)) for order, (_, written) in evidence.only.items())
-        return DatesQuestion(f"The dates contradict each other: {contradiction}.", readings)
-    line, written = evidence.open or next(iter(evidence.only.values()))
-    orders = [order for order in written.orders if order != "year-first" or evidence.is_year_doubtful]
-    readings = tuple((order, _format_date(written, order)) for order in orders)
-    return DatesQuestion(
-        f"What is day and what is month? {written.shown()} in line {line:,} is {' or '.join(date for _, date in readings)}, "
-        "and no other line tells.",
-        readings,
-    )
 
 
 def _format_date(written: WrittenTime, order: Order) -> str:

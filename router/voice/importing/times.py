@@ -106,11 +106,36 @@ def read_time(text: str) -> WrittenTime:
         raise BadTime(EXAMPLE)
     if text.replace(".", "", 1).replace(",", "", 1).isdecimal():
         return _read_figures(text)
-    for find in (_compact, _numeric, _named, _chinese):
-        if found := find(text):
-            written, rest = found
-            return _with_clock(written, rest)
+    if found := _COMPACT.match(text):
+        year, month, day, hour, minute, second = found.groups()
+        written = _fixed(int(year), int(month), int(day))
+        return _with_clock(written, f"{hour}:{minute}:{second or '00'}{text[found.end() :]}")
+    if found := _NUMERIC.search(text):
+        first, sign, second, third = found.groups()
+        rest = _without(text, found)
+        if len(first) == 4 and len(third) <= 2:
+            return _with_clock(_fixed(int(first), int(second), int(third)), rest)
+        if len(first) <= 2 and len(third) in (2, 4):
+            figures = (int(first), int(second), int(third))
+            orders = [order for order in ORDERS if order != "year-first" or len(third) == 2]
+            possible = tuple(order for order in orders if _is_day(figures, order))
+            if not possible:
+                raise BadTime("There is no such day.")
+            return _with_clock(WrittenTime(figures, None, orders=possible, sign=sign), rest)
+    for pattern, places in _NAMED:
+        if found := pattern.search(text):
+            year, month, day = (found.group(place + 1).strip("'") for place in places)
+            return _with_clock(_fixed(int(year), MONTHS[month], int(day)), _without(text, found))
+    if found := _CTIME.search(text):
+        month, day, clock, year = found.groups()
+        return _with_clock(_fixed(int(year), MONTHS[month], int(day)), _without(text, found, f" {clock} "))
+    if found := _CHINESE.search(text):
+        return _with_clock(_fixed(*map(int, found.groups())), _without(text, found))
     raise BadTime(EXAMPLE)
+
+
+def _without(text: str, found: re.Match[str], instead: str = " ") -> str:
+    return f"{text[: found.start()]}{instead}{text[found.end() :]}"
 
 
 def read_clock(text: str) -> tuple[time, tzinfo | str | None] | None:
@@ -242,50 +267,6 @@ _NAMED = (
 _CTIME = re.compile(rf"(?<![\w])({_MONTH})\.?\s+(\d{{1,2}})\s+(\d{{1,2}}:.*?)\s+(\d{{4}})(?!\d)")
 _CHINESE = re.compile(r"(\d{4})\s*年\s*(\d{1,2})\s*月\s*(\d{1,2})\s*日")
 
-Found = tuple[WrittenTime, str] | None
-
-
-def _compact(text: str) -> Found:
-    if not (found := _COMPACT.match(text)):
-        return None
-    year, month, day, hour, minute, second = found.groups()
-    return _fixed(int(year), int(month), int(day)), f"{hour}:{minute}:{second or '00'}{text[found.end() :]}"
-
-
-def _numeric(text: str) -> Found:
-    if not (found := _NUMERIC.search(text)):
-        return None
-    first, sign, second, third = found.groups()
-    rest = f"{text[: found.start()]} {text[found.end() :]}"
-    if len(first) == 4 and len(third) <= 2:
-        return _fixed(int(first), int(second), int(third)), rest
-    if len(first) > 2 or len(third) not in (2, 4):
-        return None
-    figures = (int(first), int(second), int(third))
-    possible = tuple(one for one in ORDERS if (one != "year-first" or len(third) == 2) and _is_day(figures, one))
-    if not possible:
-        raise BadTime("There is no such day.")
-    return WrittenTime(figures, None, orders=possible, sign=sign), rest
-
-
-def _named(text: str) -> Found:
-    for pattern, places in _NAMED:
-        if found := pattern.search(text):
-            parts = [found.group(place + 1).strip("'") for place in places]
-            written = _fixed(int(parts[0]), MONTHS[parts[1]], int(parts[2]))
-            return written, f"{text[: found.start()]} {text[found.end() :]}"
-    if found := _CTIME.search(text):
-        month, day, clock, year = found.groups()
-        return _fixed(int(year), MONTHS[month], int(day)), f"{text[: found.start()]} {clock} {text[found.end() :]}"
-    return None
-
-
-def _chinese(text: str) -> Found:
-    if not (found := _CHINESE.search(text)):
-        return None
-    return _fixed(*map(int, found.groups())), f"{text[: found.start()]} {text[found.end() :]}"
-
-
 _HALF = r"\s*([ap])\.?\s?m\b\.?"
 _CLOCK = re.compile(
     r"(?<![\d:+\-])(\d{1,2})(?:\s?uhr\s?|[:.hч])(\d{2})(?:(?:[:.]|m(?:in)?)(\d{2})(?:[.,](\d{1,9}))?s?)?"
@@ -376,35 +357,26 @@ class Autumn:
         is_sorted = min(self._up, self._down) * 10 <= max(self._up, self._down) or min(self._up, self._down) <= 1
         folds: dict[int, tuple[int, bool]] = {}
         for night in self._nights.values():
+            # stretches of lines that follow each other in the file: one that was put together of several logs is sorted in parts only
+            stretches: list[list[_Line]] = []
+            for line in night:
+                if stretches and (not is_sorted or line[0] == stretches[-1][-1][0] + 1):
+                    stretches[-1].append(line)
+                else:
+                    stretches.append([line])
             placed: dict[tuple[Hashable, datetime], dict[int, int]] = {}
-            for stretch in _stretches(night) if is_sorted else [night]:
-                _place(stretch if self._up >= self._down else stretch[::-1], placed, is_sorted=is_sorted)
+            for stretch in stretches:
+                is_second = False
+                before: datetime | None = None
+                seen: set[tuple[Hashable, datetime]] = set()
+                for index, who, local in stretch if self._up >= self._down else stretch[::-1]:
+                    is_again = (who, local) in seen
+                    if is_sorted and ((before is not None and local < before) or is_again):
+                        is_second = True
+                    placed.setdefault((who, local), {})[index] = 1 if is_second or is_again else 0
+                    seen.add((who, local))
+                    before = local
             for alike in placed.values():
                 is_alone = len(set(alike.values())) == 1
                 folds |= {index: (fold, is_alone) for index, fold in alike.items()}
         return folds
-
-
-def _stretches(night: list[_Line]) -> list[list[_Line]]:
-    """Lines that follow each other in the file: a file that was put together of several logs is sorted in parts only."""
-    stretches: list[list[_Line]] = []
-    for line in night:
-        if stretches and line[0] == stretches[-1][-1][0] + 1:
-            stretches[-1].append(line)
-        else:
-            stretches.append([line])
-    return stretches
-
-
-def _place(stretch: list[_Line], placed: dict[tuple[Hashable, datetime], dict[int, int]], *, is_sorted: bool) -> None:
-    """Gives each line of a stretch, earlier ones first, its fold."""
-    is_second = False
-    before: datetime | None = None
-    seen: set[tuple[Hashable, datetime]] = set()
-    for index, who, local in stretch:
-        is_again = (who, local) in seen
-        if is_sorted and ((before is not None and local < before) or is_again):
-            is_second = True
-        placed.setdefault((who, local), {})[index] = 1 if is_second or is_again else 0
-        seen.add((who, local))
-        before = local

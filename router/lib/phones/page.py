@@ -34,7 +34,12 @@ def spellings(numbers: Iterable[str], country: str | None) -> list[str]:
     """
     found: list[str] = []
     for text in numbers:
-        readings = readings_of(text, country) or _with_old_trunk(text, country)
+        readings = readings_of(text, country)
+        if not readings:  # behind a trunk prefix that its country has no more: `0 22 123 45 67` in Poland
+            dialled = re.sub("[^0-9]", "", text)
+            trunks = [trunk for trunk in OLD_TRUNKS.get(country or "", ()) if dialled.startswith(trunk)]
+            without = (readings_of(dialled.removeprefix(trunk), country) for trunk in trunks)
+            readings = next(filter(None, without), ())
         if not readings:
             with suppress(NumberParseException):
                 possible = phonenumbers.parse(text, country or None)
@@ -54,13 +59,6 @@ def spellings(numbers: Iterable[str], country: str | None) -> list[str]:
             found += [f"{prefix}{plan.code}{trunk}{digits}" for prefix in prefixes for trunk in trunks]
         found.append(re.sub(r"(?!^\+)\D", "", text.strip()))
     return list(dict.fromkeys(filter(None, found)))
-
-
-def _with_old_trunk(text: str, country: str | None) -> tuple[str, ...]:
-    """The readings of a number behind a trunk prefix that its country has no more: `0 22 123 45 67` in Poland."""
-    digits = re.sub("[^0-9]", "", text)
-    trunks = [trunk for trunk in OLD_TRUNKS.get(country or "", ()) if digits.startswith(trunk)]
-    return next(filter(None, (readings_of(digits.removeprefix(trunk), country) for trunk in trunks)), ())
 
 
 def forms(e164: str, country: str | None, mask: str = "") -> list[Form]:

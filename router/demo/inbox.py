@@ -4,7 +4,7 @@ import json
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import Random
 from typing import Any
@@ -15,7 +15,6 @@ from router.demo.company import Room
 from router.demo.people import PastCall
 from router.integrations.crm import CRM
 from router.integrations.ga4.sender import NO_CLIENT_ID
-from router.integrations.models import Integration
 from router.integrations.odoo.sender import NO_CUSTOMER
 from router.integrations.vendors import VENDORS, slots
 from router.integrations.webhook import END as WEBHOOK_AT_THE_END
@@ -140,76 +139,71 @@ class PastDelivery:
     """A row of `delivery` with those of its attempts, and the lead it made."""
 
     row: dict[str, Any]
-    attempts: list[dict[str, Any]] = field(default_factory=list)
-    leads: list[dict[str, Any]] = field(default_factory=list)
+    attempts: list[dict[str, Any]]
+    lead: dict[str, Any] | None
 
 
 def deliveries_of(random: Random, call: PastCall, room: Room) -> list[PastDelivery]:
-    return [_delivery(random, call, integration) for integration in room.integrations.values()]
-
-
-def _delivery(random: Random, call: PastCall, integration: Integration) -> PastDelivery:
-    vendor, slot = VENDORS[integration.kind], slots()[integration.slot]
-    event = vendor.events[slot][0]
-    at = call.started_at + timedelta(seconds=0 if event == "call.started" else call.ended_after)
-    reason = ""
-    if vendor.kind == "ga4" and not (call.stay and call.stay.ga):
-        reason = NO_CLIENT_ID
-    elif vendor.kind == "odoo" and call.caller is None:
-        reason = NO_CUSTOMER
-    chance = random.random()
-    may_fail = slot is WEBHOOK_AT_THE_END
-    state = "skipped" if reason else "dead" if chance < DEAD_SHARE and may_fail else "done"
-    in_order = vendor.ordered_by_caller and call.caller
-    past = PastDelivery(
-        {
-            "message_id": f"msg_{random.getrandbits(80):020x}_{integration.id}",
+    """What was sent about a call: to each integration in one attempt, in two after a passing failure, or in vain."""
+    deliveries = []
+    for integration in room.integrations.values():
+        vendor, slot = VENDORS[integration.kind], slots()[integration.slot]
+        event = vendor.events[slot][0]
+        created_at = call.started_at + timedelta(seconds=0 if event == "call.started" else call.ended_after)
+        chance = random.random()
+        message_id = f"msg_{random.getrandbits(80):020x}_{integration.id}"
+        at = created_at + timedelta(seconds=random.uniform(0.2, 1.5))
+        state, reason = "done", ""
+        if vendor.kind == "ga4" and not (call.stay and call.stay.ga):
+            state, reason = "skipped", NO_CLIENT_ID
+        elif vendor.kind == "odoo" and call.caller is None:
+            state, reason = "skipped", NO_CUSTOMER
+        elif chance < DEAD_SHARE and slot is WEBHOOK_AT_THE_END:
+            state, reason = "dead", "The receiver answered 503 to every attempt."
+        if state == "dead":
+            message = "The receiver answered 503. The shop system is being updated."
+            attempts = [
+                _attempt(random, at + timedelta(seconds=seconds), 503, outcome, message)
+                for seconds, outcome in ((0, "retry"), (5, "retry"), (305, "retry"), (2105, "retry"), (9305, "dead"))
+            ]
+        elif state == "done" and chance > 1 - RETRIED_SHARE:
+            attempts = [
+                _attempt(random, at, 502, "retry", "The receiver answered 502."),
+                _attempt(random, at + timedelta(seconds=5.4), 200, "done"),
+            ]
+        else:
+            status = None if state == "skipped" else ANSWERS.get(vendor.kind, 200)
+            attempts = [_attempt(random, at, status, state, reason)]
+        made_lead = slot is CRM and state == "done"
+        row = {
+            "message_id": message_id,
             "project_id": integration.project_id,
             "integration_id": integration.id,
             "call_id": call.id,
             "event": event,
             "receiver": integration.receiver,
-            "order_key": f"{integration.receiver}|{call.caller}" if in_order else "",
+            "order_key": f"{integration.receiver}|{call.caller}" if vendor.ordered_by_caller and call.caller else "",
             "state": state,
             "reason": reason,
-            "created_at": at,
-            "event_at": at,
-            "next_at": at,
-            "reference": {"lead_id": call.id, "status": 200} if slot is CRM and state == "done" else {},
+            "created_at": created_at,
+            "event_at": created_at,
+            "next_at": created_at,
+            "reference": {"lead_id": call.id, "status": 200} if made_lead else {},
+            "attempts": len(attempts),
+            "done_at": attempts[-1]["at"] if state == "done" else None,
         }
-    )
-    _attempt(random, past, chance, at, ANSWERS.get(vendor.kind, 200))
-    if slot is CRM and state == "done" and call.first:
-        past.leads.append(
-            {
-                "project_id": integration.project_id,
-                "receiver": integration.receiver,
-                "caller": call.caller,
-                "external_key": f"call-{call.id}",
-                "external_id": str(call.id),
-                "created_at": at,
-            }
-        )
-    return past
+        lead = {
+            "project_id": integration.project_id,
+            "receiver": integration.receiver,
+            "caller": call.caller,
+            "external_key": f"call-{call.id}",
+            "external_id": str(call.id),
+            "created_at": created_at,
+        }
+        deliveries.append(PastDelivery(row, attempts, lead if made_lead and call.first else None))
+    return deliveries
 
 
-def _attempt(random: Random, past: PastDelivery, chance: float, at: datetime, answer: int) -> None:
-    """The tries that led to the state: one, a second after a passing failure, or all of them in vain."""
-    state = past.row["state"]
-    at += timedelta(seconds=random.uniform(0.2, 1.5))
-    if state == "dead":
-        for turn, pause in enumerate((0, 5, 305, 2105, 9305)):
-            failed = _tried(random, at + timedelta(seconds=pause), 503, "retry" if turn < 4 else "dead")
-            past.attempts.append(failed | {"message": "The receiver answered 503. The shop system is being updated."})
-        past.row |= {"reason": "The receiver answered 503 to every attempt."}
-    elif state == "done" and chance > 1 - RETRIED_SHARE:
-        past.attempts.append(_tried(random, at, 502, "retry") | {"message": "The receiver answered 502."})
-        past.attempts.append(_tried(random, at + timedelta(seconds=5.4), 200, "done"))
-    else:
-        status = None if state == "skipped" else answer
-        past.attempts.append(_tried(random, at, status, state) | {"message": past.row["reason"]})
-    past.row |= {"attempts": len(past.attempts), "done_at": past.attempts[-1]["at"] if state == "done" else None}
-
-
-def _tried(random: Random, at: datetime, status: int | None, outcome: str) -> dict[str, Any]:
-    return {"at": at, "milliseconds": random.randrange(18, 240), "status": status, "outcome": outcome, "message": ""}
+def _attempt(random: Random, at: datetime, status: int | None, outcome: str, message: str = "") -> dict[str, Any]:
+    milliseconds = random.randrange(18, 240)
+    return {"at": at, "milliseconds": milliseconds, "status": status, "outcome": outcome, "message": message}

@@ -245,12 +245,15 @@ def _moment(call: PastCall, seconds: float | None) -> datetime | None:
 
 
 def write_deliveries(session: Session, random: Random, company: Company, calls: list[PastCall]) -> None:
-    sent = [one for call in calls for one in deliveries_of(random, call, room_of(company, call))]
-    session.execute(insert(Delivery), [one.row for one in sent])
+    sent = [delivery for call in calls for delivery in deliveries_of(random, call, room_of(company, call))]
+    session.execute(insert(Delivery), [delivery.row for delivery in sent])
     ids = {row.message_id: row.id for row in session.execute(select(Delivery.message_id, Delivery.id))}
-    attempts = [attempt | {"delivery_id": ids[one.row["message_id"]]} for one in sent for attempt in one.attempts]
+    attempts = [
+        attempt | {"delivery_id": ids[delivery.row["message_id"]]} for delivery in sent for attempt in delivery.attempts
+    ]
     session.execute(insert(DeliveryAttempt), attempts)
-    leads = {lead["caller"]: lead for one in reversed(sent) for lead in one.leads}  # the first call of each caller
+    # the first call of each caller
+    leads = {delivery.lead["caller"]: delivery.lead for delivery in reversed(sent) if delivery.lead}
     session.execute(insert(Lead), list(leads.values()))
 
 

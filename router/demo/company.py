@@ -1,6 +1,4 @@
-"""The example company's project: its owner, two scenarios, six numbers, and receivers that stay on this machine.
-
-Where the demo's processes find each other: a file in the data folder with the simulated exchange's address and keys."""
+"""The example company's project with its scenarios, numbers and receivers, and the file that says where the demo's processes listen."""
 
 import base64
 import json

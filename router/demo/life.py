@@ -1,6 +1,4 @@
-"""Fills the demo with life at its first start: the same three weeks every time, up to the moment of `now`.
-
-What the example company pays: the numbers of its web site are rented at the simulated carrier, those on paper are its own."""
+"""Fills the demo at its first start, up to the moment of `now`: the same three weeks of visits, calls, deliveries and rent every time."""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -65,15 +63,15 @@ def switch_upkeep_on(session: Session, web: Room) -> None:
 def bought_at_the_carrier(data_dir: Path, e164s: Iterable[str]) -> dict[str, str]:
     """The carrier's ids of the numbers; those that are not ours there yet are bought."""
     account = Account(data_dir / SIMULATOR_FILE)
-    found = {one["e164"]: str(one["sid"]) for one in account.numbers()}
-    return {e164: found.get(e164) or account.buy(e164, {"FriendlyName": "demo"})["sid"] for e164 in e164s}
+    sids = {number["e164"]: str(number["sid"]) for number in account.numbers()}
+    return {e164: sids.get(e164) or account.buy(e164, {"FriendlyName": "demo"})["sid"] for e164 in e164s}
 
 
 def ring_here(data_dir: Path) -> None:
     """Rented numbers forget their voice addresses: they ring wherever this run of the demo listens."""
     account = Account(data_dir / SIMULATOR_FILE)
-    for one in account.numbers():
-        account.change(one["sid"], {"VoiceUrl": ""})
+    for number in account.numbers():
+        account.change(number["sid"], {"VoiceUrl": ""})
 
 
 SEED = 1817
@@ -201,7 +199,8 @@ def write_calls(session: Session, company: Company, calls: list[PastCall]) -> No
                 "source_confidence": call.source_confidence,
                 "candidates": call.candidates,
                 "shares": shares_by_source(
-                    (one["source_key"], one["probability"], one["visit_id"]) for one in call.candidates
+                    (candidate["source_key"], candidate["probability"], candidate["visit_id"])
+                    for candidate in call.candidates
                 ),
                 "decision": {"steps": call.steps},
                 "source": call.source.as_dict() if call.source else None,

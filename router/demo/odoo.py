@@ -96,12 +96,14 @@ class Records:
         self.get(model, number)
         del self.tables[model][number]
         notes = self.tables["mail.message"]
-        for note in [one for one in notes.values() if (one["model"], one["res_id"]) == (model, number)]:
+        for note in [note for note in notes.values() if (note["model"], note["res_id"]) == (model, number)]:
             del notes[note["id"]]
         self.external = {name: at for name, at in self.external.items() if at != (model, number)}
         for link in [name for name, (target, _) in LINKS.items() if target == model]:
-            for record in [one for table in self.tables.values() for one in table.values() if one.get(link) == number]:
-                record[link] = False
+            for table in self.tables.values():
+                for record in table.values():
+                    if record.get(link) == number:
+                        record[link] = False
 
     def get(self, model: str, number: int) -> Record:
         if number not in self.tables[model]:
@@ -315,7 +317,7 @@ class OdooFake:
             return plain, False
         if plain in LINK_LISTS:
             target, label = LINK_LISTS[plain]
-            return plain, [self._linked(plain, target, label, one, "name") for one in str(value).split(",")]
+            return plain, [self._linked(plain, target, label, text, "name") for text in str(value).split(",")]
         if plain == "expected_revenue":
             if not re.fullmatch(r"-?\d+(\.\d*)?", str(value)):
                 raise LoadRefused({plain: f"'{value}' does not seem to be a number for field 'Expected Revenue'"})

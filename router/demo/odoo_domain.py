@@ -29,24 +29,24 @@ def matcher(domain: list[Any], value_of: Callable[[Record, str], Any]) -> Test:
         if first in ("|", "&"):
             join = any if first == "|" else all
             pair = (term(), term())
-            return lambda record: join(one(record) for one in pair)
-        name, operator, wanted = first
-        holds = _holds(operator, wanted)
+            return lambda record: join(test(record) for test in pair)
+        name, operator, operand = first
+        holds = _holds(operator, operand)
         return lambda record: holds(value_of(record, name))
 
-    found = []
+    tests = []
     while terms:
-        found.append(term())
-    return lambda record: all(one(record) for one in found)
+        tests.append(term())
+    return lambda record: all(test(record) for test in tests)
 
 
-def _holds(operator: str, wanted: Any) -> Callable[[Any], bool]:
+def _holds(operator: str, operand: Any) -> Callable[[Any], bool]:
     if operator == "=":
-        return lambda value: bool(value == wanted)
+        return lambda value: bool(value == operand)
     if operator == "in":
-        return lambda value: value in wanted
+        return lambda value: value in operand
     if operator in ("=like", "=ilike", "ilike"):
-        pattern = like(str(wanted), anywhere=operator == "ilike", any_case=operator != "=like")
+        pattern = like(str(operand), anywhere=operator == "ilike", any_case=operator != "=like")
         return lambda value: isinstance(value, str) and bool(pattern.fullmatch(value))
     raise OdooError(500, "builtins.ValueError", f"Invalid operator {operator!r}")
 

@@ -1,6 +1,4 @@
-"""Three weeks of visitors of the example shop: where they came from, when, for how long, and which number each was lent.
-
-Who of the visitors called, and who read the billboard: the calls of three weeks with how each was decided and how it ended."""
+"""The people of the example shop: three weeks of visits, each with the number it was lent, and of calls, decided and ended."""
 
 from bisect import bisect_right
 from dataclasses import dataclass, field

@@ -1,6 +1,4 @@
-"""The example web site: a small shop with the tag on its pages, and a thin bar that says what was just decided.
-
-What all pages of the demo share: a strict content policy, and where the simulated exchange is."""
+"""The example web site: a small shop with the tag on its pages, and what all pages of the demo share."""
 
 import secrets
 from typing import Any

@@ -1,6 +1,4 @@
-"""The simulated carrier's book: which numbers an account rents, kept in a small SQLite file that processes share and restarts keep.
-
-The simulated carrier's stock: plausible valid numbers of every country that phonenumbers knows, the same at every search."""
+"""The simulated carrier's numbers: those that an account rents, in a small SQLite file, and valid ones of every country for sale."""
 
 import re
 import secrets
@@ -91,36 +89,36 @@ class Account:
         """Sets what is named; None when there is no such number."""
         changes = {column: values[name] for name, column in FIELDS.items() if name in values}
         with self._writing() as book:
-            found = _one(book, "sid", sid)
-            if found is None:
+            number = _number(book, "sid", sid)
+            if number is None:
                 return None
             for column, value in changes.items():
                 book.execute(f"UPDATE number SET {column} = ? WHERE sid = ?", (value, sid))  # noqa: S608 - our own names
-            _note(book, "changed", found["e164"], found["friendly_name"])
-        return found | changes
+            _note(book, "changed", number["e164"], number["friendly_name"])
+        return number | changes
 
     def release(self, sid: str) -> bool:
         """Whether there was such a number."""
         with self._writing() as book:
-            found = _one(book, "sid", sid)
-            if found is None:
+            number = _number(book, "sid", sid)
+            if number is None:
                 return False
             book.execute("DELETE FROM number WHERE sid = ?", (sid,))
-            _note(book, "released", found["e164"], found["friendly_name"])
+            _note(book, "released", number["e164"], number["friendly_name"])
         return True
 
     def addresses(self, e164: str) -> Addresses | None:
         """Where calls to a rented number go; None: it is not rented, or was told nothing."""
         with self._open() as book:
-            found = _one(book, "e164", e164)
-        if found is None or not found["voice_url"]:
+            number = _number(book, "e164", e164)
+        if number is None or not number["voice_url"]:
             return None
-        where = [found[name] for name in ("voice_url", "voice_fallback_url", "status_callback")]
-        return Addresses(*where, *(found[name] for name in DEFAULTS))
+        where = [number[name] for name in ("voice_url", "voice_fallback_url", "status_callback")]
+        return Addresses(*where, *(number[name] for name in DEFAULTS))
 
     def find(self, sid: str) -> Number | None:
         with self._open() as book:
-            return _one(book, "sid", sid)
+            return _number(book, "sid", sid)
 
     def numbers(self, part: str = "") -> list[Number]:
         """The numbers that contain `part`, the newest first."""
@@ -166,7 +164,7 @@ class Account:
             book.execute("COMMIT")
 
 
-def _one(book: sqlite3.Connection, column: str, value: str) -> Number | None:
+def _number(book: sqlite3.Connection, column: str, value: str) -> Number | None:
     row = book.execute(f"SELECT * FROM number WHERE {column} = ?", (value,)).fetchone()  # noqa: S608 - our own names
     return dict(row) if row else None
 
@@ -202,7 +200,7 @@ def search(country: str, digits: str = "", kind: str = "local", limit: int = 20,
 
     `begins` are the first digits of their national form.
     """
-    found: dict[str, StockNumber] = {}
+    stock: dict[str, StockNumber] = {}
     if re.fullmatch(r"[0-9]*", digits + begins) is None:
         return []
     pattern, types = _pattern(country, kind), _types(country, kind)
@@ -222,10 +220,10 @@ def search(country: str, digits: str = "", kind: str = "local", limit: int = 20,
             continue
         e164 = phonenumbers.format_number(number, PhoneNumberFormat.E164)
         if digits in e164:
-            found.setdefault(e164, StockNumber(e164, country, kind))
-        if len(found) >= limit:
+            stock.setdefault(e164, StockNumber(e164, country, kind))
+        if len(stock) >= limit:
             break
-    return list(found.values())
+    return list(stock.values())
 
 
 def _example(country: str, kind: str) -> phonenumbers.PhoneNumber | None:
@@ -236,9 +234,9 @@ def _example(country: str, kind: str) -> phonenumbers.PhoneNumber | None:
 def _types(country: str, kind: str) -> frozenset[int]:
     """The types of the country's example, and of numbers that may be that or another: an area code may belong to numbers of other kinds."""
     example = _example(country, kind)
-    found = {phonenumbers.number_type(example)} if example else set()
+    types = {phonenumbers.number_type(example)} if example else set()
     either = PhoneNumberType.FIXED_LINE_OR_MOBILE
-    return frozenset(found | {either} if found & {PhoneNumberType.FIXED_LINE, PhoneNumberType.MOBILE} else found)
+    return frozenset(types | {either} if types & {PhoneNumberType.FIXED_LINE, PhoneNumberType.MOBILE} else types)
 
 
 @cache

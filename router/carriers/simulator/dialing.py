@@ -78,9 +78,9 @@ class Dialing:
 
     def values(self) -> dict[str, str]:
         legs = [ringing.leg for ringing in self._ringing]
-        # one word for all legs: who was connected counts first, then who rang longest
+        # one status for all legs: who was connected counts first, then who rang longest
         states = {leg.status for leg in legs}
-        status = next((one for one in ("completed", "canceled", "no-answer", "busy") if one in states), "failed")
+        status = next((word for word in ("completed", "canceled", "no-answer", "busy") if word in states), "failed")
         values = {"DialCallStatus": status, "DialBridged": str(any(leg.bridged for leg in legs)).lower()}
         reported = next((leg for leg in legs if leg.answered_at), legs[-1] if legs else None)
         if reported is not None:

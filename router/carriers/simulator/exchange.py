@@ -186,19 +186,20 @@ class ControlServer(ThreadingHTTPServer):
             return _json(201, self._document(call))
         if parts == ["calls"]:
             documents = [self._document(call) for call in self.simulator.latest()]
-            items = [{key: value for key, value in document.items() if key != "log"} for document in documents]
-            return _json(200, {"items": items})
-        found = self.simulator.find(parts[1]) if len(parts) > 1 and parts[0] == "calls" else None
-        if found is None:
+            for document in documents:
+                del document["log"]
+            return _json(200, {"items": documents})
+        running = self.simulator.find(parts[1]) if len(parts) > 1 and parts[0] == "calls" else None
+        if running is None:
             return _json(404, {"detail": "There is no such call."})
         if method != "POST" or parts[2:] != ["press"]:
-            return _json(200, self._document(found))
+            return _json(200, self._document(running))
         values = _read(body)
         what, leg, digits = values.get("what"), str(values.get("leg") or ""), str(values.get("digits") or "")
         if what not in BUTTONS:
             return _json(422, {"detail": f"There is no such button; there are {', '.join(BUTTONS)}."})
-        self.simulator.press(found, Button(what, leg[:64], digits[:32]))
-        return _json(202, self._document(found))
+        self.simulator.press(running, Button(what, leg[:64], digits[:32]))
+        return _json(202, self._document(running))
 
     def _document(self, call: PhoneCall) -> dict[str, Any]:
         return call.document(self.simulator.clock.now())

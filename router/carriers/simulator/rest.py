@@ -215,8 +215,8 @@ class Rest:
 
 
 def page_size(values: Mapping[str, str]) -> int:
-    asked = values.get("PageSize", "")
-    return max(1, min(int(asked), LARGEST_PAGE)) if asked.isdigit() else PAGE_SIZE
+    size = values.get("PageSize", "")
+    return max(1, min(int(size), LARGEST_PAGE)) if size.isdigit() else PAGE_SIZE
 
 
 def refusal_of_settings(values: Mapping[str, str]) -> Answer | None:

@@ -108,9 +108,9 @@ class Retries:
 def split_retries(url: str) -> tuple[str, Retries]:
     """The address as it is requested and signed, and what its fragment says about retries."""
     address, _, fragment = url.partition("#")
-    said = dict(part.partition("=")[::2] for part in fragment.split("&") if part)
-    count = int(said["rc"]) if re.fullmatch(r"[0-5]", said.get("rc", "")) else Retries.count
-    after = frozenset(said["rp"].split(",")) if said.get("rp") else Retries.after
+    options = dict(part.partition("=")[::2] for part in fragment.split("&") if part)
+    count = int(options["rc"]) if re.fullmatch(r"[0-5]", options.get("rc", "")) else Retries.count
+    after = frozenset(options["rp"].split(",")) if options.get("rp") else Retries.after
     return address, Retries(count, after)
 
 
@@ -286,7 +286,7 @@ class Stage:
         """The document at an address, relative to the one it stands in.
 
         Raises:
-            CallError: no TwiML came back.
+            CallError: nothing that can be played came back.
         """
         self._documents += 1
         if self._documents > MOST_DOCUMENTS:
@@ -298,7 +298,20 @@ class Stage:
             again = self._courier.send(kind, address, values, method)
             if again.body != answer.body:
                 self.call.errors.append(f"0: the {kind} request was answered differently the second time")
-        return Document(answer.url, _verbs(answer))
+        if answer.content_type in TWIML_TYPES:
+            verbs = read_document(answer.body)
+        elif answer.content_type == "text/plain":
+            try:
+                verbs = read_document(answer.body)
+            except CallError:  # no TwiML: the text is read aloud
+                verbs = (Element("Say", {}, answer.body.decode("utf-8", "replace")), Element("Hangup"))
+        elif answer.content_type.startswith("audio/"):
+            verbs = (Element("Play", {}, answer.url), Element("Hangup"))
+        elif not answer.body.strip():
+            raise CallError(11770, "the answer has no body")
+        else:
+            raise CallError(12300, f"a document of type {answer.content_type or '(none)'} cannot be played")
+        return Document(answer.url, verbs)
 
     def callback(self, kind: str, base: str, url: str | None, values: dict[str, str], method: str = "POST") -> None:
         """Posts a callback now, or keeps it to come late."""
@@ -377,18 +390,3 @@ class Stage:
 def duration_values(seconds: int) -> dict[str, str]:
     """`CallDuration` is in seconds; `Duration` in minutes begun."""
     return {"CallDuration": str(seconds), "Duration": str(-(-seconds // 60))}
-
-
-def _verbs(answer: Answer) -> tuple[Element, ...]:
-    if answer.content_type in TWIML_TYPES:
-        return read_document(answer.body)
-    if answer.content_type == "text/plain":
-        try:
-            return read_document(answer.body)
-        except CallError:  # no TwiML: the text is read aloud
-            return (Element("Say", {}, answer.body.decode("utf-8", "replace")), Element("Hangup"))
-    if answer.content_type.startswith("audio/"):
-        return (Element("Play", {}, answer.url), Element("Hangup"))
-    if not answer.body.strip():
-        raise CallError(11770, "the answer has no body")
-    raise CallError(12300, f"a document of type {answer.content_type or '(none)'} cannot be played")

@@ -146,7 +146,7 @@ def test_a_call_is_followed_from_the_advertisement_to_the_inbox(
     row.get_by_role("link").click()
     assert page.url == f"{demo.address}{receipt}"
     expect(page.locator(".lead-sentence")).to_contain_text(
-        re.compile(r"talked for \d+ s\.\s+Came from google / cpc / spring, (\d\d|100) % sure\.")
+        re.compile(r"talked for\s+\d+ s\.\s+Came from\s+google / cpc / spring, (\d\d|100) % sure\.")
     )
     assert f"sure that it was visit {visit}" in page.locator(".steps .decided").inner_text()
     until_delivered(page)

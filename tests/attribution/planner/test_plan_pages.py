@@ -163,6 +163,7 @@ def test_the_page_asks_shows_how_far_it_is_and_what_was_found(
     assert "That is few" in made
     assert "live.js" not in made
     table = made.partition("<table")[2].partition("</table>")[0]
+    assert "<tbody>" in table
     assert table in words_of(client.get(address)), "it is kept"
 
 

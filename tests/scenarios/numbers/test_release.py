@@ -60,7 +60,7 @@ def test_r5_a_number_leaves_its_scenario_at_once_and_the_carrier_has_it_back_soo
         route = find_route(session, FIRST)
         assert route is not None
         assert route.flow["destinations"][0]["to"] == LINE, "R12: calls follow its last flow"
-        assert session.scalars(select(AuditEntry.action)).all()[-1] == "number.release_begun"
+        assert session.scalars(select(AuditEntry.action).order_by(AuditEntry.id)).all()[-1] == "number.release_begun"
     advance_releases(server, NOON)
     assert FIRST not in shop.account
     with server.database.reading() as session:

@@ -15,7 +15,7 @@ from phonenumbers import NumberParseException
 from router.lib.phones.lines import spellings_of_line
 from router.lib.phones.plans import MOST_DIGITS, OLD_TRUNKS, Plan, any_of, digits_of
 from router.lib.phones.reading import readings_of
-from router.lib.phones.showing import display, international, is_domestic, national, reaches, usual
+from router.lib.phones.showing import area_digits, display, international, is_domestic, national, parsed, reaches, usual
 
 WITH_CARRIER = ("AR", "BO", "BR", "CO", "KR")
 """Where up to two digits more stand in a national number: a long-distance carrier (0 15 11 …), Argentina's 15 of mobile numbers."""
@@ -74,7 +74,7 @@ def forms(e164: str, country: str | None, mask: str = "") -> list[Form]:
         mask: the scenario's display format, in which the number is shown everywhere.
     """
     try:
-        number = phonenumbers.parse(e164, None)
+        number = parsed(e164)
     except NumberParseException:
         return [(r"\+?\d{7,15}\n.*", e164)]
     found = _OfNumber(e164, number, country or None).all()
@@ -149,9 +149,7 @@ class _OfNumber:
     @cached_property
     def area(self) -> int:
         """Digits of its area code; 0 where it has none."""
-        length = phonenumbers.length_of_geographical_area_code(self.number)
-        length = length or phonenumbers.length_of_national_destination_code(self.number)
-        return length if length < len(self.digits) else 0
+        return area_digits(self.e164)
 
     def kept(self, prefix: str) -> str:
         """Second lines in which brackets hold nothing but a prefix or an area code, so that ours fits in."""
@@ -217,7 +215,7 @@ class _OfNumber:
             kept = self.kept(trunks) if self.lead in plan.trunks else ""
             more = 2 if plan.region in WITH_CARRIER else 0
             yield _Entry(trunks + plan.national(plan.least, more), self.usual, kept)
-        whole = list(plan.whole(local=False))
+        whole = plan.whole(local=False)
         if self.lead and whole:
             yield _Entry("|".join(whole), self.usual)
         least, most = plan.least, MOST_DIGITS
@@ -250,12 +248,9 @@ class _OfNumber:
 def parts(e164: str) -> dict[str, str]:
     """`{country, region, number}` as a page shows them apart: country code, area code (empty where a country has none), and the
     subscriber's number as it is written nationally."""
-    number = phonenumbers.parse(e164, None)
+    number = parsed(e164)
     digits = phonenumbers.national_significant_number(number)
-    area = phonenumbers.length_of_geographical_area_code(number) or phonenumbers.length_of_national_destination_code(
-        number
-    )
-    area = area if area < len(digits) else 0
+    area = area_digits(e164)
     subscriber = re.search(rf"(?:[0-9][^0-9]*){{{len(digits) - area}}}$", national(e164))
     shown = subscriber.group().strip() if subscriber else digits[area:]
     return {"country": str(number.country_code), "region": digits[:area], "number": shown}

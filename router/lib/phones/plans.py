@@ -1,9 +1,9 @@
 """What a country's numbering plan says of written numbers: prefixes, lengths, patterns. From phonenumbers' metadata."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import groupby
 
 import phonenumbers
@@ -42,6 +42,7 @@ class Plan:
     """How numbers are written that have no trunk prefix."""
 
     @classmethod
+    @cache
     def of(cls, region: str) -> "Plan":
         """Of a region.
 
@@ -120,16 +121,22 @@ class Plan:
         digits = digits_of([*lengths, *(lengths[-1] + one + 1 for one in range(more))])
         return f"(?!0){digits}" if self.trunk == "0" else digits
 
-    def whole(self, *, local: bool) -> Iterator[str]:
+    def whole(self, *, local: bool) -> Sequence[str]:
         """Regular expressions of the digits that the country writes without its trunk prefix: numbers that have none (1300 123 456 in
         Australia), or local ones, which have no area code."""
+        return [pattern for pattern, is_local in self._without_trunk if is_local == local]
+
+    @cached_property
+    def _without_trunk(self) -> Sequence[tuple[str, bool]]:
+        found = []
         for one in self.formats:
             begin = one.leading_digits_pattern[-1] if one.leading_digits_pattern else ""
             counts = [count.split(",") for count in re.findall(r"\\d\{([\d,]+)\}|\\d", one.pattern or "")]
             least, most = (sum(int(count[place] or 1) for count in counts) for place in (0, -1))
-            is_local = not any(length in self.lengths for length in range(least, most + 1))
-            if is_local == local and most >= self.least and len(begin) < LONGEST_PATTERN:
-                yield f"(?={begin}){digits_of(range(max(least, self.least), most + 1))}"
+            if most >= self.least and len(begin) < LONGEST_PATTERN:
+                pattern = f"(?={begin}){digits_of(range(max(least, self.least), most + 1))}"
+                found.append((pattern, not any(length in self.lengths for length in range(least, most + 1))))
+        return found
 
 
 def any_of(patterns: Iterable[str]) -> str:

@@ -1,25 +1,36 @@
 """Forms in which a phone number is shown: international, national, by a display format; and whether who dials it reaches the number."""
 
 import re
+from functools import lru_cache
 
 import phonenumbers
-from phonenumbers import NumberParseException, PhoneNumberFormat
+from phonenumbers import NumberParseException, PhoneNumber, PhoneNumberFormat
 
 PLACEHOLDERS = re.compile("[X#]")
 TO_THE_LAST_DIGIT = re.compile(r".*[X#](?:[\s+).\-‐-―·/]*[0-9])*", re.DOTALL)
 """Of a mask: its number, without words behind it (`(24/7)`). Digits that follow the last placeholder at once belong to it."""
 
 
+@lru_cache(maxsize=2048)
+def parsed(e164: str) -> PhoneNumber:
+    """A number with its country code; one page asks for the same number ten times. Not to be changed: all callers share it.
+
+    Raises:
+        NumberParseException: it is no phone number.
+    """
+    return phonenumbers.parse(e164, None)
+
+
 def country_of(e164: str) -> str | None:
     try:
-        return phonenumbers.region_code_for_number(phonenumbers.parse(e164, None))
+        return phonenumbers.region_code_for_number(parsed(e164))
     except NumberParseException:
         return None
 
 
 def digit_forms(e164: str) -> tuple[str, str, str]:
     """The digits in which a number is written: country code and national form (`+44 (0)20 …`), national form, and without trunk prefix."""
-    number = phonenumbers.parse(e164, None)
+    number = parsed(e164)
     digits = re.sub("[^0-9]", "", national(e164))
     return f"{number.country_code}{digits}", digits, phonenumbers.national_significant_number(number)
 
@@ -27,7 +38,7 @@ def digit_forms(e164: str) -> tuple[str, str, str]:
 def is_valid(e164: str) -> bool:
     """Whether the numbering plans know the number; they are older than the newest numbers."""
     try:
-        return phonenumbers.is_valid_number(phonenumbers.parse(e164, None))
+        return phonenumbers.is_valid_number(parsed(e164))
     except NumberParseException:
         return False
 
@@ -42,17 +53,27 @@ def national(e164: str) -> str:
     return _formatted(e164, PhoneNumberFormat.NATIONAL)
 
 
+@lru_cache(maxsize=2048)
 def _formatted(e164: str, form: int) -> str:
     try:
-        return phonenumbers.format_number(phonenumbers.parse(e164, None), form)
+        return phonenumbers.format_number(parsed(e164), form)
     except NumberParseException:
         return e164
+
+
+@lru_cache(maxsize=2048)
+def area_digits(e164: str) -> int:
+    """How many of its national digits are the area code; 0 where it has none."""
+    number = parsed(e164)
+    length = phonenumbers.length_of_geographical_area_code(number)
+    length = length or phonenumbers.length_of_national_destination_code(number)
+    return length if length < len(phonenumbers.national_significant_number(number)) else 0
 
 
 def is_domestic(e164: str, country: str | None) -> bool:
     """Whether the national form of this number can be dialled in this country: it has the same country code. Without a country the
     number's own counts, which numbers of no country (+800 …) have not."""
-    number = phonenumbers.parse(e164, None)
+    number = parsed(e164)
     if country:
         return phonenumbers.country_code_for_region(country) == number.country_code
     return phonenumbers.region_code_for_country_code(number.country_code or 0) not in ("001", "ZZ")
@@ -79,7 +100,7 @@ def reaches(shown: str, e164: str, country: str | None) -> bool:
         return f"+{digits}" == e164 or (has_trunk_in_brackets and _dialled(f"+{digits}", None) == e164)
     if digits.startswith(("00", "011")) and f"+{re.sub('^(00|011)', '', digits)}" == e164:
         return True
-    home = country or phonenumbers.region_code_for_number(phonenumbers.parse(e164, None))
+    home = country or phonenumbers.region_code_for_number(parsed(e164))
     return _dialled(digits, home) == e164
 
 
@@ -111,7 +132,7 @@ def is_foreign_to(mask: str, e164: str, country: str | None = None) -> bool:
 
 def _filled(mask: str, e164: str, country: str | None) -> str | None:
     """A mask that has placeholders, filled; None when its own digits are another number's, or who dials it does not reach the number."""
-    number = phonenumbers.parse(e164, None)
+    number = parsed(e164)
     digits = phonenumbers.national_significant_number(number)
     beginning = PLACEHOLDERS.split(mask, maxsplit=1)[0]
     own = re.sub("[^0-9]", "", beginning)

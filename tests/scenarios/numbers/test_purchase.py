@@ -38,7 +38,8 @@ def test_r4_numbers_are_charged_when_they_are_ordered_each_with_its_own_reason(
     order(server, project, ONE, TWO)
     assert not shop.asked, "nothing is asked before the intent stands"
     with server.database.reading() as session:
-        entries = session.execute(select(LedgerEntry.reason, LedgerEntry.amount_minor, LedgerEntry.number)).all()
+        columns = select(LedgerEntry.reason, LedgerEntry.amount_minor, LedgerEntry.number)
+        entries = session.execute(columns.order_by(LedgerEntry.id)).all()
     assert entries[1:] == [(f"rent:{one}:2026-11-23T12:00:00+00:00", -PRICE, one) for one in (ONE, TWO)]
     assert left(server) == 1000 - 2 * PRICE
 

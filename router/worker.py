@@ -22,8 +22,7 @@ from router.reports.accuracy.jobs import refresh_accuracy
 from router.reports.accuracy.learning import learn_survival
 from router.reports.counters import ColumnKeeper
 from router.reports.leaks import refresh_leaking
-from router.scenarios.billing.notices import watch_balances
-from router.scenarios.billing.rent import renew_due
+from router.scenarios.billing.rent import renew_due, watch_balances
 from router.scenarios.flows import refresh_destination_numbers
 from router.scenarios.numbers.purchase import advance_due
 from router.scenarios.numbers.release import advance_releases

@@ -8,8 +8,7 @@ from sqlalchemy.orm import Session
 
 from router.accounts.sessions import require_token
 from router.lib.phones import BadPhone, read_phone
-from router.scenarios.deletion import delete_with_numbers
-from router.scenarios.documents import Document, editable, scenario_document, scenario_documents
+from router.scenarios.documents import Document, editable, present_scenarios, scenario_document, scenario_documents
 from router.scenarios.enable import buying_of, searching, stay_disabled
 from router.scenarios.lint.rules import lint
 from router.scenarios.models import Scenario
@@ -19,9 +18,9 @@ from router.scenarios.service import (
     change_scenario,
     connect_scenario,
     create_scenario,
+    delete_with_numbers,
     duplicate_scenario,
     find_scenario,
-    present_scenarios,
     switch_scenario,
 )
 from router.server import current_server

@@ -12,7 +12,6 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
-from router.scenarios.billing.paid_time import grace_ends
 from router.scenarios.channels import (
     ChannelRow,
     read_channels,
@@ -22,7 +21,7 @@ from router.scenarios.channels import (
     without_numbers,
 )
 from router.scenarios.flows import IS_TRACKING, tracking_among
-from router.scenarios.models import OPEN, CallFlow, NumberBatch, NumberOrder, Scenario, TrackingNumber
+from router.scenarios.models import OPEN, CallFlow, NumberBatch, NumberOrder, Scenario, TrackingNumber, grace_ends
 from router.scenarios.schema import (
     MOST_TO_BUY,
     Context,
@@ -88,6 +87,11 @@ DEFAULTS = {
     for name, field in ScenarioSchema.model_fields.items()
     if isinstance(field.default, BaseModel)
 }
+
+
+def present_scenarios(project_id: int) -> Any:
+    """SELECT of the scenarios of a project that are not deleted."""
+    return select(Scenario).where(Scenario.project_id == project_id, Scenario.deleted_at.is_(None))
 
 
 def editable(document: Document) -> Document:

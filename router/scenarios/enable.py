@@ -12,10 +12,9 @@ from router.accounts.audit import Actor
 from router.accounts.ledger import BalanceTooLow, lock_balance, price_of
 from router.accounts.models import Project
 from router.lib.formats import format_money
-from router.scenarios.billing.paid_time import PAID_TIME
 from router.scenarios.documents import scenario_document
 from router.scenarios.lint.rules import Finding, lint
-from router.scenarios.models import NumberBatch, NumberOrder, Scenario, TrackingNumber
+from router.scenarios.models import PAID_TIME, NumberBatch, NumberOrder, Scenario, TrackingNumber
 from router.scenarios.numbers.orders import wait_for_arrivals
 from router.scenarios.numbers.purchase import order_numbers
 from router.scenarios.numbers.search import open_shop, search_numbers

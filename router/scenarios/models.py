@@ -1,21 +1,12 @@
-"""Tables of scenarios."""
+"""Tables of scenarios and their numbers, the paid time of rented numbers (R4), and what the packages above are told in the same
+transaction."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import (
-    BigInteger,
-    ColumnElement,
-    ForeignKey,
-    Index,
-    String,
-    Text,
-    UniqueConstraint,
-    and_,
-    false,
-    text,
-)
+from blinker import Signal
+from sqlalchemy import BigInteger, ColumnElement, ForeignKey, Index, String, Text, UniqueConstraint, and_, false, text
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -291,3 +282,28 @@ class OldSettingsFile(Base):
     choices: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
     """What the sender said about it: how numbers of two readings are read, by column."""
     created_at: Mapped[datetime]
+
+
+PAID_TIME = timedelta(days=7)
+GRACE = timedelta(days=7)
+QUIET = timedelta(days=30)
+"""Nobody gives back a number that was called since."""
+
+
+def rent_reason(e164: str, start: datetime) -> str:
+    """The reason of the charge for 7 days from `start`: unique, so that they are never charged twice."""
+    return f"rent:{e164}:{start.isoformat()}"
+
+
+def grace_ends(paid_until: datetime) -> datetime:
+    """Until then an unpaid number is not lost, whatever it is."""
+    return paid_until + GRACE
+
+
+numbers_changed = Signal(
+    "Tracking numbers moved into, out of or within a scenario. sender: the Server; session, project_id, number_ids"
+)
+
+free_numbers_changed = Signal(
+    "A project's free numbers are others: one was added or removed, or its first scenario came or its last one went. session, project_id"
+)

@@ -1,6 +1,7 @@
 """Scenarios: create, change, switch, connect, copy and delete one. Each change is in the audit trail, and none is overwritten (R1, R3)."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -10,12 +11,20 @@ from sqlalchemy.orm import Session
 from router.accounts.audit import Actor, record
 from router.accounts.models import Project
 from router.scenarios.channels import static_sources, without_numbers
-from router.scenarios.documents import COLUMNS, UPKEEP_COLUMNS, Document, editable, read_scenario, scenario_document
+from router.scenarios.documents import (
+    COLUMNS,
+    UPKEEP_COLUMNS,
+    Document,
+    editable,
+    numbers_by_scenario,
+    read_scenario,
+    scenario_document,
+)
 from router.scenarios.enable import Buying, connect, cost_of_enabling, lock_purse, stay_disabled
 from router.scenarios.flows import store_flow
-from router.scenarios.models import CallFlow, Scenario, ScenarioDraft, TrackingNumber
+from router.scenarios.models import CallFlow, Scenario, ScenarioDraft, TrackingNumber, free_numbers_changed
 from router.scenarios.numbers.inventory import place_numbers
-from router.scenarios.signals import free_numbers_changed
+from router.scenarios.numbers.release import begin_release
 from router.server import Server
 from router.web.errors import Problem, Refused
 
@@ -256,11 +265,6 @@ def scenario_titles(session: Session, project_id: int) -> dict[int, tuple[str, b
     return {row.id: (row.title, row.deleted_at is not None) for row in session.execute(scenarios)}
 
 
-def present_scenarios(project_id: int) -> Any:
-    """SELECT of the scenarios of a project that are not deleted."""
-    return select(Scenario).where(Scenario.project_id == project_id, Scenario.deleted_at.is_(None))
-
-
 COPY = " (copy)"
 LONGEST_TITLE = 120
 
@@ -325,3 +329,47 @@ def switch_upkeep(
     scenario.mark_changed(actor.name, now)
     _record(session, actor, now, "upkeep.on" if on else "upkeep.off", scenario)
     return scenario
+
+
+@dataclass(frozen=True)
+class DeletionPreview:
+    """The numbers of a scenario, by what can become of them."""
+
+    numbers: int
+    static: int
+    returnable: Sequence[TrackingNumber]
+    """Rented and not pinned: these can be given back."""
+    pinned: int
+    own: int
+
+    @property
+    def paid_until(self) -> datetime | None:
+        """When the last of those is no longer paid."""
+        return max((one.paid_until for one in self.returnable if one.paid_until), default=None)
+
+
+def preview_deletion(numbers: Sequence[TrackingNumber]) -> DeletionPreview:
+    rented = [one for one in numbers if not one.owned_elsewhere and not one.releasing_at]
+    return DeletionPreview(
+        numbers=len(numbers),
+        static=sum(one.static_source is not None for one in numbers),
+        returnable=[one for one in rented if not one.pinned],
+        pinned=sum(one.pinned for one in rented),
+        own=sum(one.owned_elsewhere for one in numbers),
+    )
+
+
+def delete_with_numbers(
+    session: Session, server: Server, project: Project, actor: Actor, scenario_id: int, give_back: bool, now: datetime
+) -> tuple[Scenario, int, int]:
+    """Hides the scenario; returns it, how many numbers are free again, and how many are being given back.
+
+    Raises:
+        Problem: 404.
+    """
+    preview = preview_deletion(numbers_by_scenario(session, [scenario_id])[scenario_id])
+    scenario, freed = delete_scenario(session, server, project, actor, scenario_id, now)
+    leaving = preview.returnable if give_back else ()
+    for number in leaving:
+        begin_release(session, server, project, actor.name, number, now)
+    return scenario, freed - len(leaving), len(leaving)

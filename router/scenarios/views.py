@@ -13,11 +13,17 @@ from werkzeug.wrappers import Response
 from router.accounts.models import Project
 from router.accounts.sessions import require_person
 from router.lib.formats import format_count, format_money, parse_int
-from router.scenarios.deletion import delete_with_numbers, preview_deletion
 from router.scenarios.documents import numbers_by_scenario
 from router.scenarios.lint.rules import lint_stored
 from router.scenarios.models import Scenario, TrackingNumber
-from router.scenarios.service import duplicate_scenario, find_scenario, switch_scenario, switch_upkeep
+from router.scenarios.service import (
+    delete_with_numbers,
+    duplicate_scenario,
+    find_scenario,
+    preview_deletion,
+    switch_scenario,
+    switch_upkeep,
+)
 from router.scenarios.wizard.drafts import begin_draft, unfinished
 from router.server import Server, current_server
 from router.web.access import Audience, current_actor, current_project, guard, needs

@@ -7,7 +7,7 @@ from router.accounts.models import Project
 from router.config import Settings
 from router.db import Database
 from router.lib.crypto import KeyRing
-from router.scenarios.signals import numbers_changed
+from router.scenarios.models import numbers_changed
 from router.server import Server
 from tests.scenarios.making import FIRST, NOON, SECOND, THIRD, make_project
 

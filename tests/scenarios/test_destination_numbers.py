@@ -6,10 +6,9 @@ from typing import Any
 import pytest
 
 from router.accounts.models import Project
-from router.scenarios.deletion import delete_with_numbers
 from router.scenarios.flows import refresh_destination_numbers
 from router.scenarios.models import Scenario
-from router.scenarios.service import change_scenario, create_scenario, duplicate_scenario
+from router.scenarios.service import change_scenario, create_scenario, delete_with_numbers, duplicate_scenario
 from router.server import Server
 from tests.scenarios.making import ALICE, FIRST, NOON, SECOND, make_project
 

@@ -13,7 +13,7 @@ from router.scenarios.billing.rent import keep_grace
 from router.scenarios.documents import number_document, scenario_document
 from router.scenarios.lint.rules import lint, lint_stored
 from router.scenarios.models import Scenario, TrackingNumber
-from router.scenarios.numbers.moves import move_numbers
+from router.scenarios.numbers.inventory import move_numbers
 from router.scenarios.service import (
     change_scenario,
     create_scenario,

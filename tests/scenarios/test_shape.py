@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from router.accounts.models import Project
 from router.integrations.settings import IntegrationsPart
+from router.scenarios.documents import present_scenarios
 from router.scenarios.schema import parse_scenario
-from router.scenarios.service import create_scenario, delete_scenario, present_scenarios
+from router.scenarios.service import create_scenario, delete_scenario
 from router.server import Server
 from router.web.errors import Problem, Refused
 from tests.properties import examples

@@ -13,11 +13,11 @@ from router.accounts.audit import Actor
 from router.accounts.ledger import Post, post
 from router.accounts.models import Project
 from router.scenarios.billing.rent import renew_due
-from router.scenarios.deletion import delete_with_numbers
 from router.scenarios.models import Scenario, TrackingNumber
-from router.scenarios.numbers.moves import move_numbers
+from router.scenarios.numbers.inventory import move_numbers
 from router.scenarios.numbers.purchase import buy_now, order_numbers
 from router.scenarios.numbers.release import advance_releases, begin_release
+from router.scenarios.service import delete_with_numbers
 from router.server import Server
 from router.voice.models import Call
 from tests.scenarios.shop import FakeShop

@@ -8,9 +8,8 @@ from sqlalchemy import Select, delete, or_, select
 from sqlalchemy.orm import Session
 
 from router.attribution.models import Lease, PoolNumber, free_pool_id, is_free_pool, project_of_free_pool
-from router.scenarios.models import Scenario, TrackingNumber
-from router.scenarios.service import present_scenarios
-from router.scenarios.signals import free_numbers_changed, numbers_changed
+from router.scenarios.documents import present_scenarios
+from router.scenarios.models import Scenario, TrackingNumber, free_numbers_changed, numbers_changed
 from router.server import Server
 
 BATCH = 500

@@ -10,8 +10,7 @@ from router.accounts.ledger import price_of
 from router.accounts.models import LedgerEntry, Project
 from router.attribution.models import PoolNumber, UpkeepRun
 from router.attribution.upkeep.rules import Decision, Limits, PoolNumberFacts, decide
-from router.scenarios.billing.paid_time import QUIET
-from router.scenarios.models import OPEN, NumberBatch, NumberOrder, Scenario, TrackingNumber
+from router.scenarios.models import OPEN, QUIET, NumberBatch, NumberOrder, Scenario, TrackingNumber
 from router.scenarios.numbers.release import active_numbers
 from router.server import Server
 

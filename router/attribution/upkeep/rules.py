@@ -10,8 +10,7 @@ from sqlalchemy.orm import Session
 from router.accounts.mail import write_mail
 from router.accounts.models import Project
 from router.lib.formats import format_count, format_money
-from router.scenarios.billing.paid_time import QUIET
-from router.scenarios.models import Scenario
+from router.scenarios.models import QUIET, Scenario
 
 TOO_LOW = 90
 """Below this accuracy, in per cent, numbers are bought."""

@@ -15,8 +15,9 @@ from router.attribution.upkeep.facts import most_numbers, pool_size, spent_by_up
 from router.attribution.upkeep.run import check_may_run, plan_upkeep, run_document, run_upkeep, todays_run
 from router.lib.dates import day_of
 from router.lib.formats import GREATEST_ID, parse_int, parse_money, plain_money
+from router.scenarios.documents import present_scenarios
 from router.scenarios.models import Scenario
-from router.scenarios.service import change_scenario, find_scenario, present_scenarios, switch_upkeep
+from router.scenarios.service import change_scenario, find_scenario, switch_upkeep
 from router.server import current_server
 from router.web.access import Audience, current_actor, current_project, guard
 from router.web.api import described, parse, rows_of

@@ -17,8 +17,7 @@ from sqlalchemy.orm import Session
 from router.accounts.ledger import BOUGHT, RENEWED, price_of
 from router.accounts.models import LedgerEntry, Project
 from router.lib.formats import format_day, plain_money
-from router.scenarios.billing.paid_time import PAID_TIME
-from router.scenarios.models import TrackingNumber
+from router.scenarios.models import PAID_TIME, TrackingNumber
 from router.scenarios.service import scenario_titles
 from router.server import Server
 from router.web.errors import iso

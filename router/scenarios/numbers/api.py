@@ -16,8 +16,7 @@ from router.lib.formats import GREATEST_ID, format_money, parse_country
 from router.lib.phones import BadPhone, read_phone
 from router.scenarios.documents import number_document
 from router.scenarios.models import OPEN_STATES, OrderState, TrackingNumber
-from router.scenarios.numbers.inventory import add_number, present_numbers, remove_number
-from router.scenarios.numbers.moves import move_numbers, pin_number
+from router.scenarios.numbers.inventory import add_number, move_numbers, pin_number, present_numbers, remove_number
 from router.scenarios.numbers.purchase import buy_now
 from router.scenarios.numbers.release import begin_release
 from router.scenarios.numbers.search import REFUSES, open_shop, search_numbers

@@ -14,10 +14,19 @@ from router.carriers.base import Owned, ShopError, TryLater
 from router.db import insert_new, wait_for_turn
 from router.jobs import Jobs, backoff_by_age, requested_pause
 from router.lib.formats import parse_int
-from router.scenarios.billing.paid_time import PAID_TIME, rent_reason
 from router.scenarios.channels import static_sources
-from router.scenarios.models import HERE, OPEN, NumberBatch, NumberOrder, OrderState, Scenario, TrackingNumber
-from router.scenarios.signals import numbers_changed
+from router.scenarios.models import (
+    HERE,
+    OPEN,
+    PAID_TIME,
+    NumberBatch,
+    NumberOrder,
+    OrderState,
+    Scenario,
+    TrackingNumber,
+    numbers_changed,
+    rent_reason,
+)
 from router.server import Server
 
 LEASE = timedelta(seconds=120)

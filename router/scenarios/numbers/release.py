@@ -11,10 +11,9 @@ from router.accounts.models import Project
 from router.carriers import shop_of
 from router.carriers.base import ShopError
 from router.jobs import Claim, Jobs, work_side_by_side
-from router.scenarios.models import Scenario, TrackingNumber
-from router.scenarios.numbers.moves import leave_scenario
+from router.scenarios.models import Scenario, TrackingNumber, numbers_changed
+from router.scenarios.numbers.inventory import leave_scenario
 from router.scenarios.numbers.orders import LEASE, SENTENCE_LENGTH, pause_after
-from router.scenarios.signals import numbers_changed
 from router.server import Server
 from router.web.errors import Problem
 

@@ -18,16 +18,13 @@ from router.accounts.sessions import require_person
 from router.carriers.base import ShopError
 from router.lib.formats import format_count, format_money, parse_int
 from router.lib.phones import BadPhone, international, read_phone
-from router.scenarios.billing.paid_time import GRACE
 from router.scenarios.billing.statement import project_forecast
-from router.scenarios.deletion import preview_deletion
-from router.scenarios.models import NumberBatch, Scenario, TrackingNumber
-from router.scenarios.numbers.inventory import add_numbers, present_numbers, remove_number
-from router.scenarios.numbers.moves import move_numbers, pin_number
+from router.scenarios.models import GRACE, NumberBatch, Scenario, TrackingNumber
+from router.scenarios.numbers.inventory import add_numbers, move_numbers, pin_number, present_numbers, remove_number
 from router.scenarios.numbers.purchase import batch_progress, order_numbers
 from router.scenarios.numbers.release import begin_release
 from router.scenarios.numbers.search import AWAY, ForSale, open_shop, search_numbers
-from router.scenarios.service import scenario_titles
+from router.scenarios.service import preview_deletion, scenario_titles
 from router.server import current_server
 from router.web.access import Audience, current_actor, current_project, guard, needs
 from router.web.api import rows_of

@@ -15,9 +15,8 @@ from router.attribution.upkeep.run import due_scenarios, keep_pools, plan_upkeep
 from router.carriers.base import TryLater
 from router.db import Database
 from router.lib.dates import day_of
-from router.scenarios.models import NumberBatch, NumberOrder, Scenario, TrackingNumber
+from router.scenarios.models import NumberBatch, NumberOrder, Scenario, TrackingNumber, numbers_changed
 from router.scenarios.numbers.purchase import advance_due
-from router.scenarios.signals import numbers_changed
 from router.server import Server
 from router.worker import renewal_jobs
 from tests.attribution.pool.test_load import lend

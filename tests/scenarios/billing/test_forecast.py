@@ -11,7 +11,6 @@ from sqlalchemy import insert
 from router.accounts.ledger import Post, post
 from router.accounts.models import Project
 from router.db import Database, table_of
-from router.scenarios.billing.paid_time import PAID_TIME
 from router.scenarios.billing.statement import (
     FOR_GOOD,
     Renewal,
@@ -20,7 +19,7 @@ from router.scenarios.billing.statement import (
     scenario_costs,
     weekly_cost,
 )
-from router.scenarios.models import TrackingNumber
+from router.scenarios.models import PAID_TIME, TrackingNumber
 from router.server import Server
 from tests.counting import count_statements
 from tests.people import NOW, Cast

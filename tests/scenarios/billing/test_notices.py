@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from router.accounts.ledger import Post, post
 from router.accounts.models import Mail, Project
-from router.scenarios.billing.notices import watch_balances
+from router.scenarios.billing.rent import watch_balances
 from router.scenarios.models import TrackingNumber
 from router.server import Server
 from tests.people import NOW

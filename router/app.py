@@ -8,12 +8,9 @@ from flask import Blueprint, Flask, request
 
 from router.accounts.api import accounts_api, api_description, people_api
 from router.accounts.sessions import CookieSessions
-from router.accounts.views.people import people_settings
-from router.accounts.views.projects import projects
-from router.accounts.views.settings import settings
+from router.accounts.views.members import people_settings, token_settings
+from router.accounts.views.projects import projects, settings, tag_settings
 from router.accounts.views.sign_in import profile, sign_in_pages
-from router.accounts.views.tag import tag_settings
-from router.accounts.views.tokens import token_settings
 from router.attribution.planner.views import plan_api, plan_pages
 from router.attribution.pool.membership import connect_pool
 from router.attribution.pool.sizing import small_pools

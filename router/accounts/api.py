@@ -9,9 +9,9 @@ from sqlalchemy import select
 from router.accounts import audit, passwords
 from router.accounts import members as people
 from router.accounts.models import Membership, Person, Project
-from router.accounts.own_numbers import OwnNumber
 from router.accounts.projects import (
     Consent,
+    OwnNumber,
     ProjectValues,
     RepeatCredit,
     TellInternal,

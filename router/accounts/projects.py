@@ -2,7 +2,7 @@
 
 import re
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from functools import cache, lru_cache
 from ipaddress import ip_network
@@ -17,11 +17,10 @@ from sqlalchemy.orm import Session
 
 from router.accounts.ledger import has_entries, lock_balance
 from router.accounts.models import Project, fallback_chosen
-from router.accounts.own_numbers import OwnNumbers, parse_own_numbers
 from router.config import Networks, Settings
 from router.db import start_visit_numbers
 from router.lib.formats import CURRENCIES
-from router.lib.phones import BadPhone, read_destination
+from router.lib.phones import BadPhone, international, line_of, read_destination, read_phone
 from router.lib.smtp import is_email_address
 from router.web.errors import LOOPBACK, Problem, within
 from router.web.network import (
@@ -178,6 +177,80 @@ def _networks(staff: tuple[str, ...]) -> Networks:
 def is_staff(staff: tuple[str, ...], address: str) -> bool:
     """Whether a visitor's address is one of those that a project keeps out of its figures."""
     return bool(staff) and within(address, _networks(staff))
+
+
+MOST_NUMBERS = 200
+LONGEST_REMARK = 80
+REMARK = re.compile(r"[,;:#\t]|(?=[^\W\d_])")
+"""Where the remark of a line begins: behind a comma and the like, or with the first letter."""
+DIVIDERS = " \t,;:#-–—"
+
+
+class OwnNumber(BaseModel):
+    """`number`: E.164 once it is read with the project's country."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    number: str = Field(max_length=60)
+    remark: str = Field(default="", max_length=LONGEST_REMARK)
+
+
+def _parted(line: str) -> dict[str, str]:
+    """`+49 30 7664398 (Anna, 2nd floor)` gives `{number: "+49 30 7664398", remark: "Anna, 2nd floor"}`."""
+    number, remark = [*REMARK.split(line, maxsplit=1), ""][:2]
+    remark = remark.strip(DIVIDERS)
+    if number.rstrip().endswith("("):
+        remark = remark.removesuffix(")")
+    return {"number": number.rstrip(DIVIDERS + "("), "remark": remark}
+
+
+def _listed(value: object) -> list[Any]:
+    """Objects `{number, remark}` and lines, or one text of lines."""
+    lines = value.splitlines() if isinstance(value, str) else value
+    if not isinstance(lines, list) or not all(isinstance(line, str | Mapping) for line in lines):
+        raise ValueError("Give a list of numbers, each with its remark.")
+    return [
+        _parted(line) if isinstance(line, str) else line for line in lines if not isinstance(line, str) or line.strip()
+    ]
+
+
+OwnNumbers = Annotated[
+    list[OwnNumber],
+    BeforeValidator(_listed),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "array", "items": {"anyOf": [OwnNumber.model_json_schema(), {"type": "string"}]}},
+                {"type": "string"},
+            ]
+        }
+    ),
+]
+
+
+def parse_own_numbers(typed: Iterable[OwnNumber], country: str) -> list[OwnNumber]:
+    """The numbers in E.164, each line once: of two spellings of one line the first stays.
+
+    Raises:
+        ValueError: one of them is no number, or can be read in two ways; or there are too many.
+    """
+    numbers: dict[str, OwnNumber] = {}
+    for own in typed:
+        if not own.number.strip():
+            raise ValueError(f"“{own.remark[:40]}” has no number: write the number first, then its remark.")
+        try:
+            number = read_phone(own.number, country)
+        except BadPhone as error:
+            raise ValueError(str(error)) from None
+        numbers.setdefault(line_of(number), OwnNumber(number=number, remark=" ".join(own.remark.split())))
+    if len(numbers) > MOST_NUMBERS:
+        raise ValueError(f"Name at most {MOST_NUMBERS} numbers.")
+    return list(numbers.values())
+
+
+def written_numbers(own_numbers: Iterable[Mapping[str, str]]) -> str:
+    """As they are typed, one a line: `+49 30 7664398, Anna`."""
+    return "\n".join(", ".join(filter(None, [international(own["number"]), own.get("remark")])) for own in own_numbers)
 
 
 def parse_email(value: object) -> str:

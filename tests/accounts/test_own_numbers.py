@@ -10,7 +10,14 @@ from pydantic import TypeAdapter
 from sqlalchemy import select
 
 from router.accounts.models import AuditEntry, Project
-from router.accounts.own_numbers import LONGEST_REMARK, MOST_NUMBERS, OwnNumber, OwnNumbers, parse_own_numbers, written
+from router.accounts.projects import (
+    LONGEST_REMARK,
+    MOST_NUMBERS,
+    OwnNumber,
+    OwnNumbers,
+    parse_own_numbers,
+    written_numbers,
+)
 from router.db import Database
 from tests.people import Cast, bearer, sign_in
 
@@ -43,7 +50,7 @@ def test_a_line_is_a_number_and_its_remark(line: str, number: str, remark: str) 
 
 @pytest.mark.parametrize(("line", "number", "remark"), LINES)
 def test_what_is_shown_again_is_read_as_the_same(line: str, number: str, remark: str) -> None:
-    assert read(written([one.model_dump() for one in read(line)])) == [OwnNumber(number=number, remark=remark)]
+    assert read(written_numbers([one.model_dump() for one in read(line)])) == [OwnNumber(number=number, remark=remark)]
 
 
 def test_two_spellings_of_one_line_are_one_telephone() -> None:

@@ -44,9 +44,8 @@ from router.server import Server, bare_server
 from router.voice import hooks as voice_hooks
 from router.voice.importing.views import add_call_log_section, call_log_pages
 from router.voice.routing import called_numbers, calls_by_lease
-from router.web.error_pages import init_error_pages
 from router.web.errors import BODY_LIMIT, IdConverter, Problem
-from router.web.layout import init_layout
+from router.web.layout import init_error_pages, init_layout
 
 PACKAGE = Path(__file__).parent
 

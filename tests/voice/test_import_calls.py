@@ -20,7 +20,7 @@ from router.cli import router
 from router.config import Settings
 from router.db import Database
 from router.integrations.models import Delivery, Integration
-from router.scenarios.importing.files import UnreadableFile, cell_error, plain, read_table
+from router.scenarios.importing.tables import UnreadableFile, cell_error, plain, read_table
 from router.server import Server
 from router.voice.importing import calls as import_calls_module
 from router.voice.importing.calls import OldCall, write_old_calls

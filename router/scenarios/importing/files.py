@@ -1,466 +1,206 @@
-"""Files of other call tracking services (R13): how a table is read, and which scenarios follow from a table of old number settings.
+"""Files that a person sent: kept sealed until he has looked at their plan, and the numbers in them that can be read in two ways. The plan,
+or the command, shows both readings of each column and asks."""
 
-Tables come in any encoding and with any delimiter, and everything in them is hostile. Nothing here looks into the database.
-"""
-
-import codecs
-import csv
-import io
-import re
-import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import base64
+import zlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from itertools import islice
-from typing import Any, BinaryIO
+from datetime import timedelta
+from typing import Any, Literal, get_args
 
-from router.lib.phones import AmbiguousPhone, BadPhone, digit_forms, international, read_destination
-from router.scenarios.importing.two_readings import Choice, Questions, read_file_phone
-from router.scenarios.matching import format_error, selector_error
+import click
+from sqlalchemy import delete, select, update
+from sqlalchemy.orm import Session
 
-MOST_BYTES = 4 * 1024 * 1024
-LONGEST_CELL = 2000
-MOST_LINES_BEFORE = 40
-"""Titles, filters and blank lines above the head."""
-BEGINNING = 256 * 1024
-CHUNK = 1024 * 1024
-DELIMITERS = ",;\t|"
-SPREADSHEETS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
-"""How files of Excel and LibreOffice begin."""
-SHORTENED = re.compile(r"[+-]?\d+(?:[.,]\d+)?e\+?\d+", re.IGNORECASE)
-AS_TEXT = re.compile(r'="?([^"]*)"?')
-"""How spreadsheets write a cell that must not be counted with: `="0049301234567"`."""
-COUNTED_WITH = re.compile(r"(\d+)[.,]0+")
-"""How they write whole numbers that they counted with."""
-GROUPED = re.compile(r"\d{1,3}(?:,\d{3}){3,}(?:\.0+)?")
-DELIMITER_LINE = re.compile(r'"?sep=([,;\t|])"?[ ,;\t]*(?:[\r\n]+|$)', re.IGNORECASE)
-HIGH_BYTES = re.compile(rb"[\xa8\xaf\xb3\xb4\xb8\xbf\xc0-\xff]+")
+from router.db import dialect_insert
+from router.lib.crypto import SealBroken
+from router.lib.formats import format_count
+from router.lib.phones import AmbiguousPhone, BadPhone, international, numbers_in, readings_of
+from router.server import current_server
+from router.web.access import current_actor, current_project
 
-Score = Callable[[Sequence[str]], int]
-"""How much of the table's columns a line names: the head is the first line that names the most; 0 is no head."""
-
-
-class UnreadableFile(ValueError):
-    """Nothing of the file can be used; the message is for the person who sent it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of a table: its number in the file, from 1, and its cells by column."""
-
-    line: int
-    cells: dict[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One line of a table, or several lines with a cell that spans them. `problem`: why it cannot be read; it has no cells then."""
-
-    line: int
-    last_line: int
-    cells: list[str]
-    problem: str = ""
+LONGEST_NAME = 120
+KEPT_FOR = timedelta(days=7)
+"""Callers' numbers are in these files: who does not come back sends his file again."""
 
 
 @dataclass(frozen=True)
-class Table:
-    """A table in a file. Its records are read from the file each time, so that a large one needs no room."""
-
-    file: BinaryIO
-    encoding: str
-    delimiter: str
-    head: list[str]
-    head_line: int
-    before: list[str] = field(default_factory=list)
-    """What stands above the head: a title, a filter, a time zone."""
-
-    def records(self) -> Iterator[Record]:
-        """What stands below the head, without empty lines."""
-        for record in _records(_text(self.file, self.encoding), self.delimiter):
-            if record.line > self.head_line:
-                yield record
+class KeptFile:
+    name: str
+    data: bytes
+    choices: dict[str, Any]
 
 
-def open_table(file: BinaryIO, score: Score, most_bytes: int = MOST_BYTES) -> Table:
-    """
-    Args:
-        score: tells the head from titles, and the right delimiter from others.
-
-    Raises:
-        UnreadableFile: it is no table of text, has no head, or is too large.
-    """
-    size = file.seek(0, io.SEEK_END)
-    if size > most_bytes:
-        raise UnreadableFile(f"The file is larger than {most_bytes // 1024 // 1024} MB. Split it.")
-    encoding = _encoding(file)
-    beginning = _text(file, encoding).read(BEGINNING)
-    controls = sum(unicodedata.category(sign) == "Cc" for sign in beginning)
-    line_ends_and_tabs = sum(beginning.count(sign) for sign in "\t\r\n")
-    if "\0" in beginning or controls > line_ends_and_tabs + len(beginning) // 50:  # a text may have a stray one or two
-        raise UnreadableFile("This is not a text file. Export the table as CSV in UTF-8 and try again.")
-    if not beginning.strip("\ufeff \t\r\n"):
-        raise UnreadableFile("The file is empty.")
-    said = DELIMITER_LINE.match(beginning.lstrip("\ufeff"))
-    best: tuple[tuple[int, int, bool], int, str, list[Record]] | None = None
-    for delimiter in DELIMITERS:
-        first = list(islice(_records(io.StringIO(beginning, newline=""), delimiter), MOST_LINES_BEFORE))
-        worth = [(score(one.cells), sum(bool(cell.strip()) for cell in one.cells)) for one in first]
-        if not worth:
-            continue
-        place = worth.index(max(worth)) if max(worth)[0] == 0 else [one[0] for one in worth].index(max(worth)[0])
-        quality = (*worth[place], said is not None and delimiter == said.group(1))
-        if best is None or quality > best[0]:
-            best = quality, place, delimiter, first
-    if best is None:
-        raise UnreadableFile("The file is empty.")
-    _, place, delimiter, first = best
-    before = [" ".join(one for one in record.cells if one.strip()) for record in first[:place]]
-    head = first[place]
-    return Table(file, encoding, delimiter, [tidy(cell) for cell in head.cells], head.line, before)
+def keep_file(session: Session, table: Any, name: str, data: bytes) -> None:
+    """In the place of the file that this person sent before; nothing is said about it yet. Files of long ago are thrown away."""
+    server = current_server()
+    now = server.now()
+    session.execute(delete(table).where(table.created_at < now - KEPT_FOR))
+    sealed = server.keys.seal(base64.b64encode(zlib.compress(data)).decode())
+    changed = {"name": name.replace("\0", "")[-LONGEST_NAME:], "sealed": sealed, "choices": {}, "created_at": now}
+    mine = {"project_id": current_project().id, "person_id": current_actor().person_id}
+    row = dialect_insert(session, table).values(mine | changed)
+    session.execute(row.on_conflict_do_update(index_elements=list(mine), set_=changed))
 
 
-def read_table(
-    data: bytes, needed: Sequence[str], optional: Sequence[str], most_rows: int, most_bytes: int = MOST_BYTES
-) -> list[Row]:
-    """The rows that are not empty; columns that are not there are empty cells, those that we do not know are passed over.
-
-    Raises:
-        UnreadableFile: it is no table of text, lacks a needed column, has a line that cannot be read, or is too large.
-    """
-    known = [*needed, *optional]
-    table = open_table(
-        io.BytesIO(data), lambda cells: len({column_name(cell) for cell in cells} & set(known)), most_bytes
-    )
-    header = [column_name(cell) for cell in table.head]
-    missing = [name for name in needed if name not in header]
-    if missing:
-        raise UnreadableFile(
-            f"The first line has to name the columns; {' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing."
-        )
-    if twice := [name for name in known if header.count(name) > 1]:
-        raise UnreadableFile(f"The column {twice[0]} is there twice.")
-    rows = []
-    for record in table.records():
-        if record.problem:
-            raise UnreadableFile(f"Line {record.line} cannot be read: {record.problem}")
-        given = dict(zip(header, record.cells, strict=False))
-        rows.append(Row(record.line, {name: tidy(given.get(name, "")) for name in known}))
-        if len(rows) > most_rows:
-            raise UnreadableFile(f"The file has more than {most_rows:,} lines. Split it.")
-    return rows
+def find_file(table: Any) -> KeptFile | None:
+    """None as well when it cannot be opened any more, because the key changed."""
+    server = current_server()
+    with server.database.reading() as session:
+        kept = session.scalar(select(table).where(*_mine(table)))
+    if kept is None:
+        return None
+    try:
+        packed = base64.b64decode(server.keys.unseal(kept.sealed))
+    except SealBroken:
+        return None
+    try:
+        return KeptFile(kept.name, zlib.decompress(packed), kept.choices)
+    except zlib.error:  # kept by a release that did not pack them
+        return KeptFile(kept.name, packed, kept.choices)
 
 
-def _text(file: BinaryIO, encoding: str) -> io.TextIOWrapper:
-    file.seek(0)
-    return _Wrapper(file, encoding=encoding, errors="replace", newline="")
+def choose(session: Session, table: Any, choices: dict[str, Any]) -> None:
+    """Keeps what the sender says about his file."""
+    session.execute(update(table).where(*_mine(table)).values(choices=choices))
 
 
-class _Wrapper(io.TextIOWrapper):
-    """Leaves the file open when it is thrown away."""
-
-    def __del__(self) -> None:
-        try:
-            self.detach()
-        except ValueError:
-            return
+def forget_file(session: Session, table: Any) -> None:
+    session.execute(delete(table).where(*_mine(table)))
 
 
-def _encoding(file: BinaryIO) -> str:
-    """UTF-8 or UTF-16, with or without its mark; else Windows-1251 or Windows-1252."""
-    file.seek(0)
-    start = file.read(4096)
-    if start.startswith(SPREADSHEETS):
-        raise UnreadableFile("This is a spreadsheet's own file. Save the table as CSV in UTF-8 and try again.")
-    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return "utf-16"
-    if b"\0" in start[:200]:
-        return "utf-16-le" if start[1::2].count(0) > start[::2].count(0) else "utf-16-be"
-    file.seek(0)
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    broken = letters = 0
-    while chunk := file.read(CHUNK):
-        text = decoder.decode(chunk)
-        broken += text.count("\ufffd")
-        letters += len(text) - len(text.encode("ascii", "ignore"))
-    broken += decoder.decode(b"", True).count("\ufffd")
-    is_utf8 = (
-        broken * 10 <= letters
-    )  # a cell that was cut in the middle of a letter makes no other encoding of a whole file
-    return "utf-8-sig" if is_utf8 else _one_byte_encoding(file)
+def _mine(table: Any) -> tuple[Any, Any]:
+    return table.project_id == current_project().id, table.person_id == (current_actor().person_id or 0)
 
 
-def _one_byte_encoding(file: BinaryIO) -> str:
-    """Letters with an accent stand between plain ones (`Müller`, `numéro`); Cyrillic ones stand together (`Номер`)."""
-    file.seek(0)
-    alone = together = 0
-    while chunk := file.read(CHUNK):
-        for found in HIGH_BYTES.finditer(chunk):
-            length = found.end() - found.start()
-            if length > 1:
-                together += length
-            else:
-                alone += 1
-        if alone + together > 10_000:
-            break
-    return "cp1251" if together > alone else "cp1252"
+Choice = Literal["international", "national"]
+CHOICES: tuple[Choice, ...] = get_args(Choice)
+MOST_SHOWN = 20
 
 
-def _records(text: io.TextIOBase, delimiter: str) -> Iterator[Record]:
-    """Each with the number of its first line, from 1; empty lines and the line that names the delimiter are none."""
-    reader = csv.reader(text, delimiter=delimiter, skipinitialspace=True)
-    while True:
-        line = reader.line_num + 1
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error:
-            yield Record(
-                line, reader.line_num, [], "its quotation marks are not in order: one is opened and never closed."
-            )
-            continue
-        if line == 1 and DELIMITER_LINE.fullmatch(delimiter.join(cells).strip("\ufeff")):
-            continue
-        if any(cell.strip("\ufeff\xa0\x1a \t\r\n") for cell in cells):
-            yield Record(line, reader.line_num, cells)
-
-
-def column_name(title: str) -> str:
-    return tidy(title).strip("\"'").casefold().replace(" ", "_").replace("-", "_")
-
-
-def tidy(text: str) -> str:
-    """Without what cannot be seen: marks of byte order and of the direction of writing, which address books leave in numbers."""
-    if text.isascii():
-        return text.strip()
-    return "".join(sign for sign in text if unicodedata.category(sign) != "Cf").strip()
-
-
-def cell_error(text: str, *, figures: bool = True) -> str | None:
-    """Why no cell may be so; None when it may.
-
-    Args:
-        figures: whether a number is expected, in which digits may be lost.
-    """
-    if len(text) > LONGEST_CELL:
-        return f"This is longer than {LONGEST_CELL:,} characters."
-    if text.startswith(("=", "@")):
-        return f"“{text[:40]}” is a formula. Write the value itself."
-    if figures and SHORTENED.fullmatch(text):
-        return f"The spreadsheet has shortened “{text}”. Its last digits are lost: format the column as text and export it again."
-    return None
-
-
-def plain(text: str) -> str:
-    """Without the signs that keep a spreadsheet from counting with a cell, and without the `.0` of one that it counted with."""
-    if text.startswith('="') and (wrapped := AS_TEXT.fullmatch(text)):
-        text = wrapped.group(1)
-    text = text.strip()
-    if text.startswith("'"):
-        text = text.strip("'").strip()
-    if GROUPED.fullmatch(text):
-        text = text.replace(",", "")
-    whole = COUNTED_WITH.fullmatch(text)
-    return whole.group(1) if whole and len(whole.group(1)) > 5 else text
-
-
-COLUMNS = ("number", "destination", "prefix", "selectors", "format", "type", "channel")
-NEEDED = ("number", "destination")
-PHONES = ("number", "destination")
-"""Columns that hold phone numbers."""
-MOST_ROWS, MOST_SCENARIOS = 1000, 200
-"""As many as one transaction may write: calls wait for it on SQLite."""
-MOST_STATIC = 500
-MOST_SELECTORS, LONGEST_SELECTOR, LONGEST_FORMAT, LONGEST_TITLE = 50, 300, 60, 120
-OLD_CLASS = re.compile(r"roistat-phone[\w-]*")
-"""Elements of the old logic were named by class."""
+class BadChoice(ValueError):
+    """A choice that there is not; the message is for the person who made it."""
 
 
 @dataclass(frozen=True, slots=True)
-class OldSettings:
-    """What numbers must have in common to be one scenario."""
+class TwoReadings:
+    """A number of a file that has two readings, E.164."""
 
-    destination: str
-    prefix: str
-    selectors: tuple[str, ...]
-    format: str
-    type: str
-    channel: tuple[str, str, str]
-    """Source, medium, campaign; all empty for every source."""
-
-    def document(self, title: str, numbers: Iterable[str]) -> dict[str, Any]:
-        """The scenario, switched off."""
-        return {
-            "title": title,
-            "enabled": False,
-            "numbers": list(numbers),
-            "flow": {"destinations": [{"to": self.destination}]} if self.destination else None,
-            "tagging": {"selectors": list(self.selectors), "replace": [], "format": self.format},
-            "channels": self.channels(numbers),
-            "terms": {"only_sources": [self.source_pattern]} if self.source_pattern and self.type == "dynamic" else {},
-        }
-
-    def channels(self, numbers: Iterable[str]) -> list[dict[str, Any]]:
-        match = {name: part for name, part in zip(("source", "medium", "campaign"), self.channel, strict=True) if part}
-        kind = {"match": match, "kind": "static"}
-        return [kind | {"number": number} for number in numbers] if self.type == "static" else []
-
-    @property
-    def source_pattern(self) -> str:
-        """`google/cpc`"""
-        return "/".join(self.channel).rstrip("/")
-
-    def title(self) -> str:
-        """`Dynamic to +1 415-555-0100 · google/cpc · .phone · 495`"""
-        where = international(self.destination) if self.destination else "the fallback destination"
-        tags = " ".join(self.selectors)
-        parts = [f"{self.type.capitalize()} to {where}", self.source_pattern, tags, self.format, self.prefix]
-        return " · ".join(part for part in parts if part)[:LONGEST_TITLE].strip()
-
-
-@dataclass(frozen=True, slots=True)
-class OldNumber:
     line: int
-    e164: str
-    settings: OldSettings
+    text: str
+    national: str
+    international: str
 
 
 @dataclass
-class OldFile:
-    """A file, read: its numbers, a sentence for each line that cannot be used, and the numbers that somebody has to say how to read:
-    their lines are among neither."""
+class NumbersQuestion:
+    """The numbers of one column that can be read in two ways; the first of them."""
 
-    numbers: list[OldNumber] = field(default_factory=list)
-    problems: dict[int, str] = field(default_factory=dict)
-    questions: Questions = field(default_factory=Questions)
+    column: str
+    count: int = 0
+    examples: list[TwoReadings] = field(default_factory=list)
 
-    def groups(self) -> list[tuple[OldSettings, list[OldNumber]]]:
-        """Numbers with identical settings together, in the order of the file (R13)."""
-        found: dict[OldSettings, list[OldNumber]] = {}
-        for number in self.numbers:
-            found.setdefault(number.settings, []).append(number)
-        return list(found.items())
+    def add(self, line: int, text: str, readings: tuple[str, ...]) -> None:
+        self.count += 1
+        if len(self.examples) < MOST_SHOWN:
+            self.examples.append(TwoReadings(line, text, readings[0], readings[-1]))
+
+    def say(self) -> str:
+        """`3 numbers of the column caller can be read in two ways, like 436641234567: +43 664 1234567 or +49 43664 1234567.`"""
+        first = self.examples[0]
+        shown = f"{international(first.international)} or {international(first.national)}"
+        return (
+            f"{format_count(self.count, 'number')} of the column “{self.column}” can be read in two ways, "
+            f"like {first.text} in line {first.line}: {shown}."
+        )
 
 
-class _BadCell(ValueError):
-    """The message names the column."""
+class Questions(dict[str, NumbersQuestion]):
+    """The questions of a file that are open, by column."""
+
+    def ask(self, column: str, line: int, text: str, readings: tuple[str, ...]) -> None:
+        self.setdefault(column, NumbersQuestion(column)).add(line, text, readings)
 
 
-def read_old_file(data: bytes, country: str, choices: Mapping[str, Choice] | None = None) -> OldFile:
-    """
-    Args:
-        choices: how numbers without a plus are to be read that have two readings, by column; the empty one stands for all.
+def read_choices(given: Mapping[str, str]) -> dict[str, Choice]:
+    """Choices by column; the empty column stands for all.
 
     Raises:
-        UnreadableFile: nothing of it can be used.
+        BadChoice: it is neither international nor national.
     """
-    file = OldFile()
-    rows = read_table(data, NEEDED, [name for name in COLUMNS if name not in NEEDED], MOST_ROWS)
-    lines: dict[str, int] = {}
-    for row in rows:
+    read: dict[str, Choice] = {}
+    for column, text in given.items():
+        match = next((one for one in CHOICES if one == text), None)
+        if match is None:
+            raise BadChoice(f"“{text[:40]}” is neither {' nor '.join(CHOICES)}.")
+        read[column] = match
+    return read
+
+
+def read_file_phone(text: str, country: str, choice: Choice | None) -> str:
+    """E.164 of a cell; a name beside the number does no harm.
+
+    Raises:
+        BadPhone: it is no number.
+        AmbiguousPhone: it has two readings, and nobody chose one.
+    """
+    readings = readings_of(text, country)
+    if not readings:
+        beside = numbers_in(text, country)
+        readings = tuple(beside) if len(beside) == 1 else ()
+    if not readings:
+        raise BadPhone(
+            f"“{text[:40]}” is not a phone number. Write it with its country code, like +14155552671."
+            if text
+            else "it is empty."
+        )
+    if len(readings) == 1:
+        return readings[0]
+    if choice is None:
+        raise AmbiguousPhone(text, readings)
+    return readings[-1] if choice == "international" else readings[0]
+
+
+def numbers_option(*columns: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """`--numbers [COLUMN=]international|national`, given to the command as choices by column; the empty column stands for all.
+
+    Args:
+        columns: those that hold numbers.
+    """
+
+    def read(context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, Choice]:
+        pairs = [text.rpartition("=")[::2] for text in given]
         try:
-            phones = _phones(row, country, choices or {}, file.questions)
-            if phones is None:
-                continue
-            number = OldNumber(row.line, phones["number"], _settings(row, phones))
-        except _BadCell as error:
-            file.problems[row.line] = str(error)
-            continue
-        if number.e164 in lines:
-            file.problems[row.line] = f"{international(number.e164)} is in line {lines[number.e164]} already."
-            continue
-        lines[number.e164] = row.line
-        file.numbers.append(number)
-    file.questions = Questions({column: file.questions[column] for column in PHONES if column in file.questions})
-    for number in file.numbers:
-        if line := lines.get(number.settings.destination):
-            circle = f"destination: it is the tracking number of line {line}, so calls would go round in circles."
-            file.problems[number.line] = circle
-    groups = file.groups()
-    if len(groups) > MOST_SCENARIOS:
-        raise UnreadableFile(f"The file would make more than {MOST_SCENARIOS} scenarios. Split it.")
-    for settings, numbers in groups:
-        for number in numbers[MOST_STATIC:] if settings.type == "static" else ():
-            file.problems[number.line] = f"At most {MOST_STATIC} static numbers can be in one scenario."
-    return file
+            choices = read_choices({column.strip(): choice.strip() for column, choice in pairs})
+        except BadChoice as error:
+            raise click.BadParameter(str(error)) from None
+        if unknown := [column for column in choices if column not in ("", *columns)]:
+            raise click.BadParameter(f"“{unknown[0]}” is none of the columns {' and '.join(columns)}.")
+        return choices
 
-
-def _phones(row: Row, country: str, choices: Mapping[str, Choice], questions: Questions) -> dict[str, str] | None:
-    """Number and destination; None when somebody has to say first how one of them is to be read."""
-    read: dict[str, str] = {}
-    for column in PHONES:
-        text = plain(row.cells[column])
-        if problem := cell_error(text):
-            raise _BadCell(f"{column}: {problem}")
-        is_sip = text.lower().startswith(("sip:", "sips:"))
-        try:
-            if column == "destination" and not text:
-                read[column] = ""
-            elif column == "destination" and ("@" in text or is_sip):
-                read[column] = read_destination(text if is_sip else f"sip:{text}")
-            else:
-                read[column] = read_file_phone(text, country, choices.get(column) or choices.get(""))
-        except AmbiguousPhone as error:
-            questions.ask(column, row.line, text, error.readings)
-        except BadPhone as error:
-            raise _BadCell(f"{column}: {error}") from None
-    return read if len(read) == len(PHONES) else None
-
-
-def _settings(row: Row, phones: Mapping[str, str]) -> OldSettings:
-    cells = {name: plain(text) for name, text in row.cells.items()}
-    for name, text in cells.items():
-        if name not in PHONES and (problem := cell_error(text)):
-            raise _BadCell(f"{name}: {problem}")
-    selectors = {
-        f".{selector}" if OLD_CLASS.fullmatch(selector) else selector
-        for selector in re.split(r"[\s,;]+", cells["selectors"])
-        if selector
-    }
-    for selector in sorted(selectors):
-        if problem := selector_error(selector):
-            raise _BadCell(f"selectors: {problem}")
-        if len(selector) > LONGEST_SELECTOR:
-            raise _BadCell(f"selectors: “{selector[:40]}…” is too long.")
-    if len(selectors) > MOST_SELECTORS:
-        raise _BadCell(f"selectors: at most {MOST_SELECTORS} can be kept.")
-    mask = " ".join(cells["format"].split())
-    if len(mask) > LONGEST_FORMAT:
-        raise _BadCell(f"format: at most {LONGEST_FORMAT} characters.")
-    if problem := format_error(mask):
-        raise _BadCell(f"format: {problem}")
-    kind = cells["type"].casefold() or "dynamic"
-    if kind not in ("dynamic", "static"):
-        raise _BadCell(f"type: “{cells['type'][:40]}” is neither dynamic nor static.")
-    return OldSettings(
-        destination=phones["destination"],
-        prefix=_prefix(cells["prefix"], phones["number"]),
-        selectors=tuple(sorted(selectors)),
-        format=mask,
-        type=kind,
-        channel=read_channel(cells["channel"]),
+    return click.option(
+        "--numbers",
+        multiple=True,
+        callback=read,
+        metavar="[COLUMN=]international|national",
+        help="How numbers without a plus are read that can be read in two ways. May be repeated, for one column each.",
     )
 
 
-def _prefix(text: str, e164: str) -> str:
-    """The digits with which a number begins: `+49711`, `0049 711`, `49711` and `0711` are one prefix of a German number."""
-    digits, whole = re.sub(r"\D", "", text), e164.removeprefix("+")
-    for exit_code in ("", "00", "011"):
-        if digits.startswith(exit_code) and whole.startswith(digits.removeprefix(exit_code)):
-            return digits.removeprefix(exit_code)
-    *_, national = spelled = digit_forms(e164)
-    for form in spelled:
-        if form.startswith(digits):
-            before = len(form) - len(national)  # country code, trunk prefix
-            return whole.removesuffix(national) + national[: max(0, len(digits) - before)]
-    return digits
-
-
-def read_channel(text: str) -> tuple[str, str, str]:
-    """Source, medium and campaign, case-folded, as they are compared; a campaign may hold slashes."""
-    parts = [part.strip() for part in text.split("/", 2)]
-    source, medium, campaign = [part.casefold() for part in [*parts, "", ""][:3]]
-    if (medium or campaign) and not source:
-        raise _BadCell("channel: write it as source, source/medium or source/medium/campaign.")
-    if max(len(source), len(medium), len(campaign)) > 200:
-        raise _BadCell("channel: at most 200 characters each.")
-    return source, medium, campaign
+def say_number_questions(questions: Questions, options: Mapping[str, str] | None = None) -> None:
+    """
+    Args:
+        options: what the option calls a column, where that is not its head.
+    """
+    for column, question in questions.items():
+        name = (options or {}).get(column, column)
+        click.echo(question.say(), err=True)
+        for one in question.examples:
+            both = f"{international(one.international)} or {international(one.national)}"
+            click.echo(f"  line {one.line}: {one.text} is {both}", err=True)
+        if question.count > len(question.examples):
+            click.echo(f"  … and {question.count - len(question.examples):,} more.", err=True)
+        click.echo(
+            f"  Say --numbers {name}=international (they begin with a country code), or --numbers {name}=national.",
+            err=True,
+        )

@@ -14,16 +14,27 @@ from router.accounts.cli import CONSOLE, Opener, opened, project_of
 from router.accounts.sessions import require_person
 from router.lib.formats import format_count
 from router.lib.phones import international
-from router.scenarios.importing.files import PHONES, OldFile, UnreadableFile, read_old_file
-from router.scenarios.importing.kept_files import KeptFile, choose, find_file, forget_file, keep_file
-from router.scenarios.importing.settings import ImportPlan, apply_old_settings, make_plan
-from router.scenarios.importing.two_readings import (
+from router.scenarios.importing.files import (
     BadChoice,
     Choice,
+    KeptFile,
+    choose,
+    find_file,
+    forget_file,
+    keep_file,
     numbers_option,
     read_choices,
     say_number_questions,
 )
+from router.scenarios.importing.settings import (
+    PHONES,
+    ImportPlan,
+    OldFile,
+    apply_old_settings,
+    make_plan,
+    read_old_file,
+)
+from router.scenarios.importing.tables import UnreadableFile
 from router.scenarios.models import OldSettingsFile
 from router.server import Server, current_server
 from router.web.access import Audience, current_actor, current_project, guard

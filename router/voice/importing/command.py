@@ -8,8 +8,8 @@ import click
 from router.accounts import audit
 from router.accounts.cli import CONSOLE, Opener, opened, project_of
 from router.lib.formats import format_count
-from router.scenarios.importing.files import UnreadableFile
-from router.scenarios.importing.two_readings import Choice, numbers_option, say_number_questions
+from router.scenarios.importing.files import Choice, numbers_option, say_number_questions
+from router.scenarios.importing.tables import UnreadableFile
 from router.voice.importing.calls import write_old_calls
 from router.voice.importing.columns import ROLES, UnknownColumn
 from router.voice.importing.plan import CallLog, Choices

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from router.lib.formats import format_count, format_day
-from router.scenarios.importing.two_readings import Choice, Questions
+from router.scenarios.importing.files import Choice, Questions
 from router.voice.importing.calls import OldCall
 from router.voice.importing.columns import ROLES, Columns
 from router.voice.importing.times import Order

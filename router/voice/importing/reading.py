@@ -26,8 +26,8 @@ from router.lib.phones import (
     readings_of,
     spellings_of_line,
 )
-from router.scenarios.importing.files import Record, Table, UnreadableFile, cell_error, open_table, plain, tidy
-from router.scenarios.importing.two_readings import Choice, read_file_phone
+from router.scenarios.importing.files import Choice, read_file_phone
+from router.scenarios.importing.tables import Record, Table, UnreadableFile, cell_error, open_table, plain, tidy
 from router.scenarios.models import TrackingNumber
 from router.voice.importing.calls import OldCall
 from router.voice.importing.columns import (

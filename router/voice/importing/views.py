@@ -9,9 +9,16 @@ from werkzeug.wrappers import Response
 from router.accounts.audit import record
 from router.accounts.sessions import require_person
 from router.lib.formats import format_count
-from router.scenarios.importing.files import UnreadableFile
-from router.scenarios.importing.kept_files import KeptFile, choose, find_file, forget_file, keep_file
-from router.scenarios.importing.two_readings import BadChoice, read_choices
+from router.scenarios.importing.files import (
+    BadChoice,
+    KeptFile,
+    choose,
+    find_file,
+    forget_file,
+    keep_file,
+    read_choices,
+)
+from router.scenarios.importing.tables import UnreadableFile
 from router.server import Server, current_server
 from router.voice.importing.calls import write_old_calls
 from router.voice.importing.columns import ROLES, UnknownColumn

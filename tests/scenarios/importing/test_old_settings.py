@@ -14,8 +14,15 @@ from sqlalchemy.orm import Session
 from router.accounts.models import AuditEntry, Project
 from router.db import Database
 from router.scenarios.documents import scenario_documents
-from router.scenarios.importing.files import COLUMNS, UnreadableFile, read_old_file
-from router.scenarios.importing.settings import Imported, ImportPlan, apply_old_settings, make_plan
+from router.scenarios.importing.settings import (
+    COLUMNS,
+    Imported,
+    ImportPlan,
+    apply_old_settings,
+    make_plan,
+    read_old_file,
+)
+from router.scenarios.importing.tables import UnreadableFile
 from router.scenarios.models import Scenario, TrackingNumber
 from router.scenarios.numbers.inventory import add_numbers
 from router.server import Server

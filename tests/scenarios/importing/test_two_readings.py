@@ -15,9 +15,8 @@ from router.app import make_server
 from router.cli import router
 from router.config import Settings
 from router.db import Database
-from router.scenarios.importing.files import read_old_file
-from router.scenarios.importing.settings import apply_old_settings
-from router.scenarios.importing.two_readings import BadChoice, Choice, read_choices
+from router.scenarios.importing.files import BadChoice, Choice, read_choices
+from router.scenarios.importing.settings import apply_old_settings, read_old_file
 from router.scenarios.models import OldSettingsFile, Scenario, TrackingNumber
 from router.server import Server
 from router.web.errors import Refused

@@ -2,7 +2,7 @@
 
 import pytest
 
-from router.scenarios.importing.files import UnreadableFile
+from router.scenarios.importing.tables import UnreadableFile
 from router.voice.importing.columns import HEADS, OUTGOING, UnknownColumn, plain_head, rank
 from router.voice.importing.plan import Choices
 from tests.voice.importing.making import AT, CALLER, OURS, SECOND, read, said, table

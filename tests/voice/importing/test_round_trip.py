@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from router.scenarios.importing.files import UnreadableFile
+from router.scenarios.importing.tables import UnreadableFile
 from router.voice.importing.columns import UnknownColumn
 from router.voice.importing.plan import Choices
 from router.voice.importing.times import Order, is_repeated

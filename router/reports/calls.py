@@ -10,8 +10,7 @@ from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
 from router.attribution.tracking.sources import named_source
-from router.lib.dates import last_starts, start_of
-from router.lib.formats import format_day, parse_int
+from router.lib.formats import format_day, last_starts, parse_int, start_of
 from router.lib.phones import AmbiguousPhone, BadPhone, read_caller, read_phone, spellings_of_line
 from router.reports.expected import PERIODS, parse_period
 from router.reports.labels import format_channel

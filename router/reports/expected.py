@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from math import ceil, sqrt
 from typing import Any, TypeVar
 
-from router.lib.dates import date_of, days_before, start_of
+from router.lib.formats import date_of, days_before, start_of
 from router.web.errors import Problem
 
 Row = TypeVar("Row", bound=Hashable)

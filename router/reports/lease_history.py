@@ -10,8 +10,7 @@ from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session
 
 from router.attribution.models import Lease, Tap, Visit, VisitSpan
-from router.lib.dates import date_of
-from router.lib.formats import format_day
+from router.lib.formats import date_of, format_day
 from router.reports.labels import format_source
 from router.voice.models import Call
 

@@ -8,7 +8,7 @@ from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
-from router.lib.dates import days_before, last_starts
+from router.lib.formats import days_before, last_starts
 from router.lib.phones import line_of, spellings_of_line
 from router.scenarios.models import Scenario
 from router.voice.models import EXTERNAL, LOST, Call, Status

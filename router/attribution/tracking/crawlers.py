@@ -40,7 +40,7 @@ from router.accounts.sessions import require_token
 from router.attribution.models import CrawlerDay
 from router.attribution.tracking.projects import TagProject
 from router.db import Database, dialect_insert
-from router.lib.dates import day_of, last_days
+from router.lib.formats import day_of, last_days
 from router.server import Server, current_server
 from router.web.access import Audience, current_project, guard
 from router.web.api import described, page_by_keys, parse_limit

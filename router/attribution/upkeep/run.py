@@ -22,7 +22,7 @@ from router.carriers import shop_of
 from router.carriers.base import ShopError
 from router.config import SettingsError
 from router.db import insert_new
-from router.lib.dates import date_of, day_of, start_of
+from router.lib.formats import date_of, day_of, start_of
 from router.lib.phones import country_of
 from router.scenarios.models import Scenario, TrackingNumber
 from router.scenarios.numbers.orders import taken_numbers, wait_for_arrivals

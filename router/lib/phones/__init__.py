@@ -4,13 +4,14 @@ docs/numbers.md tells what is read, shown and taken for the same caller."""
 
 from router.lib.phones.labels import page_rules
 from router.lib.phones.lines import MOST_SPELLINGS, line_of, same_line, spellings_of_line
-from router.lib.phones.masking import masked
 from router.lib.phones.page import forms, parts, spellings
 from router.lib.phones.reading import (
     E164,
     AmbiguousPhone,
     BadPhone,
     Caller,
+    is_withheld,
+    numbers_in,
     read_caller,
     read_destination,
     read_dialled,
@@ -27,10 +28,9 @@ from router.lib.phones.showing import (
     international,
     is_foreign_to,
     is_valid,
+    masked,
     national,
 )
-from router.lib.phones.texts import numbers_in
-from router.lib.phones.withheld import is_withheld
 
 __all__ = [
     "E164",

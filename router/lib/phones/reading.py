@@ -1,9 +1,9 @@
-"""Reads phone numbers at the edge: what a person, a program or a file wrote, a company line, what a carrier says. `texts.py` finds
-numbers in free text.
-
+"""Reads phone numbers at the edge: what a person, a program or a file wrote, a company line, what a carrier says, also when it says that
+the caller hides his number; and the numbers in a free text, such as a field of a CRM that was meant for one.
 docs/numbers.md has the contract and a table of cases."""
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,7 +14,75 @@ from phonenumbers import CountryCodeSource, NumberParseException, PhoneNumberFor
 
 from router.lib.phones.lines import line_of, spellings_of_line
 from router.lib.phones.showing import international
-from router.lib.phones.withheld import is_withheld
+
+# Carriers' words (twilio.com/docs/voice/twiml, RFC 3323), and what telephones, exchanges and call tracking services write into their
+# logs, by language.
+_PHRASES = """
+anonymous, unknown, unavailable, restricted, private, blocked, withheld, hidden, undisclosed, suppressed, unlisted, none, null, nil, n/a,
+na, no caller id, no callerid, no cid, no cli, no id, no number, no data, not available, not provided, not set, out of area, private number,
+private caller, private call, blocked number, blocked caller, blocked call, unknown number, unknown caller, unknown name, unknown unknown,
+restricted number, restricted caller, hidden number, hidden caller, anonymous caller, anonymous call, number withheld, withheld number,
+caller withheld, caller id blocked, caller id withheld, caller id unavailable, caller unknown, number unavailable, number not available,
+name unavailable, unavailable caller, unavailable number,
+
+unbekannt, anonym, unterdrückt, unterdrueckt, privat, verborgen, ausgeblendet, keine nummer, keine rufnummer, ohne rufnummer, ohne nummer,
+rufnummer unterdrückt, nummer unterdrückt, rufnummer unterdrueckt, unterdrückte rufnummer, unterdrückte nummer, private nummer,
+unbekannte nummer, unbekannte rufnummer, unbekannter anrufer, unbekannter teilnehmer, anonymer anruf, anonymer anrufer, anrufer unbekannt,
+nicht verfügbar, nicht übermittelt, rufnummer nicht übermittelt, keine angabe,
+
+anonyme, masqué, masque, privé, prive, inconnu, secret, numéro masqué, numero masque, numéro privé, numero prive, numéro inconnu,
+numero inconnu, numéro secret, numéro anonyme, appel masqué, appel anonyme, appelant inconnu, appelant anonyme, non disponible,
+indisponible,
+
+anónimo, anonimo, privado, desconocido, oculto, restringido, confidencial, número privado, numero privado, número oculto, numero oculto,
+número desconocido, numero desconocido, número anónimo, llamada anónima, llamada oculta, sin número, sin identificar, no disponible,
+desconhecido, restrito, bloqueado, número desconhecido, número restrito, número oculto, não identificado, nao identificado, indisponível,
+não disponível, chamada anônima, anônimo,
+sconosciuto, privato, nascosto, riservato, numero privato, numero sconosciuto, numero nascosto, numero anonimo, numero riservato,
+chiamata anonima, non disponibile,
+anoniem, onbekend, afgeschermd, anoniem nummer, onbekend nummer, afgeschermd nummer, geen nummer, privénummer, privenummer,
+niet beschikbaar,
+
+неизвестно, неизвестен, неизвестный, скрыт, скрыто, скрытый, аноним, анонимный, анонимно, антиаон, не определен, не определён,
+не определился,
+скрытый номер, номер скрыт, неизвестный номер, номер неизвестен, номер не определен, номер не определён, неизвестный абонент,
+анонимный вызов, анонимный звонок, анонимный номер, без номера, нет номера, номера нет, нет данных,
+невідомо, невідомий, прихований, анонім, анонімний, прихований номер, невідомий номер, номер прихований, номер не визначено,
+nieznany, prywatny, anonimowy, ukryty, zastrzeżony, zastrzezony, numer prywatny, numer zastrzeżony, numer zastrzezony, numer ukryty,
+numer nieznany, nieznany numer, brak numeru,
+neznámé, neznámý, skryté, anonymní, neznámé číslo, skryté číslo, soukromé číslo, neznáme číslo, súkromné číslo,
+bilinmeyen, gizli, gizli numara, bilinmeyen numara, özel numara,
+okänd, hemligt, skyddat, dolt, okänt nummer, hemligt nummer, skyddat nummer, dolt nummer, ukjent, skjult, ukjent nummer, skjult nummer,
+ukendt, ukendt nummer, hemmeligt nummer, tuntematon, salainen, tuntematon numero, salainen numero
+"""
+PHRASES = frozenset(phrase.strip() for phrase in _PHRASES.replace("\n", " ").split(","))
+
+# The words as a telephone's keypad writes them, which carriers send as if they were numbers.
+KEYPAD = frozenset(
+    {
+        "266696687",  # ANONYMOUS
+        "7378742833",  # RESTRICTED
+        "2562533",  # BLOCKED
+        "8656696",  # UNKNOWN
+        "8566696",  # UNKNOWN, as some write it
+        "86282452253",  # UNAVAILABLE
+        "94844353",  # WITHHELD
+        "7748283",  # PRIVATE
+        "464",  # (no caller) ID, INFO
+    }
+)
+NOISE = re.compile(r"^[\W_]+|[\W_]+$")
+
+
+def is_withheld(text: str | None) -> bool:
+    """Whether a carrier, a telephone or a call log says by this that there is no number: nothing, a word, or a word's keypad code."""
+    words = NOISE.sub("", " ".join((text or "").split())).casefold()
+    if words in PHRASES or words == "" or "anonymous" in words:
+        return True
+    digits = re.sub(r"^\+?1?", "", (text or "").strip(), count=1)
+    number = (text or "").strip().removeprefix("+")
+    return bool(re.fullmatch("0+|10{9,}", number)) or number in KEYPAD or digits in KEYPAD
+
 
 SIP = re.compile(
     r"sips?:[A-Za-z0-9._+\-]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.\-]{0,252}[A-Za-z0-9])?(?::\d{1,5})?(?:;[A-Za-z0-9=;.\-]{1,64})?"
@@ -248,3 +316,95 @@ def _valid(number: phonenumbers.PhoneNumber | None) -> str:
 
 def _digits(text: str) -> str:
     return "".join(str(int(sign)) for sign in text if sign.isdecimal())
+
+
+WRITTEN = re.compile(r"[+(]?[\d(][\d\s().\-‐-―−/,;|+]*\d", re.ASCII)
+"""A stretch of a text that may hold numbers: digits and what is written between digits."""
+DIVIDERS = re.compile(r"[/,;|\n\r\t]+|\s{2,}|(?<=\d)[\s.\-]*(?=\+)|\s*(?=\((?!0\)))")
+"""Where one number may end and another begin. All of it but the plus stands inside numbers as well."""
+BEFORE_ZERO = re.compile(r"[\s.\-‐-―−]+(?=0)")
+"""Where a trunk prefix may begin another number, when what stands there is no number as a whole, or two."""
+ODD_SEPARATORS = "·•∙‧'’`´_*~\\"
+FULL_WIDTH = 0xFEE0
+INTERNATIONAL = ("+", "00")
+FEWEST_DIGITS = 7
+"""Fewer behind a plus are no number of any country."""
+LONGEST_TEXT = 1000
+MOST_PIECES = 12
+
+
+def numbers_in(text: str, country: str | None = None) -> list[str]:
+    """E.164 of every number that is written in a free text, in its order: `030 7654321 / 0151 23460002`, `+49 30 7664398 (Herr Meier)`.
+
+    A number that has two readings gives both, and so does a row of digits that is one number or two.
+
+    Of the pieces between dividers, the longest row that is a number comes first, then what follows it. A remark in brackets ends a
+    number. Pieces that are numbers each by itself are not one number. A piece that is no number may be several with blanks between
+    them, and one with a trunk prefix inside is one number or two.
+    """
+    plain = re.sub(r"(?<=\d):(?=\d)", " ", "".join(_plain_sign(sign) for sign in text[:LONGEST_TEXT]))
+    numbers: list[str] = []
+    for stretch in WRITTEN.findall(plain):
+        pieces = _pieces(DIVIDERS, stretch)
+        before = ""
+        while pieces:
+            count = _longest_row(pieces, country)
+            row = " ".join(pieces[:count])
+            parts = pieces[:count] if count > 1 else _pieces(BEFORE_ZERO, row)
+            finer = parts if len(parts) > 1 else row.split()
+            if not readings_of(row, country) and (len(finer) > 1 or row.startswith(INTERNATIONAL)):
+                begins_a_number = len(finer) > 1
+                if finer[0].startswith(INTERNATIONAL):
+                    # without a number behind this country code, nothing there is a number of this country
+                    ends = range(1, len(finer))
+                    begins_a_number = any(readings_of(" ".join(finer[:end]), country) for end in ends)
+                if begins_a_number:
+                    pieces = [*finer[:MOST_PIECES], *pieces[1:]]
+                else:  # a country code that stands alone takes the next piece with it
+                    is_code = sum(map(str.isdigit, pieces[0])) < FEWEST_DIGITS
+                    pieces = pieces[2 if is_code else 1 :]
+                continue
+            if count == 1:
+                numbers += readings_of(_with_area_of(before, row), country)
+            alone = [readings_of(part, country) for part in parts] if len(parts) > 1 else []
+            if count == 1 or not all(alone):
+                numbers += readings_of(row, country)
+            if all(alone):
+                numbers += [reading for readings in alone for reading in readings]
+            before, pieces = row, pieces[count:]
+    return list(dict.fromkeys(numbers))
+
+
+def _plain_sign(sign: str) -> str:
+    """An ASCII digit or separator for every other one, and nothing for the invisible signs that address books copy along."""
+    if sign.isascii():
+        return " " if sign in ODD_SEPARATORS else sign
+    if sign.isdecimal():
+        return str(int(sign))
+    if "！" <= sign <= "～":
+        return chr(ord(sign) - FULL_WIDTH)
+    if sign.isspace() or sign in ODD_SEPARATORS:
+        return " "
+    return "" if unicodedata.category(sign) == "Cf" else sign
+
+
+def _pieces(dividers: re.Pattern[str], text: str) -> list[str]:
+    return [piece.strip(" .-") for piece in dividers.split(text) if re.search(r"\d", piece)][:MOST_PIECES]
+
+
+def _longest_row(pieces: Sequence[str], country: str | None) -> int:
+    """How many pieces from the first on are one number; 1 when none is."""
+    for count in range(1, len(pieces)):
+        if pieces[count].startswith("(") and readings_of(" ".join(pieces[:count]), country):
+            return count
+    rows = range(len(pieces), 0, -1)
+    return next((count for count in rows if readings_of(" ".join(pieces[:count]), country)), 1)
+
+
+def _with_area_of(before: str, piece: str) -> str:
+    """`030 7654322` of `7654322` behind `030 7654321`: a second number that lacks the area code alone."""
+    groups = re.findall(r"\d+", before)
+    if not groups or before.startswith("+") or piece.startswith(("0", "+")):
+        return ""
+    whole = f"{groups[0]} {piece}"
+    return whole if sum(map(str.isdigit, whole)) == sum(map(len, groups)) else ""

@@ -1,4 +1,5 @@
-"""Forms in which a phone number is shown: international, national, by a display format; and whether who dials it reaches the number."""
+"""Forms in which a phone number is shown: international, national, by a display format, masked in logs; and whether who dials it reaches
+the number."""
 
 import re
 from functools import lru_cache
@@ -169,3 +170,24 @@ def fill_mask(mask: str, digits: str) -> str:
     if filled and filled[0] != first:  # nothing stands between what dropped from the front and the first digit shown
         shown[first : filled[0]] = [""] * (filled[0] - first)
     return "".join(shown)
+
+
+PHONE = re.compile(
+    r"(?:\+|%2[Bb])\d[\d ().\-/]{5,20}\d"
+    r"|(?:(?<=\bsip:)|(?<=\bsips:)|(?<=\btel:)|(?<=\bcallto:))\d[\d().\-]{3,20}\d"
+    r"|(?<![\w.:\-+])\d{10,15}(?![\w:\-])",
+    re.IGNORECASE,
+)
+
+
+def masked(text: str) -> str:
+    """For logs: `+14155552671` becomes `+14…71`, wherever it stands in the text, also in a SIP or tel address. Dates and
+    ids stay."""
+
+    def hide(found: re.Match[str]) -> str:
+        number = found.group()
+        sign = "" if number[0].isdigit() else "+"
+        digits = re.sub(r"\D", "", re.sub("^%2[Bb]", "", number))
+        return f"{sign}{digits[:2]}…{digits[-2:]}"
+
+    return PHONE.sub(hide, text)

@@ -13,7 +13,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from router.accounts.models import Project
 from router.attribution.models import AccuracyDay, Lease, Unserved, Visit
 from router.attribution.pool.choice import Curve
-from router.lib.dates import last_days
+from router.lib.formats import last_days
 from router.reports.accuracy.learning import sure_calls
 from router.scenarios.models import Scenario
 from router.voice.models import EXTERNAL, Call

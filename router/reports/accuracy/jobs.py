@@ -22,7 +22,7 @@ from router.attribution.models import (
     AccuracyDue,
     Visit,
 )
-from router.lib.dates import day_of, last_days, span_of
+from router.lib.formats import day_of, last_days, span_of
 from router.reports.accuracy.figures import DAYS, Figures, added, count_day, figures_of
 from router.scenarios.models import Scenario
 from router.server import Server

@@ -17,8 +17,7 @@ from sqlalchemy.orm import Session
 from router.accounts.ledger import RENEWED, Post, charge_all, lock_balance, price_of
 from router.accounts.mail import Letter, runs_low, write_mail
 from router.accounts.models import Project
-from router.lib.dates import date_of
-from router.lib.formats import format_count, format_moment, format_money
+from router.lib.formats import date_of, format_count, format_moment, format_money
 from router.scenarios.billing.statement import project_forecast
 from router.scenarios.models import GRACE, PAID_TIME, QUIET, Scenario, TrackingNumber, grace_ends, rent_reason
 from router.scenarios.numbers.release import active_numbers, begin_release

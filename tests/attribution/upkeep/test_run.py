@@ -14,7 +14,7 @@ from router.attribution.models import PoolNumber, UpkeepRun
 from router.attribution.upkeep.run import due_scenarios, keep_pools, plan_upkeep, run_upkeep
 from router.carriers.base import TryLater
 from router.db import Database
-from router.lib.dates import day_of
+from router.lib.formats import day_of
 from router.scenarios.models import NumberBatch, NumberOrder, Scenario, TrackingNumber, numbers_changed
 from router.scenarios.numbers.purchase import advance_due
 from router.server import Server

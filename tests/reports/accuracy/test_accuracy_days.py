@@ -29,7 +29,7 @@ from router.attribution.tracking.projects import TagProject
 from router.attribution.tracking.schema import Heartbeat, read_page_view
 from router.carriers.base import InboundCall
 from router.lib.crypto import KeyRing
-from router.lib.dates import span_of
+from router.lib.formats import span_of
 from router.lib.phones import read_caller
 from router.reports.accuracy.figures import Figures, call_statement, figures_of, visit_statement
 from router.reports.accuracy.jobs import count_noted_day, noted_days, read_countings, refresh_accuracy

@@ -10,7 +10,7 @@ from sqlalchemy import update
 from router.attribution.models import AccuracyDay
 from router.attribution.pool.choice import learn
 from router.db import Database
-from router.lib.dates import last_days, span_of
+from router.lib.formats import last_days, span_of
 from router.reports.accuracy.figures import Figures
 from router.scenarios.models import Scenario
 from tests.people import Cast, bearer

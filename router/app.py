@@ -12,14 +12,12 @@ from router.accounts.views.members import people_settings, token_settings
 from router.accounts.views.projects import projects, settings, tag_settings
 from router.accounts.views.sign_in import profile, sign_in_pages
 from router.attribution.planner.views import plan_api, plan_pages
-from router.attribution.pool.membership import connect_pool
-from router.attribution.pool.sizing import small_pools
+from router.attribution.pool.numbers import connect_pool, small_pools
 from router.attribution.pool.unplaced import never_shown, shown_numbers
-from router.attribution.tag.serve import tag_files
-from router.attribution.tracking.amp import amp
+from router.attribution.tag import tag_files
 from router.attribution.tracking.crawlers import crawler_api
-from router.attribution.tracking.hooks import hooks, make_limits
-from router.attribution.tracking.regions import open_regions
+from router.attribution.tracking.hooks import amp, hooks, make_limits
+from router.attribution.tracking.visitors import open_regions
 from router.attribution.upkeep.views import upkeep_api, upkeep_pages
 from router.carriers import carrier_of
 from router.config import Settings, read_settings

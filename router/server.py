@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from router.attribution.planner.traffic import PastCalls
     from router.attribution.tracking.crawlers import CrawlerCounts, Crowds
-    from router.attribution.tracking.regions import Regions
+    from router.attribution.tracking.visitors import Regions
     from router.carriers.base import Carrier, NumberShop
     from router.scenarios.billing.rent import NumbersCalled
     from router.scenarios.documents import ScenarioPart

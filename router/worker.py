@@ -11,8 +11,7 @@ import structlog
 from router.accounts.mail import send_mails
 from router.accounts.models import remember_fact
 from router.attribution.planner.jobs import PlanMaker
-from router.attribution.pool.membership import settle_free_numbers
-from router.attribution.pool.sizing import refresh_needed
+from router.attribution.pool.numbers import refresh_needed, settle_free_numbers
 from router.attribution.pool.unplaced import refresh_shown
 from router.attribution.upkeep.run import keep_pools
 from router.db import LONG_AGO

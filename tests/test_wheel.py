@@ -30,7 +30,7 @@ from router.db import migrate
 from router.config import Settings
 import pathlib, router
 assert pathlib.Path(router.__file__).is_relative_to(pathlib.Path.cwd()), router.__file__
-from router.attribution.tracking.unwanted_referrals import unwanted
+from router.attribution.tracking.referrers import unwanted
 assert unwanted("www.paypal.com") == "never"
 app = create_app(Settings(data_dir=pathlib.Path("data")))
 migrate(app.extensions["router"].database)

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
-from router.attribution.pool.membership import follow_numbers
+from router.attribution.pool.numbers import follow_numbers
 from router.db import start_visit_numbers
 from router.scenarios.models import CallFlow, Scenario, TrackingNumber
 

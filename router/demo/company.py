@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from router.accounts.members import create_person, set_role
 from router.accounts.models import Project
 from router.accounts.projects import ProjectValues, create_project
-from router.attribution.pool.membership import follow_numbers
+from router.attribution.pool.numbers import follow_numbers
 from router.attribution.tracking.sources import Source, named_source
 from router.demo import shop
 from router.integrations.models import Integration

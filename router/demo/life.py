@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from router.accounts.ledger import Post, post
 from router.accounts.models import Project
-from router.attribution.decide.decision import shares_by_source
+from router.attribution.decision import shares_by_source
 from router.attribution.models import Lease, PoolNumber, Visit
 from router.attribution.planner.jobs import ask_plan
 from router.attribution.tracking.visitors import new_visitor

@@ -7,8 +7,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from router.accounts.models import Project
-from router.attribution.clicks import CLICK_IDS
 from router.attribution.models import Visit
+from router.attribution.tracking.parameters import CLICK_IDS
 from router.attribution.tracking.schema import FIELD_NAME
 from router.lib.phones import country_of
 from router.voice.models import Call

@@ -11,8 +11,7 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
-from router.attribution.decide.candidates import reach_then
-from router.attribution.decide.decision import OVERFLOW
+from router.attribution.decision import OVERFLOW, reach_then
 from router.attribution.models import Visit
 from router.integrations.models import Delivery, Integration
 from router.lib.formats import format_count, format_day, format_duration, format_percent

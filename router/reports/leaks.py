@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Select, and_, case, or_, select, update
 from sqlalchemy.orm import Session
 
-from router.attribution.decide.decision import OVERFLOW
+from router.attribution.decision import OVERFLOW
 from router.lib.formats import format_count
 from router.lib.phones import line_of
 from router.scenarios.lint.rules import Finding, Linted

@@ -18,9 +18,9 @@ from werkzeug.wrappers import Response as AnyResponse
 from router.accounts import audit
 from router.accounts.models import Project
 from router.accounts.sessions import require_person
-from router.attribution.decide.candidates import reach_then
+from router.attribution.decision import reach_then
 from router.attribution.models import RefusedOrigin, Visit
-from router.attribution.tag.install import (
+from router.attribution.tag import (
     BEFORE,
     CONSENT,
     SCRIPTING,

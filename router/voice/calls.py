@@ -9,8 +9,18 @@ from typing import Any, cast
 from sqlalchemy import Select, bindparam, case, or_, select, update
 from sqlalchemy.orm import Session
 
-from router.attribution.decide.candidates import USUAL_REACH, Reach, reach_of, reach_then, weighed_candidates
-from router.attribution.decide.decision import FIRST_CALL, LAST_NON_DIRECT, Decision, EarlierCall, decide
+from router.attribution.decision import (
+    FIRST_CALL,
+    LAST_NON_DIRECT,
+    USUAL_REACH,
+    Decision,
+    EarlierCall,
+    Reach,
+    decide,
+    reach_of,
+    reach_then,
+    weighed_candidates,
+)
 from router.attribution.models import Visit
 from router.attribution.tracking.sources import DIRECT
 from router.carriers.base import InboundCall

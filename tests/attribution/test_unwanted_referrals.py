@@ -14,9 +14,9 @@ from sqlalchemy import select, update
 
 from router.accounts.models import Project
 from router.attribution.models import Visit
+from router.attribution.tracking.referrers import CHALLENGES, FILE, is_on_the_way, unwanted
 from router.attribution.tracking.schema import is_own_host
 from router.attribution.tracking.sources import DIRECT, Evidence, read_evidence
-from router.attribution.tracking.unwanted_referrals import CHALLENGES, FILE, is_on_the_way, unwanted
 from router.attribution.tracking.visits import KnownVisit, continues, last_known_source
 from router.server import Server
 from tests.attribution.asking import view

@@ -19,7 +19,7 @@ from typing import Any
 
 from playwright.sync_api import Page
 
-from router.attribution.tag.serve import TagOptions
+from router.attribution.tag import TagOptions
 from router.lib.phones import spellings
 from tests.browser.stub import Site, Stub, number
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from router.attribution.tag.serve import TagOptions, tag_script
+from router.attribution.tag import TagOptions, tag_script
 from router.lib.phones import display, forms, page_rules
 
 KEY = "k3y"

@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import BrowserContext, Page
 
-from router.attribution.tag.install import CONSENT
-from router.attribution.tag.serve import TagOptions
+from router.attribution.tag import CONSENT, TagOptions
 from tests.browser.stub import KEY, Site, Stub
 from tests.browser.tag_pages import LENT, OWN, PAGE, wait_until_shown
 

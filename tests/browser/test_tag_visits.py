@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from router.attribution.tag.serve import TagOptions, tag_script
+from router.attribution.tag import TagOptions, tag_script
 from tests.browser.lies import answered, nonsense, visit
 from tests.browser.stub import KEY, Site, Stub, number
 from tests.browser.tag_pages import LENT, OWN, PAGE, become, seconds_pass, settle, wait_until_shown

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
 from router.attribution.models import Lease, PoolNumber, Unserved, Visit
-from router.attribution.pool.membership import follow_numbers
+from router.attribution.pool.numbers import follow_numbers
 from router.attribution.tracking.page_views import PageNumbers, keep_page, view_page, with_project
 from router.attribution.tracking.projects import TagProject
 from router.attribution.tracking.schema import Heartbeat, PageView, read_page_view

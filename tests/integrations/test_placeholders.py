@@ -2,7 +2,7 @@
 
 import pytest
 
-from router.attribution.clicks import CLICK_IDS
+from router.attribution.tracking.parameters import CLICK_IDS
 from router.db import Database
 from router.integrations.placeholders import fill, placeholder_values, unknown_placeholder
 from tests.integrations.factories import make_call, make_project, make_scenario, make_visit

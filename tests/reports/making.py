@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from router.accounts.audit import Actor
 from router.accounts.models import Project
-from router.attribution.decide.decision import shares_by_source
+from router.attribution.decision import shares_by_source
 from router.attribution.models import Lease, Tap, Visit, VisitSpan
 from router.attribution.tracking.sources import named_source
 from router.integrations.models import Delivery, Integration, ReceiverHealth

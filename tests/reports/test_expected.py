@@ -5,7 +5,7 @@ from math import ceil, isclose, sqrt
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.attribution.decide.decision import shares_by_source
+from router.attribution.decision import shares_by_source
 from router.reports.expected import expected_rows, shares_of
 
 NOBODY = None

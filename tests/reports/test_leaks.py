@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import delete
 
-from router.attribution.decide.decision import OVERFLOW
+from router.attribution.decision import OVERFLOW
 from router.db import Database
 from router.reports.leaks import (
     LEAST_CALLERS,

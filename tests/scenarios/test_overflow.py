@@ -7,8 +7,8 @@ from sqlalchemy import select, update
 
 from router.accounts.models import Project
 from router.attribution.models import PoolNumber
-from router.attribution.pool.membership import follow_numbers
-from router.attribution.upkeep.facts import pool_size
+from router.attribution.pool.numbers import follow_numbers
+from router.attribution.upkeep.run import pool_size
 from router.scenarios.billing.rent import keep_grace
 from router.scenarios.documents import number_document, scenario_document
 from router.scenarios.lint.rules import lint, lint_stored

@@ -15,7 +15,7 @@ from werkzeug.test import TestResponse
 
 from router.accounts.models import Project
 from router.app import make_server
-from router.attribution.pool.membership import follow_numbers
+from router.attribution.pool.numbers import follow_numbers
 from router.cli import router
 from router.config import Settings
 from router.integrations.models import Delivery, Integration

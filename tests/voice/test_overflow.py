@@ -6,7 +6,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import select
 
 from router.attribution.models import Lease, Visit
-from router.attribution.pool.membership import follow_numbers
+from router.attribution.pool.numbers import follow_numbers
 from router.reports.call_detail import steps_of
 from router.scenarios.models import TrackingNumber
 from router.server import Server

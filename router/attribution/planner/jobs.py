@@ -11,14 +11,13 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from router.attribution.decide.candidates import Reach, reach_of
+from router.attribution.decision import Reach, reach_of
 from router.attribution.models import PoolPlan
-from router.attribution.planner.plan import Point, ladder, most_visits, spread, trials
+from router.attribution.planner.plan import Point, TrafficShape, ladder, most_visits, spread, trials
 from router.attribution.planner.replay import Replayed, replay
-from router.attribution.planner.schema import TrafficShape
 from router.attribution.planner.traffic import Traffic, read_history
 from router.attribution.pool.choice import Curve
-from router.attribution.upkeep.facts import pool_size
+from router.attribution.upkeep.run import pool_size
 from router.jobs import Claim, Jobs
 from router.lib.formats import format_count
 from router.scenarios.models import Scenario

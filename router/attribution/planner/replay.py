@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from heapq import merge
 
-from router.attribution.decide.candidates import USUAL_REACH, Candidate, Reach, weigh
-from router.attribution.decide.decision import repeat_winner
+from router.attribution.decision import USUAL_REACH, Candidate, Reach, repeat_winner, weigh
 from router.attribution.planner.traffic import CallMade, Span, Traffic, TrafficTap
 from router.attribution.pool.choice import Curve, active_chance, chance_after, harm
 

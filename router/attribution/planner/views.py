@@ -16,7 +16,9 @@ from router.accounts.sessions import require_person, require_token
 from router.attribution.models import PoolPlan
 from router.attribution.planner.jobs import NothingToGoBy, ask_plan, prepare
 from router.attribution.planner.plan import (
+    PlanDocument,
     Shown,
+    TrafficShape,
     costs_of,
     plan_document,
     plan_state,
@@ -26,7 +28,6 @@ from router.attribution.planner.plan import (
     trial_count,
     trust,
 )
-from router.attribution.planner.schema import PlanDocument, TrafficShape
 from router.lib.formats import GREATEST_ID, format_count, format_percent
 from router.scenarios.models import Scenario
 from router.scenarios.service import find_scenario

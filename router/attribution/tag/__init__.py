@@ -1,1 +1,280 @@
-"""The tag as it is served, and how it is installed; its modules are in `src`."""
+"""The tag: one script for each project, made of the modules in `src`, which are minified on the first request, with the project's settings
+put in; browsers and CDNs may keep it for five minutes. And how it is installed: one line of HTML, two sources of a content security policy,
+and recipes for what sites are made with."""
+
+import hashlib
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import zopfli.gzip
+from flask import Blueprint, Response, request
+from markupsafe import Markup
+from sqlalchemy import exists, select
+
+from router.accounts.models import Project
+from router.scenarios.models import Scenario
+from router.server import current_server
+from router.web.access import Audience, guard
+
+FOUND_BY = {True: "old", False: "search"}
+"""How numbers are found: by the old classes (R13) on pages of a project without scenarios, else by how they are written."""
+PARTS = [
+    "consent",
+    "ga",
+    "state",
+    "hydration",
+    "format",
+    "FOUND_BY",
+    "life",
+    "replace",
+    "api",
+    "options",
+    "storage",
+    "main",
+]
+"""The modules, in the order that compresses best."""
+FOLDER = Path(__file__).parent / "src"
+HOLD_SECONDS = 150
+"""For how long a page shows its numbers without an answer, when the server names no time; `api.js` knows it too."""
+
+FRAME = """(() => {
+try {
+const settings = ROUTER_SETTINGS;
+
+%s
+} catch (refused) {}
+})();
+"""
+
+# esbuild makes the same script 95 bytes larger (5,041 bytes compressed, of 5,000 that a tag may have), and real modules, which cannot
+# assign each other's variables, larger still.
+# In a process of its own: the minifier brings Go's runtime along, with threads and signal handlers that a web worker should not have.
+MINIFY = "import sys, minify; sys.stdout.write(minify.string('text/javascript', sys.stdin.read()))"
+
+
+@dataclass(frozen=True)
+class Script:
+    """A script as it goes out, plain and compressed, with its entity tag."""
+
+    body: bytes
+    compressed: bytes
+    etag: str
+
+
+@dataclass(frozen=True)
+class TagOptions:
+    """What a project says about its tag; `own_address`: where its site serves it; `old_pages`: R13 holds for it; `ignore_automation`: it
+    is silent in browsers that a program drives."""
+
+    consent: str = "full"
+    gpc_refuses: bool = False
+    own_address: str = ""
+    old_pages: bool = False
+    ignore_automation: bool = False
+
+
+@lru_cache(maxsize=512)
+def tag_script(base_url: str, key: str, options: TagOptions = TagOptions(), debug: bool = False) -> Script:
+    """The tag of the project with this key, for a server at `base_url`; in readable form with `debug`."""
+    source = _readable(options.old_pages) if debug else _minified(options.old_pages)
+    settings: dict[str, str | int] = {"base": options.own_address or base_url, "key": key}
+    if options.consent != "full":  # what is as usual is left out
+        settings["consent"] = options.consent
+    switches = {"gpc": options.gpc_refuses, "own": options.own_address, "webdriver": options.ignore_automation}
+    settings |= {name: 1 for name, is_on in switches.items() if is_on}
+    literal = "{" + ",".join(f"{name}:{as_literal(value)}" for name, value in settings.items()) + "}"
+    return make_script(source.replace("ROUTER_SETTINGS", literal, 1))
+
+
+def make_script(text: str) -> Script:
+    body = text.encode()
+    return Script(body, zopfli.gzip.compress(body), hashlib.sha256(body).hexdigest()[:16])
+
+
+def as_literal(value: Mapping[str, str | int] | str | int) -> str:
+    """JSON that is safe in a script, also in one that a web master copies into a page."""
+    literal = json.dumps(value, separators=(",", ":"))
+    return literal.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+@cache
+def _readable(old_pages: bool) -> str:
+    return FRAME % "\n".join((FOLDER / f"{name}.js").read_text("utf-8") for name in modules(old_pages))
+
+
+def modules(old_pages: bool) -> list[str]:
+    """The names of the modules that a tag is made of, in their order."""
+    return [FOUND_BY[old_pages] if name == "FOUND_BY" else name for name in PARTS]
+
+
+@cache
+def _minified(old_pages: bool) -> str:
+    command = [sys.executable, "-P", "-c", MINIFY]
+    source = _readable(old_pages)
+    return subprocess.run(command, input=source, capture_output=True, encoding="utf-8", check=True).stdout  # noqa: S603 - our own words
+
+
+CACHE_SECONDS = 300
+KEY = re.compile(r"[A-Za-z0-9_-]{1,32}")
+
+tag_files = guard(Blueprint("tag_files", __name__), Audience.PUBLIC)
+
+SUSPENDED = make_script("/* This project is suspended: its pages keep their own numbers. */\n")
+UNKNOWN = make_script("/* There is no project with this key. */\n")
+
+_HAS_SCENARIO = exists().where(Scenario.project_id == Project.id, Scenario.deleted_at.is_(None))
+_OPTIONS = select(
+    Project.suspended_at,
+    Project.consent,
+    Project.gpc_refuses,
+    Project.tag_address,
+    (~_HAS_SCENARIO).label("old_pages"),
+    Project.ignore_automation,
+)
+
+
+@tag_files.get("/tag/<key>.js")
+def tag(key: str) -> Response:
+    server, project = current_server(), None
+    if KEY.fullmatch(key):
+        with server.database.reading() as session:
+            project = session.execute(_OPTIONS.where(Project.key == key)).one_or_none()
+    if project is None:
+        script = UNKNOWN
+    elif project.suspended_at:
+        script = SUSPENDED
+    else:
+        options = TagOptions(
+            project.consent,
+            project.gpc_refuses,
+            project.tag_address,
+            bool(project.old_pages),
+            project.ignore_automation,
+        )
+        script = tag_script(server.settings.base_url, key, options, "debug" in request.args)
+    response = Response(script.body, mimetype="text/javascript", status=404 if script is UNKNOWN else 200)
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+    response.headers["Access-Control-Allow-Origin"] = "*"
+    if script is UNKNOWN:
+        response.headers["Cache-Control"] = "no-store"
+        return response
+    if request.accept_encodings["gzip"]:
+        response.set_data(script.compressed)
+        response.headers["Content-Encoding"] = "gzip"
+    response.headers["Vary"] = "Accept-Encoding"
+    response.headers["Cache-Control"] = f"public, max-age={CACHE_SECONDS}"
+    response.set_etag(script.etag, weak=True)
+    response.make_conditional(request)
+    return response
+
+
+CONSENT = """<script>
+function routerConsent(level) {
+  var tag = window.routerTag = window.routerTag || {};
+  typeof tag.consent === "function" ? tag.consent(level) : tag.consent = level;
+}
+</script>"""
+
+WORDPRESS = """add_action('wp_enqueue_scripts', function () {
+    wp_enqueue_script('router-tag', '%s', [], null, ['strategy' => 'async']);
+});"""
+
+NEXT = """import Script from "next/script";
+
+export default function RootLayout({ children }: { children: React.ReactNode }) {
+  return (
+    <html lang="en">
+      <body>
+        {children}
+        <Script src="%s" strategy="afterInteractive" />
+      </body>
+    </html>
+  );
+}"""
+
+AMP = """<script async custom-element="amp-call-tracking" src="https://cdn.ampproject.org/v0/amp-call-tracking-0.1.js"></script>
+
+<amp-call-tracking config="%s?page=SOURCE_URL&amp;referrer=DOCUMENT_REFERRER&amp;client=CLIENT_ID(router)">
+  <a href="tel:+14155550100">(415) 555-0100</a>
+</amp-call-tracking>"""
+
+HOST = """server {
+    listen 443 ssl;
+    server_name %(host)s;
+    ssl_certificate     /etc/ssl/%(host)s.pem;
+    ssl_certificate_key /etc/ssl/%(host)s.key;
+
+    location /tag/ {
+        proxy_pass http://127.0.0.1:8000;
+        proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+    }
+}"""
+
+PATH = """location %(path)s/tag/ {
+    proxy_pass %(server)s/tag/;
+    proxy_ssl_server_name on;
+    proxy_set_header X-Forwarded-For $remote_addr;
+}"""
+
+SCRIPTING = """// Once the numbers are known:
+routerTag.ready(function () {
+  routerTag.visit;    // 10001, or null
+  routerTag.numbers;  // [{scenario, e164, display}, ...]
+});
+
+// Own fields of this visit:
+routerTag.params({order: "A-17"});
+
+// Ask for the numbers anew, also after restore():
+routerTag.refresh();
+
+// What the visitor chose: "full", "limited" or "none"
+routerTag.consent("full");
+
+// The page's own numbers, for as long as it is open:
+routerTag.restore();"""
+
+BEFORE = """<script>
+window.routerTag = {
+  scenarios: [14, 13],
+  params: {shop: "north"},
+  consent: "none",
+  measurement: "G-AB12CD34EF",
+  ready: function () {}
+};
+</script>"""
+
+
+def script_address(base_url: str, key: str) -> str:
+    return f"{base_url}/tag/{key}.js"
+
+
+def snippet(base_url: str, key: str) -> str:
+    """The line of HTML that includes the tag."""
+    return str(Markup('<script async src="{}"></script>').format(script_address(base_url, key)))
+
+
+def recipes(base_url: str, key: str) -> Mapping[str, str]:
+    """What is copied into WordPress, Next.js and AMP pages."""
+    script = script_address(base_url, key)
+    return {"wordpress": WORDPRESS % script, "next": NEXT % script, "amp": AMP % f"{base_url}/tag/{key}/amp"}
+
+
+def proxies(base_url: str, domain: str) -> Mapping[str, str]:
+    """nginx, for a host name of the site that leads here, and for a path of the site; `domain`: the site's."""
+    return {"host": HOST % {"host": f"calls.{domain}"}, "path": PATH % {"path": "/calls", "server": base_url}}
+
+
+def csp_lines(base_url: str) -> dict[str, str]:
+    """The source that each directive of a content security policy needs; nothing inline, no eval."""
+    parts = urlsplit(base_url)
+    origin = f"{parts.scheme}://{parts.netloc}"
+    return {"script-src": origin, "connect-src": origin}

@@ -26,7 +26,6 @@ from router.attribution.pool.leases import (
     take_back,
 )
 from router.attribution.pool.unplaced import note_unplaced, record_in_its_place, record_shown, revert_lease
-from router.attribution.tracking.consent import follow_consent, record_heartbeat
 from router.attribution.tracking.projects import FREE_HOLD, TagProject, TagScenario, find_tag_project
 from router.attribution.tracking.schema import Groups, Heartbeat, PageView, Prefixes, belongs, is_own_host
 from router.attribution.tracking.sources import Evidence, read_evidence
@@ -35,10 +34,12 @@ from router.attribution.tracking.visits import (
     KnownVisit,
     continues,
     find_visit,
+    follow_consent,
     insert_visit,
     last_known_source,
     last_visit_of,
     new_visit,
+    record_heartbeat,
     record_presence,
 )
 from router.db import Database, table_of

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from router.attribution.clicks import CLICK_IDS
 from router.attribution.models import RefusedOrigin
+from router.attribution.tracking.parameters import CLICK_IDS
 from router.attribution.tracking.sources import LONGEST_CLICK_ID
 from router.db import dialect_insert
 from router.server import Server

@@ -8,18 +8,26 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from router.attribution.clicks import AD_SIGNS, CLICK_IDS, FREE_SIGNS, WITHHELD, network_of
-from router.attribution.tracking.parameters import decode, read_parameters
+from router.attribution.tracking.parameters import (
+    AD_SIGNS,
+    CLICK_IDS,
+    FREE_SIGNS,
+    WITHHELD,
+    decode,
+    network_of,
+    read_parameters,
+)
 from router.attribution.tracking.referrers import (
     AI_ASSISTANTS,
     APPS,
     SEARCH_ENGINES,
     SOCIAL_NETWORKS,
     advertiser_of,
+    is_on_the_way,
     is_one_of,
     owner_of,
+    unwanted,
 )
-from router.attribution.tracking.unwanted_referrals import is_on_the_way, unwanted
 from router.web.network import host_of
 
 LONGEST_VALUE = 200

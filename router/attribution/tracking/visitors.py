@@ -1,14 +1,20 @@
 """Visitor ids and visit tokens, both signed, so that a foreign one is known without a look-up; the visitor's cookie of a site that serves
-the tag itself, which browsers keep for longer than a script's; and taps on numbers."""
+the tag itself, which browsers keep for longer than a script's; taps on numbers; and the visitor's region, looked up in an MMDB file that
+the operator supplies (`ROUTER_GEOIP`)."""
 
 import base64
 import binascii
+import re
 import secrets
+import threading
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import maxminddb
+import structlog
 from flask import Response
 from sqlalchemy import exists, or_, select
 from sqlalchemy.orm import Session
@@ -16,10 +22,12 @@ from sqlalchemy.orm import Session
 from router.attribution.models import Lease, Tap
 from router.attribution.tracking.projects import TagProject
 from router.attribution.tracking.schema import belongs, host_and_port
+from router.config import SettingsError
 from router.db import insert_new
 from router.lib.crypto import KeyRing
 from router.lib.phones import E164
 from router.scenarios.models import TrackingNumber
+from router.server import Server
 from router.web.errors import Problem
 from router.web.network import is_same_site, registrable_domain
 
@@ -134,3 +142,91 @@ def record_tap(session: Session, project_id: int, visit_id: int, e164: str, now:
         end_of_second = now + timedelta(microseconds=-now.microsecond % 1_000_000)
         tap = {"visit_id": visit_id, "number_id": number_id, "at": end_of_second}
         session.execute(insert_new(session, Tap, unique=list(tap)).values(tap))
+
+
+COUNTRY, PART = re.compile("[A-Z]{2}"), re.compile("[A-Z0-9]{1,3}")
+
+log = structlog.get_logger(__name__)
+
+
+class Regions:
+    """An MMDB file, opened once and again when the operator has replaced it. Read as a file, not mapped into memory: one that is
+    overwritten in place would kill the process."""
+
+    def __init__(self, path: Path) -> None:
+        """
+        Raises:
+            OSError, maxminddb.InvalidDatabaseError: it cannot be read.
+        """
+        self._path = path
+        self._lock = threading.Lock()
+        self._stamp = self._present()
+        self._reader = self._open()
+
+    def region_of(self, address: str) -> str:
+        """`US-CA`, or only `US`; empty when the file does not know, or is broken."""
+        with self._lock:
+            self._follow()
+            try:
+                return read_region(self._reader.get(address))
+            except Exception:  # whatever a file may hold, the page gets its number
+                return ""
+
+    def close(self) -> None:
+        self._reader.close()
+
+    def _follow(self) -> None:
+        """Opens a file that has changed; one that is broken or gone leaves the one before in use."""
+        try:
+            present = self._present()
+            if present == self._stamp:
+                return
+            self._stamp = present
+            reader = self._open()
+        except Exception as error:
+            log.warning("geoip_unreadable", path=str(self._path), error=str(error))
+            return
+        self._reader.close()
+        self._reader = reader
+
+    def _open(self) -> maxminddb.Reader:
+        return maxminddb.open_database(self._path, maxminddb.MODE_FILE)
+
+    def _present(self) -> tuple[int, int, int]:
+        stat = self._path.stat()
+        return stat.st_mtime_ns, stat.st_ino, stat.st_size
+
+
+def read_region(record: Any) -> str:
+    """Of a record as MaxMind's country and city files have it; DB-IP's are alike."""
+    if not isinstance(record, dict):
+        return ""
+    country = _code(record.get("country") or record.get("registered_country"), COUNTRY)
+    parts = record.get("subdivisions") or [None]
+    part = _code(parts[0], PART)
+    return f"{country}-{part}" if country and part else country
+
+
+def _code(named: Any, form: re.Pattern[str]) -> str:
+    code = str(named.get("iso_code") or "") if isinstance(named, dict) else ""
+    return code if form.fullmatch(code) else ""
+
+
+def open_regions(server: Server) -> None:
+    """
+    Raises:
+        SettingsError: the file that the operator named cannot be read.
+    """
+    path = server.settings.geoip
+    if path is None:
+        return
+    try:
+        server.regions = Regions(path)
+    except (OSError, ValueError, maxminddb.InvalidDatabaseError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise SettingsError(f"ROUTER_GEOIP: cannot read {path}: {reason}") from None
+
+
+def region_of(server: Server, address: str) -> str:
+    """Empty where no file was named."""
+    return server.regions.region_of(address) if server.regions else ""

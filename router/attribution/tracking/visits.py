@@ -1,19 +1,23 @@
 """Visits: page views less than a gap apart, until new marketing evidence begins another.
 
 The times for which a visit's pages were open are kept as spans of heartbeats: the newest in the visit's row, older ones in `visit_span`
-(R7). What they say of any past moment does not depend on the order in which they were written."""
+(R7). What they say of any past moment does not depend on the order in which they were written.
+
+Without consent (R14) a visit is limited: its number and its source stay, and it knows no click ids, nothing of analytics, and no
+identifiers in its addresses. Consent given later fills in what belongs to the visit's own source; consent withdrawn erases it."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import Executable, bindparam, case, delete, insert, select, update
 from sqlalchemy.orm import Session
 
-from router.attribution.clicks import without_identifiers
 from router.attribution.models import CHANGED, COUNTED, NOT_COUNTED, Visit, VisitSpan
-from router.attribution.tracking.schema import LONGEST_ADDRESS, PageView
+from router.attribution.tracking.parameters import without_identifiers
+from router.attribution.tracking.schema import LONGEST_ADDRESS, MOST_FIELDS, Heartbeat, PageView
 from router.attribution.tracking.sources import DIRECT, Evidence, Source
 from router.db import next_visit_number, table_of, visit_number
 from router.scenarios.matching import SourceParts
@@ -293,3 +297,57 @@ _DELETE = delete(_SPAN).where(_SPAN.c.visit_id == bindparam("visit"), _SPAN.c.st
 _FILL_GA = (
     update(VISIT).where(_HERE, VISIT.c.limited.is_(False)).values(ga=bindparam("found_ga", type_=VISIT.c.ga.type))
 )
+
+
+def record_heartbeat(
+    session: Session, visit: KnownVisit, heartbeat: Heartbeat, evidence: Evidence | None, now: datetime
+) -> None:
+    """A heartbeat, or a page view that continues the visit, with what the page told by it. It comes after the numbers, whose rows
+    everybody locks before the visit's.
+
+    Args:
+        evidence: of the source, where the page tells its address.
+    """
+    visit = follow_consent(session, visit, heartbeat.limited, evidence)
+    visit = keep_params(session, visit, heartbeat.params)
+    record_presence(session, visit, now, heartbeat.ga)
+
+
+def follow_consent(
+    session: Session, visit: KnownVisit, limited: bool | None, evidence: Evidence | None = None
+) -> KnownVisit:
+    """The visit as its page wants it to be from now on; written only when that is news, and only to the visit as it was read.
+
+    Args:
+        limited: whether consent is lacking; None: the page says nothing.
+    """
+    known: dict[str, Any] = {}
+    if limited and not visit.limited:
+        addresses = {"page": without_identifiers(visit.page), "referrer": without_identifiers(visit.referrer)}
+        known = {"limited": True, "click_ids": {}, "ga": {}, **addresses}
+    elif limited is False:
+        known = {"limited": False}
+        # click ids of a page that tells the visit's own source, where none are known: never those of another click
+        same_source = evidence is not None and evidence.source.key == visit.source_key
+        if evidence is not None and same_source and not visit.click_ids and not visit.keeps_source:
+            known["click_ids"] = dict(evidence.click_ids)
+    if all(getattr(visit, name) == value for name, value in known.items()):
+        return visit
+    session.execute(update(VISIT).where(VISIT.c.id == visit.id, VISIT.c.limited == visit.limited).values(known))
+    return replace(visit, **known)
+
+
+def merged(before: Mapping[str, str], new: Mapping[str, str]) -> dict[str, str]:
+    """The later text of a name stands; a visit has no more fields than one page may tell."""
+    room = MOST_FIELDS - len(before)
+    added = dict(islice(((name, text) for name, text in new.items() if name not in before), max(room, 0)))
+    return {**before, **{name: text for name, text in new.items() if name in before}, **added}
+
+
+def keep_params(session: Session, visit: KnownVisit, params: Mapping[str, str]) -> KnownVisit:
+    """The visit with these fields of the site beside those that it has; what other pages of it told meanwhile stays."""
+    if merged(visit.params, params) == visit.params:
+        return visit
+    now = locked_visit(session, visit)
+    session.execute(update(VISIT).where(VISIT.c.id == visit.id).values(params=merged(now.params, params)))
+    return now

@@ -11,8 +11,16 @@ from werkzeug.wrappers import Response
 from router.accounts.ledger import price_of
 from router.accounts.sessions import require_person, require_token
 from router.attribution.models import UpkeepRun
-from router.attribution.upkeep.facts import most_numbers, pool_size, spent_by_upkeep
-from router.attribution.upkeep.run import check_may_run, plan_upkeep, run_document, run_upkeep, todays_run
+from router.attribution.upkeep.run import (
+    check_may_run,
+    most_numbers,
+    plan_upkeep,
+    pool_size,
+    run_document,
+    run_upkeep,
+    spent_by_upkeep,
+    todays_run,
+)
 from router.lib.formats import GREATEST_ID, day_of, parse_int, parse_money, plain_money
 from router.scenarios.documents import present_scenarios
 from router.scenarios.models import Scenario

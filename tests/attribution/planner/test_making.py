@@ -9,9 +9,8 @@ import pytest
 from router.attribution.models import PoolPlan
 from router.attribution.planner import jobs
 from router.attribution.planner.jobs import DEAD_AFTER, PlanMaker, ask_plan, prepare
-from router.attribution.planner.plan import ladder
+from router.attribution.planner.plan import TrafficShape, ladder
 from router.attribution.planner.replay import replay
-from router.attribution.planner.schema import TrafficShape
 from router.db import Database
 from router.scenarios.models import Scenario
 from router.server import Server

@@ -14,8 +14,7 @@ from flask.testing import FlaskClient
 from router.accounts.models import Project
 from router.attribution.models import PoolPlan
 from router.attribution.planner.jobs import PlanMaker
-from router.attribution.planner.plan import MOST_TRIED
-from router.attribution.planner.schema import PlanDocument
+from router.attribution.planner.plan import MOST_TRIED, PlanDocument
 from router.attribution.planner.views import plan as plan_command
 from router.db import Database
 from router.scenarios.models import Scenario

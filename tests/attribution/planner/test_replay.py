@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from router.attribution.decide.candidates import Reach
+from router.attribution.decision import Reach
 from router.attribution.planner.replay import replay
 from router.attribution.planner.traffic import CallMade, Span, Stay, Traffic, TrafficTap, described_traffic
 from tests.properties import examples

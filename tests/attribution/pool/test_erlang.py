@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.attribution.pool.sizing import smallest_pool
+from router.attribution.pool.numbers import smallest_pool
 
 TABLE = [  # visits an hour, session and hold in minutes, the pool for 99 %
     (20, 3, 2.5, 6),

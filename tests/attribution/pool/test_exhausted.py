@@ -9,8 +9,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import select, update
 
 from router.attribution.models import Lease, Unserved
-from router.attribution.pool.membership import follow_numbers
-from router.attribution.pool.sizing import hourly_loads
+from router.attribution.pool.numbers import follow_numbers, hourly_loads
 from router.scenarios.models import Scenario, TrackingNumber
 from router.server import Server
 from tests.counting import count_statements

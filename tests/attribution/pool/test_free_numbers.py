@@ -14,7 +14,7 @@ from router.accounts.audit import Actor
 from router.accounts.models import Project
 from router.attribution.models import Lease, PoolNumber, free_pool_id, is_free_pool
 from router.attribution.pool.leases import begins
-from router.attribution.pool.membership import settle_free_numbers
+from router.attribution.pool.numbers import settle_free_numbers
 from router.attribution.pool.unplaced import shown_numbers
 from router.attribution.tracking.page_views import suffixes_by_number
 from router.attribution.tracking.schema import read_groups

@@ -8,7 +8,7 @@ from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from router.attribution.models import Lease, Visit, VisitSpan
-from router.attribution.pool.sizing import Hours, hourly_loads, numbers_needed, pool_for
+from router.attribution.pool.numbers import Hours, hourly_loads, numbers_needed, pool_for
 from router.db import Database
 from router.scenarios.models import Scenario, TrackingNumber
 from tests.world import NOON, make_project, make_scenario

@@ -21,10 +21,9 @@ from hypothesis.stateful import (
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from router.attribution.decide.candidates import weighed_candidates
-from router.attribution.decide.decision import decide
+from router.attribution.decision import decide, weighed_candidates
 from router.attribution.models import Lease, PoolNumber, Unserved, Visit
-from router.attribution.pool.membership import follow_numbers
+from router.attribution.pool.numbers import follow_numbers
 from router.attribution.tracking.page_views import PageNumbers, keep_page, ping, view_page, with_project
 from router.attribution.tracking.projects import TagProject, find_tag_project
 from router.attribution.tracking.schema import Heartbeat, read_page_view

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from router.attribution.pool.sizing import refresh_needed
+from router.attribution.pool.numbers import refresh_needed
 from router.db import Database
 from router.scenarios.lint.rules import lint_stored
 from router.scenarios.models import Scenario

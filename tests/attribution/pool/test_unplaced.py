@@ -7,9 +7,9 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import select
 
-from router.attribution.decide.candidates import weighed_candidates
+from router.attribution.decision import weighed_candidates
 from router.attribution.models import AccuracyDay, AccuracyDue, Lease, PoolNumber
-from router.attribution.pool.membership import follow_numbers
+from router.attribution.pool.numbers import follow_numbers
 from router.db import LONG_AGO
 from router.reports.accuracy.jobs import refresh_accuracy
 from router.reports.counters import ColumnKeeper

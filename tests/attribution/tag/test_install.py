@@ -1,6 +1,6 @@
 """The line of HTML and the CSP sources that the install page shows."""
 
-from router.attribution.tag.install import csp_lines, snippet
+from router.attribution.tag import csp_lines, snippet
 
 
 def test_the_snippet_is_one_line_of_html() -> None:

@@ -7,7 +7,7 @@ from itertools import product
 
 import pytest
 
-from router.attribution.tag.serve import FOLDER, TagOptions, as_literal, modules, tag_script
+from router.attribution.tag import FOLDER, TagOptions, as_literal, modules, tag_script
 
 BASE = "https://calls.example.net"
 OWN = "https://www.shop.example/calls"

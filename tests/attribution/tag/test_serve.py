@@ -5,7 +5,7 @@ import gzip
 import pytest
 from flask.testing import FlaskClient
 
-from router.attribution.tag.serve import TagOptions, tag_script
+from router.attribution.tag import TagOptions, tag_script
 from router.server import Server
 from tests.counting import count_statements
 from tests.world import NOON, make_project, make_scenario

@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from werkzeug.test import TestResponse
 
 from router.attribution.models import Lease, RefusedOrigin, Visit
-from router.attribution.tracking.amp import copies_of
+from router.attribution.tracking.hooks import copies_of
 from router.scenarios.models import Scenario
 from router.server import Server
 from tests.world import NOON, make_project, make_scenario

@@ -10,11 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from router.attribution.clicks import IDENTIFIERS, without_identifiers
 from router.attribution.models import Visit
-from router.attribution.tracking.consent import follow_consent
+from router.attribution.tracking.parameters import IDENTIFIERS, without_identifiers
 from router.attribution.tracking.sources import read_evidence
-from router.attribution.tracking.visits import find_visit, record_presence
+from router.attribution.tracking.visits import find_visit, follow_consent, record_presence
 from router.db import Database
 from router.server import Server
 from tests.attribution.asking import sign, view

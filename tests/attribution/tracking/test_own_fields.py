@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from router.attribution.models import Visit
-from router.attribution.tracking.consent import keep_params, merged
 from router.attribution.tracking.schema import MOST_FIELDS, read_params
-from router.attribution.tracking.visits import find_visit
+from router.attribution.tracking.visits import find_visit, keep_params, merged
 from router.db import Database
 from router.server import Server
 from tests.attribution.asking import sign, view

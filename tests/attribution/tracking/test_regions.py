@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from router.app import create_app
 from router.attribution.models import Visit
-from router.attribution.tracking.regions import Regions
+from router.attribution.tracking.visitors import Regions
 from router.config import Settings, SettingsError
 from tests.application import Applications
 from tests.world import make_project, make_scenario

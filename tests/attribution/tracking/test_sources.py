@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.attribution.clicks import AD_SIGNS, CLICK_IDS, FREE_SIGNS
+from router.attribution.tracking.parameters import AD_SIGNS, CLICK_IDS, FREE_SIGNS
 from router.attribution.tracking.referrers import (
     ADVERTISERS,
     AI_ASSISTANTS,

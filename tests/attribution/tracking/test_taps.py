@@ -11,8 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, select
 
-from router.attribution.decide.candidates import weighed_candidates
-from router.attribution.decide.decision import Decision, decide
+from router.attribution.decision import Decision, decide, weighed_candidates
 from router.attribution.models import Tap, Visit
 from router.attribution.tracking.visitors import record_tap
 from router.scenarios.models import TrackingNumber

@@ -1,5 +1,8 @@
-"""Which visit and marketing source a call belongs to (R7): repeat, static, lease or none, with the steps that led there.
+"""Which visit and marketing source a call belongs to (R7): the visits that held its number, how probable each is to be the caller's, and
+the decision by repeat, static, lease or none, with the steps that led there.
 
+The weights are hazards: how likely somebody in this state calls in the next moment, compared with somebody who has just opened the page.
+docs/attribution.md tells how they were found and how well they hold on other traffic.
 Rule 1, repeat: A has called B before, in this project. Earlier is what began earlier, in whatever order calls became known; of two
 calls of one moment, the one whose carrier id sorts first. A number is its row: it stays the same when it moves to another scenario,
 becomes static, or is given back and rented again; in another project it has another row. Direct is a source, none is not. What the
@@ -21,11 +24,235 @@ after it: a call that is decided again, because an earlier one became known late
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
+from math import atan, fsum, pi, sqrt
 from typing import Any
 
-from router.attribution.decide.candidates import Weighed, source_confidence
+from sqlalchemy import Integer, bindparam, func, or_, select
+from sqlalchemy.orm import Session
+
+from router.attribution.models import Lease, Tap, Visit, VisitSpan
 from router.attribution.tracking.sources import DIRECT, named_source
+from router.attribution.tracking.visits import LEFT_GRACE, OPEN_GAP
+from router.config import Settings
+from router.db import table_of
+from router.statements import Statement
+
+NOBODY_WEIGHT = 0.003
+"""The weight of "nobody we know": a saved or printed number, a wrong one."""
+
+OPEN_SCALE = timedelta(seconds=300)
+"""Who has looked at the number for so long without calling is half as likely to call now; never less than who has just gone."""
+
+MINUTES_WEIGHT, MINUTES_SCALE = 0.35, 300.0
+HOURS_WEIGHT, HOURS_SCALE = 0.008, 3600.0
+"""After a page was closed most of those who still call do so within minutes, a few within hours or days: two curves, seconds."""
+
+GLANCE = timedelta(seconds=40)
+LEAST_GLANCE = 0.03
+"""Who saw the number for a few seconds only seldom calls it later."""
+MEAN_GLANCE = 0.43
+
+REPLACED_FACTOR = 0.05
+"""What is left of a visit's weight once the same visitor began another: he calls from the page that he sees."""
+
+TAP_WEIGHT, LATE_TAP_WEIGHT = 200.0, 2.0
+TAP_BEFORE, LATE_TAP_BEFORE = timedelta(seconds=15), timedelta(seconds=60)
+"""A tap on the number opens the telephone: who tapped it so shortly before the call is far likelier than who only sees it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A visit that held the dialled number before the call, as it was at the time of the call.
+
+    `last_sign_at` and `left` are those of the newest span of heartbeats that had begun by then; `left`: it said that the page was
+    being left. `tapped_at` is the last tap on the number by then.
+    """
+
+    visit_id: int
+    visit: int
+    source_key: int
+    leased_at: datetime
+    last_sign_at: datetime
+    visitor: str
+    left: bool = False
+    tapped_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    candidate: Candidate
+    state: str
+    """open, hold or ended"""
+    silent: timedelta
+    """How long before the call its last heartbeat was; zero while it was open."""
+    replaced: bool
+    """The same visitor was leased the number again later: he sees the page of that visit."""
+    tapped: timedelta | None
+    """How long before the call its visitor tapped the number; None: not within a minute."""
+    weight: float
+    probability: float
+    source_probability: float
+    """With its part of the visits before the candidates: a number that goes round among some sources did so before, too."""
+
+
+def weigh(candidates: Sequence[Candidate], hold: timedelta, at: datetime, *, earlier: bool = False) -> list[Weighed]:
+    """Every candidate with its probability, most probable first; the later lease first among equals.
+
+    A page counts as open for as long as heartbeats may be apart, so that heartbeats which come after the call change nothing.
+
+    Args:
+        earlier: the number had been leased before the candidates, too; somebody of then may be calling as well.
+    """
+    newest: dict[str, datetime] = {}
+    for one in candidates:
+        newest[one.visitor] = max(one.leased_at, newest.get(one.visitor, one.leased_at))
+    facts = []
+    for one in candidates:
+        silent = at - one.last_sign_at
+        if silent <= (LEFT_GRACE if one.left else OPEN_GAP):
+            state, silent = "open", timedelta(0)
+        else:
+            state = "hold" if silent <= hold else "ended"
+        tapped = None if one.tapped_at is None else at - one.tapped_at
+        if tapped is not None and not timedelta(0) <= tapped <= LATE_TAP_BEFORE:
+            tapped = None
+        facts.append((one, state, silent, newest[one.visitor] > one.leased_at, tapped))
+    weights = [_weight(*known, at) for known in facts]
+    unseen = 0.0
+    if earlier and candidates:  # all visits before the candidates together, had the number been leased as often then
+        seconds = max(1.0, (at - min(one.leased_at for one in candidates)).total_seconds())
+        # the integral of the weight of a closed page from there on
+        minutes = MINUTES_WEIGHT * MINUTES_SCALE * (pi / 2 - atan(seconds / MINUTES_SCALE))
+        hours = 2 * HOURS_WEIGHT * HOURS_SCALE / sqrt(1 + seconds / HOURS_SCALE)
+        unseen = len(candidates) / seconds * MEAN_GLANCE * (minutes + hours)
+    total = fsum([NOBODY_WEIGHT, unseen, *weights])  # the same in every order
+    each = unseen / len(candidates) if candidates else 0.0
+    weighed = [
+        Weighed(*known, weight, weight / total, (weight + each) / total)
+        for known, weight in zip(facts, weights, strict=True)
+    ]
+    return sorted(
+        weighed, key=lambda one: (-one.probability, -one.candidate.leased_at.timestamp(), one.candidate.visit_id)
+    )
+
+
+def _weight(
+    candidate: Candidate, state: str, silent: timedelta, replaced: bool, tapped: timedelta | None, at: datetime
+) -> float:
+    """The hazard of a call at this moment."""
+    if tapped is not None:
+        return TAP_WEIGHT if tapped <= TAP_BEFORE else LATE_TAP_WEIGHT
+    part = REPLACED_FACTOR if replaced else 1.0
+    if state == "open":
+        return part * max(1 / (1 + (at - candidate.leased_at) / OPEN_SCALE), MINUTES_WEIGHT + HOURS_WEIGHT)
+    seen, seconds = max(0.0, (candidate.last_sign_at - candidate.leased_at) / GLANCE) ** 2, silent.total_seconds()
+    later = MINUTES_WEIGHT / (1 + (seconds / MINUTES_SCALE) ** 2) + HOURS_WEIGHT / sqrt(1 + seconds / HOURS_SCALE) ** 3
+    return part * max(LEAST_GLANCE, seen / (1 + seen)) * later
+
+
+def source_confidence(weighed: Sequence[Weighed], source_key: int) -> float:
+    """The probability that the call came from this marketing source: the sum over all its candidates."""
+    return min(1.0, fsum(one.source_probability for one in weighed if one.candidate.source_key == source_key))
+
+
+SOURCE_COLUMNS = ("channel", "source", "medium", "campaign", "term", "content")
+
+_lease, _visit, _span, _tap = table_of(Lease).c, table_of(Visit).c, table_of(VisitSpan).c, table_of(Tap).c
+_TAPPED = (
+    select(_tap.visit_id, func.max(_tap.at).label("tapped_at"))
+    .where(_tap.number_id == bindparam("number"), _tap.at <= bindparam("at"), _tap.at >= bindparam("tapped_since"))
+    .group_by(_tap.visit_id)
+    .subquery("tapped")
+)
+_LEASES = Statement(
+    lambda _: (
+        select(
+            *(
+                _visit[name]
+                for name in ("id", "number", "visitor", "source_key", "span_started_at", "last_sign_at", "left")
+            ),
+            _lease.started_at.label("leased_at"),
+            _TAPPED.c.tapped_at,
+            *(_visit[name] for name in SOURCE_COLUMNS),
+        )
+        .join_from(table_of(Lease), table_of(Visit), _visit.id == _lease.visit_id)
+        .outerjoin(_TAPPED, _TAPPED.c.visit_id == _lease.visit_id)
+        .where(
+            _lease.number_id == bindparam("number"),
+            _lease.started_at <= bindparam("at"),
+            _lease.started_at > bindparam("oldest"),
+            or_(_lease.returned_at.is_(None), _lease.returned_at > bindparam("at")),
+        )
+        .order_by(_lease.started_at.desc(), _lease.turn.desc())
+        .limit(bindparam("most", type_=Integer))
+    )
+)
+_SPANS = (
+    select(_span.visit_id, _span.last_at, _span.left)
+    .where(_span.visit_id.in_(bindparam("visits", expanding=True)), _span.started_at <= bindparam("at"))
+    .order_by(_span.started_at)
+)
+
+Sources = Mapping[int, Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Which leases of a number are candidates of a call (R7): so many of the last ones, and none that is as old as `age`."""
+
+    leases: int = 50
+    age: timedelta = timedelta(days=30)
+
+    def kept(self) -> dict[str, int]:
+        """As it is kept with a decision."""
+        return {"candidate_leases": self.leases, "candidate_days": self.age.days}
+
+
+USUAL_REACH = Reach()
+
+
+def reach_of(settings: Settings) -> Reach:
+    """What the operator has set."""
+    return Reach(settings.candidate_leases, timedelta(days=settings.candidate_days))
+
+
+def reach_then(decision: Mapping[str, Any]) -> Reach:
+    """What held when a call came, by its decision; the usual one where nothing was kept."""
+    kept = decision.get("given") or {}
+    if "candidate_leases" not in kept:
+        return USUAL_REACH
+    return Reach(kept["candidate_leases"], timedelta(days=kept["candidate_days"]))
+
+
+def weighed_candidates(
+    session: Session, number_id: int, hold: timedelta, at: datetime, reach: Reach = USUAL_REACH
+) -> tuple[list[Weighed], Sources]:
+    """The candidates of a call at a moment, most probable first, and the marketing source of the most probable one's visit.
+
+    One index range of leases; the heartbeats are taken as they stood at that moment, however late it is now. A lease that had been given
+    back by then is none of them: its number never stood on the page.
+    """
+    values = {"number": number_id, "at": at, "oldest": at - reach.age, "tapped_since": at - LATE_TAP_BEFORE}
+    values["most"] = reach.leases
+    rows = _LEASES.all(session, values)
+    newest = {row.id: row for row in reversed(rows)}
+    # the end of the newest span that had begun at the moment, for visits whose present span began later
+    begun_again = [row.id for row in newest.values() if row.span_started_at > at]
+    spans = session.execute(_SPANS, {"visits": begun_again, "at": at}) if begun_again else ()
+    earlier = {span.visit_id: (span.last_at, span.left) for span in spans}
+    candidates = []
+    for row in newest.values():
+        last_sign_at, left = earlier.get(row.id, (row.last_sign_at, row.left))
+        candidates.append(
+            Candidate(row.id, row.number, row.source_key, row.leased_at, last_sign_at, row.visitor, left, row.tapped_at)
+        )
+    weighed = weigh(candidates, hold, at, earlier=len(rows) == reach.leases)
+    if not weighed:
+        return weighed, {}
+    best = newest[weighed[0].candidate.visit_id]
+    return weighed, {best.id: {name: getattr(best, name) for name in SOURCE_COLUMNS}}
+
 
 REPEAT_VISIT_LEAST = 0.5
 """A repeat call's visit is the lease winner if he is at least this probable, else the first call's."""

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.attribution.decide.candidates import NOBODY_WEIGHT, Candidate, Weighed, source_confidence, weigh
-from router.attribution.decide.decision import EarlierCall, decide
+from router.attribution.decision import NOBODY_WEIGHT, Candidate, EarlierCall, Weighed, decide, source_confidence, weigh
 from tests.world import NOON
 
 HOLD = timedelta(seconds=150)

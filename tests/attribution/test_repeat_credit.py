@@ -4,10 +4,18 @@ from typing import Any
 
 import pytest
 
-from router.attribution.decide.candidates import Weighed, weigh
-from router.attribution.decide.decision import FIRST_CALL, LAST_NON_DIRECT, OWN_VISIT, Decision, EarlierCall, decide
+from router.attribution.decision import (
+    FIRST_CALL,
+    LAST_NON_DIRECT,
+    OWN_VISIT,
+    Decision,
+    EarlierCall,
+    Weighed,
+    decide,
+    weigh,
+)
 from router.attribution.tracking.sources import DIRECT, named_source
-from tests.attribution.decide.test_decision import BILLBOARD, HOLD, candidate
+from tests.attribution.test_decision import BILLBOARD, HOLD, candidate
 from tests.world import NOON
 
 GOOGLE = named_source("google", "cpc", "spring").as_dict()

@@ -110,8 +110,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
     if settings.demo:
-        from router.demo.site import site
-        from router.demo.telephone import telephone
+        from router.demo.site import site, telephone
 
         app.register_blueprint(site)
         app.register_blueprint(telephone)

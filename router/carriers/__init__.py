@@ -68,8 +68,7 @@ def _make_shop(settings: Settings) -> NumberShop:
     account, url = simulated_account(settings), settings.simulator_url
     if not url:
         from router.carriers.simulator.account import Account
-        from router.carriers.simulator.rest import Rest
-        from router.carriers.simulator.rest_server import RestServer
+        from router.carriers.simulator.rest import Rest, RestServer
 
         simulator = RestServer(Rest(Account(settings.data_dir / SIMULATOR_FILE), account, token))
         simulator.start()

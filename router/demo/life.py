@@ -19,7 +19,7 @@ from router.carriers.simulator.account import Account
 from router.db import Database, dialect_name, next_visit_number, visit_number
 from router.demo import shop
 from router.demo.company import Company, Places, Room, found_company
-from router.demo.inbox import deliveries_of
+from router.demo.outside import deliveries_of
 from router.demo.people import DAYS, PastCall, Stay, decide_calls, three_weeks, three_weeks_of_calls
 from router.integrations.models import Delivery, DeliveryAttempt, Lead
 from router.lib.crypto import KeyRing

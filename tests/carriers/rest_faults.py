@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from router.carriers.simulator.account import Account
-from router.carriers.simulator.rest import KINDS, Answer, Request, Rest, refused
-from router.carriers.simulator.rest_server import Handler, RestServer
+from router.carriers.simulator.rest import KINDS, Answer, Handler, Request, Rest, RestServer, refused
 
 ALL_KINDS = ("price", *KINDS.values())
 

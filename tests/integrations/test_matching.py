@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from phonenumbers import PhoneNumberFormat
 
-from router.demo.odoo_domain import like
+from router.demo.odoo import like
 from router.integrations.crm import FoundLead, lead_to_add_to
 from router.integrations.matching import Match, digit_rows, match
 from router.lib.phones import same_line, spellings_of_line

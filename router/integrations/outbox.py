@@ -18,7 +18,7 @@ from router.accounts.models import Project
 from router.db import BigId, Json, UtcDateTime, dialect_insert, table_of
 from router.integrations.base import Slot, Vendor
 from router.integrations.models import Delivery, DeliveryState, Integration
-from router.integrations.queue import try_at_once
+from router.integrations.receivers import try_at_once
 from router.integrations.vendors import receivers_of
 from router.lib.phones import line_of
 from router.server import Server

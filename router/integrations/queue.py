@@ -1,7 +1,4 @@
-"""Which deliveries are sent now, and how an attempt ended (R11): the queue of deliveries, and the circuit breaker of each receiver.
-
-Workers share the circuit breaker through the database. After some failures in a row a receiver is left alone for a growing pause.
-"""
+"""Which deliveries are sent now, and how an attempt ended (R11)."""
 
 import secrets
 from collections import Counter
@@ -9,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, delete, exists, literal_column, select, update
+from sqlalchemy import ColumnElement, Row, exists, literal_column, select, update
 from sqlalchemy.orm import Session, aliased
 
 from router.db import insert_new, wait_for_turn
@@ -22,8 +19,8 @@ from router.integrations.models import (
     Lead,
     ReceiverHealth,
 )
-from router.integrations.problems import note_missing
-from router.jobs import Claim, Jobs, backoff, requested_pause
+from router.integrations.receivers import leave_alone, note_failure, note_missing, note_success
+from router.jobs import Claim, Jobs, requested_pause
 from router.lib.phones import spellings_of_line
 from router.voice.models import Call
 
@@ -43,45 +40,6 @@ def next_attempt(attempts: int, now: datetime, chance: float, retry_after: float
         return None
     pause = PAUSES[attempts] * (1 - SPREAD + 2 * SPREAD * chance)
     return now + max(pause, requested_pause(retry_after, LONGEST_REQUESTED))
-
-
-FAILURES_TO_OPEN = 5
-FIRST_PAUSE = timedelta(seconds=60)
-"""How long a receiver is left alone after the fifth failure in a row; doubled with each later one."""
-LONGEST_PAUSE = timedelta(minutes=30)
-
-
-def note_success(session: Session, receiver: str) -> None:
-    session.execute(delete(ReceiverHealth).where(ReceiverHealth.receiver == receiver))
-
-
-def note_failure(session: Session, receiver: str, error: str, now: datetime) -> None:
-    """One more retryable failure in a row."""
-    health = _locked(session, receiver, now)
-    health.failures += 1
-    health.failing_since = health.failing_since or now
-    health.last_error = error
-    if health.failures >= FAILURES_TO_OPEN:
-        health.open_until = now + backoff(health.failures - FAILURES_TO_OPEN + 1, FIRST_PAUSE, LONGEST_PAUSE)
-
-
-def leave_alone(session: Session, receiver: str, error: str, now: datetime, until: datetime) -> None:
-    """The receiver itself asked for a pause, or refuses our account: nothing is tried before `until`."""
-    health = _locked(session, receiver, now)
-    health.failing_since = health.failing_since or now
-    health.last_error = error
-    health.open_until = max(until, health.open_until or until)
-
-
-def try_at_once(session: Session, receiver: str) -> None:
-    """An admin changed something or asks for it: the pause is over, what was learnt about failures is not."""
-    session.execute(update(ReceiverHealth).where(ReceiverHealth.receiver == receiver).values(open_until=None))
-
-
-def _locked(session: Session, receiver: str, now: datetime) -> ReceiverHealth:
-    fresh = insert_new(session, ReceiverHealth, unique=["destination"])
-    session.execute(fresh.values(receiver=receiver, failures=0, last_error="", failing_since=now))
-    return session.get_one(ReceiverHealth, receiver, with_for_update=True, populate_existing=True)
 
 
 LEASE = timedelta(seconds=60)

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from router.accounts.models import Project
 from router.integrations.base import Slot, Vendor
 from router.integrations.models import Delivery, DeliveryState, Integration
-from router.integrations.queue import try_at_once
+from router.integrations.receivers import try_at_once
 from router.integrations.vendors import slots, vendors_in
 from router.lib.http_client import AddressBlocked, check_literal
 from router.scenarios.models import ScenarioDraft

@@ -1,24 +1,101 @@
-"""The pages of deliveries: is everything delivered, and if not, to whom, since when and why.
+"""Deliveries for people and for programs: is everything delivered, and if not, to whom, since when and why."""
 
-Deliveries for programs."""
-
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from flask import Blueprint, Response, flash, jsonify, redirect, render_template, request, url_for
 from pydantic import BaseModel
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response as AnyResponse
 
 from router.accounts import audit
 from router.accounts.sessions import require_person, require_token
-from router.integrations.labels import DELIVERY_STATES
-from router.integrations.listing import Entry, attempts_of, entries, entry, place_of, troubles, waiting
+from router.integrations.models import OPEN_STATES, Delivery, DeliveryAttempt, DeliveryState, Integration
 from router.integrations.outbox import delivery_document, replay, replay_dead
-from router.integrations.problems import open_problems
+from router.integrations.receivers import open_problems, place_of, troubles
 from router.integrations.vendors import slot_title
 from router.lib.formats import format_count
 from router.server import current_server
+from router.voice.models import Call
 from router.web.access import Audience, current_actor, current_project, guard
-from router.web.api import described
+from router.web.api import described, rows_of
+from router.web.errors import Problem
+
+DELIVERY_STATES = {
+    DeliveryState.PENDING: ("waiting", "quiet"),
+    DeliveryState.LEASED: ("being sent", "quiet"),
+    DeliveryState.DONE: ("delivered", "good"),
+    DeliveryState.DEAD: ("given up", "bad"),
+    DeliveryState.SKIPPED: ("skipped", "quiet"),
+    DeliveryState.EXPIRED: ("too late", "warn"),
+}
+"""The label of each state, and the kind of its pill. Skipping follows the settings, so it asks nobody for attention."""
+
+EVENTS = {
+    "call.started": "as the call began",
+    "call.ended": "as the call ended",
+    "call.updated": "as more became known",
+}
+"""When a delivery was made, by its event."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the list."""
+
+    delivery: Delivery
+    integration: Integration
+    call: Call | None
+
+
+def entries(session: Session, project_id: int, args: Mapping[str, str]) -> tuple[list[Entry], str | None]:
+    """One page of a project's deliveries, newest first, and the cursor of the next. `args`: state, limit, next.
+
+    Raises:
+        Problem: 422 when one of them cannot be used.
+    """
+    statement = select(Delivery).where(Delivery.project_id == project_id)
+    if state := args.get("state", ""):
+        if state not in DELIVERY_STATES:
+            raise Problem(422, f"“state” is one of {', '.join(DELIVERY_STATES)}.", "state")
+        statement = statement.where(Delivery.state == state)
+    rows, following = rows_of(session, statement, Delivery.id, args)
+    return _with_context(session, rows), following
+
+
+def entry(session: Session, project_id: int, delivery_id: int) -> Entry:
+    """
+    Raises:
+        Problem: 404 when this project has no such delivery.
+    """
+    delivery = session.get(Delivery, delivery_id)
+    if delivery is None or delivery.project_id != project_id:
+        raise Problem(404, "There is no such delivery.")
+    return _with_context(session, [delivery])[0]
+
+
+def attempts_of(session: Session, delivery_id: int) -> Sequence[DeliveryAttempt]:
+    """Oldest first."""
+    statement = select(DeliveryAttempt).where(DeliveryAttempt.delivery_id == delivery_id)
+    return session.scalars(statement.order_by(DeliveryAttempt.id)).all()
+
+
+def waiting(session: Session, project_id: int) -> int:
+    """How many are not delivered yet."""
+    counted = select(func.count()).where(Delivery.project_id == project_id, Delivery.state.in_(OPEN_STATES))
+    return session.scalar(counted) or 0
+
+
+def _with_context(session: Session, rows: Sequence[Delivery]) -> list[Entry]:
+    wanted, called = {row.integration_id for row in rows}, {row.call_id for row in rows}
+    if not rows:
+        return []
+    integrations = {one.id: one for one in session.scalars(select(Integration).where(Integration.id.in_(wanted)))}
+    calls = {one.id: one for one in session.scalars(select(Call).where(Call.id.in_(called)))}
+    return [Entry(row, integrations[row.integration_id], calls.get(row.call_id)) for row in rows]
+
 
 deliveries = guard(Blueprint("deliveries", __name__, url_prefix="/deliveries"), Audience.PEOPLE, require_person)
 

@@ -17,9 +17,9 @@ from sqlalchemy.orm import Session
 from router.accounts.models import Project
 from router.attribution.models import Visit
 from router.integrations.base import DeliveryError, Expired, Message, Sender, Skipped
+from router.integrations.crm import placeholder_values
 from router.integrations.models import Delivery, DeliveryState, Integration, Lead
 from router.integrations.outbox import full_call_documents
-from router.integrations.placeholders import placeholder_values
 from router.integrations.queue import DeliveryClaim, Outcome, anything_due, claim, finish, remember
 from router.integrations.vendors import make_senders
 from router.lib.crypto import KeyRing

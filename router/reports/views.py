@@ -20,32 +20,18 @@ from router.accounts.models import Project
 from router.accounts.sessions import require_person
 from router.attribution.decision import reach_then
 from router.attribution.models import RefusedOrigin, Visit
-from router.attribution.tag import (
-    BEFORE,
-    CONSENT,
-    SCRIPTING,
-    csp_lines,
-    proxies,
-    recipes,
-    script_address,
-    snippet,
-)
+from router.attribution.tag import BEFORE, CONSENT, SCRIPTING, csp_lines, proxies, recipes, script_address, snippet
 from router.attribution.tracking.crawlers import STAFF, crawler_views, write_counts
 from router.attribution.tracking.schema import belongs, host_and_port
 from router.attribution.upkeep.rules import TOO_LOW
-from router.integrations.labels import DELIVERY_STATES, EVENTS
-from router.integrations.listing import troubles
+from router.integrations.receivers import troubles
 from router.integrations.vendors import vendor_name
+from router.integrations.views import DELIVERY_STATES, EVENTS
 from router.lib.phones import international, national, same_line
 from router.reports.call_detail import how_sure, read_receipt, reasons_of
 from router.reports.calls import CallFilter, calls_of, chosen_beyond, only_announced, page_filter, scenario_choices
 from router.reports.expected import PERIODS
-from router.reports.labels import (
-    CALL_STATUSES,
-    format_channel,
-    format_clock,
-    format_source,
-)
+from router.reports.labels import CALL_STATUSES, format_channel, format_clock, format_source
 from router.reports.labels import GROUPS as GROUP_LABELS
 from router.reports.labels import PERIODS as PERIOD_LABELS
 from router.reports.leaks import DAYS, LEAST_CALLERS, LEAST_CALLS, read_leaks

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from router.accounts.models import Project
-from router.integrations.ga4.sender import deadline, event_moment
+from router.integrations.ga4 import deadline, event_moment
 from router.integrations.models import Delivery, Integration
 from router.integrations.outbox import fan_out
 from router.scenarios.models import Scenario

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from router.integrations.base import DeliveryError, Message, Skipped
-from router.integrations.notes import essence
+from router.integrations.crm import essence
 from router.integrations.odoo.client import OdooClient
 from router.integrations.odoo.sender import OdooSender
 from router.lib.http_client import Outgoing

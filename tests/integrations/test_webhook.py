@@ -12,7 +12,7 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 from router.accounts.models import Project
 from router.integrations.models import Delivery, DeliveryAttempt, Integration
 from router.integrations.outbox import fan_out, replay
-from router.integrations.webhook.sender import new_secret, secret_bytes, sign
+from router.integrations.webhook import new_secret, secret_bytes, sign
 from router.scenarios.models import Scenario
 from tests.integrations.conftest import Office
 from tests.integrations.factories import CALLER, NOW, WEBHOOK_SECRET, Receiver, facts, make_call, make_visit

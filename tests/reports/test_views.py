@@ -10,8 +10,8 @@ from flask.testing import FlaskClient
 from sqlalchemy import event, select
 
 from router.db import Database
-from router.integrations.labels import DELIVERY_STATES
 from router.integrations.models import Delivery
+from router.integrations.views import DELIVERY_STATES
 from router.server import Server
 from router.voice.models import CallLeg
 from tests.pages import words_of

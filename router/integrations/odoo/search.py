@@ -1,16 +1,16 @@
-"""What an Odoo has of a caller: leads, deals and contacts, by Odoo's own reading of their phone field and by what people typed there.
+"""What an Odoo has: the user who is responsible for a lead; and of a caller leads, deals and contacts, by Odoo's own
+reading of their phone field and by what people typed there.
 
 Odoo 19 reads a field as one number (`phone_sanitized`): two numbers, a name behind it or a missing country make it nothing, or another
-number. So a second search goes by the digits alone, whatever stands between them, and `matching.py` judges what it finds."""
+number. So a second search goes by the digits alone, whatever stands between them, and `match` judges what it finds."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from router.integrations.base import DeliveryError, Message
-from router.integrations.crm import FoundLead, lead_to_add_to
-from router.integrations.matching import Match, digit_rows, match
-from router.integrations.odoo.client import OdooClient
+from router.integrations.crm import FoundLead, Match, digit_rows, lead_to_add_to, match
+from router.integrations.odoo.client import OdooClient, exactly
 from router.lib.formats import parse_int
 from router.lib.phones import spellings_of_line
 
@@ -148,3 +148,49 @@ def _any_of(terms: list[Any]) -> list[Any]:
     """A domain of these terms joined by *or*; a tuple is a term of several parts."""
     parts = [part for term in terms for part in (term if isinstance(term, tuple) else (term,))]
     return ["|"] * (len(terms) - 1) + parts
+
+
+MOST_NAMESAKES = 20
+
+
+@dataclass(frozen=True)
+class OdooUser:
+    """Somebody whom a lead may belong to. `named`: as the settings name him."""
+
+    id: int
+    name: str
+    named: str
+
+
+def responsible_user(client: OdooClient, managers: Iterable[str]) -> tuple[OdooUser | None, list[tuple[str, str]]]:
+    """The first of these persons whom Odoo has, by id, login or e-mail.
+
+    Returns:
+        Him, or None; and each who was looked for in vain, with the reason.
+    """
+    missing: list[tuple[str, str]] = []
+    for name in dict.fromkeys(filter(None, (manager.strip() for manager in managers))):
+        terms: list[Any] = [["login", "=ilike", exactly(name)], ["email", "=ilike", exactly(name)]]
+        number = parse_int(name, greatest=2**31 - 1)
+        if number is not None:
+            terms.insert(0, ["id", "=", number])
+        users = client.search(
+            "res.users",
+            ["|"] * (len(terms) - 1) + terms,
+            ["login", "name", "active", "share"],
+            order="id",
+            limit=MOST_NAMESAKES,
+            context={"active_test": False},
+        )
+        users.sort(key=lambda user: (user["id"] != number, str(user["login"]).casefold() != name.casefold()))
+        for user in users:
+            if user["active"] and not user["share"]:
+                return OdooUser(int(user["id"]), str(user["name"]), name), missing
+        if not users:
+            why = f"Odoo has no user “{name}”"
+        elif not any(user["active"] for user in users):
+            why = f"“{name}” is archived in Odoo"
+        else:
+            why = f"“{name}” is no internal user of Odoo any more"
+        missing.append((name, why))
+    return None, missing

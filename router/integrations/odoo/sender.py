@@ -8,12 +8,19 @@ from html import escape
 from typing import Any
 
 from router.integrations.base import DeliveryError, Message, Skipped
-from router.integrations.matching import Match
-from router.integrations.notes import MARK, call_note, correction_note, description, essence, recording_note
+from router.integrations.crm import (
+    MARK,
+    PLACE,
+    Match,
+    call_note,
+    correction_note,
+    description,
+    essence,
+    fill,
+    recording_note,
+)
 from router.integrations.odoo.client import FieldsRefused, OdooClient, RecordGone, exactly
-from router.integrations.odoo.people import responsible_user
-from router.integrations.odoo.search import LEAD, WITH_ARCHIVED, OdooSearch, known_lead
-from router.integrations.placeholders import PLACE, fill
+from router.integrations.odoo.search import LEAD, WITH_ARCHIVED, OdooSearch, known_lead, responsible_user
 from router.lib.http_client import Outgoing
 
 MODULE = "calltrack"

@@ -1,8 +1,113 @@
-"""Webhooks: an address of the customer's own hears of a call at its start, at its end, or both."""
+"""Webhooks: an address of the customer's own hears of a call at its start, at its end, or both. The messages are those of
+Standard Webhooks 1.0: signed, with the same id over all attempts."""
 
-from router.integrations.base import Slot, Vendor
-from router.integrations.webhook.sender import WebhookSender, new_secret
-from router.integrations.webhook.settings import WebhookSettings
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+import secrets
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from router.integrations.base import (
+    Address,
+    DeliveryError,
+    Message,
+    Secret,
+    Slot,
+    Vendor,
+    excerpt,
+    not_delivered,
+    retry_after,
+)
+from router.lib.http_client import Outgoing, OutgoingError
+from router.web.errors import iso
+
+PREFIX = "whsec_"
+LEAST_SECRET, LONGEST_SECRET = 24, 64
+GONE = 410
+
+
+class WebhookSender:
+    """Tells an address of the customer's own about a call."""
+
+    def __init__(self, outgoing: Outgoing) -> None:
+        self.outgoing = outgoing
+
+    def deliver(self, message: Message) -> dict[str, Any]:
+        body = webhook_body(message)
+        headers = sign(message.secret, message.id, int(message.now.timestamp()), body)
+        headers["Content-Type"] = "application/json"
+        try:
+            answer = self.outgoing.post(str(message.config["url"]), body, headers, message.deadline)
+        except OutgoingError as error:
+            raise not_delivered(error) from None
+        if 200 <= answer.status < 300:
+            return {"status": answer.status}
+        raise DeliveryError(
+            f"The receiver answered {answer.status}. {excerpt(answer, message.secret)}".strip(),
+            permanent=answer.status == GONE,
+            retry_after=retry_after(answer.headers, message.now),
+            status=answer.status,
+        )
+
+
+def webhook_body(message: Message) -> bytes:
+    body = {"type": message.event, "timestamp": iso(message.event_at), "data": message.call}
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def sign(secret: str, message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
+    """The three headers that let the receiver check who sent these bytes, and when."""
+    signed = f"{message_id}.{timestamp}.".encode() + body
+    digest = hmac.new(secret_bytes(secret), signed, hashlib.sha256).digest()
+    return {
+        "webhook-id": message_id,
+        "webhook-timestamp": str(timestamp),
+        "webhook-signature": f"v1,{base64.b64encode(digest).decode()}",
+    }
+
+
+def new_secret() -> str:
+    return PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
+
+
+def secret_bytes(secret: str) -> bytes:
+    """
+    Raises:
+        ValueError: not `whsec_` and the base64 of 24 to 64 bytes.
+    """
+    if not secret.startswith(PREFIX):
+        raise ValueError("does not begin with whsec_")
+    try:
+        found = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
+    except binascii.Error:
+        raise ValueError("is not base64") from None
+    if not LEAST_SECRET <= len(found) <= LONGEST_SECRET:
+        raise ValueError("has not 24 to 64 bytes")
+    return found
+
+
+class WebhookSettings(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    url: Address = Field(title="Address", examples=["https://example.com/calls"])
+    secret: Secret | None = Field(None, title="Secret", description="Empty: one is made and shown once.")
+
+    @field_validator("secret")
+    @classmethod
+    def _strong(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                secret_bytes(value)
+            except ValueError as error:
+                raise ValueError(
+                    f"The secret {error}. Leave it out and one is made: whsec_ and the base64 of 24 to 64 bytes."
+                ) from None
+        return value
+
 
 START = Slot(
     name="webhook_start",

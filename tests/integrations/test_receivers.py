@@ -11,7 +11,7 @@ from router.accounts.models import Mail, Project
 from router.demo.odoo import OdooFake
 from router.integrations.models import Delivery, DeliveryAttempt, Integration, IntegrationProblem, Lead
 from router.integrations.outbox import delivery_document, fan_out
-from router.integrations.problems import missing_letter, note_missing, open_problems
+from router.integrations.receivers import missing_letter, note_missing, open_problems
 from router.scenarios.models import Scenario
 from tests.integrations.conftest import Office
 from tests.integrations.factories import NOW, facts, make_call, make_integration, make_scenario

@@ -1,20 +1,114 @@
-"""What an integration names and its receiver does not have (any more): told by e-mail once, and again only after it worked in between."""
+"""How receivers fare (R11): the circuit breaker of each, which of them are in trouble, and what an integration names and its receiver does
+not have (any more), which is told by e-mail once, and again only after it worked in between.
+
+Workers share the circuit breakers through the database. After some failures in a row a receiver is left alone for a growing pause."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from router.accounts.mail import Letter, write_mail
 from router.accounts.models import Project
 from router.db import insert_new
-from router.integrations.listing import place_of
-from router.integrations.models import Delivery, Integration, IntegrationProblem
+from router.integrations.models import Delivery, DeliveryState, Integration, IntegrationProblem, ReceiverHealth
+from router.jobs import backoff
 from router.scenarios.models import Scenario
+
+FAILURES_TO_OPEN = 5
+FIRST_PAUSE = timedelta(seconds=60)
+"""How long a receiver is left alone after the fifth failure in a row; doubled with each later one."""
+LONGEST_PAUSE = timedelta(minutes=30)
+
+
+def note_success(session: Session, receiver: str) -> None:
+    session.execute(delete(ReceiverHealth).where(ReceiverHealth.receiver == receiver))
+
+
+def note_failure(session: Session, receiver: str, error: str, now: datetime) -> None:
+    """One more retryable failure in a row."""
+    health = _locked(session, receiver, now)
+    health.failures += 1
+    health.failing_since = health.failing_since or now
+    health.last_error = error
+    if health.failures >= FAILURES_TO_OPEN:
+        health.open_until = now + backoff(health.failures - FAILURES_TO_OPEN + 1, FIRST_PAUSE, LONGEST_PAUSE)
+
+
+def leave_alone(session: Session, receiver: str, error: str, now: datetime, until: datetime) -> None:
+    """The receiver itself asked for a pause, or refuses our account: nothing is tried before `until`."""
+    health = _locked(session, receiver, now)
+    health.failing_since = health.failing_since or now
+    health.last_error = error
+    health.open_until = max(until, health.open_until or until)
+
+
+def try_at_once(session: Session, receiver: str) -> None:
+    """An admin changed something or asks for it: the pause is over, what was learnt about failures is not."""
+    session.execute(update(ReceiverHealth).where(ReceiverHealth.receiver == receiver).values(open_until=None))
+
+
+def _locked(session: Session, receiver: str, now: datetime) -> ReceiverHealth:
+    fresh = insert_new(session, ReceiverHealth, unique=["destination"])
+    session.execute(fresh.values(receiver=receiver, failures=0, last_error="", failing_since=now))
+    return session.get_one(ReceiverHealth, receiver, with_for_update=True, populate_existing=True)
+
+
+def place_of(receiver: str) -> str:
+    """What people know a receiver by: `crm.example.com/main` of `odoo:3:crm.example.com/main`."""
+    return receiver.split(":", 2)[-1]
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """A receiver that does not get everything: since when, why, and what lies there."""
+
+    receiver: str
+    since: datetime
+    why: str
+    dead: int
+    fails_now: bool
+    """False when it takes messages again and only what was given up meanwhile is missing there."""
+    waiting_until: datetime | None
+    """Nothing is tried before."""
+
+
+def troubles(session: Session, project_id: int) -> list[Trouble]:
+    """Receivers that fail now or have dead deliveries, the longest first."""
+    given_up = (
+        select(
+            Delivery.receiver,
+            func.count().label("count"),
+            func.min(Delivery.event_at).label("since"),
+            func.max(Delivery.reason).label("why"),
+        )
+        .where(Delivery.project_id == project_id, Delivery.state == DeliveryState.DEAD)
+        .group_by(Delivery.receiver)
+    )
+    dead: dict[str, Any] = {row.receiver: row for row in session.execute(given_up)}
+    used = select(Integration.receiver).where(Integration.project_id == project_id, Integration.removed_at.is_(None))
+    failing = select(ReceiverHealth).where(ReceiverHealth.receiver.in_(used))
+    health = {row.receiver: row for row in session.scalars(failing)}
+    troubles = []
+    for receiver in dead | health:
+        gone, fails = dead.get(receiver), health.get(receiver)
+        since = [moment for moment in (gone and gone.since, fails and fails.failing_since) if moment]
+        troubles.append(
+            Trouble(
+                receiver,
+                since=min(since),
+                why=fails.last_error if fails else dead[receiver].why,
+                dead=gone.count if gone else 0,
+                fails_now=fails is not None,
+                waiting_until=fails.open_until if fails else None,
+            )
+        )
+    return sorted(troubles, key=lambda trouble: trouble.since)
+
 
 MANAGER = "manager"
 """`what` of a responsible person; any other is a field of a lead."""

@@ -17,8 +17,7 @@ from router.attribution.upkeep.run import keep_pools
 from router.db import LONG_AGO
 from router.integrations.settings import reseal
 from router.integrations.worker import DeliveryWorker
-from router.reports.accuracy.jobs import refresh_accuracy
-from router.reports.accuracy.learning import learn_survival
+from router.reports.accuracy.jobs import learn_survival, refresh_accuracy
 from router.reports.counters import ColumnKeeper
 from router.reports.leaks import refresh_leaking
 from router.scenarios.billing.rent import renew_due, watch_balances

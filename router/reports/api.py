@@ -10,8 +10,7 @@ from sqlalchemy.orm import Session
 from router.accounts.sessions import require_token
 from router.attribution.models import Lease, Visit, VisitSpan, is_free_pool
 from router.integrations.outbox import full_call_documents
-from router.reports.calls import KINDS, calls_of, find_call, parse_filter
-from router.reports.expected import DEFAULT, PERIODS
+from router.reports.calls import DEFAULT, KINDS, PERIODS, calls_of, find_call, parse_filter
 from router.reports.leaks import read_leaks
 from router.reports.sources import GROUPS, PARTS, parse_query, parts_of, report_by_source
 from router.scenarios.models import TrackingNumber

@@ -15,18 +15,26 @@ from router.attribution.decision import OVERFLOW, reach_then
 from router.attribution.models import Visit
 from router.integrations.models import Delivery, Integration
 from router.lib.formats import format_count, format_day, format_duration, format_percent
-from router.reports.calls import find_call, only_announced
-from router.reports.labels import CALL_STATUSES, LEG_ENDS, format_source
+from router.reports.calls import CALL_STATUSES, find_call, format_source, only_announced
 from router.reports.lease_history import Picture, picture_of, read_history
 from router.scenarios.models import DEFAULT_HOLD_SECONDS, Scenario
 from router.voice.calls import CORRECTED, IMPORTED
-from router.voice.models import INTERNAL, Call, CallEvent, CallLeg
+from router.voice.models import INTERNAL, Call, CallEvent, CallLeg, LegStatus
 from router.web.filters import phone
 
 Moment = tuple[datetime, str, str]
 """When, what happened (with the numbers as `Markup`), and its kind: quiet, good or bad."""
 
 Facts = dict[str, Any]
+
+
+LEG_ENDS: dict[str, tuple[str, str]] = {
+    LegStatus.BUSY: ("was busy", "bad"),
+    LegStatus.NO_ANSWER: ("did not answer", "bad"),
+    LegStatus.FAILED: ("could not be reached", "bad"),
+    LegStatus.CANCELED: ("stopped ringing", "quiet"),
+}
+"""How ringing a destination ended without an answer."""
 
 
 def moments_of(call: Call, legs: Iterable[CallLeg], events: Iterable[CallEvent]) -> list[Moment]:

@@ -1,8 +1,10 @@
-"""Which calls a list shows: the filters that pages and API share. The API refuses what cannot be used, a page passes over it."""
+"""What calls are called on pages, the period that a report is about (days of the project's time zone, and the period before), and the
+filters of calls that pages and API share. The API refuses what cannot be used, a page passes over it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import BindParameter, ColumnElement, Select, bindparam, func, literal_column, or_, select
@@ -10,14 +12,128 @@ from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
 from router.attribution.tracking.sources import named_source
-from router.lib.formats import format_day, last_starts, parse_int, start_of
+from router.lib.formats import date_of, days_before, format_day, last_starts, parse_int, start_of
 from router.lib.phones import AmbiguousPhone, BadPhone, read_caller, read_phone, spellings_of_line
-from router.reports.expected import PERIODS, parse_period
-from router.reports.labels import format_channel
 from router.scenarios.service import scenario_titles
 from router.voice.events import call_destinations
 from router.voice.models import EXTERNAL, INTERNAL, Call, Status
 from router.web.errors import Problem
+
+CALL_STATUSES: dict[str, tuple[str, str]] = {
+    Status.IN_PROGRESS: ("in progress", "quiet"),
+    Status.ANSWERED: ("answered", "good"),
+    Status.MISSED: ("missed", "bad"),
+    Status.BUSY: ("busy", "warn"),
+    Status.FAILED: ("failed", "bad"),
+    Status.ABANDONED: ("hung up early", "warn"),
+    Status.VOICEMAIL: ("voicemail", "warn"),
+    Status.UNKNOWN: ("unknown", "quiet"),
+}
+"""The label of each status, and the kind of its pill."""
+
+
+def format_source(source: Mapping[str, Any] | None) -> str | None:
+    """`google / cpc / spring`; direct visits are `direct`; None when nothing is known."""
+    if not source:
+        return None
+    parts = [str(source[name]) for name in ("source", "medium", "campaign") if source.get(name)]
+    if parts == ["direct", "none"]:
+        return "direct"
+    return " / ".join(parts) or str(source.get("channel") or "") or None
+
+
+def format_channel(channel: str) -> str:
+    """`Paid search`"""
+    return channel.replace("_", " ").capitalize() or "Unnamed"
+
+
+PERIODS = {"today": 1, "7": 7, "30": 30, "90": 90}
+DEFAULT = "30"
+MOST_DAYS = 800
+"""The longest period: two years and a bit, so that a year can be compared with the one before."""
+
+
+@dataclass(frozen=True)
+class Period:
+    """From the first to the last day, both whole, in a time zone. `now` limits what the period before is compared up to."""
+
+    first: date
+    last: date
+    zone: str
+    now: datetime
+
+    @property
+    def days(self) -> int:
+        return (self.last - self.first).days + 1
+
+    @property
+    def since(self) -> datetime:
+        return start_of(self.first, self.zone)
+
+    @property
+    def until(self) -> datetime:
+        """Where it ends: the start of the day after."""
+        return start_of(self.last + timedelta(days=1), self.zone)
+
+    @property
+    def last_moment(self) -> datetime:
+        """A moment of its last day."""
+        return start_of(self.last, self.zone)
+
+    @property
+    def goes_on(self) -> bool:
+        return self.since <= self.now < self.until
+
+    @property
+    def before_since(self) -> datetime:
+        return start_of(self.first - timedelta(days=self.days), self.zone)
+
+    @property
+    def before_until(self) -> datetime:
+        """The period before has as many days; while this one goes on, it is counted up to the same time of day."""
+        if not self.goes_on:
+            return self.since
+        return days_before(self.now, self.zone, self.days).astimezone(UTC)
+
+    @property
+    def name(self) -> str:
+        """The name among PERIODS, when the period ends today and is as long; else empty."""
+        names = {days: name for name, days in PERIODS.items()}
+        return names.get(self.days, "") if self.last == date_of(self.now, self.zone) else ""
+
+
+def parse_period(args: Mapping[str, str], zone: str, now: datetime) -> Period:
+    """From an address: `from` and `to`, which win, or `period`. When only one of the days is given, it is both.
+
+    Raises:
+        Problem: 422 naming the parameter that cannot be used.
+    """
+    today = date_of(now, zone)
+    first, last = _day("from", args.get("from", "")), _day("to", args.get("to", ""))
+    if first or last:
+        first, last = first or last or today, last or max(today, first or today)
+        if last < first:
+            raise Problem(422, "“to” is a day before “from”.", "to")
+        if (last - first).days >= MOST_DAYS:
+            raise Problem(422, f"A report is about {MOST_DAYS} days at most.", "from")
+        return Period(first, last, zone, now)
+    name = args.get("period", "") or DEFAULT
+    if name not in PERIODS:
+        raise Problem(422, f"“period” is one of {', '.join(PERIODS)}.", "period")
+    return Period(today - timedelta(days=PERIODS[name] - 1), today, zone, now)
+
+
+def _day(name: str, text: str) -> date | None:
+    if not text:
+        return None
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        raise Problem(422, f"“{name}” is a day, like 2026-11-23.", name) from None
+    if not 2000 <= day.year <= 2200:
+        raise Problem(422, f"“{name}” is a day between 2000 and 2200.", name)
+    return day
+
 
 KINDS = (EXTERNAL, INTERNAL)
 IS_INTERNAL = Call.kind != literal_column(f"'{EXTERNAL}'")

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from router.attribution.models import Lease, Tap, Visit, VisitSpan
 from router.lib.formats import date_of, format_day
-from router.reports.labels import format_source
+from router.reports.calls import format_source
 from router.voice.models import Call
 
 MOST_BEFORE, MOST_AFTER = 8, 3

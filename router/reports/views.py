@@ -3,15 +3,16 @@ puts into the site, whether it works, and which other sites asked for numbers.""
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 from flask import Blueprint, Response, flash, redirect, render_template, request, url_for
-from sqlalchemy import func, select
+from markupsafe import Markup
+from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response as AnyResponse
 
@@ -27,15 +28,22 @@ from router.attribution.upkeep.rules import TOO_LOW
 from router.integrations.receivers import troubles
 from router.integrations.vendors import vendor_name
 from router.integrations.views import DELIVERY_STATES, EVENTS
-from router.lib.phones import international, national, same_line
+from router.lib.formats import days_before, format_exact_moment, last_starts
+from router.lib.phones import international, line_of, national, same_line, spellings_of_line
 from router.reports.call_detail import how_sure, read_receipt, reasons_of
-from router.reports.calls import CallFilter, calls_of, chosen_beyond, only_announced, page_filter, scenario_choices
-from router.reports.expected import PERIODS
-from router.reports.labels import CALL_STATUSES, format_channel, format_clock, format_source
-from router.reports.labels import GROUPS as GROUP_LABELS
-from router.reports.labels import PERIODS as PERIOD_LABELS
+from router.reports.calls import (
+    CALL_STATUSES,
+    PERIODS,
+    CallFilter,
+    calls_of,
+    chosen_beyond,
+    format_channel,
+    format_source,
+    only_announced,
+    page_filter,
+    scenario_choices,
+)
 from router.reports.leaks import DAYS, LEAST_CALLERS, LEAST_CALLS, read_leaks
-from router.reports.overview import day_figures, not_called_back, shown_scenarios
 from router.reports.sources import (
     GROUPS,
     PARTS,
@@ -49,9 +57,10 @@ from router.reports.sources import (
     shortened,
 )
 from router.scenarios.billing.statement import harmless, project_forecast
+from router.scenarios.models import Scenario
 from router.scenarios.numbers.views import number_figures, titles_of
 from router.server import Server, current_server
-from router.voice.models import EXTERNAL, INTERNAL, Call
+from router.voice.models import EXTERNAL, INTERNAL, LOST, Call, Status
 from router.web.access import Audience, current_actor, current_project, guard
 from router.web.api import rows_of
 from router.web.charts import BarRow, bar_chart
@@ -61,9 +70,19 @@ from router.web.network import host_of_pattern, registrable_domain
 
 reports_pages = guard(Blueprint("reports", __name__), Audience.PEOPLE, require_person)
 
+PERIOD_LABELS = {"today": "Today", "7": "7 days", "30": "30 days", "90": "90 days"}
+GROUP_LABELS = {"channel": "Channel", "source": "Source and medium", "campaign": "Campaign"}
 LAST_CALLS = 10
 SHOWN_CANDIDATES = 8
 WORTH_A_LINE = 0.01
+
+
+def format_clock(moment: datetime, zone: str) -> Markup:
+    """`16:28:05`, with the date on hover: within a call, seconds count."""
+    here = f"{moment.astimezone(ZoneInfo(zone)):%H:%M:%S}"
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(
+        moment.isoformat(), format_exact_moment(moment, zone), here
+    )
 
 
 @reports_pages.context_processor
@@ -75,6 +94,73 @@ def labels() -> dict[str, Any]:
         "only_announced": only_announced,
         "address_without": lambda names: address_with(**dict.fromkeys([*names, "next"])),
     }
+
+
+CHART_DAYS = 14
+MISSED_DAYS = 7
+MOST_MISSED = 500
+
+
+@dataclass(frozen=True)
+class DayFigures:
+    """Calls from outside of each of the last days, oldest first, today last."""
+
+    calls: Sequence[int]
+    lost: Sequence[int]
+    by_now_a_week_ago: int
+
+    @property
+    def today(self) -> int:
+        return self.calls[-1]
+
+
+def day_figures(session: Session, project: Project, now: datetime) -> DayFigures:
+    """Counted in one statement."""
+    starts = last_starts(now, project.timezone, CHART_DAYS)
+    ends = [*starts[1:], now + timedelta(days=1)]
+    within = [(Call.started_at >= start) & (Call.started_at < end) for start, end in zip(starts, ends, strict=True)]
+    same_day_until_now = (Call.started_at >= starts[-8]) & (Call.started_at <= days_before(now, project.timezone, 7))
+    figures = [
+        *(func.sum(case((day, 1), else_=0)) for day in within),
+        *(func.sum(case((day & Call.status.in_(LOST), 1), else_=0)) for day in within),
+        func.sum(case((same_day_until_now, 1), else_=0)),
+    ]
+    since = select(*figures).where(Call.project_id == project.id, Call.started_at >= starts[0], Call.kind == EXTERNAL)
+    amounts = [int(amount or 0) for amount in session.execute(since).one()]
+    return DayFigures(amounts[:CHART_DAYS], amounts[CHART_DAYS : 2 * CHART_DAYS], amounts[-1])
+
+
+def not_called_back(session: Session, project: Project, now: datetime) -> list[Call]:
+    """Lost calls of the last 7 days, newest first: one call for each caller who was not reached since.
+
+    Calls that the company makes are not seen here: a caller counts as reached once a later call of his was answered.
+    """
+    since = now - timedelta(days=MISSED_DAYS)
+    recent = select(Call).where(Call.project_id == project.id, Call.started_at >= since, Call.caller.is_not(None))
+    recent = recent.where(Call.kind == EXTERNAL)
+    lost = session.scalars(recent.where(Call.status.in_(LOST)).order_by(Call.id.desc()).limit(MOST_MISSED)).all()
+    callers = {spelling for call in lost if call.caller for spelling in spellings_of_line(call.caller)}
+    answered = select(Call.caller, func.max(Call.started_at).label("last_at")).where(
+        Call.project_id == project.id,
+        Call.started_at >= since,
+        Call.status == Status.ANSWERED,
+        Call.caller.in_(callers),
+    )
+    reached: dict[str, datetime] = {}
+    for row in session.execute(answered.group_by(Call.caller)):
+        line = line_of(row.caller)
+        reached[line] = max(row.last_at, reached.get(line, row.last_at))
+    newest = {line_of(call.caller): call for call in reversed(lost) if call.caller}
+    waiting = [call for line, call in newest.items() if line not in reached or reached[line] < call.started_at]
+    return sorted(waiting, key=lambda call: call.id, reverse=True)
+
+
+def shown_scenarios(session: Session, project: Project) -> Sequence[Scenario]:
+    """The enabled scenarios, least accurate first."""
+    enabled = select(Scenario).where(
+        Scenario.project_id == project.id, Scenario.deleted_at.is_(None), Scenario.enabled.is_(True)
+    )
+    return session.scalars(enabled.order_by(Scenario.accuracy.is_(None), Scenario.accuracy, Scenario.id)).all()
 
 
 @reports_pages.get("/overview")

@@ -11,12 +11,11 @@ from sqlalchemy import insert, select, update
 from router.accounts.models import Project
 from router.attribution.models import AccuracyDay
 from router.db import Database
+from router.reports.accuracy.figures import sure_calls
 from router.reports.accuracy.jobs import refresh_accuracy
-from router.reports.accuracy.learning import sure_calls
 from router.reports.counters import ColumnKeeper
 from router.reports.leaks import refresh_leaking
-from router.reports.overview import day_figures, not_called_back
-from router.reports.views import read_lights
+from router.reports.views import day_figures, not_called_back, read_lights
 from router.scenarios.models import Scenario, TrackingNumber
 from router.server import Server
 from router.voice.models import EXTERNAL, INTERNAL, Call

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from router.accounts.models import Project
 from router.db import Database
 from router.lib.formats import last_starts
-from router.reports.overview import day_figures, not_called_back
+from router.reports.views import day_figures, not_called_back
 from router.scenarios.models import TrackingNumber
 from router.server import Server
 from tests.pages import words_of

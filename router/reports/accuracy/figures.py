@@ -1,5 +1,5 @@
-"""How much of a scenario's attribution can be trusted (R8): the figures of a day, counted from the facts as they are now, and what the last
-days come to."""
+"""How much of a scenario's attribution can be trusted (R8): the figures of a day, counted from the facts as they are now, what the last
+days come to, and the calls whose visitor is known well, which tell how long after a visit callers still call (R6)."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +14,6 @@ from router.accounts.models import Project
 from router.attribution.models import AccuracyDay, Lease, Unserved, Visit
 from router.attribution.pool.choice import Curve
 from router.lib.formats import last_days
-from router.reports.accuracy.learning import sure_calls
 from router.scenarios.models import Scenario
 from router.voice.models import EXTERNAL, Call
 
@@ -142,6 +141,31 @@ def call_statement(project_id: int, scenarios: Sequence[int], day: Span) -> Sele
         .where(Call.project_id == project_id, Call.scenario_id.in_(scenarios), Call.kind == EXTERNAL)
         .where(Call.started_at >= day[0], Call.started_at < day[1])
         .group_by(Call.scenario_id)
+    )
+
+
+SURE = 0.95
+"""A call counts whose visitor is at least so probable, or tapped the number just before."""
+MOST_CALLS = 5000
+"""The newest ones: what visitors do changes."""
+
+
+def sure_calls(session: Session, scenario_id: int) -> int:
+    """How many calls there are to learn from, at most MOST_CALLS."""
+    return session.scalar(select(func.count()).select_from(known_silences(scenario_id).subquery())) or 0
+
+
+def known_silences(scenario_id: int) -> Select[float]:
+    """How long the winning visits had been silent at their calls, in seconds; 0 while their page was open."""
+    winner: Any = Call.candidates[0]
+    tapped = winner["tapped_seconds"].as_float().is_not(None)
+    silence: Any = winner["silent_seconds"].as_float()
+    return (
+        select(silence)
+        .where(Call.scenario_id == scenario_id, Call.rule == "lease", or_(Call.confidence >= SURE, tapped))
+        .where(silence.is_not(None), Call.kind == EXTERNAL)
+        .order_by(Call.id.desc())
+        .limit(MOST_CALLS)
     )
 
 

@@ -1,4 +1,5 @@
-"""The worker keeps the figures of each day (R8): what may have changed is noted first, then its days are counted again, whole.
+"""The worker learns how long after their visit callers still call (R6), and keeps the figures of each day (R8): what may have changed is
+noted first, then its days are counted again, whole.
 
 A note and the mark that it is taken are one transaction, and the days are counted after it; so nothing is lost when a worker dies or two
 workers count at once, and a day that is counted again is exact whatever came late."""
@@ -13,17 +14,10 @@ from sqlalchemy import Row, String, cast, delete, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
-from router.attribution.models import (
-    CHANGED,
-    COUNTED,
-    NOT_COUNTED,
-    UNCOUNTED_VISITS,
-    AccuracyDay,
-    AccuracyDue,
-    Visit,
-)
+from router.attribution.models import CHANGED, COUNTED, NOT_COUNTED, UNCOUNTED_VISITS, AccuracyDay, AccuracyDue, Visit
+from router.attribution.pool.choice import CALLS_NEEDED, learn
 from router.lib.formats import day_of, last_days, span_of
-from router.reports.accuracy.figures import DAYS, Figures, added, count_day, figures_of
+from router.reports.accuracy.figures import DAYS, Figures, added, count_day, figures_of, known_silences
 from router.scenarios.models import Scenario
 from router.server import Server
 from router.voice.models import UNCOUNTED_CALLS, Call
@@ -222,3 +216,22 @@ def _fill_scenarios(server: Server, projects: dict[int, Counting], now: datetime
         with server.database.writing() as session:
             for scenario_id in changed[first : first + AT_ONCE]:
                 session.execute(update(Scenario).where(Scenario.id == scenario_id).values(values[scenario_id]))
+
+
+def learn_survival(server: Server, now: datetime) -> None:
+    """The curve of each scenario with enough such calls; the default, None, where there are not."""
+    with server.database.reading() as session:
+        scenarios = session.execute(
+            select(Scenario.id, Scenario.survival).where(
+                Scenario.deleted_at.is_(None), or_(Scenario.calls >= CALLS_NEEDED, Scenario.survival.is_not(None))
+            )
+        ).all()
+        learned = {}
+        for scenario in scenarios:
+            silences = session.scalars(known_silences(scenario.id)).all()
+            learned[scenario.id] = learn(silences) if len(silences) >= CALLS_NEEDED else None
+    for scenario in scenarios:
+        if learned[scenario.id] != scenario.survival:
+            with server.database.writing() as session:
+                values = {"survival": learned[scenario.id]}
+                session.execute(update(Scenario).where(Scenario.id == scenario.id).values(values))

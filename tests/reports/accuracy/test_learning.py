@@ -13,7 +13,8 @@ from router.attribution.tracking.projects import find_tag_project
 from router.attribution.tracking.schema import read_page_view
 from router.attribution.tracking.sources import named_source
 from router.lib.crypto import KeyRing
-from router.reports.accuracy.learning import learn_survival, sure_calls
+from router.reports.accuracy.figures import sure_calls
+from router.reports.accuracy.jobs import learn_survival
 from router.scenarios.models import Scenario
 from router.server import Server
 from router.voice.models import Call

@@ -70,7 +70,7 @@ for name, path, summary in (
     ),
     (
         "import-calls",
-        "router.voice.importing.command:import_calls",
+        "router.voice.importing.views:import_calls",
         "Bring a call history over: the call log of another service, as it exports it.",
     ),
     (

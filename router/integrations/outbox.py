@@ -23,10 +23,8 @@ from router.integrations.vendors import receivers_of
 from router.lib.phones import line_of
 from router.server import Server
 from router.statements import Statement
-from router.voice import signals
-from router.voice.calls import call_documents
+from router.voice.calls import CallFacts, call_documents, call_ended, call_started, call_updated
 from router.voice.models import EXTERNAL, Call
-from router.voice.signals import CallFacts
 from router.web.errors import iso
 
 AGAIN = ("state", "reason", "next_at", "attempts")
@@ -196,9 +194,9 @@ def on_call_updated(sender: Any, *, session: Session, call: CallFacts, now: date
 
 def connect_receivers(server: Server) -> None:
     """Connects every receiver, strongly; for several servers in a process once is enough, as they take all senders."""
-    signals.call_started.connect(on_call_started, weak=False)
-    signals.call_ended.connect(on_call_ended, weak=False)
-    signals.call_updated.connect(on_call_updated, weak=False)
+    call_started.connect(on_call_started, weak=False)
+    call_ended.connect(on_call_ended, weak=False)
+    call_updated.connect(on_call_updated, weak=False)
 
 
 def full_call_documents(session: Session, calls: Iterable[Call]) -> list[dict[str, Any]]:

@@ -1,11 +1,12 @@
-"""Inbound calls: each is written once with its attribution (R7), decided again when an earlier call becomes known late, and told to
-programs."""
+"""Inbound calls: each is written once with its attribution (R7), decided again when an earlier call becomes known late, announced to the
+receivers of call events in the same transaction, and told to programs."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, cast
 
+from blinker import Signal
 from sqlalchemy import Select, bindparam, case, or_, select, update
 from sqlalchemy.orm import Session
 
@@ -28,11 +29,50 @@ from router.db import insert_new, table_of
 from router.lib.phones import MOST_SPELLINGS, Caller, same_line, spellings_of_line
 from router.server import Server
 from router.statements import Statement
-from router.voice.internal import announcement, kind_of
 from router.voice.models import EXTERNAL, INTERNAL, Call, CallEvent, Status
-from router.voice.routing import Route, destinations_of
-from router.voice.signals import CallFacts, announce
+from router.voice.routing import Route, destinations_of, kind_of
+from router.voice.twiml import announcement
 from router.web.errors import iso as iso
+
+call_started = Signal("A call came in and is being forwarded.")
+call_ended = Signal("A call ended; sent once for each call.")
+call_updated = Signal(
+    "Something about an ended call changed: a recording, a corrected duration or status, another attribution."
+)
+CALL_EVENTS = {"started": call_started, "ended": call_ended, "updated": call_updated}
+
+
+@dataclass(frozen=True, slots=True)
+class CallFacts:
+    """What a receiver needs of a call, without loading it."""
+
+    id: int
+    sid: str
+    project_id: int
+    scenario_id: int | None
+    scenario_enabled: bool
+    caller: str | None
+    started_at: datetime
+    kind: str
+    ended_at: datetime | None = None
+
+
+class ReceiverFailed(Exception):
+    """A receiver of a call event raised: the call's facts are committed all the same, marked *fan-out due*."""
+
+
+def announce(server: Server, session: Session, event: str, call: CallFacts, now: datetime) -> None:
+    """Sends `started`, `ended` or `updated` to the receivers of call events.
+
+    Raises:
+        ReceiverFailed: the transaction is spoilt; it has to be repeated without announcing.
+    """
+    try:
+        CALL_EVENTS[event].send(server, session=session, call=call, now=now)
+        session.flush()
+    except Exception as error:
+        raise ReceiverFailed(event) from error
+
 
 UNKNOWN_AT_FIRST = ("answered_at", "ended_at", "ring_seconds", "talk_seconds", "recording_seconds")
 

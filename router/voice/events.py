@@ -12,10 +12,9 @@ from sqlalchemy.orm import Session
 from router.carriers.base import CallStatus, InboundCall
 from router.db import dialect_insert, insert_new
 from router.server import Server
-from router.voice.calls import KnownCall, facts_of, record_inbound, values_of
+from router.voice.calls import KnownCall, ReceiverFailed, announce, facts_of, record_inbound, values_of
 from router.voice.models import Call, CallEvent, CallLeg
 from router.voice.routing import Route, destinations_of, find_route_of_call
-from router.voice.signals import ReceiverFailed, announce
 from router.voice.state import CALL_TERMINAL, Event, derive_state
 
 

@@ -1,7 +1,7 @@
-"""Where a call to a number goes (R12): the flow of its scenario, its last flow, or the project's fallback destination; and past calls by
-number and by scenario for the pools."""
+"""Where a call to a number goes (R12): the flow of its scenario, its last flow, or the project's fallback destination; which calls are
+internal, from the company's own telephones (R10); and past calls by number and by scenario for the pools."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,12 +13,26 @@ from router.accounts.models import Project
 from router.attribution.planner.traffic import PastCall
 from router.carriers.base import InboundCall
 from router.db import table_of
-from router.lib.phones import same_line
+from router.lib.phones import Caller, line_of, read_caller, same_line
 from router.scenarios.flows import DEFAULT_RING_SECONDS
 from router.scenarios.models import DEFAULT_HOLD_SECONDS, CallFlow, Scenario, TrackingNumber
 from router.statements import Row, Statement
-from router.voice.internal import own_lines
-from router.voice.models import EXTERNAL, Call
+from router.voice.models import EXTERNAL, INTERNAL, Call
+
+
+def lines_of(numbers: Iterable[str]) -> frozenset[str]:
+    """The lines of E.164 numbers and of SIP addresses that hold one, in the form in which lines are compared."""
+    return frozenset(line_of(e164) for number in numbers if (e164 := read_caller(number).e164))
+
+
+def own_lines(fallback: str, own_numbers: Iterable[Mapping[str, str]], destinations: Iterable[str]) -> frozenset[str]:
+    """A company's lines: its fallback line, its own telephones, and where its scenarios forward calls to."""
+    return lines_of([fallback, *(entry["number"] for entry in own_numbers), *destinations])
+
+
+def kind_of(caller: Caller, own_lines: Container[str]) -> str:
+    """Whether a call is internal or external; a call with a withheld number is external."""
+    return INTERNAL if caller.e164 is not None and line_of(caller.e164) in own_lines else EXTERNAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +59,7 @@ class Route:
     """What the project credits a repeat call to."""
     scenario_title: str | None = None
     own_lines: frozenset[str] = frozenset()
-    """The company's own telephones, as `internal.lines_of` compares them."""
+    """The company's own telephones, as `lines_of` compares them."""
 
 
 _number, _project = table_of(TrackingNumber).c, table_of(Project).c

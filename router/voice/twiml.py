@@ -1,15 +1,19 @@
 """The documents that answer the carrier: deterministic, so that the same request gives the same document. The last resort (R12) is one
-Dial to a fallback destination, or a polite sentence, and never raises."""
+Dial to a fallback destination, or a polite sentence, and never raises. Callers of internal calls hear an announcement (R10)."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
 
 import structlog
 from prometheus_client import Counter
 from sqlalchemy import text
 from twilio.twiml.voice_response import Dial, VoiceResponse  # type: ignore[import-untyped]  # twilio ships no types
 
+from router.attribution.decision import OVERFLOW, reach_then
 from router.carriers.base import InboundCall
+from router.lib.formats import format_count, format_percent
 from router.lib.metrics import record
 from router.lib.phones import same_line
 from router.server import Server
@@ -130,3 +134,61 @@ def last_resort(server: Server, call: InboundCall | None) -> str:
     except Exception:
         log.exception("no_fallback_found")
     return forward_blindly(destination, call)
+
+
+UNITS = ((86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
+LONGEST_PART = 40
+"""Letters of a source's name that are said: whoever makes a link to the site chooses them."""
+
+
+def announcement(
+    scenario: str | None, enabled: bool, values: Mapping[str, Any], started_at: datetime, rings: bool, is_line: bool
+) -> str:
+    """What the caller of an internal call hears.
+
+    Args:
+        scenario: its title; None: the number is in none.
+        values: the columns of the call that hold its attribution.
+        rings: a telephone rings after the announcement.
+        is_line: the caller's telephone is one that this number is forwarded to.
+    """
+    place = "to a number that is in no scenario" if scenario is None else f"in the scenario {scenario}"
+    off = "" if scenario is None or enabled else ", which is switched off"
+    opening = f"This is a test call from one of your own telephones, recorded as internal, {place}{off}."
+    if is_line and rings:
+        ending = "Visitors are connected to this telephone too; the others ring now."
+    elif is_line:
+        ending = "Visitors are connected to this telephone, so nobody else is rung. Goodbye."
+    else:
+        ending = "You are put through now." if rings else "There is no telephone that could ring. Goodbye."
+    # which source a visitor's call would have been credited to
+    if values["rule"] == "none":
+        if any(step.get("because") == OVERFLOW for step in values["decision"]["steps"]):
+            credit = "Visitors are shown this number when all others are taken, so a call has no source."
+        else:
+            days = reach_then(values["decision"]).age
+            credit = f"No visitor was shown this number in the last {_spoken(days)}, so a call has no source."
+        return f"{opening} {credit} {ending}"
+    source = ", ".join(
+        str(values["source"][name])[:LONGEST_PART]
+        for name in ("source", "medium", "campaign")
+        if values["source"].get(name) not in (None, "", "none")
+    )
+    if values["rule"] == "static":
+        credit = f"Calls to this number count for {source}."
+    else:
+        winner = values["candidates"][0]
+        ago = _spoken(started_at - datetime.fromisoformat(winner["leased_at"]))
+        confidence = format_percent(values["source_confidence"]).replace("%", "percent")
+        credit = (
+            f"A visitor who calls now would count for {source}, {confidence} sure:"
+            f" visit {winner['visit']} was shown this number {ago} ago."
+        )
+    return f"{opening} {credit} {ending}"
+
+
+def _spoken(time: timedelta) -> str:
+    """`40 seconds`, `90 minutes`, `3 days`: in the largest unit of which there are at least two."""
+    seconds = max(1, int(time.total_seconds()))
+    size, unit = next((size, unit) for size, unit in UNITS if seconds >= 2 * size or size == 1)
+    return format_count(seconds // size, unit)

@@ -16,8 +16,8 @@ from router.attribution.models import Visit
 from router.integrations.models import Integration
 from router.lib.crypto import KeyRing
 from router.scenarios.models import Scenario
+from router.voice.calls import CallFacts
 from router.voice.models import Call
-from router.voice.signals import CallFacts
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 CALLER = "+14155552671"

@@ -22,7 +22,7 @@ from router.integrations.outbox import connect_receivers, fan_out, replay
 from router.integrations.queue import LEASE, PAUSES, DeliveryClaim, Outcome, claim, finish, next_attempt
 from router.integrations.worker import DeliveryWorker
 from router.scenarios.models import Scenario
-from router.voice import signals
+from router.voice.calls import CALL_EVENTS, call_ended, call_started
 from router.voice.models import Call
 from tests.integrations.conftest import Office
 from tests.integrations.factories import (
@@ -63,10 +63,10 @@ def test_a_call_event_writes_its_deliveries_in_the_same_transaction_once(
     connect_receivers(office.server)  # several apps in one process
     with office.database.writing() as session:
         call = make_call(session, session.get_one(Scenario, office.scenario_id))
-        signals.call_started.send(office.server, session=session, call=facts(call), now=NOW)
-        signals.call_ended.send(office.server, session=session, call=facts(call), now=NOW)
+        call_started.send(office.server, session=session, call=facts(call), now=NOW)
+        call_ended.send(office.server, session=session, call=facts(call), now=NOW)
     assert states(office) == {"pending": 1}
-    for event in signals.CALL_EVENTS.values():
+    for event in CALL_EVENTS.values():
         assert event.has_receivers_for(office.server)
 
 

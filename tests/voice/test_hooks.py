@@ -16,9 +16,9 @@ from werkzeug.test import TestResponse
 
 from router.scenarios.models import TrackingNumber
 from router.server import Server
+from router.voice.calls import call_ended, call_started, call_updated
 from router.voice.events import close_silent_calls, repeat_fan_out
 from router.voice.models import Call, CallEvent, CallLeg
-from router.voice.signals import call_ended, call_started, call_updated
 from tests.voice.carrier import ANNA, BASE, CarrierClient
 from tests.world import COMPANY_LINE, NOON, make_number, make_project, make_scenario
 

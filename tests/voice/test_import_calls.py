@@ -23,8 +23,7 @@ from router.integrations.models import Delivery, Integration
 from router.scenarios.importing.tables import UnreadableFile, cell_error, plain, read_table
 from router.server import Server
 from router.voice.importing import calls as import_calls_module
-from router.voice.importing.calls import OldCall, write_old_calls
-from router.voice.importing.plan import Choices
+from router.voice.importing.calls import Choices, OldCall, write_old_calls
 from router.voice.importing.reading import project_numbers, read_call_log
 from router.voice.models import Call
 from tests.voice.carrier import ANNA, CarrierClient

@@ -23,8 +23,9 @@ from router.lib.phones import Caller, line_of, read_caller, spellings_of_line
 from router.scenarios.flows import refresh_destination_numbers
 from router.scenarios.models import TrackingNumber
 from router.server import Server
-from router.voice.internal import announcement, kind_of, lines_of, own_lines
 from router.voice.models import EXTERNAL, INTERNAL, Call, CallEvent
+from router.voice.routing import kind_of, lines_of, own_lines
+from router.voice.twiml import announcement
 from tests.counting import count_statements
 from tests.voice.carrier import ANNA, BASE, CarrierClient
 from tests.world import COMPANY_LINE, NOON, make_number, make_project, make_scenario

@@ -13,8 +13,8 @@ from werkzeug.test import TestResponse
 
 from router.integrations.models import Delivery
 from router.server import Server
+from router.voice.calls import call_ended, call_started
 from router.voice.models import Call, CallEvent
-from router.voice.signals import call_ended, call_started
 from tests.voice.carrier import ANNA, BASE, CarrierClient
 from tests.world import COMPANY_LINE, NOON, make_project, make_scenario
 

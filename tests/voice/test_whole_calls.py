@@ -10,8 +10,8 @@ from sqlalchemy import select
 from router.carriers.simulator import CallerScript, Faults, Line, Simulator, VirtualClock
 from router.config import Settings
 from router.db import Database
+from router.voice.calls import call_ended
 from router.voice.models import Call, CallEvent
-from router.voice.signals import call_ended
 from tests.application import Applications
 from tests.world import COMPANY_LINE, NOON, make_project, make_scenario
 

@@ -29,7 +29,7 @@ from router.lib.phones import (
 from router.scenarios.importing.files import Choice, read_file_phone
 from router.scenarios.importing.tables import Record, Table, UnreadableFile, cell_error, open_table, plain, tidy
 from router.scenarios.models import TrackingNumber
-from router.voice.importing.calls import OldCall
+from router.voice.importing.calls import CallLog, Choices, DatesQuestion, OldCall
 from router.voice.importing.columns import (
     NEEDED,
     NO_CALLS,
@@ -42,7 +42,6 @@ from router.voice.importing.columns import (
     head_score,
     plain_head,
 )
-from router.voice.importing.plan import CallLog, Choices, DatesQuestion
 from router.voice.importing.times import (
     Autumn,
     BadTime,
@@ -52,8 +51,8 @@ from router.voice.importing.times import (
     order_in_head,
     read_clock,
     read_time,
+    read_zone,
 )
-from router.voice.importing.zones import read_zone
 
 TELEPHONE_ADDRESS = re.compile(r"(?:sips?|tel|client|whatsapp):", re.IGNORECASE)
 LONGEST_PHONE = 60

@@ -4,7 +4,7 @@ import io
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from router.voice.importing.plan import CallLog, Choices
+from router.voice.importing.calls import CallLog, Choices
 from router.voice.importing.reading import Numbers, read_call_log
 
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)

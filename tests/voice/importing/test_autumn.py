@@ -2,7 +2,7 @@
 
 import pytest
 
-from router.voice.importing.plan import Choices
+from router.voice.importing.calls import Choices
 from tests.voice.importing.making import CALLER, OURS, read
 
 OTHER = "+4915112345679"

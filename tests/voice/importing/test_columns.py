@@ -3,8 +3,8 @@
 import pytest
 
 from router.scenarios.importing.tables import UnreadableFile
+from router.voice.importing.calls import Choices
 from router.voice.importing.columns import HEADS, OUTGOING, UnknownColumn, plain_head, rank
-from router.voice.importing.plan import Choices
 from tests.voice.importing.making import AT, CALLER, OURS, SECOND, read, said, table
 
 # heads as services and telephone systems export them; what stands in a column decides where a head says too little

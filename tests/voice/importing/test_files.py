@@ -6,7 +6,7 @@ from io import BytesIO
 import pytest
 
 from router.scenarios.importing.tables import UnreadableFile
-from router.voice.importing.plan import Choices
+from router.voice.importing.calls import Choices
 from router.voice.importing.reading import read_call_log
 from router.voice.importing.times import ORDERS, Order
 from tests.voice.importing.making import AT, CALLER, NOW, NUMBERS, OURS, SECOND, read, said

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from router.scenarios.importing.tables import UnreadableFile
+from router.voice.importing.calls import Choices
 from router.voice.importing.columns import UnknownColumn
-from router.voice.importing.plan import Choices
 from router.voice.importing.times import Order, is_repeated
 from tests.voice.importing.making import NUMBERS, OURS, SECOND, read
 

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.voice.importing.columns import MONTHS, folded
-from router.voice.importing.times import ORDERS, BadTime, Order, order_in_head, read_clock, read_time
-from router.voice.importing.zones import read_zone
+from router.voice.importing.times import ORDERS, BadTime, Order, order_in_head, read_clock, read_time, read_zone
 
 BERLIN = ZoneInfo("Europe/Berlin")
 AT_14_05 = "2026-11-03 13:05:00"

@@ -9,9 +9,8 @@ from sqlalchemy import Executable, bindparam, event, insert, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from router.accounts.models import Project, ServerFact
-from router.db import Database, table_of
+from router.db import Database, Statement, table_of
 from router.scenarios.models import Scenario
-from router.statements import Statement
 from tests.world import NOON, make_project
 
 FACT = table_of(ServerFact)

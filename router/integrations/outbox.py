@@ -15,14 +15,13 @@ from sqlalchemy import cast as as_type
 from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
-from router.db import BigId, Json, UtcDateTime, dialect_insert, table_of
+from router.db import BigId, Json, Statement, UtcDateTime, dialect_insert, table_of
 from router.integrations.base import Slot, Vendor
 from router.integrations.models import Delivery, DeliveryState, Integration
 from router.integrations.receivers import try_at_once
 from router.integrations.vendors import receivers_of
 from router.lib.phones import line_of
 from router.server import Server
-from router.statements import Statement
 from router.voice.calls import CallFacts, call_documents, call_ended, call_started, call_updated
 from router.voice.models import EXTERNAL, Call
 from router.web.errors import iso

@@ -25,10 +25,9 @@ from router.attribution.decision import (
 from router.attribution.models import Visit
 from router.attribution.tracking.sources import DIRECT
 from router.carriers.base import InboundCall
-from router.db import insert_new, table_of
+from router.db import Statement, insert_new, table_of
 from router.lib.phones import MOST_SPELLINGS, Caller, same_line, spellings_of_line
 from router.server import Server
-from router.statements import Statement
 from router.voice.models import EXTERNAL, INTERNAL, Call, CallEvent, Status
 from router.voice.routing import Route, destinations_of, kind_of
 from router.voice.twiml import announcement

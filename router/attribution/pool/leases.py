@@ -9,27 +9,14 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
-from sqlalchemy import (
-    Executable,
-    and_,
-    bindparam,
-    case,
-    func,
-    insert,
-    literal_column,
-    or_,
-    select,
-    union_all,
-    update,
-)
+from sqlalchemy import Executable, and_, bindparam, case, func, insert, literal_column, or_, select, union_all, update
 from sqlalchemy.orm import Session
 
 from router.attribution.models import Lease, PoolNumber, Visit, is_free_pool
 from router.attribution.pool.choice import SHARE, Curve, PoolEntry, choose
 from router.attribution.tracking.schema import Prefixes
 from router.attribution.tracking.visits import KnownVisit
-from router.db import UtcDateTime, later, skip_locked, table_of, wait_for_turn
-from router.statements import Statement
+from router.db import Statement, UtcDateTime, later, skip_locked, table_of, wait_for_turn
 
 NUMBER, LEASE, VISIT = table_of(PoolNumber), table_of(Lease), table_of(Visit)
 COLUMNS = [NUMBER.c[name] for name in PoolEntry.__slots__]

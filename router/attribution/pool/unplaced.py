@@ -14,13 +14,12 @@ from sqlalchemy.orm import Session
 from router.attribution.models import AccuracyDue, Lease, Visit, VisitSpan
 from router.attribution.pool.leases import LEASE, NUMBER, VISIT, HeldLease
 from router.attribution.tracking.projects import FREE_HOLD
-from router.db import LONG_AGO, table_of
+from router.db import LONG_AGO, Statement, table_of
 from router.lib.formats import format_count
 from router.scenarios.lint.facts import Linted
 from router.scenarios.lint.rules import Finding
 from router.scenarios.models import Scenario, TrackingNumber
 from router.server import Server
-from router.statements import Statement
 
 
 def record_shown(session: Session, visit_id: int, held: HeldLease, now: datetime) -> None:

@@ -11,9 +11,8 @@ from sqlalchemy.orm import Session
 from router.accounts.models import Project
 from router.attribution.models import PoolNumber, free_pool_id
 from router.attribution.pool.leases import Pool
-from router.db import table_of
+from router.db import Statement, table_of
 from router.scenarios.models import DEFAULT_HOLD_SECONDS, Scenario
-from router.statements import Statement
 
 FREE_AIM, FREE_HOLD = "visit", timedelta(seconds=DEFAULT_HOLD_SECONDS)
 """The rules of a pool that has no scenario to say them."""

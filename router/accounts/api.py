@@ -17,7 +17,6 @@ from router.accounts.projects import (
     TellInternal,
     change_project,
     create_project,
-    differences,
     known_here,
     parse_email,
 )
@@ -129,9 +128,7 @@ def patch_project(project_id: int) -> Response:
     if values.number_price_minor != before.number_price_minor and not current_actor().is_operator:
         raise Problem(403, "Only the operator sets what a number costs.", "number_price_minor")
     with server.database.writing() as session:
-        change_project(session, project_id, version, values)
-        changes = differences(before, values)
-        audit.record(session, current_actor(), server.now(), "project changed", values.name, project_id, **changes)
+        change_project(session, before, version, values, current_actor(), server.now(), "project changed")
         changed = session.get_one(Project, project_id)
     return jsonify(project_document(changed))
 

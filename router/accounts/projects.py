@@ -11,10 +11,20 @@ from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
 import phonenumbers
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from router.accounts.audit import Actor, record
 from router.accounts.ledger import has_entries, lock_balance
 from router.accounts.models import Project, fallback_chosen
 from router.config import Networks, Settings
@@ -330,21 +340,15 @@ class ProjectValues(TagValues):
     number_price_minor: int | None = Field(default=None, ge=0, le=10**12, strict=True)
     """What one number costs for 7 days here; None: the server's price. Only the operator changes it."""
 
-    @model_validator(mode="after")
-    def _destination(self) -> "ProjectValues":
-        try:
-            self.fallback_destination = read_destination(self.fallback_destination, self.country)
-        except BadPhone as error:
-            raise Problem(422, str(error), "fallback_destination") from None
-        return self
+    @field_validator("fallback_destination")
+    @classmethod
+    def _callable(cls, text: str, info: ValidationInfo) -> str:
+        return read_destination(text, info.data.get("country", ""))
 
-    @model_validator(mode="after")
-    def _own_telephones(self) -> "ProjectValues":
-        try:
-            self.own_numbers = parse_own_numbers(self.own_numbers, self.country)
-        except ValueError as error:
-            raise Problem(422, str(error), "own_numbers") from None
-        return self
+    @field_validator("own_numbers")
+    @classmethod
+    def _in_e164(cls, numbers: list[OwnNumber], info: ValidationInfo) -> list[OwnNumber]:
+        return parse_own_numbers(numbers, info.data.get("country", ""))
 
     @model_validator(mode="after")
     def _own_address(self) -> "ProjectValues":
@@ -363,7 +367,7 @@ def create_project(session: Session, values: ProjectValues, now: datetime) -> Pr
     Raises:
         Problem: 422 when calls could not be forwarded to its fallback destination.
     """
-    _ask_about_fallback(session, values)
+    fallback_chosen.send(None, session=session, destination=values.fallback_destination)
     project = Project(**values.model_dump(), key=secrets.token_hex(8), created_at=now)
     session.add(project)
     session.flush()
@@ -371,39 +375,37 @@ def create_project(session: Session, values: ProjectValues, now: datetime) -> Pr
     return project
 
 
-def change_project(session: Session, project_id: int, version: int, values: ProjectValues) -> None:
-    """
+def change_project(
+    session: Session, before: Project, version: int, values: ProjectValues, actor: Actor, now: datetime, action: str
+) -> None:
+    """Stores the values; the audit trail tells each field that changed with `[before, after]`.
+
+    Args:
+        action: what the audit trail calls the change.
+
     Raises:
-        Problem: 409 when somebody changed it since `version` was read; 422 for another currency than the ledger's, and for a
-            fallback destination to which calls could not be forwarded.
+        Problem: 409 when somebody changed the project since `version` was read; 422 for another currency than the ledger's, and
+            for a fallback destination to which calls could not be forwarded.
     """
-    _ask_about_fallback(session, values)
-    changes: dict[str, Any] = values.model_dump()
-    lock_balance(session, project_id)
-    present = session.execute(select(Project.currency).where(Project.id == project_id)).scalar_one()
-    if present != values.currency and has_entries(session, project_id):
+    fallback_chosen.send(None, session=session, destination=values.fallback_destination)
+    stored = values.model_dump()
+    lock_balance(session, before.id)
+    currency = session.execute(select(Project.currency).where(Project.id == before.id)).scalar_one()
+    if currency != values.currency and has_entries(session, before.id):
         raise Problem(
-            422, f"The entries of the balance are in {present}: the currency cannot change any more.", "currency"
+            422, f"The entries of the balance are in {currency}: the currency cannot change any more.", "currency"
         )
     changed = session.execute(
         update(Project)
-        .where(Project.id == project_id, Project.version == version)
-        .values(**changes, version=version + 1)
+        .where(Project.id == before.id, Project.version == version)
+        .values(**stored, version=version + 1)
         .returning(Project.id)
         .execution_options(synchronize_session=False)
     ).first()
     if changed is None:
         raise Problem(409, "Somebody else changed the project meanwhile. Load it again and repeat your change.")
-
-
-def _ask_about_fallback(session: Session, values: ProjectValues) -> None:
-    fallback_chosen.send(None, session=session, destination=values.fallback_destination)
-
-
-def differences(project: Project, values: ProjectValues) -> dict[str, Any]:
-    """What the audit trail says about a change: field to `[before, after]`."""
-    changes = values.model_dump()
-    return {name: [getattr(project, name), new] for name, new in changes.items() if getattr(project, name) != new}
+    changes = {name: [getattr(before, name), value] for name, value in stored.items() if getattr(before, name) != value}
+    record(session, actor, now, action, values.name, before.id, **changes)
 
 
 def suspend_project(session: Session, project_id: int, suspended_at: datetime | None) -> None:

@@ -2,14 +2,17 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
-from typing import ClassVar
+from typing import Any, ClassVar, get_args, get_origin
 from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
 from flask import flash, jsonify, redirect, request
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 from sqlalchemy.orm import Session
+from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response
-from wtforms import Field, FieldList, FormField
+from wtforms import BooleanField, Field, FieldList, FormField, StringField, TextAreaField
 from wtforms import Form as WTForm
 
 from router.lib.formats import CURRENCIES, named_countries, parse_int
@@ -41,6 +44,27 @@ class Form(WTForm):
             fields[path] = next(iter(inner.values()), field)
             fields |= inner
         return fields
+
+    def is_used(self) -> bool:
+        """Whether anything was typed."""
+        return any(self.data.values())
+
+    def refuse(self, problem: Problem) -> None:
+        """Tells each field what is wrong with it; what no field of the form is about stands in `form_errors`."""
+        fields = self.by_path()
+        for path, sentence in (problem.more.get("errors") or {problem.field or "": problem.detail}).items():
+            field = nearest(fields, path)
+            if field is None:
+                self.form_errors.append(sentence)
+            else:
+                field.errors = [*field.errors, sentence]
+
+
+def nearest(fields: Mapping[str, Field], path: str) -> Field | None:
+    """The field where a dotted path of the document is typed, or the nearest member that holds it."""
+    while path and path not in fields:
+        path = path.rpartition(".")[0]
+    return fields.get(path)
 
 
 class Rows(FieldList):
@@ -83,6 +107,98 @@ class FieldErrors:
 
     def within(self, prefix: str) -> bool:
         return any(name.startswith(f"{prefix}.") for name in self._errors)
+
+
+def lines_of(text: str) -> list[str]:
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+class TextMember(StringField):
+    """A text, or one of some choices. Left empty, it is what the schema takes for it (`empty`). A list is shown with `separator`."""
+
+    def __init__(self, label: str | None = None, empty: Any = "", separator: str = "\n", **options: Any) -> None:
+        super().__init__(label, **options)
+        self.empty, self.separator = empty, separator
+
+    def process_data(self, value: Any) -> None:
+        self.data = self.separator.join(value) if isinstance(value, list) else "" if value is None else str(value)
+
+    def member(self) -> Any:
+        return self.data or self.empty
+
+
+class NumberMember(TextMember):
+    """A whole number. What is none stays as it was typed, and is refused by the schema."""
+
+    def process_data(self, value: Any) -> None:
+        super().process_data(None if value == self.empty and not value else value)
+
+    def member(self) -> Any:
+        text = super().member()
+        number = parse_int(text) if isinstance(text, str) else None
+        return text if number is None else number
+
+
+class LinesMember(TextAreaField):
+    """A list of texts, one in each line."""
+
+    def process_data(self, value: Any) -> None:
+        self.data = "\n".join(value) if isinstance(value, list) else value or ""
+
+    def member(self) -> list[str]:
+        return lines_of(self.data)
+
+
+class SwitchMember(BooleanField):
+    def member(self) -> bool:
+        return bool(self.data)
+
+
+def field_of(member: FieldInfo) -> Any:
+    """The form's field for a member of a schema."""
+    if member.annotation is bool:
+        return SwitchMember()
+    if get_origin(member.annotation) is list:
+        return LinesMember()
+    empty = "" if member.is_required() else member.default
+    return NumberMember(empty=empty) if _is_whole_number(member.annotation) else TextMember(empty=empty)
+
+
+def _is_whole_number(annotation: Any) -> bool:
+    return annotation is int or any(_is_whole_number(argument) for argument in get_args(annotation))
+
+
+class MemberForm(Form):
+    """Has a field for each of the `members` of its `schema` that is no model itself, beside those that its class declares."""
+
+    schema: ClassVar[type[BaseModel]]
+    members: ClassVar[Iterable[str] | None] = None
+    """None: all."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        for name in cls.schema.model_fields if cls.members is None else cls.members:
+            if not hasattr(cls, name):
+                setattr(cls, name, field_of(cls.schema.model_fields[name]))
+
+    def document(self) -> dict[str, Any]:
+        """What was typed, as the schema's members."""
+        document: dict[str, Any] = {}
+        for name, field in self._fields.items():
+            if name not in self.schema.model_fields:
+                continue
+            if isinstance(field, FormField):
+                document[name] = field.form.document()
+            elif isinstance(field, Rows):
+                document[name] = [row.form.document() for row in field.used()]
+            else:
+                document[name] = field.member()
+        return document
+
+
+def clean_form(form: MultiDict[str, str]) -> MultiDict[str, str]:
+    """What was sent, without what no database stores and without white space around it."""
+    return MultiDict((name, value.replace("\0", "").strip()) for name, value in form.items(multi=True))
 
 
 AREAS = (

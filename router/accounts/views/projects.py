@@ -1,10 +1,12 @@
 """Pages of projects: the list, making one, opening one, suspending and resuming one; its settings, its audit trail and its tag."""
 
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from sqlalchemy import select
 from werkzeug.wrappers import Response
+from wtforms import Field
 
 from router.accounts import audit, sessions
 from router.accounts.models import AuditEntry, Project
@@ -13,7 +15,6 @@ from router.accounts.projects import (
     TagValues,
     change_project,
     create_project,
-    differences,
     is_staff,
     known_here,
     suspend_project,
@@ -25,13 +26,16 @@ from router.server import current_server
 from router.web.access import Audience, current_actor, current_project, guard, needs
 from router.web.api import parse, rows_of
 from router.web.errors import Problem, client_address, client_group, is_unknown
-from router.web.filters import values_of
 from router.web.forms import (
     CONSENT_CHOICES,
     COUNTRIES,
     CURRENCY_CHOICES,
     REPEAT_CREDITS,
     TELL_INTERNAL,
+    MemberForm,
+    SwitchMember,
+    TextMember,
+    clean_form,
     timezone_choices,
 )
 
@@ -47,27 +51,43 @@ def table() -> str:
     if not actor.is_operator:
         statement = statement.where(Project.id.in_(actor.roles))
     with current_server().database.reading() as session:
-        found = session.scalars(statement).all()
-    return render_template("accounts/projects.html", found=found)
+        listed = session.scalars(statement).all()
+    return render_template("accounts/projects.html", listed=listed)
+
+
+class ProjectForm(MemberForm):
+    """What is typed in about a new project."""
+
+    schema = ProjectValues
+    members: ClassVar[Iterable[str] | None] = (
+        "name",
+        "fallback_destination",
+        "country",
+        "timezone",
+        "currency",
+        "email",
+    )
+    site = TextMember(separator=", ")
 
 
 @projects.get("/new")
 @needs("operator")
 def new() -> str:
-    return _new_page({"currency": "EUR", "timezone": "UTC"}, {})
+    return _new_page(ProjectForm(data={"currency": "EUR", "timezone": "UTC"}))
 
 
 @projects.post("")
 @needs("operator")
 def create() -> Response | tuple[str, int]:
-    server, values = current_server(), values_of(request.form)
+    server, form = current_server(), ProjectForm(clean_form(request.form))
     try:
-        clean = parse(ProjectValues, values)
+        values = parse(ProjectValues, form.data)
     except Problem as problem:
-        return _new_page(values, errors_of(problem)), 422
+        form.refuse(problem)
+        return _new_page(form), 422
     now = server.now()
     with server.database.writing() as session:
-        project = create_project(session, clean, now)
+        project = create_project(session, values, now)
         audit.record(session, current_actor(), now, "project created", project.name, project.id)
     sessions.open_project(project.id)
     flash(f"{project.name} is ready.")
@@ -97,60 +117,49 @@ def suspend(project_id: int) -> Response:
     return redirect(url_for("projects.table"))
 
 
-def errors_of(problem: Problem) -> dict[str, str]:
-    """Field to sentence, for the form that has to be shown again."""
-    errors: dict[str, str] = problem.more.get("errors") or {problem.field or "": problem.detail}
-    return errors
-
-
 def project_choices() -> dict[str, Any]:
     """What the selects of a project's form offer."""
     return {"countries": COUNTRIES, "currencies": CURRENCY_CHOICES, "timezones": timezone_choices()}
 
 
-def _new_page(values: dict[str, Any], errors: dict[str, str]) -> str:
-    return render_template("accounts/project_new.html", values=values, errors=errors, **project_choices())
+def _new_page(form: ProjectForm) -> str:
+    return render_template("accounts/project_new.html", form=form, **project_choices())
 
-
-FIELDS = {"number_price_minor": "number_price", "tag_address": "site"}
-"""Where the form shows what is wrong with another field: the tag's own address no longer is one of the site that was typed."""
 
 settings = guard(Blueprint("settings", __name__, url_prefix="/settings"), Audience.PEOPLE, sessions.require_person)
 
 
+class SettingsForm(ProjectForm):
+    PATHS: ClassVar[Mapping[str, str]] = {"number_price": "number_price_minor"}
+    members = ("visit_gap_seconds", "source_days", "repeat_credit", "tell_internal")
+    own_numbers = TextMember()
+    number_price = TextMember()
+    version = TextMember()
+
+    def by_path(self, within: str = "") -> dict[str, Field]:
+        """An address of the tag that is none of the site any more is told where the site is typed."""
+        return super().by_path(within) | {"tag_address": self.site}
+
+
 @settings.get("", endpoint="project")
 def project_settings() -> str:
-    project = current_project()
-    values = {name: getattr(project, name) for name in (*ProjectValues.model_fields, "version")}
-    price = project.number_price_minor
-    values["own_numbers"] = written_numbers(project.own_numbers)
-    values["number_price"] = "" if price is None else plain_money(price, project.currency)
-    return _settings_page(values, {})
+    return _settings_page(SettingsForm(data=_stored_texts()))
 
 
 @settings.post("", endpoint="change")
 def change_settings() -> Response | tuple[str, int]:
-    before, values, server = current_project(), values_of(request.form), current_server()
-    version = values.pop("version", "")
-    typed_price = values.pop("number_price", "")
+    form, project = SettingsForm(clean_form(request.form), data=_stored_texts()), current_project()
+    price, typed_price = project.number_price_minor, form.number_price.data
     try:
-        kept = {name: getattr(before, name) for name in (*TagValues.model_fields, "own_numbers", "tell_internal")}
-        typed = values | {"number_price_minor": _price(before, typed_price)}
-        clean = parse(ProjectValues, kept | typed, known_here(server.settings))
-        with server.database.writing() as session:
-            change_project(session, before.id, parse_int(version) or -1, clean)
-            audit.record(
-                session,
-                current_actor(),
-                server.now(),
-                "project changed",
-                clean.name,
-                before.id,
-                **differences(before, clean),
-            )
+        if current_actor().is_operator:
+            price = parse_money(typed_price, project.currency) if typed_price else None
+        _change("project changed", form, number_price_minor=price)
+    except ValueError as error:
+        form.refuse(Problem(422, str(error), "number_price_minor"))
+        return _settings_page(form), 422
     except Problem as problem:
-        errors = errors_of(problem) if problem.status == 422 else {"": problem.detail}
-        return _settings_page(values | {"version": version, "number_price": typed_price}, errors), problem.status
+        form.refuse(problem)
+        return _settings_page(form), problem.status
     flash("The project is saved.")
     return redirect(url_for("settings.project"))
 
@@ -164,29 +173,41 @@ def audit_trail() -> str:
     return render_template("accounts/audit.html", entries=entries, following=following)
 
 
-def _price(project: Project, typed: str) -> int | None:
-    """What the operator typed; what is stored when it is somebody else.
+def _change(action: str, form: MemberForm, **decided: Any) -> None:
+    """Stores what was typed in one of the forms about the project of this request.
+
+    Args:
+        decided: what the form itself does not say.
 
     Raises:
-        Problem: 422, it is no amount.
+        Problem: as `change_project`, and 422 for a field that cannot be used.
     """
-    if not current_actor().is_operator:
-        return project.number_price_minor
-    try:
-        return parse_money(typed, project.currency) if typed.strip() else None
-    except ValueError as error:
-        raise Problem(422, str(error), "number_price") from None
+    server, project = current_server(), current_project()
+    stored = {name: getattr(project, name) for name in ProjectValues.model_fields}
+    typed = {name: value for name, value in form.data.items() if name in stored}
+    values = parse(ProjectValues, stored | typed | decided, known_here(server.settings))
+    version = parse_int(form["version"].data) or -1
+    with server.database.writing() as session:
+        change_project(session, project, version, values, current_actor(), server.now(), action)
 
 
-def _settings_page(values: dict[str, Any], errors: dict[str, str]) -> str:
+def _stored_texts() -> dict[str, Any]:
+    """The project of this request as its forms show it."""
+    project = current_project()
+    price = project.number_price_minor
+    return {name: getattr(project, name) for name in (*ProjectValues.model_fields, "version")} | {
+        "own_numbers": written_numbers(project.own_numbers),
+        "number_price": "" if price is None else plain_money(price, project.currency),
+    }
+
+
+def _settings_page(form: SettingsForm) -> str:
     """`known_lines`: own telephones that nobody has to type, the fallback line and those that scenarios forward calls to."""
-    errors = {FIELDS.get(name, name): said for name, said in errors.items()}
     project = current_project()
     fallback = read_caller(project.fallback_destination).e164
     return render_template(
         "accounts/settings_project.html",
-        values=values,
-        errors=errors,
+        form=form,
         server_price=current_server().settings.number_price,
         repeat_credits=REPEAT_CREDITS,
         tell_internal=TELL_INTERNAL,
@@ -200,35 +221,29 @@ tag_settings = guard(
 )
 
 
+class TagForm(MemberForm):
+    schema = TagValues
+    add_mine = SwitchMember()
+    version = TextMember()
+
+
 @tag_settings.get("", endpoint="show")
 def tag() -> str:
-    project = current_project()
-    return _tag_page(_stored(project) | {"version": project.version}, {})
+    return _tag_page(TagForm(data=_stored_texts()))
 
 
 @tag_settings.post("", endpoint="change")
 def change_tag() -> Response | tuple[str, int]:
-    server, before, typed = current_server(), current_project(), values_of(request.form)
-    version, add_mine = typed.pop("version", ""), typed.pop("add_mine", "")
-    values: dict[str, Any] = {name: typed[name] for name in TagValues.model_fields if name in typed}
-    values |= {name: name in typed for name in ("gpc_refuses", "ignore_automation")}
-    if add_mine:
-        values["staff_addresses"] = f"{values.get('staff_addresses', '')}\n{client_group(_mine())}"
+    form = TagForm(clean_form(request.form), data=_stored_texts())
+    if form.add_mine.data:
+        form.staff_addresses.data += f"\n{client_group(_mine())}"
     try:
-        clean = parse(ProjectValues, _stored(before) | values, known_here(server.settings))
-        with server.database.writing() as session:
-            change_project(session, before.id, parse_int(version) or -1, clean)
-            changes = differences(before, clean)
-            audit.record(session, current_actor(), server.now(), "tag changed", clean.name, before.id, **changes)
+        _change("tag changed", form)
     except Problem as problem:
-        errors = errors_of(problem) if problem.status == 422 else {"": problem.detail}
-        return _tag_page(_stored(before) | values | {"version": version}, errors), problem.status
+        form.refuse(problem)
+        return _tag_page(form), problem.status
     flash("The tag's settings are saved. Pages follow within five minutes.")
     return redirect(url_for("tag_settings.show"))
-
-
-def _stored(project: Project) -> dict[str, Any]:
-    return {name: getattr(project, name) for name in ProjectValues.model_fields}
 
 
 def _mine() -> str:
@@ -238,11 +253,10 @@ def _mine() -> str:
     return "" if is_unknown(address) else address
 
 
-def _tag_page(values: dict[str, Any], errors: dict[str, str]) -> str:
+def _tag_page(form: TagForm) -> str:
     return render_template(
         "accounts/settings_tag.html",
-        values=values,
-        errors=errors,
+        form=form,
         consent_choices=CONSENT_CHOICES,
         base_url=current_server().settings.base_url,
         mine=_mine(),

@@ -4,7 +4,8 @@ A project's balance and its entries, for programs."""
 
 import re
 import secrets
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from pydantic import BaseModel
@@ -15,7 +16,6 @@ from router.accounts.ledger import EntryValues, change_balance
 from router.accounts.mail import send_again
 from router.accounts.models import LedgerEntry, Mail
 from router.accounts.sessions import require_person, require_token
-from router.accounts.views.projects import errors_of
 from router.lib.formats import format_change, format_money, parse_money
 from router.scenarios.billing.statement import (
     FOR_GOOD,
@@ -34,7 +34,7 @@ from router.server import current_server
 from router.web.access import Audience, current_actor, current_project, guard, needs
 from router.web.api import Paging, described, page_of, parse, rows_of
 from router.web.errors import Problem, iso, read_json
-from router.web.filters import values_of
+from router.web.forms import Form, TextMember, clean_form
 
 balance_pages = guard(Blueprint("balance", __name__, url_prefix="/balance"), Audience.PEOPLE, require_person)
 
@@ -83,40 +83,42 @@ def entries() -> Response:
     return Response(lines, content_type="text/csv; charset=utf-8", headers=headers)
 
 
+class TopUpForm(Form):
+    PATHS: ClassVar[Mapping[str, str]] = {"amount": "amount_minor"}
+    form = TextMember()
+    """The form's own id is the reason, so that one sent twice counts once."""
+    amount = TextMember()
+    note = TextMember()
+
+
 @balance_pages.get("/top-up")
 @needs("operator")
 def top_up() -> str:
-    return _form({"form": secrets.token_hex(8)}, {})
+    return render_template("scenarios/top_up.html", form=TopUpForm(data={"form": secrets.token_hex(8)}))
 
 
 @balance_pages.post("/top-up")
 @needs("operator")
 def try_top_up() -> Response | tuple[str, int]:
-    """The form's own id is the reason, so that one sent twice counts once."""
-    server, project, values = current_server(), current_project(), values_of(request.form)
-    form_id = values.get("form", "")
-    reason = f"form:{form_id if FORM_ID.fullmatch(form_id) else secrets.token_hex(8)}"
+    server, project, form = current_server(), current_project(), TopUpForm(clean_form(request.form))
+    form_id = form["form"].data if FORM_ID.fullmatch(form["form"].data) else secrets.token_hex(8)
     try:
         try:
-            minor = parse_money(values.get("amount", ""), project.currency)
+            minor = parse_money(form.amount.data, project.currency)
         except ValueError as error:
-            raise Problem(422, str(error), "amount") from None
-        clean = parse(EntryValues, {"amount_minor": minor, "note": values.get("note", ""), "reason": reason})
+            raise Problem(422, str(error), "amount_minor") from None
+        values = parse(EntryValues, {"amount_minor": minor, "note": form.note.data, "reason": f"form:{form_id}"})
         with server.database.writing() as session:
-            entry, is_new = change_balance(session, server.settings, project, current_actor(), clean, server.now())
+            entry, is_new = change_balance(session, server.settings, project, current_actor(), values, server.now())
     except Problem as problem:
-        errors = errors_of(problem)
-        return _form(values, errors | {"amount": errors.get("amount_minor", errors.get("amount", ""))}), problem.status
+        form.refuse(problem)
+        return render_template("scenarios/top_up.html", form=form), problem.status
     change, balance = (
         format_change(entry.amount_minor, project.currency),
         format_money(entry.balance_minor, project.currency),
     )
     flash(f"{change}: the balance is {balance}." if is_new else f"This was counted before: {change}. Nothing changed.")
     return redirect(url_for("balance.show"))
-
-
-def _form(values: dict[str, str], errors: dict[str, str]) -> str:
-    return render_template("scenarios/top_up.html", values=values, errors=errors)
 
 
 @balance_pages.get("/mails")

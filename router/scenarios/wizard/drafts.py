@@ -27,12 +27,12 @@ from router.scenarios.wizard.forms import (
     Step,
     Values,
     document_of_values,
-    lines_of,
     read_step,
     values_of_document,
 )
 from router.server import Server
 from router.web.errors import Problem, Refused
+from router.web.forms import lines_of
 
 FormData = MultiDict[str, str]
 

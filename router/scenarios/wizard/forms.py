@@ -4,17 +4,15 @@ What was typed comes back as it was typed, from a draft too; `document_of_values
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, get_args, get_origin
+from typing import Any, ClassVar
 
-from pydantic import BaseModel
-from pydantic.fields import FieldInfo
 from werkzeug.datastructures import MultiDict
-from wtforms import BooleanField, Field, FormField, StringField, TextAreaField
+from wtforms import Field, FormField
 
-from router.lib.formats import parse_int, parse_money, plain_money
+from router.lib.formats import parse_money, plain_money
 from router.scenarios.documents import ScenarioPart
-from router.scenarios.schema import Destination, Number, OnStep, ScenarioSchema, Tagging, Terms, ToBuy, Upkeep
-from router.web.forms import Form, Rows
+from router.scenarios.schema import Destination, OnStep, ScenarioSchema, Tagging, Terms, ToBuy, Upkeep
+from router.web.forms import Form, LinesMember, MemberForm, NumberMember, Rows, TextMember, nearest
 
 Values = dict[str, Any]
 """`{title, <step>: what was typed in it}`: texts as they were typed, rows with the empty ones among them."""
@@ -25,53 +23,8 @@ DYNAMIC = "dynamic"
 """What a row of channels gets, if not a number."""
 
 
-def lines_of(text: str) -> list[str]:
-    return [line.strip() for line in text.splitlines() if line.strip()]
-
-
-class TextMember(StringField):
-    """A text, or one of some choices. Left empty, it is what the schema takes for it (`empty`)."""
-
-    def __init__(self, label: str | None = None, empty: Any = "", **options: Any) -> None:
-        super().__init__(label, **options)
-        self.empty = empty
-
-    def process_data(self, value: Any) -> None:
-        self.data = "" if value is None else str(value)
-
-    def member(self) -> Any:
-        return self.data or self.empty
-
-
-class NumberMember(TextMember):
-    """A whole number. What is none stays as it was typed, and is refused by the schema."""
-
-    def process_data(self, value: Any) -> None:
-        super().process_data(None if value == self.empty and not value else value)
-
-    def member(self) -> Any:
-        text = super().member()
-        number = parse_int(text) if isinstance(text, str) else None
-        return text if number is None else number
-
-
-class LinesMember(TextAreaField):
-    """A list of texts, one in each line."""
-
-    def process_data(self, value: Any) -> None:
-        self.data = "\n".join(value) if isinstance(value, list) else value or ""
-
-    def member(self) -> list[str]:
-        return lines_of(self.data)
-
-
-class SwitchMember(BooleanField):
-    def member(self) -> bool:
-        return bool(self.data)
-
-
 class ChosenMember(Field):
-    """A list of texts, of which each has a check box."""
+    """Numbers, of which each has a check box."""
 
     def process_data(self, value: Any) -> None:
         self.data = list(value or [])
@@ -81,54 +34,6 @@ class ChosenMember(Field):
 
     def member(self) -> list[str]:
         return list(self.data)
-
-
-def field_of(member: FieldInfo) -> Any:
-    """The form's field for a member of a schema."""
-    if member.annotation is bool:
-        return SwitchMember()
-    if member.annotation == list[Number]:
-        return ChosenMember()
-    if get_origin(member.annotation) is list:
-        return LinesMember()
-    empty = "" if member.is_required() else member.default
-    return NumberMember(empty=empty) if _is_whole_number(member.annotation) else TextMember(empty=empty)
-
-
-def _is_whole_number(annotation: Any) -> bool:
-    return annotation is int or any(_is_whole_number(argument) for argument in get_args(annotation))
-
-
-class MemberForm(Form):
-    """Has a field for each of the `members` of its `schema` that is no model itself, beside those that its class declares."""
-
-    schema: ClassVar[type[BaseModel]]
-    members: ClassVar[Iterable[str] | None] = None
-    """None: all."""
-
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
-        for name in cls.schema.model_fields if cls.members is None else cls.members:
-            if not hasattr(cls, name):
-                setattr(cls, name, field_of(cls.schema.model_fields[name]))
-
-    def document(self) -> dict[str, Any]:
-        """What was typed, as the schema's members."""
-        document: dict[str, Any] = {}
-        for name, field in self._fields.items():
-            if name not in self.schema.model_fields:
-                continue
-            if isinstance(field, FormField):
-                document[name] = field.form.document()
-            elif isinstance(field, Rows):
-                document[name] = [row.form.document() for row in field.used()]
-            else:
-                document[name] = field.member()
-        return document
-
-    def is_used(self) -> bool:
-        """Whether anything was typed; the choice that every row of channels has does not count."""
-        return any(value not in ("", DYNAMIC) for value in self.data.values())
 
 
 class DestinationForm(MemberForm):
@@ -142,7 +47,9 @@ class ChannelForm(Form):
     campaign = TextMember()
     gets = TextMember()
 
-    is_used = MemberForm.is_used
+    def is_used(self) -> bool:
+        """The choice that every row has does not count."""
+        return any(value not in ("", DYNAMIC) for value in self.data.values())
 
     def document(self) -> dict[str, Any]:
         match = {name: self[name].data for name in MATCH if self[name].data}
@@ -153,7 +60,8 @@ class ChannelForm(Form):
 
 class ToBuyForm(MemberForm):
     schema = ToBuy
-    members = ("count", "country", "area_code", "contains", "numbers")
+    count = NumberMember(empty=0)
+    numbers = ChosenMember()
 
     def document(self) -> dict[str, Any]:
         """Nothing at all when nothing is to be bought: the search alone is not kept."""
@@ -275,6 +183,7 @@ class StepForm(MemberForm):
 
 class NumbersStep(StepForm):
     step = "numbers"
+    numbers = ChosenMember()
     own = LinesMember()
     to_buy = FormField(ToBuyForm, separator=".")
     upkeep = FormField(UpkeepForm, separator=".")
@@ -312,11 +221,6 @@ class TermsStep(StepForm):
 FORMS: dict[str, type[StepForm]] = {
     form.step: form for form in (NumbersStep, ForwardingStep, TaggingStep, ChannelsStep, IntegrationsStep, TermsStep)
 }
-
-
-def clean_form(form: MultiDict[str, str]) -> MultiDict[str, str]:
-    """Without what no database stores."""
-    return MultiDict((name, value.replace("\0", "").strip()) for name, value in form.items(multi=True))
 
 
 def read_step(step: str, form: MultiDict[str, str], parts: Iterable[ScenarioPart], before: Values) -> Values:
@@ -379,10 +283,7 @@ class ScenarioForms:
         return document
 
     def field_at(self, path: str) -> Field | None:
-        """The field where a dotted path of the document is typed, or the nearest member that holds it."""
-        while path and path not in self._by_path:
-            path = path.rpartition(".")[0]
-        return self._by_path.get(path)
+        return nearest(self._by_path, path)
 
     def element_of(self, path: str) -> str:
         """The id of the page's element that `field_at` finds; the fields of sections are called as their paths."""

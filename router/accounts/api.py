@@ -2,12 +2,11 @@
 
 from typing import Annotated, Any, Literal
 
-from flask import Blueprint, Response, jsonify, render_template, request
+from flask import Blueprint, render_template, request
 from pydantic import AfterValidator, BaseModel, Field
 from sqlalchemy import select
 
-from router.accounts import audit, passwords
-from router.accounts import members as people
+from router.accounts import audit, members
 from router.accounts.models import Membership, Person, Project
 from router.accounts.projects import (
     Consent,
@@ -70,56 +69,49 @@ class ProjectPatch(ProjectValues):
 
 
 def project_document(project: Project) -> dict[str, Any]:
-    values = {name: getattr(project, name) for name in ProjectValues.model_fields}
-    return (
-        {"id": project.id, "key": project.key}
-        | values
-        | {
-            "country": project.country or None,
-            "destination_numbers": project.destination_numbers,
-            "tag_address": project.tag_address or None,
-            "balance_minor": project.balance_minor,
-            "suspended": project.suspended_at is not None,
-            "created_at": iso(project.created_at),
-            "version": project.version,
-        }
-    )
+    stored = {name: getattr(project, name) for name in ProjectDocument.model_fields if name != "suspended"}
+    return stored | {
+        "country": project.country or None,
+        "tag_address": project.tag_address or None,
+        "suspended": project.suspended_at is not None,
+        "created_at": iso(project.created_at),
+    }
 
 
 @accounts_api.post("/projects")
 @needs("operator")
 @described(body=ProjectValues, answer=ProjectDocument, status=201)
-def new_project() -> tuple[Response, int]:
+def new_project() -> tuple[dict[str, Any], int]:
     """Make a project; only the operator's tokens may."""
     server = current_server()
     values, now = parse(ProjectValues, read_json(request), known_here(server.settings)), server.now()
     with server.database.writing() as session:
         project = create_project(session, values, now)
         audit.record(session, current_actor(), now, "project created", project.name, project.id)
-    return jsonify(project_document(project)), 201
+    return project_document(project), 201
 
 
 @accounts_api.get("/projects")
 @described(answer=ProjectDocument, is_list=True)
-def list_projects() -> Response:
+def list_projects() -> dict[str, Any]:
     """The projects that the token reaches."""
     actor, statement = current_actor(), select(Project)
     if not actor.is_operator:
         statement = statement.where(Project.id.in_(actor.roles))
     with current_server().database.reading() as session:
-        return jsonify(page_of(session, statement, Project.id, request.args, project_document))
+        return page_of(session, statement, Project.id, request.args, project_document)
 
 
 @accounts_api.get("/projects/<int:project_id>")
 @described(answer=ProjectDocument)
-def show_project(project_id: int) -> Response:
+def show_project(project_id: int) -> dict[str, Any]:
     """One project."""
-    return jsonify(project_document(current_project()))
+    return project_document(current_project())
 
 
 @accounts_api.patch("/projects/<int:project_id>")
 @described(body=ProjectPatch, answer=ProjectDocument, is_patch=True)
-def patch_project(project_id: int) -> Response:
+def patch_project(project_id: int) -> dict[str, Any]:
     """Change a project by a JSON merge patch with the version that was read."""
     patch, before, server = read_json(request), current_project(), current_server()
     version = take_version(patch)
@@ -129,13 +121,12 @@ def patch_project(project_id: int) -> Response:
         raise Problem(403, "Only the operator sets what a number costs.", "number_price_minor")
     with server.database.writing() as session:
         change_project(session, before, version, values, current_actor(), server.now(), "project changed")
-        changed = session.get_one(Project, project_id)
-    return jsonify(project_document(changed))
+        return project_document(session.get_one(Project, project_id))
 
 
 @api_description.get("/openapi.json")
-def openapi() -> Response:
-    return jsonify(describe_api())
+def openapi() -> dict[str, Any]:
+    return describe_api()
 
 
 @api_description.get("/docs")
@@ -183,57 +174,49 @@ class MemberDocument(BaseModel):
 
 @people_api.get("")
 @described(answer=MemberDocument, is_list=True)
-def list_people(project_id: int) -> Response:
+def list_people(project_id: int) -> dict[str, Any]:
     """The people of a project."""
-    members = select(Membership).where(Membership.project_id == project_id)
+    memberships = select(Membership).where(Membership.project_id == project_id)
     with current_server().database.reading() as session:
-        page = page_of(session, members, Membership.id, request.args)
-        return jsonify(
-            page
-            | {"items": [_document(session.get_one(Person, member.person_id), member.role) for member in page["items"]]}
-        )
+
+        def document(membership: Membership) -> dict[str, Any]:
+            return _document(session.get_one(Person, membership.person_id), membership.role)
+
+        return page_of(session, memberships, Membership.id, request.args, document)
 
 
 @people_api.post("")
 @needs("owner")
 @described(body=NewMember, answer=MemberDocument, status=201)
-def add_person(project_id: int) -> tuple[Response, int]:
+def add_person(project_id: int) -> tuple[dict[str, Any], int]:
     """Give somebody a role; a new person gets a password, shown this once."""
-    given, server = parse(NewMember, read_json(request)), current_server()
-    password = passwords.random_password()
-    password_hash, name = passwords.hash_password(password), " ".join(given.name.split())
-    with server.database.writing() as session:
-        person, is_new = people.add_member(
-            session, current_actor(), project_id, given.email, name, given.role, password_hash, server.now()
-        )
-    once = {"password": password} if is_new else {}
-    return jsonify(_document(person, given.role) | once), 201
+    new = parse(NewMember, read_json(request))
+    person, password = members.add_member(current_server(), current_actor(), project_id, new.email, new.name, new.role)
+    return _document(person, new.role) | ({"password": password} if password else {}), 201
 
 
 @people_api.put("/<int:person_id>")
 @needs("owner")
 @described(body=RoleChange, answer=MemberDocument)
-def change_role(project_id: int, person_id: int) -> Response:
+def change_role(project_id: int, person_id: int) -> dict[str, Any]:
     """Give a member another role; a project keeps at least one owner."""
     body, server = read_json(request), current_server()
     with server.database.writing() as session:
-        people.find_member(session, project_id, person_id)
+        members.find_member(session, project_id, person_id)
         role = parse(RoleChange, body).role
-        person = people.change_role(session, project_id, person_id, role)
-        audit.record(session, current_actor(), server.now(), "role changed", person.email, project_id, role=role)
-    return jsonify(_document(person, role))
+        person = members.change_role(session, current_actor(), project_id, person_id, role, server.now())
+    return _document(person, role)
 
 
 @people_api.delete("/<int:person_id>")
 @needs("owner")
 @described(status=204)
-def remove_person(project_id: int, person_id: int) -> Response:
+def remove_person(project_id: int, person_id: int) -> tuple[str, int]:
     """Take somebody out of the project."""
     server = current_server()
     with server.database.writing() as session:
-        person = people.remove_member(session, project_id, person_id)
-        audit.record(session, current_actor(), server.now(), "person removed", person.email, project_id)
-    return Response(status=204)
+        members.remove_member(session, current_actor(), project_id, person_id, server.now())
+    return "", 204
 
 
 def _document(person: Person, role: str) -> dict[str, Any]:

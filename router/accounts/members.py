@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
-from router.accounts import audit
+from router.accounts import audit, passwords
 from router.accounts.audit import Actor
 from router.accounts.models import Membership, Person, ServerFact
 from router.accounts.tokens import digest_of
@@ -18,7 +18,13 @@ from router.server import Server
 from router.web.errors import Problem
 
 ROLES = ("owner", "admin", "viewer")
+LONGEST_NAME = 120
 TURN_OF_NEW_PEOPLE, TURN_OF_OWNERS = 7301, 7302
+
+
+def clean_name(text: str) -> str:
+    """A name on one line, without what no database stores."""
+    return " ".join(text.replace("\0", "").split())[:LONGEST_NAME]
 
 
 def create_person(
@@ -36,15 +42,6 @@ def create_person(
     session.add(person)
     session.flush()
     return person
-
-
-def find_or_create(
-    session: Session, email: str, password_hash: str, now: datetime, name: str = ""
-) -> tuple[Person, bool]:
-    """The person with this e-mail address, and whether it was made now."""
-    wait_for_turn(session, TURN_OF_NEW_PEOPLE, 0)
-    person = person_with(session, email)
-    return (person, False) if person else (create_person(session, email, password_hash, now, name), True)
 
 
 def person_with(session: Session, email: str) -> Person | None:
@@ -69,45 +66,47 @@ def set_role(session: Session, project_id: int, person_id: int, role: str) -> No
         session.add(Membership(project_id=project_id, person_id=person_id, role=role))
         session.flush()
     else:
-        change_role(session, project_id, person_id, role)
+        _assign(session, find_member(session, project_id, person_id)[1], role)
 
 
-def add_member(
-    session: Session,
-    actor: Actor,
-    project_id: int,
-    email: str,
-    name: str,
-    role: str,
-    password_hash: str,
-    now: datetime,
-) -> tuple[Person, bool]:
-    """Gives the person with this e-mail address a role in a project; somebody new is made, with the password that was hashed.
+def add_member(server: Server, actor: Actor, project_id: int, email: str, name: str, role: str) -> tuple[Person, str]:
+    """Gives the person with this e-mail address a role in a project; returns also the password of somebody new, empty for a person who
+    had one.
 
     Raises:
         Problem: as `set_role`.
     """
-    person, is_new = find_or_create(session, email, password_hash, now, name)
-    set_role(session, project_id, person.id, role)
-    audit.record(session, actor, now, "person added", email, project_id, role=role)
-    return person, is_new
+    password, now = passwords.random_password(), server.now()
+    password_hash = passwords.hash_password(password)
+    with server.database.writing() as session:
+        wait_for_turn(session, TURN_OF_NEW_PEOPLE, 0)
+        known = person_with(session, email)
+        person = known or create_person(session, email, password_hash, now, clean_name(name))
+        set_role(session, project_id, person.id, role)
+        audit.record(session, actor, now, "person added", email, project_id, role=role)
+    return person, "" if known else password
 
 
-def change_role(session: Session, project_id: int, person_id: int, role: str) -> Person:
+def change_role(session: Session, actor: Actor, project_id: int, person_id: int, role: str, now: datetime) -> Person:
     """
     Raises:
         Problem: 404 when the person is no member, 422 and 409 as `set_role`.
     """
     person, membership = find_member(session, project_id, person_id)
+    _assign(session, membership, role)
+    audit.record(session, actor, now, "role changed", person.email, project_id, role=role)
+    return person
+
+
+def _assign(session: Session, membership: Membership, role: str) -> None:
     _check_role_name(role)
     if role != "owner":
         _keep_an_owner(session, membership)
     membership.role = role
     session.flush()
-    return person
 
 
-def remove_member(session: Session, project_id: int, person_id: int) -> Person:
+def remove_member(session: Session, actor: Actor, project_id: int, person_id: int, now: datetime) -> Person:
     """The person stays, with the roles in other projects.
 
     Raises:
@@ -117,6 +116,7 @@ def remove_member(session: Session, project_id: int, person_id: int) -> Person:
     _keep_an_owner(session, membership)
     session.delete(membership)
     session.flush()
+    audit.record(session, actor, now, "person removed", person.email, project_id)
     return person
 
 

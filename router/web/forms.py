@@ -10,9 +10,8 @@ from flask import flash, jsonify, redirect, request
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from sqlalchemy.orm import Session
-from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response
-from wtforms import BooleanField, Field, FieldList, FormField, StringField, TextAreaField
+from wtforms import BooleanField, Field, FieldList, FormField, StringField
 from wtforms import Form as WTForm
 
 from router.lib.formats import CURRENCIES, named_countries, parse_int
@@ -113,7 +112,7 @@ def lines_of(text: str) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
-class TextMember(StringField):
+class TextField(StringField):
     """A text, or one of some choices. Left empty, it is what the schema takes for it (`empty`). A list is shown with `separator`."""
 
     def __init__(self, label: str | None = None, empty: Any = "", separator: str = "\n", **options: Any) -> None:
@@ -123,11 +122,15 @@ class TextMember(StringField):
     def process_data(self, value: Any) -> None:
         self.data = self.separator.join(value) if isinstance(value, list) else "" if value is None else str(value)
 
+    def process_formdata(self, valuelist: list[str]) -> None:
+        if valuelist:
+            self.data = valuelist[0].replace("\0", "")  # no database stores it
+
     def member(self) -> Any:
         return self.data or self.empty
 
 
-class NumberMember(TextMember):
+class NumberField(TextField):
     """A whole number. What is none stays as it was typed, and is refused by the schema."""
 
     def process_data(self, value: Any) -> None:
@@ -139,17 +142,14 @@ class NumberMember(TextMember):
         return text if number is None else number
 
 
-class LinesMember(TextAreaField):
+class LinesField(TextField):
     """A list of texts, one in each line."""
-
-    def process_data(self, value: Any) -> None:
-        self.data = "\n".join(value) if isinstance(value, list) else value or ""
 
     def member(self) -> list[str]:
         return lines_of(self.data)
 
 
-class SwitchMember(BooleanField):
+class SwitchField(BooleanField):
     def member(self) -> bool:
         return bool(self.data)
 
@@ -157,18 +157,18 @@ class SwitchMember(BooleanField):
 def field_of(member: FieldInfo) -> Any:
     """The form's field for a member of a schema."""
     if member.annotation is bool:
-        return SwitchMember()
+        return SwitchField()
     if get_origin(member.annotation) is list:
-        return LinesMember()
+        return LinesField()
     empty = "" if member.is_required() else member.default
-    return NumberMember(empty=empty) if _is_whole_number(member.annotation) else TextMember(empty=empty)
+    return NumberField(empty=empty) if _is_whole_number(member.annotation) else TextField(empty=empty)
 
 
 def _is_whole_number(annotation: Any) -> bool:
     return annotation is int or any(_is_whole_number(argument) for argument in get_args(annotation))
 
 
-class MemberForm(Form):
+class SchemaForm(Form):
     """Has a field for each of the `members` of its `schema` that is no model itself, beside those that its class declares."""
 
     schema: ClassVar[type[BaseModel]]
@@ -194,11 +194,6 @@ class MemberForm(Form):
             else:
                 document[name] = field.member()
         return document
-
-
-def clean_form(form: MultiDict[str, str]) -> MultiDict[str, str]:
-    """What was sent, without what no database stores and without white space around it."""
-    return MultiDict((name, value.replace("\0", "").strip()) for name, value in form.items(multi=True))
 
 
 AREAS = (

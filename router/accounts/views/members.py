@@ -1,55 +1,55 @@
 """Settings, People and API tokens: the owners of a project add people, change their roles and remove them, and make and revoke tokens."""
 
-from dataclasses import dataclass
-
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from sqlalchemy import select
 from werkzeug.wrappers import Response
+from wtforms import ValidationError
 
-from router.accounts import audit, members, passwords, sessions
+from router.accounts import audit, members, sessions
 from router.accounts.models import ApiToken, Membership, Person
 from router.accounts.projects import parse_email
 from router.accounts.tokens import create_token
 from router.server import current_server
 from router.web.access import Audience, current_actor, current_project, guard, needs
 from router.web.errors import Problem
-from router.web.filters import values_of
-from router.web.forms import ROLES
+from router.web.forms import ROLES, Form, TextField
 
 people_settings = guard(
     Blueprint("people", __name__, url_prefix="/settings/people"), Audience.PEOPLE, sessions.require_person
 )
 
 
-@dataclass(frozen=True)
-class Invitation:
-    """Somebody who was just added; the password is shown this once, and empty for a person who had one."""
+class PersonForm(Form):
+    """A person by e-mail address."""
 
-    email: str
-    password: str
+    email = TextField()
+    name = TextField()
+
+    def validate_email(self, field: TextField) -> None:
+        try:
+            field.data = parse_email(field.data)
+        except ValueError as error:
+            raise ValidationError(str(error)) from None
+
+
+class MemberForm(PersonForm):
+    role = TextField()
 
 
 @people_settings.get("", endpoint="table")
 def list_people() -> str:
-    return _people_page()
+    return _people_page(MemberForm(data={"role": "admin"}))
 
 
 @people_settings.post("")
 @needs("owner")
 def add() -> str | tuple[str, int]:
     """A new person gets a password, shown once; one who is here already only gets the role."""
-    values = values_of(request.form)
-    try:
-        email = parse_email(values.get("email", ""))
-    except ValueError as error:
-        return _people_page(values, {"email": str(error)}), 422
-    password = passwords.random_password()
-    password_hash, server, project = passwords.hash_password(password), current_server(), current_project()
-    name, role = " ".join(values.get("name", "").split())[:120], values.get("role", "")
-    with server.database.writing() as session:
-        now = server.now()
-        _, is_new = members.add_member(session, current_actor(), project.id, email, name, role, password_hash, now)
-    return _people_page(invitation=Invitation(email, password if is_new else ""))
+    form = MemberForm(request.form)
+    if not form.validate():
+        return _people_page(form), 422
+    person, password = members.add_member(current_server(), current_actor(), current_project().id, **form.data)
+    return _people_page(MemberForm(data={"role": "admin"}), person, password)
 
 
 @people_settings.post("/<int:person_id>")
@@ -57,8 +57,7 @@ def add() -> str | tuple[str, int]:
 def change(person_id: int) -> Response:
     server, project, role = current_server(), current_project(), request.form.get("role", "")
     with server.database.writing() as session:
-        person = members.change_role(session, project.id, person_id, role)
-        audit.record(session, current_actor(), server.now(), "role changed", person.email, project.id, role=role)
+        person = members.change_role(session, current_actor(), project.id, person_id, role, server.now())
     flash(f"{person.email} is {role} now.")
     return redirect(url_for("people.table"))
 
@@ -68,15 +67,13 @@ def change(person_id: int) -> Response:
 def remove(person_id: int) -> Response:
     server, project = current_server(), current_project()
     with server.database.writing() as session:
-        person = members.remove_member(session, project.id, person_id)
-        audit.record(session, current_actor(), server.now(), "person removed", person.email, project.id)
+        person = members.remove_member(session, current_actor(), project.id, person_id, server.now())
     flash(f"{person.email} is no longer in {project.name}.")
     return redirect(url_for("people.table"))
 
 
-def _people_page(
-    values: dict[str, str] | None = None, errors: dict[str, str] | None = None, invitation: Invitation | None = None
-) -> str:
+def _people_page(form: MemberForm, added: Person | None = None, password: str = "") -> str:
+    """`password` of somebody who was just added is shown this once; it is empty for a person who had one."""
     with current_server().database.reading() as session:
         rows = session.execute(
             select(Person, Membership.role)
@@ -84,14 +81,7 @@ def _people_page(
             .where(Membership.project_id == current_project().id)
             .order_by(Person.email)
         ).all()
-    return render_template(
-        "accounts/people.html",
-        members=rows,
-        roles=ROLES,
-        values=values or {},
-        errors=errors or {},
-        invitation=invitation,
-    )
+    return render_template("accounts/people.html", members=rows, roles=ROLES, form=form, added=added, password=password)
 
 
 token_settings = guard(
@@ -108,10 +98,10 @@ def list_tokens() -> str:
 @token_settings.post("")
 @needs("owner")
 def create() -> str | tuple[str, int]:
-    values, server, project = values_of(request.form), current_server(), current_project()
-    name, role = " ".join(values.get("name", "").split())[:120], values.get("role", "")
+    server, project, role = current_server(), current_project(), request.form.get("role", "")
+    name = members.clean_name(request.form.get("name", ""))
     if not name or role not in members.ROLES:
-        return _tokens_page({"name": "Say what the token is for."}), 422
+        return _tokens_page("Say what the token is for."), 422
     with server.database.writing() as session:
         now = server.now()
         _, text = create_token(session, name, now, project.id, role)
@@ -134,8 +124,8 @@ def revoke(token_id: int) -> Response:
     return redirect(url_for("tokens.table"))
 
 
-def _tokens_page(errors: dict[str, str] | None = None, shown: str = "") -> str:
+def _tokens_page(error: str = "", shown: str = "") -> str:
     statement = select(ApiToken).where(ApiToken.project_id == current_project().id, ApiToken.revoked_at.is_(None))
     with current_server().database.reading() as session:
-        found = session.scalars(statement.order_by(ApiToken.id.desc())).all()
-    return render_template("accounts/tokens.html", found=found, roles=ROLES, errors=errors or {}, shown=shown)
+        tokens = session.scalars(statement.order_by(ApiToken.id.desc())).all()
+    return render_template("accounts/tokens.html", tokens=tokens, roles=ROLES, error=error, shown=shown)

@@ -32,10 +32,9 @@ from router.web.forms import (
     CURRENCY_CHOICES,
     REPEAT_CREDITS,
     TELL_INTERNAL,
-    MemberForm,
-    SwitchMember,
-    TextMember,
-    clean_form,
+    SchemaForm,
+    SwitchField,
+    TextField,
     timezone_choices,
 )
 
@@ -55,7 +54,7 @@ def table() -> str:
     return render_template("accounts/projects.html", listed=listed)
 
 
-class ProjectForm(MemberForm):
+class ProjectForm(SchemaForm):
     """What is typed in about a new project."""
 
     schema = ProjectValues
@@ -67,7 +66,7 @@ class ProjectForm(MemberForm):
         "currency",
         "email",
     )
-    site = TextMember(separator=", ")
+    site = TextField(separator=", ")
 
 
 @projects.get("/new")
@@ -79,7 +78,7 @@ def new() -> str:
 @projects.post("")
 @needs("operator")
 def create() -> Response | tuple[str, int]:
-    server, form = current_server(), ProjectForm(clean_form(request.form))
+    server, form = current_server(), ProjectForm(request.form)
     try:
         values = parse(ProjectValues, form.data)
     except Problem as problem:
@@ -132,9 +131,9 @@ settings = guard(Blueprint("settings", __name__, url_prefix="/settings"), Audien
 class SettingsForm(ProjectForm):
     PATHS: ClassVar[Mapping[str, str]] = {"number_price": "number_price_minor"}
     members = ("visit_gap_seconds", "source_days", "repeat_credit", "tell_internal")
-    own_numbers = TextMember()
-    number_price = TextMember()
-    version = TextMember()
+    own_numbers = TextField()
+    number_price = TextField()
+    version = TextField()
 
     def by_path(self, within: str = "") -> dict[str, Field]:
         """An address of the tag that is none of the site any more is told where the site is typed."""
@@ -148,11 +147,11 @@ def project_settings() -> str:
 
 @settings.post("", endpoint="change")
 def change_settings() -> Response | tuple[str, int]:
-    form, project = SettingsForm(clean_form(request.form), data=_stored_texts()), current_project()
+    form, project = SettingsForm(request.form, data=_stored_texts()), current_project()
     price, typed_price = project.number_price_minor, form.number_price.data
     try:
         if current_actor().is_operator:
-            price = parse_money(typed_price, project.currency) if typed_price else None
+            price = parse_money(typed_price, project.currency) if typed_price.strip() else None
         _change("project changed", form, number_price_minor=price)
     except ValueError as error:
         form.refuse(Problem(422, str(error), "number_price_minor"))
@@ -173,7 +172,7 @@ def audit_trail() -> str:
     return render_template("accounts/audit.html", entries=entries, following=following)
 
 
-def _change(action: str, form: MemberForm, **decided: Any) -> None:
+def _change(action: str, form: SchemaForm, **decided: Any) -> None:
     """Stores what was typed in one of the forms about the project of this request.
 
     Args:
@@ -221,10 +220,10 @@ tag_settings = guard(
 )
 
 
-class TagForm(MemberForm):
+class TagForm(SchemaForm):
     schema = TagValues
-    add_mine = SwitchMember()
-    version = TextMember()
+    add_mine = SwitchField()
+    version = TextField()
 
 
 @tag_settings.get("", endpoint="show")
@@ -234,7 +233,7 @@ def tag() -> str:
 
 @tag_settings.post("", endpoint="change")
 def change_tag() -> Response | tuple[str, int]:
-    form = TagForm(clean_form(request.form), data=_stored_texts())
+    form = TagForm(request.form, data=_stored_texts())
     if form.add_mine.data:
         form.staff_addresses.data += f"\n{client_group(_mine())}"
     try:

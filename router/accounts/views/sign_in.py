@@ -5,16 +5,16 @@ import secrets
 from flask import Blueprint, current_app, flash, g, redirect, render_template, request, url_for
 from sqlalchemy import select, update
 from werkzeug.wrappers import Response
+from wtforms import ValidationError
 
 from router.accounts import audit, passwords, sessions
-from router.accounts.members import change_password, link_holds, use_link
+from router.accounts.members import change_password, clean_name, link_holds, use_link
 from router.accounts.models import Person
-from router.accounts.projects import parse_email
+from router.accounts.views.members import PersonForm
 from router.server import current_server
 from router.web.access import Audience, current_actor, guard, needs
 from router.web.errors import Problem, client_address
-from router.web.filters import values_of
-from router.web.forms import local_path
+from router.web.forms import TextField, local_path
 from router.web.layout import navigation
 
 sign_in_pages = guard(Blueprint("doors", __name__), Audience.GUESTS)  # its name is a label of /metrics
@@ -80,34 +80,33 @@ def set_up(token: str) -> str:
         holds = link_holds(session, token, current_server().now())
     if not holds:
         raise Problem(404, NO_SUCH_LINK)
-    return _set_up_page({}, {})
+    return render_template("accounts/set_up.html", form=SetUpForm())
 
 
 @sign_in_pages.post("/set-up/<token>")
 def make_operator(token: str) -> Response | tuple[str, int]:
-    values, server = values_of(request.form), current_server()
+    form, server = SetUpForm(request.form), current_server()
     with server.database.reading() as session:
         holds = link_holds(session, token, server.now())
-    errors, email, name = {}, values.get("email", ""), " ".join(values.get("name", "").split())[:120]
-    try:
-        email = parse_email(email)
-    except ValueError as error:
-        errors["email"] = str(error)
-    if problem := passwords.password_problem(values.get("password", ""), email):
-        errors["password"] = problem
-    if errors and holds:
-        return _set_up_page(values, errors), 422
-    now, password_hash = server.now(), passwords.hash_password(values.get("password", "")) if holds else ""
-    with server.database.writing() as session:
-        person = use_link(session, token, email, name, password_hash, now) if holds else None
+    if holds and not form.validate():
+        return render_template("accounts/set_up.html", form=form), 422
+    person = None
+    if holds:
+        now, password_hash = server.now(), passwords.hash_password(form.password.data)
+        with server.database.writing() as session:
+            person = use_link(session, token, form.email.data, clean_name(form.name.data), password_hash, now)
     if person is None:
         raise Problem(404, NO_SUCH_LINK)
     sessions.begin_session(person)
     return redirect(url_for("doors.home"))
 
 
-def _set_up_page(values: dict[str, str], errors: dict[str, str]) -> str:
-    return render_template("accounts/set_up.html", values=values, errors=errors)
+class SetUpForm(PersonForm):
+    password = TextField()
+
+    def validate_password(self, field: TextField) -> None:
+        if problem := passwords.password_problem(field.data, self.email.data):
+            raise ValidationError(problem)
 
 
 def _sign_in_page(error: str = "", email: str = "") -> str:
@@ -135,7 +134,7 @@ def show() -> str:
 @profile.post("/name")
 @needs("person")
 def rename() -> Response | tuple[str, int]:
-    name = " ".join(values_of(request.form).get("name", "").split())[:120]
+    name = clean_name(request.form.get("name", ""))
     if not name:
         return _page({"name": "Give your name."}), 422
     with current_server().database.writing() as session:
@@ -147,12 +146,12 @@ def rename() -> Response | tuple[str, int]:
 @profile.post("/password")
 @needs("person")
 def set_password() -> Response | tuple[str, int]:
-    values, server = values_of(request.form), current_server()
-    if not _is_own_password(values.get("password", "")):
+    server, password = current_server(), request.form.get("new_password", "").replace("\0", "")
+    if not _is_own_password(request.form.get("password", "").replace("\0", "")):
         return _page({"password": "This is not your password."}), 422
-    if problem := passwords.password_problem(values.get("new_password", ""), g.person.email):
+    if problem := passwords.password_problem(password, g.person.email):
         return _page({"new_password": problem}), 422
-    password_hash, stamp = passwords.hash_password(values["new_password"]), secrets.token_hex(16)
+    password_hash, stamp = passwords.hash_password(password), secrets.token_hex(16)
     with server.database.writing() as session:
         change_password(session, g.person.id, password_hash, stamp)
         audit.record(session, current_actor(), server.now(), "password changed", g.person.email, None)

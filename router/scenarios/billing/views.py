@@ -34,7 +34,7 @@ from router.server import current_server
 from router.web.access import Audience, current_actor, current_project, guard, needs
 from router.web.api import Paging, described, page_of, parse, rows_of
 from router.web.errors import Problem, iso, read_json
-from router.web.forms import Form, TextMember, clean_form
+from router.web.forms import Form, TextField
 
 balance_pages = guard(Blueprint("balance", __name__, url_prefix="/balance"), Audience.PEOPLE, require_person)
 
@@ -85,10 +85,10 @@ def entries() -> Response:
 
 class TopUpForm(Form):
     PATHS: ClassVar[Mapping[str, str]] = {"amount": "amount_minor"}
-    form = TextMember()
+    form = TextField()
     """The form's own id is the reason, so that one sent twice counts once."""
-    amount = TextMember()
-    note = TextMember()
+    amount = TextField()
+    note = TextField()
 
 
 @balance_pages.get("/top-up")
@@ -100,7 +100,7 @@ def top_up() -> str:
 @balance_pages.post("/top-up")
 @needs("operator")
 def try_top_up() -> Response | tuple[str, int]:
-    server, project, form = current_server(), current_project(), TopUpForm(clean_form(request.form))
+    server, project, form = current_server(), current_project(), TopUpForm(request.form)
     form_id = form["form"].data if FORM_ID.fullmatch(form["form"].data) else secrets.token_hex(8)
     try:
         try:

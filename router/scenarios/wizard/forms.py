@@ -12,7 +12,7 @@ from wtforms import Field, FormField
 from router.lib.formats import parse_money, plain_money
 from router.scenarios.documents import ScenarioPart
 from router.scenarios.schema import Destination, OnStep, ScenarioSchema, Tagging, Terms, ToBuy, Upkeep
-from router.web.forms import Form, LinesMember, MemberForm, NumberMember, Rows, TextMember, nearest
+from router.web.forms import Form, LinesField, NumberField, Rows, SchemaForm, TextField, nearest
 
 Values = dict[str, Any]
 """`{title, <step>: what was typed in it}`: texts as they were typed, rows with the empty ones among them."""
@@ -23,7 +23,7 @@ DYNAMIC = "dynamic"
 """What a row of channels gets, if not a number."""
 
 
-class ChosenMember(Field):
+class ChosenField(Field):
     """Numbers, of which each has a check box."""
 
     def process_data(self, value: Any) -> None:
@@ -36,16 +36,16 @@ class ChosenMember(Field):
         return list(self.data)
 
 
-class DestinationForm(MemberForm):
+class DestinationForm(SchemaForm):
     schema = Destination
 
 
 class ChannelForm(Form):
     PATHS: ClassVar[Mapping[str, str]] = {name: f"match.{name}" for name in MATCH} | {"gets": "number"}
-    source = TextMember()
-    medium = TextMember()
-    campaign = TextMember()
-    gets = TextMember()
+    source = TextField()
+    medium = TextField()
+    campaign = TextField()
+    gets = TextField()
 
     def is_used(self) -> bool:
         """The choice that every row has does not count."""
@@ -58,10 +58,10 @@ class ChannelForm(Form):
         return {"match": match, "kind": "static", "number": self.gets.data}
 
 
-class ToBuyForm(MemberForm):
+class ToBuyForm(SchemaForm):
     schema = ToBuy
-    count = NumberMember(empty=0)
-    numbers = ChosenMember()
+    count = NumberField(empty=0)
+    numbers = ChosenField()
 
     def document(self) -> dict[str, Any]:
         """Nothing at all when nothing is to be bought: the search alone is not kept."""
@@ -69,20 +69,20 @@ class ToBuyForm(MemberForm):
         return document if document["numbers"] or document["count"] != 0 else {}
 
 
-class UpkeepForm(MemberForm):
+class UpkeepForm(SchemaForm):
     PATHS: ClassVar[Mapping[str, str]] = {"spending_limit": "spending_limit_minor"}
     schema = Upkeep
     members = ("on", "max_numbers")
-    spending_limit = TextMember()
+    spending_limit = TextField()
 
 
-class TaggingForm(MemberForm):
+class TaggingForm(SchemaForm):
     schema = Tagging
-    sample = TextMember()
+    sample = TextField()
     """A piece of a page to try it on."""
 
 
-class TermsForm(MemberForm):
+class TermsForm(SchemaForm):
     schema = Terms
 
 
@@ -149,12 +149,12 @@ def neighbour(step: Step, offset: int) -> Step | None:
     return STEPS[place] if 0 <= place < len(STEPS) else None
 
 
-class TitleForm(MemberForm):
+class TitleForm(SchemaForm):
     schema = ScenarioSchema
     members = ("title",)
 
 
-class StepForm(MemberForm):
+class StepForm(SchemaForm):
     """The members that the schema puts on one step."""
 
     schema = ScenarioSchema
@@ -183,8 +183,8 @@ class StepForm(MemberForm):
 
 class NumbersStep(StepForm):
     step = "numbers"
-    numbers = ChosenMember()
-    own = LinesMember()
+    numbers = ChosenField()
+    own = LinesField()
     to_buy = FormField(ToBuyForm, separator=".")
     upkeep = FormField(UpkeepForm, separator=".")
 
@@ -221,6 +221,11 @@ class TermsStep(StepForm):
 FORMS: dict[str, type[StepForm]] = {
     form.step: form for form in (NumbersStep, ForwardingStep, TaggingStep, ChannelsStep, IntegrationsStep, TermsStep)
 }
+
+
+def clean_form(form: MultiDict[str, str]) -> MultiDict[str, str]:
+    """What was sent, without what no database stores and without white space around it."""
+    return MultiDict((name, value.replace("\0", "").strip()) for name, value in form.items(multi=True))
 
 
 def read_step(step: str, form: MultiDict[str, str], parts: Iterable[ScenarioPart], before: Values) -> Values:

@@ -45,6 +45,7 @@ from router.scenarios.wizard.forms import (
     ScenarioForms,
     Step,
     Values,
+    clean_form,
     neighbour,
     rows_in_use,
     step_of,
@@ -53,7 +54,7 @@ from router.scenarios.wizard.forms import (
 from router.server import current_server
 from router.web.access import Audience, current_actor, current_project, guard
 from router.web.errors import Problem, Refused
-from router.web.forms import FieldErrors, clean_form, lines_of
+from router.web.forms import FieldErrors, lines_of
 
 wizard_pages = guard(Blueprint("wizard", __name__, url_prefix="/scenarios"), Audience.PEOPLE, require_person)
 

@@ -4,8 +4,7 @@ from typing import Any
 
 from werkzeug.datastructures import MultiDict
 
-from router.scenarios.wizard.forms import ScenarioForms, document_of_values, read_step, values_of_document
-from router.web.forms import clean_form
+from router.scenarios.wizard.forms import ScenarioForms, clean_form, document_of_values, read_step, values_of_document
 
 FIRST, SECOND = "+14155550121", "+14155550122"
 

@@ -10,8 +10,8 @@ from router.db import Database, migrate, table_of
 from router.integrations.models import Integration
 from router.scenarios.models import TrackingNumber
 from router.server import utc_now
+from tests.factories import make_project, make_scenario
 from tests.postgres import database_of
-from tests.world import make_project, make_scenario
 
 POOLS = (10, 200, 5_000)
 CALLED_NUMBERS = 200

@@ -27,10 +27,10 @@ from tests import furnishing  # noqa: F401 - fills the project that the walk ove
 from tests.application import Applications, Engines
 from tests.browser import pictures
 from tests.contents import content_for, make_content
+from tests.factories import NOON
 from tests.people import Cast
 from tests.postgres import EmptyDatabases, postgres_cluster
 from tests.properties import PROFILE, load_profile
-from tests.world import NOON
 
 load_profile()
 configure_logs("warning")  # as in production: structlog's own default draws every traceback for seconds

@@ -1,22 +1,17 @@
 """People and projects for tests: Alice owns, Bob views on her team, Charlie has another project, Olivia operates the server."""
 
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 from flask.testing import FlaskClient
 from sqlalchemy.orm import Session
 
-from router.accounts import members, projects, tokens
 from router.accounts.models import Person, Project
-from router.accounts.passwords import hash_password
 from router.db import Database
+from tests.factories import NOON, make_member, make_person, make_project, make_token
 
-NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
-PASSWORD = "correct horse battery"
-PASSWORD_HASH = hash_password(PASSWORD)
+NOW = NOON
 
 PROJECT_VALUES: dict[str, Any] = {
     "name": "Alice's Shop",
@@ -27,26 +22,8 @@ PROJECT_VALUES: dict[str, Any] = {
     "email": "office@shop.example.com",
     "fallback_destination": "+14155550100",
 }
-
-
-def create_project(session: Session, now: datetime = NOW, **values: Any) -> Project:
-    return projects.create_project(session, projects.ProjectValues(**(PROJECT_VALUES | values)), now)
-
-
-def create_person(session: Session, email: str = "", now: datetime = NOW, **values: Any) -> Person:
-    """Somebody whose password is PASSWORD."""
-    email = email or f"{secrets.token_hex(4)}@example.com"
-    values.setdefault("name", email.partition("@")[0].capitalize())
-    return members.create_person(session, email, PASSWORD_HASH, now, **values)
-
-
-def join(session: Session, person: Person, project: Project, role: str = "owner") -> None:
-    members.set_role(session, project.id, person.id, role)
-
-
-def create_token(session: Session, project: Project | None = None, role: str = "owner", now: datetime = NOW) -> str:
-    """The text of a new API token; without a project an operator's."""
-    return tokens.create_token(session, "test", now, project.id if project else None, role)[1]
+"""Alice's project as somebody types it."""
+ALICES_SHOP = PROJECT_VALUES | {"site": ["shop.example.com"]}
 
 
 @dataclass
@@ -81,15 +58,26 @@ def furnishes(make: Callable[[Session, Cast], dict[str, Any]]) -> Callable[[Sess
 
 def create_cast(database: Database) -> Cast:
     with database.writing() as session:
-        project = create_project(session)
-        other = create_project(session, name="Charlie's Garage", site="garage.example.org")
-        alice, bob, charlie = (create_person(session, f"{who}@example.com") for who in ("alice", "bob", "charlie"))
-        olivia = create_person(session, "olivia@example.net", is_operator=True)
-        join(session, alice, project, "owner")
-        join(session, bob, project, "viewer")
-        join(session, charlie, other, "owner")
-        found = [create_token(session, *which) for which in ((project,), (project, "viewer"), (other,), ())]
-        return Cast(project, other, alice, bob, charlie, olivia, *found, ids={"project_id": project.id})
+        project = make_project(session, **ALICES_SHOP)
+        other = make_project(session, **(ALICES_SHOP | {"name": "Charlie's Garage", "site": ["garage.example.org"]}))
+        alice, bob, charlie = (make_person(session, f"{who}@example.com") for who in ("alice", "bob", "charlie"))
+        olivia = make_person(session, "olivia@example.net", is_operator=True)
+        make_member(session, project, alice)
+        make_member(session, project, bob, "viewer")
+        make_member(session, other, charlie)
+        return Cast(
+            project,
+            other,
+            alice,
+            bob,
+            charlie,
+            olivia,
+            alice_token=make_token(session, project)[1],
+            bob_token=make_token(session, project, "viewer")[1],
+            charlie_token=make_token(session, other)[1],
+            operator_token=make_token(session)[1],
+            ids={"project_id": project.id},
+        )
 
 
 def furnish(database: Database, cast: Cast) -> None:
@@ -115,5 +103,5 @@ def bearer(token: str) -> dict[str, str]:
 
 @furnishes
 def _a_person_and_a_token(session: Session, cast: Cast) -> dict[str, Any]:
-    token, _ = tokens.create_token(session, "furniture", NOW, cast.project.id)
+    token, _ = make_token(session, cast.project, name="furniture")
     return {"person_id": cast.bob.id, "token_id": token.id}

@@ -28,7 +28,7 @@ from router.jobs import Claim, Jobs, backoff, backoff_by_age, requested_pause, w
 from router.scenarios.models import NumberBatch, NumberOrder, TrackingNumber
 from router.scenarios.numbers.orders import ORDERS, write_order
 from router.scenarios.numbers.release import RELEASES
-from tests.world import NOON, make_project, make_scenario
+from tests.factories import NOON, make_project, make_scenario
 
 SECOND = timedelta(seconds=1)
 

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from router.accounts.models import Project, ServerFact
 from router.db import Database, Statement, table_of
 from router.scenarios.models import Scenario
-from tests.world import NOON, make_project
+from tests.factories import NOON, make_project
 
 FACT = table_of(ServerFact)
 

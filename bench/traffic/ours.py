@@ -18,7 +18,7 @@ from router.attribution.planner.traffic import Traffic
 from router.config import Settings
 from router.db import Database, migrate
 from router.voice.models import Call
-from tests.world import make_project, make_scenario
+from tests.factories import make_project, make_scenario
 
 BEGIN = datetime(2026, 3, 2, tzinfo=UTC)
 BASE_URL, TOKEN = "https://calls.example.net", "bench-token"

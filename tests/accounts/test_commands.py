@@ -17,7 +17,8 @@ from router.db import Database
 from router.operations import key_fits
 from router.server import bare_server
 from tests.conftest import SECRET
-from tests.people import PASSWORD, Cast, bearer
+from tests.factories import PASSWORD
+from tests.people import Cast, bearer
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ from sqlalchemy import func, select
 from router.accounts.ledger import LARGEST_MINOR, BalanceTooLarge, BalanceTooLow, Post, find_entry, post
 from router.accounts.models import LedgerEntry, Mail, Project
 from router.db import Database
-from tests.people import NOW, create_project
+from tests.factories import make_project
+from tests.people import ALICES_SHOP, NOW
 from tests.properties import examples
 
 
@@ -24,7 +25,7 @@ def a_post(amount: int, reason: str, **values: str) -> Post:
 
 def make(database: Database, balance: int = 0) -> int:
     with database.writing() as session:
-        project = create_project(session)
+        project = make_project(session, **ALICES_SHOP)
         if balance:
             post(session, project.id, a_post(balance, "first"), NOW)
         return project.id

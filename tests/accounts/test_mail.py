@@ -21,7 +21,8 @@ from router.config import Settings, SettingsError, read_settings
 from router.db import Database
 from router.lib.smtp import parse_mail_url
 from router.server import Server
-from tests.people import NOW, create_project
+from tests.factories import make_project
+from tests.people import ALICES_SHOP, NOW
 
 PASSWORD = "p/w?#%@: ~"
 ENCODED = "p%2Fw%3F%23%25%40%3A%20~"
@@ -106,7 +107,7 @@ def with_mail(server: Server, url: str, **values: Any) -> Server:
 
 def write(database: Database, key: str = "zero:1", body: str = "Top it up.\n", **values: Any) -> bool:
     with database.writing() as session:
-        project = session.scalars(select(Project)).first() or create_project(session, **values)
+        project = session.scalars(select(Project)).first() or make_project(session, **(ALICES_SHOP | values))
         return write_mail(session, project, key, "The balance is used up", body, NOW)
 
 
@@ -258,7 +259,7 @@ def test_r4_a_refused_password_can_be_mended(server: Server) -> None:
 
 def test_nobody_puts_a_header_into_a_message(office: Server, box: Postbox) -> None:
     with office.database.writing() as session:
-        project = create_project(session)
+        project = make_project(session, **ALICES_SHOP)
         subject = "Shop\r\nBcc: thief@example.org\n\nHello\0"
         assert write_mail(session, project, "odd", subject, ".\r\nMAIL FROM:<x>\r\n.\r\nend", NOW)
     assert send_mails(office, NOW) == 1

@@ -12,7 +12,8 @@ from router.accounts.models import ApiToken, AuditEntry, Membership, Person, Pro
 from router.db import Database
 from router.server import Server
 from router.web.layout import Tab
-from tests.people import PASSWORD, PROJECT_VALUES, Cast, bearer, join, sign_in
+from tests.factories import PASSWORD, make_member
+from tests.people import PROJECT_VALUES, Cast, bearer, sign_in
 
 pytestmark = pytest.mark.one_database
 
@@ -75,7 +76,7 @@ def test_an_owner_makes_and_suspends_no_project(alice: FlaskClient, cast: Cast) 
 
 def test_a_person_of_two_projects_switches_between_them(alice: FlaskClient, cast: Cast, database: Database) -> None:
     with database.writing() as session:
-        join(session, cast.alice, cast.other_project, "viewer")
+        make_member(session, cast.other_project, cast.alice, "viewer")
     assert "Alice&#39;s Shop is tracked" in alice.get("/settings").text
     assert alice.post(f"/projects/{cast.other_project.id}/open").status_code == 302
     assert "Charlie&#39;s Garage is tracked" in alice.get("/settings").text

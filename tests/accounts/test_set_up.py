@@ -14,7 +14,8 @@ from router.accounts.members import setup_link, use_link
 from router.accounts.models import Person, ServerFact
 from router.db import Database
 from router.server import Server
-from tests.people import NOW, PASSWORD
+from tests.factories import PASSWORD
+from tests.people import NOW
 
 pytestmark = pytest.mark.one_database
 

@@ -8,7 +8,8 @@ from flask.testing import FlaskClient
 
 from router.accounts import passwords
 from router.web.forms import local_path
-from tests.people import NOW, PASSWORD, Cast, sign_in
+from tests.factories import PASSWORD
+from tests.people import NOW, Cast, sign_in
 
 pytestmark = pytest.mark.one_database
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.attribution.decision import NOBODY_WEIGHT, Candidate, EarlierCall, Weighed, decide, source_confidence, weigh
-from tests.world import NOON
+from tests.factories import NOON
 
 HOLD = timedelta(seconds=150)
 SPRING = {

@@ -16,7 +16,7 @@ from router.attribution.decision import (
 )
 from router.attribution.tracking.sources import DIRECT, named_source
 from tests.attribution.test_decision import BILLBOARD, HOLD, candidate
-from tests.world import NOON
+from tests.factories import NOON
 
 GOOGLE = named_source("google", "cpc", "spring").as_dict()
 MAIL = named_source("mail", "email").as_dict()

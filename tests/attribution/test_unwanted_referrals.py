@@ -21,7 +21,7 @@ from router.attribution.tracking.visits import KnownVisit, continues, last_known
 from router.server import Server
 from tests.attribution.asking import view
 from tests.counting import count_statements
-from tests.world import NOON, make_project, make_scenario
+from tests.factories import NOON, make_project, make_scenario
 
 AD = "https://shop.example/?utm_source=google&utm_medium=cpc&utm_campaign=spring&gclid=one"
 THANKS = "https://shop.example/thanks"

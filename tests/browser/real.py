@@ -8,7 +8,7 @@ from router.config import Settings
 from router.db import Database
 from tests.application import Applications
 from tests.browser.stub import Site, running_site
-from tests.world import make_project
+from tests.factories import make_project
 
 
 @dataclass

@@ -27,7 +27,8 @@ from router.server import Server
 from tests.browser.pages import PAGES, PageToSee
 from tests.browser.pictures import picture
 from tests.browser.samples import samples
-from tests.people import NOW, PASSWORD, create_cast, furnish, sign_in
+from tests.factories import PASSWORD
+from tests.people import NOW, create_cast, furnish, sign_in
 from tests.scenarios.drafting import TYPED
 
 Scheme = Literal["light", "dark"]

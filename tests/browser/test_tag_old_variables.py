@@ -10,7 +10,7 @@ from router.config import Settings
 from router.db import Database
 from tests.application import Applications
 from tests.browser.real import RealShop, real_shop
-from tests.world import make_number, make_scenario
+from tests.factories import make_number, make_scenario
 
 pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
 

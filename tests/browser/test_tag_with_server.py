@@ -12,7 +12,7 @@ from router.config import Settings
 from router.db import Database
 from tests.application import Applications
 from tests.browser.real import RealShop, real_shop
-from tests.world import make_scenario
+from tests.factories import make_scenario
 
 OWN = "+1 (415) 555-2671"
 

@@ -13,7 +13,8 @@ from router.scenarios.models import Scenario, ScenarioDraft, TrackingNumber
 from router.scenarios.numbers.purchase import advance_due
 from tests.browser.pictures import picture
 from tests.browser.test_pages import Site, running
-from tests.people import NOW, join
+from tests.factories import make_member
+from tests.people import NOW
 
 NAME, LINE = "Winter tyres", "+1 212 555 0188"
 SAMPLE = '<a class="phone" href="tel:+14155550100">(415) 555-0100</a><script>window.ran = 1</script><img src=x onerror="window.ran = 1">'
@@ -214,7 +215,7 @@ def admin(site: Site, browser: Browser) -> BrowserContext:
     """Bob as an admin."""
     with site.server.database.writing() as session:
         bob = session.scalars(select(Person).where(Person.email == "bob@example.com")).one()
-        join(session, bob, session.get_one(Project, site.ids["project_id"]), "admin")
+        make_member(session, session.get_one(Project, site.ids["project_id"]), bob, "admin")
     site.people["bob"] = bob
     return site.context(browser, "bob")
 

@@ -14,9 +14,9 @@ from router.scenarios.models import Scenario, TrackingNumber
 from router.server import Server
 from router.voice.models import Call
 from router.web.forms import local_path
+from tests.factories import COMPANY_LINE, make_number, make_scenario
 from tests.people import Cast, bearer, sign_in
 from tests.voice.carrier import CarrierClient
-from tests.world import COMPANY_LINE, make_number, make_scenario
 
 NUMBER, THEIRS = "+12125551000", "+12125559000"
 EVIL = '"><script>alert(1)</script><img src=x onerror=alert(1)>{{7*7}}'

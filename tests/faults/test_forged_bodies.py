@@ -14,12 +14,12 @@ from router.accounts.ledger import Post, post
 from router.db import Database
 from router.scenarios.models import TrackingNumber
 from router.server import Server
+from tests.factories import make_number, make_scenario
 from tests.faults.test_fuzz import rows
 from tests.people import NOW, Cast, bearer, furnish, sign_in
 from tests.properties import examples
 from tests.scenarios.shop import FakeShop
 from tests.web.test_access import addresses
-from tests.world import make_number, make_scenario
 
 TEXTS = st.sampled_from([
     "", " ", "\0", "\ud83d", "\u202egnp.exe", "\u0661\u0662", "=HYPERLINK(\"//x\")", "<img src=x onerror=alert(1)>", "*" * 200, "a*" * 100,

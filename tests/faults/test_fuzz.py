@@ -18,10 +18,10 @@ from werkzeug.test import TestResponse
 from router.attribution.tracking.visitors import visit_token
 from router.db import Base, Database
 from router.server import Server
+from tests.factories import make_project, make_scenario
 from tests.people import Cast, furnish, sign_in
 from tests.properties import examples
 from tests.voice.carrier import BASE
-from tests.world import make_project, make_scenario
 
 NUMBER = "+12125551000"
 LONG = "x" * 10_000

@@ -16,9 +16,9 @@ from werkzeug.test import TestResponse
 from router.attribution.models import Lease, PoolNumber, RefusedOrigin, Tap, Unserved, Visit, VisitSpan
 from router.attribution.tracking.schema import LONGEST_ADDRESS, MOST_FIELDS
 from router.db import Base, Database
+from tests.factories import make_scenario
 from tests.people import NOW, Cast, bearer, sign_in
 from tests.reports.making import leased, make_call
-from tests.world import make_scenario
 
 HOME = "https://shop.example.com/"
 EVIL = '"><script>alert(1)</script><img src=x onerror=alert(1)>{{7*7}}'

@@ -26,7 +26,7 @@ from router.db import Database
 from router.lib.crypto import KeyRing
 from router.scenarios.models import Scenario
 from tests.conftest import SECRET
-from tests.world import NOON, make_number, make_project, make_scenario
+from tests.factories import NOON, make_number, make_project, make_scenario
 
 KEYS = KeyRing((SECRET,))
 CLIENTS = 16

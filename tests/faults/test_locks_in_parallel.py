@@ -17,7 +17,8 @@ from router.scenarios.models import NumberOrder, Scenario
 from router.scenarios.service import change_scenario, create_scenario
 from router.server import Server
 from tests.conftest import SECRET
-from tests.scenarios.making import ALICE, LINE, NOON, make_project
+from tests.factories import NOON, make_project
+from tests.scenarios.making import ALICE, LINE
 from tests.scenarios.rented import WEEK, balance_of, rent
 from tests.scenarios.shop import FakeShop
 from tests.waiting import eventually
@@ -38,9 +39,7 @@ def server(settings: Settings, database: Database) -> Server:
 @pytest.fixture
 def project(database: Database) -> Project:
     with database.writing() as session:
-        project = make_project(session)
-        project.number_price_minor = 1
-        session.flush()
+        project = make_project(session, number_price_minor=1)
         post(session, project.id, Post(100, "top-up:1", "olivia"), NOON)
         for e164 in RENTED:
             rent(session, project, e164, NOON + WEEK)

@@ -19,10 +19,10 @@ from router.app import create_app
 from router.config import Settings
 from router.db import Database, migrate
 from router.voice.models import Call
+from tests.factories import COMPANY_LINE, make_project, make_scenario
 from tests.faults.running import FALLBACK, Running, running
 from tests.voice.carrier import BASE, CarrierClient
 from tests.waiting import eventually
-from tests.world import COMPANY_LINE, make_project, make_scenario
 
 NUMBER = "+12125551000"
 SECONDS = 12.0

@@ -23,8 +23,9 @@ from router.server import Server
 from tests.carriers.rest import Carrier, running_carrier
 from tests.carriers.rest_faults import Fault
 from tests.conftest import SECRET
+from tests.factories import NOON, make_project
 from tests.faults.mortal import Life, Nursery
-from tests.scenarios.making import ALICE, NOON, make_project
+from tests.scenarios.making import ALICE
 from tests.scenarios.rented import WEEK, balance_of, rent, top_up
 
 ONE, TWO = "+12125550190", "+12125550191"
@@ -84,9 +85,7 @@ class World:
 def world(database: Database, settings: Settings, carrier: Carrier, nursery: Nursery, tmp_path: Path) -> World:
     server = Server(settings, database, KeyRing((SECRET,)))
     with database.writing() as session:
-        project = make_project(session)
-        project.number_price_minor = PRICE
-        session.flush()
+        project = make_project(session, number_price_minor=PRICE)
         top_up(session, project, 10_000)
     life = Life(database.url, str(tmp_path / "data"), carrier.url, carrier.token, NOON.isoformat())
     return World(server, carrier, nursery, project, life)

@@ -16,8 +16,8 @@ from router.attribution.tracking.page_views import PageNumbers, keep_page, with_
 from router.attribution.tracking.projects import TagProject
 from router.attribution.tracking.schema import Heartbeat
 from router.db import LONG_AGO, Database
+from tests.factories import NOON
 from tests.faults.test_leases_in_parallel import CLIENTS, arrive, fill, holdings
-from tests.world import NOON
 
 T = TypeVar("T")
 

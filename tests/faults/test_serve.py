@@ -24,11 +24,10 @@ from router.db import Database
 from router.integrations.models import Delivery
 from router.lib.http_client import trusted_authorities
 from router.server import Server
+from tests.factories import COMPANY_LINE, make_project, make_scenario, make_token
 from tests.faults.running import FALLBACK, Running, free_port, running
-from tests.people import create_token
 from tests.voice.carrier import CarrierClient
 from tests.waiting import eventually
-from tests.world import COMPANY_LINE, make_project, make_scenario
 
 NUMBER = "+12125551000"
 
@@ -97,7 +96,7 @@ def test_from_the_set_up_link_to_sigterm_nothing_is_lost(folder: Path, receiver:
         eventually(lambda: browser.get("/projects").status_code == 200)
         database = Database(f"sqlite:///{folder / 'router.db'}")
         with database.writing() as session:
-            token = create_token(session)
+            _, token = make_token(session)
         open_shop(server, token, url)
         assert COMPANY_LINE in server.dial(NUMBER, "CA1").text
         eventually(lambda: delivery_states(database) == ["leased"])

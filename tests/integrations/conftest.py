@@ -14,14 +14,8 @@ from router.lib.crypto import KeyRing
 from router.lib.http_client import Outgoing
 from router.scenarios.models import Scenario
 from router.server import Server
-from tests.integrations.factories import (
-    WEBHOOK_SECRET,
-    Receiver,
-    make_integration,
-    make_project,
-    make_scenario,
-    receiver,
-)
+from tests.factories import make_project, make_scenario
+from tests.integrations.factories import WEBHOOK_SECRET, Receiver, make_integration, receiver
 from tests.integrations.odoo import LOOPBACK, crm, stand_in  # noqa: F401 - fixtures
 
 
@@ -47,8 +41,8 @@ class Office:
 def office(settings: Settings, database: Database, keys: KeyRing) -> Office:
     server = Server(settings, database, keys)
     with database.writing() as session:
-        project = make_project(session)
-        scenario = make_scenario(session, project)
+        project = make_project(session, name="Alice’s Garden", email="alice@garden.example")
+        scenario = make_scenario(session, project, 0, title="Site")
         return Office(server, project.id, scenario.id)
 
 

@@ -24,32 +24,6 @@ CALLER = "+14155552671"
 WEBHOOK_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
-def make_project(session: Session, name: str = "Alice’s Garden", **more: Any) -> Project:
-    values: dict[str, Any] = {
-        "key": f"key-{name}"[:32],
-        "name": name,
-        "site": ["garden.example"],
-        "country": "US",
-        "timezone": "Europe/Berlin",
-        "currency": "EUR",
-        "email": "alice@garden.example",
-        "fallback_destination": "+14155550199",
-        "created_at": NOW,
-    }
-    project = Project(**(values | more))
-    session.add(project)
-    session.flush()
-    return project
-
-
-def make_scenario(session: Session, project: Project, **more: Any) -> Scenario:
-    values: dict[str, Any] = {"project_id": project.id, "title": "Site", "enabled": True, "tagging": {}}
-    scenario = Scenario(**(values | {"created_at": NOW} | more))
-    session.add(scenario)
-    session.flush()
-    return scenario
-
-
 def make_integration(
     session: Session, scenario: Scenario, keys: KeyRing, slot: str, kind: str, secret: str, **config: Any
 ) -> Integration:

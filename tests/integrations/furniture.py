@@ -5,13 +5,14 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from router.integrations.models import Delivery, Integration
-from tests.integrations.factories import NOW, make_call, make_scenario
+from tests.factories import make_scenario
+from tests.integrations.factories import NOW, make_call
 from tests.people import Cast, furnishes
 
 
 @furnishes
 def a_dead_delivery(session: Session, cast: Cast) -> dict[str, Any]:
-    scenario = make_scenario(session, cast.project)
+    scenario = make_scenario(session, cast.project, 0)
     integration = Integration(
         project_id=cast.project.id,
         scenario_id=scenario.id,

@@ -13,8 +13,9 @@ from router.integrations.models import Delivery, DeliveryAttempt, Integration, I
 from router.integrations.outbox import delivery_document, fan_out
 from router.integrations.receivers import missing_letter, note_missing, open_problems
 from router.scenarios.models import Scenario
+from tests.factories import make_scenario
 from tests.integrations.conftest import Office
-from tests.integrations.factories import NOW, facts, make_call, make_integration, make_scenario
+from tests.integrations.factories import NOW, facts, make_call, make_integration
 from tests.integrations.odoo import Crm, new_number
 
 
@@ -115,7 +116,7 @@ def test_r10_a_call_that_makes_no_lead_looks_nobody_up_and_changes_nothing(desk:
 def test_r10_each_scenario_each_person_and_each_field_is_told_once(desk: Desk) -> None:
     with desk.office.database.writing() as session:
         project = session.get_one(Project, desk.office.project_id)
-        other_id = make_scenario(session, project, title="Flyer").id
+        other_id = make_scenario(session, project, 0, title="Flyer").id
     desk.connect(desk.office.scenario_id, "bob@example.com", team_id="No such team", city="Berlin")
     desk.connect(other_id, "bob@example.com")
     desk.name(other_id, "eve@example.com")

@@ -20,8 +20,9 @@ from router.scenarios.models import Scenario
 from router.web.api import merged
 from router.web.errors import Problem
 from router.web.forms import FieldErrors
+from tests.factories import make_scenario
 from tests.integrations.conftest import LOOPBACK, Office
-from tests.integrations.factories import NOW, WEBHOOK_SECRET, facts, make_call, make_scenario
+from tests.integrations.factories import NOW, WEBHOOK_SECRET, facts, make_call
 
 WEBHOOK = {"url": "https://hooks.example.com/calls", "secret": WEBHOOK_SECRET}
 GA4 = {"measurement_id": "G-ABC123", "api_secret": "s3cret"}
@@ -266,7 +267,7 @@ def test_a_copy_has_the_same_receivers_with_their_secrets(
     save(office, part, session, {"webhook_end": WEBHOOK, "ga4": GA4, "crm": CRM})
     save(office, part, session, {"webhook_end": WEBHOOK, "crm": CRM})
     project = session.get_one(Project, office.project_id)
-    copy = make_scenario(session, project)
+    copy = make_scenario(session, project, 0)
     part.copy(session, project, office.scenario_id, copy.id, NOW)
     assert part.show(session, [copy.id])[copy.id] == shown(office, part, session)
     rows = session.scalars(select(Integration).where(Integration.scenario_id == copy.id)).all()

@@ -24,16 +24,9 @@ from router.integrations.worker import DeliveryWorker
 from router.scenarios.models import Scenario
 from router.voice.calls import CALL_EVENTS, call_ended, call_started
 from router.voice.models import Call
+from tests.factories import make_scenario
 from tests.integrations.conftest import Office
-from tests.integrations.factories import (
-    NOW,
-    WEBHOOK_SECRET,
-    Receiver,
-    facts,
-    make_call,
-    make_integration,
-    make_scenario,
-)
+from tests.integrations.factories import NOW, WEBHOOK_SECRET, Receiver, facts, make_call, make_integration
 from tests.properties import examples
 
 
@@ -83,7 +76,7 @@ def test_a_hanging_receiver_delays_nobody_else(office: Office, webhook: Integrat
 
     inbox.answer = answer
     with office.database.writing() as session:
-        other = make_scenario(session, _project(session))
+        other = make_scenario(session, _project(session), 0)
         make_integration(
             session, other, office.server.keys, "webhook_end", "webhook", WEBHOOK_SECRET, url=inbox.url + "/quick"
         )

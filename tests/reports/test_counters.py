@@ -11,8 +11,8 @@ from router.reports.counters import ColumnKeeper
 from router.scenarios.models import Scenario, TrackingNumber
 from router.server import Server
 from router.voice.models import Call
+from tests.factories import NOON, make_project, make_scenario
 from tests.reports.making import make_call
-from tests.world import NOON, make_project, make_scenario
 
 
 def lent(server: Server, visits: int, shared: int) -> int:

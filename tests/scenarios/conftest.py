@@ -9,7 +9,9 @@ from router.db import Database
 from router.lib.crypto import KeyRing
 from router.scenarios.models import numbers_changed
 from router.server import Server
-from tests.scenarios.making import FIRST, NOON, SECOND, THIRD, make_project
+from tests.factories import NOON, make_project
+from tests.people import ALICES_SHOP
+from tests.scenarios.making import FIRST, SECOND, THIRD
 
 
 @pytest.fixture
@@ -20,7 +22,7 @@ def server(settings: Settings, database: Database, keys: KeyRing) -> Server:
 @pytest.fixture
 def project(database: Database) -> Project:
     with database.writing() as session:
-        return make_project(session, numbers=(FIRST, SECOND, THIRD))
+        return make_project(session, (FIRST, SECOND, THIRD), **(ALICES_SHOP | {"name": "Alpine Bikes"}))
 
 
 @pytest.fixture

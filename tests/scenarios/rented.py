@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from router.accounts.ledger import Post, post
 from router.accounts.models import LedgerEntry, Project
 from router.scenarios.models import TrackingNumber
-from tests.scenarios.making import NOON
+from tests.factories import NOON
 from tests.scenarios.shop import FakeShop
 
 WEEK = timedelta(days=7)

@@ -10,7 +10,8 @@ from router.scenarios.flows import refresh_destination_numbers
 from router.scenarios.models import Scenario
 from router.scenarios.service import change_scenario, create_scenario, delete_with_numbers, duplicate_scenario
 from router.server import Server
-from tests.scenarios.making import ALICE, FIRST, NOON, SECOND, make_project
+from tests.factories import NOON, make_project
+from tests.scenarios.making import ALICE, FIRST, SECOND
 
 DESK, MOBILE, SHOP = "+14155550131", "+14155550132", "+14155550133"
 
@@ -18,7 +19,7 @@ DESK, MOBILE, SHOP = "+14155550131", "+14155550132", "+14155550133"
 @pytest.fixture
 def project(server: Server) -> Project:
     with server.database.writing() as session:
-        return make_project(session, numbers=(FIRST, SECOND))
+        return make_project(session, (FIRST, SECOND))
 
 
 def known(server: Server, project: Project) -> list[str]:
@@ -61,7 +62,7 @@ def test_a_destination_is_known_as_soon_as_its_scenario_is_saved(server: Server,
 
 def test_scenarios_add_up_and_other_projects_stay_apart(server: Server, project: Project) -> None:
     with server.database.writing() as session:
-        other = make_project(session, "Charlie's Garage")
+        other = make_project(session, name="Charlie's Garage")
     create(server, project, DESK)
     create(server, project, MOBILE)
     create(server, other, SHOP)

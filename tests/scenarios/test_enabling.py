@@ -18,7 +18,8 @@ from router.scenarios.numbers.purchase import advance_due
 from router.scenarios.service import change_scenario, connect_scenario, create_scenario, switch_scenario
 from router.server import Server
 from router.web.errors import Problem
-from tests.scenarios.making import ALICE, FIRST, LINE, NOON, SECOND, number
+from tests.factories import NOON
+from tests.scenarios.making import ALICE, FIRST, LINE, SECOND, number
 from tests.scenarios.shop import FakeShop
 
 FOR_SALE = [f"+1212555019{digit}" for digit in range(6)]

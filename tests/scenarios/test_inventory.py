@@ -12,7 +12,8 @@ from router.scenarios.numbers.inventory import add_number, add_numbers, free_num
 from router.scenarios.service import create_scenario
 from router.server import Server
 from router.web.errors import Problem, Refused
-from tests.scenarios.making import ALICE, FIRST, LINE, NOON, SECOND, THIRD, make_project, number
+from tests.factories import NOON, make_project
+from tests.scenarios.making import ALICE, FIRST, LINE, SECOND, THIRD, number
 
 SHOP = {"source": "shop window", "medium": "print", "campaign": ""}
 
@@ -35,7 +36,7 @@ def test_a_number_that_is_here_already_or_in_another_project_is_a_conflict(
     database: Database, project: Project
 ) -> None:
     with database.writing() as session:
-        make_project(session, "Zebra Windows", numbers=("+14155550144",))
+        make_project(session, name="Zebra Windows", numbers=("+14155550144",))
     for text, expected in ((FIRST, "of this project already"), ("+14155550144", "another project")):
         with pytest.raises(Problem, match=expected) as problem, database.writing() as session:
             add_number(session, project, ALICE, text, NOON)
@@ -123,7 +124,7 @@ def test_r5_only_a_number_without_a_history_can_be_removed(
             remove_number(session, owner, ALICE, number(session, e164).id, NOON)
 
     with database.writing() as session:
-        stranger = make_project(session, "Zebra Windows")
+        stranger = make_project(session, name="Zebra Windows")
         create_scenario(session, server, project, ALICE, {"title": "One", "numbers": [FIRST]}, NOON)
         number(session, SECOND).calls = 1
     for e164, owner, status in ((FIRST, project, 409), (SECOND, project, 409), (THIRD, stranger, 404)):

@@ -15,7 +15,8 @@ from router.scenarios.numbers.inventory import free_numbers
 from router.scenarios.service import change_scenario, create_scenario, delete_scenario, find_scenario, switch_scenario
 from router.server import Server
 from router.web.errors import Problem, Refused
-from tests.scenarios.making import ALICE, FIRST, LINE, NOON, SECOND, THIRD, make_project
+from tests.factories import NOON, make_project
+from tests.scenarios.making import ALICE, FIRST, LINE, SECOND, THIRD
 
 TERMS = [f"{which}_{what}" for what in ("sources", "landing_pages", "regions") for which in ("only", "excluded")]
 SPRING: dict[str, Any] = {
@@ -191,14 +192,14 @@ def test_every_error_is_named_at_once(server: Server, project: Project) -> None:
 
 def test_a_number_of_another_project_is_as_unknown_as_none(server: Server, project: Project) -> None:
     with server.database.writing() as session:
-        make_project(session, "Zebra Windows", numbers=("+14155550144",))
+        make_project(session, name="Zebra Windows", numbers=("+14155550144",))
     with pytest.raises(Refused, match="not a number of this project"):
         create(server, project, {"title": "Spring", "numbers": ["+14155550144"]})
 
 
 def test_r2_a_destination_may_not_be_a_tracking_number_of_any_project(server: Server, project: Project) -> None:
     with server.database.writing() as session:
-        make_project(session, "Zebra Windows", numbers=("+14155550144",))
+        make_project(session, name="Zebra Windows", numbers=("+14155550144",))
     with pytest.raises(Refused, match="tracking number"):
         create(server, project, {"title": "Spring", "flow": {"destinations": [{"to": "+14155550144"}]}})
 
@@ -259,7 +260,7 @@ def test_r3_delete_hides_the_scenario_and_gives_its_numbers_back(server: Server,
 def test_another_projects_scenario_does_not_exist(server: Server, project: Project) -> None:
     scenario = create(server, project, SPRING)
     with server.database.writing() as session:
-        stranger = make_project(session, "Zebra Windows")
+        stranger = make_project(session, name="Zebra Windows")
     with pytest.raises(Problem) as problem:
         change(server, stranger, scenario, title="Mine now")
     assert problem.value.status == 404

@@ -13,7 +13,8 @@ from router.scenarios.schema import ScenarioDocument, ScenarioSchema
 from router.scenarios.service import change_scenario, create_scenario, delete_scenario, duplicate_scenario
 from router.scenarios.wizard.forms import ScenarioForms, document_of_values, values_of_document
 from router.server import Server
-from tests.scenarios.making import ALICE, FIRST, LINE, NOON, SECOND, THIRD
+from tests.factories import NOON
+from tests.scenarios.making import ALICE, FIRST, LINE, SECOND, THIRD
 
 FLYER = {"source": "flyer", "medium": "print", "campaign": ""}
 COMPOUND: dict[str, Any] = {

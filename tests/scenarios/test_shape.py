@@ -13,8 +13,9 @@ from router.scenarios.schema import parse_scenario
 from router.scenarios.service import create_scenario, delete_scenario
 from router.server import Server
 from router.web.errors import Problem, Refused
+from tests.factories import NOON
 from tests.properties import examples
-from tests.scenarios.making import ALICE, FIRST, LINE, NOON
+from tests.scenarios.making import ALICE, FIRST, LINE
 
 leaves = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20)
 junk = st.recursive(leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner))

@@ -17,8 +17,8 @@ from router.db import Database
 from router.server import Server
 from router.voice.models import Call, CallEvent
 from tests.application import Applications
+from tests.factories import COMPANY_LINE, NOON, make_project, make_scenario
 from tests.voice.carrier import ANNA, BASE, CarrierClient
-from tests.world import COMPANY_LINE, NOON, make_project, make_scenario
 
 NUMBER = "+12125552001"
 SECOND_LINE = "+14155550122"

@@ -20,9 +20,9 @@ from router.scenarios.numbers.release import advance_releases, begin_release
 from router.scenarios.service import delete_with_numbers
 from router.server import Server
 from router.voice.models import Call
+from tests.factories import COMPANY_LINE, make_project, make_scenario
 from tests.scenarios.shop import FakeShop
 from tests.voice.carrier import CarrierClient
-from tests.world import COMPANY_LINE, make_project, make_scenario
 
 NUMBER, OTHER_LINE, FALLBACK, SERVERS = "+12125550190", "+14155550133", "+14155550111", "+14155550199"
 ALICE = Actor("alice@example.com", roles={})

@@ -19,8 +19,8 @@ from router.server import Server
 from router.voice.calls import call_ended, call_started, call_updated
 from router.voice.events import close_silent_calls, repeat_fan_out
 from router.voice.models import Call, CallEvent, CallLeg
+from tests.factories import COMPANY_LINE, NOON, make_number, make_project, make_scenario
 from tests.voice.carrier import ANNA, BASE, CarrierClient
-from tests.world import COMPANY_LINE, NOON, make_number, make_project, make_scenario
 
 NUMBER = "+12125552001"
 PRINTED = "+12125552002"

@@ -26,8 +26,8 @@ from router.voice.importing import calls as import_calls_module
 from router.voice.importing.calls import Choices, OldCall, write_old_calls
 from router.voice.importing.reading import project_numbers, read_call_log
 from router.voice.models import Call
+from tests.factories import NOON, make_project, make_scenario
 from tests.voice.carrier import ANNA, CarrierClient
-from tests.world import NOON, make_project, make_scenario
 
 NUMBER, SECOND = "+12125550100", "+12125550101"
 HEAD = "number,caller,started_at,source,medium,campaign\n"

@@ -27,8 +27,8 @@ from router.voice.models import EXTERNAL, INTERNAL, Call, CallEvent
 from router.voice.routing import kind_of, lines_of, own_lines
 from router.voice.twiml import announcement
 from tests.counting import count_statements
+from tests.factories import COMPANY_LINE, NOON, make_number, make_project, make_scenario
 from tests.voice.carrier import ANNA, BASE, CarrierClient
-from tests.world import COMPANY_LINE, NOON, make_number, make_project, make_scenario
 
 NUMBER, PRINTED, OFF, FREE, OVERFLOW = (f"+1212555200{digit}" for digit in range(5))
 SECOND_LINE, OTHER_LINE = "+14155550122", "+14155550133"

@@ -15,8 +15,8 @@ from router.integrations.models import Delivery
 from router.server import Server
 from router.voice.calls import call_ended, call_started
 from router.voice.models import Call, CallEvent
+from tests.factories import COMPANY_LINE, NOON, make_project, make_scenario
 from tests.voice.carrier import ANNA, BASE, CarrierClient
-from tests.world import COMPANY_LINE, NOON, make_project, make_scenario
 
 NUMBER = "+12125552001"
 SECOND_LINE = "+14155550122"

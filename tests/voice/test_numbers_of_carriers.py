@@ -14,8 +14,8 @@ from router.db import Database
 from router.server import Server
 from router.voice.models import Call
 from tests.application import Applications
+from tests.factories import NOON, make_project, make_scenario
 from tests.voice.carrier import CarrierClient
-from tests.world import NOON, make_project, make_scenario
 
 NUMBER = "+493090182011"
 LINE = "+493012345678"

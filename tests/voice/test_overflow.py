@@ -11,8 +11,8 @@ from router.reports.call_detail import steps_of
 from router.scenarios.models import TrackingNumber
 from router.server import Server
 from router.voice.models import Call
+from tests.factories import COMPANY_LINE, make_project, make_scenario
 from tests.voice.carrier import CarrierClient
-from tests.world import COMPANY_LINE, make_project, make_scenario
 
 NUMBER = "+12125550190"
 CALLER = "+14155550171"

@@ -18,9 +18,9 @@ from router.voice.calls import decide_later_calls
 from router.voice.models import Call
 from router.voice.routing import find_route
 from tests.counting import count_statements
+from tests.factories import NOON, make_project, make_scenario
 from tests.reports.making import make_visit
 from tests.voice.carrier import CarrierClient
-from tests.world import NOON, make_project, make_scenario
 
 NUMBER = "+12125550190"
 BERTA = "+14155550178"

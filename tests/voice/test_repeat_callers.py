@@ -25,8 +25,8 @@ from router.voice.importing.calls import OldCall, write_some
 from router.voice.models import Call, CallEvent
 from router.voice.routing import find_route, route_of
 from tests.counting import count_statements
+from tests.factories import NOON, make_number, make_project, make_scenario
 from tests.properties import examples
-from tests.world import NOON, make_number, make_project, make_scenario
 
 NUMBER, SECOND = "+12125550100", "+12125550101"
 ANNA, BERTA = "+14155550177", "+14155550178"

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from router.voice.state import CALL_TERMINAL, LEG_RANK, TERMINAL_RANK, Event, derive_state
-from tests.world import NOON
+from tests.factories import NOON
 
 LINES = ["+14155550100", "+14155550101"]
 LEG_STATES = ("initiated", "ringing", "answered", *CALL_TERMINAL)

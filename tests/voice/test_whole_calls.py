@@ -13,7 +13,7 @@ from router.db import Database
 from router.voice.calls import call_ended
 from router.voice.models import Call, CallEvent
 from tests.application import Applications
-from tests.world import COMPANY_LINE, NOON, make_project, make_scenario
+from tests.factories import COMPANY_LINE, NOON, make_project, make_scenario
 
 NUMBER = "+12125552001"
 SECOND_LINE = "+14155550122"

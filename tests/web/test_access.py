@@ -149,10 +149,10 @@ def test_a_suspended_project_can_be_read_and_not_changed(rooms: Flask, database:
 
 
 def test_somebody_in_no_project_is_told_so(rooms: Flask, database: Database, cast: Cast) -> None:
-    from tests.people import create_person
+    from tests.factories import make_person
 
     with database.writing() as session:
-        dora = create_person(session)
+        dora = make_person(session)
     client = sign_in(rooms.test_client(), dora)
     answer = client.get("/room")
     assert answer.status_code == 404

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from router.attribution.models import Lease, Visit
 from router.scenarios.models import Scenario, TrackingNumber
 from router.voice.models import Call
-from tests.world import NOON
+from tests.factories import NOON
 
 BEGAN = NOON - timedelta(days=2)
 

@@ -16,7 +16,7 @@ from router.scenarios.models import Scenario
 from router.server import Server
 from tests.attribution.planner.past import BEGAN, lend, make_call, make_visit, number_ids
 from tests.counting import count_statements
-from tests.world import NOON, make_project, make_scenario
+from tests.factories import NOON, make_project, make_scenario
 
 FROM = (BEGAN - (NOON - DAYS)).total_seconds()
 """When the past begins, in the traffic's seconds."""

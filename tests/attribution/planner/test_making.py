@@ -15,7 +15,7 @@ from router.db import Database
 from router.scenarios.models import Scenario
 from router.server import Server
 from tests.attribution.planner.past import make_busy_past
-from tests.world import NOON, make_project, make_scenario
+from tests.factories import NOON, make_project, make_scenario
 
 SMALL = TrafficShape(visits_per_hour=60, callers=0.1, hours=4)
 

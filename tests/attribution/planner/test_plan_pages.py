@@ -21,9 +21,9 @@ from router.scenarios.models import Scenario
 from router.server import Server
 from tests.attribution.planner.furniture import make_plan
 from tests.attribution.planner.past import make_busy_past
+from tests.factories import NOON, make_scenario
 from tests.pages import words_of
 from tests.people import Cast, bearer, sign_in
-from tests.world import NOON, make_scenario
 
 pytestmark = pytest.mark.one_database
 

@@ -13,7 +13,7 @@ from router.attribution.pool.numbers import follow_numbers, hourly_loads
 from router.scenarios.models import Scenario, TrackingNumber
 from router.server import Server
 from tests.counting import count_statements
-from tests.world import NOON, make_number, make_project, make_scenario
+from tests.factories import NOON, make_number, make_project, make_scenario
 
 SITE = {"Origin": "https://shop.example", "User-Agent": "Mozilla/5.0"}
 PAGE = "https://shop.example/?utm_source=google"

@@ -26,7 +26,7 @@ from router.scenarios.service import create_scenario, delete_scenario
 from router.server import Server
 from router.voice.calls import attribute
 from router.voice.routing import find_route
-from tests.world import COMPANY_LINE, NOON, make_project
+from tests.factories import COMPANY_LINE, NOON, make_project
 
 SITE = {"Origin": "https://shop.example", "User-Agent": "Mozilla/5.0"}
 GOOGLE = "https://shop.example/?utm_source=google&utm_medium=cpc"

@@ -11,7 +11,7 @@ from router.attribution.models import Lease, Visit, VisitSpan
 from router.attribution.pool.numbers import Hours, hourly_loads, numbers_needed, pool_for
 from router.db import Database
 from router.scenarios.models import Scenario, TrackingNumber
-from tests.world import NOON, make_project, make_scenario
+from tests.factories import NOON, make_project, make_scenario
 
 HOUR = NOON - timedelta(days=2)
 

@@ -13,8 +13,8 @@ from router.scenarios.lint.rules import Finding, lint_stored
 from router.scenarios.models import Scenario
 from router.server import Server
 from tests.attribution.pool.test_load import lend
+from tests.factories import make_scenario
 from tests.people import NOW, Cast, sign_in
-from tests.world import make_scenario
 
 YESTERDAY = NOW - timedelta(days=1)
 

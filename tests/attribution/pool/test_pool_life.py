@@ -31,8 +31,8 @@ from router.attribution.tracking.visitors import record_tap
 from router.db import Base, Database
 from router.lib.crypto import KeyRing
 from router.scenarios.models import Scenario
+from tests.factories import NOON, make_number, make_project, make_scenario
 from tests.properties import examples
-from tests.world import NOON, make_number, make_project, make_scenario
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ from router.scenarios.lint.rules import lint_stored
 from router.scenarios.models import Scenario
 from router.server import Server
 from tests.attribution.pool.test_load import lend
-from tests.world import NOON, make_project, make_scenario
+from tests.factories import NOON, make_project, make_scenario
 
 
 def test_r2_the_linter_names_a_pool_that_is_far_too_small_with_both_figures(server: Server, database: Database) -> None:

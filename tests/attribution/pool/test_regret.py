@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from router.attribution.pool.choice import PoolEntry, chance_of_call, choose, expected_regret
 from router.db import LONG_AGO
-from tests.world import NOON
+from tests.factories import NOON
 
 HOLD = timedelta(seconds=150)
 AGES = st.one_of(st.integers(0, 160), st.integers(0, 4000)).map(lambda seconds: timedelta(seconds=seconds))

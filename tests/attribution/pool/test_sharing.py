@@ -12,7 +12,7 @@ from router.attribution.tracking.projects import TagProject
 from router.attribution.tracking.schema import Heartbeat, read_page_view
 from router.db import Database
 from router.lib.crypto import KeyRing
-from tests.world import NOON, make_project, make_scenario
+from tests.factories import NOON, make_project, make_scenario
 
 KEYS = KeyRing(("a-key-of-sixteen-letters",))
 MINUTE = timedelta(minutes=1)

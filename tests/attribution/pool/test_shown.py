@@ -13,7 +13,7 @@ from router.reports.accuracy.jobs import refresh_accuracy
 from router.reports.counters import ColumnKeeper
 from router.scenarios.models import Scenario, TrackingNumber
 from router.server import Server
-from tests.world import NOON, make_number, make_project, make_scenario
+from tests.factories import NOON, make_number, make_project, make_scenario
 
 SITE = {"Origin": "https://shop.example", "User-Agent": "Mozilla/5.0"}
 GOOGLE = "https://shop.example/?utm_source=google&utm_medium=cpc&utm_campaign=spring"

@@ -18,7 +18,7 @@ from router.attribution.pool.choice import (
     learn,
 )
 from tests.attribution.pool.test_regret import AGES, HOLD, entries, four_looks
-from tests.world import NOON
+from tests.factories import NOON
 
 SILENCES = st.lists(st.integers(0, 3_000_000) | st.integers(0, 900), max_size=60)
 CURVES = SILENCES.map(learn)

@@ -17,7 +17,7 @@ from router.scenarios.models import Scenario, TrackingNumber
 from router.server import Server
 from tests.attribution.asking import GOOGLE, sign, view
 from tests.counting import count_statements
-from tests.world import NOON, make_number, make_project, make_scenario
+from tests.factories import NOON, make_number, make_project, make_scenario
 
 BING = "https://shop.example/?utm_source=bing&utm_medium=cpc"
 HOLD = timedelta(seconds=150)

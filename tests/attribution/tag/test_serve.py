@@ -8,7 +8,7 @@ from flask.testing import FlaskClient
 from router.attribution.tag import TagOptions, tag_script
 from router.server import Server
 from tests.counting import count_statements
-from tests.world import NOON, make_project, make_scenario
+from tests.factories import NOON, make_project, make_scenario
 
 pytestmark = pytest.mark.one_database
 

@@ -14,7 +14,7 @@ from router.attribution.models import Lease, RefusedOrigin, Visit
 from router.attribution.tracking.hooks import copies_of
 from router.scenarios.models import Scenario
 from router.server import Server
-from tests.world import NOON, make_project, make_scenario
+from tests.factories import NOON, make_project, make_scenario
 
 PAGE = "https://www.shop.example/amp/?utm_source=google&utm_medium=cpc"
 CACHE = "https://www-shop-example.cdn.ampproject.org"

@@ -18,8 +18,8 @@ from router.db import Database
 from router.server import Server
 from tests.attribution.asking import sign, view
 from tests.counting import count_statements
+from tests.factories import NOON, make_project, make_scenario
 from tests.properties import examples
-from tests.world import NOON, make_project, make_scenario
 
 SECRET = "Cj0KCQ"
 AD = f"https://shop.example/a?gclid={SECRET}&size=7"

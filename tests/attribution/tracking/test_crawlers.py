@@ -22,8 +22,8 @@ from router.server import Server
 from tests.application import Applications
 from tests.attribution.asking import SITE, view
 from tests.counting import count_statements
+from tests.factories import NOON, make_project, make_scenario
 from tests.people import Cast, bearer, sign_in
-from tests.world import NOON, make_project, make_scenario
 
 BOT = {"User-Agent": "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"}
 FROM = {"X-Forwarded-For": "203.0.113.9", "Accept-Language": "en"}

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.attribution.tracking.crawlers import Crowds
-from tests.world import NOON
+from tests.factories import NOON
 
 HERE = "203.0.113.9"
 

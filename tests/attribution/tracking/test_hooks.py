@@ -15,7 +15,7 @@ from router.db import Database
 from router.server import Server
 from tests.application import Applications
 from tests.attribution.asking import SITE, sign, view
-from tests.world import make_project, make_scenario
+from tests.factories import make_project, make_scenario
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from router.db import Database
 from router.server import Server
 from tests.attribution.asking import view
 from tests.counting import count_statements
+from tests.factories import NOON, make_project, make_scenario
 from tests.people import Cast, bearer
-from tests.world import NOON, make_project, make_scenario
 
 AD = "https://shop.example/?utm_source=google&utm_medium=cpc&utm_campaign=spring&utm_term=bike&gclid=one"
 HOME = "https://shop.example/"

@@ -15,8 +15,8 @@ from router.db import Database
 from router.server import Server
 from tests.attribution.asking import sign, view
 from tests.counting import count_statements
+from tests.factories import make_project, make_scenario
 from tests.properties import examples
-from tests.world import make_project, make_scenario
 
 
 @pytest.fixture

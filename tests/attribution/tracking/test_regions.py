@@ -16,7 +16,7 @@ from router.attribution.models import Visit
 from router.attribution.tracking.visitors import Regions
 from router.config import Settings, SettingsError
 from tests.application import Applications
-from tests.world import make_project, make_scenario
+from tests.factories import make_project, make_scenario
 
 CALIFORNIA, BERLIN, LONDON, BRAZIL = "203.0.113.77", "198.51.100.9", "2001:db8:1234:5678::1", "192.0.2.200"
 SITE = {"Origin": "https://shop.example", "User-Agent": "Mozilla/5.0"}

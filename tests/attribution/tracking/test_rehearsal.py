@@ -10,8 +10,8 @@ from router.accounts.models import Project
 from router.server import Server
 from tests.attribution.asking import SITE, sign, view
 from tests.attribution.tracking.test_crawlers import BOT
+from tests.factories import NOON, make_number, make_project, make_scenario
 from tests.faults.test_fuzz import rows
-from tests.world import NOON, make_number, make_project, make_scenario
 
 POOL = ["+12125551003", "+12125551001", "+12125551002"]
 HOME = "https://shop.example/"

@@ -25,8 +25,8 @@ from router.attribution.tracking.visits import (
 )
 from router.db import Base, Database
 from tests.counting import count_statements
+from tests.factories import NOON, make_project
 from tests.properties import examples
-from tests.world import NOON, make_project
 
 SECONDS = st.one_of(st.integers(0, 400), st.sampled_from([10, 11, 75, 76, 85, 86, 150, 151, 160, 161]))
 SIGNS = st.lists(st.tuples(SECONDS, st.booleans()), max_size=12)

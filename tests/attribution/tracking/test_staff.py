@@ -11,7 +11,7 @@ from router.attribution.tracking.crawlers import write_counts
 from router.server import Server
 from tests.attribution.asking import SITE, view
 from tests.counting import count_statements
-from tests.world import make_project, make_scenario
+from tests.factories import make_project, make_scenario
 
 
 @pytest.fixture

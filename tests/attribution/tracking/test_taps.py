@@ -17,8 +17,8 @@ from router.attribution.tracking.visitors import record_tap
 from router.scenarios.models import TrackingNumber
 from router.server import Server
 from tests.attribution.asking import sign, view
+from tests.factories import NOON, make_number, make_project, make_scenario
 from tests.properties import examples
-from tests.world import NOON, make_number, make_project, make_scenario
 
 STATIC, SPARE = "+12125550444", "+12125550555"
 

@@ -9,7 +9,7 @@ from werkzeug.test import TestResponse
 from router.attribution.tracking.crawlers import is_crawler
 from router.server import Server
 from tests.attribution.asking import SITE, sign, view
-from tests.world import make_project, make_scenario
+from tests.factories import make_project, make_scenario
 
 KEY = "k-shop"
 PAGE = "https://www.shop.example/"

@@ -20,9 +20,9 @@ from router.scenarios.numbers.purchase import advance_due
 from router.server import Server
 from router.worker import renewal_jobs
 from tests.attribution.pool.test_load import lend
+from tests.factories import NOON, make_project, make_scenario
 from tests.scenarios.rented import rent
 from tests.scenarios.shop import FakeShop
-from tests.world import NOON, make_project, make_scenario
 
 FOR_SALE = [f"+1212555{index:04}" for index in range(5000, 5040)]
 MIDNIGHT = datetime.fromisoformat("2026-11-23T05:00:00+00:00")

@@ -13,8 +13,8 @@ from router.db import Database
 from router.lib.formats import last_days, span_of
 from router.reports.accuracy.figures import Figures
 from router.scenarios.models import Scenario
+from tests.factories import NOON, make_scenario
 from tests.people import Cast, bearer
-from tests.world import NOON, make_scenario
 
 pytestmark = pytest.mark.one_database
 

@@ -19,9 +19,9 @@ from router.scenarios.models import Scenario
 from router.scenarios.numbers.search import KNOWN_FOR, UNKNOWN_FOR, carrier_price, refresh_carrier_prices
 from router.server import Server
 from tests.counting import count_statements
+from tests.factories import make_scenario
 from tests.people import NOW, PROJECT_VALUES, Cast, sign_in
 from tests.scenarios.balances import PRICE, make_money
-from tests.world import make_scenario
 
 pytestmark = pytest.mark.one_database
 

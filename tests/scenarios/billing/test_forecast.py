@@ -22,8 +22,8 @@ from router.scenarios.billing.statement import (
 from router.scenarios.models import PAID_TIME, TrackingNumber
 from router.server import Server
 from tests.counting import count_statements
+from tests.factories import make_scenario
 from tests.people import NOW, Cast
-from tests.world import make_scenario
 
 HOUR = timedelta(hours=1)
 

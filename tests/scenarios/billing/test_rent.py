@@ -14,7 +14,8 @@ from router.scenarios.models import Scenario, TrackingNumber
 from router.scenarios.numbers.inventory import place_numbers
 from router.scenarios.service import create_scenario
 from router.server import Server
-from tests.scenarios.making import ALICE, FIRST, LINE, NOON, SECOND, THIRD, make_project, number
+from tests.factories import NOON, make_project
+from tests.scenarios.making import ALICE, FIRST, LINE, SECOND, THIRD, number
 from tests.scenarios.rented import DAY, WEEK, balance_of, rent, top_up
 
 PRICE = 150
@@ -24,10 +25,7 @@ SECOND_LATE = timedelta(seconds=1)
 @pytest.fixture
 def project(database: Database) -> Project:
     with database.writing() as session:
-        project = make_project(session)
-        project.number_price_minor = PRICE
-        session.flush()
-        return project
+        return make_project(session, name="Alpine Bikes", currency="EUR", number_price_minor=PRICE)
 
 
 def rented(server: Server, project: Project, *e164s: str, **values: Any) -> None:
@@ -127,7 +125,7 @@ def test_r4_numbers_owned_elsewhere_or_being_given_back_are_not_renewed(server: 
     rented(server, project, FIRST, releasing_at=NOON)
     rented(server, project, SECOND, released_at=NOON)
     with server.database.writing() as session:
-        make_project(session, "Other", numbers=(THIRD,))
+        make_project(session, name="Other", numbers=(THIRD,))
     money(server, project, 1000)
     assert renew_due(server, NOON) == 0
 

@@ -27,8 +27,9 @@ from router.scenarios.numbers.purchase import advance_due, order_numbers
 from router.scenarios.numbers.release import advance_releases, begin_release
 from router.server import Server
 from router.web.errors import Problem
+from tests.factories import NOON, make_project
 from tests.properties import examples
-from tests.scenarios.making import ALICE, NOON, make_project
+from tests.scenarios.making import ALICE
 from tests.scenarios.rented import WEEK, balance_of, top_up
 from tests.scenarios.shop import FakeShop
 
@@ -70,9 +71,7 @@ class RentLife(RuleBasedStateMachine):
         self.commits_left: int | None = None
         event.listen(self.database.engine, "commit", self._maybe_die)
         with self.database.writing() as session:
-            self.project = make_project(session)
-            self.project.number_price_minor = PRICE
-            session.flush()
+            self.project = make_project(session, number_price_minor=PRICE)
             top_up(session, self.project, 10 * PRICE, "start")
 
     def teardown(self) -> None:

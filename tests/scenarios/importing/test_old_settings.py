@@ -27,8 +27,9 @@ from router.scenarios.models import Scenario, TrackingNumber
 from router.scenarios.numbers.inventory import add_numbers
 from router.server import Server
 from router.web.errors import Refused
+from tests.factories import COMPANY_LINE, NOON, make_project
 from tests.properties import examples
-from tests.scenarios.making import ALICE, FIRST, LINE, NOON, SECOND, make_project
+from tests.scenarios.making import ALICE, FIRST, LINE, SECOND
 
 only_sqlite = pytest.mark.parametrize("database_kind", ["sqlite"])
 
@@ -74,7 +75,7 @@ def all_documents(session: Session, server: Server) -> list[dict[str, Any]]:
 @pytest.fixture
 def bring(server: Server, database: Database) -> Importer:
     with database.writing() as session:
-        return Importer(server, database, make_project(session))
+        return Importer(server, database, make_project(session, fallback_destination=COMPANY_LINE))
 
 
 def test_r13_five_and_five_numbers_become_two_scenarios(bring: Importer) -> None:
@@ -210,7 +211,7 @@ def test_r13_a_line_that_cannot_be_read_is_named_and_nothing_is_brought_over(
 def test_r13_a_number_with_other_settings_or_of_another_project_is_named(bring: Importer, database: Database) -> None:
     bring.apply(lines(*numbered(1, ONE)))
     with database.writing() as session:
-        make_project(session, "Another", (SECOND,))
+        make_project(session, name="Another", numbers=(SECOND,))
     plan = bring.plan(lines(*numbered(1, OTHER), {"number": SECOND} | OTHER))
     assert "which has other settings" in plan.problems[2]
     assert "belongs to another project" in plan.problems[3]
@@ -221,7 +222,7 @@ def test_r13_a_destination_that_is_a_tracking_number_of_this_server_is_named(
     bring: Importer, database: Database
 ) -> None:
     with database.writing() as session:
-        make_project(session, "Another", (SECOND,))
+        make_project(session, name="Another", numbers=(SECOND,))
     assert (
         "is a tracking number of this server"
         in bring.plan(lines(*numbered(1, ONE | {"destination": SECOND}))).problems[2]

@@ -20,9 +20,10 @@ from router.scenarios.importing.settings import apply_old_settings, read_old_fil
 from router.scenarios.models import OldSettingsFile, Scenario, TrackingNumber
 from router.server import Server
 from router.web.errors import Refused
+from tests.factories import NOON, make_project
 from tests.pages import words_of
 from tests.people import Cast, sign_in
-from tests.scenarios.making import ALICE, NOON, make_project
+from tests.scenarios.making import ALICE
 
 only_sqlite = pytest.mark.parametrize("database_kind", ["sqlite"])
 HEAD = "number,destination,prefix\n"

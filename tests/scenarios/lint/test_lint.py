@@ -14,7 +14,8 @@ from router.scenarios.lint.rules import Finding, Linted, lint, lint_stored
 from router.scenarios.models import Scenario
 from router.scenarios.service import create_scenario
 from router.server import Server
-from tests.scenarios.making import ALICE, FIRST, LINE, NOON, SECOND, THIRD, make_project
+from tests.factories import NOON, make_project
+from tests.scenarios.making import ALICE, FIRST, LINE, SECOND, THIRD
 
 SOUND: dict[str, Any] = {
     "title": "Spring",
@@ -165,7 +166,7 @@ def test_r2_neither_another_project_nor_a_deleted_scenario_nor_the_scenario_itse
 ) -> None:
     own = create(server, project)
     with server.database.writing() as session:
-        stranger = make_project(session, "Zebra Windows")
+        stranger = make_project(session, name="Zebra Windows")
         create_scenario(session, server, stranger, ALICE, SOUND | {"numbers": []}, NOON)
         gone, _ = create_scenario(session, server, project, ALICE, SOUND | {"numbers": []}, NOON)
         gone.deleted_at = NOON

@@ -10,7 +10,8 @@ from router.accounts.models import Project
 from router.scenarios.models import NumberOrder
 from router.scenarios.numbers.purchase import advance_due, order_numbers
 from router.server import Server
-from tests.scenarios.making import ALICE, NOON
+from tests.factories import NOON
+from tests.scenarios.making import ALICE
 
 ONE, TWO, THREE, FOUR = (f"+1212555019{digit}" for digit in range(4))
 PRICE = 150

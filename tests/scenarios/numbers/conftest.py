@@ -9,7 +9,8 @@ from router.accounts.ledger import Post, post
 from router.accounts.models import LedgerEntry, Project
 from router.db import Database
 from router.server import Server
-from tests.scenarios.making import FIRST, NOON, make_project
+from tests.factories import NOON, make_project
+from tests.scenarios.making import FIRST
 from tests.scenarios.numbers.buying import FOUR, ONE, PRICE, THREE, TWO, balance
 from tests.scenarios.shop import FakeShop
 
@@ -24,9 +25,7 @@ def shop(server: Server) -> FakeShop:
 @pytest.fixture
 def project(database: Database) -> Iterator[Project]:
     with database.writing() as session:
-        project = make_project(session, numbers=(FIRST,))
-        project.number_price_minor = PRICE
-        session.flush()
+        project = make_project(session, (FIRST,), number_price_minor=PRICE)
         post(session, project.id, Post(1000, "top-up:1", "olivia"), NOON)
     yield project
     with database.reading() as session:

@@ -16,7 +16,8 @@ from router.scenarios.numbers.purchase import advance_due, batch_progress, buy_n
 from router.scenarios.service import create_scenario, delete_scenario
 from router.server import Server
 from router.web.errors import Problem
-from tests.scenarios.making import ALICE, FIRST, LINE, NOON, number
+from tests.factories import NOON
+from tests.scenarios.making import ALICE, FIRST, LINE, number
 from tests.scenarios.numbers.buying import (
     FOUR,
     LIKE_THESE,

@@ -7,7 +7,7 @@ from router.accounts.models import Project
 from router.carriers.base import Gone, NotForUs, TryLater
 from router.scenarios.numbers.purchase import batch_progress
 from router.server import Server
-from tests.scenarios.making import NOON
+from tests.factories import NOON
 from tests.scenarios.numbers.buying import (
     ONE,
     PRICE,

@@ -17,7 +17,8 @@ from router.scenarios.service import create_scenario
 from router.server import Server
 from router.voice.routing import find_route
 from router.web.errors import Problem
-from tests.scenarios.making import ALICE, FIRST, LINE, NOON, SECOND, make_project, number
+from tests.factories import NOON, make_project
+from tests.scenarios.making import ALICE, FIRST, LINE, SECOND, number
 from tests.scenarios.rented import WEEK, rent
 from tests.scenarios.shop import FakeShop
 
@@ -128,7 +129,7 @@ def test_r5_a_pinned_number_one_owned_elsewhere_and_another_projects_are_refused
     with server.database.writing() as session:
         number(session, FIRST).pinned = True
         add_number(session, project, ALICE, SECOND, NOON)
-        other = make_project(session, "Other")
+        other = make_project(session, name="Other")
     for e164, whose, status in ((FIRST, project, 409), (SECOND, project, 409), (SECOND, other, 404)):
         with pytest.raises(Problem) as problem:
             begin(server, whose, e164)
@@ -175,7 +176,7 @@ def test_r5_another_project_that_buys_a_number_gets_nothing_of_its_history(
     advance_releases(server, NOON)
     with server.database.writing() as session:
         before = number(session, FIRST).id
-        other = make_project(session, "Other")
+        other = make_project(session, name="Other")
     made = buy_now(server, other, ALICE.name, FIRST, NOON)
     with server.database.reading() as session:
         rows = session.scalars(select(TrackingNumber).where(TrackingNumber.e164 == FIRST)).all()

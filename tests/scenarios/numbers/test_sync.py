@@ -21,7 +21,7 @@ from router.scenarios.numbers.sync import MISSING, Ours, compare, sync_numbers
 from router.server import Server
 from tests.carriers.rest import Carrier, running_carrier
 from tests.carriers.rest_faults import Fault
-from tests.scenarios.making import NOON, make_project
+from tests.factories import NOON, make_project
 
 ONE, TWO, OWN = "+12015550101", "+12015550102", "+12015550103"
 
@@ -36,9 +36,7 @@ def carrier(server: Server, tmp_path: Path) -> Iterator[Carrier]:
 @pytest.fixture
 def project(database: Database) -> Project:
     with database.writing() as session:
-        project = make_project(session, numbers=(OWN,))
-        project.number_price_minor = 150
-        session.flush()
+        project = make_project(session, (OWN,), currency="EUR", number_price_minor=150)
         post(session, project.id, Post(1000, "top-up:1", "olivia"), NOON)
         return project
 

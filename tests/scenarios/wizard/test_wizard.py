@@ -17,8 +17,9 @@ from router.scenarios.numbers.inventory import add_numbers
 from router.scenarios.wizard.drafts import open_values, unfinished
 from router.scenarios.wizard.forms import Values
 from router.server import Server
+from tests.factories import make_member
 from tests.pages import words_of
-from tests.people import NOW, Cast, join, sign_in
+from tests.people import NOW, Cast, sign_in
 from tests.scenarios.making import ALICE, FIRST, LINE, SECOND, THIRD
 
 pytestmark = pytest.mark.one_database
@@ -247,7 +248,7 @@ def test_a_draft_is_of_one_person_and_can_be_discarded(
         assert (mine.title, mine.place, mine.step) == ("Mine", 1, "numbers")
         assert unfinished(session, cast.project.id, cast.bob.id) == []
     with database.writing() as session:
-        join(session, cast.bob, cast.project, "admin")
+        make_member(session, cast.project, cast.bob, "admin")
     bob = sign_in(app.test_client(), cast.bob)
     assert bob.get(f"{base}/numbers").status_code == 404
     assert bob.post(f"{base}/numbers", data={"title": "Stolen"}).status_code == 404
@@ -305,7 +306,7 @@ def test_the_second_of_two_admins_is_told_and_overwrites_only_knowingly(
     """Nothing is overwritten, and nothing that either of them typed is lost."""
     scenario_id = make(alice)
     with database.writing() as session:
-        join(session, cast.bob, cast.project, "admin")
+        make_member(session, cast.project, cast.bob, "admin")
     bob, path = sign_in(app.test_client(), cast.bob), f"/scenarios/{scenario_id}/tagging"
     seen = {"version": "1", "title": "Spring"} | TYPED["tagging"]
     alice.post(path, data=seen | {"tagging.format": "XXX", "do": "keep"})
@@ -331,7 +332,7 @@ def test_whoever_changed_the_scenario_last_is_named_whatever_he_did_to_it(
     """Also when it was done on another page: upkeep switched, a number moved, a number given back."""
     scenario_id = make(alice)
     with database.writing() as session:
-        join(session, cast.bob, cast.project, "admin")
+        make_member(session, cast.project, cast.bob, "admin")
         numbers = {one.e164: one for one in session.scalars(select(TrackingNumber))}
         first, third = numbers[FIRST], numbers[THIRD]
         first.owned_elsewhere = False

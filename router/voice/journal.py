@@ -1,0 +1,280 @@
+"""The journal of a machine (R12): every request of a carrier stands in a file, written through to the disk, before it is answered.
+
+The journal is a folder of segments, `0000000001.journal`, `0000000002.journal`, … A segment holds lines: the checksum of a record, a space,
+the record as JSON. The processes of a machine append to the newest segment in turns, so that the place of a record, its segment and its
+first byte, is its sequence. Threads of a process share one write and one fsync. A reader needs no lock: it takes whole lines only.
+
+A line that is torn or was changed costs itself alone: the reader names it, and goes on behind the next line break.
+"""
+
+import fcntl
+import json
+import os
+import re
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+VERSION = 1
+"""Of the record's format; a reader refuses a newer one by name and never guesses."""
+SEGMENT_BYTES = 16 * 1024 * 1024
+LONGEST_RECORD = 256 * 1024
+SEGMENT = re.compile(r"(\d{10})\.journal")
+CHECKSUM_BYTES = 8
+
+
+class JournalError(Exception):
+    """Nothing is promised about the records of this write: the folder cannot be used, the disk is full or it failed."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Position:
+    """A place in a machine's journal; written `12:3456`."""
+
+    segment: int = 0
+    offset: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.segment}:{self.offset}"
+
+    @classmethod
+    def read(cls, text: str) -> "Position":
+        """Raises ValueError for any other text."""
+        segment, _, offset = text.partition(":")
+        return cls(int(segment), int(offset))
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A line of the journal."""
+
+    position: Position
+    end: Position
+    """Where the next line begins."""
+    record: Mapping[str, Any] | None
+    """None: the line is damaged."""
+    fault: str = ""
+    """Why a damaged line is none."""
+
+
+class _Waiting:
+    """Records of a thread that waits for the disk."""
+
+    __slots__ = ("done", "error", "line")
+
+    def __init__(self, line: bytes) -> None:
+        self.line = line
+        self.done = False
+        self.error: JournalError | None = None
+
+
+class Journal:
+    """Appends to the journal in a folder. All threads of a process share one object, which may be made before the process forks."""
+
+    def __init__(self, folder: Path, segment_bytes: int = SEGMENT_BYTES) -> None:
+        self._folder = folder
+        self._segment_bytes = segment_bytes
+        self._turn = threading.Condition()
+        self._waiting: list[_Waiting] = []
+        self._writing = False
+        self._process = 0
+        self._lock_file = self._file = -1
+        self._segment = 0
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        """Returns when the record is on the disk. The first thread that finds nobody writing writes for all that wait.
+
+        Raises:
+            JournalError: the record may be lost, or may stand in the journal all the same.
+            ValueError: the record is longer than LONGEST_RECORD, or is no JSON.
+        """
+        mine = _Waiting(line_of(record))
+        with self._turn:
+            self._waiting.append(mine)
+            while self._writing and not mine.done:
+                self._turn.wait()
+            if mine.done:
+                batch = []
+            else:
+                batch, self._waiting, self._writing = self._waiting, [], True
+        if batch:
+            error: JournalError | None = JournalError("the write was broken off")
+            try:
+                error = self._write(batch)
+            finally:
+                with self._turn:
+                    for each in batch:
+                        each.done, each.error = True, error
+                    self._writing = False
+                    self._turn.notify_all()
+        if mine.error is not None:
+            raise mine.error
+
+    def begin_segment(self) -> None:
+        """Later records stand in a new segment. After a power cut the newest segment may end before a place that was applied already, so
+        the first process of a machine begins a new one.
+
+        Raises:
+            JournalError: the folder cannot be used.
+        """
+        try:
+            self._open_folder()
+            with self._locked():
+                self._create_segment(newest_segment(self._folder) + 1)
+        except OSError as error:
+            raise JournalError(str(error)) from error
+
+    def close(self) -> None:
+        for descriptor in (self._file, self._lock_file):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._file = self._lock_file = -1
+        self._process = self._segment = 0
+
+    def _write(self, batch: list[_Waiting]) -> JournalError | None:
+        # The line break in front ends a line that a killed process or a full disk left unfinished. What such a write has left is never
+        # taken back: a reader may be behind it already.
+        data = memoryview(b"\n" + b"".join(each.line for each in batch))
+        try:
+            self._open_folder()
+            with self._locked():
+                self._open_newest_segment()
+                while data:
+                    data = data[os.write(self._file, data) :]
+            self._sync()
+        except OSError as error:
+            self.close()
+            return JournalError(f"{self._folder}: {error.strerror or error}")
+        return None
+
+    def _sync(self) -> None:
+        """After a failed fsync the kernel may call the next one of the same file a success: no further record goes there."""
+        try:
+            os.fsync(self._file)
+        except OSError:
+            with suppress(OSError), self._locked():
+                if newest_segment(self._folder) == self._segment:
+                    self._create_segment(self._segment + 1)
+            raise
+
+    def _open_folder(self) -> None:
+        if self._process == os.getpid():
+            return
+        self._lock_file = self._file = -1  # the parent's: a lock that is inherited keeps nobody out
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._lock_file = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._process, self._segment = os.getpid(), 0
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """The lock spans the write, not the fsync: several processes wait for the disk together."""
+        fcntl.flock(self._lock_file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._lock_file, fcntl.LOCK_UN)
+
+    def _open_newest_segment(self) -> None:
+        newest = newest_segment(self._folder)
+        if newest == 0:
+            self._create_segment(1)
+        elif newest != self._segment:
+            self._use(newest, os.O_APPEND)
+        if os.fstat(self._file).st_size >= self._segment_bytes:
+            self._create_segment(self._segment + 1)
+
+    def _create_segment(self, number: int) -> None:
+        self._use(number, os.O_APPEND | os.O_CREAT | os.O_EXCL)
+        folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    def _use(self, number: int, flags: int) -> None:
+        opened = os.open(segment_path(self._folder, number), os.O_WRONLY | os.O_CLOEXEC | flags, 0o600)
+        if self._file >= 0:
+            os.close(self._file)
+        self._file, self._segment = opened, number
+
+
+def line_of(record: Mapping[str, Any]) -> bytes:
+    """A record as it stands in the journal, with its line break.
+
+    Raises:
+        ValueError: it is longer than LONGEST_RECORD, or is no JSON.
+    """
+    body = json.dumps({"version": VERSION, **record}, separators=(",", ":"), allow_nan=False).encode()
+    if len(body) > LONGEST_RECORD:
+        raise ValueError(f"a record of {len(body)} bytes is too long for the journal")
+    return b"%s %s\n" % (_checksum(body), body)
+
+
+def _checksum(body: bytes) -> bytes:
+    return blake2b(body, digest_size=CHECKSUM_BYTES).hexdigest().encode()
+
+
+def segment_path(folder: Path, number: int) -> Path:
+    return folder / f"{number:010d}.journal"
+
+
+def segments(folder: Path) -> list[int]:
+    """The numbers of the segments that are there, in ascending order; none for a folder that does not exist."""
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return []
+    return sorted(int(match[1]) for name in names if (match := SEGMENT.fullmatch(name)))
+
+
+def newest_segment(folder: Path) -> int:
+    """Its number; 0 when there is none."""
+    return max(segments(folder), default=0)
+
+
+def read_entries(folder: Path, start: Position, most: int) -> list[Entry]:
+    """The lines at and behind a place, at most so many. A last line that is not finished yet is none, until a later write ends it.
+
+    Raises:
+        OSError: a segment cannot be read.
+    """
+    entries: list[Entry] = []
+    present = segments(folder)
+    for number in [number for number in present if number >= start.segment]:
+        offset = start.offset if number == start.segment else 0
+        is_newest = number == present[-1]
+        with open(segment_path(folder, number), "rb") as file:
+            file.seek(offset)
+            while len(entries) < most:
+                line = file.readline(LONGEST_RECORD + 64)
+                if not line or (is_newest and not line.endswith(b"\n") and len(line) < LONGEST_RECORD + 64):
+                    break
+                end = offset + len(line)
+                if line != b"\n":
+                    entries.append(_entry(line, Position(number, offset), Position(number, end)))
+                offset = end
+        if len(entries) == most:
+            break
+    return entries
+
+
+def _entry(line: bytes, position: Position, end: Position) -> Entry:
+    checksum, _, body = line.rstrip(b"\n").partition(b" ")
+    if not line.endswith(b"\n") or checksum != _checksum(body):
+        return Entry(position, end, None, "its checksum does not fit")
+    record = json.loads(body)
+    if record["version"] > VERSION:
+        return Entry(position, end, None, f"its format {record['version']} is newer than this program")
+    return Entry(position, end, record)
+
+
+def remove_segments_before(folder: Path, position: Position) -> int:
+    """Removes the segments that lie whole before a place; the newest stays, so that numbers go on. Returns how many."""
+    old = [number for number in segments(folder)[:-1] if number < position.segment]
+    for number in old:
+        segment_path(folder, number).unlink(missing_ok=True)
+    return len(old)

@@ -136,7 +136,7 @@ EMPTY = """
 DO $$ DECLARE one record; BEGIN
     SET LOCAL session_replication_role = replica;
     FOR one IN SELECT oid::regclass AS name FROM pg_class
-        WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND relname <> 'alembic_version'
+        WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND relname NOT IN ('alembic_version', 'routing_version')
     LOOP EXECUTE 'DELETE FROM ' || one.name; END LOOP;
     FOR one IN SELECT oid, oid::regclass AS name, relname FROM pg_class
         WHERE relnamespace = 'public'::regnamespace AND relkind = 'S'
@@ -152,7 +152,7 @@ KEEP = """
 CREATE SCHEMA content;
 DO $$ DECLARE one record; filled boolean; BEGIN
     FOR one IN SELECT relname FROM pg_class
-        WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND relname <> 'alembic_version'
+        WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND relname NOT IN ('alembic_version', 'routing_version')
     LOOP
         EXECUTE format('SELECT EXISTS (SELECT FROM public.%I)', one.relname) INTO filled;
         IF filled THEN EXECUTE format('CREATE TABLE content.%I AS TABLE public.%I', one.relname, one.relname); END IF;

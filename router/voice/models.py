@@ -180,3 +180,17 @@ class CallLogFile(Base):
     choices: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
     """What the sender said about it: `{columns, numbers, dates, zone}`."""
     created_at: Mapped[datetime]
+
+
+class RoutingVersion(Base):
+    """One row: which installation this database is, and the version of all that an answer to a call depends on. Triggers of the database
+    raise it (migration 0011)."""
+
+    __tablename__ = "routing_version"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    installation: Mapped[str] = mapped_column(String(36))
+    """A UUID, made with the database: a copy of the database keeps it."""
+    version: Mapped[int] = mapped_column(BigInteger)
+    changed_in: Mapped[int | None] = mapped_column(BigInteger)
+    """PostgreSQL's transaction that raised it last."""

@@ -1,12 +1,12 @@
 """Where a call to a number goes (R12): the flow of its scenario, its last flow, or the project's fallback destination; which calls are
 internal, from the company's own telephones (R10); and past calls by number and by scenario for the pools."""
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, bindparam, func, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
@@ -59,44 +59,44 @@ class Route:
     scenario_title: str | None = None
     own_lines: frozenset[str] = frozenset()
     """The company's own telephones, as `lines_of` compares them."""
+    flow_id: int | None = None
+    """The stored version of the flow; None: the project's fallback destination."""
 
 
 _number, _project = table_of(TrackingNumber).c, table_of(Project).c
 _scenario, _flow = table_of(Scenario).c, table_of(CallFlow).c
 
 
-def _routes(condition: ColumnElement[bool]) -> Select[Any]:
-    return (
-        select(
-            _number.id.label("number_id"),
-            _number.e164,
-            _number.project_id,
-            _number.scenario_id,
-            _number.static_source,
-            _number.overflow,
-            _scenario.enabled,
-            _scenario.hold_seconds,
-            _scenario.title,
-            _flow.document,
-            _project.fallback_destination,
-            _project.repeat_credit,
-            _project.own_numbers,
-            _project.destination_numbers,
-        )
-        .select_from(
-            table_of(TrackingNumber)
-            .join(table_of(Project), _project.id == _number.project_id)
-            .outerjoin(table_of(Scenario), _scenario.id == _number.scenario_id)
-            .outerjoin(table_of(CallFlow), _flow.id == func.coalesce(_scenario.call_flow_id, _number.last_flow_id))
-        )
-        .where(condition)
-        .order_by(_number.released_at.is_not(None), _number.released_at.desc())
-        .limit(1)
+_ROUTES = (
+    select(
+        _number.id.label("number_id"),
+        _number.e164,
+        _number.project_id,
+        _number.scenario_id,
+        _number.static_source,
+        _number.overflow,
+        _scenario.enabled,
+        _scenario.hold_seconds,
+        _scenario.title,
+        _flow.id.label("flow_id"),
+        _flow.document,
+        _project.fallback_destination,
+        _project.repeat_credit,
+        _project.own_numbers,
+        _project.destination_numbers,
     )
-
-
-_ROUTE = Statement(lambda _: _routes(_number.e164 == bindparam("dialled")))
-_ROUTE_BY_ID = Statement(lambda _: _routes(_number.id == bindparam("number")))
+    .select_from(
+        table_of(TrackingNumber)
+        .join(table_of(Project), _project.id == _number.project_id)
+        .outerjoin(table_of(Scenario), _scenario.id == _number.scenario_id)
+        .outerjoin(table_of(CallFlow), _flow.id == func.coalesce(_scenario.call_flow_id, _number.last_flow_id))
+    )
+    .order_by(_number.released_at.is_not(None), _number.released_at.desc())
+)
+"""All numbers that were ever ours, those of the present first, then the last released."""
+_ROUTE = Statement(lambda _: _ROUTES.where(_number.e164 == bindparam("dialled")).limit(1))
+_ROUTE_BY_ID = Statement(lambda _: _ROUTES.where(_number.id == bindparam("number")).limit(1))
+_EVERY_ROUTE = Statement(lambda _: _ROUTES)
 
 
 def find_route(session: Session, dialled: str) -> Route | None:
@@ -122,13 +122,30 @@ def route_of(session: Session, number_id: int) -> Route | None:
     return _route(_ROUTE_BY_ID.first(session, {"number": number_id}))
 
 
+def every_route(session: Session) -> Iterator[Route]:
+    """The routes of all numbers that were ever ours, where two have the same digits the one that `find_route` gives first. Routes share
+    equal flows and sets of lines."""
+    shared: dict[tuple[int, int | None], tuple[dict[str, Any], frozenset[str]]] = {}
+    for row in _EVERY_ROUTE.all(session, {}):
+        key = (row.project_id, row.flow_id)
+        if key not in shared:
+            shared[key] = _flow_and_lines(row)
+        yield _read_route(row, *shared[key])
+
+
 def _route(row: Row | None) -> Route | None:
-    if row is None:
-        return None
+    return None if row is None else _read_route(row, *_flow_and_lines(row))
+
+
+def _flow_and_lines(row: Row) -> tuple[dict[str, Any], frozenset[str]]:
     flow = row.document
     if not flow or not flow.get("destinations"):
         flow = fallback_flow(row.fallback_destination)
     destinations = [*row.destination_numbers, *(step.get("to") or "" for step in flow["destinations"])]
+    return flow, own_lines(row.fallback_destination, row.own_numbers, destinations)
+
+
+def _read_route(row: Row, flow: dict[str, Any], lines: frozenset[str]) -> Route:
     return Route(
         number_id=row.number_id,
         number=row.e164,
@@ -141,7 +158,8 @@ def _route(row: Row | None) -> Route | None:
         flow=flow,
         repeat_credit=row.repeat_credit,
         scenario_title=row.title,
-        own_lines=own_lines(row.fallback_destination, row.own_numbers, destinations),
+        own_lines=lines,
+        flow_id=row.flow_id,
     )
 
 

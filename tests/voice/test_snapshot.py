@@ -1,0 +1,300 @@
+"""R12: the snapshot in memory leads each call where the database would, follows every change, and is never replaced by something worse."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import delete, select, update
+from sqlalchemy.orm import Session
+
+from router.accounts.models import Project
+from router.carriers.base import InboundCall
+from router.db import Database
+from router.lib.crypto import KeyRing
+from router.lib.phones import read_caller
+from router.scenarios.models import CallFlow, Scenario, TrackingNumber
+from router.voice.models import RoutingVersion
+from router.voice.routing import find_route_of_call
+from router.voice.snapshot import (
+    NEWEST,
+    OLDER,
+    Snapshot,
+    SnapshotRefused,
+    SnapshotUnreadable,
+    parse_snapshot,
+    read_snapshot,
+    refresh,
+    write_snapshot,
+)
+from tests.factories import NOON, make_number, make_project, make_scenario
+from tests.properties import examples
+
+KEYS = KeyRing(("first key", "older key"))
+DIGITS = [f"+4930901820{i:02d}" for i in range(6)]
+
+
+def call_to(number: str | None, *others: str, anywhere: tuple[str, ...] = ()) -> InboundCall:
+    return InboundCall("CA1", "AC1", read_caller("+4915112345678"), number, number or "03090182001", others, anywhere)
+
+
+def fill(session: Session) -> None:
+    """Two companies: a scenario with two numbers, a free number, one without a scenario, one that two companies had."""
+    shop = make_project(session)
+    scenario = make_scenario(session, shop, DIGITS[:2], destinations=["+493012345678", "sip:desk@shop.example"])
+    make_number(session, shop, DIGITS[2]).last_flow_id = scenario.call_flow_id
+    make_number(session, shop, DIGITS[3])
+    make_number(session, shop, DIGITS[4]).released_at = NOON
+    other = make_project(session, key="k-other", name="Other", fallback_destination="+14155550122")
+    other.own_numbers = [{"number": "+14155550123", "remark": "desk"}]
+    static = {"source": "flyer", "medium": "print", "campaign": ""}
+    make_scenario(session, other, [DIGITS[5]], static=static, title="Print", enabled=False)
+    make_number(session, other, DIGITS[4]).released_at = NOON + timedelta(days=1)
+
+
+def changed(database: Database, work: Callable[[Session], Any]) -> None:
+    with database.writing() as session:
+        work(session)
+
+
+@pytest.fixture
+def world(database: Database) -> Database:
+    changed(database, fill)
+    return database
+
+
+CALLS = st.builds(
+    lambda first, others, anywhere: call_to(first, *others, anywhere=tuple(anywhere)),
+    st.sampled_from([None, "+14155550199", *DIGITS]),
+    st.lists(st.sampled_from(["+14155550199", *DIGITS]), max_size=2),
+    st.lists(st.sampled_from(["+14155550199", "+14155550198", *DIGITS]), max_size=4, unique=True),
+)
+
+
+def moved(session: Session, digits: str, project: int) -> None:
+    session.execute(
+        update(TrackingNumber).where(TrackingNumber.e164 == digits).values(released_at=NOON, scenario_id=None)
+    )
+    found = session.scalars(select(Project).order_by(Project.id)).all()[project]
+    make_number(session, found, digits)
+
+
+CHANGES: dict[str, Callable[[Session], Any]] = {
+    "a scenario is switched": lambda session: session.execute(update(Scenario).values(enabled=~Scenario.enabled)),
+    "a number leaves its scenario": lambda session: session.execute(
+        update(TrackingNumber).where(TrackingNumber.e164 == DIGITS[0]).values(scenario_id=None)
+    ),
+    "a number goes to the other company": lambda session: moved(session, DIGITS[1], 1),
+    "a number comes back": lambda session: moved(session, DIGITS[1], 0),
+    "a number becomes static": lambda session: session.execute(
+        update(TrackingNumber)
+        .where(TrackingNumber.e164 == DIGITS[0])
+        .values(static_source={"source": "radio", "medium": "audio", "campaign": ""})
+    ),
+    "a number becomes the overflow": lambda session: session.execute(
+        update(TrackingNumber).where(TrackingNumber.e164 == DIGITS[0]).values(overflow=True)
+    ),
+    "the fallback line is another": lambda session: session.execute(
+        update(Project).values(fallback_destination="+14155550177")
+    ),
+    "repeat calls are credited otherwise": lambda session: session.execute(
+        update(Project).values(repeat_credit="own_visit")
+    ),
+    "own telephones": lambda session: session.execute(
+        update(Project).values(own_numbers=[{"number": "+14155550155", "remark": ""}])
+    ),
+    "forwarded elsewhere": lambda session: session.execute(
+        update(Project).values(destination_numbers=["+14155550133"])
+    ),
+    "a title": lambda session: session.execute(update(Scenario).values(title="Desk")),
+    "a hold": lambda session: session.execute(update(Scenario).values(hold_seconds=77)),
+}
+
+
+def new_flow(session: Session) -> None:
+    scenario = session.scalars(select(Scenario).order_by(Scenario.id)).first()
+    assert scenario is not None
+    number = len(session.scalars(select(CallFlow).where(CallFlow.scenario_id == scenario.id)).all()) + 1
+    document = {"destinations": [{"to": f"+1415555{number:04d}", "ring_seconds": 25}]}
+    flow = CallFlow(scenario_id=scenario.id, number=number, document=document, created_at=NOON)
+    session.add(flow)
+    session.flush()
+    scenario.call_flow_id = flow.id
+
+
+CHANGES["a new version of the flow"] = new_flow
+
+
+def leads_as_the_database(database: Database, snapshot: Snapshot, calls: list[InboundCall]) -> None:
+    with database.reading() as session:
+        for call in calls:
+            assert snapshot.find_route_of_call(call) == find_route_of_call(session, call)
+
+
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    names=st.lists(st.sampled_from(sorted(CHANGES)), min_size=1, max_size=4),
+    calls=st.lists(CALLS, min_size=1, max_size=8),
+)
+def test_r12_after_any_changes_each_call_is_led_where_the_database_leads_it(
+    world: Database, names: list[str], calls: list[InboundCall]
+) -> None:
+    before = refresh(world, None, NOON)
+    for name in names:
+        changed(world, CHANGES[name])
+    after = refresh(world, before, NOON)
+    leads_as_the_database(world, after, calls)
+
+
+@pytest.mark.parametrize("name", sorted(CHANGES))
+def test_r12_every_change_that_an_answer_depends_on_is_seen(world: Database, name: str) -> None:
+    before = refresh(world, None, NOON)
+    changed(world, CHANGES[name])
+    after = refresh(world, before, NOON)
+    assert after.version > before.version
+    assert after.routes != before.routes
+
+
+def test_r12_nothing_is_loaded_again_when_nothing_has_changed(world: Database) -> None:
+    before = refresh(world, None, NOON)
+    changed(world, lambda session: session.execute(update(TrackingNumber).values(calls=7, last_call_at=NOON)))
+    changed(world, lambda session: session.execute(update(Project).values(balance_minor=100)))
+    assert refresh(world, before, NOON) is before
+
+
+def test_r12_a_change_that_is_taken_back_counts_for_nothing(world: Database) -> None:
+    before = refresh(world, None, NOON)
+    with world.writing() as session:
+        session.execute(update(Scenario).values(enabled=False))
+        session.flush()
+        session.rollback()
+    assert refresh(world, before, NOON) is before
+
+
+@pytest.mark.parametrize("database_kind", ["postgresql"], indirect=True)
+def test_r12_two_changes_at_once_are_both_seen_and_neither_waits_for_the_other(world: Database) -> None:
+    """Both change what answers depend on, and then want what the other one has locked until its end: nothing but their ends meet."""
+    before = refresh(world, None, NOON)
+    barrier, errors = threading.Barrier(2, timeout=30), []
+
+    def change(first: int, second: int, title: str) -> None:
+        try:
+            with world.writing() as session:
+                projects = session.scalars(select(Project).order_by(Project.id)).all()
+                session.execute(update(Scenario).where(Scenario.project_id == projects[first].id).values(title=title))
+                barrier.wait()
+                session.execute(
+                    update(Project).where(Project.id == projects[first].id).values(repeat_credit="own_visit")
+                )
+                barrier.wait()
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=change, args=args) for args in ((0, 1, "one"), (1, 0, "two"))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    after = refresh(world, before, NOON)
+    assert {route.scenario_title for route in after.routes.values()} >= {"one", "two"}
+    assert after.version >= before.version + 2
+
+
+@pytest.mark.parametrize("database_kind", ["postgresql"], indirect=True)
+def test_r12_a_transaction_of_many_changes_raises_the_version_once(world: Database) -> None:
+    before = refresh(world, None, NOON)
+
+    def many(session: Session) -> None:
+        for title in "abcdef":
+            session.execute(update(Scenario).values(title=title))
+
+    changed(world, many)
+    assert refresh(world, before, NOON).version == before.version + 1
+
+
+def test_r12_another_installation_an_older_state_and_an_emptied_one_are_refused(world: Database) -> None:
+    present = refresh(world, None, NOON)
+    for better in (
+        replace(present, installation="00000000-0000-0000-0000-000000000000"),
+        replace(present, version=present.version + 5),
+    ):
+        with pytest.raises(SnapshotRefused, match=NEWEST):
+            refresh(world, better, NOON)
+
+    def empty(session: Session) -> None:
+        session.execute(delete(TrackingNumber))
+
+    changed(world, empty)
+    with pytest.raises(SnapshotRefused, match="no numbers"):
+        refresh(world, present, NOON)
+
+
+def test_r12_a_database_without_numbers_is_a_snapshot_too(database: Database) -> None:
+    empty = refresh(database, None, NOON)
+    assert not empty.routes
+    changed(database, fill)
+    assert refresh(database, empty, NOON).routes
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+def test_r12_a_database_that_was_not_migrated_says_so(world: Database) -> None:
+    changed(world, lambda session: session.execute(delete(RoutingVersion)))
+    with pytest.raises(SnapshotRefused, match="router migrate"):
+        refresh(world, None, NOON)
+
+
+def test_r12_the_file_gives_back_the_same_snapshot(world: Database, tmp_path: Path) -> None:
+    snapshot = refresh(world, None, NOON)
+    write_snapshot(tmp_path / "routing", snapshot, KEYS)
+    assert read_snapshot(tmp_path / "routing", KEYS) == snapshot
+    assert (tmp_path / "routing" / NEWEST).stat().st_mode & 0o777 == 0o600
+    rotated = KeyRing(("newest key", "first key"))
+    assert read_snapshot(tmp_path / "routing", rotated) == snapshot
+    assert read_snapshot(tmp_path / "elsewhere", KEYS) is None
+
+
+def test_r12_the_older_file_serves_while_the_newest_cannot_be_read(world: Database, tmp_path: Path) -> None:
+    folder = tmp_path / "routing"
+    first = refresh(world, None, NOON)
+    write_snapshot(folder, first, KEYS)
+    changed(world, CHANGES["a title"])
+    second = refresh(world, first, NOON)
+    write_snapshot(folder, second, KEYS)
+    assert read_snapshot(folder, KEYS) == second
+    (folder / NEWEST).write_bytes((folder / NEWEST).read_bytes()[:-20])
+    assert read_snapshot(folder, KEYS) == first
+    (folder / OLDER).write_bytes(b"")
+    assert read_snapshot(folder, KEYS) is None
+    assert sorted(file.name for file in folder.iterdir()) == [OLDER, NEWEST]
+
+
+def test_r12_a_file_of_another_key_or_format_is_not_used(world: Database, tmp_path: Path) -> None:
+    write_snapshot(tmp_path, refresh(world, None, NOON), KEYS)
+    data = (tmp_path / NEWEST).read_bytes()
+    with pytest.raises(SnapshotUnreadable, match="another ROUTER_SECRET_KEY"):
+        parse_snapshot(data, KeyRing(("stranger",)))
+    with pytest.raises(SnapshotUnreadable, match="format is 9"):
+        parse_snapshot(data.replace(b'"format": 1', b'"format": 9', 1), KEYS)
+
+
+@settings(max_examples=examples(200), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(place=st.floats(0, 1), new=st.binary(max_size=8), old=st.integers(0, 8))
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+def test_r12_no_damage_of_the_body_passes_for_a_snapshot(
+    world: Database, tmp_path: Path, place: float, new: bytes, old: int
+) -> None:
+    snapshot = refresh(world, None, NOON)
+    write_snapshot(tmp_path, snapshot, KEYS)
+    data = (tmp_path / NEWEST).read_bytes()
+    at = int(place * len(data))
+    damaged = data[:at] + new + data[at + old :]
+    try:
+        assert parse_snapshot(damaged, KEYS) == snapshot, "only what says the same is one"
+    except SnapshotUnreadable:
+        assert damaged != data

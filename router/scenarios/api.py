@@ -26,7 +26,7 @@ from router.scenarios.service import (
 from router.server import current_server
 from router.web.access import Audience, current_actor, current_project, guard
 from router.web.api import described, merged, rows_of, take_version
-from router.web.errors import Problem, Refused, read_json
+from router.web.errors import Problem, read_json
 
 scenarios_api = guard(
     Blueprint("scenarios_api", __name__, url_prefix="/api/v1/projects/<int:project_id>"),
@@ -35,11 +35,6 @@ scenarios_api = guard(
 )
 
 Answer = tuple[dict[str, Any], int]
-
-
-@scenarios_api.errorhandler(Refused)
-def refused(refusal: Refused) -> Any:
-    return refusal.problem().response()
 
 
 @scenarios_api.post("/scenarios")

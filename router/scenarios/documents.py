@@ -21,10 +21,11 @@ from router.scenarios.channels import (
     without_numbers,
 )
 from router.scenarios.flows import IS_TRACKING, tracking_among
-from router.scenarios.models import OPEN, CallFlow, NumberBatch, NumberOrder, Scenario, TrackingNumber, grace_ends
+from router.scenarios.models import GRACE, OPEN, CallFlow, NumberBatch, NumberOrder, Scenario, TrackingNumber
 from router.scenarios.schema import (
     MOST_TO_BUY,
     Context,
+    NumberDocument,
     ScenarioBody,
     ScenarioDocument,
     ScenarioSchema,
@@ -183,25 +184,15 @@ def coming_numbers(session: Session, scenario_ids: Sequence[int]) -> dict[int, s
 
 
 def number_document(number: TrackingNumber, now: datetime) -> dict[str, Any]:
-    """`state` is in_use, free, grace (its paid time has ended) or releasing."""
     state = state_of(number, now)
-    return {
-        "e164": number.e164,
+    document = {name: getattr(number, name, None) for name in NumberDocument.model_fields} | {
         "scenario": number.scenario_id,
         "static": number.static_source,
         "kind": kind_of(number),
-        "owned_elsewhere": number.owned_elsewhere,
-        "pinned": number.pinned,
         "state": state,
-        "bought_at": _iso(number.bought_at),
-        "paid_until": _iso(number.paid_until),
-        "grace_until": _iso(grace_ends(number.paid_until)) if number.paid_until and state == "grace" else None,
-        "carrier_error": number.carrier_error,
-        "calls": number.calls,
-        "last_call_at": _iso(number.last_call_at),
-        "last_shown_at": _iso(number.last_shown_at),
-        "created_at": iso(number.created_at),
+        "grace_until": number.paid_until + GRACE if number.paid_until and state == "grace" else None,
     }
+    return {name: iso(value) if isinstance(value, datetime) else value for name, value in document.items()}
 
 
 def kind_of(number: TrackingNumber) -> str | None:
@@ -217,10 +208,6 @@ def state_of(number: TrackingNumber, now: datetime) -> str:
     if not number.owned_elsewhere and number.paid_until is not None and number.paid_until <= now:
         return "grace"
     return "in_use" if number.scenario_id is not None else "free"
-
-
-def _iso(moment: datetime | None) -> str | None:
-    return iso(moment) if moment else None
 
 
 def read_scenario(

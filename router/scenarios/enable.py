@@ -1,7 +1,7 @@
 """Enabling a scenario (R2, R4): what it would buy and cost, and *Connect*, which orders all numbers that it still needs or none."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -12,8 +12,6 @@ from router.accounts.audit import Actor
 from router.accounts.ledger import BalanceTooLow, lock_balance, price_of
 from router.accounts.models import Project
 from router.lib.formats import format_money
-from router.scenarios.documents import scenario_document
-from router.scenarios.lint.rules import Finding, lint
 from router.scenarios.models import PAID_TIME, NumberBatch, NumberOrder, Scenario, TrackingNumber
 from router.scenarios.numbers.orders import wait_for_arrivals
 from router.scenarios.numbers.purchase import order_numbers
@@ -37,7 +35,6 @@ class Enabling:
     cost_minor: int
     balance_minor: int
     currency: str
-    findings: list[Finding] = field(default_factory=list)
 
     @property
     def total(self) -> int:
@@ -67,24 +64,8 @@ class Enabling:
 
 
 def enabling_of(session: Session, server: Server, project: Project, scenario: Scenario, now: datetime) -> Enabling:
-    """What *Connect* would do, with what the linter says of the scenario."""
-    document = scenario_document(session, server, scenario)
-    return cost_of_enabling(
-        session, server, project, scenario, now, lint(session, server, project, scenario.id, document)
-    )
-
-
-def cost_of_enabling(
-    session: Session,
-    server: Server,
-    project: Project,
-    scenario: Scenario,
-    now: datetime,
-    findings: list[Finding] | None = None,
-) -> Enabling:
-    """Numbers already paid and own ones cost nothing."""
-    to_buy: dict[str, Any] = scenario.to_buy
-    numbers, count = list(to_buy.get("numbers", [])), int(to_buy.get("count", 0))
+    """What *Connect* would do. Numbers already paid and own ones cost nothing."""
+    numbers, count = list(scenario.to_buy.get("numbers", [])), int(scenario.to_buy.get("count", 0))
     ended = select(TrackingNumber.paid_until).where(
         TrackingNumber.scenario_id == scenario.id,
         TrackingNumber.paid_until <= now,
@@ -105,7 +86,6 @@ def cost_of_enabling(
         cost_minor=(len(numbers) + count + periods) * price,
         balance_minor=balance,
         currency=project.currency,
-        findings=findings or [],
     )
 
 
@@ -188,7 +168,7 @@ def connect(
         Problem: 409, with `missing_minor` when the balance does not cover it; 503, this server has no account at the carrier.
         SearchNeeded: `found` is needed.
     """
-    enabling = cost_of_enabling(session, server, project, scenario, now)
+    enabling = enabling_of(session, server, project, scenario, now)
     enabling.check()
     if enabling.total:
         open_shop(server)

@@ -286,6 +286,7 @@ class OldSettingsFile(Base):
 
 PAID_TIME = timedelta(days=7)
 GRACE = timedelta(days=7)
+"""So long after its paid time an unpaid number is not lost, whatever it is."""
 QUIET = timedelta(days=30)
 """Nobody gives back a number that was called since."""
 
@@ -293,11 +294,6 @@ QUIET = timedelta(days=30)
 def rent_reason(e164: str, start: datetime) -> str:
     """The reason of the charge for 7 days from `start`: unique, so that they are never charged twice."""
     return f"rent:{e164}:{start.isoformat()}"
-
-
-def grace_ends(paid_until: datetime) -> datetime:
-    """Until then an unpaid number is not lost, whatever it is."""
-    return paid_until + GRACE
 
 
 numbers_changed = Signal(

@@ -20,7 +20,7 @@ from router.scenarios.documents import (
     read_scenario,
     scenario_document,
 )
-from router.scenarios.enable import Buying, connect, cost_of_enabling, lock_purse, stay_disabled
+from router.scenarios.enable import Buying, connect, enabling_of, lock_purse, stay_disabled
 from router.scenarios.flows import store_flow
 from router.scenarios.models import CallFlow, Scenario, ScenarioDraft, TrackingNumber, free_numbers_changed
 from router.scenarios.numbers.inventory import place_numbers
@@ -107,7 +107,7 @@ def switch_scenario(
         stay_disabled(session, scenario)
     if scenario.enabled != enabled:
         if enabled:
-            cost_of_enabling(session, server, project, scenario, now).check()
+            enabling_of(session, server, project, scenario, now).check()
         scenario.enabled = enabled
         scenario.mark_changed(actor.name, now)
         _record(session, actor, now, "scenario.enabled" if enabled else "scenario.disabled", scenario)

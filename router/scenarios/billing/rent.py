@@ -8,7 +8,6 @@ days, and does so again only after the balance lasted longer in between.
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from sqlalchemy import ColumnElement, Select, func, or_, select
@@ -19,7 +18,7 @@ from router.accounts.mail import Letter, runs_low, write_mail
 from router.accounts.models import Project
 from router.lib.formats import date_of, format_count, format_moment, format_money
 from router.scenarios.billing.statement import project_forecast
-from router.scenarios.models import GRACE, PAID_TIME, QUIET, Scenario, TrackingNumber, grace_ends, rent_reason
+from router.scenarios.models import GRACE, PAID_TIME, QUIET, Scenario, TrackingNumber, rent_reason
 from router.scenarios.numbers.release import active_numbers, begin_release
 from router.server import Server
 
@@ -45,9 +44,8 @@ def keep_grace(server: Server, project_id: int, now: datetime) -> None:
     """Writes the e-mails that are due for the unpaid numbers of a project, and gives back what its grace leaves."""
     with server.database.reading() as session:
         unneeded = [row.id for row in session.execute(_nobody_needs(project_id, now)).all()]
-    for first in range(
-        0, len(unneeded), RELEASED_AT_ONCE
-    ):  # a few at a time: one that is seen or called keeps no other waiting
+    # a few at a time: one that is seen or called keeps no other waiting
+    for first in range(0, len(unneeded), RELEASED_AT_ONCE):
         if not _give_back(server, project_id, unneeded[first : first + RELEASED_AT_ONCE], now):
             break
     ends = select(TrackingNumber.paid_until).where(TrackingNumber.project_id == project_id, *unpaid(now))
@@ -66,9 +64,9 @@ def keep_grace(server: Server, project_id: int, now: datetime) -> None:
             began_at.setdefault(day, ended_at)
             numbers[day] += amount
         for day, began in began_at.items():  # one e-mail a day and stage, whatever the number of numbers
-            group = Group(numbers[day], began, grace_ends(began))
             stage = next(name for name, age in STAGES if now >= began + age)
-            letter = letter_for(stage, project, group, max(0, group.numbers * price - project.balance_minor), now)
+            missing = max(0, numbers[day] * price - project.balance_minor)
+            letter = letter_for(stage, project, format_count(numbers[day], "number"), began, missing, now)
             write_mail(session, project, f"grace:{stage}:{day}", letter.subject, letter.body, now)
 
 
@@ -116,11 +114,6 @@ def _nobody_needs(project_id: int, now: datetime) -> Select[int, int | None]:
     )
 
 
-def _without_callers_and_visitors(session: Session, server: Server, ids: list[int], now: datetime) -> list[int]:
-    called = server.numbers_called(session, ids, now - QUIET) if server.numbers_called else set()
-    return [one for one in ids if one not in called | active_numbers(session, server, ids, now)]
-
-
 RENEWED_AT_ONCE = 200
 """Numbers of one transaction."""
 
@@ -148,7 +141,8 @@ def renew_some(server: Server, project_id: int, now: datetime) -> int:
             return 0
     with server.database.writing() as session:
         affordable = _affordable(session, server, project_id, lock_balance(session, project_id))
-        first = due_numbers(project_id, now).with_only_columns(TrackingNumber.id).limit(affordable)
+        due = select(TrackingNumber.id).where(TrackingNumber.project_id == project_id, *unpaid(now))
+        first = due.order_by(TrackingNumber.paid_until, TrackingNumber.id).limit(affordable)
         chosen = select(TrackingNumber).where(TrackingNumber.id.in_(session.scalars(first).all()), *unpaid(now))
         locked = chosen.order_by(TrackingNumber.id).with_for_update().execution_options(populate_existing=True)
         numbers = session.scalars(locked).all()
@@ -161,31 +155,14 @@ def renew_some(server: Server, project_id: int, now: datetime) -> int:
             reason = rent_reason(number.e164, start)
             rents.append(Post(-price, reason, ACTOR, RENEWED, number.e164, number.scenario_id))
             number.paid_until = start + PAID_TIME
-        if price:
-            charge_all(
-                session, project_id, rents, now
-            )  # a rent that counted before is left out: these 7 days are paid then
+        if price:  # a rent that counted before is left out: these 7 days are paid then
+            charge_all(session, project_id, rents, now)
     return len(numbers)
-
-
-def due_numbers(project_id: int, now: datetime) -> Select[TrackingNumber]:
-    """SELECT of the rented numbers of a project whose paid time has ended, the earliest first."""
-    due = select(TrackingNumber).where(TrackingNumber.project_id == project_id, *unpaid(now))
-    return due.order_by(TrackingNumber.paid_until, TrackingNumber.id).execution_options(populate_existing=True)
 
 
 def _affordable(session: Session, server: Server, project_id: int, balance: int) -> int:
     price = price_of(server.settings, session.get_one(Project, project_id, populate_existing=True))
     return min(RENEWED_AT_ONCE, balance // price) if price else RENEWED_AT_ONCE
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """The numbers of a project whose paid time ended on one day, and when the first of them is given up."""
-
-    numbers: int
-    began_at: datetime
-    ends_at: datetime
 
 
 SUBJECTS = {
@@ -204,18 +181,21 @@ TELLS_WHAT_STAYS = (
 )
 
 
-def letter_for(stage: str, project: Project, group: Group, missing_minor: int, now: datetime) -> Letter:
+def letter_for(
+    stage: str, project: Project, numbers: str, began_at: datetime, missing_minor: int, now: datetime
+) -> Letter:
     """
     Args:
         stage: began, midway, ending or over.
+        numbers: how many, in words.
+        began_at: when the paid time of the first of them ended.
     """
-    numbers = format_count(group.numbers, "number")
     subject = SUBJECTS[stage].format(numbers=numbers, project=project.name)
     money = (
         f"{format_money(missing_minor, project.currency)} are missing for 7 more days of them: ask the operator of this server"
         " to top up the balance. They are renewed then from where their paid time ended."
     )
-    began, ends = (format_moment(at, project.timezone, now) for at in (group.began_at, group.ends_at))
+    began, ends = (format_moment(at, project.timezone, now) for at in (began_at, began_at + GRACE))
     if stage == "over":
         facts = f"The grace of {numbers} of {project.name} ended {ends} ({project.timezone})."
         return Letter(subject, f"{facts}\n\n{TELLS_WHAT_STAYS}\n\n{money}")
@@ -237,9 +217,8 @@ def watch_balances(server: Server, now: datetime) -> int:
     written = 0
     for project_id in changed:
         with server.database.writing() as session:
-            lock_balance(
-                session, project_id
-            )  # the forecast is made again while the balance cannot change: a top-up counts
+            # the forecast is made again while the balance cannot change: a top-up counts
+            lock_balance(session, project_id)
             project = session.get_one(Project, project_id, populate_existing=True)
             forecast = project_forecast(session, server, project, now)
             if not forecast.is_low or forecast.lasts_until is None:

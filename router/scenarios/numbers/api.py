@@ -2,7 +2,9 @@
 
 What programs send about numbers: to search, buy and change them."""
 
+from contextlib import suppress
 from dataclasses import asdict
+from functools import partial
 from typing import Annotated, Any
 
 from flask import Blueprint, request
@@ -10,7 +12,6 @@ from pydantic import AfterValidator, Field
 from sqlalchemy.orm import Session
 
 from router.accounts.ledger import BalanceTooLow
-from router.accounts.models import Project
 from router.accounts.sessions import require_token
 from router.lib.formats import GREATEST_ID, format_money, parse_country
 from router.lib.phones import BadPhone, read_phone
@@ -32,8 +33,8 @@ from router.scenarios.schema import (
 from router.scenarios.service import find_scenario
 from router.server import current_server
 from router.web.access import Audience, current_actor, current_project, guard
-from router.web.api import GREATEST_LIMIT, described, parse, rows_of
-from router.web.errors import Problem, Refused, read_json
+from router.web.api import GREATEST_LIMIT, described, page_of, parse
+from router.web.errors import Problem, read_json
 
 
 def _limit(limit: int) -> int:
@@ -51,10 +52,9 @@ class SearchShape(StrictSchema):
     limit: Annotated[int, AfterValidator(_limit)] = 20
 
 
-class BuyShape(StrictSchema):
+class BuyShape(NumberShape):
     """The number as the search gave it, and where it goes; without a scenario to the project's free ones."""
 
-    e164: Annotated[str, Field(max_length=60)]
     scenario: Annotated[int, Field(ge=1, le=GREATEST_ID)] | None = None
 
 
@@ -63,25 +63,6 @@ class NumberPatch(ExactSchema):
 
     pinned: bool = False
     scenario: Annotated[int, Field(ge=1, le=GREATEST_ID)] | None = None
-
-
-def read_e164(text: str, country: str) -> str:
-    """
-    Raises:
-        Problem: 422, it is no phone number.
-    """
-    try:
-        return read_phone(text, country)
-    except BadPhone as error:
-        raise Problem(422, str(error), "e164") from None
-
-
-def e164_of_address(text: str) -> str:
-    """A number as it stands in an address: the plus sign may be missing."""
-    try:
-        return read_phone("+" + text.lstrip("+ "))
-    except BadPhone:
-        raise Problem(404, "There is no such number.") from None
 
 
 numbers_api = guard(
@@ -93,18 +74,11 @@ numbers_api = guard(
 Answer = tuple[dict[str, Any], int]
 
 
-@numbers_api.errorhandler(Refused)
-def refused(refusal: Refused) -> Any:
-    return refusal.problem().response()
-
-
 @numbers_api.post("/numbers")
 @described(body=NumberShape, answer=NumberDocument, status=201)
 def post_number(project_id: int) -> Answer:
     """Add a number that is owned elsewhere and forwarded here."""
-    body = read_json(request)
-    text = parse(NumberShape, body).e164
-    server = current_server()
+    text, server = parse(NumberShape, read_json(request)).e164, current_server()
     with server.database.writing() as session:
         number = add_number(session, current_project(), current_actor(), text, server.now())
     return number_document(number, server.now()), 201
@@ -114,12 +88,10 @@ def post_number(project_id: int) -> Answer:
 @described(answer=NumberDocument, is_list=True)
 def get_numbers(project_id: int) -> dict[str, Any]:
     """List the project's tracking numbers, newest first."""
-    numbers = present_numbers(project_id)
     server = current_server()
+    document = partial(number_document, now=server.now())
     with server.database.reading() as session:
-        rows, following = rows_of(session, numbers, TrackingNumber.id, request.args)
-    now = server.now()
-    return {"items": [number_document(number, now) for number in rows], "next": following}
+        return page_of(session, present_numbers(project_id), TrackingNumber.id, request.args, document)
 
 
 @numbers_api.post("/numbers/search")
@@ -148,16 +120,21 @@ def search(project_id: int) -> dict[str, Any]:
 def buy(project_id: int) -> Answer:
     """Buy one number; 202 when the carrier did not answer clearly and the server goes on asking."""
     server, project, actor = current_server(), current_project(), current_actor()
-    wanted = parse(BuyShape, read_json(request))
-    e164 = read_e164(wanted.e164, project.country)
-    if wanted.scenario is not None:
+    purchase = parse(BuyShape, read_json(request))
+    try:
+        e164 = read_phone(purchase.e164, project.country)
+    except BadPhone as error:
+        raise Problem(422, str(error), "e164") from None
+    if purchase.scenario is not None:
         with server.database.reading() as session:
-            find_scenario(session, project, wanted.scenario)
+            find_scenario(session, project, purchase.scenario)
     open_shop(server)
     try:
-        order = buy_now(server, project, actor.name, e164, server.now(), wanted.scenario)
+        order = buy_now(server, project, actor.name, e164, server.now(), purchase.scenario)
     except BalanceTooLow as refusal:
-        raise too_low(refusal, project) from None
+        missing = format_money(refusal.missing_minor, project.currency)
+        sentence = f"The balance is too low: {missing} are missing. Ask the operator of this server to top it up."
+        raise Problem(409, sentence, missing_minor=refusal.missing_minor, currency=project.currency) from None
     if order.state in OPEN_STATES:
         return {"state": order.state, "order": order.id, "e164": order.e164, "detail": order.error}, 202
     if order.state == OrderState.REFUSED:
@@ -185,14 +162,14 @@ def patch_number(project_id: int, e164: str) -> dict[str, Any]:
     server, project, actor = current_server(), current_project(), current_actor()
     with server.database.reading() as session:
         _present(session, e164)
-    wanted = parse(NumberPatch, read_json(request))
+    patch = parse(NumberPatch, read_json(request))
     now = server.now()
     with server.database.writing() as session:
         number = _present(session, e164)
-        if "scenario" in wanted.model_fields_set:
-            move_numbers(session, server, project, actor, [number.id], wanted.scenario, now)
-        if "pinned" in wanted.model_fields_set:
-            pin_number(session, project, actor, number.id, wanted.pinned, now)
+        if "scenario" in patch.model_fields_set:
+            move_numbers(session, server, project, actor, [number.id], patch.scenario, now)
+        if "pinned" in patch.model_fields_set:
+            pin_number(session, project, actor, number.id, patch.pinned, now)
         return number_document(number, now)
 
 
@@ -212,19 +189,15 @@ def delete_number(project_id: int, e164: str) -> tuple[Any, int]:
 
 
 def _present(session: Session, text: str) -> TrackingNumber:
-    """
+    """The project's number as it stands in an address, where the plus sign may be missing.
+
     Raises:
         Problem: 404 when the project has no such number (any more).
     """
-    wanted = present_numbers(current_project().id).where(TrackingNumber.e164 == e164_of_address(text))
-    number = session.scalar(wanted)
+    number = None
+    with suppress(BadPhone):
+        e164 = read_phone("+" + text.lstrip("+ "))
+        number = session.scalar(present_numbers(current_project().id).where(TrackingNumber.e164 == e164))
     if number is None:
         raise Problem(404, "There is no such number.")
     return number
-
-
-def too_low(refusal: BalanceTooLow, project: Project) -> Problem:
-    """The balance does not cover what would be bought: 409, with what is missing."""
-    missing = format_money(refusal.missing_minor, project.currency)
-    sentence = f"The balance is too low: {missing} are missing. Ask the operator of this server to top it up."
-    return Problem(409, sentence, missing_minor=refusal.missing_minor, currency=project.currency)

@@ -224,7 +224,7 @@ def move_numbers(
     numbers = locked_numbers(session, project, ids)
     for number in numbers:
         if number.releasing_at:
-            raise Problem(409, f"{number.e164} is being given back to the carrier: it cannot be used any more.")
+            raise Problem(409, LEAVING.format(number=number.e164))
         if number.scenario_id is not None and number.scenario_id not in scenarios:
             raise Problem(409, f"Somebody else moved {number.e164} meanwhile. Look again, then repeat.")
     moved = [number for number in numbers if number.scenario_id != scenario_id]

@@ -26,23 +26,12 @@ WHO = "the console"
 
 
 @dataclass(frozen=True)
-class Ours:
-    id: int
-    e164: str
-    sid: str | None
-    rented: bool
-    """False: it was added as owned elsewhere."""
-    being_released: bool
-    marked: bool
-
-
-@dataclass(frozen=True)
 class Difference:
     """`both` are pairs of ours and the carrier's."""
 
     only_there: list[Owned]
-    only_here: list[Ours]
-    both: list[tuple[Ours, Owned]]
+    only_here: list[TrackingNumber]
+    both: list[tuple[TrackingNumber, Owned]]
 
 
 @dataclass
@@ -53,12 +42,12 @@ class Synced:
     sentences: list[str]
 
 
-def compare(ours: Iterable[Ours], owned: Iterable[Owned]) -> Difference:
+def compare(ours: Iterable[TrackingNumber], owned: Iterable[Owned]) -> Difference:
     """A number that was only added here belongs to whoever it belongs to, and is not missed at the carrier; nor is one on its way back."""
     here, there = {number.e164: number for number in ours}, {number.e164: number for number in owned}
     only_there = [number for e164, number in sorted(there.items()) if e164 not in here]
     missed = [number for e164, number in sorted(here.items()) if e164 not in there]
-    only_here = [number for number in missed if number.rented and not number.being_released]
+    only_here = [number for number in missed if not number.owned_elsewhere and number.releasing_at is None]
     both = [(number, there[e164]) for e164, number in sorted(here.items()) if e164 in there]
     return Difference(only_there, only_here, both)
 
@@ -73,20 +62,8 @@ def sync_numbers(server: Server, now: datetime, configure: bool = False) -> Sync
         ShopError: the carrier's numbers could not be listed; nothing was changed.
     """
     shop = shop_of(server)
-    with (
-        server.database.reading() as session
-    ):  # first, so that a number that arrives meanwhile is not missed at the carrier
-        ours = [
-            Ours(
-                number.id,
-                number.e164,
-                number.carrier_sid,
-                rented=not number.owned_elsewhere,
-                being_released=number.releasing_at is not None,
-                marked=number.carrier_error == MISSING,
-            )
-            for number in session.scalars(select(TrackingNumber).where(TrackingNumber.released_at.is_(None)))
-        ]
+    with server.database.reading() as session:  # first: a number that arrives meanwhile is not missed at the carrier
+        ours = session.scalars(select(TrackingNumber).where(TrackingNumber.released_at.is_(None))).all()
     difference = compare(ours, shop.owned())
     if difference.only_here:  # a fresh number may be absent from a list for a while
         again = {number.e164 for number in shop.owned()}
@@ -95,7 +72,7 @@ def sync_numbers(server: Server, now: datetime, configure: bool = False) -> Sync
     sentences = [f"{number.e164} is rented here, but the carrier does not have it." for number in difference.only_here]
     sentences += [_settle(server, number, now) for number in difference.only_there]
     for number, owned in difference.both if configure else ():
-        if number.being_released:
+        if number.releasing_at is not None:
             continue
         try:
             shop.configure(owned.sid)
@@ -107,14 +84,14 @@ def sync_numbers(server: Server, now: datetime, configure: bool = False) -> Sync
 def _mark(server: Server, difference: Difference) -> None:
     """Marks what is missing, and takes the mark from what is there again; the carrier's present ids are kept."""
     missing = [number.id for number in difference.only_here]
-    back = [number.id for number, _ in difference.both if number.marked]
+    back = [number.id for number, _ in difference.both if number.carrier_error == MISSING]
     for ids, mark in ((missing, MISSING), (back, "")):
         for start in range(0, len(ids), AT_ONCE):
             with server.database.writing() as session:
                 here = TrackingNumber.id.in_(ids[start : start + AT_ONCE]), TrackingNumber.releasing_at.is_(None)
                 session.execute(update(TrackingNumber).where(*here).values(carrier_error=mark))
     for number, owned in difference.both:
-        if number.rented and number.sid != owned.sid:
+        if not number.owned_elsewhere and number.carrier_sid != owned.sid:
             with server.database.writing() as session:
                 session.execute(
                     update(TrackingNumber).where(TrackingNumber.id == number.id).values(carrier_sid=owned.sid)

@@ -266,28 +266,6 @@ OFFERS = 30
 """Found numbers on one page."""
 
 
-@dataclass(frozen=True)
-class Wish:
-    """What kind of number is looked for."""
-
-    country: str
-    area_code: str
-    contains: str
-
-    @property
-    def search(self) -> dict[str, str]:
-        return {"country": self.country, "area_code": self.area_code, "contains": self.contains}
-
-
-@dataclass(frozen=True)
-class Found:
-    """The carrier's answer: which countries it has, what it offers, and in words why it does not."""
-
-    countries: Sequence[str]
-    offers: Sequence[ForSale]
-    sentence: str = ""
-
-
 @buying_pages.get("/buy")
 @needs("admin")
 def search() -> str:
@@ -330,22 +308,22 @@ def progress(batch_id: int) -> str:
         )
 
 
-def _wish(args: Mapping[str, str]) -> Wish:
+def _wish(args: Mapping[str, str]) -> dict[str, str]:
+    """What kind of number is looked for: `{country, area_code, contains}`."""
     country = args.get("country", "")[:2].upper() or current_project().country
-    area_code, contains = (
-        "".join(sign for sign in args.get(name, "") if sign.isascii() and sign.isdigit())[:12]
-        for name in ("area_code", "contains")
-    )
-    return Wish(country if country.isascii() and country.isalpha() else "US", area_code, contains)
+    wish = {"country": country if country.isascii() and country.isalpha() else "US"}
+    for name in ("area_code", "contains"):
+        wish[name] = "".join(sign for sign in args.get(name, "") if sign.isascii() and sign.isdigit())[:12]
+    return wish
 
 
-def _page(wish: Wish, ticked: Sequence[str], error: str = "", *, poor: bool = False) -> str:
+def _page(wish: dict[str, str], ticked: Sequence[str], error: str = "", *, poor: bool = False) -> str:
     """Asks the carrier, so never inside a transaction."""
     server, project = current_server(), current_project()
-    countries, offers, sentence = [wish.country], list[ForSale](), ""
+    countries, offers, sentence = [wish["country"]], list[ForSale](), ""
     try:
-        countries = sorted({*open_shop(server).countries(), wish.country})
-        offers = search_numbers(server, project, wish.country, wish.area_code, wish.contains, OFFERS)
+        countries = sorted({*open_shop(server).countries(), wish["country"]})
+        offers = search_numbers(server, project, **wish, limit=OFFERS)
     except Problem as refusal:
         sentence = refusal.detail
     except ShopError as failure:
@@ -353,7 +331,9 @@ def _page(wish: Wish, ticked: Sequence[str], error: str = "", *, poor: bool = Fa
     return render_template(
         "scenarios/numbers_buy.html",
         wish=wish,
-        found=Found(countries, offers, sentence),
+        countries=countries,
+        offers=offers,
+        sentence=sentence,
         ticked=ticked,
         price=price_of(server.settings, project),
         error=error,

@@ -18,6 +18,7 @@ from router.lib.phones import BadPhone, country_of, display, international, read
 from router.scenarios.documents import numbers_by_scenario, scenario_document
 from router.scenarios.enable import Buying, buying_of, enabling_of, searching
 from router.scenarios.flows import DEFAULT_RING_SECONDS, tracking_among
+from router.scenarios.lint.rules import lint
 from router.scenarios.matching import format_error
 from router.scenarios.models import Scenario, TrackingNumber
 from router.scenarios.numbers.inventory import free_numbers
@@ -287,6 +288,7 @@ def _review(scenario_id: int, refusal: str = "") -> str:
         enabling = enabling_of(session, server, project, scenario, server.now())
         numbers = numbers_by_scenario(session, [scenario.id])[scenario.id]
         document = scenario_document(session, server, scenario)
+        findings = lint(session, server, project, scenario.id, document)
         under_way = buying_of(session, scenario)
         gone = taken_numbers(session, enabling.to_buy)
     forms = ScenarioForms(values_of_document(document, server.scenario_parts, project.currency))
@@ -297,8 +299,8 @@ def _review(scenario_id: int, refusal: str = "") -> str:
         scenario=scenario,
         enabling=enabling,
         numbers=numbers,
-        findings=[(finding, BY_NAME[finding.step], forms.element_of(finding.field)) for finding in enabling.findings],
-        blocked=any(finding.blocks for finding in enabling.findings),
+        findings=[(finding, BY_NAME[finding.step], forms.element_of(finding.field)) for finding in findings],
+        blocked=any(finding.blocks for finding in findings),
         under_way=under_way,
         gone=gone,
         done=scenario.enabled and not enabling.total,

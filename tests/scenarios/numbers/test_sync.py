@@ -17,7 +17,7 @@ from router.cli import router
 from router.db import Database
 from router.scenarios.models import TrackingNumber
 from router.scenarios.numbers.purchase import buy_now
-from router.scenarios.numbers.sync import MISSING, Ours, compare, sync_numbers
+from router.scenarios.numbers.sync import MISSING, compare, sync_numbers
 from router.server import Server
 from tests.carriers.rest import Carrier, running_carrier
 from tests.carriers.rest_faults import Fault
@@ -186,7 +186,10 @@ def test_r5_a_carrier_that_cannot_be_asked_changes_nothing(
     st.sets(st.sampled_from(["+11", "+12", "+13", "+14"])),
 )
 def test_r5_every_number_of_the_carrier_is_told_once(ours: dict[str, tuple[bool, bool]], there: set[str]) -> None:
-    here = [Ours(1, e164, "PN", rented, back, False) for e164, (rented, back) in ours.items()]
+    here = [
+        TrackingNumber(e164=e164, owned_elsewhere=not rented, releasing_at=NOON if back else None)
+        for e164, (rented, back) in ours.items()
+    ]
     found = compare(here, [Owned(e164, "PN", "") for e164 in there])
     assert {one.e164 for one in found.only_there} == there - set(ours)
     assert {one.e164 for one, _ in found.both} == there & set(ours)

@@ -12,7 +12,8 @@ from sqlalchemy.orm import Session
 from router.attribution.decision import OVERFLOW
 from router.lib.formats import format_count
 from router.lib.phones import line_of
-from router.scenarios.lint.rules import Finding, Linted
+from router.scenarios.lint.facts import Linted
+from router.scenarios.lint.rules import Finding
 from router.scenarios.models import Scenario, TrackingNumber
 from router.server import Server
 from router.voice.models import EXTERNAL, Call

@@ -80,7 +80,7 @@ def change_scenario(
         Refused: something of the document cannot be used; nothing may be stored.
         SearchNeeded: `found` is needed.
     """
-    scenario = _locked(session, project, scenario_id)
+    scenario = find_scenario(session, project, scenario_id, lock=True)
     check_version(scenario, version)
     before = editable(scenario_document(session, server, scenario))
     read, sections = _read(session, server, project, scenario, edit(before))
@@ -102,7 +102,7 @@ def switch_scenario(
     Raises:
         Problem: 404; 409 with `missing_minor` when the balance does not cover what has to be paid before it is enabled (R4).
     """
-    scenario = _locked(session, project, scenario_id)
+    scenario = find_scenario(session, project, scenario_id, lock=True)
     if not enabled:
         stay_disabled(session, scenario)
     if scenario.enabled != enabled:
@@ -130,7 +130,7 @@ def connect_scenario(
         Problem: 404; 409 when `version` is given and no longer the present one; and as `connect`.
         SearchNeeded: `found` is needed.
     """
-    scenario = _locked(session, project, scenario_id)
+    scenario = find_scenario(session, project, scenario_id, lock=True)
     check_version(scenario, version)
     before = (scenario.enabled, scenario.to_buy)
     buying = connect(session, server, project, actor, scenario, found, now)
@@ -147,7 +147,7 @@ def delete_scenario(
 ) -> tuple[Scenario, int]:
     """Hides it and keeps its calls; its numbers go back to the project's free ones, what somebody had begun to change in it is
     forgotten. Returns also how many numbers are free again."""
-    scenario = _locked(session, project, scenario_id)
+    scenario = find_scenario(session, project, scenario_id, lock=True)
     freed = len(place_numbers(session, server, scenario, {}))
     scenario.enabled = False
     scenario.deleted_at = now
@@ -159,12 +159,15 @@ def delete_scenario(
     return scenario, freed
 
 
-def find_scenario(session: Session, project: Project, scenario_id: int) -> Scenario:
+def find_scenario(session: Session, project: Project, scenario_id: int, lock: bool = False) -> Scenario:
     """
     Raises:
         Problem: 404 when the project has no such scenario (any more).
     """
-    return _present(session.get(Scenario, scenario_id), project)
+    scenario = session.get(Scenario, scenario_id, with_for_update=lock or None, populate_existing=lock)
+    if scenario is None or scenario.project_id != project.id or scenario.deleted_at is not None:
+        raise Problem(404, "There is no such scenario.")
+    return scenario
 
 
 def check_version(scenario: Scenario, version: int | None) -> None:
@@ -175,16 +178,6 @@ def check_version(scenario: Scenario, version: int | None) -> None:
             "version",
             version=scenario.version,
         )
-
-
-def _present(scenario: Scenario | None, project: Project) -> Scenario:
-    if scenario is None or scenario.project_id != project.id or scenario.deleted_at is not None:
-        raise Problem(404, "There is no such scenario.")
-    return scenario
-
-
-def _locked(session: Session, project: Project, scenario_id: int) -> Scenario:
-    return _present(session.get(Scenario, scenario_id, with_for_update=True, populate_existing=True), project)
 
 
 def _read(
@@ -313,7 +306,7 @@ def switch_upkeep(
     Raises:
         Problem: 404; 409, it is to be switched on and the scenario has no dynamic numbers.
     """
-    scenario = _locked(session, project, scenario_id)
+    scenario = find_scenario(session, project, scenario_id, lock=True)
     if scenario.upkeep_on == on:
         return scenario
     began_with = scenario.upkeep_began_with

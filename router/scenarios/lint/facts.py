@@ -18,6 +18,7 @@ from router.scenarios.channels import static_sources
 from router.scenarios.documents import Document, editable, read_scenario, stored_members
 from router.scenarios.flows import tracking_among
 from router.scenarios.models import CallFlow, Scenario, TrackingNumber
+from router.scenarios.numbers.inventory import present_numbers
 from router.scenarios.numbers.orders import taken_numbers
 from router.server import Server
 
@@ -26,16 +27,6 @@ Key = frozenset[str] | str
 
 MOST_CONDITIONS = 6
 """Selectors that ask more of one element are compared as they stand."""
-
-
-@dataclass(frozen=True)
-class Claim:
-    """What a scenario claims on the page."""
-
-    scenario_id: int
-    title: str
-    selectors: tuple[str, ...] = ()
-    replace: tuple[str, ...] = ()
 
 
 @dataclass
@@ -47,36 +38,29 @@ class Claims:
     _within: dict[Key, list[int]] = field(default_factory=dict)
     _replaced: dict[str, list[int]] = field(default_factory=dict)
 
-    def add(self, claim: Claim) -> None:
+    def add(self, scenario_id: int, title: str, tagging: Mapping[str, Any]) -> None:
         """To be called in ascending order of ids."""
-        self.titles[claim.scenario_id] = claim.title
-        for selector in claim.selectors:
-            for own, within in _keys(selector):
-                _note(self._exact.setdefault(own, []), claim.scenario_id)
-                for key in within:
-                    _note(self._within.setdefault(key, []), claim.scenario_id)
-        for text in claim.replace:
-            _note(self._replaced.setdefault(_digits(text), []), claim.scenario_id)
+        self.titles[scenario_id] = title
+        for selector in tagging.get("selectors", ()):
+            for own, wider in _keys(selector):
+                _note(self._exact.setdefault(own, []), scenario_id)
+                for key in wider:
+                    _note(self._within.setdefault(key, []), scenario_id)
+        for text in tagging.get("replace", ()):
+            _note(self._replaced.setdefault(_digits(text), []), scenario_id)
 
     def others_with_selector(self, scenario_id: int, selector: str) -> int | None:
         """The lowest other scenario that surely claims elements of this selector as well, if there is one."""
-        found: set[int] = set()
-        for own, within in _keys(selector):
-            found.update(self._within.get(own, ()))
-            for key in within:
-                found.update(self._exact.get(key, ()))
-        return min(found - {scenario_id}, default=None)
+        claiming: set[int] = set()
+        for own, wider in _keys(selector):
+            claiming.update(self._within.get(own, ()))
+            for key in wider:
+                claiming.update(self._exact.get(key, ()))
+        return min(claiming - {scenario_id}, default=None)
 
     def others_with_number(self, scenario_id: int, text: str) -> int | None:
         """The lowest other scenario that replaces this number of the page's text."""
         return min(set(self._replaced.get(_digits(text), ())) - {scenario_id}, default=None)
-
-
-def claims_of(claims: Iterable[Claim]) -> Claims:
-    found = Claims()
-    for claim in sorted(claims, key=lambda one: one.scenario_id):
-        found.add(claim)
-    return found
 
 
 def _note(lowest: list[int], scenario_id: int) -> None:
@@ -96,29 +80,30 @@ def _keys(selector: str) -> tuple[tuple[Key, frozenset[Key]], ...]:
         alternatives = parse(selector)
     except (SelectorError, RecursionError):
         return ()
-    return tuple(_keys_of(one.parsed_tree) for one in alternatives)
-
-
-def _keys_of(tree: Any) -> tuple[Key, frozenset[Key]]:
-    last = tree.subselector if isinstance(tree, CombinedSelector) else tree
-    conditions = _conditions(last)
-    own: Key = tree.canonical() if isinstance(tree, CombinedSelector) else conditions
-    if len(conditions) > MOST_CONDITIONS:
-        return own, frozenset({own, conditions})
-    wider = {frozenset(some) for size in range(len(conditions) + 1) for some in combinations(conditions, size)}
-    return own, frozenset({own, *wider})
+    keys = []
+    for alternative in alternatives:
+        tree: Any = alternative.parsed_tree
+        is_combined = isinstance(tree, CombinedSelector)
+        conditions = _conditions(tree.subselector if is_combined else tree)
+        own: Key = tree.canonical() if is_combined else conditions
+        wider: set[Key] = {own, conditions}
+        if len(conditions) <= MOST_CONDITIONS:
+            sizes = range(len(conditions) + 1)
+            wider |= {frozenset(some) for size in sizes for some in combinations(conditions, size)}
+        keys.append((own, frozenset(wider)))
+    return tuple(keys)
 
 
 def _conditions(node: Any) -> frozenset[str]:
     """`a.phone#top` asks for `a`, `.phone` and `#top`."""
-    found = set()
+    conditions = set()
     while not isinstance(node, Element):
         inner = node.selector
-        found.add(node.canonical().removeprefix(inner.canonical()))
+        conditions.add(node.canonical().removeprefix(inner.canonical()))
         node = inner
     if node.element:
-        found.add(node.canonical())
-    return frozenset(found)
+        conditions.add(node.canonical())
+    return frozenset(conditions)
 
 
 INTEGRATIONS = "integrations"
@@ -207,7 +192,11 @@ def read_stored(session: Session, server: Server, project: Project, scenario_ids
     scenarios = session.scalars(select(Scenario).where(Scenario.id.in_(scenario_ids)).order_by(Scenario.id)).all()
     documents = {scenario.id: stored_members(scenario) for scenario in scenarios}
     counts = _number_counts(session, scenario_ids)
-    flows = _destinations(session, [scenario.call_flow_id for scenario in scenarios if scenario.call_flow_id])
+    flow_ids = [scenario.call_flow_id for scenario in scenarios if scenario.call_flow_id]
+    flows = {
+        flow.id: [destination["to"] for destination in flow.document["destinations"]]
+        for flow in session.scalars(select(CallFlow).where(CallFlow.id.in_(flow_ids)))
+    }
     shown = {part.name: part.show(session, scenario_ids) for part in server.scenario_parts}.get(INTEGRATIONS, {})
     around = _surroundings(
         session,
@@ -256,38 +245,24 @@ def _number_counts(session: Session, scenario_ids: Sequence[int]) -> dict[int, N
     }
 
 
-def _destinations(session: Session, flow_ids: Iterable[int]) -> dict[int, list[str]]:
-    flows = select(CallFlow.id, CallFlow.document).where(CallFlow.id.in_(list(flow_ids)))
-    return {flow_id: [one["to"] for one in document["destinations"]] for flow_id, document in session.execute(flows)}
-
-
 def _claims(session: Session, project: Project, everybody: bool) -> Claims:
     """What scenarios of the project replace on the page; `everybody`: the disabled ones too."""
     present = (Scenario.project_id == project.id, Scenario.deleted_at.is_(None))
     rows = select(Scenario.id, Scenario.title, Scenario.tagging).where(*present).order_by(Scenario.id)
-    if not everybody:
-        rows = rows.where(Scenario.enabled)
-    return claims_of(
-        Claim(scenario_id, title, tuple(tagging.get("selectors", ())), tuple(tagging.get("replace", ())))
-        for scenario_id, title, tagging in session.execute(rows)
-    )
+    claims = Claims()
+    for row in session.execute(rows if everybody else rows.where(Scenario.enabled)):
+        claims.add(row.id, row.title, row.tagging)
+    return claims
 
 
 def _surroundings(
     session: Session, project: Project, destinations: Iterable[str], to_buy: Iterable[str], claims: Claims
 ) -> Surroundings:
     fallback = project.fallback_destination
-    asked = {*destinations, fallback} - {""}
-    tracking = tracking_among(session, asked)
-    own = session.scalar(
-        select(TrackingNumber.e164).where(
-            TrackingNumber.project_id == project.id,
-            TrackingNumber.e164 == fallback,
-            TrackingNumber.released_at.is_(None),
-        )
-    )
-    taken = frozenset(taken_numbers(session, to_buy))
-    return Surroundings(claims, frozenset(tracking), taken, own or "")
+    tracking = tracking_among(session, {*destinations, fallback} - {""})
+    of_project = present_numbers(project.id).with_only_columns(TrackingNumber.e164)
+    own_fallback = session.scalar(of_project.where(TrackingNumber.e164 == fallback))
+    return Surroundings(claims, frozenset(tracking), frozenset(taken_numbers(session, to_buy)), own_fallback or "")
 
 
 def _is_told(server: Server, integrations: Any) -> bool:

@@ -4,6 +4,7 @@ Rules are pure. They look at facts that were read once, so the number of stateme
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from phonenumbers import NumberParseException
@@ -32,32 +33,26 @@ class Finding:
     look_for: str = ""
 
     def document(self) -> dict[str, Any]:
-        return {
-            "code": self.code,
-            "sentence": self.sentence,
-            "field": self.field,
-            "step": self.step,
-            "blocks": self.blocks,
-        }
+        return {name: getattr(self, name) for name in ("code", "sentence", "field", "step", "blocks")}
 
 
 def shut_out(terms: Mapping[str, Any]) -> str | None:
     """The member of the terms (`only_sources`, `excluded_sources`, ...) that leaves no visitor; None when there may be some."""
     for what, is_covered, every in KINDS:
         only, excluded = terms.get(f"only_{what}") or [], terms.get(f"excluded_{what}") or []
-        wanted = only or every
-        if wanted and all(any(is_covered(wide, narrow) for wide in excluded) for narrow in wanted):
+        admitted = only or every
+        if admitted and all(any(is_covered(wide, narrow) for wide in excluded) for narrow in admitted):
             return f"only_{what}" if only else f"excluded_{what}"
     return None
 
 
 def channels_shut_out(channels: Sequence[ChannelRow], terms: Mapping[str, Any]) -> list[int]:
     """Indexes of the channels whose every visitor the terms exclude."""
-    excluded = [read_source_pattern(one) for one in terms.get("excluded_sources") or []]
+    excluded = [read_source_pattern(pattern) for pattern in terms.get("excluded_sources") or []]
     return [
         index
-        for index, one in enumerate(channels)
-        if is_for_visitors(one) and any(source_covers(wide, parts_of_match(one["match"])) for wide in excluded)
+        for index, channel in enumerate(channels)
+        if is_for_visitors(channel) and any(source_covers(wide, parts_of_match(channel["match"])) for wide in excluded)
     ]
 
 
@@ -89,55 +84,55 @@ KINDS: tuple[tuple[str, Callable[[str, str], bool], list[str]], ...] = (
 """Each kind of terms, how one pattern covers another, and what everybody fits."""
 
 
-Found = Iterator[Finding]
+Findings = Iterator[Finding]
 
 
-def numbers(linted: Linted) -> Found:
-    if not linted.numbers.dynamic + linted.numbers.static + linted.to_buy:
+def numbers(linted: Linted) -> Findings:
+    if not linted.dynamic + linted.numbers.static + linted.to_buy:
         yield Finding("no_numbers", "No numbers: visitors see the page's own.", "numbers", "numbers")
     for index, number in enumerate(linted.document["to_buy"]["numbers"]):
         if number in linted.around.taken:
-            said = f"{international(number)} cannot be bought any more: it is here already or being bought."
-            yield Finding("taken_number", said, f"to_buy.numbers.{index}", "numbers")
+            sentence = f"{international(number)} cannot be bought any more: it is here already or being bought."
+            yield Finding("taken_number", sentence, f"to_buy.numbers.{index}", "numbers")
 
 
-def exhausted(linted: Linted) -> Found:
+def exhausted(linted: Linted) -> Findings:
     if linted.document["exhausted"] == "overflow" and not linted.numbers.overflow:
-        said = "An extra number is to be shown when all others are taken, but none is chosen: the page keeps its own number then."
-        yield Finding("no_overflow", said, "overflow", "numbers")
+        sentence = "An extra number is to be shown when all others are taken, but none is chosen: the page keeps its own number then."
+        yield Finding("no_overflow", sentence, "overflow", "numbers")
     if linted.document["exhausted"] != "overflow" and linted.numbers.overflow:
         extra = international(linted.numbers.overflow)
-        said = (
+        sentence = (
             f"{extra} is kept as the extra number, but shown to nobody: another rule holds when all others are taken."
         )
-        yield Finding("unused_overflow", said, "overflow", "numbers")
+        yield Finding("unused_overflow", sentence, "overflow", "numbers")
 
 
-def destinations(linted: Linted) -> Found:
+def destinations(linted: Linted) -> Findings:
     if not any(linted.destinations):
-        said = "No destination: calls go where they went before, else to the project's fallback."
-        yield Finding("no_destination", said, "flow.destinations", "forwarding", blocks=True)
+        sentence = "No destination: calls go where they went before, else to the project's fallback."
+        yield Finding("no_destination", sentence, "flow.destinations", "forwarding", blocks=True)
     for index, to in enumerate(linted.destinations):
         if to in linted.around.tracking:
-            said = f"{international(to)} is a tracking number: calls would go round in circles. Name the company's own line."
-            yield Finding("tracking_destination", said, f"flow.destinations.{index}.to", "forwarding", blocks=True)
+            sentence = f"{international(to)} is a tracking number: calls would go round in circles. Name the company's own line."
+            yield Finding("tracking_destination", sentence, f"flow.destinations.{index}.to", "forwarding", blocks=True)
 
 
-def fallback(linted: Linted) -> Found:
+def fallback(linted: Linted) -> Findings:
     if number := linted.around.own_fallback:
-        said = (
+        sentence = (
             f"The project's fallback destination, {international(number)}, is one of its tracking numbers: "
             "calls that no scenario takes would go round in circles. Change it in Settings."
         )
-        yield Finding("tracking_fallback", said, "flow", "forwarding")
+        yield Finding("tracking_fallback", sentence, "flow", "forwarding")
 
 
-def integrations(linted: Linted) -> Found:
+def integrations(linted: Linted) -> Findings:
     if not linted.told:
         yield Finding("no_integration", "Nobody is told about its calls.", "integrations", "integrations")
 
 
-def overlaps(linted: Linted) -> Found:
+def overlaps(linted: Linted) -> Findings:
     claims = linted.around.claims
     for index, selector in enumerate(linted.document["tagging"]["selectors"]):
         if (other := claims.others_with_selector(linted.scenario_id, selector)) is not None:
@@ -154,32 +149,32 @@ def _overlap(linted: Linted, other: int, what: str, field: str) -> Finding:
     return Finding("overlap", f"{what} is also claimed by the scenario “{title}”, {who}.", field, "tagging")
 
 
-def terms(linted: Linted) -> Found:
+def terms(linted: Linted) -> Findings:
     if member := shut_out(linted.document["terms"]):
-        said = "No visitor can ever match these terms: all that they ask for is excluded again."
-        yield Finding("nobody", said, f"terms.{member}", "terms")
+        sentence = "No visitor can ever match these terms: all that they ask for is excluded again."
+        yield Finding("nobody", sentence, f"terms.{member}", "terms")
 
 
-def channels(linted: Linted) -> Found:
+def channels(linted: Linted) -> Findings:
     covered = never_reached(linted.document["channels"])
     for index, earlier in covered.items():
-        said = (
+        sentence = (
             f"Nobody reaches channel {index + 1}: channel {earlier + 1} stands before it and takes all of its visitors."
         )
-        yield Finding("channel_unreached", said, f"channels.{index}", "channels")
+        yield Finding("channel_unreached", sentence, f"channels.{index}", "channels")
     for index in channels_shut_out(linted.document["channels"], linted.document["terms"]):
         if index not in covered:
-            said = f"Nobody reaches channel {index + 1}: the terms exclude all of its visitors."
-            yield Finding("channel_unreached", said, f"channels.{index}", "channels")
+            sentence = f"Nobody reaches channel {index + 1}: the terms exclude all of its visitors."
+            yield Finding("channel_unreached", sentence, f"channels.{index}", "channels")
 
 
-def upkeep(linted: Linted) -> Found:
+def upkeep(linted: Linted) -> Findings:
     if linted.document["upkeep"]["on"] and linted.numbers.static and not linted.dynamic + linted.to_buy:
-        said = "Upkeep is on, but all numbers are static: there is no pool for it to look after."
-        yield Finding("upkeep_static", said, "upkeep.on", "numbers")
+        sentence = "Upkeep is on, but all numbers are static: there is no pool for it to look after."
+        yield Finding("upkeep_static", sentence, "upkeep.on", "numbers")
 
 
-def display_format(linted: Linted) -> Found:
+def display_format(linted: Linted) -> Findings:
     foreign = next(
         (
             number
@@ -189,8 +184,8 @@ def display_format(linted: Linted) -> Found:
         None,
     )
     if foreign is not None:
-        said = f"{international(foreign)} cannot be dialled in this format: visitors see it as it stands here."
-        yield Finding("foreign_format", said, "tagging.format", "tagging")
+        sentence = f"{international(foreign)} cannot be dialled in this format: visitors see it as it stands here."
+        yield Finding("foreign_format", sentence, "tagging.format", "tagging")
 
 
 def is_foreign(mask: str, number: str, country: str) -> bool:
@@ -200,7 +195,7 @@ def is_foreign(mask: str, number: str, country: str) -> bool:
         return False  # nobody can read it, which is said elsewhere
 
 
-RULES: tuple[Callable[[Linted], Found], ...] = (
+RULES: tuple[Callable[[Linted], Findings], ...] = (
     numbers,
     exhausted,
     destinations,
@@ -213,8 +208,6 @@ RULES: tuple[Callable[[Linted], Found], ...] = (
     display_format,
 )
 
-
-__all__ = ["Finding", "LintRule", "Linted", "lint", "lint_stored"]
 
 LintRule = Callable[[Session, Sequence[Linted]], Mapping[int, Iterable[Finding]]]
 """A rule of an upper floor: it gets all scenarios at once and answers its findings by `scenario_id` (0: one that is not stored).
@@ -241,8 +234,8 @@ def lint_stored(
 
 
 def _findings(session: Session, server: Server, linted: Sequence[Linted]) -> dict[int, list[Finding]]:
-    found = {one.scenario_id: [finding for rule in RULES for finding in rule(one)] for one in linted}
+    findings = {scenario.scenario_id: [*chain.from_iterable(rule(scenario) for rule in RULES)] for scenario in linted}
     for rule in server.lint_rules:
-        for scenario_id, findings in rule(session, linted).items():
-            found[scenario_id] += findings
-    return found
+        for scenario_id, more in rule(session, linted).items():
+            findings[scenario_id] += more
+    return findings

@@ -76,32 +76,9 @@ def find_draft(session: Session, project_id: int, person_id: int, draft_id: int,
     return draft
 
 
-def draft_of(session: Session, person_id: int, scenario_id: int) -> ScenarioDraft | None:
-    """What this person changed of a scenario and has not applied."""
-    return session.scalars(_of(person_id, scenario_id)).one_or_none()
-
-
 def _of(person_id: int, scenario_id: int) -> Select[ScenarioDraft]:
+    """SELECT of what this person changed of a scenario and has not applied."""
     return select(ScenarioDraft).where(ScenarioDraft.person_id == person_id, ScenarioDraft.scenario_id == scenario_id)
-
-
-def lock_draft_of(
-    session: Session, keys: KeyRing, scenario: Scenario, version: int, person_id: int, now: datetime
-) -> ScenarioDraft:
-    """The person's draft of this scenario, locked; begun at the `version` that he saw when there was none."""
-    values = {
-        "project_id": scenario.project_id,
-        "person_id": person_id,
-        "scenario_id": scenario.id,
-        "scenario_version": version,
-        "sealed": keys.seal("{}"),
-        "reached": 6,
-        "created_at": now,
-        "updated_at": now,
-    }
-    session.execute(insert_new(session, ScenarioDraft, unique=["person_id", "scenario_id"]).values(**values))
-    wanted = _of(person_id, scenario.id).with_for_update().execution_options(populate_existing=True)
-    return session.scalars(wanted).one()
 
 
 def keep(keys: KeyRing, draft: ScenarioDraft, values: Values, place: int, now: datetime) -> None:
@@ -187,19 +164,29 @@ class Editor:
         return url_for("wizard.draft", draft_id=self.draft.id if self.draft else 0, step=step, **more)
 
 
-def open_new(session: Session, server: Server, project: Project, person_id: int, draft_id: int) -> Editor:
-    return _open(session, server, project, None, find_draft(session, project.id, person_id, draft_id))
-
-
-def open_stored(
-    session: Session, server: Server, project: Project, person_id: int, scenario_id: int, undrafted: bool = False
+def open_editor(
+    session: Session,
+    server: Server,
+    project: Project,
+    person_id: int,
+    *,
+    draft_id: int | None = None,
+    scenario_id: int = 0,
+    undrafted: bool = False,
 ) -> Editor:
-    """A scenario with this person's draft of it, or as it is stored."""
+    """A draft of a new scenario; or a scenario with this person's draft of it, or as it is stored (`undrafted`).
+
+    Raises:
+        Problem: 404.
+    """
+    if draft_id is not None:
+        return _editor(session, server, project, None, find_draft(session, project.id, person_id, draft_id))
     scenario = find_scenario(session, project, scenario_id)
-    return _open(session, server, project, scenario, None if undrafted else draft_of(session, person_id, scenario_id))
+    draft = None if undrafted else session.scalar(_of(person_id, scenario_id))
+    return _editor(session, server, project, scenario, draft)
 
 
-def _open(
+def _editor(
     session: Session, server: Server, project: Project, scenario: Scenario | None, draft: ScenarioDraft | None
 ) -> Editor:
     stored = scenario_document(session, server, scenario) if scenario else {}
@@ -218,31 +205,48 @@ def stored_values(server: Server, project: Project, stored: dict[str, Any]) -> V
     return values
 
 
-def keep_new(
-    session: Session, server: Server, project: Project, person_id: int, draft_id: int, step: Step, form: FormData
+def keep_step(
+    session: Session,
+    server: Server,
+    project: Project,
+    person_id: int,
+    step: Step,
+    form: FormData,
+    *,
+    draft_id: int | None = None,
+    scenario_id: int = 0,
 ) -> Editor:
-    draft = find_draft(session, project.id, person_id, draft_id, lock=True)
-    return _keep(_open(session, server, project, None, draft), draft, server, step, form)
+    """Keeps what was typed on a step. The draft of a stored scenario is begun with what is stored, at the version that the person saw.
 
-
-def keep_stored(
-    session: Session, server: Server, project: Project, person_id: int, scenario_id: int, step: Step, form: FormData
-) -> Editor:
-    """The draft is begun with what is stored, at the version that the person was shown."""
-    scenario = find_scenario(session, project, scenario_id)
-    shown = parse_int(form.get("version", ""), greatest=GREATEST_VERSION)
-    version = scenario.version if shown is None else shown
-    draft = lock_draft_of(session, server.keys, scenario, version, person_id, server.now())
-    return _keep(_open(session, server, project, scenario, draft), draft, server, step, form)
-
-
-def _keep(editor: Editor, draft: ScenarioDraft, server: Server, step: Step, form: FormData) -> Editor:
+    Raises:
+        Problem: 404.
+    """
+    scenario, now = None, server.now()
+    if draft_id is not None:
+        draft = find_draft(session, project.id, person_id, draft_id, lock=True)
+    else:
+        scenario = find_scenario(session, project, scenario_id)
+        version = parse_int(form.get("version", ""), greatest=GREATEST_VERSION)
+        begun = {
+            "project_id": project.id,
+            "person_id": person_id,
+            "scenario_id": scenario.id,
+            "scenario_version": scenario.version if version is None else version,
+            "sealed": server.keys.seal("{}"),
+            "reached": len(STEPS),
+            "created_at": now,
+            "updated_at": now,
+        }
+        session.execute(insert_new(session, ScenarioDraft, unique=["person_id", "scenario_id"]).values(**begun))
+        locked = _of(person_id, scenario.id).with_for_update().execution_options(populate_existing=True)
+        draft = session.scalars(locked).one()
+    editor = _editor(session, server, project, scenario, draft)
     values = editor.values
     values[step.name] = read_step(step.name, form, server.scenario_parts, values[step.name])
     values["title"] = form.get("title", "")
-    if editor.scenario is not None:
+    if scenario is not None:
         values.setdefault("base", editor.stored["numbers"])
-    keep(server.keys, draft, values, step.place, server.now())
+    keep(server.keys, draft, values, step.place, now)
     return editor
 
 

@@ -30,10 +30,8 @@ from router.scenarios.wizard.drafts import (
     Trial,
     discard_draft_of,
     find_draft,
-    keep_new,
-    keep_stored,
-    open_new,
-    open_stored,
+    keep_step,
+    open_editor,
     save,
     stored_values,
     try_out,
@@ -62,45 +60,35 @@ wizard_pages = guard(Blueprint("wizard", __name__, url_prefix="/scenarios"), Aud
 Page = str | tuple[str, int] | Response
 
 
-@wizard_pages.route(f"/new/<int:draft_id>/<{ANY}:step>", methods=["GET", "POST"])
-def draft(draft_id: int, step: str) -> Page:
-    who = (current_server(), current_project(), g.person.id, draft_id)
+@wizard_pages.route(f"/new/<int:draft_id>/<{ANY}:step>", endpoint="draft", methods=["GET", "POST"])
+@wizard_pages.route(f"/<int:scenario_id>/<{ANY}:step>", endpoint="change", methods=["GET", "POST"])
+def edit(step: str, **which: int) -> Page:
+    """A step of a new scenario's draft (`draft_id`) or of a stored scenario (`scenario_id`)."""
+    server, project = current_server(), current_project()
     if request.method == "GET":
-        with current_server().database.reading() as session:
-            editor = open_new(session, *who)
+        with server.database.reading() as session:
+            undrafted = "stored" in request.args
+            editor = open_editor(session, server, project, g.person.id, **which, undrafted=undrafted)
         return _show(editor, BY_NAME[step])
     form = clean_form(request.form)
-    with current_server().database.writing() as session:
-        editor = keep_new(session, *who, BY_NAME[step], form)
-    return _act(editor, BY_NAME[step], form.get("do", "continue"))
-
-
-@wizard_pages.route(f"/<int:scenario_id>/<{ANY}:step>", methods=["GET", "POST"])
-def change(scenario_id: int, step: str) -> Page:
-    who = (current_server(), current_project(), g.person.id, scenario_id)
-    if request.method == "GET":
-        with current_server().database.reading() as session:
-            editor = open_stored(session, *who, undrafted="stored" in request.args)
-        return _show(editor, BY_NAME[step])
-    form = clean_form(request.form)
-    with current_server().database.writing() as session:
-        editor = keep_stored(session, *who, BY_NAME[step], form)
-    return _act(editor, BY_NAME[step], form.get("do", "apply"))
+    with server.database.writing() as session:
+        editor = keep_step(session, server, project, g.person.id, BY_NAME[step], form, **which)
+    return _act(editor, BY_NAME[step], form.get("do", "apply" if editor.scenario else "continue"))
 
 
 @wizard_pages.post("/new/<int:draft_id>/discard")
 def discard(draft_id: int) -> Response:
     with current_server().database.writing() as session:
-        found = find_draft(session, current_project().id, g.person.id, draft_id, lock=True)
-        session.delete(found)
-    flash(f"The draft {found.title or 'without a name'} is discarded.")
+        draft = find_draft(session, current_project().id, g.person.id, draft_id, lock=True)
+        session.delete(draft)
+    flash(f"The draft {draft.title or 'without a name'} is discarded.")
     return redirect(url_for("scenarios.table"))
 
 
 @wizard_pages.post("/<int:scenario_id>/discard")
 def discard_changes(scenario_id: int) -> Response:
     with current_server().database.writing() as session:
-        editor = open_stored(session, current_server(), current_project(), g.person.id, scenario_id)
+        editor = open_editor(session, current_server(), current_project(), g.person.id, scenario_id=scenario_id)
         discard_draft_of(session, g.person.id, scenario_id)
     flash("Your changes are discarded. This is what is stored.")
     return redirect(editor.address(STEPS[0].name))
@@ -169,8 +157,8 @@ def _save(editor: Editor, step: Step, verb: str, argument: str) -> Page:
         if before is None or problem.field != "version":
             return _page(editor, step, Trial({problem.field or "title": problem.detail})), 409
         with server.database.reading() as session:
-            now = open_stored(session, server, editor.project, g.person.id, before.id)
-        return _page(now, step), 409
+            editor = open_editor(session, server, editor.project, g.person.id, scenario_id=before.id)
+        return _page(editor, step), 409
 
     following, said = url_for("scenarios.table"), "stored and off: nobody is shown its numbers yet"
     if verb == "enable":

@@ -4,15 +4,15 @@ Rate limits count in the memory of one process, so that no request waits for a s
 """
 
 import re
+import time
 from collections.abc import Iterable
 from functools import cache, lru_cache
 from ipaddress import ip_address
+from threading import Lock
 from urllib.parse import urlsplit
 
 import idna
 from limits import parse_many
-from limits.storage import MemoryStorage
-from limits.strategies import FixedWindowRateLimiter
 from publicsuffixlist import PublicSuffixList
 
 HOST = re.compile(r"(\*\.)?[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?(:\d{1,5})?|\[[0-9a-f:.]{2,45}\](:\d{1,5})?")
@@ -106,12 +106,42 @@ def _list() -> PublicSuffixList:
     return PublicSuffixList()
 
 
+class FixedWindow:
+    """Counts for each client in a window that begins with the client's first request and lasts so many seconds.
+
+    `limits` has the same on its memory storage, which starts a thread after each request and lets it look through all clients.
+    """
+
+    def __init__(self, amount: int, seconds: int) -> None:
+        self._amount, self._seconds = amount, seconds
+        self._counts: dict[str, tuple[float, int]] = {}
+        self._swept_at = 0.0
+        self._lock = Lock()
+
+    def admits(self, client: str) -> bool:
+        """Counts one request of a client, and says whether it is within the amount."""
+        now = time.time()
+        with self._lock:
+            ends_at, count = self._counts.get(client, (0.0, 0))
+            if ends_at <= now:
+                ends_at, count = now + self._seconds, 0
+            self._counts[client] = ends_at, count + 1
+            if abs(now - self._swept_at) > self._seconds:
+                self._counts = {client: window for client, window in self._counts.items() if window[0] > now}
+                self._swept_at = now
+        return count < self._amount
+
+    def __len__(self) -> int:
+        """The clients that are in memory."""
+        return len(self._counts)
+
+
 class RateLimit:
     """`RateLimit("600/minute").allows("203.0.113.9")`; `off` allows everything."""
 
     def __init__(self, rate: str) -> None:
-        self._items = [] if rate == "off" else parse_many(rate)
-        self._limiter = FixedWindowRateLimiter(MemoryStorage())
+        items = [] if rate == "off" else parse_many(rate)
+        self._windows = [FixedWindow(item.amount, item.get_expiry()) for item in items]
 
-    def allows(self, who: str) -> bool:
-        return all(self._limiter.hit(item, who) for item in self._items)
+    def allows(self, client: str) -> bool:
+        return all(window.admits(client) for window in self._windows)

@@ -1,10 +1,13 @@
-"""The hosts of a web site, from whatever somebody pasted."""
+"""The hosts of a web site, from whatever somebody pasted; and rate limits."""
+
+from datetime import timedelta
 
 import pytest
+import time_machine
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.web.network import BadHost, parse_host, parse_hosts
+from router.web.network import BadHost, FixedWindow, RateLimit, parse_host, parse_hosts
 
 
 @pytest.mark.parametrize(
@@ -62,3 +65,30 @@ def test_nothing_typed_breaks_the_reader(typed: str) -> None:
         return
     assert host.isascii()
     assert parse_host(host) == host
+
+
+def test_a_clients_window_begins_with_its_first_request_and_concerns_nobody_else(
+    clock: time_machine.Traveller,
+) -> None:
+    limit = RateLimit("2/minute")
+    assert [limit.allows("a") for _ in range(3)] == [True, True, False]
+    clock.shift(timedelta(seconds=59))
+    assert [limit.allows(client) for client in "aabbb"] == [False, False, True, True, False]
+    clock.shift(timedelta(seconds=1))
+    assert [limit.allows(client) for client in "aab"] == [True, True, False]
+
+
+def test_several_rates_hold_together_and_off_allows_everything(clock: time_machine.Traveller) -> None:
+    limit, none = RateLimit("2/minute; 3/hour"), RateLimit("off")
+    assert [limit.allows("a") for _ in range(3)] == [True, True, False]
+    clock.shift(timedelta(minutes=1))
+    assert [limit.allows("a") for _ in range(2)] == [True, False]
+    assert all(none.allows("a") for _ in range(1000))
+
+
+def test_clients_whose_window_is_over_are_forgotten(clock: time_machine.Traveller) -> None:
+    window = FixedWindow(1, 60)
+    for client in range(1000):
+        window.admits(str(client))
+        clock.shift(timedelta(seconds=1))
+    assert len(window) <= 120

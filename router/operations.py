@@ -19,7 +19,7 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 from structlog.typing import Processor
 
-from router.accounts.models import KEY_FACT, fits_key, read_fact, remember_fact
+from router.accounts.models import KEY_FACT, read_fact, remember_fact
 from router.accounts.tokens import find_token
 from router.db import schema_state
 from router.integrations.models import Delivery, DeliveryState

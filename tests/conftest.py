@@ -26,7 +26,7 @@ from router.server import Server
 from tests import furnishing  # noqa: F401 - fills the project that the walk over all addresses visits
 from tests.application import Applications, Engines
 from tests.browser import pictures
-from tests.contents import content_for, make_content
+from tests.contents import SECRET, content_for, make_content
 from tests.factories import NOON
 from tests.people import Cast
 from tests.postgres import EmptyDatabases, postgres_cluster
@@ -34,8 +34,6 @@ from tests.properties import PROFILE, load_profile
 
 load_profile()
 configure_logs("warning")  # as in production: structlog's own default draws every traceback for seconds
-
-SECRET = "test-secret-key-0123456789"
 
 structlog.configure(
     processors=[
@@ -81,8 +79,11 @@ class SQLiteTemplates:
         """A file to copy, and the pickled values of its content."""
         template = self._folder / f"{content or 'empty'}.db"
         if content not in self._values:
+            if content:
+                shutil.copy(self.take(None)[0], template)
             database = Database(f"sqlite:///{template}", pool_size=1)
-            migrate(database)
+            if not content:
+                migrate(database)
             self._values[content] = pickle.dumps(make_content(content, database) if content else {})
             with database.engine.connect() as connection:
                 connection.exec_driver_sql("COMMIT")

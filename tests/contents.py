@@ -13,10 +13,22 @@ import time_machine
 from router.app import make_server
 from router.config import Settings
 from router.db import Database
+from router.lib.crypto import KeyRing
+from router.operations import key_fits
+from router.server import Server
 from tests.people import NOW, create_cast
 from tests.reports.making import make_life
 
+SECRET = "test-secret-key-0123456789"
+"""The key of every test's server."""
+
 Values = dict[str, Any]
+
+
+def served(database: Database, _: Values) -> None:
+    """An application with the tests' key has run on the database: the key's fingerprint stands in it."""
+    settings = Settings(data_dir=Path("nowhere"), secret_key=SECRET)
+    assert key_fits(Server(settings, database, KeyRing((SECRET,))))
 
 
 def people(database: Database, _: Values) -> Any:
@@ -34,7 +46,7 @@ def life(database: Database, values: Values) -> Any:
         return make_life(session, server, values["cast"].project, NOW)
 
 
-CONTENTS: dict[str, Callable[[Database, Values], Any]] = {"cast": people, "life": life}
+CONTENTS: dict[str, Callable[[Database, Values], Any]] = {"app": served, "cast": people, "life": life}
 
 
 def content_for(fixtures: list[str]) -> str | None:

@@ -25,7 +25,7 @@ from router.attribution.tracking.schema import Heartbeat, PageView, read_page_vi
 from router.db import Database
 from router.lib.crypto import KeyRing
 from router.scenarios.models import Scenario
-from tests.conftest import SECRET
+from tests.contents import SECRET
 from tests.factories import NOON, make_number, make_project, make_scenario
 
 KEYS = KeyRing((SECRET,))

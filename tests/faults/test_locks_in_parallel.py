@@ -16,7 +16,7 @@ from router.scenarios.billing.rent import renew_due
 from router.scenarios.models import NumberOrder, Scenario
 from router.scenarios.service import change_scenario, create_scenario
 from router.server import Server
-from tests.conftest import SECRET
+from tests.contents import SECRET
 from tests.factories import NOON, make_project
 from tests.scenarios.making import ALICE, LINE
 from tests.scenarios.rented import WEEK, balance_of, rent

@@ -22,7 +22,7 @@ from router.scenarios.numbers.purchase import order_numbers
 from router.server import Server
 from tests.carriers.rest import Carrier, running_carrier
 from tests.carriers.rest_faults import Fault
-from tests.conftest import SECRET
+from tests.contents import SECRET
 from tests.factories import NOON, make_project
 from tests.faults.mortal import Life, Nursery
 from tests.scenarios.making import ALICE

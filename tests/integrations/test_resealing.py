@@ -8,7 +8,7 @@ from router.integrations.settings import reseal
 from router.lib.crypto import KeyRing, SealBroken
 from router.server import Server
 from router.worker import quick_jobs
-from tests.conftest import SECRET
+from tests.contents import SECRET
 from tests.integrations.conftest import Office
 from tests.integrations.factories import NOW, WEBHOOK_SECRET
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -64,8 +64,12 @@ class Script:
     """A script as it goes out, plain and compressed, with its entity tag."""
 
     body: bytes
-    compressed: bytes
     etag: str
+
+    @cached_property
+    def compressed(self) -> bytes:
+        """Gzip by zopfli, which takes some 40 ms for a tag."""
+        return zopfli.gzip.compress(self.body)
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,7 @@ def tag_script(base_url: str, key: str, options: TagOptions = TagOptions(), debu
 
 def make_script(text: str) -> Script:
     body = text.encode()
-    return Script(body, zopfli.gzip.compress(body), hashlib.sha256(body).hexdigest()[:16])
+    return Script(body, hashlib.sha256(body).hexdigest()[:16])
 
 
 def as_literal(value: Mapping[str, str | int] | str | int) -> str:

@@ -1,6 +1,7 @@
 """A page with the tag beside a stub of our server: what the browser tests of the tag share."""
 
 import json
+import time
 from typing import Any
 
 from playwright.sync_api import Page
@@ -14,8 +15,21 @@ PAGE = f'<p id="p">{OWN}</p>'
 SHOWN = "document.querySelector('#p').textContent === '{}'"
 
 
+def wait_until(page: Page, condition: str) -> None:
+    """As `page.wait_for_function`, without all that Playwright brings into each new page for that: as much work as to load the page."""
+    deadline = time.monotonic() + 20
+    while not page.evaluate(condition):
+        assert time.monotonic() < deadline, condition
+        page.wait_for_timeout(5)
+
+
 def wait_until_shown(page: Page, text: str) -> None:
-    page.wait_for_function(SHOWN.format(text))
+    wait_until(page, SHOWN.format(text))
+
+
+def text_of(page: Page, selector: str = "#p") -> str:
+    """What a reader sees of the first such element."""
+    return str(page.evaluate("(selector) => document.querySelector(selector).innerText", selector))
 
 
 def open_page(page: Page, site: Site, query: str = "", shown: str = LENT) -> None:

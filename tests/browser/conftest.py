@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, Page, sync_playwright
 
 from tests.browser.stub import KEY, Site, Stub, number, running_site, running_stub
 
@@ -55,14 +55,23 @@ def page(context: BrowserContext) -> Page:
 
 
 @pytest.fixture
-def console(page: Page) -> list[str]:
+def console(request: pytest.FixtureRequest) -> Iterator[list[str]]:
     """What the page complained about so far: errors and warnings of its console, and exceptions that nobody caught."""
+    page: Page = request.getfixturevalue("quick_page" if "quick_page" in request.fixturenames else "page")
     complaints: list[str] = []
-    page.on(
-        "console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None
-    )
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    return complaints
+
+    def hear(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            complaints.append(message.text)
+
+    def note(error: Error) -> None:
+        complaints.append(str(error))
+
+    page.on("console", hear)
+    page.on("pageerror", note)
+    yield complaints
+    page.remove_listener("console", hear)
+    page.remove_listener("pageerror", note)
 
 
 @pytest.fixture
@@ -86,10 +95,16 @@ def shared_context(browser: Browser) -> Iterator[BrowserContext]:
     context.close()
 
 
+@pytest.fixture(scope="module")
+def shared_page(shared_context: BrowserContext) -> Page:
+    return shared_context.new_page()
+
+
 @pytest.fixture
-def quick_page(shared_context: BrowserContext) -> Iterator[Page]:
-    """For tables of cases that need no clock: a page without cookies, much sooner there than a context."""
-    shared_context.clear_cookies()
-    page = shared_context.new_page()
-    yield page
-    page.close()
+def quick_page(shared_page: Page) -> Iterator[Page]:
+    """For tests that need no clock, and no script in each page: the same page for all of them, of a visitor whom nobody knows. A new one
+    costs more than most tests."""
+    shared_page.context.clear_cookies()
+    yield shared_page
+    shared_page.evaluate("try { localStorage.clear(); } catch (refused) {}")
+    shared_page.goto("about:blank")

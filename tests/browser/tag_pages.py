@@ -18,7 +18,7 @@ SHOWN = "document.querySelector('#p').textContent === '{}'"
 def wait_until(page: Page, condition: str) -> None:
     """As `page.wait_for_function`, without all that Playwright brings into each new page for that: as much work as to load the page."""
     deadline = time.monotonic() + 20
-    while not page.evaluate(condition):
+    while not page.evaluate(f"!!({condition})"):
         assert time.monotonic() < deadline, condition
         page.wait_for_timeout(5)
 

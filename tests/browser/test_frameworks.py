@@ -7,6 +7,7 @@ from playwright.sync_api import Page
 from router.lib.phones import spellings
 from tests.browser.frameworks import LENT, OWN, WATCH, Frameworks, built, noted, wait_until_hydrated, wait_until_swapped
 from tests.browser.stub import Site, Stub, number
+from tests.browser.tag_pages import wait_until
 
 UNTOUCHED = {"early": [], "flashes": [], "lost": []}
 ROOT, APP, NEXT = '<div id="root">{}</div>', '<div id="app">{}</div>', '<div id="__next">{}</div>'
@@ -19,9 +20,13 @@ def frameworks(tmp_path_factory: pytest.TempPathFactory) -> Frameworks:
     return built(tmp_path_factory.mktemp("frameworks"))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def watched(shared_page: Page) -> None:
+    shared_page.add_init_script(WATCH)
+
+
 @pytest.fixture
 def page(quick_page: Page) -> Page:
-    quick_page.add_init_script(WATCH)
     return quick_page
 
 
@@ -94,7 +99,7 @@ def test_what_is_rendered_again_is_swapped_before_it_is_painted(
     wait_until_swapped(page)
     for _ in range(3):
         page.click("main button")
-    page.wait_for_function("document.querySelector('#ticks').textContent >= 3")
+    wait_until(page, "document.querySelector('#ticks').textContent >= 3")
     assert [text(page, selector) for selector in ("main button", "#counting", "li:first-child")] == [
         "Clicked 3",
         f"3 people called {LENT}",
@@ -116,7 +121,7 @@ def test_a_part_that_is_taken_over_late_keeps_its_text_until_then(
     page.clock.run_for(10_000)
     assert text(page, "#inside") == OWN
     page.evaluate("arrive()")
-    page.wait_for_function("window.panelHydrated")
+    wait_until(page, "window.panelHydrated")
     page.clock.run_for(3_000)
     wait_until_swapped(page, "outside", "inside")
     assert noted(page) == UNTOUCHED
@@ -145,7 +150,7 @@ def test_a_page_that_is_taken_over_in_slices_is_not_swapped_between_them(
         wait_until_swapped(page, "outside")
     page.evaluate(INTERRUPT)
     page.evaluate("arrive()")
-    page.wait_for_function("window.panelHydrated")
+    wait_until(page, "window.panelHydrated")
     wait_until_swapped(page)
     page.click("main button")
     assert text(page, "main button") == "Clicked 1"
@@ -175,7 +180,7 @@ def test_an_application_without_a_server_shows_our_number_on_every_route(
     page.evaluate("watch.strict = true")
     page.click("#to-contact")
     wait_until_swapped(page, "contact", "call")
-    page.wait_for_function("document.querySelector('#ticks').textContent >= 2")
+    wait_until(page, "document.querySelector('#ticks').textContent >= 2")
     page.click("#to-home")
     wait_until_swapped(page, "home")
     page.go_back()

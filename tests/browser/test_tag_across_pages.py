@@ -6,48 +6,53 @@ import time
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, Page
 
 from tests.browser.conftest import ARGUMENTS, CHROMIUM
 from tests.browser.stub import KEY, Site, Stub, number
-from tests.browser.tag_pages import LENT, OTHER, OWN, PAGE, seconds_pass, wait_until_shown
+from tests.browser.tag_pages import LENT, OTHER, OWN, PAGE, seconds_pass, text_of, wait_until, wait_until_shown
 
 NEXT = PAGE.replace("<p", "<h1>Next</h1><p")
 
 # What each frame that is painted shows, from the first one on.
-WATCH = """window.frames_ = [];
+WATCHED = """<script>
+    window.frames_ = [];
     (function watch() {
         const text = document.querySelector('#p')?.textContent;
         if (text && text !== frames_[frames_.length - 1]) frames_.push(text);
         requestAnimationFrame(watch);
-    })();"""
+    })();
+</script>"""
 
 
 def test_the_next_page_shows_the_number_at_once_though_the_server_takes_its_time(
-    page: Page, stub: Stub, site: Site, console: list[str]
+    quick_page: Page, stub: Stub, site: Site, console: list[str]
 ) -> None:
-    page.goto(site.put(PAGE))
-    wait_until_shown(page, LENT)
+    quick_page.goto(site.put(PAGE))
+    wait_until_shown(quick_page, LENT)
     stub.slow = threading.Event()
-    page.add_init_script(WATCH)
-    page.goto(site.put(NEXT, "/next", head='<script src="{tag}"></script>'))
-    wait_until_shown(page, LENT)
-    assert page.evaluate("routerTag.visit") == 10001
+    quick_page.goto(site.put(NEXT, "/next", head=WATCHED + '<script src="{tag}"></script>'))
+    wait_until_shown(quick_page, LENT)
+    assert quick_page.evaluate("routerTag.visit") == 10001
     stub.slow.set()
     stub.wait_for("/visits", 2)
-    page.wait_for_timeout(60)
-    assert page.evaluate("frames_") in ([LENT], [OWN, LENT])  # a frame may be painted before the page has been read
+    quick_page.wait_for_timeout(60)
+    assert quick_page.evaluate("frames_") in (
+        [LENT],
+        [OWN, LENT],
+    )  # a frame may be painted before the page has been read
     assert console == []
 
 
-def test_a_number_that_changed_meanwhile_is_swapped_once_the_server_says_so(page: Page, stub: Stub, site: Site) -> None:
-    page.goto(site.put(PAGE))
-    wait_until_shown(page, LENT)
+def test_a_number_that_changed_meanwhile_is_swapped_once_the_server_says_so(
+    quick_page: Page, stub: Stub, site: Site
+) -> None:
+    quick_page.goto(site.put(PAGE))
+    wait_until_shown(quick_page, LENT)
     stub.numbers = [number(e164="+14155550177", selectors=["#p"])]
-    page.add_init_script(WATCH)
-    page.goto(site.put(NEXT, "/next", head='<script src="{tag}"></script>'))
-    wait_until_shown(page, OTHER)
-    changes = page.evaluate("frames_")
+    quick_page.goto(site.put(NEXT, "/next", head=WATCHED + '<script src="{tag}"></script>'))
+    wait_until_shown(quick_page, OTHER)
+    changes = quick_page.evaluate("frames_")
     assert changes in ([LENT, OTHER], [OTHER]) or (changes[0] == OWN and changes[1:] in ([LENT, OTHER], [OTHER]))
 
 
@@ -62,43 +67,41 @@ def test_a_page_shows_no_number_of_the_page_before_that_nobody_has_confirmed_for
     stub.slow = threading.Event()
     page.goto(site.put(NEXT, "/next"))
     stub.wait_for("/visits", 2)
-    assert page.inner_text("#p") == OWN
+    assert text_of(page) == OWN
     stub.slow.set()
     wait_until_shown(page, LENT)
 
 
 def test_a_page_that_is_limited_to_other_scenarios_does_not_show_the_number_of_the_page_before(
-    page: Page, stub: Stub, site: Site
+    quick_page: Page, stub: Stub, site: Site
 ) -> None:
-    page.goto(site.put(PAGE))
-    wait_until_shown(page, LENT)
+    quick_page.goto(site.put(PAGE))
+    wait_until_shown(quick_page, LENT)
     stub.slow = threading.Event()
-    page.goto(site.put(NEXT, "/next", head='<script src="{tag}" data-scenarios="7"></script>'))
+    quick_page.goto(site.put(NEXT, "/next", head='<script src="{tag}" data-scenarios="7"></script>'))
     stub.wait_for("/visits", 2)
-    assert page.inner_text("#p") == OWN
+    assert text_of(quick_page) == OWN
     stub.slow.set()
 
 
-def test_two_tabs_of_a_visitor_speak_of_one_visit_and_show_one_number(
-    page: Page, context: BrowserContext, stub: Stub, site: Site
-) -> None:
+def test_two_tabs_of_a_visitor_speak_of_one_visit_and_show_one_number(quick_page: Page, stub: Stub, site: Site) -> None:
     address = site.put(PAGE)
-    page.goto(address)
-    wait_until_shown(page, LENT)
+    quick_page.goto(address)
+    wait_until_shown(quick_page, LENT)
     stub.slow = threading.Event()
-    tab = context.new_page()
+    tab = quick_page.context.new_page()
     tab.goto(address)
     wait_until_shown(tab, LENT)
     stub.slow.set()
     assert stub.wait_for("/visits", 2)[1].body["visitor"] == "v1sitor"
+    tab.close()
 
 
 @pytest.mark.parametrize("junk", ["", "null", "[]", "{", '[1e15, {"numbers": 7}]', '[0, {"hold": 1e9}]', '"text"'])
 def test_junk_in_the_sites_storage_breaks_nothing(quick_page: Page, stub: Stub, site: Site, junk: str) -> None:
-    quick_page.add_init_script(f"localStorage.setItem('router_visitor_{KEY}', {json.dumps(junk)});")
-    quick_page.goto(site.put(PAGE))
+    kept = f"<script>localStorage.setItem('router_visitor_{KEY}', {json.dumps(junk)});</script>"
+    quick_page.goto(site.put(PAGE, head=kept + '<script async src="{tag}"></script>'))
     wait_until_shown(quick_page, LENT)
-    quick_page.evaluate("localStorage.clear()")
 
 
 def test_a_blocker_that_lets_nothing_through_leaves_the_page_as_it_is(page: Page, stub: Stub, site: Site) -> None:
@@ -106,12 +109,12 @@ def test_a_blocker_that_lets_nothing_through_leaves_the_page_as_it_is(page: Page
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.route("**/visits", lambda route: route.abort("blockedbyclient"))
     page.goto(site.put(PAGE))
-    page.wait_for_function("window.routerTag")
+    wait_until(page, "window.routerTag")
     assert page.evaluate("new Promise((ready) => routerTag.ready((tag) => ready(tag.visit)))") is None
-    assert page.inner_text("#p") == OWN
+    assert text_of(page) == OWN
     page.route("**/tag/**", lambda route: route.abort("blockedbyclient"))
     page.reload()
-    assert page.inner_text("#p") == OWN
+    assert text_of(page) == OWN
     assert errors == []
 
 
@@ -124,25 +127,24 @@ def test_a_sign_that_a_blocker_stops_keeps_the_number_until_its_hold_is_over(
     page.goto(site.put(PAGE + '<a id="call" href="tel:+14155552671">Call</a>'))
     wait_until_shown(page, LENT)
     seconds_pass(page, 100)
-    assert page.inner_text("#p") == LENT
+    assert text_of(page) == LENT
     seconds_pass(page, 60)
     wait_until_shown(page, OWN)
 
 
-PRERENDERED = "Object.defineProperty(document, 'prerendering', {value: true, configurable: true});"
+PRERENDERED = "<script>Object.defineProperty(document, 'prerendering', {value: true, configurable: true});</script>"
 ACTIVATED = "delete document.prerendering; document.dispatchEvent(new Event('prerenderingchange'));"
 
 
 def test_a_page_that_is_prerendered_asks_for_a_number_only_when_somebody_looks_at_it(
-    page: Page, stub: Stub, site: Site, console: list[str]
+    quick_page: Page, stub: Stub, site: Site, console: list[str]
 ) -> None:
-    page.add_init_script(PRERENDERED)
-    page.goto(site.put(PAGE))
-    page.wait_for_function("!!(window.routerTag && routerTag.ready)")
-    page.wait_for_timeout(60)
+    quick_page.goto(site.put(PAGE, head=PRERENDERED + '<script async src="{tag}"></script>'))
+    wait_until(quick_page, "!!(window.routerTag && routerTag.ready)")
+    quick_page.wait_for_timeout(60)
     assert stub.requests == []
-    page.evaluate(ACTIVATED)
-    wait_until_shown(page, LENT)
+    quick_page.evaluate(ACTIVATED)
+    wait_until_shown(quick_page, LENT)
     assert len(stub.of("/visits")) == 1
     assert console == []
 

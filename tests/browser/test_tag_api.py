@@ -4,44 +4,62 @@ import json
 from typing import Any
 
 import pytest
-from playwright.sync_api import BrowserContext, Page
+from playwright.sync_api import Page
 
 from router.lib.phones import page_rules
 from tests.browser.stub import Site, Stub, number
-from tests.browser.tag_pages import LENT, OTHER, OWN, PAGE, open_page, seconds_pass, settle, wait_until_shown
+from tests.browser.tag_pages import (
+    LENT,
+    OTHER,
+    OWN,
+    PAGE,
+    open_page,
+    seconds_pass,
+    settle,
+    text_of,
+    wait_until,
+    wait_until_shown,
+)
 
 TAG = '<script async src="{tag}"></script>'
 SEEN = "[routerTag.visit, routerTag.numbers.map(({scenario, e164, display}) => [scenario, e164, display])]"
 READY = "new Promise((resolve) => routerTag.ready(resolve)).then(() => " + SEEN + ")"
 
 
-def test_ready_calls_back_with_the_visit_and_its_numbers(page: Page, stub: Stub, site: Site) -> None:
+def test_ready_calls_back_with_the_visit_and_its_numbers(quick_page: Page, stub: Stub, site: Site) -> None:
     early = "<script>window.routerTag = {ready: (tag) => { window.early = [tag === routerTag, tag.visit]; }}</script>"
-    page.goto(site.put(PAGE, head=early + TAG))
-    page.wait_for_function("window.early")
-    assert page.evaluate("early") == [True, 10001]
-    assert page.evaluate(READY) == [10001, [[1, "+14155550123", "(415) 555-0123"]]]
-    assert page.evaluate("new Promise((resolve) => routerTag.ready(resolve)).then((tag) => tag === routerTag)") is True
+    quick_page.goto(site.put(PAGE, head=early + TAG))
+    wait_until(quick_page, "window.early")
+    assert quick_page.evaluate("early") == [True, 10001]
+    assert quick_page.evaluate(READY) == [10001, [[1, "+14155550123", "(415) 555-0123"]]]
+    assert (
+        quick_page.evaluate("new Promise((resolve) => routerTag.ready(resolve)).then((tag) => tag === routerTag)")
+        is True
+    )
 
 
 @pytest.mark.parametrize("answer", [(204, b""), (500, b""), (201, b"nonsense")])
 def test_ready_calls_back_also_when_there_are_no_numbers(
-    page: Page, stub: Stub, site: Site, answer: tuple[int, bytes]
+    quick_page: Page, stub: Stub, site: Site, answer: tuple[int, bytes]
 ) -> None:
     stub.visit_answer = lambda: answer
-    page.goto(site.put(PAGE))
-    page.wait_for_function("window.routerTag")
-    assert page.evaluate(READY) == [None, []]
+    quick_page.goto(site.put(PAGE))
+    wait_until(quick_page, "window.routerTag")
+    assert quick_page.evaluate(READY) == [None, []]
 
 
-def test_a_callback_that_fails_is_the_pages_own_error_and_harms_no_other(page: Page, stub: Stub, site: Site) -> None:
+def test_a_callback_that_fails_is_the_pages_own_error_and_harms_no_other(
+    quick_page: Page, stub: Stub, site: Site
+) -> None:
     errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto(site.put(PAGE, head="<script>routerTag = {ready: 'alert(1)'}</script>" + TAG))
-    page.wait_for_function("!!(window.routerTag && routerTag.ready.call)")
-    page.evaluate("routerTag.ready(() => { throw new Error('ours'); }), routerTag.ready(null), routerTag.ready(7)")
-    assert page.evaluate(READY)[0] == 10001
-    wait_until_shown(page, LENT)
+    quick_page.on("pageerror", lambda error: errors.append(str(error)))
+    quick_page.goto(site.put(PAGE, head="<script>routerTag = {ready: 'alert(1)'}</script>" + TAG))
+    wait_until(quick_page, "!!(window.routerTag && routerTag.ready.call)")
+    quick_page.evaluate(
+        "routerTag.ready(() => { throw new Error('ours'); }), routerTag.ready(null), routerTag.ready(7)"
+    )
+    assert quick_page.evaluate(READY)[0] == 10001
+    wait_until_shown(quick_page, LENT)
     assert errors == ["ours"]
 
 
@@ -74,18 +92,18 @@ def test_junk_for_own_fields_breaks_nothing(quick_page: Page, stub: Stub, site: 
     wait_until_shown(quick_page, LENT)
     quick_page.evaluate(f"routerTag.params({junk})")
     quick_page.wait_for_timeout(30)
-    assert quick_page.inner_text("#p") == LENT
+    assert text_of(quick_page) == LENT
     assert errors == []
 
 
-def test_refresh_asks_anew_and_takes_a_restored_page_up_again(page: Page, stub: Stub, site: Site) -> None:
-    page.goto(site.put(PAGE))
-    wait_until_shown(page, LENT)
-    page.evaluate("routerTag.restore()")
-    assert page.inner_text("#p") == OWN
+def test_refresh_asks_anew_and_takes_a_restored_page_up_again(quick_page: Page, stub: Stub, site: Site) -> None:
+    quick_page.goto(site.put(PAGE))
+    wait_until_shown(quick_page, LENT)
+    quick_page.evaluate("routerTag.restore()")
+    assert text_of(quick_page) == OWN
     stub.numbers = [number(e164="+14155550177", selectors=["#p"])]
-    page.evaluate("routerTag.refresh()")
-    wait_until_shown(page, OTHER)
+    quick_page.evaluate("routerTag.refresh()")
+    wait_until_shown(quick_page, OTHER)
     assert [one.body.get("visitor") for one in stub.of("/visits")] == [None, "v1sitor"]
 
 
@@ -106,20 +124,20 @@ def test_a_trial_shows_the_numbers_and_leaves_no_trace(page: Page, stub: Stub, s
 
 
 def test_an_opt_out_link_keeps_a_browser_out_until_it_is_taken_back(
-    page: Page, context: BrowserContext, stub: Stub, site: Site, console: list[str]
+    quick_page: Page, stub: Stub, site: Site, console: list[str]
 ) -> None:
     address = site.put(PAGE)
-    page.goto(address)
-    wait_until_shown(page, LENT)
+    quick_page.goto(address)
+    wait_until_shown(quick_page, LENT)
     asked = len(stub.of("/visits"))
     for query in ("?router_off=1", "", "?utm_source=google"):
-        page.goto(address + query)
-        page.wait_for_function("window.routerTag")
-        page.evaluate("routerTag.refresh()")
-        page.wait_for_timeout(60)
-        assert page.inner_text("#p") == OWN
+        quick_page.goto(address + query)
+        wait_until(quick_page, "window.routerTag")
+        quick_page.evaluate("routerTag.refresh()")
+        quick_page.wait_for_timeout(60)
+        assert text_of(quick_page) == OWN
     assert len(stub.of("/visits")) == asked
-    page.goto(address + "?router_off=0")
-    wait_until_shown(page, LENT)
-    assert {cookie["name"] for cookie in context.cookies()} == {"router_visitor_k3y"}
+    quick_page.goto(address + "?router_off=0")
+    wait_until_shown(quick_page, LENT)
+    assert {cookie["name"] for cookie in quick_page.context.cookies()} == {"router_visitor_k3y"}
     assert console == []

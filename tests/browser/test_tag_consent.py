@@ -4,14 +4,16 @@ import threading
 from typing import Any
 
 import pytest
-from playwright.sync_api import BrowserContext, Page
+from playwright.sync_api import Page
 
 from router.attribution.tag import CONSENT, TagOptions
 from tests.browser.stub import KEY, Site, Stub
-from tests.browser.tag_pages import LENT, OWN, PAGE, wait_until_shown
+from tests.browser.tag_pages import LENT, OWN, PAGE, text_of, wait_until, wait_until_shown
 
 CLICKED = "?utm_source=google&gclid=Cj0K&fbclid=IwAR"
 WITHHELD = "?utm_source=google&gclid=-&fbclid=-"
+TAG = '<script async src="{tag}"></script>'
+PRIVACY_CONTROL = "<script>Object.defineProperty(navigator, 'globalPrivacyControl', {value: true});</script>"
 KEPT = f"[document.cookie, localStorage.getItem('router_visitor_{KEY}')]"
 
 
@@ -25,38 +27,38 @@ def waits(page: Page) -> None:
 
 
 def test_r14_without_consent_nothing_is_asked_shown_or_kept(
-    page: Page, context: BrowserContext, stub: Stub, site: Site, console: list[str]
+    quick_page: Page, stub: Stub, site: Site, console: list[str]
 ) -> None:
     stub.options = TagOptions(consent="none")
-    page.goto(site.put(PAGE) + CLICKED)
-    page.evaluate("history.pushState({}, '', '/prices')")
-    waits(page)
-    assert (stub.requests, page.inner_text("#p"), kept(page)) == ([], OWN, ["", None])
-    page.evaluate("routerTag.consent('full')")
-    wait_until_shown(page, LENT)
+    quick_page.goto(site.put(PAGE) + CLICKED)
+    quick_page.evaluate("history.pushState({}, '', '/prices')")
+    waits(quick_page)
+    assert (stub.requests, text_of(quick_page), kept(quick_page)) == ([], OWN, ["", None])
+    quick_page.evaluate("routerTag.consent('full')")
+    wait_until_shown(quick_page, LENT)
     (view,) = stub.requests
     assert view.body["page"] == site.origin + "/" + CLICKED  # where the visitor came from, not where he said yes
     assert "consent" not in view.body
-    assert kept(page)[0] == f"router_visitor_{KEY}=v1sitor"
+    assert kept(quick_page)[0] == f"router_visitor_{KEY}=v1sitor"
     assert console == []
 
 
 def test_r14_limited_shows_a_number_and_keeps_neither_cookie_nor_click_ids(
-    page: Page, context: BrowserContext, stub: Stub, site: Site
+    quick_page: Page, stub: Stub, site: Site
 ) -> None:
     stub.options = TagOptions(consent="limited")
     address = site.put(PAGE)
-    context.add_cookies([{"name": "_ga", "value": "GA1.1.11.22", "url": address}])
-    page.goto(address + CLICKED, referer="https://www.google.com/?gclid=Cj0K")
-    wait_until_shown(page, LENT)
+    quick_page.context.add_cookies([{"name": "_ga", "value": "GA1.1.11.22", "url": address}])
+    quick_page.goto(address + CLICKED, referer="https://www.google.com/?gclid=Cj0K")
+    wait_until_shown(quick_page, LENT)
     (view,) = stub.requests
     assert view.body == {
         "page": address + WITHHELD,
         "referrer": "https://www.google.com/?gclid=-",
         "consent": "limited",
     }
-    assert kept(page) == ["_ga=GA1.1.11.22", None]
-    page.evaluate("history.pushState({}, '', '/prices')")
+    assert kept(quick_page) == ["_ga=GA1.1.11.22", None]
+    quick_page.evaluate("history.pushState({}, '', '/prices')")
     second = stub.wait_for("/visits", 2)[1]
     assert second.body["visitor"] == "v1sitor"  # known to this page only
     assert second.body["referrer"] == address + WITHHELD
@@ -108,41 +110,41 @@ def test_r14_limited_tells_no_click_id_of_the_large_networks_in_query_and_fragme
 
 
 def test_r14_consent_given_later_upgrades_the_same_visit_and_keeps_its_number(
-    page: Page, context: BrowserContext, stub: Stub, site: Site
+    quick_page: Page, stub: Stub, site: Site
 ) -> None:
     stub.options = TagOptions(consent="limited")
     address = site.put(PAGE)
-    page.goto(address + CLICKED)
-    wait_until_shown(page, LENT)
-    page.evaluate("history.pushState({}, '', '/prices')")
+    quick_page.goto(address + CLICKED)
+    wait_until_shown(quick_page, LENT)
+    quick_page.evaluate("history.pushState({}, '', '/prices')")
     stub.wait_for("/visits", 2)
-    context.add_cookies([{"name": "_ga", "value": "GA1.1.11.22", "url": address}])
-    page.evaluate("routerTag.consent('full')")
+    quick_page.context.add_cookies([{"name": "_ga", "value": "GA1.1.11.22", "url": address}])
+    quick_page.evaluate("routerTag.consent('full')")
     (sign,) = stub.wait_for("/alive")
     told = {"page": address + CLICKED, "referrer": "", "consent": "full", "ga": {"client_id": "11.22"}, "shown": [1]}
     assert (sign.path, sign.body) == (f"/tag/{KEY}/visits/t2/alive", told)
-    waits(page)
-    assert page.inner_text("#p") == LENT
-    assert f"router_visitor_{KEY}=v1sitor" in kept(page)[0]
+    waits(quick_page)
+    assert text_of(quick_page) == LENT
+    assert f"router_visitor_{KEY}=v1sitor" in kept(quick_page)[0]
 
 
 def test_r14_consent_withdrawn_deletes_what_was_kept_and_tells_the_server(
-    page: Page, stub: Stub, site: Site, console: list[str]
+    quick_page: Page, stub: Stub, site: Site, console: list[str]
 ) -> None:
-    page.goto(site.put(PAGE) + CLICKED)
-    wait_until_shown(page, LENT)
-    assert kept(page) != ["", None]
-    page.evaluate("routerTag.consent('limited')")
+    quick_page.goto(site.put(PAGE) + CLICKED)
+    wait_until_shown(quick_page, LENT)
+    assert kept(quick_page) != ["", None]
+    quick_page.evaluate("routerTag.consent('limited')")
     (sign,) = stub.wait_for("/alive")
     assert (sign.body["consent"], sign.body["page"]) == ("limited", site.origin + "/" + WITHHELD)
-    waits(page)
-    assert (page.inner_text("#p"), kept(page)) == (LENT, ["", None])
-    page.evaluate("routerTag.consent('none')")
-    wait_until_shown(page, OWN)
+    waits(quick_page)
+    assert (text_of(quick_page), kept(quick_page)) == (LENT, ["", None])
+    quick_page.evaluate("routerTag.consent('none')")
+    wait_until_shown(quick_page, OWN)
     stub.wait_for("/left")
-    assert kept(page) == ["", None]
-    page.evaluate("routerTag.consent('full')")
-    wait_until_shown(page, LENT)
+    assert kept(quick_page) == ["", None]
+    quick_page.evaluate("routerTag.consent('full')")
+    wait_until_shown(quick_page, LENT)
     assert console == []
 
 
@@ -165,10 +167,10 @@ def test_r14_what_the_visitor_chose_before_counts_more_than_the_projects_mode(
     """What is no level is a refusal: no number where the project gives none, else a limited one."""
     stub.options = TagOptions(consent=mode)
     chooses = f"{CONSENT}<script>routerConsent('{chosen}')</script>"  # as the install page has it
-    quick_page.goto(site.put(PAGE, head=chooses + '<script async src="{tag}"></script>'))
+    quick_page.goto(site.put(PAGE, head=chooses + TAG))
     if expected == "nothing":
         quick_page.wait_for_timeout(60)
-        assert (stub.requests, quick_page.inner_text("#p")) == ([], OWN)
+        assert (stub.requests, text_of(quick_page)) == ([], OWN)
     else:
         wait_until_shown(quick_page, LENT)
         assert stub.requests[0].body.get("consent") == expected
@@ -185,82 +187,82 @@ def test_r14_what_the_visitor_chose_before_counts_more_than_the_projects_mode(
     ids=str,
 )
 def test_r14_global_privacy_control_is_a_refusal_where_the_project_says_so(
-    page: Page, stub: Stub, site: Site, options: TagOptions, expected: str | None
+    quick_page: Page, stub: Stub, site: Site, options: TagOptions, expected: str | None
 ) -> None:
     stub.options = options
-    page.add_init_script("Object.defineProperty(navigator, 'globalPrivacyControl', {value: true});")
-    page.goto(site.put(PAGE))
+    quick_page.goto(site.put(PAGE, head=PRIVACY_CONTROL + TAG))
     if expected == "nothing":
-        waits(page)
+        waits(quick_page)
         assert stub.requests == []
-        page.evaluate("routerTag.consent('full')")  # said to this site, by the visitor himself
-    wait_until_shown(page, LENT)
+        quick_page.evaluate("routerTag.consent('full')")  # said to this site, by the visitor himself
+    wait_until_shown(quick_page, LENT)
     assert stub.requests[0].body.get("consent") == (None if expected == "nothing" else expected)
 
 
 @pytest.mark.parametrize("mode", ["none", "limited"])
-def test_r14_who_agreed_before_need_not_agree_on_every_page(page: Page, stub: Stub, site: Site, mode: str) -> None:
+def test_r14_who_agreed_before_need_not_agree_on_every_page(
+    quick_page: Page, stub: Stub, site: Site, mode: str
+) -> None:
     """The cookie tells of it: it was set with consent, and is deleted when that is taken back."""
     stub.options = TagOptions(consent=mode)
-    page.goto(site.put(PAGE))
-    page.wait_for_function("!!window.routerTag")
-    page.evaluate("routerTag.consent('full')")
-    wait_until_shown(page, LENT)
-    page.wait_for_function("!!document.cookie")
-    page.goto(site.put(PAGE, "/next"))
-    wait_until_shown(page, LENT)
+    quick_page.goto(site.put(PAGE))
+    wait_until(quick_page, "!!window.routerTag")
+    quick_page.evaluate("routerTag.consent('full')")
+    wait_until_shown(quick_page, LENT)
+    wait_until(quick_page, "!!document.cookie")
+    quick_page.goto(site.put(PAGE, "/next"))
+    wait_until_shown(quick_page, LENT)
     view = stub.wait_for("/visits", 2)[-1]
     assert (view.body["page"], view.body["visitor"], view.body.get("consent")) == (
         site.origin + "/next",
         "v1sitor",
         None,
     )
-    page.evaluate("routerTag.consent('refused')")
-    page.reload()
-    waits(page)
-    assert kept(page) == ["", None]
+    quick_page.evaluate("routerTag.consent('refused')")
+    quick_page.reload()
+    waits(quick_page)
+    assert kept(quick_page) == ["", None]
     assert stub.of("/visits")[-1].body.get("consent") == (None if mode == "none" else "limited")
 
 
-@pytest.mark.parametrize("head", ["<script>routerTag = {consent: 'limited'}</script>", ""])
+@pytest.mark.parametrize("head", ["<script>routerTag = {consent: 'limited'}</script>", PRIVACY_CONTROL])
 def test_r14_a_refusal_that_is_there_when_the_page_loads_deletes_what_was_kept(
-    page: Page, stub: Stub, site: Site, head: str
+    quick_page: Page, stub: Stub, site: Site, head: str
 ) -> None:
-    """Said by the page, or by the browser where the project heeds that."""
-    page.goto(site.put(PAGE))
-    wait_until_shown(page, LENT)
-    page.wait_for_function("!!document.cookie")
-    if not head:
+    """Said by the quick_page, or by the browser where the project heeds that."""
+    quick_page.goto(site.put(PAGE))
+    wait_until_shown(quick_page, LENT)
+    wait_until(quick_page, "!!document.cookie")
+    if head == PRIVACY_CONTROL:
         stub.options = TagOptions(gpc_refuses=True)
-        page.add_init_script("Object.defineProperty(navigator, 'globalPrivacyControl', {value: true});")
-    page.goto(site.put(PAGE, "/next", head=head + '<script async src="{tag}"></script>'))
-    wait_until_shown(page, LENT)
-    assert kept(page) == ["", None]
+    quick_page.goto(site.put(PAGE, "/next", head=head + TAG))
+    wait_until_shown(quick_page, LENT)
+    assert kept(quick_page) == ["", None]
     assert "visitor" not in stub.of("/visits")[-1].body
 
 
-def test_r14_a_number_that_arrives_after_the_refusal_is_not_shown(page: Page, stub: Stub, site: Site) -> None:
+def test_r14_a_number_that_arrives_after_the_refusal_is_not_shown(quick_page: Page, stub: Stub, site: Site) -> None:
     stub.slow = threading.Event()
-    page.goto(site.put(PAGE))
+    quick_page.goto(site.put(PAGE))
     stub.wait_for("/visits")
-    page.evaluate("routerTag.consent('none')")
+    quick_page.evaluate("routerTag.consent('none')")
     stub.slow.set()
-    waits(page)
-    assert (page.inner_text("#p"), page.evaluate("routerTag.visit"), kept(page)) == (OWN, None, ["", None])
-    page.evaluate("routerTag.consent('full')")
-    wait_until_shown(page, LENT)
+    waits(quick_page)
+    assert (text_of(quick_page), quick_page.evaluate("routerTag.visit"), kept(quick_page)) == (OWN, None, ["", None])
+    quick_page.evaluate("routerTag.consent('full')")
+    wait_until_shown(quick_page, LENT)
 
 
 @pytest.mark.parametrize("level", ["none", "limited"])
 def test_r14_a_cookie_that_the_server_sets_after_the_refusal_is_deleted(
-    page: Page, stub: Stub, site: Site, level: str
+    quick_page: Page, stub: Stub, site: Site, level: str
 ) -> None:
     """Where the site serves the tag: the server had not heard of the refusal yet."""
     stub.slow = threading.Event()
-    page.goto(site.put(PAGE))
+    quick_page.goto(site.put(PAGE))
     stub.wait_for("/visits")
-    page.evaluate(f"routerTag.consent('{level}')")
-    page.evaluate(f"document.cookie = 'router_visitor_{KEY}=v1sitor; path=/; domain=127.0.0.1'")
+    quick_page.evaluate(f"routerTag.consent('{level}')")
+    quick_page.evaluate(f"document.cookie = 'router_visitor_{KEY}=v1sitor; path=/; domain=127.0.0.1'")
     stub.slow.set()
-    page.wait_for_function("!document.cookie")
-    assert kept(page) == ["", None]
+    wait_until(quick_page, "!document.cookie")
+    assert kept(quick_page) == ["", None]

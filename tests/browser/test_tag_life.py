@@ -17,6 +17,7 @@ from tests.browser.tag_pages import (
     open_page,
     seconds_pass,
     settle,
+    text_of,
     wait_until_shown,
 )
 
@@ -34,7 +35,7 @@ def test_signs_of_life_go_out_every_45_seconds_also_from_a_hidden_page(
     assert {one.method for one in stub.requests} == {"POST"}
     assert stub.of("/alive")[0].headers["Content-Type"].startswith("text/plain")
     assert len(stub.of("/alive")) == 5
-    assert page.inner_text("#p") == LENT
+    assert text_of(page) == LENT
     assert console == []
 
 
@@ -85,7 +86,7 @@ def test_a_page_out_of_the_back_forward_cache_speaks_up_once_and_keeps_its_numbe
     stub.wait_for("/alive")
     page.wait_for_timeout(100)
     assert page.evaluate("window.sameDocument") is True
-    assert page.inner_text("#p") == LENT
+    assert text_of(page) == LENT
     assert [len(stub.of(ending)) for ending in ("/visits", "/left", "/alive")] == [1, 1, 1]
     caching.close()
 
@@ -105,7 +106,7 @@ def test_only_the_number_that_changed_is_named_and_the_others_stay(page: Page, s
     stub.alive_numbers = [number(5, "+14155550177", selectors=["#p"])]
     become(page, "visible")
     wait_until_shown(page, OTHER)
-    assert page.inner_text("#q") == "212-555-0199"
+    assert text_of(page, "#q") == "212-555-0199"
 
 
 def test_r6_a_number_that_was_given_away_is_taken_back_when_there_is_none_for_the_page(
@@ -118,7 +119,7 @@ def test_r6_a_number_that_was_given_away_is_taken_back_when_there_is_none_for_th
     stub.alive_numbers, stub.alive_withdrawn = [], [5]
     become(page, "visible")
     wait_until_shown(page, OWN)
-    assert page.inner_text("#q") == "212-555-0199"
+    assert text_of(page, "#q") == "212-555-0199"
     stub.alive_numbers, stub.alive_withdrawn = [number(5, selectors=["#p"])], None
     become(page, "visible")
     wait_until_shown(page, LENT)
@@ -142,7 +143,7 @@ def test_a_number_is_shown_only_while_the_server_confirms_it(page: Page, stub: S
     stub.alive_status = 500
     seconds_pass(page, 100)
     page.wait_for_timeout(50)
-    assert page.inner_text("#p") == LENT
+    assert text_of(page) == LENT
     seconds_pass(page, 51)
     wait_until_shown(page, OWN)
     stub.alive_status = 204
@@ -156,7 +157,7 @@ def test_r6_the_hold_that_the_server_names_counts(page: Page, stub: Stub, site: 
     alive_within(page, 31)
     stub.alive_status = 500
     seconds_pass(page, 55)
-    assert page.inner_text("#p") == LENT
+    assert text_of(page) == LENT
     seconds_pass(page, 6)
     wait_until_shown(page, OWN)
 
@@ -183,21 +184,21 @@ def test_a_laptop_that_wakes_shows_its_own_number_until_the_server_has_answered(
     open_page(page, site)
     stub.slow = threading.Event()
     page.clock.fast_forward(3 * 3600 * 1000)
-    assert page.inner_text("#p") == OWN
+    assert text_of(page) == OWN
     stub.slow.set()
     become(page, "visible")
     wait_until_shown(page, LENT)
 
 
-def test_another_path_or_query_is_another_page_view(page: Page, stub: Stub, site: Site) -> None:
-    page.goto(site.put(PAGE))
-    wait_until_shown(page, LENT)
-    assert page.evaluate("history.pushState({}, '', '/contacts')") is None
-    page.evaluate("history.pushState({}, '', '/contacts#map')")
-    page.evaluate("history.replaceState({}, '', '/contacts?utm_source=mail')")
-    page.evaluate("history.go(-2)")
+def test_another_path_or_query_is_another_page_view(quick_page: Page, stub: Stub, site: Site) -> None:
+    quick_page.goto(site.put(PAGE))
+    wait_until_shown(quick_page, LENT)
+    assert quick_page.evaluate("history.pushState({}, '', '/contacts')") is None
+    quick_page.evaluate("history.pushState({}, '', '/contacts#map')")
+    quick_page.evaluate("history.replaceState({}, '', '/contacts?utm_source=mail')")
+    quick_page.evaluate("history.go(-2)")
     views = stub.wait_for("/visits", 4)
-    page.wait_for_timeout(50)
+    quick_page.wait_for_timeout(50)
     paths = ["/", "/contacts", "/contacts?utm_source=mail", "/"]
     assert [view.body["page"] for view in stub.of("/visits")] == [site.origin + path for path in paths]
     assert [view.body["referrer"] for view in views[1:]] == [site.origin + path for path in paths[:3]]

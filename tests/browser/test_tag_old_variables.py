@@ -10,6 +10,7 @@ from router.config import Settings
 from router.db import Database
 from tests.application import Applications
 from tests.browser.real import RealShop, real_shop
+from tests.browser.tag_pages import wait_until
 from tests.factories import make_number, make_scenario
 
 pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
@@ -45,20 +46,20 @@ def shop(applications: Applications, settings: Settings, database: Database) -> 
 
 
 def when_changed(page: Page, selector: str, text: str) -> None:
-    page.wait_for_function(
-        "([selector, text]) => document.querySelector(selector).textContent !== text", arg=[selector, text]
-    )
+    wait_until(page, f"document.querySelector('{selector}').textContent !== '{text}'")
 
 
 def texts(page: Page, selector: str) -> list[str]:
     return [" ".join(text.split()) for text in page.locator(selector).all_text_contents()]
 
 
-def test_r13_the_old_classes_show_the_number_and_its_parts(shop: RealShop, page: Page, console: list[str]) -> None:
+def test_r13_the_old_classes_show_the_number_and_its_parts(
+    shop: RealShop, quick_page: Page, console: list[str]
+) -> None:
     before = FORMS
-    page.goto(shop.site.put(before, head=PREFIX.format('"7495"')))
-    when_changed(page, ".roistat-phone", "8 (800) 555-35-35")
-    assert texts(page, "p") == [
+    quick_page.goto(shop.site.put(before, head=PREFIX.format('"7495"')))
+    when_changed(quick_page, ".roistat-phone", "8 (800) 555-35-35")
+    assert texts(quick_page, "p") == [
         "8 (495) 123-00-01",
         "8 (495) 123-00-01",
         "8 (495) 123-00-01",
@@ -70,56 +71,58 @@ def test_r13_the_old_classes_show_the_number_and_its_parts(shop: RealShop, page:
         "6 7 495",
         "8 (800) 555-35-35 call",
     ]
-    links = page.eval_on_selector_all("a", "links => links.map((link) => link.getAttribute('href'))")
+    links = quick_page.eval_on_selector_all("a", "links => links.map((link) => link.getAttribute('href'))")
     assert links == [f"tel:{MOSCOW}", f"tel:{MOSCOW}", "tel:+78005553535"]
-    page.evaluate("routerTag.restore()")
-    page.wait_for_function("document.querySelector('.roistat-phone').textContent === '8 (800) 555-35-35'")
-    assert texts(page, ".empty, .waits, .apart") == ["", "Loading…", "+7 (800) 555-35-35"]
-    links = page.eval_on_selector_all("a", "links => links.map((link) => link.getAttribute('href'))")
+    quick_page.evaluate("routerTag.restore()")
+    wait_until(quick_page, "document.querySelector('.roistat-phone').textContent === '8 (800) 555-35-35'")
+    assert texts(quick_page, ".empty, .waits, .apart") == ["", "Loading…", "+7 (800) 555-35-35"]
+    links = quick_page.eval_on_selector_all("a", "links => links.map((link) => link.getAttribute('href'))")
     assert links == ["tel:+78005553535", "#contact", "tel:+78005553535"]
     assert console == []
 
 
 @pytest.mark.parametrize(("prefix", "shown"), [("['49', '1212']", "+1 212-555-0001"), ("7812", "8 (812) 123-00-02")])
-def test_r13_the_prefix_of_the_page_limits_the_pool(shop: RealShop, page: Page, prefix: str, shown: str) -> None:
-    page.goto(shop.site.put('<p class="roistat-phone-x"></p>', head=PREFIX.format(prefix)))
-    when_changed(page, "p", "")
-    assert texts(page, "p") == [shown]
+def test_r13_the_prefix_of_the_page_limits_the_pool(shop: RealShop, quick_page: Page, prefix: str, shown: str) -> None:
+    quick_page.goto(shop.site.put('<p class="roistat-phone-x"></p>', head=PREFIX.format(prefix)))
+    when_changed(quick_page, "p", "")
+    assert texts(quick_page, "p") == [shown]
 
 
-def test_r13_a_bound_prefix_fills_the_elements_with_its_suffix(shop: RealShop, page: Page, console: list[str]) -> None:
+def test_r13_a_bound_prefix_fills_the_elements_with_its_suffix(
+    shop: RealShop, quick_page: Page, console: list[str]
+) -> None:
     classes = ("msk", "1", "de", "other", "number-msk", "region-1", "tel-1")
     own = "+7 800 555-35-35"
     body = "".join(f'<p><a href="tel:+78005553535" class="roistat-phone-{name}">{own}</a></p>' for name in classes)
-    page.goto(shop.site.put(body + f'<p class="roistat-phone">{own}</p>', head=BIND))
-    when_changed(page, ".roistat-phone", own)
+    quick_page.goto(shop.site.put(body + f'<p class="roistat-phone">{own}</p>', head=BIND))
+    when_changed(quick_page, ".roistat-phone", own)
     moscow, spb = "+7 495 123-00-01", "+7 812 123-00-02"
-    assert texts(page, "p") == [moscow, spb, own, moscow, "+123-00-01", "+812", own, moscow]
-    links = page.eval_on_selector_all("a", "links => links.map((link) => link.getAttribute('href').slice(4))")
+    assert texts(quick_page, "p") == [moscow, spb, own, moscow, "+123-00-01", "+812", own, moscow]
+    links = quick_page.eval_on_selector_all("a", "links => links.map((link) => link.getAttribute('href').slice(4))")
     assert links == [MOSCOW, SPB, "+78005553535", MOSCOW, MOSCOW, SPB, SPB]
-    with page.expect_response("**/alive") as answer:
-        page.wait_for_timeout(550)
-        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    with quick_page.expect_response("**/alive") as answer:
+        quick_page.wait_for_timeout(550)
+        quick_page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     assert answer.value.status == 204
-    assert texts(page, "p")[0] == moscow
+    assert texts(quick_page, "p")[0] == moscow
     assert console == []
 
 
-def test_r13_junk_in_the_old_variables_costs_no_page_its_number(shop: RealShop, page: Page) -> None:
+def test_r13_junk_in_the_old_variables_costs_no_page_its_number(shop: RealShop, quick_page: Page) -> None:
     for junk in ("null", "{}", "[[], {}]", "() => 1", "Symbol()", "[1n]"):
         head = PREFIX.format(f"{junk}; window.roistatPhonePrefixBind = {{1: {junk}, x: 'y'}}")
-        page.goto(shop.site.put('<p class="roistat-phone"></p>', head=head))
-        when_changed(page, "p", "")
+        quick_page.goto(shop.site.put('<p class="roistat-phone"></p>', head=head))
+        when_changed(quick_page, "p", "")
 
 
 def test_r13_with_a_scenario_in_the_project_the_old_classes_are_silent(
-    shop: RealShop, database: Database, page: Page, console: list[str]
+    shop: RealShop, database: Database, quick_page: Page, console: list[str]
 ) -> None:
     with database.writing() as session:
         project = session.get_one(Project, shop.project_id)
         make_scenario(session, project, ["+12125550009"], tagging={"selectors": [".phone"]})
     own = "8 (800) 555-35-35"
-    page.goto(shop.site.put(f'<p class="roistat-phone">{own}</p><p class="phone">{own}</p>', head=BIND))
-    when_changed(page, ".phone", own)
-    assert texts(page, "p") == [own, "+1 212-555-0009"]
+    quick_page.goto(shop.site.put(f'<p class="roistat-phone">{own}</p><p class="phone">{own}</p>', head=BIND))
+    when_changed(quick_page, ".phone", own)
+    assert texts(quick_page, "p") == [own, "+1 212-555-0009"]
     assert console == []

@@ -3,7 +3,17 @@
 from playwright.sync_api import Page
 
 from tests.browser.stub import Site, Stub, number
-from tests.browser.tag_pages import LENT, PAGE, alive_within, open_page, seconds_pass, settle, wait_until_shown
+from tests.browser.tag_pages import (
+    LENT,
+    PAGE,
+    alive_within,
+    open_page,
+    seconds_pass,
+    settle,
+    text_of,
+    wait_until,
+    wait_until_shown,
+)
 
 MODAL = "document.body.append(Object.assign(document.createElement('p'), {{id: '{}', textContent: '212-555-0000'}}))"
 
@@ -23,20 +33,20 @@ def test_r8_what_stands_on_the_page_is_told_with_the_next_sign_of_life(page: Pag
     assert alive_within(page, 46) == {}
 
 
-def test_r8_a_page_that_is_left_early_tells_it_on_leaving(page: Page, stub: Stub, site: Site) -> None:
-    page.goto(site.put(PAGE))
-    wait_until_shown(page, LENT)
-    page.goto(site.put("<p>next</p>", "/next", head=""))
+def test_r8_a_page_that_is_left_early_tells_it_on_leaving(quick_page: Page, stub: Stub, site: Site) -> None:
+    quick_page.goto(site.put(PAGE))
+    wait_until_shown(quick_page, LENT)
+    quick_page.goto(site.put("<p>next</p>", "/next", head=""))
     assert stub.wait_for("/left")[0].body == {"shown": [1]}
 
 
 def test_r8_a_page_that_is_left_before_a_number_found_its_place_says_what_it_showed(
-    page: Page, stub: Stub, site: Site
+    quick_page: Page, stub: Stub, site: Site
 ) -> None:
     two_numbers(stub)
-    page.goto(site.put(PAGE))
-    wait_until_shown(page, LENT)
-    page.goto(site.put("<p>next</p>", "/next", head=""))
+    quick_page.goto(site.put(PAGE))
+    wait_until_shown(quick_page, LENT)
+    quick_page.goto(site.put("<p>next</p>", "/next", head=""))
     assert stub.of("/alive") == []
     assert stub.wait_for("/left")[0].body == {"shown": [1]}
 
@@ -48,13 +58,13 @@ def test_r6_a_number_without_a_place_is_given_back_soon_and_asked_for_when_its_p
     open_page(page, site)
     stub.alive_numbers, stub.alive_withdrawn = [], [2]
     assert alive_within(page, 4) == {"shown": [1]}
-    page.wait_for_function("routerTag.numbers.map((one) => one.scenario).join() === '1'")
+    wait_until(page, "routerTag.numbers.map((one) => one.scenario).join() === '1'")
     assert len(stub.of("/visits")) == 1
     stub.numbers[1] = number(2, "+12125550188", selectors=["#modal"])  # the other one may be somebody else's by now
     page.evaluate(MODAL.format("modal"))
-    page.wait_for_function("document.querySelector('#modal').textContent === '212-555-0188'")
+    wait_until(page, "document.querySelector('#modal').textContent === '212-555-0188'")
     assert len(stub.of("/visits")) == 2
-    assert page.inner_text("#p") == LENT
+    assert text_of(page) == LENT
     stub.alive_numbers, stub.alive_withdrawn = None, None
     assert alive_within(page, 50) == {"shown": [1, 2]}
     assert console == []
@@ -65,12 +75,12 @@ def test_r6_a_number_that_was_given_back_is_never_shown(page: Page, stub: Stub, 
     open_page(page, site)
     stub.alive_numbers, stub.alive_withdrawn = [], [2]
     alive_within(page, 4)
-    page.wait_for_function("routerTag.numbers.length === 1")
+    wait_until(page, "routerTag.numbers.length === 1")
     stub.numbers = stub.numbers[:1]  # there is none for it any more
     page.evaluate(MODAL.format("modal"))
     stub.wait_for("/visits", 2)
     page.wait_for_timeout(60)
-    assert page.inner_text("#modal") == "212-555-0000"
+    assert text_of(page, "#modal") == "212-555-0000"
     page.evaluate("document.querySelector('#modal').textContent = 'Call 212-555-0000'")
     page.wait_for_timeout(60)
     assert len(stub.of("/visits")) == 2

@@ -8,6 +8,7 @@ from playwright.sync_api import Browser, Page
 
 from router.lib.phones import spellings
 from tests.browser.stub import KEY, Site, Stub, number, running_site, running_stub
+from tests.browser.tag_pages import text_of, wait_until
 
 SENTINEL = '<b id="sentinel">here</b>'
 
@@ -38,7 +39,7 @@ def shown(page: Page, stub: Stub, site: Site, before: str, numbers: list[dict[st
     """The page's content after all numbers were put in."""
     stub.numbers = [*numbers, number(99, "+12125550100", form="swapped", selectors=["#sentinel"])]
     page.goto(site.put(f"<main>{before}</main>{SENTINEL}"))
-    page.wait_for_function("document.querySelector('#sentinel').textContent === 'swapped'")
+    wait_until(page, "document.querySelector('#sentinel').textContent === 'swapped'")
     return str(page.evaluate("document.querySelector('main').innerHTML"))
 
 
@@ -234,9 +235,9 @@ def test_what_the_page_adds_or_renders_again_is_swapped_too(page: Page, stub: St
     page.evaluate(
         "document.querySelector('main').append(Object.assign(document.createElement('i'), {className: 'late'}))"
     )
-    assert page.inner_text("#t") == "new: 415-555-0123"
+    assert text_of(page, "#t") == "new: 415-555-0123"
     assert page.get_attribute("#l", "href") == "tel:+14155550123"
-    assert page.inner_text(".late") == "(415) 555-0123"
+    assert text_of(page, ".late") == "(415) 555-0123"
 
 
 def test_a_page_that_fights_back_is_not_hung(page: Page, stub: Stub, site: Site) -> None:
@@ -309,5 +310,5 @@ def test_a_number_that_is_added_and_gone_at_once_keeps_no_other_from_being_found
         main.innerHTML = '<span>415-555-2671</span>';
         main.innerHTML = '<p>415-555-2671</p>';
     }""")
-    page.wait_for_function("document.querySelector('main p').textContent === '415-555-0123'")
+    wait_until(page, "document.querySelector('main p').textContent === '415-555-0123'")
     assert console == []

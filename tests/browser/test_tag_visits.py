@@ -10,18 +10,18 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from router.attribution.tag import TagOptions, tag_script
 from tests.browser.lies import answered, nonsense, visit
 from tests.browser.stub import KEY, Site, Stub, number
-from tests.browser.tag_pages import LENT, OWN, PAGE, become, seconds_pass, settle, wait_until_shown
+from tests.browser.tag_pages import LENT, OWN, PAGE, become, seconds_pass, settle, text_of, wait_until, wait_until_shown
 from tests.waiting import eventually
 
 
 def test_a_page_view_says_where_it_came_from_without_a_preflight(
-    page: Page, stub: Stub, site: Site, console: list[str]
+    quick_page: Page, stub: Stub, site: Site, console: list[str]
 ) -> None:
     clicks = {name: f"id-{name}" for name in ("gclid", "gbraid", "wbraid", "yclid", "msclkid", "fbclid", "ttclid")}
     query = "?utm_source=google&" + "&".join(f"{name}={value}" for name, value in clicks.items())
     address = site.put(PAGE) + query
-    page.goto(address + "#part", referer="https://www.google.com/")
-    wait_until_shown(page, LENT)
+    quick_page.goto(address + "#part", referer="https://www.google.com/")
+    wait_until_shown(quick_page, LENT)
     (view,) = stub.requests
     assert view.method == "POST"
     assert view.path == f"/tag/{KEY}/visits"
@@ -73,30 +73,30 @@ def test_a_browser_that_a_program_drives_is_silent_where_the_project_says_so(
     )
     assert quick_page.evaluate("navigator.webdriver")
     quick_page.goto(address)
-    quick_page.wait_for_function("window.told")
-    assert (quick_page.evaluate("told"), quick_page.inner_text("#p"), stub.requests) == ([], OWN, [])
+    wait_until(quick_page, "window.told")
+    assert (quick_page.evaluate("told"), text_of(quick_page), stub.requests) == ([], OWN, [])
     quick_page.add_init_script("Object.defineProperty(navigator, 'webdriver', {get: () => false})")
     quick_page.goto(address)
     wait_until_shown(quick_page, LENT)
 
 
 def test_the_visitor_is_remembered_in_a_cookie_of_the_site_and_in_its_storage(
-    page: Page, context: BrowserContext, stub: Stub, site: Site
+    quick_page: Page, stub: Stub, site: Site
 ) -> None:
     address = site.put(PAGE)
-    page.goto(address)
-    wait_until_shown(page, LENT)
-    (cookie,) = context.cookies(address)
+    quick_page.goto(address)
+    wait_until_shown(quick_page, LENT)
+    (cookie,) = quick_page.context.cookies(address)
     assert (cookie["name"], cookie["value"], cookie["path"], cookie["sameSite"]) == (
         f"router_visitor_{KEY}",
         "v1sitor",
         "/",
         "Lax",
     )
-    assert 399 * 86400 < cookie["expires"] - page.evaluate("Date.now() / 1000") <= 400 * 86400
-    context.clear_cookies()
-    page.reload()
-    wait_until_shown(page, LENT)
+    assert 399 * 86400 < cookie["expires"] - quick_page.evaluate("Date.now() / 1000") <= 400 * 86400
+    quick_page.context.clear_cookies()
+    quick_page.reload()
+    wait_until_shown(quick_page, LENT)
     assert stub.wait_for("/visits", 2)[1].body["visitor"] == "v1sitor"
 
 
@@ -163,13 +163,13 @@ def test_on_https_the_cookie_is_secure(page: Page, context: BrowserContext) -> N
 
 
 def test_it_works_under_a_strict_content_security_policy(
-    page: Page, stub: Stub, site: Site, console: list[str]
+    quick_page: Page, stub: Stub, site: Site, console: list[str]
 ) -> None:
     site.headers["Content-Security-Policy"] = (
         f"default-src 'none'; img-src data:; script-src {stub.base}; connect-src {stub.base}"
     )
-    page.goto(site.put(PAGE))
-    expect(page.locator("#p")).to_have_text(LENT)  # a function to wait for would be code that the policy forbids
+    quick_page.goto(site.put(PAGE))
+    expect(quick_page.locator("#p")).to_have_text(LENT)  # a function to wait for would be code that the policy forbids
     assert console == []
 
 
@@ -192,9 +192,9 @@ def test_it_may_be_included_early_late_or_readable(quick_page: Page, stub: Stub,
     wait_until_shown(quick_page, LENT)
 
 
-def test_included_twice_it_asks_once(page: Page, stub: Stub, site: Site) -> None:
-    page.goto(site.put(PAGE, head='<script src="{tag}"></script><script src="{tag}?again"></script>'))
-    wait_until_shown(page, LENT)
+def test_included_twice_it_asks_once(quick_page: Page, stub: Stub, site: Site) -> None:
+    quick_page.goto(site.put(PAGE, head='<script src="{tag}"></script><script src="{tag}?again"></script>'))
+    wait_until_shown(quick_page, LENT)
     assert len(stub.requests) == 1
 
 
@@ -215,30 +215,30 @@ def test_storage_that_throws_is_survived(page: Page, stub: Stub, site: Site, con
 GIVEN = number(selectors=["#p"])
 
 
-def test_a_lying_server_changes_nothing(page: Page, stub: Stub, site: Site) -> None:
+def test_a_lying_server_changes_nothing(quick_page: Page, stub: Stub, site: Site) -> None:
     errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
+    quick_page.on("pageerror", lambda error: errors.append(str(error)))
     address = site.put(PAGE)
     for count, answer in enumerate(nonsense(GIVEN), start=1):
         stub.visit_answer = partial(tuple[int, bytes], answer)
-        page.goto(address)
+        quick_page.goto(address)
         stub.wait_for("/visits", count)
-        page.wait_for_timeout(20)
-        assert page.inner_text("#p") == OWN, answer
+        quick_page.wait_for_timeout(20)
+        assert text_of(quick_page) == OWN, answer
     stub.visit_answer = lambda: answered(visit(GIVEN))
-    page.goto(address)
-    wait_until_shown(page, LENT)
+    quick_page.goto(address)
+    wait_until_shown(quick_page, LENT)
     assert errors == []
 
 
 def test_a_visit_that_an_older_tag_has_kept_is_asked_for_anew(
-    page: Page, stub: Stub, site: Site, console: list[str]
+    quick_page: Page, stub: Stub, site: Site, console: list[str]
 ) -> None:
     """Its numbers do not say in which form they stand where."""
     address = site.put(PAGE)
-    page.goto(address)
-    wait_until_shown(page, LENT)
-    page.evaluate("""() => {
+    quick_page.goto(address)
+    wait_until_shown(quick_page, LENT)
+    quick_page.evaluate("""() => {
         const name = Object.keys(localStorage)[0];
         const [at, kept] = JSON.parse(localStorage[name]);
         kept.numbers.map((one) => delete one.written);
@@ -246,11 +246,11 @@ def test_a_visit_that_an_older_tag_has_kept_is_asked_for_anew(
         localStorage[name] = JSON.stringify([at, kept]);
     }""")
     stub.slow = threading.Event()
-    page.reload()
+    quick_page.reload()
     stub.wait_for("/visits", 2)
-    assert page.inner_text("#p") == OWN
+    assert text_of(quick_page) == OWN
     stub.slow.set()
-    wait_until_shown(page, LENT)
+    wait_until_shown(quick_page, LENT)
     assert stub.of("/visits")[1].body["visitor"] == "v1sitor"
     assert console == []
 
@@ -262,7 +262,7 @@ def test_a_crawler_is_left_alone(page: Page, stub: Stub, site: Site) -> None:
     stub.wait_for("/visits")
     page.wait_for_timeout(50)
     seconds_pass(page, 600)
-    assert page.inner_text("#p") == OWN
+    assert text_of(page) == OWN
     assert len(stub.requests) == 1
 
 
@@ -283,7 +283,7 @@ def test_a_dead_server_leaves_the_pages_number_and_is_asked_only_a_few_times(
         eventually(lambda: len(broken) == len(begun) or page.wait_for_timeout(10))
         settle(page)
         seconds_pass(page, 20)
-    assert page.inner_text("#p") == OWN
+    assert text_of(page) == OWN
     assert len({json.dumps(one.body) for one in stub.of("/visits")}) == 1
     assert 4 <= len(stub.of("/visits")) <= 9  # Chromium itself repeats a request whose connection broke
     stub.hanging_up = False
@@ -300,7 +300,7 @@ def test_a_slow_server_leaves_the_pages_number(page: Page, stub: Stub, site: Sit
     seconds_pass(page, 6)
     stub.slow.set()
     page.wait_for_timeout(100)
-    assert page.inner_text("#p") == OWN
+    assert text_of(page) == OWN
     assert console == []
 
 
@@ -311,20 +311,20 @@ LINKS = (
 
 
 def test_a_tap_on_a_number_of_ours_is_told_and_no_other_one(
-    page: Page, stub: Stub, site: Site, console: list[str]
+    quick_page: Page, stub: Stub, site: Site, console: list[str]
 ) -> None:
     stub.numbers = [number(selectors=["#p", "#ours"])]
-    page.goto(site.put(LINKS))
-    wait_until_shown(page, LENT)
-    page.evaluate("document.body.addEventListener('click', (event) => event.stopPropagation(), true)")
-    page.click("#theirs")
-    page.click("#inside")
+    quick_page.goto(site.put(LINKS))
+    wait_until_shown(quick_page, LENT)
+    quick_page.evaluate("document.body.addEventListener('click', (event) => event.stopPropagation(), true)")
+    quick_page.click("#theirs")
+    quick_page.click("#inside")
     found = stub.wait_for("/tap")
     assert (found[0].path, found[0].body) == (f"/tag/{KEY}/visits/t1/tap", {"e164": "+14155550123"})
     assert found[0].headers["Content-Type"].startswith("text/plain")
-    page.evaluate("routerTag.restore()")
-    page.click("#ours")
-    page.wait_for_timeout(50)
+    quick_page.evaluate("routerTag.restore()")
+    quick_page.click("#ours")
+    quick_page.wait_for_timeout(50)
     assert len(stub.of("/tap")) == 1
     assert console == []
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Route
+from playwright.sync_api import Browser, Page, Route
 from sqlalchemy import select
 
 from router.accounts.models import Project
@@ -14,6 +14,7 @@ from router.config import Settings
 from router.db import LONG_AGO, Database
 from tests.application import Applications
 from tests.browser.real import RealShop, real_shop
+from tests.browser.tag_pages import text_of, wait_until
 from tests.factories import make_scenario
 
 pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
@@ -41,8 +42,8 @@ def change(shop: RealShop, **values: Any) -> None:
 
 
 def shown(page: Page, selector: str = ".phone") -> str:
-    page.wait_for_function(f"document.querySelector('{selector}').textContent !== '{OWN}'")
-    return page.inner_text(selector)
+    wait_until(page, f"document.querySelector('{selector}').textContent !== '{OWN}'")
+    return text_of(page, selector)
 
 
 def until(found: Callable[[], Any]) -> Any:
@@ -64,45 +65,49 @@ def leases(shop: RealShop) -> dict[int, Lease]:
 
 
 def test_r14_consent_given_later_makes_the_same_visit_whole_and_keeps_its_number(
-    shop: RealShop, page: Page, context: BrowserContext, console: list[str]
+    shop: RealShop, quick_page: Page, console: list[str]
 ) -> None:
     change(shop, consent="limited")
-    page.goto(shop.site.put(PAGE) + "?gclid=Cj0K&utm_campaign=spring")
-    number = shown(page)
+    quick_page.goto(shop.site.put(PAGE) + "?gclid=Cj0K&utm_campaign=spring")
+    number = shown(quick_page)
     [visit] = visits(shop)
     assert (visit.limited, visit.source, visit.medium, visit.click_ids) == (True, "google", "cpc", {})
     assert "Cj0K" not in visit.page
-    assert context.cookies() == []
-    page.evaluate("routerTag.consent('full')")
+    assert quick_page.context.cookies() == []
+    quick_page.evaluate("routerTag.consent('full')")
     assert until(lambda: visits(shop)[0].click_ids) == {"gclid": "Cj0K"}
     [visit] = visits(shop)
-    assert (visit.limited, visit.number, page.inner_text(".phone")) == (False, page.evaluate("routerTag.visit"), number)
-    page.wait_for_function("document.cookie")
-    page.reload()
-    assert shown(page) == number
-    page.wait_for_timeout(100)
+    assert (visit.limited, visit.number, text_of(quick_page, ".phone")) == (
+        False,
+        quick_page.evaluate("routerTag.visit"),
+        number,
+    )
+    wait_until(quick_page, "document.cookie")
+    quick_page.reload()
+    assert shown(quick_page) == number
+    quick_page.wait_for_timeout(100)
     assert len(visits(shop)) == 1
-    page.evaluate("routerTag.consent('limited')")
+    quick_page.evaluate("routerTag.consent('limited')")
     assert until(lambda: visits(shop)[0].limited) is True
-    assert (visits(shop)[0].click_ids, context.cookies()) == ({}, [])
+    assert (visits(shop)[0].click_ids, quick_page.context.cookies()) == ({}, [])
     assert console == []
 
 
 def test_r6_r8_a_number_that_stands_nowhere_is_free_again_and_comes_back_when_there_is_a_place(
-    shop: RealShop, page: Page, console: list[str]
+    shop: RealShop, quick_page: Page, console: list[str]
 ) -> None:
-    page.goto(shop.site.put(PAGE))
-    shown(page)
+    quick_page.goto(shop.site.put(PAGE))
+    shown(quick_page)
     returned = until(lambda: [one for one in leases(shop).values() if one.returned_at])
     assert [one.scenario_id for one in returned] == [max(one.scenario_id for one in leases(shop).values())]
     assert [one.shown_at is not None for one in leases(shop).values() if not one.returned_at] == [True]
     with shop.database.reading() as session:
         row = session.get_one(PoolNumber, returned[0].number_id)
         assert (row.last_sign_at, row.visitor) == (LONG_AGO, "")
-    page.evaluate(
+    quick_page.evaluate(
         "document.body.append(Object.assign(document.createElement('b'), {className: 'sales', textContent: '+1 (415) 555-2671'}))"
     )
-    assert shown(page, ".sales") == "+1 (212) 555-0009"
+    assert shown(quick_page, ".sales") == "+1 (212) 555-0009"
     assert len(visits(shop)) == 1
     assert console == []
 

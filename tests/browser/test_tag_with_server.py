@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, Page
 from sqlalchemy import select
 
 from router.accounts.models import Project
@@ -12,6 +12,7 @@ from router.config import Settings
 from router.db import Database
 from tests.application import Applications
 from tests.browser.real import RealShop, real_shop
+from tests.browser.tag_pages import text_of, wait_until
 from tests.factories import make_scenario
 
 OWN = "+1 (415) 555-2671"
@@ -28,28 +29,28 @@ def shop(applications: Applications, settings: Settings, database: Database) -> 
 
 
 def shown_number(page: Page) -> str:
-    page.wait_for_function(f"document.querySelector('.phone').textContent !== '{OWN}'")
-    return page.inner_text(".phone")
+    wait_until(page, f"document.querySelector('.phone').textContent !== '{OWN}'")
+    return text_of(page, ".phone")
 
 
 def test_each_visitor_is_shown_a_number_of_his_own_and_keeps_it(
-    shop: RealShop, page: Page, context: BrowserContext, browser: Browser, console: list[str]
+    shop: RealShop, quick_page: Page, browser: Browser, console: list[str]
 ) -> None:
     shop.site.headers |= {
         "Cache-Control": "public, max-age=86400",
         "Age": "80000",
     }  # out of a cache, the same for everybody
     address = shop.site.put(f'<p class="phone">{OWN}</p>') + "?utm_source=google&utm_medium=cpc&utm_campaign=spring"
-    context.add_cookies([{"name": "_ga", "value": "GA1.1.11.22", "url": address}])
-    page.goto(address)
-    first = shown_number(page)
+    quick_page.context.add_cookies([{"name": "_ga", "value": "GA1.1.11.22", "url": address}])
+    quick_page.goto(address)
+    first = shown_number(quick_page)
     assert first in ("+1 (212) 555-0001", "+1 (212) 555-0002")
-    with page.expect_response("**/alive") as answer:
-        page.wait_for_timeout(500)
-        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    with quick_page.expect_response("**/alive") as answer:
+        quick_page.wait_for_timeout(500)
+        quick_page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     assert answer.value.status == 204
-    page.reload()
-    assert shown_number(page) == first
+    quick_page.reload()
+    assert shown_number(quick_page) == first
     other = browser.new_context()
     other_page = other.new_page()
     other_page.goto(address)

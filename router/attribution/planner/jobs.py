@@ -4,7 +4,7 @@ Trials take seconds of one core, so no transaction is open meanwhile.
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,8 +13,8 @@ from sqlalchemy.orm import Session
 
 from router.attribution.decision import Reach, reach_of
 from router.attribution.models import PoolPlan
-from router.attribution.planner.plan import Point, TrafficShape, ladder, most_visits, spread, trials
-from router.attribution.planner.replay import Replayed, replay
+from router.attribution.planner.plan import Aim, Point, TrafficShape, ladder, most_visits, spread, trials
+from router.attribution.planner.replay import replay
 from router.attribution.planner.traffic import Traffic, read_history
 from router.attribution.pool.choice import Curve
 from router.attribution.upkeep.run import pool_size
@@ -54,27 +54,23 @@ class Trials:
     reach: Reach
     facts: dict[str, Any]
 
-    def all(self) -> list[tuple[int, str]]:
+    def all(self) -> list[tuple[int, Aim]]:
         return trials(self.facts["numbers"])
 
     def run(self, done: int = 0) -> Iterator[Point]:
         """One trial after the other, without the first ones."""
         for numbers, aim in self.all()[done:]:
             told = replay(self.traffic, numbers, aim, self.hold, self.survival, self.reach)
-            yield point_of(told, numbers, aim)
-
-
-def point_of(told: Replayed, numbers: int, aim: str) -> Point:
-    together = told.shared if aim == "visit" else told.mixed
-    return Point(
-        numbers=numbers,
-        aim=aim,
-        right_source=told.source_share,
-        source_error=spread(told.source_share, told.calls),
-        right_visit=told.visit_share,
-        visit_error=spread(told.visit_share, told.calls),
-        alone=1 - together / told.visits if told.visits else 1.0,
-    )
+            together = told.shared if aim == "visit" else told.mixed
+            yield Point(
+                numbers=numbers,
+                aim=aim,
+                right_source=told.source_share,
+                source_error=spread(told.source_share, told.calls),
+                right_visit=told.visit_share,
+                visit_error=spread(told.visit_share, told.calls),
+                alone=1 - together / told.visits if told.visits else 1.0,
+            )
 
 
 def prepare(
@@ -86,8 +82,7 @@ def prepare(
         NothingToGoBy: the scenario's own visits and calls are too few.
     """
     numbers = pool_size(session, scenario)
-    facts: dict[str, Any] = {"numbers": numbers, "aim": scenario.aim, "sizes": ladder(numbers)}
-    facts["seconds"] = 0.0
+    facts: dict[str, Any] = {"numbers": numbers, "aim": scenario.aim, "sizes": ladder(numbers), "seconds": 0.0}
     if described is not None:
         traffic = described.traffic(most_visits(numbers))
     else:
@@ -145,7 +140,7 @@ class Job:
             plan = PLANS.held(session, self.claim)
             if plan is None:
                 return False
-            plan.points, plan.facts = [asdict(one) for one in self.points], dict(self.trials.facts)
+            plan.points, plan.facts = [point.model_dump() for point in self.points], dict(self.trials.facts)
             plan.made_at = now if over else None
             self.claim = PLANS.renew(plan, now)
         return not over

@@ -1,8 +1,8 @@
 """A plan of a pool: the described traffic that it is asked for with, which sizes to try, what each costs, and what was found, in words and
 as charts, for pages, programs and the command."""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from decimal import ROUND_HALF_UP, Decimal
 from math import log, sqrt
 from typing import Any, Literal
@@ -20,6 +20,8 @@ from router.lib.formats import CURRENCIES, format_count, format_money, format_pe
 from router.scenarios.numbers.search import carrier_price
 from router.web.charts import PERCENT, Across, LineChart, Series, line_chart, money_axis
 from router.web.errors import iso
+
+Aim = Literal["visit", "source"]
 
 MOST_TRIED, LEAST_TRIED = 16_000, 3_000
 LONGEST_HOURS = 8760.0
@@ -56,17 +58,23 @@ class TrafficShape(BaseModel):
         )
 
 
-class PointDocument(BaseModel):
-    """What a pool of so many numbers told. Shares from 0 to 1: of calls, with two standard errors, and of visits that had a number of
-    their own (aim source: or shared it within their source only). `week`: what the numbers cost here for 7 days."""
+class Point(BaseModel):
+    """What a pool of so many numbers told with one aim. Shares from 0 to 1: of calls, with two standard errors, and of visits that had a
+    number of their own (aim source: or shared it within their source only)."""
 
     numbers: int
-    aim: Literal["visit", "source"]
+    aim: Aim
     right_source: float
     source_error: float
     right_visit: float
     visit_error: float
     alone: float
+
+
+class PointDocument(Point):
+    """What a pool of so many numbers told. Shares from 0 to 1: of calls, with two standard errors, and of visits that had a number of
+    their own (aim source: or shared it within their source only). `week`: what the numbers cost here for 7 days."""
+
     week: str
 
 
@@ -82,7 +90,7 @@ class PlanDocument(BaseModel):
     error: str
     traffic: dict[str, Any] | None
     numbers: int | None
-    aim: Literal["visit", "source"] | None
+    aim: Aim | None
     visits: int | None
     calls: int | None
     done: int
@@ -93,7 +101,7 @@ class PlanDocument(BaseModel):
     points: list[PointDocument]
 
 
-AIMS = ("visit", "source")
+AIMS: tuple[Aim, ...] = ("visit", "source")
 SIZES = 12
 FURTHEST = 4
 """Pools up to so many times today's are tried."""
@@ -107,20 +115,6 @@ SMALL = 25
 """A visit in the smallest pool takes as long as looking at so many numbers."""
 BUDGET = 11_500_000
 WEEKS_A_YEAR = Decimal(365) / 7
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """What a pool of so many numbers told with one aim: shares of calls with two standard errors, and of visits whose number was theirs
-    alone (aim *source*: or shared within their source only)."""
-
-    numbers: int
-    aim: str
-    right_source: float
-    source_error: float
-    right_visit: float
-    visit_error: float
-    alone: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,9 +136,8 @@ class Costs:
 
     def week(self, numbers: int) -> int | None:
         """What so many cost a week, in minor units of `in_currency`: our price, else the carrier's."""
-        return self.price_minor * numbers if self.price_minor else self.carrier_week(numbers)
-
-    def carrier_week(self, numbers: int) -> int | None:
+        if self.price_minor:
+            return self.price_minor * numbers
         if self.carrier is None:
             return None
         a_week = Decimal(self.carrier.amount) / (WEEKS_A_YEAR / 12 if self.carrier.period == "month" else 1)
@@ -176,91 +169,15 @@ def ladder(today: int) -> list[int]:
     return sorted(sizes | {base})
 
 
-def trials(today: int) -> list[tuple[int, str]]:
+def trials(today: int) -> list[tuple[int, Aim]]:
     """(numbers, aim) of all trials, in order."""
     return [(numbers, aim) for numbers in ladder(today) for aim in AIMS]
 
 
-def work_of(size: int) -> int:
-    """How long a trial with so many numbers takes beside others."""
-    return SMALL + size
-
-
 def most_visits(today: int) -> int:
     """How many visits can be tried with all sizes in about 20 seconds of one core: larger pools take longer."""
-    work = sum(work_of(size) for size in ladder(today))
+    work = sum(SMALL + size for size in ladder(today))
     return max(LEAST_TRIED, min(MOST_TRIED, BUDGET // work))
-
-
-def of_aim(points: Iterable[Point], aim: str) -> list[Point]:
-    return sorted((point for point in points if point.aim == aim), key=lambda point: point.numbers)
-
-
-def point_at(points: Iterable[Point], numbers: int, aim: str) -> Point | None:
-    return next((point for point in points if (point.numbers, point.aim) == (numbers, aim)), None)
-
-
-def recommended(points: Sequence[Point], aim: str) -> Point:
-    """The smallest pool that tells the right source for as many calls as the best one, but for 1 % of the calls."""
-    mine = of_aim(points, aim)
-    best = max(point.right_source for point in mine)
-    return next(point for point in mine if point.right_source >= best - NEAR)
-
-
-def findings(points: Sequence[Point], aim: str, today: int, costs: Costs) -> list[str]:
-    """One sentence on the size of the pool, and one on its aim where the other one would tell clearly more."""
-    better, now = recommended(points, aim), point_at(points, today, aim)
-    tried = max(point.numbers for point in points)
-    if now is None:
-        cost = costs.say(better.numbers)
-        share = format_percent(better.right_source)
-        said = f"{format_count(better.numbers, 'number')} would tell the right advertisement for {share} of calls"
-        return [
-            said + (f", for {cost} a week{costs.whose}." if cost else "."),
-            *_other_aim(points, aim, better.numbers),
-        ]
-    tell = "1 number tells" if now.numbers == 1 else f"{now.numbers:,} numbers tell"
-    told = f"{tell} the right advertisement for {format_percent(now.right_source)} of calls"
-    share = format_percent(better.right_source)
-    cost = costs.say(abs(better.numbers - now.numbers))
-    if better.numbers > now.numbers:
-        more = f"{better.numbers}, the most that were tried," if better.numbers == tried else f"{better.numbers}"
-        price = f" for {cost} more a week{costs.whose}" if cost else ""
-        if better.right_source - now.right_source <= max(better.source_error, now.source_error):
-            sentence = f"{told}; {more} may tell {share}{price}, but there are too few calls to be sure."
-        else:
-            sentence = f"{told}; {more} would tell {share}{price}."
-    elif better.numbers < now.numbers:
-        price = f" and cost {cost} a week less{costs.whose}" if cost else ""
-        sentence = f"{told}; {better.numbers} would tell {share}{price}."
-    else:
-        sentence = f"{told}; more would tell hardly more."
-    return [sentence, *_other_aim(points, aim, today)]
-
-
-def _other_aim(points: Sequence[Point], aim: str, numbers: int) -> list[str]:
-    """What the same pool would tell with the other aim, if that is clearly more of what this other aim is for."""
-    other = "source" if aim == "visit" else "visit"
-    now, then = point_at(points, numbers, aim), point_at(points, numbers, other)
-    if now is None or then is None:
-        return []
-    sources = f"the right advertisement for {format_percent(then.right_source)} of calls"
-    visits = f"the right visit for {format_percent(then.right_visit)}"
-    if other == "source" and then.right_source - now.right_source > WORTH_SAYING:
-        before = (
-            f" instead of {format_percent(now.right_visit)}"
-            if format_percent(now.right_visit) != format_percent(then.right_visit)
-            else ""
-        )
-        return [
-            f"If they only had to tell the advertisement, the same {numbers} would tell {sources}, and {visits}{before}."
-        ]
-    if other == "visit" and then.right_visit - now.right_visit > WORTH_SAYING:
-        visits = f"{visits} of calls instead of {format_percent(now.right_visit)}"
-        return [
-            f"If they had to tell the visit, the same {numbers} would tell {visits}, and {sources.removesuffix(' of calls')}."
-        ]
-    return []
 
 
 def trust(calls: int) -> str:
@@ -283,36 +200,85 @@ def costs_of(session: Session, settings: Settings, project: Project) -> Costs:
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A made plan with its words."""
+class MadePlan:
+    """The points of a plan with its words and charts. `today`: how many numbers the pool had."""
 
     points: Sequence[Point]
     aim: str
     today: int
     costs: Costs
 
+    def of_aim(self, aim: str) -> list[Point]:
+        return sorted((point for point in self.points if point.aim == aim), key=lambda point: point.numbers)
+
+    def at(self, numbers: int, aim: str) -> Point | None:
+        return next((point for point in self.points if (point.numbers, point.aim) == (numbers, aim)), None)
+
     @property
     def sizes(self) -> list[int]:
-        return [point.numbers for point in of_aim(self.points, self.aim)]
-
-    @property
-    def findings(self) -> list[str]:
-        return findings(self.points, self.aim, self.today, self.costs)
-
-    @property
-    def recommended(self) -> Point:
-        return recommended(self.points, self.aim)
+        return [point.numbers for point in self.of_aim(self.aim)]
 
     @property
     def now(self) -> Point | None:
         return self.at(self.today, self.aim)
 
-    def at(self, numbers: int, aim: str) -> Point | None:
-        return point_at(self.points, numbers, aim)
-
     @property
     def other_aim(self) -> str:
         return next(aim for aim in AIMS if aim != self.aim)
+
+    @property
+    def recommended(self) -> Point:
+        """The smallest pool that tells the right source for as many calls as the best one, but for 1 % of the calls."""
+        points = self.of_aim(self.aim)
+        best = max(point.right_source for point in points)
+        return next(point for point in points if point.right_source >= best - NEAR)
+
+    @property
+    def findings(self) -> list[str]:
+        """One sentence on the size of the pool, and one on its aim where the other one would tell clearly more."""
+        better, now, costs = self.recommended, self.now, self.costs
+        share = format_percent(better.right_source)
+        if now is None:
+            cost = costs.say(better.numbers)
+            numbers = format_count(better.numbers, "number")
+            price = f", for {cost} a week{costs.whose}" if cost else ""
+            sentence = f"{numbers} would tell the right advertisement for {share} of calls{price}."
+            return [sentence, *self._other_aim_told(better.numbers)]
+        tell = "1 number tells" if now.numbers == 1 else f"{now.numbers:,} numbers tell"
+        told = f"{tell} the right advertisement for {format_percent(now.right_source)} of calls"
+        cost = costs.say(abs(better.numbers - now.numbers))
+        if better.numbers > now.numbers:
+            tried = max(point.numbers for point in self.points)
+            more = f"{better.numbers}, the most that were tried," if better.numbers == tried else f"{better.numbers}"
+            price = f" for {cost} more a week{costs.whose}" if cost else ""
+            if better.right_source - now.right_source <= max(better.source_error, now.source_error):
+                sentence = f"{told}; {more} may tell {share}{price}, but there are too few calls to be sure."
+            else:
+                sentence = f"{told}; {more} would tell {share}{price}."
+        elif better.numbers < now.numbers:
+            price = f" and cost {cost} a week less{costs.whose}" if cost else ""
+            sentence = f"{told}; {better.numbers} would tell {share}{price}."
+        else:
+            sentence = f"{told}; more would tell hardly more."
+        return [sentence, *self._other_aim_told(self.today)]
+
+    def _other_aim_told(self, numbers: int) -> list[str]:
+        """What the same pool would tell with the other aim, if that is clearly more of what this other aim is for."""
+        now, then = self.at(numbers, self.aim), self.at(numbers, self.other_aim)
+        if now is None or then is None:
+            return []
+        source, visit, visit_now = map(format_percent, (then.right_source, then.right_visit, now.right_visit))
+        told = f"the same {numbers} would tell"
+        if self.other_aim == "source" and then.right_source - now.right_source > WORTH_SAYING:
+            before = f" instead of {visit_now}" if visit_now != visit else ""
+            sources = f"the right advertisement for {source} of calls"
+            return [
+                f"If they only had to tell the advertisement, {told} {sources}, and the right visit for {visit}{before}."
+            ]
+        if self.other_aim == "visit" and then.right_visit - now.right_visit > WORTH_SAYING:
+            visits = f"the right visit for {visit} of calls instead of {visit_now}"
+            return [f"If they had to tell the visit, {told} {visits}, and the right advertisement for {source}."]
+        return []
 
     def sources_chart(self) -> LineChart:
         return self._chart("Calls with the right advertisement", lambda point: point.right_source)
@@ -322,7 +288,7 @@ class Shown:
 
     def _chart(self, title: str, share: Callable[[Point], float]) -> LineChart:
         both = ((self.aim, " (now)"), (self.other_aim, ""))
-        lines = [Series(AIM_WORDS[aim] + now, [share(one) for one in of_aim(self.points, aim)]) for aim, now in both]
+        lines = [Series(AIM_WORDS[aim] + now, [share(point) for point in self.of_aim(aim)]) for aim, now in both]
         costs, second = [self.costs.week(numbers) for numbers in self.sizes], None
         if self.costs.known:
             second = money_axis(self.costs.in_currency, f"{self.costs.in_currency} a week{self.costs.whose}")
@@ -341,15 +307,14 @@ class Shown:
             "Numbers in the pool",
             logarithmic=True,
         )
-        mine = of_aim(self.points, self.aim)
         ends = [
             f"{format_percent(share(point))} with {format_count(point.numbers, 'number')}"
-            for point in (mine[0], mine[-1])
+            for point in self.of_aim(self.aim)
         ]
         least = min(value for line in lines if not line.second for value in line.values if value is not None)
         return line_chart(
             title,
-            f"From {ends[0]} to {ends[1]}.",
+            f"From {ends[0]} to {ends[-1]}.",
             across=across,
             series=lines,
             up=replace(PERCENT, low=next(low for low in LOWEST if least >= low)),
@@ -358,12 +323,12 @@ class Shown:
         )
 
 
-def shown(plan: PoolPlan, costs: Costs) -> Shown | None:
+def made_plan(plan: PoolPlan, costs: Costs) -> MadePlan | None:
     """None while it is not made, or when it could not be."""
     if plan.made_at is None or plan.error or plan.facts is None:
         return None
-    points = [Point(**one) for one in plan.points]
-    return Shown(points, plan.facts["aim"], plan.facts["numbers"], costs)
+    points = [Point(**point) for point in plan.points]
+    return MadePlan(points, plan.facts["aim"], plan.facts["numbers"], costs)
 
 
 def plan_state(plan: PoolPlan) -> str:
@@ -375,7 +340,7 @@ def plan_state(plan: PoolPlan) -> str:
 
 def plan_document(plan: PoolPlan, costs: Costs) -> dict[str, Any]:
     """A PlanDocument."""
-    facts, made = plan.facts or {}, shown(plan, costs)
+    facts, made = plan.facts or {}, made_plan(plan, costs)
     return {
         "scenario": plan.scenario_id,
         "state": plan_state(plan),
@@ -389,12 +354,12 @@ def plan_document(plan: PoolPlan, costs: Costs) -> dict[str, Any]:
         "recommended": made.recommended.numbers if made else None,
         "findings": made.findings if made else [],
         "currency": costs.currency,
-        "points": [point_document(one, costs) for one in made.points] if made else [],
+        "points": [point_document(point, costs) for point in made.points] if made else [],
     }
 
 
 def point_document(point: Point, costs: Costs) -> dict[str, Any]:
-    return asdict(point) | {"week": plain_money(costs.price_minor * point.numbers, costs.currency)}
+    return point.model_dump() | {"week": plain_money(costs.price_minor * point.numbers, costs.currency)}
 
 
 def trial_count(plan: PoolPlan) -> int | None:
@@ -405,7 +370,7 @@ def seconds_left(plan: PoolPlan) -> float | None:
     """How long the rest will take at the pace of what is done; None when that cannot be said yet."""
     if not plan.points or not plan.facts or "seconds" not in plan.facts:
         return None
-    work = [work_of(numbers) for numbers, _ in trials(plan.facts["numbers"])]
+    work = [SMALL + numbers for numbers, _ in trials(plan.facts["numbers"])]
     done = len(plan.points)
     left: float = plan.facts["seconds"] * sum(work[done:]) / sum(work[:done])
     return left

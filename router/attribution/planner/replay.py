@@ -42,7 +42,7 @@ class Replayed:
 
 @dataclass
 class _Holder:
-    """A stay that holds a number, with the span of signs of life it is in."""
+    """A stay that holds a number, with the span of heartbeats that it is in."""
 
     stay: int
     visitor: str
@@ -58,10 +58,10 @@ class _Holder:
 
 @dataclass
 class _Number:
-    """One number of the pool: who holds it now, and whom it was lent to before."""
+    """One number of the pool: who holds it now, and who was leased it before."""
 
     group: list[_Holder] = field(default_factory=list)
-    lent_at: float = 0.0
+    leased_at: float = 0.0
     leases: list[tuple[float, int]] = field(default_factory=list)
 
     def last_sign(self, now: float) -> float:
@@ -69,7 +69,7 @@ class _Number:
 
 
 class Pool:
-    """A pool of numbers in memory, lent by the rules of R6."""
+    """A pool of numbers in memory, leased by the rules of R6."""
 
     def __init__(
         self, traffic: Traffic, numbers: int, aim: str, hold: float, survival: Curve | None, reach: Reach
@@ -81,13 +81,13 @@ class Pool:
         self._shown: list[int | None] = [None] * len(traffic.stays)
         self._span_of: list[int] = [0] * len(traffic.stays)
         self._last_stay: dict[str, int] = {}
-        self._shared: set[int] = set()
-        self._mixed: set[int] = set()
+        self.shared: set[int] = set()
+        self.mixed: set[int] = set()
         self._taps: dict[tuple[int, int], float] = {}
         self._first_calls: dict[tuple[str, int], _Decided] = {}
 
     def arrive(self, index: int, place: int, now: float) -> None:
-        """A stay begins, or its pages are open again: it keeps the number that its visitor holds, or is lent one."""
+        """A stay begins, or its pages are open again: it keeps the number that its visitor holds, or is leased another."""
         stay = self._stays[index]
         span = stay.spans[place]
         self._span_of[index] = place
@@ -100,7 +100,7 @@ class Pool:
         if held is not None and fits:
             group = self._numbers[held].group
             fits = group[-1].visitor == stay.visitor or any(
-                one.visitor == stay.visitor and now - one.last_sign(now) <= self._hold for one in group
+                member.visitor == stay.visitor and now - member.last_sign(now) <= self._hold for member in group
             )
         if held is not None and fits:
             number = self._numbers[held]
@@ -108,7 +108,7 @@ class Pool:
             number.group = [*active, holder]
             if self._shown[index] is None:
                 number.leases.append((now, index))
-                number.lent_at = now
+                number.leased_at = now
                 self._share(active, holder)
             self._shown[index] = held
             return
@@ -120,7 +120,7 @@ class Pool:
             number.group = [*active, holder]
         else:
             number.group = [holder]
-        number.lent_at = now
+        number.leased_at = now
         number.leases.append((now, index))
         self._shown[index] = chosen
 
@@ -186,27 +186,23 @@ class Pool:
             number = self._numbers[index]
             silent = now - number.last_sign(now)
             is_idle = silent > self._hold
-            chance = chance_after(silent, self._survival) if is_idle else active_chance(now - number.lent_at)
+            chance = chance_after(silent, self._survival) if is_idle else active_chance(now - number.leased_at)
             return harm(chance, number.group[-1].source_key == source_key, self._aim)
 
         return min(everyone, key=regret)
 
     def _active_beside(self, number: _Number, holder: _Holder, now: float) -> list[_Holder]:
         """The other stays that hold the number now, also earlier ones of the same visitor whose pages are open still."""
-        others = [one for one in number.group if one.stay != holder.stay]
-        return [one for one in others if now - one.last_sign(now) <= self._hold]
+        others = (other for other in number.group if other.stay != holder.stay)
+        return [other for other in others if now - other.last_sign(now) <= self._hold]
 
     def _share(self, active: Sequence[_Holder], holder: _Holder) -> None:
-        for one in active:
-            if one.visitor == holder.visitor:
+        for other in active:
+            if other.visitor == holder.visitor:
                 continue
-            self._shared |= {one.stay, holder.stay}
-            if one.source_key != holder.source_key:
-                self._mixed |= {one.stay, holder.stay}
-
-    def finish(self) -> Replayed:
-        self.result.shared, self.result.mixed = len(self._shared), len(self._mixed)
-        return self.result
+            self.shared |= {other.stay, holder.stay}
+            if other.source_key != holder.source_key:
+                self.mixed |= {other.stay, holder.stay}
 
 
 def replay(
@@ -221,13 +217,15 @@ def replay(
 
     Args:
         aim: visit or source (R6).
-        hold: seconds after the last sign of life for which a visit counts as active.
+        hold: seconds after the last heartbeat for which a visit counts as active.
         survival: what the scenario has learned; None: the default.
         reach: which leases of a number are candidates of a call (R7).
     """
     pool = Pool(traffic, numbers, aim, hold, survival, reach)
     arrivals = sorted(
-        (span.start, 0, stay, place) for stay, one in enumerate(traffic.stays) for place, span in enumerate(one.spans)
+        (span.start, 0, index, place)
+        for index, stay in enumerate(traffic.stays)
+        for place, span in enumerate(stay.spans)
     )
     taps = ((tap.at, 1, place, 0) for place, tap in enumerate(traffic.taps))
     calls = ((call.at, 2, place, 0) for place, call in enumerate(traffic.calls))
@@ -238,7 +236,8 @@ def replay(
             pool.tap(traffic.taps[place])
         else:
             pool.call(traffic.calls[place])
-    return pool.finish()
+    pool.result.shared, pool.result.mixed = len(pool.shared), len(pool.mixed)
+    return pool.result
 
 
 def _moment(seconds: float) -> datetime:

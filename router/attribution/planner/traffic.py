@@ -7,7 +7,6 @@ probabilities, so that the doubt stays in. A call that nobody we know may have m
 """
 
 import math
-import random
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -107,92 +106,73 @@ def described_traffic(
         callers: the least and the greatest share of visits that call, by source.
         sources: how many marketing sources there are; the n-th is 1/n as large as the first (Zipf).
     """
-    return _Maker(visits_per_hour, hours, seed, callers, sources, warm_up_hours).traffic()
+    random = Random(seed)  # noqa: S311 - the same seed has to give the same traffic
+    begins, ends = warm_up_hours * HOUR, (warm_up_hours + hours) * HOUR
+    keys = list(range(1, sources + 1))
+    weights = [1 / key for key in keys]
+    step = (callers[1] - callers[0]) / max(1, sources - 1)
+    share_of_callers = {key: callers[0] + step * place for place, key in enumerate(random.sample(keys, sources))}
+    seen: list[tuple[str, int]] = []
+    stays: list[Stay] = []
+    calls: list[CallMade] = []
+    taps: list[TrafficTap] = []
+    for number, start in enumerate(_starts(random, visits_per_hour, ends)):
+        visitor, source = f"visitor-{number}", None
+        if seen and random.random() < RETURNING:
+            visitor, last_source = random.choice(seen[-5000:])
+            if random.random() < 0.5:
+                source = last_source
+        if source is None:
+            source = random.choices(keys, weights)[0]
+            seen.append((visitor, source))
+        calling = random.random() < share_of_callers[source]
+        bounces = not calling and random.random() < BOUNCES / (1 - sum(CALLERS) / 2)
+        median, deviation = (BOUNCE_SECONDS, BOUNCE_SPREAD) if bounces else (STAY_SECONDS, STAY_SPREAD)
+        seconds = min(LONGEST_STAY, median * math.exp(random.gauss(0, deviation)))
+        stay = Stay(visitor, source, (Span(start, start + seconds, random.random() < LEFT_TOLD),))
+        stays.append(stay)
+        mobile = random.random() < MOBILE
+        if not calling:
+            if mobile and random.random() < IDLE_TAPS:
+                taps.append(TrafficTap(_within(random, stay), number))
+            continue
+        when = random.choices([name for name, _ in WHEN], [share for _, share in WHEN])[0]
+        if when == "days":
+            # told backwards, so that their share is right from the end of the warm-up on: who calls now came one to three days ago
+            since = stay.start - random.uniform(DAY, min(3 * DAY, max(DAY, stay.start)))
+            if since > 0:
+                place = bisect_left(stays, since, hi=number, key=lambda earlier: earlier.start)
+                calls.append(CallMade(stay.start, place))
+        elif when == "during":
+            at = _within(random, stay)
+            calls.append(CallMade(at, number))
+            if mobile and random.random() < TAPPED:
+                taps.append(TrafficTap(max(stay.start, at - random.uniform(2, 10)), number))
+        else:
+            least, mean = (0.0, 6 * 60.0) if when == "minutes" else (HOUR, 3 * HOUR)
+            calls.append(CallMade(stay.spans[-1].last + least + random.expovariate(1 / mean), number))
+    for call in list(calls):
+        if random.random() < CALL_AGAIN:
+            at = call.at + 60 + random.expovariate(1 / (2 * HOUR))
+            calls.append(CallMade(at, call.stay, again=True))
+    counted = [call for call in calls if begins <= call.at < ends]
+    return Traffic(stays, sorted(counted, key=lambda call: call.at), sorted(taps, key=lambda tap: tap.at))
 
 
-class _Maker:
-    def __init__(
-        self,
-        visits_per_hour: float,
-        hours: float,
-        seed: int,
-        callers: tuple[float, float],
-        sources: int,
-        warm_up_hours: float,
-    ) -> None:
-        self._random = random.Random(seed)  # noqa: S311 - the same seed has to give the same traffic
-        self._rate = visits_per_hour / (sum(DAILY_CURVE) / len(DAILY_CURVE)) / HOUR
-        self._begins, self._ends = warm_up_hours * HOUR, (warm_up_hours + hours) * HOUR
-        self._keys = list(range(1, sources + 1))
-        self._shares = [1 / key for key in self._keys]
-        spread = self._random.sample(self._keys, sources)
-        step = (callers[1] - callers[0]) / max(1, sources - 1)
-        self._callers = {key: callers[0] + step * place for place, key in enumerate(spread)}
-        self._seen: list[tuple[str, int]] = []
+def _starts(random: Random, visits_per_hour: float, ends: float) -> list[float]:
+    """A Poisson process whose rate follows the day, by thinning."""
+    most = visits_per_hour / (sum(DAILY_CURVE) / len(DAILY_CURVE)) / HOUR * max(DAILY_CURVE)
+    starts, at = [], random.expovariate(most)
+    while at < ends:
+        if random.random() * max(DAILY_CURVE) < DAILY_CURVE[int(at % DAY / HOUR)]:
+            starts.append(at)
+        at += random.expovariate(most)
+    return starts
 
-    def traffic(self) -> Traffic:
-        stays: list[Stay] = []
-        calls: list[CallMade] = []
-        taps: list[TrafficTap] = []
-        for number, start in enumerate(self._starts()):
-            visitor, source = f"visitor-{number}", None
-            if self._seen and self._random.random() < RETURNING:
-                visitor, last_source = self._random.choice(self._seen[-5000:])
-                if self._random.random() < 0.5:
-                    source = last_source
-            if source is None:
-                source = self._random.choices(self._keys, self._shares)[0]
-                self._seen.append((visitor, source))
-            calling = self._random.random() < self._callers[source]
-            stays.append(self._stay(visitor, source, start, calling))
-            mobile = self._random.random() < MOBILE
-            if not calling:
-                if mobile and self._random.random() < IDLE_TAPS:
-                    taps.append(TrafficTap(self._within(stays[-1]), number))
-                continue
-            when = self._random.choices([name for name, _ in WHEN], [share for _, share in WHEN])[0]
-            stay = stays[-1]
-            if when == "days":
-                # told backwards, so that their share is right from the end of the warm-up on: who calls now came one to three days ago
-                since = stay.start - self._random.uniform(DAY, min(3 * DAY, max(DAY, stay.start)))
-                if since > 0:
-                    place = bisect_left(stays, since, hi=number, key=lambda earlier: earlier.start)
-                    calls.append(CallMade(stay.start, place))
-            elif when == "during":
-                at = self._within(stay)
-                calls.append(CallMade(at, number))
-                if mobile and self._random.random() < TAPPED:
-                    taps.append(TrafficTap(max(stay.start, at - self._random.uniform(2, 10)), number))
-            else:
-                mean = 6 * 60 if when == "minutes" else 3 * HOUR
-                least = 0 if when == "minutes" else HOUR
-                calls.append(CallMade(stay.spans[-1].last + least + self._random.expovariate(1 / mean), number))
-        for call in list(calls):
-            if self._random.random() < CALL_AGAIN:
-                at = call.at + 60 + self._random.expovariate(1 / (2 * HOUR))
-                calls.append(CallMade(at, call.stay, again=True))
-        counted = [call for call in calls if self._begins <= call.at < self._ends]
-        return Traffic(stays, sorted(counted, key=lambda call: call.at), sorted(taps, key=lambda tap: tap.at))
 
-    def _starts(self) -> list[float]:
-        """A Poisson process whose rate follows the day, by thinning."""
-        most = self._rate * max(DAILY_CURVE)
-        starts, at = [], self._random.expovariate(most)
-        while at < self._ends:
-            if self._random.random() * max(DAILY_CURVE) < DAILY_CURVE[int(at % DAY / HOUR)]:
-                starts.append(at)
-            at += self._random.expovariate(most)
-        return starts
-
-    def _stay(self, visitor: str, source: int, start: float, calling: bool) -> Stay:
-        bounces = not calling and self._random.random() < BOUNCES / (1 - sum(CALLERS) / 2)
-        median, spread = (BOUNCE_SECONDS, BOUNCE_SPREAD) if bounces else (STAY_SECONDS, STAY_SPREAD)
-        seconds = min(LONGEST_STAY, median * math.exp(self._random.gauss(0, spread)))
-        return Stay(visitor, source, (Span(start, start + seconds, self._random.random() < LEFT_TOLD),))
-
-    def _within(self, stay: Stay) -> float:
-        span = stay.spans[0]
-        return self._random.uniform(span.start + min(3.0, (span.last - span.start) / 2), span.last)
+def _within(random: Random, stay: Stay) -> float:
+    span = stay.spans[0]
+    return random.uniform(span.start + min(3.0, (span.last - span.start) / 2), span.last)
 
 
 DAYS = timedelta(days=30)
@@ -232,9 +212,9 @@ class History:
 def read_history(session: Session, server: Server, scenario: Scenario, now: datetime, most_visits: int) -> History:
     """Four statements, however many visits and calls there were."""
     since = now - DAYS
-    # when each visit first asked for a dynamic number, whether it was lent one or not, by the index of leases on their numbers;
+    # when each visit first asked for a dynamic number, whether it was leased one or not, by the index of leases on their numbers;
     # leases that were given back were not needed
-    lent = (
+    leased = (
         select(Lease.visit_id, Lease.started_at.label("at"))
         .join(TrackingNumber, TrackingNumber.id == Lease.number_id)
         .where(TrackingNumber.project_id == scenario.project_id, Lease.scenario_id == scenario.id)
@@ -243,7 +223,7 @@ def read_history(session: Session, server: Server, scenario: Scenario, now: date
     unserved = select(Unserved.visit_id, Unserved.at).where(
         Unserved.scenario_id == scenario.id, Unserved.at >= since, Unserved.at <= now
     )
-    every = union_all(lent, unserved).subquery("every")
+    every = union_all(leased, unserved).subquery("every")
     first = func.min(every.c.at).label("at")
     newest = select(every.c.visit_id, first).group_by(every.c.visit_id).order_by(first.desc(), every.c.visit_id.desc())
     asked = newest.limit(most_visits).cte("asked")
@@ -281,7 +261,7 @@ def read_history(session: Session, server: Server, scenario: Scenario, now: date
         traffic=Traffic(stays, calls, [TrafficTap(_seconds(tap.at, since), places[tap.visit_id]) for tap in taps]),
         first_at=first_at,
         cut=len(rows) == most_visits,
-        drawn=sum(one.confidence < LIKELY for one in made),
+        drawn=sum(call.confidence < LIKELY for call in made),
         left_out=len(made) - len(calls),
     )
 

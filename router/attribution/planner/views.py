@@ -16,15 +16,15 @@ from router.accounts.sessions import require_person, require_token
 from router.attribution.models import PoolPlan
 from router.attribution.planner.jobs import NothingToGoBy, ask_plan, prepare
 from router.attribution.planner.plan import (
+    MadePlan,
     PlanDocument,
-    Shown,
     TrafficShape,
     costs_of,
+    made_plan,
     plan_document,
     plan_state,
     point_document,
     seconds_left,
-    shown,
     trial_count,
     trust,
 )
@@ -99,12 +99,21 @@ def _page(scenario: Scenario, plan: PoolPlan | None, typed: dict[str, str], erro
     server, project = current_server(), current_project()
     with server.database.reading() as session:
         costs = costs_of(session, server.settings, project)
-    facts, values = dict[str, Any](), TYPED | typed
+    facts, values = dict[str, Any](), dict(TYPED)
     if plan is not None:
-        facts = {"state": plan_state(plan), "made": shown(plan, costs), "left": seconds_left(plan)}
-        made, values = facts["made"], TYPED | described_values(plan) | typed
-        facts |= {"findings": [unbroken(one, costs.in_currency) for one in made.findings] if made else []}
-        facts |= {"trials": trial_count(plan), "basis": basis_of(plan, scenario) if made else ""}
+        made = made_plan(plan, costs)
+        facts = {"state": plan_state(plan), "made": made, "left": seconds_left(plan), "trials": trial_count(plan)}
+        if made is not None:  # no line ends between a figure and what it is in
+            currency = costs.in_currency
+            facts["findings"] = [
+                told.replace(" %", f"{NO_BREAK}%").replace(f" {currency}", f"{NO_BREAK}{currency}")
+                for told in made.findings
+            ]
+            facts["basis"] = basis_of(plan, scenario)
+        if inputs := plan.inputs:
+            values["visits_per_hour"] = f"{inputs['visits_per_hour']:g}"
+            values["callers"], values["sources"] = f"{100 * inputs['callers']:g}", str(inputs["sources"])
+    values |= typed
     return render_template(
         "attribution/plan.html", scenario=scenario, plan=plan, costs=costs, values=values, errors=errors, **facts
     )
@@ -146,23 +155,6 @@ def basis_of(plan: PoolPlan, scenario: Scenario) -> Markup:
     if worth := trust(facts["calls"]):
         sentences.append(worth)
     return Markup(" ").join(sentences)
-
-
-def described_values(plan: PoolPlan) -> dict[str, str]:
-    """What the form shows again of a described traffic."""
-    inputs = plan.inputs
-    if not inputs:
-        return {}
-    return {
-        "visits_per_hour": f"{inputs['visits_per_hour']:g}",
-        "callers": f"{100 * inputs['callers']:g}",
-        "sources": str(inputs["sources"]),
-    }
-
-
-def unbroken(sentence: str, currency: str) -> str:
-    """No line ends between a figure and what it is in."""
-    return sentence.replace(" %", f"{NO_BREAK}%").replace(f" {currency}", f"{NO_BREAK}{currency}")
 
 
 plan_api = guard(
@@ -228,7 +220,7 @@ def plan(open_server: Opener, /, scenario_id: int, as_json: bool, **options: Any
                 trials = prepare(session, server, scenario, described, server.now())
             except NothingToGoBy as sentence:
                 raise click.ClickException(f"{sentence} Say --visits-per-hour.") from None
-        made = Shown(list(trials.run()), trials.facts["aim"], trials.facts["numbers"], costs)
+        made = MadePlan(list(trials.run()), trials.facts["aim"], trials.facts["numbers"], costs)
     if as_json:
         document = {
             **{name: trials.facts[name] for name in ("numbers", "aim", "visits", "calls")},

@@ -1,6 +1,5 @@
 """Plans for the pages: one that is made, one under way, and one that could not be made."""
 
-from dataclasses import asdict
 from datetime import timedelta
 from math import exp
 from typing import Any
@@ -23,7 +22,17 @@ def made_points(numbers: int) -> list[Point]:
         scale, slower = (3.4, 4.5) if aim == "visit" else (2.1, 5.5)
         sources, visits = 0.99 - 0.7 * exp(-size / scale), 0.94 - 0.8 * exp(-size / slower)
         errors = [spread(share, CALLS) for share in (sources, visits)]
-        found.append(Point(size, aim, sources, errors[0], visits, errors[1], alone=visits))
+        found.append(
+            Point(
+                numbers=size,
+                aim=aim,
+                right_source=sources,
+                source_error=errors[0],
+                right_visit=visits,
+                visit_error=errors[1],
+                alone=visits,
+            )
+        )
     return found
 
 
@@ -32,7 +41,7 @@ def make_plan(scenario: Scenario, numbers: int, done: int | None = None, **value
     facts |= {"first_at": (NOW - timedelta(days=29)).isoformat(), "cut": False, "drawn": 31, "left_out": 4}
     facts["seconds"] = 3.0
     given: dict[str, Any] = {"asked_at": NOW - timedelta(minutes=3), "inputs": {}, "facts": facts}
-    given["points"] = [asdict(one) for one in made_points(numbers)[:done]]
+    given["points"] = [point.model_dump() for point in made_points(numbers)[:done]]
     given["made_at"] = NOW - timedelta(minutes=2) if done is None else None
     return PoolPlan(scenario_id=scenario.id, **(given | values))
 

@@ -1,6 +1,5 @@
 """The worker makes plans in steps, and goes on where one that died stopped."""
 
-from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -114,7 +113,7 @@ def test_what_a_killed_worker_left_is_made_by_another_one(
     assert not job.step(server), "a worker that was only slow leaves it alone"
     assert stored(server, scenario).made_at == clock()
     with server.database.reading() as session:
-        whole = [asdict(one) for one in prepare(session, server, scenario, SMALL, NOON).run()]
+        whole = [point.model_dump() for point in prepare(session, server, scenario, SMALL, NOON).run()]
     assert plan.points == whole
 
 

@@ -1,5 +1,7 @@
 """What the pool planner says of its trials: sizes, costs, sentences, the recommended pool."""
 
+from typing import Literal
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,11 +12,10 @@ from router.attribution.planner.plan import (
     NO_POOL,
     SIZES,
     Costs,
+    MadePlan,
     Point,
-    findings,
     ladder,
     most_visits,
-    recommended,
     spread,
     trials,
     trust,
@@ -24,8 +25,18 @@ from router.carriers.base import CarrierPrice
 FREE, DOLLAR = Costs(0, "USD"), Costs(100, "USD")
 
 
-def point(numbers: int, aim: str, right_source: float, right_visit: float = 0.5, error: float = 0.005) -> Point:
-    return Point(numbers, aim, right_source, error, right_visit, error, alone=0.5)
+def point(
+    numbers: int, aim: Literal["visit", "source"], right_source: float, right_visit: float = 0.5, error: float = 0.005
+) -> Point:
+    return Point(
+        numbers=numbers,
+        aim=aim,
+        right_source=right_source,
+        source_error=error,
+        right_visit=right_visit,
+        visit_error=error,
+        alone=0.5,
+    )
 
 
 def points(visit: dict[int, float], source: dict[int, float] | None = None) -> list[Point]:
@@ -51,7 +62,7 @@ def test_a_much_larger_pool_is_tried_with_no_more_visits(today: int) -> None:
 
 def test_the_smallest_pool_within_a_per_cent_of_the_best_is_recommended() -> None:
     tried = points({1: 0.5, 10: 0.93, 20: 0.981, 40: 0.99})
-    assert recommended(tried, "visit").numbers == 20
+    assert MadePlan(tried, "visit", 20, FREE).recommended.numbers == 20
 
 
 @pytest.mark.parametrize(
@@ -90,25 +101,25 @@ def test_the_smallest_pool_within_a_per_cent_of_the_best_is_recommended() -> Non
     ],
 )
 def test_one_sentence_says_what_was_found(shares: dict[int, float], today: int, costs: Costs, sentence: str) -> None:
-    assert findings(points(shares), "visit", today, costs) == [sentence]
+    assert MadePlan(points(shares), "visit", today, costs).findings == [sentence]
 
 
 def test_what_may_be_chance_is_said_to_be() -> None:
     few = [point(20, "visit", 0.90, error=0.08), point(40, "visit", 0.95, error=0.06)]
-    (sentence,) = findings(few, "visit", 20, FREE)
+    (sentence,) = MadePlan(few, "visit", 20, FREE).findings
     assert sentence.endswith("40, the most that were tried, may tell 95 %, but there are too few calls to be sure.")
 
 
 def test_the_other_aim_is_mentioned_when_it_tells_clearly_more() -> None:
     tried = points({20: 0.75, 40: 0.755}, {20: 0.96, 40: 0.965})
-    (sentence,) = findings(tried, "visit", 20, FREE)[1:]
+    (sentence,) = MadePlan(tried, "visit", 20, FREE).findings[1:]
     assert sentence == (
         "If they only had to tell the advertisement, the same 20 would tell the right advertisement for 96 % of calls,"
         " and the right visit for 50 %."
     )
-    assert findings(tried, "source", 20, FREE)[1:] == []
+    assert MadePlan(tried, "source", 20, FREE).findings[1:] == []
     visits = [point(20, "visit", 0.94, 0.80), point(20, "source", 0.96, 0.60)]
-    (sentence,) = findings(visits, "source", 20, FREE)[1:]
+    (sentence,) = MadePlan(visits, "source", 20, FREE).findings[1:]
     assert sentence == (
         "If they had to tell the visit, the same 20 would tell the right visit for 80 % of calls instead of 60 %, and the right"
         " advertisement for 94 %."
@@ -122,7 +133,7 @@ def test_costs_are_ours_or_else_the_carriers_or_not_known() -> None:
     carrier = Costs(0, "EUR", twilio)
     assert (carrier.say(100), carrier.whose) == ("26.47 USD", " at the carrier")
     assert (FREE.say(8), FREE.known) == ("", False)
-    (sentence,) = findings(points({1: 0.5, 20: 0.9, 28: 0.99, 40: 0.99}), "visit", 20, carrier)
+    (sentence,) = MadePlan(points({1: 0.5, 20: 0.9, 28: 0.99, 40: 0.99}), "visit", 20, carrier).findings
     assert sentence.endswith("28 would tell 99 % for 2.12 USD more a week at the carrier.")
 
 

@@ -52,18 +52,8 @@ NO_CRAWLERS = {LIBRARIES, AUTOMATION}
 """Kinds on that list which crawl nothing by themselves: a library runs no tag, and a company's own test browsers must see its numbers."""
 
 RENDERERS = (
-    *(
-        "pre-?render",
-        "rendertron",
-        "react-?snap",
-        "seo4ajax",
-        "brombone",
-        "spiderable",
-        "snapsearch",
-        "seosnap",
-        "rendora",
-    ),
-    *("puppeteer-renderer", "headless-render-api", "page-?renderer", "dynamic-?render", "huckabuy"),
+    "pre-?render|rendertron|react-?snap|seo4ajax|brombone|spiderable|snapsearch|seosnap|rendora|puppeteer-renderer"
+    "|headless-render-api|page-?renderer|dynamic-?render|huckabuy"
 )
 """What services and programs write into their user agent that render pages for crawlers: `… HeadlessChrome/… Prerender (+https://…)`."""
 
@@ -81,7 +71,7 @@ def _pattern_of(*patterns: str) -> re.Pattern[str]:
 @cache
 def _crawlers() -> re.Pattern[str]:
     listed = [entry["pattern"] for entry in CRAWLER_USER_AGENTS_DATA if not NO_CRAWLERS & set(entry.get("tags", ()))]
-    return _pattern_of(*listed, *(f"(?i:{one})" for one in RENDERERS))
+    return _pattern_of(*listed, f"(?i:{RENDERERS})")
 
 
 @cache
@@ -119,8 +109,8 @@ MOST_CROWDS = 50_000
 """Addresses that are watched in one window; further ones are not, and may do as they like."""
 
 INSIDE = tuple(
-    ip_network(one)
-    for one in (
+    ip_network(block)
+    for block in (
         "127.0.0.0/8",
         "10.0.0.0/8",
         "172.16.0.0/12",

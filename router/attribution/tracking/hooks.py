@@ -63,7 +63,7 @@ TRIAL = {"visit": None, "visitor": "test", "token": "test", "alive_every": 600, 
 """The visit of a page that is only tried out."""
 
 HEARTBEATS_OF_A_VISIT = "120/minute"
-"""Heartbeats, leaving and taps together; all its tabs send a few."""
+"""Heartbeats, leaving and taps of all its tabs together."""
 
 
 def make_limits(server: Server) -> None:
@@ -222,15 +222,21 @@ def write_crawler_counts(response: Response) -> Response:
 
 @hooks.after_request
 def allow_origin(response: Response) -> Response:
-    """Names the exact origin; credentials only for pages that are one site with the tag's own address. What a page must not have was
-    refused before."""
-    response.headers["Cache-Control"] = "no-store"
-    origin = request.headers.get("Origin")
-    if origin and response.status_code != 403 and host_and_port(origin):
-        response.headers["Access-Control-Allow-Origin"] = origin
-        response.headers["Vary"] = "Origin"
+    """Credentials only for pages that are one site with the tag's own address."""
+    if origin := _allow_named_origin(response):
         welcome_first_party(response, g.get("tag_project"), origin, g.get("visitor_to_keep"))
     return response
+
+
+def _allow_named_origin(response: Response) -> str | None:
+    """Names the exact origin, and returns it; None where there is none. What a page must not have was refused before."""
+    response.headers["Cache-Control"] = "no-store"
+    origin = request.headers.get("Origin")
+    if not origin or response.status_code == 403 or not host_and_port(origin):
+        return None
+    response.headers["Access-Control-Allow-Origin"] = origin
+    response.headers["Vary"] = "Origin"
+    return origin
 
 
 def _known(project: TagProject | None) -> TagProject:
@@ -311,7 +317,7 @@ def number_for_amp(key: str) -> Response:
     if is_crawler(request.headers.get("User-Agent", "")) or RENDERED in request.headers:
         server.crawler_counts.count(key, "user_agent", now)
         raise own_number
-    address = client_address(request, server.settings.trusted_proxies)
+    address = _client(server)
     scenario, client = request.args.get("scenario", ""), request.args.get("client", "")
     if scenario and not SCENARIO.fullmatch(scenario):
         raise Problem(422, "scenario has to be a scenario's id.", "scenario")
@@ -322,8 +328,7 @@ def number_for_amp(key: str) -> Response:
     posted = read_page_view(query)
 
     def work(session: Session, project: TagProject | None) -> tuple[TagProject, bool, PageNumber | None]:
-        if project is None:
-            raise Problem(404, "There is no project with this key.")
+        project = _known(project)
         if not _may_ask_by_amp(project, posted):
             return project, False, None
         if project.suspended or turned_away(server, project, address, now, is_known=False):
@@ -335,9 +340,8 @@ def number_for_amp(key: str) -> Response:
         visitor = None
         if CLIENT.fullmatch(client) and consent == "full":
             visitor = visitor_for(server.keys, project.id, f"amp {client}")
-        lists: list[list[int] | None] = [[one.id] for one in project.only([int(scenario)] if scenario else None)]
-        if project.free_pool and not scenario:
-            lists = [None]
+        asked = project.only([int(scenario)] if scenario else None)
+        lists = [None] if project.free_pool and not scenario else [[shown.id] for shown in asked]
         for scenarios in lists:
             view = replace(view, visitor=visitor, scenarios=scenarios)
             shown = view_page(session, server.keys, project, view, now)
@@ -362,12 +366,8 @@ def number_for_amp(key: str) -> Response:
 @amp.after_request
 def allow_amp_origin(response: Response) -> Response:
     """AMP always asks with credentials, of which nothing here makes use."""
-    response.headers["Cache-Control"] = "no-store"
-    origin = request.headers.get("Origin")
-    if origin and response.status_code != 403 and host_and_port(origin):
-        response.headers["Access-Control-Allow-Origin"] = origin
+    if _allow_named_origin(response):
         response.headers["Access-Control-Allow-Credentials"] = "true"
-        response.headers["Vary"] = "Origin"
     return response
 
 

@@ -65,9 +65,8 @@ OLD_LETTERS = re.compile(r"(?:%[89A-Fa-f][0-9A-Fa-f]){2}")
 def read_parameters(address: str) -> tuple[dict[str, str], dict[str, str]]:
     """The parameters of the query and those of the fragment, by case-folded name, undecoded; of one that is there twice the first."""
     head, _, fragment = address.partition("#")
-    return _by_name(head.partition("?")[2].split("&", MOST_PARAMETERS)), _by_name(
-        FRAGMENT_PARTS.split(fragment, MOST_PARAMETERS)
-    )
+    query = head.partition("?")[2].split("&", MOST_PARAMETERS)
+    return _by_name(query), _by_name(FRAGMENT_PARTS.split(fragment, MOST_PARAMETERS))
 
 
 def _by_name(pairs: list[str]) -> dict[str, str]:
@@ -102,21 +101,18 @@ def decode(raw: str, country: str) -> str:
 
 
 def _decoded(raw: str, country: str) -> str:
-    raw = OLD_ESCAPE.sub(
-        lambda run: bytes.fromhex(run[0].replace("%u", "")).decode(
-            "utf-16-be", "replace"
-        ),  # as JavaScript's escape() writes
-        CUT_ESCAPE.sub("", raw),
-    )
+    def utf16(run: re.Match[str]) -> str:  # as JavaScript's escape() writes
+        return bytes.fromhex(run[0].replace("%u", "")).decode("utf-16-be", "replace")
+
+    raw = OLD_ESCAPE.sub(utf16, CUT_ESCAPE.sub("", raw))
     value = unquote_to_bytes(raw.encode("utf-8", "replace"))
     try:
         return value.decode()
     except UnicodeDecodeError as error:
         begun, last = value[: error.start], value[error.start]
         is_utf8 = HIGH.search(begun) is not None and (begun[-1] >= 0x80 or 0xC2 <= last < 0xDF)
-        if (
-            error.reason == "unexpected end of data" and is_utf8
-        ):  # cut within its last letter; else that is an `é` or `ß` of a code page
+        # cut within its last letter; else that is an `é` or `ß` of a code page
+        if error.reason == "unexpected end of data" and is_utf8:
             return begun.decode()
     return _in_code_page(value, country)
 
@@ -272,7 +268,7 @@ MOST_CODED_ADDRESSES = 4
 def without_identifiers(address: str) -> str:
     """The address without the parameters that name one person, and without a fragment; nothing else of it changes."""
     head, question, query = address.partition("#")[0].partition("?")
-    kept = [one for one in query.split("&") if not _names_somebody(one)]
+    kept = [parameter for parameter in query.split("&") if not _names_somebody(parameter)]
     return head + question + "&".join(kept) if kept else head
 
 

@@ -61,9 +61,10 @@ class TagProject:
 
     def only(self, scenario_ids: Iterable[int] | None) -> list[TagScenario]:
         """The scenarios that a page limits itself to; all when it says nothing."""
-        return (
-            self.scenarios if scenario_ids is None else [one for one in self.scenarios if one.id in set(scenario_ids)]
-        )
+        if scenario_ids is None:
+            return self.scenarios
+        ids = set(scenario_ids)
+        return [scenario for scenario in self.scenarios if scenario.id in ids]
 
 
 _project, _scenario, _pool = table_of(Project).c, table_of(Scenario).c, table_of(PoolNumber).c

@@ -11,7 +11,6 @@ from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session
 
 from router.attribution.models import RefusedOrigin
 from router.attribution.tracking.parameters import CLICK_IDS
@@ -41,11 +40,8 @@ def belongs(site: Iterable[str], host: str, port: int | None = None) -> bool:
     when it is only that port."""
     for pattern in site:
         name, _, only_port = pattern.casefold().partition(":")
-        if only_port and str(port or "") != only_port:
-            continue
-        if host in (name, f"www.{name}") or (
-            name.startswith("*.") and host.endswith(name[1:]) and len(host) >= len(name)
-        ):
+        is_below = name.startswith("*.") and host.endswith(name[1:]) and len(host) >= len(name)
+        if (is_below or host in (name, f"www.{name}")) and only_port in ("", str(port or "")):
             return True
     return False
 
@@ -59,21 +55,18 @@ def is_own_host(site: Iterable[str], host: str, page_host: str) -> bool:
 def refuse_origin(server: Server, project_id: int, origin: str, now: datetime) -> NoReturn:
     """
     Raises:
-        Problem: 403, always; the origin is remembered at most once a minute.
+        Problem: 403, always. The origin is remembered at most once a minute, and the admin sees it with *Allow*; a flood of inventions
+            leaves at most 20 of them.
     """
     if host_and_port(origin) and server.refused_origin_rate.allows(f"{project_id} {origin}"):
         with server.database.writing() as session:
-            remember_refused(session, project_id, origin, now)
+            refused = session.scalar(select(func.count()).where(RefusedOrigin.project_id == project_id)) or 0
+            if refused < MOST_REFUSED_ORIGINS:
+                new = dialect_insert(session, RefusedOrigin)
+                new = new.values(project_id=project_id, origin=origin[:300], last_at=now)
+                unique = ["project_id", "origin"]
+                session.execute(new.on_conflict_do_update(index_elements=unique, set_={"last_at": now}))
     raise Problem(403, "Pages of this site may not ask for numbers; an admin can allow it in the project's settings.")
-
-
-def remember_refused(session: Session, project_id: int, origin: str, now: datetime) -> None:
-    """The admin sees the host with *Allow*; a flood of inventions leaves at most 20 rows."""
-    known = session.scalar(select(func.count()).where(RefusedOrigin.project_id == project_id)) or 0
-    table = dialect_insert(session, RefusedOrigin).values(project_id=project_id, origin=origin[:300], last_at=now)
-    if known >= MOST_REFUSED_ORIGINS:
-        return
-    session.execute(table.on_conflict_do_update(index_elements=["project_id", "origin"], set_={"last_at": now}))
 
 
 LONGEST_ADDRESS = 2000
@@ -204,14 +197,8 @@ def _limited(body: Mapping[str, Any]) -> bool | None:
 
 def read_ga(body: Mapping[str, Any]) -> dict[str, str]:
     """client_id and session_id of Google Analytics; values of another form are dropped, since cookies hold anything."""
-    ga = _members(body, "ga")
-    ids: dict[str, str] = {}
-    client, session = str(ga.get("client_id") or ""), str(ga.get("session_id") or "")
-    if GA_CLIENT_ID.fullmatch(client):
-        ids["client_id"] = client
-    if GA_SESSION_ID.fullmatch(session):
-        ids["session_id"] = session
-    return ids
+    ga, forms = _members(body, "ga"), {"client_id": GA_CLIENT_ID, "session_id": GA_SESSION_ID}
+    return {name: text for name, form in forms.items() if form.fullmatch(text := str(ga.get(name) or ""))}
 
 
 def read_groups(body: Mapping[str, Any]) -> Groups:
@@ -227,11 +214,8 @@ def read_groups(body: Mapping[str, Any]) -> Groups:
     for entry in (posted or [])[:MOST_PREFIXES]:
         entry = entry if isinstance(entry, dict) else {}
         suffix = UNBOUND if entry.get("suffix") is None else entry["suffix"]
-        if (
-            not isinstance(entry.get("prefix"), str | int)
-            or not isinstance(suffix, str)
-            or not SUFFIX.fullmatch(suffix)
-        ):
+        has_suffix = isinstance(suffix, str) and SUFFIX.fullmatch(suffix)
+        if not has_suffix or not isinstance(entry.get("prefix"), str | int):
             continue
         for text in str(entry["prefix"])[:LONGEST_PREFIXES].split(","):  # one entry may name several prefixes
             if prefix := re.sub("[^0-9]", "", text)[:LONGEST_PREFIX]:
@@ -284,11 +268,9 @@ def _scenarios(body: Mapping[str, Any], field: str) -> list[int] | None:
     value = body.get(field)
     if value is None:
         return None
-    if not isinstance(value, list) or len(value) > MOST_SCENARIOS:
-        raise Problem(422, f"{field} has to be a list of scenario ids.", field)
-    if not all(isinstance(one, int) and not isinstance(one, bool) for one in value):
-        raise Problem(422, f"{field} has to be a list of scenario ids.", field)
-    return value
+    if isinstance(value, list) and len(value) <= MOST_SCENARIOS and all(type(number) is int for number in value):
+        return value
+    raise Problem(422, f"{field} has to be a list of scenario ids.", field)
 
 
 def shortened(address: str) -> str:

@@ -107,7 +107,7 @@ class Evidence:
     click_ids: Mapping[str, str]
     found: bool
     begins_visit: bool = True
-    """Whether a visit that goes on ends for it: not for a way back (unwanted_referrals.py), nor where the address says utm_nooverride."""
+    """Whether a visit that goes on ends for it: not for a way back (`unwanted`), nor where the address says utm_nooverride."""
     overrides: bool = True
     """Whether it replaces the last known source of the visitor: not where the address says utm_nooverride."""
     known_at: datetime | None = None
@@ -203,10 +203,8 @@ def _from_openstat(label: str) -> Source | None:
             label = b64decode(coded + "=" * (-len(coded) % 4)).decode()
         except ValueError:
             return None
-    service, campaign, content, *_ = [part.strip()[:LONGEST_VALUE].replace("\0", "") for part in label.split(";")] + [
-        "",
-        "",
-    ]
+    parts = [part.strip()[:LONGEST_VALUE].replace("\0", "") for part in label.split(";")]
+    service, campaign, content, *_ = [*parts, "", ""]
     if ";" not in label or not service:
         return None
     return named_source(owner_of(service.casefold(), OPENSTAT_SERVICES) or service, "cpc", campaign, content=content)

@@ -23,7 +23,7 @@ from router.db import Statement, next_visit_number, table_of, visit_number
 from router.scenarios.matching import SourceParts
 
 OPEN_GAP = timedelta(seconds=75)
-"""A page whose last heartbeat is not older is open: signs come every 45 s, once a minute from a background tab."""
+"""A page whose last heartbeat is not older is open: heartbeats come every 45 s, once a minute from a background tab."""
 
 LEFT_GRACE = timedelta(seconds=10)
 """A page that was left is open for so long still: the visitor's next page may be loading."""
@@ -173,25 +173,25 @@ def insert_visit(session: Session, visit: KnownVisit) -> KnownVisit:
 
 @Statement
 def _INSERT_VISIT(dialect: str) -> Executable:
-    values: dict[str, Any] = {one.name: bindparam(one.name) for one in VISIT.c if one is not VISIT.c.id}
+    values: dict[str, Any] = {column.name: bindparam(column.name) for column in VISIT.c if column is not VISIT.c.id}
     return insert(VISIT).values(values | {"number": visit_number(dialect)}).returning(VISIT.c.id, VISIT.c.number)
 
 
 @dataclass(frozen=True, slots=True)
 class Presence:
-    """From its first heartbeat to its last one a page was open, and for a while after it."""
+    """A span of heartbeats: a page was open from the first to the last one, and for a while after it."""
 
     started_at: datetime
     last_at: datetime
     left: bool
-    """The last sign said that the page was being left."""
+    """The last heartbeat said that the page was being left."""
 
     def reaches(self, at: datetime) -> bool:
         """The page still counts as open at this moment, so that a heartbeat belongs to this span."""
         return at - self.last_at <= (LEFT_GRACE if self.left else OPEN_GAP)
 
     def with_heartbeat(self, at: datetime, left: bool) -> "list[Presence]":
-        """This span after a sign since its start: prolonged, or followed by another. Of two signs at one moment, *left* stands."""
+        """This span after a heartbeat since its start: prolonged, or followed by another. Of two at one moment, *left* stands."""
         if (at, left) <= (self.last_at, self.left):
             return [self]
         return [replace(self, last_at=at, left=left)] if self.reaches(at) else [self, Presence(at, at, left)]
@@ -205,8 +205,8 @@ def record_presence(
 ) -> None:
     """A heartbeat prolongs the newest span, or begins another when the page does not count as open any more.
 
-    One that is written late finds its place among the spans; only *left* has none when the page was open again and it is later than its
-    grace. What is missing in `ga` is filled in, except in a limited visit.
+    A heartbeat that is written late finds its place among the spans, unless it says *left* of a page that was open again after its grace.
+    What is missing in `ga` is filled in, except in a limited visit.
     """
     now = max(now, visit.started_at)
     if not _write_newest(session, visit, now, left):
@@ -219,7 +219,7 @@ def record_presence(
 
 
 def _write_newest(session: Session, visit: KnownVisit, now: datetime, left: bool) -> bool:
-    """False: the sign is older than the newest span, or somebody else has written one since the visit was read."""
+    """False: the heartbeat is older than the newest span, or another one was written since the visit was read."""
     newest = _newest(visit)
     if now < newest.started_at:
         return False
@@ -232,10 +232,10 @@ def _write_newest(session: Session, visit: KnownVisit, now: datetime, left: bool
 
 
 def _write_earlier(session: Session, visit: KnownVisit, now: datetime, left: bool) -> None:
-    """A sign between the spans: it may prolong the one before it, join the one after it, or both."""
+    """A heartbeat between the spans may prolong the span before it, join the one after it, or both."""
     begun = _EARLIER.where(_SPAN.c.started_at <= now).order_by(_SPAN.c.started_at.desc())
     later = _EARLIER.where(_SPAN.c.started_at > now).order_by(_SPAN.c.started_at)
-    rows = [session.execute(one.limit(1), {"visit": visit.id}).one_or_none() for one in (begun, later)]
+    rows = [session.execute(spans.limit(1), {"visit": visit.id}).one_or_none() for spans in (begun, later)]
     before, after = (Presence(row.started_at, row.last_at, row.left) if row else None for row in rows)
     if before is None:
         return
@@ -246,8 +246,7 @@ def _write_earlier(session: Session, visit: KnownVisit, now: datetime, left: boo
         return
     for old in filter(None, (before, after)):
         session.execute(_DELETE, {"visit": visit.id, "span_start": old.started_at})
-    kept = spans if after else spans[:-1]
-    for span in kept:
+    for span in spans if after else spans[:-1]:
         session.execute(insert(_SPAN), {"visit_id": visit.id, **asdict(span)})
     if not after:
         _move(session, visit, spans[-1])

@@ -104,23 +104,23 @@ def weigh(candidates: Sequence[Candidate], hold: timedelta, at: datetime, *, ear
         earlier: the number had been leased before the candidates, too; somebody of then may be calling as well.
     """
     newest: dict[str, datetime] = {}
-    for one in candidates:
-        newest[one.visitor] = max(one.leased_at, newest.get(one.visitor, one.leased_at))
+    for candidate in candidates:
+        newest[candidate.visitor] = max(candidate.leased_at, newest.get(candidate.visitor, candidate.leased_at))
     facts = []
-    for one in candidates:
-        silent = at - one.last_sign_at
-        if silent <= (LEFT_GRACE if one.left else OPEN_GAP):
+    for candidate in candidates:
+        silent = at - candidate.last_sign_at
+        if silent <= (LEFT_GRACE if candidate.left else OPEN_GAP):
             state, silent = "open", timedelta(0)
         else:
             state = "hold" if silent <= hold else "ended"
-        tapped = None if one.tapped_at is None else at - one.tapped_at
+        tapped = None if candidate.tapped_at is None else at - candidate.tapped_at
         if tapped is not None and not timedelta(0) <= tapped <= LATE_TAP_BEFORE:
             tapped = None
-        facts.append((one, state, silent, newest[one.visitor] > one.leased_at, tapped))
+        facts.append((candidate, state, silent, newest[candidate.visitor] > candidate.leased_at, tapped))
     weights = [_weight(*known, at) for known in facts]
     unseen = 0.0
     if earlier and candidates:  # all visits before the candidates together, had the number been leased as often then
-        seconds = max(1.0, (at - min(one.leased_at for one in candidates)).total_seconds())
+        seconds = max(1.0, (at - min(candidate.leased_at for candidate in candidates)).total_seconds())
         # the integral of the weight of a closed page from there on
         minutes = MINUTES_WEIGHT * MINUTES_SCALE * (pi / 2 - atan(seconds / MINUTES_SCALE))
         hours = 2 * HOURS_WEIGHT * HOURS_SCALE / sqrt(1 + seconds / HOURS_SCALE)
@@ -131,9 +131,11 @@ def weigh(candidates: Sequence[Candidate], hold: timedelta, at: datetime, *, ear
         Weighed(*known, weight, weight / total, (weight + each) / total)
         for known, weight in zip(facts, weights, strict=True)
     ]
-    return sorted(
-        weighed, key=lambda one: (-one.probability, -one.candidate.leased_at.timestamp(), one.candidate.visit_id)
-    )
+
+    def by_probability(entry: Weighed) -> tuple[float, float, int]:
+        return -entry.probability, -entry.candidate.leased_at.timestamp(), entry.candidate.visit_id
+
+    return sorted(weighed, key=by_probability)
 
 
 def _weight(
@@ -152,7 +154,7 @@ def _weight(
 
 def source_confidence(weighed: Sequence[Weighed], source_key: int) -> float:
     """The probability that the call came from this marketing source: the sum over all its candidates."""
-    return min(1.0, fsum(one.source_probability for one in weighed if one.candidate.source_key == source_key))
+    return min(1.0, fsum(entry.source_probability for entry in weighed if entry.candidate.source_key == source_key))
 
 
 SOURCE_COLUMNS = ("channel", "source", "medium", "campaign", "term", "content")
@@ -329,7 +331,7 @@ def decide(
         weighed: the candidates, most probable first.
         sources: the marketing source of the most probable candidate's visit, by visit id.
         credit: what the project credits repeat calls to.
-        overflow: it is an overflow number, which is lent to nobody: there are no candidates.
+        overflow: it is an overflow number, which is leased to nobody: there are no candidates.
     """
     steps: list[dict[str, Any]] = []
     decided = _by_repeat(earlier, static_source, weighed, sources, credit, steps)
@@ -352,23 +354,22 @@ def decide(
         decided = "none", None, None, None, None, None
     candidates = [
         {
-            "visit": one.candidate.visit,
-            "visit_id": one.candidate.visit_id,
-            "source_key": one.candidate.source_key,
-            "probability": round(one.probability, DIGITS),
-            "state": one.state,
-            "silent_seconds": int(one.silent.total_seconds()),
-            "leased_at": one.candidate.leased_at.isoformat(),
-            "left": one.candidate.left and one.state != "open",
-            "replaced": one.replaced,
-            "tapped_seconds": None if one.tapped is None else int(one.tapped.total_seconds()),
+            "visit": entry.candidate.visit,
+            "visit_id": entry.candidate.visit_id,
+            "source_key": entry.candidate.source_key,
+            "probability": round(entry.probability, DIGITS),
+            "state": entry.state,
+            "silent_seconds": int(entry.silent.total_seconds()),
+            "leased_at": entry.candidate.leased_at.isoformat(),
+            "left": entry.candidate.left and entry.state != "open",
+            "replaced": entry.replaced,
+            "tapped_seconds": None if entry.tapped is None else int(entry.tapped.total_seconds()),
         }
-        for one in weighed
-        if one is weighed[0] or one.probability >= LEAST_KEPT
+        for entry in weighed
+        if entry is weighed[0] or entry.probability >= LEAST_KEPT
     ]
-    shares = shares_by_source(
-        (one.candidate.source_key, one.source_probability, one.candidate.visit_id) for one in weighed
-    )
+    parts = ((entry.candidate.source_key, entry.source_probability, entry.candidate.visit_id) for entry in weighed)
+    shares = shares_by_source(parts)
     return Decision(*decided, candidates, steps, shares)
 
 
@@ -436,7 +437,7 @@ def repeat_winner(visit_id: int | None, confidence: float | None, weighed: Seque
     winner = weighed[0] if weighed and weighed[0].probability >= REPEAT_VISIT_LEAST else None
     if winner is None or visit_id is None or confidence is None:
         return winner
-    known = [one.candidate.visitor for one in weighed if one.candidate.visit_id == visit_id]
+    known = [entry.candidate.visitor for entry in weighed if entry.candidate.visit_id == visit_id]
     if winner.candidate.visitor in known or winner.probability * (1 - confidence) > confidence:
         return winner
     return None

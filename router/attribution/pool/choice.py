@@ -142,7 +142,7 @@ UNSERVED, _number = table_of(Unserved), table_of(TrackingNumber).c
 
 @Statement
 def _COUNT(dialect: str) -> Executable:
-    values: dict[str, Any] = {one.name: bindparam(one.name) for one in UNSERVED.c}
+    values: dict[str, Any] = {column.name: bindparam(column.name) for column in UNSERVED.c}
     statement: Executable = insert_new(dialect, UNSERVED, unique=["visit_id", "scenario_id"]).values(values)
     return statement
 

@@ -234,7 +234,7 @@ def lease_number(
     look = look_statement(False, pass_locked=False, prefixes=len(prefixes))
     for _ in range(WAITING_LOOKS):
         entries: list[PoolEntry] = look.all(session, values)
-        allowed = entries if pool.sharing else [one for one in entries if one.is_idle(pool.hold, now)]
+        allowed = entries if pool.sharing else [entry for entry in entries if entry.is_idle(pool.hold, now)]
         choice = pool.choose(allowed, visit, now)
         if choice is None and entries:
             raise PoolExhausted(f"pool {pool.id}")
@@ -316,8 +316,8 @@ def keep_alive(session: Session, visitor: str, held: HeldLease, now: datetime, *
 
 
 def share_unmarked(session: Session, pool: Pool, visit: KnownVisit, held: HeldLease, now: datetime) -> None:
-    """A visit that had ended and lives again holds its number beside those who were leased it meanwhile: all of them share it from now on.
-    It may have shared the number before, with others."""
+    """A visit that had ended and gives a heartbeat again shares its number, from now on, with the active visits that were leased it
+    meanwhile. It may have shared the number before, with others."""
     if held.turn > held.lease_no:
         shared, mixed = _share(session, held, visit, now - pool.hold)
         if mixed or (shared and not held.shared):
@@ -340,25 +340,23 @@ def leases_of(session: Session, visit_id: int) -> list[HeldLease]:
     """The newest lease of a visit in each pool that still has the number, in ascending pool, also one that was given back. A visit may hold
     several free numbers: of those the newest lease of each, in the order in which it was first leased."""
     leases: list[HeldLease] = _LEASES_OF.all(session, {"visit": visit_id})
-    newest = {(one.pool_id, one.number_id if one.is_free else 0): one for one in leases}
-    return sorted(newest.values(), key=lambda one: one.pool_id)
+    newest = {(lease.pool_id, lease.number_id if lease.is_free else 0): lease for lease in leases}
+    return sorted(newest.values(), key=lambda lease: lease.pool_id)
 
 
 SAID_LATER = ("id", "shown_at", "returned_at", "unplaced_at")
 
 _WRITE_LEASE = Statement(
-    lambda _: insert(LEASE).values({one.name: bindparam(one.name) for one in LEASE.c if one.name not in SAID_LATER})
+    lambda _: insert(LEASE).values(
+        {column.name: bindparam(column.name) for column in LEASE.c if column.name not in SAID_LATER}
+    )
 )
 
 _LEASES_OF = Statement(
     lambda _: (
         select(*COLUMNS)
-        .add_columns(
-            LEASE.c.id.label("lease_id"),
-            LEASE.c.scenario_id.label("pool_id"),
-            LEASE.c.turn.label("lease_no"),
-            LEASE.c.shared,
-        )
+        .add_columns(LEASE.c.id.label("lease_id"), LEASE.c.scenario_id.label("pool_id"))
+        .add_columns(LEASE.c.turn.label("lease_no"), LEASE.c.shared)
         .add_columns(LEASE.c.shown_at.is_not(None).label("on_page"), LEASE.c.returned_at.is_not(None).label("returned"))
         .join_from(
             LEASE, NUMBER, and_(NUMBER.c.number_id == LEASE.c.number_id, NUMBER.c.scenario_id == LEASE.c.scenario_id)

@@ -50,16 +50,12 @@ BATCH = 500
 
 def connect_pool() -> None:
     """Connects the receivers, strongly and once."""
-    numbers_changed.connect(_numbers_changed, weak=False)
-    free_numbers_changed.connect(_free_numbers_changed, weak=False)
 
+    def follow(_: Any, session: Session, number_ids: Iterable[int], **__: Any) -> None:
+        follow_numbers(session, number_ids)
 
-def _numbers_changed(sender: Server, session: Session, number_ids: Iterable[int], **_: Any) -> None:
-    follow_numbers(session, number_ids)
-
-
-def _free_numbers_changed(sender: Any, session: Session, project_id: int, **_: Any) -> None:
-    follow_free_numbers(session, project_id)
+    numbers_changed.connect(follow, weak=False)
+    free_numbers_changed.connect(follow_free_numbers, weak=False)
 
 
 def follow_numbers(session: Session, number_ids: Iterable[int]) -> None:
@@ -81,27 +77,25 @@ def follow_numbers(session: Session, number_ids: Iterable[int]) -> None:
         )
         without_scenario -= set(session.scalars(projects))
     for number in numbers:
-        if not number.is_lendable:
-            continue
         pool_id = number.scenario_id
         if pool_id is None and number.project_id in without_scenario:
             pool_id = free_pool_id(number.project_id)
-        if pool_id is None:
+        if pool_id is None or not number.is_lendable:
             continue
         row = rows.pop(number.id, None)
-        if row is not None:
-            row.scenario_id = pool_id
-        else:
-            session.add(_new_row(session, number, pool_id))
+        if row is None:
+            row = _new_row(session, number)
+            session.add(row)
+        row.scenario_id = pool_id
     session.execute(delete(PoolNumber).where(PoolNumber.number_id.in_(list(rows))))
 
 
-def _new_row(session: Session, number: TrackingNumber, pool_id: int) -> PoolNumber:
+def _new_row(session: Session, number: TrackingNumber) -> PoolNumber:
     """A number that was in a pool before goes on with its lease counter, and is idle since it was leased last."""
     leases = (
         select(Lease.turn, Lease.started_at).where(Lease.number_id == number.id).order_by(Lease.turn.desc()).limit(1)
     )
-    row = PoolNumber(number_id=number.id, scenario_id=pool_id, e164=number.e164)
+    row = PoolNumber(number_id=number.id, e164=number.e164)
     if newest := session.execute(leases).first():
         row.turn, row.group_turn = newest.turn, newest.turn + 1
     if kept := session.execute(leases.where(Lease.returned_at.is_(None))).first():
@@ -109,7 +103,7 @@ def _new_row(session: Session, number: TrackingNumber, pool_id: int) -> PoolNumb
     return row
 
 
-def follow_free_numbers(session: Session, project_id: int) -> None:
+def follow_free_numbers(_: Any, session: Session, project_id: int, **__: Any) -> None:
     """After a project got its first scenario, lost its last one, or got other free numbers. A first batch at once; the worker adds the
     rest."""
     session.flush()
@@ -273,12 +267,12 @@ def _seconds(moment: Any) -> ColumnElement[int]:
     return cast(extract("epoch", moment), BigInteger)
 
 
-def _earlier(one: ColumnElement[int], other: ColumnElement[int]) -> ColumnElement[int]:
-    return case((one < other, one), else_=other)
+def _earlier(first: ColumnElement[int], second: ColumnElement[int]) -> ColumnElement[int]:
+    return case((first < second, first), else_=second)
 
 
-def _later(one: ColumnElement[int], other: ColumnElement[int]) -> ColumnElement[int]:
-    return case((one > other, one), else_=other)
+def _later(first: ColumnElement[int], second: ColumnElement[int]) -> ColumnElement[int]:
+    return case((first > second, first), else_=second)
 
 
 FAR = 0.75
@@ -288,24 +282,22 @@ FAR = 0.75
 def small_pools(session: Session, linted: Sequence[Linted]) -> Mapping[int, list[Finding]]:
     """A lint rule (R2): a pool is far too small for last week's load. One statement; the worker keeps the figure, for tables lint many
     scenarios at once."""
-    ids = [one.scenario_id for one in linted if one.scenario_id and one.dynamic]
+    ids = [scenario.scenario_id for scenario in linted if scenario.scenario_id and scenario.dynamic]
     if not ids:
         return {}
-    rows = session.execute(
-        select(Scenario.id, Scenario.needed).where(Scenario.id.in_(ids), Scenario.needed.is_not(None))
-    )
-    all_needed = {scenario_id: needed or 0 for scenario_id, needed in rows}
+    rows = session.execute(select(Scenario.id, Scenario.needed).where(Scenario.id.in_(ids)))
+    all_needed = {row.id: row.needed or 0 for row in rows}
     findings = {}
-    for one in linted:
-        needed, has = all_needed.get(one.scenario_id, 0), one.dynamic + one.to_buy
-        if one.dynamic and has < FAR * needed:
+    for scenario in linted:
+        needed, has = all_needed.get(scenario.scenario_id, 0), scenario.dynamic + scenario.to_buy
+        if scenario.dynamic and has < FAR * needed:
             sentence = (
                 f"The busiest hour of the last 7 days needs {format_count(needed, 'number')}, and the pool has {has}:"
                 " visitors share them."
             )
-            look = f"/scenarios/{one.scenario_id}/plan" if one.scenario_id else ""
+            look = f"/scenarios/{scenario.scenario_id}/plan"
             finding = Finding("small_pool", sentence, "numbers", "numbers", look=look, look_for="What more would tell")
-            findings[one.scenario_id] = [finding]
+            findings[scenario.scenario_id] = [finding]
     return findings
 
 
@@ -314,13 +306,13 @@ def refresh_needed(server: Server, now: datetime) -> None:
     shown = select(Scenario).where(Scenario.deleted_at.is_(None), Scenario.first_shown_at.is_not(None))
     with server.database.reading() as session:
         scenarios = session.scalars(shown.order_by(Scenario.id)).all()
-    needed: dict[int, int | None] = {}
+    changed: dict[int, int | None] = {}
     for scenario in scenarios:
         with server.database.reading() as session:
-            numbers = numbers_needed(session, scenario, now)
-        if numbers != scenario.needed:
-            needed[scenario.id] = numbers
-    if needed:
+            needed = numbers_needed(session, scenario, now)
+        if needed != scenario.needed:
+            changed[scenario.id] = needed
+    if changed:
         with server.database.writing() as session:
-            for scenario_id, amount in needed.items():
-                session.execute(update(Scenario).where(Scenario.id == scenario_id).values(needed=amount))
+            for scenario_id, needed in changed.items():
+                session.execute(update(Scenario).where(Scenario.id == scenario_id).values(needed=needed))

@@ -29,7 +29,7 @@ def record_shown(session: Session, visit_id: int, held: HeldLease, now: datetime
 
 
 def record_in_its_place(session: Session, visit_id: int, before: HeldLease, e164: str, now: datetime) -> None:
-    """The page swaps a number that stood on it for another one, which stands there from now on without a word."""
+    """A page swaps a number that stood on it for another, of which it will not say that it stands there."""
     if before.on_page:
         values = {"visit": visit_id, "scenario": before.pool_id, "number_now": e164, "now": now}
         _SHOWN_INSTEAD.run(session, values)
@@ -77,7 +77,7 @@ def revert_lease(session: Session, held: HeldLease, now: datetime) -> bool:
     last = group[-1] if group else _lease_before(session, number, held.lease_no)
     if last is None or last.lease_no < held.lease_no:
         _restore(session, number, group, last)
-    visitors, sources = {one.visitor for one in group}, {one.source_key for one in group}
+    visitors, sources = {lease.visitor for lease in group}, {lease.source_key for lease in group}
     if len(visitors) == 1:
         _unmark(session, number, group, LEASE.c.shared, {"shared": False, "mixed": False})
     elif len(sources) == 1:
@@ -234,7 +234,7 @@ HARDLY_EVER = 0.05
 
 def never_shown(session: Session, linted: Sequence[Linted]) -> Mapping[int, list[Finding]]:
     """A lint rule (R2): the numbers of a scenario are given to pages and stand on none or hardly any of them. One statement."""
-    ids = [one.scenario_id for one in linted if one.scenario_id]
+    ids = [scenario.scenario_id for scenario in linted if scenario.scenario_id]
     hardly_shown = select(Scenario.id, Scenario.given_times, Scenario.shown_times).where(
         Scenario.id.in_(ids),
         Scenario.given_times >= LEAST_TIMES,
@@ -243,10 +243,8 @@ def never_shown(session: Session, linted: Sequence[Linted]) -> Mapping[int, list
     findings = {}
     for scenario_id, given, shown in session.execute(hardly_shown) if ids else ():
         why = "its selectors match on hardly any page" if shown else "no selector matches"
-        sentence = (
-            f"Given {format_count(given or 0, 'time')} in {DAYS} days, shown {format_count(shown or 0, 'time')}: {why}."
-        )
-        look = f"/scenarios/{scenario_id}/tagging"
+        times = f"Given {format_count(given or 0, 'time')} in {DAYS} days, shown {format_count(shown or 0, 'time')}"
+        look, sentence = f"/scenarios/{scenario_id}/tagging", f"{times}: {why}."
         finding = Finding(
             "never_shown", sentence, "tagging.selectors", "tagging", look=look, look_for="See its tagging"
         )
@@ -259,8 +257,8 @@ def refresh_shown(server: Server, now: datetime) -> None:
     page that said something about them, and how often they were shown; NULL: never given. Each project is read on its own, and only
     what differs is written."""
     with server.database.reading() as session:
-        present = select(Scenario.project_id, Scenario.id, Scenario.given_times, Scenario.shown_times)
-        scenarios = session.execute(present.where(Scenario.deleted_at.is_(None))).all()
+        columns = select(Scenario.project_id, Scenario.id, Scenario.given_times, Scenario.shown_times)
+        scenarios = session.execute(columns.where(Scenario.deleted_at.is_(None))).all()
     times: dict[int, tuple[int | None, int | None]] = {}
     for project_id in sorted({scenario.project_id for scenario in scenarios}):
         answered = or_(Lease.shown_at.is_not(None), Lease.returned_at.is_not(None), Lease.unplaced_at.is_not(None))
@@ -272,16 +270,13 @@ def refresh_shown(server: Server, now: datetime) -> None:
         )
         with server.database.reading() as session:
             times.update({scenario_id: (given, shown) for scenario_id, given, shown in session.execute(counted)})
-    changed = {
-        scenario.id: dict(zip(("given_times", "shown_times"), counts, strict=True))
-        for scenario in scenarios
-        for counts in [times.get(scenario.id, (None, None))]
-        if counts != (scenario.given_times, scenario.shown_times)
-    }
+    present = {scenario.id: (scenario.given_times, scenario.shown_times) for scenario in scenarios}
+    changed = {key: counts for key in present if (counts := times.get(key, (None, None))) != present[key]}
     if changed:
         with server.database.writing() as session:
-            for scenario_id, columns in changed.items():
-                session.execute(update(Scenario).where(Scenario.id == scenario_id).values(columns))
+            for scenario_id, (given, shown) in changed.items():
+                times_now = {"given_times": given, "shown_times": shown}
+                session.execute(update(Scenario).where(Scenario.id == scenario_id).values(times_now))
 
 
 LONGEST = timedelta(days=1)
@@ -289,7 +284,7 @@ LONGEST = timedelta(days=1)
 
 
 def shown_numbers(session: Session, number_ids: Iterable[int], now: datetime) -> set[int]:
-    """Those that a visit holds whose last heartbeat is younger than its scenario's hold, or that of free numbers; one statement."""
+    """The numbers of visits whose last heartbeat is younger than their scenario's hold, or that of free numbers; one statement."""
     held = (
         select(Lease.number_id, Visit.last_sign_at, Scenario.hold_seconds)
         .join(Visit, Visit.id == Lease.visit_id)

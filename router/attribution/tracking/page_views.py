@@ -128,8 +128,10 @@ class Lessee:
                 if take_back(self.session, pool, visit, lease, self.now, active=active):
                     return lease.e164
                 lost = True  # somebody came to share it at this moment: look again whether it is held still
-                again = [one for one in leases_of(self.session, before.id) if one.pool_id == pool.id]
-                lease = next((one for one in again if begins(one.e164, prefixes)), None)
+                present = leases_of(self.session, before.id)
+                lease = next(
+                    (held for held in present if held.pool_id == pool.id and begins(held.e164, prefixes)), None
+                )
         return self.another_number(pool, prefixes, lost=lost)
 
     def another_number(self, pool: Pool, prefixes: Prefixes = (), *, lost: bool) -> str | None:
@@ -142,16 +144,16 @@ class Lessee:
         return entry.e164 if entry else None
 
     def free_numbers(self, pool: Pool, groups: Groups, leases: Iterable[HeldLease]) -> list[PageNumber]:
-        """Of those that the visit before holds, which may be several, only numbers that nobody else was leased since go on.
+        """The visit before may hold several free numbers: those that nobody else was leased since go on.
 
         Args:
             leases: of the visit before.
         """
         active = self.before is not None and self.before.is_active(FREE_HOLD, self.now)
-        held = [one for one in leases if one.pool_id == pool.id and one.still_held(self.visit.visitor, active)]
+        kept = [held for held in leases if held.pool_id == pool.id and held.still_held(self.visit.visitor, active)]
 
         def number_of(prefixes: Prefixes) -> str | None:
-            lease = next((one for one in held if begins(one.e164, prefixes)), None)
+            lease = next((held for held in kept if begins(held.e164, prefixes)), None)
             return self.number_of(pool, lease, prefixes)
 
         return [PageNumber(None, e164, suffixes) for e164, suffixes in suffixes_by_number(groups, number_of).items()]
@@ -190,7 +192,7 @@ def suffixes_by_number(groups: Groups, number_of: Callable[[Prefixes], str | Non
     numbers out of the pool than it needs."""
     shown: dict[str, list[str]] = {}
     for suffix, prefixes in groups.items():
-        e164 = next((one for one in shown if begins(one, prefixes)), None) or number_of(prefixes)
+        e164 = next((number for number in shown if begins(number, prefixes)), None) or number_of(prefixes)
         if e164:
             shown.setdefault(e164, []).append(suffix)
     return shown

@@ -72,18 +72,19 @@ _HAS_FREE_POOL = case(
     (_scenario.id.is_(None), exists(select(_pool.number_id).where(_pool.scenario_id == free_pool_id(_project.id)))),
     else_=false(),
 )
+PROJECT_COLUMNS = ("id", "site", "country", "source_days", "consent", "gpc_refuses", "tag_address", "ignore_automation")
+SCENARIO_COLUMNS = ("aim", "hold_seconds", "tagging", "terms", "channels", "exhausted", "survival")
 _TAG_PROJECT = Statement(
     lambda _: (
         select(
-            *(_project[name] for name in ("id", "site", "country", "visit_gap_seconds", "source_days", "suspended_at")),
+            *(_project[name] for name in PROJECT_COLUMNS),
+            *(
+                _project[name]
+                for name in ("visit_gap_seconds", "suspended_at", "staff_addresses", "unwanted_referrals")
+            ),
             _HAS_FREE_POOL.label("has_free_pool"),
             _scenario.id.label("scenario_id"),
-            *(
-                _scenario[name]
-                for name in ("aim", "hold_seconds", "tagging", "terms", "channels", "exhausted", "survival")
-            ),
-            *(_project[name] for name in ("consent", "gpc_refuses", "tag_address", "staff_addresses")),
-            *(_project[name] for name in ("unwanted_referrals", "ignore_automation")),
+            *(_scenario[name] for name in SCENARIO_COLUMNS),
         )
         .join_from(
             table_of(Project),
@@ -105,16 +106,7 @@ def find_tag_project(session: Session, key: str) -> TagProject | None:
     project = rows[0]
     suspended = project.suspended_at is not None
     scenarios = [
-        TagScenario(
-            id=row.scenario_id,
-            aim=row.aim,
-            hold_seconds=row.hold_seconds,
-            tagging=row.tagging,
-            terms=row.terms,
-            channels=row.channels,
-            exhausted=row.exhausted,
-            survival=row.survival,
-        )
+        TagScenario(id=row.scenario_id, **{name: getattr(row, name) for name in SCENARIO_COLUMNS})
         for row in rows
         if row.scenario_id is not None and not suspended
     ]
@@ -122,19 +114,12 @@ def find_tag_project(session: Session, key: str) -> TagProject | None:
     if project.has_free_pool and not suspended:
         free_pool = Pool(id=free_pool_id(project.id), aim=FREE_AIM, hold_seconds=int(FREE_HOLD.total_seconds()))
     return TagProject(
-        id=project.id,
+        **{name: getattr(project, name) for name in PROJECT_COLUMNS},
         key=key[:32],
-        site=project.site,
-        country=project.country,
         gap=timedelta(seconds=project.visit_gap_seconds),
-        source_days=project.source_days,
         suspended=suspended,
         scenarios=scenarios,
         free_pool=free_pool,
-        consent=project.consent,
-        gpc_refuses=bool(project.gpc_refuses),
-        tag_address=project.tag_address,
         staff=tuple(project.staff_addresses),
         unwanted=tuple(project.unwanted_referrals),
-        ignore_automation=bool(project.ignore_automation),
     )

@@ -171,10 +171,10 @@ def records(body: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
     Raises:
         TryLater: the list is no list.
     """
-    found = body.get(name, [])
-    if not isinstance(found, list):
+    listed = body.get(name, [])
+    if not isinstance(listed, list):
         raise TryLater("The carrier's list cannot be read.")
-    return [one for one in found if isinstance(one, dict)]
+    return [record for record in listed if isinstance(record, dict)]
 
 
 def printable(text: str) -> str:
@@ -236,8 +236,8 @@ class TwilioShop:
     def countries(self) -> Sequence[str]:
         known: Sequence[str] | None = self._recall("countries")
         if known is None:
-            found = self._pages(f"{self._base}/AvailablePhoneNumbers.json?PageSize={PAGE_SIZE}", "countries")
-            codes = {_text(one, "country_code") for one in found}
+            listed = self._pages(f"{self._base}/AvailablePhoneNumbers.json?PageSize={PAGE_SIZE}", "countries")
+            codes = {_text(record, "country_code") for record in listed}
             known = self._remember("countries", sorted(code for code in codes if COUNTRY.fullmatch(code)))
         return known
 
@@ -245,8 +245,14 @@ class TwilioShop:
         """Offers of the first kind that has any: local numbers, else mobile ones, else toll-free ones."""
         search, deadline = Search(country, area_code, contains, limit), self._http.deadline()
         for kind in KINDS:
-            if found := self._search(search, kind, deadline):
-                return self._offers(search, kind, found, deadline)
+            if numbers := self._search(search, kind, deadline):
+                price = None
+                with suppress(TryLater, NotForUs):  # numbers may be shown without it
+                    price = self._price(search.country, kind, deadline)
+                return [
+                    Offer(e164, search.country, kind, _text(record, "locality") or _text(record, "region"), price)
+                    for e164, record in list(numbers.items())[: search.limit]
+                ]
         return []
 
     def price(self, country: str) -> CarrierPrice | None:
@@ -263,13 +269,13 @@ class TwilioShop:
         """Twilio's own filter finds parts of numbers as well."""
         query = urlencode({"PhoneNumber": e164, "PageSize": PAGE_SIZE})
         url, deadline = f"{self._base}/IncomingPhoneNumbers.json?{query}", self._http.deadline()
-        found = self._pages(url, "incoming_phone_numbers", deadline)
-        return next((owned for one in found if (owned := _owned(one)) and owned.e164 == e164), None)
+        listed = self._pages(url, "incoming_phone_numbers", deadline)
+        return next((owned for record in listed if (owned := _owned(record)) and owned.e164 == e164), None)
 
     def owned(self) -> list[Owned]:
         url = f"{self._base}/IncomingPhoneNumbers.json?PageSize={PAGE_SIZE}"
-        found = [owned for one in self._pages(url, "incoming_phone_numbers") if (owned := _owned(one))]
-        return list({owned.sid: owned for owned in found}.values())
+        listed = [owned for record in self._pages(url, "incoming_phone_numbers") if (owned := _owned(record))]
+        return list({owned.sid: owned for owned in listed}.values())
 
     def configure(self, sid: str) -> None:
         """
@@ -283,7 +289,8 @@ class TwilioShop:
         if answer.status != 204 and not is_missing(answer):
             raise failure(answer, changing=True)
 
-    def _search(self, search: Search, kind: str, deadline: float) -> list[Mapping[str, Any]]:
+    def _search(self, search: Search, kind: str, deadline: float) -> dict[str, Mapping[str, Any]]:
+        """What is for sale, by number."""
         url = f"{self._base}/AvailablePhoneNumbers/{search.country}/{KINDS[kind]}.json"
         *narrower, widest = [f"{url}?{urlencode(query)}" for query in search.queries()]
         body = None
@@ -292,19 +299,8 @@ class TwilioShop:
                 body = self._read(query, deadline, missing={})
         if body is None:
             body = self._read(widest, deadline, missing={})
-        found = records(body, "available_phone_numbers")
-        return [one for one in found if search.fits(_text(one, "phone_number"))]
-
-    def _offers(self, search: Search, kind: str, found: list[Mapping[str, Any]], deadline: float) -> list[Offer]:
-        try:
-            price = self._price(search.country, kind, deadline)
-        except (TryLater, NotForUs):  # numbers may be shown without it
-            price = None
-        numbers = {_text(one, "phone_number"): one for one in found}
-        return [
-            Offer(e164, search.country, kind, _text(one, "locality") or _text(one, "region"), price)
-            for e164, one in list(numbers.items())[: search.limit]
-        ]
+        numbers = {_text(record, "phone_number"): record for record in records(body, "available_phone_numbers")}
+        return {e164: record for e164, record in numbers.items() if search.fits(e164)}
 
     def _price(self, country: str, kind: str, deadline: float) -> CarrierPrice | None:
         body = self._recall(f"price {country}")
@@ -312,10 +308,10 @@ class TwilioShop:
             url = f"{self._pricing}/v1/PhoneNumbers/Countries/{quote(country, safe='')}"
             body = self._remember(f"price {country}", self._read(url, deadline, missing={}))
         currency = _text(body, "price_unit").upper()
-        for one in records(body, "phone_number_prices"):
-            amount = _text(one, "current_price") or _text(one, "base_price")
+        for record in records(body, "phone_number_prices"):
+            amount = _text(record, "current_price") or _text(record, "base_price")
             usable = AMOUNT.fullmatch(amount) and CURRENCY.fullmatch(currency)
-            if _text(one, "number_type") == PRICE_NAMES[kind] and usable:
+            if _text(record, "number_type") == PRICE_NAMES[kind] and usable:
                 return CarrierPrice(amount, currency)
         return None
 
@@ -325,22 +321,17 @@ class TwilioShop:
         Raises:
             TryLater: no whole list could be had.
         """
-        found: list[Mapping[str, Any]] = []
+        listed: list[Mapping[str, Any]] = []
         for _ in range(MOST_PAGES):
             body = self._read(url, deadline or self._http.deadline())
-            found += records(body, name)
+            listed += records(body, name)
             following = body.get("next_page_uri")
             if not following:
-                return found
-            url = self._following(following)
+                return listed
+            url = f"{self._api}{following}"  # of the same account: our key goes nowhere else
+            if not isinstance(following, str) or not url.startswith((f"{self._base}/", f"{self._base}.")):
+                raise TryLater("The carrier's list goes on at an address that is not its own.")
         raise TryLater("The carrier's list does not end.")
-
-    def _following(self, uri: object) -> str:
-        """The next page is asked from the same account; our key goes nowhere else."""
-        url = f"{self._api}{uri}"
-        if not isinstance(uri, str) or not url.startswith((f"{self._base}/", f"{self._base}.")):
-            raise TryLater("The carrier's list goes on at an address that is not its own.")
-        return url
 
     def _read(self, url: str, deadline: float, missing: dict[str, Any] | None = None) -> dict[str, Any]:
         answer = sent(self._http, "GET", url, b"", self._headers, deadline)

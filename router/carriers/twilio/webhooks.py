@@ -56,7 +56,7 @@ def read_inbound(form: Form) -> InboundCall:
         caller=caller,
         number_e164=number,
         to=to,
-        other_readings=tuple(one for one in others if one),
+        other_readings=tuple(filter(None, others)),
         readings_anywhere=read_dialled_anywhere(to),
         caller_id=_caller_id(caller),
     )
@@ -188,20 +188,11 @@ class Twilio:
         values = request.args if request.method == "GET" else request.form
         return dict(values.items(multi=True))
 
-    def read_inbound(self, form: Form) -> InboundCall:
-        return read_inbound(form)
-
-    def read_leg_event(self, form: Form) -> LegEvent:
-        return read_leg_event(form)
-
-    def read_dial_result(self, form: Form) -> DialResult:
-        return read_dial_result(form)
-
-    def read_status(self, form: Form) -> CallStatus:
-        return read_status(form)
-
-    def read_recording(self, form: Form) -> Recording:
-        return read_recording(form)
+    read_inbound = staticmethod(read_inbound)
+    read_leg_event = staticmethod(read_leg_event)
+    read_dial_result = staticmethod(read_dial_result)
+    read_status = staticmethod(read_status)
+    read_recording = staticmethod(read_recording)
 
 
 def signed_url(base_url: str, environ: Mapping[str, Any], full_path: str) -> str:
@@ -219,7 +210,7 @@ def _is_signed(validator: Any, url: str, values: Any, signature: str) -> bool:
     if validator.validate(bare, values, signature):
         return True
     asked = [f"{port(urlsplit(bare))}?" for port in (remove_port, add_port)] if "?" not in bare else []
-    return any(compare(validator.compute_signature(one, values), signature) for one in asked)
+    return any(compare(validator.compute_signature(address, values), signature) for address in asked)
 
 
 def _signed_values(request: Request) -> Any:

@@ -6,20 +6,28 @@ Factories write with the session's transaction and return the row, which has its
 import re
 import secrets
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from router.accounts import members, tokens
 from router.accounts.models import ApiToken, Person, Project
 from router.accounts.passwords import hash_password
+from router.attribution.decision import shares_by_source
+from router.attribution.models import Lease, Tap, Visit, VisitSpan
 from router.attribution.pool.numbers import follow_numbers
-from router.db import Base, start_visit_numbers
+from router.attribution.tracking.sources import named_source
+from router.db import FIRST_VISIT_NUMBER, Base, start_visit_numbers
+from router.integrations.models import Delivery, Integration
 from router.scenarios.models import CallFlow, Scenario, TrackingNumber
+from router.voice.models import Call
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 COMPANY_LINE = "+14155550100"
+CALLER = "+14155552671"
+GOOGLE = {"channel": "paid_search", "source": "google", "medium": "cpc", "campaign": "spring"}
 PASSWORD = "correct horse battery"
 PASSWORD_HASH = hash_password(PASSWORD)
 
@@ -107,3 +115,169 @@ def make_number(
     number = _add(session, TrackingNumber(project_id=project.id, e164=e164, **(defaults | fields)))
     follow_numbers(session, [number.id])
     return number
+
+
+def visit_row(project_id: int, number: int, started_at: datetime = NOON, **fields: Any) -> dict[str, Any]:
+    """The columns of a visit of four minutes that came by an advertisement, of a visitor of its own; for many rows at once."""
+    source = GOOGLE | {"term": "city bikes", "content": "ad 3"} | fields
+    defaults = {
+        "project_id": project_id,
+        "number": number,
+        "visitor": f"visitor-{number}",
+        "started_at": started_at,
+        "span_started_at": started_at,
+        "last_sign_at": started_at + timedelta(minutes=4),
+        "page": "https://bikes.example.com/spring?utm_source=google&utm_medium=cpc&utm_campaign=spring",
+        "referrer": "https://www.google.com/",
+        "source_key": named_source(source["source"], source["medium"], source["campaign"]).key,
+        "click_ids": {"gclid": "Cj0KCQ"},
+        "ga": {},
+        "address": "203.0.113.0",
+    }
+    return defaults | source
+
+
+def make_visit(
+    session: Session, project: Project, number: int | None = None, started_at: datetime = NOON, **fields: Any
+) -> Visit:
+    """A visit that was leased no number. Its public number is the next one, unless given."""
+    if number is None:
+        number = FIRST_VISIT_NUMBER + session.query(Visit).count()
+    return _add(session, Visit(**visit_row(project.id, number, started_at, **fields)))
+
+
+def make_span(session: Session, visit: Visit, started_at: datetime, last_at: datetime, **fields: Any) -> VisitSpan:
+    """An earlier span of heartbeats of a visit."""
+    return _add(session, VisitSpan(visit_id=visit.id, started_at=started_at, last_at=last_at, **fields))
+
+
+def make_lease(session: Session, visit: Visit, number: TrackingNumber, **fields: Any) -> Lease:
+    """The newest lease of a number, from the visit's start on."""
+    defaults = {
+        "scenario_id": number.scenario_id,
+        "turn": session.query(Lease).filter_by(number_id=number.id).count() + 1,
+        "started_at": visit.started_at,
+    }
+    return _add(session, Lease(number_id=number.id, visit_id=visit.id, **(defaults | fields)))
+
+
+def make_leased_visit(
+    session: Session, scenario: Scenario, started_at: datetime = NOON, minutes: float = 57.5, **fields: Any
+) -> Visit:
+    """A visit that was leased the scenario's first number at its start; by the hold of 150 s it keeps it for an hour."""
+    project = session.get_one(Project, scenario.project_id)
+    last_sign_at = started_at + timedelta(minutes=minutes)
+    visit = make_visit(session, project, **({"started_at": started_at, "last_sign_at": last_sign_at} | fields))
+    make_lease(session, visit, numbers_of(session, scenario)[0], started_at=started_at)
+    return visit
+
+
+def numbers_of(session: Session, scenario: Scenario) -> list[TrackingNumber]:
+    return session.query(TrackingNumber).filter_by(scenario_id=scenario.id).order_by(TrackingNumber.id).all()
+
+
+def make_tap(session: Session, visit: Visit, number: TrackingNumber, at: datetime) -> Tap:
+    return _add(session, Tap(visit_id=visit.id, number_id=number.id, at=at))
+
+
+def make_call(
+    session: Session,
+    place: Project | Scenario,
+    number: str = "+12125551000",
+    started_at: datetime = NOON,
+    **fields: Any,
+) -> Call:
+    """An answered first call of nobody in particular, to a number of a project or of one of its scenarios."""
+    scenario = place if isinstance(place, Scenario) else None
+    talk_seconds: int | None = fields.get("talk_seconds", 185)
+    defaults = {
+        "sid": f"CA{session.scalar(select(func.max(Call.id))) or 0:032}",
+        "number_id": 0,
+        "scenario_id": scenario.id if scenario else None,
+        "scenario_enabled": scenario.enabled if scenario else True,
+        "flow": {"destinations": [{"to": COMPANY_LINE, "ring_seconds": 20}]},
+        "caller": CALLER,
+        "caller_raw": "",
+        "last_event_at": started_at,
+        "status": "answered",
+        "first_call": True,
+        "destination": COMPANY_LINE,
+        "answered_at": started_at + timedelta(seconds=9),
+        "ended_at": started_at + timedelta(seconds=9 + (talk_seconds or 0)),
+        "ring_seconds": 9,
+        "talk_seconds": talk_seconds,
+        "rule": "none",
+        "candidates": [],
+        "decision": {"steps": [{"rule": "none", "applies": True}]},
+    }
+    project_id = place.project_id if isinstance(place, Scenario) else place.id
+    return _add(session, Call(project_id=project_id, number=number, started_at=started_at, **(defaults | fields)))
+
+
+def lease_decision(*visits: Visit, shares: Sequence[float] = (0.87, 0.06, 0.03, 0.01)) -> dict[str, Any]:
+    """The fields of a call that the lease rule decided, for visits from the most probable down."""
+    states = ["open", "ended", "ended", "ended"]
+    candidates: list[dict[str, Any]] = [
+        {
+            "visit": visit.number,
+            "visit_id": visit.id,
+            "source_key": visit.source_key,
+            "probability": share,
+            "state": state,
+            "silent_seconds": 900 * index,
+            "tapped_seconds": None if index else 8,
+            "left": index == 1,
+            "replaced": index == 3,
+        }
+        for index, (visit, share, state) in enumerate(zip(visits, shares, states, strict=False))
+    ]
+    best = visits[0]
+    of_the_source = [entry["probability"] for entry in candidates if entry["source_key"] == best.source_key]
+    return {
+        "visit_id": best.id,
+        "rule": "lease",
+        "confidence": shares[0],
+        "source_confidence": round(sum(of_the_source), 4),
+        "source": {name: getattr(best, name) for name in (*GOOGLE, "term", "content")},
+        "source_key": best.source_key,
+        "candidates": candidates,
+        "shares": shares_by_source(
+            (entry["source_key"], entry["probability"], entry["visit_id"]) for entry in candidates
+        ),
+        "decision": {
+            "steps": [
+                {"rule": "repeat", "applies": False, "because": "first call"},
+                {"rule": "static", "applies": False, "because": "the number is dynamic"},
+                {"rule": "lease", "applies": True, "candidates": len(visits), "state": "open"},
+            ]
+        },
+    }
+
+
+def make_integration(
+    session: Session, scenario: Scenario, slot: str = "webhook_end", kind: str = "webhook", **fields: Any
+) -> Integration:
+    defaults = {"receiver": f"{kind}:{scenario.id}:{slot}", "config": {}, "created_at": NOON}
+    whose = {"project_id": scenario.project_id, "scenario_id": scenario.id}
+    return _add(session, Integration(slot=slot, kind=kind, **(whose | defaults | fields)))
+
+
+def make_delivery(
+    session: Session, call: Call, integration: Integration, at: datetime = NOON, **fields: Any
+) -> Delivery:
+    """A message about the end of a call that was delivered at once, unless the fields say otherwise."""
+    defaults = {
+        "message_id": f"msg-{integration.id}-{call.id}",
+        "project_id": call.project_id,
+        "event": "call.ended",
+        "receiver": integration.receiver,
+        "order_key": "",
+        "state": "done",
+        "attempts": 1,
+        "created_at": at,
+        "event_at": at,
+        "next_at": at,
+        "done_at": at,
+        "reference": {},
+    }
+    return _add(session, Delivery(integration_id=integration.id, call_id=call.id, **(defaults | fields)))

@@ -16,9 +16,8 @@ from werkzeug.test import TestResponse
 from router.attribution.models import Lease, PoolNumber, RefusedOrigin, Tap, Unserved, Visit, VisitSpan
 from router.attribution.tracking.schema import LONGEST_ADDRESS, MOST_FIELDS
 from router.db import Base, Database
-from tests.factories import make_scenario
+from tests.factories import lease_decision, make_call, make_scenario
 from tests.people import NOW, Cast, bearer, sign_in
-from tests.reports.making import leased, make_call
 
 HOME = "https://shop.example.com/"
 EVIL = '"><script>alert(1)</script><img src=x onerror=alert(1)>{{7*7}}'
@@ -213,7 +212,10 @@ def check_pages(shop: Shop) -> None:
     with shop.database.writing() as session:
         mine = session.scalars(select(Visit).where(Visit.project_id == project.id))
         worst = [one for one in mine if "alert(1)" in f"{one.page}{one.referrer}{one.params}{one.source}"][:12]
-        calls = [make_call(session, project, "+12125551000", NOW, sid=f"CA{one.id}", **leased(one)).id for one in worst]
+        calls = [
+            make_call(session, project, "+12125551000", NOW, sid=f"CA{one.id}", **lease_decision(one)).id
+            for one in worst
+        ]
         numbers = [visit.number for visit in worst]
     assert any("alert(1)" in str(visit.params) for visit in worst)
     alice = sign_in(shop.client, shop.cast.alice, project)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from sqlalchemy.orm import Session
 
 from router.config import Settings
 from router.db import Database
@@ -14,9 +15,9 @@ from router.lib.crypto import KeyRing
 from router.lib.http_client import Outgoing
 from router.scenarios.models import Scenario
 from router.server import Server
-from tests.factories import make_project, make_scenario
-from tests.integrations.factories import WEBHOOK_SECRET, Receiver, make_integration, receiver
+from tests.factories import make_integration, make_project, make_scenario
 from tests.integrations.odoo import LOOPBACK, crm, stand_in  # noqa: F401 - fixtures
+from tests.integrations.receiver import WEBHOOK_SECRET, Receiver, receiver
 
 
 @dataclass
@@ -35,6 +36,11 @@ class Office:
         """`more` is for its `Outgoing`."""
         outgoing = Outgoing(LOOPBACK, **{"total_seconds": 20.0, **more})
         return DeliveryWorker(self.server, outgoing=outgoing, threads=8, chance=lambda: 0.5)
+
+
+def make_webhook(session: Session, scenario: Scenario, keys: KeyRing, url: str) -> Integration:
+    """A webhook at the end of calls, signed with WEBHOOK_SECRET."""
+    return make_integration(session, scenario, sealed=keys.seal(WEBHOOK_SECRET), config={"url": url})
 
 
 @pytest.fixture
@@ -57,6 +63,4 @@ def webhook(office: Office, inbox: Receiver) -> Integration:
     """A webhook at the end of calls that goes to the inbox."""
     with office.database.writing() as session:
         scenario = session.get_one(Scenario, office.scenario_id)
-        return make_integration(
-            session, scenario, office.server.keys, "webhook_end", "webhook", WEBHOOK_SECRET, url=inbox.url + "/hook"
-        )
+        return make_webhook(session, scenario, office.server.keys, inbox.url + "/hook")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from tests.integrations.factories import Request
+from tests.integrations.receiver import Request
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
 RESERVED = {"ad_click", "app_remove", "error", "first_open", "first_visit", "session_start", "user_engagement"}

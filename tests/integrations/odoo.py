@@ -20,7 +20,7 @@ from router.demo.odoo import OdooFake
 from router.integrations.base import Message
 from router.integrations.odoo.sender import OdooSender
 from router.lib.http_client import Outgoing
-from tests.integrations.factories import NOW
+from tests.people import NOW
 
 LOOPBACK = (ip_network("127.0.0.0/8"),)
 

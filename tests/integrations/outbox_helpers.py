@@ -9,11 +9,19 @@ from router.integrations.models import Delivery
 from router.integrations.outbox import fan_out
 from router.integrations.queue import DeliveryClaim, Outcome, claim, finish
 from router.scenarios.models import Scenario
+from router.voice.calls import CallFacts, facts_of, values_of
+from router.voice.models import Call
+from tests.factories import make_call, make_integration
 from tests.integrations.conftest import Office
-from tests.integrations.factories import NOW, facts, make_call, make_integration
+from tests.people import NOW
 
 DONE = Outcome("done", status=200)
 FAILED = Outcome("retry", "The receiver answered 500.", status=500)
+
+
+def facts(call: Call) -> CallFacts:
+    """What the events of a call tell about it."""
+    return facts_of(call.id, values_of(call))
 
 
 def ended_call(office: Office, **more: Any) -> int:
@@ -26,7 +34,7 @@ def ended_call(office: Office, **more: Any) -> int:
 def add(office: Office, slot: str, kind: str, receiver: str = "one", scenario_id: int | None = None) -> int:
     with office.database.writing() as session:
         scenario = session.get_one(Scenario, scenario_id or office.scenario_id)
-        return make_integration(session, scenario, office.server.keys, slot, kind, "", receiver=receiver).id
+        return make_integration(session, scenario, slot, kind, receiver=receiver).id
 
 
 def deliveries(database: Database) -> list[Delivery]:

@@ -24,8 +24,7 @@ from router.integrations.crm import (
     unknown_placeholder,
 )
 from router.lib.phones import same_line, spellings_of_line
-from tests.factories import make_project, make_scenario
-from tests.integrations.factories import make_call, make_visit
+from tests.factories import lease_decision, make_call, make_project, make_visit
 from tests.lib.phones.test_documented import DOCUMENT
 from tests.lib.phones.test_reading import e164, example_numbers
 
@@ -161,7 +160,7 @@ def test_r10_own_fields_fill_the_fields_of_a_lead_and_are_no_templates_themselve
     with database.writing() as session:
         project = make_project(session)
         visit = make_visit(session, project, params=TOLD)
-        call = make_call(session, make_scenario(session, project, 0), visit)
+        call = make_call(session, project, **lease_decision(visit))
         assert fill(template, placeholder_values(call, visit, project)) == filled
         assert fill(template, placeholder_values(call, None, project)) == "/" * filled.count("/")
 
@@ -173,7 +172,7 @@ def test_r10_click_ids_are_placeholders_by_their_names(database: Database) -> No
     with database.writing() as session:
         project = make_project(session)
         known, none = make_visit(session, project, click_ids=kept), make_visit(session, project, number=2, click_ids={})
-        call = make_call(session, make_scenario(session, project, 0), known)
+        call = make_call(session, project, **lease_decision(known))
         assert fill(template, placeholder_values(call, known, project)) == "".join(f"[{one}]" for one in kept.values())
         for visit in (none, None):
             assert fill(template, placeholder_values(call, visit, project)) == "[]" * len(CLICK_IDS)

@@ -13,12 +13,16 @@ from router.integrations.ga4 import deadline, event_moment
 from router.integrations.models import Delivery, Integration
 from router.integrations.outbox import fan_out
 from router.scenarios.models import Scenario
+from tests.factories import lease_decision, make_call, make_integration, make_visit
 from tests.integrations.conftest import Office
-from tests.integrations.factories import NOW, Receiver, facts, make_call, make_integration, make_visit, receiver
 from tests.integrations.google import Google
+from tests.integrations.outbox_helpers import facts
+from tests.integrations.receiver import Receiver, receiver
+from tests.people import NOW
 from tests.waiting import eventually, standing_still
 
 SESSION = NOW - timedelta(minutes=1)
+GA = {"client_id": "1162820436.1749482504", "session_id": str(int(SESSION.timestamp()))}
 
 
 @pytest.fixture
@@ -30,29 +34,19 @@ def google() -> Google:
 def collector(office: Office, google: Google) -> Iterator[Receiver]:
     with receiver(google.collect) as state:
         with office.database.writing() as session:
-            make_integration(
-                session,
-                session.get_one(Scenario, office.scenario_id),
-                office.server.keys,
-                "ga4",
-                "ga4",
-                "s3cret",
-                measurement_id="G-ABC1234567",
-                endpoint=state.url + "/mp/collect",
-                event="Call",
-            )
+            scenario = session.get_one(Scenario, office.scenario_id)
+            config = {"measurement_id": "G-ABC1234567", "endpoint": state.url + "/mp/collect", "event": "Call"}
+            make_integration(session, scenario, "ga4", "ga4", sealed=office.server.keys.seal("s3cret"), config=config)
         yield state
 
 
 def end_call(office: Office, visit: dict[str, Any] | None = None, **more: Any) -> None:
     with office.database.writing() as session:
         project = session.get_one(Project, office.project_id)
-        call = make_call(
-            session,
-            session.get_one(Scenario, office.scenario_id),
-            make_visit(session, project, **visit) if visit is not None else None,
-            **more,
-        )
+        fields: dict[str, Any] = {"ended_at": NOW, "talk_seconds": 63}
+        if visit is not None:
+            fields |= lease_decision(make_visit(session, project, **({"number": 10234, "ga": GA} | visit)))
+        call = make_call(session, session.get_one(Scenario, office.scenario_id), **(fields | more))
         fan_out(session, facts(call), "call.ended", NOW)
 
 

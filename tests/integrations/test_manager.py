@@ -13,9 +13,11 @@ from router.demo.odoo import OdooFake
 from router.integrations.models import Delivery
 from router.integrations.outbox import fan_out
 from router.scenarios.models import Scenario
+from tests.factories import make_call, make_integration
 from tests.integrations.conftest import Office
-from tests.integrations.factories import NOW, facts, make_call, make_integration
 from tests.integrations.odoo import Crm, Quiet
+from tests.integrations.outbox_helpers import facts
+from tests.people import NOW
 
 
 @pytest.fixture
@@ -35,7 +37,7 @@ def responsible(office: Office, crm: Crm, of_scenario: str, of_integration: str)
         scenario = session.get_one(Scenario, office.scenario_id)
         scenario.manager = of_scenario
         config = {"url": crm.url, "database": crm.database, "manager": of_integration, "fields": {}}
-        make_integration(session, scenario, office.server.keys, "crm", "odoo", crm.key, **config)
+        make_integration(session, scenario, "crm", "odoo", sealed=office.server.keys.seal(crm.key), config=config)
         fan_out(session, facts(make_call(session, scenario, caller=crm.caller)), "call.ended", NOW)
     worker = office.worker()
     worker.run_once(NOW + timedelta(seconds=5))

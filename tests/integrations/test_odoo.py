@@ -16,8 +16,9 @@ from router.integrations.odoo.client import OdooClient
 from router.integrations.odoo.sender import OdooSender
 from router.lib.http_client import Outgoing
 from router.web.filters import percent
-from tests.integrations.factories import NOW, receiver
 from tests.integrations.odoo import LOOPBACK, Crm, new_number
+from tests.integrations.receiver import receiver
+from tests.people import NOW
 
 
 def test_a_new_customers_call_makes_one_lead_with_its_source_and_a_note(crm: Crm) -> None:

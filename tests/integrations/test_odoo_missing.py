@@ -11,8 +11,9 @@ import pytest
 from router.integrations.base import DeliveryError
 from router.integrations.odoo.client import FieldsRefused, OdooClient
 from router.lib.http_client import Answer, Outgoing
-from tests.integrations.factories import NOW, receiver
 from tests.integrations.odoo import LOOPBACK, Crm
+from tests.integrations.receiver import receiver
+from tests.people import NOW
 
 
 def make_user(crm: Crm, group: str = "group_user") -> tuple[int, str]:

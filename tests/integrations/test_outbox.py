@@ -10,9 +10,10 @@ from router.integrations.outbox import fan_out, replay, replay_dead
 from router.integrations.queue import Outcome
 from router.scenarios.models import Scenario
 from router.voice.models import Call
+from tests.factories import make_call
 from tests.integrations.conftest import Office
-from tests.integrations.factories import NOW, facts, make_call
-from tests.integrations.outbox_helpers import DONE, add, claims, deliveries, end, ended_call
+from tests.integrations.outbox_helpers import DONE, add, claims, deliveries, end, ended_call, facts
+from tests.people import NOW
 
 
 def test_each_slot_hears_of_its_own_event(office: Office) -> None:

@@ -10,9 +10,9 @@ from sqlalchemy import event, select
 from router.accounts.models import AuditEntry
 from router.db import Database
 from router.integrations.models import Delivery, DeliveryAttempt, Integration, IntegrationProblem, ReceiverHealth
-from tests.integrations.factories import CALLER, NOW
+from tests.factories import CALLER
 from tests.integrations.furniture import a_dead_delivery
-from tests.people import Cast, bearer, sign_in
+from tests.people import NOW, Cast, bearer, sign_in
 
 pytestmark = pytest.mark.one_database
 

@@ -7,9 +7,10 @@ from sqlalchemy import func, select
 from router.integrations.models import DeliveryAttempt, Lead, ReceiverHealth
 from router.integrations.outbox import replay
 from router.integrations.queue import LEASE, PAUSES, Outcome, anything_due, remember
+from tests.factories import CALLER
 from tests.integrations.conftest import Office
-from tests.integrations.factories import CALLER, NOW
 from tests.integrations.outbox_helpers import DONE, FAILED, add, claims, deliveries, end, ended_call
+from tests.people import NOW
 
 
 def test_what_is_lent_is_lent_to_one_worker(office: Office) -> None:

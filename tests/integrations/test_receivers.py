@@ -13,10 +13,11 @@ from router.integrations.models import Delivery, DeliveryAttempt, Integration, I
 from router.integrations.outbox import delivery_document, fan_out
 from router.integrations.receivers import missing_letter, note_missing, open_problems
 from router.scenarios.models import Scenario
-from tests.factories import make_scenario
+from tests.factories import make_call, make_integration, make_scenario
 from tests.integrations.conftest import Office
-from tests.integrations.factories import NOW, facts, make_call, make_integration
 from tests.integrations.odoo import Crm, new_number
+from tests.integrations.outbox_helpers import facts
+from tests.people import NOW
 
 
 @dataclass
@@ -32,7 +33,7 @@ class Desk:
             scenario = session.get_one(Scenario, scenario_id)
             config = {"url": self.crm.url, "database": self.crm.database, "manager": manager, "fields": fields}
             keys = self.office.server.keys
-            return make_integration(session, scenario, keys, "crm", "odoo", self.crm.key, **config).id
+            return make_integration(session, scenario, "crm", "odoo", sealed=keys.seal(self.crm.key), config=config).id
 
     def name(self, scenario_id: int, manager: str) -> None:
         with self.office.database.writing() as session:

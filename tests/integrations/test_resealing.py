@@ -10,7 +10,8 @@ from router.server import Server
 from router.worker import quick_jobs
 from tests.contents import SECRET
 from tests.integrations.conftest import Office
-from tests.integrations.factories import NOW, WEBHOOK_SECRET
+from tests.integrations.receiver import WEBHOOK_SECRET
+from tests.people import NOW
 
 NEW = "another-secret-key-9876543210"
 

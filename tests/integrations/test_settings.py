@@ -20,9 +20,11 @@ from router.scenarios.models import Scenario
 from router.web.api import merged
 from router.web.errors import Problem
 from router.web.forms import FieldErrors
-from tests.factories import make_scenario
+from tests.factories import make_call, make_scenario
 from tests.integrations.conftest import LOOPBACK, Office
-from tests.integrations.factories import NOW, WEBHOOK_SECRET, facts, make_call
+from tests.integrations.outbox_helpers import facts
+from tests.integrations.receiver import WEBHOOK_SECRET
+from tests.people import NOW
 
 WEBHOOK = {"url": "https://hooks.example.com/calls", "secret": WEBHOOK_SECRET}
 GA4 = {"measurement_id": "G-ABC123", "api_secret": "s3cret"}

@@ -14,10 +14,12 @@ from router.integrations.vendors import VENDORS, slots, vendors_in
 from router.integrations.worker import DeliveryWorker
 from router.lib.http_client import Outgoing
 from router.scenarios.models import Scenario
+from tests.factories import CALLER, make_call
 from tests.integrations.conftest import LOOPBACK
 from tests.integrations.example_vendor import EXAMPLE
-from tests.integrations.factories import CALLER, NOW, Receiver, facts, make_call
-from tests.people import Cast, bearer, sign_in
+from tests.integrations.outbox_helpers import facts
+from tests.integrations.receiver import Receiver
+from tests.people import NOW, Cast, bearer, sign_in
 from tests.scenarios.wizard.test_wizard import begin
 
 

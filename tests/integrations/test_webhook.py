@@ -14,15 +14,19 @@ from router.integrations.models import Delivery, DeliveryAttempt, Integration
 from router.integrations.outbox import fan_out, replay
 from router.integrations.webhook import new_secret, secret_bytes, sign
 from router.scenarios.models import Scenario
+from tests.factories import CALLER, lease_decision, make_call, make_visit
 from tests.integrations.conftest import Office
-from tests.integrations.factories import CALLER, NOW, WEBHOOK_SECRET, Receiver, facts, make_call, make_visit
+from tests.integrations.outbox_helpers import facts
+from tests.integrations.receiver import WEBHOOK_SECRET, Receiver
+from tests.people import NOW
 
 
 def end_call(office: Office, **more: Any) -> None:
     with office.database.writing() as session:
         project = session.get_one(Project, office.project_id)
-        visit = make_visit(session, project)
-        call = make_call(session, session.get_one(Scenario, office.scenario_id), visit, **more)
+        scenario = session.get_one(Scenario, office.scenario_id)
+        fields = {"ended_at": NOW} | lease_decision(make_visit(session, project, 10234)) | more
+        call = make_call(session, scenario, **fields)
         fan_out(session, facts(call), "call.ended", NOW)
 
 

@@ -24,9 +24,11 @@ from router.integrations.worker import DeliveryWorker
 from router.scenarios.models import Scenario
 from router.voice.calls import CALL_EVENTS, call_ended, call_started
 from router.voice.models import Call
-from tests.factories import make_scenario
-from tests.integrations.conftest import Office
-from tests.integrations.factories import NOW, WEBHOOK_SECRET, Receiver, facts, make_call, make_integration
+from tests.factories import make_call, make_integration, make_scenario
+from tests.integrations.conftest import Office, make_webhook
+from tests.integrations.outbox_helpers import facts
+from tests.integrations.receiver import Receiver
+from tests.people import NOW
 from tests.properties import examples
 
 
@@ -77,9 +79,7 @@ def test_a_hanging_receiver_delays_nobody_else(office: Office, webhook: Integrat
     inbox.answer = answer
     with office.database.writing() as session:
         other = make_scenario(session, _project(session), 0)
-        make_integration(
-            session, other, office.server.keys, "webhook_end", "webhook", WEBHOOK_SECRET, url=inbox.url + "/quick"
-        )
+        make_webhook(session, other, office.server.keys, inbox.url + "/quick")
         other_id = other.id
     add_calls(office, 12)
     add_calls(office, 5, other_id)
@@ -256,8 +256,8 @@ def _start_anew(office: Office) -> None:
         for table in (DeliveryAttempt, Delivery, ReceiverHealth, Integration, Call):
             session.execute(delete(table))
         scenario = session.get_one(Scenario, office.scenario_id)
-        make_integration(session, scenario, office.server.keys, "crm", "odoo", "", receiver="crm")
-        make_integration(session, scenario, office.server.keys, "webhook_end", "webhook", "", receiver="hook")
+        make_integration(session, scenario, "crm", "odoo", receiver="crm")
+        make_integration(session, scenario, receiver="hook")
         for _ in range(2):
             fan_out(session, facts(make_call(session, scenario)), "call.ended", NOW)
 

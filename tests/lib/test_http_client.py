@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from router.lib.http_client import ANSWER_LIMIT, AddressBlocked, ConnectionFailed, NoAnswer, Outgoing, check_literal
-from tests.integrations.factories import receiver
+from tests.integrations.receiver import receiver
 from tests.waiting import standing_still, ticking
 
 LOOPBACK = (ip_network("127.0.0.0/8"),)

@@ -1,113 +1,26 @@
 """A project in the middle of its life: scenarios, visits, calls of every kind, deliveries that went out and some that did not."""
 
 from datetime import datetime, timedelta
-from typing import Any
 
 from sqlalchemy.orm import Session
 
 from router.accounts.audit import Actor
 from router.accounts.models import Project
-from router.attribution.decision import shares_by_source
 from router.attribution.models import Lease, Tap, Visit, VisitSpan
 from router.attribution.tracking.sources import named_source
-from router.integrations.models import Delivery, Integration, ReceiverHealth
+from router.integrations.models import ReceiverHealth
 from router.scenarios.models import Scenario, TrackingNumber
 from router.scenarios.numbers.inventory import add_numbers
 from router.scenarios.service import create_scenario
 from router.server import Server
 from router.voice.models import Call, CallEvent, CallLeg
+from tests.factories import lease_decision, make_call, make_delivery, make_integration, make_visit
 
 ALICE = Actor("alice@example.com")
 LINE = "+14155550111"
 NUMBERS = [f"+1415555012{index}" for index in range(8)]
-GOOGLE = {"channel": "paid_search", "source": "google", "medium": "cpc", "campaign": "spring"}
-DETAIL = {"term": "city bikes", "content": "ad 3"}
-
-
-def make_visit(session: Session, project: Project, number: int, started_at: datetime, **values: Any) -> Visit:
-    given: dict[str, Any] = {
-        "visitor": f"visitor-{number}",
-        "span_started_at": started_at,
-        "last_sign_at": started_at + timedelta(minutes=4),
-        "page": "https://bikes.example.com/spring?utm_source=google&utm_medium=cpc&utm_campaign=spring",
-        "referrer": "https://www.google.com/",
-        "click_ids": {"gclid": "Cj0KCQ"},
-        "ga": {},
-        "address": "203.0.113.0",
-    }
-    given = given | GOOGLE | DETAIL | values
-    given.setdefault("source_key", named_source(given["source"], given["medium"], given["campaign"]).key)
-    visit = Visit(project_id=project.id, number=number, started_at=started_at, **given)
-    session.add(visit)
-    session.flush()
-    return visit
-
-
-def make_call(session: Session, project: Project, number: str, started_at: datetime, **values: Any) -> Call:
-    """An answered first call of nobody in particular, unless `values` say otherwise."""
-    talked: int | None = values.get("talk_seconds", 185)
-    given: dict[str, Any] = {
-        "sid": f"CA{project.id}-{number}-{started_at.timestamp():.3f}",
-        "number_id": 0,
-        "scenario_enabled": True,
-        "flow": {"destinations": [{"to": LINE, "ring_seconds": 20}]},
-        "caller": "+442079460123",
-        "caller_raw": "",
-        "last_event_at": started_at,
-        "status": "answered",
-        "first_call": True,
-        "destination": LINE,
-        "answered_at": started_at + timedelta(seconds=9),
-        "ended_at": started_at + timedelta(seconds=9 + (talked or 0)),
-        "ring_seconds": 9,
-        "talk_seconds": talked,
-        "rule": "none",
-        "candidates": [],
-        "decision": {"steps": [{"rule": "none", "applies": True}]},
-    }
-    call = Call(project_id=project.id, number=number, started_at=started_at, **(given | values))
-    session.add(call)
-    session.flush()
-    return call
-
-
-def leased(*visits: Visit) -> dict[str, Any]:
-    """What a call has that the lease rule decided, for visits from the most probable down."""
-    shares = [0.87, 0.06, 0.03, 0.01][: len(visits)]
-    states = ["open", "ended", "ended", "ended"]
-    candidates = [
-        {
-            "visit": visit.number,
-            "visit_id": visit.id,
-            "source_key": visit.source_key,
-            "probability": share,
-            "state": state,
-            "silent_seconds": 900 * index,
-            "tapped_seconds": None if index else 8,
-            "left": index == 1,
-            "replaced": index == 3,
-        }
-        for index, (visit, share, state) in enumerate(zip(visits, shares, states, strict=False))
-    ]
-    return {
-        "visit_id": visits[0].id,
-        "rule": "lease",
-        "confidence": shares[0],
-        "source_confidence": round(
-            sum(one["probability"] for one in candidates if one["source_key"] == visits[0].source_key), 4
-        ),
-        "source": {name: getattr(visits[0], name) for name in (*GOOGLE, *DETAIL)},
-        "source_key": visits[0].source_key,
-        "candidates": candidates,
-        "shares": shares_by_source((one["source_key"], one["probability"], one["visit_id"]) for one in candidates),
-        "decision": {
-            "steps": [
-                {"rule": "repeat", "applies": False, "because": "first call"},
-                {"rule": "static", "applies": False, "because": "the number is dynamic"},
-                {"rule": "lease", "applies": True, "candidates": len(visits), "state": "open"},
-            ]
-        },
-    }
+TO_LINE = {"destination": LINE, "flow": {"destinations": [{"to": LINE, "ring_seconds": 20}]}}
+"""Fields of a call."""
 
 
 def make_legs(session: Session, call: Call) -> None:
@@ -138,46 +51,6 @@ def make_legs(session: Session, call: Call) -> None:
             ),
         ]
     )
-
-
-def make_delivery(session: Session, call: Call, integration: Integration, at: datetime, **values: Any) -> Delivery:
-    given: dict[str, Any] = {
-        "event": "call.ended",
-        "order_key": "",
-        "state": "done",
-        "attempts": 1,
-        "done_at": at,
-        "reference": {},
-    }
-    delivery = Delivery(
-        message_id=f"msg-{integration.id}-{call.id}",
-        project_id=call.project_id,
-        integration_id=integration.id,
-        call_id=call.id,
-        receiver=integration.receiver,
-        created_at=at,
-        event_at=at,
-        next_at=at,
-        **(given | values),
-    )
-    session.add(delivery)
-    session.flush()
-    return delivery
-
-
-def make_integration(session: Session, scenario: Scenario, slot: str, kind: str, at: datetime) -> Integration:
-    integration = Integration(
-        project_id=scenario.project_id,
-        scenario_id=scenario.id,
-        slot=slot,
-        kind=kind,
-        receiver=f"{kind}:{scenario.id}:{slot}",
-        config={},
-        created_at=at,
-    )
-    session.add(integration)
-    session.flush()
-    return integration
 
 
 def make_life(session: Session, server: Server, project: Project, now: datetime) -> dict[str, int]:
@@ -234,6 +107,7 @@ def _leak(session: Session, project: Project, scenario: Scenario, now: datetime)
             number_id=number.id,
             scenario_id=scenario.id,
             first_call=False,
+            **TO_LINE,
         )
 
 
@@ -279,9 +153,10 @@ def _calls(session: Session, project: Project, spring: Scenario, visits: list[Vi
                 caller=f"+4420794601{day:02}",
                 status=status,
                 talk_seconds=None if status == "missed" else 40 + 31 * index,
-                **leased(visits[index % 4], visits[(index + 1) % 4]),
+                **TO_LINE,
+                **lease_decision(visits[index % 4], visits[(index + 1) % 4]),
             )
-    here = {"scenario_id": spring.id}
+    here = {"scenario_id": spring.id, **TO_LINE}
     make_call(session, project, NUMBERS[1], now - timedelta(hours=3), caller=None, first_call=False, **here)
     lost = {"status": "missed", "talk_seconds": None, "answered_at": None}
     make_call(session, project, NUMBERS[2], now - timedelta(hours=2), caller="+4915112345678", **lost, **here)
@@ -296,18 +171,18 @@ def _calls(session: Session, project: Project, spring: Scenario, visits: list[Vi
         recording_seconds=95,
         talk_seconds=95,
         **here,
-        **leased(*visits),
+        **lease_decision(*visits),
     )
     make_legs(session, call)
     busy = {"status": "in_progress", "talk_seconds": None, "ended_at": None, "ring_seconds": None}
-    make_call(session, project, NUMBERS[3], now - timedelta(seconds=20), **busy, **here, **leased(visits[3]))
+    make_call(session, project, NUMBERS[3], now - timedelta(seconds=20), **busy, **here, **lease_decision(visits[3]))
     return call
 
 
 def _deliveries(session: Session, spring: Scenario, call: Call, now: datetime) -> None:
-    webhook = make_integration(session, spring, "webhook_end", "webhook", now)
-    ga4 = make_integration(session, spring, "ga4", "ga4", now)
-    crm = make_integration(session, spring, "crm", "odoo", now)
+    webhook = make_integration(session, spring, "webhook_end", "webhook")
+    ga4 = make_integration(session, spring, "ga4", "ga4")
+    crm = make_integration(session, spring, "crm", "odoo")
     make_delivery(session, call, webhook, now)
     make_delivery(session, call, ga4, now, state="skipped", reason="The visit has no GA client id.", done_at=None)
     make_delivery(session, call, crm, now, state="dead", reason="The CRM refused the key.", attempts=10, done_at=None)

@@ -5,14 +5,12 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select, update
 
-from router.attribution.models import Lease, Visit
 from router.reports.accuracy.jobs import refresh_accuracy
 from router.reports.counters import ColumnKeeper
 from router.scenarios.models import Scenario, TrackingNumber
 from router.server import Server
 from router.voice.models import Call
-from tests.factories import NOON, make_project, make_scenario
-from tests.reports.making import make_call
+from tests.factories import NOON, make_call, make_lease, make_project, make_scenario, make_visit, numbers_of
 
 
 def lent(server: Server, visits: int, shared: int) -> int:
@@ -20,23 +18,10 @@ def lent(server: Server, visits: int, shared: int) -> int:
     with server.database.writing() as session:
         project = make_project(session)
         scenario = make_scenario(session, project, 1)
-        number = session.scalars(select(TrackingNumber.id)).one()
+        (number,) = numbers_of(session, scenario)
         for index in range(visits):
-            values = dict.fromkeys(
-                ("page", "referrer", "channel", "source", "medium", "campaign", "term", "content"), ""
-            )
-            visit = Visit(
-                project_id=project.id, number=10001 + index, visitor=f"v{index}", started_at=NOON, span_started_at=NOON,
-                last_sign_at=NOON, source_key=1, click_ids={}, ga={}, address="", **values,
-            )  # fmt: skip
-            session.add(visit)
-            session.flush()
-            session.add(
-                Lease(
-                    scenario_id=scenario.id, number_id=number, visit_id=visit.id, turn=index + 1, shared=index < shared,
-                    started_at=NOON,
-                )
-            )  # fmt: skip
+            visit = make_visit(session, project, last_sign_at=NOON)
+            make_lease(session, visit, number, shared=index < shared)
         return scenario.id
 
 

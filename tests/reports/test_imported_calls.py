@@ -5,9 +5,9 @@ from datetime import timedelta
 from flask.testing import FlaskClient
 
 from router.db import Database
+from tests.factories import GOOGLE, make_call
 from tests.pages import words_of
 from tests.people import NOW, Cast, bearer, sign_in
-from tests.reports.making import GOOGLE, make_call
 
 OLD = {
     "rule": "imported",

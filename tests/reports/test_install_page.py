@@ -9,9 +9,9 @@ from router.attribution.models import RefusedOrigin
 from router.attribution.tracking.crawlers import STAFF
 from router.db import Database
 from router.server import Server
+from tests.factories import make_call, make_visit
 from tests.pages import words_of
 from tests.people import NOW, Cast, sign_in
-from tests.reports.making import make_call, make_visit
 
 pytestmark = pytest.mark.one_database
 

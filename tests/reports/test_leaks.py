@@ -25,9 +25,9 @@ from router.scenarios.models import TrackingNumber
 from router.server import Server
 from router.voice.models import Call
 from tests.counting import count_statements
+from tests.factories import make_call
 from tests.pages import words_of
 from tests.people import NOW, Cast, bearer
-from tests.reports.making import make_call
 
 ANNA, BERTA, CARL = "+442079460101", "+442079460102", "+442079460103"
 E164 = "+14155550140"

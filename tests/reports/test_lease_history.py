@@ -11,8 +11,9 @@ from router.attribution.models import Lease, Tap, Visit, VisitSpan
 from router.db import Database
 from router.reports.lease_history import History, Holder, Span, active_times, over_at, picture_of, read_history
 from router.voice.models import Call
+from tests.factories import lease_decision, make_call, make_visit
 from tests.people import NOW, Cast
-from tests.reports.making import NUMBERS, leased, make_call, make_visit
+from tests.reports.making import NUMBERS
 
 HOLD = timedelta(seconds=150)
 
@@ -128,5 +129,7 @@ def test_r6_what_happened_near_the_call_is_shown_however_much_there_was_before_a
 
 def test_a_number_that_nobody_was_lent_has_no_history(database: Database, cast: Cast) -> None:
     with database.writing() as session:
-        lonely = make_call(session, cast.project, NUMBERS[0], NOW, **leased(make_visit(session, cast.project, 1, NOW)))
+        lonely = make_call(
+            session, cast.project, NUMBERS[0], NOW, **lease_decision(make_visit(session, cast.project, 1, NOW))
+        )
         assert picture_of(read_history(session, lonely, HOLD), "UTC") is None

@@ -31,9 +31,10 @@ from router.reports.sources import (
 )
 from router.voice.models import Call
 from tests.counting import count_statements
+from tests.factories import make_call, make_visit
 from tests.people import NOW, Cast, bearer
 from tests.properties import examples
-from tests.reports.making import NUMBERS, make_call
+from tests.reports.making import NUMBERS
 
 EASY: Any = settings(
     max_examples=examples(12), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
@@ -71,7 +72,7 @@ def put_calls(database: Database, cast: Cast, wanted: list[dict[str, Any]]) -> N
             if spec["rule"] == "lease":
                 shares = [(source, sure), (other, round((1 - sure) / 2, 4))]
                 values["shares"] = [
-                    [one.key, share, put_visit(session, cast, index * 2 + place, one)]
+                    [one.key, share, make_visit(session, cast.project, index * 2 + place, NOW, **one.as_dict()).id]
                     for place, (one, share) in enumerate(shares)
                 ]
             if spec["rule"] == "repeat" and first:
@@ -81,27 +82,6 @@ def put_calls(database: Database, cast: Cast, wanted: list[dict[str, Any]]) -> N
             at = NOW - timedelta(hours=spec["hours"], seconds=index)
             call = make_call(session, cast.project, NUMBERS[0], at, **values)
             first = first or (call if spec["rule"] == "lease" else None)
-
-
-def put_visit(session: Any, cast: Cast, number: int, source: Any) -> int:
-    visit = Visit(
-        project_id=cast.project.id,
-        number=number,
-        visitor=f"v{number}",
-        started_at=NOW,
-        span_started_at=NOW,
-        last_sign_at=NOW,
-        page="",
-        referrer="",
-        source_key=source.key,
-        click_ids={},
-        ga={},
-        address="",
-        **source.as_dict(),
-    )
-    session.add(visit)
-    session.flush()
-    return visit.id
 
 
 def reports(database: Database, cast: Cast) -> Iterator[tuple[str, int | None, SourceReport]]:

@@ -13,8 +13,8 @@ from router.accounts.models import Project
 from router.db import Database
 from router.scenarios.models import TrackingNumber
 from router.scenarios.numbers.inventory import add_numbers
+from tests.factories import GOOGLE, make_call
 from tests.people import NOW, Cast, bearer, sign_in
-from tests.reports.making import GOOGLE, make_call
 from tests.scenarios.making import ALICE
 
 TWO, INTERNATIONAL, NATIONAL = "436641234567", "+43 664 1234567", "+49 4366 41234567"

@@ -14,9 +14,10 @@ from router.integrations.models import Delivery
 from router.integrations.views import DELIVERY_STATES
 from router.server import Server
 from router.voice.models import CallLeg
+from tests.factories import lease_decision, make_call, make_visit
 from tests.pages import words_of
 from tests.people import NOW, Cast, sign_in
-from tests.reports.making import NUMBERS, leased, make_call, make_visit
+from tests.reports.making import NUMBERS
 
 LABELS = [label for label, _ in DELIVERY_STATES.values()]
 
@@ -135,7 +136,8 @@ def test_the_receipt_shows_the_sites_own_fields_when_there_are_any(
             for number, params in ((77701, {"plan": "<b>gold</b>", "items": "7"}), (77702, {}))
         )
         shown, empty = (
-            make_call(session, project, NUMBERS[0], NOW, sid=f"CA{one.id}", **leased(one)) for one in (told, silent)
+            make_call(session, project, NUMBERS[0], NOW, sid=f"CA{one.id}", **lease_decision(one))
+            for one in (told, silent)
         )
     page = words_of(alice.get(f"/calls/{shown.id}"))
     assert '<span class="quiet">plan</span> &lt;b&gt;gold&lt;/b&gt;' in page
@@ -153,7 +155,8 @@ def test_the_receipt_shows_the_click_ids_that_are_kept(
             for number, ids in ((77701, {"sccid": "7b3a-<b>", "gclid": "Cj0KCQ"}), (77702, {}))
         )
         shown, empty = (
-            make_call(session, project, NUMBERS[0], NOW, sid=f"CA{one.id}", **leased(one)) for one in (clicked, plain)
+            make_call(session, project, NUMBERS[0], NOW, sid=f"CA{one.id}", **lease_decision(one))
+            for one in (clicked, plain)
         )
     page = alice.get(f"/calls/{shown.id}").text
     assert '<span class="quiet">gclid</span> Cj0KCQ' in page
@@ -166,7 +169,7 @@ def test_the_receipt_says_that_consent_was_not_given(
 ) -> None:
     with database.writing() as session:
         visit = make_visit(session, session.merge(cast.project), 77701, NOW, click_ids={}, limited=True)
-        call = make_call(session, session.merge(cast.project), NUMBERS[0], NOW, **leased(visit))
+        call = make_call(session, session.merge(cast.project), NUMBERS[0], NOW, **lease_decision(visit))
     assert "no cookie, no click ids" in alice.get(f"/calls/{call.id}").text
     assert "no cookie, no click ids" not in alice.get(f"/calls/{life['call_id']}").text
 
@@ -230,7 +233,7 @@ def test_r7_a_call_of_an_earlier_release_tells_what_is_known_of_it(
 ) -> None:
     with database.writing() as session:
         visit = make_visit(session, cast.project, 10001, NOW)
-        old = leased(visit)
+        old = lease_decision(visit)
         old["candidates"] = [{"visit": 10001, "visit_id": visit.id, "probability": 0.9, "state": "open"}]
         old |= {"shares": None}
         call = make_call(session, cast.project, NUMBERS[0], NOW, **old)
@@ -255,7 +258,7 @@ def test_no_page_takes_more_statements_for_more_calls(
         for index in range(60):
             visit = make_visit(session, cast.project, 20000 + index, NOW)
             at = NOW - timedelta(seconds=index)
-            make_call(session, cast.project, NUMBERS[0], at, caller=f"+1415555{3000 + index}", **leased(visit))
+            make_call(session, cast.project, NUMBERS[0], at, caller=f"+1415555{3000 + index}", **lease_decision(visit))
     assert [statements(address) for address in addresses] == before
     assert max(before) <= 18
 
@@ -267,9 +270,9 @@ def test_r7_the_receipt_tells_earlier_visits_from_nobody_we_know(
     or as many as were set when the call came."""
     with database.writing() as session:
         visit = make_visit(session, cast.project, 10_001, NOW)
-        decided = leased(visit) | {"shares": [[visit.source_key, 0.97, visit.id]]}
+        decided = lease_decision(visit) | {"shares": [[visit.source_key, 0.97, visit.id]]}
         crowded = make_call(session, cast.project, NUMBERS[0], NOW, **decided).id
-        usual = make_call(session, cast.project, NUMBERS[1], NOW, **leased(visit)).id
+        usual = make_call(session, cast.project, NUMBERS[1], NOW, **lease_decision(visit)).id
         given = {"given": {"candidate_leases": 7, "candidate_days": 30}}
         few = make_call(
             session, cast.project, NUMBERS[2], NOW, **(decided | {"decision": decided["decision"] | given})

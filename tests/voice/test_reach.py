@@ -12,14 +12,12 @@ from router.attribution.models import Lease
 from router.config import Settings, SettingsError, read_settings
 from router.lib.phones import read_caller
 from router.reports.call_detail import steps_of
-from router.scenarios.models import TrackingNumber
 from router.server import Server
 from router.voice.calls import decide_later_calls
 from router.voice.models import Call
 from router.voice.routing import find_route
 from tests.counting import count_statements
-from tests.factories import NOON, make_project, make_scenario
-from tests.reports.making import make_visit
+from tests.factories import NOON, make_leased_visit, make_project, make_scenario
 from tests.voice.carrier import CarrierClient
 
 NUMBER = "+12125550190"
@@ -30,14 +28,9 @@ BERTA = "+14155550178"
 def carrier(server: Server, client: FlaskClient, clock: Any) -> CarrierClient:
     """One number, which was lent to one visit two days ago and to three within the last hour."""
     with server.database.writing() as session:
-        project = make_project(session)
-        scenario = make_scenario(session, project, [NUMBER])
-        number_id = session.scalars(select(TrackingNumber.id)).one()
-        for turn, ago in enumerate((2880, 50, 40, 30), start=1):
-            at = NOON - timedelta(minutes=ago)
-            visit = make_visit(session, project, 10_000 + turn, at)
-            held = {"scenario_id": scenario.id, "number_id": number_id, "visit_id": visit.id}
-            session.add(Lease(**held, turn=turn, started_at=at))
+        scenario = make_scenario(session, make_project(session), [NUMBER])
+        for ago in (2880, 50, 40, 30):
+            make_leased_visit(session, scenario, NOON - timedelta(minutes=ago), minutes=4)
     return CarrierClient(client, server)
 
 

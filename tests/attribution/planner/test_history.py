@@ -8,15 +8,28 @@ import pytest
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
-from router.attribution.models import Lease, Tap, Unserved, VisitSpan
+from router.accounts.models import Project
+from router.attribution.models import Lease, Unserved
 from router.attribution.planner import traffic
 from router.attribution.planner.traffic import DAYS, CallMade, History, PastCall, Span, Stay, caller_of, read_history
 from router.db import Database
 from router.scenarios.models import Scenario
 from router.server import Server
-from tests.attribution.planner.past import BEGAN, lend, make_call, make_visit, number_ids
+from tests.attribution.planner.past import BEGAN
 from tests.counting import count_statements
-from tests.factories import NOON, make_project, make_scenario
+from tests.factories import (
+    NOON,
+    lease_decision,
+    make_call,
+    make_lease,
+    make_leased_visit,
+    make_project,
+    make_scenario,
+    make_span,
+    make_tap,
+    make_visit,
+    numbers_of,
+)
 
 FROM = (BEGAN - (NOON - DAYS)).total_seconds()
 """When the past begins, in the traffic's seconds."""
@@ -41,12 +54,11 @@ def test_a_visit_is_a_stay_from_when_it_asked_with_its_spans_and_how_each_ended(
     session: Session, server: Server, scenario: Scenario
 ) -> None:
     later = BEGAN + timedelta(minutes=10)
-    visit = make_visit(session, scenario, BEGAN + timedelta(seconds=30), source_key=9, visitor="ann", left=True)
+    visit = make_leased_visit(session, scenario, BEGAN + timedelta(seconds=30), source_key=9, visitor="ann", left=True)
     visit.started_at, visit.span_started_at, visit.last_sign_at = BEGAN, later, later + timedelta(seconds=45)
-    session.add(VisitSpan(visit_id=visit.id, started_at=BEGAN, last_at=BEGAN + timedelta(seconds=90)))
+    make_span(session, visit, BEGAN, BEGAN + timedelta(seconds=90))
     before = BEGAN - timedelta(hours=1)
-    session.add(VisitSpan(visit_id=visit.id, started_at=before, last_at=before + timedelta(seconds=5), left=True))
-    session.flush()
+    make_span(session, visit, before, before + timedelta(seconds=5), left=True)
     spans = (Span(FROM + 30, FROM + 90, False), Span(FROM + 600, FROM + 645, True))
     assert read(session, server, scenario).traffic.stays == [Stay("ann", 9, spans)]
 
@@ -54,20 +66,21 @@ def test_a_visit_is_a_stay_from_when_it_asked_with_its_spans_and_how_each_ended(
 def test_a_visit_that_was_lent_two_numbers_asked_once_and_an_unserved_one_asked_too(
     session: Session, server: Server, scenario: Scenario
 ) -> None:
-    twice = make_visit(session, scenario, BEGAN, visitor="twice")
-    lend(session, scenario, twice, BEGAN + timedelta(seconds=20), number_ids(session, scenario)[1])
-    kept = make_visit(session, scenario, BEGAN + timedelta(seconds=5), visitor="kept", number_id=0)
+    project = session.get_one(Project, scenario.project_id)
+    twice = make_leased_visit(session, scenario, BEGAN, visitor="twice")
+    make_lease(session, twice, numbers_of(session, scenario)[1], started_at=BEGAN + timedelta(seconds=20))
+    kept = make_visit(session, project, started_at=BEGAN + timedelta(seconds=5), visitor="kept")
     at = BEGAN + timedelta(seconds=5)
     session.add(Unserved(visit_id=kept.id, scenario_id=scenario.id, outcome="keep", at=at))
-    make_visit(session, scenario, BEGAN, visitor="never asked", number_id=0)
+    make_visit(session, project, started_at=BEGAN, visitor="never asked")
     stays = read(session, server, scenario).traffic.stays
     assert [(stay.visitor, stay.start) for stay in stays] == [("twice", FROM), ("kept", FROM + 5)]
 
 
 def test_a_visit_whose_number_was_never_shown_needed_none(session: Session, server: Server, scenario: Scenario) -> None:
-    make_visit(session, scenario, BEGAN)
+    make_leased_visit(session, scenario, BEGAN)
     session.execute(update(Lease).values(returned_at=BEGAN))
-    make_visit(session, scenario, BEGAN, visitor="ann")
+    make_leased_visit(session, scenario, BEGAN, visitor="ann")
     assert [stay.visitor for stay in read(session, server, scenario).traffic.stays] == ["ann"]
 
 
@@ -75,9 +88,9 @@ def test_visits_of_other_scenarios_and_other_times_are_not_tried(
     session: Session, server: Server, scenario: Scenario
 ) -> None:
     other = make_scenario(session, make_project(session, key="k-other"), ["+12125558000"])
-    make_visit(session, other, BEGAN)
-    make_visit(session, scenario, NOON - DAYS - timedelta(seconds=1))
-    make_visit(session, scenario, NOON + timedelta(seconds=1))
+    make_leased_visit(session, other, BEGAN)
+    make_leased_visit(session, scenario, NOON - DAYS - timedelta(seconds=1))
+    make_leased_visit(session, scenario, NOON + timedelta(seconds=1))
     found = read(session, server, scenario)
     assert (found.traffic.stays, found.first_at, found.cut) == ([], None, False)
 
@@ -85,9 +98,11 @@ def test_visits_of_other_scenarios_and_other_times_are_not_tried(
 def test_of_too_many_visits_the_newest_are_tried_and_calls_of_older_ones_are_left_out(
     session: Session, server: Server, scenario: Scenario
 ) -> None:
-    visits = [make_visit(session, scenario, BEGAN + timedelta(minutes=index), visitor=str(index)) for index in range(4)]
-    make_call(session, scenario, BEGAN + timedelta(minutes=5), (visits[0].id, 0.9))
-    make_call(session, scenario, BEGAN + timedelta(minutes=6), (visits[3].id, 0.9))
+    visits = [
+        make_leased_visit(session, scenario, BEGAN + timedelta(minutes=index), visitor=str(index)) for index in range(4)
+    ]
+    make_call(session, scenario, started_at=BEGAN + timedelta(minutes=5), **lease_decision(visits[0], shares=[0.9]))
+    make_call(session, scenario, started_at=BEGAN + timedelta(minutes=6), **lease_decision(visits[3], shares=[0.9]))
     found = read(session, server, scenario, most=2)
     assert [stay.visitor for stay in found.traffic.stays] == ["2", "3"]
     assert found.traffic.calls == [CallMade(FROM + 360, 1)]
@@ -97,23 +112,22 @@ def test_of_too_many_visits_the_newest_are_tried_and_calls_of_older_ones_are_lef
 def test_the_named_visit_of_a_sure_call_called_and_calls_by_other_rules_are_not_tried(
     session: Session, server: Server, scenario: Scenario
 ) -> None:
-    first, second = make_visit(session, scenario, BEGAN), make_visit(session, scenario, BEGAN + timedelta(seconds=9))
+    first, second = (make_leased_visit(session, scenario, BEGAN + timedelta(seconds=later)) for later in (0, 9))
     at = BEGAN + timedelta(minutes=2)
-    make_call(session, scenario, at, (second.id, 0.6), (first.id, 0.39))
+    make_call(session, scenario, started_at=at, **lease_decision(second, first, shares=[0.6, 0.39]))
     for minute, rule in enumerate(("repeat", "static", "none", "imported"), 3):
-        make_call(session, scenario, BEGAN + timedelta(minutes=minute), (first.id, 0.9), rule=rule)
+        at = BEGAN + timedelta(minutes=minute)
+        make_call(session, scenario, started_at=at, **(lease_decision(first, shares=[0.9]) | {"rule": rule}))
     found = read(session, server, scenario)
     assert found.traffic.calls == [CallMade(FROM + 120, 1)]
     assert (found.drawn, found.left_out) == (0, 0)
 
 
 def test_the_taps_of_the_visits_come_along(session: Session, server: Server, scenario: Scenario) -> None:
-    make_visit(session, scenario, BEGAN)
-    visit = make_visit(session, scenario, BEGAN + timedelta(seconds=9))
-    number_id = number_ids(session, scenario)[0]
+    make_leased_visit(session, scenario, BEGAN)
+    visit = make_leased_visit(session, scenario, BEGAN + timedelta(seconds=9))
     for second in (1, 50):
-        session.add(Tap(visit_id=visit.id, number_id=number_id, at=BEGAN + timedelta(seconds=second)))
-    session.flush()
+        make_tap(session, visit, numbers_of(session, scenario)[0], BEGAN + timedelta(seconds=second))
     assert read(session, server, scenario).traffic.taps == [traffic.TrafficTap(FROM + 50, 1)]
 
 
@@ -138,12 +152,12 @@ def test_the_same_past_is_read_the_same_way_and_in_as_many_statements_for_many_v
             read(session, server, scenario)
         return len(heard)
 
-    visits = [make_visit(session, scenario, BEGAN + timedelta(seconds=index)) for index in range(2)]
+    visits = [make_leased_visit(session, scenario, BEGAN + timedelta(seconds=index)) for index in range(2)]
     few = statements()
     for index in range(20):
-        visits.append(make_visit(session, scenario, BEGAN + timedelta(seconds=30 + index)))
-        make_call(
-            session, scenario, BEGAN + timedelta(minutes=3, seconds=index), (visits[-1].id, 0.3), (visits[0].id, 0.3)
-        )
+        at = BEGAN + timedelta(seconds=30 + index)
+        visits.append(make_leased_visit(session, scenario, at))
+        decision = lease_decision(visits[-1], visits[0], shares=[0.3, 0.3])
+        make_call(session, scenario, started_at=at + timedelta(minutes=2.5), **decision)
     assert statements() == few == 4
     assert read(session, server, scenario) == read(session, server, scenario)

@@ -1,17 +1,25 @@
 """R9: the load of a scenario's pool in erlangs, from stored leases and signs of life."""
 
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
-from router.attribution.models import Lease, Visit, VisitSpan
+from router.attribution.models import Lease, Visit
 from router.attribution.pool.numbers import Hours, hourly_loads, numbers_needed, pool_for
 from router.db import Database
 from router.scenarios.models import Scenario, TrackingNumber
-from tests.factories import NOON, make_project, make_scenario
+from tests.factories import (
+    NOON,
+    make_lease,
+    make_leased_visit,
+    make_project,
+    make_scenario,
+    make_span,
+    numbers_of,
+    visit_row,
+)
 
 HOUR = NOON - timedelta(days=2)
 
@@ -21,34 +29,6 @@ def busiest(hours: Hours) -> float:
     return max((sum(sources.values()) for sources in hours.values()), default=0.0)
 
 
-def visit_values(scenario: Scenario, number: int, at: datetime, last: datetime, key: int = 7) -> dict[str, Any]:
-    empty = dict.fromkeys(("page", "referrer", "channel", "source", "medium", "campaign", "term", "content"), "")
-    given = {"project_id": scenario.project_id, "number": number, "visitor": f"v{number}", "source_key": key}
-    signs = {"started_at": at, "span_started_at": at, "last_sign_at": last}
-    return empty | given | signs | {"click_ids": {}, "ga": {}, "address": "", "region": ""}
-
-
-def lend(
-    session: Session,
-    scenario: Scenario,
-    at: datetime,
-    lasts: float = 57.5,
-    span_at: datetime | None = None,
-    key: int = 7,
-) -> Visit:
-    """A visit that is lent a number; with the hold of 150 s it keeps it for an hour, unless told otherwise."""
-    count = session.query(Visit).count()
-    number = session.scalars(select(TrackingNumber).where(TrackingNumber.scenario_id == scenario.id)).first()
-    assert number is not None
-    visit = Visit(**visit_values(scenario, 20000 + count, at, at + timedelta(minutes=lasts), key))
-    visit.span_started_at = span_at or at
-    session.add(visit)
-    session.flush()
-    session.add(Lease(scenario_id=scenario.id, number_id=number.id, visit_id=visit.id, turn=count, started_at=at))
-    session.flush()
-    return visit
-
-
 def make_pool(session: Session, aim: str = "visit") -> Scenario:
     return make_scenario(session, make_project(session), 3, aim=aim)
 
@@ -56,16 +36,16 @@ def make_pool(session: Session, aim: str = "visit") -> Scenario:
 def test_r9_a_number_held_for_an_hour_is_one_erlang(database: Database) -> None:
     with database.writing() as session:
         scenario = make_pool(session)
-        lend(session, scenario, HOUR)
+        make_leased_visit(session, scenario, HOUR)
         assert busiest(hourly_loads(session, scenario, NOON)) == 1.0
-        lend(session, scenario, HOUR + timedelta(minutes=30), 27.5)
+        make_leased_visit(session, scenario, HOUR + timedelta(minutes=30), 27.5)
         assert busiest(hourly_loads(session, scenario, NOON)) == 1.5
 
 
 def test_r9_the_busiest_hour_may_begin_at_half_past(database: Database) -> None:
     with database.writing() as session:
         scenario = make_pool(session)
-        lend(session, scenario, HOUR + timedelta(minutes=30))
+        make_leased_visit(session, scenario, HOUR + timedelta(minutes=30))
         hours = hourly_loads(session, scenario, NOON)
         assert hours[int((HOUR + timedelta(minutes=30)).timestamp()) // 900] == {0: 1.0}
         assert busiest(hours) == 1.0
@@ -74,20 +54,19 @@ def test_r9_the_busiest_hour_may_begin_at_half_past(database: Database) -> None:
 def test_r9_only_the_last_seven_days_count(database: Database) -> None:
     with database.writing() as session:
         scenario = make_pool(session)
-        lend(session, scenario, NOON - timedelta(days=7, hours=2))
+        make_leased_visit(session, scenario, NOON - timedelta(days=7, hours=2))
         assert numbers_needed(session, scenario, NOON) is None
-        lend(session, scenario, NOON - timedelta(days=7, minutes=30))
+        make_leased_visit(session, scenario, NOON - timedelta(days=7, minutes=30))
         assert busiest(hourly_loads(session, scenario, NOON)) == 0.5
-        lend(session, scenario, NOON - timedelta(minutes=15))
+        make_leased_visit(session, scenario, NOON - timedelta(minutes=15))
         assert busiest(hourly_loads(session, scenario, NOON)) == 0.5, "what is not over ends now"
 
 
 def test_r9_a_visit_that_came_back_after_a_long_silence_did_not_hold_its_number_meanwhile(database: Database) -> None:
     with database.writing() as session:
         scenario = make_pool(session)
-        visit = lend(session, scenario, HOUR, 10 * 60, span_at=HOUR + timedelta(minutes=570))
-        session.add(VisitSpan(visit_id=visit.id, started_at=HOUR, last_at=HOUR + timedelta(minutes=12.5)))
-        session.flush()
+        visit = make_leased_visit(session, scenario, HOUR, 10 * 60, span_started_at=HOUR + timedelta(minutes=570))
+        make_span(session, visit, HOUR, HOUR + timedelta(minutes=12.5))
         hours = hourly_loads(session, scenario, NOON)
         assert sum(load for one in hours.values() for load in one.values()) == pytest.approx((15 + 32.5) / 15)
         assert busiest(hours) == pytest.approx(32.5 / 60)
@@ -96,21 +75,16 @@ def test_r9_a_visit_that_came_back_after_a_long_silence_did_not_hold_its_number_
 def test_r9_spans_that_follow_closely_are_not_counted_twice(database: Database) -> None:
     with database.writing() as session:
         scenario = make_pool(session)
-        visit = lend(session, scenario, HOUR, 57.5, span_at=HOUR + timedelta(minutes=32))
-        session.add(VisitSpan(visit_id=visit.id, started_at=HOUR, last_at=HOUR + timedelta(minutes=30)))
-        session.flush()
+        visit = make_leased_visit(session, scenario, HOUR, 57.5, span_started_at=HOUR + timedelta(minutes=32))
+        make_span(session, visit, HOUR, HOUR + timedelta(minutes=30))
         assert busiest(hourly_loads(session, scenario, NOON)) == 1.0
 
 
 def test_r9_a_visit_that_was_lent_two_numbers_counts_once(database: Database) -> None:
     with database.writing() as session:
         scenario = make_pool(session)
-        visit = lend(session, scenario, HOUR)
-        number = session.scalars(select(TrackingNumber).order_by(TrackingNumber.id.desc())).first()
-        assert number is not None
-        at = HOUR + timedelta(minutes=40)
-        session.add(Lease(scenario_id=scenario.id, number_id=number.id, visit_id=visit.id, turn=1, started_at=at))
-        session.flush()
+        visit = make_leased_visit(session, scenario, HOUR)
+        make_lease(session, visit, numbers_of(session, scenario)[-1], started_at=HOUR + timedelta(minutes=40))
         assert busiest(hourly_loads(session, scenario, NOON)) == 1.0
 
 
@@ -119,7 +93,7 @@ def test_r9_a_number_that_was_never_shown_was_held_until_it_was_given_back(datab
     """However long the visit lasted."""
     with database.writing() as session:
         scenario = make_pool(session, aim)
-        visit = lend(session, scenario, HOUR, 57.5)
+        visit = make_leased_visit(session, scenario, HOUR, 57.5)
         returned = session.scalars(select(Lease).where(Lease.visit_id == visit.id)).one()
         returned.returned_at = HOUR + timedelta(minutes=3)
         session.flush()
@@ -132,8 +106,8 @@ def test_r9_a_number_that_was_never_shown_was_held_until_it_was_given_back(datab
 def test_r9_aim_source_needs_numbers_for_each_source(database: Database) -> None:
     with database.writing() as session:
         scenario = make_pool(session, "source")
-        lend(session, scenario, HOUR, key=1)
-        lend(session, scenario, HOUR, key=2)
+        make_leased_visit(session, scenario, HOUR, source_key=1)
+        make_leased_visit(session, scenario, HOUR, source_key=2)
         hours = hourly_loads(session, scenario, NOON)
         assert (busiest(hours), pool_for(hours)) == (2.0, 5 + 5)
         scenario.aim = "visit"
@@ -144,7 +118,7 @@ def test_r9_another_scenarios_visits_do_not_count(database: Database) -> None:
     with database.writing() as session:
         scenario = make_pool(session)
         other = make_scenario(session, make_project(session, key="k-other"), 3)
-        lend(session, other, HOUR)
+        make_leased_visit(session, other, HOUR)
         assert hourly_loads(session, scenario, NOON) == {}
 
 
@@ -156,7 +130,8 @@ def test_r9_a_hundred_thousand_visits_a_week_are_added_up_by_the_database(databa
         visits, leases = [], []
         for index in range(10_000):
             at = NOON - timedelta(seconds=60 * index + 1)
-            visits.append({"id": 1000 + index} | visit_values(scenario, index, at, at + timedelta(seconds=150)))
+            last_sign_at = at + timedelta(seconds=150)
+            visits.append(visit_row(scenario.project_id, index, at, id=1000 + index, last_sign_at=last_sign_at))
             lent = {"number_id": number_id, "visit_id": 1000 + index, "turn": index, "shared": False}
             leases.append({"scenario_id": scenario.id, "started_at": at} | lent)
         session.execute(insert(Visit), visits)

@@ -12,8 +12,7 @@ from router.attribution.pool.unplaced import refresh_shown
 from router.scenarios.lint.rules import Finding, lint_stored
 from router.scenarios.models import Scenario
 from router.server import Server
-from tests.attribution.pool.test_load import lend
-from tests.factories import make_scenario
+from tests.factories import make_leased_visit, make_scenario
 from tests.people import NOW, Cast, sign_in
 
 YESTERDAY = NOW - timedelta(days=1)
@@ -28,7 +27,7 @@ def scenario(server: Server, cast: Cast) -> Scenario:
 def give(session: Session, scenario: Scenario, times: int, at: datetime = YESTERDAY, **said: datetime) -> None:
     """So many pages were given a number; all of them said the same about it."""
     for _ in range(times):
-        lease = session.query(Lease).filter_by(visit_id=lend(session, scenario, at).id).one()
+        lease = session.query(Lease).filter_by(visit_id=make_leased_visit(session, scenario, at).id).one()
         for name, moment in said.items():
             setattr(lease, name, moment)
 

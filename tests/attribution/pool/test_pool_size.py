@@ -7,8 +7,7 @@ from router.db import Database
 from router.scenarios.lint.rules import lint_stored
 from router.scenarios.models import Scenario
 from router.server import Server
-from tests.attribution.pool.test_load import lend
-from tests.factories import NOON, make_project, make_scenario
+from tests.factories import NOON, make_leased_visit, make_project, make_scenario
 
 
 def test_r2_the_linter_names_a_pool_that_is_far_too_small_with_both_figures(server: Server, database: Database) -> None:
@@ -18,7 +17,7 @@ def test_r2_the_linter_names_a_pool_that_is_far_too_small_with_both_figures(serv
         for scenario in (small, large):
             scenario.first_shown_at = NOON
             for _ in range(2):
-                lend(session, scenario, NOON - timedelta(days=2))
+                make_leased_visit(session, scenario, NOON - timedelta(days=2))
     refresh_needed(server, NOON)
     with database.reading() as session:
         found = [session.get_one(Scenario, one.id).needed for one in (small, large, unseen)]

@@ -19,8 +19,7 @@ from router.scenarios.models import NumberBatch, NumberOrder, Scenario, Tracking
 from router.scenarios.numbers.purchase import advance_due
 from router.server import Server
 from router.worker import renewal_jobs
-from tests.attribution.pool.test_load import lend
-from tests.factories import NOON, make_project, make_scenario
+from tests.factories import NOON, make_leased_visit, make_project, make_scenario
 from tests.scenarios.rented import rent
 from tests.scenarios.shop import FakeShop
 
@@ -56,7 +55,7 @@ def make_pool(
         session.add(PoolNumber(number_id=number.id, scenario_id=scenario.id, e164=number.e164))
     session.flush()
     for _ in range({6: 2, 30: 20, 20: 12}[needed]):
-        lend(session, scenario, MIDNIGHT - timedelta(days=2))
+        make_leased_visit(session, scenario, MIDNIGHT - timedelta(days=2))
     return scenario
 
 

@@ -38,9 +38,8 @@ from router.server import Server
 from router.voice.calls import record_inbound
 from router.voice.models import UNCOUNTED_CALLS, Call
 from router.voice.routing import find_route
-from tests.factories import NOON, make_project, make_scenario
+from tests.factories import NOON, make_call, make_project, make_scenario
 from tests.properties import examples
-from tests.reports.making import make_call
 
 KEYS = KeyRing(("a-key-of-sixteen-letters",))
 PAUSES = st.sampled_from([1, 40, 149, 151, 200, 290, 1799, 20_000, 90_000]).map(

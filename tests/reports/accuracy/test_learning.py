@@ -18,8 +18,7 @@ from router.reports.accuracy.jobs import learn_survival
 from router.scenarios.models import Scenario
 from router.server import Server
 from router.voice.models import Call
-from tests.factories import NOON, make_project, make_scenario
-from tests.reports.making import make_call
+from tests.factories import NOON, make_call, make_project, make_scenario
 
 SURE: dict[str, Any] = {"confidence": 0.96, "rule": "lease"}
 

@@ -131,7 +131,7 @@ def make_server(settings: Settings, database: Database | None = None) -> Server:
     server = bare_server(settings, database)
     flows.connect()
     connect_pool()
-    connect_receivers(server)
+    connect_receivers()
     server.scenario_parts.append(IntegrationsPart(server))
     make_limits(server)
     open_regions(server)

@@ -1,8 +1,5 @@
-"""The outbox (R11): deliveries are written with the call event that causes them, and replayed; `queue.py` hands them to workers.
-
-Connects the outbox to the events of calls: each receiver writes in the transaction of the event itself.
-
-A call's document with its deliveries: the whole shape of the API and of webhooks."""
+"""The outbox (R11): deliveries are written in the transaction of the call event that causes them, and replayed; `queue.py` hands them to
+workers. And a call's document with its deliveries: the whole shape of the API and of webhooks."""
 
 import secrets
 from collections.abc import Iterable
@@ -21,8 +18,7 @@ from router.integrations.models import Delivery, DeliveryState, Integration
 from router.integrations.receivers import try_at_once
 from router.integrations.vendors import receivers_of
 from router.lib.phones import line_of
-from router.server import Server
-from router.voice.calls import CallFacts, call_documents, call_ended, call_started, call_updated
+from router.voice.calls import CALL_EVENTS, call_documents
 from router.voice.models import EXTERNAL, Call
 from router.web.errors import iso
 
@@ -30,28 +26,9 @@ AGAIN = ("state", "reason", "next_at", "attempts")
 """What an update resets of a delivery that is over."""
 SCENARIO_DISABLED = "scenario disabled"
 REPLAYABLE = (DeliveryState.DEAD, DeliveryState.DONE, DeliveryState.SKIPPED, DeliveryState.EXPIRED)
-COLUMNS = (
-    "message_id",
-    "project_id",
-    "integration_id",
-    "call_id",
-    "event",
-    "destination",
-    "order_key",
-    "state",
-    "reason",
-    "attempts",
-    "created_at",
-    "event_at",
-    "next_at",
-    "not_after",
-    "lease_owner",
-    "changed",
-    "reference",
-)
 
 
-def fan_out(session: Session, call: CallFacts, event: str, now: datetime) -> None:
+def fan_out(session: Session, call: Call, event: str, now: datetime) -> None:
     """One delivery for each integration of the call's scenario that wants the event, in one statement; a repeat adds nothing.
 
     The calls of a disabled scenario leave *skipped* ones (R12), which can be replayed. `call.updated` sends again what was sent.
@@ -61,7 +38,9 @@ def fan_out(session: Session, call: CallFacts, event: str, now: datetime) -> Non
     if call.scenario_id is not None and call.kind != EXTERNAL:
         told = session.scalar(select(Project.tell_internal).where(Project.id == call.project_id))
         if told != "all":
-            receivers = tuple(one for one in receivers if told == "webhooks" and one[1].takes_internal_calls)
+            receivers = tuple(
+                (slot, vendor) for slot, vendor in receivers if told == "webhooks" and vendor.takes_internal_calls
+            )
     if call.scenario_id is None or not receivers:
         return
     values = {
@@ -94,30 +73,31 @@ def _fan_out(event: str, receivers: tuple[tuple[Slot, Vendor], ...]) -> Statemen
             if vendor.lifetime is not None
         }
         no_deadline = as_type(null(), UtcDateTime)
-        rows = select(
-            values["batch"] + as_type(integration.id, String),
-            integration.project_id,
-            integration.id,
-            values["call"],
-            values["event"],
-            integration.destination,
-            case((in_order, integration.destination + "|" + values["caller"]), else_=""),
-            values["state"],
-            values["reason"],
-            literal(0),
-            values["now"],
-            values["moment"],
-            values["now"],
-            case(deadlines, value=integration.kind, else_=no_deadline) if deadlines else no_deadline,
-            literal(""),
-            false(),
-            literal({}, Json),
-        ).where(
+        row = {
+            "message_id": values["batch"] + as_type(integration.id, String),
+            "project_id": integration.project_id,
+            "integration_id": integration.id,
+            "call_id": values["call"],
+            "event": values["event"],
+            "destination": integration.destination,
+            "order_key": case((in_order, integration.destination + "|" + values["caller"]), else_=""),
+            "state": values["state"],
+            "reason": values["reason"],
+            "attempts": literal(0),
+            "created_at": values["now"],
+            "event_at": values["moment"],
+            "next_at": values["now"],
+            "not_after": case(deadlines, value=integration.kind, else_=no_deadline) if deadlines else no_deadline,
+            "lease_owner": literal(""),
+            "changed": false(),
+            "reference": literal({}, Json),
+        }
+        rows = select(*row.values()).where(
             integration.scenario_id == values["scenario"],
             or_(*(and_(integration.slot == slot.name, integration.kind == vendor.kind) for slot, vendor in receivers)),
             integration.removed_at.is_(None),
         )
-        insert = dialect_insert(dialect, Delivery).from_select(COLUMNS, rows)
+        insert = dialect_insert(dialect, Delivery).from_select(list(row), rows)
         unique = ["integration_id", "event", "call_id"]
         if event != "call.updated":
             return cast("Executable", insert.on_conflict_do_nothing(index_elements=unique))
@@ -179,23 +159,14 @@ def _again(session: Session, ids: list[int], now: datetime) -> None:
     )
 
 
-def on_call_started(sender: Any, *, session: Session, call: CallFacts, now: datetime, **_: Any) -> None:
-    fan_out(session, call, "call.started", now)
+def on_call_event(sender: Any, *, session: Session, event: str, call: Call, now: datetime) -> None:
+    fan_out(session, call, event, now)
 
 
-def on_call_ended(sender: Any, *, session: Session, call: CallFacts, now: datetime, **_: Any) -> None:
-    fan_out(session, call, "call.ended", now)
-
-
-def on_call_updated(sender: Any, *, session: Session, call: CallFacts, now: datetime, **_: Any) -> None:
-    fan_out(session, call, "call.updated", now)
-
-
-def connect_receivers(server: Server) -> None:
-    """Connects every receiver, strongly; for several servers in a process once is enough, as they take all senders."""
-    call_started.connect(on_call_started, weak=False)
-    call_ended.connect(on_call_ended, weak=False)
-    call_updated.connect(on_call_updated, weak=False)
+def connect_receivers() -> None:
+    """Connects the outbox to the events of calls, strongly; it takes those of every server in the process."""
+    for signal in CALL_EVENTS.values():
+        signal.connect(on_call_event, weak=False)
 
 
 def full_call_documents(session: Session, calls: Iterable[Call]) -> list[dict[str, Any]]:

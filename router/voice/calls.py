@@ -41,33 +41,18 @@ call_updated = Signal(
 CALL_EVENTS = {"started": call_started, "ended": call_ended, "updated": call_updated}
 
 
-@dataclass(frozen=True, slots=True)
-class CallFacts:
-    """What a receiver needs of a call, without loading it."""
-
-    id: int
-    sid: str
-    project_id: int
-    scenario_id: int | None
-    scenario_enabled: bool
-    caller: str | None
-    started_at: datetime
-    kind: str
-    ended_at: datetime | None = None
-
-
 class ReceiverFailed(Exception):
     """A receiver of a call event raised: the call's facts are committed all the same, marked *fan-out due*."""
 
 
-def announce(server: Server, session: Session, event: str, call: CallFacts, now: datetime) -> None:
-    """Sends `started`, `ended` or `updated` to the receivers of call events.
+def announce(server: Server, session: Session, event: str, call: Call, now: datetime) -> None:
+    """Sends `started`, `ended` or `updated` to the receivers of call events, which write in the transaction of the event itself.
 
     Raises:
         ReceiverFailed: the transaction is spoilt; it has to be repeated without announcing.
     """
     try:
-        CALL_EVENTS[event].send(server, session=session, call=call, now=now)
+        CALL_EVENTS[event].send(server, session=session, event=f"call.{event}", call=call, now=now)
         session.flush()
     except Exception as error:
         raise ReceiverFailed(event) from error
@@ -194,7 +179,7 @@ def record_inbound(
     if row is None:
         return find_call(session, inbound.sid) or KnownCall(0, values["flow"])
     if announcing:
-        announce(server, session, "started", facts_of(row.id, values), now)
+        announce(server, session, "started", Call(id=row.id, **values), now)
     if now - started_at > LATE:
         decide_later_calls(server, session, route, inbound.caller, started_at, now)
     return KnownCall(row.id, values["flow"])
@@ -280,7 +265,7 @@ def decide_later_calls(
             session.execute(insert_new(session, CallEvent, unique=["call_sid", "key"]).values(correction))
         session.execute(update(CALL).where(_call.id == call.id).values(values | {"counted": False}))
         if tell and call.ended_at is not None and call.rule != IMPORTED:
-            announce(server, session, "updated", facts_of(call.id, values_of(call)), now)
+            announce(server, session, "updated", call, now)
 
 
 def _decided(
@@ -304,24 +289,6 @@ def _decided(
         **reach.kept(),
     }
     return values
-
-
-def facts_of(call_id: int, values: Mapping[str, Any]) -> CallFacts:
-    return CallFacts(
-        id=call_id,
-        sid=values["sid"],
-        project_id=values["project_id"],
-        scenario_id=values["scenario_id"],
-        scenario_enabled=values["scenario_enabled"],
-        kind=values["kind"],
-        caller=values["caller"],
-        started_at=values["started_at"],
-        ended_at=values.get("ended_at"),
-    )
-
-
-def values_of(call: Call) -> dict[str, Any]:
-    return {column.name: getattr(call, column.name) for column in CALL.columns}
 
 
 def call_documents(session: Session, calls: Iterable[Call]) -> list[dict[str, Any]]:

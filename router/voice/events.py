@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from router.carriers.base import CallStatus, InboundCall
 from router.db import dialect_insert, insert_new
 from router.server import Server
-from router.voice.calls import KnownCall, ReceiverFailed, announce, facts_of, record_inbound, values_of
+from router.voice.calls import KnownCall, ReceiverFailed, announce, record_inbound
 from router.voice.models import Call, CallEvent, CallLeg
 from router.voice.routing import Route, destinations_of, find_route_of_call
 from router.voice.state import CALL_TERMINAL, Event, derive_state
@@ -57,7 +57,7 @@ def update_call(server: Server, session: Session, call_sid: str, now: datetime, 
     event = "ended" if state.ended_at and not had_ended else "updated" if had_ended and has_changed else ""
     if event and announcing:
         session.flush()
-        announce(server, session, event, facts_of(call.id, values_of(call)), now)
+        announce(server, session, event, call, now)
     elif event:
         call.fan_out_due = ",".join(filter(None, [call.fan_out_due, event]))
     return call
@@ -167,7 +167,7 @@ def repeat_fan_out(server: Server, now: datetime) -> int:
             with server.database.writing() as session:
                 call = session.get_one(Call, call_id, with_for_update=True)
                 for event in filter(None, call.fan_out_due.split(",")):
-                    announce(server, session, event, facts_of(call.id, values_of(call)), now)
+                    announce(server, session, event, call, now)
                 call.fan_out_due = ""
             done += 1
         except ReceiverFailed:

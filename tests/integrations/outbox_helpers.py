@@ -9,8 +9,6 @@ from router.integrations.models import Delivery
 from router.integrations.outbox import fan_out
 from router.integrations.queue import DeliveryClaim, Outcome, claim, finish
 from router.scenarios.models import Scenario
-from router.voice.calls import CallFacts, facts_of, values_of
-from router.voice.models import Call
 from tests.factories import make_call, make_integration
 from tests.integrations.conftest import Office
 from tests.people import NOW
@@ -19,15 +17,10 @@ DONE = Outcome("done", status=200)
 FAILED = Outcome("retry", "The receiver answered 500.", status=500)
 
 
-def facts(call: Call) -> CallFacts:
-    """What the events of a call tell about it."""
-    return facts_of(call.id, values_of(call))
-
-
 def ended_call(office: Office, **more: Any) -> int:
     with office.database.writing() as session:
         call = make_call(session, session.get_one(Scenario, office.scenario_id), **more)
-        fan_out(session, facts(call), "call.ended", NOW)
+        fan_out(session, call, "call.ended", NOW)
         return call.id
 
 

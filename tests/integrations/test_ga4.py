@@ -16,7 +16,6 @@ from router.scenarios.models import Scenario
 from tests.factories import lease_decision, make_call, make_integration, make_visit
 from tests.integrations.conftest import Office
 from tests.integrations.google import Google
-from tests.integrations.outbox_helpers import facts
 from tests.integrations.receiver import Receiver, receiver
 from tests.people import NOW
 from tests.waiting import eventually, standing_still
@@ -47,7 +46,7 @@ def end_call(office: Office, visit: dict[str, Any] | None = None, **more: Any) -
         if visit is not None:
             fields |= lease_decision(make_visit(session, project, **({"number": 10234, "ga": GA} | visit)))
         call = make_call(session, session.get_one(Scenario, office.scenario_id), **(fields | more))
-        fan_out(session, facts(call), "call.ended", NOW)
+        fan_out(session, call, "call.ended", NOW)
 
 
 def outcome(office: Office) -> tuple[str, str]:

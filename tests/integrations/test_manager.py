@@ -16,7 +16,6 @@ from router.scenarios.models import Scenario
 from tests.factories import make_call, make_integration
 from tests.integrations.conftest import Office
 from tests.integrations.odoo import Crm, Quiet
-from tests.integrations.outbox_helpers import facts
 from tests.people import NOW
 
 
@@ -38,7 +37,7 @@ def responsible(office: Office, crm: Crm, of_scenario: str, of_integration: str)
         scenario.manager = of_scenario
         config = {"url": crm.url, "database": crm.database, "manager": of_integration, "fields": {}}
         make_integration(session, scenario, "crm", "odoo", sealed=office.server.keys.seal(crm.key), config=config)
-        fan_out(session, facts(make_call(session, scenario, caller=crm.caller)), "call.ended", NOW)
+        fan_out(session, make_call(session, scenario, caller=crm.caller), "call.ended", NOW)
     worker = office.worker()
     worker.run_once(NOW + timedelta(seconds=5))
     with office.database.reading() as session:

@@ -12,7 +12,7 @@ from router.scenarios.models import Scenario
 from router.voice.models import Call
 from tests.factories import make_call
 from tests.integrations.conftest import Office
-from tests.integrations.outbox_helpers import DONE, add, claims, deliveries, end, ended_call, facts
+from tests.integrations.outbox_helpers import DONE, add, claims, deliveries, end, ended_call
 from tests.people import NOW
 
 
@@ -21,8 +21,8 @@ def test_each_slot_hears_of_its_own_event(office: Office) -> None:
         add(office, slot, kind)
     with office.database.writing() as session:
         call = make_call(session, session.get_one(Scenario, office.scenario_id))
-        fan_out(session, facts(call), "call.started", NOW)
-        fan_out(session, facts(call), "call.ended", NOW)
+        fan_out(session, call, "call.started", NOW)
+        fan_out(session, call, "call.ended", NOW)
     with office.database.reading() as session:
         rows = session.execute(
             select(Delivery.event, Integration.slot).join(Integration, Integration.id == Delivery.integration_id)
@@ -45,7 +45,7 @@ def test_fan_out_costs_the_hot_path_one_statement(office: Office) -> None:
         engine = office.database.engine
         listener = lambda *args: statements.append(args[2])  # noqa: E731
         event.listen(engine, "before_cursor_execute", listener)
-        fan_out(session, facts(call), "call.ended", NOW)
+        fan_out(session, call, "call.ended", NOW)
         event.remove(engine, "before_cursor_execute", listener)
     assert len(statements) == 1
     assert len(deliveries(office.database)) == 2
@@ -56,7 +56,7 @@ def test_a_repeated_event_adds_nothing(office: Office) -> None:
     ended_call(office)
     before = deliveries(office.database)
     with office.database.writing() as session:
-        fan_out(session, facts(session.scalars(select(Call)).one()), "call.ended", NOW + timedelta(seconds=9))
+        fan_out(session, session.scalars(select(Call)).one(), "call.ended", NOW + timedelta(seconds=9))
     after = deliveries(office.database)
     assert [(row.id, row.message_id, row.next_at) for row in after] == [
         (row.id, row.message_id, row.next_at) for row in before
@@ -67,7 +67,7 @@ def test_a_transaction_that_rolls_back_leaves_no_delivery(office: Office) -> Non
     add(office, "webhook_end", "webhook")
     with office.database.writing() as session:
         call = make_call(session, session.get_one(Scenario, office.scenario_id))
-        fan_out(session, facts(call), "call.ended", NOW)
+        fan_out(session, call, "call.ended", NOW)
         session.rollback()
     assert deliveries(office.database) == []
 
@@ -143,16 +143,16 @@ def test_a_call_that_changes_while_it_is_being_sent_is_sent_once_more(office: Of
     add(office, "crm", "odoo")
     with office.database.writing() as session:
         call = make_call(session, session.get_one(Scenario, office.scenario_id))
-        fan_out(session, facts(call), "call.updated", NOW)
+        fan_out(session, call, "call.updated", NOW)
     (one,) = claims(office.database)
     with office.database.writing() as session:
-        fan_out(session, facts(call), "call.updated", NOW)
+        fan_out(session, call, "call.updated", NOW)
     end(office.database, one, DONE)
     (again,) = claims(office.database)
     end(office.database, again, DONE)
     assert claims(office.database) == []
     with office.database.writing() as session:
-        fan_out(session, facts(call), "call.updated", NOW)
+        fan_out(session, call, "call.updated", NOW)
     assert len(claims(office.database)) == 1
 
 
@@ -160,11 +160,11 @@ def test_an_update_that_changed_nothing_does_not_stand_in_the_way_of_the_next(of
     add(office, "crm", "odoo")
     with office.database.writing() as session:
         call = make_call(session, session.get_one(Scenario, office.scenario_id))
-        fan_out(session, facts(call), "call.updated", NOW)
+        fan_out(session, call, "call.updated", NOW)
     (one,) = claims(office.database)
     end(office.database, one, Outcome("skipped", "nothing that the CRM shows has changed"))
     with office.database.writing() as session:
-        fan_out(session, facts(call), "call.updated", NOW)
+        fan_out(session, call, "call.updated", NOW)
     assert [(row.state, row.reason) for row in deliveries(office.database)] == [("pending", "")]
 
 
@@ -173,5 +173,5 @@ def test_an_update_of_a_disabled_scenarios_call_stays_skipped(office: Office) ->
     with office.database.writing() as session:
         call = make_call(session, session.get_one(Scenario, office.scenario_id), scenario_enabled=False)
         for _ in range(2):
-            fan_out(session, facts(call), "call.updated", NOW)
+            fan_out(session, call, "call.updated", NOW)
     assert [(row.state, row.reason) for row in deliveries(office.database)] == [("skipped", "scenario disabled")]

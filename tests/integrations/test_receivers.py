@@ -16,7 +16,6 @@ from router.scenarios.models import Scenario
 from tests.factories import make_call, make_integration, make_scenario
 from tests.integrations.conftest import Office
 from tests.integrations.odoo import Crm, new_number
-from tests.integrations.outbox_helpers import facts
 from tests.people import NOW
 
 
@@ -44,7 +43,7 @@ class Desk:
         self.now += timedelta(minutes=1)
         with self.office.database.writing() as session:
             call = make_call(session, session.get_one(Scenario, scenario_id), caller=caller or new_number())
-            fan_out(session, facts(call), "call.ended", self.now)
+            fan_out(session, call, "call.ended", self.now)
             call_id = call.id
         self.office.worker().run_once(self.now)
         with self.office.database.reading() as session:

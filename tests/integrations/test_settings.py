@@ -22,7 +22,6 @@ from router.web.errors import Problem
 from router.web.forms import FieldErrors
 from tests.factories import make_call, make_scenario
 from tests.integrations.conftest import LOOPBACK, Office
-from tests.integrations.outbox_helpers import facts
 from tests.integrations.receiver import WEBHOOK_SECRET
 from tests.people import NOW
 
@@ -105,7 +104,7 @@ def test_null_removes_an_integration_and_keeps_its_deliveries(
     office: Office, part: IntegrationsPart, session: Session
 ) -> None:
     save(office, part, session, {"webhook_end": WEBHOOK, "ga4": GA4})
-    fan_out(session, facts(make_call(session, session.get_one(Scenario, office.scenario_id))), "call.ended", NOW)
+    fan_out(session, make_call(session, session.get_one(Scenario, office.scenario_id)), "call.ended", NOW)
     save(office, part, session, merged(shown(office, part, session), {"ga4": None}))
     assert set(shown(office, part, session)) == {"webhook_end"}
     assert (row(session, "ga4").removed_at, row(session, "ga4").sealed) == (NOW, "")
@@ -204,7 +203,7 @@ def test_two_scenarios_that_tell_one_receiver_share_its_partition_and_projects_d
 def test_a_mended_integration_sends_what_waited_at_once(office: Office, part: IntegrationsPart) -> None:
     with office.database.writing() as session:
         save(office, part, session, {"crm": CRM})
-        fan_out(session, facts(make_call(session, session.get_one(Scenario, office.scenario_id))), "call.ended", NOW)
+        fan_out(session, make_call(session, session.get_one(Scenario, office.scenario_id)), "call.ended", NOW)
     with office.database.writing() as session:
         (one,) = claim(session, NOW, 9, 9)
         finish(session, one, Outcome("retry", "Invalid apikey", status=401, refused_account=True), NOW, 0.5)

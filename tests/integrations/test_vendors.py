@@ -17,7 +17,6 @@ from router.scenarios.models import Scenario
 from tests.factories import CALLER, make_call
 from tests.integrations.conftest import LOOPBACK
 from tests.integrations.example_vendor import EXAMPLE
-from tests.integrations.outbox_helpers import facts
 from tests.integrations.receiver import Receiver
 from tests.people import NOW, Cast, bearer, sign_in
 from tests.scenarios.wizard.test_wizard import begin
@@ -77,8 +76,8 @@ def test_a_new_vendor_is_everywhere_by_one_line(
         assert server.keys.unseal(integration.sealed) == "t0ken"
         scenario.enabled = True
         call = make_call(session, scenario)
-        fan_out(session, facts(call), "call.ended", NOW)
-        fan_out(session, facts(call), "call.updated", NOW)
+        fan_out(session, call, "call.ended", NOW)
+        fan_out(session, call, "call.updated", NOW)
         call_id, scenario_id = call.id, scenario.id
     worker = DeliveryWorker(server, outgoing=Outgoing(LOOPBACK, total_seconds=20.0))
     assert worker.run_once(NOW) == 1, "it does not take call.updated"

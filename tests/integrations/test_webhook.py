@@ -16,7 +16,6 @@ from router.integrations.webhook import new_secret, secret_bytes, sign
 from router.scenarios.models import Scenario
 from tests.factories import CALLER, lease_decision, make_call, make_visit
 from tests.integrations.conftest import Office
-from tests.integrations.outbox_helpers import facts
 from tests.integrations.receiver import WEBHOOK_SECRET, Receiver
 from tests.people import NOW
 
@@ -27,7 +26,7 @@ def end_call(office: Office, **more: Any) -> None:
         scenario = session.get_one(Scenario, office.scenario_id)
         fields = {"ended_at": NOW} | lease_decision(make_visit(session, project, 10234)) | more
         call = make_call(session, scenario, **fields)
-        fan_out(session, facts(call), "call.ended", NOW)
+        fan_out(session, call, "call.ended", NOW)
 
 
 def only_delivery(office: Office) -> Delivery:

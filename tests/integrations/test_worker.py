@@ -22,11 +22,10 @@ from router.integrations.outbox import connect_receivers, fan_out, replay
 from router.integrations.queue import LEASE, PAUSES, DeliveryClaim, Outcome, claim, finish, next_attempt
 from router.integrations.worker import DeliveryWorker
 from router.scenarios.models import Scenario
-from router.voice.calls import CALL_EVENTS, call_ended, call_started
+from router.voice.calls import CALL_EVENTS, announce
 from router.voice.models import Call
 from tests.factories import make_call, make_integration, make_scenario
 from tests.integrations.conftest import Office, make_webhook
-from tests.integrations.outbox_helpers import facts
 from tests.integrations.receiver import Receiver
 from tests.people import NOW
 from tests.properties import examples
@@ -36,7 +35,7 @@ def add_calls(office: Office, count: int, scenario_id: int | None = None) -> Non
     with office.database.writing() as session:
         scenario = session.get_one(Scenario, scenario_id or office.scenario_id)
         for _ in range(count):
-            fan_out(session, facts(make_call(session, scenario)), "call.ended", office.server.now())
+            fan_out(session, make_call(session, scenario), "call.ended", office.server.now())
 
 
 def states(office: Office) -> Counter[str]:
@@ -54,12 +53,12 @@ def wait_until(condition: Any, seconds: float = 8.0) -> None:
 def test_a_call_event_writes_its_deliveries_in_the_same_transaction_once(
     office: Office, webhook: Integration, inbox: Receiver
 ) -> None:
-    connect_receivers(office.server)
-    connect_receivers(office.server)  # several apps in one process
+    connect_receivers()
+    connect_receivers()  # several apps in one process
     with office.database.writing() as session:
         call = make_call(session, session.get_one(Scenario, office.scenario_id))
-        call_started.send(office.server, session=session, call=facts(call), now=NOW)
-        call_ended.send(office.server, session=session, call=facts(call), now=NOW)
+        announce(office.server, session, "started", call, NOW)
+        announce(office.server, session, "ended", call, NOW)
     assert states(office) == {"pending": 1}
     for event in CALL_EVENTS.values():
         assert event.has_receivers_for(office.server)
@@ -259,7 +258,7 @@ def _start_anew(office: Office) -> None:
         make_integration(session, scenario, "crm", "odoo", receiver="crm")
         make_integration(session, scenario, receiver="hook")
         for _ in range(2):
-            fan_out(session, facts(make_call(session, scenario)), "call.ended", NOW)
+            fan_out(session, make_call(session, scenario), "call.ended", NOW)
 
 
 def _run_to_the_end(office: Office, now: Any) -> None:

@@ -185,19 +185,18 @@ def full_call_documents(session: Session, calls: Iterable[Call]) -> list[dict[st
     return [document | {"deliveries": told[document["id"]]} for document in documents]
 
 
-def delivery_document(delivery: Delivery, integration: Integration, call_sid: str | None) -> dict[str, Any]:
+def delivery_document(delivery: Delivery, integration: Integration, call: Call | None) -> dict[str, Any]:
     """A delivery as the API lists it."""
-    waiting = delivery.state == DeliveryState.PENDING
     return _brief(delivery) | {
         "slot": integration.slot,
         "kind": integration.kind,
         "scenario": integration.scenario_id,
         "message": delivery.message_id,
         "call": delivery.call_id,
-        "call_sid": call_sid,
+        "call_sid": call.sid if call else None,
         "destination": delivery.receiver,
         "created_at": iso(delivery.created_at),
-        "next_at": iso(delivery.next_at) if waiting else None,
+        "next_at": iso(delivery.next_at) if delivery.state == DeliveryState.PENDING else None,
         "reference": delivery.reference,
     }
 

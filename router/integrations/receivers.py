@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import Row, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from router.accounts.mail import Letter, write_mail
@@ -111,17 +111,7 @@ def troubles(session: Session, project_id: int) -> list[Trouble]:
 
 
 MANAGER = "manager"
-"""`what` of a responsible person; any other is a field of a lead."""
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One that is open, as the page of deliveries shows it."""
-
-    scenario: str
-    receiver: str
-    why: str
-    since: datetime
+"""`what` of a responsible person; any other `what` is a field of a lead."""
 
 
 def note_missing(session: Session, delivery: Delivery, missing: Sequence[Mapping[str, str]], now: datetime) -> None:
@@ -129,15 +119,15 @@ def note_missing(session: Session, delivery: Delivery, missing: Sequence[Mapping
 
     missing: `{what, name, why}` each; what is not among them works, or is not named any more.
     """
-    wanted = {(one["what"][:80], one["name"][:200]): one["why"] for one in missing}
-    if {(row.what, row.name) for row in _of(session, delivery.integration_id)} == wanted.keys():
+    reasons = {(item["what"][:80], item["name"][:200]): item["why"] for item in missing}
+    if {(row.what, row.name) for row in _of(session, delivery.integration_id)} == reasons.keys():
         return
     integration = session.get_one(Integration, delivery.integration_id, with_for_update=True, populate_existing=True)
     for row in _of(session, integration.id):
-        if (row.what, row.name) not in wanted:
+        if (row.what, row.name) not in reasons:
             session.delete(row)
     session.flush()
-    for (what, name), why in wanted.items():
+    for (what, name), why in reasons.items():
         fresh = insert_new(session, IntegrationProblem, unique=["integration_id", "what", "name"])
         values = {"project_id": integration.project_id, "integration_id": integration.id, "what": what, "name": name}
         if session.execute(fresh.values(**values, why=why, since=now).returning(IntegrationProblem.id)).first():
@@ -149,21 +139,18 @@ def note_missing(session: Session, delivery: Delivery, missing: Sequence[Mapping
             write_mail(session, project, key, letter.subject, letter.body, now)
 
 
-def open_problems(session: Session, project_id: int) -> list[Problem]:
-    """Those of a project that still concern what its integrations name, the longest first."""
-    rows = (
-        select(IntegrationProblem, Integration, Scenario)
-        .join(Integration, Integration.id == IntegrationProblem.integration_id)
+def open_problems(session: Session, project_id: int) -> list[Row[Any]]:
+    """Of a project what still concerns what its integrations name, the longest first: scenario (its title), receiver, why, since."""
+    problems = (
+        select(Scenario.title.label("scenario"), Integration.receiver, IntegrationProblem.why, IntegrationProblem.since)
+        .add_columns(IntegrationProblem.what, IntegrationProblem.name, Integration.config, Scenario.manager)
+        .join_from(IntegrationProblem, Integration, Integration.id == IntegrationProblem.integration_id)
         .join(Scenario, Scenario.id == Integration.scenario_id)
         .where(IntegrationProblem.project_id == project_id)
         .where(Integration.removed_at.is_(None), Scenario.deleted_at.is_(None))
         .order_by(IntegrationProblem.since, IntegrationProblem.id)
     )
-    return [
-        Problem(scenario.title, integration.receiver, row.why, row.since)
-        for row, integration, scenario in session.execute(rows)
-        if row.name in names_of(row.what, integration.config, scenario.manager)
-    ]
+    return [row for row in session.execute(problems) if row.name in names_of(row.what, row.config, row.manager)]
 
 
 def missing_letter(scenario: str, place: str, what: str, why: str) -> Letter:
@@ -183,8 +170,8 @@ def missing_letter(scenario: str, place: str, what: str, why: str) -> Letter:
 
 
 def _of(session: Session, integration_id: int) -> Sequence[IntegrationProblem]:
-    found = select(IntegrationProblem).where(IntegrationProblem.integration_id == integration_id)
-    return session.scalars(found.order_by(IntegrationProblem.id)).all()
+    problems = select(IntegrationProblem).where(IntegrationProblem.integration_id == integration_id)
+    return session.scalars(problems.order_by(IntegrationProblem.id)).all()
 
 
 def names_of(what: str, config: Mapping[str, Any], manager: str) -> set[str]:

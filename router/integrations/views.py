@@ -1,7 +1,7 @@
 """Deliveries for people and for programs: is everything delivered, and if not, to whom, since when and why."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from flask import Blueprint, Response, flash, jsonify, redirect, render_template, request, url_for
@@ -20,7 +20,7 @@ from router.lib.formats import format_count
 from router.server import current_server
 from router.voice.models import Call
 from router.web.access import Audience, current_actor, current_project, guard
-from router.web.api import described, rows_of
+from router.web.api import described, page_by_keys, parse_limit
 from router.web.errors import Problem
 
 DELIVERY_STATES = {
@@ -41,60 +41,50 @@ EVENTS = {
 """When a delivery was made, by its event."""
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One line of the list."""
+DELIVERIES = (
+    select(Delivery, Integration, Call)
+    .join(Integration, Integration.id == Delivery.integration_id)
+    .outerjoin(Call, Call.id == Delivery.call_id)
+)
+"""Each delivery with its integration, and with its call unless that was deleted."""
 
-    delivery: Delivery
-    integration: Integration
-    call: Call | None
 
-
-def entries(session: Session, project_id: int, args: Mapping[str, str]) -> tuple[list[Entry], str | None]:
-    """One page of a project's deliveries, newest first, and the cursor of the next. `args`: state, limit, next.
+def page_of_deliveries(session: Session, project_id: int, args: Mapping[str, str]) -> tuple[Sequence[Any], str | None]:
+    """Rows of DELIVERIES of a project, newest first, and the cursor of the next page. `args`: state, limit, next.
 
     Raises:
         Problem: 422 when one of them cannot be used.
     """
-    statement = select(Delivery).where(Delivery.project_id == project_id)
+    statement = DELIVERIES.where(Delivery.project_id == project_id)
     if state := args.get("state", ""):
         if state not in DELIVERY_STATES:
             raise Problem(422, f"“state” is one of {', '.join(DELIVERY_STATES)}.", "state")
         statement = statement.where(Delivery.state == state)
-    rows, following = rows_of(session, statement, Delivery.id, args)
-    return _with_context(session, rows), following
+    limit = parse_limit(args.get("limit", ""))
+    return page_by_keys(session, statement, [(Delivery.id, True)], args.get("next", ""), limit)
 
 
-def entry(session: Session, project_id: int, delivery_id: int) -> Entry:
-    """
+def find_delivery(session: Session, project_id: int, delivery_id: int) -> Any:
+    """A row of DELIVERIES.
+
     Raises:
         Problem: 404 when this project has no such delivery.
     """
-    delivery = session.get(Delivery, delivery_id)
-    if delivery is None or delivery.project_id != project_id:
+    row = session.execute(DELIVERIES.where(Delivery.id == delivery_id, Delivery.project_id == project_id)).one_or_none()
+    if row is None:
         raise Problem(404, "There is no such delivery.")
-    return _with_context(session, [delivery])[0]
+    return row
 
 
-def attempts_of(session: Session, delivery_id: int) -> Sequence[DeliveryAttempt]:
-    """Oldest first."""
-    statement = select(DeliveryAttempt).where(DeliveryAttempt.delivery_id == delivery_id)
-    return session.scalars(statement.order_by(DeliveryAttempt.id)).all()
+def replay_recorded(session: Session, project_id: int, delivery_id: int, now: datetime) -> None:
+    """Sends a delivery again, and writes into the audit trail who asked for it.
 
-
-def waiting(session: Session, project_id: int) -> int:
-    """How many are not delivered yet."""
-    counted = select(func.count()).where(Delivery.project_id == project_id, Delivery.state.in_(OPEN_STATES))
-    return session.scalar(counted) or 0
-
-
-def _with_context(session: Session, rows: Sequence[Delivery]) -> list[Entry]:
-    wanted, called = {row.integration_id for row in rows}, {row.call_id for row in rows}
-    if not rows:
-        return []
-    integrations = {one.id: one for one in session.scalars(select(Integration).where(Integration.id.in_(wanted)))}
-    calls = {one.id: one for one in session.scalars(select(Call).where(Call.id.in_(called)))}
-    return [Entry(row, integrations[row.integration_id], calls.get(row.call_id)) for row in rows]
+    Raises:
+        Problem: 404 when this project has no such delivery.
+    """
+    find_delivery(session, project_id, delivery_id)
+    replay(session, project_id, delivery_id, now)
+    audit.record(session, current_actor(), now, "delivery replayed", f"delivery {delivery_id}", project_id)
 
 
 deliveries = guard(Blueprint("deliveries", __name__, url_prefix="/deliveries"), Audience.PEOPLE, require_person)
@@ -108,36 +98,37 @@ WORDS = {"slot_title": slot_title, "states": DELIVERY_STATES, "place_of": place_
 def table() -> str:
     project = current_project()
     with current_server().database.reading() as session:
-        found, following = entries(session, project.id, request.args)
-        failing, count = troubles(session, project.id), waiting(session, project.id)
-        problems = open_problems(session, project.id)
-    return render_template(
-        "integrations/deliveries.html",
-        found=found,
-        following=following,
-        troubles=failing,
-        problems=problems,
-        waiting=count,
-        **WORDS,
-    )
+        rows, following = page_of_deliveries(session, project.id, request.args)
+        on_the_way = Delivery.project_id == project.id, Delivery.state.in_(OPEN_STATES)
+        return render_template(
+            "integrations/deliveries.html",
+            rows=rows,
+            following=following,
+            troubles=troubles(session, project.id),
+            problems=open_problems(session, project.id),
+            waiting=session.scalar(select(func.count()).where(*on_the_way)),
+            **WORDS,
+        )
 
 
 @deliveries.get("/<int:delivery_id>")
 def show(delivery_id: int) -> str:
+    attempts = select(DeliveryAttempt).where(DeliveryAttempt.delivery_id == delivery_id).order_by(DeliveryAttempt.id)
     with current_server().database.reading() as session:
-        one = entry(session, current_project().id, delivery_id)
-        attempts = attempts_of(session, delivery_id)
-    return render_template("integrations/delivery.html", one=one, attempts=attempts, untold=UNTOLD, **WORDS)
+        return render_template(
+            "integrations/delivery.html",
+            row=find_delivery(session, current_project().id, delivery_id),
+            attempts=session.scalars(attempts).all(),
+            untold=UNTOLD,
+            **WORDS,
+        )
 
 
 @deliveries.post("/<int:delivery_id>/replay")
 def replay_one(delivery_id: int) -> AnyResponse:
-    server, project = current_server(), current_project()
-    now = server.now()
+    server = current_server()
     with server.database.writing() as session:
-        entry(session, project.id, delivery_id)
-        replay(session, project.id, delivery_id, now)
-        audit.record(session, current_actor(), now, "delivery replayed", f"delivery {delivery_id}", project.id)
+        replay_recorded(session, current_project().id, delivery_id, server.now())
     flash("It is being sent again, as the same message.")
     return redirect(url_for("deliveries.show", delivery_id=delivery_id))
 
@@ -154,6 +145,17 @@ def replay_all() -> AnyResponse:
     return redirect(url_for("deliveries.table"))
 
 
+class CallDelivery(BaseModel):
+    id: int
+    slot: str
+    kind: str
+    event: str
+    state: str
+    reason: str | None
+    attempts: int
+    done_at: str | None
+
+
 deliveries_api = guard(
     Blueprint("deliveries_api", __name__, url_prefix="/api/v1/projects/<int:project_id>/deliveries"),
     Audience.PROGRAMS,
@@ -161,17 +163,9 @@ deliveries_api = guard(
 )
 
 
-class DeliveryDocument(BaseModel):
+class DeliveryDocument(CallDelivery):
     """A delivery as programs see it."""
 
-    id: int
-    event: str
-    state: str
-    reason: str | None
-    attempts: int
-    done_at: str | None
-    slot: str
-    kind: str
     scenario: int
     message: str
     call: int
@@ -187,8 +181,8 @@ class DeliveryDocument(BaseModel):
 def list_deliveries(project_id: int) -> Response:
     """A project's deliveries; `state` shows only those."""
     with current_server().database.reading() as session:
-        found, following = entries(session, project_id, request.args)
-    return jsonify({"items": [_document(one) for one in found], "next": following})
+        rows, following = page_of_deliveries(session, project_id, request.args)
+    return jsonify({"items": [_document(row) for row in rows], "next": following})
 
 
 @deliveries_api.get("/<int:delivery_id>")
@@ -196,7 +190,7 @@ def list_deliveries(project_id: int) -> Response:
 def show_delivery(project_id: int, delivery_id: int) -> Response:
     """One delivery."""
     with current_server().database.reading() as session:
-        return jsonify(_document(entry(session, project_id, delivery_id)))
+        return jsonify(_document(find_delivery(session, project_id, delivery_id)))
 
 
 @deliveries_api.post("/<int:delivery_id>/replay")
@@ -204,13 +198,10 @@ def show_delivery(project_id: int, delivery_id: int) -> Response:
 def replay_delivery(project_id: int, delivery_id: int) -> Response:
     """Send a delivery again, as the same message. One that waits or is under way stays as it is."""
     server = current_server()
-    now = server.now()
     with server.database.writing() as session:
-        entry(session, project_id, delivery_id)
-        replay(session, project_id, delivery_id, now)
-        audit.record(session, current_actor(), now, "delivery replayed", f"delivery {delivery_id}", project_id)
-        return jsonify(_document(entry(session, project_id, delivery_id)))
+        replay_recorded(session, project_id, delivery_id, server.now())
+        return jsonify(_document(find_delivery(session, project_id, delivery_id)))
 
 
-def _document(one: Entry) -> dict[str, Any]:
-    return delivery_document(one.delivery, one.integration, one.call.sid if one.call else None)
+def _document(row: Any) -> dict[str, Any]:
+    return delivery_document(row.Delivery, row.Integration, row.Call)

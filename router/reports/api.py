@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from router.accounts.sessions import require_token
 from router.attribution.models import Lease, Visit, VisitSpan, is_free_pool
 from router.integrations.outbox import full_call_documents
+from router.integrations.views import CallDelivery
 from router.reports.calls import DEFAULT, KINDS, PERIODS, calls_of, find_call, parse_filter
 from router.reports.leaks import read_leaks
 from router.reports.sources import GROUPS, PARTS, parse_query, parts_of, report_by_source
@@ -44,17 +45,6 @@ class CallAttribution(BaseModel):
     confidence: float | None
     source_confidence: float | None
     candidates: list[Candidate]
-
-
-class CallDelivery(BaseModel):
-    id: int
-    slot: str
-    kind: str
-    event: str
-    state: str
-    reason: str | None
-    attempts: int
-    done_at: str | None
 
 
 class CallDocument(BaseModel):

@@ -73,7 +73,7 @@ def test_r10_the_delivery_says_who_is_missing(desk: Desk) -> None:
     delivery = desk.call(desk.office.scenario_id)
     assert delivery.reason == NOBODY
     with desk.office.database.reading() as session:
-        shown = delivery_document(delivery, session.get_one(Integration, integration), "CA1")
+        shown = delivery_document(delivery, session.get_one(Integration, integration), None)
         (attempt,) = session.scalars(select(DeliveryAttempt))
     assert (shown["state"], shown["reason"]) == ("done", NOBODY)
     assert shown["reference"]["warning"] == NOBODY

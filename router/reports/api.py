@@ -11,12 +11,12 @@ from router.accounts.sessions import require_token
 from router.attribution.models import Lease, Visit, VisitSpan, is_free_pool
 from router.integrations.outbox import full_call_documents
 from router.integrations.views import CallDelivery
-from router.reports.calls import DEFAULT, KINDS, PERIODS, calls_of, find_call, parse_filter
+from router.reports.calls import CallFilter, calls_of, find_call, parse_filter
 from router.reports.leaks import read_leaks
-from router.reports.sources import GROUPS, PARTS, parse_query, parts_of, report_by_source
+from router.reports.sources import PARTS, SourcesQuery, parse_query, parts_of, report_by_source
 from router.scenarios.models import TrackingNumber
 from router.server import current_server
-from router.voice.models import Call, Status
+from router.voice.models import Call
 from router.web.access import Audience, current_project, guard
 from router.web.api import described, rows_of
 from router.web.errors import Problem, iso
@@ -171,27 +171,8 @@ reports_api = guard(
 )
 
 
-class CallsQuery(BaseModel):
-    status: str | None = Field(default=None, json_schema_extra={"enum": list(Status)})
-    kind: str | None = Field(default=None, json_schema_extra={"enum": list(KINDS)})
-    caller: str | None = None
-    number: str | None = None
-    scenario: int | None = None
-    since: str | None = Field(
-        default=None, description="A day of the project's time zone, or a moment; “from” is the same"
-    )
-    until: str | None = Field(default=None, description="A day, to its end, or a moment; “to” is the same")
-    from_: str | None = Field(default=None, alias="from")
-    to: str | None = None
-    source: str | None = Field(default=None, description="Empty: calls without it; medium and campaign too")
-    medium: str | None = None
-    campaign: str | None = None
-    channel: str | None = None
-    unattributed: str | None = Field(default=None, json_schema_extra={"enum": ["true", "false"]})
-
-
 @reports_api.get("/calls")
-@described(answer=CallDocument, is_list=True, query=CallsQuery)
+@described(answer=CallDocument, is_list=True, query=CallFilter)
 def get_calls(project_id: int) -> dict[str, Any]:
     """List calls, newest first."""
     call_filter = parse_filter(request.args, current_project())
@@ -245,14 +226,6 @@ class SourcesReport(BaseModel):
     calls_before: int
     items: list[SourceFigures]
     next: None
-
-
-class SourcesQuery(BaseModel):
-    from_: str | None = Field(default=None, alias="from", json_schema_extra={"format": "date"})
-    to: str | None = Field(default=None, json_schema_extra={"format": "date"})
-    period: str = Field(default=DEFAULT, json_schema_extra={"enum": list(PERIODS)})
-    by: str = Field(default="source", json_schema_extra={"enum": list(GROUPS)})
-    scenario: int | None = None
 
 
 @reports_api.get("/reports/sources")

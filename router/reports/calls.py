@@ -1,12 +1,13 @@
 """What calls are called on pages, the period that a report is about (days of the project's time zone, and the period before), and the
 filters of calls that pages and API share. The API refuses what cannot be used, a page passes over it."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import Annotated, Any, TypeVar
 from zoneinfo import ZoneInfo
 
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationInfo, WithJsonSchema
 from sqlalchemy import BindParameter, ColumnElement, Select, bindparam, func, literal_column, or_, select
 from sqlalchemy.orm import Session
 
@@ -102,30 +103,31 @@ class Period:
         return names.get(self.days, "") if self.last == date_of(self.now, self.zone) else ""
 
 
-def parse_period(args: Mapping[str, str], zone: str, now: datetime) -> Period:
-    """From an address: `from` and `to`, which win, or `period`. When only one of the days is given, it is both.
+Query = TypeVar("Query", bound=BaseModel)
+
+
+def parse_arguments(model: type[Query], args: Mapping[str, str], project: Project | None = None) -> Query:
+    """The parameters of an address; an empty one counts as absent.
 
     Raises:
         Problem: 422 naming the parameter that cannot be used.
     """
-    today = date_of(now, zone)
-    first, last = _day("from", args.get("from", "")), _day("to", args.get("to", ""))
-    if first or last:
-        first, last = first or last or today, last or max(today, first or today)
-        if last < first:
-            raise Problem(422, "“to” is a day before “from”.", "to")
-        if (last - first).days >= MOST_DAYS:
-            raise Problem(422, f"A report is about {MOST_DAYS} days at most.", "from")
-        return Period(first, last, zone, now)
-    name = args.get("period", "") or DEFAULT
-    if name not in PERIODS:
-        raise Problem(422, f"“period” is one of {', '.join(PERIODS)}.", "period")
-    return Period(today - timedelta(days=PERIODS[name] - 1), today, zone, now)
+    return model.model_validate({name: text for name, text in args.items() if text}, context=project)
 
 
-def _day(name: str, text: str) -> date | None:
-    if not text:
-        return None
+def one_of(names: Collection[str]) -> Any:
+    """In the type of a parameter: the values that it may have."""
+
+    def check(text: str, info: ValidationInfo) -> str:
+        if text not in names:
+            raise Problem(422, f"“{info.field_name}” is one of {', '.join(names)}.", info.field_name)
+        return text
+
+    return AfterValidator(check), Field(json_schema_extra={"enum": list(names)})
+
+
+def _parse_day(text: str, info: ValidationInfo) -> date:
+    name = str(info.field_name).rstrip("_")
     try:
         day = date.fromisoformat(text)
     except ValueError:
@@ -135,31 +137,124 @@ def _day(name: str, text: str) -> date | None:
     return day
 
 
+Day = Annotated[date, BeforeValidator(_parse_day)]
+
+
+class PeriodQuery(BaseModel):
+    """`from` and `to`, which win, or `period`. When only one of the days is given, it is both."""
+
+    from_: Day | None = Field(default=None, alias="from")
+    to: Day | None = None
+    period: str = Field(default=DEFAULT, json_schema_extra={"enum": list(PERIODS)})
+
+    def of(self, zone: str, now: datetime) -> Period:
+        """
+        Raises:
+            Problem: 422, the days make no period, or there is none of this name.
+        """
+        today, first, last = date_of(now, zone), self.from_, self.to
+        if first or last:
+            first, last = first or last or today, last or max(today, first or today)
+            if last < first:
+                raise Problem(422, "“to” is a day before “from”.", "to")
+            if (last - first).days >= MOST_DAYS:
+                raise Problem(422, f"A report is about {MOST_DAYS} days at most.", "from")
+            return Period(first, last, zone, now)
+        if self.period not in PERIODS:
+            raise Problem(422, f"“period” is one of {', '.join(PERIODS)}.", "period")
+        return Period(today - timedelta(days=PERIODS[self.period] - 1), today, zone, now)
+
+
+def parse_period(args: Mapping[str, str], zone: str, now: datetime) -> Period:
+    """
+    Raises:
+        Problem: 422 naming the parameter that cannot be used.
+    """
+    return parse_arguments(PeriodQuery, args).of(zone, now)
+
+
 KINDS = (EXTERNAL, INTERNAL)
 IS_INTERNAL = Call.kind != literal_column(f"'{EXTERNAL}'")
 """Written out, as in the index of the few such calls: a database takes a partial index only for what it can read."""
 
 
-@dataclass(frozen=True)
-class CallFilter:
-    """Calls that fulfil all of these; None asks for nothing. `party` is a caller or a number.
+def _parse_phone(text: str, info: ValidationInfo) -> str:
+    """A number, also one that the numbering plans do not know; a plus sign that an address turned into a space is one again."""
+    project: Any = info.context
+    written = f"+{text[1:]}" if text.startswith(" ") else text
+    try:
+        return read_phone(written, project.country)
+    except BadPhone as error:
+        called = read_caller(written) if written.startswith("+") and not isinstance(error, AmbiguousPhone) else None
+        if called and called.e164:
+            return called.e164
+        raise Problem(422, str(error), info.field_name) from None
 
-    `source`, `medium` and `campaign` are compared case-folded, as marketing sources are; an empty one asks for calls without it.
+
+def _parse_id(text: str, info: ValidationInfo) -> int:
+    if (number := parse_int(text)) is None:
+        raise Problem(422, f"“{info.field_name}” is the id of a {info.field_name}.", info.field_name)
+    return number
+
+
+def _parse_moment(text: str, info: ValidationInfo) -> datetime:
+    """A moment, or a day of the project's time zone: its start, or its end for `until` and `to`."""
+    project: Any = info.context
+    name, zone = str(info.field_name).rstrip("_"), project.timezone
+    try:
+        if len(text) <= 10:
+            day = date.fromisoformat(text) + timedelta(days=name in ("until", "to"))
+            return start_of(day, zone).astimezone(UTC)
+        moment = datetime.fromisoformat(text.replace(" ", "+"))
+        return (moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(zone))).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise Problem(422, f"“{name}” is a day or a moment, like 2026-11-23 or 2026-11-23T14:00:00Z.", name) from None
+
+
+def _parse_truth(text: str, info: ValidationInfo) -> bool:
+    if text not in ("true", "1", "false", "0"):
+        raise Problem(422, f"“{info.field_name}” is true or false.", info.field_name)
+    return text in ("true", "1")
+
+
+Phone = Annotated[str, BeforeValidator(_parse_phone)]
+Id = Annotated[int, BeforeValidator(_parse_id)]
+Moment = Annotated[datetime, BeforeValidator(_parse_moment), WithJsonSchema({"type": "string"})]
+Truth = Annotated[bool, BeforeValidator(_parse_truth), WithJsonSchema({"type": "string", "enum": ["true", "false"]})]
+
+
+class CallFilter(BaseModel):
+    """Calls that fulfil all of these; None asks for nothing.
+
+    `source`, `medium` and `campaign` are compared case-folded, as marketing sources are; one that is blank asks for calls without it.
     """
 
-    status: str | None = None
-    kind: str | None = None
-    caller: str | None = None
-    number: str | None = None
-    party: str | None = None
-    scenario: int | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-    source: str | None = None
+    status: Annotated[str | None, *one_of(list(Status))] = None
+    kind: Annotated[str | None, *one_of(KINDS)] = None
+    caller: Phone | None = None
+    number: Phone | None = None
+    scenario: Id | None = None
+    since: Moment | None = Field(
+        default=None, description="A day of the project's time zone, or a moment; “from” is the same"
+    )
+    until: Moment | None = Field(default=None, description="A day, to its end, or a moment; “to” is the same")
+    from_: Moment | None = Field(default=None, alias="from")
+    to: Moment | None = None
+    source: str | None = Field(default=None, description="Empty: calls without it; medium and campaign too")
     medium: str | None = None
     campaign: str | None = None
     channel: str | None = None
-    unattributed: bool = False
+    unattributed: Truth | None = None
+
+
+def parse_filter(args: Mapping[str, str], project: Project) -> CallFilter:
+    """
+    Raises:
+        Problem: 422 naming the parameter that cannot be used.
+    """
+    call_filter = parse_arguments(CallFilter, args, project)
+    call_filter.since, call_filter.until = call_filter.since or call_filter.from_, call_filter.until or call_filter.to
+    return call_filter
 
 
 def calls_of(session: Session, project_id: int, call_filter: CallFilter) -> Select[Call]:
@@ -176,9 +271,6 @@ def calls_of(session: Session, project_id: int, call_filter: CallFilter) -> Sele
         conditions.append(Call.kind == EXTERNAL if call_filter.kind == EXTERNAL else IS_INTERNAL)
     if call_filter.caller:
         conditions.append(Call.caller.in_(spellings_of_line(call_filter.caller)))
-    if party := call_filter.party:
-        parts = [Call.caller.contains(party, autoescape=True), Call.number.contains(party, autoescape=True)]
-        conditions.append(or_(*parts, Call.caller.in_(spellings_of_line(party))))
     if call_filter.scenario:
         conditions.append(Call.scenario_id == call_filter.scenario)
     if call_filter.unattributed:
@@ -224,76 +316,9 @@ def folded(part: str) -> str:
     return part.casefold().strip()
 
 
-def parse_filter(args: Mapping[str, str], project: Project) -> CallFilter:
-    """A filter from an address; all of its parts are optional. `from` and `to` are other names of `since` and `until`.
-
-    Raises:
-        Problem: 422 naming the parameter that cannot be used.
-    """
-    zone, status, kind = project.timezone, args.get("status", ""), args.get("kind", "")
-    unattributed = args.get("unattributed", "")
-    if status and status not in list(Status):
-        raise Problem(422, f"“status” is one of {', '.join(Status)}.", "status")
-    if kind and kind not in KINDS:
-        raise Problem(422, f"“kind” is one of {', '.join(KINDS)}.", "kind")
-    if unattributed not in ("", "true", "1", "false", "0"):
-        raise Problem(422, "“unattributed” is true or false.", "unattributed")
-    return CallFilter(
-        status=status or None,
-        kind=kind or None,
-        caller=_phone("caller", args.get("caller", ""), project.country),
-        number=_phone("number", args.get("number", ""), project.country),
-        scenario=parse_id("scenario", args.get("scenario", "")),
-        since=_moment("since", args.get("since", ""), zone, 0) or _moment("from", args.get("from", ""), zone, 0),
-        until=_moment("until", args.get("until", ""), zone, 1) or _moment("to", args.get("to", ""), zone, 1),
-        unattributed=unattributed in ("true", "1"),
-        **parse_source(args),
-    )
-
-
 def parse_source(args: Mapping[str, str]) -> dict[str, str | None]:
     """The parts of a source that are asked for: an absent or empty one asks for nothing, a space for calls that have no such part."""
     return {name: args.get(name) or None for name in ("source", "medium", "campaign", "channel")}
-
-
-def _phone(name: str, text: str, country: str) -> str | None:
-    """A number, also one that the numbering plans do not know; a plus sign that an address turned into a space is one again."""
-    if not text:
-        return None
-    written = f"+{text[1:]}" if text.startswith(" ") else text
-    try:
-        return read_phone(written, country)
-    except BadPhone as error:
-        called = read_caller(written) if written.startswith("+") and not isinstance(error, AmbiguousPhone) else None
-        if called and called.e164:
-            return called.e164
-        raise Problem(422, str(error), name) from None
-
-
-def parse_id(name: str, text: str) -> int | None:
-    """
-    Raises:
-        Problem: 422, it is no id.
-    """
-    if not text:
-        return None
-    if (number := parse_int(text)) is None:
-        raise Problem(422, f"“{name}” is the id of a {name}.", name)
-    return number
-
-
-def _moment(name: str, text: str, zone: str, days_later: int) -> datetime | None:
-    """A moment, or a day of the project's time zone: its start, or `days_later`."""
-    if not text:
-        return None
-    try:
-        if len(text) <= 10:
-            day = date.fromisoformat(text) + timedelta(days=days_later)
-            return start_of(day, zone).astimezone(UTC)
-        moment = datetime.fromisoformat(text.replace(" ", "+"))
-        return (moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(zone))).astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise Problem(422, f"“{name}” is a day or a moment, like 2026-11-23 or 2026-11-23T14:00:00Z.", name) from None
 
 
 def scenario_choices(session: Session, project_id: int) -> list[tuple[int, str]]:
@@ -318,23 +343,31 @@ Args = Mapping[str, str]
 
 def page_filter(args: Args, project: Project, now: datetime) -> CallFilter:
     """A chosen period takes the place of own days."""
-    status = args.get("status", "")
     since, until = _days(args, project, now)
-    typed = args.get("q", "").replace("\0", "").strip()
-    try:
-        party = read_phone(typed, project.country)
-    except BadPhone:  # perhaps a part of a number
-        party = "".join(sign for sign in typed if sign.isdigit()) or typed
-    return CallFilter(
+    status, kind = args.get("status"), args.get("kind")
+    return CallFilter.model_construct(
+        None,
         status=status if status in list(Status) else None,
-        kind=kind if (kind := args.get("kind", "")) in KINDS else None,
+        kind=kind if kind in KINDS else None,
         scenario=parse_int(args.get("scenario", ""), least=1),
         since=since,
         until=until,
-        party=party or None,
         unattributed=args.get("unattributed") == "1",
         **parse_source(args),
     )
+
+
+def with_number(calls: Select[Call], typed: str, project: Project) -> Select[Call]:
+    """Those of the calls whose caller or tracking number is the typed one, or has the typed digits."""
+    typed = typed.replace("\0", "").strip()
+    if not typed:
+        return calls
+    try:
+        number = read_phone(typed, project.country)
+    except BadPhone:  # perhaps a part of a number
+        number = "".join(sign for sign in typed if sign.isdigit()) or typed
+    parts = [column.contains(number, autoescape=True) for column in (Call.caller, Call.number)]
+    return calls.where(or_(*parts, Call.caller.in_(spellings_of_line(number))))
 
 
 def _days(args: Args, project: Project, now: datetime) -> tuple[datetime | None, datetime | None]:

@@ -6,15 +6,14 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from dataclasses import dataclass, field
 from datetime import datetime
 from math import ceil, sqrt
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from sqlalchemy import ColumnElement, Row, and_, case, func, select
 from sqlalchemy.orm import Session
 
 from router.attribution.models import Visit
-from router.reports.calls import Period, folded, parse_id, parse_period, within, written_out
+from router.reports.calls import Id, Period, PeriodQuery, folded, one_of, parse_arguments, within, written_out
 from router.voice.models import EXTERNAL, LOST, Call, Status
-from router.web.errors import Problem
 
 PARTS = ("channel", "source", "medium", "campaign")
 AT_ONCE = 100
@@ -261,15 +260,18 @@ class SourceQuery:
     scenario: int | None
 
 
+class SourcesQuery(PeriodQuery):
+    by: Annotated[str, *one_of(GROUPS)] = "source"
+    scenario: Id | None = None
+
+
 def parse_query(args: Mapping[str, str], zone: str, now: datetime) -> SourceQuery:
     """
     Raises:
         Problem: 422 naming the parameter that cannot be used.
     """
-    group = args.get("by", "") or "source"
-    if group not in GROUPS:
-        raise Problem(422, f"“by” is one of {', '.join(GROUPS)}.", "by")
-    return SourceQuery(parse_period(args, zone, now), group, parse_id("scenario", args.get("scenario", "")))
+    query = parse_arguments(SourcesQuery, args)
+    return SourceQuery(query.of(zone, now), query.by, query.scenario)
 
 
 def parts_of(group: str) -> tuple[str, ...]:

@@ -42,6 +42,7 @@ from router.reports.calls import (
     only_announced,
     page_filter,
     scenario_choices,
+    with_number,
 )
 from router.reports.leaks import DAYS, LEAST_CALLERS, LEAST_CALLS, read_leaks
 from router.reports.sources import (
@@ -190,6 +191,7 @@ def calls() -> str:
     server, project = current_server(), current_project()
     with server.database.reading() as session:
         statement = calls_of(session, project.id, page_filter(request.args, project, server.now()))
+        statement = with_number(statement, request.args.get("q", ""), project)
         rows, following = rows_of(session, statement, (Call.started_at, Call.id), request.args)
         scenarios = scenario_choices(session, project.id)
     return render_template(

@@ -13,7 +13,7 @@ from router.integrations.outbox import full_call_documents
 from router.integrations.views import CallDelivery
 from router.reports.calls import CallFilter, calls_of, find_call, parse_filter
 from router.reports.leaks import read_leaks
-from router.reports.sources import PARTS, SourcesQuery, parse_query, parts_of, report_by_source
+from router.reports.sources import SourcesQuery, parse_query, report_by_source, row_values
 from router.scenarios.models import TrackingNumber
 from router.server import current_server
 from router.voice.models import Call
@@ -235,29 +235,13 @@ def get_sources(project_id: int) -> dict[str, Any]:
     query = parse_query(request.args, current_project().timezone, current_server().now())
     with current_server().database.reading() as session:
         report = report_by_source(session, project_id, query.period, query.group, query.scenario)
-    named = parts_of(report.group)
-    items = []
-    for row in report.rows:
-        parts = {name: getattr(row.source, name) if row.source and name in named else None for name in PARTS}
-        figures = {
-            "unattributed": row.source is None,
-            "calls": row.figures.calls,
-            "expected": round(row.expected.mean, 4),
-            "expected_range": row.expected.range,
-            "answered": row.figures.answered,
-            "missed": row.figures.missed,
-            "first_callers": row.figures.first_callers,
-            "mean_confidence": None if row.confidence is None else round(row.confidence, 4),
-            "calls_before": row.figures.before,
-        }
-        items.append(parts | figures)
     return {
         "from": report.period.first.isoformat(),
         "to": report.period.last.isoformat(),
         "by": report.group,
         "calls": report.calls,
         "calls_before": report.before,
-        "items": items,
+        "items": [row_values(row, report.group) for row in report.rows],
         "next": None,
     }
 

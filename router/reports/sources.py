@@ -47,17 +47,15 @@ class Figures:
     def confidence(self) -> float | None:
         return self.confidence_sum / self.sure_calls if self.sure_calls else None
 
-    def add(self, other: "Figures") -> None:
+    def add(self, other: Any) -> None:
+        """`other`: Figures, or a row with columns of these names."""
         for name in self.__slots__:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
-Credited = tuple[int | None, KnownSource | None, Figures]
-"""A source's key, the source, its figures; both are None for calls without a source."""
-
-
-def credited(session: Session, project_id: int, period: Period, scenario: int | None) -> list[Credited]:
-    """The figures of every source that calls of the period or of the one before are credited to. One statement."""
+def credited(session: Session, project_id: int, period: Period, scenario: int | None) -> list[Row[Any]]:
+    """The figures of every source that calls of the period or of the one before are credited to, in columns named like those of Figures,
+    beside its key (`source_key`) and its PARTS, which are None for calls without a source. One statement."""
     now = and_(*within(period.since, period.until))
     before = and_(*within(period.before_since, period.before_until))
     parts = {name: Call.source[name].as_string() for name in PARTS}
@@ -77,12 +75,12 @@ def credited(session: Session, project_id: int, period: Period, scenario: int | 
         .where(*_of(project_id, scenario), *within(period.before_since, period.until))
         .group_by(Call.source_key, parts["channel"])
     )
-    rows = []
-    for row in session.execute(statement):
-        source = None if row.source_key is None else KnownSource(*(getattr(row, name) or "" for name in PARTS))
-        if row.calls or row.before:
-            rows.append((row.source_key, source, Figures(**{name: getattr(row, name) for name in Figures.__slots__})))
-    return rows
+    return [row for row in session.execute(statement) if row.calls or row.before]
+
+
+def source_of(row: Any) -> KnownSource | None:
+    """The source that a row names by its key and its PARTS."""
+    return None if row.source_key is None else KnownSource(*(getattr(row, name) or "" for name in PARTS))
 
 
 def _count(condition: ColumnElement[bool]) -> ColumnElement[int]:
@@ -239,7 +237,7 @@ def sources_of(session: Session, project_id: int, visit_ids: Iterable[int]) -> d
         return {}
     columns = (Visit.source_key, Visit.channel, Visit.source, Visit.medium, Visit.campaign)
     rows = session.execute(select(*columns).where(Visit.project_id == project_id, Visit.id.in_(written_out(ids))))
-    return {row.source_key: KnownSource(row.channel, row.source, row.medium, row.campaign) for row in rows}
+    return {row.source_key: source for row in rows if (source := source_of(row))}
 
 
 GROUPS = {
@@ -272,11 +270,6 @@ def parse_query(args: Mapping[str, str], zone: str, now: datetime) -> SourceQuer
     """
     query = parse_arguments(SourcesQuery, args)
     return SourceQuery(query.of(zone, now), query.by, query.scenario)
-
-
-def parts_of(group: str) -> tuple[str, ...]:
-    """The parts of a source that a row of the group is sure of: its source and medium make its channel."""
-    return ("channel", *GROUPS[group]) if group != "channel" else GROUPS[group]
 
 
 @dataclass
@@ -325,17 +318,16 @@ def report_by_source(
     session: Session, project_id: int, period: Period, group: str, scenario: int | None
 ) -> SourceReport:
     """At most five statements, however many calls there are."""
-    credited_sources = credited(session, project_id, period, scenario)
+    credited_rows = credited(session, project_id, period, scenario)
     calls = calls_of_period(session, project_id, period, scenario)
-    sources: dict[int, KnownSource] = {}
-    for key, source, _ in sorted(credited_sources, key=lambda row: row[2].calls):  # the spelling of most calls wins
-        if key is not None and source:
-            sources[key] = source
+    by_calls = sorted(credited_rows, key=lambda row: row.calls)  # the spelling of most calls wins
+    sources = {row.source_key: source for row in by_calls if (source := source_of(row))}
     unknown = [visit_id for key, visit_id in calls.visits.items() if key not in sources]
     sources = sources_of(session, project_id, unknown) | sources
     rows: dict[RowKey | None, SourceRow] = {None: SourceRow(None)}
-    for _, source, figures in credited_sources:
-        rows.setdefault(row_key(group, source), SourceRow(source)).figures.add(figures)
+    for credited_row in credited_rows:
+        source = source_of(credited_row)
+        rows.setdefault(row_key(group, source), SourceRow(source)).figures.add(credited_row)
     keys = {key: row_key(group, source) for key, source in sources.items()}
     names = {row_key(group, source): source for source in sources.values()}
     for row, expected in expected_rows(calls.weighed(), keys.get).items():
@@ -387,6 +379,22 @@ def filter_of(row: SourceRow, group: str, period: Period, scenario: int | None) 
     if row.source is None:
         return arguments | {"unattributed": "1"}
     return arguments | {name: getattr(row.source, name) or " " for name in GROUPS[group]}
+
+
+def row_values(row: SourceRow, group: str) -> dict[str, Any]:
+    """A row for programs; the PARTS that rows of the group are not told apart by are None, and all are for calls of nobody we know."""
+    parts = ("channel", *GROUPS[group])  # source and medium make the channel
+    return {name: getattr(row.source, name) if row.source and name in parts else None for name in PARTS} | {
+        "unattributed": row.source is None,
+        "calls": row.figures.calls,
+        "expected": round(row.expected.mean, 4),
+        "expected_range": row.expected.range,
+        "answered": row.figures.answered,
+        "missed": row.figures.missed,
+        "first_callers": row.figures.first_callers,
+        "mean_confidence": None if row.confidence is None else round(row.confidence, 4),
+        "calls_before": row.figures.before,
+    }
 
 
 def hours(moments: Sequence[datetime], period: Period) -> dict[tuple[int, int], int]:

@@ -53,14 +53,14 @@ from router.reports.sources import (
     filter_of,
     hours,
     parse_query,
-    parts_of,
     report_by_source,
+    row_values,
     shortened,
 )
 from router.scenarios.billing.statement import harmless, project_forecast
 from router.scenarios.models import Scenario
 from router.scenarios.numbers.views import number_figures, titles_of
-from router.server import Server, current_server
+from router.server import current_server
 from router.voice.models import EXTERNAL, INTERNAL, LOST, Call, Status
 from router.web.access import Audience, current_actor, current_project, guard
 from router.web.api import rows_of
@@ -294,26 +294,13 @@ def as_file() -> AnyResponse:
     query = parse_query(request.args, project.timezone, server.now())
     with server.database.reading() as session:
         report = report_by_source(session, project.id, query.period, query.group, query.scenario)
-    named = parts_of(query.group)
     text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(COLUMNS)
+    writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore")
+    writer.writeheader()
     for row in report.rows:
-        figures = row.figures
-        parts = [harmless(getattr(row.source, name)) if row.source and name in named else "" for name in PARTS]
-        writer.writerow(
-            [
-                *(parts if row.source else ["unattributed", *parts[1:]]),
-                figures.calls,
-                round(row.expected.mean, 2),
-                row.expected.range,
-                figures.answered,
-                figures.missed,
-                figures.first_callers,
-                "" if row.confidence is None else round(row.confidence, 4),
-                figures.before,
-            ]
-        )
+        values = row_values(row, report.group) | {"expected": round(row.expected.mean, 2)}
+        parts = {name: harmless(values[name] or "") for name in PARTS}
+        writer.writerow(values | parts if row.source else values | {"channel": "unattributed"})
     name = f"calls-by-{query.group}-{query.period.first}-{query.period.last}.csv"
     headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
     return Response(text.getvalue(), content_type="text/csv; charset=utf-8", headers=headers)
@@ -368,6 +355,8 @@ def show_leaks() -> str:
 
 install_page = guard(Blueprint("install", __name__, url_prefix="/settings/install"), Audience.PEOPLE, require_person)
 
+INSTALL_TAB = Tab("Install", "/settings/install", 20)
+
 
 @dataclass(frozen=True)
 class Lights:
@@ -375,10 +364,6 @@ class Lights:
 
     visit: datetime | None
     call: datetime | None
-
-
-def add_install_section(server: Server) -> None:
-    server.settings_tabs.append(Tab("Install", "/settings/install", 20))
 
 
 def read_lights(session: Session, project_id: int) -> Lights:

@@ -28,7 +28,7 @@ from router.scenarios.importing.files import (
     say_number_questions,
 )
 from router.scenarios.importing.tables import UnreadableFile
-from router.server import Server, current_server
+from router.server import current_server
 from router.voice.importing.calls import ROLE_LABELS, CallLog, Choices, write_old_calls
 from router.voice.importing.columns import ROLES, UnknownColumn
 from router.voice.importing.reading import project_numbers, read_call_log
@@ -38,6 +38,7 @@ from router.web.access import Audience, current_actor, current_project, guard
 from router.web.layout import Tab
 
 PATH = "/settings/call-history"
+CALL_HISTORY_TAB = Tab("Call history", PATH, 61, "admin")
 MOST_BYTES = 4 * 1024 * 1024
 MOST_ROWS = 10_000
 """As many as a page reads while somebody waits; the command takes more."""
@@ -50,10 +51,6 @@ UNREADABLE = (UnreadableFile, UnknownColumn, BadChoice)
 call_log_pages = guard(Blueprint("call_log", __name__, url_prefix=PATH), Audience.PEOPLE, require_person)
 
 Page = str | tuple[str, int] | Response
-
-
-def add_call_log_section(server: Server) -> None:
-    server.settings_tabs.append(Tab("Call history", PATH, 61, "admin"))
 
 
 @call_log_pages.url_value_preprocessor

@@ -1,6 +1,5 @@
 """The ledger of a project: an append-only list of entries whose sum is the balance (R4). Nothing else writes either.
-
-Entries that the operator writes into a ledger: top-ups and corrections (R4)."""
+The operator's own entries are top-ups and corrections."""
 
 import secrets
 from collections.abc import Sequence

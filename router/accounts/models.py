@@ -1,8 +1,5 @@
-"""Tables of accounts.
-
-What the server remembers about itself, one row each; first of all under which key its secrets are sealed.
-
-What accounts ask the floors above, in the same transaction."""
+"""Tables of accounts; what the server remembers about itself, first of all under which key its secrets are sealed; and what the packages
+above are asked in the same transaction."""
 
 from datetime import datetime
 from typing import Any

@@ -2,7 +2,7 @@
 
 import re
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from datetime import datetime
 from functools import cache, lru_cache
 from ipaddress import ip_network
@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
-import phonenumbers
+from phonenumbers import SUPPORTED_REGIONS
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -30,7 +30,7 @@ from router.accounts.models import Project, fallback_chosen
 from router.config import Networks, Settings
 from router.db import start_visit_numbers
 from router.lib.formats import CURRENCIES
-from router.lib.phones import BadPhone, international, line_of, read_destination, read_phone
+from router.lib.phones import international, line_of, read_destination, read_phone
 from router.lib.smtp import is_email_address
 from router.web.errors import LOOPBACK, Problem, within
 from router.web.network import (
@@ -161,22 +161,16 @@ UnwantedReferrals = Annotated[list[str], texts_read_by(parse_unwanted_referrals,
 
 
 class TagValues(BaseModel):
-    """What is typed in about the tag."""
+    """What is typed in about the tag; the columns of `Project` say what each means."""
 
     model_config = ConfigDict(extra="forbid")
 
     consent: Consent = "full"
-    """What the tag may do before a visitor has chosen: none (no number), limited (a number without cookie and click ids), or full."""
     gpc_refuses: bool = Field(default=False, strict=True)
-    """A browser that sends Global Privacy Control counts as a visitor who refused."""
     tag_address: TagAddress = ""
-    """Where the site itself serves the tag: `https://calls.example.com` or `https://www.example.com/calls`; empty: this server does."""
     staff_addresses: Staff = Field(default_factory=list)
-    """Addresses and networks whose visitors keep the page's number and are in no figures."""
     ignore_automation: bool = Field(default=False, strict=True)
-    """Browsers that a program drives count as crawlers."""
     unwanted_referrals: UnwantedReferrals = Field(default_factory=list)
-    """Hosts (`pay.example.com` and its www, `*.example.com`) that are no marketing source, whoever comes from there."""
 
 
 @lru_cache(maxsize=1024)
@@ -248,10 +242,7 @@ def parse_own_numbers(typed: Iterable[OwnNumber], country: str) -> list[OwnNumbe
     for own in typed:
         if not own.number.strip():
             raise ValueError(f"“{own.remark[:40]}” has no number: write the number first, then its remark.")
-        try:
-            number = read_phone(own.number, country)
-        except BadPhone as error:
-            raise ValueError(str(error)) from None
+        number = read_phone(own.number, country)
         numbers.setdefault(line_of(number), OwnNumber(number=number, remark=" ".join(own.remark.split())))
     if len(numbers) > MOST_NUMBERS:
         raise ValueError(f"Name at most {MOST_NUMBERS} numbers.")
@@ -275,30 +266,15 @@ def parse_email(value: object) -> str:
     return text
 
 
-def _country(value: object) -> str:
-    text = str(value or "").strip().upper()
-    if text and text not in phonenumbers.SUPPORTED_REGIONS:
-        raise ValueError(f"“{text[:20]}” is not a country code of two letters, like DE.")
-    return text
+def _one_of(known: Callable[[], Container[str]], noun: str, capitals: bool = False) -> BeforeValidator:
+    def check(value: object) -> str:
+        text = str(value or "").strip()
+        text = text.upper() if capitals else text
+        if text not in known():
+            raise ValueError(f"“{text[:60]}” is not {noun}.")
+        return text
 
-
-def _timezone(value: object) -> str:
-    text = str(value).strip()
-    if text not in _zones():
-        raise ValueError(f"“{text[:60]}” is not a time zone like Europe/Berlin.")
-    return text
-
-
-@cache
-def _zones() -> set[str]:
-    return available_timezones()
-
-
-def _currency(value: object) -> str:
-    text = str(value).strip().upper()
-    if text not in CURRENCIES:
-        raise ValueError(f"“{text[:20]}” is not a currency of ISO 4217, like EUR.")
-    return text
+    return BeforeValidator(check)
 
 
 def _project_name(value: object) -> str:
@@ -310,16 +286,19 @@ def _project_name(value: object) -> str:
 
 Name = Annotated[str, BeforeValidator(_project_name), Field(max_length=120)]
 Hosts = Annotated[list[str], texts_read_by(parse_hosts, "Give a host, an address or a list of them."), TEXTS]
-Country = Annotated[str, BeforeValidator(_country)]
-Timezone = Annotated[str, BeforeValidator(_timezone)]
-Currency = Annotated[str, BeforeValidator(_currency)]
+Country = Annotated[
+    str, _one_of(lambda: {"", *SUPPORTED_REGIONS}, "a country code of two letters, like DE", capitals=True)
+]
+Timezone = Annotated[str, _one_of(cache(available_timezones), "a time zone like Europe/Berlin")]
+Currency = Annotated[str, _one_of(lambda: CURRENCIES, "a currency of ISO 4217, like EUR", capitals=True)]
 RepeatCredit = Literal["first_call", "last_non_direct", "own_visit"]
 TellInternal = Literal["nobody", "webhooks", "all"]
 Email = Annotated[str, BeforeValidator(parse_email)]
 
 
 class ProjectValues(TagValues):
-    """What is typed in about a project. `fallback_destination` and `own_numbers` are read with the country."""
+    """What is typed in about a project. `fallback_destination` and `own_numbers` are read with the country; a change of `repeat_credit` or
+    `own_numbers` counts for the calls that come after it, and only the operator changes the price of a number."""
 
     name: Name
     site: Hosts
@@ -330,15 +309,10 @@ class ProjectValues(TagValues):
     fallback_destination: str = Field(max_length=200)
     visit_gap_seconds: int = Field(default=1800, ge=60, le=86400)
     source_days: int = Field(default=30, ge=0, le=365)
-    """For how many days a visit that comes back directly keeps its last known marketing source; 0: not at all."""
     repeat_credit: RepeatCredit = "first_call"
-    """What a repeat call is credited to (R7); a change counts for the calls that come after it."""
     own_numbers: OwnNumbers = Field(default_factory=list)
-    """The company's own telephones, `{number, remark}` each: their calls are internal; a change counts for the calls that come after it."""
     tell_internal: TellInternal = "nobody"
-    """Who is told about internal calls: nobody, webhooks, or all (CRM and analytics too)."""
     number_price_minor: int | None = Field(default=None, ge=0, le=10**12, strict=True)
-    """What one number costs for 7 days here; None: the server's price. Only the operator changes it."""
 
     @field_validator("fallback_destination")
     @classmethod

@@ -2,7 +2,6 @@
 programs by their bearer token."""
 
 import hmac
-from dataclasses import dataclass
 from datetime import timedelta
 
 from flask import Flask, Request, g, redirect, request, session, url_for
@@ -19,15 +18,6 @@ from router.web.access import check_role, needs_project
 from router.web.errors import Problem
 
 TOKEN_USE_NOTED_EVERY = timedelta(minutes=1)
-
-
-@dataclass(frozen=True)
-class SignedIn:
-    """Who is signed in, with all projects he is a member of, by name."""
-
-    person: Person
-    actor: Actor
-    projects: list[Project]
 
 
 def begin_session(person: Person) -> None:
@@ -58,12 +48,10 @@ def require_person() -> Response | None:
         Problem: 404 and 403 as `check_role` says.
     """
     with current_server().database.reading() as database_session:
-        signed_in = read_session(database_session)
-        if signed_in is None:
+        if not _read_session(database_session):
             asked_for = request.full_path.rstrip("?") if request.method == "GET" else None
             return redirect(url_for("doors.sign_in", next=asked_for if asked_for != "/" else None))
-        g.person, g.actor, g.projects = signed_in.person, signed_in.actor, signed_in.projects
-        g.project = _project_of_request(database_session, signed_in)
+        g.project = _project_of_request(database_session)
     if g.project is None and needs_project():
         if g.actor.is_operator:
             return redirect(url_for("projects.table"))
@@ -72,40 +60,43 @@ def require_person() -> Response | None:
     return None
 
 
-def read_session(database_session: Session) -> SignedIn | None:
-    """Who the session cookie names, in one statement; None when nobody, or when the password changed since."""
-    rows = database_session.execute(
+def _read_session(database_session: Session) -> bool:
+    """Sets g.person, g.actor and g.projects (by name) as the cookie says, in one statement; False when it names nobody, or when the
+    password changed since."""
+    memberships = database_session.execute(
         select(Person, Membership.role, Project)
         .outerjoin(Membership, Membership.person_id == Person.id)
         .outerjoin(Project, Project.id == Membership.project_id)
         .where(Person.id == session.get("person", 0))
         .order_by(Project.name, Project.id)
     ).all()
-    if not rows or not hmac.compare_digest(rows[0][0].session_stamp, str(session.get("stamp", ""))):
-        return None
-    person = rows[0][0]
-    roles = {project.id: role for _, role, project in rows if project is not None}
-    actor = Actor(person.email, person_id=person.id, is_operator=person.is_operator, roles=roles)
-    return SignedIn(person, actor, [project for _, _, project in rows if project is not None])
+    person = memberships[0].Person if memberships else None
+    if person is None or not hmac.compare_digest(person.session_stamp, str(session.get("stamp", ""))):
+        return False
+    roles = {row.Project.id: row.role for row in memberships if row.Project is not None}
+    g.person, g.projects = person, [row.Project for row in memberships if row.Project is not None]
+    g.actor = Actor(person.email, person_id=person.id, is_operator=person.is_operator, roles=roles)
+    return True
 
 
-def _project_of_request(database_session: Session, signed_in: SignedIn) -> Project | None:
+def _project_of_request(database_session: Session) -> Project | None:
     """The project in the address, else the one that was opened, else the person's first one."""
     named = (request.view_args or {}).get("project_id")
     if named is not None:
-        project = _project(database_session, signed_in, named)
+        project = _reachable(database_session, named)
         if project is None:
             raise Problem(404, "There is nothing here.")
         return project
-    opened = _project(database_session, signed_in, session.get("project", 0))
-    if opened or not signed_in.actor.is_operator or signed_in.projects:
-        return opened or next(iter(signed_in.projects), None)
+    opened = _reachable(database_session, session.get("project", 0))
+    if opened or not g.actor.is_operator or g.projects:
+        return opened or next(iter(g.projects), None)
     return database_session.scalar(select(Project).order_by(Project.id).limit(1))
 
 
-def _project(database_session: Session, signed_in: SignedIn, project_id: int) -> Project | None:
-    own = next((project for project in signed_in.projects if project.id == project_id), None)
-    if own is None and signed_in.actor.is_operator and project_id:
+def _reachable(database_session: Session, project_id: int) -> Project | None:
+    """The project, if the person may see it."""
+    own = next((project for project in g.projects if project.id == project_id), None)
+    if own is None and g.actor.is_operator and project_id:
         return database_session.get(Project, project_id)
     return own
 

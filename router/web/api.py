@@ -106,7 +106,7 @@ def rows_of(
     columns = newest if isinstance(newest, Sequence) else [newest]
     limit, cursor = parse_limit(args.get("limit", "")), args.get("next", "")
     rows, following = page_by_keys(session, statement, [(column, True) for column in columns], cursor, limit)
-    return [row[0] for row in rows], following
+    return [row for row, *_ in rows], following
 
 
 def page_by_keys(

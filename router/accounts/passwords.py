@@ -93,7 +93,7 @@ def _too_many(session: Session, email: str, address: str, now: datetime, known_b
     if not known_browser:
         limits.append((LIMIT_EMAIL, [this_email]))
     recent = select(func.count()).select_from(SignInAttempt).where(SignInAttempt.at > now - WINDOW)
-    return any((session.scalar(recent.where(*which)) or 0) >= limit for limit, which in limits)
+    return any((session.scalar(recent.where(*conditions)) or 0) >= limit for limit, conditions in limits)
 
 
 def forgive_everywhere(session: Session, email: str) -> None:

@@ -16,7 +16,7 @@ def channel_for(channels: Iterable[Mapping[str, Any]], source: SourceParts) -> C
     nobody (a billboard's)."""
     for row in channels:
         match: Mapping[str, str] = {name: text for name, text in (row.get("match") or {}).items() if text}
-        if not all(fits(match.get(name, "*"), given) for name, given in source._asdict().items()):
+        if not all(fits(match.get(name, "*"), part) for name, part in source._asdict().items()):
             continue
         if row.get("kind") != "static":
             return DYNAMIC
@@ -47,7 +47,7 @@ def static_sources(channels: Iterable[ChannelRow]) -> dict[str, StaticSource]:
 
 def short_form(channels: Iterable[ChannelRow]) -> dict[str, StaticSource]:
     """The static channels that have a match source, by number."""
-    return {one["number"]: _whole(one["match"]) for one in channels if _is_short(one)}
+    return {channel["number"]: _whole(channel["match"]) for channel in channels if _is_short(channel)}
 
 
 def with_static(channels: Sequence[ChannelRow], static: Mapping[str, StaticSource]) -> list[ChannelRow]:
@@ -62,9 +62,9 @@ def with_static(channels: Sequence[ChannelRow], static: Mapping[str, StaticSourc
         for channel in channels
         if not _is_short(channel) or channel["number"] in static
     ]
-    there = {channel.get("number") for channel in kept}
+    placed = {channel.get("number") for channel in kept}
     for number, source in static.items():
-        if number not in there:
+        if number not in placed:
             parts = parts_of_match(source)
             wide = (
                 index
@@ -75,21 +75,23 @@ def with_static(channels: Sequence[ChannelRow], static: Mapping[str, StaticSourc
     return kept
 
 
-def without_numbers(channels: Iterable[ChannelRow], stay: Iterable[str]) -> list[ChannelRow]:
+def without_numbers(channels: Iterable[ChannelRow], numbers: Iterable[str]) -> list[ChannelRow]:
     """The channels whose static number is one of these, and all dynamic ones."""
-    stay = set(stay)
-    return [one for one in channels if one["kind"] == "dynamic" or one["number"] in stay]
+    numbers = set(numbers)
+    return [channel for channel in channels if channel["kind"] == "dynamic" or channel["number"] in numbers]
 
 
 def never_reached(channels: Sequence[ChannelRow]) -> dict[int, int]:
     """Index of each channel that no visitor can reach, and of the earlier one that takes all of its visitors."""
-    matching = [(index, parts_of_match(one["match"])) for index, one in enumerate(channels) if is_for_visitors(one)]
-    found: dict[int, int] = {}
+    matching = [
+        (index, parts_of_match(channel["match"])) for index, channel in enumerate(channels) if is_for_visitors(channel)
+    ]
+    taken: dict[int, int] = {}
     for position, (index, parts) in enumerate(matching):
-        earlier = (other for other, wide in matching[:position] if source_covers(wide, parts))
-        if (other := next(earlier, None)) is not None:
-            found[index] = other
-    return found
+        earlier = (earliest for earliest, wide in matching[:position] if source_covers(wide, parts))
+        if (earliest := next(earlier, None)) is not None:
+            taken[index] = earliest
+    return taken
 
 
 def is_for_visitors(channel: ChannelRow) -> bool:

@@ -139,11 +139,11 @@ def scenario_documents(session: Session, server: Server, scenarios: Sequence[Sce
 
 
 def numbers_by_scenario(session: Session, scenario_ids: Sequence[int]) -> dict[int, list[TrackingNumber]]:
-    found: dict[int, list[TrackingNumber]] = defaultdict(list)
+    by_scenario: dict[int, list[TrackingNumber]] = defaultdict(list)
     numbers = select(TrackingNumber).where(TrackingNumber.scenario_id.in_(scenario_ids))
     for number in session.scalars(numbers.order_by(TrackingNumber.id)):
-        found[number.scenario_id or 0].append(number)
-    return found
+        by_scenario[number.scenario_id or 0].append(number)
+    return by_scenario
 
 
 def shown_channels(
@@ -156,16 +156,16 @@ def shown_channels(
     ids = [scenario.id for scenario in scenarios]
     if numbers is None:
         numbers = numbers_by_scenario(session, ids)
-    has_static = any(one["kind"] == "static" for scenario in scenarios for one in scenario.channels)
+    has_static = any(channel["kind"] == "static" for scenario in scenarios for channel in scenario.channels)
     coming = coming_numbers(session, ids) if has_static else {}
     shown: dict[int, list[ChannelRow]] = {}
     for scenario in scenarios:
         own = numbers.get(scenario.id, [])
-        stay = {number.e164 for number in own} | coming.get(scenario.id, set())
-        channels = without_numbers(scenario.channels, stay | set(scenario.to_buy.get("numbers", [])))
+        present = {number.e164 for number in own} | coming.get(scenario.id, set())
+        channels = without_numbers(scenario.channels, present | set(scenario.to_buy.get("numbers", [])))
         missing = {number.e164: number.static_source for number in own if number.static_source}
-        for one in channels:
-            missing.pop(one.get("number", ""), None)
+        for channel in channels:
+            missing.pop(channel.get("number", ""), None)
         shown[scenario.id] = with_static(channels, short_form(channels) | missing) if missing else channels
     return shown
 
@@ -177,10 +177,10 @@ def coming_numbers(session: Session, scenario_ids: Sequence[int]) -> dict[int, s
         .join(NumberOrder, NumberOrder.batch_id == NumberBatch.id)
         .where(NumberBatch.scenario_id.in_(scenario_ids), OPEN)
     )
-    found: dict[int, set[str]] = defaultdict(set)
+    coming: dict[int, set[str]] = defaultdict(set)
     for scenario_id, e164 in session.execute(orders):
-        found[scenario_id or 0].add(e164)
-    return found
+        coming[scenario_id or 0].add(e164)
+    return coming
 
 
 def number_document(number: TrackingNumber, now: datetime) -> dict[str, Any]:
@@ -265,12 +265,12 @@ def _placement_errors(
     """Why numbers cannot be in this scenario, by the field that names each: another project's are as unknown here as none at all."""
     owned = select(TrackingNumber.e164, TrackingNumber.scenario_id, Scenario.title)
     owned = owned.outerjoin(Scenario, Scenario.id == TrackingNumber.scenario_id)
-    here = (TrackingNumber.project_id == project.id, TrackingNumber.releasing_at.is_(None))
-    rows = session.execute(owned.where(*here, TrackingNumber.e164.in_(list(numbers.values()))))
-    found = {row.e164: row for row in rows}
+    usable = (TrackingNumber.project_id == project.id, TrackingNumber.releasing_at.is_(None))
+    rows = session.execute(owned.where(*usable, TrackingNumber.e164.in_(list(numbers.values()))))
+    by_number = {row.e164: row for row in rows}
     errors: dict[str, str] = {}
     for field, number in numbers.items():
-        row = found.get(number)
+        row = by_number.get(number)
         if row is None:
             errors[field] = f"{number} is not a number of this project. Add it to the numbers first."
         elif row.scenario_id not in (None, scenario.id if scenario else None):

@@ -137,7 +137,7 @@ def find_numbers(server: Server, project: Project, to_buy: Mapping[str, Any]) ->
     except Problem as refusal:
         field = f"to_buy.{refusal.field}" if refusal.field else None
         raise Problem(refusal.status, refusal.detail, field) from None
-    found = [one.offer.e164 for one in offers if one.offer.e164 not in named][:count]
+    found = [number.offer.e164 for number in offers if number.offer.e164 not in named][:count]
     if len(found) < count:
         raise Problem(
             409,
@@ -184,9 +184,9 @@ def connect(
         raise Problem(409, "Somebody else changed this scenario meanwhile. Look again, then repeat.")
     kind = {name: scenario.to_buy[name] for name in ("country", "area_code", "contains")} if enabling.count else {}
     e164s = [*enabling.to_buy, *found]
-    who = (server, project, actor.name)
+    buyer = (server, project, actor.name)
     try:
-        batch = order_numbers(session, *who, e164s, now, scenario_id=scenario.id, enable=not has_number, search=kind)
+        batch = order_numbers(session, *buyer, e164s, now, scenario_id=scenario.id, enable=not has_number, search=kind)
     except BalanceTooLow as refusal:  # charged elsewhere since it was read
         replace(enabling, balance_minor=enabling.cost_minor - refusal.missing_minor).check()
         raise

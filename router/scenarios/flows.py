@@ -47,17 +47,17 @@ def destinations_of(session: Session, project_id: int) -> set[str]:
         .join(Scenario, Scenario.call_flow_id == CallFlow.id)
         .where(Scenario.project_id == project_id, Scenario.deleted_at.is_(None))
     )
-    return {one["to"] for flow in flows for one in flow.document["destinations"]}
+    return {destination["to"] for flow in flows for destination in flow.document["destinations"]}
 
 
 def refresh_destination_numbers(server: Server, now: datetime) -> None:
     """Brings what projects know of the numbers that calls are forwarded to up to their flows; the worker does it, because a line may also
     be forwarded to no more (a scenario was deleted, a number given back)."""
     with server.database.reading() as session:
-        found = _destination_numbers(session)
+        present = _destination_numbers(session)
         known = session.execute(select(Project.id, Project.destination_numbers)).all()
     for project_id, numbers in known:
-        if numbers != found.get(project_id, []):
+        if numbers != present.get(project_id, []):
             with server.database.writing() as session:
                 _keep_destination_numbers(session, project_id)
 
@@ -68,27 +68,27 @@ def _keep_destination_numbers(session: Session, project_id: int) -> None:
     session.execute(update(Project).where(Project.id == project_id).values(destination_numbers=numbers))
 
 
-def _destination_numbers(session: Session, *which: ColumnElement[bool]) -> dict[int, list[str]]:
+def _destination_numbers(session: Session, *conditions: ColumnElement[bool]) -> dict[int, list[str]]:
     """By project, sorted: the numbers that its scenarios, and its numbers without a scenario, forward calls to; of a SIP address the
     number in it. Two statements."""
     of_scenarios = (
         select(Scenario.project_id, CallFlow.document)
         .join(CallFlow, CallFlow.id == Scenario.call_flow_id)
         .join(Project, Project.id == Scenario.project_id)
-        .where(Scenario.deleted_at.is_(None), *which)
+        .where(Scenario.deleted_at.is_(None), *conditions)
     )
     without = (
         select(TrackingNumber.project_id, CallFlow.document)
         .join(CallFlow, CallFlow.id == TrackingNumber.last_flow_id)
         .join(Project, Project.id == TrackingNumber.project_id)
-        .where(TrackingNumber.scenario_id.is_(None), TrackingNumber.released_at.is_(None), *which)
+        .where(TrackingNumber.scenario_id.is_(None), TrackingNumber.released_at.is_(None), *conditions)
     )
-    found: dict[int, set[str | None]] = {}
+    by_project: dict[int, set[str | None]] = {}
     for statement in (of_scenarios, without):
         for project_id, document in session.execute(statement):
-            lines = found.setdefault(project_id, set())
-            lines.update(read_caller(one.get("to")).e164 for one in document.get("destinations", ()))
-    return {project_id: sorted(number for number in numbers if number) for project_id, numbers in found.items()}
+            lines = by_project.setdefault(project_id, set())
+            lines.update(read_caller(destination.get("to")).e164 for destination in document.get("destinations", ()))
+    return {project_id: sorted(number for number in numbers if number) for project_id, numbers in by_project.items()}
 
 
 def store_flow(session: Session, scenario: Scenario, destinations: list[Destination], now: datetime) -> None:

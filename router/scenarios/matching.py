@@ -45,10 +45,10 @@ def fits(pattern: str, text: str) -> bool:
     if begin > end or not text.startswith(first) or not text.endswith(last):
         return False
     for part in middle:
-        found = text.find(part, begin, end)
-        if found < 0:
+        place = text.find(part, begin, end)
+        if place < 0:
             return False
-        begin = found + len(part)
+        begin = place + len(part)
     return True
 
 
@@ -64,7 +64,7 @@ def read_source_pattern(text: str) -> SourceParts:
 
 
 def source_fits(pattern: SourceParts, source: SourceParts) -> bool:
-    return all(fits(wanted, given) for wanted, given in zip(pattern, source, strict=True))
+    return all(fits(wide, text) for wide, text in zip(pattern, source, strict=True))
 
 
 def covers(wide: str, narrow: str) -> bool:
@@ -73,7 +73,7 @@ def covers(wide: str, narrow: str) -> bool:
 
 
 def source_covers(wide: SourceParts, narrow: SourceParts) -> bool:
-    return all(covers(one, other) for one, other in zip(wide, narrow, strict=True))
+    return all(covers(part, narrower) for part, narrower in zip(wide, narrow, strict=True))
 
 
 ORIGIN = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
@@ -111,8 +111,8 @@ def page_fits(pattern: str, address: str) -> bool:
     path, query = _page_parts(address)
     wanted_path, wanted_query = pattern_parts(pattern)
     if wanted_query is not None:
-        return any(fits(f"{wanted_path}?{wanted_query}", f"{one}?{query}") for one in (path, f"{path}/"))
-    return any(fits(wanted_path, one) for one in (path, f"{path}/"))
+        return any(fits(f"{wanted_path}?{wanted_query}", f"{spelling}?{query}") for spelling in (path, f"{path}/"))
+    return any(fits(wanted_path, spelling) for spelling in (path, f"{path}/"))
 
 
 def region_fits(pattern: str, region: str) -> bool:
@@ -159,10 +159,10 @@ LEAST_DIGITS, MOST_DIGITS = 5, 15
 def selector_error(selector: str) -> str | None:
     """Why a page could not be searched with this CSS selector; None when it could."""
     try:
-        found = parse(selector)
+        alternatives = parse(selector)
     except (SelectorError, RecursionError):
         return f"“{selector}” is not a CSS selector like .phone or #header a."
-    if any(one.pseudo_element for one in found):
+    if any(alternative.pseudo_element for alternative in alternatives):
         return f"“{selector}” names a pseudo-element, which holds no text of the page."
     return None
 

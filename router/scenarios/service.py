@@ -338,17 +338,17 @@ class DeletionPreview:
     @property
     def paid_until(self) -> datetime | None:
         """When the last of those is no longer paid."""
-        return max((one.paid_until for one in self.returnable if one.paid_until), default=None)
+        return max((number.paid_until for number in self.returnable if number.paid_until), default=None)
 
 
 def preview_deletion(numbers: Sequence[TrackingNumber]) -> DeletionPreview:
-    rented = [one for one in numbers if not one.owned_elsewhere and not one.releasing_at]
+    rented = [number for number in numbers if not number.owned_elsewhere and not number.releasing_at]
     return DeletionPreview(
         numbers=len(numbers),
-        static=sum(one.static_source is not None for one in numbers),
-        returnable=[one for one in rented if not one.pinned],
-        pinned=sum(one.pinned for one in rented),
-        own=sum(one.owned_elsewhere for one in numbers),
+        static=sum(number.static_source is not None for number in numbers),
+        returnable=[number for number in rented if not number.pinned],
+        pinned=sum(number.pinned for number in rented),
+        own=sum(number.owned_elsewhere for number in numbers),
     )
 
 

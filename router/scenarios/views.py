@@ -163,7 +163,7 @@ def table_rows(
     rows: list[TableRow] = []
     for scenario in scenarios:
         own = numbers.get(scenario.id)
-        attention = [Attention(one.sentence, one.look, one.look_for) for one in findings[scenario.id]]
+        attention = [Attention(finding.sentence, finding.look, finding.look_for) for finding in findings[scenario.id]]
         if own and own.unpaid:
             unpaid = f"{format_count(own.unpaid, 'number')} could not be renewed: top up the balance."
             attention.insert(0, Attention(unpaid))

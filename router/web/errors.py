@@ -150,16 +150,14 @@ def parse_hop(text: str) -> IPv4Address | IPv6Address | None:
     text = text.strip(" \t")
     if len(text) > 1 and text[0] == text[-1] == '"':
         text = text[1:-1]
-    found = HOP.fullmatch(text)
-    if found is None:
+    hop = HOP.fullmatch(text)
+    if hop is None:
         return None
     try:
-        address = ip_address(found["six"] or found["four"] or found["bare"])
+        address = ip_address(hop["six"] or hop["four"] or hop["bare"])
     except ValueError:
         return None
-    is_misread = (found["six"] and address.version != 6) or (
-        (found["zone"] or found["link"]) and not address.is_link_local
-    )
+    is_misread = (hop["six"] and address.version != 6) or ((hop["zone"] or hop["link"]) and not address.is_link_local)
     if is_misread or address.is_unspecified:
         return None
     # An IPv4 client of a socket that listens on both is written `::ffff:203.0.113.9`; it is that IPv4 client.

@@ -52,9 +52,9 @@ def tabs() -> dict[str, Any]:
 def show() -> str:
     server, project = current_server(), current_project()
     now = server.now()
-    wanted = entries_of(project.id, request.args.get("kind", ""))
+    entries = entries_of(project.id, request.args.get("kind", ""))
     with server.database.reading() as session:
-        rows, following = rows_of(session, wanted, LedgerEntry.id, request.args)
+        rows, following = rows_of(session, entries, LedgerEntry.id, request.args)
         costs = scenario_costs(session, project, now)
         return render_template(
             "scenarios/balance.html",
@@ -125,8 +125,8 @@ def try_top_up() -> Response | tuple[str, int]:
 def mails() -> str:
     server = current_server()
     with server.database.reading() as session:
-        found = select(Mail).where(Mail.project_id == current_project().id)
-        rows, following = rows_of(session, found, Mail.id, request.args)
+        mails_of_project = select(Mail).where(Mail.project_id == current_project().id)
+        rows, following = rows_of(session, mails_of_project, Mail.id, request.args)
     return render_template(
         "scenarios/mails.html", rows=rows, following=following, has_server=server.settings.mail_server is not None
     )

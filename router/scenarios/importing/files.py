@@ -122,15 +122,15 @@ class Questions(dict[str, NumbersQuestion]):
         self.setdefault(column, NumbersQuestion(column)).add(line, text, readings)
 
 
-def read_choices(given: Mapping[str, str]) -> dict[str, Choice]:
+def read_choices(texts: Mapping[str, str]) -> dict[str, Choice]:
     """Choices by column; the empty column stands for all.
 
     Raises:
         BadChoice: it is neither international nor national.
     """
     read: dict[str, Choice] = {}
-    for column, text in given.items():
-        match = next((one for one in CHOICES if one == text), None)
+    for column, text in texts.items():
+        match = next((choice for choice in CHOICES if choice == text), None)
         if match is None:
             raise BadChoice(f"“{text[:40]}” is neither {' nor '.join(CHOICES)}.")
         read[column] = match
@@ -195,9 +195,9 @@ def say_number_questions(questions: Questions, options: Mapping[str, str] | None
     for column, question in questions.items():
         name = (options or {}).get(column, column)
         click.echo(question.say(), err=True)
-        for one in question.examples:
-            both = f"{international(one.international)} or {international(one.national)}"
-            click.echo(f"  line {one.line}: {one.text} is {both}", err=True)
+        for example in question.examples:
+            both = f"{international(example.international)} or {international(example.national)}"
+            click.echo(f"  line {example.line}: {example.text} is {both}", err=True)
         if question.count > len(question.examples):
             click.echo(f"  … and {question.count - len(question.examples):,} more.", err=True)
         click.echo(

@@ -98,10 +98,10 @@ class OldFile:
 
     def groups(self) -> list[tuple[OldSettings, list[OldNumber]]]:
         """Numbers with identical settings together, in the order of the file (R13)."""
-        found: dict[OldSettings, list[OldNumber]] = {}
+        groups: dict[OldSettings, list[OldNumber]] = {}
         for number in self.numbers:
-            found.setdefault(number.settings, []).append(number)
-        return list(found.items())
+            groups.setdefault(number.settings, []).append(number)
+        return list(groups.items())
 
 
 class _BadCell(ValueError):
@@ -254,8 +254,8 @@ class PlannedScenario:
     @property
     def moving(self) -> list[str]:
         """Those that are to be put in, in the order of the file."""
-        wanted = {*self.to_add, *self.free}
-        return [number.e164 for number in self.numbers if number.e164 in wanted]
+        missing = {*self.to_add, *self.free}
+        return [number.e164 for number in self.numbers if number.e164 in missing]
 
     def say(self) -> str:
         """What is done, in one sentence."""
@@ -267,18 +267,18 @@ class PlannedScenario:
 
     def notes(self) -> list[str]:
         """What a reader of the file may not expect."""
-        settings, said = self.settings, []
+        settings, notes = self.settings, []
         if not settings.destination:
-            said.append("Calls go to the project's fallback destination.")
+            notes.append("Calls go to the project's fallback destination.")
         if settings.type == "dynamic" and settings.source_pattern:
-            said.append(f"Shown only to visitors from {settings.source_pattern}.")
+            notes.append(f"Shown only to visitors from {settings.source_pattern}.")
         elif settings.type == "static" and not settings.source_pattern:
-            said.append("Shown to nobody, like a number on a billboard; its calls count as offline.")
+            notes.append("Shown to nobody, like a number on a billboard; its calls count as offline.")
         elif settings.type == "static" and len(self.numbers) > 1:
-            said.append(
+            notes.append(
                 f"Visitors from {settings.source_pattern} are shown the first of them; calls to each count for it."
             )
-        return said
+        return notes
 
     def what_becomes_of(self, e164: str) -> str:
         if e164 in self.to_add:
@@ -304,15 +304,15 @@ class ImportPlan:
 
     @property
     def changes(self) -> bool:
-        return any(one.moving for one in self.scenarios)
+        return any(planned.moving for planned in self.scenarios)
 
     @property
     def numbers(self) -> int:
-        return sum(len(one.numbers) for one in self.scenarios)
+        return sum(len(planned.numbers) for planned in self.scenarios)
 
     @property
     def new(self) -> list[PlannedScenario]:
-        return [one for one in self.scenarios if one.scenario is None]
+        return [planned for planned in self.scenarios if planned.scenario is None]
 
 
 def make_plan(session: Session, server: Server, project: Project, file: OldFile) -> ImportPlan:
@@ -378,8 +378,8 @@ def _problems(session: Session, project: Project, file: OldFile, here: dict[str,
 def settings_in(document: dict[str, Any], number: OldNumber) -> OldSettings | None:
     """What a scenario says of its number, as the file would say it; None when no file could."""
     flow = document["flow"] or {"destinations": []}
-    to = [one["to"] for one in flow["destinations"]]
-    static = next((one for one in document["channels"] if one.get("number") == number.e164), None)
+    to = [destination["to"] for destination in flow["destinations"]]
+    static = next((channel for channel in document["channels"] if channel.get("number") == number.e164), None)
     match = static["match"] if static else {}
     only = document["terms"].get("only_sources") or []
     if len(to) > 1 or len(only) > 1 or (static and only):
@@ -411,7 +411,7 @@ class Imported:
 
     def page_variable(self) -> str:
         """What limits a page to these scenarios."""
-        return f"window.roistatCalltrackingScripts = {[one[0] for one in self.scenarios]};"
+        return f"window.roistatCalltrackingScripts = {[scenario_id for scenario_id, _ in self.scenarios]};"
 
 
 def apply_old_settings(
@@ -427,20 +427,17 @@ def apply_old_settings(
     if plan.problems or plan.questions:
         open_questions = {f"numbers.{column}": question.say() for column, question in plan.questions.items()}
         raise Refused({f"lines.{line}": sentence for line, sentence in plan.problems.items()} | open_questions)
+    scenarios = [(planned.scenario.id, planned.title) for planned in plan.scenarios if planned.scenario]
     if not plan.changes:
-        return _imported(plan, [(one.scenario.id, one.title) for one in plan.scenarios if one.scenario], 0)
-    there = select(Scenario.id).where(Scenario.id.in_([one.scenario.id for one in plan.scenarios if one.scenario]))
-    session.execute(there.order_by(Scenario.id).with_for_update())  # scenarios before numbers, as everywhere
-    add_numbers(session, project, actor, [e164 for one in plan.scenarios for e164 in one.to_add], now)
-    scenarios = [_store(session, server, project, actor, one, now) for one in plan.scenarios]
-    made = len(plan.new)
-    subject = f"{format_count(made, 'scenario')} and {format_count(len(file.numbers), 'number')}"
-    record(session, actor, now, "settings.imported", subject, project.id, scenarios=[one[0] for one in scenarios])
-    return _imported(plan, scenarios, made)
-
-
-def _imported(plan: ImportPlan, scenarios: list[tuple[int, str]], made: int) -> Imported:
-    return Imported(scenarios, made, sum(len(one.moving) for one in plan.scenarios))
+        return Imported(scenarios, made=0, numbers=0)
+    present = select(Scenario.id).where(Scenario.id.in_([scenario_id for scenario_id, _ in scenarios]))
+    session.execute(present.order_by(Scenario.id).with_for_update())  # scenarios before numbers, as everywhere
+    add_numbers(session, project, actor, [e164 for planned in plan.scenarios for e164 in planned.to_add], now)
+    scenarios = [_store(session, server, project, actor, planned, now) for planned in plan.scenarios]
+    subject = f"{format_count(len(plan.new), 'scenario')} and {format_count(len(file.numbers), 'number')}"
+    ids = [scenario_id for scenario_id, _ in scenarios]
+    record(session, actor, now, "settings.imported", subject, project.id, scenarios=ids)
+    return Imported(scenarios, len(plan.new), sum(len(planned.moving) for planned in plan.scenarios))
 
 
 def _store(

@@ -95,21 +95,22 @@ def open_table(file: BinaryIO, score: Score, most_bytes: int = MOST_BYTES) -> Ta
         raise UnreadableFile("This is not a text file. Export the table as CSV in UTF-8 and try again.")
     if not beginning.strip("\ufeff \t\r\n"):
         raise UnreadableFile("The file is empty.")
-    said = DELIMITER_LINE.match(beginning.lstrip("\ufeff"))
+    named = DELIMITER_LINE.match(beginning.lstrip("\ufeff"))
     best: tuple[tuple[int, int, bool], int, str, list[Record]] | None = None
     for delimiter in DELIMITERS:
         first = list(islice(_records(io.StringIO(beginning, newline=""), delimiter), MOST_LINES_BEFORE))
-        worth = [(score(one.cells), sum(bool(cell.strip()) for cell in one.cells)) for one in first]
+        worth = [(score(record.cells), sum(bool(cell.strip()) for cell in record.cells)) for record in first]
         if not worth:
             continue
-        place = worth.index(max(worth)) if max(worth)[0] == 0 else [one[0] for one in worth].index(max(worth)[0])
-        quality = (*worth[place], said is not None and delimiter == said.group(1))
+        named_columns = [columns for columns, _ in worth]
+        place = named_columns.index(max(named_columns)) if any(named_columns) else worth.index(max(worth))
+        quality = (*worth[place], named is not None and delimiter == named.group(1))
         if best is None or quality > best[0]:
             best = quality, place, delimiter, first
     if best is None:
         raise UnreadableFile("The file is empty.")
     _, place, delimiter, first = best
-    before = [" ".join(one for one in record.cells if one.strip()) for record in first[:place]]
+    before = [" ".join(cell for cell in record.cells if cell.strip()) for record in first[:place]]
     head = first[place]
     return Table(file, encoding, delimiter, [tidy(cell) for cell in head.cells], head.line, before)
 
@@ -138,8 +139,8 @@ def read_table(
     for record in table.records():
         if record.problem:
             raise UnreadableFile(f"Line {record.line} cannot be read: {record.problem}")
-        given = dict(zip(header, record.cells, strict=False))
-        rows.append(Row(record.line, {name: tidy(given.get(name, "")) for name in known}))
+        cells = dict(zip(header, record.cells, strict=False))
+        rows.append(Row(record.line, {name: tidy(cells.get(name, "")) for name in known}))
         if len(rows) > most_rows:
             raise UnreadableFile(f"The file has more than {most_rows:,} lines. Split it.")
     return rows
@@ -189,8 +190,8 @@ def _one_byte_encoding(file: BinaryIO) -> str:
     file.seek(0)
     alone = together = 0
     while chunk := file.read(CHUNK):
-        for found in HIGH_BYTES.finditer(chunk):
-            length = found.end() - found.start()
+        for letters in HIGH_BYTES.finditer(chunk):
+            length = letters.end() - letters.start()
             if length > 1:
                 together += length
             else:

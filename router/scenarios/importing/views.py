@@ -87,9 +87,9 @@ def send() -> Page:
 @old_settings_pages.post("/choose")
 def say() -> Page:
     """How numbers of two readings are to be read, by column; an empty choice asks again."""
-    given = {column: request.form.get(f"numbers.{column}", "") for column in PHONES}
+    choices_by_column = {column: request.form.get(f"numbers.{column}", "") for column in PHONES}
     try:
-        choices = read_choices({column: choice for column, choice in given.items() if choice})
+        choices = read_choices({column: choice for column, choice in choices_by_column.items() if choice})
     except BadChoice as error:
         raise Problem(422, str(error), "numbers") from None
     with current_server().database.writing() as session:
@@ -171,12 +171,12 @@ def import_old(open_server: Opener, file: Path, project: int, applying: bool, nu
             except UnreadableFile as error:
                 raise click.ClickException(str(error)) from None
             plan = make_plan(session, server, owner, old)
-        for one in plan.scenarios:
-            click.echo("\n  ".join([one.title, one.say(), *one.notes()]))
-            for number in one.numbers:
+        for planned in plan.scenarios:
+            click.echo("\n  ".join([planned.title, planned.say(), *planned.notes()]))
+            for number in planned.numbers:
                 if number.line not in plan.problems:
                     click.echo(
-                        f"  line {number.line}: {international(number.e164)}, {one.what_becomes_of(number.e164)}"
+                        f"  line {number.line}: {international(number.e164)}, {planned.what_becomes_of(number.e164)}"
                     )
         for line, sentence in plan.problems.items():
             click.echo(f"Line {line} cannot be used: {sentence}", err=True)

@@ -88,10 +88,10 @@ def _insert(session: Session, project: Project, e164: str, now: datetime) -> Tra
     wait_for_arrivals(session)
     if e164 in taken_numbers(session, [e164]):
         return None
-    if back := returned(session, project.id, e164):
-        back.owned_elsewhere, back.carrier_sid, back.bought_at, back.paid_until = True, None, None, None
+    if number := returned(session, project.id, e164):
+        number.owned_elsewhere, number.carrier_sid, number.bought_at, number.paid_until = True, None, None, None
         session.flush()
-        return back
+        return number
     new = insert_new(session, TrackingNumber, unique=["e164"], where=HERE)
     new = new.values(project_id=project.id, e164=e164, created_at=now).returning(TrackingNumber)
     return session.scalars(new).one_or_none()
@@ -127,7 +127,7 @@ def place_numbers(
     session: Session,
     server: Server,
     scenario: Scenario,
-    wanted: Mapping[str, StaticSource],
+    lendable: Mapping[str, StaticSource],
     overflow: str | None = None,
 ) -> list[TrackingNumber]:
     """Makes exactly these numbers of the project the scenario's, each dynamic (None) or static, and `overflow`, which is not among
@@ -139,7 +139,7 @@ def place_numbers(
     Raises:
         Problem: 409 when another scenario took one of them meanwhile, or it is being given back.
     """
-    everyone = {**wanted, overflow: None} if overflow else wanted
+    everyone = {**lendable, overflow: None} if overflow else lendable
     rows = (
         select(TrackingNumber)
         .where(
@@ -274,4 +274,4 @@ def leave_scenario(number: TrackingNumber, scenario: Scenario) -> None:
     number.scenario_id, number.static_source, number.overflow = None, None, False
     number.last_flow_id = scenario.call_flow_id or number.last_flow_id
     if any(channel.get("number") == number.e164 for channel in scenario.channels):
-        scenario.channels = [one for one in scenario.channels if one.get("number") != number.e164]
+        scenario.channels = [channel for channel in scenario.channels if channel.get("number") != number.e164]

@@ -58,9 +58,9 @@ def wait_for_arrivals(session: Session) -> None:
 
 def taken_numbers(session: Session, e164s: Iterable[str]) -> set[str]:
     """Those that are on this server, in whichever project, or are being bought."""
-    asked = list(e164s)
-    here = select(TrackingNumber.e164).where(TrackingNumber.e164.in_(asked), TrackingNumber.released_at.is_(None))
-    ordered = select(NumberOrder.e164).where(NumberOrder.e164.in_(asked), OPEN)
+    numbers = list(e164s)
+    here = select(TrackingNumber.e164).where(TrackingNumber.e164.in_(numbers), TrackingNumber.released_at.is_(None))
+    ordered = select(NumberOrder.e164).where(NumberOrder.e164.in_(numbers), OPEN)
     return {*session.scalars(here), *session.scalars(ordered)}
 
 

@@ -79,7 +79,9 @@ def advance_releases(server: Server, now: datetime) -> int:
     with server.database.writing() as session:
         claims = RELEASES.claim_due(session, now, AT_ONCE)
         seen = active_numbers(session, server, [claim.id for claim in claims], now)
-        waiting = [one for one in claims if one.id in seen and now - (one.job.releasing_at or now) < LONGEST_VISIT]
+        waiting = [
+            claim for claim in claims if claim.id in seen and now - (claim.job.releasing_at or now) < LONGEST_VISIT
+        ]
         for claim in waiting:
             claim.job.carrier_next_at = now + LOOK_AGAIN
     due = [claim for claim in claims if claim not in waiting]

@@ -84,12 +84,12 @@ def sync_numbers(server: Server, now: datetime, configure: bool = False) -> Sync
 def _mark(server: Server, difference: Difference) -> None:
     """Marks what is missing, and takes the mark from what is there again; the carrier's present ids are kept."""
     missing = [number.id for number in difference.only_here]
-    back = [number.id for number, _ in difference.both if number.carrier_error == MISSING]
-    for ids, mark in ((missing, MISSING), (back, "")):
+    found_again = [number.id for number, _ in difference.both if number.carrier_error == MISSING]
+    for ids, mark in ((missing, MISSING), (found_again, "")):
         for start in range(0, len(ids), AT_ONCE):
             with server.database.writing() as session:
-                here = TrackingNumber.id.in_(ids[start : start + AT_ONCE]), TrackingNumber.releasing_at.is_(None)
-                session.execute(update(TrackingNumber).where(*here).values(carrier_error=mark))
+                of_part = TrackingNumber.id.in_(ids[start : start + AT_ONCE]), TrackingNumber.releasing_at.is_(None)
+                session.execute(update(TrackingNumber).where(*of_part).values(carrier_error=mark))
     for number, owned in difference.both:
         if not number.owned_elsewhere and number.carrier_sid != owned.sid:
             with server.database.writing() as session:

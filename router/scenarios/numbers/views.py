@@ -66,24 +66,24 @@ def read_number_query(args: Mapping[str, str]) -> NumberQuery:
 
 
 def numbers_asked_for(project_id: int, query: NumberQuery, now: datetime) -> Select[TrackingNumber]:
-    wanted = present_numbers(project_id)
+    numbers = present_numbers(project_id)
     if query.use == "gone":
-        wanted = select(TrackingNumber).where(
+        numbers = select(TrackingNumber).where(
             TrackingNumber.project_id == project_id, TrackingNumber.released_at.is_not(None)
         )
     elif query.use:
-        wanted = wanted.where(_conditions(now)[query.use])
+        numbers = numbers.where(_conditions(now)[query.use])
     if query.scenario:
-        wanted = wanted.where(TrackingNumber.scenario_id == query.scenario)
+        numbers = numbers.where(TrackingNumber.scenario_id == query.scenario)
     if query.digits:
-        wanted = wanted.where(TrackingNumber.e164.contains(query.digits))
-    return wanted
+        numbers = numbers.where(TrackingNumber.e164.contains(query.digits))
+    return numbers
 
 
 def number_figures(session: Session, project_id: int, now: datetime) -> Figures:
     """In one statement."""
-    wanted = _conditions(now)
-    counted = [func.coalesce(func.sum(case((wanted[name], 1), else_=0)), 0) for name in Figures.__slots__]
+    conditions = _conditions(now)
+    counted = [func.coalesce(func.sum(case((conditions[name], 1), else_=0)), 0) for name in Figures.__slots__]
     here = select(*counted).where(TrackingNumber.project_id == project_id, TrackingNumber.released_at.is_(None))
     return Figures(*(int(count) for count in session.execute(here).one()))
 
@@ -150,12 +150,14 @@ def move() -> Response:
     server, project = current_server(), current_project()
     to = _id(request.form.get("scenario", "")) if request.form.get("scenario") else None
     with server.database.writing() as session:
-        ids = [one.id for one in _chosen(session, request.form.getlist("number"))]
+        ids = [number.id for number in _chosen(session, request.form.getlist("number"))]
         moved = move_numbers(session, server, project, current_actor(), ids, to, server.now())
         title = titles_of(session, project.id).get(to or 0)
-    said = format_count(len(moved), "number")
+    amount = format_count(len(moved), "number")
     flash(
-        f"{said} moved to {title}." if title else f"{said} taken out: free for any scenario, calls go where they went."
+        f"{amount} moved to {title}."
+        if title
+        else f"{amount} taken out: free for any scenario, calls go where they went."
     )
     return redirect(url_for("numbers.table", scenario=to) if to else url_for("numbers.table", use="free"))
 
@@ -247,11 +249,11 @@ def _chosen(session: Session, texts: Sequence[str]) -> Sequence[TrackingNumber]:
         raise Problem(422, "Choose at least one number in the list, then repeat.")
     if len(ids) > MOST_CHOSEN:
         raise Problem(422, f"At most {MOST_CHOSEN} numbers can be changed at once.")
-    wanted = present_numbers(current_project().id).where(TrackingNumber.id.in_(ids))
-    found = session.scalars(wanted.order_by(TrackingNumber.e164)).all()
-    if len(found) != len(ids):
+    statement = present_numbers(current_project().id).where(TrackingNumber.id.in_(ids))
+    numbers = session.scalars(statement.order_by(TrackingNumber.e164)).all()
+    if len(numbers) != len(ids):
         raise Problem(404, "There is no such number.")
-    return found
+    return numbers
 
 
 def _id(text: str) -> int:

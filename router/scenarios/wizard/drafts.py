@@ -126,8 +126,8 @@ def unfinished(session: Session, project_id: int, person_id: int) -> list[Unfini
         .order_by(ScenarioDraft.updated_at.desc())
     )
     return [
-        Unfinished(one.id, title or one.title or "Untitled", one.reached, one.updated_at, one.scenario_id)
-        for one, title in session.execute(drafts)
+        Unfinished(draft.id, title or draft.title or "Untitled", draft.reached, draft.updated_at, draft.scenario_id)
+        for draft, title in session.execute(drafts)
     ]
 
 
@@ -303,7 +303,7 @@ def _add_own_numbers(
             read[line] = read_phone(line, project.country)
         except BadPhone:
             read[line] = line  # `add_numbers` says why it is none
-    here = set(
+    of_project = set(
         session.scalars(
             select(TrackingNumber.e164).where(
                 TrackingNumber.project_id == project.id,
@@ -313,9 +313,9 @@ def _add_own_numbers(
         )
     )
     try:
-        add_numbers(session, project, actor, [line for line in lines if read[line] not in here], now)
+        add_numbers(session, project, actor, [line for line in lines if read[line] not in of_project], now)
     except Refused as refusal:
-        errors |= {f"own.{index}": said for index, said in refusal.errors.items()}
+        errors |= {f"own.{index}": sentence for index, sentence in refusal.errors.items()}
         return []
     return list(dict.fromkeys(read.values()))
 

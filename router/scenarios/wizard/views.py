@@ -116,10 +116,10 @@ def _act(editor: Editor, step: Step, do: str) -> Page:
 def _continue(editor: Editor, step: Step) -> Page:
     """To the next step, if nothing on this one has to be mended."""
     trial = try_out(current_server(), current_actor(), editor)
-    here = {field: said for field, said in trial.errors.items() if field == "title" or step_of(field) is step}
+    errors = {field: sentence for field, sentence in trial.errors.items() if field == "title" or step_of(field) is step}
     following = neighbour(step, 1)
-    if here:
-        return _page(editor, step, Trial(here)), 422
+    if errors:
+        return _page(editor, step, Trial(errors)), 422
     if following is None:
         return redirect(editor.address(step.name, check=1))
     if editor.scenario is None and editor.draft is not None and editor.reached < following.place:
@@ -150,7 +150,7 @@ def _save(editor: Editor, step: Step, verb: str, argument: str) -> Page:
         steps = {step_of(field) for field in refusal.errors if field != "title"}
         if step in steps or not steps:
             return _page(editor, step, Trial(refusal.errors)), 422
-        return redirect(editor.address(min(steps, key=lambda one: one.place).name, check=1))
+        return redirect(editor.address(min(steps, key=STEPS.index).name, check=1))
     except Problem as problem:
         if problem.status != 409:
             raise
@@ -318,7 +318,9 @@ def marks(editor: Editor, current: Step) -> list[Mark]:
     if to_buy:
         numbers = f"{chosen} + {to_buy} to buy" if chosen else f"{to_buy} to buy"
     typed = values["integrations"]["parts"]
-    told = [sentence for part in current_server().scenario_parts for sentence in part.preview(typed.get(part.name))]
+    receivers = [
+        sentence for part in current_server().scenario_parts for sentence in part.preview(typed.get(part.name))
+    ]
     places = lines_of(tagging["selectors"]) + lines_of(tagging["replace"])
     conditions = [line for name in TERMS for line in lines_of(values["terms"][name])]
     said = {
@@ -326,7 +328,7 @@ def marks(editor: Editor, current: Step) -> list[Mark]:
         "forwarding": _counted(len(rows_in_use(values, "destinations")), "destination", "no destination"),
         "tagging": _counted(len(places), "place", "nothing replaced"),
         "channels": _counted(len(rows_in_use(values, "channels")), "rule", "all dynamic"),
-        "integrations": _counted(len(told), "receiver", "nobody told"),
+        "integrations": _counted(len(receivers), "receiver", "nobody told"),
         "terms": _counted(len(conditions), "condition", "everybody"),
     }
     return [Mark(step, step is current, step.place <= editor.reached, said[step.name]) for step in STEPS]
@@ -350,13 +352,15 @@ def choices(session: Session, editor: Editor) -> list[TrackingNumber]:
     free = free_numbers(session, editor.project.id)
     chosen = {*editor.values["numbers"]["numbers"], editor.values["numbers"].get("overflow", "")}
     return (
-        own + [one for one in free if one.e164 in chosen] + [one for one in free if one.e164 not in chosen][:MOST_FREE]
+        own
+        + [number for number in free if number.e164 in chosen]
+        + [number for number in free if number.e164 not in chosen][:MOST_FREE]
     )
 
 
 def extra_choices(editor: Editor, numbers: Iterable[TrackingNumber]) -> list[tuple[str, str]]:
     """Which of these numbers may be shown when all others are taken, as (value, text), and the one that was chosen before."""
-    offered = {"": "none"} | {one.e164: international(one.e164) for one in numbers}
+    offered = {"": "none"} | {number.e164: international(number.e164) for number in numbers}
     chosen = editor.values["numbers"].get("overflow", "")
     return list((offered | ({} if chosen in offered else {chosen: chosen})).items())
 
@@ -381,10 +385,14 @@ def _phone(text: str, country: str) -> str:
 
 def examples(editor: Editor) -> list[tuple[str, str]]:
     """Up to three of the scenario's numbers, one of each country first, as pages show them; an example when it has none."""
-    numbers = [one for one in chosen_numbers(editor) + editor.values["numbers"]["to_buy"]["numbers"] if _phone(one, "")]
+    numbers = [
+        number
+        for number in chosen_numbers(editor) + editor.values["numbers"]["to_buy"]["numbers"]
+        if _phone(number, "")
+    ]
     firsts: dict[str | None, str] = {}
-    for one in numbers:
-        firsts.setdefault(country_of(one), one)
+    for number in numbers:
+        firsts.setdefault(country_of(number), number)
     picked = list(dict.fromkeys([*firsts.values(), *numbers]))[:3]
     country = editor.project.country
     if not picked:
@@ -415,12 +423,12 @@ def rings(session: Session, editor: Editor) -> list[Ring]:
             read.append(Ring(read_destination(row["to"], editor.project.country), seconds))
         except BadPhone as error:
             read.append(Ring(row["to"], seconds, str(error)))
-    tracking = tracking_among(session, [one.to for one in read]) | set(chosen_numbers(editor))
+    tracking = tracking_among(session, [ring.to for ring in read]) | set(chosen_numbers(editor))
     return [
-        Ring(one.to, one.seconds, "is itself a tracking number: calls would go round in circles.")
-        if one.to in tracking and not one.wrong
-        else one
-        for one in read
+        Ring(ring.to, ring.seconds, "is itself a tracking number: calls would go round in circles.")
+        if ring.to in tracking and not ring.wrong
+        else ring
+        for ring in read
     ]
 
 
@@ -430,4 +438,4 @@ def differing(editor: Editor, stored: Values) -> list[Step]:
 
 
 def _compared(values: Values, step: str) -> Any:
-    return {name: one for name, one in values[step].items() if name != "sample"}
+    return {name: value for name, value in values[step].items() if name != "sample"}

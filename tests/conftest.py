@@ -16,14 +16,11 @@ import time_machine
 from flask import Flask
 from flask.testing import FlaskClient
 
-import tests.attribution.planner.furniture
-import tests.integrations.furniture  # noqa: F401 - what it furnishes
 from router.config import Settings
 from router.db import Database, migrate
 from router.lib.crypto import KeyRing, load_keys
 from router.operations import configure_logs
 from router.server import Server
-from tests import furnishing  # noqa: F401 - fills the project that the walk over all addresses visits
 from tests.application import Applications, Engines
 from tests.browser import pictures
 from tests.contents import SECRET, content_for, make_content

@@ -16,8 +16,8 @@ from router.db import Database
 from router.lib.crypto import KeyRing
 from router.operations import key_fits
 from router.server import Server
+from tests.busy_project import make_busy_project
 from tests.people import NOW, create_cast
-from tests.reports.making import make_life
 
 SECRET = "test-secret-key-0123456789"
 """The key of every test's server."""
@@ -43,7 +43,7 @@ def life(database: Database, values: Values) -> Any:
     )
     server = make_server(settings, database)
     with time_machine.travel(NOW + timedelta(milliseconds=1), tick=True), database.writing() as session:
-        return make_life(session, server, values["cast"].project, NOW)
+        return make_busy_project(session, server, values["cast"].project, NOW)
 
 
 CONTENTS: dict[str, Callable[[Database, Values], Any]] = {"app": served, "cast": people, "life": life}

@@ -13,7 +13,8 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from router.accounts import members, tokens
-from router.accounts.models import ApiToken, Person, Project
+from router.accounts.ledger import Post, post
+from router.accounts.models import ApiToken, LedgerEntry, Mail, Person, Project
 from router.accounts.passwords import hash_password
 from router.attribution.decision import shares_by_source
 from router.attribution.models import Lease, Tap, Visit, VisitSpan
@@ -21,7 +22,17 @@ from router.attribution.pool.numbers import follow_numbers
 from router.attribution.tracking.sources import named_source
 from router.db import FIRST_VISIT_NUMBER, Base, start_visit_numbers
 from router.integrations.models import Delivery, Integration
-from router.scenarios.models import CallFlow, Scenario, TrackingNumber
+from router.lib.crypto import KeyRing
+from router.scenarios.models import (
+    CallFlow,
+    NumberBatch,
+    NumberOrder,
+    OrderState,
+    Scenario,
+    ScenarioDraft,
+    TrackingNumber,
+)
+from router.scenarios.wizard.drafts import keep
 from router.voice.models import Call
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -79,6 +90,31 @@ def make_token(
     return tokens.create_token(session, name, NOON, project.id if project else None, role)
 
 
+def make_ledger_entry(
+    session: Session,
+    project: Project,
+    amount_minor: int,
+    reason: str = "top-up:1",
+    actor: str = "olivia",
+    at: datetime = NOON,
+    **details: Any,
+) -> LedgerEntry | None:
+    """What `post` writes: an entry, with which the project's balance moves; `details` are its note, number and scenario_id."""
+    return post(session, project.id, Post(amount_minor, reason, actor, **details), at)
+
+
+def make_mail(session: Session, project: Project, key: str = "low:1", **fields: Any) -> Mail:
+    """An e-mail that waits since noon."""
+    defaults = {
+        "recipient": project.email,
+        "subject": f"The balance of {project.name} lasts less than 7 days",
+        "body": "It lasts until Fri 27 Nov, 13:00.\n\nTop it up.",
+        "created_at": NOON,
+        "next_at": NOON,
+    }
+    return _add(session, Mail(project_id=project.id, key=f"{project.id}:{key}", **(defaults | fields)))
+
+
 def make_scenario(
     session: Session,
     project: Project,
@@ -115,6 +151,42 @@ def make_number(
     number = _add(session, TrackingNumber(project_id=project.id, e164=e164, **(defaults | fields)))
     follow_numbers(session, [number.id])
     return number
+
+
+def make_rented_number(
+    session: Session, project: Project, e164: str, paid_until: datetime, scenario: Scenario | None = None, **fields: Any
+) -> TrackingNumber:
+    """A number that was bought for the 7 days that end at `paid_until`."""
+    bought_at = paid_until - timedelta(days=7)
+    defaults: dict[str, Any] = {
+        "owned_elsewhere": False,
+        "carrier_sid": f"PN{e164[1:]}",
+        "bought_at": bought_at,
+        "paid_until": paid_until,
+        "created_at": bought_at,
+    }
+    return make_number(session, project, e164, scenario, **(defaults | fields))
+
+
+def make_batch(session: Session, project: Project, **fields: Any) -> NumberBatch:
+    """A batch of orders, without any."""
+    defaults = {"search": {}, "actor": "alice@example.com", "created_at": NOON}
+    return _add(session, NumberBatch(project_id=project.id, **(defaults | fields)))
+
+
+def make_order(session: Session, batch: NumberBatch, e164: str, **fields: Any) -> NumberOrder:
+    """An order of which the carrier does not know yet."""
+    defaults = {"state": OrderState.INTENT, "price_minor": 100}
+    defaults |= dict.fromkeys(("charged_from", "next_at", "created_at"), NOON)
+    return _add(session, NumberOrder(batch_id=batch.id, project_id=batch.project_id, e164=e164, **(defaults | fields)))
+
+
+def make_draft(session: Session, keys: KeyRing, project: Project, person: Person, **typed: Any) -> ScenarioDraft:
+    """A draft whose last step was opened, with what was typed."""
+    whose = {"project_id": project.id, "person_id": person.id}
+    draft = _add(session, ScenarioDraft(**whose, sealed=keys.seal("{}"), created_at=NOON, updated_at=NOON))
+    keep(keys, draft, typed, 6, NOON)
+    return draft
 
 
 def visit_row(project_id: int, number: int, started_at: datetime = NOON, **fields: Any) -> dict[str, Any]:

@@ -1,11 +1,9 @@
 """People and projects for tests: Alice owns, Bob views on her team, Charlie has another project, Olivia operates the server."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from flask.testing import FlaskClient
-from sqlalchemy.orm import Session
 
 from router.accounts.models import Person, Project
 from router.db import Database
@@ -46,16 +44,6 @@ class Cast:
     """Values for URL converters, each an id of an object of Alice's project (`project_id` is one)."""
 
 
-FURNISHERS: list[Callable[[Session, Cast], dict[str, Any]]] = []
-"""Each makes objects in Alice's project and returns `{converter name: id}`, so that the walk over all addresses finds them.
-Every part of the product adds its own with `@furnishes`, in a module that tests/conftest.py imports."""
-
-
-def furnishes(make: Callable[[Session, Cast], dict[str, Any]]) -> Callable[[Session, Cast], dict[str, Any]]:
-    FURNISHERS.append(make)
-    return make
-
-
 def create_cast(database: Database) -> Cast:
     with database.writing() as session:
         project = make_project(session, **ALICES_SHOP)
@@ -80,13 +68,6 @@ def create_cast(database: Database) -> Cast:
         )
 
 
-def furnish(database: Database, cast: Cast) -> None:
-    """Fills Alice's project with one object of each kind that the product has."""
-    with database.writing() as session:
-        for make in FURNISHERS:
-            cast.ids.update(make(session, cast))
-
-
 def sign_in(client: FlaskClient, person: Person, project: Project | None = None) -> FlaskClient:
     """The client acts as this person from now on, without the work of a password."""
     with client.session_transaction() as session:
@@ -99,9 +80,3 @@ def sign_in(client: FlaskClient, person: Person, project: Project | None = None)
 
 def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
-
-
-@furnishes
-def _a_person_and_a_token(session: Session, cast: Cast) -> dict[str, Any]:
-    token, _ = make_token(session, cast.project, name="furniture")
-    return {"person_id": cast.bob.id, "token_id": token.id}

@@ -28,8 +28,8 @@ from tests.browser.pages import PAGES, PageToSee
 from tests.browser.pictures import picture
 from tests.browser.samples import samples
 from tests.factories import PASSWORD
-from tests.people import NOW, create_cast, furnish, sign_in
-from tests.scenarios.drafting import TYPED
+from tests.furnished import TYPED, furnish
+from tests.people import NOW, create_cast, sign_in
 
 Scheme = Literal["light", "dark"]
 VIEWS: tuple[tuple[int, int, Scheme], ...] = ((1280, 900, "light"), (390, 844, "dark"))

@@ -10,13 +10,13 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from router.accounts.ledger import Post, post
 from router.db import Database
 from router.scenarios.models import TrackingNumber
 from router.server import Server
-from tests.factories import make_number, make_scenario
+from tests.factories import make_ledger_entry, make_number, make_scenario
 from tests.faults.test_fuzz import rows
-from tests.people import NOW, Cast, bearer, furnish, sign_in
+from tests.furnished import furnish
+from tests.people import Cast, bearer, sign_in
 from tests.properties import examples
 from tests.scenarios.shop import FakeShop
 from tests.web.test_access import addresses
@@ -66,7 +66,7 @@ def furnished(server: Server, cast: Cast, database: Database) -> Cast:
     server.shop = FakeShop(["+12125550190", "+12125550191"])
     furnish(database, cast)
     with database.writing() as session:
-        post(session, cast.project.id, Post(1000, "top-up:fuzz", "olivia"), NOW)
+        make_ledger_entry(session, cast.project, 1000, "top-up:fuzz")
         make_number(session, cast.project, "+12125551000")
     return cast
 

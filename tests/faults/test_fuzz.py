@@ -19,7 +19,8 @@ from router.attribution.tracking.visitors import visit_token
 from router.db import Base, Database
 from router.server import Server
 from tests.factories import make_project, make_scenario
-from tests.people import Cast, furnish, sign_in
+from tests.furnished import furnish
+from tests.people import Cast, sign_in
 from tests.properties import examples
 from tests.voice.carrier import BASE
 

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from sqlalchemy import event, func, select
 
-from router.accounts.ledger import Post, post
 from router.accounts.models import Project
 from router.config import Settings
 from router.db import Database
@@ -17,9 +16,8 @@ from router.scenarios.models import NumberOrder, Scenario
 from router.scenarios.service import change_scenario, create_scenario
 from router.server import Server
 from tests.contents import SECRET
-from tests.factories import NOON, make_project
-from tests.scenarios.making import ALICE, LINE
-from tests.scenarios.rented import WEEK, balance_of, rent
+from tests.factories import NOON, make_ledger_entry, make_project, make_rented_number
+from tests.scenarios.making import ALICE, LINE, WEEK, balance_of
 from tests.scenarios.shop import FakeShop
 from tests.waiting import eventually
 
@@ -40,9 +38,9 @@ def server(settings: Settings, database: Database) -> Server:
 def project(database: Database) -> Project:
     with database.writing() as session:
         project = make_project(session, number_price_minor=1)
-        post(session, project.id, Post(100, "top-up:1", "olivia"), NOON)
+        make_ledger_entry(session, project, 100)
         for e164 in RENTED:
-            rent(session, project, e164, NOON + WEEK)
+            make_rented_number(session, project, e164, NOON + WEEK)
         return project
 
 

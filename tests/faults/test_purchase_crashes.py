@@ -23,10 +23,9 @@ from router.server import Server
 from tests.carriers.rest import Carrier, running_carrier
 from tests.carriers.rest_faults import Fault
 from tests.contents import SECRET
-from tests.factories import NOON, make_project
+from tests.factories import NOON, make_ledger_entry, make_project, make_rented_number
 from tests.faults.mortal import Life, Nursery
-from tests.scenarios.making import ALICE
-from tests.scenarios.rented import WEEK, balance_of, rent, top_up
+from tests.scenarios.making import ALICE, WEEK, balance_of
 
 ONE, TWO = "+12125550190", "+12125550191"
 PRICE = 150
@@ -86,7 +85,7 @@ def world(database: Database, settings: Settings, carrier: Carrier, nursery: Nur
     server = Server(settings, database, KeyRing((SECRET,)))
     with database.writing() as session:
         project = make_project(session, number_price_minor=PRICE)
-        top_up(session, project, 10_000)
+        make_ledger_entry(session, project, 10_000)
     life = Life(database.url, str(tmp_path / "data"), carrier.url, carrier.token, NOON.isoformat())
     return World(server, carrier, nursery, project, life)
 
@@ -172,7 +171,7 @@ def test_r4_killed_at_every_commit_of_a_renewal(world: World, dies_at: int) -> N
     e164s = [f"+1212555019{digit}" for digit in range(4)]
     with world.server.database.writing() as session:
         for e164 in e164s:
-            rent(session, world.project, e164, NOON)
+            make_rented_number(session, world.project, e164, NOON)
     late = (NOON + 2 * WEEK + timedelta(hours=1)).isoformat()
     life = replace(world.life, do="renew", start=late)
     assert world.nursery.live(replace(life, dies_at=dies_at)) == -signal.SIGKILL
@@ -188,7 +187,7 @@ def test_r4_killed_at_every_commit_of_a_renewal(world: World, dies_at: int) -> N
 @pytest.mark.parametrize("when", ["before it is done", "done and not answered"])
 def test_r5_killed_while_a_number_is_given_back(world: World, when: str) -> None:
     with world.server.database.writing() as session:
-        number = rent(session, world.project, ONE, NOON + WEEK)
+        number = make_rented_number(session, world.project, ONE, NOON + WEEK)
         number.carrier_sid = world.carrier.shop.buy(ONE, "ct:1").sid
         number.releasing_at = number.carrier_next_at = NOON
 

@@ -11,7 +11,7 @@ from router.accounts.models import AuditEntry
 from router.db import Database
 from router.integrations.models import Delivery, DeliveryAttempt, Integration, IntegrationProblem, ReceiverHealth
 from tests.factories import CALLER
-from tests.integrations.furniture import a_dead_delivery
+from tests.furnished import a_dead_delivery
 from tests.people import NOW, Cast, bearer, sign_in
 
 pytestmark = pytest.mark.one_database

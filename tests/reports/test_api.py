@@ -8,8 +8,8 @@ from werkzeug.test import TestResponse
 
 from router.attribution.models import Visit
 from router.db import Database
+from tests.busy_project import NUMBERS
 from tests.people import Cast, bearer
-from tests.reports.making import NUMBERS
 from tests.scenarios.test_api_description import Described
 
 

@@ -20,9 +20,9 @@ from router.scenarios.models import Scenario, TrackingNumber
 from router.server import Server
 from router.voice.models import EXTERNAL, INTERNAL, Call
 from router.voice.routing import called_numbers, calls_by_lease
+from tests.busy_project import LINE, NUMBERS
 from tests.factories import make_call
 from tests.people import NOW, Cast, bearer
-from tests.reports.making import LINE, NUMBERS
 
 QUIET = NUMBERS[5]
 """Nobody called it lately."""

@@ -11,9 +11,9 @@ from router.attribution.models import Lease, Tap, Visit, VisitSpan
 from router.db import Database
 from router.reports.lease_history import History, Holder, Span, active_times, over_at, picture_of, read_history
 from router.voice.models import Call
+from tests.busy_project import NUMBERS
 from tests.factories import lease_decision, make_call, make_visit
 from tests.people import NOW, Cast
-from tests.reports.making import NUMBERS
 
 HOLD = timedelta(seconds=150)
 

@@ -12,10 +12,10 @@ from router.lib.formats import last_starts
 from router.reports.views import day_figures, not_called_back
 from router.scenarios.models import TrackingNumber
 from router.server import Server
+from tests.busy_project import NUMBERS
 from tests.factories import make_call
 from tests.pages import words_of
 from tests.people import NOW, Cast, sign_in
-from tests.reports.making import NUMBERS
 
 LOST: dict[str, Any] = {"status": "missed", "talk_seconds": None}
 

@@ -30,11 +30,11 @@ from router.reports.sources import (
     shares_of,
 )
 from router.voice.models import Call
+from tests.busy_project import NUMBERS
 from tests.counting import count_statements
 from tests.factories import make_call, make_visit
 from tests.people import NOW, Cast, bearer
 from tests.properties import examples
-from tests.reports.making import NUMBERS
 
 EASY: Any = settings(
     max_examples=examples(12), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]

@@ -14,10 +14,10 @@ from router.integrations.models import Delivery
 from router.integrations.views import DELIVERY_STATES
 from router.server import Server
 from router.voice.models import CallLeg
+from tests.busy_project import NUMBERS
 from tests.factories import lease_decision, make_call, make_visit
 from tests.pages import words_of
 from tests.people import NOW, Cast, sign_in
-from tests.reports.making import NUMBERS
 
 LABELS = [label for label, _ in DELIVERY_STATES.values()]
 

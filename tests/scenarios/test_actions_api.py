@@ -9,12 +9,12 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import select
 
-from router.accounts.ledger import Post, post
 from router.accounts.models import Project
 from router.db import Database
 from router.integrations.models import Integration
 from router.scenarios.models import NumberBatch, Scenario, ScenarioDraft
 from router.server import Server
+from tests.factories import make_ledger_entry
 from tests.people import NOW, Cast
 from tests.scenarios.making import FIRST, LINE, SECOND, number
 from tests.scenarios.shop import FakeShop
@@ -51,7 +51,7 @@ def charge(database: Database, cast: Cast, price: int, balance: int) -> None:
     with database.writing() as session:
         session.get_one(Project, cast.project.id).number_price_minor = price
         if balance:
-            post(session, cast.project.id, Post(balance, "top-up:1", "olivia"), NOW)
+            make_ledger_entry(session, cast.project, balance)
 
 
 def test_r1_every_member_of_a_scenario_is_kept_and_patched_alone(alice: Program) -> None:
@@ -188,7 +188,7 @@ def test_r4_enabling_in_whatever_way_is_refused_with_the_missing_amount(
         }
     assert alice.send("GET", "/scenarios").json == {"items": [made], "next": None}
     with database.writing() as session:
-        post(session, cast.project.id, Post(200, "top-up:2", "olivia"), NOW)
+        make_ledger_entry(session, cast.project, 200, "top-up:2")
     enabled = patched(alice, made, enabled=True)
     assert (enabled["enabled"], enabled["buying"]["total"]) == (True, 2)
 

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from router.accounts.ledger import Post, post
 from router.accounts.models import Project
 from router.carriers.base import TryLater
 from router.scenarios.documents import scenario_document
@@ -19,7 +18,7 @@ from router.scenarios.numbers.purchase import advance_due
 from router.scenarios.service import change_scenario, connect_scenario, create_scenario, switch_scenario
 from router.server import Server
 from router.web.errors import Problem
-from tests.factories import NOON
+from tests.factories import NOON, make_ledger_entry
 from tests.scenarios.making import ALICE, FIRST, LINE, SECOND, number
 from tests.scenarios.shop import FakeShop
 
@@ -38,7 +37,7 @@ def pay(server: Server, project: Project, amount: int = 0, price: int | None = P
     with server.database.writing() as session:
         session.get_one(Project, project.id).number_price_minor = price
         if amount:
-            post(session, project.id, Post(amount, f"top-up:{amount}", "olivia"), NOON)
+            make_ledger_entry(session, project, amount, f"top-up:{amount}")
 
 
 def create(server: Server, project: Project, **document: Any) -> int:

@@ -10,7 +10,6 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from router.accounts.audit import Actor
-from router.accounts.ledger import Post, post
 from router.accounts.models import Project
 from router.scenarios.billing.rent import renew_due
 from router.scenarios.models import Scenario, TrackingNumber
@@ -20,7 +19,7 @@ from router.scenarios.numbers.release import advance_releases, begin_release
 from router.scenarios.service import delete_with_numbers
 from router.server import Server
 from router.voice.models import Call
-from tests.factories import COMPANY_LINE, make_project, make_scenario
+from tests.factories import COMPANY_LINE, make_ledger_entry, make_project, make_scenario
 from tests.scenarios.shop import FakeShop
 from tests.voice.carrier import CarrierClient
 
@@ -37,7 +36,7 @@ class World:
         self.shop = server.shop = FakeShop([NUMBER])
         with server.database.writing() as session:
             self.project = make_project(session, number_price_minor=100)
-            post(session, self.project.id, Post(100, "top-up:1", "olivia"), self.now)
+            make_ledger_entry(session, self.project, 100, at=self.now)
             self.scenario = make_scenario(session, self.project, 0)
             self.other = make_scenario(session, self.project, 0, destinations=[OTHER_LINE])
 
@@ -95,7 +94,7 @@ class World:
 
     def pay(self, reason: str) -> None:
         with self.server.database.writing() as session:
-            post(session, self.project.id, Post(100, reason, "olivia"), self.now)
+            make_ledger_entry(session, self.project, 100, reason, at=self.now)
 
     def moved(self) -> None:
         self.bought()

@@ -13,7 +13,8 @@ from router.app import create_app
 from router.config import Settings
 from router.db import Database
 from router.web.access import Audience, audience_of, guard, needs
-from tests.people import Cast, bearer, furnish, sign_in
+from tests.furnished import furnish
+from tests.people import Cast, bearer, sign_in
 
 CLOSED = (Audience.PEOPLE, Audience.PROGRAMS)
 

@@ -19,9 +19,9 @@ from router.attribution.planner.views import plan as plan_command
 from router.db import Database
 from router.scenarios.models import Scenario
 from router.server import Server
-from tests.attribution.planner.furniture import make_plan
 from tests.attribution.planner.past import make_busy_past
 from tests.factories import NOON, make_scenario
+from tests.furnished import make_plan
 from tests.pages import words_of
 from tests.people import Cast, bearer, sign_in
 

@@ -19,8 +19,7 @@ from router.scenarios.models import NumberBatch, NumberOrder, Scenario, Tracking
 from router.scenarios.numbers.purchase import advance_due
 from router.server import Server
 from router.worker import renewal_jobs
-from tests.factories import NOON, make_leased_visit, make_project, make_scenario
-from tests.scenarios.rented import rent
+from tests.factories import NOON, make_leased_visit, make_ledger_entry, make_project, make_rented_number, make_scenario
 from tests.scenarios.shop import FakeShop
 
 FOR_SALE = [f"+1212555{index:04}" for index in range(5000, 5040)]
@@ -49,11 +48,8 @@ def make_pool(
     given = {"upkeep_on": True, "upkeep_began_with": numbers, "accuracy": accuracy}
     scenario = make_scenario(session, project, 0, **given | values)
     for index in range(numbers):
-        number = rent(session, project, f"+1212555{scenario.id % 10}{index:03}", MIDNIGHT + timedelta(hours=1))
-        number.scenario_id = scenario.id
-        session.flush()
-        session.add(PoolNumber(number_id=number.id, scenario_id=scenario.id, e164=number.e164))
-    session.flush()
+        e164 = f"+1212555{scenario.id % 10}{index:03}"
+        make_rented_number(session, project, e164, MIDNIGHT + timedelta(hours=1), scenario)
     for _ in range({6: 2, 30: 20, 20: 12}[needed]):
         make_leased_visit(session, scenario, MIDNIGHT - timedelta(days=2))
     return scenario
@@ -235,7 +231,7 @@ def test_r9_the_spending_limit_counts_what_upkeep_bought_in_any_seven_days(
     with database.writing() as session:
         make_pool(session, project, 17, 84, upkeep_spending_limit_minor=700)
         session.get_one(Project, project.id).number_price_minor = 300
-        post(session, project.id, Post(5000, "top-up", "olivia"), NOON)
+        make_ledger_entry(session, project, 5000, "top-up")
         post(session, project.id, Post(-4000, "rent:+12125550000:x", "alice", number="+12125550000"), NOON)
     for day in range(9):
         keep_pools(server, LATER + timedelta(days=day))
@@ -254,7 +250,7 @@ def test_r9_with_a_balance_too_low_nothing_is_bought_and_the_page_says_so(
     with database.writing() as session:
         make_pool(session, project, 17, 84)
         session.get_one(Project, project.id).number_price_minor = 300
-        post(session, project.id, Post(299, "top-up", "olivia"), NOON)
+        make_ledger_entry(session, project, 299, "top-up")
     keep_pools(server, LATER)
     (run,) = runs(database)
     assert (run.action, run.wanted, run.count) == ("nothing", 1, 0)
@@ -307,7 +303,7 @@ def test_r9_upkeep_goes_before_the_days_renewals(server: Server, database: Datab
     with database.writing() as session:
         scenario = make_pool(session, project, 22, 100, 6)
         session.get_one(Project, project.id).number_price_minor = 300
-        post(session, project.id, Post(100_000, "top-up", "olivia"), NOON)
+        make_ledger_entry(session, project, 100_000, "top-up")
     now = MIDNIGHT + timedelta(hours=1)
     for job in renewal_jobs():
         job.do(server, now)

@@ -18,10 +18,10 @@ from router.lib.formats import format_change, parse_money
 from router.scenarios.models import Scenario
 from router.scenarios.numbers.search import KNOWN_FOR, UNKNOWN_FOR, carrier_price, refresh_carrier_prices
 from router.server import Server
+from tests.busy_project import PRICE, make_month_of_rent
 from tests.counting import count_statements
-from tests.factories import make_scenario
+from tests.factories import make_ledger_entry, make_scenario
 from tests.people import NOW, PROJECT_VALUES, Cast, sign_in
-from tests.scenarios.balances import PRICE, make_money
 
 pytestmark = pytest.mark.one_database
 
@@ -40,7 +40,7 @@ def rich(server: Server, cast: Cast) -> Cast:
     with server.database.writing() as session:
         project = session.get_one(Project, cast.project.id)
         make_scenario(session, project, 4, title="Spring sale")
-        cast.ids |= make_money(session, project.id, NOW)
+        cast.ids |= make_month_of_rent(session, project, NOW)
     return cast
 
 
@@ -73,14 +73,14 @@ def test_r4_the_first_glance_is_the_balance_and_until_when_it_lasts(alice: Flask
 
 def test_r4_a_low_balance_says_what_to_do(alice: FlaskClient, rich: Cast, database: Database) -> None:
     with database.writing() as session:
-        post(session, rich.project.id, Post(-1200, "form:x", "olivia"), NOW)
+        make_ledger_entry(session, rich.project, -1200, "form:x")
     low = text_of(alice, "/balance")
     assert "</time>, less than 7 days." in low
     assert "Ask the operator to top it up in time." in low
     assert "stat-warn" in low
     assert "enough for 2 days" in low
     with database.writing() as session:
-        post(session, rich.project.id, Post(-250, "form:y", "olivia"), NOW)
+        make_ledger_entry(session, rich.project, -250, "form:y")
     too_low = text_of(alice, "/balance")
     assert "It does not cover the renewals that are due." in too_low
     assert "Ask the operator to top it up now." in too_low

@@ -17,6 +17,7 @@ from router.accounts.models import AuditEntry, LedgerEntry, Mail, Project
 from router.db import Database
 from router.scenarios.models import TrackingNumber
 from router.server import Server
+from tests.factories import make_ledger_entry
 from tests.people import NOW, Cast, bearer
 from tests.properties import examples
 
@@ -192,7 +193,7 @@ def test_r4_charges_are_negative_and_name_number_and_scenario_and_the_forecast_i
                 paid_until=NOW + timedelta(days=7),
             )
         )  # fmt: skip
-        post(session, cast.project.id, Post(250, "gift", "olivia"), NOW)
+        make_ledger_entry(session, cast.project, 250, "gift")
         rent = Post(-100, "rent:+14155550121:x", "the server", number="+14155550121", scenario_id=77)
         post(session, cast.project.id, rent, NOW)
     told = ledger()

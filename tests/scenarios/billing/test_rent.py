@@ -14,9 +14,8 @@ from router.scenarios.models import Scenario, TrackingNumber
 from router.scenarios.numbers.inventory import place_numbers
 from router.scenarios.service import create_scenario
 from router.server import Server
-from tests.factories import NOON, make_project
-from tests.scenarios.making import ALICE, FIRST, LINE, SECOND, THIRD, number
-from tests.scenarios.rented import DAY, WEEK, balance_of, rent, top_up
+from tests.factories import NOON, make_ledger_entry, make_project, make_rented_number
+from tests.scenarios.making import ALICE, DAY, FIRST, LINE, SECOND, THIRD, WEEK, balance_of, number
 
 PRICE = 150
 SECOND_LATE = timedelta(seconds=1)
@@ -32,12 +31,12 @@ def rented(server: Server, project: Project, *e164s: str, **values: Any) -> None
     """Numbers whose paid time ends at noon."""
     with server.database.writing() as session:
         for e164 in e164s:
-            rent(session, project, e164, NOON, **values)
+            make_rented_number(session, project, e164, NOON, **values)
 
 
 def money(server: Server, project: Project, amount: int, reason: str = "top-up:1") -> None:
     with server.database.writing() as session:
-        top_up(session, project, amount, reason)
+        make_ledger_entry(session, project, amount, reason)
 
 
 def paid_until(server: Server, e164: str) -> datetime | None:
@@ -97,9 +96,9 @@ def test_r4_the_earliest_are_renewed_first_and_the_balance_never_falls_below_zer
     server: Server, project: Project
 ) -> None:
     with server.database.writing() as session:
-        rent(session, project, SECOND, NOON)
-        rent(session, project, FIRST, NOON - DAY)
-        rent(session, project, THIRD, NOON + DAY)
+        make_rented_number(session, project, SECOND, NOON)
+        make_rented_number(session, project, FIRST, NOON - DAY)
+        make_rented_number(session, project, THIRD, NOON + DAY)
     money(server, project, PRICE + PRICE // 2)
     assert renew_due(server, NOON) == 1
     assert paid_until(server, FIRST) == NOON - DAY + WEEK
@@ -176,11 +175,11 @@ def test_r4_after_grace_only_dynamic_numbers_without_a_call_in_30_days_are_given
 ) -> None:
     quiet, called, lately, pinned, static, seen = (f"+1415555016{digit}" for digit in range(6))
     with server.database.writing() as session:
-        rent(session, project, quiet, NOON, last_call_at=NOON - 24 * DAY)
-        rent(session, project, called, NOON, last_call_at=NOON - 22 * DAY)
-        rent(session, project, pinned, NOON, pinned=True)
+        make_rented_number(session, project, quiet, NOON, last_call_at=NOON - 24 * DAY)
+        make_rented_number(session, project, called, NOON, last_call_at=NOON - 22 * DAY)
+        make_rented_number(session, project, pinned, NOON, pinned=True)
         for other in (lately, static, seen):
-            rent(session, project, other, NOON)
+            make_rented_number(session, project, other, NOON)
         wanted = {"title": "Spring", "flow": {"destinations": [{"to": LINE}]}}
         scenario, _ = create_scenario(session, server, project, ALICE, wanted, NOON)
         source = {"source": "google", "medium": "", "campaign": ""}

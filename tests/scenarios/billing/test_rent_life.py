@@ -27,10 +27,9 @@ from router.scenarios.numbers.purchase import advance_due, order_numbers
 from router.scenarios.numbers.release import advance_releases, begin_release
 from router.server import Server
 from router.web.errors import Problem
-from tests.factories import NOON, make_project
+from tests.factories import NOON, make_ledger_entry, make_project
 from tests.properties import examples
-from tests.scenarios.making import ALICE
-from tests.scenarios.rented import WEEK, balance_of, top_up
+from tests.scenarios.making import ALICE, WEEK, balance_of
 from tests.scenarios.shop import FakeShop
 
 STOCK = [f"+1212555019{digit}" for digit in range(6)]
@@ -72,7 +71,7 @@ class RentLife(RuleBasedStateMachine):
         event.listen(self.database.engine, "commit", self._maybe_die)
         with self.database.writing() as session:
             self.project = make_project(session, number_price_minor=PRICE)
-            top_up(session, self.project, 10 * PRICE, "start")
+            make_ledger_entry(session, self.project, 10 * PRICE, "start")
 
     def teardown(self) -> None:
         self.settle()
@@ -99,7 +98,7 @@ class RentLife(RuleBasedStateMachine):
     @rule(amount=st.sampled_from([PRICE // 2, PRICE, 4 * PRICE, 20 * PRICE]))
     def money_comes(self, amount: int) -> None:
         with self.database.writing() as session:
-            top_up(session, self.project, amount, f"top-up:{next(self.reasons)}")
+            make_ledger_entry(session, self.project, amount, f"top-up:{next(self.reasons)}")
 
     @rule(which=st.sets(st.sampled_from(STOCK), min_size=1, max_size=3), again=st.booleans())
     def buy(self, which: set[str], again: bool) -> None:

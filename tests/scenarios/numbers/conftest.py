@@ -5,11 +5,10 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import func, select
 
-from router.accounts.ledger import Post, post
 from router.accounts.models import LedgerEntry, Project
 from router.db import Database
 from router.server import Server
-from tests.factories import NOON, make_project
+from tests.factories import make_ledger_entry, make_project
 from tests.scenarios.making import FIRST
 from tests.scenarios.numbers.buying import FOUR, ONE, PRICE, THREE, TWO, balance
 from tests.scenarios.shop import FakeShop
@@ -26,7 +25,7 @@ def shop(server: Server) -> FakeShop:
 def project(database: Database) -> Iterator[Project]:
     with database.writing() as session:
         project = make_project(session, (FIRST,), number_price_minor=PRICE)
-        post(session, project.id, Post(1000, "top-up:1", "olivia"), NOON)
+        make_ledger_entry(session, project, 1000)
     yield project
     with database.reading() as session:
         assert session.scalar(select(func.coalesce(func.sum(LedgerEntry.amount_minor), 0))) == balance(session)

@@ -12,9 +12,9 @@ from router.carriers.base import NotForUs, OutcomeUnknown, TryLater
 from router.scenarios.models import NumberOrder, TrackingNumber
 from router.scenarios.numbers.release import advance_releases
 from router.server import Server
+from tests.factories import make_ledger_entry, make_rented_number
 from tests.people import Cast
-from tests.scenarios.making import FIRST, LINE, SECOND, number
-from tests.scenarios.rented import balance_of, rent, top_up
+from tests.scenarios.making import FIRST, LINE, SECOND, balance_of, number
 from tests.scenarios.shop import FakeShop
 from tests.scenarios.test_api import Program, refusal
 
@@ -42,7 +42,7 @@ def shop(server: Server) -> FakeShop:
 def alice(client: FlaskClient, cast: Cast, server: Server, shop: FakeShop) -> Program:
     with server.database.writing() as session:
         session.get_one(Project, cast.project.id).number_price_minor = PRICE
-        top_up(session, cast.project, 1000)
+        make_ledger_entry(session, cast.project, 1000)
     return Program(client, cast.alice_token, cast.project)
 
 
@@ -110,7 +110,7 @@ def test_r4_a_balance_that_does_not_cover_it_says_how_much_is_missing(
     alice: Program, server: Server, cast: Cast, shop: FakeShop
 ) -> None:
     with server.database.writing() as session:
-        top_up(session, cast.project, -900, "spent")
+        make_ledger_entry(session, cast.project, -900, "spent")
     answer = alice.send("POST", "/numbers/buy", {"e164": ONE})
     assert refusal(answer) == (409, None)
     assert (answer.json or {})["missing_minor"] == 50
@@ -187,7 +187,7 @@ def test_r5_an_own_number_goes_only_while_it_has_no_history(alice: Program, serv
 
 def test_r4_a_number_in_grace_says_until_when(alice: Program, server: Server, cast: Cast) -> None:
     with server.database.writing() as session:
-        rent(session, cast.project, ONE, datetime(2026, 1, 1, tzinfo=UTC))
+        make_rented_number(session, cast.project, ONE, datetime(2026, 1, 1, tzinfo=UTC))
     document = alice.send("GET", f"/numbers/{ONE}").json or {}
     assert (document["state"], document["grace_until"]) == ("grace", "2026-01-08T00:00:00.000Z")
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from router.accounts.ledger import BalanceTooLow, Post, post
+from router.accounts.ledger import BalanceTooLow
 from router.accounts.models import AuditEntry, LedgerEntry, Project
 from router.carriers.base import Gone, OutcomeUnknown, Owned, TryLater
 from router.scenarios.models import NumberBatch, NumberOrder, Scenario, TrackingNumber
@@ -16,7 +16,7 @@ from router.scenarios.numbers.purchase import advance_due, batch_progress, buy_n
 from router.scenarios.service import create_scenario, delete_scenario
 from router.server import Server
 from router.web.errors import Problem
-from tests.factories import NOON
+from tests.factories import NOON, make_ledger_entry
 from tests.scenarios.making import ALICE, FIRST, LINE, number
 from tests.scenarios.numbers.buying import (
     FOUR,
@@ -49,7 +49,7 @@ def test_r4_a_balance_that_does_not_cover_all_of_them_buys_none(
     server: Server, shop: FakeShop, project: Project
 ) -> None:
     with server.database.writing() as session:
-        post(session, project.id, Post(-600, "spent", "olivia"), NOON)
+        make_ledger_entry(session, project, -600, "spent")
     with pytest.raises(BalanceTooLow) as refusal:
         order(server, project, ONE, TWO, THREE)
     assert refusal.value.missing_minor == 3 * PRICE - 400

@@ -2,12 +2,11 @@
 
 from itertools import pairwise
 
-from router.accounts.ledger import Post, post
 from router.accounts.models import Project
 from router.carriers.base import Gone, NotForUs, TryLater
 from router.scenarios.numbers.purchase import batch_progress
 from router.server import Server
-from tests.factories import NOON
+from tests.factories import make_ledger_entry
 from tests.scenarios.numbers.buying import (
     ONE,
     PRICE,
@@ -26,7 +25,7 @@ def test_r5_what_the_carrier_refuses_for_good_is_refunded_and_ends_those_that_wo
     shop.fail("buy", *[NotForUs("An address in this country has to be registered at the carrier.")] * 8)
     more = [f"+1212555{1000 + index}" for index in range(20)]
     with server.database.writing() as session:
-        post(session, project.id, Post(100_000, "top-up:2", "olivia"), NOON)
+        make_ledger_entry(session, project, 100_000, "top-up:2")
     batch = order(server, project, *more)
     go(server, 1)
     with server.database.reading() as session:

@@ -17,9 +17,8 @@ from router.scenarios.service import create_scenario
 from router.server import Server
 from router.voice.routing import find_route
 from router.web.errors import Problem
-from tests.factories import NOON, make_project
-from tests.scenarios.making import ALICE, FIRST, LINE, SECOND, number
-from tests.scenarios.rented import WEEK, rent
+from tests.factories import NOON, make_project, make_rented_number
+from tests.scenarios.making import ALICE, FIRST, LINE, SECOND, WEEK, number
 from tests.scenarios.shop import FakeShop
 
 
@@ -34,7 +33,7 @@ def shop(server: Server) -> FakeShop:
 def project(database: Database, shop: FakeShop) -> Project:
     with database.writing() as session:
         project = make_project(session)
-        rent(session, project, FIRST, NOON + WEEK, shop)
+        make_rented_number(session, project, FIRST, NOON + WEEK, carrier_sid=shop.buy(FIRST, "ct:0").sid)
         return project
 
 

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from router.accounts.ledger import Post, post
 from router.accounts.models import LedgerEntry, Project
 from router.carriers.base import Owned
 from router.cli import router
@@ -21,7 +20,7 @@ from router.scenarios.numbers.sync import MISSING, compare, sync_numbers
 from router.server import Server
 from tests.carriers.rest import Carrier, running_carrier
 from tests.carriers.rest_faults import Fault
-from tests.factories import NOON, make_project
+from tests.factories import NOON, make_ledger_entry, make_project
 
 ONE, TWO, OWN = "+12015550101", "+12015550102", "+12015550103"
 
@@ -37,7 +36,7 @@ def carrier(server: Server, tmp_path: Path) -> Iterator[Carrier]:
 def project(database: Database) -> Project:
     with database.writing() as session:
         project = make_project(session, (OWN,), currency="EUR", number_price_minor=150)
-        post(session, project.id, Post(1000, "top-up:1", "olivia"), NOON)
+        make_ledger_entry(session, project, 1000)
         return project
 
 
@@ -111,7 +110,7 @@ def test_r4_a_purchase_that_cannot_be_paid_is_named_and_waits(
 ) -> None:
     forgotten_purchase(server, carrier, project)
     with server.database.writing() as session:
-        post(session, project.id, Post(-900, "spent:1", "olivia"), NOON)
+        make_ledger_entry(session, project, -900, "spent:1")
     (sentence,) = sync_numbers(server, NOON).sentences
     assert "0.50 EUR are missing" in sentence
     with server.database.reading() as session:

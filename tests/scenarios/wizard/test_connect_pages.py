@@ -8,7 +8,6 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import select
 
-from router.accounts.ledger import Post, post
 from router.accounts.models import LedgerEntry, Project
 from router.carriers.base import OutcomeUnknown
 from router.db import Database
@@ -17,6 +16,7 @@ from router.scenarios.numbers.inventory import add_numbers
 from router.scenarios.numbers.purchase import advance_due
 from router.scenarios.service import create_scenario
 from router.server import Server
+from tests.factories import make_ledger_entry
 from tests.people import NOW, Cast, sign_in
 from tests.scenarios.making import ALICE, FIRST, LINE
 from tests.scenarios.shop import FakeShop
@@ -52,11 +52,6 @@ def is_on(database: Database) -> bool:
         return session.scalars(select(Scenario)).one().enabled
 
 
-def top_up(database: Database, cast: Cast, minor: int) -> None:
-    with database.writing() as session:
-        post(session, cast.project.id, Post(minor, "topup:1", "olivia@example.net"), NOW)
-
-
 def test_r4_too_little_money_is_said_and_connect_is_not_offered(
     alice: FlaskClient, server: Server, cast: Cast, database: Database
 ) -> None:
@@ -68,7 +63,8 @@ def test_r4_too_little_money_is_said_and_connect_is_not_offered(
     assert refused.status_code == 409
     assert "Nothing was bought." in refused.text
     assert not is_on(database)
-    top_up(database, cast, 200)
+    with database.writing() as session:
+        make_ledger_entry(session, cast.project, 200)
     page = alice.get(f"{path}/review").text
     assert ">Connect<" in page
     assert "0.50 EUR" in page, "what is left"
@@ -142,7 +138,8 @@ def test_connect_buys_what_was_shown_and_nothing_else(
 
 def test_a_number_that_went_away_is_said(alice: FlaskClient, server: Server, cast: Cast, database: Database) -> None:
     path = make(server, cast, to_buy={"numbers": [CHOSEN], "count": 0, "country": "US"})
-    top_up(database, cast, 900)
+    with database.writing() as session:
+        make_ledger_entry(session, cast.project, 900)
     with database.writing() as session:
         add_numbers(session, cast.other_project, ALICE, [CHOSEN], NOW)
     page = alice.get(f"{path}/review").text
@@ -159,7 +156,8 @@ def test_r2_buying_forty_numbers_shows_how_far_it_is_and_what_failed(
     stock = [f"+1212555{index:04}" for index in range(100, 140)]
     shop = server.shop = FakeShop(stock.copy())
     path = make(server, cast, numbers=[], to_buy={"numbers": [], "count": 40, "country": "US"})
-    top_up(database, cast, 40 * 150)
+    with database.writing() as session:
+        make_ledger_entry(session, cast.project, 40 * 150)
     shop.fail("buy", OutcomeUnknown("No answer."), done=True)
     answer = alice.post(f"{path}/connect", data={"version": "1"})
     gone = shop.stock[-3:]

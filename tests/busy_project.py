@@ -1,12 +1,17 @@
 """A project in the middle of its life: scenarios, visits, calls of every kind, deliveries that went out and some that did not."""
 
+import json
 from datetime import datetime, timedelta
+from typing import Any
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from router.accounts.audit import Actor
-from router.accounts.models import Project
-from router.attribution.models import Lease, Tap, Visit, VisitSpan
+from router.accounts.ledger import BOUGHT, RENEWED
+from router.accounts.mail import NO_SERVER
+from router.accounts.models import Mail, Project, remember_fact
+from router.attribution.models import Visit
 from router.attribution.tracking.sources import named_source
 from router.integrations.models import ReceiverHealth
 from router.scenarios.models import Scenario, TrackingNumber
@@ -14,13 +19,26 @@ from router.scenarios.numbers.inventory import add_numbers
 from router.scenarios.service import create_scenario
 from router.server import Server
 from router.voice.models import Call, CallEvent, CallLeg
-from tests.factories import lease_decision, make_call, make_delivery, make_integration, make_visit
+from tests.factories import (
+    lease_decision,
+    make_call,
+    make_delivery,
+    make_integration,
+    make_lease,
+    make_ledger_entry,
+    make_mail,
+    make_span,
+    make_tap,
+    make_visit,
+)
 
 ALICE = Actor("alice@example.com")
 LINE = "+14155550111"
 NUMBERS = [f"+1415555012{index}" for index in range(8)]
 TO_LINE = {"destination": LINE, "flow": {"destinations": [{"to": LINE, "ring_seconds": 20}]}}
 """Fields of a call."""
+PRICE = 150
+WEEK, HOUR = timedelta(weeks=1), timedelta(hours=1)
 
 
 def make_legs(session: Session, call: Call) -> None:
@@ -53,17 +71,15 @@ def make_legs(session: Session, call: Call) -> None:
     )
 
 
-def make_life(session: Session, server: Server, project: Project, now: datetime) -> dict[str, int]:
+def make_busy_project(session: Session, server: Server, project: Project, now: datetime) -> dict[str, Any]:
     """Fills the project; returns the ids of its first scenario, a decided call, and a visit's number."""
     add_numbers(session, project, ALICE, [*NUMBERS, "+442079460991"], now)
     spring = _scenarios(session, server, project, now)
     visits = [make_visit(session, project, 10001 + index, now - timedelta(minutes=9 * index + 3)) for index in range(4)]
     visits[1].source, visits[1].campaign, visits[1].source_key = "bing", "", named_source("bing", "cpc").key
-    session.add(
-        VisitSpan(visit_id=visits[0].id, started_at=now - timedelta(hours=1), last_at=now - timedelta(minutes=50))
-    )
+    make_span(session, visits[0], now - timedelta(hours=1), now - timedelta(minutes=50))
     number = session.query(TrackingNumber).filter_by(e164=NUMBERS[0]).one()
-    _leases(session, spring, number, visits)
+    _leases(session, number, visits)
     _leak(session, project, spring, now)
     call = _calls(session, project, spring, visits, now)
     _deliveries(session, spring, call, now)
@@ -76,21 +92,13 @@ def make_life(session: Session, server: Server, project: Project, now: datetime)
     }
 
 
-def _leases(session: Session, scenario: Scenario, number: TrackingNumber, visits: list[Visit]) -> None:
+def _leases(session: Session, number: TrackingNumber, visits: list[Visit]) -> None:
     """The number went from visit to visit; the last one tapped it, the one before was left."""
-    for turn, visit in enumerate(reversed(visits), start=1):
-        session.add(
-            Lease(
-                scenario_id=scenario.id,
-                number_id=number.id,
-                visit_id=visit.id,
-                turn=turn,
-                started_at=visit.started_at,
-            )
-        )
+    for visit in reversed(visits):
+        make_lease(session, visit, number)
     visits[1].left = True
     visits[2].source_at = visits[2].started_at - timedelta(days=4)
-    session.add(Tap(visit_id=visits[0].id, number_id=number.id, at=visits[0].started_at + timedelta(seconds=52)))
+    make_tap(session, visits[0], number, visits[0].started_at + timedelta(seconds=52))
 
 
 def _leak(session: Session, project: Project, scenario: Scenario, now: datetime) -> None:
@@ -194,3 +202,44 @@ def _deliveries(session: Session, spring: Scenario, call: Call, now: datetime) -
             last_error="The CRM refused the key.",
         )
     )
+
+
+def make_month_of_rent(session: Session, project: Project, now: datetime) -> dict[str, Any]:
+    """Entries of every kind of a month, e-mails of every state, and the carrier's price; returns the id of an e-mail."""
+    project.number_price_minor = PRICE
+    by_olivia: dict[str, Any] = {"actor": "olivia@example.net"}
+    note = "Bank transfer of 20 October"
+    make_ledger_entry(session, project, 4000, "form:5f0e", at=now - 5 * WEEK, note=note, **by_olivia)
+    numbers = session.scalars(
+        select(TrackingNumber).where(TrackingNumber.project_id == project.id).order_by(TrackingNumber.id).limit(4)
+    ).all()
+    for weeks in (4, 3, 2, 1):
+        for index, number in enumerate(numbers):
+            start = now - weeks * WEEK + timedelta(days=index)
+            number.owned_elsewhere, number.paid_until = False, start + WEEK
+            reason = f"rent:{number.e164}:{start.isoformat()}"
+            renewed: dict[str, Any] = {"note": RENEWED, "number": number.e164, "scenario_id": number.scenario_id}
+            make_ledger_entry(session, project, -PRICE, reason, "server", start, **renewed)
+    gone = f"rent:+14155550188:{(now - 3 * HOUR).isoformat()}"
+    lost: dict[str, Any] = {"number": "+14155550188"}
+    make_ledger_entry(session, project, -PRICE, gone, "alice@example.com", now - 3 * HOUR, note=BOUGHT, **lost)
+    note = "Somebody else has bought it meanwhile."
+    make_ledger_entry(session, project, PRICE, f"refund:{gone}", "server", now - 2 * HOUR, note=note, **lost)
+    make_ledger_entry(session, project, -100, "form:5f0f", at=now, note="Typed wrongly in October", **by_olivia)
+    _mails(session, project, now)
+    price = {"amount": "1.15", "currency": "USD", "period": "month"}
+    remember_fact(session, f"carrier_price:{project.country}", json.dumps({"price": price, "reason": ""}), now)
+    return {"mail_id": session.scalars(select(Mail.id).order_by(Mail.id).limit(1)).one()}
+
+
+def _mails(session: Session, project: Project, now: datetime) -> None:
+    states: list[dict[str, Any]] = [
+        {"attempts": 9, "error": "The mail server refused the recipient (550 No such mailbox).", "next_at": None},
+        {"error": NO_SERVER, "next_at": None},
+        {"attempts": 2, "error": "The mail server did not answer in time.", "next_at": now + timedelta(minutes=15)},
+        {"attempts": 1, "sent_at": now, "next_at": None},
+        {},
+    ]
+    for index, state in enumerate(states):
+        written_at = now - (len(states) - index) * 3 * HOUR
+        make_mail(session, project, f"low:{index}", **({"created_at": written_at, "next_at": written_at} | state))

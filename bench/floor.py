@@ -117,12 +117,18 @@ class PageView:
         return {"visit": number, "visitor": visitor, "token": visitor, "numbers": [{"e164": e164}]}
 
 
+ROUTES = """
+SELECT n.e164, n.id, f.document FROM tracking_number n
+JOIN scenario s ON s.id = n.scenario_id JOIN call_flow f ON f.id = s.call_flow_id
+"""
+
+
 class InboundCall:
-    """Route, first call, candidates, call, deliveries."""
+    """First call, candidates, call, deliveries. Routes are read once: the product has them in memory too."""
 
     def __init__(self, repeated: Repeated) -> None:
         self.repeated = repeated
-        self.route = repeated.index("FROM tracking_number")
+        self.routes: dict[str, tuple[int, dict[str, Any]]] = {}
         self.first = repeated.index("FROM call")
         self.leases = repeated.index("FROM lease")
         self.call = repeated.index("INSERT INTO call")
@@ -130,13 +136,14 @@ class InboundCall:
 
     def answer(self, connection: psycopg.Connection[Any], form: Mapping[str, str], now: datetime) -> str:
         run, sid, caller, dialled = self.repeated.run, form["CallSid"], form["From"], form["To"]
-        route = run(connection, self.route, now, {"dialled": dialled}).fetchone()
-        run(connection, self.first, now, {"number": route[0], "who": caller}).fetchone()
-        run(connection, self.leases, now, {"number": route[0]}).fetchall()
-        values = {"sid": sid, "number_id": route[0], "caller": caller, "caller_raw": caller, "number": dialled}
+        if not self.routes:
+            self.routes = {e164: (number, flow) for e164, number, flow in connection.execute(ROUTES)}
+        number, flow = self.routes[dialled]
+        run(connection, self.first, now, {"number": number, "who": caller}).fetchone()
+        run(connection, self.leases, now, {"number": number}).fetchall()
+        values = {"sid": sid, "number_id": number, "caller": caller, "caller_raw": caller, "number": dialled}
         call_id = run(connection, self.call, now, values).fetchone()[0]
         run(connection, self.deliveries, now, {"call": call_id, "batch": f"msg_{secrets.token_hex(10)}_"})
-        flow = next(one for one in route if isinstance(one, dict) and "destinations" in one)
         to = flow["destinations"][0]["to"]
         return (
             f'<Response><Dial answerOnBridge="true" timeout="20" callerId="{caller}"'

@@ -11,6 +11,7 @@ from prometheus_client import multiprocess
 from router.attribution.tracking.crawlers import write_counts
 from router.config import read_settings
 from router.operations import configure_logs
+from router.voice.snapshot import routing_of
 
 # Browsers open connections ahead of time and say nothing on them: such a one holds a thread for this long, not for 5 s.
 gthread.DEFAULT_WORKER_DATA_TIMEOUT = 0.2
@@ -52,7 +53,9 @@ def post_fork(server: Any, worker: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """What is there from the start stays: the garbage collector need not walk through it again and again between requests."""
+    """What is there from the start stays: the garbage collector need not walk through it again and again between requests. Routes are
+    followed by a thread of each worker, which a fork before this would not have taken along."""
+    routing_of(worker.wsgi.extensions["router"]).start()
     gc.collect()
     gc.freeze()
     gc.enable()

@@ -27,6 +27,7 @@ from router.lib.metrics import record
 from router.lib.phones import masked
 from router.server import Server, current_server
 from router.voice.models import Call
+from router.voice.snapshot import routing_of
 from router.web.access import Audience, guard
 from router.web.errors import LOOPBACK, Problem, client_address, within
 from router.worker import HEARTBEAT
@@ -85,9 +86,11 @@ def ready() -> tuple[Response, int]:
         "database": database,
         "schema": state if state != "old" else "old: run router migrate",
         "worker": worker,
+        "routing": routing_of(server).fault or "follows the database",
         "key": "fits" if key_fits(server) else "another: check ROUTER_SECRET_KEY",
     }
     good = report["schema"] == "current" and report["worker"] == "running" and report["key"] == "fits"
+    good = good and not routing_of(server).fault
     return jsonify(report), 200 if good else 503
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from router.scenarios.documents import ScenarioPart
     from router.scenarios.lint.rules import LintRule
     from router.scenarios.numbers.release import NumbersShown
+    from router.voice.snapshot import RoutingFollower
     from router.web.layout import Tab
     from router.web.network import RateLimit
 
@@ -46,8 +47,9 @@ class Server:
     past_calls: "PastCalls | None" = None
 
     carrier: "Carrier | None" = None
-    """Made when it is first asked for, as the shop."""
+    """Made when it is first asked for, as the shop and the routing."""
     shop: "NumberShop | None" = None
+    routing: "RoutingFollower | None" = None
 
     heartbeat_rate: "RateLimit" = field(init=False)
     visit_rate: "RateLimit" = field(init=False)

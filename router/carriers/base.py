@@ -91,6 +91,18 @@ class Recording:
     seconds: int | None
 
 
+@dataclass(frozen=True)
+class Failure:
+    """The carrier could not use an answer of ours, and asks its fallback address."""
+
+    code: str
+    """The carrier's number of the error; empty when it says none."""
+    path: str
+    """Of the address that failed; empty when it says none."""
+    talk_is_over: bool
+    """Somebody of the company has talked to the caller, or the caller has hung up: nobody is to be rung again."""
+
+
 class Carrier(Protocol):
     """Who rents numbers and delivers calls.
 
@@ -115,6 +127,8 @@ class Carrier(Protocol):
     def read_status(self, form: Form) -> CallStatus: ...
 
     def read_recording(self, form: Form) -> Recording: ...
+
+    def read_failure(self, form: Form) -> Failure: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ from router.db import dialect_insert, insert_new
 from router.server import Server
 from router.voice.calls import KnownCall, ReceiverFailed, announce, record_inbound
 from router.voice.models import Call, CallEvent, CallLeg
-from router.voice.routing import Route, destinations_of, find_route_of_call
+from router.voice.routing import Route, destinations_of
+from router.voice.snapshot import routing_of
 from router.voice.state import CALL_TERMINAL, Event, derive_state
 
 
@@ -88,32 +89,23 @@ def write_and_announce(server: Server, work: Callable[[Session, bool], T]) -> T:
 
 
 def receive_call(
-    server: Server, call: InboundCall, now: datetime, started_at: datetime | None = None
-) -> tuple[Route | None, KnownCall | None]:
-    """The route of a call and the call as it is written; with `started_at` a call that is over already. (None, None): the number is unknown
-    here. (route, None): the route is good but the call could not be written, and was logged.
+    server: Server, call: InboundCall, route: Route, now: datetime, started_at: datetime | None = None
+) -> KnownCall | None:
+    """Writes a call; with `started_at` one that is over already. None: it could not be written, and was logged.
 
-    Raises:
-        Exception: whatever kept us from finding the route.
+    Args:
+        route: that the answer followed.
     """
-    route: Route | None = None
 
-    def work(session: Session, announcing: bool) -> KnownCall | None:
-        nonlocal route
-        route = find_route_of_call(session, call)
-        if route is None:
-            return None
+    def work(session: Session, announcing: bool) -> KnownCall:
         began = started_at or now
         return record_inbound(server, session, route, call, began, now, announcing, answering=started_at is None)
 
     try:
-        known = write_and_announce(server, work)
+        return write_and_announce(server, work)
     except Exception:
-        if route is None:
-            raise
         log.exception("call_not_written")
-        return route, None
-    return route, known
+        return None
 
 
 def receive_event(server: Server, call_sid: str, key: str, event: Event) -> bool:
@@ -133,7 +125,8 @@ def receive_late_call(server: Server, call: InboundCall, status: CallStatus) -> 
     now = server.now()
     lasted = timedelta(seconds=min(status.seconds or 0, LONGEST_CALL_SECONDS))
     started_at = min(now, (status.at or now) - lasted)
-    if receive_call(server, call, now, started_at)[1] is not None:
+    route = routing_of(server).find_route(call)
+    if route is not None and receive_call(server, call, route, now, started_at) is not None:
         write_and_announce(server, lambda session, announcing: update_call(server, session, call.sid, now, announcing))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 from flask import Blueprint, Response, request
+from sqlalchemy.exc import SQLAlchemyError
 
 from router.carriers import carrier_of
 from router.carriers.base import SID, BadCarrierRequest, Form, InboundCall
@@ -15,7 +16,8 @@ from router.server import Server, current_server
 from router.voice import twiml
 from router.voice.calls import find_call
 from router.voice.events import receive_call, receive_event, receive_late_call
-from router.voice.routing import Route, destinations_of, find_route_of_call
+from router.voice.routing import Route, destinations_of
+from router.voice.snapshot import routing_of
 from router.voice.state import Event, is_bridged
 from router.voice.twiml import last_resort
 from router.web.access import Audience, guard
@@ -84,10 +86,11 @@ def ignore_bad_request(error: BadCarrierRequest) -> Response:
 def inbound(server: Server) -> str:
     """A call comes in: the answer forwards the call."""
     call = _call(server)
-    route, known = receive_call(server, call, server.now())
+    route = routing_of(server).find_route(call)
     if route is None:
         log.warning("unknown_number", dialled=call.number_e164 or call.to)
         return last_resort(server, call)
+    known = receive_call(server, call, route, server.now())
     return _forward(server, call, route, known.flow if known else route.flow, step=0)
 
 
@@ -156,10 +159,12 @@ def recording_told() -> Response:
 @carrier_route("/fallback")
 @always_answers
 def fallback(server: Server) -> str:
-    """The carrier could not use our answer: the simplest possible one, without the database."""
-    call = _call(server)
-    log.error("carrier_fell_back", code=_form().get("ErrorCode", "")[:10])
-    return twiml.forward_blindly(server.settings.fallback_destination, call)
+    """The carrier could not use our answer: the simplest possible one, by the snapshot alone. A talk that is over is not begun again."""
+    call, failure = _call(server), carrier_of(server).read_failure(_form())
+    log.error("carrier_fell_back", code=failure.code, failed=failure.path)
+    if failure.talk_is_over:
+        return twiml.hang_up()
+    return last_resort(server, call)
 
 
 def _form() -> Form:
@@ -191,11 +196,15 @@ def _moment(at: datetime | None, now: datetime) -> datetime:
 def _next_step(server: Server, call_sid: str, step: int, *, own_id: bool = False) -> str:
     """From the flow that the call began with; for a call that was not written, from its number's flow now."""
     call = _call(server)
-    with server.database.reading() as session:
-        route = find_route_of_call(session, call)
-        known = find_call(session, call_sid)
+    route = routing_of(server).find_route(call)
     if route is None:
-        return twiml.hang_up()
+        return last_resort(server, call)
+    try:
+        with server.database.reading() as session:
+            known = find_call(session, call_sid)
+    except SQLAlchemyError:
+        log.exception("call_not_found", path=request.path)
+        known = None
     return _forward(server, call, route, known.flow if known else route.flow, step, own_id=own_id)
 
 

@@ -61,6 +61,8 @@ class Route:
     """The company's own telephones, as `lines_of` compares them."""
     flow_id: int | None = None
     """The stored version of the flow; None: the project's fallback destination."""
+    fallback: str = ""
+    """The project's fallback destination."""
 
 
 _number, _project = table_of(TrackingNumber).c, table_of(Project).c
@@ -160,6 +162,7 @@ def _read_route(row: Row, flow: dict[str, Any], lines: frozenset[str]) -> Route:
         scenario_title=row.title,
         own_lines=lines,
         flow_id=row.flow_id,
+        fallback=row.fallback_destination,
     )
 
 

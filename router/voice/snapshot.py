@@ -2,12 +2,15 @@
 the carrier waits for no database.
 
 The database counts a version up whenever something changes that an answer depends on. A process compares it once a second, and loads all
-routes again when it differs. What cannot be a later state of the same installation is refused, and the present snapshot stays.
+routes again when it differs. What cannot be a later state of the same installation is refused, and the present snapshot stays. A number
+that is not in the snapshot is looked for in the database, for a second at most.
 """
 
 import json
 import os
-from collections.abc import Mapping
+import threading
+import time
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
@@ -17,13 +20,15 @@ from typing import Any
 
 import structlog
 from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from router.carriers.base import InboundCall
 from router.db import Database, Statement, table_of
 from router.lib.crypto import KeyRing
+from router.server import Server
 from router.voice.models import RoutingVersion
-from router.voice.routing import Route, every_route
+from router.voice.routing import Route, every_route, find_route_of_call
 
 log = structlog.get_logger(__name__)
 
@@ -114,6 +119,8 @@ def write_snapshot(folder: Path, snapshot: Snapshot, keys: KeyRing) -> None:
     Raises:
         OSError: the disk is full, or the folder cannot be written; the file that was there stays.
     """
+    if _version_of(folder / NEWEST) == _version(snapshot, keys):
+        return  # another process of this machine was faster
     flows, lines = _Numbered(), _Numbered()
     numbers = [
         {name: getattr(route, name) for name in PLAIN}
@@ -126,15 +133,13 @@ def write_snapshot(folder: Path, snapshot: Snapshot, keys: KeyRing) -> None:
     ]
     body = json.dumps(
         {
-            "installation": snapshot.installation,
-            "version": snapshot.version,
             "made_at": snapshot.made_at.isoformat(),
             "flows": flows.values,
             "lines": [sorted(each) for each in lines.values],
             "numbers": numbers,
         }
     ).encode()
-    head = {"format": FORMAT, "key": keys.fingerprint, "checksum": _checksum(body)}
+    head = {"format": FORMAT, "checksum": _checksum(body), **_version(snapshot, keys)}
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     temporary = folder / f"{NEWEST}.{os.getpid()}"
     try:
@@ -153,6 +158,25 @@ def write_snapshot(folder: Path, snapshot: Snapshot, keys: KeyRing) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _version(snapshot: Snapshot, keys: KeyRing) -> dict[str, Any]:
+    return {"key": keys.fingerprint, "installation": snapshot.installation, "version": snapshot.version}
+
+
+def _version_of(path: Path) -> dict[str, Any] | None:
+    """Of a file; None when it is not there or cannot be read."""
+    try:
+        with path.open("rb") as file:
+            head, body = file.readline(), file.read()
+        said = json.loads(head)
+        return (
+            {name: said[name] for name in ("key", "installation", "version")}
+            if said["checksum"] == _checksum(body)
+            else None
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _keep_older(folder: Path) -> None:
@@ -206,11 +230,121 @@ def parse_snapshot(data: bytes, keys: KeyRing) -> Snapshot:
         for entry in content["numbers"]
     )
     made_at = datetime.fromisoformat(content["made_at"])
-    return Snapshot(content["installation"], content["version"], made_at, {route.number: route for route in routes})
+    return Snapshot(head["installation"], head["version"], made_at, {route.number: route for route in routes})
 
 
 def _checksum(body: bytes) -> str:
     return blake2b(body, digest_size=16).hexdigest()
+
+
+POLL_SECONDS = 1.0
+LOOKUP_SECONDS = 1.0
+LOOKUPS_AT_ONCE = 4
+PAUSE_SECONDS = 5.0
+"""For how long no answer asks a database that has not answered."""
+
+
+class RoutingFollower:
+    """Keeps the snapshot of a process up to date: by a thread once `start` was called, else whenever a route is asked for."""
+
+    def __init__(self, database: Database, folder: Path, keys: KeyRing, now: Callable[[], datetime]) -> None:
+        self.snapshot: Snapshot | None = None
+        self._database, self._folder, self._keys, self._now = database, folder, keys, now
+        self._thread: threading.Thread | None = None
+        self._stopped = threading.Event()
+        self._refreshing = threading.Lock()
+        self._lookups = threading.BoundedSemaphore(LOOKUPS_AT_ONCE)
+        self._no_question_before = 0.0
+        self.fault = ""
+        """Why the snapshot does not follow the database; empty while it does."""
+        self._written: tuple[str, int] | None = None
+
+    def start(self) -> None:
+        """Follows the database from now on. A process begins by the file of its machine, so that it answers at once while the database is
+        slow; without a file it waits for the database."""
+        if self._thread is None:
+            self.snapshot = self.snapshot or read_snapshot(self._folder, self._keys)
+            if self.snapshot is None:
+                self.refresh()
+            self._thread = threading.Thread(target=self._follow, name="routing", daemon=True)
+            self._thread.start()
+
+    def _follow(self) -> None:
+        self.refresh()
+        while not self._stopped.wait(POLL_SECONDS):
+            self.refresh()
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def refresh(self) -> None:
+        """One comparison with the database. Whatever fails is said in the log, once, and the present snapshot stays."""
+        with self._refreshing:
+            fault = ""
+            try:
+                self.snapshot = refresh(self._database, self.snapshot, self._now())
+            except SnapshotRefused as error:
+                fault = str(error)
+            except Exception as error:
+                fault = f"The database cannot be asked ({type(error).__name__})."
+                self._no_question_before = time.monotonic() + PAUSE_SECONDS
+                if self.snapshot is None:
+                    self.snapshot = read_snapshot(self._folder, self._keys)
+            if fault and fault != self.fault:
+                log.error("routing_not_refreshed", reason=fault)
+            self.fault = fault
+            self._keep()
+
+    def _keep(self) -> None:
+        """The file follows what this process has learned from the database."""
+        present = self.snapshot
+        if present is None or self.fault or self._written == (present.installation, present.version):
+            return
+        try:
+            write_snapshot(self._folder, present, self._keys)
+        except OSError as error:
+            log.error("snapshot_file_not_written", reason=str(error))
+        self._written = (present.installation, present.version)
+
+    def find_route(self, call: InboundCall) -> Route | None:
+        """Where a call leads; None: its number is unknown here, or the database does not answer in time. Never raises."""
+        return self.known_route(call) or self._looked_up(call)
+
+    def known_route(self, call: InboundCall) -> Route | None:
+        """Where a call leads by the snapshot alone."""
+        if self._thread is None and time.monotonic() >= self._no_question_before:
+            self.refresh()
+        return self.snapshot.find_route_of_call(call) if self.snapshot else None
+
+    def _looked_up(self, call: InboundCall) -> Route | None:
+        if time.monotonic() < self._no_question_before or not self._lookups.acquire(blocking=False):
+            return None
+        routes: list[Route | None] = []
+
+        def look() -> None:
+            try:
+                with self._database.reading() as session:
+                    routes.append(find_route_of_call(session, call))
+            except SQLAlchemyError:
+                log.exception("number_not_looked_up")
+            finally:
+                self._lookups.release()
+
+        thread = threading.Thread(target=look, name="routing-lookup", daemon=True)
+        thread.start()
+        thread.join(LOOKUP_SECONDS)
+        if not routes:
+            self._no_question_before = time.monotonic() + PAUSE_SECONDS
+            return None
+        return routes[0]
+
+
+def routing_of(server: Server) -> RoutingFollower:
+    """The server's own follower, made when it is first asked for."""
+    if server.routing is None:
+        folder = server.settings.data_dir / "routing"
+        server.routing = RoutingFollower(server.database, folder, server.keys, lambda: server.now())
+    return server.routing
 
 
 class _Numbered:

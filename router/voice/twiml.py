@@ -18,6 +18,7 @@ from router.lib.metrics import record
 from router.lib.phones import same_line
 from router.server import Server
 from router.voice.routing import Destination
+from router.voice.snapshot import routing_of
 
 log = structlog.get_logger(__name__)
 
@@ -123,17 +124,27 @@ _FALLBACK = text(
 
 
 def last_resort(server: Server, call: InboundCall | None) -> str:
-    """The operator's fallback destination; without one, the project's, if the database still tells it. `call` is None when the carrier's
-    request could not be read."""
-    destination = server.settings.fallback_destination
+    """The fallback destination of the project whose number was dialled, else the operator's. `call` is None when the carrier's request
+    could not be read."""
     try:
-        if call and not destination:
-            with server.database.reading() as session:
-                for number in (call.number_e164, *call.other_readings):
-                    destination = destination or str(session.execute(_FALLBACK, {"dialled": number}).scalar() or "")
+        destination = _fallback_of_project(server, call) if call else ""
     except Exception:
         log.exception("no_fallback_found")
-    return forward_blindly(destination, call)
+        destination = ""
+    return forward_blindly(destination or server.settings.fallback_destination, call)
+
+
+def _fallback_of_project(server: Server, call: InboundCall) -> str:
+    """By the snapshot; only a server that has neither snapshot nor another fallback asks the database."""
+    routing = routing_of(server)
+    if route := routing.known_route(call):
+        return route.fallback
+    if routing.snapshot is None and not server.settings.fallback_destination:
+        with server.database.reading() as session:
+            for number in (call.number_e164, *call.other_readings):
+                if destination := session.execute(_FALLBACK, {"dialled": number}).scalar():
+                    return str(destination)
+    return ""
 
 
 UNITS = ((86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))

@@ -1,4 +1,4 @@
-"""PostgreSQL goes away while calls come in, and comes back: callers notice nothing but their fallback destination."""
+"""PostgreSQL goes away while calls come in, and comes back: callers notice nothing."""
 
 import os
 import shutil
@@ -25,6 +25,8 @@ from tests.voice.carrier import BASE, CarrierClient
 from tests.waiting import eventually
 
 NUMBER = "+12125551000"
+SECOND_LINE = "+14155550122"
+FALLBACK_LINE = "+14155550111"
 SECONDS = 12.0
 """A carrier waits for 15 s at most. On a machine that has nothing else to do it takes 3."""
 VIEW = {"page": "https://shop.example/"}
@@ -58,7 +60,8 @@ def test_calls_are_put_through_without_postgresql_and_properly_as_soon_as_it_is_
     database = Database(url)
     migrate(database)
     with database.writing() as session:
-        make_scenario(session, make_project(session), [NUMBER])
+        project = make_project(session, fallback_destination=FALLBACK_LINE)
+        make_scenario(session, project, [NUMBER], destinations=[COMPANY_LINE, SECOND_LINE])
     with running(tmp_path / "data", ROUTER_DATABASE_URL=url) as server:
         for i in range(8):  # both web processes have connections now
             put_through(server, f"CA{i}", COMPANY_LINE)
@@ -66,10 +69,11 @@ def test_calls_are_put_through_without_postgresql_and_properly_as_soon_as_it_is_
 
         postgres.stop()
         for i in range(6):
-            put_through(server, f"CAaway{i}", FALLBACK)
+            put_through(server, f"CAaway{i}", COMPANY_LINE)
         action = {"CallSid": "CA1", "To": NUMBER, "DialCallStatus": "busy"}
-        assert timely(server.carrier("/voice/dial/CA1/1", **action)).status_code == 200
-        assert FALLBACK in timely(server.carrier("/voice/fallback", CallSid="CA1", To=NUMBER)).text
+        assert f">{SECOND_LINE}</Number>" in timely(server.carrier("/voice/dial/CA1/1", **action)).text
+        assert FALLBACK_LINE in timely(server.carrier("/voice/fallback", CallSid="CA1", To=NUMBER)).text
+        assert FALLBACK in timely(server.dial("+12125559999", "CAunknown")).text
         assert timely(server.post("/tag/k-shop/visits", json=VIEW)).status_code == 503
         assert timely(server.get("/api/v1/projects", headers={"Authorization": "Bearer rt_x"})).status_code == 503
         page = timely(server.get("/set-up/x"))
@@ -91,6 +95,12 @@ def test_calls_are_put_through_without_postgresql_and_properly_as_soon_as_it_is_
         os.kill(server.process.pid, signal.SIGKILL)
         server.process.wait(5)
         eventually(lambda: server.members() == [])  # nobody outlives the supervisor and holds the port
+
+        postgres.stop()
+        with running(tmp_path / "data", ROUTER_DATABASE_URL=url) as server:
+            put_through(server, "CAstarted", COMPANY_LINE)
+            assert timely(server.get("/readyz")).json()["routing"] == "The database cannot be asked (OperationalError)."
+        postgres.ensure_postgres_running()
     with database.reading() as session:
         assert session.scalar(select(func.count()).select_from(Call)) == 24
     database.dispose()

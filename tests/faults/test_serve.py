@@ -210,7 +210,7 @@ def test_an_old_schema_puts_callers_through_and_says_what_to_run(server: Server,
     with server.database.writing() as session:
         session.execute(text("ALTER TABLE scenario RENAME COLUMN enabled TO running"))
         session.execute(text("ALTER TABLE api_token RENAME COLUMN digest TO hash"))
-    assert FALLBACK in carrier.dial(NUMBER, sid="CA2").text
+    assert COMPANY_LINE in carrier.dial(NUMBER, sid="CA2").text
     for refused in (
         client.post("/tag/k-shop/visits", json={"page": "https://shop.example/"}),
         client.post("/sign-in", data={"email": "a@b.example", "password": "x"}),

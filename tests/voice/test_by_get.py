@@ -201,5 +201,5 @@ def test_a_fallback_that_is_asked_by_get_dials(
     rented = Addresses(f"{base_url}/no/such/page", f"{base_url}/voice/fallback", "", "GET", "GET", "GET")
     call, calls = played(app, settings, database, exchange, rented=lambda _: rented)
     assert [(one.method, one.status) for one in call.sent("fallback")] == [("GET", 200)]
-    assert call.legs[0].to == settings.fallback_destination
+    assert call.legs[0].to == "+14155550111", "the project's fallback destination"
     assert calls == []

@@ -25,6 +25,7 @@ from tests.voice.carrier import ANNA, BASE, CarrierClient
 NUMBER = "+12125552001"
 PRINTED = "+12125552002"
 SECOND_LINE = "+14155550122"
+FALLBACK_LINE = "+14155550111"
 SITE = {"Origin": "https://shop.example", "User-Agent": "Mozilla/5.0"}
 
 
@@ -220,15 +221,52 @@ def test_an_unknown_number_rings_the_servers_fallback(shop: Server, carrier: Car
     assert rows(shop, Call) == 0
 
 
-def test_an_error_inside_still_answers_a_dial(shop: Server, carrier: CarrierClient) -> None:
+def test_r12_an_error_inside_still_leads_the_call_where_it_belongs(shop: Server, carrier: CarrierClient) -> None:
     with shop.database.writing() as session:
         session.execute(text("ALTER TABLE call RENAME TO call_of_old"))
     assert dial_of(carrier.dial(NUMBER))[0].text == COMPANY_LINE
     with shop.database.writing() as session:
         session.execute(text("ALTER TABLE scenario RENAME TO scenario_of_old"))
+    assert dial_of(carrier.dial(NUMBER))[0].text == COMPANY_LINE
+    assert dial_of(carrier.action(NUMBER, 1, "busy"))[0].text == SECOND_LINE
+    assert dial_of(carrier.post("/voice/fallback", CallSid="CA1", To=NUMBER, From=ANNA))[0].text == FALLBACK_LINE
+
+
+def test_r12_without_any_knowledge_of_its_routes_the_server_rings_the_operators_line(
+    shop: Server, carrier: CarrierClient
+) -> None:
+    with shop.database.writing() as session:
+        session.execute(text("ALTER TABLE scenario RENAME TO scenario_of_old"))
     assert dial_of(carrier.dial(NUMBER))[0].text == "+14155550199"
     assert dial_of(carrier.action(NUMBER, 1, "busy"))[0].text == "+14155550199"
-    assert dial_of(carrier.post("/voice/fallback", CallSid="CA1", To=NUMBER, From=ANNA))[0].text == "+14155550199"
+
+
+@pytest.mark.parametrize(
+    ("said", "rung"),
+    [
+        ({}, True),
+        ({"ErrorUrl": f"{BASE}/voice/inbound", "CallStatus": "ringing", "ErrorCode": "11200"}, True),
+        ({"ErrorUrl": f"{BASE}/voice/inbound", "CallStatus": "in-progress"}, True),
+        ({"ErrorUrl": f"{BASE}/voice/dial/CA1/1", "CallStatus": "ringing", "DialCallStatus": "no-answer"}, True),
+        ({"ErrorUrl": f"{BASE}/voice/dial/CA1/1", "CallStatus": "in-progress", "DialCallStatus": "busy"}, True),
+        ({"ErrorUrl": f"{BASE}/voice/dial/CA1/1", "CallStatus": "in-progress"}, False),
+        ({"ErrorUrl": f"{BASE}/voice/dial/CA1/1", "CallStatus": "in-progress", "DialCallStatus": "completed"}, False),
+        ({"ErrorUrl": f"{BASE}/voice/dial/CA1/1", "CallStatus": "ringing", "DialCallStatus": "canceled"}, False),
+        ({"CallStatus": "completed"}, False),
+        ({"CallStatus": "canceled"}, False),
+        ({"ErrorUrl": "nonsense", "CallStatus": "odd", "ErrorCode": "x" * 300}, True),
+    ],
+)
+def test_r12_the_fallback_rings_the_projects_line_unless_the_talk_is_over(
+    shop: Server, carrier: CarrierClient, said: dict[str, str], rung: bool
+) -> None:
+    answer = carrier.post("/voice/fallback", CallSid="CA1", To=NUMBER, From=ANNA, **said)
+    assert answer.status_code == 200
+    if rung:
+        assert dial_of(answer)[0].text == FALLBACK_LINE
+    else:
+        assert "<Hangup" in answer.text
+        assert "<Dial" not in answer.text
 
 
 def test_r12_the_metrics_count_the_documents_of_the_last_resort(shop: Server, carrier: CarrierClient) -> None:

@@ -26,6 +26,7 @@ from router.carriers.base import (
     CallStatus,
     DialResult,
     DialState,
+    Failure,
     Form,
     InboundCall,
     LegEvent,
@@ -38,6 +39,8 @@ LEG_STATES: dict[str, LegState] = {state: state for state in get_args(LegState)}
 LEG_STATES |= {"queued": "initiated", "in_progress": "answered"}
 DIAL_STATES: dict[str, DialState] = {state: state for state in get_args(DialState)}
 CALL_STATES: dict[str, CallState] = {state: state for state in get_args(CallState)}
+CALL_ENDED = ("completed", "busy", "no_answer", "failed", "canceled")
+LEG_UNANSWERED = ("busy", "no_answer", "failed")
 
 State = TypeVar("State", LegState, CallState)
 
@@ -113,6 +116,16 @@ def read_recording(form: Form) -> Recording:
         status=_word(form, "RecordingStatus") or "completed",
         seconds=_count(form, "RecordingDuration"),
     )
+
+
+def read_failure(form: Form) -> Failure:
+    """While nobody has answered, the call is still ringing: Dial answers on bridge. So an action that fails in a call that is in progress
+    follows a talk (https://www.twilio.com/docs/voice/twiml/dial#answeronbridge)."""
+    failed = urlsplit(_text(form, "ErrorUrl", URL_LENGTH)).path
+    call_status, dial_status = _word(form, "CallStatus"), _word(form, "DialCallStatus")
+    talked = call_status == "in_progress" and "/voice/dial/" in failed and dial_status not in LEG_UNANSWERED
+    is_over = talked or call_status in CALL_ENDED or dial_status in ("completed", "answered", "canceled")
+    return Failure(_text(form, "ErrorCode", 10), failed, is_over)
 
 
 def _sid(form: Form, name: str) -> str:
@@ -193,6 +206,9 @@ class Twilio:
     read_dial_result = staticmethod(read_dial_result)
     read_status = staticmethod(read_status)
     read_recording = staticmethod(read_recording)
+
+    def read_failure(self, form: Form) -> Failure:
+        return read_failure(form)
 
 
 def signed_url(base_url: str, environ: Mapping[str, Any], full_path: str) -> str:

@@ -1,0 +1,199 @@
+"""R12: a process follows the database's routes, and knows where calls lead when the database is slow, away, or was never there."""
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text, update
+
+from router.db import Database
+from router.lib.crypto import KeyRing
+from router.scenarios.models import Scenario
+from router.voice import snapshot as module
+from router.voice.snapshot import RoutingFollower, read_snapshot
+from tests.factories import NOON, make_number, make_project, make_scenario
+from tests.voice.test_snapshot import KEYS, call_to
+from tests.waiting import eventually
+
+NUMBER, LATER = "+12125552001", "+12125552002"
+
+
+def now() -> datetime:
+    return NOON
+
+
+@pytest.fixture
+def world(database: Database) -> Database:
+    with database.writing() as session:
+        make_scenario(session, make_project(session), [NUMBER])
+    return database
+
+
+@pytest.fixture
+def routing(world: Database, tmp_path: Path) -> Iterator[RoutingFollower]:
+    routing = RoutingFollower(world, tmp_path / "routing", KEYS, now)
+    yield routing
+    routing.stop()
+
+
+def titled(database: Database, title: str) -> None:
+    with database.writing() as session:
+        session.execute(update(Scenario).values(title=title))
+
+
+def away(database: Database) -> None:
+    """Nothing that routes need can be read any more."""
+    with database.writing() as session:
+        session.execute(text("ALTER TABLE routing_version RENAME TO gone"))
+
+
+def back(database: Database) -> None:
+    with database.writing() as session:
+        session.execute(text("ALTER TABLE gone RENAME TO routing_version"))
+
+
+def title_of(routing: RoutingFollower) -> str | None:
+    route = routing.known_route(call_to(NUMBER))
+    return route.scenario_title if route else None
+
+
+def test_r12_a_change_counts_within_two_seconds(
+    world: Database, routing: RoutingFollower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "POLL_SECONDS", 0.05)
+    routing.start()
+    assert title_of(routing) == "Main line"
+    titled(world, "Desk")
+    eventually(lambda: title_of(routing) == "Desk")
+
+
+def test_r12_the_poll_leaves_time_for_a_change_to_count_within_two_seconds() -> None:
+    assert module.POLL_SECONDS <= 1
+
+
+def test_r12_while_the_database_is_away_calls_are_led_as_before_and_it_is_said_once(
+    world: Database, routing: RoutingFollower, caplog: pytest.LogCaptureFixture
+) -> None:
+    routing.refresh()
+    away(world)
+    with caplog.at_level(logging.ERROR):
+        for _ in range(3):
+            routing.refresh()
+            assert title_of(routing) == "Main line"
+    assert sum("routing_not_refreshed" in record.getMessage() for record in caplog.records) == 1
+    back(world)
+    titled(world, "Desk")
+    routing.refresh()
+    assert title_of(routing) == "Desk"
+
+
+def test_r12_a_process_that_starts_without_a_database_takes_the_file_of_the_machine(
+    world: Database, routing: RoutingFollower, tmp_path: Path
+) -> None:
+    routing.refresh()
+    away(world)
+    started = RoutingFollower(world, tmp_path / "routing", KEYS, now)
+    started.refresh()
+    assert started.snapshot == routing.snapshot
+    stranger = RoutingFollower(world, tmp_path / "routing", KeyRing(("another key",)), now)
+    stranger.refresh()
+    assert stranger.snapshot is None
+    back(world)
+    titled(world, "Desk")
+    started.refresh()
+    assert title_of(started) == "Desk"
+
+
+def test_r12_the_file_follows_the_database_and_its_older_one_is_the_state_before(
+    world: Database, routing: RoutingFollower, tmp_path: Path
+) -> None:
+    second = RoutingFollower(world, tmp_path / "routing", KEYS, now)  # another process of the machine
+    for title in ("One", "Two"):
+        titled(world, title)
+        for each in (routing, second, routing):
+            each.refresh()
+    newest = read_snapshot(tmp_path / "routing", KEYS)
+    assert newest == routing.snapshot
+    (tmp_path / "routing" / module.NEWEST).write_bytes(b"")
+    older = read_snapshot(tmp_path / "routing", KEYS)
+    assert older is not None
+    assert {route.scenario_title for route in older.routes.values()} == {"One"}
+
+
+def test_r12_a_disk_that_takes_no_file_changes_no_answer(
+    world: Database, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "routing").write_text("a file stands where the folder should")
+    routing = RoutingFollower(world, tmp_path / "routing", KEYS, now)
+    with caplog.at_level(logging.ERROR):
+        routing.refresh()
+        routing.refresh()
+    assert title_of(routing) == "Main line"
+    assert sum("snapshot_file_not_written" in record.getMessage() for record in caplog.records) == 1
+
+
+def test_r12_a_number_that_the_snapshot_lacks_is_looked_up(world: Database, routing: RoutingFollower) -> None:
+    routing.start()
+    with world.writing() as session:
+        make_number(session, make_project(session), LATER)
+    route = routing.find_route(call_to(LATER))
+    assert route is not None
+    assert route.number == LATER
+    assert routing.find_route(call_to("+12125559999")) is None
+
+
+class Frozen:
+    """A database that takes questions and answers none until it is told to."""
+
+    def __init__(self, database: Database) -> None:
+        self.database, self.asked, self.thawed = database, 0, False
+
+    def reading(self) -> Any:
+        self.asked += 1
+        while not self.thawed:
+            time.sleep(0.01)
+        return self.database.reading()
+
+
+@pytest.fixture
+def frozen(world: Database) -> Iterator[Frozen]:
+    frozen = Frozen(world)
+    yield frozen
+    frozen.thawed = True
+    for thread in threading.enumerate():
+        if thread.name in ("routing", "routing-lookup"):
+            thread.join(10)
+
+
+def test_r12_a_database_that_does_not_answer_costs_a_second_once_and_then_nothing(
+    frozen: Frozen, routing: RoutingFollower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOOKUP_SECONDS", 0.1)
+    routing.start()
+    monkeypatch.setattr(routing, "_database", frozen)
+    assert routing.find_route(call_to("+12125559999")) is None
+    assert frozen.asked <= 2, "the look-up and the poll"
+    began, asked = time.monotonic(), frozen.asked
+    for _ in range(100):
+        assert routing.find_route(call_to("+12125559999")) is None
+        assert routing.find_route(call_to(NUMBER)) is not None
+    assert time.monotonic() - began < module.PAUSE_SECONDS / 4
+    assert frozen.asked <= asked + 1, "only the poll asks meanwhile"
+
+
+def test_r12_no_more_than_a_few_look_ups_wait_at_a_time(
+    frozen: Frozen, routing: RoutingFollower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOOKUP_SECONDS", 0.01)
+    monkeypatch.setattr(module, "PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(module, "POLL_SECONDS", 3600.0)
+    routing.start()
+    monkeypatch.setattr(routing, "_database", frozen)
+    for _ in range(20):
+        assert routing.find_route(call_to("+12125559999")) is None
+    assert frozen.asked == module.LOOKUPS_AT_ONCE

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 from sqlalchemy import update
 
 from router.accounts.models import Project
+from tests.browser.accessibility import judge
 from tests.browser.pictures import picture
 from tests.browser.test_pages import VIEWS, running
 
@@ -34,8 +34,7 @@ def look(page: Page, name: str) -> None:
         page.emulate_media(color_scheme=scheme)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         picture(page, name, scheme, width)
-    found = Axe().run(page)
-    assert found.violations_count == 0, found.generate_report()
+    judge(page)
     page.set_viewport_size({"width": 1280, "height": 900})
 
 

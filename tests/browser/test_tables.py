@@ -5,12 +5,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 from sqlalchemy import select, update
 
 from router.accounts.models import Project
 from router.scenarios.models import Scenario, TrackingNumber
+from tests.browser.accessibility import judge
 from tests.browser.pictures import picture
 from tests.browser.test_pages import Site, running
 from tests.people import NOW
@@ -70,7 +70,7 @@ def test_r3_both_switches_act_at_once_by_keyboard_and_say_what_happened(site: Si
     expect(page.get_by_text("Upkeep of Spring sale is on")).to_be_visible()
     assert (scenario(site, "Spring sale").upkeep_on, scenario(site, "Spring sale").upkeep_began_with) == (True, 4)
     assert page.url.endswith("/scenarios?sort=name"), "nothing was loaded anew"
-    assert Axe().run(page, context={"exclude": ["option"]}).violations_count == 0
+    judge(page, but="option")
     picture(page, "/switched", "light", 1280)
 
 
@@ -226,6 +226,6 @@ def test_empty_tables_say_what_will_stand_there(tmp_path_factory: pytest.TempPat
         for path, said in (("/scenarios", "Make the first scenario"), ("/numbers", "Buy numbers")):
             page.goto(site.address + path)
             expect(page.get_by_role("link", name=said).last).to_be_visible()
-            assert Axe().run(page).violations_count == 0
+            judge(page)
             picture(page, path + "-empty", "dark", 1280)
         context.close()

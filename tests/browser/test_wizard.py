@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 from sqlalchemy import select
 
@@ -11,6 +10,7 @@ from router.accounts.ledger import Post, post
 from router.accounts.models import Person, Project
 from router.scenarios.models import Scenario, ScenarioDraft, TrackingNumber
 from router.scenarios.numbers.purchase import advance_due
+from tests.browser.accessibility import judge
 from tests.browser.pictures import picture
 from tests.browser.test_pages import Site, running
 from tests.factories import make_member
@@ -77,8 +77,7 @@ def begin(site: Site, page: Page) -> None:
 
 
 def readable(page: Page) -> None:
-    found = Axe().run(page, context={"exclude": ["option"]})
-    assert found.violations_count == 0, found.generate_report()
+    judge(page, but="option")
 
 
 def balance(site: Site, minor: int, reason: str) -> None:

@@ -69,7 +69,7 @@ class Script:
     @cached_property
     def compressed(self) -> bytes:
         """Gzip by zopfli, which takes some 40 ms for a tag."""
-        return zopfli.gzip.compress(self.body)
+        return bytes(zopfli.gzip.compress(self.body))
 
 
 @dataclass(frozen=True)

@@ -87,9 +87,9 @@ def decide(
         return Decision("nothing", f"The accuracy is {accuracy} %: good enough, so nothing changes.")
     if accuracy < TOO_LOW:
         return _buy(numbers, accuracy, needed or 0, limits)
-    said, least = "The accuracy is 100 %", max(1, needed or 0)
+    least = max(1, needed or 0)
     if numbers <= least:
-        why = f"{said}, and no number is to spare: the busiest hour of the last 7 days needs {least}."
+        why = f"The accuracy is 100 %, and no number is to spare: the busiest hour of the last 7 days needs {least}."
         return Decision("nothing", why)
     wanted = min(step_of(numbers), numbers - least)
 
@@ -99,7 +99,8 @@ def decide(
         return shown, number.paid_until.timestamp() if number.paid_until else 0.0, number.id
 
     going = sorted((number for number in candidates if number.may_go(now)), key=usefulness)[:wanted]
-    need = f"{said}, and the busiest hour of the last 7 days needs {needed or 0} of {format_count(numbers, 'number')}"
+    need = f"the busiest hour of the last 7 days needs {needed or 0} of {format_count(numbers, 'number')}"
+    need = f"The accuracy is 100 %, and {need}"
     if not going:
         why = f"{need}. None is given back today: each is pinned, in use, owned elsewhere, called lately or paid for longer than a day."
         return Decision("nothing", why, wanted)
@@ -144,13 +145,13 @@ def _buy(numbers: int, accuracy: int, needed: int, limits: Limits) -> Decision:
     return Decision(action, " ".join([why, *notes]), wanted, count, reached=tuple(reached))
 
 
-def fewer(decision: Decision, found: int) -> Decision:
+def fewer(decision: Decision, for_sale: int) -> Decision:
     """What is left of buying when the carrier has fewer such numbers for sale."""
-    if decision.action != "buy" or found >= decision.count:
+    if decision.action != "buy" or for_sale >= decision.count:
         return decision
-    sold = f"The carrier has only {found} such for sale." if found else "The carrier has no such number for sale."
-    action = "buy" if found else "nothing"
-    return replace(decision, action=action, count=found, why=f"{decision.why} {sold}")
+    sold = f"The carrier has only {for_sale} such for sale." if for_sale else "The carrier has no such number for sale."
+    action = "buy" if for_sale else "nothing"
+    return replace(decision, action=action, count=for_sale, why=f"{decision.why} {sold}")
 
 
 def tell_limits(

@@ -142,20 +142,18 @@ SPARE = 10
 
 
 def search_for(e164s: Sequence[str], scenario: Scenario, project: Project) -> dict[str, Any]:
-    """`{country, area_code, contains}`: what most numbers of the pool have, else what was asked for when it was bought."""
-    places = Counter((country_of(e164) or "", area_code_of(e164)) for e164 in e164s)
+    """`{country, area_code, contains}`: what most numbers of the pool have, else what was asked for when it was bought. Mobile numbers and
+    toll-free ones have no area code."""
+    places: Counter[tuple[str, str]] = Counter()
+    for e164 in e164s:
+        number = phonenumbers.parse(e164, None)
+        length = phonenumbers.length_of_geographical_area_code(number)
+        places[country_of(e164) or "", phonenumbers.national_significant_number(number)[:length]] += 1
     if places:
         country, area_code = places.most_common(1)[0][0]
     else:
         country, area_code = scenario.to_buy.get("country") or "", scenario.to_buy.get("area_code") or ""
     return {"country": country or project.country, "area_code": area_code, "contains": ""}
-
-
-def area_code_of(e164: str) -> str:
-    """The national digits that say where a number is; empty for mobile and toll-free ones."""
-    number = phonenumbers.parse(e164, None)
-    length = phonenumbers.length_of_geographical_area_code(number)
-    return phonenumbers.national_significant_number(number)[:length]
 
 
 def find_numbers(server: Server, search: dict[str, Any], count: int) -> list[str]:
@@ -167,10 +165,10 @@ def find_numbers(server: Server, search: dict[str, Any], count: int) -> list[str
     if not search["country"]:
         return []
     shop, limit = shop_of(server), count + SPARE
-    found = [one.e164 for one in shop.search(search["country"], search["area_code"], limit=limit)]
-    if len(found) < count and search["area_code"]:
-        found += [one.e164 for one in shop.search(search["country"], limit=limit)]
-    return list(dict.fromkeys(found))
+    offers = shop.search(search["country"], search["area_code"], limit=limit)
+    if len(offers) < count and search["area_code"]:
+        offers += shop.search(search["country"], limit=limit)
+    return list(dict.fromkeys(offer.e164 for offer in offers))
 
 
 JOB = "upkeep"
@@ -192,15 +190,8 @@ class Planned:
 
     def values(self) -> dict[str, Any]:
         """The columns of the day's row."""
-        return {
-            "accuracy": self.facts.accuracy,
-            "numbers": self.facts.numbers,
-            "needed": self.facts.needed,
-            "action": self.decision.action,
-            "wanted": self.decision.wanted,
-            "count": self.decision.count,
-            "why": self.decision.why,
-        }
+        facts = {name: getattr(self.facts, name) for name in ("accuracy", "numbers", "needed")}
+        return facts | {name: getattr(self.decision, name) for name in ("action", "wanted", "count", "why")}
 
     def document(self) -> dict[str, Any]:
         return {"scenario": self.scenario.id, "title": self.scenario.title, "day": self.day} | self.values()
@@ -213,8 +204,8 @@ def run_document(run: UpkeepRun, title: str) -> dict[str, Any]:
 
 
 def keep_pools(server: Server, now: datetime) -> int:
-    """Runs upkeep for every scenario whose day has no decision yet; returns how many were decided. A worker's chore: the first one of a
-    day finds them all. One that fails is tried again at the next turn and keeps nothing else from being decided."""
+    """A job of the worker: runs upkeep for every scenario whose day has no decision yet; returns how many were decided. A scenario
+    that fails is tried again at the next turn, and keeps no other from being decided."""
     decided = 0
     for scenario_id in due_scenarios(server, now):
         try:
@@ -226,10 +217,12 @@ def keep_pools(server: Server, now: datetime) -> int:
 
 def due_scenarios(server: Server, now: datetime, project_id: int | None = None) -> list[int]:
     """Scenarios with upkeep that are enabled, in projects that are not suspended, without a decision for today."""
-    wanted = select(Scenario.id, Project.timezone).join(Project, Project.id == Scenario.project_id)
-    wanted = wanted.where(*_WITH_UPKEEP, Project.suspended_at.is_(None)).order_by(Scenario.id)
+    scenarios = select(Scenario.id, Project.timezone).join(Project, Project.id == Scenario.project_id)
+    scenarios = scenarios.where(*_WITH_UPKEEP, Project.suspended_at.is_(None)).order_by(Scenario.id)
+    if project_id is not None:
+        scenarios = scenarios.where(Project.id == project_id)
     with server.database.reading() as session:
-        rows = session.execute(wanted if project_id is None else wanted.where(Project.id == project_id)).all()
+        rows = session.execute(scenarios).all()
         recent = select(UpkeepRun.scenario_id, UpkeepRun.day).where(
             UpkeepRun.job == JOB, UpkeepRun.at > now - timedelta(days=3)
         )
@@ -297,14 +290,13 @@ def run_upkeep(server: Server, scenario_id: int, now: datetime) -> UpkeepRun | N
             free = [e164 for e164 in offers if e164 not in taken]
             decision = fewer(decision, len(free))  # what the carrier does not have is said
             if decision.count:
-                wanted = free[: decision.count]
+                to_buy = free[: decision.count]
                 batch = order_numbers(
-                    session, server, project, ACTOR, wanted, now, scenario_id=scenario_id, search=search
+                    session, server, project, ACTOR, to_buy, now, scenario_id=scenario_id, search=search
                 )
                 run.batch_id = batch.id
         for number_id in decision.release:
-            number = session.get_one(TrackingNumber, number_id)
-            begin_release(session, server, project, ACTOR, number, now)
+            begin_release(session, server, project, ACTOR, session.get_one(TrackingNumber, number_id), now)
         tell_limits(session, project, present, facts.limits, decision, now)
         for name, value in replace(planned, facts=facts, decision=decision).values().items():
             setattr(run, name, value)

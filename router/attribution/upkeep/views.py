@@ -73,30 +73,25 @@ def limits(scenario_id: int) -> Page:
     """Stores the limits; nobody else's change is overwritten, because nothing else of the scenario is touched."""
     server, project, values = current_server(), current_project(), values_of(request.form)
     errors: dict[str, str] = {}
-    wanted: dict[str, int | None] = {"max_numbers": None, "spending_limit_minor": None}  # None where nothing was typed
+    typed: dict[str, int | None] = {"max_numbers": None, "spending_limit_minor": None}  # None where nothing was typed
     if text := values.get("max_numbers", "").strip():
-        wanted["max_numbers"] = parse_int(text, greatest=99_999)
-        if wanted["max_numbers"] is None:
+        typed["max_numbers"] = parse_int(text, greatest=99_999)
+        if typed["max_numbers"] is None:
             errors["max_numbers"] = "Write a whole number, like 40."
     if text := values.get("spending_limit_minor", "").strip():
         try:
-            wanted["spending_limit_minor"] = parse_money(text, project.currency)
+            typed["spending_limit_minor"] = parse_money(text, project.currency)
         except ValueError as error:
             errors["spending_limit_minor"] = str(error)
+
+    def edit(present: dict[str, Any]) -> dict[str, Any]:
+        return present | {"upkeep": present["upkeep"] | typed}
+
     try:
         if errors:
             raise Refused(errors)
         with server.database.writing() as session:
-            change_scenario(
-                session,
-                server,
-                project,
-                current_actor(),
-                scenario_id,
-                lambda present: present | {"upkeep": present["upkeep"] | wanted},
-                None,
-                server.now(),
-            )
+            change_scenario(session, server, project, current_actor(), scenario_id, edit, None, server.now())
     except Refused as refusal:
         errors = {field.rpartition(".")[2]: sentence for field, sentence in refusal.errors.items()}
         with server.database.reading() as session:
@@ -195,26 +190,26 @@ def get_upkeep(project_id: int) -> dict[str, Any]:
 @described(body=RunShape, answer=RunsDocument, needs_body=False)
 def post_run(project_id: int) -> dict[str, Any]:
     """Decide for today now, or say with `dry_run` (the default) what would be decided; a day that is decided is answered as it was."""
-    wanted = parse(RunShape, read_json(request, may_be_absent=True))
+    asked = parse(RunShape, read_json(request, may_be_absent=True))
     server, project = current_server(), current_project()
     with server.database.reading() as session:
-        if wanted.scenario is None:
+        if asked.scenario is None:
             with_upkeep = present_scenarios(project.id).where(Scenario.upkeep_on, Scenario.enabled)
             scenarios = list(session.scalars(with_upkeep.order_by(Scenario.id)))
-        elif 0 < wanted.scenario <= GREATEST_ID:
-            scenarios = [find_scenario(session, project, wanted.scenario)]
+        elif 0 < asked.scenario <= GREATEST_ID:
+            scenarios = [find_scenario(session, project, asked.scenario)]
         else:
             raise Problem(404, "There is no such scenario.")
-    if not wanted.dry_run and wanted.scenario is not None:
+    if not asked.dry_run and asked.scenario is not None:
         check_may_run(project, scenarios[0])
     documents = []
     for scenario in scenarios:
-        if not wanted.dry_run and project.suspended_at is None:
+        if not asked.dry_run and project.suspended_at is None:
             run_upkeep(server, scenario.id, server.now())
         with server.database.reading() as session:
-            if wanted.dry_run:
+            if asked.dry_run:
                 documents.append(plan_upkeep(session, server, project, scenario, server.now()).document())
             elif run := todays_run(session, project, scenario, server.now()):
                 documents.append(run_document(run, scenario.title))
             # else the carrier could not be asked, and will be again
-    return {"dry_run": wanted.dry_run, "items": documents}
+    return {"dry_run": asked.dry_run, "items": documents}

@@ -206,7 +206,6 @@ class Reach:
     age: timedelta = timedelta(days=30)
 
     def kept(self) -> dict[str, int]:
-        """As it is kept with a decision."""
         return {"candidate_leases": self.leases, "candidate_days": self.age.days}
 
 
@@ -214,7 +213,6 @@ USUAL_REACH = Reach()
 
 
 def reach_of(settings: Settings) -> Reach:
-    """What the operator has set."""
     return Reach(settings.candidate_leases, timedelta(days=settings.candidate_days))
 
 
@@ -300,7 +298,6 @@ class Decision:
     """`[[source_key, probability, a visit_id], ...]` by the leases of the number; what is missing to 1 is nobody we know."""
 
     def values(self) -> dict[str, Any]:
-        """The columns of a call that hold it."""
         return {
             "rule": self.rule,
             "visit_id": self.visit_id,

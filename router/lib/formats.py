@@ -45,8 +45,7 @@ def format_duration(seconds: float) -> str:
         amount, left = divmod(left, size)
         if amount or (parts and unit != "day"):
             parts.append((amount, f"{unit}s" if unit == "day" and amount != 1 else unit))
-    said = [f"{amount} {unit}" for amount, unit in parts[:2] if amount]
-    return " ".join(said) or "0 s"
+    return " ".join(f"{amount} {unit}" for amount, unit in parts[:2] if amount) or "0 s"
 
 
 def format_count(amount: int, one: str, many: str | None = None) -> str:

@@ -194,10 +194,10 @@ class _GuardedBackend(httpcore.SyncBackend):
 
     def _addresses(self, host: str, port: int) -> list[str]:
         try:
-            found = self.resolver(host, port, type=socket.SOCK_STREAM)
+            entries = self.resolver(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError):
             raise ConnectionFailed(f"The name {host} cannot be found.") from None
-        return list(dict.fromkeys(entry[4][0] for entry in found))
+        return list(dict.fromkeys(entry[4][0] for entry in entries))
 
     def connect_unix_socket(self, *_: Any, **__: Any) -> httpcore.NetworkStream:
         raise AddressBlocked("Only addresses of the internet can be reached.")

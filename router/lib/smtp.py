@@ -126,8 +126,8 @@ def _as_mail_error(error: Exception) -> MailError:
     if isinstance(error, smtplib.SMTPConnectError):
         return MailError(f"The mail server does not serve us now ({_answer(error.smtp_code, error.smtp_error)}).")
     if isinstance(error, smtplib.SMTPResponseException):
-        said = _answer(error.smtp_code, error.smtp_error)
-        return MailError(f"The mail server refused the message ({said}).", 500 <= error.smtp_code < 600)
+        answer = _answer(error.smtp_code, error.smtp_error)
+        return MailError(f"The mail server refused the message ({answer}).", 500 <= error.smtp_code < 600)
     if isinstance(error, smtplib.SMTPServerDisconnected):
         return MailError("The mail server ended the conversation, or did not answer in time.")
     if isinstance(error, TimeoutError):
@@ -137,6 +137,6 @@ def _as_mail_error(error: Exception) -> MailError:
     return MailError(f"The mail server cannot be reached: {getattr(error, 'strerror', None) or type(error).__name__}.")
 
 
-def _answer(code: int, said: bytes | str) -> str:
-    text = said.decode("utf-8", "replace") if isinstance(said, bytes) else said
+def _answer(code: int, reply: bytes | str) -> str:
+    text = reply.decode("utf-8", "replace") if isinstance(reply, bytes) else reply
     return " ".join(f"{code} {text}".replace("\0", "").split())[:200]

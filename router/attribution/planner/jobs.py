@@ -60,16 +60,16 @@ class Trials:
     def run(self, done: int = 0) -> Iterator[Point]:
         """One trial after the other, without the first ones."""
         for numbers, aim in self.all()[done:]:
-            told = replay(self.traffic, numbers, aim, self.hold, self.survival, self.reach)
-            together = told.shared if aim == "visit" else told.mixed
+            result = replay(self.traffic, numbers, aim, self.hold, self.survival, self.reach)
+            together = result.shared if aim == "visit" else result.mixed
             yield Point(
                 numbers=numbers,
                 aim=aim,
-                right_source=told.source_share,
-                source_error=spread(told.source_share, told.calls),
-                right_visit=told.visit_share,
-                visit_error=spread(told.visit_share, told.calls),
-                alone=1 - together / told.visits if told.visits else 1.0,
+                right_source=result.source_share,
+                source_error=spread(result.source_share, result.calls),
+                right_visit=result.visit_share,
+                visit_error=spread(result.visit_share, result.calls),
+                alone=1 - together / result.visits if result.visits else 1.0,
             )
 
 

@@ -170,7 +170,6 @@ def ladder(today: int) -> list[int]:
 
 
 def trials(today: int) -> list[tuple[int, Aim]]:
-    """(numbers, aim) of all trials, in order."""
     return [(numbers, aim) for numbers in ladder(today) for aim in AIMS]
 
 
@@ -339,7 +338,6 @@ def plan_state(plan: PoolPlan) -> str:
 
 
 def plan_document(plan: PoolPlan, costs: Costs) -> dict[str, Any]:
-    """A PlanDocument."""
     facts, made = plan.facts or {}, made_plan(plan, costs)
     return {
         "scenario": plan.scenario_id,

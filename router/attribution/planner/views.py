@@ -77,13 +77,12 @@ def _read(values: dict[str, str]) -> tuple[TrafficShape | None, dict[str, str]]:
         is_number = digits.isascii() and digits.isdigit() and len(digits) < 10
         read[name] = float(plain) if is_number else None
     errors = {name: "Write a number, like 12." for name, value in read.items() if value is None}
-    given = {"visits_per_hour": read["visits_per_hour"], "callers": (read["callers"] or 0) / 100}
-    sources = read["sources"] or 0
-    given["sources"] = int(sources) if sources == int(sources) else -1
     if errors:
         return None, errors
+    sources = read["sources"] or 0
+    shape = {"visits_per_hour": read["visits_per_hour"], "callers": (read["callers"] or 0) / 100}
     try:
-        return parse(TrafficShape, given), {}
+        return parse(TrafficShape, shape | {"sources": int(sources) if sources == int(sources) else -1}), {}
     except Problem as refusal:
         return None, {field: SENTENCES[field] for field in refusal.more["errors"]}
 
@@ -106,8 +105,8 @@ def _page(scenario: Scenario, plan: PoolPlan | None, typed: dict[str, str], erro
         if made is not None:  # no line ends between a figure and what it is in
             currency = costs.in_currency
             facts["findings"] = [
-                told.replace(" %", f"{NO_BREAK}%").replace(f" {currency}", f"{NO_BREAK}{currency}")
-                for told in made.findings
+                sentence.replace(" %", f"{NO_BREAK}%").replace(f" {currency}", f"{NO_BREAK}{currency}")
+                for sentence in made.findings
             ]
             facts["basis"] = basis_of(plan, scenario)
         if inputs := plan.inputs:

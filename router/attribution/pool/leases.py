@@ -103,8 +103,8 @@ def keep_alive_statement(active: bool) -> Statement:
 
 
 def _holds(active: bool, visitor: Any) -> Any:
-    mine = NUMBER.c.visitor == visitor
-    return or_(mine, NUMBER.c.group_turn <= bindparam("held_turn")) if active else mine
+    is_last = NUMBER.c.visitor == visitor
+    return or_(is_last, NUMBER.c.group_turn <= bindparam("held_turn")) if active else is_last
 
 
 POOL_LOCK = 6001

@@ -114,7 +114,6 @@ def _readable(old_pages: bool) -> str:
 
 
 def modules(old_pages: bool) -> list[str]:
-    """The names of the modules that a tag is made of, in their order."""
     return [FOUND_BY[old_pages] if name == "FOUND_BY" else name for name in PARTS]
 
 

@@ -124,6 +124,6 @@ def spellings_of_line(e164: str) -> tuple[str, ...]:
     return tuple(spellings)
 
 
-def same_line(one: str | None, other: str | None) -> bool:
+def same_line(number: str | None, other: str | None) -> bool:
     """Whether both are spellings of one line; None (withheld, unknown) is nobody's."""
-    return one is not None and other is not None and line_of(one) == line_of(other)
+    return number is not None and other is not None and line_of(number) == line_of(other)

@@ -57,10 +57,10 @@ class Plan:
         Raises:
             LookupError: phonenumbers does not know it.
         """
-        found = PhoneMetadata.metadata_for_region(region, None)
-        if found is None:
+        metadata = PhoneMetadata.metadata_for_region(region, None)
+        if metadata is None:
             raise LookupError(region)
-        return cls._read(region, found)
+        return cls._read(region, metadata)
 
     @classmethod
     def of_code(cls, code: int, region: str | None = None) -> "Plan":
@@ -70,29 +70,28 @@ class Plan:
         main = phonenumbers.region_code_for_country_code(code)
         if main not in ("001", "ZZ"):
             return cls.of(main)
-        found = PhoneMetadata.metadata_for_nongeo_region(code, None)
-        if found is None:
+        metadata = PhoneMetadata.metadata_for_nongeo_region(code, None)
+        if metadata is None:
             raise LookupError(code)
-        return cls._read("001", found)
+        return cls._read("001", metadata)
 
     @classmethod
-    def _read(cls, region: str, found: PhoneMetadata) -> "Plan":
-        general, prefix = found.general_desc, found.international_prefix or ""
-        usual_prefix = found.preferred_international_prefix or (prefix if prefix.isdigit() else "")
-        trunk = found.national_prefix or ""
+    def _read(cls, region: str, metadata: PhoneMetadata) -> "Plan":
+        general, prefix = metadata.general_desc, metadata.international_prefix or ""
+        trunk = metadata.national_prefix or ""
         return cls(
             region,
-            code=str(found.country_code),
+            code=str(metadata.country_code),
             pattern=(general.national_number_pattern if general else "") or "",
             lengths=tuple(general.possible_length) if general else (),
             local_lengths=tuple(general.possible_length_local_only) if general else (),
             trunk=trunk,
             prefix=prefix,
-            shown_prefix=usual_prefix,
+            shown_prefix=metadata.preferred_international_prefix or (prefix if prefix.isdigit() else ""),
             formats=tuple(
-                one
-                for one in found.number_format
-                if trunk not in re.sub(r"\\\d", "", one.national_prefix_formatting_rule or "")
+                form
+                for form in metadata.number_format
+                if trunk not in re.sub(r"\\\d", "", form.national_prefix_formatting_rule or "")
             ),
         )
 
@@ -104,8 +103,7 @@ class Plan:
     @cached_property
     def trunks(self) -> Sequence[str]:
         """Trunk prefixes as they are written before national digits, the longest first; the country code (1 in America) is none."""
-        found = {self.trunk, *OLD_TRUNKS.get(self.region, ())} - {"", self.code}
-        return sorted(found, key=len, reverse=True)
+        return sorted({self.trunk, *OLD_TRUNKS.get(self.region, ())} - {"", self.code}, key=len, reverse=True)
 
     @property
     def has_trunk(self) -> bool:
@@ -124,9 +122,9 @@ class Plan:
     def national(self, least: int = 0, more: int = 0) -> str:
         """A regular expression of as many digits as its national numbers have; a zero at their beginning is a trunk prefix."""
         most = min(LONGEST_NATIONAL, MOST_DIGITS - len(self.code))
-        lengths = [one for one in self.lengths if max(least, 4) <= one <= most]
+        lengths = [length for length in self.lengths if max(least, 4) <= length <= most]
         lengths = lengths or list(range(LEAST_DIGITS, most + 1))
-        digits = digits_of([*lengths, *(lengths[-1] + one + 1 for one in range(more))])
+        digits = digits_of([*lengths, *range(lengths[-1] + 1, lengths[-1] + 1 + more)])
         return f"(?!0){digits}" if self.trunk == "0" else digits
 
     def whole(self, *, local: bool) -> Sequence[str]:
@@ -136,29 +134,27 @@ class Plan:
 
     @cached_property
     def _without_trunk(self) -> Sequence[tuple[str, bool]]:
-        found = []
-        for one in self.formats:
-            begin = one.leading_digits_pattern[-1] if one.leading_digits_pattern else ""
-            counts = [count.split(",") for count in re.findall(r"\\d\{([\d,]+)\}|\\d", one.pattern or "")]
+        patterns = []
+        for form in self.formats:
+            begin = form.leading_digits_pattern[-1] if form.leading_digits_pattern else ""
+            counts = [count.split(",") for count in re.findall(r"\\d\{([\d,]+)\}|\\d", form.pattern or "")]
             least, most = (sum(int(count[place] or 1) for count in counts) for place in (0, -1))
             if most >= self.least and len(begin) < LONGEST_PATTERN:
                 pattern = f"(?={begin}){digits_of(range(max(least, self.least), most + 1))}"
-                found.append((pattern, not any(length in self.lengths for length in range(least, most + 1))))
-        return found
+                patterns.append((pattern, not any(length in self.lengths for length in range(least, most + 1))))
+        return patterns
 
 
 def any_of(patterns: Iterable[str]) -> str:
-    """A regular expression of any of these, which other ones may stand beside."""
-    found = list(patterns)
-    return f"(?:{'|'.join(found)})" if len(found) > 1 or any("|" in one for one in found) else "".join(found)
+    """A regular expression of any of these, beside which others may stand."""
+    joined = "|".join(patterns)
+    return f"(?:{joined})" if "|" in joined else joined
 
 
 def digits_of(lengths: Iterable[int]) -> str:
     """A regular expression of so many digits: `\\d{4,6}`, `(?:\\d{7}|\\d{9,10})`."""
-    rows = [
-        [length for _, length in row]
-        for _, row in groupby(enumerate(sorted(set(lengths))), key=lambda one: one[1] - one[0])
-    ]
+    neighbours = groupby(enumerate(sorted(set(lengths))), key=lambda place: place[1] - place[0])
+    rows = [[length for _, length in row] for _, row in neighbours]
     return any_of(rf"\d{{{row[0]}{f',{row[-1]}' if row[-1] > row[0] else ''}}}" for row in rows)
 
 
@@ -177,7 +173,7 @@ def spellings(numbers: Iterable[str], country: str | None) -> list[str]:
     `8 (495) 123-45-67` gives `+74951234567`, `74951234567`, `84951234567`, `4951234567`, `0074951234567` and more. A number that has two
     readings gives those of both. What is no phone number (a short number) stays as its digits.
     """
-    found: list[str] = []
+    written: list[str] = []
     for text in numbers:
         readings = readings_of(text, country)
         if not readings:  # behind a trunk prefix that its country has no more: `0 22 123 45 67` in Poland
@@ -195,15 +191,15 @@ def spellings(numbers: Iterable[str], country: str | None) -> list[str]:
             plan = Plan.of_code(number.country_code or 0, country)
             digits = phonenumbers.national_significant_number(number)
             trunks = ["", *plan.trunks]
-            found += [f"+{plan.code}{trunk}{digits}" for trunk in trunks]
-            found.append(f"{plan.code}{digits}")
-            found += [f"{trunk}{digits}" for trunk in [*plan.trunks, ""]]
-            found.append(re.sub("[^0-9]", "", national(line)))
-            found += [f"{plan.code}{trunk}{digits}" for trunk in plan.trunks]
+            written += [f"+{plan.code}{trunk}{digits}" for trunk in trunks]
+            written.append(f"{plan.code}{digits}")
+            written += [f"{trunk}{digits}" for trunk in [*plan.trunks, ""]]
+            written.append(re.sub("[^0-9]", "", national(line)))
+            written += [f"{plan.code}{trunk}{digits}" for trunk in plan.trunks]
             prefixes = dict.fromkeys([*FOREIGN_PREFIXES, *plan.prefixes])
-            found += [f"{prefix}{plan.code}{trunk}{digits}" for prefix in prefixes for trunk in trunks]
-        found.append(re.sub(r"(?!^\+)\D", "", text.strip()))
-    return list(dict.fromkeys(filter(None, found)))
+            written += [f"{prefix}{plan.code}{trunk}{digits}" for prefix in prefixes for trunk in trunks]
+        written.append(re.sub(r"(?!^\+)\D", "", text.strip()))
+    return list(dict.fromkeys(filter(None, written)))
 
 
 def forms(e164: str, country: str | None, mask: str = "") -> list[Form]:
@@ -222,12 +218,12 @@ def forms(e164: str, country: str | None, mask: str = "") -> list[Form]:
         number = parsed(e164)
     except NumberParseException:
         return [(r"\+?\d{7,15}\n.*", e164)]
-    found = _OfNumber(e164, number, country or None).all()
+    entries = _OfNumber(e164, number, country or None).all()
     if mask.strip():
         shown = display(e164, mask, country)
-        found = (replace(one, shown=shown, kept="") for one in found if not one.only_kept)
+        entries = (replace(entry, shown=shown, kept="") for entry in entries if not entry.only_kept)
     joined: list[Form] = []  # entries in a row that show the same become one
-    for (shown, kept, weak), same in groupby(found, key=lambda entry: (entry.shown, entry.kept, entry.weak)):
+    for (shown, kept, weak), same in groupby(entries, key=lambda entry: (entry.shown, entry.kept, entry.weak)):
         digits = any_of(dict.fromkeys(entry.digits for entry in same))
         second = f"(?:({kept})|.*)" if kept else ".*"
         pattern = rf"{digits}\n{second}"
@@ -369,8 +365,8 @@ class _OfNumber:
         plain = self.rest if self.lead else self.usual
         kept, plain = (self.kept(""), plain) if self.reached_by(plain) else ("", self.usual)
         yield _Entry(rf"(?=\d{{{least},{most}}}\n)(?:{plan.pattern})", plain, kept, bool(self.lead))
-        lengths = {one for one in plan.lengths if one < least} | set(plan.local_lengths)
-        lengths = {one for one in lengths if one >= plan.least}
+        shorter = {length for length in plan.lengths if length < least} | set(plan.local_lengths)
+        lengths = {length for length in shorter if length >= plan.least}
         no_trunk = f"(?![0{plan.trunk}])"
         if local := [*([no_trunk + digits_of(lengths)] if lengths else []), *plan.whole(local=True)]:
             yield _Entry("|".join(local), self.usual, weak=True)

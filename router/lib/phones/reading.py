@@ -239,8 +239,8 @@ def read_dialled_anywhere(raw: str) -> tuple[str, ...]:
 def user_part(raw: str) -> str:
     """`+4930…` of `sip:+4930…@trunk.example.com:5061;transport=tls`, `"Bob" <sips:…>` and `tel:+4930…;phone-context=…`; another text
     as it is."""
-    found = ADDRESS.search(raw)
-    return unquote(found.group(1)).partition(":")[0].strip() if found else raw.strip()
+    address = ADDRESS.search(raw)
+    return unquote(address.group(1)).partition(":")[0].strip() if address else raw.strip()
 
 
 def _carrier_readings(raw: str, country: str | None) -> tuple[str, ...]:
@@ -252,7 +252,7 @@ def _carrier_readings(raw: str, country: str | None) -> tuple[str, ...]:
         number = _parsed(text, None)
         if number is not None and phonenumbers.is_valid_number(number):
             return (phonenumbers.format_number(number, PhoneNumberFormat.E164),)
-        return _one(text)
+        return _if_shaped(text)
     number = _parsed(text, country) if country else None
     national, plus = _valid(number), _valid(_parsed(f"+{text}", None))
     if number is not None and national and plus and not _is_own_code(text, plus, country):
@@ -261,16 +261,16 @@ def _carrier_readings(raw: str, country: str | None) -> tuple[str, ...]:
         if not trunk or text.startswith(trunk) or trunk == str(number.country_code):
             return national, plus
     if plus or national:
-        return _one(plus or national)
+        return _if_shaped(plus or national)
     if text.startswith("00"):
-        return _one("+" + text[2:])
+        return _if_shaped("+" + text[2:])
     if number is not None and phonenumbers.is_possible_number(number):
-        return _one(phonenumbers.format_number(number, PhoneNumberFormat.E164))
+        return _if_shaped(phonenumbers.format_number(number, PhoneNumberFormat.E164))
     possible = _parsed(f"+{text}", None)
-    return _one(f"+{text}") if possible is not None and phonenumbers.is_possible_number(possible) else ()
+    return _if_shaped(f"+{text}") if possible is not None and phonenumbers.is_possible_number(possible) else ()
 
 
-def _one(e164: str) -> tuple[str, ...]:
+def _if_shaped(e164: str) -> tuple[str, ...]:
     return (e164,) if E164.fullmatch(e164) else ()
 
 

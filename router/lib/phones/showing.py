@@ -184,8 +184,8 @@ def masked(text: str) -> str:
     """For logs: `+14155552671` becomes `+14…71`, wherever it stands in the text, also in a SIP or tel address. Dates and
     ids stay."""
 
-    def hide(found: re.Match[str]) -> str:
-        number = found.group()
+    def hide(match: re.Match[str]) -> str:
+        number = match.group()
         sign = "" if number[0].isdigit() else "+"
         digits = re.sub(r"\D", "", re.sub("^%2[Bb]", "", number))
         return f"{sign}{digits[:2]}…{digits[-2:]}"

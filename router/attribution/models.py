@@ -180,7 +180,7 @@ class PoolNumber(Base):
     turn: Mapped[int] = mapped_column(BigInteger, default=0)
     """How often it was leased: the lease counter that a take checks."""
     group_turn: Mapped[int] = mapped_column(BigInteger, default=0)
-    """The turn of the first lease of those that hold it together; above 1 apart only when it is shared."""
+    """The turn of the first of the leases that hold the number together: more than one only while it is shared."""
     visitor: Mapped[str] = mapped_column(String(32), default="")
     source_key: Mapped[int] = mapped_column(BigInteger, default=0)
     lease_started_at: Mapped[datetime] = mapped_column(default=LONG_AGO)
@@ -205,7 +205,7 @@ class AccuracyDay(Base):
     kept: Mapped[int] = mapped_column(default=0)
     calls: Mapped[int] = mapped_column(default=0)
     sure_calls: Mapped[int] = mapped_column(default=0)
-    """Of the calls: those that have a confidence."""
+    """The calls that have a confidence."""
     confidence_sum: Mapped[float] = mapped_column(default=0.0)
     counted_by: Mapped[str] = mapped_column(String(80), default="", server_default="")
     """The time zone and the hold in seconds that it was counted by: after another choice the day is counted again."""
@@ -277,7 +277,7 @@ class UpkeepRun(Base):
 
 
 class PoolPlan(Base):
-    """The last plan that was asked for about a scenario's pool; the worker makes it in steps, and begins where one that died stopped."""
+    """The last plan that was asked for about a scenario's pool; the worker makes it in steps, and goes on where a worker died."""
 
     __tablename__ = "pool_plan"
 

@@ -220,4 +220,4 @@ class NumberShop(Protocol):
         """Points the voice addresses of a number of ours to this server (again)."""
 
     def release(self, sid: str) -> None:
-        """Gives a number back; one that is not ours any more is released already."""
+        """Gives a number back; a number that is not ours any more is released already."""

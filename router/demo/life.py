@@ -61,7 +61,7 @@ def switch_upkeep_on(session: Session, web: Room) -> None:
 
 
 def bought_at_the_carrier(data_dir: Path, e164s: Iterable[str]) -> dict[str, str]:
-    """The carrier's ids of the numbers; those that are not ours there yet are bought."""
+    """The carrier's ids of the numbers, which are bought there unless they are ours already."""
     account = Account(data_dir / SIMULATOR_FILE)
     sids = {number["e164"]: str(number["sid"]) for number in account.numbers()}
     return {e164: sids.get(e164) or account.buy(e164, {"FriendlyName": "demo"})["sid"] for e164 in e164s}

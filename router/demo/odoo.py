@@ -177,7 +177,7 @@ class Records:
         return [record for record in records if with_archived or record.get("active", True)]
 
     def value(self, model: str, record: Record, path: str) -> Any:
-        """A field of a record, or of one that it links to: `partner_id.phone`."""
+        """A field of a record, or of a record that it links to: `partner_id.phone`."""
         name, _, rest = path.partition(".")
         if name != "id" and name not in FIELDS[model]:
             raise OdooError(500, "builtins.ValueError", f"Invalid field {model}.{name} in condition")

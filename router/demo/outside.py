@@ -150,7 +150,7 @@ ANSWERS = {"ga4": 204}
 
 @dataclass
 class PastDelivery:
-    """A row of `delivery` with those of its attempts, and the lead it made."""
+    """A row of `delivery` with the rows of its attempts, and the lead that it made."""
 
     row: dict[str, Any]
     attempts: list[dict[str, Any]]

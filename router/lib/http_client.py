@@ -44,7 +44,7 @@ class OutgoingError(Exception):
 
 
 class AddressBlocked(OutgoingError):
-    """The address is not one that this server may reach; nothing was sent."""
+    """This server may not reach the address; nothing was sent."""
 
 
 class ConnectionFailed(OutgoingError):

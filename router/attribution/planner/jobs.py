@@ -100,7 +100,7 @@ def prepare(
 
 
 def ask_plan(session: Session, scenario: Scenario, described: TrafficShape | None, now: datetime) -> PoolPlan:
-    """Asks the worker for a plan; one that is there, made or not, gives way. One that is being made with the same traffic stays."""
+    """Asks the worker for a plan, instead of the present one unless that is being made with the same traffic."""
     inputs = described.model_dump() if described else {}
     session.execute(select(Scenario.id).where(Scenario.id == scenario.id).with_for_update())
     plan = session.get(PoolPlan, scenario.id, with_for_update=True, populate_existing=True)
@@ -153,7 +153,7 @@ class PlanMaker:
         self._job: Job | None = None
 
     def make(self, server: Server, now: datetime) -> None:
-        """Works for a few seconds, at the plan under way or those that wait, the longest first."""
+        """Works for a few seconds, at the plan under way or at waiting plans, the oldest first."""
         while server.now() - now < TIME_SLICE:
             job, self._job = self._job, None
             if job is None:
@@ -172,7 +172,7 @@ class PlanMaker:
 
 
 def claim_plan(server: Server) -> Claim[PoolPlan] | None:
-    """Claims the plan that waits longest, or that a worker died over."""
+    """Claims the plan that waits longest; a plan over which a worker died waits again."""
     with server.database.reading() as session:
         if not PLANS.due_ids(session, server.now(), 1):
             return None

@@ -132,7 +132,7 @@ class Pool:
     def call(self, call: CallMade) -> None:
         """Decides by R7, and compares with the truth.
 
-        The candidates are the leases of the number at this moment, the newest one of each stay.
+        The candidates are the leases of the number at this moment, only the newest of each stay.
         """
         shown = self._shown[call.stay]
         if shown is None:
@@ -173,7 +173,7 @@ class Pool:
         self.result.stated.append((confidence, visit == call.stay))
 
     def _choose(self, source_key: int, now: float) -> int:
-        """A number that nobody held yet, else the one whose loss harms the least."""
+        """A number that nobody held yet, else the number with the least regret."""
         free = [i for i, number in enumerate(self._numbers) if not number.group]
         if free:
             return free[0]

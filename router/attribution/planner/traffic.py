@@ -39,7 +39,7 @@ CALLERS = (0.04, 0.08)
 """The share of visits that call: between these, by source."""
 WHEN = (("during", 0.62), ("minutes", 0.23), ("hours", 0.10), ("days", 0.05))
 MOBILE, TAPPED, IDLE_TAPS = 0.6, 0.8, 0.01
-"""Visits on a telephone; of the calls during those, the ones that began with a tap; taps without a call."""
+"""Shares: of visits on a telephone, of their calls that began with a tap, and of taps without a call."""
 CALL_AGAIN = 0.12
 LEFT_TOLD = 0.85
 """Browsers that say so when a page is left."""
@@ -204,9 +204,9 @@ class History:
     cut: bool
     """There were more visits: these are the newest."""
     drawn: int
-    """Of the calls: those whose caller was drawn."""
+    """How many calls had their caller drawn."""
     left_out: int
-    """Calls that no visit of it made."""
+    """How many calls were made by no visit of it."""
 
 
 def read_history(session: Session, server: Server, scenario: Scenario, now: datetime, most_visits: int) -> History:

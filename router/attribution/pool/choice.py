@@ -66,7 +66,7 @@ def chance_after(seconds: float, curve: Curve | None) -> float:
 
 ACTIVE_SCALE = 60.0
 OTHER_SOURCE_FACTOR = {"visit": 10, "source": 30}
-"""By the aim. Numbers that tell sources apart have to stay with theirs until the last of those who saw them has called."""
+"""By the aim. Numbers that tell sources apart have to stay with their source until the last visitor who saw them has called."""
 
 
 @dataclass(frozen=True, slots=True)

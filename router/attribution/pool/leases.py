@@ -27,7 +27,7 @@ def look_statement(only_idle: bool, pass_locked: bool, prefixes: int = 0) -> Sta
     """The few numbers of a pool among which the best one is, by one index look-up for each.
 
     Args:
-        pass_locked: numbers that others have locked are passed over, and those that are found are locked: one of them is sure to be taken.
+        pass_locked: numbers that others have locked are passed over, and the numbers of the answer are locked: one is sure to be taken.
         prefixes: how many beginnings of numbers there are to choose from.
     """
     orders = [NUMBER.c.last_sign_at] if only_idle else [NUMBER.c.last_sign_at, NUMBER.c.lease_started_at]
@@ -170,7 +170,7 @@ class HeldLease(PoolEntry):
 
     @property
     def is_free(self) -> bool:
-        """Of a free number: pages say nothing about those."""
+        """Whether the number is a free one: pages do not say whether it stands on them."""
         return bool(is_free_pool(self.pool_id))
 
     def is_on(self, shown: Set[int] | None) -> bool:
@@ -190,7 +190,7 @@ class HeldLease(PoolEntry):
         return self.visitor == visitor or (active and not self.returned and self.group_turn <= self.lease_no)
 
     def was_left_behind(self, visitor: str) -> bool:
-        """The number was idle, and this visitor got it back with a later visit: his earlier page is not among those that hold it."""
+        """The number was idle, and this visitor got it back with a later visit: his earlier visit does not hold it any more."""
         return self.visitor == visitor and self.lease_no < self.group_turn
 
 

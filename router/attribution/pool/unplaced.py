@@ -66,7 +66,7 @@ def revert_lease(session: Session, held: HeldLease, now: datetime) -> bool:
     """The visit no longer holds the number. If it was leased to nobody since, its row says again what it said before the lease; whoever
     shared it only with this visit has it to himself again. False: another page of the visit has just said that it shows it.
 
-    The number's row is locked first, as whoever takes a number does: the later one of both sees what the earlier one did.
+    The number's row is locked first, as by a take: the later of the two sees what the earlier did.
     """
     number = _LOCKED.first(session, {"number": held.number_id})
     if _REVERT.first(session, {"lease": held.lease_id, "now": now}) is None:

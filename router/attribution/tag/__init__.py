@@ -103,7 +103,7 @@ def make_script(text: str) -> Script:
 
 
 def as_literal(value: Mapping[str, str | int] | str | int) -> str:
-    """JSON that is safe in a script, also in one that a web master copies into a page."""
+    """JSON that is safe in a script, also in a script that a web master copies into a page."""
     literal = json.dumps(value, separators=(",", ":"))
     return literal.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 

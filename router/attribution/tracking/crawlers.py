@@ -82,12 +82,12 @@ def _automation() -> re.Pattern[str]:
 
 @lru_cache(maxsize=4096)
 def is_crawler(user_agent: str) -> bool:
-    """Whether a browser calls itself a crawler, or renders pages for crawlers; one that says nothing is none."""
+    """Whether a browser calls itself a crawler, or renders pages for crawlers; a browser without a user agent does not."""
     return bool(user_agent) and _crawlers().search(user_agent[:LONGEST_USER_AGENT]) is not None
 
 
 def is_automated(user_agent: str, client_hint: str = "") -> bool:
-    """Whether a browser says that a program drives it. Those that hide it tell the tag (navigator.webdriver), which then asks nothing.
+    """Whether a browser says that a program drives it. Browsers that hide it tell the tag (navigator.webdriver), which then asks nothing.
 
     Args:
         client_hint: Sec-CH-UA.

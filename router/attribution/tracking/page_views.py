@@ -53,7 +53,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class PageNumber:
-    """A number that a page shall show; one of the free numbers in the classes with these suffixes."""
+    """A number that a page shall show; a free number (R13) in the classes with these suffixes."""
 
     scenario: TagScenario | None
     """None: a free number."""
@@ -90,7 +90,7 @@ def with_project(database: Database, key: str, work: Callable[[Session, TagProje
 
 
 def evidence_of(page: Heartbeat, project: TagProject) -> Evidence:
-    """What a page tells of where its visit comes from. The site's own hosts, and those that the project names as no source, are none."""
+    """What a page tells of where its visit comes from. The site's own hosts are no source, nor are the hosts that the project names."""
 
     def is_no_source(host: str) -> bool:
         return is_own_host(project.site, host, page.page_host) or belongs(project.unwanted, host)
@@ -112,7 +112,7 @@ class Lessee:
     now: datetime
 
     def number_of(self, pool: Pool, lease: HeldLease | None, prefixes: Prefixes = ()) -> str | None:
-        """The number that the visit holds, or that the visit before it holds still, else another one of the pool. With aim *source* a
+        """The number that the visit holds, or that the visit before it still holds, else another number of the pool. With aim *source* a
         visitor who comes back from another marketing source gets a number of that one: else the number would change its source.
 
         Args:

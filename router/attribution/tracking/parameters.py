@@ -63,7 +63,7 @@ OLD_LETTERS = re.compile(r"(?:%[89A-Fa-f][0-9A-Fa-f]){2}")
 
 
 def read_parameters(address: str) -> tuple[dict[str, str], dict[str, str]]:
-    """The parameters of the query and those of the fragment, by case-folded name, undecoded; of one that is there twice the first."""
+    """The parameters of the query and those of the fragment, by case-folded name, undecoded; of a repeated parameter the first."""
     head, _, fragment = address.partition("#")
     query = head.partition("?")[2].split("&", MOST_PARAMETERS)
     return _by_name(query), _by_name(FRAGMENT_PARTS.split(fragment, MOST_PARAMETERS))
@@ -82,7 +82,7 @@ def _by_name(pairs: list[str]) -> dict[str, str]:
 
 def decode(raw: str, country: str) -> str:
     """The text of a percent-encoded value: UTF-8 where it is that, else the code page that fits its bytes, or the project's country. `+` is
-    a blank. A value that was encoded twice is read through; one that was cut within a letter loses that letter.
+    a blank. A value that was encoded twice is read through; a value that was cut within a letter loses that letter.
 
     Args:
         raw: the value as it stands in the address.

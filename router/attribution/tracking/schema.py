@@ -80,7 +80,7 @@ LONGEST_FIELD = 200
 FIELD_NAME = re.compile(r"[A-Za-z0-9_.-]{1,40}")
 
 Prefixes = tuple[str, ...]
-"""Beginnings of numbers, digits with the country code. A number has to begin like one of them; any does when there are none."""
+"""Beginnings of numbers, digits with the country code. A number has to begin with any of them; without prefixes every number does."""
 Groups = Mapping[str, Prefixes]
 """The prefixes of each class suffix; the empty suffix, which comes last, stands for all elements whose suffix is not bound."""
 

@@ -64,7 +64,7 @@ class KnownVisit:
 
     @property
     def keeps_source(self) -> bool:
-        """It came directly, and its source is the one of a visit before it."""
+        """It came directly, and its source is that of a visit before it."""
         return self.source_at is not None and self.source_at < self.started_at
 
     @property
@@ -343,7 +343,7 @@ def merged(before: Mapping[str, str], new: Mapping[str, str]) -> dict[str, str]:
 
 
 def keep_params(session: Session, visit: KnownVisit, params: Mapping[str, str]) -> KnownVisit:
-    """The visit with these fields of the site beside those that it has; what other pages of it told meanwhile stays."""
+    """Adds these fields of the site to the visit's; fields that its other pages told meanwhile stay."""
     if merged(visit.params, params) == visit.params:
         return visit
     now = locked_visit(session, visit)

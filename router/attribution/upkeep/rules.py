@@ -78,7 +78,7 @@ def decide(
     """R9 for one pool and day.
 
     Args:
-        numbers: how many dynamic numbers the pool has, those that are being bought with them.
+        numbers: how many dynamic numbers the pool has, ordered ones included.
         needed: the smallest pool that would do; None when nobody visited.
     """
     if accuracy is None:

@@ -35,7 +35,7 @@ WEEK = timedelta(days=7)
 
 @dataclass(frozen=True)
 class PoolFacts:
-    """A pool on a day. `numbers`: with those that are being bought."""
+    """A pool on a day. `numbers`: ordered ones included."""
 
     numbers: int
     accuracy: int | None
@@ -105,7 +105,7 @@ def _in_pool(scenario: Scenario) -> ColumnElement[bool]:
 
 
 def pool_size(session: Session, scenario: Scenario) -> int:
-    """How many numbers the pool has, without those that are being bought."""
+    """How many numbers the pool has, without ordered ones."""
     return session.scalar(select(func.count(TrackingNumber.id)).where(_in_pool(scenario))) or 0
 
 

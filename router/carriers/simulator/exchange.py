@@ -21,7 +21,7 @@ PATIENT_LINE = Line.answers()
 class Simulator:
     """The carrier of one server at `base_url`, signing with `token`.
 
-    `rented` tells the addresses that a number was given when it was bought, None of one that was not: it is played with ours.
+    `rented` tells the addresses that a number was given when it was bought; a call to any other number (None) is played with ours.
     `lines` says what each destination does, under `*` what all others do. `call()` plays a call to its end and returns it;
     `start()` plays it beside us, `press()` acts in it, `find()` shows it.
     """

@@ -130,7 +130,7 @@ class Rest:
                 return Answer(204) if self.account.release(request.path[0]) else not_found()
 
     def _search(self, request: Request) -> Answer:
-        """Numbers for sale; those that somebody has are not offered."""
+        """Numbers for sale, without the numbers that somebody has."""
         country, number_type = request.path[0], NUMBER_TYPES.get(request.path[-1])
         if country not in countries() or number_type is None or not account.is_sold(country, number_type):
             return not_found()

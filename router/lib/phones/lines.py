@@ -11,7 +11,7 @@ from functools import lru_cache
 
 @dataclass(frozen=True, slots=True)
 class DoubleSpelling:
-    """A rule of one country. `other` is the old or second spelling, `usual` the one that both are folded to.
+    """A rule of one country. `other` is the old or second spelling, `usual` the spelling that both are folded to.
 
     Both are regular expressions over the whole E.164 number, with the groups that the two templates put together again.
     """

@@ -306,15 +306,15 @@ CURSOR = "router_cursor"
 
 
 class Statement:
-    """A statement made by a function of the dialect's name; as a decorator it stands where the statement is written.
+    """A statement, or a function that makes it for a dialect's name; as a decorator it stands where the statement is written.
 
     Values are given by the names of its bind parameters: all that have none of their own. Columns with Python defaults have to be among
     them. Rows come back as named tuples, or as objects of the dataclass `row`, whose fields are the columns in their order. Errors of
     the database are SQLAlchemy's, as everywhere else.
     """
 
-    def __init__(self, build: Callable[[str], Any], row: type[Any] | None = None) -> None:
-        self._build = build
+    def __init__(self, statement: ClauseElement | Callable[[str], Any], row: type[Any] | None = None) -> None:
+        self._build = (lambda _: statement) if isinstance(statement, ClauseElement) else statement
         self._row = row
         self._prepared: dict[str, _Prepared] = {}
 

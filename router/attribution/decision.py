@@ -167,27 +167,25 @@ _TAPPED = (
     .subquery("tapped")
 )
 _LEASES = Statement(
-    lambda _: (
-        select(
-            *(
-                _visit[name]
-                for name in ("id", "number", "visitor", "source_key", "span_started_at", "last_sign_at", "left")
-            ),
-            _lease.started_at.label("leased_at"),
-            _TAPPED.c.tapped_at,
-            *(_visit[name] for name in SOURCE_COLUMNS),
-        )
-        .join_from(table_of(Lease), table_of(Visit), _visit.id == _lease.visit_id)
-        .outerjoin(_TAPPED, _TAPPED.c.visit_id == _lease.visit_id)
-        .where(
-            _lease.number_id == bindparam("number"),
-            _lease.started_at <= bindparam("at"),
-            _lease.started_at > bindparam("oldest"),
-            or_(_lease.returned_at.is_(None), _lease.returned_at > bindparam("at")),
-        )
-        .order_by(_lease.started_at.desc(), _lease.turn.desc())
-        .limit(bindparam("most", type_=Integer))
+    select(
+        *(
+            _visit[name]
+            for name in ("id", "number", "visitor", "source_key", "span_started_at", "last_sign_at", "left")
+        ),
+        _lease.started_at.label("leased_at"),
+        _TAPPED.c.tapped_at,
+        *(_visit[name] for name in SOURCE_COLUMNS),
     )
+    .join_from(table_of(Lease), table_of(Visit), _visit.id == _lease.visit_id)
+    .outerjoin(_TAPPED, _TAPPED.c.visit_id == _lease.visit_id)
+    .where(
+        _lease.number_id == bindparam("number"),
+        _lease.started_at <= bindparam("at"),
+        _lease.started_at > bindparam("oldest"),
+        or_(_lease.returned_at.is_(None), _lease.returned_at > bindparam("at")),
+    )
+    .order_by(_lease.started_at.desc(), _lease.turn.desc())
+    .limit(bindparam("most", type_=Integer))
 )
 _SPANS = (
     select(_span.visit_id, _span.last_at, _span.left)

@@ -148,12 +148,10 @@ def _COUNT(dialect: str) -> Executable:
 
 
 _OVERFLOW_NUMBER = Statement(
-    lambda _: (
-        select(_number.e164)
-        .where(_number.scenario_id == bindparam("scenario"), _number.overflow, _number.released_at.is_(None))
-        .order_by(_number.id)
-        .limit(1)
-    )
+    select(_number.e164)
+    .where(_number.scenario_id == bindparam("scenario"), _number.overflow, _number.released_at.is_(None))
+    .order_by(_number.id)
+    .limit(1)
 )
 
 

@@ -347,23 +347,19 @@ def leases_of(session: Session, visit_id: int) -> list[HeldLease]:
 SAID_LATER = ("id", "shown_at", "returned_at", "unplaced_at")
 
 _WRITE_LEASE = Statement(
-    lambda _: insert(LEASE).values(
-        {column.name: bindparam(column.name) for column in LEASE.c if column.name not in SAID_LATER}
-    )
+    insert(LEASE).values({column.name: bindparam(column.name) for column in LEASE.c if column.name not in SAID_LATER})
 )
 
 _LEASES_OF = Statement(
-    lambda _: (
-        select(*COLUMNS)
-        .add_columns(LEASE.c.id.label("lease_id"), LEASE.c.scenario_id.label("pool_id"))
-        .add_columns(LEASE.c.turn.label("lease_no"), LEASE.c.shared)
-        .add_columns(LEASE.c.shown_at.is_not(None).label("on_page"), LEASE.c.returned_at.is_not(None).label("returned"))
-        .join_from(
-            LEASE, NUMBER, and_(NUMBER.c.number_id == LEASE.c.number_id, NUMBER.c.scenario_id == LEASE.c.scenario_id)
-        )
-        .where(LEASE.c.visit_id == bindparam("visit"))
-        .order_by(LEASE.c.id)
-    ),
+    select(*COLUMNS)
+    .add_columns(LEASE.c.id.label("lease_id"), LEASE.c.scenario_id.label("pool_id"))
+    .add_columns(LEASE.c.turn.label("lease_no"), LEASE.c.shared)
+    .add_columns(LEASE.c.shown_at.is_not(None).label("on_page"), LEASE.c.returned_at.is_not(None).label("returned"))
+    .join_from(
+        LEASE, NUMBER, and_(NUMBER.c.number_id == LEASE.c.number_id, NUMBER.c.scenario_id == LEASE.c.scenario_id)
+    )
+    .where(LEASE.c.visit_id == bindparam("visit"))
+    .order_by(LEASE.c.id),
     HeldLease,
 )
 
@@ -388,9 +384,7 @@ def _MARK_SHARED(_: str) -> Executable:
 _MARK_OWN = update(LEASE).where(LEASE.c.id == bindparam("held")).values(shared=True, mixed=bindparam("is_mixed"))
 
 _OTHERS = Statement(  # NULL: nobody else; 1: somebody of another source
-    lambda _: (
-        select(func.max(case((_OTHER_SOURCE, 1), else_=0)).label("mixed"))
-        .join_from(LEASE, VISIT, VISIT.c.id == LEASE.c.visit_id)
-        .where(*_HERE, *_ACTIVE_OTHER)
-    )
+    select(func.max(case((_OTHER_SOURCE, 1), else_=0)).label("mixed"))
+    .join_from(LEASE, VISIT, VISIT.c.id == LEASE.c.visit_id)
+    .where(*_HERE, *_ACTIVE_OTHER)
 )

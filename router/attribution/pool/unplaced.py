@@ -139,51 +139,39 @@ def _unmark(session: Session, number: Any, group: Iterable[KeptLease], wrong: An
 
 
 _LOCKED = Statement(
-    lambda _: (
-        select(NUMBER.c.number_id, NUMBER.c.turn, NUMBER.c.group_turn, NUMBER.c.last_sign_at)
-        .where(NUMBER.c.number_id == bindparam("number"))
-        .with_for_update()
-    )
+    select(NUMBER.c.number_id, NUMBER.c.turn, NUMBER.c.group_turn, NUMBER.c.last_sign_at)
+    .where(NUMBER.c.number_id == bindparam("number"))
+    .with_for_update()
 )
 _REVERT = Statement(
-    lambda _: (
-        update(LEASE)
-        .where(LEASE.c.id == bindparam("lease"), LEASE.c.shown_at.is_(None))
-        .values(returned_at=func.coalesce(LEASE.c.returned_at, bindparam("now", type_=LEASE.c.returned_at.type)))
-        .returning(LEASE.c.id)
-    )
+    update(LEASE)
+    .where(LEASE.c.id == bindparam("lease"), LEASE.c.shown_at.is_(None))
+    .values(returned_at=func.coalesce(LEASE.c.returned_at, bindparam("now", type_=LEASE.c.returned_at.type)))
+    .returning(LEASE.c.id)
 )
 _SHOWN = Statement(
-    lambda _: (
-        update(LEASE)
-        .where(LEASE.c.visit_id == bindparam("visit"), LEASE.c.number_id == bindparam("number"))
-        .where(LEASE.c.shown_at.is_(None), LEASE.c.returned_at.is_(None))
-        .values(shown_at=bindparam("now"))
-    )
+    update(LEASE)
+    .where(LEASE.c.visit_id == bindparam("visit"), LEASE.c.number_id == bindparam("number"))
+    .where(LEASE.c.shown_at.is_(None), LEASE.c.returned_at.is_(None))
+    .values(shown_at=bindparam("now"))
 )
 _SHOWN_INSTEAD = Statement(
-    lambda _: (
-        update(LEASE)
-        .where(LEASE.c.visit_id == bindparam("visit"), LEASE.c.scenario_id == bindparam("scenario"))
-        .where(LEASE.c.shown_at.is_(None), LEASE.c.returned_at.is_(None))
-        .where(LEASE.c.number_id.in_(select(NUMBER.c.number_id).where(NUMBER.c.e164 == bindparam("number_now"))))
-        .values(shown_at=bindparam("now"))
-    )
+    update(LEASE)
+    .where(LEASE.c.visit_id == bindparam("visit"), LEASE.c.scenario_id == bindparam("scenario"))
+    .where(LEASE.c.shown_at.is_(None), LEASE.c.returned_at.is_(None))
+    .where(LEASE.c.number_id.in_(select(NUMBER.c.number_id).where(NUMBER.c.e164 == bindparam("number_now"))))
+    .values(shown_at=bindparam("now"))
 )
 _UNPLACED = Statement(
-    lambda _: (
-        update(LEASE)
-        .where(LEASE.c.id == bindparam("lease"), LEASE.c.shown_at.is_(None), LEASE.c.unplaced_at.is_(None))
-        .values(unplaced_at=bindparam("now"))
-    )
+    update(LEASE)
+    .where(LEASE.c.id == bindparam("lease"), LEASE.c.shown_at.is_(None), LEASE.c.unplaced_at.is_(None))
+    .values(unplaced_at=bindparam("now"))
 )
 RESTORED = ("group_turn", "visitor", "source_key", "lease_started_at", "last_sign_at")
 _RESTORE = Statement(
-    lambda _: (
-        update(NUMBER)
-        .where(NUMBER.c.number_id == bindparam("number"), NUMBER.c.turn == bindparam("seen_turn"))
-        .values({name: bindparam(f"new_{name}") for name in RESTORED})
-    )
+    update(NUMBER)
+    .where(NUMBER.c.number_id == bindparam("number"), NUMBER.c.turn == bindparam("seen_turn"))
+    .values({name: bindparam(f"new_{name}") for name in RESTORED})
 )
 
 _after = LEASE.alias("after").c
@@ -194,20 +182,16 @@ _MOVED_AT = (
     .scalar_subquery()
 )
 _FOLLOWING = Statement(
-    lambda _: (
-        select(LEASE.c.started_at)
-        .join_from(LEASE, VISIT, VISIT.c.id == LEASE.c.visit_id)
-        .where(LEASE.c.number_id == bindparam("number"), LEASE.c.turn > bindparam("last"))
-        .where(
-            or_(LEASE.c.turn >= bindparam("group"), and_(~LEASE.c.shared, VISIT.c.visitor != bindparam("last_visitor")))
-        )
-        .order_by(LEASE.c.turn)
-        .limit(1)
-    )
+    select(LEASE.c.started_at)
+    .join_from(LEASE, VISIT, VISIT.c.id == LEASE.c.visit_id)
+    .where(LEASE.c.number_id == bindparam("number"), LEASE.c.turn > bindparam("last"))
+    .where(or_(LEASE.c.turn >= bindparam("group"), and_(~LEASE.c.shared, VISIT.c.visitor != bindparam("last_visitor"))))
+    .order_by(LEASE.c.turn)
+    .limit(1)
 )
 _span = table_of(VisitSpan).c
 _SPAN_BEFORE = Statement(
-    lambda _: select(func.max(_span.last_at).label("last_at")).where(
+    select(func.max(_span.last_at).label("last_at")).where(
         _span.visit_id == bindparam("visit"), _span.started_at < bindparam("ended_at")
     )
 )
@@ -221,8 +205,8 @@ _KEPT = (
     .join_from(LEASE, VISIT, VISIT.c.id == LEASE.c.visit_id)
     .where(LEASE.c.number_id == bindparam("number"), LEASE.c.returned_at.is_(None))
 )
-_KEPT_IN_GROUP = Statement(lambda _: _KEPT.where(LEASE.c.turn >= bindparam("group")).order_by(LEASE.c.turn), KeptLease)
-_LAST_KEPT = Statement(lambda _: _KEPT.order_by(LEASE.c.turn.desc()).limit(1), KeptLease)
+_KEPT_IN_GROUP = Statement(_KEPT.where(LEASE.c.turn >= bindparam("group")).order_by(LEASE.c.turn), KeptLease)
+_LAST_KEPT = Statement(_KEPT.order_by(LEASE.c.turn.desc()).limit(1), KeptLease)
 
 
 DAYS = 7

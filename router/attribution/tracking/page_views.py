@@ -240,7 +240,7 @@ def _scenarios_for(
 
 _number = table_of(TrackingNumber).c
 _STATIC = Statement(
-    lambda _: select(_number.id).where(
+    select(_number.id).where(
         _number.e164 == bindparam("static_e164"),
         _number.scenario_id == bindparam("scenario"),
         _number.static_source.is_not(None),

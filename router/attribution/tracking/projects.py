@@ -75,26 +75,21 @@ _HAS_FREE_POOL = case(
 PROJECT_COLUMNS = ("id", "site", "country", "source_days", "consent", "gpc_refuses", "tag_address", "ignore_automation")
 SCENARIO_COLUMNS = ("aim", "hold_seconds", "tagging", "terms", "channels", "exhausted", "survival")
 _TAG_PROJECT = Statement(
-    lambda _: (
-        select(
-            *(_project[name] for name in PROJECT_COLUMNS),
-            *(
-                _project[name]
-                for name in ("visit_gap_seconds", "suspended_at", "staff_addresses", "unwanted_referrals")
-            ),
-            _HAS_FREE_POOL.label("has_free_pool"),
-            _scenario.id.label("scenario_id"),
-            *(_scenario[name] for name in SCENARIO_COLUMNS),
-        )
-        .join_from(
-            table_of(Project),
-            table_of(Scenario),
-            and_(_scenario.project_id == _project.id, _scenario.enabled, _scenario.deleted_at.is_(None)),
-            isouter=True,
-        )
-        .where(_project.key == bindparam("tag_key"))
-        .order_by(_scenario.id)
+    select(
+        *(_project[name] for name in PROJECT_COLUMNS),
+        *(_project[name] for name in ("visit_gap_seconds", "suspended_at", "staff_addresses", "unwanted_referrals")),
+        _HAS_FREE_POOL.label("has_free_pool"),
+        _scenario.id.label("scenario_id"),
+        *(_scenario[name] for name in SCENARIO_COLUMNS),
     )
+    .join_from(
+        table_of(Project),
+        table_of(Scenario),
+        and_(_scenario.project_id == _project.id, _scenario.enabled, _scenario.deleted_at.is_(None)),
+        isouter=True,
+    )
+    .where(_project.key == bindparam("tag_key"))
+    .order_by(_scenario.id)
 )
 
 

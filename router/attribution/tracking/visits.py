@@ -106,17 +106,15 @@ def continues(visit: KnownVisit, evidence: Evidence, gap: timedelta, now: dateti
 COLUMNS = [VISIT.c[name] for name in KnownVisit.__slots__]
 
 _BY_ID = Statement(
-    lambda _: select(*COLUMNS).where(VISIT.c.id == bindparam("visit"), VISIT.c.project_id == bindparam("project")),
+    select(*COLUMNS).where(VISIT.c.id == bindparam("visit"), VISIT.c.project_id == bindparam("project")),
     KnownVisit,
 )
 
 _LAST_OF_VISITOR = Statement(
-    lambda _: (
-        select(*COLUMNS)
-        .where(VISIT.c.project_id == bindparam("project"), VISIT.c.visitor == bindparam("visitor"))
-        .order_by(VISIT.c.started_at.desc(), VISIT.c.id.desc())
-        .limit(1)
-    ),
+    select(*COLUMNS)
+    .where(VISIT.c.project_id == bindparam("project"), VISIT.c.visitor == bindparam("visitor"))
+    .order_by(VISIT.c.started_at.desc(), VISIT.c.id.desc())
+    .limit(1),
     KnownVisit,
 )
 _LOCKED = select(*COLUMNS).where(VISIT.c.id == bindparam("visit")).with_for_update()
@@ -273,22 +271,20 @@ def _move(session: Session, visit: KnownVisit, newest: Presence) -> bool:
 _SPAN = table_of(VisitSpan)
 _HERE = VISIT.c.id == bindparam("visit")
 _MOVE = Statement(
-    lambda _: (
-        update(VISIT)
-        .where(
-            _HERE,
-            VISIT.c.span_started_at == bindparam("seen_start"),
-            VISIT.c.last_sign_at == bindparam("seen_sign_at"),
-            VISIT.c.left == bindparam("seen_left"),
-        )
-        .values(
-            span_started_at=bindparam("span_start"),
-            last_sign_at=bindparam("sign_at"),
-            left=bindparam("is_left"),
-            counted=case((VISIT.c.counted == COUNTED, CHANGED), else_=VISIT.c.counted),
-        )
-        .returning(VISIT.c.id)
+    update(VISIT)
+    .where(
+        _HERE,
+        VISIT.c.span_started_at == bindparam("seen_start"),
+        VISIT.c.last_sign_at == bindparam("seen_sign_at"),
+        VISIT.c.left == bindparam("seen_left"),
     )
+    .values(
+        span_started_at=bindparam("span_start"),
+        last_sign_at=bindparam("sign_at"),
+        left=bindparam("is_left"),
+        counted=case((VISIT.c.counted == COUNTED, CHANGED), else_=VISIT.c.counted),
+    )
+    .returning(VISIT.c.id)
 )
 _EARLIER = select(_SPAN.c.started_at, _SPAN.c.last_at, _SPAN.c.left).where(_SPAN.c.visit_id == bindparam("visit"))
 _DELETE = delete(_SPAN).where(_SPAN.c.visit_id == bindparam("visit"), _SPAN.c.started_at == bindparam("span_start"))

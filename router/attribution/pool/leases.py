@@ -246,8 +246,8 @@ def lease_number(
 
 
 def take_back(session: Session, pool: Pool, visit: KnownVisit, held: HeldLease, now: datetime, *, active: bool) -> bool:
-    """Gives a visitor's visit the number that another visit of his holds: he never shares with himself, but goes on to share with others
-    as long as one of them is active.
+    """Gives a visitor's visit the number that another visit of his holds: he never shares with himself, but goes on to share with other
+    visitors as long as their visits are active.
 
     Args:
         active: the other visit still is.
@@ -337,8 +337,8 @@ def _share(session: Session, entry: PoolEntry, visit: KnownVisit, since: datetim
 
 
 def leases_of(session: Session, visit_id: int) -> list[HeldLease]:
-    """The newest lease of a visit in each pool that still has the number, in ascending pool, also one that was given back. A visit may hold
-    several free numbers: of those the newest lease of each, in the order in which it was first leased."""
+    """The newest lease of a visit in each pool that still has the number, in ascending pool, also when it was given back. Of the several
+    free numbers that a visit may hold the newest lease of each, in the order in which they were first leased."""
     leases: list[HeldLease] = _LEASES_OF.all(session, {"visit": visit_id})
     newest = {(lease.pool_id, lease.number_id if lease.is_free else 0): lease for lease in leases}
     return sorted(newest.values(), key=lambda lease: lease.pool_id)

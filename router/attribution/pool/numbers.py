@@ -59,10 +59,10 @@ def connect_pool() -> None:
 
 
 def follow_numbers(session: Session, number_ids: Iterable[int]) -> None:
-    """A dynamic number of a scenario has a row in its pool, a free one of a project without scenarios in the pool of those; any other
-    number has none.
+    """A dynamic number of a scenario has a row in the scenario's pool, a free number of a project without scenarios in the pool of free
+    numbers; any other number has none.
 
-    A number that moves keeps its lease counter and its last heartbeat: whoever sees it on a page still holds it.
+    A number that moves keeps its lease counter and its last heartbeat: a visitor who sees it on a page still holds it.
     """
     ids = list(number_ids)
     session.flush()

@@ -74,12 +74,12 @@ class Script:
 
 @dataclass(frozen=True)
 class TagOptions:
-    """What a project says about its tag; `own_address`: where its site serves it; `old_pages`: R13 holds for it; `ignore_automation`: it
+    """What a project says about its tag; `tag_address`: where its site serves it; `old_pages`: R13 holds for it; `ignore_automation`: it
     is silent in browsers that a program drives."""
 
     consent: str = "full"
     gpc_refuses: bool = False
-    own_address: str = ""
+    tag_address: str = ""
     old_pages: bool = False
     ignore_automation: bool = False
 
@@ -88,10 +88,10 @@ class TagOptions:
 def tag_script(base_url: str, key: str, options: TagOptions = TagOptions(), debug: bool = False) -> Script:
     """The tag of the project with this key, for a server at `base_url`; in readable form with `debug`."""
     source = _readable(options.old_pages) if debug else _minified(options.old_pages)
-    settings: dict[str, str | int] = {"base": options.own_address or base_url, "key": key}
+    settings: dict[str, str | int] = {"base": options.tag_address or base_url, "key": key}
     if options.consent != "full":  # what is as usual is left out
         settings["consent"] = options.consent
-    switches = {"gpc": options.gpc_refuses, "own": options.own_address, "webdriver": options.ignore_automation}
+    switches = {"gpc": options.gpc_refuses, "own": options.tag_address, "webdriver": options.ignore_automation}
     settings |= {name: 1 for name, is_on in switches.items() if is_on}
     literal = "{" + ",".join(f"{name}:{as_literal(value)}" for name, value in settings.items()) + "}"
     return make_script(source.replace("ROUTER_SETTINGS", literal, 1))
@@ -133,13 +133,8 @@ SUSPENDED = make_script("/* This project is suspended: its pages keep their own 
 UNKNOWN = make_script("/* There is no project with this key. */\n")
 
 _HAS_SCENARIO = exists().where(Scenario.project_id == Project.id, Scenario.deleted_at.is_(None))
-_OPTIONS = select(
-    Project.suspended_at,
-    Project.consent,
-    Project.gpc_refuses,
-    Project.tag_address,
-    (~_HAS_SCENARIO).label("old_pages"),
-    Project.ignore_automation,
+_OPTIONS = select(Project.suspended_at, Project.consent, Project.gpc_refuses, Project.tag_address).add_columns(
+    Project.ignore_automation, (~_HAS_SCENARIO).label("old_pages")
 )
 
 
@@ -154,13 +149,7 @@ def tag(key: str) -> Response:
     elif project.suspended_at:
         script = SUSPENDED
     else:
-        options = TagOptions(
-            project.consent,
-            project.gpc_refuses,
-            project.tag_address,
-            bool(project.old_pages),
-            project.ignore_automation,
-        )
+        options = TagOptions(**{name: getattr(project, name) for name in TagOptions.__annotations__})
         script = tag_script(server.settings.base_url, key, options, "debug" in request.args)
     response = Response(script.body, mimetype="text/javascript", status=404 if script is UNKNOWN else 200)
     response.headers["X-Content-Type-Options"] = "nosniff"

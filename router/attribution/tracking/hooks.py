@@ -310,8 +310,8 @@ amp = guard(Blueprint("amp", __name__, url_prefix="/tag"), Audience.PUBLIC)
 
 @amp.get("/<key>/amp")
 def number_for_amp(key: str) -> Response:
-    """200 with the number of the scenario that was asked for, else of the first one that has one for this visit; 404 where the page keeps
-    its own. The same client goes on with the same visit; without consent nobody is known again."""
+    """200 with a number of the scenario that was asked for, else of the first scenario that has one for this visit; 404 where the page
+    keeps its own. The same client goes on with the same visit; without consent nobody is known again."""
     server, now = current_server(), current_server().now()
     own_number = Problem(404, "There is no number for this page view: the page keeps its own.")
     if is_crawler(request.headers.get("User-Agent", "")) or RENDERED in request.headers:

@@ -162,8 +162,8 @@ class Lessee:
         """A heartbeat reaches the number of a lease; False when it was leased to somebody else meanwhile. A number that was given back, and
         stands on a page after all, is taken again.
 
-        An earlier visit that comes back to life beside a later one of the same visitor gets a lease beside it: whoever comes to share the
-        number then shares it with both.
+        An earlier visit that gives heartbeats again beside a later visit of the same visitor gets a lease of its own: a visit that comes to
+        share the number shares it with both.
         """
         session, visit, now = self.session, self.visit, self.now
         if lease.returned:
@@ -252,8 +252,8 @@ _STATIC = Statement(
 def keep_page(
     session: Session, project: TagProject, visit_id: int, heartbeat: Heartbeat, now: datetime
 ) -> PageNumbers | None:
-    """A page says that it is open, and which numbers stand on it. The numbers are those that the page has to change (all free ones when one
-    of them has to be); None: no such visit. What a scenario's terms and channels say by now counts when the page asks anew."""
+    """A page says that it is open, and which numbers stand on it. Answers the numbers that the page has to change (all
+    free ones when any of them changes); None: no such visit. A scenario's present terms and channels count when the page asks anew."""
     visit = find_visit(session, project.id, visit_id)
     if visit is None:
         return None

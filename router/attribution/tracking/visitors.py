@@ -91,7 +91,7 @@ def may_keep_cookie(body: Mapping[str, Any]) -> bool:
 
 
 def welcome_first_party(response: Response, project: TagProject | None, origin: str, visitor: str | None) -> None:
-    """Pages of a project whose site serves the tag ask with credentials, or they could not be given a cookie. One that is one site with
+    """Pages of a project whose site serves the tag ask with credentials, or they could not be given a cookie. A page that is one site with
     that address gets it.
 
     Args:
@@ -150,7 +150,7 @@ log = structlog.get_logger(__name__)
 
 
 class Regions:
-    """An MMDB file, opened once and again when the operator has replaced it. Read as a file, not mapped into memory: one that is
+    """An MMDB file, opened once and again when the operator has replaced it. Read as a file, not mapped into memory: a mapped file that is
     overwritten in place would kill the process."""
 
     def __init__(self, path: Path) -> None:
@@ -158,43 +158,36 @@ class Regions:
         Raises:
             OSError, maxminddb.InvalidDatabaseError: it cannot be read.
         """
-        self._path = path
-        self._lock = threading.Lock()
-        self._stamp = self._present()
-        self._reader = self._open()
+        self._path, self._lock = path, threading.Lock()
+        self._stamp: tuple[int, int, int] | None = None
+        self._reader: maxminddb.Reader | None = None
+        self._follow()
 
     def region_of(self, address: str) -> str:
         """`US-CA`, or only `US`; empty when the file does not know, or is broken."""
         with self._lock:
-            self._follow()
             try:
-                return read_region(self._reader.get(address))
+                self._follow()
+            except Exception as error:  # the file before stays in use
+                log.warning("geoip_unreadable", path=str(self._path), error=str(error))
+            try:
+                return read_region(self._reader.get(address) if self._reader else None)
             except Exception:  # whatever a file may hold, the page gets its number
                 return ""
 
     def close(self) -> None:
-        self._reader.close()
+        if self._reader:
+            self._reader.close()
 
     def _follow(self) -> None:
-        """Opens a file that has changed; one that is broken or gone leaves the one before in use."""
-        try:
-            present = self._present()
-            if present == self._stamp:
-                return
-            self._stamp = present
-            reader = self._open()
-        except Exception as error:
-            log.warning("geoip_unreadable", path=str(self._path), error=str(error))
-            return
-        self._reader.close()
-        self._reader = reader
-
-    def _open(self) -> maxminddb.Reader:
-        return maxminddb.open_database(self._path, maxminddb.MODE_FILE)
-
-    def _present(self) -> tuple[int, int, int]:
+        """Opens the file, and again when it has changed."""
         stat = self._path.stat()
-        return stat.st_mtime_ns, stat.st_ino, stat.st_size
+        stamp = stat.st_mtime_ns, stat.st_ino, stat.st_size
+        if stamp != self._stamp:
+            self._stamp = stamp
+            reader = maxminddb.open_database(self._path, maxminddb.MODE_FILE)
+            self.close()
+            self._reader = reader
 
 
 def read_region(record: Any) -> str:

@@ -148,8 +148,8 @@ def read_phone(text: str, country: str | None = None) -> str:
 def readings_of(text: str, country: str | None = None) -> tuple[str, ...]:
     """The valid readings of a written number, E.164: none, one, or the national and the international one.
 
-    A number with `+` or an international prefix (00, 011) has one. So has one with its country's trunk prefix (0711 …), one that is
-    grouped like a national number ((646) 555-1234), and one that begins with the country's own code (4930…, in Germany).
+    One reading have: numbers with `+` or an international prefix (00, 011), with their country's trunk prefix (0711 …), grouped like
+    national numbers ((646) 555-1234), or beginning with the country's own code (4930…, in Germany).
     """
     number = _parsed(text, country)
     if number is not None and not _are_letters_meant(text, number):

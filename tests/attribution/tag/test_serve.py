@@ -66,7 +66,7 @@ def test_what_the_project_says_is_in_it_and_takes_one_statement(server: Server, 
     with count_statements(server.database) as heard:
         answer = client.get("/tag/k-own.js")
     assert len([one for one in heard if one != "BEGIN"]) == 1
-    options = TagOptions("none", gpc_refuses=True, own_address="https://calls.shop.example", old_pages=True)
+    options = TagOptions("none", gpc_refuses=True, tag_address="https://calls.shop.example", old_pages=True)
     assert answer.data == tag_script("https://calls.example.net", "k-own", options).body
 
 

@@ -118,7 +118,7 @@ def _finish(server: Server, claim: Claim[Mail], **values: object) -> None:
 def send_again(
     session: Session, settings: Settings, project: Project, actor: Actor, mail_id: int, now: datetime
 ) -> None:
-    """Has one sent that was given up, or that there was no mail server for.
+    """Sends an e-mail that was given up, or that there was no mail server for.
 
     Raises:
         Problem: 404, it is not this project's; 409, there is no mail server, or nothing to be done.

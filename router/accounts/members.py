@@ -172,7 +172,7 @@ def link_holds(session: Session, token: str, now: datetime) -> bool:
 
 
 def use_link(session: Session, token: str, email: str, name: str, password_hash: str, now: datetime) -> Person | None:
-    """The operator, made by the one who takes a link first; None for everybody after him, with whichever link."""
+    """The operator, made by the first person who takes a link; None for everybody later, with whichever link."""
     wait_for_turn(session, SET_UP_TURN, 0)
     if not link_holds(session, token, now):
         return None

@@ -51,10 +51,9 @@ def short_form(channels: Iterable[ChannelRow]) -> dict[str, StaticSource]:
 
 
 def with_static(channels: Sequence[ChannelRow], static: Mapping[str, StaticSource]) -> list[ChannelRow]:
-    """The channels with exactly these in their short form; static numbers without a match source stay unless they are named.
+    """The channels with exactly these static numbers in their short form; static numbers without a match source stay unless they are named.
 
-    A number keeps its place; a new one goes before the first channel that would take its sources away.
-    """
+    A number keeps its place; a new number goes before the first channel that would take its sources away."""
     kept = [
         _static_channel(channel["number"], static[channel["number"]])
         if channel["kind"] == "static" and channel["number"] in static
@@ -76,7 +75,7 @@ def with_static(channels: Sequence[ChannelRow], static: Mapping[str, StaticSourc
 
 
 def without_numbers(channels: Iterable[ChannelRow], numbers: Iterable[str]) -> list[ChannelRow]:
-    """The channels whose static number is one of these, and all dynamic ones."""
+    """All dynamic channels, and the static ones of these numbers."""
     numbers = set(numbers)
     return [channel for channel in channels if channel["kind"] == "dynamic" or channel["number"] in numbers]
 
@@ -127,7 +126,8 @@ NOT_HERE = "{number} is not among this scenario's numbers. Name it in numbers as
 def read_channels(
     document: ScenarioSchema, present: list[ChannelRow], expected: Iterable[str], country: str, errors: dict[str, str]
 ) -> list[ChannelRow]:
-    """The channels that a document describes. When it has `static` as well, whichever of the two differs from the present state counts.
+    """The channels that a document describes. When `channels` and `static` are both there, the one that differs from the present state
+    counts.
 
     Args:
         present: the scenario's channels before the change.

@@ -101,7 +101,8 @@ def editable(document: Document) -> Document:
 
 
 def stored_members(scenario: Scenario) -> Document:
-    """The members of a document that are stored in the scenario's own row. What was not known when it was stored is as in a new one."""
+    """The members of a document that are stored in the scenario's own row. Members of members that are newer than the row have their
+    defaults."""
     stored = {name: getattr(scenario, name) for name in ("enabled", *COLUMNS)}
     stored |= {name: DEFAULTS[name] | value for name, value in stored.items() if name in DEFAULTS}
     return stored | {"upkeep": {name: getattr(scenario, column) for name, column in UPKEEP_COLUMNS.items()}}
@@ -149,10 +150,9 @@ def numbers_by_scenario(session: Session, scenario_ids: Sequence[int]) -> dict[i
 def shown_channels(
     session: Session, scenarios: Sequence[Scenario], numbers: Mapping[int, Sequence[TrackingNumber]] | None = None
 ) -> dict[int, list[ChannelRow]]:
-    """The channels of each scenario without those of static numbers that left it, and with one for each static number it has.
+    """The channels of each scenario without those of static numbers that left, and with a channel for each static number that is in it.
 
-    The number of statements does not depend on how many scenarios there are.
-    """
+    The number of statements does not depend on how many scenarios there are."""
     ids = [scenario.id for scenario in scenarios]
     if numbers is None:
         numbers = numbers_by_scenario(session, ids)
@@ -196,7 +196,7 @@ def number_document(number: TrackingNumber, now: datetime) -> dict[str, Any]:
 
 
 def kind_of(number: TrackingNumber) -> str | None:
-    """dynamic, static or overflow; None for one that is in no scenario."""
+    """dynamic, static or overflow; None for a number in no scenario."""
     if number.scenario_id is None:
         return None
     return "overflow" if number.overflow else "static" if number.static_source is not None else "dynamic"
@@ -217,7 +217,7 @@ def read_scenario(
     cannot be used.
 
     Args:
-        scenario: the one that is to become so; None: a new one.
+        scenario: the present row; None: a new scenario.
         document: without sections.
     """
     knows_regions = server.settings.geoip is not None

@@ -102,7 +102,7 @@ class SearchNeeded(Exception):
 
 @dataclass(frozen=True)
 class Buying:
-    """An order that was placed: its batch, and how many numbers it asks for."""
+    """An open order: its batch, and how many numbers it asks for."""
 
     batch: int
     total: int
@@ -112,7 +112,7 @@ class Buying:
 
 
 def searching(server: Server, attempt: Callable[[Sequence[str] | None], Result]) -> Result:
-    """What the transaction `attempt` answers; if it has to know numbers for sale, they are searched between two tries.
+    """The result of the transaction `attempt`, which is tried again with numbers for sale when it raises SearchNeeded.
 
     Raises:
         Problem: 409, the carrier has not enough of them; 422, none in this country; 502, it refuses; 503, it does not answer.
@@ -156,16 +156,16 @@ def connect(
     found: Sequence[str] | None,
     now: datetime,
 ) -> Buying | None:
-    """Orders what the scenario is to buy and forgets it there; which kind of numbers it was stays, for upkeep.
+    """Orders what the scenario is to buy and empties `to_buy`, of which the kind of numbers stays, for upkeep.
 
-    A scenario with numbers is enabled at once; one without any is when its order is done.
+    A scenario with numbers is enabled at once, a scenario without any when its order is done.
 
     Args:
         scenario: locked.
-        found: numbers for sale, as many as are to be bought beside those that are named; None: they were not searched yet.
+        found: numbers for sale, as many as `to_buy` counts beside those that it names; None: they were not searched yet.
 
     Raises:
-        Problem: 409, with `missing_minor` when the balance does not cover it; 503, this server has no account at the carrier.
+        Problem: 409, with `missing_minor` when the balance does not cover the cost; 503, this server has no account at the carrier.
         SearchNeeded: `found` is needed.
     """
     enabling = enabling_of(session, server, project, scenario, now)
@@ -210,13 +210,13 @@ def buying_of(session: Session, scenario: Scenario) -> Buying | None:
 
 
 def lock_purse(session: Session, project: Project) -> None:
-    """What a purchase locks, for a transaction that locks numbers before: scenario, arrivals, balance, numbers is the order everywhere."""
+    """Locks what a purchase locks, before numbers are locked: the order is scenario, arrivals, balance, numbers everywhere."""
     wait_for_arrivals(session)
     lock_balance(session, project.id)
 
 
 def stay_disabled(session: Session, scenario: Scenario) -> None:
-    """Orders under way do not enable the scenario any more: somebody disabled it."""
+    """Open orders do not enable the scenario any more: somebody disabled it."""
     of_scenario = (NumberBatch.project_id == scenario.project_id, NumberBatch.scenario_id == scenario.id)
     waiting = update(NumberBatch).where(*of_scenario, NumberBatch.finished_at.is_(None))
     session.execute(waiting.values(enable=False).execution_options(synchronize_session=False))

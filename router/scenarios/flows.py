@@ -51,8 +51,8 @@ def destinations_of(session: Session, project_id: int) -> set[str]:
 
 
 def refresh_destination_numbers(server: Server, now: datetime) -> None:
-    """Brings what projects know of the numbers that calls are forwarded to up to their flows; the worker does it, because a line may also
-    be forwarded to no more (a scenario was deleted, a number given back)."""
+    """Updates each project's `destination_numbers` by its flows. The worker's job, because a line may also no longer be forwarded to: a
+    scenario was deleted, a number given back."""
     with server.database.reading() as session:
         present = _destination_numbers(session)
         known = session.execute(select(Project.id, Project.destination_numbers)).all()
@@ -69,7 +69,7 @@ def _keep_destination_numbers(session: Session, project_id: int) -> None:
 
 
 def _destination_numbers(session: Session, *conditions: ColumnElement[bool]) -> dict[int, list[str]]:
-    """By project, sorted: the numbers that its scenarios, and its numbers without a scenario, forward calls to; of a SIP address the
+    """By project, sorted: the numbers to which its scenarios, and its numbers without a scenario, forward calls; of a SIP address the
     number in it. Two statements."""
     of_scenarios = (
         select(Scenario.project_id, CallFlow.document)
@@ -92,8 +92,8 @@ def _destination_numbers(session: Session, *conditions: ColumnElement[bool]) -> 
 
 
 def store_flow(session: Session, scenario: Scenario, destinations: list[Destination], now: datetime) -> None:
-    """Gives the scenario these destinations: a new version only when they changed, none at all for no destinations. The telephones at
-    their ends are the project's own from now on."""
+    """Gives the scenario these destinations: a new version only when they changed, no flow for no destinations. The telephones at their
+    ends are the project's own from now on."""
     if not destinations:
         scenario.call_flow_id = None
         return

@@ -25,7 +25,7 @@ REGION = re.compile(r"[A-Z]{2}(?:-[A-Z0-9]{1,3})?|[A-Z]{2}(?:-[A-Z0-9]{0,2})?\*"
 
 
 def pattern_error(text: str) -> str | None:
-    """Why this cannot be a pattern, or any other text of one line."""
+    """Why a text cannot be a pattern or another text of one line."""
     return "Write it on one line, without control characters." if CONTROL.search(text) else None
 
 
@@ -80,14 +80,14 @@ ORIGIN = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
 
 
 def allows(terms: Mapping[str, Any], source: SourceParts, landing_page: str, region: str) -> bool:
-    """Whether a visit gets a number of the scenario. Each *only* list that is not empty has to hold something that fits, and no
-    *excluded* list may.
+    """Whether a visit gets a number of the scenario: something of each non-empty *only* list has to fit, and nothing of any *excluded*
+    list.
 
     Args:
         terms: `Scenario.terms`; an absent or empty list says nothing.
         source: the visit's.
         landing_page: the address of the visit's first page.
-        region: `US-CA`, `US`, or empty when it is not known: no *only* fits it, and no *excluded*.
+        region: `US-CA`, `US`, or empty when unknown: no *only* fits it, and no *excluded*.
     """
     return not terms or (
         _permits(terms, "sources", lambda pattern: source_fits(read_source_pattern(pattern), source))
@@ -103,11 +103,10 @@ def _permits(terms: Mapping[str, Any], what: str, is_met: Any) -> bool:
 
 
 def page_fits(pattern: str, address: str) -> bool:
-    """Whether a page is one of those that a pattern means: its path; with its query when the pattern has a `?`.
+    """Whether a pattern means a page: by its path, and by its query as well when the pattern has a `?`.
 
     Case, a slash at the end, percent-encoding and the ways to compose a letter make no difference. `prices` is `/prices`, an address of
-    the site is its path, and nothing before the `?` is any path.
-    """
+    the site is its path, and nothing before the `?` is any path."""
     path, query = _page_parts(address)
     wanted_path, wanted_query = pattern_parts(pattern)
     if wanted_query is not None:
@@ -132,7 +131,7 @@ def _page_parts(address: str) -> tuple[str, str]:
 
 @lru_cache(maxsize=2048)
 def pattern_parts(pattern: str) -> tuple[str, str | None]:
-    """The path of a pattern of pages without the slash at its end, and its query; None when it says nothing about one."""
+    """The path of a pattern of pages without the slash at its end, and its query; None without a `?`."""
     pattern = ORIGIN.sub("", pattern.strip(), count=1) or "/"
     path, question, query = pattern.partition("#")[0].partition("?")
     if not path:

@@ -193,7 +193,7 @@ class NumberBatch(Base):
 
 
 class OrderState(StrEnum):
-    """How far an order for a number is. The last three gave the money back, or moved it to the order in their place."""
+    """How far an order for a number is. In the last three states the money was given back, or moved to the order in its place."""
 
     INTENT = "intent"
     """The carrier has surely not done it yet."""

@@ -26,7 +26,7 @@ UNREADABLE = "unreadable_number"
 
 @dataclass(frozen=True)
 class Context:
-    """What the validators have to know of a project and its server. Without it a document is taken as it is."""
+    """What the validators have to know of a project and its server. Without a context numbers are taken as they are written."""
 
     country: str
     """The project's: numbers may be written as people there do."""
@@ -66,7 +66,7 @@ def _digits(text: str) -> str:
 
 
 def _number(parse: Callable[[str, str], str], unreadable: Callable[[str], str]) -> AfterValidator:
-    """In E.164 (or SIP), as `parse` reads it in the project's country; `unreadable` says what is left of others for a lenient context."""
+    """In E.164 (or SIP), as `parse` reads it in the project's country. In a lenient context `unreadable` gives the value of other texts."""
 
     def check(text: str, info: ValidationInfo) -> str:
         if info.context is None:

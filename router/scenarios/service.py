@@ -44,7 +44,7 @@ def create_scenario(
 ) -> tuple[Scenario, Secrets]:
     """The new scenario, and the secrets that were made for it, which can be shown this once.
 
-    One that is to be enabled is so as *Connect* does it; `found` are the numbers for sale that it needs for that.
+    A document with `enabled` connects it as well; `found` are the numbers for sale that it needs for that.
 
     Raises:
         Refused: something of the document cannot be used; nothing may be stored.
@@ -73,7 +73,7 @@ def change_scenario(
     now: datetime,
     found: Found = None,
 ) -> tuple[Scenario, Secrets]:
-    """Stores what `edit` makes of the scenario's present document. When that enables it, it is so as *Connect* does it.
+    """Stores what `edit` makes of the scenario's present document; when that enables the scenario, it is connected.
 
     Raises:
         Problem: 404; 409 when `version` is given and no longer the present one, and as `connect`.
@@ -145,8 +145,8 @@ def connect_scenario(
 def delete_scenario(
     session: Session, server: Server, project: Project, actor: Actor, scenario_id: int, now: datetime
 ) -> tuple[Scenario, int]:
-    """Hides it and keeps its calls; its numbers go back to the project's free ones, what somebody had begun to change in it is
-    forgotten. Returns also how many numbers are free again."""
+    """Hides the scenario and keeps its calls; its numbers become free, and drafts of it are forgotten. Returns also how many numbers are
+    free again."""
     scenario = find_scenario(session, project, scenario_id, lock=True)
     freed = len(place_numbers(session, server, scenario, {}))
     scenario.enabled = False
@@ -217,8 +217,8 @@ def _store(
     found: Found,
     now: datetime,
 ) -> Secrets:
-    """Stores the document, and enables or disables the scenario as it says. One that is enabled already buys nothing before somebody
-    connects it; one that waits for its first numbers goes on waiting."""
+    """Stores the document, and enables or disables the scenario. A scenario that is enabled already buys nothing before somebody connects
+    it, and one that waits for its first numbers goes on waiting."""
     upkeep, to_buy, static = document["upkeep"], document["to_buy"], static_sources(document["channels"])
     if upkeep["on"] and not scenario.upkeep_on:
         dynamic = sum(number not in static for number in document["numbers"])
@@ -248,8 +248,8 @@ def _record(session: Session, actor: Actor, now: datetime, action: str, scenario
 
 
 def scenario_titles(session: Session, project_id: int) -> dict[int, tuple[str, bool]]:
-    """The title of each scenario of a project, by id, and whether it is deleted: deleted scenarios keep their calls and ledger entries. In
-    the order of the alphabet, deleted ones last."""
+    """Title and whether it is deleted (deleted scenarios keep their calls and ledger entries), by id; in the order of the alphabet, deleted
+    ones last."""
     scenarios = (
         select(Scenario.id, Scenario.title, Scenario.deleted_at)
         .where(Scenario.project_id == project_id)

@@ -248,7 +248,7 @@ def local_path(address: str | None) -> str | None:
 
 
 def row_action(do: Callable[[Session], str], otherwise: str) -> Response:
-    """Does it in one transaction and says what `do` says, or why it was refused.
+    """Calls `do` in one transaction, and says what it returns, or why it was refused.
 
     Programs of ours ask for JSON and get `{said}` or a problem; a form is led back to its field `back`, else to `otherwise`;
     a refusal with a `review` page leads there.

@@ -63,7 +63,6 @@ def say_note(entry: LedgerEntry) -> str:
 
 
 def entry_document(entry: LedgerEntry) -> dict[str, Any]:
-    """An entry as programs see it."""
     return {
         "id": entry.id,
         "at": iso(entry.at),
@@ -156,7 +155,7 @@ def _row(entry: LedgerEntry, project: Project, titles: dict[int, tuple[str, bool
 
 
 def harmless(text: str) -> str:
-    """No spreadsheet takes it for a formula."""
+    """The text as no spreadsheet takes it for a formula."""
     return f"'{text}" if text.startswith(FORMULA) else text
 
 
@@ -203,7 +202,7 @@ def _due(paid_until: datetime, now: datetime) -> int:
 
 
 def weekly_cost(renewals: Sequence[Renewal]) -> int:
-    """What all of them cost in 7 days, in minor units."""
+    """The cost of all renewals in 7 days, in minor units."""
     return sum(price for _, price in renewals)
 
 
@@ -223,7 +222,7 @@ class Forecast:
 
 
 def project_forecast(session: Session, server: Server, project: Project, now: datetime) -> Forecast:
-    """Two statements, whatever the number of numbers. Those that are being given back are not renewed."""
+    """Two statements, whatever the number of numbers. Numbers that are being given back are not renewed."""
     price = price_of(server.settings, project)
     balance = session.execute(select(Project.balance_minor).where(Project.id == project.id)).scalar_one()
     rows = session.execute(

@@ -1,6 +1,5 @@
-"""Pages of money: the balance and until when it lasts, its entries, topping it up, and the e-mails that were written.
-
-A project's balance and its entries, for programs."""
+"""Pages of money: the balance and until when it lasts, its entries, topping it up, and the e-mails that were written; and the ledger for
+programs."""
 
 import re
 import secrets
@@ -75,7 +74,6 @@ def show() -> str:
 
 @balance_pages.get("/entries.csv")
 def entries() -> Response:
-    """All entries of the chosen kind as a file."""
     server, project = current_server(), current_project()
     lines = export_entries(server, project, request.args.get("kind", ""))
     name = f"balance-{project.key}-{server.now():%Y-%m-%d}.csv"
@@ -134,7 +132,6 @@ def mails() -> str:
 
 @balance_pages.post("/mails/<int:mail_id>/again")
 def again(mail_id: int) -> Response:
-    """Has an e-mail sent that was given up."""
     server = current_server()
     with server.database.writing() as session:
         send_again(session, server.settings, current_project(), current_actor(), mail_id, server.now())

@@ -32,7 +32,7 @@ class KeptFile:
 
 
 def keep_file(session: Session, table: Any, name: str, data: bytes) -> None:
-    """In the place of the file that this person sent before; nothing is said about it yet. Files of long ago are thrown away."""
+    """Replaces the file that this person sent before, and forgets what he said about it. Files of long ago are thrown away."""
     server = current_server()
     now = server.now()
     session.execute(delete(table).where(table.created_at < now - KEPT_FOR))
@@ -44,7 +44,7 @@ def keep_file(session: Session, table: Any, name: str, data: bytes) -> None:
 
 
 def find_file(table: Any) -> KeptFile | None:
-    """None as well when it cannot be opened any more, because the key changed."""
+    """The file that this person sent last; None also when the key changed, so that it cannot be opened any more."""
     server = current_server()
     with server.database.reading() as session:
         kept = session.scalar(select(table).where(*_mine(table)))
@@ -61,7 +61,6 @@ def find_file(table: Any) -> KeptFile | None:
 
 
 def choose(session: Session, table: Any, choices: dict[str, Any]) -> None:
-    """Keeps what the sender says about his file."""
     session.execute(update(table).where(*_mine(table)).values(choices=choices))
 
 
@@ -79,7 +78,7 @@ MOST_SHOWN = 20
 
 
 class BadChoice(ValueError):
-    """A choice that there is not; the message is for the person who made it."""
+    """A reading that does not exist; the message is for the person who chose it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +93,7 @@ class TwoReadings:
 
 @dataclass
 class NumbersQuestion:
-    """The numbers of one column that can be read in two ways; the first of them."""
+    """How many numbers of one column can be read in two ways, and the first of these numbers."""
 
     column: str
     count: int = 0
@@ -165,7 +164,7 @@ def numbers_option(*columns: str) -> Callable[[Callable[..., Any]], Callable[...
     """`--numbers [COLUMN=]international|national`, given to the command as choices by column; the empty column stands for all.
 
     Args:
-        columns: those that hold numbers.
+        columns: the heads of columns with numbers.
     """
 
     def read(context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, Choice]:

@@ -148,7 +148,7 @@ def read_old_file(data: bytes, country: str, choices: Mapping[str, Choice] | Non
 
 
 def _phones(row: Row, country: str, choices: Mapping[str, Choice], questions: Questions) -> dict[str, str] | None:
-    """Number and destination; None when somebody has to say first how one of them is to be read."""
+    """Number and destination; None when the person has to choose a reading of one of them first."""
     read: dict[str, str] = {}
     for column in PHONES:
         text = plain(row.cells[column])
@@ -253,12 +253,12 @@ class PlannedScenario:
 
     @property
     def moving(self) -> list[str]:
-        """Those that are to be put in, in the order of the file."""
+        """The numbers that go into the scenario, in the order of the file."""
         missing = {*self.to_add, *self.free}
         return [number.e164 for number in self.numbers if number.e164 in missing]
 
     def say(self) -> str:
-        """What is done, in one sentence."""
+        """What is done."""
         if self.scenario is None:
             return f"A new scenario with {self._count(self.numbers)}, switched off."
         if not self.moving:
@@ -376,7 +376,7 @@ def _problems(session: Session, project: Project, file: OldFile, here: dict[str,
 
 
 def settings_in(document: dict[str, Any], number: OldNumber) -> OldSettings | None:
-    """What a scenario says of its number, as the file would say it; None when no file could."""
+    """What a scenario says of its number, as a file would say it; None when no file could."""
     flow = document["flow"] or {"destinations": []}
     to = [destination["to"] for destination in flow["destinations"]]
     static = next((channel for channel in document["channels"] if channel.get("number") == number.e164), None)

@@ -152,7 +152,7 @@ def _text(file: BinaryIO, encoding: str) -> io.TextIOWrapper:
 
 
 class _Wrapper(io.TextIOWrapper):
-    """Leaves the file open when it is thrown away."""
+    """Leaves the file open when it is collected."""
 
     def __del__(self) -> None:
         try:
@@ -233,7 +233,7 @@ def tidy(text: str) -> str:
 
 
 def cell_error(text: str, *, figures: bool = True) -> str | None:
-    """Why no cell may be so; None when it may.
+    """Why the cell cannot be used; None when it can.
 
     Args:
         figures: whether a number is expected, in which digits may be lost.
@@ -248,7 +248,7 @@ def cell_error(text: str, *, figures: bool = True) -> str | None:
 
 
 def plain(text: str) -> str:
-    """Without the signs that keep a spreadsheet from counting with a cell, and without the `.0` of one that it counted with."""
+    """The cell without the signs that keep a spreadsheet from counting with it, and without the `.0` of a counted number."""
     if text.startswith('="') and (wrapped := AS_TEXT.fullmatch(text)):
         text = wrapped.group(1)
     text = text.strip()

@@ -1,6 +1,5 @@
-"""Settings, Bring over (R13): send the old settings, look at the plan, apply it. The file is kept sealed until then.
-
-`router import-old`. `router.cli` passes a function that makes the server."""
+"""Settings, Bring over (R13): send the old settings, look at their plan, apply it; the file is kept sealed until then. The same as
+`router import-old`, for which `router.cli` passes a function that makes the server."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -63,7 +62,6 @@ def allow_a_file(endpoint: str | None, _: Any) -> None:
 
 @old_settings_pages.get("")
 def show() -> Page:
-    """The form, and the plan of the file that was sent last."""
     kept = _kept()
     return _page(kept[0].name, _plan(kept[1]), kept[0].choices) if kept else _page()
 
@@ -122,14 +120,13 @@ def apply() -> Page:
 
 @old_settings_pages.post("/forget")
 def forget() -> Response:
-    """Takes the file away without applying it."""
     with current_server().database.writing() as session:
         forget_file(session, OldSettingsFile)
     return redirect(url_for("old_settings.show"))
 
 
 def _kept() -> tuple[KeptFile, OldFile] | None:
-    """The file that this person sent last; None as well when it cannot be read any more, because the country changed."""
+    """The file that this person sent last; None also when the country changed, so that it cannot be read any more."""
     kept = find_file(OldSettingsFile)
     if kept is None:
         return None

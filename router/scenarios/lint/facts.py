@@ -1,6 +1,5 @@
-"""What the rules of the linter look at, read once for all scenarios of a page, stored or not; and which of them claim the same elements.
-
-An element that several scenarios claim belongs to the lowest id (R1)."""
+"""What the rules of the linter look at, read once for all scenarios of a page, stored or not; and which scenarios claim the same elements:
+an element of several belongs to the lowest id (R1)."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -64,7 +63,7 @@ class Claims:
 
 
 def _note(lowest: list[int], scenario_id: int) -> None:
-    """Two are enough to know the lowest other one of each scenario."""
+    """Keeps the two lowest ids, which are enough to know the lowest other scenario of each."""
     if len(lowest) < 2 and scenario_id not in lowest:
         lowest.append(scenario_id)
 
@@ -166,7 +165,7 @@ class Linted:
 def read_document(
     session: Session, server: Server, project: Project, scenario_id: int | None, document: Mapping[str, Any]
 ) -> Linted:
-    """Of a document in the API's form; what cannot be read of it is left out."""
+    """The facts of a document in the API's form; unreadable members are left out."""
     sections = {part.name for part in server.scenario_parts}
     scenario = session.get(Scenario, scenario_id) if scenario_id else None
     own = {name: value for name, value in editable(dict(document)).items() if name not in sections}
@@ -188,7 +187,7 @@ def read_document(
 
 
 def read_stored(session: Session, server: Server, project: Project, scenario_ids: Sequence[int]) -> list[Linted]:
-    """Of stored scenarios, in a number of statements that does not depend on how many there are."""
+    """The facts of stored scenarios, in a number of statements that does not depend on how many there are."""
     scenarios = session.scalars(select(Scenario).where(Scenario.id.in_(scenario_ids)).order_by(Scenario.id)).all()
     documents = {scenario.id: stored_members(scenario) for scenario in scenarios}
     counts = _number_counts(session, scenario_ids)
@@ -266,7 +265,7 @@ def _surroundings(
 
 
 def _is_told(server: Server, integrations: Any) -> bool:
-    """Where no floor above has integrations, nobody misses them."""
+    """Whether somebody is told about calls; always where no package above has integrations."""
     if not any(part.name == INTEGRATIONS for part in server.scenario_parts):
         return True
     return isinstance(integrations, Mapping) and any(integrations.values())

@@ -61,8 +61,8 @@ def source_covered(wide: str, narrow: str) -> bool:
 
 
 def page_covered(wide: str, narrow: str) -> bool:
-    """A pattern without `?` is compared with the path alone, one with it with path and query; a slash at the end of a path counts only
-    before a query."""
+    """A pattern without `?` is compared with the path alone, a pattern with `?` with path and query; a slash at the end of a path counts
+    only before a query."""
     (wide_path, wide_query), (path, query) = pattern_parts(wide), pattern_parts(narrow)
     if wide_query is not None:
         return query is not None and covers(f"{wide_path}?{wide_query}", f"{path}?{query}")
@@ -217,10 +217,10 @@ Tables use it too: the number of its statements may not depend on how many scena
 def lint(
     session: Session, server: Server, project: Project, scenario_id: int | None, document: Mapping[str, Any]
 ) -> list[Finding]:
-    """What is to be said about a document of the API, stored or not; what cannot be read of it is left out.
+    """The findings of a document of the API, stored or not; unreadable members are left out.
 
     Args:
-        scenario_id: the scenario that it is about; None: a new one.
+        scenario_id: the scenario that the document is about; None: a new one.
     """
     linted = read_document(session, server, project, scenario_id, document)
     return _findings(session, server, [linted])[linted.scenario_id]

@@ -1,6 +1,4 @@
-"""Tracking numbers for programs.
-
-What programs send about numbers: to search, buy and change them."""
+"""Tracking numbers for programs: list, search, buy, change and give back."""
 
 from contextlib import suppress
 from dataclasses import asdict

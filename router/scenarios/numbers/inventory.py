@@ -130,14 +130,13 @@ def place_numbers(
     lendable: Mapping[str, StaticSource],
     overflow: str | None = None,
 ) -> list[TrackingNumber]:
-    """Makes exactly these numbers of the project the scenario's, each dynamic (None) or static, and `overflow`, which is not among
-    them, its overflow number; the others become free.
+    """Makes exactly these numbers of the project the scenario's: `lendable` with their static source (None: dynamic), and `overflow`,
+    which is not among them. The other numbers of the scenario become free and keep where their calls went (`last_flow_id`, R12).
 
-    A number that leaves keeps where its calls went (`last_flow_id`, R12). Returns the numbers that changed, after telling the
-    floors above in the same transaction.
+    Returns the numbers that changed, after telling the packages above in the same transaction.
 
     Raises:
-        Problem: 409 when another scenario took one of them meanwhile, or it is being given back.
+        Problem: 409 when another scenario took a number meanwhile, or it is being given back.
     """
     everyone = {**lendable, overflow: None} if overflow else lendable
     rows = (
@@ -175,7 +174,7 @@ def place_numbers(
 
 
 def remove_number(session: Session, project: Project, actor: Actor, number_id: int, now: datetime) -> TrackingNumber:
-    """Removes a free number that nobody was shown and nobody called: one that was typed wrongly. Others keep their history.
+    """Removes a number that was typed wrongly: free, shown to nobody, called by nobody. Other numbers keep their history.
 
     Raises:
         Problem: 404, it is not this project's; 409, it is in use or has a history.
@@ -204,10 +203,9 @@ def move_numbers(
     scenario_id: int | None,
     now: datetime,
 ) -> list[TrackingNumber]:
-    """Puts numbers into a scenario, as dynamic ones, or takes them out (None); returns those that moved.
+    """Puts numbers into a scenario, as dynamic ones, or takes them out (None); returns the numbers that moved.
 
-    One that leaves keeps where its calls went (R12), and the channel that it stood for goes from the scenario that it leaves.
-    Whoever has one of these scenarios open is told that it changed (version).
+    A number that leaves a scenario keeps where its calls went (R12), and its channel goes from there. The version of each scenario rises.
 
     Raises:
         Problem: 404, a number or the scenario is not this project's; 409, a number is being given back.
@@ -270,7 +268,7 @@ def locked_numbers(session: Session, project: Project, number_ids: Iterable[int]
 
 
 def leave_scenario(number: TrackingNumber, scenario: Scenario) -> None:
-    """Its calls still go where they went (R12), and the scenario's channels no longer name it."""
+    """Takes the number out: its calls still go where they went (R12), and the scenario's channels no longer name it."""
     number.scenario_id, number.static_source, number.overflow = None, None, False
     number.last_flow_id = scenario.call_flow_id or number.last_flow_id
     if any(channel.get("number") == number.e164 for channel in scenario.channels):

@@ -42,13 +42,14 @@ LONGEST_REQUESTED = timedelta(hours=1)
 
 
 def pause_after(error: ShopError, age: timedelta, longest: timedelta) -> timedelta:
-    """How long the carrier is left alone after an error about a job of this age: a growing pause, or the longer one that it asked for."""
+    """How long the carrier is left alone after an error about a job of this age: a growing pause, or a longer one if the carrier asks for
+    it."""
     requested = requested_pause(error.seconds if isinstance(error, TryLater) else None, LONGEST_REQUESTED)
     return max(backoff_by_age(age, FIRST_PAUSE, longest), requested)
 
 
 def label_of(order_id: int) -> str:
-    """What the carrier keeps beside the number, so that we know it again."""
+    """The label that the carrier keeps beside the number that was bought for an order."""
     return f"ct:{order_id}"
 
 
@@ -57,7 +58,7 @@ def wait_for_arrivals(session: Session) -> None:
 
 
 def taken_numbers(session: Session, e164s: Iterable[str]) -> set[str]:
-    """Those that are on this server, in whichever project, or are being bought."""
+    """Those of the numbers that are on this server, in whichever project, or are being bought."""
     numbers = list(e164s)
     here = select(TrackingNumber.e164).where(TrackingNumber.e164.in_(numbers), TrackingNumber.released_at.is_(None))
     ordered = select(NumberOrder.e164).where(NumberOrder.e164.in_(numbers), OPEN)
@@ -84,7 +85,7 @@ def returned(session: Session, project_id: int, e164: str) -> TrackingNumber | N
 def write_order(
     session: Session, batch: NumberBatch, e164: str, price: int, now: datetime, due_at: datetime | None = None
 ) -> NumberOrder | None:
-    """The intent and its charge; None when the number is being bought already. With `due_at` nobody else goes on with it before.
+    """The order and its charge; None when the number is being bought already. The worker goes on with it from `due_at`, or at once.
 
     Raises:
         BalanceTooLow: the balance does not cover it; the transaction has to be rolled back.
@@ -110,7 +111,7 @@ def write_order(
 
 
 def end_unbought(session: Session, order: NumberOrder, state: OrderState, sentence: str, now: datetime) -> None:
-    """Ends it without a number and gives the money back (R4)."""
+    """Ends an order without a number and gives the money back (R4)."""
     order.state, order.error, order.ended_at = state, sentence[:SENTENCE_LENGTH], now
     if order.price_minor:
         batch = session.get_one(NumberBatch, order.batch_id)
@@ -197,7 +198,7 @@ def arrive(
 
 
 def finish_batch(session: Session, batch: NumberBatch, scenario: Scenario | None, now: datetime) -> None:
-    """Ends the batch when no order of it is open, and enables its scenario if that was wanted and it has a number."""
+    """Ends the batch when no order of it is open, and enables its scenario if `enable` says so and it has a number."""
     session.flush()
     session.refresh(batch, with_for_update=True)
     is_open = select(NumberOrder.id).where(NumberOrder.batch_id == batch.id, OPEN).limit(1)

@@ -203,8 +203,8 @@ def _go_on(server: Server, now: datetime, claim: Claim[NumberOrder]) -> None:
 
 
 def _find(server: Server, shop: NumberShop, claim: Claim[NumberOrder], now: datetime) -> bool:
-    """Looks through our account: True when that settles this turn, with the number or with a later look; False when it is surely not
-    there."""
+    """Looks through our account; False when the number is surely not there, True when this turn is done: the number arrived or a later look
+    is due."""
     try:
         owned = shop.find(claim.job.e164)
     except ShopError as error:
@@ -220,8 +220,8 @@ def _find(server: Server, shop: NumberShop, claim: Claim[NumberOrder], now: date
 def _check_refusal(
     server: Server, shop: NumberShop, claim: Claim[NumberOrder], error: NotForUs, now: datetime, *, asked_before: bool
 ) -> None:
-    """Believed when the number is not in our account, for an earlier question may have bought it, and carriers err; or when we are
-    refused the look as well (a wrong key) and did not ask before."""
+    """Believes a refusal when the number is not in our account, for an earlier question may have bought it, and carriers err; or when the
+    look is refused as well (a wrong key) and the carrier was not asked before."""
     try:
         owned = shop.find(claim.job.e164)
     except ShopError as no_look:
@@ -258,7 +258,7 @@ def _batch_of(session: Session, order: NumberOrder) -> tuple[NumberBatch, Scenar
 
 
 def _take_in(server: Server, claim: Claim[NumberOrder], owned: Owned, now: datetime, proven: bool = False) -> bool:
-    """The number is in our account: it arrives. False when it is there for something else; `proven`: it was just sold to us."""
+    """Lets the number of our account arrive; False when it is there for something else. `proven`: it was just sold to us."""
     try:
         with server.database.writing() as session:
             order = ORDERS.held(session, claim)
@@ -276,10 +276,9 @@ def _take_in(server: Server, claim: Claim[NumberOrder], owned: Owned, now: datet
 
 
 def _lose(server: Server, shop: NumberShop, claim: Claim[NumberOrder], sentence: str, now: datetime) -> None:
-    """The number is not to be had: another one is looked for by the batch's search, if it has one.
+    """Looks for another number by the batch's search, if it has one, because this number is not to be had.
 
-    The order stays open until another number is found or surely none is, so that a crash between forgets nothing.
-    """
+    The order stays open until another number is found or surely none is, so that a crash between forgets nothing."""
     with server.database.reading() as session:
         batch = session.get_one(NumberBatch, claim.job.batch_id)
         orders = session.scalars(select(NumberOrder).where(NumberOrder.batch_id == batch.id)).all()
@@ -301,7 +300,7 @@ def _lose(server: Server, shop: NumberShop, claim: Claim[NumberOrder], sentence:
 def _end_lost(
     server: Server, claim: Claim[NumberOrder], sentence: str, candidates: Sequence[str], now: datetime
 ) -> None:
-    """The money goes back, and the first of the candidates that is free is ordered in the lost number's place, if the balance covers it."""
+    """Gives the money back, and orders the first free candidate in the lost number's place, if the balance covers it."""
     with server.database.writing() as session:
         order = ORDERS.held(session, claim)
         if order is None:
@@ -321,8 +320,8 @@ def _end_lost(
 
 
 def _refuse(server: Server, claim: Claim[NumberOrder], sentence: str, now: datetime, alike: bool = False) -> None:
-    """The carrier will not sell it to us. `alike`: those of the batch that would be refused as well and were not asked for yet end with
-    it; they are of the same country, because what the carrier demands differs by country."""
+    """Ends an order that the carrier refuses. `alike`: orders of the batch for numbers of the same country that nobody asked for yet end
+    with it, because what the carrier demands differs by country."""
     with server.database.writing() as session:
         order = ORDERS.held(session, claim)
         if order is None:
@@ -350,7 +349,7 @@ def _refuse(server: Server, claim: Claim[NumberOrder], sentence: str, now: datet
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a batch is. `problems`: (number, sentence) of those that failed, and of those that the carrier makes wait."""
+    """How far a batch is. `problems`: (number, sentence) of the failed orders, and of those that the carrier makes wait."""
 
     total: int
     bought: int

@@ -47,7 +47,7 @@ def begin_release(
 ) -> None:
     """Takes a rented number out of its scenario and no longer renews it; the worker gives it back when nobody sees it any more.
 
-    Calls to it still follow its last flow (R12). One that is being given back already stays so.
+    Calls to it still follow its last flow (R12). A number that is being given back already stays so.
 
     Raises:
         Problem: 404, it is not this project's; 409, it is pinned or owned elsewhere.

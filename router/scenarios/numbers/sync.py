@@ -43,7 +43,7 @@ class Synced:
 
 
 def compare(ours: Iterable[TrackingNumber], owned: Iterable[Owned]) -> Difference:
-    """A number that was only added here belongs to whoever it belongs to, and is not missed at the carrier; nor is one on its way back."""
+    """Numbers that are owned elsewhere, or on their way back, are not missed at the carrier."""
     here, there = {number.e164: number for number in ours}, {number.e164: number for number in owned}
     only_there = [number for e164, number in sorted(there.items()) if e164 not in here]
     missed = [number for e164, number in sorted(here.items()) if e164 not in there]

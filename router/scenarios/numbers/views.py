@@ -1,8 +1,5 @@
-"""Pages of tracking numbers: which are in use, free or unpaid; moving, pinning and giving them back; adding own ones.
-
-The list of numbers: which ones an address asks for, and how many there are of each kind.
-
-Pages of buying numbers: a search among the carrier's, and the progress of what was ordered."""
+"""Pages of tracking numbers: which are in use, free or unpaid; moving, pinning and giving them back; adding own ones; a search among the
+carrier's, and the progress of what was ordered."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -36,7 +33,7 @@ USES = ("used", "free", "grace", "kept", "leaving", "gone")
 
 @dataclass(frozen=True, slots=True)
 class NumberQuery:
-    """What the address asks for. `use` is one of USES or empty: all that are here; `gone` ones were given back."""
+    """What the address asks for. `use` is one of USES, or empty for all that are here; `gone` numbers were given back."""
 
     use: str = ""
     scenario: int | None = None
@@ -81,7 +78,6 @@ def numbers_asked_for(project_id: int, query: NumberQuery, now: datetime) -> Sel
 
 
 def number_figures(session: Session, project_id: int, now: datetime) -> Figures:
-    """In one statement."""
     conditions = _conditions(now)
     counted = [func.coalesce(func.sum(case((conditions[name], 1), else_=0)), 0) for name in Figures.__slots__]
     here = select(*counted).where(TrackingNumber.project_id == project_id, TrackingNumber.released_at.is_(None))

@@ -47,7 +47,7 @@ def open_values(keys: KeyRing, draft: ScenarioDraft) -> Values:
 
 
 def begin_draft(session: Session, keys: KeyRing, project_id: int, person_id: int, now: datetime) -> ScenarioDraft:
-    """A draft of a new scenario: the one that this person opened and never touched, else another."""
+    """A draft of a new scenario: a draft that this person opened and never touched, else another."""
     untouched = select(ScenarioDraft).where(
         ScenarioDraft.project_id == project_id,
         ScenarioDraft.person_id == person_id,
@@ -329,7 +329,7 @@ class Trial:
 
 
 def try_out(server: Server, actor: Actor, editor: Editor) -> Trial:
-    """Saves and takes it back at once, so that every error is found and nothing stays."""
+    """Saves and rolls back, so that every error is found and nothing stays."""
     with server.database.writing() as session:
         attempt = session.begin_nested()
         try:

@@ -114,7 +114,7 @@ def _act(editor: Editor, step: Step, do: str) -> Page:
 
 
 def _continue(editor: Editor, step: Step) -> Page:
-    """To the next step, if nothing on this one has to be mended."""
+    """To the next step, if nothing on this step has to be mended."""
     trial = try_out(current_server(), current_actor(), editor)
     errors = {field: sentence for field, sentence in trial.errors.items() if field == "title" or step_of(field) is step}
     following = neighbour(step, 1)
@@ -132,9 +132,8 @@ def _continue(editor: Editor, step: Step) -> Page:
 def _save(editor: Editor, step: Step, verb: str, argument: str) -> Page:
     """Stores the draft and forgets it; secrets that were made are shown this once, on the page that answers.
 
-    A draft that cannot be used stays, and the first step with an error says so. One of an older version stays as well, and both versions
-    can be looked at.
-    """
+    A draft that cannot be used stays, and the first step with an error says so. A draft of an older version stays as well, and both versions
+    can be looked at."""
     server, before = current_server(), editor.scenario
     version = editor.version if before else None
     if before is not None and verb == "over" and (over := parse_int(argument)) is not None:
@@ -384,7 +383,7 @@ def _phone(text: str, country: str) -> str:
 
 
 def examples(editor: Editor) -> list[tuple[str, str]]:
-    """Up to three of the scenario's numbers, one of each country first, as pages show them; an example when it has none."""
+    """Up to three of the scenario's numbers, one number of each country first, as pages show them; an example when it has none."""
     numbers = [
         number
         for number in chosen_numbers(editor) + editor.values["numbers"]["to_buy"]["numbers"]

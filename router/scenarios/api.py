@@ -1,5 +1,6 @@
 """Scenarios for programs: read, write, enable, disable, lint, duplicate and delete them."""
 
+from dataclasses import asdict
 from typing import Any, Literal
 
 from flask import Blueprint, request
@@ -113,7 +114,7 @@ def _answer(session: Session, scenario: Scenario, secrets: Secrets) -> dict[str,
     return (
         scenario_document(session, current_server(), scenario)
         | ({"secrets": secrets} if secrets else {})
-        | ({"buying": buying.document()} if buying else {})
+        | ({"buying": asdict(buying)} if buying else {})
     )
 
 
@@ -152,7 +153,7 @@ def post_enable(project_id: int, scenario_id: int) -> dict[str, Any]:
         with server.database.writing() as session:
             scenario, buying = connect_scenario(session, server, project, actor, scenario_id, found, server.now())
             document = scenario_document(session, server, scenario)
-        return document | ({"buying": buying.document()} if buying else {})
+        return document | ({"buying": asdict(buying)} if buying else {})
 
     return searching(server, attempt)
 

@@ -107,9 +107,6 @@ class Buying:
     batch: int
     total: int
 
-    def document(self) -> dict[str, int]:
-        return {"batch": self.batch, "total": self.total}
-
 
 def searching(server: Server, attempt: Callable[[Sequence[str] | None], Result]) -> Result:
     """The result of the transaction `attempt`, which is tried again with numbers for sale when it raises SearchNeeded.
@@ -120,31 +117,22 @@ def searching(server: Server, attempt: Callable[[Sequence[str] | None], Result])
     try:
         return attempt(None)
     except SearchNeeded as needed:
-        found = find_numbers(server, needed.project, needed.to_buy)
-    return attempt(found)
-
-
-def find_numbers(server: Server, project: Project, to_buy: Mapping[str, Any]) -> list[str]:
-    """As many numbers for sale as `to_buy` counts; asks the carrier, so never inside a transaction.
-
-    Raises:
-        Problem: as `searching`.
-    """
+        project, to_buy = needed.project, needed.to_buy
     count, named = to_buy["count"], set(to_buy["numbers"])
     kind = (to_buy["country"], to_buy["area_code"], to_buy["contains"])
     try:
-        offers = search_numbers(server, project, *kind, limit=count + len(named))
+        numbers = search_numbers(server, project, *kind, limit=count + len(named))
     except Problem as refusal:
         field = f"to_buy.{refusal.field}" if refusal.field else None
         raise Problem(refusal.status, refusal.detail, field) from None
-    found = [number.offer.e164 for number in offers if number.offer.e164 not in named][:count]
+    found = [number.offer.e164 for number in numbers if number.offer.e164 not in named][:count]
     if len(found) < count:
         raise Problem(
             409,
             f"The carrier has only {len(found)} such numbers now. Ask for fewer, or search with fewer digits.",
             "to_buy.count",
         )
-    return found
+    return attempt(found)
 
 
 def connect(

@@ -14,7 +14,7 @@ from router.accounts.models import Project
 from router.accounts.sessions import require_person
 from router.lib.formats import format_count, format_money, parse_int
 from router.scenarios.documents import numbers_by_scenario
-from router.scenarios.lint.rules import lint_stored
+from router.scenarios.lint.rules import Finding, lint_stored
 from router.scenarios.models import Scenario, TrackingNumber
 from router.scenarios.service import (
     delete_with_numbers,
@@ -48,15 +48,6 @@ SORTS = (*OWN_SORTS, "type", "numbers")
 
 
 @dataclass(frozen=True, slots=True)
-class Attention:
-    """What should be looked at, in a sentence, and the page that helps, if there is one."""
-
-    sentence: str
-    look: str = ""
-    look_for: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class TableRow:
     """A scenario as the table shows it."""
 
@@ -71,7 +62,7 @@ class TableRow:
     static: int
     numbers: int
     """All of them: the overflow number too."""
-    attention: list[Attention]
+    attention: list[Finding]
 
     @property
     def kind(self) -> str:
@@ -163,10 +154,10 @@ def table_rows(
     rows: list[TableRow] = []
     for scenario in scenarios:
         own = numbers.get(scenario.id)
-        attention = [Attention(finding.sentence, finding.look, finding.look_for) for finding in findings[scenario.id]]
+        attention = findings[scenario.id]
         if own and own.unpaid:
             unpaid = f"{format_count(own.unpaid, 'number')} could not be renewed: top up the balance."
-            attention.insert(0, Attention(unpaid))
+            attention.insert(0, Finding("unpaid", unpaid, "numbers", "numbers"))
         rows.append(
             TableRow(
                 **{name: getattr(scenario, name) for name in COLUMNS},

@@ -99,11 +99,6 @@ class NumbersQuestion:
     count: int = 0
     examples: list[TwoReadings] = field(default_factory=list)
 
-    def add(self, line: int, text: str, readings: tuple[str, ...]) -> None:
-        self.count += 1
-        if len(self.examples) < MOST_SHOWN:
-            self.examples.append(TwoReadings(line, text, readings[0], readings[-1]))
-
     def say(self) -> str:
         """`3 numbers of the column caller can be read in two ways, like 436641234567: +43 664 1234567 or +49 43664 1234567.`"""
         first = self.examples[0]
@@ -118,7 +113,10 @@ class Questions(dict[str, NumbersQuestion]):
     """The questions of a file that are open, by column."""
 
     def ask(self, column: str, line: int, text: str, readings: tuple[str, ...]) -> None:
-        self.setdefault(column, NumbersQuestion(column)).add(line, text, readings)
+        question = self.setdefault(column, NumbersQuestion(column))
+        question.count += 1
+        if question.count <= MOST_SHOWN:
+            question.examples.append(TwoReadings(line, text, readings[0], readings[-1]))
 
 
 def read_choices(texts: Mapping[str, str]) -> dict[str, Choice]:
@@ -129,10 +127,9 @@ def read_choices(texts: Mapping[str, str]) -> dict[str, Choice]:
     """
     read: dict[str, Choice] = {}
     for column, text in texts.items():
-        match = next((choice for choice in CHOICES if choice == text), None)
-        if match is None:
+        if text not in CHOICES:
             raise BadChoice(f"“{text[:40]}” is neither {' nor '.join(CHOICES)}.")
-        read[column] = match
+        read[column] = text
     return read
 
 

@@ -68,14 +68,11 @@ def search_numbers(
         if country not in known:
             some = ", ".join(known[:10]) + (", …" if len(known) > 10 else "")
             raise Problem(422, f"The carrier has no numbers in “{country}”. It has some in {some}.", "country")
-        offers = shop.search(country, area_code, contains, limit + SPARE)
+        free = _free_offers(server, shop, country, area_code, contains, limit)
     except NotForUs as error:
         raise Problem(502, REFUSES.format(why=error)) from None
     except ShopError as error:
         raise Problem(503, AWAY.format(why=error)) from None
-    with server.database.reading() as session:
-        taken = taken_numbers(session, [offer.e164 for offer in offers])
-    free = [offer for offer in offers if offer.e164 not in taken][:limit]
     country_price = None
     if not all(offer.price for offer in free):
         with suppress(ShopError):
@@ -84,8 +81,17 @@ def search_numbers(
     return [ForSale(offer, price, project.currency, offer.price or country_price) for offer in free]
 
 
-SHOWN, SPARE_SHOWN = 20, 20
-"""Offers on a page; more are asked for, because some may be ours."""
+def _free_offers(
+    server: Server, shop: NumberShop, country: str, area_code: str, contains: str, limit: int
+) -> list[Offer]:
+    offers = shop.search(country, area_code, contains, limit + SPARE)
+    with server.database.reading() as session:
+        taken = taken_numbers(session, [offer.e164 for offer in offers])
+    return [offer for offer in offers if offer.e164 not in taken][:limit]
+
+
+SHOWN = 20
+"""Offers on a page."""
 
 
 @dataclass(frozen=True)
@@ -108,14 +114,11 @@ def look_around(server: Server, country: str, area_code: str = "", contains: str
             return Market(countries, price)
         if not country:
             return Market(countries, price, said="Choose a country first.")
-        offers = shop.search(country, area_code, contains, SHOWN + SPARE_SHOWN)
+        offers = _free_offers(server, shop, country, area_code, contains, SHOWN)
     except Problem as refusal:
         return Market(said=refusal.detail)
     except ShopError as error:
         return Market([country] if country else [], said=f"The carrier was asked and did not help: {error}")
-    with server.database.reading() as session:
-        taken = taken_numbers(session, [offer.e164 for offer in offers])
-    offers = [offer for offer in offers if offer.e164 not in taken][:SHOWN]
     return Market(countries, price, offers, "" if offers else "The carrier has no such number. Ask for fewer digits.")
 
 

@@ -4,6 +4,7 @@ carrier's, and the progress of what was ordered."""
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from sqlalchemy import ColumnElement, Select, and_, case, func, select
@@ -44,17 +45,6 @@ class NumberQuery:
         return bool(self.use or self.scenario or self.digits)
 
 
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """How many numbers a project has: in scenarios, free, unpaid (among both), those of them whose grace is over, and being given back."""
-
-    used: int
-    free: int
-    grace: int
-    kept: int
-    leaving: int
-
-
 def read_number_query(args: Mapping[str, str]) -> NumberQuery:
     """Junk asks for nothing."""
     use, scenario = args.get("use", ""), args.get("scenario", "")
@@ -77,11 +67,14 @@ def numbers_asked_for(project_id: int, query: NumberQuery, now: datetime) -> Sel
     return numbers
 
 
-def number_figures(session: Session, project_id: int, now: datetime) -> Figures:
-    conditions = _conditions(now)
-    counted = [func.coalesce(func.sum(case((conditions[name], 1), else_=0)), 0) for name in Figures.__slots__]
-    here = select(*counted).where(TrackingNumber.project_id == project_id, TrackingNumber.released_at.is_(None))
-    return Figures(*(int(count) for count in session.execute(here).one()))
+def number_figures(session: Session, project_id: int, now: datetime) -> Any:
+    """How many numbers the project has of each kind in `_conditions`, by name."""
+    counted = (
+        func.coalesce(func.sum(case((condition, 1), else_=0)), 0).label(name)
+        for name, condition in _conditions(now).items()
+    )
+    here = (TrackingNumber.project_id == project_id, TrackingNumber.released_at.is_(None))
+    return session.execute(select(*counted).where(*here)).one()
 
 
 def titles_of(session: Session, project_id: int) -> dict[int, str]:
@@ -94,6 +87,7 @@ def titles_of(session: Session, project_id: int) -> dict[int, str]:
 
 
 def _conditions(now: datetime) -> dict[str, ColumnElement[bool]]:
+    """In scenarios, free, unpaid (among both), unpaid since the grace is over, and being given back."""
     stays = TrackingNumber.releasing_at.is_(None)
     rented = and_(TrackingNumber.owned_elsewhere.is_(False), stays)
     return {

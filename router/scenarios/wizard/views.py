@@ -132,8 +132,8 @@ def _continue(editor: Editor, step: Step) -> Page:
 def _save(editor: Editor, step: Step, verb: str, argument: str) -> Page:
     """Stores the draft and forgets it; secrets that were made are shown this once, on the page that answers.
 
-    A draft that cannot be used stays, and the first step with an error says so. A draft of an older version stays as well, and both versions
-    can be looked at."""
+    A draft that cannot be used stays, and the first step with an error says so. A draft of an older version stays as well, and both
+    versions can be looked at."""
     server, before = current_server(), editor.scenario
     version = editor.version if before else None
     if before is not None and verb == "over" and (over := parse_int(argument)) is not None:
@@ -364,15 +364,11 @@ def extra_choices(editor: Editor, numbers: Iterable[TrackingNumber]) -> list[tup
     return list((offered | ({} if chosen in offered else {chosen: chosen})).items())
 
 
-def own_numbers(editor: Editor) -> list[str]:
-    """What was typed as own numbers and can be read."""
-    return [
-        read for line in lines_of(editor.values["numbers"]["own"]) if (read := _phone(line, editor.project.country))
-    ]
-
-
 def chosen_numbers(editor: Editor) -> list[str]:
-    return list(dict.fromkeys([*editor.values["numbers"]["numbers"], *own_numbers(editor)]))
+    """The numbers that were chosen, and the typed own ones that can be read."""
+    numbers = editor.values["numbers"]
+    own = [_phone(line, editor.project.country) for line in lines_of(numbers["own"])]
+    return list(dict.fromkeys([*numbers["numbers"], *filter(None, own)]))
 
 
 def _phone(text: str, country: str) -> str:
@@ -397,12 +393,8 @@ def examples(editor: Editor) -> list[tuple[str, str]]:
     if not picked:
         number = phonenumbers.example_number(country) if country else None
         picked = [phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164) if number else EXAMPLE]
-    return [(e164, shown_as(editor.values["tagging"]["format"], e164, country)) for e164 in picked]
-
-
-def shown_as(mask: str, e164: str, country: str) -> str:
-    """The number in this format, on pages of this country; a dash when the format cannot be used."""
-    return "–" if format_error(mask) else display(e164, mask, country)
+    mask = editor.values["tagging"]["format"]
+    return [(e164, "–" if format_error(mask) else display(e164, mask, country)) for e164 in picked]
 
 
 @dataclass(frozen=True)

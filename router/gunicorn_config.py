@@ -55,7 +55,8 @@ def post_fork(server: Any, worker: Any) -> None:
 def post_worker_init(worker: Any) -> None:
     """What is there from the start stays: the garbage collector need not walk through it again and again between requests. Routes are
     followed by a thread of each worker, which a fork before this would not have taken along."""
-    routing_of(worker.wsgi.extensions["router"]).start()
+    if server := worker.wsgi.extensions.get("router"):  # the bench serves another application by these settings
+        routing_of(server).start()
     gc.collect()
     gc.freeze()
     gc.enable()

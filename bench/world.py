@@ -7,10 +7,9 @@ from sqlalchemy import create_engine, insert, text
 
 from router.attribution.models import PoolNumber
 from router.db import Database, migrate, table_of
-from router.integrations.models import Integration
 from router.scenarios.models import TrackingNumber
 from router.server import utc_now
-from tests.factories import make_project, make_scenario
+from tests.factories import make_integration, make_project, make_scenario
 from tests.postgres import database_of
 
 POOLS = (10, 200, 5_000)
@@ -55,17 +54,8 @@ def _analyze(url: str) -> None:
 
 def _make_called_numbers(session: Any, numbers: Any) -> None:
     scenario = _make_pool(session, "calls", CALLED_NUMBERS, numbers, hold_seconds=150)
-    session.add(
-        Integration(
-            project_id=scenario.project_id,
-            scenario_id=scenario.id,
-            slot="webhook_start",
-            kind="webhook",
-            receiver="webhook:bench",
-            config={"url": "https://hooks.shop.example/calls"},
-            created_at=utc_now(),
-        )
-    )
+    config = {"url": "https://hooks.shop.example/calls"}
+    make_integration(session, scenario, "webhook_start", receiver="webhook:bench", config=config)
 
 
 def _make_pool(session: Any, key: str, size: int, numbers: Any, hold_seconds: int) -> Any:

@@ -5,7 +5,7 @@ Factories write with the session's transaction and return the row, which has its
 
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -181,11 +181,18 @@ def make_order(session: Session, batch: NumberBatch, e164: str, **fields: Any) -
     return _add(session, NumberOrder(batch_id=batch.id, project_id=batch.project_id, e164=e164, **(defaults | fields)))
 
 
-def make_draft(session: Session, keys: KeyRing, project: Project, person: Person, **typed: Any) -> ScenarioDraft:
+def make_draft(
+    session: Session,
+    keys: KeyRing,
+    project: Project,
+    person: Person,
+    typed: Mapping[str, Any] | None = None,
+    **fields: Any,
+) -> ScenarioDraft:
     """A draft whose last step was opened, with what was typed."""
-    whose = {"project_id": project.id, "person_id": person.id}
-    draft = _add(session, ScenarioDraft(**whose, sealed=keys.seal("{}"), created_at=NOON, updated_at=NOON))
-    keep(keys, draft, typed, 6, NOON)
+    defaults = {"sealed": keys.seal("{}"), "created_at": NOON, "updated_at": NOON}
+    draft = _add(session, ScenarioDraft(project_id=project.id, person_id=person.id, **(defaults | fields)))
+    keep(keys, draft, dict(typed or {}), 6, NOON)
     return draft
 
 

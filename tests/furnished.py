@@ -114,7 +114,7 @@ def money_and_emails(session: Session, actors: Cast) -> dict[str, Any]:
 
 def a_draft(session: Session, actors: Cast) -> dict[str, Any]:
     """Sealed under a key that no server has; a test that opens it seals it again."""
-    draft = make_draft(session, KeyRing(("a-key-of-the-furniture",)), actors.project, actors.alice, **TYPED)
+    draft = make_draft(session, KeyRing(("a-key-of-the-furniture",)), actors.project, actors.alice, TYPED)
     return {"draft_id": draft.id, "step": "numbers"}
 
 

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.orm import Session
 
-from router.accounts.mail import MAILS, write_mail
+from router.accounts.mail import MAILS
 from router.accounts.models import Mail, Project
 from router.attribution.models import PoolPlan
 from router.attribution.planner.jobs import PLANS
@@ -25,28 +25,36 @@ from router.db import Database
 from router.integrations.models import Delivery
 from router.integrations.queue import DELIVERIES
 from router.jobs import Claim, Jobs, backoff, backoff_by_age, requested_pause, work_side_by_side
-from router.scenarios.models import NumberBatch, NumberOrder, TrackingNumber
-from router.scenarios.numbers.orders import ORDERS, write_order
+from router.scenarios.models import NumberOrder, TrackingNumber
+from router.scenarios.numbers.orders import ORDERS
 from router.scenarios.numbers.release import RELEASES
-from tests.factories import NOON, make_project, make_scenario
+from tests.factories import (
+    NOON,
+    make_batch,
+    make_call,
+    make_delivery,
+    make_integration,
+    make_mail,
+    make_number,
+    make_order,
+    make_project,
+    make_scenario,
+)
 
 SECOND = timedelta(seconds=1)
 
 
 def add_mail(session: Session, project: Project, index: int) -> None:
-    write_mail(session, project, f"test:{index}", "Subject", "Body", NOON)
+    make_mail(session, project, f"test:{index}")
 
 
 def add_order(session: Session, project: Project, index: int) -> None:
-    batch = NumberBatch(project_id=project.id, search={}, actor="alice", created_at=NOON)
-    session.add(batch)
-    session.flush()
-    write_order(session, batch, f"+1212555{index:04}", 0, NOON)
+    make_order(session, make_batch(session, project), f"+1212555{index:04}")
 
 
 def add_release(session: Session, project: Project, index: int) -> None:
-    values = {"owned_elsewhere": False, "releasing_at": NOON, "carrier_next_at": NOON}
-    session.add(TrackingNumber(project_id=project.id, e164=f"+1212555{index:04}", created_at=NOON, **values))
+    leaving: dict[str, Any] = {"owned_elsewhere": False, "releasing_at": NOON, "carrier_next_at": NOON}
+    make_number(session, project, f"+1212555{index:04}", **leaving)
 
 
 def add_plan(session: Session, project: Project, index: int) -> None:
@@ -55,9 +63,9 @@ def add_plan(session: Session, project: Project, index: int) -> None:
 
 
 def add_delivery(session: Session, project: Project, index: int) -> None:
-    whose = {"project_id": project.id, "integration_id": 1, "call_id": index, "receiver": "d", "order_key": ""}
-    when = {"created_at": NOON, "event_at": NOON, "next_at": NOON}
-    session.add(Delivery(message_id=str(index), event="call.ended", state="pending", reference={}, **whose, **when))
+    integration = make_integration(session, make_scenario(session, project, 0))
+    waiting: dict[str, Any] = {"state": "pending", "attempts": 0, "done_at": None, "receiver": "d"}
+    make_delivery(session, make_call(session, project), integration, **waiting)
 
 
 TABLES: dict[str, tuple[Jobs[Any], Callable[[Session, Project, int], None]]] = {

@@ -13,6 +13,7 @@ from router.scenarios.models import Scenario, TrackingNumber
 from tests.browser.accessibility import judge
 from tests.browser.pictures import picture
 from tests.browser.test_pages import Site, running
+from tests.factories import make_rented_number, make_scenario
 from tests.people import NOW
 
 
@@ -177,11 +178,8 @@ def test_r3_delete_asks_what_becomes_of_the_numbers(site: Site, page: Page, choi
     title, e164 = f"Winter {choice}", "+14155550297" if choice == "Give" else "+14155550298"
     with site.server.database.writing() as session:
         project = session.scalars(select(Project).where(Project.name == "Alice's Shop")).one()
-        winter = Scenario(project_id=project.id, title=title, enabled=True, tagging={}, created_at=NOW)
-        session.add(winter)
-        session.flush()
-        rented = {"owned_elsewhere": False, "paid_until": site.server.now() + timedelta(days=4), "created_at": NOW}
-        session.add(TrackingNumber(project_id=project.id, e164=e164, scenario_id=winter.id, **rented))
+        winter = make_scenario(session, project, 0, title=title)
+        make_rented_number(session, project, e164, site.server.now() + timedelta(days=4), winter)
     page.goto(site.address + "/scenarios")
     row = page.get_by_role("row", name=title)
     row.locator("summary", has_text=f"More for {title}").click()

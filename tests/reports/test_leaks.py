@@ -25,7 +25,7 @@ from router.scenarios.models import TrackingNumber
 from router.server import Server
 from router.voice.models import Call
 from tests.counting import count_statements
-from tests.factories import make_call
+from tests.factories import make_call, make_number
 from tests.pages import words_of
 from tests.people import NOW, Cast, bearer
 
@@ -50,10 +50,7 @@ def test_r7_a_leak_needs_three_calls_of_two_known_callers(calls: list[LonelyCall
 @pytest.fixture
 def number(database: Database, cast: Cast) -> int:
     with database.writing() as session:
-        row = TrackingNumber(project_id=cast.project.id, e164=E164, created_at=NOW - timedelta(days=90))
-        session.add(row)
-        session.flush()
-        return row.id
+        return make_number(session, cast.project, E164, created_at=NOW - timedelta(days=90)).id
 
 
 @pytest.fixture

@@ -10,10 +10,9 @@ from router.accounts.models import Project
 from router.db import Database
 from router.lib.formats import last_starts
 from router.reports.views import day_figures, not_called_back
-from router.scenarios.models import TrackingNumber
 from router.server import Server
 from tests.busy_project import NUMBERS
-from tests.factories import make_call
+from tests.factories import make_call, make_rented_number
 from tests.pages import words_of
 from tests.people import NOW, Cast, sign_in
 
@@ -80,16 +79,7 @@ def test_r4_numbers_that_could_not_be_renewed_are_said_first(client: FlaskClient
     server.now = lambda: NOW
     with server.database.writing() as session:
         session.get_one(Project, cast.project.id).number_price_minor = 150
-        session.add(
-            TrackingNumber(
-                project_id=cast.project.id,
-                e164=NUMBERS[0],
-                owned_elsewhere=False,
-                carrier_sid="PN1",
-                paid_until=late,
-                created_at=late,
-            )
-        )
+        make_rented_number(session, cast.project, NUMBERS[0], late)
     page = words_of(sign_in(client, cast.alice, cast.project).get("/overview"))
     assert "1 rented number</a> could not be renewed." in page
     assert "The balance is used up." in page

@@ -12,9 +12,10 @@ from sqlalchemy import select
 from router.accounts.models import Project
 from router.db import Database
 from router.integrations.models import Integration
+from router.lib.crypto import KeyRing
 from router.scenarios.models import NumberBatch, Scenario, ScenarioDraft
 from router.server import Server
-from tests.factories import make_ledger_entry
+from tests.factories import make_draft, make_ledger_entry
 from tests.people import NOW, Cast
 from tests.scenarios.making import FIRST, LINE, SECOND, number
 from tests.scenarios.shop import FakeShop
@@ -245,12 +246,13 @@ def test_r3_a_copy_has_the_rules_and_integrations_but_no_numbers_and_is_off(
     assert alice.send("PATCH", f"/scenarios/{copy['id']}", {"version": 1, "enabled": True}).status_code == 200
 
 
-def test_a_deleted_scenario_takes_its_drafts_along(alice: Program, cast: Cast, database: Database) -> None:
+def test_a_deleted_scenario_takes_its_drafts_along(
+    alice: Program, cast: Cast, database: Database, keys: KeyRing
+) -> None:
     made = alice.made("/scenarios", SPRING)
     with database.writing() as session:
         for person, scenario_id in ((cast.alice, made["id"]), (cast.bob, made["id"]), (cast.alice, None)):
-            draft = {"project_id": cast.project.id, "person_id": person.id, "scenario_id": scenario_id}
-            session.add(ScenarioDraft(**draft, sealed="", created_at=NOW, updated_at=NOW))
+            make_draft(session, keys, cast.project, person, scenario_id=scenario_id)
     assert alice.send("DELETE", f"/scenarios/{made['id']}").status_code == 204
     with database.reading() as session:
         assert session.scalars(select(ScenarioDraft.scenario_id)).all() == [None]

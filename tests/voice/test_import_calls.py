@@ -19,14 +19,14 @@ from router.app import make_server
 from router.cli import router
 from router.config import Settings
 from router.db import Database
-from router.integrations.models import Delivery, Integration
+from router.integrations.models import Delivery
 from router.scenarios.importing.tables import UnreadableFile, cell_error, plain, read_table
 from router.server import Server
 from router.voice.importing import calls as import_calls_module
 from router.voice.importing.calls import Choices, OldCall, write_old_calls
 from router.voice.importing.reading import project_numbers, read_call_log
 from router.voice.models import Call
-from tests.factories import NOON, make_project, make_scenario
+from tests.factories import NOON, make_integration, make_project, make_scenario
 from tests.voice.carrier import ANNA, CarrierClient
 
 NUMBER, SECOND = "+12125550100", "+12125550101"
@@ -38,9 +38,7 @@ ANNA_CALLED = f"{NUMBER},{ANNA},2026-03-01T10:00:00Z,google,cpc,Spring\n"
 def project(server: Server, database: Database) -> Project:
     with database.writing() as session:
         project = make_project(session)
-        scenario = make_scenario(session, project, [NUMBER, SECOND])
-        told = {"slot": "webhook_end", "kind": "webhook", "receiver": "webhook:1", "config": {}}
-        session.add(Integration(project_id=project.id, scenario_id=scenario.id, created_at=NOON, **told))
+        make_integration(session, make_scenario(session, project, [NUMBER, SECOND]))
         return project
 
 

@@ -27,7 +27,7 @@ from router.voice.models import EXTERNAL, INTERNAL, Call, CallEvent
 from router.voice.routing import kind_of, lines_of, own_lines
 from router.voice.twiml import announcement
 from tests.counting import count_statements
-from tests.factories import COMPANY_LINE, NOON, make_number, make_project, make_scenario
+from tests.factories import COMPANY_LINE, NOON, make_integration, make_number, make_project, make_scenario
 from tests.voice.carrier import ANNA, BASE, CarrierClient
 
 NUMBER, PRINTED, OFF, FREE, OVERFLOW = (f"+1212555200{digit}" for digit in range(5))
@@ -49,9 +49,7 @@ def shop(server: Server, clock: Any) -> Server:
         make_scenario(session, project, [OFF], title="Winter", enabled=False)
         make_number(session, project, FREE)
         for slot, kind in (("webhook_start", "webhook"), ("webhook_end", "webhook"), ("ga4", "ga4"), ("crm", "odoo")):
-            told = {"slot": slot, "kind": kind, "receiver": f"{kind}:{slot}", "config": {}, "created_at": NOON}
-            session.add(Integration(project_id=project.id, scenario_id=main.id, **told))
-        session.flush()
+            make_integration(session, main, slot, kind)
         follow_numbers(session, list(session.scalars(select(TrackingNumber.id))))
     refresh_destination_numbers(server, server.now())
     return server

@@ -14,6 +14,7 @@ from router.db import Database
 from router.scenarios.models import NumberOrder, Scenario
 from router.server import Server
 from tests.attribution.upkeep.test_run import FOR_SALE, LATER, make_pool
+from tests.factories import make_scenario
 from tests.people import Cast, bearer, sign_in
 from tests.scenarios.shop import FakeShop
 
@@ -181,8 +182,7 @@ def test_r9_a_scenario_without_dynamic_numbers_cannot_have_upkeep(
     client: FlaskClient, cast: Cast, server: Server, database: Database
 ) -> None:
     with database.writing() as session:
-        empty = Scenario(project_id=cast.project.id, title="Empty", tagging={}, created_at=LATER)
-        session.add(empty)
+        empty = make_scenario(session, cast.project, 0)
     sign_in(client, cast.alice)
     said = client.post(f"/scenarios/{empty.id}/upkeep/switch", data={"on": "1"}, follow_redirects=True).text
     assert "no dynamic numbers" in said

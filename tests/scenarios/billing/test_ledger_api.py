@@ -15,9 +15,8 @@ from werkzeug.test import TestResponse
 from router.accounts.ledger import Post, post
 from router.accounts.models import AuditEntry, LedgerEntry, Mail, Project
 from router.db import Database
-from router.scenarios.models import TrackingNumber
 from router.server import Server
-from tests.factories import make_ledger_entry
+from tests.factories import make_ledger_entry, make_rented_number
 from tests.people import NOW, Cast, bearer
 from tests.properties import examples
 
@@ -187,12 +186,7 @@ def test_r4_charges_are_negative_and_name_number_and_scenario_and_the_forecast_i
 ) -> None:
     with server.database.writing() as session:
         session.get_one(Project, cast.project.id).number_price_minor = 100
-        session.add(
-            TrackingNumber(
-                project_id=cast.project.id, e164="+14155550121", owned_elsewhere=False, created_at=NOW,
-                paid_until=NOW + timedelta(days=7),
-            )
-        )  # fmt: skip
+        make_rented_number(session, cast.project, "+14155550121", NOW + timedelta(days=7))
         make_ledger_entry(session, cast.project, 250, "gift")
         rent = Post(-100, "rent:+14155550121:x", "the server", number="+14155550121", scenario_id=77)
         post(session, cast.project.id, rent, NOW)

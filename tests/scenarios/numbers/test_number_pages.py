@@ -17,6 +17,7 @@ from router.scenarios.numbers.purchase import advance_due
 from router.scenarios.service import create_scenario
 from router.server import Server
 from tests.counting import count_statements
+from tests.factories import make_number
 from tests.pages import words_of
 from tests.people import NOW, Cast, sign_in
 from tests.scenarios.making import ALICE, FIRST, LINE, SECOND, THIRD
@@ -145,8 +146,7 @@ def test_the_page_says_how_many_are_in_use_free_and_in_grace_and_what_they_cost(
         session.execute(update(Project).values(number_price_minor=150))
         over = {"paid_until": NOW - timedelta(days=1)}
         session.execute(update(TrackingNumber).where(TrackingNumber.e164 == THIRD).values(**over))
-        gone = {"released_at": NOW, "releasing_at": NOW, "owned_elsewhere": False}
-        session.add(TrackingNumber(project_id=cast.project.id, e164=SOLD, created_at=NOW, **gone))
+        make_number(session, cast.project, SOLD, released_at=NOW, releasing_at=NOW, owned_elsewhere=False)
         shown = {"last_shown_at": NOW, "last_visit": 10044, "calls": 3}
         session.execute(update(TrackingNumber).where(TrackingNumber.e164 == FIRST).values(**shown))
     page = alice.get("/numbers").text

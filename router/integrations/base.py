@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Protocol
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, StringConstraints
+from werkzeug.http import parse_date
 
-from router.lib.http_client import AddressBlocked, Answer, ConnectionFailed, Outgoing, OutgoingError
+from router.lib.http_client import AddressBlocked, Answer, Outgoing, OutgoingError
 
 Address = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
 Secret = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
@@ -18,7 +18,7 @@ Secret = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, m
 class DeliveryError(Exception):
     """The message did not arrive, or nobody knows.
 
-    permanent: trying again cannot help. retry_after: seconds the receiver asked for. ambiguous: it may have arrived.
+    permanent: trying again cannot help. retry_after: seconds the receiver asked for.
     refused_account: the receiver refuses our key, not this message: the receiver is left alone and the attempt does not count.
     """
 
@@ -27,7 +27,6 @@ class DeliveryError(Exception):
         message: str,
         permanent: bool = False,
         retry_after: float | None = None,
-        ambiguous: bool = False,
         *,
         status: int | None = None,
         refused_account: bool = False,
@@ -35,7 +34,6 @@ class DeliveryError(Exception):
         super().__init__(message)
         self.permanent = permanent
         self.retry_after = retry_after
-        self.ambiguous = ambiguous
         self.status = status
         self.refused_account = refused_account
 
@@ -160,12 +158,8 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
     value = headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():
         return float(value[:9])
-    try:
-        moment = parsedate_to_datetime(value)
-    except (ValueError, TypeError, IndexError):
-        return None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max((moment - now).total_seconds(), 0.0)
+    moment = parse_date(value)
+    return max((moment - now).total_seconds(), 0.0) if moment else None
 
 
 def may_succeed_later(status: int) -> bool:
@@ -176,7 +170,7 @@ def not_delivered(error: OutgoingError) -> DeliveryError:
     """The delivery's word for a request that got no answer."""
     if isinstance(error, AddressBlocked):
         return DeliveryError(f"{error} Nothing was sent.", permanent=True)
-    return DeliveryError(str(error), ambiguous=not isinstance(error, ConnectionFailed))
+    return DeliveryError(str(error))
 
 
 def excerpt(answer: Answer, secret: str) -> str:

@@ -99,13 +99,13 @@ class IntegrationsPart:
         where = f"{NAME}.{slot.name}"
         if not isinstance(value, Mapping):
             raise Problem(422, "This has to be an object.", where)
-        given = {name: setting for name, setting in value.items() if setting is not None}
+        typed = {name: setting for name, setting in value.items() if setting is not None}
         vendors = vendors_in(slot)
-        if slot.names_kind and str(given.pop("kind", None)) not in vendors:
+        if slot.names_kind and str(typed.pop("kind", None)) not in vendors:
             raise Problem(422, f"The kind of {slot.title} is one of: {', '.join(vendors)}.", f"{where}.kind")
         vendor = _chosen(slot, value)
         try:
-            settings = parse(vendor.settings, given)
+            settings = parse(vendor.settings, typed)
         except Problem as problem:
             errors = {f"{where}.{field}": text for field, text in problem.more["errors"].items()}
             raise Problem(422, problem.detail, f"{where}.{problem.field}", errors=errors) from None
@@ -235,13 +235,13 @@ class IntegrationsPart:
 
     def form(self, typed: Any) -> list[SlotForm]:
         """The form's slots, each with the fields of the vendor that is chosen in it."""
-        found = []
+        forms = []
         for name, slot in slots().items():
             value = (typed or {}).get(name) or {}
             vendor = _chosen(slot, value)
-            products = [(kind, one.product or one.name) for kind, one in vendors_in(slot).items()]
-            found.append(SlotForm(slot, vendor, products, form_fields(vendor), bool(value.get(vendor.decides))))
-        return found
+            products = [(kind, product.product or product.name) for kind, product in vendors_in(slot).items()]
+            forms.append(SlotForm(slot, vendor, products, form_fields(vendor), bool(value.get(vendor.decides))))
+        return forms
 
     def preview(self, typed: Any) -> list[str]:
         """What happens after a call, a sentence for each receiver."""

@@ -43,11 +43,11 @@ def build(
     """
     delivery = session.get_one(Delivery, claim.id)
     with_manager = select(Integration, Scenario.manager).join(Scenario, Scenario.id == Integration.scenario_id)
-    found = session.execute(with_manager.where(Integration.id == delivery.integration_id)).first()
+    row = session.execute(with_manager.where(Integration.id == delivery.integration_id)).first()
     call = session.get(Call, delivery.call_id)
-    if found is None or found.Integration.removed_at is not None:
+    if row is None or row.Integration.removed_at is not None:
         raise Skipped("the integration was removed")
-    integration: Integration = found.Integration
+    integration: Integration = row.Integration
     if call is None:
         raise Skipped("the call was deleted")
     if delivery.not_after is not None and now > delivery.not_after:
@@ -74,7 +74,7 @@ def build(
         deadline=deadline,
         remember=remember,
         country=project.country,
-        managers=(found.manager, str(integration.config.get("manager") or "")),
+        managers=(row.manager, str(integration.config.get("manager") or "")),
     )
 
 

@@ -43,10 +43,10 @@ class OdooClient:
         self.now = now
 
     def search(self, model: str, domain: list[Any], fields: list[str], **more: Any) -> list[dict[str, Any]]:
-        found = self.call(model, "search_read", domain=domain, fields=fields, **more)
-        if not isinstance(found, list):
+        records = self.call(model, "search_read", domain=domain, fields=fields, **more)
+        if not isinstance(records, list):
             raise DeliveryError("Odoo's answer has an unexpected form.", permanent=True)
-        return found
+        return records
 
     def load(self, model: str, external_id: str, values: dict[str, Any]) -> int:
         """Makes the record with this external id, or changes it when it is there: repeating is harmless.
@@ -65,12 +65,14 @@ class OdooClient:
         if isinstance(ids, list) and ids:
             return int(ids[0])
         messages = answer.get("messages", []) if isinstance(answer, dict) else []
-        said = [(str(one.get("field") or ""), " ".join(str(one.get("message", "")).split())) for one in messages]
-        text = f"Odoo refused the record: {' '.join(words for _, words in said)[:400]}"
+        refusals = [
+            (str(message.get("field") or ""), " ".join(str(message.get("message", "")).split())) for message in messages
+        ]
+        text = f"Odoo refused the record: {' '.join(words for _, words in refusals)[:400]}"
         if any(sign in text for sign in PASSING):
             raise DeliveryError(text, status=200)
-        if said and all(name for name, _ in said):
-            raise FieldsRefused(text, dict(said), 200)
+        if refusals and all(name for name, _ in refusals):
+            raise FieldsRefused(text, dict(refusals), 200)
         raise DeliveryError(text, permanent=True, status=200)
 
     def call(self, model: str, method: str, **arguments: Any) -> Any:
@@ -91,7 +93,7 @@ class OdooClient:
         if answer.status == 200 and is_readable:
             return body
         if answer.status == 200:
-            raise DeliveryError("Odoo's answer could not be read.", ambiguous=True, status=200)
+            raise DeliveryError("Odoo's answer could not be read.", status=200)
         if is_readable and isinstance(body, dict):
             name, words = str(body.get("name", "")), str(body.get("message", ""))
         else:
@@ -103,9 +105,7 @@ class OdooClient:
             raise DeliveryError(text, status=answer.status, refused_account=True)
         permanent = name.startswith(PERMANENT_NAMES) or not may_succeed_later(answer.status)
         wait = retry_after(answer.headers, self.now)
-        raise DeliveryError(
-            text, permanent, wait, ambiguous=not permanent and answer.status >= 500, status=answer.status
-        )
+        raise DeliveryError(text, permanent, wait, status=answer.status)
 
 
 def exactly(text: str) -> str:

@@ -106,8 +106,8 @@ class OdooSearch:
         leads = []
         for lead in candidates:
             country = codes.get(lead["country_id"][0]) if lead["country_id"] else None
-            found = by_contact.get(lead["partner_id"][0]) if lead["partner_id"] else None
-            if (how := found or self._match(lead, country)) is not None:
+            of_contact = by_contact.get(lead["partner_id"][0]) if lead["partner_id"] else None
+            if (how := of_contact or self._match(lead, country)) is not None:
                 leads.append(FoundLead(lead["id"], _is_open(lead), how))
         return leads
 
@@ -116,9 +116,9 @@ class OdooSearch:
         by_digits = [["phone", "=like", f"%{'%'.join(row)}%"] for row in digit_rows(self.caller)]
         domain = _any_of([*terms, ("&", "!", TOO_LONG, *_any_of(by_digits))])
         for page in range(MOST_PAGES):
-            found = self.client.search(model, domain, fields, limit=PAGE, offset=page * PAGE, **more)
-            yield from found
-            if len(found) < PAGE:
+            records = self.client.search(model, domain, fields, limit=PAGE, offset=page * PAGE, **more)
+            yield from records
+            if len(records) < PAGE:
                 return
 
     def _match(self, record: dict[str, Any], country: Any) -> Match | None:
@@ -127,8 +127,8 @@ class OdooSearch:
             self._companies = {company["id"]: str(company["country_code"] or "") for company in readable}
         companies = self._companies
         company = record["company_id"][0] if record["company_id"] else None
-        its = [companies[company]] if company in companies else list(companies.values())
-        return match(str(record["phone"] or ""), self.caller, [str(country or ""), *its, self.country or ""])
+        of_company = [companies[company]] if company in companies else list(companies.values())
+        return match(str(record["phone"] or ""), self.caller, [str(country or ""), *of_company, self.country or ""])
 
     def _readable(self, model: str, domain: list[Any], fields: list[str]) -> list[dict[str, Any]]:
         """Records that help to read a number; none when this key may not see them."""
@@ -155,7 +155,7 @@ MOST_NAMESAKES = 20
 
 @dataclass(frozen=True)
 class OdooUser:
-    """Somebody whom a lead may belong to. `named`: as the settings name him."""
+    """Whom a lead may belong to. `named`: the user's login or e-mail as the settings have it."""
 
     id: int
     name: str
@@ -163,11 +163,7 @@ class OdooUser:
 
 
 def responsible_user(client: OdooClient, managers: Iterable[str]) -> tuple[OdooUser | None, list[tuple[str, str]]]:
-    """The first of these persons whom Odoo has, by id, login or e-mail.
-
-    Returns:
-        Him, or None; and each who was looked for in vain, with the reason.
-    """
+    """The first of these managers whom Odoo has, by id, login or e-mail; and those it does not have, each with the reason."""
     missing: list[tuple[str, str]] = []
     for name in dict.fromkeys(filter(None, (manager.strip() for manager in managers))):
         terms: list[Any] = [["login", "=ilike", exactly(name)], ["email", "=ilike", exactly(name)]]

@@ -54,15 +54,15 @@ class OdooSender:
             return _add_changes(client, message)
         steps = message.reference
         if not steps.get("record"):
-            found = None if steps.get("creating") else OdooSearch(client, message).record_to_add_to()
-            if found is None:
+            known = None if steps.get("creating") else OdooSearch(client, message).record_to_add_to()
+            if known is None:
                 # decided before anything is sent: our own lead must not look like an older one
                 message.remember({"creating": True})
                 steps = _create(client, message)
             else:
-                steps = {"model": found.model, "record": found.id, "match": MATCHES[found.match]}
-                if found.model == LEAD:
-                    steps["lead_id"] = found.id
+                steps = {"model": known.model, "record": known.id, "match": MATCHES[known.match]}
+                if known.model == LEAD:
+                    steps["lead_id"] = known.id
             message.remember(steps)
         model, record = str(steps["model"]), int(steps["record"])
         try:
@@ -127,16 +127,16 @@ def _create(client: OdooClient, message: Message) -> dict[str, Any]:
         "model": LEAD,
         "record": lead,
         "lead_id": lead,
-        "missing": [one for one in missing if one["name"] and not PLACE.search(one["name"])],
-        "warning": "; ".join(one["why"] for one in missing) or None,
+        "missing": [item for item in missing if item["name"] and not PLACE.search(item["name"])],
+        "warning": "; ".join(item["why"] for item in missing) or None,
     }
 
 
 def _found_note(client: OdooClient, model: str, record: int, mark: str) -> int | None:
     """The note that carries the mark: it is looked for before a note is posted, so that none stands there twice."""
-    wanted = [["model", "=", model], ["res_id", "=", record], ["body", "ilike", exactly(mark)]]
-    found = client.search("mail.message", wanted, ["id"], order="id", limit=1)
-    return int(found[0]["id"]) if found else None
+    domain = [["model", "=", model], ["res_id", "=", record], ["body", "ilike", exactly(mark)]]
+    notes = client.search("mail.message", domain, ["id"], order="id", limit=1)
+    return int(notes[0]["id"]) if notes else None
 
 
 def _post_note(client: OdooClient, model: str, record: int, body: str) -> int:

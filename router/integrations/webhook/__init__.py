@@ -37,7 +37,8 @@ class WebhookSender:
         self.outgoing = outgoing
 
     def deliver(self, message: Message) -> dict[str, Any]:
-        body = webhook_body(message)
+        event = {"type": message.event, "timestamp": iso(message.event_at), "data": message.call}
+        body = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
         headers = sign(message.secret, message.id, int(message.now.timestamp()), body)
         headers["Content-Type"] = "application/json"
         try:
@@ -52,11 +53,6 @@ class WebhookSender:
             retry_after=retry_after(answer.headers, message.now),
             status=answer.status,
         )
-
-
-def webhook_body(message: Message) -> bytes:
-    body = {"type": message.event, "timestamp": iso(message.event_at), "data": message.call}
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def sign(secret: str, message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
@@ -82,12 +78,12 @@ def secret_bytes(secret: str) -> bytes:
     if not secret.startswith(PREFIX):
         raise ValueError("does not begin with whsec_")
     try:
-        found = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
+        decoded = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
     except binascii.Error:
         raise ValueError("is not base64") from None
-    if not LEAST_SECRET <= len(found) <= LONGEST_SECRET:
+    if not LEAST_SECRET <= len(decoded) <= LONGEST_SECRET:
         raise ValueError("has not 24 to 64 bytes")
-    return found
+    return decoded
 
 
 class WebhookSettings(BaseModel):

@@ -126,7 +126,7 @@ def one_of(names: Collection[str]) -> Any:
     return AfterValidator(check), Field(json_schema_extra={"enum": list(names)})
 
 
-def _parse_day(text: str, info: ValidationInfo) -> date:
+def parse_day(text: str, info: ValidationInfo) -> date:
     name = str(info.field_name).rstrip("_")
     try:
         day = date.fromisoformat(text)
@@ -137,7 +137,7 @@ def _parse_day(text: str, info: ValidationInfo) -> date:
     return day
 
 
-Day = Annotated[date, BeforeValidator(_parse_day)]
+Day = Annotated[date, BeforeValidator(parse_day)]
 
 
 class PeriodQuery(BaseModel):
@@ -178,7 +178,7 @@ IS_INTERNAL = Call.kind != literal_column(f"'{EXTERNAL}'")
 """Written out, as in the index of the few such calls: a database takes a partial index only for what it can read."""
 
 
-def _parse_phone(text: str, info: ValidationInfo) -> str:
+def parse_phone(text: str, info: ValidationInfo) -> str:
     """A number, also one that the numbering plans do not know; a plus sign that an address turned into a space is one again."""
     project: Any = info.context
     written = f"+{text[1:]}" if text.startswith(" ") else text
@@ -191,13 +191,13 @@ def _parse_phone(text: str, info: ValidationInfo) -> str:
         raise Problem(422, str(error), info.field_name) from None
 
 
-def _parse_id(text: str, info: ValidationInfo) -> int:
+def parse_id(text: str, info: ValidationInfo) -> int:
     if (number := parse_int(text)) is None:
         raise Problem(422, f"“{info.field_name}” is the id of a {info.field_name}.", info.field_name)
     return number
 
 
-def _parse_moment(text: str, info: ValidationInfo) -> datetime:
+def parse_moment(text: str, info: ValidationInfo) -> datetime:
     """A moment, or a day of the project's time zone: its start, or its end for `until` and `to`."""
     project: Any = info.context
     name, zone = str(info.field_name).rstrip("_"), project.timezone
@@ -211,16 +211,16 @@ def _parse_moment(text: str, info: ValidationInfo) -> datetime:
         raise Problem(422, f"“{name}” is a day or a moment, like 2026-11-23 or 2026-11-23T14:00:00Z.", name) from None
 
 
-def _parse_truth(text: str, info: ValidationInfo) -> bool:
+def parse_truth(text: str, info: ValidationInfo) -> bool:
     if text not in ("true", "1", "false", "0"):
         raise Problem(422, f"“{info.field_name}” is true or false.", info.field_name)
     return text in ("true", "1")
 
 
-Phone = Annotated[str, BeforeValidator(_parse_phone)]
-Id = Annotated[int, BeforeValidator(_parse_id)]
-Moment = Annotated[datetime, BeforeValidator(_parse_moment), WithJsonSchema({"type": "string"})]
-Truth = Annotated[bool, BeforeValidator(_parse_truth), WithJsonSchema({"type": "string", "enum": ["true", "false"]})]
+Phone = Annotated[str, BeforeValidator(parse_phone)]
+Id = Annotated[int, BeforeValidator(parse_id)]
+Moment = Annotated[datetime, BeforeValidator(parse_moment), WithJsonSchema({"type": "string"})]
+Truth = Annotated[bool, BeforeValidator(parse_truth), WithJsonSchema({"type": "string", "enum": ["true", "false"]})]
 
 
 class CallFilter(BaseModel):

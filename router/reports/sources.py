@@ -2,7 +2,7 @@
 the probabilities of each call (R7). It reads columns, not objects, in as many statements for 50,000 calls as for one."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from math import ceil, sqrt
@@ -174,10 +174,6 @@ class PeriodCalls:
     moments: list[datetime] = field(default_factory=list)
     """When each call began."""
 
-    def weighed(self) -> Iterator[tuple[Shares, int]]:
-        for call_id, times in self.follow.items():
-            yield self.shares[call_id], times
-
     def take(self, call: Row[Any]) -> None:
         """What a call that decided for itself says."""
         self.shares[call.id] = shares_of(call.rule, call.source_key, call.source_confidence, call.shares)
@@ -330,7 +326,8 @@ def report_by_source(
         rows.setdefault(row_key(group, source), SourceRow(source)).figures.add(credited_row)
     keys = {key: row_key(group, source) for key, source in sources.items()}
     names = {row_key(group, source): source for source in sources.values()}
-    for row, expected in expected_rows(calls.weighed(), keys.get).items():
+    weighed = ((calls.shares[call_id], times) for call_id, times in calls.follow.items())
+    for row, expected in expected_rows(weighed, keys.get).items():
         rows.setdefault(row, SourceRow(names.get(row))).expected = expected
 
     def order(row: SourceRow) -> tuple[bool, int, float, int, str]:

@@ -156,18 +156,14 @@ def not_called_back(session: Session, project: Project, now: datetime) -> list[C
     return sorted(waiting, key=lambda call: call.id, reverse=True)
 
 
-def shown_scenarios(session: Session, project: Project) -> Sequence[Scenario]:
-    """The enabled scenarios, least accurate first."""
-    enabled = select(Scenario).where(
-        Scenario.project_id == project.id, Scenario.deleted_at.is_(None), Scenario.enabled.is_(True)
-    )
-    return session.scalars(enabled.order_by(Scenario.accuracy.is_(None), Scenario.accuracy, Scenario.id)).all()
-
-
 @reports_pages.get("/overview")
 def overview() -> str:
     server, project = current_server(), current_project()
     now = server.now()
+    enabled = select(Scenario).where(
+        Scenario.project_id == project.id, Scenario.deleted_at.is_(None), Scenario.enabled.is_(True)
+    )
+    least_accurate_first = (Scenario.accuracy.is_(None), Scenario.accuracy, Scenario.id)
     with server.database.reading() as session:
         newest = calls_of(session, project.id, CallFilter()).order_by(Call.started_at.desc(), Call.id.desc())
         last = session.scalars(newest.limit(LAST_CALLS)).all()
@@ -177,7 +173,7 @@ def overview() -> str:
             days=day_figures(session, project, now),
             weekday=f"{now.astimezone(ZoneInfo(project.timezone)):%A}",
             waiting=not_called_back(session, project, now),
-            scenarios=shown_scenarios(session, project),
+            scenarios=session.scalars(enabled.order_by(*least_accurate_first)).all(),
             too_low=TOO_LOW,
             troubles=troubles(session, project.id),
             forecast=project_forecast(session, server, project, now),
@@ -210,7 +206,8 @@ def receipt(call_id: int) -> str:
         details = read_receipt(session, project, call_id)
     call, candidates = details.call, details.call.candidates
     # the visits that may well have called, at least the most probable one, and what all others come to together
-    shown = [one for one in candidates[:SHOWN_CANDIDATES] if one["probability"] >= WORTH_A_LINE] or candidates[:1]
+    probable = [candidate for candidate in candidates[:SHOWN_CANDIDATES] if candidate["probability"] >= WORTH_A_LINE]
+    shown = probable or candidates[:1]
     others = sum(candidate["probability"] for candidate in candidates[len(shown) :])
     listed = sum(candidate["probability"] for candidate in candidates)
     known = max(listed, sum(share[1] for share in call.shares or ()))
@@ -322,7 +319,6 @@ def address(endpoint: str, arguments: Mapping[str, str]) -> str:
 
 
 def row_label(row: SourceRow, group: str) -> str:
-    """What a row is called."""
     if row.others:
         return f"{row.others} other {'channels' if group == 'channel' else 'sources'}"
     if row.source is None:
@@ -358,18 +354,11 @@ install_page = guard(Blueprint("install", __name__, url_prefix="/settings/instal
 INSTALL_TAB = Tab("Install", "/settings/install", 20)
 
 
-@dataclass(frozen=True)
-class Lights:
-    """The first visit and the first call; None until there is one."""
-
-    visit: datetime | None
-    call: datetime | None
-
-
-def read_lights(session: Session, project_id: int) -> Lights:
-    visit = select(func.min(Visit.started_at)).where(Visit.project_id == project_id)
-    call = select(func.min(Call.started_at)).where(Call.project_id == project_id)
-    return Lights(session.scalar(visit), session.scalar(call))
+def read_lights(session: Session, project_id: int) -> Any:
+    """The moments of the first `visit` and of the first `call`; None until there is one."""
+    visit = select(func.min(Visit.started_at)).where(Visit.project_id == project_id).scalar_subquery()
+    call = select(func.min(Call.started_at)).where(Call.project_id == project_id).scalar_subquery()
+    return session.execute(select(visit.label("visit"), call.label("call"))).one()
 
 
 @install_page.get("")

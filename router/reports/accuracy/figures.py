@@ -173,26 +173,19 @@ DAYS_SHOWN = 30
 
 
 @dataclass(frozen=True)
-class Day:
-    """A day of the project's time zone, like `2026-11-23`, with what is known of it so far."""
-
-    day: str
-    figures: Figures
-
-
-@dataclass(frozen=True)
 class History:
-    """The last 30 days, oldest first, today last. `sure_calls`: calls whose visitor is known well, to learn from."""
+    """`days`: the last 30 of the project's time zone, like `2026-11-23`, oldest first, today last, each with what is known of it so far.
+    `sure_calls`: calls whose visitor is known well, to learn from."""
 
     aim: str
-    days: Sequence[Day]
+    days: dict[str, Figures]
     survival: Curve | None
     sure_calls: int
 
     @property
     def week(self) -> Figures:
         """Of the days that the accuracy looks at."""
-        return added(day.figures for day in self.days[-DAYS:])
+        return added(list(self.days.values())[-DAYS:])
 
     @property
     def accuracy(self) -> int | None:
@@ -205,7 +198,7 @@ def read_history(session: Session, project: Project, scenario: Scenario, now: da
     figures = {row.day: figures_of(row) for row in session.scalars(kept)}
     return History(
         aim=scenario.aim,
-        days=[Day(day, figures.get(day, Figures())) for day in days],
+        days={day: figures.get(day, Figures()) for day in days},
         survival=scenario.survival,
         sure_calls=sure_calls(session, scenario.id),
     )

@@ -37,9 +37,9 @@ def show(scenario_id: int) -> str:
         history=history,
         low=history.accuracy is not None and history.accuracy < TOO_LOW,
         days=[
-            (format_day(day.day), day.figures)
-            for day in reversed(history.days)
-            if day.figures.visits + day.figures.calls
+            (format_day(day), figures)
+            for day, figures in reversed(history.days.items())
+            if figures.visits + figures.calls
         ],
         by_day=chart_by_day(history),
         survival=chart_of_survival(history),
@@ -54,7 +54,7 @@ def format_day(day: str) -> str:
 
 
 def chart_by_day(history: History) -> LineChart:
-    days, labels = [day.figures for day in history.days], [format_day(day.day) for day in history.days]
+    days, labels = history.days.values(), [format_day(day) for day in history.days]
     return line_chart(
         "Accuracy and mean confidence by day",
         f"Of the last {len(days)} days; a day without visits, or without calls, is a gap. The table below has the same figures.",
@@ -146,19 +146,19 @@ def get_accuracy(project_id: int, scenario_id: int) -> dict[str, Any]:
         history = read_history(session, project, scenario, server.now())
     days = [
         {
-            "day": day.day,
-            "visits": day.figures.visits,
-            "alone": day.figures.alone,
-            "shared_within_source": day.figures.shared_within,
-            "shared_with_other_source": day.figures.mixed,
-            "overflowed": day.figures.overflowed,
-            "kept": day.figures.kept,
-            "accuracy": day.figures.accuracy(history.aim),
-            "calls": day.figures.calls,
-            "calls_with_confidence": day.figures.sure_calls,
-            "confidence": _rounded(day.figures.confidence),
+            "day": day,
+            "visits": figures.visits,
+            "alone": figures.alone,
+            "shared_within_source": figures.shared_within,
+            "shared_with_other_source": figures.mixed,
+            "overflowed": figures.overflowed,
+            "kept": figures.kept,
+            "accuracy": figures.accuracy(history.aim),
+            "calls": figures.calls,
+            "calls_with_confidence": figures.sure_calls,
+            "confidence": _rounded(figures.confidence),
         }
-        for day in reversed(history.days)
+        for day, figures in reversed(history.days.items())
     ]
     return {
         "scenario": scenario.id,

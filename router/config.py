@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 if TYPE_CHECKING:
     from router.lib.smtp import MailServer
@@ -106,22 +106,14 @@ class Settings(BaseModel):
             return read_destination(value)
         return value
 
-    @field_validator("visit_rate")
+    @field_validator("visit_rate", "crawl_rate")
     @classmethod
-    def _rate(cls, value: str) -> str:
-        from limits import parse_many
+    def _rate(cls, value: str, info: ValidationInfo) -> str:
+        """Views may have several limits, crawlers have one."""
+        from limits import parse, parse_many
 
         if value != "off":
-            parse_many(value)
-        return value
-
-    @field_validator("crawl_rate")
-    @classmethod
-    def _one_rate(cls, value: str) -> str:
-        from limits import parse
-
-        if value != "off":
-            parse(value)
+            (parse_many if info.field_name == "visit_rate" else parse)(value)
         return value
 
     @property
@@ -196,10 +188,8 @@ def _read(environ: Mapping[str, str], variable: str) -> str | None:
     problem = value_problem(value)
     if variable == "ROUTER_SECRET_KEY":
         keys = [key.strip() for key in value.split(",")]
-        ours = (
-            keys if source == variable else keys[:1]
-        )  # a file has one reader: behind a new key an old one may stand as it was
-        problem = next((KEY_ADVICE.format(what) for key in ours if (what := ambiguous_in(key))), None)
+        new = keys if source == variable else keys[:1]  # a file has one reader: an old key may stand there as it was
+        problem = next((KEY_ADVICE.format(what) for key in new if (what := ambiguous_in(key))), None)
     if problem:
         raise SettingsError(f"{source}: {problem}")
     return value or None
@@ -237,8 +227,8 @@ and backslashes in an EnvironmentFile, and `%` in Environment=; Docker's --env-f
 def ambiguous_in(key: str) -> str | None:
     """What in a secret makes it another one when another program reads the same line; None: all read it alike."""
     for pattern, what in AMBIGUOUS:
-        if found := pattern.search(key):
-            return what.format(found[0])
+        if match := pattern.search(key):
+            return what.format(match[0])
     return None
 
 

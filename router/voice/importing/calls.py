@@ -145,7 +145,7 @@ class CallLog:
     def describe_open_columns(self) -> list[tuple[str, str, list[str]]]:
         """For each needed column that nobody can tell: the role, the question, and the heads to choose from."""
         return [
-            (role, f"Which column is {ROLES[role]}?", [self.heads[one] or f"column {one + 1}" for one in among])
+            (role, f"Which column is {ROLES[role]}?", [self.heads[index] or f"column {index + 1}" for index in among])
             for role, among in self.columns.open.items()
         ]
 
@@ -162,7 +162,7 @@ class CallLog:
         """`1,204 calls from 1 Mar 2026 to 3 Nov 2026`"""
         if not self.calls:
             return "No calls"
-        first, last = (format_day(one.started_at, zone) for one in (self.calls[0], self.calls[-1]))
+        first, last = (format_day(call.started_at, zone) for call in (self.calls[0], self.calls[-1]))
         return f"{format_count(len(self.calls), 'call')} " + (
             f"of {first}" if first == last else f"from {first} to {last}"
         )

@@ -324,7 +324,7 @@ def position_of(name: str, heads: Sequence[str]) -> int:
         )
     if len(same) > 1:
         raise UnknownColumn(
-            f"There are several columns “{name}”. Give its position: {', '.join(str(one + 1) for one in same)}."
+            f"There are several columns “{name}”. Give its position: {', '.join(str(index + 1) for index in same)}."
         )
     return same[0]
 
@@ -338,22 +338,22 @@ def find_columns(heads: Sequence[str], contents: Sequence[Content], chosen: Mapp
     Raises:
         UnknownColumn
     """
-    found = Columns()
+    columns = Columns()
     for role, name in chosen.items():
         if role not in ROLES:
             raise UnknownColumn(f"“{role}” is none of the columns that are read: {', '.join(ROLES)}.")
         if name:
-            found.taken[role] = position_of(name, heads)
-    if len(set(found.taken.values())) < len(found.taken):
+            columns.taken[role] = position_of(name, heads)
+    if len(set(columns.taken.values())) < len(columns.taken):
         raise UnknownColumn("One column cannot be two things.")
-    free = FreeColumns(heads, contents, found)
+    free = FreeColumns(heads, contents, columns)
     for role, candidates in (("number", free.numbers), ("caller", free.callers), ("started_at", free.times)):
-        if role not in found.taken:
+        if role not in columns.taken:
             free.settle(role, candidates())
     free.take_optional(set(chosen))
-    taken = set(found.taken.values())
-    found.open = {role: [index for index in among if index not in taken] for role, among in found.open.items()}
-    return found
+    taken = set(columns.taken.values())
+    columns.open = {role: [index for index in among if index not in taken] for role, among in columns.open.items()}
+    return columns
 
 
 class FreeColumns:

@@ -297,8 +297,8 @@ class _Reading:
                     log.zone, log.zone_reason = name, f"as the column “{head}” says"
                     return zone
         for line in self.table.before:
-            if (found := ZONE_LINE.search(line)) and (zone := read_zone(found.group(1))):
-                log.zone, log.zone_reason = found.group(1).strip(), "as the file says above its head"
+            if (match := ZONE_LINE.search(line)) and (zone := read_zone(match.group(1))):
+                log.zone, log.zone_reason = match.group(1).strip(), "as the file says above its head"
                 return zone
         log.zone, log.zone_reason = self.cells.numbers.timezone, "the project's time zone"
         return ZoneInfo(log.zone)

@@ -13,6 +13,8 @@ from functools import lru_cache
 from typing import Literal, get_args
 from zoneinfo import ZoneInfo, available_timezones
 
+from babel.core import get_global
+
 from router.voice.importing.columns import FILLERS, MONTHS, WEEKDAYS, folded
 
 _HOURS: dict[float, str] = {
@@ -46,29 +48,20 @@ ABBREVIATIONS = {
 own zone has it."""
 
 _LABELS = {
-    "et eastern easterntime easterntimeuscanada easternstandardtime useastern": "America/New_York",
-    "ct central centraltime centraltimeuscanada centralstandardtime uscentral": "America/Chicago",
-    "mt mountain mountaintime mountaintimeuscanada mountainstandardtime usmountain": "America/Denver",
-    "pt pacific pacifictime pacifictimeuscanada pacificstandardtime uspacific": "America/Los_Angeles",
-    "arizona usmountainstandardtime": "America/Phoenix",
-    "alaska alaskanstandardtime": "America/Anchorage",
-    "hawaii hawaiianstandardtime": "Pacific/Honolulu",
-    "atlantictimecanada atlanticstandardtime": "America/Halifax",
-    "newfoundland newfoundlandstandardtime": "America/St_Johns",
-    "gmtstandardtime": "Europe/London",
-    "weuropestandardtime": "Europe/Berlin",
-    "romancestandardtime": "Europe/Paris",
-    "centraleuropestandardtime": "Europe/Budapest",
-    "centraleuropeanstandardtime centraleuropeantime mitteleuropaischezeit": "Europe/Warsaw",
-    "fleestandardtime kyiv": "Europe/Kyiv",
-    "gtbstandardtime": "Europe/Bucharest",
-    "russianstandardtime москва московскоевремя": "Europe/Moscow",
-    "turkeystandardtime": "Europe/Istanbul",
-    "indiastandardtime newdelhi mumbai": "Asia/Kolkata",
-    "auseasternstandardtime": "Australia/Sydney",
-    "newzealandstandardtime": "Pacific/Auckland",
+    "et eastern easterntime easterntimeuscanada useastern": "America/New_York",
+    "ct central centraltime centraltimeuscanada uscentral": "America/Chicago",
+    "mt mountain mountaintime mountaintimeuscanada usmountain": "America/Denver",
+    "pt pacific pacifictime pacifictimeuscanada uspacific": "America/Los_Angeles",
+    "arizona": "America/Phoenix",
+    "alaska": "America/Anchorage",
+    "hawaii": "Pacific/Honolulu",
+    "atlantictimecanada": "America/Halifax",
+    "newfoundland": "America/St_Johns",
+    "centraleuropeantime mitteleuropaischezeit": "Europe/Warsaw",
+    "kyiv": "Europe/Kyiv",
+    "москва московскоевремя": "Europe/Moscow",
+    "newdelhi mumbai": "Asia/Kolkata",
 }
-LABELS = {label: zone for labels, zone in _LABELS.items() for label in labels.split()}
 
 OFFSET = re.compile(r"(?:utc|gmt|ut)?\s*([+-])(\d{1,2})(?::?([0-5]\d))?(?::?00)?(?!\d)")
 HALF_HOURS_BEHIND = [-timedelta(hours=hours, minutes=30) for hours in (2, 3, 4, 9)]
@@ -87,16 +80,25 @@ def _names() -> dict[str, str]:
 
 
 @lru_cache(maxsize=1)
-def _used_abbreviations() -> frozenset[str]:
-    """Those that some zone of the world has in winter or in summer."""
+def _labels() -> dict[str, str]:
+    """Zones by what services call them, letters and digits only: Windows' names (`W. Europe Standard Time`), and others."""
+    windows = get_global("windows_zone_mapping").items()
+    known = {label: zone for labels, zone in _LABELS.items() for label in labels.split()}
+    return {_label(name): zone for name, zone in windows if name.endswith("Standard Time")} | known
+
+
+def _label(text: str) -> str:
+    return re.sub(r"[\W_]+", "", folded(text))
+
+
+@lru_cache(maxsize=1)
+def _abbreviations() -> frozenset[str]:
+    """Those that stand for one time zone or several: some zone of the world has them in winter or in summer."""
     seasons = (datetime(2026, 1, 1), datetime(2026, 7, 1))  # noqa: DTZ001 - each zone's own clock
     names = {ZoneInfo(zone).tzname(season) for zone in available_timezones() for season in seasons}
-    return frozenset(folded(name) for name in names if name and name.isalpha())
-
-
-def is_abbreviation(text: str) -> bool:
-    """Whether folded letters stand for one time zone or several."""
-    return text in ABBREVIATIONS or (text.isalpha() and 2 <= len(text) <= 5 and text in _used_abbreviations())
+    return frozenset(
+        (*ABBREVIATIONS, *(folded(name) for name in names if name and name.isalpha() and 2 <= len(name) <= 5))
+    )
 
 
 def offset_of(sign: str, hours: str, minutes: str | None) -> tzinfo | None:
@@ -123,11 +125,10 @@ def read_zone(text: str) -> tzinfo | None:
         return ZoneInfo(names[text.replace(" ", "_")])
     if text in ABBREVIATIONS:
         return ABBREVIATIONS[text]
-    label = re.sub(r"[\W_]+", "", text)
-    if label in LABELS:
-        return ZoneInfo(LABELS[label])
-    if found := OFFSET.match(text):
-        offset, rest = offset_of(*found.groups()), text[found.end() :].strip(" ()[].,;:-")
+    if label := _labels().get(_label(text)):
+        return ZoneInfo(label)
+    if match := OFFSET.match(text):
+        offset, rest = offset_of(*match.groups()), text[match.end() :].strip(" ()[].,;:-")
         if not rest or offset is None:
             return offset
         for part in (rest, *re.split(r"\s*[,;/]\s*", rest)):
@@ -242,13 +243,13 @@ def read_time(text: str) -> WrittenTime:
         raise BadTime(EXAMPLE)
     if text.replace(".", "", 1).replace(",", "", 1).isdecimal():
         return _read_figures(text)
-    if found := _COMPACT.match(text):
-        year, month, day, hour, minute, second = found.groups()
+    if match := _COMPACT.match(text):
+        year, month, day, hour, minute, second = match.groups()
         written = _fixed(int(year), int(month), int(day))
-        return _with_clock(written, f"{hour}:{minute}:{second or '00'}{text[found.end() :]}")
-    if found := _NUMERIC.search(text):
-        first, sign, second, third = found.groups()
-        rest = _without(text, found)
+        return _with_clock(written, f"{hour}:{minute}:{second or '00'}{text[match.end() :]}")
+    if match := _NUMERIC.search(text):
+        first, sign, second, third = match.groups()
+        rest = _without(text, match)
         if len(first) == 4 and len(third) <= 2:
             return _with_clock(_fixed(int(first), int(second), int(third)), rest)
         if len(first) <= 2 and len(third) in (2, 4):
@@ -259,19 +260,19 @@ def read_time(text: str) -> WrittenTime:
                 raise BadTime("There is no such day.")
             return _with_clock(WrittenTime(figures, None, orders=possible, sign=sign), rest)
     for pattern, places in _NAMED:
-        if found := pattern.search(text):
-            year, month, day = (found.group(place + 1).strip("'") for place in places)
-            return _with_clock(_fixed(int(year), MONTHS[month], int(day)), _without(text, found))
-    if found := _CTIME.search(text):
-        month, day, clock, year = found.groups()
-        return _with_clock(_fixed(int(year), MONTHS[month], int(day)), _without(text, found, f" {clock} "))
-    if found := _CHINESE.search(text):
-        return _with_clock(_fixed(*map(int, found.groups())), _without(text, found))
+        if match := pattern.search(text):
+            year, month, day = (match.group(place + 1).strip("'") for place in places)
+            return _with_clock(_fixed(int(year), MONTHS[month], int(day)), _without(text, match))
+    if match := _CTIME.search(text):
+        month, day, clock, year = match.groups()
+        return _with_clock(_fixed(int(year), MONTHS[month], int(day)), _without(text, match, f" {clock} "))
+    if match := _CHINESE.search(text):
+        return _with_clock(_fixed(*map(int, match.groups())), _without(text, match))
     raise BadTime(EXAMPLE)
 
 
-def _without(text: str, found: re.Match[str], instead: str = " ") -> str:
-    return f"{text[: found.start()]}{instead}{text[found.end() :]}"
+def _without(text: str, match: re.Match[str], instead: str = " ") -> str:
+    return f"{text[: match.start()]}{instead}{text[match.end() :]}"
 
 
 def read_clock(text: str) -> tuple[time, tzinfo | str | None] | None:
@@ -302,7 +303,7 @@ class OrderEvidence:
         if written.is_two_digit and len(self.firsts) < 400:
             self.firsts.add(written.figures[0])
             self.lasts.add(written.figures[2])
-        likely = [one for one in written.orders if one != "year-first"]
+        likely = [order for order in written.orders if order != "year-first"]
         if len(likely) == 1:
             self.only.setdefault(likely[0], (line, written))
         elif not likely:
@@ -329,10 +330,10 @@ class OrderEvidence:
 
 def order_in_head(head: str) -> Order | None:
     """`Date (DD/MM/YYYY)` and `Datum (TT.MM.JJJJ)` say it themselves."""
-    if found := re.search(
+    if match := re.search(
         r"\b(d{1,2}|m{1,2}|y{2,4}|t{1,2}|j{2,4}|д{1,2}|м{1,2}|г{2,4}|a{2,4})[./\- ]+([dmtдм])\1?", head.casefold()
     ):
-        first, second = found.group(1)[0], found.group(2)
+        first, second = match.group(1)[0], match.group(2)
         if first in "dtд" and second in "mм":
             return "day-first"
         if first in "mм" and second in "dtд":
@@ -416,13 +417,13 @@ def _with_clock(written: WrittenTime, rest: str) -> WrittenTime:
     """Takes the time of day and the zone out of what stands beside the day; nothing may be left that is not understood."""
     rest = re.sub(r"(?:^|\s)t(?=\d)", " ", rest)
     clock = None
-    if found := _CLOCK.search(rest):
-        hour, minute, second, part, half = found.groups()
+    if match := _CLOCK.search(rest):
+        hour, minute, second, part, half = match.groups()
         clock = _clock(int(hour), int(minute), int(second or 0), part, half)
-    elif found := _HOUR.search(rest):
-        clock = _clock(int(found.group(1)), 0, 0, None, found.group(2))
-    if found:
-        rest = f"{rest[: found.start()]} {rest[found.end() :]}"
+    elif match := _HOUR.search(rest):
+        clock = _clock(int(match.group(1)), 0, 0, None, match.group(2))
+    if match:
+        rest = f"{rest[: match.start()]} {rest[match.end() :]}"
     zone: tzinfo | str | None = None
     if offset := OFFSET.search(rest):
         zone = offset_of(*offset.groups())
@@ -432,8 +433,8 @@ def _with_clock(written: WrittenTime, rest: str) -> WrittenTime:
     elif (name := _ZONE_NAME.search(rest)) and (zone := read_zone(name.group())):
         rest = f"{rest[: name.start()]} {rest[name.end() :]}"
     left = [word for word in re.split(r"[\s,;()\[\]·|]+", rest) if word.strip(".'-")]
-    names = [word for word in (one.strip(".'") for one in left) if word not in WEEKDAYS and word not in FILLERS]
-    if zone is None and len(names) == 1 and clock is not None and is_abbreviation(names[0]):
+    names = [word for word in (part.strip(".'") for part in left) if word not in WEEKDAYS and word not in FILLERS]
+    if zone is None and len(names) == 1 and clock is not None and names[0] in _abbreviations():
         zone, names = names[0], []
     elif zone is not None and names and "(" in rest:
         names = []  # `GMT+0100 (Central European Standard Time)`

@@ -98,13 +98,13 @@ def say() -> Page:
     kept = find_file(CallLogFile)
     if kept is None:
         return redirect(url_for("call_log.show"))
-    given = {name: value.strip()[:LONGEST_CHOICE] for name, value in request.form.items() if name != "csrf_token"}
-    numbers = given.get("numbers.caller") or kept.choices.get("numbers", {}).get("caller")
+    typed = {name: value.strip()[:LONGEST_CHOICE] for name, value in request.form.items() if name != "csrf_token"}
+    numbers = typed.get("numbers.caller") or kept.choices.get("numbers", {}).get("caller")
     choices: dict[str, Any] = {
-        "columns": {role: given[f"column.{role}"] for role in ROLES if f"column.{role}" in given},
+        "columns": {role: typed[f"column.{role}"] for role in ROLES if f"column.{role}" in typed},
         "numbers": {"caller": numbers} if numbers else {},
-        "dates": given.get("dates", ""),
-        "zone": given.get("zone", ""),
+        "dates": typed.get("dates", ""),
+        "zone": typed.get("zone", ""),
     }
     try:
         _read(kept.data, choices)

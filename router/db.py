@@ -222,9 +222,9 @@ def table_of(model: type[Base]) -> Table:
     return cast(Table, model.__table__)
 
 
-def later(dialect: str, one: ColumnElement[Any], other: ColumnElement[Any]) -> ColumnElement[Any]:
-    """The later of two moments, in SQL; neither may be NULL."""
-    return func.greatest(one, other) if dialect == "postgresql" else func.max(one, other)
+def later(dialect: str, *moments: ColumnElement[Any]) -> ColumnElement[Any]:
+    """The latest of some moments, in SQL; none may be NULL."""
+    return func.greatest(*moments) if dialect == "postgresql" else func.max(*moments)
 
 
 def start_visit_numbers(session: Session, project_id: int) -> None:
@@ -361,7 +361,7 @@ class _Prepared:
         processors = {
             name: bind.type.dialect_impl(dialect).bind_processor(dialect) for name, bind in compiled.binds.items()
         }
-        self._wanted = [(name, processors[name]) for name, bind in compiled.binds.items() if bind.required]
+        self._required = [(name, processors[name]) for name, bind in compiled.binds.items() if bind.required]
         self._fixed = {
             name: _processed(bind.effective_value, processors[name])
             for name, bind in compiled.binds.items()
@@ -373,30 +373,30 @@ class _Prepared:
         self._results: list[tuple[int, Processor]] | None = None
 
     def run(self, connection: Connection, cursor: Any, values: Mapping[str, Any]) -> list[Row]:
-        given = {name: _processed(values[name], processor) for name, processor in self._wanted}
-        given.update(self._fixed)
-        parameters = given if self._order is None else [given[name] for name in self._order]
+        bound = {name: _processed(values[name], processor) for name, processor in self._required}
+        bound.update(self._fixed)
+        parameters = bound if self._order is None else [bound[name] for name in self._order]
         try:
             connection.dispatch.before_cursor_execute(connection, cursor, self._sql, parameters, None, False)
             cursor.execute(self._sql, parameters)
             rows: Sequence[tuple[Any, ...]] = cursor.fetchall() if self._columns else []
             if self._results is None:
-                self._results = self._read_by(cursor.description)
+                # the driver says of what kind the columns are once it has answered
+                processors = [
+                    column.result_processor(self._dialect, described[1])
+                    for column, described in zip(self._columns, cursor.description or (), strict=False)
+                ]
+                self._results = [(index, processor) for index, processor in enumerate(processors) if processor]
         except self._dialect.loaded_dbapi.Error as error:
-            raise self._told(error, connection) from error
+            raise self._error(error, connection) from error
         return [self._make(_result(row, self._results) if self._results else row) for row in rows]
 
-    def _read_by(self, description: Any) -> list[tuple[int, Processor]]:
-        """What has to be done to which columns: the driver says of what kind they are once it has answered."""
-        found = [one.result_processor(self._dialect, description[i][1]) for i, one in enumerate(self._columns)]
-        return [(index, processor) for index, processor in enumerate(found) if processor]
-
-    def _told(self, error: Any, connection: Connection) -> Exception:
+    def _error(self, error: Any, connection: Connection) -> Exception:
         """A connection that is lost leaves the pool, as it would in SQLAlchemy's own execution."""
         lost = self._dialect.is_disconnect(error, connection.connection, None)
         if lost:
             connection.invalidate(error)
-        told: Any = DBAPIError.instance(
+        wrapped: Any = DBAPIError.instance(
             self._sql,
             None,
             error,
@@ -405,7 +405,7 @@ class _Prepared:
             connection_invalidated=lost,
             dialect=self._dialect,
         )
-        return cast(Exception, told)
+        return cast(Exception, wrapped)
 
 
 def _row_maker(names: Sequence[str], row: type[Any] | None) -> Callable[[Iterable[Any]], Row]:

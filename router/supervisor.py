@@ -97,15 +97,12 @@ class Child:
         now = time.monotonic()
         if self.again_at is None:
             log.error("process_died", process=self.name, code=self.process.returncode)
-            self._plan(now)
+            if now - self.started > LONG_LIFE:
+                self.again_at, self.pause = now, SHORTEST_PAUSE
+            else:
+                self.again_at, self.pause = now + self.pause, min(self.pause * 2, LONGEST_PAUSE)
         if self.again_at is not None and now >= self.again_at:
             self.start()
-
-    def _plan(self, now: float) -> None:
-        if now - self.started > LONG_LIFE:
-            self.again_at, self.pause = now, SHORTEST_PAUSE
-        else:
-            self.again_at, self.pause = now + self.pause, min(self.pause * 2, LONGEST_PAUSE)
 
     def end(self) -> None:
         if self.process is not None and self.process.poll() is None:
@@ -136,9 +133,9 @@ def supervise(
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, stop)
     with tempfile.TemporaryDirectory(prefix="router-metrics-") as metrics:
-        given = {**os.environ, **(environ or {}), "PROMETHEUS_MULTIPROC_DIR": metrics}
+        environment = {**os.environ, **(environ or {}), "PROMETHEUS_MULTIPROC_DIR": metrics}
         claimed = {"web": [listening.fileno()]} if listening else {}
-        children = [Child(name, command, given, claimed.get(name, ())) for name, command in commands.items()]
+        children = [Child(name, command, environment, claimed.get(name, ())) for name, command in commands.items()]
         for child in children:
             child.start()
         while not stopping:

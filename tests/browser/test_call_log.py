@@ -10,7 +10,7 @@ from router.scenarios.numbers.inventory import add_numbers
 from tests.browser.test_old_settings import look
 from tests.browser.test_pages import running
 from tests.people import NOW
-from tests.scenarios.making import ALICE
+from tests.scenarios.names import ALICE
 
 OURS = "+493090182011"
 HEAD = "All calls of November\n\nTracking Number\tPhone Number\tStart Time\tSource\tDuration (seconds)\n"

@@ -17,7 +17,7 @@ from router.scenarios.service import change_scenario, create_scenario
 from router.server import Server
 from tests.contents import SECRET
 from tests.factories import NOON, make_ledger_entry, make_project, make_rented_number
-from tests.scenarios.making import ALICE, LINE, WEEK, balance_of
+from tests.scenarios.names import ALICE, LINE, WEEK, balance_of
 from tests.scenarios.shop import FakeShop
 from tests.waiting import eventually
 

@@ -25,7 +25,7 @@ from tests.carriers.rest_faults import Fault
 from tests.contents import SECRET
 from tests.factories import NOON, make_ledger_entry, make_project, make_rented_number
 from tests.faults.mortal import Life, Nursery
-from tests.scenarios.making import ALICE, WEEK, balance_of
+from tests.scenarios.names import ALICE, WEEK, balance_of
 
 ONE, TWO = "+12125550190", "+12125550191"
 PRICE = 150

@@ -12,7 +12,7 @@ from router.scenarios.models import Scenario
 from router.voice.models import Call
 from tests.factories import make_call
 from tests.integrations.conftest import Office
-from tests.integrations.outbox_helpers import DONE, add, claims, deliveries, end, ended_call
+from tests.integrations.outbox import DONE, add, claims, deliveries, end, ended_call
 from tests.people import NOW
 
 

@@ -9,7 +9,7 @@ from router.integrations.outbox import replay
 from router.integrations.queue import LEASE, PAUSES, Outcome, anything_due, remember
 from tests.factories import CALLER
 from tests.integrations.conftest import Office
-from tests.integrations.outbox_helpers import DONE, FAILED, add, claims, deliveries, end, ended_call
+from tests.integrations.outbox import DONE, FAILED, add, claims, deliveries, end, ended_call
 from tests.people import NOW
 
 

@@ -15,7 +15,7 @@ from router.scenarios.models import TrackingNumber
 from router.scenarios.numbers.inventory import add_numbers
 from tests.factories import GOOGLE, make_call
 from tests.people import NOW, Cast, bearer, sign_in
-from tests.scenarios.making import ALICE
+from tests.scenarios.names import ALICE
 
 TWO, INTERNATIONAL, NATIONAL = "436641234567", "+43 664 1234567", "+49 4366 41234567"
 OURS, LINE = "+493090182011", "+493012345678"

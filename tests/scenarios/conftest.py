@@ -11,7 +11,7 @@ from router.scenarios.models import numbers_changed
 from router.server import Server
 from tests.factories import NOON, make_project
 from tests.people import ALICES_SHOP
-from tests.scenarios.making import FIRST, SECOND, THIRD
+from tests.scenarios.names import FIRST, SECOND, THIRD
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from router.scenarios.models import NumberBatch, Scenario, ScenarioDraft
 from router.server import Server
 from tests.factories import make_draft, make_ledger_entry
 from tests.people import NOW, Cast
-from tests.scenarios.making import FIRST, LINE, SECOND, number
+from tests.scenarios.names import FIRST, LINE, SECOND, number
 from tests.scenarios.shop import FakeShop
 from tests.scenarios.test_api import Program, refusal
 

@@ -11,7 +11,7 @@ from router.accounts.models import Project
 from router.db import Database
 from router.scenarios.models import Scenario, TrackingNumber
 from tests.people import Cast, bearer
-from tests.scenarios.making import FIRST, LINE, SECOND, THIRD
+from tests.scenarios.names import FIRST, LINE, SECOND, THIRD
 
 pytestmark = pytest.mark.one_database
 

@@ -8,7 +8,7 @@ from flask.testing import FlaskClient
 
 from router.server import Server
 from tests.people import Cast
-from tests.scenarios.making import FIRST, LINE
+from tests.scenarios.names import FIRST, LINE
 from tests.scenarios.shop import FakeShop
 from tests.scenarios.test_api import Program
 

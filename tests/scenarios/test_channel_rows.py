@@ -15,7 +15,7 @@ from router.scenarios.service import change_scenario, create_scenario
 from router.server import Server
 from router.web.errors import Refused
 from tests.factories import NOON
-from tests.scenarios.making import ALICE, FIRST, SECOND, THIRD, number
+from tests.scenarios.names import ALICE, FIRST, SECOND, THIRD, number
 
 FLYER = {"source": "flyer", "medium": "print", "campaign": ""}
 ADS = {"match": {"source": "google", "medium": "cpc"}, "kind": "dynamic"}

@@ -11,7 +11,7 @@ from router.scenarios.models import Scenario
 from router.scenarios.service import change_scenario, create_scenario, delete_with_numbers, duplicate_scenario
 from router.server import Server
 from tests.factories import NOON, make_project
-from tests.scenarios.making import ALICE, FIRST, SECOND
+from tests.scenarios.names import ALICE, FIRST, SECOND
 
 DESK, MOBILE, SHOP = "+14155550131", "+14155550132", "+14155550133"
 

@@ -19,7 +19,7 @@ from router.scenarios.service import change_scenario, connect_scenario, create_s
 from router.server import Server
 from router.web.errors import Problem
 from tests.factories import NOON, make_ledger_entry
-from tests.scenarios.making import ALICE, FIRST, LINE, SECOND, number
+from tests.scenarios.names import ALICE, FIRST, LINE, SECOND, number
 from tests.scenarios.shop import FakeShop
 
 FOR_SALE = [f"+1212555019{digit}" for digit in range(6)]

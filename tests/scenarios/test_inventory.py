@@ -13,7 +13,7 @@ from router.scenarios.service import create_scenario
 from router.server import Server
 from router.web.errors import Problem, Refused
 from tests.factories import NOON, make_project
-from tests.scenarios.making import ALICE, FIRST, LINE, SECOND, THIRD, number
+from tests.scenarios.names import ALICE, FIRST, LINE, SECOND, THIRD, number
 
 SHOP = {"source": "shop window", "medium": "print", "campaign": ""}
 

@@ -24,7 +24,7 @@ from router.scenarios.service import (
 from router.scenarios.views import TableQuery, table_rows
 from router.server import Server
 from tests.factories import NOON
-from tests.scenarios.making import FIRST, LINE, SECOND, THIRD
+from tests.scenarios.names import FIRST, LINE, SECOND, THIRD
 from tests.scenarios.test_scenarios import ALICE
 
 SHOP: dict[str, Any] = {

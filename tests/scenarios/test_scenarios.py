@@ -16,7 +16,7 @@ from router.scenarios.service import change_scenario, create_scenario, delete_sc
 from router.server import Server
 from router.web.errors import Problem, Refused
 from tests.factories import NOON, make_project
-from tests.scenarios.making import ALICE, FIRST, LINE, SECOND, THIRD
+from tests.scenarios.names import ALICE, FIRST, LINE, SECOND, THIRD
 
 TERMS = [f"{which}_{what}" for what in ("sources", "landing_pages", "regions") for which in ("only", "excluded")]
 SPRING: dict[str, Any] = {

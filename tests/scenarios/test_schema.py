@@ -14,7 +14,7 @@ from router.scenarios.service import change_scenario, create_scenario, delete_sc
 from router.scenarios.wizard.forms import ScenarioForms, document_of_values, values_of_document
 from router.server import Server
 from tests.factories import NOON
-from tests.scenarios.making import ALICE, FIRST, LINE, SECOND, THIRD
+from tests.scenarios.names import ALICE, FIRST, LINE, SECOND, THIRD
 
 FLYER = {"source": "flyer", "medium": "print", "campaign": ""}
 COMPOUND: dict[str, Any] = {

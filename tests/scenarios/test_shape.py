@@ -15,7 +15,7 @@ from router.server import Server
 from router.web.errors import Problem, Refused
 from tests.factories import NOON
 from tests.properties import examples
-from tests.scenarios.making import ALICE, FIRST, LINE
+from tests.scenarios.names import ALICE, FIRST, LINE
 
 leaves = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20)
 junk = st.recursive(leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner))

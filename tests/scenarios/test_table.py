@@ -20,7 +20,7 @@ from router.server import Server
 from router.web.errors import Problem
 from tests.counting import count_statements
 from tests.people import NOW, Cast, sign_in
-from tests.scenarios.making import ALICE
+from tests.scenarios.names import ALICE
 
 pytestmark = pytest.mark.one_database
 

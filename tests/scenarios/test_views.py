@@ -13,7 +13,7 @@ from router.scenarios.numbers.inventory import add_numbers
 from router.scenarios.service import create_scenario
 from router.server import Server
 from tests.people import NOW, Cast, sign_in
-from tests.scenarios.making import ALICE, FIRST, LINE, SECOND, THIRD
+from tests.scenarios.names import ALICE, FIRST, LINE, SECOND, THIRD
 
 pytestmark = pytest.mark.one_database
 

@@ -15,7 +15,7 @@ from router.scenarios.numbers.inventory import place_numbers
 from router.scenarios.service import create_scenario
 from router.server import Server
 from tests.factories import NOON, make_ledger_entry, make_project, make_rented_number
-from tests.scenarios.making import ALICE, DAY, FIRST, LINE, SECOND, THIRD, WEEK, balance_of, number
+from tests.scenarios.names import ALICE, DAY, FIRST, LINE, SECOND, THIRD, WEEK, balance_of, number
 
 PRICE = 150
 SECOND_LATE = timedelta(seconds=1)

@@ -29,7 +29,7 @@ from router.server import Server
 from router.web.errors import Problem
 from tests.factories import NOON, make_ledger_entry, make_project
 from tests.properties import examples
-from tests.scenarios.making import ALICE, WEEK, balance_of
+from tests.scenarios.names import ALICE, WEEK, balance_of
 from tests.scenarios.shop import FakeShop
 
 STOCK = [f"+1212555019{digit}" for digit in range(6)]

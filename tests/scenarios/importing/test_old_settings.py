@@ -29,7 +29,7 @@ from router.server import Server
 from router.web.errors import Refused
 from tests.factories import COMPANY_LINE, NOON, make_project
 from tests.properties import examples
-from tests.scenarios.making import ALICE, FIRST, LINE, SECOND
+from tests.scenarios.names import ALICE, FIRST, LINE, SECOND
 
 only_sqlite = pytest.mark.parametrize("database_kind", ["sqlite"])
 

@@ -23,7 +23,7 @@ from router.web.errors import Refused
 from tests.factories import NOON, make_project
 from tests.pages import words_of
 from tests.people import Cast, sign_in
-from tests.scenarios.making import ALICE
+from tests.scenarios.names import ALICE
 
 only_sqlite = pytest.mark.parametrize("database_kind", ["sqlite"])
 HEAD = "number,destination,prefix\n"

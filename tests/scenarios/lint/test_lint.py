@@ -15,7 +15,7 @@ from router.scenarios.models import Scenario
 from router.scenarios.service import create_scenario
 from router.server import Server
 from tests.factories import NOON, make_project
-from tests.scenarios.making import ALICE, FIRST, LINE, SECOND, THIRD
+from tests.scenarios.names import ALICE, FIRST, LINE, SECOND, THIRD
 
 SOUND: dict[str, Any] = {
     "title": "Spring",

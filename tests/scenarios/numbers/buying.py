@@ -11,7 +11,7 @@ from router.scenarios.models import NumberOrder
 from router.scenarios.numbers.purchase import advance_due, order_numbers
 from router.server import Server
 from tests.factories import NOON
-from tests.scenarios.making import ALICE
+from tests.scenarios.names import ALICE
 
 ONE, TWO, THREE, FOUR = (f"+1212555019{digit}" for digit in range(4))
 PRICE = 150

@@ -9,7 +9,7 @@ from router.accounts.models import LedgerEntry, Project
 from router.db import Database
 from router.server import Server
 from tests.factories import make_ledger_entry, make_project
-from tests.scenarios.making import FIRST
+from tests.scenarios.names import FIRST
 from tests.scenarios.numbers.buying import FOUR, ONE, PRICE, THREE, TWO, balance
 from tests.scenarios.shop import FakeShop
 

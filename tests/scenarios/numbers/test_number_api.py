@@ -14,7 +14,7 @@ from router.scenarios.numbers.release import advance_releases
 from router.server import Server
 from tests.factories import make_ledger_entry, make_rented_number
 from tests.people import Cast
-from tests.scenarios.making import FIRST, LINE, SECOND, balance_of, number
+from tests.scenarios.names import FIRST, LINE, SECOND, balance_of, number
 from tests.scenarios.shop import FakeShop
 from tests.scenarios.test_api import Program, refusal
 

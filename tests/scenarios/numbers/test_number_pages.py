@@ -20,7 +20,7 @@ from tests.counting import count_statements
 from tests.factories import make_number
 from tests.pages import words_of
 from tests.people import NOW, Cast, sign_in
-from tests.scenarios.making import ALICE, FIRST, LINE, SECOND, THIRD
+from tests.scenarios.names import ALICE, FIRST, LINE, SECOND, THIRD
 from tests.scenarios.shop import FakeShop
 from tests.scenarios.test_table import fill
 

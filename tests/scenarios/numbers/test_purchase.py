@@ -16,8 +16,8 @@ from router.scenarios.numbers.purchase import advance_due, batch_progress, buy_n
 from router.scenarios.service import create_scenario, delete_scenario
 from router.server import Server
 from router.web.errors import Problem
-from tests.factories import NOON, make_ledger_entry
-from tests.scenarios.making import ALICE, FIRST, LINE, number
+from tests.factories import NOON, make_ledger_entry, make_scenario
+from tests.scenarios.names import ALICE, FIRST, LINE, number
 from tests.scenarios.numbers.buying import (
     FOUR,
     LIKE_THESE,
@@ -76,7 +76,7 @@ def test_r5_a_bought_number_is_labelled_paid_for_seven_days_and_free(
 def test_r1_numbers_bought_for_a_scenario_are_placed_there_and_the_floors_above_hear_of_it(
     server: Server, shop: FakeShop, project: Project, changed: list[list[int]]
 ) -> None:
-    scenario_id = make_scenario(server, project, [{"match": {"source": "google"}, "kind": "static", "number": TWO}])
+    scenario_id = spring(server, project, {"match": {"source": "google"}, "kind": "static", "number": TWO})
     order(server, project, ONE, TWO, scenario_id=scenario_id, enable=True)
     go(server, 1)
     with server.database.reading() as session:
@@ -90,19 +90,17 @@ def test_r1_numbers_bought_for_a_scenario_are_placed_there_and_the_floors_above_
         assert "scenario.enabled" in session.scalars(select(AuditEntry.action)).all()
 
 
-def make_scenario(server: Server, project: Project, channels: list[Any] | None = None) -> int:
+def spring(server: Server, project: Project, *channels: Any) -> int:
     with server.database.writing() as session:
-        wanted = {"title": "Spring", "flow": {"destinations": [{"to": LINE}]}}
-        scenario, _ = create_scenario(session, server, project, ALICE, wanted, NOON)
-        scenario.channels = channels or []
-        return scenario.id
+        fields: dict[str, Any] = {"title": "Spring", "enabled": False, "channels": list(channels)}
+        return make_scenario(session, project, 0, destinations=[LINE], **fields).id
 
 
 @pytest.mark.parametrize("why", ["deleted", "suspended"])
 def test_r5_a_number_whose_scenario_is_gone_meanwhile_goes_to_the_free_ones(
     server: Server, shop: FakeShop, project: Project, why: str
 ) -> None:
-    scenario_id = make_scenario(server, project)
+    scenario_id = spring(server, project)
     order(server, project, ONE, scenario_id=scenario_id, enable=True)
     with server.database.writing() as session:
         if why == "deleted":
@@ -286,7 +284,7 @@ def test_r5_a_batch_of_nothing_enables_its_scenario_at_once(server: Server, shop
 
 def test_r5_a_scenario_that_got_no_number_stays_disabled(server: Server, shop: FakeShop, project: Project) -> None:
     shop.stock.clear()
-    scenario_id = make_scenario(server, project)
+    scenario_id = spring(server, project)
     order(server, project, ONE, scenario_id=scenario_id, enable=True)
     go(server, 1)
     with server.database.reading() as session:

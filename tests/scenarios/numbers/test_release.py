@@ -18,7 +18,7 @@ from router.server import Server
 from router.voice.routing import find_route
 from router.web.errors import Problem
 from tests.factories import NOON, make_project, make_rented_number
-from tests.scenarios.making import ALICE, FIRST, LINE, SECOND, WEEK, number
+from tests.scenarios.names import ALICE, FIRST, LINE, SECOND, WEEK, number
 from tests.scenarios.shop import FakeShop
 
 

@@ -18,7 +18,7 @@ from router.scenarios.service import create_scenario
 from router.server import Server
 from tests.factories import make_ledger_entry
 from tests.people import NOW, Cast, sign_in
-from tests.scenarios.making import ALICE, FIRST, LINE
+from tests.scenarios.names import ALICE, FIRST, LINE
 from tests.scenarios.shop import FakeShop
 
 pytestmark = pytest.mark.one_database

@@ -20,7 +20,7 @@ from router.server import Server
 from tests.factories import make_member
 from tests.pages import words_of
 from tests.people import NOW, Cast, sign_in
-from tests.scenarios.making import ALICE, FIRST, LINE, SECOND, THIRD
+from tests.scenarios.names import ALICE, FIRST, LINE, SECOND, THIRD
 
 pytestmark = pytest.mark.one_database
 

@@ -15,7 +15,7 @@ from router.voice.importing import views
 from router.voice.models import Call, CallLogFile
 from tests.pages import words_of
 from tests.people import NOW, Cast, sign_in
-from tests.scenarios.making import ALICE
+from tests.scenarios.names import ALICE
 
 pytestmark = pytest.mark.one_database
 

@@ -1,4 +1,4 @@
-"""What the tests of scenarios name: somebody who changes them, a line and a few numbers."""
+"""What the tests of scenarios call by name: who changes them, a line, a few numbers; and a look at a number or a balance."""
 
 from datetime import timedelta
 

@@ -40,6 +40,8 @@ class Case:
     text: str | tuple[str, ...]
     replace: tuple[str, ...] = ()
     """Numbers of the page that are replaced in its text; none: an element of the number is claimed."""
+    spelled_in: str = ""
+    """The country whose spellings of them are replaced; "": of the project."""
     mask: str = ""
     claimed: bool = field(default=False)
 
@@ -49,7 +51,7 @@ class Case:
             "e164": self.e164,
             "display": display(self.e164, self.mask, self.country),
             "written": forms(self.e164, self.country, self.mask),
-            "spellings": spellings(self.replace, self.country),
+            "spellings": spellings(self.replace, self.spelled_in or self.country),
             "selectors": [],
         }
         texts = [self.text] if isinstance(self.text, str) else list(self.text)

@@ -247,6 +247,40 @@ def test_a_named_number_is_found_in_a_text_in_every_spelling_of_it() -> None:
             assert ours in reached(after, country), text
 
 
+US, RU, GB = ("(415) 555-2671", "US"), ("8 (495) 123-45-67", "RU"), ("020 7946 0958", "GB")
+MOSCOW, LONDON, TALLINN = "+74997654321", "+442079460111", "+3726543210"
+KEPT_FORMS = [
+    ("415-555-2671", US, FRISCO, "", "415-555-0123"),
+    ("(415) 555.2671", US, FRISCO, "", "(415) 555.0123"),
+    ("+1 415 555 2671", US, FRISCO, "", "+1 415 555 0123"),
+    ("001 415 555 2671", US, FRISCO, "", "001 415 555 0123"),
+    ("1-415-555-2671", US, FRISCO, "", "1-415-555-0123"),
+    ("415\u00a0555\u20112671", US, FRISCO, "", "415\u00a0555\u20110123"),
+    ("8 (495) 123-45-67", RU, MOSCOW, "", "8 (499) 765-43-21"),
+    ("+7 (495) 123 45 67", RU, MOSCOW, "", "+7 (499) 765 43 21"),
+    ("7 495 123 45 67", RU, MOSCOW, "", "7 499 765 43 21"),
+    ("(495) 123-45-67", RU, MOSCOW, "", "(499) 765-43-21"),
+    ("84951234567", RU, MOSCOW, "", "84997654321"),
+    ("020 7946 0958", GB, LONDON, "", "020 7946 0111"),
+    ("+44 (0)20 7946 0958", GB, LONDON, "", "+44 (0)20 7946 0111"),
+    ("0044 20 7946 0958", GB, LONDON, "", "0044 20 7946 0111"),
+    ("415-555-2671", US, MOSCOW, "", "499-765-4321"),
+    ("020 7946 0958", GB, TALLINN, "", "654 3210"),
+    ("415-555-2671", US, FRISCO, "+1 (XXX) XXX.XXXX", "+1 (415) 555.0123"),
+]
+
+
+def test_r1_a_number_in_the_text_keeps_its_form() -> None:
+    """In a sentence, and alone; of a project without a country."""
+    for frame in ("Call {}, or write (free) ", "{}"):
+        cases = [
+            Case(ours, None, frame.format(before), (named,), spelled_in=country, mask=mask)
+            for before, (named, country), ours, mask, _ in KEPT_FORMS
+        ]
+        for (before, *_, after), (text,) in zip(KEPT_FORMS, shown(cases), strict=True):
+            assert text == frame.format(after), before
+
+
 def test_r1_the_digits_of_arabic_persian_and_japanese_pages_are_digits() -> None:
     cases = [
         (Case("+982112345678", "IR", "تلفن: ۰۲۱-۸۷۶۵۴۳۲۱"), "تلفن: 021-12345678"),

@@ -1,15 +1,13 @@
 """One visitor keeps one number: from page to page, in two tabs, behind caches, blockers and prerendering."""
 
-import json
 import threading
 import time
 from typing import Any
 
-import pytest
 from playwright.sync_api import Browser, Page
 
 from tests.browser.conftest import ARGUMENTS, CHROMIUM
-from tests.browser.stub import KEY, Site, Stub, number
+from tests.browser.stub import Site, Stub, number
 from tests.browser.tag_pages import LENT, OTHER, OWN, PAGE, seconds_pass, text_of, wait_until, wait_until_shown
 
 NEXT = PAGE.replace("<p", "<h1>Next</h1><p")
@@ -95,13 +93,6 @@ def test_two_tabs_of_a_visitor_speak_of_one_visit_and_show_one_number(quick_page
     stub.slow.set()
     assert stub.wait_for("/visits", 2)[1].body["visitor"] == "v1sitor"
     tab.close()
-
-
-@pytest.mark.parametrize("junk", ["", "null", "[]", "{", '[1e15, {"numbers": 7}]', '[0, {"hold": 1e9}]', '"text"'])
-def test_junk_in_the_sites_storage_breaks_nothing(quick_page: Page, stub: Stub, site: Site, junk: str) -> None:
-    kept = f"<script>localStorage.setItem('router_visitor_{KEY}', {json.dumps(junk)});</script>"
-    quick_page.goto(site.put(PAGE, head=kept + '<script async src="{tag}"></script>'))
-    wait_until_shown(quick_page, LENT)
 
 
 def test_a_blocker_that_lets_nothing_through_leaves_the_page_as_it_is(page: Page, stub: Stub, site: Site) -> None:

@@ -2,7 +2,6 @@
 
 import threading
 
-import pytest
 from playwright.sync_api import Browser, Page
 
 from tests.browser.conftest import ARGUMENTS, CHROMIUM
@@ -203,33 +202,6 @@ def test_another_path_or_query_is_another_page_view(quick_page: Page, stub: Stub
     assert [view.body["page"] for view in stub.of("/visits")] == [site.origin + path for path in paths]
     assert [view.body["referrer"] for view in views[1:]] == [site.origin + path for path in paths[:3]]
     assert views[1].body["visitor"] == "v1sitor"
-
-
-GA_COOKIES = [
-    ({"_ga": "GA1.1.1162820436.1749482504"}, {"client_id": "1162820436.1749482504"}),
-    (
-        {"_ga": "GA1.2-2.11.22", "_ga_ABC123": "GS1.1.1795416000.3.1.1795416100.0.0.0"},
-        {"client_id": "11.22", "session_id": "1795416000"},
-    ),
-    (
-        {"_ga": "GA1.1.11.22", "_ga_ABC123": "GS2.1.s1795416000$o3$g1$t1795416100"},
-        {"client_id": "11.22", "session_id": "1795416000"},
-    ),
-    ({"_ga_ABC123": "GS2.1.t1795416100$o3$s1795416000"}, {"session_id": "1795416000"}),
-    ({"_ga": "GA1.1.11.22", "_ga_ABC123": "GS3.1.x1795416000"}, {"client_id": "11.22"}),
-    ({"_ga": "junk"}, None),
-]
-
-
-@pytest.mark.parametrize(("cookies", "ga"), GA_COOKIES)
-def test_ga_is_read_from_its_cookies(
-    quick_page: Page, stub: Stub, site: Site, cookies: dict[str, str], ga: dict[str, str] | None
-) -> None:
-    address = site.put(PAGE)
-    quick_page.context.add_cookies([{"name": name, "value": value, "url": address} for name, value in cookies.items()])
-    quick_page.goto(address)
-    wait_until_shown(quick_page, LENT)
-    assert stub.requests[0].body.get("ga") == ga
 
 
 def test_ga_that_appears_late_is_sent_at_once(page: Page, stub: Stub, site: Site) -> None:

@@ -35,34 +35,6 @@ def test_a_page_view_says_where_it_came_from_without_a_preflight(
     assert console == []
 
 
-@pytest.mark.parametrize(
-    ("fragment", "is_told"),
-    [
-        ("#utm_source=facebook&utm_medium=cpc", True),
-        ("#/landing?gclid=x", True),
-        ("#!/landing?ScCid=x", True),
-        ("#?gad_source=1&gad_campaignid=2", True),
-        ("#part", False),
-        ("#/prices", False),
-        ("#access_token=secret&token_type=bearer&expires_in=3600", False),
-        ("#id_token=secret", False),
-        ("#_=_", False),
-        ("#", False),
-    ],
-)
-def test_a_fragment_is_told_when_it_may_hold_a_campaign_and_never_when_it_holds_a_secret(
-    quick_page: Page, stub: Stub, site: Site, fragment: str, is_told: bool
-) -> None:
-    address = site.put(PAGE)
-    quick_page.goto(address + fragment)
-    wait_until_shown(quick_page, LENT)
-    assert stub.requests[0].body["page"] == address + (fragment if is_told else "")
-    quick_page.evaluate("location.hash = '/other?gclid=y'")
-    quick_page.evaluate("history.pushState({}, '', '/prices')")
-    second = stub.wait_for("/visits", 2)[1]
-    assert second.body == {"page": site.origin + "/prices", "referrer": address, "visitor": "v1sitor"}
-
-
 def test_a_browser_that_a_program_drives_is_silent_where_the_project_says_so(
     quick_page: Page, stub: Stub, site: Site
 ) -> None:
@@ -120,31 +92,11 @@ def test_the_cookie_stands_on_the_registrable_domain(
     ]
 
 
-OPTIONS = [
-    ('<script async src="{tag}" data-scenarios="14, 13"></script>', [14, 13]),
-    ('<script async src="{tag}?scenarios=14,13"></script>', [14, 13]),
-    ('<script>window.routerTag = {scenarios: [14, 13]}</script><script async src="{tag}"></script>', [14, 13]),
-    ('<script>window.roistatCalltrackingScripts = [14, 13]</script><script async src="{tag}"></script>', [14, 13]),
-    (
-        '<script>routerTag = {measurement: 7, scenarios: " 14,13 "}</script><script async src="{tag}"></script>',
-        [14, 13],
-    ),
-    (
-        '<script>roistatCalltrackingScripts = [7]</script><script async src="{tag}?scenarios=8" data-scenarios="9"></script>',
-        [9],
-    ),
-    ('<script async src="{tag}?scenarios=x" data-scenarios=""></script>', []),
-    ('<script async src="{tag}" data-scenarios=""></script>', None),
-]
-
-
-@pytest.mark.parametrize(("head", "scenarios"), OPTIONS)
-def test_options_come_as_attributes_in_the_address_or_as_a_page_variable(
-    quick_page: Page, stub: Stub, site: Site, head: str, scenarios: list[int] | None
-) -> None:
-    quick_page.goto(site.put(PAGE, head=head))
+def test_the_script_elements_attributes_and_address_are_read(quick_page: Page, stub: Stub, site: Site) -> None:
+    """All ways to say something to the tag are in tests/attribution/test_tag_visits.py."""
+    quick_page.goto(site.put(PAGE, head='<script async src="{tag}?consent=limited" data-scenarios="14, 13"></script>'))
     wait_until_shown(quick_page, LENT)
-    assert stub.requests[0].body.get("scenarios") == scenarios
+    assert (stub.requests[0].body["scenarios"], stub.requests[0].body["consent"]) == ([14, 13], "limited")
 
 
 def test_on_https_the_cookie_is_secure(page: Page, context: BrowserContext) -> None:
@@ -215,20 +167,22 @@ def test_storage_that_throws_is_survived(page: Page, stub: Stub, site: Site, con
 GIVEN = number(selectors=["#p"])
 
 
-def test_a_lying_server_changes_nothing(quick_page: Page, stub: Stub, site: Site) -> None:
-    errors: list[str] = []
-    quick_page.on("pageerror", lambda error: errors.append(str(error)))
-    address = site.put(PAGE)
-    for count, answer in enumerate(nonsense(GIVEN), start=1):
+def test_a_lying_server_changes_nothing(quick_page: Page, stub: Stub, site: Site, console: list[str]) -> None:
+    """Each lie is the answer to another question of the same page; tests/browser/test_fixtures.py has them on other pages."""
+    lies = nonsense(GIVEN)
+    stub.visit_answer = partial(tuple[int, bytes], lies[0])
+    quick_page.goto(site.put(PAGE))
+    for count, answer in enumerate(lies, start=1):
         stub.visit_answer = partial(tuple[int, bytes], answer)
-        quick_page.goto(address)
+        if count > 1:
+            quick_page.evaluate("routerTag.refresh()")
         stub.wait_for("/visits", count)
-        quick_page.wait_for_timeout(20)
+        settle(quick_page)
         assert text_of(quick_page) == OWN, answer
     stub.visit_answer = lambda: answered(visit(GIVEN))
-    quick_page.goto(address)
+    quick_page.evaluate("routerTag.refresh()")
     wait_until_shown(quick_page, LENT)
-    assert errors == []
+    assert [line for line in console if "500" not in line] == []
 
 
 def test_a_visit_that_an_older_tag_has_kept_is_asked_for_anew(

@@ -62,6 +62,8 @@ def create_app() -> Flask:
             local.connection = psycopg.connect(url)
         return local.connection  # type: ignore[no-any-return]  # a thread-local has no types
 
+    app.extensions["floor"] = connection
+
     @app.get("/healthz")
     def health() -> str:
         return "ok"
@@ -99,11 +101,12 @@ class PageView:
         self, connection: psycopg.Connection[Any], key: str, body: Mapping[str, Any], now: datetime
     ) -> dict[str, Any]:
         run, visitor = self.repeated.run, secrets.token_urlsafe(21)
-        project = run(connection, self.project, now, {"tag_key": key}).fetchall()[0]
-        values = {"project_id": project[0], "visitor": visitor, "sequence": f"visit_number_{project[0]}"}
+        found = run(connection, self.project, now, {"tag_key": key})
+        project = dict(zip((column.name for column in found.description), found.fetchall()[0], strict=True))
+        values = {"project_id": project["id"], "visitor": visitor, "sequence": f"visit_number_{project['id']}"}
         values |= {"page": body["page"], "referrer": body["referrer"]}
         visit_id, number = run(connection, self.visit, now, values).fetchone()
-        scenario_id = project[7]  # after the columns of the project itself
+        scenario_id = project["scenario_id"]
         for attempt in range(LOOKS):
             looking = (self.again, 0) if attempt else (self.repeated, self.look)
             rows = looking[0].run(connection, looking[1], now, {"scenario": scenario_id}).fetchall()

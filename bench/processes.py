@@ -48,7 +48,7 @@ def serving(name: str, application: str, database_url: str, folder: Path, **more
     """A server on a free port of 127.0.0.1, stopped at the end."""
     port = _free_port()
     code = f"from router.supervisor import supervise, web_command; supervise({{'web': web_command({application!r})}})"
-    process = subprocess.Popen([sys.executable, "-c", code], env=environment(database_url, folder, port) | more)
+    process = subprocess.Popen([sys.executable, "-c", code], env=environment(database_url, folder / name, port) | more)
     try:
         _wait_until_up(process, port)
         yield Running(name, port, process.pid, database_url)

@@ -10,7 +10,6 @@ from sqlalchemy.orm import Session
 
 from router.accounts.ledger import Post, post
 from router.accounts.models import Project
-from router.attribution.decision import shares_by_source
 from router.attribution.models import Lease, PoolNumber, Visit
 from router.attribution.planner.jobs import ask_plan
 from router.attribution.tracking.visitors import new_visitor
@@ -172,7 +171,7 @@ def write_visits(session: Session, keys: KeyRing, company: Company, stays: list[
 def write_calls(session: Session, company: Company, calls: list[PastCall]) -> None:
     rows = []
     for call in calls:
-        room, answered = room_of(company, call), call.answered
+        room, answered, decision = room_of(company, call), call.answered, call.decision
         rows.append(
             {
                 "sid": _sid(call),
@@ -193,18 +192,8 @@ def write_calls(session: Session, company: Company, calls: list[PastCall]) -> No
                 "ended_at": _moment(call, call.ended_after),
                 "ring_seconds": round(answered.answered_at or 0) if answered else round(call.ended_after),
                 "talk_seconds": round(answered.ended_at - (answered.answered_at or 0)) if answered else None,
-                "visit_id": call.stay.visit_id if call.stay and call.rule != "static" else None,
-                "rule": call.rule,
-                "confidence": call.confidence,
-                "source_confidence": call.source_confidence,
-                "candidates": call.candidates,
-                "shares": shares_by_source(
-                    (candidate["source_key"], candidate["probability"], candidate["visit_id"])
-                    for candidate in call.candidates
-                ),
-                "decision": {"steps": call.steps},
-                "source": call.source.as_dict() if call.source else None,
-                "source_key": call.source.key if call.source else None,
+                **decision.values(),
+                "source_key": decision.source_key,
             }
         )
     session.execute(insert(Call), rows)
@@ -212,8 +201,9 @@ def write_calls(session: Session, company: Company, calls: list[PastCall]) -> No
     for call in calls:
         call.id = ids[_sid(call)]
         if call.earlier is not None:
-            call.steps[0]["first_call_id"] = call.earlier.id
-            session.execute(update(Call).where(Call.id == call.id).values(decision={"steps": call.steps}))
+            steps = call.decision.steps
+            steps[0]["first_call_id"] = call.earlier.id
+            session.execute(update(Call).where(Call.id == call.id).values(decision={"steps": steps}))
     legs = [
         {
             "call_sid": _sid(call),

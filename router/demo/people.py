@@ -1,13 +1,13 @@
-"""The people of the example shop: three weeks of visits, each with the number it was lent, and of calls, decided and ended."""
+"""The people of the example shop: three weeks of visits, each with the number that it was leased, and of calls, decided and ended."""
 
 from bisect import bisect_right
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from random import Random
-from typing import Any
 from zoneinfo import ZoneInfo
 
-from router.attribution.tracking.sources import Evidence, Source, read_evidence
+from router.attribution.decision import USUAL_REACH, Candidate, Decision, EarlierCall, decide, weigh
+from router.attribution.tracking.sources import Evidence, read_evidence
 from router.demo import shop
 from router.demo.company import static_source
 
@@ -49,7 +49,7 @@ PAGES = ("", "", "bikes/harbor", "bikes/ridge", "bikes/meadow", "contact")
 
 @dataclass
 class Stay:
-    """One visit. `number` is the tracking number it was lent, `turn` that number's count of leases."""
+    """One visit. `number` is the tracking number that it was leased, `turn` that number's count of leases."""
 
     started_at: datetime
     last_sign_at: datetime
@@ -86,7 +86,7 @@ def three_weeks(random: Random, base_url: str, zone: str, now: datetime) -> list
             start = (day + timedelta(hours=LETTER_HOUR, seconds=random.uniform(0, 900))).astimezone(now.tzinfo)
             stays.append(_stay(random, base_url, start, visitor, LETTER))
     stays = sorted((stay for stay in stays if stay.last_sign_at + HOLD < now), key=lambda stay: stay.started_at)
-    # each is lent the number whose last visit has been gone for the longest; with all in use it is shared
+    # each is leased the number whose last visit has been gone for the longest; with all in use it is shared
     last_sign: dict[str, datetime] = {}
     holders: dict[str, list[Stay]] = {number: [] for number in shop.POOL}
     turns = dict.fromkeys(shop.POOL, 0)
@@ -122,8 +122,6 @@ AREAS = ("212", "312", "408", "510", "628", "650", "707", "831", "925")
 WITHHELD_SHARE = 0.05
 REPEAT_SHARE = 0.22
 PRINT_CALLS = 34
-NOBODY_WE_KNOW = 0.02
-CANDIDATES = 4
 
 ENDINGS = (
     (62, "answered", (("completed", 1),)),
@@ -156,13 +154,8 @@ class PastCall:
     caller: str | None
     status: str = ""
     lines: list[RungLine] = field(default_factory=list)
-    rule: str = "none"
-    confidence: float | None = None
-    source_confidence: float | None = None
-    source: Source | None = None
+    decision: Decision = field(init=False, repr=False)
     stay: Stay | None = None
-    candidates: list[dict[str, Any]] = field(default_factory=list)
-    steps: list[dict[str, Any]] = field(default_factory=list)
     earlier: "PastCall | None" = None
     """The first call of the same caller to the same number."""
     id: int = 0
@@ -224,62 +217,41 @@ def _somebody(random: Random) -> str | None:
 
 
 def decide_calls(calls: list[PastCall], stays: list[Stay]) -> None:
-    """R7 over the company's past, the oldest call first: repeat, static, lease."""
-    leases: dict[str, list[Stay]] = {}
+    """R7 over the company's past, the oldest call first. The ids of first calls are not known yet."""
+    by_visit, leases = {stay.visit_id: stay for stay in stays}, dict[str, list[Stay]]()
     for stay in stays:
         leases.setdefault(stay.number, []).append(stay)
     first_calls: dict[tuple[str, str], PastCall] = {}
     for call in calls:
-        # the visits that were lent this number before the call, the most probable first
-        lent = leases.get(call.number, [])
-        last = bisect_right(lent, call.started_at, key=lambda stay: stay.started_at)
-        weighed = [(stay, *_weight(stay, call.started_at)) for stay in lent[max(0, last - CANDIDATES) : last]]
-        total = sum(weight for _, weight, _, _ in weighed) + NOBODY_WE_KNOW
-        weighed.sort(key=lambda candidate: candidate[1], reverse=True)
-        call.stay = weighed[0][0] if weighed else None
-        call.candidates = [
-            {
-                "visit": stay.visit_number,
-                "visit_id": stay.visit_id,
-                "probability": round(weight / total, 4),
-                "state": state,
-                "silent_seconds": round(silent),
-                "source_key": stay.evidence.source.key,
-            }
-            for stay, weight, state, silent in weighed
+        leased = leases.get(call.number, [])
+        last = bisect_right(leased, call.started_at, key=lambda stay: stay.started_at)
+        candidates = [
+            Candidate(
+                visit_id=stay.visit_id,
+                visit=stay.visit_number,
+                source_key=stay.evidence.source.key,
+                leased_at=stay.started_at,
+                last_sign_at=stay.last_sign_at,
+                visitor=str(stay.visitor),
+            )
+            for stay in leased[max(0, last - USUAL_REACH.leases) : last]
         ]
-        probability = call.candidates[0]["probability"] if call.candidates else 0.0
-        earlier = call.earlier = first_calls.get((call.number, call.caller)) if call.caller else None
-        if earlier is not None and earlier.source is not None:
-            sure = probability >= 0.5
-            call.rule, call.source, call.source_confidence = "repeat", earlier.source, earlier.source_confidence
-            call.confidence = probability if sure else earlier.confidence
-            call.stay = call.stay if sure else earlier.stay
-            call.steps = [{"rule": "repeat", "applies": True, "visit_by": "lease" if sure else "first_call"}]
-        elif call.number in (shop.BILLBOARD, shop.FLYER):
-            call.rule, call.source, call.source_confidence = "static", static_source(call.number), 1.0
-            call.confidence = 1.0
-            call.steps = [{"rule": "repeat", "applies": False}, {"rule": "static", "applies": True}]
-        else:
-            call.steps = [
-                {"rule": "repeat", "applies": False},
-                {"rule": "static", "applies": False},
-                {"rule": "lease", "applies": call.stay is not None, "candidates": len(call.candidates)},
-            ]
-            if call.stay is None:
-                call.steps.append({"rule": "none", "applies": True})
-            else:
-                call.rule, call.source, call.confidence = "lease", call.stay.evidence.source, probability
-                of_source = [c["probability"] for c in call.candidates if c["source_key"] == call.source.key]
-                call.source_confidence = round(sum(of_source), 4)
+        weighed = weigh(candidates, HOLD, call.started_at, earlier=len(candidates) == USUAL_REACH.leases)
+        call.earlier = first_calls.get((call.number, call.caller)) if call.caller else None
+        first = None
+        if call.earlier is not None:
+            decided = call.earlier.decision
+            known = (
+                decided.visit_id,
+                decided.source,
+                decided.source_key,
+                decided.confidence,
+                decided.source_confidence,
+            )
+            first = EarlierCall(0, call.earlier.started_at, *known)
+        static = static_source(call.number).as_dict() if call.number in (shop.BILLBOARD, shop.FLYER) else None
+        sources = {stay.visit_id: stay.evidence.source.as_dict() for stay in leased[:last]}
+        call.decision = decide(first, static, weighed, sources)
+        call.stay = by_visit.get(call.decision.visit_id or 0)
         if call.caller is not None:
             first_calls.setdefault((call.number, call.caller), call)
-
-
-def _weight(stay: Stay, at: datetime) -> tuple[float, str, float]:
-    silent = (at - stay.last_sign_at).total_seconds()
-    if silent <= 45:
-        return 1.0, "open", max(silent, 0)
-    if silent <= HOLD.total_seconds():
-        return 0.5, "hold", silent
-    return 0.25 / (1 + silent / 300), "ended", silent

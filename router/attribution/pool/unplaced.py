@@ -149,18 +149,16 @@ _REVERT = Statement(
     .values(returned_at=func.coalesce(LEASE.c.returned_at, bindparam("now", type_=LEASE.c.returned_at.type)))
     .returning(LEASE.c.id)
 )
-_SHOWN = Statement(
-    update(LEASE)
-    .where(LEASE.c.visit_id == bindparam("visit"), LEASE.c.number_id == bindparam("number"))
-    .where(LEASE.c.shown_at.is_(None), LEASE.c.returned_at.is_(None))
-    .values(shown_at=bindparam("now"))
+_SHOWN_FIRST = (
+    update(LEASE).where(LEASE.c.shown_at.is_(None), LEASE.c.returned_at.is_(None)).values(shown_at=bindparam("now"))
 )
+_SHOWN_FIRST = _SHOWN_FIRST.where(LEASE.c.visit_id == bindparam("visit"))
+_SHOWN = Statement(_SHOWN_FIRST.where(LEASE.c.number_id == bindparam("number")))
 _SHOWN_INSTEAD = Statement(
-    update(LEASE)
-    .where(LEASE.c.visit_id == bindparam("visit"), LEASE.c.scenario_id == bindparam("scenario"))
-    .where(LEASE.c.shown_at.is_(None), LEASE.c.returned_at.is_(None))
-    .where(LEASE.c.number_id.in_(select(NUMBER.c.number_id).where(NUMBER.c.e164 == bindparam("number_now"))))
-    .values(shown_at=bindparam("now"))
+    _SHOWN_FIRST.where(
+        LEASE.c.scenario_id == bindparam("scenario"),
+        LEASE.c.number_id.in_(select(NUMBER.c.number_id).where(NUMBER.c.e164 == bindparam("number_now"))),
+    )
 )
 _UNPLACED = Statement(
     update(LEASE)

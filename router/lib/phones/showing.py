@@ -146,13 +146,9 @@ def _filled(mask: str, e164: str, country: str | None) -> str | None:
     fitting = [digits.removeprefix(rest) for rest in rests if digits.startswith(rest)]
     left = max(fitting, key=len, default=None)
     to_the_last_digit = TO_THE_LAST_DIGIT.match(mask)
-    if (
-        left is None
-        or to_the_last_digit is None
-        or not reaches(fill_mask(to_the_last_digit.group(), left), e164, country)
-    ):
+    if left is None or to_the_last_digit is None:
         return None
-    return fill_mask(mask, left)
+    return fill_mask(mask, left) if reaches(fill_mask(to_the_last_digit.group(), left), e164, country) else None
 
 
 def fill_mask(mask: str, digits: str) -> str:
@@ -164,7 +160,7 @@ def fill_mask(mask: str, digits: str) -> str:
     left = list(digits)
     for place in reversed(places):
         shown[place] = left.pop() if left else ""
-    first = next(index for index in places)
+    first = places[0]
     shown[first] = "".join(left) + shown[first]
     filled = [index for index in places if shown[index]]
     if filled and filled[0] != first:  # nothing stands between what dropped from the front and the first digit shown

@@ -22,11 +22,15 @@ class Cell:
     seed: int = 1
     calls: int = CALLS
     warm_up_hours: float = WARM_UP_HOURS
+    callers: tuple[float, float] = CALLERS
+    """The least and the greatest share of visits that call, by source."""
 
     def traffic(self) -> Traffic:
         """The same for every pool and aim. 1.1: who calls may call again."""
-        hours = self.calls / (self.visits_per_hour * sum(CALLERS) / 2 * 1.1)
-        return described_traffic(self.visits_per_hour, hours, self.seed, warm_up_hours=self.warm_up_hours)
+        hours = self.calls / (self.visits_per_hour * sum(self.callers) / 2 * 1.1)
+        return described_traffic(
+            self.visits_per_hour, hours, self.seed, callers=self.callers, warm_up_hours=self.warm_up_hours
+        )
 
 
 @dataclass

@@ -4,6 +4,7 @@ A child does what the worker's purchases and renewals do, with a clock that may 
 that it was told, or is killed by the test when the carrier sees its request.
 """
 
+import gc
 import itertools
 import json
 import os
@@ -22,7 +23,7 @@ from sqlalchemy import event
 
 from router.app import make_server
 from router.config import Settings
-from router.db import Database, migrate
+from router.db import Database, migrate, open_engine
 from router.scenarios.billing import rent
 from router.scenarios.numbers.purchase import advance_due
 from router.scenarios.numbers.release import advance_releases
@@ -131,6 +132,8 @@ def _warm_up() -> None:
         database.dispose()
         for what in ("buy", "renew", "release"):
             _live(Life(database.url, folder, "http://127.0.0.1:9", "", "2026-11-23T12:00:00+00:00", what))
+    open_engine("postgresql+psycopg://", 1)  # reads the driver
+    gc.freeze()
 
 
 def _live(life: Life) -> None:

@@ -29,7 +29,7 @@ from tests.scenarios.names import ALICE, WEEK, balance_of
 
 ONE, TWO = "+12125550190", "+12125550191"
 PRICE = 150
-LATER = tuple(float(seconds) for seconds in range(125, 3000, 65))
+LATER = tuple(float(seconds) for seconds in range(125, 3000, 130))
 """When other workers look: after the claims of a dead one have ended."""
 
 

@@ -23,11 +23,12 @@ from router.operations import configure_logs
 from router.server import Server
 from tests.application import Applications, Engines
 from tests.browser import pictures
-from tests.contents import SECRET, content_for, make_content
+from tests.contents import content_for, make_content
 from tests.factories import NOON
 from tests.people import Cast
 from tests.postgres import EmptyDatabases, postgres_cluster
 from tests.properties import PROFILE, load_profile
+from tests.secret import SECRET
 
 load_profile()
 configure_logs("warning")  # as in production: structlog's own default draws every traceback for seconds

@@ -18,9 +18,7 @@ from router.operations import key_fits
 from router.server import Server
 from tests.busy_project import make_busy_project
 from tests.people import NOW, create_cast
-
-SECRET = "test-secret-key-0123456789"
-"""The key of every test's server."""
+from tests.secret import SECRET
 
 Values = dict[str, Any]
 

@@ -16,9 +16,9 @@ from router.config import Settings, SettingsError
 from router.db import Database
 from router.operations import key_fits
 from router.server import bare_server
-from tests.contents import SECRET
 from tests.factories import PASSWORD
 from tests.people import Cast, bearer
+from tests.secret import SECRET
 
 
 @pytest.fixture

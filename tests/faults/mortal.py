@@ -29,8 +29,7 @@ from router.scenarios.numbers.purchase import advance_due
 from router.scenarios.numbers.release import advance_releases
 from router.server import Server
 from tests.carriers.rest import make_shop
-
-SECRET = "test-secret-key-0123456789"
+from tests.secret import SECRET
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ import httpx
 from twilio.request_validator import RequestValidator
 
 from router.lib.http_client import trusted_authorities
+from tests.secret import SECRET
 from tests.waiting import eventually
 
 CARRIER_TOKEN = "test-twilio-token"
-SECRET = "test-secret-key-0123456789"
 FALLBACK = "+14155550199"
 
 

@@ -5,7 +5,6 @@ import subprocess
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,62 +13,18 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import delete, select, update
-from sqlalchemy.orm import Session
 
-from router.accounts.models import Project
 from router.attribution.models import Lease, PoolNumber, Unserved, Visit
 from router.attribution.pool.numbers import follow_numbers
-from router.attribution.tracking.page_views import PageNumbers, keep_page, view_page, with_project
-from router.attribution.tracking.projects import TagProject
-from router.attribution.tracking.schema import Heartbeat, PageView, read_page_view
 from router.db import Database
-from router.lib.crypto import KeyRing
 from router.scenarios.models import Scenario
-from tests.contents import SECRET
 from tests.factories import NOON, make_number, make_project, make_scenario
+from tests.faults.browsing import arrive, browse_at_once
 
-KEYS = KeyRing((SECRET,))
 CLIENTS = 16
-PROCESSES = 2
+"""Half of them in each of two processes."""
 EXTRA = "+12135559001"
 HOLD = timedelta(seconds=150)
-
-
-def view(source: str, visitor: str | None = None) -> PageView:
-    page = f"https://shop.example/?utm_source={source}"
-    return read_page_view({"page": page, "visitor": visitor})
-
-
-def arrive(database: Database, source: str, now: datetime, visitor: str | None = None) -> tuple[str, int, list[str]]:
-    """A page view: visitor, visit and the numbers that the page shows."""
-
-    def work(session: Session, project: TagProject | None) -> PageNumbers:
-        assert project is not None
-        return view_page(session, KEYS, project, view(source, visitor), now)
-
-    arrival = with_project(database, "k-shop", work)
-    return arrival.visit.visitor, arrival.visit.id, [number.e164 for number in arrival.numbers]
-
-
-def stay(database: Database, visit_id: int, now: datetime) -> None:
-
-    def work(session: Session, project: TagProject | None) -> PageNumbers | None:
-        assert project is not None
-        return keep_page(session, project, visit_id, Heartbeat(), now)
-
-    assert with_project(database, "k-shop", work) is not None
-
-
-def browse(database: Database, client: int, visits: int, now: datetime, policy: str = "share") -> None:
-    """One client: new visitors, each of them coming back by another click on the same advertisement, and staying."""
-    for turn in range(visits):
-        source = f"s{client % 3}&gclid=first"
-        visitor, visit_id, shown = arrive(database, source, now)
-        assert shown or policy == "keep"
-        if turn % 2:
-            stay(database, visit_id, now)
-            again, _, shown_again = arrive(database, source.replace("first", "again"), now, visitor)
-            assert (again, shown_again) == (visitor, shown)
 
 
 def fill(database: Database, numbers: int, aim: str = "visit", policy: str = "share") -> None:
@@ -114,8 +69,7 @@ def together(held: Iterable[Holding]) -> Iterator[tuple[Holding, Holding]]:
 
 
 def in_parallel(database: Database, visits: int, now: datetime, policy: str = "share") -> None:
-    with ThreadPoolExecutor(CLIENTS) as clients:
-        list(clients.map(lambda client: browse(database, client, visits, now, policy), range(CLIENTS)))
+    browse_at_once(database, range(CLIENTS), visits, now, policy)
 
 
 def unserved(database: Database) -> dict[str, set[str]]:
@@ -213,37 +167,38 @@ def test_r6_who_must_not_share_is_lent_the_last_number_or_none(database: Databas
 
 
 @contextmanager
-def another_process(url: str, first_client: int) -> Iterator[subprocess.Popen[str]]:
+def another_process(url: str) -> Iterator[subprocess.Popen[str]]:
     """It is ready when it has said so; then it browses at each line that it reads."""
-    command = [sys.executable, "-m", "tests.faults.test_leases_in_parallel", url, str(first_client)]
+    command = [sys.executable, "-m", "tests.faults.browsing", url]
     folder = Path(__file__).parents[2]
     with subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stdin=subprocess.PIPE, cwd=folder) as process:
         yield process
 
 
-def said_by(processes: Iterable[subprocess.Popen[str]]) -> list[str]:
-    return [process.stdout.readline().strip() for process in processes if process.stdout]
+def said_by(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
 
 
-def browse_in(processes: Iterable[subprocess.Popen[str]], visits: int, now: datetime, policy: str) -> None:
-    """Eight clients in each process, all at once."""
-    line = json.dumps({"visits": visits, "now": now.isoformat(), "policy": policy})
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write(f"{line}\n")
-        process.stdin.flush()
-    assert set(said_by(processes)) == {"done"}
+def browse_in_both(
+    database: Database, other: subprocess.Popen[str], visits: int, now: datetime, policy: str = "share"
+) -> None:
+    """Eight clients in this process and eight in the other one, all at once."""
+    assert other.stdin is not None
+    other.stdin.write(json.dumps({"visits": visits, "now": now.isoformat(), "policy": policy}) + "\n")
+    other.stdin.flush()
+    browse_at_once(database, range(CLIENTS // 2), visits, now, policy)
+    assert said_by(other) == "done"
 
 
 def test_two_processes_of_eight_threads_share_nothing_while_a_number_is_free_or_where_none_may_be_shared(
     database: Database, database_url: str
 ) -> None:
-    visits, numbers = 3, PROCESSES * 8 * 3
+    visits, numbers = 3, CLIENTS * 3
     fill(database, numbers)
-    with another_process(database_url, 0) as one, another_process(database_url, 8) as other:
-        processes = (one, other)
-        assert set(said_by(processes)) == {"ready"}
-        browse_in(processes, visits, NOON, "share")
+    with another_process(database_url) as other:
+        assert said_by(other) == "ready"
+        browse_in_both(database, other, visits, NOON)
         held = holdings(database)
         assert len({one.visitor for one in held}) == len({one.number for one in held}) == numbers
         assert not [one for one in held if one.shared]
@@ -255,29 +210,5 @@ def test_two_processes_of_eight_threads_share_nothing_while_a_number_is_free_or_
             session.execute(update(Scenario).values(exhausted="keep", aim="source"))
             session.execute(delete(PoolNumber).where(PoolNumber.number_id > min(one.number for one in held) + 39))
             session.execute(delete(Lease))
-        browse_in(processes, visits, later, "keep")
-        assert_no_sharing(database, "keep", PROCESSES * 8 * visits, 40)
-
-
-def _be_a_process(url: str, first_client: int) -> None:
-    database = Database(url)
-    with database.reading() as session:
-        session.scalars(select(Project)).one()
-    _say("ready")
-    for line in sys.stdin:
-        plan = json.loads(line)
-        now = datetime.fromisoformat(plan["now"])
-        with ThreadPoolExecutor(8) as clients:
-            ours = range(first_client, first_client + 8)
-            list(clients.map(lambda i: browse(database, i, plan["visits"], now, plan["policy"]), ours))  # noqa: B023
-        _say("done")
-    database.dispose()
-
-
-def _say(word: str) -> None:
-    sys.stdout.write(f"{word}\n")
-    sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    _be_a_process(sys.argv[1], int(sys.argv[2]))
+        browse_in_both(database, other, visits, later, "keep")
+        assert_no_sharing(database, "keep", CLIENTS * visits, 40)

@@ -15,10 +15,10 @@ from router.scenarios.billing.rent import renew_due
 from router.scenarios.models import NumberOrder, Scenario
 from router.scenarios.service import change_scenario, create_scenario
 from router.server import Server
-from tests.contents import SECRET
 from tests.factories import NOON, make_ledger_entry, make_project, make_rented_number
 from tests.scenarios.names import ALICE, LINE, WEEK, balance_of
 from tests.scenarios.shop import FakeShop
+from tests.secret import SECRET
 from tests.waiting import eventually
 
 RENTED = [f"+141555502{number:02d}" for number in range(10)]

@@ -22,10 +22,10 @@ from router.scenarios.numbers.purchase import order_numbers
 from router.server import Server
 from tests.carriers.rest import Carrier, running_carrier
 from tests.carriers.rest_faults import Fault
-from tests.contents import SECRET
 from tests.factories import NOON, make_ledger_entry, make_project, make_rented_number
 from tests.faults.mortal import Life, Nursery
 from tests.scenarios.names import ALICE, WEEK, balance_of
+from tests.secret import SECRET
 
 ONE, TWO = "+12125550190", "+12125550191"
 PRICE = 150

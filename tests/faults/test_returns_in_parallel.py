@@ -17,7 +17,8 @@ from router.attribution.tracking.projects import TagProject
 from router.attribution.tracking.schema import Heartbeat
 from router.db import LONG_AGO, Database
 from tests.factories import NOON
-from tests.faults.test_leases_in_parallel import CLIENTS, arrive, fill, holdings
+from tests.faults.browsing import arrive
+from tests.faults.test_leases_in_parallel import CLIENTS, fill, holdings
 
 T = TypeVar("T")
 

@@ -8,10 +8,10 @@ from router.integrations.settings import reseal
 from router.lib.crypto import KeyRing, SealBroken
 from router.server import Server
 from router.worker import quick_jobs
-from tests.contents import SECRET
 from tests.integrations.conftest import Office
 from tests.integrations.receiver import WEBHOOK_SECRET
 from tests.people import NOW
+from tests.secret import SECRET
 
 NEW = "another-secret-key-9876543210"
 

@@ -31,10 +31,10 @@ from tests.factories import NOON, make_ledger_entry, make_project
 from tests.properties import examples
 from tests.scenarios.names import ALICE, WEEK, balance_of
 from tests.scenarios.shop import FakeShop
+from tests.secret import SECRET
 
 STOCK = [f"+1212555019{digit}" for digit in range(6)]
 PRICE = 150
-SECRET = "test-secret-key-0123456789"
 
 
 class Crash(BaseException):

@@ -225,7 +225,7 @@ and backslashes in an EnvironmentFile, and `%` in Environment=; Docker's --env-f
 
 
 def ambiguous_in(key: str) -> str | None:
-    """What in a secret makes it another one when another program reads the same line; None: all read it alike."""
+    """What in a secret is read in another way by other programs; None: nothing."""
     for pattern, what in AMBIGUOUS:
         if match := pattern.search(key):
             return what.format(match[0])

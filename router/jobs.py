@@ -1,6 +1,6 @@
 """Jobs that are rows of a table: claimed by one process at a time, written to only while the claim holds, tried again after a pause.
 
-A claim lends a job for the time of a lease. A process that dies says so to nobody: its lease ends, and another process claims the job.
+A claim lends a job for the time of a lease. When a process dies, its lease ends, and another process claims the job.
 A process that was only slow may go on after its lease; `Jobs.held` is the fence that keeps its result out of the row.
 """
 
@@ -118,7 +118,7 @@ class Jobs(Generic[Job]):
 
 
 def work_side_by_side(claims: Sequence[Claim[Job]], work: Callable[[Claim[Job]], None], name: str) -> None:
-    """Works at all of them, each in a thread. A job that fails stops no other one; it is due again when its lease ends."""
+    """Works at all claims, each in a thread. A job that fails stops no other job, and is due again when its lease ends."""
 
     def attempt(claim: Claim[Job]) -> None:
         try:

@@ -30,8 +30,8 @@ class PortTaken(Exception):
 
 
 def claim_port(host: str, port: int) -> socket.socket:
-    """The address, listened to from now on, before anything is started or said: nobody else can take it while the web processes start, or
-    start again, and whoever connects meanwhile is answered by them.
+    """Listens at the address before anything is started or said: no other program can take the port while web processes start, or start
+    again, and they answer whoever connects meanwhile.
 
     Raises:
         PortTaken: another program listens there, or this machine has no such address.
@@ -91,7 +91,7 @@ class Child:
         self.started, self.again_at = time.monotonic(), None
 
     def start_again_if_dead(self) -> None:
-        """At once after a life of some length, after a growing pause when it dies as soon as it starts."""
+        """At once after a life of some length, after a growing pause when the process dies as soon as it starts."""
         if self.process is None or self.process.poll() is None:
             return
         now = time.monotonic()

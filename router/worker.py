@@ -38,7 +38,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass
 class PeriodicJob:
-    """Something to do every so often; one that fails is tried again at its next turn."""
+    """A job that fails is tried again at its next turn."""
 
     name: str
     every: timedelta
@@ -135,7 +135,7 @@ def run_due(server: Server, jobs: list[PeriodicJob], now: datetime) -> None:
 
 
 def _until_none_is_due(advance: Callable[[Server, datetime], int]) -> Callable[[Server, datetime], None]:
-    """Claims and works in turns, each with a time of its own: a lease begins when its job is claimed."""
+    """Claims and works in turns, each with the time of its own: a lease begins when its job is claimed."""
 
     def work(server: Server, now: datetime) -> None:
         while advance(server, server.now()) and server.now() - now < TIME_SLICE:

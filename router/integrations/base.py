@@ -84,8 +84,8 @@ class Sender(Protocol):
     def deliver(self, message: Message) -> dict[str, Any]:
         """
         Returns:
-            What the receiver gave back, to be kept: `status` (HTTP) and ids; `warning`, a sentence for people when something in it
-            is not as it should be.
+            What the receiver gave back, to be kept: `status` (HTTP) and ids; `warning`, a sentence for people when the receiver did
+            not take everything.
 
         Raises:
             DeliveryError, Skipped, Expired
@@ -112,7 +112,7 @@ class Slot:
 
 @dataclass(frozen=True, eq=False)
 class Vendor:
-    """One kind of receiver. Its folder holds all that is its own; `vendors.py` lists it."""
+    """A kind of receiver; `vendors.py` lists all."""
 
     kind: str
     """In the API, in the database and in the registry."""

@@ -101,8 +101,8 @@ class Match(IntEnum):
 
 @lru_cache(maxsize=1024)
 def digit_rows(caller: str) -> tuple[str, ...]:
-    """Rows of digits, one of which every usual way to write the caller's number has in this order, whatever stands between them: the
-    national digits of each spelling of the line, in the scripts in which people type them."""
+    """The national digits of each spelling of the caller's line, in the scripts in which people type digits. Every usual way to write the
+    number has the digits of at least one row in this order, with anything between them."""
     rows = {national_digits(spelling) for spelling in spellings_of_line(caller)}
     least = sorted(row for row in rows if not any(row != other and _has_in_order(row, other) for other in rows))
     scripts = (str.maketrans("0123456789", "".join(chr(ord(zero) + digit) for digit in range(10))) for zero in SCRIPTS)
@@ -110,7 +110,7 @@ def digit_rows(caller: str) -> tuple[str, ...]:
 
 
 def match(text: str, caller: str, countries: Iterable[str]) -> Match | None:
-    """How this text of a phone field says that the record is the caller's; None when it does not.
+    """How the text of a phone field says that the record is the caller's; None: somebody else's.
 
     countries: in which a number without a country code is read: the record's own, its company's, the project's.
     """
@@ -180,9 +180,9 @@ def lead_to_add_to(
 ) -> FoundLead | str:
     """The lead that a call is added to; else `customer` (known, but without any lead) or `create`.
 
-    Open ones come first; among equals the one that stood for this caller before, then the surest match, then the newest.
+    Open leads come first; among equals the lead that stood for this caller before, then the surest match, then the newest lead.
 
-    leads: those of the caller's number, newest first. known: the one that stood for this caller before.
+    leads: those of the caller's number, newest first. known: the id of the lead that stood for this caller before.
     """
     preferred = sorted(leads, key=lambda lead: (lead.id != known, lead.match))
     still_open = [lead for lead in preferred if lead.is_open]
@@ -267,7 +267,7 @@ MARK = "Call id: "
 
 
 def call_note(message: Message) -> str:
-    """When, who, how it ended, from where and how sure; the recording when there is one. Carries the call's id to find it by."""
+    """When, who, how the call ended, from where and how sure; its recording; and its id, by which the note is found again."""
     html = [essence(message), *(escape(line) for line in _origin(message)[1:])]
     if message.call["recording"]:
         html.append(_link("Recording", str(message.call["recording"])))

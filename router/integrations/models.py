@@ -33,7 +33,7 @@ class Integration(Base):
 
 class DeliveryState(StrEnum):
     PENDING = "pending"
-    """Waits for its next attempt, the first one included."""
+    """Waits for an attempt, the first or a later one."""
     LEASED = "leased"
     """A worker is sending it."""
     DONE = "done"
@@ -90,14 +90,14 @@ class Delivery(Base):
     reason: Mapped[str] = mapped_column(String(200), default="")
     """Why it was skipped, expired, is dead or has to be tried again, for people."""
     attempts: Mapped[int] = mapped_column(default=0)
-    """Counted when an attempt begins, so that one which kills its worker ends as dead too."""
+    """Counted when an attempt begins, so that a delivery which kills its worker ends as dead too."""
     created_at: Mapped[datetime]
     event_at: Mapped[datetime]
     next_at: Mapped[datetime]
     """Pending: when it may be tried. Leased: when the lease ends."""
     not_after: Mapped[datetime | None]
     lease_owner: Mapped[str] = mapped_column(String(80), default="")
-    """Fresh for every lease: whoever holds another one may write nothing."""
+    """Fresh for every lease: a worker with an older lease may write nothing."""
     changed: Mapped[bool] = mapped_column(default=False)
     """The call changed while this was being sent: it goes once more."""
     done_at: Mapped[datetime | None]

@@ -127,7 +127,7 @@ GIVEN: dict[str, Any] = {
 def replay(session: Session, project_id: int, delivery_id: int, now: datetime) -> Delivery | None:
     """Sends a delivery again, as the same message, with all its attempts before it; steps are looked at anew.
 
-    Returns None when this project has no such delivery. One that is waiting or under way stays as it is.
+    Returns None when this project has no such delivery. A delivery that is waiting or under way stays as it is.
     """
     delivery = session.scalar(
         select(Delivery).where(Delivery.id == delivery_id, Delivery.project_id == project_id).with_for_update()
@@ -164,7 +164,7 @@ def on_call_event(sender: Any, *, session: Session, event: str, call: Call, now:
 
 
 def connect_receivers() -> None:
-    """Connects the outbox to the events of calls, strongly; it takes those of every server in the process."""
+    """Connects the outbox to the events of calls of every server in the process; again changes nothing."""
     for signal in CALL_EVENTS.values():
         signal.connect(on_call_event, weak=False)
 

@@ -32,7 +32,7 @@ LONGEST_REQUESTED = timedelta(hours=24)
 
 
 def next_attempt(attempts: int, now: datetime, chance: float, retry_after: float | None = None) -> datetime | None:
-    """The moment of the attempt that follows `attempts` failed ones, or None when there is none left.
+    """The moment of the attempt that follows `attempts` failed ones, or None after the last.
 
     `chance`, 0 to 1, spreads the pause by ±10 %; a receiver's Retry-After (seconds) makes it longer, never shorter.
     """
@@ -53,7 +53,7 @@ LEASED: ColumnElement[str] = literal_column("'leased'")
 NOTHING: ColumnElement[str] = literal_column("''")
 """Written out, not bound: SQLite takes a partial index only for what it can read."""
 CLAIMS = 7302
-"""Names the turn in which one worker at a time claims."""
+"""The advisory lock of the worker that claims."""
 
 
 DELIVERIES = Jobs(

@@ -115,9 +115,9 @@ MANAGER = "manager"
 
 
 def note_missing(session: Session, delivery: Delivery, missing: Sequence[Mapping[str, str]], now: datetime) -> None:
-    """Keeps what the receiver did not have when it was asked for everything that the integration names; e-mails what is new.
+    """Keeps which names of the integration the receiver did not have at the last look-up of all of them; e-mails what is new.
 
-    missing: `{what, name, why}` each; what is not among them works, or is not named any more.
+    missing: `{what, name, why}` each; any other name works, or the integration does not have it any more.
     """
     reasons = {(item["what"][:80], item["name"][:200]): item["why"] for item in missing}
     if {(row.what, row.name) for row in _of(session, delivery.integration_id)} == reasons.keys():
@@ -140,7 +140,7 @@ def note_missing(session: Session, delivery: Delivery, missing: Sequence[Mapping
 
 
 def open_problems(session: Session, project_id: int) -> list[Row[Any]]:
-    """Of a project what still concerns what its integrations name, the longest first: scenario (its title), receiver, why, since."""
+    """The problems with names that a project's integrations still have, the oldest first: scenario (its title), receiver, why, since."""
     problems = (
         select(Scenario.title.label("scenario"), Integration.receiver, IntegrationProblem.why, IntegrationProblem.since)
         .add_columns(IntegrationProblem.what, IntegrationProblem.name, Integration.config, Scenario.manager)
@@ -175,6 +175,6 @@ def _of(session: Session, integration_id: int) -> Sequence[IntegrationProblem]:
 
 
 def names_of(what: str, config: Mapping[str, Any], manager: str) -> set[str]:
-    """What an integration and its scenario name by now, cut as it is kept."""
+    """What an integration and its scenario name by now, as long as the column `name`."""
     names = [manager, config.get("manager")] if what == MANAGER else [(config.get("fields") or {}).get(what)]
     return {str(name).strip()[:200] for name in names if name}

@@ -59,7 +59,7 @@ class SlotForm:
     slot: Slot
     vendor: Vendor
     products: list[tuple[str, str]]
-    """The choice of vendors, by kind; of one where the slot is one vendor's own."""
+    """Kind and name of each vendor that can fill the slot."""
     fields: list[FormField]
     used: bool
 
@@ -281,7 +281,7 @@ def _stored(session: Session, scenario_id: int | None, with_removed: bool = Fals
 def reseal(server: Server, now: datetime) -> int:
     """While the secret key is changed (`new,old`): seals under the new key what the old one sealed, so that the old one can go.
 
-    Secrets of receivers and drafts of scenarios; returns how many. What somebody changes meanwhile stays as he has it.
+    Secrets of receivers and drafts of scenarios; returns how many. What somebody changes meanwhile stays.
     """
     if len(server.keys.keys) == 1:
         return 0

@@ -1,4 +1,4 @@
-"""The vendors that can be told about calls: one line for each. What each is and needs stands in its own folder."""
+"""The vendors that can be told about calls: a line for each, whose declaration stands in the vendor's folder."""
 
 from router.integrations.base import Sender, Slot, Vendor
 from router.integrations.ga4 import GA4

@@ -31,7 +31,7 @@ DELIVERY_STATES = {
     DeliveryState.SKIPPED: ("skipped", "quiet"),
     DeliveryState.EXPIRED: ("too late", "warn"),
 }
-"""The label of each state, and the kind of its pill. Skipping follows the settings, so it asks nobody for attention."""
+"""The label of each state, and the kind of its pill. Skipped deliveries follow the settings and ask nobody for attention."""
 
 EVENTS = {
     "call.started": "as the call began",
@@ -135,7 +135,7 @@ def replay_one(delivery_id: int) -> AnyResponse:
 
 @deliveries.post("/replay")
 def replay_all() -> AnyResponse:
-    """All dead ones of one receiver, which the form calls `destination`."""
+    """All dead deliveries of a receiver, which the form calls `destination`."""
     server, project, receiver = current_server(), current_project(), request.form.get("destination", "")
     now = server.now()
     with server.database.writing() as session:

@@ -160,7 +160,7 @@ class DeliveryWorker:
         return len(claims)
 
     def _attempt(self, claim: DeliveryClaim, clock: Callable[[], datetime], deadline: float) -> None:
-        """One attempt from building the message to writing down how it ended; a poisonous row is moved on before its exception goes up."""
+        """From building the message to writing down how the attempt ended; a poisonous row is moved on before its exception goes up."""
         began = time.monotonic()
         unexpected: Exception | None = None
 

@@ -114,10 +114,7 @@ def find_visit(session: Session, project_id: int, number: int) -> Visit:
 
 
 def visit_document(session: Session, visit: Visit) -> dict[str, Any]:
-    """`source_at` is before `started_at` when the visit came back directly and keeps its last known source; `limited`: without consent to
-    a cookie and click ids.
-
-    `spans`: when its page was open, oldest first; `left`: the span ended with the page being left. `numbers`: what it was leased, oldest
+    """`spans`: when its page was open, oldest first; `left`: the span ended with the page being left. `numbers`: what it was leased, oldest
     first; `scenario` is null for a free number of a project without scenarios. `shown_at`: when its page said that the number stands on it;
     `returned_at`: when it said that it stands nowhere; null in both: nothing was said, or only that the page was left too soon.
     """

@@ -226,7 +226,7 @@ def read_receipt(session: Session, project: Project, call_id: int) -> Receipt:
 
 
 def _rows_of(table: type[Row], call: Call) -> Select[Row]:
-    """In the order of arrival, which decides about what happened within one second."""
+    """In the order of arrival, which tells what came first within a second."""
     return select(table).where(table.call_sid == call.sid).order_by(table.id).limit(MOST_ROWS)
 
 

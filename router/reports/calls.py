@@ -91,7 +91,7 @@ class Period:
 
     @property
     def before_until(self) -> datetime:
-        """The period before has as many days; while this one goes on, it is counted up to the same time of day."""
+        """The period before has as many days, and ends at the same time of day while this period goes on."""
         if not self.goes_on:
             return self.since
         return days_before(self.now, self.zone, self.days).astimezone(UTC)
@@ -141,7 +141,7 @@ Day = Annotated[date, BeforeValidator(parse_day)]
 
 
 class PeriodQuery(BaseModel):
-    """`from` and `to`, which win, or `period`. When only one of the days is given, it is both."""
+    """Days, which win, or the name of a period. A first or last day alone is both."""
 
     from_: Day | None = Field(default=None, alias="from")
     to: Day | None = None
@@ -175,7 +175,7 @@ def parse_period(args: Mapping[str, str], zone: str, now: datetime) -> Period:
 
 KINDS = (EXTERNAL, INTERNAL)
 IS_INTERNAL = Call.kind != literal_column(f"'{EXTERNAL}'")
-"""Written out, as in the index of the few such calls: a database takes a partial index only for what it can read."""
+"""Written out, as in the index of the few internal calls: a database takes a partial index only for a condition without parameters."""
 
 
 def parse_phone(text: str, info: ValidationInfo) -> str:
@@ -226,7 +226,7 @@ Truth = Annotated[bool, BeforeValidator(parse_truth), WithJsonSchema({"type": "s
 class CallFilter(BaseModel):
     """Calls that fulfil all of these; None asks for nothing.
 
-    `source`, `medium` and `campaign` are compared case-folded, as marketing sources are; one that is blank asks for calls without it.
+    `source`, `medium` and `campaign` are compared case-folded, as marketing sources are; a blank asks for calls without that part.
     """
 
     status: Annotated[str | None, *one_of(list(Status))] = None
@@ -385,7 +385,7 @@ def _days(args: Args, project: Project, now: datetime) -> tuple[datetime | None,
 
 @dataclass(frozen=True)
 class Chosen:
-    """Something that the address asks for and no field of the filter line shows: its label, and the arguments that ask for it."""
+    """A part of the filter that no field of the filter line shows: its label, and its arguments in the address."""
 
     label: str
     names: tuple[str, ...]

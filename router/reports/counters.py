@@ -17,7 +17,7 @@ from router.server import Server
 from router.voice.models import EXTERNAL, Call
 
 Change = tuple[int, dict[str, Any]]
-"""A row by its id, and what its columns should be."""
+"""The id of a row, and the values that its columns should have."""
 
 OVERLAP = 1000
 """Rows looked at again: a transaction that began earlier may commit later."""
@@ -26,7 +26,7 @@ AT_ONCE = 200
 
 
 class ColumnKeeper:
-    """Remembers how far it has read, so that a turn costs what has changed since the last one. Internal calls are not counted."""
+    """Remembers the newest call that was counted, so that a turn costs what came since. Internal calls are not counted."""
 
     def __init__(self) -> None:
         self._call_id = 0
@@ -95,8 +95,8 @@ def _changed_calls(
 
 
 def _write(server: Server, model: Any, changes: Iterable[Change]) -> None:
-    """Some rows at a time, so that no call waits for them; by id, as everybody locks several rows, and never scenarios with numbers:
-    who edits a scenario has locked it when he comes to its numbers."""
+    """Some rows at a time, so that no call waits for long; by id, as everybody locks several rows, and never scenarios together with
+    numbers: whoever edits a scenario locks the scenario first."""
     by_id: dict[int, dict[str, Any]] = {}
     for row_id, values in changes:
         by_id[row_id] = by_id.get(row_id, {}) | values
@@ -120,7 +120,7 @@ def _last_calls(session: Session, numbers: Iterable[int], internal: InternalCall
 
 
 def _shown_numbers(session: Session) -> list[Change]:
-    """Numbers that were leased or returned since: when they were leased last to a visit that kept them, and to which."""
+    """Numbers that were leased or returned since: the time and the visit of the last lease that was not returned."""
     shown_at = case((PoolNumber.lease_started_at > LONG_AGO, PoolNumber.lease_started_at))
     visit = (
         select(Visit.number)

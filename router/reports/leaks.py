@@ -38,7 +38,7 @@ class LonelyCall:
 
 @dataclass(frozen=True, slots=True)
 class Leak:
-    """A number with its calls of the last days that no visit explains. `since`: the first such call ever; `callers`: the known ones."""
+    """A number with its unexplained calls of the last days. `since`: its first unexplained call ever; `callers`: how many known lines."""
 
     number_id: int
     e164: str

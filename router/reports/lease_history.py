@@ -1,5 +1,4 @@
-"""Who held a number around a call: each visit's leases, open pages, holds, taps and leaving, as a call's page draws them in bars and tells
-them in words."""
+"""Who held a number around a call: each visit's leases, open pages, holds, taps and leaving, in bars and in words for the call's page."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -45,7 +44,7 @@ class Holder:
     spans: Sequence[Span]
     taps: Sequence[datetime]
     returned_at: datetime | None = None
-    """When its page said, after the call, that the number stands nowhere on it."""
+    """When the visit's page said, after the call, that it does not show the number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +92,7 @@ def read_history(session: Session, call: Call, hold: timedelta) -> History:
 
 
 def over_at(lent_at: datetime, spans: Sequence[Span], lent_again: datetime | None, hold: timedelta) -> datetime | None:
-    """When a lease was over (R6): when another visitor was lent the number, or, when the visit was active then and shared it, at the end of
-    its hold."""
+    """When a lease was over (R6): when another visitor was leased the number, or at the end of the hold of a visit that was active then."""
     if lent_again is None:
         return None
     active = [end for start, end in active_times(spans, hold) if start <= lent_again <= end]
@@ -155,7 +153,7 @@ def _taps(session: Session, call: Call, leases: Iterable[tuple[Lease, Visit]]) -
 
 
 MOST_TOLD = 3
-"""Open pages and taps that are told one by one."""
+"""Open pages and taps that are named."""
 
 
 @dataclass(frozen=True, slots=True)

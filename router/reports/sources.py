@@ -119,9 +119,9 @@ class Expected:
 def shares_of(
     rule: str, source_key: int | None, source_confidence: float | None, shares: Iterable[Sequence[Any]] | None
 ) -> Shares:
-    """The shares of a call that is no repeat, from what is stored of it. Static and imported ones are certain.
+    """The shares of a call that is no repeat. Static and imported calls are certain.
 
-    Where the shares are not known by source (calls of an earlier release), the call's own source has its confidence and nobody the rest.
+    Calls of an earlier release have no shares: their source has its confidence, and nobody the rest.
     """
     if rule in CERTAIN or shares is None:
         return own_share(source_key, source_confidence)
@@ -129,7 +129,7 @@ def shares_of(
 
 
 def own_share(source_key: int | None, source_confidence: float | None) -> Shares:
-    """A call's own source, with its confidence; certain when it has none."""
+    """The call's source with its confidence, or certain where the call has no confidence."""
     return {} if source_key is None else {source_key: 1.0 if source_confidence is None else source_confidence}
 
 
@@ -139,7 +139,7 @@ def expected_rows(
     """What to expect of each row; None is the row of nobody we know.
 
     Args:
-        calls: the shares of each first call, and how many calls follow them: itself and its repeats, which came from where it came from.
+        calls: the shares of each first call, and how many calls follow them: itself and its repeats, which have its source.
         row_of: the row of a source.
     """
     rows: dict[Line | None, Expected] = defaultdict(Expected)

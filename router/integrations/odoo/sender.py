@@ -1,7 +1,7 @@
 """Odoo 19: a lead by external id for a new customer, a note for each call (R10).
 
 A delivery is done in steps, each remembered before the next: what to add to, the lead, the note. A repeat resumes after the last
-one. `load` is an upsert by our external id, and a note is looked for before it is posted, so that no step happens twice."""
+step. `load` is an upsert by our external id, and a note is looked for before it is posted, so that no step happens twice."""
 
 import hashlib
 from html import escape
@@ -38,8 +38,6 @@ MATCHES = {
 
 
 class OdooSender:
-    """Brings calls into the CRM of an Odoo."""
-
     def __init__(self, outgoing: Outgoing) -> None:
         self.outgoing = outgoing
 

@@ -31,8 +31,6 @@ GONE = 410
 
 
 class WebhookSender:
-    """Tells an address of the customer's own about a call."""
-
     def __init__(self, outgoing: Outgoing) -> None:
         self.outgoing = outgoing
 

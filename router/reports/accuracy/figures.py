@@ -23,8 +23,8 @@ DAYS = 7
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Of one day or of several. `visits` asked for a dynamic number and their hold is over; of these, each visit counts in at most one of
-    `shared`, `overflowed` and `kept`; `mixed` are the shared ones whose number another marketing source had as well."""
+    """Of one day or of several. `visits` asked for a dynamic number and their hold is over; each counts in at most one of `shared`,
+    `overflowed` and `kept`. `mixed` shared their number with a visit of another marketing source."""
 
     visits: int = 0
     shared: int = 0

@@ -171,8 +171,8 @@ def noted_days(server: Server, projects: dict[int, Counting]) -> dict[tuple[int,
 def count_noted_day(
     server: Server, counting: Counting, project_id: int, day: str, notes: Sequence[int], now: datetime
 ) -> None:
-    """Counts a day anew and takes its notes; when somebody else took one of them, he has counted what it said, and what is left is counted
-    in the next turn."""
+    """Counts a day anew and takes its notes. When another worker took a note, that worker has counted the day, and the notes that are left
+    wait for the next turn."""
     with server.database.reading() as session:
         figures = count_day(session, project_id, counting.holds, span_of(day, counting.zone), now)
     try:

@@ -96,7 +96,7 @@ class DatesQuestion:
 
 @dataclass
 class CallLog:
-    """A file, read. Its problems are the first lines that cannot be used, each with its reason; `bad` counts all of them.
+    """What a file holds. `problems` are the first lines that cannot be used, each with its reason; `bad` counts all.
 
     Lines about which a question is open are neither calls nor problems.
     """
@@ -289,7 +289,7 @@ def write_some(server: Server, session: Session, project: Project, calls: Sequen
 
 
 def _pair(call: OldCall) -> tuple[int, str]:
-    """Number and caller; two spellings of one line are one caller."""
+    """Number and caller, in whatever spelling of the line."""
     return call.number_id, line_of(call.caller)
 
 

@@ -357,8 +357,6 @@ def find_columns(heads: Sequence[str], contents: Sequence[Content], chosen: Mapp
 
 
 class FreeColumns:
-    """The columns that are not taken yet."""
-
     def __init__(self, heads: Sequence[str], contents: Sequence[Content], columns: Columns) -> None:
         self.heads, self.contents, self.columns = heads, contents, columns
 

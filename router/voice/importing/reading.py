@@ -64,7 +64,7 @@ class BadLine(ValueError):
 
 @dataclass(frozen=True)
 class Numbers:
-    """What the reading of numbers needs of a project: its country, its zone, and all its tracking numbers with their ids."""
+    """A project's country, zone, and tracking numbers with their ids."""
 
     country: str
     timezone: str
@@ -116,7 +116,7 @@ class Cells:
         raise BadLine(f"{column}: {subject} a number of this project. Bring the numbers over first.")
 
     def caller(self, column: str, text: str) -> str | None:
-        """None: he withheld his number.
+        """None: the caller withheld the number.
 
         Raises:
             BadLine: it is no number.
@@ -233,8 +233,6 @@ def read_call_log(
 
 
 class _Reading:
-    """Reads the lines of one file into its log."""
-
     def __init__(self, table: Table, log: CallLog, cells: Cells, choices: Choices, now: datetime) -> None:
         self.table, self.log, self.cells, self.choices, self.now = table, log, cells, choices, now
         self.evidence = OrderEvidence()

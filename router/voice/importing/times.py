@@ -140,16 +140,6 @@ def read_zone(text: str) -> tzinfo | None:
     return ZoneInfo(names[text]) if text in names else None
 
 
-def named_in(name: str, moment: datetime, zone: tzinfo) -> datetime | None:
-    """A local moment whose zone is abbreviated, with its zone: the log's own when it has that abbreviation then, else the world's."""
-    for fold in (0, 1):
-        here = moment.replace(tzinfo=zone, fold=fold)
-        if (here.tzname() or "").casefold() == name:
-            return here
-    known = ABBREVIATIONS.get(name)
-    return moment.replace(tzinfo=known) if known else None
-
-
 Order = Literal["day-first", "month-first", "year-first"]
 ORDERS: tuple[Order, ...] = get_args(Order)
 LONGEST_TIME = 100
@@ -225,11 +215,12 @@ class WrittenTime:
             fold: 1 for the second of the two hours that a clock shows twice in autumn.
         """
         local = self.local(order)
-        if isinstance(self.zone, str):
-            named = named_in(self.zone, local, zone)
-            if named is None:
+        if isinstance(self.zone, str):  # of the log's own zone when it is called so at that moment, else of the world's
+            both = [local.replace(tzinfo=zone, fold=fold) for fold in (0, 1)]
+            named = next((moment for moment in both if (moment.tzname() or "").casefold() == self.zone), None)
+            if named is None and self.zone not in ABBREVIATIONS:
                 raise BadTime(f"“{self.zone.upper()}” is no time zone, or several. Write the offset, like +01:00.")
-            return named.astimezone(UTC)
+            return (named or local.replace(tzinfo=ABBREVIATIONS[self.zone])).astimezone(UTC)
         return local.replace(tzinfo=self.zone or zone, fold=fold).astimezone(UTC)
 
 
@@ -276,7 +267,7 @@ def _without(text: str, match: re.Match[str], instead: str = " ") -> str:
 
 
 def read_clock(text: str) -> tuple[time, tzinfo | str | None] | None:
-    """A time of day alone, as logs have it that keep day and time in two columns; None when it is none."""
+    """The time of day and the zone of a column without days; None: something else."""
     try:
         written = _with_clock(WrittenTime((2000, 1, 1), None), folded(text[:LONGEST_TIME]))
     except BadTime:

@@ -141,12 +141,10 @@ def _tell_used_up(session: Session, entry: LedgerEntry, now: datetime) -> None:
 
 
 def find_entry(session: Session, project_id: int, reason: str) -> LedgerEntry | None:
-    """The entry that counted for this reason."""
     return session.scalar(select(LedgerEntry).where(LedgerEntry.project_id == project_id, LedgerEntry.reason == reason))
 
 
 def has_entries(session: Session, project_id: int) -> bool:
-    """Whether anything was ever charged or topped up."""
     return session.scalar(select(LedgerEntry.id).where(LedgerEntry.project_id == project_id).limit(1)) is not None
 
 

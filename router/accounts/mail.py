@@ -157,14 +157,11 @@ def address_of(text: str) -> Address:
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """Subject and text of an e-mail."""
-
     subject: str
     body: str
 
 
 def used_up(project: Project) -> Letter:
-    """The balance has reached zero."""
     return Letter(
         f"The balance of {project.name} is used up",
         f"The balance of {project.name} is {format_money(0, project.currency)} now.\n\n"
@@ -175,7 +172,6 @@ def used_up(project: Project) -> Letter:
 
 
 def runs_low(project: Project, lasts_until: datetime, weekly_minor: int, now: datetime) -> Letter:
-    """The balance will last less than 7 days."""
     money = format_money(project.balance_minor, project.currency)
     when = format_moment(lasts_until, project.timezone, now)
     return Letter(

@@ -113,7 +113,6 @@ def parse_staff(typed: str | Iterable[str]) -> list[str]:
 
 
 def known_here(settings: Settings) -> dict[str, Networks]:
-    """What `parse` has to tell the validators about this server."""
     return {"inside": settings.allow_private}
 
 
@@ -383,7 +382,6 @@ def change_project(
 
 
 def suspend_project(session: Session, project_id: int, suspended_at: datetime | None) -> None:
-    """Suspends a project, or resumes it (None)."""
     session.execute(
         update(Project).where(Project.id == project_id).values(suspended_at=suspended_at, version=Project.version + 1)
     )

@@ -37,7 +37,6 @@ def keep_session(stamp: str) -> None:
 
 
 def open_project(project_id: int) -> None:
-    """The project whose pages this browser sees from now on."""
     session["project"] = project_id
 
 

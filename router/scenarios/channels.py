@@ -46,7 +46,6 @@ def static_sources(channels: Iterable[ChannelRow]) -> dict[str, StaticSource]:
 
 
 def short_form(channels: Iterable[ChannelRow]) -> dict[str, StaticSource]:
-    """The static channels that have a match source, by number."""
     return {channel["number"]: _whole(channel["match"]) for channel in channels if _is_short(channel)}
 
 

@@ -171,7 +171,6 @@ def shown_channels(
 
 
 def coming_numbers(session: Session, scenario_ids: Sequence[int]) -> dict[int, set[str]]:
-    """The numbers that are being bought for each scenario."""
     orders = (
         select(NumberBatch.scenario_id, NumberOrder.e164)
         .join(NumberOrder, NumberOrder.batch_id == NumberBatch.id)

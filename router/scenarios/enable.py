@@ -38,7 +38,6 @@ class Enabling:
 
     @property
     def total(self) -> int:
-        """How many numbers would be bought."""
         return len(self.to_buy) + self.count
 
     @property

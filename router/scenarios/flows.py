@@ -41,7 +41,6 @@ def _refuse_tracking(sender: Any, *, session: Session, destination: str, **_: An
 
 
 def destinations_of(session: Session, project_id: int) -> set[str]:
-    """Where the scenarios of a project forward calls to now."""
     flows = session.scalars(
         select(CallFlow)
         .join(Scenario, Scenario.call_flow_id == CallFlow.id)

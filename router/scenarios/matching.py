@@ -121,7 +121,6 @@ def region_fits(pattern: str, region: str) -> bool:
 
 @lru_cache(maxsize=2048)
 def _page_parts(address: str) -> tuple[str, str]:
-    """Path without the slash at its end, and query."""
     try:
         parts = urlsplit(address)
     except ValueError:

@@ -54,7 +54,6 @@ def needs(role: str) -> Callable[[View], View]:
 
 
 def least_role() -> str:
-    """The least role that the view of this request asks for."""
     view = current_app.view_functions[request.endpoint or ""]
     default = "viewer" if _reads() else "admin"
     return _least_roles.get(view, default)

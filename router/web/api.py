@@ -253,7 +253,6 @@ _descriptions: WeakKeyDictionary[Callable[..., Any], Description] = WeakKeyDicti
 
 
 def describe_api() -> dict[str, Any]:
-    """The OpenAPI document of this app."""
     paths: dict[str, dict[str, Any]] = {}
     models: set[SchemaClass] = set()
     patches: set[str] = set()

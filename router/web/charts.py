@@ -187,7 +187,6 @@ def nice_ticks(low: float, high: float, most: int = 5) -> list[float]:
 
 
 def _height(value: float, scale: Sequence[float]) -> float:
-    """Per cent from the top."""
     return round(100 - 100 * (value - scale[0]) / (scale[-1] - scale[0]), 2)
 
 

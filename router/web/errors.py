@@ -165,7 +165,6 @@ def parse_hop(text: str) -> IPv4Address | IPv6Address | None:
 
 
 def is_unknown(client: str) -> bool:
-    """Whether `client_address` could not tell who asks."""
     return client.startswith(UNKNOWN)
 
 

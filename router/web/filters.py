@@ -38,7 +38,6 @@ def init_filters(app: Flask) -> None:
 
 
 def page_zone() -> str:
-    """The time zone of the project that the page is about."""
     project = g.get("project")
     return project.timezone if project else "UTC"
 
@@ -91,7 +90,6 @@ def money(minor: int | None, currency: str = "", missing: str = "no price") -> M
 
 
 def change(minor: int) -> Markup:
-    """An amount of the project's currency with its sign."""
     currency = g.project.currency if g.get("project") else ""
     return Markup('<span class="nowrap">{}</span>').format(format_change(minor, currency))
 

@@ -45,7 +45,6 @@ class Form(WTForm):
         return fields
 
     def is_used(self) -> bool:
-        """Whether anything was typed."""
         return any(self.data.values())
 
     def refuse(self, problem: Problem) -> None:
@@ -76,7 +75,6 @@ class Rows(FieldList):
                 yield at
 
     def used(self) -> list[FormField]:
-        """The rows into which something was typed."""
         return [entry for entry in self.entries if entry.form.is_used()]
 
     def change(self, verb: str, index: str) -> None:
@@ -143,8 +141,6 @@ class NumberField(TextField):
 
 
 class LinesField(TextField):
-    """A list of texts, one in each line."""
-
     def member(self) -> list[str]:
         return lines_of(self.data)
 
@@ -155,7 +151,6 @@ class SwitchField(BooleanField):
 
 
 def field_of(member: FieldInfo) -> Any:
-    """The form's field for a member of a schema."""
     if member.annotation is bool:
         return SwitchField()
     if get_origin(member.annotation) is list:

@@ -74,8 +74,6 @@ PAGE_HEADERS = {
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of the navigation."""
-
     title: str
     path: str
     current: bool

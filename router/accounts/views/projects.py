@@ -117,7 +117,6 @@ def suspend(project_id: int) -> Response:
 
 
 def project_choices() -> dict[str, Any]:
-    """What the selects of a project's form offer."""
     return {"countries": COUNTRIES, "currencies": CURRENCY_CHOICES, "timezones": timezone_choices()}
 
 
@@ -191,7 +190,6 @@ def _change(action: str, form: SchemaForm, **decided: Any) -> None:
 
 
 def _stored_texts() -> dict[str, Any]:
-    """The project of this request as its forms show it."""
     project = current_project()
     price = project.number_price_minor
     return {name: getattr(project, name) for name in (*ProjectValues.model_fields, "version")} | {

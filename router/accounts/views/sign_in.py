@@ -30,7 +30,6 @@ NO_SUCH_LINK = (
 @sign_in_pages.get("/")
 @needs("person")
 def home() -> Response:
-    """Where somebody who types the bare address belongs."""
     refusal = sessions.require_person()
     if refusal is not None:
         return refusal

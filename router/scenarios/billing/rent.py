@@ -31,7 +31,6 @@ NumbersCalled = Callable[[Session, Iterable[int], datetime], set[int]]
 
 
 def unpaid(now: datetime) -> tuple[ColumnElement[bool], ...]:
-    """WHERE of the rented numbers whose paid time has ended."""
     return (
         TrackingNumber.paid_until <= now,
         TrackingNumber.owned_elsewhere.is_(False),

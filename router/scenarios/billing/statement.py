@@ -78,8 +78,6 @@ def entry_document(entry: LedgerEntry) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class ScenarioCost:
-    """What the numbers of a scenario cost; `scenario_id` is None for numbers that were in none."""
-
     scenario_id: int | None
     title: str
     is_deleted: bool
@@ -135,7 +133,6 @@ def export_entries(server: Server, project: Project, kind: str = "") -> Iterator
 
 
 def _row(entry: LedgerEntry, project: Project, titles: dict[int, tuple[str, bool]]) -> Sequence[object]:
-    """Values of COLUMNS."""
     return (
         entry.id,
         iso(entry.at),
@@ -197,12 +194,10 @@ def lasts_until(balance_minor: int, renewals: Sequence[Renewal], now: datetime) 
 
 
 def _due(paid_until: datetime, now: datetime) -> int:
-    """How many renewals are due by now."""
     return max(0, (now - paid_until) // PAID_TIME + 1)
 
 
 def weekly_cost(renewals: Sequence[Renewal]) -> int:
-    """The cost of all renewals in 7 days, in minor units."""
     return sum(price for _, price in renewals)
 
 

@@ -83,8 +83,6 @@ class BadChoice(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class TwoReadings:
-    """A number of a file that has two readings, E.164."""
-
     line: int
     text: str
     national: str
@@ -110,8 +108,6 @@ class NumbersQuestion:
 
 
 class Questions(dict[str, NumbersQuestion]):
-    """The questions of a file that are open, by column."""
-
     def ask(self, column: str, line: int, text: str, readings: tuple[str, ...]) -> None:
         question = self.setdefault(column, NumbersQuestion(column))
         question.count += 1

@@ -51,7 +51,6 @@ class OldSettings:
     """Source, medium, campaign; all empty for every source."""
 
     def document(self, title: str, numbers: Iterable[str]) -> dict[str, Any]:
-        """The scenario, switched off."""
         return {
             "title": title,
             "enabled": False,
@@ -69,7 +68,6 @@ class OldSettings:
 
     @property
     def source_pattern(self) -> str:
-        """`google/cpc`"""
         return "/".join(self.channel).rstrip("/")
 
     def title(self) -> str:
@@ -258,7 +256,6 @@ class PlannedScenario:
         return [number.e164 for number in self.numbers if number.e164 in missing]
 
     def say(self) -> str:
-        """What is done."""
         if self.scenario is None:
             return f"A new scenario with {self._count(self.numbers)}, switched off."
         if not self.moving:
@@ -266,7 +263,6 @@ class PlannedScenario:
         return f"Here already with {len(self.done)} of {self._count(self.numbers)}; the others go into it."
 
     def notes(self) -> list[str]:
-        """What a reader of the file may not expect."""
         settings, notes = self.settings, []
         if not settings.destination:
             notes.append("Calls go to the project's fallback destination.")
@@ -299,7 +295,6 @@ class ImportPlan:
 
     @property
     def ready(self) -> bool:
-        """Whether it can be applied, and changes anything."""
         return self.changes and not self.problems and not self.questions
 
     @property

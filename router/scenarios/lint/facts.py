@@ -110,8 +110,6 @@ INTEGRATIONS = "integrations"
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a scenario stands in."""
-
     claims: Claims
     """What other scenarios replace on the page."""
     tracking: frozenset[str]
@@ -124,8 +122,6 @@ class Surroundings:
 
 @dataclass(frozen=True)
 class NumberCounts:
-    """The numbers that a scenario has."""
-
     dynamic: int = 0
     static: int = 0
     overflow: str | None = None
@@ -158,7 +154,6 @@ class Linted:
 
     @property
     def to_buy(self) -> int:
-        """How many numbers are still to be bought."""
         return len(self.document["to_buy"]["numbers"]) + int(self.document["to_buy"]["count"])
 
 

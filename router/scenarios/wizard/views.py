@@ -95,7 +95,6 @@ def discard_changes(scenario_id: int) -> Response:
 
 
 def _act(editor: Editor, step: Step, do: str) -> Page:
-    """What the button asked for."""
     verb, _, argument = do.partition(".")
     if verb == "keep":
         return _page(editor, step)
@@ -114,7 +113,6 @@ def _act(editor: Editor, step: Step, do: str) -> Page:
 
 
 def _continue(editor: Editor, step: Step) -> Page:
-    """To the next step, if nothing on this step has to be mended."""
     trial = try_out(current_server(), current_actor(), editor)
     errors = {field: sentence for field, sentence in trial.errors.items() if field == "title" or step_of(field) is step}
     following = neighbour(step, 1)
@@ -338,7 +336,6 @@ def _counted(amount: int, noun: str, none: str) -> str:
 
 
 def wanted_counts(values: Values) -> tuple[int, int]:
-    """Numbers that are chosen or typed, and numbers to be bought."""
     numbers = values["numbers"]
     count = numbers["to_buy"]["count"]
     more = parse_int(count, greatest=99_999) or 0

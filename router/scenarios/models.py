@@ -17,7 +17,8 @@ DEFAULT_HOLD_SECONDS = 150
 
 
 class Scenario(Base):
-    """A set of rules: which numbers, where calls go, what is replaced on the page, and who is told (R1)."""
+    """A set of rules: which numbers, where calls go, what is replaced on the page, and who is told (R1). The columns after `changed_at` are
+    filled by the worker."""
 
     __tablename__ = "scenario"
     __table_args__ = (Index("ix_scenario_project_id_id", "project_id", "id"),)
@@ -59,22 +60,20 @@ class Scenario(Base):
     """Who raised `version` last."""
     changed_at: Mapped[datetime | None]
     calls: Mapped[int] = mapped_column(default=0)
-    """Filled by the worker."""
     accuracy: Mapped[int | None]
-    """Per cent (R8), filled by the worker; None before the first lease."""
+    """Per cent (R8); None before the first lease."""
     first_shown_at: Mapped[datetime | None]
-    """Filled by the worker."""
     confidence: Mapped[float | None]
-    """The mean confidence of its calls in the days that the accuracy looks at, filled by the worker; None: no call."""
+    """The mean confidence of its calls in the days that the accuracy looks at; None: no call."""
     survival: Mapped[list[Any] | None]
     """P(a visitor still calls | idle time) as it was learned (R6): `[[idle seconds, probability], ...]`, rising times, never rising
-    probabilities; filled by the worker. None: the default."""
+    probabilities. None: the default."""
     needed: Mapped[int | None]
-    """The smallest pool that would do for the busiest hour of the last 7 days (R9), filled by the worker; None when nobody visited."""
+    """The smallest pool that would do for the busiest hour of the last 7 days (R9); None when nobody visited."""
     leaking: Mapped[int] = mapped_column(default=0, server_default="0")
-    """How many of its numbers ring although nobody was shown them, filled by the worker."""
+    """How many of its numbers ring although nobody was shown them."""
     given_times: Mapped[int | None]
-    """How often a page was given one of its numbers in the last 7 days and said whether it stands on it; filled by the worker."""
+    """How often a page was given one of its numbers in the last 7 days and said whether it stands on it."""
     shown_times: Mapped[int | None]
     """Of these: how often it stood on the page."""
 
@@ -130,13 +129,10 @@ class TrackingNumber(Base):
     """The flow of the scenario it was last in: a number without a scenario still rings there (R12)."""
     created_at: Mapped[datetime]
     calls: Mapped[int] = mapped_column(default=0)
-    """Filled by the worker."""
     last_shown_at: Mapped[datetime | None]
-    """Filled by the worker."""
     last_call_at: Mapped[datetime | None]
-    """Filled by the worker."""
     last_visit: Mapped[int | None] = mapped_column(BigInteger)
-    """The public number of the visit that it was last shown to; filled by the worker."""
+    """The public number of the visit that it was last shown to; this and the three columns before are filled by the worker."""
     carrier_sid: Mapped[str | None] = mapped_column(String(64))
     """The carrier's id of a rented number; None for one that is owned elsewhere."""
     bought_at: Mapped[datetime | None]

@@ -13,7 +13,7 @@ from werkzeug.wrappers import Response
 from router.accounts.models import Project
 from router.accounts.sessions import require_person
 from router.lib.formats import format_count, format_money, parse_int
-from router.scenarios.documents import numbers_by_scenario
+from router.scenarios.documents import numbers_by_scenario, present_scenarios
 from router.scenarios.lint.rules import Finding, lint_stored
 from router.scenarios.models import Scenario, TrackingNumber
 from router.scenarios.service import (
@@ -118,9 +118,7 @@ def table_rows(
         func.count(number.static_source).label("static"),
         func.count(number.id).label("every"),
     )
-    statement = select(*(getattr(Scenario, name) for name in COLUMNS)).where(
-        Scenario.project_id == project.id, Scenario.deleted_at.is_(None)
-    )
+    statement = present_scenarios(project.id).with_only_columns(*(getattr(Scenario, name) for name in COLUMNS))
     order = query.order.removeprefix("-")
     if order in ("type", "numbers") or query.kind:
         of_project = (number.project_id == project.id, number.scenario_id.is_not(None))
@@ -178,9 +176,7 @@ def table() -> str:
     server, project, query = current_server(), current_project(), read_query(request.args)
     with server.database.reading() as session:
         on = func.coalesce(func.sum(case((Scenario.enabled, 1), else_=0)), 0)
-        counted = select(func.count(Scenario.id).label("every"), on.label("enabled")).where(
-            Scenario.project_id == project.id, Scenario.deleted_at.is_(None)
-        )
+        counted = present_scenarios(project.id).with_only_columns(func.count().label("every"), on.label("enabled"))
         counts = session.execute(counted).one()
         rows, following = table_rows(session, server, project, query, server.now())
         drafts = unfinished(session, project.id, g.person.id)

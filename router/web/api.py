@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal, NoReturn, TypeVar
+from typing import Any, Literal, TypeVar
 from weakref import WeakKeyDictionary
 
 from flask import current_app
@@ -183,25 +183,22 @@ def parse_cursor(cursor: str, columns: Sequence[Column]) -> list[Any]:
 
 
 def _key(value: Any, column: Column) -> Any:
+    """
+    Raises:
+        ValueError: it is no key of this column.
+    """
     kind = column.type.python_type
-    if value is None and _may_be_null(column):
-        return None
-    if kind is datetime and isinstance(value, str):
-        moment = datetime.fromisoformat(value)
-        return moment.astimezone(UTC) if moment.tzinfo else _refuse_key()
     if kind is object:
         raise TypeError(f"{column} is sorted by and has no type")
-    if type(value) is not kind:
-        _refuse_key()
-    if kind is str and (b"\0" in value.encode()):
-        _refuse_key()
-    if kind is int and not 0 <= value < (2**63 if isinstance(column.type, BigInteger) else 2**31):
-        _refuse_key()
+    if value is None and _may_be_null(column):
+        return None
+    if kind is datetime and isinstance(value, str) and (moment := datetime.fromisoformat(value)).tzinfo:
+        return moment.astimezone(UTC)
+    greatest = 2 ** (63 if isinstance(column.type, BigInteger) else 31)
+    is_storable = b"\0" not in value.encode() if kind is str and isinstance(value, str) else True
+    if type(value) is not kind or not is_storable or (kind is int and not 0 <= value < greatest):
+        raise ValueError
     return value
-
-
-def _refuse_key() -> NoReturn:
-    raise ValueError("no key of this column")
 
 
 View = TypeVar("View", bound=Callable[..., Any])

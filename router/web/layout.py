@@ -72,13 +72,6 @@ PAGE_HEADERS = {
 """Bootstrap's own style sheet draws its arrows from data: images."""
 
 
-@dataclass(frozen=True)
-class Entry:
-    title: str
-    path: str
-    current: bool
-
-
 def init_layout(app: Flask) -> None:
     """Called after all blueprints are registered: their audience decides about CSRF tokens."""
     Bootstrap5(app)
@@ -94,11 +87,11 @@ def init_layout(app: Flask) -> None:
     app.after_request(_secure)
 
 
-def navigation() -> list[Entry]:
-    """The entries whose pages this app has."""
+def navigation() -> list[tuple[str, str, bool]]:
+    """Title, path and whether it is open, of the pages that this app has."""
     paths = {rule.rule for rule in current_app.url_map.iter_rules()}
     return [
-        Entry(title, path, request.path == path or request.path.startswith(f"{path}/"))
+        (title, path, request.path == path or request.path.startswith(f"{path}/"))
         for title, path in NAVIGATION
         if path in paths
     ]

@@ -33,8 +33,8 @@ def home() -> Response:
     refusal = sessions.require_person()
     if refusal is not None:
         return refusal
-    first = next(iter(navigation()), None)
-    return redirect(first.path if first and g.project else url_for("projects.table"))
+    paths = [path for _, path, _ in navigation()] if g.project else []
+    return redirect(paths[0] if paths else url_for("projects.table"))
 
 
 @sign_in_pages.get("/sign-in")

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
 from router.scenarios.channels import static_sources
-from router.scenarios.documents import Document, editable, read_scenario, stored_members
+from router.scenarios.documents import Document, editable, present_scenarios, read_scenario, stored_members
 from router.scenarios.flows import tracking_among
 from router.scenarios.models import CallFlow, Scenario, TrackingNumber
 from router.scenarios.numbers.inventory import present_numbers
@@ -241,8 +241,8 @@ def _number_counts(session: Session, scenario_ids: Sequence[int]) -> dict[int, N
 
 def _claims(session: Session, project: Project, everybody: bool) -> Claims:
     """What scenarios of the project replace on the page; `everybody`: the disabled ones too."""
-    present = (Scenario.project_id == project.id, Scenario.deleted_at.is_(None))
-    rows = select(Scenario.id, Scenario.title, Scenario.tagging).where(*present).order_by(Scenario.id)
+    rows = present_scenarios(project.id).with_only_columns(Scenario.id, Scenario.title, Scenario.tagging)
+    rows = rows.order_by(Scenario.id)
     claims = Claims()
     for row in session.execute(rows if everybody else rows.where(Scenario.enabled)):
         claims.add(row.id, row.title, row.tagging)

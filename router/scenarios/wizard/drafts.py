@@ -19,7 +19,7 @@ from router.lib.phones import BadPhone, read_phone
 from router.scenarios.documents import scenario_document
 from router.scenarios.lint.rules import Finding, lint
 from router.scenarios.models import Scenario, ScenarioDraft, TrackingNumber
-from router.scenarios.numbers.inventory import add_numbers
+from router.scenarios.numbers.inventory import add_numbers, present_numbers
 from router.scenarios.service import Secrets, change_scenario, create_scenario, find_scenario
 from router.scenarios.wizard.forms import (
     NAMES,
@@ -303,15 +303,8 @@ def _add_own_numbers(
             read[line] = read_phone(line, project.country)
         except BadPhone:
             read[line] = line  # `add_numbers` says why it is none
-    of_project = set(
-        session.scalars(
-            select(TrackingNumber.e164).where(
-                TrackingNumber.project_id == project.id,
-                TrackingNumber.e164.in_(list(read.values())),
-                TrackingNumber.released_at.is_(None),
-            )
-        )
-    )
+    known = present_numbers(project.id).where(TrackingNumber.e164.in_(list(read.values())))
+    of_project = {number.e164 for number in session.scalars(known)}
     try:
         add_numbers(session, project, actor, [line for line in lines if read[line] not in of_project], now)
     except Refused as refusal:

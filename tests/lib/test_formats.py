@@ -1,17 +1,20 @@
-"""How times, durations, counts and money are said."""
+"""How times, durations, counts, money and countries are said."""
 
 from datetime import UTC, datetime
 
+import phonenumbers
 import pytest
 
 from router.lib.formats import (
     CURRENCIES,
+    country_name,
     format_count,
     format_day,
     format_duration,
     format_exact_moment,
     format_moment,
     format_money,
+    named_countries,
 )
 
 NOW = datetime(2026, 11, 5, 14, 0, tzinfo=UTC)
@@ -69,3 +72,20 @@ def test_counts_have_their_unit() -> None:
 def test_money_has_its_currency_and_its_digits(minor: int, currency: str, said: str) -> None:
     assert format_money(minor, currency) == said
     assert currency in CURRENCIES
+
+
+def test_countries_have_names_and_stand_in_their_order() -> None:
+    named = named_countries()
+    assert ("US", "United States") in named
+    assert {code for code, _ in named} == phonenumbers.SUPPORTED_REGIONS
+    assert [name for _, name in named] == sorted(name for _, name in named)
+    assert named_countries(["US", "DE"])[0] == ("DE", "Germany")
+
+
+def test_a_code_that_nobody_named_stays() -> None:
+    assert country_name("XX") == "XX"
+
+
+def test_countries_are_called_what_people_call_them() -> None:
+    names = [country_name(code) for code in ("GB", "KR", "CD", "CZ", "AC")]
+    assert names == ["United Kingdom", "South Korea", "Congo - Kinshasa", "Czechia", "Ascension Island"]

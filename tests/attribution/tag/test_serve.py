@@ -1,11 +1,11 @@
-"""GET /tag/<key>.js: what browsers and CDNs get."""
+"""GET /tag/<key>.js: what browsers and CDNs get; the line of HTML and the CSP sources that the install page shows."""
 
 import gzip
 
 import pytest
 from flask.testing import FlaskClient
 
-from router.attribution.tag import TagOptions, tag_script
+from router.attribution.tag import TagOptions, csp_lines, snippet, tag_script
 from router.server import Server
 from tests.counting import count_statements
 from tests.factories import NOON, make_project, make_scenario
@@ -93,3 +93,21 @@ def test_an_unknown_key_is_a_comment_and_not_found(client: FlaskClient, key: str
     assert (answer.status_code, answer.mimetype) == (404, "text/javascript")
     assert answer.data.startswith(b"/*")
     assert "ETag" not in answer.headers
+
+
+def test_the_snippet_is_one_line_of_html() -> None:
+    assert (
+        snippet("https://calls.example.net", "k3y")
+        == '<script async src="https://calls.example.net/tag/k3y.js"></script>'
+    )
+
+
+def test_an_address_cannot_break_out_of_its_attribute() -> None:
+    assert '"><b>' not in snippet('https://calls.example.net/"><b>', "k3y")
+
+
+def test_a_content_security_policy_needs_our_origin_twice_and_nothing_inline() -> None:
+    assert csp_lines("https://calls.example.net:8443/path") == {
+        "script-src": "https://calls.example.net:8443",
+        "connect-src": "https://calls.example.net:8443",
+    }

@@ -1,15 +1,20 @@
-"""R9: the load of a scenario's pool in erlangs, from stored leases and signs of life."""
+"""R9: the load of a scenario's pool in erlangs, from stored leases and heartbeats; the smallest pool by Erlang-B, against the published
+table; and the linter, which names a pool that is far too small for last week's load (R2)."""
 
 from datetime import timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from router.attribution.models import Lease, Visit
-from router.attribution.pool.numbers import Hours, hourly_loads, numbers_needed, pool_for
+from router.attribution.pool.numbers import Hours, hourly_loads, numbers_needed, pool_for, refresh_needed, smallest_pool
 from router.db import Database
+from router.scenarios.lint.rules import lint_stored
 from router.scenarios.models import Scenario, TrackingNumber
+from router.server import Server
 from tests.factories import (
     NOON,
     make_lease,
@@ -20,6 +25,51 @@ from tests.factories import (
     numbers_of,
     visit_row,
 )
+
+TABLE = [  # visits an hour, session and hold in minutes, the pool for 99 %
+    (20, 3, 2.5, 6),
+    (60, 3, 2.5, 12),
+    (200, 3, 0, 18),
+    (200, 3, 2.5, 28),
+    (200, 3, 20, 93),
+    (200, 3, 30, 128),
+    (600, 3, 2.5, 69),
+]
+
+
+def blocking(load: float, numbers: int) -> float:
+    """The probability that a visit finds all numbers taken.
+
+    Args:
+        load: in erlangs, the numbers that are held on average.
+    """
+    found = 1.0
+    for taken in range(1, numbers + 1):
+        found = load * found / (taken + load * found)
+    return found
+
+
+@pytest.mark.parametrize(("visits", "session", "hold", "pool"), TABLE)
+def test_r9_the_smallest_pool_is_that_of_the_published_table(
+    visits: int, session: float, hold: float, pool: int
+) -> None:
+    assert smallest_pool(visits / 60 * (session + hold)) == pool
+
+
+@pytest.mark.parametrize(("load", "numbers", "accuracy"), [(10.0, 10, 78.5), (5.5, 6, 77.1), (55 / 3, 19, 85.5)])
+def test_r9_blocking_is_that_of_the_published_table(load: float, numbers: int, accuracy: float) -> None:
+    assert round(100 * (1 - blocking(load, numbers)), 1) == accuracy
+
+
+def test_r9_nobody_needs_no_number() -> None:
+    assert smallest_pool(0) == 0
+
+
+@given(st.floats(0.001, 500))
+def test_r9_the_smallest_pool_is_below_one_per_cent_and_one_number_less_is_not(load: float) -> None:
+    pool = smallest_pool(load)
+    assert blocking(load, pool) < 0.01 <= blocking(load, pool - 1)
+
 
 HOUR = NOON - timedelta(days=2)
 
@@ -137,3 +187,26 @@ def test_r9_a_hundred_thousand_visits_a_week_are_added_up_by_the_database(databa
         session.execute(insert(Visit), visits)
         session.execute(insert(Lease), leases)
         assert busiest(hourly_loads(session, scenario, NOON)) == pytest.approx(5.0, abs=0.01)
+
+
+def test_r2_the_linter_names_a_pool_that_is_far_too_small_with_both_figures(server: Server, database: Database) -> None:
+    with database.writing() as session:
+        project = make_project(session)
+        small, large, unseen = (make_scenario(session, project, count) for count in (3, 6, 3))
+        for scenario in (small, large):
+            scenario.first_shown_at = NOON
+            for _ in range(2):
+                make_leased_visit(session, scenario, NOON - timedelta(days=2))
+    refresh_needed(server, NOON)
+    with database.reading() as session:
+        found = [session.get_one(Scenario, one.id).needed for one in (small, large, unseen)]
+    assert found == [7, 7, None]
+    with database.reading() as session:
+        linted = lint_stored(session, server, project, [one.id for one in (small, large, unseen)])
+    said = [
+        [found.sentence for found in linted[one.id] if found.code == "small_pool"] for one in (small, large, unseen)
+    ]
+    assert said[1:] == [[], []]
+    assert "needs 7 numbers, and the pool has 3" in said[0][0]
+    (finding,) = [one for one in linted[small.id] if one.code == "small_pool"]
+    assert (finding.look, finding.look_for) == (f"/scenarios/{small.id}/plan", "What more would tell")

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from router.accounts import members, tokens
 from router.accounts.ledger import Post, post
-from router.accounts.models import ApiToken, LedgerEntry, Mail, Person, Project
+from router.accounts.models import ApiToken, LedgerEntry, Mail, Membership, Person, Project
 from router.accounts.passwords import hash_password
 from router.attribution.decision import shares_by_source
 from router.attribution.models import Lease, Tap, Visit, VisitSpan
@@ -79,8 +79,10 @@ def make_person(session: Session, email: str = "", **fields: Any) -> Person:
     return members.create_person(session, email, PASSWORD_HASH, NOON, **fields)
 
 
-def make_member(session: Session, project: Project, person: Person, role: str = "owner") -> None:
+def make_member(session: Session, project: Project, person: Person, role: str = "owner") -> Membership:
+    """Makes somebody a member, or gives a member another role."""
     members.set_role(session, project.id, person.id, role)
+    return session.query(Membership).filter_by(project_id=project.id, person_id=person.id).one()
 
 
 def make_token(
@@ -128,14 +130,23 @@ def make_scenario(
     """A scenario with dynamic numbers (a count, or these), or static ones when `static` gives their source."""
     defaults = {"title": "Main line", "enabled": True, "tagging": {}, "created_at": NOON, "hold_seconds": 150}
     scenario = _add(session, Scenario(project_id=project.id, **(defaults | fields)))
-    document = {"destinations": [{"to": to, "ring_seconds": ring_seconds} for to in destinations]}
-    flow = _add(session, CallFlow(scenario_id=scenario.id, number=1, document=document, created_at=NOON))
-    scenario.call_flow_id = flow.id
+    make_flow(session, scenario, destinations, ring_seconds)
     if isinstance(numbers, int):
         numbers = [f"+1212555{scenario.id % 10}{index:03d}" for index in range(numbers)]
     for e164 in numbers:
         make_number(session, project, e164, scenario, static)
     return scenario
+
+
+def make_flow(
+    session: Session, scenario: Scenario, destinations: Sequence[str] = (COMPANY_LINE,), ring_seconds: int = 20
+) -> CallFlow:
+    """The next call flow of a scenario, to these destinations one after the other."""
+    number = session.query(CallFlow).filter_by(scenario_id=scenario.id).count() + 1
+    document = {"destinations": [{"to": to, "ring_seconds": ring_seconds} for to in destinations]}
+    flow = _add(session, CallFlow(scenario_id=scenario.id, number=number, document=document, created_at=NOON))
+    scenario.call_flow_id = flow.id
+    return flow
 
 
 def make_number(

@@ -32,7 +32,7 @@ from router.voice.snapshot import (
     refresh,
     write_snapshot,
 )
-from tests.factories import NOON, make_number, make_project, make_scenario
+from tests.factories import NOON, make_flow, make_number, make_project, make_scenario
 from tests.properties import examples
 
 KEYS = KeyRing(("first key", "older key"))
@@ -117,14 +117,9 @@ CHANGES: dict[str, Callable[[Session], Any]] = {
 
 
 def new_flow(session: Session) -> None:
-    scenario = session.scalars(select(Scenario).order_by(Scenario.id)).first()
-    assert scenario is not None
-    number = len(session.scalars(select(CallFlow).where(CallFlow.scenario_id == scenario.id)).all()) + 1
-    document = {"destinations": [{"to": f"+1415555{number:04d}", "ring_seconds": 25}]}
-    flow = CallFlow(scenario_id=scenario.id, number=number, document=document, created_at=NOON)
-    session.add(flow)
-    session.flush()
-    scenario.call_flow_id = flow.id
+    scenario = session.query(Scenario).order_by(Scenario.id).limit(1).one()
+    present = session.query(CallFlow).filter_by(scenario_id=scenario.id).count()
+    make_flow(session, scenario, [f"+1415555{present + 1:04d}"], ring_seconds=25)
 
 
 CHANGES["a new version of the flow"] = new_flow

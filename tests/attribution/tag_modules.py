@@ -4,6 +4,7 @@ import json
 import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,10 @@ MODULES = ("state", "format", "search", "replace")
 STAGE = """
 const settings = {}, api = {};
 const attempt = (action) => { try { return action(); } catch (refused) {} };
-const { cases } = JSON.parse(require("fs").readFileSync(0, "utf-8"));
+const { countries, numbers, cases } = JSON.parse(require("fs").readFileSync(0, "utf-8"));
 const answers = cases.map((given) => {
-  rules = given.rules;
-  shown = given.numbers;
+  rules = countries[given.country];
+  shown = [{ ...numbers[given.number], spellings: given.spellings }];
   learn(shown);
   if (given.texts) return replaced(given.texts, shown[0], {}) || given.texts;
   return [searched({}, given.text)];
@@ -45,31 +46,38 @@ class Case:
     mask: str = ""
     claimed: bool = field(default=False)
 
+    @property
+    def number(self) -> tuple[str, str | None, str]:
+        return self.e164, self.country, self.mask
+
     def given(self) -> dict[str, Any]:
-        number = {
-            "scenario": 1,
-            "e164": self.e164,
-            "display": display(self.e164, self.mask, self.country),
-            "written": forms(self.e164, self.country, self.mask),
-            "spellings": spellings(self.replace, self.spelled_in or self.country),
-            "selectors": [],
-        }
         texts = [self.text] if isinstance(self.text, str) else list(self.text)
         where = {"text": texts[0]} if self.replace and not self.claimed else {"texts": texts}
-        return where | {"numbers": [number], "rules": page_rules(self.country)}
+        found = spellings(self.replace, self.spelled_in or self.country)
+        return where | {"country": str(self.country), "number": str(self.number), "spellings": found}
+
+
+@cache
+def given_out(e164: str, country: str | None, mask: str) -> dict[str, Any]:
+    """A number as the server gives it out, but for what is replaced by it."""
+    written = forms(e164, country, mask)
+    return {"scenario": 1, "e164": e164, "display": display(e164, mask, country), "written": written, "selectors": []}
 
 
 def shown(cases: Iterable[Case]) -> list[tuple[str, ...]]:
     """The texts of each case as the tag leaves them."""
+    cases = list(cases)
     source = "\n".join((FOLDER / f"{name}.js").read_text("utf-8") for name in MODULES) + STAGE
-    asked = json.dumps({"cases": [case.given() for case in cases]})
-    answer = subprocess.run([NODE, "-e", source], input=asked, capture_output=True, encoding="utf-8", check=False)
+    asked = {
+        "countries": {str(country): page_rules(country) for country in {case.country for case in cases}},
+        "numbers": {str(number): given_out(*number) for number in {case.number for case in cases}},
+        "cases": [case.given() for case in cases],
+    }
+    answer = subprocess.run(
+        [NODE, "-e", source], input=json.dumps(asked), capture_output=True, encoding="utf-8", check=False
+    )
     assert answer.returncode == 0, answer.stderr
     return [tuple(texts) for texts in json.loads(answer.stdout)]
-
-
-def shown_one(case: Case) -> str:
-    return "|".join(shown([case])[0])
 
 
 COMPILE = """

@@ -18,7 +18,6 @@ def found(names: tuple[str, ...]) -> str | None:
 
 
 CHROMIUM = found(WHOLE)
-"""For what the shell has not: pages kept for going back, pages rendered before they are opened."""
 ARGUMENTS = [
     "--headless=new",
     "--no-sandbox",
@@ -41,6 +40,15 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
+@pytest.fixture(scope="session")
+def whole_browser(browser: Browser) -> Iterator[Browser]:
+    """Chromium itself, which keeps pages for going back to them, and renders pages before they are opened."""
+    kept = ["--disable-back-forward-cache"]
+    whole = browser.browser_type.launch(executable_path=CHROMIUM, args=ARGUMENTS, ignore_default_args=kept)
+    yield whole
+    whole.close()
+
+
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
     context = browser.new_context()
@@ -57,7 +65,8 @@ def page(context: BrowserContext) -> Page:
 @pytest.fixture
 def console(request: pytest.FixtureRequest) -> Iterator[list[str]]:
     """What the page complained about so far: errors and warnings of its console, and exceptions that nobody caught."""
-    page: Page = request.getfixturevalue("quick_page" if "quick_page" in request.fixturenames else "page")
+    kinds = ("quick_page", "timed_page", "page")
+    page: Page = request.getfixturevalue(next(name for name in kinds if name in request.fixturenames))
     complaints: list[str] = []
 
     def hear(message: ConsoleMessage) -> None:
@@ -108,3 +117,21 @@ def quick_page(shared_page: Page) -> Iterator[Page]:
     yield shared_page
     shared_page.evaluate("try { localStorage.clear(); } catch (refused) {}")
     shared_page.goto("about:blank")
+
+
+@pytest.fixture(scope="module")
+def shared_timed_page(browser: Browser) -> Iterator[Page]:
+    context = browser.new_context()
+    context.set_default_timeout(20_000)
+    yield context.new_page()
+    context.close()
+
+
+@pytest.fixture
+def timed_page(shared_timed_page: Page) -> Iterator[Page]:
+    """As `quick_page`, with a clock that the test turns, and that shows the right time when it begins."""
+    shared_timed_page.context.clear_cookies()
+    shared_timed_page.clock.install()
+    yield shared_timed_page
+    shared_timed_page.evaluate("try { localStorage.clear(); } catch (refused) {}")
+    shared_timed_page.goto("about:blank")

@@ -33,8 +33,6 @@ def text_of(page: Page, selector: str = "#p") -> str:
 
 
 def open_page(page: Page, site: Site, query: str = "", shown: str = LENT) -> None:
-    """With a clock that the test turns."""
-    page.clock.install()
     page.goto(site.put(PAGE) + query)
     wait_until_shown(page, shown)
 

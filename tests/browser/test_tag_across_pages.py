@@ -6,7 +6,6 @@ from typing import Any
 
 from playwright.sync_api import Browser, Page
 
-from tests.browser.conftest import ARGUMENTS, CHROMIUM
 from tests.browser.stub import Site, Stub, number
 from tests.browser.tag_pages import LENT, OTHER, OWN, PAGE, seconds_pass, text_of, wait_until, wait_until_shown
 
@@ -55,19 +54,18 @@ def test_a_number_that_changed_meanwhile_is_swapped_once_the_server_says_so(
 
 
 def test_a_page_shows_no_number_of_the_page_before_that_nobody_has_confirmed_for_long(
-    page: Page, stub: Stub, site: Site
+    timed_page: Page, stub: Stub, site: Site
 ) -> None:
-    page.clock.install()
-    page.goto(site.put(PAGE))
-    wait_until_shown(page, LENT)
-    page.goto(site.put("<p>without the tag</p>", "/plain", head=""))
-    seconds_pass(page, 151)
+    timed_page.goto(site.put(PAGE))
+    wait_until_shown(timed_page, LENT)
+    timed_page.goto(site.put("<p>without the tag</p>", "/plain", head=""))
+    seconds_pass(timed_page, 151)
     stub.slow = threading.Event()
-    page.goto(site.put(NEXT, "/next"))
+    timed_page.goto(site.put(NEXT, "/next"))
     stub.wait_for("/visits", 2)
-    assert text_of(page) == OWN
+    assert text_of(timed_page) == OWN
     stub.slow.set()
-    wait_until_shown(page, LENT)
+    wait_until_shown(timed_page, LENT)
 
 
 def test_a_page_that_is_limited_to_other_scenarios_does_not_show_the_number_of_the_page_before(
@@ -143,9 +141,10 @@ def test_a_page_that_is_prerendered_asks_for_a_number_only_when_somebody_looks_a
 SPECULATE = """<script type="speculationrules">{"prerender": [{"source": "list", "urls": ["/next"], "eagerness": "immediate"}]}</script>"""
 
 
-def test_chromium_itself_prerenders_a_page_without_taking_a_number(browser: Browser, stub: Stub, site: Site) -> None:
-    own = browser.browser_type.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-    page = own.new_page()
+def test_chromium_itself_prerenders_a_page_without_taking_a_number(
+    whole_browser: Browser, stub: Stub, site: Site
+) -> None:
+    page = whole_browser.new_page()
     site.put(NEXT, "/next")
     page.goto(site.put(PAGE, head='<script async src="{tag}"></script>' + SPECULATE))
     wait_until_shown(page, LENT)
@@ -154,6 +153,6 @@ def test_chromium_itself_prerenders_a_page_without_taking_a_number(browser: Brow
         page.wait_for_timeout(20)
     page.wait_for_timeout(300)
     views: list[Any] = [one.body["page"] for one in stub.of("/visits")]
-    own.close()
+    page.close()
     assert site.prerendered == ["/next"]
     assert views == [site.origin + "/"]

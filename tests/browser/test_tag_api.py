@@ -69,18 +69,19 @@ OWN_FIELDS = """<script>
 </script>"""
 
 
-def test_own_fields_go_out_with_the_page_view_and_changes_of_them_at_once(page: Page, stub: Stub, site: Site) -> None:
-    page.clock.install()
-    page.goto(site.put(PAGE, head=OWN_FIELDS + TAG))
-    wait_until_shown(page, LENT)
+def test_own_fields_go_out_with_the_page_view_and_changes_of_them_at_once(
+    timed_page: Page, stub: Stub, site: Site
+) -> None:
+    timed_page.goto(site.put(PAGE, head=OWN_FIELDS + TAG))
+    wait_until_shown(timed_page, LENT)
     first = {"plan": "yearly", "items": "3", "roistat_param1": "gold", "roistat_param3": "0"}
     assert stub.requests[0].body["params"] == first
-    with page.expect_response("**/alive") as answered:
-        page.evaluate("routerTag.params({items: 4, toString: 'x'})")
+    with timed_page.expect_response("**/alive") as answered:
+        timed_page.evaluate("routerTag.params({items: 4, toString: 'x'})")
     assert stub.wait_for("/alive")[0].body["params"] == first | {"items": "4", "toString": "x"}
     answered.value.finished()
-    settle(page)
-    seconds_pass(page, 46)
+    settle(timed_page)
+    seconds_pass(timed_page, 46)
     assert "params" not in stub.wait_for("/alive", 2)[1].body
 
 
@@ -95,20 +96,20 @@ def test_refresh_asks_anew_and_takes_a_restored_page_up_again(quick_page: Page, 
     assert [one.body.get("visitor") for one in stub.of("/visits")] == [None, "v1sitor"]
 
 
-def test_a_trial_shows_the_numbers_and_leaves_no_trace(page: Page, stub: Stub, site: Site) -> None:
+def test_a_trial_shows_the_numbers_and_leaves_no_trace(timed_page: Page, stub: Stub, site: Site) -> None:
     def trial() -> tuple[int, bytes]:
         shown: dict[str, Any] = {"visit": None, "visitor": "test", "token": "test", "alive_every": 600, "hold": 86400}
         return 201, json.dumps(shown | {"numbers": stub.numbers, "rules": page_rules(None)}).encode()
 
     stub.visit_answer = trial
-    open_page(page, site, "?router_test=1")
+    open_page(timed_page, site, "?router_test=1")
     assert stub.requests[0].body["test"] is True
-    page.click("#p")
-    seconds_pass(page, 3600)
-    page.goto(site.put("<p>next</p>", "/next", head=""))
-    page.wait_for_timeout(50)
+    timed_page.click("#p")
+    seconds_pass(timed_page, 3600)
+    timed_page.goto(site.put("<p>next</p>", "/next", head=""))
+    timed_page.wait_for_timeout(50)
     assert len(stub.requests) == 1
-    assert page.evaluate("[document.cookie, localStorage.length]") == ["", 0]
+    assert timed_page.evaluate("[document.cookie, localStorage.length]") == ["", 0]
 
 
 def test_an_opt_out_link_keeps_a_browser_out_until_it_is_taken_back(

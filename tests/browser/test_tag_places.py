@@ -22,15 +22,16 @@ def two_numbers(stub: Stub) -> None:
     stub.numbers = [number(1, selectors=["#p"]), number(2, "+12125550199", selectors=["#modal"])]
 
 
-def test_r8_what_stands_on_the_page_is_told_with_the_next_sign_of_life(page: Page, stub: Stub, site: Site) -> None:
+def test_r8_what_stands_on_the_page_is_told_with_the_next_sign_of_life(
+    timed_page: Page, stub: Stub, site: Site
+) -> None:
     stub.numbers = [number(1, selectors=["#p"]), number(2, "+12125550199", replace=["2125550000"])]
-    page.clock.install()
-    page.goto(site.put(PAGE + '<a href="tel:2125550000">Call us</a>'))
-    wait_until_shown(page, LENT)
-    seconds_pass(page, 40)
+    timed_page.goto(site.put(PAGE + '<a href="tel:2125550000">Call us</a>'))
+    wait_until_shown(timed_page, LENT)
+    seconds_pass(timed_page, 40)
     assert stub.of("/alive") == []
-    assert alive_within(page, 6) == {"shown": [1, 2]}
-    assert alive_within(page, 46) == {}
+    assert alive_within(timed_page, 6) == {"shown": [1, 2]}
+    assert alive_within(timed_page, 46) == {}
 
 
 def test_r8_a_page_that_is_left_early_tells_it_on_leaving(quick_page: Page, stub: Stub, site: Site) -> None:
@@ -52,49 +53,49 @@ def test_r8_a_page_that_is_left_before_a_number_found_its_place_says_what_it_sho
 
 
 def test_r6_a_number_without_a_place_is_given_back_soon_and_asked_for_when_its_place_appears(
-    page: Page, stub: Stub, site: Site, console: list[str]
+    timed_page: Page, stub: Stub, site: Site, console: list[str]
 ) -> None:
     two_numbers(stub)
-    open_page(page, site)
+    open_page(timed_page, site)
     stub.alive_numbers, stub.alive_withdrawn = [], [2]
-    assert alive_within(page, 4) == {"shown": [1]}
-    wait_until(page, "routerTag.numbers.map((one) => one.scenario).join() === '1'")
+    assert alive_within(timed_page, 4) == {"shown": [1]}
+    wait_until(timed_page, "routerTag.numbers.map((one) => one.scenario).join() === '1'")
     assert len(stub.of("/visits")) == 1
     stub.numbers[1] = number(2, "+12125550188", selectors=["#modal"])  # the other one may be somebody else's by now
-    page.evaluate(MODAL.format("modal"))
-    wait_until(page, "document.querySelector('#modal').textContent === '212-555-0188'")
+    timed_page.evaluate(MODAL.format("modal"))
+    wait_until(timed_page, "document.querySelector('#modal').textContent === '212-555-0188'")
     assert len(stub.of("/visits")) == 2
-    assert text_of(page) == LENT
+    assert text_of(timed_page) == LENT
     stub.alive_numbers, stub.alive_withdrawn = None, None
-    assert alive_within(page, 50) == {"shown": [1, 2]}
+    assert alive_within(timed_page, 50) == {"shown": [1, 2]}
     assert console == []
 
 
-def test_r6_a_number_that_was_given_back_is_never_shown(page: Page, stub: Stub, site: Site) -> None:
+def test_r6_a_number_that_was_given_back_is_never_shown(timed_page: Page, stub: Stub, site: Site) -> None:
     two_numbers(stub)
-    open_page(page, site)
+    open_page(timed_page, site)
     stub.alive_numbers, stub.alive_withdrawn = [], [2]
-    alive_within(page, 4)
-    wait_until(page, "routerTag.numbers.length === 1")
+    alive_within(timed_page, 4)
+    wait_until(timed_page, "routerTag.numbers.length === 1")
     stub.numbers = stub.numbers[:1]  # there is none for it any more
-    page.evaluate(MODAL.format("modal"))
+    timed_page.evaluate(MODAL.format("modal"))
     stub.wait_for("/visits", 2)
-    page.wait_for_timeout(60)
-    assert text_of(page, "#modal") == "212-555-0000"
-    page.evaluate("document.querySelector('#modal').textContent = 'Call 212-555-0000'")
-    page.wait_for_timeout(60)
+    timed_page.wait_for_timeout(60)
+    assert text_of(timed_page, "#modal") == "212-555-0000"
+    timed_page.evaluate("document.querySelector('#modal').textContent = 'Call 212-555-0000'")
+    timed_page.wait_for_timeout(60)
     assert len(stub.of("/visits")) == 2
 
 
 def test_r6_a_page_without_a_place_for_a_number_that_its_visit_keeps_says_so_once(
-    page: Page, stub: Stub, site: Site
+    timed_page: Page, stub: Stub, site: Site
 ) -> None:
     """Another page of the visit shows it."""
     two_numbers(stub)
-    open_page(page, site)
-    assert alive_within(page, 4) == {"shown": [1]}
+    open_page(timed_page, site)
+    assert alive_within(timed_page, 4) == {"shown": [1]}
     said = len(stub.of("/alive"))
     for _ in range(10):
-        seconds_pass(page, 3)
-        settle(page)
+        seconds_pass(timed_page, 3)
+        settle(timed_page)
     assert len(stub.of("/alive")) <= said + 1  # the clock ran on before the first one was answered

@@ -209,52 +209,49 @@ def test_a_visit_that_an_older_tag_has_kept_is_asked_for_anew(
     assert console == []
 
 
-def test_a_crawler_is_left_alone(page: Page, stub: Stub, site: Site) -> None:
+def test_a_crawler_is_left_alone(timed_page: Page, stub: Stub, site: Site) -> None:
     stub.visit_answer = lambda: (204, b"")
-    page.clock.install()
-    page.goto(site.put(PAGE))
+    timed_page.goto(site.put(PAGE))
     stub.wait_for("/visits")
-    page.wait_for_timeout(50)
-    seconds_pass(page, 600)
-    assert text_of(page) == OWN
+    timed_page.wait_for_timeout(50)
+    seconds_pass(timed_page, 600)
+    assert text_of(timed_page) == OWN
     assert len(stub.requests) == 1
 
 
 def test_a_dead_server_leaves_the_pages_number_and_is_asked_only_a_few_times(
-    page: Page, stub: Stub, site: Site
+    timed_page: Page, stub: Stub, site: Site
 ) -> None:
     errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
+    timed_page.on("pageerror", lambda error: errors.append(str(error)))
     begun, broken = [], []
-    page.on("request", lambda request: begun.append(request) if request.url.endswith("/visits") else None)
-    page.on("requestfailed", lambda request: broken.append(request))
+    timed_page.on("request", lambda request: begun.append(request) if request.url.endswith("/visits") else None)
+    timed_page.on("requestfailed", lambda request: broken.append(request))
     stub.hanging_up = True
-    page.clock.install()
-    page.goto(site.put(PAGE))
+    timed_page.goto(site.put(PAGE))
     stub.wait_for("/visits")
     for _ in range(12):
-        settle(page)
-        eventually(lambda: len(broken) == len(begun) or page.wait_for_timeout(10))
-        settle(page)
-        seconds_pass(page, 20)
-    assert text_of(page) == OWN
+        settle(timed_page)
+        eventually(lambda: len(broken) == len(begun) or timed_page.wait_for_timeout(10))
+        settle(timed_page)
+        seconds_pass(timed_page, 20)
+    assert text_of(timed_page) == OWN
     assert len({json.dumps(one.body) for one in stub.of("/visits")}) == 1
     assert 4 <= len(stub.of("/visits")) <= 9  # Chromium itself repeats a request whose connection broke
     stub.hanging_up = False
-    become(page, "visible")
-    wait_until_shown(page, LENT)
+    become(timed_page, "visible")
+    wait_until_shown(timed_page, LENT)
     assert errors == []
 
 
-def test_a_slow_server_leaves_the_pages_number(page: Page, stub: Stub, site: Site, console: list[str]) -> None:
+def test_a_slow_server_leaves_the_pages_number(timed_page: Page, stub: Stub, site: Site, console: list[str]) -> None:
     stub.slow = threading.Event()
-    page.clock.install()
-    page.goto(site.put(PAGE))
+    timed_page.goto(site.put(PAGE))
     stub.wait_for("/visits")
-    seconds_pass(page, 6)
+    seconds_pass(timed_page, 6)
     stub.slow.set()
-    page.wait_for_timeout(100)
-    assert text_of(page) == OWN
+    timed_page.wait_for_timeout(100)
+    assert text_of(timed_page) == OWN
     assert console == []
 
 

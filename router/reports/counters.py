@@ -1,4 +1,4 @@
-"""Columns of numbers and scenarios that count calls and showings. The worker fills them, in small writes."""
+"""Columns of numbers and scenarios that count calls and showings. The worker fills them, as it fills others, in small writes."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -53,8 +53,8 @@ class ColumnKeeper:
                 *_changed(_last_calls(session, numbers, internal), "last_call_at"),
                 *_shown_numbers(session),
             ]
-        _write(server, Scenario, of_scenarios)
-        _write(server, TrackingNumber, of_numbers)
+        write_columns(server, Scenario, of_scenarios)
+        write_columns(server, TrackingNumber, of_numbers)
         self._call_id = max(0, newest - OVERLAP)
 
 
@@ -94,7 +94,7 @@ def _changed_calls(
     return [(row_id, {"calls": counted}) for row_id, present, counted in calls if present != counted]
 
 
-def _write(server: Server, model: Any, changes: Iterable[Change]) -> None:
+def write_columns(server: Server, model: Any, changes: Iterable[Change]) -> None:
     """Some rows at a time, so that no call waits for long; by id, as everybody locks several rows, and never scenarios together with
     numbers: whoever edits a scenario locks the scenario first."""
     by_id: dict[int, dict[str, Any]] = {}

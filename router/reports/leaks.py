@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, and_, case, or_, select, update
+from sqlalchemy import Select, and_, case, or_, select
 from sqlalchemy.orm import Session
 
 from router.attribution.decision import OVERFLOW
 from router.lib.formats import format_count
 from router.lib.phones import line_of
+from router.reports.counters import write_columns
 from router.scenarios.lint.facts import Linted
 from router.scenarios.lint.rules import Finding
 from router.scenarios.models import Scenario, TrackingNumber
@@ -145,8 +146,7 @@ def refresh_leaking(server: Server, now: datetime) -> None:
     for project_id in sorted({scenario.project_id for scenario in scenarios}):
         with server.database.reading() as session:
             leaking.update(leak.scenario_id for leak in read_leaks(session, project_id, now))
-    changed = {scenario.id: leaking[scenario.id] for scenario in scenarios if scenario.leaking != leaking[scenario.id]}
-    if changed:
-        with server.database.writing() as session:
-            for scenario_id, amount in changed.items():
-                session.execute(update(Scenario).where(Scenario.id == scenario_id).values(leaking=amount))
+    amounts = [
+        (scenario.id, leaking[scenario.id]) for scenario in scenarios if scenario.leaking != leaking[scenario.id]
+    ]
+    write_columns(server, Scenario, [(scenario_id, {"leaking": amount}) for scenario_id, amount in amounts])

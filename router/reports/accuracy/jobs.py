@@ -18,6 +18,7 @@ from router.attribution.models import CHANGED, COUNTED, NOT_COUNTED, UNCOUNTED_V
 from router.attribution.pool.choice import CALLS_NEEDED, learn
 from router.lib.formats import day_of, last_days, span_of
 from router.reports.accuracy.figures import DAYS, Figures, added, count_day, figures_of, known_silences
+from router.reports.counters import write_columns
 from router.scenarios.models import Scenario
 from router.server import Server
 from router.voice.models import UNCOUNTED_CALLS, Call
@@ -211,11 +212,7 @@ def _fill_scenarios(server: Server, projects: dict[int, Counting], now: datetime
         confidence = None if confidence is None else round(confidence, 4)
         if (accuracy, confidence) != (scenario.accuracy, scenario.confidence):
             values[scenario.id] = {"accuracy": accuracy, "confidence": confidence}
-    changed = sorted(values)
-    for first in range(0, len(changed), AT_ONCE):
-        with server.database.writing() as session:
-            for scenario_id in changed[first : first + AT_ONCE]:
-                session.execute(update(Scenario).where(Scenario.id == scenario_id).values(values[scenario_id]))
+    write_columns(server, Scenario, values.items())
 
 
 def learn_survival(server: Server, now: datetime) -> None:
@@ -229,9 +226,7 @@ def learn_survival(server: Server, now: datetime) -> None:
         learned = {}
         for scenario in scenarios:
             silences = session.scalars(known_silences(scenario.id)).all()
-            learned[scenario.id] = learn(silences) if len(silences) >= CALLS_NEEDED else None
-    for scenario in scenarios:
-        if learned[scenario.id] != scenario.survival:
-            with server.database.writing() as session:
-                values = {"survival": learned[scenario.id]}
-                session.execute(update(Scenario).where(Scenario.id == scenario.id).values(values))
+            survival = learn(silences) if len(silences) >= CALLS_NEEDED else None
+            if survival != scenario.survival:
+                learned[scenario.id] = {"survival": survival}
+    write_columns(server, Scenario, learned.items())

@@ -282,7 +282,7 @@ class Content:
     """What the first lines of a file hold in a column: of how many cells that are not empty, how many are what."""
 
     filled: int = 0
-    ours: int = 0
+    own: int = 0
     """Numbers of the project."""
     phones: int = 0
     """Phone numbers, and words for withheld numbers."""
@@ -388,13 +388,13 @@ class FreeColumns:
 
     def numbers(self) -> list[int]:
         """The column that holds numbers of the project, whatever its head; without such a column the head has to be sure."""
-        ours = {index: self.contents[index].ours for index in self.all()}
+        own = {index: self.contents[index].own for index in self.all()}
         named, callers = self.named("number", "either"), self.named("caller")
         for columns in (named, [index for index in self.all() if index not in callers]):
-            if mostly := [index for index in columns if self.contents[index].mostly(ours[index])]:
+            if mostly := [index for index in columns if self.contents[index].mostly(own[index])]:
                 return mostly[:1]
-        if some := [index for index in named if ours[index]]:  # others may have been given up since
-            return [max(some, key=lambda index: ours[index])]
+        if some := [index for index in named if own[index]]:  # others may have been given up since
+            return [max(some, key=lambda index: own[index])]
         sure = [index for index in self.named("number") if rank("either", self.heads[index]) is None]
         if sure:
             return sure[:1]

@@ -83,7 +83,7 @@ class Cells:
 
     def __init__(self, numbers: Numbers, choices: Mapping[str, Choice]) -> None:
         self.numbers, self.choices = numbers, choices
-        self.ours = lru_cache(maxsize=20_000)(self.find_own_number)
+        self.own_number = lru_cache(maxsize=20_000)(self.find_own_number)
         self.readings = lru_cache(maxsize=20_000)(self.find_readings)
 
     def find_readings(self, text: str) -> tuple[str, ...]:
@@ -103,8 +103,8 @@ class Cells:
         Raises:
             BadLine: it is no number of the project.
         """
-        if ours := self.ours(text):
-            return ours
+        if own := self.own_number(text):
+            return own
         if not text:
             raise BadLine(f"{column}: it is empty.")
         readings = self.readings(text)
@@ -149,7 +149,7 @@ class Cells:
             times = [time_or_none(text) for text in texts]
             content = Content(
                 filled=len(texts),
-                ours=sum(self.ours(text) is not None for text in short),
+                own=sum(self.own_number(text) is not None for text in short),
                 phones=sum(is_withheld(text) for text in texts)
                 + sum(not is_withheld(text) and bool(cell_error(text) or self.readings(text)) for text in short),
                 days=sum(time is not None for time in times),
@@ -217,7 +217,7 @@ def read_call_log(
     cells = Cells(numbers, choices.numbers)
     if len(table.head) < 2:
         raise UnreadableFile("This is no table: no line of it names several columns.")
-    if any(is_short(head) and (time_or_none(head) or cells.ours(head)) for head in table.head):
+    if any(is_short(head) and (time_or_none(head) or cells.own_number(head)) for head in table.head):
         raise UnreadableFile("The first line has to name the columns, and it holds a call.")
     sample = list(islice(table.records(), SAMPLE))
     if not sample:
@@ -320,7 +320,7 @@ class _Reading:
                     clock = read_clock(text)
                     if clock is None:
                         raise BadTime("Write it like 14:05:00.")
-                    time = time.at(*clock)
+                    time = replace(time, clock=clock[0], zone=clock[1] or time.zone)
             except BadTime as error:
                 time = BadLine(f"{column}: “{text[:40]}” is not a time. {error}")
         self._check_shape(record)
@@ -334,7 +334,9 @@ class _Reading:
         is_outgoing = direction in OUTGOING or (
             direction in OUTGOING_CODES and plain_head(log.head_of("direction")) == "typ"
         )
-        if is_outgoing or (self.cells.ours(row["number"]) is None and self.cells.ours(row["caller"]) is not None):
+        if is_outgoing or (
+            self.cells.own_number(row["number"]) is None and self.cells.own_number(row["caller"]) is not None
+        ):
             log.outgoing += 1
             return None
         number = self.cells.number(log.head_of("number"), row["number"])

@@ -174,14 +174,6 @@ class WrittenTime:
         """`03.11.2026`: those who write dots put the day first, unless another line of the file says otherwise."""
         return self.sign == "."
 
-    @property
-    def is_two_digit(self) -> bool:
-        return bool(self.orders) and self.figures[2] < 100
-
-    def at(self, clock: time, zone: tzinfo | str | None) -> "WrittenTime":
-        """The day with a time of day that stands in another column."""
-        return replace(self, clock=clock, zone=zone or self.zone)
-
     def shown(self) -> str:
         """The day as it is written, without its time: `11/03/2026`."""
         if not self.orders:
@@ -291,7 +283,7 @@ class OrderEvidence:
         if not written.orders:
             return
         self.has_dots = self.has_dots or written.is_dotted
-        if written.is_two_digit and len(self.firsts) < 400:
+        if written.figures[2] < 100 and len(self.firsts) < 400:  # a year of two figures
             self.firsts.add(written.figures[0])
             self.lasts.add(written.figures[2])
         likely = [order for order in written.orders if order != "year-first"]

@@ -226,9 +226,9 @@ def import_calls(
         try:
             with server.database.reading() as session:
                 owner = project_of(session, project)
-                ours = project_numbers(session, owner)
+                known = project_numbers(session, owner)
             with file.open("rb") as opened_file:
-                log = read_call_log(opened_file, ours, Choices(columns, numbers, dates, zone), now)
+                log = read_call_log(opened_file, known, Choices(columns, numbers, dates, zone), now)
         except (UnreadableFile, UnknownColumn) as error:
             raise click.ClickException(str(error)) from None
         _say_plan(log, owner.timezone, only_plan)

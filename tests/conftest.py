@@ -234,6 +234,13 @@ def cast(contents: dict[str, Any]) -> Cast:
     return cast
 
 
+@pytest.fixture
+def furnished_cast(contents: dict[str, Any]) -> Cast:
+    """The same people; Alice's project has one object of each kind, whose ids are in `ids`."""
+    cast: Cast = contents["furnished_cast"]
+    return cast
+
+
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside() -> Iterator[None]:
     """A developer's own ROUTER_* variables must not change what a test sees."""

@@ -1,6 +1,6 @@
 """What databases hold before a test begins, made once in a process and copied from then on.
 
-A test asks for it with the fixture of the same name. Each content is made on top of the one before.
+A test asks for it with the fixture of the same name.
 """
 
 from collections.abc import Callable
@@ -17,6 +17,7 @@ from router.lib.crypto import KeyRing
 from router.operations import key_fits
 from router.server import Server
 from tests.busy_project import make_busy_project
+from tests.furnished import furnish
 from tests.people import NOW, create_cast
 from tests.secret import SECRET
 
@@ -44,7 +45,19 @@ def life(database: Database, values: Values) -> Any:
         return make_busy_project(session, server, values["cast"].project, NOW)
 
 
-CONTENTS: dict[str, Callable[[Database, Values], Any]] = {"app": served, "cast": people, "life": life}
+def furnished_cast(database: Database, values: Values) -> Any:
+    """The people, and one object of each kind in Alice's project."""
+    furnish(database, values["cast"])
+    return values["cast"]
+
+
+CONTENTS: dict[str, tuple[str | None, Callable[[Database, Values], Any]]] = {
+    "app": (None, served),
+    "cast": ("app", people),
+    "life": ("cast", life),
+    "furnished_cast": ("cast", furnished_cast),
+}
+"""On top of which other one each content is made, and by what."""
 
 
 def content_for(fixtures: list[str]) -> str | None:
@@ -54,9 +67,6 @@ def content_for(fixtures: list[str]) -> str | None:
 
 def make_content(name: str, database: Database) -> Values:
     """Fills an empty database; returns what each fixture gives."""
-    values: Values = {}
-    for one, make in CONTENTS.items():
-        values[one] = make(database, values)
-        if one == name:
-            break
-    return values
+    below, make = CONTENTS[name]
+    values = make_content(below, database) if below else {}
+    return values | {name: make(database, values)}

@@ -15,7 +15,6 @@ from router.scenarios.models import TrackingNumber
 from router.server import Server
 from tests.factories import make_ledger_entry, make_number, make_scenario
 from tests.faults.test_fuzz import rows
-from tests.furnished import furnish
 from tests.people import Cast, bearer, sign_in
 from tests.properties import examples
 from tests.scenarios.shop import FakeShop
@@ -62,13 +61,12 @@ ROUTES = {
 
 
 @pytest.fixture
-def furnished(server: Server, cast: Cast, database: Database) -> Cast:
+def furnished(server: Server, furnished_cast: Cast, database: Database) -> Cast:
     server.shop = FakeShop(["+12125550190", "+12125550191"])
-    furnish(database, cast)
     with database.writing() as session:
-        make_ledger_entry(session, cast.project, 1000, "top-up:fuzz")
-        make_number(session, cast.project, "+12125551000")
-    return cast
+        make_ledger_entry(session, furnished_cast.project, 1000, "top-up:fuzz")
+        make_number(session, furnished_cast.project, "+12125551000")
+    return furnished_cast
 
 
 def test_no_hostile_body_of_a_program_brings_a_500_and_a_refused_one_leaves_no_row(

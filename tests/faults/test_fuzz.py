@@ -19,7 +19,6 @@ from router.attribution.tracking.visitors import visit_token
 from router.db import Base, Database
 from router.server import Server
 from tests.factories import make_project, make_scenario
-from tests.furnished import furnish
 from tests.people import Cast, sign_in
 from tests.properties import examples
 from tests.voice.carrier import BASE
@@ -73,17 +72,16 @@ UNCOUNTED = {"refused_origin", "sign_in_attempt"}
 
 
 @pytest.fixture
-def world(server: Server, cast: Cast, database: Database) -> dict[str, Any]:
+def world(server: Server, furnished_cast: Cast, database: Database) -> dict[str, Any]:
     """Ids that exist, in our project and in others'."""
-    furnish(database, cast)
     with database.writing() as session:
         scenario = make_scenario(session, make_project(session), [NUMBER])
-    return cast.ids | {
+    return furnished_cast.ids | {
         "key": "k-shop",
         "token": visit_token(server.keys, 1, 1),
         "call_sid": "CA1",
         "scenario_id": scenario.id,
-        "token_text": cast.alice_token,
+        "token_text": furnished_cast.alice_token,
     }
 
 

@@ -341,7 +341,7 @@ def test_r13_of_a_line_stays_what_a_call_needs(server: Server, project: Project)
     """A large file is read line by line: it needs less room than the file itself."""
     notes = "words of a long conversation " * 100
     lines = (
-        f"{NUMBER},+1415555{1000 + index},{(NOON - timedelta(minutes=index)).isoformat()},a,,,{notes}\n"
+        f"{NUMBER},+1415555{1000 + index % 50},{(NOON - timedelta(minutes=index)).isoformat()},a,,,{notes}\n"
         for index in range(2000)
     )
     data = io.BytesIO((HEAD.replace("\n", ",notes\n") + "".join(lines)).encode())

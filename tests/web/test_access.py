@@ -13,7 +13,6 @@ from router.app import create_app
 from router.config import Settings
 from router.db import Database
 from router.web.access import Audience, audience_of, guard, needs
-from tests.furnished import furnish
 from tests.people import Cast, bearer, sign_in
 
 CLOSED = (Audience.PEOPLE, Audience.PROGRAMS)
@@ -58,32 +57,29 @@ def test_closed_blueprints_ask_who_it_is(empty_app: Flask) -> None:
 
 
 def test_charlie_sees_404_on_every_address_of_alices_project(
-    app: Flask, client: FlaskClient, database: Database, cast: Cast
+    app: Flask, client: FlaskClient, furnished_cast: Cast
 ) -> None:
-    furnish(database, cast)
-    sign_in(client, cast.charlie)
-    for method, address, rule in addresses(app, cast.ids):
-        headers = bearer(cast.charlie_token) if address.startswith("/api/") else {}
+    sign_in(client, furnished_cast.charlie)
+    for method, address, rule in addresses(app, furnished_cast.ids):
+        headers = bearer(furnished_cast.charlie_token) if address.startswith("/api/") else {}
         body = {"json": {"version": 1}} if headers else {}
         answer = client.open(address, method=method, headers=headers, **body)  # type: ignore[arg-type]  # json or nothing
         assert answer.status_code == 404, f"{method} {rule} answered {answer.status_code}"
 
 
-def test_objects_of_alices_project_are_not_in_charlies(
-    app: Flask, client: FlaskClient, database: Database, cast: Cast
-) -> None:
-    furnish(database, cast)
-    mixed = cast.ids | {"project_id": cast.other_project.id}
+def test_objects_of_alices_project_are_not_in_charlies(app: Flask, client: FlaskClient, furnished_cast: Cast) -> None:
+    mixed = furnished_cast.ids | {"project_id": furnished_cast.other_project.id}
     for method, address, rule in addresses(app, mixed):
         if address.startswith("/api/") and rule.arguments != {"project_id"}:
-            answer = client.open(address, method=method, headers=bearer(cast.charlie_token), json={"version": 1})
+            answer = client.open(
+                address, method=method, headers=bearer(furnished_cast.charlie_token), json={"version": 1}
+            )
             assert answer.status_code == 404, f"{method} {rule} answered {answer.status_code}"
 
 
-def test_nobody_enters_without_proof(app: Flask, database: Database, cast: Cast) -> None:
-    furnish(database, cast)
+def test_nobody_enters_without_proof(app: Flask, furnished_cast: Cast) -> None:
     client = app.test_client()
-    for method, address, rule in addresses(app, cast.ids):
+    for method, address, rule in addresses(app, furnished_cast.ids):
         answer = client.open(address, method=method)
         wanted = 401 if address.startswith("/api/") else 302
         assert answer.status_code == wanted, f"{method} {rule} answered {answer.status_code}"

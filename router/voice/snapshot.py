@@ -34,7 +34,8 @@ log = structlog.get_logger(__name__)
 
 FORMAT = 1
 """Of the file."""
-NEWEST, OLDER = "snapshot.json", "snapshot-older.json"
+NEWEST, OLDER = "snapshot", "snapshot-older"
+"""Files of three lines: a checksum of what follows, what the snapshot is, and its routes, both as JSON."""
 
 
 class SnapshotRefused(Exception):
@@ -139,12 +140,13 @@ def write_snapshot(folder: Path, snapshot: Snapshot, keys: KeyRing) -> None:
             "numbers": numbers,
         }
     ).encode()
-    head = {"format": FORMAT, "checksum": _checksum(body), **_version(snapshot, keys)}
+    head = json.dumps({"format": FORMAT, **_version(snapshot, keys)}).encode()
+    content = head + b"\n" + body
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     temporary = folder / f"{NEWEST}.{os.getpid()}"
     try:
         with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(json.dumps(head).encode() + b"\n" + body)
+            file.write(_checksum(content) + b"\n" + content)
             file.flush()
             os.fsync(file.fileno())
         with suppress(FileNotFoundError):
@@ -167,15 +169,9 @@ def _version(snapshot: Snapshot, keys: KeyRing) -> dict[str, Any]:
 def _version_of(path: Path) -> dict[str, Any] | None:
     """Of a file; None when it is not there or cannot be read."""
     try:
-        with path.open("rb") as file:
-            head, body = file.readline(), file.read()
-        said = json.loads(head)
-        return (
-            {name: said[name] for name in ("key", "installation", "version")}
-            if said["checksum"] == _checksum(body)
-            else None
-        )
-    except (OSError, ValueError, KeyError, TypeError):
+        head, _ = _parts(path.read_bytes())
+        return {name: head[name] for name in ("key", "installation", "version")}
+    except (OSError, SnapshotUnreadable):
         return None
 
 
@@ -199,21 +195,24 @@ def read_snapshot(folder: Path, keys: KeyRing) -> Snapshot | None:
     return None
 
 
+def _parts(data: bytes) -> tuple[dict[str, Any], bytes]:
+    """What a snapshot is, and its routes as they stand in the file."""
+    checksum, _, content = data.partition(b"\n")
+    if checksum != _checksum(content):
+        raise SnapshotUnreadable("it is damaged")
+    head, _, body = content.partition(b"\n")
+    said: dict[str, Any] = json.loads(head)
+    if said["format"] != FORMAT:
+        raise SnapshotUnreadable(f"its format is {said['format']}, this program reads {FORMAT}")
+    return said, body
+
+
 def parse_snapshot(data: bytes, keys: KeyRing) -> Snapshot:
     """
     Raises:
         SnapshotUnreadable: it is damaged, of another format, or made under another key.
     """
-    first, _, body = data.partition(b"\n")
-    try:
-        head = json.loads(first)
-        is_whole = head["checksum"] == _checksum(body)
-    except (ValueError, KeyError, TypeError):
-        is_whole = False
-    if not is_whole:
-        raise SnapshotUnreadable("it is damaged")
-    if head["format"] != FORMAT:
-        raise SnapshotUnreadable(f"its format is {head['format']}, this program reads {FORMAT}")
+    head, body = _parts(data)
     if head["key"] not in keys.fingerprints:
         raise SnapshotUnreadable("it was made under another ROUTER_SECRET_KEY")
     content = json.loads(body)
@@ -233,8 +232,8 @@ def parse_snapshot(data: bytes, keys: KeyRing) -> Snapshot:
     return Snapshot(head["installation"], head["version"], made_at, {route.number: route for route in routes})
 
 
-def _checksum(body: bytes) -> str:
-    return blake2b(body, digest_size=16).hexdigest()
+def _checksum(content: bytes) -> bytes:
+    return blake2b(content, digest_size=16).hexdigest().encode()
 
 
 POLL_SECONDS = 1.0

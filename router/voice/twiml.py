@@ -13,6 +13,7 @@ from twilio.twiml.voice_response import Dial, VoiceResponse  # type: ignore[impo
 
 from router.attribution.decision import OVERFLOW, reach_then
 from router.carriers.base import InboundCall
+from router.carriers.twilio.webhooks import CALLBACK, STEERING
 from router.lib.formats import format_count, format_percent
 from router.lib.metrics import record
 from router.lib.phones import same_line
@@ -23,11 +24,6 @@ from router.voice.snapshot import routing_of
 log = structlog.get_logger(__name__)
 
 SORRY = "We are sorry, this number cannot be reached at the moment. Please call again later."
-RETRY_ACTION = "#rc=2&rp=all"
-RETRY_CALLBACK = "#rc=3&rp=all"
-"""Connection overrides of the carrier: by default it repeats a request only when it could not connect
-(https://www.twilio.com/docs/usage/webhooks/webhooks-connection-overrides)."""
-
 TRIED = "caller_id=caller"
 """In the address of an action: the destination was rung with a caller's number that the carrier may have failed it for."""
 
@@ -61,11 +57,11 @@ def forward(
         answer_on_bridge=True,
         timeout=destination.ring_seconds,
         caller_id=caller_id,
-        action=f"{base_url}/voice/dial/{call.sid}/{step + 1}{tried}{RETRY_ACTION}",
+        action=f"{base_url}/voice/dial/{call.sid}/{step + 1}{tried}{STEERING}",
         method="POST",
     )
     callback = {
-        "status_callback": f"{base_url}/voice/leg/{call.sid}{RETRY_CALLBACK}",
+        "status_callback": f"{base_url}/voice/leg/{call.sid}{CALLBACK}",
         "status_callback_event": "initiated ringing answered completed",
         "status_callback_method": "POST",
     }

@@ -14,7 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from router.carriers.base import Gone, NotForUs, OutcomeUnknown, ShopError, TryLater
+from router.carriers.simulator.stage import split_overrides
 from router.carriers.twilio.rest import TwilioShop
+from router.carriers.twilio.webhooks import CALLBACK, STEERING
 from tests.carriers.rest import VOICE, Carrier, hasty_shop, make_shop, running_carrier
 from tests.carriers.rest_faults import ALL_KINDS, Fault
 from tests.properties import examples
@@ -50,8 +52,8 @@ def test_r5_a_bought_number_is_ours_with_its_label_and_points_to_this_server(car
     assert (owned.e164, owned.label) == (NUMBER, "ct:7")
     kept = carrier.account.find(owned.sid)
     assert kept is not None
-    assert kept["voice_url"] == f"{VOICE}/voice/inbound"
-    assert kept["voice_fallback_url"] == f"{VOICE}/voice/fallback"
+    assert kept["voice_url"] == f"{VOICE}/voice/inbound#ct=1000&rt=3500&rc=2&rp=all"
+    assert kept["voice_fallback_url"] == f"{VOICE}/voice/fallback#ct=1000&rt=3500&rc=2&rp=all"
     assert kept["status_callback"].startswith(f"{VOICE}/voice/status")
     assert kept["voice_method"] == kept["status_callback_method"] == "POST"
     assert carrier.shop.find(NUMBER) == owned
@@ -280,7 +282,7 @@ def test_r5_the_voice_addresses_are_set_again(carrier: Carrier) -> None:
     carrier.shop.configure(owned.sid)
     kept = carrier.account.find(owned.sid)
     assert kept is not None
-    assert (kept["voice_url"], kept["friendly_name"]) == (f"{VOICE}/voice/inbound", "ct:1")
+    assert (kept["voice_url"], kept["friendly_name"]) == (f"{VOICE}/voice/inbound#ct=1000&rt=3500&rc=2&rp=all", "ct:1")
     with pytest.raises(Gone):
         carrier.shop.configure("PN0")
 
@@ -386,3 +388,11 @@ def test_what_the_carrier_has_survives_its_restart(tmp_path: Path) -> None:
         with pytest.raises(Gone):
             carrier.shop.buy(NUMBER, "ct:2")
         assert carrier.bought() == {NUMBER: 1}
+
+
+@pytest.mark.parametrize("fragment", [STEERING, CALLBACK])
+def test_r12_all_tries_of_a_request_fit_into_the_time_that_the_carrier_has_for_them(fragment: str) -> None:
+    _, overrides = split_overrides(f"{VOICE}/voice/inbound{fragment}")
+    assert "all" in overrides.after
+    assert overrides.count >= 2
+    assert (overrides.count + 1) * (overrides.connect + overrides.read) <= 15

@@ -100,13 +100,13 @@ def test_a_call_is_forwarded_to_the_first_destination(shop: Server, carrier: Car
         "answerOnBridge": "true",
         "timeout": "20",
         "callerId": ANNA,
-        "action": f"{BASE}/voice/dial/CA1/1#rc=2&rp=all",
+        "action": f"{BASE}/voice/dial/CA1/1#ct=1000&rt=3500&rc=2&rp=all",
         "method": "POST",
     }
     number = dial.find("Number")
     assert number is not None
     assert number.text == COMPANY_LINE
-    assert number.get("statusCallback") == f"{BASE}/voice/leg/CA1#rc=3&rp=all"
+    assert number.get("statusCallback") == f"{BASE}/voice/leg/CA1#ct=1000&rt=2500&rc=3&rp=all"
     assert number.get("statusCallbackEvent") == "initiated ringing answered completed"
 
 
@@ -319,7 +319,7 @@ def test_destinations_ring_in_turn_until_one_answers(shop: Server, carrier: Carr
     carrier.leg("no-answer", "CL1")
     second = dial_of(carrier.action(NUMBER, 1, "no-answer"))
     assert second[0].text == SECOND_LINE
-    assert second.get("action") == f"{BASE}/voice/dial/CA1/2#rc=2&rp=all"
+    assert second.get("action") == f"{BASE}/voice/dial/CA1/2#ct=1000&rt=3500&rc=2&rp=all"
     carrier.leg("ringing", "CL2", to=SECOND_LINE)
     clock.shift(timedelta(seconds=5))
     carrier.leg("in-progress", "CL2", to=SECOND_LINE)

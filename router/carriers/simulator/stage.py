@@ -82,6 +82,7 @@ class VirtualClock:
 
 MOST_REDIRECTS = 10
 LONGEST_REQUEST = 15.0
+"""Seconds of all tries of a request together."""
 REDIRECTS = (301, 302, 303, 307, 308)
 
 
@@ -95,9 +96,15 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Retries:
-    """How often and after what a request is repeated: `#rc=2&rp=all` at the end of its address."""
+class Overrides:
+    """What the fragment of an address says about its requests, `#ct=1000&rt=3500&rc=2&rp=all`: times in seconds, and how often and after
+    what a request is repeated."""
 
+    connect: float = 5.0
+    read: float = LONGEST_REQUEST
+    """Until the first byte, and between two."""
+    total: float = LONGEST_REQUEST
+    """Of all tries together."""
     count: int = 1
     after: frozenset[str] = frozenset({"ct"})
 
@@ -105,13 +112,18 @@ class Retries:
         return problem in self.after or "all" in self.after
 
 
-def split_retries(url: str) -> tuple[str, Retries]:
-    """The address as it is requested and signed, and what its fragment says about retries."""
+def split_overrides(url: str) -> tuple[str, Overrides]:
+    """The address as it is requested and signed, and what its fragment says. A value that is out of its range counts for nothing."""
     address, _, fragment = url.partition("#")
     options = dict(part.partition("=")[::2] for part in fragment.split("&") if part)
-    count = int(options["rc"]) if re.fullmatch(r"[0-5]", options.get("rc", "")) else Retries.count
-    after = frozenset(options["rp"].split(",")) if options.get("rp") else Retries.after
-    return address, Retries(count, after)
+    times = {
+        field: int(options[name]) / 1000
+        for name, field, most in (("ct", "connect", 10_000), ("rt", "read", 15_000), ("tt", "total", 15_000))
+        if re.fullmatch(r"[0-9]{3,5}", options.get(name, "")) and 100 <= int(options[name]) <= most
+    }
+    count = int(options["rc"]) if re.fullmatch(r"[0-5]", options.get("rc", "")) else Overrides.count
+    after = frozenset(options["rp"].split(",")) if options.get("rp") else Overrides.after
+    return address, Overrides(**times, count=count, after=after)
 
 
 def signature(token: str, url: str, values: dict[str, str]) -> str:
@@ -130,9 +142,9 @@ class Courier:
         self._token = token
         self._clock = clock
         self._log = log
-        timeout = httpx.Timeout(longest, connect=min(longest, 5.0))
+        self._longest = longest
         self._client = httpx.Client(
-            timeout=timeout, trust_env=False, verify=trusted_authorities(), headers={"User-Agent": "TwilioProxy/1.1"}
+            trust_env=False, verify=trusted_authorities(), headers={"User-Agent": "TwilioProxy/1.1"}
         )
 
     def close(self) -> None:
@@ -141,19 +153,30 @@ class Courier:
     def send(self, kind: str, url: str, values: dict[str, str], method: str = "POST") -> Answer:
         """
         Raises:
-            CallError: nothing usable came back, after the retries that the address asks for.
+            CallError: nothing usable came back, after the retries that the address asks for and within the time of all tries.
         """
-        address, retries = split_retries(url)
+        address, overrides = split_overrides(url)
         token = secrets.token_hex(16)
-        for attempt in range(retries.count + 1):
+        deadline = time.monotonic() + min(self._longest, overrides.total)
+        for attempt in range(overrides.count + 1):
             try:
-                return self._attempt(kind, address, values, method, token)
+                return self._attempt(kind, address, values, method, token, overrides, deadline)
             except _Problem as problem:
-                if attempt == retries.count or not retries.cover(problem.policy):
+                is_last = attempt == overrides.count or time.monotonic() >= deadline
+                if is_last or not overrides.cover(problem.policy):
                     raise CallError(problem.code, problem.message) from None
         raise AssertionError("the last attempt returns or raises")
 
-    def _attempt(self, kind: str, url: str, values: dict[str, str], method: str, token: str) -> Answer:
+    def _attempt(
+        self,
+        kind: str,
+        url: str,
+        values: dict[str, str],
+        method: str,
+        token: str,
+        overrides: Overrides,
+        deadline: float,
+    ) -> Answer:
         """One attempt with its redirects. Of a body at most one byte more than a document may have is kept."""
         for _ in range(MOST_REDIRECTS + 1):
             if method == "GET":
@@ -167,12 +190,17 @@ class Courier:
             exchange = Exchange(kind, self._clock.now(), method, str(request.url), dict(values))
             self._log.append(exchange)
             body = b""
+            left = max(deadline - time.monotonic(), 0.001)
+            read = min(overrides.read, left)
+            request.extensions["timeout"] = httpx.Timeout(read, connect=min(overrides.connect, left)).as_dict()
             try:
                 with closing(self._client.send(request, stream=True)) as response:
                     for piece in response.iter_bytes():
                         body += piece
                         if len(body) > LARGEST_DOCUMENT:
                             break
+                        if time.monotonic() >= deadline:
+                            raise httpx.ReadTimeout("the time of all tries is over")
             except httpx.ConnectError as error:
                 raise _noted(exchange, 11200, f"no connection: {error}", "ct") from None
             except httpx.TimeoutException as error:

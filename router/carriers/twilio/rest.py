@@ -21,6 +21,7 @@ from urllib.parse import quote, urlencode
 import phonenumbers
 
 from router.carriers.base import CarrierPrice, Gone, NotForUs, Offer, OutcomeUnknown, Owned, ShopError, TryLater
+from router.carriers.twilio.webhooks import CALLBACK, STEERING
 from router.lib.http_client import AddressBlocked, Answer, ConnectionFailed, NoAnswer, Outgoing
 
 NORTH_AMERICA = ("US", "CA")
@@ -215,9 +216,6 @@ SID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 COUNTRY = re.compile(r"[A-Z]{2}")
 AMOUNT = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?")
 CURRENCY = re.compile(r"[A-Z]{3}")
-STATUS_RETRIES = "#rc=3&rp=all"
-"""Twilio repeats a status callback only when it is told to
-(https://www.twilio.com/docs/usage/webhooks/webhooks-connection-overrides)."""
 
 
 class TwilioShop:
@@ -351,11 +349,11 @@ class TwilioShop:
 
     def _addresses(self) -> dict[str, str]:
         return {
-            "VoiceUrl": f"{self._voice}/voice/inbound",
+            "VoiceUrl": f"{self._voice}/voice/inbound{STEERING}",
             "VoiceMethod": "POST",
-            "VoiceFallbackUrl": f"{self._voice}/voice/fallback",
+            "VoiceFallbackUrl": f"{self._voice}/voice/fallback{STEERING}",
             "VoiceFallbackMethod": "POST",
-            "StatusCallback": f"{self._voice}/voice/status{STATUS_RETRIES}",
+            "StatusCallback": f"{self._voice}/voice/status{CALLBACK}",
             "StatusCallbackMethod": "POST",
         }
 

@@ -44,6 +44,12 @@ LEG_UNANSWERED = ("busy", "no_answer", "failed")
 
 State = TypeVar("State", LegState, CallState)
 
+STEERING = "#ct=1000&rt=3500&rc=2&rp=all"
+CALLBACK = "#ct=1000&rt=2500&rc=3&rp=all"
+"""Connection overrides at the end of an address: by default a request is repeated only when no connection could be made. A read time-out
+has to be named too: by default one try may take the 15 s that all tries have together, and a server that hangs is never asked again
+(https://www.twilio.com/docs/usage/webhooks/webhooks-connection-overrides)."""
+
 TO_LENGTH = 200
 URL_LENGTH = 2000
 

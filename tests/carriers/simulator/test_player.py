@@ -1,10 +1,13 @@
 """The simulator plays documents as Twilio does, and refuses what Twilio refuses."""
 
+import threading
+from typing import Any
+
 import pytest
 
 from router.carriers.simulator import CallerScript, Faults, Line
 from router.carriers.simulator.player import APOLOGY
-from router.carriers.simulator.stage import split_retries
+from router.carriers.simulator.stage import split_overrides
 from tests.carriers.simulator.conftest import (
     CALLER,
     NUMBER,
@@ -146,8 +149,6 @@ def test_a_dead_server_leaves_the_caller_with_an_apology(exchange: Exchanges, tw
 
 
 def test_a_server_that_hangs_is_left_after_the_time_limit(twiml: TwimlServer, exchange: Exchanges) -> None:
-    import threading
-
     release = threading.Event()
 
     def hang(values: dict[str, str]) -> str:
@@ -196,8 +197,47 @@ def test_the_fragment_says_how_often_to_retry_and_is_never_sent(twiml: TwimlServ
     ],
 )
 def test_retries_are_read_from_the_fragment(url: str, count: int, covered: set[str]) -> None:
-    address, retries = split_retries(url)
-    assert (address, retries.count, set(retries.after)) == ("https://h/p", count, covered)
+    address, overrides = split_overrides(url)
+    assert (address, overrides.count, set(overrides.after)) == ("https://h/p", count, covered)
+
+
+@pytest.mark.parametrize(
+    ("url", "times"),
+    [
+        ("https://h/p", (5.0, 15.0, 15.0)),
+        ("https://h/p#ct=1000&rt=3500&tt=9000", (1.0, 3.5, 9.0)),
+        ("https://h/p#ct=99&rt=15001&tt=ten", (5.0, 15.0, 15.0)),
+        ("https://h/p#ct=10001&rt=100", (5.0, 0.1, 15.0)),
+    ],
+)
+def test_times_are_read_from_the_fragment(url: str, times: tuple[float, float, float]) -> None:
+    _, overrides = split_overrides(url)
+    assert (overrides.connect, overrides.read, overrides.total) == times
+
+
+def test_a_server_that_hangs_is_asked_again_only_when_the_address_leaves_time_for_it(
+    twiml: TwimlServer, exchange: Exchanges
+) -> None:
+    """By default the first try may take all the time that there is."""
+    release = threading.Event()
+    answers: list[Any] = []
+
+    def hang_once(values: dict[str, str]) -> str:
+        answers.append(values)
+        if len(answers) % 2:
+            release.wait(60)
+        return HANGUP
+
+    for fragment, tries in (("#rc=2&amp;rp=all", 1), ("#rt=500&amp;rc=2&amp;rp=all", 2)):
+        answers.clear()
+        twiml.pages |= {
+            INBOUND: response(f"<Redirect>/next{fragment}</Redirect>"),
+            "/next": hang_once,
+            FALLBACK: HANGUP,
+        }
+        call = exchange(longest_request=2.5).call(CALLER, NUMBER)
+        assert (len(answers), len(call.errors)) == (tries, 2 - tries)
+    release.set()
 
 
 def test_without_asking_for_it_a_failing_callback_is_not_repeated(twiml: TwimlServer, exchange: Exchanges) -> None:

@@ -34,7 +34,7 @@ class KeyRing:
     @property
     def fingerprint(self) -> str:
         """Tells two keys apart and gives neither away."""
-        return self.derive("fingerprint")[0].hex()[:16]
+        return self.fingerprints[0]
 
     @property
     def fingerprints(self) -> list[str]:

@@ -151,7 +151,7 @@ class Costs:
     def say(self, numbers: int) -> str:
         """`8.00 USD`; empty when no price is known."""
         week = self.week(numbers)
-        return "" if week is None or not self.known else format_money(week, self.in_currency)
+        return "" if week is None else format_money(week, self.in_currency)
 
 
 def spread(share: float, calls: int) -> float:
@@ -279,6 +279,14 @@ class MadePlan:
             return [f"If they had to tell the visit, {told} {visits}, and the right advertisement for {source}."]
         return []
 
+    def document(self) -> dict[str, Any]:
+        """The last members of a PlanDocument."""
+        costs = self.costs
+        weeks = [plain_money(costs.price_minor * point.numbers, costs.currency) for point in self.points]
+        points = [point.model_dump() | {"week": week} for point, week in zip(self.points, weeks, strict=True)]
+        told = {"recommended": self.recommended.numbers, "findings": self.findings}
+        return told | {"currency": costs.currency, "points": points}
+
     def sources_chart(self) -> LineChart:
         return self._chart("Calls with the right advertisement", lambda point: point.right_source)
 
@@ -349,15 +357,10 @@ def plan_document(plan: PoolPlan, costs: Costs) -> dict[str, Any]:
         **{name: facts.get(name) for name in ("numbers", "aim", "visits", "calls")},
         "done": len(plan.points),
         "trials": trial_count(plan),
-        "recommended": made.recommended.numbers if made else None,
-        "findings": made.findings if made else [],
-        "currency": costs.currency,
-        "points": [point_document(point, costs) for point in made.points] if made else [],
+        **(
+            made.document() if made else {"recommended": None, "findings": [], "currency": costs.currency, "points": []}
+        ),
     }
-
-
-def point_document(point: Point, costs: Costs) -> dict[str, Any]:
-    return point.model_dump() | {"week": plain_money(costs.price_minor * point.numbers, costs.currency)}
 
 
 def trial_count(plan: PoolPlan) -> int | None:

@@ -23,7 +23,6 @@ from router.attribution.planner.plan import (
     made_plan,
     plan_document,
     plan_state,
-    point_document,
     seconds_left,
     trial_count,
     trust,
@@ -221,13 +220,7 @@ def plan(open_server: Opener, /, scenario_id: int, as_json: bool, **options: Any
                 raise click.ClickException(f"{sentence} Say --visits-per-hour.") from None
         made = MadePlan(list(trials.run()), trials.facts["aim"], trials.facts["numbers"], costs)
     if as_json:
-        document = {
-            **{name: trials.facts[name] for name in ("numbers", "aim", "visits", "calls")},
-            "recommended": made.recommended.numbers,
-            "findings": made.findings,
-            "currency": costs.currency,
-            "points": [point_document(point, costs) for point in made.points],
-        }
+        document = {name: trials.facts[name] for name in ("numbers", "aim", "visits", "calls")} | made.document()
         click.echo(json.dumps(document, indent=2))
     else:
         lines = [

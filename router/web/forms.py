@@ -14,7 +14,7 @@ from werkzeug.wrappers import Response
 from wtforms import BooleanField, Field, FieldList, FormField, StringField
 from wtforms import Form as WTForm
 
-from router.lib.formats import CURRENCIES, named_countries, parse_int
+from router.lib.formats import CURRENCIES, named_countries, parse_int, parse_money
 from router.server import current_server
 from router.web.errors import Problem
 
@@ -63,6 +63,18 @@ def nearest(fields: Mapping[str, Field], path: str) -> Field | None:
     while path and path not in fields:
         path = path.rpartition(".")[0]
     return fields.get(path)
+
+
+def amount_of(field: Field, currency: str, member: str) -> int:
+    """What was typed as an amount, in minor units.
+
+    Raises:
+        Problem: 422 for this member of the schema: it is no amount.
+    """
+    try:
+        return parse_money(field.data, currency)
+    except ValueError as error:
+        raise Problem(422, str(error), member) from None
 
 
 class Rows(FieldList):

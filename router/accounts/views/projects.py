@@ -20,7 +20,7 @@ from router.accounts.projects import (
     suspend_project,
     written_numbers,
 )
-from router.lib.formats import parse_int, parse_money, plain_money
+from router.lib.formats import parse_int, plain_money
 from router.lib.phones import read_caller
 from router.server import current_server
 from router.web.access import Audience, current_actor, current_project, guard, needs
@@ -35,6 +35,7 @@ from router.web.forms import (
     SchemaForm,
     SwitchField,
     TextField,
+    amount_of,
     timezone_choices,
 )
 
@@ -147,14 +148,11 @@ def project_settings() -> str:
 @settings.post("", endpoint="change")
 def change_settings() -> Response | tuple[str, int]:
     form, project = SettingsForm(request.form, data=_stored_texts()), current_project()
-    price, typed_price = project.number_price_minor, form.number_price.data
+    price, field = project.number_price_minor, form.number_price
     try:
         if current_actor().is_operator:
-            price = parse_money(typed_price, project.currency) if typed_price.strip() else None
+            price = amount_of(field, project.currency, "number_price_minor") if field.data.strip() else None
         _change("project changed", form, number_price_minor=price)
-    except ValueError as error:
-        form.refuse(Problem(422, str(error), "number_price_minor"))
-        return _settings_page(form), 422
     except Problem as problem:
         form.refuse(problem)
         return _settings_page(form), problem.status

@@ -46,19 +46,13 @@ def sign_in() -> str:
 def try_sign_in() -> Response | tuple[str, int]:
     server = current_server()
     email = request.form.get("email", "").replace("\0", "").strip().casefold()[:254]
-    client = client_address(request, server.settings.trusted_proxies)
-    address = passwords.guesser_of(client, email, _knows_browser(email))
-    with server.database.writing() as session:
-        admitted = passwords.admit_attempt(session, email, address, server.now(), _knows_browser(email))
-    if not admitted:
-        return _sign_in_page("Too many failed attempts. Wait 15 minutes, then try again.", email), 429
     with server.database.reading() as session:
         person = session.scalar(select(Person).where(Person.email == email))
-    matches = passwords.password_matches(person.password_hash if person else None, request.form.get("password", ""))
+    matches = _try_password(email, person, request.form.get("password", ""), _knows_browser(email))
+    if matches is None:
+        return _sign_in_page("Too many failed attempts. Wait 15 minutes, then try again.", email), 429
     if person is None or not matches:
         return _sign_in_page("The e-mail address or the password is wrong.", email), 422
-    with server.database.writing() as session:
-        passwords.forgive_attempts(session, email, address)
     sessions.begin_session(person)
     response = redirect(local_path(request.args.get("next")) or url_for("doors.home"))
     mac = server.keys.sign("known browser", email.encode(), 20).hex()
@@ -112,6 +106,22 @@ def _sign_in_page(error: str = "", email: str = "") -> str:
     return render_template("accounts/sign_in.html", error=error, email=email)
 
 
+def _try_password(email: str, person: Person | None, password: str, known_browser: bool) -> bool | None:
+    """Whether it is the person's password; None after too many failed attempts, of which every try counts as one until it succeeds."""
+    server = current_server()
+    client = client_address(request, server.settings.trusted_proxies)
+    address = passwords.guesser_of(client, email, known_browser)
+    with server.database.writing() as session:
+        admitted = passwords.admit_attempt(session, email, address, server.now(), known_browser)
+    if not admitted:
+        return None
+    if not passwords.password_matches(person.password_hash if person else None, password):
+        return False
+    with server.database.writing() as session:
+        passwords.forgive_attempts(session, email, address)
+    return True
+
+
 def _knows_browser(email: str) -> bool:
     """Whether this person signed in with this browser before: a guesser elsewhere does not lock it out."""
     mac = request.cookies.get(KNOWN_BROWSER, "")
@@ -146,7 +156,8 @@ def rename() -> Response | tuple[str, int]:
 @needs("person")
 def set_password() -> Response | tuple[str, int]:
     server, password = current_server(), request.form.get("new_password", "").replace("\0", "")
-    if not _is_own_password(request.form.get("password", "").replace("\0", "")):
+    typed = request.form.get("password", "").replace("\0", "")
+    if not _try_password(g.person.email, g.person, typed, known_browser=True):  # a borrowed browser is not for guessing
         return _page({"password": "This is not your password."}), 422
     if problem := passwords.password_problem(password, g.person.email):
         return _page({"new_password": problem}), 422
@@ -157,20 +168,6 @@ def set_password() -> Response | tuple[str, int]:
     sessions.keep_session(stamp)
     flash("Your password is changed. You are signed out everywhere else.")
     return redirect(url_for("profile.show"))
-
-
-def _is_own_password(password: str) -> bool:
-    """Counted like a sign-in, so that a borrowed browser cannot be used to guess."""
-    server = current_server()
-    client = client_address(request, server.settings.trusted_proxies)
-    address = passwords.guesser_of(client, g.person.email, known_browser=True)
-    with server.database.writing() as session:
-        admitted = passwords.admit_attempt(session, g.person.email, address, server.now(), known_browser=True)
-    if not admitted or not passwords.password_matches(g.person.password_hash, password):
-        return False
-    with server.database.writing() as session:
-        passwords.forgive_attempts(session, g.person.email, address)
-    return True
 
 
 def _page(errors: dict[str, str]) -> str:

@@ -15,7 +15,7 @@ from router.accounts.ledger import EntryValues, change_balance
 from router.accounts.mail import send_again
 from router.accounts.models import LedgerEntry, Mail
 from router.accounts.sessions import require_person, require_token
-from router.lib.formats import format_change, format_money, parse_money
+from router.lib.formats import format_change, format_money
 from router.scenarios.billing.statement import (
     FOR_GOOD,
     KINDS,
@@ -33,7 +33,7 @@ from router.server import current_server
 from router.web.access import Audience, current_actor, current_project, guard, needs
 from router.web.api import Paging, described, page_of, parse, rows_of
 from router.web.errors import Problem, iso, read_json
-from router.web.forms import Form, TextField
+from router.web.forms import Form, TextField, amount_of
 
 balance_pages = guard(Blueprint("balance", __name__, url_prefix="/balance"), Audience.PEOPLE, require_person)
 
@@ -101,10 +101,7 @@ def try_top_up() -> Response | tuple[str, int]:
     server, project, form = current_server(), current_project(), TopUpForm(request.form)
     form_id = form["form"].data if FORM_ID.fullmatch(form["form"].data) else secrets.token_hex(8)
     try:
-        try:
-            minor = parse_money(form.amount.data, project.currency)
-        except ValueError as error:
-            raise Problem(422, str(error), "amount_minor") from None
+        minor = amount_of(form.amount, project.currency, "amount_minor")
         values = parse(EntryValues, {"amount_minor": minor, "note": form.note.data, "reason": f"form:{form_id}"})
         with server.database.writing() as session:
             entry, is_new = change_balance(session, server.settings, project, current_actor(), values, server.now())

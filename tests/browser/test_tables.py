@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, Page, expect
 from sqlalchemy import select, update
 
 from router.accounts.models import Project
@@ -24,16 +24,19 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield site
 
 
-@pytest.fixture
-def context(site: Site, browser: Browser) -> Iterator[BrowserContext]:
+@pytest.fixture(scope="module")
+def window(site: Site, browser: Browser) -> Iterator[Page]:
     context = site.context(browser, "alice")
-    yield context
+    yield context.new_page()
     context.close()
 
 
 @pytest.fixture
-def page(context: BrowserContext) -> Page:
-    return context.new_page()
+def page(window: Page) -> Iterator[Page]:
+    """The same window for all tests, as wide as a desk."""
+    window.set_viewport_size({"width": 1280, "height": 720})
+    yield window
+    window.unroute_all()
 
 
 def scenario(site: Site, title: str) -> Scenario:

@@ -192,7 +192,6 @@ def test_r2_a_closed_browser_loses_nothing(site: Site, browser: Browser) -> None
     page = second.new_page()
     page.goto(f"{site.address}/scenarios")
     expect(page.get_by_label("Unfinished")).to_contain_text("Left alone, step 2 of 6")
-    readable(page)
     page.get_by_label("Unfinished").get_by_role("link", name="Continue").click()
     expect(page.get_by_label("First ring")).to_have_value("+1 415 555 01")
     jump(page, "Numbers")

@@ -65,6 +65,8 @@ class _Number:
     leases: list[tuple[float, int]] = field(default_factory=list)
 
     def last_sign(self, now: float) -> float:
+        if len(self.group) == 1:
+            return self.group[0].last_sign(now)
         return max(holder.last_sign(now) for holder in self.group)
 
 
@@ -177,14 +179,14 @@ class Pool:
         free = [i for i, number in enumerate(self._numbers) if not number.group]
         if free:
             return free[0]
+        silences = [now - number.last_sign(now) for number in self._numbers]
         everyone: Sequence[int] = range(len(self._numbers))
         if self._aim == "visit":
-            idle = [i for i in everyone if now - self._numbers[i].last_sign(now) > self._hold]
+            idle = [i for i in everyone if silences[i] > self._hold]
             everyone = idle or everyone
 
         def regret(index: int) -> float:
-            number = self._numbers[index]
-            silent = now - number.last_sign(now)
+            number, silent = self._numbers[index], silences[index]
             is_idle = silent > self._hold
             chance = chance_after(silent, self._survival) if is_idle else active_chance(now - number.leased_at)
             return harm(chance, number.group[-1].source_key == source_key, self._aim)

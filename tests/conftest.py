@@ -1,6 +1,7 @@
 """Both databases for every test that asks for `database`: SQLite in a temporary folder, and a PostgreSQL that the run starts itself."""
 
 import gc
+import logging
 import os
 import pickle
 import shutil
@@ -32,6 +33,7 @@ from tests.secret import SECRET
 
 load_profile()
 configure_logs("warning")  # as in production: structlog's own default draws every traceback for seconds
+logging.getLogger("werkzeug").setLevel(logging.WARNING)  # which tells of each request otherwise
 
 structlog.configure(
     processors=[

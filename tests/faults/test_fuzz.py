@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 from urllib.parse import quote, urlencode
 from xml.etree import ElementTree
@@ -11,7 +12,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import func, select
+from sqlalchemy import Executable, text
 from twilio.request_validator import RequestValidator
 from werkzeug.test import TestResponse
 
@@ -85,10 +86,17 @@ def world(server: Server, furnished_cast: Cast, database: Database) -> dict[str,
     }
 
 
+@cache
+def row_counts() -> Executable:
+    """The name of each table with its number of rows, in one statement."""
+    tables = [table for table in Base.metadata.sorted_tables if table.name not in UNCOUNTED]
+    counts = (f"SELECT '{table.name}', COUNT(*) FROM \"{table.name}\"" for table in tables)
+    return text(" UNION ALL ".join(counts))
+
+
 def rows(database: Database) -> dict[str, int]:
     with database.reading() as session:
-        tables = [table for table in Base.metadata.sorted_tables if table.name not in UNCOUNTED]
-        return {table.name: session.scalar(select(func.count()).select_from(table)) or 0 for table in tables}
+        return {row[0]: row[1] for row in session.execute(row_counts())}
 
 
 @st.composite

@@ -41,7 +41,7 @@ def update_call(server: Server, session: Session, call_sid: str, now: datetime, 
         return None
     stored = select(CallEvent).where(CallEvent.call_sid == call_sid).order_by(CallEvent.at, CallEvent.id)
     events = [Event(row.kind, row.at, row.facts) for row in session.scalars(stored)]
-    state = derive_state(call.started_at, call_destinations(call), events)
+    state = derive_state(call.started_at, call_destinations(call), events, spoken=bool(call.flow.get("announcement")))
     had_ended, has_changed = call.ended_at is not None, False
     # A call whose end was announced stays ended, also when it turns out that the leg which had answered was refused and the next
     # destination rings: what follows corrects it.

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from router.voice.models import LegStatus, Status
@@ -13,7 +13,6 @@ CALL_TERMINAL = (LegStatus.COMPLETED, LegStatus.BUSY, LegStatus.NO_ANSWER, LegSt
 """What a carrier says of a leg, or of the whole call, that has ended."""
 UNANSWERED: dict[str, Status] = {
     LegStatus.NO_ANSWER: Status.MISSED,
-    LegStatus.CANCELED: Status.MISSED,
     LegStatus.BUSY: Status.BUSY,
     LegStatus.FAILED: Status.FAILED,
 }
@@ -70,11 +69,15 @@ class CallState:
         return {name: getattr(self, name) for name in self.__slots__ if name != "legs"}
 
 
-def derive_state(started_at: datetime, destinations: Sequence[str], events: Iterable[Event]) -> CallState:
+def derive_state(
+    started_at: datetime, destinations: Sequence[str], events: Iterable[Event], *, spoken: bool = False
+) -> CallState:
     """The state of a call from the events so far.
 
     Args:
         destinations: what the call's flow rings in turn.
+        spoken: the caller heard a sentence first, so that the carrier counts the call as answered from then on. Otherwise the carrier
+            answers a call when a destination does, and the call's duration is a talk.
     """
     events = sorted(events, key=lambda event: (event.at, event.kind, str(sorted(event.facts.items(), key=str))))
     legs: dict[str, Leg] = {}
@@ -85,7 +88,8 @@ def derive_state(started_at: datetime, destinations: Sequence[str], events: Iter
     dials = {event.facts["step"]: event for event in events if event.kind == "dial"}
     bridged_leg = _bridged_leg(legs, dials.values())
     bridged_dials = [dial for dial in dials.values() if _is_bridged(dial)]
-    is_bridged = bridged_leg is not None or bool(bridged_dials)
+    told = _told_talk(events, legs, dials) if destinations and not spoken else None
+    is_bridged = bridged_leg is not None or bool(bridged_dials) or told is not None
 
     # the first of what ends a call: the end of the parent leg, of the bridged leg, or of the last forwarding
     ends = [event.at for event in events if event.kind == "status" and event.facts["status"] in CALL_TERMINAL]
@@ -102,10 +106,13 @@ def derive_state(started_at: datetime, destinations: Sequence[str], events: Iter
         status = _status(dials, is_bridged, ended_at, len(destinations))
 
     answered_at = bridged_leg.answered_at if bridged_leg else None
+    if told is not None and ended_at is not None:
+        answered_at = max(started_at, ended_at - timedelta(seconds=told))
     rung_until = answered_at or (None if is_bridged else ended_at)  # unknown for an answer whose time is unknown
     talk_seconds = 0 if ended_at else None
     if is_bridged:
         seconds = [bridged_leg.seconds if bridged_leg else None, *(dial.facts.get("seconds") for dial in bridged_dials)]
+        seconds.append(told)
         talk_seconds = next((known for known in seconds if known is not None), None)
     rung = [*destinations[:1], *(leg.destination for leg in legs.values() if leg.destination)]
     recordings = [event.facts for event in events if event.kind == "recording" and event.facts.get("url")]
@@ -155,8 +162,18 @@ def _bridged_leg(legs: Mapping[str, Leg], dials: Iterable[Event]) -> Leg | None:
     return next((leg for leg in answered if leg.ended_at), answered[0] if answered else None)
 
 
+def _told_talk(events: Iterable[Event], legs: Mapping[str, Leg], dials: Mapping[int, Event]) -> int | None:
+    """Seconds of a talk of which the end of the whole call tells alone: the callbacks of its legs and its forwarding are lost, or late."""
+    if dials or any(leg.rank == TERMINAL_RANK or leg.was_answered for leg in legs.values()):
+        return None
+    ends = [event.facts for event in events if event.kind == "status" and event.facts["status"] == LegStatus.COMPLETED]
+    return next((facts["seconds"] for facts in ends if facts.get("seconds")), None)
+
+
 def _caller_gone(dial: Event) -> bool:
-    return dial.facts.get("call_status") in CALL_TERMINAL
+    """The caller hung up while a destination rang: a forwarding ends as canceled for no other reason, whatever is said of the call."""
+    is_canceled = dial.facts["status"] == LegStatus.CANCELED and not _is_bridged(dial)
+    return is_canceled or dial.facts.get("call_status") in CALL_TERMINAL
 
 
 def _status(dials: Mapping[int, Event], is_bridged: bool, ended_at: datetime | None, steps: int) -> Status:

@@ -453,7 +453,7 @@ def test_a_call_that_becomes_known_late_changes_who_was_first(
     carrier.status("completed", sid="CA1", To=NUMBER, CallDuration=29 * 60)
     with shop.database.reading() as session:
         early, later = session.scalars(select(Call).order_by(Call.started_at))
-    assert (early.sid, early.status) == ("CA1", "abandoned")
+    assert (early.sid, early.status, early.talk_seconds) == ("CA1", "answered", 29 * 60)
     assert (early.first_call, later.first_call) == (True, False)
     assert later.rule == "repeat"
     assert later.source == early.source

@@ -29,8 +29,8 @@ def dial(step: int, status: str, when: float, **facts: Any) -> Event:
     return Event("dial", at(when), given | facts)
 
 
-def parent(status: str, seconds: float) -> Event:
-    return Event("status", at(seconds), {"status": status, "seconds": None})
+def parent(status: str, seconds: float, lasted: int | None = None) -> Event:
+    return Event("status", at(seconds), {"status": status, "seconds": lasted})
 
 
 MOMENTS = st.integers(-5, 600)
@@ -49,7 +49,7 @@ EVENTS = st.one_of(
         seconds=SECONDS,
         call_status=st.sampled_from([None, *CALL_STATES]),
     ),
-    st.builds(parent, st.sampled_from(CALL_STATES), MOMENTS),
+    st.builds(parent, st.sampled_from(CALL_STATES), MOMENTS, SECONDS),
     st.builds(lambda seconds: Event("closed", at(seconds), {}), MOMENTS),
     st.builds(
         lambda seconds, url: Event("recording", at(seconds), {"sid": f"RE{seconds}", "url": url, "seconds": 9}),
@@ -132,6 +132,11 @@ def test_talk_time_is_the_bridged_legs_and_not_the_parents_or_a_refused_ones() -
         ([leg("ringing", 1), parent("no_answer", 7)], "abandoned"),
         ([leg("ringing", 1), leg("canceled", 7), dial(1, "canceled", 7, call_status="completed")], "abandoned"),
         ([dial(1, "no_answer", 20), leg("ringing", 21, "CL2"), parent("canceled", 30)], "abandoned"),
+        ([dial(1, "no_answer", 20), dial(2, "canceled", 30, call_status="ringing")], "abandoned"),
+        ([dial(1, "no_answer", 20), dial(2, "canceled", 30, call_status="in_progress")], "abandoned"),
+        ([dial(1, "no_answer", 20), dial(2, "canceled", 30)], "abandoned"),
+        ([dial(1, "canceled", 8)], "abandoned"),
+        ([dial(1, "canceled", 8), parent("completed", 9, 8)], "abandoned"),
         ([dial(1, "no_answer", 20), dial(2, "no_answer", 40)], "missed"),
         ([dial(1, "no_answer", 20), dial(2, "no_answer", 40), parent("no_answer", 41)], "missed"),
         ([dial(1, "busy", 2), dial(2, "busy", 4)], "busy"),
@@ -146,6 +151,33 @@ def test_talk_time_is_the_bridged_legs_and_not_the_parents_or_a_refused_ones() -
 )
 def test_abandoned_missed_busy_failed_and_answered_are_told_apart(events: list[Event], status: str) -> None:
     assert derive_state(NOON, LINES, events).status == status
+
+
+@pytest.mark.parametrize("more", [[], [leg("initiated", 0)], [leg("initiated", 0), leg("ringing", 1)]])
+def test_a_call_that_is_known_by_its_end_alone_was_a_talk_of_that_length(more: list[Event]) -> None:
+    state = derive_state(NOON, LINES, [*more, parent("completed", 90, 60)])
+    assert (state.status, state.talk_seconds, state.answered_at, state.ended_at) == ("answered", 60, at(30), at(90))
+    assert state.ring_seconds == 30
+
+
+@pytest.mark.parametrize(
+    ("lines", "spoken", "events"),
+    [
+        (LINES, True, [parent("completed", 90, 60)]),  # the carrier counts the sentence
+        ([], False, [parent("completed", 90, 60)]),  # nobody was rung
+        (LINES, False, [parent("completed", 90, 0)]),
+        (LINES, False, [parent("completed", 90)]),
+        (LINES, False, [parent("no_answer", 90, 60)]),
+        (LINES, False, [leg("no_answer", 20), parent("completed", 90, 60)]),
+        (LINES, False, [dial(1, "no_answer", 20), dial(2, "busy", 40), parent("completed", 90, 60)]),
+    ],
+)
+def test_a_call_that_ends_with_a_length_is_no_talk_when_more_is_known(
+    lines: list[str], spoken: bool, events: list[Event]
+) -> None:
+    state = derive_state(NOON, lines, events, spoken=spoken)
+    assert state.status != "answered"
+    assert state.talk_seconds == 0
 
 
 def test_a_carriers_clock_that_runs_behind_gives_no_negative_times() -> None:

@@ -96,7 +96,10 @@ class _Made:
     @classmethod
     def new(cls, settings: Settings) -> "_Made":
         app = create_app(settings)
-        app.extensions["router"].database.dispose()
+        server: Server = app.extensions["router"]
+        server.database.dispose()
+        if server.regions:
+            server.regions.close()
         return cls(app, dict(app.config), app.jinja_loader)
 
 

@@ -174,15 +174,15 @@ def test_r12_a_database_that_does_not_answer_costs_a_second_once_and_then_nothin
     frozen: Frozen, routing: RoutingFollower, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "LOOKUP_SECONDS", 0.1)
+    monkeypatch.setattr(module, "PAUSE_SECONDS", 3600.0)
     routing.start()
     monkeypatch.setattr(routing, "_database", frozen)
     assert routing.find_route(call_to("+12125559999")) is None
     assert frozen.asked <= 2, "the look-up and the poll"
-    began, asked = time.monotonic(), frozen.asked
+    asked = frozen.asked
     for _ in range(100):
         assert routing.find_route(call_to("+12125559999")) is None
         assert routing.find_route(call_to(NUMBER)) is not None
-    assert time.monotonic() - began < module.PAUSE_SECONDS / 4
     assert frozen.asked <= asked + 1, "only the poll asks meanwhile"
 
 

@@ -105,9 +105,9 @@ def test_r4_ten_times_as_many_numbers_take_about_ten_times_as_long() -> None:
 
     def seconds(count: int) -> float:
         renewals = [(NOW + index * timedelta(minutes=2), 50) for index in range(count)]
-        began = time.perf_counter()
+        began = time.process_time()
         lasts_until(3 * count * 50, renewals, NOW)
-        return time.perf_counter() - began
+        return time.process_time() - began
 
     turns = [(seconds(1000), seconds(10_000)) for _ in range(7)]
     few, many = (min(column) for column in zip(*turns, strict=True))

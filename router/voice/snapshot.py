@@ -75,7 +75,7 @@ def load_snapshot(session: Session, now: datetime) -> Snapshot:
     """The state of the database. The version is read first: what changes meanwhile makes the next comparison differ."""
     row = _VERSION.first(session, {})
     if row is None:
-        raise SnapshotRefused("The database has no routing version. Run `router migrate`.")
+        raise SnapshotRefused("The table routing_version has lost its row: restore it from a backup.")
     routes: dict[str, Route] = {}
     for route in every_route(session):
         routes.setdefault(route.number, route)

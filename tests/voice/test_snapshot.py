@@ -239,9 +239,9 @@ def test_r12_a_database_without_numbers_is_a_snapshot_too(database: Database) ->
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
-def test_r12_a_database_that_was_not_migrated_says_so(world: Database) -> None:
+def test_r12_a_database_without_a_version_says_so(world: Database) -> None:
     changed(world, lambda session: session.execute(delete(RoutingVersion)))
-    with pytest.raises(SnapshotRefused, match="router migrate"):
+    with pytest.raises(SnapshotRefused, match="routing_version"):
         refresh(world, None, NOON)
 
 

@@ -5,10 +5,13 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import event, select, text
 
-from router.accounts.models import Project
+from router.accounts.models import Project, fallback_chosen
+from router.app import make_server
 from router.config import Settings
 from router.db import Database
+from router.scenarios.models import free_numbers_changed, numbers_changed
 from router.server import Server
+from router.voice.calls import call_ended, call_started, call_updated
 from tests.application import Applications
 from tests.people import Cast, sign_in
 from tests.scenarios.shop import FakeShop
@@ -63,3 +66,11 @@ def test_two_applications_of_one_test_are_two(
         assert other is not app
         assert other.extensions["router"].settings.base_url == f"https://{name}"
     assert app.extensions["router"].settings.base_url == "https://calls.example.net"
+
+
+def test_another_server_in_the_process_connects_no_receiver_twice(settings: Settings, server: Server) -> None:
+    signals = (call_started, call_ended, call_updated, numbers_changed, free_numbers_changed, fallback_chosen)
+    before = [len(signal.receivers) for signal in signals]
+    assert all(before)
+    make_server(settings).database.dispose()
+    assert [len(signal.receivers) for signal in signals] == before

@@ -49,13 +49,13 @@ BATCH = 500
 
 
 def connect_pool() -> None:
-    """Connects the receivers, strongly and once."""
-
-    def follow(_: Any, session: Session, number_ids: Iterable[int], **__: Any) -> None:
-        follow_numbers(session, number_ids)
-
-    numbers_changed.connect(follow, weak=False)
+    """Connects the receivers, strongly; again changes nothing."""
+    numbers_changed.connect(_follow_changed, weak=False)
     free_numbers_changed.connect(follow_free_numbers, weak=False)
+
+
+def _follow_changed(_: Any, session: Session, number_ids: Iterable[int], **__: Any) -> None:
+    follow_numbers(session, number_ids)
 
 
 def follow_numbers(session: Session, number_ids: Iterable[int]) -> None:

@@ -100,7 +100,10 @@ def refresh(database: Database, present: Snapshot | None, now: datetime) -> Snap
 
 
 def _refuse_unless_later(present: Snapshot, later: Snapshot) -> None:
-    advice = f"Calls go on by the snapshot of {present.made_at:%Y-%m-%d %H:%M} UTC. If this is meant, remove {NEWEST} and restart."
+    advice = (
+        f"Calls go on by the snapshot of {present.made_at:%Y-%m-%d %H:%M} UTC."
+        f" If this is meant, remove routing/{NEWEST} from the data folder and restart."
+    )
     if later.installation != present.installation:
         raise SnapshotRefused(f"The database is another installation's than before. {advice}")
     if later.version < present.version:
@@ -241,6 +244,8 @@ LOOKUP_SECONDS = 1.0
 LOOKUPS_AT_ONCE = 4
 PAUSE_SECONDS = 5.0
 """For how long no answer asks a database that has not answered."""
+FILE_PAUSE_SECONDS = 60.0
+"""Between two tries to write the file."""
 
 
 class RoutingFollower:
@@ -253,7 +258,7 @@ class RoutingFollower:
         self._stopped = threading.Event()
         self._refreshing = threading.Lock()
         self._lookups = threading.BoundedSemaphore(LOOKUPS_AT_ONCE)
-        self._no_question_before = 0.0
+        self._no_question_before = self._no_file_before = 0.0
         self.fault = ""
         """Why the snapshot does not follow the database; empty while it does."""
         self._written: tuple[str, int] | None = None
@@ -299,11 +304,14 @@ class RoutingFollower:
         present = self.snapshot
         if present is None or self.fault or self._written == (present.installation, present.version):
             return
+        if time.monotonic() < self._no_file_before:
+            return
         try:
             write_snapshot(self._folder, present, self._keys)
+            self._written = (present.installation, present.version)
         except OSError as error:
             log.error("snapshot_file_not_written", reason=str(error))
-        self._written = (present.installation, present.version)
+            self._no_file_before = time.monotonic() + FILE_PAUSE_SECONDS
 
     def find_route(self, call: InboundCall) -> Route | None:
         """Where a call leads; None: its number is unknown here, or the database does not answer in time. Never raises."""

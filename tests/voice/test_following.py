@@ -126,7 +126,7 @@ def test_r12_the_file_follows_the_database_and_its_older_one_is_the_state_before
 
 
 def test_r12_a_disk_that_takes_no_file_changes_no_answer(
-    world: Database, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    world: Database, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "routing").write_text("a file stands where the folder should")
     routing = RoutingFollower(world, tmp_path / "routing", KEYS, now)
@@ -135,6 +135,10 @@ def test_r12_a_disk_that_takes_no_file_changes_no_answer(
         routing.refresh()
     assert title_of(routing) == "Main line"
     assert sum("snapshot_file_not_written" in record.getMessage() for record in caplog.records) == 1
+    (tmp_path / "routing").unlink()
+    monkeypatch.setattr(routing, "_no_file_before", 0.0)
+    routing.refresh()
+    assert read_snapshot(tmp_path / "routing", KEYS) == routing.snapshot
 
 
 def test_r12_a_number_that_the_snapshot_lacks_is_looked_up(world: Database, routing: RoutingFollower) -> None:

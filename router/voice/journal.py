@@ -189,17 +189,22 @@ class Journal:
 
     def _create_segment(self, number: int) -> None:
         self._use(number, os.O_APPEND | os.O_CREAT | os.O_EXCL)
-        folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(self._folder)
 
     def _use(self, number: int, flags: int) -> None:
         opened = os.open(segment_path(self._folder, number), os.O_WRONLY | os.O_CLOEXEC | flags, 0o600)
         if self._file >= 0:
             os.close(self._file)
         self._file, self._segment = opened, number
+
+
+def sync_folder(folder: Path) -> None:
+    """Names of files that were made, replaced or removed in a folder are on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def line_of(record: Mapping[str, Any]) -> bytes:

@@ -27,6 +27,7 @@ from router.carriers.base import InboundCall
 from router.db import Database, Statement, table_of
 from router.lib.crypto import KeyRing
 from router.server import Server
+from router.voice.journal import sync_folder
 from router.voice.models import RoutingVersion
 from router.voice.routing import Route, every_route, find_route_of_call
 
@@ -118,7 +119,7 @@ PLAIN = [field.name for field in fields(Route) if field.name not in ("hold", "fl
 
 
 def write_snapshot(folder: Path, snapshot: Snapshot, keys: KeyRing) -> None:
-    """Replaces the file of this machine in one step; the one before is kept as the older one.
+    """Replaces the file of this machine; the one before is kept as the older one. At every moment one of them is whole.
 
     Raises:
         OSError: the disk is full, or the folder cannot be written; the file that was there stays.
@@ -153,16 +154,12 @@ def write_snapshot(folder: Path, snapshot: Snapshot, keys: KeyRing) -> None:
             file.flush()
             os.fsync(file.fileno())
         with suppress(FileNotFoundError):
-            _keep_older(folder)
+            os.replace(folder / NEWEST, folder / OLDER)  # which serves until the next line
         os.replace(temporary, folder / NEWEST)
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_folder(folder)
 
 
 def _version(snapshot: Snapshot, keys: KeyRing) -> dict[str, Any]:
@@ -176,14 +173,6 @@ def _version_of(path: Path) -> dict[str, Any] | None:
         return {name: head[name] for name in ("key", "installation", "version")}
     except (OSError, SnapshotUnreadable):
         return None
-
-
-def _keep_older(folder: Path) -> None:
-    """By a second name, so that there is a newest file at every moment."""
-    second = folder / f"{OLDER}.{os.getpid()}"
-    second.unlink(missing_ok=True)
-    os.link(folder / NEWEST, second)
-    os.replace(second, folder / OLDER)
 
 
 def read_snapshot(folder: Path, keys: KeyRing) -> Snapshot | None:

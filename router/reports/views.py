@@ -21,7 +21,7 @@ from router.accounts.models import Project
 from router.accounts.sessions import require_person
 from router.attribution.decision import reach_then
 from router.attribution.models import RefusedOrigin, Visit
-from router.attribution.tag import BEFORE, CONSENT, SCRIPTING, csp_lines, proxies, recipes, script_address, snippet
+from router.attribution.tag import csp_lines, script_address, snippet
 from router.attribution.tracking.crawlers import STAFF, crawler_views, write_counts
 from router.attribution.tracking.schema import belongs, host_and_port
 from router.attribution.upkeep.rules import TOO_LOW
@@ -373,6 +373,14 @@ def show() -> str:
         views = crawler_views(session, project, server.now())
     base_url = project.tag_address or server.settings.base_url
     domain = registrable_domain(host_of_pattern(project.site[0])) or "example.com"
+    script = script_address(base_url, project.key)
+
+    def recipe(name: str) -> str:
+        """What is copied into pages, and into what sites are made and served with."""
+        amp = f"{base_url}/tag/{project.key}/amp"
+        own_server = server.settings.base_url
+        return render_template(f"reports/install/{name}.txt", script=script, amp=amp, server=own_server, domain=domain)
+
     return render_template(
         "reports/install.html",
         lights=lights,
@@ -380,15 +388,11 @@ def show() -> str:
         staff=views.pop(STAFF),
         crawlers=sum(views.values()),
         snippet=snippet(base_url, project.key),
-        script=script_address(base_url, project.key),
+        script=script,
         csp="\n".join(f"{directive} {origin};" for directive, origin in csp_lines(base_url).items()),
-        recipes=recipes(base_url, project.key),
-        proxies=proxies(server.settings.base_url, domain),
+        recipe=recipe,
         domain=domain,
         page_of_site=f"https://{project.site[0].removeprefix('*.')}/",
-        consent=CONSENT,
-        scripting=SCRIPTING,
-        before=BEFORE,
     )
 
 

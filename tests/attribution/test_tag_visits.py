@@ -2,9 +2,9 @@
 
 import pytest
 
-from router.attribution.tag import CONSENT, TagOptions
+from router.attribution.tag import TagOptions
 from tests.attribution.tag_alone import ADDRESS, LENT, Page, visited
-from tests.browser.stub import KEY
+from tests.browser.stub import CONSENT, KEY
 
 FRAGMENTS = {
     "#utm_source=facebook&utm_medium=cpc": True,
@@ -90,7 +90,7 @@ CHOSEN_BEFORE = [
 
 def test_r14_what_the_visitor_chose_before_counts_more_than_the_projects_mode() -> None:
     """What is no level is a refusal: no number where the project gives none, else a limited one."""
-    manager = CONSENT.removeprefix("<script>").removesuffix("</script>")  # as the install page has it
+    manager = CONSENT.removeprefix("<script>").removesuffix("</script>")
     pages = visited(
         Page(TagOptions(consent=mode), before=f"{manager};routerConsent('{chosen}')")
         for mode, chosen, _ in CHOSEN_BEFORE

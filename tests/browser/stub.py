@@ -9,10 +9,13 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from router.app import template_folder
 from router.attribution.tag import TagOptions, tag_script
 from router.lib.phones import display, forms, page_rules
 
 KEY = "k3y"
+CONSENT = (template_folder() / "reports/install/consent.txt").read_text("utf-8").strip()
+"""As the install page has it."""
 
 
 @dataclass

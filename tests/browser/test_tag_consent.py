@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page
 
-from router.attribution.tag import CONSENT, TagOptions
-from tests.browser.stub import KEY, Site, Stub
+from router.attribution.tag import TagOptions
+from tests.browser.stub import CONSENT, KEY, Site, Stub
 from tests.browser.tag_pages import LENT, OWN, PAGE, text_of, wait_until, wait_until_shown
 
 CLICKED = "?utm_source=google&gclid=Cj0K&fbclid=IwAR"
@@ -151,7 +151,7 @@ def test_r14_consent_withdrawn_deletes_what_was_kept_and_tells_the_server(
 def test_r14_what_the_visitor_chose_before_the_tag_was_there_counts(quick_page: Page, stub: Stub, site: Site) -> None:
     """All that he can choose, for all that a project can say, is in tests/attribution/test_tag_visits.py."""
     stub.options = TagOptions(consent="none")
-    chooses = f"{CONSENT}<script>routerConsent('limited')</script>"  # as the install page has it
+    chooses = f"{CONSENT}<script>routerConsent('limited')</script>"
     quick_page.goto(site.put(PAGE, head=chooses + TAG))
     wait_until_shown(quick_page, LENT)
     assert stub.requests[0].body["consent"] == "limited"

@@ -7,7 +7,6 @@ from typing import Any
 
 import click
 from flask import Blueprint, redirect, render_template, request, url_for
-from markupsafe import Markup
 from werkzeug.wrappers import Response
 
 from router.accounts.cli import Opener, opened
@@ -34,7 +33,7 @@ from router.server import current_server
 from router.web.access import Audience, current_project, guard
 from router.web.api import described, parse
 from router.web.errors import Problem, read_json
-from router.web.filters import day, values_of
+from router.web.filters import values_of
 
 plan_pages = guard(
     Blueprint("plan", __name__, url_prefix="/scenarios/<int:scenario_id>/plan"), Audience.PEOPLE, require_person
@@ -107,7 +106,10 @@ def _page(scenario: Scenario, plan: PoolPlan | None, typed: dict[str, str], erro
                 sentence.replace(" %", f"{NO_BREAK}%").replace(f" {currency}", f"{NO_BREAK}{currency}")
                 for sentence in made.findings
             ]
-            facts["basis"] = basis_of(plan, scenario)
+            known = plan.facts or {}
+            facts["worth"] = trust(known["calls"])
+            if first_at := known.get("first_at"):
+                facts["first_at"] = datetime.fromisoformat(first_at)
         if inputs := plan.inputs:
             values["visits_per_hour"] = f"{inputs['visits_per_hour']:g}"
             values["callers"], values["sources"] = f"{100 * inputs['callers']:g}", str(inputs["sources"])
@@ -115,44 +117,6 @@ def _page(scenario: Scenario, plan: PoolPlan | None, typed: dict[str, str], erro
     return render_template(
         "attribution/plan.html", scenario=scenario, plan=plan, costs=costs, values=values, errors=errors, **facts
     )
-
-
-def basis_of(plan: PoolPlan, scenario: Scenario) -> Markup:
-    """What a made plan rests on: the traffic that was tried, and how much its figures are worth."""
-    facts, inputs = plan.facts or {}, plan.inputs
-    visits, calls = format_count(facts["visits"], "visit"), format_count(facts["calls"], "call")
-    sentences: list[str] = []
-    if inputs:
-        sentences.append(
-            f"It tried a described traffic of {inputs['visits_per_hour']:g} visits an hour, of which"
-            f" {100 * inputs['callers']:g}{NO_BREAK}% call, from {format_count(inputs['sources'], 'source')}: {visits} and {calls}."
-        )
-        sentences.append("How far your own visitors are like that, nobody knows yet.")
-    else:
-        since = Markup("in the last 30 days")
-        if facts.get("cut"):
-            since = Markup("since {}").format(day(datetime.fromisoformat(facts["first_at"])))
-        newest = "the newest " if facts.get("cut") else ""
-        sentences.append(
-            Markup("It tried {}{} and the {} that this scenario had {}.").format(newest, visits, calls, since)
-        )
-        known = "Who truly called is not known: the visit that each call is credited to is taken for the caller's"
-        if drawn := facts.get("drawn"):
-            known += (
-                f", and where that is doubtful ({format_count(drawn, 'call')}) one of the visits that may have called,"
-                " by chance and as likely as it was"
-            )
-        sentences.append(f"{known}.")
-        if left_out := facts.get("left_out"):
-            verb = "is" if left_out == 1 else "are"
-            sentences.append(f"{format_count(left_out, 'call')} that no known visitor made {verb} left out.")
-    if scenario.exhausted != "share":
-        sentences.append(
-            "It tried them as if visitors shared a number when all are taken, which this scenario does not let them."
-        )
-    if worth := trust(facts["calls"]):
-        sentences.append(worth)
-    return Markup(" ").join(sentences)
 
 
 plan_api = guard(

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from router.attribution.models import AccuracyDay, PoolPlan, RefusedOrigin, UpkeepRun
 from router.attribution.planner.plan import Point, ladder, spread, trials
 from router.attribution.pool.choice import learn
-from router.attribution.upkeep.rules import Limits, decide
+from router.attribution.upkeep.rules import Limits, Pool, decide
 from router.db import Database
 from router.lib.crypto import KeyRing
 from router.scenarios.models import Scenario, TrackingNumber
@@ -173,7 +173,7 @@ def days_of_upkeep(session: Session, actors: Cast) -> dict[str, Any]:
     scenario.upkeep_on, scenario.upkeep_began_with, scenario.needed = True, 4, 6
     days = [(100, 9, 6), (97, 8, 7), (84, 8, 11), (96, 8, 8), (100, 8, 8), (None, 8, None)]
     for back, (accuracy, numbers, needed) in reversed(list(enumerate(days))):
-        decision = decide(numbers, accuracy, needed, Limits(max_numbers=9), [], NOW)
+        decision = decide(Pool(numbers, accuracy, needed, Limits(max_numbers=9)), NOW)
         at = NOW - timedelta(days=back)
         session.add(
             UpkeepRun(
@@ -181,13 +181,7 @@ def days_of_upkeep(session: Session, actors: Cast) -> dict[str, Any]:
                 scenario_id=scenario.id,
                 day=at.date().isoformat(),
                 at=at,
-                accuracy=accuracy,
-                numbers=numbers,
-                needed=needed,
-                action=decision.action,
-                wanted=decision.wanted,
-                count=decision.count,
-                why=decision.why,
+                **decision.values(),
             )
         )
     return {}

@@ -1,43 +1,23 @@
 """What upkeep does with a pool today (R9): buy a few numbers, give a few back, or nothing, and why. Pure, except the e-mail about a limit
 that is reached."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy.orm import Session
 
 from router.accounts.mail import write_mail
 from router.accounts.models import Project
 from router.lib.formats import format_count, format_money
-from router.scenarios.models import QUIET, Scenario
+from router.scenarios.models import QUIET, Scenario, TrackingNumber
 
 TOO_LOW = 90
 """Below this accuracy, in per cent, numbers are bought."""
 STEP_PERCENT = 5
 PAID_LEFT = timedelta(hours=24)
 """Only numbers with less paid time left are given back, so that no paid day is thrown away and no new number goes."""
-
-
-@dataclass(frozen=True, slots=True)
-class PoolNumberFacts:
-    """A dynamic number of the pool. `active`: a visit holds it now."""
-
-    id: int
-    pinned: bool
-    owned_elsewhere: bool
-    active: bool
-    in_release: bool
-    static: bool
-    paid_until: datetime | None
-    last_call_at: datetime | None
-    last_shown_at: datetime | None = None
-
-    def may_go(self, now: datetime) -> bool:
-        kept = self.pinned or self.owned_elsewhere or self.active or self.in_release or self.static
-        if kept or self.paid_until is None or self.paid_until - now >= PAID_LEFT:
-            return False
-        return self.last_call_at is None or now - self.last_call_at > QUIET
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +34,30 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Pool:
+    """A pool on a day. `numbers`: how many dynamic numbers it has, ordered ones included. `needed`: the smallest pool that would do; None
+    when nobody visited. `in_use`: ids of the numbers that a visit holds now, or that were called lately."""
+
+    numbers: int
+    accuracy: int | None
+    needed: int | None
+    limits: Limits = Limits()
+    candidates: Sequence[TrackingNumber] = ()
+    in_use: Set[int] = frozenset()
+
+    def may_spare(self, number: TrackingNumber, now: datetime) -> bool:
+        if number.pinned or number.owned_elsewhere or not number.is_lendable or number.id in self.in_use:
+            return False
+        if number.paid_until is None or number.paid_until - now >= PAID_LEFT:
+            return False
+        return number.last_call_at is None or now - number.last_call_at > QUIET
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """`action`: buy, release or nothing; `wanted` is what the rule asked for, `count` what the limits left of it."""
 
+    pool: Pool
     action: str
     why: str
     wanted: int = 0
@@ -66,46 +67,43 @@ class Decision:
     reached: tuple[str, ...] = ()
     """The limits that are reached: numbers, spending."""
 
+    def values(self) -> dict[str, Any]:
+        """The columns of the day's row."""
+        pool = self.pool
+        told = {"accuracy": pool.accuracy, "numbers": pool.numbers, "needed": pool.needed, "why": self.why}
+        return told | {"action": self.action, "wanted": self.wanted, "count": self.count}
 
-def decide(
-    numbers: int,
-    accuracy: int | None,
-    needed: int | None,
-    limits: Limits,
-    candidates: Iterable[PoolNumberFacts],
-    now: datetime,
-) -> Decision:
-    """R9 for one pool and day.
 
-    Args:
-        numbers: how many dynamic numbers the pool has, ordered ones included.
-        needed: the smallest pool that would do; None when nobody visited.
-    """
+def decide(pool: Pool, now: datetime) -> Decision:
+    """R9 for one pool and day."""
+    numbers, accuracy, needed = pool.numbers, pool.accuracy, pool.needed
     if accuracy is None:
-        return Decision("nothing", "No visitor was shown a number in the last 7 days, so there is nothing to go by.")
+        return Decision(
+            pool, "nothing", "No visitor was shown a number in the last 7 days, so there is nothing to go by."
+        )
     if TOO_LOW <= accuracy < 100:
-        return Decision("nothing", f"The accuracy is {accuracy} %: good enough, so nothing changes.")
+        return Decision(pool, "nothing", f"The accuracy is {accuracy} %: good enough, so nothing changes.")
     if accuracy < TOO_LOW:
-        return _buy(numbers, accuracy, needed or 0, limits)
+        return _buy(pool, needed or 0)
     least = max(1, needed or 0)
     if numbers <= least:
         why = f"The accuracy is 100 %, and no number is to spare: the busiest hour of the last 7 days needs {least}."
-        return Decision("nothing", why)
+        return Decision(pool, "nothing", why)
     wanted = min(step_of(numbers), numbers - least)
 
-    def usefulness(number: PoolNumberFacts) -> tuple[float, float, int]:
+    def usefulness(number: TrackingNumber) -> tuple[float, float, int]:
         """First goes what was shown longest ago, then what is paid for the shortest time."""
         shown = number.last_shown_at.timestamp() if number.last_shown_at else 0.0
         return shown, number.paid_until.timestamp() if number.paid_until else 0.0, number.id
 
-    going = sorted((number for number in candidates if number.may_go(now)), key=usefulness)[:wanted]
+    going = sorted((number for number in pool.candidates if pool.may_spare(number, now)), key=usefulness)[:wanted]
     need = f"the busiest hour of the last 7 days needs {needed or 0} of {format_count(numbers, 'number')}"
     need = f"The accuracy is 100 %, and {need}"
     if not going:
         why = f"{need}. None is given back today: each is pinned, in use, owned elsewhere, called lately or paid for longer than a day."
-        return Decision("nothing", why, wanted)
+        return Decision(pool, "nothing", why, wanted)
     back = f"{len(going)} {'goes' if len(going) == 1 else 'go'} back to the carrier"
-    return Decision("release", f"{need}: {back}.", wanted, len(going), tuple(number.id for number in going))
+    return Decision(pool, "release", f"{need}: {back}.", wanted, len(going), tuple(number.id for number in going))
 
 
 def step_of(numbers: int) -> int:
@@ -113,11 +111,11 @@ def step_of(numbers: int) -> int:
     return max(1, (numbers * STEP_PERCENT + 99) // 100)
 
 
-def _buy(numbers: int, accuracy: int, needed: int, limits: Limits) -> Decision:
-    said = f"The accuracy is {accuracy} %"
+def _buy(pool: Pool, needed: int) -> Decision:
+    numbers, limits, said = pool.numbers, pool.limits, f"The accuracy is {pool.accuracy} %"
     if numbers >= needed:
         why = f"{said}, but {format_count(numbers, 'number')} are enough: the busiest hour of the last 7 days needs {needed}."
-        return Decision("nothing", why)
+        return Decision(pool, "nothing", why)
     wanted = within = step_of(numbers)
     reached, notes = [], []
     if limits.max_numbers is not None:
@@ -142,7 +140,7 @@ def _buy(numbers: int, accuracy: int, needed: int, limits: Limits) -> Decision:
         why = f"{need}: {wanted} more would be bought."
     else:
         action, count, why = "buy", within, f"{need}: {within} more for 7 days."
-    return Decision(action, " ".join([why, *notes]), wanted, count, reached=tuple(reached))
+    return Decision(pool, action, " ".join([why, *notes]), wanted, count, reached=tuple(reached))
 
 
 def fewer(decision: Decision, for_sale: int) -> Decision:
@@ -154,9 +152,8 @@ def fewer(decision: Decision, for_sale: int) -> Decision:
     return replace(decision, action=action, count=for_sale, why=f"{decision.why} {sold}")
 
 
-def tell_limits(
-    session: Session, project: Project, scenario: Scenario, limits: Limits, decision: Decision, now: datetime
-) -> None:
+def tell_limits(session: Session, project: Project, scenario: Scenario, decision: Decision, now: datetime) -> None:
+    limits = decision.pool.limits
     for limit in decision.reached:
         if limit == "numbers":
             value = limits.max_numbers

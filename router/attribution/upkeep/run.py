@@ -3,7 +3,7 @@ in one transaction with the row that claims the day."""
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,7 +16,7 @@ from router.accounts.ledger import lock_balance, price_of
 from router.accounts.models import LedgerEntry, Project
 from router.attribution.models import PoolNumber, UpkeepRun
 from router.attribution.pool.numbers import numbers_needed
-from router.attribution.upkeep.rules import Decision, Limits, PoolNumberFacts, decide, fewer, tell_limits
+from router.attribution.upkeep.rules import Decision, Limits, Pool, decide, fewer, tell_limits
 from router.carriers import shop_of
 from router.carriers.base import ShopError
 from router.config import SettingsError
@@ -28,24 +28,9 @@ from router.scenarios.numbers.orders import taken_numbers, wait_for_arrivals
 from router.scenarios.numbers.purchase import order_numbers
 from router.scenarios.numbers.release import active_numbers, begin_release
 from router.server import Server
-from router.web.errors import Problem, iso
+from router.web.errors import Problem
 
 WEEK = timedelta(days=7)
-
-
-@dataclass(frozen=True)
-class PoolFacts:
-    """A pool on a day. `numbers`: ordered ones included."""
-
-    numbers: int
-    accuracy: int | None
-    needed: int | None
-    limits: Limits
-    candidates: list[PoolNumberFacts]
-    e164s: list[str]
-
-    def decide(self, now: datetime) -> Decision:
-        return decide(self.numbers, self.accuracy, self.needed, self.limits, self.candidates, now)
 
 
 def read_pool(
@@ -57,7 +42,7 @@ def read_pool(
     now: datetime,
     *,
     lock: bool = False,
-) -> PoolFacts:
+) -> Pool:
     """A fixed number of statements. With `lock` the numbers stay as they are to the end of the transaction."""
     in_pool = select(TrackingNumber).where(_in_pool(scenario)).order_by(TrackingNumber.id)
     if lock:
@@ -80,23 +65,10 @@ def read_pool(
         PoolNumber.scenario_id == scenario.id,
         PoolNumber.last_sign_at >= now - timedelta(seconds=scenario.hold_seconds),
     )
-    active = active_numbers(session, server, ids, now) | set(session.scalars(held))
-    called = server.numbers_called(session, ids, now - QUIET) if server.numbers_called else set()
-    candidates = [
-        PoolNumberFacts(
-            id=row.id,
-            pinned=row.pinned,
-            owned_elsewhere=row.owned_elsewhere,
-            active=row.id in active,
-            in_release=row.releasing_at is not None,
-            static=row.static_source is not None,
-            paid_until=row.paid_until,
-            last_call_at=now if row.id in called else row.last_call_at,
-            last_shown_at=row.last_shown_at,
-        )
-        for row in rows
-    ]
-    return PoolFacts(numbers, scenario.accuracy, needed, limits, candidates, [row.e164 for row in rows])
+    in_use = active_numbers(session, server, ids, now) | set(session.scalars(held))
+    if server.numbers_called:
+        in_use |= server.numbers_called(session, ids, now - QUIET)
+    return Pool(numbers, scenario.accuracy, needed, limits, rows, in_use)
 
 
 def _in_pool(scenario: Scenario) -> ColumnElement[bool]:
@@ -141,14 +113,14 @@ SPARE = 10
 """So many more are looked for, because somebody may be faster."""
 
 
-def search_for(e164s: Sequence[str], scenario: Scenario, project: Project) -> dict[str, Any]:
+def search_for(numbers: Sequence[TrackingNumber], scenario: Scenario, project: Project) -> dict[str, Any]:
     """`{country, area_code, contains}`: what most numbers of the pool have, else what was asked for when it was bought. Mobile numbers and
     toll-free ones have no area code."""
     places: Counter[tuple[str, str]] = Counter()
-    for e164 in e164s:
-        number = phonenumbers.parse(e164, None)
-        length = phonenumbers.length_of_geographical_area_code(number)
-        places[country_of(e164) or "", phonenumbers.national_significant_number(number)[:length]] += 1
+    for e164 in (number.e164 for number in numbers):
+        parsed = phonenumbers.parse(e164, None)
+        length = phonenumbers.length_of_geographical_area_code(parsed)
+        places[country_of(e164) or "", phonenumbers.national_significant_number(parsed)[:length]] += 1
     if places:
         country, area_code = places.most_common(1)[0][0]
     else:
@@ -179,30 +151,6 @@ PATIENCE = timedelta(hours=1)
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True)
-class Planned:
-    """What would be done with a scenario now; nothing of it is written."""
-
-    scenario: Scenario
-    day: str
-    facts: PoolFacts
-    decision: Decision
-
-    def values(self) -> dict[str, Any]:
-        """The columns of the day's row."""
-        facts = {name: getattr(self.facts, name) for name in ("accuracy", "numbers", "needed")}
-        return facts | {name: getattr(self.decision, name) for name in ("action", "wanted", "count", "why")}
-
-    def document(self) -> dict[str, Any]:
-        return {"scenario": self.scenario.id, "title": self.scenario.title, "day": self.day} | self.values()
-
-
-def run_document(run: UpkeepRun, title: str) -> dict[str, Any]:
-    names = ("accuracy", "numbers", "needed", "action", "wanted", "count", "why")
-    told = {"id": run.id, "scenario": run.scenario_id, "title": title, "day": run.day, "at": iso(run.at)}
-    return told | {name: getattr(run, name) for name in names}
-
-
 def keep_pools(server: Server, now: datetime) -> int:
     """A job of the worker: runs upkeep for every scenario whose day has no decision yet; returns how many were decided. A scenario
     that fails is tried again at the next turn, and keeps no other from being decided."""
@@ -215,12 +163,10 @@ def keep_pools(server: Server, now: datetime) -> int:
     return decided
 
 
-def due_scenarios(server: Server, now: datetime, project_id: int | None = None) -> list[int]:
+def due_scenarios(server: Server, now: datetime) -> list[int]:
     """Scenarios with upkeep that are enabled, in projects that are not suspended, without a decision for today."""
     scenarios = select(Scenario.id, Project.timezone).join(Project, Project.id == Scenario.project_id)
     scenarios = scenarios.where(*_WITH_UPKEEP, Project.suspended_at.is_(None)).order_by(Scenario.id)
-    if project_id is not None:
-        scenarios = scenarios.where(Project.id == project_id)
     with server.database.reading() as session:
         rows = session.execute(scenarios).all()
         recent = select(UpkeepRun.scenario_id, UpkeepRun.day).where(
@@ -233,10 +179,9 @@ def due_scenarios(server: Server, now: datetime, project_id: int | None = None) 
 _WITH_UPKEEP = (Scenario.upkeep_on, Scenario.enabled, Scenario.deleted_at.is_(None))
 
 
-def plan_upkeep(session: Session, server: Server, project: Project, scenario: Scenario, now: datetime) -> Planned:
+def plan_upkeep(session: Session, server: Server, project: Project, scenario: Scenario, now: datetime) -> Decision:
     """The decision as it would be made now; nothing is written and nobody outside is asked."""
-    facts = read_pool(session, server, project, scenario, numbers_needed(session, scenario, now), now)
-    return Planned(scenario, day_of(now, project.timezone), facts, facts.decide(now))
+    return decide(read_pool(session, server, project, scenario, numbers_needed(session, scenario, now), now), now)
 
 
 def run_upkeep(server: Server, scenario_id: int, now: datetime) -> UpkeepRun | None:
@@ -249,12 +194,12 @@ def run_upkeep(server: Server, scenario_id: int, now: datetime) -> UpkeepRun | N
         scenario = session.get_one(Scenario, scenario_id)
         project = session.get_one(Project, scenario.project_id)
         planned = plan_upkeep(session, server, project, scenario, now)
-    search = search_for(planned.facts.e164s, scenario, project)
+    search = search_for(planned.pool.candidates, scenario, project)
     offers: list[str] = []
     trouble = ""
-    if planned.decision.action == "buy":
+    if planned.action == "buy":
         try:
-            offers = find_numbers(server, search, planned.decision.count)
+            offers = find_numbers(server, search, planned.count)
         except (ShopError, SettingsError) as error:
             if now < start_of(date_of(now, project.timezone), project.timezone) + PATIENCE:
                 log.warning("upkeep_waits_for_the_carrier", scenario=scenario_id, why=str(error))
@@ -269,7 +214,7 @@ def run_upkeep(server: Server, scenario_id: int, now: datetime) -> UpkeepRun | N
             job=JOB,
             project_id=present.project_id,
             scenario_id=present.id,
-            day=planned.day,
+            day=day_of(now, project.timezone),
             at=now,
             **planned.values(),
         )
@@ -280,9 +225,9 @@ def run_upkeep(server: Server, scenario_id: int, now: datetime) -> UpkeepRun | N
             wait_for_arrivals(session)
         lock_balance(session, present.project_id)  # scenario, arrivals, balance, numbers: in this order everywhere
         project = session.get_one(Project, present.project_id, populate_existing=True)
-        facts = read_pool(session, server, project, present, planned.facts.needed, now, lock=True)
-        present.upkeep_began_with = present.upkeep_began_with or facts.numbers  # the limit must not grow with the pool
-        decision = facts.decide(now)
+        pool = read_pool(session, server, project, present, planned.pool.needed, now, lock=True)
+        present.upkeep_began_with = present.upkeep_began_with or pool.numbers  # the limit must not grow with the pool
+        decision = decide(pool, now)
         if decision.action == "buy" and trouble:
             decision = replace(decision, action="nothing", count=0, why=f"{decision.why} {trouble}")
         elif decision.action == "buy":
@@ -297,8 +242,8 @@ def run_upkeep(server: Server, scenario_id: int, now: datetime) -> UpkeepRun | N
                 run.batch_id = batch.id
         for number_id in decision.release:
             begin_release(session, server, project, ACTOR, session.get_one(TrackingNumber, number_id), now)
-        tell_limits(session, project, present, facts.limits, decision, now)
-        for name, value in replace(planned, facts=facts, decision=decision).values().items():
+        tell_limits(session, project, present, decision, now)
+        for name, value in decision.values().items():
             setattr(run, name, value)
         return run
 

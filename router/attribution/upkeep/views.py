@@ -16,7 +16,6 @@ from router.attribution.upkeep.run import (
     most_numbers,
     plan_upkeep,
     pool_size,
-    run_document,
     run_upkeep,
     spent_by_upkeep,
     todays_run,
@@ -28,7 +27,7 @@ from router.scenarios.service import change_scenario, find_scenario, switch_upke
 from router.server import current_server
 from router.web.access import Audience, current_actor, current_project, guard
 from router.web.api import described, parse, rows_of
-from router.web.errors import Problem, Refused, read_json
+from router.web.errors import Problem, Refused, iso, read_json
 from router.web.filters import values_of
 
 upkeep_pages = guard(
@@ -169,6 +168,12 @@ class RunsQuery(BaseModel):
     scenario: int | None = None
 
 
+def run_document(run: UpkeepRun, title: str) -> dict[str, Any]:
+    names = ("accuracy", "numbers", "needed", "action", "wanted", "count", "why")
+    told = {"id": run.id, "scenario": run.scenario_id, "title": title, "day": run.day, "at": iso(run.at)}
+    return told | {name: getattr(run, name) for name in names}
+
+
 @upkeep_api.get("")
 @described(answer=RunDocument, is_list=True, query=RunsQuery)
 def get_upkeep(project_id: int) -> dict[str, Any]:
@@ -208,7 +213,13 @@ def post_run(project_id: int) -> dict[str, Any]:
             run_upkeep(server, scenario.id, server.now())
         with server.database.reading() as session:
             if asked.dry_run:
-                documents.append(plan_upkeep(session, server, project, scenario, server.now()).document())
+                planned = plan_upkeep(session, server, project, scenario, server.now())
+                today = {
+                    "scenario": scenario.id,
+                    "title": scenario.title,
+                    "day": day_of(server.now(), project.timezone),
+                }
+                documents.append(today | planned.values())
             elif run := todays_run(session, project, scenario, server.now()):
                 documents.append(run_document(run, scenario.title))
             # else the carrier could not be asked, and will be again

@@ -7,23 +7,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.attribution.upkeep.rules import Decision, Limits, PoolNumberFacts, decide, fewer, step_of
+from router.attribution.upkeep.rules import Decision, Limits, Pool, decide, fewer, step_of
+from router.scenarios.models import TrackingNumber
 from tests.people import NOW
 
 
-def facts(number_id: int = 1, **values: Any) -> PoolNumberFacts:
+def facts(number_id: int = 1, **values: Any) -> TrackingNumber:
     """A rented number whose paid time ends in an hour and that nothing keeps."""
-    kept = dict.fromkeys(("pinned", "owned_elsewhere", "active", "in_release", "static"), False)
-    given = {"paid_until": NOW + timedelta(hours=1), "last_call_at": None}
-    return PoolNumberFacts(**({"id": number_id} | kept | given | values))
+    given = {"pinned": False, "owned_elsewhere": False, "paid_until": NOW + timedelta(hours=1), "last_call_at": None}
+    return TrackingNumber(**({"id": number_id} | given | values))
 
 
-def spare(count: int) -> list[PoolNumberFacts]:
+def spare(count: int) -> list[TrackingNumber]:
     return [facts(index) for index in range(count)]
 
 
 def judge(numbers: int, accuracy: int | None, needed: int | None, **limits: Any) -> Decision:
-    return decide(numbers, accuracy, needed, Limits(**limits), spare(numbers), NOW)
+    return decide(Pool(numbers, accuracy, needed, Limits(**limits), spare(numbers)), NOW)
 
 
 def test_r9_seventeen_numbers_at_84_per_cent_become_eighteen() -> None:
@@ -66,23 +66,23 @@ def test_r9_a_release_never_goes_below_what_is_needed() -> None:
     [
         {"pinned": True},
         {"owned_elsewhere": True},
-        {"active": True},
-        {"in_release": True},
-        {"static": True},
+        {"id": 9},
+        {"releasing_at": NOW},
+        {"static_source": {"source": "flyer"}},
         {"paid_until": None},
         {"paid_until": NOW + timedelta(hours=24)},
         {"last_call_at": NOW - timedelta(days=30)},
     ],
 )
 def test_r9_a_number_stays_that_is_pinned_in_use_paid_or_called_lately(kept: dict[str, Any]) -> None:
-    decision = decide(2, 100, 1, Limits(), [facts(1, **kept)], NOW)
+    decision = decide(Pool(2, 100, 1, candidates=[facts(1, **kept)], in_use={9}), NOW)
     assert (decision.action, decision.wanted, decision.release) == ("nothing", 1, ())
-    assert decide(2, 100, 1, Limits(), [facts(1, **kept), facts(2)], NOW).release == (2,)
+    assert decide(Pool(2, 100, 1, candidates=[facts(1, **kept), facts(2)], in_use={9}), NOW).release == (2,)
 
 
 def test_r9_what_was_shown_longest_ago_goes_first() -> None:
     pool = [facts(1, last_shown_at=NOW), facts(2, last_shown_at=NOW - timedelta(days=9)), facts(3)]
-    assert decide(40, 100, 1, Limits(), pool, NOW).release == (3, 2)
+    assert decide(Pool(40, 100, 1, candidates=pool), NOW).release == (3, 2)
 
 
 def test_r9_the_limit_of_numbers_holds_buying_back_and_is_said() -> None:
@@ -119,24 +119,30 @@ def test_r9_the_carrier_may_have_fewer_for_sale() -> None:
 
 moments = st.none() | st.integers(-40 * 24, 40 * 24).map(lambda hours: NOW + timedelta(hours=hours))
 pool_numbers = st.builds(
-    PoolNumberFacts,
+    TrackingNumber,
     id=st.integers(1, 10**6),
-    **{name: st.booleans() for name in ("pinned", "owned_elsewhere", "active", "in_release", "static")},
+    pinned=st.booleans(),
+    owned_elsewhere=st.booleans(),
+    releasing_at=st.none() | st.just(NOW),
+    static_source=st.none() | st.just({"source": "flyer"}),
     paid_until=moments,
     last_call_at=moments,
     last_shown_at=moments,
 )
 
 
-@given(st.lists(pool_numbers, max_size=30, unique_by=lambda one: one.id), st.integers(0, 100), st.integers(0, 40))
+@given(
+    st.lists(pool_numbers, max_size=30, unique_by=lambda one: one.id), st.data(), st.integers(0, 100), st.integers(0, 40)
+)  # fmt: skip
 def test_r9_upkeep_never_releases_a_pinned_active_or_recently_bought_number(
-    pool: list[PoolNumberFacts], accuracy: int, needed: int
+    pool: list[TrackingNumber], data: st.DataObject, accuracy: int, needed: int
 ) -> None:
-    decision = decide(len(pool), accuracy, needed, Limits(), pool, NOW)
+    active = {one.id for one in pool if data.draw(st.booleans())}
+    decision = decide(Pool(len(pool), accuracy, needed, candidates=pool, in_use=active), NOW)
     by_id = {one.id: one for one in pool}
     for number_id in decision.release:
         gone = by_id[number_id]
-        assert not any((gone.pinned, gone.active, gone.owned_elsewhere, gone.static, gone.in_release))
+        assert not any((gone.pinned, gone.id in active, gone.owned_elsewhere, gone.static_source, gone.releasing_at))
         assert gone.paid_until is not None
         assert gone.paid_until < NOW + timedelta(hours=24)
         assert gone.last_call_at is None or gone.last_call_at < NOW - timedelta(days=30)
@@ -152,7 +158,7 @@ def test_r9_upkeep_never_releases_a_pinned_active_or_recently_bought_number(
 def test_r9_buying_never_passes_a_limit_or_the_balance(
     numbers: int, accuracy: int, needed: int, most: int | None, limit: int | None, spent: int, price: int, balance: int
 ) -> None:
-    bought = decide(numbers, accuracy, needed, Limits(most, limit, spent, price, balance), [], NOW).count
+    bought = decide(Pool(numbers, accuracy, needed, Limits(most, limit, spent, price, balance)), NOW).count
     assert bought <= step_of(numbers)
     assert most is None or not bought or numbers + bought <= most
     assert limit is None or not price or not bought or spent + bought * price <= limit

@@ -1,7 +1,18 @@
 """A carrier that behaves as Twilio does from outside, over HTTP. It knows the server only by its addresses."""
 
-from router.carriers.simulator.call import CallerScript, Exchange, Faults, Leg, Line, PhoneCall
+from router.carriers.simulator.call import CallerScript, Chance, Exchange, Faults, Leg, Line, PhoneCall
 from router.carriers.simulator.exchange import Simulator
 from router.carriers.simulator.stage import RealClock, VirtualClock
 
-__all__ = ["CallerScript", "Exchange", "Faults", "Leg", "Line", "PhoneCall", "RealClock", "Simulator", "VirtualClock"]
+__all__ = [
+    "CallerScript",
+    "Chance",
+    "Exchange",
+    "Faults",
+    "Leg",
+    "Line",
+    "PhoneCall",
+    "RealClock",
+    "Simulator",
+    "VirtualClock",
+]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from queue import SimpleQueue
+from random import Random
 from typing import Any, Literal
 from xml.etree import ElementTree
 
@@ -66,16 +67,53 @@ class CallerScript:
     message: float = 10.0
 
 
+Plan = Callable[[int, str, int], tuple[float, ...]]
+"""The seconds after which a callback is sent, once for each: `(0.0,)` at once, `()` never, `(0.0, 4.0)` twice.
+
+Asked with the place of the call at its exchange, the kind of the callback (leg, status, recording), and its place among the callbacks of
+that kind in its call; both places count from 0."""
+
+
+def punctual(call: int, kind: str, turn: int) -> tuple[float, ...]:
+    """The plan of a tidy carrier: every callback is sent at once, and once."""
+    return (0.0,)
+
+
+@dataclass(frozen=True)
+class Chance:
+    """A plan by lot: the chances (0 to 1) that a callback is lost, doubled, or late by up to `latest` seconds.
+
+    The two copies of a doubled one are late or not, each by itself. The same seed draws the same lots.
+    """
+
+    seed: int
+    lost: float = 0.0
+    doubled: float = 0.0
+    late: float = 0.0
+    latest: float = 20.0
+
+    def __call__(self, call: int, kind: str, turn: int) -> tuple[float, ...]:
+        lots = Random(f"{self.seed}/{call}/{kind}/{turn}")  # noqa: S311 - an experiment, not a secret
+        if lots.random() < self.lost:
+            return ()
+        copies = 2 if lots.random() < self.doubled else 1
+        return tuple(lots.uniform(0, self.latest) if lots.random() < self.late else 0.0 for _ in range(copies))
+
+
 @dataclass(frozen=True)
 class Faults:
-    """How the carrier behaves. Callbacks come `late` by so many seconds, `twice`, or in `disorder` (all at the end, last first).
+    """How the carrier behaves.
 
-    With `twice` every document is asked for twice as well. `abandoned` is the parent's state when the caller gives up.
+    Callbacks come `late` by so many seconds, `twice`, in `disorder` (all at the end, last first), or as `plan` says. In `parallel` they are
+    sent beside each other and beside the request for the next document. With `twice` every document is asked for twice as well.
+    `abandoned` is the parent's state when the caller gives up.
     """
 
     late: float = 0.0
     twice: bool = False
     disorder: bool = False
+    parallel: bool = False
+    plan: Plan = punctual
     action_after_hang_up: bool = True
     abandoned: str = "no-answer"
     ring_buffer: float = 5.0
@@ -148,6 +186,8 @@ class PhoneCall:
     script: CallerScript
     began_at: datetime
     account_sid: str
+    place: int = 0
+    """How many calls the exchange had before."""
     sid: str = field(default_factory=lambda: new_sid("CA"))
     status: str = "ringing"
     answered_at: datetime | None = None

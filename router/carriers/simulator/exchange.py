@@ -49,6 +49,7 @@ class Simulator:
         self._longest_request = longest_request
         self._rented = rented
         self._calls: dict[str, PhoneCall] = {}
+        self._placed = 0
         self._lock = threading.Lock()
         self._threads = ThreadPoolExecutor(MOST_CALLS_AT_ONCE, "call")
 
@@ -74,10 +75,9 @@ class Simulator:
             return list(reversed(self._calls.values()))
 
     def close(self) -> None:
-        """Hangs up every call that is still played, and waits for its end."""
+        """Hangs up every call that is still played, and waits for its end and its last callback."""
         for call in self.latest():
-            if call.ended_at is None:
-                self.press(call, Button("hang_up"))
+            self.press(call, Button("hang_up"))
         self._threads.shutdown(wait=True, cancel_futures=True)
 
     def _new_call(self, caller: str, to: str, script: CallerScript | None, sid: str) -> PhoneCall:
@@ -85,6 +85,7 @@ class Simulator:
         call = PhoneCall(caller, to, script, self.clock.now(), ACCOUNT, digits=script.digits)
         call.sid = sid or call.sid
         with self._lock:
+            call.place, self._placed = self._placed, self._placed + 1
             self._calls[call.sid] = call
             for old in list(self._calls)[:-KEPT_CALLS]:
                 del self._calls[old]
@@ -92,10 +93,11 @@ class Simulator:
 
     def _play(self, call: PhoneCall) -> None:
         courier = Courier(self._token, self.clock, call.exchanges, self._longest_request)
+        stage = Stage(call, self.clock, courier, self.faults)
         try:
-            stage = Stage(call, self.clock, courier, self.faults)
             addresses = self._rented(call.to) or self.addresses
             Player(stage, addresses, self.lines, self._owned).run()
+            stage.close()
         finally:
             courier.close()
             call.ended_at = call.ended_at or self.clock.now()

@@ -9,10 +9,14 @@ import re
 import secrets
 import threading
 import time
+from collections import Counter
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from itertools import count
 from queue import Empty, SimpleQueue
 from typing import Protocol, TypeVar
 from urllib.parse import urljoin, urlsplit, urlunsplit
@@ -36,6 +40,9 @@ Message = TypeVar("Message")
 
 
 class Clock(Protocol):
+    stands_still: bool
+    """Whether no time passes while requests are answered."""
+
     def now(self) -> datetime: ...
 
     def wait(self, until: datetime, inbox: "SimpleQueue[Message]") -> Message | None:
@@ -44,6 +51,8 @@ class Clock(Protocol):
 
 class RealClock:
     """Time passes `speed` times as fast as outside."""
+
+    stands_still = False
 
     def __init__(self, speed: float = 1.0) -> None:
         self._speed = speed
@@ -63,6 +72,8 @@ class RealClock:
 
 class VirtualClock:
     """Nobody waits in real time: whoever waits makes the time pass. `now` can be given to the server as its clock."""
+
+    stands_still = True
 
     def __init__(self, start: datetime) -> None:
         self._now = start
@@ -234,6 +245,8 @@ def _noted(exchange: Exchange, code: int, message: str, policy: str) -> _Problem
 
 TWIML_TYPES = ("text/xml", "application/xml", "text/html")
 MOST_DOCUMENTS = 50
+MOST_SENDERS = 8
+"""Callbacks of one call that are under way at once."""
 
 
 class CallerGone(Exception):
@@ -271,6 +284,10 @@ class Stage:
         self.hangs_up_at = None if patience is None else call.began_at + timedelta(seconds=patience)
         self._courier = courier
         self._held: list[Callback] = []
+        self._order = count()
+        self._turns: Counter[str] = Counter()
+        self._under_way: list[Future[None]] = []
+        self._senders = ThreadPoolExecutor(MOST_SENDERS, "callback")
         self._documents = 0
 
     def after(self, seconds: float) -> datetime:
@@ -285,7 +302,7 @@ class Stage:
         while True:
             end = min(until, self.hangs_up_at or until)
             next_stop = min([end] + [callback.due for callback in self._held if not self.faults.disorder])
-            button = self.clock.wait(next_stop, self.call.inbox)
+            button = self._wait(next_stop)
             if button is not None and button.leg:
                 return button
             if button is not None:
@@ -298,6 +315,11 @@ class Stage:
                 raise CallerGone
             else:
                 return None
+
+    def _wait(self, until: datetime) -> Button | None:
+        if self.clock.stands_still and until > self.clock.now():
+            wait_for(self._under_way)
+        return self.clock.wait(until, self.call.inbox)
 
     def pause(self, seconds: float) -> None:
         until = self.after(seconds)
@@ -342,21 +364,30 @@ class Stage:
         return Document(answer.url, verbs)
 
     def callback(self, kind: str, base: str, url: str | None, values: dict[str, str], method: str = "POST") -> None:
-        """Posts a callback now, or keeps it to come late."""
+        """Posts a callback now, or keeps it to come late; as often as the plan says."""
         if not url:
             return
-        due = self.clock.now() + timedelta(seconds=self.faults.late)
-        self._held.append(Callback(due, len(self._held), kind, urljoin(base, url), values, method))
-        if not self.faults.disorder and not self.faults.late:
-            self._post_due(due)
+        turn, self._turns[kind] = self._turns[kind], self._turns[kind] + 1
+        for seconds in self.faults.plan(self.call.place, kind, turn) * (2 if self.faults.twice else 1):
+            due = self.after(self.faults.late + seconds)
+            self._held.append(Callback(due, next(self._order), kind, urljoin(base, url), values, method))
+        if not self.faults.disorder:
+            self._post_due(self.clock.now())
 
     def flush(self) -> None:
-        """Posts what is still held; in disorder the last goes first."""
+        """Posts what is still held; in disorder the last goes first. Whoever hangs up now is in a hurry: nothing is late any more."""
+        is_hurried = self.faults.disorder
         for callback in sorted(self._held, reverse=self.faults.disorder):
-            if not self.faults.disorder and callback.due > self.clock.now():
-                self.pause((callback.due - self.clock.now()).total_seconds())
-            if callback in self._held:
-                self._post(callback)
+            while not is_hurried and callback.due > self.clock.now():
+                button = self._wait(callback.due)
+                is_hurried = button is not None and button.what == "hang_up" and not button.leg
+            self._post(callback)
+
+    def close(self) -> None:
+        """Waits until every callback is answered."""
+        self._senders.shutdown()
+        for sent in self._under_way:
+            sent.result()
 
     def _post_due(self, moment: datetime) -> None:
         for callback in sorted(callback for callback in self._held if callback.due <= moment):
@@ -364,14 +395,19 @@ class Stage:
 
     def _post(self, callback: Callback) -> None:
         self._held.remove(callback)
-        for _ in range(2 if self.faults.twice else 1):
-            try:
-                answer = self._courier.send(callback.kind, callback.url, callback.values, callback.method)
-            except CallError as error:
-                self.call.errors.append(str(error))
-                continue
-            if answer.body.strip() and answer.content_type not in TWIML_TYPES:
-                self.call.errors.append(f"12300: a {callback.kind} callback was answered with {answer.content_type}")
+        if self.faults.parallel:
+            self._under_way.append(self._senders.submit(self._send, callback))
+        else:
+            self._send(callback)
+
+    def _send(self, callback: Callback) -> None:
+        try:
+            answer = self._courier.send(callback.kind, callback.url, callback.values, callback.method)
+        except CallError as error:
+            self.call.errors.append(str(error))
+            return
+        if answer.body.strip() and answer.content_type not in TWIML_TYPES:
+            self.call.errors.append(f"12300: a {callback.kind} callback was answered with {answer.content_type}")
 
     def parent_values(self, **more: str) -> dict[str, str]:
         """The form of a request about the inbound leg."""

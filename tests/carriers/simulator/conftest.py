@@ -56,6 +56,8 @@ class TwimlServer:
 class QuietServer(ThreadingHTTPServer):
     """A carrier that does not wait for the answer is nothing to report."""
 
+    request_queue_size = 128
+
     def handle_error(self, *_: Any) -> None:
         pass
 

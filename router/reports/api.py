@@ -13,6 +13,7 @@ from router.integrations.outbox import full_call_documents
 from router.integrations.views import CallDelivery
 from router.reports.calls import CallFilter, calls_of, find_call, parse_filter
 from router.reports.leaks import read_leaks
+from router.reports.lease_history import newest_span
 from router.reports.sources import SourcesQuery, parse_query, report_by_source, row_values
 from router.scenarios.models import TrackingNumber
 from router.server import current_server
@@ -119,8 +120,7 @@ def visit_document(session: Session, visit: Visit) -> dict[str, Any]:
     `returned_at`: when it said that it stands nowhere; null in both: nothing was said, or only that the page was left too soon.
     """
     earlier = select(VisitSpan).where(VisitSpan.visit_id == visit.id).order_by(VisitSpan.started_at.desc())
-    spans = [(span.started_at, span.last_at, span.left) for span in session.scalars(earlier.limit(MOST_ROWS))]
-    spans = [*reversed(spans), (visit.span_started_at, visit.last_sign_at, visit.left)]
+    spans = [*reversed(session.scalars(earlier.limit(MOST_ROWS)).all()), newest_span(visit)]
     leases = session.execute(
         select(Lease, TrackingNumber.e164)
         .join(TrackingNumber, TrackingNumber.id == Lease.number_id)
@@ -155,7 +155,9 @@ def visit_document(session: Session, visit: Visit) -> dict[str, Any]:
         "ga": visit.ga,
         "params": visit.params,
         "limited": visit.limited,
-        "spans": [{"started_at": iso(start), "last_at": iso(last), "left": left} for start, last, left in spans],
+        "spans": [
+            {"started_at": iso(span.started_at), "last_at": iso(span.last_at), "left": span.left} for span in spans
+        ],
         "numbers": numbers,
         "calls": full_call_documents(session, session.scalars(calls)),
     }

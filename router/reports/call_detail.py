@@ -16,7 +16,7 @@ from router.attribution.models import Visit
 from router.integrations.models import Delivery, Integration
 from router.lib.formats import format_count, format_day, format_duration, format_percent
 from router.reports.calls import CALL_STATUSES, find_call, format_source, only_announced
-from router.reports.lease_history import Picture, picture_of, read_history
+from router.reports.lease_history import History, read_history
 from router.scenarios.models import DEFAULT_HOLD_SECONDS, Scenario
 from router.voice.calls import CORRECTED, IMPORTED
 from router.voice.models import INTERNAL, Call, CallEvent, CallLeg, LegStatus
@@ -188,8 +188,8 @@ class Receipt:
     """The visits of the candidates, by visit number."""
     moments: list[Moment]
     steps: list[Step]
-    picture: Picture | None
-    """The lease history of the number around the call."""
+    history: History
+    """Who held the number around the call."""
     deliveries: Sequence[tuple[Delivery, Integration]]
 
 
@@ -204,7 +204,6 @@ def read_receipt(session: Session, project: Project, call_id: int) -> Receipt:
     hold = (call.decision.get("given") or {}).get("hold_seconds")  # as it was for this call, where the decision kept it
     if hold is None:
         hold = scenario.hold_seconds if scenario else DEFAULT_HOLD_SECONDS
-    history = read_history(session, call, timedelta(seconds=hold))
     numbers = [candidate["visit"] for candidate in call.candidates]
     candidates = select(Visit).where(Visit.project_id == project.id, Visit.number.in_(numbers))
     deliveries = (
@@ -220,7 +219,7 @@ def read_receipt(session: Session, project: Project, call_id: int) -> Receipt:
         visits={visit.number: visit for visit in session.scalars(candidates)} if numbers else {},
         moments=moments_of(call, legs, events),
         steps=steps_of(call),
-        picture=picture_of(history, project.timezone),
+        history=read_history(session, call, timedelta(seconds=hold), project.timezone),
         deliveries=[(row.Delivery, row.Integration) for row in session.execute(deliveries)],
     )
 

@@ -9,7 +9,7 @@ from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session
 
 from router.attribution.models import Lease, Tap, Visit, VisitSpan
-from router.lib.formats import date_of, format_day
+from router.lib.formats import date_of
 from router.reports.calls import format_source
 from router.voice.models import Call
 
@@ -21,15 +21,8 @@ MOST_SPANS = 400
 LEAST_SIDE = timedelta(minutes=5)
 """What is shown at least before and after the call."""
 LONGEST_BEFORE = timedelta(hours=6)
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """The page was open from a first to a last heartbeat; `left`: the last heartbeat said that the page was being left."""
-
-    start: datetime
-    last: datetime
-    left: bool = False
+MOST_TOLD = 3
+"""Open pages and taps that are named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +34,25 @@ class Holder:
     over_at: datetime | None
     """When the visit could not get the number back any more; None: not before the end of the picture."""
     shared: bool
-    spans: Sequence[Span]
+    spans: Sequence[VisitSpan]
     taps: Sequence[datetime]
     returned_at: datetime | None = None
     """When the visit's page said, after the call, that it does not show the number."""
+
+    @property
+    def source(self) -> str:
+        parts = {name: getattr(self.visit, name) for name in ("channel", "source", "medium", "campaign")}
+        return format_source(parts) or ""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of a holder's row in the picture: `kind` is lent, hold, open, left or tap; left and tap are points."""
+
+    kind: str
+    x: float
+    width: float
+    title: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +63,58 @@ class History:
     since: datetime
     until: datetime
     hold: timedelta
+    zone: str
     holders: list[Holder] = field(default_factory=list)
 
     def place(self, moment: datetime) -> float:
         """Per cent of the picture's width."""
         return round(100 * min(1.0, max(0.0, (moment - self.since) / (self.until - self.since))), 2)
 
+    def clock(self, moment: datetime, form: str = "%H:%M:%S") -> str:
+        """`16:12:59`; of another day than the call's `22 Nov 16:12:59`."""
+        here = moment.astimezone(ZoneInfo(self.zone))
+        day = "" if here.date() == date_of(self.at, self.zone) else f"{here.day} {here:%b} "
+        return f"{day}{here:{form}}"
 
-def read_history(session: Session, call: Call, hold: timedelta) -> History:
+    def pieces(self, holder: Holder) -> Iterator[Piece]:
+        def bar(kind: str, start: datetime, end: datetime, title: str) -> Piece:
+            x = self.place(start)
+            return Piece(kind, x, round(max(0.0, self.place(end) - x), 2), title)
+
+        yield bar("lent", holder.lent_at, holder.over_at or self.until, "the number was lent to it")
+        starts = [span.started_at for span in holder.spans[1:]] + [self.until]
+        for span, following in zip(holder.spans, starts, strict=True):
+            held_until = span.last_at + self.hold
+            if held_until >= self.since:
+                title = f"silent, its number still held until {self.clock(held_until)}"
+                yield bar("hold", span.last_at, min(following, held_until), title)
+        for span in holder.spans:
+            if self.since <= span.last_at and span.started_at <= self.until:
+                yield bar("open", span.started_at, span.last_at, self._open(span))
+                if span.left:
+                    yield Piece("left", self.place(span.last_at), 0, f"left {self.clock(span.last_at)}")
+        for at in holder.taps:
+            if self.since <= at <= self.until:
+                yield Piece("tap", self.place(at), 0, f"tapped the number {self.clock(at)}")
+
+    def describe(self, holder: Holder) -> str:
+        """`shared; open 14:02:10 to 14:06:40, left; tapped 14:06:12; lent to somebody else 14:30:00`"""
+        parts = ["shared with another visitor"] if holder.shared else []
+        for span in [span for span in holder.spans if span.last_at >= holder.lent_at][-MOST_TOLD:]:
+            times = self._open(span) if span.last_at > span.started_at else f"seen {self.clock(span.started_at)}"
+            parts.append(f"{times}{', left' if span.left else ''}")
+        parts += [f"tapped {self.clock(at)}" for at in holder.taps[-MOST_TOLD:]]
+        if holder.returned_at:
+            parts.append(f"not on its page, as it said {self.clock(holder.returned_at)}")
+        elif holder.over_at:
+            parts.append(f"given to somebody else {self.clock(holder.over_at)}")
+        return "; ".join(parts)
+
+    def _open(self, span: VisitSpan) -> str:
+        return f"open {self.clock(span.started_at)} to {self.clock(span.last_at)}"
+
+
+def read_history(session: Session, call: Call, hold: timedelta, zone: str) -> History:
     """At most four statements."""
     leases = _leases(session, call)
     spans, taps = _spans(session, call, [visit for _, visit in leases]), _taps(session, call, leases)
@@ -86,12 +138,14 @@ def read_history(session: Session, call: Call, hold: timedelta) -> History:
     at = call.started_at
     # all that is shown, but not so long that minutes could not be seen
     since = max(min([at - LEAST_SIDE, *(holder.lent_at for holder in holders)]), at - LONGEST_BEFORE)
-    ends = [span.last + hold for holder in holders for span in holder.spans if span.start >= since]
+    ends = [span.last_at + hold for holder in holders for span in holder.spans if span.started_at >= since]
     until = min(max([at + LEAST_SIDE, *ends]), at + max(LEAST_SIDE, (at - since) / 3))
-    return History(at, since, until, hold, holders)
+    return History(at, since, until, hold, zone, holders)
 
 
-def over_at(lent_at: datetime, spans: Sequence[Span], lent_again: datetime | None, hold: timedelta) -> datetime | None:
+def over_at(
+    lent_at: datetime, spans: Sequence[VisitSpan], lent_again: datetime | None, hold: timedelta
+) -> datetime | None:
     """When a lease was over (R6): when another visitor was leased the number, or at the end of the hold of a visit that was active then."""
     if lent_again is None:
         return None
@@ -99,16 +153,16 @@ def over_at(lent_at: datetime, spans: Sequence[Span], lent_again: datetime | Non
     return max([lent_again, *active])
 
 
-def active_times(spans: Sequence[Span], hold: timedelta) -> Iterator[tuple[datetime, datetime]]:
+def active_times(spans: Sequence[VisitSpan], hold: timedelta) -> Iterator[tuple[datetime, datetime]]:
     """From when to when a visit was active: its spans with their holds, joined where they meet."""
     start, end = None, None
     for span in spans:
-        if start is None or end is None or span.start > end:
+        if start is None or end is None or span.started_at > end:
             if start and end:
                 yield start, end
-            start = span.start
-            end = span.last + hold
-        end = max(end, span.last + hold)
+            start = span.started_at
+            end = span.last_at + hold
+        end = max(end, span.last_at + hold)
     if start and end:
         yield start, end
 
@@ -125,18 +179,23 @@ def _leases(session: Session, call: Call) -> list[tuple[Lease, Visit]]:
     return [(row.Lease, row.Visit) for row in (*reversed(first), *then)]
 
 
-def _spans(session: Session, call: Call, visits: Sequence[Visit]) -> dict[int, list[Span]]:
-    """The last spans that can be shown, in order of time; a visit's newest span is kept with the visit, and always there."""
-    spans: dict[int, list[Span]] = {visit.id: [] for visit in visits}
+def _spans(session: Session, call: Call, visits: Sequence[Visit]) -> dict[int, list[VisitSpan]]:
+    """The last spans that can be shown, in order of time."""
+    spans: dict[int, list[VisitSpan]] = {visit.id: [] for visit in visits}
     if not spans:
         return {}
     earlier = select(VisitSpan).where(VisitSpan.visit_id.in_(spans), VisitSpan.started_at < call.started_at + AFTER)
     last = session.scalars(earlier.order_by(VisitSpan.started_at.desc()).limit(MOST_SPANS)).all()
     for span in reversed(last):
-        spans[span.visit_id].append(Span(span.started_at, span.last_at, span.left))
+        spans[span.visit_id].append(span)
     for visit in {visit.id: visit for visit in visits}.values():
-        spans[visit.id].append(Span(visit.span_started_at, visit.last_sign_at, visit.left))
+        spans[visit.id].append(newest_span(visit))
     return spans
+
+
+def newest_span(visit: Visit) -> VisitSpan:
+    """A visit's newest span, which is kept with the visit and always there."""
+    return VisitSpan(started_at=visit.span_started_at, last_at=visit.last_sign_at, left=visit.left)
 
 
 def _taps(session: Session, call: Call, leases: Iterable[tuple[Lease, Visit]]) -> dict[int, list[datetime]]:
@@ -150,117 +209,3 @@ def _taps(session: Session, call: Call, leases: Iterable[tuple[Lease, Visit]]) -
     for tap in reversed(session.execute(shown).all()):
         by_visit.setdefault(tap.visit_id, []).append(tap.at)
     return by_visit
-
-
-MOST_TOLD = 3
-"""Open pages and taps that are named."""
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """A part of a row: `kind` is lent, hold, open, left or tap; left and tap are points."""
-
-    kind: str
-    x: float
-    width: float
-    title: str
-
-
-@dataclass(frozen=True, slots=True)
-class PictureRow:
-    holder: Holder
-    source: str
-    pieces: list[Piece]
-    text: str
-    after_call: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """`call`: where the call stands, in per cent, as all places."""
-
-    rows: list[PictureRow]
-    call: float
-    since: str
-    until: str
-    clock: str
-    day: str
-
-
-def picture_of(history: History, zone: str) -> Picture | None:
-    """None: nobody was leased the number in the hours around the call."""
-    if not history.holders:
-        return None
-    clock = _Clock(zone, history.at)
-    rows = []
-    for holder in history.holders:
-        visit = holder.visit
-        parts = {name: getattr(visit, name) for name in ("channel", "source", "medium", "campaign")}
-        pieces = list(_pieces(history, holder, clock))
-        rows.append(
-            PictureRow(
-                holder, format_source(parts) or "", pieces, _describe(holder, clock), holder.lent_at > history.at
-            )
-        )
-    return Picture(
-        rows,
-        history.place(history.at),
-        clock.format(history.since, "%H:%M"),
-        clock.format(history.until, "%H:%M"),
-        clock(history.at),
-        format_day(history.at, zone),
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Clock:
-    zone: str
-    called_at: datetime
-
-    def __call__(self, moment: datetime) -> str:
-        """`16:12:59`; of another day than the call's `22 Nov 16:12:59`."""
-        return self.format(moment, "%H:%M:%S")
-
-    def format(self, moment: datetime, form: str) -> str:
-        here = moment.astimezone(ZoneInfo(self.zone))
-        day = "" if here.date() == date_of(self.called_at, self.zone) else f"{here.day} {here:%b} "
-        return f"{day}{here:{form}}"
-
-
-def _pieces(history: History, holder: Holder, clock: _Clock) -> Iterator[Piece]:
-    def bar(kind: str, start: datetime, end: datetime, title: str) -> Piece:
-        x = history.place(start)
-        return Piece(kind, x, round(max(0.0, history.place(end) - x), 2), title)
-
-    yield bar("lent", holder.lent_at, holder.over_at or history.until, "the number was lent to it")
-    starts = [span.start for span in holder.spans[1:]] + [history.until]
-    for span, following in zip(holder.spans, starts, strict=True):
-        held_until = span.last + history.hold
-        if held_until >= history.since:
-            title = f"silent, its number still held until {clock(held_until)}"
-            yield bar("hold", span.last, min(following, held_until), title)
-    for span in holder.spans:
-        if history.since <= span.last and span.start <= history.until:
-            yield bar("open", span.start, span.last, f"open {clock(span.start)} to {clock(span.last)}")
-            if span.left:
-                yield Piece("left", history.place(span.last), 0, f"left {clock(span.last)}")
-    for at in holder.taps:
-        if history.since <= at <= history.until:
-            yield Piece("tap", history.place(at), 0, f"tapped the number {clock(at)}")
-
-
-def _describe(holder: Holder, clock: _Clock) -> str:
-    """`shared; open 14:02:10 to 14:06:40, left; tapped 14:06:12; lent to somebody else 14:30:00`"""
-    parts = ["shared with another visitor"] if holder.shared else []
-    for span in [span for span in holder.spans if span.last >= holder.lent_at][-MOST_TOLD:]:
-        left = ", left" if span.left else ""
-        times = (
-            f"open {clock(span.start)} to {clock(span.last)}" if span.last > span.start else f"seen {clock(span.start)}"
-        )
-        parts.append(f"{times}{left}")
-    parts += [f"tapped {clock(at)}" for at in holder.taps[-MOST_TOLD:]]
-    if holder.returned_at:
-        parts.append(f"not on its page, as it said {clock(holder.returned_at)}")
-    elif holder.over_at:
-        parts.append(f"given to somebody else {clock(holder.over_at)}")
-    return "; ".join(parts)

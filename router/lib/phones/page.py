@@ -243,54 +243,25 @@ class _Entry:
     """Whether another second line is another form."""
 
 
-@dataclass(frozen=True)
 class _OfNumber:
     """The forms of one number on the pages of one country."""
 
-    e164: str
-    number: phonenumbers.PhoneNumber
-    country: str | None
-
-    @cached_property
-    def own(self) -> Plan:
-        return Plan.of_code(self.number.country_code or 0, self.country)
-
-    @cached_property
-    def home(self) -> Plan:
+    def __init__(self, e164: str, number: phonenumbers.PhoneNumber, country: str | None) -> None:
+        self.e164, self.country = e164, country
+        self.own = Plan.of_code(number.country_code or 0, country)
+        self.is_domestic = is_domestic(e164, country)
+        is_abroad = country in phonenumbers.SUPPORTED_REGIONS and not self.is_domestic
+        self.home = Plan.of(str(country)) if is_abroad else self.own
         """Of the country in which the page is read."""
-        known = self.country in phonenumbers.SUPPORTED_REGIONS and not self.is_domestic
-        return Plan.of(str(self.country)) if known else self.own
-
-    @cached_property
-    def is_domestic(self) -> bool:
-        return is_domestic(self.e164, self.country)
-
-    @cached_property
-    def digits(self) -> str:
-        return phonenumbers.national_significant_number(self.number)
-
-    @cached_property
-    def international(self) -> str:
-        return international(self.e164)
-
-    @cached_property
-    def usual(self) -> str:
-        return usual(self.e164, self.country)
-
-    @cached_property
-    def lead(self) -> str:
+        self.digits = phonenumbers.national_significant_number(number)
+        self.international = international(e164)
+        self.usual = usual(e164, country)
+        self.lead = re.sub("[^0-9]", "", national(e164)).removesuffix(self.digits)
         """The trunk prefix that its national form begins with."""
-        return re.sub("[^0-9]", "", national(self.e164)).removesuffix(self.digits)
-
-    @cached_property
-    def rest(self) -> str:
+        self.rest = self.international.removeprefix(f"+{self.own.code}").strip(" -")
         """The international form without `+` and country code."""
-        return self.international.removeprefix(f"+{self.own.code}").strip(" -")
-
-    @cached_property
-    def area(self) -> int:
+        self.area = area_digits(e164)
         """Digits of its area code; 0 where it has none."""
-        return area_digits(self.e164)
 
     def kept(self, prefix: str) -> str:
         """Second lines in which brackets hold nothing but a prefix or an area code, so that ours fits in."""

@@ -14,7 +14,7 @@ from router.integrations.views import CallDelivery
 from router.reports.calls import CallFilter, calls_of, find_call, parse_filter
 from router.reports.leaks import read_leaks
 from router.reports.lease_history import newest_span
-from router.reports.sources import SourcesQuery, parse_query, report_by_source, row_values
+from router.reports.sources import SourceFigures, SourcesQuery, parse_query, report_by_source, row_values
 from router.scenarios.models import TrackingNumber
 from router.server import current_server
 from router.voice.models import Call
@@ -190,28 +190,6 @@ def get_call(project_id: int, call_id: int) -> dict[str, Any]:
         return full_call_documents(session, [find_call(session, project_id, call_id)])[0]
 
 
-class SourceFigures(BaseModel):
-    """The calls of one source; parts that the rows are not told apart by are null, and all are for calls of nobody we know.
-
-    `calls` are credited to it, and are the calls that `/calls` lists with the same filter and `kind=external`. `expected` is how many came
-    from it if every call counts with its probabilities; the true number is within `expected_range` of it in about 19 of 20 cases.
-    """
-
-    unattributed: bool
-    channel: str | None
-    source: str | None
-    medium: str | None
-    campaign: str | None
-    calls: int
-    expected: float
-    expected_range: int
-    answered: int
-    missed: int
-    first_callers: int
-    mean_confidence: float | None
-    calls_before: int
-
-
 class SourcesReport(BaseModel):
     """Calls by source from the first to the last day. The days before it are as many; while the period goes on, they are counted up to
     the same time of day. `items` are all rows, most calls first; `next` is always null."""
@@ -233,14 +211,14 @@ def get_sources(project_id: int) -> dict[str, Any]:
     """Calls by source (`by`: channel, source or campaign), credited and expected, in a period (30 days unless told)."""
     query = parse_query(request.args, current_project().timezone, current_server().now())
     with current_server().database.reading() as session:
-        report = report_by_source(session, project_id, query.period, query.group, query.scenario)
+        report = report_by_source(session, project_id, query)
     return {
-        "from": report.period.first.isoformat(),
-        "to": report.period.last.isoformat(),
-        "by": report.group,
+        "from": query.period.first.isoformat(),
+        "to": query.period.last.isoformat(),
+        "by": query.group,
         "calls": report.calls,
         "calls_before": report.before,
-        "items": [row_values(row, report.group) for row in report.rows],
+        "items": [row_values(row, query.group) for row in report.rows],
         "next": None,
     }
 

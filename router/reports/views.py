@@ -48,10 +48,10 @@ from router.reports.leaks import DAYS, LEAST_CALLERS, LEAST_CALLS, read_leaks
 from router.reports.sources import (
     GROUPS,
     PARTS,
+    SourceFigures,
     SourceQuery,
     SourceRow,
     filter_of,
-    hours,
     parse_query,
     report_by_source,
     row_values,
@@ -64,7 +64,7 @@ from router.server import current_server
 from router.voice.models import EXTERNAL, INTERNAL, LOST, Call, Status
 from router.web.access import Audience, current_actor, current_project, guard
 from router.web.api import rows_of
-from router.web.charts import BarRow, bar_chart
+from router.web.charts import range_bars
 from router.web.errors import Problem
 from router.web.layout import Tab, address_with
 from router.web.network import host_of_pattern, registrable_domain
@@ -234,11 +234,7 @@ def receipt(call_id: int) -> str:
 reports = guard(Blueprint("sources", __name__, url_prefix="/reports"), Audience.PEOPLE, require_person)
 
 MOST_ROWS = 200
-COLUMNS = (
-    *PARTS,
-    *("calls", "expected", "expected_range"),
-    *("answered", "missed", "first_callers", "mean_confidence", "calls_before"),
-)
+COLUMNS = [name for name in SourceFigures.model_fields if name != "unattributed"]
 
 
 @reports.get("")
@@ -251,36 +247,32 @@ def by_source() -> str:
         flash(problem.detail, "bad")
         query = parse_query({}, project.timezone, now)
     with server.database.reading() as session:
-        report = report_by_source(session, project.id, query.period, query.group, query.scenario)
+        report = report_by_source(session, project.id, query)
         titles = scenario_choices(session, project.id)
         leaks = len(read_leaks(session, project.id, now))
     rows = shortened(report.rows, MOST_ROWS)
-    # a bar for each row: what is credited, with the range in which the truth is expected; it leads to the calls credited to the row
-    bars = [
-        BarRow(
-            row_label(row, query.group),
-            row.figures.calls,
-            max(0.0, row.expected.mean - row.expected.range),
-            row.expected.mean + row.expected.range,
-            "" if row.others else address("reports.calls", filter_of(row, query.group, query.period, query.scenario)),
-            f"{row.figures.calls:,}",
-            f"{row.expected.mean:,.0f} ± {row.expected.range:,}",
-        )
-        for row in rows
-    ]
+    # a bar for each row: what is credited, with the range in which the truth is expected
+    bars = range_bars(
+        [
+            (row.figures.calls, row.expected.mean - row.expected.range, row.expected.mean + row.expected.range)
+            for row in rows
+        ]
+    )
     return render_template(
         "reports/sources.html",
         report=report,
         query=query,
         scenarios=titles,
-        rows=list(zip(rows, bar_chart("Calls by source", bars).bars, strict=True)),
+        rows=list(zip(rows, bars, strict=True)),
+        label=lambda row: row_label(row, query.group),
+        calls_of=lambda row: "" if row.others else address("reports.calls", filter_of(row, query)),
         periods={name: _address(query, period=name) for name in PERIODS},
         period_labels=PERIOD_LABELS,
         groups={name: _address(query, by=name) for name in GROUPS},
         group_labels=GROUP_LABELS,
         file=_address(query, "sources.as_file"),
         leaks=leaks,
-        hours=hours(report.moments, query.period),
+        hours=report.hours,
     )
 
 
@@ -290,12 +282,12 @@ def as_file() -> AnyResponse:
     server, project = current_server(), current_project()
     query = parse_query(request.args, project.timezone, server.now())
     with server.database.reading() as session:
-        report = report_by_source(session, project.id, query.period, query.group, query.scenario)
+        report = report_by_source(session, project.id, query)
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore")
     writer.writeheader()
     for row in report.rows:
-        values = row_values(row, report.group) | {"expected": round(row.expected.mean, 2)}
+        values = row_values(row, query.group) | {"expected": round(row.expected.mean, 2)}
         parts = {name: harmless(values[name] or "") for name in PARTS}
         writer.writerow(values | parts if row.source else values | {"channel": "unattributed"})
     name = f"calls-by-{query.group}-{query.period.first}-{query.period.last}.csv"

@@ -207,50 +207,15 @@ def _up_ticks(axis: Axis, scale: Sequence[float]) -> list[Tick]:
 
 
 @dataclass(frozen=True, slots=True)
-class BarRow:
-    """A row of a bar chart. `low` and `high`: the range in which the true value is expected; `text`, `range_text`: other words for
-    value and range."""
+class RangeBar:
+    """A value, and the range in which the true value is expected, in per cent of the width."""
 
-    label: str
-    value: float
-    low: float | None = None
-    high: float | None = None
-    href: str = ""
-    text: str = ""
-    range_text: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Bar:
-    label: str
-    href: str
     width: float
-    low: float | None
-    high: float | None
-    text: str
-    range_text: str
+    low: float
+    high: float
 
 
-@dataclass(frozen=True, slots=True)
-class BarChart:
-    title: str
-    bars: list[Bar]
-    ranges: bool
-    """Whether any row has a range."""
-
-
-def bar_chart(title: str, rows: Sequence[BarRow], say: Say = "{:,.0f}".format) -> BarChart:
-    """Rows in the order given, measured from 0 by the greatest value or end of a range."""
-    greatest = max((value for row in rows for value in (row.value, row.high or 0.0)), default=0.0) or 1.0
-
-    def width(value: float) -> float:
-        return round(100 * max(0.0, value) / greatest, 2)
-
-    bars = []
-    for row in rows:
-        low, high, range_text = None, None, row.range_text
-        if row.low is not None and row.high is not None:
-            low, high = width(row.low), width(row.high)
-            range_text = range_text or f"{say(row.low)} to {say(row.high)}"
-        bars.append(Bar(row.label, row.href, width(row.value), low, high, row.text or say(row.value), range_text))
-    return BarChart(title, bars, any(bar.low is not None for bar in bars))
+def range_bars(rows: Sequence[tuple[float, float, float]]) -> list[RangeBar]:
+    """Each row is a value with the ends of its range, measured from 0 by the greatest of all."""
+    greatest = max((value for row in rows for value in row), default=0.0) or 1.0
+    return [RangeBar(*(round(100 * max(0.0, value) / greatest, 2) for value in row)) for row in rows]

@@ -6,7 +6,7 @@ from flask import Blueprint, render_template_string
 
 from router.accounts.sessions import require_person
 from router.web.access import Audience, guard
-from router.web.charts import Across, BarRow, Series, bar_chart, line_chart, money_axis
+from router.web.charts import Across, Series, line_chart, money_axis, range_bars
 
 samples = guard(Blueprint("samples", __name__), Audience.PEOPLE, require_person)
 
@@ -55,7 +55,7 @@ TEMPLATE = """
 <h2>Charts</h2>
 {{ charts.lines(plan, "plan") }}
 {{ charts.lines(days, "days") }}
-{{ charts.bars(sources) }}
+{% for bar in sources %}<p class="ranged">{{ charts.bar_alone(bar) }}</p>{% endfor %}
 {% endblock %}
 """
 
@@ -79,14 +79,7 @@ DAYS = line_chart(
     Across([float(day) for day in range(30)], lambda day: f"{day + 1:.0f} Nov"),
     [Series("accuracy", [None if day == 6 else 0.4 + 0.6 * day / 29 for day in range(30)])],
 )
-SOURCES = bar_chart(
-    "Calls by source",
-    [
-        BarRow("google / cpc / a campaign with a long name", 41, 38, 46, href="/samples", range_text="41 ± 3"),
-        BarRow("newsletter / email", 12, 9, 14),
-        BarRow("not attributed", 3),
-    ],
-)
+SOURCES = range_bars([(41, 38, 46), (12, 9, 14), (3, 3, 3)])
 
 
 @samples.get("/samples")

@@ -22,6 +22,7 @@ from router.db import Database
 from router.reports.calls import CallFilter, Period, calls_of, parse_filter, parse_period
 from router.reports.sources import (
     GROUPS,
+    SourceQuery,
     SourceReport,
     SourceRow,
     expected_rows,
@@ -89,12 +90,12 @@ def reports(database: Database, cast: Cast) -> Iterator[tuple[str, int | None, S
         for scenario in (None, 1):
             with database.reading() as session:
                 period = parse_period({}, cast.project.timezone, NOW)
-                yield group, scenario, report_by_source(session, cast.project.id, period, group, scenario)
+                yield group, scenario, report_by_source(session, cast.project.id, SourceQuery(period, group, scenario))
 
 
 def listed(database: Database, cast: Cast, row: SourceRow, group: str, period: Period, scenario: int | None) -> int:
     with database.reading() as session:
-        wanted = parse_filter(filter_of(row, group, period, scenario), cast.project)
+        wanted = parse_filter(filter_of(row, SourceQuery(period, group, scenario)), cast.project)
         found = calls_of(session, cast.project.id, wanted).subquery()
         return session.scalar(select(func.count()).select_from(found)) or 0
 
@@ -107,8 +108,8 @@ def test_r7_the_credited_count_of_every_row_is_that_of_its_call_list(
     put_calls(database, cast, wanted)
     for group, scenario, report in reports(database, cast):
         for row in report.rows:
-            assert listed(database, cast, row, group, report.period, scenario) == row.figures.calls
-        since = report.period.since
+            assert listed(database, cast, row, group, report.query.period, scenario) == row.figures.calls
+        since = report.query.period.since
         every = [one for one in wanted if scenario in (None, one["scenario_id"]) and moment(wanted, one) >= since]
         assert report.calls == len(every)
         assert sum(row.expected.mean for row in report.rows) == pytest.approx(report.calls, abs=1e-6)
@@ -135,7 +136,7 @@ def spec(rule: str = "lease", source: str = "google", hours: int = 1, **values: 
 def report_of(database: Database, cast: Cast, group: str = "source", **args: str) -> SourceReport:
     with database.reading() as session:
         period = parse_period(args, cast.project.timezone, NOW)
-        return report_by_source(session, cast.project.id, period, group, None)
+        return report_by_source(session, cast.project.id, SourceQuery(period, group, None))
 
 
 def row_of(report: SourceReport, source: str | None) -> SourceRow:

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.web.charts import PERCENT, Across, BarRow, Series, bar_chart, line_chart, money_axis, nice_ticks
+from router.web.charts import PERCENT, Across, Series, line_chart, money_axis, nice_ticks, range_bars
 
 DAYS = Across([1.0, 2.0, 3.0, 4.0], lambda day: f"{day:.0f} Nov")
 values = st.lists(st.none() | st.floats(0, 1e6), min_size=4, max_size=4)
@@ -68,22 +68,15 @@ def test_nothing_yet_is_an_empty_plot() -> None:
     chart = line_chart("", "", Across([], str), [Series("accuracy", [])])
     assert chart.lines[0].strokes == []
     assert chart.rows == []
-    assert bar_chart("", []).bars == []
+    assert range_bars([]) == []
 
 
 @given(st.lists(st.tuples(st.floats(0, 1e4), st.floats(0, 1e4)), min_size=1))
 def test_bars_and_their_ranges_stand_inside_the_plot(rows: list[tuple[float, float]]) -> None:
-    chart = bar_chart("", [BarRow("", value, value * 0.5, value + more) for value, more in rows])
-    for bar in chart.bars:
-        assert bar.low is not None
-        assert bar.high is not None
+    for bar in range_bars([(value, value * 0.5, value + more) for value, more in rows]):
         assert 0 <= bar.low <= bar.width <= bar.high <= 100
 
 
-def test_a_bar_says_its_value_and_its_range() -> None:
-    chart = bar_chart("", [BarRow("google", 41, 38, 44), BarRow("none", 3)])
-    assert [(bar.text, bar.range_text, bar.width) for bar in chart.bars] == [
-        ("41", "38 to 44", 93.18),
-        ("3", "", 6.82),
-    ]
-    assert chart.ranges
+def test_a_bar_shows_its_value_and_its_range() -> None:
+    bars = range_bars([(41, 38, 44), (3, -1, 3)])
+    assert [(bar.width, bar.low, bar.high) for bar in bars] == [(93.18, 86.36, 100), (6.82, 0, 6.82)]

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from router.accounts.audit import Actor
+from router.accounts.audit import Actor, Change
 from router.accounts.ledger import BOUGHT, RENEWED
 from router.accounts.mail import NO_SERVER
 from router.accounts.models import Mail, Project, remember_fact
@@ -73,7 +73,7 @@ def make_legs(session: Session, call: Call) -> None:
 
 def make_busy_project(session: Session, server: Server, project: Project, now: datetime) -> dict[str, Any]:
     """Fills the project; returns the ids of its first scenario, a decided call, and a visit's number."""
-    add_numbers(session, project, ALICE, [*NUMBERS, "+442079460991"], now)
+    add_numbers(Change(session, server, project, ALICE, now), [*NUMBERS, "+442079460991"])
     spring = _scenarios(session, server, project, now)
     visits = [make_visit(session, project, 10001 + index, now - timedelta(minutes=9 * index + 3)) for index in range(4)]
     visits[1].source, visits[1].campaign, visits[1].source_key = "bing", "", named_source("bing", "cpc").key
@@ -123,25 +123,19 @@ def _scenarios(session: Session, server: Server, project: Project, now: datetime
     flow = {"destinations": [{"to": "+14155550112", "ring_seconds": 20}, {"to": LINE, "ring_seconds": 30}]}
     tagging = {"selectors": [".phone", "#header a"], "replace": ["(415) 555-0100"], "format": "+1 (XXX) XXX-XXXX"}
     spring, _ = create_scenario(
-        session,
-        server,
-        project,
-        ALICE,
+        Change(session, server, project, ALICE, now - timedelta(days=40)),
         {"title": "Spring sale", "enabled": True, "numbers": NUMBERS[:4], "flow": flow, "tagging": tagging},
-        now - timedelta(days=40),
     )
     spring.accuracy, spring.calls = 94, 132
     flyer = {"source": "flyer", "medium": "print", "campaign": "may"}
     shop, _ = create_scenario(
-        session,
-        server,
-        project,
-        ALICE,
+        Change(session, server, project, ALICE, now - timedelta(days=12)),
         {"title": "Shop window and flyers", "numbers": NUMBERS[4:6], "static": {NUMBERS[4]: flyer}, "flow": flow},
-        now - timedelta(days=12),
     )
     shop.enabled, shop.accuracy, shop.calls = True, 81, 27
-    create_scenario(session, server, project, ALICE, {"title": "Autumn, not ready yet"}, now - timedelta(days=1))
+    create_scenario(
+        Change(session, server, project, ALICE, now - timedelta(days=1)), {"title": "Autumn, not ready yet"}
+    )
     for number in session.query(TrackingNumber).filter(TrackingNumber.scenario_id == spring.id):
         number.calls, number.last_shown_at = 33, now - timedelta(minutes=number.id)
     return spring

@@ -1,13 +1,16 @@
 """Who acts, and the audit trail: every change that an admin makes."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy.orm import Session
 
-from router.accounts.models import AuditEntry
+from router.accounts.models import AuditEntry, Project
+from router.server import Server, current_server
+from router.web.access import current_actor, current_project
 
 RANK = {"person": 0, "viewer": 1, "admin": 2, "owner": 3, "operator": 4}
 
@@ -39,3 +42,26 @@ def record(
     session.add(
         AuditEntry(project_id=project_id, actor=actor.name, at=now, action=action, subject=subject[:200], detail=detail)
     )
+
+
+@dataclass(frozen=True)
+class Change:
+    """A change of a project: who makes it and when, in a transaction that stores all of it or nothing."""
+
+    session: Session
+    server: Server
+    project: Project
+    actor: Actor
+    now: datetime
+
+    def record(self, action: str, subject: str, **detail: Any) -> None:
+        """Writes one entry of the audit trail. `detail` holds no secrets."""
+        record(self.session, self.actor, self.now, action, subject, self.project.id, **detail)
+
+
+@contextmanager
+def changing() -> Iterator[Change]:
+    """A change of this request's project by the person or program that sent it."""
+    server = current_server()
+    with server.database.writing() as session:
+        yield Change(session, server, current_project(), current_actor(), server.now())

@@ -7,6 +7,7 @@ from flask import Blueprint, request
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
+from router.accounts.audit import changing
 from router.accounts.sessions import require_token
 from router.lib.phones import BadPhone, read_phone
 from router.scenarios.documents import Document, editable, present_scenarios, scenario_document, scenario_documents
@@ -25,7 +26,7 @@ from router.scenarios.service import (
     switch_scenario,
 )
 from router.server import current_server
-from router.web.access import Audience, current_actor, current_project, guard
+from router.web.access import Audience, current_project, guard
 from router.web.api import described, merged, rows_of, take_version
 from router.web.errors import Problem, read_json
 
@@ -43,14 +44,12 @@ Answer = tuple[dict[str, Any], int]
 def post_scenario(project_id: int) -> Answer:
     """Make a scenario; `secrets` of the answer holds those that were made, this once."""
     body = read_json(request)
-    server, project, actor = current_server(), current_project(), current_actor()
 
     def attempt(found: Any) -> dict[str, Any]:
-        with server.database.writing() as session:
-            made = create_scenario(session, server, project, actor, body, server.now(), found)
-            return _answer(session, *made)
+        with changing() as change:
+            return _answer(change.session, *create_scenario(change, body, found))
 
-    return searching(server, attempt), 201
+    return searching(current_server(), attempt), 201
 
 
 @scenarios_api.get("/scenarios")
@@ -78,12 +77,11 @@ def patch_scenario(project_id: int, scenario_id: int) -> dict[str, Any]:
     """Change a scenario by a JSON merge patch with the version that was read; 409 when somebody was faster."""
     patch = read_json(request)
     version = take_version(patch)
-    project, server, actor = current_project(), current_server(), current_actor()
     if isinstance(static := patch.get("static"), dict):
         by_e164 = {}
         for text, source in static.items():
             try:
-                by_e164[read_phone(text, project.country)] = (
+                by_e164[read_phone(text, current_project().country)] = (
                     source  # as it is stored, so that the patch meets what is there
                 )
             except BadPhone:
@@ -97,14 +95,13 @@ def patch_scenario(project_id: int, scenario_id: int) -> dict[str, Any]:
         return merged(present, patch) | emptied
 
     def attempt(found: Any) -> dict[str, Any]:
-        with server.database.writing() as session:
-            now = server.now()
-            scenario, secrets = change_scenario(session, server, project, actor, scenario_id, edit, version, now, found)
+        with changing() as change:
+            scenario, secrets = change_scenario(change, scenario_id, edit, version, found)
             if patch.get("enabled") is False:
-                stay_disabled(session, scenario)
-            return _answer(session, scenario, secrets)
+                stay_disabled(change.session, scenario)
+            return _answer(change.session, scenario, secrets)
 
-    return searching(server, attempt)
+    return searching(current_server(), attempt)
 
 
 def _answer(session: Session, scenario: Scenario, secrets: Secrets) -> dict[str, Any]:
@@ -126,13 +123,11 @@ class DeletionQuery(BaseModel):
 @described(status=204, query=DeletionQuery)
 def remove_scenario(project_id: int, scenario_id: int) -> tuple[str, int]:
     """Delete a scenario: its calls stay, its numbers are free again; with `numbers=release` rented ones are given back."""
-    server, numbers = current_server(), request.args.get("numbers", "keep")
+    numbers = request.args.get("numbers", "keep")
     if numbers not in ("keep", "release"):
         raise Problem(422, "“numbers” is keep or release.", "numbers")
-    with server.database.writing() as session:
-        delete_with_numbers(
-            session, server, current_project(), current_actor(), scenario_id, numbers == "release", server.now()
-        )
+    with changing() as change:
+        delete_with_numbers(change, scenario_id, numbers == "release")
     return "", 204
 
 
@@ -147,28 +142,24 @@ scenario_actions_api = guard(
 @described(answer=ScenarioDocument)
 def post_enable(project_id: int, scenario_id: int) -> dict[str, Any]:
     """Enable a scenario and buy what it is to buy; 409 with `missing_minor` when the balance does not cover it."""
-    server, project, actor = current_server(), current_project(), current_actor()
 
     def attempt(found: Any) -> dict[str, Any]:
-        with server.database.writing() as session:
-            scenario, buying = connect_scenario(session, server, project, actor, scenario_id, found, server.now())
-            document = scenario_document(session, server, scenario)
+        with changing() as change:
+            scenario, buying = connect_scenario(change, scenario_id, found)
+            document = scenario_document(change.session, change.server, scenario)
         return document | ({"buying": asdict(buying)} if buying else {})
 
-    return searching(server, attempt)
+    return searching(current_server(), attempt)
 
 
 @scenario_actions_api.post("/<int:scenario_id>/disable")
 @described(answer=ScenarioDocument)
 def post_disable(project_id: int, scenario_id: int) -> dict[str, Any]:
     """Disable a scenario: nobody is shown its numbers any more, calls to them still go through."""
-    server = current_server()
-    with server.database.writing() as session:
-        scenario = switch_scenario(
-            session, server, current_project(), current_actor(), scenario_id, False, server.now()
-        )
-        session.flush()
-        return scenario_document(session, server, scenario)
+    with changing() as change:
+        scenario = switch_scenario(change, scenario_id, False)
+        change.session.flush()
+        return scenario_document(change.session, change.server, scenario)
 
 
 @scenario_actions_api.get("/<int:scenario_id>/lint")
@@ -209,7 +200,6 @@ def _linted(scenario_id: int | None, patch: dict[str, Any]) -> dict[str, Any]:
 @described(answer=ScenarioDocument, status=201)
 def post_duplicate(project_id: int, scenario_id: int) -> tuple[dict[str, Any], int]:
     """Copy a scenario with its integrations, disabled and without numbers."""
-    server = current_server()
-    with server.database.writing() as session:
-        scenario = duplicate_scenario(session, server, current_project(), current_actor(), scenario_id, server.now())
-        return scenario_document(session, server, scenario), 201
+    with changing() as change:
+        scenario = duplicate_scenario(change, scenario_id)
+        return scenario_document(change.session, change.server, scenario), 201

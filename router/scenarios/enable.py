@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from router.accounts.audit import Actor
+from router.accounts.audit import Change
 from router.accounts.ledger import BalanceTooLow, lock_balance, price_of
 from router.accounts.models import Project
 from router.lib.formats import format_money
@@ -134,15 +134,7 @@ def searching(server: Server, attempt: Callable[[Sequence[str] | None], Result])
     return attempt(found)
 
 
-def connect(
-    session: Session,
-    server: Server,
-    project: Project,
-    actor: Actor,
-    scenario: Scenario,
-    found: Sequence[str] | None,
-    now: datetime,
-) -> Buying | None:
+def connect(change: Change, scenario: Scenario, found: Sequence[str] | None) -> Buying | None:
     """Orders what the scenario is to buy and empties `to_buy`, of which the kind of numbers stays, for upkeep.
 
     A scenario with numbers is enabled at once, a scenario without any when its order is done.
@@ -155,14 +147,14 @@ def connect(
         Problem: 409, with `missing_minor` when the balance does not cover the cost; 503, this server has no account at the carrier.
         SearchNeeded: `found` is needed.
     """
-    enabling = enabling_of(session, server, project, scenario, now)
+    enabling = enabling_of(change.session, change.server, change.project, scenario, change.now)
     enabling.check()
     if enabling.total:
-        open_shop(server)
+        open_shop(change.server)
     if enabling.count and found is None:
-        raise SearchNeeded(project, scenario.to_buy)
+        raise SearchNeeded(change.project, scenario.to_buy)
     numbers = select(TrackingNumber.id).where(TrackingNumber.scenario_id == scenario.id)
-    has_number = session.scalar(numbers.limit(1)) is not None
+    has_number = change.session.scalar(numbers.limit(1)) is not None
     if not enabling.total:
         scenario.enabled = True
         return None
@@ -171,9 +163,8 @@ def connect(
         raise Problem(409, "Somebody else changed this scenario meanwhile. Look again, then repeat.")
     kind = {name: scenario.to_buy[name] for name in ("country", "area_code", "contains")} if enabling.count else {}
     e164s = [*enabling.to_buy, *found]
-    buyer = (server, project, actor.name)
     try:
-        batch = order_numbers(session, *buyer, e164s, now, scenario_id=scenario.id, enable=not has_number, search=kind)
+        batch = order_numbers(change, e164s, scenario_id=scenario.id, enable=not has_number, search=kind)
     except BalanceTooLow as refusal:  # charged elsewhere since it was read
         replace(enabling, balance_minor=enabling.cost_minor - refusal.missing_minor).check()
         raise

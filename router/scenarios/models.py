@@ -77,6 +77,11 @@ class Scenario(Base):
     shown_times: Mapped[int | None]
     """Of these: how often it stood on the page."""
 
+    @property
+    def wanted_numbers(self) -> int:
+        """How many numbers *Connect* is to buy."""
+        return len(self.to_buy.get("numbers", [])) + int(self.to_buy.get("count", 0))
+
     def mark_changed(self, by: str, at: datetime) -> None:
         """Raises `version`, so that nobody who saw the scenario before can overwrite this change unknowingly."""
         self.version += 1

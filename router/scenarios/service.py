@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
-from router.accounts.audit import Actor, record
+from router.accounts.audit import Change
 from router.accounts.models import Project
 from router.scenarios.channels import static_sources, without_numbers
 from router.scenarios.documents import (
@@ -25,7 +25,6 @@ from router.scenarios.flows import store_flow
 from router.scenarios.models import CallFlow, Scenario, ScenarioDraft, TrackingNumber, free_numbers_changed
 from router.scenarios.numbers.inventory import place_numbers
 from router.scenarios.numbers.release import begin_release
-from router.server import Server
 from router.web.errors import Problem, Refused
 
 Secrets = dict[str, Any]
@@ -33,15 +32,7 @@ Found = Sequence[str] | None
 """Numbers for sale that were searched before the transaction; None: they were not."""
 
 
-def create_scenario(
-    session: Session,
-    server: Server,
-    project: Project,
-    actor: Actor,
-    document: Document,
-    now: datetime,
-    found: Found = None,
-) -> tuple[Scenario, Secrets]:
+def create_scenario(change: Change, document: Document, found: Found = None) -> tuple[Scenario, Secrets]:
     """The new scenario, and the secrets that were made for it, which can be shown this once.
 
     A document with `enabled` connects it as well; `found` are the numbers for sale that it needs for that.
@@ -50,27 +41,24 @@ def create_scenario(
         Refused: something of the document cannot be used; nothing may be stored.
         Problem, SearchNeeded: as `connect`.
     """
-    read, sections = _read(session, server, project, None, document)
+    session, project = change.session, change.project
+    read, sections = _read(change, None, document)
     if read["enabled"]:
         lock_purse(session, project)
-    scenario = Scenario(project_id=project.id, created_at=now, title=read["title"], tagging=read["tagging"])
+    scenario = Scenario(project_id=project.id, created_at=change.now, title=read["title"], tagging=read["tagging"])
     session.add(scenario)
     session.flush()
-    secrets = _store(session, server, project, actor, scenario, read, sections, found, now)
-    free_numbers_changed.send(server, session=session, project_id=project.id)
-    _record(session, actor, now, "scenario.created", scenario, enabled=scenario.enabled)
+    secrets = _store(change, scenario, read, sections, found)
+    free_numbers_changed.send(change.server, session=session, project_id=project.id)
+    _record(change, "scenario.created", scenario, enabled=scenario.enabled)
     return scenario, secrets
 
 
 def change_scenario(
-    session: Session,
-    server: Server,
-    project: Project,
-    actor: Actor,
+    change: Change,
     scenario_id: int,
     edit: Callable[[Document], Document],
-    version: int | None,
-    now: datetime,
+    version: int | None = None,
     found: Found = None,
 ) -> tuple[Scenario, Secrets]:
     """Stores what `edit` makes of the scenario's present document; when that enables the scenario, it is connected.
@@ -80,49 +68,40 @@ def change_scenario(
         Refused: something of the document cannot be used; nothing may be stored.
         SearchNeeded: `found` is needed.
     """
-    scenario = find_scenario(session, project, scenario_id, lock=True)
-    check_version(scenario, version)
+    session, server = change.session, change.server
+    scenario = _locked(change, scenario_id, version)
     before = editable(scenario_document(session, server, scenario))
-    read, sections = _read(session, server, project, scenario, edit(before))
+    read, sections = _read(change, scenario, edit(before))
     if read["enabled"] and not scenario.enabled:
-        lock_purse(session, project)
-    secrets = _store(session, server, project, actor, scenario, read, sections, found, now)
-    scenario.mark_changed(actor.name, now)
+        lock_purse(session, change.project)
+    secrets = _store(change, scenario, read, sections, found)
     after = editable(scenario_document(session, server, scenario))
+    scenario.mark_changed(change.actor.name, change.now)
     changed = sorted(name for name in before if before[name] != after[name])
-    _record(session, actor, now, "scenario.changed", scenario, fields=changed)
+    _record(change, "scenario.changed", scenario, fields=changed)
     return scenario, secrets
 
 
-def switch_scenario(
-    session: Session, server: Server, project: Project, actor: Actor, scenario_id: int, enabled: bool, now: datetime
-) -> Scenario:
+def switch_scenario(change: Change, scenario_id: int, enabled: bool) -> Scenario:
     """Enables or disables it, and buys nothing; disabling keeps everything (R3).
 
     Raises:
         Problem: 404; 409 with `missing_minor` when the balance does not cover what has to be paid before it is enabled (R4).
     """
-    scenario = find_scenario(session, project, scenario_id, lock=True)
+    scenario = _locked(change, scenario_id)
     if not enabled:
-        stay_disabled(session, scenario)
+        stay_disabled(change.session, scenario)
     if scenario.enabled != enabled:
         if enabled:
-            enabling_of(session, server, project, scenario, now).check()
+            enabling_of(change.session, change.server, change.project, scenario, change.now).check()
         scenario.enabled = enabled
-        scenario.mark_changed(actor.name, now)
-        _record(session, actor, now, "scenario.enabled" if enabled else "scenario.disabled", scenario)
+        scenario.mark_changed(change.actor.name, change.now)
+        _record(change, "scenario.enabled" if enabled else "scenario.disabled", scenario)
     return scenario
 
 
 def connect_scenario(
-    session: Session,
-    server: Server,
-    project: Project,
-    actor: Actor,
-    scenario_id: int,
-    found: Found,
-    now: datetime,
-    version: int | None = None,
+    change: Change, scenario_id: int, found: Found, version: int | None = None
 ) -> tuple[Scenario, Buying | None]:
     """Enables it and orders what it is to buy, all in this transaction (R2).
 
@@ -130,32 +109,29 @@ def connect_scenario(
         Problem: 404; 409 when `version` is given and no longer the present one; and as `connect`.
         SearchNeeded: `found` is needed.
     """
-    scenario = find_scenario(session, project, scenario_id, lock=True)
-    check_version(scenario, version)
+    scenario = _locked(change, scenario_id, version)
     before = (scenario.enabled, scenario.to_buy)
-    buying = connect(session, server, project, actor, scenario, found, now)
+    buying = connect(change, scenario, found)
     if before != (scenario.enabled, scenario.to_buy):
-        scenario.mark_changed(actor.name, now)
+        scenario.mark_changed(change.actor.name, change.now)
         action = "scenario.enabled" if scenario.enabled and not before[0] else "scenario.connected"
-        _record(session, actor, now, action, scenario, **({"batch": buying.batch} if buying else {}))
-    session.flush()
+        _record(change, action, scenario, **({"batch": buying.batch} if buying else {}))
+    change.session.flush()
     return scenario, buying
 
 
-def delete_scenario(
-    session: Session, server: Server, project: Project, actor: Actor, scenario_id: int, now: datetime
-) -> tuple[Scenario, int]:
+def delete_scenario(change: Change, scenario_id: int) -> tuple[Scenario, int]:
     """Hides the scenario and keeps its calls; its numbers become free, and drafts of it are forgotten. Returns also how many numbers are
     free again."""
-    scenario = find_scenario(session, project, scenario_id, lock=True)
-    freed = len(place_numbers(session, server, scenario, {}))
+    session, scenario = change.session, _locked(change, scenario_id)
+    freed = len(place_numbers(session, change.server, scenario, {}))
     scenario.enabled = False
-    scenario.deleted_at = now
-    scenario.mark_changed(actor.name, now)
+    scenario.deleted_at = change.now
+    scenario.mark_changed(change.actor.name, change.now)
     stay_disabled(session, scenario)
     session.execute(delete(ScenarioDraft).where(ScenarioDraft.scenario_id == scenario.id))
-    free_numbers_changed.send(server, session=session, project_id=project.id)
-    _record(session, actor, now, "scenario.deleted", scenario, numbers_freed=freed)
+    free_numbers_changed.send(change.server, session=session, project_id=scenario.project_id)
+    _record(change, "scenario.deleted", scenario, numbers_freed=freed)
     return scenario, freed
 
 
@@ -170,28 +146,32 @@ def find_scenario(session: Session, project: Project, scenario_id: int, lock: bo
     return scenario
 
 
-def check_version(scenario: Scenario, version: int | None) -> None:
-    if version is not None and version != scenario.version:
+def _locked(change: Change, scenario_id: int, version: int | None = None) -> Scenario:
+    """
+    Raises:
+        Problem: 404; 409 when `version` is given and no longer the present one.
+    """
+    scenario = find_scenario(change.session, change.project, scenario_id, lock=True)
+    if version not in (None, scenario.version):
         raise Problem(
             409,
             "Somebody else changed this scenario meanwhile. Read it again and repeat your change.",
             "version",
             version=scenario.version,
         )
+    return scenario
 
 
-def _read(
-    session: Session, server: Server, project: Project, scenario: Scenario | None, document: Document
-) -> tuple[Document, dict[str, Any]]:
+def _read(change: Change, scenario: Scenario | None, document: Document) -> tuple[Document, dict[str, Any]]:
     """The document in its normal form, and what each section is to store.
 
     Raises:
         Refused: every field that cannot be used.
     """
-    sections = server.scenario_parts
+    session, project, sections = change.session, change.project, change.server.scenario_parts
     names = [section.name for section in sections]
     own = {name: value for name, value in document.items() if name not in names}
-    read, errors = read_scenario(session, server, project, scenario, own)
+    read, errors = read_scenario(session, change.server, project, scenario, own)
     checked = {}
     for section in sections:
         value = document.get(section.name)
@@ -206,19 +186,10 @@ def _read(
     return read, checked
 
 
-def _store(
-    session: Session,
-    server: Server,
-    project: Project,
-    actor: Actor,
-    scenario: Scenario,
-    document: Document,
-    sections: dict[str, Any],
-    found: Found,
-    now: datetime,
-) -> Secrets:
+def _store(change: Change, scenario: Scenario, document: Document, sections: dict[str, Any], found: Found) -> Secrets:
     """Stores the document, and enables or disables the scenario. A scenario that is enabled already buys nothing before somebody connects
     it, and one that waits for its first numbers goes on waiting."""
+    session, now = change.session, change.now
     upkeep, to_buy, static = document["upkeep"], document["to_buy"], static_sources(document["channels"])
     if upkeep["on"] and not scenario.upkeep_on:
         dynamic = sum(number not in static for number in document["numbers"])
@@ -229,22 +200,21 @@ def _store(
         setattr(scenario, column, upkeep[name])
     store_flow(session, scenario, (document["flow"] or {}).get("destinations", []), now)
     placed = {number: static.get(number) for number in document["numbers"]}
-    place_numbers(session, server, scenario, placed, document["overflow"])
+    place_numbers(session, change.server, scenario, placed, document["overflow"])
     secrets: Secrets = {}
-    for section in server.scenario_parts:
-        secrets |= section.save(session, project, scenario.id, sections[section.name], now)
+    for section in change.server.scenario_parts:
+        secrets |= section.save(session, change.project, scenario.id, sections[section.name], now)
     session.flush()
     if document["enabled"] and not scenario.enabled:
-        connect(session, server, project, actor, scenario, found, now)
+        connect(change, scenario, found)
     elif scenario.enabled and not document["enabled"]:
         scenario.enabled = False
         stay_disabled(session, scenario)
     return secrets
 
 
-def _record(session: Session, actor: Actor, now: datetime, action: str, scenario: Scenario, **detail: Any) -> None:
-    subject = f"scenario {scenario.id} “{scenario.title}”"
-    record(session, actor, now, action, subject, scenario.project_id, **detail)
+def _record(change: Change, action: str, scenario: Scenario, **detail: Any) -> None:
+    change.record(action, f"scenario {scenario.id} “{scenario.title}”", **detail)
 
 
 def scenario_titles(session: Session, project_id: int) -> dict[int, tuple[str, bool]]:
@@ -262,14 +232,13 @@ COPY = " (copy)"
 LONGEST_TITLE = 120
 
 
-def duplicate_scenario(
-    session: Session, server: Server, project: Project, actor: Actor, scenario_id: int, now: datetime
-) -> Scenario:
+def duplicate_scenario(change: Change, scenario_id: int) -> Scenario:
     """The copy. Static channels stay behind with their numbers; upkeep, which spends money, is off and keeps its limits.
 
     Raises:
         Problem: 404.
     """
+    session, project, now = change.session, change.project, change.now
     original = find_scenario(session, project, scenario_id)
     rules = {name: getattr(original, name) for name in (*COLUMNS, *UPKEEP_COLUMNS.values())}
     copy = Scenario(
@@ -288,9 +257,9 @@ def duplicate_scenario(
     if original.call_flow_id is not None:
         flow = session.get_one(CallFlow, original.call_flow_id)
         store_flow(session, copy, flow.document["destinations"], now)
-    for part in server.scenario_parts:
+    for part in change.server.scenario_parts:
         part.copy(session, project, original.id, copy.id, now)
-    _record(session, actor, now, "scenario.created", copy, enabled=False, copy_of=original.id)
+    _record(change, "scenario.created", copy, enabled=False, copy_of=original.id)
     session.flush()
     return copy
 
@@ -298,15 +267,13 @@ def duplicate_scenario(
 NO_POOL = "This scenario has no dynamic numbers, so there is nothing that upkeep could buy or give back."
 
 
-def switch_upkeep(
-    session: Session, project: Project, actor: Actor, scenario_id: int, on: bool, now: datetime
-) -> Scenario:
+def switch_upkeep(change: Change, scenario_id: int, on: bool) -> Scenario:
     """Switches upkeep on or off; on remembers how many dynamic numbers it began with, of which the limit is twice as many (R9).
 
     Raises:
         Problem: 404; 409, it is to be switched on and the scenario has no dynamic numbers.
     """
-    scenario = find_scenario(session, project, scenario_id, lock=True)
+    scenario = _locked(change, scenario_id)
     if scenario.upkeep_on == on:
         return scenario
     began_with = scenario.upkeep_began_with
@@ -314,13 +281,12 @@ def switch_upkeep(
         counted = select(func.count(TrackingNumber.id)).where(
             TrackingNumber.scenario_id == scenario.id, TrackingNumber.is_dynamic
         )
-        dynamic, to_buy = session.scalar(counted) or 0, scenario.to_buy
-        began_with = dynamic + len(to_buy.get("numbers", [])) + int(to_buy.get("count", 0))
+        began_with = (change.session.scalar(counted) or 0) + scenario.wanted_numbers
         if not began_with:
             raise Problem(409, NO_POOL)
     scenario.upkeep_on, scenario.upkeep_began_with = on, began_with
-    scenario.mark_changed(actor.name, now)
-    _record(session, actor, now, "upkeep.on" if on else "upkeep.off", scenario)
+    scenario.mark_changed(change.actor.name, change.now)
+    _record(change, "upkeep.on" if on else "upkeep.off", scenario)
     return scenario
 
 
@@ -352,17 +318,15 @@ def preview_deletion(numbers: Sequence[TrackingNumber]) -> DeletionPreview:
     )
 
 
-def delete_with_numbers(
-    session: Session, server: Server, project: Project, actor: Actor, scenario_id: int, give_back: bool, now: datetime
-) -> tuple[Scenario, int, int]:
+def delete_with_numbers(change: Change, scenario_id: int, give_back: bool) -> tuple[Scenario, int, int]:
     """Hides the scenario; returns it, how many numbers are free again, and how many are being given back.
 
     Raises:
         Problem: 404.
     """
-    preview = preview_deletion(numbers_by_scenario(session, [scenario_id])[scenario_id])
-    scenario, freed = delete_scenario(session, server, project, actor, scenario_id, now)
+    preview = preview_deletion(numbers_by_scenario(change.session, [scenario_id])[scenario_id])
+    scenario, freed = delete_scenario(change, scenario_id)
     leaving = preview.returnable if give_back else ()
     for number in leaving:
-        begin_release(session, server, project, actor.name, number, now)
+        begin_release(change, number)
     return scenario, freed - len(leaving), len(leaving)

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, String, and_, case, func, select
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 
+from router.accounts.audit import changing
 from router.accounts.models import Project
 from router.accounts.sessions import require_person
 from router.lib.formats import format_count, format_money, parse_int
@@ -26,7 +27,7 @@ from router.scenarios.service import (
 )
 from router.scenarios.wizard.drafts import begin_draft, unfinished
 from router.server import Server, current_server
-from router.web.access import Audience, current_actor, current_project, guard, needs
+from router.web.access import Audience, current_project, guard, needs
 from router.web.api import Column, page_by_keys
 from router.web.errors import Problem
 from router.web.forms import row_action
@@ -210,23 +211,25 @@ def edit(scenario_id: int) -> Response:
 
 @scenarios_pages.post("/<int:scenario_id>/switch")
 def switch(scenario_id: int) -> Response:
-    server, project, enabled = current_server(), current_project(), bool(request.form.get("on"))
+    enabled = bool(request.form.get("on"))
 
-    def do(session: Session) -> str:
+    def do() -> str:
         try:
-            scenario = switch_scenario(session, server, project, current_actor(), scenario_id, enabled, server.now())
+            with changing() as change:
+                scenario = switch_scenario(change, scenario_id, enabled)
+                # numbers are bought by *Connect* alone, on the page that shows what they cost (R2)
+                if enabled and (to_buy := scenario.wanted_numbers):
+                    verb = "has" if to_buy == 1 else "have"
+                    sentence = f"{format_count(to_buy, 'number')} {verb} to be bought first."
+                    raise Problem(409, sentence, review=url_for("connect.review", scenario_id=scenario.id))
         except Problem as refusal:
             if missing := refusal.more.get("missing_minor"):
-                sentence = f"{format_money(missing, project.currency)} are missing: top up, then switch on."
-                raise Problem(refusal.status, sentence, refusal.field, **refusal.more) from None
+                refusal.detail = (
+                    f"{format_money(missing, current_project().currency)} are missing: top up, then switch on."
+                )
             raise
         if not enabled:
             return f"{scenario.title} is off: nobody is shown its numbers, calls still go through."
-        # numbers are bought by *Connect* alone, on the page that shows what they cost (R2)
-        to_buy = len(scenario.to_buy.get("numbers", [])) + int(scenario.to_buy.get("count", 0))
-        if to_buy:
-            sentence = f"{format_count(to_buy, 'number')} {'has' if to_buy == 1 else 'have'} to be bought first."
-            raise Problem(409, sentence, review=url_for("connect.review", scenario_id=scenario.id))
         return f"{scenario.title} is on: visitors are shown its numbers."
 
     return row_action(do, url_for("scenarios.table"))
@@ -234,10 +237,11 @@ def switch(scenario_id: int) -> Response:
 
 @scenarios_pages.post("/<int:scenario_id>/upkeep-switch")
 def upkeep(scenario_id: int) -> Response:
-    server, project, on = current_server(), current_project(), bool(request.form.get("on"))
+    on = bool(request.form.get("on"))
 
-    def do(session: Session) -> str:
-        scenario = switch_upkeep(session, project, current_actor(), scenario_id, on, server.now())
+    def do() -> str:
+        with changing() as change:
+            scenario = switch_upkeep(change, scenario_id, on)
         if not on:
             return f"Upkeep of {scenario.title} is off: its numbers stay as they are."
         return f"Upkeep of {scenario.title} is on: once a day it buys numbers or gives some back, as accuracy asks."
@@ -247,9 +251,8 @@ def upkeep(scenario_id: int) -> Response:
 
 @scenarios_pages.post("/<int:scenario_id>/duplicate")
 def duplicate(scenario_id: int) -> Response:
-    server, project = current_server(), current_project()
-    with server.database.writing() as session:
-        copy = duplicate_scenario(session, server, project, current_actor(), scenario_id, server.now())
+    with changing() as change:
+        copy = duplicate_scenario(change, scenario_id)
     flash(f"{copy.title} is made and off. It has the same rules and no numbers yet.")
     return redirect(url_for("scenarios.edit", scenario_id=copy.id))
 
@@ -264,11 +267,9 @@ def ask_delete(scenario_id: int) -> str:
 
 @scenarios_pages.post("/<int:scenario_id>/delete")
 def delete(scenario_id: int) -> Response:
-    server, project, give_back = current_server(), current_project(), request.form.get("numbers") == "release"
-    with server.database.writing() as session:
-        scenario, freed, leaving = delete_with_numbers(
-            session, server, project, current_actor(), scenario_id, give_back, server.now()
-        )
+    with changing() as change:
+        give_back = request.form.get("numbers") == "release"
+        scenario, freed, leaving = delete_with_numbers(change, scenario_id, give_back)
     said = [f"{scenario.title} is deleted."]
     if freed:
         said.append(f"{format_count(freed, 'number')} {'is' if freed == 1 else 'are'} free again.")

@@ -9,13 +9,11 @@ from zoneinfo import available_timezones
 from flask import flash, jsonify, redirect, request
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
-from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 from wtforms import BooleanField, Field, FieldList, FormField, StringField
 from wtforms import Form as WTForm
 
 from router.lib.formats import CURRENCIES, named_countries, parse_int, parse_money
-from router.server import current_server
 from router.web.errors import Problem
 
 
@@ -254,8 +252,8 @@ def local_path(address: str | None) -> str | None:
     return None if parts.scheme or parts.netloc or address.startswith("//") else address
 
 
-def row_action(do: Callable[[Session], str], otherwise: str) -> Response:
-    """Calls `do` in one transaction, and says what it returns, or why it was refused.
+def row_action(do: Callable[[], str], otherwise: str) -> Response:
+    """Calls `do`, and says what it returns, or why it was refused.
 
     Programs of ours ask for JSON and get `{said}` or a problem; a form is led back to its field `back`, else to `otherwise`;
     a refusal with a `review` page leads there.
@@ -265,8 +263,7 @@ def row_action(do: Callable[[Session], str], otherwise: str) -> Response:
     """
     by_script = request.accept_mimetypes.best == "application/json"
     try:
-        with current_server().database.writing() as session:
-            said = do(session)
+        said = do()
     except Problem as refusal:
         if by_script:
             return refusal.response()

@@ -5,6 +5,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, Page
 from sqlalchemy import update
 
+from router.accounts.audit import Change
 from router.accounts.models import Project
 from router.scenarios.numbers.inventory import add_numbers
 from tests.browser.test_old_settings import look
@@ -43,7 +44,7 @@ def test_r13_a_call_log_is_planned_asked_about_and_brought_over_in_a_browser(tmp
         with site.server.database.writing() as session:
             session.execute(update(Project).values(country="DE"))
             project = session.get_one(Project, site.ids["project_id"])
-            add_numbers(session, project, ALICE, [OURS], NOW)
+            add_numbers(Change(session, site.server, project, ALICE, NOW), [OURS])
         context = site.context(browser, "alice")
         page = context.new_page()
         page.goto(site.address + "/settings/call-history")

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event, func, select
 
+from router.accounts.audit import Change
 from router.accounts.models import Project
 from router.config import Settings
 from router.db import Database
@@ -54,7 +55,7 @@ def test_r4_one_who_enables_a_scenario_and_the_renewal_of_its_numbers_never_stop
     server: Server, project: Project, new: bool
 ) -> None:
     with server.database.writing() as session:
-        there = None if new else create_scenario(session, server, project, ALICE, document(), NOON)[0].id
+        there = None if new else create_scenario(Change(session, server, project, ALICE, NOON), document())[0].id
     placed, charging = threading.Event(), threading.Event()
 
     def meet(_: Any, __: Any, statement: str, *___: Any) -> None:
@@ -72,10 +73,12 @@ def test_r4_one_who_enables_a_scenario_and_the_renewal_of_its_numbers_never_stop
         try:
             with server.database.writing() as session:
                 if there is None:
-                    create_scenario(session, server, project, ALICE, document(enabled=True), NOON)
+                    create_scenario(Change(session, server, project, ALICE, NOON), document(enabled=True))
                 else:
                     on = {"enabled": True}
-                    change_scenario(session, server, project, ALICE, there, lambda present: present | on, None, NOON)
+                    change_scenario(
+                        Change(session, server, project, ALICE, NOON), there, lambda present: present | on, None
+                    )
         except Exception as error:
             failed.append(error)
 

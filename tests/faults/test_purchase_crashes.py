@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
+from router.accounts.audit import Change
 from router.accounts.models import LedgerEntry, Project
 from router.config import Settings
 from router.db import Database
@@ -58,7 +59,7 @@ class World:
 
     def order(self, *e164s: str) -> None:
         with self.server.database.writing() as session:
-            order_numbers(session, self.server, self.project, ALICE.name, e164s, NOON)
+            order_numbers(Change(session, self.server, self.project, ALICE, NOON), e164s)
 
     def settle(self) -> None:
         """A fresh worker, until nothing is open."""

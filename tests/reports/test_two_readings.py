@@ -9,10 +9,12 @@ from flask.testing import FlaskClient
 from sqlalchemy import select, update
 from werkzeug.test import TestResponse
 
+from router.accounts.audit import Change
 from router.accounts.models import Project
 from router.db import Database
 from router.scenarios.models import TrackingNumber
 from router.scenarios.numbers.inventory import add_numbers
+from router.server import Server
 from tests.factories import GOOGLE, make_call
 from tests.people import NOW, Cast, bearer, sign_in
 from tests.scenarios.names import ALICE
@@ -39,11 +41,11 @@ BODIES: list[tuple[str, str, dict[str, Any], str]] = [
 
 
 @pytest.fixture
-def german(cast: Cast, database: Database) -> Cast:
+def german(cast: Cast, database: Database, server: Server) -> Cast:
     with database.writing() as session:
         session.execute(update(Project).where(Project.id == cast.project.id).values(country="DE"))
         project = session.get_one(Project, cast.project.id, populate_existing=True)
-        add_numbers(session, project, ALICE, [OURS], NOW)
+        add_numbers(Change(session, server, project, ALICE, NOW), [OURS])
     return cast
 
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from router.accounts.audit import Change
 from router.accounts.models import Project
 from router.scenarios.channels import channel_for, never_reached, short_form, static_sources, with_static
 from router.scenarios.documents import scenario_document
@@ -29,14 +30,17 @@ def static(e164: str, **match: str) -> dict[str, Any]:
 def create(server: Server, project: Project, **document: Any) -> dict[str, Any]:
     with server.database.writing() as session:
         given = {"title": "Spring", "numbers": [FIRST, SECOND]} | document
-        scenario, _ = create_scenario(session, server, project, ALICE, given, NOON)
+        scenario, _ = create_scenario(Change(session, server, project, ALICE, NOON), given)
         return scenario_document(session, server, scenario)
 
 
 def change(server: Server, project: Project, before: dict[str, Any], **values: Any) -> dict[str, Any]:
     with server.database.writing() as session:
         scenario, _ = change_scenario(
-            session, server, project, ALICE, before["id"], lambda present: present | values, before["version"], NOON
+            Change(session, server, project, ALICE, NOON),
+            before["id"],
+            lambda present: present | values,
+            before["version"],
         )
         return scenario_document(session, server, scenario)
 

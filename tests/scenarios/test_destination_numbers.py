@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from router.accounts.audit import Change
 from router.accounts.models import Project
 from router.scenarios.flows import refresh_destination_numbers
 from router.scenarios.models import Scenario
@@ -36,20 +37,16 @@ def create(server: Server, project: Project, *destinations: str, numbers: tuple[
         {"flow": flow(*destinations)} if destinations else {}
     )
     with server.database.writing() as session:
-        return create_scenario(session, server, project, ALICE, document, NOON)[0]
+        return create_scenario(Change(session, server, project, ALICE, NOON), document)[0]
 
 
 def redirect(server: Server, project: Project, scenario: Scenario, *destinations: str) -> None:
     with server.database.writing() as session:
         change_scenario(
-            session,
-            server,
-            project,
-            ALICE,
+            Change(session, server, project, ALICE, NOON),
             scenario.id,
             lambda before: before | {"flow": flow(*destinations)},
             None,
-            NOON,
         )
 
 
@@ -74,7 +71,7 @@ def test_a_copy_of_a_scenario_and_one_without_destinations_change_nothing(server
     scenario = create(server, project, DESK)
     create(server, project)
     with server.database.writing() as session:
-        duplicate_scenario(session, server, project, ALICE, scenario.id, NOON)
+        duplicate_scenario(Change(session, server, project, ALICE, NOON), scenario.id)
     assert known(server, project) == [DESK]
 
 
@@ -84,7 +81,7 @@ def test_where_the_numbers_of_a_deleted_scenario_still_ring_is_known_and_all_els
     kept, gone = create(server, project, DESK, numbers=(FIRST,)), create(server, project, MOBILE)
     for scenario in (kept, gone):
         with server.database.writing() as session:
-            delete_with_numbers(session, server, project, ALICE, scenario.id, False, NOON)
+            delete_with_numbers(Change(session, server, project, ALICE, NOON), scenario.id, False)
     refresh_destination_numbers(server, NOON)
     assert known(server, project) == [DESK]
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from router.accounts.audit import Change
 from router.accounts.models import Project
 from router.carriers.base import TryLater
 from router.scenarios.documents import scenario_document
@@ -44,7 +45,7 @@ def create(server: Server, project: Project, **document: Any) -> int:
     def attempt(found: Any) -> int:
         with server.database.writing() as session:
             given = {"title": "Spring", "flow": FLOW} | document
-            return create_scenario(session, server, project, ALICE, given, NOON, found)[0].id
+            return create_scenario(Change(session, server, project, ALICE, NOON), given, found)[0].id
 
     return searching(server, attempt)
 
@@ -54,7 +55,7 @@ def connected(server: Server, project: Project, scenario_id: int, version: int |
 
     def attempt(found: Any) -> int:
         with server.database.writing() as session:
-            _, buying = connect_scenario(session, server, project, ALICE, scenario_id, found, NOON, version)
+            _, buying = connect_scenario(Change(session, server, project, ALICE, NOON), scenario_id, found, version)
             return buying.total if buying else 0
 
     return searching(server, attempt)
@@ -106,12 +107,12 @@ def test_r4_enabling_with_too_little_money_says_how_much_is_missing_and_changes_
 
     def switched() -> None:
         with server.database.writing() as session:
-            switch_scenario(session, server, project, ALICE, scenario_id, True, NOON)
+            switch_scenario(Change(session, server, project, ALICE, NOON), scenario_id, True)
 
     def changed() -> None:
         with server.database.writing() as session:
             edit: Callable[[Any], Any] = lambda present: present | {"enabled": True, "title": "Summer"}  # noqa: E731
-            change_scenario(session, server, project, ALICE, scenario_id, edit, None, NOON)
+            change_scenario(Change(session, server, project, ALICE, NOON), scenario_id, edit, None)
 
     for attempt in (switched, changed, lambda: connected(server, project, scenario_id)):
         with pytest.raises(Problem) as refusal:
@@ -172,7 +173,7 @@ def test_r2_saving_buys_nothing_also_in_a_scenario_that_is_on(server: Server, pr
     scenario_id = create(server, project, enabled=True, numbers=[FIRST])
     with server.database.writing() as session:
         edit: Callable[[Any], Any] = lambda present: present | {"to_buy": {"count": 2}}  # noqa: E731
-        change_scenario(session, server, project, ALICE, scenario_id, edit, None, NOON)
+        change_scenario(Change(session, server, project, ALICE, NOON), scenario_id, edit, None)
     assert orders(server) == []
     assert connected(server, project, scenario_id) == 2
 
@@ -183,7 +184,7 @@ def test_r2_a_scenario_that_was_disabled_meanwhile_stays_so_when_its_numbers_arr
     scenario_id = create(server, project, to_buy={"numbers": FOR_SALE[:1]})
     connected(server, project, scenario_id)
     with server.database.writing() as session:
-        switch_scenario(session, server, project, ALICE, scenario_id, False, NOON)
+        switch_scenario(Change(session, server, project, ALICE, NOON), scenario_id, False)
     work(server)
     document = stored(server, scenario_id)
     assert (document["enabled"], document["numbers"]) == (False, FOR_SALE[:1])
@@ -197,7 +198,7 @@ def test_r2_a_channel_of_a_number_that_is_being_bought_is_kept_and_counts_when_i
     connected(server, project, scenario_id)
     with server.database.writing() as session:
         edit: Callable[[Any], Any] = lambda present: present | {"title": "Summer"}  # noqa: E731
-        change_scenario(session, server, project, ALICE, scenario_id, edit, None, NOON)
+        change_scenario(Change(session, server, project, ALICE, NOON), scenario_id, edit, None)
     work(server)
     assert stored(server, scenario_id)["enabled"], "an edit while it waits for its first numbers takes nothing back"
     with server.database.reading() as session:

@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import select, update
 
+from router.accounts.audit import Change
 from router.accounts.models import Project
 from router.attribution.models import PoolNumber
 from router.attribution.pool.numbers import follow_numbers
@@ -38,13 +39,13 @@ SHOP: dict[str, Any] = {
 
 def create(server: Server, project: Project, **values: Any) -> int:
     with server.database.writing() as session:
-        return create_scenario(session, server, project, ALICE, SHOP | values, NOON)[0].id
+        return create_scenario(Change(session, server, project, ALICE, NOON), SHOP | values)[0].id
 
 
 def change(server: Server, project: Project, scenario_id: int, **values: Any) -> dict[str, Any]:
     with server.database.writing() as session:
         scenario, _ = change_scenario(
-            session, server, project, ALICE, scenario_id, lambda present: present | values, None, NOON
+            Change(session, server, project, ALICE, NOON), scenario_id, lambda present: present | values, None
         )
         return scenario_document(session, server, scenario)
 
@@ -71,7 +72,7 @@ def test_r6_it_is_not_in_the_pool_and_counts_neither_as_dynamic_nor_as_static(se
         assert table_rows(session, server, project, TableQuery(kind="dynamic", order="numbers"), NOON)[0]
         assert not table_rows(session, server, project, TableQuery(kind="mixed"), NOON)[0]
         assert pool_size(session, session.get_one(Scenario, scenario_id)) == 2
-        assert switch_upkeep(session, project, ALICE, scenario_id, True, NOON).upkeep_began_with == 2
+        assert switch_upkeep(Change(session, server, project, ALICE, NOON), scenario_id, True).upkeep_began_with == 2
 
 
 def test_r6_a_number_can_become_it_and_be_lent_again(server: Server, project: Project) -> None:
@@ -88,14 +89,14 @@ def test_r6_moved_copied_and_deleted_it_is_an_ordinary_number_again(server: Serv
     scenario_id, other_id = create(server, project), create(server, project, numbers=[], overflow=None, title="Other")
     with server.database.writing() as session:
         number = session.scalars(select(TrackingNumber).where(TrackingNumber.e164 == THIRD)).one()
-        move_numbers(session, server, project, ALICE, [number.id], other_id, NOON)
+        move_numbers(Change(session, server, project, ALICE, NOON), [number.id], other_id)
     assert kinds(server)[THIRD] == "dynamic"
     change(server, project, other_id, numbers=[], overflow=THIRD)
     with server.database.writing() as session:
-        copy = duplicate_scenario(session, server, project, ALICE, other_id, NOON)
+        copy = duplicate_scenario(Change(session, server, project, ALICE, NOON), other_id)
         document = scenario_document(session, server, copy)
         assert (document["exhausted"], document["overflow"]) == ("overflow", None)
-        delete_scenario(session, server, project, ALICE, other_id, NOON)
+        delete_scenario(Change(session, server, project, ALICE, NOON), other_id)
     assert kinds(server)[THIRD] is None
     assert create(server, project, numbers=[THIRD], overflow=None) > scenario_id
 

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from router.accounts.audit import Change
 from router.accounts.models import AuditEntry, Project
 from router.scenarios.documents import scenario_document
 from router.scenarios.models import CallFlow, Scenario
@@ -70,7 +71,7 @@ class Notes:
 
 def create(server: Server, project: Project, document: dict[str, Any]) -> Scenario:
     with server.database.writing() as session:
-        return create_scenario(session, server, project, ALICE, document, NOON)[0]
+        return create_scenario(Change(session, server, project, ALICE, NOON), document)[0]
 
 
 def document_of(server: Server, scenario: Scenario) -> dict[str, Any]:
@@ -81,7 +82,7 @@ def document_of(server: Server, scenario: Scenario) -> dict[str, Any]:
 def change(server: Server, project: Project, scenario: Scenario, version: int | None = None, **values: Any) -> Scenario:
     with server.database.writing() as session:
         edited = change_scenario(
-            session, server, project, ALICE, scenario.id, lambda present: present | values, version, NOON
+            Change(session, server, project, ALICE, NOON), scenario.id, lambda present: present | values, version
         )
         return edited[0]
 
@@ -239,15 +240,15 @@ def test_r3_a_switch_keeps_everything_else(server: Server, project: Project) -> 
     scenario = create(server, project, SPRING)
     before = document_of(server, scenario)
     with server.database.writing() as session:
-        switch_scenario(session, server, project, ALICE, scenario.id, False, NOON)
-        switch_scenario(session, server, project, ALICE, scenario.id, False, NOON)
+        switch_scenario(Change(session, server, project, ALICE, NOON), scenario.id, False)
+        switch_scenario(Change(session, server, project, ALICE, NOON), scenario.id, False)
     assert document_of(server, scenario) == before | {"enabled": False, "version": 2}
 
 
 def test_r3_delete_hides_the_scenario_and_gives_its_numbers_back(server: Server, project: Project) -> None:
     scenario = create(server, project, SPRING)
     with server.database.writing() as session:
-        _, freed = delete_scenario(session, server, project, ALICE, scenario.id, NOON)
+        _, freed = delete_scenario(Change(session, server, project, ALICE, NOON), scenario.id)
     assert freed == 2
     with server.database.reading() as session:
         kept = session.get_one(Scenario, scenario.id)
@@ -272,7 +273,7 @@ def test_parts_of_upper_floors_are_stored_with_the_scenario_and_show_secrets_onc
     server.scenario_parts.append(Notes())
     with server.database.writing() as session:
         scenario, secrets = create_scenario(
-            session, server, project, ALICE, {"title": "Spring", "notes": {"to": "us"}}, NOON
+            Change(session, server, project, ALICE, NOON), {"title": "Spring", "notes": {"to": "us"}}
         )
     assert secrets == {"notes.secret": "shown once"}
     assert document_of(server, scenario)["notes"] == {"to": "us"}
@@ -282,8 +283,8 @@ def test_every_change_is_in_the_audit_trail(server: Server, project: Project) ->
     scenario = create(server, project, SPRING)
     change(server, project, scenario, title="Summer", aim="visit")
     with server.database.writing() as session:
-        switch_scenario(session, server, project, ALICE, scenario.id, False, NOON)
-        delete_scenario(session, server, project, ALICE, scenario.id, NOON)
+        switch_scenario(Change(session, server, project, ALICE, NOON), scenario.id, False)
+        delete_scenario(Change(session, server, project, ALICE, NOON), scenario.id)
     with server.database.reading() as session:
         entries = session.scalars(
             select(AuditEntry).where(AuditEntry.action.like("scenario.%")).order_by(AuditEntry.id)

@@ -6,6 +6,7 @@ from typing import Any, get_args
 from pydantic.fields import FieldInfo
 from sqlalchemy import select
 
+from router.accounts.audit import Change
 from router.accounts.models import AuditEntry, Project
 from router.scenarios.documents import COLUMNS, READ_ONLY, scenario_document
 from router.scenarios.models import Scenario
@@ -48,13 +49,13 @@ NOT_IN_THE_WIZARD = {"enabled", "static"}
 def create(server: Server, project: Project, **members: Any) -> int:
     with server.database.writing() as session:
         document = {"title": "Spring", "numbers": [FIRST]} | members
-        return create_scenario(session, server, project, ALICE, document, NOON)[0].id
+        return create_scenario(Change(session, server, project, ALICE, NOON), document)[0].id
 
 
 def change(server: Server, project: Project, scenario_id: int, members: dict[str, Any]) -> dict[str, Any]:
     with server.database.writing() as session:
         scenario, _ = change_scenario(
-            session, server, project, ALICE, scenario_id, lambda present: present | members, None, NOON
+            Change(session, server, project, ALICE, NOON), scenario_id, lambda present: present | members, None
         )
         return scenario_document(session, server, scenario)
 
@@ -72,7 +73,9 @@ def test_each_member_is_stored_and_shown_and_its_change_is_in_the_audit_trail(se
         with server.database.writing() as session:
             entry = session.scalars(select(AuditEntry).order_by(AuditEntry.id.desc()).limit(1)).one()
             assert name in entry.detail["fields"]
-            delete_scenario(session, server, project, ALICE, scenario_id, NOON)  # so that its numbers are free again
+            delete_scenario(
+                Change(session, server, project, ALICE, NOON), scenario_id
+            )  # so that its numbers are free again
 
 
 def test_each_member_is_described(server: Server, project: Project) -> None:
@@ -84,7 +87,7 @@ def test_each_rule_is_copied(server: Server, project: Project) -> None:
     rules = {name: value for name, value in MEMBERS.items() if name not in {"enabled", "static", "overflow"}}
     scenario_id = create(server, project, **rules)
     with server.database.writing() as session:
-        copy = duplicate_scenario(session, server, project, ALICE, scenario_id, NOON)
+        copy = duplicate_scenario(Change(session, server, project, ALICE, NOON), scenario_id)
         copied = scenario_document(session, server, copy)
     original = shown(server, scenario_id)
     own = {"title": "Summer (copy)", "to_buy": copied["to_buy"], "upkeep": original["upkeep"] | {"on": False}}

@@ -6,6 +6,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from router.accounts.audit import Change
 from router.accounts.models import Project
 from router.integrations.settings import IntegrationsPart
 from router.scenarios.documents import present_scenarios
@@ -66,10 +67,12 @@ def test_whatever_is_sent_is_stored_or_refused(server: Server, project: Project,
     server.scenario_parts.clear()
     server.scenario_parts.append(IntegrationsPart(server))
     with server.database.writing() as session, contextlib.suppress(Refused, Problem):
-        create_scenario(session, server, project, ALICE, _storable(document), NOON)
+        create_scenario(Change(session, server, project, ALICE, NOON), _storable(document))
     with server.database.writing() as session:
         for scenario in session.scalars(present_scenarios(project.id)):
-            delete_scenario(session, server, project, ALICE, scenario.id, NOON)  # so that its number is free again
+            delete_scenario(
+                Change(session, server, project, ALICE, NOON), scenario.id
+            )  # so that its number is free again
 
 
 def _storable(value: Any) -> Any:

@@ -12,6 +12,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import insert, select, update
 
+from router.accounts.audit import Change
 from router.accounts.models import AuditEntry, Project
 from router.db import Database
 from router.scenarios.models import Scenario, TrackingNumber
@@ -190,10 +191,10 @@ def test_r9_the_upkeep_switch_remembers_the_size_of_the_pool(
         assert set(session.scalars(select(AuditEntry.action))) >= {"upkeep.on", "upkeep.off"}
 
 
-def test_r9_upkeep_needs_dynamic_numbers(database: Database, cast: Cast) -> None:
+def test_r9_upkeep_needs_dynamic_numbers(server: Server, database: Database, cast: Cast) -> None:
     fill(database, cast.project, 1, 1)
     with database.writing() as session, pytest.raises(Problem, match="no dynamic numbers") as refusal:
-        switch_upkeep(session, cast.project, ALICE, only(database).id, True, NOW)
+        switch_upkeep(Change(session, server, cast.project, ALICE, NOW), only(database).id, True)
     assert refusal.value.status == 409
 
 

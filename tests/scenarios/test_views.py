@@ -7,6 +7,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import event, func, select
 
+from router.accounts.audit import Change
 from router.db import Database
 from router.scenarios.models import Scenario, TrackingNumber
 from router.scenarios.numbers.inventory import add_numbers
@@ -34,14 +35,14 @@ def server(app: Flask) -> Server:
 @pytest.fixture
 def alice(client: FlaskClient, cast: Cast, database: Database) -> FlaskClient:
     with database.writing() as session:
-        add_numbers(session, cast.project, ALICE, [FIRST, SECOND, THIRD], NOW)
+        add_numbers(Change(session, server, cast.project, ALICE, NOW), [FIRST, SECOND, THIRD])
     return sign_in(client, cast.alice)
 
 
 @pytest.fixture
 def spring(alice: FlaskClient, server: Server, cast: Cast, database: Database) -> Scenario:
     with database.writing() as session:
-        return create_scenario(session, server, cast.project, ALICE, SPRING, NOW)[0]
+        return create_scenario(Change(session, server, cast.project, ALICE, NOW), SPRING)[0]
 
 
 @pytest.fixture
@@ -82,7 +83,7 @@ def test_r3_the_table_shows_type_numbers_accuracy_and_what_needs_attention(
 ) -> None:
     """R3: accuracy is empty until a number was shown."""
     with database.writing() as session:
-        create_scenario(session, server, cast.project, ALICE, {"title": "Bare <b>"}, NOW)
+        create_scenario(Change(session, server, cast.project, ALICE, NOW), {"title": "Bare <b>"})
         session.scalars(select(Scenario).where(Scenario.title == "Spring")).one().accuracy = 94
     page = alice.get("/scenarios").text
     assert "mixed" in page
@@ -114,7 +115,7 @@ def test_r3_the_table_takes_the_same_statements_for_two_and_for_twenty_scenarios
     def make(count: int) -> None:
         with database.writing() as session:
             for index in range(count):
-                create_scenario(session, server, cast.project, ALICE, {"title": f"Scenario {index}"}, NOW)
+                create_scenario(Change(session, server, cast.project, ALICE, NOW), {"title": f"Scenario {index}"})
 
     make(2)
     few = statements()

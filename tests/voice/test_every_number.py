@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from router.accounts.audit import Actor
+from router.accounts.audit import Actor, Change
 from router.accounts.models import Project
 from router.scenarios.billing.rent import renew_due
 from router.scenarios.models import Scenario, TrackingNumber
@@ -42,7 +42,11 @@ class World:
 
     def order(self) -> None:
         with self.server.database.writing() as session:
-            order_numbers(session, self.server, self.project, "alice", [NUMBER], self.now, scenario_id=self.scenario.id)
+            order_numbers(
+                Change(session, self.server, self.project, Actor("alice"), self.now),
+                [NUMBER],
+                scenario_id=self.scenario.id,
+            )
 
     def buy(self, scenario_id: int | None = None) -> None:
         buy_now(self.server, self.project, "alice", NUMBER, self.now, scenario_id)
@@ -75,7 +79,7 @@ class World:
     def releasing(self) -> None:
         self.bought()
         with self.server.database.writing() as session:
-            begin_release(session, self.server, self.project, "alice", number(session), self.now)
+            begin_release(Change(session, self.server, self.project, Actor("alice"), self.now), number(session))
 
     def released(self) -> None:
         self.releasing()
@@ -99,7 +103,9 @@ class World:
     def moved(self) -> None:
         self.bought()
         with self.server.database.writing() as session:
-            move_numbers(session, self.server, self.project, ALICE, [number(session).id], self.other.id, self.now)
+            move_numbers(
+                Change(session, self.server, self.project, ALICE, self.now), [number(session).id], self.other.id
+            )
 
     def static(self) -> None:
         self.bought()
@@ -115,8 +121,8 @@ class World:
 
     def delete(self, give_back: bool) -> None:
         with self.server.database.writing() as session:
-            who = (session, self.server, self.project, ALICE)
-            delete_with_numbers(*who, self.scenario.id, give_back, self.now)
+            change = Change(session, self.server, self.project, ALICE, self.now)
+            delete_with_numbers(change, self.scenario.id, give_back)
 
     def deleted_while_bought(self) -> None:
         self.order()
@@ -166,7 +172,7 @@ def test_r7_who_called_a_number_before_it_was_given_back_is_known_when_its_proje
     world.change(lambda number: setattr(number, "static_source", {"source": "print"}))
     carrier.dial(NUMBER, sid="CA1")
     with server.database.writing() as session:
-        begin_release(session, server, world.project, "alice", number(session), world.now)
+        begin_release(Change(session, server, world.project, Actor("alice"), world.now), number(session))
     advance_releases(server, world.now + timedelta(days=2))
     world.pay("top-up:2")
     world.bought()

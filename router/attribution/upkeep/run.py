@@ -12,6 +12,7 @@ import structlog
 from sqlalchemy import ColumnElement, and_, func, select
 from sqlalchemy.orm import Session
 
+from router.accounts.audit import Actor, Change
 from router.accounts.ledger import lock_balance, price_of
 from router.accounts.models import LedgerEntry, Project
 from router.attribution.models import PoolNumber, UpkeepRun
@@ -225,6 +226,7 @@ def run_upkeep(server: Server, scenario_id: int, now: datetime) -> UpkeepRun | N
             wait_for_arrivals(session)
         lock_balance(session, present.project_id)  # scenario, arrivals, balance, numbers: in this order everywhere
         project = session.get_one(Project, present.project_id, populate_existing=True)
+        change = Change(session, server, project, Actor(ACTOR), now)
         pool = read_pool(session, server, project, present, planned.pool.needed, now, lock=True)
         present.upkeep_began_with = present.upkeep_began_with or pool.numbers  # the limit must not grow with the pool
         decision = decide(pool, now)
@@ -236,12 +238,9 @@ def run_upkeep(server: Server, scenario_id: int, now: datetime) -> UpkeepRun | N
             decision = fewer(decision, len(free))  # what the carrier does not have is said
             if decision.count:
                 to_buy = free[: decision.count]
-                batch = order_numbers(
-                    session, server, project, ACTOR, to_buy, now, scenario_id=scenario_id, search=search
-                )
-                run.batch_id = batch.id
+                run.batch_id = order_numbers(change, to_buy, scenario_id=scenario_id, search=search).id
         for number_id in decision.release:
-            begin_release(session, server, project, ACTOR, session.get_one(TrackingNumber, number_id), now)
+            begin_release(change, session.get_one(TrackingNumber, number_id))
         tell_limits(session, project, present, decision, now)
         for name, value in decision.values().items():
             setattr(run, name, value)

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy import select
 from werkzeug.wrappers import Response
 
+from router.accounts.audit import changing
 from router.accounts.ledger import price_of
 from router.accounts.sessions import require_person, require_token
 from router.attribution.models import UpkeepRun
@@ -25,7 +26,7 @@ from router.scenarios.documents import present_scenarios
 from router.scenarios.models import Scenario
 from router.scenarios.service import change_scenario, find_scenario, switch_upkeep
 from router.server import current_server
-from router.web.access import Audience, current_actor, current_project, guard
+from router.web.access import Audience, current_project, guard
 from router.web.api import described, parse, rows_of
 from router.web.errors import Problem, Refused, iso, read_json
 from router.web.filters import values_of
@@ -54,10 +55,10 @@ def show(scenario_id: int) -> str:
 
 @upkeep_pages.post("/switch")
 def switch(scenario_id: int) -> Response:
-    server, on = current_server(), bool(request.form.get("on"))
+    on = bool(request.form.get("on"))
     try:
-        with server.database.writing() as session:
-            switch_upkeep(session, current_project(), current_actor(), scenario_id, on, server.now())
+        with changing() as change:
+            switch_upkeep(change, scenario_id, on)
     except Problem as refusal:
         if refusal.status != 409:
             raise
@@ -89,8 +90,8 @@ def limits(scenario_id: int) -> Page:
     try:
         if errors:
             raise Refused(errors)
-        with server.database.writing() as session:
-            change_scenario(session, server, project, current_actor(), scenario_id, edit, None, server.now())
+        with changing() as change:
+            change_scenario(change, scenario_id, edit)
     except Refused as refusal:
         errors = {field.rpartition(".")[2]: sentence for field, sentence in refusal.errors.items()}
         with server.database.reading() as session:

@@ -13,6 +13,7 @@ from datetime import date, datetime, timedelta
 from sqlalchemy import ColumnElement, Select, func, or_, select
 from sqlalchemy.orm import Session
 
+from router.accounts.audit import Actor, Change
 from router.accounts.ledger import RENEWED, Post, charge_all, lock_balance, price_of
 from router.accounts.mail import Letter, runs_low, write_mail
 from router.accounts.models import Project
@@ -92,8 +93,9 @@ def _give_back(server: Server, project_id: int, ids: list[int], now: datetime) -
             return False
         still = _nobody_needs(project_id, now).where(TrackingNumber.id.in_(unused))
         leaving = sorted(row.id for row in session.execute(still).all())
+        change = Change(session, server, project, Actor(ACTOR), now)
         for number_id in leaving:
-            begin_release(session, server, project, ACTOR, session.get_one(TrackingNumber, number_id), now)
+            begin_release(change, session.get_one(TrackingNumber, number_id))
     return True
 
 

@@ -5,13 +5,12 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from router.accounts.audit import Actor, record
+from router.accounts.audit import Change
 from router.accounts.models import Project
 from router.lib.formats import format_count
 from router.lib.phones import AmbiguousPhone, BadPhone, digit_forms, international, read_destination
@@ -409,16 +408,15 @@ class Imported:
         return f"window.roistatCalltrackingScripts = {[scenario_id for scenario_id, _ in self.scenarios]};"
 
 
-def apply_old_settings(
-    session: Session, server: Server, project: Project, actor: Actor, file: OldFile, now: datetime
-) -> Imported:
+def apply_old_settings(change: Change, file: OldFile) -> Imported:
     """Adds the numbers that are not here yet as own ones, makes the scenarios, switched off, and puts the numbers in.
 
     Raises:
         Refused: `errors` by `lines.<line>`, and by `numbers.<column>` for a question that is open; nothing may be stored.
         Problem: 409, somebody took a number meanwhile.
     """
-    plan = make_plan(session, server, project, file)
+    session = change.session
+    plan = make_plan(session, change.server, change.project, file)
     if plan.problems or plan.questions:
         open_questions = {f"numbers.{column}": question.say() for column, question in plan.questions.items()}
         raise Refused({f"lines.{line}": sentence for line, sentence in plan.problems.items()} | open_questions)
@@ -427,17 +425,14 @@ def apply_old_settings(
         return Imported(scenarios, made=0, numbers=0)
     present = select(Scenario.id).where(Scenario.id.in_([scenario_id for scenario_id, _ in scenarios]))
     session.execute(present.order_by(Scenario.id).with_for_update())  # scenarios before numbers, as everywhere
-    add_numbers(session, project, actor, [e164 for planned in plan.scenarios for e164 in planned.to_add], now)
-    scenarios = [_store(session, server, project, actor, planned, now) for planned in plan.scenarios]
+    add_numbers(change, [e164 for planned in plan.scenarios for e164 in planned.to_add])
+    scenarios = [_store(change, planned) for planned in plan.scenarios]
     subject = f"{format_count(len(plan.new), 'scenario')} and {format_count(len(file.numbers), 'number')}"
-    ids = [scenario_id for scenario_id, _ in scenarios]
-    record(session, actor, now, "settings.imported", subject, project.id, scenarios=ids)
+    change.record("settings.imported", subject, scenarios=[scenario_id for scenario_id, _ in scenarios])
     return Imported(scenarios, len(plan.new), sum(len(planned.moving) for planned in plan.scenarios))
 
 
-def _store(
-    session: Session, server: Server, project: Project, actor: Actor, planned: PlannedScenario, now: datetime
-) -> tuple[int, str]:
+def _store(change: Change, planned: PlannedScenario) -> tuple[int, str]:
     numbers = planned.moving
 
     def with_numbers(present: dict[str, Any]) -> dict[str, Any]:
@@ -448,12 +443,9 @@ def _store(
 
     try:
         if planned.scenario is None:
-            document = planned.settings.document(planned.title, numbers)
-            scenario, _ = create_scenario(session, server, project, actor, document, now)
+            scenario, _ = create_scenario(change, planned.settings.document(planned.title, numbers))
         elif numbers:
-            scenario, _ = change_scenario(
-                session, server, project, actor, planned.scenario.id, with_numbers, planned.scenario.version, now
-            )
+            scenario, _ = change_scenario(change, planned.scenario.id, with_numbers, planned.scenario.version)
         else:
             scenario = planned.scenario
     except Refused as refusal:

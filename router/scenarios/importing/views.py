@@ -9,6 +9,7 @@ import click
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
+from router.accounts.audit import Change, changing
 from router.accounts.cli import CONSOLE, Opener, opened, project_of
 from router.accounts.sessions import require_person
 from router.lib.formats import format_count
@@ -36,7 +37,7 @@ from router.scenarios.importing.settings import (
 from router.scenarios.importing.tables import UnreadableFile
 from router.scenarios.models import OldSettingsFile
 from router.server import Server, current_server
-from router.web.access import Audience, current_actor, current_project, guard
+from router.web.access import Audience, current_project, guard
 from router.web.errors import Problem, Refused
 from router.web.layout import Tab
 
@@ -98,16 +99,15 @@ def say() -> Page:
 @old_settings_pages.post("/apply")
 def apply() -> Page:
     """All or nothing; the plan is made anew in the transaction."""
-    server, project = current_server(), current_project()
     kept = _kept()
     if kept is None:
         flash("There is no file to apply: send it first.", "bad")
         return redirect(url_for("old_settings.show"))
     sent, file = kept
     try:
-        with server.database.writing() as session:
-            done = apply_old_settings(session, server, project, current_actor(), file, server.now())
-            forget_file(session, OldSettingsFile)
+        with changing() as change:
+            done = apply_old_settings(change, file)
+            forget_file(change.session, OldSettingsFile)
     except Refused:
         return _page(sent.name, _plan(file), sent.choices), 422
     except Problem as refusal:
@@ -189,7 +189,7 @@ def import_old(open_server: Opener, file: Path, project: int, applying: bool, nu
             return
         try:
             with server.database.writing() as session:
-                done = apply_old_settings(session, server, owner, CONSOLE, old, server.now())
+                done = apply_old_settings(Change(session, server, owner, CONSOLE, server.now()), old)
         except (Refused, Problem) as refusal:
             raise click.ClickException(f"Nothing was brought over: {refusal}") from None
     click.echo(done.say())

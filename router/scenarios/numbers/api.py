@@ -9,6 +9,7 @@ from flask import Blueprint, request
 from pydantic import AfterValidator, Field
 from sqlalchemy.orm import Session
 
+from router.accounts.audit import changing
 from router.accounts.ledger import BalanceTooLow
 from router.accounts.sessions import require_token
 from router.lib.formats import GREATEST_ID, format_money, parse_country
@@ -76,10 +77,9 @@ Answer = tuple[dict[str, Any], int]
 @described(body=NumberShape, answer=NumberDocument, status=201)
 def post_number(project_id: int) -> Answer:
     """Add a number that is owned elsewhere and forwarded here."""
-    text, server = parse(NumberShape, read_json(request)).e164, current_server()
-    with server.database.writing() as session:
-        number = add_number(session, current_project(), current_actor(), text, server.now())
-    return number_document(number, server.now()), 201
+    text = parse(NumberShape, read_json(request)).e164
+    with changing() as change:
+        return number_document(add_number(change, text), change.now), 201
 
 
 @numbers_api.get("/numbers")
@@ -157,33 +157,29 @@ def get_number(project_id: int, e164: str) -> dict[str, Any]:
 @described(body=NumberPatch, answer=NumberDocument)
 def patch_number(project_id: int, e164: str) -> dict[str, Any]:
     """Pin a number, or move it to another scenario; its history stays with it."""
-    server, project, actor = current_server(), current_project(), current_actor()
-    with server.database.reading() as session:
+    with current_server().database.reading() as session:
         _present(session, e164)
     patch = parse(NumberPatch, read_json(request))
-    now = server.now()
-    with server.database.writing() as session:
-        number = _present(session, e164)
+    with changing() as change:
+        number = _present(change.session, e164)
         if "scenario" in patch.model_fields_set:
-            move_numbers(session, server, project, actor, [number.id], patch.scenario, now)
+            move_numbers(change, [number.id], patch.scenario)
         if "pinned" in patch.model_fields_set:
-            pin_number(session, project, actor, number.id, patch.pinned, now)
-        return number_document(number, now)
+            pin_number(change, number.id, patch.pinned)
+        return number_document(number, change.now)
 
 
 @numbers_api.delete("/numbers/<e164>")
 @described(answer=NumberDocument, status=202, also={204: None})
 def delete_number(project_id: int, e164: str) -> tuple[Any, int]:
     """Give a rented number back to the carrier (202), or remove an own one that was never in use (204)."""
-    server, project, actor = current_server(), current_project(), current_actor()
-    now = server.now()
-    with server.database.writing() as session:
-        number = _present(session, e164)
+    with changing() as change:
+        number = _present(change.session, e164)
         if number.owned_elsewhere:
-            remove_number(session, project, actor, number.id, now)
+            remove_number(change, number.id)
             return "", 204
-        begin_release(session, server, project, actor.name, number, now)
-        return number_document(number, now), 202
+        begin_release(change, number)
+        return number_document(number, change.now), 202
 
 
 def _present(session: Session, text: str) -> TrackingNumber:

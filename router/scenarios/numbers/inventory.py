@@ -2,13 +2,12 @@
 history stays with them: repeat callers are known by the number (R7)."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Select, or_, select
 from sqlalchemy.orm import Session
 
-from router.accounts.audit import Actor, record
+from router.accounts.audit import Change
 from router.accounts.models import Project
 from router.db import insert_new
 from router.lib.phones import BadPhone, read_phone
@@ -29,35 +28,35 @@ LEAVING = "{number} is being given back to the carrier: it cannot be used any mo
 NAMED_TWICE = "{number} is named twice."
 
 
-def add_number(session: Session, project: Project, actor: Actor, text: str, now: datetime) -> TrackingNumber:
+def add_number(change: Change, text: str) -> TrackingNumber:
     """Adds a number that is owned elsewhere and only forwarded here (R5).
 
     Raises:
         Refused: it is no number, or calls are forwarded to it.
         Problem: 409, it is in this project already, or in another one.
     """
+    session, project = change.session, change.project
     try:
         e164 = read_phone(text, project.country)
     except BadPhone as error:
         raise Refused({"e164": str(error)}) from None
     if e164 in _forwarded_to(session, project):
         raise Refused({"e164": IS_DESTINATION.format(number=e164)})
-    number = _insert(session, project, e164, now)
+    number = _insert(change, e164)
     if number is None:
         raise Problem(409, _taken(session, project, e164), "e164")
     free_numbers_changed.send(session=session, project_id=project.id)
-    record(session, actor, now, "number.added", e164, project.id)
+    change.record("number.added", e164)
     return number
 
 
-def add_numbers(
-    session: Session, project: Project, actor: Actor, texts: Sequence[str], now: datetime
-) -> list[TrackingNumber]:
+def add_numbers(change: Change, texts: Sequence[str]) -> list[TrackingNumber]:
     """Adds all of them, or none.
 
     Raises:
         Refused: `errors` by the index of the text.
     """
+    session, project = change.session, change.project
     forwarded_to = _forwarded_to(session, project)
     added: dict[str, TrackingNumber] = {}
     errors: dict[str, str] = {}
@@ -71,29 +70,30 @@ def add_numbers(
             errors[str(index)] = NAMED_TWICE.format(number=e164)
         elif e164 in forwarded_to:
             errors[str(index)] = IS_DESTINATION.format(number=e164)
-        elif number := _insert(session, project, e164, now):
+        elif number := _insert(change, e164):
             added[e164] = number
         else:
             errors[str(index)] = _taken(session, project, e164)
     if errors:
         raise Refused(errors)
     for e164 in added:
-        record(session, actor, now, "number.added", e164, project.id)
+        change.record("number.added", e164)
     free_numbers_changed.send(session=session, project_id=project.id)
     return list(added.values())
 
 
-def _insert(session: Session, project: Project, e164: str, now: datetime) -> TrackingNumber | None:
+def _insert(change: Change, e164: str) -> TrackingNumber | None:
     """The new row; None when the number is on this server already, or being bought."""
+    session, project_id = change.session, change.project.id
     wait_for_arrivals(session)
     if e164 in taken_numbers(session, [e164]):
         return None
-    if number := returned(session, project.id, e164):
+    if number := returned(session, project_id, e164):
         number.owned_elsewhere, number.carrier_sid, number.bought_at, number.paid_until = True, None, None, None
         session.flush()
         return number
     new = insert_new(session, TrackingNumber, unique=["e164"], where=HERE)
-    new = new.values(project_id=project.id, e164=e164, created_at=now).returning(TrackingNumber)
+    new = new.values(project_id=project_id, e164=e164, created_at=change.now).returning(TrackingNumber)
     return session.scalars(new).one_or_none()
 
 
@@ -173,14 +173,15 @@ def place_numbers(
     return changed
 
 
-def remove_number(session: Session, project: Project, actor: Actor, number_id: int, now: datetime) -> TrackingNumber:
+def remove_number(change: Change, number_id: int) -> TrackingNumber:
     """Removes a number that was typed wrongly: free, shown to nobody, called by nobody. Other numbers keep their history.
 
     Raises:
         Problem: 404, it is not this project's; 409, it is in use or has a history.
     """
+    session, project_id = change.session, change.project.id
     number = session.get(TrackingNumber, number_id, with_for_update=True)
-    if number is None or number.project_id != project.id:
+    if number is None or number.project_id != project_id:
         raise Problem(404, "There is no such number.")
     if not number.owned_elsewhere:
         raise Problem(409, f"{number.e164} is rented: it has to be given back to the carrier instead.")
@@ -189,20 +190,12 @@ def remove_number(session: Session, project: Project, actor: Actor, number_id: i
     if number.calls or number.last_shown_at or number.last_flow_id:
         raise Problem(409, f"{number.e164} was in use: customers may still call it, so it stays and is forwarded.")
     session.delete(number)
-    numbers_changed.send(session=session, project_id=project.id, number_ids=[number_id])
-    record(session, actor, now, "number.removed", number.e164, project.id)
+    numbers_changed.send(session=session, project_id=project_id, number_ids=[number_id])
+    change.record("number.removed", number.e164)
     return number
 
 
-def move_numbers(
-    session: Session,
-    server: Server,
-    project: Project,
-    actor: Actor,
-    number_ids: Iterable[int],
-    scenario_id: int | None,
-    now: datetime,
-) -> list[TrackingNumber]:
+def move_numbers(change: Change, number_ids: Iterable[int], scenario_id: int | None) -> list[TrackingNumber]:
     """Puts numbers into a scenario, as dynamic ones, or takes them out (None); returns the numbers that moved.
 
     A number that leaves a scenario keeps where its calls went (R12), and its channel goes from there. The version of each scenario rises.
@@ -210,6 +203,7 @@ def move_numbers(
     Raises:
         Problem: 404, a number or the scenario is not this project's; 409, a number is being given back.
     """
+    session, project = change.session, change.project
     ids = set(number_ids)
     leaving = session.scalars(select(TrackingNumber.scenario_id).where(TrackingNumber.id.in_(ids)).distinct())
     concerned = present_scenarios(project.id).where(Scenario.id.in_({*leaving, scenario_id} - {None}))
@@ -230,27 +224,26 @@ def move_numbers(
         if before := scenarios.get(number.scenario_id or 0):
             leave_scenario(number, before)
         number.scenario_id, number.static_source, number.overflow = scenario_id, None, False
-        record(session, actor, now, "number.moved", number.e164, project.id, scenario=scenario_id)
+        change.record("number.moved", number.e164, scenario=scenario_id)
     if moved:
         for scenario in scenarios.values():
-            scenario.mark_changed(actor.name, now)
+            scenario.mark_changed(change.actor.name, change.now)
         session.flush()
-        numbers_changed.send(server, session=session, project_id=project.id, number_ids=[number.id for number in moved])
+        moved_ids = [number.id for number in moved]
+        numbers_changed.send(change.server, session=session, project_id=project.id, number_ids=moved_ids)
     return moved
 
 
-def pin_number(
-    session: Session, project: Project, actor: Actor, number_id: int, on: bool, now: datetime
-) -> TrackingNumber:
+def pin_number(change: Change, number_id: int, on: bool) -> TrackingNumber:
     """A pinned number is never given back by the server (R5).
 
     Raises:
         Problem: 404.
     """
-    number = locked_numbers(session, project, [number_id])[0]
+    number = locked_numbers(change.session, change.project, [number_id])[0]
     if number.pinned != on:
         number.pinned = on
-        record(session, actor, now, "number.pinned" if on else "number.unpinned", number.e164, project.id)
+        change.record("number.pinned" if on else "number.unpinned", number.e164)
     return number
 
 

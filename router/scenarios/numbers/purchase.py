@@ -15,7 +15,7 @@ import structlog
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from router.accounts.audit import Actor, record
+from router.accounts.audit import Actor, Change, record
 from router.accounts.ledger import BalanceTooLow, lock_balance, price_of
 from router.accounts.models import Project
 from router.carriers import shop_of
@@ -68,12 +68,8 @@ log = structlog.get_logger(__name__)
 
 
 def order_numbers(
-    session: Session,
-    server: Server,
-    project: Project,
-    actor_name: str,
+    change: Change,
     e164s: Sequence[str],
-    now: datetime,
     *,
     scenario_id: int | None = None,
     enable: bool = False,
@@ -94,13 +90,14 @@ def order_numbers(
         Problem: 409, one of them is here already or being bought; 422, too many.
         After either the transaction has to be rolled back.
     """
+    session, project, now = change.session, change.project, change.now
     e164s = list(dict.fromkeys(e164s))
     if len(e164s) > MOST_AT_ONCE:
         raise Problem(422, f"At most {MOST_AT_ONCE} numbers can be bought at once.", "numbers")
     wait_for_arrivals(session)
     _check_free(session, project, e164s)
     balance = lock_balance(session, project.id)
-    price = price_of(server.settings, session.get_one(Project, project.id, populate_existing=True))
+    price = price_of(change.server.settings, session.get_one(Project, project.id, populate_existing=True))
     if balance < price * len(e164s):
         raise BalanceTooLow(price * len(e164s) - balance)
     batch = NumberBatch(
@@ -108,7 +105,7 @@ def order_numbers(
         scenario_id=scenario_id,
         enable=enable,
         search=dict(search or {}),
-        actor=actor_name,
+        actor=change.actor.name,
         created_at=now,
     )
     session.add(batch)
@@ -117,7 +114,7 @@ def order_numbers(
         if write_order(session, batch, e164, price, now, due_at) is None:
             raise Problem(409, BEING_BOUGHT.format(number=e164), "e164")
     detail = {"batch": batch.id, "numbers": len(e164s), "price_minor": price}
-    record(session, Actor(actor_name), now, "numbers.ordered", ", ".join(e164s[:10]), project.id, **detail)
+    change.record("numbers.ordered", ", ".join(e164s[:10]), **detail)
     if not e164s:
         finish_batch(session, batch, target_of(session, batch), now)
     return batch
@@ -148,9 +145,8 @@ def buy_now(
         BalanceTooLow, Problem: as `order_numbers`.
     """
     with server.database.writing() as session:
-        batch = order_numbers(
-            session, server, project, actor_name, [e164], now, scenario_id=scenario_id, due_at=now + LEASE
-        )
+        change = Change(session, server, project, Actor(actor_name), now)
+        batch = order_numbers(change, [e164], scenario_id=scenario_id, due_at=now + LEASE)
         claim = ORDERS.claim_of(session.scalars(select(NumberOrder).where(NumberOrder.batch_id == batch.id)).one())
     _go_on(server, now, claim)
     with server.database.reading() as session:

@@ -6,8 +6,7 @@ from functools import partial
 
 from sqlalchemy.orm import Session
 
-from router.accounts.audit import Actor, record
-from router.accounts.models import Project
+from router.accounts.audit import Change
 from router.carriers import shop_of
 from router.carriers.base import ShopError
 from router.jobs import Claim, Jobs, work_side_by_side
@@ -42,9 +41,7 @@ def active_numbers(session: Session, server: Server, number_ids: Iterable[int], 
     return server.numbers_shown(session, number_ids, now) if server.numbers_shown else set()
 
 
-def begin_release(
-    session: Session, server: Server, project: Project, actor_name: str, number: TrackingNumber, now: datetime
-) -> None:
+def begin_release(change: Change, number: TrackingNumber) -> None:
     """Takes a rented number out of its scenario and no longer renews it; the worker gives it back when nobody sees it any more.
 
     Calls to it still follow its last flow (R12). A number that is being given back already stays so.
@@ -52,6 +49,7 @@ def begin_release(
     Raises:
         Problem: 404, it is not this project's; 409, it is pinned or owned elsewhere.
     """
+    session, project, now = change.session, change.project, change.now
     scenario = session.get(Scenario, number.scenario_id, with_for_update=True) if number.scenario_id else None
     session.refresh(number, with_for_update=True)
     if number.project_id != project.id or number.released_at is not None:
@@ -66,12 +64,12 @@ def begin_release(
         return
     if scenario is not None:
         leave_scenario(number, scenario)
-        scenario.mark_changed(actor_name, now)
+        scenario.mark_changed(change.actor.name, now)
     number.releasing_at = number.carrier_next_at = now
     number.carrier_error = ""
     session.flush()
-    numbers_changed.send(server, session=session, project_id=project.id, number_ids=[number.id])
-    record(session, Actor(actor_name), now, "number.release_begun", number.e164, project.id)
+    numbers_changed.send(change.server, session=session, project_id=project.id, number_ids=[number.id])
+    change.record("number.release_begun", number.e164)
 
 
 def advance_releases(server: Server, now: datetime) -> int:

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Select, and_, case, func, select
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 
+from router.accounts.audit import changing
 from router.accounts.ledger import BalanceTooLow, price_of
 from router.accounts.sessions import require_person
 from router.carriers.base import ShopError
@@ -24,10 +25,10 @@ from router.scenarios.numbers.release import begin_release
 from router.scenarios.numbers.search import AWAY, ForSale, open_shop, search_numbers
 from router.scenarios.service import preview_deletion, scenario_titles
 from router.server import current_server
-from router.web.access import Audience, current_actor, current_project, guard, needs
+from router.web.access import Audience, current_project, guard, needs
 from router.web.api import rows_of
 from router.web.errors import Problem, Refused
-from router.web.forms import row_action
+from router.web.forms import lines_of, row_action
 
 USES = ("used", "free", "grace", "kept", "leaving", "gone")
 
@@ -137,12 +138,11 @@ def ask_where() -> str:
 
 @numbers_pages.post("/move")
 def move() -> Response:
-    server, project = current_server(), current_project()
     to = _id(request.form.get("scenario", "")) if request.form.get("scenario") else None
-    with server.database.writing() as session:
-        ids = [number.id for number in _chosen(session, request.form.getlist("number"))]
-        moved = move_numbers(session, server, project, current_actor(), ids, to, server.now())
-        title = titles_of(session, project.id).get(to or 0)
+    with changing() as change:
+        ids = [number.id for number in _chosen(change.session, request.form.getlist("number"))]
+        moved = move_numbers(change, ids, to)
+        title = titles_of(change.session, change.project.id).get(to or 0)
     amount = format_count(len(moved), "number")
     flash(
         f"{amount} moved to {title}."
@@ -154,10 +154,11 @@ def move() -> Response:
 
 @numbers_pages.post("/<int:number_id>/pin")
 def pin(number_id: int) -> Response:
-    server, on = current_server(), bool(request.form.get("on"))
+    on = bool(request.form.get("on"))
 
-    def do(session: Session) -> str:
-        number = pin_number(session, current_project(), current_actor(), number_id, on, server.now())
+    def do() -> str:
+        with changing() as change:
+            number = pin_number(change, number_id, on)
         said = "pinned: the server never gives it back" if on else "no longer pinned"
         return f"{international(number.e164)} is {said}."
 
@@ -181,11 +182,10 @@ def ask_release() -> str:
 @numbers_pages.post("/release")
 def release() -> Response:
     """Gives back those of the chosen numbers that are rented and not pinned."""
-    server, project = current_server(), current_project()
-    with server.database.writing() as session:
-        leaving = preview_deletion(_chosen(session, request.form.getlist("number"))).returnable
+    with changing() as change:
+        leaving = preview_deletion(_chosen(change.session, request.form.getlist("number"))).returnable
         for number in leaving:
-            begin_release(session, server, project, current_actor().name, number, server.now())
+            begin_release(change, number)
     verb = "is" if len(leaving) == 1 else "are"
     flash(f"{format_count(len(leaving), 'number')} {verb} being given back to the carrier.")
     return redirect(url_for("numbers.table"))
@@ -200,16 +200,15 @@ def add() -> str:
 @numbers_pages.post("/add")
 def try_add() -> Response | tuple[str, int]:
     """One number on each line; all of them are added, or none."""
-    server = current_server()
     text = request.form.get("numbers", "").replace("\0", "")
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = lines_of(text)
     try:
         if not lines:
             raise Refused({"": "Write at least one number."})
         if len(lines) > MOST_LINES:
             raise Refused({"": f"At most {MOST_LINES} numbers can be added at once."})
-        with server.database.writing() as session:
-            added = add_numbers(session, current_project(), current_actor(), lines, server.now())
+        with changing() as change:
+            added = add_numbers(change, lines)
     except Refused as refusal:
         said = {lines[int(index)] if index else "": why for index, why in refusal.errors.items()}
         return render_template("scenarios/numbers_add.html", text=text, errors=said), 422
@@ -221,9 +220,8 @@ def try_add() -> Response | tuple[str, int]:
 
 @numbers_pages.post("/<int:number_id>/remove")
 def remove(number_id: int) -> Response:
-    server = current_server()
-    with server.database.writing() as session:
-        number = remove_number(session, current_project(), current_actor(), number_id, server.now())
+    with changing() as change:
+        number = remove_number(change, number_id)
     flash(f"{international(number.e164)} is removed.")
     return redirect(url_for("numbers.table"))
 
@@ -267,7 +265,6 @@ def search() -> str:
 @buying_pages.post("/buy")
 def buy() -> Response | tuple[str, int]:
     """Orders the ticked numbers; the progress page shows the rest."""
-    server, project = current_server(), current_project()
     wish = _wish(request.form)
     try:
         e164s = [read_phone(text) for text in request.form.getlist("e164")]
@@ -276,11 +273,11 @@ def buy() -> Response | tuple[str, int]:
     if not e164s:
         return _page(wish, [], "Tick at least one number."), 422
     try:
-        open_shop(server)
-        with server.database.writing() as session:
-            batch = order_numbers(session, server, project, current_actor().name, e164s, server.now())
+        open_shop(current_server())
+        with changing() as change:
+            batch = order_numbers(change, e164s)
     except BalanceTooLow as low:
-        missing = format_money(low.missing_minor, project.currency)
+        missing = format_money(low.missing_minor, current_project().currency)
         return _page(wish, e164s, f"{missing} are missing: top up, then buy. Nothing is bought yet.", poor=True), 409
     except Problem as refusal:
         return _page(wish, e164s, refusal.detail), refusal.status

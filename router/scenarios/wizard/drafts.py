@@ -10,7 +10,7 @@ from sqlalchemy import Select, delete, or_, select
 from sqlalchemy.orm import Session
 from werkzeug.datastructures import MultiDict
 
-from router.accounts.audit import Actor
+from router.accounts.audit import Change, changing
 from router.accounts.models import Project
 from router.db import insert_new
 from router.lib.crypto import KeyRing, SealBroken
@@ -206,22 +206,15 @@ def stored_values(server: Server, project: Project, stored: dict[str, Any]) -> V
 
 
 def keep_step(
-    session: Session,
-    server: Server,
-    project: Project,
-    person_id: int,
-    step: Step,
-    form: FormData,
-    *,
-    draft_id: int | None = None,
-    scenario_id: int = 0,
+    change: Change, person_id: int, step: Step, form: FormData, *, draft_id: int | None = None, scenario_id: int = 0
 ) -> Editor:
     """Keeps what was typed on a step. The draft of a stored scenario is begun with what is stored, at the version that the person saw.
 
     Raises:
         Problem: 404.
     """
-    scenario, now = None, server.now()
+    session, server, project, now = change.session, change.server, change.project, change.now
+    scenario = None
     if draft_id is not None:
         draft = find_draft(session, project.id, person_id, draft_id, lock=True)
     else:
@@ -254,9 +247,7 @@ MOST_OWN = 1000
 GREATEST_VERSION = 2**31 - 1
 
 
-def save(
-    session: Session, server: Server, actor: Actor, editor: Editor, version: int | None = None
-) -> tuple[Scenario, Secrets]:
+def save(change: Change, editor: Editor, version: int | None = None) -> tuple[Scenario, Secrets]:
     """Stores the draft; the scenario stays on or off as it is, and a new one is off. Nothing is bought.
 
     Args:
@@ -266,9 +257,9 @@ def save(
         Refused: every field that cannot be used; nothing may be stored.
         Problem: 409 when somebody else changed the scenario since `version`.
     """
-    project, values, now = editor.project, editor.values, server.now()
-    document, errors = document_of_values(values, server.scenario_parts, project.currency)
-    own = _add_own_numbers(session, project, actor, values["numbers"]["own"], now, errors)
+    scenario, values = editor.scenario, editor.values
+    document, errors = document_of_values(values, change.server.scenario_parts, editor.project.currency)
+    own = _add_own_numbers(change, values["numbers"]["own"], errors)
     document["numbers"] += [number for number in own if number not in document["numbers"]]
 
     def edit(present: dict[str, Any]) -> dict[str, Any]:
@@ -278,10 +269,7 @@ def save(
         return document | {"enabled": present["enabled"], "numbers": document["numbers"] + arrived}
 
     try:
-        if editor.scenario is None:
-            saved = create_scenario(session, server, project, actor, document, now)
-        else:
-            saved = change_scenario(session, server, project, actor, editor.scenario.id, edit, version, now)
+        saved = change_scenario(change, scenario.id, edit, version) if scenario else create_scenario(change, document)
     except Refused as refusal:
         raise Refused(refusal.errors | errors) from None
     if errors:
@@ -289,9 +277,7 @@ def save(
     return saved
 
 
-def _add_own_numbers(
-    session: Session, project: Project, actor: Actor, text: str, now: datetime, errors: dict[str, str]
-) -> list[str]:
+def _add_own_numbers(change: Change, text: str, errors: dict[str, str]) -> list[str]:
     """The numbers that were typed, in E.164; those that are not the project's yet are added."""
     lines = lines_of(text)
     if len(lines) > MOST_OWN:
@@ -300,13 +286,13 @@ def _add_own_numbers(
     read: dict[str, str] = {}
     for line in lines:
         try:
-            read[line] = read_phone(line, project.country)
+            read[line] = read_phone(line, change.project.country)
         except BadPhone:
             read[line] = line  # `add_numbers` says why it is none
-    known = present_numbers(project.id).where(TrackingNumber.e164.in_(list(read.values())))
-    of_project = {number.e164 for number in session.scalars(known)}
+    known = present_numbers(change.project.id).where(TrackingNumber.e164.in_(list(read.values())))
+    of_project = {number.e164 for number in change.session.scalars(known)}
     try:
-        add_numbers(session, project, actor, [line for line in lines if read[line] not in of_project], now)
+        add_numbers(change, [line for line in lines if read[line] not in of_project])
     except Refused as refusal:
         errors |= {f"own.{index}": sentence for index, sentence in refusal.errors.items()}
         return []
@@ -321,14 +307,14 @@ class Trial:
     findings: list[Finding] = field(default_factory=list)
 
 
-def try_out(server: Server, actor: Actor, editor: Editor) -> Trial:
+def try_out(editor: Editor) -> Trial:
     """Saves and rolls back, so that every error is found and nothing stays."""
-    with server.database.writing() as session:
-        attempt = session.begin_nested()
+    with changing() as change:
+        attempt = change.session.begin_nested()
         try:
-            scenario, _ = save(session, server, actor, editor)
-            document = scenario_document(session, server, scenario)
-            return Trial({}, lint(session, server, editor.project, scenario.id, document))
+            scenario, _ = save(change, editor)
+            document = scenario_document(change.session, change.server, scenario)
+            return Trial({}, lint(change.session, change.server, editor.project, scenario.id, document))
         except Refused as refusal:
             return Trial(refusal.errors)
         finally:

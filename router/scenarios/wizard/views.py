@@ -11,6 +11,7 @@ from flask import Blueprint, flash, g, redirect, render_template, request, url_f
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 
+from router.accounts.audit import changing
 from router.accounts.ledger import price_of
 from router.accounts.sessions import require_person
 from router.lib.formats import format_count, parse_int
@@ -64,15 +65,15 @@ Page = str | tuple[str, int] | Response
 @wizard_pages.route(f"/<int:scenario_id>/<{ANY}:step>", endpoint="change", methods=["GET", "POST"])
 def edit(step: str, **which: int) -> Page:
     """A step of a new scenario's draft (`draft_id`) or of a stored scenario (`scenario_id`)."""
-    server, project = current_server(), current_project()
+    server = current_server()
     if request.method == "GET":
         with server.database.reading() as session:
             undrafted = "stored" in request.args
-            editor = open_editor(session, server, project, g.person.id, **which, undrafted=undrafted)
+            editor = open_editor(session, server, current_project(), g.person.id, **which, undrafted=undrafted)
         return _show(editor, BY_NAME[step])
     form = clean_form(request.form)
-    with server.database.writing() as session:
-        editor = keep_step(session, server, project, g.person.id, BY_NAME[step], form, **which)
+    with changing() as change:
+        editor = keep_step(change, g.person.id, BY_NAME[step], form, **which)
     return _act(editor, BY_NAME[step], form.get("do", "apply" if editor.scenario else "continue"))
 
 
@@ -113,7 +114,7 @@ def _act(editor: Editor, step: Step, do: str) -> Page:
 
 
 def _continue(editor: Editor, step: Step) -> Page:
-    trial = try_out(current_server(), current_actor(), editor)
+    trial = try_out(editor)
     errors = {field: sentence for field, sentence in trial.errors.items() if field == "title" or step_of(field) is step}
     following = neighbour(step, 1)
     if errors:
@@ -137,12 +138,13 @@ def _save(editor: Editor, step: Step, verb: str, argument: str) -> Page:
     if before is not None and verb == "over" and (over := parse_int(argument)) is not None:
         version = over
     try:
-        with server.database.writing() as session:
-            scenario, secrets = save(session, server, current_actor(), editor, version)
+        with changing() as change:
+            scenario, secrets = save(change, editor, version)
             if before is not None:
-                discard_draft_of(session, g.person.id, before.id)
+                discard_draft_of(change.session, g.person.id, before.id)
             elif editor.draft is not None:
-                session.delete(find_draft(session, editor.project.id, g.person.id, editor.draft.id, lock=True))
+                draft = find_draft(change.session, editor.project.id, g.person.id, editor.draft.id, lock=True)
+                change.session.delete(draft)
     except Refused as refusal:
         steps = {step_of(field) for field in refusal.errors if field != "title"}
         if step in steps or not steps:
@@ -174,7 +176,7 @@ def _save(editor: Editor, step: Step, verb: str, argument: str) -> Page:
 def _show(editor: Editor, step: Step) -> Page:
     if step.place > editor.reached:
         return redirect(editor.address(STEPS[editor.reached - 1].name))
-    checked = try_out(current_server(), current_actor(), editor) if "check" in request.args else None
+    checked = try_out(editor) if "check" in request.args else None
     return _page(editor, step, checked)
 
 
@@ -247,15 +249,13 @@ def review(scenario_id: int) -> str:
 @connect_pages.post("/<int:scenario_id>/connect")
 def connect(scenario_id: int) -> Page:
     """Orders the numbers, if any are to be bought, and enables the scenario, at once or when they are there."""
-    server, project, actor = current_server(), current_project(), current_actor()
-    version = request.form.get("version", type=int)
 
     def attempt(found: Sequence[str] | None) -> tuple[Scenario, Buying | None]:
-        with server.database.writing() as session:
-            return connect_scenario(session, server, project, actor, scenario_id, found, server.now(), version)
+        with changing() as change:
+            return connect_scenario(change, scenario_id, found, request.form.get("version", type=int))
 
     try:
-        scenario, buying = searching(server, attempt)
+        scenario, buying = searching(current_server(), attempt)
     except Problem as refusal:
         if refusal.status not in (409, 503):
             raise

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import func, select, update
 
-from router.accounts.audit import Actor
+from router.accounts.audit import Actor, Change
 from router.accounts.models import Project
 from router.attribution.models import Lease, PoolNumber, free_pool_id, is_free_pool
 from router.attribution.pool.leases import begins
@@ -40,7 +40,7 @@ def shop(server: Server) -> int:
     """A project without scenarios, with four free numbers."""
     with server.database.writing() as session:
         project = make_project(session, country="RU")
-        add_numbers(session, project, ALICE, [MOSCOW, SPB, SPB_TOO, NEW_YORK], NOON)
+        add_numbers(Change(session, server, project, ALICE, NOON), [MOSCOW, SPB, SPB_TOO, NEW_YORK])
         return project.id
 
 
@@ -78,7 +78,7 @@ def new_scenario(server: Server, project_id: int, numbers: list[str], enabled: b
     }
     with server.database.writing() as session:
         project = session.get_one(Project, project_id)
-        return create_scenario(session, server, project, ALICE, document, NOON)[0].id
+        return create_scenario(Change(session, server, project, ALICE, NOON), document)[0].id
 
 
 def test_r13_every_visitor_gets_a_free_number_with_its_parts(
@@ -184,7 +184,7 @@ def test_r13_with_a_scenario_the_free_numbers_are_silent_and_without_one_they_sp
         session.execute(update(Scenario).values(enabled=False))
     assert view(client)["numbers"] == [], "one that is disabled is a scenario too"
     with server.database.writing() as session:
-        delete_scenario(session, server, session.get_one(Project, shop), ALICE, scenario_id, NOON)
+        delete_scenario(Change(session, server, session.get_one(Project, shop), ALICE, NOON), scenario_id)
     assert pool(server.database) == {MOSCOW, SPB, SPB_TOO, NEW_YORK}
     assert view(client)["numbers"][0]["scenario"] is None
     clock.shift(timedelta(minutes=3))
@@ -214,9 +214,9 @@ def test_r13_no_page_can_name_the_pool_of_free_numbers_as_if_it_were_a_scenario(
 def test_r13_the_pool_follows_numbers_that_are_added_and_removed(shop: int, server: Server) -> None:
     with server.database.writing() as session:
         project = session.get_one(Project, shop)
-        added = add_number(session, project, ALICE, "+12125550002", NOON)
-        remove_number(session, project, ALICE, added.id, NOON)
-        add_number(session, project, ALICE, "+12125550003", NOON)
+        added = add_number(Change(session, server, project, ALICE, NOON), "+12125550002")
+        remove_number(Change(session, server, project, ALICE, NOON), added.id)
+        add_number(Change(session, server, project, ALICE, NOON), "+12125550003")
     assert pool(server.database) == {MOSCOW, SPB, SPB_TOO, NEW_YORK, "+12125550003"}
 
 

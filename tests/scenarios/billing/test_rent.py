@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from router.accounts.audit import Change
 from router.accounts.ledger import BalanceTooLow, Post, charge_all
 from router.accounts.models import LedgerEntry, Mail, Project
 from router.db import Database
@@ -83,7 +84,7 @@ def test_r4_it_is_renewed_also_while_its_scenario_is_disabled_and_its_project_su
     money(server, project, 1000)
     with server.database.writing() as session:
         wanted = {"title": "Spring", "numbers": [FIRST], "enabled": False}
-        scenario, _ = create_scenario(session, server, project, ALICE, wanted, NOON)
+        scenario, _ = create_scenario(Change(session, server, project, ALICE, NOON), wanted)
         session.get_one(Project, project.id).suspended_at = NOON
     assert renew_due(server, NOON) == 1
     with server.database.reading() as session:
@@ -181,7 +182,7 @@ def test_r4_after_grace_only_dynamic_numbers_without_a_call_in_30_days_are_given
         for other in (lately, static, seen):
             make_rented_number(session, project, other, NOON)
         wanted = {"title": "Spring", "flow": {"destinations": [{"to": LINE}]}}
-        scenario, _ = create_scenario(session, server, project, ALICE, wanted, NOON)
+        scenario, _ = create_scenario(Change(session, server, project, ALICE, NOON), wanted)
         source = {"source": "google", "medium": "", "campaign": ""}
         place_numbers(session, server, scenario, {quiet: None, static: source})
         ids = {e164: number(session, e164).id for e164 in (lately, seen)}

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from sqlalchemy import event, select
 
+from router.accounts.audit import Change
 from router.accounts.ledger import BalanceTooLow
 from router.accounts.models import LedgerEntry, Project
 from router.carriers.base import Gone, NotForUs, OutcomeUnknown, TryLater
@@ -105,7 +106,7 @@ class RentLife(RuleBasedStateMachine):
         search = {"country": "US", "area_code": "212", "contains": ""} if again else None
         try:
             with self.database.writing() as session:
-                order_numbers(session, self.server, self.project, ALICE.name, sorted(which), self.now, search=search)
+                order_numbers(Change(session, self.server, self.project, ALICE, self.now), sorted(which), search=search)
         except (BalanceTooLow, Problem):
             pass
 
@@ -147,7 +148,7 @@ class RentLife(RuleBasedStateMachine):
         e164 = data.draw(st.sampled_from(sorted(self.rented())))
         with self.database.writing() as session:
             here = select(TrackingNumber).where(TrackingNumber.e164 == e164, TrackingNumber.released_at.is_(None))
-            begin_release(session, self.server, self.project, ALICE.name, session.scalars(here).one(), self.now)
+            begin_release(Change(session, self.server, self.project, ALICE, self.now), session.scalars(here).one())
 
     def rented(self) -> set[str]:
         with self.database.reading() as session:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from router.accounts.audit import Change
 from router.accounts.models import AuditEntry, Project
 from router.db import Database
 from router.scenarios.documents import scenario_documents
@@ -61,7 +62,7 @@ class Importer:
     def apply(self, text: str) -> Imported:
         with self.database.writing() as session:
             file = read_old_file(text.encode(), "US")
-            return apply_old_settings(session, self.server, self.project, ALICE, file, NOON)
+            return apply_old_settings(Change(session, self.server, self.project, ALICE, NOON), file)
 
     def documents(self) -> list[dict[str, Any]]:
         with self.database.reading() as session:
@@ -165,7 +166,7 @@ def test_r13_static_numbers_stand_for_their_channel_and_dynamic_ones_are_for_it_
 
 def test_r13_numbers_are_added_as_own_ones_and_free_ones_are_taken(bring: Importer, database: Database) -> None:
     with database.writing() as session:
-        add_numbers(session, bring.project, ALICE, [FIRST], NOON)
+        add_numbers(Change(session, bring.server, bring.project, ALICE, NOON), [FIRST])
     text = lines({"number": FIRST} | ONE, {"number": SECOND} | ONE)
     (planned,) = bring.plan(text).scenarios
     assert (planned.free, planned.to_add) == ([FIRST], [SECOND])
@@ -313,13 +314,13 @@ def test_r13_the_same_import_twice_is_the_same_as_once(bring: Importer, table: l
     file = read_old_file(lines(*table).encode(), "US")
     with bring.database.writing() as session:
         try:
-            first = apply_old_settings(session, bring.server, bring.project, ALICE, file, NOON)
+            first = apply_old_settings(Change(session, bring.server, bring.project, ALICE, NOON), file)
         except Refused as refusal:
             assert refusal.errors  # noqa: PT017 - what is refused says why
             session.rollback()
             return
         after = all_documents(session, bring.server)
-        second = apply_old_settings(session, bring.server, bring.project, ALICE, file, NOON)
+        second = apply_old_settings(Change(session, bring.server, bring.project, ALICE, NOON), file)
         assert (second.numbers, second.scenarios) == (0, first.scenarios)
         assert all_documents(session, bring.server) == after
         assert sum(len(one["numbers"]) for one in after) == len(table)

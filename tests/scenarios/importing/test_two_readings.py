@@ -10,6 +10,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 from werkzeug.test import TestResponse
 
+from router.accounts.audit import Change
 from router.accounts.models import Project
 from router.app import make_server
 from router.cli import router
@@ -112,7 +113,7 @@ def test_r13_nothing_is_applied_while_a_question_is_open(server: Server, databas
         project = german(session)
         file = read_old_file(f"{HEAD}{OURS},{AUSTRIAN},\n{OURS[:-1]}2,,\n".encode(), "DE")
         with pytest.raises(Refused) as refusal:
-            apply_old_settings(session, server, project, ALICE, file, NOON)
+            apply_old_settings(Change(session, server, project, ALICE, NOON), file)
         assert "+43 664 1234567 or +49 4366 41234567" in refusal.value.errors["numbers.destination"]
     with database.reading() as session:
         assert session.scalars(select(Scenario.id)).all() == []

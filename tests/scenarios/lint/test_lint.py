@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import event, select
 from sqlalchemy.orm import Session
 
+from router.accounts.audit import Change
 from router.accounts.models import Project
 from router.scenarios.documents import scenario_document
 from router.scenarios.lint.rules import Finding, Linted, lint, lint_stored
@@ -65,7 +66,7 @@ def linted(server: Server, project: Project, scenario_id: int | None = None, **d
 
 def create(server: Server, project: Project, **document: Any) -> int:
     with server.database.writing() as session:
-        return create_scenario(session, server, project, ALICE, SOUND | document, NOON)[0].id
+        return create_scenario(Change(session, server, project, ALICE, NOON), SOUND | document)[0].id
 
 
 def said(findings: Sequence[Finding]) -> list[tuple[str, str, str, bool]]:
@@ -167,8 +168,8 @@ def test_r2_neither_another_project_nor_a_deleted_scenario_nor_the_scenario_itse
     own = create(server, project)
     with server.database.writing() as session:
         stranger = make_project(session, name="Zebra Windows")
-        create_scenario(session, server, stranger, ALICE, SOUND | {"numbers": []}, NOON)
-        gone, _ = create_scenario(session, server, project, ALICE, SOUND | {"numbers": []}, NOON)
+        create_scenario(Change(session, server, stranger, ALICE, NOON), SOUND | {"numbers": []})
+        gone, _ = create_scenario(Change(session, server, project, ALICE, NOON), SOUND | {"numbers": []})
         gone.deleted_at = NOON
     assert linted(server, project, own) == []
 

@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from router.accounts.audit import Change
 from router.accounts.models import Project
 from router.scenarios.models import NumberOrder
 from router.scenarios.numbers.purchase import advance_due, order_numbers
@@ -20,7 +21,7 @@ LIKE_THESE = {"country": "US", "area_code": "212", "contains": ""}
 
 def order(server: Server, project: Project, *e164s: str, **more: Any) -> int:
     with server.database.writing() as session:
-        return order_numbers(session, server, project, ALICE.name, e164s, more.pop("now", NOON), **more).id
+        return order_numbers(Change(session, server, project, ALICE, more.pop("now", NOON)), e164s, **more).id
 
 
 def balance(session: Session) -> int:

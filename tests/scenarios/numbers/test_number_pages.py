@@ -8,6 +8,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from router.accounts.audit import Change
 from router.accounts.models import Project
 from router.carriers.base import TryLater
 from router.db import Database
@@ -48,11 +49,11 @@ def shop(server: Server) -> FakeShop:
 def alice(client: FlaskClient, cast: Cast, server: Server, database: Database) -> FlaskClient:
     """Spring has a dynamic and a static number, Summer has none, and one number is free; two are rented."""
     with database.writing() as session:
-        add_numbers(session, cast.project, ALICE, [FIRST, SECOND, THIRD], NOW)
+        add_numbers(Change(session, server, cast.project, ALICE, NOW), [FIRST, SECOND, THIRD])
         flow = {"destinations": [{"to": LINE, "ring_seconds": 20}]}
         spring = {"title": "Spring", "numbers": [FIRST, SECOND], "static": {SECOND: FLYER}, "flow": flow}
-        create_scenario(session, server, cast.project, ALICE, spring, NOW)
-        create_scenario(session, server, cast.project, ALICE, {"title": "Summer", "flow": flow}, NOW)
+        create_scenario(Change(session, server, cast.project, ALICE, NOW), spring)
+        create_scenario(Change(session, server, cast.project, ALICE, NOW), {"title": "Summer", "flow": flow})
         rented = {"owned_elsewhere": False, "carrier_sid": "PN1", "paid_until": NOW + timedelta(days=3)}
         wanted = TrackingNumber.e164.in_([SECOND, THIRD])
         session.execute(update(TrackingNumber).where(wanted).values(**rented))

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
+from router.accounts.audit import Change
 from router.accounts.ledger import BalanceTooLow
 from router.accounts.models import AuditEntry, LedgerEntry, Project
 from router.carriers.base import Gone, OutcomeUnknown, Owned, TryLater
@@ -104,7 +105,7 @@ def test_r5_a_number_whose_scenario_is_gone_meanwhile_goes_to_the_free_ones(
     order(server, project, ONE, scenario_id=scenario_id, enable=True)
     with server.database.writing() as session:
         if why == "deleted":
-            delete_scenario(session, server, project, ALICE, scenario_id, NOON)
+            delete_scenario(Change(session, server, project, ALICE, NOON), scenario_id)
         else:
             session.get_one(Project, project.id).suspended_at = NOON
     go(server, 1)
@@ -243,7 +244,7 @@ def test_r5_a_number_cannot_be_ordered_twice_nor_added_while_it_is_being_bought(
             order(server, project, *attempt)
         assert problem.value.status == 409
     with pytest.raises(Problem, match="being bought") as problem, server.database.writing() as session:
-        add_number(session, project, ALICE, ONE, NOON)
+        add_number(Change(session, server, project, ALICE, NOON), ONE)
     assert problem.value.status == 409
 
 
@@ -275,7 +276,7 @@ def test_r5_one_number_is_bought_while_its_buyer_waits_and_nobody_else_asks_mean
 def test_r5_a_batch_of_nothing_enables_its_scenario_at_once(server: Server, shop: FakeShop, project: Project) -> None:
     with server.database.writing() as session:
         wanted = {"title": "Spring", "numbers": [FIRST], "flow": {"destinations": [{"to": LINE}]}}
-        scenario, _ = create_scenario(session, server, project, ALICE, wanted, NOON)
+        scenario, _ = create_scenario(Change(session, server, project, ALICE, NOON), wanted)
     batch = order(server, project, scenario_id=scenario.id, enable=True)
     with server.database.reading() as session:
         assert session.get_one(Scenario, scenario.id).enabled

@@ -6,6 +6,7 @@ from itertools import pairwise
 import pytest
 from sqlalchemy import select
 
+from router.accounts.audit import Change
 from router.accounts.models import AuditEntry, Project
 from router.carriers.base import OutcomeUnknown, TryLater
 from router.db import Database
@@ -39,7 +40,7 @@ def project(database: Database, shop: FakeShop) -> Project:
 
 def begin(server: Server, project: Project, e164: str = FIRST) -> None:
     with server.database.writing() as session:
-        begin_release(session, server, project, ALICE.name, number(session, e164), NOON)
+        begin_release(Change(session, server, project, ALICE, NOON), number(session, e164))
 
 
 def test_r5_a_number_leaves_its_scenario_at_once_and_the_carrier_has_it_back_soon(
@@ -47,7 +48,7 @@ def test_r5_a_number_leaves_its_scenario_at_once_and_the_carrier_has_it_back_soo
 ) -> None:
     with server.database.writing() as session:
         wanted = {"title": "Spring", "numbers": [FIRST], "flow": {"destinations": [{"to": LINE}]}}
-        scenario, _ = create_scenario(session, server, project, ALICE, wanted, NOON)
+        scenario, _ = create_scenario(Change(session, server, project, ALICE, NOON), wanted)
         scenario.channels = [{"kind": "static", "number": FIRST, "match": {}}, {"kind": "dynamic", "match": {}}]
         version = scenario.version
     begin(server, project)
@@ -127,7 +128,7 @@ def test_r5_a_pinned_number_one_owned_elsewhere_and_another_projects_are_refused
 ) -> None:
     with server.database.writing() as session:
         number(session, FIRST).pinned = True
-        add_number(session, project, ALICE, SECOND, NOON)
+        add_number(Change(session, server, project, ALICE, NOON), SECOND)
         other = make_project(session, name="Other")
     for e164, whose, status in ((FIRST, project, 409), (SECOND, project, 409), (SECOND, other, 404)):
         with pytest.raises(Problem) as problem:
@@ -163,7 +164,7 @@ def test_r7_a_number_that_comes_back_as_an_own_one_keeps_its_history_as_well(
     advance_releases(server, NOON)
     with server.database.writing() as session:
         before = number(session, FIRST).id
-        add_number(session, project, ALICE, FIRST, NOON)
+        add_number(Change(session, server, project, ALICE, NOON), FIRST)
         back = number(session, FIRST)
         assert (back.id, back.owned_elsewhere, back.paid_until, back.released_at) == (before, True, None, None)
 
@@ -188,6 +189,6 @@ def test_r5_another_project_that_buys_a_number_gets_nothing_of_its_history(
 def test_r5_one_in_release_cannot_be_placed_again(server: Server, project: Project, shop: FakeShop) -> None:
     begin(server, project)
     with server.database.writing() as session:
-        scenario, _ = create_scenario(session, server, project, ALICE, {"title": "Spring"}, NOON)
+        scenario, _ = create_scenario(Change(session, server, project, ALICE, NOON), {"title": "Spring"})
     with pytest.raises(Problem, match="given back"), server.database.writing() as session:
         place_numbers(session, server, session.get_one(Scenario, scenario.id), {FIRST: None})

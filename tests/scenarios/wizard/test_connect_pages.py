@@ -8,6 +8,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import select
 
+from router.accounts.audit import Change
 from router.accounts.models import LedgerEntry, Project
 from router.carriers.base import OutcomeUnknown
 from router.db import Database
@@ -35,7 +36,7 @@ def server(app: Flask) -> Server:
 @pytest.fixture
 def alice(client: FlaskClient, cast: Cast, database: Database) -> FlaskClient:
     with database.writing() as session:
-        add_numbers(session, cast.project, ALICE, [FIRST], NOW)
+        add_numbers(Change(session, server, cast.project, ALICE, NOW), [FIRST])
         session.get_one(Project, cast.project.id).number_price_minor = 150
     return sign_in(client, cast.alice)
 
@@ -44,7 +45,7 @@ def make(server: Server, cast: Cast, **document: Any) -> str:
     """The address of a scenario that is off."""
     given = {"title": "Spring", "numbers": [FIRST], "flow": FLOW} | document
     with server.database.writing() as session:
-        return f"/scenarios/{create_scenario(session, server, cast.project, ALICE, given, NOW)[0].id}"
+        return f"/scenarios/{create_scenario(Change(session, server, cast.project, ALICE, NOW), given)[0].id}"
 
 
 def is_on(database: Database) -> bool:
@@ -141,7 +142,7 @@ def test_a_number_that_went_away_is_said(alice: FlaskClient, server: Server, cas
     with database.writing() as session:
         make_ledger_entry(session, cast.project, 900)
     with database.writing() as session:
-        add_numbers(session, cast.other_project, ALICE, [CHOSEN], NOW)
+        add_numbers(Change(session, server, cast.other_project, ALICE, NOW), [CHOSEN])
     page = alice.get(f"{path}/review").text
     assert "is no longer to be had" in page
     assert ">Connect<" not in page

@@ -10,6 +10,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import select
 
+from router.accounts.audit import Change
 from router.db import Database
 from router.scenarios.documents import scenario_document
 from router.scenarios.models import Scenario, ScenarioDraft, TrackingNumber
@@ -73,7 +74,7 @@ def server(app: Flask) -> Server:
 @pytest.fixture
 def alice(client: FlaskClient, cast: Cast, database: Database) -> FlaskClient:
     with database.writing() as session:
-        add_numbers(session, cast.project, ALICE, [FIRST, SECOND, THIRD], NOW)
+        add_numbers(Change(session, server, cast.project, ALICE, NOW), [FIRST, SECOND, THIRD])
     return sign_in(client, cast.alice)
 
 

@@ -7,10 +7,12 @@ from flask.testing import FlaskClient
 from sqlalchemy import func, select, update
 from werkzeug.test import TestResponse
 
+from router.accounts.audit import Change
 from router.accounts.models import AuditEntry
 from router.db import Database
 from router.integrations.models import Delivery
 from router.scenarios.numbers.inventory import add_numbers
+from router.server import Server
 from router.voice.importing import views
 from router.voice.models import Call, CallLogFile
 from tests.pages import words_of
@@ -28,9 +30,9 @@ only_sqlite = pytest.mark.parametrize("database_kind", ["sqlite"])
 
 
 @pytest.fixture
-def alice(client: FlaskClient, cast: Cast, database: Database) -> FlaskClient:
+def alice(client: FlaskClient, cast: Cast, database: Database, server: Server) -> FlaskClient:
     with database.writing() as session:
-        add_numbers(session, cast.project, ALICE, [OURS], NOW)
+        add_numbers(Change(session, server, cast.project, ALICE, NOW), [OURS])
     return sign_in(client, cast.alice)
 
 

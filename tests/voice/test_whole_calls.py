@@ -7,7 +7,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
-from router.carriers.simulator import CallerScript, Faults, Line, Simulator, VirtualClock
+from router.carriers.simulator import AFTER_HANG_UP, CallerScript, Chance, Faults, Line, Simulator, VirtualClock
 from router.config import Settings
 from router.db import Database
 from router.voice.calls import call_ended
@@ -23,7 +23,10 @@ FAULTS = {
     "in order": Faults(),
     "in disorder": Faults(disorder=True),
     "late, twice and in disorder": Faults(late=3.0, twice=True, disorder=True),
-    "without asking what comes after a caller hung up": Faults(action_after_hang_up=False),
+    "without asking what comes after a caller hung up": Faults(after_hang_up=AFTER_HANG_UP["unasked"]),
+    "in parallel, late and doubled": Faults(
+        parallel=True, plan=Chance(1, doubled=0.5, late=0.5), after_hang_up=AFTER_HANG_UP["completed"]
+    ),
 }
 
 CALLS = {

@@ -101,12 +101,31 @@ class Chance:
 
 
 @dataclass(frozen=True)
+class AfterHangUp:
+    """What follows when a caller hangs up while a destination rings. Twilio's documentation does not say; accounts differ.
+
+    The action is asked with `DialCallStatus=canceled`, or not at all. The status callback comes after it or, with `status_first`, before.
+    `status` is the call's state in both.
+    """
+
+    status: str = "no-answer"
+    asks_action: bool = True
+    status_first: bool = False
+
+
+AFTER_HANG_UP = {
+    "no-answer": AfterHangUp(),
+    "completed": AfterHangUp("completed"),
+    "unasked": AfterHangUp(asks_action=False),
+}
+
+
+@dataclass(frozen=True)
 class Faults:
     """How the carrier behaves.
 
     Callbacks come `late` by so many seconds, `twice`, in `disorder` (all at the end, last first), or as `plan` says. In `parallel` they are
     sent beside each other and beside the request for the next document. With `twice` every document is asked for twice as well.
-    `abandoned` is the parent's state when the caller gives up.
     """
 
     late: float = 0.0
@@ -114,8 +133,7 @@ class Faults:
     disorder: bool = False
     parallel: bool = False
     plan: Plan = punctual
-    action_after_hang_up: bool = True
-    abandoned: str = "no-answer"
+    after_hang_up: AfterHangUp = AFTER_HANG_UP["no-answer"]
     ring_buffer: float = 5.0
     """Twilio rings about five seconds longer than it was told."""
 

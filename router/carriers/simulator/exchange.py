@@ -5,10 +5,11 @@ import json
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from router.carriers.simulator.call import Button, CallerScript, Faults, Line, PhoneCall
+from router.carriers.simulator.call import AFTER_HANG_UP, Button, CallerScript, Chance, Faults, Line, PhoneCall
 from router.carriers.simulator.player import Addresses, Player
 from router.carriers.simulator.stage import LONGEST_REQUEST, Clock, Courier, RealClock, Stage
 
@@ -147,7 +148,8 @@ class Handler(BaseHTTPRequestHandler):
 class ControlServer(ThreadingHTTPServer):
     """Serves `simulator` to whoever knows `key` (as a bearer token), and `mounts` to everybody, by the start of the path.
 
-    `POST /calls {from, to}` · `GET /calls` · `GET /calls/<sid>` · `POST /calls/<sid>/press {what, leg?, digits?}`
+    `POST /calls {from, to}` · `GET /calls` · `GET /calls/<sid>` · `POST /calls/<sid>/press {what, leg?, digits?}` ·
+    `POST /faults {parallel?, seed?, lost?, doubled?, late?, latest?, after_hang_up?, status_first?}` for the calls that follow
     """
 
     daemon_threads = True
@@ -191,6 +193,12 @@ class ControlServer(ThreadingHTTPServer):
             for document in documents:
                 del document["log"]
             return _json(200, {"items": documents})
+        if parts == ["faults"] and method == "POST":
+            try:
+                self.simulator.faults = read_faults(_read(body))
+            except ValueError as error:
+                return _json(422, {"detail": str(error)})
+            return 204, "", b""
         running = self.simulator.find(parts[1]) if len(parts) > 1 and parts[0] == "calls" else None
         if running is None:
             return _json(404, {"detail": "There is no such call."})
@@ -205,6 +213,28 @@ class ControlServer(ThreadingHTTPServer):
 
     def _document(self, call: PhoneCall) -> dict[str, Any]:
         return call.document(self.simulator.clock.now())
+
+
+def read_faults(values: Mapping[str, Any]) -> Faults:
+    """How the carrier shall behave. `lost`, `doubled` and `late` are chances, `latest` is in seconds, `after_hang_up` one of AFTER_HANG_UP.
+
+    Raises:
+        ValueError: a value is none of these.
+    """
+    numbers: dict[str, float] = {}
+    for name, most in (("lost", 1), ("doubled", 1), ("late", 1), ("latest", 3600), ("seed", 2**32)):
+        value = values.get(name, 0)
+        if not isinstance(value, int | float) or not 0 <= value <= most:
+            raise ValueError(f"`{name}` is a number from 0 to {most}.")
+        numbers[name] = float(value)
+    after = values.get("after_hang_up", "no-answer")
+    if after not in AFTER_HANG_UP:
+        raise ValueError(f"`after_hang_up` is one of {', '.join(AFTER_HANG_UP)}.")
+    return Faults(
+        parallel=bool(values.get("parallel")),
+        plan=Chance(int(numbers.pop("seed")), **numbers),
+        after_hang_up=replace(AFTER_HANG_UP[after], status_first=bool(values.get("status_first"))),
+    )
 
 
 def _read(body: bytes) -> dict[str, Any]:

@@ -296,23 +296,39 @@ class Player:
 
     def run(self) -> None:
         """Plays the call to its end, whatever happens in it; then the number's status callback and all that is late."""
-        call, stage, where = self._call, self._stage, self._addresses
+        stage, where = self._stage, self._addresses
         try:
             document = self._next("inbound", where.voice, where.voice, {}, where.voice_method)
             while document is not None:
                 following = (self._play(verb, document) for verb in document.verbs)
                 document = next(filter(None, following), None)
         except CallerGone:
-            call.caller_hung_up = True
-            self._unanswered = stage.faults.abandoned
+            self._hung_up()
         except HangUp:
             pass
+        self._end()
+        stage.flush()
+
+    def _hung_up(self) -> None:
+        """The caller has hung up: the call's last state is clear, its end is reported now or after the action."""
+        call, after = self._call, self._stage.faults.after_hang_up
+        call.caller_hung_up = True
+        self._unanswered = after.status
+        if after.status_first or self._stage.faults.parallel:
+            self._end()
+        else:
+            call.status = "completed" if call.answered_at else after.status
+
+    def _end(self) -> None:
+        """Reports the end of the call to the number's status callback, once."""
+        call, stage, where = self._call, self._stage, self._addresses
+        if call.ended_at is not None:
+            return
         call.ended_at = stage.clock.now()
         call.status = "completed" if call.answered_at else self._unanswered
         stage.hangs_up_at = None
         values = stage.parent_values(**stage.progress_values(0), **duration_values(call.seconds))
         stage.callback("status", where.status, where.status, values, where.status_method)
-        stage.flush()
 
     def _next(self, kind: str, base: str, url: str, more: dict[str, str], method: str = "POST") -> Document | None:
         """The next document; when there is none, the fallback's; when that fails too, the caller hears an apology."""
@@ -369,8 +385,8 @@ class Player:
         try:
             result = dialing.run()
         except CallerGone:
-            self._unanswered = self._stage.faults.abandoned
-            if action and self._stage.faults.action_after_hang_up:
+            self._hung_up()
+            if action and self._stage.faults.after_hang_up.asks_action:
                 self._ask_in_vain("action", document, action, dialing.values(), method)
             raise
         self._unanswered = result["DialCallStatus"]
@@ -380,12 +396,10 @@ class Player:
 
     def _ask_in_vain(self, kind: str, document: Document, url: str, more: dict[str, str], method: str) -> None:
         """The action is asked although nobody is there any more; its document is not played."""
-        call = self._call
-        call.status = "completed" if call.answered_at else self._stage.faults.abandoned
         try:
             self._stage.fetch(kind, document.url, url, self._stage.parent_values(**more), method)
         except CallError as error:
-            call.errors.append(str(error))
+            self._call.errors.append(str(error))
 
     def _gather(self, verb: Element, document: Document) -> Document | None:
         self._stage.answer()
@@ -422,5 +436,6 @@ class Player:
         method = verb.attributes.get("method", "POST")
         if not gone:
             return self._next("record", document.url, action, recording, method)
+        self._hung_up()
         self._ask_in_vain("record", document, action, recording | {"Digits": "hangup"}, method)
         raise CallerGone

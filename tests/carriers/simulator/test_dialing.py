@@ -1,10 +1,12 @@
 """<Dial>: who is rung, for how long, who wins, and what is reported about it."""
 
+import threading
+from dataclasses import replace
 from email.utils import parsedate_to_datetime
 
 import pytest
 
-from router.carriers.simulator import CallerScript, Faults, Line
+from router.carriers.simulator import AFTER_HANG_UP, AfterHangUp, CallerScript, Faults, Line
 from tests.carriers.simulator.conftest import (
     CALLER,
     NUMBER,
@@ -17,6 +19,7 @@ from tests.carriers.simulator.conftest import (
     number,
     response,
 )
+from tests.waiting import PATIENCE_SECONDS
 
 INBOUND, FALLBACK, STATUS = "/voice/inbound", "/voice/fallback", "/voice/status"
 EVENTS = "initiated ringing answered completed"
@@ -137,9 +140,51 @@ def test_a_caller_who_gives_up_while_it_rings_is_never_connected(twiml: TwimlSer
 
 def test_the_action_may_never_be_asked_after_a_caller_gave_up(twiml: TwimlServer, exchange: Exchanges) -> None:
     forward(twiml, SALES)
-    faults = Faults(action_after_hang_up=False, abandoned="canceled")
+    faults = Faults(after_hang_up=AfterHangUp("canceled", asks_action=False))
     call = exchange(faults=faults).call(CALLER, NUMBER, CallerScript(gives_up_after=2))
     assert (call.status, twiml.paths()) == ("canceled", [INBOUND, STATUS])
+
+
+@pytest.mark.parametrize("after", ["no-answer", "completed", "unasked"])
+@pytest.mark.parametrize("status_first", [False, True])
+def test_accounts_differ_in_what_follows_a_caller_who_gives_up(
+    twiml: TwimlServer, exchange: Exchanges, after: str, status_first: bool
+) -> None:
+    forward(twiml, number(SALES, **REPORTED))
+    faults = Faults(after_hang_up=replace(AFTER_HANG_UP[after], status_first=status_first))
+    call = exchange(faults=faults).call(CALLER, NUMBER, CallerScript(gives_up_after=2))
+    last = "completed" if after == "completed" else "no-answer"
+    ends = [] if after == "unasked" else ["/next"]
+    assert twiml.paths()[-1 - len(ends) :] == ([STATUS, *ends] if status_first else [*ends, STATUS])
+    assert twiml.values("/leg")[-1]["CallStatus"] == "canceled"
+    assert [action["DialCallStatus"] for action in twiml.values("/next")] == ["canceled"] * len(ends)
+    told = twiml.values("/next") + twiml.values(STATUS)
+    assert {request["CallStatus"] for request in told} == {last}
+    assert (call.status, call.answered_at, twiml.values(STATUS)[0]["CallDuration"]) == (last, None, "0")
+
+
+def test_the_status_callback_may_come_before_the_action_of_a_talk_too(twiml: TwimlServer, exchange: Exchanges) -> None:
+    forward(twiml, SALES)
+    faults = Faults(after_hang_up=AfterHangUp(status_first=True))
+    exchange(faults=faults).call(CALLER, NUMBER, CallerScript(talks=20))
+    assert twiml.paths() == [INBOUND, STATUS, "/next"]
+    assert {request["CallStatus"] for _, request in twiml.asked[1:]} == {"completed"}
+    assert twiml.values(STATUS)[0]["CallDuration"] == "20"
+
+
+def test_in_parallel_the_status_callback_is_under_way_while_the_action_is_asked(
+    twiml: TwimlServer, exchange: Exchanges
+) -> None:
+    forward(twiml, SALES)
+    together = threading.Barrier(2)
+
+    def meet(values: dict[str, str]) -> str:
+        together.wait(PATIENCE_SECONDS)
+        return response("<Hangup/>")
+
+    twiml.pages |= {"/next": meet, STATUS: meet}
+    call = exchange(faults=Faults(parallel=True)).call(CALLER, NUMBER, CallerScript(gives_up_after=2))
+    assert call.errors == []
 
 
 def test_a_caller_may_hang_up_in_the_second_step(twiml: TwimlServer, exchange: Exchanges) -> None:

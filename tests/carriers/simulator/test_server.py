@@ -139,6 +139,24 @@ def test_junk_is_refused_and_breaks_nothing(telephone: httpx.Client, twiml: Twim
     assert telephone.get("/calls").status_code == 200
 
 
+def test_the_carrier_behaves_as_it_is_told(telephone: httpx.Client, twiml: TwimlServer) -> None:
+    twiml.pages["/voice/inbound"] = response(dial(SALES, action="/next", timeout="600"))
+    told = {"parallel": True, "lost": 1, "after_hang_up": "completed", "status_first": True}
+    assert telephone.post("/faults", json=told).status_code == 204
+    sid = place(telephone)
+    until(telephone, sid, ringing)
+    press(telephone, sid, "hang_up")
+    until(telephone, sid, lambda state: ended(state) and state["log"][-1]["kind"] == "action")
+    (action,) = twiml.values("/next")
+    assert (action["DialCallStatus"], action["CallStatus"]) == ("canceled", "completed")
+    assert twiml.values("/voice/status") == []
+
+
+@pytest.mark.parametrize("told", [{"lost": 2}, {"late": "often"}, {"doubled": None}, {"after_hang_up": "silence"}])
+def test_odds_that_are_none_are_refused(telephone: httpx.Client, told: dict[str, Any]) -> None:
+    assert telephone.post("/faults", json=told).status_code == 422
+
+
 def test_only_who_knows_the_key_may_use_the_telephone(control: ControlServer) -> None:
     """Any web page can reach the loopback of the browser's machine."""
     for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": KEY}):

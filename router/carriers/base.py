@@ -42,6 +42,8 @@ class InboundCall:
     readings_anywhere: tuple[str, ...] = ()
     """What a national form means in every country; good only where exactly one of them is ours."""
     caller_id: CallerId = "accepted"
+    forwarded_from: str | None = None
+    """The number that was dialled and is only forwarded to ours, E.164; None when the carrier names none, or no phone number."""
 
 
 @dataclass(frozen=True)

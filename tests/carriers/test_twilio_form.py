@@ -20,13 +20,44 @@ from router.carriers.twilio.webhooks import (
 READERS = [read_inbound, read_leg_event, read_dial_result, read_status, read_recording]
 NAMES = ["CallSid", "ParentCallSid", "AccountSid", "From", "To", "CallStatus", "SequenceNumber", "CallDuration"]
 NAMES += ["Timestamp", "DialCallStatus", "DialCallSid", "DialBridged", "DialCallDuration", "RecordingUrl"]
-NAMES += ["RecordingSid", "RecordingStatus", "RecordingDuration"]
+NAMES += ["RecordingSid", "RecordingStatus", "RecordingDuration", "ForwardedFrom", "SipHeader_Diversion"]
 
 
 def test_an_inbound_call_names_its_caller_and_its_number() -> None:
     call = read_inbound({"CallSid": "CA1", "AccountSid": "AC1", "From": "+14155552671", "To": "+14155550100"})
     assert (call.sid, call.account_sid, call.caller.e164) == ("CA1", "AC1", "+14155552671")
     assert (call.number_e164, call.to) == ("+14155550100", "+14155550100")
+
+
+@pytest.mark.parametrize(
+    ("said", "number"),
+    [
+        ({}, None),
+        ({"ForwardedFrom": ""}, None),
+        ({"ForwardedFrom": "+4930901820"}, "+4930901820"),
+        ({"ForwardedFrom": "030 901820", "ToCountry": "DE"}, "+4930901820"),
+        ({"ForwardedFrom": "sip:+4930901820@192.0.2.1"}, "+4930901820"),
+        ({"ForwardedFrom": "anonymous"}, None),
+        ({"ForwardedFrom": "+266696687"}, None),
+        ({"ForwardedFrom": "sip:desk@pbx.example.com"}, None),
+        ({"ForwardedFrom": "+493090182011"}, None),
+        (
+            {"SipHeader_Diversion": "<sip:+4930901820@192.0.2.1:5060;user=phone>;reason=unconditional;counter=1"},
+            "+4930901820",
+        ),
+        (
+            {"SipHeader_Diversion": '"Desk, 2nd floor" <tel:+4930901820>;reason=no-answer, <sip:+498912345678@x>'},
+            "+4930901820",
+        ),
+        ({"SipHeader_Diversion": "<sip:desk@192.0.2.1>;reason=user-busy, <sip:+498912345678@x>"}, "+498912345678"),
+        ({"SipHeader_Diversion": "sip:+4930901820@192.0.2.1;reason=unconditional"}, "+4930901820"),
+        ({"ForwardedFrom": "Restricted", "SipHeader_Diversion": "<tel:+4930901820>"}, "+4930901820"),
+        ({"ForwardedFrom": "<" * 500, "SipHeader_Diversion": ",;,<," * 900}, None),
+    ],
+)
+def test_a_forwarded_call_names_the_number_that_was_dialled(said: dict[str, str], number: str | None) -> None:
+    """The number that it was forwarded to is ours, and no news; nor is a withheld one."""
+    assert read_inbound({"CallSid": "CA1", "To": "+493090182011"} | said).forwarded_from == number
 
 
 @pytest.mark.parametrize("caller", ["", "anonymous", "Restricted", "+266696687", "266696687", "+8656696", "sip:a@b.c"])

@@ -10,6 +10,7 @@ from router.carriers.simulator.call import (
     Leg,
     Line,
     PhoneCall,
+    Signalling,
 )
 from router.carriers.simulator.exchange import Simulator
 from router.carriers.simulator.stage import RealClock, VirtualClock
@@ -25,6 +26,7 @@ __all__ = [
     "Line",
     "PhoneCall",
     "RealClock",
+    "Signalling",
     "Simulator",
     "VirtualClock",
 ]

@@ -67,6 +67,24 @@ class CallerScript:
     message: float = 10.0
 
 
+@dataclass(frozen=True)
+class Signalling:
+    """What the network says of a call beside its two numbers. `diversion` is the SIP header, newest entry first (RFC 5806)."""
+
+    forwarded_from: str = ""
+    stir_verstat: str = ""
+    diversion: str = ""
+
+    def values(self) -> dict[str, str]:
+        """Twilio's parameters; it leaves out what it does not know."""
+        values = {
+            "ForwardedFrom": self.forwarded_from,
+            "StirVerstat": self.stir_verstat,
+            "SipHeader_Diversion": self.diversion,
+        }
+        return {name: value for name, value in values.items() if value}
+
+
 Plan = Callable[[int, str, int], tuple[float, ...]]
 """The seconds after which a callback is sent, once for each: `(0.0,)` at once, `()` never, `(0.0, 4.0)` twice.
 
@@ -206,6 +224,7 @@ class PhoneCall:
     account_sid: str
     place: int = 0
     """How many calls the exchange had before."""
+    signalling: Signalling = Signalling()
     sid: str = field(default_factory=lambda: new_sid("CA"))
     status: str = "ringing"
     answered_at: datetime | None = None

@@ -5,11 +5,20 @@ import json
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import fields, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from router.carriers.simulator.call import AFTER_HANG_UP, Button, CallerScript, Chance, Faults, Line, PhoneCall
+from router.carriers.simulator.call import (
+    AFTER_HANG_UP,
+    Button,
+    CallerScript,
+    Chance,
+    Faults,
+    Line,
+    PhoneCall,
+    Signalling,
+)
 from router.carriers.simulator.player import Addresses, Player
 from router.carriers.simulator.stage import LONGEST_REQUEST, Clock, Courier, RealClock, Stage
 
@@ -17,6 +26,7 @@ ACCOUNT = "AC" + "5" * 32
 MOST_CALLS_AT_ONCE = 32
 KEPT_CALLS = 50
 PATIENT_LINE = Line.answers()
+UNSAID = Signalling()
 
 
 class Simulator:
@@ -54,15 +64,24 @@ class Simulator:
         self._lock = threading.Lock()
         self._threads = ThreadPoolExecutor(MOST_CALLS_AT_ONCE, "call")
 
-    def call(self, caller: str, to: str, script: CallerScript | None = None, sid: str = "") -> PhoneCall:
+    def call(
+        self,
+        caller: str,
+        to: str,
+        script: CallerScript | None = None,
+        sid: str = "",
+        signalling: Signalling = UNSAID,
+    ) -> PhoneCall:
         """Plays a call to its end. `caller` is what the carrier says, e.g. `anonymous`; a `sid` makes it the same call again."""
-        call = self._new_call(caller, to, script, sid)
+        call = self._new_call(caller, to, script, sid, signalling)
         self._play(call)
         return call
 
-    def start(self, caller: str, to: str, script: CallerScript | None = None) -> tuple[PhoneCall, "Future[None]"]:
+    def start(
+        self, caller: str, to: str, script: CallerScript | None = None, signalling: Signalling = UNSAID
+    ) -> tuple[PhoneCall, "Future[None]"]:
         """Plays a call in a thread of its own."""
-        call = self._new_call(caller, to, script, "")
+        call = self._new_call(caller, to, script, "", signalling)
         return call, self._threads.submit(self._play, call)
 
     def press(self, call: PhoneCall, button: Button) -> None:
@@ -81,9 +100,11 @@ class Simulator:
             self.press(call, Button("hang_up"))
         self._threads.shutdown(wait=True, cancel_futures=True)
 
-    def _new_call(self, caller: str, to: str, script: CallerScript | None, sid: str) -> PhoneCall:
+    def _new_call(
+        self, caller: str, to: str, script: CallerScript | None, sid: str, signalling: Signalling
+    ) -> PhoneCall:
         script = script or CallerScript()
-        call = PhoneCall(caller, to, script, self.clock.now(), ACCOUNT, digits=script.digits)
+        call = PhoneCall(caller, to, script, self.clock.now(), ACCOUNT, digits=script.digits, signalling=signalling)
         call.sid = sid or call.sid
         with self._lock:
             call.place, self._placed = self._placed, self._placed + 1
@@ -109,6 +130,8 @@ MOST_IGNORED = 1024 * 1024
 """Bytes of a body too large that are read all the same: a connection closed before that would take its answer away."""
 
 LONGEST_NUMBER = 80
+LONGEST_HEADER = 1024
+SIGNALLED = tuple(field.name for field in fields(Signalling))
 BUTTONS = ("answer", "busy", "no_answer", "hang_up", "press")
 
 Reply = tuple[int, str, bytes]
@@ -148,7 +171,8 @@ class Handler(BaseHTTPRequestHandler):
 class ControlServer(ThreadingHTTPServer):
     """Serves `simulator` to whoever knows `key` (as a bearer token), and `mounts` to everybody, by the start of the path.
 
-    `POST /calls {from, to}` · `GET /calls` · `GET /calls/<sid>` · `POST /calls/<sid>/press {what, leg?, digits?}` ·
+    `POST /calls {from, to, forwarded_from?, stir_verstat?, diversion?}` · `GET /calls` · `GET /calls/<sid>` ·
+    `POST /calls/<sid>/press {what, leg?, digits?}` ·
     `POST /faults {parallel?, seed?, lost?, doubled?, late?, latest?, after_hang_up?, status_first?}` for the calls that follow
     """
 
@@ -186,7 +210,10 @@ class ControlServer(ThreadingHTTPServer):
             caller, to = values.get("from", ""), values.get("to", "")
             if not isinstance(caller, str) or not isinstance(to, str) or not to or len(caller + to) > LONGEST_NUMBER:
                 return _json(422, {"detail": "A call needs `to`, the number it dials, and `from`, who calls."})
-            call, _ = self.simulator.start(caller, to)
+            said = {name: values.get(name, "") for name in SIGNALLED}
+            if not all(isinstance(value, str) and len(value) <= LONGEST_HEADER for value in said.values()):
+                return _json(422, {"detail": f"{', '.join(SIGNALLED)} are texts of the network."})
+            call, _ = self.simulator.start(caller, to, signalling=Signalling(**said))
             return _json(201, self._document(call))
         if parts == ["calls"]:
             documents = [self._document(call) for call in self.simulator.latest()]

@@ -425,7 +425,7 @@ class Stage:
             "To": call.to,
             "ToCity": "",
         }
-        return values | more
+        return values | call.signalling.values() | more
 
     def leg_values(self, leg: Leg, caller_id: str, **more: str) -> dict[str, str]:
         """The form of a request about a destination that is rung: its own sid, with the inbound leg as parent."""

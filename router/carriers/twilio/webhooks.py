@@ -33,7 +33,16 @@ from router.carriers.base import (
     LegState,
     Recording,
 )
-from router.lib.phones import Caller, country_of, is_valid, read_caller, read_dialled, read_dialled_anywhere, user_part
+from router.lib.phones import (
+    Caller,
+    country_of,
+    is_valid,
+    is_withheld,
+    read_caller,
+    read_dialled,
+    read_dialled_anywhere,
+    user_part,
+)
 
 LEG_STATES: dict[str, LegState] = {state: state for state in get_args(LegState)}
 LEG_STATES |= {"queued": "initiated", "in_progress": "answered"}
@@ -51,6 +60,7 @@ has to be named too: by default one try may take the 15 s that all tries have to
 (https://www.twilio.com/docs/usage/webhooks/webhooks-connection-overrides)."""
 
 TO_LENGTH = 200
+MOST_DIVERSIONS = 10
 URL_LENGTH = 2000
 
 
@@ -58,7 +68,8 @@ def read_inbound(form: Form) -> InboundCall:
     to = _text(form, "To", TO_LENGTH) or _text(form, "Called", TO_LENGTH)
     country = (_text(form, "ToCountry", 2) or _text(form, "CalledCountry", 2)).upper() or None
     number, *others = read_dialled(to, country) or (None,)
-    caller = read_caller(_text(form, "From", 200) or _text(form, "Caller", 200), country_of(number or "") or country)
+    country = country_of(number or "") or country
+    caller = read_caller(_text(form, "From", 200) or _text(form, "Caller", 200), country)
     return InboundCall(
         sid=_sid(form, "CallSid"),
         account_sid=_text(form, "AccountSid", 64),
@@ -68,7 +79,19 @@ def read_inbound(form: Form) -> InboundCall:
         other_readings=tuple(filter(None, others)),
         readings_anywhere=read_dialled_anywhere(to),
         caller_id=_caller_id(caller),
+        forwarded_from=_forwarded_from(form, number, country),
     )
+
+
+def _forwarded_from(form: Form, number: str | None, country: str | None) -> str | None:
+    """`ForwardedFrom`, else the newest entry of SIP's Diversion that is a phone number: it stands first
+    (https://www.rfc-editor.org/rfc/rfc5806#section-4)."""
+    diversions = _text(form, "SipHeader_Diversion", URL_LENGTH).split(",")
+    for said in filter(None, (_text(form, "ForwardedFrom", TO_LENGTH), *diversions[:MOST_DIVERSIONS])):
+        read = () if is_withheld(said) else read_dialled(said.partition(";")[0], country)
+        if read and read[0] != number:
+            return read[0]
+    return None
 
 
 def _caller_id(caller: Caller) -> CallerId:

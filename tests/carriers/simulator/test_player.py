@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from router.carriers.simulator import CallerScript, Faults, Line
+from router.carriers.simulator import CallerScript, Faults, Line, Signalling
 from router.carriers.simulator.player import APOLOGY
 from router.carriers.simulator.stage import split_overrides
 from tests.carriers.simulator.conftest import (
@@ -31,6 +31,27 @@ def test_an_inbound_call_says_who_calls_whom(twiml: TwimlServer, exchange: Excha
     assert (values["From"], values["To"], values["CallStatus"]) == (CALLER, NUMBER, "ringing")
     assert (values["CallSid"], values["Direction"], values["FromCity"]) == (call.sid, "inbound", "")
     assert (status["CallStatus"], status["CallDuration"], status["CallSid"]) == ("completed", "0", call.sid)
+
+
+def test_what_the_network_says_of_a_call_is_told_with_every_request(twiml: TwimlServer, exchange: Exchanges) -> None:
+    twiml.pages[INBOUND] = response("<Redirect>/next</Redirect>")
+    twiml.pages["/next"] = HANGUP
+    said = Signalling("+4930901820", "TN-Validation-Passed-A", "<sip:+4930901820@192.0.2.1>;reason=unconditional")
+    exchange().call(CALLER, NUMBER, signalling=said)
+    assert twiml.paths() == [INBOUND, "/next", STATUS]
+    for _, values in twiml.asked:
+        assert (values["To"], values["ForwardedFrom"], values["StirVerstat"]) == (
+            NUMBER,
+            "+4930901820",
+            said.stir_verstat,
+        )
+        assert values["SipHeader_Diversion"] == said.diversion
+
+
+def test_what_the_network_does_not_say_is_left_out(twiml: TwimlServer, exchange: Exchanges) -> None:
+    twiml.pages[INBOUND] = HANGUP
+    exchange().call(CALLER, NUMBER)
+    assert not {"ForwardedFrom", "StirVerstat", "SipHeader_Diversion"} & set(twiml.values(INBOUND)[0])
 
 
 def test_what_is_said_and_played_is_heard_and_takes_time(twiml: TwimlServer, exchange: Exchanges) -> None:

@@ -128,6 +128,21 @@ def test_a_call_without_a_number_is_refused(telephone: httpx.Client, asked: Any)
     assert telephone.post("/calls", json=asked).status_code == 422
 
 
+def test_a_call_may_be_a_forwarded_one(telephone: httpx.Client, twiml: TwimlServer) -> None:
+    twiml.pages["/voice/inbound"] = response("<Hangup/>")
+    said = {"forwarded_from": "+4930901820", "stir_verstat": "No-TN-Validation", "diversion": "<tel:+4930901820>"}
+    sid = telephone.post("/calls", json={"from": CALLER, "to": NUMBER} | said).json()["sid"]
+    until(telephone, sid, ended)
+    (values,) = twiml.values("/voice/inbound")
+    told = (values["ForwardedFrom"], values["StirVerstat"], values["SipHeader_Diversion"])
+    assert told == tuple(said.values())
+
+
+@pytest.mark.parametrize("said", [{"forwarded_from": 5}, {"diversion": "x" * 1025}])
+def test_a_call_whose_network_says_junk_is_refused(telephone: httpx.Client, said: dict[str, Any]) -> None:
+    assert telephone.post("/calls", json={"from": CALLER, "to": NUMBER} | said).status_code == 422
+
+
 def test_junk_is_refused_and_breaks_nothing(telephone: httpx.Client, twiml: TwimlServer) -> None:
     twiml.pages["/voice/inbound"] = response("<Hangup/>")
     sid = place(telephone)

@@ -28,7 +28,7 @@ from router.demo.odoo import OdooFake
 from router.demo.people import PastCall
 from router.integrations.crm import CRM
 from router.integrations.ga4 import NO_CLIENT_ID
-from router.integrations.odoo.sender import NO_CUSTOMER
+from router.integrations.odoo import NO_CUSTOMER
 from router.integrations.vendors import VENDORS, slots
 from router.integrations.webhook import END as WEBHOOK_AT_THE_END
 from router.server import utc_now

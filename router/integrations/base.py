@@ -55,7 +55,6 @@ class Message:
     event: str
     event_at: datetime
     now: datetime
-    attempt: int
     config: Mapping[str, Any]
     """The integration's settings without the secret."""
     secret: str

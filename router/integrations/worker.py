@@ -63,7 +63,6 @@ def build(
         event=delivery.event,
         event_at=delivery.event_at,
         now=now,
-        attempt=claim.job.attempts,
         config=integration.config,
         secret=keys.unseal(integration.sealed) if integration.sealed else "",
         call=full_call_documents(session, [call])[0],

@@ -18,7 +18,7 @@ import pytest
 
 from router.demo.odoo import OdooFake
 from router.integrations.base import Message
-from router.integrations.odoo.sender import OdooSender
+from router.integrations.odoo import OdooSender
 from router.lib.http_client import Outgoing
 from tests.people import NOW
 
@@ -80,7 +80,6 @@ class Crm:
             "event": event,
             "event_at": NOW,
             "now": NOW,
-            "attempt": 1,
             "config": config,
             "secret": self.key,
             "call": call,

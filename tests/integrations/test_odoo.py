@@ -12,13 +12,12 @@ import pytest
 
 from router.integrations.base import DeliveryError, Message, Skipped
 from router.integrations.crm import essence
+from router.integrations.odoo import OdooSender
 from router.integrations.odoo.client import OdooClient
-from router.integrations.odoo.sender import OdooSender
 from router.lib.http_client import Outgoing
 from router.web.filters import percent
 from tests.integrations.odoo import LOOPBACK, Crm, new_number
 from tests.integrations.receiver import receiver
-from tests.people import NOW
 
 
 def test_a_new_customers_call_makes_one_lead_with_its_source_and_a_note(crm: Crm) -> None:
@@ -254,7 +253,8 @@ def test_odoos_refusals_are_told_apart(
 def test_what_passes_is_tried_again_and_what_stays_is_not(status: int, body: Any, permanent: bool) -> None:
     content = b"<html>bad" if body is None else json.dumps(body).encode()
     with receiver(lambda request: (status, {}, content)) as inbox:
-        client = OdooClient(Outgoing(LOOPBACK), inbox.url, "db", "the-key", time.monotonic() + 5, NOW)
+        message = Crm(inbox.url, "db", "the-key", "").message(deadline=time.monotonic() + 5)
+        client = OdooClient(Outgoing(LOOPBACK), message)
         with pytest.raises(DeliveryError) as refused:
             client.load("utm.source", "calltrack.x", {"name": "x"})
     assert refused.value.permanent is permanent

@@ -8,7 +8,7 @@ import pytest
 
 from router.demo.odoo import OdooFake
 from router.integrations.base import DeliveryError
-from router.integrations.odoo.search import MOST_PAGES, PAGE
+from router.integrations.odoo.client import MOST_PAGES, PAGE
 from router.lib.http_client import Answer, NoAnswer, Outgoing
 from tests.integrations.odoo import LOOPBACK, Crm, new_digits
 

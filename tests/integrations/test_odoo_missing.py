@@ -13,7 +13,6 @@ from router.integrations.odoo.client import FieldsRefused, OdooClient
 from router.lib.http_client import Answer, Outgoing
 from tests.integrations.odoo import LOOPBACK, Crm
 from tests.integrations.receiver import receiver
-from tests.people import NOW
 
 
 def make_user(crm: Crm, group: str = "group_user") -> tuple[int, str]:
@@ -196,7 +195,8 @@ def test_only_refusals_that_name_their_fields_can_be_mended(
 ) -> None:
     content = json.dumps({"ids": False, "messages": messages}).encode()
     with receiver(lambda request: (200, {}, content)) as inbox:
-        client = OdooClient(Outgoing(LOOPBACK), inbox.url, "db", "the-key", time.monotonic() + 5, NOW)
+        message = Crm(inbox.url, "db", "the-key", "").message(deadline=time.monotonic() + 5)
+        client = OdooClient(Outgoing(LOOPBACK), message)
         with pytest.raises(DeliveryError) as error:
             client.load("crm.lead", "calltrack.x", {"name": "x"})
     assert error.value.permanent

@@ -22,9 +22,6 @@ from router.voice.calls import CALL_EVENTS, call_documents
 from router.voice.models import EXTERNAL, Call
 from router.web.errors import iso
 
-AGAIN = ("state", "reason", "next_at", "attempts")
-"""What an update resets of a delivery that is over."""
-SCENARIO_DISABLED = "scenario disabled"
 REPLAYABLE = (DeliveryState.DEAD, DeliveryState.DONE, DeliveryState.SKIPPED, DeliveryState.EXPIRED)
 
 
@@ -49,7 +46,7 @@ def fan_out(session: Session, call: Call, event: str, now: datetime) -> None:
         "event": event,
         "caller": line_of(call.caller) if call.caller else None,
         "state": DeliveryState.PENDING if call.scenario_enabled else DeliveryState.SKIPPED,
-        "reason": "" if call.scenario_enabled else SCENARIO_DISABLED,
+        "reason": "" if call.scenario_enabled else "scenario disabled",
         "now": now,
         "moment": call.started_at if event == "call.started" else call.ended_at or now,
         "scenario": call.scenario_id,
@@ -64,9 +61,9 @@ def fan_out(session: Session, call: Call, event: str, now: datetime) -> None:
 def _fan_out(event: str, receivers: tuple[tuple[Slot, Vendor], ...]) -> Statement:
     def build(dialect: str) -> Executable:
         integration = table_of(Integration).c
-        values = {name: bindparam(name, type_=type_) for name, type_ in GIVEN.items()}
+        caller, now = bindparam("caller", type_=String), bindparam("now", type_=UtcDateTime)
         ordered = [vendor.kind for _, vendor in receivers if vendor.ordered_by_caller]
-        in_order = and_(or_(false(), *(integration.kind == kind for kind in ordered)), values["caller"].is_not(None))
+        in_order = and_(or_(false(), *(integration.kind == kind for kind in ordered)), caller.is_not(None))
         deadlines = {
             vendor.kind: bindparam(f"not_after_{vendor.kind}", type_=UtcDateTime)
             for _, vendor in receivers
@@ -74,26 +71,26 @@ def _fan_out(event: str, receivers: tuple[tuple[Slot, Vendor], ...]) -> Statemen
         }
         no_deadline = as_type(null(), UtcDateTime)
         row = {
-            "message_id": values["batch"] + as_type(integration.id, String),
+            "message_id": bindparam("batch", type_=String) + as_type(integration.id, String),
             "project_id": integration.project_id,
             "integration_id": integration.id,
-            "call_id": values["call"],
-            "event": values["event"],
+            "call_id": bindparam("call", type_=BigId),
+            "event": bindparam("event", type_=String),
             "destination": integration.destination,
-            "order_key": case((in_order, integration.destination + "|" + values["caller"]), else_=""),
-            "state": values["state"],
-            "reason": values["reason"],
+            "order_key": case((in_order, integration.destination + "|" + caller), else_=""),
+            "state": bindparam("state", type_=String),
+            "reason": bindparam("reason", type_=String),
             "attempts": literal(0),
-            "created_at": values["now"],
-            "event_at": values["moment"],
-            "next_at": values["now"],
+            "created_at": now,
+            "event_at": bindparam("moment", type_=UtcDateTime),
+            "next_at": now,
             "not_after": case(deadlines, value=integration.kind, else_=no_deadline) if deadlines else no_deadline,
             "lease_owner": literal(""),
             "changed": false(),
             "reference": literal({}, Json),
         }
         rows = select(*row.values()).where(
-            integration.scenario_id == values["scenario"],
+            integration.scenario_id == bindparam("scenario", type_=BigId),
             or_(*(and_(integration.slot == slot.name, integration.kind == vendor.kind) for slot, vendor in receivers)),
             integration.removed_at.is_(None),
         )
@@ -102,26 +99,12 @@ def _fan_out(event: str, receivers: tuple[tuple[Slot, Vendor], ...]) -> Statemen
         if event != "call.updated":
             return cast("Executable", insert.on_conflict_do_nothing(index_elements=unique))
         over = or_(Delivery.state == DeliveryState.DONE, Delivery.state == DeliveryState.SKIPPED)
-        again: dict[str, Any] = {
-            name: case((over, insert.excluded[name]), else_=getattr(Delivery, name)) for name in AGAIN
-        }
-        again["changed"] = Delivery.state == DeliveryState.LEASED
+        again: dict[str, Any] = {"changed": Delivery.state == DeliveryState.LEASED}
+        for name in ("state", "reason", "next_at", "attempts"):
+            again[name] = case((over, insert.excluded[name]), else_=getattr(Delivery, name))
         return cast("Executable", insert.on_conflict_do_update(index_elements=unique, set_=again))
 
     return Statement(build)
-
-
-GIVEN: dict[str, Any] = {
-    "batch": String,
-    "call": BigId,
-    "event": String,
-    "caller": String,
-    "state": String,
-    "reason": String,
-    "now": UtcDateTime,
-    "moment": UtcDateTime,
-    "scenario": BigId,
-}
 
 
 def replay(session: Session, project_id: int, delivery_id: int, now: datetime) -> Delivery | None:
@@ -173,36 +156,18 @@ def full_call_documents(session: Session, calls: Iterable[Call]) -> list[dict[st
     """`call_documents` with `deliveries: [{id, slot, kind, event, state, reason, attempts, done_at}]`; one statement more."""
     calls = list(calls)
     documents = call_documents(session, calls)
-    told: dict[int, list[dict[str, Any]]] = {call.id: [] for call in calls}
-    rows = (
-        select(Delivery, Integration.slot, Integration.kind)
-        .join(Integration, Integration.id == Delivery.integration_id)
-        .where(Delivery.call_id.in_(told))
-        .order_by(Delivery.id)
-    )
-    for delivery, slot, kind in session.execute(rows) if told else ():
-        told[delivery.call_id].append({"slot": slot, "kind": kind, **_brief(delivery)})
+    told: dict[int, list[Any]] = {call.id: [] for call in calls}
+    rows = select(Delivery, Integration).join(Integration, Integration.id == Delivery.integration_id)
+    rows = rows.where(Delivery.call_id.in_(told)).order_by(Delivery.id)
+    for delivery, integration in session.execute(rows) if told else ():
+        told[delivery.call_id].append(delivery_of_call(delivery, integration))
     return [document | {"deliveries": told[document["id"]]} for document in documents]
 
 
-def delivery_document(delivery: Delivery, integration: Integration, call: Call | None) -> dict[str, Any]:
-    """A delivery as the API lists it."""
-    return _brief(delivery) | {
+def delivery_of_call(delivery: Delivery, integration: Integration) -> dict[str, Any]:
+    return {
         "slot": integration.slot,
         "kind": integration.kind,
-        "scenario": integration.scenario_id,
-        "message": delivery.message_id,
-        "call": delivery.call_id,
-        "call_sid": call.sid if call else None,
-        "destination": delivery.receiver,
-        "created_at": iso(delivery.created_at),
-        "next_at": iso(delivery.next_at) if delivery.state == DeliveryState.PENDING else None,
-        "reference": delivery.reference,
-    }
-
-
-def _brief(delivery: Delivery) -> dict[str, Any]:
-    return {
         "id": delivery.id,
         "event": delivery.event,
         "state": delivery.state,

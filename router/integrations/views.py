@@ -13,7 +13,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from router.accounts import audit
 from router.accounts.sessions import require_person, require_token
 from router.integrations.models import OPEN_STATES, Delivery, DeliveryAttempt, DeliveryState, Integration
-from router.integrations.outbox import delivery_document, replay, replay_dead
+from router.integrations.outbox import delivery_of_call, replay, replay_dead
 from router.integrations.receivers import open_problems, place_of, troubles
 from router.integrations.vendors import slot_title
 from router.lib.formats import format_count
@@ -21,7 +21,7 @@ from router.server import current_server
 from router.voice.models import Call
 from router.web.access import Audience, current_actor, current_project, guard
 from router.web.api import described, page_by_keys, parse_limit
-from router.web.errors import Problem
+from router.web.errors import Problem, iso
 
 DELIVERY_STATES = {
     DeliveryState.PENDING: ("waiting", "quiet"),
@@ -176,13 +176,27 @@ class DeliveryDocument(CallDelivery):
     reference: dict[str, Any]
 
 
+def delivery_document(row: Any) -> dict[str, Any]:
+    delivery, integration, call = row.Delivery, row.Integration, row.Call
+    return delivery_of_call(delivery, integration) | {
+        "scenario": integration.scenario_id,
+        "message": delivery.message_id,
+        "call": delivery.call_id,
+        "call_sid": call.sid if call else None,
+        "destination": delivery.receiver,
+        "created_at": iso(delivery.created_at),
+        "next_at": iso(delivery.next_at) if delivery.state == DeliveryState.PENDING else None,
+        "reference": delivery.reference,
+    }
+
+
 @deliveries_api.get("")
 @described(answer=DeliveryDocument, is_list=True)
 def list_deliveries(project_id: int) -> Response:
     """A project's deliveries; `state` shows only those."""
     with current_server().database.reading() as session:
         rows, following = page_of_deliveries(session, project_id, request.args)
-    return jsonify({"items": [_document(row) for row in rows], "next": following})
+    return jsonify({"items": [delivery_document(row) for row in rows], "next": following})
 
 
 @deliveries_api.get("/<int:delivery_id>")
@@ -190,7 +204,7 @@ def list_deliveries(project_id: int) -> Response:
 def show_delivery(project_id: int, delivery_id: int) -> Response:
     """One delivery."""
     with current_server().database.reading() as session:
-        return jsonify(_document(find_delivery(session, project_id, delivery_id)))
+        return jsonify(delivery_document(find_delivery(session, project_id, delivery_id)))
 
 
 @deliveries_api.post("/<int:delivery_id>/replay")
@@ -200,8 +214,4 @@ def replay_delivery(project_id: int, delivery_id: int) -> Response:
     server = current_server()
     with server.database.writing() as session:
         replay_recorded(session, project_id, delivery_id, server.now())
-        return jsonify(_document(find_delivery(session, project_id, delivery_id)))
-
-
-def _document(row: Any) -> dict[str, Any]:
-    return delivery_document(row.Delivery, row.Integration, row.Call)
+        return jsonify(delivery_document(find_delivery(session, project_id, delivery_id)))

@@ -10,8 +10,9 @@ from sqlalchemy import select
 from router.accounts.models import Mail, Project
 from router.demo.odoo import OdooFake
 from router.integrations.models import Delivery, DeliveryAttempt, Integration, IntegrationProblem, Lead
-from router.integrations.outbox import delivery_document, fan_out
+from router.integrations.outbox import fan_out
 from router.integrations.receivers import missing_letter, note_missing, open_problems
+from router.integrations.views import delivery_document, find_delivery
 from router.scenarios.models import Scenario
 from tests.factories import make_call, make_integration, make_scenario
 from tests.integrations.conftest import Office
@@ -69,11 +70,11 @@ NOBODY = "Odoo has no user “bob@example.com”: the lead belongs to nobody"
 
 
 def test_r10_the_delivery_says_who_is_missing(desk: Desk) -> None:
-    integration = desk.connect(desk.office.scenario_id, "bob@example.com")
+    desk.connect(desk.office.scenario_id, "bob@example.com")
     delivery = desk.call(desk.office.scenario_id)
     assert delivery.reason == NOBODY
     with desk.office.database.reading() as session:
-        shown = delivery_document(delivery, session.get_one(Integration, integration), None)
+        shown = delivery_document(find_delivery(session, desk.office.project_id, delivery.id))
         (attempt,) = session.scalars(select(DeliveryAttempt))
     assert (shown["state"], shown["reason"]) == ("done", NOBODY)
     assert shown["reference"]["warning"] == NOBODY

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, get_origin
 
 import structlog
+from pydantic.fields import FieldInfo
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
@@ -41,27 +42,40 @@ class Draft:
 
 
 @dataclass(frozen=True)
-class FormField:
-    """A setting in the form. `type`: text, url, password, switch, or lines (`name = text` in each)."""
-
-    name: str
-    type: str
-    label: str
-    help: str
-    placeholder: str
-    default: Any
-
-
-@dataclass(frozen=True)
 class SlotForm:
-    """The fields of a slot for one of the vendors that can fill it."""
+    """A slot, and what was typed for it."""
 
     slot: Slot
-    vendor: Vendor
-    products: list[tuple[str, str]]
-    """Kind and name of each vendor that can fill the slot."""
-    fields: list[FormField]
-    used: bool
+    value: Mapping[str, Any]
+
+    @property
+    def vendor(self) -> Vendor:
+        """The one that was chosen, else the first that can fill the slot."""
+        vendors = vendors_in(self.slot)
+        return vendors.get(str(self.value.get("kind"))) or next(iter(vendors.values()))
+
+    @property
+    def products(self) -> list[tuple[str, str]]:
+        return [(kind, vendor.product or vendor.name) for kind, vendor in vendors_in(self.slot).items()]
+
+    @property
+    def used(self) -> bool:
+        return bool(self.value.get(self.vendor.decides))
+
+    @property
+    def fields(self) -> list[tuple[str, str, FieldInfo]]:
+        """Name, look and declaration of the vendor's own settings, then of those that it shares with others.
+
+        Looks are text, url, password, switch, and lines (`name = text` in each).
+        """
+        settings = self.vendor.settings
+        shared = {name for base in settings.__bases__ for name in getattr(base, "model_fields", {})}
+        looks = {self.vendor.sealed: "password", self.vendor.address: "url"}
+        for name, info in settings.model_fields.items():
+            if info.annotation is bool or get_origin(info.annotation) is dict:
+                looks[name] = "switch" if info.annotation is bool else "lines"
+        fields = [(name, looks.get(name, "text"), info) for name, info in settings.model_fields.items()]
+        return sorted(fields, key=lambda field: field[0] in shared)
 
 
 class IntegrationsPart:
@@ -103,7 +117,7 @@ class IntegrationsPart:
         vendors = vendors_in(slot)
         if slot.names_kind and str(typed.pop("kind", None)) not in vendors:
             raise Problem(422, f"The kind of {slot.title} is one of: {', '.join(vendors)}.", f"{where}.kind")
-        vendor = _chosen(slot, value)
+        vendor = SlotForm(slot, value).vendor
         try:
             settings = parse(vendor.settings, typed)
         except Problem as problem:
@@ -173,19 +187,9 @@ class IntegrationsPart:
 
     def copy(self, session: Session, project: Project, original_id: int, copy_id: int, now: datetime) -> None:
         """The secrets go where they went before: a copy has the same receivers."""
-        for slot, row in _stored(session, original_id).items():
-            session.add(
-                Integration(
-                    project_id=project.id,
-                    scenario_id=copy_id,
-                    slot=slot,
-                    kind=row.kind,
-                    receiver=row.receiver,
-                    config=row.config,
-                    sealed=row.sealed,
-                    created_at=now,
-                )
-            )
+        for row in _stored(session, original_id).values():
+            same = {name: getattr(row, name) for name in ("slot", "kind", "receiver", "config", "sealed")}
+            session.add(Integration(project_id=project.id, scenario_id=copy_id, created_at=now, **same))
         session.flush()
 
     def read_form(self, form: Mapping[str, str], before: Any) -> Typed:
@@ -194,20 +198,19 @@ class IntegrationsPart:
         for name, slot in slots().items():
             earlier = (before or {}).get(name) or {}
             kind = form.get(f"{NAME}.{name}.kind") or earlier.get("kind")
-            value: dict[str, Any] = {}
-            vendor = _chosen(slot, {"kind": kind})
-            if slot.names_kind:
-                value["kind"] = kind or vendor.kind
-            for field in form_fields(vendor):
-                text = form.get(f"{NAME}.{name}.{field.name}", "")
-                if field.type == "switch":
-                    value[field.name] = bool(text)
-                elif field.type == "lines":
-                    value[field.name] = text
+            chosen = SlotForm(slot, {"kind": kind})
+            value: dict[str, Any] = {"kind": kind or chosen.vendor.kind} if slot.names_kind else {}
+            for field, look, _ in chosen.fields:
+                text = form.get(f"{NAME}.{name}.{field}", "")
+                if look == "switch":
+                    value[field] = bool(text)
+                elif look == "lines":
+                    value[field] = text
                 elif text.strip():
-                    value[field.name] = text.strip()
-            if earlier.get(vendor.sealed) and earlier.get("kind") == value.get("kind"):
-                value.setdefault(vendor.sealed, earlier[vendor.sealed])
+                    value[field] = text.strip()
+            secret = chosen.vendor.sealed
+            if earlier.get(secret) and earlier.get("kind") == value.get("kind"):
+                value.setdefault(secret, earlier[secret])
             typed[name] = value
         return typed
 
@@ -215,10 +218,9 @@ class IntegrationsPart:
         """The member `integrations`; an absent secret means that the stored one is kept."""
         member: dict[str, Any] = {}
         for form in self.form(typed):
-            value = (typed or {}).get(form.slot.name) or {}
-            member[form.slot.name] = dict(value) if form.used else None
-            for name in [field.name for field in form.fields if field.type == "lines"]:
-                if form.used and isinstance(text := value.get(name), str):
+            member[form.slot.name] = dict(form.value) if form.used else None
+            for name in [name for name, look, _ in form.fields if look == "lines"]:
+                if form.used and isinstance(text := form.value.get(name), str):
                     pairs = [line.partition("=") for line in text.splitlines() if line.strip()]
                     member[form.slot.name][name] = {key.strip(): template.strip() for key, _, template in pairs}
         return member
@@ -234,41 +236,15 @@ class IntegrationsPart:
         return shown, held
 
     def form(self, typed: Any) -> list[SlotForm]:
-        """The form's slots, each with the fields of the vendor that is chosen in it."""
-        forms = []
-        for name, slot in slots().items():
-            value = (typed or {}).get(name) or {}
-            vendor = _chosen(slot, value)
-            products = [(kind, product.product or product.name) for kind, product in vendors_in(slot).items()]
-            forms.append(SlotForm(slot, vendor, products, form_fields(vendor), bool(value.get(vendor.decides))))
-        return forms
+        return [SlotForm(slot, (typed or {}).get(name) or {}) for name, slot in slots().items()]
 
     def preview(self, typed: Any) -> list[str]:
         """What happens after a call, a sentence for each receiver."""
         return [
-            form.slot.preview.format(address=str(typed[form.slot.name][form.vendor.decides]).removeprefix("https://"))
+            form.slot.preview.format(address=str(form.value[form.vendor.decides]).removeprefix("https://"))
             for form in self.form(typed)
             if form.used
         ]
-
-
-def form_fields(vendor: Vendor) -> list[FormField]:
-    """A vendor's own settings, then those that it shares with others."""
-    shared = {name for base in vendor.settings.__bases__ for name in getattr(base, "model_fields", {})}
-    fields = []
-    for name, info in sorted(vendor.settings.model_fields.items(), key=lambda item: item[0] in shared):
-        special = {vendor.sealed: "password", vendor.address: "url"}.get(name, "text")
-        kind = "switch" if info.annotation is bool else "lines" if get_origin(info.annotation) is dict else special
-        placeholder = str(info.examples[0]) if info.examples else ""
-        default = None if info.is_required() else info.get_default(call_default_factory=True, validated_data={})
-        fields.append(FormField(name, kind, info.title or name, info.description or "", placeholder, default))
-    return fields
-
-
-def _chosen(slot: Slot, value: Mapping[str, Any]) -> Vendor:
-    """The vendor that a slot's settings name, else the first."""
-    vendors = vendors_in(slot)
-    return vendors.get(str(value.get("kind"))) or next(iter(vendors.values()))
 
 
 def _stored(session: Session, scenario_id: int | None, with_removed: bool = False) -> dict[str, Integration]:

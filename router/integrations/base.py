@@ -165,6 +165,18 @@ def may_succeed_later(status: int) -> bool:
     return status in WORTH_ANOTHER_TRY or status >= 500
 
 
+def accepted(answer: Answer, message: Message, refusal: str, permanent: bool | None = None) -> dict[str, Any]:
+    """What a sender gives back for an answer of 2xx.
+
+    Raises:
+        DeliveryError: any other answer. Whether it is permanent follows from the status unless the receiver's protocol says so.
+    """
+    if 200 <= answer.status < 300:
+        return {"status": answer.status}
+    permanent = not may_succeed_later(answer.status) if permanent is None else permanent
+    raise DeliveryError(refusal, permanent, retry_after(answer.headers, message.now), status=answer.status)
+
+
 def not_delivered(error: OutgoingError) -> DeliveryError:
     """The delivery's word for a request that got no answer."""
     if isinstance(error, AddressBlocked):

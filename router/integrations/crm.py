@@ -206,47 +206,42 @@ OLD_PARAMS = {f"roistatParam{place}": f"roistat_param{place}" for place in range
 PARAM = "param."
 """`{param.NAME}` is the site's own field of this name."""
 
+LEVELS = tuple(f"sourceLevel{level}" for level in range(1, 8))
+UTM = ("utmSource", "utmMedium", "utmCampaign", "utmTerm", "utmContent")
+OF_VISIT = {"visit": "number", "landingPage": "page", "referrer": "referrer", "ip": "address", "visitor_uid": "visitor"}
+"""Placeholders that are columns of the visit."""
+
+PLACEHOLDERS = frozenset(
+    (
+        *(*UNKNOWN_HERE, *OLD_PARAMS, *CLICK_IDS, *LEVELS, *UTM, *OF_VISIT),
+        *("phone", "source", "markerSource", "googleClientId", "country", "domain", "date"),
+    )
+)
+
 
 def placeholder_values(call: Call, visit: Visit | None, project: Project) -> dict[str, str]:
     """Every placeholder with its value; what is not known is empty."""
     source: Mapping[str, Any] = call.source or {}
-    page = visit.page if visit else ""
     levels = [str(source.get(part) or "") for part in ("source", "medium", "campaign", "term", "content")]
-    values = dict.fromkeys(UNKNOWN_HERE, "")
-    values |= {f"sourceLevel{level}": [*levels, "", ""][level - 1] for level in range(1, 8)}
+    site = project.site[0] if project.site else ""
+    values = dict.fromkeys(PLACEHOLDERS, "")
+    values.update(zip(LEVELS, levels, strict=False))
+    values.update(zip(UTM, levels, strict=True))
     values |= {
         "phone": call.caller or "",
-        "visit": str(visit.number) if visit else "",
-        "landingPage": page,
-        "referrer": visit.referrer if visit else "",
         "source": str(source.get("source") or source.get("channel") or ""),
         "markerSource": "_".join(level for level in levels[:3] if level),
-        "utmSource": levels[0],
-        "utmMedium": levels[1],
-        "utmCampaign": levels[2],
-        "utmTerm": levels[3],
-        "utmContent": levels[4],
-        "googleClientId": str(visit.ga.get("client_id") or "") if visit else "",
-        "ip": visit.address if visit else "",
-        "visitor_uid": visit.visitor if visit else "",
         "country": (country_of(call.caller) if call.caller else None) or "",
-        "domain": host_of(page) or (project.site[0] if project.site else ""),
+        "domain": (host_of(visit.page) if visit else "") or site,
         "date": call.started_at.astimezone(ZoneInfo(project.timezone)).strftime("%Y-%m-%d %H:%M:%S"),
     }
-    values |= {name: str(visit.click_ids.get(name) or "") if visit else "" for name in CLICK_IDS}
-    params = visit.params if visit else {}
-    values |= {place: params.get(name, "") for place, name in OLD_PARAMS.items()}
-    return values | {f"{PARAM}{name}": text for name, text in params.items()}
-
-
-PLACEHOLDERS = frozenset(
-    (
-        *(*UNKNOWN_HERE, *OLD_PARAMS, *CLICK_IDS),
-        *(f"sourceLevel{level}" for level in range(1, 8)),
-        *("phone", "visit", "landingPage", "referrer", "source", "markerSource", "utmSource", "utmMedium"),
-        *("utmCampaign", "utmTerm", "utmContent", "googleClientId", "ip", "visitor_uid", "country", "domain", "date"),
-    )
-)
+    if visit is not None:
+        values |= {name: str(getattr(visit, column)) for name, column in OF_VISIT.items()}
+        values |= {name: str(visit.click_ids.get(name) or "") for name in CLICK_IDS}
+        values |= {place: visit.params.get(name, "") for place, name in OLD_PARAMS.items()}
+        values |= {f"{PARAM}{name}": text for name, text in visit.params.items()}
+        values["googleClientId"] = str(visit.ga.get("client_id") or "")
+    return values
 
 
 def unknown_placeholder(template: str) -> str | None:

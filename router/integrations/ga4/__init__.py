@@ -9,19 +9,7 @@ from urllib.parse import urlencode, urlsplit
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 from router.attribution.tracking.schema import GA_CLIENT_ID, GA_SESSION_ID
-from router.integrations.base import (
-    Address,
-    DeliveryError,
-    Expired,
-    Message,
-    Secret,
-    Skipped,
-    Slot,
-    Vendor,
-    may_succeed_later,
-    not_delivered,
-    retry_after,
-)
+from router.integrations.base import Address, Expired, Message, Secret, Skipped, Slot, Vendor, accepted, not_delivered
 from router.lib.http_client import NoAnswer, Outgoing, OutgoingError
 from router.web.errors import iso
 
@@ -49,14 +37,7 @@ class Ga4Sender:
             return {"unconfirmed": True}
         except OutgoingError as error:
             raise not_delivered(error) from None
-        if 200 <= answer.status < 300:
-            return {"status": answer.status}
-        raise DeliveryError(
-            f"Google Analytics answered {answer.status}.",
-            permanent=not may_succeed_later(answer.status),
-            retry_after=retry_after(answer.headers, message.now),
-            status=answer.status,
-        )
+        return accepted(answer, message, f"Google Analytics answered {answer.status}.")
 
 
 def event_body(message: Message) -> dict[str, Any]:

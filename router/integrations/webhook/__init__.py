@@ -11,17 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from router.integrations.base import (
-    Address,
-    DeliveryError,
-    Message,
-    Secret,
-    Slot,
-    Vendor,
-    excerpt,
-    not_delivered,
-    retry_after,
-)
+from router.integrations.base import Address, Message, Secret, Slot, Vendor, accepted, excerpt, not_delivered
 from router.lib.http_client import Outgoing, OutgoingError
 from router.web.errors import iso
 
@@ -43,14 +33,8 @@ class WebhookSender:
             answer = self.outgoing.post(str(message.config["url"]), body, headers, message.deadline)
         except OutgoingError as error:
             raise not_delivered(error) from None
-        if 200 <= answer.status < 300:
-            return {"status": answer.status}
-        raise DeliveryError(
-            f"The receiver answered {answer.status}. {excerpt(answer, message.secret)}".strip(),
-            permanent=answer.status == GONE,
-            retry_after=retry_after(answer.headers, message.now),
-            status=answer.status,
-        )
+        refusal = f"The receiver answered {answer.status}. {excerpt(answer, message.secret)}".strip()
+        return accepted(answer, message, refusal, permanent=answer.status == GONE)
 
 
 def sign(secret: str, message_id: str, timestamp: int, body: bytes) -> dict[str, str]:

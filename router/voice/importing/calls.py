@@ -56,18 +56,6 @@ class OldCall:
 
 MOST_PROBLEMS = 1000
 """Lines whose reasons are kept; all are counted."""
-ROLE_LABELS = {
-    "number": "tracking number",
-    "caller": "caller",
-    "started_at": "day and time",
-    "time": "time of day",
-    "zone": "time zone",
-    "source": "source",
-    "medium": "medium",
-    "campaign": "campaign",
-    "direction": "incoming or outgoing",
-    "kind": "call or message",
-}
 ORDER_LABELS = {
     "day-first": "the day first, as in 23/11/2026",
     "month-first": "the month first, as in 11/23/2026",
@@ -101,7 +89,6 @@ class CallLog:
     Lines about which a question is open are neither calls nor problems.
     """
 
-    heads: list[str]
     columns: Columns
     calls: list[OldCall] = field(default_factory=list)
     """By time."""
@@ -127,9 +114,6 @@ class CallLog:
         """Whether somebody has to say something before anything can be brought over."""
         return bool(self.columns.open or self.questions or self.dates_question)
 
-    def head_of(self, role: str) -> str:
-        return self.heads[self.columns.taken[role]] if role in self.columns.taken else ""
-
     def refuse(self, line: int, sentence: str) -> None:
         self.bad += 1
         if len(self.problems) < MOST_PROBLEMS:
@@ -137,15 +121,21 @@ class CallLog:
 
     def describe_columns(self) -> str:
         """`Tracking number “To”, caller “From”, day and time “Start Time”. Not read: “Duration”.`"""
-        read = ", ".join(f"{ROLE_LABELS[role]} “{self.head_of(role)}”" for role in ROLES if role in self.columns.taken)
+        read = ", ".join(
+            f"{ROLES[role]} “{self.columns.head_of(role)}”" for role in ROLES if role in self.columns.taken
+        )
         taken = set(self.columns.taken.values())
-        others = ", ".join(f"“{head}”" for index, head in enumerate(self.heads) if head and index not in taken)
+        others = ", ".join(f"“{head}”" for index, head in enumerate(self.columns.heads) if head and index not in taken)
         return f"{read[:1].upper()}{read[1:]}." + (f" Not read: {others}." if others else "")
 
     def describe_open_columns(self) -> list[tuple[str, str, list[str]]]:
         """For each needed column that nobody can tell: the role, the question, and the heads to choose from."""
         return [
-            (role, f"Which column is {ROLES[role]}?", [self.heads[index] or f"column {index + 1}" for index in among])
+            (
+                role,
+                f"Which column is the {ROLES[role]}?",
+                [self.columns.heads[index] or f"column {index + 1}" for index in among],
+            )
             for role, among in self.columns.open.items()
         ]
 

@@ -59,16 +59,16 @@ FILLERS = frozenset(map(folded, _FILLERS.split()))
 
 
 ROLES = {
-    "number": "the tracking number",
-    "caller": "the caller",
-    "started_at": "the day and time",
-    "time": "the time of day, where it has a column of its own",
-    "zone": "the time zone",
-    "source": "the source",
-    "medium": "the medium",
-    "campaign": "the campaign",
+    "number": "tracking number",
+    "caller": "caller",
+    "started_at": "day and time",
+    "time": "time of day",
+    "zone": "time zone",
+    "source": "source",
+    "medium": "medium",
+    "campaign": "campaign",
     "direction": "incoming or outgoing",
-    "kind": "what the line is about: a call, a message, a form",
+    "kind": "call or message",
 }
 """What the import reads, each as people say it."""
 
@@ -200,26 +200,6 @@ _HEADS = {
         обращения; тип лида
     """,
 }  # fmt: skip
-NEEDS_PHONES = (
-    "source",
-    "origin",
-    "origen",
-    "de",
-    "da",
-    "van",
-    "od",
-    "customer",
-    "cliente",
-    "клиент",
-    "caller",
-    "абонент",
-    "anrufer",
-)
-"""Heads that stand for the caller where phone numbers stand below them, and for a name or an advertisement where not."""
-
-HEADS: dict[str, dict[str, int]] = {}
-"""For each role its heads, folded, with their rank: what stands first is the surest."""
-
 _OUTGOING = """
     outbound; outgoing; outbound dial; outbound api; outgoing dial; outgoing api; trunking originating; out; o;
     outgoing call; outbound call; ausgehend; ausgehender anruf; ausgang; abgehend; исходящий; исходящие;
@@ -237,12 +217,12 @@ _TOTALS = """
 """
 
 
-def _words(text: str) -> frozenset[str]:
-    return frozenset(folded(word) for word in text.split(";"))
-
-
-OUTGOING, NO_CALLS, TOTALS = _words(_OUTGOING), _words(_NO_CALLS), _words(_TOTALS)
-"""What a column of directions says of an outgoing call, a column of kinds of what is no call; first words of totals."""
+_NEED_PHONES = "source; origin; origen; de; da; van; od; customer; cliente; клиент; caller; абонент; anrufer"
+OUTGOING, NO_CALLS, TOTALS, NEED_PHONES = (
+    frozenset(folded(word) for word in words.split(";")) for words in (_OUTGOING, _NO_CALLS, _TOTALS, _NEED_PHONES)
+)
+"""What a column of directions says of an outgoing call, a column of kinds of what is no call; first words of totals; and heads that
+stand for the caller where phone numbers stand below them, and for a name or an advertisement where not."""
 
 
 def plain_head(head: str) -> str:
@@ -253,21 +233,17 @@ def plain_head(head: str) -> str:
     return " ".join(re.sub(r"[^\w']+|_", " ", words).split()).strip("' ")
 
 
-for _role, _names in _HEADS.items():
-    HEADS[_role] = {}
-    for _name in _names.split(";"):
-        HEADS[_role].setdefault(plain_head(_name), len(HEADS[_role]))
+HEADS = {
+    role: {head: place for place, head in enumerate(dict.fromkeys(map(plain_head, heads.split(";"))))}
+    for role, heads in _HEADS.items()
+}
+"""For each role its heads, folded, with their rank: what stands first is the surest."""
 
 
 def rank(role: str, head: str) -> int | None:
     """How sure a head stands for a role, 0 being the surest; None: it does not."""
     known, plain = HEADS[role], plain_head(head)
-    if plain in known:
-        return known[plain]
-    for zone in (" utc", " gmt", " local"):
-        if plain.endswith(zone) and plain.removesuffix(zone) in known:
-            return known[plain.removesuffix(zone)]
-    return None
+    return known.get(plain, known.get(re.sub(" (utc|gmt|local)$", "", plain)))
 
 
 def head_score(cells: Sequence[str]) -> int:
@@ -293,14 +269,6 @@ class Content:
 
     def mostly(self, count: int) -> bool:
         return self.filled > 0 and count * 2 > self.filled
-
-
-@dataclass
-class Columns:
-    """Which column is what, by position; for a needed role that nobody can tell, the columns among which somebody has to choose."""
-
-    taken: dict[str, int] = field(default_factory=dict)
-    open: dict[str, list[int]] = field(default_factory=dict)
 
 
 class UnknownColumn(ValueError):
@@ -329,39 +297,42 @@ def position_of(name: str, heads: Sequence[str]) -> int:
     return same[0]
 
 
-def find_columns(heads: Sequence[str], contents: Sequence[Content], chosen: Mapping[str, str]) -> Columns:
-    """
-    Args:
-        contents: of each column.
-        chosen: columns that a person named, by role; an empty name stands for none.
+@dataclass
+class Columns:
+    """Which column is what, by position; for a needed role that nobody can tell, the columns among which somebody has to choose."""
 
-    Raises:
-        UnknownColumn
-    """
-    columns = Columns()
-    for role, name in chosen.items():
-        if role not in ROLES:
-            raise UnknownColumn(f"“{role}” is none of the columns that are read: {', '.join(ROLES)}.")
-        if name:
-            columns.taken[role] = position_of(name, heads)
-    if len(set(columns.taken.values())) < len(columns.taken):
-        raise UnknownColumn("One column cannot be two things.")
-    free = FreeColumns(heads, contents, columns)
-    for role, candidates in (("number", free.numbers), ("caller", free.callers), ("started_at", free.times)):
-        if role not in columns.taken:
-            free.settle(role, candidates())
-    free.take_optional(set(chosen))
-    taken = set(columns.taken.values())
-    columns.open = {role: [index for index in among if index not in taken] for role, among in columns.open.items()}
-    return columns
+    heads: Sequence[str]
+    contents: Sequence[Content]
+    taken: dict[str, int] = field(default_factory=dict)
+    open: dict[str, list[int]] = field(default_factory=dict)
 
+    def find(self, chosen: Mapping[str, str]) -> None:
+        """
+        Args:
+            chosen: columns that a person named, by role; an empty name stands for none.
 
-class FreeColumns:
-    def __init__(self, heads: Sequence[str], contents: Sequence[Content], columns: Columns) -> None:
-        self.heads, self.contents, self.columns = heads, contents, columns
+        Raises:
+            UnknownColumn
+        """
+        for role, name in chosen.items():
+            if role not in ROLES:
+                raise UnknownColumn(f"“{role}” is none of the columns that are read: {', '.join(ROLES)}.")
+            if name:
+                self.taken[role] = position_of(name, self.heads)
+        if len(set(self.taken.values())) < len(self.taken):
+            raise UnknownColumn("One column cannot be two things.")
+        for role, candidates in (("number", self.numbers), ("caller", self.callers), ("started_at", self.times)):
+            if role not in self.taken:
+                self.settle(role, candidates())
+        self.take_optional(set(chosen))
+        free = self.free()
+        self.open = {role: [index for index in among if index in free] for role, among in self.open.items()}
 
-    def all(self) -> list[int]:
-        taken = set(self.columns.taken.values())
+    def head_of(self, role: str) -> str:
+        return self.heads[self.taken[role]] if role in self.taken else ""
+
+    def free(self) -> list[int]:
+        taken = set(self.taken.values())
         return [index for index in range(len(self.heads)) if index not in taken]
 
     def named(self, *roles: str) -> list[int]:
@@ -369,7 +340,7 @@ class FreeColumns:
         ranked = [
             (order, position, index)
             for order, role in enumerate(roles)
-            for index in self.all()
+            for index in self.free()
             if (position := rank(role, self.heads[index])) is not None
         ]
         return list(dict.fromkeys(index for _, _, index in sorted(ranked)))
@@ -380,17 +351,17 @@ class FreeColumns:
     def settle(self, role: str, candidates: list[int]) -> None:
         """Takes the only candidate; among several, or none, somebody has to choose."""
         if len(candidates) == 1:
-            self.columns.taken[role] = candidates[0]
+            self.taken[role] = candidates[0]
             return
         possible = "days" if role == "started_at" else "phones"
-        others = [index for index in self.all() if getattr(self.contents[index], possible)]
-        self.columns.open[role] = candidates or others
+        others = [index for index in self.free() if getattr(self.contents[index], possible)]
+        self.open[role] = candidates or others
 
     def numbers(self) -> list[int]:
         """The column that holds numbers of the project, whatever its head; without such a column the head has to be sure."""
-        own = {index: self.contents[index].own for index in self.all()}
+        own = {index: self.contents[index].own for index in self.free()}
         named, callers = self.named("number", "either"), self.named("caller")
-        for columns in (named, [index for index in self.all() if index not in callers]):
+        for columns in (named, [index for index in self.free() if index not in callers]):
             if mostly := [index for index in columns if self.contents[index].mostly(own[index])]:
                 return mostly[:1]
         if some := [index for index in named if own[index]]:  # others may have been given up since
@@ -405,7 +376,7 @@ class FreeColumns:
         named, either = self.named("caller"), self.named("either")
         if phones := self.with_phones(named):
             return phones[:1]
-        sure = [index for index in named if plain_head(self.heads[index]) not in _NEED_PHONES]
+        sure = [index for index in named if plain_head(self.heads[index]) not in NEED_PHONES]
         return self.with_phones(either) or sure[:1] or either or named[:1]
 
     def times(self) -> list[int]:
@@ -413,11 +384,11 @@ class FreeColumns:
         days = [index for index in named if contents[index].mostly(contents[index].days)]
         clocked = [index for index in days if contents[index].clocked_days]
         best = (clocked or days or named)[:1]
-        return best or [index for index in self.all() if contents[index].mostly(contents[index].clocked_days)]
+        return best or [index for index in self.free() if contents[index].mostly(contents[index].clocked_days)]
 
     def take_optional(self, chosen: set[str]) -> None:
         """The columns that a log may have; of two columns with the same meaning the fuller."""
-        contents, taken = self.contents, self.columns.taken
+        contents, taken = self.contents, self.taken
         day = contents[taken["started_at"]] if "started_at" in taken else Content()
         if "time" not in chosen and day.filled and not day.clocked_days:
             clocks = [index for index in self.named("time") if contents[index].mostly(contents[index].clocks)]
@@ -431,6 +402,3 @@ class FreeColumns:
         if "source" not in taken:  # a medium or a campaign alone says nothing of where a caller came from
             for role in {"medium", "campaign"} - chosen:
                 taken.pop(role, None)
-
-
-_NEED_PHONES = frozenset(map(plain_head, NEEDS_PHONES))

@@ -36,8 +36,8 @@ from router.voice.importing.columns import (
     OUTGOING,
     ROLES,
     TOTALS,
+    Columns,
     Content,
-    find_columns,
     folded,
     head_score,
     plain_head,
@@ -222,10 +222,11 @@ def read_call_log(
     sample = list(islice(table.records(), SAMPLE))
     if not sample:
         raise UnreadableFile("The file has no lines below its head.")
-    columns = find_columns(table.head, cells.contents(sample, len(table.head)), choices.columns)
-    log = CallLog(table.head, columns)
+    columns = Columns(table.head, cells.contents(sample, len(table.head)))
+    columns.find(choices.columns)
+    log = CallLog(columns)
     if not all(columns.open.values()):
-        missing = [ROLES[role] for role in NEEDED if role not in columns.taken]
+        missing = [f"the {ROLES[role]}" for role in NEEDED if role not in columns.taken]
         raise UnreadableFile(f"No column of the file is {' or '.join(missing)}.")
     if not columns.open:
         _Reading(table, log, cells, choices, now).read(most_rows)
@@ -269,7 +270,7 @@ class _Reading:
                 else:
                     log.refuse(record.line, str(error))
             except AmbiguousPhone as error:
-                log.questions.ask(log.head_of("caller"), record.line, row["caller"], error.readings)
+                log.questions.ask(log.columns.head_of("caller"), record.line, row["caller"], error.readings)
             else:
                 if draft is not None:
                     self.drafts.append(draft)
@@ -289,7 +290,7 @@ class _Reading:
                 )
             log.zone, log.zone_reason = self.choices.zone, "as you said"
             return zone
-        for head in (log.head_of("started_at"), log.head_of("time")):
+        for head in (log.columns.head_of("started_at"), log.columns.head_of("time")):
             for name in [*re.findall(r"[(\[](.*?)[)\]]", head), *re.findall(r"[ _](utc|gmt)$", head, re.IGNORECASE)]:
                 if zone := read_zone(name):
                     log.zone, log.zone_reason = name, f"as the column “{head}” says"
@@ -306,17 +307,17 @@ class _Reading:
         log = self.log
         # the dates of all lines, also of those that are passed over, tell what is day and what is month
         time: WrittenTime | BadLine
-        column, text, zone = log.head_of("started_at"), row["started_at"], None
+        column, text, zone = log.columns.head_of("started_at"), row["started_at"], None
         if row.get("zone") and (zone := read_zone(row["zone"])) is None:
             time = BadLine(
-                f"{log.head_of('zone')}: “{row['zone'][:40]}” is no time zone. Write it like Europe/Berlin or +01:00."
+                f"{log.columns.head_of('zone')}: “{row['zone'][:40]}” is no time zone. Write it like Europe/Berlin or +01:00."
             )
         else:
             try:
                 time = read_time(text)
                 self.evidence.see(record.line, time)
                 if row.get("time") and time.clock is None:
-                    column, text = log.head_of("time"), row["time"]
+                    column, text = log.columns.head_of("time"), row["time"]
                     clock = read_clock(text)
                     if clock is None:
                         raise BadTime("Write it like 14:05:00.")
@@ -330,25 +331,25 @@ class _Reading:
             return None
         for role, text in row.items():
             if problem := cell_error(text, figures=role in NEEDED):
-                raise BadLine(f"{log.head_of(role)}: {problem}")
+                raise BadLine(f"{log.columns.head_of(role)}: {problem}")
         is_outgoing = direction in OUTGOING or (
-            direction in OUTGOING_CODES and plain_head(log.head_of("direction")) == "typ"
+            direction in OUTGOING_CODES and plain_head(log.columns.head_of("direction")) == "typ"
         )
         if is_outgoing or (
             self.cells.own_number(row["number"]) is None and self.cells.own_number(row["caller"]) is not None
         ):
             log.outgoing += 1
             return None
-        number = self.cells.number(log.head_of("number"), row["number"])
+        number = self.cells.number(log.columns.head_of("number"), row["number"])
         if isinstance(time, BadLine):
             raise time
-        caller = self.cells.caller(log.head_of("caller"), row["caller"])
+        caller = self.cells.caller(log.columns.head_of("caller"), row["caller"])
         if caller is None:
             log.withheld += 1
             return None
         source, medium, campaign = (row.get(role, "")[:LONGEST_VALUE] for role in ("source", "medium", "campaign"))
         if (medium or campaign) and not source:
-            head = log.head_of("source") or "source"
+            head = log.columns.head_of("source") or "source"
             raise BadLine(f"{head}: it is empty, although a medium or a campaign is named.")
         named = (source, medium, campaign)
         return _Draft(record.line, number, caller, time, zone, self.sources.setdefault(named, named))
@@ -379,8 +380,8 @@ class _Reading:
         log, evidence = self.log, self.evidence
         if self.choices.dates:
             log.order, log.order_reason = self.choices.dates, "as you said"
-        elif hint := order_in_head(log.head_of("started_at")):
-            log.order, log.order_reason = hint, f"as the column “{log.head_of('started_at')}” says"
+        elif hint := order_in_head(log.columns.head_of("started_at")):
+            log.order, log.order_reason = hint, f"as the column “{log.columns.head_of('started_at')}” says"
         elif evidence.is_open and len(evidence.only) > 1:
             contradiction = " and ".join(
                 f"{written.shown()} in line {line:,} has the {order.removesuffix('-first')} first"
@@ -406,7 +407,7 @@ class _Reading:
     def _place(self) -> None:
         """Gives each line its moment; where a clock showed an hour twice, by the order of the lines."""
         log, autumn = self.log, Autumn()
-        head = log.head_of("started_at")
+        head = log.columns.head_of("started_at")
         drafts: list[_Draft] = []
         for draft in self.drafts:
             try:

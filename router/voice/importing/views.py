@@ -29,7 +29,7 @@ from router.scenarios.importing.files import (
 )
 from router.scenarios.importing.tables import UnreadableFile
 from router.server import current_server
-from router.voice.importing.calls import ROLE_LABELS, CallLog, Choices, write_old_calls
+from router.voice.importing.calls import CallLog, Choices, write_old_calls
 from router.voice.importing.columns import ROLES, UnknownColumn
 from router.voice.importing.reading import project_numbers, read_call_log
 from router.voice.importing.times import ORDERS, Order
@@ -167,7 +167,7 @@ def _page(kept: KeptFile | None = None, log: CallLog | None = None, error: str =
         choices=kept.choices if kept else {},
         log=log,
         error=error,
-        roles=[(role, ROLE_LABELS[role]) for role in ROLES],
+        roles=ROLES,
         first_calls=FIRST_CALLS,
         most_shown=MOST_SHOWN,
         most_rows=MOST_ROWS,
@@ -255,7 +255,7 @@ def import_calls(
 
 def _say_plan(log: CallLog, zone: str, only_plan: bool) -> None:
     """The whole plan when it is asked for; else only what a person should know."""
-    has_own_heads = any(log.head_of(role).casefold() not in ("", role) for role in ROLES)
+    has_own_heads = any(log.columns.head_of(role).casefold() not in ("", role) for role in ROLES)
     if log.columns.taken and (only_plan or has_own_heads or log.columns.open):
         click.echo(f"Columns: {log.describe_columns()}")
     for role, question, heads in log.describe_open_columns():
@@ -267,7 +267,7 @@ def _say_plan(log: CallLog, zone: str, only_plan: bool) -> None:
             f"{log.dates_question.sentence} Say --dates {' or --dates '.join(order for order, _ in log.dates_question.readings)}.",
             err=True,
         )
-    say_number_questions(log.questions, {log.head_of("caller"): "caller"})
+    say_number_questions(log.questions, {log.columns.head_of("caller"): "caller"})
     for line, sentence in list(log.problems.items())[:MOST_LINES_SAID]:
         click.echo(f"Line {line}: {sentence}", err=True)
     if log.bad > MOST_LINES_SAID:

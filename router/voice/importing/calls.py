@@ -42,15 +42,9 @@ class OldCall:
     or_at: datetime | None = None
     """The other moment that the written time can mean, when the clock showed that hour twice."""
 
-    def sid(self, project_id: int) -> str:
+    def sid(self, project_id: int, at: datetime | None = None) -> str:
         """The same id for the same call, so that a second import finds the call stored."""
-        return self._sid_at(project_id, self.started_at)
-
-    def other_sid(self, project_id: int) -> str | None:
-        return self._sid_at(project_id, self.or_at) if self.or_at else None
-
-    def _sid_at(self, project_id: int, moment: datetime) -> str:
-        facts = f"{project_id}|{self.number}|{self.caller}|{moment.isoformat()}"
+        facts = f"{project_id}|{self.number}|{self.caller}|{(at or self.started_at).isoformat()}"
         return "import-" + hashlib.sha256(facts.encode()).hexdigest()[:40]
 
 
@@ -214,10 +208,10 @@ def write_old_calls(
 def write_some(server: Server, session: Session, project: Project, calls: Sequence[OldCall], now: datetime) -> int:
     """Writes the calls that are not stored yet, and decides later calls of their callers again; returns how many were new."""
     # another file may have told a call of a repeated hour as one of the other of the two hours
-    other_sids = {sid for call in calls if (sid := call.other_sid(project.id))}
+    other_sids = {call.sid(project.id, call.or_at): call for call in calls if call.or_at}
     if other_sids:
-        stored = set(session.scalars(select(Call.sid).where(Call.sid.in_(other_sids))))
-        calls = [call for call in calls if call.other_sid(project.id) not in stored]
+        told = {other_sids[sid] for sid in session.scalars(select(Call.sid).where(Call.sid.in_(other_sids)))}
+        calls = [call for call in calls if call not in told]
     if not calls:
         return 0
     # the moments of the first and of the last stored call of each number and caller
@@ -240,7 +234,6 @@ def write_some(server: Server, session: Session, project: Project, calls: Sequen
             "kind": kind,
             "number_id": call.number_id,
             "number": call.number,
-            "scenario_id": None,
             "scenario_enabled": False,
             "flow": {"destinations": []},
             "caller": call.caller,
@@ -250,18 +243,11 @@ def write_some(server: Server, session: Session, project: Project, calls: Sequen
             "ended_at": call.started_at,
             "status": Status.UNKNOWN,
             "first_call": kind == EXTERNAL and call.started_at <= first_calls.setdefault(_pair(call), call.started_at),
-            "destination": "",
-            "recording_sid": "",
-            "recording_url": "",
-            "visit_id": None,
             "rule": IMPORTED,
-            "confidence": None,
-            "source_confidence": None,
             "candidates": [],
             "decision": {"steps": [{"rule": IMPORTED, "applies": True}]},
             "source": source.as_dict() if source else None,
             "source_key": source.key if source else None,
-            "fan_out_due": "",
         }
         rows.setdefault(call.sid(project.id), row)
     insert = insert_new(session, CALL, unique=["sid"]).returning(CALL.c.sid)

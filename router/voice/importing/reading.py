@@ -377,19 +377,19 @@ class _Reading:
                 )
 
     def _settle_order(self) -> None:
-        log, evidence = self.log, self.evidence
+        log, evidence, head = self.log, self.evidence, self.log.columns.head_of("started_at")
         if self.choices.dates:
             log.order, log.order_reason = self.choices.dates, "as you said"
-        elif hint := order_in_head(log.columns.head_of("started_at")):
-            log.order, log.order_reason = hint, f"as the column “{log.columns.head_of('started_at')}” says"
-        elif evidence.is_open and len(evidence.only) > 1:
+        elif hint := order_in_head(head):
+            log.order, log.order_reason = hint, f"as the column “{head}” says"
+        elif len(evidence.only) > 1:
             contradiction = " and ".join(
                 f"{written.shown()} in line {line:,} has the {order.removesuffix('-first')} first"
                 for order, (line, written) in evidence.only.items()
             )
             readings = tuple((order, _format_date(written, order)) for order, (_, written) in evidence.only.items())
             log.dates_question = DatesQuestion(f"The dates contradict each other: {contradiction}.", readings)
-        elif evidence.is_open:
+        elif evidence.is_year_doubtful or (evidence.open and not evidence.only):
             line, written = evidence.open or next(iter(evidence.only.values()))
             orders = [order for order in written.orders if order != "year-first" or evidence.is_year_doubtful]
             readings = tuple((order, _format_date(written, order)) for order in orders)
@@ -398,9 +398,9 @@ class _Reading:
                 f"What is day and what is month? {written.shown()} in line {line:,} is {dates}, and no other line tells.",
                 readings,
             )
-        elif order := evidence.decided():
-            line, written = evidence.only[order]
-            log.order, log.order_reason = order, f"because of {written.shown()} in line {line:,}"
+        elif evidence.only:
+            log.order, (line, written) = next(iter(evidence.only.items()))
+            log.order_reason = f"because of {written.shown()} in line {line:,}"
         elif evidence.has_dots:
             log.order, log.order_reason = "day-first", "as it is usual with dots"
 

@@ -294,21 +294,10 @@ class OrderEvidence:
         elif not written.is_dotted and self.open is None and written.figures[0] != written.figures[1]:
             self.open = line, written
 
-    def decided(self) -> Order | None:
-        """The only order that every date fits; None also where every date fits every order."""
-        if self.is_year_doubtful or len(self.only) != 1:
-            return None
-        return next(iter(self.only))
-
     @property
     def is_year_doubtful(self) -> bool:
         """A log has more days than years: with years of two figures, the last figures differ most where the year is first."""
         return len(self.lasts) > len(self.firsts) and len(self.lasts) > 2
-
-    @property
-    def is_open(self) -> bool:
-        """Whether a person has to choose the order."""
-        return self.is_year_doubtful or len(self.only) > 1 or (not self.only and self.open is not None)
 
 
 def order_in_head(head: str) -> Order | None:

@@ -87,19 +87,6 @@ class PoolEntry:
         return now - self.last_sign_at > hold
 
 
-def chance_of_call(entry: PoolEntry, hold: timedelta, now: datetime, survival: Curve | None = None) -> float:
-    """P(its last visitor still calls): 0 for a number never shown, falling while idle, above 1 while active; never rises with time.
-
-    Args:
-        survival: how it falls, as the scenario has learned it; None: the default.
-    """
-    if entry.last_sign_at == LONG_AGO:
-        return 0.0
-    if entry.is_idle(hold, now):
-        return chance_after((now - entry.last_sign_at).total_seconds(), survival)
-    return active_chance((now - entry.lease_started_at).total_seconds())
-
-
 def active_chance(age: float) -> float:
     """Of an active number, by the seconds since it was leased last: those who have just come are the likeliest to call."""
     return 1 + 1 / (1 + max(0.0, age) / ACTIVE_SCALE)
@@ -110,32 +97,53 @@ def harm(chance: float, same_source: bool, aim: str) -> float:
     return chance * (1 if same_source else 1 + OTHER_SOURCE_FACTOR[aim])
 
 
-def expected_regret(
-    entry: PoolEntry, source_key: int, aim: str, hold: timedelta, now: datetime, survival: Curve | None = None
-) -> float:
-    return harm(chance_of_call(entry, hold, now, survival), entry.source_key == source_key, aim)
-
-
-def choose(
-    entries: Iterable[PoolEntry],
-    source_key: int,
-    aim: str,
-    hold: timedelta,
-    now: datetime,
-    survival: Curve | None = None,
-) -> PoolEntry | None:
-    """The entry with the least expected regret among those that the aim allows; None when there are none.
-
-    Aim *visit*: idle numbers come first. Aim *source*: an active number may be the better choice.
-    """
-    entries = list(entries)
-    if aim == "visit":
-        entries = [entry for entry in entries if entry.is_idle(hold, now)] or entries
-    return min(entries, key=lambda entry: expected_regret(entry, source_key, aim, hold, now, survival), default=None)
-
-
 SHARE, OVERFLOW, KEEP = "share", "overflow", "keep"
 """The policies of an exhausted pool."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pool:
+    """The rules by which the numbers of a pool are leased: a scenario's, or those of a project's free numbers."""
+
+    id: int
+    """The scenario's, or `free_pool_id`."""
+    aim: str
+    hold_seconds: int
+    exhausted: str = SHARE
+    survival: Curve | None = None
+    """P(still calls | idle) as the scenario has learned it; None: the default."""
+    locked: bool = False
+    """This transaction holds the pool's lock already."""
+
+    @property
+    def hold(self) -> timedelta:
+        return timedelta(seconds=self.hold_seconds)
+
+    @property
+    def sharing(self) -> bool:
+        """Visits may share a number. Without it the aim only says which of the idle ones is leased."""
+        return self.exhausted == SHARE
+
+    def chance_of_call(self, entry: PoolEntry, now: datetime) -> float:
+        """P(its last visitor still calls): 0 for a number never shown, falling while idle, above 1 while active; never rises with time."""
+        if entry.last_sign_at == LONG_AGO:
+            return 0.0
+        if entry.is_idle(self.hold, now):
+            return chance_after((now - entry.last_sign_at).total_seconds(), self.survival)
+        return active_chance((now - entry.lease_started_at).total_seconds())
+
+    def expected_regret(self, entry: PoolEntry, source_key: int, now: datetime) -> float:
+        return harm(self.chance_of_call(entry, now), entry.source_key == source_key, self.aim)
+
+    def choose(self, entries: Sequence[PoolEntry], source_key: int, now: datetime) -> PoolEntry | None:
+        """The entry with the least expected regret among those that the aim allows; None when there are none.
+
+        Aim *visit*: idle numbers come first. Aim *source*: an active number may be the better choice.
+        """
+        if self.aim == "visit":
+            entries = [entry for entry in entries if entry.is_idle(self.hold, now)] or entries
+        return min(entries, key=lambda entry: self.expected_regret(entry, source_key, now), default=None)
+
 
 UNSERVED, _number = table_of(Unserved), table_of(TrackingNumber).c
 

@@ -5,7 +5,7 @@ Statements are built once: building one costs more than PostgreSQL needs to run 
 
 from collections.abc import Callable, Set
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cache
 from typing import Any
 
@@ -13,7 +13,7 @@ from sqlalchemy import Executable, and_, bindparam, case, func, insert, literal_
 from sqlalchemy.orm import Session
 
 from router.attribution.models import Lease, PoolNumber, Visit, is_free_pool
-from router.attribution.pool.choice import SHARE, Curve, PoolEntry, choose
+from router.attribution.pool.choice import Pool, PoolEntry, shown_instead
 from router.attribution.tracking.schema import Prefixes
 from router.attribution.tracking.visits import KnownVisit
 from router.db import Statement, UtcDateTime, later, skip_locked, table_of, wait_for_turn
@@ -50,18 +50,19 @@ def look_statement(only_idle: bool, pass_locked: bool, prefixes: int = 0) -> Sta
     return Statement(build, PoolEntry)
 
 
+_OF_POOL = (NUMBER.c.number_id == bindparam("number"), NUMBER.c.scenario_id == bindparam("scenario"))
+
+
+def _as_seen(idle: bool) -> list[Any]:
+    seen = [*_OF_POOL, NUMBER.c.turn == bindparam("seen_turn")]
+    return [*seen, NUMBER.c.last_sign_at == bindparam("seen_sign_at")] if idle else seen
+
+
 @cache
 def take_statement(idle: bool, pass_locked: bool) -> Statement:
-    seen = [
-        NUMBER.c.number_id == bindparam("number"),
-        NUMBER.c.turn == bindparam("seen_turn"),
-        NUMBER.c.scenario_id == bindparam("scenario"),
-    ]
-    if idle:
-        seen.append(NUMBER.c.last_sign_at == bindparam("seen_sign_at"))
     if not pass_locked:
-        return _leasing(lambda _: update(NUMBER).where(*seen))
-    unlocked = select(NUMBER.c.number_id).where(*seen)
+        return _leasing(lambda _: update(NUMBER).where(*_as_seen(idle)))
+    unlocked = select(NUMBER.c.number_id).where(*_as_seen(idle))
     return _leasing(
         lambda dialect: update(NUMBER).where(NUMBER.c.number_id == skip_locked(unlocked, dialect).scalar_subquery())
     )
@@ -77,23 +78,13 @@ def _leasing(taking: Callable[[str], Any]) -> Statement:
 
 @cache
 def take_back_statement(active: bool, idle: bool) -> Statement:
-    statement = update(NUMBER).where(
-        NUMBER.c.number_id == bindparam("number"),
-        NUMBER.c.turn == bindparam("seen_turn"),
-        NUMBER.c.scenario_id == bindparam("scenario"),
-        _holds(active, bindparam("new_visitor")),
-    )
-    taking = statement.where(NUMBER.c.last_sign_at == bindparam("seen_sign_at")) if idle else statement
+    taking = update(NUMBER).where(*_as_seen(idle), _holds(active, bindparam("new_visitor")))
     return _leasing(lambda _: taking)
 
 
 @cache
 def keep_alive_statement(active: bool) -> Statement:
-    statement = update(NUMBER).where(
-        NUMBER.c.number_id == bindparam("number"),
-        NUMBER.c.scenario_id == bindparam("scenario"),
-        _holds(active, bindparam("holder")),
-    )
+    statement = update(NUMBER).where(*_OF_POOL, _holds(active, bindparam("holder")))
     sign_at = bindparam("sign_at", type_=UtcDateTime())
     return Statement(
         lambda dialect: statement.values(last_sign_at=later(dialect, NUMBER.c.last_sign_at, sign_at)).returning(
@@ -114,44 +105,9 @@ HASTY_LOOKS = 3
 WAITING_LOOKS = 100
 
 
-class PoolBusy(Exception):
-    """Every look lost its number to somebody else; the page keeps its own number this time."""
-
-
-class PoolExhausted(Exception):
-    """A look that waited found every number active, and the scenario does not want that they are shared: its policy says what is shown."""
-
-
 class LostRace(Exception):
     """A number was lost to somebody else, and nothing idle is left. On PostgreSQL the lost row may stay locked until the end of the
     transaction, and waiting for the pool's lock with it could become a deadlock: begin again, with the lock first."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pool:
-    """The rules by which the numbers of a pool are leased: a scenario's, or those of a project's free numbers."""
-
-    id: int
-    """The scenario's, or `free_pool_id`."""
-    aim: str
-    hold_seconds: int
-    exhausted: str = SHARE
-    survival: Curve | None = None
-    """P(still calls | idle) as the scenario has learned it."""
-    locked: bool = False
-    """This transaction holds the pool's lock already."""
-
-    @property
-    def hold(self) -> timedelta:
-        return timedelta(seconds=self.hold_seconds)
-
-    @property
-    def sharing(self) -> bool:
-        """Visits may share a number. Without it the aim only says which of the idle ones is leased."""
-        return self.exhausted == SHARE
-
-    def choose(self, entries: list[PoolEntry], visit: KnownVisit, now: datetime) -> PoolEntry | None:
-        return choose(entries, visit.source_key, self.aim, self.hold, now, self.survival)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,137 +159,161 @@ def lock_pool(session: Session, pool_id: int) -> None:
     wait_for_turn(session, POOL_LOCK, pool_id)
 
 
-def lease_number(
-    session: Session, pool: Pool, visit: KnownVisit, prefixes: Prefixes, now: datetime, *, lost: bool = False
-) -> PoolEntry | None:
-    """Leases a number of a pool to a visit; None when the pool has no number that begins so.
+@dataclass(frozen=True, slots=True)
+class Lessee:
+    """A visit that is leased numbers in this transaction.
 
-    Args:
-        lost: this transaction tried in vain to keep a number of this pool before.
-
-    Raises:
-        LostRace: begin again with the lock of the pool.
-        PoolExhausted: every number is active, and may not be shared.
-        PoolBusy: nothing could be taken although the pool has numbers.
+    `before`: the visit whose leases go on: this one, or the visitor's visit before it; None: his first visit.
     """
-    values = {"scenario": pool.id, "source": visit.source_key, "idle_before": now - pool.hold}
-    values |= {f"begins_{i}": f"+{prefix}%" for i, prefix in enumerate(prefixes)}
-    idle_first = pool.aim == "visit" or not pool.sharing  # no active number is looked at while one is idle
-    for attempt in range(HASTY_LOOKS):
-        look = look_statement(idle_first, pass_locked=attempt > 0, prefixes=len(prefixes))
-        choice = pool.choose(look.all(session, values), visit, now)
-        if choice is None:
-            break
-        # waiting for somebody who is taking the row at this moment would be vain: his commit changes it
-        if _take(session, pool, visit, choice, now, take_statement(choice.is_idle(pool.hold, now), True)):
-            return choice
-        lost = True
-    if lost and not pool.locked:
-        raise LostRace(f"pool {pool.id}")
-    lock_pool(session, pool.id)
-    look = look_statement(False, pass_locked=False, prefixes=len(prefixes))
-    for _ in range(WAITING_LOOKS):
-        entries: list[PoolEntry] = look.all(session, values)
-        allowed = entries if pool.sharing else [entry for entry in entries if entry.is_idle(pool.hold, now)]
-        choice = pool.choose(allowed, visit, now)
-        if choice is None and entries:
-            raise PoolExhausted(f"pool {pool.id}")
-        if choice is None:
-            return None
-        if _take(session, pool, visit, choice, now, take_statement(choice.is_idle(pool.hold, now), False)):
-            return choice
-    raise PoolBusy(f"pool {pool.id}")
 
+    session: Session
+    visit: KnownVisit
+    before: KnownVisit | None
+    now: datetime
 
-def take_back(session: Session, pool: Pool, visit: KnownVisit, held: HeldLease, now: datetime, *, active: bool) -> bool:
-    """Gives a visitor's visit the number that another visit of his holds: he never shares with himself, but goes on to share with other
-    visitors as long as their visits are active.
+    def number_of(self, pool: Pool, lease: HeldLease | None, prefixes: Prefixes = ()) -> str | None:
+        """The number that the visit holds, or that the visit before it still holds, else another number of the pool. With aim *source* a
+        visitor who comes back from another marketing source gets a number of that one: else the number would change its source.
 
-    Args:
-        active: the other visit still is.
-    """
-    statement = take_back_statement(active, held.is_idle(pool.hold, now))
-    return _take(session, pool, visit, held, now, statement, held.lease_no)
+        Args:
+            lease: of the visit before, in this pool.
+        """
+        visit, before, lost = self.visit, self.before, False
+        if before is visit:
+            if lease and self.keep(pool, lease):
+                return lease.e164
+            lost = lease is not None
+        elif before and not (pool.aim == "source" and before.source_key != visit.source_key):
+            while lease and lease.still_held(visit.visitor, active := before.is_active(pool.hold, self.now)):
+                if self._take_back(pool, lease, active=active):
+                    return lease.e164
+                lost = True  # somebody came to share it at this moment: look again whether it is held still
+                present = leases_of(self.session, before.id)
+                lease = next(
+                    (held for held in present if held.pool_id == pool.id and begins(held.e164, prefixes)), None
+                )
+        return self.another_number(pool, prefixes, lost=lost)
 
+    def another_number(self, pool: Pool, prefixes: Prefixes = (), *, lost: bool) -> str | None:
+        """Leases a number of the pool that begins so. Where every number is active and none may be shared, the pool's policy says what the
+        page shows. None: the page keeps its own, also when every look lost its number to somebody else.
 
-def take_again(session: Session, pool: Pool, visit: KnownVisit, held: HeldLease, now: datetime) -> bool:
-    """Leases a number that was given back to the same visit again, unless somebody else was leased it since or had it before and still
-    has."""
-    if held.visitor == visit.visitor:
-        return take_back(session, pool, visit, held, now, active=False)
-    if held.turn != held.lease_no or not held.is_idle(pool.hold, now):
-        return False
-    return _take(session, pool, visit, held, now, take_statement(True, True))
+        Args:
+            lost: this transaction tried in vain to keep a number of this pool before.
 
+        Raises:
+            LostRace: begin again with the lock of the pool.
+        """
+        session, now, source_key = self.session, self.now, self.visit.source_key
+        values = {"scenario": pool.id, "source": source_key, "idle_before": now - pool.hold}
+        values |= {f"begins_{i}": f"+{prefix}%" for i, prefix in enumerate(prefixes)}
+        idle_first = pool.aim == "visit" or not pool.sharing  # no active number is looked at while one is idle
+        for attempt in range(HASTY_LOOKS):
+            look = look_statement(idle_first, pass_locked=attempt > 0, prefixes=len(prefixes))
+            choice = pool.choose(look.all(session, values), source_key, now)
+            if choice is None:
+                break
+            # waiting for somebody who is taking the row at this moment would be vain: his commit changes it
+            if self._take(pool, choice, take_statement(choice.is_idle(pool.hold, now), True)):
+                return choice.e164
+            lost = True
+        if lost and not pool.locked:
+            raise LostRace(f"pool {pool.id}")
+        lock_pool(session, pool.id)
+        look = look_statement(False, pass_locked=False, prefixes=len(prefixes))
+        for _ in range(WAITING_LOOKS):
+            entries: list[PoolEntry] = look.all(session, values)
+            allowed = entries if pool.sharing else [entry for entry in entries if entry.is_idle(pool.hold, now)]
+            choice = pool.choose(allowed, source_key, now)
+            if choice is None:
+                return shown_instead(session, pool.id, pool.exhausted, self.visit.id, now) if entries else None
+            if self._take(pool, choice, take_statement(choice.is_idle(pool.hold, now), False)):
+                return choice.e164
+        return None
 
-def _take(
-    session: Session,
-    pool: Pool,
-    visit: KnownVisit,
-    entry: PoolEntry,
-    now: datetime,
-    statement: Statement,
-    held_lease_no: int = 0,
-) -> bool:
-    """Takes exactly this row, if it still is as it was seen, and writes the lease. Whoever gets an idle number begins a new group of
-    holders, except its last holder: an older page of his may live on."""
-    idle = entry.is_idle(pool.hold, now)
-    lease_no = entry.turn + 1
-    values = {
-        "number": entry.number_id,
-        "scenario": pool.id,
-        "seen_turn": entry.turn,
-        "seen_sign_at": entry.last_sign_at,
-        "held_turn": held_lease_no,
-        "new_turn": lease_no,
-        "new_group_turn": lease_no if idle and entry.visitor != visit.visitor else entry.group_turn,
-        "new_visitor": visit.visitor,
-        "new_source_key": visit.source_key,
-        "new_lease_started_at": now,
-        "new_last_sign_at": max(now, entry.last_sign_at),
-    }
-    if statement.first(session, values) is None:
-        return False
-    shared, mixed = (False, False) if idle else _share(session, entry, visit, now - pool.hold)
-    values = {
-        "scenario_id": pool.id,
-        "number_id": entry.number_id,
-        "visit_id": visit.id,
-        "turn": lease_no,
-        "shared": shared,
-        "mixed": mixed,
-        "started_at": now,
-    }
-    _WRITE_LEASE.run(session, values)
-    return True
+    def keep(self, pool: Pool, lease: HeldLease) -> bool:
+        """A heartbeat reaches the number of a lease; False when it was leased to somebody else meanwhile. A number that was given back, and
+        stands on a page after all, is taken again, unless somebody else was leased it since or had it before and still has.
 
+        An earlier visit that gives heartbeats again beside a later visit of the same visitor gets a lease of its own: a visit that comes to
+        share the number shares it with both. A visit that had ended shares its number, from now on, with the active visits that were
+        leased it meanwhile; it may have shared the number before, with others.
+        """
+        visit, now = self.visit, self.now
+        if lease.returned and lease.visitor != visit.visitor:
+            unchanged = lease.turn == lease.lease_no and lease.is_idle(pool.hold, now)
+            return unchanged and self._take(pool, lease, take_statement(True, True))
+        if lease.returned:
+            return self._take_back(pool, lease, active=False)
+        if lease.was_left_behind(visit.visitor) and self._take_back(pool, lease, active=False):
+            return True
+        if not self.keep_alive(lease, active=visit.is_active(pool.hold, now)):
+            return False
+        if lease.turn > lease.lease_no:
+            shared, mixed = self._share(lease, now - pool.hold)
+            if mixed or (shared and not lease.shared):
+                self.session.execute(_MARK_OWN, {"held": lease.lease_id, "is_mixed": mixed})
+        return True
 
-def keep_alive(session: Session, visitor: str, held: HeldLease, now: datetime, *, active: bool) -> bool:
-    """A heartbeat reaches the number; False when it was leased to somebody else meanwhile."""
-    number = {"number": held.number_id, "scenario": held.pool_id}
-    values = number | {"holder": visitor, "held_turn": held.lease_no, "sign_at": now}
-    return keep_alive_statement(active).first(session, values) is not None
+    def keep_alive(self, held: HeldLease, *, active: bool) -> bool:
+        """A heartbeat reaches the number; False when it was leased to somebody else meanwhile."""
+        number = {"number": held.number_id, "scenario": held.pool_id}
+        values = number | {"holder": self.visit.visitor, "held_turn": held.lease_no, "sign_at": self.now}
+        return keep_alive_statement(active).first(self.session, values) is not None
 
+    def _take_back(self, pool: Pool, held: HeldLease, *, active: bool) -> bool:
+        """Gives the visit the number that another visit of its visitor holds: he never shares with himself, but goes on to share with other
+        visitors as long as their visits are active.
 
-def share_unmarked(session: Session, pool: Pool, visit: KnownVisit, held: HeldLease, now: datetime) -> None:
-    """A visit that had ended and gives a heartbeat again shares its number, from now on, with the active visits that were leased it
-    meanwhile. It may have shared the number before, with others."""
-    if held.turn > held.lease_no:
-        shared, mixed = _share(session, held, visit, now - pool.hold)
-        if mixed or (shared and not held.shared):
-            session.execute(_MARK_OWN, {"held": held.lease_id, "is_mixed": mixed})
+        Args:
+            active: the other visit still is.
+        """
+        return self._take(pool, held, take_back_statement(active, held.is_idle(pool.hold, self.now)), held.lease_no)
 
+    def _take(self, pool: Pool, entry: PoolEntry, statement: Statement, held_lease_no: int = 0) -> bool:
+        """Takes exactly this row, if it still is as it was seen, and writes the lease. Whoever gets an idle number begins a new group of
+        holders, except its last holder: an older page of his may live on."""
+        visit, now = self.visit, self.now
+        idle = entry.is_idle(pool.hold, now)
+        lease_no = entry.turn + 1
+        values = {
+            "number": entry.number_id,
+            "scenario": pool.id,
+            "seen_turn": entry.turn,
+            "seen_sign_at": entry.last_sign_at,
+            "held_turn": held_lease_no,
+            "new_turn": lease_no,
+            "new_group_turn": lease_no if idle and entry.visitor != visit.visitor else entry.group_turn,
+            "new_visitor": visit.visitor,
+            "new_source_key": visit.source_key,
+            "new_lease_started_at": now,
+            "new_last_sign_at": max(now, entry.last_sign_at),
+        }
+        if statement.first(self.session, values) is None:
+            return False
+        shared, mixed = (False, False) if idle else self._share(entry, now - pool.hold)
+        values = {
+            "scenario_id": pool.id,
+            "number_id": entry.number_id,
+            "visit_id": visit.id,
+            "turn": lease_no,
+            "shared": shared,
+            "mixed": mixed,
+            "started_at": now,
+        }
+        _WRITE_LEASE.run(self.session, values)
+        return True
 
-def _share(session: Session, entry: PoolEntry, visit: KnownVisit, since: datetime) -> tuple[bool, bool]:
-    """Whether active visits of somebody else hold the number too (R8), and some of another marketing source; these are marked then. Two
-    visits of one visitor never share."""
-    holders = {"number": entry.number_id, "group": entry.group_turn, "since": since}
-    holders |= {"holder": visit.visitor, "taker_source": visit.source_key}
-    [others] = _OTHERS.all(session, holders)
-    if others.mixed is None:
-        return False, False
-    _MARK_SHARED.run(session, holders)
-    return True, bool(others.mixed)
+    def _share(self, entry: PoolEntry, since: datetime) -> tuple[bool, bool]:
+        """Whether active visits of somebody else hold the number too (R8), and some of another marketing source; these are marked then. Two
+        visits of one visitor never share."""
+        holders = {"number": entry.number_id, "group": entry.group_turn, "since": since}
+        holders |= {"holder": self.visit.visitor, "taker_source": self.visit.source_key}
+        [others] = _OTHERS.all(self.session, holders)
+        if others.mixed is None:
+            return False, False
+        _MARK_SHARED.run(self.session, holders)
+        return True, bool(others.mixed)
 
 
 def leases_of(session: Session, visit_id: int) -> list[HeldLease]:

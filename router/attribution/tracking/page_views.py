@@ -9,22 +9,8 @@ from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from router.attribution.models import PoolNumber
-from router.attribution.pool.choice import shown_instead
-from router.attribution.pool.leases import (
-    HeldLease,
-    LostRace,
-    Pool,
-    PoolBusy,
-    PoolExhausted,
-    begins,
-    keep_alive,
-    lease_number,
-    leases_of,
-    lock_pool,
-    share_unmarked,
-    take_again,
-    take_back,
-)
+from router.attribution.pool.choice import Pool
+from router.attribution.pool.leases import HeldLease, Lessee, LostRace, begins, leases_of, lock_pool
 from router.attribution.pool.unplaced import note_unplaced, record_in_its_place, record_shown, revert_lease
 from router.attribution.tracking.projects import FREE_HOLD, TagProject, TagScenario, find_tag_project
 from router.attribution.tracking.schema import Groups, Heartbeat, PageView, Prefixes, belongs, is_own_host
@@ -99,92 +85,32 @@ def evidence_of(page: Heartbeat, project: TagProject) -> Evidence:
     return replace(evidence, click_ids={}) if page.limited else evidence
 
 
-@dataclass(frozen=True, slots=True)
-class Lessee:
-    """A visit that is leased numbers in this transaction.
+def free_numbers(lessee: Lessee, pool: Pool, groups: Groups, leases: Iterable[HeldLease]) -> list[PageNumber]:
+    """The visit before may hold several free numbers: those that nobody else was leased since go on.
 
-    `before`: the visit whose leases go on: this one, or the visitor's visit before it; None: his first visit.
+    Args:
+        leases: of the visit before.
     """
+    active = lessee.before is not None and lessee.before.is_active(FREE_HOLD, lessee.now)
+    kept = [held for held in leases if held.pool_id == pool.id and held.still_held(lessee.visit.visitor, active)]
 
-    session: Session
-    visit: KnownVisit
-    before: KnownVisit | None
-    now: datetime
+    def number_of(prefixes: Prefixes) -> str | None:
+        lease = next((held for held in kept if begins(held.e164, prefixes)), None)
+        return lessee.number_of(pool, lease, prefixes)
 
-    def number_of(self, pool: Pool, lease: HeldLease | None, prefixes: Prefixes = ()) -> str | None:
-        """The number that the visit holds, or that the visit before it still holds, else another number of the pool. With aim *source* a
-        visitor who comes back from another marketing source gets a number of that one: else the number would change its source.
+    return [PageNumber(None, e164, suffixes) for e164, suffixes in suffixes_by_number(groups, number_of).items()]
 
-        Args:
-            lease: of the visit before, in this pool.
-        """
-        visit, before, lost = self.visit, self.before, False
-        if before is visit:
-            if lease and self.keep(pool, lease):
-                return lease.e164
-            lost = lease is not None
-        elif before and not (pool.aim == "source" and before.source_key != visit.source_key):
-            while lease and lease.still_held(visit.visitor, active := before.is_active(pool.hold, self.now)):
-                if take_back(self.session, pool, visit, lease, self.now, active=active):
-                    return lease.e164
-                lost = True  # somebody came to share it at this moment: look again whether it is held still
-                present = leases_of(self.session, before.id)
-                lease = next(
-                    (held for held in present if held.pool_id == pool.id and begins(held.e164, prefixes)), None
-                )
-        return self.another_number(pool, prefixes, lost=lost)
 
-    def another_number(self, pool: Pool, prefixes: Prefixes = (), *, lost: bool) -> str | None:
-        try:
-            entry = lease_number(self.session, pool, self.visit, prefixes, self.now, lost=lost)
-        except PoolBusy:
-            return None
-        except PoolExhausted:
-            return shown_instead(self.session, pool.id, pool.exhausted, self.visit.id, self.now)
-        return entry.e164 if entry else None
-
-    def free_numbers(self, pool: Pool, groups: Groups, leases: Iterable[HeldLease]) -> list[PageNumber]:
-        """The visit before may hold several free numbers: those that nobody else was leased since go on.
-
-        Args:
-            leases: of the visit before.
-        """
-        active = self.before is not None and self.before.is_active(FREE_HOLD, self.now)
-        kept = [held for held in leases if held.pool_id == pool.id and held.still_held(self.visit.visitor, active)]
-
-        def number_of(prefixes: Prefixes) -> str | None:
-            lease = next((held for held in kept if begins(held.e164, prefixes)), None)
-            return self.number_of(pool, lease, prefixes)
-
-        return [PageNumber(None, e164, suffixes) for e164, suffixes in suffixes_by_number(groups, number_of).items()]
-
-    def keep(self, pool: Pool, lease: HeldLease) -> bool:
-        """A heartbeat reaches the number of a lease; False when it was leased to somebody else meanwhile. A number that was given back, and
-        stands on a page after all, is taken again.
-
-        An earlier visit that gives heartbeats again beside a later visit of the same visitor gets a lease of its own: a visit that comes to
-        share the number shares it with both.
-        """
-        session, visit, now = self.session, self.visit, self.now
-        if lease.returned:
-            return take_again(session, pool, visit, lease, now)
-        if lease.was_left_behind(visit.visitor) and take_back(session, pool, visit, lease, now, active=False):
-            return True
-        if not keep_alive(session, visit.visitor, lease, now, active=visit.is_active(pool.hold, now)):
-            return False
-        share_unmarked(session, pool, visit, lease, now)
-        return True
-
-    def keep_on_page(self, project: TagProject, lease: HeldLease, heartbeat: Heartbeat) -> bool:
-        """Keeps the number of a lease, whose scenario may be disabled by now, and notes that the page shows it."""
-        if pool := project.pools.get(lease.pool_id):
-            kept = self.keep(pool, lease)
-        else:
-            active = self.visit.is_active(project.gap, self.now)
-            kept = not lease.returned and keep_alive(self.session, self.visit.visitor, lease, self.now, active=active)
-        if kept and lease.is_on(heartbeat.shown):
-            record_shown(self.session, self.visit.id, lease, self.now)
-        return kept
+def keep_on_page(lessee: Lessee, project: TagProject, lease: HeldLease, heartbeat: Heartbeat) -> bool:
+    """Keeps the number of a lease, whose scenario may be disabled by now, and notes that the page shows it."""
+    if pool := project.pools.get(lease.pool_id):
+        kept = lessee.keep(pool, lease)
+    else:
+        active = lessee.visit.is_active(project.gap, lessee.now)
+        kept = not lease.returned and lessee.keep_alive(lease, active=active)
+    if kept and lease.is_on(heartbeat.shown):
+        record_shown(lessee.session, lessee.visit.id, lease, lessee.now)
+    return kept
 
 
 def suffixes_by_number(groups: Groups, number_of: Callable[[Prefixes], str | None]) -> dict[str, list[str]]:
@@ -219,7 +145,7 @@ def view_page(session: Session, keys: KeyRing, project: TagProject, view: PageVi
         if e164 := static_number or lessee.number_of(scenario, by_pool.get(scenario.id)):
             numbers.append(PageNumber(scenario, e164))
     if project.free_pool and view.scenarios is None:
-        numbers += lessee.free_numbers(project.free_pool, view.groups, leases)
+        numbers += free_numbers(lessee, project.free_pool, view.groups, leases)
     if visit is before:
         record_heartbeat(session, visit, view, evidence, now)
     return PageNumbers(visit, numbers)
@@ -265,7 +191,7 @@ def keep_page(
         active = visit.is_active(FREE_HOLD, now)
         kept = {lease.e164: lease.still_held(visit.visitor, active) for lease in free}
         lost = any(not kept[lease.e164] and lease.lease_started_at >= visit.last_sign_at for lease in free)
-        numbers = lessee.free_numbers(free_pool, heartbeat.groups, free)
+        numbers = free_numbers(lessee, free_pool, heartbeat.groups, free)
         if lost or not all(kept.get(number.e164) for number in numbers):
             changed = numbers
     withdrawn: list[int] = []
@@ -277,7 +203,7 @@ def keep_page(
             withdrawn.append(lease.pool_id)
             continue
         scenario = scenarios.get(lease.pool_id)
-        if lessee.keep_on_page(project, lease, heartbeat) or not scenario:
+        if keep_on_page(lessee, project, lease, heartbeat) or not scenario:
             continue
         if e164 := lessee.another_number(scenario, lost=True):
             record_in_its_place(session, visit.id, lease, e164, now)
@@ -302,7 +228,7 @@ def ping(
             continue
         if lease.is_unplaced_on(heartbeat.shown):
             note_unplaced(session, lease, now)
-        lessee.keep_on_page(project, lease, heartbeat)
+        keep_on_page(lessee, project, lease, heartbeat)
     evidence = evidence_of(heartbeat, project) if heartbeat.limited is False and heartbeat.page else None
     record_presence(session, follow_consent(session, visit, heartbeat.limited, evidence), now, left=left)
     return True

@@ -10,18 +10,23 @@ from hypothesis import strategies as st
 from router.attribution.pool.choice import (
     GRID,
     PRIOR_CALLS,
+    Curve,
+    Pool,
     PoolEntry,
     chance_after,
-    chance_of_call,
-    choose,
     default_chance,
-    expected_regret,
     learn,
 )
 from router.db import LONG_AGO
 from tests.factories import NOON
 
 HOLD = timedelta(seconds=150)
+
+
+def pool_of(aim: str = "visit", curve: Curve | None = None) -> Pool:
+    return Pool(id=1, aim=aim, hold_seconds=150, survival=curve)
+
+
 AGES = st.one_of(st.integers(0, 160), st.integers(0, 4000)).map(lambda seconds: timedelta(seconds=seconds))
 
 
@@ -48,16 +53,18 @@ def four_looks(pool: list[PoolEntry], source_key: int) -> list[PoolEntry]:
 
 @given(st.lists(entries(), min_size=1, max_size=12), st.integers(1, 3), st.sampled_from(["visit", "source"]))
 def test_r6_the_best_of_four_is_the_best_of_the_whole_pool(pool: list[PoolEntry], source_key: int, aim: str) -> None:
-    chosen = choose(four_looks(pool, source_key), source_key, aim, HOLD, NOON)
-    best = choose(pool, source_key, aim, HOLD, NOON)
+    chosen = pool_of(aim).choose(four_looks(pool, source_key), source_key, NOON)
+    best = pool_of(aim).choose(pool, source_key, NOON)
     assert chosen is not None
     assert best is not None
-    assert expected_regret(chosen, source_key, aim, HOLD, NOON) == expected_regret(best, source_key, aim, HOLD, NOON)
+    assert pool_of(aim).expected_regret(chosen, source_key, NOON) == pool_of(aim).expected_regret(
+        best, source_key, NOON
+    )
 
 
 @given(st.lists(entries(), min_size=1, max_size=12), st.integers(1, 3))
 def test_r6_aim_visit_never_takes_an_active_number_while_one_is_idle(pool: list[PoolEntry], source_key: int) -> None:
-    chosen = choose(four_looks(pool, source_key), source_key, "visit", HOLD, NOON)
+    chosen = pool_of("visit").choose(four_looks(pool, source_key), source_key, NOON)
     assert chosen is not None
     assert chosen.is_idle(HOLD, NOON) or not any(entry.is_idle(HOLD, NOON) for entry in pool)
 
@@ -65,7 +72,7 @@ def test_r6_aim_visit_never_takes_an_active_number_while_one_is_idle(pool: list[
 @given(entries(), AGES, AGES)
 def test_r6_p_never_rises_with_time(entry: PoolEntry, one: timedelta, other: timedelta) -> None:
     earlier, later = NOON + min(one, other), NOON + max(one, other)
-    assert chance_of_call(entry, HOLD, earlier) >= chance_of_call(entry, HOLD, later)
+    assert pool_of().chance_of_call(entry, earlier) >= pool_of().chance_of_call(entry, later)
 
 
 @given(entries(), AGES)
@@ -73,7 +80,7 @@ def test_r6_p_is_zero_for_a_number_never_shown_above_one_while_active_and_at_mos
     entry: PoolEntry, later: timedelta
 ) -> None:
     now = NOON + later
-    chance = chance_of_call(entry, HOLD, now)
+    chance = pool_of().chance_of_call(entry, now)
     if entry.last_sign_at == LONG_AGO:
         assert chance == 0
     elif entry.is_idle(HOLD, now):
@@ -84,7 +91,7 @@ def test_r6_p_is_zero_for_a_number_never_shown_above_one_while_active_and_at_mos
 
 def test_r6_a_clock_that_runs_behind_another_machines_breaks_nothing() -> None:
     ahead = PoolEntry(1, "+1", 1, 1, "v", 1, NOON + timedelta(seconds=3), NOON + timedelta(seconds=3))
-    assert chance_of_call(ahead, HOLD, NOON) == 2
+    assert pool_of().chance_of_call(ahead, NOON) == 2
 
 
 def test_r6_another_marketing_source_is_eleven_times_as_harmful_and_more_when_sources_are_told_apart() -> None:
@@ -93,10 +100,10 @@ def test_r6_another_marketing_source_is_eleven_times_as_harmful_and_more_when_so
         return PoolEntry(number, "+1", 1, 1, "v", source, seen, seen)
 
     same, other, old = idle(1, 1, 200), idle(2, 2, 1000), idle(3, 2, 10_000)
-    assert choose([same, other], 1, "visit", HOLD, NOON) == same
-    assert choose([same, other, old], 1, "visit", HOLD, NOON) == old
-    assert choose([same, old], 1, "source", HOLD, NOON) == same
-    assert choose([same, old, idle(4, 2, 30_000)], 1, "source", HOLD, NOON) == idle(4, 2, 30_000)
+    assert pool_of("visit").choose([same, other], 1, NOON) == same
+    assert pool_of("visit").choose([same, other, old], 1, NOON) == old
+    assert pool_of("source").choose([same, old], 1, NOON) == same
+    assert pool_of("source").choose([same, old, idle(4, 2, 30_000)], 1, NOON) == idle(4, 2, 30_000)
 
 
 SILENCES = st.lists(st.integers(0, 3_000_000) | st.integers(0, 900), max_size=60)
@@ -116,12 +123,12 @@ def test_r6_a_learned_curve_never_rises_and_is_a_probability(silences: list[floa
 def test_r6_the_best_of_four_is_the_best_of_the_whole_pool_with_every_learned_curve(
     pool: list[PoolEntry], source_key: int, aim: str, curve: list[list[float]]
 ) -> None:
-    chosen = choose(four_looks(pool, source_key), source_key, aim, HOLD, NOON, curve)
-    best = choose(pool, source_key, aim, HOLD, NOON, curve)
+    chosen = pool_of(aim, curve).choose(four_looks(pool, source_key), source_key, NOON)
+    best = pool_of(aim, curve).choose(pool, source_key, NOON)
     assert chosen is not None
     assert best is not None
-    assert expected_regret(chosen, source_key, aim, HOLD, NOON, curve) == expected_regret(
-        best, source_key, aim, HOLD, NOON, curve
+    assert pool_of(aim, curve).expected_regret(chosen, source_key, NOON) == pool_of(aim, curve).expected_regret(
+        best, source_key, NOON
     )
 
 
@@ -130,7 +137,7 @@ def test_r6_p_never_rises_with_time_with_every_learned_curve(
     entry: PoolEntry, one: timedelta, other: timedelta, curve: list[list[float]]
 ) -> None:
     earlier, later = NOON + min(one, other), NOON + max(one, other)
-    assert chance_of_call(entry, HOLD, earlier, curve) >= chance_of_call(entry, HOLD, later, curve)
+    assert pool_of(curve=curve).chance_of_call(entry, earlier) >= pool_of(curve=curve).chance_of_call(entry, later)
 
 
 def test_r6_without_calls_the_curve_is_the_default_and_many_calls_overrule_it() -> None:
@@ -160,5 +167,5 @@ def test_r6_a_scenario_whose_visitors_call_quickly_or_much_later_chooses_otherwi
         return PoolEntry(number, "+1", 1, 1, "v", source, seen, seen)
 
     own, other = idle(1, 1, 5), idle(2, 2, 40)
-    assert choose([own, other], 1, "visit", HOLD, NOON) == own
-    assert choose([own, other], 1, "visit", HOLD, NOON, learn([600.0] * 20_000)) == other
+    assert pool_of("visit").choose([own, other], 1, NOON) == own
+    assert pool_of("visit", learn([600.0] * 20_000)).choose([own, other], 1, NOON) == other

@@ -12,8 +12,8 @@ from router.accounts.views.members import people_settings, token_settings
 from router.accounts.views.projects import projects, settings, tag_settings
 from router.accounts.views.sign_in import profile, sign_in_pages
 from router.attribution.planner.views import plan_api, plan_pages
-from router.attribution.pool.numbers import connect_pool, small_pools
-from router.attribution.pool.unplaced import never_shown, shown_numbers
+from router.attribution.pool.numbers import connect_pool
+from router.attribution.pool.unplaced import shown_numbers
 from router.attribution.tag import tag_files
 from router.attribution.tracking.crawlers import crawler_api
 from router.attribution.tracking.hooks import amp, hooks, make_limits
@@ -137,8 +137,6 @@ def make_server(settings: Settings, database: Database | None = None) -> Server:
     open_regions(server)
     add_old_settings_section(server)
     server.settings_tabs += [INSTALL_TAB, CALL_HISTORY_TAB]
-    server.lint_rules.append(never_shown)
-    server.lint_rules.append(small_pools)
     server.lint_rules.append(leaking_scenarios)
     server.numbers_shown = shown_numbers
     server.numbers_called = called_numbers

@@ -6,7 +6,7 @@ number that its page never showed, until the lease is reverted. The hour that co
 traffic is measured (ITU-T E.500): one that begins at half past would be cut in two by the clock. The database adds up, so that few rows
 come back, however many visits there were."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -38,10 +38,7 @@ from router.attribution.models import (
     is_free_pool,
     project_of_free_pool,
 )
-from router.lib.formats import format_count
 from router.scenarios.documents import present_scenarios
-from router.scenarios.lint.facts import Linted
-from router.scenarios.lint.rules import Finding
 from router.scenarios.models import Scenario, TrackingNumber, free_numbers_changed, numbers_changed
 from router.server import Server
 
@@ -275,44 +272,17 @@ def _later(first: ColumnElement[int], second: ColumnElement[int]) -> ColumnEleme
     return case((first > second, first), else_=second)
 
 
-FAR = 0.75
-"""A pool with a smaller share of what is needed has an accuracy below about 90 % in its busiest hour."""
-
-
-def small_pools(session: Session, linted: Sequence[Linted]) -> Mapping[int, list[Finding]]:
-    """A lint rule (R2): a pool is far too small for last week's load. One statement; the worker keeps the figure, for tables lint many
-    scenarios at once."""
-    ids = [scenario.scenario_id for scenario in linted if scenario.scenario_id and scenario.dynamic]
-    if not ids:
-        return {}
-    rows = session.execute(select(Scenario.id, Scenario.needed).where(Scenario.id.in_(ids)))
-    all_needed = {row.id: row.needed or 0 for row in rows}
-    findings = {}
-    for scenario in linted:
-        needed, has = all_needed.get(scenario.scenario_id, 0), scenario.dynamic + scenario.to_buy
-        if scenario.dynamic and has < FAR * needed:
-            sentence = (
-                f"The busiest hour of the last 7 days needs {format_count(needed, 'number')}, and the pool has {has}:"
-                " visitors share them."
-            )
-            look = f"/scenarios/{scenario.scenario_id}/plan"
-            finding = Finding("small_pool", sentence, "numbers", "numbers", look=look, look_for="What more would tell")
-            findings[scenario.scenario_id] = [finding]
-    return findings
-
-
 def refresh_needed(server: Server, now: datetime) -> None:
-    """Fills the column; each scenario is read on its own, and only what differs is written."""
+    """Fills the column that a lint rule reads; each scenario is read on its own, and only what differs is written."""
     shown = select(Scenario).where(Scenario.deleted_at.is_(None), Scenario.first_shown_at.is_not(None))
     with server.database.reading() as session:
         scenarios = session.scalars(shown.order_by(Scenario.id)).all()
-    changed: dict[int, int | None] = {}
+    changed = []
     for scenario in scenarios:
         with server.database.reading() as session:
             needed = numbers_needed(session, scenario, now)
         if needed != scenario.needed:
-            changed[scenario.id] = needed
+            changed.append({"id": scenario.id, "needed": needed})
     if changed:
         with server.database.writing() as session:
-            for scenario_id, needed in changed.items():
-                session.execute(update(Scenario).where(Scenario.id == scenario_id).values(needed=needed))
+            session.execute(update(Scenario), changed)

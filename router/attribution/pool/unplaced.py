@@ -1,7 +1,8 @@
 """Leases of numbers that stand nowhere on their page (R6): they are reverted, and the number is what it was before. docs/attribution.md
 tells why and how.
 
-A lint rule says which scenarios' numbers hardly ever stand on a page, and a look at the leases which numbers visitors see now."""
+A lint rule says which scenarios' numbers hardly ever stand on a page, from what is counted here; a look at the leases says which numbers
+visitors see now."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,9 +16,6 @@ from router.attribution.models import AccuracyDue, Lease, Visit, VisitSpan
 from router.attribution.pool.leases import LEASE, NUMBER, VISIT, HeldLease
 from router.attribution.tracking.projects import FREE_HOLD
 from router.db import LONG_AGO, Statement, table_of
-from router.lib.formats import format_count
-from router.scenarios.lint.facts import Linted
-from router.scenarios.lint.rules import Finding
 from router.scenarios.models import Scenario, TrackingNumber
 from router.server import Server
 
@@ -208,30 +206,6 @@ _LAST_KEPT = Statement(_KEPT.order_by(LEASE.c.turn.desc()).limit(1), KeptLease)
 
 
 DAYS = 7
-LEAST_TIMES = 20
-"""Before so many pages have said something, a few of a site's odd pages could be all of them."""
-HARDLY_EVER = 0.05
-"""A smaller part of the pages is no site where only some pages have a place for the number, but selectors that match by accident."""
-
-
-def never_shown(session: Session, linted: Sequence[Linted]) -> Mapping[int, list[Finding]]:
-    """A lint rule (R2): the numbers of a scenario are given to pages and stand on none or hardly any of them. One statement."""
-    ids = [scenario.scenario_id for scenario in linted if scenario.scenario_id]
-    hardly_shown = select(Scenario.id, Scenario.given_times, Scenario.shown_times).where(
-        Scenario.id.in_(ids),
-        Scenario.given_times >= LEAST_TIMES,
-        Scenario.shown_times < HARDLY_EVER * Scenario.given_times,
-    )
-    findings = {}
-    for scenario_id, given, shown in session.execute(hardly_shown) if ids else ():
-        why = "its selectors match on hardly any page" if shown else "no selector matches"
-        times = f"Given {format_count(given or 0, 'time')} in {DAYS} days, shown {format_count(shown or 0, 'time')}"
-        look, sentence = f"/scenarios/{scenario_id}/tagging", f"{times}: {why}."
-        finding = Finding(
-            "never_shown", sentence, "tagging.selectors", "tagging", look=look, look_for="See its tagging"
-        )
-        findings[scenario_id] = [finding]
-    return findings
 
 
 def refresh_shown(server: Server, now: datetime) -> None:
@@ -252,13 +226,14 @@ def refresh_shown(server: Server, now: datetime) -> None:
         )
         with server.database.reading() as session:
             times.update({scenario_id: (given, shown) for scenario_id, given, shown in session.execute(counted)})
-    present = {scenario.id: (scenario.given_times, scenario.shown_times) for scenario in scenarios}
-    changed = {key: counts for key in present if (counts := times.get(key, (None, None))) != present[key]}
+    changed = []
+    for scenario in scenarios:
+        given, shown = times.get(scenario.id, (None, None))
+        if (given, shown) != (scenario.given_times, scenario.shown_times):
+            changed.append({"id": scenario.id, "given_times": given, "shown_times": shown})
     if changed:
         with server.database.writing() as session:
-            for scenario_id, (given, shown) in changed.items():
-                times_now = {"given_times": given, "shown_times": shown}
-                session.execute(update(Scenario).where(Scenario.id == scenario_id).values(times_now))
+            session.execute(update(Scenario), changed)
 
 
 LONGEST = timedelta(days=1)

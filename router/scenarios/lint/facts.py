@@ -147,6 +147,8 @@ class Linted:
     told: bool
     """Somebody is told about its calls."""
     around: Surroundings
+    stored: Scenario | None
+    """Its own row, with what the worker found out about it."""
 
     @property
     def dynamic(self) -> int:
@@ -178,6 +180,7 @@ def read_document(
         destinations=destinations,
         told=_is_told(server, document.get(INTEGRATIONS)),
         around=_surroundings(session, project, destinations, to_buy, _claims(session, project, everybody=True)),
+        stored=scenario,
     )
 
 
@@ -209,6 +212,7 @@ def read_stored(session: Session, server: Server, project: Project, scenario_ids
             destinations=flows.get(scenario.call_flow_id or 0, []),
             told=_is_told(server, shown.get(scenario.id)),
             around=around,
+            stored=scenario,
         )
         for scenario in scenarios
     ]

@@ -11,6 +11,7 @@ from phonenumbers import NumberParseException
 from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
+from router.lib.formats import format_count
 from router.lib.phones import international, is_foreign_to
 from router.scenarios.channels import ChannelRow, is_for_visitors, never_reached, parts_of_match
 from router.scenarios.lint.facts import Linted, read_document, read_stored
@@ -195,6 +196,37 @@ def is_foreign(mask: str, number: str, country: str) -> bool:
         return False  # nobody can read it, which is said elsewhere
 
 
+LEAST_TIMES = 20
+"""Before so many pages have said something, a few of a site's odd pages could be all of them."""
+HARDLY_EVER = 0.05
+"""A smaller part of the pages is no site where only some pages have a place for the number, but selectors that match by accident."""
+
+
+def never_shown(linted: Linted) -> Findings:
+    """The numbers of a scenario are given to pages and stand on none or hardly any of them."""
+    given, shown = (linted.stored.given_times, linted.stored.shown_times) if linted.stored else (None, None)
+    if given is not None and given >= LEAST_TIMES and shown is not None and shown < HARDLY_EVER * given:
+        why = "its selectors match on hardly any page" if shown else "no selector matches"
+        sentence = f"Given {format_count(given, 'time')} in 7 days, shown {format_count(shown, 'time')}: {why}."
+        look = f"/scenarios/{linted.scenario_id}/tagging"
+        yield Finding("never_shown", sentence, "tagging.selectors", "tagging", look=look, look_for="See its tagging")
+
+
+FAR = 0.75
+"""A pool with a smaller share of what is needed has an accuracy below about 90 % in its busiest hour."""
+
+
+def small_pool(linted: Linted) -> Findings:
+    """A pool is far too small for last week's load."""
+    needed = linted.stored.needed or 0 if linted.stored else 0
+    has = linted.dynamic + linted.to_buy
+    if linted.dynamic and has < FAR * needed:
+        numbers = format_count(needed, "number")
+        sentence = f"The busiest hour of the last 7 days needs {numbers}, and the pool has {has}: visitors share them."
+        look = f"/scenarios/{linted.scenario_id}/plan"
+        yield Finding("small_pool", sentence, "numbers", "numbers", look=look, look_for="What more would tell")
+
+
 RULES: tuple[Callable[[Linted], Findings], ...] = (
     numbers,
     exhausted,
@@ -206,6 +238,8 @@ RULES: tuple[Callable[[Linted], Findings], ...] = (
     channels,
     upkeep,
     display_format,
+    never_shown,
+    small_pool,
 )
 
 

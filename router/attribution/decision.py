@@ -328,25 +328,40 @@ def decide(
         credit: what the project credits repeat calls to.
         overflow: it is an overflow number, which is leased to nobody: there are no candidates.
     """
-    steps: list[dict[str, Any]] = []
-    decided = _by_repeat(earlier, static_source, weighed, sources, credit, steps)
-    if decided is None and static_source is not None:
+    own_source, sure = None, 0.0
+    if static_source is None and weighed:
+        own_source = sources[weighed[0].candidate.visit_id]
+        sure = source_confidence(weighed, weighed[0].candidate.source_key)
+    because = _why_no_repeat(earlier, static_source, own_source if sure >= OWN_SURE else None, credit)
+    step: dict[str, Any] = {"rule": "repeat", "applies": not because}
+    steps = [step]
+    which = "earlier" if credit == LAST_NON_DIRECT else "first"
+    if earlier is not None:
+        step |= {f"{which}_call_id": earlier.call_id, f"{which}_call_at": earlier.started_at.isoformat()}
+    if because:
+        step["because"] = because
+    decided: tuple[str, int | None, Mapping[str, Any] | None, int | None, float | None, float | None]
+    if earlier is not None and not because:
+        winner = repeat_winner(earlier.visit_id, earlier.confidence, weighed)
+        visit_id = winner.candidate.visit_id if winner else earlier.visit_id
+        step |= {f"{which}_visit_id": earlier.visit_id, "visit_by": "lease" if winner else f"{which} call"}
+        sureness = earlier.confidence, earlier.source_confidence
+        decided = "repeat", visit_id, earlier.source, earlier.source_key, *sureness
+    elif static_source is not None:
         source = named_source(**{name: str(static_source.get(name) or "") for name in ("source", "medium", "campaign")})
         steps.append({"rule": "static", "applies": True})
         decided = "static", None, source.as_dict(), source.key, 1.0, 1.0
-    elif decided is None:
+    else:
         steps.append({"rule": "static", "applies": False, "because": OVERFLOW if overflow else "the number is dynamic"})
-    if decided is None and weighed:
-        winner = weighed[0]
-        visit_id, source_key = winner.candidate.visit_id, winner.candidate.source_key
-        steps.append({"rule": "lease", "applies": True, "candidates": len(weighed), "state": winner.state})
-        sure = source_confidence(weighed, source_key)
-        decided = "lease", visit_id, sources[visit_id], source_key, winner.probability, sure
-    elif decided is None:
-        because = OVERFLOW if overflow else "nobody was lent the number"
-        steps.append({"rule": "lease", "applies": False, "because": because})
-        steps.append({"rule": "none", "applies": True})
-        decided = "none", None, None, None, None, None
+        if weighed:
+            best = weighed[0]
+            steps.append({"rule": "lease", "applies": True, "candidates": len(weighed), "state": best.state})
+            decided = "lease", best.candidate.visit_id, own_source, best.candidate.source_key, best.probability, sure
+        else:
+            nobody = OVERFLOW if overflow else "nobody was lent the number"
+            steps.append({"rule": "lease", "applies": False, "because": nobody})
+            steps.append({"rule": "none", "applies": True})
+            decided = "none", None, None, None, None, None
     candidates = [
         {
             "visit": entry.candidate.visit,
@@ -368,55 +383,23 @@ def decide(
     return Decision(*decided, candidates, steps, shares)
 
 
-Decided = tuple[str, int | None, Mapping[str, Any] | None, int | None, float | None, float | None]
-
-
-def _by_repeat(
+def _why_no_repeat(
     earlier: EarlierCall | None,
     static_source: Mapping[str, Any] | None,
-    weighed: Sequence[Weighed],
-    sources: Mapping[int, Mapping[str, Any]],
+    own_source: Mapping[str, Any] | None,
     credit: str,
-    steps: list[dict[str, Any]],
-) -> Decided | None:
-    step: dict[str, Any] = {"rule": "repeat", "applies": False}
-    steps.append(step)
-    if earlier is None:
-        step["because"] = "first call"
-        return None
-    which = "earlier" if credit == LAST_NON_DIRECT else "first"
-    step |= {f"{which}_call_id": earlier.call_id, f"{which}_call_at": earlier.started_at.isoformat()}
-    if credit == OWN_VISIT:
-        because = "every call by its own visit"
-    elif credit == LAST_NON_DIRECT:
-        because = _own_is_later(earlier, static_source, weighed, sources)
-    else:
-        because = "first call has no source" if earlier.source is None else ""
-    if because:
-        step["because"] = because
-        return None
-    winner = repeat_winner(earlier.visit_id, earlier.confidence, weighed)
-    visit_id = winner.candidate.visit_id if winner else earlier.visit_id
-    step |= {
-        "applies": True,
-        f"{which}_visit_id": earlier.visit_id,
-        "visit_by": "lease" if winner else f"{which} call",
-    }
-    return "repeat", visit_id, earlier.source, earlier.source_key, earlier.confidence, earlier.source_confidence
-
-
-def _own_is_later(
-    earlier: EarlierCall,
-    static_source: Mapping[str, Any] | None,
-    weighed: Sequence[Weighed],
-    sources: Mapping[int, Mapping[str, Any]],
 ) -> str:
-    """Why a repeat call is credited by its own number or visit and not by an earlier call (`last_non_direct`); empty when it is not."""
-    own_source = None
-    if static_source is None and weighed:
-        winner = weighed[0].candidate
-        if source_confidence(weighed, winner.source_key) >= OWN_SURE:
-            own_source = sources[winner.visit_id]
+    """Why a call is credited by its own number or visit and not by an earlier call; empty when it is not.
+
+    Args:
+        own_source: of the visit that rule 3 names, where that is sure enough.
+    """
+    if earlier is None:
+        return "first call"
+    if credit == OWN_VISIT:
+        return "every call by its own visit"
+    if credit != LAST_NON_DIRECT:
+        return "first call has no source" if earlier.source is None else ""
     if own_source and not is_direct(own_source):
         return "own visit"
     if earlier.source is None:

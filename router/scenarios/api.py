@@ -1,6 +1,5 @@
 """Scenarios for programs: read, write, enable, disable, lint, duplicate and delete them."""
 
-from dataclasses import asdict
 from typing import Any, Literal
 
 from flask import Blueprint, request
@@ -111,7 +110,7 @@ def _answer(session: Session, scenario: Scenario, secrets: Secrets) -> dict[str,
     return (
         scenario_document(session, current_server(), scenario)
         | ({"secrets": secrets} if secrets else {})
-        | ({"buying": asdict(buying)} if buying else {})
+        | ({"buying": buying.model_dump()} if buying else {})
     )
 
 
@@ -147,7 +146,7 @@ def post_enable(project_id: int, scenario_id: int) -> dict[str, Any]:
         with changing() as change:
             scenario, buying = connect_scenario(change, scenario_id, found)
             document = scenario_document(change.session, change.server, scenario)
-        return document | ({"buying": asdict(buying)} if buying else {})
+        return document | ({"buying": buying.model_dump()} if buying else {})
 
     return searching(current_server(), attempt)
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from router.lib.phones import BadPhone, read_phone
-from router.scenarios.matching import SourceParts, fits, source_covers
+from router.scenarios.matching import SourceParts, source_fits
 from router.scenarios.schema import ScenarioSchema
 
 Channel = tuple[Literal["dynamic"], None] | tuple[Literal["static"], str]
@@ -15,12 +15,12 @@ def channel_for(channels: Iterable[Mapping[str, Any]], source: SourceParts) -> C
     """The first row of `Scenario.channels` that fits decides; when none does: dynamic. A static number without a match is shown to
     nobody (a billboard's)."""
     for row in channels:
-        match: Mapping[str, str] = {name: text for name, text in (row.get("match") or {}).items() if text}
-        if not all(fits(match.get(name, "*"), part) for name, part in source._asdict().items()):
+        match = row.get("match") or {}
+        if not source_fits(parts_of_match(match), source):
             continue
         if row.get("kind") != "static":
             return DYNAMIC
-        if match and row.get("number"):
+        if any(match.values()) and row.get("number"):
             return "static", row["number"]
     return DYNAMIC
 
@@ -67,7 +67,7 @@ def with_static(channels: Sequence[ChannelRow], static: Mapping[str, StaticSourc
             wide = (
                 index
                 for index, channel in enumerate(kept)
-                if is_for_visitors(channel) and source_covers(parts_of_match(channel["match"]), parts)
+                if is_for_visitors(channel) and source_fits(parts_of_match(channel["match"]), parts)
             )
             kept.insert(next(wide, len(kept)), _static_channel(number, source))
     return kept
@@ -86,7 +86,7 @@ def never_reached(channels: Sequence[ChannelRow]) -> dict[int, int]:
     ]
     taken: dict[int, int] = {}
     for position, (index, parts) in enumerate(matching):
-        earlier = (earliest for earliest, wide in matching[:position] if source_covers(wide, parts))
+        earlier = (earliest for earliest, wide in matching[:position] if source_fits(wide, parts))
         if (earliest := next(earlier, None)) is not None:
             taken[index] = earliest
     return taken

@@ -16,6 +16,7 @@ from router.scenarios.models import PAID_TIME, NumberBatch, NumberOrder, Scenari
 from router.scenarios.numbers.orders import wait_for_arrivals
 from router.scenarios.numbers.purchase import order_numbers
 from router.scenarios.numbers.search import open_shop, search_numbers
+from router.scenarios.schema import BuyingDocument
 from router.server import Server
 from router.web.errors import Problem
 
@@ -94,17 +95,9 @@ Result = TypeVar("Result")
 class SearchNeeded(Exception):
     """Numbers have to be found before the transaction can be written; nothing was stored."""
 
-    def __init__(self, project: Project, to_buy: Mapping[str, Any]) -> None:
+    def __init__(self, to_buy: Mapping[str, Any]) -> None:
         super().__init__("numbers have to be searched first")
-        self.project, self.to_buy = project, dict(to_buy)
-
-
-@dataclass(frozen=True)
-class Buying:
-    """An open order: its batch, and how many numbers it asks for."""
-
-    batch: int
-    total: int
+        self.to_buy = dict(to_buy)
 
 
 def searching(server: Server, attempt: Callable[[Sequence[str] | None], Result]) -> Result:
@@ -116,15 +109,15 @@ def searching(server: Server, attempt: Callable[[Sequence[str] | None], Result])
     try:
         return attempt(None)
     except SearchNeeded as needed:
-        project, to_buy = needed.project, needed.to_buy
+        to_buy = needed.to_buy
     count, named = to_buy["count"], set(to_buy["numbers"])
     kind = (to_buy["country"], to_buy["area_code"], to_buy["contains"])
     try:
-        numbers = search_numbers(server, project, *kind, limit=count + len(named))
+        numbers = search_numbers(server, *kind, limit=count + len(named))
     except Problem as refusal:
         field = f"to_buy.{refusal.field}" if refusal.field else None
         raise Problem(refusal.status, refusal.detail, field) from None
-    found = [number.offer.e164 for number in numbers if number.offer.e164 not in named][:count]
+    found = [number.e164 for number in numbers if number.e164 not in named][:count]
     if len(found) < count:
         raise Problem(
             409,
@@ -134,7 +127,7 @@ def searching(server: Server, attempt: Callable[[Sequence[str] | None], Result])
     return attempt(found)
 
 
-def connect(change: Change, scenario: Scenario, found: Sequence[str] | None) -> Buying | None:
+def connect(change: Change, scenario: Scenario, found: Sequence[str] | None) -> BuyingDocument | None:
     """Orders what the scenario is to buy and empties `to_buy`, of which the kind of numbers stays, for upkeep.
 
     A scenario with numbers is enabled at once, a scenario without any when its order is done.
@@ -152,7 +145,7 @@ def connect(change: Change, scenario: Scenario, found: Sequence[str] | None) -> 
     if enabling.total:
         open_shop(change.server)
     if enabling.count and found is None:
-        raise SearchNeeded(change.project, scenario.to_buy)
+        raise SearchNeeded(scenario.to_buy)
     numbers = select(TrackingNumber.id).where(TrackingNumber.scenario_id == scenario.id)
     has_number = change.session.scalar(numbers.limit(1)) is not None
     if not enabling.total:
@@ -170,21 +163,21 @@ def connect(change: Change, scenario: Scenario, found: Sequence[str] | None) -> 
         raise
     scenario.to_buy = {**scenario.to_buy, "numbers": [], "count": 0}
     scenario.enabled = scenario.enabled or has_number
-    return Buying(batch.id, len(e164s))
+    return BuyingDocument(batch=batch.id, total=len(e164s))
 
 
-def buying_of(session: Session, scenario: Scenario) -> Buying | None:
+def buying_of(session: Session, scenario: Scenario) -> BuyingDocument | None:
     """The newest order of a scenario that is not done yet."""
     orders = select(func.count(NumberOrder.id)).where(NumberOrder.batch_id == NumberBatch.id).scalar_subquery()
     newest = (
-        select(NumberBatch.id, orders)
+        select(NumberBatch.id.label("batch"), orders.label("total"))
         .where(NumberBatch.project_id == scenario.project_id, NumberBatch.scenario_id == scenario.id)
         .where(NumberBatch.finished_at.is_(None))
         .order_by(NumberBatch.id.desc())
         .limit(1)
     )
     row = session.execute(newest).first()
-    return Buying(*row) if row else None
+    return BuyingDocument(**row._asdict()) if row else None
 
 
 def lock_purse(session: Session, project: Project) -> None:

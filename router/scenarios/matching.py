@@ -34,7 +34,10 @@ def region_error(text: str) -> str | None:
 
 
 def fits(pattern: str, text: str) -> bool:
-    """Each part between stars is sought at its first place: the time stays in proportion to the text, and nothing has to be compiled for
+    """Whether the text, or everything that fits it if it is a pattern itself, fits the pattern. Never wrongly True: a star is only met by
+    a star.
+
+    Each part between stars is sought at its first place: the time stays in proportion to the text, and nothing has to be compiled for
     the many patterns of many projects."""
     first, *others = _folded(pattern).split("*")
     text = _folded(text)
@@ -64,16 +67,8 @@ def read_source_pattern(text: str) -> SourceParts:
 
 
 def source_fits(pattern: SourceParts, source: SourceParts) -> bool:
+    """`source`: a visit's, or a pattern of which everything has to fit."""
     return all(fits(wide, text) for wide, text in zip(pattern, source, strict=True))
-
-
-def covers(wide: str, narrow: str) -> bool:
-    """Whether everything that fits `narrow` fits `wide` as well. Never wrongly True; a star of `narrow` is only met by a star."""
-    return fits(wide, narrow)
-
-
-def source_covers(wide: SourceParts, narrow: SourceParts) -> bool:
-    return all(covers(part, narrower) for part, narrower in zip(wide, narrow, strict=True))
 
 
 ORIGIN = re.compile(r"https?://[^/?#]*", re.IGNORECASE)

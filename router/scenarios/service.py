@@ -20,11 +20,12 @@ from router.scenarios.documents import (
     read_scenario,
     scenario_document,
 )
-from router.scenarios.enable import Buying, connect, enabling_of, lock_purse, stay_disabled
+from router.scenarios.enable import connect, enabling_of, lock_purse, stay_disabled
 from router.scenarios.flows import store_flow
 from router.scenarios.models import CallFlow, Scenario, ScenarioDraft, TrackingNumber, free_numbers_changed
 from router.scenarios.numbers.inventory import place_numbers
 from router.scenarios.numbers.release import begin_release
+from router.scenarios.schema import BuyingDocument
 from router.web.errors import Problem, Refused
 
 Secrets = dict[str, Any]
@@ -102,7 +103,7 @@ def switch_scenario(change: Change, scenario_id: int, enabled: bool) -> Scenario
 
 def connect_scenario(
     change: Change, scenario_id: int, found: Found, version: int | None = None
-) -> tuple[Scenario, Buying | None]:
+) -> tuple[Scenario, BuyingDocument | None]:
     """Enables it and orders what it is to buy, all in this transaction (R2).
 
     Raises:

@@ -26,6 +26,7 @@ from router.scenarios.service import (
     switch_upkeep,
 )
 from router.scenarios.wizard.drafts import begin_draft, unfinished
+from router.scenarios.wizard.forms import NAMES
 from router.server import Server, current_server
 from router.web.access import Audience, current_project, guard, needs
 from router.web.api import Column, page_by_keys
@@ -52,13 +53,8 @@ SORTS = (*OWN_SORTS, "type", "numbers")
 class TableRow:
     """A scenario as the table shows it."""
 
-    id: int
-    title: str
-    enabled: bool
-    upkeep_on: bool
-    accuracy: int | None
-    calls: int
-    created_at: datetime
+    scenario: Any
+    """Its COLUMNS."""
     dynamic: int
     static: int
     numbers: int
@@ -157,15 +153,8 @@ def table_rows(
         if own and own.unpaid:
             unpaid = f"{format_count(own.unpaid, 'number')} could not be renewed: top up the balance."
             attention.insert(0, Finding("unpaid", unpaid, "numbers", "numbers"))
-        rows.append(
-            TableRow(
-                **{name: getattr(scenario, name) for name in COLUMNS},
-                dynamic=own.dynamic if own else 0,
-                static=own.static if own else 0,
-                numbers=own.every if own else 0,
-                attention=attention,
-            )
-        )
+        amounts: tuple[int, int, int] = (own.dynamic, own.static, own.every) if own else (0, 0, 0)
+        rows.append(TableRow(scenario, *amounts, attention))
     return rows, following
 
 
@@ -189,6 +178,7 @@ def table() -> str:
         every=counts.every,
         enabled=counts.enabled,
         drafts=drafts,
+        steps=NAMES,
     )
 
 

@@ -15,7 +15,7 @@ from router.lib.formats import format_count
 from router.lib.phones import international, is_foreign_to
 from router.scenarios.channels import ChannelRow, is_for_visitors, never_reached, parts_of_match
 from router.scenarios.lint.facts import Linted, read_document, read_stored
-from router.scenarios.matching import covers, pattern_parts, read_source_pattern, source_covers
+from router.scenarios.matching import fits, pattern_parts, read_source_pattern, source_fits
 from router.server import Server
 
 
@@ -53,12 +53,12 @@ def channels_shut_out(channels: Sequence[ChannelRow], terms: Mapping[str, Any]) 
     return [
         index
         for index, channel in enumerate(channels)
-        if is_for_visitors(channel) and any(source_covers(wide, parts_of_match(channel["match"])) for wide in excluded)
+        if is_for_visitors(channel) and any(source_fits(wide, parts_of_match(channel["match"])) for wide in excluded)
     ]
 
 
 def source_covered(wide: str, narrow: str) -> bool:
-    return source_covers(read_source_pattern(wide), read_source_pattern(narrow))
+    return source_fits(read_source_pattern(wide), read_source_pattern(narrow))
 
 
 def page_covered(wide: str, narrow: str) -> bool:
@@ -66,15 +66,15 @@ def page_covered(wide: str, narrow: str) -> bool:
     only before a query."""
     (wide_path, wide_query), (path, query) = pattern_parts(wide), pattern_parts(narrow)
     if wide_query is not None:
-        return query is not None and covers(f"{wide_path}?{wide_query}", f"{path}?{query}")
+        return query is not None and fits(f"{wide_path}?{wide_query}", f"{path}?{query}")
     if query is not None and any(sign in path + query for sign in "*?"):
         path = f"{path.partition('*')[0]}*"  # what stands before the `?` of an address may be more than this path
-    return covers(wide_path, path)
+    return fits(wide_path, path)
 
 
 def region_covered(wide: str, narrow: str) -> bool:
     """`US` means all of its regions."""
-    return covers(wide, narrow) or covers(wide, narrow[:2])
+    return fits(wide, narrow) or fits(wide, narrow[:2])
 
 
 KINDS: tuple[tuple[str, Callable[[str, str], bool], list[str]], ...] = (

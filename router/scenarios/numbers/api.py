@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field
 from sqlalchemy.orm import Session
 
 from router.accounts.audit import changing
-from router.accounts.ledger import BalanceTooLow
+from router.accounts.ledger import BalanceTooLow, price_of
 from router.accounts.sessions import require_token
 from router.lib.formats import GREATEST_ID, format_money, parse_country
 from router.lib.phones import BadPhone, read_phone
@@ -96,20 +96,12 @@ def get_numbers(project_id: int) -> dict[str, Any]:
 @described(body=SearchShape, answer=OffersDocument)
 def search(project_id: int) -> dict[str, Any]:
     """Search numbers for sale, with the price for 7 days and the carrier's own."""
+    server, project = current_server(), current_project()
     query = parse(SearchShape, read_json(request))
-    numbers = search_numbers(current_server(), current_project(), **query.model_dump())
-    items = [
-        {
-            "e164": number.offer.e164,
-            "price_minor": number.price_minor,
-            "currency": number.currency,
-            "country": number.offer.country,
-            "kind": number.offer.kind,
-            "place": number.offer.place,
-            "carrier_price": asdict(number.carrier_price) if number.carrier_price else None,
-        }
-        for number in numbers
-    ]
+    ours = {"price_minor": price_of(server.settings, project), "currency": project.currency}
+    items = [asdict(offer) | ours for offer in search_numbers(server, **query.model_dump())]
+    for item in items:
+        item["carrier_price"] = item.pop("price")
     return {"items": items}
 
 

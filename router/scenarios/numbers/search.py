@@ -6,14 +6,13 @@ The worker asks the carrier for its own prices now and then; pages show what it 
 import json
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 
 import structlog
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from router.accounts.ledger import price_of
 from router.accounts.models import Project, ServerFact, read_fact, remember_fact
 from router.carriers import shop_of
 from router.carriers.base import CarrierPrice, NotForUs, NumberShop, Offer, ShopError
@@ -29,17 +28,6 @@ SPARE = 20
 """Offers beyond those wanted, because some may be on this server already."""
 
 
-@dataclass(frozen=True, slots=True)
-class ForSale:
-    """A number that can be bought, for 7 days at `price_minor` of the project's currency."""
-
-    offer: Offer
-    price_minor: int
-    currency: str
-    carrier_price: CarrierPrice | None
-    """None when the carrier does not tell it."""
-
-
 def open_shop(server: Server) -> NumberShop:
     """
     Raises:
@@ -52,9 +40,10 @@ def open_shop(server: Server) -> NumberShop:
 
 
 def search_numbers(
-    server: Server, project: Project, country: str, area_code: str = "", contains: str = "", limit: int = 20
-) -> list[ForSale]:
+    server: Server, country: str, area_code: str = "", contains: str = "", limit: int = 20
+) -> list[Offer]:
     """Asks the carrier, so never inside a transaction; numbers that are on this server or being bought are left out.
+    An offer without a price of its own has the carrier's for the country, where it tells it.
 
     Args:
         country: two letters.
@@ -77,8 +66,7 @@ def search_numbers(
     if not all(offer.price for offer in free):
         with suppress(ShopError):
             country_price = shop.price(country)
-    price = price_of(server.settings, project)
-    return [ForSale(offer, price, project.currency, offer.price or country_price) for offer in free]
+    return [replace(offer, price=offer.price or country_price) for offer in free]
 
 
 def _free_offers(

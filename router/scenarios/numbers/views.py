@@ -14,7 +14,7 @@ from werkzeug.wrappers import Response
 from router.accounts.audit import changing
 from router.accounts.ledger import BalanceTooLow, price_of
 from router.accounts.sessions import require_person
-from router.carriers.base import ShopError
+from router.carriers.base import Offer, ShopError
 from router.lib.formats import format_count, format_money, parse_int
 from router.lib.phones import BadPhone, international, read_phone
 from router.scenarios.billing.statement import project_forecast
@@ -22,7 +22,7 @@ from router.scenarios.models import GRACE, NumberBatch, Scenario, TrackingNumber
 from router.scenarios.numbers.inventory import add_numbers, move_numbers, pin_number, present_numbers, remove_number
 from router.scenarios.numbers.purchase import batch_progress, order_numbers
 from router.scenarios.numbers.release import begin_release
-from router.scenarios.numbers.search import AWAY, ForSale, open_shop, search_numbers
+from router.scenarios.numbers.search import AWAY, open_shop, search_numbers
 from router.scenarios.service import preview_deletion, scenario_titles
 from router.server import current_server
 from router.web.access import Audience, current_project, guard, needs
@@ -309,10 +309,10 @@ def _wish(args: Mapping[str, str]) -> dict[str, str]:
 def _page(wish: dict[str, str], ticked: Sequence[str], error: str = "", *, poor: bool = False) -> str:
     """Asks the carrier, so never inside a transaction."""
     server, project = current_server(), current_project()
-    countries, offers, sentence = [wish["country"]], list[ForSale](), ""
+    countries, offers, sentence = [wish["country"]], list[Offer](), ""
     try:
         countries = sorted({*open_shop(server).countries(), wish["country"]})
-        offers = search_numbers(server, project, **wish, limit=OFFERS)
+        offers = search_numbers(server, **wish, limit=OFFERS)
     except Problem as refusal:
         sentence = refusal.detail
     except ShopError as failure:

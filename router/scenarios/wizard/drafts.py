@@ -1,12 +1,13 @@
 """Drafts of the wizard: what somebody typed and has not saved, sealed, so that a closed browser loses nothing (R2)."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from flask import url_for
-from sqlalchemy import Select, delete, or_, select
+from sqlalchemy import Row, Select, delete, func, or_, select
 from sqlalchemy.orm import Session
 from werkzeug.datastructures import MultiDict
 
@@ -22,7 +23,6 @@ from router.scenarios.models import Scenario, ScenarioDraft, TrackingNumber
 from router.scenarios.numbers.inventory import add_numbers, present_numbers
 from router.scenarios.service import Secrets, change_scenario, create_scenario, find_scenario
 from router.scenarios.wizard.forms import (
-    NAMES,
     STEPS,
     Step,
     Values,
@@ -95,27 +95,13 @@ def discard_draft_of(session: Session, person_id: int, scenario_id: int) -> None
     )
 
 
-@dataclass(frozen=True)
-class Unfinished:
-    """A draft as the table of scenarios shows it (templates/scenarios/_drafts.html)."""
-
-    draft_id: int
-    title: str
-    place: int
-    """The furthest step of six that was opened."""
-    kept_at: datetime
-    scenario_id: int | None
-    """The scenario that is being changed; None: a new one."""
-
-    @property
-    def step(self) -> str:
-        return NAMES[self.place - 1]
-
-
-def unfinished(session: Session, project_id: int, person_id: int) -> list[Unfinished]:
-    """What this person began and has not saved, the latest first. One statement."""
+def unfinished(session: Session, project_id: int, person_id: int) -> Sequence[Row[int, str, int, datetime, int | None]]:
+    """What this person began and has not saved, the latest first: `draft_id`, `title`, `place` (the furthest step, from 1), `updated_at`
+    and `scenario_id` (None: a new one)."""
+    title = func.coalesce(Scenario.title, func.nullif(ScenarioDraft.title, ""), "Untitled").label("title")
+    columns = (ScenarioDraft.id.label("draft_id"), title, ScenarioDraft.reached.label("place"))
     drafts = (
-        select(ScenarioDraft, Scenario.title)
+        select(*columns, ScenarioDraft.updated_at, ScenarioDraft.scenario_id)
         .outerjoin(Scenario, Scenario.id == ScenarioDraft.scenario_id)
         .where(
             ScenarioDraft.project_id == project_id,
@@ -125,10 +111,7 @@ def unfinished(session: Session, project_id: int, person_id: int) -> list[Unfini
         )
         .order_by(ScenarioDraft.updated_at.desc())
     )
-    return [
-        Unfinished(draft.id, title or draft.title or "Untitled", draft.reached, draft.updated_at, draft.scenario_id)
-        for draft, title in session.execute(drafts)
-    ]
+    return session.execute(drafts).all()
 
 
 @dataclass(frozen=True)
@@ -179,16 +162,12 @@ def open_editor(
     Raises:
         Problem: 404.
     """
+    scenario, draft = None, None
     if draft_id is not None:
-        return _editor(session, server, project, None, find_draft(session, project.id, person_id, draft_id))
-    scenario = find_scenario(session, project, scenario_id)
-    draft = None if undrafted else session.scalar(_of(person_id, scenario_id))
-    return _editor(session, server, project, scenario, draft)
-
-
-def _editor(
-    session: Session, server: Server, project: Project, scenario: Scenario | None, draft: ScenarioDraft | None
-) -> Editor:
+        draft = find_draft(session, project.id, person_id, draft_id)
+    else:
+        scenario = find_scenario(session, project, scenario_id)
+        draft = None if undrafted else session.scalar(_of(person_id, scenario_id))
     stored = scenario_document(session, server, scenario) if scenario else {}
     values = stored_values(server, project, stored)
     if draft is not None:
@@ -214,7 +193,6 @@ def keep_step(
         Problem: 404.
     """
     session, server, project, now = change.session, change.server, change.project, change.now
-    scenario = None
     if draft_id is not None:
         draft = find_draft(session, project.id, person_id, draft_id, lock=True)
     else:
@@ -233,11 +211,11 @@ def keep_step(
         session.execute(insert_new(session, ScenarioDraft, unique=["person_id", "scenario_id"]).values(**begun))
         locked = _of(person_id, scenario.id).with_for_update().execution_options(populate_existing=True)
         draft = session.scalars(locked).one()
-    editor = _editor(session, server, project, scenario, draft)
+    editor = open_editor(session, server, project, person_id, draft_id=draft_id, scenario_id=scenario_id)
     values = editor.values
     values[step.name] = read_step(step.name, form, server.scenario_parts, values[step.name])
     values["title"] = form.get("title", "")
-    if scenario is not None:
+    if editor.scenario is not None:
         values.setdefault("base", editor.stored["numbers"])
     keep(server.keys, draft, values, step.place, now)
     return editor

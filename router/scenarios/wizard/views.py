@@ -17,7 +17,7 @@ from router.accounts.sessions import require_person
 from router.lib.formats import format_count, parse_int
 from router.lib.phones import BadPhone, country_of, display, international, read_destination, read_phone
 from router.scenarios.documents import numbers_by_scenario, scenario_document
-from router.scenarios.enable import Buying, buying_of, enabling_of, searching
+from router.scenarios.enable import buying_of, enabling_of, searching
 from router.scenarios.flows import DEFAULT_RING_SECONDS, tracking_among
 from router.scenarios.lint.rules import lint
 from router.scenarios.matching import format_error
@@ -25,6 +25,7 @@ from router.scenarios.models import Scenario, TrackingNumber
 from router.scenarios.numbers.inventory import free_numbers
 from router.scenarios.numbers.orders import taken_numbers
 from router.scenarios.numbers.search import Market, look_around
+from router.scenarios.schema import BuyingDocument
 from router.scenarios.service import connect_scenario, find_scenario
 from router.scenarios.wizard.drafts import (
     Editor,
@@ -250,7 +251,7 @@ def review(scenario_id: int) -> str:
 def connect(scenario_id: int) -> Page:
     """Orders the numbers, if any are to be bought, and enables the scenario, at once or when they are there."""
 
-    def attempt(found: Sequence[str] | None) -> tuple[Scenario, Buying | None]:
+    def attempt(found: Sequence[str] | None) -> tuple[Scenario, BuyingDocument | None]:
         with changing() as change:
             return connect_scenario(change, scenario_id, found, request.form.get("version", type=int))
 

@@ -12,7 +12,7 @@ from router.attribution.models import Lease, Visit, VisitSpan, is_free_pool
 from router.integrations.outbox import full_call_documents
 from router.integrations.views import CallDelivery
 from router.reports.calls import CallFilter, calls_of, find_call, parse_filter
-from router.reports.leaks import read_leaks
+from router.reports.leaks import LeakDocument, read_leaks
 from router.reports.lease_history import newest_span
 from router.reports.sources import SourceFigures, SourcesQuery, parse_query, report_by_source, row_values
 from router.scenarios.models import TrackingNumber
@@ -223,38 +223,13 @@ def get_sources(project_id: int) -> dict[str, Any]:
     }
 
 
-class LeakDocument(BaseModel):
-    """A dynamic number that rings although nobody was shown it: `calls` of so many `callers` in the last 30 days that no visit explains,
-    and the first such call of all (`since`). `scenario` is null for a free number."""
-
-    number: int
-    e164: str
-    scenario: int | None
-    calls: int
-    callers: int
-    since: str
-    last_call_at: str
-
-
 @reports_api.get("/leaks")
 @described(answer=LeakDocument, is_list=True)
 def get_leaks(project_id: int) -> dict[str, Any]:
     """Numbers that ring without any visit, again and again, most calls first; all are in one list."""
     with current_server().database.reading() as session:
         leaks = read_leaks(session, project_id, current_server().now())
-    items = [
-        {
-            "number": leak.number_id,
-            "e164": leak.e164,
-            "scenario": leak.scenario_id,
-            "calls": leak.calls,
-            "callers": leak.callers,
-            "since": iso(leak.since),
-            "last_call_at": iso(leak.last_call_at),
-        }
-        for leak in leaks
-    ]
-    return {"items": items, "next": None}
+    return {"items": [leak.model_dump() for leak in leaks], "next": None}
 
 
 @reports_api.get("/visits/<int:number>")

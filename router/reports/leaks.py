@@ -1,11 +1,11 @@
 """Leaks: dynamic numbers that ring again and again although nobody was shown them, probably hard-coded or printed somewhere (R7)."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from pydantic import BaseModel
 from sqlalchemy import Select, and_, case, or_, select
 from sqlalchemy.orm import Session
 
@@ -18,6 +18,7 @@ from router.scenarios.lint.rules import Finding
 from router.scenarios.models import Scenario, TrackingNumber
 from router.server import Server
 from router.voice.models import EXTERNAL, Call
+from router.web.api import Instant
 
 DAYS = 30
 LEAST_CALLS, LEAST_CALLERS = 3, 2
@@ -28,45 +29,41 @@ DOUBTFUL = 0.2
 AT_ONCE = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class LonelyCall:
-    """A call of a number that no visit can explain."""
+class LeakDocument(BaseModel):
+    """A dynamic number that rings although nobody was shown it: `calls` of so many `callers` in the last 30 days that no visit explains,
+    and the first such call of all (`since`). `scenario` is null for a free number."""
 
-    number_id: int
-    caller: str | None
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Leak:
-    """A number with its unexplained calls of the last days. `since`: its first unexplained call ever; `callers`: how many known lines."""
-
-    number_id: int
+    number: int
     e164: str
-    scenario_id: int | None
+    scenario: int | None
     calls: int
     callers: int
-    since: datetime
-    last_call_at: datetime
+    since: Instant
+    last_call_at: Instant
+
+
+LonelyCall = Any
+"""A call of a number that no visit can explain: a row with `number_id`, `caller` and `started_at`."""
 
 
 def leaking(calls: Iterable[LonelyCall]) -> dict[int, list[LonelyCall]]:
     """The numbers with enough calls of enough callers; who withholds his number may be any of them and counts as none."""
-    by_number: dict[int, list[LonelyCall]] = {}
+    by_number: dict[int, list[LonelyCall]] = defaultdict(list)
     for call in calls:
-        by_number.setdefault(call.number_id, []).append(call)
+        by_number[call.number_id].append(call)
     return {
-        number: calls_of_number
-        for number, calls_of_number in by_number.items()
-        if len(calls_of_number) >= LEAST_CALLS and _callers(calls_of_number) >= LEAST_CALLERS
+        number: its_calls
+        for number, its_calls in by_number.items()
+        if len(its_calls) >= LEAST_CALLS and _callers(its_calls) >= LEAST_CALLERS
     }
 
 
 def _callers(calls: Sequence[LonelyCall]) -> int:
+    """How many known lines they came from."""
     return len({line_of(call.caller) for call in calls if call.caller})
 
 
-def read_leaks(session: Session, project_id: int, now: datetime) -> list[Leak]:
+def read_leaks(session: Session, project_id: int, now: datetime) -> list[LeakDocument]:
     """The leaks of a project, most calls first. Three statements at most."""
     by_number = leaking(lonely_calls(session, project_id, now))
     if not by_number:
@@ -74,21 +71,21 @@ def read_leaks(session: Session, project_id: int, now: datetime) -> list[Leak]:
     ever = _maybe_lonely().where(Call.project_id == project_id, Call.number_id.in_(by_number))
     since: dict[int, datetime] = {}
     for call in _lonely_among(session, ever):
-        since[call.number_id] = min(call.at, since.get(call.number_id, call.at))
+        since[call.number_id] = min(call.started_at, since.get(call.number_id, call.started_at))
     numbers = select(TrackingNumber.id, TrackingNumber.e164, TrackingNumber.scenario_id)
     leaks = [
-        Leak(
-            number_id=number.id,
+        LeakDocument(
+            number=number.id,
             e164=number.e164,
-            scenario_id=number.scenario_id,
+            scenario=number.scenario_id,
             calls=len(by_number[number.id]),
             callers=_callers(by_number[number.id]),
             since=since[number.id],
-            last_call_at=max(call.at for call in by_number[number.id]),
+            last_call_at=max(call.started_at for call in by_number[number.id]),
         )
         for number in session.execute(numbers.where(TrackingNumber.id.in_(by_number)))
     ]
-    return sorted(leaks, key=lambda leak: (-leak.calls, leak.number_id))
+    return sorted(leaks, key=lambda leak: (-leak.calls, leak.number))
 
 
 def lonely_calls(session: Session, project_id: int, now: datetime) -> Iterator[LonelyCall]:
@@ -120,7 +117,7 @@ def _lonely_among(session: Session, statement: Select[Any]) -> Iterator[LonelyCa
         # the overflow number is shown to all for whom no other was left: such calls have no visit by design
         is_overflow = any(step.get("because") == OVERFLOW for step in (call.decision or {}).get("steps") or ())
         if not is_overflow and sum(share[1] for share in call.shares or ()) <= DOUBTFUL:
-            yield LonelyCall(call.number_id, call.caller, call.started_at)
+            yield call
 
 
 def leaking_scenarios(session: Session, linted: Sequence[Linted]) -> Mapping[int, list[Finding]]:
@@ -145,7 +142,7 @@ def refresh_leaking(server: Server, now: datetime) -> None:
     leaking: Counter[int | None] = Counter()
     for project_id in sorted({scenario.project_id for scenario in scenarios}):
         with server.database.reading() as session:
-            leaking.update(leak.scenario_id for leak in read_leaks(session, project_id, now))
+            leaking.update(leak.scenario for leak in read_leaks(session, project_id, now))
     amounts = [
         (scenario.id, leaking[scenario.id]) for scenario in scenarios if scenario.leaking != leaking[scenario.id]
     ]

@@ -9,11 +9,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 from weakref import WeakKeyDictionary
 
 from flask import current_app
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, PlainSerializer, ValidationError, WithJsonSchema
 from pydantic.json_schema import models_json_schema
 from sqlalchemy import BigInteger, ColumnElement, Select, and_, false, literal, nulls_last, or_
 from sqlalchemy.orm import InstrumentedAttribute, Session
@@ -23,7 +23,7 @@ from router import __version__
 from router.lib.formats import parse_int
 from router.server import current_server
 from router.web.access import Audience, audience_of
-from router.web.errors import Problem
+from router.web.errors import Problem, iso
 
 Model = TypeVar("Model", bound=BaseModel)
 Row = TypeVar("Row")
@@ -80,6 +80,8 @@ def take_version(patch: dict[str, Any]) -> int:
     return version
 
 
+Instant = Annotated[datetime, PlainSerializer(iso, return_type=str), WithJsonSchema({"type": "string"})]
+"""A moment in an answer, as `iso` writes it."""
 Column = ColumnElement[Any] | InstrumentedAttribute[Any]
 
 

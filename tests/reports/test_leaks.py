@@ -15,8 +15,7 @@ from router.db import Database
 from router.reports.leaks import (
     LEAST_CALLERS,
     LEAST_CALLS,
-    Leak,
-    LonelyCall,
+    LeakDocument,
     leaking,
     read_leaks,
     refresh_leaking,
@@ -34,12 +33,12 @@ E164 = "+14155550140"
 Called = Callable[..., None]
 
 lonely = st.builds(
-    LonelyCall, number_id=st.integers(1, 3), caller=st.sampled_from([None, ANNA, BERTA, CARL]), at=st.just(NOW)
+    Call, number_id=st.integers(1, 3), caller=st.sampled_from([None, ANNA, BERTA, CARL]), started_at=st.just(NOW)
 )
 
 
 @given(st.lists(lonely, max_size=30))
-def test_r7_a_leak_needs_three_calls_of_two_known_callers(calls: list[LonelyCall]) -> None:
+def test_r7_a_leak_needs_three_calls_of_two_known_callers(calls: list[Call]) -> None:
     found = leaking(calls)
     for number in {call.number_id for call in calls}:
         own = [call for call in calls if call.number_id == number]
@@ -65,7 +64,7 @@ def called(database: Database, cast: Cast, number: int) -> Called:
     return call
 
 
-def leaks(database: Database, cast: Cast) -> list[Leak]:
+def leaks(database: Database, cast: Cast) -> list[LeakDocument]:
     with database.reading() as session:
         return read_leaks(session, cast.project.id, NOW)
 
@@ -79,7 +78,7 @@ def test_r7_a_number_that_rings_without_a_visit_is_a_leak_since_its_first_such_c
     assert leaks(database, cast) == [], "within 30 days there are still two"
     called(ANNA, days=20)
     [leak] = leaks(database, cast)
-    assert (leak.number_id, leak.e164, leak.calls, leak.callers) == (number, E164, 3, 2)
+    assert (leak.number, leak.e164, leak.calls, leak.callers) == (number, E164, 3, 2)
     assert leak.since == NOW - timedelta(days=40)
     assert leak.last_call_at == NOW - timedelta(days=1)
 

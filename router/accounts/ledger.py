@@ -64,80 +64,58 @@ def lock_balance(session: Session, project_id: int) -> int:
 
 
 def post(session: Session, project_id: int, entry: Post, now: datetime) -> LedgerEntry | None:
-    """Writes an entry and moves the balance with it; None when there is nothing to write: an amount of zero, or a reason that
-    counted before, whatever the amount. A charge that takes the balance to zero writes its e-mail as well (R4).
-
-    Raises:
-        BalanceTooLow: a charge would take the balance below zero.
-        BalanceTooLarge: it would go beyond LARGEST_MINOR.
-    """
-    if len(entry.reason) > REASON_LENGTH:
-        raise ValueError(f"a reason has at most {REASON_LENGTH} signs: {entry.reason!r}")
-    balance = lock_balance(session, project_id)
-    if entry.amount_minor == 0 or find_entry(session, project_id, entry.reason) is not None:
-        return None
-    after = balance + entry.amount_minor
-    if after < 0 and entry.amount_minor < 0:
-        raise BalanceTooLow(-after)
-    if max(abs(entry.amount_minor), after) > LARGEST_MINOR:
-        raise BalanceTooLarge
-    row = _row(project_id, entry, after, now)
-    session.add(row)
-    _move(session, project_id, after)
-    if after == 0 and entry.announces:
-        _tell_used_up(session, row, now)
-    return row
+    """Writes an entry as `post_all` does; None when there is nothing to write."""
+    rows = post_all(session, project_id, [entry], now)
+    return rows[0] if rows else None
 
 
-def charge_all(session: Session, project_id: int, entries: Sequence[Post], now: datetime) -> None:
-    """Writes many charges at once, with as many statements as one has; those whose reason counted before are left out.
+def post_all(session: Session, project_id: int, entries: Sequence[Post], now: datetime) -> list[LedgerEntry]:
+    """Writes entries and moves the balance with them, with as many statements for many as for one. Entries of zero are left out, and those
+    whose reason counted before, whatever the amount. What takes the balance to zero writes its e-mail as well (R4).
 
     Raises:
         BalanceTooLow: the balance does not cover all of them. Nothing was written.
+        BalanceTooLarge: it would go beyond LARGEST_MINOR. Nothing was written.
     """
+    if too_long := [entry.reason for entry in entries if len(entry.reason) > REASON_LENGTH]:
+        raise ValueError(f"a reason has at most {REASON_LENGTH} signs: {too_long[0]!r}")
     balance = lock_balance(session, project_id)
     reasons = [entry.reason for entry in entries]
     known = select(LedgerEntry.reason).where(LedgerEntry.project_id == project_id, LedgerEntry.reason.in_(reasons))
     counted = set(session.scalars(known))
+    new = [entry for entry in entries if entry.amount_minor and entry.reason not in counted]
     rows: list[LedgerEntry] = []
-    for entry in entries:
-        if entry.reason in counted:
-            continue
+    for entry in new:
         balance += entry.amount_minor
-        rows.append(_row(project_id, entry, balance, now))
-    if rows and balance < 0:
+        row = LedgerEntry(
+            project_id=project_id,
+            at=now,
+            amount_minor=entry.amount_minor,
+            balance_minor=balance,
+            reason=entry.reason,
+            note=entry.note[:NOTE_LENGTH],
+            actor=entry.actor[:ACTOR_LENGTH],
+            number=entry.number,
+            scenario_id=entry.scenario_id,
+        )
+        rows.append(row)
+    if not rows:
+        return []
+    if balance < 0:
         raise BalanceTooLow(-balance)
+    if max(balance, *(abs(entry.amount_minor) for entry in new)) > LARGEST_MINOR:
+        raise BalanceTooLarge
     session.add_all(rows)
-    _move(session, project_id, balance)
-    if rows and balance == 0:
-        _tell_used_up(session, rows[-1], now)
-
-
-def _move(session: Session, project_id: int, balance: int) -> None:
     moved = update(Project).where(Project.id == project_id).values(balance_minor=balance)
     session.execute(moved.execution_options(synchronize_session="fetch"))
     session.flush()
-
-
-def _row(project_id: int, entry: Post, after: int, now: datetime) -> LedgerEntry:
-    return LedgerEntry(
-        project_id=project_id,
-        at=now,
-        amount_minor=entry.amount_minor,
-        balance_minor=after,
-        reason=entry.reason,
-        note=entry.note[:NOTE_LENGTH],
-        actor=entry.actor[:ACTOR_LENGTH],
-        number=entry.number,
-        scenario_id=entry.scenario_id,
-    )
-
-
-def _tell_used_up(session: Session, entry: LedgerEntry, now: datetime) -> None:
-    """The balance was positive before this entry, so there is one e-mail for each time that it is used up."""
-    project = session.get_one(Project, entry.project_id)
-    letter = used_up(project)
-    write_mail(session, project, f"zero:{entry.id}", letter.subject, letter.body, now)
+    if (
+        balance == 0 and new[-1].announces
+    ):  # it was positive before, so there is one e-mail for each time that it is used up
+        project = session.get_one(Project, project_id)
+        letter = used_up(project)
+        write_mail(session, project, f"zero:{rows[-1].id}", letter.subject, letter.body, now)
+    return rows
 
 
 def find_entry(session: Session, project_id: int, reason: str) -> LedgerEntry | None:

@@ -6,7 +6,7 @@ workers count at once, and a day that is counted again is exact whatever came la
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -50,10 +50,6 @@ class Counting:
 
     def counted_by(self, scenario_id: int) -> str:
         return f"{self.zone} {int(self.holds[scenario_id].total_seconds())}"
-
-
-class Overtaken(Exception):
-    """Another worker counted the day at the same time."""
 
 
 def refresh_accuracy(server: Server, now: datetime) -> None:
@@ -176,19 +172,16 @@ def count_noted_day(
     wait for the next turn."""
     with server.database.reading() as session:
         figures = count_day(session, project_id, counting.holds, span_of(day, counting.zone), now)
-    try:
-        with server.database.writing() as session:
-            taken = delete(AccuracyDue).where(AccuracyDue.id.in_(notes)).returning(AccuracyDue.id)
-            if len(session.scalars(taken).all()) < len(notes):
-                raise Overtaken
-            of_day = (AccuracyDay.day == day, AccuracyDay.scenario_id.in_(sorted(counting.holds)))
-            session.execute(delete(AccuracyDay).where(*of_day))
-            for scenario_id, its_figures in sorted(figures.items()):
-                values = {name: getattr(its_figures, name) for name in its_figures.__slots__}
-                by = counting.counted_by(scenario_id)
-                session.add(AccuracyDay(scenario_id=scenario_id, day=day, counted_by=by, **values))
-    except Overtaken:
-        return
+    with server.database.writing() as session:
+        taken = delete(AccuracyDue).where(AccuracyDue.id.in_(notes)).returning(AccuracyDue.id)
+        if len(session.scalars(taken).all()) < len(notes):
+            session.rollback()
+            return
+        of_day = (AccuracyDay.day == day, AccuracyDay.scenario_id.in_(sorted(counting.holds)))
+        session.execute(delete(AccuracyDay).where(*of_day))
+        for scenario_id, its_figures in sorted(figures.items()):
+            by = counting.counted_by(scenario_id)
+            session.add(AccuracyDay(scenario_id=scenario_id, day=day, counted_by=by, **asdict(its_figures)))
 
 
 def _fill_scenarios(server: Server, projects: dict[int, Counting], now: datetime) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Select, func, or_, select
 from sqlalchemy.orm import Session
 
 from router.accounts.audit import Actor, Change
-from router.accounts.ledger import RENEWED, Post, charge_all, lock_balance, price_of
+from router.accounts.ledger import RENEWED, Post, lock_balance, post_all, price_of
 from router.accounts.mail import Letter, runs_low, write_mail
 from router.accounts.models import Project
 from router.lib.formats import date_of, format_count, format_moment, format_money
@@ -157,7 +157,7 @@ def renew_some(server: Server, project_id: int, now: datetime) -> int:
             rents.append(Post(-price, reason, ACTOR, RENEWED, number.e164, number.scenario_id))
             number.paid_until = start + PAID_TIME
         if price:  # a rent that counted before is left out: these 7 days are paid then
-            charge_all(session, project_id, rents, now)
+            post_all(session, project_id, rents, now)
     return len(numbers)
 
 

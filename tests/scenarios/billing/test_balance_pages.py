@@ -10,7 +10,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import func, select
 
-from router.accounts.ledger import Post, charge_all, post
+from router.accounts.ledger import Post, post, post_all
 from router.accounts.models import AuditEntry, LedgerEntry, Mail, Project
 from router.carriers.base import CarrierPrice, TryLater
 from router.db import Database
@@ -182,7 +182,7 @@ def test_the_file_has_all_entries_and_no_formula(alice: FlaskClient, rich: Cast,
     with database.writing() as session:
         for index, note in enumerate(("=HYPERLINK(1)", "+1", "-1", "@x", 'Zoë, "A"\nB')):
             post(session, rich.project.id, Post(1, f"=odd:{index}", "olivia", note), NOW + timedelta(hours=1))
-        charge_all(session, rich.project.id, [Post(1, f"gift:{index}", "olivia") for index in range(600)], NOW)
+        post_all(session, rich.project.id, [Post(1, f"gift:{index}", "olivia") for index in range(600)], NOW)
     answer = alice.get("/balance/entries.csv")
     assert answer.content_type == "text/csv; charset=utf-8"
     assert answer.headers["Content-Disposition"].endswith('-2026-11-23.csv"')

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select
 
 from router.accounts.audit import Change
-from router.accounts.ledger import BalanceTooLow, Post, charge_all
+from router.accounts.ledger import BalanceTooLow, Post, post_all
 from router.accounts.models import LedgerEntry, Mail, Project
 from router.db import Database
 from router.scenarios.billing.rent import renew_due, renew_some
@@ -234,9 +234,9 @@ def test_r4_many_charges_at_once_are_all_covered_or_none_is_written(server: Serv
     money(server, project, 100)
     charges = [Post(-60, f"rent:{e164}:x", "server", number=e164) for e164 in (FIRST, SECOND)]
     with pytest.raises(BalanceTooLow) as refusal, server.database.writing() as session:
-        charge_all(session, project.id, charges, NOON)
+        post_all(session, project.id, charges, NOON)
     assert refusal.value.missing_minor == 20
     with server.database.writing() as session:
-        charge_all(session, project.id, charges[:1], NOON)
-        charge_all(session, project.id, charges[:1], NOON)
+        post_all(session, project.id, charges[:1], NOON)
+        post_all(session, project.id, charges[:1], NOON)
         assert balance_of(session, project) == 40

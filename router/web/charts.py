@@ -1,7 +1,7 @@
 """Charts as pure geometry: what stands where, in per cent of the plot's width and height. templates/macros/charts.html draws them."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import floor, log, log10
 
 from router.lib.formats import CURRENCIES, format_money, format_percent
@@ -88,71 +88,56 @@ class Line:
     marked: Point | None = None
 
 
-@dataclass(frozen=True, slots=True)
 class LineChart:
-    title: str
-    about: str
-    """What it shows, in a sentence: the text alternative, with the table."""
-    lines: list[Line]
-    across: list[Tick]
-    up: list[Tick]
-    second: list[Tick]
-    titles: tuple[str, str, str]
-    """Of the scales at the left, at the right and below."""
-    mark: Tick | None = None
-    head: list[str] = field(default_factory=list)
-    rows: list[list[str]] = field(default_factory=list)
-    """Of the table with the same values; an empty text where there is none."""
-
-
-def line_chart(
-    title: str,
-    about: str,
-    across: Across,
-    series: Sequence[Series],
-    up: Axis = PERCENT,
-    second: Axis | None = None,
-    mark: tuple[float, str] | None = None,
-) -> LineChart:
     """One to four lines over one horizontal scale.
 
     Args:
+        about: what it shows, in a sentence: the text alternative, with the table.
+        up: the scale at the left; `second`: the one at the right.
         mark: a place across and its words (`today: 12 numbers`); the lines' points there stand out.
     """
-    measure: Callable[[float], float] = log if across.logarithmic else float
-    left, right = (measure(across.values[0]), measure(across.values[-1])) if across.values else (0.0, 1.0)
 
-    def place(value: float) -> float:
-        """Per cent of the width."""
-        return round(100 * (measure(value) - left) / (right - left), 2) if right > left else 50.0
+    def __init__(
+        self,
+        title: str,
+        about: str,
+        across: Across,
+        series: Sequence[Series],
+        up: Axis = PERCENT,
+        second: Axis | None = None,
+        mark: tuple[float, str] | None = None,
+    ) -> None:
+        measure: Callable[[float], float] = log if across.logarithmic else float
+        left, right = (measure(across.values[0]), measure(across.values[-1])) if across.values else (0.0, 1.0)
 
-    places, labels = [place(value) for value in across.values], [across.say(value) for value in across.values]
-    up_scale = _scale(up, (line for line in series if not (line.second and second)))
-    second_scale = _scale(second, (line for line in series if line.second)) if second else []
-    lines, columns = [], []
-    for kind, line in enumerate(series, start=1):
-        axis, scale = (second, second_scale) if second and line.second else (up, up_scale)
-        texts = ["" if value is None else axis.say(value) for value in line.values]
-        runs: list[list[Point]] = [[]]  # of values that follow each other
-        for x, label, value, text in zip(places, labels, line.values, texts, strict=True):
-            if value is None:
-                runs.append([])
-            else:
-                runs[-1].append(Point(x, _height(value, scale), f"{label}: {line.name} {text}"))
-        lines.append(_line(line.name, kind, runs, place(mark[0]) if mark else None))
-        columns.append(texts)
-    return LineChart(
-        title=title,
-        about=about,
-        lines=lines,
-        across=_across_ticks(across, place),
-        up=_up_ticks(up, up_scale),
-        second=_up_ticks(second, second_scale) if second else [],
-        titles=(up.title, second.title if second else "", across.title),
-        mark=Tick(place(mark[0]), mark[1]) if mark else None,
-        head=[across.title or "At", *(line.name for line in series)],
-        rows=[list(row) for row in zip(labels, *columns, strict=True)],
-    )
+        def place(value: float) -> float:
+            """Per cent of the width."""
+            return round(100 * (measure(value) - left) / (right - left), 2) if right > left else 50.0
+
+        places, labels = [place(value) for value in across.values], [across.say(value) for value in across.values]
+        up_scale = _scale(up, (line for line in series if not (line.second and second)))
+        second_scale = _scale(second, (line for line in series if line.second)) if second else []
+        self.title, self.about = title, about
+        self.lines, columns = list[Line](), []
+        for kind, line in enumerate(series, start=1):
+            axis, scale = (second, second_scale) if second and line.second else (up, up_scale)
+            texts = ["" if value is None else axis.say(value) for value in line.values]
+            runs: list[list[Point]] = [[]]  # of values that follow each other
+            for x, label, value, text in zip(places, labels, line.values, texts, strict=True):
+                if value is None:
+                    runs.append([])
+                else:
+                    runs[-1].append(Point(x, _height(value, scale), f"{label}: {line.name} {text}"))
+            self.lines.append(_line(line.name, kind, runs, place(mark[0]) if mark else None))
+            columns.append(texts)
+        self.across, self.up = _across_ticks(across, place), _up_ticks(up, up_scale)
+        self.second = _up_ticks(second, second_scale) if second else []
+        self.titles = (up.title, second.title if second else "", across.title)
+        """Of the scales at the left, at the right and below."""
+        self.mark = Tick(place(mark[0]), mark[1]) if mark else None
+        self.head = [across.title or "At", *(line.name for line in series)]
+        self.rows = [list(row) for row in zip(labels, *columns, strict=True)]
+        """Of the table with the same values; an empty text where there is none."""
 
 
 def _line(name: str, kind: int, runs: Sequence[Sequence[Point]], marked: float | None) -> Line:

@@ -6,7 +6,7 @@ from flask import Blueprint, render_template_string
 
 from router.accounts.sessions import require_person
 from router.web.access import Audience, guard
-from router.web.charts import Across, Series, line_chart, money_axis, range_bars
+from router.web.charts import Across, LineChart, Series, money_axis, range_bars
 
 samples = guard(Blueprint("samples", __name__), Audience.PEOPLE, require_person)
 
@@ -60,7 +60,7 @@ TEMPLATE = """
 """
 
 SIZES = [float(size) for size in range(1, 41)]
-PLAN = line_chart(
+PLAN = LineChart(
     "What more numbers would do",
     "Right sources rise from 30 % to 99 %.",
     Across(SIZES, lambda size: f"{size:.0f}", ticks=[1, 10, 20, 30, 40], title="Numbers"),
@@ -73,7 +73,7 @@ PLAN = line_chart(
     second=money_axis("USD", "USD a week"),
     mark=(12, "today: 12 numbers"),
 )
-DAYS = line_chart(
+DAYS = LineChart(
     "Accuracy by day",
     "From 40 % to 100 %, with a gap on 7 Nov.",
     Across([float(day) for day in range(30)], lambda day: f"{day + 1:.0f} Nov"),

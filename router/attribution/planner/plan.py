@@ -18,7 +18,7 @@ from router.carriers.base import CarrierPrice
 from router.config import Settings
 from router.lib.formats import CURRENCIES, format_count, format_money, format_percent, plain_money
 from router.scenarios.numbers.search import carrier_price
-from router.web.charts import PERCENT, Across, LineChart, Series, line_chart, money_axis
+from router.web.charts import PERCENT, Across, LineChart, Series, money_axis
 from router.web.errors import iso
 
 Aim = Literal["visit", "source"]
@@ -319,7 +319,7 @@ class MadePlan:
             for point in self.of_aim(self.aim)
         ]
         least = min(value for line in lines if not line.second for value in line.values if value is not None)
-        return line_chart(
+        return LineChart(
             title,
             f"From {ends[0]} to {ends[-1]}.",
             across=across,

@@ -15,7 +15,7 @@ from router.scenarios.service import find_scenario
 from router.server import current_server
 from router.web.access import Audience, current_project, guard
 from router.web.api import described
-from router.web.charts import Across, Axis, LineChart, Series, line_chart
+from router.web.charts import Across, Axis, LineChart, Series
 
 accuracy_page = guard(
     Blueprint("accuracy", __name__, url_prefix="/scenarios/<int:scenario_id>/accuracy"), Audience.PEOPLE, require_person
@@ -55,7 +55,7 @@ def format_day(day: str) -> str:
 
 def chart_by_day(history: History) -> LineChart:
     days, labels = history.days.values(), [format_day(day) for day in history.days]
-    return line_chart(
+    return LineChart(
         "Accuracy and mean confidence by day",
         f"Of the last {len(days)} days; a day without visits, or without calls, is a gap. The table below has the same figures.",
         Across(
@@ -73,7 +73,7 @@ def chart_by_day(history: History) -> LineChart:
 def chart_of_survival(history: History) -> LineChart:
     """The learned curve beside the default; only the default while nothing was learned."""
     learned = [Series("learned from calls", [chance_after(at, history.survival) for at in GRID[1:]])]
-    return line_chart(
+    return LineChart(
         "How many of those who still call are yet to call",
         "After a visitor has been silent for so long: the share of later callers who have not called yet.",
         Across(

@@ -71,7 +71,7 @@ def reset_password(open_server: Opener, email: str, password_stdin: bool) -> Non
         if person is None:
             raise click.ClickException(f"There is nobody with the e-mail address {email}.")
         members.change_password(session, person.id, password_hash, secrets.token_hex(16))
-        passwords.forgive_everywhere(session, email)
+        passwords.forgive_attempts(session, email)
         audit.record(session, CONSOLE, server.now(), "password reset", email, None)
     click.echo(_say_sign_in(email, password, password_stdin))
 

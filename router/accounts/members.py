@@ -61,12 +61,16 @@ def set_role(session: Session, project_id: int, person_id: int, role: str) -> No
     Raises:
         Problem: 422 when there is no such role, 409 when the project would be left without an owner.
     """
-    _check_role_name(role)
-    if membership_of(session, project_id, person_id) is None:
+    if role not in ROLES:
+        raise Problem(422, "Choose owner, admin or viewer.", "role")
+    membership = membership_of(session, project_id, person_id)
+    if membership is None:
         session.add(Membership(project_id=project_id, person_id=person_id, role=role))
-        session.flush()
     else:
-        _assign(session, find_member(session, project_id, person_id)[1], role)
+        if role != "owner":
+            _keep_an_owner(session, membership)
+        membership.role = role
+    session.flush()
 
 
 def add_member(server: Server, actor: Actor, project_id: int, email: str, name: str, role: str) -> tuple[Person, str]:
@@ -92,18 +96,10 @@ def change_role(session: Session, actor: Actor, project_id: int, person_id: int,
     Raises:
         Problem: 404 when the person is no member, 422 and 409 as `set_role`.
     """
-    person, membership = find_member(session, project_id, person_id)
-    _assign(session, membership, role)
+    person, _ = find_member(session, project_id, person_id)
+    set_role(session, project_id, person_id, role)
     audit.record(session, actor, now, "role changed", person.email, project_id, role=role)
     return person
-
-
-def _assign(session: Session, membership: Membership, role: str) -> None:
-    _check_role_name(role)
-    if role != "owner":
-        _keep_an_owner(session, membership)
-    membership.role = role
-    session.flush()
 
 
 def remove_member(session: Session, actor: Actor, project_id: int, person_id: int, now: datetime) -> Person:
@@ -121,18 +117,13 @@ def remove_member(session: Session, actor: Actor, project_id: int, person_id: in
 
 
 def membership_of(session: Session, project_id: int, person_id: int) -> Membership | None:
+    wait_for_turn(session, TURN_OF_OWNERS, project_id)
     return session.scalar(
         select(Membership).where(Membership.project_id == project_id, Membership.person_id == person_id)
     )
 
 
-def _check_role_name(role: str) -> None:
-    if role not in ROLES:
-        raise Problem(422, "Choose owner, admin or viewer.", "role")
-
-
 def find_member(session: Session, project_id: int, person_id: int) -> tuple[Person, Membership]:
-    wait_for_turn(session, TURN_OF_OWNERS, project_id)
     membership = membership_of(session, project_id, person_id)
     person = session.get(Person, person_id) if membership else None
     if person is None or membership is None:

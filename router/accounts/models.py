@@ -10,7 +10,6 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from router.config import SettingsError
 from router.db import Base, BigId, dialect_insert
-from router.lib.crypto import KeyRing
 from router.server import Server
 
 
@@ -216,12 +215,6 @@ def read_fact(session: Session, name: str) -> str | None:
     return fact.value if fact else None
 
 
-def fits_key(session: Session, keys: KeyRing) -> bool | None:
-    """Whether the fingerprint that the database holds is that of one of these keys. None: it holds none yet."""
-    known = read_fact(session, KEY_FACT)
-    return None if known is None else known in keys.fingerprints
-
-
 def demand_key(server: Server) -> None:
     """For commands, which write no fingerprint: that is done by what seals. A database without tables fits every key.
 
@@ -231,8 +224,9 @@ def demand_key(server: Server) -> None:
     if not inspect(server.database.engine).has_table(ServerFact.__tablename__):
         return
     with server.database.reading() as session:
-        if fits_key(session, server.keys) is False:
-            raise SettingsError(ANOTHER_KEY)
+        known = read_fact(session, KEY_FACT)
+    if known is not None and known not in server.keys.fingerprints:
+        raise SettingsError(ANOTHER_KEY)
 
 
 fallback_chosen = Signal(

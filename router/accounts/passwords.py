@@ -79,9 +79,10 @@ def admit_attempt(session: Session, email: str, address: str, now: datetime, kno
     return True
 
 
-def forgive_attempts(session: Session, email: str, address: str) -> None:
-    """The right password was given: what this address failed before with this e-mail is forgotten."""
-    session.execute(delete(SignInAttempt).where(SignInAttempt.email == email, SignInAttempt.address == address))
+def forgive_attempts(session: Session, email: str, address: str | None = None) -> None:
+    """What failed before with this e-mail is forgotten: from this address after the right password, from everywhere after a new one."""
+    failed = delete(SignInAttempt).where(SignInAttempt.email == email)
+    session.execute(failed.where(SignInAttempt.address == address) if address else failed)
 
 
 def _too_many(session: Session, email: str, address: str, now: datetime, known_browser: bool) -> bool:
@@ -94,8 +95,3 @@ def _too_many(session: Session, email: str, address: str, now: datetime, known_b
         limits.append((LIMIT_EMAIL, [this_email]))
     recent = select(func.count()).select_from(SignInAttempt).where(SignInAttempt.at > now - WINDOW)
     return any((session.scalar(recent.where(*conditions)) or 0) >= limit for limit, conditions in limits)
-
-
-def forgive_everywhere(session: Session, email: str) -> None:
-    """The operator gave this person another password: nothing holds him up any more."""
-    session.execute(delete(SignInAttempt).where(SignInAttempt.email == email))

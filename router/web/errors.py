@@ -54,6 +54,16 @@ class Problem(Exception):
         return Response(json.dumps(body | self.more), self.status, mimetype="application/problem+json")
 
 
+class Refused(Problem):
+    """Nothing was stored. `errors` maps a dotted field (`flow.destinations.0.to`) to a sentence that says what to do; the first one is told
+    as detail and field."""
+
+    def __init__(self, errors: Mapping[str, str]) -> None:
+        field, sentence = next(iter(errors.items()))
+        super().__init__(422, sentence, field, errors=dict(errors))
+        self.errors = dict(errors)
+
+
 TITLES = {
     400: "Bad request",
     401: "Not signed in",
@@ -193,16 +203,3 @@ def within(address: str, networks: Networks) -> bool:
 
 def _within(address: IPv4Address | IPv6Address, networks: Networks) -> bool:
     return any(address.version == network.version and address in network for network in networks)
-
-
-class Refused(Exception):
-    """Nothing was stored. `errors` maps a dotted field (`flow.destinations.0.to`) to a sentence that says what to do."""
-
-    def __init__(self, errors: Mapping[str, str]) -> None:
-        super().__init__("; ".join(f"{field}: {sentence}" for field, sentence in errors.items()))
-        self.errors = dict(errors)
-
-    def problem(self) -> Problem:
-        """The first error as detail and field, all of them as `errors`."""
-        field, sentence = next(iter(self.errors.items()))
-        return Problem(422, sentence, field, errors=self.errors)

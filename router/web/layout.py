@@ -15,7 +15,7 @@ from werkzeug.exceptions import HTTPException
 from router.db import schema_state
 from router.server import current_server
 from router.web.access import Audience, audience_of, audiences
-from router.web.errors import TITLES, Problem, Refused
+from router.web.errors import TITLES, Problem
 from router.web.filters import init_filters
 
 
@@ -141,10 +141,6 @@ def init_error_pages(app: Flask) -> None:
     @app.errorhandler(Problem)
     def problem(error: Problem) -> Response:
         return answer_problem(error)
-
-    @app.errorhandler(Refused)
-    def refused(error: Refused) -> Response:
-        return answer_problem(error.problem())
 
     @app.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> Response | HTTPException:

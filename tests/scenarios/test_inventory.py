@@ -30,7 +30,7 @@ def test_r5_a_number_is_read_with_the_projects_country(database: Database, serve
 def test_junk_is_no_number(database: Database, server: Server, project: Project) -> None:
     with pytest.raises(Refused) as refusal, database.writing() as session:
         add_number(Change(session, server, project, ALICE, NOON), "call us")
-    assert refusal.value.problem().field == "e164"
+    assert refusal.value.field == "e164"
 
 
 def test_a_number_that_is_here_already_or_in_another_project_is_a_conflict(

@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BaseModel, Field
 from sqlalchemy import select
 
 from router.accounts import audit, members
+from router.accounts.audit import changing
 from router.accounts.models import Membership, Person, Project
 from router.accounts.projects import (
     Consent,
@@ -113,15 +114,15 @@ def show_project(project_id: int) -> dict[str, Any]:
 @described(body=ProjectPatch, answer=ProjectDocument, is_patch=True)
 def patch_project(project_id: int) -> dict[str, Any]:
     """Change a project by a JSON merge patch with the version that was read."""
-    patch, before, server = read_json(request), current_project(), current_server()
+    patch, before = read_json(request), current_project()
     version = take_version(patch)
     stored = {name: getattr(before, name) for name in ProjectValues.model_fields}
-    values = parse(ProjectValues, merged(stored, patch), known_here(server.settings))
+    values = parse(ProjectValues, merged(stored, patch), known_here(current_server().settings))
     if values.number_price_minor != before.number_price_minor and not current_actor().is_operator:
         raise Problem(403, "Only the operator sets what a number costs.", "number_price_minor")
-    with server.database.writing() as session:
-        change_project(session, before, version, values, current_actor(), server.now(), "project changed")
-        return project_document(session.get_one(Project, project_id))
+    with changing() as change:
+        change_project(change, version, values, "project changed")
+        return project_document(change.session.get_one(Project, project_id))
 
 
 @api_description.get("/openapi.json")
@@ -191,7 +192,7 @@ def list_people(project_id: int) -> dict[str, Any]:
 def add_person(project_id: int) -> tuple[dict[str, Any], int]:
     """Give somebody a role; a new person gets a password, shown this once."""
     new = parse(NewMember, read_json(request))
-    person, password = members.add_member(current_server(), current_actor(), project_id, new.email, new.name, new.role)
+    person, password = members.add_member(new.email, new.name, new.role)
     return _document(person, new.role) | ({"password": password} if password else {}), 201
 
 
@@ -200,11 +201,11 @@ def add_person(project_id: int) -> tuple[dict[str, Any], int]:
 @described(body=RoleChange, answer=MemberDocument)
 def change_role(project_id: int, person_id: int) -> dict[str, Any]:
     """Give a member another role; a project keeps at least one owner."""
-    body, server = read_json(request), current_server()
-    with server.database.writing() as session:
-        members.find_member(session, project_id, person_id)
+    body = read_json(request)
+    with changing() as change:
+        members.find_member(change.session, project_id, person_id)
         role = parse(RoleChange, body).role
-        person = members.change_role(session, current_actor(), project_id, person_id, role, server.now())
+        person = members.change_role(change, person_id, role)
     return _document(person, role)
 
 
@@ -213,9 +214,8 @@ def change_role(project_id: int, person_id: int) -> dict[str, Any]:
 @described(status=204)
 def remove_person(project_id: int, person_id: int) -> tuple[str, int]:
     """Take somebody out of the project."""
-    server = current_server()
-    with server.database.writing() as session:
-        members.remove_member(session, current_actor(), project_id, person_id, server.now())
+    with changing() as change:
+        members.remove_member(change, person_id)
     return "", 204
 
 

@@ -11,8 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from router.accounts import audit
-from router.accounts.audit import Actor
+from router.accounts.audit import Change
 from router.accounts.mail import used_up, write_mail
 from router.accounts.models import LedgerEntry, Project
 from router.config import Settings
@@ -157,20 +156,19 @@ class EntryValues(BaseModel):
     reason: Annotated[str | None, AfterValidator(_reason)] = Field(default=None, max_length=REASON_LENGTH)
 
 
-def change_balance(
-    session: Session, settings: Settings, project: Project, actor: Actor, values: EntryValues, now: datetime
-) -> tuple[LedgerEntry, bool]:
+def change_balance(change: Change, values: EntryValues) -> tuple[LedgerEntry, bool]:
     """Tops up a balance, or corrects it by a negative amount; the entry, and whether it is new: False when its reason counted before.
 
     Raises:
         Problem: 409 with `missing_minor` when the balance would fall below zero; 422 when it would be absurdly large.
     """
+    session, project = change.session, change.project
     kind = "top-up" if values.amount_minor > 0 else "correction"
     reason = values.reason or f"{kind}:{secrets.token_hex(8)}"
-    announces = price_of(settings, project) > 0
-    entry = Post(values.amount_minor, reason, actor.name, values.note, announces=announces)
+    announces = price_of(change.server.settings, project) > 0
+    entry = Post(values.amount_minor, reason, change.actor.name, values.note, announces=announces)
     try:
-        row = post(session, project.id, entry, now)
+        row = post(session, project.id, entry, change.now)
     except BalanceTooLow as error:
         missing = format_money(error.missing_minor, project.currency)
         sentence = f"The balance cannot fall below zero: {missing} too much would be taken away."
@@ -183,6 +181,5 @@ def change_balance(
             raise LookupError(f"nothing was posted for {reason!r}, and nothing was there")
         return before, False
     said = format_change(row.amount_minor, project.currency)
-    detail = {"amount_minor": row.amount_minor, "reason": reason, "note": values.note}
-    audit.record(session, actor, now, f"balance {kind}", said, project.id, **detail)
+    change.record(f"balance {kind}", said, amount_minor=row.amount_minor, reason=reason, note=values.note)
     return row, True

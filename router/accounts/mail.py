@@ -11,9 +11,8 @@ from email.utils import format_datetime
 import structlog
 from sqlalchemy.orm import Session
 
-from router.accounts.audit import Actor, record
+from router.accounts.audit import Change
 from router.accounts.models import Mail, Project
-from router.config import Settings
 from router.db import insert_new
 from router.jobs import Claim, Jobs
 from router.lib.formats import format_moment, format_money
@@ -115,23 +114,21 @@ def _finish(server: Server, claim: Claim[Mail], **values: object) -> None:
                 setattr(mail, name, value)
 
 
-def send_again(
-    session: Session, settings: Settings, project: Project, actor: Actor, mail_id: int, now: datetime
-) -> None:
+def send_again(change: Change, mail_id: int) -> None:
     """Sends an e-mail that was given up, or that there was no mail server for.
 
     Raises:
         Problem: 404, it is not this project's; 409, there is no mail server, or nothing to be done.
     """
-    mail = session.get(Mail, mail_id, with_for_update=True)
-    if mail is None or mail.project_id != project.id:
+    mail = change.session.get(Mail, mail_id, with_for_update=True)
+    if mail is None or mail.project_id != change.project.id:
         raise Problem(404, "There is no such e-mail.")
-    if settings.mail_server is None:
+    if change.server.settings.mail_server is None:
         raise Problem(409, "No mail server is set, so nothing can be sent.")
     if mail.sent_at is not None or mail.next_at is not None:
         raise Problem(409, "This e-mail is sent, or on its way.")
-    mail.next_at, mail.attempts = now, 0
-    record(session, actor, now, "e-mail sent again", mail.subject, project.id)
+    mail.next_at, mail.attempts = change.now, 0
+    change.record("e-mail sent again", mail.subject)
 
 
 def compose(mail: Mail, sender: Address, recipient: Address, footer: str) -> EmailMessage:

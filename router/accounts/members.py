@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
-from router.accounts import audit, passwords
-from router.accounts.audit import Actor
+from router.accounts import passwords
+from router.accounts.audit import Change, changing
 from router.accounts.models import Membership, Person, ServerFact
 from router.accounts.tokens import digest_of
 from router.db import wait_for_turn
@@ -73,46 +73,46 @@ def set_role(session: Session, project_id: int, person_id: int, role: str) -> No
     session.flush()
 
 
-def add_member(server: Server, actor: Actor, project_id: int, email: str, name: str, role: str) -> tuple[Person, str]:
-    """Gives the person with this e-mail address a role in a project; returns also the password of somebody new, empty for a person who
-    had one.
+def add_member(email: str, name: str, role: str) -> tuple[Person, str]:
+    """Gives the person with this e-mail address a role in the project of this request; returns also the password of somebody
+    new, empty for a person who had one.
 
     Raises:
         Problem: as `set_role`.
     """
-    password, now = passwords.random_password(), server.now()
+    password = passwords.random_password()
     password_hash = passwords.hash_password(password)
-    with server.database.writing() as session:
-        wait_for_turn(session, TURN_OF_NEW_PEOPLE, 0)
-        known = person_with(session, email)
-        person = known or create_person(session, email, password_hash, now, clean_name(name))
-        set_role(session, project_id, person.id, role)
-        audit.record(session, actor, now, "person added", email, project_id, role=role)
+    with changing() as change:
+        wait_for_turn(change.session, TURN_OF_NEW_PEOPLE, 0)
+        known = person_with(change.session, email)
+        person = known or create_person(change.session, email, password_hash, change.now, clean_name(name))
+        set_role(change.session, change.project.id, person.id, role)
+        change.record("person added", email, role=role)
     return person, "" if known else password
 
 
-def change_role(session: Session, actor: Actor, project_id: int, person_id: int, role: str, now: datetime) -> Person:
+def change_role(change: Change, person_id: int, role: str) -> Person:
     """
     Raises:
         Problem: 404 when the person is no member, 422 and 409 as `set_role`.
     """
-    person, _ = find_member(session, project_id, person_id)
-    set_role(session, project_id, person_id, role)
-    audit.record(session, actor, now, "role changed", person.email, project_id, role=role)
+    person, _ = find_member(change.session, change.project.id, person_id)
+    set_role(change.session, change.project.id, person_id, role)
+    change.record("role changed", person.email, role=role)
     return person
 
 
-def remove_member(session: Session, actor: Actor, project_id: int, person_id: int, now: datetime) -> Person:
+def remove_member(change: Change, person_id: int) -> Person:
     """The person stays, with the roles in other projects.
 
     Raises:
         Problem: as `change_role`.
     """
-    person, membership = find_member(session, project_id, person_id)
-    _keep_an_owner(session, membership)
-    session.delete(membership)
-    session.flush()
-    audit.record(session, actor, now, "person removed", person.email, project_id)
+    person, membership = find_member(change.session, change.project.id, person_id)
+    _keep_an_owner(change.session, membership)
+    change.session.delete(membership)
+    change.session.flush()
+    change.record("person removed", person.email)
     return person
 
 

@@ -24,7 +24,7 @@ from pydantic import (
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from router.accounts.audit import Actor, record
+from router.accounts.audit import Change
 from router.accounts.ledger import has_entries, lock_balance
 from router.accounts.models import Project, fallback_chosen
 from router.config import Networks, Settings
@@ -348,9 +348,7 @@ def create_project(session: Session, values: ProjectValues, now: datetime) -> Pr
     return project
 
 
-def change_project(
-    session: Session, before: Project, version: int, values: ProjectValues, actor: Actor, now: datetime, action: str
-) -> None:
+def change_project(change: Change, version: int, values: ProjectValues, action: str) -> None:
     """Stores the values; the audit trail tells each field that changed with `[before, after]`.
 
     Args:
@@ -360,6 +358,7 @@ def change_project(
         Problem: 409 when somebody changed the project since `version` was read; 422 for another currency than the ledger's, and
             for a fallback destination to which calls could not be forwarded.
     """
+    session, before = change.session, change.project
     fallback_chosen.send(None, session=session, destination=values.fallback_destination)
     stored = values.model_dump()
     lock_balance(session, before.id)
@@ -378,7 +377,7 @@ def change_project(
     if changed is None:
         raise Problem(409, "Somebody else changed the project meanwhile. Load it again and repeat your change.")
     changes = {name: [getattr(before, name), value] for name, value in stored.items() if getattr(before, name) != value}
-    record(session, actor, now, action, values.name, before.id, **changes)
+    change.record(action, values.name, **changes)
 
 
 def suspend_project(session: Session, project_id: int, suspended_at: datetime | None) -> None:

@@ -16,7 +16,7 @@ from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response as AnyResponse
 
-from router.accounts import audit
+from router.accounts.audit import changing
 from router.accounts.models import Project
 from router.accounts.sessions import require_person
 from router.attribution.decision import reach_then
@@ -62,7 +62,7 @@ from router.scenarios.models import Scenario
 from router.scenarios.numbers.views import number_figures, titles_of
 from router.server import current_server
 from router.voice.models import EXTERNAL, INTERNAL, LOST, Call, Status
-from router.web.access import Audience, current_actor, current_project, guard
+from router.web.access import Audience, current_project, guard
 from router.web.api import rows_of
 from router.web.charts import range_bars
 from router.web.errors import Problem
@@ -391,9 +391,9 @@ def show() -> str:
 @install_page.post("/allow/<int:origin_id>")
 def allow(origin_id: int) -> AnyResponse:
     """The host of a site that asked becomes one of the project's own."""
-    server = current_server()
-    with server.database.writing() as session:
-        project = session.get_one(Project, current_project().id, with_for_update=True)
+    with changing() as change:
+        session = change.session
+        project = session.get_one(Project, change.project.id, with_for_update=True)
         refused = session.get(RefusedOrigin, origin_id)
         if refused is None or refused.project_id != project.id:
             raise Problem(404, "There is no such request.")
@@ -402,7 +402,7 @@ def allow(origin_id: int) -> AnyResponse:
         if host and not _is_own(project, refused):
             project.site, project.version = [*project.site, host], project.version + 1
         session.delete(refused)
-        audit.record(session, current_actor(), server.now(), "site allowed", host, project.id)
+        change.record("site allowed", host)
     flash(f"Pages of {host} get tracking numbers from now on.")
     return redirect(url_for("install.show"))
 

@@ -5,12 +5,13 @@ from sqlalchemy import select
 from werkzeug.wrappers import Response
 from wtforms import ValidationError
 
-from router.accounts import audit, members, sessions
+from router.accounts import members, sessions
+from router.accounts.audit import changing
 from router.accounts.models import ApiToken, Membership, Person
 from router.accounts.projects import parse_email
 from router.accounts.tokens import create_token
 from router.server import current_server
-from router.web.access import Audience, current_actor, current_project, guard, needs
+from router.web.access import Audience, current_project, guard, needs
 from router.web.errors import Problem
 from router.web.forms import ROLES, Form, TextField
 
@@ -48,16 +49,16 @@ def add() -> str | tuple[str, int]:
     form = MemberForm(request.form)
     if not form.validate():
         return _people_page(form), 422
-    person, password = members.add_member(current_server(), current_actor(), current_project().id, **form.data)
+    person, password = members.add_member(**form.data)
     return _people_page(MemberForm(data={"role": "admin"}), person, password)
 
 
-@people_settings.post("/<int:person_id>")
+@people_settings.post("/<int:person_id>", endpoint="change")
 @needs("owner")
-def change(person_id: int) -> Response:
-    server, project, role = current_server(), current_project(), request.form.get("role", "")
-    with server.database.writing() as session:
-        person = members.change_role(session, current_actor(), project.id, person_id, role, server.now())
+def change_role(person_id: int) -> Response:
+    role = request.form.get("role", "")
+    with changing() as change:
+        person = members.change_role(change, person_id, role)
     flash(f"{person.email} is {role} now.")
     return redirect(url_for("people.table"))
 
@@ -65,10 +66,9 @@ def change(person_id: int) -> Response:
 @people_settings.post("/<int:person_id>/remove")
 @needs("owner")
 def remove(person_id: int) -> Response:
-    server, project = current_server(), current_project()
-    with server.database.writing() as session:
-        person = members.remove_member(session, current_actor(), project.id, person_id, server.now())
-    flash(f"{person.email} is no longer in {project.name}.")
+    with changing() as change:
+        person = members.remove_member(change, person_id)
+    flash(f"{person.email} is no longer in {current_project().name}.")
     return redirect(url_for("people.table"))
 
 
@@ -98,28 +98,25 @@ def list_tokens() -> str:
 @token_settings.post("")
 @needs("owner")
 def create() -> str | tuple[str, int]:
-    server, project, role = current_server(), current_project(), request.form.get("role", "")
+    role = request.form.get("role", "")
     name = members.clean_name(request.form.get("name", ""))
     if not name or role not in members.ROLES:
         return _tokens_page("Say what the token is for."), 422
-    with server.database.writing() as session:
-        now = server.now()
-        _, text = create_token(session, name, now, project.id, role)
-        audit.record(session, current_actor(), now, "token created", name, project.id, role=role)
+    with changing() as change:
+        _, text = create_token(change.session, name, change.now, change.project.id, role)
+        change.record("token created", name, role=role)
     return _tokens_page(shown=text)
 
 
 @token_settings.post("/<int:token_id>/revoke")
 @needs("owner")
 def revoke(token_id: int) -> Response:
-    server, project = current_server(), current_project()
-    with server.database.writing() as session:
-        now = server.now()
-        token = session.get(ApiToken, token_id)
-        if token is None or token.project_id != project.id:
+    with changing() as change:
+        token = change.session.get(ApiToken, token_id)
+        if token is None or token.project_id != change.project.id:
             raise Problem(404, "There is no such token.")
-        token.revoked_at = token.revoked_at or now
-        audit.record(session, current_actor(), now, "token revoked", token.name, project.id)
+        token.revoked_at = token.revoked_at or change.now
+        change.record("token revoked", token.name)
     flash(f"The token {token.name} is revoked.")
     return redirect(url_for("tokens.table"))
 

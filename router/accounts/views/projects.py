@@ -9,6 +9,7 @@ from werkzeug.wrappers import Response
 from wtforms import Field
 
 from router.accounts import audit, sessions
+from router.accounts.audit import changing
 from router.accounts.models import AuditEntry, Project
 from router.accounts.projects import (
     ProjectValues,
@@ -105,12 +106,10 @@ def open_one(project_id: int) -> Response:
 @needs("operator")
 def suspend(project_id: int) -> Response:
     """`on` empty resumes it."""
-    server, project, resumed = current_server(), current_project(), not request.form.get("on")
-    now = server.now()
-    with server.database.writing() as session:
-        suspend_project(session, project_id, None if resumed else now)
-        action = "project resumed" if resumed else "project suspended"
-        audit.record(session, current_actor(), now, action, project.name, project_id)
+    project, resumed = current_project(), not request.form.get("on")
+    with changing() as change:
+        suspend_project(change.session, project_id, None if resumed else change.now)
+        change.record("project resumed" if resumed else "project suspended", project.name)
     flash(
         f"{project.name} is {'running again' if resumed else 'suspended: it gives out no numbers, calls are still put through'}."
     )
@@ -178,13 +177,13 @@ def _change(action: str, form: SchemaForm, **decided: Any) -> None:
     Raises:
         Problem: as `change_project`, and 422 for a field that cannot be used.
     """
-    server, project = current_server(), current_project()
+    project = current_project()
     stored = {name: getattr(project, name) for name in ProjectValues.model_fields}
     typed = {name: value for name, value in form.data.items() if name in stored}
-    values = parse(ProjectValues, stored | typed | decided, known_here(server.settings))
+    values = parse(ProjectValues, stored | typed | decided, known_here(current_server().settings))
     version = parse_int(form["version"].data) or -1
-    with server.database.writing() as session:
-        change_project(session, project, version, values, current_actor(), server.now(), action)
+    with changing() as change:
+        change_project(change, version, values, action)
 
 
 def _stored_texts() -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from sqlalchemy import select
 from werkzeug.wrappers import Response
 
+from router.accounts.audit import changing
 from router.accounts.ledger import EntryValues, change_balance
 from router.accounts.mail import send_again
 from router.accounts.models import LedgerEntry, Mail
@@ -30,7 +31,7 @@ from router.scenarios.billing.statement import (
 from router.scenarios.numbers.search import carrier_price
 from router.scenarios.service import scenario_titles
 from router.server import current_server
-from router.web.access import Audience, current_actor, current_project, guard, needs
+from router.web.access import Audience, current_project, guard, needs
 from router.web.api import Paging, described, page_of, parse, rows_of
 from router.web.errors import Problem, iso, read_json
 from router.web.forms import Form, TextField, amount_of
@@ -98,13 +99,13 @@ def top_up() -> str:
 @balance_pages.post("/top-up")
 @needs("operator")
 def try_top_up() -> Response | tuple[str, int]:
-    server, project, form = current_server(), current_project(), TopUpForm(request.form)
+    project, form = current_project(), TopUpForm(request.form)
     form_id = form["form"].data if FORM_ID.fullmatch(form["form"].data) else secrets.token_hex(8)
     try:
         minor = amount_of(form.amount, project.currency, "amount_minor")
         values = parse(EntryValues, {"amount_minor": minor, "note": form.note.data, "reason": f"form:{form_id}"})
-        with server.database.writing() as session:
-            entry, is_new = change_balance(session, server.settings, project, current_actor(), values, server.now())
+        with changing() as top_up:
+            entry, is_new = change_balance(top_up, values)
     except Problem as problem:
         form.refuse(problem)
         return render_template("scenarios/top_up.html", form=form), problem.status
@@ -129,9 +130,8 @@ def mails() -> str:
 
 @balance_pages.post("/mails/<int:mail_id>/again")
 def again(mail_id: int) -> Response:
-    server = current_server()
-    with server.database.writing() as session:
-        send_again(session, server.settings, current_project(), current_actor(), mail_id, server.now())
+    with changing() as change:
+        send_again(change, mail_id)
     flash("The e-mail is sent in a moment.")
     return redirect(url_for("balance.mails"))
 
@@ -189,9 +189,7 @@ def show_ledger(project_id: int) -> dict[str, Any]:
 @described(body=EntryValues, answer=EntryDocument, status=201, also={200: EntryDocument})
 def add_entry(project_id: int) -> tuple[dict[str, Any], int]:
     """Top up or correct the balance; only the operator's tokens may. A repeated reason answers the entry that counted with 200."""
-    values, server = parse(EntryValues, read_json(request)), current_server()
-    with server.database.writing() as session:
-        entry, is_new = change_balance(
-            session, server.settings, current_project(), current_actor(), values, server.now()
-        )
+    values = parse(EntryValues, read_json(request))
+    with changing() as change:
+        entry, is_new = change_balance(change, values)
         return entry_document(entry), 201 if is_new else 200

@@ -26,7 +26,7 @@ from router.integrations.models import Delivery
 from router.integrations.queue import DELIVERIES
 from router.jobs import Claim, Jobs, backoff, backoff_by_age, requested_pause, work_side_by_side
 from router.scenarios.models import NumberOrder, TrackingNumber
-from router.scenarios.numbers.orders import ORDERS
+from router.scenarios.numbers.purchase import ORDERS
 from router.scenarios.numbers.release import RELEASES
 from tests.factories import (
     NOON,

@@ -13,7 +13,7 @@ from router.accounts.ledger import BalanceTooLow, lock_balance, price_of
 from router.accounts.models import Project
 from router.lib.formats import format_money
 from router.scenarios.models import PAID_TIME, NumberBatch, NumberOrder, Scenario, TrackingNumber
-from router.scenarios.numbers.orders import wait_for_arrivals
+from router.scenarios.numbers.inventory import wait_for_arrivals
 from router.scenarios.numbers.purchase import order_numbers
 from router.scenarios.numbers.search import open_shop, search_numbers
 from router.scenarios.schema import BuyingDocument

@@ -25,7 +25,7 @@ from router.db import insert_new
 from router.lib.formats import date_of, day_of, start_of
 from router.lib.phones import country_of
 from router.scenarios.models import OPEN, QUIET, NumberBatch, NumberOrder, Scenario, TrackingNumber
-from router.scenarios.numbers.orders import taken_numbers, wait_for_arrivals
+from router.scenarios.numbers.inventory import taken_numbers, wait_for_arrivals
 from router.scenarios.numbers.purchase import order_numbers
 from router.scenarios.numbers.release import active_numbers, begin_release
 from router.server import Server

@@ -17,8 +17,7 @@ from router.scenarios.channels import static_sources
 from router.scenarios.documents import Document, editable, present_scenarios, read_scenario, stored_members
 from router.scenarios.flows import tracking_among
 from router.scenarios.models import CallFlow, Scenario, TrackingNumber
-from router.scenarios.numbers.inventory import present_numbers
-from router.scenarios.numbers.orders import taken_numbers
+from router.scenarios.numbers.inventory import present_numbers, taken_numbers
 from router.server import Server
 
 Key = frozenset[str] | str

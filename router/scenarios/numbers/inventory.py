@@ -2,6 +2,7 @@
 history stays with them: repeat callers are known by the number (R7)."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Select, or_, select
@@ -9,12 +10,19 @@ from sqlalchemy.orm import Session
 
 from router.accounts.audit import Change
 from router.accounts.models import Project
-from router.db import insert_new
+from router.db import insert_new, wait_for_turn
 from router.lib.phones import BadPhone, read_phone
 from router.scenarios.documents import present_scenarios
 from router.scenarios.flows import destinations_of
-from router.scenarios.models import HERE, Scenario, TrackingNumber, free_numbers_changed, numbers_changed
-from router.scenarios.numbers.orders import returned, taken_numbers, wait_for_arrivals
+from router.scenarios.models import (
+    HERE,
+    OPEN,
+    NumberOrder,
+    Scenario,
+    TrackingNumber,
+    free_numbers_changed,
+    numbers_changed,
+)
 from router.server import Server
 from router.web.errors import Problem, Refused
 
@@ -26,6 +34,8 @@ IS_DESTINATION = "Calls are forwarded to {number}: it cannot be a tracking numbe
 BEING_BOUGHT = "{number} is being bought already."
 LEAVING = "{number} is being given back to the carrier: it cannot be used any more."
 NAMED_TWICE = "{number} is named twice."
+ARRIVALS = 7303
+"""Names the turn in which numbers come to this server, so that one is never ordered here and added there at once."""
 
 
 def add_number(change: Change, text: str) -> TrackingNumber:
@@ -44,7 +54,7 @@ def add_number(change: Change, text: str) -> TrackingNumber:
         raise Refused({"e164": IS_DESTINATION.format(number=e164)})
     number = _insert(change, e164)
     if number is None:
-        raise Problem(409, _taken(session, project, e164), "e164")
+        raise Problem(409, why_taken(session, project, e164), "e164")
     free_numbers_changed.send(session=session, project_id=project.id)
     change.record("number.added", e164)
     return number
@@ -73,7 +83,7 @@ def add_numbers(change: Change, texts: Sequence[str]) -> list[TrackingNumber]:
         elif number := _insert(change, e164):
             added[e164] = number
         else:
-            errors[str(index)] = _taken(session, project, e164)
+            errors[str(index)] = why_taken(session, project, e164)
     if errors:
         raise Refused(errors)
     for e164 in added:
@@ -84,26 +94,61 @@ def add_numbers(change: Change, texts: Sequence[str]) -> list[TrackingNumber]:
 
 def _insert(change: Change, e164: str) -> TrackingNumber | None:
     """The new row; None when the number is on this server already, or being bought."""
-    session, project_id = change.session, change.project.id
-    wait_for_arrivals(session)
-    if e164 in taken_numbers(session, [e164]):
+    wait_for_arrivals(change.session)
+    if e164 in taken_numbers(change.session, [e164]):
         return None
-    if number := returned(session, project_id, e164):
-        number.owned_elsewhere, number.carrier_sid, number.bought_at, number.paid_until = True, None, None, None
-        session.flush()
-        return number
-    new = insert_new(session, TrackingNumber, unique=["e164"], where=HERE)
-    new = new.values(project_id=project_id, e164=e164, created_at=change.now).returning(TrackingNumber)
-    return session.scalars(new).one_or_none()
+    not_rented = {"owned_elsewhere": True, "carrier_sid": None, "bought_at": None, "paid_until": None}
+    return bring_in(change.session, change.project.id, e164, change.now, not_rented)
 
 
-def _taken(session: Session, project: Project, e164: str) -> str:
-    owner = session.scalar(
-        select(TrackingNumber.project_id).where(TrackingNumber.e164 == e164, TrackingNumber.released_at.is_(None))
-    )
-    if owner is None:
-        return BEING_BOUGHT.format(number=e164)
-    return (HERE_ALREADY if owner == project.id else ELSEWHERE).format(number=e164)
+def bring_in(
+    session: Session, project_id: int, e164: str, now: datetime, values: Mapping[str, Any]
+) -> TrackingNumber | None:
+    """The row of a number that comes to a project; None when it is on this server already. A project that had the number before goes on
+    with the same row: its calls and leases stay with it, and repeat callers are known by it (R7)."""
+    here = select(TrackingNumber.id).where(TrackingNumber.e164 == e164, TrackingNumber.released_at.is_(None))
+    if session.scalar(here) is not None:
+        return None
+    before = select(TrackingNumber).where(TrackingNumber.e164 == e164, TrackingNumber.project_id == project_id)
+    newest = before.order_by(TrackingNumber.released_at.desc(), TrackingNumber.id.desc()).limit(1)
+    number = session.scalar(newest.with_for_update().execution_options(populate_existing=True))
+    if number is None:
+        new = insert_new(session, TrackingNumber, unique=["e164"], where=HERE)
+        new = new.values(project_id=project_id, e164=e164, created_at=now, **values).returning(TrackingNumber)
+        return session.scalars(new).one_or_none()
+    number.released_at = number.releasing_at = number.carrier_next_at = None
+    number.scenario_id = number.static_source = None
+    number.overflow = number.pinned = False
+    number.carrier_error = ""
+    for name, value in values.items():
+        setattr(number, name, value)
+    session.flush()
+    return number
+
+
+def wait_for_arrivals(session: Session) -> None:
+    wait_for_turn(session, ARRIVALS, 0)
+
+
+def taken_numbers(session: Session, e164s: Iterable[str]) -> set[str]:
+    """Those of the numbers that are on this server, in whichever project, or are being bought."""
+    numbers = list(e164s)
+    here = select(TrackingNumber.e164).where(TrackingNumber.e164.in_(numbers), TrackingNumber.released_at.is_(None))
+    ordered = select(NumberOrder.e164).where(NumberOrder.e164.in_(numbers), OPEN)
+    return {*session.scalars(here), *session.scalars(ordered)}
+
+
+def why_taken(session: Session, project: Project, e164: str, leaving: str = "") -> str:
+    """Why a number cannot come to this project; `leaving` says so of one that it is giving back."""
+    here = select(TrackingNumber).where(TrackingNumber.e164 == e164, TrackingNumber.released_at.is_(None))
+    number = session.scalar(here)
+    if number is None:
+        sentence = BEING_BOUGHT
+    elif number.project_id != project.id:
+        sentence = ELSEWHERE
+    else:
+        sentence = leaving if leaving and number.releasing_at else HERE_ALREADY
+    return sentence.format(number=e164)
 
 
 def _forwarded_to(session: Session, project: Project) -> set[str]:

@@ -16,34 +16,34 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from router.accounts.audit import Actor, Change, record
-from router.accounts.ledger import BalanceTooLow, lock_balance, price_of
+from router.accounts.ledger import BOUGHT, BalanceTooLow, Post, find_entry, lock_balance, post, price_of
 from router.accounts.models import Project
 from router.carriers import shop_of
 from router.carriers.base import Gone, NotForUs, NumberShop, OutcomeUnknown, Owned, ShopError, TryLater
-from router.db import dialect_name, skip_locked
-from router.jobs import Claim, backoff, work_side_by_side
+from router.db import dialect_name, insert_new, skip_locked
+from router.jobs import Claim, Jobs, backoff, backoff_by_age, requested_pause, work_side_by_side
+from router.lib.formats import parse_int
 from router.lib.phones import country_of
-from router.scenarios.models import OPEN_STATES, NumberBatch, NumberOrder, OrderState, Scenario, TrackingNumber
-from router.scenarios.numbers.inventory import BEING_BOUGHT, ELSEWHERE, HERE_ALREADY
-from router.scenarios.numbers.orders import (
-    LEASE,
-    ORDERS,
-    SENTENCE_LENGTH,
-    AlreadyHere,
-    arrive,
-    end_unbought,
-    finish_batch,
-    is_ours,
-    label_of,
-    pause_after,
-    taken_numbers,
-    target_of,
-    wait_for_arrivals,
-    write_order,
+from router.scenarios.channels import static_sources
+from router.scenarios.models import (
+    OPEN,
+    OPEN_STATES,
+    PAID_TIME,
+    NumberBatch,
+    NumberOrder,
+    OrderState,
+    Scenario,
+    TrackingNumber,
+    numbers_changed,
+    rent_reason,
 )
+from router.scenarios.numbers.inventory import BEING_BOUGHT, bring_in, taken_numbers, wait_for_arrivals, why_taken
 from router.server import Server
 from router.web.errors import Problem
 
+LEASE = timedelta(seconds=120)
+"""Longer than one turn of an order with all its requests may last, so that no other process asks in parallel."""
+SENTENCE_LENGTH = 300
 MOST_AT_ONCE = 200
 SPARE_LOSSES = 10
 """So many more numbers than were ordered may be lost before no other one is looked for."""
@@ -51,7 +51,8 @@ LOOKS = tuple(timedelta(seconds=seconds) for seconds in (0, 2, 5, 15, 30, 60))
 """When the account is looked through after a question that was not answered clearly."""
 ASK_AGAIN = timedelta(minutes=2)
 """The same number may be asked for again when it is not ours for so long; doubled each time."""
-LONGEST_PAUSE = timedelta(minutes=15)
+FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=5), timedelta(minutes=15)
+LONGEST_REQUESTED = timedelta(hours=1)
 GIVE_UP = timedelta(days=1)
 AT_ONCE = 8
 """Orders under way in one process."""
@@ -63,6 +64,8 @@ FOREIGN = (
     "The carrier's account has this number already, for something else. Add it as an own number, or take another one."
 )
 NO_ANSWER = "The carrier could not be asked for a whole day."
+
+ORDERS = Jobs(NumberOrder, OPEN, LEASE, due_at=NumberOrder.next_at)
 
 log = structlog.get_logger(__name__)
 
@@ -95,7 +98,10 @@ def order_numbers(
     if len(e164s) > MOST_AT_ONCE:
         raise Problem(422, f"At most {MOST_AT_ONCE} numbers can be bought at once.", "numbers")
     wait_for_arrivals(session)
-    _check_free(session, project, e164s)
+    taken = taken_numbers(session, e164s)
+    for e164 in e164s:
+        if e164 in taken:
+            raise Problem(409, why_taken(session, project, e164, leaving=BEING_RELEASED), "e164")
     balance = lock_balance(session, project.id)
     price = price_of(change.server.settings, session.get_one(Project, project.id, populate_existing=True))
     if balance < price * len(e164s):
@@ -118,22 +124,6 @@ def order_numbers(
     if not e164s:
         finish_batch(session, batch, target_of(session, batch), now)
     return batch
-
-
-def _check_free(session: Session, project: Project, e164s: list[str]) -> None:
-    taken = taken_numbers(session, e164s)
-    if not taken:
-        return
-    e164 = next(e164 for e164 in e164s if e164 in taken)
-    here = select(TrackingNumber).where(TrackingNumber.e164 == e164, TrackingNumber.released_at.is_(None))
-    number = session.scalar(here)
-    if number is None:
-        sentence = BEING_BOUGHT
-    elif number.project_id != project.id:
-        sentence = ELSEWHERE
-    else:
-        sentence = BEING_RELEASED if number.releasing_at else HERE_ALREADY
-    raise Problem(409, sentence.format(number=e164), "e164")
 
 
 def buy_now(
@@ -262,9 +252,7 @@ def _take_in(server: Server, claim: Claim[NumberOrder], owned: Owned, now: datet
                 return True
             if not (proven or is_ours(session, order, owned.label)):
                 return False
-            batch, scenario = _batch_of(session, order)
-            arrive(session, server, batch, order, owned, scenario, now)
-            finish_batch(session, batch, scenario, now)
+            arrive(session, server, order, owned, now)
     except AlreadyHere:
         log.error("bought_number_stands_in_another_project", order=claim.id)
         _end_lost(server, claim, NAMED_ELSEWHERE, (), now)
@@ -304,7 +292,6 @@ def _end_lost(
         batch, scenario = _batch_of(session, order)
         wait_for_arrivals(session)
         end_unbought(session, order, OrderState.LOST, sentence, now)
-        record(session, Actor(batch.actor), now, "number.not_bought", order.e164, order.project_id, why=order.error)
         if candidates:
             balance = lock_balance(session, batch.project_id)
             price = price_of(server.settings, session.get_one(Project, batch.project_id, populate_existing=True))
@@ -337,10 +324,132 @@ def _refuse(server: Server, claim: Claim[NumberOrder], sentence: str, now: datet
             ended += [other for other in rows if country_of(other.e164) == country]
         for refused in ended:
             end_unbought(session, refused, OrderState.REFUSED, sentence, now)
-            what = (refused.e164, refused.project_id)
-            record(session, Actor(batch.actor), now, "number.not_bought", *what, why=refused.error)
         batch.error = sentence[:SENTENCE_LENGTH]
         finish_batch(session, batch, scenario, now)
+
+
+def pause_after(error: ShopError, age: timedelta, longest: timedelta) -> timedelta:
+    """How long the carrier is left alone after an error about a job of this age: a growing pause, or a longer one if the carrier asks for
+    it."""
+    requested = requested_pause(error.seconds if isinstance(error, TryLater) else None, LONGEST_REQUESTED)
+    return max(backoff_by_age(age, FIRST_PAUSE, longest), requested)
+
+
+def label_of(order_id: int) -> str:
+    """The label that the carrier keeps beside the number that was bought for an order."""
+    return f"ct:{order_id}"
+
+
+def write_order(
+    session: Session, batch: NumberBatch, e164: str, price: int, now: datetime, due_at: datetime | None = None
+) -> NumberOrder | None:
+    """The order and its charge; None when the number is being bought already. The worker goes on with it from `due_at`, or at once.
+
+    Raises:
+        BalanceTooLow: the balance does not cover it; the transaction has to be rolled back.
+    """
+    start = now
+    while price and find_entry(session, batch.project_id, rent_reason(e164, start)):
+        start += timedelta(microseconds=1)  # a start that was charged for and refunded would count as paid
+    row = insert_new(session, NumberOrder, unique=["e164"], where=OPEN).values(
+        batch_id=batch.id,
+        project_id=batch.project_id,
+        e164=e164,
+        state=OrderState.INTENT,
+        price_minor=price,
+        charged_from=start,
+        next_at=due_at or now,
+        created_at=now,
+    )
+    order = session.scalars(row.returning(NumberOrder)).one_or_none()
+    if order is not None and price:
+        reason = rent_reason(e164, start)
+        post(session, batch.project_id, Post(-price, reason, batch.actor, BOUGHT, e164, batch.scenario_id), now)
+    return order
+
+
+def end_unbought(session: Session, order: NumberOrder, state: OrderState, sentence: str, now: datetime) -> None:
+    """Ends an order without a number and gives the money back (R4)."""
+    order.state, order.error, order.ended_at = state, sentence[:SENTENCE_LENGTH], now
+    batch = session.get_one(NumberBatch, order.batch_id)
+    if order.price_minor:
+        reason = f"refund:{rent_reason(order.e164, order.charged_from)}"
+        refund = Post(order.price_minor, reason, batch.actor, "Not bought", order.e164, batch.scenario_id)
+        post(session, order.project_id, refund, now)
+    record(session, Actor(batch.actor), now, "number.not_bought", order.e164, order.project_id, why=order.error)
+    session.flush()
+
+
+def is_ours(session: Session, order: NumberOrder, label: str) -> bool:
+    """Whether the label of a number in our account says that it was bought for this order, or for an earlier one of the same number
+    (the carrier did that later than we looked). Two servers may share an account: a label alone proves nothing."""
+    if label == label_of(order.id):
+        return True
+    kind, _, text = label.partition(":")
+    if kind != "ct" or (earlier_id := parse_int(text)) is None:
+        return False
+    earlier = select(NumberOrder.id).where(NumberOrder.id == earlier_id, NumberOrder.e164 == order.e164)
+    return session.scalar(earlier) is not None
+
+
+class AlreadyHere(Exception):
+    """The number that we bought stands in another project: somebody put it there by hand."""
+
+
+def target_of(session: Session, batch: NumberBatch) -> Scenario | None:
+    """The batch's scenario, locked, if numbers can still be placed in it; else they go to the project's free ones."""
+    if batch.scenario_id is None:
+        return None
+    scenario = session.get(Scenario, batch.scenario_id, with_for_update=True, populate_existing=True)
+    if scenario is None or scenario.project_id != batch.project_id or scenario.deleted_at is not None:
+        return None
+    return None if session.get_one(Project, batch.project_id, populate_existing=True).suspended_at else scenario
+
+
+def arrive(session: Session, server: Server, order: NumberOrder, owned: Owned, now: datetime) -> None:
+    """Brings a number in that the carrier sold for this order, paid for 7 days from when it was charged.
+
+    Raises:
+        AlreadyHere: nothing may be stored.
+    """
+    batch, scenario = _batch_of(session, order)
+    rented = {"owned_elsewhere": False, "carrier_sid": owned.sid, "bought_at": now}
+    rented["paid_until"] = order.charged_from + PAID_TIME
+    number = bring_in(session, order.project_id, order.e164, now, rented)
+    if number is None:
+        raise AlreadyHere
+    if scenario is not None:
+        number.scenario_id = scenario.id
+        number.static_source = static_sources(scenario.channels).get(order.e164)
+        scenario.mark_changed(batch.actor, now)
+    session.flush()
+    numbers_changed.send(server, session=session, project_id=order.project_id, number_ids=[number.id])
+    order.state, order.error, order.number_id, order.ended_at = OrderState.BOUGHT, "", number.id, now
+    detail: dict[str, Any] = {"price_minor": order.price_minor, "batch": batch.id}
+    if scenario is not None:
+        detail["scenario"] = scenario.id
+    record(session, Actor(batch.actor), now, "number.bought", order.e164, order.project_id, **detail)
+    finish_batch(session, batch, scenario, now)
+
+
+def finish_batch(session: Session, batch: NumberBatch, scenario: Scenario | None, now: datetime) -> None:
+    """Ends the batch when no order of it is open, and enables its scenario if `enable` says so and it has a number."""
+    session.flush()
+    session.refresh(batch, with_for_update=True)
+    is_open = select(NumberOrder.id).where(NumberOrder.batch_id == batch.id, OPEN).limit(1)
+    if batch.finished_at is not None or session.scalar(is_open) is not None:
+        return
+    batch.finished_at = now
+    if not batch.enable or scenario is None or scenario.enabled:
+        return
+    ready = select(TrackingNumber.id).where(
+        TrackingNumber.scenario_id == scenario.id, TrackingNumber.overflow.is_(False)
+    )
+    if session.scalar(ready.limit(1)) is not None:
+        scenario.enabled = True
+        scenario.mark_changed(batch.actor, now)
+        subject = f"scenario {scenario.id} “{scenario.title}”"
+        record(session, Actor(batch.actor), now, "scenario.enabled", subject, scenario.project_id)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from router.carriers.base import ShopError
 from router.jobs import Claim, Jobs, work_side_by_side
 from router.scenarios.models import Scenario, TrackingNumber, numbers_changed
 from router.scenarios.numbers.inventory import leave_scenario
-from router.scenarios.numbers.orders import LEASE, SENTENCE_LENGTH, pause_after
+from router.scenarios.numbers.purchase import LEASE, SENTENCE_LENGTH, pause_after
 from router.server import Server
 from router.web.errors import Problem
 

@@ -17,7 +17,7 @@ from router.accounts.models import Project, ServerFact, read_fact, remember_fact
 from router.carriers import shop_of
 from router.carriers.base import CarrierPrice, NotForUs, NumberShop, Offer, ShopError
 from router.config import SettingsError
-from router.scenarios.numbers.orders import taken_numbers
+from router.scenarios.numbers.inventory import taken_numbers
 from router.server import Server
 from router.web.errors import Problem
 

@@ -14,8 +14,7 @@ from router.carriers import shop_of
 from router.carriers.base import Owned, ShopError
 from router.lib.formats import format_money
 from router.scenarios.models import OPEN_STATES, NumberOrder, OrderState, TrackingNumber
-from router.scenarios.numbers.orders import label_of
-from router.scenarios.numbers.purchase import buy_now
+from router.scenarios.numbers.purchase import buy_now, label_of
 from router.server import Server
 from router.web.errors import Problem
 

@@ -22,8 +22,7 @@ from router.scenarios.flows import DEFAULT_RING_SECONDS, tracking_among
 from router.scenarios.lint.rules import lint
 from router.scenarios.matching import format_error
 from router.scenarios.models import Scenario, TrackingNumber
-from router.scenarios.numbers.inventory import free_numbers
-from router.scenarios.numbers.orders import taken_numbers
+from router.scenarios.numbers.inventory import free_numbers, taken_numbers
 from router.scenarios.numbers.search import Market, look_around
 from router.scenarios.schema import BuyingDocument
 from router.scenarios.service import connect_scenario, find_scenario

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from router.carriers.base import Carrier, NumberShop
     from router.scenarios.billing.rent import NumbersCalled
     from router.scenarios.documents import ScenarioPart
-    from router.scenarios.lint.rules import LintRule
+    from router.scenarios.lint import LintRule
     from router.scenarios.numbers.release import NumbersShown
     from router.voice.snapshot import RoutingFollower
     from router.web.layout import Tab

@@ -13,8 +13,7 @@ from router.attribution.decision import OVERFLOW
 from router.lib.formats import format_count
 from router.lib.phones import line_of
 from router.reports.counters import write_columns
-from router.scenarios.lint.facts import Linted
-from router.scenarios.lint.rules import Finding
+from router.scenarios.lint import Finding, Linted
 from router.scenarios.models import Scenario, TrackingNumber
 from router.server import Server
 from router.voice.models import EXTERNAL, Call

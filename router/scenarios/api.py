@@ -11,7 +11,7 @@ from router.accounts.sessions import require_token
 from router.lib.phones import BadPhone, read_phone
 from router.scenarios.documents import Document, editable, present_scenarios, scenario_document, scenario_documents
 from router.scenarios.enable import buying_of, searching, stay_disabled
-from router.scenarios.lint.rules import lint
+from router.scenarios.lint import lint
 from router.scenarios.models import Scenario
 from router.scenarios.schema import FindingsDocument, ScenarioBody, ScenarioChange, ScenarioDocument, ScenarioPatch
 from router.scenarios.service import (

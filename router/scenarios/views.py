@@ -15,7 +15,7 @@ from router.accounts.models import Project
 from router.accounts.sessions import require_person
 from router.lib.formats import format_count, format_money, parse_int
 from router.scenarios.documents import numbers_by_scenario, present_scenarios
-from router.scenarios.lint.rules import Finding, lint_stored
+from router.scenarios.lint import Finding, lint_stored
 from router.scenarios.models import Scenario, TrackingNumber
 from router.scenarios.service import (
     delete_with_numbers,

@@ -13,7 +13,7 @@ from router.accounts.models import Project
 from router.carriers.base import TryLater
 from router.scenarios.documents import scenario_document
 from router.scenarios.enable import Enabling, buying_of, enabling_of, searching
-from router.scenarios.lint.rules import lint
+from router.scenarios.lint import lint
 from router.scenarios.models import NumberBatch, NumberOrder, Scenario, TrackingNumber
 from router.scenarios.numbers.purchase import advance_due
 from router.scenarios.service import change_scenario, connect_scenario, create_scenario, switch_scenario

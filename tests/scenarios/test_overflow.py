@@ -12,7 +12,7 @@ from router.attribution.pool.numbers import follow_numbers
 from router.attribution.upkeep.run import pool_size
 from router.scenarios.billing.rent import keep_grace
 from router.scenarios.documents import number_document, scenario_document
-from router.scenarios.lint.rules import lint, lint_stored
+from router.scenarios.lint import lint, lint_stored
 from router.scenarios.models import Scenario, TrackingNumber
 from router.scenarios.numbers.inventory import move_numbers
 from router.scenarios.service import (

@@ -18,7 +18,7 @@ from router.lib.crypto import KeyRing, SealBroken
 from router.lib.formats import parse_int
 from router.lib.phones import BadPhone, read_phone
 from router.scenarios.documents import scenario_document
-from router.scenarios.lint.rules import Finding, lint
+from router.scenarios.lint import Finding, lint
 from router.scenarios.models import Scenario, ScenarioDraft, TrackingNumber
 from router.scenarios.numbers.inventory import add_numbers, present_numbers
 from router.scenarios.service import Secrets, change_scenario, create_scenario, find_scenario

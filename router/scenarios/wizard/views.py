@@ -19,7 +19,7 @@ from router.lib.phones import BadPhone, country_of, display, international, read
 from router.scenarios.documents import numbers_by_scenario, scenario_document
 from router.scenarios.enable import buying_of, enabling_of, searching
 from router.scenarios.flows import DEFAULT_RING_SECONDS, tracking_among
-from router.scenarios.lint.rules import lint
+from router.scenarios.lint import lint
 from router.scenarios.matching import format_error
 from router.scenarios.models import Scenario, TrackingNumber
 from router.scenarios.numbers.inventory import free_numbers, taken_numbers

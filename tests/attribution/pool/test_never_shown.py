@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from router.attribution.models import Lease
 from router.attribution.pool.unplaced import refresh_shown
-from router.scenarios.lint.rules import Finding, lint_stored
+from router.scenarios.lint import Finding, lint_stored
 from router.scenarios.models import Scenario
 from router.server import Server
 from tests.factories import make_leased_visit, make_scenario

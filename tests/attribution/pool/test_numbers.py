@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from router.attribution.models import Lease, Visit
 from router.attribution.pool.numbers import Hours, hourly_loads, numbers_needed, pool_for, refresh_needed, smallest_pool
 from router.db import Database
-from router.scenarios.lint.rules import lint_stored
+from router.scenarios.lint import lint_stored
 from router.scenarios.models import Scenario, TrackingNumber
 from router.server import Server
 from tests.factories import (

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from router.accounts.audit import Change
 from router.accounts.models import Project
 from router.scenarios.documents import scenario_document
-from router.scenarios.lint.rules import Finding, Linted, lint, lint_stored
+from router.scenarios.lint import Finding, Linted, lint, lint_stored
 from router.scenarios.models import Scenario
 from router.scenarios.service import create_scenario
 from router.server import Server

@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from router.scenarios.channels import channel_for
-from router.scenarios.lint.rules import channels_shut_out, shut_out
+from router.scenarios.lint import channels_shut_out, shut_out
 from router.scenarios.matching import SourceParts, allows
 from tests.properties import examples
 

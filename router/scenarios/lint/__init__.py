@@ -1,1 +1,0 @@
-"""The linter: what somebody should look at before a scenario is enabled (R2)."""

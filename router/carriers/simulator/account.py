@@ -4,20 +4,18 @@ import re
 import secrets
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import phonenumbers
 from phonenumbers import PhoneNumberFormat, PhoneNumberType
 
+from router.carriers.simulator.book import Book
 from router.carriers.simulator.player import Addresses
 
-WAIT_SECONDS = 10.0
 TABLES = """
 CREATE TABLE IF NOT EXISTS number (
     e164 TEXT PRIMARY KEY, sid TEXT NOT NULL UNIQUE, friendly_name TEXT NOT NULL,
@@ -55,14 +53,10 @@ class Event:
     label: str
 
 
-class Account:
-    """The book in the file at `path`. Every method is one transaction, so threads and processes may use it at once."""
+class Account(Book):
+    """The numbers in the file at `path`."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with self._open() as book:
-            book.executescript(TABLES)
+    tables = TABLES
 
     def buy(self, e164: str, values: Mapping[str, str]) -> Number:
         """
@@ -141,27 +135,6 @@ class Account:
             rows = book.execute("SELECT what, e164, label FROM happened ORDER BY id").fetchall()
         events = [Event(row["what"], row["e164"], row["label"]) for row in rows]
         return [event for event in events if what in ("", event.what) and e164 in ("", event.e164)]
-
-    @contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
-        book = sqlite3.connect(self._path, timeout=WAIT_SECONDS, isolation_level=None)
-        book.row_factory = sqlite3.Row
-        book.execute("PRAGMA synchronous = OFF")
-        try:
-            yield book
-        finally:
-            book.close()
-
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        with self._open() as book:
-            book.execute("BEGIN IMMEDIATE")
-            try:
-                yield book
-            except BaseException:
-                book.execute("ROLLBACK")
-                raise
-            book.execute("COMMIT")
 
 
 def _number(book: sqlite3.Connection, column: str, value: str) -> Number | None:

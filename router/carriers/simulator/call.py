@@ -154,6 +154,8 @@ class Faults:
     after_hang_up: AfterHangUp = AFTER_HANG_UP["no-answer"]
     ring_buffer: float = 5.0
     """Twilio rings about five seconds longer than it was told."""
+    recording_takes: float = 0.0
+    """Seconds from the end of a recording until its file can be fetched, and its callback comes."""
 
 
 LOG_BODY = 4000
@@ -169,6 +171,7 @@ class Leg:
 
     to: str
     kind: str
+    caller_id: str = ""
     sid: str = field(default_factory=lambda: new_sid("CA"))
     status: str = "queued"
     began_at: datetime | None = None
@@ -187,6 +190,18 @@ class Leg:
         if self.answered_at is None or self.ended_at is None:
             return 0
         return round((self.ended_at - self.answered_at).total_seconds())
+
+
+@dataclass
+class CallRecording:
+    """A recording of the inbound call. `seconds` is None while it runs; its file is there from `ready_at` on."""
+
+    source: str
+    channels: int
+    began_at: datetime
+    sid: str = field(default_factory=lambda: new_sid("RE"))
+    seconds: int | None = None
+    ready_at: datetime | None = None
 
 
 @dataclass
@@ -232,6 +247,7 @@ class PhoneCall:
     ended_at: datetime | None = None
     caller_hung_up: bool = False
     legs: list[Leg] = field(default_factory=list)
+    recordings: list[CallRecording] = field(default_factory=list)
     exchanges: list[Exchange] = field(default_factory=list)
     heard: list[str] = field(default_factory=list)
     """What the caller heard: sentences, sounds, `beep`."""

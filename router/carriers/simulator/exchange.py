@@ -19,6 +19,7 @@ from router.carriers.simulator.call import (
     PhoneCall,
     Signalling,
 )
+from router.carriers.simulator.call_book import CallBook
 from router.carriers.simulator.player import Addresses, Player
 from router.carriers.simulator.stage import LONGEST_REQUEST, Clock, Courier, RealClock, Stage
 
@@ -27,14 +28,15 @@ MOST_CALLS_AT_ONCE = 32
 KEPT_CALLS = 50
 PATIENT_LINE = Line.answers()
 UNSAID = Signalling()
+NO_REST = "https://api.simulator.invalid"
 
 
 class Simulator:
     """The carrier of one server at `base_url`, signing with `token`.
 
     `rented` tells the addresses that a number was given when it was bought; a call to any other number (None) is played with ours.
-    `lines` says what each destination does, under `*` what all others do. `call()` plays a call to its end and returns it;
-    `start()` plays it beside us, `press()` acts in it, `find()` shows it.
+    `lines` says what each destination does, under `*` what all others do. Calls are kept in `book`; `rest_url` is the account's
+    REST side. `call()` plays a call to its end and returns it; `start()` plays it beside us, `press()` acts in it, `find()` shows it.
     """
 
     def __init__(
@@ -48,6 +50,9 @@ class Simulator:
         faults: Faults | None = None,
         longest_request: float = LONGEST_REQUEST,
         rented: Callable[[str], Addresses | None] = lambda _: None,
+        account: str = ACCOUNT,
+        book: CallBook | None = None,
+        rest_url: str = NO_REST,
     ) -> None:
         self.clock = clock or RealClock()
         self.lines = {"*": PATIENT_LINE} | dict(lines or {})
@@ -55,6 +60,9 @@ class Simulator:
         self.addresses = Addresses(
             f"{base_url}/voice/inbound", f"{base_url}/voice/fallback", f"{base_url}/voice/status"
         )
+        self.rest_url = rest_url
+        self._account = account
+        self._keep = (lambda _: None) if book is None else book.keep
         self._token = token
         self._owned = set(owned)
         self._longest_request = longest_request
@@ -104,18 +112,22 @@ class Simulator:
         self, caller: str, to: str, script: CallerScript | None, sid: str, signalling: Signalling
     ) -> PhoneCall:
         script = script or CallerScript()
-        call = PhoneCall(caller, to, script, self.clock.now(), ACCOUNT, digits=script.digits, signalling=signalling)
+        call = PhoneCall(
+            caller, to, script, self.clock.now(), self._account, digits=script.digits, signalling=signalling
+        )
         call.sid = sid or call.sid
         with self._lock:
             call.place, self._placed = self._placed, self._placed + 1
             self._calls[call.sid] = call
             for old in list(self._calls)[:-KEPT_CALLS]:
                 del self._calls[old]
+        self._keep(call)
         return call
 
     def _play(self, call: PhoneCall) -> None:
         courier = Courier(self._token, self.clock, call.exchanges, self._longest_request)
-        stage = Stage(call, self.clock, courier, self.faults)
+        recordings = f"{self.rest_url}/2010-04-01/Accounts/{self._account}/Recordings"
+        stage = Stage(call, self.clock, courier, self.faults, recordings, self._keep)
         try:
             addresses = self._rented(call.to) or self.addresses
             Player(stage, addresses, self.lines, self._owned).run()

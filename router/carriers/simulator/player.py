@@ -8,7 +8,8 @@ from datetime import datetime
 
 import phonenumbers
 
-from router.carriers.simulator.call import CallError, Element, Leg, Line, PhoneCall, new_sid
+from router.carriers.simulator.call import CallError, Element, Leg, Line, PhoneCall
+from router.carriers.simulator.recordings import Recorder
 from router.carriers.simulator.stage import CallerGone, Document, Stage, duration_values
 
 RING_SECONDS = 30
@@ -17,7 +18,6 @@ MOST_RING_SECONDS = 600
 LONGEST_TALK = 14400
 SECONDS_TO_RING = 1.0
 OUTCOMES = {"answers": "in-progress", "busy": "busy", "fails": "failed"}
-RECORDED = ("true", "record-from-answer", "record-from-ringing", "record-from-answer-dual", "record-from-ringing-dual")
 BUTTON_STATES = {"answer": "in-progress", "busy": "busy", "no_answer": "no-answer", "hang_up": "busy"}
 
 
@@ -49,7 +49,8 @@ class Dialing:
         self._caller_id = dial.attributes.get("callerId") or stage.call.caller
         self._owned = owned
         self._lines = lines
-        self._recording: dict[str, str] = {}
+        self._recorder: Recorder | None = None
+        self._recorded: dict[str, str] = {}
         self._ringing: list[Ringing] = []
 
     def run(self) -> dict[str, str]:
@@ -72,9 +73,10 @@ class Dialing:
         except CallerGone:
             for ringing in self._ringing:
                 self._move(ringing, "completed" if ringing.leg.answered_at else "canceled")
-            self._report_recording()
             raise
-        self._report_recording()
+        finally:
+            if self._recorder is not None:
+                self._recorded = self._recorder.stop()
         return self.values()
 
     def values(self) -> dict[str, str]:
@@ -88,10 +90,10 @@ class Dialing:
             values["DialCallSid"] = reported.sid
         if reported is not None and reported.answered_at:
             values["DialCallDuration"] = str(reported.seconds)
-        return values | self._recording
+        return values | self._recorded
 
     def _leg(self, noun: Element) -> Ringing:
-        leg = Leg(noun.text, noun.name)
+        leg = Leg(noun.text, noun.name, self._caller_id)
         self._stage.call.legs.append(leg)
         ringing = Ringing(leg, noun, self._lines.get(noun.text) or self._lines["*"])
         self._ringing.append(ringing)
@@ -100,8 +102,10 @@ class Dialing:
             check_caller_id(noun, self._dial.attributes.get("callerId"), self._stage.call, self._owned)
         except CallError as error:
             leg.error = str(error)
-            leg.status, leg.ended_at = "failed", self._stage.clock.now()
+            leg.status, leg.began_at = "failed", self._stage.clock.now()
+            leg.ended_at = leg.began_at
             self._stage.call.errors.append(str(error))
+            self._stage.keep()
         return ringing
 
     def _ring(self, group: list[Ringing]) -> Ringing | None:
@@ -159,6 +163,11 @@ class Dialing:
         ringing.leg.bridged = True
         call.bridged_at = stage.clock.now()
         stage.answer()
+        record = self._dial.attributes.get("record", "").replace("true", "record-from-answer")
+        if record.startswith("record-from-"):
+            leg, channels = ringing.leg, 2 if record.endswith("-dual") else 1
+            began_at = leg.began_at if record.startswith("record-from-ringing") else leg.answered_at
+            self._recorder = Recorder(stage, self._dial, self._url, "DialVerb", channels, began_at)
         talks = call.script.talks
         stage.hangs_up_at = None if talks is None else stage.after(talks)
         longest = min(self._dial.seconds("timeLimit", LONGEST_TALK), LONGEST_TALK)
@@ -197,6 +206,7 @@ class Dialing:
         elif status not in ("initiated", "ringing"):
             leg.ended_at, event = now, "completed"
             more = duration_values(leg.seconds)
+        self._stage.keep()
         values = self._stage.leg_values(leg, self._caller_id, **self._stage.progress_values(leg.sequence), **more)
         leg.sequence += 1
         if event in attributes.get("statusCallbackEvent", "completed").split():
@@ -206,29 +216,6 @@ class Dialing:
     def _move_all(self, group: list[Ringing], status: str) -> None:
         for ringing in group:
             self._move(ringing, status)
-
-    def _report_recording(self) -> None:
-        leg = next((ringing.leg for ringing in self._ringing if ringing.leg.bridged), None)
-        if leg is None or self._dial.attributes.get("record") not in RECORDED:
-            return
-        self._recording = recording_values(self._stage.call, leg.seconds, "DialVerb")
-        report_recording(self._stage, self._dial, self._url, self._recording)
-
-
-def recording_values(call: PhoneCall, seconds: int, source: str) -> dict[str, str]:
-    sid = new_sid("RE")
-    return {
-        "RecordingSid": sid,
-        "RecordingUrl": f"https://recordings.simulator.invalid/{call.account_sid}/{sid}",
-        "RecordingDuration": str(seconds),
-        "RecordingSource": source,
-    }
-
-
-def report_recording(stage: Stage, verb: Element, base: str, recording: dict[str, str]) -> None:
-    values = {"AccountSid": stage.call.account_sid, "CallSid": stage.call.sid, "RecordingStatus": "completed"}
-    method = verb.attributes.get("recordingStatusCallbackMethod", "POST")
-    stage.callback("recording", base, verb.attributes.get("recordingStatusCallback"), values | recording, method)
 
 
 def check_noun(noun: Element) -> None:
@@ -327,6 +314,7 @@ class Player:
         call.ended_at = stage.clock.now()
         call.status = "completed" if call.answered_at else self._unanswered
         stage.hangs_up_at = None
+        stage.keep()
         values = stage.parent_values(**stage.progress_values(0), **duration_values(call.seconds))
         stage.callback("status", where.status, where.status, values, where.status_method)
 
@@ -426,12 +414,12 @@ class Player:
             return None
         longest = verb.seconds("maxLength", 3600)
         gone = seconds < longest
+        recorder = Recorder(self._stage, verb, document.url, "RecordVerb")
         try:
             self._stage.pause(min(seconds, longest))
         except CallerGone:
             gone = True
-        recording = recording_values(self._call, round(min(seconds, longest)), "RecordVerb")
-        report_recording(self._stage, verb, document.url, recording)
+        recording = recorder.stop()
         action = verb.attributes.get("action", document.url)
         method = verb.attributes.get("method", "POST")
         if not gone:

@@ -1,13 +1,14 @@
-"""The simulated carrier's REST side in Twilio's wire format: searching, buying, changing and giving back numbers, and their prices; and as
-an HTTP server on the loopback."""
+"""The simulated carrier's REST side in Twilio's wire format: searching, buying, changing and giving back numbers, and their prices; the
+account's calls, and their recordings with their files. Also as an HTTP server on the loopback."""
 
 import base64
 import hmac
 import json
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
@@ -16,6 +17,15 @@ import phonenumbers
 
 from router.carriers.simulator import account
 from router.carriers.simulator.account import Account, Number, Taken, countries
+from router.carriers.simulator.call_book import (
+    BadFilter,
+    CallBook,
+    Row,
+    call_document,
+    is_ready,
+    recording_document,
+    silence,
+)
 from router.carriers.simulator.exchange import Reply
 
 VERSION = "2010-04-01"
@@ -33,6 +43,12 @@ KINDS = {
     ("IncomingPhoneNumbers", 1, "GET"): "fetch",
     ("IncomingPhoneNumbers", 1, "POST"): "update",
     ("IncomingPhoneNumbers", 1, "DELETE"): "release",
+    ("Calls", 0, "GET"): "calls",
+    ("Calls", 1, "GET"): "call",
+    ("Calls", 2, "GET"): "recordings of a call",
+    ("Recordings", 0, "GET"): "recordings",
+    ("Recordings", 1, "GET"): "recording",
+    ("Recordings", 1, "DELETE"): "forget recording",
 }
 """What is asked for, by resource, number of further parts of the path, and method."""
 PATTERN = re.compile(r"(?=.{2,16}$)\+?[0-9*%]+\$?")
@@ -40,19 +56,25 @@ PATTERN = re.compile(r"(?=.{2,16}$)\+?[0-9*%]+\$?")
 
 @dataclass(frozen=True)
 class Request:
-    """`kind` is what is asked for; `path` is the last part of its address: a country and type, or a sid."""
+    """`kind` is what is asked for; `path` is the last part of its address: a country and type, or a sid. `origin` is where it was asked,
+    `http://127.0.0.1:8123`."""
 
     kind: str
     values: dict[str, str]
     path: tuple[str, ...] = ()
+    origin: str = ""
 
 
 @dataclass(frozen=True)
 class Answer:
+    """`body` is JSON, or the bytes of a sound."""
+
     status: int
     body: Any = None
 
     def reply(self) -> Reply:
+        if isinstance(self.body, bytes):
+            return self.status, "audio/x-wav", self.body
         return self.status, "application/json", b"" if self.body is None else json.dumps(self.body).encode()
 
 
@@ -67,10 +89,14 @@ def not_found() -> Answer:
 
 
 class Rest:
-    """One account with its token."""
+    """One account with its token. Its calls are in the account's file."""
 
-    def __init__(self, account: Account, sid: str, token: str) -> None:
+    def __init__(
+        self, account: Account, sid: str, token: str, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
         self.account = account
+        self._calls = CallBook(account.path)
+        self._now = now
         self._sid = sid
         self._signed_in = b"Basic " + base64.b64encode(f"{sid}:{token}".encode())
         self._base = f"/{VERSION}/Accounts/{quote(sid, safe='')}"
@@ -90,9 +116,13 @@ class Rest:
             return self.do(Request("price", values, (unquote(parts.path.removeprefix(PRICING)),)))
         if not parts.path.startswith(f"{self._base}/"):
             return not_found()
-        resource, *path = unquote(parts.path.removeprefix(f"{self._base}/")).removesuffix(".json").split("/")
+        origin = f"http://{headers.get('Host', '')}"
+        target = unquote(parts.path.removeprefix(f"{self._base}/"))
+        resource, *path = target.removesuffix(".json").split("/")
         kind = KINDS.get((resource, len(path), method))
-        return self.do(Request(kind, values, tuple(path))) if kind else not_found()
+        if kind == "recording" and not target.endswith(".json"):
+            kind = "media"
+        return self.do(Request(kind, values, tuple(path), origin)) if kind else not_found()
 
     def do(self, request: Request) -> Answer:
         values = request.values
@@ -126,8 +156,10 @@ class Rest:
                     return refusal
                 number = self.account.change(request.path[0], values)
                 return Answer(200, self._document(number)) if number else not_found()
-            case _:
+            case "release":
                 return Answer(204) if self.account.release(request.path[0]) else not_found()
+            case _:
+                return self._do_with_calls(request)
 
     def _search(self, request: Request) -> Answer:
         """Numbers for sale, without the numbers that somebody has."""
@@ -178,19 +210,91 @@ class Rest:
         except Taken:
             return refused(21422, f"{e164} is not available")
 
+    def _do_with_calls(self, request: Request) -> Answer:
+        values, sid = request.values, request.path[0] if request.path else ""
+        match request.kind:
+            case "call":
+                call = self._calls.find_call(sid)
+                return Answer(200, self._call(call)) if call else not_found()
+            case "calls":
+                return self._list("Calls", "calls", self._calls.calls, self._call, values)
+            case "recording":
+                recording = self._calls.find_recording(sid)
+                return Answer(200, self._recording(recording, request.origin)) if recording else not_found()
+            case "media":
+                return self._media(sid, values)
+            case "forget recording":
+                return Answer(204) if self._calls.forget_recording(sid) else not_found()
+        path = "Recordings"
+        if request.kind == "recordings of a call":
+            if request.path[1] != "Recordings":
+                return not_found()
+            path, values = f"Calls/{sid}/Recordings", values | {"CallSid": sid}
+
+        def document(recording: Row) -> dict[str, Any]:
+            return self._recording(recording, request.origin)
+
+        return self._list(path, "recordings", self._calls.recordings, document, values)
+
+    def _call(self, call: Row) -> dict[str, Any]:
+        numbers = self.account.numbers(call["dialled"])
+        document = call_document(call, self._base, self._sid, self._now())
+        if call["direction"] == "inbound" and numbers and numbers[0]["e164"] == call["dialled"]:
+            document["phone_number_sid"] = numbers[0]["sid"]
+        return document
+
+    def _recording(self, recording: Row, origin: str) -> dict[str, Any]:
+        return recording_document(recording, self._base, self._sid, self._now(), origin)
+
+    def _media(self, name: str, values: Mapping[str, str]) -> Answer:
+        """The file of a recording: WAV, by its sid with or without that ending. Two channels have to be asked for."""
+        recording = self._calls.find_recording(name.removesuffix(".wav"))
+        if recording is None or not is_ready(recording, self._now()):
+            return not_found()
+        channels = values.get("RequestedChannels", "1")
+        if channels not in ("1", str(recording["channels"])):
+            return refused(20001, "RequestedChannels is not valid")
+        return Answer(200, silence(recording["seconds"], int(channels)))
+
+    def _list(
+        self,
+        path: str,
+        name: str,
+        read: Callable[[Mapping[str, str], str, int], list[Row]],
+        document: Callable[[Row], dict[str, Any]],
+        values: Mapping[str, str],
+    ) -> Answer:
+        """A page of calls or recordings. The token names the last one of the page before, so that new ones move nothing."""
+        size, page, token = page_size(values), page_number(values), values.get("PageToken", "")
+        if page and not token:
+            return refused(20001, "Page is not valid without PageToken")
+        try:
+            rows = read(values, token.removeprefix("PA"), size + 1)
+        except BadFilter as error:
+            return refused(20001, f"{error} is not valid")
+        following = f"PA{rows[size - 1]['sid']}" if len(rows) > size else None
+        return self._page_of(path, name, [document(row) for row in rows[:size]], values, following)
+
     def _page(self, path: str, name: str, documents: list[Any], values: Mapping[str, str]) -> Answer:
-        """A page of a list. As at Twilio, its parameters stand in the address of the next one."""
-        size, page = page_size(values), int(values["Page"]) if values.get("Page", "").isdigit() else 0
+        """A page of a list that is known as a whole."""
+        size, page = page_size(values), page_number(values)
+        following = f"PA{page + 1}" if len(documents) > (page + 1) * size else None
+        return self._page_of(path, name, documents[page * size : (page + 1) * size], values, following)
+
+    def _page_of(
+        self, path: str, name: str, shown: list[Any], values: Mapping[str, str], following: str | None
+    ) -> Answer:
+        """As at Twilio, the parameters of a list stand in the address of its next page, with the token `following`."""
+        size, page = page_size(values), page_number(values)
         uri = f"{self._base}/{path}.json"
         kept = {key: value for key, value in values.items() if key not in ("Page", "PageToken")}
-        more = urlencode({**kept, "Page": page + 1, "PageToken": f"PA{page + 1}"})
-        shown = documents[page * size : (page + 1) * size]
+        more = urlencode({**kept, "PageSize": size, "Page": page + 1, "PageToken": following or ""})
         return Answer(
             200,
             {
                 name: shown,
                 "first_page_uri": f"{uri}?PageSize={size}&Page=0",
-                "next_page_uri": f"{uri}?{more}" if len(documents) > (page + 1) * size else None,
+                "next_page_uri": f"{uri}?{more}" if following else None,
                 "previous_page_uri": None,
                 "page": page,
                 "page_size": size,
@@ -215,6 +319,11 @@ class Rest:
             "status": "in-use",
             "uri": f"{self._base}/IncomingPhoneNumbers/{number['sid']}.json",
         }
+
+
+def page_number(values: Mapping[str, str]) -> int:
+    page = values.get("Page", "")
+    return int(page) if re.fullmatch(r"[0-9]{1,6}", page) else 0
 
 
 def page_size(values: Mapping[str, str]) -> int:

@@ -10,6 +10,7 @@ import secrets
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
 from contextlib import closing
@@ -27,6 +28,7 @@ from router.carriers.simulator.call import (
     LARGEST_DOCUMENT,
     Button,
     CallError,
+    CallRecording,
     Element,
     Exchange,
     Faults,
@@ -274,12 +276,25 @@ class Callback:
 
 
 class Stage:
-    """One call with what it needs to be played. `hangs_up_at` is when the caller will hang up, None: not by himself."""
+    """One call with what it needs to be played. `hangs_up_at` is when the caller will hang up, None: not by himself.
 
-    def __init__(self, call: PhoneCall, clock: Clock, courier: Courier, faults: Faults) -> None:
+    `keep` writes the call as it is into the carrier's book. `recordings` is the address below which its recordings are.
+    """
+
+    def __init__(
+        self,
+        call: PhoneCall,
+        clock: Clock,
+        courier: Courier,
+        faults: Faults,
+        recordings: str = "",
+        keep: Callable[[PhoneCall], None] = lambda _: None,
+    ) -> None:
         self.call = call
         self.clock = clock
         self.faults = faults
+        self._recordings = recordings
+        self._keep = keep
         patience = call.script.gives_up_after
         self.hangs_up_at = None if patience is None else call.began_at + timedelta(seconds=patience)
         self._courier = courier
@@ -331,6 +346,14 @@ class Stage:
         if self.call.answered_at is None:
             self.call.answered_at = self.clock.now()
             self.call.status = "in-progress"
+            self.keep()
+
+    def keep(self) -> None:
+        """Writes the call into the carrier's book."""
+        self._keep(self.call)
+
+    def recording_url(self, recording: CallRecording) -> str:
+        return f"{self._recordings}/{recording.sid}"
 
     def fetch(self, kind: str, base: str, url: str, values: dict[str, str], method: str = "POST") -> Document:
         """The document at an address, relative to the one it stands in.
@@ -363,13 +386,21 @@ class Stage:
             raise CallError(12300, f"a document of type {answer.content_type or '(none)'} cannot be played")
         return Document(answer.url, verbs)
 
-    def callback(self, kind: str, base: str, url: str | None, values: dict[str, str], method: str = "POST") -> None:
-        """Posts a callback now, or keeps it to come late; as often as the plan says."""
+    def callback(
+        self,
+        kind: str,
+        base: str,
+        url: str | None,
+        values: dict[str, str],
+        method: str = "POST",
+        seconds: float = 0.0,
+    ) -> None:
+        """Posts a callback in so many seconds, or keeps it to come later still; as often as the plan says."""
         if not url:
             return
         turn, self._turns[kind] = self._turns[kind], self._turns[kind] + 1
-        for seconds in self.faults.plan(self.call.place, kind, turn) * (2 if self.faults.twice else 1):
-            due = self.after(self.faults.late + seconds)
+        for late in self.faults.plan(self.call.place, kind, turn) * (2 if self.faults.twice else 1):
+            due = self.after(seconds + self.faults.late + late)
             self._held.append(Callback(due, next(self._order), kind, urljoin(base, url), values, method))
         if not self.faults.disorder:
             self._post_due(self.clock.now())

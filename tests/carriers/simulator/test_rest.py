@@ -5,7 +5,6 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import httpx
 import phonenumbers
@@ -13,14 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from twilio.base.exceptions import TwilioException, TwilioRestException  # type: ignore[import-untyped]  # twilio ships no types
-from twilio.http.http_client import TwilioHttpClient  # type: ignore[import-untyped]
-from twilio.rest import Client  # type: ignore[import-untyped]
 
 from router.carriers.base import Gone
 from router.carriers.simulator import Simulator
 from router.carriers.simulator.account import Account
 from router.carriers.simulator.rest import Rest
-from tests.carriers.rest import VOICE, Carrier, make_shop, running_carrier
+from tests.carriers.rest import VOICE, Carrier, library, make_shop, running_carrier
 from tests.carriers.simulator.conftest import Exchanges, TwimlServer, response
 
 NUMBER = "+12015550001"
@@ -30,23 +27,6 @@ NUMBER = "+12015550001"
 def carrier(tmp_path: Path) -> Iterator[Carrier]:
     with running_carrier(tmp_path) as running:
         yield running
-
-
-class Redirected(TwilioHttpClient):  # type: ignore[misc]  # twilio ships no types
-    """Twilio's own client, which finds the simulated carrier at Twilio's addresses."""
-
-    def __init__(self, url: str) -> None:
-        super().__init__(timeout=5, pool_connections=False)
-        self.url = url
-
-    def request(self, method: str, url: str, *values: Any, **more: Any) -> Any:
-        for host in ("https://api.twilio.com", "https://pricing.twilio.com"):
-            url = url.replace(host, self.url)
-        return super().request(method, url, *values, **more)
-
-
-def library(carrier: Carrier, token: str = "") -> Any:
-    return Client(carrier.sid, token or carrier.token, http_client=Redirected(carrier.url))
 
 
 def test_twilios_own_library_finds_and_buys_numbers(carrier: Carrier) -> None:
@@ -162,6 +142,8 @@ def test_no_request_breaks_the_carrier(
     for start in (
         "/2010-04-01/Accounts/AC1/",
         "/2010-04-01/Accounts/AC1/IncomingPhoneNumbers",
+        "/2010-04-01/Accounts/AC1/Calls",
+        "/2010-04-01/Accounts/AC1/Recordings",
         "/v1/PhoneNumbers/Countries/",
     ):
         status, _, answer = rest.reply(method, start + path, headers, body)

@@ -3,8 +3,9 @@
 from datetime import datetime
 from email.utils import format_datetime
 
-from router.carriers.simulator.call import CallRecording, Element
+from router.carriers.simulator.call import CallRecording
 from router.carriers.simulator.stage import Stage
+from router.carriers.simulator.twiml import Element
 
 
 class Recorder:

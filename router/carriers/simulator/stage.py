@@ -24,18 +24,8 @@ from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import httpx
 
-from router.carriers.simulator.call import (
-    LARGEST_DOCUMENT,
-    Button,
-    CallError,
-    CallRecording,
-    Element,
-    Exchange,
-    Faults,
-    Leg,
-    PhoneCall,
-    read_document,
-)
+from router.carriers.simulator.call import Button, CallRecording, Exchange, Faults, Leg, PhoneCall
+from router.carriers.simulator.twiml import LARGEST_DOCUMENT, CallError, Element, read_document
 from router.lib.http_client import trusted_authorities
 
 Message = TypeVar("Message")

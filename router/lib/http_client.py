@@ -75,25 +75,16 @@ def trusted_authorities() -> ssl.SSLContext:
     return httpx.create_ssl_context(trust_env=False)
 
 
+@dataclass
 class Outgoing:
     """Sends requests that may reach public addresses by https, and anything inside `allow_private`."""
 
-    def __init__(
-        self,
-        allow_private: Networks = (),
-        *,
-        total_seconds: float = TOTAL_SECONDS,
-        resolver: Resolver = socket.getaddrinfo,
-        tls: ssl.SSLContext | None = None,
-        answer_limit: int = ANSWER_LIMIT,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self.allow_private = allow_private
-        self.answer_limit = answer_limit
-        self.total_seconds = total_seconds
-        self.resolver = resolver
-        self.tls = tls or trusted_authorities()
-        self.clock = clock
+    allow_private: Networks = ()
+    total_seconds: float = field(default=TOTAL_SECONDS, kw_only=True)
+    resolver: Resolver = field(default=socket.getaddrinfo, kw_only=True)
+    tls: ssl.SSLContext = field(default_factory=trusted_authorities, kw_only=True)
+    answer_limit: int = field(default=ANSWER_LIMIT, kw_only=True)
+    clock: Callable[[], float] = field(default=time.monotonic, kw_only=True)
 
     def deadline(self) -> float:
         """The moment (of `clock`, in seconds) at which requests that begin now have to be over."""
@@ -115,8 +106,9 @@ class Outgoing:
             AddressBlocked, ConnectionFailed: nothing was sent.
             NoAnswer: something was, and no answer came in time.
         """
-        request = _request(method, url, content, headers)
         check_literal(url, self.allow_private)
+        common = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", "Connection": "close"}
+        request = httpx.Request(method, url, content=content, headers={**common, **headers})
         attempt = _Attempt(deadline if deadline is not None else self.deadline(), self.clock)
         backend = _GuardedBackend(attempt, self.allow_private, request.url.scheme, self.resolver)
         try:
@@ -161,14 +153,14 @@ class _Attempt:
         return left if wanted is None else min(wanted, left)
 
 
+@dataclass
 class _GuardedBackend(httpcore.SyncBackend):
     """Looks a name up once, refuses it when any of its addresses is not allowed, and connects to what was checked."""
 
-    def __init__(self, attempt: _Attempt, allow_private: Networks, scheme: str, resolver: Resolver) -> None:
-        self.attempt = attempt
-        self.allow_private = allow_private
-        self.scheme = scheme
-        self.resolver = resolver
+    attempt: _Attempt
+    allow_private: Networks
+    scheme: str
+    resolver: Resolver
 
     def connect_tcp(
         self,
@@ -231,12 +223,6 @@ class _LimitedStream(httpcore.NetworkStream):
         return self.stream.get_extra_info(info)
 
 
-def _request(method: str, url: str, content: bytes, headers: Mapping[str, str]) -> httpx.Request:
-    _parse(url)
-    common = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", "Connection": "close"}
-    return httpx.Request(method, url, content=content, headers={**common, **headers})
-
-
 def _exchange(pool: httpcore.ConnectionPool, request: httpx.Request, limit: int) -> Answer:
     address = httpcore.URL(
         scheme=request.url.raw_scheme,
@@ -297,9 +283,9 @@ def _default_port(scheme: str) -> int:
 def _check(address: Address, port: int, scheme: str, allow_private: Networks) -> None:
     if isinstance(address, IPv6Address) and address.ipv4_mapped:
         address = address.ipv4_mapped
-    if any(address.version == network.version and address in network for network in allow_private):
+    if any(address in network for network in allow_private):
         return
-    special = any(address.version == network.version and address in network for network in NOT_PUBLIC)
+    special = any(address in network for network in NOT_PUBLIC)
     if special or not address.is_global or address.is_multicast or address.is_reserved:
         raise AddressBlocked(f"{address} is not a public address; the operator can allow it with ROUTER_ALLOW_PRIVATE.")
     _check_public_way(port, scheme)

@@ -1,7 +1,7 @@
 """What calls are called on pages, the period that a report is about (days of the project's time zone, and the period before), and the
 filters of calls that pages and API share. The API refuses what cannot be used, a page passes over it."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any, TypeVar
@@ -82,17 +82,13 @@ class Period:
         return start_of(self.last, self.zone)
 
     @property
-    def goes_on(self) -> bool:
-        return self.since <= self.now < self.until
-
-    @property
     def before_since(self) -> datetime:
         return start_of(self.first - timedelta(days=self.days), self.zone)
 
     @property
     def before_until(self) -> datetime:
         """The period before has as many days, and ends at the same time of day while this period goes on."""
-        if not self.goes_on:
+        if not self.since <= self.now < self.until:
             return self.since
         return days_before(self.now, self.zone, self.days).astimezone(UTC)
 
@@ -383,20 +379,13 @@ def _days(args: Args, project: Project, now: datetime) -> tuple[datetime | None,
     return period.since, period.until
 
 
-@dataclass(frozen=True)
-class Chosen:
-    """A part of the filter that no field of the filter line shows: its label, and its arguments in the address."""
-
-    label: str
-    names: tuple[str, ...]
-
-
-def chosen_beyond(args: Args, project: Project, now: datetime) -> list[Chosen]:
-    chosen = []
+def chosen_beyond(args: Args, project: Project, now: datetime) -> list[tuple[str, Sequence[str]]]:
+    """The parts of the filter that no field of the filter line shows: the label of each, and its arguments in the address."""
+    chosen: list[tuple[str, Sequence[str]]] = []
     since, until = _days(args, project, now)
     if since and until:
         days = (format_day(since, project.timezone), format_day(until - timedelta(hours=2), project.timezone))
-        chosen.append(Chosen(" to ".join(dict.fromkeys(days)), ("from", "to")))
+        chosen.append((" to ".join(dict.fromkeys(days)), ("from", "to")))
     parts = {name: part.strip() for name, part in parse_source(args).items() if part is not None}
     channel = parts.pop("channel", "")
     if channel:
@@ -406,9 +395,9 @@ def chosen_beyond(args: Args, project: Project, now: datetime) -> list[Chosen]:
     else:
         labels = [part or f"no {name}" for name, part in parts.items()]
     if label := " / ".join(labels):
-        chosen.append(Chosen(label, ("channel", "source", "medium", "campaign")))
+        chosen.append((label, ("channel", "source", "medium", "campaign")))
     if args.get("unattributed") == "1":
-        chosen.append(Chosen("Not known", ("unattributed",)))
+        chosen.append(("Not known", ("unattributed",)))
     return chosen
 
 

@@ -78,7 +78,7 @@ class Figures:
 def credited(session: Session, project_id: int, query: SourceQuery) -> list[Row[Any]]:
     """The figures of every source that calls of the period or of the one before are credited to, in columns named like those of Figures,
     beside its key (`source_key`) and its PARTS, which are None for calls without a source. One statement."""
-    period = query.period
+    period, amount = query.period, func.count()
     now = and_(*within(period.since, period.until))
     before = and_(*within(period.before_since, period.before_until))
     parts = {name: Call.source[name].as_string() for name in PARTS}
@@ -87,13 +87,13 @@ def credited(session: Session, project_id: int, query: SourceQuery) -> list[Row[
             Call.source_key,
             parts["channel"].label("channel"),
             *(func.min(parts[name]).label(name) for name in PARTS[1:]),
-            _count(now).label("calls"),
-            _count(before).label("before"),
-            _count(and_(now, Call.status == Status.ANSWERED)).label("answered"),
-            _count(and_(now, Call.status.in_(LOST))).label("missed"),
-            _count(and_(now, Call.first_call)).label("first_callers"),
-            func.coalesce(func.sum(case((now, Call.source_confidence))), 0.0).label("confidence_sum"),
-            _count(and_(now, Call.source_confidence.is_not(None))).label("sure_calls"),
+            amount.filter(now).label("calls"),
+            amount.filter(before).label("before"),
+            amount.filter(now, Call.status == Status.ANSWERED).label("answered"),
+            amount.filter(now, Call.status.in_(LOST)).label("missed"),
+            amount.filter(now, Call.first_call).label("first_callers"),
+            func.coalesce(func.sum(Call.source_confidence).filter(now), 0.0).label("confidence_sum"),
+            func.count(Call.source_confidence).filter(now).label("sure_calls"),
         )
         .where(*_of(project_id, query), *within(period.before_since, period.until))
         .group_by(Call.source_key, parts["channel"])
@@ -104,10 +104,6 @@ def credited(session: Session, project_id: int, query: SourceQuery) -> list[Row[
 def source_of(row: Any) -> Source | None:
     """The source that a row names by its key and its PARTS."""
     return None if row.source_key is None else Source(*(getattr(row, name) or "" for name in PARTS))
-
-
-def _count(condition: ColumnElement[bool]) -> ColumnElement[int]:
-    return func.sum(case((condition, 1), else_=0))
 
 
 def _of(project_id: int, query: SourceQuery) -> list[ColumnElement[bool]]:

@@ -11,8 +11,7 @@ from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 from flask import Blueprint, Response, flash, redirect, render_template, request, url_for
-from markupsafe import Markup
-from sqlalchemy import case, func, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response as AnyResponse
 
@@ -28,7 +27,7 @@ from router.attribution.upkeep.rules import TOO_LOW
 from router.integrations.receivers import troubles
 from router.integrations.vendors import vendor_name
 from router.integrations.views import DELIVERY_STATES, EVENTS
-from router.lib.formats import days_before, format_exact_moment, last_starts
+from router.lib.formats import days_before, last_starts
 from router.lib.phones import international, line_of, national, same_line, spellings_of_line
 from router.reports.call_detail import how_sure, read_receipt, reasons_of
 from router.reports.calls import (
@@ -78,14 +77,6 @@ SHOWN_CANDIDATES = 8
 WORTH_A_LINE = 0.01
 
 
-def format_clock(moment: datetime, zone: str) -> Markup:
-    """`16:28:05`, with the date on hover: within a call, seconds count."""
-    here = f"{moment.astimezone(ZoneInfo(zone)):%H:%M:%S}"
-    return Markup('<time datetime="{}" title="{}">{}</time>').format(
-        moment.isoformat(), format_exact_moment(moment, zone), here
-    )
-
-
 @reports_pages.context_processor
 def labels() -> dict[str, Any]:
     return {
@@ -122,12 +113,12 @@ def day_figures(session: Session, project: Project, now: datetime) -> DayFigures
     within = [(Call.started_at >= start) & (Call.started_at < end) for start, end in zip(starts, ends, strict=True)]
     same_day_until_now = (Call.started_at >= starts[-8]) & (Call.started_at <= days_before(now, project.timezone, 7))
     figures = [
-        *(func.sum(case((day, 1), else_=0)) for day in within),
-        *(func.sum(case((day & Call.status.in_(LOST), 1), else_=0)) for day in within),
-        func.sum(case((same_day_until_now, 1), else_=0)),
+        *(func.count().filter(day) for day in within),
+        *(func.count().filter(day, Call.status.in_(LOST)) for day in within),
+        func.count().filter(same_day_until_now),
     ]
     since = select(*figures).where(Call.project_id == project.id, Call.started_at >= starts[0], Call.kind == EXTERNAL)
-    amounts = [int(amount or 0) for amount in session.execute(since).one()]
+    amounts = session.execute(since).one()
     return DayFigures(amounts[:CHART_DAYS], amounts[CHART_DAYS : 2 * CHART_DAYS], amounts[-1])
 
 
@@ -227,7 +218,6 @@ def receipt(call_id: int) -> str:
         reasons=lambda candidate, visit: "; ".join(reasons_of(candidate, visit, project.timezone)),
         vendor_name=vendor_name,
         event_labels=EVENTS,
-        clock=lambda moment: format_clock(moment, project.timezone),
     )
 
 

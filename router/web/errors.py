@@ -149,7 +149,7 @@ def client_address(request: Request, trusted: Networks) -> str:
                 log.warning("client_unknown", proxy=proxy, said=hop[:60], advice="let the proxy name its clients")
             return f"{UNKNOWN} via {proxy}" if proxy else UNKNOWN
         proxy = str(address)
-        if not _within(address, trusted):
+        if not any(address in network for network in trusted):
             break
     return proxy
 
@@ -198,8 +198,4 @@ def within(address: str, networks: Networks) -> bool:
         parsed = ip_address(address)
     except ValueError:
         return False
-    return _within(parsed, networks)
-
-
-def _within(address: IPv4Address | IPv6Address, networks: Networks) -> bool:
-    return any(address.version == network.version and address in network for network in networks)
+    return any(parsed in network for network in networks)

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from flask import Flask, g
 from markupsafe import Markup
@@ -25,6 +26,7 @@ def init_filters(app: Flask) -> None:
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.filters.update(
         moment=moment,
+        clock=clock,
         day=day,
         duration=duration,
         phone=phone,
@@ -52,18 +54,23 @@ def moment(value: datetime | None, missing: str = "not yet") -> Markup:
     """`today 14:32`, exact on hover."""
     if value is None:
         return dash(missing)
-    zone = page_zone()
-    return _time(value, format_exact_moment(value, zone), format_moment(value, zone, current_server().now()))
+    return _time(value, format_moment(value, page_zone(), current_server().now()))
 
 
 def day(value: datetime | None, missing: str = "not yet") -> Markup:
     """`3 Nov 2026`, exact on hover."""
     if value is None:
         return dash(missing)
-    return _time(value, format_exact_moment(value, page_zone()), format_day(value, page_zone()))
+    return _time(value, format_day(value, page_zone()))
 
 
-def _time(value: datetime, exactly: str, said: str) -> Markup:
+def clock(value: datetime) -> Markup:
+    """`16:28:05`, exact on hover: within a call, seconds count."""
+    return _time(value, f"{value.astimezone(ZoneInfo(page_zone())):%H:%M:%S}")
+
+
+def _time(value: datetime, said: str) -> Markup:
+    exactly = format_exact_moment(value, page_zone())
     return Markup('<time datetime="{}" title="{}">{}</time>').format(value.isoformat(), exactly, said)
 
 

@@ -114,11 +114,6 @@ class Plan:
     def least(self) -> int:
         return LEAST_DIGITS if max(self.lengths) >= LEAST_DIGITS else min(self.lengths)
 
-    @property
-    def varies(self) -> bool:
-        """Whether the length of a number says nothing about whether it is a whole one."""
-        return len(self.lengths) > MOST_LENGTHS
-
     def national(self, least: int = 0, more: int = 0) -> str:
         """A regular expression of as many digits as its national numbers have; a zero at their beginning is a trunk prefix."""
         most = min(LONGEST_NATIONAL, MOST_DIGITS - len(self.code))
@@ -331,7 +326,9 @@ class _OfNumber:
         if self.lead and whole:
             yield _Entry("|".join(whole), self.usual)
         least, most = plan.least, MOST_DIGITS
-        if self.lead and plan.varies:
+        if (
+            self.lead and len(plan.lengths) > MOST_LENGTHS
+        ):  # a number's length says nothing of whether it is a whole one
             least, most = max(least, len(self.digits) - 2), len(self.digits) + 2
         plain = self.rest if self.lead else self.usual
         kept, plain = (self.kept(""), plain) if self.reached_by(plain) else ("", self.usual)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, case, func, literal, or_, select, union_all
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy import Integer, Select, and_, cast, func, literal, or_, select, union_all
+from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
 from router.attribution.models import AccuracyDay, Lease, Unserved, Visit
@@ -100,8 +100,8 @@ def visit_statement(project_id: int, scenarios: Sequence[int], day: Span, over_b
     begun = and_(Visit.project_id == project_id, Visit.started_at >= day[0], Visit.started_at < day[1])
     over = and_(begun, Visit.last_sign_at < over_before)
     lent = (
-        select(Lease.scenario_id, Lease.visit_id, _one_if(Lease.shared).label("shared"))
-        .add_columns(_one_if(Lease.mixed).label("mixed"), literal("").label("outcome"))
+        select(Lease.scenario_id, Lease.visit_id, cast(Lease.shared, Integer).label("shared"))
+        .add_columns(cast(Lease.mixed, Integer).label("mixed"), literal("").label("outcome"))
         .join(Visit, Visit.id == Lease.visit_id)
         .where(over, Lease.scenario_id.in_(scenarios), Lease.returned_at.is_(None))
         .where(or_(Lease.unplaced_at.is_(None), Lease.shown_at.is_not(None)))
@@ -122,15 +122,11 @@ def visit_statement(project_id: int, scenarios: Sequence[int], day: Span, over_b
     return select(
         each.c.scenario_id,
         func.count().label("visits"),
-        func.sum(_one_if(served & (each.c.shared == 1))).label("shared"),
-        func.sum(_one_if(served & (each.c.mixed == 1))).label("mixed"),
-        func.sum(_one_if(each.c.outcome == "overflow")).label("overflowed"),
-        func.sum(_one_if(each.c.outcome == "keep")).label("kept"),
+        func.count().filter(served, each.c.shared == 1).label("shared"),
+        func.count().filter(served, each.c.mixed == 1).label("mixed"),
+        func.count().filter(each.c.outcome == "overflow").label("overflowed"),
+        func.count().filter(each.c.outcome == "keep").label("kept"),
     ).group_by(each.c.scenario_id)
-
-
-def _one_if(condition: ColumnElement[bool] | InstrumentedAttribute[bool]) -> ColumnElement[int]:
-    return case((condition, 1), else_=0)
 
 
 def call_statement(project_id: int, scenarios: Sequence[int], day: Span) -> Select[Any]:

@@ -89,12 +89,6 @@ def keep(keys: KeyRing, draft: ScenarioDraft, values: Values, place: int, now: d
     draft.updated_at = max(now, draft.created_at + timedelta(microseconds=1))  # later than its begin: it was touched
 
 
-def discard_draft_of(session: Session, person_id: int, scenario_id: int) -> None:
-    session.execute(
-        delete(ScenarioDraft).where(ScenarioDraft.person_id == person_id, ScenarioDraft.scenario_id == scenario_id)
-    )
-
-
 def unfinished(session: Session, project_id: int, person_id: int) -> Sequence[Row[int, str, int, datetime, int | None]]:
     """What this person began and has not saved, the latest first: `draft_id`, `title`, `place` (the furthest step, from 1), `updated_at`
     and `scenario_id` (None: a new one)."""
@@ -219,6 +213,17 @@ def keep_step(
         values.setdefault("base", editor.stored["numbers"])
     keep(server.keys, draft, values, step.place, now)
     return editor
+
+
+def forget_draft(session: Session, editor: Editor) -> None:
+    """
+    Raises:
+        Problem: 404, the draft of a new scenario was saved or discarded meanwhile.
+    """
+    if (draft := editor.draft) is not None:
+        if editor.scenario is None:
+            find_draft(session, draft.project_id, draft.person_id, draft.id, lock=True)
+        session.execute(delete(ScenarioDraft).where(ScenarioDraft.id == draft.id))
 
 
 MOST_OWN = 1000

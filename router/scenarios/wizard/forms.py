@@ -104,6 +104,14 @@ class Step:
         """1 to 6."""
         return NAMES.index(self.name) + 1
 
+    @property
+    def before(self) -> "Step | None":
+        return STEPS[self.place - 2] if self.place > 1 else None
+
+    @property
+    def following(self) -> "Step | None":
+        return STEPS[self.place] if self.place < len(STEPS) else None
+
 
 STEPS = (
     Step("numbers", "Numbers", "Which numbers visitors are shown, and how many there are."),
@@ -142,11 +150,6 @@ STEP_OF_MEMBER = {
 def step_of(field: str) -> Step:
     """The step where a dotted field (`flow.destinations.0.to`) is typed; whatever stands on every step counts to the first."""
     return BY_NAME[STEP_OF_MEMBER.get(field.split(".")[0], "numbers")]
-
-
-def neighbour(step: Step, offset: int) -> Step | None:
-    place = NAMES.index(step.name) + offset
-    return STEPS[place] if 0 <= place < len(STEPS) else None
 
 
 class TitleForm(SchemaForm):

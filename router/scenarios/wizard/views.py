@@ -3,7 +3,6 @@
 Whatever button is pressed, what was typed is kept first. Below: what the steps show beside their forms."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import phonenumbers
@@ -29,8 +28,8 @@ from router.scenarios.service import connect_scenario, find_scenario
 from router.scenarios.wizard.drafts import (
     Editor,
     Trial,
-    discard_draft_of,
     find_draft,
+    forget_draft,
     keep_step,
     open_editor,
     save,
@@ -46,7 +45,6 @@ from router.scenarios.wizard.forms import (
     Step,
     Values,
     clean_form,
-    neighbour,
     rows_in_use,
     step_of,
     values_of_document,
@@ -77,20 +75,16 @@ def edit(step: str, **which: int) -> Page:
     return _act(editor, BY_NAME[step], form.get("do", "apply" if editor.scenario else "continue"))
 
 
-@wizard_pages.post("/new/<int:draft_id>/discard")
-def discard(draft_id: int) -> Response:
-    with current_server().database.writing() as session:
-        draft = find_draft(session, current_project().id, g.person.id, draft_id, lock=True)
-        session.delete(draft)
-    flash(f"The draft {draft.title or 'without a name'} is discarded.")
-    return redirect(url_for("scenarios.table"))
-
-
-@wizard_pages.post("/<int:scenario_id>/discard")
-def discard_changes(scenario_id: int) -> Response:
-    with current_server().database.writing() as session:
-        editor = open_editor(session, current_server(), current_project(), g.person.id, scenario_id=scenario_id)
-        discard_draft_of(session, g.person.id, scenario_id)
+@wizard_pages.post("/new/<int:draft_id>/discard", endpoint="discard")
+@wizard_pages.post("/<int:scenario_id>/discard", endpoint="discard_changes")
+def discard(**which: int) -> Response:
+    with changing() as change:
+        editor = open_editor(change.session, change.server, change.project, g.person.id, **which, undrafted=False)
+        forget_draft(change.session, editor)
+    if editor.scenario is None:
+        title = (editor.draft and editor.draft.title) or "without a name"
+        flash(f"The draft {title} is discarded.")
+        return redirect(url_for("scenarios.table"))
     flash("Your changes are discarded. This is what is stored.")
     return redirect(editor.address(STEPS[0].name))
 
@@ -106,8 +100,7 @@ def _act(editor: Editor, step: Step, do: str) -> Page:
     if verb == "go" and argument in BY_NAME:
         return redirect(editor.address(argument))
     if verb == "back":
-        before = neighbour(step, -1)
-        return redirect(editor.address(before.name) if before else url_for("scenarios.table"))
+        return redirect(editor.address(step.before.name) if step.before else url_for("scenarios.table"))
     if verb == "search":
         return redirect(editor.address(step.name, search=1, _anchor="offers"))
     return redirect(editor.address(step.name, **({"row": argument} if argument else {})))
@@ -116,7 +109,7 @@ def _act(editor: Editor, step: Step, do: str) -> Page:
 def _continue(editor: Editor, step: Step) -> Page:
     trial = try_out(editor)
     errors = {field: sentence for field, sentence in trial.errors.items() if field == "title" or step_of(field) is step}
-    following = neighbour(step, 1)
+    following = step.following
     if errors:
         return _page(editor, step, Trial(errors)), 422
     if following is None:
@@ -140,11 +133,7 @@ def _save(editor: Editor, step: Step, verb: str, argument: str) -> Page:
     try:
         with changing() as change:
             scenario, secrets = save(change, editor, version)
-            if before is not None:
-                discard_draft_of(change.session, g.person.id, before.id)
-            elif editor.draft is not None:
-                draft = find_draft(change.session, editor.project.id, g.person.id, editor.draft.id, lock=True)
-                change.session.delete(draft)
+            forget_draft(change.session, editor)
     except Refused as refusal:
         steps = {step_of(field) for field in refusal.errors if field != "title"}
         if step in steps or not steps:
@@ -218,9 +207,8 @@ def _page(editor: Editor, step: Step, trial: Trial | None = None) -> str:
         editor=editor,
         values=values,
         step=step,
-        marks=marks(editor, step),
-        before=neighbour(step, -1),
-        following=neighbour(step, 1),
+        steps=STEPS,
+        contents=step_contents(editor.values),
         form=forms.steps[step.name],
         title_field=forms.title["title"],
         errors=FieldErrors((element, sentence) for _, element, sentence in summary),
@@ -298,18 +286,9 @@ EXAMPLE = "+14155552671"
 MOST_FREE = 500
 
 
-@dataclass(frozen=True)
-class Mark:
-    """A step in the row at the top. `said` is one word or two on what it holds."""
-
-    step: Step
-    current: bool
-    reached: bool
-    said: str
-
-
-def marks(editor: Editor, current: Step) -> list[Mark]:
-    values, tagging = editor.values, editor.values["tagging"]
+def step_contents(values: Values) -> dict[str, str]:
+    """By step: one word or two on what it holds."""
+    tagging = values["tagging"]
     chosen, to_buy = wanted_counts(values)
     numbers = _counted(chosen, "number", "no number")
     if to_buy:
@@ -320,7 +299,7 @@ def marks(editor: Editor, current: Step) -> list[Mark]:
     ]
     places = lines_of(tagging["selectors"]) + lines_of(tagging["replace"])
     conditions = [line for name in TERMS for line in lines_of(values["terms"][name])]
-    said = {
+    return {
         "numbers": numbers,
         "forwarding": _counted(len(rows_in_use(values, "destinations")), "destination", "no destination"),
         "tagging": _counted(len(places), "place", "nothing replaced"),
@@ -328,7 +307,6 @@ def marks(editor: Editor, current: Step) -> list[Mark]:
         "integrations": _counted(len(receivers), "receiver", "nobody told"),
         "terms": _counted(len(conditions), "condition", "everybody"),
     }
-    return [Mark(step, step is current, step.place <= editor.reached, said[step.name]) for step in STEPS]
 
 
 def _counted(amount: int, noun: str, none: str) -> str:
@@ -394,36 +372,24 @@ def examples(editor: Editor) -> list[tuple[str, str]]:
     return [(e164, "–" if format_error(mask) else display(e164, mask, country)) for e164 in picked]
 
 
-@dataclass(frozen=True)
-class Ring:
-    """One destination as a call reaches it; `wrong` says why it cannot."""
-
-    to: str
-    seconds: str
-    wrong: str = ""
-
-
-def rings(session: Session, editor: Editor) -> list[Ring]:
-    read: list[Ring] = []
+def rings(session: Session, editor: Editor) -> list[dict[str, str]]:
+    """Each destination as a call reaches it: `{to, seconds, wrong}`; `wrong` says why it cannot."""
+    rings = []
     for row in rows_in_use(editor.values, "destinations"):
-        seconds = row["ring_seconds"] or str(DEFAULT_RING_SECONDS)
+        ring = {"to": row["to"], "seconds": row["ring_seconds"] or str(DEFAULT_RING_SECONDS), "wrong": ""}
         try:
-            read.append(Ring(read_destination(row["to"], editor.project.country), seconds))
+            ring["to"] = read_destination(row["to"], editor.project.country)
         except BadPhone as error:
-            read.append(Ring(row["to"], seconds, str(error)))
-    tracking = tracking_among(session, [ring.to for ring in read]) | set(chosen_numbers(editor))
-    return [
-        Ring(ring.to, ring.seconds, "is itself a tracking number: calls would go round in circles.")
-        if ring.to in tracking and not ring.wrong
-        else ring
-        for ring in read
-    ]
+            ring["wrong"] = str(error)
+        rings.append(ring)
+    tracking = tracking_among(session, [ring["to"] for ring in rings]) | set(chosen_numbers(editor))
+    for ring in rings:
+        if ring["to"] in tracking and not ring["wrong"]:
+            ring["wrong"] = "is itself a tracking number: calls would go round in circles."
+    return rings
 
 
 def differing(editor: Editor, stored: Values) -> list[Step]:
     """The steps in which the draft says something else than what is stored now."""
-    return [step for step in STEPS if _compared(editor.values, step.name) != _compared(stored, step.name)]
-
-
-def _compared(values: Values, step: str) -> Any:
-    return {name: value for name, value in values[step].items() if name != "sample"}
+    sample = {"sample": ""}
+    return [step for step in STEPS if editor.values[step.name] | sample != stored[step.name] | sample]

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from router.accounts.audit import changing
 from router.accounts.sessions import require_token
-from router.lib.phones import BadPhone, read_phone
+from router.lib.phones import phone_or
 from router.scenarios.documents import Document, editable, present_scenarios, scenario_document, scenario_documents
 from router.scenarios.enable import buying_of, searching, stay_disabled
 from router.scenarios.lint import lint
@@ -77,15 +77,9 @@ def patch_scenario(project_id: int, scenario_id: int) -> dict[str, Any]:
     patch = read_json(request)
     version = take_version(patch)
     if isinstance(static := patch.get("static"), dict):
-        by_e164 = {}
-        for text, source in static.items():
-            try:
-                by_e164[read_phone(text, current_project().country)] = (
-                    source  # as it is stored, so that the patch meets what is there
-                )
-            except BadPhone:
-                by_e164[text] = source
-        patch["static"] = by_e164
+        # as numbers are stored, so that the patch meets what is there
+        country = current_project().country
+        patch["static"] = {phone_or(text, country, otherwise=text): source for text, source in static.items()}
     # null takes away what stands there; of the two forms of channels an absent one would say nothing
     empty: dict[str, Any] = {"channels": [], "static": {}}
     emptied = {name: empty[name] for name in empty if patch.get(name, 0) is None}

@@ -12,6 +12,7 @@ from router.lib.phones.reading import (
     Caller,
     is_withheld,
     numbers_in,
+    phone_or,
     read_caller,
     read_destination,
     read_dialled,

@@ -145,6 +145,14 @@ def read_phone(text: str, country: str | None = None) -> str:
     raise BadPhone(f"“{text.strip()[:40]}” is not {what}. Write it with its country code, like +14155552671.")
 
 
+def phone_or(text: str, country: str = "", *, otherwise: str = "") -> str:
+    """As `read_phone`; `otherwise` when it is no number."""
+    try:
+        return read_phone(text, country)
+    except BadPhone:
+        return otherwise
+
+
 def readings_of(text: str, country: str | None = None) -> tuple[str, ...]:
     """The valid readings of a written number, E.164: none, one, or the national and the international one.
 

@@ -9,7 +9,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
-from typing import Any
 
 from sqlalchemy import Select, func, or_, select
 from sqlalchemy.orm import Session
@@ -60,20 +59,6 @@ def say_reason(entry: LedgerEntry, zone: str) -> str:
 def say_note(entry: LedgerEntry) -> str:
     """The note, unless the reason in words says the same."""
     return "" if entry.note in (BOUGHT, RENEWED) else entry.note
-
-
-def entry_document(entry: LedgerEntry) -> dict[str, Any]:
-    return {
-        "id": entry.id,
-        "at": iso(entry.at),
-        "amount_minor": entry.amount_minor,
-        "balance_minor": entry.balance_minor,
-        "reason": entry.reason,
-        "note": entry.note,
-        "actor": entry.actor,
-        "number": entry.number or None,
-        "scenario": entry.scenario_id,
-    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,6 @@
 """Settings, Bring over (R13): send the old settings, look at their plan, apply it; the file is kept sealed until then. The same as
 `router import-old`, for which `router.cli` passes a function that makes the server."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,6 @@ from router.scenarios.importing.files import (
 )
 from router.scenarios.importing.settings import (
     PHONES,
-    ImportPlan,
     OldFile,
     apply_old_settings,
     make_plan,
@@ -63,8 +61,7 @@ def allow_a_file(endpoint: str | None, _: Any) -> None:
 
 @old_settings_pages.get("")
 def show() -> Page:
-    kept = _kept()
-    return _page(kept[0].name, _plan(kept[1]), kept[0].choices) if kept else _page()
+    return _page(_kept())
 
 
 @old_settings_pages.post("")
@@ -103,18 +100,16 @@ def apply() -> Page:
     if kept is None:
         flash("There is no file to apply: send it first.", "bad")
         return redirect(url_for("old_settings.show"))
-    sent, file = kept
     try:
         with changing() as change:
-            done = apply_old_settings(change, file)
+            done = apply_old_settings(change, kept[1])
             forget_file(change.session, OldSettingsFile)
     except Refused:
-        return _page(sent.name, _plan(file), sent.choices), 422
+        return _page(kept), 422
     except Problem as refusal:
         if refusal.status != 409:
             raise
-        error = f"Nothing was brought over. {refusal.detail}"
-        return _page(sent.name, _plan(file), sent.choices, error), 409
+        return _page(kept, f"Nothing was brought over. {refusal.detail}"), 409
     return render_template("scenarios/old_settings_done.html", done=done)
 
 
@@ -136,16 +131,14 @@ def _kept() -> tuple[KeptFile, OldFile] | None:
         return None
 
 
-def _plan(file: OldFile) -> ImportPlan:
+def _page(kept: tuple[KeptFile, OldFile] | None = None, error: str = "") -> str:
+    if kept is None:
+        return render_template("scenarios/old_settings.html", name="", plan=None, choices={}, error=error)
+    sent, file = kept
     server = current_server()
     with server.database.reading() as session:
-        return make_plan(session, server, current_project(), file)
-
-
-def _page(
-    name: str = "", plan: ImportPlan | None = None, choices: Mapping[str, str] | None = None, error: str = ""
-) -> str:
-    return render_template("scenarios/old_settings.html", name=name, plan=plan, choices=choices or {}, error=error)
+        plan = make_plan(session, server, current_project(), file)
+    return render_template("scenarios/old_settings.html", name=sent.name, plan=plan, choices=sent.choices, error=error)
 
 
 @click.command("import-old")

@@ -1,6 +1,5 @@
 """Tracking numbers for programs: list, search, buy, change and give back."""
 
-from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
 from typing import Annotated, Any
@@ -13,7 +12,7 @@ from router.accounts.audit import changing
 from router.accounts.ledger import BalanceTooLow, price_of
 from router.accounts.sessions import require_token
 from router.lib.formats import GREATEST_ID, format_money, parse_country
-from router.lib.phones import BadPhone, read_phone
+from router.lib.phones import BadPhone, phone_or, read_phone
 from router.scenarios.documents import number_document
 from router.scenarios.models import OPEN_STATES, OrderState, TrackingNumber
 from router.scenarios.numbers.inventory import add_number, move_numbers, pin_number, present_numbers, remove_number
@@ -180,10 +179,8 @@ def _present(session: Session, text: str) -> TrackingNumber:
     Raises:
         Problem: 404 when the project has no such number (any more).
     """
-    number = None
-    with suppress(BadPhone):
-        e164 = read_phone("+" + text.lstrip("+ "))
-        number = session.scalar(present_numbers(current_project().id).where(TrackingNumber.e164 == e164))
+    e164 = phone_or("+" + text.lstrip("+ "))
+    number = session.scalar(present_numbers(current_project().id).where(TrackingNumber.e164 == e164))
     if number is None:
         raise Problem(404, "There is no such number.")
     return number

@@ -16,7 +16,7 @@ from router.accounts.models import Project
 from router.db import insert_new
 from router.lib.crypto import KeyRing, SealBroken
 from router.lib.formats import parse_int
-from router.lib.phones import BadPhone, read_phone
+from router.lib.phones import phone_or
 from router.scenarios.documents import scenario_document
 from router.scenarios.lint import Finding, lint
 from router.scenarios.models import Scenario, ScenarioDraft, TrackingNumber
@@ -266,12 +266,8 @@ def _add_own_numbers(change: Change, text: str, errors: dict[str, str]) -> list[
     if len(lines) > MOST_OWN:
         errors["own"] = f"At most {MOST_OWN} numbers can be added at once."
         return []
-    read: dict[str, str] = {}
-    for line in lines:
-        try:
-            read[line] = read_phone(line, change.project.country)
-        except BadPhone:
-            read[line] = line  # `add_numbers` says why it is none
+    # of a line that is no number `add_numbers` says why
+    read = {line: phone_or(line, change.project.country, otherwise=line) for line in lines}
     known = present_numbers(change.project.id).where(TrackingNumber.e164.in_(list(read.values())))
     of_project = {number.e164 for number in change.session.scalars(known)}
     try:

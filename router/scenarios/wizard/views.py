@@ -14,7 +14,7 @@ from router.accounts.audit import changing
 from router.accounts.ledger import price_of
 from router.accounts.sessions import require_person
 from router.lib.formats import format_count, parse_int
-from router.lib.phones import BadPhone, country_of, display, international, read_destination, read_phone
+from router.lib.phones import BadPhone, country_of, display, international, phone_or, read_destination
 from router.scenarios.documents import numbers_by_scenario, scenario_document
 from router.scenarios.enable import buying_of, enabling_of, searching
 from router.scenarios.flows import DEFAULT_RING_SECONDS, tracking_among
@@ -342,24 +342,14 @@ def extra_choices(editor: Editor, numbers: Iterable[TrackingNumber]) -> list[tup
 def chosen_numbers(editor: Editor) -> list[str]:
     """The numbers that were chosen, and the typed own ones that can be read."""
     numbers = editor.values["numbers"]
-    own = [_phone(line, editor.project.country) for line in lines_of(numbers["own"])]
+    own = [phone_or(line, editor.project.country) for line in lines_of(numbers["own"])]
     return list(dict.fromkeys([*numbers["numbers"], *filter(None, own)]))
-
-
-def _phone(text: str, country: str) -> str:
-    try:
-        return read_phone(text, country)
-    except BadPhone:
-        return ""
 
 
 def examples(editor: Editor) -> list[tuple[str, str]]:
     """Up to three of the scenario's numbers, one number of each country first, as pages show them; an example when it has none."""
-    numbers = [
-        number
-        for number in chosen_numbers(editor) + editor.values["numbers"]["to_buy"]["numbers"]
-        if _phone(number, "")
-    ]
+    chosen = chosen_numbers(editor) + editor.values["numbers"]["to_buy"]["numbers"]
+    numbers = [number for number in chosen if phone_or(number)]
     firsts: dict[str | None, str] = {}
     for number in numbers:
         firsts.setdefault(country_of(number), number)

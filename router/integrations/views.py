@@ -1,7 +1,6 @@
 """Deliveries for people and for programs: is everything delivered, and if not, to whom, since when and why."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from flask import Blueprint, Response, flash, jsonify, redirect, render_template, request, url_for
@@ -10,7 +9,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response as AnyResponse
 
-from router.accounts import audit
+from router.accounts.audit import Change, changing
 from router.accounts.sessions import require_person, require_token
 from router.integrations.models import OPEN_STATES, Delivery, DeliveryAttempt, DeliveryState, Integration
 from router.integrations.outbox import delivery_of_call, replay, replay_dead
@@ -19,7 +18,7 @@ from router.integrations.vendors import slot_title
 from router.lib.formats import format_count
 from router.server import current_server
 from router.voice.models import Call
-from router.web.access import Audience, current_actor, current_project, guard
+from router.web.access import Audience, current_project, guard
 from router.web.api import described, page_by_keys, parse_limit
 from router.web.errors import Problem, iso
 
@@ -76,15 +75,15 @@ def find_delivery(session: Session, project_id: int, delivery_id: int) -> Any:
     return row
 
 
-def replay_recorded(session: Session, project_id: int, delivery_id: int, now: datetime) -> None:
+def replay_recorded(change: Change, delivery_id: int) -> None:
     """Sends a delivery again, and writes into the audit trail who asked for it.
 
     Raises:
         Problem: 404 when this project has no such delivery.
     """
-    find_delivery(session, project_id, delivery_id)
-    replay(session, project_id, delivery_id, now)
-    audit.record(session, current_actor(), now, "delivery replayed", f"delivery {delivery_id}", project_id)
+    find_delivery(change.session, change.project.id, delivery_id)
+    replay(change.session, change.project.id, delivery_id, change.now)
+    change.record("delivery replayed", f"delivery {delivery_id}")
 
 
 deliveries = guard(Blueprint("deliveries", __name__, url_prefix="/deliveries"), Audience.PEOPLE, require_person)
@@ -126,9 +125,8 @@ def show(delivery_id: int) -> str:
 
 @deliveries.post("/<int:delivery_id>/replay")
 def replay_one(delivery_id: int) -> AnyResponse:
-    server = current_server()
-    with server.database.writing() as session:
-        replay_recorded(session, current_project().id, delivery_id, server.now())
+    with changing() as change:
+        replay_recorded(change, delivery_id)
     flash("It is being sent again, as the same message.")
     return redirect(url_for("deliveries.show", delivery_id=delivery_id))
 
@@ -136,11 +134,10 @@ def replay_one(delivery_id: int) -> AnyResponse:
 @deliveries.post("/replay")
 def replay_all() -> AnyResponse:
     """All dead deliveries of a receiver, which the form calls `destination`."""
-    server, project, receiver = current_server(), current_project(), request.form.get("destination", "")
-    now = server.now()
-    with server.database.writing() as session:
-        count = replay_dead(session, project.id, receiver, now)
-        audit.record(session, current_actor(), now, "deliveries replayed", receiver, project.id, count=count)
+    receiver = request.form.get("destination", "")
+    with changing() as change:
+        count = replay_dead(change.session, change.project.id, receiver, change.now)
+        change.record("deliveries replayed", receiver, count=count)
     flash(f"{format_count(count, 'delivery', 'deliveries')} will be sent again.")
     return redirect(url_for("deliveries.table"))
 
@@ -211,7 +208,6 @@ def show_delivery(project_id: int, delivery_id: int) -> Response:
 @described(answer=DeliveryDocument)
 def replay_delivery(project_id: int, delivery_id: int) -> Response:
     """Send a delivery again, as the same message. One that waits or is under way stays as it is."""
-    server = current_server()
-    with server.database.writing() as session:
-        replay_recorded(session, project_id, delivery_id, server.now())
-        return jsonify(delivery_document(find_delivery(session, project_id, delivery_id)))
+    with changing() as change:
+        replay_recorded(change, delivery_id)
+        return jsonify(delivery_document(find_delivery(change.session, project_id, delivery_id)))

@@ -10,8 +10,7 @@ import click
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from router.accounts import audit
-from router.accounts.audit import record
+from router.accounts.audit import changing, record
 from router.accounts.cli import CONSOLE, Opener, opened, project_of
 from router.accounts.sessions import require_person
 from router.lib.formats import format_count
@@ -34,7 +33,7 @@ from router.voice.importing.columns import ROLES, UnknownColumn
 from router.voice.importing.reading import project_numbers, read_call_log
 from router.voice.importing.times import ORDERS, Order
 from router.voice.models import CallLogFile
-from router.web.access import Audience, current_actor, current_project, guard
+from router.web.access import Audience, current_project, guard
 from router.web.layout import Tab
 
 PATH = "/settings/call-history"
@@ -121,7 +120,6 @@ def say() -> Page:
 @call_log_pages.post("/apply")
 def apply() -> Page:
     """Some hundred lines at a time; what was written stays, and is not written again."""
-    server, project = current_server(), current_project()
     kept = find_file(CallLogFile)
     if kept is None:
         flash("There is no file to apply: send it first.", "bad")
@@ -132,12 +130,12 @@ def apply() -> Page:
         return redirect(url_for("call_log.show"))
     if log.is_open or (log.bad and not request.form.get("skip_bad")):
         return _page(kept, log), 422
-    now = server.now()
-    written = write_old_calls(server, project, log.calls, now)
-    with server.database.writing() as session:
+    server = current_server()
+    written = write_old_calls(server, current_project(), log.calls, server.now())
+    with changing() as change:
         if written:
-            record(session, current_actor(), now, "calls.imported", format_count(written, "call"), project.id)
-        forget_file(session, CallLogFile)
+            change.record("calls.imported", format_count(written, "call"))
+        forget_file(change.session, CallLogFile)
     return render_template("voice/call_log_done.html", name=kept.name, log=log, written=written, most_shown=MOST_SHOWN)
 
 
@@ -245,7 +243,7 @@ def import_calls(
             written = write_old_calls(server, owner, log.calls, now, bar.update)
         if written:
             with server.database.writing() as session:
-                audit.record(session, CONSOLE, now, "calls.imported", format_count(written, "call"), project)
+                record(session, CONSOLE, now, "calls.imported", format_count(written, "call"), project)
     click.echo(f"Brought over: {format_count(written, 'call')}. Here already: {len(log.calls) - written:,}.")
     for sentence in log.describe_passed_over():
         click.echo(f"Passed over: {sentence}.")

@@ -9,15 +9,18 @@ from datetime import timedelta
 from typing import Any, Literal, get_args
 
 import click
+from flask import Blueprint, redirect, request, url_for
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
+from werkzeug.wrappers import Response
 
+from router.accounts.sessions import require_person
 from router.db import dialect_insert
 from router.lib.crypto import SealBroken
 from router.lib.formats import format_count
 from router.lib.phones import AmbiguousPhone, BadPhone, international, numbers_in, readings_of
 from router.server import current_server
-from router.web.access import current_actor, current_project
+from router.web.access import Audience, current_actor, current_project, guard
 
 LONGEST_NAME = 120
 KEPT_FOR = timedelta(days=7)
@@ -66,6 +69,26 @@ def choose(session: Session, table: Any, choices: dict[str, Any]) -> None:
 
 def forget_file(session: Session, table: Any) -> None:
     session.execute(delete(table).where(*_mine(table)))
+
+
+def pages_of_file(name: str, path: str, table: Any, most_bytes: int) -> Blueprint:
+    """The pages of a file that people send. The form that sends it, the view `send`, may be larger than others; `forget` takes away what
+    was sent."""
+    pages = guard(Blueprint(name, __name__, url_prefix=path), Audience.PEOPLE, require_person)
+
+    @pages.url_value_preprocessor
+    def allow_a_file(endpoint: str | None, _: Any) -> None:
+        """Runs before the hooks of requests, of which the CSRF check reads the form."""
+        if endpoint == f"{name}.send":
+            request.max_content_length = most_bytes
+
+    @pages.post("/forget")
+    def forget() -> Response:
+        with current_server().database.writing() as session:
+            forget_file(session, table)
+        return redirect(url_for(f"{name}.show"))
+
+    return pages
 
 
 def _mine(table: Any) -> tuple[Any, Any]:

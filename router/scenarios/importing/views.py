@@ -2,15 +2,13 @@
 `router import-old`, for which `router.cli` passes a function that makes the server."""
 
 from pathlib import Path
-from typing import Any
 
 import click
-from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask import flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from router.accounts.audit import Change, changing
 from router.accounts.cli import CONSOLE, Opener, opened, project_of
-from router.accounts.sessions import require_person
 from router.lib.formats import format_count
 from router.lib.phones import international
 from router.scenarios.importing.files import (
@@ -22,6 +20,7 @@ from router.scenarios.importing.files import (
     forget_file,
     keep_file,
     numbers_option,
+    pages_of_file,
     read_choices,
     say_number_questions,
 )
@@ -35,7 +34,7 @@ from router.scenarios.importing.settings import (
 from router.scenarios.importing.tables import UnreadableFile
 from router.scenarios.models import OldSettingsFile
 from router.server import Server, current_server
-from router.web.access import Audience, current_project, guard
+from router.web.access import current_project
 from router.web.errors import Problem, Refused
 from router.web.layout import Tab
 
@@ -43,20 +42,13 @@ PATH = "/settings/old-settings"
 MOST_BYTES = 384 * 1024
 """Of a request with a file; 1,000 lines are about 100 kB."""
 
-old_settings_pages = guard(Blueprint("old_settings", __name__, url_prefix=PATH), Audience.PEOPLE, require_person)
+old_settings_pages = pages_of_file("old_settings", PATH, OldSettingsFile, MOST_BYTES)
 
 Page = str | tuple[str, int] | Response
 
 
 def add_old_settings_section(server: Server) -> None:
     server.settings_tabs.append(Tab("Bring over", PATH, 60, "admin"))
-
-
-@old_settings_pages.url_value_preprocessor
-def allow_a_file(endpoint: str | None, _: Any) -> None:
-    """This form may be larger than others. Runs before the hooks of requests, of which the CSRF check reads the form."""
-    if endpoint == "old_settings.send":
-        request.max_content_length = MOST_BYTES
 
 
 @old_settings_pages.get("")
@@ -111,13 +103,6 @@ def apply() -> Page:
             raise
         return _page(kept, f"Nothing was brought over. {refusal.detail}"), 409
     return render_template("scenarios/old_settings_done.html", done=done)
-
-
-@old_settings_pages.post("/forget")
-def forget() -> Response:
-    with current_server().database.writing() as session:
-        forget_file(session, OldSettingsFile)
-    return redirect(url_for("old_settings.show"))
 
 
 def _kept() -> tuple[KeptFile, OldFile] | None:

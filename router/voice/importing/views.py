@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask import flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from router.accounts.audit import changing, record
 from router.accounts.cli import CONSOLE, Opener, opened, project_of
-from router.accounts.sessions import require_person
 from router.lib.formats import format_count
 from router.scenarios.importing.files import (
     BadChoice,
@@ -23,6 +22,7 @@ from router.scenarios.importing.files import (
     forget_file,
     keep_file,
     numbers_option,
+    pages_of_file,
     read_choices,
     say_number_questions,
 )
@@ -33,7 +33,7 @@ from router.voice.importing.columns import ROLES, UnknownColumn
 from router.voice.importing.reading import project_numbers, read_call_log
 from router.voice.importing.times import ORDERS, Order
 from router.voice.models import CallLogFile
-from router.web.access import Audience, current_project, guard
+from router.web.access import current_project
 from router.web.layout import Tab
 
 PATH = "/settings/call-history"
@@ -47,16 +47,9 @@ FIRST_CALLS = 5
 LONGEST_CHOICE = 200
 UNREADABLE = (UnreadableFile, UnknownColumn, BadChoice)
 
-call_log_pages = guard(Blueprint("call_log", __name__, url_prefix=PATH), Audience.PEOPLE, require_person)
+call_log_pages = pages_of_file("call_log", PATH, CallLogFile, MOST_BYTES + 64 * 1024)
 
 Page = str | tuple[str, int] | Response
-
-
-@call_log_pages.url_value_preprocessor
-def allow_a_file(endpoint: str | None, _: Any) -> None:
-    """This form may be larger than others. Runs before the hooks of requests, of which the CSRF check reads the form."""
-    if endpoint == "call_log.send":
-        request.max_content_length = MOST_BYTES + 64 * 1024
 
 
 @call_log_pages.get("")
@@ -137,14 +130,6 @@ def apply() -> Page:
             change.record("calls.imported", format_count(written, "call"))
         forget_file(change.session, CallLogFile)
     return render_template("voice/call_log_done.html", name=kept.name, log=log, written=written, most_shown=MOST_SHOWN)
-
-
-@call_log_pages.post("/forget")
-def forget() -> Response:
-    """Takes the log away without applying it."""
-    with current_server().database.writing() as session:
-        forget_file(session, CallLogFile)
-    return redirect(url_for("call_log.show"))
 
 
 def _read(data: bytes, choices: dict[str, Any]) -> CallLog:

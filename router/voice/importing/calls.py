@@ -3,6 +3,7 @@ and the command; and how the calls are written with the sources that it named, s
 Nobody is told about these calls."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -184,16 +185,15 @@ def write_old_calls(
     while by_line:
         # the first calls, as many as one transaction can write with the stored calls that have to be decided again
         portion = by_line[:AT_ONCE]
-        stored: dict[tuple[int, str], int] = {}
+        stored = Counter[tuple[int, str]]()
         counted: Any = select(Call.number_id, Call.caller, func.count().label("amount"))
         with server.database.reading() as session:
             for row in session.execute(_of_callers(counted, portion)):
-                pair = (row.number_id, line_of(row.caller))
-                stored[pair] = stored.get(pair, 0) + row.amount
+                stored[row.number_id, line_of(row.caller)] += row.amount
         weight, seen = 0, set[tuple[int, str]]()
         for place, call in enumerate(portion):
             pair = _pair(call)
-            weight += 1 + (0 if pair in seen else stored.get(pair, 0))
+            weight += 1 + (0 if pair in seen else stored[pair])
             if weight > AT_ONCE and seen and pair not in seen:
                 portion = portion[:place]
                 break
@@ -215,14 +215,14 @@ def write_some(server: Server, session: Session, project: Project, calls: Sequen
     if not calls:
         return 0
     # the moments of the first and of the last stored call of each number and caller
-    spans: dict[tuple[int, str], tuple[datetime, datetime]] = {}
+    first_calls: dict[tuple[int, str], datetime] = {}
+    last_calls: dict[tuple[int, str], datetime] = {}
     first, last = func.min(Call.started_at).label("first"), func.max(Call.started_at).label("last")
     stored_calls: Any = select(Call.number_id, Call.caller, first, last).where(Call.kind == EXTERNAL)
-    for stored_span in session.execute(_of_callers(stored_calls, calls)):
-        pair = (stored_span.number_id, line_of(stored_span.caller))
-        earliest, latest = spans.get(pair, (stored_span.first, stored_span.last))
-        spans[pair] = (min(stored_span.first, earliest), max(stored_span.last, latest))
-    first_calls = {pair: first_at for pair, (first_at, _) in spans.items()}
+    for span in session.execute(_of_callers(stored_calls, calls)):
+        pair = (span.number_id, line_of(span.caller))
+        first_calls[pair] = min(span.first, first_calls.get(pair, span.first))
+        last_calls[pair] = max(span.last, last_calls.get(pair, span.last))
     lines = own_lines(project.fallback_destination, project.own_numbers, project.destination_numbers)
     rows: dict[str, dict[str, Any]] = {}
     for call in sorted(calls, key=lambda call: call.started_at):
@@ -255,7 +255,7 @@ def write_some(server: Server, session: Session, project: Project, calls: Sequen
     first_new = {
         _pair(call): call
         for call in sorted(calls, key=lambda call: call.started_at, reverse=True)
-        if call.sid(project.id) in new and spans.get(_pair(call), (now, LONG_AGO))[1] >= call.started_at
+        if call.sid(project.id) in new and last_calls.get(_pair(call), LONG_AGO) >= call.started_at
     }
     for call in first_new.values():
         if route := route_of(session, call.number_id):

@@ -43,11 +43,11 @@ from router.voice.importing.columns import (
     plain_head,
 )
 from router.voice.importing.times import (
-    Autumn,
     BadTime,
     Order,
     OrderEvidence,
     WrittenTime,
+    folds_of,
     order_in_head,
     read_clock,
     read_time,
@@ -406,8 +406,7 @@ class _Reading:
 
     def _place(self) -> None:
         """Gives each line its moment; where a clock showed an hour twice, by the order of the lines."""
-        log, autumn = self.log, Autumn()
-        head = log.columns.head_of("started_at")
+        log, head = self.log, self.log.columns.head_of("started_at")
         drafts: list[_Draft] = []
         for draft in self.drafts:
             try:
@@ -415,13 +414,13 @@ class _Reading:
             except BadTime as error:
                 log.refuse(draft.line, f"{head}: “{draft.time.shown()}” is not a time. {error}")
                 continue
-            zone = None if draft.time.zone else draft.zone or self.zone
-            autumn.see(len(drafts), (draft.number, draft.caller), draft.time.local(log.order), zone)
             log.without_clock += draft.time.clock is None
             drafts.append(draft)
         if all(draft.time.zone or draft.zone for draft in drafts):
             log.zone = log.zone_reason = ""
-        folds = autumn.folds()
+        zones = (None if draft.time.zone else draft.zone or self.zone for draft in drafts)
+        whos = ((draft.number, draft.caller) for draft in drafts)
+        folds = folds_of(zip(whos, (draft.time.local(log.order) for draft in drafts), zones, strict=True))
         self.drafts = []
         for index in range(len(drafts) - 1, -1, -1):  # each is forgotten when its call is made: a log may be long
             draft, (fold, is_alone) = drafts.pop(), folds.get(index, (0, False))

@@ -6,7 +6,7 @@ downwards; where the clock runs back between two lines of that hour, the first h
 hour twice called twice, an hour apart. Where nothing tells, it is the first hour."""
 
 import re
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from functools import lru_cache
@@ -434,58 +434,45 @@ def is_repeated(local: datetime, zone: tzinfo) -> bool:
     return first is not None and second is not None and first > second
 
 
-_Line = tuple[int, Hashable, datetime]
-"""Its place in the file, who called what, and when by the clock on the wall."""
+def folds_of(lines: Iterable[tuple[Hashable, datetime, tzinfo | None]]) -> dict[int, tuple[int, bool]]:
+    """Of each line in a repeated hour, by its place, the fold (1 is the second hour), and whether no other line of that hour has the same
+    caller, number and time: then another file may have told it otherwise.
 
-
-class Autumn:
-    """The lines of a log in their order, and which hour the lines of a repeated hour mean."""
-
-    def __init__(self) -> None:
-        self._up = self._down = 0
-        self._before: datetime | None = None
-        self._nights: dict[object, list[_Line]] = {}
-
-    def see(self, index: int, who: Hashable, local: datetime, zone: tzinfo | None) -> None:
-        """
-        Args:
-            who: caller and number.
-            local: by the clock on the wall.
-            zone: None: the line names its own.
-        """
-        if self._before is not None:
-            self._up += local > self._before
-            self._down += local < self._before
-        self._before = local
+    Args:
+        lines: in the order of the file: who called what, when by the clock on the wall, and in which zone; None: the line names its own.
+    """
+    up = down = 0
+    last: datetime | None = None
+    nights: dict[date, list[tuple[int, Hashable, datetime]]] = {}
+    for index, (who, local, zone) in enumerate(lines):
+        up += last is not None and local > last
+        down += last is not None and local < last
+        last = local
         if zone is not None and is_repeated(local, zone):
-            self._nights.setdefault(local.date(), []).append((index, who, local))
-
-    def folds(self) -> dict[int, tuple[int, bool]]:
-        """Of each line in a repeated hour its fold (1 is the second hour), and whether no other line of that hour has the same caller,
-        number and time: then another file may have told it otherwise."""
-        is_sorted = min(self._up, self._down) * 10 <= max(self._up, self._down) or min(self._up, self._down) <= 1
-        folds: dict[int, tuple[int, bool]] = {}
-        for night in self._nights.values():
-            # stretches of lines that follow each other in the file: one that was put together of several logs is sorted in parts only
-            stretches: list[list[_Line]] = []
-            for line in night:
-                if stretches and (not is_sorted or line[0] == stretches[-1][-1][0] + 1):
-                    stretches[-1].append(line)
-                else:
-                    stretches.append([line])
-            placed: dict[tuple[Hashable, datetime], dict[int, int]] = {}
-            for stretch in stretches:
-                is_second = False
-                before: datetime | None = None
-                seen: set[tuple[Hashable, datetime]] = set()
-                for index, who, local in stretch if self._up >= self._down else stretch[::-1]:
-                    is_again = (who, local) in seen
-                    if is_sorted and ((before is not None and local < before) or is_again):
-                        is_second = True
-                    placed.setdefault((who, local), {})[index] = 1 if is_second or is_again else 0
-                    seen.add((who, local))
-                    before = local
-            for alike in placed.values():
-                is_alone = len(set(alike.values())) == 1
-                folds |= {index: (fold, is_alone) for index, fold in alike.items()}
-        return folds
+            nights.setdefault(local.date(), []).append((index, who, local))
+    is_sorted = min(up, down) * 10 <= max(up, down) or min(up, down) <= 1
+    folds: dict[int, tuple[int, bool]] = {}
+    for night in nights.values():
+        # stretches of lines that follow each other in the file: one that was put together of several logs is sorted in parts only
+        stretches: list[list[tuple[int, Hashable, datetime]]] = []
+        for line in night:
+            if stretches and (not is_sorted or line[0] == stretches[-1][-1][0] + 1):
+                stretches[-1].append(line)
+            else:
+                stretches.append([line])
+        placed: dict[tuple[Hashable, datetime], dict[int, int]] = {}
+        for stretch in stretches:
+            is_second = False
+            before: datetime | None = None
+            seen: set[tuple[Hashable, datetime]] = set()
+            for index, who, local in stretch if up >= down else stretch[::-1]:
+                is_again = (who, local) in seen
+                if is_sorted and ((before is not None and local < before) or is_again):
+                    is_second = True
+                placed.setdefault((who, local), {})[index] = 1 if is_second or is_again else 0
+                seen.add((who, local))
+                before = local
+        for alike in placed.values():
+            is_alone = len(set(alike.values())) == 1
+            folds |= {index: (fold, is_alone) for index, fold in alike.items()}
+    return folds

@@ -1,10 +1,9 @@
 """The vendors that can be told about calls: a line for each, whose declaration stands in the vendor's folder."""
 
-from router.integrations.base import Sender, Slot, Vendor
+from router.integrations.base import Slot, Vendor
 from router.integrations.ga4 import GA4
 from router.integrations.odoo import ODOO
 from router.integrations.webhook import WEBHOOK
-from router.lib.http_client import Outgoing
 
 VENDORS: dict[str, Vendor] = {
     WEBHOOK.kind: WEBHOOK,
@@ -26,8 +25,8 @@ def vendors_in(slot: Slot) -> dict[str, Vendor]:
 
 def receivers_of(event: str) -> tuple[tuple[Slot, Vendor], ...]:
     """Who gets an event of a call, in which slot."""
-    pairs = [(slot, vendor) for vendor in VENDORS.values() for slot in vendor.events]
-    return tuple((slot, vendor) for slot, vendor in pairs if event in vendor.events[slot])
+    vendors = VENDORS.values()
+    return tuple((slot, vendor) for vendor in vendors for slot, events in vendor.events.items() if event in events)
 
 
 def slot_title(name: str) -> str:
@@ -36,7 +35,3 @@ def slot_title(name: str) -> str:
 
 def vendor_name(kind: str) -> str:
     return VENDORS[kind].name if kind in VENDORS else kind
-
-
-def make_senders(outgoing: Outgoing) -> dict[str, Sender]:
-    return {kind: vendor.sender(outgoing) for kind, vendor in VENDORS.items()}

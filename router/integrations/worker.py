@@ -21,61 +21,12 @@ from router.integrations.crm import placeholder_values
 from router.integrations.models import Delivery, DeliveryState, Integration, Lead
 from router.integrations.outbox import full_call_documents
 from router.integrations.queue import DeliveryClaim, Outcome, anything_due, claim, finish, remember
-from router.integrations.vendors import make_senders
-from router.lib.crypto import KeyRing
+from router.integrations.vendors import VENDORS
 from router.lib.http_client import Outgoing
 from router.lib.phones import spellings_of_line
 from router.scenarios.models import Scenario
 from router.server import Server
 from router.voice.models import Call
-
-Remember = Callable[[dict[str, Any]], None]
-
-
-def build(
-    session: Session, claim: DeliveryClaim, keys: KeyRing, now: datetime, deadline: float, remember: Remember
-) -> tuple[str, Message]:
-    """The kind of the receiver and the message for it.
-
-    Raises:
-        Skipped: the integration was removed, or the call is not there any more.
-        Expired: it is too late.
-    """
-    delivery = session.get_one(Delivery, claim.id)
-    with_manager = select(Integration, Scenario.manager).join(Scenario, Scenario.id == Integration.scenario_id)
-    row = session.execute(with_manager.where(Integration.id == delivery.integration_id)).first()
-    call = session.get(Call, delivery.call_id)
-    if row is None or row.Integration.removed_at is not None:
-        raise Skipped("the integration was removed")
-    integration: Integration = row.Integration
-    if call is None:
-        raise Skipped("the call was deleted")
-    if delivery.not_after is not None and now > delivery.not_after:
-        raise Expired("too late: the receiver would not count it any more")
-    visit = session.get(Visit, call.visit_id) if call.visit_id is not None else None
-    project = session.get_one(Project, delivery.project_id)
-    known_lead = None
-    if call.caller is not None:
-        of_caller = (Lead.receiver == integration.receiver, Lead.caller.in_(spellings_of_line(call.caller)))
-        known_lead = session.scalar(select(Lead.external_id).where(*of_caller).order_by(Lead.id).limit(1))
-    return integration.kind, Message(
-        id=delivery.message_id,
-        event=delivery.event,
-        event_at=delivery.event_at,
-        now=now,
-        config=integration.config,
-        secret=keys.unseal(integration.sealed) if integration.sealed else "",
-        call=full_call_documents(session, [call])[0],
-        placeholders=placeholder_values(call, visit, project),
-        visit_last_sign=visit.last_sign_at if visit else None,
-        reference=delivery.reference,
-        known_lead=known_lead,
-        deadline=deadline,
-        remember=remember,
-        country=project.country,
-        managers=(row.manager, str(integration.config.get("manager") or "")),
-    )
-
 
 THREADS = 24
 POLL_SECONDS = 0.5
@@ -103,7 +54,7 @@ class DeliveryWorker:
     ) -> None:
         self.server = server
         self.outgoing = outgoing or Outgoing(server.settings.allow_private)
-        self.senders = dict(senders) if senders is not None else make_senders(self.outgoing)
+        self.senders = senders or {kind: vendor.sender(self.outgoing) for kind, vendor in VENDORS.items()}
         self.threads = threads
         self.chance = chance
         self._wake = threading.Event()
@@ -170,7 +121,7 @@ class DeliveryWorker:
 
         try:
             with self.server.database.reading() as session:
-                kind, message = build(session, claim, self.server.keys, clock(), deadline, keep)
+                kind, message = self._message(session, claim, clock(), deadline, keep)
             if kind not in self.senders:
                 raise DeliveryError(f"This server has no connector named {kind}.", permanent=True)
             answer = self.senders[kind].deliver(message)
@@ -204,6 +155,55 @@ class DeliveryWorker:
         )
         if unexpected is not None:
             raise unexpected
+
+    def _message(
+        self,
+        session: Session,
+        claim: DeliveryClaim,
+        now: datetime,
+        deadline: float,
+        keep: Callable[[dict[str, Any]], None],
+    ) -> tuple[str, Message]:
+        """The kind of the receiver and the message for it.
+
+        Raises:
+            Skipped: the integration was removed, or the call is not there any more.
+            Expired: it is too late.
+        """
+        delivery = session.get_one(Delivery, claim.id)
+        with_manager = select(Integration, Scenario.manager).join(Scenario, Scenario.id == Integration.scenario_id)
+        row = session.execute(with_manager.where(Integration.id == delivery.integration_id)).first()
+        call = session.get(Call, delivery.call_id)
+        if row is None or row.Integration.removed_at is not None:
+            raise Skipped("the integration was removed")
+        integration: Integration = row.Integration
+        if call is None:
+            raise Skipped("the call was deleted")
+        if delivery.not_after is not None and now > delivery.not_after:
+            raise Expired("too late: the receiver would not count it any more")
+        visit = session.get(Visit, call.visit_id) if call.visit_id is not None else None
+        project = session.get_one(Project, delivery.project_id)
+        known_lead = None
+        if call.caller is not None:
+            of_caller = (Lead.receiver == integration.receiver, Lead.caller.in_(spellings_of_line(call.caller)))
+            known_lead = session.scalar(select(Lead.external_id).where(*of_caller).order_by(Lead.id).limit(1))
+        return integration.kind, Message(
+            id=delivery.message_id,
+            event=delivery.event,
+            event_at=delivery.event_at,
+            now=now,
+            config=integration.config,
+            secret=self.server.keys.unseal(integration.sealed) if integration.sealed else "",
+            call=full_call_documents(session, [call])[0],
+            placeholders=placeholder_values(call, visit, project),
+            visit_last_sign=visit.last_sign_at if visit else None,
+            reference=delivery.reference,
+            known_lead=known_lead,
+            deadline=deadline,
+            remember=keep,
+            country=project.country,
+            managers=(row.manager, str(integration.config.get("manager") or "")),
+        )
 
     def _finished(self, futures: set[Future[None]]) -> list[BaseException]:
         for future in futures:

@@ -35,6 +35,8 @@ LATE_SECONDS = 10.0
 
 log = structlog.get_logger(__name__)
 
+Clock = Callable[[], datetime]
+
 
 class LeaseLost(Exception):
     """Somebody else sends this delivery now; this attempt has to stop."""
@@ -92,7 +94,7 @@ class DeliveryWorker:
                 self._report({future for future in self._under_way if future.done()})
             self._report(wait(self._under_way, timeout=self.outgoing.total_seconds + LATE_SECONDS).done)
 
-    def _begin(self, pool: ThreadPoolExecutor, clock: Callable[[], datetime]) -> int:
+    def _begin(self, pool: ThreadPoolExecutor, clock: Clock) -> int:
         """Claims what there is room for and hands it to the pool; at most half of the threads wait for failing receivers."""
         room = self.threads - len(self._under_way)
         room_failing = self.threads // 2 - sum(self._under_way.values())
@@ -109,19 +111,13 @@ class DeliveryWorker:
             future.add_done_callback(lambda _: self._wake.set())
         return len(claims)
 
-    def _attempt(self, claim: DeliveryClaim, clock: Callable[[], datetime], deadline: float) -> None:
+    def _attempt(self, claim: DeliveryClaim, clock: Clock, deadline: float) -> None:
         """From building the message to writing down how the attempt ended; a poisonous row is moved on before its exception goes up."""
         began = time.monotonic()
         unexpected: Exception | None = None
-
-        def keep(steps: dict[str, Any]) -> None:
-            with self.server.database.writing() as session:
-                if not remember(session, claim, steps, clock()):
-                    raise LeaseLost
-
         try:
             with self.server.database.reading() as session:
-                kind, message = self._message(session, claim, clock(), deadline, keep)
+                kind, message = self._message(session, claim, clock, deadline)
             if kind not in self.senders:
                 raise DeliveryError(f"This server has no connector named {kind}.", permanent=True)
             answer = self.senders[kind].deliver(message)
@@ -156,20 +152,20 @@ class DeliveryWorker:
         if unexpected is not None:
             raise unexpected
 
-    def _message(
-        self,
-        session: Session,
-        claim: DeliveryClaim,
-        now: datetime,
-        deadline: float,
-        keep: Callable[[dict[str, Any]], None],
-    ) -> tuple[str, Message]:
+    def _message(self, session: Session, claim: DeliveryClaim, clock: Clock, deadline: float) -> tuple[str, Message]:
         """The kind of the receiver and the message for it.
 
         Raises:
             Skipped: the integration was removed, or the call is not there any more.
             Expired: it is too late.
         """
+
+        def keep(steps: dict[str, Any]) -> None:
+            with self.server.database.writing() as session:
+                if not remember(session, claim, steps, clock()):
+                    raise LeaseLost
+
+        now = clock()
         delivery = session.get_one(Delivery, claim.id)
         with_manager = select(Integration, Scenario.manager).join(Scenario, Scenario.id == Integration.scenario_id)
         row = session.execute(with_manager.where(Integration.id == delivery.integration_id)).first()

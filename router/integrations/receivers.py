@@ -5,11 +5,10 @@ Workers share the circuit breakers through the database. After some failures in 
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, delete, func, select, update
+from sqlalchemy import Row, case, delete, func, select, union, update
 from sqlalchemy.orm import Session
 
 from router.accounts.mail import Letter, write_mail
@@ -63,51 +62,30 @@ def place_of(receiver: str) -> str:
     return receiver.split(":", 2)[-1]
 
 
-@dataclass(frozen=True)
-class Trouble:
-    """A receiver that does not get everything: since when, why, and what lies there."""
-
-    receiver: str
-    since: datetime
-    why: str
-    dead: int
-    fails_now: bool
-    """False when it takes messages again and only what was given up meanwhile is missing there."""
-    waiting_until: datetime | None
-    """Nothing is tried before."""
-
-
-def troubles(session: Session, project_id: int) -> list[Trouble]:
-    """Receivers that fail now or have dead deliveries, the longest first."""
-    given_up = (
-        select(
-            Delivery.receiver,
-            func.count().label("count"),
-            func.min(Delivery.event_at).label("since"),
-            func.max(Delivery.reason).label("why"),
-        )
-        .where(Delivery.project_id == project_id, Delivery.state == DeliveryState.DEAD)
-        .group_by(Delivery.receiver)
-    )
-    dead: dict[str, Any] = {row.receiver: row for row in session.execute(given_up)}
+def troubles(session: Session, project_id: int) -> Sequence[Row[Any]]:
+    """Receivers that do not get everything because they fail now or have dead deliveries, the longest first: receiver, since, why,
+    dead (how many), fails_now (False when only what was given up is missing there), and waiting_until (nothing is tried before)."""
+    count, since, why = func.count(), func.min(Delivery.event_at), func.max(Delivery.reason)
+    given_up = select(Delivery.receiver.label("receiver"), count.label("count"), since.label("since"), why.label("why"))
+    is_dead = Delivery.project_id == project_id, Delivery.state == DeliveryState.DEAD
+    dead = given_up.where(*is_dead).group_by(Delivery.receiver).subquery()
     used = select(Integration.receiver).where(Integration.project_id == project_id, Integration.removed_at.is_(None))
-    failing = select(ReceiverHealth).where(ReceiverHealth.receiver.in_(used))
-    health = {row.receiver: row for row in session.scalars(failing)}
-    troubles = []
-    for receiver in dead | health:
-        gone, fails = dead.get(receiver), health.get(receiver)
-        since = [moment for moment in (gone and gone.since, fails and fails.failing_since) if moment]
-        troubles.append(
-            Trouble(
-                receiver,
-                since=min(since),
-                why=fails.last_error if fails else dead[receiver].why,
-                dead=gone.count if gone else 0,
-                fails_now=fails is not None,
-                waiting_until=fails.open_until if fails else None,
-            )
+    fails = ReceiverHealth.receiver.in_(used)
+    both = union(select(dead.c.receiver), select(ReceiverHealth.receiver.label("receiver")).where(fails)).subquery()
+    earlier = case((dead.c.since < ReceiverHealth.failing_since, dead.c.since))
+    statement = (
+        select(
+            both.c.receiver,
+            func.coalesce(earlier, ReceiverHealth.failing_since, dead.c.since).label("since"),
+            func.coalesce(ReceiverHealth.last_error, dead.c.why).label("why"),
+            func.coalesce(dead.c.count, 0).label("dead"),
+            ReceiverHealth.receiver.is_not(None).label("fails_now"),
+            ReceiverHealth.open_until.label("waiting_until"),
         )
-    return sorted(troubles, key=lambda trouble: trouble.since)
+        .outerjoin(dead, dead.c.receiver == both.c.receiver)
+        .outerjoin(ReceiverHealth, (ReceiverHealth.receiver == both.c.receiver) & fails)
+    )
+    return session.execute(statement.order_by("since")).all()
 
 
 MANAGER = "manager"

@@ -20,6 +20,7 @@ from sqlalchemy import (
     DateTime,
     Dialect,
     Engine,
+    Index,
     Insert,
     Integer,
     MetaData,
@@ -187,6 +188,12 @@ def _postgresql_engine(url: str, pool_size: int) -> Engine:
             raise DisconnectionError("the server ended this connection")
 
     return engine
+
+
+def partial_index(name: str, *columns: str, where: str) -> Index:
+    """An index of the rows that meet a condition, the same in both databases."""
+    condition = text(where)
+    return Index(name, *columns, sqlite_where=condition, postgresql_where=condition)
 
 
 def insert_new(

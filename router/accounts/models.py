@@ -5,11 +5,11 @@ from datetime import datetime
 from typing import Any
 
 from blinker import Signal
-from sqlalchemy import BigInteger, ForeignKey, Index, String, Text, UniqueConstraint, false, inspect, text
+from sqlalchemy import BigInteger, ForeignKey, Index, String, Text, UniqueConstraint, false, inspect
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from router.config import SettingsError
-from router.db import Base, BigId, dialect_insert
+from router.db import Base, BigId, dialect_insert, partial_index
 from router.server import Server
 
 
@@ -169,9 +169,7 @@ class Mail(Base):
     __tablename__ = "mail"
     __table_args__ = (
         Index("ix_mail_project_id_id", "project_id", "id"),
-        Index(
-            "ix_mail_waiting", "next_at", sqlite_where=text("sent_at IS NULL"), postgresql_where=text("sent_at IS NULL")
-        ),
+        partial_index("ix_mail_waiting", "next_at", where="sent_at IS NULL"),
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)

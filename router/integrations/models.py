@@ -4,10 +4,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint, text
+from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from router.db import Base, BigId
+from router.db import Base, BigId, partial_index
 
 
 class Integration(Base):
@@ -55,19 +55,8 @@ class Delivery(Base):
     __table_args__ = (
         UniqueConstraint("integration_id", "event", "call_id"),
         Index("ix_delivery_due", "integration_id", "state", "next_at", "id"),
-        Index(
-            "ix_delivery_leased",
-            "next_at",
-            sqlite_where=text("state = 'leased'"),
-            postgresql_where=text("state = 'leased'"),
-        ),
-        Index(
-            "ix_delivery_order_key",
-            "order_key",
-            "id",
-            sqlite_where=text("order_key <> ''"),
-            postgresql_where=text("order_key <> ''"),
-        ),
+        partial_index("ix_delivery_leased", "next_at", where="state = 'leased'"),
+        partial_index("ix_delivery_order_key", "order_key", "id", where="order_key <> ''"),
         Index("ix_delivery_project_id_id", "project_id", "id"),
         Index("ix_delivery_project_id_state_id", "project_id", "state", "id"),
         Index("ix_delivery_call_id", "call_id"),

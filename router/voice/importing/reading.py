@@ -281,23 +281,18 @@ class _Reading:
 
     def _zone(self) -> tzinfo:
         """Of the times that name none: what a person says, else the column's head, else the title, else the project's."""
-        log = self.log
-        if self.choices.zone:
-            zone = read_zone(self.choices.zone)
-            if zone is None:
-                raise UnreadableFile(
-                    f"“{self.choices.zone[:60]}” is no time zone. Write it like Europe/Berlin or +01:00."
-                )
-            log.zone, log.zone_reason = self.choices.zone, "as you said"
-            return zone
+        log, chosen = self.log, self.choices.zone
+        if chosen and read_zone(chosen) is None:
+            raise UnreadableFile(f"“{chosen[:60]}” is no time zone. Write it like Europe/Berlin or +01:00.")
+        named = [(chosen, "as you said")]
         for head in (log.columns.head_of("started_at"), log.columns.head_of("time")):
-            for name in [*re.findall(r"[(\[](.*?)[)\]]", head), *re.findall(r"[ _](utc|gmt)$", head, re.IGNORECASE)]:
-                if zone := read_zone(name):
-                    log.zone, log.zone_reason = name, f"as the column “{head}” says"
-                    return zone
-        for line in self.table.before:
-            if (match := ZONE_LINE.search(line)) and (zone := read_zone(match.group(1))):
-                log.zone, log.zone_reason = match.group(1).strip(), "as the file says above its head"
+            names = [*re.findall(r"[(\[](.*?)[)\]]", head), *re.findall(r"[ _](utc|gmt)$", head, re.IGNORECASE)]
+            named += [(name, f"as the column “{head}” says") for name in names]
+        titles = filter(None, map(ZONE_LINE.search, self.table.before))
+        named += [(title.group(1).strip(), "as the file says above its head") for title in titles]
+        for name, reason in named:
+            if zone := read_zone(name):
+                log.zone, log.zone_reason = name, reason
                 return zone
         log.zone, log.zone_reason = self.cells.numbers.timezone, "the project's time zone"
         return ZoneInfo(log.zone)

@@ -1,10 +1,11 @@
 """A plan of a pool: the described traffic that it is asked for with, which sizes to try, what each costs, and what was found, in words and
 as charts, for pages, programs and the command."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import ROUND_HALF_UP, Decimal
 from math import log, sqrt
+from operator import attrgetter
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
@@ -287,13 +288,12 @@ class MadePlan:
         told = {"recommended": self.recommended.numbers, "findings": self.findings}
         return told | {"currency": costs.currency, "points": points}
 
-    def sources_chart(self) -> LineChart:
-        return self._chart("Calls with the right advertisement", lambda point: point.right_source)
-
-    def visits_chart(self) -> LineChart:
-        return self._chart("Calls with the right visit", lambda point: point.right_visit)
-
-    def _chart(self, title: str, share: Callable[[Point], float]) -> LineChart:
+    def chart(self, title: str, member: str) -> LineChart:
+        """
+        Args:
+            member: right_source or right_visit.
+        """
+        share = attrgetter(member)
         both = ((self.aim, " (now)"), (self.other_aim, ""))
         lines = [Series(AIM_WORDS[aim] + now, [share(point) for point in self.of_aim(aim)]) for aim, now in both]
         costs, second = [self.costs.week(numbers) for numbers in self.sizes], None

@@ -98,33 +98,22 @@ class Pool:
         self.result.visits += self._shown[index] is None
         holder = _Holder(index, stay.visitor, stay.source_key, span)
         held = None if before is None else self._shown[before]
-        fits = self._aim == "visit" or before is None or self._stays[before].source_key == stay.source_key
-        if held is not None and fits:
+        if before is not None and held is not None:
             group = self._numbers[held].group
-            fits = group[-1].visitor == stay.visitor or any(
+            fits = self._aim == "visit" or self._stays[before].source_key == stay.source_key
+            is_held = group[-1].visitor == stay.visitor or any(
                 member.visitor == stay.visitor and now - member.last_sign(now) <= self._hold for member in group
             )
-        if held is not None and fits:
-            number = self._numbers[held]
-            active = self._active_beside(number, holder, now)
-            number.group = [*active, holder]
-            if self._shown[index] is None:
-                number.leases.append((now, index))
-                number.leased_at = now
-                self._share(active, holder)
-            self._shown[index] = held
-            return
-        chosen = self._choose(stay.source_key, now)
-        number = self._numbers[chosen]
-        if number.group and now - number.last_sign(now) <= self._hold:
-            active = self._active_beside(number, holder, now)
+            held = held if fits and is_held else None
+        shown = self._choose(stay.source_key, now) if held is None else held
+        number = self._numbers[shown]
+        active = self._active_beside(number, holder, now)
+        number.group = [*active, holder]
+        if held is None or self._shown[index] is None:
+            number.leases.append((now, index))
+            number.leased_at = now
             self._share(active, holder)
-            number.group = [*active, holder]
-        else:
-            number.group = [holder]
-        number.leased_at = now
-        number.leases.append((now, index))
-        self._shown[index] = chosen
+        self._shown[index] = shown
 
     def tap(self, tap: TrafficTap) -> None:
         shown = self._shown[tap.stay]

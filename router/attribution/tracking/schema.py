@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from ipaddress import ip_address, ip_network
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
 from sqlalchemy import func, select
@@ -68,6 +68,8 @@ def refuse_origin(server: Server, project_id: int, origin: str, now: datetime) -
                 session.execute(new.on_conflict_do_update(index_elements=unique, set_={"last_at": now}))
     raise Problem(403, "Pages of this site may not ask for numbers; an admin can allow it in the project's settings.")
 
+
+T = TypeVar("T")
 
 LONGEST_ADDRESS = 2000
 MOST_SCENARIOS = 100
@@ -133,10 +135,9 @@ def read_page_view(body: Mapping[str, Any], address: str = "", region: str = "")
         Problem: 422 naming the field.
     """
     page, host, port = _page(body)
-    is_test = body.get("test")
-    if not isinstance(is_test, bool | None):
-        raise Problem(422, "test has to be true or false.", "test")
-    click_ids = {name.casefold(): value for name, value in _members(body, "click_ids").items()}
+    click_ids = {
+        name.casefold(): value for name, value in (_posted(body, "click_ids", dict, "an object") or {}).items()
+    }
     return PageView(
         page=page,
         page_host=host,
@@ -153,7 +154,7 @@ def read_page_view(body: Mapping[str, Any], address: str = "", region: str = "")
         groups=read_groups(body),
         params=read_params(body),
         limited=_limited(body) or False,
-        is_test=is_test or False,
+        is_test=_posted(body, "test", bool, "true or false") or False,
         address=shortened(address),
         region=region,
     )
@@ -197,7 +198,7 @@ def _limited(body: Mapping[str, Any]) -> bool | None:
 
 def read_ga(body: Mapping[str, Any]) -> dict[str, str]:
     """client_id and session_id of Google Analytics; values of another form are dropped, since cookies hold anything."""
-    ga, forms = _members(body, "ga"), {"client_id": GA_CLIENT_ID, "session_id": GA_SESSION_ID}
+    ga, forms = _posted(body, "ga", dict, "an object") or {}, {"client_id": GA_CLIENT_ID, "session_id": GA_SESSION_ID}
     return {name: text for name, form in forms.items() if form.fullmatch(text := str(ga.get(name) or ""))}
 
 
@@ -207,11 +208,9 @@ def read_groups(body: Mapping[str, Any]) -> Groups:
     Raises:
         Problem: 422, it is no list.
     """
-    posted = body.get("prefixes")
-    if not isinstance(posted, list | None):
-        raise Problem(422, "prefixes has to be a list of {prefix, suffix}.", "prefixes")
+    posted = _posted(body, "prefixes", list, "a list of {prefix, suffix}") or []
     bound: list[tuple[str, str]] = []
-    for entry in (posted or [])[:MOST_PREFIXES]:
+    for entry in posted[:MOST_PREFIXES]:
         entry = entry if isinstance(entry, dict) else {}
         suffix = UNBOUND if entry.get("suffix") is None else entry["suffix"]
         has_suffix = isinstance(suffix, str) and SUFFIX.fullmatch(suffix)
@@ -233,11 +232,9 @@ def read_params(body: Mapping[str, Any]) -> dict[str, str]:
     Raises:
         Problem: 422, it is no object.
     """
-    posted = body.get("params")
-    if not isinstance(posted, dict | None):
-        raise Problem(422, "params has to be an object of names and texts.", "params")
+    posted = _posted(body, "params", dict, "an object of names and texts") or {}
     params: dict[str, str] = {}
-    for name, value in (posted or {}).items():
+    for name, value in posted.items():
         if len(params) == MOST_FIELDS or not FIELD_NAME.fullmatch(name):
             continue
         if isinstance(value, bool):
@@ -247,30 +244,24 @@ def read_params(body: Mapping[str, Any]) -> dict[str, str]:
     return params
 
 
-def _text(body: Mapping[str, Any], field: str) -> str | None:
+def _posted(body: Mapping[str, Any], field: str, kind: type[T], what: str) -> T | None:
+    """A member of the body; null is the same as absent. Refused is one of another kind than `what` says."""
     value = body.get(field)
-    if value is None or isinstance(value, str):
+    if value is None or isinstance(value, kind):
         return value
-    raise Problem(422, f"{field} has to be text.", field)
+    raise Problem(422, f"{field} has to be {what}.", field)
 
 
-def _members(body: Mapping[str, Any], field: str) -> Mapping[str, Any]:
-    value = body.get(field)
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise Problem(422, f"{field} has to be an object.", field)
-    return value
+def _text(body: Mapping[str, Any], field: str) -> str | None:
+    return _posted(body, field, str, "text")
 
 
 def _scenarios(body: Mapping[str, Any], field: str) -> list[int] | None:
     """A list of scenario ids; None when the page says nothing."""
-    value = body.get(field)
-    if value is None:
-        return None
-    if isinstance(value, list) and len(value) <= MOST_SCENARIOS and all(type(number) is int for number in value):
-        return value
-    raise Problem(422, f"{field} has to be a list of scenario ids.", field)
+    ids = _posted(body, field, list, "a list of scenario ids")
+    if ids and (len(ids) > MOST_SCENARIOS or not all(type(number) is int for number in ids)):
+        raise Problem(422, f"{field} has to be a list of scenario ids.", field)
+    return ids
 
 
 def shortened(address: str) -> str:

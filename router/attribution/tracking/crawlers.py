@@ -198,25 +198,16 @@ MOST_WAITING = 2_000
 """Different counts that wait to be written; more of them are no project's keys, and are lost."""
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What is counted: the project's public key as the page named it, the minute, and `user_agent`, `behaviour` or `staff`."""
-
-    key: str
-    minute: datetime
-    kind: str
-
-
 class CrawlerCounts:
-    """The counts of one process that are not written yet."""
+    """The counts of one process that are not written yet: by the project's public key as the page named it, the minute, and the kind."""
 
     def __init__(self) -> None:
-        self._waiting: Counter[Seen] = Counter()
+        self._waiting: Counter[tuple[str, datetime, str]] = Counter()
         self._written_at: datetime | None = None
         self._lock = Lock()
 
     def count(self, key: str, kind: str, now: datetime) -> None:
-        seen = Seen(key[:32], now.replace(second=0, microsecond=0), kind)
+        seen = key[:32], now.replace(second=0, microsecond=0), kind
         with self._lock:
             if seen in self._waiting or len(self._waiting) < MOST_WAITING:
                 self._waiting[seen] += 1
@@ -234,13 +225,12 @@ class CrawlerCounts:
         try:
             with database.writing() as session:
                 projects = select(Project.key, Project.id, Project.timezone)
-                rows = session.execute(projects.where(Project.key.in_({seen.key for seen in waiting})))
+                rows = session.execute(projects.where(Project.key.in_({key for key, _, _ in waiting})))
                 known = {row.key: row for row in rows}
                 days: Counter[tuple[int, str, str]] = Counter()
-                for seen, views in waiting.items():
-                    if seen.key in known:
-                        project = known[seen.key]
-                        days[project.id, day_of(seen.minute, project.timezone), seen.kind] += views
+                for (key, minute, kind), views in waiting.items():
+                    if project := known.get(key):
+                        days[project.id, day_of(minute, project.timezone), kind] += views
                 # always in this order, so that processes never wait for one another
                 for (project_id, day, kind), views in sorted(days.items()):
                     values = {"project_id": project_id, "day": day, "kind": kind, "views": views}

@@ -37,8 +37,6 @@ from router.attribution.tracking.schema import (
 )
 from router.attribution.tracking.visitors import (
     is_our_visitor,
-    may_keep_cookie,
-    read_tapped,
     read_visit_token,
     record_tap,
     region_of,
@@ -104,7 +102,7 @@ def post_page_view(key: str) -> Response:
         refuse_origin(server, project.id, request.headers.get("Origin", ""), now)
     if shown is None:
         return _answer(None)
-    if may_keep_cookie(body):
+    if not view.limited:
         g.visitor_to_keep = shown.visit.visitor
     hold = min((number.scenario.hold_seconds for number in shown.numbers if number.scenario), default=HOLD_SECONDS)
     document = {
@@ -178,7 +176,7 @@ def post_tap(key: str, token: str) -> Response:
     body = read_json(request)
     with server.database.writing() as session:
         project, visit_id = _ping(server, session, key, token, Heartbeat(), left=False)
-        record_tap(session, project.id, visit_id, read_tapped(body), server.now())
+        record_tap(session, project.id, visit_id, body.get("e164"), server.now())
     server.crowds.shows_life(project.key, _client(server), server.now())
     return _answer(None)
 

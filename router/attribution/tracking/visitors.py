@@ -7,7 +7,6 @@ import binascii
 import re
 import secrets
 import threading
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -85,11 +84,6 @@ KEPT_FOR = timedelta(days=400)
 """The longest that browsers allow."""
 
 
-def may_keep_cookie(body: Mapping[str, Any]) -> bool:
-    """What the page posted is no test, and its visitor has not refused; anything unclear counts as refused."""
-    return body.get("consent") in (None, "full") and not body.get("test")
-
-
 def welcome_first_party(response: Response, project: TagProject | None, origin: str, visitor: str | None) -> None:
     """Pages of a project whose site serves the tag ask with credentials, or they could not be given a cookie. A page that is one site with
     that address gets it.
@@ -113,22 +107,16 @@ def welcome_first_party(response: Response, project: TagProject | None, origin: 
         )
 
 
-def read_tapped(body: Mapping[str, Any]) -> str:
-    """
-    Raises:
-        Problem: 422, it is no E.164 number.
-    """
-    e164 = body.get("e164")
-    if not isinstance(e164, str) or not E164.fullmatch(e164):
-        raise Problem(422, "e164 has to be a number like +14155552671.", "e164")
-    return e164
-
-
-def record_tap(session: Session, project_id: int, visit_id: int, e164: str, now: datetime) -> None:
+def record_tap(session: Session, project_id: int, visit_id: int, e164: Any, now: datetime) -> None:
     """Writes the tap when the visit was leased this number, or when it is a static number of the project; anything else is no evidence.
 
     Taps of one second are one. It is written with the second's end, so that no call is decided by a tap that came after it.
+
+    Raises:
+        Problem: 422, what the page posted is no E.164 number.
     """
+    if not isinstance(e164, str) or not E164.fullmatch(e164):
+        raise Problem(422, "e164 has to be a number like +14155552671.", "e164")
     leased = exists().where(Lease.visit_id == visit_id, Lease.number_id == TrackingNumber.id)
     number_id = session.execute(
         select(TrackingNumber.id).where(

@@ -3,8 +3,7 @@
 Trials take seconds of one core, so no transaction is open meanwhile.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -57,20 +56,21 @@ class Trials:
     def all(self) -> list[tuple[int, Aim]]:
         return trials(self.facts["numbers"])
 
-    def run(self, done: int = 0) -> Iterator[Point]:
-        """One trial after the other, without the first ones."""
-        for numbers, aim in self.all()[done:]:
-            result = replay(self.traffic, numbers, aim, self.hold, self.survival, self.reach)
-            together = result.shared if aim == "visit" else result.mixed
-            yield Point(
-                numbers=numbers,
-                aim=aim,
-                right_source=result.source_share,
-                source_error=spread(result.source_share, result.calls),
-                right_visit=result.visit_share,
-                visit_error=spread(result.visit_share, result.calls),
-                alone=1 - together / result.visits if result.visits else 1.0,
-            )
+    def point(self, numbers: int, aim: Aim) -> Point:
+        result = replay(self.traffic, numbers, aim, self.hold, self.survival, self.reach)
+        together = result.shared if aim == "visit" else result.mixed
+        return Point(
+            numbers=numbers,
+            aim=aim,
+            right_source=result.source_share,
+            source_error=spread(result.source_share, result.calls),
+            right_visit=result.visit_share,
+            visit_error=spread(result.visit_share, result.calls),
+            alone=1 - together / result.visits if result.visits else 1.0,
+        )
+
+    def run(self) -> list[Point]:
+        return [self.point(*trial) for trial in self.all()]
 
 
 def prepare(
@@ -122,18 +122,13 @@ class Job:
 
     claim: Claim[PoolPlan]
     trials: Trials
-    points: list[Point] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self._steps = self.trials.run(len(self.points))
+    points: list[Point]
 
     def step(self, server: Server) -> bool:
-        """Runs the next trial and stores it; False when there is nothing more to do, or somebody else makes the plan by now."""
-        began = server.now()
-        point = next(self._steps, None)
-        if point is not None:
-            self.points.append(point)
-        over = len(self.points) == len(self.trials.all())
+        """Runs the next trial and stores it; False when that was the last one, or somebody else makes the plan by now."""
+        began, trials = server.now(), self.trials.all()
+        self.points.append(self.trials.point(*trials[len(self.points)]))
+        over = len(self.points) == len(trials)
         now = server.now()
         self.trials.facts["seconds"] += (now - began).total_seconds()
         with server.database.writing() as session:
@@ -156,18 +151,17 @@ class PlanMaker:
         """Works for a few seconds, at the plan under way or at waiting plans, the oldest first."""
         while server.now() - now < TIME_SLICE:
             job, self._job = self._job, None
-            if job is None:
-                claim = claim_plan(server)
-                if claim is None:
-                    return
-                job = begin(server, claim)
-            if job is None:
-                continue
+            claim = job.claim if job else claim_plan(server)
+            if claim is None:
+                return
             try:
+                job = job or begin(server, claim)
                 if job.step(server):
                     self._job = job
+            except NothingToGoBy as sentence:
+                _give_up(server, claim, str(sentence))
             except Exception:
-                _give_up(server, job.claim, BROKEN)
+                _give_up(server, claim, BROKEN)
                 raise
 
 
@@ -180,22 +174,19 @@ def claim_plan(server: Server) -> Claim[PoolPlan] | None:
         return next(iter(PLANS.claim_due(session, server.now(), 1)), None)
 
 
-def begin(server: Server, claim: Claim[PoolPlan]) -> Job | None:
-    """Reads what a claimed plan is about; None when it cannot be made, which is stored."""
+def begin(server: Server, claim: Claim[PoolPlan]) -> Job:
+    """Reads what a claimed plan is about.
+
+    Raises:
+        NothingToGoBy: it cannot be made.
+    """
     plan = claim.job
-    try:
-        with server.database.reading() as session:
-            scenario = session.get(Scenario, plan.scenario_id)
-            if scenario is None or scenario.deleted_at is not None:
-                raise NothingToGoBy(GONE)
-            described = TrafficShape(**plan.inputs) if plan.inputs else None
-            trials = prepare(session, server, scenario, described, plan.asked_at)
-    except NothingToGoBy as sentence:
-        _give_up(server, claim, str(sentence))
-        return None
-    except Exception:
-        _give_up(server, claim, BROKEN)
-        raise
+    with server.database.reading() as session:
+        scenario = session.get(Scenario, plan.scenario_id)
+        if scenario is None or scenario.deleted_at is not None:
+            raise NothingToGoBy(GONE)
+        described = TrafficShape(**plan.inputs) if plan.inputs else None
+        trials = prepare(session, server, scenario, described, plan.asked_at)
     same = plan.facts is not None and plan.facts["sizes"] == trials.facts["sizes"]
     return Job(claim, trials, [Point(**stored) for stored in plan.points] if same else [])
 

@@ -9,7 +9,6 @@ from router.attribution.decision import USUAL_REACH, Candidate, Reach, repeat_wi
 from router.attribution.planner.traffic import CallMade, Span, Traffic, TrafficTap
 from router.attribution.pool.choice import Curve, active_chance, chance_after, harm
 
-ALIVE = 45.0
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 
 _Decided = tuple[int | None, int | None, float]
@@ -49,12 +48,6 @@ class _Holder:
     source_key: int
     span: Span
 
-    def last_sign(self, now: float) -> float:
-        span = self.span
-        if now >= span.last:
-            return span.last
-        return span.start + (now - span.start) // ALIVE * ALIVE
-
 
 @dataclass
 class _Number:
@@ -66,8 +59,8 @@ class _Number:
 
     def last_sign(self, now: float) -> float:
         if len(self.group) == 1:
-            return self.group[0].last_sign(now)
-        return max(holder.last_sign(now) for holder in self.group)
+            return self.group[0].span.last_sign(now)
+        return max(holder.span.last_sign(now) for holder in self.group)
 
 
 class Pool:
@@ -102,7 +95,7 @@ class Pool:
             group = self._numbers[held].group
             fits = self._aim == "visit" or self._stays[before].source_key == stay.source_key
             is_held = group[-1].visitor == stay.visitor or any(
-                member.visitor == stay.visitor and now - member.last_sign(now) <= self._hold for member in group
+                member.visitor == stay.visitor and now - member.span.last_sign(now) <= self._hold for member in group
             )
             held = held if fits and is_held else None
         shown = self._choose(stay.source_key, now) if held is None else held
@@ -142,7 +135,7 @@ class Pool:
                 visit=index,
                 source_key=leased.source_key,
                 leased_at=_moment(leased_at),
-                last_sign_at=_moment(_Holder(index, leased.visitor, leased.source_key, span).last_sign(call.at)),
+                last_sign_at=_moment(span.last_sign(call.at)),
                 visitor=leased.visitor,
                 left=span.left and call.at >= span.last,
                 tapped_at=None if tapped_at is None else _moment(tapped_at),
@@ -185,7 +178,7 @@ class Pool:
     def _active_beside(self, number: _Number, holder: _Holder, now: float) -> list[_Holder]:
         """The other stays that hold the number now, also earlier ones of the same visitor whose pages are open still."""
         others = (other for other in number.group if other.stay != holder.stay)
-        return [other for other in others if now - other.last_sign(now) <= self._hold]
+        return [other for other in others if now - other.span.last_sign(now) <= self._hold]
 
     def _share(self, active: Sequence[_Holder], holder: _Holder) -> None:
         for other in active:

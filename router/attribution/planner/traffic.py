@@ -22,6 +22,7 @@ from router.scenarios.models import Scenario, TrackingNumber
 from router.server import Server
 
 HOUR, DAY = 3600.0, 86_400.0
+ALIVE = 45.0
 
 DAILY_CURVE = (2, 1, 1, 1, 1, 2, 4, 7, 10, 12, 13, 13, 12, 12, 12, 11, 11, 10, 9, 9, 8, 7, 5, 3)
 """Visits of each hour of the day beside each other; the mean is what *visits per hour* means."""
@@ -52,6 +53,12 @@ class Span:
     start: float
     last: float
     left: bool = True
+
+    def last_sign(self, now: float) -> float:
+        """The last heartbeat before a moment."""
+        if now >= self.last:
+            return self.last
+        return self.start + (now - self.start) // ALIVE * ALIVE
 
 
 @dataclass(frozen=True, slots=True)

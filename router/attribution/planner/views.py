@@ -182,7 +182,7 @@ def plan(open_server: Opener, /, scenario_id: int, as_json: bool, **options: Any
                 trials = prepare(session, server, scenario, described, server.now())
             except NothingToGoBy as sentence:
                 raise click.ClickException(f"{sentence} Say --visits-per-hour.") from None
-        made = MadePlan(list(trials.run()), trials.facts["aim"], trials.facts["numbers"], costs)
+        made = MadePlan(trials.run(), trials.facts["aim"], trials.facts["numbers"], costs)
     if as_json:
         document = {name: trials.facts[name] for name in ("numbers", "aim", "visits", "calls")} | made.document()
         click.echo(json.dumps(document, indent=2))

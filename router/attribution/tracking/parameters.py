@@ -1,17 +1,9 @@
 """The parameters of a page's address: of its query, and of its fragment (`/#utm_source=…`, `/#/landing?gclid=…`, `#!/…`), each read in
-the encoding that it was written in.
+the encoding that it was written in, by the rules of docs/attribution.md (*Old encodings*).
 
-Addresses are percent-encoded bytes, and UTF-8 unless proven otherwise. Old pages and advertising systems write the code page of their
-country. What is no UTF-8 is read so, word by word (templates put differently encoded words together):
-
-1. The code page of the project's country, where that is Chinese, Japanese or Korean and the word is valid in it.
-2. A word of such bytes alone, two of them or more, or four in a row, is of a script of its own: Greek, Hebrew, Arabic or Thai where the
-   project's country writes it, else Cyrillic (windows-1251). Latin words have ASCII letters between.
-3. Anything else is Latin: windows-1252, or the code page of the project's country. Where that is another one (windows-1250, -1254, -1257)
-   words of accented letters alone exist, and rule 2 wants four.
-
-The first word that rule 2 knows decides for the whole value; a single byte that stands alone (`в`, `à`) follows the others, else the
-country. General detectors (chardet, charset-normalizer, chardetng) need longer texts: they read `окна` as Chinese or as `îêíà`.
+Rule 2 works because Latin words have ASCII letters between their accented ones. The first word that it knows decides for the whole value;
+a single byte that stands alone (`в`, `à`) follows the others, else the country. General detectors (chardet, charset-normalizer,
+chardetng) need longer texts: they read `окна` as Chinese or as `îêíà`.
 
 Beside them the names that the networks give to their parameters (docs/attribution.md holds the table for people), and the names that stand
 for one person (R14): a click, a browser or a subscriber. UTM and campaign ids do not."""

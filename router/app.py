@@ -29,18 +29,18 @@ from router.operations import configure_logs, init_operations, key_fits, operati
 from router.reports.accuracy.views import accuracy_api, accuracy_page
 from router.reports.api import reports_api
 from router.reports.leaks import leaking_scenarios
-from router.reports.views import INSTALL_TAB, install_page, leak_pages, reports, reports_pages
+from router.reports.views import install_page, leak_pages, reports, reports_pages
 from router.scenarios import flows
 from router.scenarios.api import scenario_actions_api, scenarios_api
 from router.scenarios.billing.views import balance_pages, ledger_api
-from router.scenarios.importing.views import add_old_settings_section, old_settings_pages
+from router.scenarios.importing.views import old_settings_pages
 from router.scenarios.numbers.api import numbers_api
 from router.scenarios.numbers.views import buying_pages, numbers_pages
 from router.scenarios.views import scenarios_pages
 from router.scenarios.wizard.views import connect_pages, wizard_pages
 from router.server import Server, bare_server
 from router.voice import hooks as voice_hooks
-from router.voice.importing.views import CALL_HISTORY_TAB, call_log_pages
+from router.voice.importing.views import call_log_pages
 from router.voice.routing import called_numbers, calls_by_lease
 from router.web.errors import BODY_LIMIT, IdConverter, Problem
 from router.web.layout import init_error_pages, init_layout
@@ -135,8 +135,6 @@ def make_server(settings: Settings, database: Database | None = None) -> Server:
     server.scenario_parts.append(IntegrationsPart(server))
     make_limits(server)
     open_regions(server)
-    add_old_settings_section(server)
-    server.settings_tabs += [INSTALL_TAB, CALL_HISTORY_TAB]
     server.lint_rules.append(leaking_scenarios)
     server.numbers_shown = shown_numbers
     server.numbers_called = called_numbers

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from router.scenarios.lint import LintRule
     from router.scenarios.numbers.release import NumbersShown
     from router.voice.snapshot import RoutingFollower
-    from router.web.layout import Tab
     from router.web.network import RateLimit
 
 
@@ -38,9 +37,8 @@ class Server:
     key_fits: bool = False
     """The database was made with our secret key: known once it has been asked."""
 
-    settings_tabs: "list[Tab]" = field(default_factory=list)
-    """Tabs of Settings that packages above web add; app.py fills these, and what follows."""
     scenario_parts: "list[ScenarioPart]" = field(default_factory=list)
+    """What packages above add; app.py fills this, and what follows."""
     lint_rules: "list[LintRule]" = field(default_factory=list)
     numbers_called: "NumbersCalled | None" = None
     numbers_shown: "NumbersShown | None" = None

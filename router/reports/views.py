@@ -65,7 +65,7 @@ from router.web.access import Audience, current_project, guard
 from router.web.api import rows_of
 from router.web.charts import range_bars
 from router.web.errors import Problem
-from router.web.layout import Tab, address_with
+from router.web.layout import address_with
 from router.web.network import host_of_pattern, registrable_domain
 
 reports_pages = guard(Blueprint("reports", __name__), Audience.PEOPLE, require_person)
@@ -332,8 +332,6 @@ def show_leaks() -> str:
 
 
 install_page = guard(Blueprint("install", __name__, url_prefix="/settings/install"), Audience.PEOPLE, require_person)
-
-INSTALL_TAB = Tab("Install", "/settings/install", 20)
 
 
 def read_lights(session: Session, project_id: int) -> Any:

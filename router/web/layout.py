@@ -1,7 +1,6 @@
 """The layout of all pages: navigation, headers, CSRF, the tabs of Settings, and what a template knows of the person. And errors as people
 and programs see them: a page in the layout for browsers, application/problem+json for the rest."""
 
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
@@ -18,37 +17,6 @@ from router.web.access import Audience, audience_of, audiences
 from router.web.errors import TITLES, Problem
 from router.web.filters import init_filters
 
-
-@dataclass(frozen=True)
-class Tab:
-    """One tab of Settings. `path` is its page, which extends `settings.html`."""
-
-    title: str
-    path: str
-    order: int
-    role: str = "viewer"
-    """Who sees the tab; the page itself checks it again."""
-
-
-OWN = (
-    Tab("Project", "/settings", 10),
-    Tab("Tag", "/settings/tag", 25),
-    Tab("People", "/settings/people", 30),
-    Tab("API tokens", "/settings/tokens", 40, "owner"),
-    Tab("Audit trail", "/settings/audit", 90, "admin"),
-)
-
-
-def settings_tabs() -> list[tuple[str, str, bool]]:
-    """Title, path and whether it is open, of the sections that this person may see."""
-    project_id = g.project.id if g.get("project") else None
-    return [
-        (tab.title, tab.path, request.path == tab.path)
-        for tab in sorted((*OWN, *current_server().settings_tabs), key=lambda tab: tab.order)
-        if g.actor.may(tab.role, project_id)
-    ]
-
-
 FORM_AUDIENCES = (Audience.PEOPLE, Audience.GUESTS)
 
 NAVIGATION = (
@@ -61,6 +29,17 @@ NAVIGATION = (
     ("Balance", "/balance"),
     ("Settings", "/settings"),
 )
+SETTINGS_TABS = (
+    ("Project", "/settings", "viewer"),
+    ("Install", "/settings/install", "viewer"),
+    ("Tag", "/settings/tag", "viewer"),
+    ("People", "/settings/people", "viewer"),
+    ("API tokens", "/settings/tokens", "owner"),
+    ("Bring over", "/settings/old-settings", "admin"),
+    ("Call history", "/settings/call-history", "admin"),
+    ("Audit trail", "/settings/audit", "admin"),
+)
+"""With the role that sees the tab; the page itself checks it again."""
 
 PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none';"
@@ -97,6 +76,16 @@ def navigation() -> list[tuple[str, str, bool]]:
     ]
 
 
+def settings_tabs() -> list[tuple[str, str, bool]]:
+    """Title, path and whether it is open, of the tabs of Settings that this person may see."""
+    return [(title, path, request.path == path) for title, path, role in SETTINGS_TABS if may(role)]
+
+
+def may(role: str) -> bool:
+    """Whether this person may do what needs a role in the project that is shown."""
+    return g.get("actor") is not None and g.actor.may(role, g.project.id if g.get("project") else None)
+
+
 def address_with(**changes: str | None) -> str:
     """This page's address with some of its arguments changed; None takes one away."""
     kept = {**request.args.to_dict(), **changes}
@@ -112,9 +101,7 @@ def _frame() -> dict[str, Any]:
         "project": g.get("project"),
         "projects": g.get("projects") or [],
         "navigation": navigation() if g.get("actor") else [],
-        "may": lambda role: (
-            g.get("actor") is not None and g.actor.may(role, g.project.id if g.get("project") else None)
-        ),
+        "may": may,
     }
 
 

@@ -33,10 +33,9 @@ from router.scenarios.importing.settings import (
 )
 from router.scenarios.importing.tables import UnreadableFile
 from router.scenarios.models import OldSettingsFile
-from router.server import Server, current_server
+from router.server import current_server
 from router.web.access import current_project
 from router.web.errors import Problem, Refused
-from router.web.layout import Tab
 
 PATH = "/settings/old-settings"
 MOST_BYTES = 384 * 1024
@@ -45,10 +44,6 @@ MOST_BYTES = 384 * 1024
 old_settings_pages = pages_of_file("old_settings", PATH, OldSettingsFile, MOST_BYTES)
 
 Page = str | tuple[str, int] | Response
-
-
-def add_old_settings_section(server: Server) -> None:
-    server.settings_tabs.append(Tab("Bring over", PATH, 60, "admin"))
 
 
 @old_settings_pages.get("")

@@ -34,10 +34,8 @@ from router.voice.importing.reading import project_numbers, read_call_log
 from router.voice.importing.times import ORDERS, Order
 from router.voice.models import CallLogFile
 from router.web.access import current_project
-from router.web.layout import Tab
 
 PATH = "/settings/call-history"
-CALL_HISTORY_TAB = Tab("Call history", PATH, 61, "admin")
 MOST_BYTES = 4 * 1024 * 1024
 MOST_ROWS = 10_000
 """As many as a page reads while somebody waits; the command takes more."""

@@ -148,9 +148,8 @@ class CallLog:
         if not self.calls:
             return "No calls"
         first, last = (format_day(call.started_at, zone) for call in (self.calls[0], self.calls[-1]))
-        return f"{format_count(len(self.calls), 'call')} " + (
-            f"of {first}" if first == last else f"from {first} to {last}"
-        )
+        days = f"of {first}" if first == last else f"from {first} to {last}"
+        return f"{format_count(len(self.calls), 'call')} {days}"
 
     def describe_passed_over(self) -> list[str]:
         """What is in the file and is not brought over, although nothing is wrong with it."""

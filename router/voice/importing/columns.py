@@ -267,9 +267,6 @@ class Content:
     clocks: int = 0
     """Times of day without a day."""
 
-    def mostly(self, count: int) -> bool:
-        return self.filled > 0 and count * 2 > self.filled
-
 
 class UnknownColumn(ValueError):
     """A column that the file does not have, or an unknown role; the message is for the person who named it."""
@@ -345,8 +342,9 @@ class Columns:
         ]
         return list(dict.fromkeys(index for _, _, index in sorted(ranked)))
 
-    def with_phones(self, columns: list[int]) -> list[int]:
-        return [index for index in columns if self.contents[index].mostly(self.contents[index].phones)]
+    def mostly(self, what: str, columns: list[int]) -> list[int]:
+        """Those of these columns in which more than half of the cells are that."""
+        return [index for index in columns if getattr(self.contents[index], what) * 2 > self.contents[index].filled]
 
     def settle(self, role: str, candidates: list[int]) -> None:
         """Takes the only candidate; among several, or none, somebody has to choose."""
@@ -359,44 +357,41 @@ class Columns:
 
     def numbers(self) -> list[int]:
         """The column that holds numbers of the project, whatever its head; without such a column the head has to be sure."""
-        own = {index: self.contents[index].own for index in self.free()}
         named, callers = self.named("number", "either"), self.named("caller")
-        for columns in (named, [index for index in self.free() if index not in callers]):
-            if mostly := [index for index in columns if self.contents[index].mostly(own[index])]:
-                return mostly[:1]
-        if some := [index for index in named if own[index]]:  # others may have been given up since
-            return [max(some, key=lambda index: own[index])]
-        sure = [index for index in self.named("number") if rank("either", self.heads[index]) is None]
-        if sure:
+        others = [index for index in self.free() if index not in callers]
+        if own := self.mostly("own", named) or self.mostly("own", others):
+            return own[:1]
+        if some := [index for index in named if self.contents[index].own]:  # others may have been given up since
+            return [max(some, key=lambda index: self.contents[index].own)]
+        if sure := [index for index in self.named("number") if rank("either", self.heads[index]) is None]:
             return sure[:1]
         either = self.named("either")
         return either[:1] if len(either) == 1 and callers else either
 
     def callers(self) -> list[int]:
         named, either = self.named("caller"), self.named("either")
-        if phones := self.with_phones(named):
+        if phones := self.mostly("phones", named):
             return phones[:1]
         sure = [index for index in named if plain_head(self.heads[index]) not in NEED_PHONES]
-        return self.with_phones(either) or sure[:1] or either or named[:1]
+        return self.mostly("phones", either) or sure[:1] or either or named[:1]
 
     def times(self) -> list[int]:
-        contents, named = self.contents, self.named("started_at")
-        days = [index for index in named if contents[index].mostly(contents[index].days)]
-        clocked = [index for index in days if contents[index].clocked_days]
-        best = (clocked or days or named)[:1]
-        return best or [index for index in self.free() if contents[index].mostly(contents[index].clocked_days)]
+        named = self.named("started_at")
+        days = self.mostly("days", named)
+        clocked = [index for index in days if self.contents[index].clocked_days]
+        return (clocked or days or named)[:1] or self.mostly("clocked_days", self.free())
 
     def take_optional(self, chosen: set[str]) -> None:
         """The columns that a log may have; of two columns with the same meaning the fuller."""
         contents, taken = self.contents, self.taken
         day = contents[taken["started_at"]] if "started_at" in taken else Content()
         if "time" not in chosen and day.filled and not day.clocked_days:
-            clocks = [index for index in self.named("time") if contents[index].mostly(contents[index].clocks)]
+            clocks = self.mostly("clocks", self.named("time"))
             taken |= {"time": clocks[0]} if clocks else {}
         for role in ("zone", "source", "medium", "campaign", "direction", "kind"):
             named = self.named(role)
             if role == "source":
-                named = [index for index in named if not contents[index].mostly(contents[index].phones)]
+                named = [index for index in named if index not in self.mostly("phones", named)]
             if role not in chosen and named:
                 taken[role] = max(named, key=lambda index: contents[index].filled)
         if "source" not in taken:  # a medium or a campaign alone says nothing of where a caller came from

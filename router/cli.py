@@ -11,6 +11,8 @@ import click
 if TYPE_CHECKING:
     from router.server import Server
 
+APPLICATION = "router.app:create_app()"
+
 
 class Imported(click.Command):
     """A command of another module, which is imported when the command is used; the list of commands shows `summary`."""
@@ -99,23 +101,35 @@ def migrate() -> None:
 
 @router.command()
 @click.option("--no-worker", is_flag=True, help="Leave the worker out: another unit runs it.")
-def serve(no_worker: bool) -> None:
-    """Run the web server; with the embedded database its worker too."""
-    from router.app import make_server
+@click.option("--check", is_flag=True, help="Only look whether the server could start.")
+def serve(no_worker: bool, check: bool) -> None:
+    """Run the telephone's and the web's processes; with the embedded database the worker too. SIGHUP starts them anew; calls go on."""
+    from router.app import create_app, make_server
     from router.config import read_settings
     from router.operations import configure_logs
-    from router.supervisor import claim_port, python, supervise, web_command
+    from router.supervisor import TELEPHONE, WEB, hold_services, python, supervise, web_command
 
     settings = read_settings()
     configure_logs(settings.log_level)
-    with claim_port(settings.host, settings.port) as listening:
+    if check:
+        create_app(settings).extensions["router"].database.dispose()
+        return
+    holdings = hold_services(settings.host, settings.port)
+    try:
         server = make_server(settings)
         prepare(server)
-        commands = {"web": web_command("router.app:create_app()", listening)}
+        at = holdings.listening
+        commands = {
+            TELEPHONE: web_command(APPLICATION, at[TELEPHONE], settings.telephone_workers, settings.telephone_threads),
+            WEB: web_command(APPLICATION, at[WEB], settings.web_workers, settings.web_threads),
+        }
         if settings.embedded and not no_worker:
             commands["worker"] = python("-m", "router", "worker")
         server.database.dispose()
-        supervise(commands, listening=listening)
+        options = ["--no-worker"] if no_worker else []
+        supervise(commands, holdings=holdings, successor=python("-m", "router", "serve", *options))
+    finally:
+        holdings.close()
 
 
 @router.command()
@@ -141,7 +155,7 @@ def demo() -> None:
     """Try everything on this machine: example web site, simulated carrier, no account anywhere."""
     from router.config import read_settings
     from router.demo.run import demo_environment, prepare_demo, say_when_ready
-    from router.supervisor import claim_port, python, supervise, web_command
+    from router.supervisor import WEB, Holdings, claim_port, python, supervise, web_command
 
     settings = read_settings(demo_environment(os.environ))
     with claim_port(settings.host, settings.port) as listening:
@@ -149,10 +163,10 @@ def demo() -> None:
         say_when_ready(prepared, click.echo)
         commands = {
             "exchange": python("-m", "router.demo.outside"),
-            "web": web_command("router.app:create_demo_app()", listening),
+            WEB: web_command("router.app:create_demo_app()", [listening]),
             "worker": python("-m", "router", "worker"),
         }
-        supervise(commands, prepared.environment, listening)
+        supervise(commands, prepared.environment, Holdings({WEB: [listening]}))
 
 
 def prepare(server: "Server") -> None:

@@ -1,26 +1,29 @@
-"""gunicorn's settings; the supervisor names this file. Threads share a process, because requests wait for the database."""
+"""gunicorn's settings; the supervisor names this file. Threads share a process, because requests wait for the database.
+
+The master imports and makes the application, and its workers are forks that share this memory and start at once. What does not survive
+a fork, threads and connections, belongs to the workers.
+"""
 
 import gc
 import os
+from contextlib import suppress
 from typing import Any
 
 from gunicorn.glogging import Logger
-from gunicorn.workers import gthread
 from prometheus_client import multiprocess
 
 from router.attribution.tracking.crawlers import write_counts
 from router.config import read_settings
 from router.operations import configure_logs
+from router.supervisor import READY
 from router.voice.snapshot import routing_of
-
-# Browsers open connections ahead of time and say nothing on them: such a one holds a thread for this long, not for 5 s.
-gthread.DEFAULT_WORKER_DATA_TIMEOUT = 0.2
 
 _settings = read_settings()
 bind = f"{_settings.host}:{_settings.port}"
 workers = _settings.web_workers
 threads = _settings.web_threads
-worker_class = "gthread"
+worker_class = "router.gunicorn_worker.WholeRequestWorker"
+preload_app = True
 timeout = 30
 graceful_timeout = 20
 keepalive = 5
@@ -47,26 +50,40 @@ class JsonLogger(Logger):  # type: ignore[misc]  # gunicorn has no type hints
 logger_class = JsonLogger
 
 
-def post_fork(server: Any, worker: Any) -> None:
-    """A worker imports the application next, and all that imports make stays: no search for garbage meanwhile."""
-    gc.disable()
+def when_ready(server: Any) -> None:
+    """The application is made. What is there now stays: no search for garbage walks through it again, nor copies the memory that workers
+    share by touching it. The listening sockets are the supervisor's, and the master takes none of their files away."""
+    server.systemd = True
+    gc.collect()
+    gc.freeze()
+
+
+def pre_fork(server: Any, worker: Any) -> None:
+    """A connection to the database that two processes had would mix their answers up."""
+    if application := server.app.wsgi().extensions.get(
+        "router"
+    ):  # the bench serves another application by these settings
+        application.database.dispose()
 
 
 def post_worker_init(worker: Any) -> None:
-    """What is there from the start stays: the garbage collector need not walk through it again and again between requests. Routes are
-    followed by a thread of each worker, which a fork before this would not have taken along."""
-    if server := worker.wsgi.extensions.get("router"):  # the bench serves another application by these settings
+    """Routes are followed by a thread of each worker. They stay too, and then the supervisor is told."""
+    if server := worker.wsgi.extensions.get("router"):
         routing_of(server).start()
     gc.collect()
     gc.freeze()
-    gc.enable()
+    if READY in os.environ:
+        with suppress(OSError):  # a supervisor who has died reads nothing more
+            os.write(int(os.environ[READY]), b".")
 
 
 def worker_exit(server: Any, worker: Any) -> None:
-    """What a worker has counted in its memory is written before it ends."""
+    """What a worker has counted in its memory is written before it ends, and its routes are followed no longer."""
     application = getattr(worker, "wsgi", None)  # there is none when it could not start
     if application and "router" in application.extensions:
-        write_counts(application.extensions["router"])
+        server = application.extensions["router"]
+        routing_of(server).stop()
+        write_counts(server)
 
 
 def child_exit(server: Any, worker: Any) -> None:

@@ -62,7 +62,8 @@ class Server:
 
 def bare_server(settings: Settings, database: Database | None = None) -> Server:
     """A server with nothing registered at it: `router.app` connects what other floors have to add."""
-    database = database or Database(settings.database, pool_size=settings.web_threads + 2)
+    threads = max(settings.telephone_threads, settings.web_threads)
+    database = database or Database(settings.database, pool_size=threads + 2)
     return Server(settings, database, load_keys(settings))
 
 

@@ -1,8 +1,14 @@
-"""Runs the processes of one machine together: web, worker and whatever else a command adds. A process that dies is started again."""
+"""Runs the processes of one machine together: telephone, web, worker and whatever else a command adds. A process that dies is started
+again, and on SIGHUP the program is started anew while the old processes still answer.
+
+The listening sockets are the supervisor's: whoever connects while a service has no process waits, and is not refused.
+"""
 
 import ctypes
 import errno
+import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -10,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import FrameType
 
 import structlog
@@ -19,14 +26,25 @@ SHORTEST_PAUSE = 1.0
 LONGEST_PAUSE = 30.0
 LONG_LIFE = 10.0
 STOP_SECONDS = 60.0
-PR_SET_PDEATHSIG = 1
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 BACKLOG = 2048
+FIRST_DESCRIPTOR_OF_SYSTEMD = 3
+
+TELEPHONE, WEB = "telephone", "web"
+SERVICE, SERVICES_FOLDER = "ROUTER_SERVICE", "ROUTER_SERVICES"
+"""Environment: the service that a process is one of, and the folder where each service has a socket of its name."""
+SUPERVISOR = "ROUTER_SUPERVISOR"
+"""Environment: our process id. Workers whose master died become our children, and serve on until others have taken over."""
+READY = "ROUTER_READY"
+"""Environment: the descriptor where a process that can take requests writes a byte."""
+TAKEOVER = "ROUTER_TAKEOVER"
+"""Environment: what the program before us, in this same process, held; as `Holdings.handed_on` writes it."""
 
 log = structlog.get_logger(__name__)
 
 
 class PortTaken(Exception):
-    """Another program listens where ours should; the message says what to do."""
+    """There is nothing to listen at; the message says why and what to do."""
 
 
 def claim_port(host: str, port: int) -> socket.socket:
@@ -48,14 +66,107 @@ def claim_port(host: str, port: int) -> socket.socket:
         raise PortTaken(f"{host}:{port} {why}. Another port: ROUTER_PORT={port % 65535 + 1}") from None
 
 
+def sockets_of_systemd() -> list[socket.socket]:
+    """What systemd listens at for this process; nothing when it does not.
+
+    Raises:
+        PortTaken: a socket is not one for TCP.
+    """
+    amount = int(os.environ.get("LISTEN_FDS", "0")) if os.environ.get("LISTEN_PID") == str(os.getpid()) else 0
+    for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"):
+        os.environ.pop(name, None)
+    descriptors = range(FIRST_DESCRIPTOR_OF_SYSTEMD, FIRST_DESCRIPTOR_OF_SYSTEMD + amount)
+    given = [socket.socket(fileno=descriptor) for descriptor in descriptors]
+    for one in given:
+        is_tcp = one.family in (socket.AF_INET, socket.AF_INET6) and one.type == socket.SOCK_STREAM
+        if not is_tcp or not one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            raise PortTaken(
+                "systemd gave a socket that does not listen for TCP: ListenStream= takes an address and a port"
+            )
+    return given
+
+
+class Holdings:
+    """What outlives the processes, and is handed on when the program starts anew: by the names of commands the sockets where they listen
+    and the leaders of processes that were started for them; and a folder for what lives as long as we do."""
+
+    def __init__(
+        self,
+        listening: Mapping[str, Sequence[socket.socket]],
+        folder: Path | None = None,
+        former: Mapping[str, Sequence[int]] | None = None,
+    ) -> None:
+        self.listening = {name: list(sockets) for name, sockets in listening.items()}
+        self.folder = folder or Path(tempfile.mkdtemp(prefix="router-"))
+        self.former = dict(former or {})
+
+    def add_service(self, name: str) -> None:
+        """A socket in the folder, where the other services hand connections over."""
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        sock.bind(str(self.folder / name))
+        sock.listen(BACKLOG)
+        self.listening.setdefault(name, []).append(sock)
+
+    def is_service(self, name: str) -> bool:
+        return (self.folder / name).is_socket()
+
+    def handed_on(self, former: Mapping[str, Sequence[int]]) -> str:
+        """For the next program in this process, which inherits the sockets."""
+        for sockets in self.listening.values():
+            for one in sockets:
+                one.set_inheritable(True)
+        descriptors = {name: [one.fileno() for one in sockets] for name, sockets in self.listening.items()}
+        return json.dumps({"listening": descriptors, "folder": str(self.folder), "former": dict(former)})
+
+    @classmethod
+    def received(cls, text: str) -> "Holdings":
+        values = json.loads(text)
+        listening = {
+            name: [socket.socket(fileno=descriptor) for descriptor in descriptors]
+            for name, descriptors in values["listening"].items()
+        }
+        for sockets in listening.values():
+            for one in sockets:
+                one.set_inheritable(False)
+        return cls(listening, Path(values["folder"]), values["former"])
+
+    def close_sockets(self) -> None:
+        for sockets in self.listening.values():
+            for one in sockets:
+                one.close()
+
+    def close(self) -> None:
+        self.close_sockets()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def hold_services(host: str, port: int) -> Holdings:
+    """For telephone and web behind one port: what the program before us held, or systemd does; otherwise the port is claimed. The
+    telephone listens there, and hands to the web what is not for it.
+
+    Raises:
+        PortTaken: nobody can listen there.
+    """
+    if TAKEOVER in os.environ:
+        return Holdings.received(os.environ.pop(TAKEOVER))
+    holdings = Holdings({TELEPHONE: sockets_of_systemd() or [claim_port(host, port)]})
+    for name in (TELEPHONE, WEB):
+        holdings.add_service(name)
+    return holdings
+
+
 def python(*arguments: str) -> list[str]:
     return [sys.executable, *arguments]
 
 
-def web_command(application: str, listening: socket.socket | None = None) -> list[str]:
-    """`listening`: what `claim_port` gave; without it gunicorn takes the address of the settings itself."""
-    claimed = [] if listening is None else ["--bind", f"fd://{listening.fileno()}"]
-    return python("-m", "gunicorn", "--config", "python:router.gunicorn_config", *claimed, application)
+def web_command(
+    application: str, listening: Sequence[socket.socket] = (), workers: int | None = None, threads: int | None = None
+) -> list[str]:
+    """gunicorn, at these sockets; without one it takes the address of the settings itself. Their numbers too, unless others are given."""
+    options = [word for one in listening for word in ("--bind", f"fd://{one.fileno()}")]
+    for name, amount in (("--workers", workers), ("--threads", threads)):
+        options += [] if amount is None else [name, str(amount)]
+    return python("-m", "gunicorn", "--config", "python:router.gunicorn_config", *options, application)
 
 
 def die_with_parent() -> None:
@@ -64,31 +175,118 @@ def die_with_parent() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
+def adopt_orphans() -> None:
+    """Workers whose master is killed become children of this process (Linux; elsewhere they see that their parent changed, and end)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+class ProcessGroup:
+    """A leader that was started before, and its workers, who may outlive it. They end when they are told."""
+
+    def __init__(self, leader: int) -> None:
+        self.leader = leader
+        self._told_leader = self._told_workers = False
+        self._kill_at: float | None = None
+
+    def end(self) -> None:
+        if self._kill_at is None:
+            self._kill_at = time.monotonic() + STOP_SECONDS
+
+    def is_left(self) -> bool:
+        """Whether anybody is there; tells those who are what they have to know."""
+        try:
+            while os.waitpid(-self.leader, os.WNOHANG) != (0, 0):
+                pass
+        except ChildProcessError:
+            return False
+        if self._kill_at is not None:
+            self._tell(self._kill_at)
+        return True
+
+    def _tell(self, kill_at: float) -> None:
+        """The leader tells its workers; the workers of a dead leader hear it from us."""
+        try:
+            if time.monotonic() >= kill_at:
+                os.killpg(self.leader, signal.SIGKILL)
+            elif not self._told_leader:
+                self._told_leader = True
+                os.kill(self.leader, signal.SIGTERM)
+            elif not self._told_workers:
+                os.kill(self.leader, 0)
+        except ProcessLookupError:
+            self._told_leader = self._told_workers = True
+            _signal_group(self.leader, signal.SIGTERM)
+
+
+def _signal_group(leader: int, number: int) -> None:
+    try:
+        os.killpg(leader, number)
+    except ProcessLookupError:
+        log.debug("nobody_left", leader=leader)
+
+
 class Child:
-    """One process, with the pause before it may start again. It has our `descriptors`, by their numbers."""
+    """One process, with the pause before it may start again. It has these sockets, by their numbers.
+
+    `former`: leaders of processes that were started for the same before. Where there are sockets they serve until a new process says that
+    it is ready; where there are none they end at once.
+    """
 
     def __init__(
-        self, name: str, command: Sequence[str], environ: Mapping[str, str], descriptors: Sequence[int] = ()
+        self,
+        name: str,
+        command: Sequence[str],
+        environ: Mapping[str, str],
+        listening: Sequence[socket.socket] = (),
+        former: Sequence[int] = (),
     ) -> None:
         self.name = name
         self.command = list(command)
         self.environ = dict(environ)
-        self.descriptors = list(descriptors)
+        self.descriptors = [one.fileno() for one in listening]
+        self.former = [ProcessGroup(leader) for leader in former]
         self.process: subprocess.Popen[bytes] | None = None
         self.started = 0.0
         self.again_at: float | None = None
         self.pause = SHORTEST_PAUSE
+        self._ready: int | None = None
 
     def start(self) -> None:
         """In a group of its own: Ctrl-C reaches the supervisor alone, because gunicorn's workers hang when they are told twice."""
+        self._stop_listening()
+        environ, descriptors, writing = self.environ, self.descriptors, None
+        if self.descriptors:
+            self._ready, writing = os.pipe()
+            os.set_blocking(self._ready, False)
+            environ, descriptors = {**environ, READY: str(writing)}, [*descriptors, writing]
+        else:
+            self._end_former()
         self.process = subprocess.Popen(  # noqa: S603 - our own commands, and one thread
             self.command,
-            env=self.environ,
+            env=environ,
             preexec_fn=die_with_parent,
             process_group=0,
-            pass_fds=self.descriptors,
+            pass_fds=descriptors,
         )
+        if writing is not None:
+            os.close(writing)
         self.started, self.again_at = time.monotonic(), None
+
+    def look(self) -> None:
+        """What has to be done every now and then."""
+        if self._ready is not None:
+            try:
+                is_ready = bool(os.read(self._ready, 1))
+            except BlockingIOError:
+                is_ready = False
+            if is_ready:
+                if self.former:
+                    log.info("process_takes_over", process=self.name)
+                self._stop_listening()
+                self._end_former()
+        self.former = [group for group in self.former if group.is_left()]
+        self.start_again_if_dead()
 
     def start_again_if_dead(self) -> None:
         """At once after a life of some length, after a growing pause when the process dies as soon as it starts."""
@@ -97,6 +295,7 @@ class Child:
         now = time.monotonic()
         if self.again_at is None:
             log.error("process_died", process=self.name, code=self.process.returncode)
+            self.former.append(ProcessGroup(self.process.pid))
             if now - self.started > LONG_LIFE:
                 self.again_at, self.pause = now, SHORTEST_PAUSE
             else:
@@ -104,11 +303,22 @@ class Child:
         if self.again_at is not None and now >= self.again_at:
             self.start()
 
+    def leaders(self) -> list[int]:
+        """Of all processes that were started for this and may be left."""
+        present = [] if self.process is None or self.again_at is not None else [self.process.pid]
+        return [*(group.leader for group in self.former), *present]
+
     def end(self) -> None:
+        self._end_former()
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
 
     def wait(self, until: float) -> None:
+        while self.former and time.monotonic() < until:
+            self.former = [group for group in self.former if group.is_left()]
+            time.sleep(POLL_SECONDS / 4)
+        for group in self.former:
+            _signal_group(group.leader, signal.SIGKILL)
         if self.process is None:
             return
         try:
@@ -117,35 +327,110 @@ class Child:
             self.process.kill()
             self.process.wait()
 
+    def _end_former(self) -> None:
+        for group in self.former:
+            group.end()
+
+    def _stop_listening(self) -> None:
+        if self._ready is not None:
+            os.close(self._ready)
+            self._ready = None
+
+
+class Successor:
+    """The program as it lies on the disk now. Before it takes this process over, it is tried beside us."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self.command = list(command)
+        self._trial: subprocess.Popen[bytes] | None = None
+
+    def try_out(self) -> None:
+        if self._trial is None:
+            log.info("restart_begins")
+            self._trial = subprocess.Popen([*self.command, "--check"], preexec_fn=die_with_parent)  # noqa: S603 - our own command
+
+    def is_good(self) -> bool:
+        """Whether a trial has ended well; one that has not is said."""
+        if self._trial is None or self._trial.poll() is None:
+            return False
+        code, self._trial = self._trial.returncode, None
+        if code:
+            log.error("restart_refused", code=code, reason="The program does not start; what runs stays.")
+        return not code
+
+    def take_over(self, handed_on: str) -> None:
+        """This process goes on as the new program; its children stay its children."""
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the new program listens to it
+        os.environ[TAKEOVER] = handed_on
+        os.execv(self.command[0], self.command)  # noqa: S606 - our own command
+
 
 def supervise(
     commands: Mapping[str, Sequence[str]],
     environ: Mapping[str, str] | None = None,
-    listening: socket.socket | None = None,
+    holdings: Holdings | None = None,
+    successor: Sequence[str] = (),
 ) -> None:
-    """Starts the processes and keeps them running until SIGTERM or SIGINT; then ends them all and waits. `web` listens at `listening`."""
-    stopping = False
+    """Starts the processes and keeps them running until SIGTERM or SIGINT; then ends them all and waits.
 
-    def stop(number: int, frame: FrameType | None) -> None:
-        nonlocal stopping
-        stopping = True
+    `successor`: the command that starts this program. On SIGHUP it takes over in this same process, without a call lost: the code on the
+    disk, with its own list of commands. Without one SIGHUP ends the process, as it does everywhere.
+    """
+    told: set[int] = set()
 
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, stop)
-    with tempfile.TemporaryDirectory(prefix="router-metrics-") as metrics:
-        environment = {**os.environ, **(environ or {}), "PROMETHEUS_MULTIPROC_DIR": metrics}
-        claimed = {"web": [listening.fileno()]} if listening else {}
-        children = [Child(name, command, environment, claimed.get(name, ())) for name, command in commands.items()]
+    def tell(number: int, frame: FrameType | None) -> None:
+        told.add(number)
+
+    holdings = holdings or Holdings({})
+    for name in (signal.SIGTERM, signal.SIGINT, *([signal.SIGHUP] if successor else [])):
+        signal.signal(name, tell)
+    adopt_orphans()
+    try:
+        children = _children(commands, {**os.environ, **(environ or {})}, holdings)
+        gone = [ProcessGroup(leader) for name in holdings.former.keys() - commands for leader in holdings.former[name]]
         for child in children:
             child.start()
-        while not stopping:
+        for group in gone:
+            group.end()
+        next_program = Successor(successor)
+        while not told & {signal.SIGTERM, signal.SIGINT}:
             time.sleep(POLL_SECONDS)
             for child in children:
-                child.start_again_if_dead()
-        if listening:
-            listening.close()  # what nobody will answer is refused at once
+                child.look()
+            gone = [group for group in gone if group.is_left()]
+            if signal.SIGHUP in told:
+                told.discard(signal.SIGHUP)
+                next_program.try_out()
+            if next_program.is_good():
+                left = {child.name: child.leaders() for child in children}
+                next_program.take_over(holdings.handed_on(left | {"": [group.leader for group in gone]}))
+        holdings.close_sockets()  # what nobody will answer is refused at once
         for child in children:
             child.end()
         until = time.monotonic() + STOP_SECONDS
         for child in children:
             child.wait(until)
+    finally:
+        holdings.close()
+
+
+def _children(commands: Mapping[str, Sequence[str]], environ: Mapping[str, str], holdings: Holdings) -> list[Child]:
+    """Their counters stand in files, and so are summed over all of them."""
+    metrics = holdings.folder / "metrics"
+    metrics.mkdir(exist_ok=True)
+    common = {
+        **environ,
+        "PROMETHEUS_MULTIPROC_DIR": str(metrics),
+        SUPERVISOR: str(os.getpid()),
+        SERVICES_FOLDER: str(holdings.folder),
+    }
+    return [
+        Child(
+            name,
+            command,
+            {**common, SERVICE: name} if holdings.is_service(name) else common,
+            holdings.listening.get(name, ()),
+            holdings.former.get(name, ()),
+        )
+        for name, command in commands.items()
+    ]

@@ -42,22 +42,33 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
     return kept | given | more
 
 
-class Running:
-    """A server that runs. Its output stands in `log`."""
+AS_SYSTEMD = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1", LISTEN_FDNAMES="router.socket")
+os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
+"""
+"""Starts a program with a socket as systemd does for a socket unit."""
 
-    def __init__(self, folder: Path, *arguments: str, **environ: str) -> None:
-        self.port = free_port()
+
+class Running:
+    """A server that runs. Its output stands in `log`. `activated`: it is given a socket that listens already, as by systemd."""
+
+    def __init__(self, folder: Path, *arguments: str, activated: socket.socket | None = None, **environ: str) -> None:
+        self.port = activated.getsockname()[1] if activated else free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.environ = environment(folder, ROUTER_PORT=str(self.port), **environ)
         self.log = folder.parent / f"log-{self.port}"
         self.validator = RequestValidator(CARRIER_TOKEN)
+        launcher = ["-c", AS_SYSTEMD, str(activated.fileno())] if activated else []
         with self.log.open("w") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "router", "serve", *arguments],
+                [sys.executable, *launcher, "-m", "router", "serve", *arguments],
                 env=self.environ,
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
+                pass_fds=[activated.fileno()] if activated else [],
             )
 
     @property
@@ -85,13 +96,19 @@ class Running:
         return str(found.group(1))
 
     def children(self) -> dict[str, int]:
-        """Process ids of the web master and the worker."""
+        """Process ids of gunicorn's masters and of the worker, by the service or the command."""
         found: dict[str, int] = {}
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit() and _parent_of(entry) == self.process.pid:
-                name = "worker" if b"worker" in (entry / "cmdline").read_bytes() else "web"
-                found[name] = int(entry.name)
+                found[_name_of(entry)] = int(entry.name)
         return found
+
+    def workers(self, service: str) -> list[int]:
+        """Process ids of the workers below a service's present master."""
+        master = self.children().get(service, 0)
+        return [
+            int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit() and _parent_of(entry) == master
+        ]
 
     def members(self) -> list[int]:
         """All processes of this server that live."""
@@ -113,6 +130,15 @@ def _stat(entry: Path) -> list[str]:
         return []
 
 
+def _name_of(entry: Path) -> str:
+    try:
+        environ = (entry / "environ").read_bytes().split(b"\0")
+    except OSError:
+        return "gone"
+    named = [line.partition(b"=")[2].decode() for line in environ if line.startswith(b"ROUTER_SERVICE=")]
+    return named[0] if named else "worker"
+
+
 def _parent_of(entry: Path) -> int:
     fields = _stat(entry)
     return int(fields[1]) if fields and fields[0] != "Z" else 0
@@ -124,9 +150,9 @@ def _session_of(entry: Path) -> int:
 
 
 @contextmanager
-def running(folder: Path, *arguments: str, **environ: str) -> Iterator[Running]:
+def running(folder: Path, *arguments: str, activated: socket.socket | None = None, **environ: str) -> Iterator[Running]:
     """A server that answers; nothing of it is left at the end."""
-    server = Running(folder, *arguments, **environ)
+    server = Running(folder, *arguments, activated=activated, **environ)
     try:
         server.wait_until_healthy()
         yield server

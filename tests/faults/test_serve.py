@@ -98,6 +98,7 @@ def test_from_the_set_up_link_to_sigterm_nothing_is_lost(folder: Path, receiver:
         with database.writing() as session:
             _, token = make_token(session)
         open_shop(server, token, url)
+        time.sleep(2)  # within which a change counts in every process
         assert COMPANY_LINE in server.dial(NUMBER, "CA1").text
         eventually(lambda: delivery_states(database) == ["leased"])
         answer = call_during_sigterm(server, database)
@@ -142,12 +143,12 @@ def requests_counted(server: Running) -> int:
 
 
 def kill_everybody(server: Running) -> None:
-    """The web master and the worker; both are started again, and the web processes of the dead master go."""
-    before = eventually(lambda: found if len(found := server.children()) == 2 else None)
+    """The masters and the worker; all are started again, and the processes of the dead masters go."""
+    before = eventually(lambda: found if len(found := server.children()) == 3 else None)
     old = set(server.members()) - {server.process.pid}
     for pid in before.values():
         os.kill(pid, signal.SIGKILL)
-    eventually(lambda: not old & set(server.members()) and len(server.children()) == 2)
+    eventually(lambda: not old & set(server.members()) and len(server.children()) == 3)
     assert server.get("/healthz").status_code == 200, "whoever comes meanwhile waits, and is not refused"
 
 

@@ -1,0 +1,132 @@
+"""What becomes of calls beside slow clients, and while processes are killed and the server is restarted: none is lost, and none waits."""
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select
+
+from router.db import Database
+from router.voice.models import Call
+from tests.factories import COMPANY_LINE, make_project, make_scenario
+from tests.faults.calling import Calls
+from tests.faults.running import Running, running
+from tests.faults.slow_clients import Dripping
+from tests.secret import SECRET
+from tests.waiting import eventually
+
+NUMBER = "+12125551000"
+CALLS_A_SECOND = 8
+MOST_SECONDS = 15.0
+"""What the carrier gives us over all its tries."""
+
+
+SLOW_CLIENTS = 200
+SLOW_SECONDS = 10.0
+MOST_DELAY = 2.0
+"""One second is promised; the other is for a machine that runs other tests meanwhile."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("processes")
+
+
+@pytest.fixture(scope="module")
+def database(folder: Path) -> Iterator[Database]:
+    database = Database(f"sqlite:///{folder / 'data' / 'router.db'}")
+    yield database
+    database.dispose()
+
+
+@pytest.fixture(scope="module")
+def server(folder: Path, database: Database) -> Iterator[Running]:
+    """With a socket that systemd holds."""
+    key = folder / "key"
+    key.write_text(SECRET)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as activated,
+        running(folder / "data", activated=activated, ROUTER_SECRET_KEY_FILE=str(key)) as server,
+    ):
+        with database.writing() as session:
+            make_scenario(session, make_project(session), [NUMBER])
+        eventually(lambda: COMPANY_LINE in server.dial(NUMBER, "CAfirst").text)
+        yield server
+
+
+def restart(server: Running) -> None:
+    """The program starts anew in the same process, and what ran before it is gone in the end."""
+    old = set(server.members()) - {server.process.pid}
+    server.process.send_signal(signal.SIGHUP)
+    eventually(lambda: not old & set(server.members()), 120)
+    eventually(lambda: len(server.children()) == 3)
+
+
+def kill(server: Running, service: str) -> None:
+    """A master. Its workers serve on until others are there."""
+    master = eventually(lambda: server.children().get(service))
+    workers = server.workers(service)
+    os.kill(master, signal.SIGKILL)
+    assert set(workers) <= set(server.members())
+    eventually(lambda: not set(workers) & set(server.members()), 120)
+
+
+def kill_worker(server: Running, service: str) -> None:
+    worker = eventually(lambda: server.workers(service))[0]
+    os.kill(worker, signal.SIGKILL)
+    eventually(lambda: len(set(server.workers(service)) - {worker}) == 2)
+
+
+def restart_in_vain(server: Running, key: Path) -> None:
+    """A program that does not start takes over from nobody."""
+    before = set(server.members())
+    key.write_text("short")
+    server.process.send_signal(signal.SIGHUP)
+    eventually(lambda: "restart_refused" in server.output)
+    assert before == set(server.members())
+
+
+def test_two_hundred_slow_clients_delay_no_call(server: Running) -> None:
+    slowest = {"call": 0.0, "health": 0.0, "page": 0.0}
+    with Dripping(server.port, SLOW_CLIENTS):
+        until = time.monotonic() + SLOW_SECONDS
+        while time.monotonic() < until:
+            for what, ask in (
+                ("call", lambda: server.dial(NUMBER, "CAfirst")),
+                ("health", lambda: server.get("/healthz")),
+                ("page", lambda: server.get("/sign-in")),
+            ):
+                began = time.monotonic()
+                answer = ask()
+                slowest[what] = max(slowest[what], time.monotonic() - began)
+                assert answer.status_code == 200
+                assert what != "call" or COMPANY_LINE in answer.text
+    assert max(slowest.values()) < MOST_DELAY, slowest
+
+
+def test_no_call_is_lost_while_processes_die_and_the_program_starts_anew(
+    server: Running, database: Database, folder: Path
+) -> None:
+    with Calls(server, NUMBER, CALLS_A_SECOND) as calls:
+        kill_worker(server, "telephone")
+        kill_worker(server, "telephone")
+        kill(server, "telephone")
+        restart(server)
+        kill_worker(server, "web")
+        kill(server, "web")
+        restart_in_vain(server, folder / "key")
+    assert server.get("/sign-in").status_code == 200
+    assert [call for call in calls.placed if f">{COMPANY_LINE}</Number>" not in call.document] == []
+    assert max(call.seconds for call in calls.placed) < MOST_SECONDS
+
+    def all_are_written() -> bool:
+        with database.reading() as session:
+            return session.scalar(select(func.count()).select_from(Call)) == len(calls.placed) + 1
+
+    eventually(all_are_written)
+    assert server.stop() == 0
+    assert "Traceback" not in server.output

@@ -1,0 +1,125 @@
+"""When a request is given to a thread: as soon as a parser would wait for nothing more, in whatever pieces it comes."""
+
+import io
+import socket
+from typing import Any
+
+import pytest
+from gunicorn.config import Config
+from gunicorn.http import get_parser
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from router.gunicorn_worker import MOST_BODY_BYTES, USUAL_BODY_BYTES, Connection, Incoming, Refused
+from tests.properties import examples
+
+HEADERS = st.dictionaries(
+    st.sampled_from(["X-Word", "content-type", "Content-length-of", "X-Transfer"]), st.text("abc:, 0", max_size=9)
+)
+BODIES = st.binary(max_size=300)
+
+
+def request_of(headers: dict[str, str], body: bytes, chunks: list[int] | None, before: bytes = b"") -> bytes:
+    """A POST; with `chunks` in pieces of these sizes, and a trailer."""
+    lines = [
+        "POST /voice/inbound?a=b HTTP/1.1",
+        "Host: a",
+        *(f"{name}: {value.strip()}" for name, value in headers.items()),
+    ]
+    if chunks is None:
+        return before + "\r\n".join([*lines, f"CONTENT-Length:\t{len(body)} ", "", ""]).encode() + body
+    rest, pieces = io.BytesIO(body), []
+    for size in chunks:
+        if piece := rest.read(size):
+            pieces.append(b"%x;word=1\r\n%s\r\n" % (len(piece), piece))
+    if piece := rest.read():
+        pieces.append(b"%X\r\n%s\r\n" % (len(piece), piece))
+    head = "\r\n".join([*lines, "transfer-encoding: chunked", "", ""]).encode()
+    return before + head + b"".join(pieces) + b"0\r\nX-Sum: 1\r\n\r\n"
+
+
+@settings(max_examples=examples(300))
+@given(HEADERS, BODIES, st.none() | st.lists(st.integers(1, 90), max_size=5), st.data())
+def test_a_request_is_whole_with_its_last_byte_and_not_before(
+    headers: dict[str, str], body: bytes, chunks: list[int] | None, data: Any
+) -> None:
+    sent = request_of(headers, body, chunks, data.draw(st.sampled_from([b"", b"\r\n"])))
+    cuts = sorted(data.draw(st.sets(st.integers(1, len(sent) - 1), max_size=6)))
+    incoming = Incoming(USUAL_BODY_BYTES)
+    for start, end in zip([0, *cuts], [*cuts, len(sent)], strict=True):
+        assert not incoming.is_whole()
+        incoming.data += sent[start:end]
+    assert incoming.is_whole()
+    assert incoming.path() == b"/voice/inbound?a=b"
+    parser = get_parser(Config(), (), ("127.0.0.1", 1))
+    parser.unreader.unread(bytes(incoming.data) + b"GET / HTTP/1.1\r\n\r\n")
+    assert next(parser).body.read() == body
+    assert next(parser).uri == "/"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"Content-Length: 3\r\nContent-Length: 30",
+        b"Content-Length: 30\r\nTransfer-Encoding: chunked",
+        b"Transfer-Encoding: chunked\r\nContent-Length: 30",
+        b"Content-Length: +30",
+        b"Content-Length: 3 0",
+        b"Content-Length: 30, 30",
+        b"Content-Length : 30",
+        b"Content-Length:\r\n 30",
+        b"X: a\rContent-Length: 30",
+        b"X: a\nContent-Length: 30",
+        b"Transfer-Encoding : chunked",
+    ],
+)
+def test_what_can_be_read_in_two_ways_goes_to_the_parser_at_once_and_is_refused_there(head: bytes) -> None:
+    sent = b"POST / HTTP/1.1\r\nHost: a\r\n" + head + b"\r\n\r\nabcdef"
+    incoming = Incoming(USUAL_BODY_BYTES)
+    incoming.data += sent
+    assert incoming.is_whole()
+    parser = get_parser(Config(), (), ("127.0.0.1", 1))
+    parser.unreader.unread(sent)
+    with pytest.raises(Exception, match=r"(?i)invalid|illegal|header|line"):
+        next(parser)
+
+
+@pytest.mark.parametrize("chunk", [b"zz", b"-1", b"0x5", b"", b"1_0", b"123456789abc"])
+def test_a_chunk_that_is_none_goes_to_the_parser_at_once(chunk: bytes) -> None:
+    incoming = Incoming(USUAL_BODY_BYTES)
+    incoming.data += b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk + b"\r\n"
+    assert incoming.is_whole()
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"GET /" + b"a" * 70_000, "431"),
+        (b"GET / HTTP/1.1\r\nX: " + b"a" * 70_000, "431"),
+        (b"POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (USUAL_BODY_BYTES + 1), "413"),
+        (b"POST / HTTP/1.1\r\nContent-Length: %s\r\n\r\n" % (b"9" * 5000), "413"),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nfffff\r\n" + b"a" * 140_000, "413"),
+    ],
+)
+def test_what_becomes_too_large_is_refused_before_it_is_here(sent: bytes, status: str) -> None:
+    incoming = Incoming(USUAL_BODY_BYTES)
+    incoming.data += sent
+    with pytest.raises(Refused, match=status):
+        incoming.is_whole()
+
+
+def test_files_may_be_larger_where_the_application_takes_them() -> None:
+    incoming = Incoming(MOST_BODY_BYTES)
+    incoming.data += b"POST / HTTP/1.1\r\nContent-Length: 4000000\r\nExpect: 100-continue\r\n\r\n"
+    assert not incoming.is_whole()
+    assert (incoming.large_body, incoming.expects_continue) == (4_000_000, True)
+
+
+def test_a_parser_never_reads_from_the_socket() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        connection = Connection(Config(), ours, ("127.0.0.1", 1), ("127.0.0.1", 2), USUAL_BODY_BYTES)
+        with pytest.raises(StopIteration):
+            next(connection.parser)
+        assert ours.recv(100) == b"GET / HTTP/1.1\r\n\r\n"

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, select, update
+from sqlalchemy import ColumnElement, Select, func, select, update
 from sqlalchemy.orm import Session
 
 from router.accounts.ledger import lock_balance
@@ -19,15 +19,13 @@ IS_TRACKING = "This is a tracking number: calls would go round in circles. Name 
 Destination = dict[str, Any]
 
 
+def numbers_here(e164s: Iterable[str]) -> Select[TrackingNumber]:
+    """SELECT of those of the numbers that are tracking numbers of this server, of whatever project."""
+    return select(TrackingNumber).where(TrackingNumber.e164.in_(list(e164s)), TrackingNumber.released_at.is_(None))
+
+
 def tracking_among(session: Session, numbers: Iterable[str]) -> set[str]:
-    """Those of the numbers that are tracking numbers of this server, of whatever project."""
-    return set(
-        session.scalars(
-            select(TrackingNumber.e164).where(
-                TrackingNumber.e164.in_(list(numbers)), TrackingNumber.released_at.is_(None)
-            )
-        )
-    )
+    return set(session.scalars(numbers_here(numbers).with_only_columns(TrackingNumber.e164)))
 
 
 def connect() -> None:

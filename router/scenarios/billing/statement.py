@@ -4,19 +4,21 @@ long the balance lasts when every rented number is renewed for 7 days where its 
 import csv
 import io
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
+from typing import Any
 
-from sqlalchemy import Select, func, or_, select
+from pydantic import BaseModel
+from sqlalchemy import BigInteger, Select, cast, func, or_, select
 from sqlalchemy.orm import Session
 
 from router.accounts.ledger import BOUGHT, RENEWED, price_of
 from router.accounts.models import LedgerEntry, Project
 from router.lib.formats import format_day, plain_money
-from router.scenarios.models import PAID_TIME, TrackingNumber
+from router.scenarios.models import PAID_TIME, Scenario, TrackingNumber
 from router.scenarios.service import scenario_titles
 from router.server import Server
 from router.web.errors import iso
@@ -61,34 +63,46 @@ def say_note(entry: LedgerEntry) -> str:
     return "" if entry.note in (BOUGHT, RENEWED) else entry.note
 
 
-@dataclass(frozen=True, slots=True)
-class ScenarioCost:
-    scenario_id: int | None
-    title: str
-    is_deleted: bool
-    cost_minor: int
-    numbers: int
+class EntryDocument(BaseModel):
+    """One change of the balance; charges are negative. `number` and `scenario` are null when it was for none."""
+
+    id: int
+    at: str
+    amount_minor: int
+    balance_minor: int
+    reason: str
+    note: str
+    actor: str
+    number: str | None
+    scenario: int | None
 
 
-def scenario_costs(session: Session, project: Project, now: datetime) -> list[ScenarioCost]:
-    """Rents less refunds of the last 30 days, by the scenario that the number was in, the dearest first."""
-    cost = -func.sum(LedgerEntry.amount_minor)
-    rows = session.execute(
-        select(LedgerEntry.scenario_id, cost, func.count(LedgerEntry.number.distinct()))
-        .where(
-            LedgerEntry.project_id == project.id,
-            LedgerEntry.at >= now - timedelta(days=COST_DAYS),
-            or_(_RENTS, _REFUNDS),
-        )
-        .group_by(LedgerEntry.scenario_id)
+def entry_document(entry: LedgerEntry) -> dict[str, Any]:
+    document = {name: getattr(entry, name, None) for name in EntryDocument.model_fields}
+    return document | {"at": iso(entry.at), "number": entry.number or None, "scenario": entry.scenario_id}
+
+
+def scenario_costs(session: Session, project: Project, now: datetime) -> Sequence[Any]:
+    """Rents less refunds of the last 30 days, by the scenario that the number was in, the dearest first: `scenario_id`, `title`,
+    `is_deleted`, `cost_minor` and `numbers`."""
+    cost = cast(-func.sum(LedgerEntry.amount_minor), BigInteger)
+    columns = (
+        LedgerEntry.scenario_id,
+        func.coalesce(Scenario.title, "In no scenario").label("title"),
+        Scenario.deleted_at.is_not(None).label("is_deleted"),
+        cost.label("cost_minor"),
+        func.count(LedgerEntry.number.distinct()).label("numbers"),
+    )
+    recent = LedgerEntry.at >= now - timedelta(days=COST_DAYS)
+    costs = (
+        select(*columns)
+        .outerjoin(Scenario, Scenario.id == LedgerEntry.scenario_id)
+        .where(LedgerEntry.project_id == project.id, recent, or_(_RENTS, _REFUNDS))
+        .group_by(LedgerEntry.scenario_id, Scenario.title, Scenario.deleted_at)
+        .having(cost != 0)
         .order_by(cost.desc(), LedgerEntry.scenario_id)
-    ).all()
-    titles = scenario_titles(session, project.id)
-    return [
-        ScenarioCost(scenario_id, *titles.get(scenario_id or 0, ("In no scenario", False)), int(minor), numbers)
-        for scenario_id, minor, numbers in rows
-        if minor
-    ]
+    )
+    return session.execute(costs).all()
 
 
 PIECE = 500
@@ -101,7 +115,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 def export_entries(server: Server, project: Project, kind: str = "") -> Iterator[str]:
     """The lines of all entries, newest first. Each piece is one short read; what is added meanwhile is not in it."""
-    yield _lines([COLUMNS])
+    yield _lines([dict(zip(COLUMNS, COLUMNS, strict=True))])
     before: int | None = None
     while True:
         with server.database.reading() as session:
@@ -117,22 +131,15 @@ def export_entries(server: Server, project: Project, kind: str = "") -> Iterator
         before = entries[-1].id
 
 
-def _row(entry: LedgerEntry, project: Project, titles: dict[int, tuple[str, bool]]) -> Sequence[object]:
+def _row(entry: LedgerEntry, project: Project, titles: dict[int, tuple[str, bool]]) -> dict[str, object]:
+    title, _ = titles.get(entry.scenario_id or 0, ("", False))
+    texts = {"reason": entry.reason, "note": entry.note, "actor": entry.actor, "scenario_title": title}
+    amounts = {"amount": entry.amount_minor, "balance": entry.balance_minor}
     return (
-        entry.id,
-        iso(entry.at),
-        kind_of(entry),
-        entry.amount_minor,
-        plain_money(entry.amount_minor, project.currency),
-        entry.balance_minor,
-        plain_money(entry.balance_minor, project.currency),
-        project.currency,
-        harmless(entry.reason),
-        harmless(entry.note),
-        entry.number,
-        entry.scenario_id or "",
-        harmless(titles.get(entry.scenario_id or 0, ("", False))[0]),
-        harmless(entry.actor),
+        entry_document(entry)
+        | {"kind": kind_of(entry), "currency": project.currency}
+        | {name: harmless(text) for name, text in texts.items()}
+        | {name: plain_money(minor, project.currency) for name, minor in amounts.items()}
     )
 
 
@@ -141,9 +148,9 @@ def harmless(text: str) -> str:
     return f"'{text}" if text.startswith(FORMULA) else text
 
 
-def _lines(rows: Sequence[Sequence[object]]) -> str:
+def _lines(rows: Sequence[Mapping[str, object]]) -> str:
     piece = io.StringIO()
-    csv.writer(piece).writerows(rows)
+    csv.DictWriter(piece, COLUMNS).writerows(rows)
     return piece.getvalue()
 
 

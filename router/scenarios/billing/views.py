@@ -20,7 +20,9 @@ from router.lib.formats import format_change, format_money
 from router.scenarios.billing.statement import (
     FOR_GOOD,
     KINDS,
+    EntryDocument,
     entries_of,
+    entry_document,
     export_entries,
     project_forecast,
     say_note,
@@ -142,25 +144,6 @@ ledger_api = guard(
 )
 
 
-class EntryDocument(BaseModel):
-    """One change of the balance; charges are negative. `number` and `scenario` are null when it was for none."""
-
-    id: int
-    at: str
-    amount_minor: int
-    balance_minor: int
-    reason: str
-    note: str
-    actor: str
-    number: str | None
-    scenario: int | None
-
-
-def _entry_document(entry: LedgerEntry) -> dict[str, Any]:
-    document = {name: getattr(entry, name, None) for name in EntryDocument.model_fields}
-    return document | {"at": iso(entry.at), "number": entry.number or None, "scenario": entry.scenario_id}
-
-
 class LedgerDocument(BaseModel):
     """The balance, until when it lasts (null: nothing is to be paid), the price of a number for 7 days, and a page of entries."""
 
@@ -178,7 +161,7 @@ def show_ledger(project_id: int) -> dict[str, Any]:
     """The balance and its entries, newest first."""
     server, project = current_server(), current_project()
     with server.database.reading() as session:
-        page = page_of(session, entries_of(project_id), LedgerEntry.id, request.args, _entry_document)
+        page = page_of(session, entries_of(project_id), LedgerEntry.id, request.args, entry_document)
         forecast = project_forecast(session, server, project, server.now())
     return {
         "balance_minor": forecast.balance_minor,
@@ -196,4 +179,4 @@ def add_entry(project_id: int) -> tuple[dict[str, Any], int]:
     values = parse(EntryValues, read_json(request))
     with changing() as change:
         entry, is_new = change_balance(change, values)
-        return _entry_document(entry), 201 if is_new else 200
+        return entry_document(entry), 201 if is_new else 200

@@ -15,12 +15,12 @@ from router.accounts.models import Project
 from router.lib.formats import format_count
 from router.lib.phones import AmbiguousPhone, BadPhone, digit_forms, international, read_destination
 from router.scenarios.documents import scenario_documents
-from router.scenarios.flows import destinations_of, tracking_among
+from router.scenarios.flows import destinations_of, numbers_here, tracking_among
 from router.scenarios.importing.files import Choice, Questions, read_file_phone
 from router.scenarios.importing.tables import Row, UnreadableFile, cell_error, plain, read_table
 from router.scenarios.matching import format_error, selector_error
 from router.scenarios.models import Scenario, TrackingNumber
-from router.scenarios.numbers.inventory import add_numbers
+from router.scenarios.numbers.inventory import ELSEWHERE, add_numbers
 from router.scenarios.service import change_scenario, create_scenario
 from router.server import Server
 from router.web.errors import Refused
@@ -226,7 +226,6 @@ def read_channel(text: str) -> tuple[str, str, str]:
     return source, medium, campaign
 
 
-ELSEWHERE = "{number} belongs to another project of this server. It has to be removed there first."
 IN_ANOTHER = "{number} is in the scenario “{title}”, which has other settings. Take it out there, or out of this file."
 GOING = "{number} is being given back to the carrier."
 FORWARDED_TO = "{number}: calls are forwarded to it, so it cannot be a tracking number as well."
@@ -311,14 +310,7 @@ class ImportPlan:
 
 def make_plan(session: Session, server: Server, project: Project, file: OldFile) -> ImportPlan:
     """Nothing is written. The number of statements does not depend on the size of the file."""
-    here = {
-        row.e164: row
-        for row in session.scalars(
-            select(TrackingNumber).where(
-                TrackingNumber.e164.in_([number.e164 for number in file.numbers]), TrackingNumber.released_at.is_(None)
-            )
-        )
-    }
+    here = {row.e164: row for row in session.scalars(numbers_here(number.e164 for number in file.numbers))}
     ids = {row.scenario_id for row in here.values() if row.scenario_id is not None and row.project_id == project.id}
     scenarios = session.scalars(select(Scenario).where(Scenario.id.in_(ids)).order_by(Scenario.id)).all()
     present = {scenario.id: scenario for scenario in scenarios}

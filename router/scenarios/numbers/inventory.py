@@ -13,7 +13,7 @@ from router.accounts.models import Project
 from router.db import insert_new, wait_for_turn
 from router.lib.phones import BadPhone, read_phone
 from router.scenarios.documents import present_scenarios
-from router.scenarios.flows import destinations_of
+from router.scenarios.flows import destinations_of, numbers_here, tracking_among
 from router.scenarios.models import (
     HERE,
     OPEN,
@@ -106,8 +106,7 @@ def bring_in(
 ) -> TrackingNumber | None:
     """The row of a number that comes to a project; None when it is on this server already. A project that had the number before goes on
     with the same row: its calls and leases stay with it, and repeat callers are known by it (R7)."""
-    here = select(TrackingNumber.id).where(TrackingNumber.e164 == e164, TrackingNumber.released_at.is_(None))
-    if session.scalar(here) is not None:
+    if tracking_among(session, [e164]):
         return None
     before = select(TrackingNumber).where(TrackingNumber.e164 == e164, TrackingNumber.project_id == project_id)
     newest = before.order_by(TrackingNumber.released_at.desc(), TrackingNumber.id.desc()).limit(1)
@@ -133,15 +132,13 @@ def wait_for_arrivals(session: Session) -> None:
 def taken_numbers(session: Session, e164s: Iterable[str]) -> set[str]:
     """Those of the numbers that are on this server, in whichever project, or are being bought."""
     numbers = list(e164s)
-    here = select(TrackingNumber.e164).where(TrackingNumber.e164.in_(numbers), TrackingNumber.released_at.is_(None))
     ordered = select(NumberOrder.e164).where(NumberOrder.e164.in_(numbers), OPEN)
-    return {*session.scalars(here), *session.scalars(ordered)}
+    return tracking_among(session, numbers) | set(session.scalars(ordered))
 
 
 def why_taken(session: Session, project: Project, e164: str, leaving: str = "") -> str:
     """Why a number cannot come to this project; `leaving` says so of one that it is giving back."""
-    here = select(TrackingNumber).where(TrackingNumber.e164 == e164, TrackingNumber.released_at.is_(None))
-    number = session.scalar(here)
+    number = session.scalar(numbers_here([e164]))
     if number is None:
         sentence = BEING_BOUGHT
     elif number.project_id != project.id:
@@ -185,12 +182,8 @@ def place_numbers(
     """
     everyone = {**lendable, overflow: None} if overflow else lendable
     rows = (
-        select(TrackingNumber)
-        .where(
-            TrackingNumber.project_id == scenario.project_id,
-            TrackingNumber.released_at.is_(None),
-            or_(TrackingNumber.e164.in_(list(everyone)), TrackingNumber.scenario_id == scenario.id),
-        )
+        present_numbers(scenario.project_id)
+        .where(or_(TrackingNumber.e164.in_(list(everyone)), TrackingNumber.scenario_id == scenario.id))
         .order_by(TrackingNumber.id)
         .with_for_update()
         .execution_options(populate_existing=True)

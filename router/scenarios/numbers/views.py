@@ -74,8 +74,7 @@ def number_figures(session: Session, project_id: int, now: datetime) -> Any:
         func.coalesce(func.sum(case((condition, 1), else_=0)), 0).label(name)
         for name, condition in _conditions(now).items()
     )
-    here = (TrackingNumber.project_id == project_id, TrackingNumber.released_at.is_(None))
-    return session.execute(select(*counted).where(*here)).one()
+    return session.execute(present_numbers(project_id).with_only_columns(*counted)).one()
 
 
 def titles_of(session: Session, project_id: int) -> dict[int, str]:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -278,23 +278,15 @@ def _add_own_numbers(change: Change, text: str, errors: dict[str, str]) -> list[
     return list(dict.fromkeys(read.values()))
 
 
-@dataclass(frozen=True)
-class Trial:
-    """What would come of a save: errors by field, and what the linter finds."""
-
-    errors: dict[str, str] = field(default_factory=dict)
-    findings: list[Finding] = field(default_factory=list)
-
-
-def try_out(editor: Editor) -> Trial:
-    """Saves and rolls back, so that every error is found and nothing stays."""
+def try_out(editor: Editor) -> tuple[dict[str, str], list[Finding]]:
+    """Saves and rolls back: errors by field, and what the linter would find."""
     with changing() as change:
         attempt = change.session.begin_nested()
         try:
             scenario, _ = save(change, editor)
             document = scenario_document(change.session, change.server, scenario)
-            return Trial({}, lint(change.session, change.server, editor.project, scenario.id, document))
+            return {}, lint(change.session, change.server, editor.project, scenario.id, document)
         except Refused as refusal:
-            return Trial(refusal.errors)
+            return refusal.errors, []
         finally:
             attempt.rollback()

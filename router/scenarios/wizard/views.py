@@ -2,7 +2,7 @@
 
 Whatever button is pressed, what was typed is kept first. Below: what the steps show beside their forms."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import phonenumbers
@@ -18,7 +18,7 @@ from router.lib.phones import BadPhone, country_of, display, international, phon
 from router.scenarios.documents import numbers_by_scenario, scenario_document
 from router.scenarios.enable import buying_of, enabling_of, searching
 from router.scenarios.flows import DEFAULT_RING_SECONDS, tracking_among
-from router.scenarios.lint import lint
+from router.scenarios.lint import Finding, lint
 from router.scenarios.matching import format_error
 from router.scenarios.models import Scenario, TrackingNumber
 from router.scenarios.numbers.inventory import free_numbers, taken_numbers
@@ -27,7 +27,6 @@ from router.scenarios.schema import BuyingDocument
 from router.scenarios.service import connect_scenario, find_scenario
 from router.scenarios.wizard.drafts import (
     Editor,
-    Trial,
     find_draft,
     forget_draft,
     keep_step,
@@ -107,11 +106,11 @@ def _act(editor: Editor, step: Step, do: str) -> Page:
 
 
 def _continue(editor: Editor, step: Step) -> Page:
-    trial = try_out(editor)
-    errors = {field: sentence for field, sentence in trial.errors.items() if field == "title" or step_of(field) is step}
+    found, _ = try_out(editor)
+    errors = {field: sentence for field, sentence in found.items() if field == "title" or step_of(field) is step}
     following = step.following
     if errors:
-        return _page(editor, step, Trial(errors)), 422
+        return _page(editor, step, errors), 422
     if following is None:
         return redirect(editor.address(step.name, check=1))
     if editor.scenario is None and editor.draft is not None and editor.reached < following.place:
@@ -137,13 +136,13 @@ def _save(editor: Editor, step: Step, verb: str, argument: str) -> Page:
     except Refused as refusal:
         steps = {step_of(field) for field in refusal.errors if field != "title"}
         if step in steps or not steps:
-            return _page(editor, step, Trial(refusal.errors)), 422
+            return _page(editor, step, refusal.errors), 422
         return redirect(editor.address(min(steps, key=STEPS.index).name, check=1))
     except Problem as problem:
         if problem.status != 409:
             raise
         if before is None or problem.field != "version":
-            return _page(editor, step, Trial({problem.field or "title": problem.detail})), 409
+            return _page(editor, step, {problem.field or "title": problem.detail}), 409
         with server.database.reading() as session:
             editor = open_editor(session, server, editor.project, g.person.id, scenario_id=before.id)
         return _page(editor, step), 409
@@ -165,14 +164,13 @@ def _save(editor: Editor, step: Step, verb: str, argument: str) -> Page:
 def _show(editor: Editor, step: Step) -> Page:
     if step.place > editor.reached:
         return redirect(editor.address(STEPS[editor.reached - 1].name))
-    checked = try_out(editor) if "check" in request.args else None
-    return _page(editor, step, checked)
+    return _page(editor, step, *(try_out(editor) if "check" in request.args else ()))
 
 
-def _page(editor: Editor, step: Step, trial: Trial | None = None) -> str:
+def _page(editor: Editor, step: Step, errors: Mapping[str, str] | None = None, findings: Sequence[Finding] = ()) -> str:
     server, scenario, values = current_server(), editor.scenario, editor.values
     forms = ScenarioForms(values)
-    summary = forms.place(trial.errors if trial else {})
+    summary = forms.place(errors or {})
     to_buy = values["numbers"]["to_buy"]
     market = Market()
     if step.name == "numbers" and request.method == "GET":  # while somebody types the carrier is not asked
@@ -213,7 +211,7 @@ def _page(editor: Editor, step: Step, trial: Trial | None = None) -> str:
         title_field=forms.title["title"],
         errors=FieldErrors((element, sentence) for _, element, sentence in summary),
         summary=summary,
-        findings=trial.findings if trial else [],
+        findings=findings,
         differing=differing(editor, stored_values(server, editor.project, editor.stored)) if editor.stale else [],
         look=look,
         scenario=scenario,

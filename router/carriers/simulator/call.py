@@ -17,6 +17,7 @@ class Line:
 
     `talks` is how long it stays on the line before it hangs up, None: until the caller does. `digits` is what it presses when it
     is asked while a whisper is played; `hears_out=False` hangs up during the whisper. An `interactive` line waits for a person's buttons.
+    `machine`: no person answers.
     """
 
     answer: Answer
@@ -25,6 +26,7 @@ class Line:
     digits: str = ""
     hears_out: bool = True
     interactive: bool = False
+    machine: bool = False
 
     @classmethod
     def answers(cls, after: float = 5.0, talks: float | None = 60.0, digits: str = "") -> "Line":
@@ -32,8 +34,8 @@ class Line:
 
     @classmethod
     def voicemail(cls, after: float = 20.0, seconds: float = 30.0) -> "Line":
-        """A machine answers: from outside it looks like a person who does."""
-        return cls("answers", after, seconds)
+        """A machine answers: from outside it looks like a person who does, unless the carrier is asked to tell them apart."""
+        return cls("answers", after, seconds, machine=True)
 
     @classmethod
     def is_busy(cls, after: float = 2.0) -> "Line":
@@ -56,13 +58,15 @@ class Line:
 class CallerScript:
     """What the caller does: `gives_up_after` seconds unless somebody was connected by then; hangs up after `talks` seconds of talking.
 
-    `digits` are pressed when a menu asks; `message` is how many seconds are spoken on a voicemail.
+    `digits` are pressed when a menu asks; `message` is how many seconds are spoken on a voicemail, and `after_message` what follows: the
+    caller hangs up (`hangup`), presses a key, or stays silent (an empty text).
     """
 
     gives_up_after: float | None = None
     talks: float | None = None
     digits: str = ""
     message: float = 10.0
+    after_message: str = "hangup"
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,9 @@ MOST_RING_SECONDS = 600
 LONGEST_TALK = 14400
 SECONDS_TO_RING = 1.0
 OUTCOMES = {"answers": "in-progress", "busy": "busy", "fails": "failed"}
+DETECTION_SECONDS = 30
+HUMAN_SECONDS = 2.5
+MACHINES = {"Enable": ("machine_start", 4.0), "DetectMessageEnd": ("machine_end_beep", 9.0)}
 BUTTON_STATES = {"answer": "in-progress", "busy": "busy", "no_answer": "no-answer", "hang_up": "busy"}
 
 
@@ -45,6 +48,7 @@ class Dialing:
     ) -> None:
         self._stage = stage
         self._dial = dial
+        self._is_first = bool(document.verbs) and document.verbs[0] is dial
         self._url = document.url
         self._caller_id = dial.attributes.get("callerId") or stage.call.caller
         self._owned = owned
@@ -59,7 +63,7 @@ class Dialing:
         Raises:
             CallerGone: after every leg has been ended and reported. `values` tells what the action is told then.
         """
-        if not self._dial.flag("answerOnBridge"):
+        if not (self._dial.flag("answerOnBridge") and self._is_first):
             self._stage.answer()
         try:
             groups = [list(self._dial.children)]
@@ -148,6 +152,7 @@ class Dialing:
     def _connect(self, ringing: Ringing) -> None:
         """The whisper to the side that answered, then the talk."""
         stage, call = self._stage, self._stage.call
+        self._detect_machine(ringing)
         url, connected = ringing.noun.attributes.get("url"), True
         if url:
             method = ringing.noun.attributes.get("method", "POST")
@@ -177,6 +182,29 @@ class Dialing:
                 break
         stage.hangs_up_at = None
         self._move(ringing, "completed")
+
+    def _detect_machine(self, ringing: Ringing) -> None:
+        """Who answered is told some seconds later, while the call goes on
+        (https://www.twilio.com/docs/voice/answering-machine-detection)."""
+        attributes, line = ringing.noun.attributes, ringing.line
+        way = attributes.get("machineDetection")
+        if way is None:
+            return
+        answered_by, seconds = "human", HUMAN_SECONDS
+        if line.machine:
+            answered_by, seconds = MACHINES[way]
+        longest = ringing.noun.seconds("machineDetectionTimeout", DETECTION_SECONDS)
+        if seconds > longest or (line.talks is not None and seconds > line.talks):
+            answered_by, seconds = "unknown", min(seconds, longest, line.talks or longest)
+        values = {
+            "AccountSid": self._stage.call.account_sid,
+            "CallSid": ringing.leg.sid,
+            "AnsweredBy": answered_by,
+            "MachineDetectionDuration": str(round(seconds * 1000)),
+        }
+        method = attributes.get("amdStatusCallbackMethod", "POST")
+        url = attributes.get("amdStatusCallback")
+        self._stage.callback("detection", self._url, url, values, method, seconds)
 
     def _hear(self, ringing: Ringing, document: Document) -> bool:
         """Plays a whisper to the side that answered; False when it is not connected after that."""

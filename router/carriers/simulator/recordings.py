@@ -11,7 +11,8 @@ from router.carriers.simulator.twiml import Element
 class Recorder:
     """A recording that runs since `began_at`, by default from now on.
 
-    `source` is `DialVerb` or `RecordVerb`; `verb` names its callbacks, relative to the address `base` of its document.
+    `source` is `DialVerb`, `RecordVerb` or `StartCallRecordingTwiML`; `verb` names its callbacks, relative to the address `base` of its
+    document.
     """
 
     def __init__(
@@ -31,10 +32,14 @@ class Recorder:
         stage.keep()
         self._report("in-progress", {})
 
-    def stop(self) -> dict[str, str]:
-        """Ends the recording and reports it once its file is there; returns what an action is told of it."""
+    def stop(self, trimmed: float = 0.0) -> dict[str, str]:
+        """Ends the recording, without so many seconds at its end, and reports it once its file is there.
+
+        Returns:
+            what an action is told of it.
+        """
         stage, recording = self._stage, self._recording
-        recording.seconds = round((stage.clock.now() - recording.began_at).total_seconds())
+        recording.seconds = round((stage.clock.now() - recording.began_at).total_seconds() - trimmed)
         recording.ready_at = stage.after(stage.faults.recording_takes)
         stage.keep()
         values = {
@@ -56,6 +61,7 @@ class Recorder:
             "RecordingSid": recording.sid,
             "RecordingUrl": stage.recording_url(recording),
             "RecordingStatus": status,
+            "RecordingTrack": attributes.get("recordingTrack") or attributes.get("track") or "both",
             "RecordingChannels": str(recording.channels),
             "RecordingStartTime": format_datetime(recording.began_at),
             "RecordingSource": recording.source,

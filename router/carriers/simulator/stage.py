@@ -283,6 +283,7 @@ class Stage:
         self.call = call
         self.clock = clock
         self.faults = faults
+        self.heeds_keys = False
         self._recordings = recordings
         self._keep = keep
         patience = call.script.gives_up_after
@@ -301,6 +302,8 @@ class Stage:
     def wait(self, until: datetime) -> Button | None:
         """What somebody on the company's side does, or None once it is `until`; callbacks that are due go out meanwhile.
 
+        A key of the caller is kept in `call.digits`; with `heeds_keys` it ends the wait, too.
+
         Raises:
             CallerGone: the caller hangs up before.
         """
@@ -314,6 +317,8 @@ class Stage:
                 if button.what == "hang_up":
                     raise CallerGone
                 self.call.digits += button.digits
+                if self.heeds_keys and button.digits:
+                    return button
             elif next_stop < end:
                 self._post_due(next_stop)
             elif end == self.hangs_up_at:
@@ -328,8 +333,18 @@ class Stage:
 
     def pause(self, seconds: float) -> None:
         until = self.after(seconds)
-        while self.wait(until) is not None:
-            pass
+        while (button := self.wait(until)) is not None:
+            if not button.leg:
+                return
+
+    def listen(self, seconds: float) -> bool:
+        """Waits for a key of the caller; whether one was pressed in time."""
+        known, self.heeds_keys = len(self.call.digits), True
+        try:
+            self.pause(seconds)
+        finally:
+            self.heeds_keys = False
+        return len(self.call.digits) > known
 
     def answer(self) -> None:
         """The inbound leg is answered: it costs from now on."""

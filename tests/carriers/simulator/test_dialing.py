@@ -116,6 +116,38 @@ def test_a_machine_that_answers_looks_like_a_person(twiml: TwimlServer, exchange
     assert twiml.values("/next")[0]["DialCallDuration"] == "30"
 
 
+@pytest.mark.parametrize(
+    ("line", "way", "answered_by", "duration"),
+    [
+        (Line.answers(), "Enable", "human", "2500"),
+        (Line.voicemail(), "Enable", "machine_start", "4000"),
+        (Line.voicemail(), "DetectMessageEnd", "machine_end_beep", "9000"),
+        (Line.answers(talks=2), "Enable", "unknown", "2000"),
+    ],
+)
+def test_who_answered_is_told_while_the_call_goes_on(
+    twiml: TwimlServer, exchange: Exchanges, line: Line, way: str, answered_by: str, duration: str
+) -> None:
+    detection = {"machineDetection": way, "amdStatusCallback": "/detected#rc=2&amp;rp=all"}
+    forward(twiml, number(SALES, **REPORTED, **detection))
+    call = exchange(lines={SALES: line}).call(CALLER, NUMBER)
+    (told,) = twiml.values("/detected")
+    assert (told["CallSid"], told["AnsweredBy"], told["MachineDetectionDuration"]) == (
+        call.legs[0].sid,
+        answered_by,
+        duration,
+    )
+    assert twiml.paths().index("/detected") == 4, "after the leg was answered, before it is completed"
+
+
+def test_a_machine_that_is_not_detected_in_time_is_unknown(twiml: TwimlServer, exchange: Exchanges) -> None:
+    forward(
+        twiml, number(SALES, machineDetection="DetectMessageEnd", machineDetectionTimeout="5", amdStatusCallback="/d")
+    )
+    exchange(lines={SALES: Line.voicemail()}).call(CALLER, NUMBER)
+    assert twiml.values("/d")[0]["AnsweredBy"] == "unknown"
+
+
 def test_without_an_action_the_next_verb_is_played(twiml: TwimlServer, exchange: Exchanges) -> None:
     twiml.pages[INBOUND] = response(dial(SALES), "<Say>Nobody is here</Say>")
     assert exchange(lines={SALES: Line.is_busy()}).call(CALLER, NUMBER).heard == ["Nobody is here"]
@@ -283,9 +315,11 @@ def test_a_sip_address_is_rung(twiml: TwimlServer, exchange: Exchanges) -> None:
 
 
 def test_a_recorded_talk_is_reported_with_its_address(twiml: TwimlServer, exchange: Exchanges) -> None:
-    forward(twiml, SALES, record="record-from-answer-dual", recordingStatusCallback="/voice/recording")
+    track = {"recordingTrack": "inbound", "recordingStatusCallback": "/voice/recording"}
+    forward(twiml, SALES, record="record-from-answer-dual", **track)
     call = exchange().call(CALLER, NUMBER)
     (recording,) = twiml.values("/voice/recording")
+    assert (recording["RecordingTrack"], recording["RecordingChannels"]) == ("inbound", "2")
     assert (recording["CallSid"], recording["RecordingDuration"]) == (call.sid, "60")
     assert twiml.values("/next")[0]["RecordingUrl"] == recording["RecordingUrl"]
 

@@ -1,12 +1,14 @@
 """In the demo a number can be searched, rented, dialled and given back, all at the process beside the web server."""
 
+import httpx
 from flask.testing import FlaskClient
 
-from router.carriers import shop_of
+from router.carriers import SIMULATED_ACCOUNT, carrier_tokens, shop_of
 from router.config import Settings
 from router.db import Database
 from router.demo import shop as story
 from router.lib.crypto import KeyRing
+from router.lib.http_client import trusted_authorities
 from router.server import Server
 from tests.waiting import eventually
 
@@ -22,6 +24,10 @@ def test_a_rented_number_can_be_dialled_on_the_telephone(
     sid = client.post("/demo/phone/calls", json={"from": "(628) 555-0117", "to": offer.e164}).get_json()["sid"]
     call = eventually(lambda: found if (found := client.get(f"/demo/phone/calls/{sid}").get_json())["ended"] else None)
     assert call["log"][0]["path"] == "/rented/voice/inbound"
+    account = SIMULATED_ACCOUNT, carrier_tokens(settings)[0]
+    address = f"{outside}/2010-04-01/Accounts/{SIMULATED_ACCOUNT}/Calls.json"
+    (listed,) = httpx.get(address, auth=account, trust_env=False, verify=trusted_authorities()).json()["calls"]
+    assert (listed["sid"], listed["to"], listed["phone_number_sid"]) == (sid, offer.e164, owned.sid)
     assert shop.search("US", contains=story.COUNTER[-7:], limit=1)[0].e164 != story.COUNTER
     shop.release(owned.sid)
     assert shop.owned() == []

@@ -205,7 +205,7 @@ def read_document(body: bytes) -> tuple[Element, ...]:
         raise CallError(12100, "a document type is not allowed")
     try:
         root = ElementTree.fromstring(body)  # noqa: S314 - without a document type there is nothing to expand
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, LookupError, ValueError) as error:  # also of unknown encodings
         raise CallError(12100, f"the document cannot be parsed: {error}") from None
     if root.tag != "Response":
         raise CallError(12200, f"the root is <{root.tag}> and not <Response>")

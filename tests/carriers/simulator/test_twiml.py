@@ -1,6 +1,8 @@
 """TwiML is read as strictly as by Twilio: what its documentation lists is taken, everything else is refused with its numbers."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from twilio.twiml.voice_response import (  # type: ignore[import-untyped]  # twilio ships no types
     Dial,
     Enqueue,
@@ -125,6 +127,37 @@ def test_what_twilios_schema_does_not_have_is_refused(verb: str) -> None:
     with pytest.raises(CallError) as refused:
         read_document(response(verb).encode())
     assert refused.value.code == 12200
+
+
+@pytest.mark.parametrize("encoding", ["foo", "euc-jp", "hex"])
+def test_an_encoding_that_cannot_be_read_is_a_parse_failure(encoding: str) -> None:
+    with pytest.raises(CallError) as refused:
+        read_document(f'<?xml version="1.0" encoding="{encoding}"?><Response/>'.encode())
+    assert refused.value.code == 12100
+
+
+ELEMENTS = st.recursive(
+    st.text(st.characters(codec="utf-8", exclude_characters="<&"), max_size=8),
+    lambda inside: st.builds(
+        lambda name, attributes, content: f"<{name}{''.join(attributes)}>{''.join(content)}</{name}>",
+        st.sampled_from(["Response", "Dial", "Number", "Gather", "Say", "Record", "Start", "Stream", "Enqueue", "b"]),
+        st.lists(
+            st.sampled_from([' action="/a"', ' timeout="5"', ' url="wss://h"', ' loop="x"']), max_size=2, unique=True
+        ),
+        st.lists(inside, max_size=3),
+    ),
+    max_leaves=8,
+)
+
+
+@given(st.one_of(st.binary(max_size=80), ELEMENTS.map(str.encode), ELEMENTS.map(lambda one: response(one).encode())))
+def test_whatever_comes_is_read_or_refused(body: bytes) -> None:
+    code = 0
+    try:
+        read_document(body)
+    except CallError as error:
+        code = error.code
+    assert code in (0, 11770, 12100, 12200, 13250)
 
 
 @pytest.mark.parametrize("size", [64 * 1024, 64 * 1024 + 1])

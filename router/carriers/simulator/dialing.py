@@ -7,7 +7,7 @@ from datetime import datetime
 
 import phonenumbers
 
-from router.carriers.simulator.call import Leg, Line, PhoneCall
+from router.carriers.simulator.call import Button, Leg, Line, PhoneCall
 from router.carriers.simulator.recordings import Recorder
 from router.carriers.simulator.stage import CallerGone, Document, Stage, duration_values
 from router.carriers.simulator.twiml import CallError, Element
@@ -56,6 +56,7 @@ class Dialing:
         self._recorder: Recorder | None = None
         self._recorded: dict[str, str] = {}
         self._ringing: list[Ringing] = []
+        self._is_left = False
 
     def run(self) -> dict[str, str]:
         """Rings and lets talk; returns what the action is told.
@@ -73,6 +74,7 @@ class Dialing:
                 winner = self._ring([self._leg(noun) for noun in group])
                 if winner is not None:
                     self._connect(winner)
+                if winner is not None or self._is_left:
                     break
         except CallerGone:
             for ringing in self._ringing:
@@ -133,8 +135,10 @@ class Dialing:
         while any(not ringing.leg.over for ringing in group):
             agenda = sorted((event for event in agenda if not event.ringing.leg.over), key=lambda event: event.moment)
             stop = min([deadline] + [event.moment for event in agenda[:1]])
-            button = self._stage.wait(stop)
-            if button is not None:  # a person at the company's side decides what a ringing line does
+            button = self._wait(stop)
+            if self._is_left:
+                self._move_all(group, "canceled")
+            elif button is not None:  # a person at the company's side decides what a ringing line does
                 for ringing in group:
                     if ringing.leg.sid == button.leg and not ringing.leg.over and button.what in BUTTON_STATES:
                         self._move(ringing, BUTTON_STATES[button.what])
@@ -177,11 +181,24 @@ class Dialing:
         stage.hangs_up_at = None if talks is None else stage.after(talks)
         longest = min(self._dial.seconds("timeLimit", LONGEST_TALK), LONGEST_TALK)
         end = stage.after(longest if ringing.line.talks is None else min(longest, ringing.line.talks))
-        while (button := stage.wait(end)) is not None:
+        while (button := self._wait(end)) is not None and not self._is_left:
             if button.what == "hang_up" and button.leg == ringing.leg.sid:
                 break
         stage.hangs_up_at = None
         self._move(ringing, "completed")
+
+    def _wait(self, until: datetime) -> Button | None:
+        """What somebody does, or None once it is `until`. With `hangupOnStar` the caller's star leaves this <Dial>."""
+        stage = self._stage
+        stage.heeds_keys = self._dial.flag("hangupOnStar")
+        try:
+            button = stage.wait(until)
+        finally:
+            stage.heeds_keys = False
+        self._is_left = button is not None and not button.leg and "*" in button.digits
+        if self._is_left:
+            stage.call.digits = stage.call.digits.replace("*", "")
+        return button
 
     def _detect_machine(self, ringing: Ringing) -> None:
         """Who answered is told some seconds later, while the call goes on

@@ -7,6 +7,7 @@ from email.utils import parsedate_to_datetime
 import pytest
 
 from router.carriers.simulator import AFTER_HANG_UP, AfterHangUp, CallerScript, Faults, Line
+from router.carriers.simulator.call import Button
 from tests.carriers.simulator.conftest import (
     CALLER,
     NUMBER,
@@ -235,6 +236,32 @@ def test_a_caller_who_hangs_up_first_ends_the_talk(twiml: TwimlServer, exchange:
     assert (call.caller_hung_up, call.legs[0].seconds, call.status) == (True, 25, "completed")
     assert twiml.values("/next")[0]["DialBridged"] == "true"
     assert twiml.values("/leg")[-1]["CallDuration"] == "25"
+
+
+@pytest.mark.parametrize(("star", "status"), [("ringing", "canceled"), ("in-progress", "completed")])
+@pytest.mark.parametrize("hangup_on_star", ["true", "false"])
+def test_a_star_leaves_the_dial_where_it_may(
+    twiml: TwimlServer, exchange: Exchanges, star: str, status: str, hangup_on_star: str
+) -> None:
+    """The caller stays, and hears what comes next."""
+    simulator = exchange(lines={SALES: Line.answers(after=5, talks=60)})
+    forward(twiml, number(SALES, **REPORTED), OFFICE, hangupOnStar=hangup_on_star, sequential="true")
+    twiml.pages["/next"] = response("<Say>Another one?</Say>")
+
+    def press(values: dict[str, str]) -> str:
+        call = simulator.find(values["ParentCallSid"])
+        if call is not None and values["CallStatus"] == star:
+            simulator.press(call, Button("press", digits="*"))
+        return response()
+
+    twiml.pages["/leg"] = press
+    call = simulator.call(CALLER, NUMBER)
+    if hangup_on_star == "false":
+        assert (call.legs[0].status, call.legs[0].seconds) == ("completed", 60)
+        return
+    assert [leg.status for leg in call.legs] == [status]
+    assert (call.legs[0].seconds, call.caller_hung_up, call.heard) == (0, False, ["Another one?"])
+    assert twiml.values("/next")[0]["DialCallStatus"] == status
 
 
 def test_a_talk_ends_at_its_time_limit(twiml: TwimlServer, exchange: Exchanges) -> None:

@@ -171,6 +171,11 @@ class TrackingNumber(Base):
     def _is_lendable(cls) -> ColumnElement[bool]:
         return and_(cls.is_dynamic, cls.releasing_at.is_(None), cls.released_at.is_(None))
 
+    @property
+    def is_returnable(self) -> bool:
+        """Whether the number can be given back to the carrier: rented, not pinned, and not on its way."""
+        return not (self.owned_elsewhere or self.pinned or self.releasing_at)
+
 
 class NumberBatch(Base):
     """Numbers that were asked for together: by *Connect*, on the numbers page, by a program or by upkeep."""

@@ -1,8 +1,6 @@
 """Scenarios: create, change, switch, connect, copy and delete one. Each change is in the audit trail, and none is overwritten (R1, R3)."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import delete, func, select
@@ -291,43 +289,15 @@ def switch_upkeep(change: Change, scenario_id: int, on: bool) -> Scenario:
     return scenario
 
 
-@dataclass(frozen=True)
-class DeletionPreview:
-    """The numbers of a scenario, by what can become of them."""
-
-    numbers: int
-    static: int
-    returnable: Sequence[TrackingNumber]
-    """Rented and not pinned: these can be given back."""
-    pinned: int
-    own: int
-
-    @property
-    def paid_until(self) -> datetime | None:
-        """When the last of those is no longer paid."""
-        return max((number.paid_until for number in self.returnable if number.paid_until), default=None)
-
-
-def preview_deletion(numbers: Sequence[TrackingNumber]) -> DeletionPreview:
-    rented = [number for number in numbers if not number.owned_elsewhere and not number.releasing_at]
-    return DeletionPreview(
-        numbers=len(numbers),
-        static=sum(number.static_source is not None for number in numbers),
-        returnable=[number for number in rented if not number.pinned],
-        pinned=sum(number.pinned for number in rented),
-        own=sum(number.owned_elsewhere for number in numbers),
-    )
-
-
 def delete_with_numbers(change: Change, scenario_id: int, give_back: bool) -> tuple[Scenario, int, int]:
     """Hides the scenario; returns it, how many numbers are free again, and how many are being given back.
 
     Raises:
         Problem: 404.
     """
-    preview = preview_deletion(numbers_by_scenario(change.session, [scenario_id])[scenario_id])
+    numbers = numbers_by_scenario(change.session, [scenario_id])[scenario_id]
     scenario, freed = delete_scenario(change, scenario_id)
-    leaving = preview.returnable if give_back else ()
+    leaving = [number for number in numbers if give_back and number.is_returnable]
     for number in leaving:
         begin_release(change, number)
     return scenario, freed - len(leaving), len(leaving)

@@ -21,7 +21,6 @@ from router.scenarios.service import (
     delete_with_numbers,
     duplicate_scenario,
     find_scenario,
-    preview_deletion,
     switch_scenario,
     switch_upkeep,
 )
@@ -251,8 +250,8 @@ def duplicate(scenario_id: int) -> Response:
 def ask_delete(scenario_id: int) -> str:
     with current_server().database.reading() as session:
         scenario = find_scenario(session, current_project(), scenario_id)
-        preview = preview_deletion(numbers_by_scenario(session, [scenario.id])[scenario.id])
-    return render_template("scenarios/delete.html", scenario=scenario, preview=preview)
+        numbers = numbers_by_scenario(session, [scenario.id])[scenario.id]
+    return render_template("scenarios/delete.html", scenario=scenario, numbers=numbers)
 
 
 @scenarios_pages.post("/<int:scenario_id>/delete")

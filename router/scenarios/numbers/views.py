@@ -23,7 +23,7 @@ from router.scenarios.numbers.inventory import add_numbers, move_numbers, pin_nu
 from router.scenarios.numbers.purchase import batch_progress, order_numbers
 from router.scenarios.numbers.release import begin_release
 from router.scenarios.numbers.search import AWAY, open_shop, search_numbers
-from router.scenarios.service import preview_deletion, scenario_titles
+from router.scenarios.service import scenario_titles
 from router.server import current_server
 from router.web.access import Audience, current_project, guard, needs
 from router.web.api import rows_of
@@ -170,19 +170,15 @@ def ask_release() -> str:
     with current_server().database.reading() as session:
         numbers = _chosen(session, request.args.getlist("number"))
         titles = titles_of(session, current_project().id)
-    return render_template(
-        "scenarios/numbers_release.html",
-        numbers=numbers,
-        titles=titles,
-        returnable=preview_deletion(numbers).returnable,
-    )
+    return render_template("scenarios/numbers_release.html", numbers=numbers, titles=titles)
 
 
 @numbers_pages.post("/release")
 def release() -> Response:
     """Gives back those of the chosen numbers that are rented and not pinned."""
     with changing() as change:
-        leaving = preview_deletion(_chosen(change.session, request.form.getlist("number"))).returnable
+        chosen = _chosen(change.session, request.form.getlist("number"))
+        leaving = [number for number in chosen if number.is_returnable]
         for number in leaving:
             begin_release(change, number)
     verb = "is" if len(leaving) == 1 else "are"

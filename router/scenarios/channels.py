@@ -117,8 +117,6 @@ def _static_channel(number: str, source: StaticSource) -> ChannelRow:
     }
 
 
-TWO_TONGUES = "This and channels say different things. Change one of the two."
-ONE_CHANNEL = "{number} has a static channel already. Give each one a number of its own."
 NOT_HERE = "{number} is not among this scenario's numbers. Name it in numbers as well."
 
 
@@ -158,7 +156,7 @@ def read_channels(
             if not channel.number:
                 errors.setdefault(field, "Say which number: one of this scenario's.")
             elif channel.number in with_channel:
-                errors[field] = ONE_CHANNEL.format(number=channel.number)
+                errors[field] = f"{channel.number} has a static channel already. Give each one a number of its own."
             with_channel.add(row["number"])
         listed.append(row)
 
@@ -169,7 +167,7 @@ def read_channels(
         elif static not in (short_form(listed), short_form(present)):
             channels = with_static(present, static)
             if listed != present:
-                errors["static"] = TWO_TONGUES
+                errors["static"] = "This and channels say different things. Change one of the two."
         expected |= static.keys()
     for index, row in enumerate(channels):
         if "number" in row and row["number"] not in expected:

@@ -263,9 +263,6 @@ def duplicate_scenario(change: Change, scenario_id: int) -> Scenario:
     return copy
 
 
-NO_POOL = "This scenario has no dynamic numbers, so there is nothing that upkeep could buy or give back."
-
-
 def switch_upkeep(change: Change, scenario_id: int, on: bool) -> Scenario:
     """Switches upkeep on or off; on remembers how many dynamic numbers it began with, of which the limit is twice as many (R9).
 
@@ -282,7 +279,9 @@ def switch_upkeep(change: Change, scenario_id: int, on: bool) -> Scenario:
         )
         began_with = (change.session.scalar(counted) or 0) + scenario.wanted_numbers
         if not began_with:
-            raise Problem(409, NO_POOL)
+            raise Problem(
+                409, "This scenario has no dynamic numbers, so there is nothing that upkeep could buy or give back."
+            )
     scenario.upkeep_on, scenario.upkeep_began_with = on, began_with
     scenario.mark_changed(change.actor.name, change.now)
     _record(change, "upkeep.on" if on else "upkeep.off", scenario)

@@ -185,9 +185,8 @@ def table() -> str:
 @needs("admin")
 def new() -> Response:
     """Begins a draft; one that was begun and never touched is taken again."""
-    server = current_server()
-    with server.database.writing() as session:
-        draft = begin_draft(session, server.keys, current_project().id, g.person.id, server.now())
+    with changing() as change:
+        draft = begin_draft(change)
     return redirect(url_for("wizard.draft", draft_id=draft.id, step="numbers"))
 
 

@@ -226,12 +226,6 @@ def read_channel(text: str) -> tuple[str, str, str]:
     return source, medium, campaign
 
 
-IN_ANOTHER = "{number} is in the scenario “{title}”, which has other settings. Take it out there, or out of this file."
-GOING = "{number} is being given back to the carrier."
-FORWARDED_TO = "{number}: calls are forwarded to it, so it cannot be a tracking number as well."
-IN_CIRCLES = "destination: {number} is a tracking number of this server, so calls would go round in circles."
-
-
 @dataclass
 class PlannedScenario:
     """Numbers with the same settings. `scenario`: the one that has some of them already; None: it is to be made."""
@@ -334,8 +328,9 @@ def make_plan(session: Session, server: Server, project: Project, file: OldFile)
                 planned.scenario = planned.scenario or present[row.scenario_id]
                 planned.title = planned.scenario.title
             else:
-                title = present[row.scenario_id].title
-                problems[number.line] = IN_ANOTHER.format(number=international(number.e164), title=title)
+                place = f"in the scenario “{present[row.scenario_id].title}”, which has other settings"
+                advice = "Take it out there, or out of this file."
+                problems[number.line] = f"{international(number.e164)} is {place}. {advice}"
         titles[planned.title] += 1
         if planned.scenario is None and titles[planned.title] > 1:  # new scenarios of one name get a figure behind it
             figure = f" ({titles[planned.title]})"
@@ -349,15 +344,16 @@ def _problems(session: Session, project: Project, file: OldFile, here: dict[str,
     tracking = tracking_among(session, {number.settings.destination for number in file.numbers})
     problems = {}
     for number in file.numbers:
-        row = here.get(number.e164)
+        row, shown = here.get(number.e164), international(number.e164)
         if row is None and number.e164 in forwarded_to:
-            problems[number.line] = FORWARDED_TO.format(number=international(number.e164))
+            problems[number.line] = f"{shown}: calls are forwarded to it, so it cannot be a tracking number as well."
         elif row is not None and row.project_id != project.id:
-            problems[number.line] = ELSEWHERE.format(number=international(number.e164))
+            problems[number.line] = ELSEWHERE.format(number=shown)
         elif row is not None and row.releasing_at is not None:
-            problems[number.line] = GOING.format(number=international(number.e164))
-        elif number.settings.destination in tracking:
-            problems[number.line] = IN_CIRCLES.format(number=international(number.settings.destination))
+            problems[number.line] = f"{shown} is being given back to the carrier."
+        elif (to := number.settings.destination) in tracking:
+            circle = f"{international(to)} is a tracking number of this server, so calls would go round in circles."
+            problems[number.line] = f"destination: {circle}"
     return problems | file.problems
 
 

@@ -33,7 +33,6 @@ ELSEWHERE = "{number} belongs to another project of this server. It has to be re
 IS_DESTINATION = "Calls are forwarded to {number}: it cannot be a tracking number as well."
 BEING_BOUGHT = "{number} is being bought already."
 LEAVING = "{number} is being given back to the carrier: it cannot be used any more."
-NAMED_TWICE = "{number} is named twice."
 ARRIVALS = 7303
 """Names the turn in which numbers come to this server, so that one is never ordered here and added there at once."""
 
@@ -77,7 +76,7 @@ def add_numbers(change: Change, texts: Sequence[str]) -> list[TrackingNumber]:
             errors[str(index)] = str(error)
             continue
         if e164 in added:
-            errors[str(index)] = NAMED_TWICE.format(number=e164)
+            errors[str(index)] = f"{e164} is named twice."
         elif e164 in forwarded_to:
             errors[str(index)] = IS_DESTINATION.format(number=e164)
         elif number := _insert(change, e164):

@@ -63,7 +63,6 @@ TAKEN = "Somebody else has this number by now."
 FOREIGN = (
     "The carrier's account has this number already, for something else. Add it as an own number, or take another one."
 )
-NO_ANSWER = "The carrier could not be asked for a whole day."
 
 ORDERS = Jobs(NumberOrder, OPEN, LEASE, due_at=NumberOrder.next_at)
 
@@ -164,7 +163,7 @@ def _go_on(server: Server, now: datetime, claim: Claim[NumberOrder]) -> None:
             looks = (asked_at + look for look in LOOKS)
             return _postpone(server, claim, next((look for look in looks if look > now), ask_again_at))
     if given_up:
-        return _refuse(server, claim, NO_ANSWER, now)
+        return _refuse(server, claim, "The carrier could not be asked for a whole day.", now)
     with server.database.writing() as session:  # that the carrier is being asked is committed before it is
         held = ORDERS.held(session, claim)
         if held is None:

@@ -26,9 +26,6 @@ LOOK_AGAIN = timedelta(minutes=1)
 LONGEST_VISIT = timedelta(days=1)
 """So long a number waits for the visitors who see it."""
 
-PINNED = "{number} is pinned. Unpin it first."
-OWN = "{number} is owned elsewhere: there is nobody to give it back to."
-
 RELEASES = Jobs(
     TrackingNumber,
     TrackingNumber.releasing_at.is_not(None) & TrackingNumber.released_at.is_(None),
@@ -55,9 +52,9 @@ def begin_release(change: Change, number: TrackingNumber) -> None:
     if number.project_id != project.id or number.released_at is not None:
         raise Problem(404, "There is no such number.")
     if number.owned_elsewhere:
-        raise Problem(409, OWN.format(number=number.e164))
+        raise Problem(409, f"{number.e164} is owned elsewhere: there is nobody to give it back to.")
     if number.pinned:
-        raise Problem(409, PINNED.format(number=number.e164))
+        raise Problem(409, f"{number.e164} is pinned. Unpin it first.")
     if number.scenario_id != (scenario.id if scenario else None):
         raise Problem(409, f"Somebody else moved {number.e164} meanwhile. Look again, then repeat.")
     if number.releasing_at is not None:

@@ -21,7 +21,6 @@ from router.scenarios.numbers.inventory import taken_numbers
 from router.server import Server
 from router.web.errors import Problem
 
-NO_ACCOUNT = "Numbers cannot be rented: the carrier's account is not set on this server. Ask its operator."
 AWAY = "The carrier cannot be asked now: {why} Try again in a minute."
 REFUSES = "The carrier refuses: {why} The operator of this server has to act."
 SPARE = 20
@@ -36,7 +35,8 @@ def open_shop(server: Server) -> NumberShop:
     try:
         return shop_of(server)
     except SettingsError:
-        raise Problem(503, NO_ACCOUNT) from None
+        sentence = "Numbers cannot be rented: the carrier's account is not set on this server. Ask its operator."
+        raise Problem(503, sentence) from None
 
 
 def search_numbers(

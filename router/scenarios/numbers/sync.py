@@ -7,7 +7,7 @@ from datetime import datetime
 import click
 from sqlalchemy import select, update
 
-from router.accounts.cli import Opener, opened
+from router.accounts.cli import CONSOLE, Opener, opened
 from router.accounts.ledger import BalanceTooLow
 from router.accounts.models import Project
 from router.carriers import shop_of
@@ -21,7 +21,6 @@ from router.web.errors import Problem
 MISSING = "The carrier does not have it."
 """The mark of a number that is rented here and unknown there."""
 AT_ONCE = 500
-WHO = "the console"
 
 
 @dataclass(frozen=True)
@@ -117,7 +116,7 @@ def _settle(server: Server, owned: Owned, now: datetime) -> str:
         return f"{e164} was given back here, but the carrier still has it."
     unnoticed = f"{e164} was bought for project {project.id} unnoticed"
     try:
-        order = buy_now(server, project, WHO, e164, now)
+        order = buy_now(server, project, CONSOLE.name, e164, now)
     except BalanceTooLow as error:
         missing = format_money(error.missing_minor, project.currency)
         return f"{unnoticed}, and its balance is too low to keep it: {missing} are missing."

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from flask import url_for
+from flask import g, url_for
 from sqlalchemy import Row, Select, delete, func, or_, select
 from sqlalchemy.orm import Session
 from werkzeug.datastructures import MultiDict
@@ -30,7 +30,8 @@ from router.scenarios.wizard.forms import (
     read_step,
     values_of_document,
 )
-from router.server import Server
+from router.server import Server, current_server
+from router.web.access import current_project
 from router.web.errors import Problem, Refused
 from router.web.forms import lines_of
 
@@ -46,39 +47,40 @@ def open_values(keys: KeyRing, draft: ScenarioDraft) -> Values:
     return values
 
 
-def begin_draft(session: Session, keys: KeyRing, project_id: int, person_id: int, now: datetime) -> ScenarioDraft:
+def begin_draft(change: Change) -> ScenarioDraft:
     """A draft of a new scenario: a draft that this person opened and never touched, else another."""
+    session, now = change.session, change.now
     untouched = select(ScenarioDraft).where(
-        ScenarioDraft.project_id == project_id,
-        ScenarioDraft.person_id == person_id,
+        ScenarioDraft.project_id == change.project.id,
+        ScenarioDraft.person_id == g.person.id,
         ScenarioDraft.scenario_id.is_(None),
         ScenarioDraft.updated_at == ScenarioDraft.created_at,
     )
     if (draft := session.scalars(untouched.limit(1)).first()) is not None:
         return draft
-    draft = ScenarioDraft(
-        project_id=project_id, person_id=person_id, sealed=keys.seal("{}"), created_at=now, updated_at=now
-    )
+    owner = {"project_id": change.project.id, "person_id": g.person.id}
+    draft = ScenarioDraft(**owner, sealed=change.server.keys.seal("{}"), created_at=now, updated_at=now)
     session.add(draft)
     session.flush()
     return draft
 
 
-def find_draft(session: Session, project_id: int, person_id: int, draft_id: int, lock: bool = False) -> ScenarioDraft:
+def find_draft(session: Session, draft_id: int, lock: bool = False) -> ScenarioDraft:
     """A draft of a new scenario. Drafts are of one person: for everybody else they are not there.
 
     Raises:
         Problem: 404
     """
     draft = session.get(ScenarioDraft, draft_id, with_for_update=lock or None, populate_existing=lock)
-    if draft is None or (draft.project_id, draft.person_id, draft.scenario_id) != (project_id, person_id, None):
+    mine = (current_project().id, g.person.id, None)
+    if draft is None or (draft.project_id, draft.person_id, draft.scenario_id) != mine:
         raise Problem(404, "There is no such draft. It was saved or discarded.")
     return draft
 
 
-def _of(person_id: int, scenario_id: int) -> Select[ScenarioDraft]:
+def _of(scenario_id: int) -> Select[ScenarioDraft]:
     """SELECT of what this person changed of a scenario and has not applied."""
-    return select(ScenarioDraft).where(ScenarioDraft.person_id == person_id, ScenarioDraft.scenario_id == scenario_id)
+    return select(ScenarioDraft).where(ScenarioDraft.person_id == g.person.id, ScenarioDraft.scenario_id == scenario_id)
 
 
 def keep(keys: KeyRing, draft: ScenarioDraft, values: Values, place: int, now: datetime) -> None:
@@ -142,26 +144,20 @@ class Editor:
 
 
 def open_editor(
-    session: Session,
-    server: Server,
-    project: Project,
-    person_id: int,
-    *,
-    draft_id: int | None = None,
-    scenario_id: int = 0,
-    undrafted: bool = False,
+    session: Session, *, draft_id: int | None = None, scenario_id: int = 0, undrafted: bool = False
 ) -> Editor:
     """A draft of a new scenario; or a scenario with this person's draft of it, or as it is stored (`undrafted`).
 
     Raises:
         Problem: 404.
     """
+    server, project = current_server(), current_project()
     scenario, draft = None, None
     if draft_id is not None:
-        draft = find_draft(session, project.id, person_id, draft_id)
+        draft = find_draft(session, draft_id)
     else:
         scenario = find_scenario(session, project, scenario_id)
-        draft = None if undrafted else session.scalar(_of(person_id, scenario_id))
+        draft = None if undrafted else session.scalar(_of(scenario_id))
     stored = scenario_document(session, server, scenario) if scenario else {}
     values = stored_values(server, project, stored)
     if draft is not None:
@@ -179,7 +175,7 @@ def stored_values(server: Server, project: Project, stored: dict[str, Any]) -> V
 
 
 def keep_step(
-    change: Change, person_id: int, step: Step, form: FormData, *, draft_id: int | None = None, scenario_id: int = 0
+    change: Change, step: Step, form: FormData, *, draft_id: int | None = None, scenario_id: int = 0
 ) -> Editor:
     """Keeps what was typed on a step. The draft of a stored scenario is begun with what is stored, at the version that the person saw.
 
@@ -188,13 +184,13 @@ def keep_step(
     """
     session, server, project, now = change.session, change.server, change.project, change.now
     if draft_id is not None:
-        draft = find_draft(session, project.id, person_id, draft_id, lock=True)
+        draft = find_draft(session, draft_id, lock=True)
     else:
         scenario = find_scenario(session, project, scenario_id)
         version = parse_int(form.get("version", ""), greatest=GREATEST_VERSION)
         begun = {
             "project_id": project.id,
-            "person_id": person_id,
+            "person_id": g.person.id,
             "scenario_id": scenario.id,
             "scenario_version": scenario.version if version is None else version,
             "sealed": server.keys.seal("{}"),
@@ -203,9 +199,9 @@ def keep_step(
             "updated_at": now,
         }
         session.execute(insert_new(session, ScenarioDraft, unique=["person_id", "scenario_id"]).values(**begun))
-        locked = _of(person_id, scenario.id).with_for_update().execution_options(populate_existing=True)
+        locked = _of(scenario.id).with_for_update().execution_options(populate_existing=True)
         draft = session.scalars(locked).one()
-    editor = open_editor(session, server, project, person_id, draft_id=draft_id, scenario_id=scenario_id)
+    editor = open_editor(session, draft_id=draft_id, scenario_id=scenario_id)
     values = editor.values
     values[step.name] = read_step(step.name, form, server.scenario_parts, values[step.name])
     values["title"] = form.get("title", "")
@@ -222,7 +218,7 @@ def forget_draft(session: Session, editor: Editor) -> None:
     """
     if (draft := editor.draft) is not None:
         if editor.scenario is None:
-            find_draft(session, draft.project_id, draft.person_id, draft.id, lock=True)
+            find_draft(session, draft.id, lock=True)
         session.execute(delete(ScenarioDraft).where(ScenarioDraft.id == draft.id))
 
 

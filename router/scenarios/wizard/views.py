@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import phonenumbers
-from flask import Blueprint, flash, g, redirect, render_template, request, url_for
+from flask import Blueprint, flash, redirect, render_template, request, url_for
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 
@@ -62,15 +62,13 @@ Page = str | tuple[str, int] | Response
 @wizard_pages.route(f"/<int:scenario_id>/<{ANY}:step>", endpoint="change", methods=["GET", "POST"])
 def edit(step: str, **which: int) -> Page:
     """A step of a new scenario's draft (`draft_id`) or of a stored scenario (`scenario_id`)."""
-    server = current_server()
     if request.method == "GET":
-        with server.database.reading() as session:
-            undrafted = "stored" in request.args
-            editor = open_editor(session, server, current_project(), g.person.id, **which, undrafted=undrafted)
+        with current_server().database.reading() as session:
+            editor = open_editor(session, **which, undrafted="stored" in request.args)
         return _show(editor, BY_NAME[step])
     form = clean_form(request.form)
     with changing() as change:
-        editor = keep_step(change, g.person.id, BY_NAME[step], form, **which)
+        editor = keep_step(change, BY_NAME[step], form, **which)
     return _act(editor, BY_NAME[step], form.get("do", "apply" if editor.scenario else "continue"))
 
 
@@ -78,7 +76,7 @@ def edit(step: str, **which: int) -> Page:
 @wizard_pages.post("/<int:scenario_id>/discard", endpoint="discard_changes")
 def discard(**which: int) -> Response:
     with changing() as change:
-        editor = open_editor(change.session, change.server, change.project, g.person.id, **which, undrafted=False)
+        editor = open_editor(change.session, **which, undrafted=False)
         forget_draft(change.session, editor)
     if editor.scenario is None:
         title = (editor.draft and editor.draft.title) or "without a name"
@@ -115,7 +113,7 @@ def _continue(editor: Editor, step: Step) -> Page:
         return redirect(editor.address(step.name, check=1))
     if editor.scenario is None and editor.draft is not None and editor.reached < following.place:
         with current_server().database.writing() as session:
-            draft = find_draft(session, editor.project.id, g.person.id, editor.draft.id, lock=True)
+            draft = find_draft(session, editor.draft.id, lock=True)
             draft.reached = max(draft.reached, following.place)
     return redirect(editor.address(following.name))
 
@@ -144,7 +142,7 @@ def _save(editor: Editor, step: Step, verb: str, argument: str) -> Page:
         if before is None or problem.field != "version":
             return _page(editor, step, {problem.field or "title": problem.detail}), 409
         with server.database.reading() as session:
-            editor = open_editor(session, server, editor.project, g.person.id, scenario_id=before.id)
+            editor = open_editor(session, scenario_id=before.id)
         return _page(editor, step), 409
 
     following, said = url_for("scenarios.table"), "stored and off: nobody is shown its numbers yet"

@@ -1,7 +1,7 @@
 """What a call's page shows, read in a fixed number of statements: what happened during the call, how its source was decided rule by rule
 (R7), and why a visit was more or less probable to be the caller's. Calls of earlier releases tell less."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -16,7 +16,7 @@ from router.attribution.models import Visit
 from router.integrations.models import Delivery, Integration
 from router.lib.formats import format_count, format_day, format_duration, format_percent
 from router.reports.calls import CALL_STATUSES, find_call, format_source, only_announced
-from router.reports.lease_history import History, read_history
+from router.reports.lease_history import read_history
 from router.scenarios.models import DEFAULT_HOLD_SECONDS, Scenario
 from router.voice.calls import CORRECTED, IMPORTED
 from router.voice.models import INTERNAL, Call, CallEvent, CallLeg, LegStatus
@@ -179,49 +179,34 @@ MOST_ROWS = 200
 Row = TypeVar("Row", CallLeg, CallEvent)
 
 
-@dataclass(frozen=True)
 class Receipt:
-    call: Call
-    visit: Visit | None
-    scenario: Scenario | None
-    visits: dict[int, Visit]
-    """The visits of the candidates, by visit number."""
-    moments: list[Moment]
-    steps: list[Step]
-    history: History
-    """Who held the number around the call."""
-    deliveries: Sequence[tuple[Delivery, Integration]]
+    """All that a call's page shows.
 
-
-def read_receipt(session: Session, project: Project, call_id: int) -> Receipt:
-    """
     Raises:
         Problem: 404 when the project has no such call.
     """
-    call = find_call(session, project.id, call_id)
-    legs, events = session.scalars(_rows_of(CallLeg, call)).all(), session.scalars(_rows_of(CallEvent, call)).all()
-    scenario = session.get(Scenario, call.scenario_id) if call.scenario_id else None
-    hold = (call.decision.get("given") or {}).get("hold_seconds")  # as it was for this call, where the decision kept it
-    if hold is None:
-        hold = scenario.hold_seconds if scenario else DEFAULT_HOLD_SECONDS
-    numbers = [candidate["visit"] for candidate in call.candidates]
-    candidates = select(Visit).where(Visit.project_id == project.id, Visit.number.in_(numbers))
-    deliveries = (
-        select(Delivery, Integration)
-        .join(Integration, Integration.id == Delivery.integration_id)
-        .where(Delivery.call_id == call.id)
-        .order_by(Delivery.id)
-    )
-    return Receipt(
-        call=call,
-        visit=session.get(Visit, call.visit_id) if call.visit_id else None,
-        scenario=scenario,
-        visits={visit.number: visit for visit in session.scalars(candidates)} if numbers else {},
-        moments=moments_of(call, legs, events),
-        steps=steps_of(call),
-        history=read_history(session, call, timedelta(seconds=hold), project.timezone),
-        deliveries=[(row.Delivery, row.Integration) for row in session.execute(deliveries)],
-    )
+
+    def __init__(self, session: Session, project: Project, call_id: int) -> None:
+        self.call = call = find_call(session, project.id, call_id)
+        self.visit = session.get(Visit, call.visit_id) if call.visit_id else None
+        self.scenario = session.get(Scenario, call.scenario_id) if call.scenario_id else None
+        legs, events = session.scalars(_rows_of(CallLeg, call)).all(), session.scalars(_rows_of(CallEvent, call)).all()
+        self.moments, self.steps = moments_of(call, legs, events), steps_of(call)
+        # the hold as it was for this call, where the decision kept it
+        hold = (call.decision.get("given") or {}).get("hold_seconds")
+        if hold is None:
+            hold = self.scenario.hold_seconds if self.scenario else DEFAULT_HOLD_SECONDS
+        self.history = read_history(session, call, timedelta(seconds=hold), project.timezone)
+        numbers = [candidate["visit"] for candidate in call.candidates]
+        candidates = select(Visit).where(Visit.project_id == project.id, Visit.number.in_(numbers))
+        self.visits = {visit.number: visit for visit in session.scalars(candidates)} if numbers else {}
+        """The visits of the candidates, by visit number."""
+        self.deliveries = session.execute(
+            select(Delivery, Integration)
+            .join(Integration, Integration.id == Delivery.integration_id)
+            .where(Delivery.call_id == call.id)
+            .order_by(Delivery.id)
+        ).all()
 
 
 def _rows_of(table: type[Row], call: Call) -> Select[Row]:

@@ -349,7 +349,7 @@ def shortened(rows: Sequence[SourceRow], most: int) -> list[SourceRow]:
     return [*shown, together, nobody]
 
 
-def filter_of(row: SourceRow, query: SourceQuery) -> Mapping[str, str]:
+def filter_of(row: SourceRow, query: SourceQuery) -> dict[str, Any]:
     """The arguments of the call list that shows exactly the credited calls of a row; a space asks for an empty part."""
     arguments = {"from": query.period.first.isoformat(), "to": query.period.last.isoformat(), "kind": EXTERNAL}
     if query.scenario:

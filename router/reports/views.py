@@ -3,11 +3,10 @@ puts into the site, whether it works, and which other sites asked for numbers.""
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
-from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 from flask import Blueprint, Response, flash, redirect, render_template, request, url_for
@@ -29,7 +28,7 @@ from router.integrations.vendors import vendor_name
 from router.integrations.views import DELIVERY_STATES, EVENTS
 from router.lib.formats import days_before, last_starts
 from router.lib.phones import international, line_of, national, same_line, spellings_of_line
-from router.reports.call_detail import how_sure, read_receipt, reasons_of
+from router.reports.call_detail import Receipt, how_sure, reasons_of
 from router.reports.calls import (
     CALL_STATUSES,
     PERIODS,
@@ -194,7 +193,7 @@ def calls() -> str:
 def receipt(call_id: int) -> str:
     project = current_project()
     with current_server().database.reading() as session:
-        details = read_receipt(session, project, call_id)
+        details = Receipt(session, project, call_id)
     call, candidates = details.call, details.call.candidates
     # the visits that may well have called, at least the most probable one, and what all others come to together
     probable = [candidate for candidate in candidates[:SHOWN_CANDIDATES] if candidate["probability"] >= WORTH_A_LINE]
@@ -255,7 +254,7 @@ def by_source() -> str:
         scenarios=titles,
         rows=list(zip(rows, bars, strict=True)),
         label=lambda row: row_label(row, query.group),
-        calls_of=lambda row: "" if row.others else address("reports.calls", filter_of(row, query)),
+        calls_of=lambda row: "" if row.others else url_for("reports.calls", **filter_of(row, query)),
         periods={name: _address(query, period=name) for name in PERIODS},
         period_labels=PERIOD_LABELS,
         groups={name: _address(query, by=name) for name in GROUPS},
@@ -287,17 +286,12 @@ def as_file() -> AnyResponse:
 
 def _address(query: SourceQuery, endpoint: str = "sources.by_source", **changes: str) -> str:
     """The address of the report with some of its arguments changed; a period takes the place of own days."""
-    arguments = {"by": query.group} | ({"scenario": str(query.scenario)} if query.scenario else {})
+    arguments: dict[str, Any] = {"by": query.group} | ({"scenario": str(query.scenario)} if query.scenario else {})
     if query.period.name:
         arguments["period"] = query.period.name
     elif "period" not in changes:
         arguments |= {"from": query.period.first.isoformat(), "to": query.period.last.isoformat()}
-    return address(endpoint, arguments | changes)
-
-
-def address(endpoint: str, arguments: Mapping[str, str]) -> str:
-    """The address of a page; `url_for` cannot be given an argument `from`."""
-    return f"{url_for(endpoint)}?{urlencode(arguments)}"
+    return url_for(endpoint, **(arguments | changes))
 
 
 def row_label(row: SourceRow, group: str) -> str:
@@ -323,7 +317,7 @@ def show_leaks() -> str:
         "reports/leaks.html",
         leaks=leaks,
         titles=titles,
-        calls_of=lambda leak: address("reports.calls", {"q": leak.e164, "kind": EXTERNAL}),
+        calls_of=lambda leak: url_for("reports.calls", q=leak.e164, kind=EXTERNAL),
         written=lambda leak: "\n".join(dict.fromkeys((international(leak.e164), national(leak.e164), leak.e164[1:]))),
         days=DAYS,
         least_calls=LEAST_CALLS,

@@ -30,24 +30,27 @@ OLD_TRUNKS = {"MX": ("01", "044", "045"), "LT": ("8",), "BY": ("80", "0"), "CL":
 """Trunk prefixes that stand on pages besides the country's own: abolished, or written together with the area code."""
 
 
-@dataclass(frozen=True)
 class Plan:
     """What a country's numbering plan says of written numbers."""
 
-    region: str
-    code: str
-    pattern: str
-    """A regular expression of its national digits."""
-    lengths: tuple[int, ...]
-    local_lengths: tuple[int, ...]
-    trunk: str
-    """Its trunk prefix; empty where it has none."""
-    prefix: str
-    """A regular expression of its international prefixes."""
-    shown_prefix: str
-    """The usual one of them, as it is written (`8~10`); empty where it depends on the carrier."""
-    formats: tuple[NumberFormat, ...]
-    """How numbers are written that have no trunk prefix."""
+    def __init__(self, region: str, metadata: PhoneMetadata) -> None:
+        general = metadata.general_desc
+        self.region, self.code = region, str(metadata.country_code)
+        self.pattern = (general.national_number_pattern if general else "") or ""
+        """A regular expression of its national digits."""
+        self.lengths = tuple(general.possible_length) if general else ()
+        self.local_lengths = tuple(general.possible_length_local_only) if general else ()
+        self.trunk = metadata.national_prefix or ""
+        """Its trunk prefix; empty where it has none."""
+        self.trunks = sorted({self.trunk, *OLD_TRUNKS.get(region, ())} - {"", self.code}, key=len, reverse=True)
+        """Trunk prefixes as they are written before national digits, the longest first; the country code (1 in America) is none."""
+        self.has_trunk = self.trunk not in ("", self.code)
+        """Whether digits without a trunk prefix are no complete national number."""
+        self.prefix = metadata.international_prefix or ""
+        """A regular expression of its international prefixes."""
+        self.shown_prefix = metadata.preferred_international_prefix or (self.prefix if self.prefix.isdigit() else "")
+        """The usual one of them, as it is written (`8~10`); empty where it depends on the carrier."""
+        self.formats: list[NumberFormat] = metadata.number_format
 
     @classmethod
     @cache
@@ -60,7 +63,7 @@ class Plan:
         metadata = PhoneMetadata.metadata_for_region(region, None)
         if metadata is None:
             raise LookupError(region)
-        return cls._read(region, metadata)
+        return cls(region, metadata)
 
     @classmethod
     def of_code(cls, code: int, region: str | None = None) -> "Plan":
@@ -73,42 +76,12 @@ class Plan:
         metadata = PhoneMetadata.metadata_for_nongeo_region(code, None)
         if metadata is None:
             raise LookupError(code)
-        return cls._read("001", metadata)
-
-    @classmethod
-    def _read(cls, region: str, metadata: PhoneMetadata) -> "Plan":
-        general, prefix = metadata.general_desc, metadata.international_prefix or ""
-        trunk = metadata.national_prefix or ""
-        return cls(
-            region,
-            code=str(metadata.country_code),
-            pattern=(general.national_number_pattern if general else "") or "",
-            lengths=tuple(general.possible_length) if general else (),
-            local_lengths=tuple(general.possible_length_local_only) if general else (),
-            trunk=trunk,
-            prefix=prefix,
-            shown_prefix=metadata.preferred_international_prefix or (prefix if prefix.isdigit() else ""),
-            formats=tuple(
-                form
-                for form in metadata.number_format
-                if trunk not in re.sub(r"\\\d", "", form.national_prefix_formatting_rule or "")
-            ),
-        )
+        return cls("001", metadata)
 
     @property
     def prefixes(self) -> Sequence[str]:
         """The digits of its usual international prefix."""
         return [re.sub("[^0-9]", "", self.shown_prefix)] if self.shown_prefix else []
-
-    @cached_property
-    def trunks(self) -> Sequence[str]:
-        """Trunk prefixes as they are written before national digits, the longest first; the country code (1 in America) is none."""
-        return sorted({self.trunk, *OLD_TRUNKS.get(self.region, ())} - {"", self.code}, key=len, reverse=True)
-
-    @property
-    def has_trunk(self) -> bool:
-        """Whether digits without a trunk prefix are no complete national number."""
-        return self.trunk not in ("", self.code)
 
     @property
     def least(self) -> int:
@@ -131,6 +104,8 @@ class Plan:
     def _without_trunk(self) -> Sequence[tuple[str, bool]]:
         patterns = []
         for form in self.formats:
+            if self.trunk in re.sub(r"\\\d", "", form.national_prefix_formatting_rule or ""):
+                continue
             begin = form.leading_digits_pattern[-1] if form.leading_digits_pattern else ""
             counts = [count.split(",") for count in re.findall(r"\\d\{([\d,]+)\}|\\d", form.pattern or "")]
             least, most = (sum(int(count[place] or 1) for count in counts) for place in (0, -1))

@@ -14,7 +14,7 @@ from router.integrations.views import CallDelivery
 from router.reports.calls import CallFilter, calls_of, find_call, parse_filter
 from router.reports.leaks import LeakDocument, read_leaks
 from router.reports.lease_history import newest_span
-from router.reports.sources import SourceFigures, SourcesQuery, parse_query, report_by_source, row_values
+from router.reports.sources import SourceFigures, SourceReport, SourcesQuery, parse_query, row_values
 from router.scenarios.models import TrackingNumber
 from router.server import current_server
 from router.voice.models import Call
@@ -211,7 +211,7 @@ def get_sources(project_id: int) -> dict[str, Any]:
     """Calls by source (`by`: channel, source or campaign), credited and expected, in a period (30 days unless told)."""
     query = parse_query(request.args, current_project().timezone, current_server().now())
     with current_server().database.reading() as session:
-        report = report_by_source(session, project_id, query)
+        report = SourceReport(session, project_id, query)
     return {
         "from": query.period.first.isoformat(),
         "to": query.period.last.isoformat(),

@@ -276,54 +276,39 @@ class SourceRow:
         return bool(self.figures.calls or self.figures.before or self.expected.mean >= 0.5)
 
 
-@dataclass
 class SourceReport:
-    """`rows`: most calls first, the row of nobody we know last; their calls come to `calls`, and so do their expected values."""
+    """`rows`: most calls first, the row of nobody we know last; their calls come to `calls`, and so do their expected values. At most five
+    statements, however many calls there are."""
 
-    query: SourceQuery
-    rows: list[SourceRow]
-    calls: int
-    before: int
-    moments: Sequence[datetime]
-    """When each call of the period began."""
+    def __init__(self, session: Session, project_id: int, query: SourceQuery) -> None:
+        self.query = query
+        credited_rows = credited(session, project_id, query)
+        calls = calls_of_period(session, project_id, query)
+        by_calls = sorted(credited_rows, key=lambda row: row.calls)  # the spelling of most calls wins
+        sources = {row.source_key: source for row in by_calls if (source := source_of(row))}
+        unknown = [visit_id for key, visit_id in calls.visits.items() if key not in sources]
+        sources = sources_of(session, project_id, unknown) | sources
+        rows: dict[RowKey | None, SourceRow] = {None: SourceRow(None)}
+        for credited_row in credited_rows:
+            source = source_of(credited_row)
+            rows.setdefault(row_key(query.group, source), SourceRow(source)).figures.add(credited_row)
+        keys = {key: row_key(query.group, source) for key, source in sources.items()}
+        names = {row_key(query.group, source): source for source in sources.values()}
+        weighed = ((calls.shares[call_id], times) for call_id, times in calls.follow.items())
+        for row, expected in expected_rows(weighed, keys.get).items():
+            rows.setdefault(row, SourceRow(names.get(row))).expected = expected
 
-    @property
-    def hours(self) -> Mapping[tuple[int, int], int]:
+        def order(row: SourceRow) -> tuple[bool, int, float, int, str]:
+            source, figures = row.source, row.figures
+            name = " ".join((source.source, source.medium, source.campaign)) if source else ""
+            return source is None, -figures.calls, -row.expected.mean, -figures.before, name
+
+        self.rows = sorted(rows.values(), key=order)
+        self.calls = sum(row.figures.calls for row in self.rows)
+        self.before = sum(row.figures.before for row in self.rows)
+        here = [moment.astimezone(query.period.since.tzinfo) for moment in calls.moments]
+        self.hours = Counter((moment.weekday(), moment.hour) for moment in here)
         """Calls by weekday (0 is Monday) and hour in the project's time zone."""
-        here = [moment.astimezone(self.query.period.since.tzinfo) for moment in self.moments]
-        return Counter((moment.weekday(), moment.hour) for moment in here)
-
-
-def report_by_source(session: Session, project_id: int, query: SourceQuery) -> SourceReport:
-    """At most five statements, however many calls there are."""
-    credited_rows = credited(session, project_id, query)
-    calls = calls_of_period(session, project_id, query)
-    by_calls = sorted(credited_rows, key=lambda row: row.calls)  # the spelling of most calls wins
-    sources = {row.source_key: source for row in by_calls if (source := source_of(row))}
-    unknown = [visit_id for key, visit_id in calls.visits.items() if key not in sources]
-    sources = sources_of(session, project_id, unknown) | sources
-    rows: dict[RowKey | None, SourceRow] = {None: SourceRow(None)}
-    for credited_row in credited_rows:
-        source = source_of(credited_row)
-        rows.setdefault(row_key(query.group, source), SourceRow(source)).figures.add(credited_row)
-    keys = {key: row_key(query.group, source) for key, source in sources.items()}
-    names = {row_key(query.group, source): source for source in sources.values()}
-    weighed = ((calls.shares[call_id], times) for call_id, times in calls.follow.items())
-    for row, expected in expected_rows(weighed, keys.get).items():
-        rows.setdefault(row, SourceRow(names.get(row))).expected = expected
-
-    def order(row: SourceRow) -> tuple[bool, int, float, int, str]:
-        source, figures = row.source, row.figures
-        name = " ".join((source.source, source.medium, source.campaign)) if source else ""
-        return source is None, -figures.calls, -row.expected.mean, -figures.before, name
-
-    return SourceReport(
-        query=query,
-        rows=sorted(rows.values(), key=order),
-        calls=sum(row.figures.calls for row in rows.values()),
-        before=sum(row.figures.before for row in rows.values()),
-        moments=calls.moments,
-    )
 
 
 def row_key(group: str, source: Source | None) -> RowKey | None:

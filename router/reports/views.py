@@ -3,8 +3,6 @@ puts into the site, whether it works, and which other sites asked for numbers.""
 
 import csv
 import io
-from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -48,10 +46,10 @@ from router.reports.sources import (
     PARTS,
     SourceFigures,
     SourceQuery,
+    SourceReport,
     SourceRow,
     filter_of,
     parse_query,
-    report_by_source,
     row_values,
     shortened,
 )
@@ -92,33 +90,23 @@ MISSED_DAYS = 7
 MOST_MISSED = 500
 
 
-@dataclass(frozen=True)
 class DayFigures:
-    """Calls from outside of each of the last days, oldest first, today last."""
+    """Calls from outside of each of the last days, oldest first, today last, counted in one statement."""
 
-    calls: Sequence[int]
-    lost: Sequence[int]
-    by_now_a_week_ago: int
-
-    @property
-    def today(self) -> int:
-        return self.calls[-1]
-
-
-def day_figures(session: Session, project: Project, now: datetime) -> DayFigures:
-    """Counted in one statement."""
-    starts = last_starts(now, project.timezone, CHART_DAYS)
-    ends = [*starts[1:], now + timedelta(days=1)]
-    within = [(Call.started_at >= start) & (Call.started_at < end) for start, end in zip(starts, ends, strict=True)]
-    same_day_until_now = (Call.started_at >= starts[-8]) & (Call.started_at <= days_before(now, project.timezone, 7))
-    figures = [
-        *(func.count().filter(day) for day in within),
-        *(func.count().filter(day, Call.status.in_(LOST)) for day in within),
-        func.count().filter(same_day_until_now),
-    ]
-    since = select(*figures).where(Call.project_id == project.id, Call.started_at >= starts[0], Call.kind == EXTERNAL)
-    amounts = session.execute(since).one()
-    return DayFigures(amounts[:CHART_DAYS], amounts[CHART_DAYS : 2 * CHART_DAYS], amounts[-1])
+    def __init__(self, session: Session, project: Project, now: datetime) -> None:
+        starts = last_starts(now, project.timezone, CHART_DAYS)
+        ends = [*starts[1:], now + timedelta(days=1)]
+        within = [(Call.started_at >= start) & (Call.started_at < end) for start, end in zip(starts, ends, strict=True)]
+        a_week_ago = days_before(now, project.timezone, 7)
+        figures = [
+            *(func.count().filter(day) for day in within),
+            *(func.count().filter(day, Call.status.in_(LOST)) for day in within),
+            func.count().filter(Call.started_at >= starts[-8], Call.started_at <= a_week_ago),
+        ]
+        here = (Call.project_id == project.id, Call.started_at >= starts[0], Call.kind == EXTERNAL)
+        amounts = session.execute(select(*figures).where(*here)).one()
+        self.calls, self.lost = amounts[:CHART_DAYS], amounts[CHART_DAYS : 2 * CHART_DAYS]
+        self.today, self.by_now_a_week_ago = self.calls[-1], amounts[-1]
 
 
 def not_called_back(session: Session, project: Project, now: datetime) -> list[Call]:
@@ -160,7 +148,7 @@ def overview() -> str:
         return render_template(
             "reports/overview.html",
             now=now,
-            days=day_figures(session, project, now),
+            days=DayFigures(session, project, now),
             weekday=f"{now.astimezone(ZoneInfo(project.timezone)):%A}",
             waiting=not_called_back(session, project, now),
             scenarios=session.scalars(enabled.order_by(*least_accurate_first)).all(),
@@ -236,7 +224,7 @@ def by_source() -> str:
         flash(problem.detail, "bad")
         query = parse_query({}, project.timezone, now)
     with server.database.reading() as session:
-        report = report_by_source(session, project.id, query)
+        report = SourceReport(session, project.id, query)
         titles = scenario_choices(session, project.id)
         leaks = len(read_leaks(session, project.id, now))
     rows = shortened(report.rows, MOST_ROWS)
@@ -271,7 +259,7 @@ def as_file() -> AnyResponse:
     server, project = current_server(), current_project()
     query = parse_query(request.args, project.timezone, server.now())
     with server.database.reading() as session:
-        report = report_by_source(session, project.id, query)
+        report = SourceReport(session, project.id, query)
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore")
     writer.writeheader()

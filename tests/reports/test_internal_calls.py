@@ -15,7 +15,7 @@ from router.reports.accuracy.figures import sure_calls
 from router.reports.accuracy.jobs import refresh_accuracy
 from router.reports.counters import ColumnKeeper
 from router.reports.leaks import refresh_leaking
-from router.reports.views import day_figures, not_called_back, read_lights
+from router.reports.views import DayFigures, not_called_back, read_lights
 from router.scenarios.models import Scenario, TrackingNumber
 from router.server import Server
 from router.voice.models import EXTERNAL, INTERNAL, Call
@@ -80,7 +80,7 @@ def figures(server: Server, database: Database, client: FlaskClient, cast: Cast)
             days = select(AccuracyDay).order_by(AccuracyDay.scenario_id, AccuracyDay.day)
             month = now - timedelta(days=30)
             found |= {
-                "overview's days": day_figures(session, project, now),
+                "overview's days": vars(DayFigures(session, project, now)),
                 "missed calls": [call.id for call in not_called_back(session, project, now)],
                 "calls of scenarios": [one.calls for one in scenarios],
                 "confidence of scenarios": [one.confidence for one in scenarios],

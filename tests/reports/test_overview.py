@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from router.accounts.models import Project
 from router.db import Database
 from router.lib.formats import last_starts
-from router.reports.views import day_figures, not_called_back
+from router.reports.views import DayFigures, not_called_back
 from router.server import Server
 from tests.busy_project import NUMBERS
 from tests.factories import make_call, make_rented_number
@@ -28,7 +28,7 @@ def test_days_are_those_of_the_projects_time_zone(database: Database, cast: Cast
     with database.writing() as session:
         for at in (datetime(2026, 11, 22, 22, 59, tzinfo=UTC), datetime(2026, 11, 22, 23, 1, tzinfo=UTC)):
             make_call(session, cast.project, NUMBERS[0], at)
-        figures = day_figures(session, cast.project, NOW)
+        figures = DayFigures(session, cast.project, NOW)
     assert list(figures.calls[-2:]) == [1, 1]
     assert figures.today == 1
 
@@ -42,14 +42,14 @@ def test_today_is_compared_with_the_same_weekday_up_to_this_time(database: Datab
     with database.writing() as session:
         for minutes in (-60, 60):
             make_call(session, cast.project, NUMBERS[0], NOW - timedelta(days=7) + timedelta(minutes=minutes))
-        figures = day_figures(session, cast.project, NOW)
+        figures = DayFigures(session, cast.project, NOW)
     assert (figures.by_now_a_week_ago, figures.calls[-8]) == (1, 2)
 
 
 def test_other_projects_calls_count_nowhere(database: Database, cast: Cast) -> None:
     with database.writing() as session:
         make_call(session, cast.other_project, NUMBERS[0], NOW - timedelta(hours=1), **LOST)
-        assert sum(day_figures(session, cast.project, NOW).calls) == 0
+        assert sum(DayFigures(session, cast.project, NOW).calls) == 0
         assert waiting(session, cast.project) == []
 
 

@@ -27,7 +27,6 @@ from router.reports.sources import (
     SourceRow,
     expected_rows,
     filter_of,
-    report_by_source,
     shares_of,
 )
 from router.voice.models import Call
@@ -90,7 +89,7 @@ def reports(database: Database, cast: Cast) -> Iterator[tuple[str, int | None, S
         for scenario in (None, 1):
             with database.reading() as session:
                 period = parse_period({}, cast.project.timezone, NOW)
-                yield group, scenario, report_by_source(session, cast.project.id, SourceQuery(period, group, scenario))
+                yield group, scenario, SourceReport(session, cast.project.id, SourceQuery(period, group, scenario))
 
 
 def listed(database: Database, cast: Cast, row: SourceRow, group: str, period: Period, scenario: int | None) -> int:
@@ -136,7 +135,7 @@ def spec(rule: str = "lease", source: str = "google", hours: int = 1, **values: 
 def report_of(database: Database, cast: Cast, group: str = "source", **args: str) -> SourceReport:
     with database.reading() as session:
         period = parse_period(args, cast.project.timezone, NOW)
-        return report_by_source(session, cast.project.id, SourceQuery(period, group, None))
+        return SourceReport(session, cast.project.id, SourceQuery(period, group, None))
 
 
 def row_of(report: SourceReport, source: str | None) -> SourceRow:

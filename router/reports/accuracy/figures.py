@@ -12,7 +12,6 @@ from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
 from router.attribution.models import AccuracyDay, Lease, Unserved, Visit
-from router.attribution.pool.choice import Curve
 from router.lib.formats import last_days
 from router.scenarios.models import Scenario
 from router.voice.models import EXTERNAL, Call
@@ -168,33 +167,17 @@ def known_silences(scenario_id: int) -> Select[float]:
 DAYS_SHOWN = 30
 
 
-@dataclass(frozen=True)
 class History:
-    """`days`: the last 30 of the project's time zone, like `2026-11-23`, oldest first, today last, each with what is known of it so far.
-    `sure_calls`: calls whose visitor is known well, to learn from."""
+    """What is known of a scenario's accuracy so far."""
 
-    aim: str
-    days: dict[str, Figures]
-    survival: Curve | None
-    sure_calls: int
-
-    @property
-    def week(self) -> Figures:
+    def __init__(self, session: Session, project: Project, scenario: Scenario, now: datetime) -> None:
+        self.aim, self.survival = scenario.aim, scenario.survival
+        days = last_days(now, project.timezone, DAYS_SHOWN)
+        kept = select(AccuracyDay).where(AccuracyDay.scenario_id == scenario.id, AccuracyDay.day >= days[0])
+        figures = {row.day: figures_of(row) for row in session.scalars(kept)}
+        self.days = {day: figures.get(day, Figures()) for day in days}
+        """The last 30 of the project's time zone, like `2026-11-23`, oldest first, today last."""
+        self.week = added(list(self.days.values())[-DAYS:])
         """Of the days that the accuracy looks at."""
-        return added(list(self.days.values())[-DAYS:])
-
-    @property
-    def accuracy(self) -> int | None:
-        return self.week.accuracy(self.aim)
-
-
-def read_history(session: Session, project: Project, scenario: Scenario, now: datetime) -> History:
-    days = last_days(now, project.timezone, DAYS_SHOWN)
-    kept = select(AccuracyDay).where(AccuracyDay.scenario_id == scenario.id, AccuracyDay.day >= days[0])
-    figures = {row.day: figures_of(row) for row in session.scalars(kept)}
-    return History(
-        aim=scenario.aim,
-        days={day: figures.get(day, Figures()) for day in days},
-        survival=scenario.survival,
-        sure_calls=sure_calls(session, scenario.id),
-    )
+        self.accuracy = self.week.accuracy(self.aim)
+        self.sure_calls = sure_calls(session, scenario.id)

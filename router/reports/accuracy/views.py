@@ -10,7 +10,7 @@ from router.accounts.sessions import require_person, require_token
 from router.attribution.pool.choice import CALLS_NEEDED, GRID, chance_after, default_chance
 from router.attribution.upkeep.rules import TOO_LOW
 from router.lib.formats import format_duration
-from router.reports.accuracy.figures import History, read_history
+from router.reports.accuracy.figures import History
 from router.scenarios.service import find_scenario
 from router.server import current_server
 from router.web.access import Audience, current_project, guard
@@ -30,7 +30,7 @@ def show(scenario_id: int) -> str:
     server, project = current_server(), current_project()
     with server.database.reading() as session:
         scenario = find_scenario(session, project, scenario_id)
-        history = read_history(session, project, scenario, server.now())
+        history = History(session, project, scenario, server.now())
     return render_template(
         "reports/accuracy.html",
         scenario=scenario,
@@ -143,7 +143,7 @@ def get_accuracy(project_id: int, scenario_id: int) -> dict[str, Any]:
     server, project = current_server(), current_project()
     with server.database.reading() as session:
         scenario = find_scenario(session, project, scenario_id)
-        history = read_history(session, project, scenario, server.now())
+        history = History(session, project, scenario, server.now())
     days = [
         {
             "day": day,

@@ -16,7 +16,7 @@ from router.attribution.pool.numbers import connect_pool
 from router.attribution.pool.unplaced import shown_numbers
 from router.attribution.tag import tag_files
 from router.attribution.tracking.crawlers import crawler_api
-from router.attribution.tracking.hooks import amp, hooks, make_limits
+from router.attribution.tracking.hooks import hooks, make_limits
 from router.attribution.tracking.visitors import open_regions
 from router.attribution.upkeep.views import upkeep_api, upkeep_pages
 from router.carriers import carrier_of
@@ -79,7 +79,6 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     deliveries,
     deliveries_api,
     hooks,
-    amp,
     voice_hooks.hooks,
     reports_pages,
     reports,

@@ -220,21 +220,19 @@ def write_crawler_counts(response: Response) -> Response:
 
 @hooks.after_request
 def allow_origin(response: Response) -> Response:
-    """Credentials only for pages that are one site with the tag's own address."""
-    if origin := _allow_named_origin(response):
-        welcome_first_party(response, g.get("tag_project"), origin, g.get("visitor_to_keep"))
-    return response
-
-
-def _allow_named_origin(response: Response) -> str | None:
-    """Names the exact origin, and returns it; None where there is none. What a page must not have was refused before."""
+    """Names the exact origin; what a page must not have was refused before. Credentials only for pages that are one site with the tag's own
+    address, and for AMP, which always asks with them, although nothing here makes use of them."""
     response.headers["Cache-Control"] = "no-store"
     origin = request.headers.get("Origin")
     if not origin or response.status_code == 403 or not host_and_port(origin):
-        return None
+        return response
     response.headers["Access-Control-Allow-Origin"] = origin
     response.headers["Vary"] = "Origin"
-    return origin
+    if request.endpoint == f"{hooks.name}.{number_for_amp.__name__}":
+        response.headers["Access-Control-Allow-Credentials"] = "true"
+    else:
+        welcome_first_party(response, g.get("tag_project"), origin, g.get("visitor_to_keep"))
+    return response
 
 
 def _known(project: TagProject | None) -> TagProject:
@@ -303,10 +301,8 @@ CLIENT = re.compile(r"[A-Za-z0-9_.-]{16,200}")
 """What AMP's CLIENT_ID gives; not the word itself, which stays where AMP does not fill it in."""
 SCENARIO = re.compile(r"[0-9]{1,9}")
 
-amp = guard(Blueprint("amp", __name__, url_prefix="/tag"), Audience.PUBLIC)
 
-
-@amp.get("/<key>/amp")
+@hooks.get("/<key>/amp")
 def number_for_amp(key: str) -> Response:
     """200 with a number of the scenario that was asked for, else of the first scenario that has one for this visit; 404 where the page
     keeps its own. The same client goes on with the same visit; without consent nobody is known again."""
@@ -359,14 +355,6 @@ def number_for_amp(key: str) -> Response:
         raise own_number
     form = str(number.scenario.tagging.get("format") or "") if number.scenario else ""
     return jsonify(phoneNumber=number.e164, formattedPhoneNumber=display(number.e164, form, project.country))
-
-
-@amp.after_request
-def allow_amp_origin(response: Response) -> Response:
-    """AMP always asks with credentials, of which nothing here makes use."""
-    if _allow_named_origin(response):
-        response.headers["Access-Control-Allow-Credentials"] = "true"
-    return response
 
 
 def _amp_consent(project: TagProject) -> str:

@@ -86,7 +86,7 @@ def decode(raw: str, country: str) -> str:
     for _ in range(MOST_CODED - 1):
         if "%" not in text or not text.isascii() or not ESCAPED.fullmatch(text):
             break
-        if not _is_utf8(unquote_to_bytes(text)) and not OLD_LETTERS.search(text):
+        if not _is_valid(unquote_to_bytes(text)) and not OLD_LETTERS.search(text):
             break  # `100%` and `50%ab` are not encoded any more
         text = _decoded(text, country)
     return text.replace("\0", "")
@@ -110,12 +110,12 @@ def _decoded(raw: str, country: str) -> str:
 
 
 def _in_code_page(value: bytes, country: str) -> str:
-    page = _code_page([word for word in WORD.findall(value) if not _is_utf8(word)], value, country)
+    page = _code_page([word for word in WORD.findall(value) if not _is_valid(word)], value, country)
     if page in EAST_ASIAN:
         return value.decode(page)
 
     def read(word: re.Match[bytes]) -> bytes:
-        if _is_utf8(word[0]):
+        if _is_valid(word[0]):
             return word[0]
         pieces = UTF8_IN[page].split(word[0]) if page in UTF8_IN else [word[0]]
         text = ""
@@ -141,11 +141,7 @@ def _code_page(words: list[bytes], value: bytes, country: str) -> str:
     return "cp1252" if own in EAST_ASIAN else own
 
 
-def _is_utf8(word: bytes) -> bool:
-    return _is_valid(word, "utf-8")
-
-
-def _is_valid(value: bytes, page: str) -> bool:
+def _is_valid(value: bytes, page: str = "utf-8") -> bool:
     try:
         value.decode(page)
     except UnicodeDecodeError:

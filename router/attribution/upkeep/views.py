@@ -30,6 +30,7 @@ from router.web.access import Audience, current_project, guard
 from router.web.api import described, parse, rows_of
 from router.web.errors import Problem, Refused, iso, read_json
 from router.web.filters import values_of
+from router.web.forms import row_action
 
 upkeep_pages = guard(
     Blueprint("upkeep", __name__, url_prefix="/scenarios/<int:scenario_id>/upkeep"), Audience.PEOPLE, require_person
@@ -56,16 +57,13 @@ def show(scenario_id: int) -> str:
 @upkeep_pages.post("/switch")
 def switch(scenario_id: int) -> Response:
     on = bool(request.form.get("on"))
-    try:
+
+    def do() -> str:
         with changing() as change:
             switch_upkeep(change, scenario_id, on)
-    except Problem as refusal:
-        if refusal.status != 409:
-            raise
-        flash(refusal.detail, "bad")
-    else:
-        flash("Upkeep is on: it decides once a day." if on else "Upkeep is off: the numbers stay as they are.")
-    return redirect(url_for("upkeep.show", scenario_id=scenario_id))
+        return "Upkeep is on: it decides once a day." if on else "Upkeep is off: the numbers stay as they are."
+
+    return row_action(do, url_for("upkeep.show", scenario_id=scenario_id))
 
 
 @upkeep_pages.post("")

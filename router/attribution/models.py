@@ -13,19 +13,12 @@ def free_pool_id(project_id: Any) -> Any:
     """The pool of a project's free numbers, while it has no scenario (R13), where the id of a scenario stands otherwise.
 
     It is the project's id, negated: so it was written from the first release on, both releases of an upgrade read it, and a column of its
-    own would be one more in every index and statement of the hot path. Only these three functions know it.
-
-    Args:
-        project_id: a number or a column.
+    own would be one more in every index and statement of the hot path. Only these three functions know it, of a number as of a column.
     """
     return -project_id
 
 
 def project_of_free_pool(pool_id: Any) -> Any:
-    """
-    Args:
-        pool_id: a number or a column.
-    """
     return -pool_id
 
 

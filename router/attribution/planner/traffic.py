@@ -14,11 +14,12 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import Any
 
-from sqlalchemy import func, select, union_all
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from router.attribution.models import Lease, Tap, Unserved, Visit, VisitSpan
-from router.scenarios.models import Scenario, TrackingNumber
+from router.attribution.models import Tap, Visit, VisitSpan
+from router.attribution.pool.numbers import first_asked
+from router.scenarios.models import Scenario
 from router.server import Server
 
 HOUR, DAY = 3600.0, 86_400.0
@@ -219,21 +220,8 @@ class History:
 def read_history(session: Session, server: Server, scenario: Scenario, now: datetime, most_visits: int) -> History:
     """Four statements, however many visits and calls there were."""
     since = now - DAYS
-    # when each visit first asked for a dynamic number, whether it was leased one or not, by the index of leases on their numbers;
-    # leases that were given back were not needed
-    leased = (
-        select(Lease.visit_id, Lease.started_at.label("at"))
-        .join(TrackingNumber, TrackingNumber.id == Lease.number_id)
-        .where(TrackingNumber.project_id == scenario.project_id, Lease.scenario_id == scenario.id)
-        .where(Lease.started_at >= since, Lease.started_at <= now, Lease.returned_at.is_(None))
-    )
-    unserved = select(Unserved.visit_id, Unserved.at).where(
-        Unserved.scenario_id == scenario.id, Unserved.at >= since, Unserved.at <= now
-    )
-    every = union_all(leased, unserved).subquery("every")
-    first = func.min(every.c.at).label("at")
-    newest = select(every.c.visit_id, first).group_by(every.c.visit_id).order_by(first.desc(), every.c.visit_id.desc())
-    asked = newest.limit(most_visits).cte("asked")
+    first = first_asked(scenario, since, now).subquery("first_asked")
+    asked = select(first).order_by(first.c.at.desc(), first.c.visit_id.desc()).limit(most_visits).cte("asked")
     rows = session.execute(
         select(
             asked.c.visit_id,

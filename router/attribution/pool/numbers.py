@@ -207,14 +207,8 @@ def hourly_loads(session: Session, scenario: Scenario, now: datetime) -> Hours:
 def _changes(scenario: Scenario, since: datetime, now: datetime) -> Select[Any]:
     """Source, quarter, numbers taken minus numbers come free in it, and the sum of their seconds into it, with the same signs."""
     # the spans of heartbeats of the visits that asked for a number and kept it, or got none, each from the lease on
-    leased = _leases(scenario, since, Lease.visit_id, _seconds(Lease.started_at).label("at"))
-    leased = leased.where(Lease.returned_at.is_(None))
-    in_vain = select(Unserved.visit_id, _seconds(Unserved.at).label("at")).where(
-        Unserved.scenario_id == scenario.id, Unserved.at >= since - EARLIER
-    )
-    all_asked = union_all(leased, in_vain).subquery("asked_once")
-    first_asked = select(all_asked.c.visit_id, func.min(all_asked.c.at).label("at")).group_by(all_asked.c.visit_id)
-    asked = first_asked.cte("asked")
+    first = first_asked(scenario, since - EARLIER, now).subquery("first_asked")
+    asked = select(first.c.visit_id, _seconds(first.c.at).label("at")).cte("asked")
     of_visits = select(asked.c.visit_id, _source(scenario)).join(Visit, Visit.id == asked.c.visit_id)
     newest = of_visits.add_columns(
         _later(asked.c.at, _seconds(Visit.span_started_at)).label("begin"), _seconds(Visit.last_sign_at).label("last")
@@ -227,7 +221,9 @@ def _changes(scenario: Scenario, since: datetime, now: datetime) -> Select[Any]:
     next_begin = func.lead(spans.c.begin).over(partition_by=spans.c.visit_id, order_by=spans.c.begin)
     shown = select(spans.c.source, spans.c.begin, func.coalesce(_earlier(over, next_begin), over).label("end"))
     reverted_at = _seconds(Lease.returned_at).label("end")
-    reverted = _leases(scenario, since, _source(scenario), _seconds(Lease.started_at).label("begin"), reverted_at)
+    reverted = _leases(
+        scenario, since - EARLIER, _source(scenario), _seconds(Lease.started_at).label("begin"), reverted_at
+    )
     reverted = reverted.join(Visit, Visit.id == Lease.visit_id).where(Lease.returned_at.is_not(None))
     whole = union_all(shown, reverted).subquery("whole")
     # when each visit held a number, in seconds since 1970, cut to the time that counts
@@ -245,6 +241,17 @@ def _changes(scenario: Scenario, since: datetime, now: datetime) -> Select[Any]:
     return select(at.c.source, quarter.label("quarter"), *sums).group_by(at.c.source, quarter)
 
 
+def first_asked(scenario: Scenario, since: datetime, until: datetime) -> Select[Any]:
+    """When each visit first asked for a dynamic number, whether it was leased one or not; leases that were given back were not needed."""
+    leased = _leases(scenario, since, Lease.visit_id, Lease.started_at.label("at"))
+    leased = leased.where(Lease.started_at <= until, Lease.returned_at.is_(None))
+    unserved = select(Unserved.visit_id, Unserved.at).where(
+        Unserved.scenario_id == scenario.id, Unserved.at >= since, Unserved.at <= until
+    )
+    asked = union_all(leased, unserved).subquery("asked_once")
+    return select(asked.c.visit_id, func.min(asked.c.at).label("at")).group_by(asked.c.visit_id)
+
+
 def _source(scenario: Scenario) -> ColumnElement[int]:
     return (Visit.source_key if scenario.aim == "source" else literal(0)).label("source")
 
@@ -256,7 +263,7 @@ def _leases(scenario: Scenario, since: datetime, *columns: Any) -> Select[Any]:
         .select_from(Lease)
         .join(TrackingNumber, TrackingNumber.id == Lease.number_id)
         .where(TrackingNumber.project_id == scenario.project_id, Lease.scenario_id == scenario.id)
-        .where(Lease.started_at >= since - EARLIER)
+        .where(Lease.started_at >= since)
     )
 
 

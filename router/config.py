@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
@@ -18,6 +18,7 @@ Networks = tuple[Network, ...]
 
 SECRETS = ("ROUTER_SECRET_KEY", "ROUTER_DATABASE_URL", "TWILIO_AUTH_TOKEN", "ROUTER_MAIL_URL")
 PUBLIC_URL = re.compile(r"https?://[^/\s?#@]+(/[^\s?#]*)?")
+HOST_AND_PORT = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(:(?P<port>\d{1,5}))?")
 
 
 class SettingsError(Exception):
@@ -31,6 +32,7 @@ class Settings(BaseModel):
 
     data_dir: Path = Path("data")
     database_url: str = Field(default="", repr=False)
+    prepared_statements: Literal["auto", "on", "off"] = "auto"
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     public_url: str = ""
@@ -78,6 +80,8 @@ class Settings(BaseModel):
     def _database_address(cls, value: str) -> str:
         if value and not value.startswith(("postgresql://", "postgres://", "postgresql+psycopg://", "sqlite:///")):
             raise ValueError("must be an address like postgresql://user:password@host/database")
+        if value.startswith("postgres"):
+            address_for_sqlalchemy(value)
         return value
 
     @field_validator("mail_url")
@@ -123,10 +127,9 @@ class Settings(BaseModel):
         """SQLAlchemy's address of the database: the one that was set, else the embedded one in the data folder."""
         if not self.database_url:
             return f"sqlite:///{self.data_dir.absolute() / 'router.db'}"
-        for scheme in ("postgresql://", "postgres://"):
-            if self.database_url.startswith(scheme):
-                return "postgresql+psycopg://" + self.database_url.removeprefix(scheme)
-        return self.database_url
+        if self.database_url.startswith("sqlite"):
+            return self.database_url
+        return address_for_sqlalchemy(self.database_url)
 
     @property
     def embedded(self) -> bool:
@@ -154,6 +157,34 @@ class Settings(BaseModel):
             return f"router@[{'IPv6:' if ip_address(host).version == 6 else ''}{host}]"
         except ValueError:
             return f"router@{host}"
+
+
+def address_for_sqlalchemy(url: str) -> str:
+    """PostgreSQL's address, where several hosts may stand as libpq takes them: `postgresql://user:password@a:5432,b:5433/database`.
+
+    Of several hosts the one that can be written to is taken, unless the address says otherwise.
+
+    Raises:
+        ValueError: a port is no number.
+    """
+    address = "postgresql+psycopg://" + url.partition("://")[2]
+    before_query, _, query = url.partition("://")[2].partition("?")
+    authority, slash, database = before_query.partition("/")
+    user, at, hosts = authority.rpartition("@")
+    options = parse_qsl(query, keep_blank_values=True)
+    if "," in hosts:
+        places = [HOST_AND_PORT.fullmatch(place) for place in hosts.split(",")]
+        found = [place for place in places if place]
+        if len(found) != len(places):
+            raise ValueError("must name several hosts like postgresql://user:password@a:5432,b:5432/database")
+        options.append(("host", ",".join(place["host"].strip("[]") for place in found)))
+        if any(place["port"] for place in found):
+            options.append(("port", ",".join(place["port"] or "" for place in found)))
+        address = f"postgresql+psycopg://{user}{at}{slash}{database}?{urlencode(options)}"
+    named = [value for name, value in options if name == "host"]
+    if (len(named) > 1 or "," in "".join(named)) and "target_session_attrs" not in dict(options):
+        address += "&target_session_attrs=read-write"
+    return address
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:

@@ -95,9 +95,12 @@ class Base(DeclarativeBase):
 class Database:
     """One engine with its two kinds of transaction: `reading()` and `writing()`."""
 
-    def __init__(self, url: str, pool_size: int = 10, engine: Engine | None = None) -> None:
+    def __init__(
+        self, url: str, pool_size: int = 10, engine: Engine | None = None, prepared_statements: str = "auto"
+    ) -> None:
+        """`prepared_statements`: `on`, `off`, or `auto`: unless a pooler stands between."""
         self.url = url
-        self.engine = engine or open_engine(url, pool_size)
+        self.engine = engine or open_engine(url, pool_size, prepared_statements)
         self._writer = self.engine.execution_options(router_writing=True)
         self._turn = threading.Lock() if self.is_sqlite else None
         self._local = threading.local()
@@ -139,8 +142,10 @@ class Database:
         self.engine.dispose()
 
 
-def open_engine(url: str, pool_size: int) -> Engine:
-    return _sqlite_engine(url, pool_size) if url.startswith("sqlite") else _postgresql_engine(url, pool_size)
+def open_engine(url: str, pool_size: int, prepared_statements: str = "auto") -> Engine:
+    if url.startswith("sqlite"):
+        return _sqlite_engine(url, pool_size)
+    return _postgresql_engine(url, pool_size, prepared_statements)
 
 
 def _sqlite_engine(url: str, pool_size: int) -> Engine:
@@ -167,7 +172,7 @@ def _sqlite_engine(url: str, pool_size: int) -> Engine:
     return engine
 
 
-def _postgresql_engine(url: str, pool_size: int) -> Engine:
+def _postgresql_engine(url: str, pool_size: int, prepared_statements: str) -> Engine:
     connect = {"connect_timeout": CONNECT_SECONDS, "tcp_user_timeout": CONNECT_SECONDS * 1000}
     engine = create_engine(
         url,
@@ -187,7 +192,23 @@ def _postgresql_engine(url: str, pool_size: int) -> Engine:
         if connection.closed or poll.poll(0):
             raise DisconnectionError("the server ended this connection")
 
+    @event.listens_for(engine, "connect")
+    def choose_preparing(connection: Any, _: Any) -> None:
+        """A pooler that changes servers between transactions finds a statement that was prepared at one of them at none, or another one."""
+        if prepared_statements == "off" or (prepared_statements == "auto" and has_pooler(connection)):
+            connection.prepare_threshold = None
+
     return engine
+
+
+def has_pooler(connection: Any) -> bool:
+    """Whether something like PgBouncer answers a psycopg connection: it makes up the process id by which a client may cancel."""
+    connection.autocommit = True
+    try:
+        (process,) = connection.execute("SELECT pg_backend_pid()").fetchone()
+    finally:
+        connection.autocommit = False
+    return bool(process != connection.info.backend_pid)
 
 
 def partial_index(name: str, *columns: str, where: str) -> Index:

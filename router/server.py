@@ -63,7 +63,8 @@ class Server:
 def bare_server(settings: Settings, database: Database | None = None) -> Server:
     """A server with nothing registered at it: `router.app` connects what other floors have to add."""
     threads = max(settings.telephone_threads, settings.web_threads)
-    database = database or Database(settings.database, pool_size=threads + 2)
+    if database is None:
+        database = Database(settings.database, threads + 2, prepared_statements=settings.prepared_statements)
     return Server(settings, database, load_keys(settings))
 
 

@@ -1,6 +1,8 @@
 """Both databases behave alike where the product relies on it."""
 
 from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from alembic import command
@@ -11,10 +13,78 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import select, text
 
 from router.accounts.models import ServerFact
-from router.db import MIGRATIONS, Base, Database, insert_new, migrate, newest_revision, schema_state
+from router.config import Settings
+from router.db import MIGRATIONS, Base, Database, has_pooler, insert_new, migrate, newest_revision, schema_state
 from router.scenarios.models import Scenario, TrackingNumber
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("address", "asked"),
+    [
+        ("postgresql://u:p%40w@db/router", {"host": "db"}),
+        (
+            "postgresql://u:p%40w@a:5432,b.example:5433/router?sslmode=require",
+            {"host": "a,b.example", "port": "5432,5433", "sslmode": "require", "target_session_attrs": "read-write"},
+        ),
+        ("postgres://u:p%40w@a,b/router", {"host": "a,b", "port": ",", "target_session_attrs": "read-write"}),
+        (
+            "postgresql://u:p%40w@[::1]:5432,b/router?target_session_attrs=any",
+            {"host": "::1,b", "port": "5432,", "target_session_attrs": "any"},
+        ),
+        (
+            "postgresql+psycopg://u:p%40w@/router?host=a:5432&host=b:5433",
+            {"host": "a,b", "port": "5432,5433", "target_session_attrs": "read-write"},
+        ),
+        ("postgresql+psycopg://u:p%40w@/router?host=/run/postgresql", {"host": "/run/postgresql"}),
+    ],
+)
+def test_several_hosts_are_asked_as_libpq_does(address: str, asked: dict[str, str]) -> None:
+    """Of several the one that can be written to: a primary that is lost is followed to the replica that was promoted."""
+    database = Database(Settings(database_url=address).database)
+    _, given = database.engine.dialect.create_connect_args(database.engine.url)
+    given.pop("context")
+    assert given == {"user": "u", "password": "p@w", "dbname": "router"} | asked
+
+
+@pytest.mark.parametrize("hosts", ["a:5432,b:port", "a,,b", "a:1:2,b", "[::1,b"])
+def test_hosts_that_are_none_are_refused(hosts: str) -> None:
+    with pytest.raises(ValueError, match="several hosts"):
+        Settings(database_url=f"postgresql://u@{hosts}/router")
+
+
+class Pooled:
+    """A connection through a pooler: the process that answers is not the one that it told of."""
+
+    autocommit = False
+    info = SimpleNamespace(backend_pid=4)
+
+    def execute(self, statement: str) -> "Pooled":
+        assert self.autocommit, "no transaction stays open"
+        return self
+
+    def fetchone(self) -> tuple[int]:
+        return (17,)
+
+
+def test_a_pooler_is_known_by_the_process_that_answers() -> None:
+    connection = Pooled()
+    assert has_pooler(connection)
+    assert not connection.autocommit
+
+
+@pytest.mark.parametrize(("setting", "threshold"), [("auto", 5), ("on", 5), ("off", None)])
+def test_statements_are_prepared_where_no_pooler_stands_between(
+    database: Database, setting: str, threshold: int | None
+) -> None:
+    if database.is_sqlite:
+        return
+    asked = Database(database.engine.url.render_as_string(hide_password=False), prepared_statements=setting)
+    with asked.engine.connect() as connection:
+        driver: Any = connection.connection.driver_connection
+        assert driver.prepare_threshold == threshold
+    asked.dispose()
 
 
 def test_the_migrations_make_exactly_the_tables_that_the_models_describe(database: Database) -> None:

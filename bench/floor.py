@@ -1,4 +1,5 @@
-"""The floor: the least Flask application that answers the two hot paths by the product's own statements, over bare psycopg.
+"""The floor: the least Flask application that answers the two hot paths by the product's own means: a page view by its statements over bare
+psycopg, an inbound call by the same line in the same kind of journal.
 
 It knows one project, believes what it is told, and takes every parameter that does not depend on the request from the product's
 request that was watched. What the product costs above this is what its rules, checks and layers cost.
@@ -18,6 +19,7 @@ from flask import Flask, Response, request
 
 from bench.statements import Statement, kept
 from router.carriers.twilio.webhooks import Twilio
+from router.voice.journal import Journal
 
 LOOKS = 5
 
@@ -53,7 +55,8 @@ def create_app() -> Flask:
     url = os.environ["ROUTER_DATABASE_URL"].replace("postgresql+psycopg://", "postgresql://")
     found = kept(Path(os.environ["BENCH_STATEMENTS"]))
     carrier = Twilio(os.environ["ROUTER_PUBLIC_URL"], [os.environ["TWILIO_AUTH_TOKEN"]])
-    page_view, call = PageView(Repeated(found["L"]), Repeated(found["look again"])), InboundCall(Repeated(found["V"]))
+    page_view = PageView(Repeated(found["L"]), Repeated(found["look again"]))
+    call = InboundCall(Path(os.environ["BENCH_STATEMENTS"]).with_name("record"))
     local = threading.local()
 
     def connection() -> psycopg.Connection[Any]:
@@ -79,9 +82,11 @@ def create_app() -> Flask:
     def inbound() -> Response:
         if not carrier.verify(request):
             return Response(status=403)
-        with connection().transaction():
-            document = call.answer(connection(), request.form, datetime.now(UTC))
-        return Response(document, mimetype="text/xml")
+        return Response(call.answer(request.form, datetime.now(UTC)), mimetype="text/xml")
+
+    @app.post("/voice/constant")
+    def constant() -> Response:
+        return Response(call.document("CA0", "+14155550100"), mimetype="text/xml")
 
     return app
 
@@ -120,34 +125,22 @@ class PageView:
         return {"visit": number, "visitor": visitor, "token": visitor, "numbers": [{"e164": e164}]}
 
 
-ROUTES = """
-SELECT n.e164, n.id, f.document FROM tracking_number n
-JOIN scenario s ON s.id = n.scenario_id JOIN call_flow f ON f.id = s.call_flow_id
-"""
-
-
 class InboundCall:
-    """First call, candidates, call, deliveries. Routes are read once: the product has them in memory too."""
+    """Signature, a line in the journal, a document."""
 
-    def __init__(self, repeated: Repeated) -> None:
-        self.repeated = repeated
-        self.routes: dict[str, tuple[int, dict[str, Any]]] = {}
-        self.first = repeated.index("FROM call")
-        self.leases = repeated.index("FROM lease")
-        self.call = repeated.index("INSERT INTO call")
-        self.deliveries = repeated.index("INSERT INTO delivery")
+    def __init__(self, kept_record: Path) -> None:
+        self.record = json.loads(kept_record.read_text())
+        self.journal = Journal(kept_record.parent / "floor-journal")
 
-    def answer(self, connection: psycopg.Connection[Any], form: Mapping[str, str], now: datetime) -> str:
-        run, sid, caller, dialled = self.repeated.run, form["CallSid"], form["From"], form["To"]
-        if not self.routes:
-            self.routes = {e164: (number, flow) for e164, number, flow in connection.execute(ROUTES)}
-        number, flow = self.routes[dialled]
-        run(connection, self.first, now, {"number": number, "who": caller}).fetchone()
-        run(connection, self.leases, now, {"number": number}).fetchall()
-        values = {"sid": sid, "number_id": number, "caller": caller, "caller_raw": caller, "number": dialled}
-        call_id = run(connection, self.call, now, values).fetchone()[0]
-        run(connection, self.deliveries, now, {"call": call_id, "batch": f"msg_{secrets.token_hex(10)}_"})
-        to = flow["destinations"][0]["to"]
+    def answer(self, form: Mapping[str, str], now: datetime) -> str:
+        call = self.record["call"] | {"sid": form["CallSid"], "to": form["To"], "number_e164": form["To"]}
+        call["caller"] = {"e164": form["From"], "raw": form["From"]}
+        at = now.isoformat()
+        self.journal.append(self.record | {"sid": form["CallSid"], "call": call, "at": at, "start": at})
+        return self.document(form["CallSid"], form["From"])
+
+    def document(self, sid: str, caller: str) -> str:
+        to = self.record["flow"]["destinations"][0]["to"]
         return (
             f'<Response><Dial answerOnBridge="true" timeout="20" callerId="{caller}"'
             f' action="https://calls.example.net/voice/dial/{sid}/1" method="POST"><Number>{to}</Number></Dial></Response>'

@@ -122,6 +122,7 @@ def serve(no_worker: bool, check: bool) -> None:
         commands = {
             TELEPHONE: web_command(APPLICATION, at[TELEPHONE], settings.telephone_workers, settings.telephone_threads),
             WEB: web_command(APPLICATION, at[WEB], settings.web_workers, settings.web_threads),
+            "applier": python("-m", "router", "applier"),
         }
         if settings.embedded and not no_worker:
             commands["worker"] = python("-m", "router", "worker")
@@ -150,6 +151,26 @@ def worker() -> None:
     Worker(server).run()
 
 
+@router.command(hidden=True)
+def applier() -> None:
+    """Carry this machine's journal into the database; `serve` and `demo` start it."""
+    import signal
+    import threading
+
+    from router.app import make_server
+    from router.config import read_settings
+    from router.operations import configure_logs
+    from router.voice.applier import Applier, journal_folder
+
+    settings = read_settings()
+    configure_logs(settings.log_level)
+    server, stop = make_server(settings), threading.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda number, frame: stop.set())
+    Applier(server, journal_folder(server)).run(stop)
+    server.database.dispose()
+
+
 @router.command()
 def demo() -> None:
     """Try everything on this machine: example web site, simulated carrier, no account anywhere."""
@@ -164,6 +185,7 @@ def demo() -> None:
         commands = {
             "exchange": python("-m", "router.demo.outside"),
             WEB: web_command("router.app:create_demo_app()", [listening]),
+            "applier": python("-m", "router", "applier"),
             "worker": python("-m", "router", "worker"),
         }
         supervise(commands, prepared.environment, Holdings({WEB: [listening]}))

@@ -1,5 +1,6 @@
 """What every part of a running server shares: settings, database, keys, the carrier. One for each app, worker and command."""
 
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from router.scenarios.documents import ScenarioPart
     from router.scenarios.lint import LintRule
     from router.scenarios.numbers.release import NumbersShown
+    from router.voice.answers import Begun
+    from router.voice.journal import RecordKeeper
     from router.voice.snapshot import RoutingFollower
     from router.web.network import RateLimit
 
@@ -48,6 +51,9 @@ class Server:
     """Made when it is first asked for, as the shop and the routing."""
     shop: "NumberShop | None" = None
     routing: "RoutingFollower | None" = None
+    journal: "RecordKeeper | None" = None
+    begun_calls: "OrderedDict[str, Begun]" = field(default_factory=OrderedDict)
+    """What the last calls began with in this process, by the carrier's id."""
 
     heartbeat_rate: "RateLimit" = field(init=False)
     visit_rate: "RateLimit" = field(init=False)

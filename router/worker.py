@@ -26,6 +26,7 @@ from router.scenarios.numbers.purchase import advance_due
 from router.scenarios.numbers.release import advance_releases
 from router.scenarios.numbers.search import refresh_carrier_prices
 from router.server import Server
+from router.voice.applier import adopt_unknown_calls
 from router.voice.events import close_silent_calls, repeat_fan_out
 
 HEARTBEAT = "worker_seen"
@@ -58,6 +59,7 @@ def quick_jobs() -> list[PeriodicJob]:
         PeriodicJob("refresh_destination_numbers", timedelta(minutes=1), refresh_destination_numbers),
         PeriodicJob("refresh_leaking", timedelta(minutes=5), refresh_leaking),
         PeriodicJob("refresh_shown", timedelta(minutes=5), refresh_shown),
+        PeriodicJob("adopt_unknown_calls", timedelta(seconds=5), adopt_unknown_calls),
         PeriodicJob("close_silent_calls", timedelta(minutes=1), close_silent_calls),
         PeriodicJob("watch_balances", timedelta(hours=1), watch_balances),
         PeriodicJob("reseal", timedelta(hours=1), reseal),

@@ -9,8 +9,8 @@ A test that registers blueprints, or looks at how an application is made, calls 
 """
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,8 @@ from router.app import create_app, make_server, serve
 from router.config import Settings
 from router.db import Database, open_engine
 from router.server import Server
+from router.voice.applier import OF_THE_DATABASE, Applier, journal_folder
+from router.voice.journal import Journal
 
 POOL_SIZE = 10
 KEPT = "kept"
@@ -86,6 +88,21 @@ class Engines:
             engine.dispose()
 
 
+class AppliedAtOnce:
+    """The journal, and behind it the applier, without a process of its own: what was kept stands in the database at once."""
+
+    def __init__(self, server: Server) -> None:
+        folder = journal_folder(server)
+        self._journal = Journal(folder)
+        self._applier = Applier(server, folder, resident=False)
+        self._turn = threading.Lock()
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        self._journal.append(record)
+        with self._turn, suppress(*OF_THE_DATABASE):
+            self._applier.apply_all()
+
+
 @dataclass
 class _Made:
     """An application and what it was before its first test."""
@@ -120,6 +137,7 @@ class Applications:
         app.config.update(made.config)
         app.jinja_loader = made.loader
         server: Server = make_server(settings, self._engines.open(settings.database))
+        server.journal = AppliedAtOnce(server)
         serve(app, server)
         app.config.update(TESTING=True, WTF_CSRF_ENABLED=False)
         yield app

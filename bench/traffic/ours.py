@@ -18,6 +18,7 @@ from router.attribution.planner.traffic import Traffic
 from router.config import Settings
 from router.db import Database, migrate
 from router.voice.models import Call
+from tests.application import AppliedAtOnce
 from tests.factories import make_project, make_scenario
 
 BEGIN = datetime(2026, 3, 2, tzinfo=UTC)
@@ -110,6 +111,7 @@ def run_ours(cell: Cell) -> Told:
         travel = stack.enter_context(time_machine.travel(BEGIN, tick=False))
         app = create_app(_settings(folder))
         server = app.extensions["router"]
+        server.journal = AppliedAtOnce(server)
         stack.callback(server.database.dispose)
         with server.database.writing() as session:
             make_scenario(session, make_project(session), cell.numbers, aim=cell.aim)

@@ -105,6 +105,40 @@ class Failure:
     """Somebody of the company has talked to the caller, or the caller has hung up: nobody is to be rung again."""
 
 
+@dataclass(frozen=True, slots=True)
+class Say:
+    """The caller hears a sentence; the call counts as answered by the carrier from then on."""
+
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """A destination rings. The carrier answers the call when the destination does; then the talk goes on to its end.
+
+    Addresses are ours and whole, without what the carrier has to know about asking them.
+    """
+
+    to: str
+    """E.164 or a SIP address."""
+    ring_seconds: int
+    caller_id: str | None
+    """The number that the destination sees; None: what the carrier shows by itself."""
+    next_address: str = ""
+    """Where the carrier asks what happens next; empty: it hangs up after the talk."""
+    leg_address: str = ""
+    """Where the carrier says what becomes of the destination; empty: it says nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class HangUp:
+    """The call ends."""
+
+
+Plan = Sequence[Say | Forward | HangUp]
+"""What happens next in a call, in turn, whatever the carrier's language."""
+
+
 class Carrier(Protocol):
     """Who rents numbers and delivers calls.
 
@@ -131,6 +165,9 @@ class Carrier(Protocol):
     def read_recording(self, form: Form) -> Recording: ...
 
     def read_failure(self, form: Form) -> Failure: ...
+
+    def render(self, plan: Plan) -> str:
+        """The document that tells the carrier what happens next. The same plan gives the same document."""
 
 
 @dataclass(frozen=True, slots=True)

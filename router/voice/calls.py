@@ -1,8 +1,8 @@
 """Inbound calls: each is written once with its attribution (R7), decided again when an earlier call becomes known late, announced to the
 receivers of call events in the same transaction, and told to programs."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, cast
 
@@ -26,11 +26,10 @@ from router.attribution.models import Visit
 from router.attribution.tracking.sources import DIRECT
 from router.carriers.base import InboundCall
 from router.db import Statement, insert_new, table_of
-from router.lib.phones import MOST_SPELLINGS, Caller, same_line, spellings_of_line
+from router.lib.phones import MOST_SPELLINGS, Caller, spellings_of_line
 from router.server import Server
 from router.voice.models import EXTERNAL, INTERNAL, Call, CallEvent, Status
-from router.voice.routing import Route, destinations_of, kind_of
-from router.voice.twiml import announcement
+from router.voice.routing import Route, kind_of
 from router.web.errors import iso as iso
 
 call_started = Signal("A call came in and is being forwarded.")
@@ -76,14 +75,6 @@ _call = CALL.c
 WHO = [f"who{index}" for index in range(MOST_SPELLINGS)]
 
 
-@dataclass(frozen=True, slots=True)
-class KnownCall:
-    """A call that is written, as far as the answer to the carrier needs it."""
-
-    id: int
-    flow: Mapping[str, Any]
-
-
 def _earlier(*order: Any) -> Select[Any]:
     """The first in this order of a caller's calls, in any spelling of the line, to a number before another call. Internal calls are left
     out."""
@@ -118,7 +109,6 @@ _FIRST = Statement(lambda _: _earlier(_call.started_at, _call.sid), EarlierCall)
 _LAST_NON_DIRECT = Statement(
     lambda _: _earlier(_NON_DIRECT_FIRST, _call.started_at.desc(), _call.sid.desc()), EarlierCall
 )
-_BY_SID = Statement(lambda _: select(_call.id, _call.flow).where(_call.sid == bindparam("sid")), KnownCall)
 
 
 _WRITTEN: dict[str, Any] = {
@@ -135,28 +125,20 @@ def record_inbound(
     started_at: datetime,
     now: datetime,
     announcing: bool,
-    *,
-    answering: bool = True,
-) -> KnownCall:
-    """Writes the call with its attribution and announces it; a repeated request finds the call that is there.
+    kind: str | None = None,
+) -> int | None:
+    """Writes the call with its attribution and announces it. Returns its id; None when it is there already.
 
     Args:
+        route: with the flow that the caller was given.
         announcing: False when a receiver failed before: the event is marked *fan-out due* instead.
-        answering: False when the call is over already: an internal caller heard no announcement.
+        kind: external or internal, as it was when the call came; None: as it is now.
 
     Raises:
         ReceiverFailed: a receiver of the event failed; repeat with `announcing=False`.
     """
-    kind = kind_of(inbound.caller, route.own_lines)
-    values: dict[str, Any] = {
+    values = _of_route(route, kind or kind_of(inbound.caller, route.own_lines)) | {
         "sid": inbound.sid,
-        "project_id": route.project_id,
-        "kind": kind,
-        "number_id": route.number_id,
-        "number": route.number,
-        "scenario_id": route.scenario_id,
-        "scenario_enabled": route.scenario_enabled,
-        "flow": route.flow,
         "caller": inbound.caller.e164,
         "caller_raw": inbound.caller.raw,
         "started_at": started_at,
@@ -168,25 +150,55 @@ def record_inbound(
         "counted": False,
         "fan_out_due": "" if announcing else "started",
     }
-    values |= _decided(session, route, reach_of(server.settings), inbound.caller, started_at, inbound.sid, kind)
-    if kind == INTERNAL and answering:
-        caller = inbound.caller.e164
-        rings = bool(destinations_of(route.flow, route.number, caller))
-        is_line = any(same_line(step.get("to"), caller) for step in route.flow["destinations"])
-        sentence = announcement(route.scenario_title, route.scenario_enabled, values, started_at, rings, is_line)
-        values["flow"] = route.flow | {"announcement": sentence}
+    reach = reach_of(server.settings)
+    values |= decided_values(session, route, reach, inbound.caller, started_at, inbound.sid, values["kind"])
     row = _INSERT.first(session, values)
     if row is None:
-        return find_call(session, inbound.sid) or KnownCall(0, values["flow"])
+        return None
     if announcing:
         announce(server, session, "started", Call(id=row.id, **values), now)
     if now - started_at > LATE:
         decide_later_calls(server, session, route, inbound.caller, started_at, now)
-    return KnownCall(row.id, values["flow"])
+    return cast(int, row.id)
 
 
-def find_call(session: Session, sid: str) -> KnownCall | None:
-    return cast("KnownCall | None", _BY_SID.first(session, {"sid": sid}))
+def correct_inbound(
+    server: Server,
+    session: Session,
+    call: Call,
+    route: Route,
+    inbound: InboundCall,
+    started_at: datetime,
+    now: datetime,
+    kind: str,
+) -> None:
+    """The first request of a call that was written without it: start, number, flow and attribution are what that request says. The caller's
+    later calls are decided again."""
+    since = min(call.started_at, started_at)
+    values = _of_route(route, kind) | {
+        "caller": inbound.caller.e164,
+        "caller_raw": inbound.caller.raw,
+        "started_at": started_at,
+        "counted": False,
+    }
+    values |= decided_values(session, route, reach_of(server.settings), inbound.caller, started_at, inbound.sid, kind)
+    for name, value in values.items():
+        setattr(call, name, value)
+    session.flush()
+    decide_later_calls(server, session, route, inbound.caller, since, now)
+
+
+def _of_route(route: Route, kind: str) -> dict[str, Any]:
+    """The columns of a call that its route fills."""
+    return {
+        "project_id": route.project_id,
+        "kind": kind,
+        "number_id": route.number_id,
+        "number": route.number,
+        "scenario_id": route.scenario_id,
+        "scenario_enabled": route.scenario_enabled,
+        "flow": route.flow,
+    }
 
 
 def attribute(
@@ -245,7 +257,7 @@ def decide_later_calls(
                 hold=timedelta(seconds=given["hold_seconds"]),
                 overflow=given.get("overflow", route.overflow),
             )
-        values = _decided(session, route_then, reach_then(call.decision), caller, call.started_at, call.sid)
+        values = decided_values(session, route_then, reach_then(call.decision), caller, call.started_at, call.sid)
         if given is not None:  # as it stands, so that nothing but another result is a change
             values["decision"]["given"] = given
         if call.rule == IMPORTED:
@@ -268,7 +280,7 @@ def decide_later_calls(
             announce(server, session, "updated", call, now)
 
 
-def _decided(
+def decided_values(
     session: Session, route: Route, reach: Reach, caller: Caller, at: datetime, sid: str, kind: str = EXTERNAL
 ) -> dict[str, Any]:
     """The columns of a call that its attribution fills, with the state of number, project and settings for a later decision.

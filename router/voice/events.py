@@ -1,22 +1,20 @@
 """What the carrier says of calls: each callback is kept once, and the state of its call is derived anew from all of them, in one short
 transaction. A receiver of call events that fails never costs the call's facts: the worker announces it again."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from router.carriers.base import CallStatus, InboundCall
 from router.db import dialect_insert, insert_new
 from router.server import Server
-from router.voice.calls import KnownCall, ReceiverFailed, announce, record_inbound
-from router.voice.models import Call, CallEvent, CallLeg
-from router.voice.routing import Route, destinations_of
-from router.voice.snapshot import routing_of
-from router.voice.state import CALL_TERMINAL, Event, derive_state
+from router.voice.calls import ReceiverFailed, announce
+from router.voice.models import Call, CallEvent, CallLeg, JournalPosition
+from router.voice.routing import destinations_of
+from router.voice.state import Event, derive_state
 
 
 def store_event(session: Session, call_sid: str, key: str, event: Event) -> bool:
@@ -27,10 +25,18 @@ def store_event(session: Session, call_sid: str, key: str, event: Event) -> bool
     return session.execute(row.returning(CallEvent.id)).scalar_one_or_none() is not None
 
 
-def update_call(server: Server, session: Session, call_sid: str, now: datetime, announcing: bool = True) -> Call | None:
+def update_call(
+    server: Server,
+    session: Session,
+    call_sid: str,
+    now: datetime,
+    announcing: bool = True,
+    flow: Mapping[str, Any] | None = None,
+) -> Call | None:
     """Brings a call up to its events and announces its end, once, or what changed after it. None: no such call.
 
     Args:
+        flow: by which the carrier went on with the call; it is the call's own unless the carrier asked twice at its beginning.
         announcing: False when a receiver failed before: the event is marked *fan-out due* instead.
 
     Raises:
@@ -39,6 +45,8 @@ def update_call(server: Server, session: Session, call_sid: str, now: datetime, 
     call = session.scalars(select(Call).where(Call.sid == call_sid).with_for_update()).one_or_none()
     if call is None:
         return None
+    if flow and flow["destinations"] != call.flow["destinations"]:
+        call.flow = call.flow | {"destinations": flow["destinations"]}
     stored = select(CallEvent).where(CallEvent.call_sid == call_sid).order_by(CallEvent.at, CallEvent.id)
     events = [Event(row.kind, row.at, row.facts) for row in session.scalars(stored)]
     state = derive_state(call.started_at, call_destinations(call), events, spoken=bool(call.flow.get("announcement")))
@@ -73,9 +81,6 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-LONGEST_CALL_SECONDS = 86_400
-"""What carriers allow at most."""
-
 
 def write_and_announce(server: Server, work: Callable[[Session, bool], T]) -> T:
     """Runs `work(session, announcing)` in a transaction; when a receiver fails, again without announcing (*fan-out due*)."""
@@ -88,46 +93,13 @@ def write_and_announce(server: Server, work: Callable[[Session, bool], T]) -> T:
         return work(session, False)
 
 
-def receive_call(
-    server: Server, call: InboundCall, route: Route, now: datetime, started_at: datetime | None = None
-) -> KnownCall | None:
-    """Writes a call; with `started_at` one that is over already. None: it could not be written, and was logged.
-
-    Args:
-        route: that the answer followed.
-    """
-
-    def work(session: Session, announcing: bool) -> KnownCall:
-        began = started_at or now
-        return record_inbound(server, session, route, call, began, now, announcing, answering=started_at is None)
-
-    try:
-        return write_and_announce(server, work)
-    except Exception:
-        log.exception("call_not_written")
-        return None
+SILENT_MACHINE = timedelta(minutes=1)
 
 
-def receive_event(server: Server, call_sid: str, key: str, event: Event) -> bool:
-    """Stores an event once and brings its call up to date; False when the call is unknown here (the event is stored all the same)."""
-
-    def work(session: Session, announcing: bool) -> bool:
-        is_new = store_event(session, call_sid, key, event)
-        return not is_new or update_call(server, session, call_sid, server.now(), announcing) is not None
-
-    return write_and_announce(server, work)
-
-
-def receive_late_call(server: Server, call: InboundCall, status: CallStatus) -> None:
-    """A call that ended before we knew of it: it began as long ago as it lasted, and its events are stored already."""
-    if status.status not in CALL_TERMINAL:
-        return
-    now = server.now()
-    lasted = timedelta(seconds=min(status.seconds or 0, LONGEST_CALL_SECONDS))
-    started_at = min(now, (status.at or now) - lasted)
-    route = routing_of(server).find_route(call)
-    if route is not None and receive_call(server, call, route, now, started_at) is not None:
-        write_and_announce(server, lambda session, announcing: update_call(server, session, call.sid, now, announcing))
+def machine_is_waiting(session: Session, now: datetime) -> bool:
+    """Whether a machine has, or may have, records that were not applied: what is not known of a call may stand there."""
+    machines = session.scalars(select(JournalPosition).where(~JournalPosition.is_stopped))
+    return any(machine.is_waiting or machine.seen_at < now - SILENT_MACHINE for machine in machines)
 
 
 SILENT = timedelta(hours=4, minutes=15)
@@ -136,8 +108,11 @@ BATCH = 100
 
 
 def close_silent_calls(server: Server, now: datetime) -> int:
-    """Ends, as *unknown*, the calls that nobody has said anything about for 4 h 15 min; returns how many."""
+    """Ends, as *unknown*, the calls that nobody has said anything about for 4 h 15 min; returns how many. None
+    while a machine has records that were not applied: the end of a call may be one of them."""
     with server.database.reading() as session:
+        if machine_is_waiting(session, now):
+            return 0
         silent = select(Call.sid).where(Call.ended_at.is_(None), Call.last_event_at <= now - SILENT)
         sids = list(session.scalars(silent.order_by(Call.last_event_at).limit(BATCH)))
     for sid in sids:

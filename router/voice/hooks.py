@@ -1,6 +1,7 @@
 """Webhooks of the carrier. Every request is verified by its signature, and the caller always hears something sensible (R12)."""
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial, wraps
@@ -8,18 +9,28 @@ from typing import Any
 
 import structlog
 from flask import Blueprint, Response, request
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from router.carriers import carrier_of
-from router.carriers.base import SID, BadCarrierRequest, Form, InboundCall
+from router.carriers.base import SID, BadCarrierRequest, Form, InboundCall, Plan
 from router.server import Server, current_server
-from router.voice import twiml
-from router.voice.calls import find_call
-from router.voice.events import receive_call, receive_event, receive_late_call
-from router.voice.routing import Route, destinations_of
+from router.voice.answers import (
+    HANG_UP,
+    Begun,
+    announced_flow,
+    last_resort,
+    leg_address,
+    plan_step,
+    read_id,
+    read_start,
+)
+from router.voice.applier import apply_records, journal_of
+from router.voice.events import write_and_announce
+from router.voice.models import EXTERNAL
+from router.voice.records import Record, event_record, inbound_record
+from router.voice.routing import Route, fallback_flow, kind_of
 from router.voice.snapshot import routing_of
 from router.voice.state import Event, is_bridged
-from router.voice.twiml import last_resort
 from router.web.access import Audience, guard
 
 log = structlog.get_logger(__name__)
@@ -53,22 +64,23 @@ def keep_out_of_caches(answer: Response) -> Response:
     return answer
 
 
-def always_answers(view: Callable[..., str]) -> Callable[..., Response]:
-    """For documents: whatever fails inside, the carrier gets TwiML with status 200, and the caller is connected (R12)."""
+def always_answers(view: Callable[..., Plan]) -> Callable[..., Response]:
+    """For documents: whatever fails inside, the carrier gets a document with status 200, and the caller is connected (R12)."""
 
     @wraps(view)
     def answer(**arguments: Any) -> Response:
         server = current_server()
+        carrier = carrier_of(server)
         try:
-            document = view(server, **arguments)
+            document = carrier.render(view(server, **arguments))
         except Exception:
             log.exception("document_failed", path=request.path)
             try:  # what can be read of the call, also where its id is missing
-                call = carrier_of(server).read_inbound({**_form(), "CallSid": "unknown"})
+                call = carrier.read_inbound({**_form(), "CallSid": "unknown"})
             except Exception:
                 log.exception("call_not_read", path=request.path)
                 call = None
-            document = last_resort(server, call)
+            document = carrier.render(last_resort(server, call))
         return Response(document, mimetype="text/xml")
 
     return answer
@@ -83,88 +95,148 @@ def ignore_bad_request(error: BadCarrierRequest) -> Response:
 
 @carrier_route("/inbound")
 @always_answers
-def inbound(server: Server) -> str:
+def inbound(server: Server) -> Plan:
     """A call comes in: the answer forwards the call."""
-    call = _call(server)
+    call, now = _call(server), server.now()
     route = routing_of(server).find_route(call)
     if route is None:
         log.warning("unknown_number", dialled=call.number_e164 or call.to)
+        begun = Begun(now, fallback_flow(server.settings.fallback_destination), None)
+        keep(server, inbound_record(call, None, begun, EXTERNAL, now))
         return last_resort(server, call)
-    known = receive_call(server, call, route, server.now())
-    return _forward(server, call, route, known.flow if known else route.flow, step=0)
+    kind = kind_of(call.caller, route.own_lines)
+    flow = route.flow if kind == EXTERNAL else announced_flow(server, call, route, now)
+    begun = first_given(server, call.sid, Begun(now, flow, route.flow_id))
+    if not keep(server, inbound_record(call, route, begun, kind, now)) and "announcement" in begun.flow:
+        begun = replace(begun, flow=route.flow)  # which would claim that the call is recorded
+    return plan_step(server.settings.base_url, call, route.number, begun, step=0)
 
 
 @carrier_route("/dial/<call_sid>/<int:step>")
 @always_answers
-def dial_ended(server: Server, call_sid: str, step: int) -> str:
+def dial_ended(server: Server, call_sid: str, step: int) -> Plan:
     """Forwarding ended before this step: the conversation is over, or the next destination is rung. A destination that the carrier did not
     ring because of the caller's number is rung again with ours."""
-    carrier, form = carrier_of(server), _form()
+    carrier, form, now = carrier_of(server), _form(), server.now()
     result = carrier.read_dial_result(form)
-    if result.status == "failed" and not result.bridged and twiml.TRIED in request.query_string.decode("latin-1"):
-        return _next_step(server, call_sid, max(step - 1, 0), own_id=True)
     try:
         call_status = carrier.read_status(form).status  # of the inbound call; it comes along with an action
     except BadCarrierRequest:
         call_status = None
-    facts = {
-        "step": step,
-        "leg_sid": result.leg_sid,
-        "status": result.status,
-        "bridged": result.bridged,
-        "seconds": result.seconds,
-        "call_status": call_status,
-    }
-    try:
-        receive_event(server, _checked_sid(call_sid), f"dial:{step}", Event("dial", server.now(), facts))
-    except Exception:
-        log.exception("event_not_written", path=request.path)
-    if is_bridged(result.bridged, result.status):
-        return twiml.hang_up()
-    return _next_step(server, call_sid, step)
+    call = _call(server)
+    route = routing_of(server).find_route(call)
+    begun = _begun(server, route, now)
+    again = result.status == "failed" and not result.bridged and request.args.get("caller_id") == "caller"
+    if not again:
+        facts = {
+            "step": step,
+            "leg_sid": result.leg_sid,
+            "status": result.status,
+            "bridged": result.bridged,
+            "seconds": result.seconds,
+            "call_status": call_status,
+            "start": begun.started_at.isoformat() if begun and request.args.get("start") else None,
+        }
+        event = Event("dial", now, facts)
+        keep(server, event_record(_checked_sid(call_sid), f"dial:{step}", event, now, call, begun))
+        if is_bridged(result.bridged, result.status):
+            return HANG_UP
+    if route is None or begun is None:
+        return last_resort(server, call)
+    step = max(step - 1, 0) if again else step
+    return plan_step(server.settings.base_url, call, route.number, begun, step, own_id=again)
 
 
 @carrier_route("/leg/<call_sid>")
 def leg_told(call_sid: str) -> Response:
     server = current_server()
-    leg = carrier_of(server).read_leg_event(_form())
+    leg, now = carrier_of(server).read_leg_event(_form()), server.now()
     facts = {"leg_sid": leg.leg_sid, "to": leg.to, "status": leg.status, "seconds": leg.seconds}
-    event = Event("leg", _moment(leg.at, server.now()), facts)
-    receive_event(server, _checked_sid(call_sid), f"leg:{leg.leg_sid}:{leg.status}", event)
+    event = Event("leg", _moment(leg.at, now), facts)
+    keep(server, event_record(_checked_sid(call_sid), f"leg:{leg.leg_sid}:{leg.status}", event, now))
     return Response(status=204)
 
 
 @carrier_route("/status")
 def call_told() -> Response:
-    """The inbound call itself ended, or changed. A call that is unknown here has become known late: it is written now."""
+    """The inbound call itself ended, or changed."""
     server = current_server()
-    status = carrier_of(server).read_status(_form())
-    at = _moment(status.at, server.now())
-    event = Event("status", at, {"status": status.status, "seconds": status.seconds})
-    if not receive_event(server, status.call_sid, f"status:{status.status}", event):
-        receive_late_call(server, _call(server), replace(status, at=at))
+    status, now = carrier_of(server).read_status(_form()), server.now()
+    event = Event("status", _moment(status.at, now), {"status": status.status, "seconds": status.seconds})
+    keep(server, event_record(status.call_sid, f"status:{status.status}", event, now, _call(server)))
     return Response(status=204)
 
 
 @carrier_route("/recording")
 def recording_told() -> Response:
     server = current_server()
-    recording = carrier_of(server).read_recording(_form())
+    recording, now = carrier_of(server).read_recording(_form()), server.now()
     facts = {"sid": recording.recording_sid, "url": recording.url, "seconds": recording.seconds}
     key = f"recording:{recording.recording_sid}:{recording.status}"
-    receive_event(server, recording.call_sid, key, Event("recording", server.now(), facts))
+    keep(server, event_record(recording.call_sid, key, Event("recording", now, facts), now))
     return Response(status=204)
 
 
 @carrier_route("/fallback")
 @always_answers
-def fallback(server: Server) -> str:
+def fallback(server: Server) -> Plan:
     """The carrier could not use our answer: the simplest possible one, by the snapshot alone. A talk that is over is not begun again."""
-    call, failure = _call(server), carrier_of(server).read_failure(_form())
+    call, failure, now = _call(server), carrier_of(server).read_failure(_form()), server.now()
     log.error("carrier_fell_back", code=failure.code, failed=failure.path)
+    route = routing_of(server).known_route(call)
+    line = route.fallback if route else server.settings.fallback_destination
+    kind = kind_of(call.caller, route.own_lines) if route else EXTERNAL
+    keep(server, inbound_record(call, route, Begun(now, fallback_flow(line), None), kind, now, is_fallback=True))
     if failure.talk_is_over:
-        return twiml.hang_up()
-    return last_resort(server, call)
+        return HANG_UP
+    return last_resort(server, call, leg_address(server.settings.base_url, call))
+
+
+MOST_REMEMBERED = 10_000
+
+
+def first_given(server: Server, call_sid: str, begun: Begun) -> Begun:
+    """What this process gave the call when it was asked first: a carrier that asks again is told the same, also after a change."""
+    first = server.begun_calls.setdefault(call_sid, begun)
+    while len(server.begun_calls) > MOST_REMEMBERED:
+        server.begun_calls.popitem(last=False)
+    return first
+
+
+def keep(server: Server, record: Record) -> bool:
+    """The record is safe when this returns True: in the journal, else in the database. Else it stands in the log alone. Never raises."""
+    try:
+        journal_of(server).append(record)
+        return True
+    except Exception:
+        log.exception("journal_failed")
+    written = routing_of(server).direct.run(lambda: write_directly(server, record), False)
+    if not written:
+        log.critical("record_lost", call=record["sid"], record=json.dumps(record))
+    return written
+
+
+def write_directly(server: Server, record: Record) -> bool:
+    """What the applier would do with a record, at once."""
+
+    def work(session: Session, announcing: bool) -> None:
+        apply_records(server, session, [record], server.now(), announcing)
+
+    write_and_announce(server, work)
+    return True
+
+
+def _begun(server: Server, route: Route | None, now: datetime) -> Begun | None:
+    """What the call began with, as the first answer wrote it into this address. Where that is unknown here: the number's present flow."""
+    started_at = read_start(request.args.get("start", "")) or now
+    flow_id = read_id(request.args.get("flow", ""))
+    if flow_id and (flow := routing_of(server).find_flow(flow_id)):
+        return Begun(started_at, flow, flow_id)
+    if route is None:
+        return None
+    if flow_id == 0:
+        return Begun(started_at, fallback_flow(route.fallback), None)
+    return Begun(started_at, route.flow, route.flow_id)
 
 
 def _form() -> Form:
@@ -191,29 +263,3 @@ def _checked_sid(call_sid: str) -> str:
 def _moment(at: datetime | None, now: datetime) -> datetime:
     """The carrier's time of an event; our own clock where it is missing or cannot be."""
     return at if at is not None and abs(at - now) < BELIEVED else now
-
-
-def _next_step(server: Server, call_sid: str, step: int, *, own_id: bool = False) -> str:
-    """From the flow that the call began with; for a call that was not written, from its number's flow now."""
-    call = _call(server)
-    route = routing_of(server).find_route(call)
-    if route is None:
-        return last_resort(server, call)
-    try:
-        with server.database.reading() as session:
-            known = find_call(session, call_sid)
-    except SQLAlchemyError:
-        log.exception("call_not_found", path=request.path)
-        known = None
-    return _forward(server, call, route, known.flow if known else route.flow, step, own_id=own_id)
-
-
-def _forward(
-    server: Server, call: InboundCall, route: Route, flow: Mapping[str, Any], step: int, *, own_id: bool = False
-) -> str:
-    destinations, announcement = destinations_of(flow, route.number, call.caller.e164), flow.get("announcement", "")
-    if not destinations:
-        return twiml.say(announcement or twiml.SORRY)
-    spoken = announcement if step == 0 and not own_id else ""
-    base_url = server.settings.base_url
-    return twiml.forward(base_url, call, route.number, destinations, step, own_id=own_id, announcement=spoken)

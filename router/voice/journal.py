@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 VERSION = 1
 """Of the record's format; a reader refuses a newer one by name and never guesses."""
@@ -70,6 +70,13 @@ class _Waiting:
         self.line = line
         self.done = False
         self.error: JournalError | None = None
+
+
+class RecordKeeper(Protocol):
+    """Where records are safe."""
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        """Returns when the record is safe; raises when it may be lost."""
 
 
 class Journal:
@@ -277,9 +284,14 @@ def _entry(line: bytes, position: Position, end: Position) -> Entry:
     return Entry(position, end, record)
 
 
-def remove_segments_before(folder: Path, position: Position) -> int:
-    """Removes the segments that lie whole before a place; the newest stays, so that numbers go on. Returns how many."""
-    old = [number for number in segments(folder)[:-1] if number < position.segment]
-    for number in old:
-        segment_path(folder, number).unlink(missing_ok=True)
-    return len(old)
+def remove_segments_before(folder: Path, position: Position, changed_before: float) -> int:
+    """Removes the segments that lie whole before a place, and were written last before a moment of the machine's clock (seconds since
+    1970). The newest stays, so that numbers go on. Returns how many."""
+    removed = 0
+    for number in segments(folder)[:-1]:
+        path = segment_path(folder, number)
+        with suppress(FileNotFoundError):
+            if number < position.segment and path.stat().st_mtime < changed_before:
+                path.unlink()
+                removed += 1
+    return removed

@@ -194,3 +194,50 @@ class RoutingVersion(Base):
     version: Mapped[int] = mapped_column(BigInteger)
     changed_in: Mapped[int | None] = mapped_column(BigInteger)
     """PostgreSQL's transaction that raised it last."""
+
+
+class UnknownCall(Base):
+    """A call that the carrier spoke of before its first request was applied: that stands in another machine's journal, or is lost."""
+
+    __tablename__ = "unknown_call"
+
+    sid: Mapped[str] = mapped_column(String(64), primary_key=True)
+    call: Mapped[dict[str, Any]]
+    """What the carrier said of it, as the journal keeps an inbound call."""
+    known_at: Mapped[datetime]
+    adopted_at: Mapped[datetime | None]
+    """When it was written as a call all the same, with a start that was worked out from its events."""
+
+
+class JournalPosition(Base):
+    """How far a machine's journal has been applied."""
+
+    __tablename__ = "journal_position"
+
+    machine: Mapped[str] = mapped_column(String(36), primary_key=True)
+    """A UUID, made with the journal's folder."""
+    host: Mapped[str] = mapped_column(String(100))
+    position: Mapped[str] = mapped_column(String(40))
+    """Behind the last record that was applied: `segment:offset`."""
+    seen_at: Mapped[datetime]
+    """When its applier was last heard of."""
+    is_waiting: Mapped[bool]
+    """Records that were not applied stood in it then."""
+    is_stopped: Mapped[bool]
+    """Its applier had ended with nothing left to do."""
+
+
+class SetAsideRecord(Base):
+    """A line of a journal that could not be applied because of itself. It waits for somebody who looks at it."""
+
+    __tablename__ = "set_aside_record"
+    __table_args__ = (UniqueConstraint("machine", "position"),)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    machine: Mapped[str] = mapped_column(String(36))
+    position: Mapped[str] = mapped_column(String(40))
+    call_sid: Mapped[str | None] = mapped_column(String(64))
+    reason: Mapped[str] = mapped_column(Text)
+    record: Mapped[str] = mapped_column(Text)
+    """As it stood in the journal; empty for a line that was damaged."""
+    at: Mapped[datetime]

@@ -2,7 +2,7 @@
 internal, from the company's own telephones (R10); and past calls by number and by scenario for the pools."""
 
 from collections.abc import Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -65,6 +65,23 @@ class Route:
     """The project's fallback destination."""
 
 
+PLAIN = [field.name for field in fields(Route) if field.name not in ("hold", "flow", "own_lines")]
+
+
+def route_values(route: Route) -> dict[str, Any]:
+    """A route for a file, without its flow and its lines."""
+    return {name: getattr(route, name) for name in PLAIN} | {"hold": route.hold.total_seconds()}
+
+
+def read_route(values: Mapping[str, Any], flow: dict[str, Any], lines: frozenset[str] = frozenset()) -> Route:
+    """The route that `route_values` wrote.
+
+    Raises:
+        TypeError, KeyError: a file of another program.
+    """
+    return Route(**{**values, "hold": timedelta(seconds=values["hold"]), "flow": flow, "own_lines": lines})
+
+
 _number, _project = table_of(TrackingNumber).c, table_of(Project).c
 _scenario, _flow = table_of(Scenario).c, table_of(CallFlow).c
 
@@ -122,6 +139,12 @@ def find_route_of_call(session: Session, call: InboundCall) -> Route | None:
 def route_of(session: Session, number_id: int) -> Route | None:
     """The route of one number of one project, whoever has the same digits now."""
     return _route(_ROUTE_BY_ID.first(session, {"number": number_id}))
+
+
+def flow_of(session: Session, flow_id: int) -> Mapping[str, Any] | None:
+    """A stored version of a call flow; None: there is none, or it rings nobody."""
+    document = session.scalar(select(_flow.document).where(_flow.id == flow_id))
+    return document if document and document.get("destinations") else None
 
 
 def every_route(session: Session) -> Iterator[Route]:

@@ -12,15 +12,15 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 import structlog
 from sqlalchemy import select
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from router.carriers.base import InboundCall
@@ -28,13 +28,16 @@ from router.db import Database, Statement, table_of
 from router.lib.crypto import KeyRing
 from router.server import Server
 from router.voice.journal import sync_folder
+from router.voice.lookups import Lookups
 from router.voice.models import RoutingVersion
-from router.voice.routing import Route, every_route, find_route_of_call
+from router.voice.routing import Route, every_route, find_route_of_call, flow_of, read_route, route_values
 
 log = structlog.get_logger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 """Of the file."""
+FLOW_KEPT = timedelta(days=1)
+"""For how long a version of a flow that no number has any more stays: calls that began with it go on by it."""
 NEWEST, OLDER = "snapshot", "snapshot-older"
 """Files of three lines: a checksum of what follows, what the snapshot is, and its routes, both as JSON."""
 
@@ -57,6 +60,26 @@ class Snapshot:
     made_at: datetime
     routes: Mapping[str, Route]
     """By the number's E.164 form, as it stands in the table."""
+    replaced: Mapping[int, tuple[Mapping[str, Any], datetime]] = field(default_factory=dict)
+    """Versions of flows that no number has any more, by id, with the moment since which none has."""
+
+    @cached_property
+    def flows(self) -> Mapping[int, Mapping[str, Any]]:
+        """All versions of flows by id."""
+        used = {route.flow_id: route.flow for route in self.routes.values() if route.flow_id is not None}
+        return {flow_id: flow for flow_id, (flow, _) in self.replaced.items()} | used
+
+    def after(self, before: "Snapshot") -> "Snapshot":
+        """This snapshot with the versions of flows that `before` had, as long as they are kept."""
+        replaced = dict(before.replaced) | {
+            flow_id: (flow, self.made_at) for flow_id, flow in before.flows.items() if flow_id not in before.replaced
+        }
+        kept = {
+            flow_id: (flow, since)
+            for flow_id, (flow, since) in replaced.items()
+            if flow_id not in self.flows and self.made_at - since < FLOW_KEPT
+        }
+        return replace(self, replaced=kept) if kept else self
 
     def find_route_of_call(self, call: InboundCall) -> Route | None:
         """The route of the number that was dialled, as `routing.find_route_of_call` finds it in the database."""
@@ -95,9 +118,10 @@ def refresh(database: Database, present: Snapshot | None, now: datetime) -> Snap
         if present and row and (row.installation, row.version) == (present.installation, present.version):
             return present
         later = load_snapshot(session, now)
-    if present is not None:
-        _refuse_unless_later(present, later)
-    return later
+    if present is None:
+        return later
+    _refuse_unless_later(present, later)
+    return later.after(present)
 
 
 def _refuse_unless_later(present: Snapshot, later: Snapshot) -> None:
@@ -114,10 +138,6 @@ def _refuse_unless_later(present: Snapshot, later: Snapshot) -> None:
         raise SnapshotRefused(f"The database has no numbers, and there were {len(present.routes)}. {advice}")
 
 
-PLAIN = [field.name for field in fields(Route) if field.name not in ("hold", "flow", "own_lines")]
-"""What a number's entry in the file says by itself; flows and lines are written once."""
-
-
 def write_snapshot(folder: Path, snapshot: Snapshot, keys: KeyRing) -> None:
     """Replaces the file of this machine; the one before is kept as the older one. At every moment one of them is whole.
 
@@ -128,12 +148,7 @@ def write_snapshot(folder: Path, snapshot: Snapshot, keys: KeyRing) -> None:
         return  # another process of this machine was faster
     flows, lines = _Numbered(), _Numbered()
     numbers = [
-        {name: getattr(route, name) for name in PLAIN}
-        | {
-            "hold": route.hold.total_seconds(),
-            "flow": flows.number_of(route.flow),
-            "own_lines": lines.number_of(route.own_lines),
-        }
+        route_values(route) | {"flow": flows.number_of(route.flow), "own_lines": lines.number_of(route.own_lines)}
         for route in snapshot.routes.values()
     ]
     body = json.dumps(
@@ -142,6 +157,7 @@ def write_snapshot(folder: Path, snapshot: Snapshot, keys: KeyRing) -> None:
             "flows": flows.values,
             "lines": [sorted(each) for each in lines.values],
             "numbers": numbers,
+            "replaced": [[flow_id, flow, since.isoformat()] for flow_id, (flow, since) in snapshot.replaced.items()],
         }
     ).encode()
     head = json.dumps({"format": FORMAT, **_version(snapshot, keys)}).encode()
@@ -210,18 +226,11 @@ def parse_snapshot(data: bytes, keys: KeyRing) -> Snapshot:
     content = json.loads(body)
     lines = [frozenset(each) for each in content["lines"]]
     routes = (
-        Route(
-            **{
-                **entry,
-                "hold": timedelta(seconds=entry["hold"]),
-                "flow": content["flows"][entry["flow"]],
-                "own_lines": lines[entry["own_lines"]],
-            }
-        )
-        for entry in content["numbers"]
+        read_route(entry, content["flows"][entry["flow"]], lines[entry["own_lines"]]) for entry in content["numbers"]
     )
     made_at = datetime.fromisoformat(content["made_at"])
-    return Snapshot(head["installation"], head["version"], made_at, {route.number: route for route in routes})
+    replaced = {flow_id: (flow, datetime.fromisoformat(since)) for flow_id, flow, since in content["replaced"]}
+    return Snapshot(head["installation"], head["version"], made_at, {route.number: route for route in routes}, replaced)
 
 
 def _checksum(content: bytes) -> bytes:
@@ -230,9 +239,9 @@ def _checksum(content: bytes) -> bytes:
 
 POLL_SECONDS = 1.0
 LOOKUP_SECONDS = 1.0
-LOOKUPS_AT_ONCE = 4
-PAUSE_SECONDS = 5.0
-"""For how long no answer asks a database that has not answered."""
+"""For a number, or a version of a flow, that the snapshot lacks."""
+CREDIT_SECONDS = 0.3
+"""For what a flow wants to know."""
 FILE_PAUSE_SECONDS = 60.0
 """Between two tries to write the file."""
 
@@ -246,8 +255,12 @@ class RoutingFollower:
         self._thread: threading.Thread | None = None
         self._stopped = threading.Event()
         self._refreshing = threading.Lock()
-        self._lookups = threading.BoundedSemaphore(LOOKUPS_AT_ONCE)
-        self._no_question_before = self._no_file_before = 0.0
+        self._lookups = Lookups(database, "routing", LOOKUP_SECONDS)
+        self.credits = Lookups(database, "credit", CREDIT_SECONDS)
+        """What a test call would count for."""
+        self.direct = Lookups(database, "direct", LOOKUP_SECONDS)
+        """Records that no journal took."""
+        self._no_file_before = 0.0
         self.fault = ""
         """Why the snapshot does not follow the database; empty while it does."""
         self._written: tuple[str, int] | None = None
@@ -280,7 +293,7 @@ class RoutingFollower:
                 fault = str(error)
             except Exception as error:
                 fault = f"The database cannot be asked ({type(error).__name__})."
-                self._no_question_before = time.monotonic() + PAUSE_SECONDS
+                self._lookups.pause()
                 if self.snapshot is None:
                     self.snapshot = read_snapshot(self._folder, self._keys)
             if fault and fault != self.fault:
@@ -304,35 +317,21 @@ class RoutingFollower:
 
     def find_route(self, call: InboundCall) -> Route | None:
         """Where a call leads; None: its number is unknown here, or the database does not answer in time. Never raises."""
-        return self.known_route(call) or self._looked_up(call)
+        return self.known_route(call) or self._lookups.ask(lambda session: find_route_of_call(session, call), None)
+
+    def find_flow(self, flow_id: int) -> Mapping[str, Any] | None:
+        """A stored version of a flow, also one that has just been replaced; None: there is none, or the database does not answer in time.
+        Never raises."""
+        present = self.snapshot
+        if present is not None and (flow := present.flows.get(flow_id)):
+            return flow
+        return self._lookups.ask(lambda session: flow_of(session, flow_id), None)
 
     def known_route(self, call: InboundCall) -> Route | None:
         """Where a call leads by the snapshot alone."""
-        if self._thread is None and time.monotonic() >= self._no_question_before:
+        if self._thread is None and self._lookups.is_open:
             self.refresh()
         return self.snapshot.find_route_of_call(call) if self.snapshot else None
-
-    def _looked_up(self, call: InboundCall) -> Route | None:
-        if time.monotonic() < self._no_question_before or not self._lookups.acquire(blocking=False):
-            return None
-        routes: list[Route | None] = []
-
-        def look() -> None:
-            try:
-                with self._database.reading() as session:
-                    routes.append(find_route_of_call(session, call))
-            except SQLAlchemyError:
-                log.exception("number_not_looked_up")
-            finally:
-                self._lookups.release()
-
-        thread = threading.Thread(target=look, name="routing-lookup", daemon=True)
-        thread.start()
-        thread.join(LOOKUP_SECONDS)
-        if not routes:
-            self._no_question_before = time.monotonic() + PAUSE_SECONDS
-            return None
-        return routes[0]
 
 
 def routing_of(server: Server) -> RoutingFollower:

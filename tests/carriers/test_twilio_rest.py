@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from router.carriers.base import Gone, NotForUs, OutcomeUnknown, ShopError, TryLater
 from router.carriers.simulator.stage import split_overrides
 from router.carriers.twilio.rest import TwilioShop
-from router.carriers.twilio.webhooks import CALLBACK, STEERING
+from router.carriers.twilio.twiml import CALLBACK, STEERING
 from tests.carriers.rest import VOICE, Carrier, hasty_shop, make_shop, running_carrier
 from tests.carriers.rest_faults import ALL_KINDS, Fault
 from tests.properties import examples

@@ -1,5 +1,6 @@
 """Speaks to the voice endpoints as the carrier does: signed forms."""
 
+import re
 from typing import Any
 from urllib.parse import urlencode
 
@@ -9,6 +10,7 @@ from werkzeug.test import TestResponse
 
 from router.server import Server
 
+ACTION = re.compile(r'action="[^"]*/voice/dial/([^/"]+)/(\d+)(\?[^"#]*)?')
 ANNA = "+14155550177"
 BASE = "https://calls.example.net"
 
@@ -19,11 +21,16 @@ class CarrierClient:
     def __init__(self, client: FlaskClient, server: Server) -> None:
         self.client = client
         self.validator = RequestValidator(server.settings.twilio_auth_token)
+        self.next: dict[tuple[str, int], str] = {}
+        """Where the carrier was told to ask next, by call and step."""
 
     def post(self, path: str, *, sign: bool = True, **form: Any) -> TestResponse:
         values = {name: str(value) for name, value in form.items() if value is not None}
         headers = {"X-Twilio-Signature": self.validator.compute_signature(BASE + path, values)} if sign else {}
-        return self.client.post(path, data=values, headers=headers)
+        answer = self.client.post(path, data=values, headers=headers)
+        for sid, step, query in ACTION.findall(answer.text):
+            self.next[sid, int(step)] = f"/voice/dial/{sid}/{step}{query.replace('&amp;', '&')}"
+        return answer
 
     def get(self, path: str, *, sign: bool = True, **form: Any) -> TestResponse:
         """Asks as the carrier does by GET: the values stand in the address, which is all that is signed."""
@@ -43,7 +50,7 @@ class CarrierClient:
 
     def action(self, number: str, step: int, status: str, sid: str = "CA1", **form: Any) -> TestResponse:
         given = {"CallSid": sid, "From": ANNA, "To": number, "CallStatus": "ringing", "DialCallStatus": status}
-        return self.post(f"/voice/dial/{sid}/{step}", **given | form)
+        return self.post(self.next.get((sid, step), f"/voice/dial/{sid}/{step}"), **given | form)
 
     def status(self, status: str, sid: str = "CA1", **form: Any) -> TestResponse:
         return self.post("/voice/status", **{"CallSid": sid, "From": ANNA, "CallStatus": status} | form)

@@ -202,4 +202,4 @@ def test_a_fallback_that_is_asked_by_get_dials(
     call, calls = played(app, settings, database, exchange, rented=lambda _: rented)
     assert [(one.method, one.status) for one in call.sent("fallback")] == [("GET", 200)]
     assert call.legs[0].to == "+14155550111", "the project's fallback destination"
-    assert calls == []
+    assert calls == [(call.sid, ANNA, "answered", 60)]

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from sqlalchemy import text, update
@@ -14,7 +14,9 @@ from sqlalchemy import text, update
 from router.db import Database
 from router.lib.crypto import KeyRing
 from router.scenarios.models import Scenario
+from router.voice import lookups
 from router.voice import snapshot as module
+from router.voice.lookups import Lookups
 from router.voice.snapshot import RoutingFollower, read_snapshot
 from tests.factories import NOON, make_number, make_project, make_scenario
 from tests.voice.test_snapshot import KEYS, call_to
@@ -174,13 +176,18 @@ def frozen(world: Database) -> Iterator[Frozen]:
             thread.join(10)
 
 
+def freeze(routing: RoutingFollower, frozen: Frozen, seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process asks the frozen database from now on, and waits so long for it."""
+    monkeypatch.setattr(routing, "_database", frozen)
+    monkeypatch.setattr(routing, "_lookups", Lookups(cast(Database, frozen), "routing", seconds))
+
+
 def test_r12_a_database_that_does_not_answer_costs_a_second_once_and_then_nothing(
     frozen: Frozen, routing: RoutingFollower, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "LOOKUP_SECONDS", 0.1)
-    monkeypatch.setattr(module, "PAUSE_SECONDS", 3600.0)
+    monkeypatch.setattr(lookups, "PAUSE_SECONDS", 3600.0)
     routing.start()
-    monkeypatch.setattr(routing, "_database", frozen)
+    freeze(routing, frozen, 0.1, monkeypatch)
     assert routing.find_route(call_to("+12125559999")) is None
     assert frozen.asked <= 2, "the look-up and the poll"
     asked = frozen.asked
@@ -193,11 +200,10 @@ def test_r12_a_database_that_does_not_answer_costs_a_second_once_and_then_nothin
 def test_r12_no_more_than_a_few_look_ups_wait_at_a_time(
     frozen: Frozen, routing: RoutingFollower, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "LOOKUP_SECONDS", 0.01)
-    monkeypatch.setattr(module, "PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(lookups, "PAUSE_SECONDS", 0.0)
     monkeypatch.setattr(module, "POLL_SECONDS", 3600.0)
     routing.start()
-    monkeypatch.setattr(routing, "_database", frozen)
+    freeze(routing, frozen, 0.01, monkeypatch)
     for _ in range(20):
         assert routing.find_route(call_to("+12125559999")) is None
-    assert frozen.asked == module.LOOKUPS_AT_ONCE
+    assert frozen.asked == lookups.AT_ONCE

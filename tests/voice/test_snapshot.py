@@ -278,7 +278,7 @@ def test_r12_a_file_of_another_key_or_format_is_not_used(
     with pytest.raises(SnapshotUnreadable, match="another ROUTER_SECRET_KEY"):
         parse_snapshot(data, KeyRing(("stranger",)))
     monkeypatch.setattr(module, "FORMAT", 9)
-    with pytest.raises(SnapshotUnreadable, match="its format is 1, this program reads 9"):
+    with pytest.raises(SnapshotUnreadable, match="its format is 2, this program reads 9"):
         parse_snapshot(data, KEYS)
 
 

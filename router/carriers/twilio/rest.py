@@ -21,7 +21,7 @@ from urllib.parse import quote, urlencode
 import phonenumbers
 
 from router.carriers.base import CarrierPrice, Gone, NotForUs, Offer, OutcomeUnknown, Owned, ShopError, TryLater
-from router.carriers.twilio.webhooks import CALLBACK, STEERING
+from router.carriers.twilio.twiml import CALLBACK, STEERING
 from router.lib.http_client import AddressBlocked, Answer, ConnectionFailed, NoAnswer, Outgoing
 
 NORTH_AMERICA = ("US", "CA")

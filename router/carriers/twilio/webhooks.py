@@ -31,8 +31,10 @@ from router.carriers.base import (
     InboundCall,
     LegEvent,
     LegState,
+    Plan,
     Recording,
 )
+from router.carriers.twilio.twiml import render
 from router.lib.phones import (
     Caller,
     country_of,
@@ -52,12 +54,6 @@ CALL_ENDED = ("completed", "busy", "no_answer", "failed", "canceled")
 LEG_UNANSWERED = ("busy", "no_answer", "failed")
 
 State = TypeVar("State", LegState, CallState)
-
-STEERING = "#ct=1000&rt=3500&rc=2&rp=all"
-CALLBACK = "#ct=1000&rt=2500&rc=3&rp=all"
-"""Connection overrides at the end of an address: by default a request is repeated only when no connection could be made. A read time-out
-has to be named too: by default one try may take the 15 s that all tries have together, and a server that hangs is never asked again
-(https://www.twilio.com/docs/usage/webhooks/webhooks-connection-overrides)."""
 
 TO_LENGTH = 200
 MOST_DIVERSIONS = 10
@@ -238,6 +234,9 @@ class Twilio:
 
     def read_failure(self, form: Form) -> Failure:
         return read_failure(form)
+
+    def render(self, plan: Plan) -> str:
+        return render(plan)
 
 
 def signed_url(base_url: str, environ: Mapping[str, Any], full_path: str) -> str:

@@ -1,0 +1,380 @@
+"""Carries the journal of a machine into the database (R12): records in their order, in batches, each once, with the times and the flow of
+when they were written. Calls, their state and their deliveries are decided here.
+
+A record that cannot be applied because of itself is set aside. Whatever is wrong with the database is waited for.
+"""
+
+import fcntl
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import structlog
+from sqlalchemy import select
+from sqlalchemy.exc import (
+    DBAPIError,
+    InterfaceError,
+    InternalError,
+    NotSupportedError,
+    OperationalError,
+    ProgrammingError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm import Session
+
+from router.db import dialect_insert, insert_new
+from router.server import Server
+from router.voice.calls import correct_inbound, record_inbound
+from router.voice.events import machine_is_waiting, store_event, update_call, write_and_announce
+from router.voice.journal import (
+    Entry,
+    Journal,
+    Position,
+    RecordKeeper,
+    newest_segment,
+    read_entries,
+    remove_segments_before,
+)
+from router.voice.models import Call, CallEvent, JournalPosition, SetAsideRecord, UnknownCall
+from router.voice.records import FALLBACK, INBOUND, Record, read_call, read_event, read_route_of
+from router.voice.routing import find_route_of_call, kind_of
+from router.voice.state import CALL_TERMINAL, Event
+
+log = structlog.get_logger(__name__)
+
+BATCH = 100
+POLL_SECONDS = 0.03
+"""Between two looks at a journal that had nothing new."""
+LONGEST_PAUSE = 2.0
+"""Between two tries while the database does not take what it is given."""
+HEARTBEAT = timedelta(seconds=5)
+
+OF_THE_DATABASE = (
+    OperationalError,
+    InternalError,
+    InterfaceError,
+    ProgrammingError,
+    NotSupportedError,
+    PoolTimeout,
+    OSError,
+    MemoryError,
+)
+"""Errors that are no record's own: no connection, locks, deadlocks, read-only, a full disk, an old schema."""
+
+KEPT_SECONDS = 3600.0
+"""For how long a segment stays that was applied: a database that falls back to an earlier state is given the records again."""
+
+UNKNOWN_AFTER = timedelta(seconds=60)
+"""For so long the first request of a call may be on its way from another machine."""
+
+
+def apply_records(server: Server, session: Session, records: Sequence[Record], now: datetime, announcing: bool) -> None:
+    """Writes what happened, in the order of the records. Calls are brought up to their events once, at the end.
+
+    Raises:
+        ReceiverFailed: a receiver of a call event failed; repeat with `announcing=False`.
+    """
+    touched: dict[str, Mapping[str, Any] | None] = {}
+    """The calls that something happened to, with the flow that the carrier goes on by."""
+    told: dict[str, Any] = {}
+    """What the carrier said of a call beside an event."""
+    began = [record["sid"] for record in records if record["kind"] in (INBOUND, FALLBACK)]
+    for record in records:
+        sid = record["sid"]
+        if record["kind"] in (INBOUND, FALLBACK):
+            _apply_inbound(server, session, record, now, announcing)
+        elif store_event(session, sid, record["key"], read_event(record)):
+            touched.setdefault(sid, None)
+            if record["began"]:
+                touched[sid] = record["began"]["flow"]
+            if record["call"]:
+                told[sid] = record["call"]
+    if began:
+        with_events = select(CallEvent.call_sid).where(CallEvent.call_sid.in_(began)).distinct()
+        touched = dict.fromkeys(session.scalars(with_events)) | touched
+    for sid, flow in touched.items():
+        if update_call(server, session, sid, now, announcing, flow) is None and sid in told:
+            values = {"sid": sid, "call": told[sid], "known_at": now}
+            session.execute(insert_new(session, UnknownCall, unique=["sid"]).values(values))
+
+
+def _apply_inbound(server: Server, session: Session, record: Record, now: datetime, announcing: bool) -> None:
+    """The first request of a call. The earliest one gives its start; a call that was written without it is corrected by it."""
+    call = read_call(record["call"])
+    route = read_route_of(record) or find_route_of_call(session, call)
+    if route is None:
+        return  # a number that never was ours
+    started_at, kind = datetime.fromisoformat(record["start"]), record["call_kind"]
+    if record_inbound(server, session, route, call, started_at, now, announcing, kind) is not None:
+        return
+    if record["kind"] == FALLBACK:
+        return
+    known = session.scalars(select(Call).where(Call.sid == call.sid).with_for_update()).one()
+    adopted = session.get(UnknownCall, call.sid)
+    if adopted is not None and adopted.adopted_at is not None:
+        session.delete(adopted)
+    elif started_at >= known.started_at:
+        return
+    correct_inbound(server, session, known, route, call, started_at, now, kind)
+
+
+LONGEST_CALL_SECONDS = 86_400
+"""What carriers allow at most."""
+
+
+def adopt_unknown_calls(server: Server, now: datetime) -> int:
+    """Writes the calls whose first request has not become known within a minute, from what their events tell; returns how many. None
+    while a machine has records that were not applied."""
+    with server.database.reading() as session:
+        if machine_is_waiting(session, now):
+            return 0
+        due = select(UnknownCall.sid).where(
+            UnknownCall.adopted_at.is_(None), UnknownCall.known_at <= now - UNKNOWN_AFTER
+        )
+        sids = session.scalars(due.order_by(UnknownCall.known_at).limit(BATCH)).all()
+    for sid in sids:
+
+        def adopt(session: Session, announcing: bool, sid: str = sid) -> None:
+            unknown = session.get(UnknownCall, sid, with_for_update=True)
+            if unknown is None or unknown.adopted_at is not None:
+                return
+            call = read_call(unknown.call)
+            route = find_route_of_call(session, call)
+            if route is None or session.scalar(select(Call.id).where(Call.sid == sid)) is not None:
+                session.delete(unknown)
+                return
+            unknown.adopted_at = now
+            stored = select(CallEvent).where(CallEvent.call_sid == sid)
+            started_at = _start_of([Event(row.kind, row.at, row.facts) for row in session.scalars(stored)], now)
+            record_inbound(
+                server, session, route, call, started_at, now, announcing, kind_of(call.caller, route.own_lines)
+            )
+            update_call(server, session, sid, now, announcing)
+
+        write_and_announce(server, adopt)
+    return len(sids)
+
+
+def _start_of(events: Sequence[Event], now: datetime) -> datetime:
+    """When a call began whose first request is not known: as an address of ours told, else before its first event, and as long before its
+    end as it lasted."""
+    starts = [now, *(event.at for event in events)]
+    for event in events:
+        if event.facts.get("start"):
+            starts.append(datetime.fromisoformat(event.facts["start"]))
+        if event.kind == "status" and event.facts["status"] in CALL_TERMINAL:
+            lasted = min(event.facts.get("seconds") or 0, LONGEST_CALL_SECONDS)
+            starts.append(event.at - timedelta(seconds=lasted))
+    return min(starts)
+
+
+def machine_of(folder: Path) -> str:
+    """The id of the machine whose journal this is, made when it is first asked for. A folder that was copied gets an id of its own: the
+    file says in which folder it was made."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    place = str(folder.stat().st_ino)
+    path = folder / "machine"
+    with suppress(OSError, ValueError):
+        machine, _, made_in = path.read_text().strip().partition(" ")
+        if made_in == place:
+            return str(uuid.UUID(machine))
+    machine = str(uuid.uuid4())
+    temporary = folder / f"machine.{os.getpid()}"
+    temporary.write_text(f"{machine} {place}\n")
+    temporary.replace(path)
+    return machine
+
+
+class Applier:
+    """Applies the journal in one folder. One at a time for each folder: `hold` waits for the others."""
+
+    def __init__(self, server: Server, folder: Path, *, resident: bool = True) -> None:
+        """`resident`: it is a process of its own, and says so. Else it applies all at once whenever it is asked to."""
+        self._server, self._folder, self._resident = server, folder, resident
+        self._machine = ""
+        self._position: Position | None = None
+        self._lock_file = -1
+        self._seen_at: datetime | None = None
+
+    def hold(self, stop: threading.Event) -> bool:
+        """Waits until no other process applies this journal; False when `stop` was set meanwhile."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._lock_file = os.open(self._folder / "applier.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        while True:
+            try:
+                fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+            except BlockingIOError:
+                if stop.wait(0.1):
+                    return False
+
+    def run(self, stop: threading.Event) -> None:
+        """Applies what comes until `stop` is set, and then what is left, as long as the database takes it."""
+        if not self.hold(stop):
+            return
+        Journal(self._folder).begin_segment()
+        log.info("applier_started", machine=machine_of(self._folder))
+        pause, fault = POLL_SECONDS, ""
+        while True:
+            stopping = stop.is_set()
+            try:
+                applied = self.apply_next()
+                self._tell(is_waiting=False, is_stopped=False)
+                pause, fault = POLL_SECONDS, ""
+                if applied:
+                    continue
+                if stopping:
+                    self._tell(is_waiting=False, is_stopped=True)
+                    break
+            except OF_THE_DATABASE as error:
+                if type(error).__name__ != fault:
+                    fault = type(error).__name__
+                    log.error("journal_not_applied", reason=str(error)[:500])
+                self._position = None  # as the database knows it when it is back, which may be another one
+                if stopping:
+                    break  # the next applier goes on here
+                pause = min(pause * 2, LONGEST_PAUSE)
+            stop.wait(pause)
+        log.info("applier_stopped")
+
+    def apply_all(self) -> None:
+        """Applies all that stands in the journal now.
+
+        Raises:
+            One of OF_THE_DATABASE: the rest waits.
+        """
+        while self.apply_next():
+            pass
+
+    def apply_next(self) -> int:
+        """Applies the next records, at most a batch of them; returns how many lines are done with.
+
+        Raises:
+            One of OF_THE_DATABASE: nothing more was applied, and the same lines come next.
+        """
+        position = self._begin()
+        entries = read_entries(self._folder, position, BATCH)
+        if not entries:
+            return 0
+        try:
+            self._apply_together(entries)
+        except OF_THE_DATABASE as error:
+            if len(entries) == 1 or _is_lost(error):
+                raise
+            self._apply_singly(entries)
+        except Exception:
+            self._apply_singly(entries)
+        remove_segments_before(self._folder, entries[-1].end, time.time() - KEPT_SECONDS)
+        return len(entries)
+
+    def _begin(self) -> Position:
+        """The place of the next line, as the database knows it. A journal that was emptied meanwhile begins anew."""
+        if self._position is None:
+            self._machine = machine_of(self._folder)
+            with self._server.database.reading() as session:
+                known = session.get(JournalPosition, self._machine)
+            position = Position.read(known.position) if known else Position()
+            if position.segment > newest_segment(self._folder):
+                position = Position()
+            self._position = position
+        return self._position
+
+    def _apply_together(self, entries: Sequence[Entry]) -> None:
+        if any(entry.record is None for entry in entries):
+            raise ValueError("a line is damaged")
+        now = self._server.now()
+        with self._server.database.writing() as session:
+            apply_records(
+                self._server, session, [entry.record for entry in entries if entry.record], now, announcing=True
+            )
+            self._note(session, entries[-1].end, now)
+        self._position = entries[-1].end
+
+    def _apply_singly(self, entries: Sequence[Entry]) -> None:
+        """One transaction for each, so that only what is wrong by itself is set aside."""
+        for entry in entries:
+            try:
+                self._apply_alone(entry)
+            except OF_THE_DATABASE:
+                raise
+            except Exception as error:
+                log.exception("record_set_aside", position=str(entry.position))
+                self._set_aside(entry, f"{type(error).__name__}: {error}"[:1000])
+            self._position = entry.end
+
+    def _apply_alone(self, entry: Entry) -> None:
+        record, now = entry.record, self._server.now()
+        if record is None:
+            raise ValueError(entry.fault)
+
+        def work(session: Session, announcing: bool) -> None:
+            apply_records(self._server, session, [record], now, announcing)
+            self._note(session, entry.end, now)
+
+        write_and_announce(self._server, work)
+
+    def _set_aside(self, entry: Entry, reason: str) -> None:
+        now = self._server.now()
+        sid = entry.record.get("sid") if entry.record else None
+        values = {
+            "machine": self._machine,
+            "position": str(entry.position),
+            "call_sid": sid[:64] if isinstance(sid, str) else None,
+            "reason": reason.replace("\0", ""),
+            "record": json.dumps(entry.record) if entry.record else "",
+            "at": now,
+        }
+        with self._server.database.writing() as session:
+            session.execute(insert_new(session, SetAsideRecord, unique=["machine", "position"]).values(values))
+            self._note(session, entry.end, now)
+
+    def _note(self, session: Session, position: Position, now: datetime) -> None:
+        """The place stands in the transaction that applied what is before it."""
+        values = {"position": str(position), "seen_at": now, "is_waiting": False, "is_stopped": not self._resident}
+        self._write_place(session, values)
+        self._seen_at = now
+
+    def _tell(self, *, is_waiting: bool, is_stopped: bool) -> None:
+        """That this machine's applier is at work, now and then, or that it ends."""
+        now = self._server.now()
+        if self._seen_at is not None and now - self._seen_at < HEARTBEAT and not is_stopped:
+            return
+        with self._server.database.writing() as session:
+            values = {
+                "position": str(self._begin()),
+                "seen_at": now,
+                "is_waiting": is_waiting,
+                "is_stopped": is_stopped,
+            }
+            self._write_place(session, values)
+        self._seen_at = now
+
+    def _write_place(self, session: Session, values: Mapping[str, Any]) -> None:
+        row = dialect_insert(session, JournalPosition).values(
+            machine=self._machine, host=socket.gethostname()[:100], **values
+        )
+        session.execute(row.on_conflict_do_update(index_elements=["machine"], set_=dict(values)))
+
+
+def _is_lost(error: Exception) -> bool:
+    """Whether there is no use in trying the records of a batch one by one."""
+    return not isinstance(error, DBAPIError) or error.connection_invalidated
+
+
+def journal_folder(server: Server) -> Path:
+    return server.settings.data_dir / "journal"
+
+
+def journal_of(server: Server) -> RecordKeeper:
+    """Where requests of the carrier are kept before they are answered: the journal of this machine."""
+    if server.journal is None:
+        server.journal = Journal(journal_folder(server))
+    return server.journal

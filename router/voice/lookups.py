@@ -1,0 +1,73 @@
+"""Look-ups in the database while a caller waits (R12): each has a limit of time and a default, and a breaker that keeps callers from
+waiting for a database that has not answered."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from router.db import Database
+
+log = structlog.get_logger(__name__)
+
+AT_ONCE = 4
+PAUSE_SECONDS = 5.0
+"""For how long no answer asks a database that has not answered."""
+
+T = TypeVar("T")
+
+
+class Lookups:
+    """Look-ups of one kind in one process. Nothing here raises."""
+
+    def __init__(self, database: Database, name: str, seconds: float) -> None:
+        """`seconds`: how long a caller waits for one."""
+        self.database = database
+        self.seconds = seconds
+        self._name = name
+        self._free = threading.BoundedSemaphore(AT_ONCE)
+        self._none_before = 0.0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the database is asked at present."""
+        return time.monotonic() >= self._none_before
+
+    def pause(self) -> None:
+        """The database has not answered: nobody asks for a while."""
+        self._none_before = time.monotonic() + PAUSE_SECONDS
+
+    def ask(self, look: Callable[[Session], T], default: T) -> T:
+        """What `look` finds in the database; `default` when there is no answer in time, or when nobody asks at present."""
+
+        def read() -> T:
+            with self.database.reading() as session:
+                return look(session)
+
+        return self.run(read, default)
+
+    def run(self, work: Callable[[], T], default: T) -> T:
+        """The same for work that opens its own session. Work that takes longer goes on by itself, and its result is dropped."""
+        if not self.is_open or not self._free.acquire(blocking=False):
+            return default
+        results: list[T] = []
+
+        def attempt() -> None:
+            try:
+                results.append(work())
+            except SQLAlchemyError:
+                log.exception("look_up_failed", what=self._name)
+            finally:
+                self._free.release()
+
+        thread = threading.Thread(target=attempt, name=f"{self._name}-lookup", daemon=True)
+        thread.start()
+        thread.join(self.seconds)
+        if results:
+            return results[0]
+        self.pause()
+        return default

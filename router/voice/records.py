@@ -1,0 +1,83 @@
+"""What the journal keeps of a carrier's request (R12): all that is needed to write its call or its event later, as if at once.
+
+Every record has a `kind`, the moment `at` of the request by the machine's clock, and the `sid` of its call. *inbound* and *fallback* have
+the `call` as the carrier told it, the `route` that led it, and the `flow` that was given; the others have an event's `key`, its time
+`event_at` and its `facts`, and where the request tells them, the `call` and what it `began` with.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from router.carriers.base import InboundCall
+from router.lib.phones import Caller
+from router.voice.answers import Begun
+from router.voice.routing import Route, read_route, route_values
+from router.voice.state import Event
+
+Record = Mapping[str, Any]
+
+INBOUND, FALLBACK = "inbound", "fallback"
+
+
+def inbound_record(
+    call: InboundCall, route: Route | None, begun: Begun, kind: str, now: datetime, *, is_fallback: bool = False
+) -> Record:
+    """A call that came in, and the flow that it was given.
+
+    Args:
+        route: None: the number is unknown here.
+        kind: of the call, external or internal.
+        is_fallback: it was led by the simplest answer, because the carrier could not use another; it may be known already.
+    """
+    return {
+        "kind": FALLBACK if is_fallback else INBOUND,
+        "at": now.isoformat(),
+        "sid": call.sid,
+        "call": asdict(call),
+        "call_kind": kind,
+        "route": route_values(route) if route else None,
+        "flow": dict(begun.flow),
+        "start": begun.started_at.isoformat(),
+    }
+
+
+def event_record(
+    sid: str, key: str, event: Event, now: datetime, call: InboundCall | None = None, begun: Begun | None = None
+) -> Record:
+    """Something that happened in a call. `key` is the same for repetitions of the same request."""
+    return {
+        "kind": event.kind,
+        "at": now.isoformat(),
+        "sid": sid,
+        "key": key,
+        "event_at": event.at.isoformat(),
+        "facts": dict(event.facts),
+        "call": asdict(call) if call else None,
+        "began": {"start": begun.started_at.isoformat(), "flow": dict(begun.flow)} if begun else None,
+    }
+
+
+def read_call(document: Mapping[str, Any]) -> InboundCall:
+    """
+    Raises:
+        KeyError, TypeError: it is no call.
+    """
+    return InboundCall(
+        **{
+            **document,
+            "caller": Caller(**document["caller"]),
+            "other_readings": tuple(document["other_readings"]),
+            "readings_anywhere": tuple(document["readings_anywhere"]),
+        }
+    )
+
+
+def read_route_of(record: Record) -> Route | None:
+    """The route that led an inbound call, with the flow that was given."""
+    return read_route(record["route"], record["flow"]) if record["route"] else None
+
+
+def read_event(record: Record) -> Event:
+    return Event(record["kind"], datetime.fromisoformat(record["event_at"]), record["facts"])

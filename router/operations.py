@@ -26,6 +26,7 @@ from router.integrations.models import Delivery, DeliveryState
 from router.lib.metrics import record
 from router.lib.phones import masked
 from router.server import Server, current_server
+from router.voice.events import NO_APPLIER, state_of_journals
 from router.voice.models import Call
 from router.voice.snapshot import routing_of
 from router.web.access import Audience, guard
@@ -72,10 +73,11 @@ def ready() -> tuple[Response, int]:
         database = "reachable"
     except SQLAlchemyError:
         state, database = "unknown", "unreachable"
-    worker = "unknown"
+    worker = journal = "unknown"
     if state == "current":
         with server.database.reading() as session:
             seen = read_fact(session, HEARTBEAT)
+            journal = state_of_journals(session, server.now())
         if seen is None:
             worker = "never seen: start router worker"
         elif server.now() - datetime.fromisoformat(seen) < WORKER_SILENT:
@@ -87,10 +89,11 @@ def ready() -> tuple[Response, int]:
         "schema": state if state != "old" else "old: run router migrate",
         "worker": worker,
         "routing": routing_of(server).fault or "follows the database",
+        "journal": journal,
         "key": "fits" if key_fits(server) else "another: check ROUTER_SECRET_KEY",
     }
     good = report["schema"] == "current" and report["worker"] == "running" and report["key"] == "fits"
-    good = good and not routing_of(server).fault
+    good = good and not routing_of(server).fault and journal in ("applied", NO_APPLIER)
     return jsonify(report), 200 if good else 503
 
 

@@ -28,6 +28,8 @@ LONG_LIFE = 10.0
 STOP_SECONDS = 60.0
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 BACKLOG = 2048
+ENDS_LAST = ("applier",)
+"""What carries on the work of the others ends when they have ended."""
 FIRST_DESCRIPTOR_OF_SYSTEMD = 3
 
 TELEPHONE, WEB = "telephone", "web"
@@ -405,11 +407,13 @@ def supervise(
                 left = {child.name: child.leaders() for child in children}
                 next_program.take_over(holdings.handed_on(left | {"": [group.leader for group in gone]}))
         holdings.close_sockets()  # what nobody will answer is refused at once
-        for child in children:
-            child.end()
         until = time.monotonic() + STOP_SECONDS
-        for child in children:
-            child.wait(until)
+        for last in (False, True):
+            ending = [child for child in children if (child.name in ENDS_LAST) is last]
+            for child in ending:
+                child.end()
+            for child in ending:
+                child.wait(until)
     finally:
         holdings.close()
 

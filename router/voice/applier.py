@@ -86,11 +86,13 @@ def apply_records(server: Server, session: Session, records: Sequence[Record], n
     """The calls that something happened to, with the flow that the carrier goes on by."""
     told: dict[str, Any] = {}
     """What the carrier said of a call beside an event."""
+    corrected: set[str] = set()
     began = [record["sid"] for record in records if record["kind"] in (INBOUND, FALLBACK)]
     for record in records:
         sid = record["sid"]
         if record["kind"] in (INBOUND, FALLBACK):
-            _apply_inbound(server, session, record, now, announcing)
+            if _apply_inbound(server, session, record, now, announcing):
+                corrected.add(sid)
         elif store_event(session, sid, record["key"], read_event(record)):
             touched.setdefault(sid, None)
             if record["began"]:
@@ -101,29 +103,32 @@ def apply_records(server: Server, session: Session, records: Sequence[Record], n
         with_events = select(CallEvent.call_sid).where(CallEvent.call_sid.in_(began)).distinct()
         touched = dict.fromkeys(session.scalars(with_events)) | touched
     for sid, flow in touched.items():
-        if update_call(server, session, sid, now, announcing, flow) is None and sid in told:
+        call = update_call(server, session, sid, now, announcing, flow, corrected=sid in corrected)
+        if call is None and sid in told:
             values = {"sid": sid, "call": told[sid], "known_at": now}
             session.execute(insert_new(session, UnknownCall, unique=["sid"]).values(values))
 
 
-def _apply_inbound(server: Server, session: Session, record: Record, now: datetime, announcing: bool) -> None:
-    """The first request of a call. The earliest one gives its start; a call that was written without it is corrected by it."""
+def _apply_inbound(server: Server, session: Session, record: Record, now: datetime, announcing: bool) -> bool:
+    """The first request of a call. The earliest one gives its start; a call that was written without it is corrected by it. Returns whether
+    a call that is there was corrected."""
     call = read_call(record["call"])
     route = read_route_of(record) or find_route_of_call(session, call)
     if route is None:
-        return  # a number that never was ours
+        return False  # a number that never was ours
     started_at, kind = datetime.fromisoformat(record["start"]), record["call_kind"]
     if record_inbound(server, session, route, call, started_at, now, announcing, kind) is not None:
-        return
+        return False
     if record["kind"] == FALLBACK:
-        return
+        return False
     known = session.scalars(select(Call).where(Call.sid == call.sid).with_for_update()).one()
     adopted = session.get(UnknownCall, call.sid)
     if adopted is not None and adopted.adopted_at is not None:
         session.delete(adopted)
     elif started_at >= known.started_at:
-        return
+        return False
     correct_inbound(server, session, known, route, call, started_at, now, kind)
+    return True
 
 
 LONGEST_CALL_SECONDS = 86_400

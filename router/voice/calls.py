@@ -29,7 +29,7 @@ from router.db import Statement, insert_new, table_of
 from router.lib.phones import MOST_SPELLINGS, Caller, spellings_of_line
 from router.server import Server
 from router.voice.models import EXTERNAL, INTERNAL, Call, CallEvent, Status
-from router.voice.routing import Route, kind_of
+from router.voice.routing import Route, kind_of, route_of
 from router.web.errors import iso as iso
 
 call_started = Signal("A call came in and is being forwarded.")
@@ -173,8 +173,9 @@ def correct_inbound(
     kind: str,
 ) -> None:
     """The first request of a call that was written without it: start, number, flow and attribution are what that request says. The caller's
-    later calls are decided again."""
-    since = min(call.started_at, started_at)
+    later calls are decided again; that this one changed is still to be announced."""
+    since, caller_before = min(call.started_at, started_at), Caller(call.caller, call.caller_raw)
+    route_before = route_of(session, call.number_id)
     values = _of_route(route, kind) | {
         "caller": inbound.caller.e164,
         "caller_raw": inbound.caller.raw,
@@ -186,6 +187,8 @@ def correct_inbound(
         setattr(call, name, value)
     session.flush()
     decide_later_calls(server, session, route, inbound.caller, since, now)
+    if route_before and (caller_before.e164, route_before.number_id) != (inbound.caller.e164, route.number_id):
+        decide_later_calls(server, session, route_before, caller_before, since, now)
 
 
 def _of_route(route: Route, kind: str) -> dict[str, Any]:

@@ -6,13 +6,13 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import structlog
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from router.db import dialect_insert, insert_new
 from router.server import Server
 from router.voice.calls import ReceiverFailed, announce
-from router.voice.models import Call, CallEvent, CallLeg, JournalPosition
+from router.voice.models import Call, CallEvent, CallLeg, JournalPosition, SetAsideRecord
 from router.voice.routing import destinations_of
 from router.voice.state import Event, derive_state
 
@@ -32,11 +32,14 @@ def update_call(
     now: datetime,
     announcing: bool = True,
     flow: Mapping[str, Any] | None = None,
+    *,
+    corrected: bool = False,
 ) -> Call | None:
     """Brings a call up to its events and announces its end, once, or what changed after it. None: no such call.
 
     Args:
         flow: by which the carrier went on with the call; it is the call's own unless the carrier asked twice at its beginning.
+        corrected: something about it changed already.
         announcing: False when a receiver failed before: the event is marked *fan-out due* instead.
 
     Raises:
@@ -50,7 +53,7 @@ def update_call(
     stored = select(CallEvent).where(CallEvent.call_sid == call_sid).order_by(CallEvent.at, CallEvent.id)
     events = [Event(row.kind, row.at, row.facts) for row in session.scalars(stored)]
     state = derive_state(call.started_at, call_destinations(call), events, spoken=bool(call.flow.get("announcement")))
-    had_ended, has_changed = call.ended_at is not None, False
+    had_ended, has_changed = call.ended_at is not None, corrected
     # A call whose end was announced stays ended, also when it turns out that the leg which had answered was refused and the next
     # destination rings: what follows corrects it.
     if not had_ended or state.ended_at is not None:
@@ -100,6 +103,23 @@ def machine_is_waiting(session: Session, now: datetime) -> bool:
     """Whether a machine has, or may have, records that were not applied: what is not known of a call may stand there."""
     machines = session.scalars(select(JournalPosition).where(~JournalPosition.is_stopped))
     return any(machine.is_waiting or machine.seen_at < now - SILENT_MACHINE for machine in machines)
+
+
+NO_APPLIER = "no applier has been seen yet"
+
+
+def state_of_journals(session: Session, now: datetime) -> str:
+    """`applied`, or what an operator should know about the journals of all machines."""
+    aside = session.scalar(select(func.count()).select_from(SetAsideRecord)) or 0
+    if aside:
+        return f"{aside} records could not be applied: run router doctor"
+    machines = session.scalars(select(JournalPosition)).all()
+    if not machines:
+        return NO_APPLIER
+    for machine in machines:
+        if not machine.is_stopped and machine.seen_at < now - SILENT_MACHINE:
+            return f"the applier of {machine.host} is silent since {machine.seen_at:%Y-%m-%d %H:%M:%S} UTC"
+    return "applied"
 
 
 SILENT = timedelta(hours=4, minutes=15)

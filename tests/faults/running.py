@@ -96,7 +96,7 @@ class Running:
         return str(found.group(1))
 
     def children(self) -> dict[str, int]:
-        """Process ids of gunicorn's masters and of the worker, by the service or the command."""
+        """Process ids of gunicorn's masters, the applier and the worker, by the service or the command."""
         found: dict[str, int] = {}
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit() and _parent_of(entry) == self.process.pid:
@@ -136,7 +136,8 @@ def _name_of(entry: Path) -> str:
     except OSError:
         return "gone"
     named = [line.partition(b"=")[2].decode() for line in environ if line.startswith(b"ROUTER_SERVICE=")]
-    return named[0] if named else "worker"
+    command = (entry / "cmdline").read_bytes().rstrip(b"\0").rpartition(b"\0")[2].decode()
+    return named[0] if named else command
 
 
 def _parent_of(entry: Path) -> int:

@@ -63,7 +63,7 @@ def restart(server: Running) -> None:
     old = set(server.members()) - {server.process.pid}
     server.process.send_signal(signal.SIGHUP)
     eventually(lambda: not old & set(server.members()), 120)
-    eventually(lambda: len(server.children()) == 3)
+    eventually(lambda: len(server.children()) == 4)
 
 
 def kill(server: Running, service: str) -> None:

@@ -144,11 +144,11 @@ def requests_counted(server: Running) -> int:
 
 def kill_everybody(server: Running) -> None:
     """The masters and the worker; all are started again, and the processes of the dead masters go."""
-    before = eventually(lambda: found if len(found := server.children()) == 3 else None)
+    before = eventually(lambda: found if len(found := server.children()) == 4 else None)
     old = set(server.members()) - {server.process.pid}
     for pid in before.values():
         os.kill(pid, signal.SIGKILL)
-    eventually(lambda: not old & set(server.members()) and len(server.children()) == 3)
+    eventually(lambda: not old & set(server.members()) and len(server.children()) == 4)
     assert server.get("/healthz").status_code == 200, "whoever comes meanwhile waits, and is not refused"
 
 

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -39,7 +38,7 @@ class ColumnKeeper:
             ).all()
             newest = session.scalar(select(func.max(Call.id))) or 0
             numbers, scenarios = {row.number_id for row in new}, {row.scenario_id for row in new}
-            internal = InternalCalls.read(session)
+            internal = InternalCalls(session)
             first_shown = select(func.min(Lease.started_at)).where(Lease.scenario_id == Scenario.id).scalar_subquery()
             first_showings = select(
                 Scenario.id, Scenario.first_shown_at.label("present"), first_shown.label("counted")
@@ -58,25 +57,18 @@ class ColumnKeeper:
         self._call_id = max(0, newest - OVERLAP)
 
 
-@dataclass(frozen=True)
 class InternalCalls:
     """The internal calls: how many each number and scenario has, and when each number had its last. They are few and have
     an index of their own, so that all calls can be counted by an index too and these be taken off."""
 
-    of_numbers: Counter[int]
-    of_scenarios: Counter[int]
-    last: dict[int, datetime]
-
-    @classmethod
-    def read(cls, session: Session) -> "InternalCalls":
-        calls = cls(Counter(), Counter(), {})
+    def __init__(self, session: Session) -> None:
+        self.of_numbers, self.of_scenarios, self.last = Counter[int](), Counter[int](), dict[int, datetime]()
         amount, last = func.count().label("amount"), func.max(Call.started_at).label("last_at")
         counted = select(Call.number_id, Call.scenario_id, amount, last).where(IS_INTERNAL)
         for row in session.execute(counted.group_by(Call.number_id, Call.scenario_id)):
-            calls.of_numbers[row.number_id] += row.amount
-            calls.of_scenarios[row.scenario_id or 0] += row.amount
-            calls.last[row.number_id] = max(row.last_at, calls.last.get(row.number_id, row.last_at))
-        return calls
+            self.of_numbers[row.number_id] += row.amount
+            self.of_scenarios[row.scenario_id or 0] += row.amount
+            self.last[row.number_id] = max(row.last_at, self.last.get(row.number_id, row.last_at))
 
 
 def _changed(rows: Iterable[Any], column: str) -> list[Change]:

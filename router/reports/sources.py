@@ -180,69 +180,63 @@ def expected_rows(
     return dict(rows)
 
 
-@dataclass(slots=True)
 class PeriodCalls:
-    """The calls of a period, for what is to be expected of them."""
+    """The calls of a period, for what is to be expected of them. Two statements: the calls, and the first calls before the period that some
+    of them follow."""
 
-    shares: dict[int, Shares] = field(default_factory=dict)
-    """Of each call that decided for itself, by its id; of each other call that some of the period follow, as well."""
-    follow: dict[int, int] = field(default_factory=dict)
-    """How many calls of the period follow a call: itself, and the repeat calls that have its source."""
-    visits: dict[int, int] = field(default_factory=dict)
-    """A visit of each source that is a candidate's."""
-    moments: list[datetime] = field(default_factory=list)
-    """When each call began."""
+    def __init__(self, session: Session, project_id: int, query: SourceQuery) -> None:
+        self.shares: dict[int, Shares] = {}
+        """Of each call that decided for itself, by its id; of each other call that some of the period follow, as well."""
+        self.visits: dict[int, int] = {}
+        """A visit of each source that is a candidate's."""
+        self.moments: list[datetime] = []
+        """When each call began."""
+        # the call whose source a repeat call has, as its decision says: rule 1 is asked first
+        credited_call = func.coalesce(
+            *(Call.decision["steps", 0, name].as_string() for name in ("first_call_id", "earlier_call_id"))
+        )
+        statement = select(
+            Call.id,
+            Call.started_at,
+            Call.rule,
+            Call.source_key,
+            Call.source_confidence,
+            case((Call.rule.in_(("lease", "none")), Call.shares)).label("shares"),
+            case((Call.rule == "repeat", credited_call)).label("first"),
+        ).where(*_of(project_id, query), *within(query.period.since, query.period.until))
+        earlier, follow, fallback = dict[int, int](), Counter[int](), dict[int, Shares]()
+        for row in session.execute(statement.execution_options(yield_per=AT_ONCE)):
+            self.moments.append(row.started_at)
+            follow[row.id] = 1
+            if row.rule != "repeat":
+                self._take(row)
+                continue
+            fallback[row.id] = own_share(row.source_key, row.source_confidence)
+            if row.first:
+                earlier[row.id] = int(row.first)
+        for call_id in earlier:  # repeat calls count where the call that they follow is, at the end of the chain
+            first, seen = call_id, {call_id}
+            while first in earlier and earlier[first] not in seen:
+                first = earlier[first]
+                seen.add(first)
+            follow[call_id] -= 1
+            follow[first] += 1
+            fallback.setdefault(first, fallback[call_id])
+        self.follow = +follow
+        """How many calls of the period follow a call: itself, and the repeat calls that have its source."""
+        if before := [call_id for call_id in self.follow if call_id not in self.shares]:
+            first_calls = select(Call.id, Call.rule, Call.source_key, Call.source_confidence, Call.shares).where(
+                Call.project_id == project_id, Call.id.in_(written_out(before)), Call.rule != "repeat"
+            )
+            for row in session.execute(first_calls.execution_options(yield_per=AT_ONCE)):
+                self._take(row)
+        self.shares = fallback | self.shares
 
-    def take(self, call: Row[Any]) -> None:
+    def _take(self, call: Row[Any]) -> None:
         """What a call that decided for itself says."""
         self.shares[call.id] = shares_of(call.rule, call.source_key, call.source_confidence, call.shares)
         for key, _, visit_id in call.shares or ():
             self.visits[key] = visit_id
-
-
-def calls_of_period(session: Session, project_id: int, query: SourceQuery) -> PeriodCalls:
-    """Two statements: the calls, and the first calls before the period that some of them follow."""
-    # the call whose source a repeat call has, as its decision says: rule 1 is asked first
-    credited_call = func.coalesce(
-        *(Call.decision["steps", 0, name].as_string() for name in ("first_call_id", "earlier_call_id"))
-    )
-    statement = select(
-        Call.id,
-        Call.started_at,
-        Call.rule,
-        Call.source_key,
-        Call.source_confidence,
-        case((Call.rule.in_(("lease", "none")), Call.shares)).label("shares"),
-        case((Call.rule == "repeat", credited_call)).label("first"),
-    ).where(*_of(project_id, query), *within(query.period.since, query.period.until))
-    calls, earlier, follow = PeriodCalls(), dict[int, int](), Counter[int]()
-    fallback: dict[int, Shares] = {}
-    for row in session.execute(statement.execution_options(yield_per=AT_ONCE)):
-        calls.moments.append(row.started_at)
-        follow[row.id] = 1
-        if row.rule != "repeat":
-            calls.take(row)
-            continue
-        fallback[row.id] = own_share(row.source_key, row.source_confidence)
-        if row.first:
-            earlier[row.id] = int(row.first)
-    for call_id in earlier:  # repeat calls count where the call that they follow is, at the end of the chain
-        first, seen = call_id, {call_id}
-        while first in earlier and earlier[first] not in seen:
-            first = earlier[first]
-            seen.add(first)
-        follow[call_id] -= 1
-        follow[first] += 1
-        fallback.setdefault(first, fallback[call_id])
-    calls.follow = +follow
-    if before := [call_id for call_id in calls.follow if call_id not in calls.shares]:
-        first_calls = select(Call.id, Call.rule, Call.source_key, Call.source_confidence, Call.shares).where(
-            Call.project_id == project_id, Call.id.in_(written_out(before)), Call.rule != "repeat"
-        )
-        for row in session.execute(first_calls.execution_options(yield_per=AT_ONCE)):
-            calls.take(row)
-    calls.shares = fallback | calls.shares
-    return calls
 
 
 def sources_of(session: Session, project_id: int, visit_ids: Iterable[int]) -> dict[int, Source]:
@@ -283,7 +277,7 @@ class SourceReport:
     def __init__(self, session: Session, project_id: int, query: SourceQuery) -> None:
         self.query = query
         credited_rows = credited(session, project_id, query)
-        calls = calls_of_period(session, project_id, query)
+        calls = PeriodCalls(session, project_id, query)
         by_calls = sorted(credited_rows, key=lambda row: row.calls)  # the spelling of most calls wins
         sources = {row.source_key: source for row in by_calls if (source := source_of(row))}
         unknown = [visit_id for key, visit_id in calls.visits.items() if key not in sources]

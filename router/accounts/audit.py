@@ -10,7 +10,6 @@ from sqlalchemy.orm import Session
 
 from router.accounts.models import AuditEntry, Project
 from router.server import Server, current_server
-from router.web.access import current_actor, current_project
 
 RANK = {"person": 0, "viewer": 1, "admin": 2, "owner": 3, "operator": 4}
 
@@ -62,6 +61,8 @@ class Change:
 @contextmanager
 def changing() -> Iterator[Change]:
     """A change of this request's project by the person or program that sent it."""
+    from router.web.access import current_actor, current_project  # commands without a request do not load it
+
     server = current_server()
     with server.database.writing() as session:
         yield Change(session, server, current_project(), current_actor(), server.now())

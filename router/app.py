@@ -162,7 +162,7 @@ def serve(app: Flask, server: Server) -> None:
         MAX_CONTENT_LENGTH=BODY_LIMIT,
         BOOTSTRAP_SERVE_LOCAL=True,
     )
-    server.bind(app)
+    app.extensions["router"] = server
     key_fits(server)
 
 

@@ -11,8 +11,6 @@ from router.db import Database
 from router.lib.crypto import KeyRing, load_keys
 
 if TYPE_CHECKING:
-    from flask import Flask
-
     from router.attribution.planner.traffic import PastCalls
     from router.attribution.tracking.crawlers import CrawlerCounts, Crowds
     from router.attribution.tracking.visitors import Regions
@@ -61,9 +59,6 @@ class Server:
     crowds: "Crowds" = field(init=False)
     crawler_counts: "CrawlerCounts" = field(init=False)
     regions: "Regions | None" = None
-
-    def bind(self, app: "Flask") -> None:
-        app.extensions["router"] = self
 
 
 def bare_server(settings: Settings, database: Database | None = None) -> Server:

@@ -64,7 +64,14 @@ def _callers(calls: Sequence[LonelyCall]) -> int:
 
 def read_leaks(session: Session, project_id: int, now: datetime) -> list[LeakDocument]:
     """The leaks of a project, most calls first. Three statements at most."""
-    by_number = leaking(lonely_calls(session, project_id, now))
+    # numbers that should ring only for visitors who were leased them
+    recent = (
+        _maybe_lonely()
+        .join(TrackingNumber, TrackingNumber.id == Call.number_id)
+        .where(Call.project_id == project_id, Call.started_at >= now - timedelta(days=DAYS))
+        .where(TrackingNumber.is_dynamic, TrackingNumber.released_at.is_(None))
+    )
+    by_number = leaking(_lonely_among(session, recent))
     if not by_number:
         return []
     ever = _maybe_lonely().where(Call.project_id == project_id, Call.number_id.in_(by_number))
@@ -85,21 +92,6 @@ def read_leaks(session: Session, project_id: int, now: datetime) -> list[LeakDoc
         for number in session.execute(numbers.where(TrackingNumber.id.in_(by_number)))
     ]
     return sorted(leaks, key=lambda leak: (-leak.calls, leak.number))
-
-
-def lonely_calls(session: Session, project_id: int, now: datetime) -> Iterator[LonelyCall]:
-    """The calls of the last days that no visit explains, to numbers that should ring only for visitors who were leased them."""
-    statement = (
-        _maybe_lonely()
-        .join(TrackingNumber, TrackingNumber.id == Call.number_id)
-        .where(Call.project_id == project_id, Call.started_at >= now - timedelta(days=DAYS))
-        .where(
-            TrackingNumber.static_source.is_(None),
-            TrackingNumber.overflow.is_(False),
-            TrackingNumber.released_at.is_(None),
-        )
-    )
-    return _lonely_among(session, statement)
 
 
 def _maybe_lonely() -> Select[Any]:

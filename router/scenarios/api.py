@@ -98,7 +98,6 @@ def patch_scenario(project_id: int, scenario_id: int) -> dict[str, Any]:
 
 
 def _answer(session: Session, scenario: Scenario, secrets: Secrets) -> dict[str, Any]:
-    """The document, with secrets that were made and with what is being bought."""
     session.flush()
     buying = buying_of(session, scenario)
     return (

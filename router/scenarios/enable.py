@@ -26,7 +26,6 @@ class Enabling:
     """All money in minor units of the project's currency."""
 
     to_buy: list[str]
-    """Numbers in E.164."""
     count: int
     """How many others beside them, found by the scenario's search."""
     price_minor: int

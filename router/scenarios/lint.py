@@ -131,12 +131,9 @@ NO_NUMBERS = {"dynamic": 0, "static": 0, "overflow": None, "examples": ()}
 
 @dataclass(frozen=True)
 class Linted:
-    """A scenario as the rules see it."""
-
     scenario_id: int
     """0: not stored yet."""
     country: str
-    """The project's."""
     document: Document
     """The members that are stored in the scenario's own row."""
     dynamic: int
@@ -148,7 +145,6 @@ class Linted:
     destinations: Sequence[str]
     """Empty ones cannot be called."""
     told: bool
-    """Somebody is told about its calls."""
     around: Surroundings
     stored: Scenario | None
     """Its own row, with what the worker found out about it."""
@@ -425,7 +421,6 @@ HARDLY_EVER = 0.05
 
 
 def never_shown(linted: Linted) -> Findings:
-    """The numbers of a scenario are given to pages and stand on none or hardly any of them."""
     given, shown = (linted.stored.given_times, linted.stored.shown_times) if linted.stored else (None, None)
     if given is not None and given >= LEAST_TIMES and shown is not None and shown < HARDLY_EVER * given:
         why = "its selectors match on hardly any page" if shown else "no selector matches"
@@ -439,7 +434,6 @@ FAR = 0.75
 
 
 def small_pool(linted: Linted) -> Findings:
-    """A pool is far too small for last week's load."""
     needed = linted.stored.needed or 0 if linted.stored else 0
     has = linted.dynamic + linted.to_buy
     if linted.dynamic and has < FAR * needed:

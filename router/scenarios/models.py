@@ -31,7 +31,6 @@ class Scenario(Base):
     exhausted: Mapped[str] = mapped_column(String(10), default="share")
     """What happens when every number is active (R6): share, overflow (its overflow number is shown) or keep (the page's own)."""
     hold_seconds: Mapped[int] = mapped_column(default=DEFAULT_HOLD_SECONDS)
-    """For how long after the last sign of life a visit counts as active."""
     tagging: Mapped[dict[str, Any]]
     """`{selectors: [css], replace: [number as written on the page], format: mask}`"""
     call_flow_id: Mapped[int | None] = mapped_column(BigId)
@@ -233,7 +232,6 @@ class NumberOrder(Base):
     project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
     e164: Mapped[str] = mapped_column(String(16))
     state: Mapped[str] = mapped_column(String(10))
-    """An `OrderState`."""
     price_minor: Mapped[int] = mapped_column(BigInteger)
     charged_from: Mapped[datetime]
     """Start of the paid 7 days."""

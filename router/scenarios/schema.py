@@ -31,7 +31,6 @@ class Context:
     country: str
     """The project's: numbers may be written as people there do."""
     knows_regions: bool
-    """Whether visitors' regions can be looked up here."""
     lenient: bool = False
     """Numbers that cannot be read stay as they were written, and such destinations are empty."""
 

@@ -44,14 +44,11 @@ OWN_SORTS: dict[str, ColumnElement[Any]] = {
     "created": Scenario.created_at.expression,
     "upkeep": Scenario.upkeep_on.expression,
 }
-"""What a scenario's own columns can be sorted by."""
 SORTS = (*OWN_SORTS, "type", "numbers")
 
 
 @dataclass(frozen=True, slots=True)
 class TableRow:
-    """A scenario as the table shows it."""
-
     scenario: Any
     """Its COLUMNS."""
     dynamic: int

@@ -116,7 +116,6 @@ def _nobody_needs(project_id: int, now: datetime) -> Select[int, int | None]:
 
 
 RENEWED_AT_ONCE = 200
-"""Numbers of one transaction."""
 
 
 def renew_due(server: Server, now: datetime) -> int:

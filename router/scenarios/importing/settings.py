@@ -28,7 +28,6 @@ from router.web.errors import Refused
 COLUMNS = ("number", "destination", "prefix", "selectors", "format", "type", "channel")
 NEEDED = ("number", "destination")
 PHONES = ("number", "destination")
-"""Columns that hold phone numbers."""
 MOST_ROWS, MOST_SCENARIOS = 1000, 200
 """As many as one transaction may write: calls wait for it on SQLite."""
 MOST_STATIC = 500
@@ -239,11 +238,9 @@ class PlannedScenario:
     free: list[str] = field(default_factory=list)
     """Numbers of the project that are in no scenario."""
     done: list[str] = field(default_factory=list)
-    """Numbers that are in it already."""
 
     @property
     def moving(self) -> list[str]:
-        """The numbers that go into the scenario, in the order of the file."""
         missing = {*self.to_add, *self.free}
         return [number.e164 for number in self.numbers if number.e164 in missing]
 
@@ -281,7 +278,6 @@ class PlannedScenario:
 class ImportPlan:
     scenarios: list[PlannedScenario]
     problems: dict[int, str]
-    """By line."""
     questions: Questions = field(default_factory=Questions)
     """While one is open, nothing is brought over."""
 

@@ -70,7 +70,6 @@ class Table:
     """What stands above the head: a title, a filter, a time zone."""
 
     def records(self) -> Iterator[Record]:
-        """What stands below the head, without empty lines."""
         for record in _records(_text(self.file, self.encoding), self.delimiter):
             if record.line > self.head_line:
                 yield record

@@ -55,7 +55,6 @@ FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=5), timedelta(minutes=15)
 LONGEST_REQUESTED = timedelta(hours=1)
 GIVE_UP = timedelta(days=1)
 AT_ONCE = 8
-"""Orders under way in one process."""
 
 BEING_RELEASED = "{number} is being given back to the carrier. It can be bought again when that is done."
 NAMED_ELSEWHERE = "Another project of this server names this number as its own."

@@ -79,7 +79,6 @@ def _free_offers(
 
 
 SHOWN = 20
-"""Offers on a page."""
 
 
 @dataclass(frozen=True)
@@ -120,8 +119,6 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class KnownPrice:
-    """The carrier's own price, or why it is not known."""
-
     price: CarrierPrice | None
     reason: str = ""
 

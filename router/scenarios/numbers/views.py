@@ -248,7 +248,6 @@ def _id(text: str) -> int:
 buying_pages = guard(Blueprint("buying", __name__, url_prefix="/numbers"), Audience.PEOPLE, require_person)
 
 OFFERS = 30
-"""Found numbers on one page."""
 
 
 @buying_pages.get("/buy")

@@ -175,11 +175,9 @@ class StepForm(SchemaForm):
 
     @classmethod
     def of(cls, values: Values) -> "StepForm":
-        """The form with what a draft holds of the step."""
         return cls(data=values | {cls.nested: values} if cls.nested else values)
 
     def typed(self) -> Values:
-        """What a draft keeps of the step."""
         typed: Values = self.data
         return {**typed.pop(self.nested, {}), **typed}
 
@@ -275,8 +273,6 @@ def rows_in_use(values: Values, name: str) -> list[dict[str, str]]:
 
 
 class ScenarioForms:
-    """The forms of all steps with what a draft or a stored scenario holds."""
-
     def __init__(self, values: Values) -> None:
         self.title = TitleForm(data={"title": values.get("title")})
         self.steps = {step: form.of(values.get(step, {})) for step, form in FORMS.items()}

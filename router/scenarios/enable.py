@@ -12,7 +12,7 @@ from router.accounts.audit import Change
 from router.accounts.ledger import BalanceTooLow, lock_balance, price_of
 from router.accounts.models import Project
 from router.lib.formats import format_money
-from router.scenarios.models import PAID_TIME, NumberBatch, NumberOrder, Scenario, TrackingNumber
+from router.scenarios.models import PAID_TIME, RENTED, NumberBatch, NumberOrder, Scenario, TrackingNumber
 from router.scenarios.numbers.inventory import wait_for_arrivals
 from router.scenarios.numbers.purchase import order_numbers
 from router.scenarios.numbers.search import open_shop, search_numbers
@@ -66,10 +66,7 @@ def enabling_of(session: Session, server: Server, project: Project, scenario: Sc
     """What *Connect* would do. Numbers already paid and own ones cost nothing."""
     numbers, count = list(scenario.to_buy.get("numbers", [])), int(scenario.to_buy.get("count", 0))
     ended = select(TrackingNumber.paid_until).where(
-        TrackingNumber.scenario_id == scenario.id,
-        TrackingNumber.paid_until <= now,
-        TrackingNumber.owned_elsewhere.is_(False),
-        TrackingNumber.releasing_at.is_(None),
+        TrackingNumber.scenario_id == scenario.id, RENTED, TrackingNumber.paid_until <= now
     )
     # numbers in grace are renewed from where their paid time ended
     periods = sum((now - end) // PAID_TIME + 1 for end in session.scalars(ended) if end is not None)

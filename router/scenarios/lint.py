@@ -126,9 +126,6 @@ class Surroundings:
     """The project's fallback destination, if it is one of its tracking numbers."""
 
 
-NO_NUMBERS = {"dynamic": 0, "static": 0, "overflow": None, "examples": ()}
-
-
 @dataclass(frozen=True)
 class Linted:
     scenario_id: int
@@ -197,7 +194,11 @@ def read_stored(session: Session, server: Server, project: Project, scenario_ids
             scenario_id=scenario.id,
             country=project.country,
             document=documents[scenario.id],
-            **counts.get(scenario.id, NO_NUMBERS),
+            dynamic=counts[scenario.id].dynamic,
+            static=counts[scenario.id].static,
+            overflow=counts[scenario.id].overflow,
+            # country codes are prefixes: if the least and the greatest are of one country, all are
+            examples=[number for number in (counts[scenario.id].least, counts[scenario.id].greatest) if number],
             destinations=flows.get(scenario.call_flow_id or 0, []),
             told=_is_told(server, shown.get(scenario.id)),
             around=around,
@@ -207,29 +208,22 @@ def read_stored(session: Session, server: Server, project: Project, scenario_ids
     ]
 
 
-def _number_counts(session: Session, scenario_ids: Sequence[int]) -> dict[int, dict[str, Any]]:
+def _number_counts(session: Session, scenario_ids: Sequence[int]) -> dict[int, Any]:
     e164 = TrackingNumber.e164
     counted = (
         select(
-            TrackingNumber.scenario_id,
+            Scenario.id,
             func.sum(case((TrackingNumber.is_dynamic, 1), else_=0)).label("dynamic"),
             func.count(TrackingNumber.static_source).label("static"),
             func.max(case((TrackingNumber.overflow, e164))).label("overflow"),
             func.min(e164).label("least"),
             func.max(e164).label("greatest"),
         )
-        .where(TrackingNumber.scenario_id.in_(scenario_ids))
-        .group_by(TrackingNumber.scenario_id)
+        .outerjoin(TrackingNumber, TrackingNumber.scenario_id == Scenario.id)
+        .where(Scenario.id.in_(scenario_ids))
+        .group_by(Scenario.id)
     )
-    return {
-        row.scenario_id or 0: {
-            "dynamic": row.dynamic,
-            "static": row.static,
-            "overflow": row.overflow,
-            "examples": (row.least, row.greatest),  # country codes are prefixes: if these are of one, all are
-        }
-        for row in session.execute(counted)
-    }
+    return {row.id: row for row in session.execute(counted)}
 
 
 def _surroundings(

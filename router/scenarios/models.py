@@ -176,6 +176,14 @@ class TrackingNumber(Base):
         return not (self.owned_elsewhere or self.pinned or self.releasing_at)
 
 
+RENTED = and_(
+    TrackingNumber.owned_elsewhere.is_(False),
+    TrackingNumber.releasing_at.is_(None),
+    TrackingNumber.released_at.is_(None),
+)
+"""The condition of numbers that the server rents and goes on renting."""
+
+
 class NumberBatch(Base):
     """Numbers that were asked for together: by *Connect*, on the numbers page, by a program or by upkeep."""
 

@@ -16,7 +16,7 @@ from router.accounts.sessions import require_person
 from router.lib.formats import format_count, format_money, parse_int
 from router.scenarios.documents import numbers_by_scenario, present_scenarios
 from router.scenarios.lint import Finding, lint_stored
-from router.scenarios.models import Scenario, TrackingNumber
+from router.scenarios.models import RENTED, Scenario, TrackingNumber
 from router.scenarios.service import (
     delete_with_numbers,
     duplicate_scenario,
@@ -137,8 +137,7 @@ def table_rows(
     scenarios, following = page_by_keys(session, statement, keys, query.next, query.limit)
 
     ids = [scenario.id for scenario in scenarios]
-    is_unpaid = and_(number.paid_until <= now, number.owned_elsewhere.is_(False))
-    of_page = select(*counts, func.sum(case((is_unpaid, 1), else_=0)).label("unpaid"))
+    of_page = select(*counts, func.sum(case((RENTED & (number.paid_until <= now), 1), else_=0)).label("unpaid"))
     of_page = of_page.where(number.scenario_id.in_(ids)).group_by(number.scenario_id)
     numbers = {row.scenario_id: row for row in session.execute(of_page)}
     findings = lint_stored(session, server, project, ids)

@@ -19,7 +19,7 @@ from router.accounts.mail import Letter, runs_low, write_mail
 from router.accounts.models import Project
 from router.lib.formats import date_of, format_count, format_moment, format_money
 from router.scenarios.billing.statement import project_forecast
-from router.scenarios.models import GRACE, PAID_TIME, QUIET, Scenario, TrackingNumber, rent_reason
+from router.scenarios.models import GRACE, PAID_TIME, QUIET, RENTED, Scenario, TrackingNumber, rent_reason
 from router.scenarios.numbers.release import active_numbers, begin_release
 from router.server import Server
 
@@ -32,12 +32,7 @@ NumbersCalled = Callable[[Session, Iterable[int], datetime], set[int]]
 
 
 def unpaid(now: datetime) -> tuple[ColumnElement[bool], ...]:
-    return (
-        TrackingNumber.paid_until <= now,
-        TrackingNumber.owned_elsewhere.is_(False),
-        TrackingNumber.releasing_at.is_(None),
-        TrackingNumber.released_at.is_(None),
-    )
+    return RENTED, TrackingNumber.paid_until <= now
 
 
 def keep_grace(server: Server, project_id: int, now: datetime) -> None:

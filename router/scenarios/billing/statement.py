@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from router.accounts.ledger import BOUGHT, RENEWED, price_of
 from router.accounts.models import LedgerEntry, Project
 from router.lib.formats import format_day, plain_money
-from router.scenarios.models import PAID_TIME, Scenario, TrackingNumber
+from router.scenarios.models import PAID_TIME, RENTED, Scenario, TrackingNumber
 from router.scenarios.service import scenario_titles
 from router.server import Server
 from router.web.errors import iso
@@ -214,13 +214,7 @@ def project_forecast(session: Session, server: Server, project: Project, now: da
     balance = session.execute(select(Project.balance_minor).where(Project.id == project.id)).scalar_one()
     rows = session.execute(
         select(TrackingNumber.paid_until, func.count().label("numbers"))
-        .where(
-            TrackingNumber.project_id == project.id,
-            TrackingNumber.paid_until.is_not(None),
-            TrackingNumber.owned_elsewhere.is_(False),
-            TrackingNumber.releasing_at.is_(None),
-            TrackingNumber.released_at.is_(None),
-        )
+        .where(TrackingNumber.project_id == project.id, RENTED, TrackingNumber.paid_until.is_not(None))
         .group_by(TrackingNumber.paid_until)
     ).all()
     renewals = [(row.paid_until, row.numbers * price) for row in rows if row.paid_until is not None]

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
-from sqlalchemy import ColumnElement, Select, and_, case, func, select
+from sqlalchemy import ColumnElement, Select, and_, case, func, select, true
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 
@@ -18,7 +18,7 @@ from router.carriers.base import Offer, ShopError
 from router.lib.formats import format_count, format_money, parse_int
 from router.lib.phones import BadPhone, international, read_phone
 from router.scenarios.billing.statement import project_forecast
-from router.scenarios.models import GRACE, NumberBatch, Scenario, TrackingNumber
+from router.scenarios.models import GRACE, RENTED, NumberBatch, Scenario, TrackingNumber
 from router.scenarios.numbers.inventory import add_numbers, move_numbers, pin_number, present_numbers, remove_number
 from router.scenarios.numbers.purchase import batch_progress, order_numbers
 from router.scenarios.numbers.release import begin_release
@@ -54,13 +54,9 @@ def read_number_query(args: Mapping[str, str]) -> NumberQuery:
 
 
 def numbers_asked_for(project_id: int, query: NumberQuery, now: datetime) -> Select[TrackingNumber]:
-    numbers = present_numbers(project_id)
-    if query.use == "gone":
-        numbers = select(TrackingNumber).where(
-            TrackingNumber.project_id == project_id, TrackingNumber.released_at.is_not(None)
-        )
-    elif query.use:
-        numbers = numbers.where(_conditions(now)[query.use])
+    gone = TrackingNumber.released_at.is_not(None)
+    condition = gone if query.use == "gone" else _conditions(now).get(query.use, true()) & ~gone
+    numbers = select(TrackingNumber).where(TrackingNumber.project_id == project_id, condition)
     if query.scenario:
         numbers = numbers.where(TrackingNumber.scenario_id == query.scenario)
     if query.digits:
@@ -89,12 +85,11 @@ def titles_of(session: Session, project_id: int) -> dict[int, str]:
 def _conditions(now: datetime) -> dict[str, ColumnElement[bool]]:
     """In scenarios, free, unpaid (among both), unpaid since the grace is over, and being given back."""
     stays = TrackingNumber.releasing_at.is_(None)
-    rented = and_(TrackingNumber.owned_elsewhere.is_(False), stays)
     return {
         "used": TrackingNumber.scenario_id.is_not(None),
         "free": and_(TrackingNumber.scenario_id.is_(None), stays),
-        "grace": and_(rented, TrackingNumber.paid_until <= now),
-        "kept": and_(rented, TrackingNumber.paid_until <= now - GRACE),
+        "grace": and_(RENTED, TrackingNumber.paid_until <= now),
+        "kept": and_(RENTED, TrackingNumber.paid_until <= now - GRACE),
         "leaving": TrackingNumber.releasing_at.is_not(None),
     }
 

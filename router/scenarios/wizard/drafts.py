@@ -30,7 +30,7 @@ from router.scenarios.wizard.forms import (
     read_step,
     values_of_document,
 )
-from router.server import Server, current_server
+from router.server import current_server
 from router.web.access import current_project
 from router.web.errors import Problem, Refused
 from router.web.forms import lines_of
@@ -159,19 +159,11 @@ def open_editor(
         scenario = find_scenario(session, project, scenario_id)
         draft = None if undrafted else session.scalar(_of(scenario_id))
     stored = scenario_document(session, server, scenario) if scenario else {}
-    values = stored_values(server, project, stored)
+    values = values_of_document(stored, server.scenario_parts, project.currency, project.country)
     if draft is not None:
         values |= open_values(server.keys, draft)
     version = draft.scenario_version if draft else scenario.version if scenario else 0
     return Editor(project, scenario, draft, values, stored, version)
-
-
-def stored_values(server: Server, project: Project, stored: dict[str, Any]) -> Values:
-    """What the steps show of a stored document. Numbers are searched in the project's country, if no other was named."""
-    values = values_of_document(stored, server.scenario_parts, project.currency)
-    to_buy = values["numbers"]["to_buy"]
-    to_buy["country"] = to_buy["country"] or project.country
-    return values
 
 
 def keep_step(

@@ -247,8 +247,10 @@ def read_step(step: str, form: MultiDict[str, str], parts: Iterable[ScenarioPart
     return typed
 
 
-def values_of_document(document: Mapping[str, Any], parts: Iterable[ScenarioPart], currency: str) -> Values:
-    """What the steps show of a stored scenario (of `{}` for a new one)."""
+def values_of_document(
+    document: Mapping[str, Any], parts: Iterable[ScenarioPart], currency: str, country: str = ""
+) -> Values:
+    """What the steps show of a stored scenario (of `{}` for a new one). Numbers are searched in `country`, if no other was named."""
     flow, upkeep = document.get("flow") or {}, document.get("upkeep") or {}
     limit = upkeep.get("spending_limit_minor")
     shown = {
@@ -262,6 +264,7 @@ def values_of_document(document: Mapping[str, Any], parts: Iterable[ScenarioPart
     }
     values: Values = {"title": document.get("title", "")}
     values |= {step: form(data=shown).typed() for step, form in FORMS.items()}
+    values["numbers"]["to_buy"]["country"] = values["numbers"]["to_buy"]["country"] or country
     values["integrations"]["parts"] = {part.name: document.get(part.name) or {} for part in parts}
     return values
 

@@ -32,7 +32,6 @@ from router.scenarios.wizard.drafts import (
     keep_step,
     open_editor,
     save,
-    stored_values,
     try_out,
 )
 from router.scenarios.wizard.forms import (
@@ -210,7 +209,7 @@ def _page(editor: Editor, step: Step, errors: Mapping[str, str] | None = None, f
         errors=FieldErrors((element, sentence) for _, element, sentence in summary),
         summary=summary,
         findings=findings,
-        differing=differing(editor, stored_values(server, editor.project, editor.stored)) if editor.stale else [],
+        differing=differing(editor) if editor.stale else [],
         look=look,
         scenario=scenario,
         title=scenario.title if scenario else "New scenario",
@@ -375,7 +374,9 @@ def rings(session: Session, editor: Editor) -> list[dict[str, str]]:
     return rings
 
 
-def differing(editor: Editor, stored: Values) -> list[Step]:
+def differing(editor: Editor) -> list[Step]:
     """The steps in which the draft says something else than what is stored now."""
+    project, parts = editor.project, current_server().scenario_parts
+    stored = values_of_document(editor.stored, parts, project.currency, project.country)
     sample = {"sample": ""}
     return [step for step in STEPS if editor.values[step.name] | sample != stored[step.name] | sample]

@@ -57,8 +57,8 @@ class Refused(Exception):
 
 
 class Incoming:
-    """What has come of one request. It says when to look at the request, and nothing of what is in it: where two readings are possible,
-    the parser gets the bytes at once and refuses them."""
+    """What has come of one request. It says when to look at the request, and nothing of what is in it: where two readings of its head are
+    possible, the parser gets the bytes at once and refuses them."""
 
     def __init__(self, most_body: int) -> None:
         self.data = bytearray()
@@ -83,7 +83,7 @@ class Incoming:
         """Whether a parser would wait for nothing more.
 
         Raises:
-            Refused: it would become too large.
+            Refused: it would become too large, or its chunks are none.
         """
         if self._end is None and self._next_chunk is None:
             head_end = self.data.find(b"\r\n\r\n", self._searched)
@@ -114,19 +114,25 @@ class Incoming:
             self._end += length
 
     def _follow_chunks(self) -> None:
-        """As far as chunks have come; a line that begins no chunk is for the parser to refuse."""
+        """As far as chunks have come. The parser would read them only inside of the application, which takes a false one for its own fault.
+
+        Raises:
+            Refused: what stands where a chunk has to begin or to end is something else.
+        """
         at = self._next_chunk or 0
         while self._end is None and at <= len(self.data):
+            if at > (self._next_chunk or 0) and self.data[at - 2 : at] != b"\r\n":
+                raise Refused("400 Bad Request")
             self._next_chunk = at
             line_end = self.data.find(b"\r\n", at)
             if line_end < 0:
                 return
             line = bytes(self.data[at:line_end]).partition(b";")[0].strip()
-            size = int(line, 16) if HEXADECIMAL.fullmatch(line) else -1
+            if not HEXADECIMAL.fullmatch(line):
+                raise Refused("400 Bad Request")
+            size = int(line, 16)
             if size > 0:
                 at = line_end + 2 + size + 2
-            elif size < 0:
-                self._end = line_end
             elif (trailer_end := self.data.find(b"\r\n\r\n", line_end)) >= 0:
                 self._end = trailer_end + 4
             else:

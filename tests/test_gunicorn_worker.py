@@ -84,11 +84,12 @@ def test_what_can_be_read_in_two_ways_goes_to_the_parser_at_once_and_is_refused_
         next(parser)
 
 
-@pytest.mark.parametrize("chunk", [b"zz", b"-1", b"0x5", b"", b"1_0", b"123456789abc"])
-def test_a_chunk_that_is_none_goes_to_the_parser_at_once(chunk: bytes) -> None:
+@pytest.mark.parametrize("chunk", [b"zz", b"-1", b"0x5", b"", b"1_0", b"123456789abc", b"3\r\nabcd"])
+def test_a_chunk_that_is_none_is_refused(chunk: bytes) -> None:
     incoming = Incoming(USUAL_BODY_BYTES)
     incoming.data += b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk + b"\r\n"
-    assert incoming.is_whole()
+    with pytest.raises(Refused, match="400"):
+        incoming.is_whole()
 
 
 @pytest.mark.parametrize(

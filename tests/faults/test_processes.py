@@ -1,6 +1,7 @@
 """What becomes of calls beside slow clients, and while processes are killed and the server is restarted: none is lost, and none waits."""
 
 import os
+import re
 import signal
 import socket
 import time
@@ -88,6 +89,61 @@ def restart_in_vain(server: Running, key: Path) -> None:
     server.process.send_signal(signal.SIGHUP)
     eventually(lambda: "restart_refused" in server.output)
     assert before == set(server.members())
+
+
+HEALTH = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
+PAGE = b"GET /sign-in HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+def statuses(server: Running, *pieces: bytes) -> list[int]:
+    """Of all answers on one connection, when these pieces are sent one after the other, until the server closes it."""
+    with socket.create_connection(("127.0.0.1", server.port), 30) as sock:
+        sock.settimeout(30)
+        for piece in pieces:
+            sock.sendall(piece)
+            time.sleep(0.05)
+        received = b"".join(iter(lambda: sock.recv(65536), b""))
+    return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d+) ", received)]
+
+
+CLOSING = b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+FORM = b"POST /sign-in HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+
+
+def test_one_connection_serves_requests_for_telephone_and_web_in_turn(server: Running) -> None:
+    """As proxies keep theirs: one after the other, all at once, byte by byte."""
+    requests = HEALTH + PAGE + PAGE + HEALTH + PAGE + CLOSING
+    assert statuses(server, HEALTH, PAGE, PAGE, HEALTH, PAGE, CLOSING) == [200] * 6
+    assert statuses(server, requests) == [200] * 6
+    assert statuses(server, requests[:30], requests[30:70], requests[70:]) == [200] * 6
+
+
+def test_bodies_come_as_clients_send_them(server: Running) -> None:
+    length, chunks = b"Content-Length: 3\r\n", b"Transfer-Encoding: chunked\r\n"
+    assert statuses(server, FORM + length + b"\r\n", b"a=", b"b" + CLOSING) == [400, 200], "the form has no token"
+    assert statuses(server, FORM + chunks + b"\r\n3\r\na=b", b"\r\n0\r\n", b"\r\n" + CLOSING) == [400, 200]
+    expecting = FORM + length + b"Expect: 100-continue\r\n\r\n"
+    assert statuses(server, expecting, b"a=b" + CLOSING)[0] == 100
+    large = FORM + b"Content-Length: 3000000\r\n\r\n" + b"a" * 3_000_000
+    assert statuses(server, large)[:1] == [413], "by the application, which allows it on other pages"
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (FORM + b"Content-Length: 9000000\r\n\r\n", 413),
+        (b"POST /voice/inbound HTTP/1.1\r\nHost: a\r\nContent-Length: 70000\r\n\r\n", 413),
+        (b"GET /voice/" + b"a" * 9000 + b" HTTP/1.1\r\n\r\n", 414),
+        (b"GET /" + b"a" * 70_000, 431),
+        (FORM + b"Content-Length: 3\r\nContent-Length: 4\r\n\r\na=b" + HEALTH, 400),
+        (FORM + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\na=b" + HEALTH, 400),
+        (FORM + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n" + HEALTH, 400),
+        (b"nonsense\r\n\r\n", 400),
+        (b"GET /healthz HTTP/1.1\r\nHost", 408),
+    ],
+)
+def test_what_is_refused_ends_its_connection(server: Running, sent: bytes, status: int) -> None:
+    assert statuses(server, sent) == [status]
 
 
 def test_two_hundred_slow_clients_delay_no_call(server: Running) -> None:

@@ -64,26 +64,25 @@ DRIVEN = ("HeadlessEdg", "jsdom", "HappyDOM", "Cypress")
 """Browsers of programs, beside those of the list; Chrome without a window names itself in Sec-CH-UA even under another user agent."""
 
 
-def _pattern_of(*patterns: str) -> re.Pattern[str]:
+@cache
+def _pattern(driven: bool) -> re.Pattern[str]:
+    """Of browsers that a program drives, or of crawlers."""
+    patterns = [*DRIVEN] if driven else [f"(?i:{RENDERERS})"]
+    for entry in CRAWLER_USER_AGENTS_DATA:
+        tags = entry.get("tags", ())
+        if (AUTOMATION in tags) if driven else NO_CRAWLERS.isdisjoint(tags):
+            patterns.append(entry["pattern"])
     return re.compile("|".join(f"(?:{pattern})" for pattern in patterns))
 
 
-@cache
-def _crawlers() -> re.Pattern[str]:
-    listed = [entry["pattern"] for entry in CRAWLER_USER_AGENTS_DATA if not NO_CRAWLERS & set(entry.get("tags", ()))]
-    return _pattern_of(*listed, f"(?i:{RENDERERS})")
+@lru_cache(maxsize=8192)
+def _names_itself(agent: str, driven: bool) -> bool:
+    return bool(agent) and _pattern(driven).search(agent[:LONGEST_USER_AGENT]) is not None
 
 
-@cache
-def _automation() -> re.Pattern[str]:
-    listed = [entry["pattern"] for entry in CRAWLER_USER_AGENTS_DATA if AUTOMATION in entry.get("tags", ())]
-    return _pattern_of(*listed, *DRIVEN)
-
-
-@lru_cache(maxsize=4096)
 def is_crawler(user_agent: str) -> bool:
     """Whether a browser calls itself a crawler, or renders pages for crawlers; a browser without a user agent does not."""
-    return bool(user_agent) and _crawlers().search(user_agent[:LONGEST_USER_AGENT]) is not None
+    return _names_itself(user_agent, driven=False)
 
 
 def is_automated(user_agent: str, client_hint: str = "") -> bool:
@@ -92,12 +91,7 @@ def is_automated(user_agent: str, client_hint: str = "") -> bool:
     Args:
         client_hint: Sec-CH-UA.
     """
-    return _is_driven(user_agent) or _is_driven(client_hint)
-
-
-@lru_cache(maxsize=4096)
-def _is_driven(agent: str) -> bool:
-    return bool(agent) and _automation().search(agent[:LONGEST_USER_AGENT]) is not None
+    return _names_itself(user_agent, driven=True) or _names_itself(client_hint, driven=True)
 
 
 BARE_REQUEST = 5

@@ -14,9 +14,8 @@ from sqlalchemy.orm import Session
 
 from router.attribution.models import AccuracyDue, Lease, Visit, VisitSpan
 from router.attribution.pool.leases import LEASE, NUMBER, VISIT, HeldLease
-from router.attribution.tracking.projects import FREE_HOLD
 from router.db import LONG_AGO, Statement, table_of
-from router.scenarios.models import Scenario, TrackingNumber
+from router.scenarios.models import DEFAULT_HOLD_SECONDS, Scenario, TrackingNumber
 from router.server import Server
 
 
@@ -251,5 +250,5 @@ def shown_numbers(session: Session, number_ids: Iterable[int], now: datetime) ->
     return {
         number_id
         for number_id, last_sign_at, hold in session.execute(held)
-        if now - last_sign_at <= (FREE_HOLD if hold is None else timedelta(seconds=hold))
+        if now - last_sign_at <= timedelta(seconds=hold or DEFAULT_HOLD_SECONDS)
     }

@@ -41,8 +41,6 @@ PARTS = [
 ]
 """The modules, in the order that compresses best."""
 FOLDER = Path(__file__).parent / "src"
-HOLD_SECONDS = 150
-"""For how long a page shows its numbers without an answer, when the server names no time; `api.js` knows it too."""
 
 FRAME = """(() => {
 try {

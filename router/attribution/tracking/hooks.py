@@ -14,7 +14,6 @@ import idna
 from flask import Blueprint, Response, g, jsonify, request
 from sqlalchemy.orm import Session
 
-from router.attribution.tag import HOLD_SECONDS
 from router.attribution.tracking.crawlers import RENDERED, CrawlerCounts, Crowds, is_crawler, turned_away
 from router.attribution.tracking.page_views import (
     PageNumber,
@@ -45,6 +44,7 @@ from router.attribution.tracking.visitors import (
     welcome_first_party,
 )
 from router.lib.phones import display, forms, page_rules, parts, spellings
+from router.scenarios.models import DEFAULT_HOLD_SECONDS
 from router.server import Server, current_server
 from router.web.access import Audience, guard
 from router.web.errors import Problem, client_address, client_group, read_json
@@ -104,7 +104,8 @@ def post_page_view(key: str) -> Response:
         return _answer(None)
     if not view.limited:
         g.visitor_to_keep = shown.visit.visitor
-    hold = min((number.scenario.hold_seconds for number in shown.numbers if number.scenario), default=HOLD_SECONDS)
+    holds = (number.scenario.hold_seconds for number in shown.numbers if number.scenario)
+    hold = min(holds, default=DEFAULT_HOLD_SECONDS)
     document = {
         "visit": shown.visit.number,
         "visitor": shown.visit.visitor,
@@ -113,7 +114,7 @@ def post_page_view(key: str) -> Response:
         "numbers": _numbers(project, shown.numbers),
         "rules": page_rules(project.country),  # what is no number to be replaced, on pages of the project's country
     }
-    if hold != HOLD_SECONDS:
+    if hold != DEFAULT_HOLD_SECONDS:  # which api.js knows
         document["hold"] = hold  # for how many seconds the page may show the numbers without an answer
     return _answer(document, 201)
 

@@ -12,7 +12,7 @@ from router.attribution.models import PoolNumber
 from router.attribution.pool.choice import Pool
 from router.attribution.pool.leases import HeldLease, Lessee, LostRace, begins, leases_of, lock_pool
 from router.attribution.pool.unplaced import note_unplaced, record_in_its_place, record_shown, revert_lease
-from router.attribution.tracking.projects import FREE_HOLD, TagProject, TagScenario, find_tag_project
+from router.attribution.tracking.projects import TagProject, TagScenario, find_tag_project
 from router.attribution.tracking.schema import Groups, Heartbeat, PageView, Prefixes, belongs, is_own_host
 from router.attribution.tracking.sources import Evidence, read_evidence
 from router.attribution.tracking.visitors import is_our_visitor, new_visitor
@@ -91,7 +91,7 @@ def free_numbers(lessee: Lessee, pool: Pool, groups: Groups, leases: Iterable[He
     Args:
         leases: of the visit before.
     """
-    active = lessee.before is not None and lessee.before.is_active(FREE_HOLD, lessee.now)
+    active = lessee.before is not None and lessee.before.is_active(pool.hold, lessee.now)
     kept = [held for held in leases if held.pool_id == pool.id and held.still_held(lessee.visit.visitor, active)]
 
     def number_of(prefixes: Prefixes) -> str | None:
@@ -188,7 +188,7 @@ def keep_page(
     changed: list[PageNumber] = []
     free = [lease for lease in leases if free_pool and lease.pool_id == free_pool.id]
     if free_pool and free:
-        active = visit.is_active(FREE_HOLD, now)
+        active = visit.is_active(free_pool.hold, now)
         kept = {lease.e164: lease.still_held(visit.visitor, active) for lease in free}
         lost = any(not kept[lease.e164] and lease.lease_started_at >= visit.last_sign_at for lease in free)
         numbers = free_numbers(lessee, free_pool, heartbeat.groups, free)

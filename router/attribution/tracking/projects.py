@@ -14,9 +14,6 @@ from router.attribution.pool.choice import Pool
 from router.db import Statement, table_of
 from router.scenarios.models import DEFAULT_HOLD_SECONDS, Scenario
 
-FREE_AIM, FREE_HOLD = "visit", timedelta(seconds=DEFAULT_HOLD_SECONDS)
-"""The rules of a pool that has no scenario to say them."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TagScenario(Pool):
@@ -107,7 +104,7 @@ def find_tag_project(session: Session, key: str) -> TagProject | None:
     ]
     free_pool = None
     if project.has_free_pool and not suspended:
-        free_pool = Pool(id=free_pool_id(project.id), aim=FREE_AIM, hold_seconds=int(FREE_HOLD.total_seconds()))
+        free_pool = Pool(id=free_pool_id(project.id), aim="visit", hold_seconds=DEFAULT_HOLD_SECONDS)
     return TagProject(
         **{name: getattr(project, name) for name in PROJECT_COLUMNS},
         key=key[:32],

@@ -13,7 +13,7 @@ from router.accounts.models import remember_fact
 from router.attribution.planner.jobs import PlanMaker
 from router.attribution.pool.numbers import refresh_needed, settle_free_numbers
 from router.attribution.pool.unplaced import refresh_shown
-from router.attribution.upkeep.run import keep_pools
+from router.attribution.upkeep.service import keep_pools
 from router.db import LONG_AGO
 from router.integrations.settings import reseal
 from router.integrations.worker import DeliveryWorker

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from router.attribution.models import AccuracyDay, PoolPlan, RefusedOrigin, UpkeepRun
 from router.attribution.planner.plan import Point, ladder, spread, trials
 from router.attribution.pool.choice import learn
-from router.attribution.upkeep.rules import Limits, Pool, decide
+from router.attribution.upkeep.service import Limits, Pool, decide
 from router.db import Database
 from router.lib.crypto import KeyRing
 from router.scenarios.models import Scenario, TrackingNumber

@@ -20,7 +20,7 @@ from router.attribution.models import RefusedOrigin, Visit
 from router.attribution.tag import csp_lines, script_address, snippet
 from router.attribution.tracking.crawlers import STAFF, crawler_views, write_counts
 from router.attribution.tracking.schema import belongs, host_and_port
-from router.attribution.upkeep.rules import TOO_LOW
+from router.attribution.upkeep.service import TOO_LOW
 from router.integrations.receivers import troubles
 from router.integrations.vendors import vendor_name
 from router.integrations.views import DELIVERY_STATES, EVENTS

@@ -9,7 +9,7 @@ from router.accounts.audit import Change
 from router.accounts.models import Project
 from router.attribution.models import PoolNumber
 from router.attribution.pool.numbers import follow_numbers
-from router.attribution.upkeep.run import pool_size
+from router.attribution.upkeep.service import pool_size
 from router.scenarios.billing.rent import keep_grace
 from router.scenarios.documents import number_document, scenario_document
 from router.scenarios.lint import lint, lint_stored

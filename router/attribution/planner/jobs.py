@@ -16,7 +16,7 @@ from router.attribution.planner.plan import Aim, Point, TrafficShape, ladder, mo
 from router.attribution.planner.replay import replay
 from router.attribution.planner.traffic import Traffic, read_history
 from router.attribution.pool.choice import Curve
-from router.attribution.upkeep.run import pool_size
+from router.attribution.upkeep.service import pool_size
 from router.jobs import Claim, Jobs
 from router.lib.formats import format_count
 from router.scenarios.models import Scenario

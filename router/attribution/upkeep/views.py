@@ -12,7 +12,7 @@ from router.accounts.audit import changing
 from router.accounts.ledger import price_of
 from router.accounts.sessions import require_person, require_token
 from router.attribution.models import UpkeepRun
-from router.attribution.upkeep.run import (
+from router.attribution.upkeep.service import (
     check_may_run,
     most_numbers,
     plan_upkeep,

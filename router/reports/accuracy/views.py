@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from router.accounts.sessions import require_person, require_token
 from router.attribution.pool.choice import CALLS_NEEDED, GRID, chance_after, default_chance
-from router.attribution.upkeep.rules import TOO_LOW
+from router.attribution.upkeep.service import TOO_LOW
 from router.lib.formats import format_duration
 from router.reports.accuracy.figures import History
 from router.scenarios.service import find_scenario

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.attribution.upkeep.rules import Decision, Limits, Pool, decide, fewer, step_of
+from router.attribution.upkeep.service import Decision, Limits, Pool, decide, fewer, step_of
 from router.scenarios.models import TrackingNumber
 from tests.people import NOW
 

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from router.accounts.ledger import Post, post
 from router.accounts.models import LedgerEntry, Mail, Project
 from router.attribution.models import PoolNumber, UpkeepRun
-from router.attribution.upkeep.run import due_scenarios, keep_pools, plan_upkeep, run_upkeep
+from router.attribution.upkeep.service import due_scenarios, keep_pools, plan_upkeep, run_upkeep
 from router.carriers.base import TryLater
 from router.db import Database
 from router.lib.formats import day_of

@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 
 from router.accounts.models import AuditEntry, Project
 from router.attribution.models import UpkeepRun
-from router.attribution.upkeep.run import keep_pools
+from router.attribution.upkeep.service import keep_pools
 from router.db import Database
 from router.scenarios.models import NumberOrder, Scenario
 from router.server import Server

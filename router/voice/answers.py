@@ -65,7 +65,7 @@ def plan_step(base_url: str, call: InboundCall, number: str, begun: Begun, step:
     the leg is tried once: the next address says so, and the step is repeated with `own_id`.
 
     Args:
-        number: the one that was dialled, as ours is written.
+        number: the one that the call belongs to, as ours is written.
     """
     announcement = begun.flow.get("announcement", "")
     destinations = destinations_of(begun.flow, number, call.caller.e164)
@@ -74,11 +74,13 @@ def plan_step(base_url: str, call: InboundCall, number: str, begun: Begun, step:
     if step >= len(destinations):
         return HANG_UP
     destination = destinations[step]
+    # A carrier shows no number that it does not know: not the one that was only forwarded to a number of ours.
+    own = (call.number_e164 or number) if number == call.forwarded_from else number
     doubtful = {"caller_id": "caller"} if call.caller_id == "doubtful" and not own_id else {}
     forward = Forward(
         to=destination.to,
         ring_seconds=destination.ring_seconds,
-        caller_id=number if own_id or call.caller_id == "refused" else call.caller.e164 or number,
+        caller_id=own if own_id or call.caller_id == "refused" else call.caller.e164 or own,
         next_address=f"{base_url}/voice/dial/{call.sid}/{step + 1}?{begun.query(**doubtful)}",
         leg_address=leg_address(base_url, call),
     )
@@ -127,7 +129,7 @@ def _fallback_of_project(server: Server, call: InboundCall) -> str:
         return route.fallback
     if routing.snapshot is None and not server.settings.fallback_destination:
         with server.database.reading() as session:
-            for number in (call.number_e164, *call.other_readings):
+            for number in (call.number_e164, *call.other_readings, call.forwarded_from):
                 if destination := session.execute(_FALLBACK, {"dialled": number}).scalar():
                     return str(destination)
     return ""

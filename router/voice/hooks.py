@@ -141,10 +141,11 @@ def dial_ended(server: Server, call_sid: str, step: int) -> Plan:
         keep(server, event_record(_checked_sid(call_sid), f"dial:{step}", event, now, call, begun))
         if is_bridged(result.bridged, result.status):
             return HANG_UP
-    if route is None or begun is None:
+    if begun is None:
         return last_resort(server, call)
+    number = route.number if route else call.number_e164 or call.to
     step = max(step - 1, 0) if again else step
-    return plan_step(server.settings.base_url, call, route.number, begun, step, own_id=again)
+    return plan_step(server.settings.base_url, call, number, begun, step, own_id=again)
 
 
 @carrier_route("/leg/<call_sid>")

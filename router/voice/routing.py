@@ -124,16 +124,17 @@ def find_route(session: Session, dialled: str) -> Route | None:
 
 
 def find_route_of_call(session: Session, call: InboundCall) -> Route | None:
-    """The route of the number that was dialled. One statement, and more only where the carrier writes the number in another way than our
-    table does."""
+    """The route of the number that was dialled; where that is none of ours, of the number from which the call was forwarded here. One
+    statement, and more only where the carrier writes the number in another way than our table does."""
     for number in (call.number_e164 or call.to, *call.other_readings):
         if route := find_route(session, number):
             return route
-    if not call.readings_anywhere:
-        return None
-    matching = select(_number.e164).where(_number.e164.in_(call.readings_anywhere)).distinct().limit(2)
-    numbers = session.scalars(matching).all()
-    return find_route(session, numbers[0]) if len(numbers) == 1 else None
+    if call.readings_anywhere:
+        matching = select(_number.e164).where(_number.e164.in_(call.readings_anywhere)).distinct().limit(2)
+        numbers = session.scalars(matching).all()
+        if len(numbers) == 1:
+            return find_route(session, numbers[0])
+    return find_route(session, call.forwarded_from) if call.forwarded_from else None
 
 
 def route_of(session: Session, number_id: int) -> Route | None:

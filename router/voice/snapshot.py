@@ -82,12 +82,14 @@ class Snapshot:
         return replace(self, replaced=kept) if kept else self
 
     def find_route_of_call(self, call: InboundCall) -> Route | None:
-        """The route of the number that was dialled, as `routing.find_route_of_call` finds it in the database."""
+        """The route of the number that a call belongs to, as `routing.find_route_of_call` finds it in the database."""
         for number in (call.number_e164 or call.to, *call.other_readings):
             if route := self.routes.get(number):
                 return route
         ours = {number for number in call.readings_anywhere if number in self.routes}
-        return self.routes[ours.pop()] if len(ours) == 1 else None
+        if len(ours) == 1:
+            return self.routes[ours.pop()]
+        return self.routes.get(call.forwarded_from) if call.forwarded_from else None
 
 
 _VERSION = Statement(

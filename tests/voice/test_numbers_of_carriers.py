@@ -69,6 +69,27 @@ def test_r12_a_number_of_ours_reaches_its_flow_however_the_carrier_writes_it(
     assert f">{SECOND_LINE}</Number>" in second
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"ForwardedFrom": NUMBER},
+        {"SipHeader_Diversion": f"<sip:{NUMBER}@pbx.example.com>;reason=unconditional"},
+    ],
+)
+def test_r12_a_call_that_was_only_forwarded_to_us_belongs_to_the_number_that_was_dialled(
+    carrier: CarrierClient, server: Server, said: dict[str, str]
+) -> None:
+    """The carrier shows no number that it does not know: a caller who is withheld is shown as the number that the carrier dialled."""
+    received = "+493090182099"
+    answer = carrier.dial(received, "anonymous", **said)
+    assert f">{LINE}<" in answer.text
+    assert caller_id(answer.text) == received
+    server.routing = None
+    answer = carrier.action(received, 1, "busy", From="anonymous")
+    assert f">{SECOND_LINE}<" in answer.text, "also when the carrier does not say it again"
+    assert only_call(server).number == NUMBER
+
+
 def test_r12_the_old_name_of_a_parameter_counts_where_the_new_one_is_missing(
     carrier: CarrierClient, server: Server
 ) -> None:

@@ -40,8 +40,11 @@ KEYS = KeyRing(("first key", "older key"))
 DIGITS = [f"+4930901820{i:02d}" for i in range(6)]
 
 
-def call_to(number: str | None, *others: str, anywhere: tuple[str, ...] = ()) -> InboundCall:
-    return InboundCall("CA1", "AC1", read_caller("+4915112345678"), number, number or "03090182001", others, anywhere)
+def call_to(
+    number: str | None, *others: str, anywhere: tuple[str, ...] = (), forwarded: str | None = None
+) -> InboundCall:
+    caller, dialled = read_caller("+4915112345678"), number or "03090182001"
+    return InboundCall("CA1", "AC1", caller, number, dialled, others, anywhere, forwarded_from=forwarded)
 
 
 def fill(session: Session) -> None:
@@ -70,10 +73,11 @@ def world(database: Database) -> Database:
 
 
 CALLS = st.builds(
-    lambda first, others, anywhere: call_to(first, *others, anywhere=tuple(anywhere)),
+    lambda first, others, anywhere, forwarded: call_to(first, *others, anywhere=tuple(anywhere), forwarded=forwarded),
     st.sampled_from([None, "+14155550199", *DIGITS]),
     st.lists(st.sampled_from(["+14155550199", *DIGITS]), max_size=2),
     st.lists(st.sampled_from(["+14155550199", "+14155550198", *DIGITS]), max_size=4, unique=True),
+    st.sampled_from([None, "+14155550199", *DIGITS]),
 )
 
 

@@ -7,7 +7,7 @@ from functools import cache
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from sqlalchemy import ColumnElement, delete, func, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from router.accounts.models import SignInAttempt
@@ -72,7 +72,12 @@ def admit_attempt(session: Session, email: str, address: str, now: datetime, kno
 
     Who waits is let in again when his failures are older than the window: tries that were refused do not count.
     """
-    if _too_many(session, email, address, now, known_browser):
+    this_email, this_address = SignInAttempt.email == email, SignInAttempt.address == address
+    limits = [(LIMIT_EMAIL_AT_ADDRESS, this_email & this_address), (LIMIT_ADDRESS, this_address)]
+    if not known_browser:
+        limits.append((LIMIT_EMAIL, this_email))
+    recent = select(func.count()).select_from(SignInAttempt).where(SignInAttempt.at > now - WINDOW)
+    if any((session.scalar(recent.where(failed)) or 0) >= limit for limit, failed in limits):
         return False
     session.execute(delete(SignInAttempt).where(SignInAttempt.at < now - KEPT))
     session.add(SignInAttempt(email=email, address=address, at=now))
@@ -83,15 +88,3 @@ def forgive_attempts(session: Session, email: str, address: str | None = None) -
     """What failed before with this e-mail is forgotten: from this address after the right password, from everywhere after a new one."""
     failed = delete(SignInAttempt).where(SignInAttempt.email == email)
     session.execute(failed.where(SignInAttempt.address == address) if address else failed)
-
-
-def _too_many(session: Session, email: str, address: str, now: datetime, known_browser: bool) -> bool:
-    this_email, this_address = SignInAttempt.email == email, SignInAttempt.address == address
-    limits: list[tuple[int, list[ColumnElement[bool]]]] = [
-        (LIMIT_EMAIL_AT_ADDRESS, [this_email, this_address]),
-        (LIMIT_ADDRESS, [this_address]),
-    ]
-    if not known_browser:
-        limits.append((LIMIT_EMAIL, [this_email]))
-    recent = select(func.count()).select_from(SignInAttempt).where(SignInAttempt.at > now - WINDOW)
-    return any((session.scalar(recent.where(*conditions)) or 0) >= limit for limit, conditions in limits)

@@ -126,16 +126,20 @@ def check_literal(url: str, allow_private: Networks) -> None:
     Raises:
         AddressBlocked: it can never be reached from here.
     """
-    parsed = _parse(url)
-    host = _literal(parsed.host)
+    try:
+        _ = urlsplit(url).port  # what one reader of addresses refuses, the other does not get to see
+        parsed = httpx.URL(url)
+    except (httpx.InvalidURL, TypeError, ValueError):
+        raise AddressBlocked("This is not an address like https://example.com/path.") from None
+    host, port = _literal(parsed.host), parsed.port or (443 if parsed.scheme == "https" else 80)
     if parsed.scheme not in ("http", "https") or not parsed.host:
         raise AddressBlocked("The address has to begin with https://.")
     if parsed.userinfo:
         raise AddressBlocked("The address must not contain a user name or a password.")
     if host is not None:
-        _check(host, parsed.port or _default_port(parsed.scheme), parsed.scheme, allow_private)
+        _check(host, port, parsed.scheme, allow_private)
     elif not allow_private:
-        _check_public_way(parsed.port or _default_port(parsed.scheme), parsed.scheme)
+        _check_public_way(port, parsed.scheme)
 
 
 @dataclass
@@ -256,14 +260,6 @@ def _explained(error: Exception, sent: bool) -> OutgoingError:
     return ConnectionFailed(f"No connection: {str(error)[:200]}.")
 
 
-def _parse(url: str) -> httpx.URL:
-    try:
-        _ = urlsplit(url).port  # what one reader of addresses refuses, the other does not get to see
-        return httpx.URL(url)
-    except (httpx.InvalidURL, TypeError, ValueError):
-        raise AddressBlocked("This is not an address like https://example.com/path.") from None
-
-
 def _literal(host: str) -> Address | None:
     """The address that a host is, also when it is written as systems read it: decimal, hexadecimal, shortened."""
     try:
@@ -274,10 +270,6 @@ def _literal(host: str) -> Address | None:
         return IPv4Address(socket.inet_aton(host))
     except (OSError, UnicodeError):
         return None
-
-
-def _default_port(scheme: str) -> int:
-    return 443 if scheme == "https" else 80
 
 
 def _check(address: Address, port: int, scheme: str, allow_private: Networks) -> None:

@@ -77,15 +77,16 @@ class Point:
     """`Mon 3 Nov: accuracy 87 %`"""
 
 
-@dataclass(frozen=True, slots=True)
 class Line:
-    name: str
-    kind: int
-    """From 1: its colour and its dashes."""
-    strokes: list[str]
-    """`x,y x,y …`; more than one where values are missing in between."""
-    dots: list[Point]
-    marked: Point | None = None
+    """One line as it is drawn; `kind`, from 1, is its colour and its dashes."""
+
+    def __init__(self, name: str, kind: int, runs: Sequence[Sequence[Point]], marked_x: float | None) -> None:
+        self.name, self.kind = name, kind
+        points = [point for run in runs for point in run]
+        self.strokes = [" ".join(f"{point.x},{point.y}" for point in run) for run in runs if len(run) > 1]
+        """`x,y x,y …`; more than one where values are missing in between."""
+        self.dots = points if len(points) <= MOST_DOTS else [run[0] for run in runs if len(run) == 1]
+        self.marked = next((point for point in points if point.x == marked_x), None)
 
 
 class LineChart:
@@ -128,7 +129,7 @@ class LineChart:
                     runs.append([])
                 else:
                     runs[-1].append(Point(x, _height(value, scale), f"{label}: {line.name} {text}"))
-            self.lines.append(_line(line.name, kind, runs, place(mark[0]) if mark else None))
+            self.lines.append(Line(line.name, kind, runs, place(mark[0]) if mark else None))
             columns.append(texts)
         self.across, self.up = _across_ticks(across, place), _up_ticks(up, up_scale)
         self.second = _up_ticks(second, second_scale) if second else []
@@ -138,17 +139,6 @@ class LineChart:
         self.head = [across.title or "At", *(line.name for line in series)]
         self.rows = [list(row) for row in zip(labels, *columns, strict=True)]
         """Of the table with the same values; an empty text where there is none."""
-
-
-def _line(name: str, kind: int, runs: Sequence[Sequence[Point]], marked: float | None) -> Line:
-    points = [point for run in runs for point in run]
-    return Line(
-        name,
-        kind,
-        strokes=[" ".join(f"{point.x},{point.y}" for point in run) for run in runs if len(run) > 1],
-        dots=points if len(points) <= MOST_DOTS else [run[0] for run in runs if len(run) == 1],
-        marked=next((point for point in points if point.x == marked), None),
-    )
 
 
 def _scale(axis: Axis, series: Iterable[Series]) -> list[float]:

@@ -51,18 +51,13 @@ SORTS = (*OWN_SORTS, "type", "numbers")
 class TableRow:
     scenario: Any
     """Its COLUMNS."""
+    kind: str
+    """dynamic, static or mixed; empty without numbers."""
     dynamic: int
     static: int
     numbers: int
     """All of them: the overflow number too."""
     attention: list[Finding]
-
-    @property
-    def kind(self) -> str:
-        """dynamic, static or mixed; empty without numbers."""
-        if self.dynamic and self.static:
-            return "mixed"
-        return "dynamic" if self.dynamic else "static" if self.static else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,51 +100,41 @@ def table_rows(
         Problem: 422, `next` is not one that this list gave.
     """
     number = TrackingNumber
+    dynamic, static = func.sum(case((number.is_dynamic, 1), else_=0)), func.count(number.static_source)
+    kind = case((and_(dynamic > 0, static > 0), "mixed"), (dynamic > 0, "dynamic"), (static > 0, "static"), else_="")
+    columns = (dynamic.label("dynamic"), static.label("static"), func.count(number.id).label("every"))
     counts = (
-        number.scenario_id,
-        func.sum(case((number.is_dynamic, 1), else_=0)).label("dynamic"),
-        func.count(number.static_source).label("static"),
-        func.count(number.id).label("every"),
+        select(Scenario.id, kind.label("kind"), *columns)
+        .outerjoin(number, number.scenario_id == Scenario.id)
+        .group_by(Scenario.id)
     )
     statement = present_scenarios(project.id).with_only_columns(*(getattr(Scenario, name) for name in COLUMNS))
     order = query.order.removeprefix("-")
+    sorts = dict(OWN_SORTS)
     if order in ("type", "numbers") or query.kind:
-        of_project = (number.project_id == project.id, number.scenario_id.is_not(None))
-        counted = select(*counts).where(*of_project).group_by(number.scenario_id).subquery()
-        dynamic, static = func.coalesce(counted.c.dynamic, 0), func.coalesce(counted.c.static, 0)
-        kind = case(
-            (and_(dynamic > 0, static > 0), "mixed"), (dynamic > 0, "dynamic"), (static > 0, "static"), else_=""
-        )
-        statement = statement.outerjoin(counted, counted.c.scenario_id == Scenario.id)
+        counted = counts.where(Scenario.project_id == project.id).subquery()
+        statement = statement.join(counted, counted.c.id == Scenario.id)
         if query.kind:
-            statement = statement.where(kind == query.kind)
-        by_numbers = {"type": kind, "numbers": func.coalesce(counted.c.every, 0)}
-    else:
-        by_numbers = {}
+            statement = statement.where(counted.c.kind == query.kind)
+        sorts |= {"type": counted.c.kind, "numbers": counted.c.every}
     if query.text:
         statement = statement.where(Scenario.title.icontains(query.text, autoescape=True))
     if query.status:
         statement = statement.where(Scenario.enabled.is_(query.status == "on"))
-    keys: list[tuple[Column, bool]] = [
-        ((OWN_SORTS | by_numbers)[order], query.order.startswith("-")),
-        (Scenario.id, True),
-    ]
+    keys: list[tuple[Column, bool]] = [(sorts[order], query.order.startswith("-")), (Scenario.id, True)]
     scenarios, following = page_by_keys(session, statement, keys, query.next, query.limit)
 
     ids = [scenario.id for scenario in scenarios]
-    of_page = select(*counts, func.sum(case((RENTED & (number.paid_until <= now), 1), else_=0)).label("unpaid"))
-    of_page = of_page.where(number.scenario_id.in_(ids)).group_by(number.scenario_id)
-    numbers = {row.scenario_id: row for row in session.execute(of_page)}
+    unpaid = func.sum(case((RENTED & (number.paid_until <= now), 1), else_=0)).label("unpaid")
+    numbers = {row.id: row for row in session.execute(counts.add_columns(unpaid).where(Scenario.id.in_(ids)))}
     findings = lint_stored(session, server, project, ids)
     rows: list[TableRow] = []
     for scenario in scenarios:
-        own = numbers.get(scenario.id)
-        attention = findings[scenario.id]
-        if own and own.unpaid:
-            unpaid = f"{format_count(own.unpaid, 'number')} could not be renewed: top up the balance."
-            attention.insert(0, Finding("unpaid", unpaid, "numbers", "numbers"))
-        amounts: tuple[int, int, int] = (own.dynamic, own.static, own.every) if own else (0, 0, 0)
-        rows.append(TableRow(scenario, *amounts, attention))
+        own, attention = numbers[scenario.id], findings[scenario.id]
+        if own.unpaid:
+            sentence = f"{format_count(own.unpaid, 'number')} could not be renewed: top up the balance."
+            attention.insert(0, Finding("unpaid", sentence, "numbers", "numbers"))
+        rows.append(TableRow(scenario, own.kind, own.dynamic, own.static, own.every, attention))
     return rows, following
 
 

@@ -64,7 +64,9 @@ def edit(step: str, **which: int) -> Page:
     if request.method == "GET":
         with current_server().database.reading() as session:
             editor = open_editor(session, **which, undrafted="stored" in request.args)
-        return _show(editor, BY_NAME[step])
+        if BY_NAME[step].place > editor.reached:
+            return redirect(editor.address(STEPS[editor.reached - 1].name))
+        return _page(editor, BY_NAME[step], *(try_out(editor) if "check" in request.args else ()))
     form = clean_form(request.form)
     with changing() as change:
         editor = keep_step(change, BY_NAME[step], form, **which)
@@ -156,12 +158,6 @@ def _save(editor: Editor, step: Step, verb: str, argument: str) -> Page:
         )
     flash(said)
     return redirect(following)
-
-
-def _show(editor: Editor, step: Step) -> Page:
-    if step.place > editor.reached:
-        return redirect(editor.address(STEPS[editor.reached - 1].name))
-    return _page(editor, step, *(try_out(editor) if "check" in request.args else ()))
 
 
 def _page(editor: Editor, step: Step, errors: Mapping[str, str] | None = None, findings: Sequence[Finding] = ()) -> str:

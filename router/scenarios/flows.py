@@ -1,10 +1,11 @@
 """Call flows: where calls go. Stored as immutable versions, so that a call in progress keeps the one it began with (R1)."""
 
+from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, select, update
+from sqlalchemy import Select, func, select, union_all, update
 from sqlalchemy.orm import Session
 
 from router.accounts.ledger import lock_balance
@@ -61,31 +62,26 @@ def refresh_destination_numbers(server: Server, now: datetime) -> None:
 
 def _keep_destination_numbers(session: Session, project_id: int) -> None:
     lock_balance(session, project_id)  # so that of two at once the second sees what the first one stored
-    numbers = _destination_numbers(session, Project.id == project_id).get(project_id, [])
+    numbers = _destination_numbers(session, project_id).get(project_id, [])
     session.execute(update(Project).where(Project.id == project_id).values(destination_numbers=numbers))
 
 
-def _destination_numbers(session: Session, *conditions: ColumnElement[bool]) -> dict[int, list[str]]:
+def _destination_numbers(session: Session, project_id: int | None = None) -> dict[int, list[str]]:
     """By project, sorted: the numbers to which its scenarios, and its numbers without a scenario, forward calls; of a SIP address the
-    number in it. Two statements."""
-    of_scenarios = (
+    number in it."""
+    flows = union_all(
         select(Scenario.project_id, CallFlow.document)
         .join(CallFlow, CallFlow.id == Scenario.call_flow_id)
-        .join(Project, Project.id == Scenario.project_id)
-        .where(Scenario.deleted_at.is_(None), *conditions)
-    )
-    without = (
+        .where(Scenario.deleted_at.is_(None)),
         select(TrackingNumber.project_id, CallFlow.document)
         .join(CallFlow, CallFlow.id == TrackingNumber.last_flow_id)
-        .join(Project, Project.id == TrackingNumber.project_id)
-        .where(TrackingNumber.scenario_id.is_(None), TrackingNumber.released_at.is_(None), *conditions)
-    )
-    by_project: dict[int, set[str | None]] = {}
-    for statement in (of_scenarios, without):
-        for project_id, document in session.execute(statement):
-            lines = by_project.setdefault(project_id, set())
-            lines.update(read_caller(destination.get("to")).e164 for destination in document.get("destinations", ()))
-    return {project_id: sorted(number for number in numbers if number) for project_id, numbers in by_project.items()}
+        .where(TrackingNumber.scenario_id.is_(None), TrackingNumber.released_at.is_(None)),
+    ).subquery()
+    rows = select(flows) if project_id is None else select(flows).where(flows.c.project_id == project_id)
+    by_project: dict[int, set[str | None]] = defaultdict(set)
+    for owner, document in session.execute(rows):
+        by_project[owner].update(read_caller(line.get("to")).e164 for line in document.get("destinations", ()))
+    return {owner: sorted(number for number in numbers if number) for owner, numbers in by_project.items()}
 
 
 def store_flow(session: Session, scenario: Scenario, destinations: list[Destination], now: datetime) -> None:

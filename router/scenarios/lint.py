@@ -115,18 +115,6 @@ INTEGRATIONS = "integrations"
 
 
 @dataclass(frozen=True)
-class Surroundings:
-    claims: Claims
-    """What other scenarios replace on the page."""
-    tracking: frozenset[str]
-    """Those destinations that are tracking numbers."""
-    taken: frozenset[str]
-    """Those numbers to be bought that are on this server already, or are being bought."""
-    own_fallback: str
-    """The project's fallback destination, if it is one of its tracking numbers."""
-
-
-@dataclass(frozen=True)
 class Linted:
     scenario_id: int
     """0: not stored yet."""
@@ -142,7 +130,14 @@ class Linted:
     destinations: Sequence[str]
     """Empty ones cannot be called."""
     told: bool
-    around: Surroundings
+    claims: Claims
+    """What other scenarios replace on the page."""
+    tracking: set[str]
+    """Those destinations that are tracking numbers."""
+    taken: set[str]
+    """Those numbers to be bought that are on this server already, or are being bought."""
+    own_fallback: str
+    """The project's fallback destination, if it is one of its tracking numbers."""
     stored: Scenario | None
     """Its own row, with what the worker found out about it."""
 
@@ -171,7 +166,7 @@ def read_document(
         examples=[*read["numbers"], *to_buy],
         destinations=destinations,
         told=_is_told(server, document.get(INTEGRATIONS)),
-        around=_surroundings(session, project, destinations, to_buy, everybody=True),
+        **_surroundings(session, project, destinations, to_buy, everybody=True),
         stored=scenario,
     )
 
@@ -201,7 +196,7 @@ def read_stored(session: Session, server: Server, project: Project, scenario_ids
             examples=[number for number in (counts[scenario.id].least, counts[scenario.id].greatest) if number],
             destinations=flows.get(scenario.call_flow_id or 0, []),
             told=_is_told(server, shown.get(scenario.id)),
-            around=around,
+            **around,
             stored=scenario,
         )
         for scenario in scenarios
@@ -228,7 +223,7 @@ def _number_counts(session: Session, scenario_ids: Sequence[int]) -> dict[int, A
 
 def _surroundings(
     session: Session, project: Project, destinations: Iterable[str], to_buy: Iterable[str], everybody: bool
-) -> Surroundings:
+) -> dict[str, Any]:
     """`everybody`: the claims of disabled scenarios count too."""
     rows = present_scenarios(project.id).with_only_columns(Scenario.id, Scenario.title, Scenario.tagging)
     rows = rows.order_by(Scenario.id)
@@ -239,7 +234,8 @@ def _surroundings(
     tracking = tracking_among(session, {*destinations, fallback} - {""})
     of_project = present_numbers(project.id).with_only_columns(TrackingNumber.e164)
     own_fallback = session.scalar(of_project.where(TrackingNumber.e164 == fallback))
-    return Surroundings(claims, frozenset(tracking), frozenset(taken_numbers(session, to_buy)), own_fallback or "")
+    taken = taken_numbers(session, to_buy)
+    return {"claims": claims, "tracking": tracking, "taken": taken, "own_fallback": own_fallback or ""}
 
 
 def _is_told(server: Server, integrations: Any) -> bool:
@@ -313,7 +309,7 @@ def numbers(linted: Linted) -> Findings:
     if not linted.dynamic + linted.static + linted.to_buy:
         yield Finding("no_numbers", "No numbers: visitors see the page's own.", "numbers", "numbers")
     for index, number in enumerate(linted.document["to_buy"]["numbers"]):
-        if number in linted.around.taken:
+        if number in linted.taken:
             sentence = f"{international(number)} cannot be bought any more: it is here already or being bought."
             yield Finding("taken_number", sentence, f"to_buy.numbers.{index}", "numbers")
 
@@ -335,13 +331,13 @@ def destinations(linted: Linted) -> Findings:
         sentence = "No destination: calls go where they went before, else to the project's fallback."
         yield Finding("no_destination", sentence, "flow.destinations", "forwarding", blocks=True)
     for index, to in enumerate(linted.destinations):
-        if to in linted.around.tracking:
+        if to in linted.tracking:
             sentence = f"{international(to)} is a tracking number: calls would go round in circles. Name the company's own line."
             yield Finding("tracking_destination", sentence, f"flow.destinations.{index}.to", "forwarding", blocks=True)
 
 
 def fallback(linted: Linted) -> Findings:
-    if number := linted.around.own_fallback:
+    if number := linted.own_fallback:
         sentence = (
             f"The project's fallback destination, {international(number)}, is one of its tracking numbers: "
             "calls that no scenario takes would go round in circles. Change it in Settings."
@@ -355,7 +351,7 @@ def integrations(linted: Linted) -> Findings:
 
 
 def overlaps(linted: Linted) -> Findings:
-    claims = linted.around.claims
+    claims = linted.claims
     for index, selector in enumerate(linted.document["tagging"]["selectors"]):
         if (other := claims.others_with_selector(linted.scenario_id, selector)) is not None:
             yield _overlap(linted, other, f"Elements of “{selector}”", f"tagging.selectors.{index}")
@@ -365,7 +361,7 @@ def overlaps(linted: Linted) -> Findings:
 
 
 def _overlap(linted: Linted, other: int, what: str, field: str) -> Finding:
-    title = linted.around.claims.titles[other]
+    title = linted.claims.titles[other]
     first = not linted.scenario_id or other < linted.scenario_id
     who = "which comes first and gets it" if first else "but this one comes first and gets it"
     return Finding("overlap", f"{what} is also claimed by the scenario “{title}”, {who}.", field, "tagging")

@@ -75,11 +75,8 @@ def number_figures(session: Session, project_id: int, now: datetime) -> Any:
 
 def titles_of(session: Session, project_id: int) -> dict[int, str]:
     """The titles of the project's present scenarios by id, in the order of the alphabet."""
-    return {
-        scenario_id: title
-        for scenario_id, (title, is_deleted) in scenario_titles(session, project_id).items()
-        if not is_deleted
-    }
+    titles = scenario_titles(session, project_id)
+    return {scenario_id: title for scenario_id, (title, is_deleted) in titles.items() if not is_deleted}
 
 
 def _conditions(now: datetime) -> dict[str, ColumnElement[bool]]:

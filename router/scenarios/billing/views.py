@@ -43,12 +43,6 @@ FORM_ID = re.compile(r"[0-9a-f]{16}")
 MOST_COSTS = 10
 
 
-@balance_pages.context_processor
-def tabs() -> dict[str, Any]:
-    pages = (("Money", url_for("balance.show")), ("E-mails", url_for("balance.mails")))
-    return {"balance_tabs": [(title, path, request.path == path) for title, path in pages]}
-
-
 @balance_pages.get("")
 def show() -> str:
     server, project = current_server(), current_project()

@@ -82,6 +82,8 @@ def sockets_of_systemd() -> list[socket.socket]:
     for one in given:
         is_tcp = one.family in (socket.AF_INET, socket.AF_INET6) and one.type == socket.SOCK_STREAM
         if not is_tcp or not one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            for other in given:
+                other.close()
             raise PortTaken(
                 "systemd gave a socket that does not listen for TCP: ListenStream= takes an address and a port"
             )
@@ -373,7 +375,8 @@ def supervise(
     holdings: Holdings | None = None,
     successor: Sequence[str] = (),
 ) -> None:
-    """Starts the processes and keeps them running until SIGTERM or SIGINT; then ends them all and waits.
+    """Starts the processes and keeps them running until SIGTERM or SIGINT; then ends them, those that are asked from outside first, and
+    waits.
 
     `successor`: the command that starts this program. On SIGHUP it takes over in this same process, without a call lost: the code on the
     disk, with its own list of commands. Without one SIGHUP ends the process, as it does everywhere.

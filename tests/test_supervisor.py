@@ -1,8 +1,10 @@
 """What is started together: never beside another program on the same port, which would answer in our name; and again when it dies."""
 
+import os
 import socket
+import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,18 @@ from click.testing import CliRunner
 
 from router import supervisor
 from router.cli import router
-from router.supervisor import LONGEST_PAUSE, Child, PortTaken, claim_port
+from router.supervisor import (
+    LONGEST_PAUSE,
+    Child,
+    Holdings,
+    PortTaken,
+    claim_port,
+    hold_services,
+    sockets_of_systemd,
+)
+from tests.waiting import eventually
+
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
@@ -120,3 +133,85 @@ def test_after_a_short_life_with_pauses_that_grow_and_end(clock: Clock) -> None:
     assert pauses == sorted(pauses)
     assert pauses[0] <= 2
     assert pauses[-1] == LONGEST_PAUSE
+
+
+@pytest.fixture
+def given_by_systemd(monkeypatch: pytest.MonkeyPatch) -> Callable[[socket.socket], None]:
+    """Its first descriptor is 3, which this process has in use."""
+
+    def give(sock: socket.socket) -> None:
+        monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
+        monkeypatch.setenv("LISTEN_FDS", "1")
+        monkeypatch.setattr(supervisor, "FIRST_DESCRIPTOR_OF_SYSTEMD", sock.detach())
+
+    return give
+
+
+def test_a_socket_of_systemd_takes_the_ports_place(
+    given_by_systemd: Callable[[socket.socket], None], taken: int
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        given_by_systemd(listening)
+    holdings = hold_services("127.0.0.1", taken)
+    assert [one.getsockname()[1] for one in holdings.listening["telephone"][:1]] == [port]
+    assert "LISTEN_FDS" not in os.environ, "no process below takes it for its own"
+    holdings.close()
+
+
+def test_a_socket_that_is_not_for_tcp_or_does_not_listen_is_refused(
+    given_by_systemd: Callable[[socket.socket], None],
+) -> None:
+    for wrong in (socket.socket(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM), socket.socket(socket.AF_UNIX)):
+        given_by_systemd(wrong)
+        with pytest.raises(PortTaken, match="does not listen for TCP"):
+            hold_services("127.0.0.1", 0)
+
+
+def test_what_is_meant_for_another_process_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LISTEN_PID", "1")
+    monkeypatch.setenv("LISTEN_FDS", "1")
+    assert sockets_of_systemd() == []
+
+
+def test_a_successor_finds_the_same_sockets_folder_and_processes() -> None:
+    holdings = hold_services("127.0.0.1", 0)
+    address = holdings.listening["telephone"][0].getsockname()
+    told = holdings.handed_on({"telephone": [17, 18]})
+    for sockets in holdings.listening.values():
+        for one in sockets:
+            one.detach()  # as when the program is another one
+    found = Holdings.received(told)
+    assert found.listening["telephone"][0].getsockname() == address
+    assert found.is_service("web")
+    assert found.former == {"telephone": [17, 18]}
+    socket.create_connection(address).close()
+    found.close()
+    assert not found.folder.exists()
+
+
+ENDS = """
+import pathlib, signal, sys, time
+def end(*_):
+    time.sleep(float(sys.argv[2]))
+    with open("ended", "a") as file: file.write(sys.argv[1] + " ")
+    sys.exit()
+signal.signal(signal.SIGTERM, end)
+pathlib.Path(sys.argv[1]).touch()
+time.sleep(60)
+"""
+
+
+def test_services_end_before_those_who_work_on_what_they_wrote_down(tmp_path: Path) -> None:
+    slow, quick = (
+        [sys.executable, "-S", "-c", ENDS, name, pause] for name, pause in (("web", "0.4"), ("applier", "0"))
+    )
+    code = (
+        "from router.supervisor import *\n"
+        f"supervise({{'applier': {quick!r}, 'web': {slow!r}}}, holdings=Holdings({{'web': [claim_port('127.0.0.1', 0)]}}))"
+    )
+    running = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    eventually(lambda: (tmp_path / "web").exists() and (tmp_path / "applier").exists())
+    running.terminate()
+    assert running.wait(30) == 0
+    assert (tmp_path / "ended").read_text() == "web applier "

@@ -3,7 +3,7 @@
 Renting numbers from a carrier: what its REST side offers to the floors above, and how a request may end."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
@@ -199,6 +199,29 @@ class Owned:
     label: str
 
 
+@dataclass(frozen=True, slots=True)
+class CarrierCall:
+    """A call as the carrier's books have it. A destination that was rung is a call of its own, a leg."""
+
+    sid: str
+    parent_sid: str
+    """The inbound call that a leg belongs to; empty: it is no leg."""
+    caller: str
+    to: str
+    forwarded_from: str
+    status: CallState
+    started_at: datetime | None
+    """None: it has not begun."""
+    ended_at: datetime | None
+    """Of a call that nobody answered: when the carrier changed it last. None: it goes on."""
+    seconds: int | None
+    price_micros: int | None
+    """What it costs us, in millionths of the currency; None: not known, or not yet."""
+    currency: str
+    inbound: InboundCall | None
+    """As its first request told it; None: it did not come in."""
+
+
 class ShopError(Exception):
     """The carrier did not do what was asked; the message is for people. Each kind says what may be done next."""
 
@@ -224,8 +247,8 @@ class OutcomeUnknown(ShopError):
 
 
 class NumberShop(Protocol):
-    """The REST side of a carrier. Every call is one HTTP request or a few, each limited in time; none may be made inside a
-    transaction. All raise ShopErrors and nothing else."""
+    """The REST side of a carrier: its numbers, and the history of our account. Every call is one HTTP request or a few, each limited in
+    time; none may be made inside a transaction. All raise ShopErrors and nothing else."""
 
     def countries(self) -> Sequence[str]:
         """Two-letter codes of the countries in which numbers can be searched."""
@@ -260,3 +283,9 @@ class NumberShop(Protocol):
 
     def release(self, sid: str) -> None:
         """Gives a number back; a number that is not ours any more is released already."""
+
+    def calls(self, since: datetime, until: datetime) -> Iterator[CarrierCall]:
+        """The calls of our account that began in this time, and their legs; a page of them is asked for when it is needed."""
+
+    def recordings(self, call_sid: str) -> list[Recording]:
+        """The recordings of a call that can be listened to."""

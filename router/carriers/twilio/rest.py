@@ -1,5 +1,6 @@
 """Twilio's REST side: numbers are searched, bought, pointed here and given back
-(https://www.twilio.com/docs/phone-numbers/api/incomingphonenumber-resource). The simulator speaks it too.
+(https://www.twilio.com/docs/phone-numbers/api/incomingphonenumber-resource), and the account's calls are listed
+(https://www.twilio.com/docs/voice/api/call-resource). The simulator speaks it too.
 
 It uses our own limited HTTP client, not twilio-python's: only that one tells whether a byte of a failed request had left, ends
 a request that drips, and does not take a page of HTML for success. Nothing is repeated here.
@@ -12,15 +13,28 @@ import base64
 import json
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, urlencode
 
 import phonenumbers
 
-from router.carriers.base import CarrierPrice, Gone, NotForUs, Offer, OutcomeUnknown, Owned, ShopError, TryLater
+from router.carriers.base import (
+    CarrierCall,
+    CarrierPrice,
+    Gone,
+    NotForUs,
+    Offer,
+    OutcomeUnknown,
+    Owned,
+    Recording,
+    ShopError,
+    TryLater,
+)
+from router.carriers.twilio.history import read_carrier_call, read_kept_recording
 from router.carriers.twilio.twiml import CALLBACK, STEERING
 from router.lib.http_client import AddressBlocked, Answer, ConnectionFailed, NoAnswer, Outgoing
 
@@ -207,6 +221,7 @@ def _pause(answer: Answer) -> float | None:
 VERSION = "2010-04-01"
 PAGE_SIZE = 1000
 MOST_PAGES = 100
+MOST_CALL_PAGES = 2000
 LONGEST_LABEL = 64
 KINDS = {"local": "Local", "mobile": "Mobile", "toll-free": "TollFree"}
 PRICE_NAMES = {"local": "local", "mobile": "mobile", "toll-free": "toll free"}
@@ -287,6 +302,21 @@ class TwilioShop:
         if answer.status != 204 and not is_missing(answer):
             raise failure(answer, changing=True)
 
+    def calls(self, since: datetime, until: datetime) -> Iterator[CarrierCall]:
+        """The newest first."""
+        query = {"StartTime>": _second(since), "StartTime<": _second(until), "PageSize": PAGE_SIZE}
+        url = f"{self._base}/Calls.json?{urlencode(query)}"
+        for record in self._each(url, "calls", most_pages=MOST_CALL_PAGES):
+            call = read_carrier_call(record)
+            if call and call.started_at and since <= call.started_at <= until:  # the filter may count whole days
+                yield call
+
+    def recordings(self, call_sid: str) -> list[Recording]:
+        query = urlencode({"CallSid": call_sid, "PageSize": PAGE_SIZE})
+        listed = self._pages(f"{self._base}/Recordings.json?{query}", "recordings")
+        kept = [recording for record in listed if (recording := read_kept_recording(record, self._api))]
+        return [recording for recording in kept if recording.call_sid == call_sid and recording.status == "completed"]
+
     def _search(self, search: Search, kind: str, deadline: float) -> dict[str, Mapping[str, Any]]:
         """What is for sale, by number."""
         url = f"{self._base}/AvailablePhoneNumbers/{search.country}/{KINDS[kind]}.json"
@@ -314,18 +344,27 @@ class TwilioShop:
         return None
 
     def _pages(self, url: str, name: str, deadline: float | None = None) -> list[Mapping[str, Any]]:
-        """All records of a list. Without a deadline of the whole, each page has its own.
+        """All records of a list.
 
         Raises:
             TryLater: no whole list could be had.
         """
-        listed: list[Mapping[str, Any]] = []
-        for _ in range(MOST_PAGES):
+        return list(self._each(url, name, deadline))
+
+    def _each(
+        self, url: str, name: str, deadline: float | None = None, most_pages: int | None = None
+    ) -> Iterator[Mapping[str, Any]]:
+        """The records of a list in turn. Without a deadline of the whole, each page has its own.
+
+        Raises:
+            TryLater: no further page could be had.
+        """
+        for _ in range(most_pages or MOST_PAGES):
             body = self._read(url, deadline or self._http.deadline())
-            listed += records(body, name)
+            yield from records(body, name)
             following = body.get("next_page_uri")
             if not following:
-                return listed
+                return
             url = f"{self._api}{following}"  # of the same account: our key goes nowhere else
             if not isinstance(following, str) or not url.startswith((f"{self._base}/", f"{self._base}.")):
                 raise TryLater("The carrier's list goes on at an address that is not its own.")
@@ -369,6 +408,10 @@ class TwilioShop:
 def clean_label(label: str) -> str:
     """What may stand in a FriendlyName: no control characters, at most 64."""
     return printable(label)[:LONGEST_LABEL]
+
+
+def _second(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _owned(record: Mapping[str, Any]) -> Owned | None:

@@ -188,9 +188,13 @@ def _count(form: Form, name: str) -> int | None:
 
 
 def _moment(form: Form, name: str) -> datetime | None:
+    return read_moment(form.get(name, ""))
+
+
+def read_moment(text: str) -> datetime | None:
     """An RFC 2822 date; one without a zone is in UTC, as Twilio's are."""
     try:
-        moment = parsedate_to_datetime(form.get(name, "").strip()[:60])
+        moment = parsedate_to_datetime(text.strip()[:60])
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, TypeError, IndexError, OverflowError):
         return None

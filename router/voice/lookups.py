@@ -41,6 +41,10 @@ class Lookups:
         """The database has not answered: nobody asks for a while."""
         self._none_before = time.monotonic() + PAUSE_SECONDS
 
+    def resume(self) -> None:
+        """The database answers again."""
+        self._none_before = 0.0
+
     def ask(self, look: Callable[[Session], T], default: T) -> T:
         """What `look` finds in the database; `default` when there is no answer in time, or when nobody asks at present."""
 

@@ -300,6 +300,8 @@ class RoutingFollower:
                     self.snapshot = read_snapshot(self._folder, self._keys)
             if fault and fault != self.fault:
                 log.error("routing_not_refreshed", reason=fault)
+            if self.fault and not fault:
+                self._lookups.resume()
             self.fault = fault
             self._keep()
 

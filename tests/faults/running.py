@@ -60,16 +60,24 @@ class Running:
         self.environ = environment(folder, ROUTER_PORT=str(self.port), **environ)
         self.log = folder.parent / f"log-{self.port}"
         self.validator = RequestValidator(CARRIER_TOKEN)
+        self._arguments, self._activated = arguments, activated
+        self.log.write_text("")
+        self.process = self.start()
+
+    def start(self) -> "subprocess.Popen[bytes]":
+        """The server's first process, which also becomes `process` when the one before it is gone."""
+        activated = self._activated
         launcher = ["-c", AS_SYSTEMD, str(activated.fileno())] if activated else []
-        with self.log.open("w") as output:
+        with self.log.open("a") as output:
             self.process = subprocess.Popen(
-                [sys.executable, *launcher, "-m", "router", "serve", *arguments],
+                [sys.executable, *launcher, "-m", "router", "serve", *self._arguments],
                 env=self.environ,
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
                 pass_fds=[activated.fileno()] if activated else [],
             )
+        return self.process
 
     @property
     def output(self) -> str:

@@ -153,6 +153,20 @@ def test_r12_a_number_that_the_snapshot_lacks_is_looked_up(world: Database, rout
     assert routing.find_route(call_to("+12125559999")) is None
 
 
+def test_r12_numbers_are_looked_up_again_as_soon_as_the_database_is_back(
+    world: Database, routing: RoutingFollower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "POLL_SECONDS", 3600.0)
+    routing.start()
+    away(world)
+    routing.refresh()
+    back(world)
+    routing.refresh()
+    with world.writing() as session:
+        make_number(session, make_project(session), LATER)
+    assert routing.find_route(call_to(LATER)) is not None
+
+
 class Frozen:
     """A database that takes questions and answers none until it is told to."""
 

@@ -148,7 +148,6 @@ class Vendor:
         return f"{self.kind}:{project_id}:{(place + account).casefold()}"
 
 
-WORTH_ANOTHER_TRY = frozenset((408, 425, 429))
 EXCERPT = 500
 
 
@@ -162,7 +161,7 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
 
 
 def may_succeed_later(status: int) -> bool:
-    return status in WORTH_ANOTHER_TRY or status >= 500
+    return status in (408, 425, 429) or status >= 500
 
 
 def accepted(answer: Answer, message: Message, refusal: str, permanent: bool | None = None) -> dict[str, Any]:

@@ -266,8 +266,7 @@ def call_note(message: Message) -> str:
     html = [essence(message), *(escape(line) for line in _origin(message)[1:])]
     if message.call["recording"]:
         html.append(_link("Recording", str(message.call["recording"])))
-    html.append(escape(f"{MARK}{message.call['sid']}"))
-    return f"<p>{'<br>'.join(html)}</p>"
+    return _note(message, *html)
 
 
 def essence(message: Message) -> str:
@@ -283,14 +282,16 @@ def essence(message: Message) -> str:
 
 
 def correction_note(message: Message) -> str:
-    return f"<p>Corrected:<br>{essence(message)}<br>{escape(MARK + message.call['sid'])}</p>"
+    return _note(message, "Corrected:", essence(message))
 
 
 def recording_note(message: Message) -> str:
     link = _link("Recording", str(message.call["recording"]))
-    return (
-        f"<p>{link} of the call of {escape(message.placeholders['date'])}<br>{escape(MARK + message.call['sid'])}</p>"
-    )
+    return _note(message, f"{link} of the call of {escape(message.placeholders['date'])}")
+
+
+def _note(message: Message, *html: str) -> str:
+    return f"<p>{'<br>'.join((*html, escape(MARK + message.call['sid'])))}</p>"
 
 
 def description(message: Message) -> str:

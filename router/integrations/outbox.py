@@ -14,15 +14,13 @@ from sqlalchemy.orm import Session
 from router.accounts.models import Project
 from router.db import BigId, Json, Statement, UtcDateTime, dialect_insert, table_of
 from router.integrations.base import Slot, Vendor
-from router.integrations.models import Delivery, DeliveryState, Integration
+from router.integrations.models import OPEN_STATES, Delivery, DeliveryState, Integration
 from router.integrations.receivers import try_at_once
 from router.integrations.vendors import receivers_of
 from router.lib.phones import line_of
 from router.voice.calls import CALL_EVENTS, call_documents
 from router.voice.models import EXTERNAL, Call
 from router.web.errors import iso
-
-REPLAYABLE = (DeliveryState.DEAD, DeliveryState.DONE, DeliveryState.SKIPPED, DeliveryState.EXPIRED)
 
 
 def fan_out(session: Session, call: Call, event: str, now: datetime) -> None:
@@ -115,7 +113,7 @@ def replay(session: Session, project_id: int, delivery_id: int, now: datetime) -
     delivery = session.scalar(
         select(Delivery).where(Delivery.id == delivery_id, Delivery.project_id == project_id).with_for_update()
     )
-    if delivery is not None and delivery.state in REPLAYABLE:
+    if delivery is not None and delivery.state not in OPEN_STATES:
         _again(session, [delivery.id], now)
         session.refresh(delivery)
         try_at_once(session, delivery.receiver)
@@ -136,7 +134,7 @@ def replay_dead(session: Session, project_id: int, receiver: str, now: datetime,
 def _again(session: Session, ids: list[int], now: datetime) -> None:
     session.execute(
         update(Delivery)
-        .where(Delivery.id.in_(ids), Delivery.state.in_(REPLAYABLE))
+        .where(Delivery.id.in_(ids), Delivery.state.not_in(OPEN_STATES))
         .values(state=DeliveryState.PENDING, reason="", attempts=0, next_at=now, done_at=None, reference={})
         .execution_options(synchronize_session=False)
     )

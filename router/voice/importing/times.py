@@ -121,8 +121,8 @@ def read_zone(text: str) -> tzinfo | None:
     if not text:
         return None
     names = _names()
-    if text.replace(" ", "_") in names:
-        return ZoneInfo(names[text.replace(" ", "_")])
+    if known := names.get(text.replace(" ", "_"), names.get(text)):
+        return ZoneInfo(known)
     if text in ABBREVIATIONS:
         return ABBREVIATIONS[text]
     if label := _labels().get(_label(text)):
@@ -135,9 +135,8 @@ def read_zone(text: str) -> tzinfo | None:
             if zone := read_zone(part):
                 return zone
         return None
-    if area := _AREA.search(text):
-        return ZoneInfo(names[area.group()]) if area.group() in names and area.group() != text else None
-    return ZoneInfo(names[text]) if text in names else None
+    area = _AREA.search(text)
+    return ZoneInfo(names[area.group()]) if area and area.group() in names else None
 
 
 Order = Literal["day-first", "month-first", "year-first"]
@@ -408,10 +407,8 @@ def _with_clock(written: WrittenTime, rest: str) -> WrittenTime:
     names = [word for word in (part.strip(".'") for part in left) if word not in WEEKDAYS and word not in FILLERS]
     if zone is None and len(names) == 1 and clock is not None and names[0] in _abbreviations():
         zone, names = names[0], []
-    elif zone is not None and names and "(" in rest:
-        names = []  # `GMT+0100 (Central European Standard Time)`
-    elif zone is not None and len(names) == 1 and names[0] in ABBREVIATIONS:
-        names = []  # `+0000 UTC`
+    elif zone is not None and ("(" in rest or (len(names) == 1 and names[0] in ABBREVIATIONS)):
+        names = []  # `GMT+0100 (Central European Standard Time)`, `+0000 UTC`
     if names:
         raise BadTime(EXAMPLE)
     return replace(written, clock=clock, zone=zone)

@@ -349,11 +349,22 @@ class Statement:
     def all(self, session: Session, values: Mapping[str, Any]) -> list[Row]:
         session.flush()
         connection, cursor = _cursor_of(session)
-        dialect = connection.dialect
+        return self._prepare(connection.dialect).run(connection, cursor, values)
+
+    def many(self, session: Session, values: Sequence[Mapping[str, Any]]) -> list[list[Row]]:
+        """The rows for each of the values, in their order. PostgreSQL is asked for all of them at once, and answered in one go."""
+        session.flush()
+        connection, cursor = _cursor_of(session)
+        prepared = self._prepare(connection.dialect)
+        if connection.dialect.name != "postgresql" or len(values) < 2:
+            return [prepared.run(connection, cursor, each) for each in values]
+        return prepared.run_many(connection, cursor, values)
+
+    def _prepare(self, dialect: Dialect) -> "_Prepared":
         prepared = self._prepared.get(dialect.name)
         if prepared is None:
             prepared = self._prepared[dialect.name] = _Prepared(self._build(dialect.name), dialect, self._row)
-        return prepared.run(connection, cursor, values)
+        return prepared
 
     def first(self, session: Session, values: Mapping[str, Any]) -> Row | None:
         rows = self.all(session, values)
@@ -401,39 +412,74 @@ class _Prepared:
         self._results: list[tuple[int, Processor]] | None = None
 
     def run(self, connection: Connection, cursor: Any, values: Mapping[str, Any]) -> list[Row]:
-        bound = {name: _processed(values[name], processor) for name, processor in self._required}
-        bound.update(self._fixed)
-        parameters = bound if self._order is None else [bound[name] for name in self._order]
-        try:
+        parameters = self._parameters(values)
+        with dbapi_errors(connection, self._sql):
             connection.dispatch.before_cursor_execute(connection, cursor, self._sql, parameters, None, False)
             cursor.execute(self._sql, parameters)
-            rows: Sequence[tuple[Any, ...]] = cursor.fetchall() if self._columns else []
-            if self._results is None:
-                # the driver says of what kind the columns are once it has answered
-                processors = [
-                    column.result_processor(self._dialect, described[1])
-                    for column, described in zip(self._columns, cursor.description or (), strict=False)
-                ]
-                self._results = [(index, processor) for index, processor in enumerate(processors) if processor]
-        except self._dialect.loaded_dbapi.Error as error:
-            raise self._error(error, connection) from error
+            return self._rows(cursor) if self._columns else []
+
+    def run_many(self, connection: Connection, cursor: Any, values: Sequence[Mapping[str, Any]]) -> list[list[Row]]:
+        """By psycopg's pipeline."""
+        parameters = [self._parameters(each) for each in values]
+        with dbapi_errors(connection, self._sql):
+            connection.dispatch.before_cursor_execute(connection, cursor, self._sql, parameters, None, True)
+            cursor.executemany(self._sql, parameters, returning=bool(self._columns))
+            if not self._columns:
+                return [[] for _ in values]
+            rows = [self._rows(cursor)]
+            while cursor.nextset():
+                rows.append(self._rows(cursor))
+            return rows
+
+    def _parameters(self, values: Mapping[str, Any]) -> Any:
+        bound = {name: _processed(values[name], processor) for name, processor in self._required}
+        bound.update(self._fixed)
+        return bound if self._order is None else [bound[name] for name in self._order]
+
+    def _rows(self, cursor: Any) -> list[Row]:
+        rows = cursor.fetchall()
+        if self._results is None:
+            # the driver says of what kind the columns are once it has answered
+            processors = [
+                column.result_processor(self._dialect, described[1])
+                for column, described in zip(self._columns, cursor.description or (), strict=False)
+            ]
+            self._results = [(index, processor) for index, processor in enumerate(processors) if processor]
         return [self._make(_result(row, self._results) if self._results else row) for row in rows]
 
-    def _error(self, error: Any, connection: Connection) -> Exception:
-        """A connection that is lost leaves the pool, as it would in SQLAlchemy's own execution."""
-        lost = self._dialect.is_disconnect(error, connection.connection, None)
+
+@contextmanager
+def dbapi_errors(connection: Connection, sql: str) -> Iterator[None]:
+    """Errors of the driver are SQLAlchemy's. A connection that is lost leaves the pool, as it would in SQLAlchemy's own execution."""
+    dialect = connection.dialect
+    try:
+        yield
+    except dialect.loaded_dbapi.Error as error:
+        lost = dialect.is_disconnect(error, cast(Any, connection.connection), None)
         if lost:
             connection.invalidate(error)
         wrapped: Any = DBAPIError.instance(
-            self._sql,
+            sql,
             None,
             error,
-            self._dialect.loaded_dbapi.Error,
+            dialect.loaded_dbapi.Error,
             hide_parameters=True,
             connection_invalidated=lost,
-            dialect=self._dialect,
+            dialect=dialect,
         )
-        return cast(Exception, wrapped)
+        raise wrapped from error
+
+
+@contextmanager
+def pipelined(session: Session) -> Iterator[None]:
+    """Statements inside that give no rows are sent without waiting for the ones before; what fails is raised at the end. SQLite has nobody
+    to wait for."""
+    connection = session.connection()
+    if connection.dialect.name != "postgresql":
+        yield
+        return
+    with dbapi_errors(connection, "(pipeline)"), cast(Any, connection.connection.driver_connection).pipeline():
+        yield
 
 
 def _row_maker(names: Sequence[str], row: type[Any] | None) -> Callable[[Iterable[Any]], Row]:

@@ -222,6 +222,16 @@ def reach_then(decision: Mapping[str, Any]) -> Reach:
     return Reach(kept["candidate_leases"], timedelta(days=kept["candidate_days"]))
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Which visits may a call to a number belong to? The hold is that of the number's scenario then."""
+
+    number_id: int
+    hold: timedelta
+    at: datetime
+    reach: Reach = USUAL_REACH
+
+
 def weighed_candidates(
     session: Session, number_id: int, hold: timedelta, at: datetime, reach: Reach = USUAL_REACH
 ) -> tuple[list[Weighed], Sources]:
@@ -230,10 +240,27 @@ def weighed_candidates(
     One index range of leases; the heartbeats are taken as they stood at that moment, however late it is now. A lease that had been given
     back by then is none of them: its number never stood on the page.
     """
-    values = {"number": number_id, "at": at, "oldest": at - reach.age, "tapped_since": at - LATE_TAP_BEFORE}
-    values["most"] = reach.leases
-    rows = _LEASES.all(session, values)
-    newest = {row.id: row for row in reversed(rows)}
+    return many_weighed_candidates(session, [Question(number_id, hold, at, reach)])[0]
+
+
+def many_weighed_candidates(session: Session, questions: Sequence[Question]) -> list[tuple[list[Weighed], Sources]]:
+    """The same for many calls, which PostgreSQL answers in one go."""
+    values = [
+        {
+            "number": question.number_id,
+            "at": question.at,
+            "oldest": question.at - question.reach.age,
+            "tapped_since": question.at - LATE_TAP_BEFORE,
+            "most": question.reach.leases,
+        }
+        for question in questions
+    ]
+    leases = _LEASES.many(session, values)
+    return [_weigh_leases(session, *answered) for answered in zip(questions, leases, strict=True)]
+
+
+def _weigh_leases(session: Session, question: Question, rows: Sequence[Any]) -> tuple[list[Weighed], Sources]:
+    at, newest = question.at, {row.id: row for row in reversed(rows)}
     # the end of the newest span that had begun at the moment, for visits whose present span began later
     begun_again = [row.id for row in newest.values() if row.span_started_at > at]
     spans = session.execute(_SPANS, {"visits": begun_again, "at": at}) if begun_again else ()
@@ -244,7 +271,7 @@ def weighed_candidates(
         candidates.append(
             Candidate(row.id, row.number, row.source_key, row.leased_at, last_sign_at, row.visitor, left, row.tapped_at)
         )
-    weighed = weigh(candidates, hold, at, earlier=len(rows) == reach.leases)
+    weighed = weigh(candidates, question.hold, at, earlier=len(rows) == question.reach.leases)
     if not weighed:
         return weighed, {}
     best = newest[weighed[0].candidate.visit_id]

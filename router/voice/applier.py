@@ -32,8 +32,8 @@ from sqlalchemy.orm import Session
 
 from router.db import dialect_insert, insert_new
 from router.server import Server
-from router.voice.calls import correct_inbound, record_inbound
-from router.voice.events import machine_is_waiting, store_event, update_call, write_and_announce
+from router.voice.calls import NewCall, correct_inbound, record_calls, record_inbound
+from router.voice.events import machine_is_waiting, store_events, update_calls, write_and_announce
 from router.voice.journal import (
     Entry,
     Journal,
@@ -77,58 +77,66 @@ UNKNOWN_AFTER = timedelta(seconds=60)
 
 
 def apply_records(server: Server, session: Session, records: Sequence[Record], now: datetime, announcing: bool) -> None:
-    """Writes what happened, in the order of the records. Calls are brought up to their events once, at the end.
+    """Writes what happened: calls in the order of the records, then events, then what has become of the calls by all of their events.
 
     Raises:
         ReceiverFailed: a receiver of a call event failed; repeat with `announcing=False`.
     """
-    touched: dict[str, Mapping[str, Any] | None] = {}
+    beginnings = [record for record in records if record["kind"] in (INBOUND, FALLBACK)]
+    corrected = _apply_beginnings(server, session, beginnings, now, announcing)
+    events = {(record["sid"], record["key"]): record for record in reversed(records) if record not in beginnings}
+    stored = store_events(session, [(sid, key, read_event(record)) for (sid, key), record in reversed(events.items())])
+    touched: dict[str, Mapping[str, Any] | None] = dict.fromkeys(corrected)
     """The calls that something happened to, with the flow that the carrier goes on by."""
     told: dict[str, Any] = {}
     """What the carrier said of a call beside an event."""
-    corrected: set[str] = set()
-    began = [record["sid"] for record in records if record["kind"] in (INBOUND, FALLBACK)]
-    for record in records:
-        sid = record["sid"]
-        if record["kind"] in (INBOUND, FALLBACK):
-            if _apply_inbound(server, session, record, now, announcing):
-                corrected.add(sid)
-        elif store_event(session, sid, record["key"], read_event(record)):
-            touched.setdefault(sid, None)
-            if record["began"]:
-                touched[sid] = record["began"]["flow"]
-            if record["call"]:
-                told[sid] = record["call"]
-    if began:
+    for sid, key in stored:
+        record = events[sid, key]
+        touched.setdefault(sid, None)
+        if record["began"]:
+            touched[sid] = record["began"]["flow"]
+        if record["call"]:
+            told[sid] = record["call"]
+    if began := [record["sid"] for record in beginnings]:
         with_events = select(CallEvent.call_sid).where(CallEvent.call_sid.in_(began)).distinct()
         touched = dict.fromkeys(session.scalars(with_events)) | touched
-    for sid, flow in touched.items():
-        call = update_call(server, session, sid, now, announcing, flow, corrected=sid in corrected)
-        if call is None and sid in told:
-            values = {"sid": sid, "call": told[sid], "known_at": now}
-            session.execute(insert_new(session, UnknownCall, unique=["sid"]).values(values))
+    known = update_calls(server, session, touched, now, announcing, corrected=corrected)
+    for sid in told.keys() - known:
+        values = {"sid": sid, "call": told[sid], "known_at": now}
+        session.execute(insert_new(session, UnknownCall, unique=["sid"]).values(values))
 
 
-def _apply_inbound(server: Server, session: Session, record: Record, now: datetime, announcing: bool) -> bool:
-    """The first request of a call. The earliest one gives its start; a call that was written without it is corrected by it. Returns whether
-    a call that is there was corrected."""
-    call = read_call(record["call"])
-    route = read_route_of(record) or find_route_of_call(session, call)
-    if route is None:
-        return False  # a number that never was ours
-    started_at, kind = datetime.fromisoformat(record["start"]), record["call_kind"]
-    if record_inbound(server, session, route, call, started_at, now, announcing, kind) is not None:
-        return False
-    if record["kind"] == FALLBACK:
-        return False
-    known = session.scalars(select(Call).where(Call.sid == call.sid).with_for_update()).one()
-    adopted = session.get(UnknownCall, call.sid)
-    if adopted is not None and adopted.adopted_at is not None:
-        session.delete(adopted)
-    elif started_at >= known.started_at:
-        return False
-    correct_inbound(server, session, known, route, call, started_at, now, kind)
-    return True
+def _apply_beginnings(
+    server: Server, session: Session, records: Sequence[Record], now: datetime, announcing: bool
+) -> set[str]:
+    """First requests of calls. The earliest one gives a call its start; a call that was written without it is corrected by it. Returns the
+    ids of calls that were there and are corrected."""
+    news: list[NewCall] = []
+    for record in records:
+        call = read_call(record["call"])
+        route = read_route_of(record) or find_route_of_call(session, call)
+        if route is not None:  # else a number that never was ours
+            news.append(NewCall(route, call, datetime.fromisoformat(record["start"]), record["call_kind"]))
+    written = record_calls(server, session, news, now, announcing)
+    fell_back = {record["sid"] for record in records if record["kind"] == FALLBACK}
+    corrected = set()
+    seen: set[str] = set()
+    for new in news:
+        sid = new.call.sid
+        if sid in written and sid not in seen:
+            seen.add(sid)  # this is the request by which it was written
+            continue
+        if sid in fell_back:
+            continue
+        known = session.scalars(select(Call).where(Call.sid == sid).with_for_update()).one()
+        adopted = session.get(UnknownCall, sid)
+        if adopted is not None and adopted.adopted_at is not None:
+            session.delete(adopted)
+        elif new.started_at >= known.started_at:
+            continue
+        correct_inbound(server, session, known, new, now)
+        corrected.add(sid)
+    return corrected
 
 
 LONGEST_CALL_SECONDS = 86_400
@@ -162,7 +170,7 @@ def adopt_unknown_calls(server: Server, now: datetime) -> int:
             record_inbound(
                 server, session, route, call, started_at, now, announcing, kind_of(call.caller, route.own_lines)
             )
-            update_call(server, session, sid, now, announcing)
+            update_calls(server, session, {sid: None}, now, announcing)
 
         write_and_announce(server, adopt)
     return len(sids)

@@ -1,10 +1,11 @@
 """Inbound calls: each is written once with its attribution (R7), decided again when an earlier call becomes known late, announced to the
 receivers of call events in the same transaction, and told to programs."""
 
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, cast
+from typing import Any
 
 from blinker import Signal
 from sqlalchemy import Select, bindparam, case, or_, select, update
@@ -16,17 +17,18 @@ from router.attribution.decision import (
     USUAL_REACH,
     Decision,
     EarlierCall,
+    Question,
     Reach,
     decide,
+    many_weighed_candidates,
     reach_of,
     reach_then,
-    weighed_candidates,
 )
 from router.attribution.models import Visit
 from router.attribution.tracking.sources import DIRECT
 from router.carriers.base import InboundCall
-from router.db import Statement, insert_new, table_of
-from router.lib.phones import MOST_SPELLINGS, Caller, spellings_of_line
+from router.db import Statement, insert_new, pipelined, table_of
+from router.lib.phones import MOST_SPELLINGS, Caller, line_of, spellings_of_line
 from router.server import Server
 from router.voice.models import EXTERNAL, INTERNAL, Call, CallEvent, Status
 from router.voice.routing import Route, kind_of, route_of
@@ -106,6 +108,18 @@ _NON_DIRECT_FIRST = case(
     (_call.source.is_(None), 2), (_call.source["channel"].as_string() == DIRECT.channel, 1), else_=0
 )
 _FIRST = Statement(lambda _: _earlier(_call.started_at, _call.sid), EarlierCall)
+_LAST_CALL = Statement(
+    lambda _: (
+        select(_call.started_at, _call.sid)
+        .where(
+            _call.number_id == bindparam("number"),
+            _call.caller.in_([bindparam(name) for name in WHO]),
+            _call.kind == EXTERNAL,
+        )
+        .order_by(_call.started_at.desc(), _call.sid.desc())
+        .limit(1)
+    )
+)
 _LAST_NON_DIRECT = Statement(
     lambda _: _earlier(_NON_DIRECT_FIRST, _call.started_at.desc(), _call.sid.desc()), EarlierCall
 )
@@ -115,6 +129,27 @@ _WRITTEN: dict[str, Any] = {
     column.name: bindparam(column.name) for column in CALL.c if column.name not in ("id", *UNKNOWN_AT_FIRST)
 }
 _INSERT = Statement(lambda dialect: insert_new(dialect, CALL, unique=["sid"]).values(_WRITTEN).returning(_call.id))
+
+
+@dataclass(frozen=True, slots=True)
+class NewCall:
+    """A call that came in, as it is to be written. Its route has the flow that the caller was given."""
+
+    route: Route
+    call: InboundCall
+    started_at: datetime
+    kind: str
+    """External or internal, as it was when the call came."""
+
+    @property
+    def line(self) -> tuple[int, str] | None:
+        """The number and the caller's line: calls that have them in common see each other. None: the number is withheld."""
+        caller = self.call.caller.e164
+        return (self.route.number_id, line_of(caller)) if caller else None
+
+    @property
+    def order(self) -> tuple[datetime, str]:
+        return self.started_at, self.call.sid
 
 
 def record_inbound(
@@ -127,21 +162,53 @@ def record_inbound(
     announcing: bool,
     kind: str | None = None,
 ) -> int | None:
-    """Writes the call with its attribution and announces it. Returns its id; None when it is there already.
+    """Writes one call as `record_calls` does; `kind` None: as it is now. Returns its id; None when it is there already."""
+    new = NewCall(route, inbound, started_at, kind or kind_of(inbound.caller, route.own_lines))
+    return record_calls(server, session, [new], now, announcing).get(inbound.sid)
+
+
+def record_calls(
+    server: Server, session: Session, news: Sequence[NewCall], now: datetime, announcing: bool
+) -> dict[str, int]:
+    """Writes calls with their attribution, in this order, and announces them. Returns the ids of those that were not there, by the
+    carrier's ids.
 
     Args:
-        route: with the flow that the caller was given.
         announcing: False when a receiver failed before: the event is marked *fan-out due* instead.
-        kind: external or internal, as it was when the call came; None: as it is now.
 
     Raises:
         ReceiverFailed: a receiver of the event failed; repeat with `announcing=False`.
     """
-    values = _of_route(route, kind or kind_of(inbound.caller, route.own_lines)) | {
-        "sid": inbound.sid,
-        "caller": inbound.caller.e164,
-        "caller_raw": inbound.caller.raw,
-        "started_at": started_at,
+    ids: dict[str, int] = {}
+    written: list[tuple[NewCall, dict[str, Any]]] = []
+    rest = list(news)
+    while rest:
+        # calls of one caller to one number see the ones before
+        turn = list({new.line or new.call.sid: new for new in reversed(rest)}.values())[::-1]
+        rest = [new for new in rest if new not in turn]
+        asked = [(new.route, new.call.caller, new.started_at, new.call.sid, new.kind) for new in turn]
+        decided = many_decided_values(session, asked, reach_of(server.settings))
+        values = [_row_of(new, now, announcing) | each for new, each in zip(turn, decided, strict=True)]
+        for new, row, stored in zip(turn, values, _INSERT.many(session, values), strict=True):
+            if stored:
+                ids[new.call.sid] = stored[0].id
+                written.append((new, row))
+    if announcing:
+        with pipelined(session) if len(written) > 1 else nullcontext():
+            for new, row in written:
+                announce(server, session, "started", Call(id=ids[new.call.sid], **row), now)
+    for new in _with_later_calls(session, [new for new, _ in written], now):
+        decide_later_calls(server, session, new.route, new.call.caller, new.started_at, now)
+    return ids
+
+
+def _row_of(new: NewCall, now: datetime, announcing: bool) -> dict[str, Any]:
+    """The columns of a new call but its attribution."""
+    return _of_route(new.route, new.kind) | {
+        "sid": new.call.sid,
+        "caller": new.call.caller.e164,
+        "caller_raw": new.call.caller.raw,
+        "started_at": new.started_at,
         "last_event_at": now,
         "status": Status.IN_PROGRESS,
         "destination": "",
@@ -150,44 +217,50 @@ def record_inbound(
         "counted": False,
         "fan_out_due": "" if announcing else "started",
     }
-    reach = reach_of(server.settings)
-    values |= decided_values(session, route, reach, inbound.caller, started_at, inbound.sid, values["kind"])
-    row = _INSERT.first(session, values)
-    if row is None:
-        return None
-    if announcing:
-        announce(server, session, "started", Call(id=row.id, **values), now)
-    if now - started_at > LATE:
-        decide_later_calls(server, session, route, inbound.caller, started_at, now)
-    return cast(int, row.id)
 
 
-def correct_inbound(
-    server: Server,
-    session: Session,
-    call: Call,
-    route: Route,
-    inbound: InboundCall,
-    started_at: datetime,
-    now: datetime,
-    kind: str,
-) -> None:
+def _with_later_calls(session: Session, news: Sequence[NewCall], now: datetime) -> list[NewCall]:
+    """Those after which a call of the same caller to the same number was decided already: their first requests were applied in another
+    order. One statement for those that have just come in, and one for each that became known late."""
+    fresh = [new for new in news if new.line and now - new.started_at <= LATE]
+    late = [new for new in news if new.line and now - new.started_at > LATE]
+    later: dict[Any, tuple[datetime, str]] = {}
+    if fresh:
+        recent = select(_call.number_id, _call.caller, _call.started_at, _call.sid).where(
+            _call.project_id.in_({new.route.project_id for new in fresh}),
+            _call.started_at >= min(new.started_at for new in fresh),
+            _call.caller.is_not(None),
+            _call.kind == EXTERNAL,
+        )
+        for row in session.execute(recent):
+            line = row.number_id, line_of(row.caller)
+            later[line] = max(later.get(line, (row.started_at, row.sid)), (row.started_at, row.sid))
+    lasts = _LAST_CALL.many(session, [_of_line(new.route, new.call.caller) for new in late]) if late else []
+    for new, rows in zip(late, lasts, strict=True):
+        if rows:
+            later[new.line] = (rows[0].started_at, rows[0].sid)
+    return [new for new in news if new.line in later and later[new.line] > new.order]
+
+
+def correct_inbound(server: Server, session: Session, call: Call, new: NewCall, now: datetime) -> None:
     """The first request of a call that was written without it: start, number, flow and attribution are what that request says. The caller's
     later calls are decided again; that this one changed is still to be announced."""
-    since, caller_before = min(call.started_at, started_at), Caller(call.caller, call.caller_raw)
+    since, caller_before = min(call.started_at, new.started_at), Caller(call.caller, call.caller_raw)
     route_before = route_of(session, call.number_id)
-    values = _of_route(route, kind) | {
-        "caller": inbound.caller.e164,
-        "caller_raw": inbound.caller.raw,
-        "started_at": started_at,
+    caller, route = new.call.caller, new.route
+    values = _of_route(route, new.kind) | {
+        "caller": caller.e164,
+        "caller_raw": caller.raw,
+        "started_at": new.started_at,
         "counted": False,
     }
-    values |= decided_values(session, route, reach_of(server.settings), inbound.caller, started_at, inbound.sid, kind)
+    reach = reach_of(server.settings)
+    values |= decided_values(session, route, reach, caller, new.started_at, call.sid, new.kind)
     for name, value in values.items():
         setattr(call, name, value)
     session.flush()
-    decide_later_calls(server, session, route, inbound.caller, since, now)
-    if route_before and (caller_before.e164, route_before.number_id) != (inbound.caller.e164, route.number_id):
+    decide_later_calls(server, session, route, caller, since, now)
+    if route_before and (caller_before.e164, route_before.number_id) != (caller.e164, route.number_id):
         decide_later_calls(server, session, route_before, caller_before, since, now)
 
 
@@ -213,22 +286,48 @@ def attribute(
         sid: orders the calls of one moment.
         reach: which leases of the number are candidates.
     """
-    earlier = earlier_call(session, route, caller, at, sid)
-    if route.overflow:
-        return decide(earlier, route.static_source, (), {}, route.repeat_credit, overflow=True), earlier is not None
-    weighed, sources = weighed_candidates(session, route.number_id, route.hold, at, reach)
-    return decide(earlier, route.static_source, weighed, sources, route.repeat_credit), earlier is not None
+    return _attribute_many(session, [(route, caller, at, sid)], reach)[0]
 
 
-def earlier_call(session: Session, route: Route, caller: Caller, before: datetime, sid: str = "") -> EarlierCall | None:
-    """The earlier call that the project's repeat credit asks for; a withheld caller has no earlier call."""
-    if caller.e164 is None:
-        return None
-    statement = _LAST_NON_DIRECT if route.repeat_credit == LAST_NON_DIRECT else _FIRST
-    spellings = spellings_of_line(caller.e164)
-    who = dict(zip(WHO, spellings + spellings[:1] * (MOST_SPELLINGS - len(spellings)), strict=True))
-    values = {"number": route.number_id, "before": before, "sid": sid, **who}
-    return cast("EarlierCall | None", statement.first(session, values))
+def _attribute_many(
+    session: Session, asked: Sequence[tuple[Route, Caller, datetime, str]], reach: Reach
+) -> list[tuple[Decision, bool]]:
+    """The same for calls of which none is an earlier one of another."""
+    earlier: list[EarlierCall | None] = [None] * len(asked)
+    for statement, last in ((_LAST_NON_DIRECT, True), (_FIRST, False)):
+        # the earlier call that the project's repeat credit asks for; a withheld caller has none
+        places = [
+            place
+            for place, (route, caller, *_) in enumerate(asked)
+            if caller.e164 is not None and (route.repeat_credit == LAST_NON_DIRECT) is last
+        ]
+        values = []
+        for place in places:
+            route, caller, at, sid = asked[place]
+            values.append(_of_line(route, caller) | {"before": at, "sid": sid})
+        for place, rows in zip(places, statement.many(session, values), strict=True):
+            earlier[place] = rows[0] if rows else None
+    leased = [place for place, (route, *_) in enumerate(asked) if not route.overflow]
+    questions = [
+        Question(route.number_id, route.hold, at, reach) for route, _, at, _ in (asked[place] for place in leased)
+    ]
+    weighed = dict(zip(leased, many_weighed_candidates(session, questions), strict=True))
+    decisions = []
+    for place, (route, *_) in enumerate(asked):
+        candidates, sources = weighed.get(place, ((), {}))
+        before = earlier[place]
+        decision = decide(
+            before, route.static_source, candidates, sources, route.repeat_credit, overflow=route.overflow
+        )
+        decisions.append((decision, before is not None))
+    return decisions
+
+
+def _of_line(route: Route, caller: Caller) -> dict[str, Any]:
+    """The values of a statement that looks for a caller's calls to a number, in any spelling of the line."""
+    spellings = spellings_of_line(caller.e164 or "")
+    who = zip(WHO, spellings + spellings[:1] * (MOST_SPELLINGS - len(spellings)), strict=True)
+    return {"number": route.number_id, **dict(who)}
 
 
 def decide_later_calls(
@@ -290,20 +389,31 @@ def decided_values(
 
     An internal call is decided like the first call of a stranger, because its announcement says what such a call would count for.
     """
-    if kind == INTERNAL:
-        caller = Caller(None, caller.raw)
-    decision, repeat = attribute(session, route, caller, at, sid, reach)
-    values = decision.values() | {"first_call": not repeat and not caller.withheld}
-    if kind == INTERNAL:
-        values["decision"]["steps"][0]["because"] = INTERNAL
-    values["decision"]["given"] = {
-        "repeat_credit": route.repeat_credit,
-        "static_source": dict(route.static_source) if route.static_source is not None else None,
-        "hold_seconds": int(route.hold.total_seconds()),
-        "overflow": route.overflow,
-        **reach.kept(),
-    }
-    return values
+    return many_decided_values(session, [(route, caller, at, sid, kind)], reach)[0]
+
+
+def many_decided_values(
+    session: Session, asked: Sequence[tuple[Route, Caller, datetime, str, str]], reach: Reach
+) -> list[dict[str, Any]]:
+    """The same for calls of which none is an earlier one of another."""
+    callers = [Caller(None, caller.raw) if kind == INTERNAL else caller for _, caller, _, _, kind in asked]
+    questions = [(route, caller, at, sid) for caller, (route, _, at, sid, _) in zip(callers, asked, strict=True)]
+    rows = []
+    for (decision, repeat), (route, *_, kind), caller in zip(
+        _attribute_many(session, questions, reach), asked, callers, strict=True
+    ):
+        values = decision.values() | {"first_call": not repeat and not caller.withheld}
+        if kind == INTERNAL:
+            values["decision"]["steps"][0]["because"] = INTERNAL
+        values["decision"]["given"] = {
+            "repeat_credit": route.repeat_credit,
+            "static_source": dict(route.static_source) if route.static_source is not None else None,
+            "hold_seconds": int(route.hold.total_seconds()),
+            "overflow": route.overflow,
+            **reach.kept(),
+        }
+        rows.append(values)
+    return rows
 
 
 def call_documents(session: Session, calls: Iterable[Call]) -> list[dict[str, Any]]:

@@ -1,7 +1,8 @@
 """What the carrier says of calls: each callback is kept once, and the state of its call is derived anew from all of them, in one short
 transaction. A receiver of call events that fails never costs the call's facts: the worker announces it again."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
+from contextlib import nullcontext
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -9,7 +10,7 @@ import structlog
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from router.db import dialect_insert, insert_new
+from router.db import dialect_insert, insert_new, pipelined
 from router.server import Server
 from router.voice.calls import ReceiverFailed, announce
 from router.voice.models import Call, CallEvent, CallLeg, JournalPosition, SetAsideRecord
@@ -17,62 +18,82 @@ from router.voice.routing import destinations_of
 from router.voice.state import Event, derive_state
 
 
-def store_event(session: Session, call_sid: str, key: str, event: Event) -> bool:
-    """Writes an event; False when it is there already. `key` is the same for repetitions of the same callback."""
-    row = insert_new(session, CallEvent, unique=["call_sid", "key"]).values(
-        call_sid=call_sid, key=key[:160], kind=event.kind, at=event.at, facts=dict(event.facts)
-    )
-    return session.execute(row.returning(CallEvent.id)).scalar_one_or_none() is not None
+def store_events(session: Session, events: Sequence[tuple[str, str, Event]]) -> set[tuple[str, str]]:
+    """Writes events, each with its call's id and a key that is the same for repetitions of the same callback. Returns id and key of those
+    that were not there; none may stand twice among them."""
+    if not events:
+        return set()
+    rows = [
+        {"call_sid": sid, "key": key[:160], "kind": event.kind, "at": event.at, "facts": dict(event.facts)}
+        for sid, key, event in events
+    ]
+    insert = insert_new(session, CallEvent, unique=["call_sid", "key"]).values(rows)
+    stored = {(row.call_sid, row.key) for row in session.execute(insert.returning(CallEvent.call_sid, CallEvent.key))}
+    return {(sid, key) for sid, key, _ in events if (sid, key[:160]) in stored}
 
 
-def update_call(
+def update_calls(
     server: Server,
     session: Session,
-    call_sid: str,
+    flows: Mapping[str, Mapping[str, Any] | None],
     now: datetime,
     announcing: bool = True,
-    flow: Mapping[str, Any] | None = None,
     *,
-    corrected: bool = False,
-) -> Call | None:
-    """Brings a call up to its events and announces its end, once, or what changed after it. None: no such call.
+    corrected: Container[str] = (),
+) -> set[str]:
+    """Brings calls up to their events and announces the end of each, once, or what changed after it. Returns the ids of those that
+    there are.
 
     Args:
-        flow: by which the carrier went on with the call; it is the call's own unless the carrier asked twice at its beginning.
-        corrected: something about it changed already.
+        flows: by the carrier's id of a call, the flow by which the carrier went on with it, where that is known; it is the call's
+            own unless the carrier asked twice at its beginning.
         announcing: False when a receiver failed before: the event is marked *fan-out due* instead.
+        corrected: ids of calls of which something changed already.
 
     Raises:
         ReceiverFailed: a receiver of the event failed; repeat with `announcing=False`.
     """
-    call = session.scalars(select(Call).where(Call.sid == call_sid).with_for_update()).one_or_none()
-    if call is None:
-        return None
-    if flow and flow["destinations"] != call.flow["destinations"]:
-        call.flow = call.flow | {"destinations": flow["destinations"]}
-    stored = select(CallEvent).where(CallEvent.call_sid == call_sid).order_by(CallEvent.at, CallEvent.id)
-    events = [Event(row.kind, row.at, row.facts) for row in session.scalars(stored)]
-    state = derive_state(call.started_at, call_destinations(call), events, spoken=bool(call.flow.get("announcement")))
-    had_ended, has_changed = call.ended_at is not None, corrected
-    # A call whose end was announced stays ended, also when it turns out that the leg which had answered was refused and the next
-    # destination rings: what follows corrects it.
-    if not had_ended or state.ended_at is not None:
-        for name, value in state.call_values().items():
-            if getattr(call, name) != value:
-                setattr(call, name, value)
-                has_changed = True
-    call.last_event_at = max(call.last_event_at, now)
-    for leg in state.legs:
-        values = {name: getattr(leg, name) for name in leg.__slots__}
-        insert = dialect_insert(session, CallLeg).values(call_sid=call_sid, **values)
-        session.execute(insert.on_conflict_do_update(index_elements=["call_sid", "sid"], set_=values))
-    event = "ended" if state.ended_at and not had_ended else "updated" if had_ended and has_changed else ""
-    if event and announcing:
-        session.flush()
-        announce(server, session, event, call, now)
-    elif event:
-        call.fan_out_due = ",".join(filter(None, [call.fan_out_due, event]))
-    return call
+    if not flows:
+        return set()
+    locked = select(Call).where(Call.sid.in_(flows)).order_by(Call.sid).with_for_update()
+    calls = {call.sid: call for call in session.scalars(locked)}
+    events: dict[str, list[Event]] = {sid: [] for sid in calls}
+    stored = select(CallEvent.call_sid, CallEvent.kind, CallEvent.at, CallEvent.facts)
+    stored = stored.where(CallEvent.call_sid.in_(calls)).order_by(CallEvent.at, CallEvent.id)
+    for row in session.execute(stored):
+        events[row.call_sid].append(Event(row.kind, row.at, row.facts))
+    legs: list[dict[str, Any]] = []
+    news: list[tuple[str, Call]] = []
+    for sid in (sid for sid in flows if sid in calls):
+        call, flow = calls[sid], flows[sid]
+        if flow and flow["destinations"] != call.flow["destinations"]:
+            call.flow = call.flow | {"destinations": flow["destinations"]}
+        spoken = bool(call.flow.get("announcement"))
+        state = derive_state(call.started_at, call_destinations(call), events[sid], spoken=spoken)
+        had_ended, has_changed = call.ended_at is not None, sid in corrected
+        # A call whose end was announced stays ended, also when it turns out that the leg which had answered was refused and the next
+        # destination rings: what follows corrects it.
+        if not had_ended or state.ended_at is not None:
+            for name, value in state.call_values().items():
+                if getattr(call, name) != value:
+                    setattr(call, name, value)
+                    has_changed = True
+        call.last_event_at = max(call.last_event_at, now)
+        legs += [{"call_sid": sid} | {name: getattr(leg, name) for name in leg.__slots__} for leg in state.legs]
+        event = "ended" if state.ended_at and not had_ended else "updated" if had_ended and has_changed else ""
+        if event and announcing:
+            news.append((event, call))
+        elif event:
+            call.fan_out_due = ",".join(filter(None, [call.fan_out_due, event]))
+    if legs:
+        insert = dialect_insert(session, CallLeg).values(legs)
+        changed = {name: insert.excluded[name] for name in legs[0] if name not in ("call_sid", "sid")}
+        session.execute(insert.on_conflict_do_update(index_elements=["call_sid", "sid"], set_=changed))
+    session.flush()
+    with pipelined(session) if len(news) > 1 else nullcontext():
+        for event, call in news:
+            announce(server, session, event, call, now)
+    return set(calls)
 
 
 def call_destinations(call: Call) -> list[str]:
@@ -138,8 +159,8 @@ def close_silent_calls(server: Server, now: datetime) -> int:
     for sid in sids:
 
         def close(session: Session, announcing: bool, sid: str = sid) -> None:
-            store_event(session, sid, "closed", Event("closed", now, {}))
-            update_call(server, session, sid, now, announcing)
+            store_events(session, [(sid, "closed", Event("closed", now, {}))])
+            update_calls(server, session, {sid: None}, now, announcing)
 
         write_and_announce(server, close)
     return len(sids)

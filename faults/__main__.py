@@ -18,7 +18,7 @@ from faults.site import LINES, Counted, Site
 PARTS = (databases, poolers, processes, disks, clocks)
 FAULTS: tuple[Fault, ...] = tuple(fault for part in PARTS for fault in part.FAULTS)
 SHORT = ("stopped", "frozen", "applier")
-CALLS_A_SECOND = 10.0
+CALLS_A_SECOND = 5.0
 BEFORE, AFTER = 4.0, 6.0
 """Seconds of calls before and after the fault."""
 
@@ -82,7 +82,7 @@ def play(fault: Fault) -> Counted:
 def report(fault: Fault, counted: Counted) -> list[str]:
     """Prints a row; returns what of the promise was broken."""
     print(
-        f"| {fault.title} | {_share(counted.forwarded, counted.placed)} | {_share(counted.recorded, counted.to_record)}"
+        f"| {fault.title}{counted.remark} | {_share(counted.forwarded, counted.placed)} | {_share(counted.recorded, counted.to_record)}"
         f" | {counted.missing} | {counted.doubled} | {counted.slowest:.2f} s | {counted.slowest_unknown:.2f} s |",
         flush=True,
     )

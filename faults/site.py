@@ -65,6 +65,7 @@ class Counted:
     slowest: float
     slowest_unknown: float
     settled_after: float
+    remark: str
     examples: list[str] = field(default_factory=list)
 
 
@@ -78,6 +79,8 @@ class Site:
         self.server_url = cluster.url if cluster else f"sqlite:///{self.data / 'router.db'}"
         self.environ: dict[str, str] = {}
         self.activated: socket.socket | None = None
+        self.remark = ""
+        """What a fault says of itself afterwards, behind its title."""
         self.replica: Cluster
         self.pooler: PgBouncer
         self.server: Running
@@ -245,6 +248,7 @@ class Site:
             slowest=max(known, default=0.0),
             slowest_unknown=max(unknown, default=0.0),
             settled_after=settled_after,
+            remark=self.remark,
             examples=examples,
         )
 

@@ -2,12 +2,16 @@
 three most telling ones. Ends with status 1 when a promise is broken."""
 
 import os
+import subprocess
 import sys
 import tempfile
 import time
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
+
+import psycopg
+from sqlalchemy.exc import SQLAlchemyError
 
 from faults import clocks, databases, disks, poolers, processes
 from faults.calls import Calls
@@ -42,8 +46,10 @@ def main() -> int:
     broken: list[str] = []
     for fault in FAULTS:
         if not wanted or fault.name in wanted:
-            counted = play(fault)
-            broken += report(fault, counted)
+            try:
+                broken += report(fault, play(fault))
+            except (AssertionError, OSError, SQLAlchemyError, psycopg.Error, subprocess.SubprocessError) as error:
+                broken.append(f"BROKEN {fault.name}: the row could not be played: {error}")
     for line in broken:
         print(line)
     return 1 if broken else 0

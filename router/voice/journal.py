@@ -7,6 +7,7 @@ first byte, is its sequence. Threads of a process share one write and one fsync.
 A line that is torn or was changed costs itself alone: the reader names it, and goes on behind the next line break.
 """
 
+import ctypes
 import fcntl
 import json
 import os
@@ -195,7 +196,11 @@ class Journal:
             self._create_segment(self._segment + 1)
 
     def _create_segment(self, number: int) -> None:
+        """Its space is reserved, so that a disk that becomes full takes the records of some hours all the same."""
+        with suppress(FileNotFoundError):
+            release_reserve(segment_path(self._folder, number - 1))
         self._use(number, os.O_APPEND | os.O_CREAT | os.O_EXCL)
+        reserve(self._file, self._segment_bytes)
         sync_folder(self._folder)
 
     def _use(self, number: int, flags: int) -> None:
@@ -203,6 +208,29 @@ class Journal:
         if self._file >= 0:
             os.close(self._file)
         self._file, self._segment = opened, number
+
+
+KEEP_SIZE = 1
+"""A mode of Linux's fallocate (fallocate(2)): the file does not become longer."""
+
+
+def reserve(descriptor: int, length: int) -> None:
+    """Claims the disk space of a file's first bytes; its length stays. Does nothing where the system or the file system cannot, or where
+    there is no such space."""
+    with suppress(AttributeError):
+        fallocate = ctypes.CDLL(None).fallocate
+        fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+        fallocate(descriptor, KEEP_SIZE, 0, length)
+
+
+def release_reserve(path: Path) -> None:
+    """Gives back the space that a file has claimed behind its end. Nobody may append to it meanwhile.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    with open(path, "r+b") as file:
+        file.truncate(os.fstat(file.fileno()).st_size)
 
 
 def sync_folder(folder: Path) -> None:

@@ -179,6 +179,17 @@ def test_r12_a_full_disk_is_said_and_the_journal_goes_on_when_there_is_room_agai
     assert [entry.fault for entry in read_entries(folder, START, 100) if entry.record is None]
 
 
+def test_r12_the_newest_segment_has_its_space_and_the_others_what_they_need(tmp_path: Path) -> None:
+    """Where the file system can reserve space, as those of Linux do."""
+    journal = appended(tmp_path, 1)
+    journal.begin_segment()
+    journal.append({"n": 2})
+    older, newest = (segment_path(tmp_path, number).stat() for number in (1, 2))
+    assert newest.st_blocks * 512 >= module.SEGMENT_BYTES > older.st_blocks * 512
+    assert older.st_size == newest.st_size < 100
+    assert records_in(tmp_path) == [1, 2]
+
+
 def test_r12_a_folder_that_cannot_be_made_is_an_error_and_so_is_one_that_was_taken_away(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(JournalError):

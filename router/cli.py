@@ -66,6 +66,11 @@ for name, path, summary in (
     ("token", "router.accounts.cli:token", "Tokens of programs that use the API."),
     ("numbers", "router.scenarios.numbers.sync:numbers", "Rented numbers."),
     (
+        "reconcile",
+        "router.voice.reconciliation:reconcile_command",
+        "Compare the carrier's calls with ours: write and complete what is missing here, note prices.",
+    ),
+    (
         "import-old",
         "router.scenarios.importing.views:import_old",
         "Bring old number settings over: number, destination, prefix, selectors, format, type, channel.",

@@ -28,6 +28,7 @@ from router.scenarios.numbers.search import refresh_carrier_prices
 from router.server import Server
 from router.voice.applier import adopt_unknown_calls
 from router.voice.events import close_silent_calls, repeat_fan_out
+from router.voice.reconciliation import reconcile_hourly
 
 HEARTBEAT = "worker_seen"
 TICK_SECONDS = 1.0
@@ -79,6 +80,7 @@ def carrier_jobs() -> list[PeriodicJob]:
     return [
         PeriodicJob("advance_orders", timedelta(0), _until_none_is_due(advance_due)),
         PeriodicJob("advance_releases", timedelta(seconds=5), _until_none_is_due(advance_releases)),
+        PeriodicJob("reconcile_hourly", timedelta(minutes=5), reconcile_hourly),
     ]
 
 

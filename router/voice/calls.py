@@ -59,7 +59,10 @@ def announce(server: Server, session: Session, event: str, call: Call, now: date
         raise ReceiverFailed(event) from error
 
 
-UNKNOWN_AT_FIRST = ("answered_at", "ended_at", "ring_seconds", "talk_seconds", "recording_seconds")
+UNKNOWN_AT_FIRST = (
+    *("answered_at", "ended_at", "ring_seconds", "talk_seconds", "recording_seconds"),
+    *("inbound_price_micros", "outbound_price_micros", "price_currency"),
+)
 
 LATE = timedelta(seconds=2)
 """A call that became known longer than this after it began may precede calls that were decided already."""

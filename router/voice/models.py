@@ -126,6 +126,11 @@ class Call(Base):
     source: Mapped[dict[str, Any] | None]
     """`{channel, source, medium, campaign, term, content}`; None when nothing is known"""
     source_key: Mapped[int | None] = mapped_column(BigInteger)
+    inbound_price_micros: Mapped[int | None] = mapped_column(BigInteger)
+    """What the carrier takes for the inbound leg, in millionths of `price_currency`; None: it has not said yet."""
+    outbound_price_micros: Mapped[int | None] = mapped_column(BigInteger)
+    """The same for all destinations that were rung."""
+    price_currency: Mapped[str | None] = mapped_column(String(3))
     fan_out_due: Mapped[str] = mapped_column(String(60), default="")
     """Call events whose receivers failed, comma separated: `started`, `ended`. The worker repeats them."""
     counted: Mapped[bool] = mapped_column(default=False, server_default=false())

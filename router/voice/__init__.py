@@ -1,1 +1,1 @@
-"""Inbound calls: the call flow as TwiML, legs, events and statuses."""
+"""Inbound calls: what answers the carrier, legs, events and statuses."""

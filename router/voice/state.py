@@ -114,12 +114,11 @@ def derive_state(
         seconds = [bridged_leg.seconds if bridged_leg else None, *(dial.facts.get("seconds") for dial in bridged_dials)]
         seconds.append(told)
         talk_seconds = next((known for known in seconds if known is not None), None)
-    rung = [*destinations[:1], *(leg.destination for leg in legs.values() if leg.destination)]
     recordings = [event.facts for event in events if event.kind == "recording" and event.facts.get("url")]
     recording = recordings[-1] if recordings else {}
     return CallState(
         status=status,
-        destination=bridged_leg.destination if bridged_leg else rung[-1] if rung else "",
+        destination=_destination(destinations, legs, dials, bridged_leg),
         answered_at=answered_at,
         ended_at=ended_at,
         ring_seconds=max(0, round((rung_until - started_at).total_seconds())) if rung_until else None,
@@ -168,6 +167,28 @@ def _told_talk(events: Iterable[Event], legs: Mapping[str, Leg], dials: Mapping[
         return None
     ends = [event.facts for event in events if event.kind == "status" and event.facts["status"] == LegStatus.COMPLETED]
     return next((facts["seconds"] for facts in ends if facts.get("seconds")), None)
+
+
+def _destination(
+    destinations: Sequence[str], legs: Mapping[str, Leg], dials: Mapping[int, Event], bridged_leg: Leg | None
+) -> str:
+    """The destination that answered, else the last that was rung: by its leg, or by the step at which the carrier asked where the callbacks
+    of the leg are lost."""
+    if bridged_leg is not None and bridged_leg.destination:
+        return bridged_leg.destination
+    answered = [step for step, dial in dials.items() if _is_bridged(dial) and 0 < step <= len(destinations)]
+    if answered:
+        return destinations[answered[0] - 1]
+    # at a step the destination before it has ended, and its own is rung unless the caller has gone
+    steps = [step - _caller_gone(dial) for step, dial in dials.items()]
+    places = [0, *(min(step, len(destinations) - 1) for step in steps)]
+    named = [leg.destination for leg in legs.values() if leg.destination]
+    places += [destinations.index(name) for name in named if name in destinations]
+    if not destinations:
+        return named[-1] if named else ""
+    if named and named[-1] not in destinations:
+        return named[-1]
+    return destinations[max(0, *places)]
 
 
 def _caller_gone(dial: Event) -> bool:

@@ -27,6 +27,7 @@ FAULTS = {
     "in parallel, late and doubled": Faults(
         parallel=True, plan=Chance(1, doubled=0.5, late=0.5), after_hang_up=AFTER_HANG_UP["completed"]
     ),
+    "without any callback": Faults(parallel=True, plan=Chance(1, lost=1.0)),
 }
 
 CALLS = {
@@ -116,7 +117,7 @@ TEST_CALLS = {
 }
 
 
-@pytest.mark.parametrize("way", FAULTS)
+@pytest.mark.parametrize("way", [way for way in FAULTS if way != "without any callback"])
 @pytest.mark.parametrize("kind", TEST_CALLS)
 def test_r10_a_test_call_is_told_once_and_put_through(
     served: Flask, settings: Settings, database: Database, clock: VirtualClock, kind: str, way: str

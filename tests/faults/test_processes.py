@@ -169,10 +169,8 @@ def test_no_call_is_lost_while_processes_die_and_the_program_starts_anew(
 ) -> None:
     with Calls(server, NUMBER, CALLS_A_SECOND) as calls:
         kill_worker(server, "telephone")
-        kill_worker(server, "telephone")
         kill(server, "telephone")
         restart(server)
-        kill_worker(server, "web")
         kill(server, "web")
         restart_in_vain(server, folder / "key")
     assert server.get("/sign-in").status_code == 200

@@ -113,6 +113,7 @@ def serve(no_worker: bool, check: bool) -> None:
     from router.config import read_settings
     from router.operations import configure_logs
     from router.supervisor import TELEPHONE, WEB, hold_services, python, supervise, web_command
+    from router.voice.applier import begin_journal
 
     settings = read_settings()
     configure_logs(settings.log_level)
@@ -123,6 +124,7 @@ def serve(no_worker: bool, check: bool) -> None:
     try:
         server = make_server(settings)
         prepare(server)
+        begin_journal(server)
         at = holdings.listening
         commands = {
             TELEPHONE: web_command(APPLICATION, at[TELEPHONE], settings.telephone_workers, settings.telephone_threads),

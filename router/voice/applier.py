@@ -37,11 +37,13 @@ from router.voice.events import machine_is_waiting, store_events, update_calls, 
 from router.voice.journal import (
     Entry,
     Journal,
+    JournalError,
     Position,
     RecordKeeper,
     newest_segment,
     read_entries,
     remove_segments_before,
+    segment_path,
 )
 from router.voice.models import Call, CallEvent, JournalPosition, SetAsideRecord, UnknownCall
 from router.voice.records import FALLBACK, INBOUND, Record, read_call, read_event, read_route_of
@@ -216,6 +218,8 @@ class Applier:
         self._position: Position | None = None
         self._lock_file = -1
         self._seen_at: datetime | None = None
+        self._may_wait = False
+        """The database was told that records wait."""
 
     def hold(self, stop: threading.Event) -> bool:
         """Waits until no other process applies this journal; False when `stop` was set meanwhile."""
@@ -233,19 +237,17 @@ class Applier:
         """Applies what comes until `stop` is set, and then what is left, as long as the database takes it."""
         if not self.hold(stop):
             return
-        Journal(self._folder).begin_segment()
         log.info("applier_started", machine=machine_of(self._folder))
         pause, fault = POLL_SECONDS, ""
         while True:
             stopping = stop.is_set()
             try:
                 applied = self.apply_next()
-                self._tell(is_waiting=False, is_stopped=False)
                 pause, fault = POLL_SECONDS, ""
                 if applied:
                     continue
+                self._tell(is_stopped=stopping)
                 if stopping:
-                    self._tell(is_waiting=False, is_stopped=True)
                     break
             except OF_THE_DATABASE as error:
                 if type(error).__name__ != fault:
@@ -297,6 +299,9 @@ class Applier:
             position = Position.read(known.position) if known else Position()
             if position.segment > newest_segment(self._folder):
                 position = Position()
+            with suppress(FileNotFoundError):  # a power cut may have taken what was applied
+                end = segment_path(self._folder, position.segment).stat().st_size
+                position = Position(position.segment, min(position.offset, end))
             self._position = position
         return self._position
 
@@ -308,7 +313,7 @@ class Applier:
             apply_records(
                 self._server, session, [entry.record for entry in entries if entry.record], now, announcing=True
             )
-            self._note(session, entries[-1].end, now)
+            self._note(session, entries[-1].end, now, is_waiting=len(entries) == BATCH)
         self._position = entries[-1].end
 
     def _apply_singly(self, entries: Sequence[Entry]) -> None:
@@ -349,22 +354,28 @@ class Applier:
             session.execute(insert_new(session, SetAsideRecord, unique=["machine", "position"]).values(values))
             self._note(session, entry.end, now)
 
-    def _note(self, session: Session, position: Position, now: datetime) -> None:
-        """The place stands in the transaction that applied what is before it."""
-        values = {"position": str(position), "seen_at": now, "is_waiting": False, "is_stopped": not self._resident}
+    def _note(self, session: Session, position: Position, now: datetime, *, is_waiting: bool = True) -> None:
+        """The place stands in the transaction that applied what is before it. More may wait, as far as is known."""
+        values = {
+            "position": str(position),
+            "seen_at": now,
+            "is_waiting": is_waiting and self._resident,
+            "is_stopped": not self._resident,
+        }
         self._write_place(session, values)
         self._seen_at = now
 
-    def _tell(self, *, is_waiting: bool, is_stopped: bool) -> None:
-        """That this machine's applier is at work, now and then, or that it ends."""
+    def _tell(self, *, is_stopped: bool) -> None:
+        """That this machine's applier has nothing left to do, now and then, or that it ends so."""
         now = self._server.now()
-        if self._seen_at is not None and now - self._seen_at < HEARTBEAT and not is_stopped:
+        is_known = self._seen_at is not None and now - self._seen_at < HEARTBEAT and not self._may_wait
+        if is_known and not is_stopped:
             return
         with self._server.database.writing() as session:
             values = {
                 "position": str(self._begin()),
                 "seen_at": now,
-                "is_waiting": is_waiting,
+                "is_waiting": False,
                 "is_stopped": is_stopped,
             }
             self._write_place(session, values)
@@ -375,6 +386,7 @@ class Applier:
             machine=self._machine, host=socket.gethostname()[:100], **values
         )
         session.execute(row.on_conflict_do_update(index_elements=["machine"], set_=dict(values)))
+        self._may_wait = bool(values["is_waiting"])
 
 
 def _is_lost(error: Exception) -> bool:
@@ -384,6 +396,15 @@ def _is_lost(error: Exception) -> bool:
 
 def journal_folder(server: Server) -> Path:
     return server.settings.data_dir / "journal"
+
+
+def begin_journal(server: Server) -> None:
+    """Before the processes of a machine start: what a power cut took of the newest segment is not written anew, for it may have been
+    applied. A disk that takes no file keeps nobody from starting."""
+    try:
+        Journal(journal_folder(server)).begin_segment()
+    except JournalError:
+        log.exception("journal_not_begun")
 
 
 def journal_of(server: Server) -> RecordKeeper:

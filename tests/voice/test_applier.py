@@ -20,6 +20,7 @@ from router.carriers.base import InboundCall
 from router.db import Database
 from router.lib.phones import read_caller
 from router.server import Server
+from router.voice import applier as module
 from router.voice.answers import Begun
 from router.voice.applier import Applier, adopt_unknown_calls, journal_folder, machine_of
 from router.voice.calls import call_ended, call_started, call_updated
@@ -397,6 +398,35 @@ def test_r12_a_journal_that_was_emptied_begins_anew(shop: Server, machines: Mach
         session.add(JournalPosition(**place, seen_at=NOON, is_waiting=False, is_stopped=True))
     machines.apply(0)
     assert set(calls(shop)) == {"CA1"}
+
+
+def test_r12_what_a_power_cut_took_of_a_journal_hides_nothing_that_comes_later(
+    shop: Server, machines: Machines
+) -> None:
+    machines.append(0, inbound_at(shop, "CA1", NOON))
+    machines.apply(0)
+    segment = segment_path(machines.folders[0], 1)
+    segment.write_bytes(segment.read_bytes()[:40])
+    machines.appliers[0] = applier(shop, machines.folders[0])
+    assert machines.appliers[0].apply_next() == 0
+    machines.append(0, inbound_at(shop, "CA2", NOON))
+    machines.apply(0)
+    assert set(calls(shop)) == {"CA1", "CA2"}
+
+
+def test_r12_a_machine_says_that_records_wait_until_it_has_applied_them(
+    shop: Server, machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BATCH", 2)
+    for index in range(5):
+        machines.append(0, inbound_at(shop, f"CA{index}", NOON))
+    resident = Applier(shop, machines.folders[0])
+    waiting = []
+    for _ in range(3):
+        resident.apply_next()
+        with shop.database.reading() as session:
+            waiting.append(machine_is_waiting(session, shop.now()))
+    assert waiting == [True, True, False]
 
 
 def test_r12_only_one_applies_a_journal_at_a_time(shop: Server) -> None:

@@ -106,6 +106,7 @@ class Site:
         if self.cluster:
             threading.Thread(target=self._keep_worker, daemon=True).start()
         eventually(lambda: SHOP_LINES[0] in self.server.dial(self.numbers[0].e164, "CAfirst").text)
+        eventually(lambda: self.receiver.ids.get(("call.started", "CAfirst")))
         threading.Thread(target=self._add_numbers, daemon=True).start()
         self._may_add.set()
 

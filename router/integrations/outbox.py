@@ -1,10 +1,10 @@
 """The outbox (R11): deliveries are written in the transaction of the call event that causes them, and replayed; `queue.py` hands them to
 workers. And a call's document with its deliveries: the whole shape of the API and of webhooks."""
 
-import secrets
 from collections.abc import Iterable
 from datetime import datetime
 from functools import cache
+from hashlib import blake2b
 from typing import Any, cast
 
 from sqlalchemy import Executable, String, and_, bindparam, case, false, literal, null, or_, select, update
@@ -39,7 +39,7 @@ def fan_out(session: Session, call: Call, event: str, now: datetime) -> None:
     if call.scenario_id is None or not receivers:
         return
     values = {
-        "batch": f"msg_{secrets.token_hex(10)}_",
+        "batch": message_prefix(call.sid, event),
         "call": call.id,
         "event": event,
         "caller": line_of(call.caller) if call.caller else None,
@@ -53,6 +53,13 @@ def fan_out(session: Session, call: Call, event: str, now: datetime) -> None:
         if vendor.lifetime is not None:
             values[f"not_after_{vendor.kind}"] = call.started_at + vendor.lifetime
     _fan_out(event, receivers).run(session, values)
+
+
+def message_prefix(call_sid: str, event: str) -> str:
+    """The beginning of the message ids of a call's event. They are the same when the event is applied again to a database that fell back
+    to an earlier state, so that receivers know a message that the database has forgotten."""
+    digest = blake2b(f"{call_sid}|{event}".encode(), digest_size=10)
+    return f"msg_{digest.hexdigest()}_"
 
 
 @cache

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import event, select
+from sqlalchemy import delete, event, select
 
 from router.integrations.models import Delivery, Integration
 from router.integrations.outbox import fan_out, replay, replay_dead
@@ -61,6 +61,24 @@ def test_a_repeated_event_adds_nothing(office: Office) -> None:
     assert [(row.id, row.message_id, row.next_at) for row in after] == [
         (row.id, row.message_id, row.next_at) for row in before
     ]
+
+
+def test_a_database_that_fell_back_to_an_earlier_state_makes_the_same_messages_again(office: Office) -> None:
+    add(office, "webhook_start", "webhook")
+    add(office, "webhook_end", "webhook")
+    told: list[set[str]] = []
+    for _ in range(2):
+        with office.database.writing() as session:
+            session.execute(delete(Delivery))
+            session.execute(delete(Call))
+        for sid in ("CA1", "CA2"):
+            with office.database.writing() as session:
+                call = make_call(session, session.get_one(Scenario, office.scenario_id), sid=sid)
+                fan_out(session, call, "call.started", NOW)
+                fan_out(session, call, "call.ended", NOW)
+        told.append({row.message_id for row in deliveries(office.database)})
+    assert told[0] == told[1]
+    assert len(told[0]) == 4
 
 
 def test_a_transaction_that_rolls_back_leaves_no_delivery(office: Office) -> None:

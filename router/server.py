@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from router.scenarios.lint import LintRule
     from router.scenarios.numbers.release import NumbersShown
     from router.voice.answers import Begun
+    from router.voice.direct import DirectWriter
     from router.voice.journal import RecordKeeper
     from router.voice.snapshot import RoutingFollower
     from router.web.network import RateLimit
@@ -50,6 +51,7 @@ class Server:
     shop: "NumberShop | None" = None
     routing: "RoutingFollower | None" = None
     journal: "RecordKeeper | None" = None
+    direct: "DirectWriter | None" = None
     begun_calls: "OrderedDict[str, Begun]" = field(default_factory=OrderedDict)
     """What the last calls began with in this process, by the carrier's id."""
 

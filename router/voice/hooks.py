@@ -1,6 +1,5 @@
 """Webhooks of the carrier. Every request is verified by its signature, and the caller always hears something sensible (R12)."""
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -9,7 +8,6 @@ from typing import Any
 
 import structlog
 from flask import Blueprint, Response, request
-from sqlalchemy.orm import Session
 
 from router.carriers import carrier_of
 from router.carriers.base import SID, BadCarrierRequest, Form, InboundCall, Plan
@@ -24,8 +22,8 @@ from router.voice.answers import (
     read_id,
     read_start,
 )
-from router.voice.applier import apply_records, journal_of
-from router.voice.events import write_and_announce
+from router.voice.applier import journal_of
+from router.voice.direct import direct_writer_of
 from router.voice.models import EXTERNAL
 from router.voice.records import Record, event_record, inbound_record
 from router.voice.routing import Route, fallback_flow, kind_of
@@ -211,20 +209,7 @@ def keep(server: Server, record: Record) -> bool:
         return True
     except Exception:
         log.exception("journal_failed")
-    written = routing_of(server).direct.run(lambda: write_directly(server, record), False)
-    if not written:
-        log.critical("record_lost", call=record["sid"], record=json.dumps(record))
-    return written
-
-
-def write_directly(server: Server, record: Record) -> bool:
-    """What the applier would do with a record, at once."""
-
-    def work(session: Session, announcing: bool) -> None:
-        apply_records(server, session, [record], server.now(), announcing)
-
-    write_and_announce(server, work)
-    return True
+    return direct_writer_of(server).write(record)
 
 
 def _begun(server: Server, route: Route | None, now: datetime) -> Begun | None:

@@ -260,8 +260,6 @@ class RoutingFollower:
         self._lookups = Lookups(database, "routing", LOOKUP_SECONDS)
         self.credits = Lookups(database, "credit", CREDIT_SECONDS)
         """What a test call would count for."""
-        self.direct = Lookups(database, "direct", LOOKUP_SECONDS)
-        """Records that no journal took."""
         self._no_file_before = 0.0
         self.fault = ""
         """Why the snapshot does not follow the database; empty while it does."""

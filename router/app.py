@@ -104,7 +104,14 @@ def create_app(settings: Settings | None = None) -> Flask:
     serve(app, make_server(settings))
     app.session_interface = CookieSessions()
     app.url_map.converters["int"] = IdConverter
-    app.before_request(_begin_request)
+
+    @app.before_request
+    def begin_request() -> None:
+        """Log lines of one request carry nothing of another. No address of ours holds a NUL, and PostgreSQL cannot even look for one."""
+        structlog.contextvars.clear_contextvars()
+        if "\0" in request.path or "%00" in request.query_string.decode("latin-1"):
+            raise Problem(404, "There is nothing here.")
+
     init_operations(app)
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
@@ -164,10 +171,3 @@ def serve(app: Flask, server: Server) -> None:
     )
     app.extensions["router"] = server
     key_fits(server)
-
-
-def _begin_request() -> None:
-    """Log lines of one request carry nothing of another. No address of ours holds a NUL, and PostgreSQL cannot even look for one."""
-    structlog.contextvars.clear_contextvars()
-    if "\0" in request.path or "%00" in request.query_string.decode("latin-1"):
-        raise Problem(404, "There is nothing here.")

@@ -174,7 +174,11 @@ class _GuardedBackend(httpcore.SyncBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
-        addresses = self._addresses(host, port)
+        try:
+            entries = self.resolver(host, port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError):
+            raise ConnectionFailed(f"The name {host} cannot be found.") from None
+        addresses = list(dict.fromkeys(entry[4][0] for entry in entries))
         for address in addresses:
             _check(ip_address(address.split("%")[0]), port, self.scheme, self.allow_private)
         failure: Exception = httpcore.ConnectError("no address")
@@ -187,13 +191,6 @@ class _GuardedBackend(httpcore.SyncBackend):
             else:
                 return _LimitedStream(stream, self.attempt)
         raise failure
-
-    def _addresses(self, host: str, port: int) -> list[str]:
-        try:
-            entries = self.resolver(host, port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError):
-            raise ConnectionFailed(f"The name {host} cannot be found.") from None
-        return list(dict.fromkeys(entry[4][0] for entry in entries))
 
     def connect_unix_socket(self, *_: Any, **__: Any) -> httpcore.NetworkStream:
         raise AddressBlocked("Only addresses of the internet can be reached.")

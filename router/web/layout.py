@@ -63,7 +63,14 @@ def init_layout(app: Flask) -> None:
     init_filters(app)
     app.jinja_env.globals.update(address_with=address_with, settings_tabs=settings_tabs)
     app.context_processor(_frame)
-    app.after_request(_secure)
+
+    @app.after_request
+    def secure(response: Response) -> Response:
+        response.headers.setdefault("X-Content-Type-Options", "nosniff")
+        if response.mimetype == "text/html" and audience_of(request.blueprint) is not Audience.PUBLIC:
+            for name, value in PAGE_HEADERS.items():
+                response.headers.setdefault(name, value)
+        return response
 
 
 def navigation() -> list[tuple[str, str, bool]]:
@@ -103,14 +110,6 @@ def _frame() -> dict[str, Any]:
         "navigation": navigation() if g.get("actor") else [],
         "may": may,
     }
-
-
-def _secure(response: Response) -> Response:
-    response.headers.setdefault("X-Content-Type-Options", "nosniff")
-    if response.mimetype == "text/html" and audience_of(request.blueprint) is not Audience.PUBLIC:
-        for name, value in PAGE_HEADERS.items():
-            response.headers.setdefault(name, value)
-    return response
 
 
 PROGRAM_PATHS = ("/api/", "/tag/", "/voice/")

@@ -100,12 +100,17 @@ class Pool:
             held = held if fits and is_held else None
         shown = self._choose(stay.source_key, now) if held is None else held
         number = self._numbers[shown]
-        active = self._active_beside(number, holder, now)
+        # the other stays that hold the number now, also earlier ones of the same visitor whose pages are open still
+        others = (other for other in number.group if other.stay != holder.stay)
+        active = [other for other in others if now - other.span.last_sign(now) <= self._hold]
         number.group = [*active, holder]
         if held is None or self._shown[index] is None:
             number.leases.append((now, index))
             number.leased_at = now
-            self._share(active, holder)
+            for other in (other for other in active if other.visitor != holder.visitor):
+                self.shared |= {other.stay, holder.stay}
+                if other.source_key != holder.source_key:
+                    self.mixed |= {other.stay, holder.stay}
         self._shown[index] = shown
 
     def tap(self, tap: TrafficTap) -> None:
@@ -174,19 +179,6 @@ class Pool:
             return harm(chance, number.group[-1].source_key == source_key, self._aim)
 
         return min(everyone, key=regret)
-
-    def _active_beside(self, number: _Number, holder: _Holder, now: float) -> list[_Holder]:
-        """The other stays that hold the number now, also earlier ones of the same visitor whose pages are open still."""
-        others = (other for other in number.group if other.stay != holder.stay)
-        return [other for other in others if now - other.span.last_sign(now) <= self._hold]
-
-    def _share(self, active: Sequence[_Holder], holder: _Holder) -> None:
-        for other in active:
-            if other.visitor == holder.visitor:
-                continue
-            self.shared |= {other.stay, holder.stay}
-            if other.source_key != holder.source_key:
-                self.mixed |= {other.stay, holder.stay}
 
 
 def replay(

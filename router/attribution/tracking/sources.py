@@ -156,7 +156,13 @@ def read_evidence(
     if not host:
         return Evidence(DIRECT, {}, False)
     is_news = overrides and unwanted(host) is None and not is_on_the_way(referrer)
-    return Evidence(_from_host(host), {}, True, is_news, overrides)
+    if advertiser := advertiser_of(host):
+        return Evidence(named_source(*advertiser), {}, True, is_news, overrides)
+    for hosts, channel, medium in REFERRERS:
+        if owner := owner_of(host, hosts):
+            return Evidence(Source(channel, owner, medium), {}, True, is_news, overrides)
+    source = Source("referral", host.removeprefix("www.")[:LONGEST_VALUE], "referral")
+    return Evidence(source, {}, True, is_news, overrides)
 
 
 def named_source(source: str, medium: str, campaign: str = "", term: str = "", content: str = "") -> Source:
@@ -208,12 +214,3 @@ def _from_openstat(label: str) -> Source | None:
     if ";" not in label or not service:
         return None
     return named_source(owner_of(service.casefold(), OPENSTAT_SERVICES) or service, "cpc", campaign, content=content)
-
-
-def _from_host(host: str) -> Source:
-    if advertiser := advertiser_of(host):
-        return named_source(*advertiser)
-    for hosts, channel, medium in REFERRERS:
-        if owner := owner_of(host, hosts):
-            return Source(channel, owner, medium)
-    return Source("referral", host.removeprefix("www.")[:LONGEST_VALUE], "referral")

@@ -41,7 +41,7 @@ format:
 	.venv/bin/djlint --quiet --reformat templates
 	PATH="$(node_bin):$$PATH" node $(biome) check --write .
 
-bench:  ## requests per second of the two hot paths beside their floor
+bench:  ## the two hot paths beside their floor, and calls recorded at a steady rate (BEFORE=checkout: beside an earlier build; SHORT=1)
 	@scripts/environment.sh requirements-dev.lock
 	$(py) -m bench
 

@@ -16,6 +16,8 @@ from twilio.request_validator import RequestValidator
 CONNECTIONS = 16
 MOST_PER_SECOND = 4_000
 ANSWER_SECONDS = 30
+RIGHT = {"L": b'"e164"', "V": b"/voice/dial/"}
+"""What the right answer holds, by the plan's kind."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,9 @@ class Plan:
     first_new_caller: int = 0
     base_url: str = ""
     token: str = ""
+    path: str = "/voice/inbound"
+    per_second: float = 0.0
+    """At which calls are offered; 0: as fast as they are answered."""
 
 
 @dataclass(frozen=True)
@@ -65,10 +70,14 @@ def _calls(plan: Plan, count: int) -> Iterator[bytes]:
     validator = RequestValidator(plan.token)
     for i in range(count):
         caller = plan.first_known_caller + (i * 7) % plan.known_callers if i % 2 else plan.first_new_caller + i
-        values = _form(f"CA{plan.run}{i:08d}", f"+{caller}", f"+{plan.first_e164 + (i * 31) % plan.numbers}")
-        signature = validator.compute_signature(plan.base_url + "/voice/inbound", values)
+        values = _form(sid_of(plan, i), f"+{caller}", f"+{plan.first_e164 + (i * 31) % plan.numbers}")
+        signature = validator.compute_signature(plan.base_url + plan.path, values)
         more = f"X-Twilio-Signature: {signature}\r\n"
-        yield _request("/voice/inbound", "application/x-www-form-urlencoded", urlencode(values), more)
+        yield _request(plan.path, "application/x-www-form-urlencoded", urlencode(values), more)
+
+
+def sid_of(plan: Plan, index: int) -> str:
+    return f"CA{plan.run}{index:08d}"
 
 
 def _form(sid: str, caller: str, number: str) -> dict[str, str]:
@@ -88,9 +97,9 @@ def _request(path: str, content_type: str, body: str, more: str) -> bytes:
 def measure(plan: Plan) -> Measured:
     """Keeps every connection busy with one request at a time until the time is over."""
     waiting = deque(requests_of(plan, int(plan.seconds * MOST_PER_SECOND)))
-    right = b'"e164"' if plan.kind == "L" else b"/voice/dial/"
+    right = RIGHT[plan.kind]
     poll = select.epoll()
-    connections = {one.fileno(): one for one in (_connect(plan.port) for _ in range(CONNECTIONS))}
+    connections = {one.fileno(): one for one in (connect(plan.port) for _ in range(CONNECTIONS))}
     sent: dict[int, float] = {}
     took: list[float] = []
     failures, cpu, began = 0, time.process_time(), time.perf_counter()
@@ -106,7 +115,7 @@ def measure(plan: Plan) -> Measured:
         for handle, _ in ready:
             received = connections[handle].recv(65536)
             parts[handle] += received
-            if received and not _is_whole(parts[handle]):
+            if received and not is_whole(parts[handle]):
                 continue
             now = time.perf_counter()
             took.append(now - sent.pop(handle))
@@ -131,13 +140,13 @@ def measure(plan: Plan) -> Measured:
     )
 
 
-def _connect(port: int) -> socket.socket:
+def connect(port: int) -> socket.socket:
     connection = socket.create_connection(("127.0.0.1", port), timeout=ANSWER_SECONDS)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return connection
 
 
-def _is_whole(answer: bytes) -> bool:
+def is_whole(answer: bytes) -> bool:
     head, found, body = answer.partition(b"\r\n\r\n")
     if not found:
         return False

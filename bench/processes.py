@@ -7,16 +7,20 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
 
+from router.config import read_settings
+from router.supervisor import TELEPHONE, WEB, hold_services, python, supervise, web_command
+
+APPLIER = "applier"
 TOKEN = "bench-twilio-token"
 SECRET = "bench-secret-key-0123456789"
 BASE_URL = "https://calls.example.net"
-WEB_PROCESSES = 2
+PROCESSES = 2
 START_SECONDS = 60
 
 
@@ -37,24 +41,55 @@ def environment(database_url: str, folder: Path, port: int) -> dict[str, str]:
         "ROUTER_PUBLIC_URL": BASE_URL,
         "ROUTER_PORT": str(port),
         "ROUTER_VISIT_RATE": "off",
-        "ROUTER_WEB_WORKERS": str(WEB_PROCESSES),
+        "ROUTER_WEB_WORKERS": str(PROCESSES),
+        "ROUTER_TELEPHONE_WORKERS": str(PROCESSES),
         "ROUTER_LOG_LEVEL": "warning",
         "TWILIO_AUTH_TOKEN": TOKEN,
     }
 
 
 @contextlib.contextmanager
-def serving(name: str, application: str, database_url: str, folder: Path, **more: str) -> Iterator[Running]:
-    """A server on a free port of 127.0.0.1, stopped at the end."""
+def serving(
+    name: str, application: str, database_url: str, folder: Path, parts: Sequence[str] = (WEB,), **more: str
+) -> Iterator[Running]:
+    """A server on a free port of 127.0.0.1, stopped at the end.
+
+    Args:
+        parts: its processes: web, or telephone, and applier.
+        more: its environment beside the usual.
+    """
+    code = f"from bench.processes import serve; serve({application!r}, {tuple(parts)!r})"
+    with running(name, [sys.executable, "-c", code], database_url, folder, **more) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def running(
+    name: str, command: Sequence[str], database_url: str, folder: Path, cwd: Path | None = None, **more: str
+) -> Iterator[Running]:
+    """A program that serves at the port of its settings, from its first answer until the end of the block."""
     port = _free_port()
-    code = f"from router.supervisor import supervise, web_command; supervise({{'web': web_command({application!r})}})"
-    process = subprocess.Popen([sys.executable, "-c", code], env=environment(database_url, folder / name, port) | more)
+    process = subprocess.Popen(command, env=environment(database_url, folder / name, port) | more, cwd=cwd)
     try:
         _wait_until_up(process, port)
         yield Running(name, port, process.pid, database_url)
     finally:
         process.terminate()
         process.wait(30)
+
+
+def serve(application: str, parts: Sequence[str]) -> None:
+    """In the process of a server: its parts as `router serve` starts them."""
+    settings = read_settings()
+    if TELEPHONE not in parts:
+        supervise({WEB: web_command(application)})
+        return
+    holdings = hold_services(settings.host, settings.port)
+    sockets = holdings.listening[TELEPHONE]
+    commands = {TELEPHONE: web_command(application, sockets, settings.telephone_workers, settings.telephone_threads)}
+    if APPLIER in parts:
+        commands[APPLIER] = python("-m", "router", "applier")
+    supervise(commands, holdings=holdings)
 
 
 def _free_port() -> int:
@@ -78,7 +113,9 @@ def cpu_seconds(root: int) -> float:
 
 
 def cpu_of_database(url: str) -> float:
-    """The same of PostgreSQL's processes that serve a database at present."""
+    """The same of PostgreSQL's processes that serve a database at present; SQLite has none."""
+    if url.startswith("sqlite"):
+        return 0.0
     with psycopg.connect(url.replace("+psycopg", "")) as connection:
         rows = connection.execute("SELECT pid FROM pg_stat_activity WHERE datname = current_database()").fetchall()
         return sum(_own_seconds(pid) for (pid,) in rows if pid != connection.info.backend_pid)

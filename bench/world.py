@@ -1,5 +1,6 @@
 """The databases of a run: projects with pools of several sizes, and one whose numbers were lent and called often."""
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -22,8 +23,23 @@ FIRST_NEW_CALLER = 14_156_000_000
 
 def make_database(url: str, name: str, past_calls: int) -> str:
     """A fresh, filled database of the cluster; returns its address."""
-    _make_empty(url, name)
-    database = Database(database_of(url, name), pool_size=1)
+    made = make_empty(url, name)
+    fill(made, past_calls)
+    return made
+
+
+def make_empty(url: str, name: str) -> str:
+    """A fresh database of the cluster without any table; returns its address."""
+    admin = create_engine(url, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    admin.dispose()
+    return database_of(url, name)
+
+
+def fill(url: str, past_calls: int) -> None:
+    """Makes the schema and all that a run needs in an empty database, SQLite or PostgreSQL."""
+    database = Database(url, pool_size=1)
     migrate(database)
     with database.writing() as session:
         numbers = iter(range(FIRST_E164, FIRST_E164 + sum(POOLS) + CALLED_NUMBERS + 10_000))
@@ -32,23 +48,25 @@ def make_database(url: str, name: str, past_calls: int) -> str:
             # no hold: at this rate every number would be active at once, and all visits would share
             _make_pool(session, f"pool-{size}", size, numbers, hold_seconds=0)
         _make_pool(session, "all-active", 200, numbers, hold_seconds=150)
-        _make_past(session, past_calls)
     database.dispose()
-    _analyze(database_of(url, name))
-    return database_of(url, name)
+    make_past(url, past_calls)
 
 
-def _make_empty(url: str, name: str) -> None:
-    admin = create_engine(url, isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    admin.dispose()
-
-
-def _analyze(url: str) -> None:
-    engine = create_engine(url, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(text("VACUUM ANALYZE"))
+def make_past(url: str, calls: int) -> None:
+    """Leases of the last hours for each called number, and past calls over a year, each pair of caller and number once."""
+    engine = create_engine(url)
+    moment = MOMENT[engine.dialect.name]
+    with engine.begin() as connection:
+        first = connection.execute(text("SELECT min(id), min(scenario_id), min(project_id) FROM tracking_number")).one()
+        values = {"number": first[0], "scenario": first[1], "project": first[2], "numbers": CALLED_NUMBERS}
+        values |= {"caller": FIRST_KNOWN_CALLER, "calls": calls, "e164": FIRST_E164}
+        values |= {"leases": CALLED_NUMBERS * LEASES_OF_A_NUMBER}
+        for statement, days in ((VISITS, 1), (LEASES, 1), (CALLS, 365)):
+            since = f"{utc_now() - timedelta(days=days):%Y-%m-%d %H:%M:%S}"
+            connection.execute(text(re.sub(r"MOMENT\((.*)\)", moment, statement)), values | {"since": since})
+    with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+        connection.execute(text("VACUUM"))
+        connection.execute(text("ANALYZE"))
     engine.dispose()
 
 
@@ -78,24 +96,21 @@ def _make_pool(session: Any, key: str, size: int, numbers: Any, hold_seconds: in
     return scenario
 
 
-def _make_past(session: Any, calls: int) -> None:
-    """Leases of the last hours for each called number, and past calls over a year, each pair of caller and number once."""
-    now = utc_now()
-    first = session.execute(text("SELECT min(id), min(scenario_id), min(project_id) FROM tracking_number")).one()
-    values = {"number": first[0], "scenario": first[1], "project": first[2], "numbers": CALLED_NUMBERS}
-    values |= {"now": now, "year_ago": now - timedelta(days=365), "caller": FIRST_KNOWN_CALLER, "calls": calls}
-    values |= {"e164": FIRST_E164, "leases": CALLED_NUMBERS * LEASES_OF_A_NUMBER, "day_ago": now - timedelta(days=1)}
-    for statement in (VISITS, LEASES, CALLS):
-        session.execute(text(statement), values)
-
-
+MOMENT = {
+    "postgresql": r"(CAST(:since AS timestamp) AT TIME ZONE 'UTC' + interval '1 second' * (\1))",
+    "sqlite": r"strftime('%Y-%m-%d %H:%M:%f000', :since, (\1) || ' seconds')",
+}
+"""So many seconds after `since`, written `MOMENT(seconds)`."""
 VISITS = """
+WITH RECURSIVE visits (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM visits WHERE i < :leases)
 INSERT INTO visit (project_id, number, visitor, started_at, span_started_at, last_sign_at, page, referrer,
     channel, source, medium, campaign, term, content, source_key, click_ids, ga, address)
-SELECT :project, 100000 + i, 'visitor-' || i, at, at, at + interval '3 minutes', 'https://shop.example/', '',
-    'paid_search', 'google', 'cpc', 'c' || i % 40, '', '', i % 40, '{}', '{}', '127.0.0.0'
-FROM (SELECT i, CAST(:day_ago AS timestamptz) + interval '86000 seconds' * (CAST(i AS float8) / :leases) AS at
-      FROM generate_series(1, :leases) i) visits
+SELECT :project, 100000 + i, 'visitor-' || i,
+    MOMENT(86000 * CAST(i AS float8) / :leases),
+    MOMENT(86000 * CAST(i AS float8) / :leases),
+    MOMENT(86000 * CAST(i AS float8) / :leases + 180),
+    'https://shop.example/', '', 'paid_search', 'google', 'cpc', 'c' || (i % 40), '', '', i % 40, '{}', '{}', '127.0.0.0'
+FROM visits
 """
 LEASES = """
 INSERT INTO lease (scenario_id, number_id, visit_id, turn, shared, started_at)
@@ -103,15 +118,20 @@ SELECT :scenario, :number + (row_number() OVER (ORDER BY id)) % :numbers, id, -n
 FROM visit WHERE project_id = :project
 """
 CALLS = """
+WITH RECURSIVE numbered (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM numbered WHERE i < :calls - 1),
+calls AS (
+    SELECT i,
+    MOMENT(31000000 * CAST(i AS float8) / :calls)
+    AS at FROM numbered
+)
 INSERT INTO call (sid, project_id, number_id, number, scenario_id, scenario_enabled, flow, caller, caller_raw,
     started_at, last_event_at, status, first_call, destination, answered_at, ended_at, talk_seconds, recording_sid,
     recording_url, rule, confidence, source_confidence, candidates, decision, source, source_key, fan_out_due)
-SELECT 'CAPAST' || i, :project, :number + i % :numbers, '+' || :e164 + i % :numbers, :scenario, true,
+SELECT 'CAPAST' || i, :project, :number + i % :numbers, '+' || (:e164 + i % :numbers), :scenario, true,
     '{"destinations": [{"to": "+14155550100", "ring_seconds": 20}]}',
-    '+' || :caller + i / :numbers, '+' || :caller + i / :numbers,
+    '+' || (:caller + i / :numbers), '+' || (:caller + i / :numbers),
     at, at, 'answered', true, '+14155550100', at, at, 60, '', '', 'lease', 0.9, 0.9, '[]', '{}',
     '{"channel": "paid_search", "source": "google", "medium": "cpc", "campaign": "", "term": "", "content": ""}',
     i % 40, ''
-FROM (SELECT i, CAST(:year_ago AS timestamptz) + interval '31000000 seconds' * (CAST(i AS float8) / :calls) AS at
-      FROM generate_series(0, :calls - 1) i) calls
+FROM calls
 """

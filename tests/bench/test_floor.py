@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 
 from bench import world
-from bench.__main__ import calls, keep_statements, views
+from bench.__main__ import keep_statements, views
 from bench.floor import create_app
 from bench.load import requests_of
 from bench.processes import BASE_URL, TOKEN, Running
 from bench.statements import send
+from bench.telephone import calls
 from tests.postgres import EmptyDatabases
 
 

@@ -183,3 +183,15 @@ def test_a_call_that_ends_with_a_length_is_no_talk_when_more_is_known(
 def test_a_carriers_clock_that_runs_behind_gives_no_negative_times() -> None:
     state = derive_state(NOON, LINES, [leg("ringing", -3), leg("answered", -2), leg("completed", -1, talk=1)])
     assert (state.ring_seconds, state.talk_seconds, state.ended_at) == (0, 1, NOON)
+
+
+@pytest.mark.parametrize("first", ["CLa", "CLz"])
+def test_the_last_destination_is_the_one_that_ended_last_also_within_a_second(first: str) -> None:
+    """Carriers tell whole seconds: a destination ends in the second in which the next one is rung."""
+    events = [leg("busy", 2, first, LINES[0]), leg("initiated", 2, "CLm", LINES[1])]
+    assert derive_state(NOON, LINES, events).destination == LINES[1]
+    ended = [*events, leg("busy", 4, "CLm", LINES[1])]
+    assert derive_state(NOON, LINES, ended).destination == LINES[1]
+    at_once = [leg("failed", 2, first, LINES[0]), leg("failed", 2, "CLm", LINES[1])]
+    steps = [dial(1, "failed", 2, leg_sid=first), dial(2, "failed", 2, leg_sid="CLm")]
+    assert derive_state(NOON, LINES, [*at_once, *steps]).destination == LINES[1]

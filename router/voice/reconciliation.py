@@ -69,6 +69,11 @@ class BookedCall:
     """In the order in which they were rung."""
 
     @property
+    def was_only_spoken(self) -> bool:
+        """It has ended, and rang nobody though the carrier answered it, or failed."""
+        return not self.legs and self.parent.status in (LegStatus.COMPLETED.value, LegStatus.FAILED.value)
+
+    @property
     def prices(self) -> dict[str, Any]:
         """The columns of our call that its known prices fill."""
         outbound = [leg.price_micros for leg in self.legs if leg.price_micros is not None]
@@ -209,6 +214,8 @@ def _mark_adopted(session: Session, call: InboundCall, now: datetime) -> None:
 
 def _with_rung(route: Route, booked: BookedCall) -> Route:
     """The route with the destinations that were rung, where they are not those of its present flow."""
+    if booked.was_only_spoken:
+        return replace(route, flow=route.flow | {"destinations": []})
     planned = [step.to for step in destinations_of(route.flow, route.number, booked.inbound.caller.e164)]
     rung = list(dict.fromkeys(leg.to for leg in booked.legs))
     if rung == planned[: len(rung)]:
@@ -243,9 +250,13 @@ def events_of(
         events.append(_leg_event(leg, status, at, leg.seconds if status == LegStatus.COMPLETED else None))
     parent = booked.parent
     if parent.ended_at is not None:
-        if not booked.legs and parent.status in (LegStatus.COMPLETED, LegStatus.FAILED):  # it rang nobody: a sentence
-            facts = {"step": len(destinations), "leg_sid": None, "status": LegStatus.FAILED, "bridged": False}
-            dials[len(destinations)] = Event("dial", parent.ended_at, facts | {"seconds": None, "call_status": None})
+        last = max(dials, default=len(destinations))
+        if last < len(destinations):  # the next one was not rung: the caller had gone
+            facts = {**dials[last].facts, "call_status": parent.status}
+            dials[last] = Event("dial", dials[last].at, facts)
+        if booked.was_only_spoken:
+            facts = {"step": last, "leg_sid": None, "status": LegStatus.FAILED, "bridged": False, "seconds": None}
+            dials[last] = Event("dial", parent.ended_at, facts | {"call_status": None})
         facts = {"status": parent.status, "seconds": parent.seconds}
         events.append((f"status:{parent.status}", Event("status", parent.ended_at, facts)))
     events += [(f"dial:{step}", dial) for step, dial in dials.items()]

@@ -354,7 +354,7 @@ def test_r12_a_call_that_goes_on_is_written_without_an_end_and_ends_later(server
 @pytest.mark.parametrize(
     ("status", "legs", "expected"),
     [
-        ("completed", [], ("failed", 0, COMPANY_LINE)),
+        ("completed", [], ("failed", 0, "")),
         ("canceled", [], ("abandoned", 0, COMPANY_LINE)),
         ("no_answer", [leg("CL1", "no_answer")], ("abandoned", 0, COMPANY_LINE)),
         ("completed", [leg("CL1", "no_answer"), leg("CL2", "failed", SECOND_LINE, 20)], ("missed", 0, SECOND_LINE)),

@@ -89,23 +89,37 @@ token_settings = guard(
 )
 
 
+class TokenForm(Form):
+    name = TextField()
+    role = TextField()
+
+    def validate_name(self, field: TextField) -> None:
+        field.data = members.clean_name(field.data)
+        if not field.data:
+            raise ValidationError("Say what the token is for.")
+
+    def validate_role(self, field: TextField) -> None:
+        if field.data not in members.ROLES:
+            raise ValidationError("Choose a role.")
+
+
 @token_settings.get("", endpoint="table")
 @needs("owner")
 def list_tokens() -> str:
-    return _tokens_page()
+    return _tokens_page(TokenForm(data={"role": "viewer"}))
 
 
 @token_settings.post("")
 @needs("owner")
 def create() -> str | tuple[str, int]:
-    role = request.form.get("role", "")
-    name = members.clean_name(request.form.get("name", ""))
-    if not name or role not in members.ROLES:
-        return _tokens_page("Say what the token is for."), 422
+    form = TokenForm(request.form)
+    if not form.validate():
+        return _tokens_page(form), 422
+    name, role = form.name.data, form.role.data
     with changing() as change:
         _, text = create_token(change.session, name, change.now, change.project.id, role)
         change.record("token created", name, role=role)
-    return _tokens_page(shown=text)
+    return _tokens_page(TokenForm(data={"role": "viewer"}), shown=text)
 
 
 @token_settings.post("/<int:token_id>/revoke")
@@ -121,8 +135,8 @@ def revoke(token_id: int) -> Response:
     return redirect(url_for("tokens.table"))
 
 
-def _tokens_page(error: str = "", shown: str = "") -> str:
+def _tokens_page(form: TokenForm, shown: str = "") -> str:
     statement = select(ApiToken).where(ApiToken.project_id == current_project().id, ApiToken.revoked_at.is_(None))
     with current_server().database.reading() as session:
         tokens = session.scalars(statement.order_by(ApiToken.id.desc())).all()
-    return render_template("accounts/tokens.html", tokens=tokens, roles=ROLES, error=error, shown=shown)
+    return render_template("accounts/tokens.html", tokens=tokens, roles=ROLES, form=form, shown=shown)

@@ -14,7 +14,7 @@ from router.accounts.views.members import PersonForm
 from router.server import current_server
 from router.web.access import Audience, current_actor, guard, needs
 from router.web.errors import Problem, client_address
-from router.web.forms import TextField, local_path
+from router.web.forms import Form, TextField, local_path
 from router.web.layout import navigation
 
 sign_in_pages = guard(Blueprint("doors", __name__), Audience.GUESTS)  # its name is a label of /metrics
@@ -37,22 +37,30 @@ def home() -> Response:
     return redirect(paths[0] if paths else url_for("projects.table"))
 
 
+class SignInForm(Form):
+    email = TextField()
+    password = TextField()
+
+
 @sign_in_pages.get("/sign-in")
 def sign_in() -> str:
-    return _sign_in_page()
+    return render_template("accounts/sign_in.html", form=SignInForm())
 
 
 @sign_in_pages.post("/sign-in")
 def try_sign_in() -> Response | tuple[str, int]:
     server = current_server()
-    email = request.form.get("email", "").replace("\0", "").strip().casefold()[:254]
+    form = SignInForm(request.form)
+    email = form.email.data = form.email.data.strip().casefold()[:254]
     with server.database.reading() as session:
         person = session.scalar(select(Person).where(Person.email == email))
-    matches = _try_password(email, person, request.form.get("password", ""), _knows_browser(email))
+    matches = _try_password(email, person, form.password.data, _knows_browser(email))
     if matches is None:
-        return _sign_in_page("Too many failed attempts. Wait 15 minutes, then try again.", email), 429
+        form.form_errors.append("Too many failed attempts. Wait 15 minutes, then try again.")
+        return render_template("accounts/sign_in.html", form=form), 429
     if person is None or not matches:
-        return _sign_in_page("The e-mail address or the password is wrong.", email), 422
+        form.form_errors.append("The e-mail address or the password is wrong.")
+        return render_template("accounts/sign_in.html", form=form), 422
     sessions.begin_session(person)
     response = redirect(local_path(request.args.get("next")) or url_for("doors.home"))
     mac = server.keys.sign("known browser", email.encode(), 20).hex()
@@ -102,10 +110,6 @@ class SetUpForm(PersonForm):
             raise ValidationError(problem)
 
 
-def _sign_in_page(error: str = "", email: str = "") -> str:
-    return render_template("accounts/sign_in.html", error=error, email=email)
-
-
 def _try_password(email: str, person: Person | None, password: str, known_browser: bool) -> bool | None:
     """Whether it is the person's password; None after too many failed attempts, of which every try counts as one until it succeeds."""
     server = current_server()
@@ -134,20 +138,43 @@ def _knows_browser(email: str) -> bool:
 profile = guard(Blueprint("profile", __name__, url_prefix="/profile"), Audience.PEOPLE, sessions.require_person)
 
 
+class NameForm(Form):
+    name = TextField()
+
+    def validate_name(self, field: TextField) -> None:
+        field.data = clean_name(field.data)
+        if not field.data:
+            raise ValidationError("Give your name.")
+
+
+class PasswordForm(Form):
+    password = TextField()
+    new_password = TextField()
+
+    def validate_password(self, field: TextField) -> None:
+        """A borrowed browser is not for guessing."""
+        if not _try_password(g.person.email, g.person, field.data, known_browser=True):
+            raise ValidationError("This is not your password.")
+
+    def validate_new_password(self, field: TextField) -> None:
+        if not self.password.errors and (problem := passwords.password_problem(field.data, g.person.email)):
+            raise ValidationError(problem)
+
+
 @profile.get("")
 @needs("person")
 def show() -> str:
-    return _page({})
+    return _page(NameForm(obj=g.person), PasswordForm())
 
 
 @profile.post("/name")
 @needs("person")
 def rename() -> Response | tuple[str, int]:
-    name = clean_name(request.form.get("name", ""))
-    if not name:
-        return _page({"name": "Give your name."}), 422
+    form = NameForm(request.form)
+    if not form.validate():
+        return _page(form, PasswordForm()), 422
     with current_server().database.writing() as session:
-        session.execute(update(Person).where(Person.id == g.person.id).values(name=name))
+        session.execute(update(Person).where(Person.id == g.person.id).values(name=form.name.data))
     flash("Your name is saved.")
     return redirect(url_for("profile.show"))
 
@@ -155,13 +182,10 @@ def rename() -> Response | tuple[str, int]:
 @profile.post("/password")
 @needs("person")
 def set_password() -> Response | tuple[str, int]:
-    server, password = current_server(), request.form.get("new_password", "").replace("\0", "")
-    typed = request.form.get("password", "").replace("\0", "")
-    if not _try_password(g.person.email, g.person, typed, known_browser=True):  # a borrowed browser is not for guessing
-        return _page({"password": "This is not your password."}), 422
-    if problem := passwords.password_problem(password, g.person.email):
-        return _page({"new_password": problem}), 422
-    password_hash, stamp = passwords.hash_password(password), secrets.token_hex(16)
+    server, form = current_server(), PasswordForm(request.form)
+    if not form.validate():
+        return _page(NameForm(obj=g.person), form), 422
+    password_hash, stamp = passwords.hash_password(form.new_password.data), secrets.token_hex(16)
     with server.database.writing() as session:
         change_password(session, g.person.id, password_hash, stamp)
         audit.record(session, current_actor(), server.now(), "password changed", g.person.email, None)
@@ -170,5 +194,5 @@ def set_password() -> Response | tuple[str, int]:
     return redirect(url_for("profile.show"))
 
 
-def _page(errors: dict[str, str]) -> str:
-    return render_template("accounts/profile.html", errors=errors)
+def _page(named: NameForm, passwords_form: PasswordForm) -> str:
+    return render_template("accounts/profile.html", named=named, form=passwords_form)

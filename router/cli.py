@@ -71,6 +71,11 @@ for name, path, summary in (
         "Compare the carrier's calls with ours: write and complete what is missing here, note prices.",
     ),
     (
+        "doctor",
+        "router.doctor:doctor",
+        "Say what is wrong with this installation; the exit status is 1 when something is.",
+    ),
+    (
         "import-old",
         "router.scenarios.importing.views:import_old",
         "Bring old number settings over: number, destination, prefix, selectors, format, type, channel.",

@@ -1,0 +1,249 @@
+"""`router doctor`: what is wrong with this installation, as an operator wants to know it at night, and what can be done about journals."""
+
+import math
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import click
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from router.accounts.cli import CONSOLE, Opener, opened
+from router.accounts.models import ANOTHER_KEY, KEY_FACT, read_fact
+from router.carriers.base import ShopError
+from router.config import SettingsError
+from router.db import schema_state
+from router.lib.formats import format_count
+from router.lib.phones import masked
+from router.operations import WORKER_SILENT
+from router.server import Server
+from router.voice.applier import journal_folder, machine_of
+from router.voice.events import SILENT_MACHINE
+from router.voice.journal import Position, read_entries
+from router.voice.models import JournalPosition, SetAsideRecord
+from router.voice.reconciliation import reconcile
+from router.voice.repair import RepairRefused, drop_set_aside, forget_machine, retry_set_aside
+from router.voice.snapshot import NEWEST, OLDER, Snapshot, SnapshotRefused, read_snapshot, refresh
+from router.worker import HEARTBEAT
+
+LEAST_FREE = 512 * 1024 * 1024
+"""Bytes on the disk of the data folder, below which the journal is in danger."""
+WAITS = timedelta(minutes=1)
+"""A record that waits longer than this is not being applied."""
+AT_ONCE = 1000
+MOST_SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    subject: str
+    words: str
+    is_wrong: bool = False
+
+
+def examine(server: Server, now: datetime) -> list[Finding]:
+    """All that can be told; what the database would have to tell is left out while it is away."""
+    snapshot = read_snapshot(server.settings.data_dir / "routing", server.keys)
+    findings = [_disk(server)]
+    try:
+        state = schema_state(server.database)
+    except SQLAlchemyError as error:
+        reason = f"cannot be reached ({type(error).__name__}); calls are forwarded and kept in the journal"
+        away = [Finding("database", reason, True), _routing(server, snapshot, now, ""), *_journal(server, None, now)]
+        return [*findings, *away]
+    findings.append(Finding("database", "reachable"))
+    if state != "current":
+        findings.append(Finding("schema", f"{state}: run router migrate", True))
+        return [*findings, _routing(server, snapshot, now, ""), *_journal(server, None, now)]
+    findings.append(Finding("schema", "current"))
+    with server.database.reading() as session:
+        findings += [_key(server, session), _worker(session, now), *_machines(session, now)]
+        findings += _journal(server, session, now)
+        findings += _set_aside(session)
+    fault = ""
+    try:
+        present = refresh(server.database, snapshot, now)
+        if snapshot and present.version > snapshot.version:
+            fault = f"the database is at version {present.version}"
+    except SnapshotRefused as error:
+        return [*findings, Finding("routing", str(error), True)]
+    return [*findings, _routing(server, snapshot, now, fault)]
+
+
+def _disk(server: Server) -> Finding:
+    folder = server.settings.data_dir
+    try:
+        usage = shutil.disk_usage(folder)
+    except OSError as error:
+        return Finding("data folder", f"{folder}: {error.strerror}", True)
+    words = f"{folder}: {_size(usage.free)} of {_size(usage.total)} free"
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return Finding("data folder", f"{words}; this user cannot write there", True)
+    return Finding("data folder", words, usage.free < LEAST_FREE)
+
+
+def _size(amount: int) -> str:
+    return f"{amount / 1024**3:.1f} GiB"
+
+
+def _key(server: Server, session: Session) -> Finding:
+    known = read_fact(session, KEY_FACT)
+    if known is not None and known not in server.keys.fingerprints:
+        return Finding("key", ANOTHER_KEY, True)
+    return Finding("key", "fits")
+
+
+def _worker(session: Session, now: datetime) -> Finding:
+    seen = read_fact(session, HEARTBEAT)
+    if seen is None:
+        return Finding("worker", "never seen: start router worker", True)
+    seen_at = datetime.fromisoformat(seen)
+    return Finding("worker", f"heard of {_ago(seen_at, now)}", now - seen_at > WORKER_SILENT)
+
+
+def _machines(session: Session, now: datetime) -> Iterator[Finding]:
+    """The appliers of all machines."""
+    machines = session.scalars(select(JournalPosition).order_by(JournalPosition.host, JournalPosition.machine)).all()
+    if not machines:
+        yield Finding("applier", "none has been seen yet: start router serve")
+    for machine in machines:
+        subject = f"applier of {machine.host}"
+        heard = f"heard of {_ago(machine.seen_at, now)} ({machine.machine})"
+        if machine.is_stopped:
+            yield Finding(subject, f"ended with nothing left to apply; {heard}")
+        elif now - machine.seen_at > SILENT_MACHINE:
+            lost = f"if the machine is lost for good: router doctor --forget-machine {machine.host}"
+            yield Finding(subject, f"silent, {heard}: its records wait; {lost}", True)
+        elif machine.is_waiting:
+            yield Finding(subject, f"catching up, {heard}")
+        else:
+            yield Finding(subject, heard)
+
+
+def _journal(server: Server, session: Session | None, now: datetime) -> Iterator[Finding]:
+    """What stands in this machine's journal and was not applied; without a session all that stands there."""
+    folder = journal_folder(server)
+    if not (folder / "machine").exists():
+        yield Finding("journal", "none on this machine")
+        return
+    place, amount, oldest = Position(), 0, ""
+    try:
+        known = session.get(JournalPosition, machine_of(folder)) if session else None
+        place = Position.read(known.position) if known else place
+        while entries := read_entries(folder, place, AT_ONCE):
+            amount += len(entries)
+            moments = [entry.record["at"] for entry in entries if entry.record and "at" in entry.record]
+            oldest = oldest or next(iter(moments), "")
+            place = entries[-1].end
+    except OSError as error:
+        yield Finding("journal", f"cannot be read: {error.strerror}; run this as the server's user", True)
+        return
+    records = format_count(amount, "record")
+    since = f", the oldest from {_ago(datetime.fromisoformat(oldest), now)}" if oldest else ""
+    if session is None:
+        yield Finding("journal", f"{records} of the last hour and since{since}; how many wait is not known")
+    elif not amount:
+        yield Finding("journal", "all records are applied")
+    else:
+        waits = bool(oldest) and now - datetime.fromisoformat(oldest) > WAITS
+        yield Finding("journal", f"{records} not applied{since}", waits)
+
+
+def _set_aside(session: Session) -> Iterator[Finding]:
+    rows = session.scalars(select(SetAsideRecord).order_by(SetAsideRecord.id)).all()
+    if not rows:
+        yield Finding("set aside", "no record")
+        return
+    advice = "router doctor --retry applies them again, --drop ID removes one"
+    yield Finding("set aside", f"{format_count(len(rows), 'record')} could not be applied; {advice}", True)
+    for row in rows[:MOST_SHOWN]:
+        call = f"call {row.call_sid}" if row.call_sid else "no call"
+        yield Finding(f"  {row.id}", f"{row.position} of {row.machine}, {call}: {masked(row.reason)[:300]}", True)
+
+
+def _routing(server: Server, snapshot: Snapshot | None, now: datetime, fault: str) -> Finding:
+    """The snapshot in the file of this machine."""
+    folder = server.settings.data_dir / "routing"
+    if snapshot is None:
+        damaged = any((folder / name).exists() for name in (NEWEST, OLDER))
+        words = "the snapshot's file cannot be read; the log says why" if damaged else "no snapshot on this machine"
+        return Finding("routing", words, damaged)
+    numbers = format_count(len(snapshot.routes), "number")
+    words = f"version {snapshot.version} with {numbers}, made {_ago(snapshot.made_at, now)}"
+    return Finding("routing", f"{words}; {fault}" if fault else words)
+
+
+def _ago(at: datetime, now: datetime) -> str:
+    seconds = int((now - at).total_seconds())
+    for size, unit in ((86_400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds >= 2 * size:
+            return f"{format_count(seconds // size, unit)} ago"
+    return f"{format_count(max(seconds, 0), 'second')} ago"
+
+
+@click.command("doctor")
+@click.option("--retry", is_flag=True, help="Apply the records again that were set aside.")
+@click.option("--drop", type=int, metavar="ID", help="Remove a record that was set aside and that nobody can mend.")
+@click.option("--forget-machine", metavar="NAME", help="A machine is lost for good: wait for its records no more.")
+@click.pass_obj
+def doctor(open_server: Opener, retry: bool, drop: int | None, forget_machine: str | None) -> None:
+    """Say what is wrong with this installation; the exit status is 1 when something is."""
+    try:
+        if retry:
+            _retry(open_server)
+        if drop is not None:
+            _drop(open_server, drop)
+        if forget_machine:
+            _forget(open_server, forget_machine)
+    except RepairRefused as error:
+        raise click.ClickException(str(error)) from None
+    if retry or drop is not None or forget_machine:
+        return
+    server = open_server()
+    try:
+        findings = examine(server, server.now())
+    finally:
+        server.database.dispose()
+    width = max(len(finding.subject) for finding in findings)
+    for finding in findings:
+        click.echo(f"{'!' if finding.is_wrong else ' '} {finding.subject:{width}}  {finding.words}")
+    if any(finding.is_wrong for finding in findings):
+        raise click.exceptions.Exit(1)
+
+
+def _retry(open_server: Opener) -> None:
+    with opened(open_server) as server:
+        applied, left = retry_set_aside(server, server.now())
+    click.echo(f"{format_count(applied, 'record')} applied, {left} could not be.")
+    if left:
+        raise click.exceptions.Exit(1)
+
+
+def _drop(open_server: Opener, row_id: int) -> None:
+    with opened(open_server) as server:
+        drop_set_aside(server, row_id, CONSOLE, server.now())
+    click.echo("Dropped. If it was about a call: router reconcile")
+
+
+def _forget(open_server: Opener, name: str) -> None:
+    """Says how many calls may be missing, as far as the carrier can be asked."""
+    with opened(open_server) as server:
+        now = server.now()
+        machine = forget_machine(server, name, CONSOLE, now)
+        since = machine.seen_at - timedelta(hours=1)
+        hours = math.ceil((now - since).total_seconds() / 3600)
+        click.echo(f"{machine.host} is forgotten; it was heard of last {_ago(machine.seen_at, now)}.")
+        try:
+            done = reconcile(server, since, now, dry_run=True)
+        except (ShopError, SettingsError) as error:
+            click.echo(f"How many calls are missing is not known. {error}")
+        else:
+            if done.is_waiting:
+                click.echo("Another machine has records that were not applied, so nobody knows yet what is missing.")
+            else:
+                click.echo(f"Known to the carrier and missing here: {format_count(len(done.written), 'call')}.")
+        click.echo(f"Bring them in with: router reconcile --since {hours}h")

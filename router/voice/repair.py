@@ -1,0 +1,104 @@
+"""What an operator does about journals (R12): records that were set aside are applied again or dropped, and a machine that is lost for
+good is waited for no more."""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+
+import structlog
+from sqlalchemy import or_, select
+from sqlalchemy.orm import Session
+
+from router.accounts.audit import Actor, record
+from router.server import Server
+from router.voice.applier import OF_THE_DATABASE, apply_records
+from router.voice.events import SILENT_MACHINE, write_and_announce
+from router.voice.models import JournalPosition, SetAsideRecord
+
+log = structlog.get_logger(__name__)
+
+
+class RepairRefused(Exception):
+    """Nothing was changed; the message is for the operator."""
+
+
+def retry_set_aside(server: Server, now: datetime) -> tuple[int, int]:
+    """Applies the records that were set aside again, in their order, and removes those that succeed. Returns how many did, and how many
+    stay."""
+    with server.database.reading() as session:
+        ids = session.scalars(select(SetAsideRecord.id).order_by(SetAsideRecord.id)).all()
+    applied = 0
+    for row_id in ids:
+
+        def work(session: Session, announcing: bool, row_id: int = row_id) -> bool:
+            row = session.get(SetAsideRecord, row_id, with_for_update=True)
+            if row is None:
+                return False
+            if not row.record:
+                raise ValueError(row.reason.removeprefix("ValueError: "))  # a damaged line has nothing to apply
+            apply_records(server, session, [json.loads(row.record)], now, announcing)
+            session.delete(row)
+            return True
+
+        try:
+            applied += write_and_announce(server, work)
+        except OF_THE_DATABASE:
+            raise
+        except Exception as error:
+            log.warning("set_aside_again", id=row_id, reason=str(error)[:300])
+            _keep_reason(server, row_id, f"{type(error).__name__}: {error}")
+    return applied, len(ids) - applied
+
+
+def _keep_reason(server: Server, row_id: int, reason: str) -> None:
+    with server.database.writing() as session:
+        row = session.get(SetAsideRecord, row_id)
+        if row is not None:
+            row.reason = reason[:1000].replace("\0", "")
+
+
+def drop_set_aside(server: Server, row_id: int, actor: Actor, now: datetime) -> None:
+    """
+    Raises:
+        RepairRefused: there is no such record.
+    """
+    with server.database.writing() as session:
+        row = session.get(SetAsideRecord, row_id)
+        if row is None:
+            raise RepairRefused(f"There is no record {row_id} that was set aside.")
+        subject = row.call_sid or f"{row.machine} {row.position}"
+        record(session, actor, now, "set-aside record dropped", subject, None, reason=row.reason[:300])
+        session.delete(row)
+
+
+def forget_machine(server: Server, name: str, actor: Actor, now: datetime) -> JournalPosition:
+    """Declares a machine lost for good: nothing waits for its records any more. Returns what was known of it.
+
+    Args:
+        name: its host, or the beginning of its id.
+
+    Raises:
+        RepairRefused: there is none or more than one of that name, it is at work, or it has ended with nothing left.
+    """
+    with server.database.writing() as session:
+        named = or_(JournalPosition.host == name, JournalPosition.machine.startswith(name, autoescape=True))
+        found = session.scalars(select(JournalPosition).where(named).order_by(JournalPosition.machine)).all()
+        machine = _only(found, name)
+        if now - machine.seen_at < SILENT_MACHINE:
+            raise RepairRefused(f"The applier of {machine.host} is at work: it was heard of a moment ago.")
+        machine.is_stopped, machine.is_waiting = True, False
+        seen_at = machine.seen_at.isoformat()
+        record(session, actor, now, "machine forgotten", machine.host, None, machine=machine.machine, seen_at=seen_at)
+        return machine
+
+
+def _only(found: Sequence[JournalPosition], name: str) -> JournalPosition:
+    open_ones = [machine for machine in found if not machine.is_stopped]
+    if len(open_ones) > 1:
+        ids = ", ".join(machine.machine for machine in open_ones)
+        raise RepairRefused(f"More than one machine is called {name}: name one of {ids}.")
+    if open_ones:
+        return open_ones[0]
+    if found:
+        raise RepairRefused(f"{found[0].host} has ended with nothing left to apply: nobody waits for it.")
+    raise RepairRefused(f"No machine is called {name}.")

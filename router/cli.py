@@ -46,11 +46,14 @@ def router(context: click.Context) -> None:
 
 
 def open_server() -> "Server":
-    """The server as web processes have it, with every receiver connected."""
+    """The server as web processes have it, with every receiver connected; its log goes to standard error."""
     from router.app import make_server
     from router.config import read_settings
+    from router.operations import configure_logs
 
-    return make_server(read_settings())
+    settings = read_settings()
+    configure_logs(settings.log_level)
+    return make_server(settings)
 
 
 def open_accounts() -> "Server":

@@ -244,6 +244,7 @@ def events_of(
         if status == LegStatus.COMPLETED:
             answered_at = at - timedelta(seconds=leg.seconds or 0)
             events.append(_leg_event(leg, LegStatus.ANSWERED, answered_at, None))
+            dials.pop(step, None)  # it was rung a second time, with another caller id
         elif status in CALL_TERMINAL:
             facts = {"step": step, "leg_sid": leg.sid, "status": status, "bridged": False, "seconds": None}
             dials[step] = Event("dial", at, facts | {"call_status": None})
@@ -251,7 +252,8 @@ def events_of(
     parent = booked.parent
     if parent.ended_at is not None:
         last = max(dials, default=len(destinations))
-        if last < len(destinations):  # the next one was not rung: the caller had gone
+        is_answered = any(LEG_STATES[leg.status] == LegStatus.COMPLETED for leg in booked.legs)
+        if last < len(destinations) and not is_answered:  # the next one was not rung: the caller had gone
             facts = {**dials[last].facts, "call_status": parent.status}
             dials[last] = Event("dial", dials[last].at, facts)
         if booked.was_only_spoken:

@@ -2,6 +2,7 @@
 
 import random
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -22,8 +23,9 @@ from router.carriers.simulator.rest import Rest, RestServer
 from router.carriers.twilio.history import read_carrier_call
 from router.cli import router
 from router.config import Settings, SettingsError
+from router.integrations.models import Delivery
 from router.lib.phones import read_caller
-from router.scenarios.models import TrackingNumber
+from router.scenarios.models import Scenario, TrackingNumber
 from router.server import Server
 from router.voice import reconciliation as module
 from router.voice.applier import adopt_unknown_calls
@@ -32,7 +34,7 @@ from router.voice.models import Call, CallEvent, JournalPosition, UnknownCall
 from router.voice.reconciliation import Reconciled, reconcile, reconcile_hourly
 from tests.application import Applications, AppliedAtOnce
 from tests.carriers.rest import TOKEN, make_shop
-from tests.factories import COMPANY_LINE, NOON, make_number, make_project, make_scenario
+from tests.factories import COMPANY_LINE, NOON, make_integration, make_number, make_project, make_scenario
 from tests.voice.test_applier import Heard, calls, count
 from tests.voice.test_whole_calls import ANNA, CALLS, NUMBER, SECOND_LINE
 
@@ -166,6 +168,33 @@ def test_r12_a_call_that_has_ended_at_the_carrier_ends_here(world: World, kind: 
     journal.find_lost()
     assert story(calls(world.server)[sid]) == expected
     assert world.told(sid).count("started") == world.told(sid).count("ended") == 1
+
+
+def test_r12_a_late_call_is_one_lead_whatever_turns_up_afterwards(world: World) -> None:
+    """R10, R11: each receiver gets the messages that it would have got, once; what corrects them later is no second start."""
+    slots = (("webhook_start", "webhook"), ("webhook_end", "webhook"), ("ga4", "ga4"), ("crm", "odoo"))
+    with world.server.database.writing() as session:
+        scenario = session.scalars(select(Scenario)).one()
+        for slot, kind in slots:
+            make_integration(session, scenario, slot, kind)
+    journal = world.lose(everything)
+    sid = world.call({COMPANY_LINE: Line.is_busy(), SECOND_LINE: Line.answers(6, 30)}, CallerScript())
+    world.wait(20)
+    for _ in range(2):
+        world.reconcile()
+    at_first = messages(world.server)
+    assert at_first == {"call.started": 1, "call.ended": 3}
+    journal.find_lost()
+    world.reconcile()
+    later = messages(world.server)
+    assert {event: amount for event, amount in later.items() if event != "call.updated"} == at_first
+    assert list(calls(world.server)) == [sid]
+
+
+def messages(server: Server) -> dict[str, int]:
+    """How many deliveries there are of each event."""
+    with server.database.reading() as session:
+        return dict(Counter(session.scalars(select(Delivery.event))))
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -114,21 +114,22 @@ def _apply_beginnings(
     """First requests of calls. The earliest one gives a call its start; a call that was written without it is corrected by it. Returns the
     ids of calls that were there and are corrected."""
     news: list[NewCall] = []
+    kinds: list[str] = []
     for record in records:
         call = read_call(record["call"])
         route = read_route_of(record) or find_route_of_call(session, call)
         if route is not None:  # else a number that never was ours
             news.append(NewCall(route, call, datetime.fromisoformat(record["start"]), record["call_kind"]))
+            kinds.append(record["kind"])
     written = record_calls(server, session, news, now, announcing)
-    fell_back = {record["sid"] for record in records if record["kind"] == FALLBACK}
     corrected = set()
     seen: set[str] = set()
-    for new in news:
+    for new, kind in zip(news, kinds, strict=True):
         sid = new.call.sid
         if sid in written and sid not in seen:
             seen.add(sid)  # this is the request by which it was written
             continue
-        if sid in fell_back:
+        if kind == FALLBACK:
             continue
         known = session.scalars(select(Call).where(Call.sid == sid).with_for_update()).one()
         adopted = session.get(UnknownCall, sid)

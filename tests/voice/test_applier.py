@@ -360,6 +360,21 @@ def test_r12_the_first_request_of_an_adopted_call_corrects_it_and_nobody_is_told
     assert [event for sid, event in heard.events if sid == "CA1"] == told
 
 
+def test_r12_an_adopted_call_is_corrected_by_its_first_request_also_where_the_carrier_fell_back_after_it(
+    shop: Server, machines: Machines, clock: Any
+) -> None:
+    machines.append(0, status_at("CA1", NOON + timedelta(seconds=70)))
+    machines.apply(0)
+    clock.shift(timedelta(minutes=10))
+    assert adopt_unknown_calls(shop, shop.now()) == 1
+    first = inbound_at(shop, "CA1", NOON, caller="+14155550178")
+    machines.append(1, first)
+    machines.append(1, dict(first) | {"kind": "fallback", "start": (NOON + timedelta(seconds=3)).isoformat()})
+    machines.apply(1)
+    call = calls(shop)["CA1"]
+    assert (call.started_at, call.caller) == (NOON, "+14155550178")
+
+
 def test_r12_while_a_machine_is_silent_nothing_is_concluded_from_what_is_missing(
     shop: Server, machines: Machines, clock: Any
 ) -> None:

@@ -182,6 +182,7 @@ def applier() -> None:
     server, stop = make_server(settings), threading.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda number, frame: stop.set())
+    gc.freeze()  # what is there now stays: no search for garbage walks through it with every batch
     Applier(server, journal_folder(server)).run(stop)
     server.database.dispose()
 

@@ -76,6 +76,14 @@ class UtcDateTime(TypeDecorator[datetime]):
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any] | None:
+        """Of PostgreSQL's moments, which have their zone, without the calls in between: a call's candidates have two hundred."""
+        return _in_utc if dialect.name == "postgresql" else super().result_processor(dialect, coltype)
+
+
+def _in_utc(value: datetime | None) -> datetime | None:
+    return None if value is None else value.astimezone(UTC)
+
 
 class Base(DeclarativeBase):
     """All tables of the product. The migrations make them; nothing else does."""

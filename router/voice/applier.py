@@ -15,10 +15,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import structlog
-from sqlalchemy import select
+from sqlalchemy import Insert, bindparam, select
 from sqlalchemy.exc import (
     DBAPIError,
     InterfaceError,
@@ -30,7 +30,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
-from router.db import dialect_insert, insert_new
+from router.db import Statement, dialect_insert, insert_new, table_of
 from router.server import Server
 from router.voice.calls import NewCall, correct_inbound, record_calls, record_inbound
 from router.voice.events import machine_is_waiting, store_events, update_calls, write_and_announce
@@ -78,15 +78,20 @@ UNKNOWN_AFTER = timedelta(seconds=60)
 """For so long the first request of a call may be on its way from another machine."""
 
 
+BEGINNINGS = (INBOUND, FALLBACK)
+"""Kinds of records that make a call; the others are its events."""
+
+
 def apply_records(server: Server, session: Session, records: Sequence[Record], now: datetime, announcing: bool) -> None:
     """Writes what happened: calls in the order of the records, then events, then what has become of the calls by all of their events.
 
     Raises:
         ReceiverFailed: a receiver of a call event failed; repeat with `announcing=False`.
     """
-    beginnings = [record for record in records if record["kind"] in (INBOUND, FALLBACK)]
+    beginnings = [record for record in records if record["kind"] in BEGINNINGS]
     corrected = _apply_beginnings(server, session, beginnings, now, announcing)
-    events = {(record["sid"], record["key"]): record for record in reversed(records) if record not in beginnings}
+    told_later = [record for record in records if record["kind"] not in BEGINNINGS]
+    events = {(record["sid"], record["key"]): record for record in reversed(told_later)}
     stored = store_events(session, [(sid, key, read_event(record)) for (sid, key), record in reversed(events.items())])
     touched: dict[str, Mapping[str, Any] | None] = dict.fromkeys(corrected)
     """The calls that something happened to, with the flow that the carrier goes on by."""
@@ -207,6 +212,17 @@ def machine_of(folder: Path) -> str:
     temporary.write_text(f"{machine} {place}\n")
     temporary.replace(path)
     return machine
+
+
+def _write_position(dialect: str) -> Insert:
+    """A machine's place, new or moved on; its host stays."""
+    place = table_of(JournalPosition)
+    insert = dialect_insert(dialect, place).values({column.name: bindparam(column.name) for column in place.c})
+    changed = {column.name: column for column in insert.excluded if column.name not in ("machine", "host")}
+    return cast("Insert", insert.on_conflict_do_update(index_elements=["machine"], set_=changed))
+
+
+_WRITE_POSITION = Statement(_write_position)
 
 
 class Applier:
@@ -383,10 +399,7 @@ class Applier:
         self._seen_at = now
 
     def _write_place(self, session: Session, values: Mapping[str, Any]) -> None:
-        row = dialect_insert(session, JournalPosition).values(
-            machine=self._machine, host=socket.gethostname()[:100], **values
-        )
-        session.execute(row.on_conflict_do_update(index_elements=["machine"], set_=dict(values)))
+        _WRITE_POSITION.run(session, {"machine": self._machine, "host": socket.gethostname()[:100], **values})
         self._may_wait = bool(values["is_waiting"])
 
 

@@ -188,7 +188,8 @@ def record_calls(
     while rest:
         # calls of one caller to one number see the ones before
         turn = list({new.line or new.call.sid: new for new in reversed(rest)}.values())[::-1]
-        rest = [new for new in rest if new not in turn]
+        taken = {id(new) for new in turn}
+        rest = [new for new in rest if id(new) not in taken]
         asked = [(new.route, new.call.caller, new.started_at, new.call.sid, new.kind) for new in turn]
         decided = many_decided_values(session, asked, reach_of(server.settings))
         values = [_row_of(new, now, announcing) | each for new, each in zip(turn, decided, strict=True)]

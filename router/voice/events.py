@@ -4,32 +4,54 @@ transaction. A receiver of call events that fails never costs the call's facts: 
 from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import structlog
-from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import Insert, bindparam, func, select
+from sqlalchemy.orm import Session, defer
 
-from router.db import dialect_insert, insert_new, pipelined
+from router.db import Statement, dialect_insert, insert_new, pipelined, table_of
 from router.server import Server
 from router.voice.calls import ReceiverFailed, announce
 from router.voice.models import Call, CallEvent, CallLeg, JournalPosition, SetAsideRecord
 from router.voice.routing import destinations_of
 from router.voice.state import Event, derive_state
 
+_EVENT, _LEG = table_of(CallEvent), table_of(CallLeg)
+_INSERT_EVENT = Statement(
+    lambda dialect: (
+        insert_new(dialect, _EVENT, unique=["call_sid", "key"])
+        .values({column.name: bindparam(column.name) for column in _EVENT.c if column.name != "id"})
+        .returning(_EVENT.c.id)
+    )
+)
+
+
+def _write_leg(dialect: str) -> Insert:
+    """A leg of a call, new or as it is now."""
+    insert = dialect_insert(dialect, _LEG).values(
+        {column.name: bindparam(column.name) for column in _LEG.c if column.name != "id"}
+    )
+    changed = {column.name: column for column in insert.excluded if column.name not in ("id", "call_sid", "sid")}
+    return cast("Insert", insert.on_conflict_do_update(index_elements=["call_sid", "sid"], set_=changed))
+
+
+_WRITE_LEG = Statement(_write_leg)
+
 
 def store_events(session: Session, events: Sequence[tuple[str, str, Event]]) -> set[tuple[str, str]]:
     """Writes events, each with its call's id and a key that is the same for repetitions of the same callback. Returns id and key of those
     that were not there; none may stand twice among them."""
-    if not events:
-        return set()
     rows = [
         {"call_sid": sid, "key": key[:160], "kind": event.kind, "at": event.at, "facts": dict(event.facts)}
         for sid, key, event in events
     ]
-    insert = insert_new(session, CallEvent, unique=["call_sid", "key"]).values(rows)
-    stored = {(row.call_sid, row.key) for row in session.execute(insert.returning(CallEvent.call_sid, CallEvent.key))}
-    return {(sid, key) for sid, key, _ in events if (sid, key[:160]) in stored}
+    stored = _INSERT_EVENT.many(session, rows)
+    return {(sid, key) for (sid, key, _), inserted in zip(events, stored, strict=True) if inserted}
+
+
+_UNREAD = [defer(column) for column in (Call.candidates, Call.shares, Call.decision, Call.source)]
+"""What a call's events leave as it is, and is long."""
 
 
 def update_calls(
@@ -55,7 +77,7 @@ def update_calls(
     """
     if not flows:
         return set()
-    locked = select(Call).where(Call.sid.in_(flows)).order_by(Call.sid).with_for_update()
+    locked = select(Call).where(Call.sid.in_(flows)).options(*_UNREAD).order_by(Call.sid).with_for_update()
     calls = {call.sid: call for call in session.scalars(locked)}
     events: dict[str, list[Event]] = {sid: [] for sid in calls}
     stored = select(CallEvent.call_sid, CallEvent.kind, CallEvent.at, CallEvent.facts)
@@ -85,11 +107,7 @@ def update_calls(
             news.append((event, call))
         elif event:
             call.fan_out_due = ",".join(filter(None, [call.fan_out_due, event]))
-    if legs:
-        insert = dialect_insert(session, CallLeg).values(legs)
-        changed = {name: insert.excluded[name] for name in legs[0] if name not in ("call_sid", "sid")}
-        session.execute(insert.on_conflict_do_update(index_elements=["call_sid", "sid"], set_=changed))
-    session.flush()
+    _WRITE_LEG.many(session, legs)
     with pipelined(session) if len(news) > 1 else nullcontext():
         for event, call in news:
             announce(server, session, event, call, now)

@@ -22,6 +22,7 @@ def parsed(e164: str) -> PhoneNumber:
     return phonenumbers.parse(e164, None)
 
 
+@lru_cache(maxsize=2048)
 def country_of(e164: str) -> str | None:
     try:
         return phonenumbers.region_code_for_number(parsed(e164))
@@ -36,6 +37,7 @@ def digit_forms(e164: str) -> tuple[str, str, str]:
     return f"{number.country_code}{digits}", digits, phonenumbers.national_significant_number(number)
 
 
+@lru_cache(maxsize=8192)
 def is_valid(e164: str) -> bool:
     """Whether the numbering plans know the number; they are older than the newest numbers."""
     try:

@@ -453,7 +453,15 @@ class _Prepared:
                 for column, described in zip(self._columns, cursor.description or (), strict=False)
             ]
             self._results = [(index, processor) for index, processor in enumerate(processors) if processor]
-        return [self._make(_result(row, self._results) if self._results else row) for row in rows]
+        if not self._results:
+            return [self._make(row) for row in rows]
+        made = []
+        for row in rows:
+            values = list(row)
+            for index, processor in self._results:
+                values[index] = processor(values[index])
+            made.append(self._make(values))
+        return made
 
 
 @contextmanager
@@ -497,13 +505,6 @@ def _row_maker(names: Sequence[str], row: type[Any] | None) -> Callable[[Iterabl
     if [field.name for field in fields(row)] != names:
         raise ValueError(f"{row.__name__} has other fields than the columns {', '.join(names)}")
     return lambda values: row(*values)
-
-
-def _result(row: tuple[Any, ...], processors: Sequence[tuple[int, Processor]]) -> list[Any]:
-    values = list(row)
-    for index, processor in processors:
-        values[index] = processor(values[index])
-    return values
 
 
 def _processed(value: Any, processor: Processor | None) -> Any:

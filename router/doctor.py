@@ -61,7 +61,14 @@ def examine(server: Server, now: datetime) -> list[Finding]:
         return [*findings, _routing(server, snapshot, now, ""), *_journal(server, None, now)]
     findings.append(Finding("schema", "current"))
     with server.database.reading() as session:
-        findings += [_key(server, session), _worker(session, now), *_machines(session, now)]
+        is_another = read_fact(session, KEY_FACT) not in (None, *server.keys.fingerprints)
+        findings.append(Finding("key", ANOTHER_KEY if is_another else "fits", is_another))
+        if seen := read_fact(session, HEARTBEAT):
+            seen_at = datetime.fromisoformat(seen)
+            findings.append(Finding("worker", f"heard of {_ago(seen_at, now)}", now - seen_at > WORKER_SILENT))
+        else:
+            findings.append(Finding("worker", "never seen: start router worker", True))
+        findings += _machines(session, now)
         findings += _journal(server, session, now)
         findings += _set_aside(session)
     fault = ""
@@ -88,21 +95,6 @@ def _disk(server: Server) -> Finding:
 
 def _size(amount: int) -> str:
     return f"{amount / 1024**3:.1f} GiB"
-
-
-def _key(server: Server, session: Session) -> Finding:
-    known = read_fact(session, KEY_FACT)
-    if known is not None and known not in server.keys.fingerprints:
-        return Finding("key", ANOTHER_KEY, True)
-    return Finding("key", "fits")
-
-
-def _worker(session: Session, now: datetime) -> Finding:
-    seen = read_fact(session, HEARTBEAT)
-    if seen is None:
-        return Finding("worker", "never seen: start router worker", True)
-    seen_at = datetime.fromisoformat(seen)
-    return Finding("worker", f"heard of {_ago(seen_at, now)}", now - seen_at > WORKER_SILENT)
 
 
 def _machines(session: Session, now: datetime) -> Iterator[Finding]:
@@ -194,9 +186,15 @@ def doctor(open_server: Opener, retry: bool, drop: int | None, forget_machine: s
     """Say what is wrong with this installation; the exit status is 1 when something is."""
     try:
         if retry:
-            _retry(open_server)
+            with opened(open_server) as server:
+                applied, left = retry_set_aside(server, server.now())
+            click.echo(f"{format_count(applied, 'record')} applied, {left} could not be.")
+            if left:
+                raise click.exceptions.Exit(1)
         if drop is not None:
-            _drop(open_server, drop)
+            with opened(open_server) as server:
+                drop_set_aside(server, drop, CONSOLE, server.now())
+            click.echo("Dropped. If it was about a call: router reconcile")
         if forget_machine:
             _forget(open_server, forget_machine)
     except RepairRefused as error:
@@ -213,20 +211,6 @@ def doctor(open_server: Opener, retry: bool, drop: int | None, forget_machine: s
         click.echo(f"{'!' if finding.is_wrong else ' '} {finding.subject:{width}}  {finding.words}")
     if any(finding.is_wrong for finding in findings):
         raise click.exceptions.Exit(1)
-
-
-def _retry(open_server: Opener) -> None:
-    with opened(open_server) as server:
-        applied, left = retry_set_aside(server, server.now())
-    click.echo(f"{format_count(applied, 'record')} applied, {left} could not be.")
-    if left:
-        raise click.exceptions.Exit(1)
-
-
-def _drop(open_server: Opener, row_id: int) -> None:
-    with opened(open_server) as server:
-        drop_set_aside(server, row_id, CONSOLE, server.now())
-    click.echo("Dropped. If it was about a call: router reconcile")
 
 
 def _forget(open_server: Opener, name: str) -> None:

@@ -116,8 +116,14 @@ class Outgoing:
                 return _exchange(pool, request, self.answer_limit)
         except OutgoingError:
             raise
-        except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError) as error:
-            raise _explained(error, attempt.sent) from None
+        except httpcore.TimeoutException:
+            if attempt.sent:
+                raise NoAnswer("No answer came in time.") from None
+            raise ConnectionFailed("No connection was made in time.") from None
+        except (httpcore.NetworkError, httpcore.ProtocolError) as error:
+            if attempt.sent:
+                raise NoAnswer("The connection ended without an answer.") from None
+            raise ConnectionFailed(f"No connection: {str(error)[:200]}.") from None
 
 
 def check_literal(url: str, allow_private: Networks) -> None:
@@ -247,14 +253,6 @@ def _read_body(response: httpcore.Response, limit: int) -> tuple[bytes, bool]:
     except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError):
         return body, False
     return body, True
-
-
-def _explained(error: Exception, sent: bool) -> OutgoingError:
-    if isinstance(error, httpcore.TimeoutException):
-        return NoAnswer("No answer came in time.") if sent else ConnectionFailed("No connection was made in time.")
-    if sent:
-        return NoAnswer("The connection ended without an answer.")
-    return ConnectionFailed(f"No connection: {str(error)[:200]}.")
 
 
 def _literal(host: str) -> Address | None:

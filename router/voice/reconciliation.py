@@ -146,9 +146,14 @@ def _settle(
             is_priced = any(getattr(our, name) != value for name, value in call.prices.items())
         try:
             if (sid in missed or is_silent) and not dry_run:
-                _write(server, call, _recordings(shop, call), now)
+                recordings: list[Recording] = []
+                if any(LEG_STATES[leg.status] == LegStatus.COMPLETED for leg in call.legs):
+                    with suppress(NotForUs):  # the account may not list them
+                        recordings = shop.recordings(sid)
+                _write(server, call, recordings, now)
             if (sid in missed or is_priced) and call.prices and not dry_run:
-                _note_prices(server, call)
+                with server.database.writing() as session:
+                    session.execute(update(Call).where(Call.sid == sid).values(call.prices))
         except (ShopError, *OF_THE_DATABASE):
             raise
         except Exception:
@@ -174,14 +179,6 @@ def _route_then(session: Session, call: BookedCall) -> Route | None:
     return route_of(session, number_id) if number_id is not None else None
 
 
-def _recordings(shop: NumberShop, call: BookedCall) -> list[Recording]:
-    """Of a call that somebody answered; none where the account may not list them."""
-    with suppress(NotForUs):
-        if any(LEG_STATES[leg.status] == LegStatus.COMPLETED for leg in call.legs):
-            return shop.recordings(call.parent.sid)
-    return []
-
-
 def _write(server: Server, booked: BookedCall, recordings: Sequence[Recording], now: datetime) -> None:
     """The call as if its callbacks had come: each has the key that it has when the carrier tells of it. A call that is not known is
     marked as an adopted one, which its first request corrects when it turns up."""
@@ -196,7 +193,9 @@ def _write(server: Server, booked: BookedCall, recordings: Sequence[Recording], 
             caller, started_at = booked.inbound.caller, booked.started_at
             kind = kind_of(caller, route.own_lines)
             if record_inbound(server, session, route, booked.inbound, started_at, now, announcing, kind) is not None:
-                _mark_adopted(session, booked.inbound, now)
+                values = {"call": asdict(booked.inbound), "known_at": now, "adopted_at": now}
+                adopted = dialect_insert(session, UnknownCall).values(sid=sid, **values)
+                session.execute(adopted.on_conflict_do_update(index_elements=["sid"], set_={"adopted_at": now}))
                 log.warning("call_written_late", call=sid)
         call = session.scalars(select(Call).where(Call.sid == sid)).one()
         events = events_of(booked, call_destinations(call), recordings)
@@ -204,12 +203,6 @@ def _write(server: Server, booked: BookedCall, recordings: Sequence[Recording], 
         update_calls(server, session, {sid: None}, now, announcing)
 
     write_and_announce(server, work)
-
-
-def _mark_adopted(session: Session, call: InboundCall, now: datetime) -> None:
-    values = {"call": asdict(call), "known_at": now, "adopted_at": now}
-    row = dialect_insert(session, UnknownCall).values(sid=call.sid, **values)
-    session.execute(row.on_conflict_do_update(index_elements=["sid"], set_={"adopted_at": now}))
 
 
 def _with_rung(route: Route, booked: BookedCall) -> Route:
@@ -276,11 +269,6 @@ LEG_STATES |= {"queued": LegStatus.INITIATED, "in_progress": LegStatus.ANSWERED}
 def _leg_event(leg: CarrierCall, status: LegStatus, at: datetime, seconds: int | None) -> tuple[str, Event]:
     facts = {"leg_sid": leg.sid, "to": leg.to, "status": status, "seconds": seconds}
     return f"leg:{leg.sid}:{status}", Event("leg", at, facts)
-
-
-def _note_prices(server: Server, call: BookedCall) -> None:
-    with server.database.writing() as session:
-        session.execute(update(Call).where(Call.sid == call.parent.sid).values(call.prices))
 
 
 RECONCILED = "reconciled"

@@ -2,11 +2,10 @@
 good is waited for no more."""
 
 import json
-from collections.abc import Sequence
 from datetime import datetime
 
 import structlog
-from sqlalchemy import or_, select
+from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
 from router.accounts.audit import Actor, record
@@ -46,15 +45,10 @@ def retry_set_aside(server: Server, now: datetime) -> tuple[int, int]:
             raise
         except Exception as error:
             log.warning("set_aside_again", id=row_id, reason=str(error)[:300])
-            _keep_reason(server, row_id, f"{type(error).__name__}: {error}")
+            reason = f"{type(error).__name__}: {error}"[:1000].replace("\0", "")
+            with server.database.writing() as session:
+                session.execute(update(SetAsideRecord).where(SetAsideRecord.id == row_id).values(reason=reason))
     return applied, len(ids) - applied
-
-
-def _keep_reason(server: Server, row_id: int, reason: str) -> None:
-    with server.database.writing() as session:
-        row = session.get(SetAsideRecord, row_id)
-        if row is not None:
-            row.reason = reason[:1000].replace("\0", "")
 
 
 def drop_set_aside(server: Server, row_id: int, actor: Actor, now: datetime) -> None:
@@ -83,22 +77,18 @@ def forget_machine(server: Server, name: str, actor: Actor, now: datetime) -> Jo
     with server.database.writing() as session:
         named = or_(JournalPosition.host == name, JournalPosition.machine.startswith(name, autoescape=True))
         found = session.scalars(select(JournalPosition).where(named).order_by(JournalPosition.machine)).all()
-        machine = _only(found, name)
+        left = [machine for machine in found if not machine.is_stopped]
+        if not found:
+            raise RepairRefused(f"No machine is called {name}.")
+        if not left:
+            raise RepairRefused(f"{found[0].host} has ended with nothing left to apply: nobody waits for it.")
+        if len(left) > 1:
+            ids = ", ".join(machine.machine for machine in left)
+            raise RepairRefused(f"More than one machine is called {name}: name one of {ids}.")
+        (machine,) = left
         if now - machine.seen_at < SILENT_MACHINE:
             raise RepairRefused(f"The applier of {machine.host} is at work: it was heard of a moment ago.")
         machine.is_stopped, machine.is_waiting = True, False
         seen_at = machine.seen_at.isoformat()
         record(session, actor, now, "machine forgotten", machine.host, None, machine=machine.machine, seen_at=seen_at)
         return machine
-
-
-def _only(found: Sequence[JournalPosition], name: str) -> JournalPosition:
-    open_ones = [machine for machine in found if not machine.is_stopped]
-    if len(open_ones) > 1:
-        ids = ", ".join(machine.machine for machine in open_ones)
-        raise RepairRefused(f"More than one machine is called {name}: name one of {ids}.")
-    if open_ones:
-        return open_ones[0]
-    if found:
-        raise RepairRefused(f"{found[0].host} has ended with nothing left to apply: nobody waits for it.")
-    raise RepairRefused(f"No machine is called {name}.")

@@ -122,11 +122,6 @@ def refresh(database: Database, present: Snapshot | None, now: datetime) -> Snap
         later = load_snapshot(session, now)
     if present is None:
         return later
-    _refuse_unless_later(present, later)
-    return later.after(present)
-
-
-def _refuse_unless_later(present: Snapshot, later: Snapshot) -> None:
     advice = (
         f"Calls go on by the snapshot of {present.made_at:%Y-%m-%d %H:%M} UTC."
         f" If this is meant, remove routing/{NEWEST} from the data folder and restart."
@@ -138,6 +133,7 @@ def _refuse_unless_later(present: Snapshot, later: Snapshot) -> None:
         raise SnapshotRefused(f"{reason} {advice}")
     if present.routes and not later.routes:
         raise SnapshotRefused(f"The database has no numbers, and there were {len(present.routes)}. {advice}")
+    return later.after(present)
 
 
 def write_snapshot(folder: Path, snapshot: Snapshot, keys: KeyRing) -> None:

@@ -92,9 +92,9 @@ def report(fault: Fault, counted: Counted) -> list[str]:
         f" | {counted.missing} | {counted.doubled} | {counted.slowest:.2f} s | {counted.slowest_unknown:.2f} s |",
         flush=True,
     )
-    late = fault.promise is not None and (
-        counted.slowest > fault.promise or counted.slowest_unknown > fault.promise + MORE_IF_UNKNOWN
-    )
+    if fault.promise is None:
+        return []
+    late = counted.slowest > fault.promise or counted.slowest_unknown > fault.promise + MORE_IF_UNKNOWN
     failed = {
         "calls went to another line": counted.forwarded < counted.placed,
         "calls are not recorded": counted.recorded < counted.to_record,

@@ -119,6 +119,5 @@ FAULTS = (
         "the same, the replica 3 s behind",
         lose_primary_behind_a_lagging_replica,
         add_replica,
-        promise=None,
     ),
 )

@@ -69,7 +69,12 @@ class Lookups:
                 self._free.release()
 
         thread = threading.Thread(target=attempt, name=f"{self._name}-lookup", daemon=True)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:  # the system has no more threads
+            self._free.release()
+            log.exception("look_up_failed", what=self._name)
+            return default
         thread.join(self.seconds)
         if results:
             return results[0]

@@ -221,3 +221,15 @@ def test_r12_no_more_than_a_few_look_ups_wait_at_a_time(
     for _ in range(20):
         assert routing.find_route(call_to("+12125559999")) is None
     assert frozen.asked == lookups.AT_ONCE
+
+
+def test_r12_a_system_without_more_threads_costs_no_look_up_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = Lookups(cast(Database, None), "routing", 5.0)
+
+    def none_left(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", none_left)
+        assert [asked.run(lambda: 1, 0) for _ in range(lookups.AT_ONCE + 1)] == [0] * (lookups.AT_ONCE + 1)
+    assert asked.run(lambda: 1, 0) == 1

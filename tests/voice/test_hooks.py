@@ -257,6 +257,7 @@ def test_r12_without_any_knowledge_of_its_routes_the_server_rings_the_operators_
         ({"CallStatus": "completed"}, False),
         ({"CallStatus": "canceled"}, False),
         ({"ErrorUrl": "nonsense", "CallStatus": "odd", "ErrorCode": "x" * 300}, True),
+        ({"ErrorUrl": "https://[", "CallStatus": "completed"}, False),
     ],
 )
 def test_r12_the_fallback_rings_the_projects_line_unless_the_talk_is_over(

@@ -4,6 +4,7 @@ Reads the forms that Twilio posts. Their values are signed, and still may be mis
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar, get_args
@@ -146,7 +147,9 @@ def read_recording(form: Form) -> Recording:
 def read_failure(form: Form) -> Failure:
     """While nobody has answered, the call is still ringing: Dial answers on bridge. So an action that fails in a call that is in progress
     follows a talk (https://www.twilio.com/docs/voice/twiml/dial#answeronbridge)."""
-    failed = urlsplit(_text(form, "ErrorUrl", URL_LENGTH)).path
+    failed = ""
+    with suppress(ValueError):  # it is no address
+        failed = urlsplit(_text(form, "ErrorUrl", URL_LENGTH)).path
     call_status, dial_status = _word(form, "CallStatus"), _word(form, "DialCallStatus")
     talked = call_status == "in_progress" and "/voice/dial/" in failed and dial_status not in LEG_UNANSWERED
     is_over = talked or call_status in CALL_ENDED or dial_status in ("completed", "answered", "canceled")

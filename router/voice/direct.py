@@ -1,9 +1,11 @@
-"""Records that no journal took (R12): written to the database at once, else kept in memory until the next one can be written."""
+"""Records that no journal took (R12): written to the database at once, else kept in memory until the next one can be written, or the
+journal takes records again."""
 
 import json
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import islice
 
 import structlog
@@ -54,6 +56,29 @@ class DirectWriter:
             return True
         log.critical("record_lost", call=record["sid"], record=json.dumps(record))
         return False
+
+    def journal(self, append: Callable[[Record], None]) -> None:
+        """What is still kept goes to the journal, which takes records again. Nobody waits for that. Never raises."""
+        if self._kept:
+            with suppress(RuntimeError):  # the system has no more threads: with the next record
+                threading.Thread(target=self._journal_all, args=(append,), name="kept-records", daemon=True).start()
+
+    def _journal_all(self, append: Callable[[Record], None]) -> None:
+        if not self._turn.acquire(blocking=False):
+            return  # somebody writes them
+        try:
+            while self._kept:
+                kept = self._kept[0]
+                try:
+                    append(kept.record)
+                    kept.written.set()
+                except ValueError:
+                    log.exception("record_given_up", call=kept.record["sid"])
+                self._kept.popleft()
+        except Exception as error:
+            log.error("kept_records_not_journaled", reason=str(error)[:500])
+        finally:
+            self._turn.release()
 
     def _write_next(self) -> bool:
         with self._turn:

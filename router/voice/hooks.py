@@ -205,11 +205,14 @@ def first_given(server: Server, call_sid: str, begun: Begun) -> Begun:
 def keep(server: Server, record: Record) -> bool:
     """The record is safe when this returns True: in the journal, else in the database. Else it stands in the log alone. Never raises."""
     try:
-        journal_of(server).append(record)
-        return True
+        journal = journal_of(server)
+        journal.append(record)
     except Exception:
         log.exception("journal_failed")
-    return direct_writer_of(server).write(record)
+        return direct_writer_of(server).write(record)
+    if server.direct is not None:
+        server.direct.journal(journal.append)
+    return True
 
 
 def _begun(server: Server, route: Route | None, now: datetime) -> Begun | None:

@@ -11,6 +11,7 @@ from router.db import Database
 from router.voice.direct import DirectWriter
 from router.voice.lookups import Lookups
 from router.voice.records import Record
+from tests.waiting import eventually
 
 
 class Table:
@@ -82,3 +83,23 @@ def test_r12_threads_that_write_at_once_all_have_their_record_written(table: Tab
         thread.join()
     assert written == [True] * 30
     assert sorted(table.sids) == sorted(f"CA{n}" for n in range(30))
+
+
+def test_r12_what_is_kept_goes_to_a_journal_that_takes_records_again(table: Table, attempts: Lookups) -> None:
+    writer = DirectWriter(attempts, table.write)
+    table.is_away = True
+    for sid in ("CA1", "wrong", "CA2"):
+        writer.write(record(sid))
+    journaled: list[Any] = []
+
+    def append(record: Record) -> None:
+        if record["sid"] == "wrong":
+            raise ValueError("no JSON")
+        journaled.append(record["sid"])
+
+    writer.journal(append)
+    eventually(lambda: journaled == ["CA1", "CA2"])
+    table.is_away = False
+    attempts.resume()
+    assert writer.write(record("CA3"))
+    assert [*journaled, *table.sids] == ["CA1", "CA2", "CA3"]

@@ -142,7 +142,7 @@ def _apply_beginnings(
             session.delete(adopted)
         elif new.started_at >= known.started_at:
             continue
-        correct_inbound(server, session, known, new, now)
+        correct_inbound(server, session, known, new, now, announcing)
         corrected.add(sid)
     return corrected
 
@@ -308,18 +308,17 @@ class Applier:
         return len(entries)
 
     def _begin(self) -> Position:
-        """The place of the next line, as the database knows it. A journal that was emptied meanwhile begins anew."""
+        """The place of the next line, as the database knows it. A journal that was emptied meanwhile, also by hand, begins anew."""
         if self._position is None:
             self._machine = machine_of(self._folder)
             with self._server.database.reading() as session:
                 known = session.get(JournalPosition, self._machine)
-            position = Position.read(known.position) if known else Position()
-            if position.segment > newest_segment(self._folder):
-                position = Position()
-            with suppress(FileNotFoundError):  # a power cut may have taken what was applied
-                end = segment_path(self._folder, position.segment).stat().st_size
-                position = Position(position.segment, min(position.offset, end))
-            self._position = position
+            self._position = Position.read(known.position) if known else Position()
+        if self._position.segment > newest_segment(self._folder):
+            self._position = Position()
+        with suppress(FileNotFoundError):  # a power cut may have taken what was applied
+            end = segment_path(self._folder, self._position.segment).stat().st_size
+            self._position = Position(self._position.segment, min(self._position.offset, end))
         return self._position
 
     def _apply_together(self, entries: Sequence[Entry]) -> None:

@@ -155,6 +155,13 @@ class NewCall:
         return self.started_at, self.call.sid
 
 
+def mark_due(call: Call, event: str) -> None:
+    """The worker announces the event of this call again, once."""
+    due = call.fan_out_due.split(",") if call.fan_out_due else []
+    if event not in due:
+        call.fan_out_due = ",".join([*due, event])
+
+
 def record_inbound(
     server: Server,
     session: Session,
@@ -202,7 +209,7 @@ def record_calls(
             for new, row in written:
                 announce(server, session, "started", Call(id=ids[new.call.sid], **row), now)
     for new in _with_later_calls(session, [new for new, _ in written], now):
-        decide_later_calls(server, session, new.route, new.call.caller, new.started_at, now)
+        decide_later_calls(server, session, new.route, new.call.caller, new.started_at, now, announcing=announcing)
     return ids
 
 
@@ -246,9 +253,15 @@ def _with_later_calls(session: Session, news: Sequence[NewCall], now: datetime) 
     return [new for new in news if new.line in later and later[new.line] > new.order]
 
 
-def correct_inbound(server: Server, session: Session, call: Call, new: NewCall, now: datetime) -> None:
+def correct_inbound(
+    server: Server, session: Session, call: Call, new: NewCall, now: datetime, announcing: bool = True
+) -> None:
     """The first request of a call that was written without it: start, number, flow and attribution are what that request says. The caller's
-    later calls are decided again; that this one changed is still to be announced."""
+    later calls are decided again; that this one changed is still to be announced.
+
+    Raises:
+        ReceiverFailed: a receiver of a later call's event failed; repeat with `announcing=False`.
+    """
     since, caller_before = min(call.started_at, new.started_at), Caller(call.caller, call.caller_raw)
     route_before = route_of(session, call.number_id)
     caller, route = new.call.caller, new.route
@@ -263,9 +276,9 @@ def correct_inbound(server: Server, session: Session, call: Call, new: NewCall, 
     for name, value in values.items():
         setattr(call, name, value)
     session.flush()
-    decide_later_calls(server, session, route, caller, since, now)
+    decide_later_calls(server, session, route, caller, since, now, announcing=announcing)
     if route_before and (caller_before.e164, route_before.number_id) != (caller.e164, route.number_id):
-        decide_later_calls(server, session, route_before, caller_before, since, now)
+        decide_later_calls(server, session, route_before, caller_before, since, now, announcing=announcing)
 
 
 def _of_route(route: Route, kind: str) -> dict[str, Any]:
@@ -335,13 +348,25 @@ def _of_line(route: Route, caller: Caller) -> dict[str, Any]:
 
 
 def decide_later_calls(
-    server: Server, session: Session, route: Route, caller: Caller, since: datetime, now: datetime, *, tell: bool = True
+    server: Server,
+    session: Session,
+    route: Route,
+    caller: Caller,
+    since: datetime,
+    now: datetime,
+    *,
+    tell: bool = True,
+    announcing: bool = True,
 ) -> None:
     """Decides again the calls of a caller to a number that began at that moment or later, by time, so that each sees the result of the
     calls before. Each is decided by what held when it came: a later choice of the project never changes an older call.
 
     Args:
         tell: whether a changed result updates what receivers were told.
+        announcing: False when a receiver failed before: the event is marked *fan-out due* instead.
+
+    Raises:
+        ReceiverFailed: a receiver of the event failed; repeat with `announcing=False`.
     """
     if caller.e164 is None:
         return
@@ -382,8 +407,12 @@ def decide_later_calls(
             }
             session.execute(insert_new(session, CallEvent, unique=["call_sid", "key"]).values(correction))
         session.execute(update(CALL).where(_call.id == call.id).values(values | {"counted": False}))
-        if tell and call.ended_at is not None and call.rule != IMPORTED:
+        if not tell or call.ended_at is None or call.rule == IMPORTED:
+            continue
+        if announcing:
             announce(server, session, "updated", call, now)
+        else:
+            mark_due(call, "updated")
 
 
 def decided_values(

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, defer
 
 from router.db import Statement, dialect_insert, insert_new, pipelined, table_of
 from router.server import Server
-from router.voice.calls import ReceiverFailed, announce
+from router.voice.calls import ReceiverFailed, announce, mark_due
 from router.voice.models import Call, CallEvent, CallLeg, JournalPosition, SetAsideRecord
 from router.voice.routing import destinations_of
 from router.voice.state import Event, derive_state
@@ -106,7 +106,7 @@ def update_calls(
         if event and announcing:
             news.append((event, call))
         elif event:
-            call.fan_out_due = ",".join(filter(None, [call.fan_out_due, event]))
+            mark_due(call, event)
     _WRITE_LEG.many(session, legs)
     with pipelined(session) if len(news) > 1 else nullcontext():
         for event, call in news:

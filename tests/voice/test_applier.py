@@ -27,12 +27,13 @@ from router.voice.calls import call_ended, call_started, call_updated
 from router.voice.events import machine_is_waiting, state_of_journals
 from router.voice.journal import Journal, JournalError, Position, segment_path
 from router.voice.models import EXTERNAL, Call, CallEvent, JournalPosition, SetAsideRecord, UnknownCall
-from router.voice.records import Record, event_record, inbound_record
+from router.voice.records import FALLBACK, Record, event_record, inbound_record
 from router.voice.routing import find_route
 from router.voice.state import Event
 from tests.factories import COMPANY_LINE, NOON, make_project, make_scenario
 from tests.properties import examples
 from tests.voice.carrier import ANNA, CarrierClient
+from tests.waiting import eventually
 
 NUMBER, SECOND_LINE = "+12125552001", "+14155550122"
 SITE = {"Origin": "https://shop.example", "User-Agent": "Mozilla/5.0"}
@@ -243,6 +244,42 @@ def test_r12_without_a_disk_a_call_is_written_to_the_database_directly_else_to_t
     assert any("record_lost" in record.getMessage() for record in caplog.records)
 
 
+def test_r12_what_neither_journal_nor_database_took_is_journaled_when_the_disk_is_back(
+    shop: Server, carrier: CarrierClient
+) -> None:
+    journal, shop.journal = shop.journal, NoDisk()
+    with shop.database.writing() as session:
+        session.execute(text("ALTER TABLE call RENAME TO call_of_old"))
+    carrier.dial(NUMBER, sid="CA1")
+    with shop.database.writing() as session:
+        session.execute(text("ALTER TABLE call_of_old RENAME TO call"))
+    shop.journal = journal
+    carrier.dial(NUMBER, sid="CA2")
+    work = applier(shop)
+
+    def all_stand_there() -> bool:
+        work.apply_all()
+        return set(calls(shop)) == {"CA1", "CA2"}
+
+    eventually(all_stand_there)
+
+
+def test_r12_a_journal_that_somebody_empties_beside_the_applier_begins_anew(
+    shop: Server, carrier: CarrierClient
+) -> None:
+    journal, work = shop.journal, applier(shop)
+    assert isinstance(journal, Journal)
+    for _ in range(3):
+        journal.begin_segment()
+    carrier.dial(NUMBER, sid="CA1")
+    work.apply_all()
+    for path in journal_folder(shop).glob("*.journal"):
+        path.unlink()
+    carrier.dial(NUMBER, sid="CA2")
+    work.apply_all()
+    assert set(calls(shop)) == {"CA1", "CA2"}
+
+
 def test_r12_a_call_goes_on_by_the_flow_that_its_address_names(shop: Server, carrier: CarrierClient) -> None:
     """Also in a process that has not seen its beginning."""
     carrier.dial(NUMBER)
@@ -323,6 +360,56 @@ def test_r12_the_end_may_be_applied_before_the_beginning(shop: Server, machines:
     assert adopt_unknown_calls(shop, shop_now) == 1, "it is looked at, and known already"
     assert heard.events == [("CA1", "started"), ("CA1", "ended")]
     assert count(shop, UnknownCall) == 0
+
+
+def test_r12_a_receiver_that_fails_at_a_later_call_costs_an_earlier_one_nothing(
+    shop: Server, machines: Machines
+) -> None:
+    machines.append(0, inbound_at(shop, "CA2", NOON + timedelta(seconds=30)))
+    machines.append(0, status_at("CA2", NOON + timedelta(seconds=60)))
+    machines.append(1, inbound_at(shop, "CA1", NOON))
+    machines.apply(0)
+
+    def fail(sender: Server, **_: Any) -> None:
+        raise RuntimeError("down")
+
+    with call_updated.connected_to(fail):
+        machines.apply(1)
+    known = calls(shop)
+    assert {sid: (call.first_call, call.fan_out_due) for sid, call in known.items()} == {
+        "CA1": (True, "started"),
+        "CA2": (False, "updated"),
+    }
+    assert count(shop, SetAsideRecord) == 0
+
+
+def test_r12_a_receiver_that_fails_at_every_change_of_a_call_costs_it_nothing(
+    shop: Server, carrier: CarrierClient, clock: Any
+) -> None:
+    def fail(sender: Server, **_: Any) -> None:
+        raise RuntimeError("down")
+
+    with call_ended.connected_to(fail), call_updated.connected_to(fail):
+        whole_call(carrier, clock)
+        for number in range(10):
+            recording = {"RecordingSid": f"RE{number}", "RecordingUrl": f"https://carrier.example/RE{number}"}
+            clock.shift(1)
+            carrier.post("/voice/recording", CallSid="CA1", RecordingStatus="completed", **recording)
+            applier(shop).apply_all()
+    call = calls(shop)["CA1"]
+    assert (call.recording_sid, call.fan_out_due) == ("RE9", "ended,updated")
+    assert count(shop, SetAsideRecord) == 0
+
+
+def test_r12_the_first_request_corrects_a_call_also_when_its_fallback_stands_beside_it(
+    shop: Server, machines: Machines
+) -> None:
+    machines.append(0, inbound_at(shop, "CA1", NOON + timedelta(seconds=30)))
+    machines.apply(0)
+    machines.append(1, inbound_at(shop, "CA1", NOON))
+    machines.append(1, {**inbound_at(shop, "CA1", NOON + timedelta(seconds=5)), "kind": FALLBACK})
+    machines.apply(1)
+    assert calls(shop)["CA1"].started_at == NOON
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])

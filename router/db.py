@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
+from zlib import crc32
 
 from sqlalchemy import (
     JSON,
@@ -296,6 +297,15 @@ def wait_for_turn(session: Session, kind: int, key: int) -> None:
     """Waits until nobody else holds (kind, key) and holds it to the end of the transaction. On SQLite the write lock is the turn."""
     if dialect_name(session) == "postgresql":
         session.execute(text("SELECT pg_advisory_xact_lock(:kind, :key)"), {"kind": kind, "key": key})
+
+
+def wait_for_turns(session: Session, kind: int, names: Iterable[str]) -> None:
+    """The same for many names at once, in one order for everybody, so that nobody waits in a circle."""
+    if dialect_name(session) == "postgresql" and (keys := sorted({crc32(name.encode()) - 2**31 for name in names})):
+        session.execute(_TURNS, {"kind": kind, "keys": keys})
+
+
+_TURNS = text("SELECT pg_advisory_xact_lock(:kind, key) FROM unnest(CAST(:keys AS integer[])) AS key")
 
 
 def skip_locked(statement: Any, dialect: str, of: Any = None) -> Any:

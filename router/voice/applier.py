@@ -30,10 +30,11 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
-from router.db import Statement, dialect_insert, insert_new, table_of
+from router.db import Statement, dialect_insert, insert_new, table_of, wait_for_turns
+from router.lib.phones import line_of
 from router.server import Server
 from router.voice.calls import NewCall, correct_inbound, record_calls, record_inbound
-from router.voice.events import machine_is_waiting, store_events, update_calls, write_and_announce
+from router.voice.events import CALLS_TURN, machine_is_waiting, store_events, update_calls, write_and_announce
 from router.voice.journal import (
     Entry,
     Journal,
@@ -89,6 +90,8 @@ def apply_records(server: Server, session: Session, records: Sequence[Record], n
         ReceiverFailed: a receiver of a call event failed; repeat with `announcing=False`.
     """
     beginnings = [record for record in records if record["kind"] in BEGINNINGS]
+    lines = {_line_of(record) for record in beginnings if record["route"]}
+    wait_for_turns(session, CALLS_TURN, {record["sid"] for record in records} | lines)
     corrected = _apply_beginnings(server, session, beginnings, now, announcing)
     told_later = [record for record in records if record["kind"] not in BEGINNINGS]
     events = {(record["sid"], record["key"]): record for record in reversed(told_later)}
@@ -111,6 +114,12 @@ def apply_records(server: Server, session: Session, records: Sequence[Record], n
     for sid in told.keys() - known:
         values = {"sid": sid, "call": told[sid], "known_at": now}
         session.execute(insert_new(session, UnknownCall, unique=["sid"]).values(values))
+
+
+def _line_of(record: Record) -> str:
+    """The caller's line and the number that he called: such calls see each other."""
+    caller = record["call"]["caller"]["e164"]
+    return f"{record['route']['number_id']} {line_of(caller)}" if caller else record["sid"]
 
 
 def _apply_beginnings(
@@ -164,6 +173,7 @@ def adopt_unknown_calls(server: Server, now: datetime) -> int:
     for sid in sids:
 
         def adopt(session: Session, announcing: bool, sid: str = sid) -> None:
+            wait_for_turns(session, CALLS_TURN, [sid])
             unknown = session.get(UnknownCall, sid, with_for_update=True)
             if unknown is None or unknown.adopted_at is not None:
                 return

@@ -39,6 +39,10 @@ def _write_leg(dialect: str) -> Insert:
 _WRITE_LEG = Statement(_write_leg)
 
 
+CALLS_TURN = 7304
+"""Of `wait_for_turns`: whoever writes of a call, or of a caller's calls to a number, sees what others have written of it."""
+
+
 def store_events(session: Session, events: Sequence[tuple[str, str, Event]]) -> set[tuple[str, str]]:
     """Writes events, each with its call's id and a key that is the same for repetitions of the same callback. Returns id and key of those
     that were not there; none may stand twice among them."""

@@ -22,14 +22,21 @@ from router.accounts.models import read_fact, remember_fact
 from router.carriers import shop_of
 from router.carriers.base import CarrierCall, InboundCall, NotForUs, NumberShop, Recording, ShopError
 from router.config import SettingsError
-from router.db import dialect_insert
+from router.db import dialect_insert, wait_for_turns
 from router.lib.formats import format_count
 from router.scenarios.flows import DEFAULT_RING_SECONDS
 from router.scenarios.models import TrackingNumber
 from router.server import Server
 from router.voice.applier import OF_THE_DATABASE
 from router.voice.calls import record_inbound
-from router.voice.events import call_destinations, machine_is_waiting, store_events, update_calls, write_and_announce
+from router.voice.events import (
+    CALLS_TURN,
+    call_destinations,
+    machine_is_waiting,
+    store_events,
+    update_calls,
+    write_and_announce,
+)
 from router.voice.models import Call, CallEvent, LegStatus, UnknownCall
 from router.voice.routing import Route, destinations_of, find_route_of_call, kind_of, route_of
 from router.voice.state import CALL_TERMINAL, Event
@@ -185,6 +192,7 @@ def _write(server: Server, booked: BookedCall, recordings: Sequence[Recording], 
 
     def work(session: Session, announcing: bool) -> None:
         sid = booked.parent.sid
+        wait_for_turns(session, CALLS_TURN, [sid])
         if session.scalar(select(Call.id).where(Call.sid == sid)) is None:
             route = _route_then(session, booked)
             if route is None:

@@ -22,7 +22,7 @@ from router.lib.phones import read_caller
 from router.server import Server
 from router.voice import applier as module
 from router.voice.answers import Begun
-from router.voice.applier import Applier, adopt_unknown_calls, journal_folder, machine_of
+from router.voice.applier import Applier, adopt_unknown_calls, apply_records, journal_folder, machine_of
 from router.voice.calls import call_ended, call_started, call_updated
 from router.voice.events import machine_is_waiting, state_of_journals
 from router.voice.journal import Journal, JournalError, Position, segment_path
@@ -410,6 +410,31 @@ def test_r12_the_first_request_corrects_a_call_also_when_its_fallback_stands_bes
     machines.append(1, {**inbound_at(shop, "CA1", NOON + timedelta(seconds=5)), "kind": FALLBACK})
     machines.apply(1)
     assert calls(shop)["CA1"].started_at == NOON
+
+
+def test_r12_beginning_and_end_that_two_machines_apply_at_the_same_time_meet(shop: Server, machines: Machines) -> None:
+    machines.append(1, status_at("CA1", NOON + timedelta(seconds=40)))
+    other = threading.Thread(target=machines.apply, args=(1,))
+    with shop.database.writing() as session:
+        apply_records(shop, session, [inbound_at(shop, "CA1", NOON)], shop.now(), announcing=True)
+        other.start()
+        other.join(1.0)
+    other.join()
+    assert calls(shop)["CA1"].status == "answered"
+    assert count(shop, UnknownCall) == 0
+
+
+def test_r12_two_calls_of_one_caller_that_two_machines_apply_at_the_same_time_see_each_other(
+    shop: Server, machines: Machines
+) -> None:
+    machines.append(1, inbound_at(shop, "CA2", NOON + timedelta(seconds=1)))
+    other = threading.Thread(target=machines.apply, args=(1,))
+    with shop.database.writing() as session:
+        apply_records(shop, session, [inbound_at(shop, "CA1", NOON)], shop.now(), announcing=True)
+        other.start()
+        other.join(1.0)
+    other.join()
+    assert {sid: call.first_call for sid, call in calls(shop).items()} == {"CA1": True, "CA2": False}
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])

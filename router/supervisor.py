@@ -25,6 +25,8 @@ POLL_SECONDS = 0.2
 SHORTEST_PAUSE = 1.0
 LONGEST_PAUSE = 5.0
 LONG_LIFE = 10.0
+FIRST_SECONDS = 5.0
+"""For so long the other processes wait for the telephone's at a start."""
 STOP_SECONDS = 60.0
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 BACKLOG = 2048
@@ -277,6 +279,11 @@ class Child:
             os.close(writing)
         self.started, self.again_at = time.monotonic(), None
 
+    @property
+    def is_starting(self) -> bool:
+        """It has not said yet that it is ready."""
+        return self._ready is not None
+
     def look(self) -> None:
         """What has to be done every now and then."""
         if self._ready is not None:
@@ -393,12 +400,18 @@ def supervise(
     try:
         children = _children(commands, {**os.environ, **(environ or {})}, holdings)
         gone = [ProcessGroup(leader) for name in holdings.former.keys() - commands for leader in holdings.former[name]]
-        for child in children:
+        # callers wait for the telephone: nobody else reads the program meanwhile
+        others = [child for child in children if child.name != TELEPHONE]
+        first = [child for child in children if child.name == TELEPHONE]
+        for child in first:
             child.start()
         for group in gone:
             group.end()
-        next_program = Successor(successor)
+        next_program, began = Successor(successor), time.monotonic()
         while not told & {signal.SIGTERM, signal.SIGINT}:
+            if time.monotonic() - began > FIRST_SECONDS or not any(child.is_starting for child in first):
+                while others:
+                    others.pop(0).start()
             time.sleep(POLL_SECONDS)
             for child in children:
                 child.look()

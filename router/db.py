@@ -46,6 +46,8 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_SECONDS = 5
 CONNECT_SECONDS = 3
 """A call waits no longer for a database that is away: the carrier gives up after 15 s."""
+KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 3, "keepalives_count": 3}
+"""Seconds, and how often. A machine that has gone while it was asked is given up after 20 s; by Linux's defaults after two hours."""
 FIRST_VISIT_NUMBER = 10001
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 """The date of what never happened, where an index look-up has no use for NULL."""
@@ -181,7 +183,7 @@ def _sqlite_engine(url: str, pool_size: int) -> Engine:
 
 
 def _postgresql_engine(url: str, pool_size: int, prepared_statements: str) -> Engine:
-    connect = {"connect_timeout": CONNECT_SECONDS, "tcp_user_timeout": CONNECT_SECONDS * 1000}
+    connect = {"connect_timeout": CONNECT_SECONDS, "tcp_user_timeout": CONNECT_SECONDS * 1000} | KEEPALIVE
     engine = create_engine(
         url,
         pool_size=pool_size,

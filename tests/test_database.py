@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
+import psycopg
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
@@ -11,6 +12,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import select, text
+from sqlalchemy.exc import OperationalError
 
 from router.accounts.models import ServerFact
 from router.config import Settings
@@ -46,6 +48,21 @@ def test_several_hosts_are_asked_as_libpq_does(address: str, asked: dict[str, st
     _, given = database.engine.dialect.create_connect_args(database.engine.url)
     given.pop("context")
     assert given == {"user": "u", "password": "p@w", "dbname": "router"} | asked
+
+
+def test_a_database_whose_machine_has_gone_is_given_up_within_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def connect(**given: Any) -> None:
+        asked.append(given)
+        raise psycopg.OperationalError("nobody there")
+
+    monkeypatch.setattr(psycopg, "connect", connect)
+    with pytest.raises(OperationalError), Database("postgresql+psycopg://u:p@db/router").engine.connect():
+        pass
+    given = asked[0]
+    silent = given["keepalives_idle"] + given["keepalives_interval"] * given["keepalives_count"]
+    assert (silent <= 20, given["tcp_user_timeout"] <= 5000, given["connect_timeout"] <= 5) == (True, True, True)
 
 
 @pytest.mark.parametrize("hosts", ["a:5432,b:port", "a,,b", "a:1:2,b", "[::1,b"])

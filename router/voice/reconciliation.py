@@ -292,6 +292,8 @@ def reconcile_hourly(server: Server, now: datetime) -> Reconciled | None:
     with server.database.reading() as session:
         last = read_fact(session, RECONCILED)
     last_at = datetime.fromisoformat(last) if last else now - EVERY
+    if last_at > now:  # a clock was wrong for a while, and what it hid is looked for
+        last_at = now - LONGEST_GAP
     if now - last_at < EVERY:
         return None
     try:

@@ -463,6 +463,14 @@ def test_r12_the_worker_looks_once_an_hour_and_from_where_it_looked_last(server:
     assert books.asked[0][0] == NOON - module.REACH, "what was left out is made up for"
 
 
+def test_r12_a_clock_that_was_wrong_for_a_while_stops_no_later_turn(server: Server, books: Books) -> None:
+    assert reconcile_hourly(server, NOON + timedelta(days=3000)) is not None
+    books.asked = []
+    assert reconcile_hourly(server, NOON) is not None
+    assert books.asked[0][0] == NOON - module.LONGEST_GAP
+    assert reconcile_hourly(server, NOON + timedelta(minutes=59)) is None
+
+
 def test_r12_without_an_account_nobody_is_asked(server: Server) -> None:
     server.settings = server.settings.model_copy(update={"carrier": "twilio", "twilio_account_sid": ""})
     assert reconcile_hourly(server, NOON) is None

@@ -131,8 +131,8 @@ def serve(no_worker: bool, check: bool) -> None:
     holdings = hold_services(settings.host, settings.port)
     try:
         server = make_server(settings)
-        prepare(server)
         begin_journal(server)
+        prepare_for_a_while(server)
         at = holdings.listening
         commands = {
             TELEPHONE: web_command(APPLICATION, at[TELEPHONE], settings.telephone_workers, settings.telephone_threads),
@@ -233,6 +233,23 @@ def prepare(server: "Server") -> None:
         click.echo(
             f"router: the database cannot be reached ({type(error).__name__}); calls get their fallback", err=True
         )
+
+
+PREPARE_SECONDS = 10.0
+
+
+def prepare_for_a_while(server: "Server", seconds: float = PREPARE_SECONDS) -> None:
+    """The same, but a server apart that does not answer, or whose tables are locked, keeps calls from being answered for so long only."""
+    from router.voice.lookups import Lookups
+
+    def work() -> bool:
+        prepare(server)
+        return True
+
+    if server.settings.embedded:
+        work()
+    elif not Lookups(server.database, "start", seconds).run(work, False):
+        click.echo("router: the database does not answer; calls are led by what this machine knows", err=True)
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 import structlog
 from prometheus_client import Counter
 from sqlalchemy import text
+from sqlalchemy.orm import Session
 
 from router.attribution.decision import OVERFLOW, reach_of, reach_then
 from router.carriers.base import Forward, HangUp, InboundCall, Plan, Say
@@ -128,10 +129,14 @@ def _fallback_of_project(server: Server, call: InboundCall) -> str:
     if route := routing.known_route(call):
         return route.fallback
     if routing.snapshot is None and not server.settings.fallback_destination:
-        with server.database.reading() as session:
-            for number in (call.number_e164, *call.other_readings, call.forwarded_from):
-                if destination := session.execute(_FALLBACK, {"dialled": number}).scalar():
-                    return str(destination)
+        return routing.fallbacks.ask(lambda session: _stored_fallback(session, call), "")
+    return ""
+
+
+def _stored_fallback(session: Session, call: InboundCall) -> str:
+    for number in (call.number_e164, *call.other_readings, call.forwarded_from):
+        if destination := session.execute(_FALLBACK, {"dialled": number}).scalar():
+            return str(destination)
     return ""
 
 

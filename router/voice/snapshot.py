@@ -198,6 +198,8 @@ def read_snapshot(folder: Path, keys: KeyRing) -> Snapshot | None:
             continue
         except (OSError, SnapshotUnreadable) as error:
             log.error("snapshot_file_unreadable", file=name, reason=str(error))
+        except Exception:  # whatever another program has written there, this one starts
+            log.exception("snapshot_file_unreadable", file=name)
     return None
 
 
@@ -240,6 +242,8 @@ LOOKUP_SECONDS = 1.0
 """For a number, or a version of a flow, that the snapshot lacks."""
 CREDIT_SECONDS = 0.3
 """For what a flow wants to know."""
+START_SECONDS = 5.0
+"""How long a process waits for its first snapshot, where the machine has none. Then it answers by look-ups."""
 FILE_PAUSE_SECONDS = 60.0
 """Between two tries to write the file."""
 
@@ -252,10 +256,13 @@ class RoutingFollower:
         self._database, self._folder, self._keys, self._now = database, folder, keys, now
         self._thread: threading.Thread | None = None
         self._stopped = threading.Event()
+        self._has_asked = threading.Event()
         self._refreshing = threading.Lock()
         self._lookups = Lookups(database, "routing", LOOKUP_SECONDS)
         self.credits = Lookups(database, "credit", CREDIT_SECONDS)
         """What a test call would count for."""
+        self.fallbacks = Lookups(database, "fallback", LOOKUP_SECONDS)
+        """Where calls lead while there is no snapshot."""
         self._no_file_before = 0.0
         self.fault = ""
         """Why the snapshot does not follow the database; empty while it does."""
@@ -263,16 +270,17 @@ class RoutingFollower:
 
     def start(self) -> None:
         """Follows the database from now on. A process begins by the file of its machine, so that it answers at once while the database is
-        slow; without a file it waits for the database."""
+        slow; without a file it waits for the database, for a while."""
         if self._thread is None:
             self.snapshot = self.snapshot or read_snapshot(self._folder, self._keys)
-            if self.snapshot is None:
-                self.refresh()
             self._thread = threading.Thread(target=self._follow, name="routing", daemon=True)
             self._thread.start()
+            if self.snapshot is None:
+                self._has_asked.wait(START_SECONDS)
 
     def _follow(self) -> None:
         self.refresh()
+        self._has_asked.set()
         while not self._stopped.wait(POLL_SECONDS):
             self.refresh()
 
@@ -309,7 +317,7 @@ class RoutingFollower:
         try:
             write_snapshot(self._folder, present, self._keys)
             self._written = (present.installation, present.version)
-        except OSError as error:
+        except Exception as error:  # the thread that follows the database goes on
             log.error("snapshot_file_not_written", reason=str(error))
             self._no_file_before = time.monotonic() + FILE_PAUSE_SECONDS
 

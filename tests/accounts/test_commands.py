@@ -1,5 +1,6 @@
 """`router user` and `router token`."""
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from sqlalchemy import select
 
 from router.accounts.models import ApiToken, AuditEntry, Person, ServerFact
 from router.app import make_server
-from router.cli import Imported, prepare, router
+from router.cli import Imported, prepare, prepare_for_a_while, router
 from router.config import Settings, SettingsError
 from router.db import Database
 from router.operations import key_fits
@@ -197,6 +198,22 @@ def test_serve_says_that_its_key_is_another_and_prints_no_link(
     assert (said.out, "ROUTER_SECRET_KEY: is not the key" in said.err) == ("", True)
     for one in (server, other):
         one.database.dispose()
+
+
+def test_r12_serve_waits_for_no_table_that_is_locked(
+    settings: Settings, capsys: pytest.CaptureFixture[str], database: Database
+) -> None:
+    if database.is_sqlite:
+        return
+    server = make_server(settings)
+    with database.writing() as session:
+        session.connection().exec_driver_sql("LOCK TABLE alembic_version IN ACCESS EXCLUSIVE MODE")
+        prepare_for_a_while(server, 0.2)
+    assert "the database does not answer" in capsys.readouterr().err
+    for thread in threading.enumerate():
+        if thread.name == "start-lookup":
+            thread.join()
+    server.database.dispose()
 
 
 def test_an_unmigrated_database_is_said(run: Run, database: Database) -> None:

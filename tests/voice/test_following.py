@@ -233,3 +233,28 @@ def test_r12_a_system_without_more_threads_costs_no_look_up_for_good(monkeypatch
         patched.setattr(threading.Thread, "start", none_left)
         assert [asked.run(lambda: 1, 0) for _ in range(lookups.AT_ONCE + 1)] == [0] * (lookups.AT_ONCE + 1)
     assert asked.run(lambda: 1, 0) == 1
+
+
+def test_r12_a_process_without_a_file_waits_for_a_frozen_database_only_for_a_while(
+    frozen: Frozen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "START_SECONDS", 0.05)
+    routing = RoutingFollower(cast(Database, frozen), tmp_path / "routing", KEYS, now)
+    starting = threading.Thread(target=routing.start, daemon=True)
+    starting.start()
+    starting.join(5.0)
+    assert not starting.is_alive()
+    routing.stop()
+
+
+def test_r12_whatever_a_file_cannot_hold_the_process_goes_on_following(
+    world: Database, routing: RoutingFollower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise ValueError("no JSON")
+
+    monkeypatch.setattr(module, "write_snapshot", fail)
+    routing.refresh()
+    titled(world, "Desk")
+    routing.refresh()
+    assert title_of(routing) == "Desk"

@@ -2,6 +2,8 @@
 
 import errno
 import re
+import threading
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -12,14 +14,18 @@ import time_machine
 from flask.testing import FlaskClient
 from prometheus_client import Counter, Histogram
 from sqlalchemy import func, select, text
+from sqlalchemy.exc import OperationalError
 from werkzeug.test import TestResponse
 
+from router.db import Database
 from router.scenarios.models import TrackingNumber
 from router.server import Server
-from router.voice.applier import adopt_unknown_calls
+from router.voice.applier import adopt_unknown_calls, journal_folder
 from router.voice.calls import call_ended, call_started, call_updated
 from router.voice.events import close_silent_calls, repeat_fan_out
+from router.voice.journal import Journal
 from router.voice.models import Call, CallEvent, CallLeg
+from router.voice.snapshot import routing_of
 from tests.factories import COMPANY_LINE, NOON, make_number, make_project, make_scenario
 from tests.voice.carrier import ANNA, BASE, CarrierClient
 
@@ -241,6 +247,26 @@ def test_r12_without_any_knowledge_of_its_routes_the_server_rings_the_operators_
         session.execute(text("ALTER TABLE scenario RENAME TO scenario_of_old"))
     assert dial_of(carrier.dial(NUMBER))[0].text == "+14155550199"
     assert dial_of(carrier.action(NUMBER, 1, "busy"))[0].text == "+14155550199"
+
+
+def test_r12_without_any_knowledge_a_frozen_database_is_waited_for_only_for_a_while(
+    shop: Server, carrier: CarrierClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.settings = shop.settings.model_copy(update={"fallback_destination": ""})
+    thawed = threading.Event()
+
+    def freeze(*_: Any) -> Any:
+        thawed.wait(20.0)
+        raise OperationalError("", {}, Exception("gone"))
+
+    routing = routing_of(shop)
+    monkeypatch.setattr(routing, "_thread", threading.current_thread())  # which has begun, and found nothing yet
+    monkeypatch.setattr(Database, "reading", freeze)
+    shop.journal = Journal(journal_folder(shop))
+    began = time.perf_counter()
+    assert "<Say>" in carrier.dial(NUMBER).text
+    assert time.perf_counter() - began < 10.0
+    thawed.set()
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """R12: the snapshot in memory leads each call where the database would, follows every change, and is never replaced by something worse."""
 
+import json
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -284,6 +285,19 @@ def test_r12_a_file_of_another_key_or_format_is_not_used(
     monkeypatch.setattr(module, "FORMAT", 9)
     with pytest.raises(SnapshotUnreadable, match="its format is 2, this program reads 9"):
         parse_snapshot(data, KEYS)
+
+
+def test_r12_a_file_whose_routes_this_program_cannot_read_keeps_no_process_from_starting(
+    world: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a program writes it that is newer by a field."""
+    first = refresh(world, None, NOON)
+    write_snapshot(tmp_path, first, KEYS)
+    write_snapshot(tmp_path, replace(first, version=first.version + 1), KEYS)
+    head, body = module._parts((tmp_path / NEWEST).read_bytes())
+    content = json.dumps(head).encode() + b"\n" + body.replace(b'"fallback"', b'"fall_back"')
+    (tmp_path / NEWEST).write_bytes(module._checksum(content) + b"\n" + content)
+    assert read_snapshot(tmp_path, KEYS) == first
 
 
 @settings(max_examples=examples(200), suppress_health_check=[HealthCheck.function_scoped_fixture])

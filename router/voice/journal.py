@@ -13,6 +13,7 @@ import json
 import os
 import re
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ SEGMENT_BYTES = 16 * 1024 * 1024
 LONGEST_RECORD = 256 * 1024
 SEGMENT = re.compile(r"(\d{10})\.journal")
 CHECKSUM_BYTES = 8
+SLOW_SECONDS = 2.0
+"""How long a thread waits for another one's write. A carrier gives an answer 3.5 s."""
 
 
 class JournalError(Exception):
@@ -89,12 +92,14 @@ class Journal:
         self._turn = threading.Condition()
         self._waiting: list[_Waiting] = []
         self._writing = False
+        self._began_writing = 0.0
         self._process = 0
         self._lock_file = self._file = -1
         self._segment = 0
 
     def append(self, record: Mapping[str, Any]) -> None:
-        """Returns when the record is on the disk. The first thread that finds nobody writing writes for all that wait.
+        """Returns when the record is on the disk. The first thread that finds nobody writing writes for all that wait. A disk that hangs
+        holds that thread alone: the others give up.
 
         Raises:
             JournalError: the record may be lost, or may stand in the journal all the same.
@@ -104,11 +109,16 @@ class Journal:
         with self._turn:
             self._waiting.append(mine)
             while self._writing and not mine.done:
-                self._turn.wait()
+                patience = self._began_writing + SLOW_SECONDS - time.monotonic()
+                if patience <= 0:
+                    self._waiting = [each for each in self._waiting if each is not mine]
+                    raise JournalError(f"{self._folder}: the disk has not answered for {SLOW_SECONDS:g} s")
+                self._turn.wait(patience)
             if mine.done:
                 batch = []
             else:
                 batch, self._waiting, self._writing = self._waiting, [], True
+                self._began_writing = time.monotonic()
         if batch:
             error: JournalError | None = JournalError("the write was broken off")
             try:

@@ -275,3 +275,26 @@ def test_r12_damage_never_makes_a_record_and_costs_only_the_lines_it_touches(
 @given(st.integers(0, 10**9), st.integers(0, 10**9))
 def test_a_position_is_read_as_it_is_written(segment: int, offset: int) -> None:
     assert Position.read(str(Position(segment, offset))) == Position(segment, offset)
+
+
+def test_r12_a_disk_that_hangs_holds_one_thread_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SLOW_SECONDS", 0.05)
+    journal, hangs, is_back = Journal(tmp_path), threading.Event(), threading.Event()
+
+    def hang(descriptor: int) -> None:
+        hangs.set()
+        is_back.wait(20.0)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", hang)
+        held = threading.Thread(target=journal.append, args=({"sid": "CA1"},))
+        held.start()
+        hangs.wait()
+        for _ in range(3):
+            with pytest.raises(JournalError, match="has not answered"):
+                journal.append({"sid": "CA2"})
+        assert held.is_alive()
+        is_back.set()
+        held.join()
+    journal.append({"sid": "CA3"})
+    assert [entry.record and entry.record["sid"] for entry in read_entries(tmp_path, Position(), 9)] == ["CA1", "CA3"]

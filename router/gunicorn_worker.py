@@ -252,6 +252,8 @@ class WholeRequestWorker(gthread.ThreadWorker):  # type: ignore[misc]
         connection.body_counted = 0
 
     def _receive(self, connection: Connection, _: Any) -> None:
+        if connection not in self.waiting:
+            return  # it made way for another one in this turn of the loop
         try:
             received = connection.sock.recv(RECEIVED_AT_ONCE)
         except BlockingIOError:

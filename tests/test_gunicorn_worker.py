@@ -1,6 +1,8 @@
 """When a request is given to a thread: as soon as a parser would wait for nothing more, in whatever pieces it comes."""
 
 import io
+import logging
+import selectors
 import socket
 from typing import Any
 
@@ -10,7 +12,15 @@ from gunicorn.http import get_parser
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from router.gunicorn_worker import MOST_BODY_BYTES, USUAL_BODY_BYTES, Connection, Incoming, Refused
+from router import gunicorn_worker as module
+from router.gunicorn_worker import (
+    MOST_BODY_BYTES,
+    USUAL_BODY_BYTES,
+    Connection,
+    Incoming,
+    Refused,
+    WholeRequestWorker,
+)
 from tests.properties import examples
 
 HEADERS = st.dictionaries(
@@ -124,3 +134,30 @@ def test_a_parser_never_reads_from_the_socket() -> None:
         with pytest.raises(StopIteration):
             next(connection.parser)
         assert ours.recv(100) == b"GET / HTTP/1.1\r\n\r\n"
+
+
+class Listener(socket.socket):
+    """As gunicorn has one."""
+
+    FAMILY = socket.AF_INET
+
+
+def test_r12_a_connection_that_makes_way_and_sends_in_the_same_moment_ends_nobody_elses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "MOST_WAITING", 1)
+    worker = WholeRequestWorker(1, 1, [], None, 30, Config(), logging.getLogger("worker"))
+    worker.poller = selectors.DefaultSelector()
+    with Listener(socket.AF_INET, socket.SOCK_STREAM) as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        worker.poller.register(listener, selectors.EVENT_READ, worker.accept)
+        with socket.create_connection(listener.getsockname()) as first:
+            worker.wait_for_and_dispatch_events(5.0)
+            with socket.create_connection(listener.getsockname()):
+                first.send(b"G")
+                worker.wait_for_and_dispatch_events(5.0)
+                assert len(worker.waiting) == worker.nr_conns == 1
+                worker.murder_keepalived(force=True)
+    worker.poller.close()
+    worker.tmp.close()

@@ -190,7 +190,12 @@ def adopt_unknown_calls(server: Server, now: datetime) -> int:
             )
             update_calls(server, session, {sid: None}, now, announcing)
 
-        write_and_announce(server, adopt)
+        try:
+            write_and_announce(server, adopt)
+        except OF_THE_DATABASE:
+            raise
+        except Exception:  # of this call alone: those behind it are written
+            log.exception("call_not_adopted", call=sid)
     return len(sids)
 
 
@@ -394,7 +399,8 @@ class Applier:
     def _tell(self, *, is_stopped: bool) -> None:
         """That this machine's applier has nothing left to do, now and then, or that it ends so."""
         now = self._server.now()
-        is_known = self._seen_at is not None and now - self._seen_at < HEARTBEAT and not self._may_wait
+        # also where the clock was set back meanwhile
+        is_known = self._seen_at is not None and abs(now - self._seen_at) < HEARTBEAT and not self._may_wait
         if is_known and not is_stopped:
             return
         with self._server.database.writing() as session:

@@ -8,6 +8,8 @@ from typing import Any, TypeVar, cast
 
 import structlog
 from sqlalchemy import Insert, bindparam, func, select
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, defer
 
 from router.db import Statement, dialect_insert, insert_new, pipelined, table_of
@@ -184,19 +186,27 @@ def close_silent_calls(server: Server, now: datetime) -> int:
             store_events(session, [(sid, "closed", Event("closed", now, {}))])
             update_calls(server, session, {sid: None}, now, announcing)
 
-        write_and_announce(server, close)
+        try:
+            write_and_announce(server, close)
+        except (OperationalError, InterfaceError, PoolTimeout, OSError):
+            raise
+        except Exception:  # of this call alone: those behind it are closed
+            log.exception("call_not_closed", call=sid)
     return len(sids)
 
 
 def repeat_fan_out(server: Server, now: datetime) -> int:
     """Announces again what a receiver failed at; returns how many calls are done with now."""
     with server.database.reading() as session:
-        due = list(session.scalars(select(Call.id).where(Call.fan_out_due != "").order_by(Call.id).limit(BATCH)))
+        # in any order: those that fail each time keep no other waiting
+        due = list(session.scalars(select(Call.id).where(Call.fan_out_due != "").order_by(func.random()).limit(BATCH)))
     done = 0
     for call_id in due:
         try:
             with server.database.writing() as session:
-                call = session.get_one(Call, call_id, with_for_update=True)
+                call = session.get(Call, call_id, with_for_update=True)
+                if call is None:
+                    continue
                 for event in filter(None, call.fan_out_due.split(",")):
                     announce(server, session, event, call, now)
                 call.fan_out_due = ""

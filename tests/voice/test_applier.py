@@ -21,10 +21,11 @@ from router.db import Database
 from router.lib.phones import read_caller
 from router.server import Server
 from router.voice import applier as module
+from router.voice import events
 from router.voice.answers import Begun
 from router.voice.applier import Applier, adopt_unknown_calls, apply_records, journal_folder, machine_of
 from router.voice.calls import call_ended, call_started, call_updated
-from router.voice.events import machine_is_waiting, state_of_journals
+from router.voice.events import close_silent_calls, machine_is_waiting, repeat_fan_out, state_of_journals
 from router.voice.journal import Journal, JournalError, Position, segment_path
 from router.voice.models import EXTERNAL, Call, CallEvent, JournalPosition, SetAsideRecord, UnknownCall
 from router.voice.records import FALLBACK, Record, event_record, inbound_record
@@ -638,3 +639,63 @@ def in_order(server: Server) -> Server:
     with server.database.writing() as session:
         make_scenario(session, make_project(session), [NUMBER], destinations=[COMPANY_LINE, SECOND_LINE])
     return server
+
+
+def test_r12_an_unknown_call_that_cannot_be_written_keeps_no_other_waiting(shop: Server, machines: Machines) -> None:
+    for sid in ("CA1", "CA2"):
+        machines.append(0, status_at(sid, NOON))
+    machines.apply(0)
+    with shop.database.writing() as session:
+        session.get_one(UnknownCall, "CA1").call = {"sid": "CA1"}
+        session.get_one(UnknownCall, "CA1").known_at = NOON - timedelta(seconds=1)
+    adopt_unknown_calls(shop, NOON + timedelta(minutes=5))
+    assert set(calls(shop)) == {"CA2"}
+
+
+def test_r12_a_call_that_cannot_be_closed_keeps_no_other_open(
+    shop: Server, carrier: CarrierClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for sid in ("CA1", "CA2"):
+        carrier.dial(NUMBER, sid=sid)
+    applier(shop).apply_all()
+    derive = events.derive_state
+
+    def fail_at_the_first(started_at: datetime, destinations: Any, *others: Any, **more: Any) -> Any:
+        if not failed:
+            failed.append(1)
+            raise KeyError("facts")
+        return derive(started_at, destinations, *others, **more)
+
+    failed: list[int] = []
+    monkeypatch.setattr(events, "derive_state", fail_at_the_first)
+    close_silent_calls(shop, NOON + timedelta(hours=5))
+    assert sorted(call.status for call in calls(shop).values()) == ["in_progress", "unknown"]
+
+
+def test_r12_calls_of_which_a_receiver_never_hears_keep_no_other_waiting(
+    shop: Server, carrier: CarrierClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "BATCH", 1)
+
+    def fail(sender: Server, call: Call, **_: Any) -> None:
+        if call.sid == "CA1" or is_down:
+            raise RuntimeError("down")
+
+    is_down = True
+    with call_started.connected_to(fail):
+        for sid in ("CA1", "CA2"):
+            carrier.dial(NUMBER, sid=sid)
+            applier(shop).apply_all()
+        is_down = False
+        eventually(lambda: repeat_fan_out(shop, NOON))
+    assert {sid: call.fan_out_due for sid, call in calls(shop).items()} == {"CA1": "started", "CA2": ""}
+
+
+def test_r12_an_applier_is_heard_of_also_after_the_clock_was_set_back(shop: Server, clock: Any) -> None:
+    work = applier(shop)
+    work._begin()
+    work._tell(is_stopped=False)
+    clock.move_to(NOON - timedelta(hours=2))
+    work._tell(is_stopped=False)
+    with shop.database.reading() as session:
+        assert session.scalars(select(JournalPosition)).one().seen_at == NOON - timedelta(hours=2)

@@ -25,6 +25,8 @@ POLL_SECONDS = 0.2
 SHORTEST_PAUSE = 1.0
 LONGEST_PAUSE = 5.0
 LONG_LIFE = 10.0
+TRIAL_SECONDS = 120.0
+"""How long a new program may take to say that it could start."""
 FIRST_SECONDS = 5.0
 """For so long the other processes wait for the telephone's at a start."""
 STOP_SECONDS = 60.0
@@ -354,14 +356,19 @@ class Successor:
     def __init__(self, command: Sequence[str]) -> None:
         self.command = list(command)
         self._trial: subprocess.Popen[bytes] | None = None
+        self._began = 0.0
 
     def try_out(self) -> None:
         if self._trial is None:
             log.info("restart_begins")
+            self._began = time.monotonic()
             self._trial = subprocess.Popen([*self.command, "--check"], preexec_fn=die_with_parent)  # noqa: S603 - our own command
 
     def is_good(self) -> bool:
         """Whether a trial has ended well; one that has not is said."""
+        if self._trial is not None and time.monotonic() - self._began > TRIAL_SECONDS:
+            self._trial.kill()
+            self._trial.wait()
         if self._trial is None or self._trial.poll() is None:
             return False
         code, self._trial = self._trial.returncode, None
@@ -370,10 +377,15 @@ class Successor:
         return not code
 
     def take_over(self, handed_on: str) -> None:
-        """This process goes on as the new program; its children stay its children."""
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the new program listens to it
+        """This process goes on as the new program; its children stay its children. When that cannot be begun, what runs stays."""
+        before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the new program listens to it
         os.environ[TAKEOVER] = handed_on
-        os.execv(self.command[0], self.command)  # noqa: S606 - our own command
+        try:
+            os.execv(self.command[0], self.command)  # noqa: S606 - our own command
+        except OSError as error:
+            log.error("restart_refused", code=error.errno, reason=f"{error.strerror}; what runs stays.")
+            del os.environ[TAKEOVER]
+            signal.signal(signal.SIGHUP, before)
 
 
 def supervise(

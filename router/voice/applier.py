@@ -256,7 +256,11 @@ class Applier:
     def hold(self, stop: threading.Event) -> bool:
         """Waits until no other process applies this journal; False when `stop` was set meanwhile."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._lock_file = os.open(self._folder / "applier.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = self._folder / "applier.lock"
+        try:
+            self._lock_file = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError:  # a disk that has become read-only: what stands in the journal can be applied all the same
+            self._lock_file = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
         while True:
             try:
                 fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -371,14 +375,14 @@ class Applier:
         write_and_announce(self._server, work)
 
     def _set_aside(self, entry: Entry, reason: str) -> None:
-        now = self._server.now()
+        now, text = self._server.now(), json.dumps(entry.record) if entry.record else entry.text
         sid = entry.record.get("sid") if entry.record else None
         values = {
             "machine": self._machine,
             "position": str(entry.position),
             "call_sid": sid[:64] if isinstance(sid, str) else None,
             "reason": reason.replace("\0", ""),
-            "record": json.dumps(entry.record) if entry.record else "",
+            "record": text.replace("\0", ""),
             "at": now,
         }
         with self._server.database.writing() as session:

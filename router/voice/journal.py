@@ -63,6 +63,8 @@ class Entry:
     """None: the line is damaged."""
     fault: str = ""
     """Why a damaged line is none."""
+    text: str = ""
+    """What can be read of a damaged line."""
 
 
 class _Waiting:
@@ -315,10 +317,11 @@ def read_entries(folder: Path, start: Position, most: int) -> list[Entry]:
 def _entry(line: bytes, position: Position, end: Position) -> Entry:
     checksum, _, body = line.rstrip(b"\n").partition(b" ")
     if not line.endswith(b"\n") or checksum != _checksum(body):
-        return Entry(position, end, None, "its checksum does not fit")
+        return Entry(position, end, None, "its checksum does not fit", line.decode(errors="replace").strip())
     record = json.loads(body)
     if record["version"] > VERSION:
-        return Entry(position, end, None, f"its format {record['version']} is newer than this program")
+        fault = f"its format {record['version']} is newer than this program"
+        return Entry(position, end, None, fault, body.decode())
     return Entry(position, end, record)
 
 

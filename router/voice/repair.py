@@ -12,6 +12,7 @@ from router.accounts.audit import Actor, record
 from router.server import Server
 from router.voice.applier import OF_THE_DATABASE, apply_records
 from router.voice.events import SILENT_MACHINE, write_and_announce
+from router.voice.journal import VERSION
 from router.voice.models import JournalPosition, SetAsideRecord
 
 log = structlog.get_logger(__name__)
@@ -33,9 +34,14 @@ def retry_set_aside(server: Server, now: datetime) -> tuple[int, int]:
             row = session.get(SetAsideRecord, row_id, with_for_update=True)
             if row is None:
                 return False
-            if not row.record:
-                raise ValueError(row.reason.removeprefix("ValueError: "))  # a damaged line has nothing to apply
-            apply_records(server, session, [json.loads(row.record)], now, announcing)
+            try:
+                kept = json.loads(row.record)
+                is_ours = kept["version"] <= VERSION
+            except (ValueError, KeyError, TypeError):
+                is_ours = False
+            if not is_ours:  # damaged, or of a later program
+                raise ValueError(row.reason.removeprefix("ValueError: "))
+            apply_records(server, session, [kept], now, announcing)
             session.delete(row)
             return True
 

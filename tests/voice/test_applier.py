@@ -21,7 +21,7 @@ from router.db import Database
 from router.lib.phones import read_caller
 from router.server import Server
 from router.voice import applier as module
-from router.voice import events
+from router.voice import events, journal, repair
 from router.voice.answers import Begun
 from router.voice.applier import Applier, adopt_unknown_calls, apply_records, journal_folder, machine_of
 from router.voice.calls import call_ended, call_started, call_updated
@@ -29,6 +29,7 @@ from router.voice.events import close_silent_calls, machine_is_waiting, repeat_f
 from router.voice.journal import Journal, JournalError, Position, segment_path
 from router.voice.models import EXTERNAL, Call, CallEvent, JournalPosition, SetAsideRecord, UnknownCall
 from router.voice.records import FALLBACK, Record, event_record, inbound_record
+from router.voice.repair import retry_set_aside
 from router.voice.routing import find_route
 from router.voice.state import Event
 from tests.factories import COMPANY_LINE, NOON, make_project, make_scenario
@@ -555,6 +556,21 @@ def test_r12_a_machine_says_that_records_wait_until_it_has_applied_them(
         with shop.database.reading() as session:
             waiting.append(machine_is_waiting(session, shop.now()))
     assert waiting == [True, True, False]
+
+
+def test_r12_a_line_of_a_later_program_is_kept_whole_and_applied_when_that_program_is_there(
+    shop: Server, machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as later:
+        later.setattr(journal, "VERSION", 2)
+        machines.append(0, inbound_at(shop, "CA1", NOON))
+    machines.append(0, inbound_at(shop, "CA2", NOON))
+    machines.apply(0)
+    assert set(calls(shop)) == {"CA2"}
+    assert retry_set_aside(shop, shop.now()) == (0, 1)
+    monkeypatch.setattr(repair, "VERSION", 2)
+    assert retry_set_aside(shop, shop.now()) == (1, 0)
+    assert set(calls(shop)) == {"CA1", "CA2"}
 
 
 def test_r12_only_one_applies_a_journal_at_a_time(shop: Server) -> None:

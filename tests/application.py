@@ -93,7 +93,7 @@ class AppliedAtOnce:
 
     def __init__(self, server: Server) -> None:
         folder = journal_folder(server)
-        self._journal = Journal(folder)
+        self._journal = Journal(folder, segment_bytes=1024 * 1024, durable=False)
         self._applier = Applier(server, folder, resident=False)
         self._turn = threading.Lock()
 

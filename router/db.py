@@ -76,15 +76,14 @@ class UtcDateTime(TypeDecorator[datetime]):
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any]:
         """Straight from the driver's value: one call's candidates have two hundred moments."""
-        return _from_text if dialect.name == "sqlite" else _in_utc
 
+        def from_text(value: str | None) -> datetime | None:
+            return None if value is None else datetime.fromisoformat(value).replace(tzinfo=UTC)
 
-def _from_text(value: str | None) -> datetime | None:
-    return None if value is None else datetime.fromisoformat(value).replace(tzinfo=UTC)
+        def in_utc(value: datetime | None) -> datetime | None:
+            return None if value is None else value.astimezone(UTC)
 
-
-def _in_utc(value: datetime | None) -> datetime | None:
-    return None if value is None else value.astimezone(UTC)
+        return from_text if dialect.name == "sqlite" else in_utc
 
 
 class Base(DeclarativeBase):

@@ -128,16 +128,15 @@ def _fallback_of_project(server: Server, call: InboundCall) -> str:
     routing = routing_of(server)
     if route := routing.known_route(call):
         return route.fallback
-    if routing.snapshot is None and not server.settings.fallback_destination:
-        return routing.fallbacks.ask(lambda session: _stored_fallback(session, call), "")
-    return ""
 
+    def stored(session: Session) -> str:
+        for number in (call.number_e164, *call.other_readings, call.forwarded_from):
+            if destination := session.execute(_FALLBACK, {"dialled": number}).scalar():
+                return str(destination)
+        return ""
 
-def _stored_fallback(session: Session, call: InboundCall) -> str:
-    for number in (call.number_e164, *call.other_readings, call.forwarded_from):
-        if destination := session.execute(_FALLBACK, {"dialled": number}).scalar():
-            return str(destination)
-    return ""
+    is_needed = routing.snapshot is None and not server.settings.fallback_destination
+    return routing.fallbacks.ask(stored, "") if is_needed else ""
 
 
 UNITS = ((86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))

@@ -90,8 +90,13 @@ def apply_records(server: Server, session: Session, records: Sequence[Record], n
         ReceiverFailed: a receiver of a call event failed; repeat with `announcing=False`.
     """
     beginnings = [record for record in records if record["kind"] in BEGINNINGS]
-    lines = {_line_of(record) for record in beginnings if record["route"]}
-    wait_for_turns(session, CALLS_TURN, {record["sid"] for record in records} | lines)
+    turns = {record["sid"] for record in records}
+    for record in beginnings:
+        if record["route"] and (
+            caller := record["call"]["caller"]["e164"]
+        ):  # calls of one caller to one number see each other
+            turns.add(f"{record['route']['number_id']} {line_of(caller)}")
+    wait_for_turns(session, CALLS_TURN, turns)
     corrected = _apply_beginnings(server, session, beginnings, now, announcing)
     told_later = [record for record in records if record["kind"] not in BEGINNINGS]
     events = {(record["sid"], record["key"]): record for record in reversed(told_later)}
@@ -114,12 +119,6 @@ def apply_records(server: Server, session: Session, records: Sequence[Record], n
     for sid in told.keys() - known:
         values = {"sid": sid, "call": told[sid], "known_at": now}
         session.execute(insert_new(session, UnknownCall, unique=["sid"]).values(values))
-
-
-def _line_of(record: Record) -> str:
-    """The caller's line and the number that he called: such calls see each other."""
-    caller = record["call"]["caller"]["e164"]
-    return f"{record['route']['number_id']} {line_of(caller)}" if caller else record["sid"]
 
 
 def _apply_beginnings(
@@ -318,7 +317,8 @@ class Applier:
         try:
             self._apply_together(entries)
         except OF_THE_DATABASE as error:
-            if len(entries) == 1 or _is_lost(error):
+            # of a lost connection nothing can be learned by trying the records one by one
+            if len(entries) == 1 or not isinstance(error, DBAPIError) or error.connection_invalidated:
                 raise
             self._apply_singly(entries)
         except Exception:
@@ -420,11 +420,6 @@ class Applier:
     def _write_place(self, session: Session, values: Mapping[str, Any]) -> None:
         _WRITE_POSITION.run(session, {"machine": self._machine, "host": socket.gethostname()[:100], **values})
         self._may_wait = bool(values["is_waiting"])
-
-
-def _is_lost(error: Exception) -> bool:
-    """Whether there is no use in trying the records of a batch one by one."""
-    return not isinstance(error, DBAPIError) or error.connection_invalidated
 
 
 def journal_folder(server: Server) -> Path:

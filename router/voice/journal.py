@@ -164,7 +164,13 @@ class Journal:
         try:
             self._open_folder()
             with self._locked():
-                self._open_newest_segment()
+                newest = newest_segment(self._folder)
+                if newest == 0:
+                    self._create_segment(1)
+                elif newest != self._segment:
+                    self._use(newest, os.O_APPEND)
+                if os.fstat(self._file).st_size >= self._segment_bytes:
+                    self._create_segment(self._segment + 1)
                 while data:
                     data = data[os.write(self._file, data) :]
             self._sync()
@@ -200,15 +206,6 @@ class Journal:
             yield
         finally:
             fcntl.flock(self._lock_file, fcntl.LOCK_UN)
-
-    def _open_newest_segment(self) -> None:
-        newest = newest_segment(self._folder)
-        if newest == 0:
-            self._create_segment(1)
-        elif newest != self._segment:
-            self._use(newest, os.O_APPEND)
-        if os.fstat(self._file).st_size >= self._segment_bytes:
-            self._create_segment(self._segment + 1)
 
     def _create_segment(self, number: int) -> None:
         """Its space is reserved, so that a disk that becomes full takes the records of some hours all the same."""

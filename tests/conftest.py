@@ -249,16 +249,3 @@ def _no_settings_from_outside() -> Iterator[None]:
     found = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(("ROUTER_", "TWILIO_"))}
     yield
     os.environ.update(found)
-
-
-LONGEST_FIRST = ("tests/faults/test_processes.py", "tests/faults/", "tests/browser/test_demo.py", "tests/bench/")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes long and waits much begins first, so that no core idles at the end; all else stays in its order."""
-
-    def place(item: pytest.Item) -> int:
-        named = [at for at, start in enumerate(LONGEST_FIRST) if item.nodeid.startswith(start)]
-        return min(named, default=len(LONGEST_FIRST))
-
-    items.sort(key=place)

@@ -3,119 +3,44 @@ set aside, and whatever is wrong with the database is waited for."""
 
 import shutil
 import threading
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-import time_machine
 from flask.testing import FlaskClient
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from sqlalchemy import delete, func, select, text
+from sqlalchemy import delete, select, text
 from sqlalchemy.exc import OperationalError
 
-from router.carriers.base import InboundCall
 from router.db import Database
-from router.lib.phones import read_caller
 from router.server import Server
 from router.voice import applier as module
 from router.voice import events, journal, repair
-from router.voice.answers import Begun
-from router.voice.applier import Applier, adopt_unknown_calls, apply_records, journal_folder, machine_of
-from router.voice.calls import call_ended, call_started, call_updated
+from router.voice.applier import Applier, adopt_unknown_calls, journal_folder, machine_of
+from router.voice.calls import call_started
 from router.voice.events import close_silent_calls, machine_is_waiting, repeat_fan_out, state_of_journals
-from router.voice.journal import Journal, JournalError, Position, segment_path
-from router.voice.models import EXTERNAL, Call, CallEvent, JournalPosition, SetAsideRecord, UnknownCall
-from router.voice.records import FALLBACK, Record, event_record, inbound_record
+from router.voice.journal import Journal, Position, segment_path
+from router.voice.models import Call, CallEvent, JournalPosition, SetAsideRecord, UnknownCall
 from router.voice.repair import retry_set_aside
-from router.voice.routing import find_route
-from router.voice.state import Event
-from tests.factories import COMPANY_LINE, NOON, make_project, make_scenario
-from tests.properties import examples
+from tests.factories import COMPANY_LINE, NOON
 from tests.voice.carrier import ANNA, CarrierClient
+from tests.voice.journals import (
+    NUMBER,
+    SECOND_LINE,
+    SITE,
+    Heard,
+    Machines,
+    NoDisk,
+    applier,
+    calls,
+    count,
+    inbound_at,
+    status_at,
+    stored,
+    visit,
+    whole_call,
+)
 from tests.waiting import eventually
-
-NUMBER, SECOND_LINE = "+12125552001", "+14155550122"
-SITE = {"Origin": "https://shop.example", "User-Agent": "Mozilla/5.0"}
-
-
-@pytest.fixture
-def clock() -> Iterator[time_machine.Traveller]:
-    with time_machine.travel(NOON, tick=False) as traveller:
-        yield traveller
-
-
-@pytest.fixture
-def shop(server: Server, clock: Any) -> Server:
-    """Its journal is applied when a test says so."""
-    with server.database.writing() as session:
-        make_scenario(session, make_project(session), [NUMBER], destinations=[COMPANY_LINE, SECOND_LINE])
-    server.journal = Journal(journal_folder(server))
-    return server
-
-
-@pytest.fixture
-def carrier(client: FlaskClient, shop: Server) -> CarrierClient:
-    return CarrierClient(client, shop)
-
-
-class Heard:
-    """What receivers of call events are told, in order."""
-
-    def __init__(self) -> None:
-        self.events: list[tuple[str, str]] = []
-        for signal in (call_started, call_ended, call_updated):
-            signal.connect(self.hear)
-
-    def hear(self, sender: Server, event: str, call: Call, **_: Any) -> None:
-        self.events.append((call.sid, event.removeprefix("call.")))
-
-
-@pytest.fixture
-def heard() -> Heard:
-    return Heard()
-
-
-def applier(server: Server, folder: Path | None = None) -> Applier:
-    return Applier(server, folder or journal_folder(server), resident=False)
-
-
-def calls(server: Server) -> dict[str, Call]:
-    with server.database.reading() as session:
-        return {call.sid: call for call in session.scalars(select(Call).order_by(Call.started_at))}
-
-
-def count(server: Server, model: Any) -> int:
-    with server.database.reading() as session:
-        return session.scalar(select(func.count()).select_from(model)) or 0
-
-
-def whole_call(carrier: CarrierClient, clock: Any, sid: str = "CA1", caller: str = ANNA) -> None:
-    """Forty-five seconds with the company after five of ringing."""
-    carrier.dial(NUMBER, caller, sid=sid)
-    carrier.leg("ringing", f"CL{sid}", sid=sid)
-    clock.shift(timedelta(seconds=5))
-    carrier.leg("in-progress", f"CL{sid}", sid=sid)
-    clock.shift(timedelta(seconds=45))
-    carrier.leg("completed", f"CL{sid}", sid=sid, CallDuration=45)
-    carrier.action(NUMBER, 1, "completed", sid=sid, DialBridged="true", DialCallDuration=45, From=caller)
-    carrier.status("completed", sid=sid, From=caller, To=NUMBER, CallDuration=45)
-
-
-def visit(client: FlaskClient, query: str) -> Any:
-    return client.post("/tag/k-shop/visits", json={"page": f"https://shop.example/?{query}"}, headers=SITE).get_json()
-
-
-STORED = (
-    "started_at", "answered_at", "ended_at", "status", "talk_seconds", "ring_seconds", "destination", "first_call", "rule", "confidence",
-    "source_confidence", "source", "candidates", "decision", "flow", "kind", "number", "caller",
-)  # fmt: skip
-
-
-def stored(call: Call) -> dict[str, Any]:
-    return {name: getattr(call, name) for name in STORED}
 
 
 def test_r12_nothing_stands_in_the_database_until_it_is_applied_and_then_once(
@@ -229,11 +154,6 @@ def test_r12_while_the_database_is_away_a_caller_hears_the_same_and_is_recorded_
     assert calls(shop)["CA1"].started_at == NOON
 
 
-class NoDisk:
-    def append(self, record: Record) -> None:
-        raise JournalError("No space left on device")
-
-
 def test_r12_without_a_disk_a_call_is_written_to_the_database_directly_else_to_the_log(
     shop: Server, carrier: CarrierClient, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -312,203 +232,6 @@ def test_r12_two_answers_to_one_call_the_flow_counts_to_which_the_carrier_comes_
     assert [step["to"] for step in calls(shop)["CA1"].flow["destinations"]] == ["+14155550111"]
 
 
-# ---- two machines ----
-
-
-def inbound_at(server: Server, sid: str, at: datetime, caller: str = ANNA) -> Record:
-    with server.database.reading() as session:
-        route = find_route(session, NUMBER)
-    assert route is not None
-    call = InboundCall(sid, "AC1", read_caller(caller), NUMBER, NUMBER)
-    return inbound_record(call, route, Begun(at, route.flow, route.flow_id), EXTERNAL, at)
-
-
-def status_at(sid: str, at: datetime, status: str = "completed", seconds: int | None = 30) -> Record:
-    call = InboundCall(sid, "AC1", read_caller(ANNA), NUMBER, NUMBER)
-    return event_record(sid, f"status:{status}", Event("status", at, {"status": status, "seconds": seconds}), at, call)
-
-
-class Machines:
-    """Two machines' journals beside one database."""
-
-    def __init__(self, server: Server, folder: Path) -> None:
-        self.server = server
-        self.folders = [folder / "one", folder / "two"]
-        self.journals = [Journal(each) for each in self.folders]
-        self.appliers = [applier(server, each) for each in self.folders]
-
-    def append(self, machine: int, record: Record) -> None:
-        self.journals[machine].append(record)
-
-    def apply(self, machine: int) -> None:
-        self.appliers[machine].apply_all()
-
-
-@pytest.fixture
-def machines(shop: Server, tmp_path: Path) -> Machines:
-    return Machines(shop, tmp_path)
-
-
-def test_r12_the_end_may_be_applied_before_the_beginning(shop: Server, machines: Machines, heard: Heard) -> None:
-    machines.append(0, status_at("CA1", NOON + timedelta(seconds=40)))
-    machines.append(1, inbound_at(shop, "CA1", NOON))
-    machines.apply(0)
-    assert calls(shop) == {}
-    machines.apply(1)
-    call = calls(shop)["CA1"]
-    assert (call.started_at, call.status, call.talk_seconds) == (NOON, "answered", 30)
-    assert heard.events == [("CA1", "started"), ("CA1", "ended")]
-    shop_now = NOON + timedelta(minutes=5)
-    assert adopt_unknown_calls(shop, shop_now) == 1, "it is looked at, and known already"
-    assert heard.events == [("CA1", "started"), ("CA1", "ended")]
-    assert count(shop, UnknownCall) == 0
-
-
-def test_r12_a_receiver_that_fails_at_a_later_call_costs_an_earlier_one_nothing(
-    shop: Server, machines: Machines
-) -> None:
-    machines.append(0, inbound_at(shop, "CA2", NOON + timedelta(seconds=30)))
-    machines.append(0, status_at("CA2", NOON + timedelta(seconds=60)))
-    machines.append(1, inbound_at(shop, "CA1", NOON))
-    machines.apply(0)
-
-    def fail(sender: Server, **_: Any) -> None:
-        raise RuntimeError("down")
-
-    with call_updated.connected_to(fail):
-        machines.apply(1)
-    known = calls(shop)
-    assert {sid: (call.first_call, call.fan_out_due) for sid, call in known.items()} == {
-        "CA1": (True, "started"),
-        "CA2": (False, "updated"),
-    }
-    assert count(shop, SetAsideRecord) == 0
-
-
-def test_r12_a_receiver_that_fails_at_every_change_of_a_call_costs_it_nothing(
-    shop: Server, carrier: CarrierClient, clock: Any
-) -> None:
-    def fail(sender: Server, **_: Any) -> None:
-        raise RuntimeError("down")
-
-    with call_ended.connected_to(fail), call_updated.connected_to(fail):
-        whole_call(carrier, clock)
-        for number in range(10):
-            recording = {"RecordingSid": f"RE{number}", "RecordingUrl": f"https://carrier.example/RE{number}"}
-            clock.shift(1)
-            carrier.post("/voice/recording", CallSid="CA1", RecordingStatus="completed", **recording)
-            applier(shop).apply_all()
-    call = calls(shop)["CA1"]
-    assert (call.recording_sid, call.fan_out_due) == ("RE9", "ended,updated")
-    assert count(shop, SetAsideRecord) == 0
-
-
-def test_r12_the_first_request_corrects_a_call_also_when_its_fallback_stands_beside_it(
-    shop: Server, machines: Machines
-) -> None:
-    machines.append(0, inbound_at(shop, "CA1", NOON + timedelta(seconds=30)))
-    machines.apply(0)
-    machines.append(1, inbound_at(shop, "CA1", NOON))
-    machines.append(1, {**inbound_at(shop, "CA1", NOON + timedelta(seconds=5)), "kind": FALLBACK})
-    machines.apply(1)
-    assert calls(shop)["CA1"].started_at == NOON
-
-
-def test_r12_beginning_and_end_that_two_machines_apply_at_the_same_time_meet(shop: Server, machines: Machines) -> None:
-    machines.append(1, status_at("CA1", NOON + timedelta(seconds=40)))
-    other = threading.Thread(target=machines.apply, args=(1,))
-    with shop.database.writing() as session:
-        apply_records(shop, session, [inbound_at(shop, "CA1", NOON)], shop.now(), announcing=True)
-        other.start()
-        other.join(1.0)
-    other.join()
-    assert calls(shop)["CA1"].status == "answered"
-    assert count(shop, UnknownCall) == 0
-
-
-def test_r12_two_calls_of_one_caller_that_two_machines_apply_at_the_same_time_see_each_other(
-    shop: Server, machines: Machines
-) -> None:
-    machines.append(1, inbound_at(shop, "CA2", NOON + timedelta(seconds=1)))
-    other = threading.Thread(target=machines.apply, args=(1,))
-    with shop.database.writing() as session:
-        apply_records(shop, session, [inbound_at(shop, "CA1", NOON)], shop.now(), announcing=True)
-        other.start()
-        other.join(1.0)
-    other.join()
-    assert {sid: call.first_call for sid, call in calls(shop).items()} == {"CA1": True, "CA2": False}
-
-
-@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
-def test_r12_of_one_call_in_two_journals_the_earliest_record_gives_the_start(
-    shop: Server, machines: Machines, heard: Heard, order: tuple[int, int]
-) -> None:
-    machines.append(0, inbound_at(shop, "CA1", NOON))
-    machines.append(1, inbound_at(shop, "CA1", NOON + timedelta(seconds=4)))
-    for machine in order:
-        machines.apply(machine)
-    assert calls(shop)["CA1"].started_at == NOON
-    assert heard.events == [("CA1", "started")]
-
-
-def test_r12_the_first_request_of_an_adopted_call_corrects_it_and_nobody_is_told_of_a_second(
-    shop: Server, machines: Machines, heard: Heard, clock: Any
-) -> None:
-    machines.append(0, inbound_at(shop, "CA2", NOON + timedelta(minutes=2)))
-    machines.append(0, status_at("CA1", NOON + timedelta(seconds=70)))
-    machines.apply(0)
-    clock.shift(timedelta(minutes=10))
-    assert adopt_unknown_calls(shop, shop.now()) == 1
-    adopted = calls(shop)["CA1"]
-    assert adopted.started_at == NOON + timedelta(seconds=40), "as long before its end as it lasted"
-    assert calls(shop)["CA2"].first_call is False
-    machines.append(1, inbound_at(shop, "CA1", NOON, caller="+14155550178"))
-    machines.apply(1)
-    call = calls(shop)["CA1"]
-    assert (call.started_at, call.caller, call.first_call) == (NOON, "+14155550178", True)
-    assert calls(shop)["CA2"].first_call is True, "it was another caller"
-    told = [event for sid, event in heard.events if sid == "CA1"]
-    assert told == ["started", "ended", "updated"]
-    machines.append(1, inbound_at(shop, "CA1", NOON, caller="+14155550178"))
-    machines.apply(1)
-    assert [event for sid, event in heard.events if sid == "CA1"] == told
-
-
-def test_r12_an_adopted_call_is_corrected_by_its_first_request_also_where_the_carrier_fell_back_after_it(
-    shop: Server, machines: Machines, clock: Any
-) -> None:
-    machines.append(0, status_at("CA1", NOON + timedelta(seconds=70)))
-    machines.apply(0)
-    clock.shift(timedelta(minutes=10))
-    assert adopt_unknown_calls(shop, shop.now()) == 1
-    first = inbound_at(shop, "CA1", NOON, caller="+14155550178")
-    machines.append(1, first)
-    machines.append(1, dict(first) | {"kind": "fallback", "start": (NOON + timedelta(seconds=3)).isoformat()})
-    machines.apply(1)
-    call = calls(shop)["CA1"]
-    assert (call.started_at, call.caller) == (NOON, "+14155550178")
-
-
-def test_r12_while_a_machine_is_silent_nothing_is_concluded_from_what_is_missing(
-    shop: Server, machines: Machines, clock: Any
-) -> None:
-    resident = Applier(shop, machines.folders[1])
-    machines.append(1, inbound_at(shop, "CA9", NOON))
-    resident.apply_all()
-    machines.append(0, status_at("CA1", NOON))
-    machines.apply(0)
-    clock.shift(timedelta(minutes=5))
-    assert adopt_unknown_calls(shop, shop.now()) == 0
-    with shop.database.reading() as session:
-        assert machine_is_waiting(session, shop.now())
-        assert "is silent since" in state_of_journals(session, shop.now())
-    stop = threading.Event()
-    stop.set()
-    machines.appliers[1] = Applier(shop, machines.folders[1])
-    machines.appliers[1].run(stop)  # it comes back, has nothing left to do, and ends
-    assert adopt_unknown_calls(shop, shop.now()) == 1
-
-
 def test_r12_a_copied_folder_is_another_machine_and_a_moved_one_is_the_same(tmp_path: Path) -> None:
     machine = machine_of(tmp_path / "journal")
     assert machine_of(tmp_path / "journal") == machine
@@ -578,83 +301,6 @@ def test_r12_only_one_applies_a_journal_at_a_time(shop: Server) -> None:
     assert first.hold(stop)
     stop.set()
     assert not second.hold(stop)
-
-
-# ---- in any order ----
-
-TALKS = st.tuples(st.sampled_from(["answered", "missed", "busy", "abandoned"]), st.integers(1, 30), st.integers(1, 300))
-
-
-def story(server: Server, sid: str, at: datetime, end: str, rings: int, talks: int) -> tuple[list[Record], Record]:
-    """All that a carrier tells of a call to one destination; the last request, which nobody loses, apart."""
-    begin = inbound_at(server, sid, at)
-    began = {"start": begin["start"], "flow": begin["flow"]}
-    leg = f"CL{sid}"
-
-    def event(kind: str, key: str, after: float, **facts: Any) -> dict[str, Any]:
-        moment = at + timedelta(seconds=after)
-        record = event_record(sid, key, Event(kind, moment, facts), moment)
-        return dict(record) | ({"began": began, "call": begin["call"]} if kind == "dial" else {})
-
-    def of_leg(status: str, after: float, talk: int | None = None) -> dict[str, Any]:
-        return event("leg", f"leg:{leg}:{status}", after, leg_sid=leg, to=COMPANY_LINE, status=status, seconds=talk)
-
-    def of_dial(step: int, status: str, after: float, **more: Any) -> dict[str, Any]:
-        facts = {"step": step, "leg_sid": leg, "status": status, "bridged": False, "seconds": None, "call_status": None}
-        return event("dial", f"dial:{step}", after, **facts | more)
-
-    rung = [of_leg("initiated", 0.1), of_leg("ringing", 0.5)]
-    if end == "answered":
-        done = rings + talks
-        last = of_dial(1, "completed", done, bridged=True, seconds=talks, call_status="completed")
-        return [begin, *rung, of_leg("answered", rings), of_leg("completed", done, talks)], last
-    if end == "abandoned":
-        return [begin, *rung, of_leg("canceled", rings)], of_dial(1, "canceled", rings, call_status="completed")
-    status = "no_answer" if end == "missed" else "busy"
-    first = of_dial(1, status, rings, call_status="ringing")
-    return [begin, *rung, of_leg(status, rings), first], of_dial(2, status, rings + 5, call_status="ringing")
-
-
-@given(data=st.data())
-@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_r12_in_whatever_order_and_in_whichever_journals_the_story_is_what_happened(
-    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory, in_order: Server
-) -> None:
-    server, heard = in_order, Heard()
-    with server.database.writing() as session:
-        for model in (Call, CallEvent, UnknownCall, JournalPosition):
-            session.execute(delete(model))
-        session.execute(text("DELETE FROM call_leg"))
-    machines = Machines(server, tmp_path_factory.mktemp("journals"))
-    truth, records = {}, []
-    for index, (end, rings, talks) in enumerate(data.draw(st.lists(TALKS, min_size=1, max_size=3))):
-        sid = f"CA{index}"
-        truth[sid] = (end, talks if end == "answered" else 0, NOON + timedelta(hours=index))
-        early, last = story(server, sid, truth[sid][2], end, rings, talks)
-        kept = [early[0], *(record for record in early[1:] if data.draw(st.integers(0, 4), "lost"))]
-        records += [*kept, *data.draw(st.lists(st.sampled_from(early)), "doubled"), last]
-    for record in data.draw(st.permutations(records), "order"):
-        machine = data.draw(st.integers(0, 1), "machine")
-        machines.append(machine, record)
-        if data.draw(st.booleans(), "applied"):
-            machines.apply(machine)
-    for machine in data.draw(st.permutations([0, 1])):
-        machines.apply(machine)
-    stories = {sid: (call.status, call.talk_seconds, call.started_at) for sid, call in calls(server).items()}
-    assert stories == truth
-    for sid in truth:
-        told = [event for who, event in heard.events if who == sid]
-        assert told.count("started") == told.count("ended") == 1
-        assert told[0] == "started"
-    firsts = [call.first_call for call in calls(server).values()]
-    assert firsts == [True] + [False] * (len(truth) - 1)
-
-
-@pytest.fixture
-def in_order(server: Server) -> Server:
-    with server.database.writing() as session:
-        make_scenario(session, make_project(session), [NUMBER], destinations=[COMPANY_LINE, SECOND_LINE])
-    return server
 
 
 def test_r12_an_unknown_call_that_cannot_be_written_keeps_no_other_waiting(shop: Server, machines: Machines) -> None:

@@ -1,7 +1,8 @@
 """Carries the journal of a machine into the database (R12): records in their order, in batches, each once, with the times and the flow of
 when they were written. Calls, their state and their deliveries are decided here.
 
-A record that cannot be applied because of itself is set aside. Whatever is wrong with the database is waited for.
+A record that cannot be applied because of itself is set aside. Whatever is wrong with the database is waited for. Some errors may be of
+either: they are waited for until other records have shown that the database takes what it should.
 """
 
 import fcntl
@@ -13,6 +14,7 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -30,7 +32,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
-from router.db import Statement, dialect_insert, insert_new, table_of, wait_for_turns
+from router.db import Statement, dialect_insert, insert_new, schema_state, table_of, wait_for_turns
 from router.lib.phones import line_of
 from router.server import Server
 from router.voice.calls import NewCall, correct_inbound, record_calls, record_inbound
@@ -71,6 +73,11 @@ OF_THE_DATABASE = (
     MemoryError,
 )
 """Errors that are no record's own: no connection, locks, deadlocks, read-only, a full disk, an old schema."""
+
+OF_EITHER = (ProgrammingError, NotSupportedError)
+"""Those of OF_THE_DATABASE that may be a record's own after all: a missing column, or a value of a kind that its column does not take."""
+DOUBTED_FOR, DOUBTED_TRIES = timedelta(minutes=1), 10
+"""For how long, and how often, a record has to fail by one of them before it is doubted."""
 
 KEPT_SECONDS = 3600.0
 """For how long a segment stays that was applied: a database that falls back to an earlier state is given the records again."""
@@ -191,10 +198,10 @@ def adopt_unknown_calls(server: Server, now: datetime) -> int:
 
         try:
             write_and_announce(server, adopt)
-        except OF_THE_DATABASE:
-            raise
-        except Exception:  # of this call alone: those behind it are written
-            log.exception("call_not_adopted", call=sid)
+        except Exception as error:
+            if isinstance(error, OF_THE_DATABASE) and not isinstance(error, OF_EITHER):
+                raise
+            log.exception("call_not_adopted", call=sid)  # of this call alone: those behind it are written
     return len(sids)
 
 
@@ -239,6 +246,15 @@ def _write_position(dialect: str) -> Insert:
 _WRITE_POSITION = Statement(_write_position)
 
 
+@dataclass
+class _Doubted:
+    """A record that failed by one of OF_EITHER, and nothing behind it was applied since."""
+
+    position: Position
+    since: datetime
+    tries: int = 0
+
+
 class Applier:
     """Applies the journal in one folder. One at a time for each folder: `hold` waits for the others."""
 
@@ -251,6 +267,7 @@ class Applier:
         self._seen_at: datetime | None = None
         self._may_wait = False
         """The database was told that records wait."""
+        self._doubted: _Doubted | None = None
 
     def hold(self, stop: threading.Event) -> bool:
         """Waits until no other process applies this journal; False when `stop` was set meanwhile."""
@@ -318,7 +335,9 @@ class Applier:
             self._apply_together(entries)
         except OF_THE_DATABASE as error:
             # of a lost connection nothing can be learned by trying the records one by one
-            if len(entries) == 1 or not isinstance(error, DBAPIError) or error.connection_invalidated:
+            if not isinstance(error, DBAPIError) or error.connection_invalidated:
+                raise
+            if len(entries) == 1 and not isinstance(error, OF_EITHER):
                 raise
             self._apply_singly(entries)
         except Exception:
@@ -353,12 +372,15 @@ class Applier:
 
     def _apply_singly(self, entries: Sequence[Entry]) -> None:
         """One transaction for each, so that only what is wrong by itself is set aside."""
-        for entry in entries:
+        for index, entry in enumerate(entries):
             try:
                 self._apply_alone(entry)
-            except OF_THE_DATABASE:
-                raise
             except Exception as error:
+                if isinstance(error, OF_EITHER):
+                    if not self._is_its_own_fault(entry, entries[index + 1 :]):
+                        raise
+                elif isinstance(error, OF_THE_DATABASE):
+                    raise
                 log.exception("record_set_aside", position=str(entry.position))
                 self._set_aside(entry, f"{type(error).__name__}: {error}"[:1000])
             self._position = entry.end
@@ -373,6 +395,32 @@ class Applier:
             self._note(session, entry.end, now)
 
         write_and_announce(self._server, work)
+
+    def _is_its_own_fault(self, entry: Entry, behind: Sequence[Entry]) -> bool:
+        """Whether a record that failed by one of OF_EITHER is to blame itself: again and again for a minute, and a record behind it could
+        be applied, one of its kind if there is any. With an old schema nobody is to blame."""
+        now = self._server.now()
+        if self._doubted is None or self._doubted.position != entry.position:
+            self._doubted = _Doubted(entry.position, now)
+        self._doubted.tries += 1
+        if self._doubted.tries < DOUBTED_TRIES or abs(now - self._doubted.since) < DOUBTED_FOR:
+            return False
+        if schema_state(self._server.database) != "current":
+            return False
+        kind = entry.record["kind"] if entry.record else None
+        others = [other.record for other in behind if other.record]
+        return any(map(self._could_apply, [other for other in others if other.get("kind") == kind] or others))
+
+    def _could_apply(self, record: Record) -> bool:
+        """Whether the database takes a record, which it does not keep: its turn is later."""
+        try:
+            with self._server.database.writing() as session:
+                apply_records(self._server, session, [record], self._server.now(), announcing=False)
+                session.flush()
+                session.rollback()
+        except Exception:
+            return False
+        return True
 
     def _set_aside(self, entry: Entry, reason: str) -> None:
         now, text = self._server.now(), json.dumps(entry.record) if entry.record else entry.text

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from router.accounts.audit import Actor, record
 from router.server import Server
-from router.voice.applier import OF_THE_DATABASE, apply_records
+from router.voice.applier import OF_EITHER, OF_THE_DATABASE, apply_records
 from router.voice.events import SILENT_MACHINE, write_and_announce
 from router.voice.journal import VERSION
 from router.voice.models import JournalPosition, SetAsideRecord
@@ -47,9 +47,9 @@ def retry_set_aside(server: Server, now: datetime) -> tuple[int, int]:
 
         try:
             applied += write_and_announce(server, work)
-        except OF_THE_DATABASE:
-            raise
         except Exception as error:
+            if isinstance(error, OF_THE_DATABASE) and not isinstance(error, OF_EITHER):
+                raise
             log.warning("set_aside_again", id=row_id, reason=str(error)[:300])
             reason = f"{type(error).__name__}: {error}"[:1000].replace("\0", "")
             with server.database.writing() as session:

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import delete, select, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 
 from router.db import Database
 from router.server import Server
 from router.voice import applier as module
 from router.voice import events, journal, repair
-from router.voice.applier import Applier, adopt_unknown_calls, journal_folder, machine_of
+from router.voice.applier import DOUBTED_TRIES, Applier, adopt_unknown_calls, journal_folder, machine_of
 from router.voice.calls import call_started
 from router.voice.events import close_silent_calls, machine_is_waiting, repeat_fan_out, state_of_journals
 from router.voice.journal import Journal, Position, segment_path
@@ -133,6 +133,87 @@ def test_r12_while_the_schema_is_old_everything_waits_in_order(shop: Server, car
         session.execute(text("ALTER TABLE call_of_old RENAME TO call"))
     work.apply_all()
     assert list(calls(shop)) == ["CA1", "CA2"]
+
+
+NO_COLUMN_TAKES = {
+    "kind": {"is": "leg"},
+    "sid": "CA1",
+    "key": "leg",
+    "event_at": NOON.isoformat(),
+    "facts": {},
+    "call": None,
+}
+"""A document where a text belongs: both drivers call that a mistake of the program."""
+
+
+def test_r12_a_record_that_the_database_refuses_for_a_minute_is_set_aside_once_others_are_taken(
+    shop: Server, carrier: CarrierClient, clock: Any
+) -> None:
+    journal, work = shop.journal, applier(shop)
+    assert journal is not None
+
+    def tried(times: int) -> None:
+        for _ in range(times):
+            with pytest.raises(ProgrammingError):
+                work.apply_all()
+            clock.shift(5)
+
+    journal.append({**NO_COLUMN_TAKES, "at": NOON.isoformat(), "began": None})
+    tried(20)
+    assert count(shop, SetAsideRecord) == 0, "nothing shows that it is not the database"
+    carrier.dial(NUMBER, sid="CA2")
+    carrier.dial(NUMBER, sid="CA3")
+    work.apply_all()
+    assert set(calls(shop)) == {"CA2", "CA3"}
+    with shop.database.reading() as session:
+        aside = session.scalars(select(SetAsideRecord)).one()
+    assert aside.reason.startswith("ProgrammingError")
+    assert {call.fan_out_due for call in calls(shop).values()} == {""}
+    assert retry_set_aside(shop, shop.now()) == (0, 1)
+
+
+@pytest.mark.parametrize(("tries", "pause"), [(DOUBTED_TRIES - 1, 600), (DOUBTED_TRIES + 5, 2)])
+def test_r12_a_record_is_not_doubted_sooner(
+    shop: Server, carrier: CarrierClient, clock: Any, tries: int, pause: int
+) -> None:
+    journal, work = shop.journal, applier(shop)
+    assert journal is not None
+    journal.append({**NO_COLUMN_TAKES, "at": NOON.isoformat(), "began": None})
+    carrier.dial(NUMBER, sid="CA2")
+    for _ in range(tries):
+        with pytest.raises(ProgrammingError):
+            work.apply_all()
+        clock.shift(pause)
+    assert count(shop, SetAsideRecord) == 0
+    assert calls(shop) == {}
+
+
+@pytest.mark.parametrize(
+    "what", ["a table that these records alone need is missing", "the schema is not this program's"]
+)
+def test_r12_however_long_the_schema_is_wrong_no_record_is_set_aside(
+    shop: Server, carrier: CarrierClient, clock: Any, what: str
+) -> None:
+    work, is_old = applier(shop), what.startswith("the schema")
+    with shop.database.writing() as session:
+        session.execute(text("ALTER TABLE call_leg RENAME TO call_leg_of_old"))
+        if is_old:
+            session.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+    carrier.dial(NUMBER, sid="CA1")
+    work.apply_all()
+    carrier.leg("ringing", "CL1", sid="CA1")
+    if not is_old:  # else nothing but the schema's number tells
+        carrier.leg("in-progress", "CL1", sid="CA1")
+    carrier.dial(NUMBER, sid="CA2")
+    for _ in range(40):
+        with pytest.raises(DBAPIError):
+            work.apply_all()
+        clock.shift(5)
+    assert count(shop, SetAsideRecord) == 0
+    with shop.database.writing() as session:
+        session.execute(text("ALTER TABLE call_leg_of_old RENAME TO call_leg"))
+    work.apply_all()
+    assert set(calls(shop)) == {"CA1", "CA2"}
 
 
 def test_r12_while_the_database_is_away_a_caller_hears_the_same_and_is_recorded_later(

@@ -26,7 +26,7 @@ from router.voice.events import SILENT_MACHINE
 from router.voice.journal import Position, read_entries
 from router.voice.models import JournalPosition, SetAsideRecord
 from router.voice.reconciliation import reconcile
-from router.voice.repair import RepairRefused, drop_set_aside, forget_machine, retry_set_aside
+from router.voice.repair import RepairRefused, accept_restored, drop_set_aside, forget_machine, retry_set_aside
 from router.voice.snapshot import NEWEST, OLDER, Snapshot, SnapshotRefused, read_snapshot, refresh
 from router.worker import HEARTBEAT
 
@@ -76,6 +76,8 @@ def examine(server: Server, now: datetime) -> list[Finding]:
         present = refresh(server.database, snapshot, now)
         if snapshot and present.version > snapshot.version:
             fault = f"the database is at version {present.version}"
+        elif snapshot and present.goes_back(snapshot):
+            fault = f"the database was put back, to another state at version {present.version}"
     except SnapshotRefused as error:
         return [*findings, Finding("routing", str(error), True)]
     return [*findings, _routing(server, snapshot, now, fault)]
@@ -181,8 +183,15 @@ def _ago(at: datetime, now: datetime) -> str:
 @click.option("--retry", is_flag=True, help="Apply the records again that were set aside.")
 @click.option("--drop", type=int, metavar="ID", help="Remove a record that was set aside and that nobody can mend.")
 @click.option("--forget-machine", metavar="NAME", help="A machine is lost for good: wait for its records no more.")
+@click.option(
+    "--accept-restore",
+    is_flag=True,
+    help="A backup was restored: let all machines follow this older state from now on.",
+)
 @click.pass_obj
-def doctor(open_server: Opener, retry: bool, drop: int | None, forget_machine: str | None) -> None:
+def doctor(
+    open_server: Opener, retry: bool, drop: int | None, forget_machine: str | None, accept_restore: bool
+) -> None:
     """Say what is wrong with this installation; the exit status is 1 when something is."""
     try:
         if retry:
@@ -197,9 +206,13 @@ def doctor(open_server: Opener, retry: bool, drop: int | None, forget_machine: s
             click.echo("Dropped. If it was about a call: router reconcile")
         if forget_machine:
             _forget(open_server, forget_machine)
+        if accept_restore:
+            with opened(open_server) as server:
+                version = accept_restored(server, CONSOLE, server.now())
+            click.echo(f"The database is at version {version} now, which every machine follows within 2 s.")
     except RepairRefused as error:
         raise click.ClickException(str(error)) from None
-    if retry or drop is not None or forget_machine:
+    if retry or drop is not None or forget_machine or accept_restore:
         return
     server = open_server()
     try:

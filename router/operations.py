@@ -88,7 +88,7 @@ def ready() -> tuple[Response, int]:
         "database": database,
         "schema": state if state != "old" else "old: run router migrate",
         "worker": worker,
-        "routing": routing_of(server).fault or "follows the database",
+        "routing": routing_of(server).fault or routing_of(server).notice or "follows the database",
         "journal": journal,
         "key": "fits" if key_fits(server) else "another: check ROUTER_SECRET_KEY",
     }

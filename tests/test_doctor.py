@@ -1,6 +1,7 @@
 """R12: `router doctor` says what is wrong, also while the database is away, and mends journals."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -19,7 +20,7 @@ from router.server import Server
 from router.voice.applier import Applier, journal_folder, machine_of
 from router.voice.journal import Journal
 from router.voice.models import JournalPosition, SetAsideRecord
-from router.voice.snapshot import NEWEST, routing_of
+from router.voice.snapshot import NEWEST, routing_of, write_snapshot
 from router.worker import HEARTBEAT
 from tests.factories import NOON, make_project, make_scenario
 from tests.voice.test_applier import NUMBER, calls, count, inbound_at
@@ -144,6 +145,31 @@ def test_r12_a_snapshot_that_cannot_follow_or_be_read_is_wrong(healthy: Server) 
     assert NEWEST in wrong(healthy)["routing"]
     (healthy.settings.data_dir / "routing" / NEWEST).write_bytes(b"nonsense")
     assert "cannot be read" in wrong(healthy)["routing"]
+
+
+def test_r12_a_restored_database_is_followed_once_that_is_said_to_be_meant(healthy: Server, doctor: Doctor) -> None:
+    assert "no later one was seen here" in doctor("--accept-restore").output
+    present = routing_of(healthy).snapshot
+    assert present
+    folder = healthy.settings.data_dir / "routing"
+    write_snapshot(folder, replace(present, version=present.version + 5, token="lost"), healthy.keys)
+    assert "--accept-restore" in wrong(healthy)["routing"]
+    done = doctor("--accept-restore")
+    assert done.exit_code == 0, done.output
+    assert wrong(healthy) == {}
+    healthy.routing = None
+    routing_of(healthy).refresh()
+    followed = routing_of(healthy).snapshot
+    assert followed
+    assert f"at version {followed.version} now" in done.output
+    with healthy.database.reading() as session:
+        assert session.scalars(select(AuditEntry.action)).all() == ["restored database accepted"]
+    healthy.routing = None
+    write_snapshot(folder, replace(followed, token="lost"), healthy.keys)
+    assert "to another state at version" in said(healthy, "routing")
+    with healthy.database.writing() as session:
+        session.execute(text("UPDATE routing_version SET installation = 'another'"))
+    assert "no snapshot of this database" in doctor("--accept-restore").output
 
 
 def test_r12_a_disk_that_is_nearly_full_is_wrong(healthy: Server, monkeypatch: pytest.MonkeyPatch) -> None:

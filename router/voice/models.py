@@ -189,7 +189,7 @@ class CallLogFile(Base):
 
 class RoutingVersion(Base):
     """One row: which installation this database is, and the version of all that an answer to a call depends on. Triggers of the database
-    raise it (migration 0011)."""
+    raise it (migration 0011), and renew its token (0014)."""
 
     __tablename__ = "routing_version"
 
@@ -197,8 +197,8 @@ class RoutingVersion(Base):
     installation: Mapped[str] = mapped_column(String(36))
     """A UUID, made with the database: a copy of the database keeps it."""
     version: Mapped[int] = mapped_column(BigInteger)
-    changed_in: Mapped[int | None] = mapped_column(BigInteger)
-    """PostgreSQL's transaction that raised it last."""
+    token: Mapped[str] = mapped_column(String(36), server_default="")
+    """Random, new with each version."""
 
 
 class UnknownCall(Base):

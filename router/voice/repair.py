@@ -1,5 +1,5 @@
 """What an operator does about journals (R12): records that were set aside are applied again or dropped, and a machine that is lost for
-good is waited for no more."""
+good is waited for no more. And about a database that was put back to a state before."""
 
 import json
 from datetime import datetime
@@ -13,7 +13,8 @@ from router.server import Server
 from router.voice.applier import OF_EITHER, OF_THE_DATABASE, apply_records
 from router.voice.events import SILENT_MACHINE, write_and_announce
 from router.voice.journal import VERSION
-from router.voice.models import JournalPosition, SetAsideRecord
+from router.voice.models import JournalPosition, RoutingVersion, SetAsideRecord
+from router.voice.snapshot import read_snapshot
 
 log = structlog.get_logger(__name__)
 
@@ -98,3 +99,27 @@ def forget_machine(server: Server, name: str, actor: Actor, now: datetime) -> Jo
         seen_at = machine.seen_at.isoformat()
         record(session, actor, now, "machine forgotten", machine.host, None, machine=machine.machine, seen_at=seen_at)
         return machine
+
+
+FAR_AHEAD = 1_000_000
+"""Other machines may have seen later versions of the state that is lost, but not so many."""
+
+
+def accept_restored(server: Server, actor: Actor, now: datetime) -> int:
+    """The database was put back by a backup, and that is meant: its state gets a version that all machines follow, later than any they have
+    seen. Returns it.
+
+    Raises:
+        RepairRefused: this machine has seen nothing later, or it is another installation's database.
+    """
+    seen = read_snapshot(server.settings.data_dir / "routing", server.keys)
+    with server.database.writing() as session:
+        present = session.scalars(select(RoutingVersion).with_for_update()).one()
+        if seen is None or seen.installation != present.installation:
+            raise RepairRefused("This machine has no snapshot of this database: do it on one that refuses to follow.")
+        if seen.version <= present.version:
+            raise RepairRefused(f"The database is at version {present.version}, and no later one was seen here.")
+        version = seen.version + FAR_AHEAD
+        session.execute(update(RoutingVersion).values(version=version))
+        record(session, actor, now, "restored database accepted", f"version {present.version}", None, seen=seen.version)
+        return version

@@ -4,6 +4,9 @@ the carrier waits for no database.
 The database counts a version up whenever something changes that an answer depends on. A process compares it once a second, and loads all
 routes again when it differs. What cannot be a later state of the same installation is refused, and the present snapshot stays. A number
 that is not in the snapshot is looked for in the database, for a second at most.
+
+Each version has a random token. An older version may be a replica that lags, which has the token that was seen with that version: it is
+refused. Another token than was seen says that the database was put back, and went on from there: that is followed, and told.
 """
 
 import json
@@ -36,6 +39,8 @@ log = structlog.get_logger(__name__)
 
 FORMAT = 2
 """Of the file."""
+SEEN = 200
+"""So many versions are known by their tokens."""
 FLOW_KEPT = timedelta(days=1)
 """For how long a version of a flow that no number has any more stays: calls that began with it go on by it."""
 NEWEST, OLDER = "snapshot", "snapshot-older"
@@ -62,6 +67,19 @@ class Snapshot:
     """By the number's E.164 form, as it stands in the table."""
     replaced: Mapping[int, tuple[Mapping[str, Any], datetime]] = field(default_factory=dict)
     """Versions of flows that no number has any more, by id, with the moment since which none has."""
+    token: str = ""
+    """Of the version; empty in a file of a program before there were tokens."""
+    seen: Mapping[int, str] = field(default_factory=dict)
+    """The tokens of the versions before that this one follows, as far as they were seen."""
+
+    @property
+    def state(self) -> tuple[str, int, str]:
+        """Equal for equal states of the database."""
+        return self.installation, self.version, self.token
+
+    def goes_back(self, before: "Snapshot") -> bool:
+        """It follows a state that the database has lost."""
+        return bool(before.token) and self.state != before.state and self.version <= before.version
 
     @cached_property
     def flows(self) -> Mapping[int, Mapping[str, Any]]:
@@ -70,7 +88,12 @@ class Snapshot:
         return {flow_id: flow for flow_id, (flow, _) in self.replaced.items()} | used
 
     def after(self, before: "Snapshot") -> "Snapshot":
-        """This snapshot with the versions of flows that `before` had, as long as they are kept."""
+        """This snapshot with the versions of flows that `before` had, as long as they are kept, and with the tokens that it knew."""
+        seen = {
+            version: token
+            for version, token in [*before.seen.items(), (before.version, before.token)]
+            if version < self.version and token
+        }
         replaced = dict(before.replaced) | {
             flow_id: (flow, self.made_at) for flow_id, flow in before.flows.items() if flow_id not in before.replaced
         }
@@ -79,7 +102,7 @@ class Snapshot:
             for flow_id, (flow, since) in replaced.items()
             if flow_id not in self.flows and self.made_at - since < FLOW_KEPT
         }
-        return replace(self, replaced=kept) if kept else self
+        return replace(self, replaced=kept, seen=dict(sorted(seen.items())[-SEEN:]))
 
     def find_route_of_call(self, call: InboundCall) -> Route | None:
         """The route of the number that a call belongs to, as `routing.find_route_of_call` finds it in the database."""
@@ -93,7 +116,7 @@ class Snapshot:
 
 
 _VERSION = Statement(
-    lambda _: select(table_of(RoutingVersion).c["installation"], table_of(RoutingVersion).c["version"]).limit(1)
+    lambda _: select(*(table_of(RoutingVersion).c[name] for name in ("installation", "version", "token"))).limit(1)
 )
 
 
@@ -105,32 +128,31 @@ def load_snapshot(session: Session, now: datetime) -> Snapshot:
     routes: dict[str, Route] = {}
     for route in every_route(session):
         routes.setdefault(route.number, route)
-    return Snapshot(row.installation, row.version, now, routes)
+    return Snapshot(row.installation, row.version, now, routes, token=row.token)
 
 
 def refresh(database: Database, present: Snapshot | None, now: datetime) -> Snapshot:
     """The present snapshot when nothing has changed, else a new one.
 
     Raises:
-        SnapshotRefused: another installation, an older version, or no numbers where there were some: `present` is the better one.
+        SnapshotRefused: another installation, an older version that may be a lagging replica's, or no numbers where there were some:
+            `present` is the better one.
         SQLAlchemyError: the database cannot be asked.
     """
     with database.reading() as session:
         row = _VERSION.first(session, {})
-        if present and row and (row.installation, row.version) == (present.installation, present.version):
+        if present and row and tuple(row) == present.state:
             return present
         later = load_snapshot(session, now)
     if present is None:
         return later
-    advice = (
-        f"Calls go on by the snapshot of {present.made_at:%Y-%m-%d %H:%M} UTC."
-        f" If this is meant, remove routing/{NEWEST} from the data folder and restart."
-    )
+    going_on = f"Calls go on by the snapshot of {present.made_at:%Y-%m-%d %H:%M} UTC."
+    advice = f"{going_on} If this is meant, remove routing/{NEWEST} from the data folder and restart."
     if later.installation != present.installation:
         raise SnapshotRefused(f"The database is another installation's than before. {advice}")
-    if later.version < present.version:
+    if later.version < present.version and present.seen.get(later.version, later.token) == later.token:
         reason = f"The database is at version {later.version}, and {present.version} was seen: a replica that lags, or a backup."
-        raise SnapshotRefused(f"{reason} {advice}")
+        raise SnapshotRefused(f"{reason} {going_on} If a backup was restored: router doctor --accept-restore")
     if present.routes and not later.routes:
         raise SnapshotRefused(f"The database has no numbers, and there were {len(present.routes)}. {advice}")
     return later.after(present)
@@ -156,6 +178,7 @@ def write_snapshot(folder: Path, snapshot: Snapshot, keys: KeyRing) -> None:
             "lines": [sorted(each) for each in lines.values],
             "numbers": numbers,
             "replaced": [[flow_id, flow, since.isoformat()] for flow_id, (flow, since) in snapshot.replaced.items()],
+            "seen": list(snapshot.seen.items()),
         }
     ).encode()
     head = json.dumps({"format": FORMAT, **_version(snapshot, keys)}).encode()
@@ -177,14 +200,15 @@ def write_snapshot(folder: Path, snapshot: Snapshot, keys: KeyRing) -> None:
 
 
 def _version(snapshot: Snapshot, keys: KeyRing) -> dict[str, Any]:
-    return {"key": keys.fingerprint, "installation": snapshot.installation, "version": snapshot.version}
+    installation, version, token = snapshot.state
+    return {"key": keys.fingerprint, "installation": installation, "version": version, "token": token}
 
 
 def _version_of(path: Path) -> dict[str, Any] | None:
     """Of a file; None when it is not there or cannot be read."""
     try:
         head, _ = _parts(path.read_bytes())
-        return {name: head[name] for name in ("key", "installation", "version")}
+        return {name: head.get(name) for name in ("key", "installation", "version", "token")}
     except (OSError, SnapshotUnreadable):
         return None
 
@@ -230,7 +254,15 @@ def parse_snapshot(data: bytes, keys: KeyRing) -> Snapshot:
     )
     made_at = datetime.fromisoformat(content["made_at"])
     replaced = {flow_id: (flow, datetime.fromisoformat(since)) for flow_id, flow, since in content["replaced"]}
-    return Snapshot(head["installation"], head["version"], made_at, {route.number: route for route in routes}, replaced)
+    return Snapshot(
+        head["installation"],
+        head["version"],
+        made_at,
+        {route.number: route for route in routes},
+        replaced,
+        head.get("token", ""),
+        dict(content.get("seen", ())),
+    )
 
 
 def _checksum(content: bytes) -> bytes:
@@ -266,7 +298,9 @@ class RoutingFollower:
         self._no_file_before = 0.0
         self.fault = ""
         """Why the snapshot does not follow the database; empty while it does."""
-        self._written: tuple[str, int] | None = None
+        self.notice = ""
+        """What an operator should know of a database that is followed."""
+        self._written: tuple[str, int, str] | None = None
 
     def start(self) -> None:
         """Follows the database from now on. A process begins by the file of its machine, so that it answers at once while the database is
@@ -290,9 +324,15 @@ class RoutingFollower:
     def refresh(self) -> None:
         """One comparison with the database. Whatever fails is said in the log, once, and the present snapshot stays."""
         with self._refreshing:
-            fault = ""
+            fault, before = "", self.snapshot
             try:
-                self.snapshot = refresh(self._database, self.snapshot, self._now())
+                self.snapshot = refresh(self._database, before, self._now())
+                if before and self.snapshot.goes_back(before):
+                    self.notice = (
+                        f"follows the database, which was put back: from version {before.version}, seen"
+                        f" {before.made_at:%Y-%m-%d %H:%M} UTC, to another state at version {self.snapshot.version}"
+                    )
+                    log.error("database_was_put_back", reason=self.notice)
             except SnapshotRefused as error:
                 fault = str(error)
             except Exception as error:
@@ -310,13 +350,13 @@ class RoutingFollower:
     def _keep(self) -> None:
         """The file follows what this process has learned from the database."""
         present = self.snapshot
-        if present is None or self.fault or self._written == (present.installation, present.version):
+        if present is None or self.fault or self._written == present.state:
             return
         if time.monotonic() < self._no_file_before:
             return
         try:
             write_snapshot(self._folder, present, self._keys)
-            self._written = (present.installation, present.version)
+            self._written = present.state
         except Exception as error:  # the thread that follows the database goes on
             log.error("snapshot_file_not_written", reason=str(error))
             self._no_file_before = time.monotonic() + FILE_PAUSE_SECONDS

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, select, text, update
 from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
@@ -234,6 +234,90 @@ def test_r12_another_installation_an_older_state_and_an_emptied_one_are_refused(
     changed(world, empty)
     with pytest.raises(SnapshotRefused, match="no numbers"):
         refresh(world, present, NOON)
+
+
+def put_back(database: Database, version: int, token: str) -> None:
+    """As a restore does, which writes rows and triggers anew."""
+    if database.is_sqlite:
+        changed(database, lambda session: session.execute(text("DROP TRIGGER renew_routing_token")))
+        changed(database, lambda session: session.execute(update(RoutingVersion).values(version=version, token=token)))
+        with database.writing() as session:
+            session.execute(
+                text(
+                    "CREATE TRIGGER renew_routing_token AFTER UPDATE OF version ON routing_version"
+                    " BEGIN UPDATE routing_version SET token = lower(hex(randomblob(16))); END"
+                )
+            )
+        return
+    changed(database, lambda session: session.execute(update(RoutingVersion).values(version=version)))
+    changed(database, lambda session: session.execute(update(RoutingVersion).values(token=token)))
+
+
+def titled(database: Database, title: str) -> None:
+    changed(database, lambda session: session.execute(update(Scenario).values(title=title)))
+
+
+def test_r12_each_version_has_a_token_of_its_own(world: Database) -> None:
+    states = [refresh(world, None, NOON)]
+    for title in "abc":
+        titled(world, title)
+        states.append(refresh(world, states[-1], NOON))
+    assert len({state.token for state in states}) == 4
+    assert states[-1].seen == {state.version: state.token for state in states[:-1]}
+
+
+def test_r12_a_restored_database_is_followed_as_soon_as_it_has_changed_and_a_lagging_replica_is_not(
+    world: Database, tmp_path: Path
+) -> None:
+    states = [refresh(world, None, NOON)]
+    for title in "abc":
+        titled(world, title)
+        states.append(refresh(world, states[-1], NOON))
+    write_snapshot(tmp_path, states[-1], KEYS)
+    present = read_snapshot(tmp_path, KEYS)
+    assert present == states[-1]
+    for before in states[:-1]:  # a replica that lags says what was so then
+        put_back(world, before.version, before.token)
+        with pytest.raises(SnapshotRefused, match="--accept-restore"):
+            refresh(world, present, NOON)
+    put_back(world, states[0].version, states[0].token)
+    titled(world, "restored")
+    later = refresh(world, present, NOON)
+    assert (later.version, later.goes_back(present)) == (states[1].version, True)
+    assert {route.scenario_title for route in later.routes.values() if route.scenario_title} == {"restored"}
+    assert refresh(world, later, NOON) is later
+
+
+def test_r12_another_state_at_the_same_version_is_loaded_and_told(world: Database, tmp_path: Path) -> None:
+    follower = module.RoutingFollower(world, tmp_path, KEYS, lambda: NOON)
+    follower.refresh()
+    before = follower.snapshot
+    assert before is not None
+    titled(world, "lost")
+    follower.refresh()
+    put_back(world, before.version, before.token)
+    titled(world, "restored")
+    follower.refresh()
+    assert follower.snapshot is not None
+    assert "restored" in {route.scenario_title for route in follower.snapshot.routes.values()}
+    assert follower.fault == ""
+    assert f"to another state at version {follower.snapshot.version}" in follower.notice
+    assert read_snapshot(tmp_path, KEYS) == follower.snapshot
+
+
+def test_r12_a_file_of_the_program_before_is_read_and_nobody_says_that_the_database_was_put_back(
+    world: Database, tmp_path: Path
+) -> None:
+    present = refresh(world, None, NOON)
+    write_snapshot(tmp_path, present, KEYS)
+    head, body = module._parts((tmp_path / NEWEST).read_bytes())
+    del head["token"]
+    content = json.dumps(head).encode() + b"\n" + body
+    (tmp_path / NEWEST).write_bytes(module._checksum(content) + b"\n" + content)
+    old = read_snapshot(tmp_path, KEYS)
+    assert old == replace(present, token="")
+    assert not refresh(world, old, NOON).goes_back(old)
+    assert refresh(world, old, NOON).token == present.token
 
 
 def test_r12_a_database_without_numbers_is_a_snapshot_too(database: Database) -> None:

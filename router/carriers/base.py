@@ -107,27 +107,110 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Say:
-    """The caller hears a sentence; the call counts as answered by the carrier from then on."""
+    """Whoever listens hears a sentence; the call counts as answered by the carrier from then on.
+
+    `language` is a BCP 47 tag like `de-DE`, `voice` a voice by the carrier's name; empty: as the carrier has it.
+    """
 
     sentence: str
+    language: str = ""
+    voice: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Play:
+    """A sound is played. Its address is ours and whole."""
+
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Nobody hears anything for a while."""
+
+    seconds: int = 1
+
+
+Spoken = Say | Play | Pause
+
+
+@dataclass(frozen=True, slots=True)
+class Gather:
+    """Whoever listens is asked for a key, and may press it while the prompt is heard. The next address is told which one, also when it is
+    none."""
+
+    prompt: tuple[Spoken, ...]
+    next_address: str
+    seconds: int = 5
+    """How long nothing has to be pressed after the prompt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A destination of a forwarding. Addresses are ours and whole, without what the carrier has to know about asking them."""
+
+    to: str
+    """E.164 or a SIP address."""
+    leg_address: str = ""
+    """Where the carrier says what becomes of the destination; empty: it says nothing."""
+    whisper_address: str = ""
+    """Where the carrier asks what the one who answered hears before he is connected, and whether he is; empty: he is at once."""
+    machine_address: str = ""
+    """Where the carrier says whether a person or a machine has answered; empty: it does not listen for that."""
+    extension: str = ""
+    """Keys that are pressed after the answer, `w` for half a second; with one no machine can be told from a person."""
+    headers: tuple[tuple[str, str], ...] = ()
+    """Of a SIP address: names and values of headers that come along."""
+    transport: str = ""
+    """Of a SIP address: udp, tcp or tls; empty: as the address says."""
+    region: str = ""
+    """Of a SIP address: the carrier's region from which it is called, like `ie1`."""
+
+
+Recorded = Literal["off", "mixed", "dual"]
+"""Whether a talk is recorded from the answer on: not, both sides in one channel, or each in its own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Forward:
-    """A destination rings. The carrier answers the call when the destination does; then the talk goes on to its end.
+    """Destinations ring, all at once. The carrier answers the call when the first of them does; then the talk goes on to its end."""
 
-    Addresses are ours and whole, without what the carrier has to know about asking them.
-    """
-
-    to: str
-    """E.164 or a SIP address."""
+    targets: tuple[Target, ...]
+    """At most 10."""
     ring_seconds: int
     caller_id: str | None
-    """The number that the destination sees; None: what the carrier shows by itself."""
+    """The number that the destinations see; None: what the carrier shows by itself."""
     next_address: str = ""
     """Where the carrier asks what happens next; empty: it hangs up after the talk."""
-    leg_address: str = ""
-    """Where the carrier says what becomes of the destination; empty: it says nothing."""
+    recorded: Recorded = "off"
+    recording_address: str = ""
+    """Where the carrier says that the recording is finished."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """The caller leaves a message after a tone. When he has, the next address is asked; one who says nothing goes on with what follows."""
+
+    next_address: str
+    recording_address: str
+    """Where the carrier says that the recording is finished."""
+    longest_seconds: int = 120
+    silence_seconds: int = 5
+    """How long a silence ends the message."""
+
+
+@dataclass(frozen=True, slots=True)
+class GoOn:
+    """The carrier asks this address what happens next."""
+
+    next_address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """The call ends without having been answered, as busy or as not in service."""
+
+    busy: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +218,9 @@ class HangUp:
     """The call ends."""
 
 
-Plan = Sequence[Say | Forward | HangUp]
-"""What happens next in a call, in turn, whatever the carrier's language."""
+Plan = Sequence[Spoken | Gather | Forward | Record | GoOn | Reject | HangUp]
+"""What happens next in a call, in turn, whatever the carrier's language. What follows a Gather, a Forward with a next address, a GoOn, a
+Reject or a HangUp never happens. In a whisper an empty plan connects the one who answered."""
 
 
 class Carrier(Protocol):

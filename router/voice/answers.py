@@ -14,7 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from router.attribution.decision import OVERFLOW, reach_of, reach_then
-from router.carriers.base import Forward, HangUp, InboundCall, Plan, Say
+from router.carriers.base import Forward, HangUp, InboundCall, Plan, Say, Target
 from router.lib.formats import format_count, format_percent
 from router.lib.metrics import record
 from router.lib.phones import same_line
@@ -79,11 +79,10 @@ def plan_step(base_url: str, call: InboundCall, number: str, begun: Begun, step:
     own = (call.number_e164 or number) if number == call.forwarded_from else number
     doubtful = {"caller_id": "caller"} if call.caller_id == "doubtful" and not own_id else {}
     forward = Forward(
-        to=destination.to,
+        targets=(Target(destination.to, leg_address(base_url, call)),),
         ring_seconds=destination.ring_seconds,
         caller_id=own if own_id or call.caller_id == "refused" else call.caller.e164 or own,
         next_address=f"{base_url}/voice/dial/{call.sid}/{step + 1}?{begun.query(**doubtful)}",
-        leg_address=leg_address(base_url, call),
     )
     return (Say(announcement), forward) if announcement and step == 0 and not own_id else (forward,)
 
@@ -102,7 +101,7 @@ def plan_last_resort(destination: str, call: InboundCall | None, leg_address: st
     if not destination or same_line(destination, dialled) or same_line(destination, caller):
         return Say(SORRY), HangUp()
     shown = caller if call and call.caller_id == "accepted" else dialled
-    return (Forward(destination, 30, shown, leg_address=leg_address),)
+    return (Forward((Target(destination, leg_address),), 30, shown),)
 
 
 # what every schema has had, and no model, so that a database of another version answers too

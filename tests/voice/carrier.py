@@ -9,10 +9,18 @@ from twilio.request_validator import RequestValidator
 from werkzeug.test import TestResponse
 
 from router.server import Server
+from tests.carriers.twiml_checker import check_document
 
 ACTION = re.compile(r'action="[^"]*/voice/dial/([^/"]+)/(\d+)(\?[^"#]*)?')
 ANNA = "+14155550177"
 BASE = "https://calls.example.net"
+
+
+def played(answer: TestResponse) -> TestResponse:
+    """The answer, once its document is found to be one that the carrier can play."""
+    if answer.mimetype == "text/xml":
+        check_document(answer.text)
+    return answer
 
 
 class CarrierClient:
@@ -27,7 +35,7 @@ class CarrierClient:
     def post(self, path: str, *, sign: bool = True, **form: Any) -> TestResponse:
         values = {name: str(value) for name, value in form.items() if value is not None}
         headers = {"X-Twilio-Signature": self.validator.compute_signature(BASE + path, values)} if sign else {}
-        answer = self.client.post(path, data=values, headers=headers)
+        answer = played(self.client.post(path, data=values, headers=headers))
         for sid, step, query in ACTION.findall(answer.text):
             self.next[sid, int(step)] = f"/voice/dial/{sid}/{step}{query.replace('&amp;', '&')}"
         return answer
@@ -36,7 +44,7 @@ class CarrierClient:
         """Asks as the carrier does by GET: the values stand in the address, which is all that is signed."""
         target = f"{path}{'&' if '?' in path else '?'}{urlencode({name: str(value) for name, value in form.items() if value is not None})}"
         headers = {"X-Twilio-Signature": self.validator.compute_signature(BASE + target, {})} if sign else {}
-        return self.client.get(target, headers=headers)
+        return played(self.client.get(target, headers=headers))
 
     def dial(self, number: str, caller: str | None = ANNA, sid: str = "CA1", **form: Any) -> TestResponse:
         given = {"CallSid": sid, "AccountSid": "AC1", "From": caller, "To": number, "CallStatus": "ringing"}

@@ -20,11 +20,11 @@ from router.scenarios.channels import (
     with_static,
     without_numbers,
 )
+from router.scenarios.fields import Context
 from router.scenarios.flows import IS_TRACKING, tracking_among
 from router.scenarios.models import GRACE, OPEN, CallFlow, NumberBatch, NumberOrder, Scenario, TrackingNumber
 from router.scenarios.schema import (
     MOST_TO_BUY,
-    Context,
     NumberDocument,
     ScenarioBody,
     ScenarioDocument,

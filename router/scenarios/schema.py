@@ -3,52 +3,36 @@
 Every member that has a column of its name in `Scenario` is stored, shown, copied, compared and offered by the wizard without
 a word elsewhere. What needs the database is checked in documents.py. Below: what else the API tells of scenarios and numbers."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_validator
 from pydantic_core.core_schema import ValidationInfo
 
 from router.lib.formats import parse_country
-from router.lib.phones import BadPhone, read_destination, read_phone
+from router.lib.phones import read_destination
+from router.scenarios.fields import (
+    UNREADABLE,
+    Context,
+    Match,
+    Number,
+    OnStep,
+    Pattern,
+    StrictSchema,
+    TypedNumber,
+    problems_of,
+    read_number,
+    refusing,
+    sentence_of,
+)
 from router.scenarios.flows import DEFAULT_RING_SECONDS
 from router.scenarios.matching import format_error, pattern_error, region_error, replace_error, selector_error
 from router.scenarios.models import DEFAULT_HOLD_SECONDS
 
 MOST_TO_BUY = 100
 """More than this is bought in several turns, so that no transaction writes more than some hundred rows."""
-
-UNREADABLE = "unreadable_number"
-
-
-@dataclass(frozen=True)
-class Context:
-    """What the validators have to know of a project and its server. Without a context numbers are taken as they are written."""
-
-    country: str
-    """The project's: numbers may be written as people there do."""
-    knows_regions: bool
-    lenient: bool = False
-    """Numbers that cannot be read stay as they were written, and such destinations are empty."""
-
-
-@dataclass(frozen=True)
-class OnStep:
-    """The step of the wizard on which a member is typed. Without this mark: the first one."""
-
-    name: str
-
-
-def _refusing(error_of: Callable[[str], str | None]) -> AfterValidator:
-    def check(value: str) -> str:
-        if sentence := error_of(value):
-            raise ValueError(sentence)
-        return value
-
-    return AfterValidator(check)
 
 
 def _title(text: str) -> str:
@@ -64,22 +48,6 @@ def _digits(text: str) -> str:
     return text
 
 
-def _number(parse: Callable[[str, str], str], unreadable: Callable[[str], str]) -> AfterValidator:
-    """In E.164 (or SIP), as `parse` reads it in the project's country. In a lenient context `unreadable` gives the value of other texts."""
-
-    def check(text: str, info: ValidationInfo) -> str:
-        if info.context is None:
-            return text
-        try:
-            return parse(text, info.context.country)
-        except BadPhone as error:
-            if info.context.lenient:
-                return unreadable(text)
-            raise PydanticCustomError(UNREADABLE, "{sentence}", {"sentence": str(error)}) from None
-
-    return AfterValidator(check)
-
-
 def _known_regions(regions: list[str], info: ValidationInfo) -> list[str]:
     if regions and info.context is not None and not info.context.knows_regions and not info.context.lenient:
         raise ValueError(
@@ -88,48 +56,30 @@ def _known_regions(regions: list[str], info: ValidationInfo) -> list[str]:
     return regions
 
 
-Pattern = Annotated[str, Field(max_length=200), _refusing(pattern_error)]
-Page = Annotated[str, Field(min_length=1, max_length=500), _refusing(pattern_error)]
-Source = Annotated[str, Field(min_length=1, max_length=300), _refusing(pattern_error)]
-Region = Annotated[str, Field(min_length=1, max_length=10), AfterValidator(str.upper), _refusing(region_error)]
+Page = Annotated[str, Field(min_length=1, max_length=500), refusing(pattern_error)]
+Source = Annotated[str, Field(min_length=1, max_length=300), refusing(pattern_error)]
+Region = Annotated[str, Field(min_length=1, max_length=10), AfterValidator(str.upper), refusing(region_error)]
 Regions = Annotated[list[Region], Field(max_length=200), AfterValidator(_known_regions)]
 Digits = Annotated[str, Field(max_length=15), AfterValidator(_digits)]
-TypedNumber = Annotated[str, Field(max_length=60)]
-Number = Annotated[TypedNumber, _number(read_phone, unreadable=str)]
 OptionalNumber = Annotated[
     Number | None, BeforeValidator(lambda value: value.strip() or None if isinstance(value, str) else value)
 ]
 Title = Annotated[str, Field(max_length=120), AfterValidator(_title)]
-Selector = Annotated[str, Field(min_length=1, max_length=300), _refusing(selector_error)]
-Replaced = Annotated[str, Field(min_length=1, max_length=40), _refusing(replace_error)]
-Mask = Annotated[str, Field(max_length=60), _refusing(format_error)]
-
-
-class ExactSchema(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, str_strip_whitespace=True)
-
-
-class StrictSchema(ExactSchema):
-    """Null is the same as absent."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_nulls(cls, value: Any) -> Any:
-        if isinstance(value, dict):
-            return {name: member for name, member in value.items() if member is not None}
-        return value
+Selector = Annotated[str, Field(min_length=1, max_length=300), refusing(selector_error)]
+Replaced = Annotated[str, Field(min_length=1, max_length=40), refusing(replace_error)]
+Mask = Annotated[str, Field(max_length=60), refusing(format_error)]
 
 
 class StaticSource(StrictSchema):
     """The marketing source that a static number stands for."""
 
-    source: Annotated[str, Field(min_length=1, max_length=200), _refusing(pattern_error)]
+    source: Annotated[str, Field(min_length=1, max_length=200), refusing(pattern_error)]
     medium: Pattern = ""
     campaign: Pattern = ""
 
 
 class Destination(StrictSchema):
-    to: Annotated[str, Field(min_length=1, max_length=200), _number(read_destination, unreadable=lambda _: "")]
+    to: Annotated[str, Field(min_length=1, max_length=200), read_number(read_destination, unreadable=lambda _: "")]
     ring_seconds: Annotated[int, Field(ge=5, le=600)] = DEFAULT_RING_SECONDS
 
 
@@ -141,14 +91,6 @@ class Tagging(StrictSchema):
     selectors: Annotated[list[Selector], Field(max_length=50)] = []
     replace: Annotated[list[Replaced], Field(max_length=50)] = []
     format: Mask = ""
-
-
-class Match(StrictSchema):
-    """Patterns of a marketing source; a part that is absent or empty fits anything."""
-
-    source: Pattern = ""
-    medium: Pattern = ""
-    campaign: Pattern = ""
 
 
 class Channel(StrictSchema):
@@ -208,7 +150,7 @@ class ScenarioSchema(StrictSchema):
     hold_seconds: Annotated[int, Field(ge=30, le=3600)] = DEFAULT_HOLD_SECONDS
     terms: Annotated[Terms, OnStep("terms")] = Terms()
     upkeep: Upkeep = Upkeep()
-    manager: Annotated[str, Field(max_length=120), _refusing(pattern_error), OnStep("integrations")] = ""
+    manager: Annotated[str, Field(max_length=120), refusing(pattern_error), OnStep("integrations")] = ""
     to_buy: ToBuy = ToBuy()
 
 
@@ -218,25 +160,6 @@ class NumberShape(StrictSchema):
     e164: Annotated[str, Field(max_length=60)]
 
 
-SENTENCES = {
-    "missing": "This is needed.",
-    "extra_forbidden": "There is no such field.",
-    "string_type": "This has to be text.",
-    "string_too_short": "This is needed.",
-    "string_too_long": "This is too long: at most {max_length} characters.",
-    "int_type": "This has to be a whole number.",
-    "bool_type": "This has to be true or false.",
-    "list_type": "This has to be a list.",
-    "too_short": "At least {min_length} is needed.",
-    "too_long": "At most {max_length} can be kept here.",
-    "greater_than_equal": "This has to be at least {ge}.",
-    "less_than_equal": "This has to be at most {le}.",
-    "literal_error": "This has to be {expected}.",
-    "value_error": "{error}",
-    UNREADABLE: "{sentence}",
-}
-
-
 def parse_scenario(
     document: Mapping[str, Any], context: Context | None = None
 ) -> tuple[ScenarioSchema, dict[str, str]]:
@@ -244,7 +167,7 @@ def parse_scenario(
 
     A field that cannot be used is left out, so that its neighbours can still be checked; if that will not do, its whole member.
     """
-    problems = _problems(document, context)
+    problems = problems_of(ScenarioSchema, document, context)
     if not problems:
         return ScenarioSchema.model_validate(document, context=context), {}
     lenient = replace(context, lenient=True) if context else None
@@ -257,23 +180,10 @@ def parse_scenario(
         # items of lists stay, so that indexes keep their meaning
         if isinstance(holder, dict) and problem["type"] != UNREADABLE:
             holder.pop(name, None)
-    for problem in _problems(usable, lenient):
+    for problem in problems_of(ScenarioSchema, usable, lenient):
         usable.pop(str(problem["loc"][0]), None)
-    errors = {
-        ".".join(map(str, problem["loc"])): SENTENCES.get(problem["type"], "This has to be an object.").format(
-            **problem.get("ctx", {})
-        )
-        for problem in problems
-    }
+    errors = {".".join(map(str, problem["loc"])): sentence_of(problem) for problem in problems}
     return ScenarioSchema.model_validate({"title": "–"} | usable, context=lenient), errors
-
-
-def _problems(document: Mapping[str, Any], context: Context | None) -> list[Any]:
-    try:
-        ScenarioSchema.model_validate(document, context=context)
-    except ValidationError as refusal:
-        return list(refusal.errors())
-    return []
 
 
 class ScenarioBody(ScenarioSchema):

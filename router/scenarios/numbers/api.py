@@ -14,6 +14,7 @@ from router.accounts.sessions import require_token
 from router.lib.formats import GREATEST_ID, format_money, parse_country
 from router.lib.phones import BadPhone, phone_or, read_phone
 from router.scenarios.documents import number_document
+from router.scenarios.fields import ExactSchema, StrictSchema
 from router.scenarios.models import OPEN_STATES, OrderState, TrackingNumber
 from router.scenarios.numbers.inventory import add_number, move_numbers, pin_number, present_numbers, remove_number
 from router.scenarios.numbers.purchase import buy_now
@@ -21,12 +22,10 @@ from router.scenarios.numbers.release import begin_release
 from router.scenarios.numbers.search import REFUSES, open_shop, search_numbers
 from router.scenarios.schema import (
     Digits,
-    ExactSchema,
     NumberDocument,
     NumberShape,
     OffersDocument,
     OrderDocument,
-    StrictSchema,
 )
 from router.scenarios.service import find_scenario
 from router.server import current_server

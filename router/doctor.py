@@ -22,6 +22,7 @@ from router.lib.phones import masked
 from router.operations import WORKER_SILENT
 from router.server import Server
 from router.voice.applier import journal_folder, machine_of
+from router.voice.clocks import by_database, clock_fault
 from router.voice.events import SILENT_MACHINE
 from router.voice.journal import Position, read_entries
 from router.voice.models import JournalPosition, SetAsideRecord
@@ -104,18 +105,21 @@ def _machines(session: Session, now: datetime) -> Iterator[Finding]:
     machines = session.scalars(select(JournalPosition).order_by(JournalPosition.host, JournalPosition.machine)).all()
     if not machines:
         yield Finding("applier", "none has been seen yet: start router serve")
+    at = by_database(session, now)
     for machine in machines:
         subject = f"applier of {machine.host}"
-        heard = f"heard of {_ago(machine.seen_at, now)} ({machine.machine})"
+        heard = f"heard of {_ago(machine.seen_at, at)} ({machine.machine})"
         if machine.is_stopped:
             yield Finding(subject, f"ended with nothing left to apply; {heard}")
-        elif now - machine.seen_at > SILENT_MACHINE:
+        elif at - machine.seen_at > SILENT_MACHINE:
             lost = f"if the machine is lost for good: router doctor --forget-machine {machine.host}"
             yield Finding(subject, f"silent, {heard}: its records wait; {lost}", True)
         elif machine.is_waiting:
             yield Finding(subject, f"catching up, {heard}")
         else:
             yield Finding(subject, heard)
+        if not machine.is_stopped and (words := clock_fault(machine.host, machine.clock_offset)):
+            yield Finding("clock", words, True)
 
 
 def _journal(server: Server, session: Session | None, now: datetime) -> Iterator[Finding]:

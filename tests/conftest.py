@@ -22,6 +22,7 @@ from router.db import Database, migrate
 from router.lib.crypto import KeyRing, load_keys
 from router.operations import configure_logs
 from router.server import Server
+from router.voice import clocks
 from tests.application import Applications, Engines
 from tests.browser import pictures
 from tests.contents import content_for, make_content
@@ -241,6 +242,14 @@ def furnished_cast(contents: dict[str, Any]) -> Cast:
     """The same people; Alice's project has one object of each kind, whose ids are in `ids`."""
     cast: Cast = contents["furnished_cast"]
     return cast
+
+
+@pytest.fixture(autouse=True)
+def _one_clock() -> Iterator[None]:
+    """The time of tests stands still, PostgreSQL's does not: it has the clock of the test, unless a test asks for its own."""
+    found, clocks.database_time = clocks.database_time, lambda session: None
+    yield
+    clocks.database_time = found
 
 
 @pytest.fixture(autouse=True)

@@ -36,6 +36,7 @@ from router.db import Statement, dialect_insert, insert_new, schema_state, table
 from router.lib.phones import line_of
 from router.server import Server
 from router.voice.calls import NewCall, correct_inbound, record_calls, record_inbound
+from router.voice.clocks import MachineClock
 from router.voice.events import CALLS_TURN, machine_is_waiting, store_events, update_calls, write_and_announce
 from router.voice.journal import (
     Entry,
@@ -268,6 +269,7 @@ class Applier:
         self._may_wait = False
         """The database was told that records wait."""
         self._doubted: _Doubted | None = None
+        self._clock = MachineClock(lambda: server.now())
 
     def hold(self, stop: threading.Event) -> bool:
         """Waits until no other process applies this journal; False when `stop` was set meanwhile."""
@@ -466,7 +468,11 @@ class Applier:
         self._seen_at = now
 
     def _write_place(self, session: Session, values: Mapping[str, Any]) -> None:
-        _WRITE_POSITION.run(session, {"machine": self._machine, "host": socket.gethostname()[:100], **values})
+        if self._clock.is_due:
+            self._clock.measure(session)
+        place = {"machine": self._machine, "host": socket.gethostname()[:100], **values}
+        place |= {"seen_at": values["seen_at"] - self._clock.offset, "clock_offset": self._clock.seconds}
+        _WRITE_POSITION.run(session, place)
         self._may_wait = bool(values["is_waiting"])
 
 

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session, defer
 from router.db import Statement, dialect_insert, insert_new, pipelined, table_of
 from router.server import Server
 from router.voice.calls import ReceiverFailed, announce, mark_due
+from router.voice.clocks import by_database, clock_fault
 from router.voice.models import Call, CallEvent, CallLeg, JournalPosition, SetAsideRecord
 from router.voice.routing import destinations_of
 from router.voice.state import Event, derive_state
@@ -146,8 +147,9 @@ SILENT_MACHINE = timedelta(minutes=1)
 
 def machine_is_waiting(session: Session, now: datetime) -> bool:
     """Whether a machine has, or may have, records that were not applied: what is not known of a call may stand there."""
-    machines = session.scalars(select(JournalPosition).where(~JournalPosition.is_stopped))
-    return any(machine.is_waiting or machine.seen_at < now - SILENT_MACHINE for machine in machines)
+    machines = session.scalars(select(JournalPosition).where(~JournalPosition.is_stopped)).all()
+    silent_since = by_database(session, now) - SILENT_MACHINE
+    return any(machine.is_waiting or machine.seen_at < silent_since for machine in machines)
 
 
 NO_APPLIER = "no applier has been seen yet"
@@ -161,10 +163,12 @@ def state_of_journals(session: Session, now: datetime) -> str:
     machines = session.scalars(select(JournalPosition)).all()
     if not machines:
         return NO_APPLIER
-    for machine in machines:
-        if not machine.is_stopped and machine.seen_at < now - SILENT_MACHINE:
+    silent_since = by_database(session, now) - SILENT_MACHINE
+    running = [machine for machine in machines if not machine.is_stopped]
+    for machine in running:
+        if machine.seen_at < silent_since:
             return f"the applier of {machine.host} is silent since {machine.seen_at:%Y-%m-%d %H:%M:%S} UTC"
-    return "applied"
+    return next(filter(None, (clock_fault(machine.host, machine.clock_offset) for machine in running)), "applied")
 
 
 SILENT = timedelta(hours=4, minutes=15)

@@ -204,6 +204,7 @@ def first_given(server: Server, call_sid: str, begun: Begun) -> Begun:
 
 def keep(server: Server, record: Record) -> bool:
     """The record is safe when this returns True: in the journal, else in the database. Else it stands in the log alone. Never raises."""
+    record = {**record, "clock_offset": routing_of(server).clock.seconds}
     try:
         journal = journal_of(server)
         journal.append(record)

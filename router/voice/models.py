@@ -225,11 +225,13 @@ class JournalPosition(Base):
     position: Mapped[str] = mapped_column(String(40))
     """Behind the last record that was applied: `segment:offset`."""
     seen_at: Mapped[datetime]
-    """When its applier was last heard of."""
+    """When its applier was last heard of, by the database's clock."""
     is_waiting: Mapped[bool]
     """Records that were not applied stood in it then."""
     is_stopped: Mapped[bool]
     """Its applier had ended with nothing left to do."""
+    clock_offset: Mapped[float | None]
+    """By how many seconds its clock is ahead of the database's; None: a release before did not say."""
 
 
 class SetAsideRecord(Base):

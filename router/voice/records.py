@@ -1,6 +1,7 @@
 """What the journal keeps of a carrier's request (R12): all that is needed to write its call or its event later, as if at once.
 
-Every record has a `kind`, the moment `at` of the request by the machine's clock, and the `sid` of its call. *inbound* and *fallback* have
+Every record has a `kind`, the moment `at` of the request by the machine's clock, the `sid` of its call, and `clock_offset`: by how many
+seconds that clock was ahead of the database's, null when that was not known. *inbound* and *fallback* have
 the `call` as the carrier told it, the `route` that led it, and the `flow` that was given; the others have an event's `key`, its time
 `event_at` and its `facts`, and where the request tells them, the `call` and what it `began` with.
 """

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from router.accounts.audit import Actor, record
 from router.server import Server
 from router.voice.applier import OF_EITHER, OF_THE_DATABASE, apply_records
+from router.voice.clocks import by_database
 from router.voice.events import SILENT_MACHINE, write_and_announce
 from router.voice.journal import VERSION
 from router.voice.models import JournalPosition, RoutingVersion, SetAsideRecord
@@ -93,7 +94,7 @@ def forget_machine(server: Server, name: str, actor: Actor, now: datetime) -> Jo
             ids = ", ".join(machine.machine for machine in left)
             raise RepairRefused(f"More than one machine is called {name}: name one of {ids}.")
         (machine,) = left
-        if now - machine.seen_at < SILENT_MACHINE:
+        if by_database(session, now) - machine.seen_at < SILENT_MACHINE:
             raise RepairRefused(f"The applier of {machine.host} is at work: it was heard of a moment ago.")
         machine.is_stopped, machine.is_waiting = True, False
         seen_at = machine.seen_at.isoformat()

@@ -30,6 +30,7 @@ from router.carriers.base import InboundCall
 from router.db import Database, Statement, table_of
 from router.lib.crypto import KeyRing
 from router.server import Server
+from router.voice.clocks import MachineClock
 from router.voice.journal import sync_folder
 from router.voice.lookups import Lookups
 from router.voice.models import RoutingVersion
@@ -298,6 +299,7 @@ class RoutingFollower:
         self._no_file_before = 0.0
         self.fault = ""
         """Why the snapshot does not follow the database; empty while it does."""
+        self.clock = MachineClock(now)
         self.notice = ""
         """What an operator should know of a database that is followed."""
         self._written: tuple[str, int, str] | None = None
@@ -327,6 +329,9 @@ class RoutingFollower:
             fault, before = "", self.snapshot
             try:
                 self.snapshot = refresh(self._database, before, self._now())
+                if self.clock.is_due:
+                    with self._database.reading() as session:
+                        self.clock.measure(session)
                 if before and self.snapshot.goes_back(before):
                     self.notice = (
                         f"follows the database, which was put back: from version {before.version}, seen"

@@ -14,7 +14,7 @@ from pathlib import Path
 import psycopg
 
 from router.config import read_settings
-from router.supervisor import TELEPHONE, WEB, hold_services, python, supervise, web_command
+from router.supervisor import TELEPHONE, WEB, Command, Holdings, hold_services, supervise, web_command
 
 APPLIER = "applier"
 TOKEN = "bench-twilio-token"
@@ -82,13 +82,13 @@ def serve(application: str, parts: Sequence[str]) -> None:
     """In the process of a server: its parts as `router serve` starts them."""
     settings = read_settings()
     if TELEPHONE not in parts:
-        supervise({WEB: web_command(application)})
+        supervise({WEB: web_command(application)}, holdings=Holdings({}))
         return
     holdings = hold_services(settings.host, settings.port)
     sockets = holdings.listening[TELEPHONE]
     commands = {TELEPHONE: web_command(application, sockets, settings.telephone_workers, settings.telephone_threads)}
     if APPLIER in parts:
-        commands[APPLIER] = python("-m", "router", "applier")
+        commands[APPLIER] = Command("router.cli:main", ("applier",))
     supervise(commands, holdings=holdings)
 
 

@@ -117,19 +117,23 @@ def migrate() -> None:
 @click.option("--check", is_flag=True, help="Only look whether the server could start.")
 def serve(no_worker: bool, check: bool) -> None:
     """Run the telephone's and the web's processes; with the embedded database the worker too. SIGHUP starts them anew; calls go on."""
-    from router.app import create_app, make_server
     from router.config import read_settings
-    from router.operations import configure_logs
-    from router.supervisor import TELEPHONE, WEB, hold_services, python, supervise, web_command
-    from router.voice.applier import begin_journal
+    from router.supervisor import TELEPHONE, WEB, Command, hold_services, supervise, web_command
 
     settings = read_settings()
-    configure_logs(settings.log_level)
     if check:
+        from router.app import create_app
+
         create_app(settings).extensions["router"].database.dispose()
         return
     holdings = hold_services(settings.host, settings.port)
     try:
+        read_program()
+        from router.app import make_server
+        from router.operations import configure_logs
+        from router.voice.applier import begin_journal
+
+        configure_logs(settings.log_level)
         server = make_server(settings)
         begin_journal(server)
         prepare_for_a_while(server)
@@ -137,15 +141,27 @@ def serve(no_worker: bool, check: bool) -> None:
         commands = {
             TELEPHONE: web_command(APPLICATION, at[TELEPHONE], settings.telephone_workers, settings.telephone_threads),
             WEB: web_command(APPLICATION, at[WEB], settings.web_workers, settings.web_threads),
-            "applier": python("-m", "router", "applier"),
+            "applier": Command("router.cli:main", ("applier",)),
         }
         if settings.embedded and not no_worker:
-            commands["worker"] = python("-m", "router", "worker")
+            commands["worker"] = Command("router.cli:main", ("worker",))
         server.database.dispose()
         options = ["--no-worker"] if no_worker else []
-        supervise(commands, holdings=holdings, successor=python("-m", "router", "serve", *options))
+        supervise(commands, holdings=holdings, successor=[sys.executable, "-m", "router", "serve", *options])
     finally:
         holdings.close()
+
+
+def read_program() -> None:
+    """Imports what the supervisor's processes run, which are forks of it. After `Holdings` were made: counters look where they stand."""
+    for name in (
+        "gunicorn.app.wsgiapp",
+        "router.app",
+        "router.gunicorn_worker",
+        "router.worker",
+        "router.voice.applier",
+    ):
+        import_module(name)
 
 
 @router.command()
@@ -190,21 +206,28 @@ def applier() -> None:
 @router.command()
 def demo() -> None:
     """Try everything on this machine: example web site, simulated carrier, no account anywhere."""
-    from router.config import read_settings
-    from router.demo.run import demo_environment, prepare_demo, say_when_ready
-    from router.supervisor import WEB, Holdings, claim_port, python, supervise, web_command
+    from router.supervisor import WEB, Command, Holdings, claim_port, supervise, web_command
 
-    settings = read_settings(demo_environment(os.environ))
-    with claim_port(settings.host, settings.port) as listening:
+    holdings = Holdings({})
+    try:
+        from router.config import read_settings
+        from router.demo.run import demo_environment, prepare_demo, say_when_ready
+
+        settings = read_settings(demo_environment(os.environ))
+        listening = claim_port(settings.host, settings.port)
+        holdings.listening[WEB] = [listening]
         prepared = prepare_demo(os.environ, click.echo)
         say_when_ready(prepared, click.echo)
+        read_program()
         commands = {
-            "exchange": python("-m", "router.demo.outside"),
+            "exchange": Command("router.demo.outside:main"),
             WEB: web_command("router.app:create_demo_app()", [listening]),
-            "applier": python("-m", "router", "applier"),
-            "worker": python("-m", "router", "worker"),
+            "applier": Command("router.cli:main", ("applier",)),
+            "worker": Command("router.cli:main", ("worker",)),
         }
-        supervise(commands, prepared.environment, Holdings({WEB: [listening]}))
+        supervise(commands, prepared.environment, holdings)
+    finally:
+        holdings.close()
 
 
 def prepare(server: "Server") -> None:

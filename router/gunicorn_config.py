@@ -15,13 +15,14 @@ from prometheus_client import multiprocess
 from router.attribution.tracking.crawlers import write_counts
 from router.config import read_settings
 from router.operations import configure_logs
-from router.supervisor import READY
+from router.supervisor import READY, SERVICE, WEB
 from router.voice.snapshot import routing_of
 
 _settings = read_settings()
 bind = f"{_settings.host}:{_settings.port}"
 workers = _settings.web_workers
 threads = _settings.web_threads
+proc_name = os.environ.get(SERVICE, WEB)
 worker_class = "router.gunicorn_worker.WholeRequestWorker"
 preload_app = True
 timeout = 30

@@ -1,12 +1,15 @@
 """Runs the processes of one machine together: telephone, web, worker and whatever else a command adds. A process that dies is started
 again, and on SIGHUP the program is started anew while the old processes still answer.
 
-The listening sockets are the supervisor's: whoever connects while a service has no process waits, and is not refused.
+The listening sockets are the supervisor's: whoever connects while a service has no process waits, and is not refused. Processes are forks
+of the supervisor, which has read the program: they start at once and share its memory. The supervisor has one thread and no connection.
 """
 
 import ctypes
 import errno
+import gc
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -16,10 +19,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from types import FrameType
 
 import structlog
+from setproctitle import setproctitle
 
 POLL_SECONDS = 0.2
 SHORTEST_PAUSE = 1.0
@@ -27,8 +35,6 @@ LONGEST_PAUSE = 5.0
 LONG_LIFE = 10.0
 TRIAL_SECONDS = 120.0
 """How long a new program may take to say that it could start."""
-FIRST_SECONDS = 5.0
-"""For so long the other processes wait for the telephone's at a start."""
 STOP_SECONDS = 60.0
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 BACKLOG = 2048
@@ -41,6 +47,9 @@ SERVICE, SERVICES_FOLDER = "ROUTER_SERVICE", "ROUTER_SERVICES"
 """Environment: the service that a process is one of, and the folder where each service has a socket of its name."""
 SUPERVISOR = "ROUTER_SUPERVISOR"
 """Environment: our process id. Workers whose master died become our children, and serve on until others have taken over."""
+METRICS = "PROMETHEUS_MULTIPROC_DIR"
+"""Environment: the folder where the processes' counters stand, so that they are summed over all of them. prometheus_client looks at it when
+it is imported."""
 READY = "ROUTER_READY"
 """Environment: the descriptor where a process that can take requests writes a byte."""
 TAKEOVER = "ROUTER_TAKEOVER"
@@ -107,6 +116,9 @@ class Holdings:
         self.listening = {name: list(sockets) for name, sockets in listening.items()}
         self.folder = folder or Path(tempfile.mkdtemp(prefix="router-"))
         self.former = dict(former or {})
+        metrics = self.folder / "metrics"
+        metrics.mkdir(exist_ok=True)
+        os.environ[METRICS] = str(metrics)
 
     def add_service(self, name: str) -> None:
         """A socket in the folder, where the other services hand connections over."""
@@ -138,6 +150,12 @@ class Holdings:
                 one.set_inheritable(False)
         return cls(listening, Path(values["folder"]), values["former"])
 
+    def leave_to(self, name: str) -> None:
+        """In the process of that name: its sockets are its own by their numbers, and those of others are not there."""
+        for one in self.listening.pop(name, ()):
+            one.detach()
+        self.close_sockets()
+
     def close_sockets(self) -> None:
         for sockets in self.listening.values():
             for one in sockets:
@@ -163,24 +181,35 @@ def hold_services(host: str, port: int) -> Holdings:
     return holdings
 
 
-def python(*arguments: str) -> list[str]:
-    return [sys.executable, *arguments]
+@dataclass(frozen=True)
+class Command:
+    """A program within this one: `module:function`, which reads its arguments from the command line."""
+
+    path: str
+    arguments: tuple[str, ...] = ()
+
+    def run(self) -> None:
+        module, function = self.path.split(":")
+        sys.argv = [module, *self.arguments]
+        getattr(import_module(module), function)()
 
 
 def web_command(
     application: str, listening: Sequence[socket.socket] = (), workers: int | None = None, threads: int | None = None
-) -> list[str]:
+) -> Command:
     """gunicorn, at these sockets; without one it takes the address of the settings itself. Their numbers too, unless others are given."""
     options = [word for one in listening for word in ("--bind", f"fd://{one.fileno()}")]
     for name, amount in (("--workers", workers), ("--threads", threads)):
         options += [] if amount is None else [name, str(amount)]
-    return python("-m", "gunicorn", "--config", "python:router.gunicorn_config", *options, application)
+    return Command("gunicorn.app.wsgiapp:run", ("--config", "python:router.gunicorn_config", *options, application))
 
 
-def die_with_parent() -> None:
+def die_with_parent(parent: int) -> None:
     """A supervisor that is killed leaves nobody behind who holds the port (Linux; elsewhere children outlive it)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:  # killed meanwhile
+        raise SystemExit(1)
 
 
 def adopt_orphans() -> None:
@@ -234,27 +263,25 @@ def _signal_group(leader: int, number: int) -> None:
         log.debug("nobody_left", leader=leader)
 
 
-class Child:
-    """One process, with the pause before it may start again. It has these sockets, by their numbers.
+FORK = multiprocessing.get_context("fork")
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
-    `former`: leaders of processes that were started for the same before. Where there are sockets they serve until a new process says that
-    it is ready; where there are none they end at once.
+
+class Child:
+    """One process, with the pause before it may start again. It has the sockets of its name.
+
+    Where there are sockets, those that were started for the same before serve until a new process says that it is ready; where there are
+    none they end at once.
     """
 
-    def __init__(
-        self,
-        name: str,
-        command: Sequence[str],
-        environ: Mapping[str, str],
-        listening: Sequence[socket.socket] = (),
-        former: Sequence[int] = (),
-    ) -> None:
+    def __init__(self, name: str, command: Command, environ: Mapping[str, str], holdings: Holdings) -> None:
         self.name = name
-        self.command = list(command)
+        self.command = command
         self.environ = dict(environ)
-        self.descriptors = [one.fileno() for one in listening]
-        self.former = [ProcessGroup(leader) for leader in former]
-        self.process: subprocess.Popen[bytes] | None = None
+        self._holdings = holdings
+        self.former = [ProcessGroup(leader) for leader in self._holdings.former.get(name, ())]
+        self.process: multiprocessing.context.ForkProcess | None = None
+        self.pid = 0
         self.started = 0.0
         self.again_at: float | None = None
         self.pause = SHORTEST_PAUSE
@@ -263,28 +290,39 @@ class Child:
     def start(self) -> None:
         """In a group of its own: Ctrl-C reaches the supervisor alone, because gunicorn's workers hang when they are told twice."""
         self._stop_listening()
-        environ, descriptors, writing = self.environ, self.descriptors, None
-        if self.descriptors:
+        writing = None
+        if self._holdings.listening.get(self.name):
             self._ready, writing = os.pipe()
             os.set_blocking(self._ready, False)
-            environ, descriptors = {**environ, READY: str(writing)}, [*descriptors, writing]
         else:
             self._end_former()
-        self.process = subprocess.Popen(  # noqa: S603 - our own commands, and one thread
-            self.command,
-            env=environ,
-            preexec_fn=die_with_parent,
-            process_group=0,
-            pass_fds=descriptors,
-        )
-        if writing is not None:
-            os.close(writing)
+        told = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # our answers to them are not the child's
+        try:
+            self.process = FORK.Process(target=self._run, args=(os.getpid(), writing, told), daemon=True)
+            self.process.start()
+            self.pid = self.process.pid or 0
+            with suppress(PermissionError, ProcessLookupError):  # both do it, so that it is done for either
+                os.setpgid(self.pid, self.pid)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, told)
+            if writing is not None:
+                os.close(writing)
         self.started, self.again_at = time.monotonic(), None
 
-    @property
-    def is_starting(self) -> bool:
-        """It has not said yet that it is ready."""
-        return self._ready is not None
+    def _run(self, supervisor: int, writing: int | None, mask: set[signal.Signals]) -> None:
+        """In the fork, which is to be as if it had been started by itself."""
+        os.setpgid(0, 0)
+        for name in SIGNALS:
+            signal.signal(name, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        die_with_parent(supervisor)
+        setproctitle(f"router: {self.name}")
+        os.environ.update(self.environ)
+        self._holdings.leave_to(self.name)
+        if self._ready is not None:
+            os.close(self._ready)
+            os.environ[READY] = str(writing)
+        self.command.run()
 
     def look(self) -> None:
         """What has to be done every now and then."""
@@ -303,12 +341,12 @@ class Child:
 
     def start_again_if_dead(self) -> None:
         """At once after a life of some length, after a growing pause when the process dies as soon as it starts."""
-        if self.process is None or self.process.poll() is None:
+        if self.process is None or self.process.exitcode is None:
             return
         now = time.monotonic()
         if self.again_at is None:
-            log.error("process_died", process=self.name, code=self.process.returncode)
-            self.former.append(ProcessGroup(self.process.pid))
+            log.error("process_died", process=self.name, code=self.process.exitcode)
+            self.former.append(ProcessGroup(self.pid))
             if now - self.started > LONG_LIFE:
                 self.again_at, self.pause = now, SHORTEST_PAUSE
             else:
@@ -318,27 +356,26 @@ class Child:
 
     def leaders(self) -> list[int]:
         """Of all processes that were started for this and may be left."""
-        present = [] if self.process is None or self.again_at is not None else [self.process.pid]
+        present = [] if self.process is None or self.again_at is not None else [self.pid]
         return [*(group.leader for group in self.former), *present]
 
     def end(self) -> None:
         self._end_former()
-        if self.process is not None and self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
+        if self.process is not None and self.process.exitcode is None:
+            self.process.terminate()
 
     def wait(self, until: float) -> None:
-        while self.former and time.monotonic() < until:
+        def is_left() -> bool:
+            return self.process is not None and self.process.exitcode is None
+
+        while (self.former or is_left()) and time.monotonic() < until:
             self.former = [group for group in self.former if group.is_left()]
             time.sleep(POLL_SECONDS / 4)
         for group in self.former:
             _signal_group(group.leader, signal.SIGKILL)
-        if self.process is None:
-            return
-        try:
-            self.process.wait(max(0.1, until - time.monotonic()))
-        except subprocess.TimeoutExpired:
+        if self.process is not None and is_left():
             self.process.kill()
-            self.process.wait()
+            self.process.join()
 
     def _end_former(self) -> None:
         for group in self.former:
@@ -362,7 +399,9 @@ class Successor:
         if self._trial is None:
             log.info("restart_begins")
             self._began = time.monotonic()
-            self._trial = subprocess.Popen([*self.command, "--check"], preexec_fn=die_with_parent)  # noqa: S603 - our own command
+            self._trial = subprocess.Popen(  # noqa: S603 - our own command, and one thread
+                [*self.command, "--check"], preexec_fn=partial(die_with_parent, os.getpid())
+            )
 
     def is_good(self) -> bool:
         """Whether a trial has ended well; one that has not is said."""
@@ -389,13 +428,13 @@ class Successor:
 
 
 def supervise(
-    commands: Mapping[str, Sequence[str]],
+    commands: Mapping[str, Command],
     environ: Mapping[str, str] | None = None,
     holdings: Holdings | None = None,
     successor: Sequence[str] = (),
 ) -> None:
-    """Starts the processes and keeps them running until SIGTERM or SIGINT; then ends them, those that are asked from outside first, and
-    waits.
+    """Starts the processes, in this order, and keeps them running until SIGTERM or SIGINT; then ends them, those that are asked from
+    outside first, and waits.
 
     `successor`: the command that starts this program. On SIGHUP it takes over in this same process, without a call lost: the code on the
     disk, with its own list of commands. Without one SIGHUP ends the process, as it does everywhere.
@@ -410,20 +449,16 @@ def supervise(
         signal.signal(name, tell)
     adopt_orphans()
     try:
-        children = _children(commands, {**os.environ, **(environ or {})}, holdings)
+        children = _children(commands, environ or {}, holdings)
         gone = [ProcessGroup(leader) for name in holdings.former.keys() - commands for leader in holdings.former[name]]
-        # callers wait for the telephone: nobody else reads the program meanwhile
-        others = [child for child in children if child.name != TELEPHONE]
-        first = [child for child in children if child.name == TELEPHONE]
-        for child in first:
+        gc.collect()
+        gc.freeze()  # no search for garbage touches, and so copies, the memory that all share
+        for child in children:
             child.start()
         for group in gone:
             group.end()
-        next_program, began = Successor(successor), time.monotonic()
+        next_program = Successor(successor)
         while not told & {signal.SIGTERM, signal.SIGINT}:
-            if time.monotonic() - began > FIRST_SECONDS or not any(child.is_starting for child in first):
-                while others:
-                    others.pop(0).start()
             time.sleep(POLL_SECONDS)
             for child in children:
                 child.look()
@@ -446,23 +481,9 @@ def supervise(
         holdings.close()
 
 
-def _children(commands: Mapping[str, Sequence[str]], environ: Mapping[str, str], holdings: Holdings) -> list[Child]:
-    """Their counters stand in files, and so are summed over all of them."""
-    metrics = holdings.folder / "metrics"
-    metrics.mkdir(exist_ok=True)
-    common = {
-        **environ,
-        "PROMETHEUS_MULTIPROC_DIR": str(metrics),
-        SUPERVISOR: str(os.getpid()),
-        SERVICES_FOLDER: str(holdings.folder),
-    }
+def _children(commands: Mapping[str, Command], environ: Mapping[str, str], holdings: Holdings) -> list[Child]:
+    common = {**environ, SUPERVISOR: str(os.getpid()), SERVICES_FOLDER: str(holdings.folder)}
     return [
-        Child(
-            name,
-            command,
-            {**common, SERVICE: name} if holdings.is_service(name) else common,
-            holdings.listening.get(name, ()),
-            holdings.former.get(name, ()),
-        )
+        Child(name, command, {**common, SERVICE: name} if holdings.is_service(name) else common, holdings)
         for name, command in commands.items()
     ]

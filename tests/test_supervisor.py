@@ -1,11 +1,13 @@
 """What is started together: never beside another program on the same port, which would answer in our name; and again when it dies."""
 
+import json
 import os
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from router.cli import router
 from router.supervisor import (
     LONGEST_PAUSE,
     Child,
+    Command,
     Holdings,
     PortTaken,
     claim_port,
@@ -97,39 +100,44 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def dies_at_once() -> Child:
-    child = Child("test", [sys.executable, "-S", "-c", ""], {})
+class Dead:
+    """A process that dies as soon as it starts."""
+
+    pid, exitcode = 2**22 + 1, 1
+
+    def __init__(self, **_: Any) -> None:
+        pass
+
+    def start(self) -> None:
+        pass
+
+
+@pytest.fixture
+def child(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Child]:
+    monkeypatch.setattr(supervisor, "FORK", SimpleNamespace(Process=Dead))
+    holdings = Holdings({})
+    child = Child("test", Command("never:run"), {}, holdings)
     child.start()
-    return child
+    yield child
+    holdings.close()
 
 
-def wait_for_death(child: Child) -> None:
-    assert child.process is not None
-    child.process.wait(10)
-
-
-def test_after_a_long_life_at_once(clock: Clock) -> None:
-    child = dies_at_once()
-    wait_for_death(child)
+def test_after_a_long_life_at_once(clock: Clock, child: Child) -> None:
     first = child.process
     clock.now += 11
     child.start_again_if_dead()
     assert child.process is not first
-    wait_for_death(child)
 
 
-def test_after_a_short_life_with_pauses_that_grow_and_end(clock: Clock) -> None:
-    child = dies_at_once()
+def test_after_a_short_life_with_pauses_that_grow_and_end(clock: Clock, child: Child) -> None:
     pauses = []
     for _ in range(8):
-        wait_for_death(child)
         before, died = child.process, clock.now
         child.start_again_if_dead()
         while child.process is before:
             clock.now += 0.25
             child.start_again_if_dead()
         pauses.append(clock.now - died)
-    wait_for_death(child)
     assert pauses == sorted(pauses)
     assert pauses[0] <= 2
     assert pauses[-1] == LONGEST_PAUSE
@@ -196,22 +204,74 @@ def end(*_):
     time.sleep(float(sys.argv[2]))
     with open("ended", "a") as file: file.write(sys.argv[1] + " ")
     sys.exit()
-signal.signal(signal.SIGTERM, end)
-pathlib.Path(sys.argv[1]).touch()
-time.sleep(60)
+def main():
+    signal.signal(signal.SIGTERM, end)
+    pathlib.Path(sys.argv[1]).touch()
+    time.sleep(60)
 """
 
 
 def test_services_end_before_those_who_work_on_what_they_wrote_down(tmp_path: Path) -> None:
-    slow, quick = (
-        [sys.executable, "-S", "-c", ENDS, name, pause] for name, pause in (("web", "0.4"), ("applier", "0"))
-    )
+    (tmp_path / "ends.py").write_text(ENDS)
     code = (
         "from router.supervisor import *\n"
-        f"supervise({{'applier': {quick!r}, 'web': {slow!r}}}, holdings=Holdings({{'web': [claim_port('127.0.0.1', 0)]}}))"
+        "commands = {'applier': Command('ends:main', ('applier', '0')), 'web': Command('ends:main', ('web', '0.4'))}\n"
+        "supervise(commands, holdings=Holdings({'web': [claim_port('127.0.0.1', 0)]}))"
     )
     running = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)})
     eventually(lambda: (tmp_path / "web").exists() and (tmp_path / "applier").exists())
     running.terminate()
     assert running.wait(30) == 0
     assert (tmp_path / "ended").read_text() == "web applier "
+
+
+TELLS = """
+import json, os, pathlib, signal, sys, time
+def main():
+    links = [f"/proc/self/fd/{fd}" for fd in os.listdir("/proc/self/fd")]
+    told = {
+        "title": pathlib.Path("/proc/self/cmdline").read_bytes().rstrip(b"\\0").decode(),
+        "sockets": sum(os.readlink(link).startswith("socket:") for link in links if os.path.islink(link)),
+        "service": os.environ.get("ROUTER_SERVICE"),
+        "is_ready_told": "ROUTER_READY" in os.environ,
+        "leader": os.getpgid(0) == os.getpid(),
+        "signals": [signal.getsignal(name) == signal.SIG_DFL for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)],
+        "blocked": len(signal.pthread_sigmask(signal.SIG_BLOCK, [])),
+        "supervisor": os.getppid(),
+        "pid": os.getpid(),
+    }
+    path = pathlib.Path(sys.argv[1])
+    path.with_suffix(".part").write_text(json.dumps(told))
+    path.with_suffix(".part").rename(path.with_suffix(".json"))
+    time.sleep(60)
+"""
+
+
+def test_a_fork_is_a_process_of_its_own_and_dies_with_the_supervisor(tmp_path: Path) -> None:
+    """It has its own sockets and no others, its own title, group and variables, and no answer to signals."""
+    (tmp_path / "tells.py").write_text(TELLS)
+    code = (
+        "from router.supervisor import *\n"
+        "commands = {name: Command('tells:main', (name,)) for name in ('telephone', 'web', 'applier')}\n"
+        "supervise(commands, {'MORE': '1'}, hold_services('127.0.0.1', 0))"
+    )
+    running = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    eventually(lambda: len(list(tmp_path.glob("*.json"))) == 3)
+    told = {path.stem: json.loads(path.read_text()) for path in tmp_path.glob("*.json")}
+    pids = [each.pop("pid") for each in told.values()]
+    alike = {"leader": True, "signals": [True] * 3, "blocked": 0, "supervisor": running.pid}
+    of = {"sockets": 0, "service": None, "is_ready_told": False}
+    assert told == {
+        "telephone": {
+            **alike,
+            "title": "router: telephone",
+            "sockets": 2,
+            "service": "telephone",
+            "is_ready_told": True,
+        },
+        "web": {**alike, "title": "router: web", "sockets": 1, "service": "web", "is_ready_told": True},
+        "applier": {**alike, **of, "title": "router: applier"},
+    }
+    running.kill()
+    assert running.wait(10) == -9
+    eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))

@@ -273,7 +273,3 @@ def main() -> None:
     logging.getLogger(__name__).info("the simulated exchange listens at %s", places.address)
     stop.wait()
     world.close()
-
-
-if __name__ == "__main__":
-    main()

@@ -1,6 +1,6 @@
 """What `router demo` prepares: its own data on this machine, filled with life once, and the words that greet a newcomer."""
 
-import threading
+import multiprocessing
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -98,9 +98,9 @@ def kept_password(data_dir: Path) -> str:
 
 
 def say_when_ready(demo: Demo, say: Callable[[str], None]) -> None:
-    """Beside whoever runs the processes."""
+    """Beside whoever runs the processes, who has one thread, because they are its forks."""
     look = partial(is_answering, demo.settings)
-    threading.Thread(target=wait_until_ready, args=(look, say), daemon=True).start()
+    multiprocessing.get_context("fork").Process(target=wait_until_ready, args=(look, say), daemon=True).start()
 
 
 def wait_until_ready(

@@ -139,13 +139,13 @@ def _stat(entry: Path) -> list[str]:
 
 
 def _name_of(entry: Path) -> str:
+    """By its title: `router: applier`, `gunicorn: master [web]`."""
     try:
-        environ = (entry / "environ").read_bytes().split(b"\0")
+        title = (entry / "cmdline").read_bytes().decode()
     except OSError:
         return "gone"
-    named = [line.partition(b"=")[2].decode() for line in environ if line.startswith(b"ROUTER_SERVICE=")]
-    command = (entry / "cmdline").read_bytes().rstrip(b"\0").rpartition(b"\0")[2].decode()
-    return named[0] if named else command
+    named = re.match(r"router: (\w+)|gunicorn: master \[(\w+)\]", title)
+    return named[named.lastindex or 0] if named else "starting"
 
 
 def _parent_of(entry: Path) -> int:

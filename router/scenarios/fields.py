@@ -1,7 +1,7 @@
 """What the schemas of scenarios and of their call flows are made of: strict members, phone numbers and patterns as validators, and the
 sentence for each field that cannot be used."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -24,6 +24,10 @@ class Context:
     knows_regions: bool
     lenient: bool = False
     """Numbers that cannot be read stay as they were written, and such destinations are empty."""
+    sounds: Container[str] | None = None
+    """The names of the project's sounds; None: nobody knows them, and any is taken."""
+    may_record_silently: bool = False
+    """The operator lets talks be recorded without telling the caller."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,9 @@ SENTENCES = {
     "greater_than_equal": "This has to be at least {ge}.",
     "less_than_equal": "This has to be at most {le}.",
     "literal_error": "This has to be {expected}.",
+    "dict_type": "This has to be an object.",
+    "union_tag_not_found": "Say which “type” of step this is.",
+    "union_tag_invalid": "There is no type of step “{tag}”. It can be {expected_tags}.",
     "value_error": "{error}",
     UNREADABLE: "{sentence}",
 }

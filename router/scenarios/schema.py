@@ -12,7 +12,6 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_va
 from pydantic_core.core_schema import ValidationInfo
 
 from router.lib.formats import parse_country
-from router.lib.phones import read_destination
 from router.scenarios.fields import (
     UNREADABLE,
     Context,
@@ -23,11 +22,10 @@ from router.scenarios.fields import (
     StrictSchema,
     TypedNumber,
     problems_of,
-    read_number,
     refusing,
     sentence_of,
 )
-from router.scenarios.flows import DEFAULT_RING_SECONDS
+from router.scenarios.flow_steps import Destination
 from router.scenarios.matching import format_error, pattern_error, region_error, replace_error, selector_error
 from router.scenarios.models import DEFAULT_HOLD_SECONDS
 
@@ -76,11 +74,6 @@ class StaticSource(StrictSchema):
     source: Annotated[str, Field(min_length=1, max_length=200), refusing(pattern_error)]
     medium: Pattern = ""
     campaign: Pattern = ""
-
-
-class Destination(StrictSchema):
-    to: Annotated[str, Field(min_length=1, max_length=200), read_number(read_destination, unreadable=lambda _: "")]
-    ring_seconds: Annotated[int, Field(ge=5, le=600)] = DEFAULT_RING_SECONDS
 
 
 class Flow(StrictSchema):

@@ -12,7 +12,8 @@ from wtforms import Field, FormField
 from router.lib.formats import parse_money, plain_money
 from router.scenarios.documents import ScenarioPart
 from router.scenarios.fields import OnStep
-from router.scenarios.schema import Destination, ScenarioSchema, Tagging, Terms, ToBuy, Upkeep
+from router.scenarios.flow_steps import Destination
+from router.scenarios.schema import ScenarioSchema, Tagging, Terms, ToBuy, Upkeep
 from router.web.forms import Form, LinesField, NumberField, Rows, SchemaForm, TextField, nearest
 
 Values = dict[str, Any]

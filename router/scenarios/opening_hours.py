@@ -1,0 +1,63 @@
+"""Opening hours: which times of a week fit a moment, in the project's time zone. Pure rules.
+
+Clocks on the wall decide: in the hour that a clock change repeats both are open that would be open in one, and an hour that it leaves out
+never comes."""
+
+from collections.abc import Container, Iterable
+from datetime import date, datetime, timedelta
+from typing import Annotated, Literal, Self
+from zoneinfo import ZoneInfo
+
+from pydantic import Field, model_validator
+
+from router.scenarios.fields import StrictSchema, refusing
+
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+END_OF_DAY = "24:00"
+
+
+def _clock_error(text: str) -> str | None:
+    hour, colon, minute = text.partition(":")
+    is_written = (
+        bool(colon) and len(hour) == len(minute) == 2 and (hour + minute).isascii() and (hour + minute).isdigit()
+    )
+    is_time = text == END_OF_DAY or (is_written and hour < "24" and minute < "60")
+    return None if is_time else "Write a time like 09:00; 24:00 is the end of a day."
+
+
+Clock = Annotated[str, refusing(_clock_error)]
+"""HH:MM; texts of this form are in the order of the times."""
+
+
+class OpeningTimes(StrictSchema):
+    """From `opens` until before `closes` on each of the days. What closes earlier than it opens closes on the next day."""
+
+    days: Annotated[list[Day], Field(min_length=1, max_length=7)]
+    opens: Clock
+    closes: Clock
+
+    @model_validator(mode="after")
+    def _last(self) -> Self:
+        if self.opens in (self.closes, END_OF_DAY):
+            raise ValueError("Say when it opens and closes, like 09:00 and 17:00; a whole day is 00:00 to 24:00.")
+        return self
+
+
+def fits_times(
+    times: Iterable[OpeningTimes], at: datetime, zone: ZoneInfo, holidays: Container[date] = frozenset()
+) -> bool:
+    """Whether one of the times fits the moment. On a holiday none begins, and none goes on from the day before."""
+    local = at.astimezone(zone)
+    today, clock = local.date(), f"{local:%H:%M}"
+    yesterday = today - timedelta(days=1)
+    if today in holidays:
+        return False
+    for each in times:
+        is_overnight = each.closes < each.opens
+        if DAYS[today.weekday()] in each.days and each.opens <= clock and (is_overnight or clock < each.closes):
+            return True
+        began_yesterday = DAYS[yesterday.weekday()] in each.days and yesterday not in holidays
+        if is_overnight and began_yesterday and clock < each.closes:
+            return True
+    return False

@@ -155,7 +155,8 @@ KEEP = """
 CREATE SCHEMA content;
 DO $$ DECLARE one record; filled boolean; BEGIN
     FOR one IN SELECT relname FROM pg_class
-        WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND relname NOT IN ('alembic_version', 'routing_version')
+        WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
+            AND relname NOT IN ('alembic_version', 'routing_version', 'routing_change')
     LOOP
         EXECUTE format('SELECT EXISTS (SELECT FROM public.%I)', one.relname) INTO filled;
         IF filled THEN EXECUTE format('CREATE TABLE content.%I AS TABLE public.%I', one.relname, one.relname); END IF;

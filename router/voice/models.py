@@ -201,6 +201,22 @@ class RoutingVersion(Base):
     """Random, new with each version."""
 
 
+class RoutingChange(Base):
+    """What a version of the routing changed; the triggers write it, and remove what is older than some hundreds of versions (migration
+    0016)."""
+
+    __tablename__ = "routing_change"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    version: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    kind: Mapped[str] = mapped_column(String(40), primary_key=True)
+    """The table."""
+    key: Mapped[str] = mapped_column(String(40), primary_key=True)
+    """The E.164 number of a tracking number, the id of anything else."""
+    token: Mapped[str] = mapped_column(String(36))
+    """Of the version."""
+
+
 class UnknownCall(Base):
     """A call that the carrier spoke of before its first request was applied: that stands in another machine's journal, or is lost."""
 

@@ -1,7 +1,7 @@
 """Where a call to a number goes (R12): the flow of its scenario, its last flow, or the project's fallback destination; which calls are
 internal, from the company's own telephones (R10); and past calls by number and by scenario for the pools."""
 
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
@@ -110,12 +110,11 @@ _ROUTES = (
         .outerjoin(table_of(Scenario), _scenario.id == _number.scenario_id)
         .outerjoin(table_of(CallFlow), _flow.id == func.coalesce(_scenario.call_flow_id, _number.last_flow_id))
     )
-    .order_by(_number.released_at.is_not(None), _number.released_at.desc())
+    .order_by(_number.released_at.is_not(None), _number.released_at.desc(), _number.id.desc())
 )
 """All numbers that were ever ours, those of the present first, then the last released."""
 _ROUTE = Statement(lambda _: _ROUTES.where(_number.e164 == bindparam("dialled")).limit(1))
 _ROUTE_BY_ID = Statement(lambda _: _ROUTES.where(_number.id == bindparam("number")).limit(1))
-_EVERY_ROUTE = Statement(lambda _: _ROUTES)
 
 
 def find_route(session: Session, dialled: str) -> Route | None:
@@ -148,30 +147,13 @@ def flow_of(session: Session, flow_id: int) -> Mapping[str, Any] | None:
     return document if document and document.get("destinations") else None
 
 
-def every_route(session: Session) -> Iterator[Route]:
-    """The routes of all numbers that were ever ours, where two have the same digits the one that `find_route` gives first. Routes share
-    equal flows and sets of lines."""
-    shared: dict[tuple[int, int | None], tuple[dict[str, Any], frozenset[str]]] = {}
-    for row in _EVERY_ROUTE.all(session, {}):
-        key = (row.project_id, row.flow_id)
-        if key not in shared:
-            shared[key] = _flow_and_lines(row)
-        yield _read_route(row, *shared[key])
-
-
 def _route(row: Row | None) -> Route | None:
-    return None if row is None else _read_route(row, *_flow_and_lines(row))
-
-
-def _flow_and_lines(row: Row) -> tuple[dict[str, Any], frozenset[str]]:
+    if row is None:
+        return None
     flow = row.document
     if not flow or not flow.get("destinations"):
         flow = fallback_flow(row.fallback_destination)
     destinations = [*row.destination_numbers, *(step.get("to") or "" for step in flow["destinations"])]
-    return flow, own_lines(row.fallback_destination, row.own_numbers, destinations)
-
-
-def _read_route(row: Row, flow: dict[str, Any], lines: frozenset[str]) -> Route:
     return Route(
         number_id=row.number_id,
         number=row.e164,
@@ -184,7 +166,7 @@ def _read_route(row: Row, flow: dict[str, Any], lines: frozenset[str]) -> Route:
         flow=flow,
         repeat_credit=row.repeat_credit,
         scenario_title=row.title,
-        own_lines=lines,
+        own_lines=own_lines(row.fallback_destination, row.own_numbers, destinations),
         flow_id=row.flow_id,
         fallback=row.fallback_destination,
     )

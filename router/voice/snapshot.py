@@ -1,24 +1,26 @@
 """The routing snapshot (R12): where each number leads, in the memory of each process and in a file of each machine, so that an answer to
 the carrier waits for no database.
 
-The database counts a version up whenever something changes that an answer depends on. A process compares it once a second, and loads all
-routes again when it differs. What cannot be a later state of the same installation is refused, and the present snapshot stays. A number
-that is not in the snapshot is looked for in the database, for a second at most.
+The database counts a version up whenever something changes that an answer depends on, and notes what that was. A process compares the
+version once a second, and when it differs loads the routes again that the changes since then concern; all of them, when it is not known
+which. What cannot be a later state of the same installation is refused, and the present snapshot stays. A number that is not in the
+snapshot is looked for in the database, for a second at most.
 
 Each version has a random token. An older version may be a replica that lags, which has the token that was seen with that version: it is
 refused. Another token than was seen says that the database was put back, and went on from there: that is followed, and told.
 """
 
+import fcntl
 import json
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
-from functools import cached_property
 from hashlib import blake2b
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -27,25 +29,26 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from router.carriers.base import InboundCall
-from router.db import Database, Statement, table_of
+from router.db import Database, Row, Statement, table_of
 from router.lib.crypto import KeyRing
 from router.server import Server
 from router.voice.clocks import MachineClock
-from router.voice.journal import sync_folder
+from router.voice.loading import PAGE, Changes, Company, Loaded, Pause, load_all, load_some, no_pause, read_changes
 from router.voice.lookups import Lookups
 from router.voice.models import RoutingVersion
-from router.voice.routing import Route, every_route, find_route_of_call, flow_of, read_route, route_values
+from router.voice.routing import Route, find_route_of_call, flow_of, read_route, route_values
 
 log = structlog.get_logger(__name__)
 
-FORMAT = 2
-"""Of the file."""
+FORMAT, FORMAT_BEFORE = 3, 2
+"""Of the file; the one before, of a release that an upgrade replaced, can be read as well."""
 SEEN = 200
 """So many versions are known by their tokens."""
 FLOW_KEPT = timedelta(days=1)
 """For how long a version of a flow that no number has any more stays: calls that began with it go on by it."""
 NEWEST, OLDER = "snapshot", "snapshot-older"
-"""Files of three lines: a checksum of what follows, what the snapshot is, and its routes, both as JSON."""
+"""Files of lines: a checksum of what follows, what the snapshot is, what its numbers have in common, and the numbers, a thousand each line;
+all but the first are JSON."""
 
 
 class SnapshotRefused(Exception):
@@ -66,12 +69,16 @@ class Snapshot:
     made_at: datetime
     routes: Mapping[str, Route]
     """By the number's E.164 form, as it stands in the table."""
-    replaced: Mapping[int, tuple[Mapping[str, Any], datetime]] = field(default_factory=dict)
-    """Versions of flows that no number has any more, by id, with the moment since which none has."""
+    flows: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    """Versions of flows by id: those that numbers have, and those that they had a day ago."""
+    replaced: Mapping[int, datetime] = field(default_factory=dict)
+    """Versions of flows that a number has no more, by id, with the moment since which it has not."""
     token: str = ""
     """Of the version; empty in a file of a program before there were tokens."""
     seen: Mapping[int, str] = field(default_factory=dict)
-    """The tokens of the versions before that this one follows, as far as they were seen."""
+    """The tokens of the versions before that this one follows, as far as they are known."""
+    companies: Mapping[int, Company] = field(default_factory=dict, compare=False, repr=False)
+    """What is known of projects, by id, so that their numbers go on sharing it."""
 
     @property
     def state(self) -> tuple[str, int, str]:
@@ -82,28 +89,48 @@ class Snapshot:
         """It follows a state that the database has lost."""
         return bool(before.token) and self.state != before.state and self.version <= before.version
 
-    @cached_property
-    def flows(self) -> Mapping[int, Mapping[str, Any]]:
-        """All versions of flows by id."""
-        used = {route.flow_id: route.flow for route in self.routes.values() if route.flow_id is not None}
-        return {flow_id: flow for flow_id, (flow, _) in self.replaced.items()} | used
+    @property
+    def loaded(self) -> Loaded:
+        return Loaded(self.routes, self.flows, self.companies)
 
     def after(self, before: "Snapshot") -> "Snapshot":
         """This snapshot with the versions of flows that `before` had, as long as they are kept, and with the tokens that it knew."""
-        seen = {
-            version: token
-            for version, token in [*before.seen.items(), (before.version, before.token)]
-            if version < self.version and token
-        }
-        replaced = dict(before.replaced) | {
-            flow_id: (flow, self.made_at) for flow_id, flow in before.flows.items() if flow_id not in before.replaced
-        }
-        kept = {
-            flow_id: (flow, since)
-            for flow_id, (flow, since) in replaced.items()
-            if flow_id not in self.flows and self.made_at - since < FLOW_KEPT
-        }
-        return replace(self, replaced=kept, seen=dict(sorted(seen.items())[-SEEN:]))
+        since = {flow_id: before.replaced.get(flow_id, self.made_at) for flow_id in before.flows.keys() - self.flows}
+        kept = {flow_id: moment for flow_id, moment in since.items() if self.made_at - moment < FLOW_KEPT}
+        flows = {flow_id: before.flows[flow_id] for flow_id in kept}
+        return replace(self, flows={**flows, **self.flows}, replaced=kept, seen=before.seen_until(self.version, {}))
+
+    def seen_until(self, version: int, more: Mapping[int, str]) -> dict[int, str]:
+        """The tokens of the newest versions before one, with some that were not known."""
+        seen = {**self.seen, self.version: self.token, **more}
+        return dict(sorted((each, token) for each, token in seen.items() if each < version and token)[-SEEN:])
+
+    def changed(self, made_at: datetime, changes: Changes, loaded: Loaded) -> "Snapshot":
+        """This snapshot with the routes of some numbers as they are now; a number that `loaded` lacks is none of ours any more."""
+        routes = dict(self.routes)
+        dropped = {route.flow_id for number in changes.numbers if (route := routes.pop(number, None))}
+        routes.update(loaded.routes)
+        flows = {**self.flows, **loaded.flows}
+        replaced = {**self.replaced, **{flow_id: made_at for flow_id in dropped if flow_id is not None}}
+        replaced = {flow_id: since for flow_id, since in replaced.items() if flow_id not in loaded.flows}
+        expired = [flow_id for flow_id, since in replaced.items() if made_at - since >= FLOW_KEPT]
+        used = {route.flow_id for route in routes.values()} if expired else set()
+        for flow_id in expired:
+            del replaced[flow_id]
+            if flow_id not in used:
+                del flows[flow_id]
+        version, token = changes.newest
+        return Snapshot(
+            installation=self.installation,
+            version=version,
+            made_at=made_at,
+            routes=routes,
+            flows=flows,
+            replaced=replaced,
+            token=token,
+            seen=self.seen_until(version, changes.tokens),
+            companies={**self.companies, **loaded.companies},
+        )
 
     def find_route_of_call(self, call: InboundCall) -> Route | None:
         """The route of the number that a call belongs to, as `routing.find_route_of_call` finds it in the database."""
@@ -121,19 +148,9 @@ _VERSION = Statement(
 )
 
 
-def load_snapshot(session: Session, now: datetime) -> Snapshot:
-    """The state of the database. The version is read first: what changes meanwhile makes the next comparison differ."""
-    row = _VERSION.first(session, {})
-    if row is None:
-        raise SnapshotRefused("The table routing_version has lost its row: restore it from a backup.")
-    routes: dict[str, Route] = {}
-    for route in every_route(session):
-        routes.setdefault(route.number, route)
-    return Snapshot(row.installation, row.version, now, routes, token=row.token)
-
-
-def refresh(database: Database, present: Snapshot | None, now: datetime) -> Snapshot:
-    """The present snapshot when nothing has changed, else a new one.
+def refresh(database: Database, present: Snapshot | None, now: datetime, pause: Pause = no_pause) -> Snapshot:
+    """The present snapshot when nothing has changed, else a new one. The version is read first: what changes meanwhile makes the next
+    comparison differ.
 
     Raises:
         SnapshotRefused: another installation, an older version that may be a lagging replica's, or no numbers where there were some:
@@ -142,76 +159,142 @@ def refresh(database: Database, present: Snapshot | None, now: datetime) -> Snap
     """
     with database.reading() as session:
         row = _VERSION.first(session, {})
-        if present and row and tuple(row) == present.state:
+        if row is None:
+            raise SnapshotRefused("The table routing_version has lost its row: restore it from a backup.")
+        if present is None:
+            return _load_snapshot(session, row, now, pause)
+        if tuple(row) == present.state:
             return present
-        later = load_snapshot(session, now)
-    if present is None:
-        return later
-    going_on = f"Calls go on by the snapshot of {present.made_at:%Y-%m-%d %H:%M} UTC."
-    advice = f"{going_on} If this is meant, remove routing/{NEWEST} from the data folder and restart."
-    if later.installation != present.installation:
-        raise SnapshotRefused(f"The database is another installation's than before. {advice}")
-    if later.version < present.version and present.seen.get(later.version, later.token) == later.token:
-        reason = f"The database is at version {later.version}, and {present.version} was seen: a replica that lags, or a backup."
-        raise SnapshotRefused(f"{reason} {going_on} If a backup was restored: router doctor --accept-restore")
+        going_on = f"Calls go on by the snapshot of {present.made_at:%Y-%m-%d %H:%M} UTC."
+        advice = f"{going_on} If this is meant, remove routing/{NEWEST} from the data folder and restart."
+        if row.installation != present.installation:
+            raise SnapshotRefused(f"The database is another installation's than before. {advice}")
+        if row.version < present.version and present.seen.get(row.version, row.token) == row.token:
+            reason = f"The database is at version {row.version}, and {present.version} was seen: a replica that lags, or a backup."
+            raise SnapshotRefused(f"{reason} {going_on} If a backup was restored: router doctor --accept-restore")
+        changes = read_changes(session, (present.version, present.token), (row.version, row.token), pause)
+        if changes is None:
+            later = _load_snapshot(session, row, now, pause).after(present)
+        else:
+            later = present.changed(now, changes, load_some(session, changes.numbers, present.loaded, pause))
     if present.routes and not later.routes:
         raise SnapshotRefused(f"The database has no numbers, and there were {len(present.routes)}. {advice}")
-    return later.after(present)
+    return later
 
 
-def write_snapshot(folder: Path, snapshot: Snapshot, keys: KeyRing) -> None:
-    """Replaces the file of this machine; the one before is kept as the older one. At every moment one of them is whole.
+def _load_snapshot(session: Session, version: Row, now: datetime, pause: Pause) -> Snapshot:
+    loaded = load_all(session, pause)
+    return Snapshot(
+        installation=version.installation,
+        version=version.version,
+        made_at=now,
+        routes=loaded.routes,
+        flows=loaded.flows,
+        token=version.token,
+        companies=loaded.companies,
+    )
+
+
+def write_snapshot(folder: Path, snapshot: Snapshot, keys: KeyRing, pause: Pause = no_pause) -> bool:
+    """Replaces the file of this machine, unless another process has written this state or a later one. The file before is kept as the
+    older one: at every moment one of them is whole. False: another process is writing.
 
     Raises:
         OSError: the disk is full, or the folder cannot be written; the file that was there stays.
     """
-    if _version_of(folder / NEWEST) == _version(snapshot, keys):
-        return  # another process of this machine was faster
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    turn = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError as error:  # a file system without locks of folders: at the worst the older file serves
+            log.warning("snapshot_file_not_locked", reason=str(error))
+        head, there = _head_of(snapshot, keys), _head_in(folder / NEWEST)
+        if there and _follows(there, head):
+            return True
+        content = b"\n".join([json.dumps(head).encode(), *_lines_of(snapshot, pause)])
+        temporary = folder / f"{NEWEST}-new"
+        try:
+            with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+                file.write(_checksum(content) + b"\n" + content)
+                file.flush()
+                os.fsync(file.fileno())
+            with suppress(FileNotFoundError):
+                os.replace(folder / NEWEST, folder / OLDER)  # which serves until the next line
+            os.replace(temporary, folder / NEWEST)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
+        os.fsync(turn)
+        return True
+    finally:
+        os.close(turn)
+
+
+def _lines_of(snapshot: Snapshot, pause: Pause) -> Iterator[bytes]:
+    """The routes of a snapshot: what numbers have in common once, and then the numbers by pages, each a line of JSON."""
     flows, lines = _Numbered(), _Numbered()
-    numbers = [
-        route_values(route) | {"flow": flows.number_of(route.flow), "own_lines": lines.number_of(route.own_lines)}
-        for route in snapshot.routes.values()
-    ]
-    body = json.dumps(
+    common: list[dict[str, Any]] = []
+    places: dict[tuple[Any, ...], int] = {}
+    numbers: list[tuple[Any, ...]] = []
+    for done, route in enumerate(snapshot.routes.values(), 1):
+        key = (*_COMMON_PLAIN(route), id(route.flow), id(route.own_lines))
+        place = places.get(key)
+        if place is None:
+            place = places[key] = len(common)
+            values = {name: value for name, value in route_values(route).items() if name not in OF_A_NUMBER}
+            shared = {"flow": flows.place_of(route.flow), "own_lines": lines.place_of(route.own_lines)}
+            common.append(values | shared)
+        numbers.append((place, *_OF_A_NUMBER(route)))
+        if done % PAGE == 0:
+            pause()
+    versions = {flow_id: flows.place_of(flow) for flow_id, flow in snapshot.flows.items()}
+    yield json.dumps(
         {
             "made_at": snapshot.made_at.isoformat(),
+            "versions": list(versions.items()),
+            "replaced": [[flow_id, since.isoformat()] for flow_id, since in snapshot.replaced.items()],
             "flows": flows.values,
             "lines": [sorted(each) for each in lines.values],
-            "numbers": numbers,
-            "replaced": [[flow_id, flow, since.isoformat()] for flow_id, (flow, since) in snapshot.replaced.items()],
-            "seen": list(snapshot.seen.items()),
+            "common": common,
         }
     ).encode()
-    head = json.dumps({"format": FORMAT, **_version(snapshot, keys)}).encode()
-    content = head + b"\n" + body
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    temporary = folder / f"{NEWEST}.{os.getpid()}"
-    try:
-        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(_checksum(content) + b"\n" + content)
-            file.flush()
-            os.fsync(file.fileno())
-        with suppress(FileNotFoundError):
-            os.replace(folder / NEWEST, folder / OLDER)  # which serves until the next line
-        os.replace(temporary, folder / NEWEST)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_folder(folder)
+    for start in range(0, len(numbers), PAGE):
+        yield json.dumps(numbers[start : start + PAGE]).encode()
+        pause()
 
 
-def _version(snapshot: Snapshot, keys: KeyRing) -> dict[str, Any]:
+OF_A_NUMBER = ("number_id", "number", "static_source", "overflow")
+"""What a route shares with no other one."""
+_OF_A_NUMBER = attrgetter(*OF_A_NUMBER)
+_COMMON_PLAIN = attrgetter(
+    *(field.name for field in fields(Route) if field.name not in (*OF_A_NUMBER, "flow", "own_lines"))
+)
+
+
+def _head_of(snapshot: Snapshot, keys: KeyRing) -> dict[str, Any]:
+    """What a file says that it is."""
     installation, version, token = snapshot.state
-    return {"key": keys.fingerprint, "installation": installation, "version": version, "token": token}
+    state = {"key": keys.fingerprint, "installation": installation, "version": version, "token": token}
+    return {"format": FORMAT, **state, "seen": list(snapshot.seen.items())}
 
 
-def _version_of(path: Path) -> dict[str, Any] | None:
-    """Of a file; None when it is not there or cannot be read."""
+def _head_in(path: Path) -> dict[str, Any] | None:
+    """The same of a whole file; None when it is not there or cannot be read."""
     try:
-        head, _ = _parts(path.read_bytes())
-        return {name: head.get(name) for name in ("key", "installation", "version", "token")}
+        return _parts(path.read_bytes())[0]
     except (OSError, SnapshotUnreadable):
         return None
+
+
+def _follows(later: Mapping[str, Any], head: Mapping[str, Any]) -> bool:
+    """Whether a file is of the state of another one, or of one that came after it."""
+    if any(later[name] != head[name] for name in ("format", "key", "installation")):
+        return False
+    tokens = {**dict(later["seen"]), later["version"]: later["token"]}
+    return bool(tokens.get(head["version"]) == head["token"])
 
 
 def read_snapshot(folder: Path, keys: KeyRing) -> Snapshot | None:
@@ -235,7 +318,7 @@ def _parts(data: bytes) -> tuple[dict[str, Any], bytes]:
         raise SnapshotUnreadable("it is damaged")
     head, _, body = content.partition(b"\n")
     said: dict[str, Any] = json.loads(head)
-    if said["format"] != FORMAT:
+    if said["format"] not in (FORMAT_BEFORE, FORMAT):
         raise SnapshotUnreadable(f"its format is {said['format']}, this program reads {FORMAT}")
     return said, body
 
@@ -248,21 +331,40 @@ def parse_snapshot(data: bytes, keys: KeyRing) -> Snapshot:
     head, body = _parts(data)
     if head["key"] not in keys.fingerprints:
         raise SnapshotUnreadable("it was made under another ROUTER_SECRET_KEY")
-    content = json.loads(body)
-    lines = [frozenset(each) for each in content["lines"]]
-    routes = (
-        read_route(entry, content["flows"][entry["flow"]], lines[entry["own_lines"]]) for entry in content["numbers"]
-    )
-    made_at = datetime.fromisoformat(content["made_at"])
-    replaced = {flow_id: (flow, datetime.fromisoformat(since)) for flow_id, flow, since in content["replaced"]}
+    first, *pages = body.split(b"\n")
+    content = json.loads(first)
+    flows, lines = content["flows"], [frozenset(each) for each in content["lines"]]
+    routes = {}
+    if head["format"] == FORMAT_BEFORE:
+        for entry in content["numbers"]:
+            routes[entry["number"]] = read_route(entry, flows[entry["flow"]], lines[entry["own_lines"]])
+        replaced = {flow_id: datetime.fromisoformat(since) for flow_id, _, since in content["replaced"]}
+        versions = {flow_id: flow for flow_id, flow, _ in content["replaced"]}
+        versions |= {route.flow_id: route.flow for route in routes.values() if route.flow_id is not None}
+    else:
+        replaced = {flow_id: datetime.fromisoformat(since) for flow_id, since in content["replaced"]}
+        versions = {flow_id: flows[place] for flow_id, place in content["versions"]}
+        common = [
+            each
+            | {
+                "hold": timedelta(seconds=each["hold"]),
+                "flow": flows[each["flow"]],
+                "own_lines": lines[each["own_lines"]],
+            }
+            for each in content["common"]
+        ]
+        for page in pages:
+            for place, *own in json.loads(page):
+                routes[own[1]] = Route(**dict(zip(OF_A_NUMBER, own, strict=True)), **common[place])
     return Snapshot(
-        head["installation"],
-        head["version"],
-        made_at,
-        {route.number: route for route in routes},
-        replaced,
-        head.get("token", ""),
-        dict(content.get("seen", ())),
+        installation=head["installation"],
+        version=head["version"],
+        made_at=datetime.fromisoformat(content["made_at"]),
+        routes=routes,
+        flows=versions,
+        replaced=replaced,
+        token=head.get("token", ""),
+        seen=dict(head.get("seen") or content.get("seen", ())),
     )
 
 
@@ -279,6 +381,10 @@ START_SECONDS = 5.0
 """How long a process waits for its first snapshot, where the machine has none. Then it answers by look-ups."""
 FILE_PAUSE_SECONDS = 60.0
 """Between two tries to write the file."""
+FILE_NUMBERS_A_SECOND = 10_000
+"""The file is written so often that it holds no more on average: of a thousand numbers at every look, of a hundred thousand every 10 s."""
+PAGE_PAUSE_SECONDS = 0.005
+"""After each page that is loaded or written, for answers that wait for the processor meanwhile."""
 
 
 class RoutingFollower:
@@ -328,7 +434,7 @@ class RoutingFollower:
         with self._refreshing:
             fault, before = "", self.snapshot
             try:
-                self.snapshot = refresh(self._database, before, self._now())
+                self.snapshot = refresh(self._database, before, self._now(), self._pause)
                 if self.clock.is_due:
                     with self._database.reading() as session:
                         self.clock.measure(session)
@@ -352,6 +458,10 @@ class RoutingFollower:
             self.fault = fault
             self._keep()
 
+    def _pause(self) -> None:
+        if self.snapshot is not None and self._thread is not None:
+            time.sleep(PAGE_PAUSE_SECONDS)
+
     def _keep(self) -> None:
         """The file follows what this process has learned from the database."""
         present = self.snapshot
@@ -359,9 +469,13 @@ class RoutingFollower:
             return
         if time.monotonic() < self._no_file_before:
             return
+        with suppress(OSError):
+            age = time.time() - (self._folder / NEWEST).stat().st_mtime
+            if 0 <= age < len(present.routes) / FILE_NUMBERS_A_SECOND:
+                return
         try:
-            write_snapshot(self._folder, present, self._keys)
-            self._written = present.state
+            if write_snapshot(self._folder, present, self._keys, self._pause):
+                self._written = present.state
         except Exception as error:  # the thread that follows the database goes on
             log.error("snapshot_file_not_written", reason=str(error))
             self._no_file_before = time.monotonic() + FILE_PAUSE_SECONDS
@@ -398,10 +512,10 @@ class _Numbered:
 
     def __init__(self) -> None:
         self.values: list[Any] = []
-        self._numbers: dict[int, int] = {}
+        self._places: dict[int, int] = {}
 
-    def number_of(self, value: Any) -> int:
-        if id(value) not in self._numbers:
-            self._numbers[id(value)] = len(self.values)
+    def place_of(self, value: Any) -> int:
+        if id(value) not in self._places:
+            self._places[id(value)] = len(self.values)
             self.values.append(value)
-        return self._numbers[id(value)]
+        return self._places[id(value)]

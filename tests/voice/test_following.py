@@ -1,6 +1,8 @@
 """R12: a process follows the database's routes, and knows where calls lead when the database is slow, away, or was never there."""
 
+import fcntl
 import logging
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -125,6 +127,40 @@ def test_r12_the_file_follows_the_database_and_its_older_one_is_the_state_before
     older = read_snapshot(tmp_path / "routing", KEYS)
     assert older is not None
     assert {route.scenario_title for route in older.routes.values()} == {"One"}
+
+
+def test_r12_the_file_of_many_numbers_is_written_less_often_than_they_change(
+    world: Database, routing: RoutingFollower, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    routing.refresh()
+    first = routing.snapshot
+    monkeypatch.setattr(module, "FILE_NUMBERS_A_SECOND", 1 / 3600)
+    titled(world, "Desk")
+    for each in (routing, RoutingFollower(world, tmp_path / "routing", KEYS, now)):
+        each.refresh()
+        assert title_of(each) == "Desk"
+        assert read_snapshot(tmp_path / "routing", KEYS) == first
+    os.utime(tmp_path / "routing" / module.NEWEST, times=(time.time() - 3601,) * 2)
+    routing.refresh()
+    assert read_snapshot(tmp_path / "routing", KEYS) == routing.snapshot
+    titled(world, "Clock set back")
+    os.utime(tmp_path / "routing" / module.NEWEST, times=(time.time() + 3600,) * 2)
+    routing.refresh()
+    assert read_snapshot(tmp_path / "routing", KEYS) == routing.snapshot
+
+
+def test_r12_a_process_that_finds_another_one_writing_writes_what_that_one_did_not_know(
+    world: Database, routing: RoutingFollower, tmp_path: Path
+) -> None:
+    routing.refresh()
+    other = os.open(tmp_path / "routing", os.O_RDONLY)
+    fcntl.flock(other, fcntl.LOCK_EX)
+    titled(world, "Desk")
+    routing.refresh()
+    os.close(other)
+    routing.refresh()
+    assert read_snapshot(tmp_path / "routing", KEYS) == routing.snapshot
+    assert title_of(routing) == "Desk"
 
 
 def test_r12_a_disk_that_takes_no_file_changes_no_answer(

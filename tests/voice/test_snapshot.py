@@ -1,6 +1,8 @@
 """R12: the snapshot in memory leads each call where the database would, follows every change, and is never replaced by something worse."""
 
+import fcntl
 import json
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,8 +23,8 @@ from router.lib.crypto import KeyRing
 from router.lib.phones import read_caller
 from router.scenarios.models import CallFlow, Scenario, TrackingNumber
 from router.voice import snapshot as module
-from router.voice.models import RoutingVersion
-from router.voice.routing import find_route_of_call
+from router.voice.models import RoutingChange, RoutingVersion
+from router.voice.routing import find_route_of_call, route_values
 from router.voice.snapshot import (
     NEWEST,
     OLDER,
@@ -263,7 +265,13 @@ def test_r12_each_version_has_a_token_of_its_own(world: Database) -> None:
         titled(world, title)
         states.append(refresh(world, states[-1], NOON))
     assert len({state.token for state in states}) == 4
-    assert states[-1].seen == {state.version: state.token for state in states[:-1]}
+    versions = {state.version: state.token for state in states}
+    assert {version: token for version, token in states[-1].seen.items() if version in versions} == {
+        state.version: state.token for state in states[:-1]
+    }
+    with world.reading() as session:
+        noted = dict(session.execute(select(RoutingChange.version, RoutingChange.token)).all())
+    assert states[-1].seen == {version: noted[version] for version in range(states[0].version, states[-1].version)}
 
 
 def test_r12_a_restored_database_is_followed_as_soon_as_it_has_changed_and_a_lagging_replica_is_not(
@@ -320,6 +328,33 @@ def test_r12_a_file_of_the_program_before_is_read_and_nobody_says_that_the_datab
     assert refresh(world, old, NOON).token == present.token
 
 
+def test_r12_a_file_of_the_format_before_is_read(world: Database, tmp_path: Path) -> None:
+    first = refresh(world, None, NOON)
+    changed(world, CHANGES["a new version of the flow"])
+    snapshot = refresh(world, first, NOON)
+    body = {
+        "made_at": snapshot.made_at.isoformat(),
+        "flows": [route.flow for route in snapshot.routes.values()],
+        "lines": [sorted(route.own_lines) for route in snapshot.routes.values()],
+        "numbers": [
+            route_values(route) | {"flow": place, "own_lines": place}
+            for place, route in enumerate(snapshot.routes.values())
+        ],
+        "replaced": [
+            [flow_id, snapshot.flows[flow_id], since.isoformat()] for flow_id, since in snapshot.replaced.items()
+        ],
+        "seen": list(snapshot.seen.items()),
+    }
+    installation, version, token = snapshot.state
+    head = {"format": 2, "key": KEYS.fingerprint, "installation": installation, "version": version, "token": token}
+    content = json.dumps(head).encode() + b"\n" + json.dumps(body).encode()
+    (tmp_path / NEWEST).write_bytes(module._checksum(content) + b"\n" + content)
+    assert snapshot.replaced
+    assert read_snapshot(tmp_path, KEYS) == snapshot
+    assert write_snapshot(tmp_path, snapshot, KEYS)
+    assert b'"format": 3' in (tmp_path / NEWEST).read_bytes()
+
+
 def test_r12_a_database_without_numbers_is_a_snapshot_too(database: Database) -> None:
     empty = refresh(database, None, NOON)
     assert not empty.routes
@@ -359,6 +394,41 @@ def test_r12_the_older_file_serves_while_the_newest_cannot_be_read(world: Databa
     assert sorted(file.name for file in folder.iterdir()) == [NEWEST, OLDER]
 
 
+def test_r12_a_process_that_is_behind_replaces_no_later_file(world: Database, tmp_path: Path) -> None:
+    first = refresh(world, None, NOON)
+    changed(world, CHANGES["a title"])
+    second = refresh(world, first, NOON)
+    write_snapshot(tmp_path, second, KEYS)
+    write_snapshot(tmp_path, first, KEYS)
+    assert read_snapshot(tmp_path, KEYS) == second
+    other = replace(first, installation="00000000-0000-0000-0000-000000000000")
+    write_snapshot(tmp_path, other, KEYS)
+    assert read_snapshot(tmp_path, KEYS) == other, "of another installation nothing is later"
+    write_snapshot(tmp_path, first, KeyRing(("third key",)))
+    assert read_snapshot(tmp_path, KeyRing(("third key",))) == first, "nor of another key"
+
+
+def test_r12_one_process_writes_the_file_at_a_time(world: Database, tmp_path: Path) -> None:
+    snapshot = refresh(world, None, NOON)
+    other = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(other, fcntl.LOCK_EX)
+    assert not write_snapshot(tmp_path, snapshot, KEYS)
+    assert read_snapshot(tmp_path, KEYS) is None
+    os.close(other)
+    assert write_snapshot(tmp_path, snapshot, KEYS)
+    assert read_snapshot(tmp_path, KEYS) == snapshot
+
+
+def test_r12_a_file_of_many_numbers_is_written_in_pages_with_pauses(
+    world: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PAGE", 2)
+    snapshot, pauses = refresh(world, None, NOON), []
+    write_snapshot(tmp_path, snapshot, KEYS, lambda: pauses.append(None))
+    assert len(pauses) >= len(snapshot.routes) - 1
+    assert read_snapshot(tmp_path, KEYS) == snapshot
+
+
 def test_r12_a_file_of_another_key_or_format_is_not_used(
     world: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -367,7 +437,7 @@ def test_r12_a_file_of_another_key_or_format_is_not_used(
     with pytest.raises(SnapshotUnreadable, match="another ROUTER_SECRET_KEY"):
         parse_snapshot(data, KeyRing(("stranger",)))
     monkeypatch.setattr(module, "FORMAT", 9)
-    with pytest.raises(SnapshotUnreadable, match="its format is 2, this program reads 9"):
+    with pytest.raises(SnapshotUnreadable, match="its format is 3, this program reads 9"):
         parse_snapshot(data, KEYS)
 
 

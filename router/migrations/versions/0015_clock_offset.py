@@ -8,4 +8,4 @@ down_revision = "0014"
 
 
 def upgrade() -> None:
-    op.add_column("journal_position", sa.Column("clock_offset", sa.Float(), nullable=True))
+    op.add_column("journal_position", sa.Column("clock_offset", sa.Double(), nullable=True))

@@ -21,10 +21,10 @@ from router.lib.formats import format_count
 from router.lib.phones import masked
 from router.operations import WORKER_SILENT
 from router.server import Server
-from router.voice.applier import journal_folder, machine_of
+from router.voice.applier import journal_folder, machine_of, place_of
 from router.voice.clocks import by_database, clock_fault
 from router.voice.events import SILENT_MACHINE
-from router.voice.journal import Position, read_entries
+from router.voice.journal import read_entries, resumed
 from router.voice.models import JournalPosition, SetAsideRecord
 from router.voice.reconciliation import reconcile
 from router.voice.repair import RepairRefused, accept_restored, drop_set_aside, forget_machine, retry_set_aside
@@ -128,10 +128,10 @@ def _journal(server: Server, session: Session | None, now: datetime) -> Iterator
     if not (folder / "machine").exists():
         yield Finding("journal", "none on this machine")
         return
-    place, amount, oldest = Position(), 0, ""
+    amount, oldest = 0, ""
     try:
         known = session.get(JournalPosition, machine_of(folder)) if session else None
-        place = Position.read(known.position) if known else place
+        place = resumed(folder, place_of(known))
         while entries := read_entries(folder, place, AT_ONCE):
             amount += len(entries)
             moments = [entry.record["at"] for entry in entries if entry.record and "at" in entry.record]

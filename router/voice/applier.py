@@ -44,10 +44,9 @@ from router.voice.journal import (
     JournalError,
     Position,
     RecordKeeper,
-    newest_segment,
     read_entries,
     remove_segments_before,
-    segment_path,
+    resumed,
 )
 from router.voice.models import Call, CallEvent, JournalPosition, SetAsideRecord, UnknownCall
 from router.voice.records import FALLBACK, INBOUND, Record, read_call, read_event, read_route_of
@@ -236,6 +235,11 @@ def machine_of(folder: Path) -> str:
     return machine
 
 
+def place_of(machine: JournalPosition | None) -> Position:
+    """Behind the last record that was applied; the beginning for a machine of which nothing is known."""
+    return Position.read(machine.position, machine.segment_id) if machine else Position()
+
+
 def _write_position(dialect: str) -> Insert:
     """A machine's place, new or moved on; its host stays."""
     place = table_of(JournalPosition)
@@ -352,13 +356,8 @@ class Applier:
         if self._position is None:
             self._machine = machine_of(self._folder)
             with self._server.database.reading() as session:
-                known = session.get(JournalPosition, self._machine)
-            self._position = Position.read(known.position) if known else Position()
-        if self._position.segment > newest_segment(self._folder):
-            self._position = Position()
-        with suppress(FileNotFoundError):  # a power cut may have taken what was applied
-            end = segment_path(self._folder, self._position.segment).stat().st_size
-            self._position = Position(self._position.segment, min(self._position.offset, end))
+                self._position = place_of(session.get(JournalPosition, self._machine))
+        self._position = resumed(self._folder, self._position)
         return self._position
 
     def _apply_together(self, entries: Sequence[Entry]) -> None:
@@ -429,7 +428,7 @@ class Applier:
         sid = entry.record.get("sid") if entry.record else None
         values = {
             "machine": self._machine,
-            "position": str(entry.position),
+            "position": f"{entry.position}@{entry.position.segment_id}".rstrip("@"),
             "call_sid": sid[:64] if isinstance(sid, str) else None,
             "reason": reason.replace("\0", ""),
             "record": text.replace("\0", ""),
@@ -443,6 +442,7 @@ class Applier:
         """The place stands in the transaction that applied what is before it. More may wait, as far as is known."""
         values = {
             "position": str(position),
+            "segment_id": position.segment_id,
             "seen_at": now,
             "is_waiting": is_waiting and self._resident,
             "is_stopped": not self._resident,
@@ -458,8 +458,10 @@ class Applier:
         if is_known and not is_stopped:
             return
         with self._server.database.writing() as session:
+            position = self._begin()
             values = {
-                "position": str(self._begin()),
+                "position": str(position),
+                "segment_id": position.segment_id,
                 "seen_at": now,
                 "is_waiting": False,
                 "is_stopped": is_stopped,

@@ -4,6 +4,9 @@ The journal is a folder of segments, `0000000001.journal`, `0000000002.journal`,
 the record as JSON. The processes of a machine append to the newest segment in turns, so that the place of a record, its segment and its
 first byte, is its sequence. Threads of a process share one write and one fsync. A reader needs no lock: it takes whole lines only.
 
+Beside each segment lies an empty file whose name tells its random id, `0000000001.9f86d081884c7d65`: when a journal was emptied and
+begins anew, its first segment is told from the one that was there.
+
 A line that is torn or was changed costs itself alone: the reader names it, and goes on behind the next line break.
 """
 
@@ -12,11 +15,12 @@ import fcntl
 import json
 import os
 import re
+import secrets
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,6 +30,7 @@ VERSION = 1
 SEGMENT_BYTES = 16 * 1024 * 1024
 LONGEST_RECORD = 256 * 1024
 SEGMENT = re.compile(r"(\d{10})\.journal")
+SEGMENT_ID = re.compile(r"(\d{10})\.([0-9a-f]{16})")
 CHECKSUM_BYTES = 8
 SLOW_SECONDS = 2.0
 """How long a thread waits for another one's write. A carrier gives an answer 3.5 s."""
@@ -37,19 +42,21 @@ class JournalError(Exception):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Position:
-    """A place in a machine's journal; written `12:3456`."""
+    """A place in a machine's journal; written `12:3456`, without the segment's id."""
 
     segment: int = 0
     offset: int = 0
+    segment_id: str = field(default="", compare=False)
+    """Empty for a segment that a release before has begun."""
 
     def __str__(self) -> str:
         return f"{self.segment}:{self.offset}"
 
     @classmethod
-    def read(cls, text: str) -> "Position":
+    def read(cls, text: str, segment_id: str = "") -> "Position":
         """Raises ValueError for any other text."""
         segment, _, offset = text.partition(":")
-        return cls(int(segment), int(offset))
+        return cls(int(segment), int(offset), segment_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +145,7 @@ class Journal:
 
     def begin_segment(self) -> None:
         """Later records stand in a new segment. After a power cut the newest segment may end before a place that was applied already, so
-        the first process of a machine begins a new one.
+        the first process of a machine begins a new one, before it appends anything.
 
         Raises:
             JournalError: the folder cannot be used.
@@ -149,6 +156,8 @@ class Journal:
                 self._create_segment(newest_segment(self._folder) + 1)
         except OSError as error:
             raise JournalError(str(error)) from error
+        finally:
+            self.close()
 
     def close(self) -> None:
         for descriptor in (self._file, self._lock_file):
@@ -167,7 +176,9 @@ class Journal:
                 newest = newest_segment(self._folder)
                 if newest == 0:
                     self._create_segment(1)
-                elif newest != self._segment:
+                elif (
+                    newest != self._segment or os.fstat(self._file).st_nlink == 0
+                ):  # or somebody has emptied the folder
                     self._use(newest, os.O_APPEND)
                 if os.fstat(self._file).st_size >= self._segment_bytes:
                     self._create_segment(self._segment + 1)
@@ -211,6 +222,10 @@ class Journal:
         """Its space is reserved, so that a disk that becomes full takes the records of some hours all the same."""
         with suppress(FileNotFoundError):
             release_reserve(segment_path(self._folder, number - 1))
+        for name in _id_files(self._folder, number):
+            (self._folder / name).unlink(missing_ok=True)
+        marked = self._folder / f"{number:010d}.{secrets.token_hex(8)}"
+        os.close(os.open(marked, os.O_WRONLY | os.O_CLOEXEC | os.O_CREAT | os.O_EXCL, 0o600))
         self._use(number, os.O_APPEND | os.O_CREAT | os.O_EXCL)
         reserve(self._file, self._segment_bytes)
         if self._durable:
@@ -284,6 +299,32 @@ def segments(folder: Path) -> list[int]:
     return sorted(int(match[1]) for name in names if (match := SEGMENT.fullmatch(name)))
 
 
+def _id_files(folder: Path, number: int) -> list[str]:
+    return [name for name in os.listdir(folder) if (match := SEGMENT_ID.fullmatch(name)) and int(match[1]) == number]
+
+
+def segment_ids(folder: Path) -> dict[int, str]:
+    """The ids of segments by their numbers; those that a release before has begun have none. None in a folder that does not exist."""
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return {}
+    return {int(match[1]): match[2] for name in names if (match := SEGMENT_ID.fullmatch(name))}
+
+
+def resumed(folder: Path, position: Position) -> Position:
+    """A place that was noted, in the journal that is there: the beginning, when that is another journal by now; not behind the end of what
+    a power cut has left."""
+    if position.segment > newest_segment(folder):
+        return Position()
+    with suppress(FileNotFoundError):
+        size = segment_path(folder, position.segment).stat().st_size
+        if segment_ids(folder).get(position.segment, "") != position.segment_id:
+            return Position()
+        return replace(position, offset=min(position.offset, size))
+    return position
+
+
 def newest_segment(folder: Path) -> int:
     """Its number; 0 when there is none."""
     return max(segments(folder), default=0)
@@ -296,10 +337,10 @@ def read_entries(folder: Path, start: Position, most: int) -> list[Entry]:
         OSError: a segment cannot be read.
     """
     entries: list[Entry] = []
-    present = segments(folder)
+    ids, present = segment_ids(folder), segments(folder)
     for number in [number for number in present if number >= start.segment]:
         offset = start.offset if number == start.segment else 0
-        is_newest = number == present[-1]
+        is_newest, segment_id = number == present[-1], ids.get(number, "")
         with open(segment_path(folder, number), "rb") as file:
             file.seek(offset)
             while len(entries) < most:
@@ -308,7 +349,9 @@ def read_entries(folder: Path, start: Position, most: int) -> list[Entry]:
                     break
                 end = offset + len(line)
                 if line != b"\n":
-                    entries.append(_entry(line, Position(number, offset), Position(number, end)))
+                    entries.append(
+                        _entry(line, Position(number, offset, segment_id), Position(number, end, segment_id))
+                    )
                 offset = end
         if len(entries) == most:
             break
@@ -336,4 +379,6 @@ def remove_segments_before(folder: Path, position: Position, changed_before: flo
             if number < position.segment and path.stat().st_mtime < changed_before:
                 path.unlink()
                 removed += 1
+                for name in _id_files(folder, number):
+                    (folder / name).unlink()
     return removed

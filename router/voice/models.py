@@ -240,6 +240,8 @@ class JournalPosition(Base):
     host: Mapped[str] = mapped_column(String(100))
     position: Mapped[str] = mapped_column(String(40))
     """Behind the last record that was applied: `segment:offset`."""
+    segment_id: Mapped[str] = mapped_column(String(16), server_default="")
+    """Of that segment: another one may have its number when a journal was emptied."""
     seen_at: Mapped[datetime]
     """When its applier was last heard of, by the database's clock."""
     is_waiting: Mapped[bool]
@@ -259,6 +261,7 @@ class SetAsideRecord(Base):
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     machine: Mapped[str] = mapped_column(String(36))
     position: Mapped[str] = mapped_column(String(40))
+    """`segment:offset@segment's id`"""
     call_sid: Mapped[str | None] = mapped_column(String(64))
     reason: Mapped[str] = mapped_column(Text)
     record: Mapped[str] = mapped_column(Text)

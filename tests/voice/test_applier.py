@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from sqlalchemy import delete, select, text
+from sqlalchemy import delete, select, text, update
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 
 from router.db import Database
@@ -331,6 +331,55 @@ def test_r12_a_journal_that_was_emptied_begins_anew(shop: Server, machines: Mach
         session.add(JournalPosition(**place, seen_at=NOON, is_waiting=False, is_stopped=True))
     machines.apply(0)
     assert set(calls(shop)) == {"CA1"}
+
+
+@pytest.mark.parametrize("later", [["CA2"], ["CA2", "CA3"]])
+def test_r12_a_journal_that_was_emptied_and_has_grown_as_long_hides_nothing(
+    shop: Server, machines: Machines, later: list[str]
+) -> None:
+    machines.append(0, inbound_at(shop, "CA1", NOON))
+    machines.apply(0)
+    emptied(machines)
+    for sid in later:
+        machines.append(0, inbound_at(shop, sid, NOON))
+    machines.appliers[0] = applier(shop, machines.folders[0])
+    machines.apply(0)
+    assert set(calls(shop)) == {"CA1", *later}
+
+
+def emptied(machines: Machines) -> None:
+    for path in machines.folders[0].glob("*.journal"):
+        path.unlink()
+
+
+def test_r12_what_is_wrong_at_the_same_place_of_another_journal_is_set_aside_too(
+    shop: Server, machines: Machines
+) -> None:
+    for sid in ("CA1", "CA2"):
+        emptied(machines)
+        machines.append(0, {**inbound_at(shop, sid, NOON), "start": "never"})
+        machines.apply(0)
+    with shop.database.reading() as session:
+        aside = session.scalars(select(SetAsideRecord).order_by(SetAsideRecord.id)).all()
+    assert [row.call_sid for row in aside] == ["CA1", "CA2"]
+    assert {row.position.partition("@")[0] for row in aside} == {"1:1"}
+
+
+def test_r12_what_is_read_again_after_a_release_before_has_noted_its_place_changes_nothing(
+    shop: Server, machines: Machines
+) -> None:
+    machines.append(0, inbound_at(shop, "CA1", NOON))
+    machines.append(0, {**inbound_at(shop, "CA2", NOON), "start": "never"})
+    machines.apply(0)
+    with shop.database.writing() as session:
+        session.execute(update(JournalPosition).values(segment_id="0123456789abcdef"))
+    heard = Heard()
+    machines.appliers[0] = applier(shop, machines.folders[0])
+    assert machines.appliers[0].apply_next() == 2
+    assert machines.appliers[0].apply_next() == 0
+    assert set(calls(shop)) == {"CA1"}
+    assert count(shop, SetAsideRecord) == 1
+    assert heard.events == []
 
 
 def test_r12_what_a_power_cut_took_of_a_journal_hides_nothing_that_comes_later(

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from router.voice.journal import (
     line_of,
     read_entries,
     remove_segments_before,
+    resumed,
+    segment_ids,
     segment_path,
     segments,
 )
@@ -87,6 +90,50 @@ def test_r12_a_new_segment_is_begun_behind_a_place_that_a_power_cut_took_away(tm
     journal.begin_segment()
     journal.append({"n": "after the cut"})
     assert [entry.record["n"] for entry in read_entries(folder, applied, 100) if entry.record] == ["after the cut"]
+
+
+def test_r12_each_segment_has_an_id_that_goes_with_it(tmp_path: Path) -> None:
+    folder = tmp_path / "journal"
+    appended(folder, *range(20), segment_bytes=200).close()
+    ids = segment_ids(folder)
+    assert sorted(ids) == segments(folder)
+    assert len(set(ids.values())) == len(ids) > 2
+    entries = read_entries(folder, START, 100)
+    assert all(each.segment_id == ids[each.segment] for entry in entries for each in (entry.position, entry.end))
+    remove_segments_before(folder, entries[-1].position, changed_before=time.time() + 9)
+    assert sorted(segment_ids(folder)) == segments(folder)
+    for path in folder.glob("*.journal"):
+        path.unlink()
+    appended(folder, 1).close()
+    assert segment_ids(folder)[1] != ids[1]
+
+
+def test_r12_a_place_is_resumed_in_its_own_segment_alone(tmp_path: Path) -> None:
+    appended(tmp_path, *range(5)).close()
+    place = read_entries(tmp_path, START, 3)[-1].end
+    assert resumed(tmp_path, place) == place
+    assert resumed(tmp_path, replace(place, segment_id="0" * 16)) == START
+    assert resumed(tmp_path, replace(place, segment_id="")) == START
+    assert resumed(tmp_path, replace(place, segment=2)) == START
+    assert resumed(tmp_path, START) == START
+    assert resumed(tmp_path / "elsewhere", START) == START
+    (tmp_path / f"0000000001.{place.segment_id}").unlink()  # as a release before has left it
+    assert resumed(tmp_path, replace(place, segment_id="")) == place
+
+
+def test_r12_whoever_has_a_segment_open_that_was_removed_goes_on_in_the_one_that_is_there(tmp_path: Path) -> None:
+    first, second = appended(tmp_path, 1), appended(tmp_path, 2)
+    segment_path(tmp_path, 1).unlink()
+    for journal, n in ((first, 3), (second, 4), (first, 5)):
+        journal.append({"n": n})
+    assert records_in(tmp_path) == [3, 4, 5]
+
+
+def test_r12_to_begin_a_segment_leaves_no_file_open(tmp_path: Path) -> None:
+    before = os.listdir("/proc/self/fd")
+    for _ in range(3):
+        Journal(tmp_path / "journal").begin_segment()
+    assert os.listdir("/proc/self/fd") == before
 
 
 def test_r12_threads_share_a_write_to_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

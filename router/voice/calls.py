@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from blinker import Signal
-from sqlalchemy import Select, bindparam, case, or_, select, update
+from sqlalchemy import Select, bindparam, case, or_, select
 from sqlalchemy.orm import Session
 
 from router.attribution.decision import (
@@ -406,7 +406,9 @@ def decide_later_calls(
                 "facts": {"source": call.source, "rule": call.rule, "source_confidence": call.source_confidence},
             }
             session.execute(insert_new(session, CallEvent, unique=["call_sid", "key"]).values(correction))
-        session.execute(update(CALL).where(_call.id == call.id).values(values | {"counted": False}))
+        for name, value in (values | {"counted": False}).items():
+            setattr(call, name, value)
+        session.flush()
         if not tell or call.ended_at is None or call.rule == IMPORTED:
             continue
         if announcing:

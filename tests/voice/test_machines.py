@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, text
@@ -29,6 +30,8 @@ from tests.voice.journals import (
     count,
     inbound_at,
     status_at,
+    stored,
+    visit,
     whole_call,
 )
 
@@ -67,6 +70,31 @@ def test_r12_a_receiver_that_fails_at_a_later_call_costs_an_earlier_one_nothing(
         "CA2": (False, "updated"),
     }
     assert count(shop, SetAsideRecord) == 0
+
+
+def test_r12_receivers_are_told_of_a_later_call_as_it_is_decided_now(
+    shop: Server, machines: Machines, client: FlaskClient, clock: Any
+) -> None:
+    visit(client, "utm_source=mail&utm_medium=email")
+    clock.shift(timedelta(seconds=10))
+    machines.append(0, inbound_at(shop, "CA1", shop.now()))
+    clock.shift(timedelta(hours=2))
+    visit(client, "utm_source=poster&utm_medium=print")
+    clock.shift(timedelta(seconds=10))
+    machines.append(1, inbound_at(shop, "CA2", shop.now()))
+    machines.append(1, status_at("CA2", shop.now() + timedelta(seconds=30)))
+    machines.apply(1)
+    before, told = stored(calls(shop)["CA2"]), []
+
+    def hear(sender: Server, call: Call, **_: Any) -> None:
+        told.append((call.sid, stored(call)))
+
+    with call_updated.connected_to(hear):
+        machines.apply(0)
+    after = stored(calls(shop)["CA2"])
+    assert (after["rule"], after["first_call"]) == ("repeat", False)
+    assert after["source"] != before["source"]
+    assert told == [("CA2", after)]
 
 
 def test_r12_a_receiver_that_fails_at_every_change_of_a_call_costs_it_nothing(

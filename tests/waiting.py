@@ -12,15 +12,16 @@ PATIENCE_SECONDS = 60.0
 
 
 def eventually(look: Callable[[], Any], seconds: float = PATIENCE_SECONDS) -> Any:
-    """What `look` returns as soon as that is true."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
+    """What `look` returns as soon as that is true. It looks less often as time goes by, because looking takes the time of what it waits
+    for."""
+    began = time.monotonic()
+    while (waited := time.monotonic() - began) < seconds:
         try:
             if found := look():
                 return found
         except httpx.HTTPError:
             pass
-        time.sleep(0.02)
+        time.sleep(min(max(0.01, waited / 10), 0.1))
     raise AssertionError(f"it did not happen within {seconds} s")
 
 

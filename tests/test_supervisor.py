@@ -253,25 +253,27 @@ def test_a_fork_is_a_process_of_its_own_and_dies_with_the_supervisor(tmp_path: P
     code = (
         "from router.supervisor import *\n"
         "commands = {name: Command('tells:main', (name,)) for name in ('telephone', 'web', 'applier')}\n"
-        "supervise(commands, {'MORE': '1'}, hold_services('127.0.0.1', 0))"
+        "supervise(commands, {}, hold_services('127.0.0.1', 0))"
     )
     running = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)})
-    eventually(lambda: len(list(tmp_path.glob("*.json"))) == 3)
-    told = {path.stem: json.loads(path.read_text()) for path in tmp_path.glob("*.json")}
-    pids = [each.pop("pid") for each in told.values()]
-    alike = {"leader": True, "signals": [True] * 3, "blocked": 0, "supervisor": running.pid}
-    of = {"sockets": 0, "service": None, "is_ready_told": False}
-    assert told == {
-        "telephone": {
-            **alike,
-            "title": "router: telephone",
-            "sockets": 2,
-            "service": "telephone",
-            "is_ready_told": True,
-        },
-        "web": {**alike, "title": "router: web", "sockets": 1, "service": "web", "is_ready_told": True},
-        "applier": {**alike, **of, "title": "router: applier"},
-    }
-    running.kill()
+    try:
+        eventually(lambda: len(list(tmp_path.glob("*.json"))) == 3)
+        told = {path.stem: json.loads(path.read_text()) for path in tmp_path.glob("*.json")}
+        pids = [each.pop("pid") for each in told.values()]
+        alike = {"leader": True, "signals": [True] * 3, "blocked": 0, "supervisor": running.pid}
+        of = {"sockets": 0, "service": None, "is_ready_told": False}
+        assert told == {
+            "telephone": {
+                **alike,
+                "title": "router: telephone",
+                "sockets": 2,
+                "service": "telephone",
+                "is_ready_told": True,
+            },
+            "web": {**alike, "title": "router: web", "sockets": 1, "service": "web", "is_ready_told": True},
+            "applier": {**alike, **of, "title": "router: applier"},
+        }
+    finally:
+        running.kill()
     assert running.wait(10) == -9
     eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))

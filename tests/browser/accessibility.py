@@ -6,15 +6,20 @@ the texts that have all of these in common, and whose ancestors have them in com
 
 from axe_playwright_python.base import AxeResults
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page
+from playwright.sync_api import BrowserContext, Page
 
 AXE = Axe().axe_script
+READY = f"window.makeAxe = () => {{{AXE}\n}};"
 
 ALIKE = 3
 """How many texts of one look are judged; the first may be hidden behind something."""
 
-# Marks the texts to judge. Two have the same look when theirs and that of all elements around them are the same.
-MARK = """(most) => {
+# Marks the texts to judge, and asks axe, of whose answer only the complaints come back. Two texts have the same look when theirs and that
+# of all elements around them are the same. Style sheets need not be loaded once more: only an experimental rule, which is not among the
+# default ones, looks at them.
+JUDGE = """async ([context, most]) => {
+    if (!window.axe && !window.makeAxe) return null;
+    if (!window.axe) makeAxe();
     const PARTS = ['color', 'backgroundColor', 'backgroundImage', 'opacity', 'filter', 'mixBlendMode', 'textShadow', 'fontSize',
         'fontWeight', 'position', 'zIndex', 'visibility', 'clipPath'];
     const ids = new Map(), seen = new Map();
@@ -35,15 +40,21 @@ MARK = """(most) => {
     };
     look(document.body, '');
     axe.configure({rules: [{id: 'color-contrast', selector: '[data-judged]'}]});
+    return axe.run(context, {reporter: 'no-passes', resultTypes: ['violations'], preload: {assets: ['media']}});
 }"""
 
-# Style sheets need not be loaded once more: only an experimental rule, which is not among the default ones, looks at them.
-RUN = "(context) => axe.run(context, {resultTypes: ['violations'], preload: {assets: ['media']}})"
+
+def bring_axe(context: BrowserContext) -> None:
+    """Puts axe, half a megabyte, into the pages of this context once: each reads it only when it is judged."""
+    context.add_init_script(READY)
 
 
 def judge(page: Page, part: str = "html", but: str = "") -> None:
     """Fails with what axe has to say against this page, or against that part of it; `but`: what is left out."""
-    page.evaluate(AXE)
-    page.evaluate(MARK, ALIKE)
-    results = AxeResults(page.evaluate(RUN, {"include": [part], "exclude": [but] if but else []}))
+    asked = [{"include": [part], "exclude": [but] if but else []}, ALIKE]
+    found = page.evaluate(JUDGE, asked)
+    if found is None:
+        page.evaluate(AXE)
+        found = page.evaluate(JUDGE, asked)
+    results = AxeResults(found)
     assert results.violations_count == 0, results.generate_report()

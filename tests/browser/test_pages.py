@@ -24,7 +24,7 @@ from router.db import Database, migrate
 from router.scenarios.models import ScenarioDraft
 from router.scenarios.wizard.drafts import keep
 from router.server import Server
-from tests.browser.accessibility import judge
+from tests.browser.accessibility import bring_axe, judge
 from tests.browser.pages import PAGES, PageToSee
 from tests.browser.pictures import picture
 from tests.browser.samples import samples
@@ -89,6 +89,7 @@ class Site:
     def context(self, browser: Browser, who: str, scheme: Literal["light", "dark"] = "light") -> BrowserContext:
         context = browser.new_context(color_scheme=scheme, reduced_motion="reduce")
         context.set_default_timeout(20_000)
+        bring_axe(context)
         if who in self.people:
             cookie = sign_in(self.app.test_client(), self.people[who]).get_cookie("router_session")
             assert cookie is not None
@@ -97,7 +98,8 @@ class Site:
 
     def open(self, page: Page, seen: PageToSee) -> None:
         page.goto(self.address + seen.path.format(**self.ids))
-        assert seen.heading in page.locator("h1").inner_text()
+        [heading] = page.evaluate("[...document.querySelectorAll('h1')].map(({innerText}) => innerText)")
+        assert seen.heading in heading
 
 
 def whole(app: Flask) -> WSGIApplication:

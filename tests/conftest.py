@@ -53,6 +53,16 @@ def pytest_configure(config: pytest.Config) -> None:
     pictures.wanted = config.getoption("--pictures")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Whatever is made while tests are collected stays: there is no garbage to look for."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+
+
 def pytest_collection_finish() -> None:
     """What is there before the first test stays: the garbage collector need not walk through it again and again."""
     gc.collect()

@@ -26,7 +26,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from math import atan, fsum, pi, sqrt
-from typing import Any
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 from sqlalchemy import Integer, bindparam, func, or_, select
 from sqlalchemy.orm import Session
@@ -60,8 +61,10 @@ TAP_BEFORE, LATE_TAP_BEFORE = timedelta(seconds=15), timedelta(seconds=60)
 """A tap on the number opens the telephone: who tapped it so shortly before the call is far likelier than who only sees it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+NO_TIME = timedelta(0)
+
+
+class Candidate(NamedTuple):
     """A visit that held the dialled number before the call, as it was at the time of the call.
 
     `last_sign_at` and `left` are those of the newest span of heartbeats that had begun by then; `left`: it said that the page was
@@ -78,8 +81,7 @@ class Candidate:
     tapped_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Weighed:
+class Weighed(NamedTuple):
     candidate: Candidate
     state: str
     """open, hold or ended"""
@@ -105,17 +107,18 @@ def weigh(candidates: Sequence[Candidate], hold: timedelta, at: datetime, *, ear
     """
     newest: dict[str, datetime] = {}
     for candidate in candidates:
-        newest[candidate.visitor] = max(candidate.leased_at, newest.get(candidate.visitor, candidate.leased_at))
+        before = newest.get(candidate.visitor)
+        if before is None or candidate.leased_at > before:
+            newest[candidate.visitor] = candidate.leased_at
     facts = []
     for candidate in candidates:
-        silent = at - candidate.last_sign_at
+        silent, tapped = at - candidate.last_sign_at, None
         if silent <= (LEFT_GRACE if candidate.left else OPEN_GAP):
-            state, silent = "open", timedelta(0)
+            state, silent = "open", NO_TIME
         else:
             state = "hold" if silent <= hold else "ended"
-        tapped = None if candidate.tapped_at is None else at - candidate.tapped_at
-        if tapped is not None and not timedelta(0) <= tapped <= LATE_TAP_BEFORE:
-            tapped = None
+        if candidate.tapped_at is not None and NO_TIME <= at - candidate.tapped_at <= LATE_TAP_BEFORE:
+            tapped = at - candidate.tapped_at
         facts.append((candidate, state, silent, newest[candidate.visitor] > candidate.leased_at, tapped))
     weights = [_weight(*known, at) for known in facts]
     unseen = 0.0
@@ -132,10 +135,11 @@ def weigh(candidates: Sequence[Candidate], hold: timedelta, at: datetime, *, ear
         for known, weight in zip(facts, weights, strict=True)
     ]
 
-    def by_probability(entry: Weighed) -> tuple[float, float, int]:
-        return -entry.probability, -entry.candidate.leased_at.timestamp(), entry.candidate.visit_id
-
-    return sorted(weighed, key=by_probability)
+    # by the last of these orders; those that are equal by it stay in the one before
+    weighed.sort(key=lambda entry: entry.candidate.visit_id)
+    weighed.sort(key=lambda entry: entry.candidate.leased_at, reverse=True)
+    weighed.sort(key=attrgetter("probability"), reverse=True)
+    return weighed
 
 
 def _weight(
@@ -167,14 +171,12 @@ _TAPPED = (
     .subquery("tapped")
 )
 _LEASES = Statement(
-    select(
-        *(
-            _visit[name]
-            for name in ("id", "number", "visitor", "source_key", "span_started_at", "last_sign_at", "left")
-        ),
+    select(  # first what makes a Candidate, in the order of its fields
+        *(_visit[name] for name in ("id", "number", "source_key")),
         _lease.started_at.label("leased_at"),
+        *(_visit[name] for name in ("last_sign_at", "visitor", "left")),
         _TAPPED.c.tapped_at,
-        *(_visit[name] for name in SOURCE_COLUMNS),
+        _visit.span_started_at,
     )
     .join_from(table_of(Lease), table_of(Visit), _visit.id == _lease.visit_id)
     .outerjoin(_TAPPED, _TAPPED.c.visit_id == _lease.visit_id)
@@ -187,10 +189,15 @@ _LEASES = Statement(
     .order_by(_lease.started_at.desc(), _lease.turn.desc())
     .limit(bindparam("most", type_=Integer))
 )
-_SPANS = (
-    select(_span.visit_id, _span.last_at, _span.left)
-    .where(_span.visit_id.in_(bindparam("visits", expanding=True)), _span.started_at <= bindparam("at"))
-    .order_by(_span.started_at)
+_SPAN = Statement(
+    select(_span.last_at, _span.left)
+    .where(_span.visit_id == bindparam("visit"), _span.started_at <= bindparam("at"))
+    .order_by(_span.started_at.desc())
+    .limit(1)
+)
+"""The newest span of a visit that had begun at a moment."""
+_SOURCES = select(_visit.id, *(_visit[name] for name in SOURCE_COLUMNS)).where(
+    _visit.id.in_(bindparam("visits", expanding=True))
 )
 
 Sources = Mapping[int, Mapping[str, Any]]
@@ -256,26 +263,35 @@ def many_weighed_candidates(session: Session, questions: Sequence[Question]) -> 
         for question in questions
     ]
     leases = _LEASES.many(session, values)
-    return [_weigh_leases(session, *answered) for answered in zip(questions, leases, strict=True)]
+    # visits whose present span began after the call: as they stood when it came
+    begun_again = [
+        {"visit": row.id, "at": question.at}
+        for question, rows in zip(questions, leases, strict=True)
+        for row in rows
+        if row.span_started_at > question.at
+    ]
+    spans = _SPAN.many(session, begun_again)
+    stood = {(asked["visit"], asked["at"]): found[0] for asked, found in zip(begun_again, spans, strict=True) if found}
+    answers = []
+    for question, rows in zip(questions, leases, strict=True):
+        newest = {row.id: Candidate._make(row[: len(Candidate._fields)]) for row in reversed(rows)}
+        if stood:
+            for visit_id, candidate in newest.items():
+                if span := stood.get((visit_id, question.at)):
+                    newest[visit_id] = candidate._replace(last_sign_at=span.last_at, left=span.left)
+        candidates = list(newest.values())
+        answers.append(weigh(candidates, question.hold, question.at, earlier=len(rows) == question.reach.leases))
+    best = {weighed[0].candidate.visit_id for weighed in answers if weighed}
+    named = session.execute(_SOURCES, {"visits": list(best)}) if best else ()
+    sources = {row.id: {name: getattr(row, name) for name in SOURCE_COLUMNS} for row in named}
+    return [(weighed, _of_best(weighed, sources)) for weighed in answers]
 
 
-def _weigh_leases(session: Session, question: Question, rows: Sequence[Any]) -> tuple[list[Weighed], Sources]:
-    at, newest = question.at, {row.id: row for row in reversed(rows)}
-    # the end of the newest span that had begun at the moment, for visits whose present span began later
-    begun_again = [row.id for row in newest.values() if row.span_started_at > at]
-    spans = session.execute(_SPANS, {"visits": begun_again, "at": at}) if begun_again else ()
-    earlier = {span.visit_id: (span.last_at, span.left) for span in spans}
-    candidates = []
-    for row in newest.values():
-        last_sign_at, left = earlier.get(row.id, (row.last_sign_at, row.left))
-        candidates.append(
-            Candidate(row.id, row.number, row.source_key, row.leased_at, last_sign_at, row.visitor, left, row.tapped_at)
-        )
-    weighed = weigh(candidates, question.hold, at, earlier=len(rows) == question.reach.leases)
+def _of_best(weighed: Sequence[Weighed], sources: Sources) -> Sources:
     if not weighed:
-        return weighed, {}
-    best = newest[weighed[0].candidate.visit_id]
-    return weighed, {best.id: {name: getattr(best, name) for name in SOURCE_COLUMNS}}
+        return {}
+    best = weighed[0].candidate.visit_id
+    return {best: sources[best]}
 
 
 REPEAT_VISIT_LEAST = 0.5
@@ -391,19 +407,19 @@ def decide(
             decided = "none", None, None, None, None, None
     candidates = [
         {
-            "visit": entry.candidate.visit,
-            "visit_id": entry.candidate.visit_id,
-            "source_key": entry.candidate.source_key,
-            "probability": round(entry.probability, DIGITS),
-            "state": entry.state,
-            "silent_seconds": int(entry.silent.total_seconds()),
-            "leased_at": entry.candidate.leased_at.isoformat(),
-            "left": entry.candidate.left and entry.state != "open",
-            "replaced": entry.replaced,
-            "tapped_seconds": None if entry.tapped is None else int(entry.tapped.total_seconds()),
+            "visit": candidate.visit,
+            "visit_id": candidate.visit_id,
+            "source_key": candidate.source_key,
+            "probability": round(probability, DIGITS),
+            "state": state,
+            "silent_seconds": int(silent.total_seconds()),
+            "leased_at": candidate.leased_at.isoformat(),
+            "left": candidate.left and state != "open",
+            "replaced": replaced,
+            "tapped_seconds": None if tapped is None else int(tapped.total_seconds()),
         }
-        for entry in weighed
-        if entry is weighed[0] or entry.probability >= LEAST_KEPT
+        for place, (candidate, state, silent, replaced, tapped, _, probability, _) in enumerate(weighed)
+        if place == 0 or probability >= LEAST_KEPT
     ]
     parts = ((entry.candidate.source_key, entry.source_probability, entry.candidate.visit_id) for entry in weighed)
     shares = shares_by_source(parts)

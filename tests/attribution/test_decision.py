@@ -1,7 +1,6 @@
 """R7: confidence and the four rules, in their order; and what a repeat call is credited to, by the project's choice."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -80,19 +79,19 @@ def test_r7_a_visitor_who_began_another_visit_calls_from_that_one() -> None:
 def test_r7_a_tap_just_before_the_call_outweighs_open_pages() -> None:
     """12 others who see the number are less likely together than the one who tapped it."""
     others = [candidate(visit) for visit in range(2, 14)]
-    tapped = weigh([replace(candidate(1), tapped_at=NOON - timedelta(seconds=4)), *others], HOLD, NOON)
+    tapped = weigh([candidate(1)._replace(tapped_at=NOON - timedelta(seconds=4)), *others], HOLD, NOON)
     assert (tapped[0].candidate.visit_id, tapped[0].tapped) == (1, timedelta(seconds=4))
     assert tapped[0].probability > 0.9
-    long_ago = weigh([replace(candidate(1), tapped_at=NOON - timedelta(minutes=10)), *others], HOLD, NOON)
+    long_ago = weigh([candidate(1)._replace(tapped_at=NOON - timedelta(minutes=10)), *others], HOLD, NOON)
     assert {one.tapped for one in long_ago} == {None}
-    later = weigh([replace(candidate(1), tapped_at=NOON + timedelta(seconds=1)), *others], HOLD, NOON)
+    later = weigh([candidate(1)._replace(tapped_at=NOON + timedelta(seconds=1)), *others], HOLD, NOON)
     assert {one.tapped for one in later} == {None}
 
 
 def test_r7_a_page_that_said_it_was_left_is_closed_sooner() -> None:
-    silent, left = candidate(1, silent=30), replace(candidate(2, silent=30), left=True)
+    silent, left = candidate(1, silent=30), candidate(2, silent=30)._replace(left=True)
     assert [one.state for one in weigh([silent, left], HOLD, NOON)] == ["open", "hold"]
-    assert weigh([replace(left, last_sign_at=NOON - timedelta(seconds=9))], HOLD, NOON)[0].state == "open"
+    assert weigh([left._replace(last_sign_at=NOON - timedelta(seconds=9))], HOLD, NOON)[0].state == "open"
 
 
 def test_r7_who_saw_the_number_for_a_moment_seldom_calls_it_later() -> None:

@@ -58,6 +58,8 @@ log = structlog.get_logger(__name__)
 BATCH = 100
 POLL_SECONDS = 0.03
 """Between two looks at a journal that had nothing new."""
+GATHER_SECONDS = 0.1
+"""Between the beginnings of two batches, unless a whole one waits: what comes meanwhile costs one transaction, not one each."""
 LONGEST_PAUSE = 2.0
 """Between two tries while the database does not take what it is given."""
 HEARTBEAT = timedelta(seconds=5)
@@ -298,11 +300,13 @@ class Applier:
         log.info("applier_started", machine=machine_of(self._folder))
         pause, fault = POLL_SECONDS, ""
         while True:
-            stopping = stop.is_set()
+            stopping, began = stop.is_set(), time.monotonic()
             try:
                 applied = self.apply_next()
                 pause, fault = POLL_SECONDS, ""
                 if applied:
+                    if applied < BATCH and not stopping:
+                        stop.wait(max(0.0, began + GATHER_SECONDS - time.monotonic()))
                     continue
                 self._tell(is_stopped=stopping)
                 if stopping:

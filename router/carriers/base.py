@@ -218,7 +218,8 @@ class HangUp:
     """The call ends."""
 
 
-Plan = Sequence[Spoken | Gather | Forward | Record | GoOn | Reject | HangUp]
+Element = Spoken | Gather | Forward | Record | GoOn | Reject | HangUp
+Plan = Sequence[Element]
 """What happens next in a call, in turn, whatever the carrier's language. What follows a Gather, a Forward with a next address, a GoOn, a
 Reject or a HangUp never happens. In a whisper an empty plan connects the one who answered."""
 

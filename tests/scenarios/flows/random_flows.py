@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 Strategy = st.SearchStrategy[Any]
 
 LINES = ("+4930123456", "+14155550100", "+442071838750", "sip:sales@pbx.example.com", "sip:+4989123456@pbx.example.com")
-SENTENCES = st.sampled_from(["Hello.", "Käse & <Brot>", "x" * 1000, "&" * 900])
+SENTENCES = st.sampled_from(["Hello.", "Käse & <Brot>", "x" * 1000, "&" * 1000, "😀" * 1000])
 KEYS = st.sampled_from("0123456789*#")
 SOUNDS = st.sampled_from(["welcome", "lost"])
 CLOCKS = st.builds("{:02}:{:02}".format, st.integers(0, 23), st.integers(0, 29))
@@ -58,8 +58,8 @@ def ring_steps(lines: tuple[str, ...]) -> Strategy:
     }
     needed = {"type": st.just("ring"), "destinations": destinations(lines)}
     without = {"type": st.just("ring"), "destinations": destinations(lines).map(_without_extensions)}
-    return optional(needed, members | {"accept": st.booleans()}) | optional(
-        without, members | {"detect_machines": st.booleans()}
+    return optional(needed, members | {"accept": st.sampled_from([True, True, False])}) | optional(
+        without, members | {"detect_machines": st.sampled_from([True, True, False])}
     )
 
 
@@ -68,16 +68,19 @@ def _without_extensions(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def flat_steps(lines: tuple[str, ...]) -> Strategy:
-    return (
-        optional({"type": st.just("say"), "text": SENTENCES}, speech)
-        | st.fixed_dictionaries({"type": st.just("play"), "sound": SOUNDS})
-        | ring_steps(lines)
-        | optional(
-            {"type": st.just("voicemail")},
-            {"prompt": prompts, "longest_seconds": st.integers(5, 600), "silence_seconds": st.integers(2, 30)},
-        )
-        | optional({"type": st.just("hang_up")}, {"prompt": prompts, "busy": st.booleans()})
+    end = optional(
+        {"type": st.just("voicemail")},
+        {"prompt": prompts, "longest_seconds": st.integers(5, 600), "silence_seconds": st.integers(2, 30)},
+    ) | optional({"type": st.just("hang_up")}, {"prompt": prompts, "busy": st.booleans()})
+    heard = optional({"type": st.just("say"), "text": SENTENCES}, speech) | st.fixed_dictionaries(
+        {"type": st.just("play"), "sound": SOUNDS}
     )
+    return one_of_alike(heard, ring_steps(lines), end)
+
+
+def one_of_alike(*strategies: Strategy) -> Strategy:
+    """One of them, each as often, however many choices it has itself."""
+    return st.sampled_from(range(len(strategies))).flatmap(lambda place: strategies[place])
 
 
 def branching_steps(inner: Strategy) -> Strategy:
@@ -123,18 +126,23 @@ def branching_steps(inner: Strategy) -> Strategy:
     )
 
 
-def step_lists(lines: tuple[str, ...], depth: int) -> Strategy:
+def step_lists(lines: tuple[str, ...], depth: int, fewest: int = 0) -> Strategy:
     """Lists of steps that hold lists of steps, so many within each other."""
     flat = flat_steps(lines)
     if depth == 1:
-        return st.lists(flat, max_size=3)
-    return st.lists(flat | branching_steps(step_lists(lines, depth - 1)), max_size=3)
+        return st.lists(flat, min_size=fewest, max_size=2)
+    branching = branching_steps(step_lists(lines, depth - 1))
+    return st.lists(one_of_alike(flat, branching, branching), min_size=fewest, max_size=3)
 
 
-def flows(lines: tuple[str, ...] = LINES, depth: int = 4) -> Strategy:
-    """Documents of either form. `lines`: what may ring, numbers and SIP addresses."""
+def full_flows(lines: tuple[str, ...] = LINES, depth: int = 3) -> Strategy:
+    """Documents of steps. `lines`: what may ring, numbers and SIP addresses."""
+    return st.fixed_dictionaries({"steps": step_lists(lines, depth, fewest=2)})
+
+
+def flows(lines: tuple[str, ...] = LINES) -> Strategy:
+    """Documents of either form."""
     short = st.lists(
         optional({"to": st.sampled_from(lines)}, {"ring_seconds": st.integers(5, 600)}), min_size=1, max_size=10
     )
-    full = step_lists(lines, depth).filter(bool)
-    return st.fixed_dictionaries({"steps": full}) | st.fixed_dictionaries({"destinations": short})
+    return one_of_alike(full_flows(lines), full_flows(lines), st.fixed_dictionaries({"destinations": short}))

@@ -72,7 +72,7 @@ class Snapshot:
     flows: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
     """Versions of flows by id: those that numbers have, and those that they had a day ago."""
     replaced: Mapping[int, datetime] = field(default_factory=dict)
-    """Versions of flows that a number has no more, by id, with the moment since which it has not."""
+    """Versions of flows that a number has no more, by id, with the moment since which it has not; others may have them still."""
     token: str = ""
     """Of the version; empty in a file of a program before there were tokens."""
     seen: Mapping[int, str] = field(default_factory=dict)
@@ -95,8 +95,13 @@ class Snapshot:
 
     def after(self, before: "Snapshot") -> "Snapshot":
         """This snapshot with the versions of flows that `before` had, as long as they are kept, and with the tokens that it knew."""
-        since = {flow_id: before.replaced.get(flow_id, self.made_at) for flow_id in before.flows.keys() - self.flows}
-        kept = {flow_id: moment for flow_id, moment in since.items() if self.made_at - moment < FLOW_KEPT}
+        since = {flow_id: before.replaced.get(flow_id, self.made_at) for flow_id in before.flows}
+        since |= {route.flow_id: self.made_at for route in before.routes.values() if route.flow_id is not None}
+        kept = {
+            flow_id: moment
+            for flow_id, moment in since.items()
+            if flow_id not in self.flows and self.made_at - moment < FLOW_KEPT
+        }
         flows = {flow_id: before.flows[flow_id] for flow_id in kept}
         return replace(self, flows={**flows, **self.flows}, replaced=kept, seen=before.seen_until(self.version, {}))
 
@@ -112,7 +117,6 @@ class Snapshot:
         routes.update(loaded.routes)
         flows = {**self.flows, **loaded.flows}
         replaced = {**self.replaced, **{flow_id: made_at for flow_id in dropped if flow_id is not None}}
-        replaced = {flow_id: since for flow_id, since in replaced.items() if flow_id not in loaded.flows}
         expired = [flow_id for flow_id, since in replaced.items() if made_at - since >= FLOW_KEPT]
         used = {route.flow_id for route in routes.values()} if expired else set()
         for flow_id in expired:

@@ -106,6 +106,7 @@ def test_r12_each_segment_has_an_id_that_goes_with_it(tmp_path: Path) -> None:
         path.unlink()
     appended(folder, 1).close()
     assert segment_ids(folder)[1] != ids[1]
+    assert len(list(folder.glob("0000000001.*"))) == 2, "the segment and its id"
 
 
 def test_r12_a_place_is_resumed_in_its_own_segment_alone(tmp_path: Path) -> None:

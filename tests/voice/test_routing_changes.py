@@ -16,6 +16,7 @@ from router.scenarios.models import CallFlow, Scenario, TrackingNumber
 from router.voice import loading
 from router.voice import snapshot as module
 from router.voice.models import RoutingChange, RoutingVersion
+from router.voice.routing import find_route
 from router.voice.snapshot import FLOW_KEPT, Snapshot, refresh
 from tests.factories import NOON, make_flow, make_number, make_project, make_scenario
 from tests.properties import examples
@@ -144,6 +145,8 @@ def equals_a_whole_load(database: Database, followed: Snapshot) -> None:
     whole = refresh(database, None, NOON)
     assert followed.version == whole.version
     assert followed.routes == whole.routes
+    with database.reading() as session:
+        assert all(find_route(session, number) == route for number, route in followed.routes.items())
     assert {flow_id: followed.flows[flow_id] for flow_id in whole.flows} == whole.flows
     assert not followed.replaced.keys() - followed.flows.keys()
 
@@ -220,20 +223,49 @@ def test_r12_numbers_go_on_sharing_what_they_have_in_common(world: Database) -> 
 def test_r12_a_flow_that_one_number_has_left_stays_for_the_others_for_as_long_as_they_have_it(world: Database) -> None:
     followed = refresh(world, None, NOON)
     flow_id = followed.routes[DIGITS[0]].flow_id
+    assert flow_id is not None
     changed(world, lambda session: release(session, 0, 0))
-    changed(world, lambda session: session.execute(update(TrackingNumber).values(last_flow_id=None)))
     followed = refresh(world, followed, NOON)
+    assert followed.routes[DIGITS[0]].flow_id is None
     assert followed.routes[DIGITS[1]].flow_id == flow_id
     for days in (2, 4):
         changed(world, lambda session: switch(session, 2, 1))
         followed = refresh(world, followed, NOON + timedelta(days=days))
-        assert followed.flows[flow_id or 0] is followed.routes[DIGITS[1]].flow
+        assert followed.flows[flow_id] is followed.routes[DIGITS[1]].flow
     changed(world, lambda session: new_flow(session, 0, 1))
     followed = refresh(world, followed, NOON + timedelta(days=6))
     assert flow_id in followed.flows
     changed(world, lambda session: switch(session, 2, 1))
     followed = refresh(world, followed, NOON + timedelta(days=7))
     assert flow_id not in followed.flows
+
+
+def test_r12_a_flow_that_all_numbers_have_left_stays_a_day_also_when_all_are_loaded(world: Database) -> None:
+    first = refresh(world, None, NOON)
+    flow_id = first.routes[DIGITS[0]].flow_id
+    assert flow_id is not None
+    changed(world, lambda session: release(session, 0, 0))
+    followed = refresh(world, first, NOON)
+    changed(world, lambda session: new_flow(session, 0, 1))
+    for hours, is_kept in ((23, True), (46, True), (47, False)):
+        changed(world, lambda session: session.execute(delete(RoutingChange)))
+        changed(world, lambda session: switch(session, 2, 1))
+        followed = refresh(world, followed, NOON + timedelta(hours=hours))
+        assert (flow_id in followed.flows) is is_kept
+
+
+def test_r12_of_two_companies_that_had_a_number_the_last_one_is_rung(world: Database) -> None:
+    """Its row may be the older one."""
+    followed = refresh(world, None, NOON)
+    changed(world, lambda session: release(session, 0, 5))
+    changed(world, lambda session: buy(session, 0, 1))
+    followed = refresh(world, followed, NOON)
+    equals_a_whole_load(world, followed)
+    changed(world, lambda session: release(session, 4, 1))
+    followed = refresh(world, followed, NOON)
+    equals_a_whole_load(world, followed)
+    with world.reading() as session:
+        assert followed.routes[DIGITS[0]].project_id == project_of(session, 0).id
 
 
 LOST_TRACK: dict[str, Callable[[Session], Any]] = {

@@ -13,13 +13,13 @@ from pathlib import Path
 import psycopg
 from sqlalchemy.exc import SQLAlchemyError
 
-from faults import clocks, databases, disks, poolers, processes
+from faults import clocks, databases, disks, poolers, processes, proxies
 from faults.calls import Calls
 from faults.cluster import clusters
 from faults.fault import MORE_IF_UNKNOWN, Fault
 from faults.site import LINES, Counted, Site
 
-PARTS = (databases, poolers, processes, disks, clocks)
+PARTS = (databases, poolers, processes, proxies, disks, clocks)
 FAULTS: tuple[Fault, ...] = tuple(fault for part in PARTS for fault in part.FAULTS)
 SHORT = ("stopped", "frozen", "applier")
 CALLS_A_SECOND = 5.0

@@ -1,12 +1,11 @@
 """What may stand between the server and PostgreSQL: Debian's PgBouncer in transaction mode, and a replica that takes over."""
 
 import os
-import shutil
 import signal
 import subprocess
 import time
-from pathlib import Path
 
+from faults.debian import program
 from faults.fault import Fault
 from faults.site import Site
 from tests.faults.running import free_port
@@ -16,36 +15,12 @@ AWAY_SECONDS = 3.0
 LAG_SECONDS = 3.0
 
 
-def pgbouncer_program(folder: Path) -> tuple[Path, dict[str, str]]:
-    """The program and what its environment needs: the one that is installed, else Debian's package, unpacked into a folder of ours with
-    the libraries that this machine lacks.
-
-    Raises:
-        subprocess.CalledProcessError: it cannot be had here.
-    """
-    if found := shutil.which(PACKAGE):
-        return Path(found), {}
-    planned = subprocess.run(
-        ["apt-get", "install", "--simulate", "--no-install-recommends", PACKAGE],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    packages = [line.split()[1] for line in planned.stdout.splitlines() if line.startswith("Inst ")]
-    folder.mkdir()
-    subprocess.run(["apt-get", "download", *packages], cwd=folder, check=True, capture_output=True)
-    for archive in folder.glob("*.deb"):
-        subprocess.run(["dpkg", "--extract", str(archive), str(folder)], check=True)
-    libraries = ":".join(str(path) for path in (folder / "usr/lib").iterdir() if path.name.endswith("linux-gnu"))
-    return folder / "usr/sbin/pgbouncer", {"LD_LIBRARY_PATH": libraries}
-
-
 class PgBouncer:
     """A pooler in front of a site's cluster. It refuses to run as root, and runs as the cluster's user then."""
 
     def __init__(self, site: Site) -> None:
         self.port = free_port()
-        self._program, self._environ = pgbouncer_program(site.folder / PACKAGE)
+        self._program, self._environ = program(PACKAGE, "usr/sbin/pgbouncer", site.folder / PACKAGE)
         self._user = site.primary.user
         self._settings = site.folder / "pgbouncer.ini"
         self._settings.write_text(

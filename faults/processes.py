@@ -11,7 +11,7 @@ from faults.site import Site
 
 KILLS = 50
 PAUSE = 1.0
-LONGEST = 60.0
+LONGEST = 150.0
 """A process that dies again and again is started after a growing pause: what is reached of the kills in this time counts."""
 SETTLED_AFTER = 75.0
 """A message that was being sent when its worker died is sent again after 60 s."""

@@ -79,6 +79,8 @@ class Site:
         self.server_url = cluster.url if cluster else f"sqlite:///{self.data / 'router.db'}"
         self.environ: dict[str, str] = {}
         self.activated: socket.socket | None = None
+        self.proxy_url = ""
+        """Where callers come in, if not at the server itself."""
         self.remark = ""
         """What a fault says of itself afterwards, behind its title."""
         self.replica: Cluster
@@ -101,6 +103,7 @@ class Site:
         migrate(self.database)
         self._make_projects()
         self.server = Running(self.data, activated=self.activated, ROUTER_DATABASE_URL=self.server_url, **self.environ)
+        self.server.url = self.proxy_url or self.server.url
         self.stack.callback(self._stop)
         self.server.wait_until_healthy()
         if self.cluster:

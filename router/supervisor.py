@@ -30,8 +30,8 @@ import structlog
 from setproctitle import setproctitle
 
 POLL_SECONDS = 0.2
-SHORTEST_PAUSE = 1.0
-LONGEST_PAUSE = 5.0
+SHORTEST_PAUSE = 0.5
+LONGEST_PAUSE = 2.0
 LONG_LIFE = 10.0
 TRIAL_SECONDS = 120.0
 """How long a new program may take to say that it could start."""

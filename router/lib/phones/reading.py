@@ -4,9 +4,9 @@ docs/numbers.md has the contract and a table of cases."""
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache, partial
 from urllib.parse import unquote
 
 import phonenumbers
@@ -351,21 +351,22 @@ def numbers_in(text: str, country: str | None = None) -> list[str]:
     them, and one with a trunk prefix inside is one number or two.
     """
     plain = re.sub(r"(?<=\d):(?=\d)", " ", "".join(_plain_sign(sign) for sign in text[:LONGEST_TEXT]))
+    read = cache(partial(readings_of, country=country))  # the same pieces are asked about again and again
     numbers: list[str] = []
     for stretch in WRITTEN.findall(plain):
         pieces = _pieces(DIVIDERS, stretch)
         before = ""
         while pieces:
-            count = _longest_row(pieces, country)
+            count = _longest_row(pieces, read)
             row = " ".join(pieces[:count])
             parts = pieces[:count] if count > 1 else _pieces(BEFORE_ZERO, row)
             finer = parts if len(parts) > 1 else row.split()
-            if not readings_of(row, country) and (len(finer) > 1 or row.startswith(INTERNATIONAL)):
+            if not read(row) and (len(finer) > 1 or row.startswith(INTERNATIONAL)):
                 begins_a_number = len(finer) > 1
                 if finer[0].startswith(INTERNATIONAL):
                     # without a number behind this country code, nothing there is a number of this country
                     ends = range(1, len(finer))
-                    begins_a_number = any(readings_of(" ".join(finer[:end]), country) for end in ends)
+                    begins_a_number = any(read(" ".join(finer[:end])) for end in ends)
                 if begins_a_number:
                     pieces = [*finer[:MOST_PIECES], *pieces[1:]]
                 else:  # a country code that stands alone takes the next piece with it
@@ -373,10 +374,10 @@ def numbers_in(text: str, country: str | None = None) -> list[str]:
                     pieces = pieces[2 if is_code else 1 :]
                 continue
             if count == 1:
-                numbers += readings_of(_with_area_of(before, row), country)
-            alone = [readings_of(part, country) for part in parts] if len(parts) > 1 else []
+                numbers += read(_with_area_of(before, row))
+            alone = [read(part) for part in parts] if len(parts) > 1 else []
             if count == 1 or not all(alone):
-                numbers += readings_of(row, country)
+                numbers += read(row)
             if all(alone):
                 numbers += [reading for readings in alone for reading in readings]
             before, pieces = row, pieces[count:]
@@ -400,13 +401,13 @@ def _pieces(dividers: re.Pattern[str], text: str) -> list[str]:
     return [piece.strip(" .-") for piece in dividers.split(text) if re.search(r"\d", piece)][:MOST_PIECES]
 
 
-def _longest_row(pieces: Sequence[str], country: str | None) -> int:
+def _longest_row(pieces: Sequence[str], read: Callable[[str], Sequence[str]]) -> int:
     """How many pieces from the first on are one number; 1 when none is."""
     for count in range(1, len(pieces)):
-        if pieces[count].startswith("(") and readings_of(" ".join(pieces[:count]), country):
+        if pieces[count].startswith("(") and read(" ".join(pieces[:count])):
             return count
     rows = range(len(pieces), 0, -1)
-    return next((count for count in rows if readings_of(" ".join(pieces[:count]), country)), 1)
+    return next((count for count in rows if read(" ".join(pieces[:count]))), 1)
 
 
 def _with_area_of(before: str, piece: str) -> str:

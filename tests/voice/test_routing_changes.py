@@ -1,5 +1,6 @@
 """R12: a change costs what it changed: after any changes the snapshot that followed them is the one that a whole load gives."""
 
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -174,6 +175,31 @@ def test_r12_after_any_changes_the_snapshot_that_followed_them_is_that_of_a_whol
             for flow_id, (seen_at, _) in had.items():
                 assert flow_id in followed.flows or now - seen_at >= FLOW_KEPT
         patched.undo()
+    equals_a_whole_load(world, followed)
+
+
+def test_r12_whoever_follows_while_many_change_misses_nothing(world: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    followed = refresh(world, None, NOON)
+    monkeypatch.setattr(module, "load_all", never)
+    errors: list[Exception] = []
+
+    def change(seed: int) -> None:
+        try:
+            for turn in range(12):
+                work = (switch, change_project, become_static, new_flow)[(seed + turn) % 4]
+                # each thread has a scenario, or a number, of its own
+                changed(world, lambda session, work=work, turn=turn: work(session, seed, turn))
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=change, args=(seed,)) for seed in range(3)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        followed = refresh(world, followed, NOON)
+    followed = refresh(world, followed, NOON)
+    monkeypatch.undo()
+    assert not errors
     equals_a_whole_load(world, followed)
 
 

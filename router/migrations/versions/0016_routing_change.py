@@ -33,24 +33,27 @@ def _note_on_postgresql() -> None:
     op.execute(
         """
         CREATE OR REPLACE FUNCTION raise_routing_version() RETURNS trigger LANGUAGE plpgsql AS $$
-        DECLARE keys text[];
+        DECLARE at bigint; mark text; is_ours boolean; keys text[];
         BEGIN
-            UPDATE routing_version SET version = version + 1
-            WHERE xmin <> CAST(pg_current_xact_id() AS xid);
-            IF FOUND THEN
-                DELETE FROM routing_change WHERE version <= (SELECT version - 1000 FROM routing_version);
-                DELETE FROM routing_change WHERE version >= (SELECT version FROM routing_version);
+            SELECT version, token, xmin = CAST(pg_current_xact_id() AS xid) INTO at, mark, is_ours FROM routing_version;
+            IF NOT is_ours THEN
+                UPDATE routing_version SET version = version + 1 RETURNING version, token INTO at, mark;
+                DELETE FROM routing_change WHERE version <= at - 1000;
+                DELETE FROM routing_change WHERE version >= at;
             END IF;
-            IF TG_TABLE_NAME = 'tracking_number' THEN
-                IF TG_OP <> 'INSERT' THEN keys := keys || OLD.e164::text; END IF;
-                IF TG_OP <> 'DELETE' THEN keys := keys || NEW.e164::text; END IF;
-            ELSIF TG_OP = 'DELETE' THEN
-                keys := ARRAY[OLD.id::text];
+            IF TG_TABLE_NAME <> 'tracking_number' THEN
+                IF TG_OP = 'DELETE' THEN keys := ARRAY[OLD.id::text]; ELSE keys := ARRAY[NEW.id::text]; END IF;
+            ELSIF TG_OP = 'INSERT' THEN
+                keys := ARRAY[NEW.e164::text];
+            ELSIF TG_OP = 'DELETE' OR OLD.e164 = NEW.e164 THEN
+                keys := ARRAY[OLD.e164::text];
             ELSE
-                keys := ARRAY[NEW.id::text];
+                keys := ARRAY[OLD.e164::text, NEW.e164::text];
             END IF;
-            INSERT INTO routing_change (version, kind, key, token)
-            SELECT version, TG_TABLE_NAME, key, token FROM routing_version, unnest(keys) AS key ON CONFLICT DO NOTHING;
+            IF at IS NOT NULL THEN
+                INSERT INTO routing_change (version, kind, key, token)
+                SELECT at, TG_TABLE_NAME, key, mark FROM unnest(keys) AS key ON CONFLICT DO NOTHING;
+            END IF;
             RETURN NULL;
         END $$
         """

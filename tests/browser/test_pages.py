@@ -189,14 +189,21 @@ UNREADABLE = {
 }
 
 
-def test_a_text_that_cannot_be_read_is_found_among_many_that_can(browser: Browser) -> None:
-    page = browser.new_page()
+@pytest.mark.parametrize("is_brought", [True, False], ids=["axe brought before", "axe brought for it"])
+def test_a_text_that_cannot_be_read_is_found_among_many_that_can(browser: Browser, is_brought: bool) -> None:
+    context = browser.new_context()
+    if is_brought:
+        bring_axe(context)
+    page = context.new_page()
+    page.set_content(f'<!doctype html><html lang="en"><title>Texts</title><main><h1>Texts</h1>{READABLE}</main>')
+    assert page.evaluate("'makeAxe' in window") == is_brought
+    judge(page)
     texts = READABLE + READABLE.join(UNREADABLE.values()) + READABLE
     page.set_content(f'<!doctype html><html lang="en"><title>Texts</title><main><h1>Texts</h1>{texts}</main>')
     with pytest.raises(AssertionError, match="color-contrast") as failure:
         judge(page)
     assert set(re.findall(r"#\w+(?=\W*$)", str(failure.value), re.MULTILINE)) == {f"#{name}" for name in UNREADABLE}
-    page.close()
+    context.close()
 
 
 def test_what_the_install_page_folds_away_is_readable_too(site: Site, windows: dict[str, Page]) -> None:

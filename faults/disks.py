@@ -78,7 +78,7 @@ def tear_snapshot(site: Site) -> None:
     site.primary.stop()
     newest = site.data / "routing" / NEWEST
     os.truncate(newest, newest.stat().st_size // 2)
-    (newest.parent / f"{NEWEST}.1").write_bytes(newest.read_bytes())
+    (newest.parent / f"{NEWEST}-new").write_bytes(newest.read_bytes())
     old = set(site.server.members()) - {site.server.process.pid}
     site.server.process.send_signal(signal.SIGHUP)
     eventually(lambda: not old & set(site.server.members()), 120)

@@ -40,6 +40,7 @@ from router.scenarios.views import scenarios_pages
 from router.scenarios.wizard.views import connect_pages, wizard_pages
 from router.server import Server, bare_server
 from router.voice import hooks as voice_hooks
+from router.voice.applier import keep_refused
 from router.voice.importing.views import call_log_pages
 from router.voice.routing import called_numbers, calls_by_lease
 from router.web.errors import BODY_LIMIT, IdConverter, Problem
@@ -145,6 +146,7 @@ def make_server(settings: Settings, database: Database | None = None) -> Server:
     server.numbers_shown = shown_numbers
     server.numbers_called = called_numbers
     server.past_calls = calls_by_lease
+    server.keep_refused = keep_refused
     carrier_of(server)
     return server
 

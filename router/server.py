@@ -1,10 +1,10 @@
 """What every part of a running server shares: settings, database, keys, the carrier. One for each app, worker and command."""
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from router.config import Settings
 from router.db import Database
@@ -13,6 +13,7 @@ from router.lib.crypto import KeyRing, load_keys
 if TYPE_CHECKING:
     from router.attribution.planner.traffic import PastCalls
     from router.attribution.tracking.crawlers import CrawlerCounts, Crowds
+    from router.attribution.tracking.projects import TagProject
     from router.attribution.tracking.visitors import Regions
     from router.carriers.base import Carrier, NumberShop
     from router.scenarios.billing.rent import NumbersCalled
@@ -45,6 +46,8 @@ class Server:
     numbers_called: "NumbersCalled | None" = None
     numbers_shown: "NumbersShown | None" = None
     past_calls: "PastCalls | None" = None
+    keep_refused: "Callable[[Server, Mapping[str, Any]], None] | None" = None
+    """Keeps a heartbeat that the database refused. Never raises."""
 
     carrier: "Carrier | None" = None
     """Made when it is first asked for, as the shop and the routing."""
@@ -61,6 +64,8 @@ class Server:
     crowds: "Crowds" = field(init=False)
     crawler_counts: "CrawlerCounts" = field(init=False)
     regions: "Regions | None" = None
+    tag_projects: "dict[str, TagProject]" = field(default_factory=dict)
+    """By their keys, as this process has seen them last: what it knows of them while the database is away."""
 
 
 def bare_server(settings: Settings, database: Database | None = None) -> Server:

@@ -8,6 +8,7 @@ either: they are waited for until other records have shown that the database tak
 import fcntl
 import json
 import os
+import shutil
 import socket
 import threading
 import time
@@ -32,6 +33,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
+from router.attribution.tracking.refused import REFUSED
 from router.db import Statement, dialect_insert, insert_new, schema_state, table_of, wait_for_turns
 from router.lib.phones import line_of
 from router.server import Server
@@ -49,6 +51,7 @@ from router.voice.journal import (
     resumed,
 )
 from router.voice.models import Call, CallEvent, JournalPosition, SetAsideRecord, UnknownCall
+from router.voice.presence import apply_refused, decide_with_refused, turns_of
 from router.voice.records import FALLBACK, INBOUND, Record, read_call, read_event, read_route_of
 from router.voice.routing import find_route_of_call, kind_of
 from router.voice.state import CALL_TERMINAL, Event
@@ -93,19 +96,25 @@ BEGINNINGS = (INBOUND, FALLBACK)
 
 
 def apply_records(server: Server, session: Session, records: Sequence[Record], now: datetime, announcing: bool) -> None:
-    """Writes what happened: calls in the order of the records, then events, then what has become of the calls by all of their events.
+    """Writes what happened: heartbeats, calls in the order of the records, then events, then what has become of the calls by all of their
+    events.
 
     Raises:
         ReceiverFailed: a receiver of a call event failed; repeat with `announcing=False`.
     """
+    again: list[Call] = []
+    if refused := [record for record in records if record["kind"] == REFUSED]:
+        again = apply_refused(session, refused)
+        records = [record for record in records if record["kind"] != REFUSED]
     beginnings = [record for record in records if record["kind"] in BEGINNINGS]
-    turns = {record["sid"] for record in records}
+    turns = {record["sid"] for record in records}.union(*map(turns_of, again))
     for record in beginnings:
         if record["route"] and (
             caller := record["call"]["caller"]["e164"]
         ):  # calls of one caller to one number see each other
             turns.add(f"{record['route']['number_id']} {line_of(caller)}")
     wait_for_turns(session, CALLS_TURN, turns)
+    decide_with_refused(server, session, again, now, announcing)
     corrected = _apply_beginnings(server, session, beginnings, now, announcing)
     told_later = [record for record in records if record["kind"] not in BEGINNINGS]
     events = {(record["sid"], record["key"]): record for record in reversed(told_later)}
@@ -500,3 +509,18 @@ def journal_of(server: Server) -> RecordKeeper:
     if server.journal is None:
         server.journal = Journal(journal_folder(server))
     return server.journal
+
+
+LEAST_FREE = 256 * 1024 * 1024
+"""Bytes on the disk of the data folder: what is left then belongs to calls."""
+
+
+def keep_refused(server: Server, record: Record) -> None:
+    """A heartbeat that the database refused stands in the journal, if the disk has room for it. Never raises."""
+    try:
+        folder = journal_folder(server)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if shutil.disk_usage(folder).free >= LEAST_FREE:
+            journal_of(server).append(record)
+    except Exception as error:
+        log.warning("heartbeat_not_kept", reason=str(error)[:300])

@@ -377,44 +377,58 @@ def decide_later_calls(
         Call.kind == EXTERNAL,
     )
     for call in session.scalars(later.order_by(Call.started_at, Call.sid)):
-        given = call.decision.get("given")
-        if given is None:
-            route_then = replace(route, repeat_credit=FIRST_CALL)
-        else:
-            route_then = replace(
-                route,
-                repeat_credit=given["repeat_credit"],
-                static_source=given["static_source"],
-                hold=timedelta(seconds=given["hold_seconds"]),
-                overflow=given.get("overflow", route.overflow),
-            )
-        values = decided_values(session, route_then, reach_then(call.decision), caller, call.started_at, call.sid)
-        if given is not None:  # as it stands, so that nothing but another result is a change
-            values["decision"]["given"] = given
-        if call.rule == IMPORTED:
-            values = {"first_call": values["first_call"]}
-        if all(getattr(call, name) == value for name, value in values.items()):
-            continue
-        if (
-            values.get("source_key", call.source_key) != call.source_key
-        ):  # the call's page tells what its source was before
-            correction = {
-                "call_sid": call.sid,
-                "key": f"{CORRECTED} {now.isoformat()}",
-                "kind": CORRECTED,
-                "at": now,
-                "facts": {"source": call.source, "rule": call.rule, "source_confidence": call.source_confidence},
-            }
-            session.execute(insert_new(session, CallEvent, unique=["call_sid", "key"]).values(correction))
-        for name, value in (values | {"counted": False}).items():
-            setattr(call, name, value)
-        session.flush()
-        if not tell or call.ended_at is None or call.rule == IMPORTED:
-            continue
-        if announcing:
-            announce(server, session, "updated", call, now)
-        else:
-            mark_due(call, "updated")
+        decide_again(server, session, route, caller, call, now, tell=tell, announcing=announcing)
+
+
+def decide_again(
+    server: Server,
+    session: Session,
+    route: Route,
+    caller: Caller,
+    call: Call,
+    now: datetime,
+    *,
+    tell: bool = True,
+    announcing: bool = True,
+) -> None:
+    """Decides one call again, as `decide_later_calls` does."""
+    given = call.decision.get("given")
+    if given is None:
+        route_then = replace(route, repeat_credit=FIRST_CALL)
+    else:
+        route_then = replace(
+            route,
+            repeat_credit=given["repeat_credit"],
+            static_source=given["static_source"],
+            hold=timedelta(seconds=given["hold_seconds"]),
+            overflow=given.get("overflow", route.overflow),
+        )
+    reach = reach_then(call.decision)
+    values = decided_values(session, route_then, reach, caller, call.started_at, call.sid, call.kind)
+    if given is not None:  # as it stands, so that nothing but another result is a change
+        values["decision"]["given"] = given
+    if call.rule == IMPORTED:
+        values = {"first_call": values["first_call"]}
+    if all(getattr(call, name) == value for name, value in values.items()):
+        return
+    if values.get("source_key", call.source_key) != call.source_key:  # the call's page tells what its source was before
+        correction = {
+            "call_sid": call.sid,
+            "key": f"{CORRECTED} {now.isoformat()}",
+            "kind": CORRECTED,
+            "at": now,
+            "facts": {"source": call.source, "rule": call.rule, "source_confidence": call.source_confidence},
+        }
+        session.execute(insert_new(session, CallEvent, unique=["call_sid", "key"]).values(correction))
+    for name, value in (values | {"counted": False}).items():
+        setattr(call, name, value)
+    session.flush()
+    if not tell or call.ended_at is None or call.rule == IMPORTED:
+        return
+    if announcing:
+        announce(server, session, "updated", call, now)
+    else:
+        mark_due(call, "updated")
 
 
 def decided_values(

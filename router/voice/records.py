@@ -3,7 +3,8 @@
 Every record has a `kind`, the moment `at` of the request by the machine's clock, the `sid` of its call, and `clock_offset`: by how many
 seconds that clock was ahead of the database's, null when that was not known. *inbound* and *fallback* have
 the `call` as the carrier told it, the `route` that led it, and the `flow` that was given; the others have an event's `key`, its time
-`event_at` and its `facts`, and where the request tells them, the `call` and what it `began` with.
+`event_at` and its `facts`, and where the request tells them, the `call` and what it `began` with. Heartbeats that the database refused
+stand among them and are no carrier's (`attribution/tracking/refused.py`).
 """
 
 from collections.abc import Mapping

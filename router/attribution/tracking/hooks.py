@@ -25,6 +25,7 @@ from router.attribution.tracking.page_views import (
     with_project,
 )
 from router.attribution.tracking.projects import TagProject, find_tag_project
+from router.attribution.tracking.refused import kept_if_refused
 from router.attribution.tracking.schema import (
     Heartbeat,
     PageView,
@@ -97,7 +98,8 @@ def post_page_view(key: str) -> Response:
             return project, True, None
         return project, True, view_page(session, server.keys, project, view, now)
 
-    project, allowed, shown = with_project(server.database, key, work)
+    with kept_if_refused(server, key, view=view, allowed=lambda project: _is_allowed(server, project, view)):
+        project, allowed, shown = with_project(server.database, key, work)
     if not allowed:
         refuse_origin(server, project.id, request.headers.get("Origin", ""), now)
     if shown is None:
@@ -147,7 +149,8 @@ def post_heartbeat(key: str, token: str) -> Response:
             return project, None
         return project, keep_page(session, project, visit_id, heartbeat, server.now())
 
-    project, shown = with_project(server.database, key, work)
+    with kept_if_refused(server, key, token):
+        project, shown = with_project(server.database, key, work)
     if shown is None:
         raise Problem(404, NO_VISIT)
     server.crowds.shows_life(project.key, _client(server), server.now())
@@ -164,7 +167,7 @@ def post_leaving(key: str, token: str) -> Response:
     server = current_server()
     _limit_heartbeats(server, token)
     heartbeat = read_heartbeat(read_json(request) if request.content_length else {})
-    with server.database.writing() as session:
+    with kept_if_refused(server, key, token, left=True), server.database.writing() as session:
         _ping(server, session, key, token, heartbeat, left=True)
     return _answer(None)
 
@@ -175,7 +178,7 @@ def post_tap(key: str, token: str) -> Response:
     server = current_server()
     _limit_heartbeats(server, token)
     body = read_json(request)
-    with server.database.writing() as session:
+    with kept_if_refused(server, key, token, tap=body.get("e164")), server.database.writing() as session:
         project, visit_id = _ping(server, session, key, token, Heartbeat(), left=False)
         record_tap(session, project.id, visit_id, body.get("e164"), server.now())
     server.crowds.shows_life(project.key, _client(server), server.now())
@@ -239,7 +242,7 @@ def allow_origin(response: Response) -> Response:
 def _known(project: TagProject | None) -> TagProject:
     if project is None:
         raise Problem(404, "There is no project with this key.")
-    g.tag_project = project
+    g.tag_project = current_server().tag_projects[project.key] = project
     return project
 
 

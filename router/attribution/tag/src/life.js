@@ -81,7 +81,8 @@ const speak = (anew) => {
     .catch(() => {
       failures++;
       tellPage();
-      if (visit || failures < 4) beatAfter(6 * 2 ** (failures % 7));
+      // No more rarely than when it is answered: the server hears it also while its database is away.
+      if (visit || failures < 4) beatAfter(Math.min(6 * 2 ** failures, visit ? visit.alive_every : 45));
     });
 };
 

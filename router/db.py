@@ -1,7 +1,8 @@
 """Engine, sessions and column types: what differs between SQLite and PostgreSQL is here and nowhere else. And the statements of the hot
 paths: Core, compiled once, and run by the driver's own cursor, for a third of what Session.execute costs."""
 
-import select
+import re
+import select as polling
 import threading
 from collections import namedtuple
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,30 +15,39 @@ from typing import Any, cast
 from zlib import crc32
 
 from sqlalchemy import (
+    ARRAY,
     JSON,
     BigInteger,
+    BindParameter,
     ClauseElement,
     Connection,
     DateTime,
     Dialect,
     Engine,
+    FromClause,
     Index,
     Insert,
     Integer,
     MetaData,
+    Select,
+    String,
     Table,
     TextClause,
     bindparam,
+    column,
     create_engine,
     event,
     func,
     inspect,
+    select,
     text,
+    true,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.orm import DeclarativeBase, Session
+from sqlalchemy.sql import visitors
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.types import TypeDecorator
@@ -78,7 +88,12 @@ class UtcDateTime(TypeDecorator[datetime]):
         """Straight from the driver's value: one call's candidates have two hundred moments."""
 
         def from_text(value: str | None) -> datetime | None:
-            return None if value is None else datetime.fromisoformat(f"{value}+00:00")
+            if value is None:
+                return None
+            try:
+                return datetime.fromisoformat(f"{value}+00:00")
+            except ValueError:  # somebody else wrote it, with its zone
+                return datetime.fromisoformat(value).replace(tzinfo=UTC)
 
         def in_utc(value: datetime | None) -> datetime | None:
             return value if value is None or value.tzinfo is UTC else value.astimezone(UTC)
@@ -195,27 +210,28 @@ def _postgresql_engine(url: str, pool_size: int, prepared_statements: str) -> En
     @event.listens_for(engine, "checkout")
     def refuse_ended(connection: Any, _: Any, __: Any) -> None:
         """A server that restarted has said goodbye on every idle connection, and that can be seen without asking it."""
-        poll = select.poll()
+        poll = polling.poll()
         if not connection.closed:
-            poll.register(connection.fileno(), select.POLLIN)
+            poll.register(connection.fileno(), polling.POLLIN)
         if connection.closed or poll.poll(0):
             raise DisconnectionError("the server ended this connection")
 
     @event.listens_for(engine, "connect")
     def choose_preparing(connection: Any, _: Any) -> None:
         """A pooler that changes servers between transactions finds a statement that was prepared at one of them at none, or another one."""
-        set_utc(connection)
+        set_habits(connection)
         if prepared_statements == "off" or (prepared_statements == "auto" and has_pooler(connection)):
             connection.prepare_threshold = None
 
     return engine
 
 
-def set_utc(connection: Any) -> None:
-    """Moments come in UTC, which the driver reads in a fifth of the time. PgBouncer keeps a client's time zone."""
+def set_habits(connection: Any) -> None:
+    """Moments come in UTC, which the driver reads in a fifth of the time; PgBouncer keeps a client's time zone. And no statement of ours
+    runs for so long that compiling it pays, however much the planner expects of one for many values."""
     connection.autocommit = True
     try:
-        connection.execute("SET TIME ZONE 'UTC'")
+        connection.execute("SET TIME ZONE 'UTC'; SET jit = off")
     finally:
         connection.autocommit = False
 
@@ -373,6 +389,7 @@ class Statement:
         self._build = (lambda _: statement) if isinstance(statement, ClauseElement) else statement
         self._row = row
         self._prepared: dict[str, _Prepared] = {}
+        self._for_each: _Prepared | None = None
 
     def all(self, session: Session, values: Mapping[str, Any]) -> list[Row]:
         session.flush()
@@ -380,13 +397,29 @@ class Statement:
         return self._prepare(connection.dialect).run(connection, cursor, values)
 
     def many(self, session: Session, values: Sequence[Mapping[str, Any]]) -> list[list[Row]]:
-        """The rows for each of the values, in their order. PostgreSQL is asked for all of them at once, and answered in one go."""
+        """The rows for each of the values, in their order. PostgreSQL is asked once: by one SELECT for all, else in one go."""
         session.flush()
         connection, cursor = _cursor_of(session)
         prepared = self._prepare(connection.dialect)
         if connection.dialect.name != "postgresql" or len(values) < 2:
             return [prepared.run(connection, cursor, each) for each in values]
-        return prepared.run_many(connection, cursor, values)
+        if not prepared.is_select:
+            return prepared.run_many(connection, cursor, values)
+        if self._for_each is None:
+            statement = _for_each(cast("Select[Any]", self._build(connection.dialect.name)))
+            self._for_each = _Prepared(statement, connection.dialect, None)
+        found: list[list[Row]] = [[] for _ in values]
+        for place, *row in self._for_each.run(connection, cursor, _arrays(values)):
+            found[place - 1].append(prepared.make(row))
+        return found
+
+    def together(self, session: Session, values: Sequence[Mapping[str, Any]]) -> list[Row]:
+        """The rows for all of the values, in no order, of a statement whose values are `given`."""
+        if not values:
+            return []
+        if dialect_name(session) == "postgresql":
+            return self.all(session, _arrays(values))
+        return [row for each in values for row in self.all(session, each)]
 
     def _prepare(self, dialect: Dialect) -> "_Prepared":
         prepared = self._prepared.get(dialect.name)
@@ -406,6 +439,38 @@ class Statement:
         self.all(session, values)
 
 
+def given(dialect: str, types: Mapping[str, Any]) -> Mapping[str, ColumnElement[Any]]:
+    """Columns by their names, of as many rows as `Statement.together` is given; one row of bind parameters on SQLite, which is asked for
+    each of them."""
+    if dialect != "postgresql":
+        return {name: bindparam(name, type_=kind) for name, kind in types.items()}
+    # a cast to VARCHAR of a length would cut what is too long; INSERT refuses it
+    kinds = {name: String() if isinstance(kind, String) else kind for name, kind in types.items()}
+    arrays = [bindparam(name, type_=ARRAY(kind, dimensions=1)) for name, kind in kinds.items()]
+    columns: list[Any] = [column(name, kind) for name, kind in kinds.items()]
+    rows = func.unnest(*arrays).table_valued(*columns, with_ordinality="place").render_derived(name="given")
+    return {name: rows.c[name] for name in ("place", *types)}
+
+
+def _for_each(statement: "Select[Any]") -> "Select[Any]":
+    """PostgreSQL's SELECT for many values, which come as arrays: the place of the values, from 1, and the columns. Rows of one place
+    keep their order."""
+    binds = {
+        one.key: one.type for one in visitors.iterate(statement) if isinstance(one, BindParameter) and one.required
+    }
+    rows = given("postgresql", binds)
+
+    def replace(element: Any, **_: Any) -> Any:
+        return rows[element.key] if isinstance(element, BindParameter) and element.required else None
+
+    one = cast("Select[Any]", visitors.replacement_traverse(statement, {}, replace)).lateral("one")
+    return select(rows["place"], *one.c).select_from(cast("FromClause", rows["place"].table).join(one, true()))
+
+
+def _arrays(values: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    return {name: [each[name] for each in values] for name in values[0]}
+
+
 def _cursor_of(session: Session) -> tuple[Connection, Any]:
     """One cursor for all statements of a transaction: asking the session and the pool each time costs as much as a statement."""
     known: tuple[Connection, Any] | None = session.info.get(CURSOR)
@@ -413,6 +478,9 @@ def _cursor_of(session: Session) -> tuple[Connection, Any]:
         connection = session.connection()
         known = session.info[CURSOR] = (connection, connection.connection.cursor())
     return known
+
+
+TEXT_PARAMETER = re.compile(r"%\((\w+)\)s")
 
 
 class _Prepared:
@@ -423,7 +491,10 @@ class _Prepared:
         if not isinstance(compiled, SQLCompiler) or compiled.insert_prefetch or compiled.update_prefetch:
             raise ValueError("every column with a default has to be given")
         self._dialect = dialect
+        self.is_select = isinstance(statement, Select)
         self._sql = str(compiled)
+        if any(isinstance(bind.type, ARRAY) for bind in compiled.binds.values()):
+            self._sql = TEXT_PARAMETER.sub(r"%(\1)b", self._sql)  # as text each value would be quoted
         self._order = compiled.positiontup
         processors = {
             name: bind.type.dialect_impl(dialect).bind_processor(dialect) for name, bind in compiled.binds.items()
@@ -436,7 +507,7 @@ class _Prepared:
         }
         columns = list(getattr(statement, "exported_columns", ()))
         self._columns = [column.type.dialect_impl(dialect) for column in columns]
-        self._make = _row_maker([column.name for column in columns], row)
+        self.make = _row_maker([column.name for column in columns], row)
         self._results: list[tuple[int, Processor]] | None = None
 
     def run(self, connection: Connection, cursor: Any, values: Mapping[str, Any]) -> list[Row]:
@@ -474,13 +545,13 @@ class _Prepared:
             ]
             self._results = [(index, processor) for index, processor in enumerate(processors) if processor]
         if not self._results:
-            return [self._make(row) for row in rows]
+            return [self.make(row) for row in rows]
         made = []
         for row in rows:
             values = list(row)
             for index, processor in self._results:
                 values[index] = processor(values[index])
-            made.append(self._make(values))
+            made.append(self.make(values))
         return made
 
 
@@ -504,18 +575,6 @@ def dbapi_errors(connection: Connection, sql: str) -> Iterator[None]:
             dialect=dialect,
         )
         raise wrapped from error
-
-
-@contextmanager
-def pipelined(session: Session) -> Iterator[None]:
-    """Statements inside that give no rows are sent without waiting for the ones before; what fails is raised at the end. SQLite has nobody
-    to wait for."""
-    connection = session.connection()
-    if connection.dialect.name != "postgresql":
-        yield
-        return
-    with dbapi_errors(connection, "(pipeline)"), cast(Any, connection.connection.driver_connection).pipeline():
-        yield
 
 
 def _row_maker(names: Sequence[str], row: type[Any] | None) -> Callable[[Iterable[Any]], Row]:

@@ -8,9 +8,11 @@ import pytest
 from sqlalchemy import Executable, bindparam, event, insert, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
+from router import db
 from router.accounts.models import Project, ServerFact
 from router.db import Database, Statement, table_of
 from router.scenarios.models import Scenario
+from tests.counting import count_statements
 from tests.factories import NOON, make_project
 
 FACT = table_of(ServerFact)
@@ -123,3 +125,49 @@ def test_listeners_of_the_engine_hear_of_them(database: Database) -> None:
         rename = Statement(lambda _: update(FACT).where(FACT.c.name == bindparam("old")).values(value=bindparam("new")))
         rename.run(session, {"old": "a", "new": "b"})
     assert any("UPDATE server_fact" in one for one in heard)
+
+
+@Statement
+def remember_all(dialect: str) -> Executable:
+    rows = db.given(dialect, {name: FACT.c[name].type for name in ("name", "value", "changed_at")})
+    picked = select(rows["name"], rows["value"], rows["changed_at"])
+    fresh = db.insert_new(dialect, FACT, unique=["name"]).from_select(["name", "value", "changed_at"], picked)
+    return fresh.returning(FACT.c.name)  # type: ignore[no-any-return]  # the dialects' INSERT is not typed
+
+
+@Statement
+def latest_until(dialect: str) -> Executable:
+    until = FACT.c.changed_at <= bindparam("at")
+    return select(FACT.c.name).where(until, FACT.c.value == bindparam("value")).order_by(FACT.c.name.desc()).limit(2)
+
+
+def test_many_values_are_answered_as_each_alone_is(database: Database) -> None:
+    """On PostgreSQL by one statement."""
+    asked = [{"at": NOON, "value": value} for value in ("1", "none", 'it\'s \\ "quoted"', "1")]
+    with database.writing() as session:
+        for name in "abc":
+            remember.run(session, given(name))
+        remember.run(session, given("d") | {"value": 'it\'s \\ "quoted"'})
+        with count_statements(database) as statements:
+            answers = latest_until.many(session, asked)
+        assert answers == [latest_until.all(session, each) for each in asked]
+        assert answers == [[("c",), ("b",)], [], [("d",)], [("c",), ("b",)]]
+    assert len(statements) == (len(asked) if database.is_sqlite else 1)
+
+
+def test_rows_are_written_together_and_those_that_were_there_stay(database: Database) -> None:
+    with database.writing() as session:
+        remember.run(session, given("a"))
+        with count_statements(database) as statements:
+            new = remember_all.together(session, [given("a") | {"value": "2"}, given("b"), given("c"), given("b")])
+        assert sorted(row.name for row in new) == ["b", "c"]
+        assert remember_all.together(session, []) == []
+        assert session.scalars(select(FACT.c.value).order_by(FACT.c.name)).all() == ["1", "1", "1"]
+    assert len(statements) == (4 if database.is_sqlite else 1)
+
+
+def test_what_is_too_long_for_its_column_is_refused_on_postgresql_not_cut(database: Database) -> None:
+    if database.is_sqlite:
+        return  # its columns have no length
+    with database.writing() as session, pytest.raises(DBAPIError, match="too long"):
+        remember_all.together(session, [given("x" * 10_000)])

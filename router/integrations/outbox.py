@@ -7,37 +7,54 @@ from functools import cache
 from hashlib import blake2b
 from typing import Any, cast
 
-from sqlalchemy import Executable, String, and_, bindparam, case, false, literal, null, or_, select, update
+from sqlalchemy import Executable, String, and_, case, false, literal, null, or_, select, update
 from sqlalchemy import cast as as_type
 from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
-from router.db import BigId, Json, Statement, UtcDateTime, dialect_insert, table_of
+from router.db import BigId, Json, Statement, UtcDateTime, dialect_insert, given, table_of
 from router.integrations.base import Slot, Vendor
 from router.integrations.models import OPEN_STATES, Delivery, DeliveryState, Integration
 from router.integrations.receivers import try_at_once
 from router.integrations.vendors import receivers_of
 from router.lib.phones import line_of
-from router.voice.calls import CALL_EVENTS, call_documents
+from router.voice.calls import CALL_EVENTS, call_documents, calls_announced
 from router.voice.models import EXTERNAL, Call
 from router.web.errors import iso
 
 
 def fan_out(session: Session, call: Call, event: str, now: datetime) -> None:
-    """One delivery for each integration of the call's scenario that wants the event, in one statement; a repeat adds nothing.
+    """One delivery for each integration of the call's scenario that wants the event; a repeat adds nothing.
 
     The calls of a disabled scenario leave *skipped* ones (R12), which can be replayed. `call.updated` sends again what was sent.
     Of internal calls those are told whom the project's switch names (R10).
     """
+    fan_out_all(session, [(call, event, now)])
+
+
+def fan_out_all(session: Session, due: Iterable[tuple[Call, str, datetime]]) -> None:
+    """The same for events of many calls, none twice; one statement for each kind of event and each choice of receivers."""
+    alike: dict[tuple[str, tuple[tuple[Slot, Vendor], ...]], list[dict[str, Any]]] = {}
+    for call, event, now in due:
+        receivers = _receivers(session, call, event)
+        if call.scenario_id is not None and receivers:
+            alike.setdefault((event, receivers), []).append(_values(call, event, now, receivers))
+    for (event, receivers), values in alike.items():
+        _fan_out(event, receivers).together(session, values)
+
+
+def _receivers(session: Session, call: Call, event: str) -> tuple[tuple[Slot, Vendor], ...]:
     receivers = receivers_of(event)
     if call.scenario_id is not None and call.kind != EXTERNAL:
         told = session.scalar(select(Project.tell_internal).where(Project.id == call.project_id))
         if told != "all":
-            receivers = tuple(
+            return tuple(
                 (slot, vendor) for slot, vendor in receivers if told == "webhooks" and vendor.takes_internal_calls
             )
-    if call.scenario_id is None or not receivers:
-        return
+    return receivers
+
+
+def _values(call: Call, event: str, now: datetime, receivers: Iterable[tuple[Slot, Vendor]]) -> dict[str, Any]:
     values = {
         "batch": message_prefix(call.sid, event),
         "call": call.id,
@@ -52,7 +69,7 @@ def fan_out(session: Session, call: Call, event: str, now: datetime) -> None:
     for _, vendor in receivers:
         if vendor.lifetime is not None:
             values[f"not_after_{vendor.kind}"] = call.started_at + vendor.lifetime
-    _fan_out(event, receivers).run(session, values)
+    return values
 
 
 def message_prefix(call_sid: str, event: str) -> str:
@@ -66,28 +83,29 @@ def message_prefix(call_sid: str, event: str) -> str:
 def _fan_out(event: str, receivers: tuple[tuple[Slot, Vendor], ...]) -> Statement:
     def build(dialect: str) -> Executable:
         integration = table_of(Integration).c
-        caller, now = bindparam("caller", type_=String), bindparam("now", type_=UtcDateTime)
+        lasting = [vendor.kind for _, vendor in receivers if vendor.lifetime is not None]
+        types: dict[str, Any] = dict.fromkeys(("batch", "event", "caller", "state", "reason"), String)
+        types |= dict.fromkeys(("call", "scenario"), BigId)
+        types |= dict.fromkeys(("now", "moment", *(f"not_after_{kind}" for kind in lasting)), UtcDateTime)
+        value = given(dialect, types)
+        caller, now = value["caller"], value["now"]
         ordered = [vendor.kind for _, vendor in receivers if vendor.ordered_by_caller]
         in_order = and_(or_(false(), *(integration.kind == kind for kind in ordered)), caller.is_not(None))
-        deadlines = {
-            vendor.kind: bindparam(f"not_after_{vendor.kind}", type_=UtcDateTime)
-            for _, vendor in receivers
-            if vendor.lifetime is not None
-        }
+        deadlines = {kind: value[f"not_after_{kind}"] for kind in lasting}
         no_deadline = as_type(null(), UtcDateTime)
         row = {
-            "message_id": bindparam("batch", type_=String) + as_type(integration.id, String),
+            "message_id": value["batch"] + as_type(integration.id, String),
             "project_id": integration.project_id,
             "integration_id": integration.id,
-            "call_id": bindparam("call", type_=BigId),
-            "event": bindparam("event", type_=String),
+            "call_id": value["call"],
+            "event": value["event"],
             "destination": integration.destination,
             "order_key": case((in_order, integration.destination + "|" + caller), else_=""),
-            "state": bindparam("state", type_=String),
-            "reason": bindparam("reason", type_=String),
+            "state": value["state"],
+            "reason": value["reason"],
             "attempts": literal(0),
             "created_at": now,
-            "event_at": bindparam("moment", type_=UtcDateTime),
+            "event_at": value["moment"],
             "next_at": now,
             "not_after": case(deadlines, value=integration.kind, else_=no_deadline) if deadlines else no_deadline,
             "lease_owner": literal(""),
@@ -95,7 +113,7 @@ def _fan_out(event: str, receivers: tuple[tuple[Slot, Vendor], ...]) -> Statemen
             "reference": literal({}, Json),
         }
         rows = select(*row.values()).where(
-            integration.scenario_id == bindparam("scenario", type_=BigId),
+            integration.scenario_id == value["scenario"],
             or_(*(and_(integration.slot == slot.name, integration.kind == vendor.kind) for slot, vendor in receivers)),
             integration.removed_at.is_(None),
         )
@@ -148,13 +166,22 @@ def _again(session: Session, ids: list[int], now: datetime) -> None:
 
 
 def on_call_event(sender: Any, *, session: Session, event: str, call: Call, now: datetime) -> None:
-    fan_out(session, call, event, now)
+    """Kept until all events are announced, and written together."""
+    session.info.setdefault(DUE, {})[call.id, event] = (call, event, now)
+
+
+def on_calls_announced(sender: Any, *, session: Session) -> None:
+    fan_out_all(session, session.info.pop(DUE, {}).values())
+
+
+DUE = "due_deliveries"
 
 
 def connect_receivers() -> None:
     """Connects the outbox to the events of calls of every server in the process; again changes nothing."""
     for signal in CALL_EVENTS.values():
         signal.connect(on_call_event, weak=False)
+    calls_announced.connect(on_calls_announced, weak=False)
 
 
 def full_call_documents(session: Session, calls: Iterable[Call]) -> list[dict[str, Any]]:

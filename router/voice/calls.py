@@ -1,14 +1,14 @@
 """Inbound calls: each is written once with its attribution (R7), decided again when an earlier call becomes known late, announced to the
 receivers of call events in the same transaction, and told to programs."""
 
-from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 from blinker import Signal
-from sqlalchemy import Select, bindparam, case, or_, select
+from sqlalchemy import Executable, Select, String, bindparam, case, or_, select
 from sqlalchemy.orm import Session
 
 from router.attribution.decision import (
@@ -27,7 +27,7 @@ from router.attribution.decision import (
 from router.attribution.models import Visit
 from router.attribution.tracking.sources import DIRECT
 from router.carriers.base import InboundCall
-from router.db import Statement, insert_new, pipelined, table_of
+from router.db import Statement, given, insert_new, table_of
 from router.lib.phones import MOST_SPELLINGS, Caller, line_of, spellings_of_line
 from router.server import Server
 from router.voice.models import EXTERNAL, INTERNAL, Call, CallEvent, Status
@@ -40,20 +40,26 @@ call_updated = Signal(
     "Something about an ended call changed: a recording, a corrected duration or status, another attribution."
 )
 CALL_EVENTS = {"started": call_started, "ended": call_ended, "updated": call_updated}
+calls_announced = Signal(
+    "All events of calls that belong to one piece of work were sent: receivers write what they have kept of them."
+)
 
 
 class ReceiverFailed(Exception):
     """A receiver of a call event raised: the call's facts are committed all the same, marked *fan-out due*."""
 
 
-def announce(server: Server, session: Session, event: str, call: Call, now: datetime) -> None:
-    """Sends `started`, `ended` or `updated` to the receivers of call events, which write in the transaction of the event itself.
+def announce(server: Server, session: Session, news: Iterable[tuple[str, Call]], now: datetime) -> None:
+    """Sends `started`, `ended` or `updated` of calls to the receivers of call events, which write in the transaction of the events.
 
     Raises:
         ReceiverFailed: the transaction is spoilt; it has to be repeated without announcing.
     """
+    event = ""
     try:
-        CALL_EVENTS[event].send(server, session=session, event=f"call.{event}", call=call, now=now)
+        for event, call in news:
+            CALL_EVENTS[event].send(server, session=session, event=f"call.{event}", call=call, now=now)
+        calls_announced.send(server, session=session)
         session.flush()
     except Exception as error:
         raise ReceiverFailed(event) from error
@@ -97,7 +103,7 @@ def _earlier(*order: Any) -> Select[Any]:
         )
         .where(
             _call.number_id == bindparam("number"),
-            _call.caller.in_([bindparam(name) for name in WHO]),
+            _call.caller.in_([bindparam(name, type_=String) for name in WHO]),
             _call.started_at <= before,
             or_(_call.started_at < before, _call.sid < sid),
             _call.kind == EXTERNAL,
@@ -116,7 +122,7 @@ _LAST_CALL = Statement(
         select(_call.started_at, _call.sid)
         .where(
             _call.number_id == bindparam("number"),
-            _call.caller.in_([bindparam(name) for name in WHO]),
+            _call.caller.in_([bindparam(name, type_=String) for name in WHO]),
             _call.kind == EXTERNAL,
         )
         .order_by(_call.started_at.desc(), _call.sid.desc())
@@ -129,9 +135,22 @@ _LAST_NON_DIRECT = Statement(
 
 
 _WRITTEN: dict[str, Any] = {
-    column.name: bindparam(column.name) for column in CALL.c if column.name not in ("id", *UNKNOWN_AT_FIRST)
+    column.name: column.type for column in CALL.c if column.name not in ("id", *UNKNOWN_AT_FIRST)
 }
-_INSERT = Statement(lambda dialect: insert_new(dialect, CALL, unique=["sid"]).values(_WRITTEN).returning(_call.id))
+
+
+def _insert(dialect: str) -> Executable:
+    rows = given(dialect, _WRITTEN)
+    select_rows = select(*(rows[name] for name in _WRITTEN))
+    return cast(
+        "Executable",
+        insert_new(dialect, CALL, unique=["sid"])
+        .from_select(list(_WRITTEN), select_rows)
+        .returning(_call.id, _call.sid),
+    )
+
+
+_INSERT = Statement(_insert)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,17 +219,21 @@ def record_calls(
         asked = [(new.route, new.call.caller, new.started_at, new.call.sid, new.kind) for new in turn]
         decided = many_decided_values(session, asked, reach_of(server.settings))
         values = [_row_of(new, now, announcing) | each for new, each in zip(turn, decided, strict=True)]
-        for new, row, stored in zip(turn, values, _INSERT.many(session, values), strict=True):
-            if stored:
-                ids[new.call.sid] = stored[0].id
+        stored = {row.sid: row.id for row in _INSERT.together(session, values)}
+        for new, row in zip(turn, values, strict=True):
+            if new.call.sid in stored.keys() - ids.keys():
+                ids[new.call.sid] = stored[new.call.sid]
                 written.append((new, row))
     if announcing:
-        with pipelined(session) if len(written) > 1 else nullcontext():
-            for new, row in written:
-                announce(server, session, "started", Call(id=ids[new.call.sid], **row), now)
+        announce(server, session, (("started", _announced(ids[new.call.sid], row)) for new, row in written), now)
     for new in _with_later_calls(session, [new for new, _ in written], now):
         decide_later_calls(server, session, new.route, new.call.caller, new.started_at, now, announcing=announcing)
     return ids
+
+
+def _announced(call_id: int, row: Mapping[str, Any]) -> Call:
+    """A new call as receivers read it; an object of the ORM would cost as much as all that they do."""
+    return cast("Call", SimpleNamespace(id=call_id, **row, **dict.fromkeys(UNKNOWN_AT_FIRST)))
 
 
 def _row_of(new: NewCall, now: datetime, announcing: bool) -> dict[str, Any]:
@@ -392,21 +415,21 @@ def decide_again(
     announcing: bool = True,
 ) -> None:
     """Decides one call again, as `decide_later_calls` does."""
-    given = call.decision.get("given")
-    if given is None:
+    then = call.decision.get("given")
+    if then is None:
         route_then = replace(route, repeat_credit=FIRST_CALL)
     else:
         route_then = replace(
             route,
-            repeat_credit=given["repeat_credit"],
-            static_source=given["static_source"],
-            hold=timedelta(seconds=given["hold_seconds"]),
-            overflow=given.get("overflow", route.overflow),
+            repeat_credit=then["repeat_credit"],
+            static_source=then["static_source"],
+            hold=timedelta(seconds=then["hold_seconds"]),
+            overflow=then.get("overflow", route.overflow),
         )
     reach = reach_then(call.decision)
     values = decided_values(session, route_then, reach, caller, call.started_at, call.sid, call.kind)
-    if given is not None:  # as it stands, so that nothing but another result is a change
-        values["decision"]["given"] = given
+    if then is not None:  # as it stands, so that nothing but another result is a change
+        values["decision"]["given"] = then
     if call.rule == IMPORTED:
         values = {"first_call": values["first_call"]}
     if all(getattr(call, name) == value for name, value in values.items()):
@@ -426,7 +449,7 @@ def decide_again(
     if not tell or call.ended_at is None or call.rule == IMPORTED:
         return
     if announcing:
-        announce(server, session, "updated", call, now)
+        announce(server, session, [("updated", call)], now)
     else:
         mark_due(call, "updated")
 

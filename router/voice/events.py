@@ -2,7 +2,6 @@
 transaction. A receiver of call events that fails never costs the call's facts: the worker announces it again."""
 
 from collections.abc import Callable, Container, Mapping, Sequence
-from contextlib import nullcontext
 from datetime import datetime, timedelta
 from typing import Any, TypeVar, cast
 
@@ -12,7 +11,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, defer
 
-from router.db import Statement, dialect_insert, insert_new, pipelined, table_of
+from router.db import Statement, dialect_insert, insert_new, table_of
 from router.server import Server
 from router.voice.calls import ReceiverFailed, announce, mark_due
 from router.voice.clocks import by_database, clock_fault
@@ -115,9 +114,7 @@ def update_calls(
         elif event:
             mark_due(call, event)
     _WRITE_LEG.many(session, legs)
-    with pipelined(session) if len(news) > 1 else nullcontext():
-        for event, call in news:
-            announce(server, session, event, call, now)
+    announce(server, session, news, now)
     return set(calls)
 
 
@@ -211,8 +208,7 @@ def repeat_fan_out(server: Server, now: datetime) -> int:
                 call = session.get(Call, call_id, with_for_update=True)
                 if call is None:
                     continue
-                for event in filter(None, call.fan_out_due.split(",")):
-                    announce(server, session, event, call, now)
+                announce(server, session, [(event, call) for event in call.fan_out_due.split(",") if event], now)
                 call.fan_out_due = ""
             done += 1
         except ReceiverFailed:

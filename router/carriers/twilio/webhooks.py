@@ -256,12 +256,19 @@ def signed_url(base_url: str, environ: Mapping[str, Any], full_path: str) -> str
 
 
 def _is_signed(validator: Any, url: str, values: Any, signature: str) -> bool:
-    """A `?` behind which nothing stands may have been signed or not: proxies add it and take it away."""
+    """As RequestValidator.validate does, with and without the port, and no further than the first that fits. A `?` behind which nothing
+    stands may have been signed or not: proxies add it and take it away."""
     bare = url.removesuffix("?")
-    if validator.validate(bare, values, signature):
-        return True
-    asked = [f"{port(urlsplit(bare))}?" for port in (remove_port, add_port)] if "?" not in bare else []
-    return any(compare(validator.compute_signature(address, values), signature) for address in asked)
+    parts = urlsplit(bare)
+    ends = ("",) if "?" in bare else ("", "?")
+    addresses = (f"{port(parts)}{end}" for end in ends for port in (remove_port, add_port))
+    return any(compare(validator.compute_signature(address, values), signature) for address in addresses)
+
+
+class _Values(dict[str, list[str]]):
+    """All values of each name, as compute_signature asks for them first."""
+
+    getall = dict.__getitem__
 
 
 def _signed_values(request: Request) -> Any:
@@ -274,4 +281,4 @@ def _signed_values(request: Request) -> Any:
         return {}
     if request.content_length and request.mimetype not in FORM:
         raise ValueError("the body is not a form")
-    return request.form
+    return _Values(request.form.lists())

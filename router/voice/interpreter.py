@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from urllib.parse import urlencode
 
 from router.carriers.base import (
     DialResult,
@@ -149,6 +148,14 @@ class _Run:
     def __init__(self, program: Program, around: Surroundings, so_far: CallSoFar) -> None:
         self._program, self._around, self._so_far = program, around, so_far
         self._call, self._known = so_far.call, so_far.known
+        comes_from = (
+            (self._call.number_e164, IN_A_CIRCLE),
+            (so_far.number, IN_A_CIRCLE),
+            (self._call.forwarded_from, COMES_BACK),
+            (self._call.caller.e164, CALLER_IS_LINE),
+        )
+        self._circles = {line_of(number): sentence for number, sentence in comes_from if number}
+        """By the line that the call comes from: what a caller hears whom nobody else can talk to."""
         self._plan: list[Element] = []
         self._own_id = False
         """The destinations see our number, because the carrier has failed over the caller's."""
@@ -374,12 +381,10 @@ class _Run:
     def _circle(self, to: str) -> str:
         """Why a call would come back from this destination; empty when it would not."""
         call = self._call
-        if same_line(to, call.caller.e164) or _same_sip(to, call.caller.raw):
-            return CALLER_IS_LINE
-        if same_line(to, call.forwarded_from):
-            return COMES_BACK
-        is_dialled = same_line(to, self._so_far.number) or same_line(to, call.number_e164) or _same_sip(to, call.to)
-        return IN_A_CIRCLE if is_dialled or line_of(to) in self._around.own_lines else ""
+        if to[:3].lower() == "sip":
+            return CALLER_IS_LINE if _same_sip(to, call.caller.raw) else IN_A_CIRCLE if _same_sip(to, call.to) else ""
+        line = line_of(to)
+        return self._circles.get(line) or (IN_A_CIRCLE if line in self._around.own_lines else "")
 
     def _in_drawn_order(self, step_id: str, lines: Sequence[RingDestination]) -> list[RingDestination]:
         """One after the other is drawn, each with its weight as its share, by a hash instead of chance."""
@@ -448,7 +453,7 @@ class _Run:
         return f"{self._around.base_url}/voice/{what}?{self._step_query(Place(step.id, turn))}"
 
     def _step_query(self, place: Place) -> str:
-        return urlencode({"flow": self._so_far.flow_id or 0, "step": str(place)})
+        return f"flow={self._so_far.flow_id or 0}&step={place}"
 
 
 SIP_USER_AND_HOST = re.compile(r"sips?:([^@;?>]+)@([^;?>:]+)", re.IGNORECASE)

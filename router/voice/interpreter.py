@@ -4,9 +4,10 @@ No step counts anything. Opening hours follow from the call's start, a round rob
 leads to one that is written after it, so that each answer ends within as many steps as the flow has."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import Any
 
 from router.carriers.base import (
     DialResult,
@@ -32,6 +33,7 @@ from router.scenarios.flow_steps import (
     AreaStep,
     AskStep,
     CallerStep,
+    Destination,
     HangUpStep,
     HoursStep,
     MenuStep,
@@ -45,6 +47,7 @@ from router.scenarios.flow_steps import (
     Speech,
     VoicemailStep,
 )
+from router.scenarios.flows import DEFAULT_RING_SECONDS
 from router.scenarios.matching import SourceParts, source_fits
 from router.scenarios.opening_hours import fits_times
 from router.voice.call_so_far import CallSoFar, Place, Surroundings, Visit, Wanted
@@ -80,10 +83,28 @@ class Program:
     first: AnyStep | None
 
 
+def read_version(document: Mapping[str, Any]) -> Program:
+    """A stored version of a flow. Destinations are taken as each release has stored them.
+
+    Raises:
+        ValidationError: steps that another release has stored, and this one does not know.
+    """
+    if document.get("steps"):
+        return prepare(FlowSchema.model_validate(document))
+    lines = [
+        Destination.model_construct(to=line["to"], ring_seconds=int(line.get("ring_seconds") or DEFAULT_RING_SECONDS))
+        for line in document.get("destinations", ())
+        if line.get("to")
+    ]
+    return prepare(FlowSchema.model_construct(destinations=lines))
+
+
 def prepare(flow: FlowSchema) -> Program:
     if flow.destinations is not None:
-        lines = [RingDestination(to=line.to, ring_seconds=line.ring_seconds) for line in flow.destinations]
-        ring = RingStep(type="ring", destinations=lines)
+        lines = [
+            RingDestination.model_construct(to=line.to, ring_seconds=line.ring_seconds) for line in flow.destinations
+        ]
+        ring = RingStep.model_construct(type="ring", destinations=lines)
         return Program(flow, {"": ring}, {"": None}, ring)
     steps: dict[str, AnyStep] = {}
     follows: dict[str, AnyStep | None] = {}
@@ -374,7 +395,7 @@ class _Run:
     def _allowed(self, destinations: Sequence[RingDestination]) -> list[RingDestination]:
         """Without those from which the call would come back. When none is left, the caller may hear why."""
         reasons = [self._circle(line.to) for line in destinations]
-        if all(reasons):
+        if reasons and all(reasons):
             self._passed_over = self._passed_over or reasons[0]
         return [line for line, reason in zip(destinations, reasons, strict=True) if not reason]
 

@@ -156,7 +156,7 @@ def whisper_plan(program: Program, around: Surroundings, so_far: CallSoFar) -> P
     if not step.accept:
         return (spoken,) if spoken else ()
     address = run.address("whisper", so_far.place or Place(step.id))
-    return (Gather((spoken or Say(ACCEPT, "en"),), address, ACCEPT_SECONDS),)
+    return Gather((spoken or Say(ACCEPT, "en"),), address, ACCEPT_SECONDS), HangUp()
 
 
 def _wants_visit(texts: Iterable[str]) -> bool:
@@ -286,8 +286,8 @@ class _Run:
         room = len(self._plan)
         if plan := self._hear(step, turn, prompt):
             return plan
-        heard = tuple(self._plan[:room])
-        return (*heard, Gather(tuple(prompt), self.address("gather", Place(step.id, turn + 1)), step.seconds))
+        address = self.address("gather", Place(step.id, turn + 1))
+        return (*self._plan[:room], Gather(tuple(prompt), address, step.seconds), GoOn(address))
 
     def _voicemail(self, step: VoicemailStep, turn: int) -> Elements:
         if turn:

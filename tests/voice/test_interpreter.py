@@ -168,8 +168,9 @@ def test_with_accept_a_line_is_connected_only_after_1_was_pressed() -> None:
     target = forward_in(plan_of(program, beginning())).targets[0]
     asked = arriving_at(target.whisper_address, beginning())
     assert whisper_plan(program, AROUND, asked) == Wanted("visit", "s1")
-    (gather,) = whisper_plan(program, AROUND, replace(asked, known=Known(visit=GOOGLE)))  # type: ignore[misc]  # a plan
+    gather, otherwise = whisper_plan(program, AROUND, replace(asked, known=Known(visit=GOOGLE)))  # type: ignore[misc]  # a plan
     assert isinstance(gather, Gather)
+    assert otherwise == HangUp()
     assert gather.prompt == (Say("A call from google. Press 1."),)
     for digits, connected in (("1", True), ("2", False), ("", False)):
         pressed = arriving_at(gather.next_address, beginning(), digits=digits)
@@ -179,8 +180,9 @@ def test_with_accept_a_line_is_connected_only_after_1_was_pressed() -> None:
 def test_without_a_whisper_the_line_still_hears_what_to_press() -> None:
     program = steps(accepting())
     asked = arriving_at(forward_in(plan_of(program, beginning())).targets[0].whisper_address, beginning())
-    (gather,) = whisper_plan(program, AROUND, asked)  # type: ignore[misc]  # a plan
+    gather, otherwise = whisper_plan(program, AROUND, asked)  # type: ignore[misc]  # a plan
     assert isinstance(gather, Gather)
+    assert otherwise == HangUp()
     assert gather.prompt == (Say(ACCEPT, "en"),)
 
 

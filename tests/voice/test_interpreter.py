@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -104,6 +105,14 @@ def test_a_round_robin_shares_what_the_first_line_does_not_take_by_weight_too() 
     share, count = 2 / 3, len(after_the_greatest)
     deviation = (share * (1 - share) / count) ** 0.5
     assert abs(after_the_greatest.count("+49301234001") / count - share) < 4 * deviation
+
+
+def test_lines_of_equal_weight_ring_in_every_order_alike() -> None:
+    program, calls = steps(weighted(1, 1, 1, 1)), 2400
+    orders = Counter(tuple(drawn(program, f"CA{number:032x}")) for number in range(calls))
+    deviation = (calls * 23) ** 0.5 / 24
+    assert len(orders) == 24
+    assert all(abs(count - calls / 24) < 4 * deviation for count in orders.values())
 
 
 def test_a_call_keeps_its_order_and_another_version_draws_anew() -> None:
@@ -483,14 +492,16 @@ def test_texts_are_spoken_as_the_flow_says_and_sounds_that_are_gone_are_left_out
 def test_more_than_one_document_holds_is_said_in_several() -> None:
     texts = [f"{number} " + "&" * 990 for number in range(8)]
     program = steps(*map(say, texts), ring(OFFICE))
-    heard, so_far = [], beginning()
+    heard, documents, so_far = [], 1, beginning()
     plan = plan_of(program, so_far)
     while isinstance(plan[-1], GoOn):
         heard += sentences(plan)
         so_far = arriving_at(plan[-1].next_address, so_far)
         plan = plan_of(program, so_far)
+        documents += 1
     assert heard + sentences(plan) == texts
     assert rung(plan) == [OFFICE]
+    assert documents == 3
 
 
 @pytest.mark.parametrize(
@@ -566,3 +577,4 @@ def test_a_long_name_is_cut_once_and_stays_so() -> None:
     long = Visit.of(1, "😀" * 300, "x" * 300, "\ud800")
     assert Visit.of(1, long.source, long.medium, long.campaign) == long
     assert len(long.medium) == 100
+    assert 0 < len(quote(long.source)) <= 400

@@ -156,7 +156,7 @@ def whisper_plan(program: Program, around: Surroundings, so_far: CallSoFar) -> P
     if not step.accept:
         return (spoken,) if spoken else ()
     address = run.address("whisper", so_far.place or Place(step.id))
-    return Gather((spoken or Say(ACCEPT, "en"),), address, ACCEPT_SECONDS), HangUp()
+    return Gather((spoken or Say(ACCEPT),), address, ACCEPT_SECONDS), HangUp()
 
 
 def _wants_visit(texts: Iterable[str]) -> bool:
@@ -268,9 +268,9 @@ class _Run:
         if self._so_far.announcement and self._so_far.place is None:
             return (*self._plan, HangUp())  # which says it too
         if self._passed_over:
-            return (*self._plan, Say(self._passed_over, "en"), HangUp())
+            return (*self._plan, Say(self._passed_over), HangUp())
         if self._so_far.place is None and not self._plan:
-            return Say(SORRY, "en"), HangUp()
+            return Say(SORRY), HangUp()
         return (*self._plan, HangUp())
 
     def _hear(self, step: AnyStep, turn: int, spoken: Sequence[Spoken]) -> Elements | None:

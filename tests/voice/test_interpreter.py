@@ -192,7 +192,7 @@ def test_without_a_whisper_the_line_still_hears_what_to_press() -> None:
     gather, otherwise = whisper_plan(program, AROUND, asked)  # type: ignore[misc]  # a plan
     assert isinstance(gather, Gather)
     assert otherwise == HangUp()
-    assert gather.prompt == (Say(ACCEPT, "en"),)
+    assert gather.prompt == (Say(ACCEPT),)
 
 
 def test_a_whisper_alone_is_heard_and_connects() -> None:
@@ -244,6 +244,10 @@ def test_a_talk_is_recorded_after_its_announcement_which_is_heard_once() -> None
     second = plan_of(program, arriving_at(forward_in(first).next_address, beginning(), result=ended("busy")))
     assert isinstance(second[0], Forward)
     assert second[0].recorded == "mixed"
+    doubtful = beginning(inbound(caller_id="doubtful"))
+    failed = arriving_at(forward_in(plan_of(program, doubtful)).next_address, doubtful, result=ended("failed"))
+    (again,) = plan_of(program, failed)
+    assert rung([again]) == [OFFICE]
 
 
 def test_a_number_over_which_the_carrier_may_fail_is_shown_once_and_then_ours() -> None:
@@ -523,14 +527,14 @@ def test_more_than_one_document_holds_is_said_in_several() -> None:
 def test_a_flow_that_would_go_in_circles_says_what_happened(line: str, call: Any, heard: str) -> None:
     for document in ({"destinations": [{"to": line}]}, {"steps": [ring(line)]}):
         plan = plan_of(program_of(document), beginning(call))
-        assert plan == (Say(heard, "en"), HangUp())
+        assert plan == (Say(heard), HangUp())
     assert rung(plan_of(steps(ring(line, OFFICE)), beginning(call))) == [OFFICE]
     assert sentences(plan_of(steps(ring(line), say("Leave us a note.")), beginning(call)))[0] == "Leave us a note."
 
 
 def test_a_flow_in_which_nothing_happens_says_so() -> None:
     closed = HOURS | {"branches": HOURS["branches"][:1], "otherwise": []}
-    assert plan_of(steps(closed), beginning()) == (Say(SORRY, "en"), HangUp())
+    assert plan_of(steps(closed), beginning()) == (Say(SORRY), HangUp())
 
 
 def test_the_caller_of_an_internal_call_hears_its_announcement_first() -> None:

@@ -251,6 +251,12 @@ class Carrier(Protocol):
 
     def read_failure(self, form: Form) -> Failure: ...
 
+    def read_keys(self, form: Form) -> str | None:
+        """The keys that somebody pressed who was asked; empty: none. None: nobody was asked."""
+
+    def read_machine(self, form: Form) -> bool | None:
+        """Whether a machine has answered a destination; None: the carrier does not say, or does not know."""
+
     def render(self, plan: Plan) -> str:
         """The document that tells the carrier what happens next. The same plan gives the same document."""
 

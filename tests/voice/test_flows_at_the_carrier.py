@@ -15,7 +15,7 @@ from router.carriers.base import Plan
 from router.carriers.simulator import CallerScript, Faults, Line, Simulator, VirtualClock
 from router.carriers.simulator.call import PhoneCall
 from router.carriers.twilio.twiml import render
-from router.carriers.twilio.webhooks import read_dial_result, read_inbound
+from router.carriers.twilio.webhooks import read_dial_result, read_inbound, read_keys
 from router.scenarios.flow_document import FlowSchema
 from router.voice.call_so_far import CallSoFar, Surroundings, Visit, Wanted, read_known, read_place
 from router.voice.interpreter import Program, next_plan, prepare, whisper_plan
@@ -73,7 +73,7 @@ class FlowServer(ThreadingHTTPServer):
             place,
             read_known(args, place),
             result=read_dial_result(form) if what == "dial" else None,
-            digits=form.get("Digits"),
+            digits=read_keys(form),
             showed_caller=args.get("caller_id") == "caller",
         )
         find: Callable[[Program, Surroundings, CallSoFar], Plan | Wanted]

@@ -58,6 +58,7 @@ State = TypeVar("State", LegState, CallState)
 
 TO_LENGTH = 200
 MOST_DIVERSIONS = 10
+MOST_KEYS = 32
 URL_LENGTH = 2000
 
 
@@ -156,6 +157,17 @@ def read_failure(form: Form) -> Failure:
     return Failure(_text(form, "ErrorCode", 10), failed, is_over)
 
 
+def read_keys(form: Form) -> str | None:
+    """Digits is `hangup` when the caller ended a message so (https://www.twilio.com/docs/voice/twiml/record#attributes-action)."""
+    return re.sub("[^0-9A-D*#]", "", form["Digits"])[:MOST_KEYS] if "Digits" in form else None
+
+
+def read_machine(form: Form) -> bool | None:
+    """https://www.twilio.com/docs/voice/answering-machine-detection: human, unknown, fax, machine_start, machine_end_beep and others."""
+    word = _word(form, "AnsweredBy")
+    return True if word == "fax" or word.startswith("machine") else False if word == "human" else None
+
+
 def _sid(form: Form, name: str) -> str:
     sid = form.get(name, "")
     if not SID.fullmatch(sid):
@@ -238,6 +250,8 @@ class Twilio:
     read_dial_result = staticmethod(read_dial_result)
     read_status = staticmethod(read_status)
     read_recording = staticmethod(read_recording)
+    read_keys = staticmethod(read_keys)
+    read_machine = staticmethod(read_machine)
 
     def read_failure(self, form: Form) -> Failure:
         return read_failure(form)

@@ -22,6 +22,7 @@ from router.attribution.upkeep.views import upkeep_api, upkeep_pages
 from router.carriers import carrier_of
 from router.config import Settings, read_settings
 from router.db import Database
+from router.integrations.forgetting import connect_forgetting
 from router.integrations.outbox import connect_receivers
 from router.integrations.settings import IntegrationsPart
 from router.integrations.views import deliveries, deliveries_api
@@ -139,6 +140,7 @@ def make_server(settings: Settings, database: Database | None = None) -> Server:
     flows.connect()
     connect_pool()
     connect_receivers()
+    connect_forgetting()
     server.scenario_parts.append(IntegrationsPart(server))
     make_limits(server)
     open_regions(server)

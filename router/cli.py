@@ -89,6 +89,11 @@ for name, path, summary in (
         "Bring a call history over: the call log of another service, as it exports it.",
     ),
     (
+        "forget-caller",
+        "router.voice.forgetting:forget_caller_command",
+        "Erase a caller's number in a project, in every spelling; his calls stay and count.",
+    ),
+    (
         "plan",
         "router.attribution.planner.views:plan",
         "Say what a scenario's pool would tell with fewer and with more numbers.",
@@ -262,17 +267,16 @@ PREPARE_SECONDS = 10.0
 
 
 def prepare_for_a_while(server: "Server", seconds: float = PREPARE_SECONDS) -> None:
-    """The same, but a server apart that does not answer, or whose tables are locked, keeps calls from being answered for so long only. A
-    process does it, because a thread would be there still when the supervisor forks."""
-    from router.supervisor import FORK
+    """The same, but a server apart that does not answer, or whose tables are locked, keeps calls from being answered for so long only."""
+    from router.voice.lookups import Lookups
+
+    def work() -> bool:
+        prepare(server)
+        return True
 
     if server.settings.embedded:
-        prepare(server)
-        return
-    process = FORK.Process(target=prepare, args=(server,), daemon=True)
-    process.start()
-    process.join(seconds)
-    if process.exitcode is None:
+        work()
+    elif not Lookups(server.database, "start", seconds).run(work, False):
         click.echo("router: the database does not answer; calls are led by what this machine knows", err=True)
 
 

@@ -1,7 +1,6 @@
 """Engine, sessions and column types: what differs between SQLite and PostgreSQL is here and nowhere else. And the statements of the hot
 paths: Core, compiled once, and run by the driver's own cursor, for a third of what Session.execute costs."""
 
-import json
 import re
 import select as polling
 import threading
@@ -15,7 +14,6 @@ from pathlib import Path
 from typing import Any, cast
 from zlib import crc32
 
-from pydantic_core import to_json
 from sqlalchemy import (
     ARRAY,
     JSON,
@@ -207,7 +205,6 @@ def _postgresql_engine(url: str, pool_size: int, prepared_statements: str) -> En
         pool_timeout=CONNECT_SECONDS,
         hide_parameters=True,
         connect_args=connect,
-        json_serializer=json_text,
     )
 
     @event.listens_for(engine, "checkout")
@@ -227,15 +224,6 @@ def _postgresql_engine(url: str, pool_size: int, prepared_statements: str) -> En
             connection.prepare_threshold = None
 
     return engine
-
-
-def json_text(value: Any) -> str:
-    """What `json.dumps` writes, in a third of the time: a call has thousands of letters of candidates. SQLite keeps the text itself, which
-    there stays as it always was."""
-    try:
-        return to_json(value, inf_nan_mode="constants").decode()
-    except ValueError:  # half a surrogate pair, which PostgreSQL itself is to refuse
-        return json.dumps(value)
 
 
 def set_habits(connection: Any) -> None:
@@ -335,6 +323,12 @@ def wait_for_turn(session: Session, kind: int, key: int) -> None:
     """Waits until nobody else holds (kind, key) and holds it to the end of the transaction. On SQLite the write lock is the turn."""
     if dialect_name(session) == "postgresql":
         session.execute(text("SELECT pg_advisory_xact_lock(:kind, :key)"), {"kind": kind, "key": key})
+
+
+def share_turn(session: Session, kind: int, key: int) -> None:
+    """Waits as `wait_for_turn` does, and then keeps only those waiting that do not share."""
+    if dialect_name(session) == "postgresql":
+        session.execute(text("SELECT pg_advisory_xact_lock_shared(:kind, :key)"), {"kind": kind, "key": key})
 
 
 def wait_for_turns(session: Session, kind: int, names: Iterable[str]) -> None:

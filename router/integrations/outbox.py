@@ -17,8 +17,7 @@ from router.integrations.base import Slot, Vendor
 from router.integrations.models import OPEN_STATES, Delivery, DeliveryState, Integration
 from router.integrations.receivers import try_at_once
 from router.integrations.vendors import receivers_of
-from router.lib.phones import line_of
-from router.voice.calls import CALL_EVENTS, call_documents, calls_announced
+from router.voice.calls import CALL_EVENTS, call_documents, caller_of, calls_announced, name_of
 from router.voice.models import EXTERNAL, Call
 from router.web.errors import iso
 
@@ -59,7 +58,7 @@ def _values(call: Call, event: str, now: datetime, receivers: Iterable[tuple[Slo
         "batch": message_prefix(call.sid, event),
         "call": call.id,
         "event": event,
-        "caller": line_of(call.caller) if call.caller else None,
+        "caller": name_of(caller_of(call)) or None,
         "state": DeliveryState.PENDING if call.scenario_enabled else DeliveryState.SKIPPED,
         "reason": "" if call.scenario_enabled else "scenario disabled",
         "now": now,

@@ -2,7 +2,7 @@
 
 import secrets
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -21,7 +21,7 @@ from router.integrations.models import (
 )
 from router.integrations.receivers import leave_alone, note_failure, note_missing, note_success
 from router.jobs import Claim, Jobs, requested_pause
-from router.lib.phones import spellings_of_line
+from router.lib.phones import masked, spellings_of_line
 from router.voice.models import Call
 
 PAUSES = tuple(timedelta(seconds=seconds) for seconds in (0, 5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400))
@@ -216,6 +216,8 @@ def finish(session: Session, claim: DeliveryClaim, outcome: Outcome, now: dateti
     delivery = DELIVERIES.held(session, claim)
     if delivery is None:
         return False
+    if outcome.message and session.scalar(select(Call.forgotten_id).where(Call.id == delivery.call_id)) is not None:
+        outcome = replace(outcome, message=masked(outcome.message))  # the answer may have his number
     delivery.lease_owner = ""
     delivery.reason = outcome.message[:REASON_LENGTH]
     recorded = outcome.kind

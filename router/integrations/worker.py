@@ -17,7 +17,8 @@ from sqlalchemy.orm import Session
 from router.accounts.models import Project
 from router.attribution.models import Visit
 from router.integrations.base import DeliveryError, Expired, Message, Sender, Skipped
-from router.integrations.crm import placeholder_values
+from router.integrations.crm import CRM, placeholder_values
+from router.integrations.forgetting import REASON as FORGOTTEN
 from router.integrations.models import Delivery, DeliveryState, Integration, Lead
 from router.integrations.outbox import full_call_documents
 from router.integrations.queue import DeliveryClaim, Outcome, anything_due, claim, finish, remember
@@ -175,6 +176,8 @@ class DeliveryWorker:
         integration: Integration = row.Integration
         if call is None:
             raise Skipped("the call was deleted")
+        if call.forgotten_id is not None and integration.slot == CRM.name:
+            raise Skipped(FORGOTTEN)
         if delivery.not_after is not None and now > delivery.not_after:
             raise Expired("too late: the receiver would not count it any more")
         visit = session.get(Visit, call.visit_id) if call.visit_id is not None else None

@@ -73,6 +73,10 @@ class KeyRing:
     def verify(self, purpose: str, message: bytes, mac: bytes) -> bool:
         return any(hmac.compare_digest(_mac(key, message, len(mac)), mac) for key in self.derive(purpose)) and bool(mac)
 
+    def macs(self, purpose: str, message: bytes, size: int) -> list[bytes]:
+        """What `sign` gives under each key, newest first: for what was kept under one of them and has to be found."""
+        return [_mac(key, message, size) for key in self.derive(purpose)]
+
     def _fernet(self) -> "MultiFernet":
         from cryptography.fernet import Fernet, MultiFernet  # a command that seals nothing does without
 

@@ -149,7 +149,7 @@ def _repeat(call: Call, facts: Facts) -> str:
     if facts.get("because") == INTERNAL:
         return "Not asked: the call came from one of your own telephones."
     if call.caller is None:
-        return "Nobody can tell: the caller's number is withheld."
+        return f"Nobody can tell: the caller's number is {'forgotten' if call.forgotten_id else 'withheld'}."
     if not facts.get("first_call_id") and facts.get("earlier_call_id") is None:
         return "No, this is the first call."
     return f"Yes, but {PASSED_OVER.get(str(facts.get('because')), 'where that first call came from is not known')}."

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import structlog
-from sqlalchemy import Insert, bindparam, select
+from sqlalchemy import Insert, bindparam, select, update
 from sqlalchemy.exc import (
     DBAPIError,
     InterfaceError,
@@ -34,12 +34,12 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from router.attribution.tracking.refused import REFUSED
-from router.db import Statement, dialect_insert, insert_new, schema_state, table_of, wait_for_turns
-from router.lib.phones import line_of
+from router.db import LONG_AGO, Statement, dialect_insert, insert_new, schema_state, table_of, wait_for_turns
 from router.server import Server
-from router.voice.calls import NewCall, correct_inbound, record_calls, record_inbound
+from router.voice.calls import NewCall, correct_inbound, name_of, record_calls, record_inbound
 from router.voice.clocks import MachineClock
 from router.voice.events import CALLS_TURN, machine_is_waiting, store_events, update_calls, write_and_announce
+from router.voice.forgotten import FORGOTTEN, Forgettings, with_forgotten
 from router.voice.journal import (
     Entry,
     Journal,
@@ -52,7 +52,7 @@ from router.voice.journal import (
 )
 from router.voice.models import Call, CallEvent, JournalPosition, SetAsideRecord, UnknownCall
 from router.voice.presence import apply_refused, decide_with_refused, turns_of
-from router.voice.records import FALLBACK, INBOUND, Record, read_call, read_event, read_route_of
+from router.voice.records import FALLBACK, INBOUND, Record, call_values, read_call, read_event, read_route_of
 from router.voice.routing import find_route_of_call, kind_of
 from router.voice.state import CALL_TERMINAL, Event
 
@@ -102,6 +102,7 @@ def apply_records(server: Server, session: Session, records: Sequence[Record], n
     Raises:
         ReceiverFailed: a receiver of a call event failed; repeat with `announcing=False`.
     """
+    records = with_forgotten(server, session, records)
     again: list[Call] = []
     if refused := [record for record in records if record["kind"] == REFUSED]:
         again = apply_refused(session, refused)
@@ -109,10 +110,9 @@ def apply_records(server: Server, session: Session, records: Sequence[Record], n
     beginnings = [record for record in records if record["kind"] in BEGINNINGS]
     turns = {record["sid"] for record in records}.union(*map(turns_of, again))
     for record in beginnings:
-        if record["route"] and (
-            caller := record["call"]["caller"]["e164"]
-        ):  # calls of one caller to one number see each other
-            turns.add(f"{record['route']['number_id']} {line_of(caller)}")
+        caller = read_call(record["call"], record.get(FORGOTTEN)).caller
+        if record["route"] and not caller.withheld:  # calls of one caller to one number see each other
+            turns.add(f"{record['route']['number_id']} {name_of(caller)}")
     wait_for_turns(session, CALLS_TURN, turns)
     decide_with_refused(server, session, again, now, announcing)
     corrected = _apply_beginnings(server, session, beginnings, now, announcing)
@@ -121,21 +121,26 @@ def apply_records(server: Server, session: Session, records: Sequence[Record], n
     stored = store_events(session, [(sid, key, read_event(record)) for (sid, key), record in reversed(events.items())])
     touched: dict[str, Mapping[str, Any] | None] = dict.fromkeys(corrected)
     """The calls that something happened to, with the flow that the carrier goes on by."""
-    told: dict[str, Any] = {}
-    """What the carrier said of a call beside an event."""
+    told: dict[str, Record] = {}
+    """Events with which the carrier told of their call."""
     for sid, key in stored:
         record = events[sid, key]
         touched.setdefault(sid, None)
         if record["began"]:
             touched[sid] = record["began"]["flow"]
         if record["call"]:
-            told[sid] = record["call"]
+            told[sid] = record
     if began := [record["sid"] for record in beginnings]:
         with_events = select(CallEvent.call_sid).where(CallEvent.call_sid.in_(began)).distinct()
         touched = dict.fromkeys(session.scalars(with_events)) | touched
     known = update_calls(server, session, touched, now, announcing, corrected=corrected)
     for sid in told.keys() - known:
-        values = {"sid": sid, "call": told[sid], "known_at": now}
+        values = {
+            "sid": sid,
+            "call": told[sid]["call"],
+            "known_at": now,
+            "forgotten_id": told[sid].get(FORGOTTEN),
+        }
         session.execute(insert_new(session, UnknownCall, unique=["sid"]).values(values))
 
 
@@ -147,8 +152,11 @@ def _apply_beginnings(
     news: list[NewCall] = []
     kinds: list[str] = []
     for record in records:
-        call = read_call(record["call"])
+        call = read_call(record["call"], record.get(FORGOTTEN))
         route = read_route_of(record) or find_route_of_call(session, call)
+        if call.caller.forgotten is not None:  # an event that came after the forgetting may have told of him
+            told = update(UnknownCall).where(UnknownCall.sid == call.sid)
+            session.execute(told.values(call=call_values(call), forgotten_id=call.caller.forgotten))
         if route is not None:  # else a number that never was ours
             news.append(NewCall(route, call, datetime.fromisoformat(record["start"]), record["call_kind"]))
             kinds.append(record["kind"])
@@ -190,11 +198,12 @@ def adopt_unknown_calls(server: Server, now: datetime) -> int:
     for sid in sids:
 
         def adopt(session: Session, announcing: bool, sid: str = sid) -> None:
+            forgettings = Forgettings.since(server, session, LONG_AGO)
             wait_for_turns(session, CALLS_TURN, [sid])
             unknown = session.get(UnknownCall, sid, with_for_update=True)
             if unknown is None or unknown.adopted_at is not None:
                 return
-            call = read_call(unknown.call)
+            call = read_call(unknown.call, unknown.forgotten_id)
             route = find_route_of_call(session, call)
             if route is None or session.scalar(select(Call.id).where(Call.sid == sid)) is not None:
                 session.delete(unknown)
@@ -202,9 +211,10 @@ def adopt_unknown_calls(server: Server, now: datetime) -> int:
             unknown.adopted_at = now
             stored = select(CallEvent).where(CallEvent.call_sid == sid)
             started_at = _start_of([Event(row.kind, row.at, row.facts) for row in session.scalars(stored)], now)
-            record_inbound(
-                server, session, route, call, started_at, now, announcing, kind_of(call.caller, route.own_lines)
-            )
+            kind = kind_of(call.caller, route.own_lines)
+            call = forgettings.applied_to(call, route.project_id, started_at)
+            unknown.call, unknown.forgotten_id = call_values(call), call.caller.forgotten
+            record_inbound(server, session, route, call, started_at, now, announcing, kind)
             update_calls(server, session, {sid: None}, now, announcing)
 
         try:
@@ -437,17 +447,21 @@ class Applier:
         return True
 
     def _set_aside(self, entry: Entry, reason: str) -> None:
-        now, text = self._server.now(), json.dumps(entry.record) if entry.record else entry.text
+        now = self._server.now()
         sid = entry.record.get("sid") if entry.record else None
-        values = {
+        values: dict[str, Any] = {
             "machine": self._machine,
             "position": f"{entry.position}@{entry.position.segment_id}".rstrip("@"),
             "call_sid": sid[:64] if isinstance(sid, str) else None,
             "reason": reason.replace("\0", ""),
-            "record": text.replace("\0", ""),
             "at": now,
         }
         with self._server.database.writing() as session:
+            record = entry.record
+            if record is not None:  # as far as it can be read
+                with suppress(Exception), session.begin_nested():
+                    (record,) = with_forgotten(self._server, session, [record])
+            values["record"] = (json.dumps(record) if record else entry.text).replace("\0", "")
             session.execute(insert_new(session, SetAsideRecord, unique=["machine", "position"]).values(values))
             self._note(session, entry.end, now)
 

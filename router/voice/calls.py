@@ -27,10 +27,10 @@ from router.attribution.decision import (
 from router.attribution.models import Visit
 from router.attribution.tracking.sources import DIRECT
 from router.carriers.base import InboundCall
-from router.db import Statement, given, insert_new, table_of
-from router.lib.phones import MOST_SPELLINGS, Caller, line_of, spellings_of_line
+from router.db import BigId, Statement, given, insert_new, table_of
+from router.lib.phones import MOST_SPELLINGS, Caller, Redactor, line_of, spellings_of_line
 from router.server import Server
-from router.voice.models import EXTERNAL, INTERNAL, Call, CallEvent, Status
+from router.voice.models import EXTERNAL, INTERNAL, Call, CallEvent, Status, caller_forgotten
 from router.voice.routing import Route, kind_of, route_of
 from router.web.errors import iso as iso
 
@@ -86,7 +86,11 @@ _call = CALL.c
 WHO = [f"who{index}" for index in range(MOST_SPELLINGS)]
 
 
-def _earlier(*order: Any) -> Select[Any]:
+_BY_NUMBER = _call.caller.in_([bindparam(name, type_=String) for name in WHO])
+_BY_FORGETTING = _call.forgotten_id == bindparam("forgotten", type_=BigId)
+
+
+def _earlier(same_caller: Any, *order: Any) -> Select[Any]:
     """The first in this order of a caller's calls, in any spelling of the line, to a number before another call. Internal calls are left
     out."""
     before: Any = bindparam("before")
@@ -103,7 +107,7 @@ def _earlier(*order: Any) -> Select[Any]:
         )
         .where(
             _call.number_id == bindparam("number"),
-            _call.caller.in_([bindparam(name, type_=String) for name in WHO]),
+            same_caller,
             _call.started_at <= before,
             or_(_call.started_at < before, _call.sid < sid),
             _call.kind == EXTERNAL,
@@ -116,22 +120,30 @@ def _earlier(*order: Any) -> Select[Any]:
 _NON_DIRECT_FIRST = case(
     (_call.source.is_(None), 2), (_call.source["channel"].as_string() == DIRECT.channel, 1), else_=0
 )
-_FIRST = Statement(lambda _: _earlier(_call.started_at, _call.sid), EarlierCall)
-_LAST_CALL = Statement(
-    lambda _: (
-        select(_call.started_at, _call.sid)
-        .where(
-            _call.number_id == bindparam("number"),
-            _call.caller.in_([bindparam(name, type_=String) for name in WHO]),
-            _call.kind == EXTERNAL,
-        )
-        .order_by(_call.started_at.desc(), _call.sid.desc())
-        .limit(1)
+
+
+@dataclass(frozen=True)
+class _CallsOf:
+    """Statements about the calls of one caller to a number, whose number is known or forgotten; for the values of `_of_line`."""
+
+    first: Statement
+    last_non_direct: Statement
+    last: Statement
+
+
+def _calls_of(same_caller: Any) -> _CallsOf:
+    newest = (_call.started_at.desc(), _call.sid.desc())
+    last = select(_call.started_at, _call.sid).where(
+        _call.number_id == bindparam("number"), same_caller, _call.kind == EXTERNAL
     )
-)
-_LAST_NON_DIRECT = Statement(
-    lambda _: _earlier(_NON_DIRECT_FIRST, _call.started_at.desc(), _call.sid.desc()), EarlierCall
-)
+    return _CallsOf(
+        first=Statement(lambda _: _earlier(same_caller, _call.started_at, _call.sid), EarlierCall),
+        last_non_direct=Statement(lambda _: _earlier(same_caller, _NON_DIRECT_FIRST, *newest), EarlierCall),
+        last=Statement(lambda _: last.order_by(*newest).limit(1)),
+    )
+
+
+_OF_KNOWN, _OF_FORGOTTEN = _calls_of(_BY_NUMBER), _calls_of(_BY_FORGETTING)
 
 
 _WRITTEN: dict[str, Any] = {
@@ -153,6 +165,15 @@ def _insert(dialect: str) -> Executable:
 _INSERT = Statement(_insert)
 
 
+def name_of(caller: Caller) -> str:
+    """The same for calls of one caller: his line, or the forgetting that stands for it; empty for a withheld number."""
+    return line_of(caller.e164) if caller.e164 else f"forgotten {caller.forgotten}" if caller.forgotten else ""
+
+
+def caller_of(call: Call) -> Caller:
+    return Caller(call.caller, call.caller_raw, call.forgotten_id)
+
+
 @dataclass(frozen=True, slots=True)
 class NewCall:
     """A call that came in, as it is to be written. Its route has the flow that the caller was given."""
@@ -166,8 +187,8 @@ class NewCall:
     @property
     def line(self) -> tuple[int, str] | None:
         """The number and the caller's line: calls that have them in common see each other. None: the number is withheld."""
-        caller = self.call.caller.e164
-        return (self.route.number_id, line_of(caller)) if caller else None
+        caller = self.call.caller
+        return None if caller.withheld else (self.route.number_id, name_of(caller))
 
     @property
     def order(self) -> tuple[datetime, str]:
@@ -242,6 +263,7 @@ def _row_of(new: NewCall, now: datetime, announcing: bool) -> dict[str, Any]:
         "sid": new.call.sid,
         "caller": new.call.caller.e164,
         "caller_raw": new.call.caller.raw,
+        "forgotten_id": new.call.caller.forgotten,
         "started_at": new.started_at,
         "last_event_at": now,
         "status": Status.IN_PROGRESS,
@@ -256,8 +278,9 @@ def _row_of(new: NewCall, now: datetime, announcing: bool) -> dict[str, Any]:
 def _with_later_calls(session: Session, news: Sequence[NewCall], now: datetime) -> list[NewCall]:
     """Those after which a call of the same caller to the same number was decided already: their first requests were applied in another
     order. One statement for those that have just come in, and one for each that became known late."""
-    fresh = [new for new in news if new.line and now - new.started_at <= LATE]
-    late = [new for new in news if new.line and now - new.started_at > LATE]
+    fresh = [new for new in news if new.call.caller.e164 and now - new.started_at <= LATE]
+    late = [new for new in news if new.call.caller.e164 and now - new.started_at > LATE]
+    forgotten = [new for new in news if new.call.caller.forgotten]
     later: dict[Any, tuple[datetime, str]] = {}
     if fresh:
         recent = select(_call.number_id, _call.caller, _call.started_at, _call.sid).where(
@@ -269,10 +292,11 @@ def _with_later_calls(session: Session, news: Sequence[NewCall], now: datetime) 
         for row in session.execute(recent):
             line = row.number_id, line_of(row.caller)
             later[line] = max(later.get(line, (row.started_at, row.sid)), (row.started_at, row.sid))
-    lasts = _LAST_CALL.many(session, [_of_line(new.route, new.call.caller) for new in late]) if late else []
-    for new, rows in zip(late, lasts, strict=True):
-        if rows:
-            later[new.line] = (rows[0].started_at, rows[0].sid)
+    for asked, of in ((late, _OF_KNOWN), (forgotten, _OF_FORGOTTEN)):
+        lasts = of.last.many(session, [_of_line(new.route, new.call.caller) for new in asked]) if asked else []
+        for new, rows in zip(asked, lasts, strict=True):
+            if rows:
+                later[new.line] = (rows[0].started_at, rows[0].sid)
     return [new for new in news if new.line in later and later[new.line] > new.order]
 
 
@@ -285,22 +309,27 @@ def correct_inbound(
     Raises:
         ReceiverFailed: a receiver of a later call's event failed; repeat with `announcing=False`.
     """
-    since, caller_before = min(call.started_at, new.started_at), Caller(call.caller, call.caller_raw)
+    since, caller_before = min(call.started_at, new.started_at), caller_of(call)
     route_before = route_of(session, call.number_id)
     caller, route = new.call.caller, new.route
     values = _of_route(route, new.kind) | {
         "caller": caller.e164,
         "caller_raw": caller.raw,
+        "forgotten_id": caller.forgotten,
         "started_at": new.started_at,
         "counted": False,
     }
     reach = reach_of(server.settings)
     values |= decided_values(session, route, reach, caller, new.started_at, call.sid, new.kind)
+    if caller.forgotten is not None and caller_before.e164:  # it was taken for a call of after the forgetting
+        told: dict[str, Any] = {"project_id": call.project_id, "redactor": Redactor(caller_before.e164)}
+        told |= {"call_ids": [call.id], "forgotten_id": caller.forgotten}
+        caller_forgotten.send(server, session=session, **told)
     for name, value in values.items():
         setattr(call, name, value)
     session.flush()
     decide_later_calls(server, session, route, caller, since, now, announcing=announcing)
-    if route_before and (caller_before.e164, route_before.number_id) != (caller.e164, route.number_id):
+    if route_before and (name_of(caller_before), route_before.number_id) != (name_of(caller), route.number_id):
         decide_later_calls(server, session, route_before, caller_before, since, now, announcing=announcing)
 
 
@@ -334,13 +363,22 @@ def _attribute_many(
 ) -> list[tuple[Decision, bool]]:
     """The same for calls of which none is an earlier one of another."""
     earlier: list[EarlierCall | None] = [None] * len(asked)
-    for statement, last in ((_LAST_NON_DIRECT, True), (_FIRST, False)):
+    for of, is_forgotten, last in (
+        (_OF_KNOWN, False, True),
+        (_OF_KNOWN, False, False),
+        (_OF_FORGOTTEN, True, True),
+        (_OF_FORGOTTEN, True, False),
+    ):
         # the earlier call that the project's repeat credit asks for; a withheld caller has none
         places = [
             place
             for place, (route, caller, *_) in enumerate(asked)
-            if caller.e164 is not None and (route.repeat_credit == LAST_NON_DIRECT) is last
+            if (caller.forgotten is not None if is_forgotten else caller.e164 is not None)
+            and (route.repeat_credit == LAST_NON_DIRECT) is last
         ]
+        if not places:
+            continue
+        statement = of.last_non_direct if last else of.first
         values = []
         for place in places:
             route, caller, at, sid = asked[place]
@@ -365,6 +403,8 @@ def _attribute_many(
 
 def _of_line(route: Route, caller: Caller) -> dict[str, Any]:
     """The values of a statement that looks for a caller's calls to a number, in any spelling of the line."""
+    if caller.forgotten is not None:
+        return {"number": route.number_id, "forgotten": caller.forgotten}
     spellings = spellings_of_line(caller.e164 or "")
     who = zip(WHO, spellings + spellings[:1] * (MOST_SPELLINGS - len(spellings)), strict=True)
     return {"number": route.number_id, **dict(who)}
@@ -391,11 +431,11 @@ def decide_later_calls(
     Raises:
         ReceiverFailed: a receiver of the event failed; repeat with `announcing=False`.
     """
-    if caller.e164 is None:
+    if caller.withheld:
         return
     later = select(Call).where(
         Call.number_id == route.number_id,
-        Call.caller.in_(spellings_of_line(caller.e164)),
+        Call.caller.in_(spellings_of_line(caller.e164)) if caller.e164 else Call.forgotten_id == caller.forgotten,
         Call.started_at >= since,
         Call.kind == EXTERNAL,
     )

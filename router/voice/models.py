@@ -1,13 +1,15 @@
-"""Tables of voice. The rows that the hot path inserts have no foreign keys: checking one locks the shared parent row."""
+"""Tables of voice, and what the packages above are told of forgotten callers. The rows that the hot path inserts have no foreign keys:
+checking one locks the shared parent row."""
 
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from blinker import Signal
 from sqlalchemy import BigInteger, ForeignKey, Index, String, Text, UniqueConstraint, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from router.db import Base, BigId
+from router.db import Base, BigId, partial_index
 
 UNCOUNTED_CALLS = text("NOT counted")
 
@@ -55,6 +57,7 @@ class Call(Base):
         Index("ix_call_project_id_started_at", "project_id", "started_at"),
         Index("ix_call_scenario_id_id", "scenario_id", "id"),
         Index("ix_call_visit_id", "visit_id"),
+        partial_index("ix_call_forgotten_id", "forgotten_id", where="forgotten_id IS NOT NULL"),
         Index(
             "ix_call_open",
             "last_event_at",
@@ -95,8 +98,10 @@ class Call(Base):
     flow: Mapped[dict[str, Any]]
     """The document of the call flow that the call began with; for an internal call with the `announcement` that its caller hears first."""
     caller: Mapped[str | None] = mapped_column(String(16))
-    """E.164; None when withheld."""
+    """E.164; None when withheld, or forgotten."""
     caller_raw: Mapped[str] = mapped_column(String(100))
+    forgotten_id: Mapped[int | None] = mapped_column(BigId)
+    """The forgetting that erased the caller's number (R14): for earlier and repeat calls it stands where the number stood."""
     started_at: Mapped[datetime]
     last_event_at: Mapped[datetime]
     status: Mapped[str] = mapped_column(String(12))
@@ -228,6 +233,23 @@ class UnknownCall(Base):
     known_at: Mapped[datetime]
     adopted_at: Mapped[datetime | None]
     """When it was written as a call all the same, with a start that was worked out from its events."""
+    forgotten_id: Mapped[int | None] = mapped_column(BigId)
+    """As of a call."""
+
+
+class ForgottenCaller(Base):
+    """A caller whose number was erased in a project (R14). His calls until then name this row where they named him."""
+
+    __tablename__ = "forgotten_caller"
+    __table_args__ = (Index("ix_forgotten_caller_at", "at"),)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
+    line_hash: Mapped[str] = mapped_column(String(64))
+    """Of the project and the caller's line, under a key that follows from ROUTER_SECRET_KEY; in hex."""
+    at: Mapped[datetime]
+    """His calls that began until then are forgotten, whenever they become known; later ones are calls as any."""
+    actor: Mapped[str] = mapped_column(String(254))
 
 
 class JournalPosition(Base):
@@ -267,3 +289,9 @@ class SetAsideRecord(Base):
     record: Mapped[str] = mapped_column(Text)
     """As it stood in the journal; empty for a line that was damaged."""
     at: Mapped[datetime]
+
+
+caller_forgotten = Signal(
+    "A caller's number is being erased; a receiver erases it in its own tables, and returns in how many messages."
+    " sender: the Server; session, project_id, redactor, call_ids, forgotten_id"
+)

@@ -9,9 +9,8 @@ from sqlalchemy.orm import Session
 
 from router.attribution.models import Lease
 from router.attribution.tracking.refused import write_refused
-from router.lib.phones import Caller, line_of
 from router.server import Server
-from router.voice.calls import decide_again, decide_later_calls
+from router.voice.calls import caller_of, decide_again, decide_later_calls, name_of
 from router.voice.models import EXTERNAL, Call
 from router.voice.records import Record
 from router.voice.routing import route_of
@@ -35,7 +34,8 @@ def apply_refused(session: Session, records: Sequence[Record]) -> list[Call]:
 
 def turns_of(call: Call) -> set[str]:
     """Whom a call is told of when it is decided again, as `apply_records` names them."""
-    return {call.sid, f"{call.number_id} {line_of(call.caller)}"} if call.caller else {call.sid}
+    caller = caller_of(call)
+    return {call.sid} if caller.withheld else {call.sid, f"{call.number_id} {name_of(caller)}"}
 
 
 def decide_with_refused(
@@ -51,8 +51,8 @@ def decide_with_refused(
         route = route_of(session, call.number_id)
         if route is None:
             continue
-        caller = Caller(call.caller, call.caller_raw)
-        if call.kind == EXTERNAL and caller.e164:  # with the calls that see its result
+        caller = caller_of(call)
+        if call.kind == EXTERNAL and not caller.withheld:  # with the calls that see its result
             decide_later_calls(server, session, route, caller, call.started_at, now, announcing=announcing)
         else:
             decide_again(server, session, route, caller, call, now, announcing=announcing)

@@ -8,7 +8,7 @@ were not applied.
 import re
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -37,7 +37,9 @@ from router.voice.events import (
     update_calls,
     write_and_announce,
 )
+from router.voice.forgotten import Forgettings
 from router.voice.models import Call, CallEvent, LegStatus, UnknownCall
+from router.voice.records import call_values
 from router.voice.routing import Route, destinations_of, find_route_of_call, kind_of, route_of
 from router.voice.state import CALL_TERMINAL, Event
 
@@ -192,6 +194,7 @@ def _write(server: Server, booked: BookedCall, recordings: Sequence[Recording], 
 
     def work(session: Session, announcing: bool) -> None:
         sid = booked.parent.sid
+        forgettings = Forgettings.since(server, session, booked.started_at)
         wait_for_turns(session, CALLS_TURN, [sid])
         if session.scalar(select(Call.id).where(Call.sid == sid)) is None:
             route = _route_then(session, booked)
@@ -200,10 +203,11 @@ def _write(server: Server, booked: BookedCall, recordings: Sequence[Recording], 
             route = _with_rung(route, booked)
             caller, started_at = booked.inbound.caller, booked.started_at
             kind = kind_of(caller, route.own_lines)
-            if record_inbound(server, session, route, booked.inbound, started_at, now, announcing, kind) is not None:
-                values = {"call": asdict(booked.inbound), "known_at": now, "adopted_at": now}
-                adopted = dialect_insert(session, UnknownCall).values(sid=sid, **values)
-                session.execute(adopted.on_conflict_do_update(index_elements=["sid"], set_={"adopted_at": now}))
+            inbound = forgettings.applied_to(booked.inbound, route.project_id, started_at)
+            if record_inbound(server, session, route, inbound, started_at, now, announcing, kind) is not None:
+                told = {"call": call_values(inbound), "adopted_at": now, "forgotten_id": inbound.caller.forgotten}
+                adopted = dialect_insert(session, UnknownCall).values(sid=sid, known_at=now, **told)
+                session.execute(adopted.on_conflict_do_update(index_elements=["sid"], set_=told))
                 log.warning("call_written_late", call=sid)
         call = session.scalars(select(Call).where(Call.sid == sid)).one()
         events = events_of(booked, call_destinations(call), recordings)

@@ -69,19 +69,29 @@ def call_values(call: InboundCall) -> dict[str, Any]:
     return {name: getattr(call, name) for name in CALL_FIELDS} | {"caller": caller}
 
 
-def read_call(document: Mapping[str, Any]) -> InboundCall:
+def read_call(document: Mapping[str, Any], forgotten: int | None = None) -> InboundCall:
     """
+    Args:
+        forgotten: the forgetting that erased its caller.
+
     Raises:
         KeyError, TypeError: it is no call.
     """
+    caller = Caller(document["caller"]["e164"], document["caller"]["raw"], forgotten)
     return InboundCall(
         **{
             **document,
-            "caller": Caller(**document["caller"]),
+            "caller": caller,
             "other_readings": tuple(document["other_readings"]),
             "readings_anywhere": tuple(document["readings_anywhere"]),
         }
     )
+
+
+def moment_of(record: Record) -> datetime:
+    """When the call began that a record is about, as far as it tells, else when it was written."""
+    began = record.get("began") or {}
+    return datetime.fromisoformat(record.get("start") or began.get("start") or record["at"])
 
 
 def read_route_of(record: Record) -> Route | None:

@@ -188,6 +188,7 @@ def test_each_rule_is_told_in_words(alice: FlaskClient, database: Database, cast
         ),
         ([{"rule": "lease"} | no, {"rule": "none", "applies": True}], {}, "Where the call came from is not known."),
         ([{"rule": "repeat"} | no], {"caller": None}, "withheld"),
+        ([{"rule": "repeat"} | no], {"caller": None, "forgotten_id": 1}, "the caller&#39;s number is forgotten."),
         ([{"rule": "repeat", "first_call_id": 1} | no], {}, "where that first call came from is not known"),
         (
             [{"rule": "repeat", "applies": True, "earlier_call_id": life["call_id"]}],
@@ -212,6 +213,7 @@ def test_each_rule_is_told_in_words(alice: FlaskClient, database: Database, cast
         page = alice.get(f"/calls/{call.id}").text
         assert expected in page
         assert "None" not in page
+        assert not ("forgotten_id" in values and re.search("withheld", page, re.IGNORECASE))
 
 
 def test_a_call_in_progress_and_a_hostile_recording_do_no_harm(

@@ -14,6 +14,8 @@ from click.testing import CliRunner
 from flask import Flask
 from sqlalchemy import select
 
+from router.accounts.audit import Actor
+from router.accounts.models import Project
 from router.carriers import SIMULATED_ACCOUNT
 from router.carriers.base import CarrierCall, InboundCall, NotForUs, Recording, ShopError, TryLater
 from router.carriers.simulator import CallerScript, Line, Signalling, Simulator, VirtualClock
@@ -30,6 +32,7 @@ from router.server import Server
 from router.voice import reconciliation as module
 from router.voice.applier import adopt_unknown_calls
 from router.voice.calls import record_inbound
+from router.voice.forgetting import forget_caller
 from router.voice.models import Call, CallEvent, JournalPosition, UnknownCall
 from router.voice.reconciliation import Reconciled, reconcile, reconcile_hourly
 from tests.application import Applications, AppliedAtOnce
@@ -442,6 +445,22 @@ def test_r12_a_call_that_cannot_be_written_keeps_no_other_from_it(
     done = reconcile(server, NOON, LATER)
     assert (done.written, done.failed) == (["CA1", "CA3"], ["CA2"])
     assert set(calls(server)) == {"CA1", "CA3"}
+
+
+def test_r14_of_a_forgotten_caller_the_carrier_brings_calls_without_the_number(server: Server, books: Books) -> None:
+    with server.database.writing() as session:
+        project = session.scalars(select(Project)).one()
+        forget_caller(server, session, project, ANNA, Actor("alice"), NOON + timedelta(minutes=10))
+    books.listed = [booked("CA1"), booked("CA2", started_at=NOON + timedelta(minutes=20))]
+    reconcile(server, NOON, LATER)
+    assert {sid: (call.caller, call.caller_raw) for sid, call in calls(server).items()} == {
+        "CA1": (None, ""),
+        "CA2": (ANNA, ANNA),
+    }
+    assert [call.first_call for call in calls(server).values()] == [True, True]
+    with server.database.reading() as session:
+        told = session.scalars(select(UnknownCall).order_by(UnknownCall.sid)).all()
+    assert [each.call["caller"]["e164"] for each in told] == [None, ANNA]
 
 
 def test_r12_a_long_time_is_asked_for_in_parts(server: Server, books: Books) -> None:

@@ -21,6 +21,7 @@ from router.lib.phones.reading import (
     readings_of,
     user_part,
 )
+from router.lib.phones.redaction import Redactor
 from router.lib.phones.showing import (
     country_of,
     digit_forms,

@@ -123,10 +123,12 @@ class Caller:
 
     e164: str | None
     raw: str
+    forgotten: int | None = None
+    """The id of the forgetting that erased both: calls that have it in common are one caller's, nobody knows whose."""
 
     @property
     def withheld(self) -> bool:
-        return self.e164 is None
+        return self.e164 is None and self.forgotten is None
 
 
 def read_phone(text: str, country: str | None = None) -> str:

@@ -16,7 +16,7 @@ from werkzeug.wrappers import Response
 
 from router.accounts.sessions import require_person
 from router.db import dialect_insert
-from router.lib.crypto import SealBroken
+from router.lib.crypto import KeyRing, SealBroken
 from router.lib.formats import format_count
 from router.lib.phones import AmbiguousPhone, BadPhone, international, numbers_in, readings_of
 from router.server import current_server
@@ -54,13 +54,21 @@ def find_file(table: Any) -> KeptFile | None:
     if kept is None:
         return None
     try:
-        packed = base64.b64decode(server.keys.unseal(kept.sealed))
+        return KeptFile(kept.name, opened_file(server.keys, kept.sealed), kept.choices)
     except SealBroken:
         return None
+
+
+def opened_file(keys: KeyRing, sealed: str) -> bytes:
+    """
+    Raises:
+        SealBroken: the key changed.
+    """
+    packed = base64.b64decode(keys.unseal(sealed))
     try:
-        return KeptFile(kept.name, zlib.decompress(packed), kept.choices)
+        return zlib.decompress(packed)
     except zlib.error:  # kept by a release that did not pack them
-        return KeptFile(kept.name, packed, kept.choices)
+        return packed
 
 
 def choose(session: Session, table: Any, choices: dict[str, Any]) -> None:

@@ -20,6 +20,7 @@ from router.lib.phones import Caller, line_of, spellings_of_line
 from router.scenarios.importing.files import Choice, Questions
 from router.server import Server
 from router.voice.calls import CALL, IMPORTED, decide_later_calls
+from router.voice.forgotten import Forgettings
 from router.voice.importing.columns import ROLES, Columns
 from router.voice.importing.times import Order
 from router.voice.models import EXTERNAL, Call, Status
@@ -205,12 +206,16 @@ def write_old_calls(
 
 
 def write_some(server: Server, session: Session, project: Project, calls: Sequence[OldCall], now: datetime) -> int:
-    """Writes the calls that are not stored yet, and decides later calls of their callers again; returns how many were new."""
+    """Writes the calls that are not stored yet, and decides later calls of their callers again; returns how many were new. Calls of
+    forgotten callers (R14) are left out."""
     # another file may have told a call of a repeated hour as one of the other of the two hours
     other_sids = {call.sid(project.id, call.or_at): call for call in calls if call.or_at}
     if other_sids:
         told = {other_sids[sid] for sid in session.scalars(select(Call.sid).where(Call.sid.in_(other_sids)))}
         calls = [call for call in calls if call not in told]
+    if calls:
+        forgettings = Forgettings.since(server, session, min(call.started_at for call in calls))
+        calls = [call for call in calls if not forgettings.covers(project.id, call.caller, call.started_at)]
     if not calls:
         return 0
     # the moments of the first and of the last stored call of each number and caller

@@ -267,16 +267,17 @@ PREPARE_SECONDS = 10.0
 
 
 def prepare_for_a_while(server: "Server", seconds: float = PREPARE_SECONDS) -> None:
-    """The same, but a server apart that does not answer, or whose tables are locked, keeps calls from being answered for so long only."""
-    from router.voice.lookups import Lookups
-
-    def work() -> bool:
-        prepare(server)
-        return True
+    """The same, but a server apart that does not answer, or whose tables are locked, keeps calls from being answered for so long only. A
+    process does it, because a thread would be there still when the supervisor forks."""
+    from router.supervisor import FORK
 
     if server.settings.embedded:
-        work()
-    elif not Lookups(server.database, "start", seconds).run(work, False):
+        prepare(server)
+        return
+    process = FORK.Process(target=prepare, args=(server,), daemon=True)
+    process.start()
+    process.join(seconds)
+    if process.exitcode is None:
         click.echo("router: the database does not answer; calls are led by what this machine knows", err=True)
 
 

@@ -1,6 +1,7 @@
 """Engine, sessions and column types: what differs between SQLite and PostgreSQL is here and nowhere else. And the statements of the hot
 paths: Core, compiled once, and run by the driver's own cursor, for a third of what Session.execute costs."""
 
+import json
 import re
 import select as polling
 import threading
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any, cast
 from zlib import crc32
 
+from pydantic_core import to_json
 from sqlalchemy import (
     ARRAY,
     JSON,
@@ -205,6 +207,7 @@ def _postgresql_engine(url: str, pool_size: int, prepared_statements: str) -> En
         pool_timeout=CONNECT_SECONDS,
         hide_parameters=True,
         connect_args=connect,
+        json_serializer=json_text,
     )
 
     @event.listens_for(engine, "checkout")
@@ -224,6 +227,15 @@ def _postgresql_engine(url: str, pool_size: int, prepared_statements: str) -> En
             connection.prepare_threshold = None
 
     return engine
+
+
+def json_text(value: Any) -> str:
+    """What `json.dumps` writes, in a third of the time: a call has thousands of letters of candidates. SQLite keeps the text itself, which
+    there stays as it always was."""
+    try:
+        return to_json(value, inf_nan_mode="constants").decode()
+    except ValueError:  # half a surrogate pair, which PostgreSQL itself is to refuse
+        return json.dumps(value)
 
 
 def set_habits(connection: Any) -> None:

@@ -164,6 +164,7 @@ class Holdings:
     def close(self) -> None:
         self.close_sockets()
         shutil.rmtree(self.folder, ignore_errors=True)
+        os.environ.pop(METRICS, None)
 
 
 def hold_services(host: str, port: int) -> Holdings:
@@ -288,6 +289,14 @@ class Child:
         self._ready: int | None = None
 
     def start(self) -> None:
+        """Begins the process, or tries to again in a while: a machine may be out of memory or processes."""
+        try:
+            self._fork()
+        except OSError as error:
+            log.error("process_not_started", process=self.name, reason=str(error))
+            self.again_at = time.monotonic() + LONGEST_PAUSE
+
+    def _fork(self) -> None:
         """In a group of its own: Ctrl-C reaches the supervisor alone, because gunicorn's workers hang when they are told twice."""
         self._stop_listening()
         writing = None
@@ -298,9 +307,9 @@ class Child:
             self._end_former()
         told = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # our answers to them are not the child's
         try:
-            self.process = FORK.Process(target=self._run, args=(os.getpid(), writing, told), daemon=True)
-            self.process.start()
-            self.pid = self.process.pid or 0
+            process = FORK.Process(target=self._run, args=(os.getpid(), writing, told), daemon=True)
+            process.start()
+            self.process, self.pid = process, process.pid or 0
             with suppress(PermissionError, ProcessLookupError):  # both do it, so that it is done for either
                 os.setpgid(self.pid, self.pid)
         finally:
@@ -341,17 +350,17 @@ class Child:
 
     def start_again_if_dead(self) -> None:
         """At once after a life of some length, after a growing pause when the process dies as soon as it starts."""
-        if self.process is None or self.process.exitcode is None:
-            return
         now = time.monotonic()
         if self.again_at is None:
+            if self.process is None or self.process.exitcode is None:
+                return
             log.error("process_died", process=self.name, code=self.process.exitcode)
             self.former.append(ProcessGroup(self.pid))
             if now - self.started > LONG_LIFE:
                 self.again_at, self.pause = now, SHORTEST_PAUSE
             else:
                 self.again_at, self.pause = now + self.pause, min(self.pause * 2, LONGEST_PAUSE)
-        if self.again_at is not None and now >= self.again_at:
+        if now >= self.again_at:
             self.start()
 
     def leaders(self) -> list[int]:

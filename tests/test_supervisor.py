@@ -143,6 +143,22 @@ def test_after_a_short_life_with_pauses_that_grow_and_end(clock: Clock, child: C
     assert pauses[-1] == LONGEST_PAUSE
 
 
+def test_a_machine_that_is_out_of_processes_is_tried_again(
+    clock: Clock, child: Child, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = child.process
+    with monkeypatch.context() as full:
+        full.setattr(Dead, "start", lambda _: os.open("/no/such/file", os.O_RDONLY))
+        for _ in range(3):
+            clock.now += 11
+            child.start_again_if_dead()
+    child.start_again_if_dead()
+    assert child.process is first, "there is a pause"
+    clock.now += LONGEST_PAUSE
+    child.start_again_if_dead()
+    assert child.process is not first
+
+
 @pytest.fixture
 def given_by_systemd(monkeypatch: pytest.MonkeyPatch) -> Callable[[socket.socket], None]:
     """Its first descriptor is 3, which this process has in use."""

@@ -136,8 +136,8 @@ Spoken = Say | Play | Pause
 
 @dataclass(frozen=True, slots=True)
 class Gather:
-    """Whoever listens is asked for a key, and may press it while the prompt is heard. The next address is told which one, also when it is
-    none."""
+    """Whoever listens is asked for a key, and may press it while the prompt is heard. The next address is told which one; who presses none
+    goes on with what follows."""
 
     prompt: tuple[Spoken, ...]
     next_address: str
@@ -220,8 +220,8 @@ class HangUp:
 
 Element = Spoken | Gather | Forward | Record | GoOn | Reject | HangUp
 Plan = Sequence[Element]
-"""What happens next in a call, in turn, whatever the carrier's language. What follows a Gather, a Forward with a next address, a GoOn, a
-Reject or a HangUp never happens. In a whisper an empty plan connects the one who answered."""
+"""What happens next in a call, in turn, whatever the carrier's language. What follows a Forward with a next address, a GoOn, a Reject or a
+HangUp never happens. In a whisper an empty plan connects the one who answered."""
 
 
 class Carrier(Protocol):
@@ -250,6 +250,12 @@ class Carrier(Protocol):
     def read_recording(self, form: Form) -> Recording: ...
 
     def read_failure(self, form: Form) -> Failure: ...
+
+    def read_keys(self, form: Form) -> str | None:
+        """The keys that somebody pressed who was asked; empty: none. None: nobody was asked."""
+
+    def read_machine(self, form: Form) -> bool | None:
+        """Whether a machine has answered a destination; None: the carrier does not say, or does not know."""
 
     def render(self, plan: Plan) -> str:
         """The document that tells the carrier what happens next. The same plan gives the same document."""

@@ -96,6 +96,7 @@ SENTENCES = {
     "string_type": "This has to be text.",
     "string_too_short": "This is needed.",
     "string_too_long": "This is too long: at most {max_length} characters.",
+    "string_unicode": "This holds half a letter, which nobody can store.",
     "int_type": "This has to be a whole number.",
     "bool_type": "This has to be true or false.",
     "list_type": "This has to be a list.",

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Self
 
 from pydantic import Field, ModelWrapValidatorHandler, model_validator
+from pydantic_core.core_schema import ValidationInfo
 
 from router.scenarios.fields import Context, StrictSchema, problems_of, sentence_of
 from router.scenarios.flow_steps import (
@@ -36,8 +37,11 @@ class FlowSchema(StrictSchema):
 
     @model_validator(mode="wrap")
     @classmethod
-    def _read(cls, value: Any, read: ModelWrapValidatorHandler[Self]) -> Self:
-        _check_size(value)
+    def _read(cls, value: Any, read: ModelWrapValidatorHandler[Self], info: ValidationInfo) -> Self:
+        _check_depth(value)
+        # a stored version also says what was left out in the document that was checked when it was saved
+        if info.context is not None and isinstance(value, Mapping) and _size_of(value) > LARGEST_DOCUMENT:
+            raise ValueError("A flow can have 64 kB, and this one is larger.")
         state = Reading()
         token = reading.set(state)
         try:
@@ -80,10 +84,15 @@ class FlowSchema(StrictSchema):
         return self.model_dump(exclude_none=True)
 
 
-def _check_size(value: Any) -> None:
+def _size_of(document: Mapping[str, Any]) -> int:
+    """In bytes, as programs send it."""
+    return len(json.dumps(document, default=str, ensure_ascii=False).encode(errors="replace"))
+
+
+def _check_depth(value: Any) -> None:
     """
     Raises:
-        ValueError: a document that is too large or too deep to be looked at.
+        ValueError: a document that is too deep to be looked at.
     """
     level = [value]
     for _ in range(DEEPEST * 8):
@@ -97,8 +106,6 @@ def _check_size(value: Any) -> None:
             break
     else:
         raise ValueError(f"Steps can be nested {DEEPEST} deep, not deeper.")
-    if isinstance(value, Mapping) and len(json.dumps(value, default=str).encode()) > LARGEST_DOCUMENT:
-        raise ValueError("A flow can have 64 kB, and this one is larger.")
 
 
 def parse_flow(document: Any, context: Context | None = None) -> tuple[FlowSchema | None, dict[str, str]]:

@@ -20,6 +20,7 @@ from pydantic_core.core_schema import ValidationInfo
 from router.lib.phones import read_destination
 from router.scenarios.fields import Match, StrictSchema, read_number, refusing
 from router.scenarios.flows import DEFAULT_RING_SECONDS
+from router.scenarios.matching import pattern_error
 from router.scenarios.opening_hours import OpeningTimes
 
 DEEPEST = 10
@@ -80,6 +81,10 @@ def _matching(pattern: str, sentence: str) -> AfterValidator:
     return refusing(lambda text: None if not text or re.fullmatch(pattern, text) else sentence)
 
 
+def _control_error(text: str) -> str | None:
+    return "Write it without control characters." if re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]", text) else None
+
+
 def _placeholder_error(text: str) -> str | None:
     unknown = next((name for name in PLACEHOLDER.findall(text) if name not in PLACEHOLDERS), None)
     known = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
@@ -101,7 +106,7 @@ Seconds = Annotated[int, Field(ge=1, le=30)]
 RingSeconds = Annotated[int, Field(ge=5, le=600)]
 Key = Annotated[str, _matching("[0-9*#]", "This has to be one key: 0 to 9, * or #."), Field(min_length=1)]
 Tries = Annotated[int, Field(ge=1, le=5)]
-Sentence = Annotated[str, Field(min_length=1, max_length=LONGEST_SENTENCE)]
+Sentence = Annotated[str, Field(min_length=1, max_length=LONGEST_SENTENCE), refusing(_control_error)]
 FilledSentence = Annotated[Sentence, refusing(_placeholder_error)]
 Language = Annotated[
     str, _matching("[a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,2}", "Write a language like de-DE or en-GB."), Field(max_length=20)
@@ -116,7 +121,7 @@ Voice = Annotated[
 Extension = Annotated[
     str, _matching("[0-9A-DwW#*]+", "Write keys, and w for half a second, like ww12."), Field(max_length=32)
 ]
-HeaderValue = Annotated[str, Field(min_length=1, max_length=500), refusing(_placeholder_error)]
+HeaderValue = Annotated[str, Field(min_length=1, max_length=500), refusing(pattern_error), refusing(_placeholder_error)]
 SoundName = Annotated[
     str, _matching("[A-Za-z0-9_-]+", "This is no name of a sound."), Field(min_length=1, max_length=40)
 ]

@@ -162,8 +162,8 @@ class CallSoFar:
 
     def query(self, **more: str) -> str:
         """What the carrier brings back with its next request."""
-        milliseconds = round(self.started_at.timestamp() * 1000)
-        return urlencode({"flow": self.flow_id or 0, "start": milliseconds, **more})
+        fixed = f"flow={self.flow_id or 0}&start={round(self.started_at.timestamp() * 1000)}"
+        return f"{fixed}&{urlencode(more)}" if more else fixed
 
 
 @dataclass(frozen=True, slots=True)

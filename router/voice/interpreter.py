@@ -4,10 +4,10 @@ No step counts anything. Opening hours follow from the call's start, a round rob
 leads to one that is written after it, so that each answer ends within as many steps as the flow has."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from urllib.parse import urlencode
+from typing import Any
 
 from router.carriers.base import (
     DialResult,
@@ -33,6 +33,7 @@ from router.scenarios.flow_steps import (
     AreaStep,
     AskStep,
     CallerStep,
+    Destination,
     HangUpStep,
     HoursStep,
     MenuStep,
@@ -46,6 +47,7 @@ from router.scenarios.flow_steps import (
     Speech,
     VoicemailStep,
 )
+from router.scenarios.flows import DEFAULT_RING_SECONDS
 from router.scenarios.matching import SourceParts, source_fits
 from router.scenarios.opening_hours import fits_times
 from router.voice.call_so_far import CallSoFar, Place, Surroundings, Visit, Wanted
@@ -81,10 +83,28 @@ class Program:
     first: AnyStep | None
 
 
+def read_version(document: Mapping[str, Any]) -> Program:
+    """A stored version of a flow. Destinations are taken as each release has stored them.
+
+    Raises:
+        ValidationError: steps that another release has stored, and this one does not know.
+    """
+    if document.get("steps"):
+        return prepare(FlowSchema.model_validate(document))
+    lines = [
+        Destination.model_construct(to=line["to"], ring_seconds=int(line.get("ring_seconds") or DEFAULT_RING_SECONDS))
+        for line in document.get("destinations", ())
+        if line.get("to")
+    ]
+    return prepare(FlowSchema.model_construct(destinations=lines))
+
+
 def prepare(flow: FlowSchema) -> Program:
     if flow.destinations is not None:
-        lines = [RingDestination(to=line.to, ring_seconds=line.ring_seconds) for line in flow.destinations]
-        ring = RingStep(type="ring", destinations=lines)
+        lines = [
+            RingDestination.model_construct(to=line.to, ring_seconds=line.ring_seconds) for line in flow.destinations
+        ]
+        ring = RingStep.model_construct(type="ring", destinations=lines)
         return Program(flow, {"": ring}, {"": None}, ring)
     steps: dict[str, AnyStep] = {}
     follows: dict[str, AnyStep | None] = {}
@@ -136,7 +156,7 @@ def whisper_plan(program: Program, around: Surroundings, so_far: CallSoFar) -> P
     if not step.accept:
         return (spoken,) if spoken else ()
     address = run.address("whisper", so_far.place or Place(step.id))
-    return (Gather((spoken or Say(ACCEPT, "en"),), address, ACCEPT_SECONDS),)
+    return Gather((spoken or Say(ACCEPT),), address, ACCEPT_SECONDS), HangUp()
 
 
 def _wants_visit(texts: Iterable[str]) -> bool:
@@ -149,6 +169,14 @@ class _Run:
     def __init__(self, program: Program, around: Surroundings, so_far: CallSoFar) -> None:
         self._program, self._around, self._so_far = program, around, so_far
         self._call, self._known = so_far.call, so_far.known
+        comes_from = (
+            (self._call.number_e164, IN_A_CIRCLE),
+            (so_far.number, IN_A_CIRCLE),
+            (self._call.forwarded_from, COMES_BACK),
+            (self._call.caller.e164, CALLER_IS_LINE),
+        )
+        self._circles = {line_of(number): sentence for number, sentence in comes_from if number}
+        """By the line that the call comes from: what a caller hears whom nobody else can talk to."""
         self._plan: list[Element] = []
         self._own_id = False
         """The destinations see our number, because the carrier has failed over the caller's."""
@@ -240,9 +268,9 @@ class _Run:
         if self._so_far.announcement and self._so_far.place is None:
             return (*self._plan, HangUp())  # which says it too
         if self._passed_over:
-            return (*self._plan, Say(self._passed_over, "en"), HangUp())
+            return (*self._plan, Say(self._passed_over), HangUp())
         if self._so_far.place is None and not self._plan:
-            return Say(SORRY, "en"), HangUp()
+            return Say(SORRY), HangUp()
         return (*self._plan, HangUp())
 
     def _hear(self, step: AnyStep, turn: int, spoken: Sequence[Spoken]) -> Elements | None:
@@ -258,8 +286,8 @@ class _Run:
         room = len(self._plan)
         if plan := self._hear(step, turn, prompt):
             return plan
-        heard = tuple(self._plan[:room])
-        return (*heard, Gather(tuple(prompt), self.address("gather", Place(step.id, turn + 1)), step.seconds))
+        address = self.address("gather", Place(step.id, turn + 1))
+        return (*self._plan[:room], Gather(tuple(prompt), address, step.seconds), GoOn(address))
 
     def _voicemail(self, step: VoicemailStep, turn: int) -> Elements:
         if turn:
@@ -367,19 +395,17 @@ class _Run:
     def _allowed(self, destinations: Sequence[RingDestination]) -> list[RingDestination]:
         """Without those from which the call would come back. When none is left, the caller may hear why."""
         reasons = [self._circle(line.to) for line in destinations]
-        if all(reasons):
+        if reasons and all(reasons):
             self._passed_over = self._passed_over or reasons[0]
         return [line for line, reason in zip(destinations, reasons, strict=True) if not reason]
 
     def _circle(self, to: str) -> str:
         """Why a call would come back from this destination; empty when it would not."""
         call = self._call
-        if same_line(to, call.caller.e164) or _same_sip(to, call.caller.raw):
-            return CALLER_IS_LINE
-        if same_line(to, call.forwarded_from):
-            return COMES_BACK
-        is_dialled = same_line(to, self._so_far.number) or same_line(to, call.number_e164) or _same_sip(to, call.to)
-        return IN_A_CIRCLE if is_dialled or line_of(to) in self._around.own_lines else ""
+        if to[:3].lower() == "sip":
+            return CALLER_IS_LINE if _same_sip(to, call.caller.raw) else IN_A_CIRCLE if _same_sip(to, call.to) else ""
+        line = line_of(to)
+        return self._circles.get(line) or (IN_A_CIRCLE if line in self._around.own_lines else "")
 
     def _in_drawn_order(self, step_id: str, lines: Sequence[RingDestination]) -> list[RingDestination]:
         """One after the other is drawn, each with its weight as its share, by a hash instead of chance."""
@@ -448,7 +474,7 @@ class _Run:
         return f"{self._around.base_url}/voice/{what}?{self._step_query(Place(step.id, turn))}"
 
     def _step_query(self, place: Place) -> str:
-        return urlencode({"flow": self._so_far.flow_id or 0, "step": str(place)})
+        return f"flow={self._so_far.flow_id or 0}&step={place}"
 
 
 SIP_USER_AND_HOST = re.compile(r"sips?:([^@;?>]+)@([^;?>:]+)", re.IGNORECASE)

@@ -12,15 +12,25 @@ from router.carriers.twilio.webhooks import (
     TO_LENGTH,
     read_dial_result,
     read_inbound,
+    read_keys,
     read_leg_event,
+    read_machine,
     read_recording,
     read_status,
 )
 
-READERS = [read_inbound, read_leg_event, read_dial_result, read_status, read_recording]
+READERS = [read_inbound, read_leg_event, read_dial_result, read_status, read_recording, read_keys, read_machine]
 NAMES = ["CallSid", "ParentCallSid", "AccountSid", "From", "To", "CallStatus", "SequenceNumber", "CallDuration"]
 NAMES += ["Timestamp", "DialCallStatus", "DialCallSid", "DialBridged", "DialCallDuration", "RecordingUrl"]
-NAMES += ["RecordingSid", "RecordingStatus", "RecordingDuration", "ForwardedFrom", "SipHeader_Diversion"]
+NAMES += [
+    "RecordingSid",
+    "RecordingStatus",
+    "RecordingDuration",
+    "ForwardedFrom",
+    "SipHeader_Diversion",
+    "Digits",
+    "AnsweredBy",
+]
 
 
 def test_an_inbound_call_names_its_caller_and_its_number() -> None:
@@ -153,6 +163,36 @@ def test_a_recording_names_its_call_and_its_address() -> None:
     form = {"CallSid": "CA1", "RecordingSid": "RE1", "RecordingUrl": "https://r.example/RE1"}
     recording = read_recording(form | {"RecordingStatus": "completed", "RecordingDuration": "12"})
     assert (recording.recording_sid, recording.url, recording.seconds) == ("RE1", "https://r.example/RE1", 12)
+
+
+@pytest.mark.parametrize(
+    ("form", "keys"),
+    [
+        ({}, None),
+        ({"Digits": ""}, ""),
+        ({"Digits": "1"}, "1"),
+        ({"Digits": " 4*#D"}, "4*#D"),
+        ({"Digits": "hangup"}, ""),
+    ],
+)
+def test_keys_are_what_was_pressed_and_nobody_asked_is_not_no_key(form: dict[str, str], keys: str | None) -> None:
+    assert read_keys(form) == keys
+
+
+@pytest.mark.parametrize(
+    ("said", "machine"),
+    [
+        ("human", False),
+        ("machine_start", True),
+        ("machine_end_silence", True),
+        ("fax", True),
+        ("unknown", None),
+        ("", None),
+    ],
+)
+def test_who_answered_is_a_machine_a_person_or_unknown(said: str, machine: bool | None) -> None:
+    assert read_machine({"AnsweredBy": said}) is machine
+    assert read_machine({}) is None
 
 
 @given(st.dictionaries(st.sampled_from(NAMES), st.text(max_size=120)), st.sampled_from(READERS))

@@ -134,8 +134,9 @@ def test_machines_are_not_listened_for_where_digits_are_sent() -> None:
 
 
 def test_a_key_is_asked_for_and_every_key_is_one_like_others() -> None:
-    gather = rendered(Gather((Say("Press one.", "de-DE", "Polly.Vicki"), Pause(2), Play(f"{BASE}/sound")), NEXT, 7))[0]
-    assert (gather.get("finishOnKey"), gather.get("numDigits"), gather.get("actionOnEmptyResult")) == ("", "1", "true")
+    prompt = (Say("Press one.", "de-DE", "Polly.Vicki"), Pause(2), Play(f"{BASE}/sound"))
+    gather, otherwise = rendered(Gather(prompt, NEXT, 7), GoOn(NEXT))
+    assert (gather.get("finishOnKey"), gather.get("numDigits"), otherwise.tag) == ("", "1", "Redirect")
     assert gather.get("timeout") == "7"
     assert [child.tag for child in gather] == ["Say", "Pause", "Play"]
     assert gather[0].attrib == {"language": "de-DE", "voice": "Polly.Vicki"}
@@ -196,22 +197,24 @@ ends = (
         recorded=st.sampled_from(["off", "mixed", "dual"]),
         recording_address=st.sampled_from(["", f"{BASE}/voice/recording"]),
     )
-    | st.builds(Gather, st.lists(spoken, max_size=3).map(tuple), st.just(NEXT), numbers)
     | st.builds(Record, st.just(NEXT), st.just(LEG), numbers, numbers)
     | st.builds(GoOn, st.just(NEXT))
     | st.builds(HangUp)
 )
 
 
-@given(st.lists(spoken, max_size=2), ends)
+gathers = st.builds(Gather, st.lists(spoken, max_size=3).map(tuple), st.just(NEXT), numbers)
+
+
+@given(st.lists(spoken | gathers, max_size=3), ends)
 @settings(max_examples=examples(400))
-def test_whatever_a_plan_says_its_document_can_be_played(first: list[Spoken], end: Forward) -> None:
-    assert rendered(*first, end)[-1].tag in ("Dial", "Gather", "Record", "Redirect", "Hangup")
+def test_whatever_a_plan_says_its_document_can_be_played(first: list[Spoken | Gather], end: Forward) -> None:
+    assert rendered(*first, end)[-1].tag in ("Dial", "Record", "Redirect", "Hangup")
 
 
-@given(st.lists(st.builds(Say, texts) | st.builds(Gather, st.just((Say("Press 1."),)), st.just(NEXT)), max_size=1))
-def test_a_whisper_holds_only_what_may_stand_there(plan: list[Say | Gather]) -> None:
-    rendered(*plan, whisper=True)
+@given(st.lists(spoken | gathers, max_size=3))
+def test_a_whisper_holds_only_what_may_stand_there(plan: list[Spoken | Gather]) -> None:
+    rendered(*plan, HangUp(), whisper=True)
 
 
 @pytest.mark.parametrize(
@@ -243,6 +246,7 @@ def test_a_whisper_holds_only_what_may_stand_there(plan: list[Say | Gather]) -> 
         "<Say>x</Say>text",
         "<Gather>text</Gather>",
         "<Gather><Say>no action</Say></Gather>",
+        f'<Gather action="{BASE}/a#rc=0"><Say>Then the end.</Say></Gather>',
         "<Record/>",
         '<Pause length="0"/>',
         "<Play>file</Play>",

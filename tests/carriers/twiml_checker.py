@@ -96,7 +96,6 @@ ATTRIBUTES: Mapping[str, Mapping[str, Check]] = {
         "numDigits": between(1, 100),
         "timeout": between(1, 600),
         "finishOnKey": like("[0-9#*]?"),
-        "actionOnEmptyResult": FLAG,
     },
     "Record": {
         "action": steering,
@@ -116,7 +115,7 @@ VERBS = ATTRIBUTES.keys() - {"Number", "Sip"}
 WHISPER_VERBS = {"Say", "Play", "Pause", "Gather", "Hangup"}
 """Another verb in what the called side hears ends with error 13201."""
 NESTED = {"Dial": {"Number", "Sip"}, "Gather": {"Say", "Play", "Pause"}}
-NEEDED = {"Gather": {"action", "actionOnEmptyResult"}, "Record": {"action"}}
+NEEDED = {"Gather": {"action"}, "Record": {"action"}}
 """Without an action the carrier asks the same address again, and the call goes in circles."""
 
 
@@ -142,14 +141,13 @@ def check_document(document: str, *, whisper: bool = False) -> ElementTree.Eleme
     for place, verb in enumerate(root):
         _check_element(verb, WHISPER_VERBS if whisper else VERBS)
         _need(not _is_last(verb) or place == len(root) - 1, f"what follows <{verb.tag}> is never played")
+        _need(verb.tag != "Gather" or place < len(root) - 1, "who presses no key is hung up")
         _need(verb.tag != "Reject" or place == 0, "<Reject> stands behind a verb that has answered the call")
     _check_text(root, may_have_text=False)
     return root
 
 
 def _is_last(verb: ElementTree.Element) -> bool:
-    if verb.tag == "Gather":
-        return verb.get("actionOnEmptyResult") == "true"
     return verb.tag in ("Hangup", "Redirect", "Reject") or (verb.tag == "Dial" and "action" in verb.attrib)
 
 

@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -106,6 +107,14 @@ def test_a_round_robin_shares_what_the_first_line_does_not_take_by_weight_too() 
     assert abs(after_the_greatest.count("+49301234001") / count - share) < 4 * deviation
 
 
+def test_lines_of_equal_weight_ring_in_every_order_alike() -> None:
+    program, calls = steps(weighted(1, 1, 1, 1)), 2400
+    orders = Counter(tuple(drawn(program, f"CA{number:032x}")) for number in range(calls))
+    deviation = (calls * 23) ** 0.5 / 24
+    assert len(orders) == 24
+    assert all(abs(count - calls / 24) < 4 * deviation for count in orders.values())
+
+
 def test_a_call_keeps_its_order_and_another_version_draws_anew() -> None:
     program = steps(weighted(1, 1, 1, 1, 1, 1))
     assert drawn(program, "CA1") == drawn(program, "CA1")
@@ -168,8 +177,9 @@ def test_with_accept_a_line_is_connected_only_after_1_was_pressed() -> None:
     target = forward_in(plan_of(program, beginning())).targets[0]
     asked = arriving_at(target.whisper_address, beginning())
     assert whisper_plan(program, AROUND, asked) == Wanted("visit", "s1")
-    (gather,) = whisper_plan(program, AROUND, replace(asked, known=Known(visit=GOOGLE)))  # type: ignore[misc]  # a plan
+    gather, otherwise = whisper_plan(program, AROUND, replace(asked, known=Known(visit=GOOGLE)))  # type: ignore[misc]  # a plan
     assert isinstance(gather, Gather)
+    assert otherwise == HangUp()
     assert gather.prompt == (Say("A call from google. Press 1."),)
     for digits, connected in (("1", True), ("2", False), ("", False)):
         pressed = arriving_at(gather.next_address, beginning(), digits=digits)
@@ -179,9 +189,10 @@ def test_with_accept_a_line_is_connected_only_after_1_was_pressed() -> None:
 def test_without_a_whisper_the_line_still_hears_what_to_press() -> None:
     program = steps(accepting())
     asked = arriving_at(forward_in(plan_of(program, beginning())).targets[0].whisper_address, beginning())
-    (gather,) = whisper_plan(program, AROUND, asked)  # type: ignore[misc]  # a plan
+    gather, otherwise = whisper_plan(program, AROUND, asked)  # type: ignore[misc]  # a plan
     assert isinstance(gather, Gather)
-    assert gather.prompt == (Say(ACCEPT, "en"),)
+    assert otherwise == HangUp()
+    assert gather.prompt == (Say(ACCEPT),)
 
 
 def test_a_whisper_alone_is_heard_and_connects() -> None:
@@ -233,6 +244,10 @@ def test_a_talk_is_recorded_after_its_announcement_which_is_heard_once() -> None
     second = plan_of(program, arriving_at(forward_in(first).next_address, beginning(), result=ended("busy")))
     assert isinstance(second[0], Forward)
     assert second[0].recorded == "mixed"
+    doubtful = beginning(inbound(caller_id="doubtful"))
+    failed = arriving_at(forward_in(plan_of(program, doubtful)).next_address, doubtful, result=ended("failed"))
+    (again,) = plan_of(program, failed)
+    assert rung([again]) == [OFFICE]
 
 
 def test_a_number_over_which_the_carrier_may_fail_is_shown_once_and_then_ours() -> None:
@@ -481,14 +496,16 @@ def test_texts_are_spoken_as_the_flow_says_and_sounds_that_are_gone_are_left_out
 def test_more_than_one_document_holds_is_said_in_several() -> None:
     texts = [f"{number} " + "&" * 990 for number in range(8)]
     program = steps(*map(say, texts), ring(OFFICE))
-    heard, so_far = [], beginning()
+    heard, documents, so_far = [], 1, beginning()
     plan = plan_of(program, so_far)
     while isinstance(plan[-1], GoOn):
         heard += sentences(plan)
         so_far = arriving_at(plan[-1].next_address, so_far)
         plan = plan_of(program, so_far)
+        documents += 1
     assert heard + sentences(plan) == texts
     assert rung(plan) == [OFFICE]
+    assert documents == 3
 
 
 @pytest.mark.parametrize(
@@ -510,14 +527,14 @@ def test_more_than_one_document_holds_is_said_in_several() -> None:
 def test_a_flow_that_would_go_in_circles_says_what_happened(line: str, call: Any, heard: str) -> None:
     for document in ({"destinations": [{"to": line}]}, {"steps": [ring(line)]}):
         plan = plan_of(program_of(document), beginning(call))
-        assert plan == (Say(heard, "en"), HangUp())
+        assert plan == (Say(heard), HangUp())
     assert rung(plan_of(steps(ring(line, OFFICE)), beginning(call))) == [OFFICE]
     assert sentences(plan_of(steps(ring(line), say("Leave us a note.")), beginning(call)))[0] == "Leave us a note."
 
 
 def test_a_flow_in_which_nothing_happens_says_so() -> None:
     closed = HOURS | {"branches": HOURS["branches"][:1], "otherwise": []}
-    assert plan_of(steps(closed), beginning()) == (Say(SORRY, "en"), HangUp())
+    assert plan_of(steps(closed), beginning()) == (Say(SORRY), HangUp())
 
 
 def test_the_caller_of_an_internal_call_hears_its_announcement_first() -> None:
@@ -564,3 +581,4 @@ def test_a_long_name_is_cut_once_and_stays_so() -> None:
     long = Visit.of(1, "😀" * 300, "x" * 300, "\ud800")
     assert Visit.of(1, long.source, long.medium, long.campaign) == long
     assert len(long.medium) == 100
+    assert 0 < len(quote(long.source)) <= 400

@@ -14,7 +14,7 @@ from router.scenarios.flow_document import FlowSchema
 from router.scenarios.flow_steps import AskStep, MenuStep, PressKeyStep, RingStep
 from router.voice.answers import Begun, plan_step
 from router.voice.call_so_far import CallSoFar, Known, Place, Surroundings, Visit, Wanted
-from router.voice.interpreter import Program, next_plan, prepare, whisper_plan
+from router.voice.interpreter import SORRY, Program, next_plan, prepare, read_version, whisper_plan
 from tests.properties import examples
 from tests.scenarios.flows.random_flows import KEYS, flows, full_flows
 from tests.voice.flow_calls import (
@@ -34,6 +34,7 @@ from tests.voice.flow_calls import (
     ended,
     inbound,
     play,
+    sentences,
 )
 
 BEN = "+5215512345678"
@@ -150,29 +151,35 @@ def test_whatever_an_address_says_is_answered(document: dict[str, Any], call: In
     checked(whisper, whisper_plan(program, AROUND, so_far), whisper=True)
 
 
-short_flows = st.lists(
-    st.fixed_dictionaries(
-        {"to": st.sampled_from([OFFICE, SHOP, PBX, ANNA])}, optional={"ring_seconds": st.integers(5, 600)}
-    ),
-    min_size=1,
-    max_size=10,
-).filter(lambda lines: any(line["to"] != ANNA for line in lines))
+stored_lines = st.fixed_dictionaries(
+    {"to": st.sampled_from([OFFICE, SHOP, PBX, ANNA, "", None])},
+    optional={"ring_seconds": st.integers(5, 600) | st.sampled_from([None, 0, 700])},
+)
+short_flows = st.lists(stored_lines, max_size=12)
 
 
-@given(short_flows, calls, st.integers(0, 11), st.sampled_from(["", "A test call."]), st.none() | st.integers(1, 9))
+@given(short_flows, calls, st.integers(1, 13), st.sampled_from(["", "A test call."]), st.none() | st.integers(1, 9))
 @settings(max_examples=examples(400))
 def test_the_short_form_means_what_it_has_meant_byte_for_byte(
     destinations: list[dict[str, Any]], call: InboundCall, step: int, announcement: str, flow_id: int | None
 ) -> None:
     announced = {"announcement": announcement} if announcement else {}
     begun = Begun(MONDAY, {"destinations": destinations} | announced, flow_id)
-    program = prepare(FlowSchema.model_validate({"destinations": destinations}))
+    program = read_version({"destinations": destinations})
+
+    def documents(turn: int, so_far: CallSoFar, *, own_id: bool = False) -> tuple[str, str]:
+        found = next_plan(program, AROUND, so_far)
+        assert not isinstance(found, Wanted)
+        before = plan_step(BASE, call, NUMBER, begun, turn, own_id=own_id)
+        if sentences(before) == [SORRY]:  # nobody is left; what the caller hears then says more today
+            before = found
+        return render(found), render(before)
+
     first = beginning(call, flow_id=flow_id, announcement=announcement)
-    assert render(next_plan(program, AROUND, first)) == render(plan_step(BASE, call, NUMBER, begun, 0))  # type: ignore[arg-type]  # a plan
     busy = replace(first, place=Place("", step), result=ended("busy"))
-    later = render(next_plan(program, AROUND, busy))  # type: ignore[arg-type]  # a plan
-    if step:
-        assert later == render(plan_step(BASE, call, NUMBER, begun, step))
-        again = replace(busy, result=ended("failed"), showed_caller=True)
-        retried = render(next_plan(program, AROUND, again))  # type: ignore[arg-type]  # a plan
-        assert retried == render(plan_step(BASE, call, NUMBER, begun, step - 1, own_id=True))
+    failed = replace(busy, result=ended("failed"), showed_caller=True)
+    found, before = documents(0, first)
+    assert found == before
+    if "<Dial" in found:  # else the carrier comes to no later step
+        for found, before in (documents(step, busy), documents(step - 1, failed, own_id=True)):
+            assert found == before

@@ -62,7 +62,6 @@ def render(plan: Plan) -> str:
                     num_digits=1,
                     timeout=_within(step.seconds, 1, MOST_SILENCE),
                     finish_on_key="",
-                    action_on_empty_result=True,
                 )
                 _speak(gather, step.prompt)
             case Record():

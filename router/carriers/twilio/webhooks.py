@@ -58,6 +58,7 @@ State = TypeVar("State", LegState, CallState)
 
 TO_LENGTH = 200
 MOST_DIVERSIONS = 10
+MOST_KEYS = 32
 URL_LENGTH = 2000
 
 
@@ -156,6 +157,17 @@ def read_failure(form: Form) -> Failure:
     return Failure(_text(form, "ErrorCode", 10), failed, is_over)
 
 
+def read_keys(form: Form) -> str | None:
+    """Digits is `hangup` when the caller ended a message so (https://www.twilio.com/docs/voice/twiml/record#attributes-action)."""
+    return re.sub("[^0-9A-D*#]", "", form["Digits"])[:MOST_KEYS] if "Digits" in form else None
+
+
+def read_machine(form: Form) -> bool | None:
+    """https://www.twilio.com/docs/voice/answering-machine-detection: human, unknown, fax, machine_start, machine_end_beep and others."""
+    word = _word(form, "AnsweredBy")
+    return True if word == "fax" or word.startswith("machine") else False if word == "human" else None
+
+
 def _sid(form: Form, name: str) -> str:
     sid = form.get(name, "")
     if not SID.fullmatch(sid):
@@ -238,6 +250,8 @@ class Twilio:
     read_dial_result = staticmethod(read_dial_result)
     read_status = staticmethod(read_status)
     read_recording = staticmethod(read_recording)
+    read_keys = staticmethod(read_keys)
+    read_machine = staticmethod(read_machine)
 
     def read_failure(self, form: Form) -> Failure:
         return read_failure(form)
@@ -256,12 +270,19 @@ def signed_url(base_url: str, environ: Mapping[str, Any], full_path: str) -> str
 
 
 def _is_signed(validator: Any, url: str, values: Any, signature: str) -> bool:
-    """A `?` behind which nothing stands may have been signed or not: proxies add it and take it away."""
+    """As RequestValidator.validate does, with and without the port, and no further than the first that fits. A `?` behind which nothing
+    stands may have been signed or not: proxies add it and take it away."""
     bare = url.removesuffix("?")
-    if validator.validate(bare, values, signature):
-        return True
-    asked = [f"{port(urlsplit(bare))}?" for port in (remove_port, add_port)] if "?" not in bare else []
-    return any(compare(validator.compute_signature(address, values), signature) for address in asked)
+    parts = urlsplit(bare)
+    ends = ("",) if "?" in bare else ("", "?")
+    addresses = (f"{port(parts)}{end}" for end in ends for port in (remove_port, add_port))
+    return any(compare(validator.compute_signature(address, values), signature) for address in addresses)
+
+
+class _Values(dict[str, list[str]]):
+    """All values of each name, as compute_signature asks for them first."""
+
+    getall = dict.__getitem__
 
 
 def _signed_values(request: Request) -> Any:
@@ -274,4 +295,4 @@ def _signed_values(request: Request) -> Any:
         return {}
     if request.content_length and request.mimetype not in FORM:
         raise ValueError("the body is not a form")
-    return request.form
+    return _Values(request.form.lists())

@@ -1,8 +1,11 @@
 """Random call flows of every step, nested, as an admin's document."""
 
+import json
 from typing import Any
 
 from hypothesis import strategies as st
+
+from router.scenarios.flow_document import LARGEST_DOCUMENT
 
 Strategy = st.SearchStrategy[Any]
 
@@ -137,7 +140,11 @@ def step_lists(lines: tuple[str, ...], depth: int, fewest: int = 0) -> Strategy:
 
 def full_flows(lines: tuple[str, ...] = LINES, depth: int = 3) -> Strategy:
     """Documents of steps. `lines`: what may ring, numbers and SIP addresses."""
-    return st.fixed_dictionaries({"steps": step_lists(lines, depth, fewest=2)})
+    return st.fixed_dictionaries({"steps": step_lists(lines, depth, fewest=2)}).filter(can_be_stored)
+
+
+def can_be_stored(document: dict[str, Any]) -> bool:
+    return len(json.dumps(document, ensure_ascii=False).encode()) <= LARGEST_DOCUMENT
 
 
 def flows(lines: tuple[str, ...] = LINES) -> Strategy:

@@ -79,6 +79,9 @@ def test_every_step_has_an_example_that_can_be_stored(step: Any) -> None:
         ({}, "", "type"),
         (SAY | {"text": ""}, ".text", "needed"),
         (SAY | {"text": "x" * 1001}, ".text", "1000"),
+        (SAY | {"text": "Hello\x00"}, ".text", "control"),
+        (SAY | {"text": "\ud800"}, ".text", "half"),
+        (line(headers={"X-A": "a\r\nVia: b"}), ".destinations.0.headers.X-A", "one line"),
         (SAY | {"language": "German"}, ".language", "de-DE"),
         (SAY | {"voice": "Siri"}, ".voice", "Polly.Vicki"),
         (SAY | {"id": "Über"}, ".id", "letters"),
@@ -178,6 +181,21 @@ def test_a_document_has_64_kb_and_a_limited_count_of_steps() -> None:
     many = [menu(keys={"1": [SAY] * 29}) for _ in range(7)]
     assert len(json.dumps(many)) < LARGEST_DOCUMENT
     assert f"{MOST_STEPS} steps" in errors_of(*many)["flow"]
+
+
+def test_a_version_is_read_although_what_was_left_out_makes_it_larger_than_the_limit() -> None:
+    whole = ring(destinations=[{"to": "+4930123456"}] * 10)
+    flow, errors = parse_flow({"steps": [menu(keys={"1": [whole] * 27, "2": [whole] * 27})] * 2}, GERMAN)
+    assert errors == {}
+    assert flow is not None
+    stored = flow.document()
+    assert len(json.dumps(stored)) > LARGEST_DOCUMENT
+    assert FlowSchema.model_validate(stored) == flow
+
+
+def test_a_letter_counts_as_many_bytes_as_it_has() -> None:
+    assert errors_of(menu(keys={"1": [SAY | {"text": "ж" * 1000}] * 29})) == {}
+    assert "64 kB" in errors_of(menu(keys={"1": [SAY | {"text": "😀" * 1000}] * 29}))["flow"]
 
 
 def test_ids_are_unique_kept_and_given_where_none_is() -> None:

@@ -19,7 +19,7 @@ from router.carriers.twilio.webhooks import (
     read_status,
 )
 
-READERS = [read_inbound, read_leg_event, read_dial_result, read_status, read_recording, read_keys, read_machine]
+READERS = [read_inbound, read_leg_event, read_dial_result, read_status, read_recording]
 NAMES = ["CallSid", "ParentCallSid", "AccountSid", "From", "To", "CallStatus", "SequenceNumber", "CallDuration"]
 NAMES += ["Timestamp", "DialCallStatus", "DialCallSid", "DialBridged", "DialCallDuration", "RecordingUrl"]
 NAMES += [
@@ -193,6 +193,14 @@ def test_keys_are_what_was_pressed_and_nobody_asked_is_not_no_key(form: dict[str
 def test_who_answered_is_a_machine_a_person_or_unknown(said: str, machine: bool | None) -> None:
     assert read_machine({"AnsweredBy": said}) is machine
     assert read_machine({}) is None
+
+
+@given(st.dictionaries(st.sampled_from(["Digits", "AnsweredBy"]), st.text(max_size=120)))
+def test_keys_and_machines_are_read_out_of_any_form(form: dict[str, str]) -> None:
+    assert read_machine(form) in (True, False, None)
+    keys = read_keys(form)
+    assert (keys is None) == ("Digits" not in form)
+    assert set(keys or "") <= set("0123456789ABCD*#")
 
 
 @given(st.dictionaries(st.sampled_from(NAMES), st.text(max_size=120)), st.sampled_from(READERS))

@@ -198,23 +198,23 @@ class OwnNumber(BaseModel):
     remark: str = Field(default="", max_length=LONGEST_REMARK)
 
 
-def _parted(line: str) -> dict[str, str]:
-    """`+49 30 7664398 (Anna, 2nd floor)` gives `{number: "+49 30 7664398", remark: "Anna, 2nd floor"}`."""
-    number, remark = [*REMARK.split(line, maxsplit=1), ""][:2]
-    remark = remark.strip(DIVIDERS)
-    if number.rstrip().endswith("("):
-        remark = remark.removesuffix(")")
-    return {"number": number.rstrip(DIVIDERS + "("), "remark": remark}
-
-
 def _listed(value: object) -> list[Any]:
-    """Objects `{number, remark}` and lines, or one text of lines."""
+    """Objects `{number, remark}` and lines, or one text of lines: `+49 30 7664398 (Anna, 2nd floor)` gives
+    `{number: "+49 30 7664398", remark: "Anna, 2nd floor"}`."""
     lines = value.splitlines() if isinstance(value, str) else value
     if not isinstance(lines, list) or not all(isinstance(line, str | Mapping) for line in lines):
         raise ValueError("Give a list of numbers, each with its remark.")
-    return [
-        _parted(line) if isinstance(line, str) else line for line in lines if not isinstance(line, str) or line.strip()
-    ]
+    listed: list[Any] = []
+    for line in lines:
+        if isinstance(line, Mapping):
+            listed.append(line)
+        elif line.strip():
+            number, remark = [*REMARK.split(line, maxsplit=1), ""][:2]
+            remark = remark.strip(DIVIDERS)
+            if number.rstrip().endswith("("):
+                remark = remark.removesuffix(")")
+            listed.append({"number": number.rstrip(DIVIDERS + "("), "remark": remark})
+    return listed
 
 
 OwnNumbers = Annotated[
@@ -276,14 +276,19 @@ def _one_of(known: Callable[[], Container[str]], noun: str, capitals: bool = Fal
     return BeforeValidator(check)
 
 
-def _project_name(value: object) -> str:
+def parse_name(value: object) -> str:
+    """On one line.
+
+    Raises:
+        ValueError: there is none.
+    """
     text = " ".join(value.split()) if isinstance(value, str) else ""
     if not text:
         raise ValueError("Give it a name.")
     return text
 
 
-Name = Annotated[str, BeforeValidator(_project_name), Field(max_length=120)]
+Name = Annotated[str, BeforeValidator(parse_name), Field(max_length=120)]
 Hosts = Annotated[list[str], texts_read_by(parse_hosts, "Give a host, an address or a list of them."), TEXTS]
 Country = Annotated[
     str, _one_of(lambda: {"", *SUPPORTED_REGIONS}, "a country code of two letters, like DE", capitals=True)

@@ -1,6 +1,7 @@
 """What the schemas of scenarios and of their call flows are made of: strict members, phone numbers and patterns as validators, and the
 sentence for each field that cannot be used."""
 
+import re
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -44,6 +45,12 @@ def refusing(error_of: Callable[[str], str | None]) -> AfterValidator:
         return value
 
     return AfterValidator(check)
+
+
+def written_as(pattern: str, sentence: str) -> AfterValidator:
+    """Refuses with this sentence what is not wholly written as the regular expression says."""
+    written = re.compile(pattern)
+    return refusing(lambda text: None if written.fullmatch(text) else sentence)
 
 
 def read_number(parse: Callable[[str, str], str], unreadable: Callable[[str], str]) -> AfterValidator:

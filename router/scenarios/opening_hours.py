@@ -10,23 +10,17 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field, model_validator
 
-from router.scenarios.fields import StrictSchema, refusing
+from router.scenarios.fields import StrictSchema, written_as
 
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 END_OF_DAY = "24:00"
 
 
-def _clock_error(text: str) -> str | None:
-    hour, colon, minute = text.partition(":")
-    is_written = (
-        bool(colon) and len(hour) == len(minute) == 2 and (hour + minute).isascii() and (hour + minute).isdigit()
-    )
-    is_time = text == END_OF_DAY or (is_written and hour < "24" and minute < "60")
-    return None if is_time else "Write a time like 09:00; 24:00 is the end of a day."
-
-
-Clock = Annotated[str, refusing(_clock_error)]
+Clock = Annotated[
+    str,
+    written_as(rf"([01][0-9]|2[0-3]):[0-5][0-9]|{END_OF_DAY}", "Write a time like 09:00; 24:00 is the end of a day."),
+]
 """HH:MM; texts of this form are in the order of the times."""
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_validator
 from pydantic_core.core_schema import ValidationInfo
 
+from router.accounts.projects import parse_name
 from router.lib.formats import parse_country
 from router.scenarios.fields import (
     UNREADABLE,
@@ -24,6 +25,7 @@ from router.scenarios.fields import (
     problems_of,
     refusing,
     sentence_of,
+    written_as,
 )
 from router.scenarios.flow_steps import Destination
 from router.scenarios.matching import format_error, pattern_error, region_error, replace_error, selector_error
@@ -31,19 +33,6 @@ from router.scenarios.models import DEFAULT_HOLD_SECONDS
 
 MOST_TO_BUY = 100
 """More than this is bought in several turns, so that no transaction writes more than some hundred rows."""
-
-
-def _title(text: str) -> str:
-    title = " ".join(text.split())
-    if not title:
-        raise ValueError("Give it a name.")
-    return title
-
-
-def _digits(text: str) -> str:
-    if text and not (text.isascii() and text.isdigit()):
-        raise ValueError("Write digits only, like 415.")
-    return text
 
 
 def _known_regions(regions: list[str], info: ValidationInfo) -> list[str]:
@@ -58,11 +47,11 @@ Page = Annotated[str, Field(min_length=1, max_length=500), refusing(pattern_erro
 Source = Annotated[str, Field(min_length=1, max_length=300), refusing(pattern_error)]
 Region = Annotated[str, Field(min_length=1, max_length=10), AfterValidator(str.upper), refusing(region_error)]
 Regions = Annotated[list[Region], Field(max_length=200), AfterValidator(_known_regions)]
-Digits = Annotated[str, Field(max_length=15), AfterValidator(_digits)]
+Digits = Annotated[str, Field(max_length=15), written_as(r"[0-9]*", "Write digits only, like 415.")]
 OptionalNumber = Annotated[
     Number | None, BeforeValidator(lambda value: value.strip() or None if isinstance(value, str) else value)
 ]
-Title = Annotated[str, Field(max_length=120), AfterValidator(_title)]
+Title = Annotated[str, Field(max_length=120), AfterValidator(parse_name)]
 Selector = Annotated[str, Field(min_length=1, max_length=300), refusing(selector_error)]
 Replaced = Annotated[str, Field(min_length=1, max_length=40), refusing(replace_error)]
 Mask = Annotated[str, Field(max_length=60), refusing(format_error)]

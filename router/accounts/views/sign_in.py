@@ -54,7 +54,12 @@ def try_sign_in() -> Response | tuple[str, int]:
     email = form.email.data = form.email.data.strip().casefold()[:254]
     with server.database.reading() as session:
         person = session.scalar(select(Person).where(Person.email == email))
-    matches = _try_password(email, person, form.password.data, _knows_browser(email))
+    try:  # who signed in with this browser before is not locked out by a guesser elsewhere
+        mac = bytes.fromhex(request.cookies.get(KNOWN_BROWSER, ""))
+    except ValueError:
+        mac = b""
+    known_browser = server.keys.verify("known browser", email.encode(), mac)
+    matches = _try_password(email, person, form.password.data, known_browser)
     if matches is None:
         form.form_errors.append("Too many failed attempts. Wait 15 minutes, then try again.")
         return render_template("accounts/sign_in.html", form=form), 429
@@ -63,9 +68,11 @@ def try_sign_in() -> Response | tuple[str, int]:
         return render_template("accounts/sign_in.html", form=form), 422
     sessions.begin_session(person)
     response = redirect(local_path(request.args.get("next")) or url_for("doors.home"))
-    mac = server.keys.sign("known browser", email.encode(), 20).hex()
+    mac = server.keys.sign("known browser", email.encode(), 20)
     secure = bool(current_app.config["SESSION_COOKIE_SECURE"])
-    response.set_cookie(KNOWN_BROWSER, mac, KNOWN_FOR, path="/sign-in", secure=secure, httponly=True, samesite="Lax")
+    response.set_cookie(
+        KNOWN_BROWSER, mac.hex(), KNOWN_FOR, path="/sign-in", secure=secure, httponly=True, samesite="Lax"
+    )
     return response
 
 
@@ -124,15 +131,6 @@ def _try_password(email: str, person: Person | None, password: str, known_browse
     with server.database.writing() as session:
         passwords.forgive_attempts(session, email, address)
     return True
-
-
-def _knows_browser(email: str) -> bool:
-    """Whether this person signed in with this browser before: a guesser elsewhere does not lock it out."""
-    mac = request.cookies.get(KNOWN_BROWSER, "")
-    try:
-        return current_server().keys.verify("known browser", email.encode(), bytes.fromhex(mac))
-    except ValueError:
-        return False
 
 
 profile = guard(Blueprint("profile", __name__, url_prefix="/profile"), Audience.PEOPLE, sessions.require_person)

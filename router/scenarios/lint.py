@@ -89,7 +89,14 @@ def _keys(selector: str) -> tuple[tuple[Key, frozenset[Key]], ...]:
     for alternative in alternatives:
         tree: Any = alternative.parsed_tree
         is_combined = isinstance(tree, CombinedSelector)
-        conditions = _conditions(tree.subselector if is_combined else tree)
+        node, parts = tree.subselector if is_combined else tree, set()
+        while not isinstance(node, Element):  # `a.phone#top` asks for `a`, `.phone` and `#top`
+            inner = node.selector
+            parts.add(node.canonical().removeprefix(inner.canonical()))
+            node = inner
+        if node.element:
+            parts.add(node.canonical())
+        conditions = frozenset(parts)
         own: Key = tree.canonical() if is_combined else conditions
         wider: set[Key] = {own, conditions}
         if len(conditions) <= MOST_CONDITIONS:
@@ -97,18 +104,6 @@ def _keys(selector: str) -> tuple[tuple[Key, frozenset[Key]], ...]:
             wider |= {frozenset(some) for size in sizes for some in combinations(conditions, size)}
         keys.append((own, frozenset(wider)))
     return tuple(keys)
-
-
-def _conditions(node: Any) -> frozenset[str]:
-    """`a.phone#top` asks for `a`, `.phone` and `#top`."""
-    conditions = set()
-    while not isinstance(node, Element):
-        inner = node.selector
-        conditions.add(node.canonical().removeprefix(inner.canonical()))
-        node = inner
-    if node.element:
-        conditions.add(node.canonical())
-    return frozenset(conditions)
 
 
 INTEGRATIONS = "integrations"
@@ -175,7 +170,21 @@ def read_stored(session: Session, server: Server, project: Project, scenario_ids
     """The facts of stored scenarios, in a number of statements that does not depend on how many there are."""
     scenarios = session.scalars(select(Scenario).where(Scenario.id.in_(scenario_ids)).order_by(Scenario.id)).all()
     documents = {scenario.id: stored_members(scenario) for scenario in scenarios}
-    counts = _number_counts(session, scenario_ids)
+    e164 = TrackingNumber.e164
+    counted = (
+        select(
+            Scenario.id,
+            func.sum(case((TrackingNumber.is_dynamic, 1), else_=0)).label("dynamic"),
+            func.count(TrackingNumber.static_source).label("static"),
+            func.max(case((TrackingNumber.overflow, e164))).label("overflow"),
+            func.min(e164).label("least"),
+            func.max(e164).label("greatest"),
+        )
+        .outerjoin(TrackingNumber, TrackingNumber.scenario_id == Scenario.id)
+        .where(Scenario.id.in_(scenario_ids))
+        .group_by(Scenario.id)
+    )
+    counts = {row.id: row for row in session.execute(counted)}
     flow_ids = [scenario.call_flow_id for scenario in scenarios if scenario.call_flow_id]
     flows = {
         flow.id: [destination["to"] for destination in flow.document["destinations"]]
@@ -201,24 +210,6 @@ def read_stored(session: Session, server: Server, project: Project, scenario_ids
         )
         for scenario in scenarios
     ]
-
-
-def _number_counts(session: Session, scenario_ids: Sequence[int]) -> dict[int, Any]:
-    e164 = TrackingNumber.e164
-    counted = (
-        select(
-            Scenario.id,
-            func.sum(case((TrackingNumber.is_dynamic, 1), else_=0)).label("dynamic"),
-            func.count(TrackingNumber.static_source).label("static"),
-            func.max(case((TrackingNumber.overflow, e164))).label("overflow"),
-            func.min(e164).label("least"),
-            func.max(e164).label("greatest"),
-        )
-        .outerjoin(TrackingNumber, TrackingNumber.scenario_id == Scenario.id)
-        .where(Scenario.id.in_(scenario_ids))
-        .group_by(Scenario.id)
-    )
-    return {row.id: row for row in session.execute(counted)}
 
 
 def _surroundings(

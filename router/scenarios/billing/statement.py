@@ -124,23 +124,22 @@ def export_entries(server: Server, project: Project, kind: str = "") -> Iterator
                 older = older.where(LedgerEntry.id < before)
             entries = session.scalars(older.order_by(LedgerEntry.id.desc()).limit(PIECE)).all()
             titles = scenario_titles(session, project.id)
-        if entries:
-            yield _lines([_row(entry, project, titles) for entry in entries])
+        rows: list[dict[str, object]] = []
+        for entry in entries:
+            title, _ = titles.get(entry.scenario_id or 0, ("", False))
+            texts = {"reason": entry.reason, "note": entry.note, "actor": entry.actor, "scenario_title": title}
+            amounts = {"amount": entry.amount_minor, "balance": entry.balance_minor}
+            rows.append(
+                entry_document(entry)
+                | {"kind": kind_of(entry), "currency": project.currency}
+                | {name: harmless(text) for name, text in texts.items()}
+                | {name: plain_money(minor, project.currency) for name, minor in amounts.items()}
+            )
+        if rows:
+            yield _lines(rows)
         if len(entries) < PIECE:
             return
         before = entries[-1].id
-
-
-def _row(entry: LedgerEntry, project: Project, titles: dict[int, tuple[str, bool]]) -> dict[str, object]:
-    title, _ = titles.get(entry.scenario_id or 0, ("", False))
-    texts = {"reason": entry.reason, "note": entry.note, "actor": entry.actor, "scenario_title": title}
-    amounts = {"amount": entry.amount_minor, "balance": entry.balance_minor}
-    return (
-        entry_document(entry)
-        | {"kind": kind_of(entry), "currency": project.currency}
-        | {name: harmless(text) for name, text in texts.items()}
-        | {name: plain_money(minor, project.currency) for name, minor in amounts.items()}
-    )
 
 
 def harmless(text: str) -> str:

@@ -67,10 +67,23 @@ def edit(step: str, **which: int) -> Page:
         if BY_NAME[step].place > editor.reached:
             return redirect(editor.address(STEPS[editor.reached - 1].name))
         return _page(editor, BY_NAME[step], *(try_out(editor) if "check" in request.args else ()))
-    form = clean_form(request.form)
+    form, typed = clean_form(request.form), BY_NAME[step]
     with changing() as change:
-        editor = keep_step(change, BY_NAME[step], form, **which)
-    return _act(editor, BY_NAME[step], form.get("do", "apply" if editor.scenario else "continue"))
+        editor = keep_step(change, typed, form, **which)
+    verb, _, argument = form.get("do", "apply" if editor.scenario else "continue").partition(".")
+    if verb == "keep":
+        return _page(editor, typed)
+    if verb == "continue":
+        return _continue(editor, typed)
+    if verb in ("save", "apply", "enable", "over"):
+        return _save(editor, typed, verb, argument)
+    if verb == "go" and argument in BY_NAME:
+        return redirect(editor.address(argument))
+    if verb == "back":
+        return redirect(editor.address(typed.before.name) if typed.before else url_for("scenarios.table"))
+    if verb == "search":
+        return redirect(editor.address(step, search=1, _anchor="offers"))
+    return redirect(editor.address(step, **({"row": argument} if argument else {})))
 
 
 @wizard_pages.post("/new/<int:draft_id>/discard", endpoint="discard")
@@ -85,23 +98,6 @@ def discard(**which: int) -> Response:
         return redirect(url_for("scenarios.table"))
     flash("Your changes are discarded. This is what is stored.")
     return redirect(editor.address(STEPS[0].name))
-
-
-def _act(editor: Editor, step: Step, do: str) -> Page:
-    verb, _, argument = do.partition(".")
-    if verb == "keep":
-        return _page(editor, step)
-    if verb == "continue":
-        return _continue(editor, step)
-    if verb in ("save", "apply", "enable", "over"):
-        return _save(editor, step, verb, argument)
-    if verb == "go" and argument in BY_NAME:
-        return redirect(editor.address(argument))
-    if verb == "back":
-        return redirect(editor.address(step.before.name) if step.before else url_for("scenarios.table"))
-    if verb == "search":
-        return redirect(editor.address(step.name, search=1, _anchor="offers"))
-    return redirect(editor.address(step.name, **({"row": argument} if argument else {})))
 
 
 def _continue(editor: Editor, step: Step) -> Page:

@@ -8,7 +8,7 @@ probabilities, so that the doubt stays in. A call that nobody we know may have m
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from random import Random
@@ -239,7 +239,13 @@ def read_history(session: Session, server: Server, scenario: Scenario, now: date
         .order_by(VisitSpan.visit_id, VisitSpan.started_at)
     ):
         earlier.setdefault(span.visit_id, []).append(span)
-    stays = [_stay(row, earlier.get(row.visit_id, []), since) for row in rows]
+    stays = []
+    for row in rows:
+        spans = [(span.started_at, span.last_at, span.left) for span in earlier.get(row.visit_id, [])]
+        spans.append((row.span_started_at, max(row.last_sign_at, row.at), row.left))
+        # from when the visit asked for a number
+        cut = (Span(_seconds(max(begin, row.at), since), _seconds(last, since), left) for begin, last, left in spans)
+        stays.append(Stay(row.visitor, row.source_key, tuple(cut)))
     places = {row.visit_id: place for place, row in enumerate(rows)}
     first_at = rows[0].at if rows else None
     made = server.past_calls(session, scenario, first_at, now) if server.past_calls and first_at else []
@@ -259,14 +265,6 @@ def read_history(session: Session, server: Server, scenario: Scenario, now: date
         drawn=sum(call.confidence < LIKELY for call in made),
         left_out=len(made) - len(calls),
     )
-
-
-def _stay(visit: Any, earlier: Iterable[Any], since: datetime) -> Stay:
-    """The presence intervals of a visit, from when it asked for a number."""
-    spans = [(span.started_at, span.last_at, span.left) for span in earlier]
-    spans.append((visit.span_started_at, max(visit.last_sign_at, visit.at), visit.left))
-    cut = (Span(_seconds(max(begin, visit.at), since), _seconds(last, since), left) for begin, last, left in spans)
-    return Stay(visit.visitor, visit.source_key, tuple(cut))
 
 
 def caller_of(call: PastCall, random: Random) -> int | None:

@@ -81,23 +81,17 @@ def follow_numbers(session: Session, number_ids: Iterable[int]) -> None:
             continue
         row = rows.pop(number.id, None)
         if row is None:
-            row = _new_row(session, number)
+            row = PoolNumber(number_id=number.id, e164=number.e164)
+            # one that was in a pool before goes on with its lease counter, and is idle since it was leased last
+            leases = select(Lease.turn, Lease.started_at).where(Lease.number_id == number.id)
+            leases = leases.order_by(Lease.turn.desc()).limit(1)
+            if newest := session.execute(leases).first():
+                row.turn, row.group_turn = newest.turn, newest.turn + 1
+            if kept := session.execute(leases.where(Lease.returned_at.is_(None))).first():
+                row.lease_started_at = row.last_sign_at = kept.started_at
             session.add(row)
         row.scenario_id = pool_id
     session.execute(delete(PoolNumber).where(PoolNumber.number_id.in_(list(rows))))
-
-
-def _new_row(session: Session, number: TrackingNumber) -> PoolNumber:
-    """A number that was in a pool before goes on with its lease counter, and is idle since it was leased last."""
-    leases = (
-        select(Lease.turn, Lease.started_at).where(Lease.number_id == number.id).order_by(Lease.turn.desc()).limit(1)
-    )
-    row = PoolNumber(number_id=number.id, e164=number.e164)
-    if newest := session.execute(leases).first():
-        row.turn, row.group_turn = newest.turn, newest.turn + 1
-    if kept := session.execute(leases.where(Lease.returned_at.is_(None))).first():
-        row.lease_started_at = row.last_sign_at = kept.started_at
-    return row
 
 
 def follow_free_numbers(_: Any, session: Session, project_id: int, **__: Any) -> None:

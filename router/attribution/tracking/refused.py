@@ -32,10 +32,6 @@ REFUSED = "heartbeat"
 visitor, source, gap}`: the source's key where the page tells one that would begin another visit, and the project's gap in seconds."""
 
 
-def _always(project: TagProject) -> bool:
-    return True
-
-
 @contextmanager
 def kept_if_refused(
     server: Server,
@@ -45,19 +41,19 @@ def kept_if_refused(
     left: bool = False,
     tap: object = None,
     view: PageView | None = None,
-    allowed: Callable[[TagProject], bool] = _always,
+    allowed: Callable[[TagProject], bool] | None = None,
 ) -> Iterator[None]:
     """What a page says, by its visit's token or by the visitor of its page view, is kept where the database takes nothing.
 
     Args:
-        allowed: whether the page may speak to this project.
+        allowed: whether the page may speak to this project; None: any page may.
     """
     at = server.now()
     try:
         yield
     except AWAY:
         project = server.tag_projects.get(key)
-        if project is None or server.keep_refused is None or not allowed(project):
+        if project is None or server.keep_refused is None or (allowed is not None and not allowed(project)):
             raise
         said: dict[str, Any] = {"kind": REFUSED, "at": at.isoformat(), "project": project.id}
         if view is None:

@@ -49,32 +49,32 @@ def shop_of(server: Server) -> NumberShop:
     Raises:
         SettingsError: Twilio without its account.
     """
+    settings = server.settings
     with _making:
-        if server.shop is None:
-            server.shop = _make_shop(server.settings)
+        if server.shop is not None:
+            return server.shop
+        from router.carriers.twilio.rest import TwilioShop  # brings an HTTP client, which most web processes never need
+        from router.lib.http_client import Outgoing
+
+        token = carrier_tokens(settings)[0]
+        if settings.carrier == "twilio":
+            if not settings.twilio_account_sid:
+                raise SettingsError("TWILIO_ACCOUNT_SID: is required to buy numbers with ROUTER_CARRIER=twilio")
+            account, networks = settings.twilio_account_sid, settings.allow_private
+            url, pricing_url = TWILIO_API, TWILIO_PRICING
+        else:
+            account, networks, url = simulated_account(settings), ANYWHERE, settings.simulator_url
+            if not url:
+                from router.carriers.simulator.account import Account
+                from router.carriers.simulator.rest import Rest, RestServer
+
+                simulator = RestServer(Rest(Account(settings.data_dir / SIMULATOR_FILE), account, token))
+                simulator.start()
+                url = simulator.url
+            pricing_url = url
+        http = Outgoing(networks, total_seconds=SHOP_SECONDS, answer_limit=LARGEST_ANSWER)
+        server.shop = TwilioShop(http, url, pricing_url, account, token, settings.base_url)
         return server.shop
-
-
-def _make_shop(settings: Settings) -> NumberShop:
-    from router.carriers.twilio.rest import TwilioShop  # brings an HTTP client, which most web processes never need
-    from router.lib.http_client import Outgoing
-
-    token = carrier_tokens(settings)[0]
-    if settings.carrier == "twilio":
-        if not settings.twilio_account_sid:
-            raise SettingsError("TWILIO_ACCOUNT_SID: is required to buy numbers with ROUTER_CARRIER=twilio")
-        http = Outgoing(settings.allow_private, total_seconds=SHOP_SECONDS, answer_limit=LARGEST_ANSWER)
-        return TwilioShop(http, TWILIO_API, TWILIO_PRICING, settings.twilio_account_sid, token, settings.base_url)
-    account, url = simulated_account(settings), settings.simulator_url
-    if not url:
-        from router.carriers.simulator.account import Account
-        from router.carriers.simulator.rest import Rest, RestServer
-
-        simulator = RestServer(Rest(Account(settings.data_dir / SIMULATOR_FILE), account, token))
-        simulator.start()
-        url = simulator.url
-    http = Outgoing(ANYWHERE, total_seconds=SHOP_SECONDS, answer_limit=LARGEST_ANSWER)
-    return TwilioShop(http, url, url, account, token, settings.base_url)
 
 
 def simulated_account(settings: Settings) -> str:

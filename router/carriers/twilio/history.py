@@ -33,7 +33,8 @@ def read_carrier_call(record: Mapping[str, Any]) -> CarrierCall | None:
     moments = [read_moment(said.get(name, "")) for name in ("end_time", "date_updated", "start_time")]
     ended_at = next(filter(None, moments), None)
     parent_sid = said.get("parent_call_sid", "")
-    price, currency = _price(said)
+    amount, currency = said.get("price", ""), said.get("price_unit", "").upper()
+    is_priced = AMOUNT.fullmatch(amount) and CURRENCY.fullmatch(currency)
     return CarrierCall(
         sid=call.sid,
         parent_sid=parent_sid,
@@ -44,18 +45,10 @@ def read_carrier_call(record: Mapping[str, Any]) -> CarrierCall | None:
         started_at=moments[-1],
         ended_at=ended_at if told.status in CALL_ENDED else None,
         seconds=told.seconds,
-        price_micros=price,
-        currency=currency,
+        price_micros=round(-Decimal(amount) * MICROS) if is_priced else None,  # what it takes is a negative amount
+        currency=currency if is_priced else "",
         inbound=call if said.get("direction") == "inbound" and not parent_sid else None,
     )
-
-
-def _price(said: Mapping[str, str]) -> tuple[int | None, str]:
-    """Twilio says what it takes from the account, as a negative amount."""
-    amount, currency = said.get("price", ""), said.get("price_unit", "").upper()
-    if not AMOUNT.fullmatch(amount) or not CURRENCY.fullmatch(currency):
-        return None, ""
-    return round(-Decimal(amount) * MICROS), currency
 
 
 def read_kept_recording(record: Mapping[str, Any], api: str) -> Recording | None:

@@ -214,10 +214,17 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
 
 
 def _read(environ: Mapping[str, str], variable: str) -> str | None:
+    source, value = variable, environ.get(variable, "").strip()
     if variable in SECRETS and (path := environ.get(f"{variable}_FILE")):
-        source, value = f"{variable}_FILE", _read_file(f"{variable}_FILE", path)
-    else:
-        source, value = variable, environ.get(variable, "").strip()
+        source = f"{variable}_FILE"
+        try:
+            value = Path(path).read_text("utf-8").strip()
+        except OSError as error:
+            raise SettingsError(f"{source}: cannot read {path}: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise SettingsError(f"{source}: {path} is not text in UTF-8") from None
+        if not value:
+            raise SettingsError(f"{source}: {path} is empty")
     problem = value_problem(value)
     if variable == "ROUTER_SECRET_KEY":
         keys = [key.strip() for key in value.split(",")]
@@ -226,18 +233,6 @@ def _read(environ: Mapping[str, str], variable: str) -> str | None:
     if problem:
         raise SettingsError(f"{source}: {problem}")
     return value or None
-
-
-def _read_file(source: str, path: str) -> str:
-    try:
-        value = Path(path).read_text("utf-8").strip()
-    except OSError as error:
-        raise SettingsError(f"{source}: cannot read {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise SettingsError(f"{source}: {path} is not text in UTF-8") from None
-    if not value:
-        raise SettingsError(f"{source}: {path} is empty")
-    return value
 
 
 KEY_ADVICE = (

@@ -238,14 +238,10 @@ class ProcessGroup:
                 pass
         except ChildProcessError:
             return False
-        if self._kill_at is not None:
-            self._tell(self._kill_at)
-        return True
-
-    def _tell(self, kill_at: float) -> None:
-        """The leader tells its workers; the workers of a dead leader hear it from us."""
-        try:
-            if time.monotonic() >= kill_at:
+        if self._kill_at is None:
+            return True
+        try:  # the leader tells its workers; the workers of a dead leader hear it from us
+            if time.monotonic() >= self._kill_at:
                 os.killpg(self.leader, signal.SIGKILL)
             elif not self._told_leader:
                 self._told_leader = True
@@ -255,6 +251,7 @@ class ProcessGroup:
         except ProcessLookupError:
             self._told_leader = self._told_workers = True
             _signal_group(self.leader, signal.SIGTERM)
+        return True
 
 
 def _signal_group(leader: int, number: int) -> None:
@@ -458,7 +455,11 @@ def supervise(
         signal.signal(name, tell)
     adopt_orphans()
     try:
-        children = _children(commands, environ or {}, holdings)
+        common = {**(environ or {}), SUPERVISOR: str(os.getpid()), SERVICES_FOLDER: str(holdings.folder)}
+        children = [
+            Child(name, command, {**common, SERVICE: name} if holdings.is_service(name) else common, holdings)
+            for name, command in commands.items()
+        ]
         gone = [ProcessGroup(leader) for name in holdings.former.keys() - commands for leader in holdings.former[name]]
         gc.collect()
         gc.freeze()  # no search for garbage touches, and so copies, the memory that all share
@@ -488,11 +489,3 @@ def supervise(
                 child.wait(until)
     finally:
         holdings.close()
-
-
-def _children(commands: Mapping[str, Command], environ: Mapping[str, str], holdings: Holdings) -> list[Child]:
-    common = {**environ, SUPERVISOR: str(os.getpid()), SERVICES_FOLDER: str(holdings.folder)}
-    return [
-        Child(name, command, {**common, SERVICE: name} if holdings.is_service(name) else common, holdings)
-        for name, command in commands.items()
-    ]

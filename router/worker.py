@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -108,7 +108,7 @@ class Worker:
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, lambda number, frame: self.stop.set())
         helpers = [
-            threading.Thread(target=self._keep_doing, args=(jobs(),), name=jobs.__name__)
+            threading.Thread(target=keep_doing, args=(self.server, jobs(), self.stop), name=jobs.__name__)
             for jobs in (quick_jobs, outside_jobs, carrier_jobs, renewal_jobs, planner_jobs)
         ]
         for helper in helpers:
@@ -122,20 +122,19 @@ class Worker:
                 helper.join()
         log.info("worker_stopped")
 
-    def _keep_doing(self, jobs: list[PeriodicJob]) -> None:
-        while not self.stop.wait(TICK_SECONDS):
-            run_due(self.server, jobs, self.server.now())
 
-
-def run_due(server: Server, jobs: list[PeriodicJob], now: datetime) -> None:
-    for job in jobs:
-        if now - job.last < job.every:
-            continue
-        job.last = now
-        try:
-            job.do(server, now)
-        except Exception:
-            log.exception("periodic_job_failed", job=job.name)
+def keep_doing(server: Server, jobs: Sequence[PeriodicJob], stop: threading.Event) -> None:
+    """What is due of these jobs, one after the other, until `stop` is set."""
+    while not stop.wait(TICK_SECONDS):
+        now = server.now()
+        for job in jobs:
+            if now - job.last < job.every:
+                continue
+            job.last = now
+            try:
+                job.do(server, now)
+            except Exception:
+                log.exception("periodic_job_failed", job=job.name)
 
 
 def _until_none_is_due(advance: Callable[[Server, datetime], int]) -> Callable[[Server, datetime], None]:

@@ -239,20 +239,16 @@ def _exchange(pool: httpcore.ConnectionPool, request: httpx.Request, limit: int)
     )
     with pool.stream(request.method, address, headers=request.headers.raw, content=request.content) as response:
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
-        body, complete = _read_body(response, limit)
-        return Answer(response.status, headers, body, complete)
-
-
-def _read_body(response: httpcore.Response, limit: int) -> tuple[bytes, bool]:
-    body = b""
-    try:
-        for chunk in response.iter_stream():
-            body += chunk
-            if len(body) > limit:
-                return body[:limit], False
-    except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError):
-        return body, False
-    return body, True
+        body, is_complete = b"", True
+        try:
+            for chunk in response.iter_stream():
+                body += chunk
+                if len(body) > limit:
+                    body, is_complete = body[:limit], False
+                    break
+        except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError):
+            is_complete = False
+        return Answer(response.status, headers, body, is_complete)
 
 
 def _literal(host: str) -> Address | None:

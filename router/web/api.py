@@ -286,10 +286,23 @@ def describe_api() -> dict[str, Any]:
 
 def _operation(rule: Rule, view: Callable[..., Any], description: Description) -> dict[str, Any]:
     summary = (view.__doc__ or rule.endpoint.rpartition(".")[2].replace("_", " ")).strip().partition("\n")[0]
+    parameters = [
+        {"name": name, "in": "path", "required": True, "schema": CONVERTERS.get(kind, {"type": "string"})}
+        for kind, name in ARGUMENT.findall(rule.rule)
+    ]
+    for model in (description.query, Paging if description.is_list else None):
+        for name, schema in (model.model_json_schema()["properties"] if model else {}).items():
+            kinds = [kind for kind in schema.pop("anyOf", [{}]) if kind.get("type") != "null"]
+            told = {member: schema[member] for member in ("description",) if member in schema}
+            typed = {member: value for member, value in schema.items() if member not in ("title", "description")}
+            typed |= kinds[0]
+            if typed.get("default", 0) is None:
+                del typed["default"]
+            parameters.append({"name": name, "in": "query", "schema": typed} | told)
     operation: dict[str, Any] = {
         "operationId": rule.endpoint.replace(".", "_"),
         "summary": summary,
-        "parameters": _parameters(rule, description),
+        "parameters": parameters,
         "responses": {
             str(description.status): _answer(description),
             **{str(status): _answer(Description(answer=answer)) for status, answer in description.also.items()},
@@ -304,23 +317,6 @@ def _operation(rule: Rule, view: Callable[..., Any], description: Description) -
         content = {media: {"schema": _ref(description.body.__name__)}}
         operation["requestBody"] = {"required": description.needs_body, "content": content}
     return operation
-
-
-def _parameters(rule: Rule, description: Description) -> list[dict[str, Any]]:
-    parameters = [
-        {"name": name, "in": "path", "required": True, "schema": CONVERTERS.get(kind, {"type": "string"})}
-        for kind, name in ARGUMENT.findall(rule.rule)
-    ]
-    for model in (description.query, Paging if description.is_list else None):
-        for name, schema in (model.model_json_schema()["properties"] if model else {}).items():
-            kinds = [kind for kind in schema.pop("anyOf", [{}]) if kind.get("type") != "null"]
-            told = {member: schema[member] for member in ("description",) if member in schema}
-            typed = {member: value for member, value in schema.items() if member not in ("title", "description")}
-            typed |= kinds[0]
-            if typed.get("default", 0) is None:
-                del typed["default"]
-            parameters.append({"name": name, "in": "query", "schema": typed} | told)
-    return parameters
 
 
 def _answer(description: Description) -> dict[str, Any]:

@@ -142,11 +142,20 @@ def init_error_pages(app: Flask) -> None:
 
     @app.errorhandler(DBAPIError)
     def database_error(error: DBAPIError) -> Response:
-        refusal = _database_problem(error)
-        if refusal is None:
-            raise error
+        g.pop("project", None)
+        try:
+            state = schema_state(current_server().database)
+        except SQLAlchemyError:
+            reason = "The database cannot be reached. Try again in a minute."
+        else:
+            if state != "current":
+                reason = "The database has another version's schema. The operator has to run “router migrate”."
+            elif isinstance(error, OperationalError):
+                reason = "The database is too busy. Try again in a minute."
+            else:  # it could answer, so that the mistake is ours
+                raise error
         current_app.logger.error("database: %s", type(error.orig).__name__)
-        return answer_problem(refusal)
+        return answer_problem(Problem(503, reason))
 
 
 def answer_problem(error: Problem) -> Response:
@@ -160,17 +169,3 @@ def answer_problem(error: Problem) -> Response:
         return error.response()
     title = TITLES.get(error.status, "Refused")
     return Response(render_template("error.html", title=title, detail=error.detail), error.status, mimetype="text/html")
-
-
-def _database_problem(error: DBAPIError) -> Problem | None:
-    """Why the database cannot answer; None when it could, so that the mistake is ours."""
-    g.pop("project", None)
-    try:
-        state = schema_state(current_server().database)
-    except SQLAlchemyError:
-        return Problem(503, "The database cannot be reached. Try again in a minute.")
-    if state != "current":
-        return Problem(503, "The database has another version's schema. The operator has to run “router migrate”.")
-    if isinstance(error, OperationalError):
-        return Problem(503, "The database is too busy. Try again in a minute.")
-    return None

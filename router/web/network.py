@@ -47,9 +47,15 @@ def parse_host(text: str) -> str:
         parts = urlsplit(text if "://" in text else f"//{text}")
         if parts.scheme not in ("", "http", "https") or parts.username is not None or not parts.hostname:
             raise ValueError
+        host = parts.hostname
+        if ":" in host:
+            host = f"[{host}]"
+        else:
+            wild, bare = "*." if host.startswith("*.") else "", host.removeprefix("*.").rstrip(".")
+            host = wild + (bare if bare.isascii() else idna.encode(bare, uts46=True).decode())
         is_default = (parts.scheme, parts.port) in (("http", 80), ("https", 443), ("", 443))
-        host = _ascii(parts.hostname) + (f":{parts.port}" if parts.port and not is_default else "")
-    except ValueError:
+        host += f":{parts.port}" if parts.port and not is_default else ""
+    except ValueError:  # also what idna raises
         raise _refusal(text) from None
     if not HOST.fullmatch(host):
         raise _refusal(text)
@@ -68,17 +74,6 @@ def host_of(address: str) -> str:
 def host_of_pattern(pattern: str) -> str:
     """`example.com` for `*.example.com:8080`, as a project names its site."""
     return urlsplit(f"//{pattern.removeprefix('*.')}").hostname or ""
-
-
-def _ascii(hostname: str) -> str:
-    if ":" in hostname:
-        return f"[{hostname}]"
-    wild, bare = ("*.", hostname[2:]) if hostname.startswith("*.") else ("", hostname)
-    bare = bare.rstrip(".").lower()
-    try:
-        return wild + (bare if bare.isascii() else idna.encode(bare, uts46=True).decode())
-    except idna.IDNAError:
-        raise ValueError(hostname) from None
 
 
 def _refusal(text: str) -> BadHost:

@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -361,7 +362,9 @@ class Applier:
         if not entries:
             return 0
         try:
-            self._apply_together(entries)
+            with self._server.database.writing() as session:
+                self._apply(session, announcing=True, entries=entries, is_waiting=len(entries) == BATCH)
+            self._position = entries[-1].end
         except OF_THE_DATABASE as error:
             # of a lost connection nothing can be learned by trying the records one by one
             if not isinstance(error, DBAPIError) or error.connection_invalidated:
@@ -383,22 +386,24 @@ class Applier:
         self._position = resumed(self._folder, self._position)
         return self._position
 
-    def _apply_together(self, entries: Sequence[Entry]) -> None:
-        if any(entry.record is None for entry in entries):
-            raise ValueError("a line is damaged")
-        now = self._server.now()
-        with self._server.database.writing() as session:
-            apply_records(
-                self._server, session, [entry.record for entry in entries if entry.record], now, announcing=True
-            )
-            self._note(session, entries[-1].end, now, is_waiting=len(entries) == BATCH)
-        self._position = entries[-1].end
+    def _apply(self, session: Session, announcing: bool, *, entries: Sequence[Entry], is_waiting: bool = True) -> None:
+        """
+        Raises:
+            ValueError: a line is damaged.
+        """
+        records, now = [], self._server.now()
+        for entry in entries:
+            if entry.record is None:
+                raise ValueError(entry.fault)
+            records.append(entry.record)
+        apply_records(self._server, session, records, now, announcing)
+        self._note(session, entries[-1].end, now, is_waiting=is_waiting)
 
     def _apply_singly(self, entries: Sequence[Entry]) -> None:
         """One transaction for each, so that only what is wrong by itself is set aside."""
         for index, entry in enumerate(entries):
             try:
-                self._apply_alone(entry)
+                write_and_announce(self._server, partial(self._apply, entries=[entry]))
             except Exception as error:
                 if isinstance(error, OF_EITHER):
                     if not self._is_its_own_fault(entry, entries[index + 1 :]):
@@ -408,17 +413,6 @@ class Applier:
                 log.exception("record_set_aside", position=str(entry.position))
                 self._set_aside(entry, f"{type(error).__name__}: {error}"[:1000])
             self._position = entry.end
-
-    def _apply_alone(self, entry: Entry) -> None:
-        record, now = entry.record, self._server.now()
-        if record is None:
-            raise ValueError(entry.fault)
-
-        def work(session: Session, announcing: bool) -> None:
-            apply_records(self._server, session, [record], now, announcing)
-            self._note(session, entry.end, now)
-
-        write_and_announce(self._server, work)
 
     def _is_its_own_fault(self, entry: Entry, behind: Sequence[Entry]) -> bool:
         """Whether a record that failed by one of OF_EITHER is to blame itself: again and again for a minute, and a record behind it could

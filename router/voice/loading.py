@@ -5,7 +5,7 @@ read before the scenarios, projects and flows that they name, so that these are 
 and is read again by it.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -45,10 +45,24 @@ class Company:
     unions: dict[frozenset[str], frozenset[str]] = field(default_factory=dict)
     """Its lines with those of flows that have others, by these."""
 
-    def lines_with(self, flow: Mapping[str, Any]) -> frozenset[str]:
-        """Its telephones while calls follow a flow."""
+    def common_of(
+        self, scenario: Row | None, flow_id: int | None, documents: Mapping[int, Mapping[str, Any]]
+    ) -> dict[str, Any]:
+        """What those of its numbers that lead alike have in common in their routes."""
+        document = documents.get(flow_id) if flow_id is not None else None
+        flow = document if document and document.get("destinations") else self.flow
         lines = lines_of(step.get("to") or "" for step in flow["destinations"])
-        return self.lines if lines <= self.lines else self.unions.setdefault(lines, self.lines | lines)
+        fallback, repeat_credit, *_ = self.said
+        return {
+            "scenario_enabled": bool(scenario and scenario.enabled),
+            "hold": timedelta(seconds=(scenario and scenario.hold_seconds) or DEFAULT_HOLD_SECONDS),
+            "flow": flow,
+            "repeat_credit": repeat_credit,
+            "scenario_title": scenario.title if scenario else None,
+            "own_lines": self.lines if lines <= self.lines else self.unions.setdefault(lines, self.lines | lines),
+            "flow_id": flow_id if flow_id in documents else None,
+            "fallback": fallback,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +95,17 @@ _NUMBERS = select(
     *(_number.id, _number.e164, _number.project_id, _number.scenario_id, _number.static_source),
     *(_number.overflow, _number.last_flow_id, _number.released_at),
 )
-_NUMBERS_AFTER = Statement(
-    lambda _: _NUMBERS.where(_number.id > bindparam("after")).order_by(_number.id).limit(bindparam("most"))
-)
+_EVERY_NUMBER = Statement(_NUMBERS.where(_number.id > bindparam("after")).order_by(_number.id).limit(bindparam("most")))
+_NUMBERS_OF = {
+    kind: Statement(
+        select(_number.id, _number.e164)
+        .where(owner == bindparam("owner"), _number.id > bindparam("after"))
+        .order_by(_number.id)
+        .limit(bindparam("most"))
+    )
+    for kind, owner in {"scenario": _number.scenario_id, "project": _number.project_id}.items()
+}
+"""By the kind of what owns them."""
 _COMPANIES = select(
     *(_project.id, _project.fallback_destination, _project.repeat_credit),
     *(_project.own_numbers, _project.destination_numbers),
@@ -102,12 +124,12 @@ _CHANGES = Statement(
 
 def load_all(session: Session, pause: Pause = no_pause) -> Loaded:
     """The routes of all numbers that were ever ours, where two have the same digits the one that `find_route` gives first."""
-    return _load(session, _every_number(session), NOTHING, pause)
+    return _load(session, _in_order(session, _EVERY_NUMBER, pause), NOTHING, pause)
 
 
 def load_some(session: Session, numbers: Iterable[str], known: Loaded, pause: Pause = no_pause) -> Loaded:
     """The routes of these numbers, as far as they are ours. What is the same as in the `known` is that very object."""
-    return _load(session, _rows(session, _NUMBERS, _number.e164, numbers), known, pause)
+    return _load(session, _rows(session, _NUMBERS, _number.e164, numbers, pause), known, pause)
 
 
 def read_changes(
@@ -120,7 +142,7 @@ def read_changes(
     if len(rows) > MOST_CHANGES or len(tokens) != now[0] - before[0] + 1 or tokens.get(before[0]) != before[1]:
         return None
     numbers: set[str] = set()
-    owners: dict[str, set[int]] = {"scenario": set(), "project": set()}
+    owners: dict[str, set[int]] = {kind: set() for kind in _NUMBERS_OF}
     for change in rows:
         if change.version == before[0]:
             continue
@@ -130,52 +152,52 @@ def read_changes(
             owners[change.kind].add(int(change.key))
         else:  # of a later program
             return None
-    for owner, ids in zip((_number.scenario_id, _number.project_id), owners.values(), strict=True):
+    for kind, ids in owners.items():
         for owner_id in ids:
-            after = 0
-            page = select(_number.id, _number.e164).where(owner == owner_id).order_by(_number.id).limit(PAGE)
-            while found := session.execute(page.where(_number.id > after)).all():
-                numbers.update(row.e164 for row in found)
-                after = found[-1].id
-                pause()
+            numbers.update(row.e164 for row in _in_order(session, _NUMBERS_OF[kind], pause, owner=owner_id))
     return Changes(numbers, now, tokens)
 
 
-def _every_number(session: Session) -> Iterator[Sequence[Row]]:
+def _in_order(session: Session, statement: Statement, pause: Pause, **values: int) -> Iterator[Row]:
+    """All rows of a statement in the order of their ids, read by pages."""
     after = 0
-    while rows := _NUMBERS_AFTER.all(session, {"after": after, "most": PAGE}):
-        yield rows
-        after = rows[-1].id
+    while page := statement.all(session, values | {"after": after, "most": PAGE}):
+        yield from page
+        after = page[-1].id
+        pause()
 
 
-def _rows(session: Session, columns: Any, key: ColumnElement[Any], values: Iterable[Any]) -> Iterator[Sequence[Row]]:
-    """The rows with one of these values, by pages."""
+def _rows(
+    session: Session, columns: Any, key: ColumnElement[Any], values: Iterable[Any], pause: Pause
+) -> Iterator[Row]:
+    """The rows with one of these values, read by pages."""
     wanted = list(values)
     for start in range(0, len(wanted), PAGE):
-        yield session.execute(columns.where(key.in_(wanted[start : start + PAGE]))).all()
-
-
-def _load(session: Session, pages: Iterable[Sequence[Row]], known: Loaded, pause: Pause) -> Loaded:
-    numbers: dict[str, Row] = {}
-    for page in pages:
-        for row in page:
-            other = numbers.setdefault(row.e164, row)
-            if other is not row and _precedence(row) > _precedence(other):
-                numbers[row.e164] = row
+        yield from session.execute(columns.where(key.in_(wanted[start : start + PAGE]))).all()
         pause()
-    companies = _companies(session, {row.project_id for row in numbers.values()}, known.companies)
-    scenarios = {
-        row.id: row
-        for page in _rows(session, _SCENARIOS, _scenario.id, {row.scenario_id for row in numbers.values()} - {None})
-        for row in page
-    }
+
+
+def _load(session: Session, rows: Iterable[Row], known: Loaded, pause: Pause) -> Loaded:
+    numbers: dict[str, Row] = {}
+    for row in rows:
+        other = numbers.setdefault(row.e164, row)
+        if other is not row and _precedence(row) > _precedence(other):
+            numbers[row.e164] = row
+    companies = {}
+    for row in _rows(session, _COMPANIES, _project.id, {row.project_id for row in numbers.values()}, pause):
+        company = known.companies.get(row.id)
+        said = row.fallback_destination, row.repeat_credit, row.own_numbers, row.destination_numbers
+        if company is None or said != company.said:
+            lines = own_lines(row.fallback_destination, row.own_numbers, row.destination_numbers)
+            company = Company(said, lines, fallback_flow(row.fallback_destination))
+        companies[row.id] = company
+    scenario_ids = {row.scenario_id for row in numbers.values()} - {None}
+    scenarios = {row.id: row for row in _rows(session, _SCENARIOS, _scenario.id, scenario_ids, pause)}
     flow_ids = {row.call_flow_id for row in scenarios.values()} | {row.last_flow_id for row in numbers.values()}
     documents: dict[int, Any] = {}
-    for page in _rows(session, _FLOWS, _flow.id, flow_ids - {None}):
-        for row in page:
-            present = known.flows.get(row.id)
-            documents[row.id] = present if present == row.document else row.document
-        pause()
+    for row in _rows(session, _FLOWS, _flow.id, flow_ids - {None}, pause):
+        present = known.flows.get(row.id)
+        documents[row.id] = present if present == row.document else row.document
     shared: dict[tuple[int, int | None, int | None], dict[str, Any]] = {}
     routes = {}
     for done, (e164, row) in enumerate(numbers.items(), 1):
@@ -185,7 +207,7 @@ def _load(session: Session, pages: Iterable[Sequence[Row]], known: Loaded, pause
         key = row.project_id, row.scenario_id, flow_id
         common = shared.get(key)
         if common is None:
-            common = shared[key] = _common(companies[row.project_id], scenario, flow_id, documents)
+            common = shared[key] = companies[row.project_id].common_of(scenario, flow_id, documents)
         routes[e164] = Route(
             row.id,
             e164,
@@ -204,35 +226,3 @@ def _load(session: Session, pages: Iterable[Sequence[Row]], known: Loaded, pause
 def _precedence(row: Row) -> tuple[Any, ...]:
     """Which of two rows with the same digits leads: the present one, else the one released last."""
     return (True, row.id) if row.released_at is None else (False, row.released_at, row.id)
-
-
-def _companies(session: Session, ids: Collection[int], known: Mapping[int, Company]) -> dict[int, Company]:
-    companies = {}
-    for page in _rows(session, _COMPANIES, _project.id, ids):
-        for row in page:
-            present = known.get(row.id)
-            said = row.fallback_destination, row.repeat_credit, row.own_numbers, row.destination_numbers
-            if present is None or said != present.said:
-                lines = own_lines(row.fallback_destination, row.own_numbers, row.destination_numbers)
-                present = Company(said, lines, fallback_flow(row.fallback_destination))
-            companies[row.id] = present
-    return companies
-
-
-def _common(
-    company: Company, scenario: Row | None, flow_id: int | None, documents: Mapping[int, Mapping[str, Any]]
-) -> dict[str, Any]:
-    """What the numbers of a project that lead alike have in common in their routes."""
-    document = documents.get(flow_id) if flow_id is not None else None
-    flow = document if document and document.get("destinations") else company.flow
-    fallback, repeat_credit, *_ = company.said
-    return {
-        "scenario_enabled": bool(scenario and scenario.enabled),
-        "hold": timedelta(seconds=(scenario and scenario.hold_seconds) or DEFAULT_HOLD_SECONDS),
-        "flow": flow,
-        "repeat_credit": repeat_credit,
-        "scenario_title": scenario.title if scenario else None,
-        "own_lines": company.lines_with(flow),
-        "flow_id": flow_id if flow_id in documents else None,
-        "fallback": fallback,
-    }

@@ -215,8 +215,16 @@ def write_snapshot(folder: Path, snapshot: Snapshot, keys: KeyRing, pause: Pause
             return False
         except OSError as error:  # a file system without locks of folders: at the worst the older file serves
             log.warning("snapshot_file_not_locked", reason=str(error))
-        head, there = _head_of(snapshot, keys), _head_in(folder / NEWEST)
-        if there and _follows(there, head):
+        installation, version, token = snapshot.state
+        head = {
+            "format": FORMAT,
+            "key": keys.fingerprint,
+            "installation": installation,
+            "version": version,
+            "token": token,
+            "seen": list(snapshot.seen.items()),
+        }
+        if _is_written(folder / NEWEST, head):
             return True
         content = b"\n".join([json.dumps(head).encode(), *_lines_of(snapshot, pause)])
         temporary = folder / f"{NEWEST}-new"
@@ -278,26 +286,15 @@ _COMMON_PLAIN = attrgetter(
 )
 
 
-def _head_of(snapshot: Snapshot, keys: KeyRing) -> dict[str, Any]:
-    """What a file says that it is."""
-    installation, version, token = snapshot.state
-    state = {"key": keys.fingerprint, "installation": installation, "version": version, "token": token}
-    return {"format": FORMAT, **state, "seen": list(snapshot.seen.items())}
-
-
-def _head_in(path: Path) -> dict[str, Any] | None:
-    """The same of a whole file; None when it is not there or cannot be read."""
+def _is_written(path: Path, head: Mapping[str, Any]) -> bool:
+    """Whether a whole file is there, of the state of which `head` tells, or of one that came after it."""
     try:
-        return _parts(path.read_bytes())[0]
+        present, _ = _parts(path.read_bytes())
     except (OSError, SnapshotUnreadable):
-        return None
-
-
-def _follows(later: Mapping[str, Any], head: Mapping[str, Any]) -> bool:
-    """Whether a file is of the state of another one, or of one that came after it."""
-    if any(later[name] != head[name] for name in ("format", "key", "installation")):
         return False
-    tokens = {**dict(later["seen"]), later["version"]: later["token"]}
+    if any(present[name] != head[name] for name in ("format", "key", "installation")):
+        return False
+    tokens = {**dict(present["seen"]), present["version"]: present["token"]}
     return bool(tokens.get(head["version"]) == head["token"])
 
 

@@ -236,7 +236,17 @@ class Twilio:
                 values = _Values(request.form.lists())  # the whole form, with repeated names and untrimmed values
             else:
                 return False  # a body that is no form is not covered by this signature
-            return any(_is_signed(validator, url, values, signature) for validator in self._validators)
+            bare = url.removesuffix("?")
+            parts = urlsplit(bare)
+            # as RequestValidator.validate does, with and without the port, and no further than the first that fits. A `?` behind which
+            # nothing stands may have been signed or not: proxies add it and take it away
+            ends = ("",) if "?" in bare else ("", "?")
+            return any(
+                compare(validator.compute_signature(f"{port(parts)}{end}", values), signature)
+                for validator in self._validators
+                for end in ends
+                for port in (remove_port, add_port)
+            )
         except (TypeError, ValueError, HTTPException):  # odd ports and types, bodies beyond the limit: not from Twilio
             return False
 
@@ -270,16 +280,6 @@ def signed_url(base_url: str, environ: Mapping[str, Any], full_path: str) -> str
         parts = urlsplit(raw)
         raw = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     return base_url + raw
-
-
-def _is_signed(validator: Any, url: str, values: Any, signature: str) -> bool:
-    """As RequestValidator.validate does, with and without the port, and no further than the first that fits. A `?` behind which nothing
-    stands may have been signed or not: proxies add it and take it away."""
-    bare = url.removesuffix("?")
-    parts = urlsplit(bare)
-    ends = ("",) if "?" in bare else ("", "?")
-    addresses = (f"{port(parts)}{end}" for end in ends for port in (remove_port, add_port))
-    return any(compare(validator.compute_signature(address, values), signature) for address in addresses)
 
 
 class _Values(dict[str, list[str]]):

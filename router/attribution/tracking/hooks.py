@@ -331,7 +331,11 @@ def number_for_amp(key: str) -> Response:
             return project, False, None
         if project.suspended or turned_away(server, project, address, now, is_known=False):
             return project, True, None
-        consent = _amp_consent(project)
+        consent = request.args.get("consent")
+        if consent not in ("none", "limited", "full"):
+            # nobody has chosen on the page: what the project allows before, unless Global Privacy Control refuses it there
+            refused = project.gpc_refuses and request.headers.get("Sec-GPC") == "1"
+            consent = "limited" if refused and project.consent == "full" else project.consent
         if consent == "none":
             return project, True, None
         view = read_page_view(query | {"consent": consent}, address, region)
@@ -359,16 +363,6 @@ def number_for_amp(key: str) -> Response:
         raise own_number
     form = str(number.scenario.tagging.get("format") or "") if number.scenario else ""
     return jsonify(phoneNumber=number.e164, formattedPhoneNumber=display(number.e164, form, project.country))
-
-
-def _amp_consent(project: TagProject) -> str:
-    """What may be known of the visitor: what the page says that he chose, else what the project allows before; who sends Global Privacy
-    Control has refused where the project says so."""
-    consent = request.args.get("consent")
-    if consent in ("none", "limited", "full"):
-        return consent
-    refused = project.gpc_refuses and request.headers.get("Sec-GPC") == "1"
-    return "limited" if refused and project.consent == "full" else project.consent
 
 
 def _may_ask_by_amp(project: TagProject, posted: PageView) -> bool:

@@ -103,38 +103,35 @@ def send_message(server: MailServer, message: EmailMessage, sender: str, recipie
         finally:
             with suppress(OSError, smtplib.SMTPException):
                 client.quit()
-    except (OSError, smtplib.SMTPException) as error:  # ssl's errors are OSErrors
-        raise _as_mail_error(error) from error
+    # a refused recipient, sender or text is refused for good when the code is 5xx; a refused password can be mended
+    except smtplib.SMTPAuthenticationError as error:
+        answer = _answer(error.smtp_code, error.smtp_error)
+        raise MailError(f"The mail server refused the user or the password ({answer}).") from error
+    except smtplib.SMTPRecipientsRefused as error:
+        code, reply = next(iter(error.recipients.values()))
+        raise MailError(f"The mail server refused the recipient ({_answer(code, reply)}).", code >= 500) from error
+    except smtplib.SMTPNotSupportedError as error:
+        raise MailError(f"The mail server cannot do what is needed: {error}.", True) from error
+    except smtplib.SMTPConnectError as error:
+        answer = _answer(error.smtp_code, error.smtp_error)
+        raise MailError(f"The mail server does not serve us now ({answer}).") from error
+    except smtplib.SMTPResponseException as error:
+        answer = _answer(error.smtp_code, error.smtp_error)
+        raise MailError(f"The mail server refused the message ({answer}).", 500 <= error.smtp_code < 600) from error
+    except smtplib.SMTPServerDisconnected as error:
+        raise MailError("The mail server ended the conversation, or did not answer in time.") from error
+    except TimeoutError as error:
+        raise MailError("The mail server did not answer in time.") from error
+    except ssl.SSLError as error:
+        raise MailError(f"No encrypted line to the mail server: {error.reason or error}.") from error
+    except (OSError, smtplib.SMTPException) as error:
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise MailError(f"The mail server cannot be reached: {reason}.") from error
 
 
 def may_sign_in(encrypted: bool, peer: str) -> bool:
     """Whether a password may be sent: over an encrypted line, or to a private address."""
     return encrypted or ip_address(peer.partition("%")[0]).is_private
-
-
-def _as_mail_error(error: Exception) -> MailError:
-    """A refused recipient, sender or text is refused for good when the code is 5xx; a refused password can be mended."""
-    if isinstance(error, smtplib.SMTPAuthenticationError):
-        return MailError(
-            f"The mail server refused the user or the password ({_answer(error.smtp_code, error.smtp_error)})."
-        )
-    if isinstance(error, smtplib.SMTPRecipientsRefused):
-        code, reply = next(iter(error.recipients.values()))
-        return MailError(f"The mail server refused the recipient ({_answer(code, reply)}).", code >= 500)
-    if isinstance(error, smtplib.SMTPNotSupportedError):
-        return MailError(f"The mail server cannot do what is needed: {error}.", True)
-    if isinstance(error, smtplib.SMTPConnectError):
-        return MailError(f"The mail server does not serve us now ({_answer(error.smtp_code, error.smtp_error)}).")
-    if isinstance(error, smtplib.SMTPResponseException):
-        answer = _answer(error.smtp_code, error.smtp_error)
-        return MailError(f"The mail server refused the message ({answer}).", 500 <= error.smtp_code < 600)
-    if isinstance(error, smtplib.SMTPServerDisconnected):
-        return MailError("The mail server ended the conversation, or did not answer in time.")
-    if isinstance(error, TimeoutError):
-        return MailError("The mail server did not answer in time.")
-    if isinstance(error, ssl.SSLError):
-        return MailError(f"No encrypted line to the mail server: {error.reason or error}.")
-    return MailError(f"The mail server cannot be reached: {getattr(error, 'strerror', None) or type(error).__name__}.")
 
 
 def _answer(code: int, reply: bytes | str) -> str:

@@ -233,7 +233,7 @@ class Dialing:
             self._stage.pause(2)
             if not ringing.line.hears_out:
                 return False
-            if verb.name == "Gather" and ringing.line.digits:
+            if verb.name == "Gather" and (ringing.line.digits or verb.flag("actionOnEmptyResult")):
                 action = verb.attributes.get("action", document.url)
                 values = self._stage.leg_values(ringing.leg, self._caller_id, Digits=ringing.line.digits)
                 return self._hear(ringing, self._stage.fetch("whisper", document.url, action, values))

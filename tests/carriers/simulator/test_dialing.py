@@ -289,6 +289,16 @@ def test_a_key_in_the_whisper_accepts_the_call(twiml: TwimlServer, exchange: Exc
     assert twiml.values("/accept")[0]["Digits"] == "1"
 
 
+def test_a_whisper_that_asks_for_a_key_goes_on_without_one_where_it_says_so(
+    twiml: TwimlServer, exchange: Exchanges
+) -> None:
+    forward(twiml, number(SALES, url="/whisper"))
+    twiml.pages["/whisper"] = response('<Gather action="/accept" actionOnEmptyResult="true"/>')
+    twiml.pages["/accept"] = response("<Hangup/>")
+    assert exchange(lines={SALES: Line.answers()}).call(CALLER, NUMBER).answered_leg is None
+    assert twiml.values("/accept")[0]["Digits"] == ""
+
+
 def test_a_dial_in_a_whisper_is_refused(twiml: TwimlServer, exchange: Exchanges) -> None:
     forward(twiml, number(SALES, url="/whisper"))
     twiml.pages["/whisper"] = response(dial(OFFICE))

@@ -57,8 +57,7 @@ def test_a_call_event_writes_its_deliveries_in_the_same_transaction_once(
     connect_receivers()  # several apps in one process
     with office.database.writing() as session:
         call = make_call(session, session.get_one(Scenario, office.scenario_id))
-        announce(office.server, session, "started", call, NOW)
-        announce(office.server, session, "ended", call, NOW)
+        announce(office.server, session, [("started", call), ("ended", call)], NOW)
     assert states(office) == {"pending": 1}
     for event in CALL_EVENTS.values():
         assert event.has_receivers_for(office.server)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from router.accounts.audit import Actor
 from router.accounts.models import AuditEntry, Project
 from router.app import make_server
 from router.cli import router
@@ -22,6 +23,7 @@ from router.db import Database
 from router.integrations.models import Delivery
 from router.scenarios.importing.tables import UnreadableFile, cell_error, plain, read_table
 from router.server import Server
+from router.voice.forgetting import forget_caller
 from router.voice.importing import calls as import_calls_module
 from router.voice.importing.calls import Choices, OldCall, write_old_calls
 from router.voice.importing.reading import project_numbers, read_call_log
@@ -55,6 +57,18 @@ class Importer:
 @pytest.fixture
 def bring(settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, project: Project) -> Importer:
     return Importer(settings, monkeypatch, tmp_path / "calls.csv", project)
+
+
+def test_r14_of_forgotten_callers_nothing_is_brought_over_and_that_is_said(
+    server: Server, project: Project, bring: Importer
+) -> None:
+    with server.database.writing() as session:
+        forget_caller(server, session, session.get_one(Project, project.id), ANNA, Actor("alice"), NOON)
+    lines = HEAD + ANNA_CALLED + ANNA_CALLED.replace(ANNA, "+14155550188")
+    done = bring(lines).output
+    assert done == "Brought over: 1 call. Here already: 0.\nPassed over: 1 call of forgotten callers.\n"
+    assert "1 call of forgotten callers" in bring(lines, "--plan").output
+    assert [call.caller for call in calls(server.database)] == ["+14155550188"]
 
 
 def calls(database: Database) -> list[Call]:

@@ -93,6 +93,8 @@ class CallLog:
     withheld: int = 0
     outgoing: int = 0
     no_calls: int = 0
+    forgotten: int = 0
+    """Calls of forgotten callers (R14)."""
     doubled: int = 0
     """Lines that say a call of the file again."""
     without_clock: int = 0
@@ -158,6 +160,7 @@ class CallLog:
             (self.withheld, "call", "of withheld numbers, by which nobody is recognised"),
             (self.outgoing, "outgoing call", ""),
             (self.no_calls, "line", "about messages or forms"),
+            (self.forgotten, "call", "of forgotten callers"),
             (self.doubled, "line", "with a call that another line says too"),
         )
         sentences = [f"{format_count(count, what)} {why}".strip() for count, what, why in counts if count]
@@ -165,6 +168,16 @@ class CallLog:
             lines = ", ".join(f"{line:,}" for line in self.totals[:5])
             sentences.append(f"the totals in line {lines}")
         return sentences
+
+
+def leave_out_forgotten(server: Server, project: Project, log: CallLog) -> None:
+    """Passes over the calls of forgotten callers, so that the plan and the result tell of them."""
+    if not log.calls:
+        return
+    with server.database.reading() as session:
+        forgettings = Forgettings.since(server, session, log.calls[0].started_at)
+    kept = [call for call in log.calls if not forgettings.covers(project.id, call.caller, call.started_at)]
+    log.forgotten, log.calls = len(log.calls) - len(kept), kept
 
 
 def write_old_calls(

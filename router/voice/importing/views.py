@@ -28,7 +28,7 @@ from router.scenarios.importing.files import (
 )
 from router.scenarios.importing.tables import UnreadableFile
 from router.server import current_server
-from router.voice.importing.calls import CallLog, Choices, write_old_calls
+from router.voice.importing.calls import CallLog, Choices, leave_out_forgotten, write_old_calls
 from router.voice.importing.columns import ROLES, UnknownColumn
 from router.voice.importing.reading import project_numbers, read_call_log
 from router.voice.importing.times import ORDERS, Order
@@ -138,7 +138,9 @@ def _read(data: bytes, choices: dict[str, Any]) -> CallLog:
     )
     with server.database.reading() as session:
         numbers = project_numbers(session, current_project())
-    return read_call_log(BytesIO(data), numbers, chosen, server.now(), MOST_ROWS)
+    log = read_call_log(BytesIO(data), numbers, chosen, server.now(), MOST_ROWS)
+    leave_out_forgotten(server, current_project(), log)
+    return log
 
 
 def _page(kept: KeptFile | None = None, log: CallLog | None = None, error: str = "") -> str:
@@ -210,6 +212,7 @@ def import_calls(
                 known = project_numbers(session, owner)
             with file.open("rb") as opened_file:
                 log = read_call_log(opened_file, known, Choices(columns, numbers, dates, zone), now)
+            leave_out_forgotten(server, owner, log)
         except (UnreadableFile, UnknownColumn) as error:
             raise click.ClickException(str(error)) from None
         _say_plan(log, owner.timezone, only_plan)

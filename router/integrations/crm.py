@@ -104,7 +104,8 @@ def digit_rows(caller: str) -> tuple[str, ...]:
     """The national digits of each spelling of the caller's line, in the scripts in which people type digits. Every usual way to write the
     number has the digits of at least one row in this order, with anything between them."""
     rows = {national_digits(spelling) for spelling in spellings_of_line(caller)}
-    least = sorted(row for row in rows if not any(row != other and _has_in_order(row, other) for other in rows))
+    # without those that hold all digits of another one in its order
+    least = sorted(row for row in rows if not any(row != other and re.search(".*".join(other), row) for other in rows))
     scripts = (str.maketrans("0123456789", "".join(chr(ord(zero) + digit) for digit in range(10))) for zero in SCRIPTS)
     return (*least, *(row.translate(script) for script in scripts for row in least))
 
@@ -159,11 +160,6 @@ def _stands_so(text: str, e164: str) -> bool:
     """Whether the first group of digits stands there as the number's country writes it."""
     first = re.findall(r"\d+", national(e164))[:1]
     return bool(first) and first[0] in re.findall(r"\d+", text)
-
-
-def _has_in_order(row: str, digits: str) -> bool:
-    rest = iter(row)
-    return all(digit in rest for digit in digits)
 
 
 @dataclass(frozen=True)

@@ -36,10 +36,25 @@ def fan_out_all(session: Session, due: Iterable[tuple[Call, str, datetime]]) -> 
     alike: dict[tuple[str, tuple[tuple[Slot, Vendor], ...]], list[dict[str, Any]]] = {}
     for call, event, now in due:
         receivers = _receivers(session, call, event)
-        if call.scenario_id is not None and receivers:
-            alike.setdefault((event, receivers), []).append(_values(call, event, now, receivers))
-    for (event, receivers), values in alike.items():
-        _fan_out(event, receivers).together(session, values)
+        if call.scenario_id is None or not receivers:
+            continue
+        values = {
+            "batch": message_prefix(call.sid, event),
+            "call": call.id,
+            "event": event,
+            "caller": name_of(caller_of(call)) or None,
+            "state": DeliveryState.PENDING if call.scenario_enabled else DeliveryState.SKIPPED,
+            "reason": "" if call.scenario_enabled else "scenario disabled",
+            "now": now,
+            "moment": call.started_at if event == "call.started" else call.ended_at or now,
+            "scenario": call.scenario_id,
+        }
+        for _, vendor in receivers:
+            if vendor.lifetime is not None:
+                values[f"not_after_{vendor.kind}"] = call.started_at + vendor.lifetime
+        alike.setdefault((event, receivers), []).append(values)
+    for (event, receivers), rows in alike.items():
+        _fan_out(event, receivers).together(session, rows)
 
 
 def _receivers(session: Session, call: Call, event: str) -> tuple[tuple[Slot, Vendor], ...]:
@@ -51,24 +66,6 @@ def _receivers(session: Session, call: Call, event: str) -> tuple[tuple[Slot, Ve
                 (slot, vendor) for slot, vendor in receivers if told == "webhooks" and vendor.takes_internal_calls
             )
     return receivers
-
-
-def _values(call: Call, event: str, now: datetime, receivers: Iterable[tuple[Slot, Vendor]]) -> dict[str, Any]:
-    values = {
-        "batch": message_prefix(call.sid, event),
-        "call": call.id,
-        "event": event,
-        "caller": name_of(caller_of(call)) or None,
-        "state": DeliveryState.PENDING if call.scenario_enabled else DeliveryState.SKIPPED,
-        "reason": "" if call.scenario_enabled else "scenario disabled",
-        "now": now,
-        "moment": call.started_at if event == "call.started" else call.ended_at or now,
-        "scenario": call.scenario_id,
-    }
-    for _, vendor in receivers:
-        if vendor.lifetime is not None:
-            values[f"not_after_{vendor.kind}"] = call.started_at + vendor.lifetime
-    return values
 
 
 def message_prefix(call_sid: str, event: str) -> str:

@@ -427,18 +427,13 @@ class Applier:
             return False
         kind = entry.record["kind"] if entry.record else None
         others = [other.record for other in behind if other.record]
-        return any(map(self._could_apply, [other for other in others if other.get("kind") == kind] or others))
-
-    def _could_apply(self, record: Record) -> bool:
-        """Whether the database takes a record, which it does not keep: its turn is later."""
-        try:
-            with self._server.database.writing() as session:
-                apply_records(self._server, session, [record], self._server.now(), announcing=False)
+        for other in [other for other in others if other.get("kind") == kind] or others:
+            with suppress(Exception), self._server.database.writing() as session:
+                apply_records(self._server, session, [other], self._server.now(), announcing=False)
                 session.flush()
-                session.rollback()
-        except Exception:
-            return False
-        return True
+                session.rollback()  # its turn is later
+                return True
+        return False
 
     def _set_aside(self, entry: Entry, reason: str) -> None:
         now = self._server.now()

@@ -108,8 +108,16 @@ def forget_caller(
     for call in calls:
         call.caller, call.caller_raw, call.forgotten_id = None, "", forgotten.id
     session.flush()
-    records = _erase_in_events(session, redactor, calls)
-    _rename_imported(session, calls)
+    records = 0
+    for some in _portions([call.sid for call in calls]):
+        records += _redact(session, redactor, CallEvent, CallEvent.call_sid.in_(some))
+    for some in _portions(call_ids):
+        _redact(session, redactor, Call, Call.id.in_(some))
+    for call in calls:  # the id of one that was brought over follows from its caller, and would tell him to somebody who tries all numbers
+        if call.rule == IMPORTED:
+            before, call.sid = call.sid, f"forgotten-{secrets.token_hex(20)}"
+            session.execute(update(CallEvent).where(CallEvent.call_sid == before).values(call_sid=call.sid))
+    session.flush()
     records += _erase_in_visits(session, redactor, project)
     records += _erase_waiting(session, redactor, project, forgotten.id)
     records += _erase_files(server, session, redactor, project)
@@ -146,23 +154,6 @@ def _calls_of(session: Session, project: Project, redactor: Redactor) -> Sequenc
         held = select(Call).where(Call.id.in_(some)).order_by(Call.id)
         calls += session.scalars(held.with_for_update().execution_options(populate_existing=True))
     return calls
-
-
-def _erase_in_events(session: Session, redactor: Redactor, calls: Sequence[Call]) -> int:
-    sids = [call.sid for call in calls]
-    of_calls = sum(_redact(session, redactor, CallEvent, CallEvent.call_sid.in_(some)) for some in _portions(sids))
-    for some in _portions([call.id for call in calls]):
-        _redact(session, redactor, Call, Call.id.in_(some))
-    return of_calls
-
-
-def _rename_imported(session: Session, calls: Sequence[Call]) -> None:
-    """The id of a call that was brought over follows from the caller's number, and would tell it to somebody who tries all numbers."""
-    for call in calls:
-        if call.rule == IMPORTED:
-            before, call.sid = call.sid, f"forgotten-{secrets.token_hex(20)}"
-            session.execute(update(CallEvent).where(CallEvent.call_sid == before).values(call_sid=call.sid))
-    session.flush()
 
 
 def _erase_in_visits(session: Session, redactor: Redactor, project: Project) -> int:

@@ -77,15 +77,14 @@ def with_forgotten(server: Server, session: Session, records: Sequence[Record]) 
     forgettings = Forgettings.since(server, session, min(map(moment_of, telling)))
     if not forgettings.rows:
         return records
-    return [_erased(session, forgettings, record) if record.get("call") else record for record in records]
-
-
-def _erased(session: Session, forgettings: Forgettings, record: Record) -> Record:
-    project_id = project_of(session, record)
-    if project_id is None:
-        return record
-    forgotten = forgettings.covers(project_id, record["call"]["caller"]["e164"], moment_of(record))
-    return record if forgotten is None else without_caller(record, forgotten)
+    erased = []
+    for record in records:
+        project_id = project_of(session, record) if record.get("call") else None
+        if project_id is not None:
+            forgotten = forgettings.covers(project_id, record["call"]["caller"]["e164"], moment_of(record))
+            record = record if forgotten is None else without_caller(record, forgotten)
+        erased.append(record)
+    return erased
 
 
 def project_of(session: Session, record: Record) -> int | None:

@@ -331,16 +331,12 @@ def next_visit_number(session: Session, project_id: int) -> dict[str, Any]:
 _NEXT_VISIT_NUMBER = text("UPDATE visit_counter SET last = last + 1 WHERE project_id = :project RETURNING last")
 
 
-def wait_for_turn(session: Session, kind: int, key: int) -> None:
-    """Waits until nobody else holds (kind, key) and holds it to the end of the transaction. On SQLite the write lock is the turn."""
+def wait_for_turn(session: Session, kind: int, key: int, *, shared: bool = False) -> None:
+    """Waits until nobody else holds (kind, key), or only sharers when it is `shared`, and holds it to the end of the transaction. On SQLite
+    the write lock is the turn."""
     if dialect_name(session) == "postgresql":
-        session.execute(text("SELECT pg_advisory_xact_lock(:kind, :key)"), {"kind": kind, "key": key})
-
-
-def share_turn(session: Session, kind: int, key: int) -> None:
-    """Waits as `wait_for_turn` does, and then keeps only those waiting that do not share."""
-    if dialect_name(session) == "postgresql":
-        session.execute(text("SELECT pg_advisory_xact_lock_shared(:kind, :key)"), {"kind": kind, "key": key})
+        lock = func.pg_advisory_xact_lock_shared if shared else func.pg_advisory_xact_lock
+        session.execute(select(lock(kind, key)))
 
 
 def wait_for_turns(session: Session, kind: int, names: Iterable[str]) -> None:

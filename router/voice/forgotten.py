@@ -13,7 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from router.carriers.base import InboundCall
-from router.db import share_turn
+from router.db import wait_for_turn
 from router.lib.crypto import KeyRing
 from router.lib.phones import Caller, line_of
 from router.server import Server
@@ -48,7 +48,7 @@ class Forgettings:
     @classmethod
     def since(cls, server: Server, session: Session, moment: datetime) -> "Forgettings":
         """Those at a moment or later. Until the end of the transaction nobody is forgotten: ask before you wait for any other turn."""
-        share_turn(session, FORGETTING_TURN, 0)
+        wait_for_turn(session, FORGETTING_TURN, 0, shared=True)
         columns = (ForgottenCaller.id, ForgottenCaller.project_id, ForgottenCaller.line_hash, ForgottenCaller.at)
         statement = select(*columns).where(ForgottenCaller.at >= moment)
         return cls(server.keys, session.execute(statement.order_by(ForgottenCaller.at, ForgottenCaller.id)).all())

@@ -1,5 +1,6 @@
 """R14: what receivers are told of a forgotten caller's calls, and what is kept of it."""
 
+import threading
 from typing import Any
 
 import pytest
@@ -127,6 +128,21 @@ def test_r14_an_answer_that_comes_afterwards_brings_no_number_back(office: Offic
         assert session.scalars(select(Lead)).all() == []
         assert ANNA not in session.scalars(select(DeliveryAttempt.message)).one()
     assert ANNA not in deliveries(office.database)[0].reason
+
+
+def test_r14_a_lead_that_is_being_noted_is_forgotten_with_the_caller(office: Office) -> None:
+    add(office, "crm", "odoo", "crm")
+    ended_call(office, caller=ANNA)
+    (one,) = claims(office.database)
+    other = threading.Thread(target=forget, args=(office,))
+    with office.database.writing() as session:
+        assert remember(session, one, {"lead_id": 7}, NOW)
+        other.start()
+        other.join(1.0)
+    other.join()
+    with office.database.reading() as session:
+        assert session.scalars(select(Call.caller)).all() == [None]
+        assert session.scalars(select(Lead)).all() == []
 
 
 def test_r14_what_was_sent_stays_sent(office: Office) -> None:

@@ -1,7 +1,9 @@
-"""The one home of phone numbers: reading, spellings of one line, forms for showing, numbers on web pages, masks for logs.
+"""The one home of phone numbers: reading, spellings of one line, forms for showing, numbers on web pages, what a call
+costs by its kind, masks for logs.
 
 docs/numbers.md tells what is read, shown and taken for the same caller."""
 
+from router.lib.phones.costs import Cost, cost_of
 from router.lib.phones.labels import page_rules
 from router.lib.phones.lines import MOST_SPELLINGS, line_of, same_line, spellings_of_line
 from router.lib.phones.page import forms, parts, spellings

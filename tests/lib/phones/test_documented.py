@@ -5,7 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from router.lib.phones import numbers_in, read_caller, read_dialled, read_dialled_anywhere, readings_of, same_line
+from router.lib.phones import (
+    cost_of,
+    numbers_in,
+    read_caller,
+    read_dialled,
+    read_dialled_anywhere,
+    readings_of,
+    same_line,
+)
 
 DOCUMENT = Path(__file__).parents[3] / "docs/numbers.md"
 E164 = re.compile(r"\+\d+")
@@ -52,3 +60,8 @@ def test_two_lines_are_two_callers(one: str, other: str, why: str) -> None:
 @pytest.mark.parametrize(("text", "country", "numbers"), table("| text | country | numbers |"))
 def test_the_numbers_of_a_text_are_found_as_documented(text: str, country: str, numbers: str) -> None:
     assert numbers_in(text, country) == E164.findall(numbers)
+
+
+@pytest.mark.parametrize(("number", "cost", "what"), table("| number | cost | what it is |"))
+def test_what_a_call_to_a_number_costs_is_as_documented(number: str, cost: str, what: str) -> None:
+    assert cost_of(number) == cost, what

@@ -42,7 +42,9 @@ class Settings(BaseModel):
     carrier: Literal["simulator", "twilio"] = "simulator"
     twilio_account_sid: str = Field(default="", validation_alias="TWILIO_ACCOUNT_SID")
     twilio_auth_token: str = Field(default="", validation_alias="TWILIO_AUTH_TOKEN", repr=False)
-    simulator_url: str = ""
+    carrier_url: str = ""
+    carrier_pricing_url: str = ""
+    carrier_media_url: str = ""
     number_price: int = Field(default=0, ge=0, le=10**12)
     mail_url: str = Field(default="", repr=False)
     mail_from: str = ""
@@ -66,7 +68,7 @@ class Settings(BaseModel):
             return value
         return tuple(part.strip() for part in value.split(",") if part.strip())
 
-    @field_validator("public_url", "simulator_url")
+    @field_validator("public_url", "carrier_url", "carrier_pricing_url", "carrier_media_url")
     @classmethod
     def _address(cls, value: str) -> str:
         if value and not value.startswith(("http://", "https://")):

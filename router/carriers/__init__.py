@@ -3,9 +3,9 @@
 import threading
 from ipaddress import ip_network
 
-from router.carriers.base import Carrier, NumberShop
+from router.carriers.base import Carrier, CarrierHosts, NumberShop
 from router.carriers.twilio.webhooks import Twilio
-from router.config import Settings, SettingsError
+from router.config import Networks, Settings, SettingsError
 from router.lib.crypto import kept_secret
 from router.server import Server
 
@@ -16,7 +16,12 @@ SIMULATOR_FILE = "simulator.db"
 SHOP_SECONDS = 10.0
 LARGEST_ANSWER = 8 * 1024 * 1024
 """A page of a thousand numbers has about two megabytes."""
-ANYWHERE = (ip_network("0.0.0.0/0"), ip_network("::/0"))
+ANYWHERE: Networks = (ip_network("0.0.0.0/0"), ip_network("::/0"))
+CLOSED: Networks = tuple(
+    ip_network(text)
+    for text in ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1/128", "fc00::/7", "fe80::/10")
+)
+"""Where the account's token may go without encryption."""
 _making = threading.Lock()
 
 
@@ -43,8 +48,7 @@ def carrier_tokens(settings: Settings) -> list[str]:
 def shop_of(server: Server) -> NumberShop:
     """Where numbers are searched, rented and given back, made once for each server.
 
-    The simulated carrier is reached at ROUTER_SIMULATOR_URL; without one it runs in this process, and processes with the same
-    data folder share its book.
+    Without ROUTER_CARRIER_URL the simulated carrier runs in this process, and processes with the same data folder share its book.
 
     Raises:
         SettingsError: Twilio without its account.
@@ -56,25 +60,39 @@ def shop_of(server: Server) -> NumberShop:
         from router.carriers.twilio.rest import TwilioShop  # brings an HTTP client, which most web processes never need
         from router.lib.http_client import Outgoing
 
-        token = carrier_tokens(settings)[0]
+        token, hosts = carrier_tokens(settings)[0], carrier_hosts(settings)
+        account = settings.twilio_account_sid
         if settings.carrier == "twilio":
-            if not settings.twilio_account_sid:
+            if not account:
                 raise SettingsError("TWILIO_ACCOUNT_SID: is required to buy numbers with ROUTER_CARRIER=twilio")
-            account, networks = settings.twilio_account_sid, settings.allow_private
-            url, pricing_url = TWILIO_API, TWILIO_PRICING
         else:
-            account, networks, url = simulated_account(settings), ANYWHERE, settings.simulator_url
-            if not url:
+            account = simulated_account(settings)
+            if not hosts.api:
                 from router.carriers.simulator.account import Account
                 from router.carriers.simulator.rest import Rest, RestServer
 
                 simulator = RestServer(Rest(Account(settings.data_dir / SIMULATOR_FILE), account, token))
                 simulator.start()
-                url = simulator.url
-            pricing_url = url
-        http = Outgoing(networks, total_seconds=SHOP_SECONDS, answer_limit=LARGEST_ANSWER)
-        server.shop = TwilioShop(http, url, pricing_url, account, token, settings.base_url)
+                hosts = CarrierHosts(simulator.url, simulator.url, simulator.url)
+        http = Outgoing(carrier_networks(settings), total_seconds=SHOP_SECONDS, answer_limit=LARGEST_ANSWER)
+        server.shop = TwilioShop(http, hosts, account, token, settings.base_url)
         return server.shop
+
+
+def carrier_hosts(settings: Settings) -> CarrierHosts:
+    """As they are set. What is not set lies at the carrier itself; beside a ROUTER_CARRIER_URL it lies there, so that with this one setting
+    no other host is asked."""
+    url = settings.carrier_url
+    api, pricing = (TWILIO_API, TWILIO_PRICING) if settings.carrier == "twilio" and not url else (url, url)
+    return CarrierHosts(api, settings.carrier_pricing_url or pricing, settings.carrier_media_url or api)
+
+
+def carrier_networks(settings: Settings) -> Networks:
+    """The networks beside the public ones in which the carrier's hosts may lie, and over http too."""
+    set_urls = [url for url in (settings.carrier_url, settings.carrier_pricing_url, settings.carrier_media_url) if url]
+    if settings.carrier == "simulator" or (set_urls and all(url.startswith("https://") for url in set_urls)):
+        return ANYWHERE
+    return (*CLOSED, *settings.allow_private) if set_urls else settings.allow_private
 
 
 def simulated_account(settings: Settings) -> str:

@@ -262,6 +262,15 @@ class Carrier(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class CarrierHosts:
+    """Where the carrier is asked, addresses without a slash at the end: its REST side, its prices, the files of its recordings."""
+
+    api: str
+    pricing: str
+    media: str
+
+
+@dataclass(frozen=True, slots=True)
 class CarrierPrice:
     """What the carrier itself asks, as it says it: a decimal amount, its currency and the time that it is for (`month`)."""
 

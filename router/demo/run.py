@@ -41,7 +41,7 @@ def prepare_demo(environ: Mapping[str, str], say: Callable[[str], None] = lambda
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     places = choose_places(settings.data_dir)
     ring_here(settings.data_dir)
-    environment["ROUTER_SIMULATOR_URL"] = places.address
+    environment["ROUTER_CARRIER_URL"] = places.address
     demo = Demo(environment, read_settings(environment), kept_password(settings.data_dir))
     is_first = not (settings.data_dir / "router.db").exists()
     say(greeting(demo))
@@ -68,7 +68,9 @@ def demo_environment(environ: Mapping[str, str]) -> dict[str, str]:
         "ROUTER_PUBLIC_URL": "",
         "ROUTER_FALLBACK_DESTINATION": shop.COUNTER,
         "ROUTER_CARRIER": "simulator",
-        "ROUTER_SIMULATOR_URL": "",
+        "ROUTER_CARRIER_URL": "",
+        "ROUTER_CARRIER_PRICING_URL": "",
+        "ROUTER_CARRIER_MEDIA_URL": "",
         "TWILIO_ACCOUNT_SID": "",
         "ROUTER_ALLOW_PRIVATE": LOOPBACK,
         "GUNICORN_CMD_ARGS": "--keep-alive=1",  # Ctrl-C waits no longer for the browser's idle connections
@@ -127,7 +129,7 @@ def is_answering(settings: Settings) -> bool:
     try:
         answers = [
             httpx.get(address, timeout=ANSWER_SECONDS, trust_env=False).status_code
-            for address in (f"{settings.base_url}/demo/", f"{settings.base_url}/readyz", settings.simulator_url)
+            for address in (f"{settings.base_url}/demo/", f"{settings.base_url}/readyz", settings.carrier_url)
         ]
     except httpx.HTTPError:
         return False

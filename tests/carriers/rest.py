@@ -11,6 +11,7 @@ from twilio.http.http_client import TwilioHttpClient  # type: ignore[import-unty
 from twilio.rest import Client  # type: ignore[import-untyped]
 
 from router.carriers import ANYWHERE, LARGEST_ANSWER, SIMULATED_ACCOUNT
+from router.carriers.base import CarrierHosts
 from router.carriers.simulator.account import Account
 from router.carriers.twilio.rest import TwilioShop
 from router.lib.http_client import Outgoing
@@ -55,7 +56,7 @@ def make_shop(
 ) -> TwilioShop:
     """`seconds` is how long it waits for an answer."""
     http = Outgoing(ANYWHERE, total_seconds=seconds, answer_limit=LARGEST_ANSWER, clock=clock)
-    return TwilioShop(http, url, url, SIMULATED_ACCOUNT, token, voice)
+    return TwilioShop(http, CarrierHosts(url, url, url), SIMULATED_ACCOUNT, token, voice)
 
 
 def hasty_shop(url: str) -> TwilioShop:

@@ -16,7 +16,7 @@ from tests.waiting import eventually
 def test_a_rented_number_can_be_dialled_on_the_telephone(
     client: FlaskClient, outside: str, settings: Settings, database: Database, keys: KeyRing
 ) -> None:
-    there = settings.model_copy(update={"simulator_url": outside, "public_url": "http://127.0.0.1:9/rented"})
+    there = settings.model_copy(update={"carrier_url": outside, "public_url": "http://127.0.0.1:9/rented"})
     shop = shop_of(Server(there, database, keys))
     (offer, *_) = shop.search("US", "415", limit=3)
     owned = shop.buy(offer.e164, "ct:1")

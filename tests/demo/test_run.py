@@ -25,7 +25,9 @@ HOSTILE = {
     "ROUTER_SECRET_KEY_FILE": "/nowhere/secret",
     "ROUTER_CARRIER": "twilio",
     "ROUTER_ALLOW_PRIVATE": "10.0.0.0/8",
-    "ROUTER_SIMULATOR_URL": "https://elsewhere.example",
+    "ROUTER_CARRIER_URL": "https://elsewhere.example",
+    "ROUTER_CARRIER_PRICING_URL": "https://prices.example",
+    "ROUTER_CARRIER_MEDIA_URL": "https://media.example",
     "TWILIO_ACCOUNT_SID": "AC1",
     "TWILIO_AUTH_TOKEN": "production-token",
 }
@@ -36,7 +38,8 @@ def test_production_settings_do_not_reach_the_demo(tmp_path: Path) -> None:
     assert settings.data_dir == tmp_path / "demo"
     assert settings.database == f"sqlite:///{tmp_path}/demo/router.db"
     assert (settings.carrier, settings.twilio_auth_token, settings.secret_key) == ("simulator", "", "")
-    assert (settings.simulator_url, settings.twilio_account_sid) == ("", "")
+    assert (settings.carrier_url, settings.twilio_account_sid) == ("", "")
+    assert (settings.carrier_pricing_url, settings.carrier_media_url) == ("", "")
     assert settings.base_url == "http://127.0.0.1:8123"
     assert [str(network) for network in settings.allow_private] == ["127.0.0.0/8", "::1/128"]
 
@@ -63,7 +66,7 @@ def test_the_first_start_fills_everything_and_the_second_keeps_it(first: Demo, f
     moved = read_places(second.settings.data_dir)
     assert moved is not None
     assert moved.port != places.port
-    assert (second.settings.simulator_url, second.environment["ROUTER_SIMULATOR_URL"]) == (moved.address, moved.address)
+    assert (second.settings.carrier_url, second.environment["ROUTER_CARRIER_URL"]) == (moved.address, moved.address)
     assert (second.password, moved.crm_key) == (first.password, places.crm_key)
     database = Database(second.settings.database, pool_size=1)
     with database.reading() as session:

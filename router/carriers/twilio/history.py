@@ -3,8 +3,10 @@
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
+from urllib.parse import urlsplit
 
 from router.carriers.base import BadCarrierRequest, CarrierCall, Recording
 from router.carriers.twilio.webhooks import CALL_ENDED, read_inbound, read_moment, read_recording, read_status
@@ -51,18 +53,20 @@ def read_carrier_call(record: Mapping[str, Any]) -> CarrierCall | None:
     )
 
 
-def read_kept_recording(record: Mapping[str, Any], api: str) -> Recording | None:
+def read_kept_recording(record: Mapping[str, Any], media: str) -> Recording | None:
     """A Recording resource, with the address that webhooks tell of it; None: it is none.
 
     Args:
-        api: the origin of the REST side.
+        media: where the files of recordings lie, whichever host the resource names.
     """
     said = {name: value for name, value in record.items() if isinstance(value, str)}
     path = said.get("uri", "").removesuffix(".json")
+    with suppress(ValueError):  # it is no address
+        path = urlsplit(said.get("media_url", "")).path or path
     form = {
         "CallSid": said.get("call_sid", ""),
         "RecordingSid": said.get("sid", ""),
-        "RecordingUrl": said.get("media_url", "") or (api + path if path.startswith("/") else ""),
+        "RecordingUrl": at_host(media, path) if path.startswith("/") else "",
         "RecordingStatus": said.get("status", ""),
         "RecordingDuration": said.get("duration", ""),
     }
@@ -70,3 +74,10 @@ def read_kept_recording(record: Mapping[str, Any], api: str) -> Recording | None
         return read_recording(form)
     except BadCarrierRequest:
         return None
+
+
+def at_host(host: str, path: str) -> str:
+    """The address of a path that a document of the host's names. Engines tell their own root (`/api/laml/2010-04-01/…`) in it, and have it
+    in the address of the host too."""
+    root = urlsplit(host).path
+    return host.removesuffix(root) + path if root and path.startswith(f"{root}/") else host + path

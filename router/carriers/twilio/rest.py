@@ -24,6 +24,7 @@ import phonenumbers
 
 from router.carriers.base import (
     CarrierCall,
+    CarrierHosts,
     CarrierPrice,
     Gone,
     NotForUs,
@@ -34,7 +35,7 @@ from router.carriers.base import (
     ShopError,
     TryLater,
 )
-from router.carriers.twilio.history import read_carrier_call, read_kept_recording
+from router.carriers.twilio.history import at_host, read_carrier_call, read_kept_recording
 from router.carriers.twilio.twiml import CALLBACK, STEERING
 from router.lib.http_client import AddressBlocked, Answer, ConnectionFailed, NoAnswer, Outgoing
 
@@ -234,13 +235,12 @@ CURRENCY = re.compile(r"[A-Z]{3}")
 
 
 class TwilioShop:
-    """A NumberShop at `api` (and `pricing`), for an account. `voice` is this server's public address."""
+    """A NumberShop at the carrier's hosts, for an account. `voice` is this server's public address."""
 
-    def __init__(self, http: Outgoing, api: str, pricing: str, account: str, token: str, voice: str) -> None:
+    def __init__(self, http: Outgoing, hosts: CarrierHosts, account: str, token: str, voice: str) -> None:
         self._http = http
-        self._base = f"{api}/{VERSION}/Accounts/{quote(account, safe='')}"
-        self._api = api
-        self._pricing = pricing
+        self._hosts = hosts
+        self._base = f"{hosts.api}/{VERSION}/Accounts/{quote(account, safe='')}"
         self._voice = voice
         signed_in = base64.b64encode(f"{account}:{token}".encode()).decode()
         self._headers = {"Authorization": f"Basic {signed_in}", "Accept": "application/json"}
@@ -314,7 +314,7 @@ class TwilioShop:
     def recordings(self, call_sid: str) -> list[Recording]:
         query = urlencode({"CallSid": call_sid, "PageSize": PAGE_SIZE})
         listed = self._pages(f"{self._base}/Recordings.json?{query}", "recordings")
-        kept = [recording for record in listed if (recording := read_kept_recording(record, self._api))]
+        kept = [recording for record in listed if (recording := read_kept_recording(record, self._hosts.media))]
         return [recording for recording in kept if recording.call_sid == call_sid and recording.status == "completed"]
 
     def _search(self, search: Search, kind: str, deadline: float) -> dict[str, Mapping[str, Any]]:
@@ -333,7 +333,7 @@ class TwilioShop:
     def _price(self, country: str, kind: str, deadline: float) -> CarrierPrice | None:
         body = self._recall(f"price {country}")
         if body is None:
-            url = f"{self._pricing}/v1/PhoneNumbers/Countries/{quote(country, safe='')}"
+            url = f"{self._hosts.pricing}/v1/PhoneNumbers/Countries/{quote(country, safe='')}"
             body = self._remember(f"price {country}", self._read(url, deadline, missing={}))
         currency = _text(body, "price_unit").upper()
         for record in records(body, "phone_number_prices"):
@@ -365,8 +365,8 @@ class TwilioShop:
             following = body.get("next_page_uri")
             if not following:
                 return
-            url = f"{self._api}{following}"  # of the same account: our key goes nowhere else
-            if not isinstance(following, str) or not url.startswith((f"{self._base}/", f"{self._base}.")):
+            url = at_host(self._hosts.api, str(following))  # of the same account: our key goes nowhere else
+            if not url.startswith((f"{self._base}/", f"{self._base}.")):
                 raise TryLater("The carrier's list goes on at an address that is not its own.")
         raise TryLater("The carrier's list does not end.")
 

@@ -191,3 +191,23 @@ def test_r12_a_recording_without_an_address_has_the_one_of_its_resource() -> Non
     assert recording is not None
     assert recording.url == "https://api.twilio.com/2010-04-01/Accounts/AC1/Recordings/RE1"
     assert read_kept_recording({"sid": "RE1"}, "https://api.twilio.com") is None
+
+
+@pytest.mark.parametrize(
+    ("media", "told", "address"),
+    [
+        ("https://api.twilio.com", "https://api.twilio.com/Recordings/RE1", "https://api.twilio.com/Recordings/RE1"),
+        ("http://10.0.0.9:8123", "https://api.twilio.com/Recordings/RE1", "http://10.0.0.9:8123/Recordings/RE1"),
+        ("https://a.example/api/laml", "https://b.example/api/laml/R/RE1", "https://a.example/api/laml/R/RE1"),
+        ("https://a.example/api/laml", "https://b.example/R/RE1", "https://a.example/api/laml/R/RE1"),
+        ("https://a.example", "https://b.example", "https://a.example/uri/RE1"),
+        ("https://a.example", "http://[", "https://a.example/uri/RE1"),
+    ],
+)
+def test_r12_a_recording_lies_at_the_host_of_recordings_whichever_the_carrier_names(
+    media: str, told: str, address: str
+) -> None:
+    record = {"sid": "RE1", "call_sid": "CA1", "status": "completed", "uri": "/uri/RE1.json", "media_url": told}
+    recording = read_kept_recording(record, media)
+    assert recording is not None
+    assert recording.url == address

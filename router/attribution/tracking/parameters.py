@@ -254,16 +254,14 @@ MOST_CODED_ADDRESSES = 4
 
 
 def without_identifiers(address: str) -> str:
-    """The address without the parameters that name one person, and without a fragment; nothing else of it changes."""
+    """The address without the parameters that are an identifier of one person, or an address with one, and without a fragment; nothing else
+    of it changes."""
     head, question, query = address.partition("#")[0].partition("?")
-    kept = [parameter for parameter in query.split("&") if not _names_somebody(parameter)]
+    kept = []
+    for parameter in query.split("&"):
+        readings = [parameter]
+        for _ in range(MOST_CODED_ADDRESSES - 1):
+            readings.append(unquote_plus(readings[-1]))
+        if IDENTIFIERS.isdisjoint(name.strip().casefold() for text in readings for name in NAME.findall(text)):
+            kept.append(parameter)
     return head + question + "&".join(kept) if kept else head
-
-
-def _names_somebody(parameter: str) -> bool:
-    """It is an identifier, or its value is an address with one."""
-    for _ in range(MOST_CODED_ADDRESSES):
-        if any(name.strip().casefold() in IDENTIFIERS for name in NAME.findall(parameter)):
-            return True
-        parameter = unquote_plus(parameter)
-    return False

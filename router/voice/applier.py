@@ -262,15 +262,13 @@ def place_of(machine: JournalPosition | None) -> Position:
     return Position.read(machine.position, machine.segment_id) if machine else Position()
 
 
-def _write_position(dialect: str) -> Insert:
+@Statement
+def _WRITE_POSITION(dialect: str) -> Insert:
     """A machine's place, new or moved on; its host stays."""
     place = table_of(JournalPosition)
     insert = dialect_insert(dialect, place).values({column.name: bindparam(column.name) for column in place.c})
     changed = {column.name: column for column in insert.excluded if column.name not in ("machine", "host")}
     return cast("Insert", insert.on_conflict_do_update(index_elements=["machine"], set_=changed))
-
-
-_WRITE_POSITION = Statement(_write_position)
 
 
 @dataclass

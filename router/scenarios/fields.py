@@ -49,8 +49,7 @@ def refusing(error_of: Callable[[str], str | None]) -> AfterValidator:
 
 def written_as(pattern: str, sentence: str) -> AfterValidator:
     """Refuses with this sentence what is not wholly written as the regular expression says."""
-    written = re.compile(pattern)
-    return refusing(lambda text: None if written.fullmatch(text) else sentence)
+    return refusing(lambda text: None if re.fullmatch(pattern, text) else sentence)
 
 
 def read_number(parse: Callable[[str, str], str], unreadable: Callable[[str], str]) -> AfterValidator:

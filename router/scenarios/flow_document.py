@@ -40,8 +40,10 @@ class FlowSchema(StrictSchema):
     def _read(cls, value: Any, read: ModelWrapValidatorHandler[Self], info: ValidationInfo) -> Self:
         _check_depth(value)
         # a stored version also says what was left out in the document that was checked when it was saved
-        if info.context is not None and isinstance(value, Mapping) and _size_of(value) > LARGEST_DOCUMENT:
-            raise ValueError("A flow can have 64 kB, and this one is larger.")
+        if info.context is not None and isinstance(value, Mapping):
+            sent = json.dumps(value, default=str, ensure_ascii=False).encode(errors="replace")  # as programs send it
+            if len(sent) > LARGEST_DOCUMENT:
+                raise ValueError("A flow can have 64 kB, and this one is larger.")
         state = Reading()
         token = reading.set(state)
         try:
@@ -82,11 +84,6 @@ class FlowSchema(StrictSchema):
         if self.destinations is not None:
             return {"destinations": [line.model_dump() for line in self.destinations]}
         return self.model_dump(exclude_none=True)
-
-
-def _size_of(document: Mapping[str, Any]) -> int:
-    """In bytes, as programs send it."""
-    return len(json.dumps(document, default=str, ensure_ascii=False).encode(errors="replace"))
 
 
 def _check_depth(value: Any) -> None:

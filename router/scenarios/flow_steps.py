@@ -18,7 +18,7 @@ from pydantic import (
 from pydantic_core.core_schema import ValidationInfo
 
 from router.lib.phones import read_destination
-from router.scenarios.fields import Match, StrictSchema, read_number, refusing
+from router.scenarios.fields import Match, StrictSchema, read_number, refusing, written_as
 from router.scenarios.flows import DEFAULT_RING_SECONDS
 from router.scenarios.matching import pattern_error
 from router.scenarios.opening_hours import OpeningTimes
@@ -78,11 +78,8 @@ def _unique_id(text: str) -> str:
 
 
 def _matching(pattern: str, sentence: str) -> AfterValidator:
-    return refusing(lambda text: None if not text or re.fullmatch(pattern, text) else sentence)
-
-
-def _control_error(text: str) -> str | None:
-    return "Write it without control characters." if re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]", text) else None
+    """An empty text is taken as well."""
+    return written_as(f"(?:{pattern})?", sentence)
 
 
 def _placeholder_error(text: str) -> str | None:
@@ -97,16 +94,15 @@ def _email_error(text: str) -> str | None:
     return None if is_email_address(text) else f"“{text}” is not an e-mail address."
 
 
-def _address_error(text: str) -> str | None:
-    is_address = re.fullmatch(r"https?://[A-Za-z0-9.\-]+(?::\d{1,5})?(?:[/?][!-~]*)?", text)
-    return None if is_address else "Write an address like https://crm.example.com/calls."
-
-
 Seconds = Annotated[int, Field(ge=1, le=30)]
 RingSeconds = Annotated[int, Field(ge=5, le=600)]
 Key = Annotated[str, _matching("[0-9*#]", "This has to be one key: 0 to 9, * or #."), Field(min_length=1)]
 Tries = Annotated[int, Field(ge=1, le=5)]
-Sentence = Annotated[str, Field(min_length=1, max_length=LONGEST_SENTENCE), refusing(_control_error)]
+Sentence = Annotated[
+    str,
+    Field(min_length=1, max_length=LONGEST_SENTENCE),
+    written_as(r"[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*", "Write it without control characters."),
+]
 FilledSentence = Annotated[Sentence, refusing(_placeholder_error)]
 Language = Annotated[
     str, _matching("[a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,2}", "Write a language like de-DE or en-GB."), Field(max_length=20)
@@ -484,7 +480,14 @@ class AskStep(Step):
     `ring_seconds`; `otherwise` when it does not, or not in time."""
 
     type: Literal["ask"]
-    url: Annotated[str, Field(max_length=1000), refusing(_address_error)]
+    url: Annotated[
+        str,
+        Field(max_length=1000),
+        written_as(
+            r"https?://[A-Za-z0-9.\-]+(?::\d{1,5})?(?:[/?][!-~]*)?",
+            "Write an address like https://crm.example.com/calls.",
+        ),
+    ]
     answers: Annotated[dict[AnswerName, Steps], Field(max_length=20)] = {}
     ring_seconds: RingSeconds = DEFAULT_RING_SECONDS
     otherwise: Steps = []

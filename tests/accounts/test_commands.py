@@ -103,7 +103,8 @@ def test_what_cannot_be_done_is_said_and_changes_nothing(run: Run, database: Dat
 
 EVERY_COMMAND = [
     "migrate", "worker", "user add x@example.net --operator", "user password alice@example.com", "token add x", "numbers sync",
-    "reconcile", "doctor --retry", "plan --scenario 1", "import-old {file} --project 1", "import-calls {file} --project 1",
+    "reconcile", "forget-caller 1 +14155550177", "doctor --retry", "plan --scenario 1", "import-old {file} --project 1",
+    "import-calls {file} --project 1",
 ]  # fmt: skip
 
 

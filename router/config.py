@@ -38,6 +38,7 @@ class Settings(BaseModel):
     public_url: str = ""
     secret_key: str = Field(default="", repr=False)
     fallback_destination: str = ""
+    destination_countries: tuple[str, ...] = ()
     trusted_proxies: Networks = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
     carrier: Literal["simulator", "twilio"] = "simulator"
     twilio_account_sid: str = Field(default="", validation_alias="TWILIO_ACCOUNT_SID")
@@ -61,7 +62,7 @@ class Settings(BaseModel):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     demo: bool = False  # set by `router demo` alone, never from the environment
 
-    @field_validator("trusted_proxies", "allow_private", mode="before")
+    @field_validator("trusted_proxies", "allow_private", "destination_countries", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if not isinstance(value, str):
@@ -113,6 +114,17 @@ class Settings(BaseModel):
 
             return read_destination(value)
         return value
+
+    @field_validator("destination_countries")
+    @classmethod
+    def _countries(cls, codes: tuple[str, ...]) -> tuple[str, ...]:
+        if codes:
+            from phonenumbers import SUPPORTED_REGIONS  # loads the numbering plans of the world
+
+            codes = tuple(dict.fromkeys(code.upper() for code in codes))
+            if unknown := [code for code in codes if code not in SUPPORTED_REGIONS]:
+                raise ValueError(f"“{unknown[0]}” is not a country: must be codes of two letters like US,CA,GB")
+        return codes
 
     @field_validator("visit_rate", "crawl_rate")
     @classmethod

@@ -117,7 +117,7 @@ def patch_project(project_id: int) -> dict[str, Any]:
     patch, before = read_json(request), current_project()
     version = take_version(patch)
     stored = {name: getattr(before, name) for name in ProjectValues.model_fields}
-    values = parse(ProjectValues, merged(stored, patch), known_here(current_server().settings))
+    values = parse(ProjectValues, merged(stored, patch), known_here(current_server().settings, before))
     if values.number_price_minor != before.number_price_minor and not current_actor().is_operator:
         raise Problem(403, "Only the operator sets what a number costs.", "number_price_minor")
     with changing() as change:

@@ -30,7 +30,7 @@ from router.accounts.models import Project, fallback_chosen
 from router.config import Networks, Settings
 from router.db import start_visit_numbers
 from router.lib.formats import CURRENCIES
-from router.lib.phones import international, line_of, read_destination, read_phone
+from router.lib.phones import cost_warning, country_refusal, international, line_of, read_destination, read_phone
 from router.lib.smtp import is_email_address
 from router.web.errors import LOOPBACK, Problem, within
 from router.web.network import (
@@ -112,8 +112,17 @@ def parse_staff(typed: str | Iterable[str]) -> list[str]:
     return list(networks)
 
 
-def known_here(settings: Settings) -> dict[str, Networks]:
-    return {"inside": settings.allow_private}
+def known_here(settings: Settings, before: Project | None = None) -> dict[str, Any]:
+    """What the validators of a project's values have to know.
+
+    Args:
+        before: the project as it is stored; None: a new one.
+    """
+    return {
+        "inside": settings.allow_private,
+        "countries": settings.destination_countries,
+        "fallback": before.fallback_destination if before else "",
+    }
 
 
 def _address(value: object, info: ValidationInfo) -> str:
@@ -321,7 +330,14 @@ class ProjectValues(TagValues):
     @field_validator("fallback_destination")
     @classmethod
     def _callable(cls, text: str, info: ValidationInfo) -> str:
-        return read_destination(text, info.data.get("country", ""))
+        destination, known = read_destination(text, info.data.get("country", "")), info.context or {}
+        if destination == known.get("fallback"):
+            return destination
+        if refusal := country_refusal(destination, known.get("countries", ())):
+            raise ValueError(refusal)
+        if warning := cost_warning(destination):
+            raise ValueError(f"{warning} Name an ordinary line: calls that nobody else takes go there.")
+        return destination
 
     @field_validator("own_numbers")
     @classmethod

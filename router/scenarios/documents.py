@@ -21,7 +21,7 @@ from router.scenarios.channels import (
     without_numbers,
 )
 from router.scenarios.fields import Context
-from router.scenarios.flows import IS_TRACKING, tracking_among
+from router.scenarios.flows import IS_TRACKING, stored_destinations, tracking_among
 from router.scenarios.models import GRACE, OPEN, CallFlow, NumberBatch, NumberOrder, Scenario, TrackingNumber
 from router.scenarios.schema import (
     MOST_TO_BUY,
@@ -220,7 +220,11 @@ def read_scenario(
         document: without sections.
     """
     knows_regions = server.settings.geoip is not None
-    read, errors = parse_scenario(document, Context(project.country, knows_regions))
+    enabling = scenario is None or (document.get("enabled") is True and not scenario.enabled)
+    stored = [] if enabling or scenario is None else stored_destinations(session, scenario)
+    kept = {line["to"]: bool(line.get("costs_confirmed")) for line in stored}
+    countries = server.settings.destination_countries
+    read, errors = parse_scenario(document, Context(project.country, knows_regions, countries=countries, kept=kept))
     to_buy = read.to_buy
     for field, numbers in (("numbers", read.numbers), ("to_buy.numbers", to_buy.numbers)):
         named: set[str] = set()

@@ -2,8 +2,8 @@
 sentence for each field that cannot be used."""
 
 import re
-from collections.abc import Callable, Container, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Container, Mapping
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -27,6 +27,10 @@ class Context:
     """Numbers that cannot be read stay as they were written, and such destinations are empty."""
     sounds: Container[str] | None = None
     """The names of the project's sounds; None: nobody knows them, and any is taken."""
+    countries: Collection[str] = ()
+    """The codes of those to which calls may be forwarded; empty: all."""
+    kept: Mapping[str, bool] = field(default_factory=dict)
+    """The destinations that are stored, with whether their costs were confirmed: what was allowed once may be saved again."""
     may_record_silently: bool = False
     """The operator lets talks be recorded without telling the caller."""
 

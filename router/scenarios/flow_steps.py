@@ -1,6 +1,7 @@
 """The steps of a call flow. Steps stand in lists and are done in turn; a branch is a list inside a step. When a branch is done, the call
 goes on with what follows the step."""
 
+import operator
 import re
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -15,11 +16,12 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 from pydantic_core.core_schema import ValidationInfo
 
-from router.lib.phones import read_destination
-from router.scenarios.fields import Match, StrictSchema, read_number, refusing, written_as
-from router.scenarios.flows import DEFAULT_RING_SECONDS
+from router.lib.phones import cost_warning, country_refusal, read_destination
+from router.scenarios.fields import UNREADABLE, Context, Match, StrictSchema, read_number, refusing, written_as
+from router.scenarios.flows import CONFIRM, DEFAULT_RING_SECONDS
 from router.scenarios.matching import pattern_error
 from router.scenarios.opening_hours import OpeningTimes
 
@@ -194,11 +196,44 @@ class PlayStep(Step):
     model_config = ConfigDict(json_schema_extra={"example": {"type": "play", "sound": "welcome"}})
 
 
-class Destination(StrictSchema):
-    """A line of the company."""
+def _in_an_allowed_country(to: str, info: ValidationInfo) -> str:
+    """
+    Raises:
+        PydanticCustomError: the operator lets no calls be forwarded there, and this one was not stored before.
+    """
+    context: Context | None = info.context
+    if context is None or context.lenient or to in context.kept:
+        return to
+    if refusal := country_refusal(to, context.countries):
+        raise PydanticCustomError(UNREADABLE, "{sentence}", {"sentence": refusal})
+    return to
 
-    to: Annotated[str, Field(min_length=1, max_length=200), read_number(read_destination, unreadable=lambda _: "")]
+
+class Destination(StrictSchema):
+    """A line of the company. `costs_confirmed` has to be true for a number whose calls cost more than an ordinary line's: premium-rate,
+    shared-cost, satellite and personal numbers; of others it is not kept."""
+
+    to: Annotated[
+        str,
+        Field(min_length=1, max_length=200),
+        read_number(read_destination, unreadable=lambda _: ""),
+        AfterValidator(_in_an_allowed_country),
+    ]
     ring_seconds: RingSeconds = DEFAULT_RING_SECONDS
+    costs_confirmed: Annotated[bool, Field(validate_default=True, exclude_if=operator.not_)] = False
+
+    @field_validator("costs_confirmed")
+    @classmethod
+    def _somebody_knows(cls, confirmed: bool, info: ValidationInfo) -> bool:
+        context: Context | None = info.context
+        to = info.data.get("to", "")
+        if context is None or not to:
+            return confirmed
+        warning = cost_warning(to)
+        # one that was stored without it may be stored so again
+        if warning and not confirmed and not context.lenient and context.kept.get(to, True):
+            raise ValueError(f"{warning} {CONFIRM}")
+        return confirmed and warning is not None
 
 
 class RingDestination(Destination):

@@ -1,7 +1,7 @@
 """Call flows: where calls go. Stored as immutable versions, so that a call in progress keeps the one it began with (R1)."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -10,14 +10,27 @@ from sqlalchemy.orm import Session
 
 from router.accounts.ledger import lock_balance
 from router.accounts.models import Project, fallback_chosen
-from router.lib.phones import read_caller
+from router.lib.phones import cost_warning, country_refusal, read_caller
 from router.scenarios.models import CallFlow, Scenario, TrackingNumber
 from router.server import Server
 from router.web.errors import Problem
 
 DEFAULT_RING_SECONDS = 20
 IS_TRACKING = "This is a tracking number: calls would go round in circles. Name the company's own line."
+LONG_RING_SECONDS = 20
+"""The voicemails of many lines answer a little later."""
+CONFIRM = "Confirm that in the wizard's forwarding step, or send “costs_confirmed”: true with this destination."
 Destination = dict[str, Any]
+
+
+def refusal_of(destination: Mapping[str, Any], countries: Collection[str]) -> tuple[str, str] | None:
+    """The member of a destination for which calls may not be forwarded there, and a sentence that says what to do; None when they may."""
+    to = str(destination.get("to") or "")
+    if refusal := country_refusal(to, countries):
+        return "to", refusal
+    if not destination.get("costs_confirmed") and (warning := cost_warning(to)):
+        return "costs_confirmed", f"{warning} {CONFIRM}"
+    return None
 
 
 def numbers_here(e164s: Iterable[str]) -> Select[TrackingNumber]:
@@ -37,6 +50,11 @@ def connect() -> None:
 def _refuse_tracking(sender: Any, *, session: Session, destination: str, **_: Any) -> None:
     if tracking_among(session, [destination]):
         raise Problem(422, IS_TRACKING, "fallback_destination")
+
+
+def stored_destinations(session: Session, scenario: Scenario) -> list[Destination]:
+    flow = session.get(CallFlow, scenario.call_flow_id) if scenario.call_flow_id else None
+    return flow.document["destinations"] if flow else []
 
 
 def destinations_of(session: Session, project_id: int) -> set[str]:

@@ -3,7 +3,7 @@
 Rules are pure. They look at facts that were read once for all scenarios of a page, stored or not, so the number of statements does not
 depend on the number of scenarios. An element that several scenarios claim belongs to the one with the lowest id (R1)."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -21,7 +21,7 @@ from router.lib.formats import format_count
 from router.lib.phones import international, is_foreign_to
 from router.scenarios.channels import ChannelRow, is_for_visitors, never_reached, parts_of_match, static_sources
 from router.scenarios.documents import Document, editable, present_scenarios, read_scenario, stored_members
-from router.scenarios.flows import tracking_among
+from router.scenarios.flows import DEFAULT_RING_SECONDS, LONG_RING_SECONDS, Destination, refusal_of, tracking_among
 from router.scenarios.matching import fits, pattern_parts, read_source_pattern, source_fits
 from router.scenarios.models import CallFlow, Scenario, TrackingNumber
 from router.scenarios.numbers.inventory import present_numbers, taken_numbers
@@ -122,8 +122,10 @@ class Linted:
     """The number that is shown when all others are taken."""
     examples: Sequence[str]
     """Some of its numbers, or all: if they are of several countries, so are these."""
-    destinations: Sequence[str]
-    """Empty ones cannot be called."""
+    lines: Sequence[Destination]
+    """Its destinations; an empty `to` cannot be called."""
+    countries: Collection[str]
+    """To which calls may be forwarded; empty: all."""
     told: bool
     claims: Claims
     """What other scenarios replace on the page."""
@@ -135,6 +137,10 @@ class Linted:
     """The project's fallback destination, if it is one of its tracking numbers."""
     stored: Scenario | None
     """Its own row, with what the worker found out about it."""
+
+    @property
+    def destinations(self) -> list[str]:
+        return [line["to"] for line in self.lines]
 
     @property
     def to_buy(self) -> int:
@@ -149,7 +155,7 @@ def read_document(
     scenario = session.get(Scenario, scenario_id) if scenario_id else None
     own = {name: value for name, value in editable(dict(document)).items() if name not in sections}
     read, _ = read_scenario(session, server, project, scenario, own)
-    destinations = [destination["to"] for destination in (read["flow"] or {}).get("destinations", [])]
+    lines = (read["flow"] or {}).get("destinations", [])
     static, to_buy = len(static_sources(read["channels"])), read["to_buy"]["numbers"]
     return Linted(
         scenario_id=scenario_id or 0,
@@ -159,9 +165,10 @@ def read_document(
         static=static,
         overflow=read["overflow"],
         examples=[*read["numbers"], *to_buy],
-        destinations=destinations,
+        lines=lines,
+        countries=server.settings.destination_countries,
         told=_is_told(server, document.get(INTEGRATIONS)),
-        **_surroundings(session, project, destinations, to_buy, everybody=True),
+        **_surroundings(session, project, [line["to"] for line in lines], to_buy, everybody=True),
         stored=scenario,
     )
 
@@ -187,12 +194,13 @@ def read_stored(session: Session, server: Server, project: Project, scenario_ids
     counts = {row.id: row for row in session.execute(counted)}
     flow_ids = [scenario.call_flow_id for scenario in scenarios if scenario.call_flow_id]
     flows = {
-        flow.id: [destination["to"] for destination in flow.document["destinations"]]
+        flow.id: flow.document["destinations"]
         for flow in session.scalars(select(CallFlow).where(CallFlow.id.in_(flow_ids)))
     }
     shown = {part.name: part.show(session, scenario_ids) for part in server.scenario_parts}.get(INTEGRATIONS, {})
     to_buy = [number for document in documents.values() for number in document["to_buy"]["numbers"]]
-    around = _surroundings(session, project, chain.from_iterable(flows.values()), to_buy, everybody=False)
+    called = [line["to"] for line in chain.from_iterable(flows.values())]
+    around = _surroundings(session, project, called, to_buy, everybody=False)
     return [
         Linted(
             scenario_id=scenario.id,
@@ -203,7 +211,8 @@ def read_stored(session: Session, server: Server, project: Project, scenario_ids
             overflow=counts[scenario.id].overflow,
             # country codes are prefixes: if the least and the greatest are of one country, all are
             examples=[number for number in (counts[scenario.id].least, counts[scenario.id].greatest) if number],
-            destinations=flows.get(scenario.call_flow_id or 0, []),
+            lines=flows.get(scenario.call_flow_id or 0, []),
+            countries=server.settings.destination_countries,
             told=_is_told(server, shown.get(scenario.id)),
             **around,
             stored=scenario,
@@ -325,6 +334,19 @@ def destinations(linted: Linted) -> Findings:
         if to in linted.tracking:
             sentence = f"{international(to)} is a tracking number: calls would go round in circles. Name the company's own line."
             yield Finding("tracking_destination", sentence, f"flow.destinations.{index}.to", "forwarding", blocks=True)
+    for index, line in enumerate(linted.lines):
+        to, seconds = line["to"], line.get("ring_seconds", DEFAULT_RING_SECONDS)
+        if refusal := refusal_of(line, linted.countries):
+            member, sentence = refusal
+            code = "country_not_allowed" if member == "to" else "costs_unconfirmed"
+            yield Finding(code, sentence, f"flow.destinations.{index}.{member}", "forwarding", blocks=True)
+        if to and seconds > LONG_RING_SECONDS:
+            whom = "the next destination rings" if index + 1 < len(linted.lines) else "somebody does"
+            sentence = (
+                f"{international(to)} rings for {seconds} s. Above {LONG_RING_SECONDS} s the line's own voicemail may answer before "
+                f"{whom}, and the call counts as answered."
+            )
+            yield Finding("long_ring", sentence, f"flow.destinations.{index}.ring_seconds", "forwarding")
 
 
 def fallback(linted: Linted) -> Findings:

@@ -19,7 +19,7 @@ from router.scenarios.documents import (
     scenario_document,
 )
 from router.scenarios.enable import connect, enabling_of, lock_purse, stay_disabled
-from router.scenarios.flows import store_flow
+from router.scenarios.flows import refusal_of, store_flow, stored_destinations
 from router.scenarios.models import CallFlow, Scenario, ScenarioDraft, TrackingNumber, free_numbers_changed
 from router.scenarios.numbers.inventory import place_numbers
 from router.scenarios.numbers.release import begin_release
@@ -85,13 +85,15 @@ def switch_scenario(change: Change, scenario_id: int, enabled: bool) -> Scenario
     """Enables or disables it, and buys nothing; disabling keeps everything (R3).
 
     Raises:
-        Problem: 404; 409 with `missing_minor` when the balance does not cover what has to be paid before it is enabled (R4).
+        Problem: 404; 409 with `missing_minor` when the balance does not cover what has to be paid before it is enabled (R4); 422 as
+            `_check_destinations`.
     """
     scenario = _locked(change, scenario_id)
     if not enabled:
         stay_disabled(change.session, scenario)
     if scenario.enabled != enabled:
         if enabled:
+            _check_destinations(change, scenario)
             enabling_of(change.session, change.server, change.project, scenario, change.now).check()
         scenario.enabled = enabled
         scenario.mark_changed(change.actor.name, change.now)
@@ -105,11 +107,13 @@ def connect_scenario(
     """Enables it and orders what it is to buy, all in this transaction (R2).
 
     Raises:
-        Problem: 404; 409 when `version` is given and no longer the present one; and as `connect`.
+        Problem: 404; 409 when `version` is given and no longer the present one; as `connect` and, when it is off, `_check_destinations`.
         SearchNeeded: `found` is needed.
     """
     scenario = _locked(change, scenario_id, version)
     before = (scenario.enabled, scenario.to_buy)
+    if not scenario.enabled:
+        _check_destinations(change, scenario)
     buying = connect(change, scenario, found)
     if before != (scenario.enabled, scenario.to_buy):
         scenario.mark_changed(change.actor.name, change.now)
@@ -117,6 +121,17 @@ def connect_scenario(
         _record(change, action, scenario, **({"batch": buying.batch} if buying else {}))
     change.session.flush()
     return scenario, buying
+
+
+def _check_destinations(change: Change, scenario: Scenario) -> None:
+    """
+    Raises:
+        Problem: 422, a stored destination is of a country that the operator does not allow, or nobody confirmed what calls to it cost.
+    """
+    for index, line in enumerate(stored_destinations(change.session, scenario)):
+        if refusal := refusal_of(line, change.server.settings.destination_countries):
+            member, sentence = refusal
+            raise Problem(422, sentence, f"flow.destinations.{index}.{member}")
 
 
 def delete_scenario(change: Change, scenario_id: int) -> tuple[Scenario, int]:

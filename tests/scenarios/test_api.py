@@ -148,3 +148,17 @@ def test_integrations_are_a_member_of_the_document_and_their_secrets_appear_once
         assert named == field or (field is None and str(named).startswith("integrations.crm"))
     without = alice.send("PATCH", path, {"version": 2, "integrations": {"webhook_end": None}}).json or {}
     assert without["integrations"] == {}
+
+
+def test_a_destination_that_costs_more_is_confirmed_by_its_field(alice: Program) -> None:
+    flow: dict[str, Any] = {"destinations": [{"to": "+19002345678"}]}
+    answer = alice.send("POST", "/scenarios", {"title": "Spring", "flow": flow})
+    assert refusal(answer) == (422, "flow.destinations.0.costs_confirmed")
+    assert "send “costs_confirmed”: true" in (answer.json or {})["detail"]
+    flow["destinations"][0]["costs_confirmed"] = True
+    made = alice.made("/scenarios", {"title": "Spring", "flow": flow})
+    assert made["flow"]["destinations"][0]["costs_confirmed"] is True
+    described = (alice.client.get("/api/v1/openapi.json").json or {})["components"]["schemas"]
+    [destination] = [one for name, one in described.items() if name.split(".")[0] == "Destination"]
+    assert destination["properties"]["costs_confirmed"]["type"] == "boolean"
+    assert "`costs_confirmed` has to be true" in destination["description"]

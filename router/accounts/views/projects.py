@@ -82,7 +82,7 @@ def new() -> str:
 def create() -> Response | tuple[str, int]:
     server, form = current_server(), ProjectForm(request.form)
     try:
-        values = parse(ProjectValues, form.data)
+        values = parse(ProjectValues, form.data, known_here(server.settings))
     except Problem as problem:
         form.refuse(problem)
         return _new_page(form), 422
@@ -180,7 +180,7 @@ def _change(action: str, form: SchemaForm, **decided: Any) -> None:
     project = current_project()
     stored = {name: getattr(project, name) for name in ProjectValues.model_fields}
     typed = {name: value for name, value in form.data.items() if name in stored}
-    values = parse(ProjectValues, stored | typed | decided, known_here(current_server().settings))
+    values = parse(ProjectValues, stored | typed | decided, known_here(current_server().settings, project))
     version = parse_int(form["version"].data) or -1
     with changing() as change:
         change_project(change, version, values, action)

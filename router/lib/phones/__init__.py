@@ -3,7 +3,7 @@ costs by its kind, masks for logs.
 
 docs/numbers.md tells what is read, shown and taken for the same caller."""
 
-from router.lib.phones.costs import Cost, cost_of
+from router.lib.phones.costs import Cost, cost_of, cost_warning, country_refusal
 from router.lib.phones.labels import page_rules
 from router.lib.phones.lines import MOST_SPELLINGS, line_of, same_line, spellings_of_line
 from router.lib.phones.page import forms, parts, spellings

@@ -13,7 +13,15 @@ from sqlalchemy.orm import Session
 from router.accounts.audit import Change
 from router.accounts.models import Project
 from router.lib.formats import format_count
-from router.lib.phones import AmbiguousPhone, BadPhone, digit_forms, international, read_destination
+from router.lib.phones import (
+    AmbiguousPhone,
+    BadPhone,
+    cost_warning,
+    country_refusal,
+    digit_forms,
+    international,
+    read_destination,
+)
 from router.scenarios.documents import scenario_documents
 from router.scenarios.flows import destinations_of, numbers_here, tracking_among
 from router.scenarios.importing.files import Choice, Questions, read_file_phone
@@ -305,7 +313,7 @@ def make_plan(session: Session, server: Server, project: Project, file: OldFile)
     scenarios = session.scalars(select(Scenario).where(Scenario.id.in_(ids)).order_by(Scenario.id)).all()
     present = {scenario.id: scenario for scenario in scenarios}
     documents = dict(zip(present, scenario_documents(session, server, scenarios), strict=True))
-    problems = _problems(session, project, file, here)
+    problems = _problems(session, server, project, file, here)
     plan = []
     titles = Counter[str]()
     for settings, numbers in file.groups():
@@ -334,7 +342,9 @@ def make_plan(session: Session, server: Server, project: Project, file: OldFile)
     return ImportPlan(plan, dict(sorted(problems.items())), file.questions)
 
 
-def _problems(session: Session, project: Project, file: OldFile, here: dict[str, TrackingNumber]) -> dict[int, str]:
+def _problems(
+    session: Session, server: Server, project: Project, file: OldFile, here: dict[str, TrackingNumber]
+) -> dict[int, str]:
     """What keeps lines out, whatever scenario they belong to; what the file's reader found goes first."""
     forwarded_to = destinations_of(session, project.id) | {project.fallback_destination}
     tracking = tracking_among(session, {number.settings.destination for number in file.numbers})
@@ -350,6 +360,13 @@ def _problems(session: Session, project: Project, file: OldFile, here: dict[str,
         elif (to := number.settings.destination) in tracking:
             circle = f"{international(to)} is a tracking number of this server, so calls would go round in circles."
             problems[number.line] = f"destination: {circle}"
+        elif row is not None and row.scenario_id is not None:
+            continue  # in a scenario: nobody is asked again about its destinations
+        elif refusal := country_refusal(to, server.settings.destination_countries):
+            problems[number.line] = f"destination: {refusal}"
+        elif warning := cost_warning(to):
+            advice = "Make this scenario by hand, where that can be confirmed, and leave the line out."
+            problems[number.line] = f"destination: {warning} {advice}"
     return problems | file.problems
 
 

@@ -38,8 +38,20 @@ class ChosenField(Field):
         return list(self.data)
 
 
+CONFIRM_HERE = "Tick the box beside it if calls may be forwarded there all the same."
+
+
 class DestinationForm(SchemaForm):
     schema = Destination
+    to = TextField()  # the first field, where errors of the whole row are told
+    costs_confirmed = TextField()
+    """What stood in `to` when the box was ticked: another number is not confirmed by it."""
+
+    def is_used(self) -> bool:
+        return any(value for name, value in self.data.items() if name != "costs_confirmed")
+
+    def document(self) -> dict[str, Any]:
+        return super().document() | {"costs_confirmed": self.costs_confirmed.data == self.to.data}
 
 
 class ChannelForm(Form):
@@ -257,7 +269,11 @@ def values_of_document(
     limit = upkeep.get("spending_limit_minor")
     shown = {
         **document,
-        "destinations": flow.get("destinations"),
+        "destinations": [
+            line | {"costs_confirmed": line["to"] if line.get("costs_confirmed") else ""}
+            for line in flow.get("destinations", ())
+        ]
+        or None,
         "channels": [
             dict(channel.get("match") or {}) | {"gets": channel.get("number") or DYNAMIC}
             for channel in document.get("channels") or []
@@ -301,10 +317,11 @@ class ScenarioForms:
 
     def place(self, errors: Mapping[str, str]) -> list[tuple[Step, str, str]]:
         """Gives each field its errors; returns them all with their steps and elements."""
-        for path, sentence in errors.items():
+        here = {path: CONFIRM_HERE if path.endswith(".costs_confirmed") else said for path, said in errors.items()}
+        for path, sentence in here.items():
             if (field := self.field_at(path)) is not None:
                 field.errors = [*field.errors, sentence]
-        return [(step_of(path), self.element_of(path), sentence) for path, sentence in errors.items()]
+        return [(step_of(path), self.element_of(path), sentence) for path, sentence in here.items()]
 
 
 def document_of_values(

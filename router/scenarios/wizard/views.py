@@ -3,6 +3,7 @@
 Whatever button is pressed, what was typed is kept first. Below: what the steps show beside their forms."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import phonenumbers
@@ -14,10 +15,10 @@ from router.accounts.audit import changing
 from router.accounts.ledger import price_of
 from router.accounts.sessions import require_person
 from router.lib.formats import format_count, parse_int
-from router.lib.phones import BadPhone, country_of, display, international, phone_or, read_destination
+from router.lib.phones import BadPhone, cost_warning, country_of, display, international, phone_or, read_destination
 from router.scenarios.documents import numbers_by_scenario, scenario_document
 from router.scenarios.enable import buying_of, enabling_of, searching
-from router.scenarios.flows import DEFAULT_RING_SECONDS, tracking_among
+from router.scenarios.flows import DEFAULT_RING_SECONDS, LONG_RING_SECONDS, tracking_among
 from router.scenarios.lint import Finding, lint
 from router.scenarios.matching import format_error
 from router.scenarios.models import Scenario, TrackingNumber
@@ -175,6 +176,7 @@ def _page(editor: Editor, step: Step, errors: Mapping[str, str] | None = None, f
             shown["under_way"] = buying_of(session, scenario) if scenario else None
         elif step.name == "forwarding":
             shown = {"rings": rings(session, editor), "examples": examples(editor)}
+            shown["costs"] = [cost_of_row(row["to"], editor) for row in forms.steps[step.name].data["destinations"]]
         elif step.name == "tagging":
             shown = {"examples": examples(editor)}
         elif step.name == "channels":
@@ -350,10 +352,14 @@ def examples(editor: Editor) -> list[tuple[str, str]]:
 
 
 def rings(session: Session, editor: Editor) -> list[dict[str, str]]:
-    """Each destination as a call reaches it: `{to, seconds, wrong}`; `wrong` says why it cannot."""
+    """Each destination as a call reaches it: `{to, seconds, wrong, late}`; `wrong` says why it cannot, and `late` that the line's own
+    voicemail may answer first."""
     rings = []
     for row in rows_in_use(editor.values, "destinations"):
-        ring = {"to": row["to"], "seconds": row["ring_seconds"] or str(DEFAULT_RING_SECONDS), "wrong": ""}
+        ring = {"to": row["to"], "seconds": row["ring_seconds"] or str(DEFAULT_RING_SECONDS), "wrong": "", "late": ""}
+        seconds = parse_int(ring["seconds"]) or 0
+        if seconds > LONG_RING_SECONDS:
+            ring["late"] = f"Above {LONG_RING_SECONDS} s the line's own voicemail may answer before anybody does."
         try:
             ring["to"] = read_destination(row["to"], editor.project.country)
         except BadPhone as error:
@@ -364,6 +370,13 @@ def rings(session: Session, editor: Editor) -> list[dict[str, str]]:
         if ring["to"] in tracking and not ring["wrong"]:
             ring["wrong"] = "is itself a tracking number: calls would go round in circles."
     return rings
+
+
+def cost_of_row(text: str, editor: Editor) -> str:
+    """The warning about what calls to a typed destination cost; empty when there is none."""
+    with suppress(BadPhone):
+        return cost_warning(read_destination(text, editor.project.country)) or ""
+    return ""
 
 
 def differing(editor: Editor) -> list[Step]:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from phonenumbers import PhoneNumberFormat, PhoneNumberType
 
-from router.lib.phones import Cost, cost_of, is_valid
+from router.lib.phones import Cost, cost_of, cost_warning, country_refusal, is_valid
 from tests.properties import examples
 
 EXPECTED = {
@@ -57,3 +57,51 @@ def test_any_text_has_a_cost_and_what_no_plan_knows_is_not_taken_for_dear(text: 
     cost = cost_of(text)
     assert is_valid(text) or not cost.is_extra or text.startswith(CODES_OF_NO_COUNTRY)
     assert not text.startswith("sip") or cost is Cost.UNKNOWN
+
+
+PREMIUM = "+19002345678"
+
+
+@pytest.mark.parametrize(
+    ("destination", "words"),
+    [
+        (PREMIUM, "+1 900-234-5678 is a premium-rate number: "),
+        ("+491805123456", "a shared-cost number: "),
+        ("+881612345678", "a satellite telephone"),
+        ("+447012345678", "a personal number: "),
+    ],
+)
+def test_a_warning_says_which_number_it_is_and_why_it_costs_more(destination: str, words: str) -> None:
+    warning = cost_warning(destination)
+    assert warning is not None
+    assert words in warning
+    assert warning.endswith(".")
+
+
+@pytest.mark.parametrize(
+    "destination", ["+14155550123", "+18005551234", f"sip:{PREMIUM}@pbx.example.com", "", "+12425551234"]
+)
+def test_nothing_is_said_of_ordinary_lines_of_sip_addresses_and_of_what_nobody_knows(destination: str) -> None:
+    assert cost_warning(destination) is None
+
+
+@pytest.mark.parametrize(
+    ("destination", "countries", "words"),
+    [
+        ("+4930901820", (), None),
+        ("+4930901820", ("US", "DE"), None),
+        ("+4930901820", ("US", "CA", "GB"), "Germany. Calls may be forwarded to Canada, United Kingdom and United States only."),
+        ("+12423456789", ("US",), "Bahamas. Calls may be forwarded to United States only. The operator of this server can allow others."),
+        ("+447700300123", ("GB",), "Jersey"),
+        ("+881612345678", ("US",), "no country"),
+        ("+12425551234", ("US",), "Bahamas"),
+        ("sip:+4930901820@pbx.example.com", ("US",), None),
+        ("", ("US",), None),
+    ],
+)  # fmt: skip
+def test_numbers_of_other_countries_than_the_operators_are_refused(
+    destination: str, countries: tuple[str, ...], words: str | None
+) -> None:
+    refusal = country_refusal(destination, countries)
+    assert (refusal is None) == (words is None)
+    assert words is None or words in (refusal or "")

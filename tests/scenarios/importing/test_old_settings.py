@@ -325,3 +325,17 @@ def test_r13_the_same_import_twice_is_the_same_as_once(bring: Importer, table: l
         assert all_documents(session, bring.server) == after
         assert sum(len(one["numbers"]) for one in after) == len(table)
         session.rollback()
+
+
+@pytest.mark.parametrize(
+    ("to", "words"), [("+19002345678", "premium-rate number"), ("+493090182011", "Calls may be forwarded to")]
+)
+def test_r13_a_line_whose_destination_has_to_be_confirmed_or_is_not_allowed_is_a_problem_of_the_plan(
+    server: Server, database: Database, project: Project, to: str, words: str
+) -> None:
+    settings = server.settings.model_copy(update={"destination_countries": ("US",)})
+    strict = Server(settings, database, server.keys, now=lambda: NOON)
+    text = lines(*numbered(1, ONE), *numbered(1, ONE | {"destination": to}, first=1))
+    plan = Importer(strict, database, project).plan(text)
+    assert list(plan.problems) == [3]
+    assert words in plan.problems[3]

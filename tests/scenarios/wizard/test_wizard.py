@@ -428,3 +428,43 @@ def test_a_draft_is_kept_at_its_time(alice: FlaskClient, server: Server, cast: C
     assert "Draft kept" in answer.text
     assert ">today 15:32<" in answer.text
     assert values_now(server)["title"] == "Spring"
+
+
+PREMIUM = "+1 900 234 5678"
+BOX = re.compile(r'<input class="form-check-input[^>]*id="destinations.0.costs_confirmed"[^>]*>')
+
+
+def test_r2_a_destination_that_costs_more_is_confirmed_by_a_box_for_this_number_alone(
+    alice: FlaskClient, server: Server
+) -> None:
+    base = begin(alice)
+    alice.post(f"{base}/numbers", data={"title": "Spring", "do": "continue"} | TYPED["numbers"])
+    typed = {"title": "Spring", "do": "continue", "destinations.0.to": PREMIUM}
+    refused = alice.post(f"{base}/forwarding", data=typed)
+    assert refused.status_code == 422
+    [box] = BOX.findall(refused.text)
+    assert f'value="{PREMIUM}"' in box
+    assert 'aria-invalid="true"' in box
+    assert "checked" not in box.replace("form-check", "")
+    assert "is a premium-rate number: " in refused.text
+    assert "Tick the box" in refused.text
+    assert "costs_confirmed”" not in refused.text, "people are not told what programs send"
+    other = alice.post(f"{base}/forwarding", data=typed | {"destinations.0.costs_confirmed": "+1 900 234 5679"})
+    assert other.status_code == 422, "another number was confirmed"
+    ticked = alice.post(f"{base}/forwarding", data=typed | {"destinations.0.costs_confirmed": PREMIUM})
+    assert ticked.location == f"{base}/tagging"
+    assert " checked" in BOX.findall(alice.get(f"{base}/forwarding").text)[0]
+    alice.post(f"{base}/tagging", data={"title": "Spring", "do": "save"} | TYPED["tagging"])
+    made = max(int(one) for one in re.findall(r"/scenarios/(\d+)", alice.get("/scenarios").text))
+    assert document(server, made)["flow"]["destinations"][0]["costs_confirmed"] is True
+    assert " checked" in BOX.findall(alice.get(f"/scenarios/{made}/forwarding").text)[0]
+
+
+def test_r2_an_ordinary_destination_has_no_box_and_a_long_ring_a_warning(alice: FlaskClient) -> None:
+    base = begin(alice)
+    alice.post(f"{base}/numbers", data={"title": "Spring", "do": "continue"} | TYPED["numbers"])
+    typed = {"title": "Spring", "do": "keep", "destinations.0.to": LINE, "destinations.0.ring_seconds": "20"}
+    assert "voicemail" not in alice.post(f"{base}/forwarding", data=typed).text
+    shown = alice.post(f"{base}/forwarding", data=typed | {"destinations.0.ring_seconds": "21"}).text
+    assert "Above 20 s the line&#39;s own voicemail may answer before anybody does." in shown
+    assert BOX.findall(shown) == []

@@ -101,7 +101,7 @@ def a_person_and_a_token(session: Session, actors: Cast) -> dict[str, Any]:
 
 
 def scenarios_numbers_and_calls(session: Session, actors: Cast) -> dict[str, Any]:
-    settings = SimpleNamespace(geoip=None)
+    settings = SimpleNamespace(geoip=None, destination_countries=())
     server = cast(
         Server, SimpleNamespace(scenario_parts=[], settings=settings)
     )  # all that a scenario without parts asks for

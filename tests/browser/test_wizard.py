@@ -1,6 +1,9 @@
 """The wizard in a real browser (R2): from an empty name to a scenario that is on, and nothing typed is ever lost on the way."""
 
+import re
 from collections.abc import Iterator
+from contextlib import closing
+from typing import Literal
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
@@ -307,6 +310,47 @@ def test_r2_the_keyboard_alone_walks_the_wizard(site: Site, alice: Page) -> None
     page.keyboard.press("Enter")
     page.wait_for_url("**/scenarios")
     expect(page.get_by_text("By keys is stored and off")).to_be_visible()
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
+def test_r2_the_keyboard_alone_confirms_a_destination_that_costs_more(
+    site: Site, browser: Browser, scheme: Literal["light", "dark"], width: int
+) -> None:
+    with closing(site.context(browser, "alice", scheme)) as context:
+        page = context.new_page()
+        page.set_viewport_size({"width": width, "height": 844})
+        begin(site, page)
+        page.get_by_label("Name").fill("Dear")
+        press(page, "Continue")
+        page.wait_for_url("**/forwarding")
+        box = page.get_by_label("Forward calls there all the same, row 1")
+        reach(page, "First ring")
+        page.keyboard.type("+1 900 234 5678")
+        expect(box).to_be_visible()
+        reach(page, "for seconds")
+        page.keyboard.type("35")
+        expect(page.locator("#preview")).to_contain_text("the line's own voicemail may answer before anybody does")
+        reach(page, "Continue")
+        page.keyboard.press("Enter")
+        expect(page.locator("#summary")).to_contain_text("Tick the box")
+        expect(box).to_be_focused()
+        expect(box).to_have_accessible_description(re.compile("is a premium-rate number: .* Tick the box"))
+        expect(box).to_have_attribute("aria-invalid", "true")
+        readable(page)
+        picture(page, "/forwarding-dear", scheme, width)
+        page.keyboard.press("Space")
+        expect(page.locator("#kept")).to_contain_text("Draft kept today")
+        reach(page, "Continue")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/tagging")
+        page.goto(page.url.replace("/tagging", "/forwarding"))
+        expect(box).to_be_checked()
+        readable(page)
+        picture(page, "/forwarding-confirmed", scheme, width)
+        page.get_by_label("First ring").fill("+1 900 234 5679")
+        expect(box).not_to_be_checked()
+        page.get_by_label("First ring").fill(LINE)
+        expect(box).to_have_count(0)
 
 
 def test_r2_the_wizard_works_without_javascript(site: Site, browser: Browser) -> None:

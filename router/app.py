@@ -43,6 +43,7 @@ from router.server import Server, bare_server
 from router.voice import hooks as voice_hooks
 from router.voice.applier import keep_refused
 from router.voice.importing.views import call_log_pages
+from router.voice.round_trip import connect_round_trip
 from router.voice.routing import called_numbers, calls_by_lease
 from router.web.errors import BODY_LIMIT, IdConverter, Problem
 from router.web.layout import init_error_pages, init_layout
@@ -115,6 +116,7 @@ def create_app(settings: Settings | None = None) -> Flask:
             raise Problem(404, "There is nothing here.")
 
     init_operations(app)
+    connect_round_trip(app)
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
     if settings.demo:

@@ -46,6 +46,7 @@ class Settings(BaseModel):
     carrier_url: str = ""
     carrier_pricing_url: str = ""
     carrier_media_url: str = ""
+    carrier_permissions_url: str = ""
     number_price: int = Field(default=0, ge=0, le=10**12)
     mail_url: str = Field(default="", repr=False)
     mail_from: str = ""
@@ -69,7 +70,7 @@ class Settings(BaseModel):
             return value
         return tuple(part.strip() for part in value.split(",") if part.strip())
 
-    @field_validator("public_url", "carrier_url", "carrier_pricing_url", "carrier_media_url")
+    @field_validator("public_url", "carrier_url", "carrier_pricing_url", "carrier_media_url", "carrier_permissions_url")
     @classmethod
     def _address(cls, value: str) -> str:
         if value and not value.startswith(("http://", "https://")):

@@ -4,7 +4,6 @@ import math
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import click
@@ -14,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from router.accounts.cli import CONSOLE, Opener, opened
 from router.accounts.models import ANOTHER_KEY, KEY_FACT, read_fact
+from router.carrier_checks import Finding, examine_carrier
 from router.carriers.base import ShopError
 from router.config import SettingsError
 from router.db import schema_state
@@ -39,16 +39,15 @@ AT_ONCE = 1000
 MOST_SHOWN = 20
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    subject: str
-    words: str
-    is_wrong: bool = False
-
-
 def examine(server: Server, now: datetime) -> list[Finding]:
     """All that can be told; what the database would have to tell is left out while it is away."""
     snapshot = read_snapshot(server.settings.data_dir / "routing", server.keys)
+    findings = _examine_here(server, snapshot, now)
+    has_database = Finding("schema", "current") in findings
+    return [*findings, *examine_carrier(server, snapshot, has_database)]
+
+
+def _examine_here(server: Server, snapshot: Snapshot | None, now: datetime) -> list[Finding]:
     findings = [_disk(server)]
     try:
         state = schema_state(server.database)

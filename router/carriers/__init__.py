@@ -9,8 +9,9 @@ from router.config import Networks, Settings, SettingsError
 from router.lib.crypto import kept_secret
 from router.server import Server
 
-TWILIO_API = "https://api.twilio.com"
-TWILIO_PRICING = "https://pricing.twilio.com"
+TWILIO = CarrierHosts(
+    "https://api.twilio.com", "https://pricing.twilio.com", "https://api.twilio.com", "https://voice.twilio.com"
+)
 SIMULATED_ACCOUNT = "AC" + "5" * 32
 SIMULATOR_FILE = "simulator.db"
 SHOP_SECONDS = 10.0
@@ -73,7 +74,7 @@ def shop_of(server: Server) -> NumberShop:
 
                 simulator = RestServer(Rest(Account(settings.data_dir / SIMULATOR_FILE), account, token))
                 simulator.start()
-                hosts = CarrierHosts(simulator.url, simulator.url, simulator.url)
+                hosts = CarrierHosts(*[simulator.url] * 4)
         http = Outgoing(carrier_networks(settings), total_seconds=SHOP_SECONDS, answer_limit=LARGEST_ANSWER)
         server.shop = TwilioShop(http, hosts, account, token, settings.base_url)
         return server.shop
@@ -83,13 +84,24 @@ def carrier_hosts(settings: Settings) -> CarrierHosts:
     """As they are set. What is not set lies at the carrier itself; beside a ROUTER_CARRIER_URL it lies there, so that with this one setting
     no other host is asked."""
     url = settings.carrier_url
-    api, pricing = (TWILIO_API, TWILIO_PRICING) if settings.carrier == "twilio" and not url else (url, url)
-    return CarrierHosts(api, settings.carrier_pricing_url or pricing, settings.carrier_media_url or api)
+    own = TWILIO if settings.carrier == "twilio" and not url else CarrierHosts(url, url, url, url)
+    return CarrierHosts(
+        own.api,
+        settings.carrier_pricing_url or own.pricing,
+        settings.carrier_media_url or own.media,
+        settings.carrier_permissions_url or own.permissions,
+    )
 
 
 def carrier_networks(settings: Settings) -> Networks:
     """The networks beside the public ones in which the carrier's hosts may lie, and over http too."""
-    set_urls = [url for url in (settings.carrier_url, settings.carrier_pricing_url, settings.carrier_media_url) if url]
+    urls = (
+        settings.carrier_url,
+        settings.carrier_pricing_url,
+        settings.carrier_media_url,
+        settings.carrier_permissions_url,
+    )
+    set_urls = [url for url in urls if url]
     if settings.carrier == "simulator" or (set_urls and all(url.startswith("https://") for url in set_urls)):
         return ANYWHERE
     return (*CLOSED, *settings.allow_private) if set_urls else settings.allow_private

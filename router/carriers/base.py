@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Literal, Protocol
 
 from flask import Request
@@ -263,11 +264,38 @@ class Carrier(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CarrierHosts:
-    """Where the carrier is asked, addresses without a slash at the end: its REST side, its prices, the files of its recordings."""
+    """Where the carrier is asked, addresses without a slash at the end: its REST side, its prices, the files of its recordings, and which
+    countries the account may call."""
 
     api: str
     pricing: str
     media: str
+    permissions: str
+
+
+@dataclass(frozen=True, slots=True)
+class AccountState:
+    """`status`: active, suspended or closed. `kind`: trial or full. Empty: the carrier does not say."""
+
+    status: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class AccountBalance:
+    """What is left of the account's money; below zero it owes."""
+
+    amount: Decimal
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class DialledCountry:
+    """Whether the account may call a country (ISO 3166), or all that share its calling codes (digits)."""
+
+    country: str
+    codes: tuple[str, ...]
+    is_open: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,6 +325,8 @@ class Owned:
     e164: str
     sid: str
     label: str
+    misdirections: tuple[str, ...] = ()
+    """What of its settings keeps calls from this server, a phrase each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,7 +377,7 @@ class OutcomeUnknown(ShopError):
 
 
 class NumberShop(Protocol):
-    """The REST side of a carrier: its numbers, and the history of our account. Every call is one HTTP request or a few, each limited in
+    """The REST side of a carrier: its numbers, our account, and its history. Every call is one HTTP request or a few, each limited in
     time; none may be made inside a transaction. All raise ShopErrors and nothing else."""
 
     def countries(self) -> Sequence[str]:
@@ -389,3 +419,12 @@ class NumberShop(Protocol):
 
     def recordings(self, call_sid: str) -> list[Recording]:
         """The recordings of a call that can be listened to."""
+
+    def account(self) -> AccountState:
+        """How it stands with our account."""
+
+    def balance(self) -> AccountBalance | None:
+        """Our account's money; None: the carrier does not tell."""
+
+    def dialled_countries(self) -> Sequence[DialledCountry] | None:
+        """The countries that our account may call, and those that it may not; None: the carrier does not tell."""

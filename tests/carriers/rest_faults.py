@@ -14,7 +14,7 @@ from typing import Any, Literal
 from router.carriers.simulator.account import Account
 from router.carriers.simulator.rest import KINDS, Answer, Handler, Request, Rest, RestServer, refused
 
-ALL_KINDS = ("price", "media", *KINDS.values())
+ALL_KINDS = ("price", "permissions", "media", *KINDS.values())
 
 What = Literal["well", "late", "dead", "answer", "cut", "drip", "omit"]
 

@@ -46,8 +46,9 @@ def test_twilio_needs_its_account_to_sell_numbers(tmp_path: Path) -> None:
     assert shop_of(make(tmp_path, carrier="twilio", twilio_auth_token="t", twilio_account_sid="AC1"))
 
 
-@pytest.mark.parametrize("variable", ["ROUTER_CARRIER_URL", "ROUTER_CARRIER_PRICING_URL", "ROUTER_CARRIER_MEDIA_URL"])
-def test_the_addresses_of_the_carriers_hosts_are_checked_at_the_start(variable: str) -> None:
+@pytest.mark.parametrize("of", ["", "PRICING_", "MEDIA_", "PERMISSIONS_"])
+def test_the_addresses_of_the_carriers_hosts_are_checked_at_the_start(of: str) -> None:
+    variable = f"ROUTER_CARRIER_{of}URL"
     with pytest.raises(SettingsError, match=f"{variable}: must begin with"):
         read_settings({variable: "localhost:8123"})
     field = variable.removeprefix("ROUTER_").lower()
@@ -56,12 +57,12 @@ def test_the_addresses_of_the_carriers_hosts_are_checked_at_the_start(variable: 
 
 def test_without_settings_twilios_own_hosts_are_asked() -> None:
     assert carrier_hosts(Settings(carrier="twilio")) == CarrierHosts(
-        "https://api.twilio.com", "https://pricing.twilio.com", "https://api.twilio.com"
+        "https://api.twilio.com", "https://pricing.twilio.com", "https://api.twilio.com", "https://voice.twilio.com"
     )
     mock = "http://127.0.0.1:9"
-    assert carrier_hosts(Settings(carrier="twilio", carrier_url=mock)) == CarrierHosts(mock, mock, mock)
+    assert carrier_hosts(Settings(carrier="twilio", carrier_url=mock)) == CarrierHosts(mock, mock, mock, mock)
     some = Settings(carrier="twilio", carrier_url=mock, carrier_media_url="http://127.0.0.1:8")
-    assert carrier_hosts(some) == CarrierHosts(mock, mock, "http://127.0.0.1:8")
+    assert carrier_hosts(some) == CarrierHosts(mock, mock, "http://127.0.0.1:8", mock)
 
 
 @pytest.mark.parametrize("carrier", ["twilio", "simulator"])
@@ -94,6 +95,8 @@ def test_with_the_hosts_set_no_other_is_asked_whatever_is_done(
         owned = shop.buy(offer.e164, "ct:1")
         assert (shop.find(offer.e164), shop.owned()) == (owned, [owned])
         shop.configure(owned.sid)
+        assert (shop.account().status, shop.balance() is not None) == ("active", True)
+        assert shop.dialled_countries()
         assert list(shop.calls(NOON, NOON)) == shop.recordings("CA1") == []
         shop.release(owned.sid)
         assert (opened, names) == ({api.url, *apart.values()}, {"127.0.0.1"})

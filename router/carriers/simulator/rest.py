@@ -30,12 +30,15 @@ from router.carriers.simulator.exchange import Reply
 
 VERSION = "2010-04-01"
 PRICING = "/v1/PhoneNumbers/Countries/"
+PERMISSIONS = "/v1/DialingPermissions/Countries"
 PAGE_SIZE, LARGEST_PAGE = 50, 1000
 LONGEST_NAME = 64
 NUMBER_TYPES = {"Local": "local", "Mobile": "mobile", "TollFree": "toll-free"}
 PRICES = {"local": 115, "mobile": 300, "toll-free": 215}
 """US cents a month in a country of the first group; others cost a multiple."""
 KINDS = {
+    ("", 0, "GET"): "account",
+    ("Balance", 0, "GET"): "balance",
     ("AvailablePhoneNumbers", 0, "GET"): "countries",
     ("AvailablePhoneNumbers", 2, "GET"): "search",
     ("IncomingPhoneNumbers", 0, "GET"): "list",
@@ -88,6 +91,16 @@ def not_found() -> Answer:
     return refused(20404, "The requested resource was not found", 404)
 
 
+@dataclass
+class Standing:
+    """How it stands with the account at the carrier. `closed_countries` may not be called."""
+
+    status: str = "active"
+    kind: str = "Full"
+    balance: str = "100.00"
+    closed_countries: frozenset[str] = frozenset()
+
+
 class Rest:
     """One account with its token. Its calls are in the account's file."""
 
@@ -95,9 +108,10 @@ class Rest:
         self, account: Account, sid: str, token: str, now: Callable[[], datetime] = lambda: datetime.now(UTC)
     ) -> None:
         self.account = account
+        self.standing = Standing()
         self._calls = CallBook(account.path)
         self._now = now
-        self._sid = sid
+        self._sid, self._token = sid, token
         self._signed_in = b"Basic " + base64.b64encode(f"{sid}:{token}".encode())
         self._base = f"/{VERSION}/Accounts/{quote(sid, safe='')}"
 
@@ -109,15 +123,16 @@ class Rest:
         authorization = headers.get("Authorization", "").encode("utf-8", "replace")
         if not hmac.compare_digest(authorization, self._signed_in):
             return refused(20003, "Authenticate", 401)
-        parts = urlsplit(target)
+        parts, origin = urlsplit(target), f"http://{headers.get('Host', '')}"
         values = dict(parse_qsl(parts.query, keep_blank_values=True))
         values |= dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
         if parts.path.startswith(PRICING) and method == "GET":
             return self.do(Request("price", values, (unquote(parts.path.removeprefix(PRICING)),)))
-        if not parts.path.startswith(f"{self._base}/"):
+        if parts.path == PERMISSIONS and method == "GET":
+            return self.do(Request("permissions", values, origin=origin))
+        if not parts.path.startswith((f"{self._base}/", f"{self._base}.json")):
             return not_found()
-        origin = f"http://{headers.get('Host', '')}"
-        target = unquote(parts.path.removeprefix(f"{self._base}/"))
+        target = unquote(parts.path.removeprefix(self._base).removeprefix("/"))
         resource, *path = target.removesuffix(".json").split("/")
         kind = KINDS.get((resource, len(path), method))
         if kind == "recording" and not target.endswith(".json"):
@@ -126,7 +141,16 @@ class Rest:
 
     def do(self, request: Request) -> Answer:
         values = request.values
+        if request.kind == "account":
+            return Answer(200, self._account_document())
+        if self.standing.status != "active":
+            return refused(10001, "Account is not active", 403)
         match request.kind:
+            case "balance":
+                balance = {"account_sid": self._sid, "balance": self.standing.balance, "currency": "USD"}
+                return Answer(200, balance)
+            case "permissions":
+                return permissions(self.standing.closed_countries, values, request.origin)
             case "countries":
                 documents = [
                     {
@@ -304,6 +328,21 @@ class Rest:
             },
         )
 
+    def _account_document(self) -> dict[str, Any]:
+        parts = ("available_phone_numbers", "incoming_phone_numbers", "calls", "recordings", "balance")
+        return {
+            "sid": self._sid,
+            "owner_account_sid": self._sid,
+            "friendly_name": "Simulated account",
+            "auth_token": self._token,
+            "status": self.standing.status,
+            "type": self.standing.kind,
+            "date_created": "Mon, 06 Jan 2020 09:00:00 +0000",
+            "date_updated": "Mon, 06 Jan 2020 09:00:00 +0000",
+            "uri": f"{self._base}.json",
+            "subresource_uris": {part: f"{self._base}/{part.title().replace('_', '')}.json" for part in parts},
+        }
+
     def _document(self, number: Number) -> dict[str, Any]:
         kept = {key: value for key, value in number.items() if key not in ("e164", "ord", "made")}
         return kept | {
@@ -317,6 +356,8 @@ class Rest:
             "date_updated": number["made"],
             "origin": "twilio",
             "status": "in-use",
+            "trunk_sid": None,
+            "voice_application_sid": "",
             "uri": f"{self._base}/IncomingPhoneNumbers/{number['sid']}.json",
         }
 
@@ -365,6 +406,37 @@ def price(country: str) -> Answer:
             "url": f"https://pricing.twilio.com/v1/PhoneNumbers/Countries/{country}",
         },
     )
+
+
+def permissions(closed: frozenset[str], values: Mapping[str, str], origin: str) -> Answer:
+    """Which countries the account may call, a page of them. As at Twilio, its addresses are whole ones and its name stands in `meta`."""
+    size, page = page_size(values), page_number(values)
+    shown = countries()[page * size : (page + 1) * size]
+    url, more = f"{origin}{PERMISSIONS}", len(countries()) > (page + 1) * size
+    content = [
+        {
+            "iso_code": code,
+            "name": code,
+            "continent": None,
+            "country_codes": [f"+{phonenumbers.country_code_for_region(code)}"],
+            "low_risk_numbers_enabled": code not in closed,
+            "high_risk_special_numbers_enabled": False,
+            "high_risk_tollfraud_numbers_enabled": False,
+            "url": f"{url}/{code}",
+            "links": {"highrisk_special_prefixes": f"{url}/{code}/HighRiskSpecialPrefixes"},
+        }
+        for code in shown
+    ]
+    meta = {
+        "key": "content",
+        "page": page,
+        "page_size": size,
+        "first_page_url": f"{url}?PageSize={size}&Page=0",
+        "previous_page_url": None,
+        "url": f"{url}?PageSize={size}&Page={page}",
+        "next_page_url": f"{url}?PageSize={size}&Page={page + 1}&PageToken=PA{page + 1}" if more else None,
+    }
+    return Answer(200, {"content": content, "meta": meta})
 
 
 def offer(number: account.StockNumber) -> dict[str, Any]:

@@ -23,9 +23,12 @@ from urllib.parse import quote, urlencode
 import phonenumbers
 
 from router.carriers.base import (
+    AccountBalance,
+    AccountState,
     CarrierCall,
     CarrierHosts,
     CarrierPrice,
+    DialledCountry,
     Gone,
     NotForUs,
     Offer,
@@ -35,6 +38,7 @@ from router.carriers.base import (
     ShopError,
     TryLater,
 )
+from router.carriers.twilio.account import misdirections, read_account, read_balance, read_dialled_country
 from router.carriers.twilio.history import at_host, read_carrier_call, read_kept_recording
 from router.carriers.twilio.twiml import CALLBACK, STEERING
 from router.lib.http_client import AddressBlocked, Answer, ConnectionFailed, NoAnswer, Outgoing
@@ -273,7 +277,7 @@ class TwilioShop:
 
     def buy(self, e164: str, label: str) -> Owned:
         values = {"PhoneNumber": e164, "FriendlyName": clean_label(label), **self._addresses()}
-        owned = _owned(self._post(f"{self._base}/IncomingPhoneNumbers.json", values))
+        owned = self._owned(self._post(f"{self._base}/IncomingPhoneNumbers.json", values))
         if owned is None or owned.e164 != e164:
             raise OutcomeUnknown("The carrier's answer does not say which number it sold.")
         return owned
@@ -283,11 +287,11 @@ class TwilioShop:
         query = urlencode({"PhoneNumber": e164, "PageSize": PAGE_SIZE})
         url, deadline = f"{self._base}/IncomingPhoneNumbers.json?{query}", self._http.deadline()
         listed = self._pages(url, "incoming_phone_numbers", deadline)
-        return next((owned for record in listed if (owned := _owned(record)) and owned.e164 == e164), None)
+        return next((owned for record in listed if (owned := self._owned(record)) and owned.e164 == e164), None)
 
     def owned(self) -> list[Owned]:
         url = f"{self._base}/IncomingPhoneNumbers.json?PageSize={PAGE_SIZE}"
-        listed = [owned for record in self._pages(url, "incoming_phone_numbers") if (owned := _owned(record))]
+        listed = [owned for record in self._pages(url, "incoming_phone_numbers") if (owned := self._owned(record))]
         return list({owned.sid: owned for owned in listed}.values())
 
     def configure(self, sid: str) -> None:
@@ -316,6 +320,24 @@ class TwilioShop:
         listed = self._pages(f"{self._base}/Recordings.json?{query}", "recordings")
         kept = [recording for record in listed if (recording := read_kept_recording(record, self._hosts.media))]
         return [recording for recording in kept if recording.call_sid == call_sid and recording.status == "completed"]
+
+    def account(self) -> AccountState:
+        return read_account(self._read(f"{self._base}.json", self._http.deadline()))
+
+    def balance(self) -> AccountBalance | None:
+        """Engines without this resource have a page of their own for what is not there."""
+        told = self._read_if_there(f"{self._base}/Balance.json")
+        return read_balance(told) if told is not None else None
+
+    def dialled_countries(self) -> Sequence[DialledCountry] | None:
+        told = self._read_if_there(f"{self._hosts.permissions}/v1/DialingPermissions/Countries?PageSize={PAGE_SIZE}")
+        if told is None:
+            return None
+        return [country for record in records(told, "content") if (country := read_dialled_country(record))]
+
+    def _read_if_there(self, url: str) -> dict[str, Any] | None:
+        answer = sent(self._http, "GET", url, b"", self._headers, self._http.deadline())
+        return None if answer.status == 404 else document(answer, changing=False)
 
     def _search(self, search: Search, kind: str, deadline: float) -> dict[str, Mapping[str, Any]]:
         """What is for sale, by number."""
@@ -383,6 +405,12 @@ class TwilioShop:
             raise missing
         return document(answer, changing=True)
 
+    def _owned(self, record: Mapping[str, Any]) -> Owned | None:
+        e164, sid = _text(record, "phone_number"), _text(record, "sid")
+        if not E164.fullmatch(e164) or not SID.fullmatch(sid):
+            return None
+        return Owned(e164, sid, _text(record, "friendly_name"), misdirections(record, self._addresses()))
+
     def _number(self, sid: str) -> str:
         return f"{self._base}/IncomingPhoneNumbers/{quote(sid, safe='')}.json"
 
@@ -412,13 +440,6 @@ def clean_label(label: str) -> str:
 
 def _second(moment: datetime) -> str:
     return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
-
-
-def _owned(record: Mapping[str, Any]) -> Owned | None:
-    e164, sid = _text(record, "phone_number"), _text(record, "sid")
-    if not E164.fullmatch(e164) or not SID.fullmatch(sid):
-        return None
-    return Owned(e164, sid, _text(record, "friendly_name"))
 
 
 def _text(record: Mapping[str, Any], name: str) -> str:

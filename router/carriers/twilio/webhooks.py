@@ -273,6 +273,11 @@ class Twilio:
         return render(plan)
 
 
+def signature_of(token: str, url: str, form: Form) -> str:
+    """The X-Twilio-Signature of a POST."""
+    return str(RequestValidator(token).compute_signature(url, form))
+
+
 def signed_url(base_url: str, environ: Mapping[str, Any], full_path: str) -> str:
     """The address as the carrier signed it: our public one from the settings, never from a header, and the path byte for byte."""
     raw = str(environ.get("RAW_URI") or environ.get("REQUEST_URI") or full_path.rstrip("?"))

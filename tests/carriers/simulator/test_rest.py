@@ -13,14 +13,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twilio.base.exceptions import TwilioException, TwilioRestException  # type: ignore[import-untyped]  # twilio ships no types
 
+from router.carriers import SIMULATED_ACCOUNT
 from router.carriers.base import Gone
 from router.carriers.simulator import Simulator
 from router.carriers.simulator.account import Account
-from router.carriers.simulator.rest import Rest
-from tests.carriers.rest import VOICE, Carrier, library, make_shop, running_carrier
+from router.carriers.simulator.rest import Rest, RestServer, Standing
+from tests.carriers.rest import TOKEN, VOICE, Carrier, library, make_shop, running_carrier, twilio_client
+from tests.carriers.rest_faults import FaultyRest, faulty_server
 from tests.carriers.simulator.conftest import Exchanges, TwimlServer, response
 
 NUMBER = "+12015550001"
+
+
+@pytest.fixture
+def rest(tmp_path: Path) -> Iterator[tuple[RestServer, FaultyRest]]:
+    with faulty_server(tmp_path / "simulator.db", SIMULATED_ACCOUNT, TOKEN) as running:
+        yield running
 
 
 @pytest.fixture
@@ -101,6 +109,28 @@ def test_a_wrong_token_and_a_kind_that_a_country_has_not_are_refused_as_at_twili
         with pytest.raises(TwilioException) as missing:
             search.list(limit=1)
         assert missing.value.args[1].status_code == 404
+
+
+def test_twilios_own_library_reads_the_account_its_balance_and_its_permissions(
+    rest: tuple[RestServer, FaultyRest],
+) -> None:
+    server, simulated = rest
+    twilio = twilio_client(server.url)
+    account = twilio.api.accounts(SIMULATED_ACCOUNT).fetch()
+    assert (account.status, account.type, account.auth_token) == ("active", "Full", TOKEN)
+    balance = twilio.api.accounts(SIMULATED_ACCOUNT).balance.fetch()
+    assert (balance.account_sid, balance.balance, balance.currency) == (SIMULATED_ACCOUNT, "100.00", "USD")
+    simulated.standing = Standing("active", "Trial", "-0.5", frozenset({"DE"}))
+    assert twilio.api.accounts(SIMULATED_ACCOUNT).fetch().type == "Trial"
+    countries = twilio.voice.v1.dialing_permissions.countries.list(page_size=1000, limit=1000)
+    assert {one.iso_code for one in countries if not one.low_risk_numbers_enabled} == {"DE"}
+    assert next(one.country_codes for one in countries if one.iso_code == "US") == ["+1"]
+    simulated.standing.status = "suspended"
+    assert twilio.api.accounts(SIMULATED_ACCOUNT).fetch().status == "suspended"
+    with pytest.raises(TwilioRestException) as raised:
+        twilio.incoming_phone_numbers.create(phone_number=NUMBER)
+    assert (raised.value.status, raised.value.code) == (403, 10001)
+    assert simulated.account.history() == []
 
 
 def test_two_servers_of_one_book_sell_a_number_once(carrier: Carrier, tmp_path: Path) -> None:

@@ -334,9 +334,12 @@ def test_r2_the_keyboard_alone_confirms_a_destination_that_costs_more(
         page.keyboard.press("Enter")
         expect(page.locator("#summary")).to_contain_text("Tick the box")
         expect(box).to_be_focused()
-        expect(box).to_have_accessible_description(re.compile("is a premium-rate number: .* Tick the box"))
+        expect(box).to_have_accessible_description(
+            re.compile("is a premium-rate number: .* Calls to this number cost more. Tick the box")
+        )
         expect(box).to_have_attribute("aria-invalid", "true")
         readable(page)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
         picture(page, "/forwarding-dear", scheme, width)
         page.keyboard.press("Space")
         expect(page.locator("#kept")).to_contain_text("Draft kept today")

@@ -38,7 +38,7 @@ class ChosenField(Field):
         return list(self.data)
 
 
-CONFIRM_HERE = "Tick the box beside it if calls may be forwarded there all the same."
+CONFIRM_HERE = "Calls to this number cost more. Tick the box if they may be forwarded there all the same."
 
 
 class DestinationForm(SchemaForm):

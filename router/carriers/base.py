@@ -384,11 +384,14 @@ class NumberShop(Protocol):
         """Two-letter codes of the countries in which numbers can be searched."""
 
     def search(self, country: str, area_code: str = "", contains: str = "", limit: int = 20) -> list[Offer]:
-        """Numbers for sale, each with the carrier's price if it tells it.
+        """Numbers that we can buy, each with the carrier's price if it tells it.
 
         Args:
             area_code: national digits with which it begins.
             contains: digits that stand somewhere in it.
+
+        Raises:
+            NotForUs: such numbers are for sale, but not to us: each of them needs an address, or takes no calls.
         """
 
     def price(self, country: str) -> CarrierPrice | None:

@@ -7,7 +7,7 @@ import json
 import re
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -99,6 +99,8 @@ class Standing:
     kind: str = "Full"
     balance: str = "100.00"
     closed_countries: frozenset[str] = frozenset()
+    address_requirements: dict[str, str] = field(default_factory=dict)
+    """By country: any, local or foreign; the account has no address."""
 
 
 class Rest:
@@ -212,7 +214,10 @@ class Rest:
         return Answer(
             200,
             {
-                "available_phone_numbers": [offer(number) for number in free[:limit]],
+                "available_phone_numbers": [
+                    offer(number) | {"address_requirements": self._address_required(number.country)}
+                    for number in free[:limit]
+                ],
                 "uri": f"{self._base}/AvailablePhoneNumbers/{country}/{request.path[-1]}.json",
             },
         )
@@ -227,6 +232,9 @@ class Rest:
             is_number = False
         if not is_number:
             return refused(21421, f"PhoneNumber {e164} is not valid")
+        required = self._address_required(phonenumbers.region_code_for_number(phonenumbers.parse(e164, None)) or "")
+        if required != "none":
+            return refused(21615 if required == "local" else 21631, "Phone Number Requires an Address")
         if refusal := refusal_of_settings(values):
             return refusal
         try:
@@ -327,6 +335,9 @@ class Rest:
                 "uri": f"{uri}?PageSize={size}&Page={page}",
             },
         )
+
+    def _address_required(self, country: str) -> str:
+        return self.standing.address_requirements.get(country, "none")
 
     def _account_document(self) -> dict[str, Any]:
         parts = ("available_phone_numbers", "incoming_phone_numbers", "calls", "recordings", "balance")
@@ -452,7 +463,6 @@ def offer(number: account.StockNumber) -> dict[str, Any]:
         "lata": None,
         "latitude": None,
         "longitude": None,
-        "address_requirements": "none",
         "beta": False,
         "capabilities": {"voice": True, "SMS": False, "MMS": False},
     }

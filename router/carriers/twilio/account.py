@@ -58,6 +58,24 @@ def misdirections(record: Mapping[str, Any], wanted: Mapping[str, str]) -> tuple
     return tuple(said)
 
 
+ADDRESSES = {
+    "any": "the carrier wants an address for them",
+    "local": "the carrier wants an address in their area for them",
+    "foreign": "the carrier wants an address outside their country for them",
+}
+"""By address_requirements; we send none with a purchase, which the carrier then refuses (21631, 21615)."""
+
+
+def obstacle_of(record: Mapping[str, Any]) -> str:
+    """Why an offered number cannot be bought from here; empty: it can, as far as the carrier says."""
+    capabilities = record.get("capabilities")
+    if isinstance(capabilities, dict) and not {name.lower(): value for name, value in capabilities.items()}.get(
+        "voice", True
+    ):
+        return "they take no calls"
+    return ADDRESSES.get(_word(record, "address_requirements"), "")
+
+
 def shown_address(value: object) -> str:
     """An address that may be another program's, without what may be secret in it: user, password and query."""
     if not isinstance(value, str) or not value:

@@ -38,7 +38,7 @@ from router.carriers.base import (
     ShopError,
     TryLater,
 )
-from router.carriers.twilio.account import misdirections, read_account, read_balance, read_dialled_country
+from router.carriers.twilio.account import misdirections, obstacle_of, read_account, read_balance, read_dialled_country
 from router.carriers.twilio.history import at_host, read_carrier_call, read_kept_recording
 from router.carriers.twilio.twiml import CALLBACK, STEERING
 from router.lib.http_client import AddressBlocked, Answer, ConnectionFailed, NoAnswer, Outgoing
@@ -260,9 +260,12 @@ class TwilioShop:
 
     def search(self, country: str, area_code: str = "", contains: str = "", limit: int = 20) -> list[Offer]:
         """Offers of the first kind that has any: local numbers, else mobile ones, else toll-free ones."""
-        search, deadline = Search(country, area_code, contains, limit), self._http.deadline()
+        search, deadline, obstacle = Search(country, area_code, contains, limit), self._http.deadline(), ""
         for kind in KINDS:
-            if numbers := self._search(search, kind, deadline):
+            found = self._search(search, kind, deadline)
+            obstacles = {e164: obstacle_of(record) for e164, record in found.items()}
+            obstacle = obstacle or next(filter(None, obstacles.values()), "")
+            if numbers := {e164: record for e164, record in found.items() if not obstacles[e164]}:
                 price = None
                 with suppress(TryLater, NotForUs):  # numbers may be shown without it
                     price = self._price(search.country, kind, deadline)
@@ -270,6 +273,8 @@ class TwilioShop:
                     Offer(e164, search.country, kind, _text(record, "locality") or _text(record, "region"), price)
                     for e164, record in list(numbers.items())[: search.limit]
                 ]
+        if obstacle:
+            raise NotForUs(f"None of the numbers that were found can be rented from here: {obstacle}.")
         return []
 
     def price(self, country: str) -> CarrierPrice | None:

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from twilio.base.exceptions import TwilioException, TwilioRestException  # type: ignore[import-untyped]  # twilio ships no types
 
 from router.carriers import SIMULATED_ACCOUNT
-from router.carriers.base import Gone
+from router.carriers.base import Gone, NotForUs
 from router.carriers.simulator import Simulator
 from router.carriers.simulator.account import Account
 from router.carriers.simulator.rest import Rest, RestServer, Standing
 from tests.carriers.rest import TOKEN, VOICE, Carrier, library, make_shop, running_carrier, twilio_client
-from tests.carriers.rest_faults import FaultyRest, faulty_server
+from tests.carriers.rest_faults import Fault, FaultyRest, faulty_server
 from tests.carriers.simulator.conftest import Exchanges, TwimlServer, response
 
 NUMBER = "+12015550001"
@@ -131,6 +131,45 @@ def test_twilios_own_library_reads_the_account_its_balance_and_its_permissions(
         twilio.incoming_phone_numbers.create(phone_number=NUMBER)
     assert (raised.value.status, raised.value.code) == (403, 10001)
     assert simulated.account.history() == []
+
+
+@pytest.mark.parametrize(
+    ("required", "code", "words"),
+    [("any", 21631, "wants an address for them"), ("local", 21615, "in their area"), ("foreign", 21631, "outside")],
+)
+def test_numbers_that_need_an_address_are_not_offered_and_not_sold(
+    rest: tuple[RestServer, FaultyRest], required: str, code: int, words: str
+) -> None:
+    """R5: what the carrier would refuse is never ordered, so no money is charged for it."""
+    server, simulated = rest
+    simulated.standing = Standing(address_requirements={"DE": required})
+    shop = make_shop(server.url)
+    with pytest.raises(NotForUs, match=f"None of the numbers.*{words}"):
+        shop.search("DE", limit=3)
+    (offer,) = shop.search("US", limit=1)
+    assert shop.buy(offer.e164, "ct:1").e164 == offer.e164
+    (german,) = twilio_client(server.url).available_phone_numbers("DE").local.list(limit=1)
+    assert german.address_requirements == required
+    with pytest.raises(NotForUs, match=str(code)):
+        shop.buy(german.phone_number, "ct:2")
+    assert simulated.account.taken() == {offer.e164}
+
+
+def test_of_offers_only_those_that_can_be_bought_are_shown(rest: tuple[RestServer, FaultyRest]) -> None:
+    server, simulated = rest
+    good, deaf, bound = (
+        {"phone_number": f"+1201555000{digit}", "address_requirements": required, "capabilities": {key: voice}}
+        for digit, required, key, voice in (
+            (1, "none", "Voice", True),
+            (2, "none", "VOICE", False),
+            (3, "any", "voice", True),
+        )
+    )
+    for offered, left in (([deaf, good, bound], [good]), ([good | {"capabilities": None}], [good])):
+        body = json.dumps({"available_phone_numbers": offered})
+        simulated.faults.queue("search", Fault("answer", False, status=200, body=body))
+        shown = make_shop(server.url).search("US", limit=9)
+        assert [one.e164 for one in shown] == [one["phone_number"] for one in left]
 
 
 def test_two_servers_of_one_book_sell_a_number_once(carrier: Carrier, tmp_path: Path) -> None:

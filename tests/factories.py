@@ -134,8 +134,10 @@ def make_scenario(
     make_flow(session, scenario, destinations, ring_seconds)
     if isinstance(numbers, int):
         numbers = [f"+1212555{scenario.id % 10}{index:03d}" for index in range(numbers)]
-    for e164 in numbers:
-        make_number(session, project, e164, scenario, static)
+    rows = [_number(project, e164, scenario, static) for e164 in numbers]
+    session.add_all(rows)
+    session.flush()
+    follow_numbers(session, [row.id for row in rows])
     return scenario
 
 
@@ -159,10 +161,16 @@ def make_number(
     **fields: Any,
 ) -> TrackingNumber:
     """A number that is owned elsewhere: free, dynamic in a scenario, or static when `static` gives its source."""
-    defaults = {"scenario_id": scenario.id if scenario else None, "static_source": static, "created_at": NOON}
-    number = _add(session, TrackingNumber(project_id=project.id, e164=e164, **(defaults | fields)))
+    number = _add(session, _number(project, e164, scenario, static, **fields))
     follow_numbers(session, [number.id])
     return number
+
+
+def _number(
+    project: Project, e164: str, scenario: Scenario | None, static: dict[str, Any] | None, **fields: Any
+) -> TrackingNumber:
+    defaults = {"scenario_id": scenario.id if scenario else None, "static_source": static, "created_at": NOON}
+    return TrackingNumber(project_id=project.id, e164=e164, **(defaults | fields))
 
 
 def make_rented_number(

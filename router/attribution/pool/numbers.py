@@ -73,6 +73,8 @@ def follow_numbers(session: Session, number_ids: Iterable[int]) -> None:
             Scenario.project_id.in_(list(without_scenario)), Scenario.deleted_at.is_(None)
         )
         without_scenario -= set(session.scalars(projects))
+    new = [number.id for number in numbers if number.id not in rows]
+    leased = set(session.scalars(select(Lease.number_id).where(Lease.number_id.in_(new)).distinct())) if new else set()
     for number in numbers:
         pool_id = number.scenario_id
         if pool_id is None and number.project_id in without_scenario:
@@ -83,12 +85,13 @@ def follow_numbers(session: Session, number_ids: Iterable[int]) -> None:
         if row is None:
             row = PoolNumber(number_id=number.id, e164=number.e164)
             # one that was in a pool before goes on with its lease counter, and is idle since it was leased last
-            leases = select(Lease.turn, Lease.started_at).where(Lease.number_id == number.id)
-            leases = leases.order_by(Lease.turn.desc()).limit(1)
-            if newest := session.execute(leases).first():
+            if number.id in leased:
+                leases = select(Lease.turn, Lease.started_at).where(Lease.number_id == number.id)
+                leases = leases.order_by(Lease.turn.desc()).limit(1)
+                newest = session.execute(leases).one()
                 row.turn, row.group_turn = newest.turn, newest.turn + 1
-            if kept := session.execute(leases.where(Lease.returned_at.is_(None))).first():
-                row.lease_started_at = row.last_sign_at = kept.started_at
+                if kept := session.execute(leases.where(Lease.returned_at.is_(None))).first():
+                    row.lease_started_at = row.last_sign_at = kept.started_at
             session.add(row)
         row.scenario_id = pool_id
     session.execute(delete(PoolNumber).where(PoolNumber.number_id.in_(list(rows))))

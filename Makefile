@@ -33,7 +33,7 @@ types:
 	$(py) -m mypy
 
 tests:
-	$(py) -m pytest -n 2 --dist worksteal
+	$(py) -m pytest -n 3 --dist worksteal
 
 format:
 	@scripts/environment.sh requirements-dev.lock

@@ -20,6 +20,7 @@ from router.attribution.tracking.hooks import hooks, make_limits
 from router.attribution.tracking.visitors import open_regions
 from router.attribution.upkeep.views import upkeep_api, upkeep_pages
 from router.carriers import carrier_of
+from router.carriers.twilio.round_trip import connect_round_trip
 from router.config import Settings, read_settings
 from router.db import Database
 from router.integrations.forgetting import connect_forgetting
@@ -43,7 +44,6 @@ from router.server import Server, bare_server
 from router.voice import hooks as voice_hooks
 from router.voice.applier import keep_refused
 from router.voice.importing.views import call_log_pages
-from router.voice.round_trip import connect_round_trip
 from router.voice.routing import called_numbers, calls_by_lease
 from router.web.errors import BODY_LIMIT, IdConverter, Problem
 from router.web.layout import init_error_pages, init_layout

@@ -12,6 +12,7 @@ from sqlalchemy import select
 from router.carriers import ANYWHERE, shop_of
 from router.carriers.base import NumberShop, Owned, ShopError
 from router.carriers.twilio.account import is_open_for, shown_address
+from router.carriers.twilio.round_trip import ask_round_trip
 from router.config import SettingsError
 from router.lib.formats import format_count
 from router.lib.http_client import Outgoing, OutgoingError
@@ -19,7 +20,6 @@ from router.lib.phones import country_of
 from router.scenarios.models import TrackingNumber
 from router.scenarios.numbers.sync import compare
 from router.server import Server
-from router.voice.round_trip import ask_round_trip
 from router.voice.snapshot import Snapshot
 
 SECONDS = 10.0

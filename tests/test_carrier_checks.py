@@ -21,6 +21,7 @@ from router.carriers import ANYWHERE, shop_of
 from router.carriers.base import DialledCountry
 from router.carriers.simulator.rest import Standing
 from router.carriers.twilio.account import is_open_for, misdirections, shown_address
+from router.carriers.twilio.round_trip import HEADER, PATH
 from router.cli import router
 from router.config import Settings
 from router.db import Database
@@ -29,7 +30,6 @@ from router.lib.http_client import Answer, Outgoing
 from router.server import Server
 from router.voice.applier import journal_folder
 from router.voice.models import Call
-from router.voice.round_trip import HEADER, PATH
 from router.voice.snapshot import routing_of
 from tests.application import Applications
 from tests.carriers.rest import TOKEN

@@ -10,8 +10,9 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from router import db
 from router.accounts.models import Project, ServerFact
-from router.db import Database, Statement, table_of
+from router.db import Database, table_of
 from router.scenarios.models import Scenario
+from router.statements import Statement
 from tests.counting import count_statements
 from tests.factories import NOON, make_project
 

@@ -36,7 +36,8 @@ from router.attribution.models import Lease, Tap, Visit, VisitSpan
 from router.attribution.tracking.sources import DIRECT, named_source
 from router.attribution.tracking.visits import LEFT_GRACE, OPEN_GAP
 from router.config import Settings
-from router.db import Statement, table_of
+from router.db import table_of
+from router.statements import Statement
 
 NOBODY_WEIGHT = 0.003
 """The weight of "nobody we know": a saved or printed number, a wrong one."""

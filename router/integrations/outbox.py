@@ -12,11 +12,12 @@ from sqlalchemy import cast as as_type
 from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
-from router.db import BigId, Json, Statement, UtcDateTime, dialect_insert, given, table_of
+from router.db import BigId, Json, UtcDateTime, dialect_insert, table_of
 from router.integrations.base import Slot, Vendor
 from router.integrations.models import OPEN_STATES, Delivery, DeliveryState, Integration
 from router.integrations.receivers import try_at_once
 from router.integrations.vendors import receivers_of
+from router.statements import Statement, given
 from router.voice.calls import CALL_EVENTS, call_documents, caller_of, calls_announced, name_of
 from router.voice.models import EXTERNAL, Call
 from router.web.errors import iso

@@ -35,8 +35,9 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from router.attribution.tracking.refused import REFUSED
-from router.db import LONG_AGO, Statement, dialect_insert, insert_new, schema_state, table_of, wait_for_turns
+from router.db import LONG_AGO, dialect_insert, insert_new, schema_state, table_of, wait_for_turns
 from router.server import Server
+from router.statements import Statement
 from router.voice.calls import NewCall, correct_inbound, name_of, record_calls, record_inbound
 from router.voice.clocks import MachineClock
 from router.voice.events import CALLS_TURN, machine_is_waiting, store_events, update_calls, write_and_announce

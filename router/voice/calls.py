@@ -27,9 +27,10 @@ from router.attribution.decision import (
 from router.attribution.models import Visit
 from router.attribution.tracking.sources import DIRECT
 from router.carriers.base import InboundCall
-from router.db import BigId, Statement, given, insert_new, table_of
+from router.db import BigId, insert_new, table_of
 from router.lib.phones import MOST_SPELLINGS, Caller, Redactor, line_of, spellings_of_line
 from router.server import Server
+from router.statements import Statement, given
 from router.voice.models import EXTERNAL, INTERNAL, Call, CallEvent, Status, caller_forgotten
 from router.voice.routing import Route, kind_of, route_of
 from router.web.errors import iso as iso

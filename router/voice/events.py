@@ -11,8 +11,9 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, defer
 
-from router.db import Statement, dialect_insert, insert_new, table_of
+from router.db import dialect_insert, insert_new, table_of
 from router.server import Server
+from router.statements import Statement
 from router.voice.calls import ReceiverFailed, announce, mark_due
 from router.voice.clocks import by_database, clock_fault
 from router.voice.models import Call, CallEvent, CallLeg, JournalPosition, SetAsideRecord

@@ -14,8 +14,9 @@ from sqlalchemy import ColumnElement, bindparam, select
 from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
-from router.db import Row, Statement, table_of
+from router.db import table_of
 from router.scenarios.models import DEFAULT_HOLD_SECONDS, CallFlow, Scenario, TrackingNumber
+from router.statements import Row, Statement
 from router.voice.models import RoutingChange
 from router.voice.routing import Route, fallback_flow, lines_of, own_lines
 

@@ -12,10 +12,11 @@ from sqlalchemy.orm import Session
 from router.accounts.models import Project
 from router.attribution.planner.traffic import PastCall
 from router.carriers.base import InboundCall
-from router.db import Row, Statement, table_of
+from router.db import table_of
 from router.lib.phones import Caller, line_of, read_caller, same_line
 from router.scenarios.flows import DEFAULT_RING_SECONDS
 from router.scenarios.models import DEFAULT_HOLD_SECONDS, CallFlow, Scenario, TrackingNumber
+from router.statements import Row, Statement
 from router.voice.models import EXTERNAL, INTERNAL, Call
 
 

@@ -29,9 +29,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from router.carriers.base import InboundCall
-from router.db import Database, Row, Statement, table_of
+from router.db import Database, table_of
 from router.lib.crypto import KeyRing
 from router.server import Server
+from router.statements import Row, Statement
 from router.voice.clocks import MachineClock
 from router.voice.loading import PAGE, Changes, Company, Loaded, Pause, load_all, load_some, no_pause, read_changes
 from router.voice.lookups import Lookups

@@ -15,8 +15,9 @@ from sqlalchemy import Executable, bindparam, select
 from sqlalchemy.orm import Session
 
 from router.attribution.models import Unserved
-from router.db import LONG_AGO, Statement, insert_new, table_of
+from router.db import LONG_AGO, insert_new, table_of
 from router.scenarios.models import TrackingNumber
+from router.statements import Statement
 
 IDLE_SCALE = 300.0
 """Seconds after which P is half by default."""

@@ -16,7 +16,8 @@ from router.attribution.models import Lease, PoolNumber, Visit, is_free_pool
 from router.attribution.pool.choice import Pool, PoolEntry, shown_instead
 from router.attribution.tracking.schema import Prefixes
 from router.attribution.tracking.visits import KnownVisit
-from router.db import Statement, UtcDateTime, later, skip_locked, table_of, wait_for_turn
+from router.db import UtcDateTime, later, skip_locked, table_of, wait_for_turn
+from router.statements import Statement
 
 NUMBER, LEASE, VISIT = table_of(PoolNumber), table_of(Lease), table_of(Visit)
 COLUMNS = [NUMBER.c[name] for name in PoolEntry.__slots__]

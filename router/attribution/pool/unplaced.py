@@ -14,9 +14,10 @@ from sqlalchemy.orm import Session
 
 from router.attribution.models import AccuracyDue, Lease, Visit, VisitSpan
 from router.attribution.pool.leases import LEASE, NUMBER, VISIT, HeldLease
-from router.db import LONG_AGO, Statement, table_of
+from router.db import LONG_AGO, table_of
 from router.scenarios.models import DEFAULT_HOLD_SECONDS, Scenario, TrackingNumber
 from router.server import Server
+from router.statements import Statement
 
 
 def record_shown(session: Session, visit_id: int, held: HeldLease, now: datetime) -> None:

@@ -28,11 +28,12 @@ from router.attribution.tracking.visits import (
     record_heartbeat,
     record_presence,
 )
-from router.db import Database, Statement, table_of
+from router.db import Database, table_of
 from router.lib.crypto import KeyRing
 from router.scenarios.channels import channel_for
 from router.scenarios.matching import allows
 from router.scenarios.models import TrackingNumber
+from router.statements import Statement
 
 T = TypeVar("T")
 

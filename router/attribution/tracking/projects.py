@@ -11,8 +11,9 @@ from sqlalchemy.orm import Session
 from router.accounts.models import Project
 from router.attribution.models import PoolNumber, free_pool_id
 from router.attribution.pool.choice import Pool
-from router.db import Statement, table_of
+from router.db import table_of
 from router.scenarios.models import DEFAULT_HOLD_SECONDS, Scenario
+from router.statements import Statement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,8 +19,9 @@ from router.attribution.models import CHANGED, COUNTED, NOT_COUNTED, Visit, Visi
 from router.attribution.tracking.parameters import without_identifiers
 from router.attribution.tracking.schema import LONGEST_ADDRESS, MOST_FIELDS, Heartbeat, PageView
 from router.attribution.tracking.sources import DIRECT, Evidence, Source
-from router.db import Statement, next_visit_number, table_of, visit_number
+from router.db import next_visit_number, table_of, visit_number
 from router.scenarios.matching import SourceParts
+from router.statements import Statement
 
 OPEN_GAP = timedelta(seconds=75)
 """A page whose last heartbeat is not older is open: heartbeats come every 45 s, once a minute from a background tab."""

@@ -8,11 +8,10 @@ import pytest
 from sqlalchemy import Executable, bindparam, event, insert, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from router import db
 from router.accounts.models import Project, ServerFact
-from router.db import Database, table_of
+from router.db import Database, insert_new, table_of
 from router.scenarios.models import Scenario
-from router.statements import Statement
+from router.statements import Statement, given
 from tests.counting import count_statements
 from tests.factories import NOON, make_project
 
@@ -29,13 +28,13 @@ def facts(dialect: str) -> Executable:
     return select(FACT.c.name, FACT.c.changed_at).where(FACT.c.name == bindparam("wanted")).limit(5)
 
 
-def given(name: str = "a") -> dict[str, Any]:
+def fact(name: str = "a") -> dict[str, Any]:
     return {"name": name, "value": "1", "changed_at": NOON}
 
 
 def test_rows_come_back_with_their_types(database: Database) -> None:
     with database.writing() as session:
-        remember.run(session, given())
+        remember.run(session, fact())
         assert facts.all(session, {"wanted": "a"}) == [("a", NOON)]
         assert facts.first(session, {"wanted": "b"}) is None
     with database.reading() as session:
@@ -55,7 +54,7 @@ def test_rows_come_back_as_the_class_whose_fields_are_the_columns(database: Data
     columns = (FACT.c.name, FACT.c.changed_at)
     by_class = Statement(lambda _: select(*columns).where(FACT.c.name == bindparam("wanted")), Fact)
     with database.writing() as session:
-        remember.run(session, given())
+        remember.run(session, fact())
         assert by_class.first(session, {"wanted": "a"}) == Fact("a", NOON)
 
 
@@ -68,7 +67,7 @@ def test_a_class_with_other_fields_than_the_columns_is_refused(database: Databas
 def test_what_a_block_wrote_is_rolled_back_when_it_raises(database: Database) -> None:
     def fail() -> None:
         with database.writing() as session:
-            remember.run(session, given())
+            remember.run(session, fact())
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -79,7 +78,7 @@ def test_what_a_block_wrote_is_rolled_back_when_it_raises(database: Database) ->
 
 def test_objects_of_the_session_are_written_first(database: Database) -> None:
     with database.writing() as session:
-        session.add(ServerFact(**given("pending")))
+        session.add(ServerFact(**fact("pending")))
         assert facts.all(session, {"wanted": "pending"}) == [("pending", NOON)]
 
 
@@ -92,16 +91,16 @@ def test_a_session_that_commits_goes_on_with_another_cursor(database: Database) 
 
 def test_errors_are_sqlalchemys_and_hide_their_parameters(database: Database) -> None:
     with database.writing() as session:
-        remember.run(session, given())
+        remember.run(session, fact())
     with pytest.raises(IntegrityError) as caught, database.writing() as session:
-        remember.run(session, given() | {"value": "a secret"})
+        remember.run(session, fact() | {"value": "a secret"})
     assert isinstance(caught.value, DBAPIError)
     assert "a secret" not in str(caught.value)
 
 
 def test_a_naive_moment_is_refused(database: Database) -> None:
     with pytest.raises(ValueError, match="time zone"), database.writing() as session:
-        remember.run(session, given() | {"changed_at": datetime(2026, 1, 1)})  # noqa: DTZ001 - that is the point
+        remember.run(session, fact() | {"changed_at": datetime(2026, 1, 1)})  # noqa: DTZ001 - that is the point
 
 
 def test_json_and_missing_values_keep_their_meaning(database: Database) -> None:
@@ -130,9 +129,9 @@ def test_listeners_of_the_engine_hear_of_them(database: Database) -> None:
 
 @Statement
 def remember_all(dialect: str) -> Executable:
-    rows = db.given(dialect, {name: FACT.c[name].type for name in ("name", "value", "changed_at")})
+    rows = given(dialect, {name: FACT.c[name].type for name in ("name", "value", "changed_at")})
     picked = select(rows["name"], rows["value"], rows["changed_at"])
-    fresh = db.insert_new(dialect, FACT, unique=["name"]).from_select(["name", "value", "changed_at"], picked)
+    fresh = insert_new(dialect, FACT, unique=["name"]).from_select(["name", "value", "changed_at"], picked)
     return fresh.returning(FACT.c.name)  # type: ignore[no-any-return]  # the dialects' INSERT is not typed
 
 
@@ -147,8 +146,8 @@ def test_many_values_are_answered_as_each_alone_is(database: Database) -> None:
     asked = [{"at": NOON, "value": value} for value in ("1", "none", 'it\'s \\ "quoted"', "1")]
     with database.writing() as session:
         for name in "abc":
-            remember.run(session, given(name))
-        remember.run(session, given("d") | {"value": 'it\'s \\ "quoted"'})
+            remember.run(session, fact(name))
+        remember.run(session, fact("d") | {"value": 'it\'s \\ "quoted"'})
         with count_statements(database) as statements:
             answers = latest_until.many(session, asked)
         assert answers == [latest_until.all(session, each) for each in asked]
@@ -158,9 +157,9 @@ def test_many_values_are_answered_as_each_alone_is(database: Database) -> None:
 
 def test_rows_are_written_together_and_those_that_were_there_stay(database: Database) -> None:
     with database.writing() as session:
-        remember.run(session, given("a"))
+        remember.run(session, fact("a"))
         with count_statements(database) as statements:
-            new = remember_all.together(session, [given("a") | {"value": "2"}, given("b"), given("c"), given("b")])
+            new = remember_all.together(session, [fact("a") | {"value": "2"}, fact("b"), fact("c"), fact("b")])
         assert sorted(row.name for row in new) == ["b", "c"]
         assert remember_all.together(session, []) == []
         assert session.scalars(select(FACT.c.value).order_by(FACT.c.name)).all() == ["1", "1", "1"]
@@ -171,4 +170,4 @@ def test_what_is_too_long_for_its_column_is_refused_on_postgresql_not_cut(databa
     if database.is_sqlite:
         return  # its columns have no length
     with database.writing() as session, pytest.raises(DBAPIError, match="too long"):
-        remember_all.together(session, [given("x" * 10_000)])
+        remember_all.together(session, [fact("x" * 10_000)])

@@ -1,10 +1,9 @@
 """What of the carrier's side keeps calls from this server: its account and balance, this server's public address, the numbers, and the
 countries of the destinations. Each question is limited in time, and each answer says what to do."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
 
 import phonenumbers
 from sqlalchemy import select
@@ -17,6 +16,7 @@ from router.config import SettingsError
 from router.lib.formats import format_count
 from router.lib.http_client import Outgoing, OutgoingError
 from router.lib.phones import country_of
+from router.scenarios.flows import lines_in
 from router.scenarios.models import TrackingNumber
 from router.scenarios.numbers.sync import compare
 from router.server import Server
@@ -165,7 +165,7 @@ def _countries(server: Server, shop: NumberShop, snapshot: Snapshot | None) -> I
     """Whether the account may call the countries that calls are forwarded to."""
     lines = {server.settings.fallback_destination}
     for route in snapshot.routes.values() if snapshot else ():
-        lines |= {route.fallback, *_lines_of(route.flow)}
+        lines |= {route.fallback, *(line["to"] for _, line, _ in lines_in(route.flow))}
     countries = sorted({country for line in lines if line.startswith("+") and (country := country_of(line))})
     if not countries:
         return
@@ -193,15 +193,3 @@ def _countries(server: Server, shop: NumberShop, snapshot: Snapshot | None) -> I
         else ""
     )
     yield Finding(subject, "; ".join(filter(None, (words, f"{', '.join(unknown)}: not told" if unknown else ""))))
-
-
-def _lines_of(document: Any) -> Iterator[str]:
-    """The lines that a flow may ring, wherever they stand in it."""
-    if isinstance(document, Mapping):
-        for name, value in document.items():
-            if name == "to" and isinstance(value, str):
-                yield value
-            yield from _lines_of(value)
-    elif isinstance(document, list | tuple):
-        for value in document:
-            yield from _lines_of(value)

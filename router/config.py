@@ -39,6 +39,7 @@ class Settings(BaseModel):
     secret_key: str = Field(default="", repr=False)
     fallback_destination: str = ""
     destination_countries: tuple[str, ...] = ()
+    record_silently: bool = False
     trusted_proxies: Networks = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
     carrier: Literal["simulator", "twilio"] = "simulator"
     twilio_account_sid: str = Field(default="", validation_alias="TWILIO_ACCOUNT_SID")

@@ -85,7 +85,7 @@ def patch_scenario(project_id: int, scenario_id: int) -> dict[str, Any]:
     emptied = {name: empty[name] for name in empty if patch.get(name, 0) is None}
 
     def edit(present: Document) -> Document:
-        return merged(present, patch) | emptied
+        return _patched(present, patch) | emptied
 
     def attempt(found: Any) -> dict[str, Any]:
         with changing() as change:
@@ -95,6 +95,14 @@ def patch_scenario(project_id: int, scenario_id: int) -> dict[str, Any]:
             return _answer(change.session, scenario, secrets)
 
     return searching(current_server(), attempt)
+
+
+def _patched(present: Document, patch: Document) -> Document:
+    """Of the two forms of a flow, the one that the patch has takes the place of the other."""
+    flow, stored = patch.get("flow"), present.get("flow")
+    if isinstance(flow, dict) and stored and (flow.get("destinations") or flow.get("steps")):
+        present = present | {"flow": {name: stored[name] for name in stored if name not in ("destinations", "steps")}}
+    return merged(present, patch)
 
 
 def _answer(session: Session, scenario: Scenario, secrets: Secrets) -> dict[str, Any]:
@@ -184,7 +192,7 @@ def _linted(scenario_id: int | None, patch: dict[str, Any]) -> dict[str, Any]:
         if scenario_id is not None:
             scenario = find_scenario(session, project, scenario_id)
             present = editable(scenario_document(session, server, scenario))
-        findings = lint(session, server, project, scenario_id, merged(present, patch))
+        findings = lint(session, server, project, scenario_id, _patched(present, patch))
     return {"items": [finding.document() for finding in findings]}
 
 

@@ -21,7 +21,7 @@ from router.scenarios.channels import (
     without_numbers,
 )
 from router.scenarios.fields import Context
-from router.scenarios.flows import IS_TRACKING, stored_destinations, tracking_among
+from router.scenarios.flows import IS_TRACKING, lines_in, stored_flow, tracking_among
 from router.scenarios.models import GRACE, OPEN, CallFlow, NumberBatch, NumberOrder, Scenario, TrackingNumber
 from router.scenarios.schema import (
     MOST_TO_BUY,
@@ -221,10 +221,17 @@ def read_scenario(
     """
     knows_regions = server.settings.geoip is not None
     enabling = scenario is None or (document.get("enabled") is True and not scenario.enabled)
-    stored = [] if enabling or scenario is None else stored_destinations(session, scenario)
-    kept = {line["to"]: bool(line.get("costs_confirmed")) for line in stored}
-    countries = server.settings.destination_countries
-    read, errors = parse_scenario(document, Context(project.country, knows_regions, countries=countries, kept=kept))
+    stored = None if enabling or scenario is None else stored_flow(session, scenario)
+    kept = {line["to"]: bool(line.get("costs_confirmed")) for _, line, _ in lines_in(stored)}
+    context = Context(
+        project.country,
+        knows_regions,
+        sounds=(),
+        countries=server.settings.destination_countries,
+        kept=kept,
+        may_record_silently=server.settings.record_silently,
+    )
+    read, errors = parse_scenario(document, context)
     to_buy = read.to_buy
     for field, numbers in (("numbers", read.numbers), ("to_buy.numbers", to_buy.numbers)):
         named: set[str] = set()
@@ -254,12 +261,10 @@ def read_scenario(
     placed |= {"overflow": read.overflow} if read.overflow else {}
     errors = _placement_errors(session, project, scenario, placed) | errors
 
-    destinations = read.flow.destinations if read.flow else []
-    tracking = tracking_among(session, [destination.to for destination in destinations])
-    for index, destination in enumerate(destinations):
-        if destination.to in tracking:
-            errors[f"flow.destinations.{index}.to"] = IS_TRACKING
-    return read.model_dump() | {"channels": channels, "static": short_form(channels)}, errors
+    flow = read.flow.document() if read.flow else None
+    tracking = tracking_among(session, [line["to"] for _, line, _ in lines_in(flow)])
+    errors |= {f"flow.{place}.to": IS_TRACKING for place, line, _ in lines_in(flow) if line["to"] in tracking}
+    return read.model_dump() | {"channels": channels, "static": short_form(channels), "flow": flow}, errors
 
 
 def _placement_errors(

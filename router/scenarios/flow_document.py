@@ -17,7 +17,6 @@ from router.scenarios.flow_steps import (
     Destination,
     Language,
     Reading,
-    RingStep,
     Steps,
     Voice,
     reading,
@@ -70,14 +69,6 @@ class FlowSchema(StrictSchema):
                     yield from inside(f"{place}.{index}.{name}", inner)
 
         return inside("steps", self.steps or [])
-
-    def lines(self) -> list[tuple[str, Destination]]:
-        """Every destination of either form with its place in the document."""
-        holders: list[tuple[str, list[Destination]]] = [("destinations", self.destinations or [])]
-        for place, step in self.walk():
-            if isinstance(step, RingStep):
-                holders.append((f"{place}.destinations", [*step.destinations]))
-        return [(f"{place}.{index}", line) for place, lines in holders for index, line in enumerate(lines)]
 
     def document(self) -> dict[str, Any]:
         """As it is stored, and sent to programs; it reads as this flow again."""

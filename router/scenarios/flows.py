@@ -1,7 +1,7 @@
 """Call flows: where calls go. Stored as immutable versions, so that a call in progress keeps the one it began with (R1)."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -20,7 +20,38 @@ IS_TRACKING = "This is a tracking number: calls would go round in circles. Name 
 LONG_RING_SECONDS = 20
 """The voicemails of many lines answer a little later."""
 CONFIRM = "Confirm that in the wizard's forwarding step, or send “costs_confirmed”: true with this destination."
-Destination = dict[str, Any]
+Destination = Mapping[str, Any]
+Document = Mapping[str, Any]
+"""A flow as it is stored: destinations that ring in turn, or steps."""
+
+
+def is_full(flow: Document | None) -> bool:
+    """It has steps."""
+    return bool(flow and flow.get("steps"))
+
+
+def steps_in(flow: Document | None) -> Iterator[tuple[str, Document]]:
+    """Every step of a stored flow with its place in the document, `steps.0`. Flows of every release can be read."""
+
+    def within(place: str, value: Any) -> Iterator[tuple[str, Document]]:
+        if isinstance(value, Mapping):
+            if isinstance(value.get("type"), str):
+                yield place, value
+            for name, inner in value.items():
+                yield from within(f"{place}.{name}", inner)
+        elif isinstance(value, list):
+            for index, inner in enumerate(value):
+                yield from within(f"{place}.{index}", inner)
+
+    return within("steps", flow.get("steps") if flow else None)
+
+
+def lines_in(flow: Document | None) -> Iterator[tuple[str, Destination, Document]]:
+    """Every line that a stored flow may ring, in either form: its place, `destinations.0`, the line, and what rings it: a step, or the
+    short form itself."""
+    for place, ringing in (("", flow or {}), *steps_in(flow)):
+        for index, line in enumerate(ringing.get("destinations") or ()):
+            yield f"{place}.destinations.{index}".removeprefix("."), line, ringing
 
 
 def refusal_of(destination: Mapping[str, Any], countries: Collection[str]) -> tuple[str, str] | None:
@@ -52,9 +83,9 @@ def _refuse_tracking(sender: Any, *, session: Session, destination: str, **_: An
         raise Problem(422, IS_TRACKING, "fallback_destination")
 
 
-def stored_destinations(session: Session, scenario: Scenario) -> list[Destination]:
+def stored_flow(session: Session, scenario: Scenario) -> Document | None:
     flow = session.get(CallFlow, scenario.call_flow_id) if scenario.call_flow_id else None
-    return flow.document["destinations"] if flow else []
+    return flow.document if flow else None
 
 
 def destinations_of(session: Session, project_id: int) -> set[str]:
@@ -63,7 +94,7 @@ def destinations_of(session: Session, project_id: int) -> set[str]:
         .join(Scenario, Scenario.call_flow_id == CallFlow.id)
         .where(Scenario.project_id == project_id, Scenario.deleted_at.is_(None))
     )
-    return {destination["to"] for flow in flows for destination in flow.document["destinations"]}
+    return {line["to"] for flow in flows for _, line, _ in lines_in(flow.document)}
 
 
 def refresh_destination_numbers(server: Server, now: datetime) -> None:
@@ -98,22 +129,20 @@ def _destination_numbers(session: Session, project_id: int | None = None) -> dic
     rows = select(flows) if project_id is None else select(flows).where(flows.c.project_id == project_id)
     by_project: dict[int, set[str | None]] = defaultdict(set)
     for owner, document in session.execute(rows):
-        by_project[owner].update(read_caller(line.get("to")).e164 for line in document.get("destinations", ()))
+        by_project[owner].update(read_caller(line.get("to")).e164 for _, line, _ in lines_in(document))
     return {owner: sorted(number for number in numbers if number) for owner, numbers in by_project.items()}
 
 
-def store_flow(session: Session, scenario: Scenario, destinations: list[Destination], now: datetime) -> None:
-    """Gives the scenario these destinations: a new version only when they changed, no flow for no destinations. The telephones at their
-    ends are the project's own from now on."""
-    if not destinations:
+def store_flow(session: Session, scenario: Scenario, document: Document | None, now: datetime) -> None:
+    """Gives the scenario this flow: a new version only when it changed. The telephones at the ends of its lines are the project's own from
+    now on."""
+    if document is None:
         scenario.call_flow_id = None
         return
-    document = {"destinations": destinations}
-    current = session.get(CallFlow, scenario.call_flow_id) if scenario.call_flow_id else None
-    if current is not None and current.document == document:
+    if stored_flow(session, scenario) == document:
         return
     last = session.scalar(select(func.max(CallFlow.number)).where(CallFlow.scenario_id == scenario.id))
-    flow = CallFlow(scenario_id=scenario.id, number=(last or 0) + 1, document=document, created_at=now)
+    flow = CallFlow(scenario_id=scenario.id, number=(last or 0) + 1, document=dict(document), created_at=now)
     session.add(flow)
     session.flush()
     scenario.call_flow_id = flow.id

@@ -21,7 +21,16 @@ from router.lib.formats import format_count
 from router.lib.phones import international, is_foreign_to
 from router.scenarios.channels import ChannelRow, is_for_visitors, never_reached, parts_of_match, static_sources
 from router.scenarios.documents import Document, editable, present_scenarios, read_scenario, stored_members
-from router.scenarios.flows import DEFAULT_RING_SECONDS, LONG_RING_SECONDS, Destination, refusal_of, tracking_among
+from router.scenarios.flows import (
+    DEFAULT_RING_SECONDS,
+    LONG_RING_SECONDS,
+    is_full,
+    lines_in,
+    refusal_of,
+    steps_in,
+    tracking_among,
+)
+from router.scenarios.flows import Document as FlowDocument
 from router.scenarios.matching import fits, pattern_parts, read_source_pattern, source_fits
 from router.scenarios.models import CallFlow, Scenario, TrackingNumber
 from router.scenarios.numbers.inventory import present_numbers, taken_numbers
@@ -122,8 +131,8 @@ class Linted:
     """The number that is shown when all others are taken."""
     examples: Sequence[str]
     """Some of its numbers, or all: if they are of several countries, so are these."""
-    lines: Sequence[Destination]
-    """Its destinations; an empty `to` cannot be called."""
+    flow: FlowDocument | None
+    """An empty `to` of a line cannot be called."""
     countries: Collection[str]
     """To which calls may be forwarded; empty: all."""
     told: bool
@@ -139,10 +148,6 @@ class Linted:
     """Its own row, with what the worker found out about it."""
 
     @property
-    def destinations(self) -> list[str]:
-        return [line["to"] for line in self.lines]
-
-    @property
     def to_buy(self) -> int:
         return len(self.document["to_buy"]["numbers"]) + int(self.document["to_buy"]["count"])
 
@@ -155,7 +160,6 @@ def read_document(
     scenario = session.get(Scenario, scenario_id) if scenario_id else None
     own = {name: value for name, value in editable(dict(document)).items() if name not in sections}
     read, _ = read_scenario(session, server, project, scenario, own)
-    lines = (read["flow"] or {}).get("destinations", [])
     static, to_buy = len(static_sources(read["channels"])), read["to_buy"]["numbers"]
     return Linted(
         scenario_id=scenario_id or 0,
@@ -165,10 +169,10 @@ def read_document(
         static=static,
         overflow=read["overflow"],
         examples=[*read["numbers"], *to_buy],
-        lines=lines,
+        flow=read["flow"],
         countries=server.settings.destination_countries,
         told=_is_told(server, document.get(INTEGRATIONS)),
-        **_surroundings(session, project, [line["to"] for line in lines], to_buy, everybody=True),
+        **_surroundings(session, project, [read["flow"]], to_buy, everybody=True),
         stored=scenario,
     )
 
@@ -193,14 +197,10 @@ def read_stored(session: Session, server: Server, project: Project, scenario_ids
     )
     counts = {row.id: row for row in session.execute(counted)}
     flow_ids = [scenario.call_flow_id for scenario in scenarios if scenario.call_flow_id]
-    flows = {
-        flow.id: flow.document["destinations"]
-        for flow in session.scalars(select(CallFlow).where(CallFlow.id.in_(flow_ids)))
-    }
+    flows = {flow.id: flow.document for flow in session.scalars(select(CallFlow).where(CallFlow.id.in_(flow_ids)))}
     shown = {part.name: part.show(session, scenario_ids) for part in server.scenario_parts}.get(INTEGRATIONS, {})
     to_buy = [number for document in documents.values() for number in document["to_buy"]["numbers"]]
-    called = [line["to"] for line in chain.from_iterable(flows.values())]
-    around = _surroundings(session, project, called, to_buy, everybody=False)
+    around = _surroundings(session, project, flows.values(), to_buy, everybody=False)
     return [
         Linted(
             scenario_id=scenario.id,
@@ -211,7 +211,7 @@ def read_stored(session: Session, server: Server, project: Project, scenario_ids
             overflow=counts[scenario.id].overflow,
             # country codes are prefixes: if the least and the greatest are of one country, all are
             examples=[number for number in (counts[scenario.id].least, counts[scenario.id].greatest) if number],
-            lines=flows.get(scenario.call_flow_id or 0, []),
+            flow=flows.get(scenario.call_flow_id or 0),
             countries=server.settings.destination_countries,
             told=_is_told(server, shown.get(scenario.id)),
             **around,
@@ -222,7 +222,7 @@ def read_stored(session: Session, server: Server, project: Project, scenario_ids
 
 
 def _surroundings(
-    session: Session, project: Project, destinations: Iterable[str], to_buy: Iterable[str], everybody: bool
+    session: Session, project: Project, flows: Iterable[FlowDocument | None], to_buy: Iterable[str], everybody: bool
 ) -> dict[str, Any]:
     """`everybody`: the claims of disabled scenarios count too."""
     rows = present_scenarios(project.id).with_only_columns(Scenario.id, Scenario.title, Scenario.tagging)
@@ -231,7 +231,8 @@ def _surroundings(
     for row in session.execute(rows if everybody else rows.where(Scenario.enabled)):
         claims.add(row.id, row.title, row.tagging)
     fallback = project.fallback_destination
-    tracking = tracking_among(session, {*destinations, fallback} - {""})
+    called = {line["to"] for flow in flows for _, line, _ in lines_in(flow)}
+    tracking = tracking_among(session, {*called, fallback} - {""})
     of_project = present_numbers(project.id).with_only_columns(TrackingNumber.e164)
     own_fallback = session.scalar(of_project.where(TrackingNumber.e164 == fallback))
     taken = taken_numbers(session, to_buy)
@@ -327,26 +328,35 @@ def exhausted(linted: Linted) -> Findings:
 
 
 def destinations(linted: Linted) -> Findings:
-    if not any(linted.destinations):
+    lines = [*lines_in(linted.flow)]
+    if not any(line["to"] for _, line, _ in lines) and not is_full(linted.flow):
         sentence = "No destination: calls go where they went before, else to the project's fallback."
         yield Finding("no_destination", sentence, "flow.destinations", "forwarding", blocks=True)
-    for index, to in enumerate(linted.destinations):
-        if to in linted.tracking:
-            sentence = f"{international(to)} is a tracking number: calls would go round in circles. Name the company's own line."
-            yield Finding("tracking_destination", sentence, f"flow.destinations.{index}.to", "forwarding", blocks=True)
-    for index, line in enumerate(linted.lines):
+    elif not lines and not any(step["type"] in TAKING for _, step in steps_in(linted.flow)):
+        sentence = "No step rings anybody or takes a message: callers talk to nobody."
+        yield Finding("nobody_rings", sentence, "flow.steps", "forwarding")
+    for place, line, _ in lines:
+        if line["to"] in linted.tracking:
+            sentence = f"{international(line['to'])} is a tracking number: calls would go round in circles. Name the company's own line."
+            yield Finding("tracking_destination", sentence, f"flow.{place}.to", "forwarding", blocks=True)
+    for place, line, ringing in lines:
         to, seconds = line["to"], line.get("ring_seconds", DEFAULT_RING_SECONDS)
         if refusal := refusal_of(line, linted.countries):
             member, sentence = refusal
             code = "country_not_allowed" if member == "to" else "costs_unconfirmed"
-            yield Finding(code, sentence, f"flow.destinations.{index}.{member}", "forwarding", blocks=True)
-        if to and seconds > LONG_RING_SECONDS:
-            whom = "the next destination rings" if index + 1 < len(linted.lines) else "somebody does"
+            yield Finding(code, sentence, f"flow.{place}.{member}", "forwarding", blocks=True)
+        if to and seconds > LONG_RING_SECONDS and not (ringing.get("accept") or ringing.get("detect_machines")):
+            is_last = line is ringing["destinations"][-1] or ringing.get("order") == "at_once"
+            whom = "somebody does" if is_last else "the next destination rings"
             sentence = (
                 f"{international(to)} rings for {seconds} s. Above {LONG_RING_SECONDS} s the line's own voicemail may answer before "
                 f"{whom}, and the call counts as answered."
             )
-            yield Finding("long_ring", sentence, f"flow.destinations.{index}.ring_seconds", "forwarding")
+            yield Finding("long_ring", sentence, f"flow.{place}.ring_seconds", "forwarding")
+
+
+TAKING = ("voicemail", "ask")
+"""Types of steps that may take a call without a line of the flow's own."""
 
 
 def fallback(linted: Linted) -> Findings:

@@ -27,7 +27,7 @@ from router.scenarios.fields import (
     sentence_of,
     written_as,
 )
-from router.scenarios.flow_steps import Destination
+from router.scenarios.flow_document import FlowSchema
 from router.scenarios.matching import format_error, pattern_error, region_error, replace_error, selector_error
 from router.scenarios.models import DEFAULT_HOLD_SECONDS
 
@@ -63,10 +63,6 @@ class StaticSource(StrictSchema):
     source: Annotated[str, Field(min_length=1, max_length=200), refusing(pattern_error)]
     medium: Pattern = ""
     campaign: Pattern = ""
-
-
-class Flow(StrictSchema):
-    destinations: Annotated[list[Destination], Field(min_length=1, max_length=10)]
 
 
 class Tagging(StrictSchema):
@@ -124,7 +120,7 @@ class ScenarioSchema(StrictSchema):
     numbers: Annotated[list[Number], Field(max_length=5000)] = []
     channels: Annotated[list[Channel], Field(max_length=500), OnStep("channels")] = []
     static: Annotated[dict[TypedNumber, StaticSource], OnStep("channels")] = {}
-    flow: Annotated[Flow | None, OnStep("forwarding")] = None
+    flow: Annotated[FlowSchema | None, OnStep("forwarding")] = None
     tagging: Annotated[Tagging, OnStep("tagging")] = Tagging()
     aim: Literal["visit", "source"] = "visit"
     exhausted: Literal["share", "overflow", "keep"] = "share"

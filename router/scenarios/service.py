@@ -19,8 +19,8 @@ from router.scenarios.documents import (
     scenario_document,
 )
 from router.scenarios.enable import connect, enabling_of, lock_purse, stay_disabled
-from router.scenarios.flows import refusal_of, store_flow, stored_destinations
-from router.scenarios.models import CallFlow, Scenario, ScenarioDraft, TrackingNumber, free_numbers_changed
+from router.scenarios.flows import lines_in, refusal_of, store_flow, stored_flow
+from router.scenarios.models import Scenario, ScenarioDraft, TrackingNumber, free_numbers_changed
 from router.scenarios.numbers.inventory import place_numbers
 from router.scenarios.numbers.release import begin_release
 from router.scenarios.schema import BuyingDocument
@@ -128,10 +128,10 @@ def _check_destinations(change: Change, scenario: Scenario) -> None:
     Raises:
         Problem: 422, a stored destination is of a country that the operator does not allow, or nobody confirmed what calls to it cost.
     """
-    for index, line in enumerate(stored_destinations(change.session, scenario)):
+    for place, line, _ in lines_in(stored_flow(change.session, scenario)):
         if refusal := refusal_of(line, change.server.settings.destination_countries):
             member, sentence = refusal
-            raise Problem(422, sentence, f"flow.destinations.{index}.{member}")
+            raise Problem(422, sentence, f"flow.{place}.{member}")
 
 
 def delete_scenario(change: Change, scenario_id: int) -> tuple[Scenario, int]:
@@ -212,7 +212,7 @@ def _store(change: Change, scenario: Scenario, document: Document, sections: dic
         setattr(scenario, name, document[name])
     for name, column in UPKEEP_COLUMNS.items():
         setattr(scenario, column, upkeep[name])
-    store_flow(session, scenario, (document["flow"] or {}).get("destinations", []), now)
+    store_flow(session, scenario, document["flow"], now)
     placed = {number: static.get(number) for number in document["numbers"]}
     place_numbers(session, change.server, scenario, placed, document["overflow"])
     secrets: Secrets = {}
@@ -268,9 +268,7 @@ def duplicate_scenario(change: Change, scenario_id: int) -> Scenario:
     )
     session.add(copy)
     session.flush()
-    if original.call_flow_id is not None:
-        flow = session.get_one(CallFlow, original.call_flow_id)
-        store_flow(session, copy, flow.document["destinations"], now)
+    store_flow(session, copy, stored_flow(session, original), now)
     for part in change.server.scenario_parts:
         part.copy(session, project, original.id, copy.id, now)
     _record(change, "scenario.created", copy, enabled=False, copy_of=original.id)

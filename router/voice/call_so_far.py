@@ -2,7 +2,7 @@
 and what was looked up before. All of it but the flow travels in addresses, so that any process of any machine goes on with the call."""
 
 import re
-from collections.abc import Container, Mapping
+from collections.abc import Collection, Container, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Literal
@@ -177,3 +177,5 @@ class Surroundings:
     """The lines of all tracking numbers of the server, in the form in which lines are compared."""
     sounds: Mapping[str, str] = field(default_factory=dict)
     """Addresses by name."""
+    countries: Collection[str] = ()
+    """To which the operator lets calls be forwarded; empty: all."""

@@ -47,7 +47,7 @@ from router.scenarios.flow_steps import (
     Speech,
     VoicemailStep,
 )
-from router.scenarios.flows import DEFAULT_RING_SECONDS
+from router.scenarios.flows import DEFAULT_RING_SECONDS, refusal_of
 from router.scenarios.matching import SourceParts, source_fits
 from router.scenarios.opening_hours import fits_times
 from router.voice.call_so_far import CallSoFar, Place, Surroundings, Visit, Wanted
@@ -316,14 +316,15 @@ class _Run:
         return step.otherwise
 
     def _ask_address(self, step: AskStep, turn: int) -> list[AnyStep] | Elements | Wanted:
-        """A line that was answered with rings once; then the call goes on with what follows."""
+        """A line that was answered with rings once; then the call goes on with what follows. One that nobody could save in a flow, because
+        calls to it cost more or its country is not allowed, is none."""
         answer = dict(self._known.answers).get(step.id)
         if answer is None:
             return Wanted("answer", step.id, step.url)
         if answer in step.answers:
             return step.answers[answer]
         line = _line_of_answer(answer, step.ring_seconds)
-        if line is None or not self._allowed([line]):
+        if line is None or refusal_of({"to": line.to}, self._around.countries) or not self._allowed([line]):
             return step.otherwise
         return self._ring(step, turn, [line]) or []
 

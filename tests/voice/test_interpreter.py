@@ -440,15 +440,20 @@ ASK: dict[str, Any] = {
         (PBX, [PBX], []),
         ("other", [], ["Nobody knows."]),
         ("+49", [], ["Nobody knows."]),
+        ("+19002345678", [], ["Nobody knows."]),  # costs more
+        ("+33123456789", [], ["Nobody knows."]),  # of a country that the operator does not allow
+        (ANNA, [], ["Nobody knows.", CALLER_IS_LINE]),
+        (FORWARDING, [], ["Nobody knows.", COMES_BACK]),
         (None, [], ["Nobody knows."]),
         (OTHER_NUMBER, [], ["Nobody knows.", IN_A_CIRCLE]),
     ],
 )
 def test_an_address_answers_with_a_branch_or_a_line(answer: str | None, lines: list[str], heard: list[str]) -> None:
-    program = steps(ASK)
-    wanted = next_plan(program, AROUND, beginning())
+    program, around = steps(ASK), replace(AROUND, countries=("DE", "GB", "US"))
+    began = beginning(inbound(forwarded_from=FORWARDING))
+    wanted = next_plan(program, around, began)
     assert wanted == Wanted("answer", "s1", "https://crm.example.com/who")
-    plan = plan_of(program, beginning(known=Known().with_outcome(wanted, answer)))
+    plan = plan_of(program, replace(began, known=Known().with_outcome(wanted, answer)), around)
     assert (rung(plan), sentences(plan)) == (lines, heard)
 
 

@@ -23,7 +23,7 @@ from router.lib.phones import (
     read_destination,
 )
 from router.scenarios.documents import scenario_documents
-from router.scenarios.flows import destinations_of, numbers_here, tracking_among
+from router.scenarios.flows import destinations_of, is_full, numbers_here, tracking_among
 from router.scenarios.importing.files import Choice, Questions, read_file_phone
 from router.scenarios.importing.tables import Row, UnreadableFile, cell_error, plain, read_table
 from router.scenarios.matching import format_error, selector_error
@@ -373,11 +373,11 @@ def _problems(
 def settings_in(document: dict[str, Any], number: OldNumber) -> OldSettings | None:
     """What a scenario says of its number, as a file would say it; None when no file could."""
     flow = document["flow"] or {"destinations": []}
-    to = [destination["to"] for destination in flow["destinations"]]
+    to = [line["to"] for line in flow.get("destinations", ())]
     static = next((channel for channel in document["channels"] if channel.get("number") == number.e164), None)
     match = static["match"] if static else {}
     only = document["terms"].get("only_sources") or []
-    if len(to) > 1 or len(only) > 1 or (static and only):
+    if is_full(flow) or len(to) > 1 or len(only) > 1 or (static and only):
         return None
     parts = only[0].split("/", 2) if only else [match.get(name, "") for name in ("source", "medium", "campaign")]
     source, medium, campaign = [*parts, "", ""][:3]

@@ -18,6 +18,7 @@ from router.lib.crypto import KeyRing, SealBroken
 from router.lib.formats import parse_int
 from router.lib.phones import phone_or
 from router.scenarios.documents import scenario_document
+from router.scenarios.flows import is_full
 from router.scenarios.lint import Finding, lint
 from router.scenarios.models import Scenario, ScenarioDraft, TrackingNumber
 from router.scenarios.numbers.inventory import add_numbers, present_numbers
@@ -237,7 +238,10 @@ def save(change: Change, editor: Editor, version: int | None = None) -> tuple[Sc
         """What the wizard does not show stays; so do numbers that came in after the draft was begun."""
         known = {*values.get("base", present["numbers"]), *document["numbers"], document["overflow"]}
         arrived = [number for number in present["numbers"] if number not in known]
-        return document | {"enabled": present["enabled"], "numbers": document["numbers"] + arrived}
+        kept = {"enabled": present["enabled"], "numbers": document["numbers"] + arrived}
+        if document["flow"] is None and is_full(present["flow"]):
+            kept["flow"] = present["flow"]
+        return document | kept
 
     try:
         saved = change_scenario(change, scenario.id, edit, version) if scenario else create_scenario(change, document)

@@ -18,7 +18,7 @@ from router.lib.formats import format_count, parse_int
 from router.lib.phones import BadPhone, cost_warning, country_of, display, international, phone_or, read_destination
 from router.scenarios.documents import numbers_by_scenario, scenario_document
 from router.scenarios.enable import buying_of, enabling_of, searching
-from router.scenarios.flows import DEFAULT_RING_SECONDS, LONG_RING_SECONDS, tracking_among
+from router.scenarios.flows import DEFAULT_RING_SECONDS, LONG_RING_SECONDS, steps_in, tracking_among
 from router.scenarios.lint import Finding, lint
 from router.scenarios.matching import format_error
 from router.scenarios.models import Scenario, TrackingNumber
@@ -175,7 +175,7 @@ def _page(editor: Editor, step: Step, errors: Mapping[str, str] | None = None, f
             shown["chosen"], shown["buying"] = wanted_counts(values)
             shown["under_way"] = buying_of(session, scenario) if scenario else None
         elif step.name == "forwarding":
-            shown = {"rings": rings(session, editor), "examples": examples(editor)}
+            shown = {"rings": rings(session, editor), "examples": examples(editor), "kept_steps": kept_steps(editor)}
             shown["costs"] = [cost_of_row(row["to"], editor) for row in forms.steps[step.name].data["destinations"]]
         elif step.name == "tagging":
             shown = {"examples": examples(editor)}
@@ -197,7 +197,7 @@ def _page(editor: Editor, step: Step, errors: Mapping[str, str] | None = None, f
         values=values,
         step=step,
         steps=STEPS,
-        contents=step_contents(editor.values),
+        contents=step_contents(editor),
         form=forms.steps[step.name],
         title_field=forms.title["title"],
         errors=FieldErrors((element, sentence) for _, element, sentence in summary),
@@ -275,8 +275,16 @@ EXAMPLE = "+14155552671"
 MOST_FREE = 500
 
 
-def step_contents(values: Values) -> dict[str, str]:
+def kept_steps(editor: Editor) -> int:
+    """How many steps the stored flow has, which programs have made and saving keeps; 0 for destinations in turn."""
+    if rows_in_use(editor.values, "destinations"):
+        return 0
+    return sum(1 for _ in steps_in(editor.stored.get("flow")))
+
+
+def step_contents(editor: Editor) -> dict[str, str]:
     """By step: one word or two on what it holds."""
+    values, steps = editor.values, kept_steps(editor)
     tagging = values["tagging"]
     chosen, to_buy = wanted_counts(values)
     numbers = _counted(chosen, "number", "no number")
@@ -290,7 +298,9 @@ def step_contents(values: Values) -> dict[str, str]:
     conditions = [line for name in TERMS for line in lines_of(values["terms"][name])]
     return {
         "numbers": numbers,
-        "forwarding": _counted(len(rows_in_use(values, "destinations")), "destination", "no destination"),
+        "forwarding": format_count(steps, "step")
+        if steps
+        else _counted(len(rows_in_use(values, "destinations")), "destination", "no destination"),
         "tagging": _counted(len(places), "place", "nothing replaced"),
         "channels": _counted(len(rows_in_use(values, "channels")), "rule", "all dynamic"),
         "integrations": _counted(len(receivers), "receiver", "nobody told"),

@@ -251,6 +251,13 @@ def contents(beginning: Begin) -> dict[str, Any]:
 
 
 @pytest.fixture
+def shop_with_two_lines(contents: dict[str, Any]) -> int:
+    """A project whose number rings two lines is in the database before all else: its id."""
+    project_id: int = contents["shop_with_two_lines"]
+    return project_id
+
+
+@pytest.fixture
 def cast(contents: dict[str, Any]) -> Cast:
     """Alice, Bob, Charlie, Olivia, their projects and tokens: they are in the database before all else."""
     cast: Cast = contents["cast"]

@@ -36,7 +36,8 @@ from router.scenarios.wizard.drafts import keep
 from router.voice.models import Call
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
-COMPANY_LINE = "+14155550100"
+COMPANY_LINE, SECOND_LINE = "+14155550100", "+14155550122"
+NUMBER = "+12125552001"
 CALLER = "+14155552671"
 GOOGLE = {"channel": "paid_search", "source": "google", "medium": "cpc", "campaign": "spring"}
 PASSWORD = "correct horse battery"

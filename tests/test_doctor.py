@@ -22,8 +22,8 @@ from router.voice.journal import Journal
 from router.voice.models import JournalPosition, SetAsideRecord
 from router.voice.snapshot import NEWEST, routing_of, write_snapshot
 from router.worker import HEARTBEAT
-from tests.factories import NOON, make_project, make_scenario
-from tests.voice.test_applier import NUMBER, calls, count, inbound_at
+from tests.factories import NOON, NUMBER, make_project, make_scenario
+from tests.voice.test_applier import calls, count, inbound_at
 from tests.voice.test_reconciliation import Books, booked
 
 Doctor = Callable[..., Result]

@@ -11,9 +11,9 @@ from flask.testing import FlaskClient
 from router.server import Server
 from router.voice.applier import journal_folder
 from router.voice.journal import Journal
-from tests.factories import COMPANY_LINE, NOON, make_project, make_scenario
+from tests.factories import NOON
 from tests.voice.carrier import CarrierClient
-from tests.voice.journals import NUMBER, SECOND_LINE, Heard, Machines
+from tests.voice.journals import Heard, Machines
 
 
 @pytest.fixture
@@ -23,10 +23,8 @@ def clock() -> Iterator[time_machine.Traveller]:
 
 
 @pytest.fixture
-def shop(server: Server, clock: Any) -> Server:
+def shop(shop_with_two_lines: int, server: Server, clock: Any) -> Server:
     """Its journal is applied when a test says so."""
-    with server.database.writing() as session:
-        make_scenario(session, make_project(session), [NUMBER], destinations=[COMPANY_LINE, SECOND_LINE])
     server.journal = Journal(journal_folder(server))
     return server
 

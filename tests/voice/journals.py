@@ -18,9 +18,9 @@ from router.voice.models import EXTERNAL, Call
 from router.voice.records import Record, event_record, inbound_record
 from router.voice.routing import find_route
 from router.voice.state import Event
+from tests.factories import NUMBER
 from tests.voice.carrier import ANNA, CarrierClient
 
-NUMBER, SECOND_LINE = "+12125552001", "+14155550122"
 SITE = {"Origin": "https://shop.example", "User-Agent": "Mozilla/5.0"}
 
 

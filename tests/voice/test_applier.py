@@ -22,11 +22,9 @@ from router.voice.events import close_silent_calls, machine_is_waiting, repeat_f
 from router.voice.journal import Journal, Position, segment_path
 from router.voice.models import Call, CallEvent, JournalPosition, SetAsideRecord, UnknownCall
 from router.voice.repair import retry_set_aside
-from tests.factories import COMPANY_LINE, NOON
+from tests.factories import COMPANY_LINE, NOON, NUMBER, SECOND_LINE
 from tests.voice.carrier import ANNA, CarrierClient
 from tests.voice.journals import (
-    NUMBER,
-    SECOND_LINE,
     SITE,
     Heard,
     Machines,

@@ -17,17 +17,12 @@ from router.db import Database
 from router.server import Server
 from router.voice.models import Call, CallEvent
 from tests.application import Applications
-from tests.factories import COMPANY_LINE, NOON, make_project, make_scenario
+from tests.factories import COMPANY_LINE, NOON, NUMBER, SECOND_LINE
 from tests.voice.carrier import ANNA, BASE, CarrierClient
-
-NUMBER = "+12125552001"
-SECOND_LINE = "+14155550122"
 
 
 @pytest.fixture
-def carrier(client: FlaskClient, server: Server, clock: Any) -> CarrierClient:
-    with server.database.writing() as session:
-        make_scenario(session, make_project(session), [NUMBER], destinations=[COMPANY_LINE, SECOND_LINE])
+def carrier(shop_with_two_lines: int, client: FlaskClient, server: Server, clock: Any) -> CarrierClient:
     return CarrierClient(client, server)
 
 
@@ -143,7 +138,7 @@ def exchange() -> VirtualClock:
 
 @pytest.fixture
 def served(
-    settings: Settings, applications: Applications, exchange: VirtualClock
+    shop_with_two_lines: int, settings: Settings, applications: Applications, exchange: VirtualClock
 ) -> Iterator[tuple[BaseWSGIServer, Flask]]:
     """The application on a free port, with the carrier's clock as its own."""
     with applications.on_a_port(settings) as (http, app):
@@ -155,8 +150,6 @@ def played(
     app: Flask, settings: Settings, database: Database, clock: VirtualClock, **options: Any
 ) -> tuple[Any, list[Any]]:
     """A call whose first destination is busy and whose second talks for half a minute, and what was written of it."""
-    with database.writing() as session:
-        make_scenario(session, make_project(session), [NUMBER], destinations=[COMPANY_LINE, SECOND_LINE])
     lines = {COMPANY_LINE: Line.is_busy(), SECOND_LINE: Line.answers(6, 30)}
     base_url = app.extensions["router"].settings.base_url
     simulator = Simulator(base_url, settings.twilio_auth_token, clock=clock, lines=lines, **options)

@@ -26,12 +26,11 @@ from router.voice.events import close_silent_calls, repeat_fan_out
 from router.voice.journal import Journal
 from router.voice.models import Call, CallEvent, CallLeg
 from router.voice.snapshot import routing_of
-from tests.factories import COMPANY_LINE, NOON, make_number, make_project, make_scenario
+from tests.contents import content
+from tests.factories import COMPANY_LINE, NOON, NUMBER, SECOND_LINE, make_number, make_project, make_scenario
 from tests.voice.carrier import ANNA, BASE, CarrierClient
 
-NUMBER = "+12125552001"
 PRINTED = "+12125552002"
-SECOND_LINE = "+14155550122"
 FALLBACK_LINE = "+14155550111"
 BEGAN = f"flow=1&start={round(NOON.timestamp() * 1000)}"
 SITE = {"Origin": "https://shop.example", "User-Agent": "Mozilla/5.0"}
@@ -43,13 +42,17 @@ def clock() -> Iterator[time_machine.Traveller]:
         yield traveller
 
 
-@pytest.fixture
-def shop(server: Server, clock: Any) -> Server:
-    with server.database.writing() as session:
+@content
+def shop_with_a_billboard(database: Database, _: Any) -> None:
+    with database.writing() as session:
         project = make_project(session)
         make_scenario(session, project, [NUMBER], destinations=[COMPANY_LINE, SECOND_LINE])
         billboard = {"source": "billboard", "medium": "print", "campaign": "A7"}
         make_scenario(session, project, [PRINTED], static=billboard, title="Billboard")
+
+
+@pytest.fixture
+def shop(shop_with_a_billboard: None, server: Server, clock: Any) -> Server:
     return server
 
 

@@ -20,6 +20,7 @@ from router.carriers.base import Say
 from router.carriers.twilio.twiml import render
 from router.cli import router
 from router.config import Settings
+from router.db import Database
 from router.integrations.models import Delivery, Integration
 from router.lib.phones import Caller, line_of, read_caller, spellings_of_line
 from router.scenarios.flows import refresh_destination_numbers
@@ -30,6 +31,7 @@ from router.voice.applier import adopt_unknown_calls
 from router.voice.journal import JournalError
 from router.voice.models import EXTERNAL, INTERNAL, Call, CallEvent
 from router.voice.routing import kind_of, lines_of, own_lines
+from tests.contents import content
 from tests.counting import count_statements
 from tests.factories import COMPANY_LINE, NOON, make_integration, make_number, make_project, make_scenario
 from tests.voice.carrier import ANNA, BASE, CarrierClient
@@ -42,9 +44,9 @@ OWN = [{"number": COLLEAGUE, "remark": "Bob"}, {"number": AGENCY, "remark": "the
 SITE = {"Origin": "https://shop.example", "User-Agent": "Mozilla/5.0"}
 
 
-@pytest.fixture
-def shop(server: Server, clock: Any) -> Server:
-    with server.database.writing() as session:
+@content
+def shop_with_own_numbers(database: Database, _: Any) -> None:
+    with database.writing() as session:
         project = make_project(session, own_numbers=OWN)
         main = make_scenario(session, project, [NUMBER, OVERFLOW], destinations=[COMPANY_LINE, SECOND_LINE])
         session.scalars(select(TrackingNumber).where(TrackingNumber.e164 == OVERFLOW)).one().overflow = True
@@ -55,6 +57,10 @@ def shop(server: Server, clock: Any) -> Server:
         for slot, kind in (("webhook_start", "webhook"), ("webhook_end", "webhook"), ("ga4", "ga4"), ("crm", "odoo")):
             make_integration(session, main, slot, kind)
         follow_numbers(session, list(session.scalars(select(TrackingNumber.id))))
+
+
+@pytest.fixture
+def shop(shop_with_own_numbers: None, server: Server, clock: Any) -> Server:
     refresh_destination_numbers(server, server.now())
     return server
 

@@ -17,12 +17,10 @@ from router.voice.events import machine_is_waiting, state_of_journals
 from router.voice.models import Call, CallEvent, JournalPosition, SetAsideRecord, UnknownCall
 from router.voice.records import FALLBACK, Record, event_record
 from router.voice.state import Event
-from tests.factories import COMPANY_LINE, NOON, make_project, make_scenario
+from tests.factories import COMPANY_LINE, NOON
 from tests.properties import examples
 from tests.voice.carrier import CarrierClient
 from tests.voice.journals import (
-    NUMBER,
-    SECOND_LINE,
     Heard,
     Machines,
     applier,
@@ -290,7 +288,5 @@ def test_r12_in_whatever_order_and_in_whichever_journals_the_story_is_what_happe
 
 
 @pytest.fixture
-def in_order(server: Server) -> Server:
-    with server.database.writing() as session:
-        make_scenario(session, make_project(session), [NUMBER], destinations=[COMPANY_LINE, SECOND_LINE])
+def in_order(shop_with_two_lines: int, server: Server) -> Server:
     return server

@@ -15,11 +15,8 @@ from router.integrations.models import Delivery
 from router.server import Server
 from router.voice.calls import call_ended, call_started
 from router.voice.models import Call, CallEvent
-from tests.factories import COMPANY_LINE, NOON, make_project, make_scenario
+from tests.factories import NOON, NUMBER, SECOND_LINE, make_project, make_scenario
 from tests.voice.carrier import ANNA, BASE, CarrierClient
-
-NUMBER = "+12125552001"
-SECOND_LINE = "+14155550122"
 
 
 @pytest.fixture
@@ -29,9 +26,7 @@ def clock() -> Iterator[time_machine.Traveller]:
 
 
 @pytest.fixture
-def carrier(client: FlaskClient, server: Server, clock: Any) -> CarrierClient:
-    with server.database.writing() as session:
-        make_scenario(session, make_project(session), [NUMBER], destinations=[COMPANY_LINE, SECOND_LINE])
+def carrier(shop_with_two_lines: int, client: FlaskClient, server: Server, clock: Any) -> CarrierClient:
     return CarrierClient(client, server)
 
 

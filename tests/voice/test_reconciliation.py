@@ -37,9 +37,9 @@ from router.voice.models import Call, CallEvent, JournalPosition, UnknownCall
 from router.voice.reconciliation import Reconciled, reconcile, reconcile_hourly
 from tests.application import Applications, AppliedAtOnce
 from tests.carriers.rest import TOKEN, make_shop
-from tests.factories import COMPANY_LINE, NOON, make_integration, make_number, make_project, make_scenario
+from tests.factories import COMPANY_LINE, NOON, NUMBER, SECOND_LINE, make_integration, make_number, make_project
 from tests.voice.test_applier import Heard, calls, count
-from tests.voice.test_whole_calls import ANNA, CALLS, NUMBER, SECOND_LINE
+from tests.voice.test_whole_calls import ANNA, CALLS
 
 HOUR = timedelta(hours=1)
 Record = Mapping[str, Any]
@@ -108,16 +108,13 @@ class World:
 
 
 @pytest.fixture
-def world(settings: Settings, applications: Applications, tmp_path: Path) -> Iterator[World]:
+def world(shop_with_two_lines: int, settings: Settings, applications: Applications, tmp_path: Path) -> Iterator[World]:
     clock = VirtualClock(NOON)
     path = tmp_path / "simulator.db"
     rest = RestServer(Rest(Account(path), SIMULATED_ACCOUNT, TOKEN, clock.now))
     rest.start()
     with applications.on_a_port(settings) as (_, app):
-        world = World(app, settings, clock, path, rest)
-        with world.server.database.writing() as session:
-            make_scenario(session, make_project(session), [NUMBER], destinations=[COMPANY_LINE, SECOND_LINE])
-        yield world
+        yield World(app, settings, clock, path, rest)
     rest.shutdown()
     rest.server_close()
 
@@ -361,9 +358,7 @@ def leg(sid: str, status: Any, to: str = COMPANY_LINE, after: int = 1, **more: A
 
 
 @pytest.fixture
-def books(server: Server) -> Books:
-    with server.database.writing() as session:
-        make_scenario(session, make_project(session), [NUMBER], destinations=[COMPANY_LINE, SECOND_LINE])
+def books(shop_with_two_lines: int, server: Server) -> Books:
     books = Books()
     server.shop = books  # type: ignore[assignment]  # of the shop only what is asked here
     return books

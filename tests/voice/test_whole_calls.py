@@ -7,16 +7,15 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
+from router.accounts.models import Project
 from router.carriers.simulator import AFTER_HANG_UP, CallerScript, Chance, Faults, Line, Simulator, VirtualClock
 from router.config import Settings
 from router.db import Database
 from router.voice.calls import call_ended
 from router.voice.models import Call, CallEvent
 from tests.application import Applications
-from tests.factories import COMPANY_LINE, NOON, make_project, make_scenario
+from tests.factories import COMPANY_LINE, NOON, NUMBER, SECOND_LINE
 
-NUMBER = "+12125552001"
-SECOND_LINE = "+14155550122"
 ANNA = "+14155550177"
 
 FAULTS = {
@@ -66,7 +65,9 @@ def clock() -> VirtualClock:
 
 
 @pytest.fixture
-def served(settings: Settings, applications: Applications, clock: VirtualClock) -> Iterator[Flask]:
+def served(
+    shop_with_two_lines: int, settings: Settings, applications: Applications, clock: VirtualClock
+) -> Iterator[Flask]:
     """The application on a free port, with the carrier's clock as its own."""
     with applications.on_a_port(settings) as (_, app):
         app.extensions["router"].now = clock.now
@@ -85,8 +86,6 @@ def test_a_call_ends_once_and_as_what_it_was(
         ended.append(clock.now())
 
     call_ended.connect(hear)
-    with database.writing() as session:
-        make_scenario(session, make_project(session), [NUMBER], destinations=[COMPANY_LINE, SECOND_LINE])
     base_url = served.extensions["router"].settings.base_url
     carrier = Simulator(base_url, settings.twilio_auth_token, clock=clock, lines=lines, faults=FAULTS[way])
     try:
@@ -120,13 +119,19 @@ TEST_CALLS = {
 @pytest.mark.parametrize("way", [way for way in FAULTS if way != "without any callback"])
 @pytest.mark.parametrize("kind", TEST_CALLS)
 def test_r10_a_test_call_is_told_once_and_put_through(
-    served: Flask, settings: Settings, database: Database, clock: VirtualClock, kind: str, way: str
+    shop_with_two_lines: int,
+    served: Flask,
+    settings: Settings,
+    database: Database,
+    clock: VirtualClock,
+    kind: str,
+    way: str,
 ) -> None:
     caller, script, words, expected = TEST_CALLS[kind]
     lines = {COMPANY_LINE: Line.answers(4, 60), SECOND_LINE: Line.answers(6, 30)}
     with database.writing() as session:
-        project = make_project(session, own_numbers=[{"number": COLLEAGUE, "remark": ""}])
-        make_scenario(session, project, [NUMBER], destinations=[COMPANY_LINE, SECOND_LINE])
+        project = session.get_one(Project, shop_with_two_lines)
+        project.own_numbers = [{"number": COLLEAGUE, "remark": ""}]
     base_url = served.extensions["router"].settings.base_url
     carrier = Simulator(base_url, settings.twilio_auth_token, clock=clock, lines=lines, faults=FAULTS[way])
     try:

@@ -11,6 +11,7 @@ from itertools import islice
 import structlog
 from sqlalchemy.orm import Session
 
+from router.lib.waiting import Signal
 from router.server import Server
 from router.voice.applier import OF_THE_DATABASE, apply_records
 from router.voice.events import write_and_announce
@@ -32,7 +33,7 @@ class _Kept:
 
     def __init__(self, record: Record) -> None:
         self.record = record
-        self.written = threading.Event()
+        self.written = Signal()
 
 
 class DirectWriter:
@@ -52,7 +53,7 @@ class DirectWriter:
         # others write at present, also for us
         if not has_written and self._attempts.is_open and not kept.written.wait(self._attempts.seconds):
             self._attempts.pause()
-        if kept.written.is_set():
+        if kept.written.is_given:
             return True
         log.critical("record_lost", call=record["sid"], record=json.dumps(record))
         return False
@@ -71,7 +72,7 @@ class DirectWriter:
                 kept = self._kept[0]
                 try:
                     append(kept.record)
-                    kept.written.set()
+                    kept.written.give()
                 except ValueError:
                     log.exception("record_given_up", call=kept.record["sid"])
                 self._kept.popleft()
@@ -105,7 +106,7 @@ class DirectWriter:
             log.exception("record_given_up", call=batch[0].record["sid"])
         else:
             for kept in batch:
-                kept.written.set()
+                kept.written.give()
         for _ in batch:
             self._kept.popleft()
 

@@ -2,7 +2,8 @@
 
 The journal is a folder of segments, `0000000001.journal`, `0000000002.journal`, … A segment holds lines: the checksum of a record, a space,
 the record as JSON. The processes of a machine append to the newest segment in turns, so that the place of a record, its segment and its
-first byte, is its sequence. Threads of a process share one write and one fsync. A reader needs no lock: it takes whole lines only.
+first byte, is its sequence. In each process one thread writes, with one write and one fsync for all records that have come meanwhile. A
+reader needs no lock: it takes whole lines only.
 
 Beside each segment lies an empty file whose name tells its random id, `0000000001.9f86d081884c7d65`: when a journal was emptied and
 begins anew, its first segment is told from the one that was there.
@@ -25,6 +26,8 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Protocol
 
+from router.lib.waiting import Signal
+
 VERSION = 1
 """Of the record's format; a reader refuses a newer one by name and never guesses."""
 SEGMENT_BYTES = 16 * 1024 * 1024
@@ -33,7 +36,9 @@ SEGMENT = re.compile(r"(\d{10})\.journal")
 SEGMENT_ID = re.compile(r"(\d{10})\.([0-9a-f]{16})")
 CHECKSUM_BYTES = 8
 SLOW_SECONDS = 2.0
-"""How long a thread waits for another one's write. A carrier gives an answer 3.5 s."""
+"""How long a write may take. A carrier gives an answer 3.5 s."""
+IDLE_SECONDS = 10.0
+"""After so long without a record the thread that writes ends."""
 
 
 class JournalError(Exception):
@@ -75,13 +80,13 @@ class Entry:
 
 
 class _Waiting:
-    """Records of a thread that waits for the disk."""
+    """A record whose thread or request waits for the disk."""
 
-    __slots__ = ("done", "error", "line")
+    __slots__ = ("error", "line", "written")
 
     def __init__(self, line: bytes) -> None:
         self.line = line
-        self.done = False
+        self.written = Signal()
         self.error: JournalError | None = None
 
 
@@ -100,17 +105,17 @@ class Journal:
         self._folder = folder
         self._durable = durable
         self._segment_bytes = segment_bytes
-        self._turn = threading.Condition()
+        self._turn = threading.Condition(threading.Lock())
         self._waiting: list[_Waiting] = []
-        self._writing = False
-        self._began_writing = 0.0
+        self._writer = 0
+        """The process whose thread writes; 0: none does."""
+        self._began_writing: float | None = None
         self._process = 0
         self._lock_file = self._file = -1
         self._segment = 0
 
     def append(self, record: Mapping[str, Any]) -> None:
-        """Returns when the record is on the disk. The first thread that finds nobody writing writes for all that wait. A disk that hangs
-        holds that thread alone: the others give up.
+        """Returns when the record is on the disk. A disk that hangs holds the thread that writes alone: all others give up.
 
         Raises:
             JournalError: the record may be lost, or may stand in the journal all the same.
@@ -118,30 +123,46 @@ class Journal:
         """
         mine = _Waiting(line_of(record))
         with self._turn:
+            if self._writer != os.getpid():  # none, or the parent's, which no fork has
+                try:
+                    threading.Thread(target=self._write_all, name="journal", daemon=True).start()
+                except RuntimeError as error:
+                    raise JournalError("the system has no more threads") from error
+                self._writer, self._began_writing, self._waiting = os.getpid(), None, []
             self._waiting.append(mine)
-            while self._writing and not mine.done:
-                patience = self._began_writing + SLOW_SECONDS - time.monotonic()
-                if patience <= 0:
+            self._turn.notify()
+        while not mine.written.wait(max(0.0, self._patience())):
+            with self._turn:
+                if self._patience() <= 0 and not mine.written.is_given:
                     self._waiting = [each for each in self._waiting if each is not mine]
                     raise JournalError(f"{self._folder}: the disk has not answered for {SLOW_SECONDS:g} s")
-                self._turn.wait(patience)
-            if mine.done:
-                batch = []
-            else:
-                batch, self._waiting, self._writing = self._waiting, [], True
+        if mine.error is not None:
+            raise mine.error
+
+    def _patience(self) -> float:
+        """Seconds that the present write may still take."""
+        began = self._began_writing
+        return SLOW_SECONDS if began is None else began + SLOW_SECONDS - time.monotonic()
+
+    def _write_all(self) -> None:
+        """In the thread that writes, until nothing has come for a while."""
+        while True:
+            with self._turn:
+                if not self._waiting and not (self._turn.wait(IDLE_SECONDS) or self._waiting):
+                    self._writer = 0
+                    return
+                batch, self._waiting = self._waiting, []
                 self._began_writing = time.monotonic()
-        if batch:
             error: JournalError | None = JournalError("the write was broken off")
             try:
                 error = self._write(batch)
+            except Exception as broken:  # what is no fault of the disk ends one write, and not the thread
+                error = JournalError(repr(broken))
             finally:
-                with self._turn:
-                    for each in batch:
-                        each.done, each.error = True, error
-                    self._writing = False
-                    self._turn.notify_all()
-        if mine.error is not None:
-            raise mine.error
+                self._began_writing = None
+                for each in batch:
+                    each.error = error
+                    each.written.give()
 
     def begin_segment(self) -> None:
         """Later records stand in a new segment. After a power cut the newest segment may end before a place that was applied already, so

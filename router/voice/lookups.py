@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from router.db import Database
+from router.lib.waiting import Signal
 
 log = structlog.get_logger(__name__)
 
@@ -59,6 +60,7 @@ class Lookups:
         if not self.is_open or not self._free.acquire(blocking=False):
             return default
         results: list[T] = []
+        ended = Signal()
 
         def attempt() -> None:
             try:
@@ -67,15 +69,15 @@ class Lookups:
                 log.exception("look_up_failed", what=self._name)
             finally:
                 self._free.release()
+                ended.give()
 
-        thread = threading.Thread(target=attempt, name=f"{self._name}-lookup", daemon=True)
         try:
-            thread.start()
+            threading.Thread(target=attempt, name=f"{self._name}-lookup", daemon=True).start()
         except RuntimeError:  # the system has no more threads
             self._free.release()
             log.exception("look_up_failed", what=self._name)
             return default
-        thread.join(self.seconds)
+        ended.wait(self.seconds)
         if results:
             return results[0]
         self.pause()

@@ -30,6 +30,7 @@ from router.voice.journal import (
     segments,
 )
 from tests.properties import examples
+from tests.waiting import eventually
 
 START = Position()
 
@@ -325,24 +326,34 @@ def test_a_position_is_read_as_it_is_written(segment: int, offset: int) -> None:
     assert Position.read(str(Position(segment, offset))) == Position(segment, offset)
 
 
-def test_r12_a_disk_that_hangs_holds_one_thread_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_r12_a_disk_that_hangs_holds_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "SLOW_SECONDS", 0.05)
-    journal, hangs, is_back = Journal(tmp_path), threading.Event(), threading.Event()
-
-    def hang(descriptor: int) -> None:
-        hangs.set()
-        is_back.wait(20.0)
-
+    journal, is_back = Journal(tmp_path), threading.Event()
     with monkeypatch.context() as patched:
-        patched.setattr(os, "fsync", hang)
-        held = threading.Thread(target=journal.append, args=({"sid": "CA1"},))
-        held.start()
-        hangs.wait()
-        for _ in range(3):
+        patched.setattr(os, "fsync", lambda descriptor: is_back.wait(20.0))
+        for sid in ("CA1", "CA2", "CA3", "CA4"):
             with pytest.raises(JournalError, match="has not answered"):
-                journal.append({"sid": "CA2"})
-        assert held.is_alive()
+                journal.append({"sid": sid})
         is_back.set()
-        held.join()
-    journal.append({"sid": "CA3"})
-    assert [entry.record and entry.record["sid"] for entry in read_entries(tmp_path, Position(), 9)] == ["CA1", "CA3"]
+        eventually(lambda: journal._began_writing is None)
+    journal.append({"sid": "CA5"})
+    assert [entry.record and entry.record["sid"] for entry in read_entries(tmp_path, Position(), 9)] == ["CA1", "CA5"]
+
+
+def test_r12_a_journal_without_work_keeps_no_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "IDLE_SECONDS", 0.01)
+    journal, before = Journal(tmp_path), threading.active_count()
+    for n in range(3):
+        journal.append({"n": n})
+        eventually(lambda: threading.active_count() == before)
+    assert records_in(tmp_path) == [0, 1, 2]
+
+
+def test_r12_a_fault_of_the_program_in_one_write_ends_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = Journal(tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(Journal, "_write", lambda journal, batch: 1 // 0)
+        with pytest.raises(JournalError, match="ZeroDivisionError"):
+            journal.append({"n": 1})
+    journal.append({"n": 2})
+    assert records_in(tmp_path) == [2]

@@ -14,7 +14,7 @@ from pathlib import Path
 import psycopg
 
 from router.config import read_settings
-from router.supervisor import TELEPHONE, WEB, Command, Holdings, hold_services, supervise, web_command
+from router.supervisor import SENDING_THREADS, TELEPHONE, WEB, Command, Holdings, hold_services, supervise, web_command
 
 APPLIER = "applier"
 TOKEN = "bench-twilio-token"
@@ -86,7 +86,7 @@ def serve(application: str, parts: Sequence[str]) -> None:
         return
     holdings = hold_services(settings.host, settings.port)
     sockets = holdings.listening[TELEPHONE]
-    commands = {TELEPHONE: web_command(application, sockets, settings.telephone_workers, settings.telephone_threads)}
+    commands = {TELEPHONE: web_command(application, sockets, settings.telephone_workers, SENDING_THREADS)}
     if APPLIER in parts:
         commands[APPLIER] = Command("router.cli:main", ("applier",))
     supervise(commands, holdings=holdings)

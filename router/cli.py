@@ -123,7 +123,16 @@ def migrate() -> None:
 def serve(no_worker: bool, check: bool) -> None:
     """Run the telephone's and the web's processes; with the embedded database the worker too. SIGHUP starts them anew; calls go on."""
     from router.config import read_settings
-    from router.supervisor import TELEPHONE, WEB, Command, hold_services, supervise, web_command
+    from router.supervisor import (
+        BEHIND_CALLS,
+        SENDING_THREADS,
+        TELEPHONE,
+        WEB,
+        Command,
+        hold_services,
+        supervise,
+        web_command,
+    )
 
     settings = read_settings()
     if check:
@@ -144,12 +153,12 @@ def serve(no_worker: bool, check: bool) -> None:
         prepare_for_a_while(server)
         at = holdings.listening
         commands = {
-            TELEPHONE: web_command(APPLICATION, at[TELEPHONE], settings.telephone_workers, settings.telephone_threads),
-            WEB: web_command(APPLICATION, at[WEB], settings.web_workers, settings.web_threads),
+            TELEPHONE: web_command(APPLICATION, at[TELEPHONE], settings.telephone_workers, SENDING_THREADS),
+            WEB: web_command(APPLICATION, at[WEB], settings.web_workers, settings.web_threads, BEHIND_CALLS),
             "applier": Command("router.cli:main", ("applier",)),
         }
         if settings.embedded and not no_worker:
-            commands["worker"] = Command("router.cli:main", ("worker",))
+            commands["worker"] = Command("router.cli:main", ("worker",), BEHIND_CALLS)
         server.database.dispose()
         options = ["--no-worker"] if no_worker else []
         supervise(commands, holdings=holdings, successor=[sys.executable, "-m", "router", "serve", *options])

@@ -58,7 +58,6 @@ class Settings(BaseModel):
     candidate_leases: int = Field(default=50, ge=1, le=200)
     candidate_days: int = Field(default=30, ge=1, le=365)
     telephone_workers: int = Field(default=2, ge=1, le=64)
-    telephone_threads: int = Field(default=8, ge=1, le=64)
     web_workers: int = Field(default=2, ge=1, le=64)
     web_threads: int = Field(default=4, ge=1, le=64)
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -1,6 +1,9 @@
 """gunicorn's worker with threads, for whole requests: the process's one loop gathers what clients send, however slowly, and a thread
 gets a request when all of it is here. And of several services behind one port, each connection goes to the one that its path names.
 
+The telephone's requests are answered by the loop itself, each as a greenlet that goes back to the loop while it waits for the disk or the
+database: threads would pass Python's one lock on some fifteen times for each answer.
+
 gunicorn's own worker gives a connection to a thread with its first byte, and the thread waits for the rest. Its loop, its parser and its
 way to an answer are kept: the parser alone decides what a request is, and is given bytes, never the socket.
 """
@@ -12,13 +15,16 @@ import selectors
 import socket
 import struct
 import time
+from collections import deque
 from concurrent.futures import Future
 from functools import partial
 from typing import Any
 
+from greenlet import getcurrent
 from gunicorn import http
 from gunicorn.workers import gthread
 
+from router.lib.waiting import LoopedRequest, Signal
 from router.supervisor import SERVICE, SERVICES_FOLDER, SUPERVISOR, TELEPHONE, WEB
 
 TELEPHONE_PATHS = (b"/voice/", b"/healthz")
@@ -42,6 +48,8 @@ SEND_SECONDS = 10
 SEND_BUFFER_BYTES = 256 * 1024
 """The kernel takes nearly every answer at once, so that no thread waits for a client that reads slowly."""
 SWEEP_SECONDS = 0.25
+WAKE_SECONDS = 0.05
+"""How often the loop looks whether a request has waited long enough."""
 
 DEADLINE = struct.Struct("!d")
 HANDOVER_BYTES = DEADLINE.size + MOST_HEAD_BYTES + RECEIVED_AT_ONCE
@@ -159,6 +167,65 @@ class Connection(gthread.TConn):  # type: ignore[misc]  # gunicorn has no type h
         self.told_continue = False
 
 
+class Gathered:
+    """Takes an answer in the place of a socket, as gunicorn writes it in pieces; the loop sends it, and never waits for a client."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+
+    def sendall(self, piece: bytes) -> None:
+        self.data += piece
+
+    send = sendall
+
+    def setblocking(self, is_blocking: bool) -> None:
+        """gunicorn wants to wait for a client, which nobody has to do here."""
+
+    def gettimeout(self) -> float:
+        return 0.0
+
+    def shutdown(self, how: int) -> None:
+        """gunicorn breaks an answer off.
+
+        Raises:
+            OSError: as a socket whose client has gone.
+        """
+        raise OSError(errno.ENOTCONN, "the answer is not sent yet")
+
+    def close(self) -> None:
+        """The answer was broken off: its client hears nothing, as of a worker that was killed, rather than half of it."""
+        self.data.clear()
+
+
+class Answering(LoopedRequest):
+    """A whole request on a connection, while the telephone's loop answers it."""
+
+    def __init__(self, worker: "WholeRequestWorker", connection: Connection) -> None:
+        super().__init__(parent=worker.loop)
+        self.worker, self.connection, self.answer = worker, connection, Gathered()
+        self.is_kept = False
+        """The connection may bring another request."""
+        self.deadline = 0.0
+
+    def run(self) -> None:
+        sock, self.connection.sock = self.connection.sock, self.answer
+        try:
+            self.is_kept = bool(self.worker.handle(self.connection))
+        except Exception:
+            self.worker.log.exception("Error handling request")
+        finally:
+            self.connection.sock = sock
+
+    def wait_for(self, signal: Signal, seconds: float) -> None:
+        self.awaited, self.deadline = signal, time.monotonic() + seconds
+        self.worker.suspended[self] = None
+        self.worker.loop.switch()
+
+    def resume_soon(self, signal: Signal) -> None:
+        self.worker.given.append(signal)
+        self.worker.wake()
+
+
 class WholeRequestWorker(gthread.ThreadWorker):  # type: ignore[misc]
     """A worker of one service, or of the only one when no service is named in the environment."""
 
@@ -171,6 +238,80 @@ class WholeRequestWorker(gthread.ThreadWorker):  # type: ignore[misc]
         self._service = os.environ.get(SERVICE, "")
         self._most_body = USUAL_BODY_BYTES if self._service == TELEPHONE else MOST_BODY_BYTES
         self._supervisor = int(os.environ.get(SUPERVISOR, "0"))
+        self.whole: deque[Answering] = deque()
+        """Requests that the loop is about to answer."""
+        self.suspended: dict[Answering, None] = {}
+        """Those that wait for a signal."""
+        self.given: deque[Signal] = deque()
+        """Signals that threads have given since the loop looked."""
+        self._is_woken = False
+
+    def run(self) -> None:
+        self.loop = getcurrent()
+        super().run()
+
+    def enqueue_req(self, connection: Connection) -> None:
+        if self._service == TELEPHONE:
+            self.whole.append(Answering(self, connection))
+        else:
+            super().enqueue_req(connection)
+
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        """One turn of the loop: what has come is received, then what was whole before this moment is answered."""
+        if self.whole:
+            timeout = 0
+        elif self.suspended:
+            timeout = min(timeout, WAKE_SECONDS)
+        super().wait_for_and_dispatch_events(timeout)
+        for _ in range(len(self.whole)):
+            self._go_on(self.whole.popleft())
+        now = time.monotonic()
+        for request in [request for request in self.suspended if now >= request.deadline]:
+            self._go_on(request)
+
+    def _go_on(self, request: Answering) -> None:
+        """With a request, until it waits or is answered."""
+        self.suspended.pop(request, None)
+        request.awaited = None
+        request.switch()
+        if request.dead:
+            self._send(request)
+
+    def _send(self, request: Answering) -> None:
+        """At once; what the kernel does not take, because the client has not taken his earlier answers, a thread sends."""
+        connection, answer = request.connection, bytes(request.answer.data)
+        try:
+            sent = connection.sock.send(answer) if answer else 0
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self.nr_conns -= 1
+            connection.sock.close()
+            return
+        if sent == len(answer):
+            self._answered(connection, request.is_kept)
+            return
+        sending = self.tpool.submit(self._send_rest, connection, answer[sent:], request.is_kept)
+        sending.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, connection, done))
+
+    @staticmethod
+    def _send_rest(connection: Connection, rest: bytes, is_kept: bool) -> bool:
+        connection.sock.setblocking(True)
+        connection.sock.sendall(rest)
+        return is_kept
+
+    def wake(self) -> None:
+        """In any thread: the loop shall look at the signals that were given."""
+        if not self._is_woken:
+            self._is_woken = True
+            self.method_queue.defer(self._resume_given)
+
+    def _resume_given(self) -> None:
+        self._is_woken = False
+        while self.given:
+            request = (signal := self.given.popleft()).request
+            if isinstance(request, Answering) and request.awaited is signal:
+                self._go_on(request)
 
     def is_parent_alive(self) -> bool:
         """Workers whose master was killed serve on until others have taken over, and the supervisor tells them so."""
@@ -308,6 +449,9 @@ class WholeRequestWorker(gthread.ThreadWorker):  # type: ignore[misc]
             is_kept = not answered.cancelled() and answered.result()
         except Exception:
             is_kept = False
+        self._answered(connection, is_kept)
+
+    def _answered(self, connection: Connection, is_kept: bool) -> None:
         if not is_kept:
             self._end(connection)
             return

@@ -68,11 +68,15 @@ class Server:
     """By their keys, as this process has seen them last: what it knows of them while the database is away."""
 
 
+TELEPHONE_CONNECTIONS = 8
+"""Look-ups of a telephone process in the database, at once."""
+
+
 def bare_server(settings: Settings, database: Database | None = None) -> Server:
     """A server with nothing registered at it: `router.app` connects what other floors have to add."""
-    threads = max(settings.telephone_threads, settings.web_threads)
     if database is None:
-        database = Database(settings.database, threads + 2, prepared_statements=settings.prepared_statements)
+        connections = max(settings.web_threads, TELEPHONE_CONNECTIONS) + 2
+        database = Database(settings.database, connections, prepared_statements=settings.prepared_statements)
     return Server(settings, database, load_keys(settings))
 
 

@@ -188,21 +188,35 @@ class Command:
 
     path: str
     arguments: tuple[str, ...] = ()
+    niceness: int = 0
+    """How far it makes way for others where processors are scarce, from 0 to 19 (nice(2))."""
 
     def run(self) -> None:
+        os.nice(self.niceness)
         module, function = self.path.split(":")
         sys.argv = [module, *self.arguments]
         getattr(import_module(module), function)()
 
 
+SENDING_THREADS = 4
+BEHIND_CALLS = 5
+"""The niceness of processes that no caller waits for: pages and deliveries have a third of a telephone process's share of a processor."""
+
+
 def web_command(
-    application: str, listening: Sequence[socket.socket] = (), workers: int | None = None, threads: int | None = None
+    application: str,
+    listening: Sequence[socket.socket] = (),
+    workers: int | None = None,
+    threads: int | None = None,
+    niceness: int = 0,
 ) -> Command:
-    """gunicorn, at these sockets; without one it takes the address of the settings itself. Their numbers too, unless others are given."""
+    """gunicorn, at these sockets; without one it takes the address of the settings itself. Their numbers too, unless others are given.
+    The telephone's threads only send answers to clients that do not take them at once."""
     options = [word for one in listening for word in ("--bind", f"fd://{one.fileno()}")]
     for name, amount in (("--workers", workers), ("--threads", threads)):
         options += [] if amount is None else [name, str(amount)]
-    return Command("gunicorn.app.wsgiapp:run", ("--config", "python:router.gunicorn_config", *options, application))
+    arguments = ("--config", "python:router.gunicorn_config", *options, application)
+    return Command("gunicorn.app.wsgiapp:run", arguments, niceness)
 
 
 def die_with_parent(parent: int) -> None:

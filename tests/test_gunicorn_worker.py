@@ -1,12 +1,19 @@
-"""When a request is given to a thread: as soon as a parser would wait for nothing more, in whatever pieces it comes."""
+"""When a request is answered: as soon as a parser would wait for nothing more, in whatever pieces it comes. The telephone's loop answers
+many beside each other, and waits for none of them."""
 
 import io
 import logging
+import select
 import selectors
 import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from greenlet import getcurrent
 from gunicorn.config import Config
 from gunicorn.http import get_parser
 from hypothesis import given, settings
@@ -21,6 +28,8 @@ from router.gunicorn_worker import (
     Refused,
     WholeRequestWorker,
 )
+from router.lib.waiting import Signal
+from router.supervisor import SERVICE, TELEPHONE
 from tests.properties import examples
 
 HEADERS = st.dictionaries(
@@ -161,3 +170,170 @@ def test_r12_a_connection_that_makes_way_and_sends_in_the_same_moment_ends_nobod
                 worker.murder_keepalived(force=True)
     worker.poller.close()
     worker.tmp.close()
+
+
+Application = Callable[[dict[str, Any], Callable[..., Any]], list[bytes]]
+
+
+def answering(bodies: Callable[[str], bytes]) -> Application:
+    """A WSGI application that answers a path with a body."""
+
+    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+        body = bodies(environ["PATH_INFO"])
+        start_response("200 OK", [("Content-Length", str(len(body)))])
+        return [body]
+
+    return application
+
+
+@contextmanager
+def telephone(
+    monkeypatch: pytest.MonkeyPatch, application: Application
+) -> Iterator[tuple[WholeRequestWorker, Callable[[], socket.socket]]]:
+    """A worker of the telephone whose loop the test turns, and how to connect to it."""
+    monkeypatch.setenv(SERVICE, TELEPHONE)
+    config = Config()
+    config.set("keepalive", 5)
+    worker = WholeRequestWorker(1, 1, [], None, 30, config, logging.getLogger("worker"))
+    worker.log.access = lambda *arguments: None  # type: ignore[attr-defined]  # gunicorn's logger has it
+    worker.poller, worker.tpool, worker.loop = selectors.DefaultSelector(), worker.get_thread_pool(), getcurrent()
+    worker.wsgi = application
+    worker.method_queue.init()
+    worker.poller.register(worker.method_queue.fileno(), selectors.EVENT_READ, worker.method_queue.run_callbacks)
+    clients: list[socket.socket] = []
+
+    def connect() -> socket.socket:
+        clients.append(socket.create_connection(listener.getsockname()))
+        clients[-1].settimeout(20)
+        return clients[-1]
+
+    with Listener(socket.AF_INET, socket.SOCK_STREAM) as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        listener.setblocking(False)
+        worker.poller.register(listener, selectors.EVENT_READ, worker.accept)
+        try:
+            yield worker, connect
+        finally:
+            for client in clients:
+                client.close()
+            worker.tpool.shutdown()
+            worker.murder_keepalived(force=True)
+            worker.poller.close()
+            worker.method_queue.close()
+            worker.tmp.close()
+
+
+def turn_until(worker: WholeRequestWorker, is_done: Callable[[], Any]) -> None:
+    until = time.monotonic() + 20
+    while not is_done():
+        assert time.monotonic() < until
+        worker.wait_for_and_dispatch_events(0.05)
+
+
+def received(worker: WholeRequestWorker, client: socket.socket) -> bytes:
+    """What comes first at a client; nothing when its connection was ended."""
+    turn_until(worker, lambda: select.select([client], [], [], 0)[0])
+    return client.recv(1 << 20)
+
+
+def ask(client: socket.socket, path: str) -> None:
+    client.sendall(f"GET /voice/{path} HTTP/1.1\r\nHost: calls\r\n\r\n".encode())
+
+
+def test_r12_a_request_that_waits_lets_others_be_answered_and_goes_on_when_its_signal_is_given(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    signals: list[Signal] = []
+
+    def bodies(path: str) -> bytes:
+        if path == "/voice/quick":
+            return b"quick"
+        signals.append(Signal())
+        return b"given" if signals[-1].wait(10) else b"not given"
+
+    with telephone(monkeypatch, answering(bodies)) as (worker, connect):
+        slow, quick = connect(), connect()
+        ask(slow, "slow")
+        turn_until(worker, lambda: worker.suspended)
+        for _ in range(3):
+            ask(quick, "quick")
+            assert received(worker, quick).endswith(b"quick")
+        threading.Thread(target=signals[0].give).start()
+        assert received(worker, slow).endswith(b"\r\ngiven")
+        ask(slow, "quick")
+        assert received(worker, slow).endswith(b"quick"), "its connection brings the next request"
+
+
+def test_r12_a_signal_that_comes_too_late_finds_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    signals: list[Signal] = []
+
+    def bodies(path: str) -> bytes:
+        signals.append(Signal())
+        found = [signals[-1].wait(0.05)]
+        signals.append(Signal())  # the next thing that the same request waits for
+        return repr([*found, signals[-1].wait(10)]).encode()
+
+    with telephone(monkeypatch, answering(bodies)) as (worker, connect):
+        client = connect()
+        ask(client, "slow")
+        turn_until(worker, lambda: len(signals) == 2)
+        signals[0].give()
+        worker.wait_for_and_dispatch_events(0.05)
+        assert worker.suspended, "the late signal is not taken for the one that is awaited"
+        signals[1].give()
+        assert received(worker, client).endswith(b"[False, True]")
+
+
+def test_r12_an_application_that_fails_ends_its_own_connection_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def bodies(path: str) -> bytes:
+        if path == "/voice/bad":
+            raise RuntimeError("meant")
+        return b"good"
+
+    with telephone(monkeypatch, answering(bodies)) as (worker, connect):
+        monkeypatch.setattr(worker, "handle_error", lambda *arguments: 1 // 0)
+        bad, good = connect(), connect()
+        ask(bad, "bad")
+        ask(good, "good")
+        assert received(worker, bad) == b""
+        assert received(worker, good).endswith(b"good")
+
+
+def test_r12_requests_that_come_all_at_once_are_answered_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands on one connection neither nest nor keep another connection waiting."""
+    answered: list[str] = []
+
+    def bodies(path: str) -> bytes:
+        answered.append(path)
+        return b"."
+
+    with telephone(monkeypatch, answering(bodies)) as (worker, connect):
+        greedy, other = connect(), connect()
+        for _ in range(3_000):
+            ask(greedy, "greedy")
+        turn_until(worker, lambda: answered)
+        ask(other, "other")
+        turn_until(worker, lambda: "/voice/other" in answered)
+        assert len(answered) < 100
+        turn_until(worker, lambda: len(answered) == 3_001)
+
+
+def test_r12_who_does_not_take_his_answers_lets_nobody_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    large = b"x" * 60_000
+
+    with telephone(monkeypatch, answering(lambda path: large if path == "/voice/large" else b".")) as (worker, connect):
+        lazy, other = connect(), connect()
+        for _ in range(300):
+            ask(lazy, "large")
+        ask(other, "quick")
+        assert received(worker, other).endswith(b".")
+        turn_until(worker, lambda: worker.tpool._threads)  # one of which waits for the lazy client
+        began = time.monotonic()
+        for _ in range(20):
+            ask(other, "quick")
+            assert received(worker, other).endswith(b".")
+        assert time.monotonic() - began < module.SEND_SECONDS / 2
+        length = 0
+        while length < 300 * len(large):
+            length += len(received(worker, lazy))

@@ -92,6 +92,16 @@ def restart_in_vain(server: Running, key: Path) -> None:
     assert before == set(server.members())
 
 
+def test_r12_processes_that_no_caller_waits_for_make_way_for_calls(server: Running) -> None:
+    def niceness(service: str) -> set[int]:
+        found = {os.getpriority(os.PRIO_PROCESS, pid) for pid in server.workers(service)}
+        return {*found, os.getpriority(os.PRIO_PROCESS, server.children()[service])}
+
+    (calls,), (pages,) = niceness("telephone"), niceness("web")
+    assert pages == calls + 5
+    assert os.getpriority(os.PRIO_PROCESS, server.children()["applier"]) == calls
+
+
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
 PAGE = b"GET /sign-in HTTP/1.1\r\nHost: a\r\n\r\n"
 

@@ -1,5 +1,6 @@
 """Plans become documents that Twilio plays as they stand, whatever stands in the plans."""
 
+from unittest.mock import patch
 from xml.etree import ElementTree
 
 import pytest
@@ -21,6 +22,7 @@ from router.carriers.base import (
     Target,
 )
 from router.carriers.simulator.twiml import read_document
+from router.carriers.twilio import twiml
 from router.carriers.twilio.twiml import render
 from tests.carriers.twiml_checker import BadDocument, check_document
 from tests.properties import examples
@@ -210,6 +212,14 @@ gathers = st.builds(Gather, st.lists(spoken, max_size=3).map(tuple), st.just(NEX
 @settings(max_examples=examples(400))
 def test_whatever_a_plan_says_its_document_can_be_played(first: list[Spoken | Gather], end: Forward) -> None:
     assert rendered(*first, end)[-1].tag in ("Dial", "Record", "Redirect", "Hangup")
+
+
+@given(st.lists(spoken | gathers, max_size=3), ends)
+@settings(max_examples=examples(100))
+def test_a_document_is_written_as_twilios_library_writes_it(first: list[Spoken | Gather], end: Forward) -> None:
+    document = render((*first, end))
+    with patch.object(twiml, "_text_of", lambda element: element.to_xml(xml_declaration=False)):
+        assert document == render((*first, end))
 
 
 @given(st.lists(spoken | gathers, max_size=3))

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote
+from xml.sax.saxutils import escape
 
 from twilio.twiml import TwiML  # type: ignore[import-untyped]  # twilio ships no types
 from twilio.twiml.voice_response import Dial, VoiceResponse  # type: ignore[import-untyped]  # as above
@@ -79,7 +80,22 @@ def render(plan: Plan) -> str:
                 response.reject(reason="busy" if step.busy else "rejected")
             case HangUp():
                 response.hangup()
-    return str(response)
+    return XML + _text_of(response)
+
+
+XML = '<?xml version="1.0" encoding="UTF-8"?>'
+IN_ATTRIBUTE = {'"': "&quot;", "\r": "&#13;", "\n": "&#10;", "\t": "&#09;"}
+
+
+def _text_of(element: TwiML) -> str:
+    """As `str(element)`, which builds a tree of ElementTree before: a tenth of the time of an answer."""
+    attributes = [
+        f' {name}="{escape(str(value).lower() if isinstance(value, bool) else str(value), IN_ATTRIBUTE)}"'
+        for name, value in sorted(element.attrs.items())
+    ]
+    opening = f"<{element.name}{''.join(attributes)}"
+    inside = escape(element.value or "") + "".join(map(_text_of, element.verbs))
+    return f"{opening}>{inside}</{element.name}>" if inside else f"{opening} />"
 
 
 def _speak(parent: TwiML, spoken: Iterable[Spoken]) -> None:

@@ -31,6 +31,7 @@ from router.operations import configure_logs, init_operations, key_fits, operati
 from router.reports.accuracy.views import accuracy_api, accuracy_page
 from router.reports.api import reports_api
 from router.reports.leaks import leaking_scenarios
+from router.reports.recordings import recording_api, recording_pages
 from router.reports.views import install_page, leak_pages, reports, reports_pages
 from router.scenarios import flows
 from router.scenarios.api import scenario_actions_api, scenarios_api
@@ -84,6 +85,8 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     hooks,
     voice_hooks.hooks,
     reports_pages,
+    recording_pages,
+    recording_api,
     reports,
     leak_pages,
     install_page,

@@ -16,8 +16,12 @@ if TYPE_CHECKING:
 Network = IPv4Network | IPv6Network
 Networks = tuple[Network, ...]
 
-SECRETS = ("ROUTER_SECRET_KEY", "ROUTER_DATABASE_URL", "TWILIO_AUTH_TOKEN", "ROUTER_MAIL_URL")
+SECRETS = (
+    *("ROUTER_SECRET_KEY", "ROUTER_DATABASE_URL", "TWILIO_AUTH_TOKEN", "ROUTER_MAIL_URL"),
+    *("ROUTER_S3_ACCESS_KEY", "ROUTER_S3_SECRET_KEY"),
+)
 PUBLIC_URL = re.compile(r"https?://[^/\s?#@]+(/[^\s?#]*)?")
+BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,62}(/[A-Za-z0-9._/-]{1,100})?")
 HOST_AND_PORT = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(:(?P<port>\d{1,5}))?")
 
 
@@ -51,6 +55,11 @@ class Settings(BaseModel):
     number_price: int = Field(default=0, ge=0, le=10**12)
     mail_url: str = Field(default="", repr=False)
     mail_from: str = ""
+    s3_bucket: str = ""
+    s3_url: str = ""
+    s3_region: str = ""
+    s3_access_key: str = Field(default="", repr=False)
+    s3_secret_key: str = Field(default="", repr=False)
     geoip: Path | None = None
     allow_private: Networks = ()
     visit_rate: str = "600/minute"
@@ -70,13 +79,22 @@ class Settings(BaseModel):
             return value
         return tuple(part.strip() for part in value.split(",") if part.strip())
 
-    @field_validator("public_url", "carrier_url", "carrier_pricing_url", "carrier_media_url", "carrier_permissions_url")
+    @field_validator(
+        *("public_url", "carrier_url", "carrier_pricing_url", "carrier_media_url", "carrier_permissions_url", "s3_url")
+    )
     @classmethod
     def _address(cls, value: str) -> str:
         if value and not value.startswith(("http://", "https://")):
             raise ValueError("must begin with https:// (or http:// on a closed network)")
         if value and not PUBLIC_URL.fullmatch(value):
             raise ValueError("must be an address like https://calls.example.com, without a question mark or spaces")
+        return value.rstrip("/")
+
+    @field_validator("s3_bucket")
+    @classmethod
+    def _bucket(cls, value: str) -> str:
+        if value and not BUCKET.fullmatch(value):
+            raise ValueError("must be a bucket, or a bucket and a prefix, like recordings or company/recordings")
         return value.rstrip("/")
 
     @field_validator("database_url")

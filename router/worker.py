@@ -29,6 +29,7 @@ from router.server import Server
 from router.voice.applier import adopt_unknown_calls
 from router.voice.events import close_silent_calls, repeat_fan_out
 from router.voice.reconciliation import reconcile_hourly
+from router.voice.recording_jobs import advance_recordings, expire_recordings, look_for_recordings
 
 HEARTBEAT = "worker_seen"
 TICK_SECONDS = 1.0
@@ -84,6 +85,15 @@ def carrier_jobs() -> list[PeriodicJob]:
     ]
 
 
+def recording_jobs() -> list[PeriodicJob]:
+    """Files of minutes that come from the carrier."""
+    return [
+        PeriodicJob("advance_recordings", timedelta(0), _until_none_is_due(advance_recordings)),
+        PeriodicJob("expire_recordings", timedelta(hours=1), expire_recordings),
+        PeriodicJob("look_for_recordings", timedelta(hours=1), look_for_recordings),
+    ]
+
+
 def renewal_jobs() -> list[PeriodicJob]:
     """Thousands of numbers may end on one day. Upkeep goes first: what it gives back is not renewed (R9)."""
     return [
@@ -109,7 +119,7 @@ class Worker:
             signal.signal(name, lambda number, frame: self.stop.set())
         helpers = [
             threading.Thread(target=keep_doing, args=(self.server, jobs(), self.stop), name=jobs.__name__)
-            for jobs in (quick_jobs, outside_jobs, carrier_jobs, renewal_jobs, planner_jobs)
+            for jobs in (quick_jobs, outside_jobs, carrier_jobs, recording_jobs, renewal_jobs, planner_jobs)
         ]
         for helper in helpers:
             helper.start()

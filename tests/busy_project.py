@@ -18,7 +18,7 @@ from router.scenarios.models import Scenario, TrackingNumber
 from router.scenarios.numbers.inventory import add_numbers
 from router.scenarios.service import create_scenario
 from router.server import Server
-from router.voice.models import Call, CallEvent, CallLeg
+from router.voice.models import Call, CallEvent, CallLeg, CallRecording
 from tests.factories import (
     lease_decision,
     make_call,
@@ -27,6 +27,7 @@ from tests.factories import (
     make_lease,
     make_ledger_entry,
     make_mail,
+    make_recording,
     make_span,
     make_tap,
     make_visit,
@@ -88,6 +89,7 @@ def make_busy_project(session: Session, server: Server, project: Project, now: d
         "number_id": number.id,
         "e164": number.e164,
         "call_id": call.id,
+        "recording_id": session.scalars(select(CallRecording.id)).one(),
         "number": visits[0].number,
     }
 
@@ -169,13 +171,20 @@ def _calls(session: Session, project: Project, spring: Scenario, visits: list[Vi
         now - timedelta(minutes=2),
         caller="+14155550190",
         number_id=session.query(TrackingNumber.id).filter_by(e164=NUMBERS[0]).scalar(),
-        recording_url="https://recordings.example.com/RE1",
-        recording_seconds=95,
         talk_seconds=95,
         **here,
         **lease_decision(*visits),
     )
     make_legs(session, call)
+    kept = {
+        "state": "kept",
+        "file": "0" * 40,
+        "size": 1_520_044,
+        "kept_at": now,
+        "is_at_carrier": False,
+        "next_at": None,
+    }
+    make_recording(session, call, sid="RE1", seconds=95, store="folder", content_type="audio/wav", **kept)
     busy = {"status": "in_progress", "talk_seconds": None, "ended_at": None, "ring_seconds": None}
     make_call(session, project, NUMBERS[3], now - timedelta(seconds=20), **busy, **here, **lease_decision(visits[3]))
     return call

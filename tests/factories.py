@@ -33,7 +33,7 @@ from router.scenarios.models import (
     TrackingNumber,
 )
 from router.scenarios.wizard.drafts import keep
-from router.voice.models import Call
+from router.voice.models import Call, CallRecording
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 COMPANY_LINE, SECOND_LINE = "+14155550100", "+14155550122"
@@ -312,6 +312,22 @@ def make_call(
     }
     project_id = place.project_id if isinstance(place, Scenario) else place.id
     return _add(session, Call(project_id=project_id, number=number, started_at=started_at, **(defaults | fields)))
+
+
+def make_recording(session: Session, call: Call, **fields: Any) -> CallRecording:
+    """A talk of a call that is to be fetched from the carrier."""
+    defaults = {
+        "sid": f"RE{session.query(CallRecording).count()}",
+        "is_message": False,
+        "channels": 2,
+        "seconds": 44,
+        "told_at": call.ended_at or call.started_at,
+        "state": "waiting",
+        "file": secrets.token_hex(20),
+        "is_at_carrier": True,
+        "next_at": call.ended_at or call.started_at,
+    }
+    return _add(session, CallRecording(project_id=call.project_id, call_sid=call.sid, **(defaults | fields)))
 
 
 def lease_decision(*visits: Visit, shares: Sequence[float] = (0.87, 0.06, 0.03, 0.01)) -> dict[str, Any]:

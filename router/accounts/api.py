@@ -46,6 +46,7 @@ class ProjectDocument(BaseModel):
     fallback_destination: str
     visit_gap_seconds: int
     source_days: int
+    recording_days: int
     repeat_credit: RepeatCredit
     own_numbers: list[OwnNumber]
     destination_numbers: list[str]

@@ -1,12 +1,14 @@
-"""E-mails to a project's address: written in the transaction of their cause, sent by the worker at least once (R4);
-and the texts of the e-mails about a balance."""
+"""E-mails to a project's address, or another that it names: written in the transaction of their cause, sent by the worker at least once
+(R4); and the texts of the e-mails about a balance."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import format_datetime
+from typing import Any
 
 import structlog
 from sqlalchemy.orm import Session
@@ -15,6 +17,7 @@ from router.accounts.audit import Change
 from router.accounts.models import Mail, Project
 from router.db import insert_new
 from router.jobs import Claim, Jobs
+from router.lib.file_store import StoreError, store_named
 from router.lib.formats import format_moment, format_money
 from router.lib.smtp import MailError, send_message
 from router.server import Server
@@ -34,17 +37,29 @@ MAILS = Jobs(Mail, Mail.sent_at.is_(None), LEASE, due_at=Mail.next_at)
 log = structlog.get_logger(__name__)
 
 
-def write_mail(session: Session, project: Project, key: str, subject: str, body: str, now: datetime) -> bool:
-    """Writes an e-mail to the project's address; False when there is one with this key in the project already."""
+def write_mail(
+    session: Session,
+    project: Project,
+    key: str,
+    subject: str,
+    body: str,
+    now: datetime,
+    *,
+    recipient: str = "",
+    attachment: Mapping[str, Any] | None = None,
+) -> bool:
+    """Writes an e-mail to the project's address, or to the one that is given; False when there is one with this key in the project
+    already. `attachment` as in `Mail`."""
     full_key = f"{project.id}:{key}"
     if len(full_key) > KEY_LENGTH:
         raise ValueError(f"the key of an e-mail is too long: {key!r}")
     row = insert_new(session, Mail, unique=["key"]).values(
         project_id=project.id,
         key=full_key,
-        recipient=project.email,
+        recipient=recipient or project.email,
         subject=" ".join(subject.replace("\0", "").split())[:SUBJECT_LENGTH],
         body=body.replace("\0", ""),
+        attachment=attachment,
         created_at=now,
         next_at=now,
         attempts=0,
@@ -96,7 +111,7 @@ def _send(server: Server, claim: Claim[Mail]) -> bool:
     try:
         sender, recipient = address_of(settings.mail_sender), address_of(mail.recipient)
         footer = f"Written for {project.name} by the call tracking server at {settings.base_url}."
-        message = compose(mail, sender, recipient, footer)
+        message = compose(mail, sender, recipient, footer, attached_file(server, mail))
     except (ValueError, IndexError, LookupError) as error:  # what email.message raises for an address that is none
         raise MailError(f"There is no writing to {mail.recipient}: {error}.", permanent=True) from None
     send_message(settings.mail_server, message, sender.addr_spec, recipient.addr_spec)
@@ -131,7 +146,21 @@ def send_again(change: Change, mail_id: int) -> None:
     change.record("e-mail sent again", mail.subject)
 
 
-def compose(mail: Mail, sender: Address, recipient: Address, footer: str) -> EmailMessage:
+def attached_file(server: Server, mail: Mail) -> bytes | None:
+    """What comes along with an e-mail. None: nothing does, or it was deleted meanwhile or cannot be read: nobody waits for it."""
+    if mail.attachment is None:
+        return None
+    kept = mail.attachment
+    try:
+        return b"".join(store_named(server.settings, kept["store"]).read(kept["file"], 0, kept["size"]))
+    except (StoreError, OSError) as error:
+        log.warning("mail_without_file", id=mail.id, why=str(error))
+        return None
+
+
+def compose(
+    mail: Mail, sender: Address, recipient: Address, footer: str, attached: bytes | None = None
+) -> EmailMessage:
     """The message; a repeat has the same Message-ID and date, so that the recipient's side can tell.
 
     Raises:
@@ -142,7 +171,11 @@ def compose(mail: Mail, sender: Address, recipient: Address, footer: str) -> Ema
     message["Date"] = format_datetime(mail.created_at)
     message["Message-ID"] = f"<{hashlib.sha256(mail.key.encode()).hexdigest()[:40]}@{sender.domain.strip('[]')}>"
     message["Auto-Submitted"] = "auto-generated"
-    message.set_content(f"{mail.body.rstrip()}\n\n-- \n{footer}\n")
+    missing = "" if attached or not mail.attachment else "\n\nThe file could not be attached: see above."
+    message.set_content(f"{mail.body.rstrip()}{missing}\n\n-- \n{footer}\n")
+    if attached and mail.attachment:
+        kind, _, subtype = mail.attachment["content_type"].partition("/")
+        message.add_attachment(attached, maintype=kind, subtype=subtype, filename=mail.attachment["name"])
     return message
 
 

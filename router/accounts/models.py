@@ -51,6 +51,8 @@ class Project(Base):
     """Browsers that a program drives count as crawlers: they keep the page's number and are in no figures."""
     unwanted_referrals: Mapped[list[str]] = mapped_column(default=list, server_default="[]")
     """Hosts (`pay.example.com` and its www, `*.example.com`) that are no marketing source, beside those that everybody has."""
+    recording_days: Mapped[int] = mapped_column(default=90, server_default="90")
+    """After how many days recordings of calls are deleted (R14); 0: never by themselves."""
     created_at: Mapped[datetime]
     suspended_at: Mapped[datetime | None]
     version: Mapped[int] = mapped_column(default=1)
@@ -179,6 +181,8 @@ class Mail(Base):
     recipient: Mapped[str] = mapped_column(String(254))
     subject: Mapped[str] = mapped_column(String(200))
     body: Mapped[str] = mapped_column(Text)
+    attachment: Mapped[dict[str, Any] | None]
+    """`{store, file, size, name, content_type}` of a file that comes along if it is there still (router/lib/file_store.py)."""
     created_at: Mapped[datetime]
     sent_at: Mapped[datetime | None]
     next_at: Mapped[datetime | None]

@@ -323,6 +323,7 @@ class ProjectValues(TagValues):
     visit_gap_seconds: int = Field(default=1800, ge=60, le=86400)
     source_days: int = Field(default=30, ge=0, le=365)
     repeat_credit: RepeatCredit = "first_call"
+    recording_days: int = Field(default=90, ge=0, le=3650)
     own_numbers: OwnNumbers = Field(default_factory=list)
     tell_internal: TellInternal = "nobody"
     number_price_minor: int | None = Field(default=None, ge=0, le=10**12, strict=True)

@@ -3,7 +3,7 @@
 Renting numbers from a carrier: what its REST side offers to the floors above, and how a request may end."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -92,6 +92,9 @@ class Recording:
     url: str | None
     status: str
     seconds: int | None
+    channels: int = 1
+    is_message: bool = False
+    """The caller left it after a tone: nobody else is heard."""
 
 
 @dataclass(frozen=True)
@@ -357,7 +360,8 @@ class ShopError(Exception):
 
 
 class Gone(ShopError):
-    """The number is not for sale: somebody has it, maybe we. Look among the owned ones, else take another."""
+    """What was asked for is not there. A number that is not for sale: somebody has it, maybe we. Look among the owned ones, else take
+    another."""
 
 
 class NotForUs(ShopError):
@@ -422,6 +426,19 @@ class NumberShop(Protocol):
 
     def recordings(self, call_sid: str) -> list[Recording]:
         """The recordings of a call that can be listened to."""
+
+    def recordings_between(self, since: datetime, until: datetime) -> Iterator[Recording]:
+        """The recordings of our account that were begun in this time and can be listened to."""
+
+    def fetch_recording(self, recording_sid: str, channels: int, sink: Callable[[bytes], object]) -> str:
+        """Gives the file of a recording to `sink`, piece by piece. Returns what it is: audio/wav or audio/mpeg.
+
+        Raises:
+            Gone: the carrier has none of this id.
+        """
+
+    def delete_recording(self, recording_sid: str) -> None:
+        """The carrier keeps nothing of it; one that is not there any more is deleted already."""
 
     def account(self) -> AccountState:
         """How it stands with our account."""

@@ -260,8 +260,8 @@ MARK = "Call id: "
 def call_note(message: Message) -> str:
     """When, who, how the call ended, from where and how sure; its recording; and its id, by which the note is found again."""
     html = [essence(message), *(escape(line) for line in _origin(message)[1:])]
-    if message.call["recording"]:
-        html.append(_link("Recording", str(message.call["recording"])))
+    if page := recording_page(message):
+        html.append(_link("Recording", page))
     return _note(message, *html)
 
 
@@ -281,8 +281,14 @@ def correction_note(message: Message) -> str:
     return _note(message, "Corrected:", essence(message))
 
 
+def recording_page(message: Message) -> str:
+    """Where people hear what was recorded of the call; empty: there is nothing to hear, and nothing is expected."""
+    recording: Mapping[str, Any] = message.call["recording"] or {}
+    return str(recording["page"]) if recording.get("state") in ("waiting", "kept") else ""
+
+
 def recording_note(message: Message) -> str:
-    link = _link("Recording", str(message.call["recording"]))
+    link = _link("Recording", recording_page(message))
     return _note(message, f"{link} of the call of {escape(message.placeholders['date'])}")
 
 

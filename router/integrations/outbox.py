@@ -17,6 +17,7 @@ from router.integrations.base import Slot, Vendor
 from router.integrations.models import OPEN_STATES, Delivery, DeliveryState, Integration
 from router.integrations.receivers import try_at_once
 from router.integrations.vendors import receivers_of
+from router.server import Server
 from router.statements import Statement, given
 from router.voice.calls import CALL_EVENTS, call_documents, caller_of, calls_announced, name_of
 from router.voice.models import EXTERNAL, Call
@@ -181,10 +182,10 @@ def connect_receivers() -> None:
     calls_announced.connect(on_calls_announced, weak=False)
 
 
-def full_call_documents(session: Session, calls: Iterable[Call]) -> list[dict[str, Any]]:
+def full_call_documents(server: Server, session: Session, calls: Iterable[Call]) -> list[dict[str, Any]]:
     """`call_documents` with `deliveries: [{id, slot, kind, event, state, reason, attempts, done_at}]`; one statement more."""
     calls = list(calls)
-    documents = call_documents(session, calls)
+    documents = call_documents(server, session, calls)
     told: dict[int, list[Any]] = {call.id: [] for call in calls}
     rows = select(Delivery, Integration).join(Integration, Integration.id == Delivery.integration_id)
     rows = rows.where(Delivery.call_id.in_(told)).order_by(Delivery.id)

@@ -193,7 +193,7 @@ class DeliveryWorker:
             now=now,
             config=integration.config,
             secret=self.server.keys.unseal(integration.sealed) if integration.sealed else "",
-            call=full_call_documents(session, [call])[0],
+            call=full_call_documents(self.server, session, [call])[0],
             placeholders=placeholder_values(call, visit, project),
             visit_last_sign=visit.last_sign_at if visit else None,
             reference=delivery.reference,

@@ -37,6 +37,8 @@ NOT_PUBLIC = tuple(
 
 Address = IPv4Address | IPv6Address
 Resolver = Callable[..., Any]
+Sink = Callable[[bytes], object]
+"""Takes the pieces of a body in turn."""
 
 
 class OutgoingError(Exception):
@@ -99,9 +101,18 @@ class Outgoing:
         return self.request("POST", url, content, headers, deadline)
 
     def request(
-        self, method: str, url: str, content: bytes, headers: Mapping[str, str], deadline: float | None = None
+        self,
+        method: str,
+        url: str,
+        content: bytes,
+        headers: Mapping[str, str],
+        deadline: float | None = None,
+        sink: Sink | None = None,
     ) -> Answer:
         """
+        Args:
+            sink: gets the body of an answer 200, which then is not in the Answer; whatever it raises ends the request.
+
         Raises:
             AddressBlocked, ConnectionFailed: nothing was sent.
             NoAnswer: something was, and no answer came in time.
@@ -113,7 +124,7 @@ class Outgoing:
         backend = _GuardedBackend(attempt, self.allow_private, request.url.scheme, self.resolver)
         try:
             with httpcore.ConnectionPool(ssl_context=self.tls, network_backend=backend, http2=False) as pool:
-                return _exchange(pool, request, self.answer_limit)
+                return _exchange(pool, request, self.answer_limit, sink)
         except OutgoingError:
             raise
         except httpcore.TimeoutException:
@@ -230,7 +241,7 @@ class _LimitedStream(httpcore.NetworkStream):
         return self.stream.get_extra_info(info)
 
 
-def _exchange(pool: httpcore.ConnectionPool, request: httpx.Request, limit: int) -> Answer:
+def _exchange(pool: httpcore.ConnectionPool, request: httpx.Request, limit: int, sink: Sink | None) -> Answer:
     address = httpcore.URL(
         scheme=request.url.raw_scheme,
         host=request.url.raw_host,
@@ -239,16 +250,20 @@ def _exchange(pool: httpcore.ConnectionPool, request: httpx.Request, limit: int)
     )
     with pool.stream(request.method, address, headers=request.headers.raw, content=request.content) as response:
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
-        body, is_complete = b"", True
+        body, amount, is_complete = bytearray(), 0, True
+        take: Sink = body.extend
+        if sink is not None:
+            take, limit = (sink, limit) if response.status == 200 else (take, ANSWER_LIMIT)
         try:
             for chunk in response.iter_stream():
-                body += chunk
-                if len(body) > limit:
-                    body, is_complete = body[:limit], False
+                take(chunk[: limit - amount])
+                amount += len(chunk)
+                if amount > limit:
+                    is_complete = False
                     break
         except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError):
             is_complete = False
-        return Answer(response.status, headers, body, is_complete)
+        return Answer(response.status, headers, bytes(body), is_complete)
 
 
 def _literal(host: str) -> Address | None:

@@ -48,11 +48,29 @@ class CallAttribution(BaseModel):
     candidates: list[Candidate]
 
 
+class RecordingDocument(BaseModel):
+    """A recording of a call. `kind`: talk, or message (voicemail). `state`: waiting (it is on its way from the carrier), kept, failed (it
+    did not come), or removed. `url` gives the file to programs with their token once it is kept; `page` is for people who sign in.
+    `duration` is in seconds, `size` in bytes; of two channels the first has the caller's side."""
+
+    id: int
+    kind: str
+    state: str
+    url: str | None
+    page: str
+    duration: int | None
+    channels: int
+    content_type: str | None
+    size: int | None
+    told_at: str
+
+
 class CallDocument(BaseModel):
     """A call, as webhooks bring it too. `kind`: external, or internal when it came from one of the project's own telephones; an internal
     call counts in no figures, and tells what a visitor's would have been credited to. `duration` is the talk time in seconds. What comes
     from its visit is as the visit is now: `params` are the site's own fields, also those that its pages told after the call began;
-    `click_ids`, by their names in lower case (`gclid`, `sccid`), and `ga` are empty where consent is lacking or was withdrawn."""
+    `click_ids`, by their names in lower case (`gclid`, `sccid`), and `ga` are empty where consent is lacking or was withdrawn.
+    `recording` is the one of its `recordings` that can be heard, or will be soonest, and of several the longest."""
 
     id: int
     sid: str
@@ -74,7 +92,8 @@ class CallDocument(BaseModel):
     click_ids: dict[str, str]
     ga: dict[str, str]
     params: dict[str, str]
-    recording: str | None
+    recording: RecordingDocument | None
+    recordings: list[RecordingDocument]
     deliveries: list[CallDelivery]
 
 
@@ -159,7 +178,7 @@ def visit_document(session: Session, visit: Visit) -> dict[str, Any]:
             {"started_at": iso(span.started_at), "last_at": iso(span.last_at), "left": span.left} for span in spans
         ],
         "numbers": numbers,
-        "calls": full_call_documents(session, session.scalars(calls)),
+        "calls": full_call_documents(current_server(), session, session.scalars(calls)),
     }
 
 
@@ -174,20 +193,21 @@ reports_api = guard(
 @described(answer=CallDocument, is_list=True, query=CallFilter)
 def get_calls(project_id: int) -> dict[str, Any]:
     """List calls, newest first."""
-    call_filter = parse_filter(request.args, current_project())
-    with current_server().database.reading() as session:
+    server, call_filter = current_server(), parse_filter(request.args, current_project())
+    with server.database.reading() as session:
         rows, following = rows_of(
             session, calls_of(session, project_id, call_filter), (Call.started_at, Call.id), request.args
         )
-        return {"items": full_call_documents(session, rows), "next": following}
+        return {"items": full_call_documents(server, session, rows), "next": following}
 
 
 @reports_api.get("/calls/<int:call_id>")
 @described(answer=CallDocument)
 def get_call(project_id: int, call_id: int) -> dict[str, Any]:
     """Read one call, with its attribution and its deliveries."""
-    with current_server().database.reading() as session:
-        return full_call_documents(session, [find_call(session, project_id, call_id)])[0]
+    server = current_server()
+    with server.database.reading() as session:
+        return full_call_documents(server, session, [find_call(session, project_id, call_id)])[0]
 
 
 class SourcesReport(BaseModel):

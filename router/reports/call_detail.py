@@ -19,7 +19,8 @@ from router.reports.calls import CALL_STATUSES, find_call, format_source, only_a
 from router.reports.lease_history import read_history
 from router.scenarios.models import DEFAULT_HOLD_SECONDS, Scenario
 from router.voice.calls import CORRECTED, IMPORTED
-from router.voice.models import INTERNAL, Call, CallEvent, CallLeg, LegStatus
+from router.voice.models import INTERNAL, Call, CallEvent, CallLeg, CallRecording, LegStatus, RecordingState
+from router.voice.recordings import RECORDING, recordings_of
 from router.web.filters import phone
 
 Moment = tuple[datetime, str, str]
@@ -53,8 +54,9 @@ def moments_of(call: Call, legs: Iterable[CallLeg], events: Iterable[CallEvent])
             label, kind = LEG_ENDS[leg.status]
             moments.append((leg.ended_at, Markup("{} {}").format(to, label), kind))
     for event in events:
-        if event.kind == "recording":
-            moments.append((event.at, "The recording is ready", "quiet"))
+        if event.kind == RECORDING and event.facts.get("status", "completed") == "completed":
+            what = "caller’s message" if event.facts.get("is_message") else "recording"
+            moments.append((event.at, f"The {what} is ready at the carrier", "quiet"))
         if event.kind == CORRECTED:
             before = format_source(event.facts.get("source")) or "not known"
             sentence = f"An earlier call became known, and the source was decided again; it was {before} before"
@@ -67,6 +69,19 @@ def moments_of(call: Call, legs: Iterable[CallLeg], events: Iterable[CallEvent])
         place = sum(at <= call.ended_at for at, _, _ in moments)
         moments.insert(place, (call.ended_at, f"The call ended: {label}", kind if kind in ("good", "bad") else "quiet"))
     return [(call.started_at, Markup("The call came in to {}").format(phone(call.number)), "quiet"), *moments]
+
+
+RECORDING_STATES = {
+    RecordingState.WAITING: ("being fetched", "quiet"),
+    RecordingState.FAILED: ("not fetched", "bad"),
+    RecordingState.REMOVING: ("deleted", "quiet"),
+    RecordingState.REMOVED: ("deleted", "quiet"),
+}
+
+
+def describe_recording(recording: CallRecording) -> str:
+    lasts = "length not known" if recording.seconds is None else format_duration(recording.seconds)
+    return f"{lasts}, caller left, company right" if recording.channels == 2 else lasts
 
 
 @dataclass(frozen=True)
@@ -192,6 +207,7 @@ class Receipt:
         self.scenario = session.get(Scenario, call.scenario_id) if call.scenario_id else None
         legs, events = session.scalars(_rows_of(CallLeg, call)).all(), session.scalars(_rows_of(CallEvent, call)).all()
         self.moments, self.steps = moments_of(call, legs, events), steps_of(call)
+        self.recordings = recordings_of(session, [call])[call.sid]
         # the hold as it was for this call, where the decision kept it
         hold = (call.decision.get("given") or {}).get("hold_seconds")
         if hold is None:

@@ -26,7 +26,7 @@ from router.integrations.vendors import vendor_name
 from router.integrations.views import DELIVERY_STATES, EVENTS
 from router.lib.formats import days_before, last_starts
 from router.lib.phones import international, line_of, national, same_line, spellings_of_line
-from router.reports.call_detail import Receipt, how_sure, reasons_of
+from router.reports.call_detail import RECORDING_STATES, Receipt, describe_recording, how_sure, reasons_of
 from router.reports.calls import (
     CALL_STATUSES,
     PERIODS,
@@ -205,6 +205,8 @@ def receipt(call_id: int) -> str:
         reasons=lambda candidate, visit: "; ".join(reasons_of(candidate, visit, project.timezone)),
         vendor_name=vendor_name,
         event_labels=EVENTS,
+        recording_states=RECORDING_STATES,
+        describe_recording=describe_recording,
     )
 
 

@@ -32,13 +32,14 @@ from router.lib.phones import MOST_SPELLINGS, Caller, Redactor, line_of, spellin
 from router.server import Server
 from router.statements import Statement, given
 from router.voice.models import EXTERNAL, INTERNAL, Call, CallEvent, Status, caller_forgotten
+from router.voice.recordings import main_recording, recording_document, recordings_of
 from router.voice.routing import Route, kind_of, route_of
 from router.web.errors import iso as iso
 
 call_started = Signal("A call came in and is being forwarded.")
 call_ended = Signal("A call ended; sent once for each call.")
 call_updated = Signal(
-    "Something about an ended call changed: a recording, a corrected duration or status, another attribution."
+    "Something about an ended call changed: a recording came, a corrected duration or status, another attribution."
 )
 CALL_EVENTS = {"started": call_started, "ended": call_ended, "updated": call_updated}
 calls_announced = Signal(
@@ -529,8 +530,8 @@ def many_decided_values(
     return rows
 
 
-def call_documents(session: Session, calls: Iterable[Call]) -> list[dict[str, Any]]:
-    """One document for each call, in the same order, without `deliveries`. Two statements at most.
+def call_documents(server: Server, session: Session, calls: Iterable[Call]) -> list[dict[str, Any]]:
+    """One document for each call, in the same order, without `deliveries`. Three statements at most.
 
     What comes from its visit is as the visit is now: fields that its pages told after the call began are among `params`, and click ids
     whose consent was withdrawn are not there any more.
@@ -538,9 +539,12 @@ def call_documents(session: Session, calls: Iterable[Call]) -> list[dict[str, An
     calls = list(calls)
     ids = {call.visit_id for call in calls if call.visit_id is not None}
     visits = {visit.id: visit for visit in session.scalars(select(Visit).where(Visit.id.in_(ids)))} if ids else {}
+    recorded = recordings_of(session, calls)
     documents = []
     for call in calls:
         visit = visits.get(call.visit_id or 0)
+        main = main_recording(recorded[call.sid])
+        recordings = [recording_document(server, call, recording) for recording in recorded[call.sid]]
         document = {
             "id": call.id,
             "sid": call.sid,
@@ -570,7 +574,8 @@ def call_documents(session: Session, calls: Iterable[Call]) -> list[dict[str, An
             "click_ids": visit.click_ids if visit else {},
             "ga": visit.ga if visit else {},
             "params": visit.params if visit else {},
-            "recording": call.recording_url or None,
+            "recording": recording_document(server, call, main) if main else None,
+            "recordings": recordings,
         }
         documents.append(document)
     return documents

@@ -17,6 +17,7 @@ from router.statements import Statement
 from router.voice.calls import ReceiverFailed, announce, mark_due
 from router.voice.clocks import by_database, clock_fault
 from router.voice.models import Call, CallEvent, CallLeg, JournalPosition, SetAsideRecord
+from router.voice.recordings import note_recordings
 from router.voice.routing import destinations_of
 from router.voice.state import Event, derive_state
 
@@ -91,6 +92,7 @@ def update_calls(
     stored = stored.where(CallEvent.call_sid.in_(calls)).order_by(CallEvent.at, CallEvent.id)
     for row in session.execute(stored):
         events[row.call_sid].append(Event(row.kind, row.at, row.facts))
+    note_recordings(session, calls, events, now)
     legs: list[dict[str, Any]] = []
     news: list[tuple[str, Call]] = []
     for sid in (sid for sid in flows if sid in calls):

@@ -37,11 +37,13 @@ from router.voice.models import (
     Call,
     CallEvent,
     CallLogFile,
+    CallRecording,
     ForgottenCaller,
     SetAsideRecord,
     UnknownCall,
     caller_forgotten,
 )
+from router.voice.recordings import FORGOTTEN, remove_recordings
 from router.voice.routing import own_lines
 
 AT_ONCE = 500
@@ -101,6 +103,8 @@ def forget_caller(
     session.add(forgotten)
     session.flush()
     call_ids = [call.id for call in calls]
+    for some in _portions([call.sid for call in calls]):
+        remove_recordings(session, CallRecording.call_sid.in_(some), FORGOTTEN, now)
     told: dict[str, Any] = {"project_id": project.id, "redactor": redactor, "call_ids": call_ids}
     messages = sum(
         count for _, count in caller_forgotten.send(server, session=session, forgotten_id=forgotten.id, **told)

@@ -23,8 +23,10 @@ from router.voice.answers import (
     read_start,
 )
 from router.voice.applier import journal_of
+from router.voice.call_so_far import read_place
 from router.voice.direct import direct_writer_of
 from router.voice.models import EXTERNAL
+from router.voice.recordings import recording_event
 from router.voice.records import Record, event_record, inbound_record
 from router.voice.routing import Route, fallback_flow, kind_of
 from router.voice.snapshot import routing_of
@@ -170,9 +172,9 @@ def call_told() -> Response:
 def recording_told() -> Response:
     server = current_server()
     recording, now = carrier_of(server).read_recording(_form()), server.now()
-    facts = {"sid": recording.recording_sid, "url": recording.url, "seconds": recording.seconds}
-    key = f"recording:{recording.recording_sid}:{recording.status}"
-    keep(server, event_record(recording.call_sid, key, Event("recording", now, facts), now))
+    place, flow_id = read_place(request.args.get("step", "")), read_id(request.args.get("flow", ""))
+    key, event = recording_event(recording, now, place.step if place else "", flow_id)
+    keep(server, event_record(recording.call_sid, key, event, now))
     return Response(status=204)
 
 

@@ -39,6 +39,7 @@ from router.voice.events import (
 )
 from router.voice.forgotten import Forgettings
 from router.voice.models import Call, CallEvent, LegStatus, UnknownCall
+from router.voice.recordings import recording_event
 from router.voice.records import call_values
 from router.voice.routing import Route, destinations_of, find_route_of_call, kind_of, route_of
 from router.voice.state import CALL_TERMINAL, Event
@@ -267,10 +268,7 @@ def events_of(
         facts = {"status": parent.status, "seconds": parent.seconds}
         events.append((f"status:{parent.status}", Event("status", parent.ended_at, facts)))
     events += [(f"dial:{step}", dial) for step, dial in dials.items()]
-    for recording in recordings:
-        facts = {"sid": recording.recording_sid, "url": recording.url, "seconds": recording.seconds}
-        key = f"recording:{recording.recording_sid}:{recording.status}"
-        events.append((key, Event("recording", parent.ended_at or booked.started_at, facts)))
+    events += [recording_event(recording, parent.ended_at or booked.started_at) for recording in recordings]
     return events
 
 

@@ -59,9 +59,6 @@ class CallState:
     ended_at: datetime | None
     ring_seconds: int | None
     talk_seconds: int | None
-    recording_sid: str
-    recording_url: str
-    recording_seconds: int | None
     legs: tuple[Leg, ...]
 
     def call_values(self) -> dict[str, Any]:
@@ -114,8 +111,6 @@ def derive_state(
         seconds = [bridged_leg.seconds if bridged_leg else None, *(dial.facts.get("seconds") for dial in bridged_dials)]
         seconds.append(told)
         talk_seconds = next((known for known in seconds if known is not None), None)
-    recordings = [event.facts for event in events if event.kind == "recording" and event.facts.get("url")]
-    recording = recordings[-1] if recordings else {}
     return CallState(
         status=status,
         destination=_destination(destinations, legs, dials, bridged_leg),
@@ -123,9 +118,6 @@ def derive_state(
         ended_at=ended_at,
         ring_seconds=max(0, round((rung_until - started_at).total_seconds())) if rung_until else None,
         talk_seconds=talk_seconds,
-        recording_sid=recording.get("sid") or "",
-        recording_url=recording.get("url") or "",
-        recording_seconds=recording.get("seconds"),
         legs=tuple(legs.values()),
     )
 

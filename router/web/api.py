@@ -241,6 +241,8 @@ class Description:
     """The parameters of the address; a list has those of `Paging` too."""
     also: Mapping[int, SchemaClass | None] = field(default_factory=dict)
     """Other answers, by their status."""
+    file: Sequence[str] = ()
+    """The media types of which one is answered, instead of JSON."""
 
     def __call__(self, view: View) -> View:
         _descriptions[view] = self
@@ -320,6 +322,8 @@ def _operation(rule: Rule, view: Callable[..., Any], description: Description) -
 
 
 def _answer(description: Description) -> dict[str, Any]:
+    if description.file:
+        return {"description": "Done", "content": {media: {} for media in description.file}}
     if description.answer is None:
         return {"description": "Done"}
     schema = _ref(description.answer.__name__)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from email.message import Message
 from email.policy import default
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from router.accounts.mail import LEASE, NO_SERVER, PAUSES, send_mails, write_mai
 from router.accounts.models import Mail, Project
 from router.config import Settings, SettingsError, read_settings
 from router.db import Database
+from router.lib.file_store import FolderStore
 from router.lib.smtp import parse_mail_url
 from router.server import Server
 from tests.factories import make_project
@@ -321,3 +323,27 @@ def test_mail_urls_that_can_be_used() -> None:
         assert read_settings({"ROUTER_MAIL_FROM": good}).mail_sender == good
     assert Settings(public_url="http://127.0.0.1:8000").mail_sender == "router@[127.0.0.1]"
     assert Settings(public_url="https://calls.example.net/x").mail_sender == "router@calls.example.net"
+
+
+def test_a_file_comes_along_if_it_is_there_still(office: Server, box: Postbox, tmp_path: Path) -> None:
+    """Nobody waits for a file that was deleted meanwhile, and an e-mail may go to another address than the project's."""
+    store = FolderStore(office.settings.data_dir / "recordings")
+    (tmp_path / "sound").write_bytes(b"RIFF1234")
+    store.put("ab12", tmp_path / "sound")
+    file = {"store": "folder", "file": "ab12", "size": 8, "name": "message-1.wav", "content_type": "audio/wav"}
+    with office.database.writing() as session:
+        project = make_project(session, **ALICES_SHOP)
+        for key in ("one", "two"):
+            assert write_mail(session, project, key, "M", "See here.", NOW, recipient="desk@x.example", attachment=file)
+    with office.database.writing() as session:
+        session.scalars(select(Mail).where(Mail.key.endswith("two"))).one().next_at = NOW + timedelta(hours=1)
+    assert send_mails(office, NOW) == 1
+    store.remove("ab12")
+    assert at(office, NOW + timedelta(hours=1)) == 1
+    whole, bare = box.taken
+    assert set(box.recipients) == {"desk@x.example"}
+    (attached,) = whole.iter_attachments()  # type: ignore[attr-defined]  # as in `get_content`
+    assert (attached.get_content(), attached.get_filename()) == (b"RIFF1234", "message-1.wav")
+    assert attached.get_content_type() == "audio/wav"
+    assert not list(bare.iter_attachments())  # type: ignore[attr-defined]
+    assert "could not be attached" in bare.get_content()  # type: ignore[attr-defined]

@@ -82,7 +82,7 @@ def listening(**values: Any) -> Iterator[tuple[Box, int]]:
 
 def send(url: str) -> None:
     recipient = address_of("office@shop.example.com")
-    mail = SimpleNamespace(subject="Hello", created_at=NOW, key="1:x", body="Hello\n")
+    mail = SimpleNamespace(subject="Hello", attachment=None, created_at=NOW, key="1:x", body="Hello\n")
     message = compose(mail, address_of("router@example.net"), recipient, "Bye")  # type: ignore[arg-type]
     send_message(parse_mail_url(url), message, "router@example.net", recipient.addr_spec)
 

@@ -152,6 +152,7 @@ def call_document(caller: str, sid: str) -> dict[str, Any]:
         "source": {"channel": "paid", "source": "google", "medium": "cpc", "campaign": "spring"},
         "attribution": {"rule": "lease", "confidence": 0.87, "source_confidence": 0.91, "candidates": []},
         "recording": None,
+        "recordings": [],
     }
 
 

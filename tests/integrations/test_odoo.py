@@ -172,23 +172,23 @@ def test_callers_who_come_at_once_agree_on_one_marketing_source(crm: Crm) -> Non
 
 def test_the_recording_that_comes_later_is_added_once(crm: Crm) -> None:
     crm.send(crm.message())
-    recording = "https://api.example.com/recordings/RE1.mp3?a=1&b=2%20c_d"
-    update = crm.message("call.updated", call={"recording": recording})
+    page = "https://calls.example.com/calls/12?a=1&b=2%20c_d#recordings"
+    update = crm.message("call.updated", call={"recording": {"state": "kept", "page": page}})
     crm.send(update)
     with pytest.raises(Skipped):
         crm.send(replace(update, reference={}))
     notes = crm.notes(crm.leads()[0]["id"])
-    assert len([note for note in notes if "RE1.mp3" in note]) == 1
+    assert len([note for note in notes if "/calls/12?a=1" in note]) == 1
 
 
 def test_a_recording_that_the_call_had_at_its_end_is_in_its_note(crm: Crm) -> None:
-    recording = "https://api.example.com/recordings/RE2.mp3"
-    message = crm.message(call={"recording": recording})
+    page = "https://calls.example.com/calls/12#recordings"
+    message = crm.message(call={"recording": {"state": "waiting", "page": page}})
     crm.send(message)
     with pytest.raises(Skipped):
         crm.send(replace(message, event="call.updated", known_lead=crm.known))
     (note,) = crm.notes(crm.leads()[0]["id"])
-    assert f'href="{recording}"' in note
+    assert f'href="{page}"' in note
 
 
 def test_r7_a_corrected_end_or_source_is_added_once_and_makes_no_second_lead(crm: Crm) -> None:

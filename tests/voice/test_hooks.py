@@ -24,7 +24,7 @@ from router.voice.applier import adopt_unknown_calls, journal_folder
 from router.voice.calls import call_ended, call_started, call_updated
 from router.voice.events import close_silent_calls, repeat_fan_out
 from router.voice.journal import Journal
-from router.voice.models import Call, CallEvent, CallLeg
+from router.voice.models import Call, CallEvent, CallLeg, CallRecording
 from router.voice.snapshot import routing_of
 from tests.contents import content
 from tests.factories import COMPANY_LINE, NOON, NUMBER, SECOND_LINE, make_number, make_project, make_scenario
@@ -420,9 +420,8 @@ def test_late_facts_correct_an_ended_call_and_never_end_it_twice(shop: Server, c
         assert session.scalars(select(CallLeg.status)).one() == "completed"
 
 
-def test_a_late_recording_is_added(shop: Server, carrier: CarrierClient) -> None:
-    carrier.dial(NUMBER)
-    carrier.status("completed")
+def test_a_recording_is_noted_once_whenever_the_carrier_tells_of_it(shop: Server, carrier: CarrierClient) -> None:
+    """Before its call is known, during the call, or after it; nobody is told until it can be heard."""
     updated = heard(call_updated)
     given = {
         "CallSid": "CA1",
@@ -430,11 +429,24 @@ def test_a_late_recording_is_added(shop: Server, carrier: CarrierClient) -> None
         "RecordingUrl": "https://api.example/RE1",
         "RecordingDuration": "9",
     }
-    carrier.post("/voice/recording", **given)
-    carrier.post("/voice/recording", **given)
-    call = only_call(shop)
-    assert (call.recording_url, call.recording_seconds) == ("https://api.example/RE1", 9)
-    assert updated == ["CA1"]
+    told = "/voice/recording?flow=7&step=s1.0"
+    carrier.post(told, **given, RecordingSource="RecordVerb")
+    carrier.dial(NUMBER)
+    carrier.post(told, **given)
+    carrier.post(
+        "/voice/recording", **given | {"RecordingSid": "RE2"}, RecordingSource="DialVerb", RecordingChannels="2"
+    )
+    carrier.post("/voice/recording", **given | {"RecordingSid": "RE3"}, RecordingStatus="absent")
+    carrier.status("completed")
+    with shop.database.reading() as session:
+        rows = session.scalars(select(CallRecording).order_by(CallRecording.sid)).all()
+    assert [(row.sid, row.is_message, row.channels, row.seconds, row.state) for row in rows] == [
+        ("RE1", True, 1, 9, "waiting"),
+        ("RE2", False, 2, 9, "waiting"),
+    ]
+    assert [(row.step, row.flow_id) for row in rows] == [("s1", 7), ("", None)]
+    assert len({row.file for row in rows}) == 2
+    assert updated == []
 
 
 def test_a_silent_call_is_closed_as_unknown_after_four_and_a_quarter_hours(

@@ -2,6 +2,7 @@
 
 import threading
 from datetime import datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import pytest
@@ -103,13 +104,14 @@ def test_r12_a_receiver_that_fails_at_every_change_of_a_call_costs_it_nothing(
 
     with call_ended.connected_to(fail), call_updated.connected_to(fail):
         whole_call(carrier, clock)
-        for number in range(10):
-            recording = {"RecordingSid": f"RE{number}", "RecordingUrl": f"https://carrier.example/RE{number}"}
-            clock.shift(1)
-            carrier.post("/voice/recording", CallSid="CA1", RecordingStatus="completed", **recording)
+        applier(shop).apply_all()
+        ended_at = calls(shop)["CA1"].ended_at
+        for seconds, status in enumerate(("busy", "failed", "canceled", "no-answer"), 1):
+            before = ended_at - timedelta(seconds=seconds)
+            carrier.status(status, Timestamp=format_datetime(before))
             applier(shop).apply_all()
     call = calls(shop)["CA1"]
-    assert (call.recording_sid, call.fan_out_due) == ("RE9", "ended,updated")
+    assert (call.ended_at, call.fan_out_due) == (before, "ended,updated")
     assert count(shop, SetAsideRecord) == 0
 
 

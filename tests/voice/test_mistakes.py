@@ -280,9 +280,11 @@ def test_what_is_no_number_never_becomes_the_caller_id(carrier: CarrierClient, d
 
 
 @pytest.mark.parametrize("address", ["javascript:alert(1)", "data:text/html,x", "//evil.example", ""])
-def test_a_recordings_address_that_is_no_web_address_is_not_shown(
+def test_a_recordings_address_that_is_no_web_address_is_not_kept(
     server: Server, carrier: CarrierClient, address: str
 ) -> None:
     carrier.dial(NUMBER)
     carrier.post("/voice/recording", CallSid="CA1", RecordingSid="RE1", RecordingUrl=address)
-    assert only_call(server).recording_url == ""
+    with server.database.reading() as session:
+        (facts,) = session.scalars(select(CallEvent.facts).where(CallEvent.kind == "recording"))
+    assert facts["url"] is None

@@ -33,7 +33,7 @@ from router.voice import reconciliation as module
 from router.voice.applier import adopt_unknown_calls
 from router.voice.calls import record_inbound
 from router.voice.forgetting import forget_caller
-from router.voice.models import Call, CallEvent, JournalPosition, UnknownCall
+from router.voice.models import Call, CallEvent, CallRecording, JournalPosition, UnknownCall
 from router.voice.reconciliation import Reconciled, reconcile, reconcile_hourly
 from tests.application import Applications, AppliedAtOnce
 from tests.carriers.rest import TOKEN, make_shop
@@ -413,8 +413,9 @@ def test_r12_a_recording_comes_with_a_call_that_is_written_late(server: Server, 
     books.listed = [booked("CA1"), leg("CL1", "completed")]
     books.kept = [Recording("CA1", "RE1", "https://api.example/RE1", "completed", 44)]
     reconcile(server, NOON, LATER)
-    call = calls(server)["CA1"]
-    assert (call.recording_sid, call.recording_url, call.recording_seconds) == ("RE1", "https://api.example/RE1", 44)
+    with server.database.reading() as session:
+        recording = session.scalars(select(CallRecording)).one()
+    assert (recording.call_sid, recording.sid, recording.seconds, recording.state) == ("CA1", "RE1", 44, "waiting")
 
 
 def test_r12_an_account_that_may_not_list_recordings_still_gets_its_calls(server: Server, books: Books) -> None:

@@ -69,6 +69,8 @@ def read_kept_recording(record: Mapping[str, Any], media: str) -> Recording | No
         "RecordingUrl": at_host(media, path) if path.startswith("/") else "",
         "RecordingStatus": said.get("status", ""),
         "RecordingDuration": said.get("duration", ""),
+        "RecordingChannels": str(record.get("channels") or ""),
+        "RecordingSource": said.get("source", ""),
     }
     try:
         return read_recording(form)

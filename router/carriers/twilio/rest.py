@@ -13,9 +13,9 @@ import base64
 import json
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -41,7 +41,7 @@ from router.carriers.base import (
 from router.carriers.twilio.account import misdirections, obstacle_of, read_account, read_balance, read_dialled_country
 from router.carriers.twilio.history import at_host, read_carrier_call, read_kept_recording
 from router.carriers.twilio.twiml import CALLBACK, STEERING
-from router.lib.http_client import AddressBlocked, Answer, ConnectionFailed, NoAnswer, Outgoing
+from router.lib.http_client import AddressBlocked, Answer, ConnectionFailed, NoAnswer, Outgoing, Sink
 
 NORTH_AMERICA = ("US", "CA")
 LEAST_PATTERN, MOST_PATTERN = 2, 16
@@ -131,8 +131,16 @@ SENTENCES = {
 """For the operator, who has to act: what we know about a code. The carrier's own words follow it."""
 
 
-def sent(http: Outgoing, method: str, url: str, content: bytes, headers: Mapping[str, str], deadline: float) -> Answer:
-    """The answer to one request, whatever it says.
+def sent(
+    http: Outgoing,
+    method: str,
+    url: str,
+    content: bytes,
+    headers: Mapping[str, str],
+    deadline: float,
+    sink: Sink | None = None,
+) -> Answer:
+    """The answer to one request, whatever it says; `sink` as in `Outgoing.request`.
 
     Raises:
         TryLater: nobody was reached, or no answer came to a question that changes nothing.
@@ -140,7 +148,7 @@ def sent(http: Outgoing, method: str, url: str, content: bytes, headers: Mapping
         NotForUs: this server may not reach the address.
     """
     try:
-        return http.request(method, url, content, headers, deadline)
+        return http.request(method, url, content, headers, deadline, sink)
     except AddressBlocked as error:
         raise NotForUs(f"The carrier's address cannot be used. {error}") from None
     except ConnectionFailed as error:
@@ -232,6 +240,13 @@ KINDS = {"local": "Local", "mobile": "Mobile", "toll-free": "TollFree"}
 PRICE_NAMES = {"local": "local", "mobile": "mobile", "toll-free": "toll free"}
 REMEMBERED_SECONDS = 3600.0
 """How long prices and the list of countries are believed."""
+MEDIA_SECONDS = 300.0
+LARGEST_RECORDING = 512 * 1024 * 1024
+"""A call of four hours, the longest that carriers allow, has 460 MB with two channels."""
+AUDIO = {
+    **dict.fromkeys(("audio/wav", "audio/x-wav", "audio/wave", "audio/vnd.wave"), "audio/wav"),
+    **dict.fromkeys(("audio/mpeg", "audio/mp3"), "audio/mpeg"),
+}
 SID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 COUNTRY = re.compile(r"[A-Z]{2}")
 AMOUNT = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?")
@@ -245,6 +260,10 @@ class TwilioShop:
         self._http = http
         self._hosts = hosts
         self._base = f"{hosts.api}/{VERSION}/Accounts/{quote(account, safe='')}"
+        self._media = f"{hosts.media}/{VERSION}/Accounts/{quote(account, safe='')}/Recordings"
+        self._media_http = replace(
+            http, total_seconds=max(http.total_seconds, MEDIA_SECONDS), answer_limit=LARGEST_RECORDING
+        )
         self._voice = voice
         signed_in = base64.b64encode(f"{account}:{token}".encode()).decode()
         self._headers = {"Authorization": f"Basic {signed_in}", "Accept": "application/json"}
@@ -325,6 +344,46 @@ class TwilioShop:
         listed = self._pages(f"{self._base}/Recordings.json?{query}", "recordings")
         kept = [recording for record in listed if (recording := read_kept_recording(record, self._hosts.media))]
         return [recording for recording in kept if recording.call_sid == call_sid and recording.status == "completed"]
+
+    def recordings_between(self, since: datetime, until: datetime) -> Iterator[Recording]:
+        query = {"DateCreated>": _second(since), "DateCreated<": _second(until), "PageSize": PAGE_SIZE}
+        url = f"{self._base}/Recordings.json?{urlencode(query)}"
+        for record in self._each(url, "recordings", most_pages=MOST_CALL_PAGES):
+            recording = read_kept_recording(record, self._hosts.media)
+            if recording is not None and recording.status == "completed":
+                yield recording
+
+    def fetch_recording(self, recording_sid: str, channels: int, sink: Callable[[bytes], object]) -> str:
+        """By its id, whatever address the carrier told of it: our token goes to no other host. Two channels have to be asked for."""
+        url = f"{self._media}/{quote(recording_sid, safe='')}.wav" + ("?RequestedChannels=2" if channels == 2 else "")
+        http, headers = self._media_http, {"Authorization": self._headers["Authorization"], "Accept": "audio/*"}
+        amount = 0
+
+        def take(piece: bytes) -> None:
+            nonlocal amount
+            amount += len(piece)
+            sink(piece)
+
+        answer = sent(http, "GET", url, b"", headers, http.deadline(), take)
+        if is_missing(answer):
+            raise Gone("The carrier does not have this recording.")
+        if 300 <= answer.status < 400:
+            raise TryLater("The carrier says that the file lies elsewhere, where it is not fetched from.")
+        if answer.status != 200:
+            raise failure(answer, changing=False)
+        kind = AUDIO.get(answer.headers.get("content-type", "").partition(";")[0].strip().lower())
+        if kind is None:
+            raise TryLater("The carrier's answer is no sound.")
+        told = _number(answer.headers.get("content-length"))
+        if not answer.complete or not amount or (told is not None and told != amount):
+            raise TryLater(f"The file did not come whole: {amount} bytes of {told if told is not None else 'more'}.")
+        return kind
+
+    def delete_recording(self, recording_sid: str) -> None:
+        url = f"{self._base}/Recordings/{quote(recording_sid, safe='')}.json"
+        answer = sent(self._http, "DELETE", url, b"", self._headers, self._http.deadline())
+        if answer.status != 204 and not is_missing(answer):
+            raise failure(answer, changing=True)
 
     def account(self) -> AccountState:
         return read_account(self._read(f"{self._base}.json", self._http.deadline()))

@@ -140,6 +140,8 @@ def read_recording(form: Form) -> Recording:
         url=_address(form, "RecordingUrl"),
         status=_word(form, "RecordingStatus") or "completed",
         seconds=_count(form, "RecordingDuration"),
+        channels=2 if _count(form, "RecordingChannels") == 2 else 1,
+        is_message=_word(form, "RecordingSource") == "recordverb",
     )
 
 

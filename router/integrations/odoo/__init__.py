@@ -141,12 +141,12 @@ def _post_note(client: OdooClient, model: str, record: int, body: str) -> int:
 
 def _add_changes(client: OdooClient, message: Message) -> dict[str, Any]:
     """A recording that came late, and a corrected end or source (R7), each a note on the lead that is there; never another lead."""
-    recording, record = message.call["recording"], OdooSearch(client, message).known
+    page, record = crm.recording_page(message), OdooSearch(client, message).known
     if record is None:
         raise Skipped("the CRM has no lead of this caller")
     notes = {crm.essence(message): crm.correction_note(message)}
-    if recording:
-        notes[escape(str(recording))] = crm.recording_note(message)
+    if page:
+        notes[escape(page)] = crm.recording_note(message)
     try:
         missing = [body for mark, body in notes.items() if _found_note(client, LEAD, record, mark) is None]
         posted = [_post_note(client, LEAD, record, body) for body in missing]

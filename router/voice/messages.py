@@ -1,0 +1,93 @@
+"""Messages that callers leave are mailed, each once, to the addresses that the step of the call's flow names, else to the project's."""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from router.accounts.mail import write_mail
+from router.accounts.models import Project
+from router.lib.formats import format_duration, format_moment
+from router.lib.phones import international
+from router.server import Server
+from router.voice.models import Call, CallRecording, RecordingState
+from router.voice.recordings import page_of_recording
+from router.voice.routing import flow_of
+
+MOST_ATTACHED = 10 * 1024 * 1024
+"""Bytes; what mail servers take nearly everywhere, once it is encoded."""
+ENDINGS = {"audio/wav": "wav", "audio/mpeg": "mp3"}
+
+
+def mail_message(server: Server, session: Session, recording: CallRecording, now: datetime) -> int:
+    """Writes the e-mails about a message; returns how many. None about one that is mailed already, that has no sound, or whose caller was
+    forgotten. The file comes along when it is kept and not too large."""
+    call = session.scalar(select(Call).where(Call.sid == recording.call_sid))
+    if call is None or call.forgotten_id is not None or recording.seconds == 0:
+        return 0
+    project = session.get_one(Project, call.project_id)
+    flow = flow_of(session, recording.flow_id) if recording.flow_id else None
+    attachment = None
+    if recording.state == RecordingState.KEPT and (recording.size or 0) <= MOST_ATTACHED:
+        attachment = {
+            "store": recording.store,
+            "file": recording.file,
+            "size": recording.size,
+            "name": file_name(recording, call),
+            "content_type": recording.content_type,
+        }
+    subject, body = _letter(server, project, call, recording, attachment is not None, now)
+    written = 0
+    for recipient in _recipients(flow or call.flow, recording.step) or [project.email]:
+        key = f"message:{recording.sid}:{recipient[:100]}"
+        written += write_mail(session, project, key, subject, body, now, recipient=recipient, attachment=attachment)
+    return written
+
+
+def file_name(recording: CallRecording, call: Call) -> str:
+    """Under which people keep the file; it names nobody."""
+    kind = "message" if recording.is_message else "call"
+    return f"{kind}-{call.id}-{recording.id}.{ENDINGS.get(recording.content_type, 'wav')}"
+
+
+def _recipients(flow: Mapping[str, Any], step_id: str) -> list[str]:
+    """The addresses of the voicemail step; where it is not known which it was, of the only one."""
+    steps = list(_voicemail_steps(flow))
+    named = [step for step in steps if step.get("id") == step_id] or (steps if len(steps) == 1 else [])
+    return list(dict.fromkeys(named[0].get("mail_to") or [])) if named else []
+
+
+def _voicemail_steps(value: Any) -> Iterator[Mapping[str, Any]]:
+    if isinstance(value, Mapping):
+        if value.get("type") == "voicemail":
+            yield value
+        for inner in value.values():
+            yield from _voicemail_steps(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _voicemail_steps(inner)
+
+
+def _letter(
+    server: Server, project: Project, call: Call, recording: CallRecording, is_attached: bool, now: datetime
+) -> tuple[str, str]:
+    caller = international(call.caller) if call.caller else "a withheld number"
+    source = call.source or {}
+    words = " / ".join(str(source[name]) for name in ("source", "medium", "campaign") if source.get(name))
+    lasts = "" if recording.seconds is None else f", {format_duration(recording.seconds)}"
+    where = page_of_recording(server, call)
+    if is_attached:
+        last = f"The message is attached. The call, with all that is known of it: {where}"
+    elif recording.state == RecordingState.KEPT:
+        last = f"The message is too large for an e-mail. Listen to it here: {where}"
+    else:
+        last = f"The message has not come from the carrier yet. As soon as it has, it is here: {where}"
+    body = (
+        f"From: {caller}\n"
+        f"Called: {international(call.number)}\n"
+        f"When: {format_moment(call.started_at, project.timezone, now)} ({project.timezone}){lasts}\n"
+        f"Came from: {words or 'not known'}\n\n{last}\n"
+    )
+    return f"Message from {caller}", body

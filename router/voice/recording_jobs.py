@@ -1,0 +1,285 @@
+"""What the worker does with recordings: it fetches them from the carrier, deletes them there once they are kept here, deletes them here
+when their time is over, and finds those that the carrier never told of.
+
+A file is whole and of the right size in the store before the carrier is asked to delete its own; each step is one turn of a job, and may be
+repeated at any point."""
+
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import structlog
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from router.accounts.models import Project, read_fact, remember_fact
+from router.carriers import shop_of
+from router.carriers.base import NotForUs, Recording, ShopError
+from router.config import SettingsError
+from router.db import wait_for_turns
+from router.jobs import Claim, Jobs, backoff, work_side_by_side
+from router.lib.file_store import StoreError, private_folder, store_named, store_of
+from router.server import Server
+from router.voice.applier import LEAST_FREE
+from router.voice.calls import announce, mark_due
+from router.voice.events import CALLS_TURN, store_events, update_calls, write_and_announce
+from router.voice.messages import mail_message
+from router.voice.models import Call, CallRecording, RecordingState
+from router.voice.recordings import GOING, LEASE, recording_event, remove_recordings
+
+log = structlog.get_logger(__name__)
+
+PAUSES = tuple(timedelta(seconds=seconds) for seconds in (10, 30, 60, 300, 900, 3600, 10_800, 21_600, 43_200, 86_400))
+"""After each failed try to fetch a recording; the try after the last pause is the last one."""
+MAILED_ANYWAY = 4
+"""After so many failed tries a message is mailed without its file: whoever waits for it learns of it within minutes."""
+FIRST_PAUSE, LONGEST_PAUSE = timedelta(minutes=1), timedelta(days=1)
+"""Between two tries to delete one, which never end."""
+AT_ONCE = 4
+CHECKED_BYTES = 8 * 1024 * 1024
+"""After so many bytes the room on the disk is looked at again."""
+
+RECORDINGS = Jobs(
+    CallRecording,
+    CallRecording.next_at.is_not(None),
+    LEASE,
+    due_at=CallRecording.next_at,
+    fence=(CallRecording.next_at, CallRecording.state),
+)
+"""`attempts` rises when a recording is claimed, so that one which kills its worker comes to an end as well."""
+
+
+class TriedTooOften(Exception):
+    """Nobody tries it any more."""
+
+
+def advance_recordings(server: Server, now: datetime) -> int:
+    """Does what is due with recordings, some side by side; returns with how many."""
+    claims = []
+    with server.database.writing() as session:
+        for recording_id in RECORDINGS.due_ids(session, now, AT_ONCE):
+            claim = RECORDINGS.claim(session, recording_id, now, attempts=CallRecording.attempts + 1)
+            if claim is not None:
+                claims.append(claim)
+    work_side_by_side(claims, lambda claim: _advance(server, claim), "recording")
+    return len(claims)
+
+
+def _advance(server: Server, claim: Claim[CallRecording]) -> None:
+    do = {
+        RecordingState.WAITING: _fetch,
+        RecordingState.KEPT: _delete_at_carrier,
+        RecordingState.REMOVING: _delete,
+    }[RecordingState(claim.job.state)]
+    try:
+        do(server, claim)
+    except (ShopError, StoreError, SettingsError, OSError, TriedTooOften) as error:
+        words = f"{error.strerror or error}." if isinstance(error, OSError) else str(error)
+        _try_later(server, claim, words[:300])
+
+
+def _try_later(server: Server, claim: Claim[CallRecording], why: str) -> None:
+    attempts, now = claim.job.attempts, server.now()
+    log.warning(
+        "recording_failed", id=claim.id, call=claim.job.call_sid, state=claim.job.state, attempt=attempts, why=why
+    )
+
+    def work(session: Session, announcing: bool) -> None:
+        recording = RECORDINGS.held(session, claim)
+        if recording is None:
+            return
+        recording.reason = why
+        if recording.state != RecordingState.WAITING:
+            recording.next_at = now + backoff(attempts, FIRST_PAUSE, LONGEST_PAUSE)
+            return
+        if attempts <= len(PAUSES):
+            recording.next_at = now + PAUSES[attempts - 1]
+        else:
+            recording.state, recording.next_at = RecordingState.FAILED, None
+        if recording.is_message and attempts >= MAILED_ANYWAY:
+            mail_message(server, session, recording, now)
+        if recording.state == RecordingState.FAILED:
+            _tell(server, session, recording, now, announcing)
+
+    write_and_announce(server, work)
+
+
+def _fetch(server: Server, claim: Claim[CallRecording]) -> None:
+    recording = claim.job
+    if recording.attempts > len(PAUSES) + 1:
+        raise TriedTooOften("It was tried too often without an end.")
+    store, part = store_of(server.settings), incoming(server) / f"{recording.file}.{secrets.token_hex(4)}"
+    try:
+        content_type, size = _download(server, recording, part)
+        kept = store.put(recording.file, part)
+    finally:
+        part.unlink(missing_ok=True)
+    if kept != size:
+        raise StoreError(f"Of {size} bytes {kept} were kept.")
+    now = server.now()
+
+    def finish(session: Session, announcing: bool) -> None:
+        held = RECORDINGS.held(session, claim)
+        if held is None:
+            other = session.get(CallRecording, claim.id)
+            if other is None or other.state in GOING:  # nobody else may have put the same file there
+                store.remove(recording.file)
+            return
+        held.state, held.reason, held.attempts, held.next_at = RecordingState.KEPT, "", 0, now
+        held.store, held.content_type, held.size, held.kept_at = store.name, content_type, size, now
+        session.flush()
+        if held.is_message:
+            mail_message(server, session, held, now)
+        _tell(server, session, held, now, announcing)
+
+    write_and_announce(server, finish)
+
+
+def incoming(server: Server) -> Path:
+    """Where files lie while they are fetched."""
+    return server.settings.data_dir / "recordings" / "incoming"
+
+
+def _download(server: Server, recording: CallRecording, part: Path) -> tuple[str, int]:
+    """Writes the carrier's file; returns what it is, and its size in bytes.
+
+    Raises:
+        ShopError, OSError, StoreError: it is not there whole.
+    """
+    private_folder(part.parent)
+    _check_room(part.parent)
+    size = 0
+    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with open(handle, "wb") as file:
+
+        def take(piece: bytes) -> None:
+            nonlocal size
+            if (size + len(piece)) // CHECKED_BYTES != size // CHECKED_BYTES:
+                _check_room(part.parent)
+            size += file.write(piece)
+
+        content_type = shop_of(server).fetch_recording(recording.sid, recording.channels, take)
+        file.flush()
+        os.fsync(file.fileno())
+    return content_type, size
+
+
+def _check_room(folder: Path) -> None:
+    """
+    Raises:
+        StoreError: what is left belongs to calls.
+    """
+    if shutil.disk_usage(folder).free < LEAST_FREE:
+        raise StoreError("The disk of the data folder is nearly full, and what is left belongs to calls.")
+
+
+def _tell(server: Server, session: Session, recording: CallRecording, now: datetime, announcing: bool) -> None:
+    """Receivers learn what became of a recording of an ended call; one that goes on tells of it at its end.
+
+    Raises:
+        ReceiverFailed: a receiver failed; repeat with `announcing=False`.
+    """
+    call = session.scalar(select(Call).where(Call.sid == recording.call_sid).with_for_update())
+    if call is None or call.ended_at is None:
+        return
+    session.flush()
+    if announcing:
+        announce(server, session, [("updated", call)], now)
+    else:
+        mark_due(call, "updated")
+
+
+def _delete_at_carrier(server: Server, claim: Claim[CallRecording]) -> None:
+    shop_of(server).delete_recording(claim.job.sid)
+    _finish(server, claim, {"is_at_carrier": False, "next_at": None, "attempts": 0, "reason": ""})
+
+
+def _delete(server: Server, claim: Claim[CallRecording]) -> None:
+    """Here first: what the carrier has is out of everybody's sight."""
+    recording, settings = claim.job, server.settings
+    store = store_named(settings, recording.store) if recording.store else store_of(settings)
+    store.remove(recording.file)
+    if recording.is_at_carrier:
+        shop_of(server).delete_recording(recording.sid)
+    gone = {"is_at_carrier": False, "next_at": None, "state": RecordingState.REMOVED, "size": None, "store": ""}
+    _finish(server, claim, gone)
+
+
+def _finish(server: Server, claim: Claim[CallRecording], values: Mapping[str, Any]) -> None:
+    with server.database.writing() as session:
+        recording = RECORDINGS.held(session, claim)
+        if recording is not None:
+            for name, value in values.items():
+                setattr(recording, name, value)
+
+
+def expire_recordings(server: Server, now: datetime) -> int:
+    """Removes the recordings whose project's time is over (R14), and those of projects that are not there any more; and what is left of
+    files whose fetching was interrupted. Returns how many are removed."""
+    removed = 0
+    with server.database.reading() as session:
+        days = {row.id: row.recording_days for row in session.execute(select(Project.id, Project.recording_days))}
+        present = set(
+            session.scalars(select(CallRecording.project_id).where(CallRecording.state != "removed").distinct())
+        )
+    for project_id in present:
+        old = CallRecording.project_id == project_id
+        reason = "The project was removed."
+        if project_id in days:
+            if not days[project_id]:
+                continue
+            old &= CallRecording.told_at <= now - timedelta(days=days[project_id])
+            reason = f"Kept for {days[project_id]} days, as the project's settings say."
+        with server.database.writing() as session:
+            removed += remove_recordings(session, old, reason, now)
+    for part in incoming(server).glob("*"):
+        if part.stat().st_mtime < time.time() - LEASE.total_seconds():
+            part.unlink(missing_ok=True)
+    return removed
+
+
+LOOKED = "recordings_looked_for"
+REACH = timedelta(hours=6)
+"""How far each look goes back: recordings may last for hours, and become known late."""
+LONGEST_GAP = timedelta(days=7)
+
+
+def look_for_recordings(server: Server, now: datetime) -> int:
+    """Notes recordings of known calls that the carrier has and never told of; returns how many. A message that is not heard is a lead."""
+    with server.database.reading() as session:
+        last = read_fact(session, LOOKED)
+    since = max(datetime.fromisoformat(last) if last else now, now - LONGEST_GAP) - REACH
+    try:
+        listed = list(shop_of(server).recordings_between(since, now))
+    except (SettingsError, NotForUs):  # there is no account, or it may not list them
+        return 0
+    noted = 0
+    for first in range(0, len(listed), 100):
+        by_sid = {recording.recording_sid: recording for recording in listed[first : first + 100]}
+        with server.database.reading() as session:
+            known = set(session.scalars(select(CallRecording.sid).where(CallRecording.sid.in_(by_sid))))
+            sids = {recording.call_sid for recording in by_sid.values()}
+            calls = set(session.scalars(select(Call.sid).where(Call.sid.in_(sids))))
+        for recording in by_sid.values():
+            if recording.recording_sid not in known and recording.call_sid in calls:
+                _note(server, recording, now)
+                noted += 1
+    with server.database.writing() as session:
+        remember_fact(session, LOOKED, now.isoformat(), now)
+    return noted
+
+
+def _note(server: Server, recording: Recording, now: datetime) -> None:
+    def work(session: Session, announcing: bool) -> None:
+        wait_for_turns(session, CALLS_TURN, [recording.call_sid])
+        key, event = recording_event(recording, now)
+        store_events(session, [(recording.call_sid, key, event)])
+        update_calls(server, session, {recording.call_sid: None}, now, announcing)
+
+    write_and_announce(server, work)
+    log.warning("recording_noted_late", call=recording.call_sid)

@@ -1,0 +1,154 @@
+"""Recordings of calls: each that the carrier tells of is one row, told to programs, until it is removed. `recording_jobs.py` fetches and
+deletes what the rows say."""
+
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, case, select, update
+from sqlalchemy.orm import Session
+
+from router.carriers.base import Recording
+from router.db import insert_new
+from router.server import Server
+from router.voice.models import Call, CallRecording, RecordingState
+from router.voice.state import Event
+from router.web.errors import Problem, iso
+
+RECORDING = "recording"
+"""The kind of event with which the carrier tells that a recording is finished."""
+LEASE = timedelta(minutes=15)
+"""Longer than a file may take to be fetched and stored."""
+GOING = (RecordingState.REMOVING, RecordingState.REMOVED)
+TALK, MESSAGE = "talk", "message"
+FORGOTTEN = "The caller was forgotten."
+
+
+def recording_event(
+    recording: Recording, at: datetime, step: str = "", flow_id: int | None = None
+) -> tuple[str, Event]:
+    """What the carrier tells of a recording, with its key. `step` and `flow_id`: by what it was recorded, as our address said."""
+    facts = {
+        "sid": recording.recording_sid,
+        "url": recording.url,
+        "seconds": recording.seconds,
+        "channels": recording.channels,
+        "is_message": recording.is_message,
+        "status": recording.status,
+        "step": step,
+        "flow": flow_id,
+    }
+    return f"recording:{recording.recording_sid}:{recording.status}", Event(RECORDING, at, facts)
+
+
+def note_recordings(
+    session: Session, calls: Mapping[str, Call], events: Mapping[str, Iterable[Event]], now: datetime
+) -> None:
+    """Writes a row for each recording that the events of these calls tell of, once. Those of forgotten callers are only deleted."""
+    rows: dict[str, dict[str, Any]] = {}
+    for sid, call in calls.items():
+        for event in events[sid]:
+            facts = event.facts
+            if event.kind != RECORDING or facts.get("status", "completed") != "completed" or not facts.get("sid"):
+                continue
+            rows[facts["sid"]] = {
+                "project_id": call.project_id,
+                "call_sid": sid,
+                "sid": facts["sid"],
+                "is_message": bool(facts.get("is_message")),
+                "step": facts.get("step") or "",
+                "flow_id": facts.get("flow") or None,
+                "channels": facts.get("channels") or 1,
+                "seconds": facts.get("seconds"),
+                "told_at": event.at,
+                "state": RecordingState.WAITING,
+                "reason": "",
+                "file": secrets.token_hex(20),
+                "store": "",
+                "content_type": "",
+                "is_at_carrier": True,
+                "attempts": 0,
+                "next_at": now,
+            }
+    if not rows:
+        return
+    session.execute(insert_new(session, CallRecording, unique=["sid"]).values(list(rows.values())))
+    forgotten = [sid for sid, call in calls.items() if call.forgotten_id is not None]
+    if forgotten:
+        remove_recordings(session, CallRecording.call_sid.in_(forgotten), FORGOTTEN, now)
+
+
+def remove_recordings(session: Session, which: ColumnElement[bool], reason: str, now: datetime) -> int:
+    """Recordings are heard by nobody from now on, and their files deleted here and at the carrier soon. Returns how many. One that is being
+    fetched in this moment is deleted after whoever does it has ended."""
+    after_lease = now + LEASE
+    in_hand = (CallRecording.state == RecordingState.WAITING) & (CallRecording.next_at > now)
+    next_at = case(
+        (in_hand & (CallRecording.next_at < after_lease), CallRecording.next_at), (in_hand, after_lease), else_=now
+    )
+    removed = (
+        update(CallRecording)
+        .where(which, CallRecording.state.not_in(GOING))
+        .values(state=RecordingState.REMOVING, reason=reason[:300], attempts=0, next_at=next_at)
+        .returning(CallRecording.id)
+        .execution_options(synchronize_session=False)
+    )
+    return len(session.execute(removed).all())
+
+
+def recordings_of(session: Session, calls: Iterable[Call]) -> dict[str, list[CallRecording]]:
+    """The recordings of calls in the order in which they were made, by the carrier's id of the call."""
+    by_call: dict[str, list[CallRecording]] = {call.sid: [] for call in calls}
+    if by_call:
+        stored = select(CallRecording).where(CallRecording.call_sid.in_(by_call))
+        for recording in session.scalars(stored.order_by(CallRecording.told_at, CallRecording.id)):
+            by_call[recording.call_sid].append(recording)
+    return by_call
+
+
+def find_recording(session: Session, project_id: int, recording_id: int) -> CallRecording:
+    """
+    Raises:
+        Problem: 404 when the project has no such recording.
+    """
+    recording = session.get(CallRecording, recording_id)
+    if recording is None or recording.project_id != project_id:
+        raise Problem(404, "There is no such recording.")
+    return recording
+
+
+def is_heard(recording: CallRecording) -> bool:
+    """Whether its file is here and may be listened to."""
+    return recording.state == RecordingState.KEPT
+
+
+PREFERRED = (RecordingState.KEPT, RecordingState.WAITING, RecordingState.FAILED, *GOING)
+
+
+def main_recording(recordings: Sequence[CallRecording]) -> CallRecording | None:
+    """The one that stands for its call: it can be heard or will be soonest, and of several the longest."""
+    ranked = sorted(recordings, key=lambda one: (PREFERRED.index(RecordingState(one.state)), -(one.seconds or 0)))
+    return ranked[0] if ranked else None
+
+
+def recording_document(server: Server, call: Call, recording: CallRecording) -> dict[str, Any]:
+    """As programs get it: `url` is for them and wants their token, `page` is for people."""
+    base, is_gone = server.settings.base_url, recording.state in GOING
+    url = f"{base}/api/v1/projects/{recording.project_id}/recordings/{recording.id}"
+    return {
+        "id": recording.id,
+        "kind": MESSAGE if recording.is_message else TALK,
+        "state": RecordingState.REMOVED if is_gone else recording.state,
+        "url": None if is_gone else url,
+        "page": page_of_recording(server, call),
+        "duration": recording.seconds,
+        "channels": recording.channels,
+        "content_type": recording.content_type or None,
+        "size": recording.size,
+        "told_at": iso(recording.told_at),
+    }
+
+
+def page_of_recording(server: Server, call: Call) -> str:
+    return f"{server.settings.base_url}/calls/{call.id}#recordings"

@@ -16,6 +16,7 @@ from router.server import current_server
 from router.web.access import Audience, audience_of, audiences
 from router.web.errors import TITLES, Problem
 from router.web.filters import init_filters
+from router.web.static import init_static
 
 FORM_AUDIENCES = (Audience.PEOPLE, Audience.GUESTS)
 
@@ -61,6 +62,7 @@ def init_layout(app: Flask) -> None:
         if audience_of(name, app) not in FORM_AUDIENCES:
             protect.exempt(blueprint)
     init_filters(app)
+    init_static(app)
     app.jinja_env.globals.update(address_with=address_with, settings_tabs=settings_tabs)
     app.context_processor(_frame)
 

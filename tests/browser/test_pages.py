@@ -11,7 +11,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 import pytest
 from flask import Flask
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
-from werkzeug.serving import make_server
+from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.wsgi import ClosingIterator
 
 from router.accounts import audit
@@ -112,13 +112,19 @@ def whole(app: Flask) -> WSGIApplication:
     return answer
 
 
+class KeptConnections(WSGIRequestHandler):
+    """As in production: a browser asks for all files of a page on a few connections, not each on its own."""
+
+    protocol_version = "HTTP/1.1"
+
+
 @contextmanager
 def running(folder: Path) -> Iterator[Site]:
     app = create_app(Settings(data_dir=folder, secret_key=SECRET))
     app.register_blueprint(samples)
     server: Server = app.extensions["router"]
     use_database("migrated", server.database, lambda: migrate(server.database))
-    http = make_server("127.0.0.1", 0, whole(app), threaded=True)
+    http = make_server("127.0.0.1", 0, whole(app), threaded=True, request_handler=KeptConnections)
     thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:

@@ -5,6 +5,7 @@ Each function returns `{name in a URL: id}` of what it made.
 
 from datetime import timedelta
 from math import exp
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -14,6 +15,7 @@ from router.attribution.models import AccuracyDay, PoolPlan, RefusedOrigin, Upke
 from router.attribution.planner.plan import Point, ladder, spread, trials
 from router.attribution.pool.choice import learn
 from router.attribution.upkeep.service import Limits, Pool, decide
+from router.config import Settings
 from router.db import Database
 from router.lib.crypto import KeyRing
 from router.scenarios.models import Scenario, TrackingNumber
@@ -31,6 +33,7 @@ from tests.factories import (
     make_token,
 )
 from tests.people import NOW, Cast
+from tests.secret import SECRET
 
 CALLS = 412
 
@@ -101,7 +104,7 @@ def a_person_and_a_token(session: Session, actors: Cast) -> dict[str, Any]:
 
 
 def scenarios_numbers_and_calls(session: Session, actors: Cast) -> dict[str, Any]:
-    settings = SimpleNamespace(geoip=None, destination_countries=())
+    settings = Settings(data_dir=Path("nowhere"), secret_key=SECRET)
     server = cast(
         Server, SimpleNamespace(scenario_parts=[], settings=settings)
     )  # all that a scenario without parts asks for

@@ -28,7 +28,7 @@ from sqlalchemy.sql import visitors
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ColumnElement
 
-from router.db import dialect_name
+from router.db import UtcDateTime, dialect_name
 
 Row = Any
 """A named tuple, or an object of the statement's row class."""
@@ -40,8 +40,8 @@ class Statement:
     """A statement, or a function that makes it for a dialect's name; as a decorator it stands where the statement is written.
 
     Values are given by the names of its bind parameters: all that have none of their own. Columns with Python defaults have to be among
-    them. Rows come back as named tuples, or as objects of the dataclass `row`, whose fields are the columns in their order. Errors of
-    the database are SQLAlchemy's, as everywhere else.
+    them. Rows come back as named tuples, or as objects of the dataclass or named tuple `row`, whose fields are the columns in their order.
+    Errors of the database are SQLAlchemy's, as everywhere else.
     """
 
     def __init__(self, statement: ClauseElement | Callable[[str], Any], row: type[Any] | None = None) -> None:
@@ -66,10 +66,11 @@ class Statement:
             return prepared.run_many(connection, cursor, values)
         if self._for_each is None:
             statement = _for_each(cast("Select[Any]", self._build(connection.dialect.name)))
-            self._for_each = _Prepared(statement, connection.dialect, None)
+            self._for_each = _Prepared(statement, connection.dialect, tuple)
         found: list[list[Row]] = [[] for _ in values]
-        for place, *row in self._for_each.run(connection, cursor, _arrays(values)):
-            found[place - 1].append(prepared.make(row))
+        make = prepared.make
+        for row in self._for_each.run(connection, cursor, _arrays(values)):
+            found[row[0] - 1].append(make(row[1:]))
         return found
 
     def together(self, session: Session, values: Sequence[Mapping[str, Any]]) -> list[Row]:
@@ -165,9 +166,12 @@ class _Prepared:
             if not bind.required
         }
         columns = list(getattr(statement, "exported_columns", ()))
-        self._columns = [column.type.dialect_impl(dialect) for column in columns]
+        self._kinds = [column.type for column in columns]
+        self._columns = [kind.dialect_impl(dialect) for kind in self._kinds]
         self.make = _row_maker([column.name for column in columns], row)
         self._results: list[tuple[int, Processor]] | None = None
+        self._results_in_utc: list[tuple[int, Processor]] = []
+        """Those that are needed where moments come as UTC."""
 
     def run(self, connection: Connection, cursor: Any, values: Mapping[str, Any]) -> list[Row]:
         parameters = self._parameters(values)
@@ -203,12 +207,20 @@ class _Prepared:
                 for column, described in zip(self._columns, cursor.description or (), strict=False)
             ]
             self._results = [(index, processor) for index, processor in enumerate(processors) if processor]
-        if not self._results:
-            return [self.make(row) for row in rows]
+            self._results_in_utc = [
+                (index, processor)
+                for index, processor in self._results
+                if not isinstance(self._kinds[index], UtcDateTime)
+            ]
+        results = self._results
+        if self._dialect.name == "postgresql" and cursor.connection.info.parameter_status("TimeZone") == "UTC":
+            results = self._results_in_utc
+        if not results:
+            return rows if self.make is tuple else list(map(self.make, rows))
         made = []
         for row in rows:
             values = list(row)
-            for index, processor in self._results:
+            for index, processor in results:
                 values[index] = processor(values[index])
             made.append(self.make(values))
         return made
@@ -237,12 +249,15 @@ def dbapi_errors(connection: Connection, sql: str) -> Iterator[None]:
 
 
 def _row_maker(names: Sequence[str], row: type[Any] | None) -> Callable[[Iterable[Any]], Row]:
+    if row is tuple:
+        return tuple
     if row is None:
         make_class: Callable[..., Any] = namedtuple  # mypy knows only those whose names stand in the code
         return cast("Callable[[Iterable[Any]], Row]", make_class("Row", names)._make)
-    if [field.name for field in fields(row)] != names:
+    is_named_tuple = issubclass(row, tuple)
+    if list(getattr(row, "_fields", ()) if is_named_tuple else (field.name for field in fields(row))) != names:
         raise ValueError(f"{row.__name__} has other fields than the columns {', '.join(names)}")
-    return lambda values: row(*values)
+    return cast("Any", row)._make if is_named_tuple else lambda values: row(*values)
 
 
 def _processed(value: Any, processor: Processor | None) -> Any:

@@ -69,7 +69,7 @@ class Candidate(NamedTuple):
     """A visit that held the dialled number before the call, as it was at the time of the call.
 
     `last_sign_at` and `left` are those of the newest span of heartbeats that had begun by then; `left`: it said that the page was
-    being left. `tapped_at` is the last tap on the number by then.
+    being left. `tapped_at` is the last tap on the number by then. `span_started_at`: when the span began that the visit has now.
     """
 
     visit_id: int
@@ -80,6 +80,7 @@ class Candidate(NamedTuple):
     visitor: str
     left: bool = False
     tapped_at: datetime | None = None
+    span_started_at: datetime | None = None
 
 
 class Weighed(NamedTuple):
@@ -172,8 +173,10 @@ _TAPPED = (
     .subquery("tapped")
 )
 _LEASES = Statement(
-    select(  # first what makes a Candidate, in the order of its fields
-        *(_visit[name] for name in ("id", "number", "source_key")),
+    select(
+        _visit.id.label("visit_id"),
+        _visit.number.label("visit"),
+        _visit.source_key,
         _lease.started_at.label("leased_at"),
         *(_visit[name] for name in ("last_sign_at", "visitor", "left")),
         _TAPPED.c.tapped_at,
@@ -188,7 +191,8 @@ _LEASES = Statement(
         or_(_lease.returned_at.is_(None), _lease.returned_at > bindparam("at")),
     )
     .order_by(_lease.started_at.desc(), _lease.turn.desc())
-    .limit(bindparam("most", type_=Integer))
+    .limit(bindparam("most", type_=Integer)),
+    Candidate,
 )
 _SPAN = Statement(
     select(_span.last_at, _span.left)
@@ -266,22 +270,22 @@ def many_weighed_candidates(session: Session, questions: Sequence[Question]) -> 
     leases = _LEASES.many(session, values)
     # visits whose present span began after the call: as they stood when it came
     begun_again = [
-        {"visit": row.id, "at": question.at}
-        for question, rows in zip(questions, leases, strict=True)
-        for row in rows
-        if row.span_started_at > question.at
+        {"visit": candidate.visit_id, "at": question.at}
+        for question, found in zip(questions, leases, strict=True)
+        for candidate in found
+        if candidate.span_started_at > question.at
     ]
     spans = _SPAN.many(session, begun_again)
     stood = {(asked["visit"], asked["at"]): found[0] for asked, found in zip(begun_again, spans, strict=True) if found}
     answers = []
-    for question, rows in zip(questions, leases, strict=True):
-        newest = {row.id: Candidate._make(row[: len(Candidate._fields)]) for row in reversed(rows)}
+    for question, found in zip(questions, leases, strict=True):
+        newest = {candidate.visit_id: candidate for candidate in reversed(found)}
         if stood:
             for visit_id, candidate in newest.items():
                 if span := stood.get((visit_id, question.at)):
                     newest[visit_id] = candidate._replace(last_sign_at=span.last_at, left=span.left)
         candidates = list(newest.values())
-        answers.append(weigh(candidates, question.hold, question.at, earlier=len(rows) == question.reach.leases))
+        answers.append(weigh(candidates, question.hold, question.at, earlier=len(found) == question.reach.leases))
     best = {weighed[0].candidate.visit_id for weighed in answers if weighed}
     named = session.execute(_SOURCES, {"visits": list(best)}) if best else ()
     sources = {row.id: {name: getattr(row, name) for name in SOURCE_COLUMNS} for row in named}

@@ -44,6 +44,7 @@ from router.scenarios.wizard.views import connect_pages, wizard_pages
 from router.server import Server, bare_server
 from router.voice import hooks as voice_hooks
 from router.voice.applier import keep_refused
+from router.voice.blocking.views import blocked_api, blocked_pages
 from router.voice.importing.views import call_log_pages
 from router.voice.routing import called_numbers, calls_by_lease
 from router.web.errors import BODY_LIMIT, IdConverter, Problem
@@ -84,6 +85,8 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     deliveries_api,
     hooks,
     voice_hooks.hooks,
+    blocked_pages,
+    blocked_api,
     reports_pages,
     recording_pages,
     recording_api,

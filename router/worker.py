@@ -27,6 +27,7 @@ from router.scenarios.numbers.release import advance_releases
 from router.scenarios.numbers.search import refresh_carrier_prices
 from router.server import Server
 from router.voice.applier import adopt_unknown_calls
+from router.voice.blocking.service import guess_robocalls
 from router.voice.events import close_silent_calls, repeat_fan_out
 from router.voice.reconciliation import reconcile_hourly
 from router.voice.recording_jobs import advance_recordings, expire_recordings, look_for_recordings
@@ -63,6 +64,7 @@ def quick_jobs() -> list[PeriodicJob]:
         PeriodicJob("refresh_shown", timedelta(minutes=5), refresh_shown),
         PeriodicJob("adopt_unknown_calls", timedelta(seconds=5), adopt_unknown_calls),
         PeriodicJob("close_silent_calls", timedelta(minutes=1), close_silent_calls),
+        PeriodicJob("guess_robocalls", timedelta(minutes=1), guess_robocalls),
         PeriodicJob("watch_balances", timedelta(hours=1), watch_balances),
         PeriodicJob("reseal", timedelta(hours=1), reseal),
     ]

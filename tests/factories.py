@@ -33,7 +33,7 @@ from router.scenarios.models import (
     TrackingNumber,
 )
 from router.scenarios.wizard.drafts import keep
-from router.voice.models import Call, CallRecording
+from router.voice.models import BlockedCaller, Call, CallRecording
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 COMPANY_LINE, SECOND_LINE = "+14155550100", "+14155550122"
@@ -328,6 +328,11 @@ def make_recording(session: Session, call: Call, **fields: Any) -> CallRecording
         "next_at": call.ended_at or call.started_at,
     }
     return _add(session, CallRecording(project_id=call.project_id, call_sid=call.sid, **(defaults | fields)))
+
+
+def make_blocked_caller(session: Session, project: Project, pattern: str, **fields: Any) -> BlockedCaller:
+    values = {"project_id": project.id, "pattern": pattern, "created_at": NOON, "created_by": "alice@example.com"}
+    return _add(session, BlockedCaller(**values | fields))
 
 
 def lease_decision(*visits: Visit, shares: Sequence[float] = (0.87, 0.06, 0.03, 0.01)) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from router.server import Server
 from tests.busy_project import make_busy_project, make_month_of_rent
 from tests.factories import (
     make_batch,
+    make_blocked_caller,
     make_call,
     make_delivery,
     make_draft,
@@ -242,6 +243,28 @@ def a_dead_delivery(session: Session, actors: Cast) -> dict[str, Any]:
     return {"delivery_id": delivery.id}
 
 
+def blocked_callers(session: Session, actors: Cast) -> dict[str, Any]:
+    """One of each kind, and a call that was not put through."""
+    project = actors.project
+    make_blocked_caller(session, project, "+882*", reason="Satellite telephones: never a customer")
+    reason = "14 calls within 23 minutes, none of which was longer than 2 s"
+    guess = make_blocked_caller(session, project, "+14155550199", reason=reason, is_guess=True, created_by="worker")
+    make_blocked_caller(session, project, "+14155550198", reason=reason, is_guess=True, taken_back_at=NOW)
+    flow = {"destinations": [], "blocked": {"because": "listed", "pattern": "+882*", "answer": "busy"}}
+    call = make_call(
+        session,
+        project,
+        kind="blocked",
+        caller="+88216000001",
+        status="failed",
+        destination="",
+        first_call=False,
+        flow=flow,
+        talk_seconds=0,
+    )
+    return {"entry_id": guess.id, "blocked_call_id": call.id}
+
+
 def furnish(database: Database, actors: Cast) -> None:
     """Fills Alice's project, and `actors.ids` with the ids."""
     with database.writing() as session:
@@ -256,5 +279,6 @@ def furnish(database: Database, actors: Cast) -> None:
             days_of_upkeep,
             plans,
             a_dead_delivery,
+            blocked_callers,
         ):
             actors.ids.update(make(session, actors))

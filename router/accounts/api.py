@@ -10,6 +10,7 @@ from router.accounts import audit, members
 from router.accounts.audit import changing
 from router.accounts.models import Membership, Person, Project
 from router.accounts.projects import (
+    BlockedAnswer,
     Consent,
     OwnNumber,
     ProjectValues,
@@ -51,6 +52,14 @@ class ProjectDocument(BaseModel):
     own_numbers: list[OwnNumber]
     destination_numbers: list[str]
     tell_internal: TellInternal
+    block_withheld: bool
+    block_failed_verification: bool
+    block_robocalls: bool
+    blocked_answer: BlockedAnswer
+    blocked_sentence: str | None
+    calls_per_caller: int
+    calls_per_number: int
+    tell_blocked: TellInternal
     consent: Consent
     gpc_refuses: bool
     tag_address: str | None
@@ -75,6 +84,7 @@ def project_document(project: Project) -> dict[str, Any]:
     return stored | {
         "country": project.country or None,
         "tag_address": project.tag_address or None,
+        "blocked_sentence": project.blocked_sentence or None,
         "suspended": project.suspended_at is not None,
         "created_at": iso(project.created_at),
     }

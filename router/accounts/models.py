@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from blinker import Signal
-from sqlalchemy import BigInteger, ForeignKey, Index, String, Text, UniqueConstraint, false, inspect
+from sqlalchemy import BigInteger, ForeignKey, Index, String, Text, UniqueConstraint, false, inspect, true
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from router.config import SettingsError
@@ -53,6 +53,23 @@ class Project(Base):
     """Hosts (`pay.example.com` and its www, `*.example.com`) that are no marketing source, beside those that everybody has."""
     recording_days: Mapped[int] = mapped_column(default=90, server_default="90")
     """After how many days recordings of calls are deleted (R14); 0: never by themselves."""
+    block_withheld: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """Callers who hide their number are not put through."""
+    block_failed_verification: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """Nor are those whose number is not theirs by STIR/SHAKEN."""
+    block_robocalls: Mapped[bool] = mapped_column(default=True, server_default=true())
+    """The worker puts callers on the list who call again and again and say nothing."""
+    blocked_answer: Mapped[str] = mapped_column(String(20), default="busy", server_default="busy")
+    """What a blocked caller hears: busy, not_in_service, or a sentence."""
+    blocked_sentence: Mapped[str] = mapped_column(String(300), default="", server_default="")
+    calls_per_caller: Mapped[int] = mapped_column(default=5, server_default="5")
+    """So many calls one caller may hold at a time; 0: any."""
+    calls_per_number: Mapped[int] = mapped_column(default=200, server_default="200")
+    """So many calls a number takes at a time; 0: any."""
+    tell_blocked: Mapped[str] = mapped_column(String(10), default="nobody", server_default="nobody")
+    """Who is told about blocked calls: nobody, webhooks, or all."""
+    list_version: Mapped[int] = mapped_column(default=0, server_default="0")
+    """Counts up with each change of what the routing snapshot reads from other tables of the project, such as its block list."""
     created_at: Mapped[datetime]
     suspended_at: Mapped[datetime | None]
     version: Mapped[int] = mapped_column(default=1)

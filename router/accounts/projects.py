@@ -6,7 +6,7 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from datetime import datetime
 from functools import cache, lru_cache
 from ipaddress import ip_network
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
@@ -297,6 +297,13 @@ def parse_name(value: object) -> str:
     return text
 
 
+def parse_sentence(value: object) -> str:
+    """On one line, without signs that no document of a carrier can hold."""
+    text = value if isinstance(value, str) else ""
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
+
+
+Sentence = Annotated[str, BeforeValidator(parse_sentence), Field(max_length=300)]
 Name = Annotated[str, BeforeValidator(parse_name), Field(max_length=120)]
 Hosts = Annotated[list[str], texts_read_by(parse_hosts, "Give a host, an address or a list of them."), TEXTS]
 Country = Annotated[
@@ -306,10 +313,32 @@ Timezone = Annotated[str, _one_of(cache(available_timezones), "a time zone like 
 Currency = Annotated[str, _one_of(lambda: CURRENCIES, "a currency of ISO 4217, like EUR", capitals=True)]
 RepeatCredit = Literal["first_call", "last_non_direct", "own_visit"]
 TellInternal = Literal["nobody", "webhooks", "all"]
+BlockedAnswer = Literal["busy", "not_in_service", "sentence"]
 Email = Annotated[str, BeforeValidator(parse_email)]
 
 
-class ProjectValues(TagValues):
+class BlockingValues(BaseModel):
+    """What is typed in about callers who are not put through; the columns of `Project` say what each means."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    block_withheld: bool = Field(default=False, strict=True)
+    block_failed_verification: bool = Field(default=False, strict=True)
+    block_robocalls: bool = Field(default=True, strict=True)
+    blocked_answer: BlockedAnswer = "busy"
+    blocked_sentence: Sentence = ""
+    calls_per_caller: int = Field(default=5, ge=0, le=1000)
+    calls_per_number: int = Field(default=200, ge=0, le=10_000)
+    tell_blocked: TellInternal = "nobody"
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.blocked_answer == "sentence" and not self.blocked_sentence:
+            raise Problem(422, "Write the sentence that a blocked caller hears.", "blocked_sentence")
+        return self
+
+
+class ProjectValues(TagValues, BlockingValues):
     """What is typed in about a project. `fallback_destination` and `own_numbers` are read with the country; a change of `repeat_credit` or
     `own_numbers` counts for the calls that come after it, and only the operator changes the price of a number."""
 

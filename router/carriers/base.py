@@ -45,6 +45,8 @@ class InboundCall:
     caller_id: CallerId = "accepted"
     forwarded_from: str | None = None
     """The number that was dialled and is only forwarded to ours, E.164; None when the carrier names none, or no phone number."""
+    failed_verification: bool = False
+    """The caller's network signed the call, and the carrier found that the signature does not fit (STIR/SHAKEN)."""
 
 
 @dataclass(frozen=True)

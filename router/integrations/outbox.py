@@ -20,7 +20,7 @@ from router.integrations.vendors import receivers_of
 from router.server import Server
 from router.statements import Statement, given
 from router.voice.calls import CALL_EVENTS, call_documents, caller_of, calls_announced, name_of
-from router.voice.models import EXTERNAL, Call
+from router.voice.models import BLOCKED, EXTERNAL, Call
 from router.web.errors import iso
 
 
@@ -28,7 +28,7 @@ def fan_out(session: Session, call: Call, event: str, now: datetime) -> None:
     """One delivery for each integration of the call's scenario that wants the event; a repeat adds nothing.
 
     The calls of a disabled scenario leave *skipped* ones (R12), which can be replayed. `call.updated` sends again what was sent.
-    Of internal calls those are told whom the project's switch names (R10).
+    Of internal and of blocked calls those are told whom the project's switches name (R10).
     """
     fan_out_all(session, [(call, event, now)])
 
@@ -62,7 +62,8 @@ def fan_out_all(session: Session, due: Iterable[tuple[Call, str, datetime]]) -> 
 def _receivers(session: Session, call: Call, event: str) -> tuple[tuple[Slot, Vendor], ...]:
     receivers = receivers_of(event)
     if call.scenario_id is not None and call.kind != EXTERNAL:
-        told = session.scalar(select(Project.tell_internal).where(Project.id == call.project_id))
+        switch = Project.tell_blocked if call.kind == BLOCKED else Project.tell_internal
+        told = session.scalar(select(switch).where(Project.id == call.project_id))
         if told != "all":
             return tuple(
                 (slot, vendor) for slot, vendor in receivers if told == "webhooks" and vendor.takes_internal_calls

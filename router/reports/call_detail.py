@@ -18,8 +18,9 @@ from router.lib.formats import format_count, format_day, format_duration, format
 from router.reports.calls import CALL_STATUSES, find_call, format_source, only_announced
 from router.reports.lease_history import read_history
 from router.scenarios.models import DEFAULT_HOLD_SECONDS, Scenario
+from router.voice.blocking.rules import CALLER_LIMIT, FAILED_VERIFICATION, NUMBER_LIMIT, WITHHELD
 from router.voice.calls import CORRECTED, IMPORTED
-from router.voice.models import INTERNAL, Call, CallEvent, CallLeg, CallRecording, LegStatus, RecordingState
+from router.voice.models import BLOCKED, INTERNAL, Call, CallEvent, CallLeg, CallRecording, LegStatus, RecordingState
 from router.voice.recordings import RECORDING, recordings_of
 from router.web.filters import phone
 
@@ -66,6 +67,8 @@ def moments_of(call: Call, legs: Iterable[CallLeg], events: Iterable[CallEvent])
         moments.insert(0, (call.started_at, f"Answered with the words “{announcement}”", "quiet"))
     if call.ended_at is not None and call.rule != IMPORTED:  # the end stands before a recording that came later
         label, kind = ("nobody else was rung", "quiet") if only_announced(call) else CALL_STATUSES[call.status]
+        if call.kind == BLOCKED:
+            label, kind = "it was not put through", "quiet"
         place = sum(at <= call.ended_at for at, _, _ in moments)
         moments.insert(place, (call.ended_at, f"The call ended: {label}", kind if kind in ("good", "bad") else "quiet"))
     return [(call.started_at, Markup("The call came in to {}").format(phone(call.number)), "quiet"), *moments]
@@ -163,11 +166,28 @@ def _repeat(call: Call, facts: Facts) -> str:
         return f"Yes. {credit}{by_lease}"
     if facts.get("because") == INTERNAL:
         return "Not asked: the call came from one of your own telephones."
+    if facts.get("because") == BLOCKED:
+        return "Not asked: the call was blocked."
     if call.caller is None:
         return f"Nobody can tell: the caller's number is {'forgotten' if call.forgotten_id else 'withheld'}."
     if not facts.get("first_call_id") and facts.get("earlier_call_id") is None:
         return "No, this is the first call."
     return f"Yes, but {PASSED_OVER.get(str(facts.get('because')), 'where that first call came from is not known')}."
+
+
+BLOCKED_BECAUSE = {
+    WITHHELD: "the number was withheld",
+    FAILED_VERIFICATION: "the number was forged, as the carrier says (STIR/SHAKEN)",
+    CALLER_LIMIT: "the caller held too many other calls",
+    NUMBER_LIMIT: "the number had too many other calls",
+}
+
+
+def blocked_because(call: Call) -> str:
+    """Why a blocked call was not put through."""
+    blocked: Facts = call.flow.get("blocked") or {}
+    listed = f"{blocked.get('pattern') or 'the caller'} was on the list of blocked callers"
+    return BLOCKED_BECAUSE.get(str(blocked.get("because")), listed)
 
 
 def how_sure(call: Call) -> str:

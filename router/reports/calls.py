@@ -17,7 +17,7 @@ from router.lib.formats import date_of, days_before, format_day, last_starts, pa
 from router.lib.phones import AmbiguousPhone, BadPhone, read_caller, read_phone, spellings_of_line
 from router.scenarios.service import scenario_titles
 from router.voice.events import call_destinations
-from router.voice.models import EXTERNAL, INTERNAL, Call, Status
+from router.voice.models import BLOCKED, EXTERNAL, INTERNAL, Call, Status
 from router.web.errors import Problem
 
 CALL_STATUSES: dict[str, tuple[str, str]] = {
@@ -169,9 +169,10 @@ def parse_period(args: Mapping[str, str], zone: str, now: datetime) -> Period:
     return parse_arguments(PeriodQuery, args).of(zone, now)
 
 
-KINDS = (EXTERNAL, INTERNAL)
-IS_INTERNAL = Call.kind != literal_column(f"'{EXTERNAL}'")
-"""Written out, as in the index of the few internal calls: a database takes a partial index only for a condition without parameters."""
+KINDS = (EXTERNAL, INTERNAL, BLOCKED)
+NOT_COUNTED = Call.kind != literal_column(f"'{EXTERNAL}'")
+"""Internal and blocked calls. Written out, as in the index of these few: a database takes a partial index only for a condition without
+parameters."""
 
 
 def parse_phone(text: str, info: ValidationInfo) -> str:
@@ -222,7 +223,8 @@ Truth = Annotated[bool, BeforeValidator(parse_truth), WithJsonSchema({"type": "s
 class CallFilter(BaseModel):
     """Calls that fulfil all of these; None asks for nothing.
 
-    `source`, `medium` and `campaign` are compared case-folded, as marketing sources are; a blank asks for calls without that part.
+    Blocked calls are listed apart: with this `kind` only. `source`, `medium` and `campaign` are compared case-folded, as marketing
+    sources are; a blank asks for calls without that part.
     """
 
     status: Annotated[str | None, *one_of(list(Status))] = None
@@ -263,8 +265,12 @@ def calls_of(session: Session, project_id: int, call_filter: CallFilter) -> Sele
         conditions.append(Call.status == call_filter.status)
     if call_filter.number:
         conditions.append(Call.number == call_filter.number)
-    if call_filter.kind:
-        conditions.append(Call.kind == EXTERNAL if call_filter.kind == EXTERNAL else IS_INTERNAL)
+    if call_filter.kind is None:
+        conditions.append(Call.kind != BLOCKED)
+    else:
+        conditions.append(Call.kind == call_filter.kind)
+        if call_filter.kind != EXTERNAL:
+            conditions.append(NOT_COUNTED)
     if call_filter.caller:
         conditions.append(Call.caller.in_(spellings_of_line(call_filter.caller)))
     if call_filter.scenario:

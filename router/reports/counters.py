@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from router.attribution.models import Lease, PoolNumber, Visit
 from router.db import LONG_AGO
-from router.reports.calls import IS_INTERNAL
+from router.reports.calls import NOT_COUNTED
 from router.scenarios.models import Scenario, TrackingNumber
 from router.server import Server
 from router.voice.models import EXTERNAL, Call
@@ -64,7 +64,7 @@ class InternalCalls:
     def __init__(self, session: Session) -> None:
         self.of_numbers, self.of_scenarios, self.last = Counter[int](), Counter[int](), dict[int, datetime]()
         amount, last = func.count().label("amount"), func.max(Call.started_at).label("last_at")
-        counted = select(Call.number_id, Call.scenario_id, amount, last).where(IS_INTERNAL)
+        counted = select(Call.number_id, Call.scenario_id, amount, last).where(NOT_COUNTED)
         for row in session.execute(counted.group_by(Call.number_id, Call.scenario_id)):
             self.of_numbers[row.number_id] += row.amount
             self.of_scenarios[row.scenario_id or 0] += row.amount

@@ -26,7 +26,14 @@ from router.integrations.vendors import vendor_name
 from router.integrations.views import DELIVERY_STATES, EVENTS
 from router.lib.formats import days_before, last_starts
 from router.lib.phones import international, line_of, national, same_line, spellings_of_line
-from router.reports.call_detail import RECORDING_STATES, Receipt, describe_recording, how_sure, reasons_of
+from router.reports.call_detail import (
+    RECORDING_STATES,
+    Receipt,
+    blocked_because,
+    describe_recording,
+    how_sure,
+    reasons_of,
+)
 from router.reports.calls import (
     CALL_STATUSES,
     PERIODS,
@@ -77,6 +84,7 @@ WORTH_A_LINE = 0.01
 @reports_pages.context_processor
 def labels() -> dict[str, Any]:
     return {
+        "blocked_because": blocked_because,
         "call_statuses": CALL_STATUSES,
         "delivery_states": DELIVERY_STATES,
         "format_source": format_source,

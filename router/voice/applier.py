@@ -15,7 +15,7 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -52,7 +52,7 @@ from router.voice.journal import (
     remove_segments_before,
     resumed,
 )
-from router.voice.models import Call, CallEvent, JournalPosition, SetAsideRecord, UnknownCall
+from router.voice.models import BLOCKED, EXTERNAL, Call, CallEvent, JournalPosition, SetAsideRecord, UnknownCall
 from router.voice.presence import apply_refused, decide_with_refused, turns_of
 from router.voice.records import FALLBACK, INBOUND, Record, call_values, read_call, read_event, read_route_of
 from router.voice.routing import find_route_of_call, kind_of
@@ -176,7 +176,11 @@ def _apply_beginnings(
         adopted = session.get(UnknownCall, sid)
         if adopted is not None and adopted.adopted_at is not None:
             session.delete(adopted)
-        elif new.started_at >= known.started_at:
+        elif known.kind == BLOCKED != new.kind:
+            new = replace(
+                new, started_at=min(new.started_at, known.started_at)
+            )  # the carrier asked twice, and he was put through
+        elif new.kind == BLOCKED != known.kind or new.started_at >= known.started_at:
             continue
         correct_inbound(server, session, known, new, now, announcing)
         corrected.add(sid)
@@ -214,6 +218,8 @@ def adopt_unknown_calls(server: Server, now: datetime) -> int:
             stored = select(CallEvent).where(CallEvent.call_sid == sid)
             started_at = _start_of([Event(row.kind, row.at, row.facts) for row in session.scalars(stored)], now)
             kind = kind_of(call.caller, route.own_lines)
+            if kind == EXTERNAL and (blocked := route.guard.why_blocked(call)):
+                kind, route = BLOCKED, replace(route, flow=route.guard.blocked_flow(blocked))
             call = forgettings.applied_to(call, route.project_id, started_at)
             unknown.call, unknown.forgotten_id = call_values(call), call.caller.forgotten
             record_inbound(server, session, route, call, started_at, now, announcing, kind)

@@ -31,7 +31,7 @@ from router.db import BigId, insert_new, table_of
 from router.lib.phones import MOST_SPELLINGS, Caller, Redactor, line_of, spellings_of_line
 from router.server import Server
 from router.statements import Statement, given
-from router.voice.models import EXTERNAL, INTERNAL, Call, CallEvent, Status, caller_forgotten
+from router.voice.models import EXTERNAL, Call, CallEvent, Status, caller_forgotten
 from router.voice.recordings import main_recording, recording_document, recordings_of
 from router.voice.routing import Route, kind_of, route_of
 from router.web.errors import iso as iso
@@ -184,7 +184,7 @@ class NewCall:
     call: InboundCall
     started_at: datetime
     kind: str
-    """External or internal, as it was when the call came."""
+    """External, internal or blocked, as it was when the call came."""
 
     @property
     def line(self) -> tuple[int, str] | None:
@@ -501,7 +501,7 @@ def decided_values(
 ) -> dict[str, Any]:
     """The columns of a call that its attribution fills, with the state of number, project and settings for a later decision.
 
-    An internal call is decided like the first call of a stranger, because its announcement says what such a call would count for.
+    An internal or blocked call is decided like the first call of a stranger: it tells what such a call would count for.
     """
     return many_decided_values(session, [(route, caller, at, sid, kind)], reach)[0]
 
@@ -510,15 +510,15 @@ def many_decided_values(
     session: Session, asked: Sequence[tuple[Route, Caller, datetime, str, str]], reach: Reach
 ) -> list[dict[str, Any]]:
     """The same for calls of which none is an earlier one of another."""
-    callers = [Caller(None, caller.raw) if kind == INTERNAL else caller for _, caller, _, _, kind in asked]
+    callers = [caller if kind == EXTERNAL else Caller(None, caller.raw) for _, caller, _, _, kind in asked]
     questions = [(route, caller, at, sid) for caller, (route, _, at, sid, _) in zip(callers, asked, strict=True)]
     rows = []
     for (decision, repeat), (route, *_, kind), caller in zip(
         _attribute_many(session, questions, reach), asked, callers, strict=True
     ):
         values = decision.values() | {"first_call": not repeat and not caller.withheld}
-        if kind == INTERNAL:
-            values["decision"]["steps"][0]["because"] = INTERNAL
+        if kind != EXTERNAL:
+            values["decision"]["steps"][0]["because"] = kind
         values["decision"]["given"] = {
             "repeat_credit": route.repeat_credit,
             "static_source": dict(route.static_source) if route.static_source is not None else None,

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 import click
-from sqlalchemy import ColumnElement, Text, cast, or_, select, update
+from sqlalchemy import ColumnElement, Text, cast, delete, or_, select, update
 from sqlalchemy.orm import Session
 
 from router.accounts.audit import Actor, record
@@ -34,6 +34,7 @@ from router.voice.forgotten import (
 )
 from router.voice.forgotten import project_of as project_of_record
 from router.voice.models import (
+    BlockedCaller,
     Call,
     CallEvent,
     CallLogFile,
@@ -58,6 +59,7 @@ ERASED: dict[type[Any], tuple[str, ...]] = {
     ),
     Call: ("source", "candidates", "decision"),
     CallEvent: ("facts",),
+    BlockedCaller: ("reason",),
     UnknownCall: ("call",),
     SetAsideRecord: ("record", "reason"),
 }
@@ -125,6 +127,13 @@ def forget_caller(
     records += _erase_in_visits(session, redactor, project)
     records += _erase_waiting(session, redactor, project, forgotten.id)
     records += _erase_files(server, session, redactor, project)
+    listed = delete(BlockedCaller).where(
+        BlockedCaller.project_id == project.id, BlockedCaller.pattern.in_(redactor.spellings)
+    )
+    unlisted = session.execute(listed.returning(BlockedCaller.id)).all()
+    if unlisted:
+        session.execute(update(Project).where(Project.id == project.id).values(list_version=Project.list_version + 1))
+    records += len(unlisted)
     for model in (AuditEntry, Mail):
         records += _redact(session, redactor, model, model.project_id == project.id)
     erased = Erased(len(calls), messages, records)

@@ -23,14 +23,16 @@ from router.voice.answers import (
     read_start,
 )
 from router.voice.applier import journal_of
+from router.voice.blocking.open_calls import why_blocked
+from router.voice.blocking.rules import blocked_plan
 from router.voice.call_so_far import read_place
 from router.voice.direct import direct_writer_of
-from router.voice.models import EXTERNAL
+from router.voice.models import BLOCKED, EXTERNAL
 from router.voice.recordings import recording_event
 from router.voice.records import Record, event_record, inbound_record
 from router.voice.routing import Route, fallback_flow, kind_of
 from router.voice.snapshot import routing_of
-from router.voice.state import Event, is_bridged
+from router.voice.state import CALL_TERMINAL, Event, is_bridged
 from router.web.access import Audience, guard
 
 log = structlog.get_logger(__name__)
@@ -105,8 +107,16 @@ def inbound(server: Server) -> Plan:
         keep(server, inbound_record(call, None, begun, EXTERNAL, now))
         return last_resort(server, call)
     kind = kind_of(call.caller, route.own_lines)
-    flow = route.flow if kind == EXTERNAL else announced_flow(server, call, route, now)
-    begun = first_given(server, call.sid, Begun(now, flow, route.flow_id))
+    if kind == EXTERNAL and (blocked := why_blocked(routing_of(server).open_calls, route, call)):
+        given = Begun(now, route.guard.blocked_flow(blocked), None)
+    else:
+        flow = route.flow if kind == EXTERNAL else announced_flow(server, call, route, now)
+        given = Begun(now, flow, route.flow_id)
+    begun = first_given(server, call.sid, given)
+    if "blocked" in begun.flow:
+        keep(server, inbound_record(call, route, begun, BLOCKED, now))
+        return blocked_plan(begun.flow)
+    routing_of(server).open_calls.begin(call.sid, route.project_id, call.caller.e164, route.number_id)
     if not keep(server, inbound_record(call, route, begun, kind, now)) and "announcement" in begun.flow:
         begun = replace(begun, flow=route.flow)  # which would claim that the call is recorded
     return plan_step(server.settings.base_url, call, route.number, begun, step=0)
@@ -164,6 +174,8 @@ def call_told() -> Response:
     server = current_server()
     status, now = carrier_of(server).read_status(_form()), server.now()
     event = Event("status", _moment(status.at, now), {"status": status.status, "seconds": status.seconds})
+    if status.status in CALL_TERMINAL:
+        routing_of(server).open_calls.end(status.call_sid)
     keep(server, event_record(status.call_sid, f"status:{status.status}", event, now, _call(server)))
     return Response(status=204)
 
@@ -187,6 +199,10 @@ def fallback(server: Server) -> Plan:
     route = routing_of(server).known_route(call)
     line = route.fallback if route else server.settings.fallback_destination
     kind = kind_of(call.caller, route.own_lines) if route else EXTERNAL
+    if route and kind == EXTERNAL and (blocked := route.guard.why_blocked(call)):
+        flow = route.guard.blocked_flow(blocked)
+        keep(server, inbound_record(call, route, Begun(now, flow, None), BLOCKED, now, is_fallback=True))
+        return blocked_plan(flow)
     keep(server, inbound_record(call, route, Begun(now, fallback_flow(line), None), kind, now, is_fallback=True))
     if failure.talk_is_over:
         return HANG_UP

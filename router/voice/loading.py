@@ -17,8 +17,9 @@ from router.accounts.models import Project
 from router.db import table_of
 from router.scenarios.models import DEFAULT_HOLD_SECONDS, CallFlow, Scenario, TrackingNumber
 from router.statements import Row, Statement
-from router.voice.models import RoutingChange
-from router.voice.routing import Route, fallback_flow, lines_of, own_lines
+from router.voice.blocking.rules import CallGuard, guard_of
+from router.voice.models import BlockedCaller, RoutingChange
+from router.voice.routing import GUARD_COLUMNS, Route, fallback_flow, lines_of, own_lines
 
 PAGE = 1000
 """Rows of a statement."""
@@ -37,12 +38,13 @@ def no_pause() -> None:
 class Company:
     """What the numbers of a project have in common."""
 
-    said: tuple[str, str, list[Any], list[str]]
-    """Its fallback destination, repeat credit, own numbers and destination numbers."""
+    said: tuple[Any, ...]
+    """What is stored of it that its routes go by."""
     lines: frozenset[str]
     """Of its own telephones, as far as flows do not add to them."""
     flow: dict[str, Any]
     """That of numbers without one."""
+    guard: CallGuard
     unions: dict[frozenset[str], frozenset[str]] = field(default_factory=dict)
     """Its lines with those of flows that have others, by these."""
 
@@ -53,7 +55,7 @@ class Company:
         document = documents.get(flow_id) if flow_id is not None else None
         flow = document if document and document.get("destinations") else self.flow
         lines = lines_of(step.get("to") or "" for step in flow["destinations"])
-        fallback, repeat_credit, *_ = self.said
+        fallback, repeat_credit, *_ = self.said  # as _COMPANIES has them
         return {
             "scenario_enabled": bool(scenario and scenario.enabled),
             "hold": timedelta(seconds=(scenario and scenario.hold_seconds) or DEFAULT_HOLD_SECONDS),
@@ -63,6 +65,7 @@ class Company:
             "own_lines": self.lines if lines <= self.lines else self.unions.setdefault(lines, self.lines | lines),
             "flow_id": flow_id if flow_id in documents else None,
             "fallback": fallback,
+            "guard": self.guard,
         }
 
 
@@ -91,6 +94,7 @@ class Changes:
 
 _number, _project = table_of(TrackingNumber).c, table_of(Project).c
 _scenario, _flow, _change = table_of(Scenario).c, table_of(CallFlow).c, table_of(RoutingChange).c
+_blocked = table_of(BlockedCaller).c
 
 _NUMBERS = select(
     *(_number.id, _number.e164, _number.project_id, _number.scenario_id, _number.static_source),
@@ -110,7 +114,9 @@ _NUMBERS_OF = {
 _COMPANIES = select(
     *(_project.id, _project.fallback_destination, _project.repeat_credit),
     *(_project.own_numbers, _project.destination_numbers),
+    *GUARD_COLUMNS,
 )
+_BLOCKED = select(_blocked.project_id, _blocked.pattern).where(_blocked.taken_back_at.is_(None))
 _SCENARIOS = select(_scenario.id, _scenario.enabled, _scenario.hold_seconds, _scenario.title, _scenario.call_flow_id)
 _FLOWS = select(_flow.id, _flow.document)
 _CHANGES = Statement(
@@ -185,12 +191,17 @@ def _load(session: Session, rows: Iterable[Row], known: Loaded, pause: Pause) ->
         if other is not row and _precedence(row) > _precedence(other):
             numbers[row.e164] = row
     companies = {}
-    for row in _rows(session, _COMPANIES, _project.id, {row.project_id for row in numbers.values()}, pause):
+    project_ids = {row.project_id for row in numbers.values()}
+    blocked: dict[int, set[str]] = {}
+    for row in _rows(session, _BLOCKED, _blocked.project_id, project_ids, pause):
+        blocked.setdefault(row.project_id, set()).add(row.pattern)
+    for row in _rows(session, _COMPANIES, _project.id, project_ids, pause):
         company = known.companies.get(row.id)
-        said = row.fallback_destination, row.repeat_credit, row.own_numbers, row.destination_numbers
+        said = (*row[1:], blocked.get(row.id, ()))
         if company is None or said != company.said:
             lines = own_lines(row.fallback_destination, row.own_numbers, row.destination_numbers)
-            company = Company(said, lines, fallback_flow(row.fallback_destination))
+            guard = guard_of(row, blocked.get(row.id, ()))
+            company = Company(said, lines, fallback_flow(row.fallback_destination), guard)
         companies[row.id] = company
     scenario_ids = {row.scenario_id for row in numbers.values()} - {None}
     scenarios = {row.id: row for row in _rows(session, _SCENARIOS, _scenario.id, scenario_ids, pause)}

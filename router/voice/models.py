@@ -13,7 +13,7 @@ from router.db import Base, BigId, partial_index
 
 UNCOUNTED_CALLS = text("NOT counted")
 
-EXTERNAL, INTERNAL = "external", "internal"
+EXTERNAL, INTERNAL, BLOCKED = "external", "internal", "blocked"
 NOT_EXTERNAL = text("kind <> 'external'")
 
 
@@ -89,8 +89,8 @@ class Call(Base):
     sid: Mapped[str] = mapped_column(String(64), unique=True)
     project_id: Mapped[int] = mapped_column(BigId)
     kind: Mapped[str] = mapped_column(String(10), default=EXTERNAL, server_default=EXTERNAL)
-    """external, or internal: from one of the company's own telephones as they were known when it came (R10). An internal call counts
-    in no figures, and is no earlier call of its caller."""
+    """external; internal: from one of the company's own telephones as they were known when it came (R10); or blocked: its caller was
+    not put through. An internal or blocked call counts in no figures, and is no earlier call of its caller."""
     number_id: Mapped[int] = mapped_column(BigId)
     number: Mapped[str] = mapped_column(String(16))
     scenario_id: Mapped[int | None] = mapped_column(BigId)
@@ -308,6 +308,26 @@ class ForgottenCaller(Base):
     at: Mapped[datetime]
     """His calls that began until then are forgotten, whenever they become known; later ones are calls as any."""
     actor: Mapped[str] = mapped_column(String(254))
+
+
+class BlockedCaller(Base):
+    """An entry of a project's block list. One that was guessed and taken back stays, so that it is not guessed again."""
+
+    __tablename__ = "blocked_caller"
+    __table_args__ = (UniqueConstraint("project_id", "pattern"),)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
+    pattern: Mapped[str] = mapped_column(String(100))
+    """A number in E.164, a pattern with stars, or a SIP address, as `blocking.rules.parse_pattern` gives it."""
+    reason: Mapped[str] = mapped_column(String(200), default="", server_default="")
+    """Why, in words: what a person remarked, or what the worker saw."""
+    is_guess: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """The worker made it."""
+    created_at: Mapped[datetime]
+    created_by: Mapped[str] = mapped_column(String(254))
+    taken_back_at: Mapped[datetime | None]
+    """Since when a guess does not count any more; its caller is put through."""
 
 
 class JournalPosition(Base):

@@ -17,7 +17,8 @@ from router.lib.phones import Caller, line_of, read_caller, same_line
 from router.scenarios.flows import DEFAULT_RING_SECONDS
 from router.scenarios.models import DEFAULT_HOLD_SECONDS, CallFlow, Scenario, TrackingNumber
 from router.statements import Row, Statement
-from router.voice.models import EXTERNAL, INTERNAL, Call
+from router.voice.blocking.rules import OPEN_TO_ALL, CallGuard, guard_of
+from router.voice.models import EXTERNAL, INTERNAL, BlockedCaller, Call
 
 
 def lines_of(numbers: Iterable[str]) -> frozenset[str]:
@@ -64,13 +65,15 @@ class Route:
     """The stored version of the flow; None: the project's fallback destination."""
     fallback: str = ""
     """The project's fallback destination."""
+    guard: CallGuard = OPEN_TO_ALL
+    """Whom the project does not put through."""
 
 
-PLAIN = [field.name for field in fields(Route) if field.name not in ("hold", "flow", "own_lines")]
+PLAIN = [field.name for field in fields(Route) if field.name not in ("hold", "flow", "own_lines", "guard")]
 
 
 def route_values(route: Route) -> dict[str, Any]:
-    """A route for a file, without its flow and its lines."""
+    """A route for a file, without its flow, its lines and its guard."""
     return {name: getattr(route, name) for name in PLAIN} | {"hold": route.hold.total_seconds()}
 
 
@@ -84,8 +87,12 @@ def read_route(values: Mapping[str, Any], flow: dict[str, Any], lines: frozenset
 
 
 _number, _project = table_of(TrackingNumber).c, table_of(Project).c
-_scenario, _flow = table_of(Scenario).c, table_of(CallFlow).c
-
+_scenario, _flow, _blocked = table_of(Scenario).c, table_of(CallFlow).c, table_of(BlockedCaller).c
+GUARD_COLUMNS = (
+    *(_project.block_withheld, _project.block_failed_verification, _project.blocked_answer, _project.blocked_sentence),
+    *(_project.calls_per_caller, _project.calls_per_number),
+)
+"""Of a project, for `guard_of`."""
 
 _ROUTES = (
     select(
@@ -104,6 +111,7 @@ _ROUTES = (
         _project.repeat_credit,
         _project.own_numbers,
         _project.destination_numbers,
+        *GUARD_COLUMNS,
     )
     .select_from(
         table_of(TrackingNumber)
@@ -115,12 +123,18 @@ _ROUTES = (
 )
 """All numbers that were ever ours, those of the present first, then the last released."""
 _ROUTE = Statement(lambda _: _ROUTES.where(_number.e164 == bindparam("dialled")).limit(1))
+_BLOCKED = Statement(
+    lambda _: select(_blocked.pattern).where(
+        _blocked.project_id == bindparam("project"), _blocked.taken_back_at.is_(None)
+    )
+)
 _ROUTE_BY_ID = Statement(lambda _: _ROUTES.where(_number.id == bindparam("number")).limit(1))
 
 
 def find_route(session: Session, dialled: str) -> Route | None:
     """The route of a number of ours, also of a number that was given back to the carrier and still rings here."""
-    return _route(_ROUTE.first(session, {"dialled": dialled}))
+    row = _ROUTE.first(session, {"dialled": dialled})
+    return _route(row, _BLOCKED.all(session, {"project": row.project_id})) if row else None
 
 
 def find_route_of_call(session: Session, call: InboundCall) -> Route | None:
@@ -138,8 +152,9 @@ def find_route_of_call(session: Session, call: InboundCall) -> Route | None:
 
 
 def route_of(session: Session, number_id: int) -> Route | None:
-    """The route of one number of one project, whoever has the same digits now."""
-    return _route(_ROUTE_BY_ID.first(session, {"number": number_id}))
+    """The route of one number of one project, whoever has the same digits now; without the block list, for calls that are there already."""
+    row = _ROUTE_BY_ID.first(session, {"number": number_id})
+    return _route(row) if row else None
 
 
 def flow_of(session: Session, flow_id: int) -> Mapping[str, Any] | None:
@@ -148,9 +163,7 @@ def flow_of(session: Session, flow_id: int) -> Mapping[str, Any] | None:
     return document if document and document.get("destinations") else None
 
 
-def _route(row: Row | None) -> Route | None:
-    if row is None:
-        return None
+def _route(row: Row, blocked: Iterable[Row] = ()) -> Route:
     flow = row.document
     if not flow or not flow.get("destinations"):
         flow = fallback_flow(row.fallback_destination)
@@ -170,6 +183,7 @@ def _route(row: Row | None) -> Route | None:
         own_lines=own_lines(row.fallback_destination, row.own_numbers, destinations),
         flow_id=row.flow_id,
         fallback=row.fallback_destination,
+        guard=guard_of(row, [entry.pattern for entry in blocked]),
     )
 
 

@@ -33,15 +33,17 @@ from router.db import Database, table_of
 from router.lib.crypto import KeyRing
 from router.server import Server
 from router.statements import Row, Statement
+from router.voice.blocking.open_calls import OpenCalls
+from router.voice.blocking.rules import OPEN_TO_ALL, CallGuard
 from router.voice.clocks import MachineClock
 from router.voice.loading import PAGE, Changes, Company, Loaded, Pause, load_all, load_some, no_pause, read_changes
 from router.voice.lookups import Lookups
 from router.voice.models import RoutingVersion
-from router.voice.routing import Route, find_route_of_call, flow_of, read_route, route_values
+from router.voice.routing import Route, find_route_of_call, flow_of, route_values
 
 log = structlog.get_logger(__name__)
 
-FORMAT, FORMAT_BEFORE = 3, 2
+FORMAT, FORMAT_BEFORE = 4, 3
 """Of the file; the one before, of a release that an upgrade replaced, can be read as well."""
 SEEN = 200
 """So many versions are known by their tokens."""
@@ -248,18 +250,18 @@ def write_snapshot(folder: Path, snapshot: Snapshot, keys: KeyRing, pause: Pause
 
 def _lines_of(snapshot: Snapshot, pause: Pause) -> Iterator[bytes]:
     """The routes of a snapshot: what numbers have in common once, and then the numbers by pages, each a line of JSON."""
-    flows, lines = _Numbered(), _Numbered()
+    flows, lines, guards = _Numbered(), _Numbered(), _Numbered()
     common: list[dict[str, Any]] = []
     places: dict[tuple[Any, ...], int] = {}
     numbers: list[tuple[Any, ...]] = []
     for done, route in enumerate(snapshot.routes.values(), 1):
-        key = (*_COMMON_PLAIN(route), id(route.flow), id(route.own_lines))
+        key = (*_COMMON_PLAIN(route), id(route.flow), id(route.own_lines), id(route.guard))
         place = places.get(key)
         if place is None:
             place = places[key] = len(common)
             values = {name: value for name, value in route_values(route).items() if name not in OF_A_NUMBER}
             shared = {"flow": flows.place_of(route.flow), "own_lines": lines.place_of(route.own_lines)}
-            common.append(values | shared)
+            common.append(values | shared | {"guard": guards.place_of(route.guard)})
         numbers.append((place, *_OF_A_NUMBER(route)))
         if done % PAGE == 0:
             pause()
@@ -271,6 +273,7 @@ def _lines_of(snapshot: Snapshot, pause: Pause) -> Iterator[bytes]:
             "replaced": [[flow_id, since.isoformat()] for flow_id, since in snapshot.replaced.items()],
             "flows": flows.values,
             "lines": [sorted(each) for each in lines.values],
+            "guards": [guard.values for guard in guards.values],
             "common": common,
         }
     ).encode()
@@ -283,7 +286,7 @@ OF_A_NUMBER = ("number_id", "number", "static_source", "overflow")
 """What a route shares with no other one."""
 _OF_A_NUMBER = attrgetter(*OF_A_NUMBER)
 _COMMON_PLAIN = attrgetter(
-    *(field.name for field in fields(Route) if field.name not in (*OF_A_NUMBER, "flow", "own_lines"))
+    *(field.name for field in fields(Route) if field.name not in (*OF_A_NUMBER, "flow", "own_lines", "guard"))
 )
 
 
@@ -336,28 +339,23 @@ def parse_snapshot(data: bytes, keys: KeyRing) -> Snapshot:
     first, *pages = body.split(b"\n")
     content = json.loads(first)
     flows, lines = content["flows"], [frozenset(each) for each in content["lines"]]
+    guards = [CallGuard(**each) for each in content.get("guards", ())] or [OPEN_TO_ALL]  # the format before has none
+    replaced = {flow_id: datetime.fromisoformat(since) for flow_id, since in content["replaced"]}
+    versions = {flow_id: flows[place] for flow_id, place in content["versions"]}
+    common = [
+        each
+        | {
+            "hold": timedelta(seconds=each["hold"]),
+            "flow": flows[each["flow"]],
+            "own_lines": lines[each["own_lines"]],
+            "guard": guards[each.get("guard", 0)],
+        }
+        for each in content["common"]
+    ]
     routes = {}
-    if head["format"] == FORMAT_BEFORE:
-        for entry in content["numbers"]:
-            routes[entry["number"]] = read_route(entry, flows[entry["flow"]], lines[entry["own_lines"]])
-        replaced = {flow_id: datetime.fromisoformat(since) for flow_id, _, since in content["replaced"]}
-        versions = {flow_id: flow for flow_id, flow, _ in content["replaced"]}
-        versions |= {route.flow_id: route.flow for route in routes.values() if route.flow_id is not None}
-    else:
-        replaced = {flow_id: datetime.fromisoformat(since) for flow_id, since in content["replaced"]}
-        versions = {flow_id: flows[place] for flow_id, place in content["versions"]}
-        common = [
-            each
-            | {
-                "hold": timedelta(seconds=each["hold"]),
-                "flow": flows[each["flow"]],
-                "own_lines": lines[each["own_lines"]],
-            }
-            for each in content["common"]
-        ]
-        for page in pages:
-            for place, *own in json.loads(page):
-                routes[own[1]] = Route(**dict(zip(OF_A_NUMBER, own, strict=True)), **common[place])
+    for page in pages:
+        for place, *own in json.loads(page):
+            routes[own[1]] = Route(**dict(zip(OF_A_NUMBER, own, strict=True)), **common[place])
     return Snapshot(
         installation=head["installation"],
         version=head["version"],
@@ -366,7 +364,7 @@ def parse_snapshot(data: bytes, keys: KeyRing) -> Snapshot:
         flows=versions,
         replaced=replaced,
         token=head.get("token", ""),
-        seen=dict(head.get("seen") or content.get("seen", ())),
+        seen=dict(head.get("seen", ())),
     )
 
 
@@ -408,6 +406,7 @@ class RoutingFollower:
         self.fault = ""
         """Why the snapshot does not follow the database; empty while it does."""
         self.clock = MachineClock(now)
+        self.open_calls = OpenCalls(folder / "open-calls")
         self.notice = ""
         """What an operator should know of a database that is followed."""
         self._written: tuple[str, int, str] | None = None
@@ -437,8 +436,9 @@ class RoutingFollower:
             fault, before = "", self.snapshot
             try:
                 self.snapshot = refresh(self._database, before, self._now(), self._pause)
-                if self.clock.is_due:
-                    with self._database.reading() as session:
+                with self._database.reading() as session:
+                    self.open_calls.look(session)
+                    if self.clock.is_due:
                         self.clock.measure(session)
                 if before and self.snapshot.goes_back(before):
                     self.notice = (
@@ -451,6 +451,7 @@ class RoutingFollower:
             except Exception as error:
                 fault = f"The database cannot be asked ({type(error).__name__})."
                 self._lookups.pause()
+                self.open_calls.forget()
                 if self.snapshot is None:
                     self.snapshot = read_snapshot(self._folder, self._keys)
             if fault and fault != self.fault:

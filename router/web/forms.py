@@ -231,6 +231,11 @@ TELL_INTERNAL = [
     ("webhooks", "Webhooks, where they stand as internal"),
     ("all", "Everybody: CRM and analytics too"),
 ]
+BLOCKED_ANSWERS = [
+    ("busy", "The line is busy"),
+    ("not_in_service", "The number is not in service"),
+    ("sentence", "A sentence"),
+]
 CONSENT_CHOICES = [
     ("full", "A number, with cookie and click ids"),
     ("limited", "A number, without cookie or click ids"),

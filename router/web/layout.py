@@ -34,6 +34,7 @@ SETTINGS_TABS = (
     ("Project", "/settings", "viewer"),
     ("Install", "/settings/install", "viewer"),
     ("Tag", "/settings/tag", "viewer"),
+    ("Blocked callers", "/settings/blocked", "viewer"),
     ("People", "/settings/people", "viewer"),
     ("API tokens", "/settings/tokens", "owner"),
     ("Bring over", "/settings/old-settings", "admin"),

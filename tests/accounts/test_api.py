@@ -34,7 +34,9 @@ def test_the_operator_makes_a_project(client: FlaskClient, cast: Cast, database:
         "suspended": False, "visit_gap_seconds": 1800, "source_days": 30, "recording_days": 90, "repeat_credit": "first_call",
         "number_price_minor": None, "balance_minor": 0, "consent": "full", "gpc_refuses": False, "tag_address": None,
         "staff_addresses": [], "own_numbers": [], "destination_numbers": [], "tell_internal": "nobody",
-        "ignore_automation": False, "unwanted_referrals": [],
+        "ignore_automation": False, "unwanted_referrals": [], "block_withheld": False, "block_failed_verification": False,
+        "block_robocalls": True, "blocked_answer": "busy", "blocked_sentence": None, "calls_per_caller": 5,
+        "calls_per_number": 200, "tell_blocked": "nobody",
     }  # fmt: skip
     with database.reading() as session:
         entry = session.scalars(select(AuditEntry)).one()

@@ -34,6 +34,8 @@ PAGES = [
     PageToSee("/settings", "Settings"),
     PageToSee("/settings/install", "Settings"),
     PageToSee("/settings/tag", "Settings"),
+    PageToSee("/settings/blocked", "Settings"),
+    PageToSee("/calls/{blocked_call_id}", "blocked"),
     PageToSee("/settings/people", "Settings"),
     PageToSee("/settings/tokens", "Settings"),
     PageToSee("/settings/audit", "Settings"),

@@ -493,6 +493,7 @@ NO_TEXT_OF_CALLERS = {
 """Tables whose texts are nobody's who calls."""
 DECIDED = {
     "audit_entry": {"actor", "action"},
+    "blocked_caller": {"created_by"},
     "call": {
         *("sid", "kind", "number", "flow", "status", "destination", "recording_sid", "recording_url", "rule", "shares"),
         *("price_currency", "fan_out_due"),
@@ -510,6 +511,7 @@ DECIDED = {
 }
 """Of the other tables the texts that say nothing of who calls. `call.sid` of a call that was brought over is renewed."""
 EMPTIED = {
+    "blocked_caller": {"pattern"},
     "call": {"caller", "caller_raw"},
     "call_log_file": {"name", "sealed"},
     "delivery": {"order_key"},

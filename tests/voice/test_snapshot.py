@@ -23,8 +23,9 @@ from router.lib.crypto import KeyRing
 from router.lib.phones import read_caller
 from router.scenarios.models import CallFlow, Scenario, TrackingNumber
 from router.voice import snapshot as module
-from router.voice.models import RoutingChange, RoutingVersion
-from router.voice.routing import find_route_of_call, route_values
+from router.voice.blocking.rules import OPEN_TO_ALL
+from router.voice.models import BlockedCaller, RoutingChange, RoutingVersion
+from router.voice.routing import find_route_of_call
 from router.voice.snapshot import (
     NEWEST,
     OLDER,
@@ -36,7 +37,7 @@ from router.voice.snapshot import (
     refresh,
     write_snapshot,
 )
-from tests.factories import NOON, make_flow, make_number, make_project, make_scenario
+from tests.factories import NOON, make_blocked_caller, make_flow, make_number, make_project, make_scenario
 from tests.properties import examples
 
 KEYS = KeyRing(("first key", "older key"))
@@ -119,9 +120,29 @@ CHANGES: dict[str, Callable[[Session], Any]] = {
     "forwarded elsewhere": lambda session: session.execute(
         update(Project).values(destination_numbers=["+14155550133"])
     ),
+    "withheld numbers are blocked": lambda session: session.execute(update(Project).values(block_withheld=True)),
+    "forged numbers are blocked": lambda session: session.execute(
+        update(Project).values(block_failed_verification=True)
+    ),
+    "a blocked caller hears a sentence": lambda session: session.execute(
+        update(Project).values(blocked_answer="sentence", blocked_sentence="No.")
+    ),
+    "fewer calls at a time": lambda session: session.execute(update(Project).values(calls_per_caller=1)),
+    "fewer calls to a number": lambda session: session.execute(update(Project).values(calls_per_number=7)),
+    "a caller is blocked": lambda session: block_list(session, "+493012345678", "+882*"),
+    "a guess is taken back": lambda session: block_list(session, "+4930*", taken_back_at=NOON),
     "a title": lambda session: session.execute(update(Scenario).values(title="Desk")),
     "a hold": lambda session: session.execute(update(Scenario).values(hold_seconds=77)),
 }
+
+
+def block_list(session: Session, *patterns: str, **fields: Any) -> None:
+    """The list of the first company is this, and the snapshot is told as the service does."""
+    project = session.query(Project).order_by(Project.id).limit(1).one()
+    session.execute(delete(BlockedCaller))
+    for pattern in ("*0000", *patterns):
+        make_blocked_caller(session, project, pattern, **(fields if pattern in patterns else {}))
+    project.list_version += 1
 
 
 def new_flow(session: Session) -> None:
@@ -332,27 +353,20 @@ def test_r12_a_file_of_the_format_before_is_read(world: Database, tmp_path: Path
     first = refresh(world, None, NOON)
     changed(world, CHANGES["a new version of the flow"])
     snapshot = refresh(world, first, NOON)
-    body = {
-        "made_at": snapshot.made_at.isoformat(),
-        "flows": [route.flow for route in snapshot.routes.values()],
-        "lines": [sorted(route.own_lines) for route in snapshot.routes.values()],
-        "numbers": [
-            route_values(route) | {"flow": place, "own_lines": place}
-            for place, route in enumerate(snapshot.routes.values())
-        ],
-        "replaced": [
-            [flow_id, snapshot.flows[flow_id], since.isoformat()] for flow_id, since in snapshot.replaced.items()
-        ],
-        "seen": list(snapshot.seen.items()),
-    }
-    installation, version, token = snapshot.state
-    head = {"format": 2, "key": KEYS.fingerprint, "installation": installation, "version": version, "token": token}
-    content = json.dumps(head).encode() + b"\n" + json.dumps(body).encode()
+    assert write_snapshot(tmp_path, snapshot, KEYS)
+    _, head, first_line, *pages = (tmp_path / NEWEST).read_bytes().split(b"\n")
+    body = json.loads(first_line)
+    del body["guards"]
+    for common in body["common"]:
+        del common["guard"]
+    lines = [json.dumps(json.loads(head) | {"format": 3}).encode(), json.dumps(body).encode(), *pages]
+    content = b"\n".join(lines)
     (tmp_path / NEWEST).write_bytes(module._checksum(content) + b"\n" + content)
     assert snapshot.replaced
-    assert read_snapshot(tmp_path, KEYS) == snapshot
+    before = {number: replace(route, guard=OPEN_TO_ALL) for number, route in snapshot.routes.items()}
+    assert read_snapshot(tmp_path, KEYS) == replace(snapshot, routes=before)
     assert write_snapshot(tmp_path, snapshot, KEYS)
-    assert b'"format": 3' in (tmp_path / NEWEST).read_bytes()
+    assert b'"format": 4' in (tmp_path / NEWEST).read_bytes()
 
 
 def test_r12_a_database_without_numbers_is_a_snapshot_too(database: Database) -> None:
@@ -437,7 +451,7 @@ def test_r12_a_file_of_another_key_or_format_is_not_used(
     with pytest.raises(SnapshotUnreadable, match="another ROUTER_SECRET_KEY"):
         parse_snapshot(data, KeyRing(("stranger",)))
     monkeypatch.setattr(module, "FORMAT", 9)
-    with pytest.raises(SnapshotUnreadable, match="its format is 3, this program reads 9"):
+    with pytest.raises(SnapshotUnreadable, match="its format is 4, this program reads 9"):
         parse_snapshot(data, KEYS)
 
 

@@ -141,17 +141,17 @@ class SettingsForm(ProjectForm):
 
 @settings.get("", endpoint="project")
 def project_settings() -> str:
-    return _settings_page(SettingsForm(data=_stored_texts()))
+    return _settings_page(SettingsForm(data=stored_texts()))
 
 
 @settings.post("", endpoint="change")
 def change_settings() -> Response | tuple[str, int]:
-    form, project = SettingsForm(request.form, data=_stored_texts()), current_project()
+    form, project = SettingsForm(request.form, data=stored_texts()), current_project()
     price, field = project.number_price_minor, form.number_price
     try:
         if current_actor().is_operator:
             price = amount_of(field, project.currency, "number_price_minor") if field.data.strip() else None
-        _change("project changed", form, number_price_minor=price)
+        change_by_form("project changed", form, number_price_minor=price)
     except Problem as problem:
         form.refuse(problem)
         return _settings_page(form), problem.status
@@ -168,7 +168,7 @@ def audit_trail() -> str:
     return render_template("accounts/audit.html", entries=entries, following=following)
 
 
-def _change(action: str, form: SchemaForm, **decided: Any) -> None:
+def change_by_form(action: str, form: SchemaForm, **decided: Any) -> None:
     """Stores what was typed in one of the forms about the project of this request.
 
     Args:
@@ -186,7 +186,7 @@ def _change(action: str, form: SchemaForm, **decided: Any) -> None:
         change_project(change, version, values, action)
 
 
-def _stored_texts() -> dict[str, Any]:
+def stored_texts() -> dict[str, Any]:
     project = current_project()
     price = project.number_price_minor
     return {name: getattr(project, name) for name in (*ProjectValues.model_fields, "version")} | {
@@ -223,16 +223,16 @@ class TagForm(SchemaForm):
 
 @tag_settings.get("", endpoint="show")
 def tag() -> str:
-    return _tag_page(TagForm(data=_stored_texts()))
+    return _tag_page(TagForm(data=stored_texts()))
 
 
 @tag_settings.post("", endpoint="change")
 def change_tag() -> Response | tuple[str, int]:
-    form = TagForm(request.form, data=_stored_texts())
+    form = TagForm(request.form, data=stored_texts())
     if form.add_mine.data:
         form.staff_addresses.data += f"\n{client_group(_mine())}"
     try:
-        _change("tag changed", form)
+        change_by_form("tag changed", form)
     except Problem as problem:
         form.refuse(problem)
         return _tag_page(form), problem.status

@@ -84,6 +84,8 @@ def read_inbound(form: Form) -> InboundCall:
         readings_anywhere=read_dialled_anywhere(to),
         caller_id=caller_id,
         forwarded_from=_forwarded_from(form, number, country),
+        # TN-Validation-Failed, also with an attestation behind it (https://www.twilio.com/docs/voice/trusted-calling-with-shakenstir)
+        failed_verification=_word(form, "StirVerstat").startswith("tn_validation_failed"),
     )
 
 

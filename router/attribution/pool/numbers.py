@@ -12,11 +12,14 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    BindParameter,
     Select,
     and_,
+    bindparam,
     case,
     cast,
     delete,
+    exists,
     extract,
     func,
     literal,
@@ -61,23 +64,14 @@ def follow_numbers(session: Session, number_ids: Iterable[int]) -> None:
 
     A number that moves keeps its lease counter and its last heartbeat: a visitor who sees it on a page still holds it.
     """
-    ids = list(number_ids)
+    ids = {"ids": list(number_ids)}
+    if not ids["ids"]:
+        return
     session.flush()
-    present = select(PoolNumber).where(PoolNumber.number_id.in_(ids))
-    in_order_of_page_views = present.order_by(PoolNumber.scenario_id, PoolNumber.number_id)
-    rows = {row.number_id: row for row in session.scalars(in_order_of_page_views.with_for_update())}
-    numbers = list(session.scalars(select(TrackingNumber).where(TrackingNumber.id.in_(ids))))
-    without_scenario = {number.project_id for number in numbers if number.scenario_id is None}
-    if without_scenario:
-        projects = select(Scenario.project_id).where(
-            Scenario.project_id.in_(list(without_scenario)), Scenario.deleted_at.is_(None)
-        )
-        without_scenario -= set(session.scalars(projects))
-    new = [number.id for number in numbers if number.id not in rows]
-    leased = set(session.scalars(select(Lease.number_id).where(Lease.number_id.in_(new)).distinct())) if new else set()
-    for number in numbers:
+    rows = {row.number_id: row for row in session.scalars(_ROWS, ids)}
+    for number, was_leased, has_scenario in session.execute(_NUMBERS, ids).all():
         pool_id = number.scenario_id
-        if pool_id is None and number.project_id in without_scenario:
+        if pool_id is None and not has_scenario:
             pool_id = free_pool_id(number.project_id)
         if pool_id is None or not number.is_lendable:
             continue
@@ -85,7 +79,7 @@ def follow_numbers(session: Session, number_ids: Iterable[int]) -> None:
         if row is None:
             row = PoolNumber(number_id=number.id, e164=number.e164)
             # one that was in a pool before goes on with its lease counter, and is idle since it was leased last
-            if number.id in leased:
+            if was_leased:
                 leases = select(Lease.turn, Lease.started_at).where(Lease.number_id == number.id)
                 leases = leases.order_by(Lease.turn.desc()).limit(1)
                 newest = session.execute(leases).one()
@@ -94,7 +88,22 @@ def follow_numbers(session: Session, number_ids: Iterable[int]) -> None:
                     row.lease_started_at = row.last_sign_at = kept.started_at
             session.add(row)
         row.scenario_id = pool_id
-    session.execute(delete(PoolNumber).where(PoolNumber.number_id.in_(list(rows))))
+    if rows:
+        session.execute(delete(PoolNumber).where(PoolNumber.number_id.in_(list(rows))))
+
+
+_GIVEN: BindParameter[Any] = bindparam("ids", expanding=True)
+_ROWS = (  # in the order of page views
+    select(PoolNumber)
+    .where(PoolNumber.number_id.in_(_GIVEN))
+    .order_by(PoolNumber.scenario_id, PoolNumber.number_id)
+    .with_for_update()
+)
+_NUMBERS = select(
+    TrackingNumber,
+    exists().where(Lease.number_id == TrackingNumber.id),
+    exists().where(Scenario.project_id == TrackingNumber.project_id, Scenario.deleted_at.is_(None)),
+).where(TrackingNumber.id.in_(_GIVEN))
 
 
 def follow_free_numbers(_: Any, session: Session, project_id: int, **__: Any) -> None:

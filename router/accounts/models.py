@@ -5,11 +5,23 @@ from datetime import datetime
 from typing import Any
 
 from blinker import Signal
-from sqlalchemy import BigInteger, ForeignKey, Index, String, Text, UniqueConstraint, false, inspect, true
+from sqlalchemy import (
+    BigInteger,
+    ForeignKey,
+    Index,
+    String,
+    Text,
+    UniqueConstraint,
+    bindparam,
+    false,
+    inspect,
+    select,
+    true,
+)
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from router.config import SettingsError
-from router.db import Base, BigId, dialect_insert, partial_index
+from router.db import Base, BigId, dialect_insert, partial_index, table_of
 from router.server import Server
 
 
@@ -230,8 +242,11 @@ def remember_fact(session: Session, name: str, value: str, now: datetime) -> Non
 
 
 def read_fact(session: Session, name: str) -> str | None:
-    fact = session.get(ServerFact, name)
-    return fact.value if fact else None
+    known: str | None = session.scalar(_FACT, {"name": name})
+    return known
+
+
+_FACT = select(table_of(ServerFact).c.value).where(table_of(ServerFact).c.name == bindparam("name"))
 
 
 def demand_key(server: Server) -> None:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from argon2 import PasswordHasher
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
 
 from router.accounts import members, tokens
@@ -56,7 +56,7 @@ def _add(session: Session, row: Row) -> Row:
 def make_project(session: Session, numbers: Sequence[str] = (), **fields: Any) -> Project:
     """A project with these free numbers. Its key follows from its name: `k-shop`, and `k-shop-2` for the second of that name."""
     name = fields.setdefault("name", "Shop")
-    namesakes = session.query(Project).filter_by(name=name).count()
+    namesakes = session.scalar(_COUNTS[Project.name], {"value": name})
     defaults = {
         "key": "-".join(["k", *re.findall("[a-z0-9]+", name.lower()), *([f"{namesakes + 1}"] if namesakes else [])]),
         "site": ["shop.example"],
@@ -69,8 +69,7 @@ def make_project(session: Session, numbers: Sequence[str] = (), **fields: Any) -
     }
     project = _add(session, Project(**(defaults | fields)))
     start_visit_numbers(session, project.id)
-    for e164 in numbers:
-        make_number(session, project, e164)
+    make_numbers(session, project, numbers)
     return project
 
 
@@ -135,10 +134,7 @@ def make_scenario(
     make_flow(session, scenario, destinations, ring_seconds)
     if isinstance(numbers, int):
         numbers = [f"+1212555{scenario.id % 10}{index:03d}" for index in range(numbers)]
-    rows = [_number(project, e164, scenario, static) for e164 in numbers]
-    session.add_all(rows)
-    session.flush()
-    follow_numbers(session, [row.id for row in rows])
+    make_numbers(session, project, numbers, scenario, static)
     return scenario
 
 
@@ -146,7 +142,7 @@ def make_flow(
     session: Session, scenario: Scenario, destinations: Sequence[str] = (COMPANY_LINE,), ring_seconds: int = 20
 ) -> CallFlow:
     """The next call flow of a scenario, to these destinations one after the other."""
-    number = session.query(CallFlow).filter_by(scenario_id=scenario.id).count() + 1
+    number = session.scalar(_COUNTS[CallFlow.scenario_id], {"value": scenario.id}) + 1
     document = {"destinations": [{"to": to, "ring_seconds": ring_seconds} for to in destinations]}
     flow = _add(session, CallFlow(scenario_id=scenario.id, number=number, document=document, created_at=NOON))
     scenario.call_flow_id = flow.id
@@ -162,16 +158,24 @@ def make_number(
     **fields: Any,
 ) -> TrackingNumber:
     """A number that is owned elsewhere: free, dynamic in a scenario, or static when `static` gives its source."""
-    number = _add(session, _number(project, e164, scenario, static, **fields))
-    follow_numbers(session, [number.id])
-    return number
+    return make_numbers(session, project, [e164], scenario, static, **fields)[0]
 
 
-def _number(
-    project: Project, e164: str, scenario: Scenario | None, static: dict[str, Any] | None, **fields: Any
-) -> TrackingNumber:
+def make_numbers(
+    session: Session,
+    project: Project,
+    numbers: Sequence[str],
+    scenario: Scenario | None = None,
+    static: dict[str, Any] | None = None,
+    **fields: Any,
+) -> list[TrackingNumber]:
+    """Many of them, for the price of one."""
     defaults = {"scenario_id": scenario.id if scenario else None, "static_source": static, "created_at": NOON}
-    return TrackingNumber(project_id=project.id, e164=e164, **(defaults | fields))
+    rows = [TrackingNumber(project_id=project.id, e164=e164, **(defaults | fields)) for e164 in numbers]
+    session.add_all(rows)
+    session.flush()
+    follow_numbers(session, [row.id for row in rows])
+    return rows
 
 
 def make_rented_number(
@@ -241,9 +245,13 @@ def make_visit(
     session: Session, project: Project, number: int | None = None, started_at: datetime = NOON, **fields: Any
 ) -> Visit:
     """A visit that was leased no number. Its public number is the next one, unless given."""
+    return _visit(session, project.id, number, started_at, **fields)
+
+
+def _visit(session: Session, project_id: int, number: int | None, started_at: datetime, **fields: Any) -> Visit:
     if number is None:
-        number = FIRST_VISIT_NUMBER + session.query(Visit).count()
-    return _add(session, Visit(**visit_row(project.id, number, started_at, **fields)))
+        number = FIRST_VISIT_NUMBER + (session.scalar(_VISITS) or 0)
+    return _add(session, Visit(**visit_row(project_id, number, started_at, **fields)))
 
 
 def make_span(session: Session, visit: Visit, started_at: datetime, last_at: datetime, **fields: Any) -> VisitSpan:
@@ -255,7 +263,7 @@ def make_lease(session: Session, visit: Visit, number: TrackingNumber, **fields:
     """The newest lease of a number, from the visit's start on."""
     defaults = {
         "scenario_id": number.scenario_id,
-        "turn": session.query(Lease).filter_by(number_id=number.id).count() + 1,
+        "turn": session.scalar(_COUNTS[Lease.number_id], {"value": number.id}) + 1,
         "started_at": visit.started_at,
     }
     return _add(session, Lease(number_id=number.id, visit_id=visit.id, **(defaults | fields)))
@@ -265,15 +273,25 @@ def make_leased_visit(
     session: Session, scenario: Scenario, started_at: datetime = NOON, minutes: float = 57.5, **fields: Any
 ) -> Visit:
     """A visit that was leased the scenario's first number at its start; by the hold of 150 s it keeps it for an hour."""
-    project = session.get_one(Project, scenario.project_id)
     last_sign_at = started_at + timedelta(minutes=minutes)
-    visit = make_visit(session, project, **({"started_at": started_at, "last_sign_at": last_sign_at} | fields))
-    make_lease(session, visit, numbers_of(session, scenario)[0], started_at=started_at)
+    values = {"number": None, "started_at": started_at, "last_sign_at": last_sign_at} | fields
+    visit = _visit(session, scenario.project_id, **values)
+    number = session.scalars(_NUMBERS.limit(1), {"scenario": scenario.id}).one()
+    make_lease(session, visit, number, started_at=started_at)
     return visit
 
 
 def numbers_of(session: Session, scenario: Scenario) -> list[TrackingNumber]:
-    return session.query(TrackingNumber).filter_by(scenario_id=scenario.id).order_by(TrackingNumber.id).all()
+    return list(session.scalars(_NUMBERS, {"scenario": scenario.id}))
+
+
+_NUMBERS = select(TrackingNumber).where(TrackingNumber.scenario_id == bindparam("scenario")).order_by(TrackingNumber.id)
+_VISITS = select(func.count(Visit.id))
+_COUNTS: dict[Any, Any] = {
+    column: select(func.count()).where(column == bindparam("value"))
+    for column in (Project.name, CallFlow.scenario_id, Lease.number_id)
+}
+"""How many rows have a value. Statements that are put together once cost half of what others do."""
 
 
 def make_tap(session: Session, visit: Visit, number: TrackingNumber, at: datetime) -> Tap:

@@ -57,7 +57,8 @@ class Engines:
     def use(self, url: str) -> None:
         """This is the current test's database."""
         if url.startswith("sqlite"):
-            self._sqlite.dispose()  # a thread of the test before may have opened a connection after its end
+            if self._sqlite.pool.checkedin():  # type: ignore[attr-defined]  # a pool that counts
+                self._sqlite.dispose()  # a thread of the test before has opened a connection after its end
             self._file = url.removeprefix("sqlite:///")
         elif url not in self._postgresql:
             named = make_url(url).update_query_dict({"application_name": KEPT})

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
+from itertools import count
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -16,6 +17,7 @@ from zlib import crc32
 import pytest
 import structlog
 import time_machine
+from _pytest.runner import runtestprotocol
 from flask import Flask
 from flask.testing import FlaskClient
 
@@ -78,6 +80,32 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
+
+
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+    """A process of xdist's reports of a test its call, and what did not pass before and after it: each report costs as much as a small
+    test, there and where it arrives."""
+    if (
+        "PYTEST_XDIST_WORKER" not in os.environ
+        or item.config.getoption("durations")
+        or item.config.getoption("xmlpath")
+    ):
+        return None
+    for report in runtestprotocol(item, nextitem=nextitem, log=False):
+        if report.when == "call" or not report.passed:
+            item.ihook.pytest_runtest_logreport(report=report)
+    return True
+
+
+_folders = count()
+
+
+@pytest.fixture
+def tmp_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of the test's own. pytest's own fixture looks through those of all tests before for the next number, each time."""
+    path = tmp_path_factory.getbasetemp() / f"test-{next(_folders)}"
+    path.mkdir(mode=0o700)
+    return path
 
 
 @pytest.fixture(scope="session")

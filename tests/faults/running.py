@@ -105,57 +105,55 @@ class Running:
 
     def children(self) -> dict[str, int]:
         """Process ids of gunicorn's masters, the applier and the worker, by the service or the command."""
-        found: dict[str, int] = {}
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdigit() and _parent_of(entry) == self.process.pid:
-                found[_name_of(entry)] = int(entry.name)
-        return found
+        return {_name_of(pid): pid for pid in self.members() if _parent_of(pid) == self.process.pid}
 
     def workers(self, service: str) -> list[int]:
         """Process ids of the workers below a service's present master."""
         master = self.children().get(service, 0)
-        return [
-            int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit() and _parent_of(entry) == master
-        ]
+        return [pid for pid in self.members() if _parent_of(pid) == master]
 
     def members(self) -> list[int]:
         """All processes of this server that live."""
-        return [
-            int(entry.name)
-            for entry in Path("/proc").iterdir()
-            if entry.name.isdigit() and _session_of(entry) == self.process.pid
-        ]
+        pids = (int(name) for name in os.listdir("/proc") if name.isdigit())
+        return [pid for pid in pids if _session_of(pid) == self.process.pid and _lives(pid)]
 
     def stop(self, seconds: float = 30) -> int:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(seconds)
 
 
-def _stat(entry: Path) -> list[str]:
+def _stat(pid: int) -> list[str]:
     try:
-        return (entry / "stat").read_text().rpartition(")")[2].split()
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return []
 
 
-def _name_of(entry: Path) -> str:
+def _name_of(pid: int) -> str:
     """By its title: `router: applier`, `gunicorn: master [web]`."""
     try:
-        title = (entry / "cmdline").read_bytes().decode()
+        title = Path(f"/proc/{pid}/cmdline").read_bytes().decode()
     except OSError:
         return "gone"
     named = re.match(r"router: (\w+)|gunicorn: master \[(\w+)\]", title)
     return named[named.lastindex or 0] if named else "starting"
 
 
-def _parent_of(entry: Path) -> int:
-    fields = _stat(entry)
+def _lives(pid: int) -> bool:
+    return _stat(pid)[:1] not in ([], ["Z"])
+
+
+def _parent_of(pid: int) -> int:
+    fields = _stat(pid)
     return int(fields[1]) if fields and fields[0] != "Z" else 0
 
 
-def _session_of(entry: Path) -> int:
-    fields = _stat(entry)
-    return int(fields[3]) if fields and fields[0] != "Z" else 0
+def _session_of(pid: int) -> int:
+    """Asked of the kernel: to read every process's file again and again takes longer than what is waited for."""
+    try:
+        return os.getsid(pid)
+    except ProcessLookupError:
+        return 0
 
 
 @contextmanager

@@ -30,6 +30,12 @@ _INSERT_EVENT = Statement(
     )
 )
 
+_EVENTS_OF = Statement(
+    select(_EVENT.c.kind, _EVENT.c.at, _EVENT.c.facts)
+    .where(_EVENT.c.call_sid == bindparam("sid"))
+    .order_by(_EVENT.c.at, _EVENT.c.id)
+)
+
 
 def _write_leg(dialect: str) -> Insert:
     """A leg of a call, new or as it is now."""
@@ -87,11 +93,8 @@ def update_calls(
         return set()
     locked = select(Call).where(Call.sid.in_(flows)).options(*_UNREAD).order_by(Call.sid).with_for_update()
     calls = {call.sid: call for call in session.scalars(locked)}
-    events: dict[str, list[Event]] = {sid: [] for sid in calls}
-    stored = select(CallEvent.call_sid, CallEvent.kind, CallEvent.at, CallEvent.facts)
-    stored = stored.where(CallEvent.call_sid.in_(calls)).order_by(CallEvent.at, CallEvent.id)
-    for row in session.execute(stored):
-        events[row.call_sid].append(Event(row.kind, row.at, row.facts))
+    stored = _EVENTS_OF.many(session, [{"sid": sid} for sid in calls])
+    events = {sid: [Event(*row) for row in rows] for sid, rows in zip(calls, stored, strict=True)}
     note_recordings(session, calls, events, now)
     legs: list[dict[str, Any]] = []
     news: list[tuple[str, Call]] = []

@@ -9,14 +9,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from router.carriers.base import InboundCall
-from router.db import wait_for_turn
+from router.db import table_of, wait_for_turn
 from router.lib.crypto import KeyRing
 from router.lib.phones import Caller, line_of
 from router.server import Server
+from router.statements import Statement
 from router.voice.models import ForgottenCaller
 from router.voice.records import Record, moment_of, read_call
 from router.voice.routing import find_route_of_call
@@ -37,6 +38,14 @@ def line_hashes(keys: KeyRing, project_id: int, e164: str) -> list[str]:
     return [mac.hex() for mac in keys.macs("forgotten caller", message, 32)]
 
 
+_ROW = table_of(ForgottenCaller).c
+_SINCE = Statement(
+    select(_ROW.id, _ROW.project_id, _ROW.line_hash, _ROW.at)
+    .where(_ROW.at >= bindparam("moment"))
+    .order_by(_ROW.at, _ROW.id)
+)
+
+
 @dataclass(frozen=True)
 class Forgettings:
     """The forgettings that may concern what is about to be written."""
@@ -49,9 +58,7 @@ class Forgettings:
     def since(cls, server: Server, session: Session, moment: datetime) -> "Forgettings":
         """Those at a moment or later. Until the end of the transaction nobody is forgotten: ask before you wait for any other turn."""
         wait_for_turn(session, FORGETTING_TURN, 0, shared=True)
-        columns = (ForgottenCaller.id, ForgottenCaller.project_id, ForgottenCaller.line_hash, ForgottenCaller.at)
-        statement = select(*columns).where(ForgottenCaller.at >= moment)
-        return cls(server.keys, session.execute(statement.order_by(ForgottenCaller.at, ForgottenCaller.id)).all())
+        return cls(server.keys, _SINCE.all(session, {"moment": moment}))
 
     def covers(self, project_id: int, e164: str | None, at: datetime) -> int | None:
         """The id of the forgetting that a caller's call of that moment falls under: the first one after it."""

@@ -33,7 +33,7 @@ from tests.contents import content_for, make_content
 from tests.factories import NOON
 from tests.people import Cast
 from tests.postgres import EmptyDatabases, postgres_cluster
-from tests.properties import PROFILE, load_profile
+from tests.properties import KINDS, PROFILE, load_profile
 from tests.secret import SECRET
 
 load_profile()
@@ -150,9 +150,6 @@ def sqlite_templates(tmp_path_factory: pytest.TempPathFactory) -> SQLiteTemplate
 def sqlite_template(sqlite_templates: SQLiteTemplates) -> Path:
     """The file with an empty database."""
     return sqlite_templates.take(None)[0]
-
-
-KINDS = ("sqlite", "postgresql")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

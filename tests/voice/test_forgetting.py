@@ -39,7 +39,7 @@ from router.voice.records import Record, inbound_record
 from router.voice.repair import retry_set_aside
 from router.voice.routing import find_route
 from tests.factories import COMPANY_LINE, NOON, make_mail, make_project, make_scenario, make_visit
-from tests.properties import examples
+from tests.properties import by_turns, examples
 from tests.voice.carrier import ANNA
 from tests.voice.journals import NUMBER, Heard, Machines, calls, count, inbound_at, status_at, stored
 
@@ -143,9 +143,7 @@ def test_r14_another_project_keeps_what_it_has(other: Server, clock: Any) -> Non
     )
 
 
-@pytest.mark.parametrize("called", MEXICAN)
-@pytest.mark.parametrize("forgotten", MEXICAN)
-@pytest.mark.parametrize("late", MEXICAN)
+@pytest.mark.parametrize(("database_kind", "called", "forgotten", "late"), by_turns(MEXICAN, MEXICAN, MEXICAN))
 def test_r14_every_spelling_of_the_line_is_forgotten(
     shop: Server, clock: Any, called: str, forgotten: str, late: str
 ) -> None:

@@ -38,6 +38,7 @@ from router.voice.reconciliation import Reconciled, reconcile, reconcile_hourly
 from tests.application import Applications, AppliedAtOnce
 from tests.carriers.rest import TOKEN, make_shop
 from tests.factories import COMPANY_LINE, NOON, NUMBER, SECOND_LINE, make_integration, make_number, make_project
+from tests.properties import by_turns
 from tests.voice.test_applier import Heard, calls, count
 from tests.voice.test_whole_calls import ANNA, CALLS
 
@@ -197,8 +198,7 @@ def messages(server: Server) -> dict[str, int]:
         return dict(Counter(session.scalars(select(Delivery.event))))
 
 
-@pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("kind", CALLS)
+@pytest.mark.parametrize(("database_kind", "kind", "seed"), by_turns(CALLS, range(4)))
 def test_r12_whatever_is_lost_the_story_is_what_happened(world: World, kind: str, seed: int) -> None:
     lines, script, expected = CALLS[kind]
     lots = random.Random(f"{kind} {seed}")

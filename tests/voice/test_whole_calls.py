@@ -15,6 +15,7 @@ from router.voice.calls import call_ended
 from router.voice.models import Call, CallEvent
 from tests.application import Applications
 from tests.factories import COMPANY_LINE, NOON, NUMBER, SECOND_LINE
+from tests.properties import by_turns
 
 ANNA = "+14155550177"
 
@@ -74,8 +75,7 @@ def served(
         yield app
 
 
-@pytest.mark.parametrize("way", FAULTS)
-@pytest.mark.parametrize("kind", CALLS)
+@pytest.mark.parametrize(("database_kind", "kind", "way"), by_turns(CALLS, FAULTS))
 def test_a_call_ends_once_and_as_what_it_was(
     served: Flask, settings: Settings, database: Database, clock: VirtualClock, kind: str, way: str
 ) -> None:
@@ -116,8 +116,9 @@ TEST_CALLS = {
 }
 
 
-@pytest.mark.parametrize("way", [way for way in FAULTS if way != "without any callback"])
-@pytest.mark.parametrize("kind", TEST_CALLS)
+@pytest.mark.parametrize(
+    ("database_kind", "kind", "way"), by_turns(TEST_CALLS, [way for way in FAULTS if way != "without any callback"])
+)
 def test_r10_a_test_call_is_told_once_and_put_through(
     shop_with_two_lines: int,
     served: Flask,

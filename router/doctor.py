@@ -17,6 +17,7 @@ from router.carrier_checks import Finding, examine_carrier
 from router.carriers.base import ShopError
 from router.config import SettingsError
 from router.db import schema_state
+from router.lib.file_store import StoreError, store_of
 from router.lib.formats import format_count
 from router.lib.phones import masked
 from router.operations import WORKER_SILENT
@@ -25,8 +26,9 @@ from router.voice.applier import journal_folder, machine_of, place_of
 from router.voice.clocks import by_database, clock_fault
 from router.voice.events import SILENT_MACHINE
 from router.voice.journal import read_entries, resumed
-from router.voice.models import JournalPosition, SetAsideRecord
+from router.voice.models import JournalPosition, RecordingState, SetAsideRecord
 from router.voice.reconciliation import reconcile
+from router.voice.recordings import MOST_LATE, count_recordings, late_recordings
 from router.voice.repair import RepairRefused, accept_restored, drop_set_aside, forget_machine, retry_set_aside
 from router.voice.snapshot import NEWEST, OLDER, Snapshot, SnapshotRefused, read_snapshot, refresh
 from router.worker import HEARTBEAT
@@ -71,6 +73,7 @@ def _examine_here(server: Server, snapshot: Snapshot | None, now: datetime) -> l
         findings += _machines(session, now)
         findings += _journal(server, session, now)
         findings += _set_aside(session)
+        findings += _recordings(server, session, now)
     fault = ""
     try:
         present = refresh(server.database, snapshot, now)
@@ -160,6 +163,33 @@ def _set_aside(session: Session) -> Iterator[Finding]:
     for row in rows[:MOST_SHOWN]:
         call = f"call {row.call_sid}" if row.call_sid else "no call"
         yield Finding(f"  {row.id}", f"{row.position} of {row.machine}, {call}: {masked(row.reason)[:300]}", True)
+
+
+def _recordings(server: Server, session: Session, now: datetime) -> Iterator[Finding]:
+    """Where their files lie, and those that wait for the carrier or were given up; nothing where nothing is recorded."""
+    counts = count_recordings(session)
+    if counts or server.settings.s3_bucket:
+        try:
+            words, is_away = f"new ones {store_of(server.settings).check()}", False
+        except StoreError as error:
+            words, is_away = str(error), True
+        kept = format_count(counts.get(RecordingState.KEPT, 0), "recording")
+        yield Finding("recordings", f"{kept} kept; {words}", is_away)
+    late = late_recordings(session, now)
+    for state, what in LATE.items():
+        if found := [recording for recording in late if recording.state == state]:
+            first = found[0]
+            example = f"the first is of call {first.call_sid}: {first.reason or 'no reason is known'}"
+            amount = f"{MOST_LATE} or more" if len(found) >= MOST_LATE else str(len(found))
+            yield Finding(f"  {state}", f"{amount} {what}; {example}", True)
+
+
+LATE = {
+    RecordingState.FAILED: "could not be fetched: press “Fetch it again” on the call's page once the reason is gone",
+    RecordingState.WAITING: "wait to be fetched since an hour or longer",
+    RecordingState.KEPT: "are kept, and could not be deleted at the carrier for hours",
+    RecordingState.REMOVING: "could not be deleted for hours",
+}
 
 
 def _routing(server: Server, snapshot: Snapshot | None, now: datetime, fault: str) -> Finding:

@@ -28,6 +28,7 @@ from router.lib.phones import masked
 from router.server import Server, current_server
 from router.voice.events import NO_APPLIER, state_of_journals
 from router.voice.models import Call
+from router.voice.recordings import count_recordings, oldest_due_recording
 from router.voice.snapshot import routing_of
 from router.web.access import Audience, guard
 from router.web.errors import LOOPBACK, Problem, client_address, within
@@ -120,6 +121,10 @@ def show_metrics() -> Response:
             )
             oldest = session.scalar(due)
             gauges["router_oldest_due_delivery_seconds"] = (now - oldest).total_seconds() if oldest else 0.0
+            for state, amount in count_recordings(session).items():
+                gauges[f'router_recordings{{state="{state}"}}'] = float(amount)
+            since = oldest_due_recording(session, now)
+            gauges["router_oldest_due_recording_seconds"] = (now - since).total_seconds() if since else 0.0
             in_progress = select(func.count()).select_from(Call).where(Call.ended_at.is_(None))
             gauges["router_calls_in_progress"] = float(session.scalar(in_progress) or 0)
             gauges["router_database_up"] = 1.0

@@ -11,10 +11,11 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import OperationalError
 
 from router import doctor as module
-from router.accounts.models import ANOTHER_KEY, KEY_FACT, AuditEntry, remember_fact
+from router.accounts.models import ANOTHER_KEY, KEY_FACT, AuditEntry, Project, remember_fact
 from router.carriers.base import TryLater
 from router.cli import router
 from router.doctor import examine
+from router.lib.file_store import FileStore, StoreError
 from router.operations import key_fits
 from router.server import Server
 from router.voice.applier import Applier, journal_folder, machine_of
@@ -22,7 +23,7 @@ from router.voice.journal import Journal
 from router.voice.models import JournalPosition, SetAsideRecord
 from router.voice.snapshot import NEWEST, routing_of, write_snapshot
 from router.worker import HEARTBEAT
-from tests.factories import NOON, NUMBER, make_project, make_scenario
+from tests.factories import NOON, NUMBER, make_call, make_project, make_recording, make_scenario
 from tests.voice.test_applier import calls, count, inbound_at
 from tests.voice.test_reconciliation import Books, booked
 
@@ -259,3 +260,33 @@ def test_r12_a_machine_is_named_by_its_id_where_hosts_are_called_alike(healthy: 
     assert (done.exit_code, "11111111-aaaa, 22222222-bbbb" in done.output) == (1, True)
     assert "Another machine" in doctor("--forget-machine", "2222").output
     assert "not known. The carrier was not reached." in doctor("--forget-machine", "1111").output
+
+
+def test_recordings_that_somebody_has_to_look_at_are_told(
+    healthy: Server, monkeypatch: pytest.MonkeyPatch, doctor: Doctor
+) -> None:
+    assert "recordings kept" not in doctor().output
+    with healthy.database.writing() as session:
+        call = make_call(session, session.scalars(select(Project)).one(), sid="CA7")
+        for state, attempts, hours in (
+            ("kept", 0, 100),
+            ("kept", 20, 100),
+            ("waiting", 1, 0),
+            ("waiting", 5, 2),
+            ("failed", 11, 100),
+            ("removed", 20, 100),
+        ):
+            told_at = NOON - timedelta(hours=hours)
+            make_recording(session, call, state=state, attempts=attempts, told_at=told_at, reason=f"{state} {hours}.")
+    assert said(healthy, "recordings").startswith(f"2 recordings kept; new ones in {healthy.settings.data_dir}")
+    found = {subject: words for subject, words in wrong(healthy).items() if subject.startswith("  ")}
+    assert set(found) == {"  failed", "  waiting", "  kept"}
+    assert found["  failed"].startswith("1 could not be fetched: press")
+    assert found["  waiting"] == "1 wait to be fetched since an hour or longer; the first is of call CA7: waiting 2."
+    assert "1 are kept, and could not be deleted" in found["  kept"]
+
+    def away(_: object) -> FileStore:
+        raise StoreError("The bucket cannot be asked: no route.")
+
+    monkeypatch.setattr(module, "store_of", away)
+    assert wrong(healthy)["recordings"] == "2 recordings kept; The bucket cannot be asked: no route."

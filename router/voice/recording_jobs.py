@@ -27,7 +27,7 @@ from router.lib.file_store import StoreError, private_folder, store_named, store
 from router.server import Server
 from router.voice.applier import LEAST_FREE
 from router.voice.calls import announce, mark_due
-from router.voice.events import CALLS_TURN, store_events, update_calls, write_and_announce
+from router.voice.events import CALLS_TURN, machine_is_waiting, store_events, update_calls, write_and_announce
 from router.voice.messages import mail_message
 from router.voice.models import Call, CallRecording, RecordingState
 from router.voice.recordings import GOING, LEASE, recording_event, remove_recordings
@@ -60,9 +60,13 @@ class TriedTooOften(Exception):
 
 def advance_recordings(server: Server, now: datetime) -> int:
     """Does what is due with recordings, some side by side; returns with how many."""
+    with server.database.reading() as session:
+        due = RECORDINGS.due_ids(session, now, AT_ONCE)
+    if not due:
+        return 0
     claims = []
     with server.database.writing() as session:
-        for recording_id in RECORDINGS.due_ids(session, now, AT_ONCE):
+        for recording_id in due:
             claim = RECORDINGS.claim(session, recording_id, now, attempts=CallRecording.attempts + 1)
             if claim is not None:
                 claims.append(claim)
@@ -247,15 +251,20 @@ LOOKED = "recordings_looked_for"
 REACH = timedelta(hours=6)
 """How far each look goes back: recordings may last for hours, and become known late."""
 LONGEST_GAP = timedelta(days=7)
+TOLD_WITHIN = timedelta(minutes=15)
+"""The longest message takes ten minutes; with what the carrier tells of one comes to whom it is mailed."""
 
 
 def look_for_recordings(server: Server, now: datetime) -> int:
-    """Notes recordings of known calls that the carrier has and never told of; returns how many. A message that is not heard is a lead."""
+    """Notes recordings of known calls that the carrier has and never told of; returns how many. A message that is not heard is a lead.
+    None while a machine has records that were not applied: what the carrier told may be one of them."""
     with server.database.reading() as session:
+        if machine_is_waiting(session, now):
+            return 0
         last = read_fact(session, LOOKED)
     since = max(datetime.fromisoformat(last) if last else now, now - LONGEST_GAP) - REACH
     try:
-        listed = list(shop_of(server).recordings_between(since, now))
+        listed = list(shop_of(server).recordings_between(since, now - TOLD_WITHIN))
     except (SettingsError, NotForUs):  # there is no account, or it may not list them
         return 0
     noted = 0

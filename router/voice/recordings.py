@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, case, select, update
+from sqlalchemy import ColumnElement, case, func, select, update
 from sqlalchemy.orm import Session
 
 from router.carriers.base import Recording
@@ -105,6 +105,34 @@ def recordings_of(session: Session, calls: Iterable[Call]) -> dict[str, list[Cal
         for recording in session.scalars(stored.order_by(CallRecording.told_at, CallRecording.id)):
             by_call[recording.call_sid].append(recording)
     return by_call
+
+
+def count_recordings(session: Session) -> dict[str, int]:
+    """How many there are by their state, without those that were removed."""
+    states = select(CallRecording.state, func.count().label("amount")).where(CallRecording.state != "removed")
+    return {row.state: row.amount for row in session.execute(states.group_by(CallRecording.state))}
+
+
+FETCHED_WITHIN = timedelta(hours=1)
+STUBBORN = 11
+"""Tries to delete one, a day's: the pauses double from a minute on."""
+MOST_LATE = 1000
+
+
+def late_recordings(session: Session, now: datetime) -> Sequence[CallRecording]:
+    """Those that somebody should look at, the oldest first: given up, not fetched for an hour, not deleted for a day."""
+    given_up = CallRecording.state == RecordingState.FAILED
+    waits = (CallRecording.state == RecordingState.WAITING) & (CallRecording.told_at <= now - FETCHED_WITHIN)
+    stays = CallRecording.state.in_((RecordingState.KEPT, RecordingState.REMOVING)) & (
+        CallRecording.attempts >= STUBBORN
+    )
+    late = select(CallRecording).where(CallRecording.state != "removed", given_up | waits | stays)
+    return session.scalars(late.order_by(CallRecording.told_at, CallRecording.id).limit(MOST_LATE)).all()
+
+
+def oldest_due_recording(session: Session, now: datetime) -> datetime | None:
+    """Since when the recording waits that waits the longest for what is to be done with it; None: nothing is due."""
+    return session.scalar(select(func.min(CallRecording.next_at)).where(CallRecording.next_at <= now))
 
 
 def find_recording(session: Session, project_id: int, recording_id: int) -> CallRecording:

@@ -84,7 +84,7 @@ RECORDING_STATES = {
 
 def describe_recording(recording: CallRecording) -> str:
     lasts = "length not known" if recording.seconds is None else format_duration(recording.seconds)
-    return f"{lasts}, caller left, company right" if recording.channels == 2 else lasts
+    return f"{lasts}, caller on the left, company on the right" if recording.channels == 2 else lasts
 
 
 @dataclass(frozen=True)

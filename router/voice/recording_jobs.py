@@ -83,8 +83,8 @@ def _advance(server: Server, claim: Claim[CallRecording]) -> None:
     try:
         do(server, claim)
     except (ShopError, StoreError, SettingsError, OSError, TriedTooOften) as error:
-        words = f"{error.strerror or error}." if isinstance(error, OSError) else str(error)
-        _try_later(server, claim, words[:300])
+        words = str(error.strerror or error) if isinstance(error, OSError) else str(error)
+        _try_later(server, claim, f"{words[:298].rstrip('.')}.")
 
 
 def _try_later(server: Server, claim: Claim[CallRecording], why: str) -> None:

@@ -2,6 +2,7 @@
 
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -10,7 +11,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 import pytest
 from flask import Flask
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page
 from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.wsgi import ClosingIterator
 
@@ -19,11 +20,15 @@ from router.accounts.audit import Actor
 from router.accounts.members import setup_link
 from router.accounts.models import Person
 from router.app import create_app
+from router.carriers.simulator.call_book import silence
 from router.config import Settings
 from router.db import Database, migrate
+from router.lib.file_store import FolderStore
+from router.reports.recordings import LARGEST_PIECE
 from router.scenarios.models import ScenarioDraft
 from router.scenarios.wizard.drafts import keep
 from router.server import Server
+from router.voice.models import CallRecording
 from tests.browser.accessibility import bring_axe, judge
 from tests.browser.pages import PAGES, PageToSee
 from tests.browser.pictures import picture
@@ -31,6 +36,7 @@ from tests.browser.samples import samples
 from tests.factories import PASSWORD
 from tests.furnished import TYPED, furnish
 from tests.people import NOW, create_cast, sign_in
+from tests.waiting import PATIENCE_SECONDS
 
 SECRET = "secret-of-the-browser-tests"
 Scheme = Literal["light", "dark"]
@@ -289,3 +295,34 @@ def test_pages_are_dark_and_usable_without_javascript(site: Site, browser: Brows
     assert page.get_by_text("will not see Alice's Shop any more").first.is_visible()
     picture(page, "/no-script", "dark", 1280)
     context.close()
+
+
+def test_a_recording_is_played_by_keyboard_piece_by_piece(site: Site, windows: dict[str, Page], tmp_path: Path) -> None:
+    """As far as the place that a person jumps to, and no further than is listened to."""
+    sound, page = silence(300, 1), windows["alice"]
+    (tmp_path / "sound").write_bytes(sound)
+    with site.server.database.writing() as session:
+        recording = session.get_one(CallRecording, site.ids["recording_id"])
+        store = FolderStore(site.server.settings.data_dir / "recordings")
+        recording.size = store.put(recording.file, tmp_path / "sound")
+    answers: list[tuple[int, str]] = []
+    page.on("response", lambda answer: answers.append((answer.status, answer.headers.get("content-range", ""))))
+    page.goto(site.address + f"/calls/{site.ids['call_id']}")
+    player = page.get_by_label("Recording of the talk")
+    for jump_to in (0, 280):
+        player.evaluate("(player, seconds) => { player.currentTime = seconds }", jump_to)
+        player.focus()
+        page.keyboard.press("Space")
+        expect_played(player, jump_to + 0.1)
+        page.keyboard.press("Space")
+    assert player.evaluate("player => player.duration") == 300
+    pieces = {answer for answer in answers if answer[1]}
+    assert (206, f"bytes 0-{LARGEST_PIECE - 1}/{len(sound)}") in pieces
+    assert len(pieces) > 1
+
+
+def expect_played(player: Locator, seconds: float) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while player.evaluate("player => player.currentTime") < seconds:
+        assert time.monotonic() < deadline
+        player.page.wait_for_timeout(50)

@@ -99,7 +99,7 @@ def test_the_receipt_says_from_where_and_how_sure_in_one_sentence(alice: FlaskCl
         "given to somebody else 12:57:00",
         "its page had been closed for 30 min",
         "Nobody we know",
-        'The talk <span class="quiet">1 min 35 s, caller left, company right</span>',
+        'The talk <span class="quiet">1 min 35 s, caller on the left, company on the right</span>',
         f'<audio controls preload="none" src="/calls/{life["call_id"]}/recordings/{life["recording_id"]}"',
         "The visit has no GA client id.",
         "given up",

@@ -14,6 +14,7 @@ from prometheus_client import multiprocess
 
 from router.attribution.tracking.crawlers import write_counts
 from router.config import read_settings
+from router.hanging import HangGuard
 from router.operations import configure_logs
 from router.supervisor import READY, SERVICE, WEB
 from router.voice.snapshot import routing_of
@@ -68,9 +69,12 @@ def pre_fork(server: Any, worker: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Routes are followed by a thread of each worker. They stay too, and then the supervisor is told."""
+    """Routes are followed by a thread of each worker, and another one watches whether PostgreSQL answers. What is there now stays too, and
+    then the supervisor is told."""
     if server := worker.wsgi.extensions.get("router"):
         routing_of(server).start()
+        if not server.database.is_sqlite:
+            HangGuard(server.database).start()
     gc.collect()
     gc.freeze()
     if READY in os.environ:

@@ -171,7 +171,12 @@ def make_numbers(
 ) -> list[TrackingNumber]:
     """Many of them, for the price of one."""
     defaults = {"scenario_id": scenario.id if scenario else None, "static_source": static, "created_at": NOON}
-    rows = [TrackingNumber(project_id=project.id, e164=e164, **(defaults | fields)) for e164 in numbers]
+    return _add_numbers(
+        session, [TrackingNumber(project_id=project.id, e164=e164, **(defaults | fields)) for e164 in numbers]
+    )
+
+
+def _add_numbers(session: Session, rows: list[TrackingNumber]) -> list[TrackingNumber]:
     session.add_all(rows)
     session.flush()
     follow_numbers(session, [row.id for row in rows])
@@ -182,15 +187,30 @@ def make_rented_number(
     session: Session, project: Project, e164: str, paid_until: datetime, scenario: Scenario | None = None, **fields: Any
 ) -> TrackingNumber:
     """A number that was bought for the 7 days that end at `paid_until`."""
+    return make_rented_numbers(session, project, [e164], paid_until, scenario, **fields)[0]
+
+
+def make_rented_numbers(
+    session: Session,
+    project: Project,
+    numbers: Sequence[str],
+    paid_until: datetime,
+    scenario: Scenario | None = None,
+    **fields: Any,
+) -> list[TrackingNumber]:
     bought_at = paid_until - timedelta(days=7)
     defaults: dict[str, Any] = {
+        "project_id": project.id,
+        "scenario_id": scenario.id if scenario else None,
         "owned_elsewhere": False,
-        "carrier_sid": f"PN{e164[1:]}",
         "bought_at": bought_at,
         "paid_until": paid_until,
         "created_at": bought_at,
     }
-    return make_number(session, project, e164, scenario, **(defaults | fields))
+    return _add_numbers(
+        session,
+        [TrackingNumber(**({"e164": e164, "carrier_sid": f"PN{e164[1:]}"} | defaults | fields)) for e164 in numbers],
+    )
 
 
 def make_batch(session: Session, project: Project, **fields: Any) -> NumberBatch:
@@ -245,13 +265,9 @@ def make_visit(
     session: Session, project: Project, number: int | None = None, started_at: datetime = NOON, **fields: Any
 ) -> Visit:
     """A visit that was leased no number. Its public number is the next one, unless given."""
-    return _visit(session, project.id, number, started_at, **fields)
-
-
-def _visit(session: Session, project_id: int, number: int | None, started_at: datetime, **fields: Any) -> Visit:
     if number is None:
         number = FIRST_VISIT_NUMBER + (session.scalar(_VISITS) or 0)
-    return _add(session, Visit(**visit_row(project_id, number, started_at, **fields)))
+    return _add(session, Visit(**visit_row(project.id, number, started_at, **fields)))
 
 
 def make_span(session: Session, visit: Visit, started_at: datetime, last_at: datetime, **fields: Any) -> VisitSpan:
@@ -273,12 +289,28 @@ def make_leased_visit(
     session: Session, scenario: Scenario, started_at: datetime = NOON, minutes: float = 57.5, **fields: Any
 ) -> Visit:
     """A visit that was leased the scenario's first number at its start; by the hold of 150 s it keeps it for an hour."""
-    last_sign_at = started_at + timedelta(minutes=minutes)
-    values = {"number": None, "started_at": started_at, "last_sign_at": last_sign_at} | fields
-    visit = _visit(session, scenario.project_id, **values)
+    return make_leased_visits(session, scenario, [{"started_at": started_at} | fields], minutes)[0]
+
+
+def make_leased_visits(
+    session: Session, scenario: Scenario, visits: Sequence[Mapping[str, Any]], minutes: float = 57.5
+) -> list[Visit]:
+    """Many of them, each with its start and any other field, leased the same number one after the other."""
     number = session.scalars(_NUMBERS.limit(1), {"scenario": scenario.id}).one()
-    make_lease(session, visit, number, started_at=started_at)
-    return visit
+    visit_no = FIRST_VISIT_NUMBER + (session.scalar(_VISITS) or 0)
+    turn = session.scalar(_COUNTS[Lease.number_id], {"value": number.id}) + 1
+    rows = []
+    for index, fields in enumerate(visits):
+        last_sign_at = fields["started_at"] + timedelta(minutes=minutes)
+        values = {"number": visit_no + index, "last_sign_at": last_sign_at} | fields
+        rows.append(Visit(**visit_row(scenario.project_id, **values)))
+    session.add_all(rows)
+    session.flush()
+    for index, visit in enumerate(rows):
+        lease = {"scenario_id": number.scenario_id, "turn": turn + index, "started_at": visit.started_at}
+        session.add(Lease(number_id=number.id, visit_id=visit.id, **lease))
+    session.flush()
+    return rows
 
 
 def numbers_of(session: Session, scenario: Scenario) -> list[TrackingNumber]:

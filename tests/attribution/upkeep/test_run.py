@@ -19,7 +19,14 @@ from router.scenarios.models import NumberBatch, NumberOrder, Scenario, Tracking
 from router.scenarios.numbers.purchase import advance_due
 from router.server import Server
 from router.worker import renewal_jobs
-from tests.factories import NOON, make_leased_visit, make_ledger_entry, make_project, make_rented_number, make_scenario
+from tests.factories import (
+    NOON,
+    make_leased_visits,
+    make_ledger_entry,
+    make_project,
+    make_rented_numbers,
+    make_scenario,
+)
 from tests.scenarios.shop import FakeShop
 
 FOR_SALE = [f"+1212555{index:04}" for index in range(5000, 5040)]
@@ -47,11 +54,10 @@ def make_pool(
     """A scenario with upkeep, whose rented numbers are paid for one more hour, and visits that need so many."""
     given = {"upkeep_on": True, "upkeep_began_with": numbers, "accuracy": accuracy}
     scenario = make_scenario(session, project, 0, **given | values)
-    for index in range(numbers):
-        e164 = f"+1212555{scenario.id % 10}{index:03}"
-        make_rented_number(session, project, e164, MIDNIGHT + timedelta(hours=1), scenario)
-    for _ in range({6: 2, 30: 20, 20: 12}[needed]):
-        make_leased_visit(session, scenario, MIDNIGHT - timedelta(days=2))
+    rented = [f"+1212555{scenario.id % 10}{index:03}" for index in range(numbers)]
+    make_rented_numbers(session, project, rented, MIDNIGHT + timedelta(hours=1), scenario)
+    visits = {6: 2, 30: 20, 20: 12}[needed]
+    make_leased_visits(session, scenario, [{"started_at": MIDNIGHT - timedelta(days=2)}] * visits)
     return scenario
 
 

@@ -12,7 +12,7 @@ from router.attribution.pool.unplaced import refresh_shown
 from router.scenarios.lint import Finding, lint_stored
 from router.scenarios.models import Scenario
 from router.server import Server
-from tests.factories import make_leased_visit, make_scenario
+from tests.factories import make_leased_visits, make_scenario
 from tests.people import NOW, Cast, sign_in
 
 YESTERDAY = NOW - timedelta(days=1)
@@ -26,8 +26,8 @@ def scenario(server: Server, cast: Cast) -> Scenario:
 
 def give(session: Session, scenario: Scenario, times: int, at: datetime = YESTERDAY, **said: datetime) -> None:
     """So many pages were given a number; all of them said the same about it."""
-    for _ in range(times):
-        lease = session.query(Lease).filter_by(visit_id=make_leased_visit(session, scenario, at).id).one()
+    visits = make_leased_visits(session, scenario, [{"started_at": at}] * times)
+    for lease in session.query(Lease).where(Lease.visit_id.in_([visit.id for visit in visits])):
         for name, moment in said.items():
             setattr(lease, name, moment)
 

@@ -55,7 +55,8 @@ def server(folder: Path, database: Database) -> Iterator[Running]:
         running(folder / "data", activated=activated, ROUTER_SECRET_KEY_FILE=str(key)) as server,
     ):
         with database.writing() as session:
-            make_scenario(session, make_project(session), [NUMBER])
+            project = make_project(session, calls_per_caller=0, calls_per_number=0)  # one caller holds hundreds here
+            make_scenario(session, project, [NUMBER])
         eventually(lambda: COMPANY_LINE in server.dial(NUMBER, "CAfirst").text)
         yield server
 

@@ -34,6 +34,7 @@ from router.voice.snapshot import routing_of
 from tests.application import Applications
 from tests.carriers.rest import TOKEN
 from tests.carriers.rest_faults import Fault, FaultyRest, faulty_server
+from tests.contents import content
 from tests.factories import NOON, make_number, make_project, make_scenario
 
 PUBLIC = "https://calls.example.net"
@@ -81,8 +82,14 @@ class World:
         self.port.app = pass_on
 
 
+@content
+def checked_shop(database: Database, _: Any) -> None:
+    with database.writing() as session:
+        make_scenario(session, make_project(session), [NUMBER], destinations=[LINE])
+
+
 @pytest.fixture
-def world(applications: Applications, settings: Settings, tmp_path: Path) -> Iterator[World]:
+def world(checked_shop: None, applications: Applications, settings: Settings, tmp_path: Path) -> Iterator[World]:
     with (
         faulty_server(tmp_path / "simulator.db", SID, TOKEN) as (carrier, rest),
         _at_a_port(applications, settings, carrier.url) as (port, app),
@@ -90,8 +97,6 @@ def world(applications: Applications, settings: Settings, tmp_path: Path) -> Ite
         server: Server = app.extensions["router"]
         change_settings(server, public_url=PUBLIC)
         server.now = lambda: NOON
-        with server.database.writing() as session:
-            make_scenario(session, make_project(session), [NUMBER], destinations=[LINE])
         shop_of(server).buy(NUMBER, "ct:1")
         routing_of(server).refresh()
         http = Rerouted(ANYWHERE, total_seconds=5)

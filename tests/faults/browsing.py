@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from router.accounts.models import Project
 from router.attribution.tracking.page_views import PageNumbers, keep_page, view_page, with_project
 from router.attribution.tracking.projects import TagProject
 from router.attribution.tracking.schema import Heartbeat, PageView, read_page_view
@@ -63,17 +61,15 @@ def browse_at_once(database: Database, clients: Sequence[int], visits: int, now:
         list(threads.map(lambda client: browse(database, client, visits, now, policy), clients))
 
 
-def _main(url: str) -> None:
-    database = Database(url)
-    with database.reading() as session:
-        session.scalars(select(Project)).one()
+def _main() -> None:
     _say("ready")
     for line in sys.stdin:
         plan = json.loads(line)
+        database = Database(plan["url"])
         now = datetime.fromisoformat(plan["now"])
         browse_at_once(database, range(8, 16), plan["visits"], now, plan["policy"])
+        database.dispose()
         _say("done")
-    database.dispose()
 
 
 def _say(word: str) -> None:
@@ -82,4 +78,4 @@ def _say(word: str) -> None:
 
 
 if __name__ == "__main__":
-    _main(sys.argv[1])
+    _main()

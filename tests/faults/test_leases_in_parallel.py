@@ -5,7 +5,6 @@ import subprocess
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -166,12 +165,13 @@ def test_r6_who_must_not_share_is_lent_the_last_number_or_none(database: Databas
     assert_no_sharing(database, policy, CLIENTS * visits, numbers)
 
 
-@contextmanager
-def another_process(url: str) -> Iterator[subprocess.Popen[str]]:
-    """It is ready when it has said so; then it browses at each line that it reads."""
-    command = [sys.executable, "-m", "tests.faults.browsing", url]
+@pytest.fixture(scope="module")
+def other() -> Iterator[subprocess.Popen[str]]:
+    """Another process. It is ready when it has said so; then it browses at each line that it reads."""
+    command = [sys.executable, "-m", "tests.faults.browsing"]
     folder = Path(__file__).parents[2]
     with subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stdin=subprocess.PIPE, cwd=folder) as process:
+        assert said_by(process) == "ready"
         yield process
 
 
@@ -185,30 +185,29 @@ def browse_in_both(
 ) -> None:
     """Eight clients in this process and eight in the other one, all at once."""
     assert other.stdin is not None
-    other.stdin.write(json.dumps({"visits": visits, "now": now.isoformat(), "policy": policy}) + "\n")
+    plan = {"url": database.url, "visits": visits, "now": now.isoformat(), "policy": policy}
+    other.stdin.write(json.dumps(plan) + "\n")
     other.stdin.flush()
     browse_at_once(database, range(CLIENTS // 2), visits, now, policy)
     assert said_by(other) == "done"
 
 
 def test_two_processes_of_eight_threads_share_nothing_while_a_number_is_free_or_where_none_may_be_shared(
-    database: Database, database_url: str
+    database: Database, other: subprocess.Popen[str]
 ) -> None:
     visits, numbers = 3, CLIENTS * 3
     fill(database, numbers)
-    with another_process(database_url) as other:
-        assert said_by(other) == "ready"
-        browse_in_both(database, other, visits, NOON)
-        held = holdings(database)
-        assert len({one.visitor for one in held}) == len({one.number for one in held}) == numbers
-        assert not [one for one in held if one.shared]
-        arrive(database, "one too many", NOON)
-        assert Counter(one.shared for one in holdings(database))[True] >= 2
+    browse_in_both(database, other, visits, NOON)
+    held = holdings(database)
+    assert len({one.visitor for one in held}) == len({one.number for one in held}) == numbers
+    assert not [one for one in held if one.shared]
+    arrive(database, "one too many", NOON)
+    assert Counter(one.shared for one in holdings(database))[True] >= 2
 
-        later = NOON + timedelta(hours=1)
-        with database.writing() as session:
-            session.execute(update(Scenario).values(exhausted="keep", aim="source"))
-            session.execute(delete(PoolNumber).where(PoolNumber.number_id > min(one.number for one in held) + 39))
-            session.execute(delete(Lease))
-        browse_in_both(database, other, visits, later, "keep")
-        assert_no_sharing(database, "keep", CLIENTS * visits, 40)
+    later = NOON + timedelta(hours=1)
+    with database.writing() as session:
+        session.execute(update(Scenario).values(exhausted="keep", aim="source"))
+        session.execute(delete(PoolNumber).where(PoolNumber.number_id > min(one.number for one in held) + 39))
+        session.execute(delete(Lease))
+    browse_in_both(database, other, visits, later, "keep")
+    assert_no_sharing(database, "keep", CLIENTS * visits, 40)

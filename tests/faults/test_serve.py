@@ -17,13 +17,13 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import select, text
 
-from router.app import create_app
 from router.cli import main
 from router.config import Settings
 from router.db import Database
 from router.integrations.models import Delivery
 from router.lib.http_client import trusted_authorities
 from router.server import Server
+from tests.application import Applications
 from tests.factories import COMPANY_LINE, make_project, make_scenario, make_token
 from tests.faults.running import FALLBACK, Running, free_port, running
 from tests.voice.carrier import CarrierClient
@@ -224,24 +224,27 @@ def test_an_old_schema_puts_callers_through_and_says_what_to_run(server: Server,
     assert (ready.status_code, ready.json["schema"]) == (503, "old: run router migrate")
 
 
-def test_another_secret_key_says_so_and_serves_nothing_but_calls(server: Server, settings: Settings) -> None:
+def test_another_secret_key_says_so_and_serves_nothing_but_calls(
+    server: Server, settings: Settings, applications: Applications
+) -> None:
     with server.database.writing() as session:
         make_scenario(session, make_project(session), [NUMBER])
-    other = create_app(settings.model_copy(update={"secret_key": "another-secret-key-9876543210"}))
-    client = other.test_client()
-    answer = CarrierClient(client, server).dial(NUMBER)
-    assert answer.status_code == 200
-    assert COMPANY_LINE in answer.text
-    for path in ("/sign-in", "/", "/api/v1/projects", "/metrics", "/tag/k-shop.js", "/settings", "/no/such/page"):
-        refused = client.get(path)
-        assert (path, refused.status_code) == (path, 503)
-        assert "ROUTER_SECRET_KEY" in refused.text
-    assert client.post("/tag/k-shop/visits", json={"page": "https://shop.example/"}).status_code == 503
-    ready = client.get("/readyz")
-    assert ready.json is not None
-    assert (ready.status_code, ready.json["key"]) == (503, "another: check ROUTER_SECRET_KEY")
-    assert client.get("/healthz").status_code == 200
-    other.extensions["router"].database.dispose()
+    with applications.with_settings(
+        settings.model_copy(update={"secret_key": "another-secret-key-9876543210"})
+    ) as other:
+        client = other.test_client()
+        answer = CarrierClient(client, server).dial(NUMBER)
+        assert answer.status_code == 200
+        assert COMPANY_LINE in answer.text
+        for path in ("/sign-in", "/", "/api/v1/projects", "/metrics", "/tag/k-shop.js", "/settings", "/no/such/page"):
+            refused = client.get(path)
+            assert (path, refused.status_code) == (path, 503)
+            assert "ROUTER_SECRET_KEY" in refused.text
+        assert client.post("/tag/k-shop/visits", json={"page": "https://shop.example/"}).status_code == 503
+        ready = client.get("/readyz")
+        assert ready.json is not None
+        assert (ready.status_code, ready.json["key"]) == (503, "another: check ROUTER_SECRET_KEY")
+        assert client.get("/healthz").status_code == 200
 
 
 @pytest.mark.parametrize(

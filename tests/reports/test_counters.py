@@ -5,12 +5,13 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select, update
 
+from router.attribution.models import Lease
 from router.reports.accuracy.jobs import refresh_accuracy
 from router.reports.counters import ColumnKeeper
 from router.scenarios.models import Scenario, TrackingNumber
 from router.server import Server
 from router.voice.models import Call
-from tests.factories import NOON, make_call, make_lease, make_project, make_scenario, make_visit, numbers_of
+from tests.factories import NOON, make_call, make_leased_visits, make_project, make_scenario
 
 
 def lent(server: Server, visits: int, shared: int) -> int:
@@ -18,10 +19,9 @@ def lent(server: Server, visits: int, shared: int) -> int:
     with server.database.writing() as session:
         project = make_project(session)
         scenario = make_scenario(session, project, 1)
-        (number,) = numbers_of(session, scenario)
-        for index in range(visits):
-            visit = make_visit(session, project, last_sign_at=NOON)
-            make_lease(session, visit, number, shared=index < shared)
+        made = make_leased_visits(session, scenario, [{"started_at": NOON}] * visits, 0)
+        of_shared = Lease.visit_id.in_([visit.id for visit in made[:shared]])
+        session.execute(update(Lease).where(of_shared).values(shared=True))
         return scenario.id
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from router.scenarios.lint import LintRule
     from router.scenarios.numbers.release import NumbersShown
     from router.voice.answers import Begun
+    from router.voice.asking import FlowLookups
     from router.voice.direct import DirectWriter
     from router.voice.journal import RecordKeeper
     from router.voice.snapshot import RoutingFollower
@@ -55,6 +56,7 @@ class Server:
     routing: "RoutingFollower | None" = None
     journal: "RecordKeeper | None" = None
     direct: "DirectWriter | None" = None
+    flow_lookups: "FlowLookups | None" = None
     begun_calls: "OrderedDict[str, Begun]" = field(default_factory=OrderedDict)
     """What the last calls began with in this process, by the carrier's id."""
 

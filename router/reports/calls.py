@@ -409,4 +409,5 @@ def chosen_beyond(args: Args, project: Project, now: datetime) -> list[tuple[str
 
 def only_announced(call: Call) -> bool:
     """An internal call that rang nobody: its number is forwarded to the telephone that it came from."""
-    return bool(call.flow.get("announcement")) and not call_destinations(call)
+    rings = call.flow["given"]["leads"] != "end" if "given" in call.flow else bool(call_destinations(call))
+    return bool(call.flow.get("announcement")) and not rings

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import urlencode
 
 import structlog
 from prometheus_client import Counter
@@ -18,10 +17,11 @@ from router.carriers.base import Forward, HangUp, InboundCall, Plan, Say, Target
 from router.lib.formats import format_count, format_percent
 from router.lib.metrics import record
 from router.lib.phones import same_line
+from router.scenarios.flows import lines_in
 from router.server import Server
 from router.voice.calls import decided_values
 from router.voice.models import INTERNAL
-from router.voice.routing import Route, destinations_of
+from router.voice.routing import Route, kept_flow
 from router.voice.snapshot import routing_of
 
 log = structlog.get_logger(__name__)
@@ -40,11 +40,12 @@ class Begun:
     flow: Mapping[str, Any]
     flow_id: int | None
     """The stored version of the flow; None: the project's fallback destination."""
+    announcement: str = ""
+    """What the caller of an internal call hears first."""
 
-    def query(self, **more: str) -> str:
-        """What the carrier brings back with its next request."""
-        milliseconds = round(self.started_at.timestamp() * 1000)
-        return urlencode({"flow": self.flow_id or 0, "start": milliseconds, **more})
+    def kept_flow(self) -> dict[str, Any]:
+        """As the call keeps it."""
+        return kept_flow(self.flow, self.flow_id) | ({"announcement": self.announcement} if self.announcement else {})
 
 
 def read_start(text: str) -> datetime | None:
@@ -57,34 +58,6 @@ def read_start(text: str) -> datetime | None:
 def read_id(text: str) -> int | None:
     """The id out of an address of ours; None: it holds none."""
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
-
-
-def plan_step(base_url: str, call: InboundCall, number: str, begun: Begun, step: int, *, own_id: bool = False) -> Plan:
-    """Rings the destination of this step (from 0), after the flow's announcement if there is one; hangs up when no destination is left.
-
-    The destination sees the caller's number where the carrier lets it, else the dialled number. A number over which the carrier may fail
-    the leg is tried once: the next address says so, and the step is repeated with `own_id`.
-
-    Args:
-        number: the one that the call belongs to, as ours is written.
-    """
-    announcement = begun.flow.get("announcement", "")
-    destinations = destinations_of(begun.flow, number, call.caller.e164)
-    if not destinations:
-        return Say(announcement or SORRY), HangUp()
-    if step >= len(destinations):
-        return HANG_UP
-    destination = destinations[step]
-    # A carrier shows no number that it does not know: not the one that was only forwarded to a number of ours.
-    own = (call.number_e164 or number) if number == call.forwarded_from else number
-    doubtful = {"caller_id": "caller"} if call.caller_id == "doubtful" and not own_id else {}
-    forward = Forward(
-        targets=(Target(destination.to, leg_address(base_url, call)),),
-        ring_seconds=destination.ring_seconds,
-        caller_id=own if own_id or call.caller_id == "refused" else call.caller.e164 or own,
-        next_address=f"{base_url}/voice/dial/{call.sid}/{step + 1}?{begun.query(**doubtful)}",
-    )
-    return (Say(announcement), forward) if announcement and step == 0 and not own_id else (forward,)
 
 
 def leg_address(base_url: str, call: InboundCall) -> str:
@@ -143,19 +116,18 @@ LONGEST_PART = 40
 """Letters of a source's name that are said: whoever makes a link to the site chooses them."""
 
 
-def announced_flow(server: Server, call: InboundCall, route: Route, now: datetime) -> Mapping[str, Any]:
-    """The flow of an internal call: before it, its caller hears what a visitor's call would have counted for. That is looked up for a
+def announcement_of(server: Server, call: InboundCall, route: Route, now: datetime) -> str:
+    """What the caller of an internal call hears before the flow: what a visitor's call would have counted for. That is looked up for a
     moment, and left out when there is no answer."""
     lookups = routing_of(server).credits
     reach = reach_of(server.settings)
     values = lookups.ask(
         lambda session: decided_values(session, route, reach, call.caller, now, call.sid, INTERNAL), None
     )
-    caller = call.caller.e164
-    rings = bool(destinations_of(route.flow, route.number, caller))
-    is_line = any(same_line(step.get("to"), caller) for step in route.flow["destinations"])
-    sentence = announcement(route.scenario_title, route.scenario_enabled, values, now, rings, is_line)
-    return route.flow | {"announcement": sentence}
+    caller, lines = call.caller.e164, [line.get("to") for _, line, _ in lines_in(route.flow)]
+    is_line = any(same_line(to, caller) for to in lines)
+    rings = any(to and not same_line(to, route.number) and not same_line(to, caller) for to in lines)
+    return announcement(route.scenario_title, route.scenario_enabled, values, now, rings, is_line)
 
 
 def announcement(

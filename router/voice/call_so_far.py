@@ -32,6 +32,10 @@ class Place:
         return f"{self.step}.{self.turn}" if self.step else str(self.turn)
 
 
+NOWHERE = Place("", 9999)
+"""Behind the last destination: of an address that names no place of a flow."""
+
+
 def read_place(text: str) -> Place | None:
     """The place out of an address of ours; None: it holds none."""
     found = PLACE.fullmatch(text)

@@ -33,7 +33,7 @@ from router.server import Server
 from router.statements import Statement, given
 from router.voice.models import EXTERNAL, Call, CallEvent, Status, caller_forgotten
 from router.voice.recordings import main_recording, recording_document, recordings_of
-from router.voice.routing import Route, kind_of, route_of
+from router.voice.routing import Route, kept_flow, kind_of, route_of
 from router.web.errors import iso as iso
 
 call_started = Signal("A call came in and is being forwarded.")
@@ -344,7 +344,7 @@ def _of_route(route: Route, kind: str) -> dict[str, Any]:
         "number": route.number,
         "scenario_id": route.scenario_id,
         "scenario_enabled": route.scenario_enabled,
-        "flow": route.flow,
+        "flow": kept_flow(route.flow, route.flow_id),
     }
 
 

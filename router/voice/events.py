@@ -19,7 +19,7 @@ from router.voice.clocks import by_database, clock_fault
 from router.voice.models import Call, CallEvent, CallLeg, JournalPosition, SetAsideRecord
 from router.voice.recordings import note_recordings
 from router.voice.routing import destinations_of
-from router.voice.state import Event, derive_state
+from router.voice.state import CALL_TERMINAL, Event, derive_state
 
 _EVENT, _LEG = table_of(CallEvent), table_of(CallLeg)
 _INSERT_EVENT = Statement(
@@ -100,10 +100,11 @@ def update_calls(
     news: list[tuple[str, Call]] = []
     for sid in (sid for sid in flows if sid in calls):
         call, flow = calls[sid], flows[sid]
-        if flow and flow["destinations"] != call.flow["destinations"]:
-            call.flow = call.flow | {"destinations": flow["destinations"]}
-        spoken = bool(call.flow.get("announcement"))
-        state = derive_state(call.started_at, call_destinations(call), events[sid], spoken=spoken)
+        if flow and any(flow.get(name) != call.flow.get(name) for name in VERSION):
+            others = {name: value for name, value in call.flow.items() if name not in (*VERSION, "given")}
+            call.flow = others | {name: flow[name] for name in VERSION if name in flow}
+        spoken, given = bool(call.flow.get("announcement")), call.flow.get("given")
+        state = derive_state(call.started_at, call_destinations(call), events[sid], spoken=spoken, given=given)
         had_ended, has_changed = call.ended_at is not None, sid in corrected
         # A call whose end was announced stays ended, also when it turns out that the leg which had answered was refused and the next
         # destination rings: what follows corrects it.
@@ -124,8 +125,12 @@ def update_calls(
     return set(calls)
 
 
+VERSION = ("destinations", "version")
+"""What a call keeps of its flow, of the one form or of the other."""
+
+
 def call_destinations(call: Call) -> list[str]:
-    """The destinations that this call rings in turn."""
+    """The destinations that this call rings in turn; none of a flow of steps."""
     return [destination.to for destination in destinations_of(call.flow, call.number, call.caller)]
 
 
@@ -176,16 +181,23 @@ def state_of_journals(session: Session, now: datetime) -> str:
 
 SILENT = timedelta(hours=4, minutes=15)
 """Longer than the longest call that a carrier allows."""
+MESSAGE_AWAITED = timedelta(minutes=2)
+"""After the end of a call whose caller was asked for a message: for so long it may still be told that he has left one."""
 BATCH = 100
 
 
 def close_silent_calls(server: Server, now: datetime) -> int:
-    """Ends, as *unknown*, the calls that nobody has said anything about for 4 h 15 min; returns how many. None
-    while a machine has records that were not applied: the end of a call may be one of them."""
+    """Ends, as *unknown*, the calls that nobody has said anything about for 4 h 15 min, and as what they were those that are over and of
+    whose message nothing was told; returns how many. None while a machine has records that were not applied: the end of a call may be one
+    of them."""
     with server.database.reading() as session:
         if machine_is_waiting(session, now):
             return 0
-        silent = select(Call.sid).where(Call.ended_at.is_(None), Call.last_event_at <= now - SILENT)
+        has_ended = select(CallEvent.id).where(
+            CallEvent.call_sid == Call.sid, CallEvent.key.in_([f"status:{status}" for status in CALL_TERMINAL])
+        )
+        awaited = (Call.last_event_at <= now - MESSAGE_AWAITED) & has_ended.exists()
+        silent = select(Call.sid).where(Call.ended_at.is_(None), (Call.last_event_at <= now - SILENT) | awaited)
         sids = list(session.scalars(silent.order_by(Call.last_event_at).limit(BATCH)))
     for sid in sids:
 

@@ -1,6 +1,7 @@
 """Webhooks of the carrier. Every request is verified by its signature, and the caller always hears something sensible (R12)."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial, wraps
@@ -10,22 +11,23 @@ import structlog
 from flask import Blueprint, Response, request
 
 from router.carriers import carrier_of
-from router.carriers.base import SID, BadCarrierRequest, Form, InboundCall, Plan
+from router.carriers.base import SID, BadCarrierRequest, CallState, Form, InboundCall, Plan
+from router.lib.phones import Caller
 from router.server import Server, current_server
 from router.voice.answers import (
     HANG_UP,
     Begun,
-    announced_flow,
+    announcement_of,
     last_resort,
     leg_address,
-    plan_step,
     read_id,
     read_start,
 )
 from router.voice.applier import journal_of
+from router.voice.asking import answer_of, whisper_of
 from router.voice.blocking.open_calls import why_blocked
 from router.voice.blocking.rules import blocked_plan
-from router.voice.call_so_far import read_place
+from router.voice.call_so_far import NOWHERE, CallSoFar, Place, read_known, read_place
 from router.voice.direct import direct_writer_of
 from router.voice.models import BLOCKED, EXTERNAL
 from router.voice.recordings import recording_event
@@ -37,6 +39,8 @@ from router.web.access import Audience, guard
 
 log = structlog.get_logger(__name__)
 
+Facts = dict[str, Any]
+LONGEST_TOLD = 30
 BELIEVED = timedelta(days=1)
 """A carrier's date that is further from our clock is nonsense."""
 
@@ -66,8 +70,9 @@ def keep_out_of_caches(answer: Response) -> Response:
     return answer
 
 
-def always_answers(view: Callable[..., Plan]) -> Callable[..., Response]:
-    """For documents: whatever fails inside, the carrier gets a document with status 200, and the caller is connected (R12)."""
+def always_answers(view: Callable[..., Plan], otherwise: Plan | None = None) -> Callable[..., Response]:
+    """For documents: whatever fails inside, the carrier gets a document with status 200, and the caller is connected (R12): by the last
+    resort, or by the plan `otherwise`."""
 
     @wraps(view)
     def answer(**arguments: Any) -> Response:
@@ -77,6 +82,8 @@ def always_answers(view: Callable[..., Plan]) -> Callable[..., Response]:
             document = carrier.render(view(server, **arguments))
         except Exception:
             log.exception("document_failed", path=request.path)
+            if otherwise is not None:
+                return Response(carrier.render(otherwise), mimetype="text/xml")
             try:  # what can be read of the call, also where its id is missing
                 call = carrier.read_inbound({**_form(), "CallSid": "unknown"})
             except Exception:
@@ -98,7 +105,7 @@ def ignore_bad_request(error: BadCarrierRequest) -> Response:
 @carrier_route("/inbound")
 @always_answers
 def inbound(server: Server) -> Plan:
-    """A call comes in: the answer forwards the call."""
+    """A call comes in: the answer is the beginning of its flow."""
     call, now = _call(server), server.now()
     route = routing_of(server).find_route(call)
     if route is None:
@@ -108,61 +115,131 @@ def inbound(server: Server) -> Plan:
         return last_resort(server, call)
     kind = kind_of(call.caller, route.own_lines)
     if kind == EXTERNAL and (blocked := why_blocked(routing_of(server).open_calls, route, call)):
-        given = Begun(now, route.guard.blocked_flow(blocked), None)
+        first = Begun(now, route.guard.blocked_flow(blocked), None)
     else:
-        flow = route.flow if kind == EXTERNAL else announced_flow(server, call, route, now)
-        given = Begun(now, flow, route.flow_id)
-    begun = first_given(server, call.sid, given)
+        sentence = "" if kind == EXTERNAL else announcement_of(server, call, route, now)
+        first = Begun(now, route.flow, route.flow_id, sentence)
+    begun = first_given(server, call.sid, first)
     if "blocked" in begun.flow:
         keep(server, inbound_record(call, route, begun, BLOCKED, now))
         return blocked_plan(begun.flow)
     routing_of(server).open_calls.begin(call.sid, route.project_id, call.caller.e164, route.number_id)
-    if not keep(server, inbound_record(call, route, begun, kind, now)) and "announcement" in begun.flow:
-        begun = replace(begun, flow=route.flow)  # which would claim that the call is recorded
-    return plan_step(server.settings.base_url, call, route.number, begun, step=0)
+    so_far = CallSoFar(call, route.number, begun.started_at, begun.flow_id, announcement=begun.announcement)
+    plan, given = answer_of(server, route, begun, so_far)
+    if not keep(server, inbound_record(call, route, begun, kind, now, given=given)) and begun.announcement:
+        silent = replace(so_far, announcement="")  # it would claim that the call is recorded
+        plan, _ = answer_of(server, route, begun, silent)
+    return plan
 
 
-@carrier_route("/dial/<call_sid>/<int:step>")
+@carrier_route("/dial/<call_sid>/<place>")
 @always_answers
-def dial_ended(server: Server, call_sid: str, step: int) -> Plan:
-    """Forwarding ended before this step: the conversation is over, or the next destination is rung. A destination that the carrier did not
-    ring because of the caller's number is rung again with ours."""
-    carrier, form, now = carrier_of(server), _form(), server.now()
-    result = carrier.read_dial_result(form)
-    try:
-        call_status = carrier.read_status(form).status  # of the inbound call; it comes along with an action
-    except BadCarrierRequest:
-        call_status = None
-    call = _call(server)
+def dial_ended(server: Server, call_sid: str, place: str) -> Plan:
+    """Forwarding ended before this place of the flow: the conversation is over, or what follows is done. A destination that the carrier did
+    not ring because of the caller's number is rung again with ours."""
+    result = carrier_of(server).read_dial_result(_form())
+    showed_caller = request.args.get("caller_id") == "caller"
+    if result.status == "failed" and not result.bridged and showed_caller:
+        return _go_on(server, call_sid, read_place(place) or NOWHERE, None, result=result, showed_caller=True)
+    facts = {name: getattr(result, name) for name in ("leg_sid", "status", "bridged", "seconds")}
+    return _go_on(server, call_sid, read_place(place) or NOWHERE, "dial", facts, result=result)
+
+
+@carrier_route("/gather/<call_sid>/<place>")
+@always_answers
+def keys_pressed(server: Server, call_sid: str, place: str) -> Plan:
+    """The caller has pressed a key or none, or left a message, or the carrier wants the rest of what he hears."""
+    carrier, form = carrier_of(server), _form()
+    digits, facts = carrier.read_keys(form), {}
+    with suppress(BadCarrierRequest):  # he was not recorded
+        message = carrier.read_recording(form)
+        facts["message"] = {"sid": message.recording_sid, "url": message.url, "seconds": message.seconds}
+    return _go_on(server, call_sid, read_place(place) or NOWHERE, "gather", {"digits": digits} | facts, digits=digits)
+
+
+def _go_on(
+    server: Server, call_sid: str, place: Place, kind: str | None, facts: Facts | None = None, **came: Any
+) -> Plan:
+    """What follows at a place of the call's flow.
+
+    Args:
+        kind: of the event that is kept with these `facts`; None: none.
+        came: what the carrier has brought, as members of `CallSoFar`.
+    """
+    call, now = _call(server), server.now()
     route = routing_of(server).find_route(call)
     begun = _begun(server, route, now)
-    again = result.status == "failed" and not result.bridged and request.args.get("caller_id") == "caller"
-    if not again:
-        facts = {
-            "step": step,
-            "leg_sid": result.leg_sid,
-            "status": result.status,
-            "bridged": result.bridged,
-            "seconds": result.seconds,
-            "call_status": call_status,
-            "start": begun.started_at.isoformat() if begun and request.args.get("start") else None,
-        }
-        event = Event("dial", now, facts)
-        keep(server, event_record(_checked_sid(call_sid), f"dial:{step}", event, now, call, begun))
-        if is_bridged(result.bridged, result.status):
-            return HANG_UP
-    if begun is None:
-        return last_resort(server, call)
-    number = route.number if route else call.number_e164 or call.to
-    step = max(step - 1, 0) if again else step
-    return plan_step(server.settings.base_url, call, number, begun, step, own_id=again)
+    plan, given = None, None
+    if begun is not None:
+        number = route.number if route else call.number_e164 or call.to
+        known = read_known(request.args, place)
+        so_far = CallSoFar(call, number, begun.started_at, begun.flow_id, place, known, **came)
+        plan, given = answer_of(server, route, begun, so_far)
+    if kind is not None:
+        step = str(place) if place.step else place.turn
+        kept = {"step": step, **(facts or {}), "call_status": _call_status(server)}
+        kept["start"] = begun.started_at.isoformat() if begun and request.args.get("start") else None
+        kept |= {"given": given} if given else {}
+        event = Event(kind, now, kept)
+        keep(server, event_record(_checked_sid(call_sid), f"{kind}:{step}", event, now, call, begun))
+    if plan is not None:
+        return plan
+    result = came.get("result")
+    return HANG_UP if result and is_bridged(result.bridged, result.status) else last_resort(server, call)
+
+
+def _call_status(server: Server) -> CallState | None:
+    """The state of the inbound call, which comes along with requests about what happens next."""
+    try:
+        return carrier_of(server).read_status(_form()).status
+    except BadCarrierRequest:
+        return None
+
+
+@carrier_route("/whisper/<call_sid>/<place>")
+@partial(always_answers, otherwise=())
+def whisper(server: Server, call_sid: str, place: str) -> Plan:
+    """What the one who answered hears before he is connected, and the key that he pressed. Whatever fails, he is connected."""
+    carrier, form, now, args = carrier_of(server), _form(), server.now(), request.args
+    leg, number, at = carrier.read_inbound(form), args.get("number", ""), read_place(place)
+    digits, is_machine = carrier.read_keys(form), bool(carrier.read_machine(form))
+    caller = leg.caller if leg.caller.e164 != number else Caller(None, "")  # the leg shows ours instead
+    call = replace(leg, sid=_checked_sid(call_sid), caller=caller, number_e164=number, to=number)
+    route = routing_of(server).find_route(call)
+    begun, plan = _begun(server, route, now), None
+    if begun is not None and route is not None:
+        known = read_known(args, at)
+        so_far = CallSoFar(
+            call, number, begun.started_at, begun.flow_id, at, known, digits=digits, is_machine=is_machine
+        )
+        plan = whisper_of(server, route, begun, so_far)
+    facts = {"leg_sid": leg.sid, "step": str(at), "digits": digits, "accepted": digits is not None and not plan}
+    event = Event("whisper", now, facts)
+    keep(server, event_record(call.sid, f"whisper:{leg.sid}:{'asked' if digits is None else digits}", event, now))
+    return plan or ()
+
+
+@carrier_route("/machine/<call_sid>")
+def machine_told(call_sid: str) -> Response:
+    """Whether a person or a machine has answered a destination."""
+    server = current_server()
+    carrier, form, now = carrier_of(server), _form(), server.now()
+    leg_sid = carrier.read_inbound(form).sid
+    facts = {"leg_sid": leg_sid, "machine": carrier.read_machine(form), **_step_told()}
+    keep(server, event_record(_checked_sid(call_sid), f"machine:{leg_sid}", Event("machine", now, facts), now))
+    return Response(status=204)
+
+
+def _step_told() -> Facts:
+    """What an address of ours says of the step of a flow that a callback is about; nothing for destinations in turn."""
+    return {name: request.args[name][:LONGEST_TOLD] for name in ("step", "screen") if name in request.args}
 
 
 @carrier_route("/leg/<call_sid>")
 def leg_told(call_sid: str) -> Response:
     server = current_server()
     leg, now = carrier_of(server).read_leg_event(_form()), server.now()
-    facts = {"leg_sid": leg.leg_sid, "to": leg.to, "status": leg.status, "seconds": leg.seconds}
+    facts = {"leg_sid": leg.leg_sid, "to": leg.to, "status": leg.status, "seconds": leg.seconds, **_step_told()}
     event = Event("leg", _moment(leg.at, now), facts)
     keep(server, event_record(_checked_sid(call_sid), f"leg:{leg.leg_sid}:{leg.status}", event, now))
     return Response(status=204)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
+from urllib.parse import urlencode
 
 from router.carriers.base import (
     DialResult,
@@ -69,6 +70,8 @@ MOST_LETTERS = 3000
 """That one document reads out before the carrier is asked to come again: a document has 64 kB, a letter up to five bytes."""
 
 Elements = tuple[Element, ...]
+Way = list[tuple[str, str]]
+"""Ids of steps, each with its branch that the call went; empty where it has none."""
 
 
 @dataclass(frozen=True)
@@ -120,11 +123,19 @@ def prepare(flow: FlowSchema) -> Program:
     return Program(flow, steps, follows, next(iter(steps.values()), None))
 
 
-def next_plan(program: Program, around: Surroundings, so_far: CallSoFar) -> Plan | Wanted:
+def next_plan(program: Program, around: Surroundings, so_far: CallSoFar, way: Way | None = None) -> Plan | Wanted:
     """What happens next in the call. Never raises.
 
-    A look-up that is wanted is to be made, and the function asked again with its outcome in `so_far.known`. Each is wanted once."""
-    return _Run(program, around, so_far).plan_from_place()
+    A look-up that is wanted is to be made, and the function asked again with its outcome in `so_far.known`. Each is wanted once.
+
+    Args:
+        way: is made the steps that the call goes through by this plan.
+    """
+    run = _Run(program, around, so_far)
+    plan = run.plan_from_place()
+    if way is not None:
+        way[:] = run.way
+    return plan
 
 
 def is_answered(step: AnyStep | None, result: DialResult, accepted: bool = False) -> bool:
@@ -140,8 +151,9 @@ def needs_acceptance(step: AnyStep | None) -> bool:
     return isinstance(step, RingStep) and step.accept
 
 
-def whisper_plan(program: Program, around: Surroundings, so_far: CallSoFar) -> Plan | Wanted:
-    """What the one who answered hears before he is connected, and after he has pressed a key; an empty plan connects him. Never raises."""
+def whisper_plan(program: Program, around: Surroundings, so_far: CallSoFar) -> Plan:
+    """What the one who answered hears before he is connected, and after he has pressed a key; an empty plan connects him. What has to be
+    looked up for it was looked up before his line rang. Never raises."""
     step = program.steps.get(so_far.place.step) if so_far.place else None
     if not isinstance(step, RingStep):
         return ()
@@ -150,8 +162,6 @@ def whisper_plan(program: Program, around: Surroundings, so_far: CallSoFar) -> P
     if step.accept and so_far.digits is not None:
         return () if so_far.digits == ACCEPT_KEY else (HangUp(),)
     run = _Run(program, around, so_far)
-    if step.whisper and so_far.known.visit is None and _wants_visit([step.whisper.text]):
-        return Wanted("visit", step.id)
     spoken = run.speech(step.whisper, " ".join(run.filled(step.whisper.text).split())) if step.whisper else None
     if not step.accept:
         return (spoken,) if spoken else ()
@@ -178,6 +188,7 @@ class _Run:
         self._circles = {line_of(number): sentence for number, sentence in comes_from if number}
         """By the line that the call comes from: what a caller hears whom nobody else can talk to."""
         self._plan: list[Element] = []
+        self.way: Way = []
         self._own_id = False
         """The destinations see our number, because the carrier has failed over the caller's."""
         self._passed_over = ""
@@ -197,6 +208,7 @@ class _Run:
             # a version that lacks the step: from its beginning, which is better than to hang up
             step, turn = (reached, turn) if reached is not None else (step, 0)
         while step is not None:
+            self.way.append((step.id, ""))
             outcome = self._do(step, turn)
             if isinstance(outcome, tuple | Wanted):
                 return outcome
@@ -219,6 +231,7 @@ class _Run:
                     return following
                 if turn < step.tries:
                     return self._ask_for_key(step, turn)
+                self.way[-1] = (step.id, "otherwise")
                 return step.otherwise[0] if step.otherwise else None
             case VoicemailStep():
                 return self._voicemail(step, turn)
@@ -227,6 +240,7 @@ class _Run:
         branch = self._branch(step, turn)
         if isinstance(branch, tuple | Wanted):
             return branch
+        self.way[-1] = (step.id, next((name for name, steps in step.lists() if steps is branch), ""))
         return branch[0] if branch else following
 
     def _branch(
@@ -359,7 +373,9 @@ class _Run:
         if turn >= len(groups):
             return None
         group = groups[turn]
-        if self._known.visit is None and _wants_visit(text for line in group for text in line.headers.values()):
+        texts = [text for line in group for text in line.headers.values()]
+        texts += [step.whisper.text] if isinstance(step, RingStep) and step.whisper else []
+        if self._known.visit is None and _wants_visit(texts):
             return Wanted("visit", step.id)
         recording = step.recording if isinstance(step, RingStep) else None
         announced = self._prompt(recording.announcement) if recording and turn == 0 and not self._own_id else []
@@ -380,12 +396,12 @@ class _Run:
         leg_address = f"{self._around.base_url}/voice/leg/{self._call.sid}"
         if isinstance(step, AskStep) or not step.id:
             return Target(line.to, f"{leg_address}?{self._step_query(place)}" if step.id else leg_address)
-        is_whispered = step.whisper is not None or step.accept or step.detect_machines
+        screen = "accept" if step.accept else "whisper" if step.whisper or step.detect_machines else ""
         headers = ((name, self.filled(text)) for name, text in line.headers.items())
         return Target(
             line.to,
-            f"{leg_address}?{self._step_query(place)}",
-            self.address("whisper", place) if is_whispered else "",
+            f"{leg_address}?{self._step_query(place)}{f'&screen={screen}' if screen else ''}",
+            f"{self.address('whisper', place)}&{urlencode({'number': self._so_far.number})}" if screen else "",
             self._told(f"machine/{self._call.sid}", step, turn) if step.detect_machines else "",
             line.extension,
             tuple(headers),

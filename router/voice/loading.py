@@ -15,11 +15,12 @@ from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
 from router.db import table_of
+from router.scenarios.flows import lines_in
 from router.scenarios.models import DEFAULT_HOLD_SECONDS, CallFlow, Scenario, TrackingNumber
 from router.statements import Row, Statement
 from router.voice.blocking.rules import CallGuard, guard_of
 from router.voice.models import BlockedCaller, RoutingChange
-from router.voice.routing import GUARD_COLUMNS, Route, fallback_flow, lines_of, own_lines
+from router.voice.routing import GUARD_COLUMNS, Route, fallback_flow, is_usable, lines_of, own_lines
 
 PAGE = 1000
 """Rows of a statement."""
@@ -53,9 +54,9 @@ class Company:
     ) -> dict[str, Any]:
         """What those of its numbers that lead alike have in common in their routes."""
         document = documents.get(flow_id) if flow_id is not None else None
-        flow = document if document and document.get("destinations") else self.flow
-        lines = lines_of(step.get("to") or "" for step in flow["destinations"])
-        fallback, repeat_credit, *_ = self.said  # as _COMPANIES has them
+        flow = document if document is not None and is_usable(document) else self.flow
+        lines = lines_of(line.get("to") or "" for _, line, _ in lines_in(flow))
+        fallback, repeat_credit, _, _, zone, *_ = self.said  # as _COMPANIES has them
         return {
             "scenario_enabled": bool(scenario and scenario.enabled),
             "hold": timedelta(seconds=(scenario and scenario.hold_seconds) or DEFAULT_HOLD_SECONDS),
@@ -66,6 +67,7 @@ class Company:
             "flow_id": flow_id if flow_id in documents else None,
             "fallback": fallback,
             "guard": self.guard,
+            "zone": zone,
         }
 
 
@@ -113,7 +115,7 @@ _NUMBERS_OF = {
 """By the kind of what owns them."""
 _COMPANIES = select(
     *(_project.id, _project.fallback_destination, _project.repeat_credit),
-    *(_project.own_numbers, _project.destination_numbers),
+    *(_project.own_numbers, _project.destination_numbers, _project.timezone),
     *GUARD_COLUMNS,
 )
 _BLOCKED = select(_blocked.project_id, _blocked.pattern).where(_blocked.taken_back_at.is_(None))
@@ -227,6 +229,7 @@ def _load(session: Session, rows: Iterable[Row], known: Loaded, pause: Pause) ->
             row.scenario_id,
             static_source=row.static_source,
             overflow=bool(row.overflow),
+            is_released=row.released_at is not None,
             **common,
         )
         if done % PAGE == 0:

@@ -46,17 +46,18 @@ class Lookups:
         """The database answers again."""
         self._none_before = 0.0
 
-    def ask(self, look: Callable[[Session], T], default: T) -> T:
+    def ask(self, look: Callable[[Session], T], default: T, seconds: float | None = None) -> T:
         """What `look` finds in the database; `default` when there is no answer in time, or when nobody asks at present."""
 
         def read() -> T:
             with self.database.reading() as session:
                 return look(session)
 
-        return self.run(read, default)
+        return self.run(read, default, seconds)
 
-    def run(self, work: Callable[[], T], default: T) -> T:
-        """The same for work that opens its own session. Work that takes longer goes on by itself, and its result is dropped."""
+    def run(self, work: Callable[[], T], default: T, seconds: float | None = None) -> T:
+        """The same for work that opens its own session, or asks somebody else, for so many seconds at most. Work that takes longer goes on
+        by itself, and its result is dropped."""
         if not self.is_open or not self._free.acquire(blocking=False):
             return default
         results: list[T] = []
@@ -77,7 +78,7 @@ class Lookups:
             self._free.release()
             log.exception("look_up_failed", what=self._name)
             return default
-        ended.wait(self.seconds)
+        ended.wait(self.seconds if seconds is None else min(seconds, self.seconds))
         if results:
             return results[0]
         self.pause()

@@ -14,7 +14,9 @@ from typing import Any
 
 from router.carriers.base import InboundCall
 from router.lib.phones import Caller
+from router.scenarios.flows import is_full
 from router.voice.answers import Begun
+from router.voice.given import Given
 from router.voice.routing import Route, read_route, route_values
 from router.voice.state import Event
 
@@ -26,7 +28,14 @@ INBOUND, FALLBACK = "inbound", "fallback"
 
 
 def inbound_record(
-    call: InboundCall, route: Route | None, begun: Begun, kind: str, now: datetime, *, is_fallback: bool = False
+    call: InboundCall,
+    route: Route | None,
+    begun: Begun,
+    kind: str,
+    now: datetime,
+    *,
+    is_fallback: bool = False,
+    given: Given | None = None,
 ) -> Record:
     """A call that came in, and the flow that it was given.
 
@@ -34,7 +43,11 @@ def inbound_record(
         route: None: the number is unknown here.
         kind: of the call, external or internal.
         is_fallback: it was led by the simplest answer, because the carrier could not use another; it may be known already.
+        given: what the answer led to; of destinations in turn it is known that the first one rings.
     """
+    flow = begun.kept_flow()
+    if given is not None and (is_full(begun.flow) or given["leads"] != "ring"):
+        flow["given"] = given
     return {
         "kind": FALLBACK if is_fallback else INBOUND,
         "at": now.isoformat(),
@@ -42,7 +55,7 @@ def inbound_record(
         "call": call_values(call),
         "call_kind": kind,
         "route": route_values(route) if route else None,
-        "flow": dict(begun.flow),
+        "flow": flow,
         "start": begun.started_at.isoformat(),
     }
 
@@ -59,7 +72,7 @@ def event_record(
         "event_at": event.at.isoformat(),
         "facts": dict(event.facts),
         "call": call_values(call) if call else None,
-        "began": {"start": begun.started_at.isoformat(), "flow": dict(begun.flow)} if begun else None,
+        "began": {"start": begun.started_at.isoformat(), "flow": begun.kept_flow()} if begun else None,
     }
 
 

@@ -14,7 +14,7 @@ from router.attribution.planner.traffic import PastCall
 from router.carriers.base import InboundCall
 from router.db import table_of
 from router.lib.phones import Caller, line_of, read_caller, same_line
-from router.scenarios.flows import DEFAULT_RING_SECONDS
+from router.scenarios.flows import DEFAULT_RING_SECONDS, is_full, lines_in
 from router.scenarios.models import DEFAULT_HOLD_SECONDS, CallFlow, Scenario, TrackingNumber
 from router.statements import Row, Statement
 from router.voice.blocking.rules import OPEN_TO_ALL, CallGuard, guard_of
@@ -44,7 +44,7 @@ class Destination:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """What is known about a dialled number. `flow` is the document that the call keeps; it always has a destination."""
+    """What is known about a dialled number. `flow` is a document of either form, or what a call keeps of it; it is never empty."""
 
     number_id: int
     number: str
@@ -67,6 +67,10 @@ class Route:
     """The project's fallback destination."""
     guard: CallGuard = OPEN_TO_ALL
     """Whom the project does not put through."""
+    zone: str = "UTC"
+    """The project's time zone."""
+    is_released: bool = False
+    """It was given back, and may be somebody else's line."""
 
 
 PLAIN = [field.name for field in fields(Route) if field.name not in ("hold", "flow", "own_lines", "guard")]
@@ -112,6 +116,8 @@ _ROUTES = (
         _project.own_numbers,
         _project.destination_numbers,
         *GUARD_COLUMNS,
+        _project.timezone,
+        _number.released_at,
     )
     .select_from(
         table_of(TrackingNumber)
@@ -158,16 +164,16 @@ def route_of(session: Session, number_id: int) -> Route | None:
 
 
 def flow_of(session: Session, flow_id: int) -> Mapping[str, Any] | None:
-    """A stored version of a call flow; None: there is none, or it rings nobody."""
+    """A stored version of a call flow; None: there is none, or it is empty."""
     document = session.scalar(select(_flow.document).where(_flow.id == flow_id))
-    return document if document and document.get("destinations") else None
+    return document if is_usable(document) else None
 
 
 def _route(row: Row, blocked: Iterable[Row] = ()) -> Route:
     flow = row.document
-    if not flow or not flow.get("destinations"):
+    if not is_usable(flow):
         flow = fallback_flow(row.fallback_destination)
-    destinations = [*row.destination_numbers, *(step.get("to") or "" for step in flow["destinations"])]
+    destinations = [*row.destination_numbers, *(line.get("to") or "" for _, line, _ in lines_in(flow))]
     return Route(
         number_id=row.number_id,
         number=row.e164,
@@ -184,7 +190,19 @@ def _route(row: Row, blocked: Iterable[Row] = ()) -> Route:
         flow_id=row.flow_id,
         fallback=row.fallback_destination,
         guard=guard_of(row, [entry.pattern for entry in blocked]),
+        zone=row.timezone,
+        is_released=row.released_at is not None,
     )
+
+
+def is_usable(flow: Mapping[str, Any] | None) -> bool:
+    """A stored flow says where calls go."""
+    return bool(flow and (flow.get("destinations") or flow.get("steps")))
+
+
+def kept_flow(flow: Mapping[str, Any], flow_id: int | None) -> dict[str, Any]:
+    """What a call keeps of the flow that it was given: destinations as they are, of steps the version in which they stand."""
+    return {"version": flow_id} if is_full(flow) else dict(flow)
 
 
 def fallback_flow(destination: str) -> dict[str, Any]:

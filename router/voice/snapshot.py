@@ -15,6 +15,7 @@ import json
 import os
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
@@ -31,15 +32,17 @@ from sqlalchemy.orm import Session
 from router.carriers.base import InboundCall
 from router.db import Database, table_of
 from router.lib.crypto import KeyRing
+from router.lib.phones import spellings_of_line
 from router.server import Server
 from router.statements import Row, Statement
 from router.voice.blocking.open_calls import OpenCalls
 from router.voice.blocking.rules import OPEN_TO_ALL, CallGuard
 from router.voice.clocks import MachineClock
+from router.voice.interpreter import Program, read_version
 from router.voice.loading import PAGE, Changes, Company, Loaded, Pause, load_all, load_some, no_pause, read_changes
 from router.voice.lookups import Lookups
 from router.voice.models import RoutingVersion
-from router.voice.routing import Route, find_route_of_call, flow_of, route_values
+from router.voice.routing import Route, fallback_flow, find_route_of_call, flow_of, route_values
 
 log = structlog.get_logger(__name__)
 
@@ -52,6 +55,9 @@ FLOW_KEPT = timedelta(days=1)
 NEWEST, OLDER = "snapshot", "snapshot-older"
 """Files of lines: a checksum of what follows, what the snapshot is, what its numbers have in common, and the numbers, a thousand each line;
 all but the first are JSON."""
+
+
+Flow = Mapping[str, Any]
 
 
 class SnapshotRefused(Exception):
@@ -372,6 +378,7 @@ def _checksum(content: bytes) -> bytes:
     return blake2b(content, digest_size=16).hexdigest().encode()
 
 
+MOST_PROGRAMS = 10_000
 POLL_SECONDS = 1.0
 LOOKUP_SECONDS = 1.0
 """For a number, or a version of a flow, that the snapshot lacks."""
@@ -410,6 +417,9 @@ class RoutingFollower:
         self.notice = ""
         """What an operator should know of a database that is followed."""
         self._written: tuple[str, int, str] | None = None
+        self._programs: OrderedDict[int, tuple[Flow, Program]] = OrderedDict()
+        """By the identity of a flow, which is the same object as long as it does not change."""
+        self.pool = PoolLines(self)
 
     def start(self) -> None:
         """Follows the database from now on. A process begins by the file of its machine, so that it answers at once while the database is
@@ -495,11 +505,39 @@ class RoutingFollower:
             return flow
         return self._lookups.ask(lambda session: flow_of(session, flow_id), None)
 
+    def program_of(self, flow: Flow, fallback: str) -> Program:
+        """A flow made ready to be interpreted, once in this process; of one that this program cannot read, the line `fallback` alone.
+        Never raises."""
+        known = self._programs.get(id(flow))
+        if known is not None:
+            return known[1]
+        try:
+            program = read_version(flow)
+        except ValueError as error:
+            log.error("flow_unreadable", reason=str(error)[:500])
+            program = read_version(fallback_flow(fallback))
+        self._programs[id(flow)] = flow, program
+        while len(self._programs) > MOST_PROGRAMS:
+            self._programs.popitem(last=False)
+        return program
+
     def known_route(self, call: InboundCall) -> Route | None:
         """Where a call leads by the snapshot alone."""
         if self._thread is None and self._lookups.is_open:
             self.refresh()
         return self.snapshot.find_route_of_call(call) if self.snapshot else None
+
+
+class PoolLines:
+    """The lines of all tracking numbers of the server, in the form in which lines are compared."""
+
+    def __init__(self, routing: RoutingFollower) -> None:
+        self._routing = routing
+
+    def __contains__(self, line: object) -> bool:
+        routes = self._routing.snapshot.routes if self._routing.snapshot else {}
+        found = (routes.get(spelling) for spelling in spellings_of_line(str(line)))
+        return any(route is not None and not route.is_released for route in found)
 
 
 def routing_of(server: Server) -> RoutingFollower:

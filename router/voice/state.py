@@ -5,12 +5,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from router.voice.given import Given, last_step
 from router.voice.models import LegStatus, Status
 
 LEG_RANK: dict[str, int] = {LegStatus.INITIATED: 1, LegStatus.RINGING: 2, LegStatus.ANSWERED: 3}
 TERMINAL_RANK = 4
 CALL_TERMINAL = (LegStatus.COMPLETED, LegStatus.BUSY, LegStatus.NO_ANSWER, LegStatus.FAILED, LegStatus.CANCELED)
 """What a carrier says of a leg, or of the whole call, that has ended."""
+STEERING = ("dial", "gather")
+"""Kinds of requests whose answers say what happens next in the call."""
 UNANSWERED: dict[str, Status] = {
     LegStatus.NO_ANSWER: Status.MISSED,
     LegStatus.BUSY: Status.BUSY,
@@ -21,7 +24,8 @@ UNANSWERED: dict[str, Status] = {
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One callback of the carrier, or our own `closed`. `facts` depends on the kind: leg, dial, status, recording, closed."""
+    """One request of the carrier, or our own `closed`. `facts` depends on the kind: leg, dial, gather, whisper, machine, status, recording,
+    closed."""
 
     kind: str
     at: datetime
@@ -67,14 +71,20 @@ class CallState:
 
 
 def derive_state(
-    started_at: datetime, destinations: Sequence[str], events: Iterable[Event], *, spoken: bool = False
+    started_at: datetime,
+    destinations: Sequence[str],
+    events: Iterable[Event],
+    *,
+    spoken: bool = False,
+    given: Given | None = None,
 ) -> CallState:
     """The state of a call from the events so far.
 
     Args:
-        destinations: what the call's flow rings in turn.
+        destinations: what the call's flow rings in turn; empty for a flow of steps.
         spoken: the caller heard a sentence first, so that the carrier counts the call as answered from then on. Otherwise the carrier
             answers a call when a destination does, and the call's duration is a talk.
+        given: what the first answer led to; None: a flow of destinations rings the first one.
     """
     events = sorted(events, key=lambda event: (event.at, event.kind, str(sorted(event.facts.items(), key=str))))
     legs: dict[str, Leg] = {}
@@ -82,27 +92,42 @@ def derive_state(
         if event.kind == "leg":
             sid = event.facts["leg_sid"]
             legs[sid] = _with_event(legs.get(sid) or Leg(sid, event.facts.get("to") or "", LegStatus.INITIATED), event)
+    screening = _Screening(events)
     dials = {event.facts["step"]: event for event in events if event.kind == "dial"}
-    bridged_leg = _bridged_leg(legs, dials.values())
-    bridged_dials = [dial for dial in dials.values() if _is_bridged(dial)]
-    told = _told_talk(events, legs, dials) if destinations and not spoken else None
+    steering = [event for event in events if event.kind in STEERING]
+    known = [given or _short_form(destinations, 0)]
+    known += [_given_at(event, destinations) for event in steering if not _caller_gone(event)]
+    bridged_dials = [dial for dial in dials.values() if screening.is_bridged(dial)]
+    bridged_leg = screening.bridged_leg(legs, dials.values())
+    told = _told_talk(events, legs) if known[0]["leads"] == "ring" and not (spoken or steering) else None
     is_bridged = bridged_leg is not None or bool(bridged_dials) or told is not None
+    has_message = _has_message(events, known)
 
-    # the first of what ends a call: the end of the parent leg, of the bridged leg, or of the last forwarding
+    # the first of what ends a call: the end of the parent leg, of the bridged leg, or of the flow
     ends = [event.at for event in events if event.kind == "status" and event.facts["status"] in CALL_TERMINAL]
     ends += [
-        dial.at for step, dial in dials.items() if step >= len(destinations) or _is_bridged(dial) or _caller_gone(dial)
+        event.at
+        for event in steering
+        if _given_at(event, destinations)["leads"] == "end" or screening.is_bridged(event) or _caller_gone(event)
     ]
     if bridged_leg and bridged_leg.ended_at:
         ends.append(bridged_leg.ended_at)
-    ended_at = max(started_at, min(ends)) if ends else None
     closed = [event.at for event in events if event.kind == "closed"]
+    if has_message is None and not is_bridged and not closed:
+        ends = []  # whether he has left a message is about to be told
+    ended_at = max(started_at, min(ends)) if ends else None
     if ended_at is None and closed:
         ended_at, status = max(started_at, *closed), Status.UNKNOWN
+    elif ended_at is None:
+        status = Status.IN_PROGRESS
+    elif is_bridged:
+        status = Status.ANSWERED
+    elif has_message:
+        status = Status.VOICEMAIL
     else:
-        status = _status(dials, is_bridged, ended_at, len(destinations))
+        status = _unanswered(dials, destinations, known)
 
-    answered_at = bridged_leg.answered_at if bridged_leg else None
+    answered_at = screening.answered_at(bridged_leg) if bridged_leg else None
     if told is not None and ended_at is not None:
         answered_at = max(started_at, ended_at - timedelta(seconds=told))
     rung_until = answered_at or (None if is_bridged else ended_at)  # unknown for an answer whose time is unknown
@@ -113,13 +138,91 @@ def derive_state(
         talk_seconds = next((known for known in seconds if known is not None), None)
     return CallState(
         status=status,
-        destination=_destination(destinations, legs, dials, bridged_leg),
+        destination=_destination(destinations, legs, dials, bridged_leg, known),
         answered_at=answered_at,
         ended_at=ended_at,
         ring_seconds=max(0, round((rung_until - started_at).total_seconds())) if rung_until else None,
         talk_seconds=talk_seconds,
         legs=tuple(legs.values()),
     )
+
+
+def _short_form(destinations: Sequence[str], turn: int) -> Given:
+    """Where an answer of destinations in turn led to, of which nothing was kept."""
+    return {"leads": "ring", "lines": [destinations[turn]]} if 0 <= turn < len(destinations) else {"leads": "end"}
+
+
+def _given_at(event: Event, destinations: Sequence[str]) -> Given:
+    """Where the answer to a request led to that asked what happens next."""
+    step = event.facts["step"]
+    given: Given = event.facts.get("given") or _short_form(destinations, step if isinstance(step, int) else 0)
+    return given
+
+
+class _Screening:
+    """Whom the caller was connected with: an answer alone does not say it where the one who answers hears something first, may refuse, or
+    may be a machine."""
+
+    def __init__(self, events: Sequence[Event]) -> None:
+        facts = [(event.kind, event.facts, event.at) for event in events]
+        self._screens = {
+            told["leg_sid"]: told["screen"] for kind, told, _ in facts if kind == "leg" and told.get("screen")
+        }
+        self._accepted_at: dict[str, datetime] = {
+            told["leg_sid"]: at for kind, told, at in reversed(facts) if kind == "whisper" and told.get("accepted")
+        }
+        self._machines = {told["leg_sid"] for kind, told, _ in facts if kind == "machine" and told.get("machine")}
+        self._has_ended = any(kind == "status" and told["status"] in CALL_TERMINAL for kind, told, _ in facts)
+
+    def is_bridged(self, dial: Event) -> bool:
+        """Whether the caller has talked, by how a forwarding ended."""
+        facts = dial.facts
+        if dial.kind != "dial" or facts.get("leg_sid") in self._machines:
+            return False
+        if facts.get("bridged") is None and facts.get("accept"):
+            return facts.get("leg_sid") in self._accepted_at
+        return is_bridged(facts.get("bridged"), facts["status"])
+
+    def bridged_leg(self, legs: Mapping[str, Leg], dials: Iterable[Event]) -> Leg | None:
+        """The leg that the caller talked to. A carrier's explicit "not bridged" about a leg outweighs that it answered; a leg that has
+        ended goes before a leg of which nothing more was heard, for no other is rung beside a leg that is talked to."""
+        said = {dial.facts.get("leg_sid"): self.is_bridged(dial) for dial in dials}
+        answered = [leg for leg in legs.values() if leg.was_answered and self._is_connected(leg, said.get(leg.sid))]
+        return next((leg for leg in answered if leg.ended_at), answered[0] if answered else None)
+
+    def _is_connected(self, leg: Leg, said: bool | None) -> bool:
+        if leg.sid in self._machines:
+            return False
+        if said is not None:
+            return said
+        match self._screens.get(leg.sid):
+            case "accept":
+                return leg.sid in self._accepted_at
+            case "whisper":  # he may have hung up while he heard it, which is told when the forwarding has ended
+                return self._has_ended
+        return True
+
+    def answered_at(self, leg: Leg) -> datetime | None:
+        accepted_at = self._accepted_at.get(leg.sid)
+        if accepted_at is None or leg.answered_at is None:
+            return leg.answered_at
+        return max(leg.answered_at, accepted_at)
+
+
+def _has_message(events: Sequence[Event], answers: Sequence[Given]) -> bool | None:
+    """Whether the caller has left a message; None: he was asked to, and nothing is known yet."""
+    steps = {last_step(answer) for answer in answers if answer["leads"] == "record"}
+    if not steps:
+        return False
+    told = None
+    for event in events:
+        step = str(event.facts.get("step") or "").rpartition(".")[0]
+        if event.kind in ("gather", "recording") and step in steps:
+            message = event.facts.get("message") if event.kind == "gather" else event.facts
+            if message and message.get("url") and message.get("seconds") != 0:
+                return True
+            told = False
+    return told
 
 
 def _with_event(leg: Leg, event: Event) -> Leg:
@@ -141,62 +244,58 @@ def is_bridged(bridged: bool | None, status: str) -> bool:
     return bridged if bridged is not None else status in (LegStatus.COMPLETED, LegStatus.ANSWERED)
 
 
-def _is_bridged(dial: Event) -> bool:
-    return is_bridged(dial.facts.get("bridged"), dial.facts["status"])
-
-
-def _bridged_leg(legs: Mapping[str, Leg], dials: Iterable[Event]) -> Leg | None:
-    """The leg that the caller talked to. A carrier's explicit "not bridged" about a leg outweighs that it answered; a leg that has ended
-    goes before a leg of which nothing more was heard, for no other is rung beside a leg that is talked to."""
-    refused = {dial.facts.get("leg_sid") for dial in dials if not _is_bridged(dial)}
-    answered = [leg for leg in legs.values() if leg.was_answered and leg.sid not in refused]
-    return next((leg for leg in answered if leg.ended_at), answered[0] if answered else None)
-
-
-def _told_talk(events: Iterable[Event], legs: Mapping[str, Leg], dials: Mapping[int, Event]) -> int | None:
+def _told_talk(events: Sequence[Event], legs: Mapping[str, Leg]) -> int | None:
     """Seconds of a talk of which the end of the whole call tells alone: the callbacks of its legs and its forwarding are lost, or late."""
-    if dials or any(leg.rank == TERMINAL_RANK or leg.was_answered for leg in legs.values()):
+    if any(leg.rank == TERMINAL_RANK or leg.was_answered for leg in legs.values()):
         return None
     ends = [event.facts for event in events if event.kind == "status" and event.facts["status"] == LegStatus.COMPLETED]
     return next((facts["seconds"] for facts in ends if facts.get("seconds")), None)
 
 
 def _destination(
-    destinations: Sequence[str], legs: Mapping[str, Leg], dials: Mapping[int, Event], bridged_leg: Leg | None
+    destinations: Sequence[str],
+    legs: Mapping[str, Leg],
+    dials: Mapping[Any, Event],
+    bridged_leg: Leg | None,
+    answers: Sequence[Given],
 ) -> str:
     """The destination that answered, else the last that was rung: by its leg, or by the step at which the carrier asked where the callbacks
     of the leg are lost."""
     if bridged_leg is not None and bridged_leg.destination:
         return bridged_leg.destination
-    answered = [step for step, dial in dials.items() if _is_bridged(dial) and 0 < step <= len(destinations)]
+    named = [leg.destination for leg in legs.values() if leg.destination]
+    turns = {step: dial for step, dial in dials.items() if isinstance(step, int)}
+    if len(turns) < len(dials) or not destinations:
+        rung: list[str] = next((answer["lines"] for answer in reversed(answers) if answer["leads"] == "ring"), [])
+        return named[-1] if named else rung[0] if len(rung) == 1 else ""
+    answered = [
+        turn
+        for turn, dial in turns.items()
+        if is_bridged(dial.facts.get("bridged"), dial.facts["status"]) and 0 < turn <= len(destinations)
+    ]
     if answered:
         return destinations[answered[0] - 1]
-    # at a step the destination before it has ended, and its own is rung unless the caller has gone
-    steps = [step - _caller_gone(dial) for step, dial in dials.items()]
-    places = [0, *(min(step, len(destinations) - 1) for step in steps)]
-    named = [leg.destination for leg in legs.values() if leg.destination]
+    # at a turn the destination before it has ended, and its own is rung unless the caller has gone
+    places = [0, *(min(turn - _caller_gone(dial), len(destinations) - 1) for turn, dial in turns.items())]
     places += [destinations.index(name) for name in named if name in destinations]
-    if not destinations:
-        return named[-1] if named else ""
     if named and named[-1] not in destinations:
         return named[-1]
     return destinations[max(0, *places)]
 
 
-def _caller_gone(dial: Event) -> bool:
+def _caller_gone(event: Event) -> bool:
     """The caller hung up while a destination rang: a forwarding ends as canceled for no other reason, whatever is said of the call."""
-    is_canceled = dial.facts["status"] == LegStatus.CANCELED and not _is_bridged(dial)
-    return is_canceled or dial.facts.get("call_status") in CALL_TERMINAL
+    facts = event.facts
+    is_canceled = facts.get("status") == LegStatus.CANCELED and not is_bridged(facts.get("bridged"), facts["status"])
+    return is_canceled or facts.get("call_status") in CALL_TERMINAL
 
 
-def _status(dials: Mapping[int, Event], is_bridged: bool, ended_at: datetime | None, steps: int) -> Status:
-    if ended_at is None:
-        return Status.IN_PROGRESS
-    if is_bridged:
-        return Status.ANSWERED
-    if not steps:  # there was nobody to ring
+def _unanswered(dials: Mapping[Any, Event], destinations: Sequence[str], answers: Sequence[Given]) -> Status:
+    """What became of an ended call in which nobody of the company has talked. The flow was over, or had nothing left but to take a message,
+    or the caller hung up before."""
+    if not destinations and not answers[0].get("way") and answers[0]["leads"] == "end":  # there was nobody to ring
         return Status.FAILED
-    if not any(step >= steps and not _caller_gone(dial) for step, dial in dials.items()):
+    if not any(answer["leads"] in ("end", "record") for answer in answers):
         return Status.ABANDONED
-    statuses = {UNANSWERED.get(dial.facts["status"], Status.MISSED) for dial in dials.values()}
+    statuses = {UNANSWERED.get(dial.facts["status"], Status.MISSED) for dial in dials.values()} or {Status.MISSED}
     return next(status for status in (Status.MISSED, Status.BUSY, Status.FAILED) if status in statuses)

@@ -146,7 +146,7 @@ def play(
         leads = next((element for element in plan if isinstance(element, Forward | Gather | Record | GoOn)), None)
         if isinstance(leads, Forward):
             made.targets += leads.targets
-            made.plans += whispers(program, so_far, leads.targets[0], outcome, around)
+            made.plans += whispers(program, so_far, leads.targets[0], around)
         came = react(leads) if leads is not None and leads.next_address else None
         if leads is None or came is None:
             return made
@@ -155,18 +155,9 @@ def play(
 
 
 def whispers(
-    program: Program,
-    before: CallSoFar,
-    target: Target,
-    outcome: Callable[[Wanted], Visit | str | None],
-    around: Surroundings,
+    program: Program, before: CallSoFar, target: Target, around: Surroundings
 ) -> Iterator[tuple[Element, ...]]:
     """What a destination hears when it answers, after a right key, after none, and when it is a machine."""
     for came in ({}, {"digits": "1"}, {"digits": ""}, {"is_machine": True}) if target.whisper_address else ():
         so_far = arriving_at(target.whisper_address, before, **came)
-        said = whisper_plan(program, around, so_far)
-        if isinstance(said, Wanted):
-            so_far = replace(so_far, known=so_far.known.with_outcome(said, outcome(said)))
-            said = whisper_plan(program, around, so_far)
-        assert not isinstance(said, Wanted)
-        yield checked(said, whisper_plan(program, around, so_far), whisper=True)
+        yield checked(whisper_plan(program, around, so_far), whisper_plan(program, around, so_far), whisper=True)

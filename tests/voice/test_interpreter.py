@@ -174,10 +174,11 @@ def accepting(**members: Any) -> dict[str, Any]:
 
 def test_with_accept_a_line_is_connected_only_after_1_was_pressed() -> None:
     program = steps(accepting(whisper={"text": "A call from  {source}. Press 1."}))
-    target = forward_in(plan_of(program, beginning())).targets[0]
+    assert next_plan(program, AROUND, beginning()) == Wanted("visit", "s1"), "before anybody is rung"
+    target = forward_in(plan_of(program, beginning(known=Known(visit=GOOGLE)))).targets[0]
+    assert target.leg_address.endswith("&screen=accept")
     asked = arriving_at(target.whisper_address, beginning())
-    assert whisper_plan(program, AROUND, asked) == Wanted("visit", "s1")
-    gather, otherwise = whisper_plan(program, AROUND, replace(asked, known=Known(visit=GOOGLE)))  # type: ignore[misc]  # a plan
+    gather, otherwise = whisper_plan(program, AROUND, asked)
     assert isinstance(gather, Gather)
     assert otherwise == HangUp()
     assert gather.prompt == (Say("A call from google. Press 1."),)
@@ -189,7 +190,7 @@ def test_with_accept_a_line_is_connected_only_after_1_was_pressed() -> None:
 def test_without_a_whisper_the_line_still_hears_what_to_press() -> None:
     program = steps(accepting())
     asked = arriving_at(forward_in(plan_of(program, beginning())).targets[0].whisper_address, beginning())
-    gather, otherwise = whisper_plan(program, AROUND, asked)  # type: ignore[misc]  # a plan
+    gather, otherwise = whisper_plan(program, AROUND, asked)
     assert isinstance(gather, Gather)
     assert otherwise == HangUp()
     assert gather.prompt == (Say(ACCEPT),)
@@ -197,9 +198,9 @@ def test_without_a_whisper_the_line_still_hears_what_to_press() -> None:
 
 def test_a_whisper_alone_is_heard_and_connects() -> None:
     program = steps(ring(OFFICE, whisper={"text": "From {source}{visit}."}))
-    asked = arriving_at(forward_in(plan_of(program, beginning())).targets[0].whisper_address, beginning())
-    nobody = replace(asked, known=Known(visit=Visit()))
-    assert whisper_plan(program, AROUND, nobody) == (Say("From ."),)
+    nobody = beginning(known=Known(visit=Visit()))
+    asked = arriving_at(forward_in(plan_of(program, nobody)).targets[0].whisper_address, beginning())
+    assert whisper_plan(program, AROUND, asked) == (Say("From ."),)
     assert forward_in(plan_of(steps(ring(OFFICE)), beginning())).targets[0].whisper_address == ""
 
 

@@ -8,19 +8,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from router.carriers.base import CallerId, Element, Forward, Gather, GoOn, InboundCall, Record
-from router.carriers.twilio.twiml import render
 from router.lib.phones import same_line
 from router.scenarios.flow_document import FlowSchema
 from router.scenarios.flow_steps import AskStep, MenuStep, PressKeyStep, RingStep
-from router.voice.answers import Begun, plan_step
 from router.voice.call_so_far import CallSoFar, Known, Place, Surroundings, Visit, Wanted
-from router.voice.interpreter import SORRY, Program, next_plan, prepare, read_version, whisper_plan
+from router.voice.interpreter import Program, next_plan, prepare, whisper_plan
 from tests.properties import examples
 from tests.scenarios.flows.random_flows import KEYS, flows, full_flows
 from tests.voice.flow_calls import (
     ANNA,
     AROUND,
-    BASE,
     FORWARDING,
     MONDAY,
     NUMBER,
@@ -34,7 +31,6 @@ from tests.voice.flow_calls import (
     ended,
     inbound,
     play,
-    sentences,
 )
 
 BEN = "+5215512345678"
@@ -146,40 +142,4 @@ def test_whatever_an_address_says_is_answered(document: dict[str, Any], call: In
         so_far = replace(so_far, known=so_far.known.with_outcome(plan, data.draw(OUTCOMES[plan.what])))
         plan = next_plan(program, AROUND, so_far)
     assert checked(plan, next_plan(program, AROUND, so_far))
-    whisper = whisper_plan(program, AROUND, so_far)
-    assert not isinstance(whisper, Wanted)
-    checked(whisper, whisper_plan(program, AROUND, so_far), whisper=True)
-
-
-stored_lines = st.fixed_dictionaries(
-    {"to": st.sampled_from([OFFICE, SHOP, PBX, ANNA, "", None])},
-    optional={"ring_seconds": st.integers(5, 600) | st.sampled_from([None, 0, 700])},
-)
-short_flows = st.lists(stored_lines, max_size=12)
-
-
-@given(short_flows, calls, st.integers(1, 13), st.sampled_from(["", "A test call."]), st.none() | st.integers(1, 9))
-@settings(max_examples=examples(400))
-def test_the_short_form_means_what_it_has_meant_byte_for_byte(
-    destinations: list[dict[str, Any]], call: InboundCall, step: int, announcement: str, flow_id: int | None
-) -> None:
-    announced = {"announcement": announcement} if announcement else {}
-    begun = Begun(MONDAY, {"destinations": destinations} | announced, flow_id)
-    program = read_version({"destinations": destinations})
-
-    def documents(turn: int, so_far: CallSoFar, *, own_id: bool = False) -> tuple[str, str]:
-        found = next_plan(program, AROUND, so_far)
-        assert not isinstance(found, Wanted)
-        before = plan_step(BASE, call, NUMBER, begun, turn, own_id=own_id)
-        if sentences(before) == [SORRY]:  # nobody is left; what the caller hears then says more today
-            before = found
-        return render(found), render(before)
-
-    first = beginning(call, flow_id=flow_id, announcement=announcement)
-    busy = replace(first, place=Place("", step), result=ended("busy"))
-    failed = replace(busy, result=ended("failed"), showed_caller=True)
-    found, before = documents(0, first)
-    assert found == before
-    if "<Dial" in found:  # else the carrier comes to no later step
-        for found, before in (documents(step, busy), documents(step - 1, failed, own_id=True)):
-            assert found == before
+    checked(whisper_plan(program, AROUND, so_far), whisper_plan(program, AROUND, so_far), whisper=True)

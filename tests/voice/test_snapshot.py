@@ -131,6 +131,7 @@ CHANGES: dict[str, Callable[[Session], Any]] = {
     "fewer calls to a number": lambda session: session.execute(update(Project).values(calls_per_number=7)),
     "a caller is blocked": lambda session: block_list(session, "+493012345678", "+882*"),
     "a guess is taken back": lambda session: block_list(session, "+4930*", taken_back_at=NOON),
+    "another time zone": lambda session: session.execute(update(Project).values(timezone="Asia/Kolkata")),
     "a title": lambda session: session.execute(update(Scenario).values(title="Desk")),
     "a hold": lambda session: session.execute(update(Scenario).values(hold_seconds=77)),
 }
@@ -358,12 +359,13 @@ def test_r12_a_file_of_the_format_before_is_read(world: Database, tmp_path: Path
     body = json.loads(first_line)
     del body["guards"]
     for common in body["common"]:
-        del common["guard"]
+        del common["guard"], common["zone"], common["is_released"]
     lines = [json.dumps(json.loads(head) | {"format": 3}).encode(), json.dumps(body).encode(), *pages]
     content = b"\n".join(lines)
     (tmp_path / NEWEST).write_bytes(module._checksum(content) + b"\n" + content)
     assert snapshot.replaced
-    before = {number: replace(route, guard=OPEN_TO_ALL) for number, route in snapshot.routes.items()}
+    unsaid = {"guard": OPEN_TO_ALL, "zone": "UTC", "is_released": False}
+    before = {number: replace(route, **unsaid) for number, route in snapshot.routes.items()}
     assert read_snapshot(tmp_path, KEYS) == replace(snapshot, routes=before)
     assert write_snapshot(tmp_path, snapshot, KEYS)
     assert b'"format": 4' in (tmp_path / NEWEST).read_bytes()

@@ -2,9 +2,6 @@
 Standard Webhooks 1.0: signed, with the same id over all attempts."""
 
 import base64
-import binascii
-import hashlib
-import hmac
 import json
 import secrets
 from typing import Any
@@ -13,10 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from router.integrations.base import Address, Message, Secret, Slot, Vendor, accepted, excerpt, not_delivered
 from router.lib.http_client import Outgoing, OutgoingError
+from router.lib.signatures import PREFIX, secret_bytes, sign
 from router.web.errors import iso
 
-PREFIX = "whsec_"
-LEAST_SECRET, LONGEST_SECRET = 24, 64
 GONE = 410
 
 
@@ -37,35 +33,8 @@ class WebhookSender:
         return accepted(answer, message, refusal, permanent=answer.status == GONE)
 
 
-def sign(secret: str, message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
-    """The three headers that let the receiver check who sent these bytes, and when."""
-    signed = f"{message_id}.{timestamp}.".encode() + body
-    digest = hmac.new(secret_bytes(secret), signed, hashlib.sha256).digest()
-    return {
-        "webhook-id": message_id,
-        "webhook-timestamp": str(timestamp),
-        "webhook-signature": f"v1,{base64.b64encode(digest).decode()}",
-    }
-
-
 def new_secret() -> str:
     return PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
-
-
-def secret_bytes(secret: str) -> bytes:
-    """
-    Raises:
-        ValueError: not `whsec_` and the base64 of 24 to 64 bytes.
-    """
-    if not secret.startswith(PREFIX):
-        raise ValueError("does not begin with whsec_")
-    try:
-        decoded = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
-    except binascii.Error:
-        raise ValueError("is not base64") from None
-    if not LEAST_SECRET <= len(decoded) <= LONGEST_SECRET:
-        raise ValueError("has not 24 to 64 bytes")
-    return decoded
 
 
 class WebhookSettings(BaseModel):

@@ -1,0 +1,222 @@
+"""Answers from flows: what happens next in a call, with all that the flow wants to know looked up (R12).
+
+Each look-up has a limit of time, a breaker, and a default: the flow's own `otherwise`. All of one answer together have a limit too, so that
+the carrier does not ask again. What was found is kept with the answer, travels in the next address, and is not looked up again."""
+
+import base64
+import json
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+import structlog
+from sqlalchemy import exists, select
+from sqlalchemy.orm import Session
+
+from router.attribution.decision import reach_of
+from router.attribution.models import Visit as StoredVisit
+from router.carriers.base import Plan
+from router.lib.http_client import Outgoing, OutgoingError
+from router.lib.phones import spellings_of_line
+from router.lib.signatures import sign
+from router.scenarios.models import TrackingNumber
+from router.server import Server
+from router.voice.answers import HANG_UP, Begun, last_resort
+from router.voice.call_so_far import LONGEST_ANSWER, CallSoFar, Surroundings, Visit, Wanted
+from router.voice.calls import decided_values
+from router.voice.given import Given, given_by
+from router.voice.interpreter import Way, next_plan, whisper_plan
+from router.voice.lookups import Lookups
+from router.voice.models import EXTERNAL, Call, Status
+from router.voice.routing import Route, kind_of
+from router.voice.snapshot import routing_of
+from router.web.errors import iso
+
+log = structlog.get_logger(__name__)
+
+FACT_SECONDS = 0.3
+ASK_SECONDS = 2.0
+ALL_SECONDS = 2.5
+"""For the look-ups of one answer together: the carrier waits 3.5 s for it."""
+MOST_REMEMBERED = 10_000
+MOST_HOSTS = 200
+LONGEST_BODY = 4096
+
+Outcome = Visit | str | None
+
+
+def answer_of(server: Server, route: Route | None, begun: Begun, so_far: CallSoFar) -> tuple[Plan, Given]:
+    """What happens next in a call, and what is kept of it. Never raises: whatever is wrong with a flow, the caller is connected."""
+    try:
+        program = routing_of(server).program_of(begun.flow, route.fallback if route else "")
+        around, way, found = surroundings_of(server, route), Way(), []
+        until = time.monotonic() + ALL_SECONDS
+        plan = next_plan(program, around, so_far, way)
+        while isinstance(plan, Wanted):
+            outcome = looked_up(server, route, so_far, plan, until - time.monotonic())
+            found.append((plan, outcome))
+            so_far = replace(so_far, known=so_far.known.with_outcome(plan, outcome))
+            plan = next_plan(program, around, so_far, way)
+        return plan, given_by(plan, way, found)
+    except Exception:
+        log.exception("flow_failed", flow=begun.flow_id)
+        result = so_far.result
+        talked = result is not None and bool(result.bridged or result.status in ("completed", "answered"))
+        plan = HANG_UP if talked else last_resort(server, so_far.call)
+        return plan, given_by(plan)
+
+
+def whisper_of(server: Server, route: Route, begun: Begun, so_far: CallSoFar) -> Plan:
+    """What the one who answered hears before he is connected."""
+    program = routing_of(server).program_of(begun.flow, route.fallback)
+    return whisper_plan(program, surroundings_of(server, route), so_far)
+
+
+def surroundings_of(server: Server, route: Route | None) -> Surroundings:
+    return Surroundings(
+        server.settings.base_url,
+        ZoneInfo(route.zone if route else "UTC"),
+        own_lines=routing_of(server).pool,
+        countries=server.settings.destination_countries,
+    )
+
+
+class FlowLookups:
+    """What flows have looked up in one process, and by what."""
+
+    def __init__(self, server: Server) -> None:
+        self.facts = Lookups(server.database, "flow", FACT_SECONDS)
+        self.outcomes: OrderedDict[tuple[str, str, str], Outcome] = OrderedDict()
+        """By the call's id, what was wanted, and for which step: a request that is repeated is answered as before."""
+        self._by_host: OrderedDict[str, Lookups] = OrderedDict()
+        self._database = server.database
+
+    def of_host(self, host: str) -> Lookups:
+        """With a breaker of its own, so that a company's silent system keeps no other's callers waiting."""
+        lookups = self._by_host.setdefault(host, Lookups(self._database, "ask", ASK_SECONDS))
+        while len(self._by_host) > MOST_HOSTS:
+            self._by_host.popitem(last=False)
+        return lookups
+
+    def remember(self, key: tuple[str, str, str], outcome: Outcome) -> Outcome:
+        outcome = self.outcomes.setdefault(key, outcome)
+        while len(self.outcomes) > MOST_REMEMBERED:
+            self.outcomes.popitem(last=False)
+        return outcome
+
+
+def lookups_of(server: Server) -> FlowLookups:
+    """The server's own, made when it is first asked for."""
+    if server.flow_lookups is None:
+        server.flow_lookups = FlowLookups(server)
+    return server.flow_lookups
+
+
+def looked_up(server: Server, route: Route | None, so_far: CallSoFar, wanted: Wanted, seconds: float) -> Outcome:
+    """What a flow wants to know, in so many seconds at most; None: nothing was found in time. Never raises."""
+    lookups = lookups_of(server)
+    key = so_far.call.sid, wanted.what, wanted.step if wanted.what == "answer" else ""
+    if key in lookups.outcomes:
+        return lookups.outcomes[key]
+    if route is None or seconds <= 0:
+        return None
+    outcome: Outcome
+    if wanted.what == "answer":
+        host = urlsplit(wanted.url).netloc.casefold()
+        outcome = lookups.of_host(host).run(lambda: _asked(server, route, so_far, wanted), None, seconds)
+    else:
+        look = FACTS[wanted.what]
+        outcome = lookups.facts.ask(lambda session: look(session, server, route, so_far), None, seconds)
+    return lookups.remember(key, outcome)
+
+
+def _visit(session: Session, server: Server, route: Route, so_far: CallSoFar) -> Visit:
+    """The visit and the source that the call is attributed to, as the applier will decide it."""
+    call = so_far.call
+    kind = kind_of(call.caller, route.own_lines)
+    reach = reach_of(server.settings)
+    values = decided_values(session, route, reach, call.caller, so_far.started_at, call.sid, kind)
+    source = values["source"] or {}
+    number = None
+    if values["visit_id"] is not None:
+        number = session.scalar(select(StoredVisit.number).where(StoredVisit.id == values["visit_id"]))
+    return Visit.of(number, *(source.get(name) or "" for name in ("source", "medium", "campaign")))
+
+
+def _earlier_calls(route: Route, so_far: CallSoFar) -> Any:
+    """SELECT of the caller's earlier calls to the project, in any spelling of his line."""
+    of_project = select(TrackingNumber.id).where(TrackingNumber.project_id == route.project_id)
+    return select(Call.destination).where(
+        Call.number_id.in_(of_project),
+        Call.caller.in_(spellings_of_line(so_far.call.caller.e164 or "")),
+        Call.kind == EXTERNAL,
+        Call.started_at < so_far.started_at,
+        Call.sid != so_far.call.sid,
+    )
+
+
+def _kind_of_caller(session: Session, server: Server, route: Route, so_far: CallSoFar) -> str:
+    return "repeat" if session.scalar(select(exists(_earlier_calls(route, so_far)))) else "first"
+
+
+def _last_answerer(session: Session, server: Server, route: Route, so_far: CallSoFar) -> str:
+    """The destination that talked to the caller last; empty: none did."""
+    answered = _earlier_calls(route, so_far).where(Call.status == Status.ANSWERED)
+    return session.scalar(answered.order_by(Call.started_at.desc()).limit(1)) or ""
+
+
+FACTS: dict[str, Callable[[Session, Server, Route, CallSoFar], Outcome]] = {
+    "visit": _visit,
+    "caller": _kind_of_caller,
+    "answerer": _last_answerer,
+}
+
+
+def _asked(server: Server, route: Route, so_far: CallSoFar, wanted: Wanted) -> str | None:
+    """What an address of the company answers: the name of a branch, or a line. Its message is signed as webhooks are."""
+    known, call = so_far.known, so_far.call
+    data = {
+        "sid": call.sid,
+        "step": wanted.step,
+        "number": so_far.number,
+        "caller": call.caller.e164,
+        "started_at": iso(so_far.started_at),
+        "visit": known.visit.number if known.visit else None,
+        "caller_kind": known.caller or None,
+    }
+    event = {"type": "call.asking", "timestamp": iso(so_far.started_at), "data": data}
+    body = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
+    message_id = f"{call.sid}.{wanted.step}"
+    headers = sign(asking_secret(server, route.project_id), message_id, int(so_far.started_at.timestamp()), body)
+    client = Outgoing(server.settings.allow_private, total_seconds=ASK_SECONDS, answer_limit=LONGEST_BODY)
+    try:
+        answer = client.post(wanted.url, body, headers | {"Content-Type": "application/json"})
+    except OutgoingError as error:
+        log.warning("asking_failed", call=call.sid, step=wanted.step, reason=str(error))
+        return None
+    if answer.status != 200:
+        log.warning("asking_refused", call=call.sid, step=wanted.step, status=answer.status)
+        return None
+    return read_answer(answer.text)
+
+
+def read_answer(text: str) -> str | None:
+    """The answer of a company's system: `{"answer": "vip"}`, `{"to": "+4930123456"}`, or the bare text."""
+    text = text.strip()
+    try:
+        said = json.loads(text)
+    except (ValueError, RecursionError):
+        said = text
+    if isinstance(said, dict):
+        said = said.get("answer") or said.get("to")
+    return said.strip()[:LONGEST_ANSWER] or None if isinstance(said, str) else None
+
+
+def asking_secret(server: Server, project_id: int) -> str:
+    """By which a project's systems check that a question of a flow is ours. It follows from ROUTER_SECRET_KEY."""
+    key = server.keys.derive(f"ask {project_id}")[0]
+    return f"whsec_{base64.b64encode(key).decode()}"

@@ -142,6 +142,7 @@ def dial_ended(server: Server, call_sid: str, place: str) -> Plan:
     if result.status == "failed" and not result.bridged and showed_caller:
         return _go_on(server, call_sid, read_place(place) or NOWHERE, None, result=result, showed_caller=True)
     facts = {name: getattr(result, name) for name in ("leg_sid", "status", "bridged", "seconds")}
+    facts |= {"screen": request.args["screen"][:LONGEST_TOLD]} if "screen" in request.args else {}
     return _go_on(server, call_sid, read_place(place) or NOWHERE, "dial", facts, result=result)
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlencode
 
 from router.carriers.base import (
@@ -151,6 +151,13 @@ def needs_acceptance(step: AnyStep | None) -> bool:
     return isinstance(step, RingStep) and step.accept
 
 
+def screening_of(step: AnyStep) -> Literal["accept", "machine", "whisper", ""]:
+    """What comes between the answer of a line and the talk; empty: nothing."""
+    if not isinstance(step, RingStep):
+        return ""
+    return "accept" if step.accept else "machine" if step.detect_machines else "whisper" if step.whisper else ""
+
+
 def whisper_plan(program: Program, around: Surroundings, so_far: CallSoFar) -> Plan:
     """What the one who answered hears before he is connected, and after he has pressed a key; an empty plan connects him. What has to be
     looked up for it was looked up before his line rang. Never raises."""
@@ -165,7 +172,7 @@ def whisper_plan(program: Program, around: Surroundings, so_far: CallSoFar) -> P
     spoken = run.speech(step.whisper, " ".join(run.filled(step.whisper.text).split())) if step.whisper else None
     if not step.accept:
         return (spoken,) if spoken else ()
-    address = run.address("whisper", so_far.place or Place(step.id))
+    address = run.whisper_address(so_far.place or Place(step.id))
     return Gather((spoken or Say(ACCEPT),), address, ACCEPT_SECONDS), HangUp()
 
 
@@ -385,7 +392,7 @@ class _Run:
             tuple(self._target(step, turn, line) for line in group),
             max(line.ring_seconds for line in group),
             self._shown_number(),
-            self._dial_address(Place(step.id, turn + 1)),
+            self._dial_address(Place(step.id, turn + 1), screening_of(step)),
             recorded=recording.channels if recording else "off",
             recording_address=self._told("recording", step) if recording else "",
         )
@@ -396,12 +403,12 @@ class _Run:
         leg_address = f"{self._around.base_url}/voice/leg/{self._call.sid}"
         if isinstance(step, AskStep) or not step.id:
             return Target(line.to, f"{leg_address}?{self._step_query(place)}" if step.id else leg_address)
-        screen = "accept" if step.accept else "whisper" if step.whisper or step.detect_machines else ""
+        screen = screening_of(step)
         headers = ((name, self.filled(text)) for name, text in line.headers.items())
         return Target(
             line.to,
             f"{leg_address}?{self._step_query(place)}{f'&screen={screen}' if screen else ''}",
-            f"{self.address('whisper', place)}&{urlencode({'number': self._so_far.number})}" if screen else "",
+            self.whisper_address(place) if screen else "",
             self._told(f"machine/{self._call.sid}", step, turn) if step.detect_machines else "",
             line.extension,
             tuple(headers),
@@ -480,10 +487,15 @@ class _Run:
         query = self._so_far.query(**self._known.query(place.step))
         return f"{self._around.base_url}/voice/{what}/{self._call.sid}/{place}?{query}"
 
-    def _dial_address(self, place: Place) -> str:
+    def whisper_address(self, place: Place) -> str:
+        """What the carrier says of a leg does not name the number that was dialled."""
+        return f"{self.address('whisper', place)}&{urlencode({'number': self._so_far.number})}"
+
+    def _dial_address(self, place: Place, screen: str) -> str:
         """Of a forwarding. A number over which the carrier may fail the leg is tried once: the address says that it was shown."""
         doubtful = {"caller_id": "caller"} if self._call.caller_id == "doubtful" and not self._own_id else {}
-        query = self._so_far.query(**self._known.query(place.step), **doubtful)
+        screened = {"screen": screen} if screen else {}
+        query = self._so_far.query(**self._known.query(place.step), **doubtful, **screened)
         return f"{self._around.base_url}/voice/dial/{self._call.sid}/{place}?{query}"
 
     def _told(self, what: str, step: AnyStep, turn: int = 0) -> str:

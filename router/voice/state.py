@@ -12,6 +12,8 @@ LEG_RANK: dict[str, int] = {LegStatus.INITIATED: 1, LegStatus.RINGING: 2, LegSta
 TERMINAL_RANK = 4
 CALL_TERMINAL = (LegStatus.COMPLETED, LegStatus.BUSY, LegStatus.NO_ANSWER, LegStatus.FAILED, LegStatus.CANCELED)
 """What a carrier says of a leg, or of the whole call, that has ended."""
+LEAST_TALK = 15
+"""Seconds of a leg, the whisper among them, from which on somebody has talked, where nothing else tells it."""
 STEERING = ("dial", "gather")
 """Kinds of requests whose answers say what happens next in the call."""
 UNANSWERED: dict[str, Status] = {
@@ -92,11 +94,11 @@ def derive_state(
         if event.kind == "leg":
             sid = event.facts["leg_sid"]
             legs[sid] = _with_event(legs.get(sid) or Leg(sid, event.facts.get("to") or "", LegStatus.INITIATED), event)
-    screening = _Screening(events)
     dials = {event.facts["step"]: event for event in events if event.kind == "dial"}
     steering = [event for event in events if event.kind in STEERING]
     known = [given or _short_form(destinations, 0)]
     known += [_given_at(event, destinations) for event in steering if not _caller_gone(event)]
+    screening = _Screening(events, spoken or any(answer.get("spoken") for answer in known))
     bridged_dials = [dial for dial in dials.values() if screening.is_bridged(dial)]
     bridged_leg = screening.bridged_leg(legs, dials.values())
     told = _told_talk(events, legs) if known[0]["leads"] == "ring" and not (spoken or steering) else None
@@ -113,8 +115,8 @@ def derive_state(
     if bridged_leg and bridged_leg.ended_at:
         ends.append(bridged_leg.ended_at)
     closed = [event.at for event in events if event.kind == "closed"]
-    if has_message is None and not is_bridged and not closed:
-        ends = []  # whether he has left a message is about to be told
+    if not closed and (screening.awaits_machine(legs, dials.values()) or (has_message is None and not is_bridged)):
+        ends = []  # who has answered, or whether he has left a message, is about to be told
     ended_at = max(started_at, min(ends)) if ends else None
     if ended_at is None and closed:
         ended_at, status = max(started_at, *closed), Status.UNKNOWN
@@ -163,25 +165,34 @@ class _Screening:
     """Whom the caller was connected with: an answer alone does not say it where the one who answers hears something first, may refuse, or
     may be a machine."""
 
-    def __init__(self, events: Sequence[Event]) -> None:
+    def __init__(self, events: Sequence[Event], is_spoken: bool) -> None:
+        """`is_spoken`: the caller heard something before a line rang, so that his call was answered then."""
         facts = [(event.kind, event.facts, event.at) for event in events]
-        self._screens = {
-            told["leg_sid"]: told["screen"] for kind, told, _ in facts if kind == "leg" and told.get("screen")
-        }
+        self._screens = {told["leg_sid"]: told["screen"] for _, told, _ in facts if told.get("screen")}
         self._accepted_at: dict[str, datetime] = {
             told["leg_sid"]: at for kind, told, at in reversed(facts) if kind == "whisper" and told.get("accepted")
         }
-        self._machines = {told["leg_sid"] for kind, told, _ in facts if kind == "machine" and told.get("machine")}
-        self._has_ended = any(kind == "status" and told["status"] in CALL_TERMINAL for kind, told, _ in facts)
+        self._listened = {told["leg_sid"]: told.get("machine") for kind, told, _ in facts if kind == "machine"}
+        self._machines = {leg_sid for leg_sid, is_machine in self._listened.items() if is_machine}
+        ends = [told for kind, told, _ in facts if kind == "status" and told["status"] in CALL_TERMINAL]
+        self._ended_after = max((told.get("seconds") or 0 for told in ends), default=None)
+        self._is_spoken = is_spoken
 
     def is_bridged(self, dial: Event) -> bool:
         """Whether the caller has talked, by how a forwarding ended."""
         facts = dial.facts
         if dial.kind != "dial" or facts.get("leg_sid") in self._machines:
             return False
-        if facts.get("bridged") is None and facts.get("accept"):
+        if facts.get("bridged") is None and facts.get("screen") == "accept":
             return facts.get("leg_sid") in self._accepted_at
         return is_bridged(facts.get("bridged"), facts["status"])
+
+    def awaits_machine(self, legs: Mapping[str, Leg], dials: Iterable[Event]) -> bool:
+        """A line at which machines are listened for has answered, and what it was is not told yet."""
+        said = {dial.facts.get("leg_sid"): self.is_bridged(dial) for dial in dials}
+        answered = {leg.sid for leg in legs.values() if leg.was_answered and said.get(leg.sid, True)}
+        answered |= {sid for sid, is_bridged in said.items() if is_bridged}
+        return any(self._screens.get(sid) == "machine" and sid not in self._listened for sid in answered)
 
     def bridged_leg(self, legs: Mapping[str, Leg], dials: Iterable[Event]) -> Leg | None:
         """The leg that the caller talked to. A carrier's explicit "not bridged" about a leg outweighs that it answered; a leg that has
@@ -198,8 +209,12 @@ class _Screening:
         match self._screens.get(leg.sid):
             case "accept":
                 return leg.sid in self._accepted_at
-            case "whisper":  # he may have hung up while he heard it, which is told when the forwarding has ended
-                return self._has_ended
+            case "whisper" | "machine" if self._ended_after is None:  # he may have hung up while he heard it
+                return False
+            case (
+                "whisper" | "machine"
+            ):  # how the forwarding ended was not told: some carriers do not after the caller has hung up
+                return (leg.seconds or 0) >= LEAST_TALK if self._is_spoken else self._ended_after > 0
         return True
 
     def answered_at(self, leg: Leg) -> datetime | None:

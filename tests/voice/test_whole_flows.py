@@ -1,0 +1,231 @@
+"""Calls through flows of every step, from the simulated carrier over HTTP into the real application and its applier: what is stored is what
+happened, and it is told once."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import select
+
+from router.carriers.simulator import AFTER_HANG_UP, CallerScript, Chance, Faults, Line, Simulator, VirtualClock
+from router.carriers.simulator.call import PhoneCall
+from router.config import Settings
+from router.scenarios.flow_document import FlowSchema
+from router.scenarios.flows import store_flow
+from router.scenarios.models import Scenario
+from router.server import Server
+from router.voice import asking
+from router.voice.calls import call_ended
+from router.voice.events import close_silent_calls
+from router.voice.models import Call, Status
+from tests.application import Applications
+from tests.carriers.twiml_checker import check_document
+from tests.factories import NOON, make_project, make_scenario
+from tests.properties import examples
+from tests.scenarios.flows.random_flows import full_flows
+from tests.voice.flow_calls import OFFICE, PBX, SHOP, ring, say
+
+NUMBER, OTHER_NUMBER = "+12125552001", "+12125552002"
+ANNA = "+14155550177"
+CONTROLLING = ("inbound", "action", "gather", "record", "redirect", "whisper", "fallback")
+
+
+class Exchange:
+    """A company whose flow a test chooses, and the carrier that calls it."""
+
+    def __init__(self, server: Server, token: str, clock: VirtualClock) -> None:
+        self.server, self.clock, self._token = server, clock, token
+        self.ended: list[tuple[str, str]] = []
+        with server.database.writing() as session:
+            project = make_project(session, timezone="Europe/Berlin")
+            self._scenario_id = make_scenario(session, project, [NUMBER, OTHER_NUMBER]).id
+        call_ended.connect(self._hear)
+
+    def _hear(self, sender: Server, call: Call, **_: Any) -> None:
+        self.ended.append((call.sid, call.status))
+
+    def use(self, document: dict[str, Any]) -> None:
+        flow = FlowSchema.model_validate(document).document()
+        with self.server.database.writing() as session:
+            store_flow(session, session.get_one(Scenario, self._scenario_id), flow, self.clock.now())
+
+    def call(
+        self,
+        script: CallerScript | None = None,
+        lines: dict[str, Line] | None = None,
+        faults: Faults | None = None,
+        caller: str = ANNA,
+    ) -> tuple[PhoneCall, Call]:
+        """A call as it was played, and as it is stored some hours later."""
+        base_url = self.server.settings.base_url
+        carrier = Simulator(base_url, self._token, clock=self.clock, lines=lines, faults=faults)
+        try:
+            played = carrier.call(caller, NUMBER, script)
+        finally:
+            carrier.close()
+        for exchange in played.exchanges:
+            if exchange.kind in CONTROLLING:
+                check_document(exchange.body, whisper=exchange.kind == "whisper")
+        over = max(self.clock.now(), played.ended_at or NOON)
+        for later in (timedelta(minutes=3), timedelta(hours=5)):
+            close_silent_calls(self.server, over + later)
+        with self.server.database.reading() as session:
+            return played, session.scalars(select(Call).where(Call.sid == played.sid)).one()
+
+
+@pytest.fixture
+def exchange(settings: Settings, applications: Applications) -> Iterator[Exchange]:
+    clock = VirtualClock(NOON)
+    with applications.on_a_port(settings) as (_, app):
+        server: Server = app.extensions["router"]
+        server.now = clock.now
+        yield Exchange(server, settings.twilio_auth_token, clock)
+
+
+VOICEMAIL = {"type": "voicemail", "prompt": {"text": "After the tone."}}
+MENU = {
+    "type": "menu",
+    "prompt": {"text": "Press 1."},
+    "keys": {"1": [ring(OFFICE)]},
+    "no_input": [VOICEMAIL],
+    "wrong_key": [say("Goodbye.")],
+}
+REFUSED, ACCEPTED = Line.answers(digits="2"), Line.answers(digits="1")
+ACCEPTING = ring(OFFICE, SHOP, PBX, accept=True, whisper={"text": "From {source}. Press 1."})
+CALLS: dict[str, tuple[list[Any], CallerScript, dict[str, Line], tuple[str, str]]] = {
+    "somebody answers": ([say("Hello."), ring(OFFICE)], CallerScript(), {}, ("answered", OFFICE)),
+    "nobody answers after a greeting": (
+        [say("Hello."), ring(OFFICE, SHOP)],
+        CallerScript(),
+        {"*": Line.rings_out()},
+        ("missed", SHOP),
+    ),
+    "a whisper is accepted": ([ACCEPTING], CallerScript(), {OFFICE: REFUSED, "*": ACCEPTED}, ("answered", SHOP)),
+    "a whisper is refused three times": ([ACCEPTING], CallerScript(), {"*": REFUSED}, ("missed", PBX)),
+    "voicemails answer a whisper": (
+        [ACCEPTING, VOICEMAIL],
+        CallerScript(),
+        {"*": Line.voicemail(3)},
+        ("voicemail", PBX),
+    ),
+    "a whisper is heard": (
+        [ring(OFFICE, whisper={"text": "A call."})],
+        CallerScript(talks=40),
+        {},
+        ("answered", OFFICE),
+    ),
+    "somebody hangs up while it is whispered": (
+        [ring(OFFICE, whisper={"text": "A call."}), ring(SHOP)],
+        CallerScript(),
+        {OFFICE: Line("answers", hears_out=False)},
+        ("answered", SHOP),
+    ),
+    "a machine answers": (
+        [ring(OFFICE, detect_machines=True)],
+        CallerScript(),
+        {"*": Line.voicemail(3)},
+        ("missed", OFFICE),
+    ),
+    "a key is pressed": ([MENU], CallerScript(digits="1"), {}, ("answered", OFFICE)),
+    "a message is left": ([MENU], CallerScript(), {}, ("voicemail", "")),
+    "no message is left": ([MENU], CallerScript(message=0), {}, ("missed", "")),
+    "a menu lets him go": ([MENU], CallerScript(digits="55"), {}, ("missed", "")),
+    "he hangs up in the menu": ([MENU], CallerScript(gives_up_after=3), {}, ("abandoned", "")),
+    "he hangs up while it rings": (
+        [ring(OFFICE), VOICEMAIL],
+        CallerScript(gives_up_after=9),
+        {"*": Line.rings_out()},
+        ("abandoned", OFFICE),
+    ),
+    "they are closed": ([{"type": "hang_up", "busy": True}], CallerScript(), {}, ("missed", "")),
+}
+WAYS = {
+    "in order": Faults(),
+    "late, twice and in disorder": Faults(late=3.0, twice=True, disorder=True),
+    "without asking what comes after a caller hung up": Faults(after_hang_up=AFTER_HANG_UP["unasked"]),
+    "in parallel, late and doubled": Faults(
+        parallel=True, plan=Chance(1, doubled=0.5, late=0.5), after_hang_up=AFTER_HANG_UP["completed"]
+    ),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_is_stored_of_a_call_is_what_happened(exchange: Exchange, way: str) -> None:
+    for kind, (steps, script, lines, (status, destination)) in CALLS.items():
+        exchange.ended.clear()
+        exchange.use({"steps": steps})
+        played, call = exchange.call(script, lines, WAYS[way])
+        assert played.errors == [], kind
+        assert (call.status, call.destination) == (status, destination), kind
+        assert exchange.ended == [(call.sid, status)], kind
+
+
+AT_LINES = st.sampled_from(
+    [
+        *(Line.is_busy(), Line.answers(), Line.voicemail(5), Line.rings_out(), Line.fails(), ACCEPTED, REFUSED),
+        *(Line("answers", hears_out=False), Line.answers(2, 3)),
+    ]
+)
+SCRIPTS = st.builds(
+    CallerScript,
+    gives_up_after=st.none() | st.integers(1, 60),
+    talks=st.none() | st.integers(1, 40),
+    digits=st.text("0123456789*#", max_size=4),
+    message=st.sampled_from([0, 10]),
+    after_message=st.sampled_from(["hangup", "#", ""]),
+)
+CARRIERS = st.builds(
+    Faults,
+    twice=st.booleans(),
+    disorder=st.booleans(),
+    parallel=st.booleans(),
+    plan=st.builds(
+        Chance, st.integers(0, 99), lost=st.sampled_from([0, 0, 0.3]), doubled=st.just(0.3), late=st.just(0.3)
+    ),
+    after_hang_up=st.sampled_from([*AFTER_HANG_UP.values()]),
+)
+ANSWERS = st.sampled_from([None, "vip", "late", "nobody", SHOP, ANNA, NUMBER, "+19002345678"])
+
+
+def happened(played: PhoneCall) -> set[str]:
+    """What may be said of a call that was played so."""
+    leg = played.answered_leg
+    if leg is not None:
+        return {Status.ANSWERED, Status.MISSED} if leg.to else set()
+    if any(recording.source == "RecordVerb" and recording.seconds for recording in played.recordings):
+        return {Status.VOICEMAIL}
+    return {Status.MISSED, Status.BUSY, Status.FAILED, Status.ABANDONED}
+
+
+@given(
+    full_flows((OFFICE, SHOP, PBX, ANNA, NUMBER, OTHER_NUMBER)),
+    st.fixed_dictionaries(dict.fromkeys([OFFICE, SHOP, "*"], AT_LINES)),
+    SCRIPTS,
+    CARRIERS,
+    ANSWERS,
+)
+@settings(
+    max_examples=examples(60),
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+def test_a_random_call_is_stored_as_it_happened(
+    exchange: Exchange,
+    document: dict[str, Any],
+    lines: dict[str, Line],
+    script: CallerScript,
+    faults: Faults,
+    answer: str | None,
+) -> None:
+    exchange.ended.clear()
+    exchange.use(document)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(asking, "_asked", lambda *_: answer)
+        played, call = exchange.call(script, lines, faults)
+    assert played.sent("fallback") == []
+    assert {ANNA, NUMBER, OTHER_NUMBER}.isdisjoint(leg.to for leg in played.legs)
+    assert call.status in happened(played) | {Status.UNKNOWN if faults.plan.lost else ""}, call.flow
+    if call.ended_at is not None:
+        assert [sid for sid, _ in exchange.ended] == [call.sid]

@@ -101,7 +101,8 @@ def derive_state(
     screening = _Screening(events, spoken or any(answer.get("spoken") for answer in known))
     bridged_dials = [dial for dial in dials.values() if screening.is_bridged(dial)]
     bridged_leg = screening.bridged_leg(legs, dials.values())
-    told = _told_talk(events, legs) if known[0]["leads"] == "ring" and not (spoken or steering) else None
+    is_plain = known[0]["leads"] == "ring" and not (spoken or known[0].get("spoken") or steering)
+    told = _told_talk(events, legs) if is_plain else None
     is_bridged = bridged_leg is not None or bool(bridged_dials) or told is not None
     has_message = _has_message(events, known)
 
@@ -190,7 +191,7 @@ class _Screening:
     def awaits_machine(self, legs: Mapping[str, Leg], dials: Iterable[Event]) -> bool:
         """A line at which machines are listened for has answered, and what it was is not told yet."""
         said = {dial.facts.get("leg_sid"): self.is_bridged(dial) for dial in dials}
-        answered = {leg.sid for leg in legs.values() if leg.was_answered and said.get(leg.sid, True)}
+        answered: set[str | None] = {leg.sid for leg in legs.values() if leg.was_answered and said.get(leg.sid, True)}
         answered |= {sid for sid, is_bridged in said.items() if is_bridged}
         return any(self._screens.get(sid) == "machine" and sid not in self._listened for sid in answered)
 
@@ -214,7 +215,7 @@ class _Screening:
             case (
                 "whisper" | "machine"
             ):  # how the forwarding ended was not told: some carriers do not after the caller has hung up
-                return (leg.seconds or 0) >= LEAST_TALK if self._is_spoken else self._ended_after > 0
+                return (leg.seconds or 0) >= LEAST_TALK if self._is_spoken else bool(self._ended_after)
         return True
 
     def answered_at(self, leg: Leg) -> datetime | None:
@@ -231,7 +232,7 @@ def _has_message(events: Sequence[Event], answers: Sequence[Given]) -> bool | No
         return False
     told = None
     for event in events:
-        step = str(event.facts.get("step") or "").rpartition(".")[0]
+        step = str(event.facts.get("step") or "").partition(".")[0]
         if event.kind in ("gather", "recording") and step in steps:
             message = event.facts.get("message") if event.kind == "gather" else event.facts
             if message and message.get("url") and message.get("seconds") != 0:

@@ -152,6 +152,7 @@ WAYS = {
 }
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize("way", WAYS)
 def test_what_is_stored_of_a_call_is_what_happened(exchange: Exchange, way: str) -> None:
     for kind, (steps, script, lines, (status, destination)) in CALLS.items():

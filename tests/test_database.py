@@ -14,10 +14,11 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import select, text
 from sqlalchemy.exc import OperationalError
 
-from router.accounts.models import ServerFact
+from router.accounts.models import Project, ServerFact
 from router.config import Settings
 from router.db import MIGRATIONS, Base, Database, has_pooler, insert_new, migrate, newest_revision, schema_state
 from router.scenarios.models import Scenario, TrackingNumber
+from router.voice.models import CallRecording
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -176,6 +177,43 @@ def test_what_static_numbers_stood_for_becomes_channels(database: Database) -> N
         match = {"source": "flyer", "medium": "print"}
         assert scenario.channels == [{"match": match, "kind": "static", "number": "+14155550120"}]
         assert len(session.scalars(select(TrackingNumber)).all()) == 3
+
+
+def test_recordings_that_calls_knew_of_are_to_be_fetched(database: Database) -> None:
+    """From the release before: one of two calls was recorded, and a third one whose caller is forgotten."""
+    _begin_anew(database)
+    _upgrade(database, "0018")
+    with database.engine.execution_options(router_writing=True).begin() as connection:
+        for project_id in (1, 2):
+            connection.execute(
+                text(
+                    "INSERT INTO project (id, key, name, site, country, timezone, currency, email, fallback_destination,"
+                    " visit_gap_seconds, created_at, version) VALUES (:id, :key, 'Shop', '[]', '', 'UTC', 'EUR', 'a@b.example',"
+                    " '+14155550100', 1800, '2026-11-23 12:00:00+00:00', 1)"
+                ),
+                {"id": project_id, "key": f"k{project_id}"},
+            )
+        for sid, recording, forgotten in (("CA1", "RE1", None), ("CA2", "", None), ("CA3", "RE3", 5)):
+            connection.execute(
+                text(
+                    "INSERT INTO call (sid, project_id, kind, number_id, number, scenario_enabled, flow, caller_raw, forgotten_id,"
+                    " started_at, last_event_at, status, first_call, destination, ended_at, recording_sid, recording_url,"
+                    " recording_seconds, rule, candidates, decision, fan_out_due, counted)"
+                    " VALUES (:sid, 1, 'external', 1, '+1', true, '{}', '', :forgotten, :at, :at, 'answered', true, '', :at,"
+                    " :recording, 'https://api.example/RE', 44, 'none', '[]', '{}', '', false)"
+                ),
+                {"sid": sid, "recording": recording, "forgotten": forgotten, "at": "2026-11-23 12:00:00.000000"},
+            )
+    migrate(database)
+    with database.reading() as session:
+        rows = session.scalars(select(CallRecording).order_by(CallRecording.sid)).all()
+        days = session.scalars(select(Project.recording_days).order_by(Project.id)).all()
+    assert days == [0, 90], "what is there is not deleted before somebody has said so"
+    assert [(row.sid, row.call_sid, row.seconds, row.state) for row in rows] == [
+        ("RE1", "CA1", 44, "waiting"),
+        ("RE3", "CA3", 44, "removing"),
+    ]
+    assert {(row.told_at, row.next_at) for row in rows} == {(NOON, NOON)}
 
 
 def _begin_anew(database: Database) -> None:

@@ -11,7 +11,7 @@ from router.accounts.audit import changing
 from router.accounts.sessions import require_person, require_token
 from router.lib.file_store import StoreError, store_named
 from router.reports.calls import find_call
-from router.server import Server, current_server
+from router.server import current_server
 from router.voice.messages import ENDINGS, file_name
 from router.voice.models import Call, CallRecording, RecordingState
 from router.voice.recordings import find_recording, is_heard, remove_recordings
@@ -119,15 +119,12 @@ def _sound(recording_id: int, call_id: int | None = None) -> Response:
     headers["Content-Length"] = str(end - start)
     if piece is not None:
         headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
-    body = () if request.method == "HEAD" else _pieces(server, recording, start, end)
-    return Response(body, 206 if piece else 200, headers, mimetype=recording.content_type, direct_passthrough=True)
-
-
-def _pieces(server: Server, recording: CallRecording, start: int, end: int) -> Any:
     try:
-        return store_named(server.settings, recording.store).read(recording.file, start, end)
+        store = store_named(server.settings, recording.store)
+        body = () if request.method == "HEAD" else store.read(recording.file, start, end)
     except StoreError as error:
         raise Problem(503, f"{error} Try again in a minute.") from None
+    return Response(body, 206 if piece else 200, headers, mimetype=recording.content_type, direct_passthrough=True)
 
 
 class NotThere(Exception):

@@ -65,6 +65,7 @@ from router.scenarios.models import Scenario
 from router.scenarios.numbers.views import number_figures, titles_of
 from router.server import current_server
 from router.voice.models import EXTERNAL, INTERNAL, LOST, Call, Status
+from router.voice.recordings import recorded_calls
 from router.web.access import Audience, current_project, guard
 from router.web.api import rows_of
 from router.web.charts import range_bars
@@ -152,13 +153,14 @@ def overview() -> str:
     least_accurate_first = (Scenario.accuracy.is_(None), Scenario.accuracy, Scenario.id)
     with server.database.reading() as session:
         newest = calls_of(session, project.id, CallFilter()).order_by(Call.started_at.desc(), Call.id.desc())
-        last = session.scalars(newest.limit(LAST_CALLS)).all()
+        last, waiting = session.scalars(newest.limit(LAST_CALLS)).all(), not_called_back(session, project, now)
         return render_template(
             "reports/overview.html",
             now=now,
             days=DayFigures(session, project, now),
             weekday=f"{now.astimezone(ZoneInfo(project.timezone)):%A}",
-            waiting=not_called_back(session, project, now),
+            waiting=waiting,
+            recorded=recorded_calls(session, [*last, *waiting]),
             scenarios=session.scalars(enabled.order_by(*least_accurate_first)).all(),
             too_low=TOO_LOW,
             troubles=troubles(session, project.id),
@@ -176,8 +178,10 @@ def calls() -> str:
         statement = with_number(statement, request.args.get("q", ""), project)
         rows, following = rows_of(session, statement, (Call.started_at, Call.id), request.args)
         scenarios = scenario_choices(session, project.id)
+        recorded = recorded_calls(session, rows)
     return render_template(
         "reports/calls.html",
+        recorded=recorded,
         calls=rows,
         following=following,
         scenarios=scenarios,

@@ -75,13 +75,21 @@ def advance_recordings(server: Server, now: datetime) -> int:
 
 
 def _advance(server: Server, claim: Claim[CallRecording]) -> None:
-    do = {
-        RecordingState.WAITING: _fetch,
-        RecordingState.KEPT: _delete_at_carrier,
-        RecordingState.REMOVING: _delete,
-    }[RecordingState(claim.job.state)]
+    recording, settings = claim.job, server.settings
     try:
-        do(server, claim)
+        match recording.state:
+            case RecordingState.WAITING:
+                _fetch(server, claim)
+            case RecordingState.KEPT:
+                shop_of(server).delete_recording(recording.sid)
+                _finish(server, claim, {"is_at_carrier": False, "next_at": None, "attempts": 0, "reason": ""})
+            case RecordingState.REMOVING:  # here first: what the carrier has is out of everybody's sight
+                store = store_named(settings, recording.store) if recording.store else store_of(settings)
+                store.remove(recording.file)
+                if recording.is_at_carrier:
+                    shop_of(server).delete_recording(recording.sid)
+                gone = {"is_at_carrier": False, "next_at": None, "size": None, "store": ""}
+                _finish(server, claim, gone | {"state": RecordingState.REMOVED})
     except (ShopError, StoreError, SettingsError, OSError, TriedTooOften) as error:
         words = str(error.strerror or error) if isinstance(error, OSError) else str(error)
         _try_later(server, claim, f"{words[:298].rstrip('.')}.")
@@ -198,22 +206,6 @@ def _tell(server: Server, session: Session, recording: CallRecording, now: datet
         mark_due(call, "updated")
 
 
-def _delete_at_carrier(server: Server, claim: Claim[CallRecording]) -> None:
-    shop_of(server).delete_recording(claim.job.sid)
-    _finish(server, claim, {"is_at_carrier": False, "next_at": None, "attempts": 0, "reason": ""})
-
-
-def _delete(server: Server, claim: Claim[CallRecording]) -> None:
-    """Here first: what the carrier has is out of everybody's sight."""
-    recording, settings = claim.job, server.settings
-    store = store_named(settings, recording.store) if recording.store else store_of(settings)
-    store.remove(recording.file)
-    if recording.is_at_carrier:
-        shop_of(server).delete_recording(recording.sid)
-    gone = {"is_at_carrier": False, "next_at": None, "state": RecordingState.REMOVED, "size": None, "store": ""}
-    _finish(server, claim, gone)
-
-
 def _finish(server: Server, claim: Claim[CallRecording], values: Mapping[str, Any]) -> None:
     with server.database.writing() as session:
         recording = RECORDINGS.held(session, claim)
@@ -275,20 +267,18 @@ def look_for_recordings(server: Server, now: datetime) -> int:
             sids = {recording.call_sid for recording in by_sid.values()}
             calls = set(session.scalars(select(Call.sid).where(Call.sid.in_(sids))))
         for recording in by_sid.values():
-            if recording.recording_sid not in known and recording.call_sid in calls:
-                _note(server, recording, now)
-                noted += 1
+            if recording.recording_sid in known or recording.call_sid not in calls:
+                continue
+
+            def note(session: Session, announcing: bool, recording: Recording = recording) -> None:
+                wait_for_turns(session, CALLS_TURN, [recording.call_sid])
+                key, event = recording_event(recording, now)
+                store_events(session, [(recording.call_sid, key, event)])
+                update_calls(server, session, {recording.call_sid: None}, now, announcing)
+
+            write_and_announce(server, note)
+            log.warning("recording_noted_late", call=recording.call_sid)
+            noted += 1
     with server.database.writing() as session:
         remember_fact(session, LOOKED, now.isoformat(), now)
     return noted
-
-
-def _note(server: Server, recording: Recording, now: datetime) -> None:
-    def work(session: Session, announcing: bool) -> None:
-        wait_for_turns(session, CALLS_TURN, [recording.call_sid])
-        key, event = recording_event(recording, now)
-        store_events(session, [(recording.call_sid, key, event)])
-        update_calls(server, session, {recording.call_sid: None}, now, announcing)
-
-    write_and_announce(server, work)
-    log.warning("recording_noted_late", call=recording.call_sid)

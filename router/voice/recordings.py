@@ -107,6 +107,15 @@ def recordings_of(session: Session, calls: Iterable[Call]) -> dict[str, list[Cal
     return by_call
 
 
+def recorded_calls(session: Session, calls: Iterable[Call]) -> set[str]:
+    """Those of these calls of which something can be heard, by the carrier's ids."""
+    sids = [call.sid for call in calls]
+    kept = select(CallRecording.call_sid).where(
+        CallRecording.call_sid.in_(sids), CallRecording.state == RecordingState.KEPT
+    )
+    return set(session.scalars(kept)) if sids else set()
+
+
 def count_recordings(session: Session) -> dict[str, int]:
     """How many there are by their state, without those that were removed."""
     states = select(CallRecording.state, func.count().label("amount")).where(CallRecording.state != "removed")

@@ -98,6 +98,10 @@ def test_with_the_hosts_set_no_other_is_asked_whatever_is_done(
         assert (shop.account().status, shop.balance() is not None) == ("active", True)
         assert shop.dialled_countries()
         assert list(shop.calls(NOON, NOON)) == shop.recordings("CA1") == []
+        assert list(shop.recordings_between(NOON, NOON)) == []
+        with pytest.raises(Gone):
+            shop.fetch_recording("RE1", 2, lambda piece: None)
+        shop.delete_recording("RE1")
         shop.release(owned.sid)
         assert (opened, names) == ({api.url, *apart.values()}, {"127.0.0.1"})
         asked_for_prices = prices if is_apart else api
@@ -110,3 +114,14 @@ def test_the_token_leaves_a_private_network_by_https_alone(tmp_path: Path) -> No
         shop_of(make(tmp_path, carrier_url="http://1.1.1.1:9", **account)).owned()
     assert carrier_networks(Settings(carrier="twilio")) == ()
     assert carrier_networks(Settings(carrier="twilio", carrier_url="https://engine.example:9443")) == ANYWHERE
+
+
+def test_the_file_of_a_recording_is_asked_for_where_files_lie_and_deleted_where_the_account_is(tmp_path: Path) -> None:
+    with running_carrier(tmp_path / "one") as api, running_carrier(tmp_path / "two") as media:
+        account = {"carrier": "twilio", "twilio_auth_token": api.token, "twilio_account_sid": api.sid}
+        shop = shop_of(make(tmp_path, carrier_url=api.url, carrier_media_url=media.url, **account))
+        with pytest.raises(Gone):
+            shop.fetch_recording("RE1", 2, lambda piece: None)
+        assert media.faults.asked == [("media", {"RequestedChannels": "2"})]
+        shop.delete_recording("RE1")
+        assert [kind for kind, _ in api.faults.asked] == ["forget recording"]

@@ -250,3 +250,33 @@ def _certificate(host: str, folder: Path) -> tuple[ssl.SSLContext, ssl.SSLContex
     server_side.load_cert_chain(pem)
     client_side = ssl.create_default_context(cafile=str(pem))
     return server_side, client_side
+
+
+def answering(status: str, body: bytes) -> Callable[[socket.socket], None]:
+    def talk(connection: socket.socket) -> None:
+        connection.recv(65536)
+        head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n\r\n"
+        connection.sendall(head.encode() + body)
+
+    return talk
+
+
+def test_a_large_body_goes_to_a_sink_up_to_the_limit_and_nowhere_else() -> None:
+    pieces: list[bytes] = []
+    for size, is_whole in ((1_000_000, True), (1_000_001, False)):
+        pieces.clear()
+        with raw_server(answering("200 OK", b"x" * size)) as url:
+            answer = open_client(answer_limit=1_000_000).request("GET", url, b"", {}, sink=pieces.append)
+        assert (sum(map(len, pieces)), answer.body, answer.complete) == (1_000_000, b"", is_whole)
+    pieces.clear()
+    with raw_server(answering("404 Not Found", b"There is none.")) as url:
+        answer = open_client().request("GET", url, b"", {}, sink=pieces.append)
+    assert (answer.status, answer.body, pieces) == (404, b"There is none.", [])
+
+
+def test_a_sink_that_takes_no_more_ends_the_request() -> None:
+    def full(piece: bytes) -> None:
+        raise OSError("no space")
+
+    with raw_server(answering("200 OK", b"x" * 100_000)) as url, pytest.raises(OSError, match="no space"):
+        open_client().request("GET", url, b"", {}, sink=full)

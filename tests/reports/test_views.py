@@ -72,6 +72,7 @@ def test_the_list_shows_one_line_a_call_and_filters_in_the_address(alice: FlaskC
     page = alice.get("/calls").text
     assert "google / cpc / spring" in page
     assert "withheld" in page
+    assert page.count('class="recorded"') == 1
     assert 'rel="next"' in alice.get("/calls?limit=20").text
     missed = alice.get("/calls?status=missed").text
     assert "pill-good" not in missed

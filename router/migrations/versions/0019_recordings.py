@@ -57,6 +57,7 @@ def upgrade() -> None:
 
 
 def _take_over(recording: sa.Table) -> None:
+    """A project that has recordings keeps them until somebody says for how long."""
     call = sa.table(
         "call",
         *map(sa.column, ("id", "sid", "project_id", "forgotten_id", "recording_sid", "recording_seconds")),
@@ -87,4 +88,7 @@ def _take_over(recording: sa.Table) -> None:
             }
             for row in rows
         ]
+        project = sa.table("project", sa.column("id"), sa.column("recording_days"))
+        owners = project.c.id.in_({row.project_id for row in rows})
+        connection.execute(sa.update(project).where(owners).values(recording_days=0))
         connection.execute(sa.insert(recording), list({value["sid"]: value for value in values}.values()))

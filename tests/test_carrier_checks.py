@@ -37,6 +37,8 @@ from tests.carriers.rest_faults import Fault, FaultyRest, faulty_server
 from tests.contents import content
 from tests.factories import NOON, make_number, make_project, make_scenario
 
+pytestmark = pytest.mark.one_database  # which is asked once, for the numbers that are here
+
 PUBLIC = "https://calls.example.net"
 NUMBER = "+12015550001"
 LINE = "+4930901820"

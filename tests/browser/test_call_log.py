@@ -8,6 +8,7 @@ from sqlalchemy import update
 from router.accounts.audit import Change
 from router.accounts.models import Project
 from router.scenarios.numbers.inventory import add_numbers
+from tests.browser.accessibility import bring_axe
 from tests.browser.test_old_settings import look
 from tests.browser.test_pages import running
 from tests.people import NOW
@@ -46,6 +47,7 @@ def test_r13_a_call_log_is_planned_asked_about_and_brought_over_in_a_browser(tmp
             project = session.get_one(Project, site.ids["project_id"])
             add_numbers(Change(session, site.server, project, ALICE, NOW), [OURS])
         context = site.context(browser, "alice")
+        bring_axe(context)
         page = context.new_page()
         page.goto(site.address + "/settings/call-history")
         look(page, "/call-history")

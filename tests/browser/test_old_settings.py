@@ -6,7 +6,7 @@ from playwright.sync_api import Browser, Page
 from sqlalchemy import update
 
 from router.accounts.models import Project
-from tests.browser.accessibility import judge
+from tests.browser.accessibility import bring_axe, judge
 from tests.browser.pictures import picture
 from tests.browser.test_pages import VIEWS, running
 
@@ -42,6 +42,7 @@ def test_r13_old_settings_are_planned_mended_and_applied_in_a_browser(tmp_path: 
     with running(tmp_path) as site:
         site.settle()
         context = site.context(browser, "alice")
+        bring_axe(context)
         page = context.new_page()
         page.goto(site.address + "/settings/old-settings")
         send(page, GOOD + BAD)
@@ -65,6 +66,7 @@ def test_r13_numbers_of_two_readings_are_asked_about_in_a_browser(tmp_path: Path
         with site.server.database.writing() as session:
             session.execute(update(Project).values(country="DE"))
         context = site.context(browser, "alice")
+        bring_axe(context)
         page = context.new_page()
         page.goto(site.address + "/settings/old-settings")
         send(page, ["493090182011;436641234567;;.phone;;;", "33612345678;436641234567;;.phone;;;"])

@@ -92,10 +92,11 @@ class Site:
             )
         self.settled.update(people={"alice": cast.alice, "olivia": cast.olivia}, ids=cast.ids)
 
-    def context(self, browser: Browser, who: str, scheme: Literal["light", "dark"] = "light") -> BrowserContext:
-        context = browser.new_context(color_scheme=scheme, reduced_motion="reduce")
+    def context(
+        self, browser: Browser, who: str, scheme: Scheme = "light", *, runs_scripts: bool = True
+    ) -> BrowserContext:
+        context = browser.new_context(color_scheme=scheme, reduced_motion="reduce", java_script_enabled=runs_scripts)
         context.set_default_timeout(20_000)
-        bring_axe(context)
         if who in self.people:
             cookie = sign_in(self.app.test_client(), self.people[who]).get_cookie("router_session")
             assert cookie is not None
@@ -153,6 +154,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 def windows(site: Site, browser: Browser) -> Iterator[dict[str, Page]]:
     """One window for each person, who walks through all pages in it: a new one for each page costs more than all that is done in it."""
     contexts = {who: site.context(browser, who) for who in ("alice", "olivia", "nobody")}
+    for context in contexts.values():
+        bring_axe(context)
     yield {who: context.new_page() for who, context in contexts.items()}
     for context in contexts.values():
         context.close()

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.accessibility import judge
+from tests.browser.accessibility import bring_axe, judge
 from tests.browser.pictures import picture
 from tests.browser.test_pages import VIEWS, Site, running
 
@@ -49,6 +49,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 def windows(site: Site, browser: Browser) -> Iterator[dict[str, Page]]:
     """Of people whose mouse rests elsewhere, or who have none."""
     contexts = {who: site.context(browser, who) for who in ("alice", "olivia")}
+    bring_axe(contexts["alice"])
     yield {who: context.new_page() for who, context in contexts.items()}
     for context in contexts.values():
         context.close()
@@ -153,12 +154,9 @@ def test_an_own_number_is_removed_behind_its_question(site: Site, page: Page) ->
 
 
 def test_without_javascript_everything_is_there(site: Site, browser: Browser) -> None:
-    context = site.context(browser, "alice")
-    cookies = context.cookies()
-    context.close()
-    plain = browser.new_context(java_script_enabled=False, viewport={"width": 390, "height": 844})
-    plain.add_cookies(cookies)  # type: ignore[arg-type]  # what the browser gave it takes
+    plain = site.context(browser, "alice", runs_scripts=False)
     page = plain.new_page()
+    page.set_viewport_size({"width": 390, "height": 844})
     page.goto(site.address + "/scenarios")
     expect(page.get_by_role("link", name="Edit Spring sale")).to_be_visible()
     page.locator("summary", has_text="More for Spring sale").click()

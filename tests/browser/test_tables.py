@@ -196,11 +196,7 @@ def test_r3_delete_asks_what_becomes_of_the_numbers(site: Site, page: Page, choi
 
 
 def test_switches_pins_and_ticks_work_without_javascript(site: Site, browser: Browser) -> None:
-    context = site.context(browser, "alice")
-    cookies = context.cookies()
-    context.close()
-    plain = browser.new_context(java_script_enabled=False)
-    plain.add_cookies(cookies)  # type: ignore[arg-type]  # what the browser gave it takes
+    plain = site.context(browser, "alice", runs_scripts=False)
     page = plain.new_page()
     page.goto(site.address + "/scenarios?sort=name")
     was = scenario(site, "Shop window and flyers").enabled

@@ -26,6 +26,7 @@ from router.db import Database
 from router.integrations.forgetting import connect_forgetting
 from router.integrations.outbox import connect_receivers
 from router.integrations.settings import IntegrationsPart
+from router.integrations.text_messages import message_pages, messages_api
 from router.integrations.views import deliveries, deliveries_api
 from router.operations import configure_logs, init_operations, key_fits, operations
 from router.reports.accuracy.views import accuracy_api, accuracy_page
@@ -85,6 +86,8 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     deliveries_api,
     hooks,
     voice_hooks.hooks,
+    message_pages,
+    messages_api,
     blocked_pages,
     blocked_api,
     reports_pages,

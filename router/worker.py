@@ -16,6 +16,7 @@ from router.attribution.pool.unplaced import refresh_shown
 from router.attribution.upkeep.service import keep_pools
 from router.db import LONG_AGO
 from router.integrations.settings import reseal
+from router.integrations.text_messages import announce_messages
 from router.integrations.worker import DeliveryWorker
 from router.reports.accuracy.jobs import learn_survival, refresh_accuracy
 from router.reports.counters import ColumnKeeper
@@ -31,6 +32,7 @@ from router.voice.blocking.service import guess_robocalls
 from router.voice.events import close_silent_calls, repeat_fan_out
 from router.voice.reconciliation import reconcile_hourly
 from router.voice.recording_jobs import advance_recordings, expire_recordings, look_for_recordings
+from router.voice.text_messages import delete_old_messages
 
 HEARTBEAT = "worker_seen"
 TICK_SECONDS = 1.0
@@ -64,6 +66,8 @@ def quick_jobs() -> list[PeriodicJob]:
         PeriodicJob("refresh_shown", timedelta(minutes=5), refresh_shown),
         PeriodicJob("adopt_unknown_calls", timedelta(seconds=5), adopt_unknown_calls),
         PeriodicJob("close_silent_calls", timedelta(minutes=1), close_silent_calls),
+        PeriodicJob("announce_messages", timedelta(seconds=2), announce_messages),
+        PeriodicJob("delete_old_messages", timedelta(hours=1), delete_old_messages),
         PeriodicJob("guess_robocalls", timedelta(minutes=1), guess_robocalls),
         PeriodicJob("watch_balances", timedelta(hours=1), watch_balances),
         PeriodicJob("reseal", timedelta(hours=1), reseal),

@@ -33,7 +33,7 @@ from router.scenarios.models import (
     TrackingNumber,
 )
 from router.scenarios.wizard.drafts import keep
-from router.voice.models import BlockedCaller, Call, CallRecording
+from router.voice.models import BlockedCaller, Call, CallRecording, TextMessage
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 COMPANY_LINE, SECOND_LINE = "+14155550100", "+14155550122"
@@ -383,6 +383,23 @@ def make_recording(session: Session, call: Call, **fields: Any) -> CallRecording
 def make_blocked_caller(session: Session, project: Project, pattern: str, **fields: Any) -> BlockedCaller:
     values = {"project_id": project.id, "pattern": pattern, "created_at": NOON, "created_by": "alice@example.com"}
     return _add(session, BlockedCaller(**values | fields))
+
+
+def make_text_message(session: Session, project: Project, body: str, **fields: Any) -> TextMessage:
+    values = {
+        "sid": f"SM{session.query(TextMessage).count()}",
+        "project_id": project.id,
+        "kind": "external",
+        "number_id": 0,
+        "number": "+12125551000",
+        "sender": CALLER,
+        "sender_raw": "",
+        "body": body,
+        "media": [],
+        "received_at": NOON,
+        "is_announced": True,
+    }
+    return _add(session, TextMessage(**values | fields))
 
 
 def lease_decision(*visits: Visit, shares: Sequence[float] = (0.87, 0.06, 0.03, 0.01)) -> dict[str, Any]:

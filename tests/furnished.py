@@ -31,6 +31,7 @@ from tests.factories import (
     make_order,
     make_rented_number,
     make_scenario,
+    make_text_message,
     make_token,
 )
 from tests.people import NOW, Cast
@@ -265,6 +266,18 @@ def blocked_callers(session: Session, actors: Cast) -> dict[str, Any]:
     return {"entry_id": guess.id, "blocked_call_id": call.id}
 
 
+def text_messages(session: Session, actors: Cast) -> dict[str, Any]:
+    """From a customer, from a colleague, and from a blocked caller."""
+    make_text_message(
+        session, actors.project, "Do you open on Sunday? We would come with six people, two of them children."
+    )
+    make_text_message(
+        session, actors.project, "Test", sender="+14155550144", kind="internal", media=["https://a.example/1"]
+    )
+    make_text_message(session, actors.project, "Cheap watches", sender="+14155550199", kind="blocked")
+    return {}
+
+
 def furnish(database: Database, actors: Cast) -> None:
     """Fills Alice's project, and `actors.ids` with the ids."""
     with database.writing() as session:
@@ -280,5 +293,6 @@ def furnish(database: Database, actors: Cast) -> None:
             plans,
             a_dead_delivery,
             blocked_callers,
+            text_messages,
         ):
             actors.ids.update(make(session, actors))

@@ -48,6 +48,7 @@ class ProjectDocument(BaseModel):
     visit_gap_seconds: int
     source_days: int
     recording_days: int
+    message_days: int
     repeat_credit: RepeatCredit
     own_numbers: list[OwnNumber]
     destination_numbers: list[str]

@@ -65,6 +65,8 @@ class Project(Base):
     """Hosts (`pay.example.com` and its www, `*.example.com`) that are no marketing source, beside those that everybody has."""
     recording_days: Mapped[int] = mapped_column(default=90, server_default="90")
     """After how many days recordings of calls are deleted (R14); 0: never by themselves."""
+    message_days: Mapped[int] = mapped_column(default=365, server_default="365")
+    """After how many days text messages are deleted (R14); 0: never by themselves."""
     block_withheld: Mapped[bool] = mapped_column(default=False, server_default=false())
     """Callers who hide their number are not put through."""
     block_failed_verification: Mapped[bool] = mapped_column(default=False, server_default=false())

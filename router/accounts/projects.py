@@ -353,6 +353,7 @@ class ProjectValues(TagValues, BlockingValues):
     source_days: int = Field(default=30, ge=0, le=365)
     repeat_credit: RepeatCredit = "first_call"
     recording_days: int = Field(default=90, ge=0, le=3650)
+    message_days: int = Field(default=365, ge=0, le=3650)
     own_numbers: OwnNumbers = Field(default_factory=list)
     tell_internal: TellInternal = "nobody"
     number_price_minor: int | None = Field(default=None, ge=0, le=10**12, strict=True)

@@ -50,6 +50,16 @@ class InboundCall:
 
 
 @dataclass(frozen=True)
+class InboundText:
+    """A text message to one of our numbers. `call`: who wrote to whom, as if it were a call with the message's id."""
+
+    call: InboundCall
+    body: str
+    media: tuple[str, ...] = ()
+    """Addresses of pictures and the like, at the carrier."""
+
+
+@dataclass(frozen=True)
 class LegEvent:
     """Something happened to a destination that was rung. `call_sid` is the parent's, `leg_sid` the leg's own."""
 
@@ -246,6 +256,8 @@ class Carrier(Protocol):
         """What a verified request says: names and values that its signature covers, wherever they stand in it."""
 
     def read_inbound(self, form: Form) -> InboundCall: ...
+
+    def read_text(self, form: Form) -> InboundText: ...
 
     def read_leg_event(self, form: Form) -> LegEvent: ...
 

@@ -59,7 +59,7 @@ class Message:
     """The integration's settings without the secret."""
     secret: str
     call: Mapping[str, Any]
-    """The call as the API and webhooks show it."""
+    """The call, or the text message, as the API and webhooks show it."""
     placeholders: Mapping[str, str]
     """The market's placeholders with their values."""
     visit_last_sign: datetime | None

@@ -68,8 +68,10 @@ class Delivery(Base):
     project_id: Mapped[int] = mapped_column(BigId)
     integration_id: Mapped[int] = mapped_column(BigId)
     call_id: Mapped[int] = mapped_column(BigId)
+    """Of a text message minus its id, which is no call's."""
+    text_message_id: Mapped[int | None] = mapped_column(BigId)
     event: Mapped[str] = mapped_column(String(20))
-    """call.started, call.ended, call.updated"""
+    """call.started, call.ended, call.updated, sms.received"""
     receiver: Mapped[str] = mapped_column("destination", String(80))
     """Whom it was written for, or last sent to."""
     order_key: Mapped[str] = mapped_column(String(100))

@@ -36,6 +36,7 @@ EVENTS = {
     "call.started": "as the call began",
     "call.ended": "as the call ended",
     "call.updated": "as more became known",
+    "sms.received": "a text message",
 }
 """When a delivery was made, by its event."""
 
@@ -165,7 +166,8 @@ class DeliveryDocument(CallDelivery):
 
     scenario: int
     message: str
-    call: int
+    call: int | None
+    text_message: int | None
     call_sid: str | None
     destination: str
     created_at: str
@@ -178,7 +180,8 @@ def delivery_document(row: Any) -> dict[str, Any]:
     return delivery_of_call(delivery, integration) | {
         "scenario": integration.scenario_id,
         "message": delivery.message_id,
-        "call": delivery.call_id,
+        "call": None if delivery.text_message_id else delivery.call_id,
+        "text_message": delivery.text_message_id,
         "call_sid": call.sid if call else None,
         "destination": delivery.receiver,
         "created_at": iso(delivery.created_at),

@@ -22,12 +22,13 @@ from router.integrations.forgetting import REASON as FORGOTTEN
 from router.integrations.models import Delivery, DeliveryState, Integration, Lead
 from router.integrations.outbox import full_call_documents
 from router.integrations.queue import DeliveryClaim, Outcome, anything_due, claim, finish, remember
+from router.integrations.text_messages import message_document
 from router.integrations.vendors import VENDORS
 from router.lib.http_client import Outgoing
 from router.lib.phones import spellings_of_line
 from router.scenarios.models import Scenario
 from router.server import Server
-from router.voice.models import Call
+from router.voice.models import Call, TextMessage
 
 THREADS = 24
 POLL_SECONDS = 0.5
@@ -170,12 +171,29 @@ class DeliveryWorker:
         delivery = session.get_one(Delivery, claim.id)
         with_manager = select(Integration, Scenario.manager).join(Scenario, Scenario.id == Integration.scenario_id)
         row = session.execute(with_manager.where(Integration.id == delivery.integration_id)).first()
+        text = session.get(TextMessage, delivery.text_message_id) if delivery.text_message_id else None
         call = session.get(Call, delivery.call_id)
         if row is None or row.Integration.removed_at is not None:
             raise Skipped("the integration was removed")
         integration: Integration = row.Integration
+        if text is not None:
+            return integration.kind, Message(
+                id=delivery.message_id,
+                event=delivery.event,
+                event_at=delivery.event_at,
+                now=now,
+                config=integration.config,
+                secret=self.server.keys.unseal(integration.sealed) if integration.sealed else "",
+                call=message_document(text),
+                placeholders={},
+                visit_last_sign=None,
+                reference=delivery.reference,
+                known_lead=None,
+                deadline=deadline,
+                remember=keep,
+            )
         if call is None:
-            raise Skipped("the call was deleted")
+            raise Skipped("the message was deleted" if delivery.text_message_id else "the call was deleted")
         if call.forgotten_id is not None and integration.slot == CRM.name:
             raise Skipped(FORGOTTEN)
         if delivery.not_after is not None and now > delivery.not_after:

@@ -54,9 +54,10 @@ from router.voice.journal import (
 )
 from router.voice.models import BLOCKED, EXTERNAL, Call, CallEvent, JournalPosition, SetAsideRecord, UnknownCall
 from router.voice.presence import apply_refused, decide_with_refused, turns_of
-from router.voice.records import FALLBACK, INBOUND, Record, call_values, read_call, read_event, read_route_of
+from router.voice.records import FALLBACK, INBOUND, TEXT, Record, call_values, read_call, read_event, read_route_of
 from router.voice.routing import find_route_of_call, kind_of
 from router.voice.state import CALL_TERMINAL, Event
+from router.voice.text_messages import apply_texts
 
 log = structlog.get_logger(__name__)
 
@@ -109,6 +110,9 @@ def apply_records(server: Server, session: Session, records: Sequence[Record], n
     if refused := [record for record in records if record["kind"] == REFUSED]:
         again = apply_refused(session, refused)
         records = [record for record in records if record["kind"] != REFUSED]
+    if texts := [record for record in records if record["kind"] == TEXT]:
+        apply_texts(session, texts)
+        records = [record for record in records if record["kind"] != TEXT]
     beginnings = [record for record in records if record["kind"] in BEGINNINGS]
     turns = {record["sid"] for record in records}.union(*map(turns_of, again))
     for record in beginnings:

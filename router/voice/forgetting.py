@@ -41,6 +41,7 @@ from router.voice.models import (
     CallRecording,
     ForgottenCaller,
     SetAsideRecord,
+    TextMessage,
     UnknownCall,
     caller_forgotten,
 )
@@ -60,6 +61,7 @@ ERASED: dict[type[Any], tuple[str, ...]] = {
     Call: ("source", "candidates", "decision"),
     CallEvent: ("facts",),
     BlockedCaller: ("reason",),
+    TextMessage: ("sender_raw", "body", "media"),
     UnknownCall: ("call",),
     SetAsideRecord: ("record", "reason"),
 }
@@ -127,6 +129,7 @@ def forget_caller(
     records += _erase_in_visits(session, redactor, project)
     records += _erase_waiting(session, redactor, project, forgotten.id)
     records += _erase_files(server, session, redactor, project)
+    records += _delete_texts(session, redactor, project)
     listed = delete(BlockedCaller).where(
         BlockedCaller.project_id == project.id, BlockedCaller.pattern.in_(redactor.spellings)
     )
@@ -179,6 +182,13 @@ def _erase_in_visits(session: Session, redactor: Redactor, project: Project) -> 
             numbers.update(session.scalars(select(Lease.number_id).where(Lease.visit_id.in_(some))))
         _redact(session, redactor, Call, Call.number_id.in_(numbers), Call.started_at >= since)
     return _redact_rows(redactor, Visit, visits, session)
+
+
+def _delete_texts(session: Session, redactor: Redactor, project: Project) -> int:
+    """What he wrote goes; in what others wrote his number is erased."""
+    his = TextMessage.project_id == project.id, TextMessage.sender.in_(redactor.spellings)
+    deleted = len(session.execute(delete(TextMessage).where(*his).returning(TextMessage.id)).all())
+    return deleted + _redact(session, redactor, TextMessage, TextMessage.project_id == project.id)
 
 
 def _erase_waiting(session: Session, redactor: Redactor, project: Project, forgotten_id: int) -> int:

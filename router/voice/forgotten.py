@@ -104,4 +104,5 @@ def project_of(session: Session, record: Record) -> int | None:
 
 def without_caller(record: Record, forgotten: int | None) -> Record:
     """A record that tells of its call, without the caller. `forgotten`: None: he was forgotten before it was known whose call it is."""
-    return {**record, "call": {**record["call"], "caller": NOBODY}, FORGOTTEN: forgotten}
+    kept = {**record, "call": {**record["call"], "caller": NOBODY}, FORGOTTEN: forgotten}
+    return kept | {"text": {"body": "", "media": []}} if "text" in kept else kept

@@ -31,7 +31,7 @@ from router.voice.call_so_far import NOWHERE, CallSoFar, Place, read_known, read
 from router.voice.direct import direct_writer_of
 from router.voice.models import BLOCKED, EXTERNAL
 from router.voice.recordings import recording_event
-from router.voice.records import Record, event_record, inbound_record
+from router.voice.records import Record, event_record, inbound_record, text_record
 from router.voice.routing import Route, fallback_flow, kind_of
 from router.voice.snapshot import routing_of
 from router.voice.state import CALL_TERMINAL, Event, is_bridged
@@ -266,6 +266,20 @@ def recording_told() -> Response:
     key, event = recording_event(recording, now, place.step if place else "", flow_id)
     keep(server, event_record(recording.call_sid, key, event, now))
     return Response(status=204)
+
+
+@carrier_route("/sms")
+def text_came_in() -> Response:
+    """A text message to a number. Nobody is answered: the carrier hears that nothing is to be done."""
+    server = current_server()
+    text, now = carrier_of(server).read_text(_form()), server.now()
+    route = routing_of(server).find_route(text.call)
+    kind = kind_of(text.call.caller, route.own_lines) if route else EXTERNAL
+    if route and kind == EXTERNAL and route.guard.why_blocked(text.call):
+        kind = BLOCKED
+    if not keep(server, text_record(text, route, kind, now)):
+        return Response("The message could not be kept. Bring it again.", 503, mimetype="text/plain")
+    return Response(carrier_of(server).render(()), mimetype="text/xml")
 
 
 @carrier_route("/fallback")

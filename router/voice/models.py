@@ -310,6 +310,35 @@ class ForgottenCaller(Base):
     actor: Mapped[str] = mapped_column(String(254))
 
 
+class TextMessage(Base):
+    """A text message (SMS) to a tracking number, each once however often the carrier brings it."""
+
+    __tablename__ = "text_message"
+    __table_args__ = (
+        Index("ix_text_message_project_id_id", "project_id", "id"),
+        Index("ix_text_message_received_at", "received_at"),
+        partial_index("ix_text_message_unannounced", "id", where="NOT is_announced"),
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    sid: Mapped[str] = mapped_column(String(64), unique=True)
+    project_id: Mapped[int] = mapped_column(BigId)
+    kind: Mapped[str] = mapped_column(String(10))
+    """external, internal or blocked, as a call from the same line would have been."""
+    number_id: Mapped[int] = mapped_column(BigId)
+    number: Mapped[str] = mapped_column(String(16))
+    scenario_id: Mapped[int | None] = mapped_column(BigId)
+    sender: Mapped[str | None] = mapped_column(String(16))
+    """E.164; None: a name or a short number, which `sender_raw` has."""
+    sender_raw: Mapped[str] = mapped_column(String(100))
+    body: Mapped[str] = mapped_column(Text)
+    media: Mapped[list[str]]
+    """Addresses of pictures at the carrier."""
+    received_at: Mapped[datetime]
+    is_announced: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """The e-mail and the messages to webhooks are written."""
+
+
 class BlockedCaller(Base):
     """An entry of a project's block list. One that was guessed and taken back stays, so that it is not guessed again."""
 

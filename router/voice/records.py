@@ -3,7 +3,8 @@
 Every record has a `kind`, the moment `at` of the request by the machine's clock, the `sid` of its call, and `clock_offset`: by how many
 seconds that clock was ahead of the database's, null when that was not known. *inbound* and *fallback* have
 the `call` as the carrier told it, the `route` that led it, and the `flow` that was given; the others have an event's `key`, its time
-`event_at` and its `facts`, and where the request tells them, the `call` and what it `began` with. Heartbeats that the database refused
+`event_at` and its `facts`, and where the request tells them, the `call` and what it `began` with. A *text* is a message to a number, with
+what was written beside who wrote to whom. Heartbeats that the database refused
 stand among them and are no carrier's (`attribution/tracking/refused.py`).
 """
 
@@ -12,7 +13,7 @@ from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
-from router.carriers.base import InboundCall
+from router.carriers.base import InboundCall, InboundText
 from router.lib.phones import Caller
 from router.scenarios.flows import is_full
 from router.voice.answers import Begun
@@ -24,7 +25,7 @@ Record = Mapping[str, Any]
 
 CALL_FIELDS = [field.name for field in fields(InboundCall)]
 
-INBOUND, FALLBACK = "inbound", "fallback"
+INBOUND, FALLBACK, TEXT = "inbound", "fallback", "text"
 
 
 def inbound_record(
@@ -57,6 +58,20 @@ def inbound_record(
         "route": route_values(route) if route else None,
         "flow": flow,
         "start": begun.started_at.isoformat(),
+    }
+
+
+def text_record(text: InboundText, route: Route | None, kind: str, now: datetime) -> Record:
+    """A text message that came in. `route`: None: the number is unknown here."""
+    return {
+        "kind": TEXT,
+        "at": now.isoformat(),
+        "sid": text.call.sid,
+        "call": call_values(text.call),
+        "call_kind": kind,
+        "route": route_values(route) if route else None,
+        "flow": {"destinations": []},
+        "text": {"body": text.body, "media": list(text.media)},
     }
 
 

@@ -31,7 +31,8 @@ def test_the_operator_makes_a_project(client: FlaskClient, cast: Cast, database:
     made.pop("created_at")
     assert made == NEW | {
         "id": made["id"], "site": ["new.example.com", "*.example.org"], "country": None, "version": 1,
-        "suspended": False, "visit_gap_seconds": 1800, "source_days": 30, "recording_days": 90, "repeat_credit": "first_call",
+        "suspended": False, "visit_gap_seconds": 1800, "source_days": 30, "recording_days": 90, "message_days": 365,
+            "repeat_credit": "first_call",
         "number_price_minor": None, "balance_minor": 0, "consent": "full", "gpc_refuses": False, "tag_address": None,
         "staff_addresses": [], "own_numbers": [], "destination_numbers": [], "tell_internal": "nobody",
         "ignore_automation": False, "unwanted_referrals": [], "block_withheld": False, "block_failed_verification": False,

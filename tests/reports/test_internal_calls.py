@@ -183,7 +183,7 @@ def test_the_api_tells_and_filters_the_kind(client: FlaskClient, cast: Cast, tes
     assert [(one["id"], one["kind"], one["first_call"]) for one in items] == [(tested, "internal", False)]
     others = client.get(f"{address}?kind=external&limit=200", headers=headers).get_json()["items"]
     assert {one["kind"] for one in others} == {"external"}
-    refused = client.get(f"{address}?kind=blocked", headers=headers)
+    refused = client.get(f"{address}?kind=secret", headers=headers)
     assert (refused.status_code, refused.get_json()["field"]) == (422, "kind")
 
 

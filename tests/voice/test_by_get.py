@@ -183,7 +183,7 @@ def test_a_number_that_is_configured_for_get_is_answered(
     _, app = served
     base_url = app.extensions["router"].settings.base_url
     where = [f"{base_url}/voice/{name}" for name in ("inbound", "fallback", "status")]
-    rented = Addresses(where[0] + "?house=1", where[1], where[2], "GET", "GET", "GET")
+    rented = Addresses(where[0] + "?house=1", where[1], where[2], "", "GET", "GET", "GET")
     call, calls = played(app, settings, database, exchange, rented=lambda _: rented)
     assert calls == [(call.sid, ANNA, "answered", 30)]
     assert call.errors == []
@@ -195,7 +195,7 @@ def test_a_fallback_that_is_asked_by_get_dials(
 ) -> None:
     _, app = served
     base_url = app.extensions["router"].settings.base_url
-    rented = Addresses(f"{base_url}/no/such/page", f"{base_url}/voice/fallback", "", "GET", "GET", "GET")
+    rented = Addresses(f"{base_url}/no/such/page", f"{base_url}/voice/fallback", "", "", "GET", "GET", "GET")
     call, calls = played(app, settings, database, exchange, rented=lambda _: rented)
     assert [(one.method, one.status) for one in call.sent("fallback")] == [("GET", 200)]
     assert call.legs[0].to == "+14155550111", "the project's fallback destination"

@@ -504,12 +504,14 @@ DECIDED = {
     "lead": {"destination", "external_key", "external_id"},
     "mail": {"key", "recipient", "error", "attachment"},
     "set_aside_record": {"machine", "position", "call_sid"},
+    "text_message": {"sid", "kind", "number"},
     "unknown_call": {"sid"},
     "visit": {"visitor", "channel", "address", "region"},
 }
 """Of the other tables the texts that say nothing of who calls. `call.sid` of a call that was brought over is renewed."""
 EMPTIED = {
     "blocked_caller": {"pattern"},
+    "text_message": {"sender"},
     "call": {"caller", "caller_raw"},
     "call_log_file": {"name", "sealed"},
     "delivery": {"order_key"},

@@ -129,7 +129,7 @@ settings = guard(Blueprint("settings", __name__, url_prefix="/settings"), Audien
 
 class SettingsForm(ProjectForm):
     PATHS: ClassVar[Mapping[str, str]] = {"number_price": "number_price_minor"}
-    members = ("visit_gap_seconds", "source_days", "repeat_credit", "recording_days", "tell_internal")
+    members = ("visit_gap_seconds", "source_days", "repeat_credit", "recording_days", "message_days", "tell_internal")
     own_numbers = TextField()
     number_price = TextField()
     version = TextField()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import phonenumbers
@@ -20,7 +21,8 @@ TABLES = """
 CREATE TABLE IF NOT EXISTS number (
     e164 TEXT PRIMARY KEY, sid TEXT NOT NULL UNIQUE, friendly_name TEXT NOT NULL,
     voice_url TEXT NOT NULL, voice_method TEXT NOT NULL, voice_fallback_url TEXT NOT NULL, voice_fallback_method TEXT NOT NULL,
-    status_callback TEXT NOT NULL, status_callback_method TEXT NOT NULL, made TEXT NOT NULL, ord INTEGER NOT NULL
+    status_callback TEXT NOT NULL, status_callback_method TEXT NOT NULL, made TEXT NOT NULL, ord INTEGER NOT NULL,
+    sms_url TEXT NOT NULL DEFAULT '', sms_method TEXT NOT NULL DEFAULT 'POST'
 );
 CREATE TABLE IF NOT EXISTS elsewhere (e164 TEXT PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS happened (id INTEGER PRIMARY KEY, what TEXT NOT NULL, e164 TEXT NOT NULL, label TEXT NOT NULL);
@@ -33,9 +35,12 @@ FIELDS = {
     "VoiceFallbackMethod": "voice_fallback_method",
     "StatusCallback": "status_callback",
     "StatusCallbackMethod": "status_callback_method",
+    "SmsUrl": "sms_url",
+    "SmsMethod": "sms_method",
 }
 """What of a number can be set, by Twilio's names, and the columns that keep it."""
-DEFAULTS = {"voice_method": "POST", "voice_fallback_method": "POST", "status_callback_method": "POST"}
+METHODS = ("voice_method", "voice_fallback_method", "status_callback_method", "sms_method")
+DEFAULTS = dict.fromkeys(METHODS, "POST")
 
 Number = dict[str, Any]
 
@@ -57,6 +62,13 @@ class Account(Book):
     """The numbers in the file at `path`."""
 
     tables = TABLES
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        with self._writing() as book:  # a file of a release that knew no text messages
+            if "sms_url" not in {row["name"] for row in book.execute("PRAGMA table_info(number)")}:
+                book.execute("ALTER TABLE number ADD COLUMN sms_url TEXT NOT NULL DEFAULT ''")
+                book.execute("ALTER TABLE number ADD COLUMN sms_method TEXT NOT NULL DEFAULT 'POST'")
 
     def buy(self, e164: str, values: Mapping[str, str]) -> Number:
         """
@@ -107,8 +119,8 @@ class Account(Book):
             number = _number(book, "e164", e164)
         if number is None or not number["voice_url"]:
             return None
-        where = [number[name] for name in ("voice_url", "voice_fallback_url", "status_callback")]
-        return Addresses(*where, *(number[name] for name in DEFAULTS))
+        where = [number[name] for name in ("voice_url", "voice_fallback_url", "status_callback", "sms_url")]
+        return Addresses(*where, *(number[name] for name in METHODS))
 
     def find(self, sid: str) -> Number | None:
         with self._open() as book:

@@ -2,6 +2,7 @@
 
 import hmac
 import json
+import secrets
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,6 +15,7 @@ from router.carriers.simulator.call import (
     Button,
     CallerScript,
     Chance,
+    Exchange,
     Faults,
     Line,
     PhoneCall,
@@ -22,6 +24,7 @@ from router.carriers.simulator.call import (
 from router.carriers.simulator.call_book import CallBook
 from router.carriers.simulator.player import Addresses, Player
 from router.carriers.simulator.stage import LONGEST_REQUEST, Clock, Courier, RealClock, Stage
+from router.carriers.simulator.twiml import CallError
 
 ACCOUNT = "AC" + "5" * 32
 MOST_CALLS_AT_ONCE = 32
@@ -57,9 +60,7 @@ class Simulator:
         self.clock = clock or RealClock()
         self.lines = {"*": PATIENT_LINE} | dict(lines or {})
         self.faults = faults or Faults()
-        self.addresses = Addresses(
-            f"{base_url}/voice/inbound", f"{base_url}/voice/fallback", f"{base_url}/voice/status"
-        )
+        self.addresses = Addresses(*(f"{base_url}/voice/{name}" for name in ("inbound", "fallback", "status", "sms")))
         self.rest_url = rest_url
         self._account = account
         self._keep = (lambda _: None) if book is None else book.keep
@@ -91,6 +92,27 @@ class Simulator:
         """Plays a call in a thread of its own."""
         call = self._new_call(caller, to, script, "", signalling)
         return call, self._threads.submit(self._play, call)
+
+    def text(self, sender: str, to: str, body: str, sid: str = "") -> Exchange:
+        """Sends a text message to a number, as one request with the retries that its address asks for; a `sid` makes it the same message
+        again.
+
+        Raises:
+            CallError: nothing usable came back, or the number takes no messages.
+        """
+        addresses = self._rented(to) or self.addresses
+        if not addresses.sms:
+            raise CallError(11200, "the number has no address for messages")
+        sid = sid or f"SM{secrets.token_hex(16)}"
+        values = {"MessageSid": sid, "SmsSid": sid, "SmsMessageSid": sid, "AccountSid": self._account}
+        values |= {"From": sender, "To": to, "Body": body, "NumMedia": "0", "NumSegments": "1", "SmsStatus": "received"}
+        log: list[Exchange] = []
+        courier = Courier(self._token, self.clock, log, self._longest_request)
+        try:
+            courier.send("sms", addresses.sms, values, addresses.sms_method)
+        finally:
+            courier.close()
+        return log[-1]
 
     def press(self, call: PhoneCall, button: Button) -> None:
         call.inbox.put(button)
@@ -185,6 +207,7 @@ class ControlServer(ThreadingHTTPServer):
 
     `POST /calls {from, to, forwarded_from?, stir_verstat?, diversion?}` · `GET /calls` · `GET /calls/<sid>` ·
     `POST /calls/<sid>/press {what, leg?, digits?}` ·
+    `POST /messages {from, to, body}` ·
     `POST /faults {parallel?, seed?, lost?, doubled?, late?, latest?, after_hang_up?, status_first?}` for the calls that follow
     """
 
@@ -227,6 +250,8 @@ class ControlServer(ThreadingHTTPServer):
                 return _json(422, {"detail": f"{', '.join(SIGNALLED)} are texts of the network."})
             call, _ = self.simulator.start(caller, to, signalling=Signalling(**said))
             return _json(201, self._document(call))
+        if parts == ["messages"] and method == "POST":
+            return self._text(_read(body))
         if parts == ["calls"]:
             documents = [self._document(call) for call in self.simulator.latest()]
             for document in documents:
@@ -249,6 +274,16 @@ class ControlServer(ThreadingHTTPServer):
             return _json(422, {"detail": f"There is no such button; there are {', '.join(BUTTONS)}."})
         self.simulator.press(running, Button(what, leg[:64], digits[:32]))
         return _json(202, self._document(running))
+
+    def _text(self, values: Mapping[str, Any]) -> Reply:
+        sent = [values.get(name, "") for name in ("from", "to", "body")]
+        if not all(isinstance(value, str) for value in sent) or not sent[1] or len(sent[0] + sent[1]) > LONGEST_NUMBER:
+            return _json(422, {"detail": "A message needs `to`, `from`, who writes, and `body`."})
+        try:
+            exchange = self.simulator.text(sent[0], sent[1], sent[2][:1600])
+        except CallError as error:
+            return _json(502, {"detail": str(error)})
+        return _json(201, {"sid": exchange.values["MessageSid"], "status": exchange.status})
 
     def _document(self, call: PhoneCall) -> dict[str, Any]:
         return call.document(self.simulator.clock.now())

@@ -30,9 +30,11 @@ class Addresses:
     voice: str
     fallback: str
     status: str
+    sms: str = ""
     voice_method: str = "POST"
     fallback_method: str = "POST"
     status_method: str = "POST"
+    sms_method: str = "POST"
 
 
 class HangUp(Exception):

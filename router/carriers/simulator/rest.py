@@ -387,10 +387,10 @@ def refusal_of_settings(values: Mapping[str, str]) -> Answer | None:
     """What Twilio refuses of a number's settings."""
     if len(values.get("FriendlyName", "")) > LONGEST_NAME or not values.get("FriendlyName", "").isprintable():
         return refused(20001, "FriendlyName is not valid")
-    for name in ("VoiceUrl", "VoiceFallbackUrl", "StatusCallback"):
+    for name in ("VoiceUrl", "VoiceFallbackUrl", "StatusCallback", "SmsUrl"):
         if values.get(name) and not values[name].startswith(("http://", "https://")):
             return refused(21402, f"{name} is not a valid URL")
-    for name in ("VoiceMethod", "VoiceFallbackMethod", "StatusCallbackMethod"):
+    for name in ("VoiceMethod", "VoiceFallbackMethod", "StatusCallbackMethod", "SmsMethod"):
         if values.get(name, "POST") not in ("GET", "POST"):
             return refused(21403, f"{name} is not valid")
     if values.get("VoiceFallbackUrl") and not values.get("VoiceUrl"):

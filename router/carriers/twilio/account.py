@@ -18,6 +18,8 @@ COLUMNS = {
     "VoiceFallbackMethod": "voice_fallback_method",
     "StatusCallback": "status_callback",
     "StatusCallbackMethod": "status_callback_method",
+    "SmsUrl": "sms_url",
+    "SmsMethod": "sms_method",
 }
 INSTEAD = {"VoiceApplicationSid": "voice_application_sid", "TrunkSid": "trunk_sid"}
 """With one of them Twilio heeds none of the number's own addresses."""

@@ -486,6 +486,8 @@ class TwilioShop:
             "VoiceFallbackMethod": "POST",
             "StatusCallback": f"{self._voice}/voice/status{CALLBACK}",
             "StatusCallbackMethod": "POST",
+            "SmsUrl": f"{self._voice}/voice/sms{CALLBACK}",
+            "SmsMethod": "POST",
         }
 
     def _recall(self, name: str) -> Any:

@@ -30,6 +30,7 @@ from router.carriers.base import (
     Failure,
     Form,
     InboundCall,
+    InboundText,
     LegEvent,
     LegState,
     Plan,
@@ -87,6 +88,20 @@ def read_inbound(form: Form) -> InboundCall:
         # TN-Validation-Failed, also with an attestation behind it (https://www.twilio.com/docs/voice/trusted-calling-with-shakenstir)
         failed_verification=_word(form, "StirVerstat").startswith("tn_validation_failed"),
     )
+
+
+LONGEST_TEXT = 1600
+"""Signs; Twilio puts the parts of a long message together up to that (https://www.twilio.com/docs/glossary/what-sms-character-limit)."""
+MOST_MEDIA = 10
+
+
+def read_text(form: Form) -> InboundText:
+    """https://www.twilio.com/docs/messaging/guides/webhook-request"""
+    sid = next((form[name] for name in ("MessageSid", "SmsSid", "SmsMessageSid") if form.get(name)), "")
+    count = min(_count(form, "NumMedia") or 0, MOST_MEDIA)
+    media = (_address(form, f"MediaUrl{place}") for place in range(count))
+    body = form.get("Body", "").replace("\0", "")[:LONGEST_TEXT]
+    return InboundText(read_inbound({**form, "CallSid": sid}), body, tuple(filter(None, media)))
 
 
 def _forwarded_from(form: Form, number: str | None, country: str | None) -> str | None:
@@ -263,6 +278,7 @@ class Twilio:
         return dict(values.items(multi=True))
 
     read_inbound = staticmethod(read_inbound)
+    read_text = staticmethod(read_text)
     read_leg_event = staticmethod(read_leg_event)
     read_dial_result = staticmethod(read_dial_result)
     read_status = staticmethod(read_status)

@@ -1,9 +1,9 @@
 """What a call's page shows, read in a fixed number of statements: what happened during the call, how its source was decided rule by rule
 (R7), and why a visit was more or less probable to be the caller's. Calls of earlier releases tell less."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, TypeVar
 
 from markupsafe import Markup
@@ -16,6 +16,7 @@ from router.attribution.models import Visit
 from router.integrations.models import Delivery, Integration
 from router.lib.formats import format_count, format_day, format_duration, format_percent
 from router.reports.calls import CALL_STATUSES, find_call, format_source, only_announced
+from router.reports.flow_way import Moment, way_moments
 from router.reports.lease_history import read_history
 from router.scenarios.models import DEFAULT_HOLD_SECONDS, Scenario
 from router.voice.blocking.rules import CALLER_LIMIT, FAILED_VERIFICATION, NUMBER_LIMIT, WITHHELD
@@ -23,9 +24,6 @@ from router.voice.calls import CORRECTED, IMPORTED
 from router.voice.models import BLOCKED, INTERNAL, Call, CallEvent, CallLeg, CallRecording, LegStatus, RecordingState
 from router.voice.recordings import RECORDING, recordings_of
 from router.web.filters import phone
-
-Moment = tuple[datetime, str, str]
-"""When, what happened (with the numbers as `Markup`), and its kind: quiet, good or bad."""
 
 Facts = dict[str, Any]
 
@@ -39,16 +37,22 @@ LEG_ENDS: dict[str, tuple[str, str]] = {
 """How ringing a destination ended without an answer."""
 
 
-def moments_of(call: Call, legs: Iterable[CallLeg], events: Iterable[CallEvent]) -> list[Moment]:
-    """The call's beginning, each destination that was rung, the recording, the end, and corrections of its source."""
-    moments: list[Moment] = []
+def moments_of(
+    call: Call, legs: Iterable[CallLeg], events: Sequence[CallEvent], way: Iterable[Moment] = ()
+) -> list[Moment]:
+    """The call's beginning, its way through its flow, each destination that was rung, the recording, the end, and corrections of its
+    source."""
+    moments = [*way]
+    refused = {
+        event.facts.get("leg_sid") for event in events if event.kind == "dial" and event.facts.get("bridged") is False
+    }
     for leg in legs:
         to = phone(leg.destination)
         if leg.ringing_at:
             moments.append((leg.ringing_at, Markup("{} began to ring").format(to), "quiet"))
         if leg.answered_at:
             moments.append((leg.answered_at, Markup("{} answered").format(to), "good"))
-            if leg.ended_at:
+            if leg.ended_at and leg.sid not in refused:
                 talked = format_duration(leg.seconds or (leg.ended_at - leg.answered_at).total_seconds())
                 moments.append((leg.ended_at, Markup("The talk with {} ended after {}").format(to, talked), "quiet"))
         elif leg.ended_at and leg.status in LEG_ENDS:
@@ -226,7 +230,8 @@ class Receipt:
         self.visit = session.get(Visit, call.visit_id) if call.visit_id else None
         self.scenario = session.get(Scenario, call.scenario_id) if call.scenario_id else None
         legs, events = session.scalars(_rows_of(CallLeg, call)).all(), session.scalars(_rows_of(CallEvent, call)).all()
-        self.moments, self.steps = moments_of(call, legs, events), steps_of(call)
+        way = way_moments(session, call, legs, events)
+        self.moments, self.steps = moments_of(call, legs, events, way), steps_of(call)
         self.recordings = recordings_of(session, [call])[call.sid]
         # the hold as it was for this call, where the decision kept it
         hold = (call.decision.get("given") or {}).get("hold_seconds")

@@ -174,7 +174,10 @@ def _go_on(
     if begun is not None:
         number = route.number if route else call.number_e164 or call.to
         known = read_known(request.args, place)
-        so_far = CallSoFar(call, number, begun.started_at, begun.flow_id, place, known, **came)
+        # a step of another version than the call has come from is begun anew: it may have fewer turns
+        is_other = bool(place.step) and begun.flow_id != read_id(request.args.get("flow", ""))
+        at = Place(place.step) if is_other else place
+        so_far = CallSoFar(call, number, begun.started_at, begun.flow_id, at, known, **came)
         plan, given = answer_of(server, route, begun, so_far)
     if kind is not None:
         step = str(place) if place.step else place.turn

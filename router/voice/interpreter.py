@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Literal
-from urllib.parse import urlencode
+from urllib.parse import quote
 
 from router.carriers.base import (
     DialResult,
@@ -380,30 +380,31 @@ class _Run:
         if turn >= len(groups):
             return None
         group = groups[turn]
-        texts = [text for line in group for text in line.headers.values()]
-        texts += [step.whisper.text] if isinstance(step, RingStep) and step.whisper else []
-        if self._known.visit is None and _wants_visit(texts):
-            return Wanted("visit", step.id)
+        if self._known.visit is None:
+            texts = [text for line in group if line.headers for text in line.headers.values()]
+            texts += [step.whisper.text] if isinstance(step, RingStep) and step.whisper else []
+            if texts and _wants_visit(texts):
+                return Wanted("visit", step.id)
+        screen = screening_of(step)
         recording = step.recording if isinstance(step, RingStep) else None
         announced = self._prompt(recording.announcement) if recording and turn == 0 and not self._own_id else []
         if plan := self._hear(step, turn, announced):
             return plan
         forward = Forward(
-            tuple(self._target(step, turn, line) for line in group),
+            tuple(self._target(step, turn, line, screen) for line in group),
             max(line.ring_seconds for line in group),
             self._shown_number(),
-            self._dial_address(Place(step.id, turn + 1), screening_of(step)),
+            self._dial_address(Place(step.id, turn + 1), screen),
             recorded=recording.channels if recording else "off",
             recording_address=self._told("recording", step) if recording else "",
         )
         return (*self._plan, forward)
 
-    def _target(self, step: RingStep | AskStep, turn: int, line: RingDestination) -> Target:
+    def _target(self, step: RingStep | AskStep, turn: int, line: RingDestination, screen: str) -> Target:
         place = Place(step.id, turn)
         leg_address = f"{self._around.base_url}/voice/leg/{self._call.sid}"
         if isinstance(step, AskStep) or not step.id:
             return Target(line.to, f"{leg_address}?{self._step_query(place)}" if step.id else leg_address)
-        screen = screening_of(step)
         headers = ((name, self.filled(text)) for name, text in line.headers.items())
         return Target(
             line.to,
@@ -435,7 +436,7 @@ class _Run:
         """One after the other is drawn, each with its weight as its share, by a hash instead of chance."""
         left = list(lines)
         drawn: list[RingDestination] = []
-        while left:
+        while len(left) > 1:
             key = f"{self._call.sid}\n{self._so_far.flow_id or 0}\n{step_id}\n{len(drawn)}"
             ticket = int.from_bytes(blake2b(key.encode(errors="replace"), digest_size=8).digest(), "big")
             ticket %= sum(line.weight for line in left)
@@ -444,7 +445,7 @@ class _Run:
                 ticket -= left[place].weight
                 place += 1
             drawn.append(left.pop(place))
-        return drawn
+        return drawn + left
 
     def _shown_number(self) -> str | None:
         """The caller's where the carrier lets destinations see it, else the dialled one. A carrier shows no number that it does not know:
@@ -489,14 +490,14 @@ class _Run:
 
     def whisper_address(self, place: Place) -> str:
         """What the carrier says of a leg does not name the number that was dialled."""
-        return f"{self.address('whisper', place)}&{urlencode({'number': self._so_far.number})}"
+        return f"{self.address('whisper', place)}&number={quote(self._so_far.number)}"
 
     def _dial_address(self, place: Place, screen: str) -> str:
         """Of a forwarding. A number over which the carrier may fail the leg is tried once: the address says that it was shown."""
         doubtful = {"caller_id": "caller"} if self._call.caller_id == "doubtful" and not self._own_id else {}
-        screened = {"screen": screen} if screen else {}
-        query = self._so_far.query(**self._known.query(place.step), **doubtful, **screened)
-        return f"{self._around.base_url}/voice/dial/{self._call.sid}/{place}?{query}"
+        query = self._so_far.query(**self._known.query(place.step), **doubtful)
+        screened = f"&screen={screen}" if screen else ""
+        return f"{self._around.base_url}/voice/dial/{self._call.sid}/{place}?{query}{screened}"
 
     def _told(self, what: str, step: AnyStep, turn: int = 0) -> str:
         """Where the carrier says something of a step, which leads to nothing."""

@@ -21,9 +21,11 @@ from sqlalchemy import select
 from router.accounts.audit import Actor
 from router.accounts.models import Mail, Project
 from router.carriers.base import Gone, Recording, TryLater
+from router.carriers.simulator import Line, Simulator, VirtualClock
 from router.carriers.simulator.call import CallerScript, PhoneCall
 from router.carriers.simulator.call import CallRecording as CarriersRecording
 from router.carriers.simulator.call_book import CallBook
+from router.config import Settings
 from router.server import Server
 from router.voice import recording_jobs
 from router.voice.applier import apply_records
@@ -39,11 +41,15 @@ from router.voice.recording_jobs import (
 )
 from router.voice.recordings import LEASE, recording_event, remove_recordings
 from router.voice.records import event_record
+from tests.application import Applications
 from tests.carriers.rest import Carrier, running_carrier
 from tests.carriers.rest_faults import Fault
 from tests.factories import CALLER, NOON, make_call, make_project, make_recording
 from tests.properties import examples
+from tests.voice.flow_calls import OFFICE, ring
 from tests.voice.journals import Heard, calls
+from tests.voice.test_whole_flows import NUMBER as EXCHANGES_NUMBER
+from tests.voice.test_whole_flows import Exchange
 
 LATER = NOON + timedelta(minutes=5)
 VOICEMAIL = {"id": "s2", "type": "voicemail", "mail_to": ["desk@shop.example", "boss@shop.example"]}
@@ -420,3 +426,31 @@ def test_r14_nothing_is_lost_before_it_is_kept_and_nothing_stays_of_what_is_remo
 
 def crash(*_: object) -> None:
     raise Crash
+
+
+@pytest.mark.one_database
+def test_what_is_recorded_in_calls_arrives(settings: Settings, applications: Applications, tmp_path: Path) -> None:
+    """A talk with each side in a channel of its own, and a message when nobody answers, from the flow to the file and the e-mail."""
+    announced = {"announcement": {"text": "This call is recorded."}}
+    mailed = {"type": "voicemail", "prompt": {"text": "After the tone."}, "mail_to": ["desk@shop.example"]}
+    with applications.on_a_port(settings) as (_, app), running_carrier(tmp_path) as running:
+        server, clock = app.extensions["router"], VirtualClock(NOON)
+        server.now = clock.now
+        exchange = Exchange(server, settings.twilio_auth_token, clock)
+        exchange.use({"steps": [ring(OFFICE, recording=announced), mailed]})
+        server.shop, book = running.shop, CallBook(running.account.path)
+        for line in (Line.answers(talks=30), Line.rings_out()):
+            options: dict[str, Any] = {"book": book, "clock": clock, "lines": {OFFICE: line}}
+            simulator = Simulator(server.settings.base_url, server.settings.twilio_auth_token, **options)
+            simulator.call(CALLER, EXCHANGES_NUMBER, CallerScript(message=8))
+            simulator.close()
+        later = clock.now() + timedelta(minutes=1)
+        while turn(server, later):
+            pass
+        with server.database.reading() as session:
+            talk, message = session.scalars(select(CallRecording).order_by(CallRecording.is_message))
+        assert (talk.state, talk.channels, message.state, message.channels) == ("kept", 2, "kept", 1)
+        assert (talk.is_at_carrier, message.is_at_carrier, book.find_recording(talk.sid)) == (False, False, None)
+        (mail,) = mails(server)
+        assert (mail.recipient, mail.attachment and mail.attachment["size"]) == ("desk@shop.example", message.size)
+        assert len(files(server)) == 2

@@ -50,7 +50,12 @@ def note_recordings(
     for sid, call in calls.items():
         for event in events[sid]:
             facts = event.facts
-            if event.kind != RECORDING or facts.get("status", "completed") != "completed" or not facts.get("sid"):
+            if event.kind == "gather" and facts.get("message"):  # what the carrier says of it elsewhere may be lost
+                step = str(facts.get("step") or "").partition(".")[0]
+                facts = {**facts["message"], "is_message": True, "step": step}
+            elif event.kind != RECORDING or facts.get("status", "completed") != "completed":
+                continue
+            if not facts.get("sid") or (facts["sid"] in rows and event.kind != RECORDING):
                 continue
             rows[facts["sid"]] = {
                 "project_id": call.project_id,

@@ -41,6 +41,7 @@ from router.voice.recording_jobs import (
 )
 from router.voice.recordings import LEASE, recording_event, remove_recordings
 from router.voice.records import event_record
+from router.voice.state import Event
 from tests.application import Applications
 from tests.carriers.rest import Carrier, running_carrier
 from tests.carriers.rest_faults import Fault
@@ -342,6 +343,23 @@ def test_what_the_carrier_never_told_of_is_found(server: Server, carrier: Carrie
     with server.database.reading() as session:
         noted = session.scalars(select(CallRecording).where(CallRecording.sid == "RE1")).one()
     assert (noted.is_message, noted.state) == (True, "waiting")
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+def test_a_message_is_known_by_what_follows_it_where_its_own_callback_is_lost(server: Server, carrier: Carrier) -> None:
+    with server.database.writing() as session:
+        call = make_call(session, make_project(session), flow=FLOW)
+    message = {"sid": "RE1", "url": "https://api.example/RE1", "seconds": 44}
+    gather = Event("gather", LATER, {"step": "s2.1", "digits": "hangup", "message": message})
+    later = recording_event(Recording(call.sid, "RE1", None, "completed", 44, is_message=True), LATER, "s2", 7)
+    for key, event in (("gather:s2.1", gather), later):
+        with server.database.writing() as session:
+            apply_records(server, session, [event_record(call.sid, key, event, LATER)], LATER, announcing=True)
+        while turn(server):
+            pass
+    assert [mail.recipient for mail in mails(server)] == ["boss@shop.example", "desk@shop.example"]
+    with server.database.reading() as session:
+        assert session.scalars(select(CallRecording.state)).all() == ["kept"]
 
 
 class Crash(BaseException):

@@ -175,6 +175,10 @@ def _recordings(server: Server, session: Session, now: datetime) -> Iterator[Fin
             words, is_away = str(error), True
         kept = format_count(counts.get(RecordingState.KEPT, 0), "recording")
         yield Finding("recordings", f"{kept} kept; {words}", is_away)
+    hosts = set(session.scalars(select(JournalPosition.host).where(~JournalPosition.is_stopped)))
+    if counts and len(hosts) > 1 and not server.settings.s3_bucket:
+        words = "there are several machines, and each hears what its own worker fetched: set ROUTER_S3_BUCKET"
+        yield Finding("recordings", words, True)
     late = late_recordings(session, now)
     for state, what in LATE.items():
         if found := [recording for recording in late if recording.state == state]:

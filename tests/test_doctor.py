@@ -285,8 +285,13 @@ def test_recordings_that_somebody_has_to_look_at_are_told(
     assert found["  waiting"] == "1 wait to be fetched since an hour or longer; the first is of call CA7: waiting 2."
     assert "1 are kept, and could not be deleted" in found["  kept"]
 
+    with healthy.database.writing() as session:
+        place = {"machine": "22222222-bbbb", "host": "tel-10", "position": "1:0", "seen_at": NOON}
+        session.add(JournalPosition(**place, is_waiting=False, is_stopped=False))
+    assert "set ROUTER_S3_BUCKET" in wrong(healthy)["recordings"]
+
     def away(_: object) -> FileStore:
         raise StoreError("The bucket cannot be asked: no route.")
 
     monkeypatch.setattr(module, "store_of", away)
-    assert wrong(healthy)["recordings"] == "2 recordings kept; The bucket cannot be asked: no route."
+    assert said(healthy, "recordings") == "2 recordings kept; The bucket cannot be asked: no route."

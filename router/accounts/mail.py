@@ -85,6 +85,11 @@ def send_mails(server: Server, now: datetime) -> int:
         try:
             sent += _send(server, claim)
         except MailError as error:
+            if error.permanent and claim.job.attachment and not claim.job.attachment.get("refused"):
+                # a server that wants no such file may take the e-mail
+                _finish(server, claim, attachment=claim.job.attachment | {"refused": True}, next_at=server.now())
+                log.warning("mail_refused_with_its_file", id=claim.id, why=str(error))
+                continue
             dead = error.permanent or attempt > len(PAUSES)
             _finish(server, claim, next_at=None if dead else server.now() + PAUSES[attempt - 1], error=str(error))
             log.warning("mail_failed", id=claim.id, attempt=attempt, dead=dead, why=str(error))
@@ -147,8 +152,9 @@ def send_again(change: Change, mail_id: int) -> None:
 
 
 def attached_file(server: Server, mail: Mail) -> bytes | None:
-    """What comes along with an e-mail. None: nothing does, or it was deleted meanwhile or cannot be read: nobody waits for it."""
-    if mail.attachment is None:
+    """What comes along with an e-mail. None: nothing does, or the file is gone or unreadable, or the mail server does not take it;
+    nobody waits for it."""
+    if mail.attachment is None or mail.attachment.get("refused"):
         return None
     kept = mail.attachment
     try:

@@ -213,7 +213,8 @@ class Mail(Base):
     subject: Mapped[str] = mapped_column(String(200))
     body: Mapped[str] = mapped_column(Text)
     attachment: Mapped[dict[str, Any] | None]
-    """`{store, file, size, name, content_type}` of a file that comes along if it is there still (router/lib/file_store.py)."""
+    """`{store, file, size, name, content_type}` of a file that comes along if it is there still (router/lib/file_store.py); `refused`: the
+    mail server took no e-mail with it."""
     created_at: Mapped[datetime]
     sent_at: Mapped[datetime | None]
     next_at: Mapped[datetime | None]

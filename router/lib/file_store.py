@@ -97,12 +97,12 @@ class FolderStore:
 
     def read(self, file: str, start: int, end: int) -> Iterator[bytes]:
         with _told("The file cannot be read"):
-            handle = self._path(file).open("rb")
-            handle.seek(start)
+            self._path(file).stat()
 
-        def pieces() -> Iterator[bytes]:
+        def pieces() -> Iterator[bytes]:  # opened with the first one: whoever wants none has nothing to close
             left = end - start
-            with handle:
+            with self._path(file).open("rb") as handle:
+                handle.seek(start)
                 while left > 0 and (piece := handle.read(min(PIECE, left))):
                     left -= len(piece)
                     yield piece

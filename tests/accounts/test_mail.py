@@ -340,8 +340,13 @@ def test_a_file_comes_along_if_it_is_there_still(office: Server, box: Postbox, t
     assert send_mails(office, NOW) == 1
     store.remove("ab12")
     assert at(office, NOW + timedelta(hours=1)) == 1
-    whole, bare = box.taken
-    assert set(box.recipients) == {"desk@x.example"}
+    box.answers = ["552 That is too large."]
+    with office.database.writing() as session:
+        assert write_mail(session, project, "three", "M", "See here.", NOW, attachment=file)
+    assert [at(office, NOW + timedelta(hours=2)) for _ in range(3)] == [0, 1, 0]
+    whole, bare, refused = box.taken
+    assert "could not be attached" in refused.get_content()  # type: ignore[attr-defined]
+    assert box.recipients[:2] == ["desk@x.example", "desk@x.example"]
     (attached,) = whole.iter_attachments()  # type: ignore[attr-defined]  # as in `get_content`
     assert (attached.get_content(), attached.get_filename()) == (b"RIFF1234", "message-1.wav")
     assert attached.get_content_type() == "audio/wav"

@@ -1,5 +1,7 @@
 """Recordings are heard by people and programs of their project alone, in pieces, and kept by no cache."""
 
+import re
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -167,3 +169,21 @@ def test_a_file_that_is_not_there_is_no_failure_of_the_server(
     answer = alice.get(page(sound))
     assert answer.status_code == 503
     assert "cannot be read" in answer.text
+
+
+@pytest.mark.one_database
+def test_metrics_tell_how_many_there_are_and_since_when_one_waits(
+    client: FlaskClient, cast: Cast, server: Server
+) -> None:
+    with server.database.writing() as session:
+        call = make_call(session, cast.project)
+        for state, minutes in (("kept", None), ("failed", None), ("waiting", 5), ("waiting", -5), ("removed", None)):
+            due = None if minutes is None else NOW - timedelta(minutes=minutes)
+            make_recording(session, call, state=state, next_at=due)
+    told = client.get("/metrics").text
+    for line in ('{state="kept"} 1', '{state="failed"} 1', '{state="waiting"} 2'):
+        assert f"router_recordings{line}\n" in told
+    assert "removed" not in told
+    waits = re.search(r"^router_oldest_due_recording_seconds (\d+)", told, re.MULTILINE)
+    assert waits
+    assert 300 <= int(waits[1]) < 320

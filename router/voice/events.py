@@ -16,6 +16,7 @@ from router.server import Server
 from router.statements import Statement
 from router.voice.calls import ReceiverFailed, announce, mark_due
 from router.voice.clocks import by_database, clock_fault
+from router.voice.given import Given
 from router.voice.models import Call, CallEvent, CallLeg, JournalPosition, SetAsideRecord
 from router.voice.recordings import note_recordings
 from router.voice.routing import destinations_of
@@ -103,9 +104,11 @@ def update_calls(
         if flow and any(flow.get(name) != call.flow.get(name) for name in VERSION):
             others = {name: value for name, value in call.flow.items() if name not in (*VERSION, "given")}
             call.flow = others | {name: flow[name] for name in VERSION if name in flow}
-        spoken, given = bool(call.flow.get("announcement")), call.flow.get("given")
-        state = derive_state(call.started_at, call_destinations(call), events[sid], spoken=spoken, given=given)
+        spoken = bool(call.flow.get("announcement"))
+        given = call.flow.get("given") or (NOT_TOLD if "version" in call.flow else None)
         had_ended, has_changed = call.ended_at is not None, sid in corrected
+        lines, told = call_destinations(call), events[sid]
+        state = derive_state(call.started_at, lines, told, spoken=spoken, given=given, is_over=had_ended)
         # A call whose end was announced stays ended, also when it turns out that the leg which had answered was refused and the next
         # destination rings: what follows corrects it.
         if not had_ended or state.ended_at is not None:
@@ -125,6 +128,8 @@ def update_calls(
     return set(calls)
 
 
+NOT_TOLD: Given = {"leads": "on", "spoken": True}
+"""Where the first answer of a flow of steps has led that is not known."""
 VERSION = ("destinations", "version")
 """What a call keeps of its flow, of the one form or of the other."""
 

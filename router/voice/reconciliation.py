@@ -24,7 +24,7 @@ from router.carriers.base import CarrierCall, InboundCall, NotForUs, NumberShop,
 from router.config import SettingsError
 from router.db import dialect_insert, wait_for_turns
 from router.lib.formats import format_count
-from router.scenarios.flows import DEFAULT_RING_SECONDS
+from router.scenarios.flows import DEFAULT_RING_SECONDS, is_full
 from router.scenarios.models import TrackingNumber
 from router.server import Server
 from router.voice.applier import OF_THE_DATABASE
@@ -41,7 +41,7 @@ from router.voice.forgotten import Forgettings
 from router.voice.models import Call, CallEvent, LegStatus, UnknownCall
 from router.voice.recordings import recording_event
 from router.voice.records import call_values
-from router.voice.routing import Route, destinations_of, find_route_of_call, kind_of, route_of
+from router.voice.routing import Route, destinations_of, find_route_of_call, kept_flow, kind_of, route_of
 from router.voice.state import CALL_TERMINAL, Event
 
 log = structlog.get_logger(__name__)
@@ -82,6 +82,12 @@ class BookedCall:
     def was_only_spoken(self) -> bool:
         """It has ended, and rang nobody though the carrier answered it, or failed."""
         return not self.legs and self.parent.status in (LegStatus.COMPLETED.value, LegStatus.FAILED.value)
+
+    @property
+    def may_have_recordings(self) -> bool:
+        """Somebody has talked, or the caller was answered by us and may have left a message."""
+        has_talked = any(LEG_STATES[leg.status] == LegStatus.COMPLETED for leg in self.legs)
+        return has_talked or self.parent.status == LegStatus.COMPLETED.value
 
     @property
     def prices(self) -> dict[str, Any]:
@@ -151,13 +157,13 @@ def _settle(
         sid, our = call.parent.sid, ours.get(call.parent.sid)
         is_silent = is_priced = False
         if our is not None:
-            keys = {key for key, _ in events_of(call, call_destinations(our))}
+            keys = {key for key, _ in events_of(call, _in_turn(our))}
             is_silent = call.parent.ended_at is not None and not keys <= told.get(sid, set())
             is_priced = any(getattr(our, name) != value for name, value in call.prices.items())
         try:
             if (sid in missed or is_silent) and not dry_run:
                 recordings: list[Recording] = []
-                if any(LEG_STATES[leg.status] == LegStatus.COMPLETED for leg in call.legs):
+                if call.may_have_recordings:
                     with suppress(NotForUs):  # the account may not list them
                         recordings = shop.recordings(sid)
                 _write(server, call, recordings, now)
@@ -211,7 +217,7 @@ def _write(server: Server, booked: BookedCall, recordings: Sequence[Recording], 
                 session.execute(adopted.on_conflict_do_update(index_elements=["sid"], set_=told))
                 log.warning("call_written_late", call=sid)
         call = session.scalars(select(Call).where(Call.sid == sid)).one()
-        events = events_of(booked, call_destinations(call), recordings)
+        events = events_of(booked, _in_turn(call), recordings)
         store_events(session, [(sid, key, event) for key, event in events])
         update_calls(server, session, {sid: None}, now, announcing)
 
@@ -219,7 +225,10 @@ def _write(server: Server, booked: BookedCall, recordings: Sequence[Recording], 
 
 
 def _with_rung(route: Route, booked: BookedCall) -> Route:
-    """The route with the destinations that were rung, where they are not those of its present flow."""
+    """The route with the destinations that were rung, where they are not those of its present flow. Of a flow of steps the carrier's books
+    do not tell which way the call went: it rang what it rang, or its caller heard something and hung up."""
+    if is_full(route.flow) and not booked.legs:
+        return replace(route, flow=kept_flow(route.flow, route.flow_id) | {"given": {"leads": "ask", "spoken": True}})
     if booked.was_only_spoken:
         return replace(route, flow=route.flow | {"destinations": []})
     planned = [step.to for step in destinations_of(route.flow, route.number, booked.inbound.caller.e164)]
@@ -227,17 +236,23 @@ def _with_rung(route: Route, booked: BookedCall) -> Route:
     if rung == planned[: len(rung)]:
         return route
     steps = [{"to": to, "ring_seconds": DEFAULT_RING_SECONDS} for to in rung]
-    return replace(route, flow=route.flow | {"destinations": steps})
+    return replace(route, flow={"destinations": steps})
+
+
+def _in_turn(call: Call) -> list[str] | None:
+    """The destinations that a call rings in turn; None: it follows steps, of whose requests the books hold nothing."""
+    return None if "version" in call.flow else call_destinations(call)
 
 
 def events_of(
-    booked: BookedCall, destinations: Sequence[str], recordings: Sequence[Recording] = ()
+    booked: BookedCall, in_turn: Sequence[str] | None, recordings: Sequence[Recording] = ()
 ) -> list[tuple[str, Event]]:
     """What the carrier's callbacks would have told of a call, with their keys.
 
     Args:
-        destinations: that our call rings in turn.
+        in_turn: the destinations that our call rings so; None: it follows steps, and no more is told than of its legs and its end.
     """
+    destinations = in_turn or ()
     events: list[tuple[str, Event]] = []
     rung: list[str] = []
     dials: dict[int, Event] = {}
@@ -267,7 +282,8 @@ def events_of(
             dials[last] = Event("dial", parent.ended_at, facts | {"call_status": None})
         facts = {"status": parent.status, "seconds": parent.seconds}
         events.append((f"status:{parent.status}", Event("status", parent.ended_at, facts)))
-    events += [(f"dial:{step}", dial) for step, dial in dials.items()]
+    if in_turn is not None:
+        events += [(f"dial:{step}", dial) for step, dial in dials.items()]
     events += [recording_event(recording, parent.ended_at or booked.started_at) for recording in recordings]
     return events
 

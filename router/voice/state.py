@@ -79,6 +79,7 @@ def derive_state(
     *,
     spoken: bool = False,
     given: Given | None = None,
+    is_over: bool = False,
 ) -> CallState:
     """The state of a call from the events so far.
 
@@ -87,6 +88,7 @@ def derive_state(
         spoken: the caller heard a sentence first, so that the carrier counts the call as answered from then on. Otherwise the carrier
             answers a call when a destination does, and the call's duration is a talk.
         given: what the first answer led to; None: a flow of destinations rings the first one.
+        is_over: its end was told, and nothing is waited for.
     """
     events = sorted(events, key=lambda event: (event.at, event.kind, str(sorted(event.facts.items(), key=str))))
     legs: dict[str, Leg] = {}
@@ -116,7 +118,8 @@ def derive_state(
     if bridged_leg and bridged_leg.ended_at:
         ends.append(bridged_leg.ended_at)
     closed = [event.at for event in events if event.kind == "closed"]
-    if not closed and (screening.awaits_machine(legs, dials.values()) or (has_message is None and not is_bridged)):
+    is_awaited = screening.awaits_machine(legs, dials.values()) or (has_message is None and not is_bridged)
+    if is_awaited and not (closed or is_over):
         ends = []  # who has answered, or whether he has left a message, is about to be told
     ended_at = max(started_at, min(ends)) if ends else None
     if ended_at is None and closed:
@@ -228,12 +231,10 @@ class _Screening:
 def _has_message(events: Sequence[Event], answers: Sequence[Given]) -> bool | None:
     """Whether the caller has left a message; None: he was asked to, and nothing is known yet."""
     steps = {last_step(answer) for answer in answers if answer["leads"] == "record"}
-    if not steps:
-        return False
-    told = None
+    told = None if steps else False
     for event in events:
         step = str(event.facts.get("step") or "").partition(".")[0]
-        if event.kind in ("gather", "recording") and step in steps:
+        if event.kind in ("gather", "recording") and (step in steps or event.facts.get("is_message")):
             message = event.facts.get("message") if event.kind == "gather" else event.facts
             if message and message.get("url") and message.get("seconds") != 0:
                 return True

@@ -27,6 +27,8 @@ from router.cli import router
 from router.config import Settings, SettingsError
 from router.integrations.models import Delivery
 from router.lib.phones import read_caller
+from router.scenarios.flow_document import FlowSchema
+from router.scenarios.flows import store_flow
 from router.scenarios.models import Scenario, TrackingNumber
 from router.server import Server
 from router.voice import reconciliation as module
@@ -544,3 +546,43 @@ def test_r12_what_a_call_is_told_late_has_the_keys_of_the_carriers_callbacks(wor
 
 def test_r12_a_call_that_is_no_call_is_passed_over() -> None:
     assert read_carrier_call({"sid": "CA1", "status": None}) is None
+
+
+FLOW: dict[str, Any] = {
+    "steps": [
+        {
+            "type": "menu",
+            "prompt": {"text": "Press 1."},
+            "keys": {"1": [{"type": "ring", "destinations": [{"to": COMPANY_LINE}], "accept": True}]},
+            "no_input": [{"type": "voicemail"}],
+            "tries": 1,
+        }
+    ]
+}
+
+
+@pytest.mark.one_database
+@pytest.mark.parametrize(
+    ("script", "late", "known"),
+    [
+        (CallerScript(digits="1"), "answered", "answered"),
+        (CallerScript(message=0), "abandoned", "missed"),
+        (CallerScript(), "voicemail", "voicemail"),
+    ],
+)
+def test_r12_of_a_call_through_steps_is_written_late_what_the_books_tell(
+    world: World, script: CallerScript, late: str, known: str
+) -> None:
+    with world.server.database.writing() as session:
+        flow = FlowSchema.model_validate(FLOW).document()
+        store_flow(session, session.scalars(select(Scenario)).one(), flow, NOON)
+    journal = world.lose(everything)
+    sid = world.call({"*": Line.answers(4, 60, "1")}, script)
+    world.wait(16)
+    assert world.reconcile().written == [sid]
+    assert calls(world.server)[sid].status == late
+    assert world.reconcile().completed == [], "nothing is new"
+    journal.find_lost()
+    assert calls(world.server)[sid].status == known
+    assert world.reconcile().completed == []
+    assert world.told(sid).count("ended") == 1

@@ -21,6 +21,9 @@ from _pytest.runner import runtestprotocol
 from flask import Flask
 from flask.testing import FlaskClient
 
+from router.carriers.base import Plan
+from router.carriers.twilio import webhooks
+from router.carriers.twilio.twiml import render
 from router.config import Settings
 from router.db import Database, migrate
 from router.lib.crypto import KeyRing, load_keys
@@ -29,6 +32,7 @@ from router.server import Server
 from router.voice import clocks
 from tests.application import Applications, Engines
 from tests.browser import pictures
+from tests.carriers.twiml_checker import BadDocument, check_document
 from tests.contents import content_for, make_content
 from tests.factories import NOON
 from tests.people import Cast
@@ -294,6 +298,30 @@ def furnished_cast(contents: dict[str, Any]) -> Cast:
     """The same people; Alice's project has one object of each kind, whose ids are in `ids`."""
     cast: Cast = contents["furnished_cast"]
     return cast
+
+
+UNPLAYABLE: list[str] = []
+
+
+def render_checked(plan: Plan) -> str:
+    """A document for the carrier. One that it could not play is noted: the product answers with another one when making one fails."""
+    document = render(plan)
+    try:
+        check_document(document)
+    except BadDocument as error:
+        UNPLAYABLE.append(f"{error}: {document}")
+    return document
+
+
+webhooks.render = render_checked  # type: ignore[attr-defined]  # which it imports
+
+
+@pytest.fixture(autouse=True)
+def _playable_documents() -> Iterator[None]:
+    """Every document that a test makes the product answer with can be played."""
+    UNPLAYABLE.clear()
+    yield
+    assert UNPLAYABLE == []
 
 
 @pytest.fixture(autouse=True)

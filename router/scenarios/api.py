@@ -11,9 +11,17 @@ from router.accounts.sessions import require_token
 from router.lib.phones import phone_or
 from router.scenarios.documents import Document, editable, present_scenarios, scenario_document, scenario_documents
 from router.scenarios.enable import buying_of, searching, stay_disabled
+from router.scenarios.flows import flow_secret
 from router.scenarios.lint import lint
 from router.scenarios.models import Scenario
-from router.scenarios.schema import FindingsDocument, ScenarioBody, ScenarioChange, ScenarioDocument, ScenarioPatch
+from router.scenarios.schema import (
+    FindingsDocument,
+    FlowSecretDocument,
+    ScenarioBody,
+    ScenarioChange,
+    ScenarioDocument,
+    ScenarioPatch,
+)
 from router.scenarios.service import (
     Secrets,
     change_scenario,
@@ -59,6 +67,13 @@ def get_scenarios(project_id: int) -> dict[str, Any]:
     with server.database.reading() as session:
         rows, following = rows_of(session, present_scenarios(project_id), Scenario.id, request.args)
         return {"items": scenario_documents(session, server, rows), "next": following}
+
+
+@scenarios_api.post("/flow-secret")
+@described(answer=FlowSecretDocument)
+def post_flow_secret(project_id: int) -> dict[str, str]:
+    """Tell the secret by which the project's systems check the questions that flows ask them."""
+    return {"secret": flow_secret(current_server().keys, project_id)}
 
 
 @scenarios_api.get("/scenarios/<int:scenario_id>")

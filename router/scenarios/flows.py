@@ -1,5 +1,6 @@
 """Call flows: where calls go. Stored as immutable versions, so that a call in progress keeps the one it began with (R1)."""
 
+import base64
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
@@ -10,7 +11,9 @@ from sqlalchemy.orm import Session
 
 from router.accounts.ledger import lock_balance
 from router.accounts.models import Project, fallback_chosen
+from router.lib.crypto import KeyRing
 from router.lib.phones import cost_warning, country_refusal, read_caller
+from router.lib.signatures import PREFIX
 from router.scenarios.models import CallFlow, Scenario, TrackingNumber
 from router.server import Server
 from router.web.errors import Problem
@@ -52,6 +55,11 @@ def lines_in(flow: Document | None) -> Iterator[tuple[str, Destination, Document
     for place, ringing in (("", flow or {}), *steps_in(flow)):
         for index, line in enumerate(ringing.get("destinations") or ()):
             yield f"{place}.destinations.{index}".removeprefix("."), line, ringing
+
+
+def flow_secret(keys: KeyRing, project_id: int) -> str:
+    """By which the systems of a project check that a question of an *ask* step is ours. It follows from ROUTER_SECRET_KEY."""
+    return f"{PREFIX}{base64.b64encode(keys.derive(f'flow {project_id}')[0]).decode()}"
 
 
 def refusal_of(destination: Mapping[str, Any], countries: Collection[str]) -> tuple[str, str] | None:

@@ -201,6 +201,12 @@ class ScenarioDocument(ScenarioBody):
     buying: BuyingDocument | None = None
 
 
+class FlowSecretDocument(BaseModel):
+    """`whsec_` and base64, as Standard Webhooks has it."""
+
+    secret: str
+
+
 class NumberDocument(BaseModel):
     """A tracking number. `kind` is what its scenario uses it for; null: it is in none. `state` is grace when its paid time has ended and
     it could not be renewed."""

@@ -3,7 +3,6 @@
 Each look-up has a limit of time, a breaker, and a default: the flow's own `otherwise`. All of one answer together have a limit too, so that
 the carrier does not ask again. What was found is kept with the answer, travels in the next address, and is not looked up again."""
 
-import base64
 import json
 import time
 from collections import OrderedDict
@@ -23,6 +22,7 @@ from router.carriers.base import Plan
 from router.lib.http_client import Outgoing, OutgoingError
 from router.lib.phones import spellings_of_line
 from router.lib.signatures import sign
+from router.scenarios.flows import flow_secret
 from router.scenarios.models import TrackingNumber
 from router.server import Server
 from router.voice.answers import HANG_UP, Begun, last_resort
@@ -191,7 +191,7 @@ def _asked(server: Server, route: Route, so_far: CallSoFar, wanted: Wanted) -> s
     event = {"type": "call.asking", "timestamp": iso(so_far.started_at), "data": data}
     body = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
     message_id = f"{call.sid}.{wanted.step}"
-    headers = sign(asking_secret(server, route.project_id), message_id, int(so_far.started_at.timestamp()), body)
+    headers = sign(flow_secret(server.keys, route.project_id), message_id, int(so_far.started_at.timestamp()), body)
     client = Outgoing(server.settings.allow_private, total_seconds=ASK_SECONDS, answer_limit=LONGEST_BODY)
     try:
         answer = client.post(wanted.url, body, headers | {"Content-Type": "application/json"})
@@ -214,9 +214,3 @@ def read_answer(text: str) -> str | None:
     if isinstance(said, dict):
         said = said.get("answer") or said.get("to")
     return said.strip()[:LONGEST_ANSWER] or None if isinstance(said, str) else None
-
-
-def asking_secret(server: Server, project_id: int) -> str:
-    """By which a project's systems check that a question of a flow is ours. It follows from ROUTER_SECRET_KEY."""
-    key = server.keys.derive(f"ask {project_id}")[0]
-    return f"whsec_{base64.b64encode(key).decode()}"

@@ -14,14 +14,17 @@ from flask.testing import FlaskClient
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
+from router.accounts.models import Project
 from router.lib.signatures import sign
+from router.reports.call_detail import Receipt
 from router.scenarios.flow_document import FlowSchema
-from router.scenarios.flows import store_flow
+from router.scenarios.flows import flow_secret, store_flow
 from router.scenarios.models import Scenario
 from router.server import Server
 from router.voice import asking
 from router.voice.applier import journal_folder
 from router.voice.journal import Position, read_entries
+from router.voice.models import Call
 from router.voice.snapshot import routing_of
 from tests.factories import COMPANY_LINE, SECOND_LINE
 from tests.integrations.receiver import receiver
@@ -169,7 +172,7 @@ def test_an_address_is_asked_once_with_a_signature(
         assert rung(first.text) == [line]
         assert carrier.dial(NUMBER).data == first.data
         (request,) = company.requests
-    secret = asking.asking_secret(private, 1)
+    secret = flow_secret(private.keys, 1)
     signed = sign(secret, request.headers["webhook-id"], int(request.headers["webhook-timestamp"]), request.body)
     assert request.headers["webhook-signature"] == signed["webhook-signature"]
     assert request.json["type"] == "call.asking"
@@ -249,3 +252,32 @@ def test_a_call_keeps_the_version_of_its_flow_and_not_the_whole_of_it(shop: Serv
         "version": version,
         "given": {"leads": "ring", "lines": [COMPANY_LINE], "spoken": True, "way": [["s1", ""], ["s2", ""]]},
     }
+
+
+@pytest.mark.one_database
+def test_the_page_of_a_call_tells_which_way_it_went(shop: Server, carrier: CarrierClient, clock: Any) -> None:
+    accepting = ring(COMPANY_LINE, accept=True)
+    follow(shop, {"type": "menu", "prompt": {"text": "Press 1."}, "keys": {"1": [accepting]}})
+    (again,) = set(addresses(carrier.dial(NUMBER).text))
+    clock.shift(timedelta(seconds=4))
+    text = carrier.post(again, CallSid="CA1", From=ANNA, To=NUMBER, Digits="1", CallStatus="in-progress").text
+    carrier.leg("ringing")
+    clock.shift(timedelta(seconds=4))
+    carrier.leg("in-progress")
+    (whisper,) = re.findall(rf'url="{BASE}([^"#]*)#', text)
+    form: dict[str, Any] = {"CallSid": "CL1", "ParentCallSid": "CA1", "From": ANNA, "To": COMPANY_LINE}
+    assert "Press 1 to take it." in carrier.post(unescape(whisper), **form).text
+    clock.shift(timedelta(seconds=4))
+    assert carrier.post(unescape(whisper), **form, Digits="1").text.endswith("<Response />")
+    applier(shop).apply_all()
+    with shop.database.reading() as session:
+        call = session.scalars(select(Call)).one()
+        moments = [text for _, text, _ in Receipt(session, session.get_one(Project, call.project_id), call.id).moments]
+    assert [re.sub("<[^>]*>", "", text) for text in moments] == [
+        "The call came in to (212) 555-2001",
+        "The caller was asked to press a key",
+        "The caller pressed 1",
+        "(415) 555-0100 began to ring",
+        "(415) 555-0100 answered",
+        "(415) 555-0100 pressed 1 and was connected",
+    ]

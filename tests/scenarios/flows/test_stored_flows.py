@@ -144,3 +144,14 @@ def test_the_description_of_the_api_has_an_example_of_each_step(client: FlaskCli
         assert schemas[step.__name__]["example"] == example
         assert FlowSchema.model_validate({"steps": [example]}).steps
     assert {"destinations", "steps"} <= set(schemas["FlowSchema"]["properties"])
+
+
+@pytest.mark.one_database
+def test_the_secret_of_a_projects_questions_is_told_to_its_admins(
+    alice: Program, client: FlaskClient, cast: Cast
+) -> None:
+    told = alice.send("POST", "/flow-secret").json or {}
+    assert told["secret"].startswith("whsec_")
+    other = Program(client, cast.charlie_token, cast.other_project)
+    assert (other.send("POST", "/flow-secret").json or {})["secret"] != told["secret"]
+    assert Program(client, cast.charlie_token, cast.project).send("POST", "/flow-secret").status_code == 404

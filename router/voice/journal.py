@@ -125,7 +125,7 @@ class Journal:
         with self._turn:
             if self._writer != os.getpid():  # none, or the parent's, which no fork has
                 try:
-                    threading.Thread(target=self._write_all, name="journal", daemon=True).start()
+                    threading.Thread(target=self._write_all, name=f"journal {self._folder}", daemon=True).start()
                 except RuntimeError as error:
                     raise JournalError("the system has no more threads") from error
                 self._writer, self._began_writing, self._waiting = os.getpid(), None, []

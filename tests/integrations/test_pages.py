@@ -170,6 +170,7 @@ def test_the_api_lists_deliveries_newest_first_and_by_cursor(
         "message": second["items"][0]["message"],
         "call": second["items"][0]["call"],
         "call_sid": second["items"][0]["call_sid"],
+        "text_message": None,
         "destination": "webhook:1:hooks.example.com",
         "created_at": "2026-11-23T12:00:00.000Z",
         "next_at": None,

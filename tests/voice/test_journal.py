@@ -342,10 +342,14 @@ def test_r12_a_disk_that_hangs_holds_nobody(tmp_path: Path, monkeypatch: pytest.
 
 def test_r12_a_journal_without_work_keeps_no_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "IDLE_SECONDS", 0.01)
-    journal, before = Journal(tmp_path), threading.active_count()
+    journal = Journal(tmp_path)
     for n in range(3):
         journal.append({"n": n})
-        eventually(lambda: threading.active_count() == before)
+        writers = [thread for thread in threading.enumerate() if thread.name == f"journal {tmp_path}"]
+        for writer in writers:
+            writer.join(60)
+            assert not writer.is_alive()
+        assert journal._writer == 0
     assert records_in(tmp_path) == [0, 1, 2]
 
 

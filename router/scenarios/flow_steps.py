@@ -103,6 +103,7 @@ Tries = Annotated[int, Field(ge=1, le=5)]
 Sentence = Annotated[
     str,
     Field(min_length=1, max_length=LONGEST_SENTENCE),
+    AfterValidator(lambda text: re.sub(r"\r\n?", "\n", text)),  # as forms of browsers send what they were given
     written_as(r"[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*", "Write it without control characters."),
 ]
 FilledSentence = Annotated[Sentence, refusing(_placeholder_error)]

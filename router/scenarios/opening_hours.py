@@ -8,7 +8,7 @@ from datetime import date, datetime, timedelta
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from router.scenarios.fields import StrictSchema, written_as
 
@@ -27,7 +27,11 @@ Clock = Annotated[
 class OpeningTimes(StrictSchema):
     """From `opens` until before `closes` on each of the days. What closes earlier than it opens closes on the next day."""
 
-    days: Annotated[list[Day], Field(min_length=1, max_length=7)]
+    days: Annotated[
+        list[Day],
+        Field(min_length=1, max_length=7),
+        AfterValidator(lambda days: [day for day in DAYS if day in days]),
+    ]
     opens: Clock
     closes: Clock
 

@@ -154,7 +154,8 @@ def parse_scenario(
         *path, name = problem["loc"]
         holder: Any = usable
         for step in path:
-            holder = holder[step]
+            # what is around it may have been left out by then
+            holder = holder.get(step) if isinstance(holder, dict) else holder and holder[step]
         # items of lists stay, so that indexes keep their meaning
         if isinstance(holder, dict) and problem["type"] != UNREADABLE:
             holder.pop(name, None)

@@ -8,7 +8,7 @@ let waiting,
 
 // Sends the form as if `button` were pressed; the page that answers, as a document that runs nothing.
 function send(verb, leaving) {
-  const data = new FormData(form);
+  const data = new URLSearchParams(new FormData(form)); // short: a flow has many fields
   data.set("do", verb);
   busy += 1;
   return fetch(form.action, { method: "POST", body: data, keepalive: Boolean(leaving) })
@@ -67,11 +67,42 @@ async function swap(button) {
   }
   renew(page, target);
   renew(page, "[data-renew]");
+  if (button.dataset.focus) {
+    arrive(button);
+    return;
+  }
   const [verb] = button.value.split(".");
   const fields = [...document.querySelectorAll(`${target} input:not([type=hidden])`)];
   const firsts = fields.filter((field) => field.name.split(".").pop() === fields[0].name.split(".").pop());
   const next = verb === "add" ? firsts.pop() : fields[0];
   (next || document.querySelector(`[name=do][value^="${verb}"]`))?.focus();
+}
+
+// Puts the focus where a button of the flow has changed its list: a new or moved row, or what came in the place of one that left.
+function arrive(button) {
+  const list = button.dataset.focus,
+    [verb] = button.value.split("."),
+    last = button.value.slice(button.value.lastIndexOf(".") + 1);
+  const rows = [];
+  while (document.getElementById(`${list}.${rows.length}`))
+    rows.push(document.getElementById(`${list}.${rows.length}`));
+  if (verb === "up" || verb === "down") {
+    const at = Number(last) + (verb === "up" ? -1 : 1);
+    for (const again of [verb, verb === "up" ? "down" : "up"]) {
+      const same = document.querySelector(`[name=do][value="${again}.${list}.${at}"]`);
+      if (same) {
+        same.focus();
+        return;
+      }
+    }
+  }
+  const ofKind = rows.filter((row) => row.querySelector(":scope > [name$='.type']")?.value === last);
+  const row = verb === "add" ? ofKind.pop() || rows.pop() : rows[Math.min(Number(last), rows.length - 1)];
+  (
+    row?.querySelector("input:not([type=hidden]), textarea, select") ||
+    row?.querySelector("summary, button") ||
+    document.getElementById("flow")
+  ).focus();
 }
 
 // Tries the selectors on the pasted piece. It is parsed into a document of its own, in which nothing runs or loads.

@@ -33,11 +33,7 @@ class Form(WTForm):
             if isinstance(field, FormField):
                 inner = field.form.by_path(f"{path}.")
             elif isinstance(field, Rows):
-                for index, row in enumerate(field.used()):
-                    cells = row.form.by_path(f"{path}.{index}.")
-                    inner |= {f"{path}.{index}": next(iter(cells.values()))} | cells
-                if not inner and field.entries:
-                    inner = field.entries[0].form.by_path(f"{path}.0.")
+                inner = field.by_path(path)
             fields[path] = next(iter(inner.values()), field)
             fields |= inner
         return fields
@@ -75,30 +71,59 @@ def amount_of(field: Field, currency: str, member: str) -> int:
         raise Problem(422, str(error), member) from None
 
 
+class Part(FormField):
+    """A form within a form. `optional`: without content there is no such member."""
+
+    def __init__(self, form_class: type["Form"], optional: bool = False, **options: Any) -> None:
+        super().__init__(form_class, separator=".", **options)
+        self.optional = optional
+
+    def member(self) -> dict[str, Any] | None:
+        return None if self.optional and not self.form.is_used() else self.form.document()
+
+
 class Rows(FieldList):
-    """Rows that can be added, removed and moved up, each a form of its own."""
+    """Rows that can be added, removed and moved, each a form of its own."""
+
+    def __init__(self, unbound_field: Any, **options: Any) -> None:
+        super().__init__(unbound_field, separator=".", **options)
 
     def _extract_indices(self, prefix: str, formdata: Iterable[str]) -> Iterator[int]:
+        start = f"{prefix}."
         for name in formdata:
-            index = name.removeprefix(f"{prefix}.").partition(".")[0]
-            if name.startswith(f"{prefix}.") and (at := parse_int(index, greatest=999)) is not None:
-                yield at
+            if name.startswith(start):
+                index = name[len(start) :].partition(".")[0]
+                if (at := parse_int(index, greatest=999)) is not None:
+                    yield at
 
     def used(self) -> list[FormField]:
         return [entry for entry in self.entries if entry.form.is_used()]
 
+    def member(self) -> Any:
+        return [row.form.document() for row in self.used()]
+
+    def by_path(self, path: str) -> dict[str, Field]:
+        """The fields of the rows by the path of the list; what is missing is told at the first row."""
+        fields: dict[str, Field] = {}
+        for index, row in enumerate(self.used()):
+            cells = row.form.by_path(f"{path}.{index}.")
+            fields |= {f"{path}.{index}": next(iter(cells.values()), row)} | cells
+        return fields or (self.entries[0].form.by_path(f"{path}.0.") if self.entries else {})
+
     def change(self, verb: str, index: str) -> None:
-        """`add`, `remove` or `up`; an index without a row changes nothing."""
+        """`add`, `remove`, `up` or `down`; an index without a row changes nothing."""
         row = parse_int(index)
         at = -1 if row is None else row
         if verb == "add":
-            for _ in range(1 if self.entries else 2):
+            for _ in range(1 if self.entries or not self.default else 2):
                 if len(self.entries) < self.max_entries:
                     self.append_entry({})
-        elif verb == "remove" and 0 <= at < len(self.entries):
+        elif not 0 <= at < len(self.entries):
+            return
+        elif verb == "remove":
             self.pop_entry(at)
-        elif verb == "up" and 0 < at < len(self.entries):
-            self.entries.insert(at - 1, self.entries.pop(at))
+        elif verb in ("up", "down"):
+            self.entries.insert(max(at - 1, 0) if verb == "up" else at + 1, self.entries.pop(at))
 
 
 class FieldErrors:
@@ -190,13 +215,7 @@ class SchemaForm(Form):
         """What was typed, as the schema's members."""
         document: dict[str, Any] = {}
         for name, field in self._fields.items():
-            if name not in self.schema.model_fields:
-                continue
-            if isinstance(field, FormField):
-                document[name] = field.form.document()
-            elif isinstance(field, Rows):
-                document[name] = [row.form.document() for row in field.used()]
-            else:
+            if name in self.schema.model_fields:
                 document[name] = field.member()
         return document
 

@@ -18,7 +18,6 @@ from router.lib.crypto import KeyRing, SealBroken
 from router.lib.formats import parse_int
 from router.lib.phones import phone_or
 from router.scenarios.documents import scenario_document
-from router.scenarios.flows import is_full
 from router.scenarios.lint import Finding, lint
 from router.scenarios.models import Scenario, ScenarioDraft, TrackingNumber
 from router.scenarios.numbers.inventory import add_numbers, present_numbers
@@ -29,6 +28,7 @@ from router.scenarios.wizard.forms import (
     Values,
     document_of_values,
     read_step,
+    rows_in_use,
     values_of_document,
 )
 from router.server import current_server
@@ -162,7 +162,11 @@ def open_editor(
     stored = scenario_document(session, server, scenario) if scenario else {}
     values = values_of_document(stored, server.scenario_parts, project.currency, project.country)
     if draft is not None:
+        steps = values["forwarding"]["steps"]
         values |= open_values(server.keys, draft)
+        # a draft of a release that could not show steps holds none, and takes none away
+        if not rows_in_use(values, "destinations"):
+            values["forwarding"].setdefault("steps", steps)
     version = draft.scenario_version if draft else scenario.version if scenario else 0
     return Editor(project, scenario, draft, values, stored, version)
 
@@ -239,8 +243,6 @@ def save(change: Change, editor: Editor, version: int | None = None) -> tuple[Sc
         known = {*values.get("base", present["numbers"]), *document["numbers"], document["overflow"]}
         arrived = [number for number in present["numbers"] if number not in known]
         kept = {"enabled": present["enabled"], "numbers": document["numbers"] + arrived}
-        if document["flow"] is None and is_full(present["flow"]):
-            kept["flow"] = present["flow"]
         return document | kept
 
     try:

@@ -12,9 +12,18 @@ from wtforms import Field, FormField
 from router.lib.formats import parse_money, plain_money
 from router.scenarios.documents import ScenarioPart
 from router.scenarios.fields import OnStep
-from router.scenarios.flow_steps import Destination
 from router.scenarios.schema import ScenarioSchema, Tagging, Terms, ToBuy, Upkeep
-from router.web.forms import Form, LinesField, NumberField, Rows, SchemaForm, TextField, nearest
+from router.scenarios.wizard.flow_forms import (
+    ChosenField,
+    DestinationForm,
+    StepRows,
+    doubled_names,
+    lines_alone,
+    rows_at,
+    steps_around,
+    typed_step,
+)
+from router.web.forms import Form, LinesField, NumberField, Part, Rows, SchemaForm, TextField, nearest
 
 Values = dict[str, Any]
 """`{title, <step>: what was typed in it}`: texts as they were typed, rows with the empty ones among them."""
@@ -25,33 +34,7 @@ DYNAMIC = "dynamic"
 """What a row of channels gets, if not a number."""
 
 
-class ChosenField(Field):
-    """Numbers, of which each has a check box."""
-
-    def process_data(self, value: Any) -> None:
-        self.data = list(value or [])
-
-    def process_formdata(self, valuelist: list[str]) -> None:
-        self.data = list(dict.fromkeys(valuelist))
-
-    def member(self) -> list[str]:
-        return list(self.data)
-
-
 CONFIRM_HERE = "Calls to this number cost more. Tick the box if they may be forwarded there all the same."
-
-
-class DestinationForm(SchemaForm):
-    schema = Destination
-    to = TextField()  # the first field, where errors of the whole row are told
-    costs_confirmed = TextField()
-    """What stood in `to` when the box was ticked: another number is not confirmed by it."""
-
-    def is_used(self) -> bool:
-        return any(value for name, value in self.data.items() if name != "costs_confirmed")
-
-    def document(self) -> dict[str, Any]:
-        return super().document() | {"costs_confirmed": self.costs_confirmed.data == self.to.data}
 
 
 class ChannelForm(Form):
@@ -200,28 +183,39 @@ class NumbersStep(StepForm):
     step = "numbers"
     numbers = ChosenField()
     own = LinesField()
-    to_buy = FormField(ToBuyForm, separator=".")
-    upkeep = FormField(UpkeepForm, separator=".")
+    to_buy = Part(ToBuyForm)
+    upkeep = Part(UpkeepForm)
 
 
 class ForwardingStep(StepForm):
-    PATHS: ClassVar[Mapping[str, str]] = {"destinations": "flow.destinations"}
+    """Lines that ring in turn, or, as soon as there is one, steps."""
+
+    PATHS: ClassVar[Mapping[str, str]] = {
+        name: f"flow.{name}" for name in ("destinations", "steps", "language", "voice")
+    }
     step = "forwarding"
-    destinations = Rows(FormField(DestinationForm, separator="."), separator=".", max_entries=10, default=({}, {}))
+    destinations = Rows(FormField(DestinationForm, separator="."), max_entries=10, default=({}, {}))
+    steps = StepRows()
+    language = TextField()
+    voice = TextField()
 
     def document(self) -> dict[str, Any]:
-        destinations = [row.form.document() for row in self.destinations.used()]
-        return super().document() | {"flow": {"destinations": destinations} if destinations else None}
+        flow: dict[str, Any] | None = None
+        if self.steps.entries:
+            flow = {"steps": self.steps.member(), "language": self.language.data, "voice": self.voice.data}
+        elif destinations := self.destinations.member():
+            flow = {"destinations": destinations}
+        return super().document() | {"flow": flow}
 
 
 class TaggingStep(StepForm):
     step = nested = "tagging"
-    tagging = FormField(TaggingForm, separator=".")
+    tagging = Part(TaggingForm)
 
 
 class ChannelsStep(StepForm):
     step = "channels"
-    channels = Rows(FormField(ChannelForm, separator="."), separator=".", max_entries=200, default=({},))
+    channels = Rows(FormField(ChannelForm, separator="."), max_entries=200, default=({},))
 
 
 class IntegrationsStep(StepForm):
@@ -230,7 +224,7 @@ class IntegrationsStep(StepForm):
 
 class TermsStep(StepForm):
     step = nested = "terms"
-    terms = FormField(TermsForm, separator=".")
+    terms = Part(TermsForm)
 
 
 FORMS: dict[str, type[StepForm]] = {
@@ -244,21 +238,38 @@ def clean_form(form: MultiDict[str, str]) -> MultiDict[str, str]:
 
 
 def read_step(step: str, form: MultiDict[str, str], parts: Iterable[ScenarioPart], before: Values) -> Values:
-    """What was typed in a step, its rows changed as the button asks (`add.channels`, `remove.channels.2`, `up.channels.2`).
+    """What was typed in a step, its rows changed as the button asks (`add.channels`, `remove.channels.2`, `up.channels.2`,
+    `add.steps.0.otherwise.voicemail`).
 
     Args:
         before: what the draft holds of it: secrets that are not typed again stay.
     """
     read = FORMS[step](form)
     verb, _, argument = form.get("do", "").partition(".")
-    name, _, index = argument.partition(".")
-    if isinstance(rows := read._fields.get(name), Rows):
+    name, index = list_and_row(read, argument)
+    begins = verb == "add" and name == "steps" and isinstance(read, ForwardingStep) and not read.steps.entries
+    if (rows := rows_at(read, name)) is not None:
         rows.change(verb, index)
     typed = read.typed()
+    if isinstance(read, ForwardingStep) and "steps" not in form:  # a page of a release that could not show them
+        typed["steps"] = before.get("steps", [])
+    if begins and typed["steps"]:
+        lines = [row.data for row in read._fields["destinations"].used()]
+        typed |= {"steps": steps_around(lines, index), "destinations": []}
+    if verb == "remove" and name == "steps" and (lines_left := lines_alone(typed["steps"])) is not None:
+        typed |= {"steps": [], "destinations": lines_left}
     if step == "integrations":
         kept = before.get("parts", {})
         typed["parts"] = {part.name: part.read_form(form, kept.get(part.name)) for part in parts}
     return typed
+
+
+def list_and_row(form: Form, argument: str) -> tuple[str, str]:
+    """What a button names: the list that it changes, and the row in it; empty where it names the list alone."""
+    if rows_at(form, argument) is not None:
+        return argument, ""
+    name, _, index = argument.rpartition(".")
+    return name, index
 
 
 def values_of_document(
@@ -269,11 +280,10 @@ def values_of_document(
     limit = upkeep.get("spending_limit_minor")
     shown = {
         **document,
-        "destinations": [
-            line | {"costs_confirmed": line["to"] if line.get("costs_confirmed") else ""}
-            for line in flow.get("destinations", ())
-        ]
-        or None,
+        "destinations": [DestinationForm.typed_of(line) for line in flow.get("destinations") or ()],
+        "steps": [typed_step(step) for step in flow.get("steps") or ()],
+        "language": flow.get("language"),
+        "voice": flow.get("voice"),
         "channels": [
             dict(channel.get("match") or {}) | {"gets": channel.get("number") or DYNAMIC}
             for channel in document.get("channels") or []
@@ -297,9 +307,10 @@ class ScenarioForms:
     def __init__(self, values: Values) -> None:
         self.title = TitleForm(data={"title": values.get("title")})
         self.steps = {step: form.of(values.get(step, {})) for step, form in FORMS.items()}
-        self._by_path: dict[str, Field] = {}
+        self.paths: dict[str, Field] = {}
+        """The fields by the paths of the document."""
         for form in (self.title, *self.steps.values()):
-            self._by_path |= form.by_path()
+            self.paths |= form.by_path()
 
     def document(self) -> dict[str, Any]:
         document = self.title.document()
@@ -308,7 +319,7 @@ class ScenarioForms:
         return document
 
     def field_at(self, path: str) -> Field | None:
-        return nearest(self._by_path, path)
+        return nearest(self.paths, path)
 
     def element_of(self, path: str) -> str:
         """The id of the page's element that `field_at` finds; the fields of sections are called as their paths."""
@@ -328,7 +339,8 @@ def document_of_values(
     values: Values, parts: Iterable[ScenarioPart], currency: str
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """The document that the steps describe, without the numbers that are yet to be added, and errors by its dotted fields."""
-    document, errors = ScenarioForms(values).document(), {}
+    forms = ScenarioForms(values)
+    document, errors = forms.document(), doubled_names(forms.paths)
     limit, document["upkeep"]["spending_limit_minor"] = values["numbers"]["upkeep"]["spending_limit"], None
     if limit:
         try:

@@ -4,6 +4,7 @@ Whatever button is pressed, what was typed is kept first. Below: what the steps 
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import phonenumbers
@@ -18,6 +19,8 @@ from router.lib.formats import format_count, parse_int
 from router.lib.phones import BadPhone, cost_warning, country_of, display, international, phone_or, read_destination
 from router.scenarios.documents import numbers_by_scenario, scenario_document
 from router.scenarios.enable import buying_of, enabling_of, searching
+from router.scenarios.flow_picture import draw
+from router.scenarios.flow_words import DAY_NAMES, KINDS, told
 from router.scenarios.flows import DEFAULT_RING_SECONDS, LONG_RING_SECONDS, steps_in, tracking_among
 from router.scenarios.lint import Finding, lint
 from router.scenarios.matching import format_error
@@ -35,6 +38,7 @@ from router.scenarios.wizard.drafts import (
     save,
     try_out,
 )
+from router.scenarios.wizard.flow_forms import DEEPEST_NAME
 from router.scenarios.wizard.forms import (
     ANY,
     BY_NAME,
@@ -44,6 +48,7 @@ from router.scenarios.wizard.forms import (
     Step,
     Values,
     clean_form,
+    list_and_row,
     rows_in_use,
     step_of,
     values_of_document,
@@ -54,6 +59,17 @@ from router.web.errors import Problem, Refused
 from router.web.forms import FieldErrors, lines_of
 
 wizard_pages = guard(Blueprint("wizard", __name__, url_prefix="/scenarios"), Audience.PEOPLE, require_person)
+
+LARGEST_FORM = 1024 * 1024
+"""Bytes: a flow of 64 kB with the names of its fields."""
+
+
+@wizard_pages.url_value_preprocessor
+def allow_whole_flows(*_: Any) -> None:
+    """Before anybody reads the form."""
+    request.max_content_length = request.max_form_memory_size = LARGEST_FORM
+    request.max_form_parts = 20_000
+
 
 Page = str | tuple[str, int] | Response
 
@@ -84,7 +100,8 @@ def edit(step: str, **which: int) -> Page:
         return redirect(editor.address(typed.before.name) if typed.before else url_for("scenarios.table"))
     if verb == "search":
         return redirect(editor.address(step, search=1, _anchor="offers"))
-    return redirect(editor.address(step, **({"row": argument} if argument else {})))
+    rows = list_and_row(ScenarioForms(editor.values).steps[step], argument)[0] if argument else ""
+    return redirect(editor.address(step, **({"row": argument, "_anchor": rows or step} if argument else {})))
 
 
 @wizard_pages.post("/new/<int:draft_id>/discard", endpoint="discard")
@@ -163,6 +180,8 @@ def _page(editor: Editor, step: Step, errors: Mapping[str, str] | None = None, f
     summary = forms.place(errors or {})
     to_buy = values["numbers"]["to_buy"]
     market = Market()
+    look = "stored" in request.args and request.method == "GET"
+    disabled = look or not current_actor().may("admin", editor.project.id)
     if step.name == "numbers" and request.method == "GET":  # while somebody types the carrier is not asked
         market = look_around(
             server, to_buy["country"], to_buy["area_code"], to_buy["contains"], "search" in request.args
@@ -175,8 +194,9 @@ def _page(editor: Editor, step: Step, errors: Mapping[str, str] | None = None, f
             shown["chosen"], shown["buying"] = wanted_counts(values)
             shown["under_way"] = buying_of(session, scenario) if scenario else None
         elif step.name == "forwarding":
-            shown = {"rings": rings(session, editor), "examples": examples(editor), "kept_steps": kept_steps(editor)}
-            shown["costs"] = [cost_of_row(row["to"], editor) for row in forms.steps[step.name].data["destinations"]]
+            steps = told(flow_typed(forms).get("steps") or ())
+            shown = {"rings": rings(session, editor), "examples": examples(editor), "told": steps, "drawn": draw(steps)}
+            shown["around"] = around_steps(editor, disabled)
         elif step.name == "tagging":
             shown = {"examples": examples(editor)}
         elif step.name == "channels":
@@ -190,14 +210,13 @@ def _page(editor: Editor, step: Step, errors: Mapping[str, str] | None = None, f
             shown = {"parts": parts, "told": [sentence for part, value, _ in parts for sentence in part.preview(value)]}
         else:
             shown = {"regions": server.settings.geoip is not None}
-    look = "stored" in request.args and request.method == "GET"
     return render_template(
         f"scenarios/wizard/{step.name}.html",
         editor=editor,
         values=values,
         step=step,
         steps=STEPS,
-        contents=step_contents(editor),
+        contents=step_contents(editor, forms),
         form=forms.steps[step.name],
         title_field=forms.title["title"],
         errors=FieldErrors((element, sentence) for _, element, sentence in summary),
@@ -207,7 +226,7 @@ def _page(editor: Editor, step: Step, errors: Mapping[str, str] | None = None, f
         look=look,
         scenario=scenario,
         title=scenario.title if scenario else "New scenario",
-        disabled=look or not current_actor().may("admin", editor.project.id),
+        disabled=disabled,
         row=request.args.get("row", ""),
         price=price_of(server.settings, editor.project),
         market=market,
@@ -275,16 +294,33 @@ EXAMPLE = "+14155552671"
 MOST_FREE = 500
 
 
-def kept_steps(editor: Editor) -> int:
-    """How many steps the stored flow has, which programs have made and saving keeps; 0 for destinations in turn."""
-    if rows_in_use(editor.values, "destinations"):
-        return 0
-    return sum(1 for _ in steps_in(editor.stored.get("flow")))
+def flow_typed(forms: ScenarioForms) -> dict[str, Any]:
+    """The flow's document as it is typed, which nobody has checked; `{}` when there is none."""
+    return forms.steps["forwarding"].document()["flow"] or {}
 
 
-def step_contents(editor: Editor) -> dict[str, str]:
+def around_steps(editor: Editor, disabled: bool) -> dict[str, Any]:
+    """What the fields of steps are shown with."""
+
+    def is_late(seconds: str) -> bool:
+        return (parse_int(seconds) or 0) > LONG_RING_SECONDS
+
+    return {
+        "disabled": disabled,
+        "kinds": KINDS,
+        "days": DAY_NAMES,
+        "sounds": [],
+        "deepest": DEEPEST_NAME,
+        "long_ring": LONG_RING_SECONDS,
+        "is_late": is_late,
+        "cost_of": partial(cost_of_row, editor=editor),
+    }
+
+
+def step_contents(editor: Editor, forms: ScenarioForms) -> dict[str, str]:
     """By step: one word or two on what it holds."""
-    values, steps = editor.values, kept_steps(editor)
+    values = editor.values
+    steps = sum(1 for _ in steps_in(flow_typed(forms)))
     tagging = values["tagging"]
     chosen, to_buy = wanted_counts(values)
     numbers = _counted(chosen, "number", "no number")

@@ -464,7 +464,7 @@ def test_r2_an_ordinary_destination_has_no_box_and_a_long_ring_a_warning(alice: 
     base = begin(alice)
     alice.post(f"{base}/numbers", data={"title": "Spring", "do": "continue"} | TYPED["numbers"])
     typed = {"title": "Spring", "do": "keep", "destinations.0.to": LINE, "destinations.0.ring_seconds": "20"}
-    assert "voicemail" not in alice.post(f"{base}/forwarding", data=typed).text
+    assert "own voicemail" not in alice.post(f"{base}/forwarding", data=typed).text
     shown = alice.post(f"{base}/forwarding", data=typed | {"destinations.0.ring_seconds": "21"}).text
     assert "Above 20 s the line&#39;s own voicemail may answer before anybody does." in shown
     assert BOX.findall(shown) == []

@@ -8,7 +8,7 @@ from werkzeug.http import parse_range_header
 from werkzeug.wrappers import Response as AnyResponse
 
 from router.accounts.audit import changing
-from router.accounts.sessions import require_person, require_token
+from router.accounts.sessions import open_project, require_person, require_token
 from router.lib.file_store import StoreError, store_named
 from router.reports.calls import find_call
 from router.server import current_server
@@ -27,6 +27,13 @@ WHY_NOT = {
 }
 
 recording_pages = guard(Blueprint("recordings", __name__, url_prefix="/calls"), Audience.PEOPLE, require_person)
+
+
+@recording_pages.get("/in/<int:project_id>/<int:call_id>")
+def open_call(project_id: int, call_id: int) -> AnyResponse:
+    """Where links in e-mails and CRMs lead: opens the project, and then the call."""
+    open_project(project_id)
+    return redirect(url_for("reports.receipt", call_id=call_id, _anchor="recordings"))
 
 
 @recording_pages.get("/<int:call_id>/recordings/<int:recording_id>")

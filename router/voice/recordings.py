@@ -193,4 +193,5 @@ def recording_document(server: Server, call: Call, recording: CallRecording) -> 
 
 
 def page_of_recording(server: Server, call: Call) -> str:
-    return f"{server.settings.base_url}/calls/{call.id}#recordings"
+    """It names the project: whoever follows a link may have another one open."""
+    return f"{server.settings.base_url}/calls/in/{call.project_id}/{call.id}#recordings"

@@ -131,6 +131,16 @@ def test_r14_it_is_heard_no_more_once_somebody_deletes_it(
     assert alice.post(page(sound, "/fetch")).status_code == 409
 
 
+@pytest.mark.one_database
+def test_a_link_opens_the_project_that_it_is_of(app: Flask, cast: Cast, sound: dict[str, int]) -> None:
+    olivia = sign_in(app.test_client(), cast.olivia)
+    olivia.post(f"/projects/{cast.other_project.id}/open")
+    assert olivia.get(f"/calls/{sound['call']}").status_code == 404
+    answer = olivia.get(f"/calls/in/{cast.project.id}/{sound['call']}")
+    assert answer.headers["Location"] == f"/calls/{sound['call']}#recordings"
+    assert "<audio" in olivia.get(f"/calls/{sound['call']}").text
+
+
 @pytest.mark.parametrize(
     ("state", "said"),
     [

@@ -296,7 +296,7 @@ def test_a_message_is_mailed_once_to_the_addresses_of_its_step(server: Server, c
     assert [mail.recipient for mail in written] == ["boss@shop.example", "desk@shop.example"]
     mail = written[0]
     assert mail.subject == "Message from +1 415-555-2671"
-    for part in ("Called: +1 212-555-1000", "44 s", "google / cpc / spring", "is attached", "/calls/1#recordings"):
+    for part in ("Called: +1 212-555-1000", "44 s", "google / cpc / spring", "is attached", "/calls/in/1/1#recordings"):
         assert part in mail.body
     (file,) = files(server)
     assert mail.attachment is not None
@@ -323,7 +323,7 @@ def test_a_message_that_is_too_large_is_linked_and_an_empty_one_is_none(
     turn(server)
     (mail,) = mails(server)
     assert mail.attachment is None
-    assert "Listen to it here: https://calls.example.net/calls/1#recordings" in mail.body
+    assert "Listen to it here: https://calls.example.net/calls/in/1/1#recordings" in mail.body
     with server.database.writing() as session:
         make_recording(session, session.scalars(select(Call)).one(), sid="RE1", channels=1, is_message=True, seconds=0)
     turn(server)

@@ -37,6 +37,7 @@ from router.reports.views import install_page, leak_pages, reports, reports_page
 from router.scenarios import flows
 from router.scenarios.api import scenario_actions_api, scenarios_api
 from router.scenarios.billing.views import balance_pages, ledger_api
+from router.scenarios.holiday_views import holiday_pages, holidays_api
 from router.scenarios.importing.views import old_settings_pages
 from router.scenarios.numbers.api import numbers_api
 from router.scenarios.numbers.views import buying_pages, numbers_pages
@@ -86,6 +87,8 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     deliveries_api,
     hooks,
     voice_hooks.hooks,
+    holiday_pages,
+    holidays_api,
     message_pages,
     messages_api,
     blocked_pages,

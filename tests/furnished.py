@@ -18,7 +18,7 @@ from router.attribution.upkeep.service import Limits, Pool, decide
 from router.config import Settings
 from router.db import Database
 from router.lib.crypto import KeyRing
-from router.scenarios.models import Scenario, TrackingNumber
+from router.scenarios.models import Holiday, Scenario, TrackingNumber
 from router.server import Server
 from tests.busy_project import make_busy_project, make_month_of_rent
 from tests.factories import (
@@ -266,6 +266,14 @@ def blocked_callers(session: Session, actors: Cast) -> dict[str, Any]:
     return {"entry_id": guess.id, "blocked_call_id": call.id}
 
 
+def holidays(session: Session, actors: Cast) -> dict[str, Any]:
+    for day, name in (("2026-11-01", "All Saints"), ("2026-12-25", "Christmas Day"), ("2026-12-26", "Boxing Day")):
+        holiday = Holiday(project_id=actors.project.id, day=day, name=name)
+        session.add(holiday)
+    session.flush()
+    return {"holiday_id": holiday.id}
+
+
 def text_messages(session: Session, actors: Cast) -> dict[str, Any]:
     """From a customer, from a colleague, and from a blocked caller."""
     make_text_message(
@@ -294,5 +302,6 @@ def furnish(database: Database, actors: Cast) -> None:
             a_dead_delivery,
             blocked_callers,
             text_messages,
+            holidays,
         ):
             actors.ids.update(make(session, actors))

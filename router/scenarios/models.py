@@ -254,6 +254,19 @@ class NumberOrder(Base):
     ended_at: Mapped[datetime | None]
 
 
+class Holiday(Base):
+    """A day on which the opening hours of a project do not hold."""
+
+    __tablename__ = "holiday"
+    __table_args__ = (UniqueConstraint("project_id", "day"),)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
+    day: Mapped[str] = mapped_column(String(10))
+    """Like 2026-12-25, in the project's time zone."""
+    name: Mapped[str] = mapped_column(String(120))
+
+
 class ScenarioDraft(Base):
     """What somebody typed into the wizard and has not saved yet. One for each person and scenario; new scenarios may have many."""
 

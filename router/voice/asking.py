@@ -80,6 +80,7 @@ def surroundings_of(server: Server, route: Route | None) -> Surroundings:
     return Surroundings(
         server.settings.base_url,
         ZoneInfo(route.zone if route else "UTC"),
+        holidays=route.holidays if route else frozenset(),
         own_lines=routing_of(server).pool,
         countries=server.settings.destination_countries,
     )

@@ -7,7 +7,7 @@ and is read again by it.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, bindparam, select
@@ -16,11 +16,11 @@ from sqlalchemy.orm import Session
 from router.accounts.models import Project
 from router.db import table_of
 from router.scenarios.flows import lines_in
-from router.scenarios.models import DEFAULT_HOLD_SECONDS, CallFlow, Scenario, TrackingNumber
+from router.scenarios.models import DEFAULT_HOLD_SECONDS, CallFlow, Holiday, Scenario, TrackingNumber
 from router.statements import Row, Statement
 from router.voice.blocking.rules import CallGuard, guard_of
 from router.voice.models import BlockedCaller, RoutingChange
-from router.voice.routing import GUARD_COLUMNS, Route, fallback_flow, is_usable, lines_of, own_lines
+from router.voice.routing import GUARD_COLUMNS, Route, fallback_flow, is_usable, lines_of, own_lines, read_days
 
 PAGE = 1000
 """Rows of a statement."""
@@ -46,6 +46,7 @@ class Company:
     flow: dict[str, Any]
     """That of numbers without one."""
     guard: CallGuard
+    holidays: frozenset[date]
     unions: dict[frozenset[str], frozenset[str]] = field(default_factory=dict)
     """Its lines with those of flows that have others, by these."""
 
@@ -68,6 +69,7 @@ class Company:
             "fallback": fallback,
             "guard": self.guard,
             "zone": zone,
+            "holidays": self.holidays,
         }
 
 
@@ -96,7 +98,7 @@ class Changes:
 
 _number, _project = table_of(TrackingNumber).c, table_of(Project).c
 _scenario, _flow, _change = table_of(Scenario).c, table_of(CallFlow).c, table_of(RoutingChange).c
-_blocked = table_of(BlockedCaller).c
+_blocked, _holiday = table_of(BlockedCaller).c, table_of(Holiday).c
 
 _NUMBERS = select(
     *(_number.id, _number.e164, _number.project_id, _number.scenario_id, _number.static_source),
@@ -119,6 +121,7 @@ _COMPANIES = select(
     *GUARD_COLUMNS,
 )
 _BLOCKED = select(_blocked.project_id, _blocked.pattern).where(_blocked.taken_back_at.is_(None))
+_HOLIDAYS = select(_holiday.project_id, _holiday.day)
 _SCENARIOS = select(_scenario.id, _scenario.enabled, _scenario.hold_seconds, _scenario.title, _scenario.call_flow_id)
 _FLOWS = select(_flow.id, _flow.document)
 _CHANGES = Statement(
@@ -197,13 +200,17 @@ def _load(session: Session, rows: Iterable[Row], known: Loaded, pause: Pause) ->
     blocked: dict[int, set[str]] = {}
     for row in _rows(session, _BLOCKED, _blocked.project_id, project_ids, pause):
         blocked.setdefault(row.project_id, set()).add(row.pattern)
+    holidays: dict[int, set[str]] = {}
+    for row in _rows(session, _HOLIDAYS, _holiday.project_id, project_ids, pause):
+        holidays.setdefault(row.project_id, set()).add(row.day)
     for row in _rows(session, _COMPANIES, _project.id, project_ids, pause):
         company = known.companies.get(row.id)
-        said = (*row[1:], blocked.get(row.id, ()))
+        said = (*row[1:], blocked.get(row.id, ()), holidays.get(row.id, ()))
         if company is None or said != company.said:
             lines = own_lines(row.fallback_destination, row.own_numbers, row.destination_numbers)
+            days = read_days(holidays.get(row.id, ()))
             guard = guard_of(row, blocked.get(row.id, ()))
-            company = Company(said, lines, fallback_flow(row.fallback_destination), guard)
+            company = Company(said, lines, fallback_flow(row.fallback_destination), guard, days)
         companies[row.id] = company
     scenario_ids = {row.scenario_id for row in numbers.values()} - {None}
     scenarios = {row.id: row for row in _rows(session, _SCENARIOS, _scenario.id, scenario_ids, pause)}

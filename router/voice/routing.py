@@ -3,7 +3,7 @@ internal, from the company's own telephones (R10); and past calls by number and 
 
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, fields
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import bindparam, func, select
@@ -15,7 +15,7 @@ from router.carriers.base import InboundCall
 from router.db import table_of
 from router.lib.phones import Caller, line_of, read_caller, same_line
 from router.scenarios.flows import DEFAULT_RING_SECONDS, is_full, lines_in
-from router.scenarios.models import DEFAULT_HOLD_SECONDS, CallFlow, Scenario, TrackingNumber
+from router.scenarios.models import DEFAULT_HOLD_SECONDS, CallFlow, Holiday, Scenario, TrackingNumber
 from router.statements import Row, Statement
 from router.voice.blocking.rules import OPEN_TO_ALL, CallGuard, guard_of
 from router.voice.models import EXTERNAL, INTERNAL, BlockedCaller, Call
@@ -69,11 +69,13 @@ class Route:
     """Whom the project does not put through."""
     zone: str = "UTC"
     """The project's time zone."""
+    holidays: frozenset[date] = frozenset()
+    """Days on which its opening hours do not hold."""
     is_released: bool = False
     """It was given back, and may be somebody else's line."""
 
 
-PLAIN = [field.name for field in fields(Route) if field.name not in ("hold", "flow", "own_lines", "guard")]
+PLAIN = [field.name for field in fields(Route) if field.name not in ("hold", "flow", "own_lines", "guard", "holidays")]
 
 
 def route_values(route: Route) -> dict[str, Any]:
@@ -90,8 +92,13 @@ def read_route(values: Mapping[str, Any], flow: dict[str, Any], lines: frozenset
     return Route(**{**values, "hold": timedelta(seconds=values["hold"]), "flow": flow, "own_lines": lines})
 
 
+def read_days(days: Iterable[str]) -> frozenset[date]:
+    return frozenset(map(date.fromisoformat, days))
+
+
 _number, _project = table_of(TrackingNumber).c, table_of(Project).c
 _scenario, _flow, _blocked = table_of(Scenario).c, table_of(CallFlow).c, table_of(BlockedCaller).c
+_holiday = table_of(Holiday).c
 GUARD_COLUMNS = (
     *(_project.block_withheld, _project.block_failed_verification, _project.blocked_answer, _project.blocked_sentence),
     *(_project.calls_per_caller, _project.calls_per_number),
@@ -134,13 +141,17 @@ _BLOCKED = Statement(
         _blocked.project_id == bindparam("project"), _blocked.taken_back_at.is_(None)
     )
 )
+_HOLIDAYS = Statement(lambda _: select(_holiday.day).where(_holiday.project_id == bindparam("project")))
 _ROUTE_BY_ID = Statement(lambda _: _ROUTES.where(_number.id == bindparam("number")).limit(1))
 
 
 def find_route(session: Session, dialled: str) -> Route | None:
     """The route of a number of ours, also of a number that was given back to the carrier and still rings here."""
     row = _ROUTE.first(session, {"dialled": dialled})
-    return _route(row, _BLOCKED.all(session, {"project": row.project_id})) if row else None
+    if row is None:
+        return None
+    project = {"project": row.project_id}
+    return _route(row, _BLOCKED.all(session, project), _HOLIDAYS.all(session, project))
 
 
 def find_route_of_call(session: Session, call: InboundCall) -> Route | None:
@@ -169,7 +180,7 @@ def flow_of(session: Session, flow_id: int) -> Mapping[str, Any] | None:
     return document if is_usable(document) else None
 
 
-def _route(row: Row, blocked: Iterable[Row] = ()) -> Route:
+def _route(row: Row, blocked: Iterable[Row] = (), holidays: Iterable[Row] = ()) -> Route:
     flow = row.document
     if not is_usable(flow):
         flow = fallback_flow(row.fallback_destination)
@@ -191,6 +202,7 @@ def _route(row: Row, blocked: Iterable[Row] = ()) -> Route:
         fallback=row.fallback_destination,
         guard=guard_of(row, [entry.pattern for entry in blocked]),
         zone=row.timezone,
+        holidays=read_days(holiday.day for holiday in holidays),
         is_released=row.released_at is not None,
     )
 

@@ -42,7 +42,7 @@ from router.voice.interpreter import Program, read_version
 from router.voice.loading import PAGE, Changes, Company, Loaded, Pause, load_all, load_some, no_pause, read_changes
 from router.voice.lookups import Lookups
 from router.voice.models import RoutingVersion
-from router.voice.routing import Route, fallback_flow, find_route_of_call, flow_of, route_values
+from router.voice.routing import Route, fallback_flow, find_route_of_call, flow_of, read_days, route_values
 
 log = structlog.get_logger(__name__)
 
@@ -256,18 +256,19 @@ def write_snapshot(folder: Path, snapshot: Snapshot, keys: KeyRing, pause: Pause
 
 def _lines_of(snapshot: Snapshot, pause: Pause) -> Iterator[bytes]:
     """The routes of a snapshot: what numbers have in common once, and then the numbers by pages, each a line of JSON."""
-    flows, lines, guards = _Numbered(), _Numbered(), _Numbered()
+    flows, lines, guards, holidays = _Numbered(), _Numbered(), _Numbered(), _Numbered()
     common: list[dict[str, Any]] = []
     places: dict[tuple[Any, ...], int] = {}
     numbers: list[tuple[Any, ...]] = []
     for done, route in enumerate(snapshot.routes.values(), 1):
-        key = (*_COMMON_PLAIN(route), id(route.flow), id(route.own_lines), id(route.guard))
+        key = (*_COMMON_PLAIN(route), id(route.flow), id(route.own_lines), id(route.guard), id(route.holidays))
         place = places.get(key)
         if place is None:
             place = places[key] = len(common)
             values = {name: value for name, value in route_values(route).items() if name not in OF_A_NUMBER}
             shared = {"flow": flows.place_of(route.flow), "own_lines": lines.place_of(route.own_lines)}
-            common.append(values | shared | {"guard": guards.place_of(route.guard)})
+            shared |= {"guard": guards.place_of(route.guard), "holidays": holidays.place_of(route.holidays)}
+            common.append(values | shared)
         numbers.append((place, *_OF_A_NUMBER(route)))
         if done % PAGE == 0:
             pause()
@@ -280,6 +281,7 @@ def _lines_of(snapshot: Snapshot, pause: Pause) -> Iterator[bytes]:
             "flows": flows.values,
             "lines": [sorted(each) for each in lines.values],
             "guards": [guard.values for guard in guards.values],
+            "holidays": [sorted(day.isoformat() for day in days) for days in holidays.values],
             "common": common,
         }
     ).encode()
@@ -292,7 +294,11 @@ OF_A_NUMBER = ("number_id", "number", "static_source", "overflow")
 """What a route shares with no other one."""
 _OF_A_NUMBER = attrgetter(*OF_A_NUMBER)
 _COMMON_PLAIN = attrgetter(
-    *(field.name for field in fields(Route) if field.name not in (*OF_A_NUMBER, "flow", "own_lines", "guard"))
+    *(
+        field.name
+        for field in fields(Route)
+        if field.name not in (*OF_A_NUMBER, "flow", "own_lines", "guard", "holidays")
+    )
 )
 
 
@@ -346,6 +352,7 @@ def parse_snapshot(data: bytes, keys: KeyRing) -> Snapshot:
     content = json.loads(first)
     flows, lines = content["flows"], [frozenset(each) for each in content["lines"]]
     guards = [CallGuard(**each) for each in content.get("guards", ())] or [OPEN_TO_ALL]  # the format before has none
+    holidays = [read_days(days) for days in content.get("holidays", ())] or [frozenset()]
     replaced = {flow_id: datetime.fromisoformat(since) for flow_id, since in content["replaced"]}
     versions = {flow_id: flows[place] for flow_id, place in content["versions"]}
     common = [
@@ -355,6 +362,7 @@ def parse_snapshot(data: bytes, keys: KeyRing) -> Snapshot:
             "flow": flows[each["flow"]],
             "own_lines": lines[each["own_lines"]],
             "guard": guards[each.get("guard", 0)],
+            "holidays": holidays[each.get("holidays", 0)],
         }
         for each in content["common"]
     ]

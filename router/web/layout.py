@@ -35,6 +35,7 @@ SETTINGS_TABS = (
     ("Install", "/settings/install", "viewer"),
     ("Tag", "/settings/tag", "viewer"),
     ("Blocked callers", "/settings/blocked", "viewer"),
+    ("Holidays", "/settings/holidays", "viewer"),
     ("People", "/settings/people", "viewer"),
     ("API tokens", "/settings/tokens", "owner"),
     ("Bring over", "/settings/old-settings", "admin"),

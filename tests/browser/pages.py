@@ -35,6 +35,7 @@ PAGES = [
     PageToSee("/settings/install", "Settings"),
     PageToSee("/settings/tag", "Settings"),
     PageToSee("/settings/blocked", "Settings"),
+    PageToSee("/settings/holidays", "Settings"),
     PageToSee("/calls/messages", "Text messages", is_another_at_a_desk=True),
     PageToSee("/calls/{blocked_call_id}", "blocked"),
     PageToSee("/settings/people", "Settings"),

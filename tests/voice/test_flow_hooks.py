@@ -19,7 +19,7 @@ from router.lib.signatures import sign
 from router.reports.call_detail import Receipt
 from router.scenarios.flow_document import FlowSchema
 from router.scenarios.flows import flow_secret, store_flow
-from router.scenarios.models import Scenario
+from router.scenarios.models import Holiday, Scenario
 from router.server import Server
 from router.voice import asking
 from router.voice.applier import journal_folder
@@ -79,6 +79,24 @@ def test_the_same_request_gives_the_same_bytes_across_closing_time(
     assert "Closed." not in later[0].decode(), "the call began while they were open"
     assert rung(later[0].decode()) != rung(documents[0].decode())
     assert "Closed." in carrier.dial(NUMBER, sid="CA2").text
+
+
+def test_a_call_on_a_holiday_goes_the_way_for_holidays(shop: Server, carrier: CarrierClient, clock: Any) -> None:
+    always = {"days": ["mon", "tue", "wed", "thu", "fri", "sat", "sun"], "opens": "00:00", "closes": "24:00"}
+    hours = {"type": "hours", "branches": [{"times": [always], "steps": [ring(COMPANY_LINE)]}]}
+    follow(shop, hours | {"holidays": [say("A holiday.")]})
+    with shop.database.writing() as session:
+        project = session.scalars(select(Project)).one()
+        session.add(Holiday(project_id=project.id, day="2026-12-25", name="Christmas"))
+        project.list_version += 1
+    clock.move_to(datetime(2026, 12, 25, 4, 59, 59, tzinfo=UTC))  # a second before midnight in New York
+    before = carrier.dial(NUMBER, sid="CA1").text
+    clock.shift(timedelta(seconds=1))
+    assert "A holiday." in carrier.dial(NUMBER, sid="CA2").text
+    assert carrier.dial(NUMBER, sid="CA1").text == before, "it began the day before"
+    assert rung(before) == [COMPANY_LINE]
+    follow(shop, hours)
+    assert rung(carrier.dial(NUMBER, sid="CA3").text) == [COMPANY_LINE], "without such a way it is a day like others"
 
 
 def test_a_round_robin_takes_turns_by_the_calls_ids(shop: Server, carrier: CarrierClient) -> None:

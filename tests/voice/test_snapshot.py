@@ -21,7 +21,7 @@ from router.carriers.base import InboundCall
 from router.db import Database
 from router.lib.crypto import KeyRing
 from router.lib.phones import read_caller
-from router.scenarios.models import CallFlow, Scenario, TrackingNumber
+from router.scenarios.models import CallFlow, Holiday, Scenario, TrackingNumber
 from router.voice import snapshot as module
 from router.voice.blocking.rules import OPEN_TO_ALL
 from router.voice.models import BlockedCaller, RoutingChange, RoutingVersion
@@ -132,9 +132,17 @@ CHANGES: dict[str, Callable[[Session], Any]] = {
     "a caller is blocked": lambda session: block_list(session, "+493012345678", "+882*"),
     "a guess is taken back": lambda session: block_list(session, "+4930*", taken_back_at=NOON),
     "another time zone": lambda session: session.execute(update(Project).values(timezone="Asia/Kolkata")),
+    "a holiday": lambda session: a_holiday(session),
     "a title": lambda session: session.execute(update(Scenario).values(title="Desk")),
     "a hold": lambda session: session.execute(update(Scenario).values(hold_seconds=77)),
 }
+
+
+def a_holiday(session: Session) -> None:
+    project = session.query(Project).order_by(Project.id).limit(1).one()
+    if not session.query(Holiday).count():
+        session.add(Holiday(project_id=project.id, day="2026-12-25", name="Christmas"))
+    project.list_version += 1
 
 
 def block_list(session: Session, *patterns: str, **fields: Any) -> None:
@@ -357,9 +365,9 @@ def test_r12_a_file_of_the_format_before_is_read(world: Database, tmp_path: Path
     assert write_snapshot(tmp_path, snapshot, KEYS)
     _, head, first_line, *pages = (tmp_path / NEWEST).read_bytes().split(b"\n")
     body = json.loads(first_line)
-    del body["guards"]
+    del body["guards"], body["holidays"]
     for common in body["common"]:
-        del common["guard"], common["zone"], common["is_released"]
+        del common["guard"], common["holidays"], common["zone"], common["is_released"]
     lines = [json.dumps(json.loads(head) | {"format": 3}).encode(), json.dumps(body).encode(), *pages]
     content = b"\n".join(lines)
     (tmp_path / NEWEST).write_bytes(module._checksum(content) + b"\n" + content)

@@ -80,6 +80,8 @@ class Erased:
     calls: int
     messages: int
     records: int
+    recordings: int = 0
+    """That are deleted."""
 
 
 def forget_caller(
@@ -107,8 +109,9 @@ def forget_caller(
     session.add(forgotten)
     session.flush()
     call_ids = [call.id for call in calls]
+    recordings = 0
     for some in _portions([call.sid for call in calls]):
-        remove_recordings(session, CallRecording.call_sid.in_(some), FORGOTTEN, now)
+        recordings += remove_recordings(session, CallRecording.call_sid.in_(some), FORGOTTEN, now)
     told: dict[str, Any] = {"project_id": project.id, "redactor": redactor, "call_ids": call_ids}
     messages = sum(
         count for _, count in caller_forgotten.send(server, session=session, forgotten_id=forgotten.id, **told)
@@ -139,8 +142,8 @@ def forget_caller(
     records += len(unlisted)
     for model in (AuditEntry, Mail):
         records += _redact(session, redactor, model, model.project_id == project.id)
-    erased = Erased(len(calls), messages, records)
-    counts = {"calls": erased.calls, "messages": erased.messages, "records": erased.records}
+    erased = Erased(len(calls), messages, records, recordings)
+    counts = {"calls": erased.calls, "messages": erased.messages, "records": erased.records, "recordings": recordings}
     record(session, actor, now, "caller.forgotten", f"caller {forgotten.id}", project.id, **counts)
     return erased
 
@@ -310,4 +313,7 @@ def forget_caller_command(open_server: Opener, project: int, number: str) -> Non
         for count, what in ((erased.calls, "call"), (erased.messages, "message"), (erased.records, "other record"))
     )
     click.echo(f"Forgotten: the number was erased in {calls}, {messages} and {records}.")
+    if erased.recordings:
+        recordings = format_count(erased.recordings, "recording")
+        click.echo(f"The worker deletes {recordings} here and at the carrier, within a quarter of an hour.")
     click.echo("The machines' journals drop what they hold of it an hour after it was applied.")

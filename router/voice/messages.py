@@ -39,8 +39,12 @@ def mail_message(server: Server, session: Session, recording: CallRecording, now
             "content_type": recording.content_type,
         }
     subject, body = _letter(server, project, call, recording, attachment is not None, now)
+    steps = list(_voicemail_steps(flow or call.flow))
+    # where it is not known which step it was, the only one
+    named = [step for step in steps if step.get("id") == recording.step] or (steps if len(steps) == 1 else [])
+    recipients = (named[0].get("mail_to") if named else None) or [project.email]
     written = 0
-    for recipient in _recipients(flow or call.flow, recording.step) or [project.email]:
+    for recipient in dict.fromkeys(recipients):
         key = f"message:{recording.sid}:{recipient[:100]}"
         written += write_mail(session, project, key, subject, body, now, recipient=recipient, attachment=attachment)
     return written
@@ -50,13 +54,6 @@ def file_name(recording: CallRecording, call: Call) -> str:
     """Under which people keep the file; it names nobody."""
     kind = "message" if recording.is_message else "call"
     return f"{kind}-{call.id}-{recording.id}.{ENDINGS.get(recording.content_type, 'wav')}"
-
-
-def _recipients(flow: Mapping[str, Any], step_id: str) -> list[str]:
-    """The addresses of the voicemail step; where it is not known which it was, of the only one."""
-    steps = list(_voicemail_steps(flow))
-    named = [step for step in steps if step.get("id") == step_id] or (steps if len(steps) == 1 else [])
-    return list(dict.fromkeys(named[0].get("mail_to") or [])) if named else []
 
 
 def _voicemail_steps(value: Any) -> Iterator[Mapping[str, Any]]:

@@ -126,8 +126,22 @@ def _fetch(server: Server, claim: Claim[CallRecording]) -> None:
     if recording.attempts > len(PAUSES) + 1:
         raise TriedTooOften("It was tried too often without an end.")
     store, part = store_of(server.settings), incoming(server) / f"{recording.file}.{secrets.token_hex(4)}"
+    private_folder(part.parent)
+    _check_room(part.parent)
+    size = 0
     try:
-        content_type, size = _download(server, recording, part)
+        handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(handle, "wb") as file:
+
+            def take(piece: bytes) -> None:
+                nonlocal size
+                if (size + len(piece)) // CHECKED_BYTES != size // CHECKED_BYTES:
+                    _check_room(part.parent)
+                size += file.write(piece)
+
+            content_type = shop_of(server).fetch_recording(recording.sid, recording.channels, take)
+            file.flush()
+            os.fsync(file.fileno())
         kept = store.put(recording.file, part)
     finally:
         part.unlink(missing_ok=True)
@@ -155,30 +169,6 @@ def _fetch(server: Server, claim: Claim[CallRecording]) -> None:
 def incoming(server: Server) -> Path:
     """Where files lie while they are fetched."""
     return server.settings.data_dir / "recordings" / "incoming"
-
-
-def _download(server: Server, recording: CallRecording, part: Path) -> tuple[str, int]:
-    """Writes the carrier's file; returns what it is, and its size in bytes.
-
-    Raises:
-        ShopError, OSError, StoreError: it is not there whole.
-    """
-    private_folder(part.parent)
-    _check_room(part.parent)
-    size = 0
-    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with open(handle, "wb") as file:
-
-        def take(piece: bytes) -> None:
-            nonlocal size
-            if (size + len(piece)) // CHECKED_BYTES != size // CHECKED_BYTES:
-                _check_room(part.parent)
-            size += file.write(piece)
-
-        content_type = shop_of(server).fetch_recording(recording.sid, recording.channels, take)
-        file.flush()
-        os.fsync(file.fileno())
-    return content_type, size
 
 
 def _check_room(folder: Path) -> None:

@@ -385,7 +385,7 @@ def test_r14_the_command_reads_a_number_as_it_is_typed_and_says_what_it_erased(
     assert done.exit_code == 0
     with commanded.database.reading() as session:
         (entry,) = session.scalars(select(AuditEntry).where(AuditEntry.action == "caller.forgotten"))
-    assert (entry.actor, entry.detail) == ("the console", {"calls": 1, "messages": 0, "records": 0})
+    assert (entry.actor, entry.detail) == ("the console", {"calls": 1, "messages": 0, "records": 0, "recordings": 0})
     assert_nowhere(commanded, ANNA)
 
 

@@ -274,7 +274,7 @@ def test_r14_a_forgotten_callers_recordings_go_also_those_that_come_late(server:
     turn(server)
     with server.database.writing() as session:
         project = session.scalars(select(Project)).one()
-        forget_caller(server, session, project, CALLER, Actor("alice"), LATER)
+        assert forget_caller(server, session, project, CALLER, Actor("alice"), LATER).recordings == 1
     sid = only(server, kept).call_sid
     key, event = recording_event(Recording(sid, "RE1", None, "completed", 44, is_message=True), LATER)
     server.journal = None

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from router.attribution.decision import reach_of
 from router.attribution.models import Visit as StoredVisit
-from router.carriers.base import Plan
+from router.carriers.base import DialResult, Plan
 from router.lib.http_client import Outgoing, OutgoingError
 from router.lib.phones import spellings_of_line
 from router.lib.signatures import sign
@@ -31,7 +31,7 @@ from router.voice.calls import decided_values
 from router.voice.given import Given, given_by
 from router.voice.interpreter import Way, next_plan, whisper_plan
 from router.voice.lookups import Lookups
-from router.voice.models import EXTERNAL, Call, Status
+from router.voice.models import EXTERNAL, Call, CallEvent, Status
 from router.voice.routing import Route, kind_of
 from router.voice.snapshot import routing_of
 from router.web.errors import iso
@@ -93,6 +93,8 @@ class FlowLookups:
         self.facts = Lookups(server.database, "flow", FACT_SECONDS)
         self.outcomes: OrderedDict[tuple[str, str, str], Outcome] = OrderedDict()
         """By the call's id, what was wanted, and for which step: a request that is repeated is answered as before."""
+        self.accepted: OrderedDict[str, None] = OrderedDict()
+        """Legs at which 1 was pressed."""
         self._by_host: OrderedDict[str, Lookups] = OrderedDict()
         self._database = server.database
 
@@ -102,6 +104,11 @@ class FlowLookups:
         while len(self._by_host) > MOST_HOSTS:
             self._by_host.popitem(last=False)
         return lookups
+
+    def accept(self, leg_sid: str) -> None:
+        self.accepted[leg_sid] = None
+        while len(self.accepted) > MOST_REMEMBERED:
+            self.accepted.popitem(last=False)
 
     def remember(self, key: tuple[str, str, str], outcome: Outcome) -> Outcome:
         outcome = self.outcomes.setdefault(key, outcome)
@@ -115,6 +122,20 @@ def lookups_of(server: Server) -> FlowLookups:
     if server.flow_lookups is None:
         server.flow_lookups = FlowLookups(server)
     return server.flow_lookups
+
+
+def was_accepted(server: Server, call_sid: str, result: DialResult) -> bool:
+    """Whether 1 was pressed at the leg of a forwarding that has ended, of a carrier that does not say whether it was connected. Another
+    process may have been told. Never raises."""
+    lookups = lookups_of(server)
+    if result.leg_sid is None or result.leg_sid in lookups.accepted:
+        return result.leg_sid is not None
+
+    def look(session: Session) -> bool:
+        told = select(CallEvent.facts).where(CallEvent.call_sid == call_sid, CallEvent.kind == "whisper")
+        return any(facts["leg_sid"] == result.leg_sid and facts["accepted"] for facts in session.scalars(told))
+
+    return lookups.facts.ask(look, False)
 
 
 def looked_up(server: Server, route: Route | None, so_far: CallSoFar, wanted: Wanted, seconds: float) -> Outcome:

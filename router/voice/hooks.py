@@ -24,7 +24,7 @@ from router.voice.answers import (
     read_start,
 )
 from router.voice.applier import journal_of
-from router.voice.asking import answer_of, whisper_of
+from router.voice.asking import answer_of, lookups_of, was_accepted, whisper_of
 from router.voice.blocking.open_calls import why_blocked
 from router.voice.blocking.rules import blocked_plan
 from router.voice.call_so_far import NOWHERE, CallSoFar, Place, read_known, read_place
@@ -143,7 +143,8 @@ def dial_ended(server: Server, call_sid: str, place: str) -> Plan:
         return _go_on(server, call_sid, read_place(place) or NOWHERE, None, result=result, showed_caller=True)
     facts = {name: getattr(result, name) for name in ("leg_sid", "status", "bridged", "seconds")}
     facts |= {"screen": request.args["screen"][:LONGEST_TOLD]} if "screen" in request.args else {}
-    return _go_on(server, call_sid, read_place(place) or NOWHERE, "dial", facts, result=result)
+    accepted = result.bridged is None and facts.get("screen") == "accept" and was_accepted(server, call_sid, result)
+    return _go_on(server, call_sid, read_place(place) or NOWHERE, "dial", facts, result=result, accepted=accepted)
 
 
 @carrier_route("/gather/<call_sid>/<place>")
@@ -218,6 +219,8 @@ def whisper(server: Server, call_sid: str, place: str) -> Plan:
         )
         plan = whisper_of(server, route, begun, so_far)
     facts = {"leg_sid": leg.sid, "step": str(at), "digits": digits, "accepted": digits is not None and not plan}
+    if facts["accepted"]:
+        lookups_of(server).accept(leg.sid)
     event = Event("whisper", now, facts)
     keep(server, event_record(call.sid, f"whisper:{leg.sid}:{'asked' if digits is None else digits}", event, now))
     return plan or ()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import click
-from sqlalchemy import select
+from sqlalchemy import select, true
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -28,7 +28,7 @@ from router.voice.events import SILENT_MACHINE
 from router.voice.journal import read_entries, resumed
 from router.voice.models import JournalPosition, RecordingState, SetAsideRecord
 from router.voice.reconciliation import reconcile
-from router.voice.recordings import MOST_LATE, count_recordings, late_recordings
+from router.voice.recordings import MOST_LATE, count_recordings, fetch_failed_again, late_recordings
 from router.voice.repair import RepairRefused, accept_restored, drop_set_aside, forget_machine, retry_set_aside
 from router.voice.snapshot import NEWEST, OLDER, Snapshot, SnapshotRefused, read_snapshot, refresh
 from router.worker import HEARTBEAT
@@ -189,7 +189,7 @@ def _recordings(server: Server, session: Session, now: datetime) -> Iterator[Fin
 
 
 LATE = {
-    RecordingState.FAILED: "could not be fetched: press “Fetch it again” on the call's page once the reason is gone",
+    RecordingState.FAILED: "could not be fetched; once the reason is gone: router doctor --fetch-recordings",
     RecordingState.WAITING: "wait to be fetched since an hour or longer",
     RecordingState.KEPT: "are kept, and could not be deleted at the carrier for hours",
     RecordingState.REMOVING: "could not be deleted for hours",
@@ -219,6 +219,7 @@ def _ago(at: datetime, now: datetime) -> str:
 @click.command("doctor")
 @click.option("--retry", is_flag=True, help="Apply the records again that were set aside.")
 @click.option("--drop", type=int, metavar="ID", help="Remove a record that was set aside and that nobody can mend.")
+@click.option("--fetch-recordings", is_flag=True, help="Fetch the recordings again that were given up.")
 @click.option("--forget-machine", metavar="NAME", help="A machine is lost for good: wait for its records no more.")
 @click.option(
     "--accept-restore",
@@ -227,7 +228,12 @@ def _ago(at: datetime, now: datetime) -> str:
 )
 @click.pass_obj
 def doctor(
-    open_server: Opener, retry: bool, drop: int | None, forget_machine: str | None, accept_restore: bool
+    open_server: Opener,
+    retry: bool,
+    drop: int | None,
+    fetch_recordings: bool,
+    forget_machine: str | None,
+    accept_restore: bool,
 ) -> None:
     """Say what is wrong with this installation; the exit status is 1 when something is."""
     try:
@@ -241,6 +247,10 @@ def doctor(
             with opened(open_server) as server:
                 drop_set_aside(server, drop, CONSOLE, server.now())
             click.echo("Dropped. If it was about a call: router reconcile")
+        if fetch_recordings:
+            with opened(open_server) as server, server.database.writing() as session:
+                amount = fetch_failed_again(session, true(), server.now())
+            click.echo(f"The worker fetches {format_count(amount, 'recording')} again.")
         if forget_machine:
             _forget(open_server, forget_machine)
         if accept_restore:
@@ -249,7 +259,7 @@ def doctor(
             click.echo(f"The database is at version {version} now, which every machine follows within 2 s.")
     except RepairRefused as error:
         raise click.ClickException(str(error)) from None
-    if retry or drop is not None or forget_machine or accept_restore:
+    if retry or drop is not None or fetch_recordings or forget_machine or accept_restore:
         return
     server = open_server()
     try:

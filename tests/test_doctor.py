@@ -281,10 +281,14 @@ def test_recordings_that_somebody_has_to_look_at_are_told(
     assert said(healthy, "recordings").startswith(f"2 recordings kept; new ones in {healthy.settings.data_dir}")
     found = {subject: words for subject, words in wrong(healthy).items() if subject.startswith("  ")}
     assert set(found) == {"  failed", "  waiting", "  kept"}
-    assert found["  failed"].startswith("1 could not be fetched: press")
+    assert found["  failed"].startswith(
+        "1 could not be fetched; once the reason is gone: router doctor --fetch-recordings"
+    )
     assert found["  waiting"] == "1 wait to be fetched since an hour or longer; the first is of call CA7: waiting 2."
     assert "1 are kept, and could not be deleted" in found["  kept"]
 
+    assert "fetches 1 recording again" in doctor("--fetch-recordings").output
+    assert "  failed" not in wrong(healthy)
     with healthy.database.writing() as session:
         place = {"machine": "22222222-bbbb", "host": "tel-10", "position": "1:0", "seen_at": NOON}
         session.add(JournalPosition(**place, is_waiting=False, is_stopped=False))

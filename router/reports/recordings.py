@@ -14,7 +14,7 @@ from router.reports.calls import find_call
 from router.server import current_server
 from router.voice.messages import ENDINGS, file_name
 from router.voice.models import Call, CallRecording, RecordingState
-from router.voice.recordings import find_recording, is_heard, remove_recordings
+from router.voice.recordings import fetch_failed_again, find_recording, is_heard, remove_recordings
 from router.web.access import Audience, current_project, guard, needs
 from router.web.api import described
 from router.web.errors import Problem
@@ -60,9 +60,8 @@ def fetch_again(call_id: int, recording_id: int) -> AnyResponse:
     """Of one that was given up."""
     with changing() as change:
         recording = _recording_of_call(change.session, call_id, recording_id)
-        if recording.state != RecordingState.FAILED:
+        if not fetch_failed_again(change.session, CallRecording.id == recording.id, change.now):
             raise Problem(409, "This recording is fetched, or on its way.")
-        recording.state, recording.attempts, recording.next_at = RecordingState.WAITING, 0, change.now
         change.record("recording.fetched again", f"recording {recording.id} of call {call_id}")
     flash("The recording is being fetched again. Load this page anew in a moment.")
     return redirect(url_for("reports.receipt", call_id=call_id, _anchor="recordings"))

@@ -249,6 +249,9 @@ def look_for_recordings(server: Server, now: datetime) -> int:
         listed = list(shop_of(server).recordings_between(since, now - TOLD_WITHIN))
     except (SettingsError, NotForUs):  # there is no account, or it may not list them
         return 0
+    except ShopError as error:  # the next turn looks as far back
+        log.warning("recordings_not_listed", why=str(error))
+        return 0
     noted = 0
     for first in range(0, len(listed), 100):
         by_sid = {recording.recording_sid: recording for recording in listed[first : first + 100]}

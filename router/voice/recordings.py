@@ -102,6 +102,18 @@ def remove_recordings(session: Session, which: ColumnElement[bool], reason: str,
     return len(session.execute(removed).all())
 
 
+def fetch_failed_again(session: Session, which: ColumnElement[bool], now: datetime) -> int:
+    """Recordings that were given up are tried from the beginning. Returns how many."""
+    again = (
+        update(CallRecording)
+        .where(which, CallRecording.state == RecordingState.FAILED)
+        .values(state=RecordingState.WAITING, attempts=0, next_at=now)
+        .returning(CallRecording.id)
+        .execution_options(synchronize_session=False)
+    )
+    return len(session.execute(again).all())
+
+
 def recordings_of(session: Session, calls: Iterable[Call]) -> dict[str, list[CallRecording]]:
     """The recordings of calls in the order in which they were made, by the carrier's id of the call."""
     by_call: dict[str, list[CallRecording]] = {call.sid: [] for call in calls}

@@ -1,6 +1,7 @@
 """R10: who is blocked is not put through, is listed apart, and counts nowhere; one caller holds no more than a few calls at a time."""
 
 from datetime import timedelta
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -16,7 +17,7 @@ from router.accounts.cli import CONSOLE
 from router.accounts.models import AuditEntry, Mail, Person, Project
 from router.carriers.base import InboundCall
 from router.integrations.models import Delivery, Integration
-from router.lib.phones import BadPhone, international, national, read_caller
+from router.lib.phones import BadPhone, Caller, international, national, read_caller, spellings_of_line
 from router.server import Server
 from router.voice.blocking.open_calls import OpenCalls
 from router.voice.blocking.rules import Blocked, CallGuard, parse_pattern
@@ -144,6 +145,9 @@ def test_never_is_a_caller_put_through_who_is_on_the_list_in_any_spelling(line: 
         ("*0000", "+4989120000", True),
         ("*0000", "+4989120001", False),
         ("+1*5550", "+12125555550", True),
+        ("*5555*", "+12125555550", True),
+        ("*5556*", "+12125555550", False),
+        ("+1*5*0", "+12125555550", True),
         ("+5215*", "+525512345678", True),
         ("sip:*@spam.example", "sip:anna@spam.example", True),
         ("sip:*@spam.example", "<sip:Anna@SPAM.example>", True),
@@ -155,6 +159,18 @@ def test_a_pattern_is_about_whom_it_fits(pattern: str, raw: str, is_blocked: boo
     assert CallGuard([pattern, "+4477*"]).why_blocked(call_from(raw)) == (
         Blocked("listed", pattern) if is_blocked else None
     )
+
+
+@given(
+    pattern=st.from_regex(r"\+?[0-9*]{3,8}", fullmatch=True).filter(lambda text: "*" in text),
+    digits=st.from_regex(r"[1-9][0-9]{6,14}", fullmatch=True),
+)
+def test_a_star_is_always_any_digits(pattern: str, digits: str) -> None:
+    """As shells take it, however many patterns the list has beside."""
+    raw = f"+{digits}"
+    fits = any(fnmatchcase(line, pattern) for line in spellings_of_line(raw))
+    found = CallGuard([pattern, "+4477*", "*99887766", "sip:*@x.example"]).entry_of(Caller(raw, raw))
+    assert bool(found) == (fits or raw.startswith("+4477") or raw.endswith("99887766"))
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,15 @@ def _mark(text: str) -> bytes:
     return blake2b(text.encode(), digest_size=WIDTH).digest()
 
 
+def _key(sid: str) -> bytes:
+    return sid.encode()[:SID_WIDTH].ljust(SID_WIDTH, b"\0")
+
+
+def _first_place(sid: str) -> int:
+    """Where a call is looked for first; it is there or among the next ones."""
+    return int.from_bytes(_mark(sid), "big") % (PLACES - PROBES)
+
+
 NOBODY = bytes(WIDTH)
 
 
@@ -57,10 +66,12 @@ class OpenCalls:
 
     def begin(self, sid: str, project_id: int, caller: str | None, number_id: int) -> None:
         """A call was put through."""
-        places, key = self._open(), sid.encode()[:SID_WIDTH].ljust(SID_WIDTH, b"\0")
-        candidates = list(self._places_of(sid))
-        free = bytes(SID_WIDTH)
-        place = next((place for place in candidates if self._sid_at(places, place) in (free, key)), candidates[0])
+        places, key = self._open(), _key(sid)
+        place = self._place_of(sid)
+        if place is None:
+            first = _first_place(sid)
+            free = self._find(first, bytes(SID_WIDTH))
+            place = first if free is None else free
         for start, value in (
             (self._CALLERS, _mark(f"{project_id} {caller}") if caller else NOBODY),
             (self._NUMBERS, _mark(str(number_id))),
@@ -131,15 +142,16 @@ class OpenCalls:
         return self._open()[start : start + PLACES * WIDTH].count(mark)
 
     def _place_of(self, sid: str) -> int | None:
-        places, key = self._open(), sid.encode()[:SID_WIDTH].ljust(SID_WIDTH, b"\0")
-        return next((place for place in self._places_of(sid) if self._sid_at(places, place) == key), None)
+        return self._find(_first_place(sid), _key(sid))
 
-    def _places_of(self, sid: str) -> list[int]:
-        first = int.from_bytes(_mark(sid), "big")
-        return [(first + step) % PLACES for step in range(PROBES)]
-
-    def _sid_at(self, places: mmap.mmap, place: int) -> bytes:
-        return places[place * SID_WIDTH : (place + 1) * SID_WIDTH]
+    def _find(self, first: int, key: bytes) -> int | None:
+        """The first of the places of a call that has this id, or none if it is zeros."""
+        start = first * SID_WIDTH
+        near = self._open()[start : start + PROBES * SID_WIDTH]
+        at = near.find(key)
+        while at % SID_WIDTH and at > 0:  # zeros behind a shorter id
+            at = near.find(key, at + SID_WIDTH - at % SID_WIDTH)
+        return None if at < 0 else first + at // SID_WIDTH
 
     def _clear(self, place: int) -> None:
         places = self._open()

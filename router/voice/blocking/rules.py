@@ -128,7 +128,15 @@ class CallGuard:
         patterns = [entry for entry in self.values["entries"] if "*" in entry or not entry.startswith("+")]
         self._lines = frozenset(line_of(entry) for entry in entries if "*" not in entry and entry.startswith("+"))
         self._patterns = [(entry, _compiled(entry)) for entry in patterns]
-        self._any_pattern = re.compile("|".join(f"(?:{each.pattern})" for _, each in self._patterns))
+        # most patterns are a beginning or an end, which is found in a row of a thousand as fast as in one of ten
+        self._beginnings = tuple(entry[:-1] for entry in patterns if "*" not in entry[:-1] and entry.endswith("*"))
+        self._ends = tuple(entry[1:] for entry in patterns if "*" not in entry[1:] and entry.startswith("*"))
+        others = [
+            each.pattern
+            for entry, each in self._patterns
+            if entry.count("*") != 1 or not (entry.startswith("*") or entry.endswith("*"))
+        ]
+        self._others = re.compile("|".join(f"(?:{pattern})" for pattern in others)) if others else None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, CallGuard) and other.values == self.values
@@ -166,7 +174,8 @@ class CallGuard:
         if "@" in caller.raw:
             names += (caller.raw.strip("<> ").casefold(),)
         for name in names:
-            if self._any_pattern.fullmatch(name):
+            is_met = name.startswith(self._beginnings) or name.endswith(self._ends)
+            if is_met or (self._others is not None and self._others.fullmatch(name)):
                 return next((entry for entry, pattern in self._patterns if pattern.fullmatch(name)), "")
         return ""
 

@@ -455,7 +455,7 @@ class RoutingFollower:
             try:
                 self.snapshot = refresh(self._database, before, self._now(), self._pause)
                 with self._database.reading() as session:
-                    self.open_calls.look(session)
+                    self.open_calls.look(session, self._now())
                     if self.clock.is_due:
                         self.clock.measure(session)
                 if before and self.snapshot.goes_back(before):

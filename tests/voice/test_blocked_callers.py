@@ -277,8 +277,11 @@ def test_the_processes_of_a_machine_count_together_before_anything_is_applied(sh
             session, session.scalars(select(Project)).one(), sid="CA2999", caller=ANNA, number_id=7, ended_at=None
         )
     with shop.database.reading() as session:
-        there.look(session)
+        there.look(session, NOON + timedelta(minutes=30))
     assert (there.of_caller(1, ANNA), here.of_caller(1, ANNA)) == (2, 1), "in doubt too few"
+    with shop.database.reading() as session:
+        there.look(session, NOON + timedelta(minutes=31))
+    assert there.of_caller(1, ANNA) == 1, "its end may have been lost"
     there.forget()
     assert there.of_number(7) == 1
     full = OpenCalls(tmp_path / "open" / "no folder")

@@ -11,6 +11,7 @@ import struct
 import time
 from collections import Counter
 from contextlib import suppress
+from datetime import datetime, timedelta
 from hashlib import blake2b
 from pathlib import Path
 
@@ -31,6 +32,10 @@ PROBES = 32
 WIDTH, SID_WIDTH = 8, 64
 FORGET_AFTER = 300.0
 """Seconds after which a call in the file does not count any more: its end may have been told to another machine."""
+
+
+HEARD_OF_WITHIN = timedelta(minutes=30)
+"""Who talks for longer is not counted."""
 
 
 def _mark(text: str) -> bytes:
@@ -96,8 +101,9 @@ class OpenCalls:
     def of_number(self, number_id: int) -> int:
         return self._by_number[number_id] + self._count(self._NUMBERS, _mark(str(number_id)))
 
-    def look(self, session: Session) -> None:
-        """Counts what the database knows. Two statements, the first only when calls have just begun.
+    def look(self, session: Session, now: datetime) -> None:
+        """Counts what the database knows and has heard of lately: the end of a call may never be told. Two
+        statements, the first only when calls have just begun.
 
         Raises:
             SQLAlchemyError: the database cannot be asked.
@@ -108,7 +114,9 @@ class OpenCalls:
             for sid in known:
                 self._clear(new[sid])
         open_calls = select(Call.project_id, Call.number_id, Call.caller, func.count().label("amount"))
-        open_calls = open_calls.where(Call.ended_at.is_(None), Call.kind != BLOCKED)
+        open_calls = open_calls.where(
+            Call.ended_at.is_(None), Call.last_event_at >= now - HEARD_OF_WITHIN, Call.kind != BLOCKED
+        )
         by_caller: Counter[tuple[int, str]] = Counter()
         by_number: Counter[int] = Counter()
         for row in session.execute(open_calls.group_by(Call.project_id, Call.number_id, Call.caller)):

@@ -25,6 +25,7 @@ from router.voice.journal import line_of, segment_path
 from router.voice.records import Record
 
 PRODUCT, FLOOR = "router.app:create_app()", "bench.floor:create_app()"
+LEAST_OF_DESTINATION = 0.9
 MOST_P99 = 50.0
 """Milliseconds for an answer, at the load's 16 connections."""
 MOST_VISIBLE = 300.0
@@ -45,14 +46,16 @@ class TelephoneSize:
     journal: int
 
 
-def calls(server: Running, seconds: float, past: int, path: str = "/voice/inbound") -> tuple[Running, Plan]:
+def calls(
+    server: Running, seconds: float, past: int, path: str = "/voice/inbound", first_e164: int = world.FIRST_E164
+) -> tuple[Running, Plan]:
     """Signed inbound calls, every second from a caller who has called before."""
     return server, Plan(
         "V",
         server.port,
         seconds,
         run=f"{server.port}{time.monotonic_ns():x}",
-        first_e164=world.FIRST_E164,
+        first_e164=first_e164,
         numbers=world.CALLED_NUMBERS,
         first_known_caller=world.FIRST_KNOWN_CALLER,
         known_callers=past // world.CALLED_NUMBERS,
@@ -66,6 +69,11 @@ def calls(server: Running, seconds: float, past: int, path: str = "/voice/inboun
 def answers(report: Report, servers: Mapping[str, Running], floor: Running, past: int, size: TelephoneSize) -> None:
     """As fast as 16 connections get them. The telephones alone are at work: nothing is applied meanwhile."""
     contestants = {name: calls(server, size.seconds, past) for name, server in servers.items()}
+    contestants |= {
+        f"{name}, flow": calls(server, size.seconds, past, first_e164=world.FIRST_FLOW_E164)
+        for name, server in servers.items()
+        if not name.startswith(BEFORE)
+    }
     contestants["floor"] = calls(floor, size.seconds, past)
     contestants["constant document"] = calls(floor, size.seconds, past, "/voice/constant")
     results = in_turns(contestants, size.rounds)
@@ -77,6 +85,13 @@ def answers(report: Report, servers: Mapping[str, Running], floor: Running, past
             continue
         ratio = relation(results[name], results["floor"])
         report.bound(f"{name} beside the floor", ratio, ratio >= LEAST_OF_FLOOR, f"at least {LEAST_OF_FLOOR}")
+        flow = relation(results[f"{name}, flow"], results[name])
+        report.bound(
+            f"{name}: a flow of opening hours, round robin and whisper beside one destination",
+            flow,
+            flow >= LEAST_OF_DESTINATION,
+            f"at least {LEAST_OF_DESTINATION}",
+        )
         p99 = results[name].of("p99")
         report.bound(f"{name}: p99 in ms at 16 connections", p99, p99 < MOST_P99, f"below {MOST_P99:.0f}")
 

@@ -8,6 +8,8 @@ from sqlalchemy import create_engine, insert, text
 
 from router.attribution.models import PoolNumber
 from router.db import Database, migrate, table_of
+from router.scenarios.flow_document import FlowSchema
+from router.scenarios.flows import store_flow
 from router.scenarios.models import TrackingNumber
 from router.server import utc_now
 from tests.factories import make_integration, make_project, make_scenario
@@ -17,6 +19,36 @@ POOLS = (10, 200, 5_000)
 CALLED_NUMBERS = 200
 LEASES_OF_A_NUMBER = 60
 FIRST_E164 = 12_122_000_000
+FIRST_FLOW_E164 = FIRST_E164 + CALLED_NUMBERS
+"""Of as many numbers whose calls take a flow of steps."""
+FLOW = {
+    "steps": [
+        {
+            "type": "hours",
+            "branches": [
+                {
+                    "times": [
+                        {"days": ["mon", "tue", "wed", "thu", "fri", "sat", "sun"], "opens": "00:00", "closes": "24:00"}
+                    ],
+                    "steps": [
+                        {
+                            "type": "ring",
+                            "order": "round_robin",
+                            "destinations": [
+                                {"to": "+14155550100", "weight": 2},
+                                {"to": "+14155550101"},
+                                {"to": "+14155550102"},
+                            ],
+                            "whisper": {"text": "A call from your web site."},
+                        }
+                    ],
+                }
+            ],
+            "otherwise": [{"type": "voicemail"}],
+        }
+    ]
+}
+"""Opening hours, round robin and whisper."""
 FIRST_KNOWN_CALLER = 14_152_000_000
 FIRST_NEW_CALLER = 14_156_000_000
 
@@ -42,8 +74,10 @@ def fill(url: str, past_calls: int) -> None:
     database = Database(url, pool_size=1)
     migrate(database)
     with database.writing() as session:
-        numbers = iter(range(FIRST_E164, FIRST_E164 + sum(POOLS) + CALLED_NUMBERS + 10_000))
+        numbers = iter(range(FIRST_E164, FIRST_E164 + sum(POOLS) + 2 * CALLED_NUMBERS + 10_000))
         _make_called_numbers(session, numbers)
+        with_steps = _make_pool(session, "steps", CALLED_NUMBERS, numbers, hold_seconds=150)
+        store_flow(session, with_steps, FlowSchema.model_validate(FLOW).document(), utc_now())
         for size in POOLS:
             # no hold: at this rate every number would be active at once, and all visits would share
             _make_pool(session, f"pool-{size}", size, numbers, hold_seconds=0)
@@ -77,7 +111,7 @@ def _make_called_numbers(session: Any, numbers: Any) -> None:
 
 
 def _make_pool(session: Any, key: str, size: int, numbers: Any, hold_seconds: int) -> Any:
-    project = make_project(session, key=key, name=key)
+    project = make_project(session, key=key, name=key, calls_per_caller=0, calls_per_number=0)
     scenario = make_scenario(session, project, 0, hold_seconds=hold_seconds, tagging={"selectors": [".phone"]})
     e164s = [f"+{next(numbers)}" for _ in range(size)]
     now = utc_now()

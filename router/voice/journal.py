@@ -130,7 +130,8 @@ class Journal:
                     raise JournalError("the system has no more threads") from error
                 self._writer, self._began_writing, self._waiting = os.getpid(), None, []
             self._waiting.append(mine)
-            self._turn.notify()
+            if len(self._waiting) == 1:
+                self._turn.notify()
         while not mine.written.wait(max(0.0, self._patience())):
             with self._turn:
                 if self._patience() <= 0 and not mine.written.is_given:

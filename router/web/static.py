@@ -37,11 +37,12 @@ def init_static(app: Flask) -> None:
 
     @app.after_request
     def keep(response: Response) -> Response:
-        asked, named = request.args.get("v"), request.view_args or {}
+        named = request.view_args or {}
         if (
-            asked
+            "filename" in named
             and response.status_code in (200, 304)
-            and asked == file_version(app, request.endpoint, named.get("filename"))
+            and (asked := request.args.get("v"))
+            and asked == file_version(app, request.endpoint, named["filename"])
         ):
             response.headers["Cache-Control"] = KEEP
         return response

@@ -21,7 +21,7 @@ from router.lib.phones import international
 from router.scenarios.models import Scenario
 from router.server import Server, current_server
 from router.voice.models import BLOCKED, EXTERNAL, TextMessage
-from router.voice.text_messages import messages_of
+from router.voice.text_messages import mail_key, messages_of
 from router.web.access import Audience, current_project, guard
 from router.web.api import described, page_of, rows_of
 from router.web.errors import iso
@@ -65,7 +65,7 @@ def _write_mail(session: Session, server: Server, project: Project, message: Tex
         f"{message.body}{pictures}\n\n"
         f"All messages: {server.settings.base_url}/calls/messages\n"
     )
-    write_mail(session, project, f"sms:{message.sid}", f"Text message from {sender}", body, now)
+    write_mail(session, project, mail_key(message.sid), f"Text message from {sender}", body, now)
 
 
 def _write_deliveries(session: Session, message: TextMessage, now: datetime) -> None:

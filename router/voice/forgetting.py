@@ -47,6 +47,7 @@ from router.voice.models import (
 )
 from router.voice.recordings import FORGOTTEN, remove_recordings
 from router.voice.routing import own_lines
+from router.voice.text_messages import delete_messages
 
 AT_ONCE = 500
 """Rows of one statement."""
@@ -112,7 +113,9 @@ def forget_caller(
     recordings = 0
     for some in _portions([call.sid for call in calls]):
         recordings += remove_recordings(session, CallRecording.call_sid.in_(some), FORGOTTEN, now)
-    told: dict[str, Any] = {"project_id": project.id, "redactor": redactor, "call_ids": call_ids}
+    texts = delete_messages(session, project.id, TextMessage.sender.in_(redactor.spellings))
+    told: dict[str, Any] = {"project_id": project.id, "redactor": redactor}
+    told["call_ids"] = [*call_ids, *(-message_id for message_id in texts)]  # as deliveries name a text message
     messages = sum(
         count for _, count in caller_forgotten.send(server, session=session, forgotten_id=forgotten.id, **told)
     )
@@ -132,7 +135,7 @@ def forget_caller(
     records += _erase_in_visits(session, redactor, project)
     records += _erase_waiting(session, redactor, project, forgotten.id)
     records += _erase_files(server, session, redactor, project)
-    records += _delete_texts(session, redactor, project)
+    records += len(texts) + _redact(session, redactor, TextMessage, TextMessage.project_id == project.id)
     listed = delete(BlockedCaller).where(
         BlockedCaller.project_id == project.id, BlockedCaller.pattern.in_(redactor.spellings)
     )
@@ -185,13 +188,6 @@ def _erase_in_visits(session: Session, redactor: Redactor, project: Project) -> 
             numbers.update(session.scalars(select(Lease.number_id).where(Lease.visit_id.in_(some))))
         _redact(session, redactor, Call, Call.number_id.in_(numbers), Call.started_at >= since)
     return _redact_rows(redactor, Visit, visits, session)
-
-
-def _delete_texts(session: Session, redactor: Redactor, project: Project) -> int:
-    """What he wrote goes; in what others wrote his number is erased."""
-    his = TextMessage.project_id == project.id, TextMessage.sender.in_(redactor.spellings)
-    deleted = len(session.execute(delete(TextMessage).where(*his).returning(TextMessage.id)).all())
-    return deleted + _redact(session, redactor, TextMessage, TextMessage.project_id == project.id)
 
 
 def _erase_waiting(session: Session, redactor: Redactor, project: Project, forgotten_id: int) -> int:

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import Select, delete, select
+from sqlalchemy import ColumnElement, Select, delete, select
 from sqlalchemy.orm import Session
 
-from router.accounts.models import Project
+from router.accounts.models import Mail, Project
 from router.db import insert_new
 from router.server import Server
 from router.voice.forgotten import FORGOTTEN
@@ -45,10 +45,28 @@ def apply_texts(session: Session, records: Sequence[Record]) -> None:
         session.execute(row)
 
 
+AT_ONCE = 500
+
+
+def mail_key(sid: str) -> str:
+    """Of the e-mail about a message."""
+    return f"sms:{sid}"
+
+
 def messages_of(project_id: int, *, blocked: bool = False) -> Select[TextMessage]:
     """A project's messages; those of blocked callers are listed apart."""
     listed = select(TextMessage).where(TextMessage.project_id == project_id)
     return listed.where(TextMessage.kind == BLOCKED if blocked else TextMessage.kind != BLOCKED)
+
+
+def delete_messages(session: Session, project_id: int, *conditions: ColumnElement[bool]) -> list[int]:
+    """Deletes messages of a project, and the e-mails about them; returns their ids."""
+    gone = delete(TextMessage).where(TextMessage.project_id == project_id, *conditions)
+    rows = session.execute(gone.returning(TextMessage.id, TextMessage.sid)).all()
+    for first in range(0, len(rows), AT_ONCE):
+        keys = [f"{project_id}:{mail_key(row.sid)}" for row in rows[first : first + AT_ONCE]]
+        session.execute(delete(Mail).where(Mail.key.in_(keys)))
+    return [row.id for row in rows]
 
 
 def delete_old_messages(server: Server, now: datetime) -> int:
@@ -59,7 +77,7 @@ def delete_old_messages(server: Server, now: datetime) -> int:
     for project_id, kept in days.items():
         if not kept:
             continue
-        old = TextMessage.project_id == project_id, TextMessage.received_at < now - timedelta(days=kept)
         with server.database.writing() as session:
-            deleted += len(session.execute(delete(TextMessage).where(*old).returning(TextMessage.id)).all())
+            old = TextMessage.received_at < now - timedelta(days=kept)
+            deleted += len(delete_messages(session, project_id, old))
     return deleted

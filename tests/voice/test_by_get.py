@@ -15,7 +15,7 @@ from router.carriers.simulator.player import Addresses
 from router.config import Settings
 from router.db import Database
 from router.server import Server
-from router.voice.models import Call, CallEvent, CallRecording
+from router.voice.models import Call, CallEvent, CallRecording, TextMessage
 from tests.application import Applications
 from tests.factories import COMPANY_LINE, NOON, NUMBER, SECOND_LINE
 from tests.voice.carrier import ANNA, BASE, CarrierClient
@@ -200,3 +200,22 @@ def test_a_fallback_that_is_asked_by_get_dials(
     assert [(one.method, one.status) for one in call.sent("fallback")] == [("GET", 200)]
     assert call.legs[0].to == "+14155550111", "the project's fallback destination"
     assert calls == [(call.sid, ANNA, "answered", 60)]
+
+
+@pytest.mark.parametrize("method", ["POST", "GET"])
+def test_a_text_message_that_the_carrier_brings_twice_is_written_once(
+    served: tuple[BaseWSGIServer, Flask], settings: Settings, database: Database, exchange: VirtualClock, method: str
+) -> None:
+    _, app = served
+    base_url = app.extensions["router"].settings.base_url
+    where = Addresses(
+        *[f"{base_url}/voice/{name}" for name in ("inbound", "fallback", "status", "sms")], sms_method=method
+    )
+    simulator = Simulator(base_url, settings.twilio_auth_token, clock=exchange, rented=lambda _: where)
+    for _ in range(2):
+        sent = simulator.text(ANNA, NUMBER, "Do you open on Sunday? Ω & <b>", sid="SM1")
+        assert (sent.method, sent.status, sent.content_type) == (method, 200, "text/xml")
+    with database.reading() as session:
+        (message,) = session.scalars(select(TextMessage))
+    assert (message.sender, message.body) == (ANNA, "Do you open on Sunday? Ω & <b>")
+    assert message.received_at == NOON

@@ -464,6 +464,7 @@ NO_TEXT_OF_CALLERS = {
     "call_recording": "ids, words of ours and the carrier's, and names of files that are random",
     "crawler_day": OURS,
     "forgotten_caller": "the keyed hash",
+    "holiday": TYPED,
     "integration": TYPED,
     "integration_problem": TYPED,
     "journal_position": "names of machines",

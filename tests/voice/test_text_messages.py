@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 
 from router.accounts.cli import CONSOLE
 from router.accounts.models import Mail, Person, Project
-from router.integrations.models import Delivery, DeliveryState, Integration
+from router.integrations.models import Delivery, DeliveryAttempt, DeliveryState, Integration
 from router.integrations.text_messages import announce_messages
 from router.integrations.worker import DeliveryWorker
 from router.server import Server
@@ -195,12 +195,21 @@ def test_r14_what_a_forgotten_caller_wrote_goes_and_what_comes_late_is_not_writt
 ) -> None:
     carrier.post("/voice/sms", **text())
     carrier.post("/voice/sms", **text("SM2", "+14155550188", body=f"Call Anna at {ANNA} please"))
+    announce_messages(shop, NOON)
+    assert len(rows(shop, Mail)) == 2
+    with shop.database.writing() as session:
+        answered = f"Unknown sender {ANNA}"
+        delivery = session.scalars(select(Delivery).order_by(Delivery.id)).first()
+        assert delivery is not None
+        attempt = {"at": NOON, "milliseconds": 1, "status": 422, "outcome": "dead", "message": answered}
+        session.add(DeliveryAttempt(delivery_id=delivery.id, **attempt))
     entries = read_entries(journal_folder(shop), Position(), 10)
     with shop.database.writing() as session:
         forget_caller(shop, session, session.scalars(select(Project)).one(), ANNA, CONSOLE, NOON)
     (left,) = rows(shop, TextMessage)
     assert (left.sid, ANNA in left.body) == ("SM2", False)
-    assert entries
+    assert ["Anna" in mail.body and ANNA not in mail.body for mail in rows(shop, Mail)] == [True]
+    assert [ANNA in attempt.message for attempt in rows(shop, DeliveryAttempt)] == [False]
     from router.voice.forgotten import with_forgotten
 
     with shop.database.writing() as session:

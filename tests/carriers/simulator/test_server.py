@@ -192,3 +192,14 @@ def test_a_mount_answers_below_its_path_without_the_key(control: ControlServer) 
         ).text
         == "echo"
     )
+
+
+def test_text_messages_are_sent_over_http_and_nonsense_is_refused(telephone: httpx.Client, twiml: TwimlServer) -> None:
+    twiml.pages["/voice/sms"] = response("")
+    sent = telephone.post("/messages", json={"from": CALLER, "to": NUMBER, "body": "Sunday?"})
+    assert (sent.status_code, sent.json()["status"]) == (201, 200)
+    assert sent.json()["sid"].startswith("SM")
+    for odd in ({}, {"from": CALLER}, {"from": 1, "to": NUMBER}, {"from": CALLER, "to": "1" * 90}):
+        assert telephone.post("/messages", json=odd).status_code == 422
+    twiml.pages["/voice/sms"] = (500, "text/plain", "")
+    assert telephone.post("/messages", json={"from": CALLER, "to": NUMBER, "body": "Sunday?"}).status_code == 502

@@ -47,6 +47,7 @@ from router.server import Server, bare_server
 from router.voice import hooks as voice_hooks
 from router.voice.applier import keep_refused
 from router.voice.blocking.views import blocked_api, blocked_pages
+from router.voice.flow_play_views import play_pages
 from router.voice.importing.views import call_log_pages
 from router.voice.routing import called_numbers, calls_by_lease
 from router.web.errors import BODY_LIMIT, IdConverter, Problem
@@ -68,6 +69,7 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     tag_files,
     scenarios_pages,
     wizard_pages,
+    play_pages,
     connect_pages,
     numbers_pages,
     buying_pages,

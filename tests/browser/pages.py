@@ -46,6 +46,7 @@ PAGES = [
     PageToSee("/scenarios", "Scenarios", is_another_at_a_desk=True),
     *(PageToSee(f"/scenarios/new/{{draft_id}}/{step}", "New scenario") for step in NAMES),
     PageToSee("/scenarios/new/{draft_id}/numbers?search=1", "New scenario"),
+    PageToSee("/scenarios/{scenario_id}/play", "Play this flow"),
     PageToSee("/scenarios/{scenario_id}/review", "Spring sale is on"),
     PageToSee("/scenarios/{scenario_id}/numbers", "Spring sale"),
     PageToSee("/scenarios/{scenario_id}/terms?stored=1", "Spring sale"),

@@ -143,6 +143,12 @@ class Editor:
             return url_for("wizard.change", scenario_id=self.scenario.id, step=step, **more)
         return url_for("wizard.draft", draft_id=self.draft.id if self.draft else 0, step=step, **more)
 
+    def play_address(self) -> str:
+        """The page that plays the flow."""
+        if self.scenario is not None:
+            return url_for("flow_play.change", scenario_id=self.scenario.id)
+        return url_for("flow_play.draft", draft_id=self.draft.id if self.draft else 0)
+
 
 def open_editor(
     session: Session, *, draft_id: int | None = None, scenario_id: int = 0, undrafted: bool = False

@@ -98,6 +98,8 @@ def edit(step: str, **which: int) -> Page:
         return redirect(editor.address(argument))
     if verb == "back":
         return redirect(editor.address(typed.before.name) if typed.before else url_for("scenarios.table"))
+    if verb == "play":
+        return redirect(editor.play_address())
     if verb == "search":
         return redirect(editor.address(step, search=1, _anchor="offers"))
     rows = list_and_row(ScenarioForms(editor.values).steps[step], argument)[0] if argument else ""

@@ -191,14 +191,19 @@ CARRIERS = st.builds(
 ANSWERS = st.sampled_from([None, "vip", "late", "nobody", SHOP, ANNA, NUMBER, "+19002345678"])
 
 
-def happened(played: PhoneCall) -> set[str]:
+def happened(played: PhoneCall, lines: dict[str, Line], faults: Faults) -> set[str]:
     """What may be said of a call that was played so."""
     leg = played.answered_leg
+    said: set[str] = {Status.UNKNOWN} if isinstance(faults.plan, Chance) and faults.plan.lost else set()
     if leg is not None:
-        return {Status.ANSWERED, Status.MISSED} if leg.to else set()
+        is_machine = (lines.get(leg.to) or lines["*"]).machine  # a step may listen for them
+        # without the action nothing tells a short talk from a whisper during which somebody has hung up
+        is_untold = played.caller_hung_up and not faults.after_hang_up.asks_action
+        unanswered = {Status.MISSED, Status.ABANDONED} if is_machine or is_untold else set()
+        return said | unanswered | {Status.ANSWERED}
     if any(recording.source == "RecordVerb" and recording.seconds for recording in played.recordings):
-        return {Status.VOICEMAIL}
-    return {Status.MISSED, Status.BUSY, Status.FAILED, Status.ABANDONED}
+        return said | {Status.VOICEMAIL}
+    return said | {Status.MISSED, Status.BUSY, Status.FAILED, Status.ABANDONED}
 
 
 @given(
@@ -209,7 +214,7 @@ def happened(played: PhoneCall) -> set[str]:
     ANSWERS,
 )
 @settings(
-    max_examples=examples(60),
+    max_examples=examples(40),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 def test_a_random_call_is_stored_as_it_happened(
@@ -227,8 +232,6 @@ def test_a_random_call_is_stored_as_it_happened(
         played, call = exchange.call(script, lines, faults)
     assert played.sent("fallback") == []
     assert {ANNA, NUMBER, OTHER_NUMBER}.isdisjoint(leg.to for leg in played.legs)
-    assert call.status in happened(played) | {
-        Status.UNKNOWN if isinstance(faults.plan, Chance) and faults.plan.lost else ""
-    }, call.flow
+    assert call.status in happened(played, lines, faults), call.flow
     if call.ended_at is not None:
         assert [sid for sid, _ in exchange.ended] == [call.sid]

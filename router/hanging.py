@@ -32,13 +32,32 @@ class HangGuard:
         self._used: dict[Any, tuple[Any, float]] = {}
         """The driver's connection, and since when it is used, by the pool's record of it."""
         self._stopped = threading.Event()
-        event.listen(self._engine, "checkout", self._take)
-        event.listen(self._engine, "checkin", self._give_back)
-        event.listen(self._engine, "invalidate", self._give_back)
-        event.listen(self._engine, "do_connect", self._refuse)
+
+        @event.listens_for(self._engine, "checkout")
+        def take(connection: Any, record: Any, _: Any) -> None:
+            if self.hangs:
+                raise DisconnectionError("the database hangs")  # the pool opens another one, which is refused
+            self._used[record] = connection, time.monotonic()
+
+        @event.listens_for(self._engine, "checkin")
+        @event.listens_for(self._engine, "invalidate")
+        def give_back(_: Any, record: Any, *__: Any) -> None:
+            self._used.pop(record, None)
+
+        @event.listens_for(self._engine, "do_connect")
+        def refuse(dialect: Any, *_: Any) -> None:
+            if self.hangs:
+                raise dialect.loaded_dbapi.OperationalError("the database hangs")
 
     def start(self) -> None:
-        threading.Thread(target=self._follow, name="hanging", daemon=True).start()
+        def follow() -> None:
+            while not self._stopped.wait(LOOK_SECONDS):
+                try:
+                    self.look()
+                except Exception:
+                    log.exception("database_not_looked_at")
+
+        threading.Thread(target=follow, name="hanging", daemon=True).start()
 
     def stop(self) -> None:
         self._stopped.set()
@@ -60,13 +79,6 @@ class HangGuard:
         elif hung:
             log.info("database_answers_again")
 
-    def _follow(self) -> None:
-        while not self._stopped.wait(LOOK_SECONDS):
-            try:
-                self.look()
-            except Exception:
-                log.exception("database_not_looked_at")
-
     def _answers(self) -> bool:
         """By a connection of its own; behind a pooler only a statement tells."""
         dialect = self._engine.dialect
@@ -82,15 +94,3 @@ class HangGuard:
             return False
         finally:
             connection.close()
-
-    def _take(self, connection: Any, record: Any, _: Any) -> None:
-        if self.hangs:
-            raise DisconnectionError("the database hangs")  # the pool opens another one, which is refused
-        self._used[record] = connection, time.monotonic()
-
-    def _give_back(self, _: Any, record: Any, *__: Any) -> None:
-        self._used.pop(record, None)
-
-    def _refuse(self, dialect: Any, *_: Any) -> None:
-        if self.hangs:
-            raise dialect.loaded_dbapi.OperationalError("the database hangs")

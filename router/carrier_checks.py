@@ -9,7 +9,7 @@ import phonenumbers
 from sqlalchemy import select
 
 from router.carriers import ANYWHERE, shop_of
-from router.carriers.base import NumberShop, Owned, ShopError
+from router.carriers.base import NumberShop, ShopError
 from router.carriers.twilio.account import is_open_for, shown_address
 from router.carriers.twilio.round_trip import ask_round_trip
 from router.config import SettingsError
@@ -154,11 +154,8 @@ def _numbers(server: Server, shop: NumberShop, snapshot: Snapshot | None, has_da
         others = len(owned) - len(both)
         words = f"{format_count(len(both), 'number')} of ours, pointed here" + (f"; {others} others" if others else "")
         yield Finding(subject, words)
-    yield from (_astray(number) for number in astray[:MOST_SHOWN])
-
-
-def _astray(number: Owned) -> Finding:
-    return Finding(f"  {number.e164}", "; ".join(number.misdirections), True)
+    for number in astray[:MOST_SHOWN]:
+        yield Finding(f"  {number.e164}", "; ".join(number.misdirections), True)
 
 
 def _countries(server: Server, shop: NumberShop, snapshot: Snapshot | None) -> Iterator[Finding]:

@@ -1,7 +1,7 @@
 """Inbound calls: each is written once with its attribution (R7), decided again when an earlier call becomes known late, announced to the
 receivers of call events in the same transaction, and told to programs."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from types import SimpleNamespace
@@ -153,7 +153,8 @@ _WRITTEN: dict[str, Any] = {
 }
 
 
-def _insert(dialect: str) -> Executable:
+@Statement
+def _INSERT(dialect: str) -> Executable:
     rows = given(dialect, _WRITTEN)
     select_rows = select(*(rows[name] for name in _WRITTEN))
     return cast(
@@ -162,9 +163,6 @@ def _insert(dialect: str) -> Executable:
         .from_select(list(_WRITTEN), select_rows)
         .returning(_call.id, _call.sid),
     )
-
-
-_INSERT = Statement(_insert)
 
 
 def name_of(caller: Caller) -> str:
@@ -248,15 +246,14 @@ def record_calls(
                 ids[new.call.sid] = stored[new.call.sid]
                 written.append((new, row))
     if announcing:
-        announce(server, session, (("started", _announced(ids[new.call.sid], row)) for new, row in written), now)
+        # as receivers read a new call; an object of the ORM would cost as much as all that they do
+        begun = (
+            SimpleNamespace(id=ids[new.call.sid], **row, **dict.fromkeys(UNKNOWN_AT_FIRST)) for new, row in written
+        )
+        announce(server, session, (("started", cast("Call", call)) for call in begun), now)
     for new in _with_later_calls(session, [new for new, _ in written], now):
         decide_later_calls(server, session, new.route, new.call.caller, new.started_at, now, announcing=announcing)
     return ids
-
-
-def _announced(call_id: int, row: Mapping[str, Any]) -> Call:
-    """A new call as receivers read it; an object of the ORM would cost as much as all that they do."""
-    return cast("Call", SimpleNamespace(id=call_id, **row, **dict.fromkeys(UNKNOWN_AT_FIRST)))
 
 
 def _row_of(new: NewCall, now: datetime, announcing: bool) -> dict[str, Any]:

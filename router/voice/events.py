@@ -38,16 +38,14 @@ _EVENTS_OF = Statement(
 )
 
 
-def _write_leg(dialect: str) -> Insert:
+@Statement
+def _WRITE_LEG(dialect: str) -> Insert:
     """A leg of a call, new or as it is now."""
     insert = dialect_insert(dialect, _LEG).values(
         {column.name: bindparam(column.name) for column in _LEG.c if column.name != "id"}
     )
     changed = {column.name: column for column in insert.excluded if column.name not in ("id", "call_sid", "sid")}
     return cast("Insert", insert.on_conflict_do_update(index_elements=["call_sid", "sid"], set_=changed))
-
-
-_WRITE_LEG = Statement(_write_leg)
 
 
 CALLS_TURN = 7304

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from flask import Flask, Request, Response, request
+from flask import Flask, Response, request
 
 from router.carriers import carrier_of, carrier_tokens
 from router.carriers.twilio.webhooks import signature_of, signed_url
@@ -51,7 +51,7 @@ def _tell_what_was_seen() -> Response | None:
         "address": signed_url(server.settings.base_url, request.environ, request.full_path),
         "method": request.method,
         "came_to": f"{request.scheme}://{request.host}",
-        "form": _digest(_values(request)),
+        "form": _digest(request.form.items(multi=True)),
         "by": _mac(server.keys, TOLD, nonce),
     }
     return Response(json.dumps(seen), mimetype="application/json", headers={"Cache-Control": "no-store"})
@@ -95,10 +95,6 @@ def _advice(url: str, seen: dict[str, Any]) -> str:
     if seen.get("method") != "POST" or seen.get("form") != _digest(FORM.items()):
         return "let the proxy pass method and body on as they are"
     return "start the server anew, it runs with another TWILIO_AUTH_TOKEN than this command"
-
-
-def _values(asked: Request) -> Iterable[tuple[str, str]]:
-    return asked.form.items(multi=True)
 
 
 def _digest(values: Iterable[tuple[str, str]]) -> str:

@@ -26,9 +26,10 @@ from router.voice.routing import Route
 
 log = structlog.get_logger(__name__)
 
-PLACES = 2048
-"""Calls that the file holds. They are in it until they are applied, which is a second or two."""
-PROBES = 32
+PLACES = 512
+"""Calls that the file holds. They are in it until they are applied, which is a second or two. Of more than some hundred at that moment too
+few are counted; each answer is sooner found."""
+PROBES = 8
 WIDTH, SID_WIDTH = 8, 64
 FORGET_AFTER = 300.0
 """Seconds after which a call in the file does not count any more: its end may have been told to another machine."""

@@ -66,11 +66,14 @@ def draw(steps: Sequence[ToldStep]) -> Picture:
 def _draw_steps(picture: Picture, steps: Sequence[ToldStep], x: int, y: int) -> int:
     """Draws steps below each other, from (x, y) on; where the last of them ends."""
     ends: list[tuple[int, int]] = []
+    last = 0
+    """Where the line to the last branch leaves the line that goes down."""
     for place, step in enumerate(steps):
         top = y
         y = _draw_box(picture, step, x, y)
         below = y
         for branch in step.branches:
+            last = y + GAP // 2 + LINE // 2 - 4
             y = _draw_branch(picture, branch, x, y)
         if place < len(steps) - 1 and step.then:
             picture.words.append(Words(x + INDENT, y + LINE, step.then, "quiet"))
@@ -80,8 +83,8 @@ def _draw_steps(picture: Picture, steps: Sequence[ToldStep], x: int, y: int) -> 
             y += GAP
     for (_, below), (top, _) in pairwise(ends):
         picture.lines.append(f"M{x + RAIL} {below}V{top}")
-    if ends and ends[-1][1] < y:
-        picture.lines.append(f"M{x + RAIL} {ends[-1][1]}V{y}")
+    if steps and steps[-1].branches:  # nothing of this list follows
+        picture.lines.append(f"M{x + RAIL} {ends[-1][1]}V{y if x == 1 else last}")
     return y
 
 
@@ -90,11 +93,11 @@ def _draw_branch(picture: Picture, branch: ToldBranch, x: int, y: int) -> int:
     room = WIDTH - inner - 4
     y += GAP // 2
     heading = branch.title if branch.steps else f"{branch.title}: {branch.empty}"
-    first = y + LINE // 2 + 2
+    leaves = y + LINE // 2 - 4
     for line in wrapped(heading, room, bold=True):
         y += LINE
         picture.words.append(Words(inner + 4, y - 2, line, "heading"))
-    picture.lines.append(f"M{x + RAIL} {first - 6}q0 6 6 6H{inner + 1}")
+    picture.lines.append(f"M{x + RAIL} {leaves}q0 6 6 6H{inner + 1}")
     return _draw_steps(picture, branch.steps, inner, y + 4) if branch.steps else y
 
 

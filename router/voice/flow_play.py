@@ -23,7 +23,7 @@ from router.carriers.base import (
     Target,
 )
 from router.lib.phones import international
-from router.scenarios.flow_steps import AskStep, MenuStep, PressKeyStep, RingStep
+from router.scenarios.flow_steps import AskStep, MenuStep, PlayStep, PressKeyStep, RingStep, SayStep
 from router.scenarios.flow_words import ToldStep, told
 from router.voice.call_so_far import CallSoFar, Surroundings, Visit, Wanted, read_known, read_place
 from router.voice.interpreter import Program, Way, next_plan, whisper_plan
@@ -33,6 +33,8 @@ MOST_EVENTS = 200
 HANGS_UP = "hang_up"
 NOBODY = "nobody"
 KEYS = "1234567890*#"
+DECIDED_UNSEEN = ("hours", "by_source", "by_caller", "by_area")
+"""Types of steps at which nobody says which branch a call goes."""
 TALK = "They talk. When the talk is over, the call ends."
 
 
@@ -105,12 +107,20 @@ class _Player:
                 outcome = self._known.visit if plan.what == "visit" else self._known.caller
             so_far = replace(so_far, known=so_far.known.with_outcome(plan, outcome))
             plan = next_plan(self._program, self._around, so_far, way)
+        return self._hear_on_the_way(way, plan), so_far
+
+    def _hear_on_the_way(self, way: Way, plan: Plan) -> Plan:
+        """Tells the branches that the call goes, each behind what is heard before it; what is left of the plan."""
+        left = list(plan)
         for step_id, branch in way:
+            heard = isinstance(self._program.steps.get(step_id), SayStep | PlayStep)
+            if heard and left and isinstance(left[0], Say | Play):
+                self._hear(left.pop(0))
             step = self._told.get(step_id)
-            if step is not None and branch:
+            if step is not None and branch and step.kind in DECIDED_UNSEEN:
                 title = next((each.title for each in step.branches if each.name == branch), "")
                 self._add("way", f"{step.title}: {title}")
-        return plan, so_far
+        return left
 
     def _play_plan(self, so_far: CallSoFar) -> CallSoFar | None:
         """The carrier's next request; None when the call has ended, or waits for an event."""
@@ -133,7 +143,9 @@ class _Player:
                 case Record():
                     self._scene.heard.append("beep")
                     self._add("heard", "a tone, and can leave a message")
-                    event = self._event([Choice("message", "leaves a message"), Choice(NOBODY, "says nothing")])
+                    event = self._event(
+                        [Choice("message", "The caller leaves a message"), Choice(NOBODY, "The caller says nothing")]
+                    )
                     if event is None:
                         return None
                     if event == "message":
@@ -180,11 +192,15 @@ class _Player:
                 choices.append(Choice(f"answers.{index}", f"{name} answers and presses 1"))
                 choices.append(Choice(f"declines.{index}", f"{name} answers, and nobody presses 1"))
             elif isinstance(step, RingStep) and step.detect_machines:
-                choices.append(Choice(f"answers.{index}", f"somebody at {name} answers"))
-                choices.append(Choice(f"machine.{index}", f"the voicemail of {name} answers"))
+                choices.append(Choice(f"answers.{index}", f"Somebody at {name} answers"))
+                choices.append(Choice(f"machine.{index}", f"The voicemail of {name} answers"))
             else:
                 choices.append(Choice(f"answers.{index}", f"{name} answers"))
-        choices += [Choice(NOBODY, "nobody answers"), Choice("busy", "busy"), Choice("failed", "cannot be reached")]
+        choices += [
+            Choice(NOBODY, "Nobody answers"),
+            Choice("busy", "It is busy"),
+            Choice("failed", "It cannot be reached"),
+        ]
         return choices
 
     def _step_of(self, forward: Forward) -> Any:
@@ -209,20 +225,20 @@ class _Player:
         rings = (each for each in self._program.steps.values() if isinstance(each, RingStep) and each.returning_first)
         lines = dict.fromkeys(line.to for ring in rings for line in ring.destinations)
         asked = [Choice(f"answerer.{to}", f"{_line(to)} talked to this caller last") for to in lines]
-        return [*asked, Choice("answerer.", "none of them has talked to this caller")]
+        return [*asked, Choice("answerer.", "None of them has talked to this caller")]
 
     def _keys(self, gather: Gather) -> list[Choice]:
         place = read_place(urlsplit(gather.next_address).path.rpartition("/")[2])
         step = self._program.steps.get(place.step) if place else None
         keys = list(step.keys) if isinstance(step, MenuStep) else [step.key] if isinstance(step, PressKeyStep) else []
         wrong = next((key for key in KEYS if key not in keys), None)
-        choices = [Choice(f"key.{key}", f"presses {key}") for key in keys]
-        choices += [Choice(f"key.{wrong}", f"presses another key, {wrong}")] if wrong else []
-        return [*choices, Choice(NOBODY, "presses nothing")]
+        choices = [Choice(f"key.{key}", f"The caller presses {key}") for key in keys]
+        choices += [Choice(f"key.{wrong}", f"The caller presses another key, {wrong}")] if wrong else []
+        return [*choices, Choice(NOBODY, "The caller presses nothing")]
 
     def _event(self, choices: list[Choice]) -> str | None:
         """What happens of these; None when nobody has said it yet, or the caller hangs up."""
-        choices = [*choices, Choice(HANGS_UP, "the caller hangs up")]
+        choices = [*choices, Choice(HANGS_UP, "The caller hangs up")]
         event = self._events.pop(0) if self._events else ""
         chosen = next((choice for choice in choices if choice.value == event), None)
         if chosen is None:

@@ -332,6 +332,54 @@ def test_r2_the_keyboard_alone_walks_the_wizard(site: Site, alice: Page) -> None
     expect(page.get_by_text("By keys is stored and off")).to_be_visible()
 
 
+def test_r2_the_keyboard_alone_composes_a_flow_on_a_telephone_and_plays_it(site: Site, alice: Page) -> None:
+    page = alice
+    page.emulate_media(color_scheme="dark")
+    page.set_viewport_size({"width": 390, "height": 844})
+    begin(site, page)
+    page.get_by_label("Name").fill("By keys")
+    press(page, "Continue")
+    page.wait_for_url("**/forwarding")
+    reach(page, "First ring")
+    page.keyboard.type(LINE)
+    reach(page, "Add a step to the flow")
+    page.keyboard.press("Enter")
+    reach(page, "Opening hours")
+    page.keyboard.press("Enter")
+    expect(page.get_by_label("Mon", exact=True)).to_be_focused()
+    expect(page.get_by_label("Line, row 1")).to_have_value(LINE)
+    reach(page, "Add a step when any other time")
+    page.keyboard.press("Enter")
+    reach(page, "Voicemail")
+    page.keyboard.press("Enter")
+    expect(page.get_by_label("What callers hear before the tone")).to_be_focused()
+    page.keyboard.type("We are closed.")
+    expect(page.get_by_role("img", name="Picture of the call flow")).to_contain_text("“We are closed.”")
+    readable(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    picture(page, "/forwarding-flow", "dark", 390)
+    reach(page, "Mail the message to")
+    page.keyboard.type("nobody")
+    reach(page, "Continue")
+    page.keyboard.press("Enter")
+    expect(page.get_by_label("Mail the message to")).to_be_focused()
+    expect(page.locator("#summary")).to_contain_text("is not an e-mail address")
+    page.keyboard.press("End")
+    page.keyboard.type("@example.com")
+    reach(page, "Play this flow")
+    page.keyboard.press("Enter")
+    page.get_by_label("Time").fill("2026-06-01T10:00")
+    reach(page, "Play")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("list").filter(has_text="dials")).to_contain_text("rings for 20 s")
+    reach(page, "answers")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("They talk.")).to_be_visible()
+    readable(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    picture(page, "/play", "dark", 390)
+
+
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
 def test_r2_the_keyboard_alone_confirms_a_destination_that_costs_more(
     site: Site, alice: Page, scheme: Literal["light", "dark"], width: int

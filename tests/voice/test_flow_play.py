@@ -124,11 +124,10 @@ def test_it_says_what_the_caller_hears_which_line_rings_and_what_the_line_hears(
     program = steps(say("Welcome."), MENU, ACCEPTING)
     asked = play(program)
     assert texts(asked, "heard") == ["“Welcome.”", "“1 or #.”"]
-    assert labels(asked)[:3] == ["presses 1", "presses #", "presses another key, 2"]
+    assert labels(asked)[:3] == ["The caller presses 1", "The caller presses #", "The caller presses another key, 2"]
     rings = play(program, "key.1")
-    assert texts(rings, "way") == ["Menu: 1 is pressed"]
     assert texts(rings, "rings") == ["+49 30 123456 rings for 20 s"]
-    assert labels(rings)[-1] == "the caller hangs up"
+    assert labels(rings)[-1] == "The caller hangs up"
     accepted = play(program, "key.1", "nobody", "answers.0")
     assert texts(accepted, "line") == ["+49 30 123456 hears: “A call from google. Press 1.”"]
     assert (accepted.talked_to, accepted.choices) == (OFFICE, [])
@@ -139,6 +138,8 @@ def test_it_says_what_the_caller_hears_which_line_rings_and_what_the_line_hears(
 
 def test_hours_follow_from_the_time_that_was_chosen() -> None:
     assert texts(play(steps(HOURS)), "way") == ["Opening hours: Mon 09:00–17:00"]
+    greeted = play(steps(say("Welcome."), HOURS))
+    assert [entry.kind for entry in greeted.entries] == ["heard", "way", "rings"]
     late = play_flow(steps(HOURS), AROUND, beginning(started_at=MONDAY.replace(hour=18)), KNOWN, ())
     assert texts(late, "way") == ["Opening hours: any other time"]
     assert late.heard == ["After the tone.", "beep"]

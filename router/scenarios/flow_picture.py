@@ -69,9 +69,13 @@ def _draw_steps(picture: Picture, steps: Sequence[ToldStep], x: int, y: int) -> 
     last = 0
     """Where the line to the last branch leaves the line that goes down."""
     for place, step in enumerate(steps):
-        top = y
-        y = _draw_box(picture, step, x, y)
-        below = y
+        top, base, width = y, y + PADDING + 12, WIDTH - x - 1
+        for kind, text in (("title", step.title), *(("detail", detail) for detail in step.details)):
+            for line in wrapped(text, width - 2 * PADDING, bold=kind == "title"):
+                picture.words.append(Words(x + PADDING, base, line, kind))
+                base += LINE
+        below = y = base - LINE + PADDING + 4
+        picture.boxes.append(Box(x, top, width, below - top, step.kind, step.id))
         for branch in step.branches:
             last = y + GAP // 2 + LINE // 2 - 4
             y = _draw_branch(picture, branch, x, y)
@@ -99,19 +103,6 @@ def _draw_branch(picture: Picture, branch: ToldBranch, x: int, y: int) -> int:
         picture.words.append(Words(inner + 4, y - 2, line, "heading"))
     picture.lines.append(f"M{x + RAIL} {leaves}q0 6 6 6H{inner + 1}")
     return _draw_steps(picture, branch.steps, inner, y + 4) if branch.steps else y
-
-
-def _draw_box(picture: Picture, step: ToldStep, x: int, y: int) -> int:
-    width = WIDTH - x - 1
-    room = width - 2 * PADDING
-    base = y + PADDING + 12
-    for kind, text in (("title", step.title), *(("detail", detail) for detail in step.details)):
-        for line in wrapped(text, room, bold=kind == "title"):
-            picture.words.append(Words(x + PADDING, base, line, kind))
-            base += LINE
-    height = base - LINE + PADDING + 4 - y
-    picture.boxes.append(Box(x, y, width, height, step.kind, step.id))
-    return y + height
 
 
 NARROW = frozenset("iljtfrI.,:;'!|()[] /-‘’")

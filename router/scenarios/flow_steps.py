@@ -425,7 +425,7 @@ class HoursStep(Step):
 
     def lists(self) -> "list[tuple[str, list[AnyStep]]]":
         branches = [(f"branches.{place}.steps", branch.steps) for place, branch in enumerate(self.branches)]
-        return [*branches, ("holidays", self.holidays or []), ("otherwise", self.otherwise)]
+        return [*branches, ("holidays", [] if self.holidays is None else self.holidays), ("otherwise", self.otherwise)]
 
 
 class SourceBranch(StrictSchema):

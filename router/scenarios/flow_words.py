@@ -104,12 +104,14 @@ def line_words(line: Mapping[str, Any]) -> str:
 def times_words(times: Sequence[Mapping[str, Any]]) -> str:
     """Like `Mon–Fri 09:00–17:00, Sat 10:00–14:00`."""
     return (
-        ", ".join(f"{_days(each.get('days') or ())} {each.get('opens')}–{each.get('closes')}".strip() for each in times)
+        ", ".join(
+            f"{days_words(each.get('days') or ())} {each.get('opens')}–{each.get('closes')}".strip() for each in times
+        )
         or LEFT_EMPTY
     )
 
 
-def _days(days: Sequence[str]) -> str:
+def days_words(days: Sequence[str]) -> str:
     """Days in a row as one, from the third on."""
     if set(days) >= set(DAYS):
         return "every day"

@@ -185,7 +185,7 @@ class _Player:
 
     def _ends(self, forward: Forward) -> list[Choice]:
         choices: list[Choice] = []
-        step = self._step_of(forward)
+        step = self._step_at(forward.next_address)
         for index, target in enumerate(forward.targets):
             name = _line(target.to)
             if isinstance(step, RingStep) and step.accept:
@@ -203,8 +203,8 @@ class _Player:
         ]
         return choices
 
-    def _step_of(self, forward: Forward) -> Any:
-        place = read_place(urlsplit(forward.next_address).path.rpartition("/")[2])
+    def _step_at(self, address: str) -> Any:
+        place = read_place(urlsplit(address).path.rpartition("/")[2])
         return self._program.steps.get(place.step) if place else None
 
     def _whisper(self, target: Target, so_far: CallSoFar) -> None:
@@ -228,8 +228,7 @@ class _Player:
         return [*asked, Choice("answerer.", "None of them has talked to this caller")]
 
     def _keys(self, gather: Gather) -> list[Choice]:
-        place = read_place(urlsplit(gather.next_address).path.rpartition("/")[2])
-        step = self._program.steps.get(place.step) if place else None
+        step = self._step_at(gather.next_address)
         keys = list(step.keys) if isinstance(step, MenuStep) else [step.key] if isinstance(step, PressKeyStep) else []
         wrong = next((key for key in KEYS if key not in keys), None)
         choices = [Choice(f"key.{key}", f"The caller presses {key}") for key in keys]

@@ -12,6 +12,7 @@ from router.carriers.base import InboundCall
 from router.lib.phones import Caller, read_caller
 from router.scenarios.fields import Context
 from router.scenarios.flow_document import parse_flow
+from router.scenarios.holidays import holidays_of
 from router.scenarios.wizard.drafts import open_editor
 from router.scenarios.wizard.forms import ScenarioForms
 from router.scenarios.wizard.views import examples
@@ -19,6 +20,7 @@ from router.server import current_server
 from router.voice.call_so_far import CallSoFar, Surroundings, Visit
 from router.voice.flow_play import Known, play_flow
 from router.voice.interpreter import prepare
+from router.voice.routing import read_days
 from router.voice.snapshot import routing_of
 from router.web.access import Audience, guard
 from router.web.forms import Form, TextField
@@ -28,6 +30,7 @@ play_pages = guard(Blueprint("flow_play", __name__, url_prefix="/scenarios"), Au
 SID = "CA" + 32 * "0"
 MOMENT = "%Y-%m-%dT%H:%M"
 WITHHELD = "withheld"
+NOBODYS_NUMBER = "+15005550006"
 
 
 class PlayForm(Form):
@@ -40,6 +43,25 @@ class PlayForm(Form):
     campaign = TextField()
     called = TextField()
 
+    def moment(self, zone: ZoneInfo, now: datetime) -> datetime:
+        """When the call begins; now, when nobody can read it."""
+        try:
+            return datetime.strptime(self.at.data, MOMENT).replace(tzinfo=zone)
+        except ValueError:
+            if self.at.data:
+                self.at.errors = ["Write it like 2026-11-30T14:30."]
+            return now
+
+    def from_whom(self, country: str) -> Caller:
+        """Left empty, a number that nobody has."""
+        text = self.caller.data.strip()
+        if text.casefold() == WITHHELD:
+            return read_caller("anonymous")
+        caller = read_caller(text or NOBODYS_NUMBER, country)
+        if caller.e164 is None:
+            self.caller.errors = [f"This is no phone number. Write one, or {WITHHELD}."]
+        return caller
+
 
 @play_pages.get("/new/<int:draft_id>/play", endpoint="draft")
 @play_pages.get("/<int:scenario_id>/play", endpoint="change")
@@ -47,12 +69,13 @@ def play(draft_id: int | None = None, scenario_id: int = 0) -> str:
     server = current_server()
     with server.database.reading() as session:
         editor = open_editor(session, draft_id=draft_id, scenario_id=scenario_id)
+        holidays = read_days(holiday.day for holiday in holidays_of(session, editor.project.id))
     project = editor.project
     zone = ZoneInfo(project.timezone)
     now = server.now()
     begins = {"caller": "", "at": f"{now.astimezone(zone):{MOMENT}}", "called": "first"}
     form = PlayForm(request.args, data=begins) if "at" in request.args else PlayForm(data=begins)
-    at = _moment(form, zone, now)
+    at = form.moment(zone, now)
     context = Context(
         project.country,
         knows_regions=False,
@@ -65,11 +88,12 @@ def play(draft_id: int | None = None, scenario_id: int = 0) -> str:
     events = request.args.getlist("then")
     scene = None
     if flow is not None:
-        caller = _caller(form, project.country)
+        caller = form.from_whom(project.country)
         call = InboundCall(SID, "", caller, number, number)
         around = Surroundings(
             server.settings.base_url,
             zone,
+            holidays,
             own_lines=routing_of(server).pool,
             countries=server.settings.destination_countries,
         )
@@ -93,26 +117,3 @@ def play(draft_id: int | None = None, scenario_id: int = 0) -> str:
         again=f"{address}?{urlencode(kept)}",
         back=f"{address}?{urlencode([*kept, *(('then', then) for then in events[:-1])])}",
     )
-
-
-def _moment(form: PlayForm, zone: ZoneInfo, now: datetime) -> datetime:
-    """When the call begins; now, when nobody can read it."""
-    try:
-        return datetime.strptime(form.at.data, MOMENT).replace(tzinfo=zone)
-    except ValueError:
-        if form.at.data:
-            form.at.errors = ["Write it like 2026-11-30T14:30."]
-        return now
-
-
-def _caller(form: PlayForm, country: str) -> Caller:
-    """Who calls; somebody whose number nobody has, when it is left empty."""
-    text = form.caller.data.strip()
-    if text.casefold() == WITHHELD:
-        return read_caller("anonymous")
-    if not text:
-        return read_caller("+15005550006")
-    caller = read_caller(text, country)
-    if caller.e164 is None:
-        form.caller.errors = [f"This is no phone number. Write one, or {WITHHELD}."]
-    return caller

@@ -265,8 +265,8 @@ class _Run:
             case HoursStep():
                 at, zone = self._so_far.started_at, self._around.zone
                 holidays = self._around.holidays if step.holidays is not None else frozenset()
-                if at.astimezone(zone).date() in holidays:
-                    return step.holidays or []
+                if step.holidays is not None and at.astimezone(zone).date() in holidays:
+                    return step.holidays
                 fitting = (branch.steps for branch in step.branches if fits_times(branch.times, at, zone, holidays))
                 return next(fitting, step.otherwise)
             case SourceStep():

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from router.carriers.simulator import CallerScript, Line
 from router.carriers.simulator.call import Exchange, PhoneCall
 from router.scenarios.flow_document import FlowSchema
+from router.scenarios.models import Holiday
 from router.server import Server
 from router.voice.call_so_far import Surroundings, Visit
 from router.voice.flow_play import HANGS_UP, NOBODY, Known, Scene, play_flow
@@ -176,6 +177,11 @@ def test_r2_a_draft_is_played_on_a_page_and_stays_a_draft(client: FlaskClient, c
     page = alice.get(f"{base}/play", query_string=open_now)
     assert "+49 30 123456 rings for 20 s" in page.text
     assert 'value="answers.0"' in page.text
+    with server.database.writing() as session:
+        session.add(Holiday(project_id=cast.project.id, day="2026-06-01", name="Whit Monday"))
+    alice.post(f"{base}/forwarding", data={"title": "Spring", "do": "keep", "steps.0.has_holidays": "1"} | hours)
+    assert "Opening hours: holidays" in alice.get(f"{base}/play", query_string=open_now).text
+    alice.post(f"{base}/forwarding", data={"title": "Spring", "do": "keep"} | hours)
     page = alice.get(f"{base}/play", query_string=open_now | {"then": ["answers.0"]})
     assert "They talk." in page.text
     page = alice.get(f"{base}/play", query_string={"at": "2026-06-01T22:00", "caller": "withheld"})

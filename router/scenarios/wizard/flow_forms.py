@@ -81,6 +81,15 @@ class FlowForm(SchemaForm):
                 typed[name] = declared.args[0].typed_of(value) if value else {}
         return typed
 
+    def document(self) -> dict[str, Any]:
+        """Without what the schema takes when it is not said: a flow is as large as whoever sends it writes it."""
+        members = self.schema.model_fields
+        return {
+            name: value
+            for name, value in super().document().items()
+            if members[name].is_required() or (value is not None and value != members[name].get_default())
+        }
+
 
 class StepField(FormField):  # type: ignore[misc]  # WTForms has no types
     """A step. Its type says which form it has; one that nobody knows is refused by the schema, and kept as it is until then."""
@@ -143,6 +152,7 @@ class NamedForm(FlowForm):
         return bool(self.name.data or self[self.VALUE].data)
 
     def document(self) -> dict[str, Any]:
+        """The name is not in it."""
         return {self.VALUE: self[self.VALUE].member()}
 
 
@@ -161,8 +171,7 @@ class PromptForm(FlowForm):
     text = TextField()
 
     def document(self) -> dict[str, Any]:
-        document = super().document()
-        return document | {name: document[name] or None for name in ("text", "sound")}
+        return {name: value for name, value in super().document().items() if value}
 
 
 class WhisperForm(FlowForm):
@@ -186,7 +195,9 @@ class DestinationForm(FlowForm):
         return bool(self.to.data or self["ring_seconds"].data)
 
     def document(self) -> dict[str, Any]:
-        return super().document() | {"costs_confirmed": self.costs_confirmed.data == self.to.data}
+        document = super().document()
+        document.pop("costs_confirmed", None)
+        return document | ({"costs_confirmed": True} if self.costs_confirmed.data == self.to.data else {})
 
 
 class RingDestinationForm(DestinationForm):
@@ -249,7 +260,8 @@ class RingForm(FlowStepForm):
         return super().typed_of(document) | {"answer": answer}
 
     def document(self) -> dict[str, Any]:
-        return super().document() | {name: self.answer.data == answer for answer, name in self.ANSWERS.items()}
+        name = self.ANSWERS.get(self.answer.data)
+        return super().document() | ({name: True} if name else {})
 
 
 class MenuForm(FlowStepForm):
@@ -301,15 +313,13 @@ class HoursForm(FlowStepForm):
 
     def document(self) -> dict[str, Any]:
         document = super().document()
-        return document | {"holidays": document["holidays"] if self.has_holidays.data or document["holidays"] else None}
+        if not self.has_holidays.data and not document["holidays"]:
+            del document["holidays"]
+        return document
 
 
 class MatchForm(FlowForm):
     schema = Match
-
-    def document(self) -> dict[str, Any]:
-        """A part that is empty fits anything."""
-        return {name: value for name, value in super().document().items() if value}
 
 
 class SourceBranchForm(FlowForm):

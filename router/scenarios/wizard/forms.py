@@ -202,7 +202,8 @@ class ForwardingStep(StepForm):
     def document(self) -> dict[str, Any]:
         flow: dict[str, Any] | None = None
         if self.steps.entries:
-            flow = {"steps": self.steps.member(), "language": self.language.data, "voice": self.voice.data}
+            speech = {name: self[name].data for name in ("language", "voice") if self[name].data}
+            flow = {"steps": self.steps.member(), **speech}
         elif destinations := self.destinations.member():
             flow = {"destinations": destinations}
         return super().document() | {"flow": flow}

@@ -70,7 +70,7 @@ def flow_of(form: ForwardingStep) -> dict[str, Any]:
 
 
 @given(flows())
-@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=examples(120), suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_a_flow_comes_back_from_its_fields_as_it_was_and_is_drawn_within_its_picture(document: dict[str, Any]) -> None:
     stored = FlowSchema.model_validate(document).document()
     values = values_of_document({"flow": stored}, (), "EUR")

@@ -20,6 +20,7 @@ from router.attribution.tracking.hooks import hooks, make_limits
 from router.attribution.tracking.visitors import open_regions
 from router.attribution.upkeep.views import upkeep_api, upkeep_pages
 from router.carriers import carrier_of
+from router.carriers.account_views import account_api, account_pages
 from router.carriers.twilio.round_trip import connect_round_trip
 from router.config import Settings, read_settings
 from router.db import Database
@@ -89,6 +90,8 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     deliveries_api,
     hooks,
     voice_hooks.hooks,
+    account_pages,
+    account_api,
     holiday_pages,
     holidays_api,
     message_pages,

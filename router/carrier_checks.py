@@ -2,13 +2,13 @@
 countries of the destinations. Each question is limited in time, and each answer says what to do."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 import phonenumbers
-from sqlalchemy import select
 
 from router.carriers import ANYWHERE, shop_of
+from router.carriers.accounts import shops_of_projects
 from router.carriers.base import NumberShop, ShopError
 from router.carriers.twilio.account import is_open_for, shown_address
 from router.carriers.twilio.round_trip import ask_round_trip
@@ -17,8 +17,7 @@ from router.lib.formats import format_count
 from router.lib.http_client import Outgoing, OutgoingError
 from router.lib.phones import country_of
 from router.scenarios.flows import lines_in
-from router.scenarios.models import TrackingNumber
-from router.scenarios.numbers.sync import compare
+from router.scenarios.numbers.sync import compare, numbers_at
 from router.server import Server
 from router.voice.snapshot import Snapshot
 
@@ -50,6 +49,8 @@ def examine_carrier(
         shop = shop_of(server)
     except SettingsError as error:
         yield Finding("carrier's account", str(error), True)
+        if has_database:
+            yield from _own_accounts(server, snapshot)
         return
     account, is_usable = _account(shop)
     yield account
@@ -59,6 +60,28 @@ def examine_carrier(
     if is_usable:
         yield from _numbers(server, shop, snapshot, has_database)
         yield from _countries(server, shop, snapshot)
+    if has_database:
+        yield from _own_accounts(server, snapshot)
+
+
+def _own_accounts(server: Server, snapshot: Snapshot | None) -> Iterator[Finding]:
+    """The accounts of projects, each with its state, balance and numbers."""
+    unreadable = {project_id for _, project_id, _ in snapshot.accounts} if snapshot else set()
+    for account, shop in shops_of_projects(server):
+        unreadable.discard(account.project_id)
+        of_project = f"project {account.project_id}: "
+        found, is_usable = _account(shop)
+        yield replace(found, subject=of_project + found.subject)
+        if is_usable:
+            balance = _balance(shop)
+            yield replace(balance, subject=of_project + balance.subject)
+            for number in _numbers(server, shop, snapshot, True, (account.project_id, account.sid)):
+                yield replace(number, subject=of_project + number.subject)
+    for project_id in sorted(unreadable):
+        words = (
+            "cannot be used: sealed under another ROUTER_SECRET_KEY, or without the carrier’s address; type it again"
+        )
+        yield Finding(f"project {project_id}: carrier's account", words, True)
 
 
 def _account(shop: NumberShop) -> tuple[Finding, bool]:
@@ -121,14 +144,20 @@ def _public_address(server: Server, http: Outgoing) -> Iterator[Finding]:
         yield Finding("  signature", verdict.words, not verdict.is_accepted)
 
 
-def _numbers(server: Server, shop: NumberShop, snapshot: Snapshot | None, has_database: bool) -> Iterator[Finding]:
+def _numbers(
+    server: Server,
+    shop: NumberShop,
+    snapshot: Snapshot | None,
+    has_database: bool,
+    account: tuple[int | None, str] = (None, ""),
+) -> Iterator[Finding]:
     """The numbers' addresses beside what they should be; `router numbers sync` compares alike."""
     subject, ours, missing = "carrier's numbers", [], 0
     if has_database:
         with (
             server.database.reading() as session
         ):  # first: a number that arrives meanwhile is not missed at the carrier
-            ours = list(session.scalars(select(TrackingNumber).where(TrackingNumber.released_at.is_(None))))
+            ours = numbers_at(session, *account)
     try:
         owned = shop.owned()
     except ShopError as error:

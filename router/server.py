@@ -53,6 +53,8 @@ class Server:
     carrier: "Carrier | None" = None
     """Made when it is first asked for, as the shop and the routing."""
     shop: "NumberShop | None" = None
+    shops: "dict[tuple[str, str], NumberShop]" = field(default_factory=dict)
+    """At the accounts of projects, by SID and auth token."""
     routing: "RoutingFollower | None" = None
     journal: "RecordKeeper | None" = None
     direct: "DirectWriter | None" = None

@@ -14,6 +14,7 @@ from router.attribution.planner.jobs import PlanMaker
 from router.attribution.pool.numbers import refresh_needed, settle_free_numbers
 from router.attribution.pool.unplaced import refresh_shown
 from router.attribution.upkeep.service import keep_pools
+from router.carriers.accounts import check_accounts
 from router.db import LONG_AGO
 from router.integrations.settings import reseal
 from router.integrations.text_messages import announce_messages
@@ -87,6 +88,7 @@ def carrier_jobs() -> list[PeriodicJob]:
     return [
         PeriodicJob("advance_orders", timedelta(0), _until_none_is_due(advance_due)),
         PeriodicJob("advance_releases", timedelta(seconds=5), _until_none_is_due(advance_releases)),
+        PeriodicJob("check_accounts", timedelta(seconds=2), check_accounts),
         PeriodicJob("reconcile_hourly", timedelta(minutes=5), reconcile_hourly),
     ]
 

@@ -47,7 +47,7 @@ def carrier_tokens(settings: Settings) -> list[str]:
 
 
 def shop_of(server: Server) -> NumberShop:
-    """Where numbers are searched, rented and given back, made once for each server.
+    """Where numbers are searched, rented and given back with the server's own account, made once for each server.
 
     Without ROUTER_CARRIER_URL the simulated carrier runs in this process, and processes with the same data folder share its book.
 
@@ -58,9 +58,6 @@ def shop_of(server: Server) -> NumberShop:
     with _making:
         if server.shop is not None:
             return server.shop
-        from router.carriers.twilio.rest import TwilioShop  # brings an HTTP client, which most web processes never need
-        from router.lib.http_client import Outgoing
-
         token, hosts = carrier_tokens(settings)[0], carrier_hosts(settings)
         account = settings.twilio_account_sid
         if settings.carrier == "twilio":
@@ -75,9 +72,33 @@ def shop_of(server: Server) -> NumberShop:
                 simulator = RestServer(Rest(Account(settings.data_dir / SIMULATOR_FILE), account, token))
                 simulator.start()
                 hosts = CarrierHosts(*[simulator.url] * 4)
-        http = Outgoing(carrier_networks(settings), total_seconds=SHOP_SECONDS, answer_limit=LARGEST_ANSWER)
-        server.shop = TwilioShop(http, hosts, account, token, settings.base_url)
+        server.shop = _shop_at(settings, hosts, account, token)
         return server.shop
+
+
+def shop_of_account(server: Server, sid: str, token: str) -> NumberShop:
+    """The same with another account at the carrier's hosts, made once for each account and token.
+
+    Raises:
+        SettingsError: the simulated carrier in this process has no other account.
+    """
+    hosts, key = carrier_hosts(server.settings), (sid, token)
+    if not hosts.api:
+        raise SettingsError(
+            "The simulated carrier has one account only: its numbers are rented without one of your own."
+        )
+    with _making:
+        if key not in server.shops:
+            server.shops[key] = _shop_at(server.settings, hosts, sid, token)
+        return server.shops[key]
+
+
+def _shop_at(settings: Settings, hosts: CarrierHosts, account: str, token: str) -> NumberShop:
+    from router.carriers.twilio.rest import TwilioShop  # brings an HTTP client, which most web processes never need
+    from router.lib.http_client import Outgoing
+
+    http = Outgoing(carrier_networks(settings), total_seconds=SHOP_SECONDS, answer_limit=LARGEST_ANSWER)
+    return TwilioShop(http, hosts, account, token, settings.base_url)
 
 
 def carrier_hosts(settings: Settings) -> CarrierHosts:

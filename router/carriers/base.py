@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from flask import Request
 
@@ -249,8 +249,15 @@ class Carrier(Protocol):
 
     name: str
 
-    def verify(self, request: Request) -> bool:
-        """Whether the carrier itself sent this request; never raises."""
+    def verify(self, request: Request, account: Any = None) -> bool:
+        """Whether the carrier itself sent this request; never raises.
+
+        Args:
+            account: what another account than the server's own signs with (router/carriers/accounts.py).
+        """
+
+    def account_of(self, request: Request) -> str:
+        """The account that a request names, verified or not; empty: none. Never raises."""
 
     def form_of(self, request: Request) -> Form:
         """What a verified request says: names and values that its signature covers, wherever they stand in it."""

@@ -13,6 +13,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from router.accounts.models import Project
+from router.carriers.accounts import reseal_accounts
 from router.integrations.base import Slot, Vendor
 from router.integrations.models import Delivery, DeliveryState, Integration
 from router.integrations.receivers import try_at_once
@@ -257,11 +258,11 @@ def _stored(session: Session, scenario_id: int | None, with_removed: bool = Fals
 def reseal(server: Server, now: datetime) -> int:
     """While the secret key is changed (`new,old`): seals under the new key what the old one sealed, so that the old one can go.
 
-    Secrets of receivers and drafts of scenarios; returns how many. What somebody changes meanwhile stays.
+    Secrets of receivers, drafts of scenarios and accounts at the carrier; returns how many. What somebody changes meanwhile stays.
     """
     if len(server.keys.keys) == 1:
         return 0
-    count = 0
+    count = reseal_accounts(server)
     for model in (Integration, ScenarioDraft):
         with server.database.reading() as session:
             rows = session.execute(select(model.id, model.sealed).where(model.sealed != "")).all()

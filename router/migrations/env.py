@@ -4,6 +4,7 @@ from alembic import context
 
 import router.accounts.models
 import router.attribution.models
+import router.carriers.models
 import router.integrations.models
 import router.scenarios.models
 import router.voice.models  # noqa: F401 - every module of tables, so that their metadata is whole

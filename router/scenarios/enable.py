@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from router.accounts.audit import Change
 from router.accounts.ledger import BalanceTooLow, lock_balance, price_of
 from router.accounts.models import Project
+from router.carriers.accounts import sid_of_project
 from router.lib.formats import format_money
 from router.scenarios.models import PAID_TIME, RENTED, NumberBatch, NumberOrder, Scenario, TrackingNumber
 from router.scenarios.numbers.inventory import wait_for_arrivals
@@ -91,9 +92,9 @@ Result = TypeVar("Result")
 class SearchNeeded(Exception):
     """Numbers have to be found before the transaction can be written; nothing was stored."""
 
-    def __init__(self, to_buy: Mapping[str, Any]) -> None:
+    def __init__(self, to_buy: Mapping[str, Any], project_id: int) -> None:
         super().__init__("numbers have to be searched first")
-        self.to_buy = dict(to_buy)
+        self.to_buy, self.project_id = dict(to_buy), project_id
 
 
 def searching(server: Server, attempt: Callable[[Sequence[str] | None], Result]) -> Result:
@@ -105,11 +106,11 @@ def searching(server: Server, attempt: Callable[[Sequence[str] | None], Result])
     try:
         return attempt(None)
     except SearchNeeded as needed:
-        to_buy = needed.to_buy
+        to_buy, project_id = needed.to_buy, needed.project_id
     count, named = to_buy["count"], set(to_buy["numbers"])
     kind = (to_buy["country"], to_buy["area_code"], to_buy["contains"])
     try:
-        numbers = search_numbers(server, *kind, limit=count + len(named))
+        numbers = search_numbers(server, project_id, *kind, limit=count + len(named))
     except Problem as refusal:
         field = f"to_buy.{refusal.field}" if refusal.field else None
         raise Problem(refusal.status, refusal.detail, field) from None
@@ -138,10 +139,10 @@ def connect(change: Change, scenario: Scenario, found: Sequence[str] | None) -> 
     """
     enabling = enabling_of(change.session, change.server, change.project, scenario, change.now)
     enabling.check()
-    if enabling.total:
+    if enabling.total and not sid_of_project(change.session, change.project.id):
         open_shop(change.server)
     if enabling.count and found is None:
-        raise SearchNeeded(scenario.to_buy)
+        raise SearchNeeded(scenario.to_buy, scenario.project_id)
     numbers = select(TrackingNumber.id).where(TrackingNumber.scenario_id == scenario.id)
     has_number = change.session.scalar(numbers.limit(1)) is not None
     if not enabling.total:

@@ -139,6 +139,8 @@ class TrackingNumber(Base):
     """The public number of the visit that it was last shown to; this and the three columns before are filled by the worker."""
     carrier_sid: Mapped[str | None] = mapped_column(String(64))
     """The carrier's id of a rented number; None for one that is owned elsewhere."""
+    carrier_account: Mapped[str] = mapped_column(String(64), default="", server_default="")
+    """The project's own account at which it is; empty: the server's."""
     bought_at: Mapped[datetime | None]
     paid_until: Mapped[datetime | None]
     """End of the paid time of a rented number; in the past: it is in grace. None for one that is owned elsewhere."""
@@ -250,6 +252,8 @@ class NumberOrder(Base):
     """When somebody has to go on with it; until then somebody may be at it."""
     error: Mapped[str] = mapped_column(String(300), default="")
     number_id: Mapped[int | None] = mapped_column(BigId)
+    carrier_account: Mapped[str] = mapped_column(String(64), default="", server_default="")
+    """The project's own account at which it is bought; empty: the server's."""
     created_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
 

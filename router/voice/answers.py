@@ -2,7 +2,7 @@
 same plan. The last resort (R12) is a fallback destination, or a polite sentence, and never raises. Callers of internal calls hear an
 announcement (R10)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from router.attribution.decision import OVERFLOW, reach_of, reach_then
 from router.carriers.base import Forward, HangUp, InboundCall, Plan, Say, Target
+from router.lib.crypto import KeyRing
 from router.lib.formats import format_count, format_percent
 from router.lib.metrics import record
 from router.lib.phones import same_line
@@ -60,8 +61,36 @@ def read_id(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
 
 
-def leg_address(base_url: str, call: InboundCall) -> str:
-    return f"{base_url}/voice/leg/{call.sid}"
+def leg_address(base_url: str, call: InboundCall, account: str = "") -> str:
+    """`account`: as `account_sign` gives it."""
+    return f"{base_url}/voice/leg/{call.sid}{f'?account={account}' if account else ''}"
+
+
+ACCOUNT = "carrier account"
+"""What the keys sign for addresses."""
+
+
+def account_sign(server: Server, route: Route | None, call: InboundCall) -> str:
+    """Ties a call that came from its project's own account to the project, for callbacks that name no number; empty: it came from the
+    server's account."""
+    own = routing_of(server).accounts.get(call.account_sid, ())
+    if route is None or not any(each.project_id == route.project_id for each in own):
+        return ""
+    return server.keys.sign(ACCOUNT, _tied(route.project_id, call.sid)).hex()
+
+
+def is_tied(keys: KeyRing, sign: str, call_sid: str, projects: Iterable[int]) -> bool:
+    """Whether an address brings back the sign that ties this call to one of these projects."""
+    try:
+        mac = bytes.fromhex(sign)
+    except ValueError:
+        return False
+    size = len(keys.sign(ACCOUNT, b""))
+    return len(mac) == size and any(keys.verify(ACCOUNT, _tied(project, call_sid), mac) for project in projects)
+
+
+def _tied(project_id: int, call_sid: str) -> bytes:
+    return f"{project_id}:{call_sid}".encode("utf-8", "replace")
 
 
 def plan_last_resort(destination: str, call: InboundCall | None, leg_address: str = "") -> Plan:

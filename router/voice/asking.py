@@ -18,14 +18,14 @@ from sqlalchemy.orm import Session
 
 from router.attribution.decision import reach_of
 from router.attribution.models import Visit as StoredVisit
-from router.carriers.base import DialResult, Plan
+from router.carriers.base import DialResult, InboundCall, Plan
 from router.lib.http_client import Outgoing, OutgoingError
 from router.lib.phones import spellings_of_line
 from router.lib.signatures import sign
 from router.scenarios.flows import flow_secret
 from router.scenarios.models import TrackingNumber
 from router.server import Server
-from router.voice.answers import HANG_UP, Begun, last_resort
+from router.voice.answers import HANG_UP, Begun, account_sign, last_resort
 from router.voice.call_so_far import LONGEST_ANSWER, CallSoFar, Surroundings, Visit, Wanted
 from router.voice.calls import decided_values
 from router.voice.given import Given, given_by
@@ -53,7 +53,7 @@ def answer_of(server: Server, route: Route | None, begun: Begun, so_far: CallSoF
     """What happens next in a call, and what is kept of it. Never raises: whatever is wrong with a flow, the caller is connected."""
     try:
         program = routing_of(server).program_of(begun.flow, route.fallback if route else "")
-        around, way, found = surroundings_of(server, route), Way(), []
+        around, way, found = surroundings_of(server, route, so_far.call), Way(), []
         until = time.monotonic() + ALL_SECONDS
         plan = next_plan(program, around, so_far, way)
         while isinstance(plan, Wanted):
@@ -73,15 +73,16 @@ def answer_of(server: Server, route: Route | None, begun: Begun, so_far: CallSoF
 def whisper_of(server: Server, route: Route, begun: Begun, so_far: CallSoFar) -> Plan:
     """What the one who answered hears before he is connected."""
     program = routing_of(server).program_of(begun.flow, route.fallback)
-    return whisper_plan(program, surroundings_of(server, route), so_far)
+    return whisper_plan(program, surroundings_of(server, route, so_far.call), so_far)
 
 
-def surroundings_of(server: Server, route: Route | None) -> Surroundings:
+def surroundings_of(server: Server, route: Route | None, call: InboundCall | None = None) -> Surroundings:
     return Surroundings(
         server.settings.base_url,
         ZoneInfo(route.zone if route else "UTC"),
         holidays=route.holidays if route else frozenset(),
         own_lines=routing_of(server).pool,
+        account=account_sign(server, route, call) if call else "",
         countries=server.settings.destination_countries,
     )
 

@@ -181,5 +181,7 @@ class Surroundings:
     """The lines of all tracking numbers of the server, in the form in which lines are compared."""
     sounds: Mapping[str, str] = field(default_factory=dict)
     """Addresses by name."""
+    account: str = ""
+    """What addresses of callbacks without a number bring back, if the call came from its project's own account at the carrier."""
     countries: Collection[str] = ()
     """To which the operator lets calls be forwarded; empty: all."""

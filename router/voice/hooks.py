@@ -1,6 +1,6 @@
 """Webhooks of the carrier. Every request is verified by its signature, and the caller always hears something sensible (R12)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -17,7 +17,9 @@ from router.server import Server, current_server
 from router.voice.answers import (
     HANG_UP,
     Begun,
+    account_sign,
     announcement_of,
+    is_tied,
     last_resort,
     leg_address,
     read_id,
@@ -55,10 +57,38 @@ def verify_signature() -> Response | None:
     """Any doubt is a 403, and nothing is written. A HEAD, which comes along with GET and would write too, is from no carrier."""
     if request.method == "HEAD":
         return Response(status=405, headers={"Allow": "GET, POST"})
-    if carrier_of(current_server()).verify(request):
+    server = current_server()
+    carrier = carrier_of(server)
+    own = routing_of(server).accounts.get(carrier.account_of(request), ())
+    projects = {each.project_id for each in own if carrier.verify(request, each.account)}
+    if projects and _speaks_for(server, projects):
+        return None
+    # whatever account is named: a project that types the SID of another cannot keep the operator's calls out
+    if carrier.verify(request):
         return None
     return Response("The signature does not fit this request.", 403, mimetype="text/plain")
 
+
+def _speaks_for(server: Server, projects: Collection[int]) -> bool:
+    """Whether a request that these projects' own accounts have signed is about a number, or a call, of theirs. A number that nobody knows
+    here is led as such. What does not name the number (a leg's callback, a recording's) brings back a sign of ours instead."""
+    carrier, form = carrier_of(server), _form()
+    view, path_sid = request.endpoint, (request.view_args or {}).get("call_sid", "")
+    if view in WITHOUT_NUMBER:
+        call_sid = path_sid or form.get("CallSid", "")
+        return is_tied(server.keys, request.args.get("account", ""), call_sid, projects)
+    try:
+        call = carrier.read_text(form).call if view == "voice_hooks.text_came_in" else carrier.read_inbound(form)
+    except BadCarrierRequest:  # it names no call: nothing is written of it
+        return True
+    if path_sid not in ("", call.sid):
+        return False
+    route = routing_of(server).find_route(call)
+    return route is None or route.project_id in projects
+
+
+WITHOUT_NUMBER = {f"voice_hooks.{view}" for view in ("leg_told", "machine_told", "recording_told", "whisper")}
+"""Views of requests in which the carrier does not say which number was dialled."""
 
 guard(hooks, Audience.CARRIER, verify_signature)
 
@@ -304,7 +334,7 @@ def fallback(server: Server) -> Plan:
     keep(server, inbound_record(call, route, Begun(now, fallback_flow(line), None), kind, now, is_fallback=True))
     if failure.talk_is_over:
         return HANG_UP
-    return last_resort(server, call, leg_address(server.settings.base_url, call))
+    return last_resort(server, call, leg_address(server.settings.base_url, call, account_sign(server, route, call)))
 
 
 MOST_REMEMBERED = 10_000

@@ -404,7 +404,8 @@ class _Run:
         place = Place(step.id, turn)
         leg_address = f"{self._around.base_url}/voice/leg/{self._call.sid}"
         if isinstance(step, AskStep) or not step.id:
-            return Target(line.to, f"{leg_address}?{self._step_query(place)}" if step.id else leg_address)
+            query = self._step_query(place) if step.id else self._of_account.removeprefix("&")
+            return Target(line.to, f"{leg_address}?{query}" if query else leg_address)
         headers = ((name, self.filled(text)) for name, text in line.headers.items())
         return Target(
             line.to,
@@ -490,7 +491,7 @@ class _Run:
 
     def whisper_address(self, place: Place) -> str:
         """What the carrier says of a leg does not name the number that was dialled."""
-        return f"{self.address('whisper', place)}&number={quote(self._so_far.number)}"
+        return f"{self.address('whisper', place)}&number={quote(self._so_far.number)}{self._of_account}"
 
     def _dial_address(self, place: Place, screen: str) -> str:
         """Of a forwarding. A number over which the carrier may fail the leg is tried once: the address says that it was shown."""
@@ -504,7 +505,11 @@ class _Run:
         return f"{self._around.base_url}/voice/{what}?{self._step_query(Place(step.id, turn))}"
 
     def _step_query(self, place: Place) -> str:
-        return f"flow={self._so_far.flow_id or 0}&step={place}"
+        return f"flow={self._so_far.flow_id or 0}&step={place}{self._of_account}"
+
+    @property
+    def _of_account(self) -> str:
+        return f"&account={self._around.account}" if self._around.account else ""
 
 
 SIP_USER_AND_HOST = re.compile(r"sips?:([^@;?>]+)@([^;?>:]+)", re.IGNORECASE)

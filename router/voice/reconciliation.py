@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 from router.accounts.cli import Opener, opened
 from router.accounts.models import read_fact, remember_fact
 from router.carriers import shop_of
+from router.carriers.accounts import shops_of_projects
 from router.carriers.base import CarrierCall, InboundCall, NotForUs, NumberShop, Recording, ShopError
 from router.config import SettingsError
 from router.db import dialect_insert, wait_for_turns
@@ -108,9 +109,49 @@ def reconcile(server: Server, since: datetime, now: datetime, *, dry_run: bool =
         dry_run: nothing is written; the result tells what would be.
 
     Raises:
-        ShopError: the carrier's history could not be had, or not to its end; what is done is done.
+        ShopError: an account's history could not be had, or not to its end; what is done is done, at all accounts.
+        SettingsError: there is no account.
     """
-    done, shop, until = Reconciled(), shop_of(server), now - RECENT
+    done, failure = Reconciled(), None
+    for project_id, shop in _shops(server):
+        try:
+            _reconcile_at(server, shop, project_id, since, now, done, dry_run=dry_run)
+        except ShopError as error:
+            log.warning("account_not_reconciled", project=project_id, why=str(error))
+            failure = failure or error
+    if failure:
+        raise failure
+    return done
+
+
+def _shops(server: Server) -> list[tuple[int | None, NumberShop]]:
+    """The carrier's side at each account, with the project that it belongs to; None: it is the server's.
+
+    Raises:
+        SettingsError: there is none.
+    """
+    own: list[tuple[int | None, NumberShop]] = [
+        (account.project_id, shop) for account, shop in shops_of_projects(server)
+    ]
+    try:
+        return [(None, shop_of(server)), *own]
+    except SettingsError:
+        if not own:
+            raise
+        return own
+
+
+def _reconcile_at(
+    server: Server,
+    shop: NumberShop,
+    project_id: int | None,
+    since: datetime,
+    now: datetime,
+    done: Reconciled,
+    *,
+    dry_run: bool,
+) -> None:
+    until = now - RECENT
     while since < until:
         end = min(since + WINDOW, until)
         with server.database.reading() as session:
@@ -119,9 +160,28 @@ def reconcile(server: Server, since: datetime, now: datetime, *, dry_run: bool =
             break
         booked = _read_books(shop, since, end, now)
         for start in range(0, len(booked), AT_ONCE):
-            _settle(server, shop, booked[start : start + AT_ONCE], now, done, dry_run=dry_run)
+            part = _calls_of(server, booked[start : start + AT_ONCE], project_id)
+            _settle(server, shop, part, now, done, dry_run=dry_run)
         since = end
-    return done
+
+
+def _calls_of(server: Server, booked: Sequence[BookedCall], project_id: int | None) -> Sequence[BookedCall]:
+    """Those of the calls to a project's numbers; None: all. What the books of its own account have of others is none of them."""
+    if project_id is None:
+        return booked
+    sids = [call.parent.sid for call in booked]
+    with server.database.reading() as session:
+        ours = {
+            row.sid: row.project_id
+            for row in session.execute(select(Call.sid, Call.project_id).where(Call.sid.in_(sids)))
+        }
+        return [
+            call
+            for call in booked
+            if ours.get(call.parent.sid, project_id) == project_id
+            and (route := _route_then(session, call)) is not None
+            and route.project_id == project_id
+        ]
 
 
 def _read_books(shop: NumberShop, since: datetime, until: datetime, now: datetime) -> list[BookedCall]:
@@ -315,7 +375,7 @@ def reconcile_hourly(server: Server, now: datetime) -> Reconciled | None:
     if now - last_at < EVERY:
         return None
     try:
-        shop_of(server)
+        _shops(server)
     except SettingsError:
         return None
     done = reconcile(server, max(last_at - REACH, now - LONGEST_GAP), now)

@@ -9,6 +9,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,13 @@ from sqlalchemy.orm import Session
 
 from router.accounts.models import Project, read_fact, remember_fact
 from router.carriers import shop_of
-from router.carriers.base import NotForUs, Recording, ShopError
+from router.carriers.accounts import shop_at, shop_of_project, shops_of_projects
+from router.carriers.base import NotForUs, NumberShop, Recording, ShopError
 from router.config import SettingsError
 from router.db import wait_for_turns
 from router.jobs import Claim, Jobs, backoff, work_side_by_side
 from router.lib.file_store import StoreError, private_folder, store_named, store_of
+from router.scenarios.models import TrackingNumber
 from router.server import Server
 from router.voice.applier import LEAST_FREE
 from router.voice.calls import announce, mark_due
@@ -81,13 +84,13 @@ def _advance(server: Server, claim: Claim[CallRecording]) -> None:
             case RecordingState.WAITING:
                 _fetch(server, claim)
             case RecordingState.KEPT:
-                shop_of(server).delete_recording(recording.sid)
+                shop_of_recording(server, recording).delete_recording(recording.sid)
                 _finish(server, claim, {"is_at_carrier": False, "next_at": None, "attempts": 0, "reason": ""})
             case RecordingState.REMOVING:  # here first: what the carrier has is out of everybody's sight
                 store = store_named(settings, recording.store) if recording.store else store_of(settings)
                 store.remove(recording.file)
                 if recording.is_at_carrier:
-                    shop_of(server).delete_recording(recording.sid)
+                    shop_of_recording(server, recording).delete_recording(recording.sid)
                 gone = {"is_at_carrier": False, "next_at": None, "size": None, "store": ""}
                 _finish(server, claim, gone | {"state": RecordingState.REMOVED})
     except (ShopError, StoreError, SettingsError, OSError, TriedTooOften) as error:
@@ -125,6 +128,7 @@ def _fetch(server: Server, claim: Claim[CallRecording]) -> None:
     recording = claim.job
     if recording.attempts > len(PAUSES) + 1:
         raise TriedTooOften("It was tried too often without an end.")
+    shop = shop_of_recording(server, recording)
     store, part = store_of(server.settings), incoming(server) / f"{recording.file}.{secrets.token_hex(4)}"
     private_folder(part.parent)
     _check_room(part.parent)
@@ -139,7 +143,7 @@ def _fetch(server: Server, claim: Claim[CallRecording]) -> None:
                     _check_room(part.parent)
                 size += file.write(piece)
 
-            content_type = shop_of(server).fetch_recording(recording.sid, recording.channels, take)
+            content_type = shop.fetch_recording(recording.sid, recording.channels, take)
             file.flush()
             os.fsync(file.fileno())
         kept = store.put(recording.file, part)
@@ -164,6 +168,22 @@ def _fetch(server: Server, claim: Claim[CallRecording]) -> None:
         _tell(server, session, held, now, announcing)
 
     write_and_announce(server, finish)
+
+
+def shop_of_recording(server: Server, recording: CallRecording) -> NumberShop:
+    """The carrier's side at the account that recorded it: where the number is that was called.
+
+    Raises:
+        ShopError, SettingsError: this account cannot be used.
+    """
+    called = select(TrackingNumber.carrier_account, TrackingNumber.owned_elsewhere).join(
+        Call, Call.number_id == TrackingNumber.id
+    )
+    with server.database.reading() as session:
+        number = session.execute(called.where(Call.sid == recording.call_sid)).first()
+    if number is None or (number.owned_elsewhere and not number.carrier_account):
+        return shop_of_project(server, recording.project_id)
+    return shop_at(server, recording.project_id, number.carrier_account)
 
 
 def incoming(server: Server) -> Path:
@@ -245,22 +265,23 @@ def look_for_recordings(server: Server, now: datetime) -> int:
             return 0
         last = read_fact(session, LOOKED)
     since = max(datetime.fromisoformat(last) if last else now, now - LONGEST_GAP) - REACH
-    try:
-        listed = list(shop_of(server).recordings_between(since, now - TOLD_WITHIN))
-    except (SettingsError, NotForUs):  # there is no account, or it may not list them
-        return 0
-    except ShopError as error:  # the next turn looks as far back
-        log.warning("recordings_not_listed", why=str(error))
-        return 0
+    listed, is_whole = _listed(server, since, now - TOLD_WITHIN)
     noted = 0
     for first in range(0, len(listed), 100):
-        by_sid = {recording.recording_sid: recording for recording in listed[first : first + 100]}
+        part = listed[first : first + 100]
+        by_sid = {recording.recording_sid: recording for _, recording in part}
+        owners = {recording.recording_sid: project_id for project_id, recording in part}
         with server.database.reading() as session:
             known = set(session.scalars(select(CallRecording.sid).where(CallRecording.sid.in_(by_sid))))
             sids = {recording.call_sid for recording in by_sid.values()}
-            calls = set(session.scalars(select(Call.sid).where(Call.sid.in_(sids))))
+            calls = {
+                row.sid: row.project_id
+                for row in session.execute(select(Call.sid, Call.project_id).where(Call.sid.in_(sids)))
+            }
         for recording in by_sid.values():
             if recording.recording_sid in known or recording.call_sid not in calls:
+                continue
+            if owners[recording.recording_sid] not in (None, calls[recording.call_sid]):
                 continue
 
             def note(session: Session, announcing: bool, recording: Recording = recording) -> None:
@@ -272,6 +293,31 @@ def look_for_recordings(server: Server, now: datetime) -> int:
             write_and_announce(server, note)
             log.warning("recording_noted_late", call=recording.call_sid)
             noted += 1
-    with server.database.writing() as session:
-        remember_fact(session, LOOKED, now.isoformat(), now)
+    if is_whole:
+        with server.database.writing() as session:
+            remember_fact(session, LOOKED, now.isoformat(), now)
     return noted
+
+
+Listed = list[tuple[int | None, Recording]]
+
+
+def _listed(server: Server, since: datetime, until: datetime) -> tuple[Listed, bool]:
+    """The recordings at all accounts, each with the project of its account (None: the server's), and whether none is missing because an
+    account did not answer; the next turn looks as far back then."""
+    listed: Listed = []
+    is_whole = True
+    shops: list[tuple[int | None, NumberShop]] = [
+        (account.project_id, shop) for account, shop in shops_of_projects(server)
+    ]
+    with suppress(SettingsError):  # the server has no account
+        shops.insert(0, (None, shop_of(server)))
+    for project_id, shop in shops:
+        try:
+            listed += [(project_id, recording) for recording in shop.recordings_between(since, until)]
+        except NotForUs:  # it may not list them
+            continue
+        except ShopError as error:
+            log.warning("recordings_not_listed", project=project_id, why=str(error))
+            is_whole = False
+    return listed, is_whole

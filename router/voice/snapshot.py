@@ -16,7 +16,7 @@ import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
@@ -29,6 +29,7 @@ import structlog
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from router.carriers.accounts import SealedAccount, SignedFor, opened_accounts, sealed_accounts
 from router.carriers.base import InboundCall
 from router.db import Database, table_of
 from router.lib.crypto import KeyRing
@@ -86,6 +87,8 @@ class Snapshot:
     """Of the version; empty in a file of a program before there were tokens."""
     seen: Mapping[int, str] = field(default_factory=dict)
     """The tokens of the versions before that this one follows, as far as they are known."""
+    accounts: tuple[SealedAccount, ...] = field(default=(), repr=False)
+    """Of projects at the carrier; their tokens are sealed here too."""
     companies: Mapping[int, Company] = field(default_factory=dict, compare=False, repr=False)
     """What is known of projects, by id, so that their numbers go on sharing it."""
 
@@ -119,7 +122,9 @@ class Snapshot:
         seen = {**self.seen, self.version: self.token, **more}
         return dict(sorted((each, token) for each, token in seen.items() if each < version and token)[-SEEN:])
 
-    def changed(self, made_at: datetime, changes: Changes, loaded: Loaded) -> "Snapshot":
+    def changed(
+        self, made_at: datetime, changes: Changes, loaded: Loaded, accounts: tuple[SealedAccount, ...]
+    ) -> "Snapshot":
         """This snapshot with the routes of some numbers as they are now; a number that `loaded` lacks is none of ours any more."""
         routes = dict(self.routes)
         dropped = {route.flow_id for number in changes.numbers if (route := routes.pop(number, None))}
@@ -142,6 +147,7 @@ class Snapshot:
             replaced=replaced,
             token=token,
             seen=self.seen_until(version, changes.tokens),
+            accounts=accounts,
             companies={**self.companies, **loaded.companies},
         )
 
@@ -189,7 +195,8 @@ def refresh(database: Database, present: Snapshot | None, now: datetime, pause: 
         if changes is None:
             later = _load_snapshot(session, row, now, pause).after(present)
         else:
-            later = present.changed(now, changes, load_some(session, changes.numbers, present.loaded, pause))
+            loaded = load_some(session, changes.numbers, present.loaded, pause)
+            later = present.changed(now, changes, loaded, sealed_accounts(session))
     if present.routes and not later.routes:
         raise SnapshotRefused(f"The database has no numbers, and there were {len(present.routes)}. {advice}")
     return later
@@ -204,6 +211,7 @@ def _load_snapshot(session: Session, version: Row, now: datetime, pause: Pause) 
         routes=loaded.routes,
         flows=loaded.flows,
         token=version.token,
+        accounts=sealed_accounts(session),
         companies=loaded.companies,
     )
 
@@ -283,6 +291,7 @@ def _lines_of(snapshot: Snapshot, pause: Pause) -> Iterator[bytes]:
             "guards": [guard.values for guard in guards.values],
             "holidays": [sorted(day.isoformat() for day in days) for days in holidays.values],
             "common": common,
+            "accounts": snapshot.accounts,
         }
     ).encode()
     for start in range(0, len(numbers), PAGE):
@@ -379,6 +388,7 @@ def parse_snapshot(data: bytes, keys: KeyRing) -> Snapshot:
         replaced=replaced,
         token=head.get("token", ""),
         seen=dict(head.get("seen", ())),
+        accounts=tuple((sid, project_id, sealed) for sid, project_id, sealed in content.get("accounts", ())),
     )
 
 
@@ -428,6 +438,22 @@ class RoutingFollower:
         self._programs: OrderedDict[int, tuple[Flow, Program]] = OrderedDict()
         """By the identity of a flow, which is the same object as long as it does not change."""
         self.pool = PoolLines(self)
+        self._accounts: tuple[tuple[SealedAccount, ...], Mapping[str, tuple[SignedFor, ...]]] = ((), {})
+        self.unreadable_accounts: Sequence[int] = ()
+        """Projects whose account's token this process cannot read: what the carrier sends for it is refused."""
+
+    @property
+    def accounts(self) -> Mapping[str, tuple[SignedFor, ...]]:
+        """Of projects at the carrier, by SID; opened when the snapshot has others than before."""
+        if self._thread is None and self.snapshot is None:
+            self.refresh()
+        sealed = self.snapshot.accounts if self.snapshot else ()
+        if sealed is not self._accounts[0]:
+            opened, self.unreadable_accounts = opened_accounts(sealed, self._keys)
+            self._accounts = sealed, opened
+            if self.unreadable_accounts:
+                log.error("carrier_accounts_unreadable", projects=self.unreadable_accounts)
+        return self._accounts[1]
 
     def start(self) -> None:
         """Follows the database from now on. A process begins by the file of its machine, so that it answers at once while the database is

@@ -462,6 +462,7 @@ NO_TEXT_OF_CALLERS = {
     "api_token": PEOPLE,
     "call_leg": "the company's own lines and ids",
     "call_recording": "ids, words of ours and the carrier's, and names of files that are random",
+    "carrier_account": TYPED,
     "crawler_day": OURS,
     "forgotten_caller": "the keyed hash",
     "holiday": TYPED,

@@ -19,7 +19,7 @@ from router.accounts.mail import write_mail
 from router.accounts.models import LedgerEntry, Project
 from router.attribution.models import PoolNumber, UpkeepRun
 from router.attribution.pool.numbers import numbers_needed
-from router.carriers import shop_of
+from router.carriers.accounts import shop_of_project
 from router.carriers.base import ShopError
 from router.config import SettingsError
 from router.db import insert_new
@@ -288,7 +288,7 @@ def search_for(numbers: Sequence[TrackingNumber], scenario: Scenario, project: P
     return {"country": country or project.country, "area_code": area_code, "contains": ""}
 
 
-def find_numbers(server: Server, search: dict[str, Any], count: int) -> list[str]:
+def find_numbers(server: Server, project_id: int, search: dict[str, Any], count: int) -> list[str]:
     """Numbers for sale, at best of the same area, then of the same country; one or two requests to the carrier.
 
     Raises:
@@ -296,7 +296,7 @@ def find_numbers(server: Server, search: dict[str, Any], count: int) -> list[str
     """
     if not search["country"]:
         return []
-    shop, limit = shop_of(server), count + SPARE
+    shop, limit = shop_of_project(server, project_id), count + SPARE
     offers = shop.search(search["country"], search["area_code"], limit=limit)
     if len(offers) < count and search["area_code"]:
         offers += shop.search(search["country"], limit=limit)
@@ -359,7 +359,7 @@ def run_upkeep(server: Server, scenario_id: int, now: datetime) -> UpkeepRun | N
     trouble = ""
     if planned.action == "buy":
         try:
-            offers = find_numbers(server, search, planned.count)
+            offers = find_numbers(server, project.id, search, planned.count)
         except (ShopError, SettingsError) as error:
             if now < start_of(date_of(now, project.timezone), project.timezone) + PATIENCE:
                 log.warning("upkeep_waits_for_the_carrier", scenario=scenario_id, why=str(error))

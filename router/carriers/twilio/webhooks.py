@@ -3,7 +3,7 @@
 Reads the forms that Twilio posts. Their values are signed, and still may be missing, empty or nonsense."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -235,17 +235,25 @@ def read_moment(text: str) -> datetime | None:
 FORM = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
+class TwilioAccount:
+    """`tokens` are an account's auth tokens: the present one, and the next one while it is being rotated."""
+
+    def __init__(self, tokens: Sequence[str]) -> None:
+        self.validators: list[Any] = [RequestValidator(token) for token in tokens if token]
+
+
 class Twilio:
-    """`tokens` are the account's auth tokens: the present one, and the next one while it is being rotated."""
+    """`tokens` are those of the server's own account."""
 
     def __init__(self, base_url: str, tokens: list[str], name: str = "twilio") -> None:
         self.name = name
         self._base_url = base_url
-        self._validators: list[Any] = [RequestValidator(token) for token in tokens if token]
+        self._account = TwilioAccount(tokens)
 
-    def verify(self, request: Request) -> bool:
+    def verify(self, request: Request, account: TwilioAccount | None = None) -> bool:
         signature = request.headers.get("X-Twilio-Signature", "")
-        if not signature or not self._validators:
+        validators = (account or self._account).validators
+        if not signature or not validators:
             return False
         try:
             url = signed_url(self._base_url, request.environ, request.full_path)
@@ -262,12 +270,18 @@ class Twilio:
             ends = ("",) if "?" in bare else ("", "?")
             return any(
                 compare(validator.compute_signature(f"{port(parts)}{end}", values), signature)
-                for validator in self._validators
+                for validator in validators
                 for end in ends
                 for port in (remove_port, add_port)
             )
         except (TypeError, ValueError, HTTPException):  # odd ports and types, bodies beyond the limit: not from Twilio
             return False
+
+    def account_of(self, request: Request) -> str:
+        try:
+            return self.form_of(request).get("AccountSid", "")
+        except HTTPException:  # a body beyond the limit
+            return ""
 
     def form_of(self, request: Request) -> Form:
         """A GET's values stand in its address alone, a POST's in its body alone.

@@ -97,7 +97,7 @@ def search(project_id: int) -> dict[str, Any]:
     server, project = current_server(), current_project()
     query = parse(SearchShape, read_json(request))
     ours = {"price_minor": price_of(server.settings, project), "currency": project.currency}
-    items = [asdict(offer) | ours for offer in search_numbers(server, **query.model_dump())]
+    items = [asdict(offer) | ours for offer in search_numbers(server, project_id, **query.model_dump())]
     for item in items:
         item["carrier_price"] = item.pop("price")
     return {"items": items}
@@ -116,7 +116,7 @@ def buy(project_id: int) -> Answer:
     if purchase.scenario is not None:
         with server.database.reading() as session:
             find_scenario(session, project, purchase.scenario)
-    open_shop(server)
+    open_shop(server, project_id)
     try:
         order = buy_now(server, project, actor.name, e164, server.now(), purchase.scenario)
     except BalanceTooLow as refusal:

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from router.accounts.audit import Actor, Change, record
 from router.accounts.ledger import BOUGHT, BalanceTooLow, Post, find_entry, lock_balance, post, price_of
 from router.accounts.models import Project
-from router.carriers import shop_of
+from router.carriers.accounts import shop_at, sid_of_project
 from router.carriers.base import Gone, NotForUs, NumberShop, OutcomeUnknown, Owned, ShopError, TryLater
 from router.db import dialect_name, insert_new, skip_locked
 from router.jobs import Claim, Jobs, backoff, backoff_by_age, requested_pause, work_side_by_side
@@ -151,7 +151,8 @@ def advance_due(server: Server, now: datetime) -> int:
 
 def _go_on(server: Server, now: datetime, claim: Claim[NumberOrder]) -> None:
     """The next step with a claimed order: look if the number may be ours already, else ask for it."""
-    shop, order = shop_of(server), claim.job
+    order = claim.job
+    shop = shop_at(server, order.project_id, order.carrier_account)
     asked_at = order.asked_at if order.state == OrderState.UNKNOWN else None
     given_up = now >= order.created_at + GIVE_UP
     if (asked_at or given_up) and _find(server, shop, claim, now):
@@ -355,6 +356,7 @@ def write_order(
         e164=e164,
         state=OrderState.INTENT,
         price_minor=price,
+        carrier_account=sid_of_project(session, batch.project_id),
         charged_from=start,
         next_at=due_at or now,
         created_at=now,
@@ -412,6 +414,7 @@ def arrive(session: Session, server: Server, order: NumberOrder, owned: Owned, n
     """
     batch, scenario = _batch_of(session, order)
     rented = {"owned_elsewhere": False, "carrier_sid": owned.sid, "bought_at": now}
+    rented["carrier_account"] = order.carrier_account
     rented["paid_until"] = order.charged_from + PAID_TIME
     number = bring_in(session, order.project_id, order.e164, now, rented)
     if number is None:

@@ -7,7 +7,7 @@ from functools import partial
 from sqlalchemy.orm import Session
 
 from router.accounts.audit import Change
-from router.carriers import shop_of
+from router.carriers.accounts import shop_at
 from router.carriers.base import ShopError
 from router.jobs import Claim, Jobs, work_side_by_side
 from router.scenarios.models import Scenario, TrackingNumber, numbers_changed
@@ -89,7 +89,8 @@ def _give_back(server: Server, now: datetime, claim: Claim[TrackingNumber]) -> N
     error: ShopError | None = None
     try:
         if claim.job.carrier_sid:
-            shop_of(server).release(claim.job.carrier_sid)
+            rented = claim.job
+            shop_at(server, rented.project_id, rented.carrier_account).release(claim.job.carrier_sid)
     except ShopError as refusal:
         error = refusal
     with server.database.writing() as session:

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from router.accounts.models import Project, ServerFact, read_fact, remember_fact
 from router.carriers import shop_of
+from router.carriers.accounts import shop_of_project
 from router.carriers.base import CarrierPrice, NotForUs, NumberShop, Offer, ShopError
 from router.config import SettingsError
 from router.scenarios.numbers.inventory import taken_numbers
@@ -27,20 +28,23 @@ SPARE = 20
 """Offers beyond those wanted, because some may be on this server already."""
 
 
-def open_shop(server: Server) -> NumberShop:
-    """
+def open_shop(server: Server, project_id: int | None = None) -> NumberShop:
+    """Where the project rents: at its own account, else at the server's; None: at the server's.
+
     Raises:
-        Problem: 503, this server has no account at the carrier.
+        Problem: 502, the project's account cannot be used; 503, this server has no account at the carrier.
     """
     try:
-        return shop_of(server)
+        return shop_of(server) if project_id is None else shop_of_project(server, project_id)
+    except NotForUs as error:
+        raise Problem(502, REFUSES.format(why=error)) from None
     except SettingsError:
         sentence = "Numbers cannot be rented: the carrier's account is not set on this server. Ask its operator."
         raise Problem(503, sentence) from None
 
 
 def search_numbers(
-    server: Server, country: str, area_code: str = "", contains: str = "", limit: int = 20
+    server: Server, project_id: int, country: str, area_code: str = "", contains: str = "", limit: int = 20
 ) -> list[Offer]:
     """Asks the carrier, so never inside a transaction; numbers that are on this server or being bought are left out.
     An offer without a price of its own has the carrier's for the country, where it tells it.
@@ -51,7 +55,7 @@ def search_numbers(
     Raises:
         Problem: 422, the carrier has no numbers in this country; 502, it refuses; 503, it is away.
     """
-    shop = open_shop(server)
+    shop = open_shop(server, project_id)
     try:
         known = shop.countries()
         if country not in known:
@@ -91,10 +95,12 @@ class Market:
     said: str = ""
 
 
-def look_around(server: Server, country: str, area_code: str = "", contains: str = "", search: bool = False) -> Market:
+def look_around(
+    server: Server, project_id: int, country: str, area_code: str = "", contains: str = "", search: bool = False
+) -> Market:
     """Asks the carrier; never inside a transaction."""
     try:
-        shop = open_shop(server)
+        shop = open_shop(server, project_id)
         countries = shop.countries()
         price = shop.price(country) if country else None
         if not search:

@@ -5,13 +5,16 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import click
-from sqlalchemy import select, update
+from sqlalchemy import or_, select, update
+from sqlalchemy.orm import Session
 
 from router.accounts.cli import CONSOLE, Opener, opened
 from router.accounts.ledger import BalanceTooLow
 from router.accounts.models import Project
 from router.carriers import shop_of
-from router.carriers.base import Owned, ShopError
+from router.carriers.accounts import shops_of_projects
+from router.carriers.base import NumberShop, Owned, ShopError
+from router.config import SettingsError
 from router.lib.formats import format_money
 from router.scenarios.models import OPEN_STATES, NumberOrder, OrderState, TrackingNumber
 from router.scenarios.numbers.purchase import buy_now, label_of
@@ -59,14 +62,45 @@ def sync_numbers(server: Server, now: datetime, configure: bool = False) -> Sync
     Raises:
         ShopError: the carrier's numbers could not be listed; nothing was changed.
     """
-    shop = shop_of(server)
+    own = shops_of_projects(server)
+    try:
+        synced = _sync_at(server, shop_of(server), None, "", now, configure)
+    except SettingsError:
+        if not own:
+            raise
+        synced = Synced(0, [])
+    for account, shop in own:
+        try:
+            found = _sync_at(server, shop, account.project_id, account.sid, now, configure)
+        except ShopError as error:
+            synced.sentences.append(f"The account of project {account.project_id} was not compared. {error}")
+            continue
+        synced = Synced(synced.both + found.both, synced.sentences + found.sentences)
+    return synced
+
+
+def numbers_at(session: Session, project_id: int | None, sid: str) -> list[TrackingNumber]:
+    """Our numbers that an account at the carrier may have: those of a project that are there or owned elsewhere; None: all that are at the
+    server's own."""
+    ours = select(TrackingNumber).where(TrackingNumber.released_at.is_(None))
+    if project_id is None:
+        ours = ours.where(TrackingNumber.carrier_account == "")
+    else:
+        at_account = or_(TrackingNumber.carrier_account == sid, TrackingNumber.owned_elsewhere)
+        ours = ours.where(TrackingNumber.project_id == project_id, at_account)
+    return list(session.scalars(ours))
+
+
+def _sync_at(
+    server: Server, shop: NumberShop, project_id: int | None, sid: str, now: datetime, configure: bool
+) -> Synced:
     with server.database.reading() as session:  # first: a number that arrives meanwhile is not missed at the carrier
-        ours = session.scalars(select(TrackingNumber).where(TrackingNumber.released_at.is_(None))).all()
+        ours = numbers_at(session, project_id, sid)
     difference = compare(ours, shop.owned())
     if difference.only_here:  # a fresh number may be absent from a list for a while
         again = {number.e164 for number in shop.owned()}
         difference.only_here[:] = [number for number in difference.only_here if number.e164 not in again]
-    _mark(server, difference)
+    _mark(server, difference, sid)
     sentences = [f"{number.e164} is rented here, but the carrier does not have it." for number in difference.only_here]
     sentences += [_settle(server, number, now) for number in difference.only_there]
     for number, owned in difference.both if configure else ():
@@ -79,7 +113,7 @@ def sync_numbers(server: Server, now: datetime, configure: bool = False) -> Sync
     return Synced(len(difference.both), sentences)
 
 
-def _mark(server: Server, difference: Difference) -> None:
+def _mark(server: Server, difference: Difference, sid: str) -> None:
     """Marks what is missing, and takes the mark from what is there again; the carrier's present ids are kept."""
     missing = [number.id for number in difference.only_here]
     found_again = [number.id for number, _ in difference.both if number.carrier_error == MISSING]
@@ -89,11 +123,13 @@ def _mark(server: Server, difference: Difference) -> None:
                 of_part = TrackingNumber.id.in_(ids[start : start + AT_ONCE]), TrackingNumber.releasing_at.is_(None)
                 session.execute(update(TrackingNumber).where(*of_part).values(carrier_error=mark))
     for number, owned in difference.both:
-        if not number.owned_elsewhere and number.carrier_sid != owned.sid:
+        if number.owned_elsewhere:
+            values = {"carrier_account": sid} if number.carrier_account != sid else {}
+        else:
+            values = {"carrier_sid": owned.sid} if number.carrier_sid != owned.sid else {}
+        if values:
             with server.database.writing() as session:
-                session.execute(
-                    update(TrackingNumber).where(TrackingNumber.id == number.id).values(carrier_sid=owned.sid)
-                )
+                session.execute(update(TrackingNumber).where(TrackingNumber.id == number.id).values(values))
 
 
 def _settle(server: Server, owned: Owned, now: datetime) -> str:

@@ -259,7 +259,7 @@ def buy() -> Response | tuple[str, int]:
     if not e164s:
         return _page(wish, [], "Tick at least one number."), 422
     try:
-        open_shop(current_server())
+        open_shop(current_server(), current_project().id)
         with changing() as change:
             batch = order_numbers(change, e164s)
     except BalanceTooLow as low:
@@ -297,8 +297,8 @@ def _page(wish: dict[str, str], ticked: Sequence[str], error: str = "", *, poor:
     server, project = current_server(), current_project()
     countries, offers, sentence = [wish["country"]], list[Offer](), ""
     try:
-        countries = sorted({*open_shop(server).countries(), wish["country"]})
-        offers = search_numbers(server, **wish, limit=OFFERS)
+        countries = sorted({*open_shop(server, project.id).countries(), wish["country"]})
+        offers = search_numbers(server, project.id, **wish, limit=OFFERS)
     except Problem as refusal:
         sentence = refusal.detail
     except ShopError as failure:

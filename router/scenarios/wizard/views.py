@@ -186,7 +186,12 @@ def _page(editor: Editor, step: Step, errors: Mapping[str, str] | None = None, f
     disabled = look or not current_actor().may("admin", editor.project.id)
     if step.name == "numbers" and request.method == "GET":  # while somebody types the carrier is not asked
         market = look_around(
-            server, to_buy["country"], to_buy["area_code"], to_buy["contains"], "search" in request.args
+            server,
+            editor.project.id,
+            to_buy["country"],
+            to_buy["area_code"],
+            to_buy["contains"],
+            "search" in request.args,
         )
     shown: dict[str, Any] = {}
     with server.database.reading() as session:
@@ -276,7 +281,7 @@ def _review(scenario_id: int, refusal: str = "") -> str:
         gone = taken_numbers(session, enabling.to_buy)
     forms = ScenarioForms(values_of_document(document, server.scenario_parts, project.currency))
     country = str(scenario.to_buy.get("country") or project.country)
-    market = look_around(server, country) if enabling.total else None
+    market = look_around(server, project.id, country) if enabling.total else None
     return render_template(
         "scenarios/review.html",
         scenario=scenario,

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -269,7 +270,7 @@ def test_r12_an_outage_changes_no_decision_whenever_and_in_whichever_order_journ
                 apply()
         apply()
         until = NOON + timedelta(seconds=ends)  # after it pages are leased their numbers anew: nobody could renew them
-        return [decided(call) for call in calls(shop).values() if call.started_at < until]
+        return sorted((decided(call) for call in calls(shop).values() if call.started_at < until), key=itemgetter(0))
 
     one, two = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("two")
     truth = world(False, True, (one, one), [0])

@@ -270,15 +270,13 @@ class WholeRequestWorker(gthread.ThreadWorker):  # type: ignore[misc]
             self._go_on(request)
 
     def _go_on(self, request: Answering) -> None:
-        """With a request, until it waits or is answered."""
+        """With a request, until it waits, or is answered and its answer sent."""
         self.suspended.pop(request, None)
         request.awaited = None
         request.switch()
-        if request.dead:
-            self._send(request)
-
-    def _send(self, request: Answering) -> None:
-        """At once; what the kernel does not take, because the client has not taken his earlier answers, a thread sends."""
+        if not request.dead:
+            return
+        # At once; what the kernel does not take, because the client has not taken his earlier answers, a thread sends.
         connection, answer = request.connection, bytes(request.answer.data)
         try:
             sent = connection.sock.send(answer) if answer else 0
@@ -291,14 +289,15 @@ class WholeRequestWorker(gthread.ThreadWorker):  # type: ignore[misc]
         if sent == len(answer):
             self._answered(connection, request.is_kept)
             return
-        sending = self.tpool.submit(self._send_rest, connection, answer[sent:], request.is_kept)
-        sending.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, connection, done))
 
-    @staticmethod
-    def _send_rest(connection: Connection, rest: bytes, is_kept: bool) -> bool:
-        connection.sock.setblocking(True)
-        connection.sock.sendall(rest)
-        return is_kept
+        def send_rest() -> bool:
+            connection.sock.setblocking(True)
+            connection.sock.sendall(answer[sent:])
+            return request.is_kept
+
+        self.tpool.submit(send_rest).add_done_callback(
+            lambda done: self.method_queue.defer(self.finish_request, connection, done)
+        )
 
     def wake(self) -> None:
         """In any thread: the loop shall look at the signals that were given."""

@@ -93,7 +93,8 @@ def _read_events(events: Sequence[Any], zone: ZoneInfo, first: date, last: date)
             raise UnreadableCalendar(
                 "The rules of this calendar take too long: export the holidays of some years alone."
             )
-        name = _name_of(event)
+        summary = "".join(sign if sign.isprintable() else " " for sign in str(event.get("SUMMARY", "")))
+        name = " ".join(summary.split())[:LONGEST_NAME] or "Holiday"
         try:
             if str(event.get("STATUS", "")).upper() == "CANCELLED":
                 continue
@@ -108,7 +109,8 @@ def _read_events(events: Sequence[Any], zone: ZoneInfo, first: date, last: date)
         except Exception:  # dates beyond all calendars, values of another kind
             found.left_out.append(f"“{name}” has a date or a rule that cannot be read.")
             continue
-        if not days and not _lasts_a_day(event):
+        start = event.get("DTSTART")
+        if not days and (start is None or isinstance(start.dt, datetime)):
             found.left_out.append(f"“{name}” lasts only a part of a day.")
         for day in days:
             if first <= day <= last:
@@ -116,16 +118,6 @@ def _read_events(events: Sequence[Any], zone: ZoneInfo, first: date, last: date)
         if len(found.days) > MOST_DAYS:
             raise UnreadableCalendar(f"The calendar makes more than {MOST_DAYS} holidays: export the holidays alone.")
     return found
-
-
-def _name_of(event: Any) -> str:
-    text = "".join(sign if sign.isprintable() else " " for sign in str(event.get("SUMMARY", "")))
-    return " ".join(text.split())[:LONGEST_NAME] or "Holiday"
-
-
-def _lasts_a_day(event: Any) -> bool:
-    start = event.get("DTSTART")
-    return start is not None and not isinstance(start.dt, datetime)
 
 
 def _starts(event: Any, zone: ZoneInfo, first: date, last: date) -> tuple[timedelta, Iterator[date]]:
@@ -176,7 +168,7 @@ def _by_rule(rule: Any, start: date, last: date) -> Iterator[date]:
     if any(not 1 <= month <= 12 for month in months) or (days and min(days) > longest) or 0 in days:
         raise UnreadableCalendar("repeats on a day that never comes.")
     text = ";".join(
-        f"{name}={','.join(_written(each) for each in value)}"
+        f"{name}={','.join(each.to_ical().decode() if hasattr(each, 'to_ical') else str(each) for each in value)}"
         for name, value in parts.items()
         if name not in ("UNTIL", "WKST")
     )
@@ -194,11 +186,6 @@ def _by_rule(rule: Any, start: date, last: date) -> Iterator[date]:
 
 def _last_second(day: date) -> datetime:
     return datetime(day.year, day.month, day.day, 23, 59, 59, tzinfo=UTC)
-
-
-def _written(value: Any) -> str:
-    to_ical = getattr(value, "to_ical", None)
-    return to_ical().decode() if to_ical else str(value)
 
 
 def _dates(values: Any) -> Iterator[date]:

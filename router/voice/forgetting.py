@@ -97,7 +97,13 @@ def forget_caller(
     Raises:
         ForgettingRefused: it is one of the company's own numbers.
     """
-    _refuse_own(session, project, caller)
+    ours = select(TrackingNumber.e164).where(TrackingNumber.project_id == project.id)
+    if any(same_line(caller, number) for number in session.scalars(ours)):
+        raise ForgettingRefused("This is one of the project's tracking numbers, not a caller's.")
+    if Redactor(caller).line in own_lines(
+        project.fallback_destination, project.own_numbers, project.destination_numbers
+    ):
+        raise ForgettingRefused("This is one of the company's own telephones: take it out of the settings first.")
     wait_for_turn(session, FORGETTING_TURN, 0)
     redactor = Redactor(caller)
     calls = _calls_of(session, project, redactor)
@@ -149,15 +155,6 @@ def forget_caller(
     counts = {"calls": erased.calls, "messages": erased.messages, "records": erased.records, "recordings": recordings}
     record(session, actor, now, "caller.forgotten", f"caller {forgotten.id}", project.id, **counts)
     return erased
-
-
-def _refuse_own(session: Session, project: Project, caller: str) -> None:
-    ours = select(TrackingNumber.e164).where(TrackingNumber.project_id == project.id)
-    if any(same_line(caller, number) for number in session.scalars(ours)):
-        raise ForgettingRefused("This is one of the project's tracking numbers, not a caller's.")
-    lines = own_lines(project.fallback_destination, project.own_numbers, project.destination_numbers)
-    if Redactor(caller).line in lines:
-        raise ForgettingRefused("This is one of the company's own telephones: take it out of the settings first.")
 
 
 def _calls_of(session: Session, project: Project, redactor: Redactor) -> Sequence[Call]:

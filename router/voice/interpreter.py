@@ -4,7 +4,7 @@ No step counts anything. Opening hours follow from the call's start, a round rob
 leads to one that is written after it, so that each answer ends within as many steps as the flow has."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Literal
@@ -174,10 +174,6 @@ def whisper_plan(program: Program, around: Surroundings, so_far: CallSoFar) -> P
         return (spoken,) if spoken else ()
     address = run.whisper_address(so_far.place or Place(step.id))
     return Gather((spoken or Say(ACCEPT),), address, ACCEPT_SECONDS), HangUp()
-
-
-def _wants_visit(texts: Iterable[str]) -> bool:
-    return any(name in VISIT_PLACEHOLDERS for text in texts for name in PLACEHOLDER.findall(text))
 
 
 class _Run:
@@ -383,7 +379,7 @@ class _Run:
         if self._known.visit is None:
             texts = [text for line in group if line.headers for text in line.headers.values()]
             texts += [step.whisper.text] if isinstance(step, RingStep) and step.whisper else []
-            if texts and _wants_visit(texts):
+            if any(name in VISIT_PLACEHOLDERS for text in texts for name in PLACEHOLDER.findall(text)):
                 return Wanted("visit", step.id)
         screen = screening_of(step)
         recording = step.recording if isinstance(step, RingStep) else None

@@ -94,8 +94,12 @@ def read_json(request: Request, may_be_absent: bool = False) -> dict[str, Any]:
         raise Problem(413, "The body is larger than 64 kB.")
     if may_be_absent and not raw.strip():
         return {}
+
+    def refuse(constant: str) -> Any:
+        raise ValueError(constant)
+
     try:
-        body: Any = json.loads(raw.decode("utf-8"), parse_constant=_refuse_constant)
+        body: Any = json.loads(raw.decode("utf-8"), parse_constant=refuse)
     except (ValueError, RecursionError):
         raise Problem(400, "The body is not JSON in UTF-8.") from None
     if not isinstance(body, dict):
@@ -103,10 +107,6 @@ def read_json(request: Request, may_be_absent: bool = False) -> dict[str, Any]:
     if b"\\u0000" in raw or b"\\ud" in raw.lower():
         body = _clean(body)
     return dict(body)
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(name)
 
 
 def _clean(value: Any) -> Any:

@@ -80,10 +80,6 @@ def parse_pattern(text: str, country: str) -> str:
     return pattern
 
 
-def _compiled(pattern: str) -> re.Pattern[str]:
-    return re.compile(".*".join(map(re.escape, pattern.split("*"))))
-
-
 @dataclass(frozen=True, slots=True)
 class Blocked:
     """Why a call is not put through. `entry`: the entry of the list, as it is stored; empty: it is not by the list."""
@@ -127,7 +123,7 @@ class CallGuard:
         """What `CallGuard(**values)` is made of, for a file."""
         patterns = [entry for entry in self.values["entries"] if "*" in entry or not entry.startswith("+")]
         self._lines = frozenset(line_of(entry) for entry in entries if "*" not in entry and entry.startswith("+"))
-        self._patterns = [(entry, _compiled(entry)) for entry in patterns]
+        self._patterns = [(entry, re.compile(".*".join(map(re.escape, entry.split("*"))))) for entry in patterns]
         # most patterns are a beginning or an end, which is found in a row of a thousand as fast as in one of ten
         self._beginnings = tuple(entry[:-1] for entry in patterns if "*" not in entry[:-1] and entry.endswith("*"))
         self._ends = tuple(entry[1:] for entry in patterns if "*" not in entry[1:] and entry.startswith("*"))

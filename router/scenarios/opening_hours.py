@@ -47,15 +47,19 @@ def fits_times(
 ) -> bool:
     """Whether one of the times fits the moment. On a holiday none begins, and none goes on from the day before."""
     local = at.astimezone(zone)
-    today, clock = local.date(), f"{local:%H:%M}"
-    yesterday = today - timedelta(days=1)
+    today, clock = local.date(), f"{local.hour:02}:{local.minute:02}"
     if today in holidays:
         return False
+    day, day_before = DAYS[today.weekday()], DAYS[today.weekday() - 1]
     for each in times:
         is_overnight = each.closes < each.opens
-        if DAYS[today.weekday()] in each.days and each.opens <= clock and (is_overnight or clock < each.closes):
+        if day in each.days and each.opens <= clock and (is_overnight or clock < each.closes):
             return True
-        began_yesterday = DAYS[yesterday.weekday()] in each.days and yesterday not in holidays
-        if is_overnight and began_yesterday and clock < each.closes:
+        if (
+            is_overnight
+            and day_before in each.days
+            and clock < each.closes
+            and today - timedelta(days=1) not in holidays
+        ):
             return True
     return False

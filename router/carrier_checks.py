@@ -77,6 +77,8 @@ def _own_accounts(server: Server, snapshot: Snapshot | None) -> Iterator[Finding
             yield replace(balance, subject=of_project + balance.subject)
             for number in _numbers(server, shop, snapshot, True, (account.project_id, account.sid)):
                 yield replace(number, subject=of_project + number.subject)
+            for country in _countries(server, shop, snapshot, account.project_id):
+                yield replace(country, subject=of_project + country.subject)
     for project_id in sorted(unreadable):
         words = (
             "cannot be used: sealed under another ROUTER_SECRET_KEY, or without the carrier’s address; type it again"
@@ -187,10 +189,14 @@ def _numbers(
         yield Finding(f"  {number.e164}", "; ".join(number.misdirections), True)
 
 
-def _countries(server: Server, shop: NumberShop, snapshot: Snapshot | None) -> Iterator[Finding]:
-    """Whether the account may call the countries that calls are forwarded to."""
-    lines = {server.settings.fallback_destination}
+def _countries(
+    server: Server, shop: NumberShop, snapshot: Snapshot | None, project_id: int | None = None
+) -> Iterator[Finding]:
+    """Whether the account may call the countries that calls are forwarded to; of a project's own account, that project's calls."""
+    lines = {server.settings.fallback_destination} if project_id is None else set()
     for route in snapshot.routes.values() if snapshot else ():
+        if project_id not in (None, route.project_id):
+            continue
         lines |= {route.fallback, *(line["to"] for _, line, _ in lines_in(route.flow))}
     countries = sorted({country for line in lines if line.startswith("+") and (country := country_of(line))})
     if not countries:

@@ -15,9 +15,11 @@ from sqlalchemy import func, select
 from werkzeug import Response
 from werkzeug.serving import BaseWSGIServer
 
+from router.accounts.audit import Actor, Change
 from router.accounts.models import Project
 from router.carrier_checks import examine_carrier
 from router.carriers import ANYWHERE, shop_of
+from router.carriers.accounts import AccountValues, save_account
 from router.carriers.base import DialledCountry
 from router.carriers.simulator.rest import Standing
 from router.carriers.twilio.account import is_open_for, misdirections, shown_address
@@ -118,6 +120,27 @@ def _at_a_port(
     }
     with applications.on_a_port(settings.model_copy(update=twilio)) as served:
         yield served
+
+
+def test_projects_own_accounts_are_examined_as_the_servers_is(world: World) -> None:
+    server = world.server
+    with server.database.writing() as session:
+        project = session.scalars(select(Project)).one()
+        change = Change(session, server, project, Actor("alice@example.com"), NOON)
+        save_account(change, AccountValues(account_sid=SID, auth_token=TOKEN))
+    routing_of(server).refresh()
+    of_project = f"project {project.id}: "
+    found = {name.removeprefix(of_project): said for name, said in world.all().items() if name.startswith(of_project)}
+    assert found == {
+        "carrier's account": ("active full", False),
+        "carrier's balance": ("100.00 USD", False),
+        "carrier's numbers": ("1 number of ours, pointed here", False),
+        "carrier's countries": ("DE, US may be called", False),
+    }
+    with server.database.writing() as session:
+        change = Change(session, server, project, Actor("alice@example.com"), NOON)
+        save_account(change, AccountValues(account_sid=SID, auth_token="some-other-token"))
+    assert list(world.wrong()) == [f"{of_project}carrier's account"]
 
 
 def change_settings(server: Server, **more: Any) -> None:

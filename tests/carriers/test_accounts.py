@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,9 @@ from router.carriers.accounts import (
 )
 from router.carriers.base import NotForUs
 from router.carriers.models import CarrierAccount
+from router.carriers.simulator.call import CallerScript, PhoneCall
+from router.carriers.simulator.call import CallRecording as CarriersRecording
+from router.carriers.simulator.call_book import CallBook
 from router.integrations.settings import reseal
 from router.lib.crypto import KeyRing
 from router.scenarios.models import TrackingNumber
@@ -32,10 +36,23 @@ from router.scenarios.numbers.release import advance_releases, begin_release
 from router.scenarios.numbers.search import search_numbers
 from router.scenarios.numbers.sync import sync_numbers
 from router.server import Server
+from router.voice.models import Call, CallRecording
+from router.voice.reconciliation import reconcile
+from router.voice.recording_jobs import advance_recordings
 from router.voice.snapshot import RoutingFollower, parse_snapshot, routing_of
 from router.web.errors import Problem
 from tests.carriers.rest import Carrier, running_carrier
-from tests.factories import COMPANY_LINE, NUMBER, make_project, make_scenario
+from tests.factories import (
+    CALLER,
+    COMPANY_LINE,
+    NOON,
+    NUMBER,
+    make_call,
+    make_number,
+    make_project,
+    make_recording,
+    make_scenario,
+)
 from tests.people import Cast, bearer, sign_in
 from tests.voice.carrier import ANNA, BASE
 
@@ -223,6 +240,63 @@ def test_r5_a_number_stays_at_the_account_at_which_it_was_bought(
     assert servers.shop.find(second)
     with server.database.writing() as session:
         remove_account(Change(session, server, project, Actor("alice@example.com"), server.now()))
+
+
+def keep_call(carrier: Carrier, sid: str, to: str, *recordings: str) -> None:
+    """The carrier's book has a call that was answered and has ended, with recordings."""
+    ended = NOON + timedelta(minutes=1)
+    call = PhoneCall(CALLER, to, CallerScript(), NOON, carrier.sid, sid=sid, status="completed", ended_at=ended)
+    call.recordings += [CarriersRecording("DialVerb", 1, NOON, each, 44, ended) for each in recordings]
+    CallBook(carrier.account.path).keep(call)
+
+
+def test_recordings_are_fetched_and_deleted_at_the_account_of_the_number(
+    server: Server, two_accounts: tuple[Project, Carrier, Carrier]
+) -> None:
+    project, own, servers = two_accounts
+    server.now = lambda: NOON + timedelta(minutes=5)
+    with server.database.writing() as session:
+        there = make_number(session, project, NUMBER, owned_elsewhere=False, carrier_account=SIMULATED_ACCOUNT)
+        before = make_number(session, project, ELSEWHERE, owned_elsewhere=False)
+        for number, sid in ((there, "RE0"), (before, "RE1")):
+            call = make_call(session, project, number.e164, number_id=number.id, sid=f"CA{sid}")
+            make_recording(session, call, sid=sid, channels=1)
+    keep_call(own, "CARE0", NUMBER, "RE0")
+    keep_call(servers, "CARE1", ELSEWHERE, "RE1")
+    while advance_recordings(server, server.now()):
+        pass
+    with server.database.reading() as session:
+        kept = session.scalars(select(CallRecording).order_by(CallRecording.sid)).all()
+    assert [(each.sid, each.state, each.is_at_carrier) for each in kept] == [
+        ("RE0", "kept", False),
+        ("RE1", "kept", False),
+    ]
+    assert CallBook(own.account.path).find_recording("RE0") is None
+    assert CallBook(servers.account.path).find_recording("RE1") is None
+
+
+def test_r12_of_a_projects_own_books_only_its_own_calls_are_written(
+    server: Server, two_accounts: tuple[Project, Carrier, Carrier]
+) -> None:
+    project, own, servers = two_accounts
+    with server.database.writing() as session:
+        other = make_project(session)
+        make_scenario(session, project, [NUMBER], destinations=[COMPANY_LINE])
+        make_scenario(session, other, [ELSEWHERE], destinations=[COMPANY_LINE])
+        late = make_call(
+            session, other, ELSEWHERE, sid="CA-theirs", started_at=NOON, status="in_progress", ended_at=None
+        )
+    keep_call(own, "CA-ours", NUMBER)
+    keep_call(own, "CA-forged", ELSEWHERE)
+    keep_call(own, "CA-theirs", NUMBER)
+    keep_call(servers, "CA-servers", ELSEWHERE)
+    now = NOON + timedelta(hours=1)
+    done = reconcile(server, NOON - timedelta(hours=1), now)
+    assert (sorted(done.written), done.completed, done.failed) == (["CA-ours", "CA-servers"], [], [])
+    with server.database.reading() as session:
+        written = {call.sid: call.project_id for call in session.scalars(select(Call))}
+        assert session.get_one(Call, late.id).ended_at is None
+    assert written == {"CA-ours": project.id, "CA-servers": other.id, "CA-theirs": other.id}
 
 
 def test_the_worker_asks_the_carrier_whether_it_accepts_an_account(

@@ -98,21 +98,19 @@ def remove() -> Response | tuple[str, int]:
         with changing() as change:
             remove_account(change)
     except Problem as problem:
-        form = AccountForm()
-        form.form_errors.append(problem.detail)
-        return _page(form), problem.status
+        return _page(None, problem.detail), problem.status
     flash("The account is removed. Numbers are bought at the server’s own from now on.")
     return redirect(url_for("carrier_account.show"))
 
 
-def _page(form: AccountForm | None) -> str:
+def _page(form: AccountForm | None, error: str = "") -> str:
     server, project = current_server(), current_project()
     with server.database.reading() as session:
         account = find_account(session, project.id)
         document = account_document(server, account) if account else None
     if form is None:
         form = AccountForm(data={"account_sid": account.sid} if account else {})
-    return render_template("carriers/account.html", form=form, account=document, stored=account)
+    return render_template("carriers/account.html", form=form, account=document, error=error)
 
 
 @account_api.get("")

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 import structlog
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
-from sqlalchemy import column, func, select, table, update
+from sqlalchemy import column, false, func, select, table, true, update
 from sqlalchemy.orm import Session
 
 from router.accounts.audit import Change
@@ -25,6 +25,7 @@ from router.carriers.models import CarrierAccount
 from router.carriers.twilio.webhooks import TwilioAccount
 from router.config import SettingsError
 from router.lib.crypto import KeyRing, SealBroken
+from router.lib.formats import format_count
 from router.server import Server
 from router.web.errors import Problem
 
@@ -32,7 +33,8 @@ SID = re.compile(r"AC[0-9a-fA-F]{32}")
 TOKEN = re.compile(r"[\x21-\x2b\x2d-\x7e]{8,128}")
 """Visible signs without a comma."""
 CheckState = Literal["unchecked", "accepted", "refused"]
-LEASE = timedelta(seconds=60)
+LEASE = timedelta(minutes=3)
+MOST_AT_ONCE = 10
 AGAIN = {"accepted": timedelta(days=1), "refused": timedelta(minutes=15), "unchecked": timedelta(minutes=1)}
 """When the carrier is asked again, by what it said; unchecked: it did not answer."""
 
@@ -112,7 +114,7 @@ def save_account(change: Change, values: AccountValues) -> CarrierAccount:
         with suppress(SealBroken):
             kept = read_tokens(keys, account.sealed)
     elif account is not None:
-        _demand_unused(session, account)
+        _leave(session, account)
     present = values.auth_token or next(iter(kept), None)
     if present is None:
         raise Problem(422, "Type the account's auth token, as the carrier's console shows it.", "auth_token")
@@ -146,33 +148,38 @@ def remove_account(change: Change) -> None:
     account = find_account(change.session, change.project.id)
     if account is None:
         raise Problem(404, "The project has no account of its own.")
-    _demand_unused(change.session, account)
+    _leave(change.session, account)
     change.session.delete(account)
     change.session.flush()
     _raise_version(change.session, change.project.id)
     change.record("carrier_account.removed", account.sid)
 
 
-_RENTED = table("tracking_number", *map(column, ("project_id", "carrier_account", "released_at")))
-_ORDERED = table("number_order", *map(column, ("project_id", "carrier_account", "state")))
-"""Tables of a package above."""
+_NUMBERS = table("tracking_number", *map(column, ("project_id", "carrier_account", "owned_elsewhere", "released_at")))
+_ORDERS = table("number_order", *map(column, ("project_id", "carrier_account", "state")))
+"""Of a package above."""
 
 
-def _demand_unused(session: Session, account: CarrierAccount) -> None:
-    rented, ordered = (
-        session.scalar(
-            select(func.count())
-            .select_from(of)
-            .where(of.c.project_id == account.project_id, of.c.carrier_account == account.sid, condition)
-        )
-        for of, condition in (
-            (_RENTED, _RENTED.c.released_at.is_(None)),
-            (_ORDERED, _ORDERED.c.state.in_(("intent", "unknown"))),
-        )
+def _leave(session: Session, account: CarrierAccount) -> None:
+    """The project's numbers that are owned elsewhere are known at this account no more.
+
+    Raises:
+        Problem: 409, numbers are rented or being bought there.
+    """
+    there, ordered = (
+        (of.c.project_id == account.project_id) & (of.c.carrier_account == account.sid) for of in (_NUMBERS, _ORDERS)
     )
-    if rented or ordered:
-        amount = f"{(rented or 0) + (ordered or 0)} of the project’s numbers"
-        raise Problem(409, f"{amount} are at {account.sid}. Give them back first.", "account_sid")
+    rented = there & _NUMBERS.c.released_at.is_(None) & (_NUMBERS.c.owned_elsewhere == false())
+    open_orders = ordered & _ORDERS.c.state.in_(("intent", "unknown"))
+    amount = sum(
+        session.scalar(select(func.count()).select_from(of).where(condition)) or 0
+        for of, condition in ((_NUMBERS, rented), (_ORDERS, open_orders))
+    )
+    if amount:
+        numbers = format_count(amount, "number")
+        raise Problem(409, f"{numbers} of the project at {account.sid}. Give them back first.", "account_sid")
+    owned_elsewhere = there & (_NUMBERS.c.owned_elsewhere == true())
+    session.execute(update(_NUMBERS).where(owned_elsewhere).values(carrier_account=""))
 
 
 def _raise_version(session: Session, project_id: int) -> None:
@@ -230,12 +237,13 @@ def shops_of_projects(server: Server) -> list[tuple[CarrierAccount, NumberShop]]
 
 def check_accounts(server: Server, now: datetime) -> int:
     """A job of the worker: asks the carrier about the accounts that are due, and keeps what it says. Returns how many were asked about."""
-    with server.database.writing() as session:
-        due = session.scalars(
-            select(CarrierAccount).where(CarrierAccount.next_at <= now).order_by(CarrierAccount.next_at).limit(10)
-        ).all()
-        for account in due:
-            account.next_at = now + LEASE
+    with server.database.reading() as session:
+        waiting = select(CarrierAccount).where(CarrierAccount.next_at <= now).order_by(CarrierAccount.next_at)
+        due = session.scalars(waiting.limit(MOST_AT_ONCE)).all()
+    if due:
+        with server.database.writing() as session:
+            claimed = update(CarrierAccount).where(CarrierAccount.id.in_([account.id for account in due]))
+            session.execute(claimed.values(next_at=now + LEASE).execution_options(synchronize_session=False))
     for account in due:
         state, reason = _verdict(server, account)
         with server.database.writing() as session:
@@ -290,11 +298,13 @@ SealedAccount = tuple[str, int, str]
 """An account's SID, its project and its sealed tokens, as snapshots and their files have it."""
 
 
-def sealed_accounts(session: Session) -> tuple[SealedAccount, ...]:
+def sealed_accounts(session: Session, known: tuple[SealedAccount, ...] = ()) -> tuple[SealedAccount, ...]:
+    """Those of all projects; `known` itself when nothing has changed."""
     rows = session.execute(
         select(CarrierAccount.sid, CarrierAccount.project_id, CarrierAccount.sealed).order_by(CarrierAccount.id)
     )
-    return tuple((row.sid, row.project_id, row.sealed) for row in rows)
+    accounts = tuple((row.sid, row.project_id, row.sealed) for row in rows)
+    return known if accounts == known else accounts
 
 
 def opened_accounts(

@@ -196,7 +196,7 @@ def refresh(database: Database, present: Snapshot | None, now: datetime, pause: 
             later = _load_snapshot(session, row, now, pause).after(present)
         else:
             loaded = load_some(session, changes.numbers, present.loaded, pause)
-            later = present.changed(now, changes, loaded, sealed_accounts(session))
+            later = present.changed(now, changes, loaded, sealed_accounts(session, present.accounts))
     if present.routes and not later.routes:
         raise SnapshotRefused(f"The database has no numbers, and there were {len(present.routes)}. {advice}")
     return later
@@ -447,6 +447,9 @@ class RoutingFollower:
         """Of projects at the carrier, by SID; opened when the snapshot has others than before."""
         if self._thread is None and self.snapshot is None:
             self.refresh()
+        return self._opened()
+
+    def _opened(self) -> Mapping[str, tuple[SignedFor, ...]]:
         sealed = self.snapshot.accounts if self.snapshot else ()
         if sealed is not self._accounts[0]:
             opened, self.unreadable_accounts = opened_accounts(sealed, self._keys)
@@ -503,6 +506,7 @@ class RoutingFollower:
             if self.fault and not fault:
                 self._lookups.resume()
             self.fault = fault
+            self._opened()  # so that no request has to
             self._keep()
 
     def _pause(self) -> None:

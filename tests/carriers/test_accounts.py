@@ -239,7 +239,10 @@ def test_r5_a_number_stays_at_the_account_at_which_it_was_bought(
     assert number_of(server, first).released_at is not None
     assert servers.shop.find(second)
     with server.database.writing() as session:
+        own_number = make_number(session, project, ELSEWHERE, carrier_account=SIMULATED_ACCOUNT)
         remove_account(Change(session, server, project, Actor("alice@example.com"), server.now()))
+        session.refresh(own_number)
+        assert own_number.carrier_account == "", "owned elsewhere: it holds no account fast"
 
 
 def keep_call(carrier: Carrier, sid: str, to: str, *recordings: str) -> None:

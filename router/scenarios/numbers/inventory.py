@@ -117,7 +117,7 @@ def bring_in(
     number.released_at = number.releasing_at = number.carrier_next_at = None
     number.scenario_id = number.static_source = None
     number.overflow = number.pinned = False
-    number.carrier_error = ""
+    number.carrier_error = number.carrier_account = ""
     for name, value in values.items():
         setattr(number, name, value)
     session.flush()

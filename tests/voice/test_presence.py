@@ -21,6 +21,7 @@ from router.db import LONG_AGO, Database
 from router.server import Server
 from router.voice import applier as module
 from router.voice.applier import journal_folder
+from router.voice.blocking.open_calls import OpenCalls
 from router.voice.journal import Journal, Position, read_entries
 from router.voice.models import Call, CallEvent, JournalPosition, SetAsideRecord, UnknownCall
 from router.voice.snapshot import routing_of
@@ -59,7 +60,8 @@ def decided(call: Call) -> tuple[Any, ...]:
         tuple(candidate[name] for name in ("probability", "state", "silent_seconds", "left", "tapped_seconds"))
         for candidate in call.candidates
     ]
-    return call.sid, call.started_at, call.rule, call.source, call.confidence, call.source_confidence, candidates
+    decision = call.rule, call.source, call.confidence, call.source_confidence
+    return call.sid, call.started_at, call.kind, *decision, candidates
 
 
 def test_r7_a_page_that_is_open_throughout_an_outage_counts_as_open(
@@ -246,6 +248,7 @@ def test_r12_an_outage_changes_no_decision_whenever_and_in_whichever_order_journ
         clock.move_to(NOON)
         of_calls, of_pages = (Journal(folder, durable=False) for folder in folders)
         shop.journal, shop.keep_refused = of_calls, lambda server, record: of_pages.append(record)
+        routing_of(shop).open_calls = OpenCalls(folders[0] / "open-calls")  # none is open from another world
         routing_of(shop).refresh()
         appliers = [applier(shop, folder) for folder in folders]
 

@@ -495,6 +495,7 @@ class RoutingFollower:
                     log.error("database_was_put_back", reason=self.notice)
             except SnapshotRefused as error:
                 fault = str(error)
+                self.open_calls.forget()  # it may be another installation's
             except Exception as error:
                 fault = f"The database cannot be asked ({type(error).__name__})."
                 self._lookups.pause()

@@ -11,6 +11,7 @@ from flask.testing import FlaskClient
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select, update
+from sqlalchemy.exc import OperationalError
 from werkzeug.test import TestResponse
 
 from router.accounts.cli import CONSOLE
@@ -19,12 +20,15 @@ from router.carriers.base import InboundCall
 from router.integrations.models import Delivery, Integration
 from router.lib.phones import BadPhone, Caller, international, national, read_caller, spellings_of_line
 from router.server import Server
-from router.voice.blocking.open_calls import OpenCalls
+from router.voice import snapshot
+from router.voice.applier import journal_folder
+from router.voice.blocking.open_calls import FORGET_AFTER, OpenCalls
 from router.voice.blocking.rules import Blocked, CallGuard, parse_pattern
 from router.voice.blocking.service import FEWEST_CALLS, WINDOW, PastCall, guess_robocaller, guess_robocalls
 from router.voice.forgetting import forget_caller
+from router.voice.journal import Journal
 from router.voice.models import BLOCKED, EXTERNAL, BlockedCaller, Call, ForgottenCaller
-from router.voice.snapshot import routing_of
+from router.voice.snapshot import SnapshotRefused, routing_of
 from tests.factories import (
     COMPANY_LINE,
     NOON,
@@ -255,6 +259,31 @@ def test_one_caller_holds_five_calls_and_no_more(shop: Server, carrier: CarrierC
     assert {call.flow["blocked"]["because"] for call in calls(shop) if call.kind == BLOCKED} == {"caller_limit"}
     carrier.status("completed", sid="CA0")
     assert heard(carrier.dial(NUMBER, sid="CB3")).startswith("Dial")
+
+
+@pytest.mark.parametrize(
+    "fault", [OperationalError("", {}, Exception("gone")), SnapshotRefused("of another installation")]
+)
+def test_r12_calls_whose_end_nobody_tells_block_their_caller_for_no_longer_than_minutes_while_no_state_can_be_read(
+    shop: Server, carrier: CarrierClient, clock: Any, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    """Their ends may be told to another machine, and only the database brings them here."""
+    routing = routing_of(shop)
+    assert "Dial" in heard(carrier.dial(NUMBER, sid="CA0"))
+    routing.refresh()  # from now on the database knows it
+
+    def refuse(*_: Any) -> Any:
+        raise fault
+
+    monkeypatch.setattr(snapshot, "refresh", refuse)
+    shop.journal = Journal(journal_folder(shop))
+    for turn in range(1, 7):
+        routing.refresh()
+        clock.shift(20)
+        assert heard(carrier.dial(NUMBER, sid=f"CA{turn}")).split()[0] == ("Dial" if turn <= 5 else "Reject")
+    clock.shift(FORGET_AFTER)
+    routing.refresh()
+    assert heard(carrier.dial(NUMBER, sid="CA7")).startswith("Dial")
 
 
 def test_a_number_takes_so_many_calls_and_no_limit_is_none(shop: Server, carrier: CarrierClient) -> None:

@@ -127,8 +127,9 @@ class OpenCalls:
         self._by_caller, self._by_number = by_caller, by_number
 
     def forget(self) -> None:
-        """The database cannot be asked: what it knew may have ended."""
+        """The database cannot be asked: what it knew may have ended. Calls in the file still end after their time."""
         self._by_caller, self._by_number = Counter(), Counter()
+        self._begun()
 
     def _begun(self) -> dict[str, int]:
         """The calls in the file with their places; those that have stood there for too long are taken out."""

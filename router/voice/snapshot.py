@@ -419,8 +419,7 @@ class RoutingFollower:
         self.snapshot: Snapshot | None = None
         self._database, self._folder, self._keys, self._now = database, folder, keys, now
         self._thread: threading.Thread | None = None
-        self._stopped = threading.Event()
-        self._has_asked = threading.Event()
+        self._stopped, self._has_asked = threading.Event(), threading.Event()
         self._refreshing = threading.Lock()
         self._lookups = Lookups(database, "routing", LOOKUP_SECONDS)
         self.credits = Lookups(database, "credit", CREDIT_SECONDS)

@@ -1,6 +1,7 @@
 """Static files as browsers keep them: a page names each with the version of its content, so that it is asked for once, and never old."""
 
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, wraps
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -28,21 +29,25 @@ def file_version(app: Flask, endpoint: str | None, filename: str | None) -> str:
 
 
 def init_static(app: Flask) -> None:
-    """A file that is asked for without its version, or with that of another release, is asked for again each time."""
+    """A file that is asked for without its version, or with that of another release, is asked for again each time. To be called when all
+    blueprints are registered."""
 
     @app.url_defaults
     def add_version(endpoint: str, values: dict[str, Any]) -> None:
         if version := file_version(app, endpoint, values.get("filename")):
             values["v"] = version
 
-    @app.after_request
-    def keep(response: Response) -> Response:
-        named = request.view_args or {}
-        if (
-            "filename" in named
-            and response.status_code in (200, 304)
-            and (asked := request.args.get("v"))
-            and asked == file_version(app, request.endpoint, named["filename"])
-        ):
-            response.headers["Cache-Control"] = KEEP
-        return response
+    def keeping(view: Callable[..., Any]) -> Callable[..., Response]:
+        @wraps(view)
+        def keep(**values: Any) -> Response:
+            response, asked = app.make_response(view(**values)), request.args.get("v")
+            is_file = response.status_code in (200, 304)
+            if asked and is_file and asked == file_version(app, request.endpoint, values.get("filename")):
+                response.headers["Cache-Control"] = KEEP
+            return response
+
+        return keep
+
+    for endpoint, view in app.view_functions.items():
+        if endpoint.rpartition(".")[2] == "static":
+            app.view_functions[endpoint] = keeping(view)

@@ -4,8 +4,9 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from tests.browser.console import complaints_of
 from tests.browser.stub import KEY, Site, Stub, number, running_site, running_stub
 
 WHOLE = ("chromium", "chromium-browser", "google-chrome")
@@ -75,20 +76,8 @@ def console(request: pytest.FixtureRequest) -> Iterator[list[str]]:
     """What the page complained about so far: errors and warnings of its console, and exceptions that nobody caught."""
     kinds = ("quick_page", "timed_page", "page")
     page: Page = request.getfixturevalue(next(name for name in kinds if name in request.fixturenames))
-    complaints: list[str] = []
-
-    def hear(message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning"):
-            complaints.append(message.text)
-
-    def note(error: Error) -> None:
-        complaints.append(str(error))
-
-    page.on("console", hear)
-    page.on("pageerror", note)
-    yield complaints
-    page.remove_listener("console", hear)
-    page.remove_listener("pageerror", note)
+    with complaints_of(page) as complaints:
+        yield complaints
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from contextlib import closing
 from typing import Literal
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 from sqlalchemy import select
 
 from router.accounts.ledger import Post, post
@@ -14,6 +14,7 @@ from router.accounts.models import Person, Project
 from router.scenarios.models import Scenario, ScenarioDraft, TrackingNumber
 from router.scenarios.numbers.purchase import advance_due
 from tests.browser.accessibility import judge
+from tests.browser.console import complaints_of
 from tests.browser.pictures import picture
 from tests.browser.test_pages import Site, running
 from tests.factories import make_member
@@ -46,21 +47,9 @@ def alice(window: Page) -> Iterator[Page]:
     """The same window for all tests, as wide as a desk; it is empty at the end, so that nothing of one reaches the next."""
     window.set_viewport_size({"width": 1280, "height": 720})
     window.emulate_media(color_scheme="light", reduced_motion="reduce")
-    complaints: list[str] = []
-
-    def hear(message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning"):
-            complaints.append(message.text)
-
-    def note(error: Error) -> None:
-        complaints.append(str(error))
-
-    window.on("console", hear)
-    window.on("pageerror", note)
-    yield window
-    window.goto("about:blank")
-    window.remove_listener("console", hear)
-    window.remove_listener("pageerror", note)
+    with complaints_of(window) as complaints:
+        yield window
+        window.goto("about:blank")
     assert [one for one in complaints if "409" not in one and "422" not in one] == []
 
 

@@ -17,7 +17,7 @@ from router.config import read_settings
 from router.hanging import HangGuard
 from router.operations import configure_logs
 from router.supervisor import READY, SERVICE, WEB
-from router.voice.snapshot import routing_of
+from router.voice.following import routing_of
 
 _settings = read_settings()
 bind = f"{_settings.host}:{_settings.port}"

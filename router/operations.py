@@ -28,9 +28,9 @@ from router.lib.metrics import record
 from router.lib.phones import masked
 from router.server import Server, current_server
 from router.voice.events import NO_APPLIER, state_of_journals
+from router.voice.following import routing_of
 from router.voice.models import Call
 from router.voice.recordings import count_recordings, oldest_due_recording
-from router.voice.snapshot import routing_of
 from router.web.access import Audience, guard
 from router.web.errors import LOOPBACK, Problem, client_address, within
 from router.worker import HEARTBEAT

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from router.voice.answers import Begun
     from router.voice.asking import FlowLookups
     from router.voice.direct import DirectWriter
+    from router.voice.following import RoutingFollower
     from router.voice.journal import RecordKeeper
-    from router.voice.snapshot import RoutingFollower
     from router.web.network import RateLimit
 
 

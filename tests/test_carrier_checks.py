@@ -31,8 +31,8 @@ from router.lib.crypto import KeyRing
 from router.lib.http_client import Answer, Outgoing
 from router.server import Server
 from router.voice.applier import journal_folder
+from router.voice.following import routing_of
 from router.voice.models import Call
-from router.voice.snapshot import routing_of
 from tests.application import Applications
 from tests.carriers.rest import TOKEN
 from tests.carriers.rest_faults import Fault, FaultyRest, faulty_server

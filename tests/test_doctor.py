@@ -19,9 +19,10 @@ from router.lib.file_store import FileStore, StoreError
 from router.operations import key_fits
 from router.server import Server
 from router.voice.applier import Applier, journal_folder, machine_of
+from router.voice.following import routing_of
 from router.voice.journal import Journal
 from router.voice.models import JournalPosition, SetAsideRecord
-from router.voice.snapshot import NEWEST, routing_of, write_snapshot
+from router.voice.snapshot import NEWEST, write_snapshot
 from router.worker import HEARTBEAT
 from tests.factories import NOON, NUMBER, make_call, make_project, make_recording, make_scenario
 from tests.voice.test_applier import calls, count, inbound_at

@@ -21,9 +21,9 @@ from router.lib.phones import same_line
 from router.scenarios.flows import lines_in
 from router.server import Server
 from router.voice.calls import decided_values
+from router.voice.following import routing_of
 from router.voice.models import INTERNAL
 from router.voice.routing import Route, kept_flow
-from router.voice.snapshot import routing_of
 
 log = structlog.get_logger(__name__)
 

@@ -28,12 +28,12 @@ from router.server import Server
 from router.voice.answers import HANG_UP, Begun, account_sign, last_resort
 from router.voice.call_so_far import LONGEST_ANSWER, CallSoFar, Surroundings, Visit, Wanted
 from router.voice.calls import decided_values
+from router.voice.following import routing_of
 from router.voice.given import Given, given_by
 from router.voice.interpreter import Way, next_plan, whisper_plan
 from router.voice.lookups import Lookups
 from router.voice.models import EXTERNAL, Call, CallEvent, Status
 from router.voice.routing import Route, kind_of
-from router.voice.snapshot import routing_of
 from router.web.errors import iso
 
 log = structlog.get_logger(__name__)

@@ -19,9 +19,9 @@ from router.scenarios.wizard.views import examples
 from router.server import current_server
 from router.voice.call_so_far import CallSoFar, Surroundings, Visit
 from router.voice.flow_play import Known, play_flow
+from router.voice.following import routing_of
 from router.voice.interpreter import prepare
 from router.voice.routing import read_days
-from router.voice.snapshot import routing_of
 from router.web.access import Audience, guard
 from router.web.forms import Form, TextField
 

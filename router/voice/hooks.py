@@ -31,11 +31,11 @@ from router.voice.blocking.open_calls import why_blocked
 from router.voice.blocking.rules import blocked_plan
 from router.voice.call_so_far import NOWHERE, CallSoFar, Place, read_known, read_place
 from router.voice.direct import direct_writer_of
+from router.voice.following import routing_of
 from router.voice.models import BLOCKED, EXTERNAL
 from router.voice.recordings import recording_event
 from router.voice.records import Record, event_record, inbound_record, text_record
 from router.voice.routing import Route, fallback_flow, kind_of
-from router.voice.snapshot import routing_of
 from router.voice.state import CALL_TERMINAL, Event, is_bridged
 from router.web.access import Audience, guard
 

@@ -36,10 +36,11 @@ from router.scenarios.numbers.release import advance_releases, begin_release
 from router.scenarios.numbers.search import search_numbers
 from router.scenarios.numbers.sync import sync_numbers
 from router.server import Server
+from router.voice.following import RoutingFollower, routing_of
 from router.voice.models import Call, CallRecording
 from router.voice.reconciliation import reconcile
 from router.voice.recording_jobs import advance_recordings
-from router.voice.snapshot import RoutingFollower, parse_snapshot, routing_of
+from router.voice.snapshot import parse_snapshot
 from router.web.errors import Problem
 from tests.carriers.rest import Carrier, running_carrier
 from tests.factories import (

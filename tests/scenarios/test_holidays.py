@@ -16,7 +16,7 @@ from router.accounts.models import AuditEntry
 from router.scenarios.holidays import MOST_DAYS, MOST_EVENTS, UnreadableCalendar, read_calendar
 from router.scenarios.models import Holiday
 from router.server import Server
-from router.voice.snapshot import routing_of
+from router.voice.following import routing_of
 from tests.factories import make_number
 from tests.people import Cast, bearer, sign_in
 

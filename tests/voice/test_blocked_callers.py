@@ -20,15 +20,16 @@ from router.carriers.base import InboundCall
 from router.integrations.models import Delivery, Integration
 from router.lib.phones import BadPhone, Caller, international, national, read_caller, spellings_of_line
 from router.server import Server
-from router.voice import snapshot
+from router.voice import following
 from router.voice.applier import journal_folder
 from router.voice.blocking.open_calls import FORGET_AFTER, OpenCalls
 from router.voice.blocking.rules import Blocked, CallGuard, parse_pattern
 from router.voice.blocking.service import FEWEST_CALLS, WINDOW, PastCall, guess_robocaller, guess_robocalls
+from router.voice.following import routing_of
 from router.voice.forgetting import forget_caller
 from router.voice.journal import Journal
 from router.voice.models import BLOCKED, EXTERNAL, BlockedCaller, Call, ForgottenCaller
-from router.voice.snapshot import SnapshotRefused, routing_of
+from router.voice.snapshot import SnapshotRefused
 from tests.factories import (
     COMPANY_LINE,
     NOON,
@@ -275,7 +276,7 @@ def test_r12_calls_whose_end_nobody_tells_block_their_caller_for_no_longer_than_
     def refuse(*_: Any) -> Any:
         raise fault
 
-    monkeypatch.setattr(snapshot, "refresh", refuse)
+    monkeypatch.setattr(following, "refresh", refuse)
     shop.journal = Journal(journal_folder(shop))
     for turn in range(1, 7):
         routing.refresh()

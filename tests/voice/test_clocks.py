@@ -15,10 +15,10 @@ from router.voice import clocks
 from router.voice.applier import Applier, journal_folder
 from router.voice.clocks import MachineClock, clock_fault, measured_offset
 from router.voice.events import machine_is_waiting, state_of_journals
+from router.voice.following import routing_of
 from router.voice.journal import Position, read_entries
 from router.voice.models import JournalPosition
 from router.voice.repair import RepairRefused, forget_machine
-from router.voice.snapshot import routing_of
 from tests.factories import NOON
 from tests.voice.carrier import CarrierClient
 from tests.voice.journals import NUMBER

@@ -23,9 +23,9 @@ from router.scenarios.models import Holiday, Scenario
 from router.server import Server
 from router.voice import asking
 from router.voice.applier import journal_folder
+from router.voice.following import routing_of
 from router.voice.journal import Position, read_entries
 from router.voice.models import Call
-from router.voice.snapshot import routing_of
 from tests.factories import COMPANY_LINE, SECOND_LINE
 from tests.integrations.receiver import receiver
 from tests.voice.carrier import ANNA, BASE, CarrierClient

@@ -16,10 +16,10 @@ from sqlalchemy import text, update
 from router.db import Database
 from router.lib.crypto import KeyRing
 from router.scenarios.models import Scenario
-from router.voice import lookups
-from router.voice import snapshot as module
+from router.voice import following, lookups
+from router.voice.following import RoutingFollower
 from router.voice.lookups import Lookups
-from router.voice.snapshot import RoutingFollower, read_snapshot
+from router.voice.snapshot import NEWEST, read_snapshot
 from tests.factories import NOON, make_number, make_project, make_scenario
 from tests.voice.test_snapshot import KEYS, call_to
 from tests.waiting import eventually
@@ -69,7 +69,7 @@ def title_of(routing: RoutingFollower) -> str | None:
 def test_r12_a_change_counts_within_two_seconds(
     world: Database, routing: RoutingFollower, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(following, "POLL_SECONDS", 0.05)
     routing.start()
     assert title_of(routing) == "Main line"
     titled(world, "Desk")
@@ -77,7 +77,7 @@ def test_r12_a_change_counts_within_two_seconds(
 
 
 def test_r12_the_poll_leaves_time_for_a_change_to_count_within_two_seconds() -> None:
-    assert module.POLL_SECONDS <= 1
+    assert following.POLL_SECONDS <= 1
 
 
 def test_r12_while_the_database_is_away_calls_are_led_as_before_and_it_is_said_once(
@@ -123,7 +123,7 @@ def test_r12_the_file_follows_the_database_and_its_older_one_is_the_state_before
             each.refresh()
     newest = read_snapshot(tmp_path / "routing", KEYS)
     assert newest == routing.snapshot
-    (tmp_path / "routing" / module.NEWEST).write_bytes(b"")
+    (tmp_path / "routing" / NEWEST).write_bytes(b"")
     older = read_snapshot(tmp_path / "routing", KEYS)
     assert older is not None
     assert {route.scenario_title for route in older.routes.values()} == {"One"}
@@ -134,17 +134,17 @@ def test_r12_the_file_of_many_numbers_is_written_less_often_than_they_change(
 ) -> None:
     routing.refresh()
     first = routing.snapshot
-    monkeypatch.setattr(module, "FILE_NUMBERS_A_SECOND", 1 / 3600)
+    monkeypatch.setattr(following, "FILE_NUMBERS_A_SECOND", 1 / 3600)
     titled(world, "Desk")
     for each in (routing, RoutingFollower(world, tmp_path / "routing", KEYS, now)):
         each.refresh()
         assert title_of(each) == "Desk"
         assert read_snapshot(tmp_path / "routing", KEYS) == first
-    os.utime(tmp_path / "routing" / module.NEWEST, times=(time.time() - 3601,) * 2)
+    os.utime(tmp_path / "routing" / NEWEST, times=(time.time() - 3601,) * 2)
     routing.refresh()
     assert read_snapshot(tmp_path / "routing", KEYS) == routing.snapshot
     titled(world, "Clock set back")
-    os.utime(tmp_path / "routing" / module.NEWEST, times=(time.time() + 3600,) * 2)
+    os.utime(tmp_path / "routing" / NEWEST, times=(time.time() + 3600,) * 2)
     routing.refresh()
     assert read_snapshot(tmp_path / "routing", KEYS) == routing.snapshot
 
@@ -192,7 +192,7 @@ def test_r12_a_number_that_the_snapshot_lacks_is_looked_up(world: Database, rout
 def test_r12_numbers_are_looked_up_again_as_soon_as_the_database_is_back(
     world: Database, routing: RoutingFollower, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "POLL_SECONDS", 3600.0)
+    monkeypatch.setattr(following, "POLL_SECONDS", 3600.0)
     routing.start()
     away(world)
     routing.refresh()
@@ -251,7 +251,7 @@ def test_r12_no_more_than_a_few_look_ups_wait_at_a_time(
     frozen: Frozen, routing: RoutingFollower, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lookups, "PAUSE_SECONDS", 0.0)
-    monkeypatch.setattr(module, "POLL_SECONDS", 3600.0)
+    monkeypatch.setattr(following, "POLL_SECONDS", 3600.0)
     routing.start()
     freeze(routing, frozen, 0.01, monkeypatch)
     for _ in range(20):
@@ -274,7 +274,7 @@ def test_r12_a_system_without_more_threads_costs_no_look_up_for_good(monkeypatch
 def test_r12_a_process_without_a_file_waits_for_a_frozen_database_only_for_a_while(
     frozen: Frozen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "START_SECONDS", 0.05)
+    monkeypatch.setattr(following, "START_SECONDS", 0.05)
     routing = RoutingFollower(cast(Database, frozen), tmp_path / "routing", KEYS, now)
     starting = threading.Thread(target=routing.start, daemon=True)
     starting.start()
@@ -289,7 +289,7 @@ def test_r12_whatever_a_file_cannot_hold_the_process_goes_on_following(
     def fail(*_: Any) -> None:
         raise ValueError("no JSON")
 
-    monkeypatch.setattr(module, "write_snapshot", fail)
+    monkeypatch.setattr(following, "write_snapshot", fail)
     routing.refresh()
     titled(world, "Desk")
     routing.refresh()

@@ -23,9 +23,9 @@ from router.server import Server
 from router.voice.applier import adopt_unknown_calls, journal_folder
 from router.voice.calls import call_ended, call_started, call_updated
 from router.voice.events import close_silent_calls, repeat_fan_out
+from router.voice.following import routing_of
 from router.voice.journal import Journal
 from router.voice.models import Call, CallEvent, CallLeg, CallRecording
-from router.voice.snapshot import routing_of
 from tests.contents import content
 from tests.factories import COMPANY_LINE, NOON, NUMBER, SECOND_LINE, make_number, make_project, make_scenario
 from tests.voice.carrier import ANNA, BASE, CarrierClient

@@ -22,9 +22,9 @@ from router.server import Server
 from router.voice import applier as module
 from router.voice.applier import journal_folder
 from router.voice.blocking.open_calls import OpenCalls
+from router.voice.following import routing_of
 from router.voice.journal import Journal, Position, read_entries
 from router.voice.models import Call, CallEvent, JournalPosition, SetAsideRecord, UnknownCall
-from router.voice.snapshot import routing_of
 from tests.factories import NOON
 from tests.properties import examples
 from tests.voice.carrier import CarrierClient

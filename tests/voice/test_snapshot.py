@@ -24,6 +24,7 @@ from router.lib.phones import read_caller
 from router.scenarios.models import CallFlow, Holiday, Scenario, TrackingNumber
 from router.voice import snapshot as module
 from router.voice.blocking.rules import OPEN_TO_ALL
+from router.voice.following import RoutingFollower
 from router.voice.models import BlockedCaller, RoutingChange, RoutingVersion
 from router.voice.routing import find_route_of_call
 from router.voice.snapshot import (
@@ -327,7 +328,7 @@ def test_r12_a_restored_database_is_followed_as_soon_as_it_has_changed_and_a_lag
 
 
 def test_r12_another_state_at_the_same_version_is_loaded_and_told(world: Database, tmp_path: Path) -> None:
-    follower = module.RoutingFollower(world, tmp_path, KEYS, lambda: NOON)
+    follower = RoutingFollower(world, tmp_path, KEYS, lambda: NOON)
     follower.refresh()
     before = follower.snapshot
     assert before is not None

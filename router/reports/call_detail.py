@@ -19,7 +19,7 @@ from router.reports.calls import CALL_STATUSES, find_call, format_source, only_a
 from router.reports.flow_way import Moment, way_moments
 from router.reports.lease_history import read_history
 from router.scenarios.models import DEFAULT_HOLD_SECONDS, Scenario
-from router.voice.blocking.rules import CALLER_LIMIT, FAILED_VERIFICATION, NUMBER_LIMIT, WITHHELD
+from router.voice.blocking.rules import because_words
 from router.voice.calls import CORRECTED, IMPORTED
 from router.voice.models import BLOCKED, INTERNAL, Call, CallEvent, CallLeg, CallRecording, LegStatus, RecordingState
 from router.voice.recordings import RECORDING, recordings_of
@@ -179,19 +179,10 @@ def _repeat(call: Call, facts: Facts) -> str:
     return f"Yes, but {PASSED_OVER.get(str(facts.get('because')), 'where that first call came from is not known')}."
 
 
-BLOCKED_BECAUSE = {
-    WITHHELD: "the number was withheld",
-    FAILED_VERIFICATION: "the number was forged, as the carrier says (STIR/SHAKEN)",
-    CALLER_LIMIT: "the caller held too many other calls",
-    NUMBER_LIMIT: "the number had too many other calls",
-}
-
-
 def blocked_because(call: Call) -> str:
     """Why a blocked call was not put through."""
     blocked: Facts = call.flow.get("blocked") or {}
-    listed = f"{blocked.get('pattern') or 'the caller'} was on the list of blocked callers"
-    return BLOCKED_BECAUSE.get(str(blocked.get("because")), listed)
+    return because_words(str(blocked.get("because")), str(blocked.get("pattern") or ""))
 
 
 def how_sure(call: Call) -> str:

@@ -4,10 +4,12 @@ Each look-up has a limit of time, a breaker, and a default: the flow's own `othe
 the carrier does not ask again. What was found is kept with the answer, travels in the next address, and is not looked up again."""
 
 import json
+import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
@@ -200,8 +202,40 @@ FACTS: dict[str, Callable[[Session, Server, Route, CallSoFar], Outcome]] = {
 
 
 def _asked(server: Server, route: Route, so_far: CallSoFar, wanted: Wanted) -> str | None:
-    """What an address of the company answers: the name of a branch, or a line. Its message is signed as webhooks are."""
-    known, call = so_far.known, so_far.call
+    """What an address of the company answers: the name of a branch, or a line."""
+    reply = _ask_address(server, route.project_id, so_far, wanted)
+    if reply.problem:
+        log.warning("asking_failed", call=so_far.call.sid, step=wanted.step, reason=reply.problem)
+    return reply.answer
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came of asking an address of the company."""
+
+    answer: str | None = None
+    problem: str = ""
+    """Why there is no answer that counts, a sentence for people."""
+    seconds: float = 0.0
+
+
+TRIED_IN_VAIN = "No answer came in time."
+
+
+def try_address(server: Server, project_id: int, so_far: CallSoFar, wanted: Wanted) -> Reply:
+    """Asks an address as a call would, with the same limits and signature, for somebody who plays the flow: the message says `test`.
+    Addresses of calls are asked all the same when this one does not answer. Never raises."""
+    lookups = lookups_of(server).of_host(f"test {urlsplit(wanted.url).netloc.casefold()}")
+    lookups.resume()
+    began = time.monotonic()
+    ask = partial(_ask_address, server, project_id, so_far, wanted, is_test=True)
+    reply = lookups.run(ask, Reply(problem=TRIED_IN_VAIN))
+    return replace(reply, seconds=time.monotonic() - began)
+
+
+def _ask_address(server: Server, project_id: int, so_far: CallSoFar, wanted: Wanted, *, is_test: bool = False) -> Reply:
+    """Its message is signed as webhooks are, at the time at which it is sent: receivers refuse old ones."""
+    known, call, now = so_far.known, so_far.call, server.now()
     data = {
         "sid": call.sid,
         "step": wanted.step,
@@ -211,20 +245,21 @@ def _asked(server: Server, route: Route, so_far: CallSoFar, wanted: Wanted) -> s
         "visit": known.visit.number if known.visit else None,
         "caller_kind": known.caller or None,
     }
-    event = {"type": "call.asking", "timestamp": iso(so_far.started_at), "data": data}
+    if is_test:
+        data["test"] = True
+    event = {"type": "call.asking", "timestamp": iso(now), "data": data}
     body = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
-    message_id = f"{call.sid}.{wanted.step}"
-    headers = sign(flow_secret(server.keys, route.project_id), message_id, int(so_far.started_at.timestamp()), body)
+    message_id = f"test_{secrets.token_hex(8)}" if is_test else f"{call.sid}.{wanted.step}"
+    headers = sign(flow_secret(server.keys, project_id), message_id, int(now.timestamp()), body)
     client = Outgoing(server.settings.allow_private, total_seconds=ASK_SECONDS, answer_limit=LONGEST_BODY)
     try:
         answer = client.post(wanted.url, body, headers | {"Content-Type": "application/json"})
     except OutgoingError as error:
-        log.warning("asking_failed", call=call.sid, step=wanted.step, reason=str(error))
-        return None
+        return Reply(problem=str(error))
     if answer.status != 200:
-        log.warning("asking_refused", call=call.sid, step=wanted.step, status=answer.status)
-        return None
-    return read_answer(answer.text)
+        return Reply(problem=f"The answer has status {answer.status}; only 200 counts.")
+    said = read_answer(answer.text)
+    return Reply(said) if said else Reply(problem="The answer is empty, or JSON without “answer” and “to”.")
 
 
 def read_answer(text: str) -> str | None:

@@ -25,6 +25,7 @@ from router.carriers.base import (
 from router.lib.phones import international
 from router.scenarios.flow_steps import AskStep, MenuStep, PlayStep, PressKeyStep, RingStep, SayStep
 from router.scenarios.flow_words import ToldStep, told
+from router.voice.blocking.rules import Blocked, CallGuard, because_words, blocked_plan, shown_pattern
 from router.voice.call_so_far import CallSoFar, Surroundings, Visit, Wanted, read_known, read_place
 from router.voice.interpreter import Program, Way, next_plan, whisper_plan
 
@@ -40,9 +41,9 @@ TALK = "They talk. When the talk is over, the call ends."
 
 @dataclass(frozen=True)
 class Entry:
-    """What happens. `kind`: heard, rings, line (what the company hears), way (which branch is gone), done, ended."""
+    """What happens. `kind`: heard, rings, line (what the company hears), way (which branch is gone), done, blocked, ended."""
 
-    kind: Literal["heard", "rings", "line", "way", "done", "ended"]
+    kind: Literal["heard", "rings", "line", "way", "done", "blocked", "ended"]
     text: str
 
 
@@ -65,6 +66,8 @@ class Scene:
     """By the caller: sentences, addresses of sounds, `beep`."""
     rung: list[str] = field(default_factory=list)
     talked_to: str | None = None
+    asking: tuple[CallSoFar, Wanted] | None = None
+    """The call waits for what an address answers."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,34 @@ class Known:
 def play_flow(program: Program, around: Surroundings, so_far: CallSoFar, known: Known, events: Sequence[str]) -> Scene:
     """Plays a call from its beginning through the events, each a value of the choices that were there; what was no choice ends the list."""
     return _Player(program, around, known, list(events[:MOST_EVENTS])).play(so_far)
+
+
+def play_blocked(guard: CallGuard, blocked: Blocked) -> Scene:
+    """A call that is not put through."""
+    why = because_words(blocked.because, shown_pattern(blocked.entry))
+    scene = Scene([Entry("blocked", f"The call is not put through: {why}.")])
+    for element in blocked_plan(guard.blocked_flow(blocked)):
+        match element:
+            case Say():
+                scene.heard.append(element.sentence)
+                scene.entries.append(Entry("heard", f"“{element.sentence}”"))
+            case Reject():
+                scene.entries.append(Entry("ended", _rejection(element)))
+            case HangUp():
+                scene.entries.append(Entry("ended", "The call ends."))
+    return scene
+
+
+def goes_by(program: Program, around: Surroundings, so_far: CallSoFar, wanted: Wanted, answer: str) -> bool:
+    """Whether this answer of an address leads anywhere: it names a branch of the step, or a line that may be rung."""
+    way = Way()
+    next_plan(program, around, replace(so_far, known=so_far.known.with_outcome(wanted, answer)), way)
+    return (wanted.step, "otherwise") not in way
+
+
+def _rejection(reject: Reject) -> str:
+    said = "as busy" if reject.busy else "with the tones of a number that is not in service"
+    return f"The call ends {said}: nothing has answered it."
 
 
 class _Player:
@@ -101,6 +132,8 @@ class _Player:
             if plan.what in ("answer", "answerer"):
                 event = self._event(self._outcomes(plan))
                 if event is None:
+                    if plan.what == "answer" and self._scene.choices:
+                        self._scene.asking = so_far, plan
                     return None
                 outcome: Visit | str | None = event.partition(".")[2] or None
             else:
@@ -117,7 +150,8 @@ class _Player:
             if heard and left and isinstance(left[0], Say | Play):
                 self._hear(left.pop(0))
             step = self._told.get(step_id)
-            if step is not None and branch and step.kind in DECIDED_UNSEEN:
+            is_unsaid = step is not None and step.kind == "ask" and branch == "otherwise"
+            if step is not None and branch and (is_unsaid or step.kind in DECIDED_UNSEEN):
                 title = next((each.title for each in step.branches if each.name == branch), "")
                 self._add("way", f"{step.title}: {title}")
         return left
@@ -155,7 +189,7 @@ class _Player:
                 case GoOn():
                     return self._arriving(element.next_address, so_far)
                 case Reject():
-                    self._add("ended", "The call ends as busy: nothing has answered it.")
+                    self._add("ended", _rejection(element))
                     return None
                 case HangUp():
                     break
@@ -220,6 +254,9 @@ class _Player:
         step = self._program.steps.get(wanted.step)
         if isinstance(step, AskStep):
             named = [Choice(f"answer.{name}", f"{step.url} answers “{name}”") for name in step.answers]
+            said = self._events[0].removeprefix("answer.") if self._events else ""
+            if self._events[:1] == [f"answer.{said}"] and said not in ("", *step.answers):  # a line, or nonsense
+                named.append(Choice(f"answer.{said}", f"{step.url} answers “{said}”"))
             return [*named, Choice("answer.", f"{step.url} does not answer in time")]
         # what is found out here is known at every later step too
         rings = (each for each in self._program.steps.values() if isinstance(each, RingStep) and each.returning_first)

@@ -1,26 +1,39 @@
 """*Play this flow* goes as a call at the simulated carrier goes, and says what happens in words."""
 
 import re
+import threading
 from collections.abc import Iterator
+from html import unescape
+from ipaddress import IPv4Network
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import select, update
 
+from router.accounts.models import Project
 from router.carriers.simulator import CallerScript, Line
 from router.carriers.simulator.call import Exchange, PhoneCall
+from router.lib.phones import international
+from router.lib.signatures import sign
 from router.scenarios.flow_document import FlowSchema
-from router.scenarios.models import Holiday
+from router.scenarios.flows import flow_secret, store_flow
+from router.scenarios.models import Holiday, Scenario
 from router.server import Server
+from router.voice import asking
 from router.voice.call_so_far import Surroundings, Visit
 from router.voice.flow_play import HANGS_UP, NOBODY, Known, Scene, play_flow
 from router.voice.interpreter import Program, prepare
+from router.voice.models import Call
+from tests.factories import make_blocked_caller, make_scenario
+from tests.integrations.receiver import receiver
 from tests.people import Cast, sign_in
 from tests.scenarios.flows.random_flows import full_flows
 from tests.scenarios.wizard.test_wizard import begin
-from tests.voice.flow_calls import ANNA, AROUND, MONDAY, OFFICE, PBX, SHOP, beginning, inbound, ring, say, steps
+from tests.voice.flow_calls import ANNA, AROUND, MONDAY, NUMBER, OFFICE, PBX, SHOP, beginning, inbound, ring, say, steps
 from tests.voice.test_flows_at_the_carrier import (
     ACCEPTING,
     AT_LINES,
@@ -195,3 +208,144 @@ def test_r2_a_draft_is_played_on_a_page_and_stays_a_draft(client: FlaskClient, c
     alice.post(f"{base}/forwarding", data={"title": "Spring", "do": "keep", "steps": "shown"})
     assert "This scenario has no destination yet" in alice.get(f"{base}/play").text
     assert client.application.test_client().get(f"{base}/play").status_code in (302, 404)
+
+
+@pytest.fixture
+def stored(cast: Cast, server: Server) -> str:
+    """The page that plays a stored scenario, which asks an address of this machine: its path."""
+    server.settings = server.settings.model_copy(update={"allow_private": (IPv4Network("127.0.0.0/8"),)})
+    with server.database.writing() as session:
+        scenario = make_scenario(session, cast.project, [NUMBER])
+    return f"/scenarios/{scenario.id}/play"
+
+
+def follow(server: Server, *listed: dict[str, Any]) -> None:
+    """The scenario has these steps now."""
+    with server.database.writing() as session:
+        scenario = session.scalars(select(Scenario)).one()
+        store_flow(session, scenario, FlowSchema.model_validate({"steps": list(listed)}).document(), server.now())
+
+
+BUSY = {"blocked_answer": "busy"}
+BLOCKED_CALLS: list[tuple[dict[str, Any], dict[str, str], list[str]]] = [
+    (BUSY, {"caller": "+49 30 5550001"}, ["+49 30 5550001 was on the list of blocked callers", "ends as busy"]),
+    (BUSY, {"caller": "+49 89 123456"}, ["+4989* was on the list", "ends as busy"]),
+    (BUSY, {"caller": "sip:bob@spam.example"}, ["sip:*@spam.example was on the list"]),
+    (BUSY, {"special": "caller_limit"}, ["the caller held too many other calls", "ends as busy"]),
+    (BUSY, {"special": "number_limit", "caller": "withheld"}, ["the number had too many other calls"]),
+    (
+        {"block_withheld": True, "blocked_answer": "not_in_service"},
+        {"caller": "withheld"},
+        ["the number was withheld", "tones of a number that is not in service"],
+    ),
+    (
+        {"block_failed_verification": True, "blocked_answer": "sentence", "blocked_sentence": "Please <write>."},
+        {"special": "failed_verification"},
+        ["the number was forged", "“Please &lt;write&gt;.”", "The call ends."],
+    ),
+]
+"""What the project has said, who calls, and what the page says of it."""
+
+
+@pytest.mark.one_database
+def test_r10_a_blocked_caller_is_shown_with_the_rule_that_blocks_him(
+    client: FlaskClient, cast: Cast, server: Server, stored: str
+) -> None:
+    follow(server, say("Welcome."), ring(OFFICE))
+    with server.database.writing() as session:
+        for pattern in ("+49305550001", "+4989*", "sip:*@spam.example"):
+            make_blocked_caller(session, cast.project, pattern)
+    bob = sign_in(client, cast.bob)
+    for columns, asked, shown in BLOCKED_CALLS:
+        with server.database.writing() as session:
+            session.execute(update(Project).where(Project.id == cast.project.id).values(columns))
+        page = bob.get(stored, query_string={"at": "2026-06-01T10:00"} | asked).text
+        assert [text for text in [*shown, "It is listed as blocked, and makes no lead."] if text not in page] == []
+        assert not any(text in page for text in ("Welcome.", "What happens now?"))
+    through = bob.get(stored, query_string={"at": "2026-06-01T10:00", "caller": "+49 30 5550002"}).text
+    assert "Welcome." in through
+    assert "It is listed as blocked" not in through
+
+
+@pytest.mark.one_database
+def test_r10_the_companys_own_telephones_are_never_blocked_and_hear_what_they_are(
+    client: FlaskClient, cast: Cast, server: Server, stored: str
+) -> None:
+    follow(server, ring(OFFICE))
+    with server.database.writing() as session:
+        session.execute(update(Project).values(block_failed_verification=True))
+        make_blocked_caller(session, cast.project, "+4930*")
+    query = {"at": "2026-06-01T10:00", "caller": OFFICE, "special": "failed_verification"}
+    page = sign_in(client, cast.bob).get(stored, query_string=query).text
+    assert "one of the company’s own telephones" in page
+    assert "This is a test call from one of your own telephones" in page
+    assert "It is listed as blocked" not in page
+
+
+ANSWERS = [
+    (200, '{"answer": "vip"}', "and answered “vip” after ", "answer.vip", PBX),
+    (200, f'{{"to": "{SHOP}"}}', f"and answered “{SHOP}” after ", f"answer.{SHOP}", SHOP),
+    (200, "<b>", "neither an answer of this step nor a line that may be rung", "answer.<b>", OFFICE),
+    (200, "+19002345678", "neither an answer of this step nor a line", "answer.+19002345678", OFFICE),
+    (200, "[1]", "The answer is empty, or JSON without", "answer.", OFFICE),
+    (500, "vip", "The answer has status 500; only 200 counts.", "answer.", OFFICE),
+]
+"""What the address says, what is shown of it, what is offered first, and which line the call then goes on to."""
+
+
+@pytest.mark.one_database
+def test_an_address_is_asked_now_in_a_message_that_says_it_is_a_test(
+    client: FlaskClient, cast: Cast, server: Server, stored: str
+) -> None:
+    query = {"at": "2026-06-01T10:00", "caller": ANNA}
+    answers = [(status, {}, said.encode()) for status, said, *_ in ANSWERS]
+    alice = sign_in(client, cast.alice)
+    with receiver(lambda _: answers.pop(0)) as company:
+        url = f"{company.url}/who"
+        ask = {"type": "ask", "url": url, "answers": {"vip": [ring(PBX)]}, "otherwise": [ring(OFFICE)]}
+        follow(server, say("Welcome."), ask)
+        assert "Ask it now" in alice.get(stored, query_string=query).text
+        assert company.requests == []
+        for _, _, shown, offered, line in ANSWERS:
+            page = alice.post(stored, query_string=query).text
+            assert f"{url} was asked now" in page
+            assert shown in page
+            (first,) = re.findall(r'value="([^"]*)" autofocus', page)
+            assert unescape(first) == offered
+            after = alice.post(stored, query_string=query | {"then": offered}).text
+            assert f"{line if line == PBX else international(line)} rings" in after
+            assert ("no such answer in time" in after) == (line == OFFICE)
+    assert answers == [], "a call that waits for nothing asks nothing"
+    assert len({request.headers["webhook-id"] for request in company.requests}) == len(ANSWERS), "none is a repetition"
+    headers, data = company.requests[0].headers, company.requests[0].json["data"]
+    assert (data["test"], data["caller"], data["started_at"]) == (True, ANNA, "2026-06-01T08:00:00.000Z")
+    sent_at = int(headers["webhook-timestamp"])
+    assert abs(sent_at - server.now().timestamp()) < 60, "receivers refuse old messages"
+    secret = flow_secret(server.keys, cast.project.id)
+    signed = sign(secret, headers["webhook-id"], sent_at, company.requests[0].body)
+    assert headers["webhook-signature"] == signed["webhook-signature"]
+    with server.database.reading() as session:
+        assert session.scalars(select(Call)).all() == []
+
+
+@pytest.mark.one_database
+def test_an_address_that_does_not_answer_whoever_plays_is_asked_by_calls_all_the_same(
+    client: FlaskClient, cast: Cast, server: Server, stored: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "ASK_SECONDS", 0.1)
+    gate = threading.Event()
+
+    def waits(_: Any) -> tuple[int, dict[str, str], bytes]:
+        gate.wait(20)
+        return 200, {}, b"vip"
+
+    with receiver(waits) as company:
+        follow(server, {"type": "ask", "url": company.url, "answers": {"vip": [ring(PBX)]}})
+        for person, status in ((cast.bob, 403), (cast.alice, 200), (cast.alice, 200)):
+            page = sign_in(client, person).post(stored, query_string={"at": "2026-06-01T10:00"})
+            assert page.status_code == status
+        gate.set()
+        assert "was asked now, in vain after" in page.text
+        assert "No answer came in time." in page.text
+        assert len(company.requests) == 2
+        assert asking.lookups_of(server).of_host(urlsplit(company.url).netloc).is_open

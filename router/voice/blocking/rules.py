@@ -12,6 +12,7 @@ from router.carriers.base import HangUp, InboundCall, Plan, Reject, Say
 from router.lib.phones import (
     BadPhone,
     Caller,
+    international,
     is_withheld,
     line_of,
     read_caller,
@@ -80,12 +81,30 @@ def parse_pattern(text: str, country: str) -> str:
     return pattern
 
 
+def shown_pattern(pattern: str) -> str:
+    """As people read it."""
+    return international(pattern) if pattern.startswith("+") and "*" not in pattern else pattern
+
+
 @dataclass(frozen=True, slots=True)
 class Blocked:
     """Why a call is not put through. `entry`: the entry of the list, as it is stored; empty: it is not by the list."""
 
     because: str
     entry: str = ""
+
+
+BECAUSE = {
+    WITHHELD: "the number was withheld",
+    FAILED_VERIFICATION: "the number was forged, as the carrier says (STIR/SHAKEN)",
+    CALLER_LIMIT: "the caller held too many other calls",
+    NUMBER_LIMIT: "the number had too many other calls",
+}
+
+
+def because_words(because: str, entry: str) -> str:
+    """Why a call was not put through, in words; `entry`: of the list, as people read it, empty when it is not known."""
+    return BECAUSE.get(because, f"{entry or 'the caller'} was on the list of blocked callers")
 
 
 class CallGuard:

@@ -17,7 +17,7 @@ from router.db import insert_new
 from router.lib.formats import format_count
 from router.lib.phones import BadPhone, international, line_of, spellings_of_line
 from router.server import Server
-from router.voice.blocking.rules import MOST_ENTRIES, MOST_PATTERNS, parse_pattern
+from router.voice.blocking.rules import MOST_ENTRIES, MOST_PATTERNS, parse_pattern, shown_pattern
 from router.voice.models import EXTERNAL, BlockedCaller, Call, Status
 from router.voice.routing import own_lines
 from router.web.errors import Problem
@@ -90,11 +90,6 @@ def unblock_caller(change: Change, entry_id: int) -> BlockedCaller:
     change.session.flush()
     _touch(change.session, change.project.id)
     return entry
-
-
-def shown_pattern(pattern: str) -> str:
-    """As people read it."""
-    return international(pattern) if pattern.startswith("+") and "*" not in pattern else pattern
 
 
 def _touch(session: Session, project_id: int) -> None:

@@ -12,8 +12,8 @@ from router.accounts.projects import BlockingValues
 from router.accounts.sessions import require_person, require_token
 from router.accounts.views.projects import change_by_form, stored_texts
 from router.server import current_server
-from router.voice.blocking.rules import LONGEST_PATTERN
-from router.voice.blocking.service import REASON_LENGTH, block_caller, entries_of, shown_pattern, unblock_caller
+from router.voice.blocking.rules import LONGEST_PATTERN, shown_pattern
+from router.voice.blocking.service import REASON_LENGTH, block_caller, entries_of, unblock_caller
 from router.voice.models import BLOCKED, BlockedCaller, Call
 from router.web.access import Audience, current_project, guard, needs
 from router.web.api import described, page_of, parse

@@ -289,14 +289,10 @@ def many_weighed_candidates(session: Session, questions: Sequence[Question]) -> 
     best = {weighed[0].candidate.visit_id for weighed in answers if weighed}
     named = session.execute(_SOURCES, {"visits": list(best)}) if best else ()
     sources = {row.id: {name: getattr(row, name) for name in SOURCE_COLUMNS} for row in named}
-    return [(weighed, _of_best(weighed, sources)) for weighed in answers]
-
-
-def _of_best(weighed: Sequence[Weighed], sources: Sources) -> Sources:
-    if not weighed:
-        return {}
-    best = weighed[0].candidate.visit_id
-    return {best: sources[best]}
+    of_best = [
+        {entry.candidate.visit_id: sources[entry.candidate.visit_id] for entry in weighed[:1]} for weighed in answers
+    ]
+    return list(zip(answers, of_best, strict=True))
 
 
 REPEAT_VISIT_LEAST = 0.5

@@ -4,7 +4,7 @@ tells why and how.
 A lint rule says which scenarios' numbers hardly ever stand on a page, from what is counted here; a look at the leases says which numbers
 visitors see now."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -74,7 +74,23 @@ def revert_lease(session: Session, held: HeldLease, now: datetime) -> bool:
     group: list[KeptLease] = _KEPT_IN_GROUP.all(session, {"number": held.number_id, "group": number.group_turn})
     last = group[-1] if group else _lease_before(session, number, held.lease_no)
     if last is None or last.lease_no < held.lease_no:
-        _restore(session, number, group, last)
+        # The row is written as if the reverted leases had never been; only the lease counter never goes back. Where nobody of the group
+        # holds the number any more, whoever is leased it next begins a new group, also its last visitor. He still gets it back, unless his
+        # page was told that it lost the number.
+        holding = [lease for lease in group if lease.ended_at is None]
+        row: dict[str, Any] = {"visitor": "", "source_key": 0, "lease_started_at": LONG_AGO, "last_sign_at": LONG_AGO}
+        if last is not None:
+            newest = holding[-1] if holding else last
+            seen_until = max(_seen_until(session, lease) for lease in group or [last])
+            row = {
+                "visitor": "" if newest.lived_on else newest.visitor,
+                "source_key": newest.source_key,
+                "lease_started_at": newest.leased_at,
+                "last_sign_at": min(number.last_sign_at, seen_until),
+            }
+        row["group_turn"] = number.group_turn if holding else number.turn + 1
+        values = {f"new_{name}": value for name, value in row.items()}
+        _RESTORE.run(session, values | {"number": number.number_id, "seen_turn": number.turn})
     visitors, sources = {lease.visitor for lease in group}, {lease.source_key for lease in group}
     if len(visitors) == 1:
         _unmark(session, number, group, LEASE.c.shared, {"shared": False, "mixed": False})
@@ -93,28 +109,6 @@ def _lease_before(session: Session, number: Any, lease_no: int) -> KeptLease | N
     following = _FOLLOWING.first(session, values | {"group": min(lease_no, number.group_turn)})
     ends = (last.ended_at, following.started_at if following else None)
     return replace(last, ended_at=min(filter(None, ends), default=None))
-
-
-def _restore(session: Session, number: Any, group: Sequence[KeptLease], last: KeptLease | None) -> None:
-    """Writes the number's row as if the reverted leases had never been. Only the lease counter never goes back.
-
-    Where nobody of its group holds the number any more, whoever is leased it next begins a new group, also its last visitor. He still gets
-    it back, unless his page was told that it lost the number.
-    """
-    holding = [lease for lease in group if lease.ended_at is None]
-    row: dict[str, Any] = {"visitor": "", "source_key": 0, "lease_started_at": LONG_AGO, "last_sign_at": LONG_AGO}
-    if last is not None:
-        newest = holding[-1] if holding else last
-        seen_until = max(_seen_until(session, lease) for lease in group or [last])
-        row = {
-            "visitor": "" if newest.lived_on else newest.visitor,
-            "source_key": newest.source_key,
-            "lease_started_at": newest.leased_at,
-            "last_sign_at": min(number.last_sign_at, seen_until),
-        }
-    row["group_turn"] = number.group_turn if holding else number.turn + 1
-    values = {f"new_{name}": value for name, value in row.items()}
-    _RESTORE.run(session, values | {"number": number.number_id, "seen_turn": number.turn})
 
 
 def _seen_until(session: Session, lease: KeptLease) -> datetime:

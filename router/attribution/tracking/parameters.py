@@ -106,10 +106,6 @@ def _decoded(raw: str, country: str) -> str:
         # cut within its last letter; else that is an `é` or `ß` of a code page
         if error.reason == "unexpected end of data" and is_utf8:
             return begun.decode()
-    return _in_code_page(value, country)
-
-
-def _in_code_page(value: bytes, country: str) -> str:
     page = _code_page([word for word in WORD.findall(value) if not _is_valid(word)], value, country)
     if page in EAST_ASIAN:
         return value.decode(page)

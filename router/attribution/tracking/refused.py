@@ -72,25 +72,23 @@ def kept_if_refused(
 def write_refused(session: Session, said: Mapping[str, Any]) -> KnownVisit | None:
     """Writes what a page said, at its time. Returns its visit; None: there is none any more, or the page view began another one."""
     at, project_id = datetime.fromisoformat(said["at"]), said["project"]
-    visit = find_visit(session, project_id, said["visit"]) if "visit" in said else _viewed(session, said, at)
+    if "visit" in said:
+        visit = find_visit(session, project_id, said["visit"])
+    else:  # the visit that a page view at this moment continued
+        latest = (
+            select(Visit.id)
+            .where(Visit.project_id == project_id, Visit.visitor == said["visitor"], Visit.started_at <= at)
+            .order_by(Visit.started_at.desc(), Visit.id.desc())
+        )
+        visit_id = session.scalar(latest.limit(1))
+        visit = find_visit(session, project_id, visit_id) if visit_id is not None else None
+        if visit is None or (at - visit.last_sign_at).total_seconds() >= said["gap"]:
+            return None
+        if said["source"] is not None and (visit.keeps_source or said["source"] != visit.source_key):
+            return None
     if visit is None:
         return None
     record_presence(session, visit, at, left=said.get("left", False))
     if "tap" in said:
         record_tap(session, project_id, visit.id, said["tap"], at)
     return visit
-
-
-def _viewed(session: Session, said: Mapping[str, Any], at: datetime) -> KnownVisit | None:
-    """The visit that a page view at this moment continued."""
-    latest = (
-        select(Visit.id)
-        .where(Visit.project_id == said["project"], Visit.visitor == said["visitor"], Visit.started_at <= at)
-        .order_by(Visit.started_at.desc(), Visit.id.desc())
-    )
-    visit_id = session.scalar(latest.limit(1))
-    visit = find_visit(session, said["project"], visit_id) if visit_id is not None else None
-    if visit is None or (at - visit.last_sign_at).total_seconds() >= said["gap"]:
-        return None
-    begins_another = said["source"] is not None and (visit.keeps_source or said["source"] != visit.source_key)
-    return None if begins_another else visit

@@ -47,9 +47,19 @@ class ColumnKeeper:
                 *_changed_calls(session, Scenario, Call.scenario_id, scenarios, internal.of_scenarios),
                 *_changed(session.execute(first_showings), "first_shown_at"),
             ]
+            # where the newest call is an internal one, the newest from outside is looked for; all others an index tells
+            newest_call = select(func.max(Call.started_at)).where(Call.number_id == TrackingNumber.id)
+            columns = (TrackingNumber.id, TrackingNumber.last_call_at.label("present"))
+            of_all = select(*columns, newest_call.scalar_subquery().label("counted"))
+            from_outside = select(*columns, newest_call.where(Call.kind == EXTERNAL).scalar_subquery().label("counted"))
+            rows = session.execute(of_all.where(TrackingNumber.id.in_(numbers))).all()
+            tested = [row.id for row in rows if row.id in internal.last and internal.last[row.id] >= row.counted]
+            last_calls = [row for row in rows if row.id not in tested]
+            if tested:
+                last_calls += session.execute(from_outside.where(TrackingNumber.id.in_(tested))).all()
             of_numbers = [
                 *_changed_calls(session, TrackingNumber, Call.number_id, numbers, internal.of_numbers),
-                *_changed(_last_calls(session, numbers, internal), "last_call_at"),
+                *_changed(last_calls, "last_call_at"),
                 *_shown_numbers(session),
             ]
         write_columns(server, Scenario, of_scenarios)
@@ -97,18 +107,6 @@ def write_columns(server: Server, model: Any, changes: Iterable[Change]) -> None
         with server.database.writing() as session:
             for row_id in ids[first : first + AT_ONCE]:
                 session.execute(update(model).where(model.id == row_id).values(by_id[row_id]))
-
-
-def _last_calls(session: Session, numbers: Iterable[int], internal: InternalCalls) -> list[Any]:
-    """Where the newest call is an internal one, the newest from outside is looked for; all others an index tells."""
-    newest = select(func.max(Call.started_at)).where(Call.number_id == TrackingNumber.id)
-    columns = (TrackingNumber.id, TrackingNumber.last_call_at.label("present"))
-    of_all = select(*columns, newest.scalar_subquery().label("counted"))
-    from_outside = select(*columns, newest.where(Call.kind == EXTERNAL).scalar_subquery().label("counted"))
-    rows = session.execute(of_all.where(TrackingNumber.id.in_(numbers))).all()
-    tested = [row.id for row in rows if row.id in internal.last and internal.last[row.id] >= row.counted]
-    again = session.execute(from_outside.where(TrackingNumber.id.in_(tested))).all() if tested else []
-    return [row for row in rows if row.id not in tested] + list(again)
 
 
 def _shown_numbers(session: Session) -> list[Change]:

@@ -1,6 +1,6 @@
 """Who held a number around a call: each visit's leases, open pages, holds, taps and leaving, in bars and in words for the call's page."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -116,8 +116,28 @@ class History:
 
 def read_history(session: Session, call: Call, hold: timedelta, zone: str) -> History:
     """At most four statements."""
-    leases = _leases(session, call)
-    spans, taps = _spans(session, call, [visit for _, visit in leases]), _taps(session, call, leases)
+    at = call.started_at
+    # in their order; without leases whose page never showed the number, unless they were candidates of the call
+    of_number = select(Lease, Visit).join(Visit, Visit.id == Lease.visit_id).where(Lease.number_id == call.number_id)
+    of_number = of_number.where(or_(Lease.returned_at.is_(None), and_(Lease.started_at <= at, Lease.returned_at > at)))
+    before = of_number.where(Lease.started_at <= at, Lease.started_at > at - BEFORE)
+    after = of_number.where(Lease.started_at > at, Lease.started_at < at + AFTER)
+    first = session.execute(before.order_by(Lease.started_at.desc(), Lease.turn.desc()).limit(MOST_BEFORE)).all()
+    then = session.execute(after.order_by(Lease.started_at, Lease.turn).limit(MOST_AFTER)).all()
+    leases: list[tuple[Lease, Visit]] = [(row.Lease, row.Visit) for row in (*reversed(first), *then)]
+    visits = {visit.id: visit for _, visit in leases}
+    spans: dict[int, list[VisitSpan]] = {visit_id: [] for visit_id in visits}
+    taps: dict[int, list[datetime]] = {visit_id: [] for visit_id in visits}
+    if visits:  # the last ones that can be shown, in order of time
+        earlier = select(VisitSpan).where(VisitSpan.visit_id.in_(visits), VisitSpan.started_at < at + AFTER)
+        for span in reversed(session.scalars(earlier.order_by(VisitSpan.started_at.desc()).limit(MOST_SPANS)).all()):
+            spans[span.visit_id].append(span)
+        for visit in visits.values():
+            spans[visit.id].append(newest_span(visit))
+        tapped = select(Tap.visit_id, Tap.at).where(Tap.number_id == call.number_id, Tap.visit_id.in_(visits))
+        tapped = tapped.where(Tap.at < at + AFTER).order_by(Tap.at.desc()).limit(MOST_SPANS)
+        for tap in reversed(session.execute(tapped).all()):
+            taps[tap.visit_id].append(tap.at)
     holders = []
     for place, (lease, visit) in enumerate(leases):
         later = (
@@ -131,11 +151,10 @@ def read_history(session: Session, call: Call, hold: timedelta, zone: str) -> Hi
             over_at=lease.returned_at or over_at(lease.started_at, spans[visit.id], next(later, None), hold),
             shared=lease.shared,
             spans=spans[visit.id],
-            taps=taps.get(visit.id, []),
+            taps=taps[visit.id],
             returned_at=lease.returned_at,
         )
         holders.append(holder)
-    at = call.started_at
     # all that is shown, but not so long that minutes could not be seen
     since = max(min([at - LEAST_SIDE, *(holder.lent_at for holder in holders)]), at - LONGEST_BEFORE)
     ends = [span.last_at + hold for holder in holders for span in holder.spans if span.started_at >= since]
@@ -167,45 +186,6 @@ def active_times(spans: Sequence[VisitSpan], hold: timedelta) -> Iterator[tuple[
         yield start, end
 
 
-def _leases(session: Session, call: Call) -> list[tuple[Lease, Visit]]:
-    """In their order; without leases whose page never showed the number, unless they were candidates of the call."""
-    at = call.started_at
-    of_number = select(Lease, Visit).join(Visit, Visit.id == Lease.visit_id).where(Lease.number_id == call.number_id)
-    of_number = of_number.where(or_(Lease.returned_at.is_(None), and_(Lease.started_at <= at, Lease.returned_at > at)))
-    before = of_number.where(Lease.started_at <= at, Lease.started_at > at - BEFORE)
-    after = of_number.where(Lease.started_at > at, Lease.started_at < at + AFTER)
-    first = session.execute(before.order_by(Lease.started_at.desc(), Lease.turn.desc()).limit(MOST_BEFORE)).all()
-    then = session.execute(after.order_by(Lease.started_at, Lease.turn).limit(MOST_AFTER)).all()
-    return [(row.Lease, row.Visit) for row in (*reversed(first), *then)]
-
-
-def _spans(session: Session, call: Call, visits: Sequence[Visit]) -> dict[int, list[VisitSpan]]:
-    """The last spans that can be shown, in order of time."""
-    spans: dict[int, list[VisitSpan]] = {visit.id: [] for visit in visits}
-    if not spans:
-        return {}
-    earlier = select(VisitSpan).where(VisitSpan.visit_id.in_(spans), VisitSpan.started_at < call.started_at + AFTER)
-    last = session.scalars(earlier.order_by(VisitSpan.started_at.desc()).limit(MOST_SPANS)).all()
-    for span in reversed(last):
-        spans[span.visit_id].append(span)
-    for visit in {visit.id: visit for visit in visits}.values():
-        spans[visit.id].append(newest_span(visit))
-    return spans
-
-
 def newest_span(visit: Visit) -> VisitSpan:
     """A visit's newest span, which is kept with the visit and always there."""
     return VisitSpan(started_at=visit.span_started_at, last_at=visit.last_sign_at, left=visit.left)
-
-
-def _taps(session: Session, call: Call, leases: Iterable[tuple[Lease, Visit]]) -> dict[int, list[datetime]]:
-    """The last taps that can be shown, by visit, in order of time."""
-    visit_ids = {visit.id for _, visit in leases}
-    if not visit_ids:
-        return {}
-    taps = select(Tap.visit_id, Tap.at).where(Tap.number_id == call.number_id, Tap.visit_id.in_(visit_ids))
-    shown = taps.where(Tap.at < call.started_at + AFTER).order_by(Tap.at.desc()).limit(MOST_SPANS)
-    by_visit: dict[int, list[datetime]] = {}
-    for tap in reversed(session.execute(shown).all()):
-        by_visit.setdefault(tap.visit_id, []).append(tap.at)
-    return by_visit

@@ -61,7 +61,27 @@ def refresh_accuracy(server: Server, now: datetime) -> None:
     _note_other_rules(server, projects, now)
     for (project_id, day), notes in noted_days(server, projects).items():
         count_noted_day(server, projects[project_id], project_id, day, notes, now)
-    _fill_scenarios(server, projects, now)
+    # the accuracy and the confidence of the last days, in the columns that the table and upkeep read
+    by_zone: dict[str, list[int]] = defaultdict(list)
+    for counting in projects.values():
+        by_zone[counting.zone] += counting.holds
+    days: dict[int, list[Figures]] = defaultdict(list)
+    values: dict[int, dict[str, Any]] = {}
+    with server.database.reading() as session:
+        present = select(Scenario.id, Scenario.aim, Scenario.accuracy, Scenario.confidence)
+        scenarios = session.execute(present.where(Scenario.deleted_at.is_(None))).all()
+        for zone, ids in by_zone.items():
+            since = last_days(now, zone, DAYS)[0]
+            rows = select(AccuracyDay).where(AccuracyDay.scenario_id.in_(ids), AccuracyDay.day >= since)
+            for row in session.scalars(rows):
+                days[row.scenario_id].append(figures_of(row))
+    for scenario in scenarios:
+        week = added(days.get(scenario.id, ()))
+        accuracy, confidence = week.accuracy(scenario.aim), week.confidence
+        confidence = None if confidence is None else round(confidence, 4)
+        if (accuracy, confidence) != (scenario.accuracy, scenario.confidence):
+            values[scenario.id] = {"accuracy": accuracy, "confidence": confidence}
+    write_columns(server, Scenario, values.items())
 
 
 def read_countings(session: Session) -> dict[int, Counting]:
@@ -182,30 +202,6 @@ def count_noted_day(
         for scenario_id, its_figures in sorted(figures.items()):
             by = counting.counted_by(scenario_id)
             session.add(AccuracyDay(scenario_id=scenario_id, day=day, counted_by=by, **asdict(its_figures)))
-
-
-def _fill_scenarios(server: Server, projects: dict[int, Counting], now: datetime) -> None:
-    """The accuracy and the confidence of the last days, in the columns that the table and upkeep read."""
-    by_zone: dict[str, list[int]] = defaultdict(list)
-    for counting in projects.values():
-        by_zone[counting.zone] += counting.holds
-    days: dict[int, list[Figures]] = defaultdict(list)
-    values: dict[int, dict[str, Any]] = {}
-    with server.database.reading() as session:
-        present = select(Scenario.id, Scenario.aim, Scenario.accuracy, Scenario.confidence)
-        scenarios = session.execute(present.where(Scenario.deleted_at.is_(None))).all()
-        for zone, ids in by_zone.items():
-            since = last_days(now, zone, DAYS)[0]
-            rows = select(AccuracyDay).where(AccuracyDay.scenario_id.in_(ids), AccuracyDay.day >= since)
-            for row in session.scalars(rows):
-                days[row.scenario_id].append(figures_of(row))
-    for scenario in scenarios:
-        week = added(days.get(scenario.id, ()))
-        accuracy, confidence = week.accuracy(scenario.aim), week.confidence
-        confidence = None if confidence is None else round(confidence, 4)
-        if (accuracy, confidence) != (scenario.accuracy, scenario.confidence):
-            values[scenario.id] = {"accuracy": accuracy, "confidence": confidence}
-    write_columns(server, Scenario, values.items())
 
 
 def learn_survival(server: Server, now: datetime) -> None:

@@ -124,7 +124,16 @@ def match(text: str, caller: str, countries: Iterable[str]) -> Match | None:
     variants = (EXTENSION.sub(" … ", text), EXTENSION_WORD.sub("", text))
     if any(_is_in(variant, caller, homes) for variant in variants if variant != text):
         return Match.EXTENSION
-    return Match.ABROAD if _is_abroad(text, caller, homes) else None
+    # Without its country code, in its own country's form, digits alone say too little: `030 7664398` is a number in Berlin and in Brescia.
+    # So no home country may have a number of these digits, or the area code has to stand there as the caller's country writes it and not
+    # as home does: `0664 1234567` is a mobile number in Austria, in Germany it would be `06641 234567`.
+    country = country_of(line)
+    if country is None or country in homes or not _is_in(text, caller, [country]):
+        return None
+    ending = national_digits(line)[-6:]
+    rivals = {number for home in homes for number in numbers_in(text, home) if number.endswith(ending)}
+    is_abroad = not rivals or (_stands_so(text, line) and not any(_stands_so(text, rival) for rival in rivals))
+    return Match.ABROAD if is_abroad else None
 
 
 def national_digits(e164: str) -> str:
@@ -138,22 +147,6 @@ def national_digits(e164: str) -> str:
 def _is_in(text: str, caller: str, countries: Iterable[str | None]) -> bool:
     line = line_of(caller)
     return any(line_of(number) == line for country in countries or (None,) for number in numbers_in(text, country))
-
-
-def _is_abroad(text: str, caller: str, homes: Iterable[str]) -> bool:
-    """Whether the caller's number stands there without its country code, in its own country's form.
-
-    Digits alone say too little: `030 7664398` is a number in Berlin and in Brescia. So no home country may have a number of these
-    digits, or the area code has to stand there as the caller's country writes it and not as home does: `0664 1234567` is a mobile
-    number in Austria, in Germany it would be `06641 234567`.
-    """
-    usual = line_of(caller)
-    country = country_of(usual)
-    if country is None or country in homes or not _is_in(text, caller, [country]):
-        return False
-    ending = national_digits(usual)[-6:]
-    rivals = {number for home in homes for number in numbers_in(text, home) if number.endswith(ending)}
-    return not rivals or (_stands_so(text, usual) and not any(_stands_so(text, rival) for rival in rivals))
 
 
 def _stands_so(text: str, e164: str) -> bool:

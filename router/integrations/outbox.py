@@ -37,8 +37,17 @@ def fan_out_all(session: Session, due: Iterable[tuple[Call, str, datetime]]) -> 
     """The same for events of many calls, none twice; one statement for each kind of event and each choice of receivers."""
     alike: dict[tuple[str, tuple[tuple[Slot, Vendor], ...]], list[dict[str, Any]]] = {}
     for call, event, now in due:
-        receivers = _receivers(session, call, event)
-        if call.scenario_id is None or not receivers:
+        if call.scenario_id is None:
+            continue
+        receivers = receivers_of(event)
+        if call.kind != EXTERNAL:
+            switch = Project.tell_blocked if call.kind == BLOCKED else Project.tell_internal
+            told = session.scalar(select(switch).where(Project.id == call.project_id))
+            if told == "webhooks":
+                receivers = tuple((slot, vendor) for slot, vendor in receivers if vendor.takes_internal_calls)
+            elif told != "all":
+                receivers = ()
+        if not receivers:
             continue
         values = {
             "batch": message_prefix(call.sid, event),
@@ -57,18 +66,6 @@ def fan_out_all(session: Session, due: Iterable[tuple[Call, str, datetime]]) -> 
         alike.setdefault((event, receivers), []).append(values)
     for (event, receivers), rows in alike.items():
         _fan_out(event, receivers).together(session, rows)
-
-
-def _receivers(session: Session, call: Call, event: str) -> tuple[tuple[Slot, Vendor], ...]:
-    receivers = receivers_of(event)
-    if call.scenario_id is not None and call.kind != EXTERNAL:
-        switch = Project.tell_blocked if call.kind == BLOCKED else Project.tell_internal
-        told = session.scalar(select(switch).where(Project.id == call.project_id))
-        if told != "all":
-            return tuple(
-                (slot, vendor) for slot, vendor in receivers if told == "webhooks" and vendor.takes_internal_calls
-            )
-    return receivers
 
 
 def message_prefix(call_sid: str, event: str) -> str:

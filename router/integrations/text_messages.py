@@ -43,7 +43,16 @@ def announce_messages(server: Server, now: datetime) -> int:
                 continue
             project = session.get_one(Project, message.project_id)
             if message.kind != BLOCKED:
-                _write_mail(session, server, project, message, now)
+                sender = sender_of(message)
+                pictures = f"\n\nWith {len(message.media)} attachments, at the carrier." if message.media else ""
+                body = (
+                    f"From: {sender}\n"
+                    f"To: {international(message.number)}\n"
+                    f"When: {format_moment(message.received_at, project.timezone, now)} ({project.timezone})\n\n"
+                    f"{message.body}{pictures}\n\n"
+                    f"All messages: {server.settings.base_url}/calls/messages\n"
+                )
+                write_mail(session, project, mail_key(message.sid), f"Text message from {sender}", body, now)
             told = {EXTERNAL: "all", BLOCKED: project.tell_blocked}.get(message.kind, project.tell_internal)
             if told != "nobody":
                 _write_deliveries(session, message, now)
@@ -53,19 +62,6 @@ def announce_messages(server: Server, now: datetime) -> int:
 
 def sender_of(message: TextMessage) -> str:
     return international(message.sender) if message.sender else message.sender_raw or "a withheld number"
-
-
-def _write_mail(session: Session, server: Server, project: Project, message: TextMessage, now: datetime) -> None:
-    sender = sender_of(message)
-    pictures = f"\n\nWith {len(message.media)} attachments, at the carrier." if message.media else ""
-    body = (
-        f"From: {sender}\n"
-        f"To: {international(message.number)}\n"
-        f"When: {format_moment(message.received_at, project.timezone, now)} ({project.timezone})\n\n"
-        f"{message.body}{pictures}\n\n"
-        f"All messages: {server.settings.base_url}/calls/messages\n"
-    )
-    write_mail(session, project, mail_key(message.sid), f"Text message from {sender}", body, now)
 
 
 def _write_deliveries(session: Session, message: TextMessage, now: datetime) -> None:

@@ -46,7 +46,21 @@ class OdooSender:
             raise Skipped(NO_CUSTOMER)
         client = OdooClient(self.outgoing, message)
         if message.event == "call.updated":
-            return _add_changes(client, message)
+            # a recording that came late, and a corrected end or source (R7), each a note on the lead that is there; never another lead
+            page, lead = crm.recording_page(message), OdooSearch(client, message).known
+            if lead is None:
+                raise Skipped("the CRM has no lead of this caller")
+            notes = {crm.essence(message): crm.correction_note(message)}
+            if page:
+                notes[escape(page)] = crm.recording_note(message)
+            try:
+                missing = [body for mark, body in notes.items() if _found_note(client, LEAD, lead, mark) is None]
+                posted = [_post_note(client, LEAD, lead, body) for body in missing]
+            except RecordGone:
+                raise Skipped("the lead was deleted in Odoo") from None
+            if not posted:
+                raise Skipped("nothing that the CRM shows has changed")
+            return {"status": 200, "notes": posted}
         steps = message.reference
         if not steps.get("record"):
             known = None if steps.get("creating") else OdooSearch(client, message).record_to_add_to()
@@ -137,24 +151,6 @@ def _found_note(client: OdooClient, model: str, record: int, mark: str) -> int |
 def _post_note(client: OdooClient, model: str, record: int, body: str) -> int:
     posted = client.call(model, "message_post", ids=[record], body=body, body_is_html=True)
     return int(posted[0] if isinstance(posted, list) else posted)
-
-
-def _add_changes(client: OdooClient, message: Message) -> dict[str, Any]:
-    """A recording that came late, and a corrected end or source (R7), each a note on the lead that is there; never another lead."""
-    page, record = crm.recording_page(message), OdooSearch(client, message).known
-    if record is None:
-        raise Skipped("the CRM has no lead of this caller")
-    notes = {crm.essence(message): crm.correction_note(message)}
-    if page:
-        notes[escape(page)] = crm.recording_note(message)
-    try:
-        missing = [body for mark, body in notes.items() if _found_note(client, LEAD, record, mark) is None]
-        posted = [_post_note(client, LEAD, record, body) for body in missing]
-    except RecordGone:
-        raise Skipped("the lead was deleted in Odoo") from None
-    if not posted:
-        raise Skipped("nothing that the CRM shows has changed")
-    return {"status": 200, "notes": posted}
 
 
 def _digest(text: str) -> str:

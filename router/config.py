@@ -232,8 +232,26 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         if field == "demo":
             continue
         variable = info.validation_alias if isinstance(info.validation_alias, str) else f"ROUTER_{field.upper()}"
-        value = _read(environ, variable)
-        if value is not None:
+        source, value = variable, environ.get(variable, "").strip()
+        if variable in SECRETS and (path := environ.get(f"{variable}_FILE")):
+            source = f"{variable}_FILE"
+            try:
+                value = Path(path).read_text("utf-8").strip()
+            except OSError as error:
+                raise SettingsError(f"{source}: cannot read {path}: {error.strerror}") from None
+            except UnicodeDecodeError:
+                raise SettingsError(f"{source}: {path} is not text in UTF-8") from None
+            if not value:
+                raise SettingsError(f"{source}: {path} is empty")
+        fault = value_problem(value)
+        if variable == "ROUTER_SECRET_KEY":
+            keys = [key.strip() for key in value.split(",")]
+            # a file has one reader: an old key may stand there as it was
+            new = keys if source == variable else keys[:1]
+            fault = next((KEY_ADVICE.format(what) for key in new if (what := ambiguous_in(key))), None)
+        if fault:
+            raise SettingsError(f"{source}: {fault}")
+        if value:
             values[field] = value
     try:
         return Settings(**values)
@@ -244,28 +262,6 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
             variable = name if name.isupper() else f"ROUTER_{name.upper()}"
             sentences.append(f"{variable}: {problem['msg'].removeprefix('Value error, ')}")
         raise SettingsError("; ".join(sentences)) from None
-
-
-def _read(environ: Mapping[str, str], variable: str) -> str | None:
-    source, value = variable, environ.get(variable, "").strip()
-    if variable in SECRETS and (path := environ.get(f"{variable}_FILE")):
-        source = f"{variable}_FILE"
-        try:
-            value = Path(path).read_text("utf-8").strip()
-        except OSError as error:
-            raise SettingsError(f"{source}: cannot read {path}: {error.strerror}") from None
-        except UnicodeDecodeError:
-            raise SettingsError(f"{source}: {path} is not text in UTF-8") from None
-        if not value:
-            raise SettingsError(f"{source}: {path} is empty")
-    problem = value_problem(value)
-    if variable == "ROUTER_SECRET_KEY":
-        keys = [key.strip() for key in value.split(",")]
-        new = keys if source == variable else keys[:1]  # a file has one reader: an old key may stand there as it was
-        problem = next((KEY_ADVICE.format(what) for key in new if (what := ambiguous_in(key))), None)
-    if problem:
-        raise SettingsError(f"{source}: {problem}")
-    return value or None
 
 
 KEY_ADVICE = (

@@ -72,7 +72,14 @@ def _examine_here(server: Server, snapshot: Snapshot | None, now: datetime) -> l
             findings.append(Finding("worker", "never seen: start router worker", True))
         findings += _machines(session, now)
         findings += _journal(server, session, now)
-        findings += _set_aside(session)
+        rows = session.scalars(select(SetAsideRecord).order_by(SetAsideRecord.id)).all()
+        advice = "router doctor --retry applies them again, --drop ID removes one"
+        words = f"{format_count(len(rows), 'record')} could not be applied; {advice}" if rows else "no record"
+        findings.append(Finding("set aside", words, bool(rows)))
+        for row in rows[:MOST_SHOWN]:
+            call = f"call {row.call_sid}" if row.call_sid else "no call"
+            words = f"{row.position} of {row.machine}, {call}: {masked(row.reason)[:300]}"
+            findings.append(Finding(f"  {row.id}", words, True))
         findings += _recordings(server, session, now)
     fault = ""
     try:
@@ -151,18 +158,6 @@ def _journal(server: Server, session: Session | None, now: datetime) -> Iterator
     else:
         waits = bool(oldest) and now - datetime.fromisoformat(oldest) > WAITS
         yield Finding("journal", f"{records} not applied{since}", waits)
-
-
-def _set_aside(session: Session) -> Iterator[Finding]:
-    rows = session.scalars(select(SetAsideRecord).order_by(SetAsideRecord.id)).all()
-    if not rows:
-        yield Finding("set aside", "no record")
-        return
-    advice = "router doctor --retry applies them again, --drop ID removes one"
-    yield Finding("set aside", f"{format_count(len(rows), 'record')} could not be applied; {advice}", True)
-    for row in rows[:MOST_SHOWN]:
-        call = f"call {row.call_sid}" if row.call_sid else "no call"
-        yield Finding(f"  {row.id}", f"{row.position} of {row.machine}, {call}: {masked(row.reason)[:300]}", True)
 
 
 def _recordings(server: Server, session: Session, now: datetime) -> Iterator[Finding]:

@@ -100,26 +100,24 @@ class Incoming:
                 if len(self.data) > MOST_HEAD_BYTES:
                     raise Refused("431 Request Header Fields Too Large")
                 return False
-            self._read_head(bytes(self.data[: head_end + 2]), head_end + 4)
+            head, body_start = bytes(self.data[: head_end + 2]), head_end + 4
+            lengths, is_chunked = CONTENT_LENGTH.findall(head), TRANSFER_ENCODING.search(head) is not None
+            self.expects_continue = EXPECT_CONTINUE.search(head) is not None
+            if is_chunked and not lengths:
+                self._next_chunk = body_start
+            else:
+                self._end = body_start
+            if len(lengths) == 1 and not is_chunked and lengths[0].isdigit():
+                length = int(lengths[0]) if len(lengths[0]) < 16 else self._most_body + 1
+                if length > self._most_body:
+                    raise Refused("413 Content Too Large")
+                self.large_body = length if length > USUAL_BODY_BYTES else 0
+                self._end = body_start + length
         if self._next_chunk is not None and self._end is None:
             self._follow_chunks()
             if self._end is None and len(self.data) > MOST_HEAD_BYTES + USUAL_BODY_BYTES:
                 raise Refused("413 Content Too Large")
         return self._end is not None and len(self.data) >= self._end
-
-    def _read_head(self, head: bytes, body_start: int) -> None:
-        lengths, is_chunked = CONTENT_LENGTH.findall(head), TRANSFER_ENCODING.search(head) is not None
-        self.expects_continue = EXPECT_CONTINUE.search(head) is not None
-        if is_chunked and not lengths:
-            self._next_chunk = body_start
-            return
-        self._end = body_start
-        if len(lengths) == 1 and not is_chunked and lengths[0].isdigit():
-            length = int(lengths[0]) if len(lengths[0]) < 16 else self._most_body + 1
-            if length > self._most_body:
-                raise Refused("413 Content Too Large")
-            self.large_body = length if length > USUAL_BODY_BYTES else 0
-            self._end += length
 
     def _follow_chunks(self) -> None:
         """As far as chunks have come. The parser would read them only inside of the application, which takes a false one for its own fault.

@@ -86,30 +86,24 @@ def ready() -> tuple[Response, int]:
             worker = "running"
         else:
             worker = f"silent since {seen}"
+    routing = routing_of(server)
+    accounts = f"{len(routing.accounts)} of projects, readable" if routing.accounts else "the server's own"
+    if routing.unreadable_accounts:
+        projects = ", ".join(map(str, routing.unreadable_accounts))
+        accounts = f"sealed under another ROUTER_SECRET_KEY: calls of project {projects} are taken from the server's account only"
     report = {
         "database": database,
         "schema": state if state != "old" else "old: run router migrate",
         "worker": worker,
-        "routing": routing_of(server).fault or routing_of(server).notice or "follows the database",
+        "routing": routing.fault or routing.notice or "follows the database",
         "journal": journal,
-        "carrier_accounts": _accounts(server),
+        "carrier_accounts": accounts,
         "key": "fits" if key_fits(server) else "another: check ROUTER_SECRET_KEY",
     }
     good = report["schema"] == "current" and report["worker"] == "running" and report["key"] == "fits"
-    good = good and not routing_of(server).unreadable_accounts
-    good = good and not routing_of(server).fault and journal in ("applied", NO_APPLIER)
+    good = good and not routing.unreadable_accounts
+    good = good and not routing.fault and journal in ("applied", NO_APPLIER)
     return jsonify(report), 200 if good else 503
-
-
-def _accounts(server: Server) -> str:
-    routing = routing_of(server)
-    known = len(routing.accounts)
-    if not routing.unreadable_accounts:
-        return f"{known} of projects, readable" if known else "the server's own"
-    projects = ", ".join(map(str, routing.unreadable_accounts))
-    return (
-        f"sealed under another ROUTER_SECRET_KEY: calls of project {projects} are taken from the server's account only"
-    )
 
 
 @operations.get("/metrics")

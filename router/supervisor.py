@@ -300,34 +300,33 @@ class Child:
         self._ready: int | None = None
 
     def start(self) -> None:
-        """Begins the process, or tries to again in a while: a machine may be out of memory or processes."""
+        """Begins the process, or tries to again in a while: a machine may be out of memory or processes.
+
+        In a group of its own: Ctrl-C reaches the supervisor alone, because gunicorn's workers hang when they are told twice.
+        """
         try:
-            self._fork()
+            self._stop_listening()
+            writing = None
+            if self._holdings.listening.get(self.name):
+                self._ready, writing = os.pipe()
+                os.set_blocking(self._ready, False)
+            else:
+                self._end_former()
+            told = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # our answers to them are not the child's
+            try:
+                process = FORK.Process(target=self._run, args=(os.getpid(), writing, told), daemon=True)
+                process.start()
+                self.process, self.pid = process, process.pid or 0
+                with suppress(PermissionError, ProcessLookupError):  # both do it, so that it is done for either
+                    os.setpgid(self.pid, self.pid)
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, told)
+                if writing is not None:
+                    os.close(writing)
+            self.started, self.again_at = time.monotonic(), None
         except OSError as error:
             log.error("process_not_started", process=self.name, reason=str(error))
             self.again_at = time.monotonic() + LONGEST_PAUSE
-
-    def _fork(self) -> None:
-        """In a group of its own: Ctrl-C reaches the supervisor alone, because gunicorn's workers hang when they are told twice."""
-        self._stop_listening()
-        writing = None
-        if self._holdings.listening.get(self.name):
-            self._ready, writing = os.pipe()
-            os.set_blocking(self._ready, False)
-        else:
-            self._end_former()
-        told = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # our answers to them are not the child's
-        try:
-            process = FORK.Process(target=self._run, args=(os.getpid(), writing, told), daemon=True)
-            process.start()
-            self.process, self.pid = process, process.pid or 0
-            with suppress(PermissionError, ProcessLookupError):  # both do it, so that it is done for either
-                os.setpgid(self.pid, self.pid)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, told)
-            if writing is not None:
-                os.close(writing)
-        self.started, self.again_at = time.monotonic(), None
 
     def _run(self, supervisor: int, writing: int | None, mask: set[signal.Signals]) -> None:
         """In the fork, which is to be as if it had been started by itself."""

@@ -245,7 +245,19 @@ def check_accounts(server: Server, now: datetime) -> int:
             claimed = update(CarrierAccount).where(CarrierAccount.id.in_([account.id for account in due]))
             session.execute(claimed.values(next_at=now + LEASE).execution_options(synchronize_session=False))
     for account in due:
-        state, reason = _verdict(server, account)
+        state: CheckState = "accepted"
+        reason = ""
+        try:
+            known = _shop(server, account).account()
+        except (NotForUs, SettingsError) as error:
+            state, reason = "refused", str(error)
+        except ShopError as error:
+            state, reason = "unchecked", str(error)
+        else:
+            if known.status not in ("active", ""):
+                state, reason = "refused", f"The carrier says that the account is {known.status}."
+            elif known.kind == "trial":
+                reason = "It is a trial account: only verified numbers can be called."
         with server.database.writing() as session:
             values: dict[str, Any] = {"reason": reason[:300], "next_at": now + AGAIN[state]}
             values |= {"state": state, "checked_at": now} if state != "unchecked" else {}
@@ -256,18 +268,6 @@ def check_accounts(server: Server, now: datetime) -> int:
             )
             session.execute(kept.values(values).execution_options(synchronize_session=False))
     return len(due)
-
-
-def _verdict(server: Server, account: CarrierAccount) -> tuple[CheckState, str]:
-    try:
-        state = _shop(server, account).account()
-    except (NotForUs, SettingsError) as error:
-        return "refused", str(error)
-    except ShopError as error:
-        return "unchecked", str(error)
-    if state.status not in ("active", ""):
-        return "refused", f"The carrier says that the account is {state.status}."
-    return "accepted", "It is a trial account: only verified numbers can be called." if state.kind == "trial" else ""
 
 
 def reseal_accounts(server: Server) -> int:

@@ -41,15 +41,27 @@ def open_project(project_id: int) -> None:
 
 
 def require_person() -> Response | None:
-    """The `authenticate` hook of page blueprints: sets g.person, g.actor, g.projects and g.project, or leads to the sign-in page.
+    """The `authenticate` hook of page blueprints: sets g.person, g.actor, g.projects (by name) and g.project, or leads to the sign-in page.
 
     Raises:
         Problem: 404 and 403 as `check_role` says.
     """
     with current_server().database.reading() as database_session:
-        if not _read_session(database_session):
+        memberships = database_session.execute(
+            select(Person, Membership.role, Project)
+            .outerjoin(Membership, Membership.person_id == Person.id)
+            .outerjoin(Project, Project.id == Membership.project_id)
+            .where(Person.id == session.get("person", 0))
+            .order_by(Project.name, Project.id)
+        ).all()
+        person = memberships[0].Person if memberships else None
+        # the stamp is another one when the password changed since
+        if person is None or not hmac.compare_digest(person.session_stamp, str(session.get("stamp", ""))):
             asked_for = request.full_path.rstrip("?") if request.method == "GET" else None
             return redirect(url_for("doors.sign_in", next=asked_for if asked_for != "/" else None))
+        roles = {row.Project.id: row.role for row in memberships if row.Project is not None}
+        g.person, g.projects = person, [row.Project for row in memberships if row.Project is not None]
+        g.actor = Actor(person.email, person_id=person.id, is_operator=person.is_operator, roles=roles)
         g.project = _project_of_request(database_session)
     if g.project is None and needs_project():
         if g.actor.is_operator:
@@ -57,25 +69,6 @@ def require_person() -> Response | None:
         raise Problem(404, "You are in no project yet. Ask its owner to add you.")
     check_role(g.actor, g.project)
     return None
-
-
-def _read_session(database_session: Session) -> bool:
-    """Sets g.person, g.actor and g.projects (by name) as the cookie says, in one statement; False when it names nobody, or when the
-    password changed since."""
-    memberships = database_session.execute(
-        select(Person, Membership.role, Project)
-        .outerjoin(Membership, Membership.person_id == Person.id)
-        .outerjoin(Project, Project.id == Membership.project_id)
-        .where(Person.id == session.get("person", 0))
-        .order_by(Project.name, Project.id)
-    ).all()
-    person = memberships[0].Person if memberships else None
-    if person is None or not hmac.compare_digest(person.session_stamp, str(session.get("stamp", ""))):
-        return False
-    roles = {row.Project.id: row.role for row in memberships if row.Project is not None}
-    g.person, g.projects = person, [row.Project for row in memberships if row.Project is not None]
-    g.actor = Actor(person.email, person_id=person.id, is_operator=person.is_operator, roles=roles)
-    return True
 
 
 def _project_of_request(database_session: Session) -> Project | None:

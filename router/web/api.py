@@ -126,7 +126,17 @@ def page_by_keys(
     """
     columns = [column for column, _ in keys]
     if cursor:
-        statement = statement.where(_comes_after(keys, parse_cursor(cursor, columns)))
+        same: list[ColumnElement[bool]] = []
+        after: list[ColumnElement[bool]] = []
+        for (column, falls), value in zip(keys, parse_cursor(cursor, columns), strict=True):
+            if value is None:  # only another NULL follows, which is the same key
+                same.append(column.is_(None))
+                continue
+            known = literal(value, column.type)
+            beyond = column < known if falls else column > known
+            after.append(and_(*same, or_(beyond, column.is_(None)) if _may_be_null(column) else beyond))
+            same.append(column == known)
+        statement = statement.where(or_(false(), *after))
     names = [f"sort_key_{place}" for place in range(len(keys))]
     statement = statement.add_columns(*(column.label(name) for column, name in zip(columns, names, strict=True)))
     for column, falls in keys:
@@ -135,21 +145,6 @@ def page_by_keys(
     rows = session.execute(statement.limit(limit + 1)).all()
     shown = rows[:limit]
     return shown, make_cursor([getattr(shown[-1], name) for name in names]) if len(rows) > limit else None
-
-
-def _comes_after(keys: Sequence[tuple[Column, bool]], last: Sequence[Any]) -> ColumnElement[bool]:
-    """Whether a row stands behind the row with the keys `last`."""
-    same: list[ColumnElement[bool]] = []
-    after: list[ColumnElement[bool]] = []
-    for (column, falls), value in zip(keys, last, strict=True):
-        if value is None:  # only another NULL follows, which is the same key
-            same.append(column.is_(None))
-            continue
-        known = literal(value, column.type)
-        beyond = column < known if falls else column > known
-        after.append(and_(*same, or_(beyond, column.is_(None)) if _may_be_null(column) else beyond))
-        same.append(column == known)
-    return or_(false(), *after)
 
 
 def _may_be_null(column: Column) -> bool:

@@ -206,22 +206,19 @@ class Journal:
                     self._create_segment(self._segment + 1)
                 while data:
                     data = data[os.write(self._file, data) :]
-            self._sync()
+            # after a failed fsync the kernel may call the next one of the same file a success: no further record goes there
+            try:
+                if self._durable:
+                    os.fsync(self._file)
+            except OSError:
+                with suppress(OSError), self._locked():
+                    if newest_segment(self._folder) == self._segment:
+                        self._create_segment(self._segment + 1)
+                raise
         except OSError as error:
             self.close()
             return JournalError(f"{self._folder}: {error.strerror or error}")
         return None
-
-    def _sync(self) -> None:
-        """After a failed fsync the kernel may call the next one of the same file a success: no further record goes there."""
-        try:
-            if self._durable:
-                os.fsync(self._file)
-        except OSError:
-            with suppress(OSError), self._locked():
-                if newest_segment(self._folder) == self._segment:
-                    self._create_segment(self._segment + 1)
-            raise
 
     def _open_folder(self) -> None:
         if self._process == os.getpid():

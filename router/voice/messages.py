@@ -38,7 +38,24 @@ def mail_message(server: Server, session: Session, recording: CallRecording, now
             "name": file_name(recording, call),
             "content_type": recording.content_type,
         }
-    subject, body = _letter(server, project, call, recording, attachment is not None, now)
+    caller = international(call.caller) if call.caller else "a withheld number"
+    source = call.source or {}
+    words = " / ".join(str(source[name]) for name in ("source", "medium", "campaign") if source.get(name))
+    lasts = "" if recording.seconds is None else f", {format_duration(recording.seconds)}"
+    where = page_of_recording(server, call)
+    if attachment is not None:
+        last = f"The message is attached. The call, with all that is known of it: {where}"
+    elif recording.state == RecordingState.KEPT:
+        last = f"The message is too large for an e-mail. Listen to it here: {where}"
+    else:
+        last = f"The message has not come from the carrier yet. As soon as it has, it is here: {where}"
+    subject = f"Message from {caller}"
+    body = (
+        f"From: {caller}\n"
+        f"Called: {international(call.number)}\n"
+        f"When: {format_moment(call.started_at, project.timezone, now)} ({project.timezone}){lasts}\n"
+        f"Came from: {words or 'not known'}\n\n{last}\n"
+    )
     steps = list(_voicemail_steps(flow or call.flow))
     # where it is not known which step it was, the only one
     named = [step for step in steps if step.get("id") == recording.step] or (steps if len(steps) == 1 else [])
@@ -65,26 +82,3 @@ def _voicemail_steps(value: Any) -> Iterator[Mapping[str, Any]]:
     elif isinstance(value, list):
         for inner in value:
             yield from _voicemail_steps(inner)
-
-
-def _letter(
-    server: Server, project: Project, call: Call, recording: CallRecording, is_attached: bool, now: datetime
-) -> tuple[str, str]:
-    caller = international(call.caller) if call.caller else "a withheld number"
-    source = call.source or {}
-    words = " / ".join(str(source[name]) for name in ("source", "medium", "campaign") if source.get(name))
-    lasts = "" if recording.seconds is None else f", {format_duration(recording.seconds)}"
-    where = page_of_recording(server, call)
-    if is_attached:
-        last = f"The message is attached. The call, with all that is known of it: {where}"
-    elif recording.state == RecordingState.KEPT:
-        last = f"The message is too large for an e-mail. Listen to it here: {where}"
-    else:
-        last = f"The message has not come from the carrier yet. As soon as it has, it is here: {where}"
-    body = (
-        f"From: {caller}\n"
-        f"Called: {international(call.number)}\n"
-        f"When: {format_moment(call.started_at, project.timezone, now)} ({project.timezone}){lasts}\n"
-        f"Came from: {words or 'not known'}\n\n{last}\n"
-    )
-    return f"Message from {caller}", body

@@ -112,10 +112,21 @@ def reconcile(server: Server, since: datetime, now: datetime, *, dry_run: bool =
         ShopError: an account's history could not be had, or not to its end; what is done is done, at all accounts.
         SettingsError: there is no account.
     """
-    done, failure = Reconciled(), None
+    done, failure, until = Reconciled(), None, now - RECENT
     for project_id, shop in _shops(server):
+        start = since
         try:
-            _reconcile_at(server, shop, project_id, since, now, done, dry_run=dry_run)
+            while start < until:
+                end = min(start + WINDOW, until)
+                with server.database.reading() as session:
+                    done.is_waiting = machine_is_waiting(session, now)
+                if done.is_waiting:
+                    break
+                booked = _read_books(shop, start, end, now)
+                for first in range(0, len(booked), AT_ONCE):
+                    part = _calls_of(server, booked[first : first + AT_ONCE], project_id)
+                    _settle(server, shop, part, now, done, dry_run=dry_run)
+                start = end
         except ShopError as error:
             log.warning("account_not_reconciled", project=project_id, why=str(error))
             failure = failure or error
@@ -139,30 +150,6 @@ def _shops(server: Server) -> list[tuple[int | None, NumberShop]]:
         if not own:
             raise
         return own
-
-
-def _reconcile_at(
-    server: Server,
-    shop: NumberShop,
-    project_id: int | None,
-    since: datetime,
-    now: datetime,
-    done: Reconciled,
-    *,
-    dry_run: bool,
-) -> None:
-    until = now - RECENT
-    while since < until:
-        end = min(since + WINDOW, until)
-        with server.database.reading() as session:
-            done.is_waiting = machine_is_waiting(session, now)
-        if done.is_waiting:
-            break
-        booked = _read_books(shop, since, end, now)
-        for start in range(0, len(booked), AT_ONCE):
-            part = _calls_of(server, booked[start : start + AT_ONCE], project_id)
-            _settle(server, shop, part, now, done, dry_run=dry_run)
-        since = end
 
 
 def _calls_of(server: Server, booked: Sequence[BookedCall], project_id: int | None) -> Sequence[BookedCall]:

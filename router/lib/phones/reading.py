@@ -167,14 +167,20 @@ def readings_of(text: str, country: str | None = None) -> tuple[str, ...]:
     national = _valid(number)
     if number is None or number.country_code_source == CountryCodeSource.FROM_NUMBER_WITH_PLUS_SIGN:
         return (national,) if national else ()
-    plus = "" if LETTER.search(text) else _valid(_parsed("+" + _digits(text), None))
+    digits = _digits(text)
+    plus = "" if LETTER.search(text) else _valid(_parsed("+" + digits, None))
     if not plus or plus == national:
         return (national,) if national else ()
-    if not national or _is_own_code(_digits(text), plus, country):
+    if not national or _is_own_code(digits, plus, country):
         return (plus,)
-    if _is_national_form(text, number):
-        return (national,)
-    return national, plus
+    nsn = phonenumbers.national_significant_number(number)
+    if digits != nsn and digits.endswith(nsn):
+        is_national = digits.removesuffix(nsn) == _trunk_prefix(number)
+    else:  # in groups as the country groups them
+        usual = phonenumbers.format_number(number, PhoneNumberFormat.NATIONAL)
+        groups = re.findall(r"\d+", text)
+        is_national = len(groups) > 1 and groups == re.findall(r"\d+", usual)
+    return (national,) if is_national else (national, plus)
 
 
 def _are_letters_meant(text: str, number: phonenumbers.PhoneNumber) -> bool:
@@ -288,17 +294,6 @@ def _is_own_code(digits: str, plus: str, country: str | None) -> bool:
     """Whether digits without a plus, whose international reading is `plus`, begin with the country's own code."""
     code = str(phonenumbers.country_code_for_region(country or ""))
     return digits.startswith(code) and plus.startswith(f"+{code}")
-
-
-def _is_national_form(text: str, number: phonenumbers.PhoneNumber) -> bool:
-    """Whether the digits stand in groups as the country groups them, or behind its trunk prefix."""
-    digits, nsn = _digits(text), phonenumbers.national_significant_number(number)
-    if digits != nsn and digits.endswith(nsn):
-        return digits.removesuffix(nsn) == _trunk_prefix(number)
-    groups = re.findall(r"\d+", text)
-    return len(groups) > 1 and groups == re.findall(
-        r"\d+", phonenumbers.format_number(number, PhoneNumberFormat.NATIONAL)
-    )
 
 
 def _trunk_prefix(number: phonenumbers.PhoneNumber) -> str:

@@ -181,16 +181,14 @@ def _encoding(file: BinaryIO) -> str:
     is_utf8 = (
         broken * 10 <= letters
     )  # a cell that was cut in the middle of a letter makes no other encoding of a whole file
-    return "utf-8-sig" if is_utf8 else _one_byte_encoding(file)
-
-
-def _one_byte_encoding(file: BinaryIO) -> str:
-    """Letters with an accent stand between plain ones (`Müller`, `numéro`); Cyrillic ones stand together (`Номер`)."""
+    if is_utf8:
+        return "utf-8-sig"
+    # letters with an accent stand between plain ones (`Müller`, `numéro`); Cyrillic ones stand together (`Номер`)
     file.seek(0)
     alone = together = 0
     while chunk := file.read(CHUNK):
-        for letters in HIGH_BYTES.finditer(chunk):
-            length = letters.end() - letters.start()
+        for high in HIGH_BYTES.finditer(chunk):
+            length = high.end() - high.start()
             if length > 1:
                 together += length
             else:

@@ -91,7 +91,18 @@ def edit(step: str, **which: int) -> Page:
     if verb == "keep":
         return _page(editor, typed)
     if verb == "continue":
-        return _continue(editor, typed)
+        found, _ = try_out(editor)
+        errors = {field: sentence for field, sentence in found.items() if field == "title" or step_of(field) is typed}
+        following = typed.following
+        if errors:
+            return _page(editor, typed, errors), 422
+        if following is None:
+            return redirect(editor.address(step, check=1))
+        if editor.scenario is None and editor.draft is not None and editor.reached < following.place:
+            with current_server().database.writing() as session:
+                draft = find_draft(session, editor.draft.id, lock=True)
+                draft.reached = max(draft.reached, following.place)
+        return redirect(editor.address(following.name))
     if verb in ("save", "apply", "enable", "over"):
         return _save(editor, typed, verb, argument)
     if verb == "go" and argument in BY_NAME:
@@ -118,21 +129,6 @@ def discard(**which: int) -> Response:
         return redirect(url_for("scenarios.table"))
     flash("Your changes are discarded. This is what is stored.")
     return redirect(editor.address(STEPS[0].name))
-
-
-def _continue(editor: Editor, step: Step) -> Page:
-    found, _ = try_out(editor)
-    errors = {field: sentence for field, sentence in found.items() if field == "title" or step_of(field) is step}
-    following = step.following
-    if errors:
-        return _page(editor, step, errors), 422
-    if following is None:
-        return redirect(editor.address(step.name, check=1))
-    if editor.scenario is None and editor.draft is not None and editor.reached < following.place:
-        with current_server().database.writing() as session:
-            draft = find_draft(session, editor.draft.id, lock=True)
-            draft.reached = max(draft.reached, following.place)
-    return redirect(editor.address(following.name))
 
 
 def _save(editor: Editor, step: Step, verb: str, argument: str) -> Page:

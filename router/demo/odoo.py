@@ -257,7 +257,24 @@ class OdooFake:
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         status, content_type = 200, "application/json; charset=utf-8"
         try:
-            body = json.dumps(self._answer(environ)).encode()
+            if environ.get("HTTP_X_ODOO_DATABASE", self.database) != self.database:
+                raise OdooError(404, "", "no database is selected")
+            parts = environ["PATH_INFO"].strip("/").split("/")
+            if environ["REQUEST_METHOD"] != "POST" or len(parts) != 4 or parts[:2] != ["json", "2"]:
+                raise OdooError(404, "werkzeug.exceptions.NotFound", "Did you mean POST /json/2/<model>/<method>?")
+            if environ.get("HTTP_AUTHORIZATION", "").lower() != f"bearer {self.key}".lower():
+                raise OdooError(401, "werkzeug.exceptions.Unauthorized", "Invalid apikey")
+            length = min(int(environ.get("CONTENT_LENGTH") or 0), BODY_LIMIT)
+            try:
+                arguments = json.loads(environ["wsgi.input"].read(length))
+            except ValueError as error:
+                text = f"could not parse the body as json: {error}"
+                raise OdooError(400, "werkzeug.exceptions.BadRequest", text) from None
+            try:
+                answer = self.call(parts[2], parts[3], **arguments)
+            except TypeError as error:
+                raise OdooError(500, "builtins.TypeError", str(error)) from None
+            body = json.dumps(answer).encode()
         except OdooError as error:
             status, message = error.status, str(error)
             document = {"name": error.name, "message": message, "arguments": [message], "context": {}, "debug": ""}
@@ -266,25 +283,6 @@ class OdooFake:
                 content_type, body = "text/html; charset=utf-8", b"<!DOCTYPE html><h1>Not Found</h1>"
         start_response(f"{status} Status", [("Content-Type", content_type), ("Content-Length", str(len(body)))])
         return [body]
-
-    def _answer(self, environ: dict[str, Any]) -> Any:
-        if environ.get("HTTP_X_ODOO_DATABASE", self.database) != self.database:
-            raise OdooError(404, "", "no database is selected")
-        parts = environ["PATH_INFO"].strip("/").split("/")
-        if environ["REQUEST_METHOD"] != "POST" or len(parts) != 4 or parts[:2] != ["json", "2"]:
-            raise OdooError(404, "werkzeug.exceptions.NotFound", "Did you mean POST /json/2/<model>/<method>?")
-        if environ.get("HTTP_AUTHORIZATION", "").lower() != f"bearer {self.key}".lower():
-            raise OdooError(401, "werkzeug.exceptions.Unauthorized", "Invalid apikey")
-        length = min(int(environ.get("CONTENT_LENGTH") or 0), BODY_LIMIT)
-        try:
-            arguments = json.loads(environ["wsgi.input"].read(length))
-        except ValueError as error:
-            text = f"could not parse the body as json: {error}"
-            raise OdooError(400, "werkzeug.exceptions.BadRequest", text) from None
-        try:
-            return self.call(parts[2], parts[3], **arguments)
-        except TypeError as error:
-            raise OdooError(500, "builtins.TypeError", str(error)) from None
 
     def call(self, model: str, method: str, **arguments: Any) -> Any:
         """A method, as its people would use it in the browser."""

@@ -135,23 +135,19 @@ def _page(template: str, **values: Any) -> Response:
             **values,
         )
     )
-    _pretend_analytics(response)
+    # cookies as Google's own script would set them: there is no network here, and the tag reads them
+    now = int(current_server().now().timestamp())
+    if not request.cookies.get("_ga"):
+        client = f"GA1.1.{secrets.randbelow(9 * 10**8) + 10**8}.{now}"
+        response.set_cookie("_ga", client, 400 * 86400, path="/demo", samesite="Lax")
+    session_cookie = request.cookies.get("_ga_DEMO000001") or f"GS2.1.s{now}$o1$g0$t{now}$j60$l0$h0"
+    response.set_cookie("_ga_DEMO000001", session_cookie, ANALYTICS_SECONDS, path="/demo", samesite="Lax")
     return response
 
 
 def _project(session: Session) -> Project | None:
     """The example company: the first project of the demo's database."""
     return session.scalar(select(Project).order_by(Project.id).limit(1))
-
-
-def _pretend_analytics(response: Response) -> None:
-    """Cookies as Google's own script would set them: there is no network here, and the tag reads them."""
-    now = int(current_server().now().timestamp())
-    if not request.cookies.get("_ga"):
-        client = f"GA1.1.{secrets.randbelow(9 * 10**8) + 10**8}.{now}"
-        response.set_cookie("_ga", client, 400 * 86400, path="/demo", samesite="Lax")
-    session = request.cookies.get("_ga_DEMO000001") or f"GS2.1.s{now}$o1$g0$t{now}$j60$l0$h0"
-    response.set_cookie("_ga_DEMO000001", session, ANALYTICS_SECONDS, path="/demo", samesite="Lax")
 
 
 telephone = demo_blueprint("demo_telephone")

@@ -5,6 +5,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
@@ -148,7 +149,13 @@ def check_literal(url: str, allow_private: Networks) -> None:
         parsed = httpx.URL(url)
     except (httpx.InvalidURL, TypeError, ValueError):
         raise AddressBlocked("This is not an address like https://example.com/path.") from None
-    host, port = _literal(parsed.host), parsed.port or (443 if parsed.scheme == "https" else 80)
+    host: Address | None = None
+    try:
+        host = ip_address(parsed.host.strip("[]").split("%")[0])
+    except ValueError:
+        with suppress(OSError, UnicodeError):  # as systems read it: decimal, hexadecimal, shortened
+            host = IPv4Address(socket.inet_aton(parsed.host))
+    port = parsed.port or (443 if parsed.scheme == "https" else 80)
     if parsed.scheme not in ("http", "https") or not parsed.host:
         raise AddressBlocked("The address has to begin with https://.")
     if parsed.userinfo:
@@ -264,18 +271,6 @@ def _exchange(pool: httpcore.ConnectionPool, request: httpx.Request, limit: int,
         except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError):
             is_complete = False
         return Answer(response.status, headers, bytes(body), is_complete)
-
-
-def _literal(host: str) -> Address | None:
-    """The address that a host is, also when it is written as systems read it: decimal, hexadecimal, shortened."""
-    try:
-        return ip_address(host.strip("[]").split("%")[0])
-    except ValueError:
-        pass
-    try:
-        return IPv4Address(socket.inet_aton(host))
-    except (OSError, UnicodeError):
-        return None
 
 
 def _check(address: Address, port: int, scheme: str, allow_private: Networks) -> None:

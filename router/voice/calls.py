@@ -239,7 +239,25 @@ def record_calls(
         rest = [new for new in rest if id(new) not in taken]
         asked = [(new.route, new.call.caller, new.started_at, new.call.sid, new.kind) for new in turn]
         decided = many_decided_values(session, asked, reach_of(server.settings))
-        values = [_row_of(new, now, announcing) | each for new, each in zip(turn, decided, strict=True)]
+        values = [
+            _of_route(new.route, new.kind)
+            | {
+                "sid": new.call.sid,
+                "caller": new.call.caller.e164,
+                "caller_raw": new.call.caller.raw,
+                "forgotten_id": new.call.caller.forgotten,
+                "started_at": new.started_at,
+                "last_event_at": now,
+                "status": Status.IN_PROGRESS,
+                "destination": "",
+                "recording_sid": "",
+                "recording_url": "",
+                "counted": False,
+                "fan_out_due": "" if announcing else "started",
+            }
+            | attribution
+            for new, attribution in zip(turn, decided, strict=True)
+        ]
         stored = {row.sid: row.id for row in _INSERT.together(session, values)}
         for new, row in zip(turn, values, strict=True):
             if new.call.sid in stored.keys() - ids.keys():
@@ -254,24 +272,6 @@ def record_calls(
     for new in _with_later_calls(session, [new for new, _ in written], now):
         decide_later_calls(server, session, new.route, new.call.caller, new.started_at, now, announcing=announcing)
     return ids
-
-
-def _row_of(new: NewCall, now: datetime, announcing: bool) -> dict[str, Any]:
-    """The columns of a new call but its attribution."""
-    return _of_route(new.route, new.kind) | {
-        "sid": new.call.sid,
-        "caller": new.call.caller.e164,
-        "caller_raw": new.call.caller.raw,
-        "forgotten_id": new.call.caller.forgotten,
-        "started_at": new.started_at,
-        "last_event_at": now,
-        "status": Status.IN_PROGRESS,
-        "destination": "",
-        "recording_sid": "",
-        "recording_url": "",
-        "counted": False,
-        "fan_out_due": "" if announcing else "started",
-    }
 
 
 def _with_later_calls(session: Session, news: Sequence[NewCall], now: datetime) -> list[NewCall]:

@@ -241,8 +241,21 @@ def save(change: Change, editor: Editor, version: int | None = None) -> tuple[Sc
     """
     scenario, values = editor.scenario, editor.values
     document, errors = document_of_values(values, change.server.scenario_parts, editor.project.currency)
-    own = _add_own_numbers(change, values["numbers"]["own"], errors)
-    document["numbers"] += [number for number in own if number not in document["numbers"]]
+    lines = lines_of(values["numbers"]["own"])
+    if len(lines) > MOST_OWN:
+        errors["own"] = f"At most {MOST_OWN} numbers can be added at once."
+    else:  # of a line that is no number `add_numbers` says why
+        read = {line: phone_or(line, change.project.country, otherwise=line) for line in lines}
+        known = present_numbers(change.project.id).where(TrackingNumber.e164.in_(list(read.values())))
+        of_project = {number.e164 for number in change.session.scalars(known)}
+        try:
+            add_numbers(change, [line for line in lines if read[line] not in of_project])
+        except Refused as refusal:
+            errors |= {f"own.{index}": sentence for index, sentence in refusal.errors.items()}
+        else:
+            document["numbers"] += [
+                number for number in dict.fromkeys(read.values()) if number not in document["numbers"]
+            ]
 
     def edit(present: dict[str, Any]) -> dict[str, Any]:
         """What the wizard does not show stays; so do numbers that came in after the draft was begun."""
@@ -258,24 +271,6 @@ def save(change: Change, editor: Editor, version: int | None = None) -> tuple[Sc
     if errors:
         raise Refused(errors)
     return saved
-
-
-def _add_own_numbers(change: Change, text: str, errors: dict[str, str]) -> list[str]:
-    """The numbers that were typed, in E.164; those that are not the project's yet are added."""
-    lines = lines_of(text)
-    if len(lines) > MOST_OWN:
-        errors["own"] = f"At most {MOST_OWN} numbers can be added at once."
-        return []
-    # of a line that is no number `add_numbers` says why
-    read = {line: phone_or(line, change.project.country, otherwise=line) for line in lines}
-    known = present_numbers(change.project.id).where(TrackingNumber.e164.in_(list(read.values())))
-    of_project = {number.e164 for number in change.session.scalars(known)}
-    try:
-        add_numbers(change, [line for line in lines if read[line] not in of_project])
-    except Refused as refusal:
-        errors |= {f"own.{index}": sentence for index, sentence in refusal.errors.items()}
-        return []
-    return list(dict.fromkeys(read.values()))
 
 
 def try_out(editor: Editor) -> tuple[dict[str, str], list[Finding]]:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from werkzeug.datastructures import MultiDict
 from wtforms import Field, FormField
 
-from router.lib.formats import parse_money, plain_money
+from router.lib.formats import parse_int, parse_money, plain_money
 from router.scenarios.documents import ScenarioPart
 from router.scenarios.fields import OnStep
 from router.scenarios.schema import ScenarioSchema, Tagging, Terms, ToBuy, Upkeep
@@ -271,6 +271,23 @@ def list_and_row(form: Form, argument: str) -> tuple[str, str]:
         return argument, ""
     name, _, index = argument.rpartition(".")
     return name, index
+
+
+def field_after(form: StepForm, verb: str, argument: str) -> str:
+    """Where whoever has pressed a button of rows goes on, as in `wizard.js`: the id of the first field of the row that is new, was moved,
+    or came in the place of one that left; of the list where it has none."""
+    name, index = list_and_row(form, argument)
+    rows = rows_at(form, name)
+    if rows is None:
+        return form.step
+    if not rows.entries:
+        return "flow" if name == "steps" else name
+    at = (parse_int(index) or 0) + {"up": -1, "down": 1}.get(verb, 0)
+    if verb == "add":
+        kinds = [row.data.get("type") for row in rows.entries]
+        at = max((place for place, kind in enumerate(kinds) if kind == index), default=len(kinds) - 1)
+    row = rows.entries[max(0, min(at, len(rows.entries) - 1))]
+    return str(next(iter(row.form.by_path().values())).id)
 
 
 def values_of_document(

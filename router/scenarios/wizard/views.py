@@ -48,7 +48,7 @@ from router.scenarios.wizard.forms import (
     Step,
     Values,
     clean_form,
-    list_and_row,
+    field_after,
     rows_in_use,
     step_of,
     values_of_document,
@@ -113,8 +113,8 @@ def edit(step: str, **which: int) -> Page:
         return redirect(editor.play_address())
     if verb == "search":
         return redirect(editor.address(step, search=1, _anchor="offers"))
-    rows = list_and_row(ScenarioForms(editor.values).steps[step], argument)[0] if argument else ""
-    return redirect(editor.address(step, **({"row": argument, "_anchor": rows or step} if argument else {})))
+    anchor = field_after(ScenarioForms(editor.values).steps[step], verb, argument) if argument else None
+    return redirect(editor.address(step, _anchor=anchor))
 
 
 @wizard_pages.post("/new/<int:draft_id>/discard", endpoint="discard")
@@ -230,7 +230,6 @@ def _page(editor: Editor, step: Step, errors: Mapping[str, str] | None = None, f
         scenario=scenario,
         title=scenario.title if scenario else "New scenario",
         disabled=disabled,
-        row=request.args.get("row", ""),
         price=price_of(server.settings, editor.project),
         market=market,
         **shown,

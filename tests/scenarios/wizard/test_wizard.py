@@ -16,7 +16,7 @@ from router.scenarios.documents import scenario_document
 from router.scenarios.models import Scenario, ScenarioDraft, TrackingNumber
 from router.scenarios.numbers.inventory import add_numbers
 from router.scenarios.wizard.drafts import open_values, unfinished
-from router.scenarios.wizard.forms import Values
+from router.scenarios.wizard.forms import FORMS, Values, field_after
 from router.server import Server
 from tests.factories import make_member
 from tests.pages import words_of
@@ -217,6 +217,45 @@ def test_r2_rows_are_added_moved_and_removed_without_javascript(alice: FlaskClie
     page = alice.get(f"{base}/forwarding").text
     assert 'value="one"' not in page
     assert 'value="two"' in page
+
+
+FIRST_FIELDS = {
+    "say": "text",
+    "ring": "destinations.0.to",
+    "menu": "prompt.text",
+    "voicemail": "prompt.text",
+    "press_key": "prompt.text",
+    "by_source": "branches.0.match.source",
+    "by_caller": "first",
+    "by_area": "branches.0.prefixes",
+    "ask": "url",
+    "hang_up": "prompt.text",
+    "hours": "branches.0.times.0.days",
+}
+"""By the type of a step, where one begins to fill it in."""
+
+
+@pytest.mark.one_database
+def test_r2_a_button_of_rows_leads_to_the_field_that_is_typed_next(alice: FlaskClient) -> None:
+    base = begin(alice)
+    alice.post(f"{base}/numbers", data={"title": "Spring", "do": "continue"})
+    steps = {f"steps.{place}.type": kind for place, kind in enumerate(FIRST_FIELDS)}
+    answer = alice.post(f"{base}/forwarding", data={"steps": "shown", "do": "add.steps.hours"} | steps)
+    added = f"steps.{len(FIRST_FIELDS)}.{FIRST_FIELDS['hours']}"
+    assert answer.location == f"{base}/forwarding#{added}"
+    fields = [f"steps.{place}.{field}" for place, field in enumerate(FIRST_FIELDS.values())]
+    page = alice.get(f"{base}/forwarding").text
+    assert [field for field in (*fields, added) if f'id="{field}"' not in page] == []
+    form = FORMS["forwarding"].of({"steps": [{"type": kind} for kind in FIRST_FIELDS]})
+    assert [field_after(form, "add", f"steps.{kind}") for kind in FIRST_FIELDS] == fields
+    assert field_after(form, "up", "steps.1") == "steps.0.text"
+    assert field_after(form, "down", "steps.0") == "steps.1.destinations.0.to"
+    assert field_after(form, "remove", "steps.99") == fields[-1]
+    assert field_after(form, "remove", "steps.1.destinations.1") == "steps.1.destinations.0.to"
+    assert field_after(form, "remove", "steps.6.first.0") == "steps.6.first"
+    assert field_after(FORMS["forwarding"].of({}), "remove", "steps.0") == "flow"
+    assert field_after(FORMS["channels"].of({"channels": [{}, {}]}), "add", "channels") == "channels.1.source"
+    assert field_after(form, "add", "nothing") == "forwarding"
 
 
 def test_r2_a_secret_that_was_typed_is_kept_sealed_and_never_shown(
